@@ -1,0 +1,97 @@
+"""Multi-head attention in the layout each backend runs fastest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ftjax.models.stages import Mode
+
+
+def attend(
+    query: jax.Array,
+    key: jax.Array,
+    value: jax.Array,
+    *,
+    valid: jax.Array | None = None,
+    causal: bool = False,
+    bias: jax.Array | None = None,
+) -> jax.Array:
+    """Scaled dot-product attention.
+
+    On a CPU the product runs as batched matrix products over (batch x heads, time, depth),
+    which is about twice as fast there as `jax.nn.dot_product_attention`; on a GPU in half
+    precision it is the fused cuDNN kernel.
+
+    Args:
+      query: (batch, time, heads, depth).
+      key: (batch, keys, kv_heads, depth); kv_heads divides heads (grouped-query attention).
+      value: the shape of `key`.
+      valid: (batch, keys) bool, False for padding; at least one True a row.
+      causal: each position sees itself and what is before it.
+      bias: added to the scores, broadcastable to (batch, heads, time, keys).
+
+    Returns:
+      (batch, time, heads, depth), in the dtype of `value`.
+    """
+    batch, time, heads, depth = query.shape
+    keys, kv_heads = key.shape[1], key.shape[2]
+    if jax.default_backend() == 'gpu' and query.dtype in (jnp.bfloat16, jnp.float16):
+        lengths = None if valid is None else valid[:, None, None, :]
+        return jax.nn.dot_product_attention(
+            query, key, value, bias, lengths, is_causal=causal, implementation='cudnn'
+        )
+    if kv_heads != heads:
+        key = jnp.repeat(key, heads // kv_heads, axis=2)
+        value = jnp.repeat(value, heads // kv_heads, axis=2)
+
+    def merged(array):  # (batch, t, heads, depth) -> (batch * heads, t, depth)
+        return array.transpose(0, 2, 1, 3).reshape(batch * heads, array.shape[1], depth)
+
+    scores = jnp.einsum('ntd,nkd->ntk', merged(query) * depth**-0.5, merged(key))
+    scores = scores.astype(jnp.float32)
+    hidden = jnp.finfo(jnp.float32).min
+    if bias is not None or valid is not None:
+        scores = scores.reshape(batch, heads, time, keys)
+        if bias is not None:
+            scores = scores + bias
+        if valid is not None:
+            scores = jnp.where(valid[:, None, None, :], scores, hidden)
+        scores = scores.reshape(batch * heads, time, keys)
+    if causal:
+        scores = jnp.where(jnp.tril(jnp.ones((time, keys), bool), keys - time), scores, hidden)
+    weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
+    out = jnp.einsum('ntk,nkd->ntd', weights, merged(value))
+    return out.reshape(batch, heads, time, depth).transpose(0, 2, 1, 3)
+
+
+class SelfAttention(nn.Module):
+    """Self-attention with separate query, key, value and output projections.
+
+    Input and output (batch, time, width); `valid` (batch, time) bool masks padding.
+    """
+
+    heads: int
+    qkv_bias: bool = True
+    out_bias: bool = True
+    causal: bool = False
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, mode: Mode, valid=None, bias=None):
+        batch, time, width = x.shape
+
+        def project(name):
+            dense = nn.Dense(width, use_bias=self.qkv_bias, dtype=self.dtype, name=name)
+            return dense(x).reshape(batch, time, self.heads, width // self.heads)
+
+        query, key, value = project('query'), project('key'), project('value')
+        out = attend(query, key, value, valid=valid, causal=self.causal, bias=bias)
+        out = nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(
+            out.reshape(batch, time, width)
+        )
+        return nn.Dropout(self.dropout)(out, deterministic=mode.deterministic)

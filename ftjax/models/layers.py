@@ -1,0 +1,72 @@
+"""Layers shared by the families: the perceptron block, stochastic depth, LayerScale."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ftjax.errors import check_name
+from ftjax.models.stages import Mode
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    'gelu': lambda x: jax.nn.gelu(x, approximate=False),
+    'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
+    'quick_gelu': lambda x: x * jax.nn.sigmoid(1.702 * x),
+    'relu': jax.nn.relu,
+    'silu': jax.nn.silu,
+    'tanh': jnp.tanh,
+}
+
+
+def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+    """An elementwise activation by name; raises UserError with the nearest name."""
+    return ACTIVATIONS[check_name(name, ACTIVATIONS, 'activation')]
+
+
+class Mlp(nn.Module):
+    """Two dense layers with an activation between: (.., width) -> (.., hidden) -> (.., width)."""
+
+    hidden: int
+    act: str = 'gelu'
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, mode: Mode):
+        width = x.shape[-1]
+        x = nn.Dense(self.hidden, dtype=self.dtype, name='fc1')(x)
+        x = nn.Dense(width, dtype=self.dtype, name='fc2')(activation(self.act)(x))
+        return nn.Dropout(self.dropout)(x, deterministic=mode.deterministic)
+
+
+class LayerScale(nn.Module):
+    """A learned scale a channel on a residual branch (Touvron et al. 2021)."""
+
+    initial: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x):
+        scale = self.param('scale', nn.initializers.constant(self.initial), (x.shape[-1],))
+        return x * scale.astype(x.dtype)
+
+
+class DropPath(nn.Module):
+    """Stochastic depth: drops a residual branch for whole examples (Huang et al. 2016)."""
+
+    rate: float = 0.0
+
+    @nn.compact
+    def __call__(self, x, mode: Mode):
+        # One draw an example, shared by its tokens or pixels: dropout with a broadcast mask.
+        return nn.Dropout(self.rate, broadcast_dims=range(1, x.ndim))(
+            x, deterministic=mode.deterministic
+        )
+
+
+def layer_norm(name: str, epsilon: float, dtype: Any = jnp.float32) -> nn.LayerNorm:
+    """LayerNorm with a two-pass variance: the one-pass form loses digits on large means."""
+    return nn.LayerNorm(epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name)

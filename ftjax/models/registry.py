@@ -1,0 +1,59 @@
+"""Networks by name: `build('vit', {'width': 192})`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.errors import UserError, check_name
+from ftjax.models.stages import Network
+
+# One row a family: name -> (module, class). Modules are imported when first built, so that
+# a script pays only for the family it uses.
+FAMILIES: dict[str, tuple[str, str]] = {
+    'vit': ('ftjax.models.vit', 'ViT'),
+    'resnet_gn_cifar': ('ftjax.models.resnet_cifar', 'ResNetGroupNorm'),
+    'resnet_bn_cifar': ('ftjax.models.resnet_cifar', 'ResNetBatchNorm'),
+}
+
+
+def family(name: str) -> type[Network]:
+    """The class of a family; raises UserError with the nearest name if there is none."""
+    module, attribute = FAMILIES[check_name(name, FAMILIES, 'model')]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def build(name: str, options: Mapping[str, Any] | None = None) -> Network:
+    """Builds a network from its family's name and its fields.
+
+    >>> build('vit', {'depth': 2, 'width': 32, 'heads': 2}).stages
+    ('embed', 'block_00', 'block_01', 'norm', 'head')
+    """
+    cls, options = family(name), dict(options or {})
+    known = fields_of(cls)
+    for key in options:
+        check_name(key, known, f'option of model {name!r}:')
+    for key, value in options.items():
+        if isinstance(value, list):
+            options[key] = tuple(value)  # linen fields must be hashable
+    try:
+        return cls(**options)
+    except TypeError as error:
+        raise UserError(f'model {name!r}: {error}') from error
+
+
+def options_of(network: Network) -> tuple[str, dict[str, Any]]:
+    """The inverse of build: the family's name and every field, as plain JSON-able values."""
+    where = (type(network).__module__, type(network).__name__)
+    name = next((name for name, row in FAMILIES.items() if row == where), None)
+    if name is None:
+        raise UserError(f'{where[1]} is no registered model: add it to FAMILIES in {__name__}')
+    options = {key: getattr(network, key) for key in fields_of(type(network))}
+    return name, {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
+
+
+def fields_of(cls: type[Network]) -> list[str]:
+    """Names of a family's own fields, without linen's `parent` and `name`."""
+    return [f.name for f in dataclasses.fields(cls) if f.name not in ('parent', 'name')]

@@ -1,0 +1,123 @@
+"""The stage contract: a network is a sequence of named stages, and can run any part of it.
+
+The first level of `params` (and of `batch_stats`) is the tuple `network.stages`, in depth
+order. Everything that needs to know about depth (which blocks are last, layer-wise rates,
+where the backward pass stops, what can be cached) reads it off that tuple.
+
+Names are canonical across families, so that a freezing rule written for one reads the same
+for another: `embed` or `stem` first, `block_00 ..` or `stage1_block0 ..` for the blocks,
+`norm`, `pooler`, `head` last; inside a stage `attn`, `mlp`, names containing `norm` for
+normalisation layers, `kernel` and `bias` for weights.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+
+from ftjax.errors import check_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """How one stage runs: with or without noise, by running or by batch statistics."""
+
+    deterministic: bool = True
+    """No dropout and no stochastic depth; the stage needs no random key."""
+    batch_stats: bool = False
+    """Normalise by the batch and update the running statistics (BatchNorm only)."""
+
+
+EVAL = Mode()
+TRAIN = Mode(deterministic=False, batch_stats=True)
+Modes = Mode | Mapping[str, Mode]
+
+
+def mode_of(modes: Modes, stage: str) -> Mode:
+    """The mode of one stage; a stage that a mapping does not name runs in EVAL."""
+    return modes if isinstance(modes, Mode) else modes.get(stage, EVAL)
+
+
+class Network(nn.Module):
+    """A linen module whose `__call__` runs stages [start, stop) and returns what they pass on.
+
+    Subclasses define `stages` and `make_stage(name)`; a stage is a linen module called as
+    `stage(hidden, mode)`. What flows between stages is a small pytree of arrays with a
+    leading batch axis: `{'hidden': ..}` and whatever later stages need, an attention mask
+    for instance. The first stage takes the raw inputs, the last returns logits of shape
+    (batch, num_classes).
+
+    Fields every family has: `num_classes` (0 for no head).
+    """
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the stages in depth order: the first level of the parameter tree."""
+        raise NotImplementedError
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """The stages that `last:k` and its kin count: not the embedding, norms or head."""
+        return tuple(name for name in self.stages if re.search(r'block_?\d', name))
+
+    @property
+    def sections(self) -> tuple[tuple[str, ...], ...]:
+        """Contiguous groups of stages for surgical fine-tuning; the first holds the stem."""
+        first = self.stages.index(self.blocks[0])
+        return (self.stages[: first + 1], *((name,) for name in self.blocks[1:]))
+
+    def make_stage(self, name: str) -> Callable[..., nn.Module]:
+        """The constructor of one stage's module, all but its name: `partial(Block, heads=3)`.
+
+        The module itself is built inside `__call__`, where linen binds it to its scope.
+        """
+        raise NotImplementedError
+
+    def example_input(self, batch_size: int = 1) -> Any:
+        """Inputs of the right shape and dtype, all zeros: for init, tracing and cost."""
+        raise NotImplementedError
+
+    @nn.compact
+    def __call__(
+        self,
+        inputs: Any,
+        *,
+        start: str | None = None,
+        stop: str | None = None,
+        modes: Modes = EVAL,
+        taps: Sequence[str] = (),
+    ) -> Any:
+        """Runs the stages from `start` up to, not including, `stop`.
+
+        Args:
+          inputs: what the stage `start` takes: raw inputs for the first stage, else the
+            output of the stage before it.
+          start: first stage to run; None for the first of all.
+          stop: stage to stop before; None to run to the end.
+          modes: one Mode for all stages, or a mapping from stage to Mode (EVAL if absent).
+          taps: stages whose outputs are wanted as well.
+
+        Returns:
+          The output of the last stage run; with taps, (that, {stage: its output}).
+        """
+        state, seen = inputs, {}
+        for name in stage_slice(self.stages, start, stop):
+            state = self.make_stage(name)(name=name)(state, mode_of(modes, name))
+            if name in taps:
+                seen[name] = state
+        return (state, seen) if taps else state
+
+
+def stage_slice(stages: Sequence[str], start: str | None, stop: str | None) -> tuple[str, ...]:
+    """The names from `start` up to, not including, `stop`; None means the open end."""
+    names = list(stages)
+    for name in (start, stop):
+        if name is not None:
+            check_name(name, names, 'stage')
+    first = names.index(start) if start is not None else 0
+    last = names.index(stop) if stop is not None else len(names)
+    return tuple(names[first:last])

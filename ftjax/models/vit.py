@@ -1,0 +1,243 @@
+"""Vision transformers (Dosovitskiy et al. 2021), pre-norm, with learned positions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ftjax.errors import UserError
+from ftjax.models.attention import SelfAttention
+from ftjax.models.layers import DropPath, LayerScale, Mlp, layer_norm
+from ftjax.models.stages import Mode, Network
+
+
+class ViT(Network):
+    """Stages `embed, block_00 .., norm, head`; input (batch, height, width, channels) float.
+
+    `norm` also pools (class token, or the mean over patches), so what reaches the head, and
+    what a head-only run caches, is one vector an example.
+
+    >>> ViT(depth=2, width=32, heads=2, num_classes=10).stages
+    ('embed', 'block_00', 'block_01', 'norm', 'head')
+    """
+
+    image_size: int | tuple[int, int] = 224
+    patch_size: int | tuple[int, int] = 16
+    channels: int = 3
+    width: int = 192
+    depth: int = 12
+    heads: int = 3
+    mlp_dim: int | None = None
+    num_classes: int = 1000
+    pool: str = 'cls'
+    stem: str = 'patch'
+    act: str = 'gelu'
+    qkv_bias: bool = True
+    layer_scale: float | None = None
+    epsilon: float = 1e-6
+    dropout: float = 0.0
+    drop_path: float = 0.0
+    dtype: str = 'float32'
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.width % self.heads:
+            raise UserError(f'vit: width {self.width} is not a multiple of heads {self.heads}')
+        if self.pool not in ('cls', 'mean') or self.stem not in ('patch', 'conv'):
+            raise UserError(
+                f'vit: pool is cls or mean, not {self.pool!r}; stem patch or conv, not {self.stem!r}'
+            )
+        if any(size % patch for size, patch in zip(self.image_hw, self.patch_hw, strict=True)):
+            raise UserError(
+                f'vit: image size {self.image_hw} is not a multiple of the patch {self.patch_hw}'
+            )
+
+    @property
+    def image_hw(self) -> tuple[int, int]:
+        """Height and width of the input in pixels."""
+        return pair(self.image_size)
+
+    @property
+    def patch_hw(self) -> tuple[int, int]:
+        """Height and width of a patch in pixels."""
+        return pair(self.patch_size)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches down and across."""
+        return self.image_hw[0] // self.patch_hw[0], self.image_hw[1] // self.patch_hw[1]
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        blocks = tuple(f'block_{i:02d}' for i in range(self.depth))
+        return ('embed', *blocks, 'norm', *(('head',) if self.num_classes else ()))
+
+    def make_stage(self, name: str) -> Callable[..., nn.Module]:
+        if name == 'embed':
+            return partial(
+                Embed,
+                image_hw=self.image_hw,
+                patch_hw=self.patch_hw,
+                channels=self.channels,
+                width=self.width,
+                pool=self.pool,
+                stem=self.stem,
+                dropout=self.dropout,
+                dtype=self.dtype,
+            )
+        if name == 'norm':
+            return partial(NormPool, self.pool, self.epsilon, self.dtype)
+        if name == 'head':
+            return partial(Head, self.num_classes)
+        index = int(name.removeprefix('block_'))
+        return partial(
+            Block,
+            heads=self.heads,
+            mlp_dim=self.mlp_dim or 4 * self.width,
+            act=self.act,
+            qkv_bias=self.qkv_bias,
+            layer_scale=self.layer_scale,
+            epsilon=self.epsilon,
+            dropout=self.dropout,
+            drop_path=self.drop_path * index / max(self.depth - 1, 1),
+            dtype=self.dtype,
+        )
+
+    def example_input(self, batch_size: int = 1):
+        return jnp.zeros((batch_size, *self.image_hw, self.channels), jnp.float32)
+
+
+def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of a size given as one number or as two."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+class Embed(nn.Module):
+    """Patches, class token and positions: (batch, h, w, channels) -> (batch, tokens, width)."""
+
+    image_hw: tuple[int, int]
+    patch_hw: tuple[int, int]
+    channels: int
+    width: int
+    pool: str
+    stem: str
+    dropout: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, images, mode: Mode):
+        expected = (*self.image_hw, self.channels)
+        if images.shape[1:] != expected:
+            raise UserError(
+                f'vit: images of shape {images.shape[1:]} where the network takes {expected}'
+            )
+        x = images.astype(self.dtype)
+        patch = self.patch_hw
+        if self.stem == 'conv':
+            x, patch = ConvStem(self.width, self.dtype, name='stem')(x, patch)
+        x = nn.Conv(
+            self.width, patch, strides=patch, padding='VALID', dtype=self.dtype, name='patch_embed'
+        )(x)
+        x = x.reshape(x.shape[0], -1, self.width)
+        if self.pool == 'cls':
+            token = self.param('cls_token', nn.initializers.zeros, (1, 1, self.width))
+            token = jnp.broadcast_to(token, (x.shape[0], 1, self.width))
+            x = jnp.concatenate([token.astype(x.dtype), x], axis=1)
+        positions = self.param(
+            'pos_embed', nn.initializers.normal(0.02), (1, x.shape[1], self.width)
+        )
+        x = x + positions.astype(x.dtype)
+        return {'hidden': nn.Dropout(self.dropout)(x, deterministic=mode.deterministic)}
+
+
+class ConvStem(nn.Module):
+    """Strided 3x3 convolutions that halve the image while the patch allows it.
+
+    A convolutional stem trains better from little data than one large patch (Xiao et al.
+    2021); LayerNorm over channels stands for their BatchNorm, so there are no statistics.
+    Returns the feature map and what is left of the patch size.
+    """
+
+    width: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, patch):
+        layer = 0
+        while patch[0] % 2 == 0 and patch[1] % 2 == 0:
+            features = max(self.width >> (2 if layer == 0 else 1), 8)
+            x = nn.Conv(
+                features, (3, 3), strides=2, use_bias=False, dtype=self.dtype, name=f'conv{layer}'
+            )(x)
+            x = nn.relu(layer_norm(f'norm{layer}', 1e-6, self.dtype)(x))
+            layer, patch = layer + 1, (patch[0] // 2, patch[1] // 2)
+        return x, patch
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block: (batch, tokens, width) in and out."""
+
+    heads: int
+    mlp_dim: int
+    act: str
+    qkv_bias: bool
+    layer_scale: float | None
+    epsilon: float
+    dropout: float
+    drop_path: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, state, mode: Mode):
+        x = state['hidden']
+        for index, branch in enumerate((self.attention, self.mlp), start=1):
+            y = branch(layer_norm(f'norm{index}', self.epsilon, self.dtype)(x), mode)
+            if self.layer_scale is not None:
+                y = LayerScale(self.layer_scale, name=f'ls{index}')(y)
+            x = x + DropPath(self.drop_path)(y, mode)
+        return {**state, 'hidden': x}
+
+    def attention(self, x, mode):
+        attn = SelfAttention(
+            self.heads, self.qkv_bias, dropout=self.dropout, dtype=self.dtype, name='attn'
+        )
+        return attn(x, mode)
+
+    def mlp(self, x, mode):
+        return Mlp(self.mlp_dim, self.act, self.dropout, self.dtype, name='mlp')(x, mode)
+
+
+class NormPool(nn.Module):
+    """Final norm and pooling: (batch, tokens, width) -> (batch, width)."""
+
+    pool: str
+    epsilon: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, state, mode: Mode):
+        x = state['hidden']
+        if self.pool == 'cls':  # the norm is a token's own affair: normalise the one kept
+            x = layer_norm('norm', self.epsilon, self.dtype)(x[:, 0])
+        else:
+            x = layer_norm('norm', self.epsilon, self.dtype)(x).mean(axis=1)
+        return {'hidden': x}
+
+
+class Head(nn.Module):
+    """The classifier: (batch, width) -> logits (batch, num_classes), float32.
+
+    Zero-initialised kernels, as big_vision's, would give a new head no gradient to the trunk
+    in its first step; a small normal keeps both moving.
+    """
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, state, mode: Mode):
+        dense = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.01), name='dense')
+        return dense(state['hidden'].astype(jnp.float32))
