@@ -43,6 +43,25 @@ class Mlp(nn.Module):
         return nn.Dropout(self.dropout)(x, deterministic=mode.deterministic)
 
 
+class GatedMlp(nn.Module):
+    """down(act(gate x) * up x): (.., width) -> (.., hidden) -> (.., width) (Shazeer 2020)."""
+
+    hidden: int
+    act: str = 'silu'
+    use_bias: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, mode: Mode):
+        del mode  # no dropout in here
+
+        def dense(features, name):
+            return nn.Dense(features, use_bias=self.use_bias, dtype=self.dtype, name=name)
+
+        gate, up = dense(self.hidden, 'gate')(x), dense(self.hidden, 'up')(x)
+        return dense(x.shape[-1], 'down')(activation(self.act)(gate) * up)
+
+
 class LayerScale(nn.Module):
     """A learned scale a channel on a residual branch (Touvron et al. 2021)."""
 

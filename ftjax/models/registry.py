@@ -14,6 +14,13 @@ from ftjax.models.stages import Network
 # a script pays only for the family it uses.
 FAMILIES: dict[str, tuple[str, str]] = {
     'vit': ('ftjax.models.vit', 'ViT'),
+    'deit': ('ftjax.models.deit', 'DeiT'),
+    'dinov2': ('ftjax.models.dinov2', 'DINOv2'),
+    'clip_vision': ('ftjax.models.clip', 'CLIPVision'),
+    'siglip_vision': ('ftjax.models.siglip', 'SigLIPVision'),
+    'swin': ('ftjax.models.swin', 'Swin'),
+    'convnext': ('ftjax.models.convnext', 'ConvNeXt'),
+    'resnet': ('ftjax.models.resnet', 'ResNet'),
     'resnet_gn_cifar': ('ftjax.models.resnet_cifar', 'ResNetGroupNorm'),
     'resnet_bn_cifar': ('ftjax.models.resnet_cifar', 'ResNetBatchNorm'),
 }

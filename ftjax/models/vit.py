@@ -9,7 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, check_name
 from ftjax.models.attention import SelfAttention
 from ftjax.models.layers import DropPath, LayerScale, Mlp, layer_norm
 from ftjax.models.stages import Mode, Network
@@ -34,6 +34,8 @@ class ViT(Network):
     mlp_dim: int | None = None
     num_classes: int = 1000
     pool: str = 'cls'
+    class_token: bool | None = None
+    """Whether there is a class token; None for when the pool needs one."""
     stem: str = 'patch'
     act: str = 'gelu'
     qkv_bias: bool = True
@@ -47,14 +49,25 @@ class ViT(Network):
         super().__post_init__()
         if self.width % self.heads:
             raise UserError(f'vit: width {self.width} is not a multiple of heads {self.heads}')
-        if self.pool not in ('cls', 'mean') or self.stem not in ('patch', 'conv'):
-            raise UserError(
-                f'vit: pool is cls or mean, not {self.pool!r}; stem patch or conv, not {self.stem!r}'
-            )
+        check_name(self.pool, self.pools, 'vit pool')
+        check_name(self.stem, ('patch', 'conv'), 'vit stem')
+        if self.pool == 'cls' and 'cls_token' not in self.prefix_tokens:
+            raise UserError('vit: pool cls needs class_token not to be False')
         if any(size % patch for size, patch in zip(self.image_hw, self.patch_hw, strict=True)):
             raise UserError(
                 f'vit: image size {self.image_hw} is not a multiple of the patch {self.patch_hw}'
             )
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The values that `pool` may have in this family."""
+        return ('cls', 'mean')
+
+    @property
+    def prefix_tokens(self) -> tuple[str, ...]:
+        """Names of the learned tokens before the patches, which have positions as they do."""
+        wanted = self.pool == 'cls' if self.class_token is None else self.class_token
+        return ('cls_token',) if wanted else ()
 
     @property
     def image_hw(self) -> tuple[int, int]:
@@ -84,13 +97,13 @@ class ViT(Network):
                 patch_hw=self.patch_hw,
                 channels=self.channels,
                 width=self.width,
-                pool=self.pool,
+                prefix_tokens=self.prefix_tokens,
                 stem=self.stem,
                 dropout=self.dropout,
                 dtype=self.dtype,
             )
         if name == 'norm':
-            return partial(NormPool, self.pool, self.epsilon, self.dtype)
+            return partial(NormPool, self.pool, len(self.prefix_tokens), self.epsilon, self.dtype)
         if name == 'head':
             return partial(Head, self.num_classes)
         index = int(name.removeprefix('block_'))
@@ -117,16 +130,24 @@ def pair(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 class Embed(nn.Module):
-    """Patches, class token and positions: (batch, h, w, channels) -> (batch, tokens, width)."""
+    """Patches, tokens and positions: (batch, h, w, channels) -> (batch, tokens, width).
+
+    The order is prefix tokens, registers, patches; registers have no position (Darcet et al.
+    2024).
+    """
 
     image_hw: tuple[int, int]
     patch_hw: tuple[int, int]
     channels: int
     width: int
-    pool: str
+    prefix_tokens: tuple[str, ...]
     stem: str
     dropout: float
     dtype: Any
+    patch_bias: bool = True
+    registers: int = 0
+    norm_epsilon: float | None = None
+    """Of a norm after the positions (CLIP); None for no norm."""
 
     @nn.compact
     def __call__(self, images, mode: Mode):
@@ -140,18 +161,32 @@ class Embed(nn.Module):
         if self.stem == 'conv':
             x, patch = ConvStem(self.width, self.dtype, name='stem')(x, patch)
         x = nn.Conv(
-            self.width, patch, strides=patch, padding='VALID', dtype=self.dtype, name='patch_embed'
+            self.width,
+            patch,
+            strides=patch,
+            padding='VALID',
+            use_bias=self.patch_bias,
+            dtype=self.dtype,
+            name='patch_embed',
         )(x)
         x = x.reshape(x.shape[0], -1, self.width)
-        if self.pool == 'cls':
-            token = self.param('cls_token', nn.initializers.zeros, (1, 1, self.width))
-            token = jnp.broadcast_to(token, (x.shape[0], 1, self.width))
-            x = jnp.concatenate([token.astype(x.dtype), x], axis=1)
+        prefix = [self.tokens(name, 1, x) for name in self.prefix_tokens]
+        x = jnp.concatenate([*prefix, x], axis=1)
         positions = self.param(
             'pos_embed', nn.initializers.normal(0.02), (1, x.shape[1], self.width)
         )
         x = x + positions.astype(x.dtype)
+        if self.registers:
+            registers, first = self.tokens('register_tokens', self.registers, x), len(prefix)
+            x = jnp.concatenate([x[:, :first], registers, x[:, first:]], axis=1)
+        if self.norm_epsilon is not None:
+            x = layer_norm('norm', self.norm_epsilon, self.dtype)(x)
         return {'hidden': nn.Dropout(self.dropout)(x, deterministic=mode.deterministic)}
+
+    def tokens(self, name, count, x):
+        """Learned tokens, the same for every example: (batch, count, width)."""
+        tokens = self.param(name, nn.initializers.zeros, (1, count, self.width))
+        return jnp.broadcast_to(tokens, (x.shape[0], count, self.width)).astype(x.dtype)
 
 
 class ConvStem(nn.Module):
@@ -215,6 +250,8 @@ class NormPool(nn.Module):
     """Final norm and pooling: (batch, tokens, width) -> (batch, width)."""
 
     pool: str
+    prefix: int
+    """Tokens before the patches: the mean leaves them out."""
     epsilon: float
     dtype: Any
 
@@ -224,7 +261,7 @@ class NormPool(nn.Module):
         if self.pool == 'cls':  # the norm is a token's own affair: normalise the one kept
             x = layer_norm('norm', self.epsilon, self.dtype)(x[:, 0])
         else:
-            x = layer_norm('norm', self.epsilon, self.dtype)(x).mean(axis=1)
+            x = layer_norm('norm', self.epsilon, self.dtype)(x[:, self.prefix :]).mean(axis=1)
         return {'hidden': x}
 
 

@@ -1,0 +1,73 @@
+"""All figures of a summary: drawn where their numbers exist, saved as PNG and SVG."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ftjax.ablation import figures_arms, figures_heat, figures_rates
+from ftjax.evaluation.figures import save_figure
+
+# (file name, caption, function of a task and the summary); order is that of the report.
+OF_TASK = (
+    ('scores_by_arm', 'Score of every arm', figures_arms.scores_by_arm),
+    ('scores_by_share', 'Score against trained share', figures_arms.scores_by_share),
+    ('scores_by_cost', 'Score against cost, with the Pareto front', figures_arms.scores_by_cost),
+    ('depth_curve', 'Score against depth', figures_arms.depth_curve),
+    ('rate_curves', 'Learning rates tried, on validation data', figures_rates.rate_curves),
+    ('movement', 'Which stages moved, and how far', figures_heat.movement),
+)
+OF_ALL = (
+    ('scores_by_shift', 'Arms against shifts', figures_heat.scores_by_shift),
+    ('profiles', 'Performance profiles over all tasks', figures_rates.profiles),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A figure with the file name (no ending), caption and task (None: all) it belongs to."""
+
+    name: str
+    caption: str
+    task: str | None
+    figure: Any
+
+
+def draw(summary: Mapping[str, Any]) -> Iterator[Drawn]:
+    """Every figure that the summary has the numbers for, one after the other.
+
+    Args:
+      summary: from `summarise`, or read back from summary.json.
+    """
+    several = len(summary['tasks']) > 1
+    for name, caption, function in OF_ALL:
+        figure = function(summary)
+        if figure is not None:
+            yield Drawn(name, caption, None, figure)
+    for task in summary['tasks']:
+        for name, caption, function in OF_TASK:
+            figure = function(task, summary)
+            if figure is not None:
+                # Task names such as 'tfds:cifar10' are not file names everywhere.
+                ending = '_' + re.sub(r'[^\w.-]+', '_', task['task']) if several else ''
+                about = f'{caption}: {task["task"]}' if several else caption
+                yield Drawn(name + ending, about, task['task'], figure)
+
+
+def save_figures(
+    folder: str | os.PathLike[str],
+    summary: Mapping[str, Any],
+    formats: tuple[str, ...] = ('png', 'svg'),
+) -> list[pathlib.Path]:
+    """Draws every figure into a folder; returns the files written."""
+    written = []
+    for drawn in draw(summary):
+        for ending in formats:
+            path = pathlib.Path(folder) / f'{drawn.name}.{ending}'
+            save_figure(drawn.figure, path)
+            written.append(path)
+    return written

@@ -1,0 +1,132 @@
+"""How numbers are written in tables, figures and reports: one place, so that they agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+# Shares of examples are written in percent.
+PERCENT = ('accuracy', 'top5_accuracy', 'balanced_accuracy')
+PERCENT_STEMS = ('precision_', 'recall_', 'f1_')
+TITLES = {
+    'accuracy': 'accuracy',
+    'top5_accuracy': 'top-5 accuracy',
+    'balanced_accuracy': 'balanced accuracy',
+    'f1_macro': 'macro F1',
+    'f1_weighted': 'weighted F1',
+    'log_loss': 'log loss',
+    'ece': 'calibration error',
+    'mse': 'MSE',
+    'rmse': 'RMSE',
+    'mae': 'MAE',
+    'r2': 'R²',
+    'pearson': 'Pearson r',
+    'spearman': 'Spearman ρ',
+}
+
+
+def scale_of(metric: str) -> float:
+    """100 for metrics written in percent, else 1."""
+    return 100.0 if metric in PERCENT or metric.startswith(PERCENT_STEMS) else 1.0
+
+
+def title_of(metric: str) -> str:
+    """The metric's name for people, with its unit.
+
+    >>> title_of('accuracy'), title_of('mse')
+    ('accuracy (%)', 'MSE')
+    """
+    return TITLES.get(metric, metric.replace('_', ' ')) + (
+        ' (%)' if scale_of(metric) == 100 else ''
+    )
+
+
+def score(value: float | None, metric: str, signed: bool = False) -> str:
+    """A score as written: percent with one decimal, anything else with four digits.
+
+    >>> score(0.8234, 'accuracy'), score(-0.01, 'accuracy', signed=True), score(None, 'mse')
+    ('82.3', '−1.0', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return '–'
+    if scale_of(metric) == 100:
+        text = f'{100 * value:+.1f}' if signed else f'{100 * value:.1f}'
+    else:
+        text = f'{value:+.4g}' if signed else f'{value:.4g}'
+    return _minus(text)
+
+
+def bounds(
+    interval: Mapping[str, Any] | None, metric: str, signed: bool = False, clip: bool = False
+) -> str:
+    """An interval's bounds in brackets; a dash where there are none.
+
+    Args:
+      clip: cut at the ends of a share's range: a t interval knows nothing of them, and
+        the cut costs no coverage.
+    """
+    if interval is None or interval['low'] is None:
+        return '–'
+    low, high = interval['low'], interval['high']
+    if clip and scale_of(metric) == 100:
+        low, high = max(0.0, low), min(1.0, high)
+    return f'[{score(low, metric, signed)}, {score(high, metric, signed)}]'
+
+
+def count(value: float | None) -> str:
+    """A number of things in three digits: 1234567 is 1.23 M."""
+    if value is None:
+        return '–'
+    for size, unit in ((1e12, ' T'), (1e9, ' G'), (1e6, ' M'), (1e3, ' k')):
+        if abs(value) >= size:
+            return f'{value / size:.3g}{unit}'
+    return f'{value:.3g}'
+
+
+def share(value: float | None) -> str:
+    """A part of one in percent, small ones not rounded to nothing.
+
+    >>> share(0.25), share(0.00042), share(0.0)
+    ('25 %', '0.042 %', '0 %')
+    """
+    if value is None:
+        return '–'
+    if value == 0:
+        return '0 %'
+    return f'{100 * value:.2g} %' if value < 0.0995 else f'{100 * value:.0f} %'
+
+
+def seconds(value: float | None) -> str:
+    """A time with its unit: milliseconds below a second, minutes from two on."""
+    if value is None:
+        return '–'
+    if value < 1:
+        return f'{1000 * value:.3g} ms'
+    if value < 120:
+        return f'{value:.3g} s'
+    if value < 7200:
+        return f'{value / 60:.3g} min'
+    return f'{value / 3600:.3g} h'
+
+
+def rate(value: float | None, edge: str | None = None) -> str:
+    """A learning rate; an arrow says that it lies on the edge of what was tried.
+
+    >>> rate(0.0003, 'low'), rate(None)
+    ('0.0003 ↓', '–')
+    """
+    if value is None:
+        return '–'
+    return f'{value:.3g}' + {'low': ' ↓', 'high': ' ↑'}.get(edge or '', '')
+
+
+def p_value(value: float | None) -> str:
+    """A p value as papers write it."""
+    if value is None:
+        return '–'
+    return '<0.001' if value < 0.001 else f'{value:.3f}'
+
+
+def _minus(text: str) -> str:
+    return text.replace('-', '−') if 'e' not in text else text

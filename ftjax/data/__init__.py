@@ -1,0 +1,24 @@
+"""Data: sources, splits and folds, batches, preprocessing and augmentation on the device."""
+
+from ftjax.data.augmentation import parse_augment
+from ftjax.data.dataset import Dataset, Splits
+from ftjax.data.device import augment, prepare
+from ftjax.data.evaluation_batches import EvalBatches, eval_batches
+from ftjax.data.load import load_data
+from ftjax.data.settings import DataSettings
+from ftjax.data.splitting import fold
+from ftjax.data.stream import TrainStream
+
+__all__ = [
+    'DataSettings',
+    'Dataset',
+    'EvalBatches',
+    'Splits',
+    'TrainStream',
+    'augment',
+    'eval_batches',
+    'fold',
+    'load_data',
+    'parse_augment',
+    'prepare',
+]

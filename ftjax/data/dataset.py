@@ -1,0 +1,177 @@
+"""A split of a data set, in memory or on disk, with its class names and a fingerprint."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ftjax.errors import UserError, check_name
+
+KINDS = ('image', 'image_file', 'text', 'tfds')
+_EDGE = 4096  # bytes of a file's beginning and end that enter the fingerprint
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """One split.
+
+    Raises UserError when inputs, labels and ids differ in number, or a label is no class.
+
+    >>> data = Dataset(
+    ...     name='d', kind='text', inputs=['good', 'bad'], labels=[1, 0], class_names=('no', 'yes')
+    ... )
+    >>> len(data), data.take([1]).inputs[0]
+    (2, 'bad')
+    """
+
+    name: str
+    """Where it comes from, for messages: `digits train`."""
+    kind: str
+    """What inputs hold: `image` (an array), `image_file` (paths), `text`, `tfds` (records)."""
+    inputs: Any
+    """(N, H, W, C) uint8, or float32 in 0..1; an object array of N str; or TFDS records."""
+    labels: np.ndarray
+    """(N,) int32 indices of class_names, or float32 values for regression."""
+    class_names: tuple[str, ...] = ()
+    """Names in label order; empty for regression."""
+    task: str = 'classification'
+    ids: Any = ()
+    """(N,) str, stable from run to run; made from the position when not given."""
+    channels: int | None = None
+    """Channels that image files are read with; None for RGB. Arrays have their own."""
+
+    def __post_init__(self):
+        check_name(self.kind, KINDS, 'kind of data set')
+        labels = np.asarray(self.labels, np.float32 if self.task == 'regression' else np.int32)
+        inputs = self.inputs
+        if self.kind in ('image_file', 'text'):
+            inputs = strings(inputs)
+        elif self.kind == 'image':
+            inputs = _images(self.name, np.asarray(inputs))
+        count = len(inputs)
+        ids = self.ids if len(self.ids) or not count else [f'{i:06d}' for i in range(count)]
+        ids = strings(ids)
+        if labels.ndim != 1 or not len(labels) == len(ids) == count:
+            raise UserError(
+                f'{self.name}: {count} inputs, labels of shape {labels.shape} and '
+                f'{len(ids)} ids; expected one of each per example'
+            )
+        if self.task == 'classification':
+            check_label_range(self.name, labels, len(self.class_names))
+        for field, value in (('inputs', inputs), ('labels', labels), ('ids', ids)):
+            if isinstance(value, np.ndarray):
+                value = value.view()
+                value.flags.writeable = False  # a split is shared by runs: nobody edits it
+            object.__setattr__(self, field, value)
+        object.__setattr__(self, 'class_names', tuple(str(name) for name in self.class_names))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 0 for regression."""
+        return len(self.class_names)
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> Dataset:
+        """The examples at these positions, in this order."""
+        where = np.asarray(indices, np.int64)
+        picked = {name: getattr(self, name)[where] for name in ('inputs', 'labels', 'ids')}
+        return dataclasses.replace(self, **picked)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the examples, their labels, ids and order, and the class names.
+
+        Of a file, the size and the first and last 4 KiB count, not the place it lies in.
+        """
+        digest = hashlib.sha256()
+        for part in (self.kind, self.task, *self.class_names, *self.ids):
+            _feed(digest, part.encode())
+        _feed(digest, np.ascontiguousarray(self.labels).astype(self.labels.dtype.newbyteorder('<')))
+        if self.kind == 'image':
+            _feed(digest, f'{self.inputs.dtype} {self.inputs.shape}'.encode())
+            _feed(digest, np.ascontiguousarray(self.inputs))
+        elif self.kind == 'text':
+            for text in self.inputs:
+                _feed(digest, text.encode('utf-8', 'surrogatepass'))
+        elif self.kind == 'image_file':
+            for path in self.inputs:
+                _feed(digest, _file_mark(path))
+        else:
+            _feed(digest, self.inputs.signature.encode())
+        return digest.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Splits:
+    """Train, validation and test data of one task; val and test may be empty."""
+
+    train: Dataset
+    val: Dataset
+    test: Dataset
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names in label order; empty for regression."""
+        return self.train.class_names
+
+    @property
+    def task(self) -> str:
+        """`classification` or `regression`."""
+        return self.train.task
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over those of the three splits."""
+        parts = (self.train.fingerprint, self.val.fingerprint, self.test.fingerprint)
+        return hashlib.sha256(' '.join(parts).encode()).hexdigest()
+
+
+def strings(values: Any) -> np.ndarray:
+    """An object array of str: no width to pad to, and indexing gives plain str."""
+    array = np.empty(len(values), object)
+    array[:] = [str(value) for value in values]
+    return array
+
+
+def check_label_range(name: str, labels: np.ndarray, classes: int) -> None:
+    """Raises UserError naming the first label outside 0 .. classes - 1."""
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        raise UserError(
+            f'{name}: label {labels[wrong[0]]} of example {wrong[0]} is out of range; '
+            f'{classes} classes have labels 0 to {classes - 1}'
+        )
+
+
+def _images(name: str, images: np.ndarray) -> np.ndarray:
+    if images.ndim != 4 or images.dtype not in (np.uint8, np.float32):
+        raise UserError(
+            f'{name}: images are {images.dtype} {images.shape}; expected (N, height, width, '
+            'channels), uint8 in 0..255 or float32 in 0..1'
+        )
+    return images
+
+
+def _feed(digest: Any, part: bytes | np.ndarray) -> None:
+    # The length first: otherwise ('ab', 'c') and ('a', 'bc') would be the same data.
+    digest.update(str(part.nbytes if isinstance(part, np.ndarray) else len(part)).encode() + b':')
+    digest.update(part)
+
+
+def _file_mark(path: str) -> bytes:
+    try:
+        with open(path, 'rb') as file:
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(_EDGE)
+            file.seek(max(0, size - _EDGE))
+            return f'{size}:'.encode() + head + file.read()
+    except OSError as error:
+        raise UserError(f'{path}: cannot be read ({error.strerror}); was it moved?') from error

@@ -1,0 +1,63 @@
+"""Evaluation batches: every example once, in order, the last batch padded and masked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.loader import Batch, Loader
+from ftjax.errors import UserError
+
+if TYPE_CHECKING:
+    from ftjax.pretrained.preprocessing import Preprocessing
+
+
+class EvalBatches:
+    """Iterates over a split in order, as often as wanted; decoded images are kept."""
+
+    def __init__(self, loader: Loader, batch_size: int):
+        self.dataset, self.batch_size = loader.dataset, batch_size
+        self._loader = loader
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.dataset) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        count, size = len(self.dataset), self.batch_size
+        if self._loader.waits:
+            from ftjax.data.prefetch import read_ahead
+
+            yield from read_ahead(self._loader, int, 0, count, size)
+            return
+        for first in range(0, count, size):
+            yield self._loader.batch(np.arange(first, min(first + size, count)), size)
+
+
+def eval_batches(
+    dataset: Dataset,
+    batch_size: int,
+    image_size: tuple[int, int] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> EvalBatches:
+    """Batches of exactly `batch_size` that hold every example once, where mask is 1.
+
+    Sums weighted by the mask equal sums over the whole array. Make it once and iterate over
+    it in every evaluation: images decoded the first time are kept.
+
+    Args:
+      dataset: a split; an empty one gives no batches.
+      batch_size: examples a batch, padding included.
+      image_size: (height, width); None for the preprocessing's or the images' own.
+      preprocessing: the network's; decides channels, filter and crop.
+
+    >>> data = Dataset(name='d', kind='text', inputs='abc', labels=[0] * 3, class_names='x')
+    >>> [batch['mask'].tolist() for batch in eval_batches(data, 2)]
+    [[1.0, 1.0], [1.0, 0.0]]
+    """
+    if batch_size < 1:
+        raise UserError(f'data.eval_batch_size is {batch_size}; expected at least 1')
+    return EvalBatches(Loader(dataset, image_size, preprocessing), batch_size)

@@ -1,0 +1,85 @@
+"""From settings to the three splits: read, cut what the source does not give, keep a few."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ftjax.data.corruption import corrupt
+from ftjax.data.dataset import Dataset, Splits
+from ftjax.data.geometry import match_channels
+from ftjax.data.settings import DataSettings
+from ftjax.data.sources.registry import read_source
+from ftjax.data.splitting import SUBSET, TEST, VAL, hold_out, hold_out_per_class
+from ftjax.errors import UserError
+
+
+def load_data(settings: DataSettings) -> Splits:
+    """Reads a source and splits it, deterministically and stratified by class.
+
+    Splits that the source has are kept. Others are cut from its training examples, the test
+    split first; both fractions are of the training examples before any cut. Few-shot
+    subsets are taken last, from training alone (`examples_per_class`).
+
+    Raises:
+      UserError: for anything in the settings or the data that cannot be used.
+
+    >>> splits = load_data(DataSettings(source='digits', examples_per_class=10))
+    >>> len(splits.train), len(splits.val), len(splits.test), splits.train.inputs.shape[1:]
+    (100, 270, 359, (8, 8, 1))
+    """
+    parts = read_source(settings)
+    whole = len(parts.train)
+    if not whole:
+        raise UserError(f'{settings.source}: no training examples')
+    _check_classes(parts.train)
+    train, test = parts.train, parts.test
+    if test is None:
+        train, test = _cut(train, whole, settings.test_fraction, settings.seed, TEST)
+    val = parts.val
+    if settings.val_per_class is not None:
+        pool = train if val is None else val
+        rest, val = hold_out_per_class(
+            pool, settings.val_per_class, settings.seed, VAL, 'data.val_per_class'
+        )
+        train = rest if parts.val is None else train
+    elif val is None:
+        train, val = _cut(train, whole, settings.val_fraction, settings.seed, VAL)
+    if settings.examples_per_class is not None:
+        _, train = hold_out_per_class(
+            train, settings.examples_per_class, settings.seed, SUBSET, 'data.examples_per_class'
+        )
+    _check_classes(train)
+    splits = [
+        _finish(split, name, settings)
+        for name, split in (('train', train), ('val', val), ('test', test))
+    ]
+    return Splits(train=splits[0], val=splits[1], test=splits[2])
+
+
+def _cut(
+    train: Dataset, whole: int, fraction: float, seed: int, stream: int
+) -> tuple[Dataset, Dataset]:
+    count = round(whole * fraction)
+    if fraction and not count:
+        raise UserError(
+            f'{train.name}: {whole} examples are too few to hold out {fraction:g} of them'
+        )
+    return hold_out(train, count, seed, stream)
+
+
+def _check_classes(train: Dataset) -> None:
+    missing = np.setdiff1d(np.arange(train.num_classes), train.labels)
+    if missing.size:
+        raise UserError(
+            f'{train.name}: class {train.class_names[missing[0]]!r} has no training example; '
+            'add some, or take the class out (labels count from 0 without gaps)'
+        )
+
+
+def _finish(split: Dataset, name: str, settings: DataSettings) -> Dataset:
+    split = dataclasses.replace(split, name=f'{settings.source} {name}')
+    if split.kind == 'image' and settings.channels:
+        split = dataclasses.replace(split, inputs=match_channels(split.inputs, settings.channels))
+    return corrupt(split, settings.corruption)

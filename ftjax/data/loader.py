@@ -1,0 +1,114 @@
+"""Examples of a data set by position: gathered from memory, or decoded and kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.geometry import geometry_for, match_channels
+from ftjax.data.images import decode, resize_array
+
+if TYPE_CHECKING:
+    from ftjax.pretrained.preprocessing import Preprocessing
+
+Batch = dict[str, Any]
+_CACHE_BYTES = 512 * 2**20
+
+
+class Loader:
+    """Reads examples at one geometry; keeps what it decoded while the set fits in memory.
+
+    Args:
+      dataset: what to read.
+      image_size: (height, width); None for the preprocessing's or the images' own.
+      preprocessing: the network's; decides channels, filter and crop.
+      cache_bytes: decoded images are kept if all of them fit in this; 0 to keep none.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        image_size: tuple[int, int] | None = None,
+        preprocessing: Preprocessing | None = None,
+        cache_bytes: int = _CACHE_BYTES,
+    ):
+        self.dataset = dataset
+        self._ready: np.ndarray | None = None  # everything, already as it should be
+        self._kept: np.ndarray | None = None
+        if dataset.kind == 'text':
+            self._ready = dataset.inputs
+            return
+        self._geometry = geometry_for(dataset, image_size, preprocessing)
+        shape = (len(dataset), *self._geometry.shape)
+        dtype = np.uint8
+        if dataset.kind == 'image':
+            dtype = dataset.inputs.dtype
+            if dataset.inputs.shape[1:3] == shape[1:3]:
+                self._ready = match_channels(dataset.inputs, self._geometry.channels)
+                return
+        if np.prod(shape, dtype=np.int64) * np.dtype(dtype).itemsize <= cache_bytes:
+            # Pages of an empty array cost nothing until an image is written to them.
+            self._kept = np.empty(shape, dtype)
+        self._have = np.zeros(len(dataset), bool)
+
+    @property
+    def waits(self) -> bool:
+        """Whether examples still have to be decoded or resized: worth reading ahead."""
+        if self._ready is not None:
+            return False
+        # Arrays that are kept are resized once, quicker than grain is imported.
+        return self._kept is None or (self.dataset.kind != 'image' and not self._have.all())
+
+    def example(self, index: int) -> np.ndarray:
+        """One decoded image; raises UserError naming a broken file. Safe from threads."""
+        if self._ready is not None:
+            return self._ready[index]
+        if self._kept is not None and self._have[index]:
+            return self._kept[index]
+        image = self._read(index)
+        if self._kept is not None:
+            self._kept[index] = image
+            self._have[index] = True  # after the pixels: another thread may be looking
+        return image
+
+    def batch(self, indices: np.ndarray, size: int | None = None) -> Batch:
+        """The examples at these positions, padded to `size` with mask 0 examples.
+
+        Returns:
+          inputs (B, H, W, C) or (B,) str; labels (B,); index int32 (B,), the position in the
+          split; mask float32 (B,), 1 for a real example.
+        """
+        if self._ready is not None:
+            inputs = self._ready[indices]
+        elif self._kept is not None and self._have[indices].all():
+            inputs = self._kept[indices]
+        else:
+            inputs = np.stack([self.example(int(i)) for i in indices])
+        return self.assemble(indices, inputs, size)
+
+    def assemble(self, indices: np.ndarray, inputs: np.ndarray, size: int | None = None) -> Batch:
+        """The batch of inputs already read; padding repeats the first example."""
+        indices = np.asarray(indices)
+        size = size or len(indices)
+        mask = np.zeros(size, np.float32)
+        mask[: len(indices)] = 1
+        if size > len(indices):
+            fill = size - len(indices)
+            indices = np.concatenate([indices, np.repeat(indices[:1], fill)])
+            inputs = np.concatenate([inputs, np.repeat(inputs[:1], fill, axis=0)])
+        return {
+            'inputs': inputs,
+            'labels': self.dataset.labels[indices],
+            'index': indices.astype(np.int32),
+            'mask': mask,
+        }
+
+    def _read(self, index: int) -> np.ndarray:
+        data = self.dataset
+        if data.kind == 'image':
+            return resize_array(data.inputs[index], self._geometry)
+        if data.kind == 'tfds':
+            return data.inputs.image(index, self._geometry, f'{data.name} {data.ids[index]}')
+        return decode(data.inputs[index], self._geometry)

@@ -1,0 +1,120 @@
+"""What a config says about data: `config.data`, checked once into a frozen dataclass."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+
+from ftjax.data.augmentation import parse_augment
+from ftjax.data.corruption import parse_corruption
+from ftjax.errors import UserError, check_name
+
+TASKS = ('classification', 'regression')
+LAYOUTS = ('header', 'label_first', 'label_last')
+VERIFY = ('auto', 'headers', 'decode')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Which data, how it is split, and how it is read.
+
+    Raises UserError for a value that cannot be meant.
+
+    >>> DataSettings(source='digits', examples_per_class=10).test_fraction
+    0.2
+    """
+
+    source: str = 'digits'
+    """`digits`, `digits:scattered`, `glyphs`, `folder:PATH`, `csv:PATH`, `jsonl:PATH`,
+    `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
+    task: str = 'classification'
+    """`classification` or `regression` (labels are then float32)."""
+    seed: int = 0
+    """Decides the splits and the few-shot subset."""
+    test_fraction: float = 0.2
+    """Share of the examples held out for testing, where the source has no test split."""
+    val_fraction: float = 0.15
+    """Share held out for validation, where the source has no validation split."""
+    examples_per_class: int | None = None
+    """Few-shot: training examples kept of each class. The smaller subset is in the larger."""
+    val_per_class: int | None = None
+    """Validation examples of each class, instead of `val_fraction`."""
+    class_names: tuple[str, ...] = ()
+    """Names, in label order, for sources that carry none; empty for the source's own."""
+    image_size: tuple[int, int] | None = None
+    """Height and width in pixels; None for the network's own."""
+    channels: int | None = None
+    """1 to read images as grey, 3 as RGB; None for as they are (files: RGB)."""
+    batch_size: int = 32
+    """Training examples a step."""
+    eval_batch_size: int = 256
+    """Examples a batch in evaluation."""
+    augment: str = 'none'
+    """Comma list of augmentations, `name` or `name:amount`: see ftjax/data/augmentation.py."""
+    corruption: str = 'none'
+    """`gaussian_noise:STD` (of 1) on every image of every split; images in memory only."""
+    label_column: str = 'label'
+    """CSV and JSONL: the label's column; TFDS: its feature, if there is one of that name."""
+    text_column: str = ''
+    """Column with texts; empty to look for `text` or `sentence`."""
+    path_column: str = ''
+    """Column with image paths, relative to the file; empty to look for `path`, `image`, .."""
+    split_column: str = ''
+    """Column that says train, val or test; empty for none."""
+    layout: str = 'header'
+    """`header`: columns named in the first line. `label_first` and `label_last`: no header,
+    a text and its label on each line, parted by the first or the last delimiter."""
+    delimiter: str = ''
+    """One character; empty for a comma in .csv and a tab elsewhere."""
+    encoding: str = 'utf-8'
+    """Of CSV and JSONL files."""
+    verify: str = 'auto'
+    """Image files at loading: `headers` of all, `decode` all, or `auto`: decode small sets."""
+    data_dir: str = ''
+    """Where TFDS keeps its data sets; empty for its default."""
+
+    def __post_init__(self):
+        check_name(self.task, TASKS, 'data.task')
+        check_name(self.layout, LAYOUTS, 'data.layout')
+        check_name(self.verify, VERIFY, 'data.verify')
+        _integer('seed', self.seed, 0)
+        for name in ('batch_size', 'eval_batch_size'):
+            _integer(name, getattr(self, name), 1)
+        for name in ('examples_per_class', 'val_per_class'):
+            if getattr(self, name) is not None:
+                _integer(name, getattr(self, name), 1)
+                if self.task == 'regression':
+                    raise UserError(f'data.{name} needs classes; data.task is regression')
+        for name in ('test_fraction', 'val_fraction'):
+            if not (isinstance(getattr(self, name), numbers.Real) and 0 <= getattr(self, name) < 1):
+                raise UserError(f'data.{name} is {getattr(self, name)!r}; expected 0 <= share < 1')
+        if self.test_fraction + self.val_fraction >= 1:
+            raise UserError('data.test_fraction + data.val_fraction leave nothing to train on')
+        if self.channels not in (None, 1, 3):
+            raise UserError(f'data.channels is {self.channels!r}; expected 1, 3 or None')
+        if len(self.delimiter) > 1:
+            raise UserError(f'data.delimiter is {self.delimiter!r}; expected one character')
+        object.__setattr__(self, 'class_names', tuple(self.class_names))
+        if len(set(self.class_names)) < len(self.class_names):
+            raise UserError('data.class_names holds a name twice')
+        object.__setattr__(self, 'image_size', _size(self.image_size))
+        parse_augment(self.augment)
+        parse_corruption(self.corruption)
+
+
+def _integer(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise UserError(f'data.{name} is {value!r}; expected a whole number >= {least}')
+
+
+def _size(size: object) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    pair = (size, size) if isinstance(size, numbers.Integral) else size
+    try:
+        height, width = (int(side) for side in pair)  # pyrefly: ignore
+    except (TypeError, ValueError):
+        raise UserError(f'data.image_size is {size!r}; expected (height, width)') from None
+    if min(height, width) < 1:
+        raise UserError(f'data.image_size is {size!r}; expected positive pixels')
+    return height, width

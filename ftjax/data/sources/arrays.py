@@ -1,0 +1,163 @@
+"""Arrays in an .npz file: `x` and `y`, or `x_train`, `y_train` and so on for given splits."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.labels import class_indices, encode_labels, names_of
+from ftjax.data.paths import existing_file
+from ftjax.data.settings import DataSettings
+from ftjax.data.sources.registry import Parts
+from ftjax.errors import UserError, did_you_mean
+
+Arrays = Mapping[str, np.ndarray]
+
+_PARTS = ('train', 'val', 'test')
+
+
+def read(argument: str, settings: DataSettings) -> Parts:
+    """Images (N, H, W[, C]), uint8 or 0..1 float, or texts, with their labels.
+
+    Keys: x and y, or x_train, y_train, x_val, .., x_test, ..; optional class_names (one a
+    class), ids (one an example, also ids_train, ..), and names, taken for ids when there is
+    one an example and for class names otherwise.
+
+    Raises:
+      UserError: for a file that is no npz, keys missing, shapes and labels that do not fit.
+    """
+    path = existing_file(argument, f'data.source {settings.source}')
+    arrays = _load(path)
+    suffixes = {part: f'_{part}' for part in _PARTS if f'x_{part}' in arrays}
+    if not suffixes:
+        suffixes = {'train': ''}
+    elif 'train' not in suffixes:
+        raise UserError(f'{path}: has x_{next(iter(suffixes))} but no x_train to train on')
+    names = _class_names(arrays, suffixes, settings)
+    names, labels = _labels(path, arrays, suffixes, names, settings)
+    made = {
+        part: _dataset(f'{path.name} {part}', arrays, suffix, labels[part], names, settings)
+        for part, suffix in suffixes.items()
+    }
+    return Parts(**made)
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    if not zipfile.is_zipfile(path):
+        raise UserError(f'{path}: is no .npz file, or cut short; save it with numpy.savez')
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        objects = 'allow_pickle' in str(error)
+        why = 'holds Python objects, which are not read' if objects else 'is damaged'
+        raise UserError(f'{path}: {why}; save plain arrays with numpy.savez') from error
+
+
+def _class_names(
+    arrays: Arrays, suffixes: Mapping[str, str], settings: DataSettings
+) -> tuple[str, ...]:
+    if settings.class_names or settings.task == 'regression':
+        return settings.class_names
+    if 'class_names' in arrays:
+        return names_of(arrays['class_names'])
+    one_each = len(arrays.get('x', ())) if 'train' in suffixes and suffixes['train'] == '' else -1
+    if 'names' in arrays and len(arrays['names']) != one_each:
+        return names_of(arrays['names'])
+    return ()
+
+
+def _labels(
+    path: Path,
+    arrays: Arrays,
+    suffixes: Mapping[str, str],
+    names: tuple[str, ...],
+    settings: DataSettings,
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """The class names and each part's labels: classes are those of all parts together."""
+    raw = {}
+    for part, suffix in suffixes.items():
+        for key in (f'x{suffix}', f'y{suffix}'):
+            if key not in arrays:
+                raise UserError(f'{path}: no array {key!r}; {did_you_mean(key, arrays)}')
+        raw[part] = arrays[f'y{suffix}']
+        inputs = arrays[f'x{suffix}']
+        if not inputs.ndim or len(raw[part].reshape(-1)) != len(inputs):
+            raise UserError(
+                f'{path}: x{suffix} has shape {inputs.shape} and y{suffix} {raw[part].shape}; '
+                'expected one label per example'
+            )
+    if settings.task == 'regression' or raw['train'].dtype.kind in 'SU':
+        flat = [(part, i) for part in raw for i in range(len(raw[part]))]
+        values = [v for part in raw for v in _values(raw[part])]
+
+        def where(row: int) -> str:
+            part, i = flat[row]
+            return f'{path} y{suffixes[part]}[{i}]'
+
+        coded, names = encode_labels(values, where, settings.task, names)
+        ends = np.cumsum([len(raw[part]) for part in raw])[:-1]
+        return names, dict(zip(raw, np.split(coded, ends), strict=True))
+    coded = {
+        part: class_indices(values, f'{path} y{suffixes[part]}') for part, values in raw.items()
+    }
+    if not names:
+        highest = max((int(values.max()) for values in coded.values() if len(values)), default=-1)
+        names = tuple(str(i) for i in range(highest + 1))
+    return names, coded
+
+
+def _values(array: np.ndarray) -> list[Any]:
+    return list(names_of(array)) if array.dtype.kind == 'S' else array.reshape(-1).tolist()
+
+
+def _dataset(
+    name: str,
+    arrays: Arrays,
+    suffix: str,
+    labels: np.ndarray,
+    names: tuple[str, ...],
+    settings: DataSettings,
+) -> Dataset:
+    inputs = arrays[f'x{suffix}']
+    text = inputs.dtype.kind in 'SU'
+    ids = arrays.get(f'ids{suffix}')
+    named = ids is None and not suffix and 'names' in arrays
+    if named and len(arrays['names']) == len(inputs):
+        ids = arrays['names']
+    return Dataset(
+        name=name,
+        kind='text' if text else 'image',
+        inputs=names_of(inputs) if text else as_images(inputs, name),
+        labels=labels,
+        class_names=names,
+        task=settings.task,
+        ids=() if ids is None else names_of(ids),
+    )
+
+
+def as_images(images: np.ndarray, name: str) -> np.ndarray:
+    """(N, H, W[, C]) as uint8, or float32 in 0..1; raises UserError for other values.
+
+    >>> as_images(np.zeros((2, 8, 8), np.int64), 'x').shape
+    (2, 8, 8, 1)
+    """
+    images = images[..., None] if images.ndim == 3 else images
+    if images.ndim != 4 or images.dtype.kind not in 'uif':
+        raise UserError(f'{name}: x is {images.dtype} {images.shape}; expected (N, H, W[, C])')
+    if images.dtype == np.uint8 or not images.size:
+        return images.astype(np.uint8, copy=False)
+    top = 1 if images.dtype.kind == 'f' else 255
+    low, high = float(images.min()), float(images.max())
+    if not (low >= 0 and high <= top):  # a NaN fails both
+        raise UserError(
+            f'{name}: x is {images.dtype} in {low:g} .. {high:g}; expected whole numbers in '
+            '0..255 or floats in 0..1, before any normalisation'
+        )
+    return images.astype(np.float32 if images.dtype.kind == 'f' else np.uint8)

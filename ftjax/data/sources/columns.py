@@ -1,0 +1,157 @@
+"""Rows of a table (CSV or JSONL) to examples: which column means what, and its checks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.labels import encode_labels
+from ftjax.data.paths import existing_file, existing_folder, inside, resolve_path
+from ftjax.data.settings import DataSettings
+from ftjax.data.sources.folder import SPLIT_NAMES
+from ftjax.data.sources.registry import Parts
+from ftjax.data.verify import verify_images
+from ftjax.errors import UserError, check_name, did_you_mean
+
+TEXT_COLUMNS = ('text', 'sentence')
+PATH_COLUMNS = ('path', 'image', 'file', 'filename', 'image_path')
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of a file: its number from 1, and its cells by column."""
+
+    file: Path
+    line: int
+    cells: Mapping[str, Any]
+
+    @property
+    def where(self) -> str:
+        """For messages: `train.csv line 7`."""
+        return f'{self.file} line {self.line}'
+
+
+def table_files(argument: str, source: str, suffixes: Sequence[str]) -> dict[str, Path]:
+    """The file of each split: one file is all training; in a folder, train.*, val.*, test.*.
+
+    Raises:
+      UserError: if there is none, none called train, or two for one split.
+    """
+    what = f'data.source {source}'
+    if not resolve_path(argument).is_dir():
+        return {'train': existing_file(argument, what)}
+    folder = existing_folder(argument, what)
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        split = SPLIT_NAMES.get(path.stem.lower())
+        if split and path.suffix.lower() in suffixes and path.is_file():
+            if split in found:
+                raise UserError(f'{folder}: {found[split].name} and {path.name} both are {split}')
+            found[split] = path
+    if 'train' not in found:
+        raise UserError(f'{folder}: no train{suffixes[0]} there; name the file itself')
+    return found
+
+
+def parts_from_rows(
+    files: Mapping[str, Path], rows: dict[str, list[Row]], settings: DataSettings
+) -> Parts:
+    """Data sets from rows by split; the classes are those of all splits together.
+
+    Raises:
+      UserError: naming the line of what does not fit.
+    """
+    for split, path in files.items():
+        if not rows[split]:
+            raise UserError(f'{path}: no examples')
+    columns = list(rows['train'][0].cells)
+    source = files['train']
+    _need(columns, settings.label_column, 'label_column', source)
+    kind, column = _input_column(columns, settings, source)
+    if settings.split_column:
+        _need(columns, settings.split_column, 'split_column', source)
+        rows = _by_split_column(rows, settings)
+    every = [(split, row) for split in rows for row in rows[split]]
+    raw = [_cell(row, settings.label_column) for _, row in every]
+    labels, names = encode_labels(
+        raw, lambda i: every[i][1].where, settings.task, settings.class_names
+    )
+    inputs = [_input(row, column, kind) for _, row in every]
+    if kind == 'image_file':
+        verify_images(inputs, settings.verify)
+    made: dict[str, Dataset] = {}
+    for split in rows:
+        mine = [i for i, (of, _) in enumerate(every) if of == split]
+        made[split] = Dataset(
+            name=f'{source.name if len(files) == 1 else source.parent.name} {split}',
+            kind=kind,
+            inputs=[inputs[i] for i in mine],
+            labels=labels[mine],
+            class_names=names,
+            task=settings.task,
+            ids=[f'{every[i][1].file.name}:{every[i][1].line}' for i in mine],
+            channels=settings.channels if kind == 'image_file' else None,
+        )
+    return Parts(**made)
+
+
+def _need(columns: Sequence[str], name: str, setting: str, source: Path) -> None:
+    if name not in columns:
+        near = did_you_mean(name, columns)
+        raise UserError(f'{source}: no column {name!r} (data.{setting}); {near}')
+
+
+def _input_column(columns: Sequence[str], settings: DataSettings, source: Path) -> tuple[str, str]:
+    if settings.text_column and settings.path_column:
+        raise UserError('data.text_column and data.path_column are both set; expected one')
+    for kind, setting in (('text', 'text_column'), ('image_file', 'path_column')):
+        name = getattr(settings, setting)
+        if name:
+            _need(columns, name, setting, source)
+            return kind, name
+    known = [('text', name) for name in TEXT_COLUMNS]
+    known += [('image_file', name) for name in PATH_COLUMNS]
+    found = [(kind, name) for kind, name in known if name in columns]
+    if len(found) != 1:
+        both = ' and '.join(name for _, name in found) or 'none of the usual columns'
+        raise UserError(
+            f'{source}: has {both}; set data.text_column or data.path_column to one of: '
+            + ', '.join(columns)
+        )
+    return found[0]
+
+
+def _by_split_column(rows: dict[str, list[Row]], settings: DataSettings) -> dict[str, list[Row]]:
+    if len(rows) > 1:
+        raise UserError('data.split_column is set and the folder has a file per split; unset it')
+    parted: dict[str, list[Row]] = {'train': []}
+    for row in rows['train']:
+        name = str(_cell(row, settings.split_column)).strip().lower()
+        if name not in SPLIT_NAMES:
+            check_name(name, SPLIT_NAMES, f'{row.where}: split')
+        parted.setdefault(SPLIT_NAMES[name], []).append(row)
+    if not parted['train']:
+        raise UserError(f'{rows["train"][0].file}: no row is of split train')
+    return parted
+
+
+def _cell(row: Row, column: str) -> Any:
+    if column not in row.cells:
+        near = did_you_mean(column, row.cells)
+        raise UserError(f'{row.where}: no {column!r}; {near}')
+    return row.cells[column]
+
+
+def _input(row: Row, column: str, kind: str) -> str:
+    value = _cell(row, column)
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f'{row.where}: {column!r} is {value!r}; expected a text')
+    if kind == 'text':
+        return value
+    path = inside(row.file.parent, value, row.where)
+    if not path.is_file():
+        raise UserError(f'{row.where}: no image {path}; paths are relative to {row.file.parent}')
+    return str(path)

@@ -1,0 +1,37 @@
+"""JSONL files: one JSON object a line, with a text or an image path and a label."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ftjax.data.settings import DataSettings
+from ftjax.data.sources.columns import Row, parts_from_rows, table_files
+from ftjax.data.sources.registry import Parts
+from ftjax.data.sources.table import read_text
+from ftjax.errors import UserError
+
+
+def read(argument: str, settings: DataSettings) -> Parts:
+    """A file, or a folder with train, val and test files; columns are the objects' keys.
+
+    Raises:
+      UserError: naming file and line of what cannot be read.
+    """
+    files = table_files(argument, settings.source, ('.jsonl', '.ndjson', '.json'))
+    rows = {split: list(_rows(path, settings)) for split, path in files.items()}
+    return parts_from_rows(files, rows, settings)
+
+
+def _rows(path: Path, settings: DataSettings) -> Iterator[Row]:
+    for number, line in enumerate(read_text(path, settings.encoding).split('\n'), 1):
+        if not line.strip():
+            continue
+        try:
+            cells = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise UserError(f'{path} line {number}: no JSON ({error})') from error
+        if not isinstance(cells, dict):
+            raise UserError(f'{path} line {number}: is no object; expected {{"text": .., ..}}')
+        yield Row(path, number, cells)

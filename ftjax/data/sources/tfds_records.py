@@ -1,0 +1,205 @@
+"""TensorFlow Datasets read through random access, without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.geometry import Geometry
+from ftjax.data.images import decode
+from ftjax.data.labels import class_indices, encode_labels
+from ftjax.data.paths import resolve_path
+from ftjax.data.settings import DataSettings
+from ftjax.data.sources.folder import SPLIT_NAMES
+from ftjax.data.sources.registry import Parts
+from ftjax.errors import UserError, check_name, did_you_mean
+
+_PREPARE = (
+    "prepare it once with the extra [tf]: tfds.builder('{name}', file_format='array_record')"
+    '.download_and_prepare()'
+)
+
+
+class Records:
+    """Some records of a prepared split; their images are decoded when asked for."""
+
+    def __init__(self, source: Any, feature: str, positions: np.ndarray, signature: str):
+        self._source, self._feature, self._positions = source, feature, positions
+        self._origin = signature
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __getitem__(self, indices: np.ndarray) -> Records:
+        """The records at these positions, not yet read."""
+        return Records(self._source, self._feature, self._positions[indices], self._origin)
+
+    @property
+    def signature(self) -> str:
+        """Which records of what these are, for the fingerprint."""
+        return f'{self._origin} {self._feature} {self._positions.tolist()}'
+
+    def image(self, index: int, geometry: Geometry, name: str) -> np.ndarray:
+        """One image, uint8 (height, width, channels); UserError naming it if it is broken."""
+        encoded = self._source[int(self._positions[index])][self._feature]
+        return decode(encoded, geometry, name=name)
+
+
+def read(argument: str, settings: DataSettings) -> Parts:
+    """`NAME[/CONFIG][:SPLIT]`, where NAME may be the folder of a prepared data set.
+
+    Without SPLIT the data set's own train, validation and test are used; with it (`train`,
+    `train[:20%]`, ..) that is what gets split. A test split without labels counts as none.
+
+    Raises:
+      UserError: for an unknown name, split or feature, or data not prepared as array_record.
+    """
+    name, _, wanted = argument.partition(':')
+    builder = _builder(name, settings)
+    known = list(builder.info.splits)
+    if not known:
+        raise UserError(f'tfds {name!r} is not prepared in {builder.data_path}; {_how(name)}')
+    if wanted:
+        splits = {'train': wanted}
+        check_name(wanted.partition('[')[0].partition('+')[0], [*known, 'all'], f'{name} split')
+    else:
+        splits = {SPLIT_NAMES[split]: split for split in known if split in SPLIT_NAMES}
+        if 'train' not in splits:
+            raise UserError(f'tfds {name!r} has no train split; name one: {", ".join(known)}')
+    features = builder.info.features
+    label = _label_feature(name, builder.info, settings)
+    content, kind = _input_feature(name, builder.info, settings)
+    class_names = settings.class_names or tuple(getattr(features[label], 'names', None) or ())
+    parts = {}
+    for part, split in splits.items():
+        where = f'tfds {name} {split}'
+        source = _source(builder, name, split)
+        texts, raw = [], []
+        for record in source:
+            raw.append(record[label])
+            if kind == 'text':
+                texts.append(_text(record[content]))
+        if part == 'test' and raw and all(value == -1 for value in raw):
+            continue  # a competition's hidden labels
+        labels, class_names = _labels(raw, where, class_names, settings)
+        signature = f'{builder.info.full_name} {split}'
+        records = Records(source, content, np.arange(len(source)), signature)
+        parts[part] = Dataset(
+            name=where,
+            kind=kind,
+            inputs=texts if kind == 'text' else records,
+            labels=labels,
+            class_names=class_names,
+            task=settings.task,
+            ids=[f'{split}/{i:07d}' for i in range(len(labels))],
+            channels=settings.channels or _channels(features[content], kind),
+        )
+    return Parts(**parts)
+
+
+def _builder(name: str, settings: DataSettings) -> Any:
+    import tensorflow_datasets as tfds
+
+    folder = resolve_path(name)
+    try:
+        if folder.is_dir():
+            return tfds.builder_from_directory(str(folder))
+        if name.startswith(('/', '.', '~', '$')):
+            raise UserError(f'tfds: no folder {folder} with a prepared data set')
+        return tfds.builder(
+            name, data_dir=settings.data_dir or None, file_format='array_record', try_gcs=False
+        )
+    except UserError:
+        raise
+    except tfds.core.registered.DatasetNotFoundError as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        near = did_you_mean(name.split('/')[0], known)
+        if not near.startswith('did'):
+            near = 'see tensorflow.org/datasets; a few are found only with the extra [tf]'
+        raise UserError(f'tfds: no data set {name!r}; {near}') from error
+    except Exception as error:
+        base, _, config = name.partition('/')
+        configs = [row.name for row in tfds.builder_cls(base).BUILDER_CONFIGS]
+        if config and config.split(':')[0] not in configs:
+            near = did_you_mean(config, configs)
+            raise UserError(f'tfds {base!r} has no config {config!r}; {near}') from error
+        raise UserError(f'tfds {name!r}: {_first_line(error)}; {_how(name)}') from error
+
+
+def _source(builder: Any, name: str, split: str) -> Any:
+    import tensorflow_datasets as tfds
+
+    # Images stay encoded: Pillow decodes them later, in threads, at the size wanted.
+    skip = {
+        key: tfds.decode.SkipDecoding()
+        for key, feature in builder.info.features.items()
+        if type(feature).__name__ == 'Image'
+    }
+    try:
+        return builder.as_data_source(split=split, decoders=skip or None)
+    except NotImplementedError as error:
+        raise UserError(f'tfds {name!r} is not stored as array_record; {_how(name)}') from error
+    except Exception as error:  # its errors have no common type
+        raise UserError(f'tfds {name!r} split {split!r}: {_first_line(error)}') from error
+
+
+def _text(value: Any) -> str:
+    return value.decode('utf-8') if isinstance(value, bytes) else str(value)
+
+
+def _labels(
+    raw: Sequence[Any], where: str, class_names: tuple[str, ...], settings: DataSettings
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    if settings.task == 'classification' and class_names:
+        return class_indices(np.asarray(raw), where), class_names
+    values = [_text(v) if isinstance(v, bytes | str) else np.asarray(v).item() for v in raw]
+    return encode_labels(values, lambda i: f'{where} [{i}]', settings.task, class_names)
+
+
+def _label_feature(name: str, info: Any, settings: DataSettings) -> str:
+    features: Mapping[str, Any] = info.features
+    if settings.label_column in features:
+        return settings.label_column
+    classes = [key for key, f in features.items() if type(f).__name__ == 'ClassLabel']
+    keys = info.supervised_keys
+    found = [keys[1]] if keys and len(keys) == 2 else classes
+    if settings.label_column != 'label' or len(found) != 1 or found[0] not in features:
+        near = did_you_mean(settings.label_column, features)
+        raise UserError(f'tfds {name!r}: no feature {settings.label_column!r} for labels; {near}')
+    return found[0]
+
+
+def _input_feature(name: str, info: Any, settings: DataSettings) -> tuple[str, str]:
+    kinds = {'Image': 'tfds', 'Text': 'text'}
+    usable = {
+        key: kinds[type(feature).__name__]
+        for key, feature in info.features.items()
+        if type(feature).__name__ in kinds
+    }
+    asked = settings.text_column or settings.path_column
+    keys = info.supervised_keys
+    if asked:
+        found = [asked]
+    elif keys and keys[0] in usable:
+        found = [keys[0]]
+    else:
+        found = [key for key in usable if usable[key] == 'tfds'] or list(usable)
+    if len(found) != 1 or found[0] not in usable:
+        near = f'images and texts in it: {", ".join(sorted(usable)) or "none"}'
+        raise UserError(f'tfds {name!r}: which feature is the input? set data.text_column; {near}')
+    return found[0], usable[found[0]]
+
+
+def _channels(feature: Any, kind: str) -> int | None:
+    return 1 if kind == 'tfds' and feature.shape[-1] == 1 else None
+
+
+def _how(name: str) -> str:
+    return _PREPARE.format(name=name)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip('.')

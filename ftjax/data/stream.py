@@ -1,0 +1,95 @@
+"""Training batches: every epoch a new permutation, a pure function of (seed, step)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.loader import Batch, Loader
+from ftjax.errors import UserError
+
+if TYPE_CHECKING:
+    from ftjax.pretrained.preprocessing import Preprocessing
+
+
+class TrainStream:
+    """An endless stream of shuffled batches that can be entered at any step.
+
+    An epoch sees every example at most once; what does not fill a batch is left out of it.
+    A set smaller than a batch fills it by going round its permutation again.
+
+    Args:
+      dataset: the training split.
+      batch_size: examples a step.
+      seed: of the order.
+      image_size: (height, width); None for the preprocessing's or the images' own.
+      preprocessing: the network's; decides channels, filter and crop.
+
+    Raises:
+      UserError: if the data set is empty.
+
+    >>> data = Dataset(name='d', kind='text', inputs='abcd', labels=[0] * 4, class_names='x')
+    >>> stream = TrainStream(data, batch_size=2, seed=0)
+    >>> stream.steps_per_epoch, sorted(i for s in (0, 1) for i in stream.batch(s)['index'].tolist())
+    (2, [0, 1, 2, 3])
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        seed: int,
+        image_size: tuple[int, int] | None = None,
+        preprocessing: Preprocessing | None = None,
+    ):
+        if not len(dataset):
+            raise UserError(f'{dataset.name}: no examples to train on')
+        if batch_size < 1:
+            raise UserError(f'data.batch_size is {batch_size}; expected at least 1')
+        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+        self._loader = Loader(dataset, image_size, preprocessing)
+        # Grain's threads ask for neighbouring numbers: two epochs are in use at most.
+        self._order = functools.lru_cache(maxsize=3)(self._permutation)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches an epoch; at least 1."""
+        return max(1, len(self.dataset) // self.batch_size)
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step (from 0): `inputs`, `labels`, `index`, `mask` (all ones)."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        first = within * self.batch_size
+        return self._loader.batch(self._order(epoch)[first : first + self.batch_size])
+
+    def iterate(self, start_step: int = 0) -> Iterator[Batch]:
+        """The batches from a step on, for ever: equal to batch(start_step), batch(.. + 1), ..
+
+        Image files are read ahead until every one is decoded and kept.
+        """
+        step = start_step
+        if self._loader.waits:
+            from ftjax.data.prefetch import read_ahead
+
+            for batch in read_ahead(
+                self._loader, self._position, start_step * self.batch_size, None, self.batch_size
+            ):
+                yield batch
+                step += 1
+                if not self._loader.waits:
+                    break
+        while True:
+            yield self.batch(step)
+            step += 1
+
+    def _position(self, number: int) -> int:
+        epoch, within = divmod(number, self.steps_per_epoch * self.batch_size)
+        return int(self._order(epoch)[within])
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.dataset))
+        return np.resize(order, self.steps_per_epoch * self.batch_size)

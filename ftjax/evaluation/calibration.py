@@ -1,0 +1,55 @@
+"""Whether a network's confidence can be taken at its word."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def reliability(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
+) -> list[dict[str, Any]]:
+    """Confidence against accuracy in equal-width bins of confidence; empty bins are left out.
+
+    Args:
+      probabilities: (n, classes), rows summing to 1.
+      labels: int (n,).
+      bins: how many; bin i holds confidences in (i/bins, (i+1)/bins].
+
+    Returns:
+      One dict a bin: `low`, `high` (its edges), `count`, mean `confidence`, `accuracy`.
+    """
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return [
+        {
+            'low': i / bins,
+            'high': (i + 1) / bins,
+            'count': int(inside.sum()),
+            'confidence': float(confidence[inside].mean()),
+            'accuracy': float(correct[inside].mean()),
+        }
+        for i in range(bins)
+        if (inside := number == i).any()
+    ]
+
+
+def expected_calibration_error(
+    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
+) -> float:
+    """Mean gap between confidence and accuracy over bins of confidence, weighted by count.
+
+    Source: Guo et al. (2017), On calibration of modern neural networks, equation 3.
+
+    >>> expected_calibration_error(np.array([[0.8, 0.2], [0.8, 0.2]]), np.array([0, 1]))
+    0.30000000000000004
+    """
+    return float(
+        sum(
+            row['count'] * abs(row['accuracy'] - row['confidence'])
+            for row in reliability(probabilities, labels, bins)
+        )
+        / len(labels)
+    )

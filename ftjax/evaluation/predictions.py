@@ -1,0 +1,99 @@
+"""What a network answered on a split: gathered from batches, checked, turned to probabilities."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ftjax.errors import UserError
+
+
+class NonFinitePredictions(UserError):
+    """The network's outputs hold NaN or infinities: the run that made it diverged."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Outputs of a network on every example of a split, in the order they were read.
+
+    Attributes:
+      outputs: float32 logits (n, classes), or predicted values (n,) or (n, 1).
+      labels: int32 class indices (n,), or float32 targets (n,).
+      index: int32 position of each example in its split (n,).
+    """
+
+    outputs: np.ndarray
+    labels: np.ndarray
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def gather(pairs: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Predictions:
+    """Joins (outputs, batch) pairs, leaving out the padding (`batch['mask']` is 0).
+
+    Metrics are then computed once on whole arrays: averages over batches would weigh a
+    short last batch like a full one.
+
+    Args:
+      pairs: outputs (B, ...) with the batch they came from; a batch holds 'labels' and,
+        where it is padded, 'mask'; 'index' is counted up when absent.
+    """
+    outputs, labels, index = [], [], []
+    seen = 0
+    for output, batch in pairs:
+        real = np.asarray(batch.get('mask', np.ones(len(batch['labels'])))) > 0
+        # bfloat16 outputs become float32 here: scikit-learn does not know them.
+        outputs.append(np.asarray(output).astype(np.float32)[real])
+        labels.append(np.asarray(batch['labels'])[real])
+        index.append(np.asarray(batch.get('index', seen + np.arange(len(real))))[real])
+        seen += len(real)
+    if not seen:
+        raise UserError('nothing to evaluate: the split holds no examples')
+    return Predictions(
+        outputs=np.concatenate(outputs),
+        labels=np.concatenate(labels),
+        index=np.concatenate(index).astype(np.int32),
+    )
+
+
+def check_finite(outputs: np.ndarray) -> None:
+    """Raises NonFinitePredictions, with the count, unless every output is a number."""
+    bad = int((~np.isfinite(outputs)).reshape(len(outputs), -1).any(axis=1).sum())
+    if bad:
+        raise NonFinitePredictions(
+            f'{bad} of {len(outputs)} predictions are NaN or infinite: the run diverged; '
+            'lower the learning rate or clip gradients'
+        )
+
+
+def check_classification(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits as float64 (n, classes) and labels as int64 (n,), or UserError saying why not."""
+    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise UserError(f'logits need shape (examples, classes >= 2), not {logits.shape}')
+    if labels.shape != (len(logits),):
+        raise UserError(f'labels have shape {labels.shape} beside logits of {logits.shape}')
+    if not len(labels):
+        raise UserError('nothing to evaluate: the split holds no examples')
+    if labels.dtype.kind not in 'iu':
+        raise UserError(f'class labels must be integers, not {labels.dtype}')
+    outside = (labels < 0) | (labels >= logits.shape[1])
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise UserError(
+            f'label {int(labels[first])} of example {first} is outside '
+            f'0..{logits.shape[1] - 1}: the network has {logits.shape[1]} classes'
+        )
+    check_finite(logits)
+    return logits, labels.astype(np.int64)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (n, classes) in float64; their rows sum to 1."""
+    logits = np.asarray(logits, np.float64)
+    exps = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exps / exps.sum(axis=-1, keepdims=True)

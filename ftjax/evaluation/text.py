@@ -1,0 +1,85 @@
+"""Metrics as text tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+SUMMARY = (
+    ('balanced_accuracy', 'balanced accuracy'),
+    ('top5_accuracy', 'top-5 accuracy'),
+    ('log_loss', 'log loss'),
+    ('ece', 'calibration error'),
+    ('brier', 'Brier score'),
+)
+
+
+def metrics_text(metrics: dict[str, Any]) -> str:
+    """The table of `classification_metrics` or `regression_metrics`."""
+    if metrics['task'] == 'regression':
+        return regression_text(metrics)
+    return classification_text(metrics)
+
+
+def classification_text(metrics: dict[str, Any], max_classes: int = 50) -> str:
+    """Per-class rows with averages below, laid out like scikit-learn's classification_report.
+
+    Args:
+      metrics: from `classification_metrics`.
+      max_classes: beyond so many only the classes with the lowest F1 are listed.
+    """
+    rows = metrics['per_class']
+    heading = None
+    if len(rows) > max_classes:
+        heading = f'the {max_classes} of {len(rows)} classes with the lowest F1'
+        rows = sorted(rows, key=lambda row: row['f1'])[:max_classes]
+    width = max(len('weighted mean'), *(len(row['name']) for row in rows))
+    lines = [heading] if heading else []
+    lines.append(' ' * width + ' precision    recall        f1  examples')
+    lines += [
+        f'{row["name"]:>{width}}'
+        f'{row["precision"]:10.3f}{row["recall"]:10.3f}{row["f1"]:10.3f}{row["support"]:10d}'
+        for row in rows
+    ]
+    lines.append('')
+    for average in ('macro', 'weighted'):
+        values = [metrics[f'{name}_{average}'] for name in ('precision', 'recall', 'f1')]
+        numbers = ''.join(f'{value:10.3f}' for value in values)
+        lines.append(f'{average + " mean":>{width}}{numbers}{metrics["n"]:10d}')
+    lines.append('')
+    low, high = metrics['accuracy_interval']
+    lines.append(f'accuracy {metrics["accuracy"]:.4f}, 95 % interval {low:.4f} to {high:.4f}')
+    others = [f'{label} {metrics[k]:.4f}' for k, label in SUMMARY if metrics[k] is not None]
+    lines.append(', '.join(others))
+    return '\n'.join(lines)
+
+
+def regression_text(metrics: dict[str, Any]) -> str:
+    """One line a metric, with intervals where there are any."""
+    lines = [f'examples  {metrics["n"]}']
+    for name in ('mse', 'rmse', 'mae', 'r2', 'pearson', 'spearman'):
+        value = metrics[name]
+        line = f'{name:<9} ' + ('undefined' if value is None else f'{value:.6g}')
+        interval = metrics.get(f'{name}_interval')
+        if interval is not None:
+            line += f', 95 % interval {interval[0]:.6g} to {interval[1]:.6g}'
+        lines.append(line)
+    return '\n'.join(lines)
+
+
+def confusion_text(metrics: dict[str, Any], max_classes: int = 20) -> str:
+    """The confusion matrix as text (rows true, columns predicted); a note when too wide."""
+    matrix = metrics['confusion_matrix']
+    names = [row['name'] for row in metrics['per_class']]
+    if len(names) > max_classes:
+        return f'confusion matrix of {len(names)} classes: see the picture'
+    # Columns carry short names, so that ten classes fit a terminal.
+    short = [name[:7] for name in names]
+    corner = 'true \\ predicted'
+    width = max(len(name) for name in [*names, corner])
+    cell = max(4, *(len(name) for name in short), *(len(str(n)) for row in matrix for n in row))
+    lines = [f'{corner:>{width}} ' + ' '.join(f'{n:>{cell}}' for n in short)]
+    lines += [
+        f'{name:>{width}} ' + ' '.join(f'{count:>{cell}d}' for count in row)
+        for name, row in zip(names, matrix, strict=True)
+    ]
+    return '\n'.join(lines)

@@ -1,0 +1,151 @@
+"""Strategies by name, and the strings that combine them: `last:4+llrd:0.75`."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ftjax.errors import UserError, check_name, did_you_mean
+
+KINDS = {
+    'mask': 'which leaves train',
+    'rates': 'how fast each leaf moves',
+    'schedule': 'what trains when',
+    'shape': 'the learning rate over time',
+    'chosen': 'decided from data',
+    'added': 'new parameters on a frozen trunk',
+    'regulariser': 'a pull towards the pretrained weights',
+    'weights': 'what is done with the weights afterwards',
+}
+# Modules that register strategies when imported.
+SHIPPED = ('masks',)
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """One entry of the catalogue: its name, kind, parameters with defaults, and function."""
+
+    name: str
+    kind: str
+    function: Callable[..., Any]
+    parameters: Mapping[str, Any]
+    source: str = ''
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the plan must know besides: `norm`, `optimizer_state`, `needs` .."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the function's docstring."""
+        return (self.function.__doc__ or '').strip().split('\n')[0]
+
+    @property
+    def example(self) -> str:
+        """The shortest string that names it: `last:1`, `head`."""
+        values = [str(value) for value in self.parameters.values() if value is not None]
+        return self.name + (':' + ','.join(values) if values else '')
+
+
+CATALOGUE: dict[str, Strategy] = {}
+
+
+def strategy(name: str, kind: str, *, source: str = '', options=None, **parameters):
+    """Registers the decorated function as a strategy; parameters are given with defaults.
+
+    What the function takes and returns depends on the kind; see the module that holds the
+    shipped ones of that kind (masks.py for 'mask').
+
+    >>> @strategy('odd_blocks', 'mask', start=1)
+    ... def odd_blocks(net, start):
+    ...     '''Every second block, and the head.'''
+    ...     return net.within(*net.blocks[start::2]) | net.head
+    """
+    check_name(kind, KINDS, 'kind of strategy')
+
+    def register(function):
+        CATALOGUE[name] = Strategy(name, kind, function, parameters, source, options or {})
+        return function
+
+    return register
+
+
+def catalogue() -> dict[str, Strategy]:
+    """All strategies, the shipped ones imported."""
+    for module in SHIPPED:
+        importlib.import_module(f'ftjax.freezing.{module}')
+    return CATALOGUE
+
+
+@dataclasses.dataclass(frozen=True)
+class Term:
+    """One strategy with its arguments bound: what `last:4` means."""
+
+    strategy: Strategy
+    arguments: Mapping[str, Any]
+
+    def __call__(self, *positional: Any) -> Any:
+        return self.strategy.function(*positional, **self.arguments)
+
+    def __str__(self) -> str:
+        values = ','.join(
+            f'{v:g}' if isinstance(v, float) else str(v)
+            for v in self.arguments.values()
+            if v is not None
+        )
+        return self.strategy.name + (f':{values}' if values else '')
+
+
+def parse(text: str) -> list[Term]:
+    """Reads `name[:value[,value|key=value ..]][+name ..]`.
+
+    Raises UserError for an unknown name (with the nearest), too many arguments, a value of
+    the wrong type, or two terms of a kind that can stand only once.
+
+    >>> [str(term) for term in parse('last:4')]
+    ['last:4']
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise UserError(f"freeze: expected a strategy such as 'last:2', not {text!r}")
+    terms = [parse_term(part.strip()) for part in text.split('+')]
+    for kind in ('rates', 'schedule', 'shape', 'chosen'):
+        same = [term for term in terms if term.strategy.kind == kind]
+        if len(same) > 1:
+            raise UserError(
+                f'freeze {text!r}: {same[0]} and {same[1]} both decide {KINDS[kind]}; keep one'
+            )
+    return terms
+
+
+def parse_term(text: str) -> Term:
+    """Reads one `name:arguments`."""
+    name, _, rest = text.partition(':')
+    known = catalogue()
+    if name not in known:
+        raise UserError(f'unknown freezing strategy {name!r}; {did_you_mean(name, known)}')
+    found = known[name]
+    arguments, names = dict(found.parameters), list(found.parameters)
+    given = [part.strip() for part in rest.split(',') if part.strip()] if rest else []
+    if len(given) > len(names):
+        takes = ', '.join(names) or 'no arguments'
+        raise UserError(f'freeze {text!r}: {name} takes {takes}, not {len(given)} arguments')
+    for index, part in enumerate(given):
+        key, equals, value = part.partition('=')
+        if equals:
+            check_name(key, names, f'argument of {name}:')
+        else:
+            key, value = names[index], part
+        arguments[key] = read_value(value, found.parameters[key], f'freeze {text!r}: {key}')
+    return Term(found, arguments)
+
+
+def read_value(value: str, default: Any, what: str) -> Any:
+    """Converts an argument to the type of its default (None stands for a number)."""
+    if isinstance(default, str):
+        return value
+    kind = int if isinstance(default, int) else float
+    try:
+        return kind(value)
+    except ValueError:
+        expected = 'a whole number' if kind is int else 'a number'
+        raise UserError(f'{what} must be {expected}, not {value!r}') from None

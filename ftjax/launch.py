@@ -1,0 +1,113 @@
+"""What every script shares: its start, its end, one-line errors and logs.
+
+A script is a docstring, its flags and a `main`:
+
+    from ftjax import launch
+
+    CONFIG = launch.define_config()
+    WORKDIR = launch.define_workdir()
+
+
+    def main():
+        print(CONFIG.value, WORKDIR.value)
+
+
+    if __name__ == '__main__':
+        launch.run(main)
+
+Exit codes: 0 done, 1 a fault in the program (with a traceback), 2 something the user can put
+right, 3 the machine ran out of something, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import jax
+from absl import app, flags
+from absl import logging as absl_logging
+
+from ftjax.command_line import define_config, define_workdir, parse_flags
+from ftjax.compilation_cache import enable_compilation_cache
+from ftjax.errors import UserError
+
+__all__ = ['define_config', 'define_workdir', 'explain', 'run', 'set_up_logs']
+
+USER, MACHINE, INTERRUPTED = 2, 3, 130
+_OUT_OF = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def run(main: Callable[[], Any], argv: Sequence[str] | None = None) -> NoReturn:
+    """Parses the flags, runs `main()` and ends the process; see the exit codes above.
+
+    What a user or the machine did wrong is one line on stderr, `error: ...`. With
+    FTJAX_TRACEBACK=1 in the environment the traceback comes before it.
+    """
+
+    def with_flags(rest: Sequence[str]) -> Any:
+        if len(rest) > 1:
+            raise UserError(f'unexpected argument {rest[1]!r}; flags are written --name=value')
+        set_up_logs()
+        enable_compilation_cache()
+        return main()
+
+    try:
+        app.run(with_flags, argv=list(argv or sys.argv), flags_parser=parse_flags)
+    except BaseException as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        if os.environ.get('FTJAX_TRACEBACK', '0') not in ('', '0'):
+            traceback.print_exc()
+        message, status = explained
+        print(f'error: {message}', file=sys.stderr, flush=True)
+        raise SystemExit(status) from None
+    raise SystemExit(0)
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """One line for people and the exit code; None for a fault of the program itself.
+
+    >>> explain(UserError('no such file: x.csv'))
+    ('no such file: x.csv', 2)
+    >>> explain(OSError(errno.ENOSPC, 'No space left on device', '/data/x'))
+    ('No space left on device: /data/x', 3)
+    """
+    message = ' '.join(str(error).split())
+    if isinstance(error, (UserError, app.UsageError, flags.Error)):
+        return message, USER
+    if isinstance(error, KeyboardInterrupt):
+        return 'interrupted', INTERRUPTED
+    if isinstance(error, MemoryError):
+        return 'out of memory; try a smaller data.batch_size or image size', MACHINE
+    if isinstance(error, jax.errors.JaxRuntimeError) and 'RESOURCE_EXHAUSTED' in message:
+        return f'out of device memory; try a smaller data.batch_size ({message[:200]})', MACHINE
+    if isinstance(error, OSError) and error.errno in _OUT_OF:
+        where = f': {error.filename}' if error.filename else ''
+        return f'{error.strerror}{where}', MACHINE
+    return None
+
+
+def set_up_logs() -> None:
+    """Sends ftjax's own log to stderr, one line a record; libraries only warn."""
+    if not flags.FLAGS['verbosity'].present:
+        absl_logging.set_verbosity(absl_logging.WARNING)
+    logger = logging.getLogger('ftjax')
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(_LevelFormatter())
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+class _LevelFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno <= logging.INFO else f'{record.levelname.lower()}: {text}'

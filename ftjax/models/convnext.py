@@ -1,0 +1,147 @@
+"""ConvNeXt (Liu et al. 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ftjax.errors import UserError
+from ftjax.models.depthwise import DepthwiseConv
+from ftjax.models.layers import DropPath, LayerScale, Mlp, layer_norm
+from ftjax.models.resnet import place, sections
+from ftjax.models.stages import Mode, Network
+from ftjax.models.vit import Head, pair
+
+# The norms before the last have this epsilon whatever `epsilon` says, as in the original.
+INNER_EPSILON = 1e-6
+
+
+class ConvNeXt(Network):
+    """Stages `stem, stage1_block0 .., norm, head`; input (batch, height, width, channels) float.
+
+    The defaults are ConvNeXt-T. The first block of each stage but the first halves the image
+    (`downsample`). `norm` pools, then normalises: what reaches the head is (batch, widths[-1]).
+
+    >>> ConvNeXt(depths=(1, 1), widths=(8, 16), num_classes=10).stages
+    ('stem', 'stage1_block0', 'stage2_block0', 'norm', 'head')
+    """
+
+    depths: tuple[int, ...] = (3, 3, 9, 3)
+    widths: tuple[int, ...] = (96, 192, 384, 768)
+    patch_size: int = 4
+    act: str = 'gelu'
+    layer_scale: float | None = 1e-6
+    epsilon: float = 1e-6
+    """Of the last norm."""
+    drop_path: float = 0.0
+    image_size: int | tuple[int, int] = 224
+    channels: int = 3
+    num_classes: int = 1000
+    dtype: str = 'float32'
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.depths) != len(self.widths) or min(self.depths) < 1:
+            raise UserError(f'convnext: depths {self.depths} do not go with widths {self.widths}')
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        counts = enumerate(self.depths, start=1)
+        return tuple(f'stage{s}_block{b}' for s, count in counts for b in range(count))
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return ('stem', *self.blocks, 'norm', *(('head',) if self.num_classes else ()))
+
+    @property
+    def sections(self) -> tuple[tuple[str, ...], ...]:
+        return sections(self.blocks, ('stem',))
+
+    def make_stage(self, name: str) -> Callable[..., nn.Module]:
+        if name == 'stem':
+            return partial(Stem, self.widths[0], self.patch_size, self.dtype)
+        if name == 'norm':
+            return partial(PoolNorm, self.epsilon, self.dtype)
+        if name == 'head':
+            return partial(Head, self.num_classes)
+        stage, index = place(name)
+        depth = self.blocks.index(name) / max(len(self.blocks) - 1, 1)
+        return partial(
+            Block,
+            width=self.widths[stage],
+            downsample=stage > 0 and index == 0,
+            act=self.act,
+            layer_scale=self.layer_scale,
+            drop_path=self.drop_path * depth,
+            dtype=self.dtype,
+        )
+
+    def example_input(self, batch_size: int = 1):
+        return jnp.zeros((batch_size, *pair(self.image_size), self.channels), jnp.float32)
+
+
+class Stem(nn.Module):
+    """Patches and a norm: (batch, h, w, channels) -> (batch, h / patch, w / patch, width)."""
+
+    width: int
+    patch: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, images, mode: Mode):
+        x = patches(self.width, self.patch, self.dtype)(images.astype(self.dtype))
+        return {'hidden': layer_norm('norm', INNER_EPSILON, self.dtype)(x)}
+
+
+def patches(features: int, size: int, dtype: str) -> nn.Conv:
+    """A convolution over patches that do not overlap; what is left over at the edges is cut."""
+    return nn.Conv(features, (size, size), strides=size, padding='VALID', dtype=dtype, name='conv')
+
+
+class Downsample(nn.Module):
+    """A norm and 2x2 patches: half the height and width."""
+
+    width: int
+    dtype: str
+
+    @nn.compact
+    def __call__(self, x):
+        return patches(self.width, 2, self.dtype)(layer_norm('norm', INNER_EPSILON, self.dtype)(x))
+
+
+class Block(nn.Module):
+    """7x7 depthwise convolution, norm, perceptron, beside the identity."""
+
+    width: int
+    downsample: bool
+    act: str
+    layer_scale: float | None
+    drop_path: float
+    dtype: str
+
+    @nn.compact
+    def __call__(self, state, mode: Mode):
+        x = state['hidden']
+        if self.downsample:
+            x = Downsample(self.width, self.dtype, name='downsample')(x)
+        y = DepthwiseConv(7, self.dtype, name='conv')(x)
+        y = layer_norm('norm', INNER_EPSILON, self.dtype)(y)
+        y = Mlp(4 * self.width, self.act, dtype=self.dtype, name='mlp')(y, mode)
+        if self.layer_scale is not None:
+            y = LayerScale(self.layer_scale, name='ls')(y)
+        return {**state, 'hidden': x + DropPath(self.drop_path)(y, mode)}
+
+
+class PoolNorm(nn.Module):
+    """Mean over the image, then the final norm: (batch, h, w, c) -> (batch, c)."""
+
+    epsilon: float
+    dtype: str
+
+    @nn.compact
+    def __call__(self, state, mode: Mode):
+        x = state['hidden'].mean(axis=(1, 2))
+        return {'hidden': layer_norm('norm', self.epsilon, self.dtype)(x)}

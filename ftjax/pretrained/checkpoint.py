@@ -1,0 +1,193 @@
+"""What a checkpoint is, learned from its configuration and its headers."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from ftjax.errors import UserError
+from ftjax.models.registry import build
+from ftjax.models.stages import Network
+from ftjax.pretrained import families, own
+from ftjax.pretrained.initialise import leaf_shapes
+from ftjax.pretrained.keymap import KeyMap, PositionTable, identity
+from ftjax.pretrained.locate import Location
+from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.pretrained.sources import TensorSource, open_source
+
+
+@dataclasses.dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint of known family whose tensors have not been read."""
+
+    folder: pathlib.Path
+    family: str
+    """A key of families.FAMILIES, or 'ftjax' for our own format."""
+    config: Mapping[str, Any]
+    source: TensorSource | None
+    """None where only the configuration was asked for."""
+    revision: str | None = None
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is in our own format."""
+        return self.family == own.FORMAT
+
+    def network(self, **overrides: Any) -> Network:
+        """The network that the checkpoint describes, with some fields replaced."""
+        if self.is_own:
+            return build(self.config['model'], {**self.config['options'], **overrides})
+        return families.module(self.family).network_from_config(dict(self.config), **overrides)
+
+    def key_map(self, network: Network) -> KeyMap:
+        """The key map that fits the checkpoint's names."""
+        if self.is_own:
+            names = self.source.names if self.source else ()
+            # The head's leaves are known from the file where the network has another or none.
+            keys = [*leaf_shapes(network), *(n for n in names if n.startswith('params/head/'))]
+            tables = positions_of(self.network(), network)
+            return dataclasses.replace(identity(own.FORMAT, dict.fromkeys(keys)), positions=tables)
+        names = self.source.names if self.source else ()
+        return families.key_map(self.family, self.config, names)
+
+    @property
+    def promises_head(self) -> bool:
+        """Whether a file without any tensor of a head must be damaged.
+
+        A base model's config.json counts classes too, but names no classifier's class.
+        """
+        if self.is_own:
+            return bool(self.config['options'].get('num_classes'))
+        classes = self.config.get('architectures') or []
+        return any(re.search(r'For\w*Classification', name) for name in classes)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the logits; () where the checkpoint does not say."""
+        if self.is_own:
+            return tuple(self.config.get('class_names') or ())
+        labels = self.config.get('id2label')
+        if labels:
+            try:
+                names = tuple(str(labels[key]) for key in sorted(labels, key=int))
+            except ValueError:
+                raise UserError(
+                    f'{self.folder}/config.json: id2label has keys that are not numbers'
+                ) from None
+            # transformers fills the field with LABEL_0, LABEL_1 .. where nobody gave names.
+            return () if all(n == f'LABEL_{i}' for i, n in enumerate(names)) else names
+        found = families.module(self.family)
+        return tuple(found.class_names(self.config)) if hasattr(found, 'class_names') else ()
+
+    def preprocessing(self, network: Network) -> tuple[Preprocessing | None, str]:
+        """(preprocessing at the network's own input size, where it is from); None for text."""
+        size = input_size(network)
+        if size is None:
+            return None, 'takes no images'
+        if self.is_own:
+            if self.config.get('preprocessing') is None:
+                raise UserError(f'{self.folder}/config.json: preprocessing is missing')
+            found, origin = Preprocessing.from_json(self.config['preprocessing']), 'config.json'
+        elif (file := self.folder / 'preprocessor_config.json').exists():
+            found = Preprocessing.from_huggingface(read_json(file), size[2])
+            origin = file.name
+        elif hasattr(families.module(self.family), 'preprocessing'):
+            found = families.module(self.family).preprocessing(self.config)
+            origin = f'the family {self.family}'
+        else:
+            found = Preprocessing(
+                image_size=size[:2], mean=(0.5,) * size[2], std=(0.5,) * size[2], channels=size[2]
+            )
+            origin = 'assumed (mean .5, std .5): no preprocessor_config.json beside the weights'
+        return found.with_size(size[:2]), origin
+
+    @property
+    def tokenizer(self) -> pathlib.Path | None:
+        """The tokenizer.json beside the weights, if there is one."""
+        file = self.folder / own.TOKENIZER
+        return file if file.exists() else None
+
+
+def positions_of(saved: Network, wanted: Network) -> tuple[PositionTable, ...]:
+    """The position table of our own file, where the two networks have different grids."""
+    grid, new = getattr(saved, 'grid', None), getattr(wanted, 'grid', None)
+    table = leaf_shapes(saved).get('params/embed/pos_embed')
+    if grid is None or grid == new or table is None:
+        return ()
+    prefix = table.shape[1] - grid[0] * grid[1]
+    return (PositionTable('embed/pos_embed', prefix, grid, 'bicubic', antialias=True),)
+
+
+def input_size(network: Network) -> tuple[int, int, int] | None:
+    """(height, width, channels) of the images a network takes; None if it takes none."""
+    example = jax.eval_shape(lambda: network.example_input(1))
+    shape = getattr(example, 'shape', ())
+    return tuple(shape[1:]) if len(shape) == 4 else None
+
+
+def describe(
+    where: Location, model: str | Mapping[str, Any] | None = None, *, tensors: bool = True
+) -> Checkpoint:
+    """Recognises a checkpoint: by config.json, by `model`, or by the names of its tensors.
+
+    Args:
+      where: from `locate`.
+      model: for files without a config.json: a name of the model registry, or
+        {'name': .., option: ..}.
+      tensors: False to leave the weights alone; then a configuration must be there.
+
+    Raises:
+      UserError: nothing recognises it.
+    """
+    folder = where.path if where.path.is_dir() else where.path.parent
+    file = folder / own.CONFIG
+    config = read_json(file) if file.exists() else None
+    is_own = config is not None and config.get('format') == own.FORMAT
+    if is_own and not {'model', 'options'} <= set(config or ()):
+        raise UserError(f'{file}: model or options are missing')
+    family = own.FORMAT if is_own else families.family_of_config(config) if config else None
+    source = where.headers
+    if source is None and (tensors or family is None):
+        source = open_source(where.path)
+    if family is None and model is not None:
+        family, config = _from_model(model)
+    if family is None:
+        assert source is not None
+        family = families.family_of_tensors(source.names)
+        if family is None or not hasattr(families.module(family), 'config_from_tensors'):
+            raise UserError(
+                f'{where.path}: no config.json beside it, and no family recognises its tensors '
+                f'(the first is {next(iter(source.names), "missing")!r}); say which network it '
+                'is with model={name, options}'
+            )
+        config = families.module(family).config_from_tensors(source)
+    assert config is not None
+    return Checkpoint(folder, family, config, source, where.revision)
+
+
+def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The family and the config of a model of the registry given by name and options."""
+    options = {'name': model} if isinstance(model, str) else dict(model)
+    name = options.pop('name', None)
+    if name is None:
+        raise UserError(f"model: a name or {{'name': .., option: ..}} expected, not {model}")
+    network = build(name, options)
+    family = families.family_of_model(name)
+    return family, families.module(family).config_from_network(network, ())
+
+
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """A JSON object from a file; UserError if it is none."""
+    try:
+        value = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise UserError(f'{path} is not readable as JSON: {error}') from None
+    if not isinstance(value, dict):
+        raise UserError(f'{path}: a JSON object expected')
+    return value

@@ -1,0 +1,173 @@
+"""Which module knows a checkpoint: a table from config.json (or tensor names) to families.
+
+A family's module exposes
+
+    KEY_MAP: KeyMap, or key_map(config: dict) -> KeyMap | tuple[KeyMap, ...]
+        several maps when files of the family come under several naming schemes
+        (transformers, timm, torchvision ..): the one that explains most tensors is taken.
+    network_from_config(config: dict, **overrides) -> Network
+        overrides are fields of the network, as num_classes or image_size.
+    config_from_network(network, labels: Sequence[str]) -> dict
+        the inverse: the fields of a config.json that transformers opens, 'model_type' and
+        'architectures' included. labels are class names, () when unknown.
+
+and may expose
+
+    config_from_tensors(source: TensorSource) -> dict
+        for files that come without a config.json: what `network_from_config` needs, read off
+        names and shapes alone.
+    preprocessing(config: dict) -> Preprocessing
+        what to assume where no preprocessor_config.json is beside the weights.
+    class_names(config: dict) -> tuple[str, ...]
+        where config.json has no id2label.
+
+Modules are imported when first needed. Adding one is a file here and a row in FAMILIES.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any
+
+from ftjax.errors import UserError, did_you_mean
+from ftjax.models.registry import options_of
+from ftjax.models.stages import Network
+from ftjax.pretrained.flax_names import flax_names
+from ftjax.pretrained.keymap import KeyMap
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """How to recognise one family."""
+
+    models: tuple[str, ...] = ()
+    """Names in ftjax.models.registry.FAMILIES that this module writes configs for."""
+    model_types: tuple[str, ...] = ()
+    """Values of config.json's "model_type"."""
+    architectures: tuple[str, ...] = ()
+    """Regular expressions (full match) of config.json's "architecture" (timm) or of an entry of
+    "architectures"; they win over model_type, for a type that several families share."""
+    tensors: tuple[str, ...] = ()
+    """Regular expressions (full match), each of which some tensor's name must match, that
+    recognise a file without config.json."""
+
+
+# The key is the module's name in this folder.
+FAMILIES: dict[str, Row] = {
+    'deit': Row(
+        models=('deit',),
+        model_types=('deit',),
+        architectures=(r'deit_(tiny|small|base)_distilled_patch\d+_\d+(\..*)?',),
+        tensors=(r'dist_token', r'blocks\.0\.attn\.qkv\.weight'),
+    ),
+    'vit': Row(
+        models=('vit',),
+        model_types=('vit',),
+        architectures=(r'vit_(tiny|small|base|large|huge)_patch\d+_\d+(\..*)?',),
+        # timm, torchvision, AugReg; after DeiT, whose names in timm are these and more.
+        tensors=(
+            r'patch_embed\.proj\.weight|conv_proj\.weight|embedding/kernel',
+            r'blocks\.0\.attn\.qkv\.weight|encoder\.layers\.encoder_layer_0\.ln_1\.weight'
+            r'|Transformer/encoderblock_0/LayerNorm_0/scale',
+            r'cls_token|class_token|cls',
+        ),
+    ),
+    'dinov2': Row(models=('dinov2',), model_types=('dinov2', 'dinov2_with_registers')),
+    'clip': Row(models=('clip_vision',), model_types=('clip', 'clip_vision_model')),
+    'siglip': Row(models=('siglip_vision',), model_types=('siglip', 'siglip_vision_model')),
+    'swin': Row(models=('swin',), model_types=('swin',)),
+    'convnext': Row(
+        models=('convnext',),
+        model_types=('convnext',),
+        architectures=(r'convnext_(tiny|small|base|large|xlarge)(\..*)?',),
+        tensors=(
+            r'stages\.0\.blocks\.0\.conv_dw\.weight|features\.1\.0\.block\.5\.weight',
+            r'stem\.0\.weight|features\.0\.0\.weight',
+        ),
+    ),
+    'resnet': Row(
+        models=('resnet',),
+        model_types=('resnet',),
+        architectures=(r'resnet(18|34|50|101|152)(\..*)?',),
+        tensors=(
+            r'(module\.)?layer1\.0\.bn2\.running_mean',
+            r'(module\.)?layer2\.0\.downsample\.1\.weight',
+        ),
+    ),
+    'resnet_cifar': Row(
+        models=('resnet_gn_cifar', 'resnet_bn_cifar'),
+        model_types=('resnet_gn_cifar', 'resnet_bn_cifar'),
+        tensors=(r'(module\.)?layer3\.0\.conv2\.weight', r'(module\.)?(linear|bn)\.bias'),
+    ),
+}
+
+
+def module(family: str) -> ModuleType:
+    """The module of a family by its key in FAMILIES."""
+    return importlib.import_module(f'{__name__}.{family}')
+
+
+def family_of_config(config: Mapping[str, Any]) -> str | None:
+    """The family of a config.json; None if it names neither a model type nor an architecture.
+
+    Raises:
+      UserError: it names one that no row lists.
+    """
+    names = [config['architecture']] if config.get('architecture') else []
+    names += config.get('architectures') or []
+    for family, row in FAMILIES.items():
+        if any(re.fullmatch(pattern, name) for pattern in row.architectures for name in names):
+            return family
+    wanted = config.get('model_type')
+    for family, row in FAMILIES.items():
+        if wanted in row.model_types:
+            return family
+    if wanted is None and not names:
+        return None
+    known = [name for row in FAMILIES.values() for name in row.model_types]
+    wanted = wanted or names[0]
+    raise UserError(
+        f'config.json: no family for model type {wanted!r}; {did_you_mean(wanted, known)}'
+    )
+
+
+def family_of_tensors(names: Iterable[str]) -> str | None:
+    """The family that recognises these tensor names; None if none does."""
+    names = list(names)
+    for family, row in FAMILIES.items():
+        found = (any(re.fullmatch(pattern, name) for name in names) for pattern in row.tensors)
+        if row.tensors and all(found):
+            return family
+    return None
+
+
+def family_of_network(network: Network) -> str:
+    """The first family that writes configs for this network's class; UserError if none does."""
+    return family_of_model(options_of(network)[0])
+
+
+def family_of_model(name: str) -> str:
+    """The first family whose row lists this model of the registry; UserError if none does."""
+    for family, row in FAMILIES.items():
+        if name in row.models:
+            return family
+    known = [model for row in FAMILIES.values() for model in row.models]
+    raise UserError(f'no key map for model {name!r}; {did_you_mean(name, known)}')
+
+
+def key_map(family: str, config: Mapping[str, Any], names: Iterable[str]) -> KeyMap:
+    """The family's key map; of several, the one that explains most of `names`.
+
+    The names of transformers' former Flax models follow from each map and are tried too.
+    """
+    found = module(family)
+    maps = found.key_map(config) if hasattr(found, 'key_map') else found.KEY_MAP
+    maps = (maps,) if isinstance(maps, KeyMap) else maps
+    names = list(names)
+    if any('/' in name for name in names):
+        maps += tuple(flax_names(each) for each in maps)
+    return max(maps, key=lambda each: sum(each.match(name) is not None for name in names))

@@ -1,0 +1,87 @@
+"""The vision tower of SigLIP under the names of transformers, alone or within the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftjax.models.registry import build
+from ftjax.models.siglip import SigLIPVision
+from ftjax.models.stages import Network
+from ftjax.pretrained.families.clip import grid, tower, vision_config
+from ftjax.pretrained.families.vit import fused
+from ftjax.pretrained.hf_config import (
+    architecture,
+    label_fields,
+    num_labels,
+    refuse,
+    vit_fields,
+    vit_options,
+)
+from ftjax.pretrained.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
+
+IMAGE_PROCESSOR = 'SiglipImageProcessor'
+# Rightly left over: the text tower, and the pooling that an image classifier goes round.
+_UNUSED = (
+    r'text_model\..*',
+    r'logit_(scale|bias)',
+    r'(vision_model\.)?embeddings\.position_ids',
+    r'(vision_model\.)?head\..*',
+)
+# SiglipVisionConfig's, where they are not ViT's.
+_DEFAULTS = {'hidden_act': 'gelu_pytorch_tanh', 'layer_norm_eps': 1e-6}
+
+
+def key_map(config: Mapping[str, Any]) -> KeyMap:
+    """The map, with the prefix that the class in the config saves."""
+    base = '' if architecture(config) == 'SiglipVisionModel' else 'vision_model.'
+    rules = (
+        Rule(f'{base}embeddings.position_embedding.weight', 'embed/pos_embed', 'add_axis'),
+        *conv(f'{base}embeddings.patch_embedding', 'embed/patch_embed'),
+        *tower(base),
+        *norm(f'{base}post_layernorm', 'norm/norm'),
+        Rule(f'{base}head.probe', 'pooler/probe'),
+        *fused(f'{base}head.attention.in_proj_', 'pooler/attn'),
+        *dense(f'{base}head.attention.out_proj', 'pooler/attn/out'),
+        *norm(f'{base}head.layernorm', 'pooler/norm'),
+        *dense(f'{base}head.mlp.fc1', 'pooler/mlp/fc1'),
+        *dense(f'{base}head.mlp.fc2', 'pooler/mlp/fc2'),
+        *dense('classifier', 'head/dense'),
+    )
+    fields = vision_config(config, {'patch_size': 16})
+    table = PositionTable('embed/pos_embed', 0, grid(fields))
+    return KeyMap('siglip_vision', rules, _UNUSED, ('vision_model.',), positions=(table,))
+
+
+def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+    """The network of a config: SigLIP's own feature, or with classes transformers' classifier."""
+    fields = vision_config(config, _DEFAULTS)
+    options = vit_options(fields) | {'num_classes': num_labels(config)} | overrides
+    attends = not options['num_classes'] and fields.get('vision_use_head', True)
+    options.setdefault('pool', 'map' if attends else 'mean')
+    return build('siglip_vision', options)
+
+
+def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, Any]:
+    """The config.json that transformers opens."""
+    assert isinstance(network, SigLIPVision)
+    refuse(network, _no_place(network))
+    shared = ('qkv_bias', 'hidden_dropout_prob', 'attention_probs_dropout_prob')
+    fields = {k: v for k, v in vit_fields(network).items() if k not in shared}
+    fields |= {'model_type': 'siglip_vision_model', 'vision_use_head': network.pool == 'map'}
+    if not network.num_classes:
+        return {'architectures': ['SiglipVisionModel'], **fields}
+    return {
+        'model_type': 'siglip',
+        'architectures': ['SiglipForImageClassification'],
+        'vision_config': fields,
+        **label_fields(network.num_classes, labels),
+    }
+
+
+def _no_place(network: SigLIPVision) -> str | None:
+    if network.stem != 'patch' or not network.qkv_bias or network.layer_scale is not None:
+        return 'its SigLIP has patches, biases and no LayerScale'
+    if network.num_classes and network.pool != 'mean':
+        return "its classifier on SigLIP takes pool 'mean'"
+    return None

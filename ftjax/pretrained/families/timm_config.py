@@ -1,0 +1,62 @@
+"""What the families read off a timm config.json, and off names where there is no config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ftjax.errors import UserError, check_name
+from ftjax.pretrained.preprocessing import Preprocessing
+
+HALF = (0.5, 0.5, 0.5)
+
+
+def options_from_timm(
+    config: Mapping[str, Any], base: Mapping[str, Any], arguments: Mapping[str, str]
+) -> dict[str, Any]:
+    """A network's fields: those of the architecture, changed by the config's own.
+
+    Args:
+      config: timm's config.json.
+      base: the fields of the architecture it names.
+      arguments: entries of its `model_args` that the network can follow -> fields.
+
+    Raises:
+      UserError: `model_args` asks for something that the network cannot follow.
+    """
+    options = dict(base)
+    for name, value in (config.get('model_args') or {}).items():
+        check_name(name, arguments, 'entry of model_args in a timm config.json:')
+        options[arguments[name]] = tuple(value) if isinstance(value, list) else value
+    pooling = config.get('global_pool')
+    if 'patch_size' in base and 'heads' in base and pooling not in (None, 'token'):
+        raise UserError(f'timm config.json: global_pool {pooling!r} is not supported for a ViT')
+    options['num_classes'] = config.get('num_classes', 1000)
+    channels = config.get('pretrained_cfg', {}).get('input_size', (3,))[0]
+    return {**options, 'channels': channels}
+
+
+def pixels(
+    config: Mapping[str, Any],
+    image_size: tuple[int, int],
+    mean: tuple[float, ...] = HALF,
+    std: tuple[float, ...] = HALF,
+) -> Preprocessing:
+    """The preprocessing of timm's `pretrained_cfg`, or that given where there is none."""
+    cfg = config.get('pretrained_cfg', {})
+    return Preprocessing(
+        image_size=tuple(cfg.get('input_size', (3, *image_size))[1:]),
+        mean=tuple(cfg.get('mean', mean)),
+        std=tuple(cfg.get('std', std)),
+        channels=len(cfg.get('mean', mean)),
+        interpolation=cfg.get('interpolation', 'bicubic'),
+        crop_fraction=cfg.get('crop_pct', 1.0),
+    )
+
+
+def depth_of(names: Iterable[str], prefix: str) -> int:
+    """How many numbered modules start with `prefix`: blocks.0 .. blocks.11 are 12."""
+    pattern = re.compile(re.escape(prefix) + r'(\d+)\D.*')
+    numbers = [int(found[1]) for name in names if (found := pattern.fullmatch(name))]
+    return 1 + max(numbers, default=-1)

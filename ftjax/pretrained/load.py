@@ -1,0 +1,138 @@
+"""Strict loading, tensor by tensor: at no time are there two copies of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ftjax.errors import UserError
+from ftjax.models.stages import Network
+from ftjax.pretrained.explain import Explanation, explain
+from ftjax.pretrained.initialise import cast, random_leaves
+from ftjax.pretrained.keymap import KeyMap
+from ftjax.pretrained.leaves import unflatten
+from ftjax.pretrained.positions import resize_table
+from ftjax.pretrained.report import LoadReport
+from ftjax.pretrained.sources import TensorSource
+
+Sharding = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]
+
+
+def load_into(
+    network: Network,
+    source: TensorSource,
+    keymap: KeyMap,
+    *,
+    head: str = 'auto',
+    seed: int = 0,
+    dtype: Any = jnp.float32,
+    sharding: Sharding | None = None,
+) -> tuple[dict, LoadReport]:
+    """Loads a checkpoint into a network's variables.
+
+    Tensors are read one at a time, brought into layout, dtype and sharding, and dropped, so
+    host memory peaks at the parameters plus about twice the largest tensor.
+
+    Args:
+      network: with the number of classes wanted.
+      source: the checkpoint.
+      keymap: the family's names and layouts.
+      head: 'auto', 'keep' or 'new'; see `explain`.
+      seed: for leaves that are initialised.
+      dtype: of the parameters; running statistics are float32 always.
+      sharding: (leaf key, shape) -> where the leaf goes; None for the default device.
+
+    Returns:
+      Variables {'params': .., 'batch_stats': .. where there are any} and the report.
+
+    Raises:
+      UserError: anything unexplained (see `explain`), or a value that is not finite.
+    """
+    plan = explain(network, source, keymap, head)
+
+    def place(key, leaf):
+        # A copy of its own: a view would keep the whole source tensor alive.
+        leaf = np.array(leaf, order='C') if isinstance(leaf, np.ndarray) else leaf
+        return jax.device_put(leaf, sharding(key, leaf.shape) if sharding else None)
+
+    leaves: dict[str, Any] = {}
+    for name, match in plan.reads.items():
+        tensor = source.read(name)
+        _check_finite(tensor, name, source)
+        for key, leaf in zip(match.keys, match.rule.forward(tensor), strict=True):
+            if key in plan.resizes:
+                leaf = _resized(key, leaf, plan, keymap)
+            leaves[key] = place(key, _cast_once(key, leaf, dtype))
+        del tensor, leaf
+    fresh = random_leaves(network, plan.initialised, seed) if plan.initialised else {}
+    leaves.update({key: place(key, cast(key, leaf, dtype)) for key, leaf in fresh.items()})
+    variables = unflatten({key: leaves[key] for key in plan.keys})
+    return variables, report(plan, source, keymap, dtype)
+
+
+def report(plan: Explanation, source: TensorSource, keymap: KeyMap, dtype: Any) -> LoadReport:
+    """The report of a load, known before it is done."""
+    loaded: dict[str, str] = {}
+    transformed: dict[str, str] = {}
+    for name, match in plan.reads.items():
+        for index, key in enumerate(match.keys):
+            changes = []
+            if len(match.keys) > 1:
+                changes.append(f'part {index + 1} of {len(match.keys)}')
+            if match.rule.layout.name != 'copy':
+                changes.append(match.rule.layout.name)
+            if key in plan.resizes:
+                old, new = plan.resizes[key]
+                changes.append(f'resized {old[0]}x{old[1]} to {new[0]}x{new[1]}')
+            have = source.dtype(name)
+            want = np.dtype(dtype if key.startswith('params/') else np.float32)
+            if have != want and jnp.issubdtype(have, jnp.floating):
+                changes.append(f'{have} to {want}')
+            if changes:
+                transformed[key] = f'{name}: ' + ', '.join(changes)
+            else:
+                loaded[key] = name
+    return LoadReport(
+        source=str(source.path),
+        family=keymap.family,
+        loaded={key: loaded[key] for key in plan.keys if key in loaded},
+        transformed={key: transformed[key] for key in plan.keys if key in transformed},
+        initialised=plan.initialised,
+        skipped=plan.skipped,
+        head=plan.head,
+    )
+
+
+def _check_finite(tensor: np.ndarray, name: str, source: TensorSource) -> None:
+    if not jnp.issubdtype(tensor.dtype, jnp.floating):
+        return
+    bad = tensor.size - np.count_nonzero(np.isfinite(tensor))
+    if bad:
+        raise UserError(
+            f'{source.path}: tensor {name!r} has {bad} of {tensor.size} values that are NaN or '
+            'infinite: the checkpoint is damaged, or comes from a run that diverged'
+        )
+
+
+def _resized(key: str, leaf: np.ndarray, plan: Explanation, keymap: KeyMap) -> np.ndarray:
+    table = keymap.position_table(key)
+    assert table is not None  # only position tables are in `resizes`
+    old, new = plan.resizes[key]
+    return resize_table(
+        leaf,
+        old,
+        new,
+        prefix_tokens=table.prefix_tokens,
+        method=table.method,
+        antialias=table.antialias,
+    )
+
+
+def _cast_once(key: str, leaf: np.ndarray, dtype: Any) -> np.ndarray:
+    want = np.dtype(dtype if key.startswith('params/') else np.float32)
+    same = leaf.dtype == want or not jnp.issubdtype(leaf.dtype, jnp.floating)
+    return leaf if same else leaf.astype(want)

@@ -1,0 +1,85 @@
+"""From an init string to a folder: what `config.init` may say."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+
+from ftjax.errors import UserError, check_name, did_you_mean
+from ftjax.pretrained.sources import TensorSource
+
+SHIPPED = pathlib.Path(__file__).parent / 'weights'
+RANDOM = 'random:'
+
+
+@dataclasses.dataclass(frozen=True)
+class Location:
+    """Where a checkpoint is."""
+
+    path: pathlib.Path
+    """A folder, or a weights file."""
+    revision: str | None = None
+    """The commit, for what comes from the hub."""
+    headers: TensorSource | None = None
+    """Names and shapes of tensors that were left on the hub; None where the file is here."""
+
+
+def data_folder() -> pathlib.Path:
+    """The optional data folder: FTJAX_DATA, or ../shared/data beside the repository."""
+    default = pathlib.Path(__file__).resolve().parents[3] / 'shared' / 'data'
+    return pathlib.Path(os.environ.get('FTJAX_DATA') or default)
+
+
+def locate(init: str, *, weights: bool = True) -> Location:
+    """Finds what an init string (without 'random:') names.
+
+    Known are the shipped networks by name ('glyphs'), 'data:NAME' below the data folder,
+    'hf://ORG/NAME[@REVISION]', and the path of a folder, a weights file or a run.
+
+    Args:
+      init: the string.
+      weights: False if only the configuration will be read; spares a download.
+
+    Raises:
+      UserError: there is no such thing; the nearest right name is given.
+    """
+    if init.startswith('hf://'):
+        from ftjax.pretrained.hub import fetch
+
+        return Location(*fetch(init, weights=weights))
+    shipped = [folder.parent.name for folder in sorted(SHIPPED.glob('*/config.json'))]
+    if init in shipped:
+        return Location(SHIPPED / init)
+    if init.startswith('data:'):
+        return Location(_below_data(init.removeprefix('data:')))
+    path = pathlib.Path(init).expanduser()
+    if not path.exists():
+        schemes = [*shipped, 'data:NAME', 'hf://ORG/NAME']
+        raise UserError(
+            f'no pretrained network {init!r}: not a file or folder here, and not one of '
+            f'{", ".join(schemes)}; {did_you_mean(init, schemes)}'
+        )
+    return Location(_in_run(path))
+
+
+def _below_data(name: str) -> pathlib.Path:
+    folder = data_folder()
+    if not folder.is_dir():
+        raise UserError(
+            f'data:{name}: there is no data folder {folder}; set FTJAX_DATA to where it is'
+        )
+    known = [file.parent.name for file in sorted(folder.glob('*/*.safetensors'))]
+    return folder / check_name(name, known, f'checkpoint in {folder}:')
+
+
+def _in_run(path: pathlib.Path) -> pathlib.Path:
+    """A run's folder stands for the network it trained, which is in `model` below it."""
+    if path.is_dir() and (path / 'plan.json').exists() and not any(path.glob('*.safetensors')):
+        if not (path / 'model' / 'config.json').exists():
+            raise UserError(
+                f'{path} is a run that has not finished: it holds no network in model/; '
+                'run it again to continue it'
+            )
+        return path / 'model'
+    return path

@@ -1,0 +1,111 @@
+"""Our own format: a folder with model.safetensors and config.json, complete in itself.
+
+Tensors are named by leaf key, `params/block_00/attn/query/kernel`. config.json holds
+
+    {"format": "ftjax", "model": name, "options": {..}, "preprocessing": {..} or null,
+     "class_names": [..], "provenance": {..}, "weights_sha256": ".."}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ftjax.errors import UserError
+from ftjax.models.registry import options_of
+from ftjax.models.stages import Network
+from ftjax.pretrained.leaves import flatten
+from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.pretrained.sources.safetensors_file import write_safetensors
+
+FORMAT = 'ftjax'
+WEIGHTS, CONFIG, TOKENIZER = 'model.safetensors', 'config.json', 'tokenizer.json'
+
+
+def save_own(
+    folder: str | os.PathLike[str],
+    network: Network,
+    variables: Mapping[str, Any],
+    preprocessing: Preprocessing | None,
+    class_names: Sequence[str] = (),
+    provenance: Mapping[str, Any] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
+) -> pathlib.Path:
+    """Writes a folder that `load_pretrained(folder)` opens, bit for bit; returns the folder.
+
+    Args:
+      folder: made if need be; a checkpoint there is replaced, other files are left alone.
+      network: its family and fields go to config.json.
+      variables: {'params': .., 'batch_stats': ..}, in any float dtype.
+      preprocessing: None for networks that take no images.
+      class_names: in the order of the logits; () if there are none.
+      provenance: JSON-able facts on how the weights came to be.
+      tokenizer: a tokenizer.json to copy beside the weights.
+
+    Raises:
+      UserError: as many class names as there are classes were expected; the disk is full.
+    """
+    folder = pathlib.Path(folder)
+    name, options = options_of(network)
+    if class_names and len(class_names) != options['num_classes']:
+        raise UserError(
+            f'{folder}: {len(class_names)} class names for {options["num_classes"]} classes'
+        )
+    leaves = flatten(variables)
+    tensors = {
+        key: (np.dtype(leaf.dtype), tuple(leaf.shape), lambda leaf=leaf: np.asarray(leaf))
+        for key, leaf in leaves.items()
+    }
+    config: dict[str, Any] = {
+        'format': FORMAT,
+        'model': name,
+        'options': options,
+        'preprocessing': preprocessing.to_json() if preprocessing else None,
+        'class_names': list(class_names),
+        'provenance': dict(provenance or {}),
+    }
+    json.dumps(config)  # a provenance that is not JSON fails before anything is written
+    config['weights_sha256'] = write_safetensors(folder / WEIGHTS, tensors, {'format': FORMAT})
+    if tokenizer is not None and pathlib.Path(tokenizer) != folder / TOKENIZER:
+        shutil.copyfile(tokenizer, folder / TOKENIZER)
+    write_json(folder / CONFIG, config)
+    return folder
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Replaces a file by indented JSON in one step; UserError if it cannot be written."""
+    beside = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
+        os.replace(beside, path)
+    except OSError as error:
+        raise UserError(f'cannot write {path}: {error.strerror or error}') from error
+    finally:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+
+
+def check_hash(weights: pathlib.Path, config: Mapping[str, Any]) -> None:
+    """Compares a weights file with the SHA-256 in its config.json; UserError if they differ.
+
+    A flipped bit gives numbers that are wrong and finite: nothing else would notice.
+    """
+    expected = config.get('weights_sha256')
+    if expected is None:
+        return
+    with open(weights, 'rb') as file:
+        found = hashlib.file_digest(file, 'sha256').hexdigest()
+    if found != expected:
+        raise UserError(
+            f'{weights} is not what {CONFIG} beside it was written for: its SHA-256 starts with '
+            f'{found[:12]}, not {str(expected)[:12]}; it is damaged, or one of the two is older'
+        )

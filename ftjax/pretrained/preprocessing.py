@@ -1,0 +1,169 @@
+"""What a network expects of its input images; it travels with the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.errors import UserError, check_name
+
+# PIL's numbering, which Hugging Face's `resample` field uses.
+RESAMPLE = {0: 'nearest', 1: 'lanczos', 2: 'bilinear', 3: 'bicubic', 4: 'box', 5: 'hamming'}
+RESIZE_MODES = ('crop', 'squash')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """Resize, crop and normalisation: network input = (pixels * scale - mean) / std.
+
+    Pixels are uint8 0..255; mean and std have one entry a channel, in units of pixels * scale.
+
+    >>> Preprocessing(image_size=(32, 32), mean=(0.5,), std=(0.5,), channels=1).image_size
+    (32, 32)
+    """
+
+    image_size: tuple[int, int]
+    """Height and width in pixels of what enters the network."""
+    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
+    std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    channels: int = 3
+    interpolation: str = 'bilinear'
+    """One of the values of RESAMPLE; always antialiased."""
+    resize: str = 'crop'
+    """'crop': resize until `resized` is covered, keeping the aspect ratio; 'squash': resize to
+    `resized` exactly. Then a centre crop of `image_size`."""
+    crop_fraction: float = 1.0
+    """Side of the centre crop as a share of the resized image's side."""
+    scale: float = 1 / 255
+
+    def __post_init__(self):
+        for field in ('image_size', 'mean', 'std'):
+            object.__setattr__(self, field, tuple(getattr(self, field)))
+        check_name(self.interpolation, RESAMPLE.values(), 'interpolation')
+        check_name(self.resize, RESIZE_MODES, 'resize mode')
+        if len(self.image_size) != 2 or min(self.image_size) < 1:
+            raise UserError(f'preprocessing: image_size is (height, width), not {self.image_size}')
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise UserError(
+                f'preprocessing: {self.channels} channels, but mean {self.mean} and std {self.std}'
+            )
+        if min(self.std) <= 0 or not 0 < self.crop_fraction <= 1:
+            raise UserError(
+                'preprocessing: std must be above 0 and crop_fraction within (0, 1], '
+                f'not {self.std} and {self.crop_fraction}'
+            )
+
+    @property
+    def resized(self) -> tuple[int, int]:
+        """(height, width) that the image is resized to, or to cover, before the centre crop."""
+        height, width = self.image_size
+        return round(height / self.crop_fraction), round(width / self.crop_fraction)
+
+    def with_size(self, image_size: tuple[int, int]) -> Preprocessing:
+        """The same at another input size."""
+        return dataclasses.replace(self, image_size=tuple(image_size))
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dict; `from_json` is the inverse."""
+        fields = dataclasses.asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Preprocessing:
+        """The inverse of `to_json`; raises UserError on an unknown or missing field."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in fields:
+            check_name(name, known, 'preprocessing field')
+        if 'image_size' not in fields:
+            raise UserError('preprocessing: image_size is missing')
+        return cls(**fields)
+
+    @classmethod
+    def from_huggingface(cls, config: Mapping[str, Any], channels: int = 3) -> Preprocessing:
+        """From the fields of a preprocessor_config.json.
+
+        `size` may be {height, width}, {shortest_edge} or a number; `crop_pct` is ConvNeXt's
+        way of saying a crop fraction, which it drops at 384 pixels and above.
+        """
+        size = _edges(config.get('size', 224))
+        crop = _edges(config['crop_size']) if _crops(config) else None
+        resize, fraction = 'crop', 1.0
+        if isinstance(size, int) and config.get('crop_pct') and crop is None:
+            target = (size, size)
+            resize, fraction = ('crop', config['crop_pct']) if size < 384 else ('squash', 1.0)
+        elif crop is not None:
+            target = _both(crop)
+            resize, shortest = ('crop', size) if isinstance(size, int) else ('squash', min(size))
+            fraction = min(1.0, min(target) / shortest) if config.get('do_resize', True) else 1.0
+        else:
+            target = _both(size)
+            resize = 'crop' if isinstance(size, int) else 'squash'
+        normalise = config.get('do_normalize', True)
+        mean = config.get('image_mean', [0.5] * channels) if normalise else [0.0] * channels
+        std = config.get('image_std', [0.5] * channels) if normalise else [1.0] * channels
+        scale = config.get('rescale_factor', 1 / 255) if config.get('do_rescale', True) else 1.0
+        return cls(
+            image_size=target,
+            mean=_per_channel(mean, channels),
+            std=_per_channel(std, channels),
+            channels=channels,
+            interpolation=RESAMPLE.get(config.get('resample', 2), 'bilinear'),
+            resize=resize,
+            crop_fraction=fraction,
+            scale=scale,
+        )
+
+    def to_huggingface(self, processor: str = 'ViTImageProcessor') -> dict[str, Any]:
+        """The fields of a preprocessor_config.json that `from_huggingface` reads back.
+
+        A centre crop is written with `crop_size`, which ViTImageProcessor ignores: pass
+        'CLIPImageProcessor' (or another that crops) for those.
+        """
+        height, width = self.image_size
+        number = next(key for key, name in RESAMPLE.items() if name == self.interpolation)
+        config: dict[str, Any] = {
+            'image_processor_type': processor,
+            'do_resize': True,
+            'resample': number,
+            'do_rescale': True,
+            'rescale_factor': self.scale,
+            'do_normalize': True,
+            'image_mean': list(self.mean),
+            'image_std': list(self.std),
+        }
+        crop = {'do_center_crop': False}
+        if self.resize == 'crop' or self.crop_fraction < 1:
+            crop = {'do_center_crop': True, 'crop_size': {'height': height, 'width': width}}
+        size = dict(zip(('height', 'width'), self.resized, strict=True))
+        if self.resize == 'crop':
+            size = {'shortest_edge': min(self.resized)}
+        return {**config, 'size': size, **crop}
+
+
+def _crops(config: Mapping[str, Any]) -> bool:
+    return bool(config.get('do_center_crop')) and config.get('crop_size') is not None
+
+
+def _edges(size: Any) -> int | tuple[int, int]:
+    """A number for a shortest edge, (height, width) for both."""
+    if isinstance(size, Mapping):
+        if 'height' in size:
+            return int(size['height']), int(size['width'])
+        if 'shortest_edge' in size:
+            return int(size['shortest_edge'])
+        raise UserError(
+            f'preprocessor_config.json: size {dict(size)} has no height or shortest_edge'
+        )
+    if isinstance(size, (list, tuple)):
+        return int(size[0]), int(size[1])
+    return int(size)
+
+
+def _both(size: int | tuple[int, int]) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _per_channel(values: Any, channels: int) -> tuple[float, ...]:
+    values = tuple(values) if isinstance(values, (list, tuple)) else (values,)
+    return values * channels if len(values) == 1 else values

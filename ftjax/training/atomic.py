@@ -1,0 +1,117 @@
+"""Files that are either whole or as they were: written beside, synced, then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import tempfile
+from typing import Any
+
+import numpy as np
+
+from ftjax.errors import UserError
+
+
+def to_jsonable(value: Any) -> Any:
+    """Plain JSON values from numbers, arrays, dataclasses, paths and containers of them.
+
+    NaN and infinities become null, because the JSON standard has no word for them.
+
+    >>> to_jsonable({'loss': np.float32('nan'), 'shape': (2, np.int64(3))})
+    {'loss': None, 'shape': [2, 3]}
+    """
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): to_jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_jsonable(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return [to_jsonable(item) for item in sorted(value)]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, 'dtype'):
+        # bfloat16 has no JSON-able `tolist`; float32 holds every one of its values.
+        array = np.asarray(value)
+        if array.dtype.kind not in 'biufSU':
+            array = array.astype(np.float32)
+        return to_jsonable(array.tolist())
+    raise TypeError(f'cannot write a {type(value).__name__} as JSON: {value!r}')
+
+
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Replaces `path` by `data` in one step; on any failure the old file is left as it was.
+
+    Raises:
+      UserError: the folder cannot be written to, or the disk is full.
+    """
+    target = pathlib.Path(path)
+    beside = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # The same folder, because a rename across file systems is a copy and can tear.
+        handle, beside = tempfile.mkstemp(prefix=f'.{target.name}.', dir=target.parent)
+        with os.fdopen(handle, 'wb') as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(beside, 0o666 & ~_umask())
+        os.replace(beside, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise UserError(f'cannot write {target}: {error.strerror or error}') from error
+    finally:
+        if beside is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(beside)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Replaces `path` by `text` (UTF-8) in one step; see `write_bytes`."""
+    write_bytes(path, text.encode('utf-8'))
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Replaces `path` by `value` as indented JSON in one step; see `write_bytes`."""
+    text = json.dumps(to_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + '\n')
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+      UserError: no such file, or what it holds is not JSON (the line is named).
+    """
+    try:
+        return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise UserError(f'no such file: {path}') from None
+    except json.JSONDecodeError as error:
+        raise UserError(f'{path} is not JSON: line {error.lineno}: {error.msg}') from None
+    except UnicodeDecodeError:
+        raise UserError(f'{path} is not JSON: it is not UTF-8 text') from None
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: pathlib.Path) -> None:
+    # A rename is durable once the folder is; some file systems refuse to sync a folder.
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

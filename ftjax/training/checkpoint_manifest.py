@@ -1,0 +1,91 @@
+"""The manifest of a checkpoint: what was saved, with a hash for every array and for itself."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ftjax.errors import UserError
+from ftjax.training.checkpoint_tree import array_hash, array_paths, json_hash, pack, unpack
+
+FORMAT = 1
+NAME = 'manifest'
+
+
+class DamagedError(Exception):
+    """A checkpoint that does not hold what was saved."""
+
+
+def make_manifest(
+    step: int, items: Mapping[str, Any], metrics: Mapping[str, float]
+) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
+    """The manifest of a checkpoint as JSON, and its arrays by item and by name.
+
+    Raises:
+      ValueError: an item's name is not a plain word or is taken.
+      TypeError: something can be stored neither as an array nor as JSON.
+    """
+    skeletons, hashes, arrays = {}, {}, {}
+    for name, tree in items.items():
+        if not re.fullmatch(r'[A-Za-z]\w*', name) or name in (NAME, 'metrics'):
+            raise ValueError(f'{name!r} cannot be the name of a checkpoint item')
+        skeletons[name], arrays[name] = pack(tree)
+        hashes[name] = {key: array_hash(array) for key, array in arrays[name].items()}
+    manifest = {
+        'format': FORMAT,
+        'step': int(step),
+        'metrics': pack({key: float(value) for key, value in metrics.items()})[0],
+        'items': skeletons,
+        'hashes': hashes,
+    }
+    return {**manifest, 'sha256': json_hash(manifest)}, arrays
+
+
+def read_manifest(folder: pathlib.Path, step: int) -> dict[str, Any]:
+    """The manifest of the checkpoint in `folder`.
+
+    Raises:
+      DamagedError: it is missing, no JSON, or not what was written.
+      UserError: a later version of ftjax wrote it.
+    """
+    path = folder / NAME / 'metadata'
+    try:
+        manifest = json.loads(path.read_bytes())
+        stated = manifest.pop('sha256')
+        intact = json_hash(manifest) == stated and manifest['step'] == step
+    except OSError as error:
+        raise DamagedError(f'it has no manifest ({error.strerror})') from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedError('its manifest is no JSON of ours') from error
+    if not intact:
+        raise DamagedError('its manifest is not what was saved (hash differs)')
+    if manifest['format'] != FORMAT:
+        raise UserError(f'{path}: format {manifest["format"]}; this version reads {FORMAT}')
+    return manifest
+
+
+def metrics_of(manifest: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics that were saved with a checkpoint, NaN and infinities included."""
+    return unpack(manifest['metrics'], {})
+
+
+def rebuild(manifest: Mapping[str, Any], item: str, arrays: Mapping[str, Any]) -> Any:
+    """The tree of one item from its arrays by name, each checked against its hash.
+
+    Raises:
+      DamagedError: an array is missing or differs; it is named by its path in the tree.
+    """
+    skeleton = manifest['items'][item]
+    paths, checked = dict(array_paths(skeleton)), {}
+    for name, expected in manifest['hashes'][item].items():
+        if name not in arrays:
+            raise DamagedError(f'{item}/{paths[name]} is missing')
+        checked[name] = np.asarray(arrays[name])
+        if array_hash(checked[name]) != expected:
+            raise DamagedError(f'{item}/{paths[name]} is not what was saved (hash differs)')
+    return unpack(skeleton, checked)

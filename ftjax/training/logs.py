@@ -1,0 +1,209 @@
+"""Logs that survive a kill: one JSON line a write, a torn last line repaired on reopening."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any, Self
+
+from ftjax.errors import UserError
+from ftjax.training.atomic import to_jsonable, write_bytes
+
+
+class JsonLines:
+    """A file of JSON objects, one a line, that several processes may append to.
+
+    A line is one `write` of an append-only file under a lock, so lines never interleave;
+    it is flushed at once and synced to disk when the file is closed. Opening the file
+    repairs what a kill left: half a last line is cut off, a whole one that lacks its
+    newline gets it.
+
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / 'runs.jsonl'
+    >>> with JsonLines(path) as lines:
+    ...     lines.append({'arm': 'head', 'seed': 0})
+    >>> read_jsonl(path)
+    [{'arm': 'head', 'seed': 0}]
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = pathlib.Path(path)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        except OSError as error:
+            raise UserError(f'cannot write {self.path}: {error.strerror or error}') from error
+        with _locked(self._handle):
+            _repair(self._handle)
+
+    def append(self, row: Mapping[str, Any], *, sync: bool = False) -> None:
+        """Appends one object; NaN and infinities are written as null.
+
+        Args:
+          row: anything `to_jsonable` takes.
+          sync: also wait until it is on the disk (for rows that cost minutes to make).
+        """
+        text = json.dumps(to_jsonable(dict(row)), ensure_ascii=False, allow_nan=False)
+        data = text.encode('utf-8') + b'\n'
+        try:
+            with _locked(self._handle):
+                before = os.fstat(self._handle).st_size
+                if os.write(self._handle, data) != len(data):
+                    # A full disk takes part of a line: leave none of it.
+                    os.ftruncate(self._handle, before)
+                    raise OSError(28, 'no space left on device')
+            if sync:
+                os.fsync(self._handle)
+        except OSError as error:
+            raise UserError(f'cannot write {self.path}: {error.strerror or error}') from error
+
+    def close(self) -> None:
+        """Syncs to disk and closes; closing twice is harmless."""
+        if self._handle >= 0:
+            os.fsync(self._handle)
+            os.close(self._handle)
+            self._handle = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; none where there is no file.
+
+    A torn last line (a kill while writing) is left out.
+
+    Raises:
+      UserError: a line before the last is not a JSON object.
+    """
+    try:
+        lines = pathlib.Path(path).read_bytes().split(b'\n')
+    except FileNotFoundError:
+        return []
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        row = _parse(line)
+        if row is None:
+            if number == len(lines):
+                break
+            raise UserError(f'{path} line {number} is not a JSON object: {line[:60]!r}')
+        rows.append(row)
+    return rows
+
+
+class MetricsLog:
+    """`metrics.jsonl` of a run and, on request, its TensorBoard event file.
+
+    >>> import tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> with MetricsLog(folder) as log:
+    ...     log.write(1, {'train/loss': 2.5})
+    >>> read_jsonl(folder / 'metrics.jsonl')
+    [{'step': 1, 'train/loss': 2.5}]
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        resume_step: int | None = None,
+        tensorboard: bool = False,
+    ):
+        """Opens the log of the run in `folder`.
+
+        Args:
+          folder: the run's folder.
+          resume_step: rows of later steps are dropped first: an interrupted run wrote them
+            after its last checkpoint, and the continued one writes them again.
+          tensorboard: also write an event file; needs tensorboardX.
+        """
+        path = pathlib.Path(folder) / 'metrics.jsonl'
+        if resume_step is not None:
+            _drop_after(path, resume_step)
+        self._lines = JsonLines(path)
+        self._events = _event_writer(folder, resume_step) if tensorboard else None
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """Logs `values` (numbers, or anything JSON can hold) of a step, counted from 1."""
+        row = {'step': int(step), **values}
+        self._lines.append(row)
+        if self._events is not None:
+            for name, value in to_jsonable(dict(values)).items():
+                if isinstance(value, (int, float)):
+                    self._events.add_scalar(name, value, int(step))
+
+    def close(self) -> None:
+        """Syncs and closes both files."""
+        self._lines.close()
+        if self._events is not None:
+            self._events.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _event_writer(folder: str | os.PathLike[str], resume_step: int | None):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        raise UserError(
+            "TensorBoard logs need tensorboardX: pip install 'ftjax[logging]', or switch them off"
+        ) from None
+    # purge_step tells TensorBoard to hide what an interrupted run logged past this step.
+    purge = None if resume_step is None else resume_step + 1
+    return SummaryWriter(os.fspath(folder), purge_step=purge)
+
+
+def _drop_after(path: pathlib.Path, step: int) -> None:
+    rows = read_jsonl(path)
+    kept = [row for row in rows if row.get('step', 0) <= step]
+    if len(kept) < len(rows):
+        text = ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in kept)
+        write_bytes(path, text.encode('utf-8'))
+
+
+def _repair(handle: int) -> None:
+    size = os.fstat(handle).st_size
+    start, tail = size, b''
+    while start > 0 and b'\n' not in tail:
+        block = min(4096, start)
+        start -= block
+        tail = os.pread(handle, block, start) + tail
+    last = tail[tail.rfind(b'\n') + 1 :]
+    if last and _parse(last) is not None:
+        os.write(handle, b'\n')
+    elif last:
+        os.ftruncate(handle, size - len(last))
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) else None
+
+
+@contextlib.contextmanager
+def _locked(handle: int):
+    try:
+        import fcntl
+    except ImportError:  # Windows: one process a file.
+        yield
+        return
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)

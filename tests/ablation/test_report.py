@@ -1,0 +1,115 @@
+"""The report holds everything, needs no other file, and lets no text become markup."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from ftjax.ablation.report import report_html, write_report
+from ftjax.ablation.summary import summarise
+from ftjax.ablation.verdicts import overall_sentences, verdict_sentences
+
+
+def rows(task=None, better=0.1):
+    found = []
+    for arm, level in {'full': 0.5, 'a<b': 0.5 + better, 'dead': None}.items():
+        for seed in range(4):
+            ok = level is not None
+            score = {'accuracy': level + 0.01 * seed + 0.002 * (seed % 2)} if ok else {}
+            row = {'arm': arm, 'rate': 1e-3, 'seed': seed, 'val': score, 'test': score}
+            row['status'] = 'ok' if ok else 'diverged'
+            if arm == 'a<b' and seed == 3:
+                row['test'] = {'accuracy': score['accuracy'] + 0.008}
+            found.append(row | ({'task': task} if task else {}))
+    return found
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed out of turn."""
+
+    void = ('meta', 'img', 'br', 'link')
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.text, self.sources = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.void:
+            self.open.append(tag)
+        self.sources += [value for name, value in attrs if name in ('src', 'href')]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def parsed(page):
+    parser = Balanced()
+    parser.feed(page)
+    assert parser.open == []
+    return parser
+
+
+def test_report_is_whole_and_self_contained(tmp_path):
+    summary = summarise(rows(), reference='full', question='Is <b> better & safe?')
+    gate = {'gate': 'a<b > full', 'passed': True, 'value': 0.1, 'interval': [0.0, 0.2]}
+    write_report(
+        tmp_path / 'report.html',
+        summary,
+        title='A "title"',
+        setup={'data': {'source': 'digits'}, 'steps': 300},
+        provenance={'git': {'commit': 'abc123', 'dirty': True}, 'seeds': [0, 1]},
+        notes=['Reduced to 300 steps.'],
+        gates=[gate, {**gate, 'passed': False}, {**gate, 'passed': None, 'kind': 'report'}],
+    )
+    page = (tmp_path / 'report.html').read_text(encoding='utf-8')
+    found = parsed(page)
+    text = ' '.join(found.text)
+    for part in (
+        'Is <b> better & safe?',
+        'a<b',
+        'Reduced to 300 steps.',
+        'abc123',
+        'data source',
+        '4 of 4 runs diverged',
+        'dead: none of its 4 runs finished.',
+    ):
+        assert part in text, part
+    assert re.findall(r'class="outcome">(\w+)', page) == ['passed', 'failed', 'reported']
+    assert found.sources and all(source.startswith('data:image/svg') for source in found.sources)
+    assert 'http' not in re.sub(r'data:image/svg\+xml;base64,[\w+/=]+', '', page)
+
+
+def test_sentences_say_what_the_numbers_say():
+    summary = summarise(rows(), reference='full')
+    best, other, dead = verdict_sentences(summary['tasks'][0], summary)
+    assert best.startswith('The best mean is that of a<b, 61.8')
+    assert other.startswith('a<b: better than full (+10.2 points [')
+    assert dead == 'dead: none of its 4 runs finished.'
+    even = summarise(rows(better=0.0), reference='full')
+    assert 'not told apart from full (+0.2 points' in verdict_sentences(even['tasks'][0], even)[1]
+    assert overall_sentences(even) == []
+
+
+def test_several_tasks_have_a_common_verdict():
+    table = rows(task='blur') + rows(task='noise', better=0.3)
+    summary = summarise(table, reference='full')
+    sentence = overall_sentences(summary)[0]
+    assert sentence.startswith('a<b against full: +20.2 points [')
+    assert 'over 2 tasks' in sentence and 'probability 1.00' in sentence
+    text = ' '.join(parsed(report_html(summary, 'two')).text)
+    assert 'All tasks together' in text and 'noise' in text
+
+
+@pytest.mark.parametrize('metric', ['mse', 'accuracy'])
+def test_units_follow_the_metric(metric):
+    table = [
+        {**row, 'val': {metric: v}, 'test': {metric: v}, 'status': 'ok'}
+        for row, v in zip(rows(), [1.0, 1.1, 1.2, 1.3, 2.0, 2.2, 2.1, 2.4] + [3.0] * 4, strict=True)
+    ]
+    summary = summarise(table, reference='full', metric=metric, higher_is_better=False)
+    sentence = verdict_sentences(summary['tasks'][0], summary)[1]
+    assert 'worse than full' in sentence
+    assert ('points' in sentence) == (metric == 'accuracy')

@@ -1,0 +1,121 @@
+"""TensorFlow Datasets stored as array_record, read without TensorFlow."""
+
+import io
+import itertools
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ftjax.data import DataSettings, TrainStream, eval_batches, load_data
+from ftjax.data.sources.registry import read_source
+from ftjax.errors import UserError
+
+tfds = pytest.importorskip('tensorflow_datasets')
+
+# Small builders of our own; the names are unusual because TFDS registers them globally.
+
+
+class FtjaxTinyShapes(tfds.core.GeneratorBasedBuilder):
+    """Flat pictures: brightness 5 * number, odd numbers are 'yes'."""
+
+    VERSION = tfds.core.Version('1.0.0')
+
+    def _info(self):
+        features = {
+            'image': tfds.features.Image(shape=(None, None, 3)),
+            'label': tfds.features.ClassLabel(names=['no', 'yes']),
+            'weight': tfds.features.Scalar(dtype=np.float32),
+            'note': tfds.features.Text(),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=('image', 'label'),
+        )
+
+    def _split_generators(self, download):
+        return {'train': self._generate_examples(20), 'test': self._generate_examples(6)}
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            file = io.BytesIO()
+            Image.fromarray(np.full((10 + i, 12, 3), 5 * i, np.uint8)).save(file, 'PNG')
+            yield (
+                i,
+                {'image': file.getvalue(), 'label': i % 2, 'weight': i / 4, 'note': f'no. {i} é'},
+            )
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp('tfds')
+    builder = FtjaxTinyShapes(data_dir=str(place), file_format='array_record')
+    builder.download_and_prepare()
+    return str(builder.data_path), str(place)
+
+
+def refusal(source, **settings):
+    with pytest.raises(UserError) as error:
+        load_data(DataSettings(source=source, **settings))
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+
+def test_images_labels_names_and_splits(folder):
+    splits = load_data(DataSettings(source=f'tfds:{folder[0]}'))
+    assert (len(splits.train), len(splits.val), len(splits.test)) == (17, 3, 6)
+    assert splits.class_names == ('no', 'yes')
+    both = (*eval_batches(splits.test, 4, (8, 8)), *eval_batches(splits.train, 4, (8, 8)))
+    for batch in both:
+        shade = batch['inputs'][:, 4, 4, 0] / 5
+        np.testing.assert_array_equal(shade % 2, batch['labels'])
+    shades = [b['inputs'][b['mask'] > 0, 0, 0, 0] for b in eval_batches(splits.test, 4, (8, 8))]
+    assert sorted(np.concatenate(shades).tolist()) == [0, 5, 10, 15, 20, 25]
+    assert 'tensorflow' not in sys.modules
+
+
+def test_the_stream_is_the_same_read_ahead_or_not(folder):
+    train = load_data(DataSettings(source=f'tfds:{folder[0]}')).train
+    stream, again = (TrainStream(train, 4, 1, (8, 8)) for _ in range(2))
+    for step, batch in enumerate(itertools.islice(stream.iterate(2), 10), 2):
+        for key, value in again.batch(step).items():
+            np.testing.assert_array_equal(batch[key], value)
+
+
+def test_by_name_with_a_split_to_cut(folder):
+    source = 'tfds:ftjax_tiny_shapes:train[:50%]'
+    splits = load_data(DataSettings(source=source, data_dir=folder[1]))
+    assert len(splits.train) + len(splits.val) + len(splits.test) == 10
+    whole = load_data(DataSettings(source='tfds:ftjax_tiny_shapes', data_dir=folder[1]))
+    by_folder = load_data(DataSettings(source=f'tfds:{folder[0]}'))
+    assert whole.fingerprint == by_folder.fingerprint != splits.fingerprint
+
+
+def test_texts_and_values(folder):
+    settings = DataSettings(source=f'tfds:{folder[0]}', text_column='note')
+    data = read_source(settings).train
+    assert data.kind == 'text'
+    assert sorted(data.inputs)[0] == 'no. 0 é'
+    data = read_source(
+        DataSettings(source=f'tfds:{folder[0]}', label_column='weight', task='regression')
+    ).train
+    assert sorted(data.labels.tolist()) == [i / 4 for i in range(20)]
+
+
+def test_names_splits_and_features_that_do_not_exist(folder, tmp_path):
+    assert "did you mean 'train'" in refusal(f'tfds:{folder[0]}:trian')
+    assert "'lable'" in refusal(f'tfds:{folder[0]}', label_column='lable')
+    assert 'image, note' in refusal(f'tfds:{folder[0]}', text_column='weight')
+    assert "'mnist'" in refusal('tfds:mnistt')
+    message = refusal('tfds:cifar10_corrupted/brightnes_1', data_dir=str(tmp_path))
+    assert "no config 'brightnes_1'" in message and "'brightness_1'" in message
+    assert 'extra [tf]' in refusal('tfds:qqqqqqqqqq')
+    assert 'no folder' in refusal(f'tfds:{tmp_path}/nothing')
+    assert 'regression' in refusal(f'tfds:{folder[0]}', label_column='weight')
+
+
+def test_data_that_is_not_prepared_says_how(tmp_path):
+    message = refusal('tfds:mnist', data_dir=str(tmp_path))
+    assert 'not prepared' in message and '[tf]' in message and 'array_record' in message

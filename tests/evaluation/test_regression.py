@@ -1,0 +1,55 @@
+"""Every regression number equals scikit-learn's and scipy's."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sk
+
+from ftjax.errors import UserError
+from ftjax.evaluation import NonFinitePredictions, evaluate, metrics_text
+from ftjax.evaluation.mistakes import largest_errors
+
+
+def test_equals_scikit_learn_and_scipy():
+    rng = np.random.default_rng(0)
+    targets = rng.normal(size=200).astype(np.float32)
+    predictions = (targets + rng.normal(size=200)).astype(np.float32)[:, None]
+    result = evaluate(predictions, targets, task='regression')
+    flat = predictions[:, 0]
+    assert result['mse'] == pytest.approx(sk.mean_squared_error(targets, flat), rel=1e-6)
+    assert result['mae'] == pytest.approx(sk.mean_absolute_error(targets, flat), rel=1e-6)
+    assert result['r2'] == pytest.approx(sk.r2_score(targets, flat), rel=1e-6)
+    assert result['pearson'] == pytest.approx(stats.pearsonr(targets, flat)[0], rel=1e-6)
+    assert result['spearman'] == pytest.approx(stats.spearmanr(targets, flat)[0], rel=1e-9)
+    low, high = result['mse_interval']
+    assert low < result['mse'] < high
+    assert json.dumps(result, allow_nan=False)
+    assert f'{result["r2"]:.6g}' in metrics_text(result)
+
+
+def test_undefined_numbers_are_none():
+    constant = evaluate(np.array([1.0, 2.0]), np.array([3.0, 3.0]), task='regression')
+    assert constant['r2'] is constant['pearson'] is constant['spearman'] is None
+    flat = evaluate(np.array([1.0, 1.0]), np.array([0.0, 3.0]), task='regression')
+    assert flat['pearson'] is None and flat['r2'] == pytest.approx(sk.r2_score([0, 3], [1, 1]))
+    single = evaluate(np.array([1.0]), np.array([3.0]), task='regression')
+    assert single['mse'] == 4 and single['mse_interval'] is None
+    assert 'undefined' in metrics_text(single)
+
+
+def test_errors_name_the_fault():
+    with pytest.raises(NonFinitePredictions, match='1 of 2'):
+        evaluate(np.array([1.0, np.nan]), np.array([1.0, 2.0]), task='regression')
+    with pytest.raises(UserError, match='target is NaN'):
+        evaluate(np.array([1.0, 2.0]), np.array([1.0, np.nan]), task='regression')
+    with pytest.raises(UserError, match='3 predictions for 2 targets'):
+        evaluate(np.zeros(3), np.zeros(2), task='regression')
+    with pytest.raises(UserError, match=r'shape \(examples,\)'):
+        evaluate(np.zeros((3, 2)), np.zeros(3), task='regression')
+
+
+def test_largest_errors_come_first():
+    rows = largest_errors(np.array([1.0, 5.0, 2.0]), np.array([1.5, 1.0, 4.0]), list('abc'), 2)
+    assert [(row['id'], row['error']) for row in rows] == [('b', 4.0), ('c', -2.0)]

@@ -1,0 +1,194 @@
+"""hf:// against a small hub on this machine: cached, offline, headers alone, errors in a line."""
+
+import contextlib
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ftjax.errors import UserError
+from ftjax.models.registry import build
+from ftjax.pretrained.hub import parse
+from ftjax.pretrained.huggingface import save_huggingface
+from ftjax.pretrained.initialise import leaf_shapes
+from ftjax.pretrained.leaves import unflatten
+from ftjax.pretrained.preprocessing import Preprocessing
+
+COMMIT = 'c0ffee' * 6 + 'c0ff'
+NETWORK = build('resnet_bn_cifar', {'depth': 8, 'width': 32, 'num_classes': 3})
+
+
+@pytest.fixture(scope='module')
+def toy_net(tmp_path_factory):
+    leaves = {k: jnp.ones(leaf.shape, jnp.float32) for k, leaf in leaf_shapes(NETWORK).items()}
+    folder = save_huggingface(
+        tmp_path_factory.mktemp('toy_net'),
+        NETWORK,
+        unflatten(leaves),
+        Preprocessing(image_size=(32, 32)),
+        ('a', 'b', 'c'),
+    )
+    (folder / 'pytorch_model.bin').write_bytes(b'pickle')
+    return folder
+
+
+@pytest.fixture
+def hub(toy_net):
+    """(address, requests): what huggingface_hub asks a hub for, answered."""
+    requests: list[tuple[str, str, int]] = []  # method, path, bytes sent
+    files = {file.name: file.read_bytes() for file in toy_net.iterdir()}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = 'HTTP/1.1'
+
+        def log_message(self, *arguments):
+            pass
+
+        def answer(self, status, body=b'', **headers):
+            self.send_response(status)
+            headers.setdefault('Content-Length', str(len(body)))
+            for key, value in headers.items():
+                self.send_header(key.replace('_', '-'), value)
+            self.end_headers()
+            sent = b'' if self.command == 'HEAD' else body
+            self.wfile.write(sent)
+            requests.append((self.command, self.path, len(sent)))
+
+        def do_GET(self):
+            parts = self.path.partition('?')[0].strip('/').split('/')
+            if parts[:5] == ['api', 'models', 'toy', 'net', 'tree']:
+                rows = [
+                    {'type': 'file', 'path': name, 'size': len(body), 'oid': 'e' * 40}
+                    for name, body in files.items()
+                ]
+                return self.answer(200, json.dumps(rows).encode())
+            if parts[:4] == ['api', 'models', 'toy', 'net']:
+                if len(parts) > 4 and parts[4:] not in (['revision', 'main'], ['revision', COMMIT]):
+                    return self.answer(404, X_Error_Code='RevisionNotFound')
+                siblings = [{'rfilename': name} for name in files]
+                info = {'id': 'toy/net', 'modelId': 'toy/net', 'sha': COMMIT, 'siblings': siblings}
+                info |= {'tags': [], 'private': False, 'downloads': 0, 'likes': 0}
+                return self.answer(200, json.dumps(info).encode())
+            if parts[:3] == ['toy', 'net', 'resolve'] and parts[-1] in files:
+                body = files[parts[-1]]
+                etag = f'"{hashlib.sha256(body).hexdigest()}"'
+                facts = {'ETag': etag, 'X-Repo-Commit': COMMIT, 'Accept-Ranges': 'bytes'}
+                if span := self.headers.get('Range'):
+                    first, last = span.removeprefix('bytes=').split('-')
+                    body = body[int(first) : int(last) + 1 if last else None]
+                    return self.answer(206, body, **facts)
+                return self.answer(200, body, **facts)
+            code = 'EntryNotFound' if parts[:2] == ['toy', 'net'] else 'RepoNotFound'
+            return self.answer(404, X_Error_Code=code)
+
+        do_HEAD = do_GET
+
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    with contextlib.closing(server.socket):
+        yield f'http://127.0.0.1:{server.server_port}', requests
+        server.shutdown()
+
+
+def run(code, home, endpoint, **environment):
+    """Runs code in a process of its own: huggingface_hub reads its settings when imported."""
+    names = {'HF_HOME': str(home), 'HF_ENDPOINT': endpoint, 'JAX_PLATFORMS': 'cpu'}
+    names |= {'HF_HUB_DISABLE_XET': '1', 'HF_HUB_DISABLE_TELEMETRY': '1', 'no_proxy': '127.0.0.1'}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith('HF_')}
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        env={**kept, **names, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+LOAD = """
+import json
+from ftjax.errors import UserError
+from ftjax.pretrained.open import load_pretrained
+out = {'errors': []}
+try:
+    found = load_pretrained('hf://toy/net')
+    out |= {'head': found.report.head, 'revision': found.revision, 'names': found.class_names}
+    out['sum'] = float(found.variables['params']['stem']['conv']['kernel'].sum())
+except UserError as error:
+    out['errors'].append(str(error))
+for init in ('hf://toy/net@v9', 'hf://toy/other'):
+    try:
+        load_pretrained(init)
+    except UserError as error:
+        out['errors'].append(str(error))
+print(json.dumps(out))
+"""
+
+INSPECT = """
+import json
+from ftjax.pretrained.inspection import inspect
+found = inspect('hf://toy/net')
+print(json.dumps([sum(found.parameters.values()), found.source, found.report.head]))
+"""
+
+
+def test_a_repository_is_fetched_once_and_then_opened_offline(hub, tmp_path):
+    endpoint, requests = hub
+    found = run(LOAD, tmp_path, endpoint)
+    assert (found['head'], found['revision']) == ('kept', COMMIT)
+    assert found['names'] == ['a', 'b', 'c']
+    assert found['sum'] == np.prod((3, 3, 3, 32))
+    assert "no revision 'v9'" in found['errors'][0]
+    assert 'no such repository' in found['errors'][1]
+    assert not any('pytorch_model.bin' in path for _, path, _ in requests)
+    requests.clear()
+    offline = run(LOAD, tmp_path, endpoint, HF_HUB_OFFLINE='1')
+    assert offline['sum'] == found['sum']
+    assert offline['revision'] == COMMIT
+    assert all('HF_HUB_OFFLINE' in error for error in offline['errors'])
+    assert not requests
+
+
+def test_offline_and_not_cached_is_one_line(tmp_path):
+    found = run(LOAD, tmp_path, 'http://127.0.0.1:9', HF_HUB_OFFLINE='1')
+    assert 'not in the local cache' in found['errors'][0]
+    assert all('\n' not in error for error in found['errors'])
+
+
+def test_inspection_fetches_headers_only(hub, toy_net, tmp_path):
+    endpoint, requests = hub
+    total, source, head = run(INSPECT, tmp_path, endpoint)
+    weights = (toy_net / 'model.safetensors').stat().st_size
+    asked = sum(sent for _, path, sent in requests if 'model.safetensors' in path)
+    assert 0 < asked < weights / 5
+    assert total == sum(
+        np.prod(leaf.shape) for k, leaf in leaf_shapes(NETWORK).items() if k.startswith('params/')
+    )
+    assert (source, head) == (f'hf://toy/net ({COMMIT})', 'kept')
+
+
+@pytest.mark.parametrize(
+    'address, parts',
+    [
+        ('hf://google/vit', ('google/vit', None)),
+        ('hf://google/vit@refs/pr/3', ('google/vit', 'refs/pr/3')),
+        ('hf://gpt2', ('gpt2', None)),
+    ],
+)
+def test_addresses(address, parts):
+    assert parse(address) == parts
+
+
+@pytest.mark.parametrize('address', ['hf://', 'hf://a/b/c', 'hf:///b', 'hf://a/'])
+def test_wrong_addresses(address):
+    with pytest.raises(UserError, match='expected hf://ORG/NAME'):
+        parse(address)

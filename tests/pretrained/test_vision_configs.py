@@ -1,0 +1,171 @@
+"""The vision families' configs: read, written, changed by the user, refused."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from parity_engine import GOLDENS
+from safetensors.numpy import load_file, save_file
+
+from ftjax.errors import UserError
+from ftjax.models.registry import build
+from ftjax.pretrained import families
+from ftjax.pretrained.huggingface import save_huggingface
+from ftjax.pretrained.open import load_pretrained
+
+TINY = {'depth': 2, 'width': 16, 'heads': 2, 'image_size': (16, 24), 'patch_size': 8, 'mlp_dim': 24}
+TWO = {'depths': (1, 2), 'image_size': (40, 32)}
+# Networks that transformers has too: their config must say all of them.
+WRITTEN = [
+    ('vit', TINY | {'act': 'gelu_tanh', 'qkv_bias': False, 'epsilon': 1e-3}),
+    ('vit', TINY | {'num_classes': 0, 'dropout': 0.1}),
+    ('deit', TINY),
+    ('deit', TINY | {'distilled_head': False, 'channels': 1}),
+    ('dinov2', TINY | {'registers': 3, 'mlp_dim': 48, 'drop_path': 0.2}),
+    ('dinov2', TINY | {'gated': True, 'mlp_dim': 24, 'num_classes': 0, 'pool': 'cls'}),
+    ('clip_vision', TINY | {'num_classes': 0, 'projection': 6}),
+    ('clip_vision', TINY | {'pool': 'mean'}),
+    ('siglip_vision', TINY | {'num_classes': 0}),
+    ('siglip_vision', TINY | {'num_classes': 0, 'pool': 'mean'}),
+    ('siglip_vision', TINY | {'pool': 'mean'}),
+    ('swin', TWO | {'heads': (1, 2), 'width': 8, 'window': 3, 'absolute_positions': True}),
+    ('convnext', TWO | {'widths': (8, 12), 'layer_scale': None, 'act': 'relu'}),
+    ('convnext', TWO | {'widths': (8, 12), 'num_classes': 0}),
+    ('resnet', {'depths': (1, 2), 'widths': (8, 12), 'stride_first': True, 'act': 'silu'}),
+    ('resnet', {'depths': (1,), 'widths': (8,), 'block': 'bottleneck', 'num_classes': 0}),
+]
+
+
+@pytest.mark.parametrize(('model', 'options'), WRITTEN)
+def test_config_says_the_whole_network(model, options):
+    network = build(model, {'num_classes': 3} | options)
+    module = families.module(families.family_of_model(model))
+    config = json.loads(json.dumps(module.config_from_network(network, ())))
+    assert families.family_of_config(config) == families.family_of_model(model)
+    assert module.network_from_config(config) == network
+    if network.num_classes:
+        named = module.config_from_network(network, ('ant', 'bee', 'cat'))
+        assert named['id2label'] == {'0': 'ant', '1': 'bee', '2': 'cat'}
+
+
+@pytest.mark.parametrize(
+    ('model', 'options', 'message'),
+    [
+        ('vit', TINY | {'pool': 'mean'}, "not 'mean'"),
+        ('vit', TINY | {'stem': 'conv'}, 'convolutional stem'),
+        ('vit', TINY | {'layer_scale': 0.1}, 'LayerScale'),
+        ('dinov2', TINY | {'pool': 'cls'}, 'cls_mean'),
+        ('dinov2', TINY | {'mlp_dim': 17}, 'mlp_ratio'),
+        ('clip_vision', TINY, "pool 'mean'"),
+        ('siglip_vision', TINY, "pool 'mean'"),
+    ],
+)
+def test_what_transformers_cannot_hold_is_refused(model, options, message):
+    network = build(model, {'num_classes': 3} | options)
+    module = families.module(families.family_of_model(model))
+    with pytest.raises(UserError, match=message):
+        module.config_from_network(network, ())
+
+
+@pytest.mark.parametrize('name', ['deit', 'dinov2', 'swin_odd', 'convnext', 'resnet_bottleneck'])
+def test_other_classes_get_a_new_head_and_the_trunk_stays(name):
+    kept = load_pretrained(str(GOLDENS / name / 'model'))
+    new = load_pretrained(str(GOLDENS / name / 'model'), num_classes=7)
+    assert (kept.report.head, new.report.head) == ('kept', 'new')
+    head = new.variables['params'].pop('head')
+    assert head['dense']['kernel'].shape[1] == 7
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(head))
+    kept.variables['params'].pop('head')
+    jax.tree.map(np.testing.assert_array_equal, new.variables, kept.variables)
+
+
+def test_whole_clip_becomes_a_classifier_as_in_transformers(tmp_path):
+    """The text tower, the projection and the norm it goes round are left over, not an error."""
+    tensors = load_file(GOLDENS / 'clip' / 'model' / 'model.safetensors')
+    tensors['text_model.embeddings.token_embedding.weight'] = np.ones((3, 2), np.float32)
+    tensors['logit_scale'] = np.ones((), np.float32)
+    save_file(tensors, tmp_path / 'model.safetensors')
+    tower = json.loads((GOLDENS / 'clip' / 'model' / 'config.json').read_text())
+    config = {'model_type': 'clip', 'architectures': ['CLIPModel'], 'vision_config': tower}
+    (tmp_path / 'config.json').write_text(json.dumps(config | {'projection_dim': 12}))
+
+    whole = load_pretrained(str(tmp_path))
+    assert whole.network.stages[-2:] == ('norm', 'pooler')
+    assert set(whole.report.skipped) == {
+        'text_model.embeddings.token_embedding.weight',
+        'logit_scale',
+    }
+    classifier = load_pretrained(str(tmp_path), num_classes=4)
+    assert classifier.network.stages[-2:] == ('pool', 'head')
+    assert set(classifier.report.skipped) - set(whole.report.skipped) == {
+        'visual_projection.weight',
+        'vision_model.post_layernorm.weight',
+        'vision_model.post_layernorm.bias',
+    }
+
+
+def test_siglip_becomes_a_classifier_as_in_transformers():
+    classifier = load_pretrained(str(GOLDENS / 'siglip' / 'model'), num_classes=4)
+    assert classifier.network.stages[-2:] == ('norm', 'head')
+    assert all(name.startswith('head.') for name in classifier.report.skipped)
+
+
+@pytest.mark.parametrize('name', ['vit_odd', 'deit', 'dinov2_registers', 'clip', 'siglip'])
+def test_positions_are_resized_to_another_image(name):
+    before = load_pretrained(str(GOLDENS / name / 'model'))
+    after = load_pretrained(str(GOLDENS / name / 'model'), image_size=(32, 40))
+    table = after.variables['params']['embed']['pos_embed']
+    down, across = after.network.grid
+    prefix = table.shape[1] - down * across
+    assert prefix == len(after.network.prefix_tokens)
+    old = before.variables['params']['embed']['pos_embed']
+    np.testing.assert_array_equal(table[:, :prefix], old[:, :prefix])
+    # A resize keeps a constant, and so about keeps the mean.
+    np.testing.assert_allclose(table[:, prefix:].mean(), old[:, prefix:].mean(), atol=0.05)
+    assert after.preprocessing.image_size == (32, 40)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'model_args': {'embed_dimm': 24}}, "did you mean 'embed_dim'"),
+        ({'global_pool': 'avg'}, "global_pool 'avg'"),
+    ],
+)
+def test_timm_configs_that_cannot_be_followed_are_refused(tmp_path, change, message):
+    shutil.copytree(GOLDENS / 'vit_timm' / 'model', tmp_path / 'model')
+    file = tmp_path / 'model' / 'config.json'
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(UserError, match=message):
+        load_pretrained(str(tmp_path / 'model'))
+
+
+def test_timm_preprocessing_travels():
+    found = load_pretrained(str(GOLDENS / 'vit_timm' / 'model')).preprocessing
+    assert (found.mean, found.std, found.image_size) == ((0.4,) * 3, (0.3,) * 3, (16, 16))
+
+
+@pytest.mark.parametrize(
+    'name', ['vit_timm', 'vit_augreg', 'vit_torchvision', 'resnet_torchvision']
+)
+def test_foreign_names_leave_as_transformers(name, tmp_path):
+    """A checkpoint of timm, torchvision or AugReg, saved again, opens as transformers' family."""
+    first = load_pretrained(str(GOLDENS / name / 'model'))
+    save_huggingface(
+        tmp_path, first.network, first.variables, first.preprocessing, family=first.family
+    )
+    second = load_pretrained(str(tmp_path))
+    # transformers' ResNet config has no image size.
+    assert second.network.stages == first.network.stages
+    assert second.preprocessing == first.preprocessing.with_size(second.preprocessing.image_size)
+    jax.tree.map(np.testing.assert_array_equal, second.variables, first.variables)
+
+
+def test_unknown_activation_names_the_nearest(tmp_path):
+    shutil.copytree(GOLDENS / 'vit_odd' / 'model', tmp_path / 'model')
+    file = tmp_path / 'model' / 'config.json'
+    file.write_text(json.dumps(json.loads(file.read_text()) | {'hidden_act': 'geluu'}))
+    with pytest.raises(UserError, match="'geluu'; did you mean 'gelu'"):
+        load_pretrained(str(tmp_path / 'model'))

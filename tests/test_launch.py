@@ -1,0 +1,248 @@
+"""Scripts end well or in one line: what is said about wrong flags, configs and machines."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import jax
+import pytest
+from absl import app, flags
+
+from ftjax import launch
+from ftjax.compilation_cache import enable_compilation_cache
+from ftjax.errors import UserError
+
+SCRIPT = """
+    '''A script.'''
+    import sys
+
+    from ftjax import launch
+    from ftjax.errors import UserError
+
+    CONFIG = launch.define_config()
+    WORKDIR = launch.define_workdir()
+
+
+    def main():
+        config = CONFIG.value
+        print(config.seed, config.data.source, config.limit, WORKDIR.value)
+        if config.fail == 'user':
+            raise UserError('no such folder: x;\\ndid you mean y?')
+        if config.fail == 'bug':
+            raise KeyError('x')
+        if config.fail == 'disk':
+            raise OSError(28, 'No space left on device', '/full/file')
+        if config.fail == 'wait':
+            print('waiting', flush=True)
+            import time
+
+            time.sleep(60)
+        return 0
+
+
+    if __name__ == '__main__':
+        launch.run(main)
+"""
+CONFIG = """
+    import ml_collections
+
+
+    def get_config(size='small'):
+        config = ml_collections.ConfigDict()
+        config.seed = 0
+        config.fail = ''
+        config.nothing = None
+        config.limit = ml_collections.config_dict.placeholder(int)
+        config.data = ml_collections.ConfigDict({'source': 'digits', 'batch_size': 32})
+        if size == 'wrong':
+            raise ValueError('no such size')
+        return config
+"""
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('launch')
+    files = {
+        'script.py': SCRIPT,
+        'config.py': CONFIG,
+        'syntax.py': 'x = 1\ndef get_config(:\n',
+        'empty.py': 'x = 1\n',
+        'broken.py': 'import nosuchmodule\n\ndef get_config():\n    return nosuchmodule\n',
+        'raises.py': 'def get_config():\n    return 1 / 0\n',
+    }
+    for name, text in files.items():
+        (folder / name).write_text(textwrap.dedent(text))
+    return folder
+
+
+def run(folder, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, 'script.py', *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+def test_flags_reach_the_config(folder):
+    done = run(
+        folder,
+        '--config=config.py:small',
+        '--config.seed=3',
+        '--config.data.source=csv:a.csv',
+        '--config.limit=7',
+        '--workdir=out',
+    )
+    assert (done.returncode, done.stdout) == (0, '3 csv:a.csv 7 out\n')
+    assert done.stderr == ''
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], 'the flag --config is missing'),
+        (['--config=config.py'], 'the flag --workdir is missing'),
+        (['--config=confg.py'], "no such config file: confg.py; did you mean 'config.py'"),
+        (['--config=syntax.py'], 'config file syntax.py line 2 is not Python: invalid syntax'),
+        (['--config=empty.py'], 'config file empty.py defines no get_config()'),
+        (['--config=broken.py'], 'config file broken.py line 1: ModuleNotFoundError: No module'),
+        (['--config=raises.py'], 'config file raises.py line 2: ZeroDivisionError: division by'),
+        (['--config=config.py:wrong'], 'config file config.py line 13: ValueError: no such size'),
+        (['--config=config.py', '--config.sed=1'], "unknown config key 'sed'; did you mean 'seed'"),
+        (
+            ['--config=config.py', '--config.data.sorce=x'],
+            "unknown config key 'data.sorce'; did you mean 'data.source'",
+        ),
+        (['--config=config.py', '--config.dta.source=x'], "did you mean 'data.source'"),
+        (['--config=config.py', '--config.data.source.x=1'], "key 'data.source.x'; did you"),
+        (['--config=config.py', '--config.seed=x'], '--config.seed=x: invalid literal for int()'),
+        (['--config=config.py', '--config.nothing=3'], 'config.nothing is None in config.py'),
+        (['--config.seed=1', '--config=config.py'], 'before a value for --config'),
+        (['--config=config.py', '--wrkdir=x'], "unknown flag --wrkdir; did you mean 'workdir'?"),
+        (['--config=config.py', '--workdir=x', 'more'], "unexpected argument 'more'"),
+    ],
+    ids=lambda value: ' '.join(value) or 'nothing' if isinstance(value, list) else '',
+)
+def test_wrong_flags_and_configs_are_one_line(folder, arguments, message):
+    done = run(folder, *arguments)
+    assert done.stderr.startswith('error: ')
+    assert message in done.stderr
+    assert done.stderr.count('\n') == 1
+    assert (done.returncode, done.stdout) == (2, '')
+
+
+@pytest.mark.parametrize(
+    ('fail', 'status', 'stderr'),
+    [
+        ('user', 2, 'error: no such folder: x; did you mean y?\n'),
+        ('disk', 3, 'error: No space left on device: /full/file\n'),
+    ],
+)
+def test_what_main_raises_is_one_line(folder, fail, status, stderr):
+    done = run(folder, '--config=config.py', '--workdir=x', f'--config.fail={fail}')
+    assert (done.returncode, done.stderr) == (status, stderr)
+
+
+def test_a_fault_of_the_program_keeps_its_traceback(folder):
+    done = run(folder, '--config=config.py', '--workdir=x', '--config.fail=bug')
+    assert done.returncode == 1
+    assert "KeyError: 'x'" in done.stderr
+    assert 'Traceback' in done.stderr
+
+
+def test_the_traceback_can_be_asked_for(folder):
+    arguments = ('--config=config.py', '--workdir=x', '--config.fail=user')
+    done = run(folder, *arguments, FTJAX_TRACEBACK='1')
+    assert done.returncode == 2
+    assert 'Traceback' in done.stderr
+    assert done.stderr.endswith('error: no such folder: x; did you mean y?\n')
+
+
+def test_an_interrupt_is_one_line(folder):
+    command = [sys.executable, 'script.py', '--config=config.py', '--workdir=x']
+    with subprocess.Popen(
+        [*command, '--config.fail=wait'],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.readline()
+        assert process.stdout.readline() == 'waiting\n'
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == 'error: interrupted\n'
+    assert process.returncode == 130
+
+
+def test_help_lists_the_flags_of_the_script(folder):
+    done = run(folder, '--help')
+    assert '--config' in done.stdout
+    assert '--workdir' in done.stdout
+
+
+@pytest.mark.parametrize(
+    ('error', 'status', 'beginning'),
+    [
+        (UserError('a\n b'), 2, 'a b'),
+        (app.UsageError('use it so'), 2, 'use it so'),
+        (flags.Error('bad'), 2, 'bad'),
+        (KeyboardInterrupt(), 130, 'interrupted'),
+        (MemoryError(), 3, 'out of memory; try a smaller data.batch_size'),
+        (jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: 9 GB'), 3, 'out of device memory'),
+        (OSError(errno.EROFS, 'Read-only file system', '/x'), 3, 'Read-only file system: /x'),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else '',
+)
+def test_explanations(error, status, beginning):
+    message, code = launch.explain(error)
+    assert code == status
+    assert message.startswith(beginning)
+
+
+@pytest.mark.parametrize(
+    'error',
+    [ValueError('x'), KeyError('x'), OSError(errno.EIO, 'x'), jax.errors.JaxRuntimeError('bug')],
+    ids=repr,
+)
+def test_faults_are_not_explained_away(error):
+    assert launch.explain(error) is None
+
+
+def test_programs_are_kept_between_runs(tmp_path):
+    code = (
+        'from ftjax.compilation_cache import enable_compilation_cache as e; print(e());'
+        'import jax; jax.jit(lambda x: x * 41.5)(1.0)'
+    )
+    environment = {**os.environ, 'FTJAX_CACHE': str(tmp_path)}
+    del environment['JAX_COMPILATION_CACHE_DIR']
+    times = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, '-c', code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        folder = done.stdout.strip()
+        assert folder.startswith(str(tmp_path / 'compiled' / f'jax-{jax.__version__}-'))
+        assert done.stderr == ''
+        times.append({f: os.stat(f'{folder}/{f}').st_mtime_ns for f in os.listdir(folder)})
+    programs = [{f: t for f, t in found.items() if f.endswith('-cache')} for found in times]
+    assert programs[0]
+    assert programs[0] == programs[1]  # read, not written again
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, caplog):
+    (tmp_path / 'file').write_text('')
+    monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR')
+    before = jax.config.jax_compilation_cache_dir
+    assert enable_compilation_cache(tmp_path / 'file') is None
+    assert 'no compilation cache' in caplog.text
+    assert jax.config.jax_compilation_cache_dir == before

@@ -1,0 +1,170 @@
+"""The package as a whole: what it ships, what it needs, who may import whom."""
+
+import ast
+import doctest
+import importlib
+import importlib.metadata
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
+SOURCES = sorted((ROOT / 'ftjax').rglob('*.py'))
+MODULES = ['.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in SOURCES]
+
+# From the ground up: each room imports only from itself and from those before it.
+ROOMS = (
+    'errors',
+    'models',
+    'pretrained',
+    'freezing',
+    'data',
+    'training',
+    'evaluation',
+    'ablation',
+    'export',
+    'config',
+)
+# Beside the rooms: what scripts and the Python interface are made of.
+TOP = ('__init__', '__main__', 'launch', 'command_line', 'compilation_cache', 'api', 'finetune')
+HEAVY = (
+    'grain',
+    'huggingface_hub',
+    'matplotlib',
+    'orbax',
+    'pandas',
+    'PIL',
+    'rich',
+    'scipy',
+    'sklearn',
+    'tensorflow',
+    'tensorflow_datasets',
+    'tokenizers',
+    'torch',
+)
+
+
+def imported(path):
+    """Names of the modules that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{path}: relative import'
+            yield node.module or ''
+            yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+def room_of(path):
+    parts = path.relative_to(ROOT / 'ftjax').with_suffix('').parts
+    return parts[0]
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_import_only_what_lies_below_them(path):
+    room = room_of(path)
+    if room in TOP:
+        return
+    assert room in ROOMS, f'{room} is no room: add it to ROOMS in its place'
+    allowed = ROOMS[: ROOMS.index(room) + 1]
+    for name in imported(path):
+        parts = name.split('.')
+        if parts[0] == 'ftjax' and len(parts) > 1:
+            assert parts[1] in allowed, f'{path.name} imports {name}, which lies above {room}'
+
+
+@pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_pickle_anywhere(path):
+    unsafe = {'pickle', 'cloudpickle', 'dill', 'shelve', 'marshal', 'joblib'}
+    assert not unsafe & {name.split('.')[0] for name in imported(path)}
+    assert 'allow_pickle=True' not in path.read_text(encoding='utf-8')
+
+
+@pytest.mark.parametrize('module', MODULES)
+def test_examples_in_docstrings(module):
+    results = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
+    assert results.failed == 0
+
+
+def test_importing_is_quick_and_leaves_heavy_libraries_alone():
+    code = 'import json, sys, ftjax, ftjax.launch; print(json.dumps(list(sys.modules)))'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    loaded = {name.split('.')[0] for name in json.loads(done.stdout)}
+    # Optax and JAX decide for themselves; what they load is loaded anyway.
+    base = subprocess.run(
+        [sys.executable, '-c', code.replace('ftjax, ftjax.launch', 'jax, flax.linen, optax')],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    already = {name.split('.')[0] for name in json.loads(base.stdout)}
+    assert loaded & set(HEAVY) - already == set()
+
+
+def test_the_installed_package_is_this_one():
+    assert importlib.metadata.version('ftjax') == PROJECT['version']
+    assert (ROOT / 'ftjax' / 'py.typed').is_file()
+    license_ = (ROOT / 'LICENSE').read_text()
+    assert 'Apache License' in license_
+    assert 'Copyright 2026 The ftjax authors' in license_
+
+
+def pins(name):
+    lines = (ROOT / 'constraints' / name).read_text().splitlines()
+    lines = [line for line in lines if line and not line.startswith('#')]
+    for line in lines:
+        assert re.fullmatch(r'[a-z0-9-]+==[A-Za-z0-9.]+', line), f'{name}: {line!r}'
+    return dict(line.split('==') for line in lines)
+
+
+@pytest.mark.parametrize(
+    ('file', 'python'), [('py311.txt', '3.11'), ('py312.txt', '3.12'), ('py312.txt', '3.13')]
+)
+def test_every_dependency_is_pinned_to_a_version_it_allows(file, python):
+    pinned = pins(file)
+    extras = PROJECT['optional-dependencies']
+    for text in [*PROJECT['dependencies'], *extras['test'], *extras['logging'], *extras['parity']]:
+        requirement = Requirement(text)
+        if requirement.marker and not requirement.marker.evaluate({'python_version': python}):
+            continue
+        name = canonicalize_name(requirement.name)
+        if name == 'torch':  # pinned where it is asked for
+            assert str(requirement.specifier) == '==2.13.0'
+            continue
+        assert name in pinned, f'{text} is not in {file}'
+        assert requirement.specifier.contains(pinned[name]), f'{text}, but {pinned[name]} in {file}'
+    assert canonicalize_name('torchvision') not in pinned
+
+
+def test_every_import_is_declared():
+    names = {
+        'absl': 'absl-py',
+        'orbax': 'orbax-checkpoint',
+        'PIL': 'pillow',
+        'sklearn': 'scikit-learn',
+        'tensorboardX': 'tensorboardx',
+    }
+    extras = [text for group in PROJECT['optional-dependencies'].values() for text in group]
+    declared = {canonicalize_name(Requirement(t).name) for t in PROJECT['dependencies'] + extras}
+    beside = {path.stem for room in ('scripts', 'tests') for path in (ROOT / room).rglob('*.py')}
+    known = {*sys.stdlib_module_names, 'ftjax', *beside}
+    for path in [*SOURCES, *sorted((ROOT / 'scripts').glob('*.py'))]:
+        for name in {name.split('.')[0] for name in imported(path)}:
+            if name not in known:
+                package = canonicalize_name(names.get(name, name))
+                assert package in declared, f'{path.name} imports {name}'
+
+
+@pytest.mark.parametrize('script', ['quickstart.sh', 'setup.sh', 'test.sh', '../.ci/run'])
+def test_shell_scripts_parse(script):
+    path = ROOT / 'scripts' / script
+    assert path.stat().st_mode & 0o100, f'{script} is not executable'
+    subprocess.run(['bash', '-n', path], check=True)
