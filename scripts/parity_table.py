@@ -57,7 +57,7 @@ def worst(measured: list[dict]) -> list[dict]:
                 kept[error] = max(kept.get(error, 0.0), row[error])
         if row['round_trip'] != 'bitwise':
             kept['round_trip'] = row['round_trip']
-    return list(rows.values())
+    return [rows[key] for key in sorted(rows, key=lambda key: (key[0].lower(), key[1]))]
 
 
 def markdown(rows: list[dict], versions: dict[str, str]) -> str:

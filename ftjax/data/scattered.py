@@ -79,7 +79,9 @@ def _place(rng: np.random.Generator, image: np.ndarray, size: int, r: Scatter) -
     x, y = (axis[None, :] - column) / side, (axis[:, None] - row) / side
     u = np.cos(angle) * x + np.sin(angle) * y
     v = np.cos(angle) * y - np.sin(angle) * x
-    drawn = ink * _bilinear(image, (v + 0.5) * image.shape[0] - 0.5, (u + 0.5) * image.shape[1] - 0.5)
+    drawn = ink * _bilinear(
+        image, (v + 0.5) * image.shape[0] - 0.5, (u + 0.5) * image.shape[1] - 0.5
+    )
     drawn = drawn + r.noise * rng.standard_normal(drawn.shape)
     return (255 * np.clip(drawn, 0, 1) + 0.5).astype(np.uint8)
 

@@ -13,7 +13,6 @@ KINDS = {
     'mask': 'which leaves train',
     'rates': 'how fast each leaf moves',
     'schedule': 'what trains when',
-    'shape': 'the learning rate over time',
     'chosen': 'decided from data',
     'added': 'new parameters on a frozen trunk',
     'regulariser': 'a pull towards the pretrained weights',

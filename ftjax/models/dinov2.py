@@ -46,6 +46,7 @@ class DINOv2(ViT):
         if name == 'norm' and self.pool == 'cls_mean':
             return partial(NormClassAndMean, 1 + self.registers, self.epsilon, self.dtype)
         if name.startswith('block') and self.gated:
+            assert isinstance(stage, partial)  # of Block: the fields are the same
             return partial(GatedBlock, **stage.keywords)
         return stage
 

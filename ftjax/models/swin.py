@@ -210,7 +210,7 @@ class Block(nn.Module):
     def attention(self, x, mode):
         height, width = x.shape[1:3]
         x = pad_to_multiple(x, (self.window, self.window))
-        padded = x.shape[1:3]
+        padded = (x.shape[1], x.shape[2])
         bias = RelativeBias(self.window, self.heads, name='attn_bias')()
         if self.shift:
             x = jnp.roll(x, (-self.shift, -self.shift), axis=(1, 2))

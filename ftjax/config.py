@@ -1,0 +1,105 @@
+"""The typed view of a ConfigDict: validated once, at the edge, into frozen dataclasses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.data.settings import DataSettings
+from ftjax.errors import UserError, check_name
+from ftjax.freezing.optimizer import OptimizerSettings
+from ftjax.freezing.plan import FreezeSettings, as_settings
+from ftjax.training.fit import TrainSettings
+from ftjax.training.schedule import ScheduleSettings
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """Everything that decides a run."""
+
+    init: str = 'glyphs'
+    """The pretrained network: `glyphs`, `data:NAME`, a folder or file, `hf://ORG/NAME`;
+    `random:` before it for the same network with random weights."""
+    model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Fields of the network to replace, {'dropout': .1}; with `name`, an untrained network
+    of the registry when `init` is empty."""
+    seed: int = 0
+    """Order of the batches, new weights, dropout, augmentation. `data.seed` is the data's."""
+    data: DataSettings = dataclasses.field(default_factory=DataSettings)
+    freeze: FreezeSettings = dataclasses.field(default_factory=FreezeSettings)
+    optimizer: OptimizerSettings = dataclasses.field(default_factory=OptimizerSettings)
+    schedule: ScheduleSettings = dataclasses.field(default_factory=ScheduleSettings)
+    train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: what config.json holds, and read_config takes back."""
+        return dataclasses.asdict(self)
+
+
+SECTIONS = {
+    'data': DataSettings,
+    'optimizer': OptimizerSettings,
+    'schedule': ScheduleSettings,
+    'train': TrainSettings,
+}
+
+
+def read_config(values: Mapping[str, Any]) -> Config:
+    """A Config from a ConfigDict or a plain mapping; `ablation` is read elsewhere.
+
+    Raises UserError for an unknown key, with the nearest right one.
+
+    >>> read_config({'freeze': 'last:2', 'data': {'batch_size': 8}}).data.batch_size
+    8
+    """
+    values = plain(values)
+    values.pop('ablation', None)
+    known = [field.name for field in dataclasses.fields(Config)]
+    for key in values:
+        check_name(key, known, 'config key')
+    for name, cls in SECTIONS.items():
+        if name in values:
+            values[name] = section(cls, values[name], name)
+    if 'freeze' in values:
+        values['freeze'] = as_settings(values['freeze'])
+    return Config(**values)
+
+
+def section(cls: type, values: Any, name: str) -> Any:
+    """One section as its dataclass."""
+    if dataclasses.is_dataclass(values):
+        return values
+    if not isinstance(values, Mapping):
+        raise UserError(f'config.{name} is {values!r}; expected a section with keys')
+    known = [field.name for field in dataclasses.fields(cls)]
+    for key in values:
+        check_name(key, known, f'key of config.{name}:')
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise UserError(f'config.{name}: {error}') from error
+
+
+def plain(values: Any) -> Any:
+    """A ConfigDict as nested plain dicts, copied."""
+    values = values.to_dict() if hasattr(values, 'to_dict') else values
+    if isinstance(values, Mapping):
+        return {key: plain(value) for key, value in values.items()}
+    return values
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `changes` replaced; 'data.batch_size' reaches into a section.
+
+    >>> merged({'data': {'seed': 0}}, {'data.seed': 1, 'freeze': 'head'})
+    {'data': {'seed': 1}, 'freeze': 'head'}
+    """
+    result = plain(base)
+    for key, value in changes.items():
+        *parents, last = key.split('.')
+        target = result
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[last] = plain(value)
+    return result

@@ -1,0 +1,169 @@
+"""The optimizer that a phase asks for: multi_transform groups inside the trainable tree."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from ftjax.errors import UserError, check_name
+from ftjax.freezing.plan import Phase
+from ftjax.freezing.rules import FROZEN
+
+OPTIMIZERS = ('adamw', 'adam', 'sgd', 'lion')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """What a config says about the optimizer: `config.optimizer`."""
+
+    name: str = 'adamw'
+    """`adamw` and `lion` decay weights decoupled; `adam` and `sgd` add decay to gradients."""
+    learning_rate: float = 1e-3
+    """Peak learning rate, before the plan's multipliers."""
+    weight_decay: float = 0.0
+    momentum: float = 0.9
+    """Of sgd."""
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of adam, adamw and lion (whose own default is (0.9, 0.99))."""
+    epsilon: float = 1e-8
+    clip_norm: float | None = None
+    """Largest global norm of the trainable gradients; None for no clipping."""
+    accumulate: int = 1
+    """Parts a batch is split into, their gradients averaged before one update."""
+    ema: float = 0.0
+    """Decay of the moving average of the trainable leaves that is evaluated; 0 for none."""
+
+    def __post_init__(self):
+        check_name(self.name, OPTIMIZERS, 'optimizer')
+        object.__setattr__(self, 'betas', tuple(self.betas))
+        if not self.learning_rate >= 0:
+            raise UserError(f'optimizer.learning_rate is {self.learning_rate!r}; expected >= 0')
+        if self.learning_rate == 0:
+            raise UserError(
+                'optimizer.learning_rate is 0, which computes gradients and drops them; to '
+                "freeze, say so: config.freeze='head', for instance"
+            )
+        if self.accumulate < 1:
+            raise UserError(f'optimizer.accumulate is {self.accumulate!r}; expected >= 1')
+        if not 0 <= self.ema < 1:
+            raise UserError(f'optimizer.ema is {self.ema!r}; expected 0 <= decay < 1')
+
+
+def direction(settings: OptimizerSettings, decay: bool) -> optax.GradientTransformation:
+    """The descent direction of one group, not yet scaled by a learning rate."""
+    b1, b2 = settings.betas
+    decayed = optax.add_decayed_weights(settings.weight_decay) if decay else optax.identity()
+    match settings.name:
+        case 'adamw':
+            return optax.chain(optax.scale_by_adam(b1, b2, settings.epsilon), decayed)
+        case 'lion':
+            return optax.chain(optax.scale_by_lion(b1, b2), decayed)
+        case 'adam':
+            return optax.chain(decayed, optax.scale_by_adam(b1, b2, settings.epsilon))
+        case _:
+            return optax.chain(decayed, optax.trace(settings.momentum, settings.nesterov))
+
+
+def make_optimizer(
+    phase: Phase, settings: OptimizerSettings
+) -> optax.GradientTransformationExtraArgs:
+    """The optimizer of a phase, over the flat dict {path: array} of its trainable leaves.
+
+    `update(grads, state, params, rates=...)` takes the learning rate of every leaf for this
+    step as a float32 vector in the order of `phase.trainable`, so that one compiled program
+    serves every rate, schedule and multiplier.
+    """
+    labels = {
+        path: f'{phase.leaves[path].group}/{"decay" if phase.leaves[path].decay else "no_decay"}'
+        for path in phase.trainable
+    }
+    groups = {
+        label: direction(settings, label.endswith('/decay'))
+        for label in sorted(set(labels.values()))
+    }
+    clip = optax.identity()
+    if settings.clip_norm is not None:
+        clip = optax.clip_by_global_norm(settings.clip_norm)
+    return optax.chain(clip, optax.multi_transform(groups, labels), scale_by_rates(phase.trainable))
+
+
+def scale_by_rates(order: tuple[str, ...]) -> optax.GradientTransformationExtraArgs:
+    """Multiplies each leaf's direction by minus its learning rate, given at every update."""
+
+    def update(updates, state, params=None, *, rates, **_):
+        scaled = {
+            path: -rates[i].astype(updates[path].dtype) * updates[path]
+            for i, path in enumerate(order)
+        }
+        return scaled, state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def make_full_tree_optimizer(
+    phase: Phase, settings: OptimizerSettings, schedule: optax.ScalarOrSchedule
+) -> optax.GradientTransformation:
+    """The same plan as a plain optax.multi_transform over the whole nested parameter tree.
+
+    For research code with a loop of its own. Frozen leaves are `set_to_zero`, so they stay
+    bitwise; but gradients of the whole tree are taken by the caller, and whatever reads them
+    all (a clip or a logged norm outside) brings the whole backward pass back.
+
+    >>> import jax, optax
+    >>> from ftjax.freezing.plan import make_plan
+    >>> from ftjax.models.registry import build
+    >>> net = build('vit', {'depth': 1, 'width': 8, 'heads': 2, 'image_size': 16})
+    >>> variables = net.init(jax.random.key(0), net.example_input())
+    >>> phase = make_plan('head', net, variables).at(0)
+    >>> tx = make_full_tree_optimizer(phase, OptimizerSettings(), 1e-3)
+    >>> state = tx.init(variables['params'])
+    """
+    inner = make_optimizer(phase, settings)
+    multipliers = jnp.asarray(phase.multipliers, jnp.float32)
+
+    def flat(tree):
+        leaves = flatten_dict(dict(tree), sep='/')
+        return {path: leaves[path] for path in phase.trainable}
+
+    def init(params):
+        return (jnp.zeros((), jnp.int32), inner.init(flat(params)))
+
+    def update(updates, state, params=None):
+        count, inner_state = state
+        rate = schedule(count) if callable(schedule) else schedule
+        moved, inner_state = inner.update(
+            flat(updates),
+            inner_state,
+            None if params is None else flat(params),
+            rates=jnp.asarray(rate, jnp.float32) * multipliers,
+        )
+        # Zero updates for what is not in the trainable tree are multi_transform's business.
+        whole = flatten_dict(dict(updates), sep='/')
+        return unflatten_dict({**whole, **moved}, sep='/'), (count + 1, inner_state)
+
+    labels = unflatten_dict(
+        {path: FROZEN if leaf.group == FROZEN else 'train' for path, leaf in phase.leaves.items()},
+        sep='/',
+    )
+    zero = optax.multi_transform({FROZEN: optax.set_to_zero(), 'train': optax.identity()}, labels)
+    return optax.chain(optax.GradientTransformation(init, update), zero)
+
+
+def state_bytes(opt_state: Any) -> int:
+    """Bytes that an optimizer state takes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(opt_state))
+
+
+def shapes_of(phase: Phase) -> Mapping[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of the trainable leaves: enough to price an optimizer."""
+    return {
+        path: jax.ShapeDtypeStruct(phase.leaves[path].shape, phase.leaves[path].dtype)
+        for path in phase.trainable
+    }

@@ -1,0 +1,59 @@
+"""The check after every run: what was frozen is bitwise what was loaded, the rest moved."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """What moved and should not have, and what should have and did not."""
+
+    moved_frozen: tuple[str, ...]
+    still_trainable: tuple[str, ...]
+
+    @property
+    def frozen_unchanged(self) -> bool:
+        """Whether every frozen leaf and statistic is bitwise as it was."""
+        return not self.moved_frozen
+
+    @property
+    def trainable_changed(self) -> bool:
+        """Whether every trainable leaf has moved."""
+        return not self.still_trainable
+
+
+def verify(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    trainable: Iterable[str],
+    moving_stats: Iterable[str] = (),
+) -> Verification:
+    """Compares variables bitwise with what was loaded.
+
+    Args:
+      before: variables as loaded.
+      after: variables as trained.
+      trainable: paths below params that any phase trained.
+      moving_stats: stages whose running statistics any phase updated.
+    """
+    trainable, moving_stats = set(trainable), set(moving_stats)
+    moved, still = [], []
+    for collection in before:
+        old = flatten_dict(dict(before[collection]), sep='/')
+        new = flatten_dict(dict(after[collection]), sep='/')
+        for path in old:
+            same = np.asarray(old[path]).tobytes() == np.asarray(new[path]).tobytes()
+            free = (
+                path in trainable if collection == 'params' else path.split('/')[0] in moving_stats
+            )
+            if not free and not same:
+                moved.append(f'{collection}/{path}')
+            elif free and same and collection == 'params':
+                still.append(path)
+    return Verification(tuple(moved), tuple(still))

@@ -1,0 +1,52 @@
+"""The learning rate over time, computed on the host so that no program depends on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from ftjax.errors import UserError, check_name
+
+SHAPES = ('cosine', 'linear', 'constant', 'piecewise')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """What a config says about the rate over time: `config.schedule`."""
+
+    name: str = 'cosine'
+    """After the warm-up: `cosine` or `linear` down to `end`, `constant`, or `piecewise`."""
+    warmup: float = 0.1
+    """Share of the steps over which the rate rises from 0, linearly."""
+    end: float = 0.0
+    """Last rate, as a share of the peak."""
+    boundaries: tuple[float, ...] = (0.5, 0.75)
+    """Of `piecewise`: shares of the steps at which the rate is multiplied by `factor`."""
+    factor: float = 0.1
+
+    def __post_init__(self):
+        check_name(self.name, SHAPES, 'schedule')
+        object.__setattr__(self, 'boundaries', tuple(self.boundaries))
+        if not 0 <= self.warmup < 1:
+            raise UserError(f'schedule.warmup is {self.warmup!r}; expected 0 <= share < 1')
+
+
+def rate_factor(settings: ScheduleSettings, step: int, total: int) -> float:
+    """The share of the peak rate at a step, counted from 0, of `total` steps.
+
+    >>> [round(rate_factor(ScheduleSettings(warmup=0.5), s, 4), 3) for s in range(4)]
+    [0.5, 1.0, 1.0, 0.5]
+    """
+    warmup = round(settings.warmup * total)
+    if step < warmup:
+        return (step + 1) / warmup
+    done = (step - warmup) / max(total - warmup, 1)
+    match settings.name:
+        case 'cosine':
+            return settings.end + (1 - settings.end) * (1 + math.cos(math.pi * done)) / 2
+        case 'linear':
+            return 1 - (1 - settings.end) * done
+        case 'piecewise':
+            return settings.factor ** sum(step >= b * total for b in settings.boundaries)
+        case _:
+            return 1.0

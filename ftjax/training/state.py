@@ -1,0 +1,61 @@
+"""The state of a run: what a training step changes, apart from what it only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict
+
+from ftjax.freezing.partition import Flat, combine, partition
+from ftjax.freezing.plan import Phase
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """What a step takes and gives back; its buffers are donated.
+
+    All dicts are flat, {path: array}, so that a checkpoint is keyed by path.
+    """
+
+    step: jax.Array
+    trainable: Flat
+    stats: Flat
+    opt_state: Any
+    ema: Flat | None = None
+
+
+class Frozen(flax.struct.PyTreeNode):
+    """What a step reads and never writes: an argument, so not baked into the program."""
+
+    params: Flat
+    stats: Flat
+
+
+def split(variables: Mapping[str, Any], phase: Phase) -> tuple[Flat, Flat, Frozen]:
+    """(trainable leaves, running statistics that move, everything else) of some variables."""
+    trainable, params = partition(variables['params'], phase)
+    flat = flatten_dict(dict(variables.get('batch_stats', {})), sep='/')
+    moving = {path: leaf for path, leaf in flat.items() if path.split('/')[0] in phase.moving_stats}
+    fixed = {path: leaf for path, leaf in flat.items() if path not in moving}
+    return trainable, moving, Frozen(params, fixed)
+
+
+def make_state(variables: Mapping[str, Any], phase: Phase, optimizer, ema: float = 0.0):
+    """(TrainState, Frozen) at step 0; copies what will be donated, so `variables` live on."""
+    trainable, moving, frozen = split(variables, phase)
+    trainable, moving = jax.tree.map(jnp.array, (trainable, moving))
+    average = jax.tree.map(jnp.array, trainable) if ema else None
+    step = jnp.zeros((), jnp.int32)
+    return TrainState(step, trainable, moving, optimizer.init(trainable), average), frozen
+
+
+def variables_of(state: TrainState, frozen: Frozen, averaged: bool = False) -> dict[str, Any]:
+    """The network's variables, nested; with `averaged`, the moving averages where there are."""
+    trainable = state.ema if averaged and state.ema is not None else state.trainable
+    variables = {'params': combine(trainable, frozen.params)}
+    if state.stats or frozen.stats:
+        variables['batch_stats'] = combine(state.stats, frozen.stats)
+    return variables

@@ -1,0 +1,119 @@
+"""The training step: gradients of the trainable tree alone, from the cut on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax.traverse_util import flatten_dict
+
+from ftjax.data.device import augment, prepare
+from ftjax.freezing.optimizer import OptimizerSettings, make_optimizer
+from ftjax.freezing.partition import combine
+from ftjax.freezing.plan import Phase
+from ftjax.models.stages import Network
+from ftjax.training.loss import example_losses
+from ftjax.training.state import Frozen, TrainState
+
+
+def make_train_step(
+    network: Network,
+    phase: Phase,
+    optimizer: OptimizerSettings,
+    *,
+    preprocessing: Any = None,
+    augmentation: str = 'none',
+    task: str = 'classification',
+    label_smoothing: float = 0.0,
+    seed: int = 0,
+) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
+    """`step(state, frozen, batch, rates) -> (state, metrics)`, to be jitted.
+
+    The stages before the phase's cut run forward only, outside the differentiated function.
+    Clip, norms, accumulation and the moving average see the trainable tree and nothing else.
+
+    Args:
+      network, phase, optimizer: what runs, what trains, and how.
+      preprocessing: normalises images; None for inputs that are ready.
+      augmentation: as `config.data.augment`.
+      task, label_smoothing: of the loss.
+      seed: of augmentation, dropout and stochastic depth; the step's number is folded in.
+
+    The step takes a batch with 'inputs', 'labels' and 'mask', and `rates` (trainable leaves,)
+    float32; its metrics are 'loss' and 'grad_norm', float32 scalars.
+    """
+    update = make_optimizer(phase, optimizer).update
+    cut = phase.cut if phase.cut != network.stages[0] else None
+    parts = optimizer.accumulate
+
+    def loss_and_grads(state, stats, frozen, batch, key):
+        noise, draw = jax.random.split(key)
+        inputs = batch['inputs']
+        if preprocessing is not None:
+            inputs = prepare(augment(inputs, draw, augmentation), preprocessing)
+
+        def run(trainable, stats, inputs, **stages):
+            variables = {'params': combine(trainable, frozen.params)}
+            if stats or frozen.stats:
+                variables['batch_stats'] = combine(stats, frozen.stats)
+            outputs, moved = network.apply(
+                variables,
+                inputs,
+                modes=phase.modes,
+                rngs={'dropout': noise},
+                mutable=['batch_stats'] if phase.moving_stats else [],
+                **stages,
+            )
+            flat = flatten_dict(dict(moved.get('batch_stats', {})), sep='/')
+            return outputs, {path: flat.get(path, leaf) for path, leaf in stats.items()}
+
+        if cut is not None:
+            inputs, stats = run(state.trainable, stats, inputs, stop=cut)
+            inputs = jax.lax.stop_gradient(inputs)
+
+        def loss_of(trainable):
+            outputs, moved = run(trainable, stats, inputs, start=cut)
+            losses = example_losses(outputs, batch['labels'], task, label_smoothing)
+            return (losses * batch['mask']).sum() / batch['mask'].sum(), moved
+
+        return jax.value_and_grad(loss_of, has_aux=True)(state.trainable)
+
+    def accumulated(state, frozen, batch, key):
+        if parts == 1:
+            return loss_and_grads(state, state.stats, frozen, batch, key)
+        split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+
+        def add(carry, part):
+            stats, loss, grads = carry
+            number, piece = part
+            (more, stats), new = loss_and_grads(
+                state, stats, frozen, piece, jax.random.fold_in(key, number)
+            )
+            return (
+                stats,
+                loss + more / parts,
+                jax.tree.map(lambda a, b: a + b / parts, grads, new),
+            ), None
+
+        zeros = jax.tree.map(jnp.zeros_like, state.trainable)
+        start = (state.stats, jnp.zeros(()), zeros)
+        (stats, loss, grads), _ = jax.lax.scan(add, start, (jnp.arange(parts), split))
+        return (loss, stats), grads
+
+    def step(state: TrainState, frozen: Frozen, batch, rates):
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        (loss, stats), grads = accumulated(state, frozen, batch, key)
+        updates, opt_state = update(grads, state.opt_state, state.trainable, rates=rates)
+        trainable = optax.apply_updates(state.trainable, updates)
+        ema = state.ema
+        if ema is not None:
+            ema = optax.incremental_update(trainable, ema, 1 - optimizer.ema)
+        state = state.replace(
+            step=state.step + 1, trainable=trainable, stats=stats, opt_state=opt_state, ema=ema
+        )
+        return state, {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
+
+    return step
