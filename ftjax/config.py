@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from typing import Any
+
+from ml_collections import ConfigDict, config_dict
 
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError, check_name
@@ -103,3 +106,40 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
             target = target.setdefault(parent, {})
         target[last] = plain(value)
     return result
+
+
+def template(**changes: Any) -> ConfigDict:
+    """A ConfigDict with every key at its default, for config files to start from.
+
+    Every key can then be set on the command line; those that may be None are placeholders.
+
+    >>> config = template(freeze='last:2', data={'source': 'digits'})
+    >>> config.freeze, config.train.patience is None
+    ('last:2', True)
+    """
+    values: dict[str, Any] = {'init': 'glyphs', 'seed': 0, 'freeze': 'full', 'model': {}}
+    for name, cls in SECTIONS.items():
+        kinds = typing.get_type_hints(cls)
+        values[name] = {
+            field.name: field.default
+            if field.default is not None
+            else config_dict.placeholder(optional_type(kinds[field.name]))
+            for field in dataclasses.fields(cls)
+        }
+    config = ConfigDict(values)
+    for key, value in changes.items():
+        if key in SECTIONS:
+            known = [field.name for field in dataclasses.fields(SECTIONS[key])]
+            for inner in value:
+                check_name(inner, known, f'key of config.{key}:')
+            with config[key].ignore_type():
+                config[key].update(value)
+        else:
+            config[key] = ConfigDict(value) if isinstance(value, Mapping) else value
+    return config
+
+
+def optional_type(hint: Any) -> type:
+    """The type X of a field that is `X | None`."""
+    kind = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    return typing.get_origin(kind) or kind

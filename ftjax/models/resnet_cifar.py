@@ -192,4 +192,5 @@ class MeanPool(nn.Module):
 
 
 def mean_over_image(x: jax.Array) -> jax.Array:
+    """(batch, h, w, c) -> (batch, c)."""
     return x.mean(axis=(1, 2))
