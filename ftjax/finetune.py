@@ -6,11 +6,12 @@ import dataclasses
 import pathlib
 from typing import Any
 
-from ftjax.config import Config, read_config
+from ftjax.ablation.baselines import pixel_regression
+from ftjax.config import Config, merged, read_config
 from ftjax.data import Splits, eval_batches, load_data
-from ftjax.errors import UserError
+from ftjax.errors import UserError, check_name
 from ftjax.evaluation import evaluate
-from ftjax.evaluation.predictions import gather
+from ftjax.evaluation.predictions import NonFinitePredictions, gather
 from ftjax.freezing.plan import Plan, make_plan
 from ftjax.freezing.table import plan_table
 from ftjax.models.registry import build
@@ -20,7 +21,7 @@ from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own import save_own
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.training.atomic import read_json, write_json
-from ftjax.training.fit import FitResult, fit
+from ftjax.training.fit import Diverged, FitResult, fit
 from ftjax.training.predict import predict
 from ftjax.training.provenance import peak_memory, provenance, versions
 
@@ -223,3 +224,64 @@ def finetune(model: str, data: str | Splits, *, freeze: Any = 'full', **config: 
         settings['source'] = data
     values = {'init': model, 'freeze': freeze, 'data': settings, **config}
     return Finetuning(read_config(values), None if isinstance(data, str) else data)
+
+
+def cell_runner(values: dict[str, Any], settings: Any):
+    """`execute(arm, rate, seed)` for `run_grid`: one cell of an ablation, as a row's fields.
+
+    Args:
+      values: the config shared by all arms, as plain dicts.
+      settings: AblationSettings.
+    """
+    splits: dict[Any, Splits] = {}
+
+    def data_of(config: Config) -> Splits:
+        if config.data not in splits:
+            splits.clear()  # one at a time: cells come seed by seed, data sets may be large
+            splits[config.data] = load_data(config.data)
+        return splits[config.data]
+
+    def execute(arm: str, rate: float | None, seed: int) -> dict[str, Any]:
+        changes = settings.changes(arm)
+        baseline = changes.pop('baseline', None)
+        seeds = {'seed': seed, 'data.seed': seed}
+        tuned = {} if rate is None else {'optimizer.learning_rate': rate}
+        config = read_config(merged(values, {**changes, **seeds, **tuned}))
+        data = data_of(config)
+        if baseline is not None:
+            return baseline_row(baseline, data)
+        try:
+            fitted, result = train(prepare(config, data), progress=False)
+        except (Diverged, NonFinitePredictions) as error:
+            return {'status': 'diverged', 'reason': str(error)}
+        kept = ('params_total', 'params_trainable', 'optimizer_bytes', 'step_flops')
+        return {
+            'status': 'ok',
+            'val': {k: v for k, v in fitted.validation.items() if k != 'score'},
+            'test': numbers_of(result['metrics']),
+            **{key: result[key] for key in kept},
+            **{key: result[key] for key in ('wall_seconds', 'step_seconds_median')},
+            'frozen_unchanged': result['frozen_unchanged'],
+            'best_step': result['best_step'],
+            'data_fingerprint': result['data_fingerprint'],
+        }
+
+    return execute
+
+
+def baseline_row(name: str, data: Splits) -> dict[str, Any]:
+    """The row of an arm without a network."""
+    check_name(name, ('pixels',), 'baseline')
+    parts = [(part.inputs, part.labels) for part in (data.train, data.val, data.test)]
+    outputs, accuracy, penalty = pixel_regression(*parts)
+    return {
+        'status': 'ok',
+        'val': {'accuracy': accuracy},
+        'test': numbers_of(evaluate(outputs, data.test.labels, class_names=data.class_names)),
+        'penalty': penalty,
+    }
+
+
+def numbers_of(metrics: dict[str, Any]) -> dict[str, float]:
+    """The metrics that are single numbers."""
+    return {name: value for name, value in metrics.items() if isinstance(value, (int, float))}

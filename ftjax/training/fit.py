@@ -35,10 +35,10 @@ from ftjax.training.validation import BestSoFar, score
 class TrainSettings:
     """What a config says about training: `config.train`."""
 
-    epochs: float = 10
+    epochs: float = 10.0
     """Passes over the training split; not used when `steps` is given."""
     steps: int | None = None
-    eval_every: float = 1
+    eval_every: float = 1.0
     """Epochs between validations."""
     label_smoothing: float = 0.0
     patience: int | None = None
@@ -127,7 +127,6 @@ def fit(
         augmentation=augmentation,
         task=data.train.task,
         label_smoothing=settings.label_smoothing,
-        seed=seed,
     )
     # The rate is an argument of the step, so the program does not depend on it.
     key = (
@@ -138,9 +137,9 @@ def fit(
         augmentation,
         data.train.task,
         settings.label_smoothing,
-        seed if augmentation != 'none' or not all_quiet(phase) else 0,
     )
-    state, frozen = make_state(variables, phase, make_optimizer(phase, optimizer), optimizer.ema)
+    tx = make_optimizer(phase, optimizer)
+    state, frozen = make_state(variables, phase, tx, optimizer.ema, seed)
     multipliers = np.asarray(phase.multipliers, np.float32)
     validation = eval_batches(data.val, eval_batch_size, image_size, preprocessing)
     best, history, done = BestSoFar(settings.patience), [], 0
@@ -270,11 +269,6 @@ def many(step):
 def model_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
     """What of a batch goes to the device."""
     return {key: batch[key] for key in ('inputs', 'labels', 'mask')}
-
-
-def all_quiet(phase) -> bool:
-    """Whether no stage needs random numbers, so that programs do not depend on the seed."""
-    return all(mode.deterministic for mode in phase.modes.values())
 
 
 def flops_of(compiled: Any) -> float | None:

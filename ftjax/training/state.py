@@ -21,6 +21,7 @@ class TrainState(flax.struct.PyTreeNode):
     """
 
     step: jax.Array
+    seed: jax.Array
     trainable: Flat
     stats: Flat
     opt_state: Any
@@ -43,13 +44,16 @@ def split(variables: Mapping[str, Any], phase: Phase) -> tuple[Flat, Flat, Froze
     return trainable, moving, Frozen(params, fixed)
 
 
-def make_state(variables: Mapping[str, Any], phase: Phase, optimizer, ema: float = 0.0):
+def make_state(
+    variables: Mapping[str, Any], phase: Phase, optimizer, ema: float = 0.0, seed: int = 0
+):
     """(TrainState, Frozen) at step 0; copies what will be donated, so `variables` live on."""
     trainable, moving, frozen = split(variables, phase)
     trainable, moving = jax.tree.map(jnp.array, (trainable, moving))
     average = jax.tree.map(jnp.array, trainable) if ema else None
-    step = jnp.zeros((), jnp.int32)
-    return TrainState(step, trainable, moving, optimizer.init(trainable), average), frozen
+    # The seed is an input of the step, so that runs of several seeds share one program.
+    start = jnp.zeros((), jnp.int32), jnp.asarray(seed, jnp.uint32)
+    return TrainState(*start, trainable, moving, optimizer.init(trainable), average), frozen
 
 
 def variables_of(state: TrainState, frozen: Frozen, averaged: bool = False) -> dict[str, Any]:

@@ -28,7 +28,6 @@ def make_train_step(
     augmentation: str = 'none',
     task: str = 'classification',
     label_smoothing: float = 0.0,
-    seed: int = 0,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """`step(state, frozen, batch, rates) -> (state, metrics)`, to be jitted.
 
@@ -40,9 +39,9 @@ def make_train_step(
       preprocessing: normalises images; None for inputs that are ready.
       augmentation: as `config.data.augment`.
       task, label_smoothing: of the loss.
-      seed: of augmentation, dropout and stochastic depth; the step's number is folded in.
 
-    The step takes a batch with 'inputs', 'labels' and 'mask', and `rates` (trainable leaves,)
+    Random numbers (augmentation, dropout, stochastic depth) follow from the state's seed and
+    step. The step takes a batch with 'inputs', 'labels' and 'mask', and `rates` (trainable leaves,)
     float32; its metrics are 'loss' and 'grad_norm', float32 scalars.
     """
     update = make_optimizer(phase, optimizer).update
@@ -104,7 +103,7 @@ def make_train_step(
         return (loss, stats), grads
 
     def step(state: TrainState, frozen: Frozen, batch, rates):
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         (loss, stats), grads = accumulated(state, frozen, batch, key)
         updates, opt_state = update(grads, state.opt_state, state.trainable, rates=rates)
         trainable = optax.apply_updates(state.trainable, updates)
