@@ -11,7 +11,9 @@ from ml_collections import ConfigDict
 
 from ftjax.config import template
 
-CLASSES = tuple('airplane automobile bird cat deer dog frog horse ship truck'.split())
+CLASSES = tuple(
+    ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']
+)
 
 
 def get_config():

@@ -34,7 +34,16 @@ ROOMS = (
     'config',
 )
 # Beside the rooms: what scripts and the Python interface are made of.
-TOP = ('__init__', 'config', '__main__', 'launch', 'command_line', 'compilation_cache', 'api', 'finetune')
+TOP = (
+    '__init__',
+    'config',
+    '__main__',
+    'launch',
+    'command_line',
+    'compilation_cache',
+    'api',
+    'finetune',
+)
 HEAVY = (
     'grain',
     'huggingface_hub',

@@ -1,0 +1,81 @@
+"""The runner repeats nothing, goes on after an interruption, and never mixes two ablations."""
+
+import numpy as np
+import pytest
+
+from ftjax.ablation.baselines import pixel_regression
+from ftjax.ablation.runner import run_grid
+from ftjax.ablation.settings import AblationSettings, read_ablation
+from ftjax.errors import UserError
+
+SETTINGS = AblationSettings(
+    arms={'full': 'full', 'head': 'head', 'pixels': {'baseline': 'pixels'}},
+    rates=(1e-3, 1e-2, 1e-1),
+    seeds=(0, 1),
+)
+
+
+def execute(arm, rate, seed):
+    peak = {'full': 1e-2, 'head': 1e-1}.get(arm, 1.0)
+    accuracy = 0.5 if rate is None else 0.9 - 0.1 * abs(np.log10(rate / peak)) + 0.01 * seed
+    return {'status': 'ok', 'val': {'accuracy': accuracy}, 'test': {'accuracy': accuracy}}
+
+
+def test_a_winner_on_the_edge_extends_the_grid_with_equal_trials(tmp_path):
+    rows = run_grid(SETTINGS, execute, tmp_path, {}, progress=False)
+    tried = {arm: {row['rate'] for row in rows if row['arm'] == arm} for arm in SETTINGS.arms}
+    assert max(tried['head']) > 1e-1
+    assert len(tried['head']) == len(tried['full'])
+    assert tried['pixels'] == {None}
+
+
+def test_interrupted_anywhere_it_ends_with_the_same_rows(tmp_path):
+    whole = run_grid(SETTINGS, execute, tmp_path / 'whole', {}, progress=False)
+    calls = []
+
+    def dying(*cell):
+        if len(calls) % 3 == 2:
+            calls.append(None)
+            raise KeyboardInterrupt
+        calls.append(cell)
+        return execute(*cell)
+
+    for _ in range(30):
+        try:
+            rows = run_grid(SETTINGS, dying, tmp_path / 'parts', {}, progress=False)
+            break
+        except KeyboardInterrupt:
+            continue
+
+    def key(row):
+        return row['arm'], row['rate'] or 0, row['seed'], row['test']['accuracy']
+
+    assert sorted(map(key, rows)) == sorted(map(key, whole))
+    cells = [cell for cell in calls if cell is not None]
+    assert len(cells) == len(set(cells)) == len(whole)
+
+
+def test_a_folder_of_another_ablation_is_refused(tmp_path):
+    run_grid(SETTINGS, execute, tmp_path, {'epochs': 1}, progress=False)
+    with pytest.raises(UserError, match='another config'):
+        run_grid(SETTINGS, execute, tmp_path, {'epochs': 2}, progress=False)
+
+
+def test_settings_name_the_mistake():
+    with pytest.raises(UserError, match='arms'):
+        read_ablation({'armz': {}})
+    with pytest.raises(UserError, match='rates is missing'):
+        read_ablation({'arms': {'full': 'full'}})
+    with pytest.raises(UserError, match='reference'):
+        AblationSettings(arms={'full': 'full'}, rates=(1e-3,), reference='ful')
+
+
+def test_pixels_are_scikit_learns_logistic_regression():
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    inputs = (80 * labels[:, None] + rng.normal(0, 20, (60, 4))).clip(0, 255).astype(np.uint8)
+    part = inputs, labels
+    outputs, accuracy, penalty = pixel_regression(part, part, part)
+    assert accuracy == (outputs.argmax(1) == labels).mean() > 0.9
+    assert penalty in (0.01, 0.1, 1.0, 10.0)
+    np.testing.assert_allclose(np.exp(outputs).sum(1), 1, rtol=1e-5)

@@ -1,0 +1,125 @@
+"""The loop: same bits twice, same bits when interrupted, frozen leaves untouched."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from ftjax.data import Dataset, Splits
+from ftjax.freezing import make_plan
+from ftjax.freezing.optimizer import OptimizerSettings
+from ftjax.models.registry import build
+from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.training.fit import Diverged, TrainSettings, fit, longest_chunk
+from ftjax.training.logs import read_jsonl
+from ftjax.training.schedule import ScheduleSettings, rate_factor
+from ftjax.training.validation import BestSoFar
+
+NET = build('resnet_bn_cifar', {'depth': 8, 'width': 4, 'image_size': 8, 'num_classes': 3})
+EIGHT = Preprocessing(image_size=(8, 8))
+ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0, ema=0.5)
+
+
+def split(name, count):
+    rng = np.random.default_rng(len(name))
+    labels = np.arange(count) % 3
+    images = rng.integers(0, 60, (count, 8, 8, 3)) + 60 * labels[:, None, None, None]
+    return Dataset(
+        name=name,
+        kind='image',
+        inputs=images.astype(np.uint8),
+        labels=labels.astype(np.int32),
+        class_names=('a', 'b', 'c'),
+    )
+
+
+@pytest.fixture(scope='module')
+def variables():
+    return jax.jit(NET.init)(jax.random.key(0), NET.example_input())
+
+
+@pytest.fixture(scope='module')
+def data():
+    return Splits(train=split('train', 36), val=split('val', 10), test=split('test', 10))
+
+
+def run(variables, data, workdir=None, freeze='last:1', optimizer=ADAM, **train):
+    return fit(
+        NET,
+        variables,
+        make_plan(freeze, NET, variables),
+        data,
+        optimizer=optimizer,
+        settings=TrainSettings(**{'epochs': 4.0, 'steps_per_call': 3, **train}),
+        preprocessing=EIGHT,
+        batch_size=12,
+        eval_batch_size=4,
+        augmentation='flip',
+        workdir=workdir,
+        progress=False,
+    )
+
+
+def same(a, b):
+    return all(map(np.array_equal, jax.tree.leaves(a), jax.tree.leaves(b)))
+
+
+def test_it_learns_and_only_what_it_should(variables, data):
+    result = run(variables, data, epochs=15.0)
+    assert result.validation['accuracy'] > 0.8
+    assert result.verification.frozen_unchanged and result.verification.trainable_changed
+    assert result.steps == 45 and result.step_seconds_median > 0 and result.step_flops > 0
+
+
+def test_the_same_bits_twice_and_however_many_steps_a_call_runs(variables, data):
+    first = run(variables, data, keep='last')
+    assert same(first.variables, run(variables, data, keep='last').variables)
+
+
+def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one(
+    variables, data, tmp_path, monkeypatch
+):
+    whole = run(variables, data, tmp_path / 'whole')
+    update, calls = BestSoFar.update, []
+
+    def interrupted(self, *args):
+        calls.append(args)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return update(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BestSoFar, 'update', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(variables, data, tmp_path / 'parts')
+    parts = run(variables, data, tmp_path / 'parts')
+    assert same(whole.variables, parts.variables)
+    assert whole.validation == parts.validation
+    logs = [read_jsonl(tmp_path / name / 'metrics.jsonl') for name in ('whole', 'parts')]
+    assert logs[0] == logs[1] and len(logs[0]) == 4
+
+
+def test_a_loss_that_is_no_number_stops_the_run(variables, data):
+    wild = dataclasses.replace(ADAM, name='sgd', learning_rate=1e30, clip_norm=None, ema=0.0)
+    with pytest.raises(Diverged, match='learning_rate'):
+        run(variables, data, freeze='full', optimizer=wild)
+
+
+def test_patience_stops_early(variables, data):
+    still = dataclasses.replace(ADAM, learning_rate=1e-12, weight_decay=0.0)
+    assert run(variables, data, freeze='head', optimizer=still, patience=1).steps < 12
+
+
+def test_chunks_end_where_validation_is_due():
+    assert [longest_chunk(n, 8) for n in (1, 7, 12, 16)] == [1, 7, 6, 8]
+
+
+def test_schedules_meet_their_ends():
+    for name, last in (('cosine', 0.0), ('linear', 0.1), ('constant', 1.0)):
+        settings = ScheduleSettings(name=name, warmup=0.1, end=0.1 if name == 'linear' else 0.0)
+        factors = [rate_factor(settings, step, 1000) for step in range(1000)]
+        assert factors[0] == pytest.approx(0.01) and max(factors) == 1.0
+        assert factors[-1] == pytest.approx(last, abs=2e-3)
+    pieces = ScheduleSettings(name='piecewise', warmup=0.0, boundaries=(0.5, 0.75))
+    assert [rate_factor(pieces, s, 4) for s in range(4)] == pytest.approx([1, 1, 0.1, 0.01])
