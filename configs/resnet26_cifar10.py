@@ -11,9 +11,7 @@ from ml_collections import ConfigDict
 
 from ftjax.config import template
 
-CLASSES = tuple(
-    ['airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck']
-)
+CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 
 
 def get_config():

@@ -56,17 +56,17 @@ def read_config(values: Mapping[str, Any]) -> Config:
     >>> read_config({'freeze': 'last:2', 'data': {'batch_size': 8}}).data.batch_size
     8
     """
-    values = plain(values)
-    values.pop('ablation', None)
+    given: dict[str, Any] = plain(values)
+    given.pop('ablation', None)
     known = [field.name for field in dataclasses.fields(Config)]
-    for key in values:
+    for key in given:
         check_name(key, known, 'config key')
     for name, cls in SECTIONS.items():
-        if name in values:
-            values[name] = section(cls, values[name], name)
-    if 'freeze' in values:
-        values['freeze'] = as_settings(values['freeze'])
-    return Config(**values)
+        if name in given:
+            given[name] = section(cls, given[name], name)
+    if 'freeze' in given:
+        given['freeze'] = as_settings(given['freeze'])
+    return Config(**given)
 
 
 def section(cls: type, values: Any, name: str) -> Any:

@@ -47,7 +47,7 @@ def main() -> None:
                 index += 1
     folder = pathlib.Path(__file__).parents[1] / 'tests' / 'pretrained' / 'goldens'
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / 'positions.npz', count=index, **found)
+    np.savez_compressed(folder / 'positions.npz', count=index, **found)  # pyrefly: ignore
     print(f'{index} cases written to {folder}/positions.npz, torch {torch.__version__}')
 
 

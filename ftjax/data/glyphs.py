@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import string
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -215,8 +216,10 @@ def _distance_field(inside: np.ndarray) -> tuple[np.ndarray, float]:
     """The signed distance to the outline on a _GRID x _GRID array, and half the stroke's width."""
     from scipy import ndimage
 
-    depth = ndimage.distance_transform_edt(inside)
-    signed = depth - ndimage.distance_transform_edt(~inside)
+    # SciPy returns None only when the distances are not asked for; its types do not say so.
+    depth: Any = ndimage.distance_transform_edt(inside)
+    outside: Any = ndimage.distance_transform_edt(~inside)
+    signed = depth - outside
     # The ridge of the depth is the stroke's middle; the thin strokes of a serif face decide,
     # so that thinning a stroke does not erase its hairlines.
     ridge = depth[(depth == ndimage.maximum_filter(depth, size=5)) & (depth > 1)]

@@ -37,7 +37,7 @@ class Anatomy:
         cls, network: Network, variables: Mapping[str, Any], head_is_new: bool = True
     ) -> Anatomy:
         """Reads a network and its variables, arrays or shapes; raises UserError on strays."""
-        leaves = flatten_dict(dict(variables['params']), sep='/')
+        leaves: dict[str, Any] = flatten_dict(dict(variables['params']), sep='/')
         strays = sorted({path.split('/')[0] for path in leaves} - set(network.stages))
         if strays:
             raise UserError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -84,7 +84,7 @@ def make_optimizer(
         path: f'{phase.leaves[path].group}/{"decay" if phase.leaves[path].decay else "no_decay"}'
         for path in phase.trainable
     }
-    groups = {
+    groups: dict[Hashable, optax.GradientTransformation] = {
         label: direction(settings, label.endswith('/decay'))
         for label in sorted(set(labels.values()))
     }
@@ -104,7 +104,8 @@ def scale_by_rates(order: tuple[str, ...]) -> optax.GradientTransformationExtraA
         }
         return scaled, state
 
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    # optax types `update` without extra arguments that must be given
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyrefly: ignore
 
 
 def make_full_tree_optimizer(
@@ -128,14 +129,14 @@ def make_full_tree_optimizer(
     inner = make_optimizer(phase, settings)
     multipliers = jnp.asarray(phase.multipliers, jnp.float32)
 
-    def flat(tree):
+    def flat(tree: Any):
         leaves = flatten_dict(dict(tree), sep='/')
         return {path: leaves[path] for path in phase.trainable}
 
     def init(params):
         return (jnp.zeros((), jnp.int32), inner.init(flat(params)))
 
-    def update(updates, state, params=None):
+    def update(updates: Any, state: Any, params: Any = None):
         count, inner_state = state
         rate = schedule(count) if callable(schedule) else schedule
         moved, inner_state = inner.update(
@@ -145,8 +146,9 @@ def make_full_tree_optimizer(
             rates=jnp.asarray(rate, jnp.float32) * multipliers,
         )
         # Zero updates for what is not in the trainable tree are multi_transform's business.
-        whole = flatten_dict(dict(updates), sep='/')
-        return unflatten_dict({**whole, **moved}, sep='/'), (count + 1, inner_state)
+        whole: dict[str, Any] = flatten_dict(dict(updates), sep='/')
+        whole.update(cast('dict[str, Any]', moved))
+        return unflatten_dict(whole, sep='/'), (count + 1, inner_state)
 
     labels = unflatten_dict(
         {path: FROZEN if leaf.group == FROZEN else 'train' for path, leaf in phase.leaves.items()},

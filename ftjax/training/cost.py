@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import jax
@@ -56,11 +57,9 @@ def step_cost(
     rates = jax.ShapeDtypeStruct((len(phase.trainable),), np.float32)
     step = make_train_step(network, phase, optimizer, task=task)
     compiled = jax.jit(step, donate_argnums=0).lower(state, frozen, batch, rates).compile()
-    costs = compiled.cost_analysis()
-    costs = costs[0] if isinstance(costs, (list, tuple)) else costs
     memory = compiled.memory_analysis()
     return StepCost(
-        flops=float(costs.get('flops', float('nan'))) * optimizer.accumulate,
+        flops=flops_of(compiled) * optimizer.accumulate,
         temporary_bytes=int(getattr(memory, 'temp_size_in_bytes', 0)),
         optimizer_bytes=state_bytes(jax.eval_shape(tx.init, shapes_of(phase))),
     )
@@ -69,6 +68,11 @@ def step_cost(
 def forward_flops(network: Network, variables: Any, batch_size: int) -> float:
     """FLOPs of the forward pass alone, compiled for shapes."""
     inputs = jax.eval_shape(lambda: network.example_input(batch_size))
-    costs = jax.jit(network.apply).lower(variables, inputs).compile().cost_analysis()
+    return flops_of(jax.jit(network.apply).lower(variables, inputs).compile())
+
+
+def flops_of(compiled: Any) -> float:
+    """FLOPs that the compiler counts in a program, a loop's body once; NaN where it does not."""
+    costs = compiled.cost_analysis() or {}
     costs = costs[0] if isinstance(costs, (list, tuple)) else costs
-    return float(costs['flops'])
+    return float(costs.get('flops', math.nan))

@@ -21,6 +21,7 @@ from ftjax.freezing.plan import Plan
 from ftjax.freezing.verification import Verification, verify
 from ftjax.models.stages import Network
 from ftjax.training.checkpoints import Checkpoints, merge
+from ftjax.training.cost import flops_of
 from ftjax.training.logs import MetricsLog
 from ftjax.training.predict import predict
 from ftjax.training.programs import program, replicated, sharded
@@ -193,7 +194,7 @@ def fit(
                 norms.extend(np.asarray(metrics['grad_norm']).tolist())
                 times.append((time.perf_counter() - started) / count)
                 compile_seconds = max(compile_seconds, known.seconds)
-                flops = flops_of(known.call) or flops
+                flops = flops_of(known.call)
                 done += count
                 if not all(math.isfinite(loss) for loss in losses):
                     bad = done - count + 1
@@ -269,10 +270,3 @@ def many(step):
 def model_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
     """What of a batch goes to the device."""
     return {key: batch[key] for key in ('inputs', 'labels', 'mask')}
-
-
-def flops_of(compiled: Any) -> float | None:
-    """FLOPs of one step, from the compiled program (a scan's body is counted once)."""
-    costs = compiled.cost_analysis()
-    costs = costs[0] if isinstance(costs, (list, tuple)) else costs
-    return float(costs['flops']) if costs and 'flops' in costs else None

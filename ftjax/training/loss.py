@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+
+Array = jax.Array | np.ndarray
 
 
 def example_losses(
-    outputs: jax.Array, labels: jax.Array, task: str, label_smoothing: float = 0.0
+    outputs: Array, labels: Array, task: str, label_smoothing: float = 0.0
 ) -> jax.Array:
     """Loss of each example: cross-entropy in nats, or the squared error; (batch,) float32.
 

@@ -66,7 +66,8 @@ def make_train_step(
                 mutable=['batch_stats'] if phase.moving_stats else [],
                 **stages,
             )
-            flat = flatten_dict(dict(moved.get('batch_stats', {})), sep='/')
+            changed: Any = moved.get('batch_stats', {})
+            flat = flatten_dict(dict(changed), sep='/')
             return outputs, {path: flat.get(path, leaf) for path, leaf in stats.items()}
 
         if cut is not None:
