@@ -3,7 +3,7 @@
     python scripts/pretrain.py --config=configs/pretrain_glyphs.py --workdir=runs/glyphs \
         --publish=ftjax/pretrained/weights/glyphs
 
-About 12 minutes on two cores. Characters are rendered from the fonts that matplotlib carries,
+About 9 minutes on two cores. Characters are rendered from the fonts that matplotlib carries,
 strongly distorted, so that what is learnt from print transfers to handwriting.
 """
 

@@ -135,7 +135,8 @@ def template(**changes: Any) -> ConfigDict:
             with config[key].ignore_type():
                 config[key].update(value)
         else:
-            config[key] = ConfigDict(value) if isinstance(value, Mapping) else value
+            with config.ignore_type():
+                config[key] = ConfigDict(value) if isinstance(value, Mapping) else value
     return config
 
 

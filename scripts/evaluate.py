@@ -17,11 +17,11 @@ SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'val', 'test'], 'Which spli
 
 
 def main():
+    from ftjax.api import prepare, split_metrics
     from ftjax.config import read_config
     from ftjax.errors import UserError
     from ftjax.evaluation.figures import confusion_matrix_figure, save_figure
     from ftjax.evaluation.text import metrics_text
-    from ftjax.finetune import prepare, split_metrics
     from ftjax.pretrained.open import load_pretrained
     from ftjax.training.atomic import read_json, write_json
 

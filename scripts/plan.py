@@ -21,8 +21,8 @@ def main():
 
 def show_plan():
     """The table by stage, the cut, and the cost beside that of full fine-tuning."""
+    from ftjax.api import prepare
     from ftjax.config import plain, read_config
-    from ftjax.finetune import prepare
     from ftjax.freezing.plan import make_plan
     from ftjax.training.cost import forward_flops, step_cost
 

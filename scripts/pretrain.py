@@ -13,8 +13,8 @@ PUBLISH = flags.DEFINE_string('publish', '', 'Folder to write the trained networ
 
 
 def main():
+    from ftjax.api import prepare, train
     from ftjax.config import read_config
-    from ftjax.finetune import prepare, train
     from ftjax.pretrained.own import save_own
 
     prepared = prepare(read_config(CONFIG.value))

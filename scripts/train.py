@@ -16,9 +16,9 @@ WORKDIR = launch.define_workdir()
 
 
 def main():
+    from ftjax.api import prepare, start_folder, train
     from ftjax.config import read_config
     from ftjax.evaluation.text import metrics_text
-    from ftjax.finetune import prepare, start_folder, train
     from ftjax.training.atomic import read_json
 
     folder = pathlib.Path(WORKDIR.value)

@@ -217,9 +217,12 @@ def finetune(model: str, data: str | Splits, *, freeze: Any = 'full', **config: 
       model: what `config.init` takes.
       data: what `config.data.source` takes, or Splits.
       freeze: what `config.freeze` takes.
-      **config: other sections as dicts; `data_settings` for those of `config.data`.
+      **config: other sections as dicts; `data_settings` for those of `config.data`,
+        `model_options` for those of `config.model`.
     """
     settings = dict(config.pop('data_settings', {}))
+    if 'model_options' in config:
+        config['model'] = config.pop('model_options')
     if isinstance(data, str):
         settings['source'] = data
     values = {'init': model, 'freeze': freeze, 'data': settings, **config}
