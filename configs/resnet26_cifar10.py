@@ -29,7 +29,7 @@ def get_config():
         },
         freeze='block:1',
         optimizer={'name': 'adam', 'learning_rate': 1e-3, 'weight_decay': 1e-4},
-        train={'epochs': 5.0},
+        train={'epochs': 3.0},
     )
     config.ablation = ConfigDict(
         {
@@ -41,6 +41,7 @@ def get_config():
             'rates': (3e-4, 1e-3, 3e-3),
             'seeds': (0, 1, 2),
             'reference': 'head',
+            'max_extra': 0,
         },
         convert_dict=False,
     )
