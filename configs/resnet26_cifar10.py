@@ -29,7 +29,7 @@ def get_config():
         },
         freeze='block:1',
         optimizer={'name': 'adam', 'learning_rate': 1e-3, 'weight_decay': 1e-4},
-        train={'epochs': 3.0},
+        train={'epochs': 3.0, 'steps_per_call': 1},
     )
     config.ablation = ConfigDict(
         {

@@ -47,7 +47,8 @@ class TrainSettings:
     keep: str = 'best'
     """Which weights the run ends with: of the `best` validation, or the `last`."""
     steps_per_call: int = 16
-    """Most steps that one dispatch runs: a program loops over them on the device."""
+    """Most steps that one dispatch runs: a program loops over them on the device. 1 for
+    convolutional networks on a CPU, where the compiler runs convolutions in a loop slowly."""
     tensorboard: bool = False
 
     def __post_init__(self):
