@@ -3,8 +3,8 @@
     python scripts/train.py --config=configs/resnet26_cifar10.py --workdir=runs/noise
 
 Needs the data folder (environment variable FTJAX_DATA). 2,000 of the 10,000 test images, which
-the network has not seen, train and validate; 8,000 test. `block:1` against `head`:
-results/resnet26_cifar10.
+the network has not seen, train and validate; 7,600 test. Its
+ablation section compares `block:1` with `head` through scripts/ablate.py.
 """
 
 from ml_collections import ConfigDict

@@ -263,6 +263,9 @@ def many(step):
         def one(state, inputs):
             return step(state, frozen, *inputs)
 
+        if rates.shape[0] == 1:  # no loop: convolutions inside one are slow on a CPU
+            state, metrics = one(state, jax.tree.map(lambda x: x[0], (batches, rates)))
+            return state, jax.tree.map(lambda x: x[None], metrics)
         return jax.lax.scan(one, state, (batches, rates))
 
     return run
