@@ -38,7 +38,7 @@ def get_config():
                 'block:1': 'block:1',
                 'head': {'freeze': {'strategy': 'head', 'head': 'train'}},
             },
-            'rates': (3e-4, 1e-3, 3e-3),
+            'rates': (1e-3, 3e-3, 1e-2, 3e-2),
             'seeds': (0, 1, 2),
             'reference': 'head',
             'max_extra': 0,
