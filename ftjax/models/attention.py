@@ -18,6 +18,7 @@ def attend(
     *,
     valid: jax.Array | None = None,
     causal: bool = False,
+    window: int | None = None,
     bias: jax.Array | None = None,
 ) -> jax.Array:
     """Scaled dot-product attention.
@@ -32,6 +33,7 @@ def attend(
       value: the shape of `key`.
       valid: (batch, keys) bool, False for padding; at least one True a row.
       causal: each position sees itself and what is before it.
+      window: with `causal`, how many positions are seen, the own one included; None for all.
       bias: added to the scores, broadcastable to (batch, heads, time, keys).
 
     Returns:
@@ -42,7 +44,14 @@ def attend(
     if jax.default_backend() == 'gpu' and query.dtype in (jnp.bfloat16, jnp.float16):
         lengths = None if valid is None else valid[:, None, None, :]
         return jax.nn.dot_product_attention(
-            query, key, value, bias, lengths, is_causal=causal, implementation='cudnn'
+            query,
+            key,
+            value,
+            bias,
+            lengths,
+            is_causal=causal,
+            local_window_size=None if window is None else (window - 1, 0),
+            implementation='cudnn',
         )
     if kv_heads != heads:
         key = jnp.repeat(key, heads // kv_heads, axis=2)
@@ -62,7 +71,10 @@ def attend(
             scores = jnp.where(valid[:, None, None, :], scores, hidden)
         scores = scores.reshape(batch * heads, time, keys)
     if causal:
-        scores = jnp.where(jnp.tril(jnp.ones((time, keys), bool), keys - time), scores, hidden)
+        seen = jnp.tril(jnp.ones((time, keys), bool), keys - time)
+        if window is not None:
+            seen &= jnp.triu(jnp.ones((time, keys), bool), keys - time - window + 1)
+        scores = jnp.where(seen, scores, hidden)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     out = jnp.einsum('ntk,nkd->ntd', weights, merged(value))
     return out.reshape(batch, heads, time, depth).transpose(0, 2, 1, 3)

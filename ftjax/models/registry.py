@@ -23,6 +23,13 @@ FAMILIES: dict[str, tuple[str, str]] = {
     'resnet': ('ftjax.models.resnet', 'ResNet'),
     'resnet_gn_cifar': ('ftjax.models.resnet_cifar', 'ResNetGroupNorm'),
     'resnet_bn_cifar': ('ftjax.models.resnet_cifar', 'ResNetBatchNorm'),
+    'adapted': ('ftjax.models.adapted', 'Adapted'),
+    'bert': ('ftjax.models.bert', 'BERT'),
+    'roberta': ('ftjax.models.bert', 'RoBERTa'),
+    'electra': ('ftjax.models.bert', 'ELECTRA'),
+    'distilbert': ('ftjax.models.bert', 'DistilBERT'),
+    'gpt2': ('ftjax.models.gpt2', 'GPT2'),
+    'llama': ('ftjax.models.llama', 'Llama'),
 }
 
 

@@ -77,6 +77,11 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
+    def is_added(self, path: str) -> bool:
+        """Whether a parameter was added by an adapter and is none of the network's own."""
+        del path
+        return False
+
     def example_input(self, batch_size: int = 1) -> Any:
         """Inputs of the right shape and dtype, all zeros: for init, tracing and cost."""
         raise NotImplementedError

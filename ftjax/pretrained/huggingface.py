@@ -13,6 +13,12 @@ from ftjax.pretrained import families, own
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.to_source import save_source
 
+TOKENIZER_FILES = (
+    own.TOKENIZER,
+    *('tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'),
+    *('vocab.txt', 'vocab.json', 'merges.txt'),
+)
+
 
 def save_huggingface(
     folder: str | os.PathLike[str],
@@ -55,7 +61,7 @@ def save_huggingface(
         own.write_json(folder / 'preprocessor_config.json', fields)
     if tokenizer is not None:
         beside = pathlib.Path(tokenizer).parent
-        for name in (own.TOKENIZER, 'tokenizer_config.json', 'special_tokens_map.json'):
+        for name in TOKENIZER_FILES:
             if (beside / name).exists() and beside != folder:
                 shutil.copyfile(beside / name, folder / name)
     return folder

@@ -135,19 +135,23 @@ def fit_network(
     """The network for a checkpoint and how its tensors fit, from headers alone.
 
     Where nobody asks for classes and the file has no head, the network gets none: a base
-    model's config.json names two classes that nobody trained.
+    model's config.json names two classes that nobody trained. A pooler that the file lacks is
+    left out too where no head asks for it: features must not pass through random weights.
     """
     assert checkpoint.source is not None
     network = checkpoint.network(**overrides)
     keymap = checkpoint.key_map(network)
     plan = explain(network, checkpoint.source, keymap, head)
+    lost = any(key.startswith('params/pooler/') for key in plan.initialised)
+    if lost and 'head' not in network.stages and 'pool' not in overrides:
+        return fit_network(checkpoint, {**overrides, 'pool': 'none'}, head)
     if head != 'auto' or plan.head != 'new' or plan.head_in_source:
         return network, keymap, plan
-    if checkpoint.promises_head:
+    # A language model's head is no matter of classes: a new one takes head='new'.
+    if checkpoint.promises_head or getattr(network, 'is_lm', False):
         explain(network, checkpoint.source, keymap, 'keep')  # raises, naming what is missing
     if 'num_classes' not in overrides:
-        network = checkpoint.network(**overrides, num_classes=0)
-        plan = explain(network, checkpoint.source, keymap, head)
+        return fit_network(checkpoint, {**overrides, 'num_classes': 0}, head)
     return network, keymap, plan
 
 

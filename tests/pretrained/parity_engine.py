@@ -8,8 +8,9 @@ A reference folder, made live by `parity_torch.write_reference` or committed as 
     reference.safetensors    inputs, labels, the output of every stage
     case.json    {family, source, options for load_pretrained, rate of the SGD step}
 
-Nothing in here needs PyTorch. The loss is the mean cross-entropy over the last axis of the
-last stage's output, classes or features alike; labels of -100 are left out.
+Inputs are one array of images, or for text a dict of input_ids, attention_mask and
+token_type_ids. Nothing in here needs PyTorch. The loss is the mean cross-entropy over the last
+axis of the last stage's output, classes or features alike; labels of -100 are left out.
 """
 
 from __future__ import annotations
@@ -105,6 +106,32 @@ def measure(folder: pathlib.Path) -> Parity:
         step,
         not_bitwise(checkpoint.source, keymap, variables),
     )
+
+
+def padding_error(folder: pathlib.Path) -> float:
+    """How far the output for a sentence alone is from that in its padded batch (text only).
+
+    Relative to the largest value; padding is what attention_mask leaves out, on either side.
+    """
+    case = json.loads((folder / 'case.json').read_text())
+    inputs = Arrays(folder / 'reference.safetensors').inputs()
+    assert isinstance(inputs, dict), 'only text has padding'
+    mask = np.asarray(inputs['attention_mask'], bool)
+    assert not mask.all(), 'the reference must have padding'
+    checkpoint, network, keymap = recognise(folder / 'model', case['options'])
+    assert checkpoint.source is not None
+    variables = load_into(network, checkpoint.source, keymap)[0]
+
+    @quick_jit
+    def run(variables, inputs):
+        return plain(network.apply(variables, inputs))
+
+    row = int(mask.sum(axis=1).argmin())  # the one with most padding
+    together = np.asarray(run(variables, inputs))[row]
+    alone = np.asarray(run(variables, {n: a[row : row + 1, mask[row]] for n, a in inputs.items()}))
+    if together.shape != alone[0].shape:  # one vector a token
+        together = together[mask[row]]
+    return float(np.abs(alone[0] - together).max() / np.abs(together).max())
 
 
 def recognise(folder: pathlib.Path, options: dict) -> tuple[Checkpoint, Network, KeyMap]:

@@ -103,6 +103,40 @@ FAMILIES: dict[str, Row] = {
         model_types=('resnet_gn_cifar', 'resnet_bn_cifar'),
         tensors=(r'(module\.)?layer3\.0\.conv2\.weight', r'(module\.)?(linear|bn)\.bias'),
     ),
+    # Without the prefix RoBERTa's names are BERT's.
+    'bert': Row(
+        models=('bert',),
+        model_types=('bert',),
+        tensors=(r'(bert\.)?encoder\.layer\.0\.attention\.self\.query\.weight',),
+    ),
+    'roberta': Row(
+        models=('roberta',),
+        model_types=('roberta', 'xlm-roberta', 'camembert'),
+        tensors=(r'roberta\.encoder\.layer\.0\.attention\.self\.query\.weight',),
+    ),
+    'electra': Row(
+        models=('electra',),
+        model_types=('electra',),
+        tensors=(r'electra\.encoder\.layer\.0\.attention\.self\.query\.weight',),
+    ),
+    'distilbert': Row(
+        models=('distilbert',),
+        model_types=('distilbert',),
+        tensors=(r'(distilbert\.)?transformer\.layer\.0\.attention\.q_lin\.weight',),
+    ),
+    'gpt2': Row(
+        models=('gpt2',),
+        model_types=('gpt2',),
+        tensors=(r'(transformer\.)?h\.0\.attn\.c_attn\.weight',),
+    ),
+    'llama': Row(
+        models=('llama',),
+        model_types=('llama', 'mistral', 'qwen2', 'qwen3'),
+        tensors=(
+            r'(model\.)?layers\.0\.self_attn\.q_proj\.weight',
+            r'(model\.)?layers\.0\.mlp\.gate_proj\.weight',
+        ),
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""Parameters added to a network by intercepting its modules, without editing its file."""

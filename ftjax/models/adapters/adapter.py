@@ -1,0 +1,82 @@
+"""What every kind of adapter is: where it acts, what it adds, and how it merges."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import flax.linen as nn
+
+ADDED = re.compile(r'(.*/)?(lora|dora|ia3|ssf|adapter|prompt)_[a-z_]+')
+Flat = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Site:
+    """The module that is being called, and where it stands in the network."""
+
+    module: nn.Module
+    path: str
+    """'block_00/attn/query'; '' for the network itself."""
+    blocks: tuple[str, ...]
+
+    @property
+    def is_block(self) -> bool:
+        """Whether the module is a whole block."""
+        return self.path in self.blocks
+
+    @property
+    def in_head(self) -> bool:
+        """Whether it belongs to the head, which trains whole and needs no adapter."""
+        return self.path.split('/')[0] == 'head'
+
+    def has(self, name: str) -> bool:
+        """Whether the module holds a parameter of that name itself."""
+        scope = self.module.scope
+        return scope is not None and scope.has_variable('params', name)
+
+    def own(self, name: str) -> Any:
+        """A parameter that the module holds itself."""
+        assert self.module.scope is not None
+        return self.module.scope.get_variable('params', name)
+
+    def add(self, name: str, init: Callable, shape: tuple[int, ...]) -> Any:
+        """An added parameter beside the module's own: made at init, read afterwards."""
+        assert self.module.scope is not None
+        return self.module.scope.param(name, init, shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Adapter:
+    """One kind of added parameters. Subclasses are plain values: hashable, JSON-able fields."""
+
+    kind: ClassVar[str] = ''
+    mergeable: ClassVar[bool] = False
+
+    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> Any:
+        """Runs the module, `run(*args, **kwargs)`, with what the adapter adds.
+
+        Raises nothing: modules that the adapter has no business with run as they are.
+        """
+        raise NotImplementedError
+
+    def settle(self, params: Flat) -> Flat:
+        """Values of added leaves that depend on the loaded weights; {} for none."""
+        del params
+        return {}
+
+    def merge(self, params: Flat) -> Flat:
+        """The flat parameters with the added ones folded into the network's own."""
+        raise NotImplementedError
+
+
+def without(params: Mapping[str, Any], *names: str) -> Flat:
+    """The parameters without the leaves of some names."""
+    return {path: leaf for path, leaf in params.items() if path.rsplit('/', 1)[-1] not in names}
+
+
+def holders(params: Mapping[str, Any], name: str) -> list[str]:
+    """Paths, with a slash at the end, of the modules that hold a leaf of a name."""
+    return [path[: -len(name)] for path in params if path.rsplit('/', 1)[-1] == name]

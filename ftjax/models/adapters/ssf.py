@@ -1,0 +1,53 @@
+"""SSF: a learned scale and shift after every dense, convolution and normalisation layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+
+from ftjax.models.adapters.adapter import Adapter, Flat, Site, holders, without
+
+
+@dataclasses.dataclass(frozen=True)
+class SSF(Adapter):
+    """y -> scale y + shift, at first 1 and 0 (Lian et al. 2022, arXiv:2210.08823).
+
+    A layer without a bias gets no shift: it could not be merged, and the normalisation after
+    it has one.
+    """
+
+    kind = 'ssf'
+    mergeable = True
+
+    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> Any:
+        """Scales and shifts the output of a layer that holds weights."""
+        out = run(*args, **kwargs)
+        if site.in_head or not path_is_layer(site):
+            return out
+        scale = site.add('ssf_scale', nn.initializers.ones, (out.shape[-1],))
+        out = out * scale.astype(out.dtype)
+        if site.has('bias'):
+            shift = site.add('ssf_shift', nn.initializers.zeros, (out.shape[-1],))
+            out = out + shift.astype(out.dtype)
+        return out
+
+    def merge(self, params: Flat) -> Flat:
+        """Folds scale and shift into the layer's own weights."""
+        merged = without(params, 'ssf_scale', 'ssf_shift')
+        for at in holders(params, 'ssf_scale'):
+            factor = params[f'{at}ssf_scale']
+            for name in ('kernel', 'scale', 'bias'):
+                if f'{at}{name}' in params:
+                    merged[f'{at}{name}'] = params[f'{at}{name}'] * factor
+            if f'{at}bias' in params:
+                merged[f'{at}bias'] = merged[f'{at}bias'] + params[f'{at}ssf_shift']
+        return merged
+
+
+def path_is_layer(site: Site) -> bool:
+    """Whether the module is a layer with a kernel, or a normalisation layer."""
+    name = site.path.rsplit('/', 1)[-1]
+    return bool(site.path) and (site.has('kernel') or ('norm' in name and site.has('scale')))

@@ -1,0 +1,156 @@
+"""BERT and its relatives: text encoders that differ in embeddings, pooling and classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ftjax.errors import UserError, check_name
+from ftjax.models.encoder import Pool, Pooler, PostNormBlock, TextHead, TokenEmbed
+from ftjax.models.stages import Network
+
+
+class BERT(Network):
+    """Stages `embed, block_00 .., pooler, head` (Devlin et al. 2019; MiniLM has the same form).
+
+    Input {'input_ids', 'attention_mask', 'token_type_ids'}: int (batch, time), the last two
+    optional. With `pool` 'cls' or 'mean' the stage after the blocks is `pool` and has no
+    parameters; with 'none', for networks without head, there is no such stage and the output
+    is one vector a token.
+
+    >>> BERT(depth=2, width=32, heads=2, num_classes=3).stages
+    ('embed', 'block_00', 'block_01', 'pooler', 'head')
+    """
+
+    head_act: ClassVar[str | None] = None
+    """Activation of the head's hidden layer; None for none."""
+    head_drops_first: ClassVar[bool] = True
+    """Whether there is dropout before the head's hidden layer."""
+    vocab_size: int = 30522
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    mlp_dim: int = 3072
+    max_positions: int = 512
+    token_types: int = 2
+    num_classes: int = 2
+    pool: str = 'pooler'
+    """'pooler' (dense and tanh on the first token), 'cls' (the first token), 'mean' (over real
+    tokens) or 'none'."""
+    act: str = 'gelu'
+    epsilon: float = 1e-12
+    dropout: float = 0.1
+    head_dropout: float = 0.1
+    embedding_size: int | None = None
+    """Of the embedding tables, where a dense layer widens them to the blocks' width."""
+    pad_id: int | None = None
+    """Positions count the tokens that are not this one, from `pad_id` + 1, so that the first
+    rows of the table serve no token; None counts all from 0."""
+    dtype: str = 'float32'
+
+    def __post_init__(self):
+        super().__post_init__()
+        name = type(self).__name__
+        if self.width % self.heads:
+            raise UserError(f'{name}: width {self.width} is not a multiple of heads {self.heads}')
+        check_name(self.pool, ('pooler', 'cls', 'mean', 'none'), f'{name} pool')
+        if self.num_classes and self.pool == 'none':
+            raise UserError(f"{name}: a head needs pool 'pooler', 'cls' or 'mean', not 'none'")
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        blocks = tuple(f'block_{i:02d}' for i in range(self.depth))
+        pools = {'pooler': ('pooler',), 'none': ()}.get(self.pool, ('pool',))
+        return ('embed', *blocks, *pools, *(('head',) if self.num_classes else ()))
+
+    def make_stage(self, name: str) -> Callable[..., nn.Module]:
+        if name == 'embed':
+            return partial(
+                TokenEmbed,
+                vocab_size=self.vocab_size,
+                width=self.width,
+                max_positions=self.max_positions,
+                token_types=self.token_types,
+                pad_id=self.pad_id,
+                embedding_size=self.embedding_size,
+                epsilon=self.epsilon,
+                dropout=self.dropout,
+                dtype=self.dtype,
+            )
+        if name == 'pool':
+            return partial(Pool, self.pool)
+        if name == 'pooler':
+            return partial(Pooler, self.dtype)
+        if name == 'head':
+            return partial(
+                TextHead,
+                num_classes=self.num_classes,
+                hidden_act=self.head_act,
+                dropout=self.head_dropout,
+                first_dropout=self.head_drops_first,
+            )
+        return partial(
+            PostNormBlock,
+            heads=self.heads,
+            mlp_dim=self.mlp_dim,
+            act=self.act,
+            epsilon=self.epsilon,
+            dropout=self.dropout,
+            dtype=self.dtype,
+        )
+
+    def example_input(self, batch_size: int = 1):
+        places = self.max_positions - (0 if self.pad_id is None else self.pad_id + 1)
+        tokens = jnp.zeros((batch_size, min(8, places)), jnp.int32)
+        example = {'input_ids': tokens, 'attention_mask': jnp.ones_like(tokens)}
+        return {**example, **({'token_type_ids': tokens} if self.token_types else {})}
+
+
+class RoBERTa(BERT):
+    """Stages `embed, block_00 .., pool, head`; the head has a hidden layer (Liu et al. 2019).
+
+    >>> RoBERTa(depth=1, width=32, heads=2).stages
+    ('embed', 'block_00', 'pool', 'head')
+    """
+
+    head_act: ClassVar[str | None] = 'tanh'
+    vocab_size: int = 50265
+    max_positions: int = 514
+    token_types: int = 1
+    pool: str = 'cls'
+    epsilon: float = 1e-5
+    pad_id: int | None = 1
+
+
+class ELECTRA(BERT):
+    """Stages `embed, block_00 .., pool, head`; narrow embedding tables (Clark et al. 2020).
+
+    >>> ELECTRA(depth=1).stages
+    ('embed', 'block_00', 'pool', 'head')
+    """
+
+    head_act: ClassVar[str | None] = 'gelu'
+    width: int = 256
+    heads: int = 4
+    mlp_dim: int = 1024
+    pool: str = 'cls'
+    embedding_size: int | None = 128
+
+
+class DistilBERT(BERT):
+    """Stages `embed, block_00 .., pool, head`; no token types (Sanh et al. 2019).
+
+    >>> DistilBERT(depth=1).stages
+    ('embed', 'block_00', 'pool', 'head')
+    """
+
+    head_act: ClassVar[str | None] = 'relu'
+    head_drops_first: ClassVar[bool] = False
+    depth: int = 6
+    token_types: int = 0
+    pool: str = 'cls'
+    head_dropout: float = 0.2

@@ -1,0 +1,119 @@
+"""The stages around the blocks of a causal text network: embeddings, norm and pool, heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ftjax.errors import UserError
+from ftjax.models.stages import Mode
+
+
+class DecoderEmbed(nn.Module):
+    """Words, and learned positions if there are any: `hidden` (batch, time, width), `mask`."""
+
+    vocab_size: int
+    width: int
+    max_positions: int | None
+    """Rows of the position table; None for no table."""
+    dropout: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, inputs, mode: Mode):
+        if not isinstance(inputs, dict) or 'input_ids' not in inputs:
+            raise UserError("a text network takes {'input_ids': (batch, time), ..}")
+        if inputs.get('token_type_ids') is not None:
+            raise UserError('token_type_ids: this network has no token types')
+        ids, mask = inputs['input_ids'], inputs.get('attention_mask')
+        mask = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask, bool)
+
+        def table(name, rows):
+            init = nn.initializers.normal(0.02)
+            return nn.Embed(rows, self.width, embedding_init=init, dtype=self.dtype, name=name)
+
+        x = table('word_embed', self.vocab_size)(ids)
+        if self.max_positions is not None:
+            if ids.shape[1] > self.max_positions:
+                raise UserError(
+                    f'{ids.shape[1]} tokens where the network has positions for '
+                    f'{self.max_positions}: truncate the text'
+                )
+            x = x + table('position_embed', self.max_positions)(positions(mask))
+        return {
+            'hidden': nn.Dropout(self.dropout)(x, deterministic=mode.deterministic),
+            'mask': mask,
+        }
+
+
+def positions(mask: jax.Array) -> jax.Array:
+    """Real tokens before each token, so that padding on the left shifts nothing: int32."""
+    return jnp.maximum(jnp.cumsum(mask.astype(jnp.int32), axis=1) - 1, 0)
+
+
+class NormPool(nn.Module):
+    """Final norm, and one vector an example: (batch, time, width) -> (batch, width).
+
+    With pool 'none' there remains one a token, and the mask goes on.
+    """
+
+    make_norm: Callable[..., nn.Module]
+    pool: str
+
+    @nn.compact
+    def __call__(self, state, mode: Mode):
+        del mode
+        x, mask = state['hidden'], state['mask']
+        norm = self.make_norm(name='norm')
+        if self.pool == 'none':
+            return {**state, 'hidden': norm(x)}
+        if self.pool == 'last':  # the norm is a token's own affair: normalise the one kept
+            last = jnp.max(jnp.where(mask, jnp.arange(mask.shape[1]), 0), axis=1)
+            return {'hidden': norm(jnp.take_along_axis(x, last[:, None, None], axis=1)[:, 0])}
+        total = jnp.where(mask[..., None], norm(x), 0).sum(axis=1, dtype=jnp.float32)
+        count = jnp.maximum(mask.sum(axis=1, keepdims=True), 1)
+        return {'hidden': (total / count).astype(x.dtype)}
+
+
+class LinearHead(nn.Module):
+    """A linear map without bias: (.., width) -> (.., features), float32."""
+
+    features: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, state, mode: Mode):
+        del mode
+        init = nn.initializers.normal(0.02)
+        dense = nn.Dense(self.features, False, self.dtype, kernel_init=init, name='dense')
+        return dense(state['hidden']).astype(jnp.float32)
+
+
+class TiedHead(nn.Module):
+    """Products with the word embeddings: (batch, time, width) -> (batch, time, vocab), float32.
+
+    The table is read from the params that the run was given, not handed from stage to stage:
+    what flows has a batch axis and can be cached, a table has none. Its gradient finds the one
+    leaf wherever a run starts.
+    """
+
+    table_path: tuple[str, ...]
+    """Of the table among the network's params."""
+
+    def __call__(self, state, mode: Mode):
+        del mode
+        x = state['hidden']
+        # The scope that this stage stands in, so that it works within whatever runs the stages.
+        above: Any = self.scope.parent if self.scope else None
+        table: Any = above.variables().get('params', {}) if above else {}
+        for key in self.table_path:
+            if key not in table:
+                path = '/'.join(self.table_path)
+                raise UserError(f'a tied head reads params/{path}, which is not there')
+            table = table[key]
+        table = table.astype(x.dtype)
+        return jnp.einsum('btw,vw->btv', x, table, preferred_element_type=jnp.float32)

@@ -1,0 +1,82 @@
+"""GPT-2 (Radford et al. 2019)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+
+from ftjax.errors import UserError
+from ftjax.models.attention import SelfAttention
+from ftjax.models.decoder import Decoder
+from ftjax.models.decoder_stages import DecoderEmbed
+from ftjax.models.layers import Mlp, layer_norm
+from ftjax.models.stages import Mode
+
+
+class GPT2(Decoder):
+    """Stages `embed, block_00 .., norm[, head]`: pre-norm blocks, learned positions.
+
+    Input, pooling and heads are Decoder's.
+
+    >>> GPT2(depth=1, width=32, heads=2, num_classes=3).stages
+    ('embed', 'block_00', 'norm', 'head')
+    """
+
+    mlp_dim: int | None = None
+    """None for four times the width."""
+    act: str = 'gelu_tanh'
+    dropout: float = 0.1
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.width % self.heads:
+            raise UserError(f'gpt2: width {self.width} is not a multiple of heads {self.heads}')
+
+    def make_embed(self):
+        return partial(
+            DecoderEmbed,
+            vocab_size=self.vocab_size,
+            width=self.width,
+            max_positions=self.max_positions,
+            dropout=self.dropout,
+            dtype=self.dtype,
+        )
+
+    def make_block(self, index: int):
+        del index  # all alike
+        return partial(
+            Block,
+            heads=self.heads,
+            mlp_dim=self.mlp_dim or 4 * self.width,
+            act=self.act,
+            epsilon=self.epsilon,
+            dropout=self.dropout,
+            dtype=self.dtype,
+        )
+
+    def make_norm(self):
+        return partial(layer_norm, epsilon=self.epsilon, dtype=self.dtype)
+
+
+class Block(nn.Module):
+    """A causal pre-norm block: {'hidden' (batch, time, width), 'mask'} in and out."""
+
+    heads: int
+    mlp_dim: int
+    act: str
+    epsilon: float
+    dropout: float
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, state, mode: Mode):
+        x, mask = state['hidden'], state['mask']
+        attn = SelfAttention(
+            self.heads, causal=True, dropout=self.dropout, dtype=self.dtype, name='attn'
+        )
+        x = x + attn(layer_norm('norm1', self.epsilon, self.dtype)(x), mode, valid=mask)
+        mlp = Mlp(self.mlp_dim, self.act, self.dropout, self.dtype, name='mlp')
+        x = x + mlp(layer_norm('norm2', self.epsilon, self.dtype)(x), mode)
+        return {**state, 'hidden': x}

@@ -1,0 +1,161 @@
+"""BERT and MiniLM under the names of transformers; what its relatives share."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftjax.errors import UserError
+from ftjax.models.bert import BERT
+from ftjax.models.registry import build
+from ftjax.models.stages import Network
+from ftjax.pretrained.families.vit import BLOCK, QKV
+from ftjax.pretrained.hf_config import (
+    architecture,
+    label_fields,
+    num_labels,
+    read_activation,
+    refuse,
+    write_activation,
+)
+from ftjax.pretrained.keymap import KeyMap, Rule, dense, norm
+
+CLASSIFIER = 'ForSequenceClassification'
+# Rightly left over, after any prefix: positions that count up, heads of other tasks, a pooler
+# that the network goes without.
+UNUSED = (r'(\w+\.)?embeddings\.position_ids', r'(\w+\.)?pooler\.dense\..*', r'qa_outputs\..*')
+POOLER = r'pooler/.*'
+
+
+def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+    """The maps for names with and without 'bert.', and for those of LayerNorm in old files."""
+    return key_maps('bert', config, dense('classifier', 'head/dense'), (r'cls\..*',))
+
+
+def key_maps(
+    family: str, config: Mapping[str, Any], head: tuple[Rule, ...], unused: tuple[str, ...]
+) -> tuple[KeyMap, ...]:
+    """The maps of BERT or a relative, that of the class in the config first.
+
+    Which names a file has does not follow from its class: MiniLM's have no prefix, and the
+    first BERTs' norms have gamma and beta, as in TensorFlow.
+    """
+    bases = [f'{family}.', '']
+    if architecture(config).endswith('Model'):
+        bases.reverse()
+    initialisable = (POOLER,) if family in ('bert', 'roberta') else ()
+    return tuple(
+        KeyMap(family, (*_trunk(base, old), *head), (*UNUSED, *unused), (), initialisable)
+        for old, base in itertools.product((False, True), bases)
+    )
+
+
+def _trunk(base: str, old: bool) -> tuple[Rule, ...]:
+    """Rules of everything but the head; `old` for norms with gamma and beta."""
+    layer = f'{base}encoder.layer.{{block}}'
+
+    def layer_norm(source, path):
+        if not old:
+            return norm(f'{source}.LayerNorm', path)
+        return (
+            Rule(f'{source}.LayerNorm.gamma', f'{path}/scale'),
+            Rule(f'{source}.LayerNorm.beta', f'{path}/bias'),
+        )
+
+    return (
+        *tables(f'{base}embeddings'),
+        Rule(f'{base}embeddings.token_type_embeddings.weight', 'embed/type_embed/embedding'),
+        *layer_norm(f'{base}embeddings', 'embed/norm'),
+        *dense(f'{base}embeddings_project', 'embed/project'),
+        *(
+            rule
+            for part in QKV
+            for rule in dense(f'{layer}.attention.self.{part}', f'{BLOCK}/attn/{part}')
+        ),
+        *dense(f'{layer}.attention.output.dense', f'{BLOCK}/attn/out'),
+        *layer_norm(f'{layer}.attention.output', f'{BLOCK}/norm1'),
+        *dense(f'{layer}.intermediate.dense', f'{BLOCK}/mlp/fc1'),
+        *dense(f'{layer}.output.dense', f'{BLOCK}/mlp/fc2'),
+        *layer_norm(f'{layer}.output', f'{BLOCK}/norm2'),
+        *dense(f'{base}pooler.dense', 'pooler/dense'),
+    )
+
+
+def tables(source: str) -> tuple[Rule, ...]:
+    """Rules of the tables of words and positions."""
+    return (
+        Rule(f'{source}.word_embeddings.weight', 'embed/word_embed/embedding'),
+        Rule(f'{source}.position_embeddings.weight', 'embed/position_embed/embedding'),
+    )
+
+
+def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+    """The network of a config."""
+    return build('bert', {**encoder_options(config), **overrides})
+
+
+def encoder_options(config: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
+    """The fields that BERT and its relatives name alike; `defaults` where not BERT's.
+
+    Raises:
+      UserError: a decoder, or positions that are not learned.
+    """
+    kind = config.get('position_embedding_type', 'absolute')
+    if config.get('is_decoder') or kind != 'absolute':
+        what = 'is_decoder' if config.get('is_decoder') else f'position_embedding_type {kind!r}'
+        raise UserError(
+            f'config.json: {what} is not supported; only encoders with learned positions'
+        )
+    config = {**defaults, **config}
+    dropout = config.get('hidden_dropout_prob', 0.1)
+    head_dropout = config.get('classifier_dropout')
+    return {
+        'vocab_size': config.get('vocab_size', 30522),
+        'width': config.get('hidden_size', 768),
+        'depth': config.get('num_hidden_layers', 12),
+        'heads': config.get('num_attention_heads', 12),
+        'mlp_dim': config.get('intermediate_size', 3072),
+        'max_positions': config.get('max_position_embeddings', 512),
+        'token_types': config.get('type_vocab_size', 2),
+        'act': read_activation(config.get('hidden_act', 'gelu')),
+        'epsilon': config.get('layer_norm_eps', 1e-12),
+        'dropout': dropout,
+        'head_dropout': dropout if head_dropout is None else head_dropout,
+        'num_classes': num_labels(config, CLASSIFIER),
+    }
+
+
+def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, Any]:
+    """The config.json that transformers opens."""
+    assert isinstance(network, BERT)
+    refuse(network, 'its BERT has no embedding_size' if network.embedding_size else None)
+    refuse(network, 'its BERT counts all positions' if network.pad_id is not None else None)
+    return {
+        'model_type': 'bert',
+        **encoder_fields(network, 'Bert', labels, pool='pooler'),
+        'pad_token_id': 0,
+    }
+
+
+def encoder_fields(network: BERT, name: str, labels: Sequence[str], *, pool: str) -> dict[str, Any]:
+    """The inverse of `encoder_options`; `pool` is what the classifier in transformers has."""
+    if network.num_classes and network.pool != pool:
+        refuse(network, f'its classifier takes pool {pool!r}, not {network.pool!r}')
+    refuse(network, 'it has token types' if not network.token_types else None)
+    return {
+        'architectures': [f'{name}{CLASSIFIER if network.num_classes else "Model"}'],
+        'vocab_size': network.vocab_size,
+        'hidden_size': network.width,
+        'num_hidden_layers': network.depth,
+        'num_attention_heads': network.heads,
+        'intermediate_size': network.mlp_dim,
+        'max_position_embeddings': network.max_positions,
+        'type_vocab_size': network.token_types,
+        'hidden_act': write_activation(network.act),
+        'layer_norm_eps': network.epsilon,
+        'hidden_dropout_prob': network.dropout,
+        'attention_probs_dropout_prob': 0.0,
+        'classifier_dropout': network.head_dropout,
+        **label_fields(network.num_classes, labels),
+    }

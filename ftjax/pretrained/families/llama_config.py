@@ -1,0 +1,193 @@
+"""config.json of Llama, Mistral, Qwen2 and Qwen3, read and written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftjax.errors import UserError
+from ftjax.models.llama import Llama
+from ftjax.models.registry import build
+from ftjax.models.stages import Network
+from ftjax.pretrained.families.decoder_config import decoder_fields, head_options, token_options
+from ftjax.pretrained.hf_config import read_activation, refuse, write_activation
+
+_PREFIX = {'llama': 'Llama', 'mistral': 'Mistral', 'qwen2': 'Qwen2', 'qwen3': 'Qwen3'}
+# Those of transformers' classes, where they are not LlamaConfig's.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    'llama': {},
+    'mistral': {
+        'intermediate_size': 14336,
+        'num_key_value_heads': 8,
+        'max_position_embeddings': 131072,
+        'sliding_window': 4096,
+    },
+    'qwen2': {
+        'vocab_size': 151936,
+        'intermediate_size': 22016,
+        'num_key_value_heads': 32,
+        'max_position_embeddings': 32768,
+        'sliding_window': 4096,
+        'bos_token_id': None,
+        'eos_token_id': None,
+    },
+}
+_DEFAULTS['qwen3'] = {**_DEFAULTS['qwen2'], 'head_dim': 128}
+_LLAMA3 = (
+    'factor',
+    'low_freq_factor',
+    'high_freq_factor',
+    'original_max_position_embeddings',
+)
+
+
+def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+    """The network of a config: a classifier, a language model, or neither.
+
+    Raises:
+      UserError: a scaling of positions or a pattern of windows that is not known here.
+    """
+    kind = config.get('model_type', 'llama')
+    fields: dict[str, Any] = {
+        'num_attention_heads': 32,
+        'num_hidden_layers': 32,
+        'bos_token_id': 1,
+        'eos_token_id': 2,
+        **_DEFAULTS[kind],
+        **config,
+    }
+    width, heads = fields.get('hidden_size', 4096), fields['num_attention_heads']
+    bias = fields.get('attention_bias', False) if kind in ('llama', 'qwen3') else False
+    options = {
+        'model_type': kind,
+        'vocab_size': fields.get('vocab_size', 32000),
+        'width': width,
+        'depth': fields['num_hidden_layers'],
+        'heads': heads,
+        'kv_heads': fields.get('num_key_value_heads') or heads,
+        'head_dim': fields.get('head_dim') or width // heads,
+        'mlp_dim': fields.get('intermediate_size', 11008),
+        'max_positions': fields.get('max_position_embeddings', 2048),
+        'act': read_activation(fields.get('hidden_act', 'silu')),
+        'epsilon': fields.get('rms_norm_eps', 1e-6),
+        'tied': fields.get('tie_word_embeddings', False),
+        'qkv_bias': kind == 'qwen2' or bias,
+        'out_bias': bias,
+        'mlp_bias': kind == 'llama' and fields.get('mlp_bias', False),
+        'qk_norm': kind == 'qwen3',
+        **_rope(fields),
+        **_window(kind, fields),
+        **token_options(fields, {}),
+        **head_options(config, overrides),
+    }
+    return build('llama', {**options, **overrides})
+
+
+def _rope(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The base and the scaling, which transformers 5 has in a dict and 4 in two fields."""
+    rope = {**(fields.get('rope_scaling') or {}), **(fields.get('rope_parameters') or {})}
+    options: dict[str, Any] = {
+        'rope_theta': float(rope.get('rope_theta', fields.get('rope_theta', 10000.0)))
+    }
+    name = rope.get('rope_type', rope.get('type', 'default'))
+    if rope.get('partial_rotary_factor', fields.get('partial_rotary_factor') or 1) != 1:
+        raise UserError('config.json: rotary positions on a part of each head are not supported')
+    if name == 'linear':
+        options['rope_scaling'] = (name, float(rope['factor']))
+    elif name == 'llama3':
+        rope.setdefault(_LLAMA3[-1], fields.get('max_position_embeddings', 2048))
+        options['rope_scaling'] = (name, *(float(rope[key]) for key in _LLAMA3))
+    elif name != 'default':
+        raise UserError(
+            f'config.json: rotary scaling {name!r} is not supported; known: default, linear, llama3'
+        )
+    return options
+
+
+def _window(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The window, and the block from which on it holds."""
+    window = fields.get('sliding_window')
+    if kind == 'llama' or window is None:
+        return {}
+    if kind == 'mistral':
+        return {'window': window}
+    if not fields.get('use_sliding_window', False):
+        return {}
+    depth = fields['num_hidden_layers']
+    first = min(fields.get('max_window_layers', 28), depth)
+    types = ['full_attention'] * first + ['sliding_attention'] * (depth - first)
+    if (fields.get('layer_types') or types) != types:
+        raise UserError(
+            'config.json: layer_types other than full attention up to max_window_layers and '
+            'sliding attention from there on are not supported'
+        )
+    return {'window': window, 'window_from': first} if first < depth else {}
+
+
+def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, Any]:
+    """The config.json that transformers opens, version 4 and 5 alike."""
+    assert isinstance(network, Llama)
+    kind = network.model_type
+    refuse(network, _no_place(network))
+    rope: dict[str, Any] = {'rope_type': 'default'}
+    if network.rope_scaling is not None:
+        name, *numbers = network.rope_scaling
+        rope = {'rope_type': name, **dict(zip(_LLAMA3, numbers, strict=False))}
+    if name := rope.get(_LLAMA3[-1]):
+        rope[_LLAMA3[-1]] = int(name)
+    fields = {
+        'model_type': kind,
+        **decoder_fields(network, labels, prefix=_PREFIX[kind]),
+        'hidden_size': network.width,
+        'num_hidden_layers': network.depth,
+        'num_attention_heads': network.heads,
+        'num_key_value_heads': network.kv_heads or network.heads,
+        'head_dim': network.depth_of_head,
+        'intermediate_size': network.mlp_width,
+        'max_position_embeddings': network.max_positions,
+        'hidden_act': write_activation(network.act),
+        'rms_norm_eps': network.epsilon,
+        'rope_parameters': {**rope, 'rope_theta': network.rope_theta},
+        'rope_theta': network.rope_theta,
+        'rope_scaling': rope if network.rope_scaling is not None else None,
+        'attention_dropout': 0.0,
+    }
+    if kind in ('llama', 'qwen3'):
+        fields['attention_bias'] = network.qkv_bias
+    if kind == 'llama':
+        fields['mlp_bias'] = network.mlp_bias
+    if kind != 'llama':
+        fields['sliding_window'] = network.window
+    if kind.startswith('qwen'):
+        fields['use_sliding_window'] = network.window is not None
+        fields['max_window_layers'] = (
+            network.depth if network.window is None else network.window_from
+        )
+    return fields
+
+
+def _no_place(network: Llama) -> str | None:
+    """Why a model type cannot say what the network is; None if it can."""
+    kind = network.model_type
+    if kind not in _PREFIX:
+        return f'model_type {kind!r} is none of {", ".join(_PREFIX)}'
+    biases = (network.qkv_bias, network.out_bias)
+    if (
+        biases
+        not in {
+            'llama': [(False, False), (True, True)],
+            'mistral': [(False, False)],
+            'qwen2': [(True, False)],
+            'qwen3': [(False, False), (True, True)],
+        }[kind]
+    ):
+        return f'its {kind} has other biases in attention'
+    if network.mlp_bias and kind != 'llama':
+        return f'its {kind} has no biases in the perceptron'
+    if network.qk_norm != (kind == 'qwen3'):
+        return f'its {kind} has {"a" if kind == "qwen3" else "no"} norm on queries and keys'
+    if network.window is not None and (
+        kind == 'llama' or (kind == 'mistral' and network.window_from)
+    ):
+        return f'its {kind} has no such window'
+    return None

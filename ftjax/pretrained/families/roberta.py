@@ -1,0 +1,43 @@
+"""RoBERTa, XLM-RoBERTa and CamemBERT, which are one network, under the names of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftjax.models.bert import RoBERTa
+from ftjax.models.registry import build
+from ftjax.models.stages import Network
+from ftjax.pretrained.families.bert import encoder_fields, encoder_options, key_maps
+from ftjax.pretrained.hf_config import refuse
+from ftjax.pretrained.keymap import KeyMap, dense
+
+_UNUSED = (r'lm_head\..*', r'classifier\.(weight|bias)')  # the last of a token classifier
+
+
+def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+    """The maps for names with and without 'roberta.'."""
+    head = (
+        *dense('classifier.dense', 'head/hidden'),
+        *dense('classifier.out_proj', 'head/dense'),
+    )
+    return key_maps('roberta', config, head, _UNUSED)
+
+
+def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+    """The network of a config."""
+    options = encoder_options(config, vocab_size=50265)
+    pad_id = config.get('pad_token_id', 1)
+    return build('roberta', {**options, 'pad_id': pad_id, **overrides})
+
+
+def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, Any]:
+    """The config.json that transformers opens, as RoBERTa whatever it came as."""
+    assert isinstance(network, RoBERTa)
+    refuse(network, 'its RoBERTa has no embedding_size' if network.embedding_size else None)
+    refuse(network, 'its RoBERTa has a pad_id' if network.pad_id is None else None)
+    return {
+        'model_type': 'roberta',
+        **encoder_fields(network, 'Roberta', labels, pool='cls'),
+        'pad_token_id': network.pad_id,
+    }
