@@ -13,8 +13,8 @@ from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError, check_name
 from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.freezing.plan import FreezeSettings, as_settings
-from ftjax.training.fit import TrainSettings
 from ftjax.training.schedule import ScheduleSettings
+from ftjax.training.settings import TrainSettings
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def main():
     from ftjax.ablation.settings import read_ablation
     from ftjax.ablation.summary import summarise
     from ftjax.ablation.tables import table_markdown, write_summary
-    from ftjax.api import cell_runner
+    from ftjax.cells import cell_runner
     from ftjax.config import plain, read_config
     from ftjax.errors import UserError
     from ftjax.training.provenance import provenance

@@ -17,20 +17,24 @@ SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'val', 'test'], 'Which spli
 
 
 def main():
-    from ftjax.api import prepare, split_metrics
     from ftjax.config import read_config
+    from ftjax.data import load_data
     from ftjax.errors import UserError
     from ftjax.evaluation.figures import confusion_matrix_figure, save_figure
     from ftjax.evaluation.text import metrics_text
     from ftjax.pretrained.open import load_pretrained
+    from ftjax.run import network_metrics
     from ftjax.training.atomic import read_json, write_json
 
     folder = pathlib.Path(WORKDIR.value)
     if not (folder / 'config.json').exists():
         raise UserError(f'{folder} is no run folder: it holds no config.json')
-    prepared = prepare(read_config(read_json(folder / 'config.json')))
-    trained = load_pretrained(str(folder))
-    metrics = split_metrics(prepared, trained.variables, SPLIT.value)
+    config = read_config(read_json(folder / 'config.json'))
+    data = load_data(config.data)
+    found = load_pretrained(str(folder))
+    metrics = network_metrics(
+        found.network, found.variables, data, config, found.preprocessing, SPLIT.value
+    )
     write_json(folder / f'evaluation_{SPLIT.value}.json', metrics)
     print(metrics_text(metrics))
     if 'confusion_matrix' in metrics:

@@ -21,9 +21,9 @@ def main():
 
 def show_plan():
     """The table by stage, the cut, and the cost beside that of full fine-tuning."""
-    from ftjax.api import prepare
     from ftjax.config import plain, read_config
     from ftjax.freezing.plan import make_plan
+    from ftjax.preparation import prepare
     from ftjax.training.cost import forward_flops, step_cost
 
     values = plain(CONFIG.value)

@@ -13,9 +13,10 @@ PUBLISH = flags.DEFINE_string('publish', '', 'Folder to write the trained networ
 
 
 def main():
-    from ftjax.api import prepare, train
     from ftjax.config import read_config
+    from ftjax.preparation import prepare
     from ftjax.pretrained.own import save_own
+    from ftjax.run import train
 
     prepared = prepare(read_config(CONFIG.value))
     print(prepared.table())

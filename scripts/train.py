@@ -16,9 +16,10 @@ WORKDIR = launch.define_workdir()
 
 
 def main():
-    from ftjax.api import prepare, start_folder, train
     from ftjax.config import read_config
     from ftjax.evaluation.text import metrics_text
+    from ftjax.preparation import prepare
+    from ftjax.run import start_folder, train
     from ftjax.training.atomic import read_json
 
     folder = pathlib.Path(WORKDIR.value)

@@ -41,8 +41,10 @@ TOP = (
     'launch',
     'command_line',
     'compilation_cache',
+    'preparation',
+    'run',
+    'cells',
     'api',
-    'finetune',
 )
 HEAVY = (
     'grain',

@@ -68,6 +68,28 @@ def movement(task: Mapping[str, Any], summary: Mapping[str, Any]):
     )
 
 
+def choices_over_time(
+    choices: Sequence[tuple[int, Mapping[str, float]]], stages: Sequence[str], strategy: str
+):
+    """What a strategy chose: stages against the steps at which it looked; grey: nothing there."""
+    values = np.array([[found.get(name, np.nan) for _, found in choices] for name in stages])
+    if not np.isfinite(values).any():
+        values = np.zeros_like(values)
+    high = float(np.nanmax(values)) or 1.0
+    few = len(choices) <= 12
+    texts = [[f'{v:.2g}' if few and np.isfinite(v) else '' for v in row] for row in values]
+    return _heat(
+        values,
+        list(stages),
+        [str(step) for step, _ in choices],
+        texts,
+        cmap='YlGnBu',
+        limits=(0.0, high),
+        label='mean weight of the stage',
+        title=f'{strategy}: what was chosen at each step',
+    )
+
+
 def _columns(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     """Column name to {arm: mean score}."""
     tasks = summary['tasks']

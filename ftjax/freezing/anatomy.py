@@ -31,6 +31,8 @@ class Anatomy:
     dtypes: Mapping[str, str]
     stats: tuple[str, ...] = ()
     head_is_new: bool = True
+    added: frozenset[str] = frozenset()
+    """Leaves that a strategy added to the network: those of LoRA, adapters, prompts."""
 
     @classmethod
     def of(
@@ -55,6 +57,7 @@ class Anatomy:
             dtypes={path: str(leaves[path].dtype) for path in order},
             stats=tuple(flatten_dict(dict(variables.get('batch_stats', {})), sep='/')),
             head_is_new=head_is_new,
+            added=frozenset(path for path in order if network.is_added(path)),
         )
 
     @functools.cached_property
@@ -94,6 +97,11 @@ class Anatomy:
     def top(self) -> tuple[str, ...]:
         """The stages after the last block: final norm, pooler, head."""
         return self.stages[self.stages.index(self.blocks[-1]) + 1 :]
+
+    @functools.cached_property
+    def matrices(self) -> frozenset[str]:
+        """Leaves with two dimensions or more below the head: kernels and tables."""
+        return frozenset(p for p in self.leaves - self.head if len(self.shapes[p]) > 1)
 
     def size(self, leaves: Iterable[str]) -> int:
         """Number of parameters in some leaves."""

@@ -46,7 +46,7 @@ def freeze_bottom(net: Anatomy, k: int):
     'mask',
     k=1,
     source='surgical fine-tuning, arXiv:2210.11466',
-    options={'norm': 'frozen', 'deterministic': True},
+    options={'norm': 'frozen', 'noise': 'off'},
 )
 def block(net: Anatomy, k: int):
     """One contiguous block, the first with the stem; the head only where its classes are new."""
@@ -65,6 +65,12 @@ def bitfit(net: Anatomy):
 def norm(net: Anatomy):
     """Scales and biases of the normalisation layers, and the head."""
     return require(net.norms, 'normalisation', net) | net.head
+
+
+@strategy('freeze_embed', 'mask', source='arXiv:2211.09359')
+def freeze_embed(net: Anatomy):
+    """All but the patch, word or stem embedding that comes before the first block."""
+    return net.leaves - net.within(*net.stem)
 
 
 @strategy('attention', 'mask', source='DeiT --attn-only; Touvron 2022, arXiv:2203.09795')

@@ -12,7 +12,8 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError, check_name
-from ftjax.freezing.plan import Phase
+from ftjax.freezing.optimizer_state import record_gradients, separately
+from ftjax.freezing.phase import Phase
 from ftjax.freezing.rules import FROZEN
 
 OPTIMIZERS = ('adamw', 'adam', 'sgd', 'lion')
@@ -72,26 +73,31 @@ def direction(settings: OptimizerSettings, decay: bool) -> optax.GradientTransfo
 
 
 def make_optimizer(
-    phase: Phase, settings: OptimizerSettings
+    phase: Phase, settings: OptimizerSettings, *, per_leaf: bool = False, record: bool = False
 ) -> optax.GradientTransformationExtraArgs:
     """The optimizer of a phase, over the flat dict {path: array} of its trainable leaves.
 
     `update(grads, state, params, rates=...)` takes the learning rate of every leaf for this
     step as a float32 vector in the order of `phase.trainable`, so that one compiled program
-    serves every rate, schedule and multiplier.
+    serves every rate, schedule and multiplier. With `per_leaf` every leaf has a count of its
+    own; with `record` the state keeps the sum of all gradients it has seen, unclipped.
     """
     labels = {
         path: f'{phase.leaves[path].group}/{"decay" if phase.leaves[path].decay else "no_decay"}'
         for path in phase.trainable
     }
     groups: dict[Hashable, optax.GradientTransformation] = {
-        label: direction(settings, label.endswith('/decay'))
+        label: (separately if per_leaf else lambda tx: tx)(
+            direction(settings, label.endswith('/decay'))
+        )
         for label in sorted(set(labels.values()))
     }
     clip = optax.identity()
     if settings.clip_norm is not None:
         clip = optax.clip_by_global_norm(settings.clip_norm)
-    return optax.chain(clip, optax.multi_transform(groups, labels), scale_by_rates(phase.trainable))
+    first = [record_gradients()] if record else []
+    inside = optax.multi_transform(groups, labels)
+    return optax.chain(*first, clip, inside, scale_by_rates(phase.trainable))
 
 
 def scale_by_rates(order: tuple[str, ...]) -> optax.GradientTransformationExtraArgs:

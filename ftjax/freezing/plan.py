@@ -4,120 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
-from ftjax.freezing.registry import parse
-from ftjax.freezing.rules import FROZEN, assign
+from ftjax.freezing.choice import Choice
+from ftjax.freezing.phase import Leaf, Phase, StagePlan
+from ftjax.freezing.registry import Term, parse
+from ftjax.freezing.rules import FROZEN
+from ftjax.freezing.settings import FreezeSettings, as_settings
+from ftjax.freezing.span import Span
+from ftjax.freezing.stretch import Stretch
+from ftjax.freezing.timetable import from_rules, from_terms, user_phases
 from ftjax.models.stages import Mode, Network
 
-NORM_POLICIES = ('auto', 'frozen', 'train', 'follow_mask')
-HEAD_POLICIES = ('auto', 'train', 'freeze')
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FreezeSettings:
-    """What a config says about freezing: `config.freeze`, a string or these fields."""
-
-    strategy: str = 'full'
-    """A name of the catalogue, or several joined by `+`; not used when there are rules."""
-    rules: tuple[tuple[str, str], ...] = ()
-    """Ordered (pattern, group): first match wins; the group `frozen` does not train."""
-    multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    """Learning-rate multiplier of each trainable group of the rules, 1 where absent."""
-    norm: str = 'auto'
-    """BatchNorm: `frozen` uses running statistics everywhere, `train` batch statistics
-    everywhere, `follow_mask` batch statistics in the stages that train; `auto` is the
-    strategy's own, which is `follow_mask` unless it says otherwise."""
-    head: str = 'auto'
-    """`train` or `freeze` the head whatever the strategy says; `auto` leaves it to it."""
-    decay_vectors: bool = False
-    """Apply weight decay to biases, norms and other one-dimensional leaves too."""
-
-    def __post_init__(self):
-        check_name(self.norm, NORM_POLICIES, 'freeze.norm')
-        check_name(self.head, HEAD_POLICIES, 'freeze.head')
-        object.__setattr__(self, 'rules', tuple((str(p), str(g)) for p, g in self.rules))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Leaf:
-    """What the plan says of one parameter tensor."""
-
-    path: str
-    stage: str
-    shape: tuple[int, ...]
-    dtype: str
-    group: str
-    multiplier: float
-    decay: bool
-
-    @property
-    def size(self) -> int:
-        """Number of elements."""
-        return functools.reduce(lambda a, b: a * b, self.shape, 1)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StagePlan:
-    """What the plan says of one stage: whether it trains, and how it runs."""
-
-    name: str
-    trains: bool
-    mode: Mode
-
-
-@dataclasses.dataclass(frozen=True)
-class Phase:
-    """The plan from step `start` on: every leaf, every stage, and the cut."""
-
-    start: int
-    leaves: Mapping[str, Leaf]
-    stages: Mapping[str, StagePlan]
-
-    @functools.cached_property
-    def trainable(self) -> tuple[str, ...]:
-        """Paths of the leaves that train, sorted: the order of every vector of rates."""
-        return tuple(sorted(p for p, leaf in self.leaves.items() if leaf.group != FROZEN))
-
-    @functools.cached_property
-    def cut(self) -> str:
-        """The first stage that needs a gradient; those before it run forward only."""
-        return next(name for name, stage in self.stages.items() if stage.trains)
-
-    @functools.cached_property
-    def modes(self) -> dict[str, Mode]:
-        """How each stage runs in a training step."""
-        return {name: stage.mode for name, stage in self.stages.items()}
-
-    @property
-    def moving_stats(self) -> tuple[str, ...]:
-        """Stages whose running statistics a training step updates."""
-        return tuple(name for name, mode in self.modes.items() if mode.batch_stats)
-
-    @property
-    def multipliers(self) -> tuple[float, ...]:
-        """Learning-rate multipliers of the trainable leaves, in the order of `trainable`."""
-        return tuple(self.leaves[path].multiplier for path in self.trainable)
-
-    @property
-    def prefix_is_fixed(self) -> bool:
-        """Whether the stages before the cut are a function of weights and example alone."""
-        before = list(self.stages)[: list(self.stages).index(self.cut)]
-        return all(self.modes[n].deterministic and not self.modes[n].batch_stats for n in before)
-
-    def size(self, trainable_only: bool = False) -> int:
-        """Number of parameters, or of trainable ones."""
-        paths = self.trainable if trainable_only else self.leaves
-        return sum(self.leaves[path].size for path in paths)
-
-    @property
-    def program(self) -> tuple:
-        """What decides the compiled step: equal for phases that can share one."""
-        groups = tuple((p, self.leaves[p].group, self.leaves[p].decay) for p in self.trainable)
-        return groups, tuple(self.modes.items())
+__all__ = ['FreezeSettings', 'Phase', 'Plan', 'Span', 'as_settings', 'make_plan']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,37 +28,94 @@ class Plan:
 
     strategy: str
     phases: tuple[Phase, ...]
+    terms: tuple[Term, ...] = ()
+    optimizer_state: str = 'per_leaf_count'
+    rewarm: int = 0
+    fresh: frozenset[str] = frozenset()
+    """Leaves without a pretrained value: a new head, added parameters."""
+    recompute: bool = False
+    """Estimate running statistics on the training inputs before the first step."""
+    choices: tuple[Choice, ...] = ()
+    """What a strategy that looks at the data has decided so far."""
+    choose_at: tuple[int, ...] = ()
+    """Steps at which such a strategy decides."""
+    base: Phase | None = None
+    """What such a strategy chooses from: all that may train, before any choice."""
+    net: Anatomy | None = dataclasses.field(default=None, compare=False, repr=False)
+    build: Any = dataclasses.field(default=None, compare=False, repr=False)
+    """Makes a phase from a stretch: what `with_choice` needs of the network."""
 
     def at(self, step: int) -> Phase:
         """The phase that step `step` belongs to."""
         return [phase for phase in self.phases if phase.start <= step][-1]
 
+    def season(self, step: int, total: int) -> tuple[int, int]:
+        """First step and end of the stretch of time over which the schedule runs once."""
+        starts = [0, *(phase.start for phase in self.phases if phase.restart), total]
+        first = max(start for start in starts if start <= step)
+        return first, min(start for start in starts if start > first)
+
+    @property
+    def trained(self) -> frozenset[str]:
+        """Leaves that any phase trains or re-initialises."""
+        return frozenset().union(*(frozenset(p.trainable) | set(p.reinit) for p in self.phases))
+
+    @property
+    def size_trained(self) -> int:
+        """Number of parameters that train in any phase; of masked leaves, the open entries."""
+        sizes = {path: leaf.size for path, leaf in self.phases[0].leaves.items()}
+        if len(self.choices) == 1:
+            sizes.update({p: int(mask.sum()) for p, mask in self.choices[0].entries.items()})
+        return sum(sizes[p] for p in {p for phase in self.phases for p in phase.trainable})
+
+    @property
+    def moving_stats(self) -> frozenset[str]:
+        """Stages whose running statistics move in any phase."""
+        return frozenset().union(*(phase.moving_stats for phase in self.phases))
+
+    @property
+    def boundaries(self) -> tuple[int, ...]:
+        """Steps before which something may change: phases and choices."""
+        return tuple(sorted({phase.start for phase in self.phases} | set(self.choose_at)))
+
+    @property
+    def per_leaf(self) -> bool:
+        """Whether each leaf's optimizer state has a count of its own."""
+        return self.optimizer_state == 'per_leaf_count' and len(self.boundaries) > 1
+
+    def of_kind(self, kind: str) -> tuple[Term, ...]:
+        """The terms of a kind."""
+        return tuple(term for term in self.terms if term.strategy.kind == kind)
+
+    def term(self, kind: str) -> Term | None:
+        """The one term of a kind that can stand only once."""
+        return next(iter(self.of_kind(kind)), None)
+
+    def with_choice(self, choice: Choice) -> Plan:
+        """The plan once a choice is made: a new phase from its step on.
+
+        Raises UserError if the choice leaves nothing to train.
+        """
+        base = self.base or self.phases[0]
+        weights = {path: choice.weights.get(path, 1.0) for path in base.trainable}
+        open_ = frozenset(path for path, weight in weights.items() if weight)
+        if not open_:
+            raise UserError(f'{self.strategy}: the choice at step {choice.step} freezes all')
+        stretch = Stretch(choice.step, open_, {path: weights[path] for path in open_})
+        groups = {
+            path: base.leaves[path].group if path in open_ else FROZEN for path in base.leaves
+        }
+        factors = {path: leaf.multiplier for path, leaf in base.leaves.items()}
+        made = self.build(stretch, groups, factors)
+        earlier = tuple(phase for phase in self.phases if phase.start < choice.step)
+        return dataclasses.replace(self, phases=(*earlier, made), choices=(*self.choices, choice))
+
     def to_json(self) -> dict[str, Any]:
         """Plain values: what plan.json holds."""
         return {
             'strategy': self.strategy,
-            'phases': [
-                {
-                    'start': phase.start,
-                    'cut': phase.cut,
-                    'params_total': phase.size(),
-                    'params_trainable': phase.size(trainable_only=True),
-                    'stages': {
-                        name: {'trains': s.trains, **dataclasses.asdict(s.mode)}
-                        for name, s in phase.stages.items()
-                    },
-                    'leaves': {
-                        path: {
-                            'group': leaf.group,
-                            'multiplier': leaf.multiplier,
-                            'decay': leaf.decay,
-                            'shape': list(leaf.shape),
-                        }
-                        for path, leaf in phase.leaves.items()
-                    },
-                }
-                for phase in self.phases
-            ],
+            'phases': [phase.to_json() for phase in self.phases],
+            'choices': [choice.to_json() for choice in self.choices],
         }
 
 
@@ -166,6 +125,8 @@ def make_plan(
     variables: Mapping[str, Any],
     *,
     head_is_new: bool = True,
+    span: Span | None = None,
+    seed: int = 0,
 ) -> Plan:
     """Decides what trains: a pure function of the config and of the tree's shapes.
 
@@ -174,10 +135,12 @@ def make_plan(
       network: gives the stages.
       variables: 'params' and perhaps 'batch_stats'; arrays or jax.ShapeDtypeStruct.
       head_is_new: whether the head was initialised for this task's classes.
+      span: how long the run is; what changes over time needs it.
+      seed: of strategies that draw what they train.
 
     Raises:
       UserError: unknown strategy, a rule that matches nothing, a leaf that no rule matches,
-        or a plan that trains nothing.
+        terms that contradict each other, or a plan that trains nothing.
 
     >>> import jax
     >>> from ftjax.models.registry import build
@@ -185,18 +148,83 @@ def make_plan(
     >>> shapes = jax.eval_shape(net.init, jax.random.key(0), net.example_input())
     >>> make_plan('last:1', net, shapes).at(0).cut
     'block_01'
+    >>> [phase.start for phase in make_plan('gradual', net, shapes, span=Span(40, 10)).phases]
+    [0, 10, 20, 30]
     """
     settings = as_settings(freeze)
     net = Anatomy.of(network, variables, head_is_new)
-    groups, norm, quiet = decide_groups(settings, net)
+    span = span or Span()
+    if settings.phases:
+        drafts, terms = user_phases(settings, net, span, seed), []
+    elif settings.rules:
+        drafts, terms = [from_rules(settings.rules, settings.multipliers, net)], []
+    else:
+        terms = parse(settings.strategy)
+        drafts = from_terms(terms, net, span, seed)
+    options = merged_options(terms)
+    norm = settings.norm if settings.norm != 'auto' else options.get('norm', 'follow_mask')
+    noise = settings.noise if settings.noise != 'auto' else options.get('noise', 'trained')
+    make = functools.partial(make_phase, net, settings)
+    phases = []
+    for draft in drafts:
+        groups = with_head(settings, net, draft.groups)
+        if all(group == FROZEN for group in groups.values()):
+            when = f' from step {draft.stretch.start} on' if len(drafts) > 1 else ''
+            raise UserError(
+                f'freeze {settings.described!r} trains nothing{when}: every leaf is frozen'
+            )
+        own = (draft.norm or norm, draft.noise or noise)
+        phases.append(make(*own, draft.stretch, groups, draft.factors))
+    check_changes(settings, terms, phases)
+    chooser = next((term for term in terms if term.strategy.kind == 'chosen'), None)
+    policy = settings.optimizer_state
+    return Plan(
+        strategy=settings.described,
+        phases=tuple(phases),
+        terms=tuple(terms),
+        optimizer_state=policy
+        if policy != 'auto'
+        else options.get('optimizer_state', 'per_leaf_count'),
+        rewarm=settings.rewarm,
+        fresh=net.new_head | net.added,
+        recompute=norm == 'recompute' and bool(net.stats),
+        choose_at=chooser.strategy.options['when'](span, **chooser.arguments) if chooser else (),
+        base=phases[0],
+        net=net,
+        build=functools.partial(make, norm, noise),
+    )
+
+
+def merged_options(terms: Sequence[Term]) -> dict[str, Any]:
+    """What the strategies ask of the plan besides a mask; of two that differ, the first."""
+    options: dict[str, Any] = {}
+    for term in reversed(terms):
+        options.update(term.strategy.options)
+    return options
+
+
+def with_head(settings: FreezeSettings, net: Anatomy, groups: Mapping[str, str]) -> dict[str, str]:
+    """The groups once `freeze.head` has its say."""
+    groups = dict(groups)
     if settings.head != 'auto':
         for path in net.head:
-            groups[path] = FROZEN if settings.head == 'freeze' else 'trunk'
-    if all(group == FROZEN for group in groups.values()):
-        raise UserError(f'freeze {describe(settings)!r} trains nothing: every leaf is frozen')
-    unknown = set(settings.multipliers) - set(groups.values())
-    for name in sorted(unknown):
-        check_name(name, set(groups.values()) - {FROZEN}, 'group in freeze.multipliers:')
+            if settings.head == 'freeze':
+                groups[path] = FROZEN
+            elif groups[path] == FROZEN:
+                groups[path] = 'trunk'
+    return groups
+
+
+def make_phase(
+    net: Anatomy,
+    settings: FreezeSettings,
+    norm: str,
+    noise: str,
+    stretch: Stretch,
+    groups: Mapping[str, str],
+    factors: Mapping[str, float],
+) -> Phase:
+    """A phase from what a strategy opens, its groups and the rate rule's factors."""
     leaves = {
         path: Leaf(
             path=path,
@@ -204,46 +232,14 @@ def make_plan(
             shape=net.shapes[path],
             dtype=net.dtypes[path],
             group=groups[path],
-            multiplier=float(settings.multipliers.get(groups[path], 1.0)),
+            multiplier=float(factors.get(path, 1.0) * stretch.multipliers.get(path, 1.0)),
             decay=settings.decay_vectors or len(net.shapes[path]) > 1,
+            anneal=stretch.anneal.get(path),
         )
         for path in net.shapes
     }
-    phase = Phase(0, leaves, plan_stages(net, groups, norm, quiet))
-    return Plan(describe(settings), (phase,))
-
-
-def as_settings(freeze: str | FreezeSettings | Mapping[str, Any]) -> FreezeSettings:
-    """FreezeSettings from whatever a config holds."""
-    if isinstance(freeze, FreezeSettings):
-        return freeze
-    if isinstance(freeze, str):
-        return FreezeSettings(strategy=freeze)
-    known = [field.name for field in dataclasses.fields(FreezeSettings)]
-    for key in freeze:
-        check_name(key, known, 'key of freeze:')
-    return FreezeSettings(**dict(freeze))
-
-
-def describe(settings: FreezeSettings) -> str:
-    """The strategy's string, or 'rules'."""
-    return 'rules' if settings.rules else settings.strategy
-
-
-def decide_groups(settings: FreezeSettings, net: Anatomy) -> tuple[dict[str, str], str, bool]:
-    """(group of every leaf, norm policy, whether even trained stages run without noise)."""
-    norm, quiet = settings.norm, False
-    if settings.rules:
-        groups = assign(net.shapes, settings.rules)
-    else:
-        trainable: frozenset[str] = frozenset()
-        for term in parse(settings.strategy):
-            trainable |= term(net)
-            quiet |= term.strategy.options.get('deterministic', False)
-            if settings.norm == 'auto' and 'norm' in term.strategy.options:
-                norm = term.strategy.options['norm']
-        groups = {path: 'trunk' if path in trainable else FROZEN for path in net.shapes}
-    return groups, 'follow_mask' if norm == 'auto' else norm, quiet
+    stages = plan_stages(net, groups, norm, noise == 'off')
+    return Phase(stretch.start, leaves, stages, stretch.restart, tuple(sorted(stretch.reinit)))
 
 
 def plan_stages(
@@ -251,10 +247,26 @@ def plan_stages(
 ) -> dict[str, StagePlan]:
     """Which stages train and how each runs: frozen ones without noise, by fixed statistics."""
     with_stats = {path.split('/')[0] for path in net.stats}
+    trained = {path.split('/')[0] for path, group in groups.items() if group != FROZEN}
     plans = {}
     for name in net.stages:
-        trains = any(groups[path] != FROZEN for path in net.within(name))
+        trains = name in trained
         moving = name in with_stats and (norm == 'train' or (norm == 'follow_mask' and trains))
         mode = Mode(deterministic=quiet or not trains, batch_stats=moving)
         plans[name] = StagePlan(name=name, trains=trains, mode=mode)
     return plans
+
+
+def check_changes(settings: FreezeSettings, terms: Sequence[Term], phases: Sequence[Phase]) -> None:
+    """UserError where a schedule opens nothing that the mask beside it would train."""
+    schedule = next((term for term in terms if term.strategy.kind == 'schedule'), None)
+    masks = [term for term in terms if term.strategy.kind in ('mask', 'added')]
+    if schedule is None or not masks or len(phases) < 2:
+        return
+    first = phases[0]
+    same = (phase.leaves == first.leaves and not phase.reinit for phase in phases[1:])
+    if all(same) and not any(phase.restart for phase in phases):
+        raise UserError(
+            f'freeze {settings.described!r}: {schedule} changes nothing of what '
+            f'{"+".join(map(str, masks))} trains; drop one of the two'
+        )

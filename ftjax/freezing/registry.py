@@ -12,14 +12,19 @@ from ftjax.errors import UserError, check_name, did_you_mean
 KINDS = {
     'mask': 'which leaves train',
     'rates': 'how fast each leaf moves',
+    'shape': 'the rate over time',
     'schedule': 'what trains when',
     'chosen': 'decided from data',
     'added': 'new parameters on a frozen trunk',
     'regulariser': 'a pull towards the pretrained weights',
+    'average': 'an average of the weights along the way',
     'weights': 'what is done with the weights afterwards',
 }
 # Modules that register strategies when imported.
-SHIPPED = ('masks',)
+SHIPPED = (
+    *('masks', 'depth_rates', 'rate_shapes', 'unfreezing', 'freezeout', 'sampled', 'fresh'),
+    *('chosen_rates', 'chosen_blocks', 'chosen_entries', 'added', 'pulls', 'averages'),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +37,12 @@ class Strategy:
     parameters: Mapping[str, Any]
     source: str = ''
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What the plan must know besides: `norm`, `optimizer_state`, `needs` .."""
+    """What the plan must know besides: `norm`, `noise`, `optimizer_state`, `when` .."""
+
+    @property
+    def kind_said(self) -> str:
+        """What strategies of its kind decide, in words."""
+        return KINDS[self.kind]
 
     @property
     def summary(self) -> str:
@@ -41,9 +51,8 @@ class Strategy:
 
     @property
     def example(self) -> str:
-        """The shortest string that names it: `last:1`, `head`."""
-        values = [str(value) for value in self.parameters.values() if value is not None]
-        return self.name + (':' + ','.join(values) if values else '')
+        """A short string that names it: `last:1`, `head`."""
+        return str(Term(self, self.parameters))
 
 
 CATALOGUE: dict[str, Strategy] = {}
@@ -87,12 +96,16 @@ class Term:
         return self.strategy.function(*positional, **self.arguments)
 
     def __str__(self) -> str:
-        values = ','.join(
-            f'{v:g}' if isinstance(v, float) else str(v)
-            for v in self.arguments.values()
-            if v is not None
-        )
-        return self.strategy.name + (f':{values}' if values else '')
+        """The name, and the arguments up to the last that is not the default, at least one."""
+        defaults, values = self.strategy.parameters, list(self.arguments.items())
+        last = max((i for i, (k, v) in enumerate(values) if v != defaults[k]), default=0)
+        shown = [f'{v:g}' if isinstance(v, float) else str(v) for _, v in values[: last + 1]]
+        return self.strategy.name + (f':{",".join(shown)}' if shown else '')
+
+    @property
+    def key(self) -> tuple:
+        """What decides a compiled program: the name and every argument, exactly."""
+        return self.strategy.name, self.strategy.function, *self.arguments.items()
 
 
 def parse(text: str) -> list[Term]:
@@ -107,7 +120,7 @@ def parse(text: str) -> list[Term]:
     if not isinstance(text, str) or not text.strip():
         raise UserError(f"freeze: expected a strategy such as 'last:2', not {text!r}")
     terms = [parse_term(part.strip()) for part in text.split('+')]
-    for kind in ('rates', 'schedule', 'shape', 'chosen'):
+    for kind in ('rates', 'schedule', 'shape', 'chosen', 'weights'):
         same = [term for term in terms if term.strategy.kind == kind]
         if len(same) > 1:
             raise UserError(

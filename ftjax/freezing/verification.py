@@ -33,6 +33,7 @@ def verify(
     after: Mapping[str, Any],
     trainable: Iterable[str],
     moving_stats: Iterable[str] = (),
+    entries: Mapping[str, Any] | None = None,
 ) -> Verification:
     """Compares variables bitwise with what was loaded.
 
@@ -41,6 +42,7 @@ def verify(
       after: variables as trained.
       trainable: paths below params that any phase trained.
       moving_stats: stages whose running statistics any phase updated.
+      entries: bool arrays by trainable leaf, False where an entry was to stay.
     """
     trainable, moving_stats = set(trainable), set(moving_stats)
     moved, still = [], []
@@ -48,10 +50,15 @@ def verify(
         old = flatten_dict(dict(before[collection]), sep='/')
         new = flatten_dict(dict(after[collection]), sep='/')
         for path in old:
-            same = np.asarray(old[path]).tobytes() == np.asarray(new[path]).tobytes()
+            held, mask = np.asarray(old[path]), (entries or {}).get(path)
+            same = held.tobytes() == np.asarray(new[path]).tobytes()
             free = (
                 path in trainable if collection == 'params' else path.split('/')[0] in moving_stats
             )
+            if mask is not None and collection == 'params':
+                closed = ~np.asarray(mask)
+                if held[closed].tobytes() != np.asarray(new[path])[closed].tobytes():
+                    moved.append(f'{collection}/{path} (entries outside its mask)')
             if not free and not same:
                 moved.append(f'{collection}/{path}')
             elif free and same and collection == 'params':

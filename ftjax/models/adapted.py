@@ -17,7 +17,7 @@ from ftjax.models.adapters.ia3 import IA3
 from ftjax.models.adapters.lora import LoRA
 from ftjax.models.adapters.prompt import Prompt
 from ftjax.models.adapters.ssf import SSF
-from ftjax.models.registry import build, family, options_of
+from ftjax.models.registry import build, family, fields_of, options_of
 from ftjax.models.stages import EVAL, Modes, Network
 
 KINDS: dict[str, type[Adapter]] = {cls.kind: cls for cls in (LoRA, IA3, SSF, Bottleneck, Prompt)}
@@ -110,8 +110,9 @@ def call_through(adapter: Adapter, site: Site, run: Callable, *args: Any, **kwar
 def base_network(name: str, options: str, num_classes: int) -> Network:
     """A family's network that belongs to no other module."""
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(options).items()}
+    made: Any = family(name)  # linen adds `parent`, which the class does not declare
     # Built inside another module's call, linen would take it for a part of that module.
-    return family(name)(**{**values, 'num_classes': num_classes, 'parent': None})
+    return made(**{**values, 'num_classes': num_classes, 'parent': None})
 
 
 def adapted(network: Network, adapters: Sequence[Adapter]) -> Adapted:
@@ -133,6 +134,34 @@ def read_adapter(text: str) -> Adapter:
     return KINDS[check_name(fields.pop('kind'), KINDS, 'adapter')](**fields)
 
 
+def plain_network(network: Network) -> Network:
+    """The family's network: without adapters, if there are any."""
+    return network.network if isinstance(network, Adapted) else network
+
+
+def with_overrides(options: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of an Adapted with some fields replaced, those of the family's network included.
+
+    Raises UserError for a field that neither has.
+    """
+    own, known = set(fields_of(Adapted)), fields_of(family(options['base']))
+    inner = {key: value for key, value in overrides.items() if key not in own}
+    for key in inner:
+        check_name(key, known, f'option of model {options["base"]!r}:')
+    base = json.dumps({**json.loads(options['base_options']), **inner}, sort_keys=True)
+    outer = {key: value for key, value in overrides.items() if key in own}
+    return {**options, 'base_options': base, **outer}
+
+
+def adapters_in_words(network: Adapted) -> str:
+    """The adapters and their settings in one line: 'ssf; lora rank=8 alpha=16.0'."""
+    found = [read_adapter(text) for text in network.adapters]
+    return '; '.join(
+        ' '.join([each.kind, *(f'{key}={value}' for key, value in vars(each).items())])
+        for each in found
+    )
+
+
 def merge(network: Network, variables: Mapping[str, Any]) -> tuple[Network, dict[str, Any]]:
     """The network without adapters, and its variables with theirs folded in.
 
@@ -142,7 +171,7 @@ def merge(network: Network, variables: Mapping[str, Any]) -> tuple[Network, dict
     if not isinstance(network, Adapted):
         return network, dict(variables)
     params = flatten_dict(dict(variables['params']), sep='/')
-    for text in reversed(network.adapters):
+    for text in network.adapters:  # the innermost first
         adapter = read_adapter(text)
         if not adapter.mergeable:
             raise UserError(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import logging
 import math
 import pathlib
-import statistics
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,50 +17,25 @@ import numpy as np
 
 from ftjax.data import Splits, TrainStream, eval_batches
 from ftjax.errors import UserError
-from ftjax.freezing.optimizer import OptimizerSettings, make_optimizer, state_bytes
+from ftjax.freezing.optimizer import OptimizerSettings, state_bytes
 from ftjax.freezing.plan import Plan
 from ftjax.freezing.verification import Verification, verify
 from ftjax.models.stages import Network
-from ftjax.training.checkpoints import Checkpoints, merge
-from ftjax.training.cost import flops_of
+from ftjax.training.checkpoints import Checkpoints
+from ftjax.training.course import Course, StepSettings
 from ftjax.training.logs import MetricsLog
+from ftjax.training.norm_statistics import recomputed
 from ftjax.training.predict import predict
+from ftjax.training.probe import DataProbe
 from ftjax.training.programs import program, replicated, sharded
 from ftjax.training.progress import Progress
-from ftjax.training.schedule import ScheduleSettings, rate_factor
-from ftjax.training.state import TrainState, make_state, variables_of
-from ftjax.training.step import make_train_step
+from ftjax.training.schedule import ScheduleSettings, leaf_rates, plan_factor
+from ftjax.training.settings import TrainSettings
+from ftjax.training.state import TrainState
+from ftjax.training.timings import Timings
 from ftjax.training.validation import BestSoFar, score
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainSettings:
-    """What a config says about training: `config.train`."""
-
-    epochs: float = 10.0
-    """Passes over the training split; not used when `steps` is given."""
-    steps: int | None = None
-    eval_every: float = 1.0
-    """Epochs between validations."""
-    label_smoothing: float = 0.0
-    patience: int | None = None
-    """Validations without a better one after which training stops; None for never."""
-    keep: str = 'best'
-    """Which weights the run ends with: of the `best` validation, or the `last`."""
-    steps_per_call: int = 16
-    """Most steps that one dispatch runs: a program loops over them on the device. 1 for
-    convolutional networks on a CPU, where the compiler runs convolutions in a loop slowly."""
-    tensorboard: bool = False
-
-    def __post_init__(self):
-        if self.keep not in ('best', 'last'):
-            raise UserError(f"train.keep is {self.keep!r}; expected 'best' or 'last'")
-        if self.steps is None and not self.epochs > 0:
-            raise UserError(f'train.epochs is {self.epochs!r}; expected more than 0')
-        if self.steps is not None and self.steps < 1:
-            raise UserError(f'train.steps is {self.steps!r}; expected at least 1')
-
-
+_log = logging.getLogger(__name__)
 DEFAULT_SCHEDULE, DEFAULT_TRAINING = ScheduleSettings(), TrainSettings()
 
 
@@ -72,6 +48,8 @@ class FitResult:
     """What `fit` gives back."""
 
     variables: dict[str, Any]
+    plan: Plan
+    """As it was at the end, with the choices that were made on the way."""
     steps: int
     best_step: int
     validation: dict[str, float]
@@ -82,6 +60,9 @@ class FitResult:
     step_seconds_median: float | None
     wall_seconds: float
     step_flops: float | None
+    """Of the compiled program: of one step, or of the body of its loop, which is the same."""
+    phases: list[dict[str, Any]]
+    """Start, steps, compile seconds, seconds and FLOPs a step of each phase."""
 
 
 def fit(
@@ -116,35 +97,53 @@ def fit(
       UserError: an empty split, or a batch that cannot be shared out.
     """
     began = time.perf_counter()
-    phase = plan.at(0)
-    stream = TrainStream(data.train, batch_size, seed, image_size, preprocessing)
-    total = settings.steps or max(1, round(settings.epochs * stream.steps_per_epoch))
+    take = functools.partial(TrainStream, image_size=image_size, preprocessing=preprocessing)
+    stream = take(data.train, batch_size, seed)
+    total = settings.total(stream.steps_per_epoch)
     every = max(1, round(settings.eval_every * stream.steps_per_epoch))
-    chunk = longest_chunk(every, settings.steps_per_call)
-    step = make_train_step(
-        network,
-        phase,
-        optimizer,
-        preprocessing=preprocessing,
-        augmentation=augmentation,
-        task=data.train.task,
-        label_smoothing=settings.label_smoothing,
+    # Chunks end wherever something may change, so that a phase needs one program.
+    chunk = longest_chunk(
+        math.gcd(every, *plan.boundaries), settings.calls(network, variables['params'])
     )
-    # The rate is an argument of the step, so the program does not depend on it.
-    key = (
-        network,
-        phase.program,
-        dataclasses.replace(optimizer, learning_rate=1.0),
-        preprocessing,
-        augmentation,
-        data.train.task,
-        settings.label_smoothing,
+    if plan.recompute:
+        batches = (model_inputs(stream.batch(n))['inputs'] for n in range(stream.steps_per_epoch))
+        variables = recomputed(network, variables, batches, preprocessing)
+    step_settings = StepSettings(
+        preprocessing, augmentation, data.train.task, settings.label_smoothing
     )
-    tx = make_optimizer(phase, optimizer)
-    state, frozen = make_state(variables, phase, tx, optimizer.ema, seed)
-    multipliers = np.asarray(phase.multipliers, np.float32)
+    new_course = functools.partial(Course, network, variables, plan, optimizer, step_settings, seed)
+    course = new_course()
     validation = eval_batches(data.val, eval_batch_size, image_size, preprocessing)
     best, history, done = BestSoFar(settings.patience), [], 0
+
+    def trial(variables, plan, data, epochs) -> float:
+        """The last validation score of a short run of its own, for strategies that try."""
+        short = dataclasses.replace(
+            settings, epochs=epochs, steps=None, eval_every=epochs, keep='last', patience=None
+        )
+        found = fit(
+            network,
+            variables,
+            plan,
+            data,
+            optimizer=optimizer,
+            schedule=schedule,
+            settings=short,
+            preprocessing=preprocessing,
+            batch_size=min(batch_size, len(data.train)),
+            eval_batch_size=eval_batch_size,
+            augmentation=augmentation,
+            image_size=image_size,
+            seed=seed,
+            progress=False,
+        )
+        return found.history[-1]['val_score']
+
+    def probe(step: int) -> DataProbe:
+        def parts(draw: int, size: int | None) -> TrainStream:
+            return take(data.train, size or batch_size, draw)
+
+        return DataProbe(course, data, step, parts, trial)
 
     with contextlib.ExitStack() as stack:
         checkpoints = log = None
@@ -155,7 +154,7 @@ def fit(
             )
             if checkpoints.steps:
                 saved = checkpoints.restore('last')
-                state, _ = merge(saved.items['state'], state)
+                course.restore(saved.items, saved.step)
                 history, done = saved.items['progress']['history'], saved.step
                 best = BestSoFar.from_json(saved.items['progress']['best'], settings.patience)
             log = stack.enter_context(
@@ -164,87 +163,112 @@ def fit(
         bar = stack.enter_context(
             Progress(total, plan.strategy, unit='step', start=done, enabled=progress)
         )
-        state, frozen = replicated((state, frozen))
-        best_variables = None
-        if best.step == done:
-            best_variables = jax.device_get(variables_of(state, frozen, averaged=True))
-        compile_seconds, times, flops = 0.0, [], None
-        batches = stream.iterate(done)
+        best_variables = jax.device_get(course.current()) if best.step == done else None
+        timings, batches = Timings(), stream.iterate(done)
+        losses, norms = [], []
         while done < total and not best.exhausted:
-            losses, norms = [], []
-            until = min(total, (done // every + 1) * every)
+            if done in plan.choose_at and done not in course.chosen:
+                with bar.excluded('choosing'):
+                    course.enter(done)
+                    course.choose(probe(done), done)
+            course.enter(done)
+            timings.enter(course.phase)
+            ends = [total, (done // every + 1) * every]
+            until = min(ends + [start for start in course.plan.boundaries if start > done])
+            run, key = many(course.step()), course.key()
             while done < until:
                 count = min(chunk, until - done)
                 if count < chunk:
                     count = 1  # a short end runs step by step: no third program
                 group = [model_inputs(next(batches)) for _ in range(count)]
-                rates = [
-                    optimizer.learning_rate * rate_factor(schedule, done + i, total) * multipliers
-                    for i in range(count)
-                ]
+                rates = np.stack(
+                    [
+                        leaf_rates(course.plan, schedule, optimizer.learning_rate, at, total)
+                        for at in range(done, done + count)
+                    ]
+                )
                 batch = jax.tree.map(lambda *x: np.stack(x), *group)
-                rates = np.stack(rates).astype(np.float32)
                 batch = sharded(batch, axis=1) if jax.device_count() > 1 else jax.device_put(batch)
-                rates = replicated(rates)
-                known = program(key, many(step), state, frozen, batch, rates, donate=(0,))
+                arguments = course.state, course.frozen, batch, replicated(rates)
+                known = program(key, run, *arguments, donate=(0,))
                 started = time.perf_counter()
-                state, metrics = known.call(state, frozen, batch, rates)
+                course.state, metrics = known.call(*arguments)
                 # One number a chunk is waited for: the dispatch of the next overlaps nothing
                 # worth having on a CPU, and the time of a step is then the step's own.
                 losses.extend(np.asarray(metrics['loss']).tolist())
                 norms.extend(np.asarray(metrics['grad_norm']).tolist())
-                times.append((time.perf_counter() - started) / count)
-                compile_seconds = max(compile_seconds, known.seconds)
-                flops = flops_of(known.call)
+                timings.add(known, time.perf_counter() - started, count)
                 done += count
                 if not all(math.isfinite(loss) for loss in losses):
-                    bad = done - count + 1
                     raise Diverged(
-                        f'the loss is {losses[-1]} by step {bad}; lower optimizer.learning_rate '
-                        f'(it is {optimizer.learning_rate:g}) or set optimizer.clip_norm'
+                        f'the loss is {losses[-1]} by step {done - count + 1}; lower '
+                        f'optimizer.learning_rate (it is {optimizer.learning_rate:g}) or set '
+                        'optimizer.clip_norm'
                     )
                 bar.update(done, {'loss': losses[-1]})
-            current = variables_of(state, frozen, averaged=True)
+            if done < total and done % every:
+                continue  # a phase ends here, no validation is due
+            current = course.current()
             with bar.excluded('validating'):
                 values = score(predict(network, current, validation, preprocessing), data.val.task)
+            rate = optimizer.learning_rate * plan_factor(course.plan, schedule, done - 1, total)
             row = {
                 'epoch': done / stream.steps_per_epoch,
                 'train_loss': float(np.mean(losses)),
                 'grad_norm': float(np.mean(norms)),
-                'rate': float(optimizer.learning_rate * rate_factor(schedule, done - 1, total)),
+                'rate': float(rate),
                 **{f'val_{name}': value for name, value in values.items()},
             }
+            losses, norms = [], []
+            if not history:
+                warn_of_still(course.still(), done)
             history.append({'step': done, **row})
             if best.update(done, values['score'], values):
                 best_variables = jax.device_get(current)
             if log is not None and checkpoints is not None:
                 log.write(done, row)
-                items = {
-                    'state': jax.device_get(state),
-                    'progress': {'history': history, 'best': best.to_json()},
-                }
+                told = {'history': history, 'best': best.to_json()}
+                items = {**course.to_saved(), 'progress': told}
                 checkpoints.save(done, items, {'score': values['score']})
-        final = jax.device_get(variables_of(state, frozen, averaged=True))
-        if settings.keep == 'best':
-            if best_variables is None and checkpoints is not None:
-                saved = checkpoints.restore('best')
-                old, _ = merge(saved.items['state'], state)
-                best_variables = jax.device_get(variables_of(old, frozen, averaged=True))
-            final = best_variables if best_variables is not None else final
+        if settings.keep == 'last':
+            final = jax.device_get(course.current())
+        elif best_variables is None and checkpoints is not None:
+            saved = checkpoints.restore('best')
+            other = new_course()
+            other.restore(saved.items, saved.step)
+            final = jax.device_get(other.current())
+        else:
+            final = best_variables or jax.device_get(course.current())
+    made = course.plan
+    entries = made.choices[0].entries if len(made.choices) == 1 else {}
     return FitResult(
         variables=final,
+        plan=made,
         steps=done,
         best_step=best.step,
         validation=best.values,
         history=history,
-        verification=verify(variables, final, phase.trainable, phase.moving_stats),
-        optimizer_bytes=state_bytes(state.opt_state),
-        compile_seconds=compile_seconds,
-        # The first call of a program pays for its loading too.
-        step_seconds_median=statistics.median(times[1:] or times) if times else None,
+        verification=verify(variables, final, made.trained, made.moving_stats, entries),
+        optimizer_bytes=state_bytes(course.state.opt_state),
+        compile_seconds=timings.compile_seconds,
+        step_seconds_median=timings.step_seconds_median,
         wall_seconds=time.perf_counter() - began,
-        step_flops=flops,
+        step_flops=timings.flops,
+        phases=timings.to_json(),
     )
+
+
+def warn_of_still(paths: tuple[str, ...], step: int) -> None:
+    """A warning for trainable leaves that are bitwise what they were."""
+    if paths:
+        more = f' and {len(paths) - 1} more' if len(paths) > 1 else ''
+        _log.warning(
+            '%s%s should train and has not moved in %d steps: no gradient reaches it, or its '
+            'steps are too small for its precision',
+            paths[0],
+            more,
+            step,
+        )
 
 
 def longest_chunk(every: int, most: int) -> int:

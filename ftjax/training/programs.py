@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import gc
+import pathlib
 import time
 from collections.abc import Hashable
 from typing import Any
@@ -12,7 +15,9 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from ftjax.errors import UserError
 
-_PROGRAMS: dict[Hashable, Program] = {}
+MOST = 256
+"""Programs that are kept; those used longest ago go first."""
+_PROGRAMS: collections.OrderedDict[Hashable, Program] = collections.OrderedDict()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +36,36 @@ def program(key: Hashable, function: Any, *arguments: Any, donate: tuple[int, ..
     leaves, structure = jax.tree.flatten(arguments)
     whole = (key, tuple((x.shape, str(x.dtype), x.sharding) for x in leaves), structure)
     if whole not in _PROGRAMS:
+        make_room()
         began = time.perf_counter()
         compiled = jax.jit(function, donate_argnums=donate).lower(*arguments).compile()
         _PROGRAMS[whole] = Program(compiled, time.perf_counter() - began)
+    _PROGRAMS.move_to_end(whole)
     return _PROGRAMS[whole]
+
+
+def make_room() -> None:
+    """Drops the older half of the programs when there are too many for the process.
+
+    On a CPU each takes hundreds of memory maps, of which Linux gives a process 65,530: a long
+    ablation would end with "LLVM compilation error: Cannot allocate memory".
+    """
+    if len(_PROGRAMS) < MOST and not crowded():
+        return
+    for _ in range(len(_PROGRAMS) // 2):
+        _PROGRAMS.popitem(last=False)
+    jax.clear_caches()
+    gc.collect()
+
+
+def crowded(share: float = 0.5) -> bool:
+    """Whether the process uses more than a share of the memory maps that Linux allows it."""
+    try:
+        most = int(pathlib.Path('/proc/sys/vm/max_map_count').read_text())
+        with open('/proc/self/maps', 'rb') as maps:
+            return sum(1 for _ in maps) > share * most
+    except (OSError, ValueError):
+        return False
 
 
 def mesh() -> jax.sharding.Mesh:

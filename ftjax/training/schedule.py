@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
+
 from ftjax.errors import UserError, check_name
+from ftjax.freezing.plan import Plan
 
 SHAPES = ('cosine', 'linear', 'constant', 'piecewise')
 
@@ -50,3 +53,38 @@ def rate_factor(settings: ScheduleSettings, step: int, total: int) -> float:
             return settings.factor ** sum(step >= b * total for b in settings.boundaries)
         case _:
             return 1.0
+
+
+def plan_factor(plan: Plan, settings: ScheduleSettings, step: int, total: int) -> float:
+    """The share of the peak rate at a step under a plan: its phases may restart the schedule.
+
+    A shape of the plan's own (stlr) stands in for the settings' schedule.
+    """
+    first, end = plan.season(step, total)
+    shape = plan.term('shape')
+    if shape is not None:
+        factor = shape(step - first, end - first)
+    else:
+        factor = rate_factor(settings, step - first, end - first)
+    opened = plan.at(step).start
+    if plan.rewarm and opened:
+        factor *= min(1.0, (step - opened + 1) / plan.rewarm)
+    return factor
+
+
+def leaf_rates(
+    plan: Plan, settings: ScheduleSettings, learning_rate: float, step: int, total: int
+) -> np.ndarray:
+    """Learning rates of the trainable leaves at a step, (leaves,) float32, in their order.
+
+    The peak rate times the schedule times each leaf's multiplier; a leaf that anneals follows
+    a cosine of its own from the run's first step instead of the schedule.
+    """
+    phase = plan.at(step)
+    common = plan_factor(plan, settings, step, total)
+    rates = np.asarray(phase.multipliers, np.float64) * learning_rate
+    for index, path in enumerate(phase.trainable):
+        end = phase.leaves[path].anneal
+        own = None if end is None else (1 + math.cos(math.pi * min(step / end, 1.0))) / 2
+        rates[index] *= common if own is None else own
+    return rates.astype(np.float32)

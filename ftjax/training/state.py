@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
 from ftjax.freezing.partition import Flat, combine, partition
-from ftjax.freezing.plan import Phase
+from ftjax.freezing.phase import Phase
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -33,6 +33,10 @@ class Frozen(flax.struct.PyTreeNode):
 
     params: Flat
     stats: Flat
+    entries: Flat = flax.struct.field(default_factory=dict)
+    """Bool arrays by trainable leaf: entries that are False stay as they are."""
+    reference: Flat = flax.struct.field(default_factory=dict)
+    """The trainable leaves as they were loaded, where a regulariser asks for them."""
 
 
 def split(variables: Mapping[str, Any], phase: Phase) -> tuple[Flat, Flat, Frozen]:

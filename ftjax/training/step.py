@@ -13,7 +13,8 @@ from flax.traverse_util import flatten_dict
 from ftjax.data.device import augment, prepare
 from ftjax.freezing.optimizer import OptimizerSettings, make_optimizer
 from ftjax.freezing.partition import combine
-from ftjax.freezing.plan import Phase
+from ftjax.freezing.phase import Phase
+from ftjax.freezing.registry import Term
 from ftjax.models.stages import Network
 from ftjax.training.loss import example_losses
 from ftjax.training.state import Frozen, TrainState
@@ -28,6 +29,9 @@ def make_train_step(
     augmentation: str = 'none',
     task: str = 'classification',
     label_smoothing: float = 0.0,
+    pulls: tuple[Term, ...] = (),
+    unpulled: frozenset[str] = frozenset(),
+    tx: optax.GradientTransformationExtraArgs | None = None,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """`step(state, frozen, batch, rates) -> (state, metrics)`, to be jitted.
 
@@ -39,12 +43,17 @@ def make_train_step(
       preprocessing: normalises images; None for inputs that are ready.
       augmentation: as `config.data.augment`.
       task, label_smoothing: of the loss.
+      pulls: regularisers towards the weights in `frozen.reference`.
+      unpulled: leaves that have no pretrained value.
+      tx: the optimizer, where it is not simply the phase's.
 
     Random numbers (augmentation, dropout, stochastic depth) follow from the state's seed and
     step. The step takes a batch with 'inputs', 'labels' and 'mask', and `rates` (trainable leaves,)
     float32; its metrics are 'loss' and 'grad_norm', float32 scalars.
     """
-    update = make_optimizer(phase, optimizer).update
+    update = (tx or make_optimizer(phase, optimizer)).update
+    penalties = [term for term in pulls if term.strategy.options['acts'] == 'penalty']
+    mixers = [term for term in pulls if term.strategy.options['acts'] == 'weights']
     cut = phase.cut if phase.cut != network.stages[0] else None
     parts = optimizer.accumulate
 
@@ -75,9 +84,15 @@ def make_train_step(
             inputs = jax.lax.stop_gradient(inputs)
 
         def loss_of(trainable):
-            outputs, moved = run(trainable, stats, inputs, start=cut)
+            used = trainable
+            for number, term in enumerate(mixers):
+                chance = jax.random.fold_in(draw, number)
+                used = term(used, frozen.reference, chance, unpulled)
+            outputs, moved = run(used, stats, inputs, start=cut)
             losses = example_losses(outputs, batch['labels'], task, label_smoothing)
-            return (losses * batch['mask']).sum() / batch['mask'].sum(), moved
+            loss = (losses * batch['mask']).sum() / batch['mask'].sum()
+            loss += sum(term(trainable, frozen.reference, unpulled) for term in penalties)
+            return loss, moved
 
         return jax.value_and_grad(loss_of, has_aux=True)(state.trainable)
 
@@ -107,10 +122,13 @@ def make_train_step(
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         (loss, stats), grads = accumulated(state, frozen, batch, key)
         updates, opt_state = update(grads, state.opt_state, state.trainable, rates=rates)
-        trainable = optax.apply_updates(state.trainable, updates)
+        trainable: Any = optax.apply_updates(state.trainable, updates)
+        for path, mask in frozen.entries.items():
+            trainable[path] = jnp.where(mask, trainable[path], state.trainable[path])
         ema = state.ema
         if ema is not None:
-            ema = optax.incremental_update(trainable, ema, 1 - optimizer.ema)
+            # In this form the average of an entry that does not move stays bitwise.
+            ema = jax.tree.map(lambda e, w: e + (1 - optimizer.ema) * (w - e), ema, trainable)
         state = state.replace(
             step=state.step + 1, trainable=trainable, stats=stats, opt_state=opt_state, ema=ema
         )

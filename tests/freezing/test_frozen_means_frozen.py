@@ -1,106 +1,24 @@
 """Every static strategy: what it should moves, and nothing else, with everything switched on."""
 
-import functools
-
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from flax.traverse_util import flatten_dict
+from tiny_networks import EVERYTHING, NETWORKS, batch_of, expected, network, take_steps
 
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
 from ftjax.freezing.optimizer import (
     OptimizerSettings,
     make_full_tree_optimizer,
-    make_optimizer,
 )
 from ftjax.freezing.verification import verify
-from ftjax.models.registry import build
-from ftjax.training.state import make_state, variables_of
-from ftjax.training.step import make_train_step
 
-NETWORKS = {
-    'vit': ('vit', {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 3, 'heads': 2}),
-    'batch_norm': ('resnet_bn_cifar', {'depth': 8, 'width': 4, 'image_size': 8}),
-    'group_norm': ('resnet_gn_cifar', {'depth': 8, 'width': 8, 'image_size': 8}),
-}
 STRATEGIES = (
     *('full', 'head', 'last:1', 'last:2', 'first:1', 'freeze_bottom:1', 'block:1', 'block:2'),
     *('bitfit', 'norm', 'attention', 'mlp', 'bitfit+last:1'),
 )
-EVERYTHING = OptimizerSettings(
-    learning_rate=0.1, weight_decay=0.3, clip_norm=0.5, accumulate=2, ema=0.9
-)
-
-
-@functools.cache
-def network(name):
-    family, options = NETWORKS[name]
-    net = build(family, {**options, 'num_classes': 3})
-    variables = jax.jit(net.init)(jax.random.key(0), net.example_input())
-    # Zeros and ones would hide a leaf that decays or moves: give every leaf numbers of its own.
-    leaves, tree = jax.tree.flatten(variables)
-    keys = jax.random.split(jax.random.key(1), len(leaves))
-    noisy = [x + 0.1 * jax.random.uniform(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-    return net, jax.tree.unflatten(tree, noisy)
-
-
-def batch_of(net, size=4):
-    inputs = jax.random.normal(jax.random.key(2), net.example_input(size).shape)
-    return {
-        'inputs': inputs,
-        'labels': jnp.arange(size, dtype=jnp.int32) % 3,
-        'mask': jnp.ones(size),
-    }
-
-
-def take_steps(net, variables, phase, settings, count=2):
-    optimizer = make_optimizer(phase, settings)
-    state, frozen = make_state(variables, phase, optimizer, settings.ema)
-    step = jax.jit(make_train_step(net, phase, settings))
-    rates = settings.learning_rate * jnp.asarray(phase.multipliers, jnp.float32)
-    for _ in range(count):
-        state, metrics = step(state, frozen, batch_of(net), rates)
-    return variables_of(state, frozen), metrics
-
-
-def expected(net, variables, strategy):
-    """Which leaves the catalogue's definition trains, written down without the code's help."""
-    paths = list(flatten_dict(variables['params'], sep='/'))
-    blocks, stages = net.blocks, net.stages
-
-    def of(*names):
-        return {p for p in paths if p.split('/')[0] in names}
-
-    head = of('head')
-    name, _, k = strategy.partition(':')
-    k = int(k or 0)
-    after = stages[stages.index(blocks[-1]) + 1 :]
-    before = stages[: stages.index(blocks[0])]
-    match name:
-        case 'full':
-            return set(paths)
-        case 'head':
-            return head
-        case 'last':
-            return of(*blocks[-k:], *after)
-        case 'first':
-            return of(*before, *blocks[:k]) | head
-        case 'freeze_bottom':
-            return of(*blocks[k:], *after)
-        case 'block':
-            return of(*(before if k == 1 else ()), blocks[k - 1]) | head
-        case 'bitfit':
-            return {p for p in paths if p.endswith('/bias')} | head
-        case 'norm':
-            parts = {p for p in paths if any('norm' in x for x in p.split('/')[-2:-1])}
-            return parts | head
-        case 'attention':
-            return {p for p in paths if '/attn/' in p or 'pos_embed' in p} | head
-        case _:
-            return {p for p in paths if '/mlp/' in p} | head
 
 
 @pytest.mark.parametrize('strategy', STRATEGIES)

@@ -11,9 +11,10 @@ from ftjax.freezing import make_plan
 from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.models.registry import build
 from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.training.fit import Diverged, TrainSettings, fit, longest_chunk
+from ftjax.training.fit import Diverged, fit, longest_chunk
 from ftjax.training.logs import read_jsonl
 from ftjax.training.schedule import ScheduleSettings, rate_factor
+from ftjax.training.settings import TrainSettings
 from ftjax.training.validation import BestSoFar
 
 NET = build('resnet_bn_cifar', {'depth': 8, 'width': 4, 'image_size': 8, 'num_classes': 3})

@@ -1,0 +1,56 @@
+"""Schedules that give some leaves fresh random values, at the start or on the way."""
+
+from __future__ import annotations
+
+from ftjax.errors import UserError
+from ftjax.freezing.anatomy import Anatomy
+from ftjax.freezing.masks import counted
+from ftjax.freezing.registry import strategy
+from ftjax.freezing.span import Span
+from ftjax.freezing.stretch import Stretch
+
+
+@strategy('rifle', 'schedule', times=3, rest=5.0, source='RIFLE, arXiv:2007.03349')
+def rifle(net: Anatomy, span: Span, seed: int, times: int, rest: float):
+    """Everything trains; the head starts afresh every N/times epochs, not in the last ones.
+
+    `rest` is how many epochs at the end stay without a fresh start.
+    """
+    del seed
+    if times < 1:
+        raise UserError(f'rifle: times is {times}; expected at least 1')
+    starts = [span.share(n / times) for n in range(1, times)]
+    starts = [start for start in starts if start < span.steps - span.epoch(rest)]
+    again = [Stretch(start, net.leaves, reinit=net.head) for start in starts]
+    return [Stretch(0, net.leaves), *again]
+
+
+@strategy('reinit_top', 'schedule', n=5, source='Zhang et al. 2021, arXiv:2006.05987')
+def reinit_top(net: Anatomy, span: Span, seed: int, n: int):
+    """The pooler and the last n blocks start from random values; then everything trains."""
+    del span, seed
+    blocks = counted(net, n)[len(net.blocks) - n :]
+    pooler = [name for name in net.top if name == 'pooler']
+    return [Stretch(0, net.leaves, reinit=net.within(*blocks, *pooler))]
+
+
+@strategy(
+    'anb',
+    'schedule',
+    n=1,
+    source='Yosinski et al. 2014, arXiv:1411.1792',
+    options={'norm': 'follow_mask'},
+)
+def anb(net: Anatomy, span: Span, seed: int, n: int):
+    """AnB: stem and first n blocks copied and frozen, the rest from random values."""
+    del span, seed
+    above = net.leaves - net.within(*net.stem, *counted(net, n)[:n])
+    return [Stretch(0, above, reinit=above)]
+
+
+@strategy('anb_plus', 'schedule', n=1, source='Yosinski et al. 2014, arXiv:1411.1792')
+def anb_plus(net: Anatomy, span: Span, seed: int, n: int):
+    """AnB+: stem and first n blocks copied, the rest from random values, all trained."""
+    del span, seed
+    above = net.leaves - net.within(*net.stem, *counted(net, n)[:n])
+    return [Stretch(0, net.leaves, reinit=above)]

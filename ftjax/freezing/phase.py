@@ -1,0 +1,122 @@
+"""One phase of a plan: what it says of every leaf and stage while it lasts."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.freezing.rules import FROZEN
+from ftjax.models.stages import Mode
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """What the plan says of one parameter tensor."""
+
+    path: str
+    stage: str
+    shape: tuple[int, ...]
+    dtype: str
+    group: str
+    multiplier: float
+    decay: bool
+    anneal: float | None = None
+    """The step, counted from the run's first, at which a cosine of the leaf's own has brought
+    its rate to 0; it then follows no common schedule (FreezeOut)."""
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """What the plan says of one stage: whether it trains, and how it runs."""
+
+    name: str
+    trains: bool
+    mode: Mode
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """The plan from step `start` on: every leaf, every stage, and the cut."""
+
+    start: int
+    leaves: Mapping[str, Leaf]
+    stages: Mapping[str, StagePlan]
+    restart: bool = False
+    """The schedule begins anew here, and ends where the next phase restarts it."""
+    reinit: tuple[str, ...] = ()
+    """Leaves that get fresh random values at `start`."""
+
+    @functools.cached_property
+    def trainable(self) -> tuple[str, ...]:
+        """Paths of the leaves that train, sorted: the order of every vector of rates."""
+        return tuple(sorted(p for p, leaf in self.leaves.items() if leaf.group != FROZEN))
+
+    @functools.cached_property
+    def cut(self) -> str:
+        """The first stage that needs a gradient; those before it run forward only."""
+        return next(name for name, stage in self.stages.items() if stage.trains)
+
+    @functools.cached_property
+    def modes(self) -> dict[str, Mode]:
+        """How each stage runs in a training step."""
+        return {name: stage.mode for name, stage in self.stages.items()}
+
+    @property
+    def moving_stats(self) -> tuple[str, ...]:
+        """Stages whose running statistics a training step updates."""
+        return tuple(name for name, mode in self.modes.items() if mode.batch_stats)
+
+    @property
+    def multipliers(self) -> tuple[float, ...]:
+        """Learning-rate multipliers of the trainable leaves, in the order of `trainable`."""
+        return tuple(self.leaves[path].multiplier for path in self.trainable)
+
+    @property
+    def prefix_is_fixed(self) -> bool:
+        """Whether the stages before the cut are a function of weights and example alone."""
+        before = list(self.stages)[: list(self.stages).index(self.cut)]
+        return all(self.modes[n].deterministic and not self.modes[n].batch_stats for n in before)
+
+    def size(self, trainable_only: bool = False) -> int:
+        """Number of parameters, or of trainable ones."""
+        paths = self.trainable if trainable_only else self.leaves
+        return sum(self.leaves[path].size for path in paths)
+
+    @functools.cached_property
+    def program(self) -> tuple:
+        """What decides the compiled step: equal for phases that can share one."""
+        groups = tuple((p, self.leaves[p].group, self.leaves[p].decay) for p in self.trainable)
+        return groups, tuple(self.modes.items())
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: an entry of plan.json's phases."""
+        return {
+            'start': self.start,
+            'cut': self.cut,
+            'params_total': self.size(),
+            'params_trainable': self.size(trainable_only=True),
+            'restart': self.restart,
+            'reinit': list(self.reinit),
+            'stages': {
+                name: {'trains': s.trains, **dataclasses.asdict(s.mode)}
+                for name, s in self.stages.items()
+            },
+            'leaves': {
+                path: {
+                    'group': leaf.group,
+                    'multiplier': leaf.multiplier,
+                    'decay': leaf.decay,
+                    'shape': list(leaf.shape),
+                    **({} if leaf.anneal is None else {'anneal': leaf.anneal}),
+                }
+                for path, leaf in self.leaves.items()
+            },
+        }

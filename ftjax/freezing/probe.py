@@ -1,0 +1,40 @@
+"""What a strategy that looks at the data may ask for; the training room answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+
+class Probe(Protocol):
+    """Gradients and trials at the present weights, in evaluation mode, without an update.
+
+    All dicts are flat, {leaf: array}, over the leaves that may train.
+    """
+
+    @property
+    def seed(self) -> int:
+        """The run's."""
+        ...
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """The present weights."""
+        ...
+
+    @property
+    def recorded(self) -> Mapping[str, Any]:
+        """Sums of the gradients of all steps since the last choice, where it was asked for."""
+        ...
+
+    def gradients(self, batches: int) -> Iterator[Mapping[str, Any]]:
+        """The gradient of the mean loss of each of some training batches."""
+        ...
+
+    def example_gradients(self, examples: int) -> Iterator[Mapping[str, Any]]:
+        """Gradients of single training examples, stacked on a leading axis, part by part."""
+        ...
+
+    def trial(self, leaves: frozenset[str], folds: int, epochs: float) -> float:
+        """Mean held-out accuracy over folds of the training split when `leaves` train."""
+        ...

@@ -1,0 +1,41 @@
+"""Schedules that draw what trains, anew every so often, from the run's seed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ftjax.errors import UserError
+from ftjax.freezing.anatomy import Anatomy
+from ftjax.freezing.registry import strategy
+from ftjax.freezing.span import Span
+from ftjax.freezing.stretch import Stretch
+
+
+@strategy('lisa', 'schedule', blocks=2, every=20, source='LISA, arXiv:2403.17919; LMFlow')
+def lisa(net: Anatomy, span: Span, seed: int, blocks: int, every: int):
+    """Embeddings and head always; every so many steps another uniform sample of blocks."""
+    if not 1 <= blocks <= len(net.blocks):
+        raise UserError(f'lisa: {blocks} blocks asked for; the network has {len(net.blocks)}')
+    if every < 1:
+        raise UserError(f'lisa: every is {every}; expected at least 1 step')
+    always = net.within(*net.stem, *net.top)
+    stretches = []
+    for number, start in enumerate(range(0, span.steps, every)):
+        drawn = np.random.default_rng((seed, number)).choice(net.blocks, blocks, replace=False)
+        stretches.append(Stretch(start, always | net.within(*map(str, drawn))))
+    return stretches
+
+
+@strategy('hft', 'schedule', rounds=4, share=0.5, source='HFT, arXiv:2404.18466')
+def hft(net: Anatomy, span: Span, seed: int, rounds: int, share: float):
+    """Each round a random half of the trunk's matrices trains; vectors and the head always."""
+    if rounds < 1 or not 0 < share <= 1:
+        raise UserError(f'hft: {rounds} rounds of a share {share:g}; expected >= 1 and 0 to 1')
+    names = sorted(net.matrices)
+    stretches = []
+    for number in range(rounds):
+        keep = max(1, round(share * len(names)))
+        drawn = np.random.default_rng((seed, number)).choice(names, keep, replace=False)
+        open_ = (net.leaves - net.matrices) | frozenset(map(str, drawn))
+        stretches.append(Stretch(span.share(number / rounds), open_))
+    return stretches

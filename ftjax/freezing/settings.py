@@ -1,0 +1,101 @@
+"""What a config says about freezing: `config.freeze`, a string or these fields."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.errors import UserError, check_name
+
+NORM_POLICIES = ('auto', 'frozen', 'train', 'follow_mask', 'recompute')
+HEAD_POLICIES = ('auto', 'train', 'freeze')
+NOISE_POLICIES = ('auto', 'trained', 'off')
+STATE_POLICIES = ('auto', 'per_leaf_count', 'keep', 'reset')
+PHASE_KEYS = (
+    *('until', 'freeze', 'rules', 'multipliers', 'rate', 'anneal'),
+    *('norm', 'noise', 'restart', 'reinit'),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FreezeSettings:
+    """What trains, when and how fast, as a config says it."""
+
+    strategy: str = 'full'
+    """A name of the catalogue, or several joined by `+`; not used with rules or phases."""
+    rules: tuple[tuple[str, str], ...] = ()
+    """Ordered (pattern, group): first match wins; the group `frozen` does not train."""
+    phases: tuple[Mapping[str, Any], ...] = ()
+    """Phases in order, each `(until, freeze)`, `(until, freeze, rate)` or a mapping with the
+    keys of PHASE_KEYS: `until` is '2 epochs', '100 steps', '30%' or None for the end;
+    `freeze` a strategy, or `rules` with `multipliers`; `rate` multiplies the learning rate."""
+    multipliers: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """Learning-rate multiplier of each trainable group of the rules, 1 where absent."""
+    norm: str = 'auto'
+    """BatchNorm: `frozen` uses running statistics everywhere, `train` batch statistics
+    everywhere, `follow_mask` batch statistics in the stages that train, `recompute` statistics
+    estimated anew on the training inputs before the first step, then frozen; `auto` is the
+    strategy's own, which is `follow_mask` unless it says otherwise."""
+    noise: str = 'auto'
+    """Dropout and stochastic depth: on in the stages that are `trained`, `off` everywhere,
+    or the strategy's own (`auto`), which is `trained` unless it says otherwise."""
+    head: str = 'auto'
+    """`train` or `freeze` the head whatever the strategy says; `auto` leaves it to it."""
+    optimizer_state: str = 'auto'
+    """At a change of phase: `keep` moments and one shared count, `reset` all, or keep moments
+    and give every leaf its own count (`per_leaf_count`, the default), so that the first Adam
+    step of a newly opened leaf is as long as the learning rate."""
+    rewarm: int = 0
+    """Steps over which the rate rises from 0 again after each change of phase."""
+    decay_vectors: bool = False
+    """Apply weight decay to biases, norms and other one-dimensional leaves too."""
+
+    def __post_init__(self):
+        check_name(self.norm, NORM_POLICIES, 'freeze.norm')
+        check_name(self.noise, NOISE_POLICIES, 'freeze.noise')
+        check_name(self.head, HEAD_POLICIES, 'freeze.head')
+        check_name(self.optimizer_state, STATE_POLICIES, 'freeze.optimizer_state')
+        if self.rewarm < 0:
+            raise UserError(f'freeze.rewarm is {self.rewarm!r}; expected steps, at least 0')
+        if self.rules and self.phases:
+            raise UserError('freeze has both rules and phases; put the rules into the phases')
+        object.__setattr__(self, 'rules', tuple((str(p), str(g)) for p, g in self.rules))
+        object.__setattr__(self, 'phases', tuple(read_phase(phase) for phase in self.phases))
+
+    @property
+    def described(self) -> str:
+        """The strategy's string, 'rules' or 'phases'."""
+        return 'phases' if self.phases else 'rules' if self.rules else self.strategy
+
+
+def read_phase(given: Any) -> dict[str, Any]:
+    """One user-written phase as a mapping; UserError for a key it cannot have."""
+    if not isinstance(given, Mapping):
+        parts = tuple(given) if isinstance(given, (tuple, list)) else ()
+        if not 2 <= len(parts) <= 3:
+            raise UserError(
+                f"freeze.phases: {given!r}; expected (until, freeze), for instance ('30%', "
+                "'head'), (until, freeze, rate) or a mapping"
+            )
+        given = dict(zip(('until', 'freeze', 'rate'), parts, strict=False))
+    for key in given:
+        check_name(key, PHASE_KEYS, 'key of a phase:')
+    phase = dict(given)
+    if bool(phase.get('freeze')) == bool(phase.get('rules')):
+        raise UserError(f'freeze.phases: {given!r} needs either freeze or rules')
+    if 'rules' in phase:
+        phase['rules'] = tuple((str(p), str(g)) for p, g in phase['rules'])
+    return phase
+
+
+def as_settings(freeze: str | FreezeSettings | Mapping[str, Any]) -> FreezeSettings:
+    """FreezeSettings from whatever a config holds."""
+    if isinstance(freeze, FreezeSettings):
+        return freeze
+    if isinstance(freeze, str):
+        return FreezeSettings(strategy=freeze)
+    known = [field.name for field in dataclasses.fields(FreezeSettings)]
+    for key in freeze:
+        check_name(key, known, 'key of freeze:')
+    return FreezeSettings(**dict(freeze))

@@ -1,0 +1,169 @@
+"""From strategies, rules or user-written phases to drafts: groups and factors over time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftjax.errors import UserError, check_name
+from ftjax.freezing.anatomy import Anatomy
+from ftjax.freezing.registry import Term, parse
+from ftjax.freezing.rules import FROZEN, assign
+from ftjax.freezing.settings import FreezeSettings
+from ftjax.freezing.span import Span
+from ftjax.freezing.stretch import Stretch, in_order
+
+ADDED = 'added'
+
+
+@dataclasses.dataclass(frozen=True)
+class Draft:
+    """A phase before the policies on head, norms and noise are applied."""
+
+    stretch: Stretch
+    groups: Mapping[str, str]
+    factors: Mapping[str, float]
+    """Of the rate rule, by leaf."""
+    norm: str | None = None
+    noise: str | None = None
+
+
+def from_terms(terms: Sequence[Term], net: Anatomy, span: Span, seed: int) -> list[Draft]:
+    """The drafts of a strategy string: masks united, then met with what the schedule opens."""
+    kinds: dict[str, list[Term]] = {}
+    for term in terms:
+        kinds.setdefault(term.strategy.kind, []).append(term)
+    check_together(terms, kinds)
+    allowed = frozenset().union(*(term(net) for term in kinds.get('mask', [])))
+    if 'added' in kinds:
+        allowed |= net.added | net.head
+    if not allowed:
+        allowed = net.leaves
+    factors: dict[str, float] = {}
+    for term in kinds.get('rates', []):
+        factors = term(net)
+    stretches = [Stretch(0, allowed)]
+    for term in kinds.get('schedule', []):
+        stretches = in_order(term(net, span, seed), span.steps)
+        stretches = [
+            dataclasses.replace(s, trainable=s.trainable & allowed, reinit=s.reinit & allowed)
+            for s in stretches
+        ]
+    return [
+        Draft(
+            stretch,
+            {p: group_of(p, net) if p in stretch.trainable else FROZEN for p in net.shapes},
+            factors,
+        )
+        for stretch in stretches
+    ]
+
+
+def group_of(path: str, net: Anatomy) -> str:
+    """The optimizer group of a trainable leaf: added parameters have one of their own."""
+    return ADDED if path in net.added else 'trunk'
+
+
+def check_together(terms: Sequence[Term], kinds: Mapping[str, Sequence[Term]]) -> None:
+    """UserError where two terms contradict each other."""
+    whole = '+'.join(map(str, terms))
+    masks = [str(term) for term in kinds.get('mask', [])]
+    if 'full' in masks and len(masks) > 1:
+        other = next(mask for mask in masks if mask != 'full')
+        raise UserError(f'freeze {whole!r}: full already trains what {other} trains; keep one')
+    if len(set(masks)) < len(masks):
+        raise UserError(f'freeze {whole!r}: the same mask stands twice')
+    timed, chosen = kinds.get('schedule', []), kinds.get('chosen', [])
+    if timed and chosen:
+        raise UserError(
+            f'freeze {whole!r}: {timed[0]} and {chosen[0]} both decide what trains when; keep one'
+        )
+
+
+def from_rules(
+    rules: Sequence[tuple[str, str]],
+    multipliers: Mapping[str, float],
+    net: Anatomy,
+    start: int = 0,
+    rate: float = 1.0,
+    **fields: Any,
+) -> Draft:
+    """One draft from ordered rules, with the multipliers of their groups."""
+    groups = assign(net.shapes, rules)
+    names = set(groups.values()) - {FROZEN}
+    for name in sorted(set(multipliers) - names):
+        check_name(name, names, 'group in freeze.multipliers:')
+    factors = {path: rate * multipliers.get(group, 1.0) for path, group in groups.items()}
+    ends = fields.get('anneal') or {}
+    anneal = {path: float(ends[group]) for path, group in groups.items() if group in ends}
+    open_ = frozenset(path for path, group in groups.items() if group != FROZEN)
+    stretch = Stretch(
+        start,
+        open_,
+        anneal=anneal,
+        restart=bool(fields.get('restart')),
+        reinit=matching(fields.get('reinit') or (), net),
+    )
+    return Draft(stretch, groups, factors, fields.get('norm'), fields.get('noise'))
+
+
+def matching(patterns: Sequence[str], net: Anatomy) -> frozenset[str]:
+    """The leaves that any of some whole-path patterns matches."""
+    if not patterns:
+        return frozenset()
+    groups = assign(net.shapes, [*((str(p), 'yes') for p in patterns), ('.*', 'no')])
+    return frozenset(path for path, group in groups.items() if group == 'yes')
+
+
+def user_phases(settings: FreezeSettings, net: Anatomy, span: Span, seed: int) -> list[Draft]:
+    """The drafts of user-written phases, in order; UserError where their times are not."""
+    drafts: list[Draft] = []
+    start = 0
+    for number, phase in enumerate(settings.phases, 1):
+        what = f'until of phase {number}'
+        end = span.read(phase.get('until'), what)
+        if end <= start:
+            raise UserError(
+                f'freeze.phases: {what} is step {end}, not after step {start}, where it begins; '
+                f'the run has {span.steps} steps of which {span.steps_per_epoch} are an epoch'
+            )
+        if start < span.steps:
+            drafts.append(user_phase(phase, net, span, seed, start))
+        start = end
+    if start < span.steps:
+        raise UserError(
+            f'freeze.phases: the last ends at step {start} of {span.steps}; let its until be None'
+        )
+    return drafts
+
+
+def user_phase(phase: Mapping[str, Any], net: Anatomy, span: Span, seed: int, start: int) -> Draft:
+    """One draft from one user-written phase."""
+    rate = float(phase.get('rate', 1.0))
+    fields = {k: phase.get(k) for k in ('restart', 'reinit', 'norm', 'noise', 'anneal')}
+    if phase.get('rules'):
+        multipliers = phase.get('multipliers') or {}
+        return from_rules(phase['rules'], multipliers, net, start, rate, **fields)
+    terms = parse(phase['freeze'])
+    for term in terms:
+        if term.strategy.kind not in ('mask', 'rates', 'added'):
+            raise UserError(
+                f'freeze.phases: {term} decides {term.strategy.kind_said}; a phase takes masks '
+                "and rate rules, for instance 'last:2+llrd:0.75'"
+            )
+    draft = from_terms(terms, net, span, seed)[0]
+    stretch = dataclasses.replace(
+        draft.stretch,
+        start=start,
+        restart=bool(fields['restart']),
+        reinit=matching(fields['reinit'] or (), net),
+    )
+    options = {k: v for term in terms for k, v in term.strategy.options.items()}
+    return Draft(
+        stretch,
+        draft.groups,
+        {path: rate * draft.factors.get(path, 1.0) for path in net.shapes},
+        fields['norm'] or options.get('norm'),
+        fields['noise'] or options.get('noise'),
+    )

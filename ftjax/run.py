@@ -1,0 +1,176 @@
+"""A run from what is prepared to a result and a folder that holds all of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+from ftjax.ablation.figures_heat import choices_over_time
+from ftjax.config import Config, read_config
+from ftjax.data import EvalBatches, Splits, TrainStream, eval_batches
+from ftjax.errors import UserError
+from ftjax.evaluation import evaluate
+from ftjax.evaluation.figures import save_figure
+from ftjax.evaluation.predictions import gather
+from ftjax.freezing.plan import Plan
+from ftjax.models.stages import Network
+from ftjax.preparation import Prepared
+from ftjax.pretrained.own import save_own
+from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.training.atomic import read_json, write_json
+from ftjax.training.fit import FitResult, fit
+from ftjax.training.norm_statistics import recomputed
+from ftjax.training.predict import predict
+from ftjax.training.provenance import peak_memory, provenance, versions
+from ftjax.training.validation import score
+from ftjax.training.weight_space import fit_averaged
+
+
+def train(
+    prepared: Prepared, workdir: str | pathlib.Path | None = None, progress: bool = True
+) -> tuple[FitResult, dict[str, Any]]:
+    """Fits, evaluates on the test split, and writes the run's folder if there is to be one.
+
+    Returns the fit and what result.json holds.
+    """
+    config, data = prepared.config, prepared.data
+    folder = pathlib.Path(workdir) if workdir is not None else None
+    if folder is not None:
+        start_folder(folder, prepared)
+    network, preprocessing = prepared.network, prepared.preprocessing
+
+    def run(seed: int, factor: float, inside: pathlib.Path | None) -> FitResult:
+        rate = config.optimizer.learning_rate * factor
+        return fit(
+            network,
+            prepared.variables,
+            prepared.plan,
+            data,
+            optimizer=dataclasses.replace(config.optimizer, learning_rate=rate),
+            schedule=config.schedule,
+            settings=config.train,
+            preprocessing=preprocessing,
+            batch_size=config.data.batch_size,
+            eval_batch_size=config.data.eval_batch_size,
+            augmentation=config.data.augment,
+            image_size=config.data.image_size,
+            seed=seed,
+            workdir=inside,
+            progress=progress,
+        )
+
+    def validate(variables: Any) -> dict[str, float]:
+        batches = split_batches(data, 'val', config, preprocessing)
+        return score(predict(network, variables, batches, preprocessing), data.task)
+
+    def settle(variables: Any) -> dict[str, Any]:
+        size = config.data.image_size
+        stream = TrainStream(data.train, config.data.batch_size, config.seed, size, preprocessing)
+        batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
+        return recomputed(network, variables, batches, preprocessing)
+
+    result, averaged = fit_averaged(
+        run, prepared.variables, prepared.plan, config.seed, folder, validate, settle
+    )
+    metrics = split_metrics(prepared, result.variables)
+    plan = result.plan
+    summary = {
+        'metrics': metrics,
+        'validation': result.validation,
+        'strategy': prepared.plan.strategy,
+        'params_total': plan.at(0).size(),
+        'params_trainable': plan.size_trained,
+        'optimizer_bytes': result.optimizer_bytes,
+        'step_flops': result.step_flops,
+        'step_seconds_median': result.step_seconds_median,
+        'phases': result.phases,
+        'compile_seconds': result.compile_seconds,
+        'wall_seconds': result.wall_seconds,
+        'peak_memory_bytes': peak_memory()['host_bytes'],
+        'steps': result.steps,
+        'best_step': result.best_step,
+        'frozen_unchanged': result.verification.frozen_unchanged,
+        'trainable_changed': result.verification.trainable_changed,
+        'moved_frozen': list(result.verification.moved_frozen),
+        'still_trainable': list(result.verification.still_trainable),
+        'seed': config.seed,
+        'data_fingerprint': data.fingerprint,
+        'versions': versions(),
+    }
+    if averaged is not None:
+        summary['averaged'] = averaged
+    if folder is not None:
+        if plan.choices:
+            write_choices(folder, plan)
+        save_own(
+            folder / 'model',
+            prepared.network,
+            result.variables,
+            prepared.preprocessing,
+            data.class_names,
+            {'init': config.init, 'strategy': prepared.plan.strategy},
+        )
+        write_json(folder / 'result.json', {**summary, 'provenance': provenance()})
+    return result, summary
+
+
+def start_folder(folder: pathlib.Path, prepared: Prepared) -> None:
+    """Writes what is decided before training; refuses a folder that holds another run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    known = folder / 'config.json'
+    config = prepared.config.to_json()
+    if known.exists() and read_config(read_json(known)) != read_config(config):
+        raise UserError(f'{folder} holds a run of another config; choose another --workdir')
+    write_json(known, config)
+    write_json(folder / 'plan.json', prepared.plan.to_json())
+    write_json(folder / 'load_report.json', prepared.load_report)
+
+
+def write_choices(folder: pathlib.Path, plan: Plan) -> None:
+    """plan.json with the phases that choices made, choices.json, and their picture."""
+    write_json(folder / 'plan.json', plan.to_json())
+    write_json(folder / 'choices.json', [choice.to_json() for choice in plan.choices])
+    found = [(choice.step, choice.evidence['by_stage']) for choice in plan.choices]
+    save_figure(
+        choices_over_time(found, list(plan.at(0).stages), plan.strategy), folder / 'choices.png'
+    )
+
+
+def split_batches(
+    data: Splits, split: str, config: Config, preprocessing: Preprocessing | None
+) -> EvalBatches:
+    """The batches of a split, for evaluation."""
+    settings = config.data
+    return eval_batches(
+        getattr(data, split), settings.eval_batch_size, settings.image_size, preprocessing
+    )
+
+
+def split_metrics(prepared: Prepared, variables: dict[str, Any], split: str = 'test'):
+    """Metrics of a split, on whole arrays."""
+    return network_metrics(
+        prepared.network,
+        variables,
+        prepared.data,
+        prepared.config,
+        prepared.preprocessing,
+        split,
+    )
+
+
+def network_metrics(
+    network: Network,
+    variables: Any,
+    data: Splits,
+    config: Config,
+    preprocessing: Preprocessing | None,
+    split: str = 'test',
+) -> dict[str, Any]:
+    """Metrics of a network on a split, on whole arrays."""
+    dataset = getattr(data, split)
+    batches = split_batches(data, split, config, preprocessing)
+    found = gather(predict(network, variables, batches, preprocessing))
+    return evaluate(
+        found.outputs, found.labels, task=dataset.task, class_names=dataset.class_names or None
+    )

@@ -1,0 +1,227 @@
+"""The course of a run through the phases of its plan: state, step and what is carried on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from ftjax.data.device import prepare
+from ftjax.freezing.choice import Choice
+from ftjax.freezing.optimizer import OptimizerSettings, make_optimizer
+from ftjax.freezing.optimizer_state import carry
+from ftjax.freezing.partition import Flat, combine
+from ftjax.freezing.phase import Phase
+from ftjax.freezing.plan import Plan
+from ftjax.freezing.probe import Probe
+from ftjax.models.stages import Network
+from ftjax.pretrained.initialise import random_leaves
+from ftjax.training.checkpoints import merge
+from ftjax.training.programs import replicated
+from ftjax.training.state import Frozen, TrainState, make_state, split, variables_of
+from ftjax.training.step import make_train_step
+
+SLOW = 1e-3
+"""A leaf whose rate is this share of the common one may be as it was after a few steps."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StepSettings:
+    """What a step depends on besides network, phase and optimizer; part of a program's key."""
+
+    preprocessing: Any = None
+    augmentation: str = 'none'
+    task: str = 'classification'
+    label_smoothing: float = 0.0
+
+
+class Course:
+    """Where a run stands: its plan with the choices made so far, its phase, its state.
+
+    `enter(step)` moves to the phase of a step: trees are partitioned anew, moments of leaves
+    that stay are carried by path, leaves that open start as the plan's policy says, leaves
+    that close keep their last values and lose their optimizer state.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        variables: Mapping[str, Any],
+        plan: Plan,
+        optimizer: OptimizerSettings,
+        settings: StepSettings,
+        seed: int = 0,
+    ):
+        average = plan.term('average')
+        if average is not None:
+            optimizer = dataclasses.replace(optimizer, ema=float(average()))
+        self.network, self.plan, self.optimizer = network, plan, optimizer
+        self.settings, self.seed = settings, seed
+        self.record = any(t.strategy.options.get('record') for t in plan.of_kind('chosen'))
+        self.loaded: Flat = flatten_dict(dict(variables['params']), sep='/')
+        self.variables = variables
+        self.phase: Phase = plan.base or plan.phases[0]
+        self.entered = False
+        self.state: TrainState
+        self.frozen: Frozen
+
+    def prepared(self, inputs: Any) -> Any:
+        """Inputs as the network takes them, without augmentation."""
+        known = self.settings.preprocessing
+        return inputs if known is None else prepare(inputs, known)
+
+    def transformation(self, phase: Phase) -> Any:
+        """The optimizer of a phase."""
+        per_leaf = self.plan.per_leaf
+        return make_optimizer(phase, self.optimizer, per_leaf=per_leaf, record=self.record)
+
+    def enter(self, step: int) -> None:
+        """Moves to the phase that `step` belongs to; nothing happens within a phase."""
+        phase = self.plan.at(step)
+        if self.entered and phase is self.phase:
+            return
+        tx = self.transformation(phase)
+        if not self.entered:
+            variables = fresh(self.network, self.variables, phase.reinit, self.seed, phase.start)
+            state, frozen = make_state(variables, phase, tx, self.optimizer.ema, self.seed)
+        else:
+            variables = variables_of(self.state, self.frozen)
+            variables = fresh(self.network, variables, phase.reinit, self.seed, phase.start)
+            state, frozen = self.carried(variables, phase, tx)
+        frozen = frozen.replace(entries=self.entries(phase), reference=self.reference(phase))
+        self.state, self.frozen = replicated((state, frozen))
+        self.phase, self.entered = phase, True
+
+    def carried(self, variables: Any, phase: Phase, tx: Any) -> tuple[TrainState, Frozen]:
+        """State and frozen part of a new phase, with what stays of the old one."""
+        trainable, moving, frozen = split(variables, phase)
+        # Buffers may come from `frozen`, which later phases read again: the state is donated.
+        trainable, moving = jax.tree.map(jnp.array, (trainable, moving))
+        opt_state = tx.init(trainable)
+        anew = frozenset(phase.reinit)
+        if self.plan.optimizer_state != 'reset':
+            opt_state = carry(self.state.opt_state, opt_state, anew)
+        ema = self.state.ema
+        if ema is not None:
+            ema = {
+                path: ema[path] if path in ema and path not in anew else jnp.array(leaf)
+                for path, leaf in trainable.items()
+            }
+        state = self.state.replace(trainable=trainable, stats=moving, opt_state=opt_state, ema=ema)
+        return state, frozen
+
+    def entries(self, phase: Phase) -> Flat:
+        """Masks of single entries that the last choice made, for the leaves that train."""
+        found = self.plan.choices[-1].entries if self.plan.choices else {}
+        return {path: jnp.asarray(found[path]) for path in phase.trainable if path in found}
+
+    def reference(self, phase: Phase) -> Flat:
+        """The loaded values of the leaves that train, where a regulariser reads them."""
+        if not self.plan.of_kind('regulariser'):
+            return {}
+        return {path: jnp.asarray(self.loaded[path]) for path in phase.trainable}
+
+    @property
+    def chosen(self) -> tuple[int, ...]:
+        """Steps at which choices have been made."""
+        return tuple(choice.step for choice in self.plan.choices)
+
+    def choose(self, probe: Probe, step: int) -> None:
+        """Lets the plan's strategy look; `enter` then moves to the phase that it makes."""
+        term = self.plan.term('chosen')
+        assert term is not None
+        self.plan = self.plan.with_choice(term(self.plan.net, probe, self.plan.choices, step))
+
+    def still(self) -> tuple[str, ...]:
+        """Trainable leaves that are bitwise as they were loaded, and not for want of a rate."""
+        return tuple(
+            path
+            for path, leaf in jax.device_get(self.state.trainable).items()
+            if path in self.loaded
+            and self.phase.leaves[path].multiplier > SLOW
+            and np.array_equal(leaf, self.loaded[path])
+        )
+
+    def step(self) -> Any:
+        """The training step of the present phase, to be jitted."""
+        return make_train_step(
+            self.network,
+            self.phase,
+            self.optimizer,
+            **{f.name: getattr(self.settings, f.name) for f in dataclasses.fields(self.settings)},
+            pulls=self.plan.of_kind('regulariser'),
+            unpulled=self.plan.fresh,
+            tx=self.transformation(self.phase),
+        )
+
+    def key(self) -> tuple:
+        """All that the compiled step depends on besides its arguments' shapes."""
+        # The rate is an argument of the step, so the program does not depend on it.
+        optimizer = dataclasses.replace(self.optimizer, learning_rate=1.0)
+        pulls = tuple(term.key for term in self.plan.of_kind('regulariser'))
+        kind = self.plan.per_leaf, self.record, self.plan.fresh if pulls else None
+        return (self.network, self.phase.program, optimizer, self.settings, pulls, kind)
+
+    def current(self, averaged: bool = True) -> dict[str, Any]:
+        """The network's variables as they are now."""
+        return variables_of(self.state, self.frozen, averaged=averaged)
+
+    def to_saved(self) -> dict[str, Any]:
+        """What a checkpoint holds of the course: state, choices, and leaves that have closed."""
+        touched = {
+            p
+            for phase in self.plan.phases
+            if phase.start <= self.phase.start
+            for p in (*phase.trainable, *phase.reinit)
+        }
+        stats = {
+            n
+            for phase in self.plan.phases
+            if phase.start <= self.phase.start
+            for n in phase.moving_stats
+        }
+        closed = {p: leaf for p, leaf in self.frozen.params.items() if p in touched}
+        still = {p: leaf for p, leaf in self.frozen.stats.items() if p.split('/')[0] in stats}
+        return {
+            'state': jax.device_get(self.state),
+            'closed': {'params': jax.device_get(closed), 'stats': jax.device_get(still)},
+            'choices': [choice.to_saved() for choice in self.plan.choices],
+        }
+
+    def restore(self, saved: Mapping[str, Any], step: int) -> None:
+        """Takes up a checkpoint written after step `step`, in whatever phase that was."""
+        for choice in saved['choices']:
+            self.plan = self.plan.with_choice(Choice.from_saved(choice))
+        phase = self.plan.at(max(step - 1, 0))
+        tx = self.transformation(phase)
+        state, frozen = make_state(self.variables, phase, tx, self.optimizer.ema, self.seed)
+        state, _ = merge(saved['state'], state)
+        closed = saved['closed']
+        frozen = frozen.replace(
+            params={**frozen.params, **closed['params']},
+            stats={**frozen.stats, **closed['stats']},
+            entries=self.entries(phase),
+            reference=self.reference(phase),
+        )
+        self.state, self.frozen = replicated((state, frozen))
+        self.phase, self.entered = phase, True
+
+
+def fresh(
+    network: Network, variables: Mapping[str, Any], paths: tuple[str, ...], seed: int, step: int
+) -> dict[str, Any]:
+    """The variables with new random values for some leaves, from the run's seed and the step."""
+    if not paths:
+        return dict(variables)
+    params: Flat = flatten_dict(dict(variables['params']), sep='/')
+    draw = int(np.random.default_rng((seed, step, 5)).integers(2**31))
+    found = random_leaves(network, {f'params/{path}' for path in paths}, draw)
+    for key, leaf in found.items():
+        path = key.removeprefix('params/')
+        params[path] = leaf.astype(params[path].dtype)
+    return {**variables, 'params': combine(params)}

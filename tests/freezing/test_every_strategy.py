@@ -1,0 +1,147 @@
+"""Every strategy of the catalogue on three networks, through a whole run with everything on."""
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from tiny_networks import NETWORKS, expected, network
+
+from ftjax.config import read_config
+from ftjax.data import Dataset, Splits
+from ftjax.errors import UserError
+from ftjax.freezing.added import with_added
+from ftjax.freezing.plan import make_plan
+from ftjax.freezing.registry import catalogue, parse_term
+from ftjax.freezing.span import Span
+from ftjax.preparation import Prepared
+from ftjax.run import train
+
+# Arguments that make something happen within 12 steps; all others run as they are listed.
+SHORT = {
+    'autofreeze': 'autofreeze:3',
+    'lisa': 'lisa:1,4',
+    'reinit_top': 'reinit_top:1',
+    'rifle': 'rifle:3,1',
+    'subtuning': 'subtuning:0.01,2,1',
+    'soup_uniform': 'soup_uniform:2',
+    'soup_greedy': 'soup_greedy:2',
+    'fisher_mask': 'fisher_mask:0.05,8',
+    'random_mask': 'random_mask:0.05',
+    'auto_snr_paper': 'auto_snr_paper:8',
+}
+STRATEGIES = [SHORT.get(name, found.example) for name, found in sorted(catalogue().items())]
+TRANSFORMERS_ONLY = ('attention', 'mlp', 'lora', 'rslora', 'dora', 'ia3', 'prompt', 'prompt_deep')
+STATISTICS_FROZEN = ('lp_ft', 'auto_rgn', 'auto_snr_code', 'auto_snr_paper', 'block')
+SPAN = Span(12, 2)
+SETTINGS = {
+    'optimizer': {
+        'learning_rate': 0.02,
+        'weight_decay': 0.3,
+        'clip_norm': 0.5,
+        'accumulate': 2,
+        'ema': 0.9,
+    },
+    'schedule': {'name': 'constant', 'warmup': 0.0},
+    'train': {'steps': 12, 'eval_every': 3.0, 'keep': 'last', 'steps_per_call': 2},
+    'data': {'batch_size': 8, 'eval_batch_size': 8},
+}
+
+
+def data_for(net):
+    """16, 6 and 6 random images of 3 classes."""
+    draw = np.random.default_rng(0)
+    shape = net.example_input().shape[1:]
+
+    def split(name, count):
+        return Dataset(
+            name=name,
+            kind='image',
+            inputs=draw.random((count, *shape), np.float32),
+            labels=np.arange(count) % 3,
+            class_names=('a', 'b', 'c'),
+        )
+
+    return Splits(train=split('train', 16), val=split('val', 6), test=split('test', 6))
+
+
+def prepared_for(name, strategy):
+    """A run of a strategy on a tiny network, decay on vectors too so that all leaves move."""
+    net, variables = network(name)
+    config = read_config({**SETTINGS, 'freeze': {'strategy': strategy, 'decay_vectors': True}})
+    data = data_for(net)
+    net, variables = with_added(config.freeze, net, variables)
+    plan = make_plan(config.freeze, net, variables, span=SPAN)
+    # LoRA's B, a scale of 1 or a new bias would hide decay: added leaves get numbers as well.
+    draw = np.random.default_rng(1)
+    variables = jax.tree.map_with_path(
+        lambda path, x: (
+            np.asarray(x) + 0.05 * draw.random(x.shape, np.float32)
+            if net.is_added('/'.join(k.key for k in path[1:]))
+            else x
+        ),
+        variables,
+    )
+    return Prepared(config, data, net, variables, None, {}, plan)
+
+
+def moved(before, after):
+    """Paths of the parameters that are not bitwise what they were."""
+    old, new = flatten_dict(before, sep='/'), flatten_dict(after, sep='/')
+    return {p for p in old if np.asarray(old[p]).tobytes() != np.asarray(new[p]).tobytes()}
+
+
+def intended(prepared, plan, strategy):
+    """The leaves that a strategy is to move, from its definition or from what it drew."""
+    net, variables = prepared.network, prepared.variables
+    paths = set(flatten_dict(variables['params'], sep='/'))
+    name = strategy.partition(':')[0]
+    kind = catalogue()[name].kind
+    if kind == 'mask':
+        return expected(net, variables, strategy)
+    if kind == 'added':
+        return {p for p in paths if net.is_added(p) or p.startswith('head/')}
+    if kind == 'chosen':
+        weights = [choice.weights for choice in plan.choices]
+        return {p for p in paths if any(found[p] > 0 for found in weights)}
+    if name == 'anb':
+        before = net.stages[: net.stages.index(net.blocks[0]) + 1]
+        return {p for p in paths if p.split('/')[0] not in before}
+    if name in ('lisa', 'hft'):
+        return set().union(*(phase.trainable for phase in plan.phases))
+    return paths
+
+
+@pytest.mark.parametrize('strategy', STRATEGIES)
+@pytest.mark.parametrize('name', NETWORKS)
+def test_exactly_the_intended_leaves_move(name, strategy):
+    short = strategy.partition(':')[0]
+    if name != 'vit' and short in TRANSFORMERS_ONLY:
+        with pytest.raises(UserError):
+            prepared_for(name, strategy)
+        return
+    prepared = prepared_for(name, strategy)
+    result, summary = train(prepared, progress=False)
+    before, after = prepared.variables, result.variables
+    wanted = intended(prepared, result.plan, strategy)
+    assert moved(before['params'], after['params']) == wanted
+    assert summary['frozen_unchanged']
+    assert np.isfinite(summary['validation']['loss'])
+    if name == 'batch_norm':
+        trained = {path.split('/')[0] for path in wanted}
+        stats = {p.split('/')[0] for p in moved(before['batch_stats'], after['batch_stats'])}
+        held = short in STATISTICS_FROZEN
+        assert stats == (set() if held else trained & set(before['batch_stats']))
+
+
+@pytest.mark.parametrize('strategy', ['fisher_mask:0.05,8', 'random_mask:0.05', 'child_tuning_d'])
+def test_masked_entries_stay_bitwise_and_the_count_is_exact(strategy):
+    prepared = prepared_for('vit', strategy)
+    result, summary = train(prepared, progress=False)
+    old = flatten_dict(prepared.variables['params'], sep='/')
+    new = flatten_dict(result.variables['params'], sep='/')
+    trunk = [p for p in old if not p.startswith('head/')]
+    changed = sum(int((np.asarray(old[p]) != np.asarray(new[p])).sum()) for p in trunk)
+    share = parse_term(strategy).arguments['share']
+    assert changed == round(share * sum(old[p].size for p in trunk))
+    head = sum(old[p].size for p in old if p.startswith('head/'))
+    assert summary['params_trainable'] == changed + head

@@ -1,0 +1,264 @@
+"""Plans over time: what opens when, what a phase carries on, and phases written by a user."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+from tiny_networks import batch_of, network
+
+from ftjax.errors import UserError
+from ftjax.freezing.optimizer import OptimizerSettings
+from ftjax.freezing.plan import make_plan
+from ftjax.freezing.span import Span
+from ftjax.training.course import Course, StepSettings
+from ftjax.training.loss import example_losses
+from ftjax.training.schedule import ScheduleSettings, leaf_rates
+
+SPAN = Span(12, 2)
+CONSTANT = ScheduleSettings(name='constant', warmup=0.0)
+LR = 1e-2
+EVERYTHING = OptimizerSettings(learning_rate=LR, weight_decay=0.3, clip_norm=0.5, ema=0.9)
+
+
+def plan_of(freeze, name='vit', span=SPAN, seed=0):
+    net, variables = network(name)
+    return make_plan(freeze, net, variables, span=span, seed=seed)
+
+
+def flat_of(variables):
+    return flatten_dict(jax.device_get(variables['params']), sep='/')
+
+
+def walk(plan, settings, name='vit', total=SPAN.steps, seed=0):
+    """Steps of a course, each with its phase, the leaves before and after, and its metrics."""
+    net, variables = network(name)
+    course = Course(net, variables, plan, settings, StepSettings(), seed)
+    compiled = {}
+    for step in range(total):
+        course.enter(step)
+        before = flat_of(course.current(averaged=False))
+        key = course.key()
+        if key not in compiled:
+            compiled[key] = jax.jit(course.step())
+        rates = leaf_rates(plan, CONSTANT, settings.learning_rate, step, total)
+        course.state, metrics = compiled[key](course.state, course.frozen, batch_of(net), rates)
+        yield step, course, before, flat_of(course.current(averaged=False)), metrics
+
+
+TIMED = ('gradual_first', 'gradual_steps', 'chain_thaw', 'freezeout', 'lisa:1,4', 'hft')
+SLOW = [pytest.param(strategy, marks=pytest.mark.slow) for strategy in TIMED]
+
+
+@pytest.mark.parametrize('strategy', ['gradual', *SLOW])
+def test_in_every_step_exactly_the_leaves_of_its_phase_move(strategy):
+    plan = plan_of({'strategy': strategy, 'decay_vectors': True})
+    assert len(plan.phases) > 2
+    for step, course, before, after, _ in walk(plan, EVERYTHING):
+        moved = {p for p in before if before[p].tobytes() != after[p].tobytes()}
+        assert moved == set(plan.at(step).trainable) == set(course.phase.trainable)
+
+
+def test_gradual_opens_one_group_an_epoch_and_never_closes_one():
+    net, _ = network('vit')
+    for strategy, order in (
+        ('gradual', net.blocks[::-1]),
+        ('gradual_first', ('embed', *net.blocks)),
+    ):
+        plan = plan_of(strategy)
+        assert [phase.start for phase in plan.phases] == [0, 2, 4, 6, 8]
+        sets = [set(phase.trainable) for phase in plan.phases]
+        assert all(a < b for a, b in itertools.pairwise(sets))
+        opened = [{p.split('/')[0] for p in b - a} for a, b in itertools.pairwise(sets)]
+        assert opened[: len(order)] == [{name} for name in order][: len(opened)]
+        assert {p.split('/')[0] for p in sets[0]} == {'norm', 'head'}
+        assert sets[-1] == set(plan.phases[0].leaves)
+
+
+def test_lisa_draws_by_seed_and_keeps_embeddings_and_head_open():
+    net, _ = network('vit')
+    span = Span(200, 10)
+
+    def drawn(seed):
+        phases = plan_of('lisa:1,4', span=span, seed=seed).phases
+        return [{p.split('/')[0] for p in phase.trainable} for phase in phases]
+
+    draws = [drawn(seed) for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2] and len(draws[0]) == 50
+    assert all(len(d & set(net.blocks)) == 1 and {'embed', 'norm', 'head'} <= d for d in draws[0])
+    assert set().union(*draws[0]) == set(net.stages)
+
+
+def test_hft_opens_half_of_the_matrices():
+    plan = plan_of('hft')
+    matrices = {p for p, leaf in plan.phases[0].leaves.items() if len(leaf.shape) > 1}
+    trunk = {p for p in matrices if not p.startswith('head/')}
+    for phase in plan.phases:
+        assert len(set(phase.trainable) & trunk) == round(len(trunk) / 2)
+        assert set(phase.leaves) - trunk <= set(phase.trainable)
+
+
+def test_lp_ft_begins_its_second_part_at_the_loss_the_first_ended_with():
+    net, _ = network('vit')
+    batch = batch_of(net)
+    losses, ended = {}, None
+    settings = OptimizerSettings(name='sgd', learning_rate=0.1)
+    for step, course, _, _, metrics in walk(plan_of('lp_ft:0.5'), settings, total=8):
+        losses[step] = float(metrics['loss'])
+        if step == 5:
+            ended = course.current()
+    outputs = net.apply(ended, batch['inputs'])
+    expected = float(example_losses(outputs, batch['labels'], 'classification').mean())
+    assert losses[6] == pytest.approx(expected, rel=1e-5)
+    assert losses[5] > losses[6] > losses[7]
+
+
+@pytest.mark.parametrize('policy', ['per_leaf_count', 'keep'])
+def test_the_first_adam_step_of_a_leaf_that_opens(policy):
+    """lr with a count of its own; 10^.5 lr (less while the count is low) under a shared one."""
+    settings = OptimizerSettings(name='adam', learning_rate=LR, epsilon=1e-12)
+    plan = plan_of({'strategy': 'lp_ft:0.5', 'optimizer_state': policy}, 'group_norm')
+    seen = False
+    for step, _, before, after, _ in walk(plan, settings, 'group_norm', total=7):
+        if step == 6:
+            opened = set(plan.at(6).trainable) - set(plan.at(0).trainable)
+            path = next(p for p in sorted(opened) if before[p].ndim == 4)
+            sizes = np.abs(after[path] - before[path])
+            t = 7
+            shared = (1 - 0.9) / (1 - 0.9**t) * np.sqrt((1 - 0.999**t) / (1 - 0.999))
+            expected = LR * (shared if policy == 'keep' else 1.0)
+            # A gradient of exactly 0 moves nothing; all others by one length.
+            assert np.median(sizes[sizes > 0]) == pytest.approx(expected, rel=1e-3)
+            seen = True
+    assert seen
+
+
+def test_moments_of_leaves_that_stay_are_carried_by_path():
+    plan = plan_of('gradual')
+    settings = OptimizerSettings(name='adamw', learning_rate=LR, weight_decay=0.1)
+    kept = {}
+    for step, course, *_ in walk(plan, settings, total=4):
+        found = flat_state(course)
+        kept[step] = {
+            k: v for k, v in found.items() if 'head/dense/kernel' in k or 'head/kernel' in k
+        }
+    counts = [v for k, v in kept[3].items() if 'count' in k]
+    assert [int(c) for c in counts] == [4] * len(counts) and counts
+    assert len(kept[1]) == len(kept[2])
+    shared = OptimizerSettings(name='sgd', learning_rate=LR)
+    traces = [
+        next(v for k, v in flat_state(course).items() if 'head' in k and v.ndim == 2)
+        for _, course, *_ in walk(plan, shared, total=3)
+    ]
+    # Momentum .9: after the change at step 2 the trace goes on from that of step 1.
+    assert (
+        not np.allclose(traces[2], traces[1]) and np.abs(traces[2]).max() > np.abs(traces[0]).max()
+    )
+
+
+def flat_state(course):
+    return {
+        jax.tree_util.keystr(path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(course.state.opt_state)
+    }
+
+
+PHASES = [
+    {'until': '1 epoch', 'freeze': 'head'},
+    ('50%', 'last:1+llrd:0.5', 0.1),
+    {
+        'until': None,
+        'rules': [('(block_02|norm|head)/.*', 'top'), ('.*', 'rest')],
+        'multipliers': {'rest': 0.01},
+        'norm': 'frozen',
+        'restart': True,
+    },
+]
+
+
+def test_phases_written_by_a_user():
+    plan = plan_of({'phases': PHASES})
+    assert [phase.start for phase in plan.phases] == [0, 2, 6]
+    assert [phase.cut for phase in plan.phases] == ['head', 'block_02', 'embed']
+    assert set(plan.phases[1].multipliers) == {0.1, 0.05}
+    assert set(plan.phases[2].multipliers) == {1.0, 0.01}
+    assert plan.season(7, 12) == (6, 12)
+
+
+@pytest.mark.parametrize(
+    ('phases', 'message'),
+    [
+        ([('10 epochs', 'head'), ('5 epochs', 'full')], 'not after step'),
+        ([('50%', 'head')], 'let its until be None'),
+        ([('half', 'head'), (None, 'full')], "expected '30%'"),
+        ([(None, 'gradual')], 'a phase takes masks'),
+        ([{'until': None, 'frees': 'head'}], 'freeze'),
+        ([{'until': None}], 'needs either freeze or rules'),
+        ([(None,)], 'expected'),
+        ([{'until': None, 'rules': [('hed/.*', 'a'), ('.*', 'frozen')]}], 'head'),
+        ([{'until': None, 'freeze': 'full', 'reinit': ['hed/.*']}], 'head'),
+    ],
+)
+def test_mistakes_in_phases_are_named(phases, message):
+    with pytest.raises(UserError, match=message):
+        plan_of({'phases': phases})
+
+
+@pytest.mark.parametrize(
+    ('strategy', 'message'),
+    [
+        ('full+last:2', 'keep one'),
+        ('gradual+lisa:1', 'keep one'),
+        ('gradual+auto_rgn', 'keep one'),
+        ('llrd+discriminative', 'keep one'),
+        ('wise_ft+soup_greedy', 'keep one'),
+        ('last:1+last:1', 'twice'),
+        ('head+gradual', 'changes nothing'),
+        ('graduel', 'gradual'),
+        ('lorra:4', 'lora'),
+        ('lisa:9', 'the network has 3'),
+        ('freezeout:0.8,cubical', 'cubic'),
+        ('lora:0', 'at least 1'),
+    ],
+)
+def test_contradictions_and_typos_are_named(strategy, message):
+    from ftjax.freezing.added import with_added
+    from ftjax.freezing.settings import as_settings
+
+    net, variables = network('vit')
+    with pytest.raises(UserError, match=message):
+        with_added(as_settings(strategy), net, variables)
+        plan_of(strategy)
+
+
+def test_the_plan_is_a_pure_function_of_config_and_step():
+    for strategy in ('lisa:1,4', 'hft', 'rifle:3,1', 'freezeout'):
+        one, two = plan_of(strategy), plan_of(strategy)
+        assert one.to_json() == two.to_json()
+        assert all(one.at(s).trainable == two.at(s).trainable for s in range(12))
+
+
+def test_bitfit_trains_biases_and_the_head_and_nothing_else():
+    phase = plan_of('bitfit').at(0)
+    leaves = phase.leaves.values()
+    biases = sum(
+        leaf.size for leaf in leaves if leaf.path.endswith('/bias') and leaf.stage != 'head'
+    )
+    head = sum(leaf.size for leaf in leaves if leaf.stage == 'head')
+    assert phase.size(trainable_only=True) == biases + head
+
+
+def test_rifle_starts_the_head_afresh_and_the_seed_decides_how():
+    plan = plan_of('rifle:3,1')
+    assert [phase.start for phase in plan.phases] == [0, 4, 8]
+    heads = {}
+    for seed in (0, 1):
+        settings = OptimizerSettings(name='sgd', learning_rate=1e-6)
+        for step, _, before, after, _ in walk(plan, settings, seed=seed, total=5):
+            path = next(p for p in before if p.startswith('head/') and before[p].ndim == 2)
+            heads[seed, step] = jnp.array(after[path])
+    assert np.allclose(heads[0, 0], heads[0, 3], atol=1e-4)
+    assert not np.allclose(heads[0, 3], heads[0, 4], atol=1e-2)
+    assert not np.allclose(heads[0, 4], heads[1, 4], atol=1e-2)
