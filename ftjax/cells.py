@@ -7,7 +7,7 @@ from typing import Any
 from ftjax.ablation.baselines import pixel_regression
 from ftjax.config import Config, merged, read_config
 from ftjax.data import Splits, load_data
-from ftjax.errors import check_name
+from ftjax.errors import UserError, check_name
 from ftjax.evaluation import evaluate
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.preparation import prepare
@@ -61,6 +61,8 @@ def cell_runner(values: dict[str, Any], settings: Any):
 def baseline_row(name: str, data: Splits) -> dict[str, Any]:
     """The row of an arm without a network."""
     check_name(name, ('pixels',), 'baseline')
+    if data.train.kind == 'text':
+        raise UserError(f'baseline {name!r}: {data.train.name} holds texts, which have no pixels')
     parts = [(part.inputs, part.labels) for part in (data.train, data.val, data.test)]
     outputs, accuracy, penalty = pixel_regression(*parts)
     return {

@@ -59,6 +59,9 @@ def run(main: Callable[[], Any], argv: Sequence[str] | None = None) -> NoReturn:
 
     try:
         app.run(with_flags, argv=list(argv or sys.argv), flags_parser=parse_flags)
+    except BrokenPipeError:  # the reader, `head` for instance, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
     except BaseException as error:
         explained = explain(error)
         if explained is None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ftjax.config import Config
 from ftjax.data import Splits, load_data
+from ftjax.data.matching import matching_preprocessing
 from ftjax.errors import UserError
 from ftjax.freezing.added import with_added
 from ftjax.freezing.plan import Plan, make_plan
@@ -17,6 +18,7 @@ from ftjax.models.stages import Network
 from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.pretrained.text_preprocessing import TextPreprocessing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,9 +29,10 @@ class Prepared:
     data: Splits
     network: Network
     variables: dict[str, Any]
-    preprocessing: Preprocessing | None
+    preprocessing: Preprocessing | TextPreprocessing | None
     load_report: dict[str, Any]
     plan: Plan
+    span: Span = dataclasses.field(default_factory=Span)
 
     def table(self) -> str:
         """The plan as text."""
@@ -42,7 +45,7 @@ def prepare(config: Config, data: Splits | None = None) -> Prepared:
     Raises UserError for whatever in the config, the data or the checkpoint is wrong.
     """
     data = data if data is not None else load_data(config.data)
-    classes = len(data.class_names) if data.task == 'classification' else 1
+    classes = data.num_outputs
     options = dict(config.model)
     if config.init:
         pretrained = load_pretrained(
@@ -62,18 +65,21 @@ def prepare(config: Config, data: Splits | None = None) -> Prepared:
             raise UserError("config.init is empty and config.model.name says no network: 'vit'?")
         network = build(name, {**options, 'num_classes': classes})
         variables = random_variables(network, config.seed)
-        preprocessing = standard_preprocessing(network)
+        images = not hasattr(network, 'vocab_size')
+        preprocessing = standard_preprocessing(network) if images else None
         report, head_is_new = {'initialised': f'all of {name}, at random'}, True
+    preprocessing = matching_preprocessing(data.train, network, preprocessing, config.data)
     network, variables = with_added(config.freeze, network, variables, config.seed)
+    span = span_of(config, data)
     plan = make_plan(
         config.freeze,
         network,
         variables,
         head_is_new=head_is_new,
-        span=span_of(config, data),
+        span=span,
         seed=config.seed,
     )
-    return Prepared(config, data, network, variables, preprocessing, report, plan)
+    return Prepared(config, data, network, variables, preprocessing, report, plan, span)
 
 
 def standard_preprocessing(network: Network) -> Preprocessing:

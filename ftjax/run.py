@@ -16,8 +16,9 @@ from ftjax.evaluation.predictions import gather
 from ftjax.freezing.plan import Plan
 from ftjax.models.stages import Network
 from ftjax.preparation import Prepared
-from ftjax.pretrained.own import save_own
+from ftjax.pretrained.own import save_description, save_own
 from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.pretrained.text_preprocessing import TextPreprocessing
 from ftjax.training.atomic import read_json, write_json
 from ftjax.training.fit import FitResult, fit
 from ftjax.training.norm_statistics import recomputed
@@ -125,6 +126,8 @@ def start_folder(folder: pathlib.Path, prepared: Prepared) -> None:
     write_json(known, config)
     write_json(folder / 'plan.json', prepared.plan.to_json())
     write_json(folder / 'load_report.json', prepared.load_report)
+    network, names = prepared.network, prepared.data.class_names
+    save_description(folder / 'network', network, prepared.preprocessing, names)
 
 
 def write_choices(folder: pathlib.Path, plan: Plan) -> None:
@@ -138,7 +141,10 @@ def write_choices(folder: pathlib.Path, plan: Plan) -> None:
 
 
 def split_batches(
-    data: Splits, split: str, config: Config, preprocessing: Preprocessing | None
+    data: Splits,
+    split: str,
+    config: Config,
+    preprocessing: Preprocessing | TextPreprocessing | None,
 ) -> EvalBatches:
     """The batches of a split, for evaluation."""
     settings = config.data
@@ -164,7 +170,7 @@ def network_metrics(
     variables: Any,
     data: Splits,
     config: Config,
-    preprocessing: Preprocessing | None,
+    preprocessing: Preprocessing | TextPreprocessing | None,
     split: str = 'test',
 ) -> dict[str, Any]:
     """Metrics of a network on a split, on whole arrays."""

@@ -1,8 +1,14 @@
-"""Prints what a config would train and what a step of it costs, before any training.
+"""Prints what a config would train and what its steps cost, before any training.
 
 python scripts/plan.py --config=configs/quickstart_train.py --config.freeze=last:2
 python scripts/plan.py --list
+python scripts/plan.py --config=configs/quickstart_train.py --config.freeze=gradual \
+    --write-phases=gradual.py
+
+The file that the last one writes is a config: edit its phases, and run it.
 """
+
+import pathlib
 
 from absl import flags
 
@@ -10,35 +16,59 @@ from ftjax import launch
 
 CONFIG = launch.define_config('configs/quickstart_train.py')
 LIST = flags.DEFINE_bool('list', False, 'Print the strategies there are, and end.')
+WRITE = flags.DEFINE_string('write-phases', None, 'Write the phases as a config file, and end.')
 
 
 def main():
     if LIST.value:
         list_strategies()
+    elif WRITE.value:
+        write_phases(pathlib.Path(WRITE.value))
     else:
         show_plan()
 
 
-def show_plan():
-    """The table by stage, the cut, and the cost beside that of full fine-tuning."""
+def prepared_run():
+    """The config, ablation section apart, and everything that a run of it needs."""
     from ftjax.config import plain, read_config
-    from ftjax.freezing.plan import make_plan
     from ftjax.preparation import prepare
-    from ftjax.training.cost import forward_flops, step_cost
 
     values = plain(CONFIG.value)
     values.pop('ablation', None)
-    config = read_config(values)
-    prepared = prepare(config)
+    return values, prepare(read_config(values))
+
+
+def show_plan():
+    """The table by stage, the cut, and the cost beside that of full fine-tuning."""
+    from flax.traverse_util import flatten_dict
+
+    from ftjax.freezing.partition import combine
+    from ftjax.freezing.plan import make_plan
+    from ftjax.models.adapted import plain_network
+    from ftjax.training.cost import forward_flops, plan_cost
+
+    _, prepared = prepared_run()
+    config = prepared.config
     print(prepared.table())
     net, variables, batch = prepared.network, prepared.variables, config.data.batch_size
-    task = prepared.data.task
-    cost = step_cost(net, variables, prepared.plan, config.optimizer, batch, task)
-    whole = step_cost(
-        net, variables, make_plan('full', net, variables), config.optimizer, batch, task
-    )
+    task, total = prepared.data.task, prepared.span.steps
+    cost = plan_cost(net, variables, prepared.plan, config.optimizer, batch, total, task)
+    bare = plain_network(net)
+    leaves = flatten_dict(dict(variables['params']), sep='/')
+    own = {path: leaf for path, leaf in leaves.items() if not net.is_added(path)}
+    own = {**variables, 'params': combine(own)}
+    full = make_plan('full', bare, own)
+    whole = plan_cost(bare, own, full, config.optimizer, batch, total, task)
     forward = forward_flops(net, variables, batch)
     print(f'\na step of {batch} examples, from the compiled program:')
+    for phase, one in cost.phases if len(cost.phases) > 1 else ():
+        print(
+            f'  from step {phase.start:<6} FLOPs {one.flops / whole.flops:.3f}, optimizer state '
+            f'{one.optimizer_bytes / whole.optimizer_bytes:.3f}, temporary memory '
+            f'{one.temporary_bytes / max(whole.temporary_bytes, 1):.3f} of full'
+        )
+    if len(cost.phases) > 1:
+        print('the mean step of the whole run, and memory at its highest:')
     print(f'  FLOPs             {cost.flops:.4g}, {cost.flops / whole.flops:.3f} of full')
     print(f'    forward         {forward:.4g}')
     print(f'    backward, rest  {cost.flops - forward:.4g}')
@@ -50,6 +80,36 @@ def show_plan():
         f'  temporary memory  {cost.temporary_bytes:,} bytes, '
         f'{cost.temporary_bytes / max(whole.temporary_bytes, 1):.3f} of full'
     )
+
+
+def write_phases(file: pathlib.Path):
+    """A config file with the phases of the plan as rules, which makes the same plan."""
+    import pprint
+
+    from ftjax.errors import UserError
+    from ftjax.freezing.written_phases import written
+    from ftjax.training.atomic import write_text
+
+    if file.exists():
+        raise UserError(f'{file} exists already; choose another file')
+    values, prepared = prepared_run()
+    values['freeze'] = written(prepared.plan, prepared.config.freeze)
+    body = pprint.pformat(values, width=96, sort_dicts=False)
+    text = f'''"""The phases of {prepared.plan.strategy!r}, written out to be edited.
+
+    python scripts/train.py --config={file} --workdir=runs/{file.stem}
+"""
+
+from ftjax.config import template
+
+VALUES = {body}
+
+
+def get_config():
+    return template(**VALUES)
+'''
+    write_text(file, text)
+    print(f'{len(prepared.plan.phases)} phases in {file}')
 
 
 def list_strategies():

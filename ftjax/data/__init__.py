@@ -5,9 +5,11 @@ from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.device import augment, prepare
 from ftjax.data.evaluation_batches import EvalBatches, eval_batches
 from ftjax.data.load import load_data
+from ftjax.data.matching import matching_preprocessing
 from ftjax.data.settings import DataSettings
 from ftjax.data.splitting import fold
 from ftjax.data.stream import TrainStream
+from ftjax.data.text_batches import stacked
 
 __all__ = [
     'DataSettings',
@@ -19,6 +21,8 @@ __all__ = [
     'eval_batches',
     'fold',
     'load_data',
+    'matching_preprocessing',
     'parse_augment',
     'prepare',
+    'stacked',
 ]

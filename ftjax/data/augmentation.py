@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from ftjax.errors import UserError, check_name
 
 Augmentation = Callable[[jax.Array, jax.Array, float], jax.Array]
+Parsed = tuple[tuple[str, float], ...]
 
 
 def flip(image: jax.Array, key: jax.Array, probability: float = 0.5) -> jax.Array:
@@ -91,10 +92,17 @@ AUGMENTATIONS: dict[str, tuple[Augmentation, float, float, float]] = {
     'affine': (affine, 0.1, 0, 1),
     'random_resized_crop': (random_resized_crop, 0.35, 0.01, 1),
 }
+# Of texts, on the host (ftjax/data/text_augmentation.py): default, smallest, largest amount.
+TEXT_AMOUNTS: dict[str, tuple[float, float, float]] = {
+    'word_deletion': (0.1, 0.0, 1.0),
+    'word_swap': (0.1, 0.0, 1.0),
+    'character_noise': (0.02, 0.0, 1.0),
+    'token_mask': (0.15, 0.0, 1.0),
+}
 _SHORT = {'none': '', 'crop_flip': 'pad_crop,flip'}
 
 
-def parse_augment(text: str) -> tuple[tuple[str, float], ...]:
+def parse_augment(text: str) -> Parsed:
     """(name, amount) pairs of a comma list; raises UserError with the nearest name.
 
     >>> parse_augment('crop_flip,rotate:10')
@@ -107,10 +115,10 @@ def parse_augment(text: str) -> tuple[tuple[str, float], ...]:
 
 def _parse_one(text: str) -> tuple[str, float]:
     name, colon, amount = text.partition(':')
-    check_name(name, [*AUGMENTATIONS, *_SHORT], 'data.augment')
+    check_name(name, [*AUGMENTATIONS, *TEXT_AMOUNTS, *_SHORT], 'data.augment')
     if name in _SHORT:
         raise UserError(f'data.augment {text!r}: {name} takes no amount')
-    _, default, low, high = AUGMENTATIONS[name]
+    default, low, high = TEXT_AMOUNTS.get(name) or AUGMENTATIONS[name][1:]
     try:
         value = float(amount) if colon else float(default)
     except ValueError:

@@ -14,6 +14,7 @@ import numpy as np
 from ftjax.errors import UserError, check_name
 
 KINDS = ('image', 'image_file', 'text', 'tfds')
+TASKS = ('classification', 'regression', 'multilabel')
 _EDGE = 4096  # bytes of a file's beginning and end that enter the fingerprint
 
 
@@ -35,9 +36,11 @@ class Dataset:
     kind: str
     """What inputs hold: `image` (an array), `image_file` (paths), `text`, `tfds` (records)."""
     inputs: Any
-    """(N, H, W, C) uint8, or float32 in 0..1; an object array of N str; or TFDS records."""
+    """(N, H, W, C) uint8, or float32 in 0..1; an object array of N str, or (N, 2) for pairs of
+    texts; or TFDS records."""
     labels: np.ndarray
-    """(N,) int32 indices of class_names, or float32 values for regression."""
+    """(N,) int32 indices of class_names; (N,) float32 values for regression; for `multilabel`
+    (N, classes) float32, 1 where the class applies and 0 elsewhere."""
     class_names: tuple[str, ...] = ()
     """Names in label order; empty for regression."""
     task: str = 'classification'
@@ -45,19 +48,28 @@ class Dataset:
     """(N,) str, stable from run to run; made from the position when not given."""
     channels: int | None = None
     """Channels that image files are read with; None for RGB. Arrays have their own."""
+    max_length: int | None = None
+    """Tokens that a text is cut to; None for as many as the network takes."""
 
     def __post_init__(self):
         check_name(self.kind, KINDS, 'kind of data set')
-        labels = np.asarray(self.labels, np.float32 if self.task == 'regression' else np.int32)
+        check_name(self.task, TASKS, 'task')
+        whole = self.task == 'classification'
+        labels = np.asarray(self.labels, np.int32 if whole else np.float32)
         inputs = self.inputs
-        if self.kind in ('image_file', 'text'):
+        if self.kind == 'text':
+            inputs = _texts(self.name, inputs)
+        elif self.kind == 'image_file':
             inputs = strings(inputs)
         elif self.kind == 'image':
             inputs = _images(self.name, np.asarray(inputs))
         count = len(inputs)
         ids = self.ids if len(self.ids) or not count else [f'{i:06d}' for i in range(count)]
         ids = strings(ids)
-        if labels.ndim != 1 or not len(labels) == len(ids) == count:
+        if self.task == 'multilabel':
+            check_multi_hot(self.name, labels, len(self.class_names))
+        axes = 2 if self.task == 'multilabel' else 1
+        if labels.ndim != axes or not len(labels) == len(ids) == count:
             raise UserError(
                 f'{self.name}: {count} inputs, labels of shape {labels.shape} and '
                 f'{len(ids)} ids; expected one of each per example'
@@ -79,6 +91,11 @@ class Dataset:
         """Number of classes; 0 for regression."""
         return len(self.class_names)
 
+    @property
+    def num_outputs(self) -> int:
+        """Numbers that a network gives for an example: one a class, or one for regression."""
+        return 1 if self.task == 'regression' else len(self.class_names)
+
     def take(self, indices: Sequence[int] | np.ndarray) -> Dataset:
         """The examples at these positions, in this order."""
         where = np.asarray(indices, np.int64)
@@ -99,7 +116,9 @@ class Dataset:
             _feed(digest, f'{self.inputs.dtype} {self.inputs.shape}'.encode())
             _feed(digest, np.ascontiguousarray(self.inputs))
         elif self.kind == 'text':
-            for text in self.inputs:
+            if self.inputs.ndim > 1:
+                _feed(digest, f'texts {self.inputs.shape}'.encode())
+            for text in self.inputs.reshape(-1):
                 _feed(digest, text.encode('utf-8', 'surrogatepass'))
         elif self.kind == 'image_file':
             for path in self.inputs:
@@ -124,8 +143,13 @@ class Splits:
 
     @property
     def task(self) -> str:
-        """`classification` or `regression`."""
+        """`classification`, `regression` or `multilabel`."""
         return self.train.task
+
+    @property
+    def num_outputs(self) -> int:
+        """Numbers that a network gives for an example: one a class, or one for regression."""
+        return self.train.num_outputs
 
     @property
     def fingerprint(self) -> str:
@@ -141,6 +165,24 @@ def strings(values: Any) -> np.ndarray:
     return array
 
 
+def check_multi_hot(name: str, labels: np.ndarray, classes: int) -> None:
+    """Raises UserError unless the labels are 0 or 1, one column a class."""
+    if labels.ndim != 2 or labels.shape[1] != classes:
+        raise UserError(
+            f'{name}: multi-label labels have shape {labels.shape}; expected (N, {classes}), one '
+            'column a class'
+        )
+    if classes < 2:
+        raise UserError(f'{name}: {classes} classes; several labels an example need 2 or more')
+    wrong = np.argwhere((labels != 0) & (labels != 1))
+    if len(wrong):
+        row, column = wrong[0]
+        raise UserError(
+            f'{name}: label {labels[row, column]:g} of example {row}, class {column}; expected 0 '
+            'or 1'
+        )
+
+
 def check_label_range(name: str, labels: np.ndarray, classes: int) -> None:
     """Raises UserError naming the first label outside 0 .. classes - 1."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
@@ -149,6 +191,17 @@ def check_label_range(name: str, labels: np.ndarray, classes: int) -> None:
             f'{name}: label {labels[wrong[0]]} of example {wrong[0]} is out of range; '
             f'{classes} classes have labels 0 to {classes - 1}'
         )
+
+
+def _texts(name: str, values: Any) -> np.ndarray:
+    """An object array of str: (N,), or (N, 2) where every example is a pair."""
+    pairs = [isinstance(value, (tuple, list, np.ndarray)) for value in values]
+    if not any(pairs):
+        return strings(values)
+    if not all(pairs) or any(len(value) != 2 for value in values):
+        raise UserError(f'{name}: expected one text an example throughout, or two throughout')
+    flat = strings([text for value in values for text in value])
+    return flat.reshape(-1, 2)
 
 
 def _images(name: str, images: np.ndarray) -> np.ndarray:

@@ -1,26 +1,30 @@
-"""What happens to a batch of images on the device, inside the compiled step."""
+"""What happens to a batch of images on the device, inside the compiled step.
+
+Batches of tokens pass through untouched: texts are augmented and tokenised on the host.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
 from ftjax.data.augmentation import AUGMENTATIONS, parse_augment
 from ftjax.errors import UserError
+from ftjax.pretrained.text_preprocessing import TextPreprocessing
 
 if TYPE_CHECKING:
     from ftjax.pretrained.preprocessing import Preprocessing
 
 
-def prepare(images: jax.Array, preprocessing: Preprocessing) -> jax.Array:
+def prepare(images: Any, preprocessing: Preprocessing | TextPreprocessing) -> Any:
     """Normalises images as the network expects: (pixels * scale - mean) / std per channel.
 
     Args:
       images: (B, H, W, C) uint8, or floats that are pixels / 255; grey is repeated if the
-        network takes RGB.
+        network takes RGB. Tokens, a dict, are returned as they are.
       preprocessing: the network's scale, mean, std and number of channels.
 
     Returns:
@@ -29,6 +33,10 @@ def prepare(images: jax.Array, preprocessing: Preprocessing) -> jax.Array:
     Raises:
       UserError: if the channels cannot be matched.
     """
+    if isinstance(images, Mapping):
+        return images
+    if isinstance(preprocessing, TextPreprocessing):
+        raise UserError('the network takes texts and the data are images')
     # Straight from whole numbers, without the detour by 0..1 and its rounding.
     scale = preprocessing.scale * (1 if images.dtype == jnp.uint8 else 255)
     images = images.astype(jnp.float32) * scale
@@ -44,9 +52,7 @@ def prepare(images: jax.Array, preprocessing: Preprocessing) -> jax.Array:
     return (images - mean) / std
 
 
-def augment(
-    images: jax.Array, key: jax.Array, names: str | Sequence[tuple[str, float]]
-) -> jax.Array:
+def augment(images: Any, key: jax.Array, names: str | Sequence[tuple[str, float]]) -> Any:
     """Augments every image by draws of its own; the same key gives the same images.
 
     Args:
@@ -55,14 +61,22 @@ def augment(
       names: a comma list as in data.augment, or what parse_augment made of it.
 
     Returns:
-      float32 (B, H, W, C), uint8 brought to 0..1; unchanged if there is nothing to do.
+      float32 (B, H, W, C), uint8 brought to 0..1; unchanged if there is nothing to do. Tokens,
+      a dict, are returned as they are.
+
+    Raises:
+      UserError: for an augmentation of texts.
 
     >>> augment(jnp.ones((2, 8, 8, 1)), jax.random.key(0), 'shift:1,flip').shape
     (2, 8, 8, 1)
     """
     todo = parse_augment(names) if isinstance(names, str) else tuple(names)
-    if not todo:
+    if not todo or isinstance(images, Mapping):
         return images
+    for name, _ in todo:
+        if name not in AUGMENTATIONS:
+            known = ', '.join(AUGMENTATIONS)
+            raise UserError(f'data.augment {name!r} is for texts; for images there are {known}')
     images = unit_range(images)
     keys = jax.random.split(key, images.shape[0])
     for turn, (name, amount) in enumerate(todo):

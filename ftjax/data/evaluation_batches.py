@@ -1,4 +1,4 @@
-"""Evaluation batches: every example once, in order, the last batch padded and masked."""
+"""Evaluation batches: every example once, the last batch padded and masked."""
 
 from __future__ import annotations
 
@@ -6,22 +6,26 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ftjax.data.dataset import Dataset
 from ftjax.data.loader import Batch, Loader
 from ftjax.errors import UserError
 
 if TYPE_CHECKING:
     from ftjax.pretrained.preprocessing import Preprocessing
+    from ftjax.pretrained.text_preprocessing import TextPreprocessing
 
 
 class EvalBatches:
-    """Iterates over a split in order, as often as wanted; decoded images are kept."""
+    """Iterates over a split, as often as wanted; decoded images and tokens are kept.
+
+    Images come in the split's order, texts by length, so that few batches are long: 'index'
+    says which examples a batch holds.
+    """
 
     def __init__(self, loader: Loader, batch_size: int):
         self.dataset, self.batch_size = loader.dataset, batch_size
         self._loader = loader
+        self._order = loader.order()
 
     def __len__(self) -> int:
         return math.ceil(len(self.dataset) / self.batch_size)
@@ -34,14 +38,14 @@ class EvalBatches:
             yield from read_ahead(self._loader, int, 0, count, size)
             return
         for first in range(0, count, size):
-            yield self._loader.batch(np.arange(first, min(first + size, count)), size)
+            yield self._loader.batch(self._order[first : first + size], size)
 
 
 def eval_batches(
     dataset: Dataset,
     batch_size: int,
     image_size: tuple[int, int] | None = None,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing | TextPreprocessing | None = None,
 ) -> EvalBatches:
     """Batches of exactly `batch_size` that hold every example once, where mask is 1.
 
@@ -52,7 +56,8 @@ def eval_batches(
       dataset: a split; an empty one gives no batches.
       batch_size: examples a batch, padding included.
       image_size: (height, width); None for the preprocessing's or the images' own.
-      preprocessing: the network's; decides channels, filter and crop.
+      preprocessing: the network's; decides channels, filter and crop, or how texts become
+        tokens.
 
     >>> data = Dataset(name='d', kind='text', inputs='abc', labels=[0] * 3, class_names='x')
     >>> [batch['mask'].tolist() for batch in eval_batches(data, 2)]

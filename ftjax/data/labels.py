@@ -1,4 +1,4 @@
-"""From labels as a source writes them to int32 classes with names, or float32 values."""
+"""From labels as a source writes them to int32 classes with names, multi-hot or float32 values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ Where = Callable[[int], str]
 
 
 def encode_labels(
-    raw: Sequence[Any], where: Where, task: str, class_names: Sequence[str] = ()
+    raw: Sequence[Any],
+    where: Where,
+    task: str,
+    class_names: Sequence[str] = (),
+    separator: str = '|',
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels as an array, and the class names they index.
 
@@ -23,13 +27,16 @@ def encode_labels(
     by spelling. With them, a label is a name, or, if none is, a whole number that indexes.
 
     Args:
-      raw: str, int or float per example.
+      raw: str, int or float per example; for `multilabel` a text with names parted by the
+        separator, or a list of names or indices, either of which may be empty.
       where: position -> where the example stands, for messages (`train.csv line 7`).
-      task: `classification` or `regression`.
+      task: `classification`, `regression` or `multilabel`.
       class_names: names in label order; empty to take them from the labels.
+      separator: between the labels of one example, for `multilabel`.
 
     Returns:
-      int32 (N,) and the names; for regression float32 (N,) and ().
+      int32 (N,) and the names; for regression float32 (N,) and (); for multilabel float32
+      (N, classes) of 0 and 1, and the names.
 
     Raises:
       UserError: naming the place of a label that is missing, no class or no number.
@@ -40,6 +47,8 @@ def encode_labels(
     if task == 'regression':
         values = [_number(value, where, row) for row, value in enumerate(raw)]
         return np.array(values, np.float32), ()
+    if task == 'multilabel':
+        return _multi_hot(raw, where, class_names, separator)
     names = [_name(value, where, row) for row, value in enumerate(raw)]
     if class_names:
         return _by_given_names(names, where, list(class_names)), tuple(class_names)
@@ -66,6 +75,33 @@ def class_indices(labels: Any, what: str) -> np.ndarray:
             "example (or data.task='regression')"
         )
     return whole
+
+
+def _multi_hot(
+    raw: Sequence[Any], where: Where, class_names: Sequence[str], separator: str
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    rows = [list(_parts(value, separator)) for value in raw]
+    owner = [row for row, parts in enumerate(rows) for _ in parts]
+    flat = [part for parts in rows for part in parts]
+    if not flat:
+        raise UserError(f'{where(0)}: no example has any label; data.task is multilabel')
+    labels, names = encode_labels(
+        flat, lambda i: where(owner[i]), 'classification', tuple(class_names)
+    )
+    hot = np.zeros((len(rows), len(names)), np.float32)
+    hot[owner, labels] = 1
+    return hot, names
+
+
+def _parts(value: Any, separator: str) -> Sequence[Any]:
+    """The labels of one example; none for an empty text or null."""
+    if value is None:
+        return []
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [part.item() if isinstance(part, np.generic) else part for part in value]
+    if not isinstance(value, str):
+        return [value]
+    return [part for part in value.split(separator) if part.strip()]
 
 
 def _by_given_names(names: list[str], where: Where, known: list[str]) -> np.ndarray:

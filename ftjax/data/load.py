@@ -70,7 +70,10 @@ def _cut(
 
 
 def _check_classes(train: Dataset) -> None:
-    missing = np.setdiff1d(np.arange(train.num_classes), train.labels)
+    if train.task == 'multilabel':
+        missing = np.flatnonzero(~train.labels.any(axis=0))
+    else:
+        missing = np.setdiff1d(np.arange(train.num_classes), train.labels)
     if missing.size:
         raise UserError(
             f'{train.name}: class {train.class_names[missing[0]]!r} has no training example; '
@@ -80,6 +83,8 @@ def _check_classes(train: Dataset) -> None:
 
 def _finish(split: Dataset, name: str, settings: DataSettings) -> Dataset:
     split = dataclasses.replace(split, name=f'{settings.source} {name}')
+    if split.kind == 'text':
+        split = dataclasses.replace(split, max_length=settings.max_length)
     if split.kind == 'image' and settings.channels:
         split = dataclasses.replace(split, inputs=match_channels(split.inputs, settings.channels))
     return corrupt(split, settings.corruption)

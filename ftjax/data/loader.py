@@ -1,4 +1,4 @@
-"""Examples of a data set by position: gathered from memory, or decoded and kept."""
+"""Examples of a data set by position: gathered from memory, tokenised, or decoded and kept."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftjax.data.augmentation import Parsed
 from ftjax.data.dataset import Dataset
 from ftjax.data.geometry import geometry_for, match_channels
 from ftjax.data.images import decode, resize_array
+from ftjax.data.text_batches import TextReader
+from ftjax.errors import UserError
+from ftjax.pretrained.text_preprocessing import TextPreprocessing
 
 if TYPE_CHECKING:
     from ftjax.pretrained.preprocessing import Preprocessing
@@ -23,7 +27,8 @@ class Loader:
     Args:
       dataset: what to read.
       image_size: (height, width); None for the preprocessing's or the images' own.
-      preprocessing: the network's; decides channels, filter and crop.
+      preprocessing: the network's; decides channels, filter and crop, or how texts become
+        tokens. Without one texts stay texts.
       cache_bytes: decoded images are kept if all of them fit in this; 0 to keep none.
     """
 
@@ -31,15 +36,22 @@ class Loader:
         self,
         dataset: Dataset,
         image_size: tuple[int, int] | None = None,
-        preprocessing: Preprocessing | None = None,
+        preprocessing: Preprocessing | TextPreprocessing | None = None,
         cache_bytes: int = _CACHE_BYTES,
     ):
         self.dataset = dataset
         self._ready: np.ndarray | None = None  # everything, already as it should be
         self._kept: np.ndarray | None = None
+        self.texts: TextReader | None = None
         if dataset.kind == 'text':
+            if isinstance(preprocessing, TextPreprocessing):
+                self.texts = TextReader(dataset, preprocessing)
+            elif preprocessing is not None:
+                raise UserError(f'{dataset.name}: the network takes images, the data are texts')
             self._ready = dataset.inputs
             return
+        if isinstance(preprocessing, TextPreprocessing):
+            raise UserError(f'{dataset.name}: the network takes texts, the data are images')
         self._geometry = geometry_for(dataset, image_size, preprocessing)
         shape = (len(dataset), *self._geometry.shape)
         dtype = np.uint8
@@ -73,14 +85,39 @@ class Loader:
             self._have[index] = True  # after the pixels: another thread may be looking
         return image
 
-    def batch(self, indices: np.ndarray, size: int | None = None) -> Batch:
+    def order(self) -> np.ndarray:
+        """Every position once: as they stand, but texts by the length they are padded to."""
+        if self.texts is None:
+            return np.arange(len(self.dataset))
+        return np.argsort(self.texts.buckets, kind='stable')
+
+    def batch(
+        self,
+        indices: np.ndarray,
+        size: int | None = None,
+        length: int | None = None,
+        draw: tuple[int, int, Parsed] | None = None,
+    ) -> Batch:
         """The examples at these positions, padded to `size` with mask 0 examples.
 
+        Args:
+          indices: positions in the split.
+          size: examples a batch; None for as many as there are indices.
+          length: tokens that texts are padded to; None for as few as will do.
+          draw: (seed, step, augmentations) of texts; None for none.
+
         Returns:
-          inputs (B, H, W, C) or (B,) str; labels (B,); index int32 (B,), the position in the
-          split; mask float32 (B,), 1 for a real example.
+          inputs (B, H, W, C), (B,) str, or a dict of int32 (B, length) tokens; labels (B,) or
+          (B, classes); index int32 (B,), the position in the split; mask float32 (B,), 1 for a
+          real example.
         """
-        if self._ready is not None:
+        if self.texts is not None:
+            length = length or self.texts.length(indices)
+            if draw is not None and draw[2]:
+                inputs = self.texts.augmented(indices, length, *draw)
+            else:
+                inputs = self.texts.inputs(indices, length)
+        elif self._ready is not None:
             inputs = self._ready[indices]
         elif self._kept is not None and self._have[indices].all():
             inputs = self._kept[indices]
@@ -88,16 +125,19 @@ class Loader:
             inputs = np.stack([self.example(int(i)) for i in indices])
         return self.assemble(indices, inputs, size)
 
-    def assemble(self, indices: np.ndarray, inputs: np.ndarray, size: int | None = None) -> Batch:
+    def assemble(self, indices: np.ndarray, inputs: Any, size: int | None = None) -> Batch:
         """The batch of inputs already read; padding repeats the first example."""
         indices = np.asarray(indices)
         size = size or len(indices)
         mask = np.zeros(size, np.float32)
         mask[: len(indices)] = 1
         if size > len(indices):
-            fill = size - len(indices)
-            indices = np.concatenate([indices, np.repeat(indices[:1], fill)])
-            inputs = np.concatenate([inputs, np.repeat(inputs[:1], fill, axis=0)])
+            rows = np.minimum(np.arange(size), len(indices)) % len(indices)
+            indices = indices[rows]
+            if isinstance(inputs, dict):
+                inputs = {name: array[rows] for name, array in inputs.items()}
+            else:
+                inputs = inputs[rows]
         return {
             'inputs': inputs,
             'labels': self.dataset.labels[indices],

@@ -7,9 +7,9 @@ import numbers
 
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.corruption import parse_corruption
+from ftjax.data.dataset import TASKS
 from ftjax.errors import UserError, check_name
 
-TASKS = ('classification', 'regression')
 LAYOUTS = ('header', 'label_first', 'label_last')
 VERIFY = ('auto', 'headers', 'decode')
 
@@ -28,7 +28,8 @@ class DataSettings:
     """`digits`, `digits:scattered`, `glyphs`, `folder:PATH`, `csv:PATH`, `jsonl:PATH`,
     `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
     task: str = 'classification'
-    """`classification` or `regression` (labels are then float32)."""
+    """`classification`, `regression` (labels are then float32), or `multilabel`: any number of
+    classes an example, as 0 and 1 of float32."""
     seed: int = 0
     """Decides the splits and the few-shot subset."""
     test_fraction: float = 0.2
@@ -50,13 +51,29 @@ class DataSettings:
     eval_batch_size: int = 256
     """Examples a batch in evaluation."""
     augment: str = 'none'
-    """Comma list of augmentations, `name` or `name:amount`: see ftjax/data/augmentation.py."""
+    """Comma list of augmentations, `name` or `name:amount`: for images see
+    ftjax/data/augmentation.py, for texts ftjax/data/text_augmentation.py."""
+    max_length: int | None = 128
+    """Tokens that a text, or a pair, is cut to; None for as many as the network takes."""
+    tokenizer: str = ''
+    """A tokenizer.json, or a folder with one, instead of the one beside the weights."""
     corruption: str = 'none'
     """`gaussian_noise:STD` (of 1) on every image of every split; images in memory only."""
     label_column: str = 'label'
     """CSV and JSONL: the label's column; TFDS: its feature, if there is one of that name."""
     text_column: str = ''
     """Column with texts; empty to look for `text` or `sentence`."""
+    text_pair_column: str = ''
+    """Column with the second text of a pair; empty for single texts."""
+    label_separator: str = '|'
+    """Between the labels of one example, for `multilabel`; JSONL may give a list instead."""
+    train_file: str = ''
+    """CSV and JSONL, where the source is a folder: the training file's name in it; empty to
+    look for files called train, val (or dev) and test."""
+    val_file: str = ''
+    """The validation file beside `train_file`; empty for none."""
+    test_file: str = ''
+    """The test file beside `train_file`; empty for none."""
     path_column: str = ''
     """Column with image paths, relative to the file; empty to look for `path`, `image`, .."""
     split_column: str = ''
@@ -83,8 +100,10 @@ class DataSettings:
         for name in ('examples_per_class', 'val_per_class'):
             if getattr(self, name) is not None:
                 _integer(name, getattr(self, name), 1)
-                if self.task == 'regression':
-                    raise UserError(f'data.{name} needs classes; data.task is regression')
+                if self.task != 'classification':
+                    raise UserError(
+                        f'data.{name} needs one class an example; data.task is {self.task}'
+                    )
         for name in ('test_fraction', 'val_fraction'):
             if not (isinstance(getattr(self, name), numbers.Real) and 0 <= getattr(self, name) < 1):
                 raise UserError(f'data.{name} is {getattr(self, name)!r}; expected 0 <= share < 1')
@@ -92,6 +111,12 @@ class DataSettings:
             raise UserError('data.test_fraction + data.val_fraction leave nothing to train on')
         if self.channels not in (None, 1, 3):
             raise UserError(f'data.channels is {self.channels!r}; expected 1, 3 or None')
+        if self.max_length is not None:
+            _integer('max_length', self.max_length, 4)
+        if not self.label_separator:
+            raise UserError('data.label_separator is empty; expected one or more characters')
+        if (self.val_file or self.test_file) and not self.train_file:
+            raise UserError('data.val_file and data.test_file need data.train_file beside them')
         if len(self.delimiter) > 1:
             raise UserError(f'data.delimiter is {self.delimiter!r}; expected one character')
         object.__setattr__(self, 'class_names', tuple(self.class_names))

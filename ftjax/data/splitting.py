@@ -20,7 +20,7 @@ def hold_out(dataset: Dataset, count: int, seed: int, stream: int) -> tuple[Data
     """Parts `count` examples from a data set: (rest, held out), in the original order.
 
     Each class gives its share of `count`, to within one example, and keeps at least one.
-    Regression data are drawn without strata.
+    Regression and multi-label data are drawn without strata.
 
     Raises:
       UserError: if the classes cannot give so many.
@@ -80,7 +80,8 @@ def fold(dataset: Dataset, k: int, i: int, seed: int = 0) -> tuple[Dataset, Data
     order = _class_orders(dataset, seed, FOLD)
     smallest = min(range(len(order)), key=lambda c: len(order[c]))
     if len(order[smallest]) < k:
-        of = f'class {dataset.class_names[smallest]!r}' if dataset.class_names else 'the data'
+        one_class = dataset.task == 'classification'
+        of = f'class {dataset.class_names[smallest]!r}' if one_class else 'the data'
         raise UserError(
             f'{dataset.name}: {of} has {len(order[smallest])} examples, too few for {k} folds'
         )
@@ -91,8 +92,8 @@ def fold(dataset: Dataset, k: int, i: int, seed: int = 0) -> tuple[Dataset, Data
 
 
 def _class_orders(dataset: Dataset, seed: int, stream: int) -> list[np.ndarray]:
-    """For each class its members' positions, permuted; one entry for regression."""
-    if dataset.task == 'regression':
+    """For each class its members' positions, permuted; one entry where there are no strata."""
+    if dataset.task != 'classification':
         return [np.random.default_rng((seed, stream, 0)).permutation(len(dataset))]
     orders = []
     for label in range(dataset.num_classes):

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftjax.data.augmentation import parse_augment
+from ftjax.data.bucket_order import bucket_order
 from ftjax.data.dataset import Dataset
 from ftjax.data.loader import Batch, Loader
+from ftjax.data.text_augmentation import check_text_augmentation
 from ftjax.errors import UserError
 
 if TYPE_CHECKING:
     from ftjax.pretrained.preprocessing import Preprocessing
+    from ftjax.pretrained.text_preprocessing import TextPreprocessing
 
 
 class TrainStream:
     """An endless stream of shuffled batches that can be entered at any step.
 
     An epoch sees every example at most once; what does not fill a batch is left out of it.
-    A set smaller than a batch fills it by going round its permutation again.
+    A set smaller than a batch fills it by going round its permutation again. Texts of like
+    length share a batch, which is padded to the smallest bucket that holds it.
 
     Args:
       dataset: the training split.
       batch_size: examples a step.
       seed: of the order.
       image_size: (height, width); None for the preprocessing's or the images' own.
-      preprocessing: the network's; decides channels, filter and crop.
+      preprocessing: the network's; decides channels, filter and crop, or how texts become
+        tokens.
+      augmentation: of texts, as data.augment; images are augmented on the device, not here.
 
     Raises:
-      UserError: if the data set is empty.
+      UserError: if the data set is empty, or an augmentation is not one of texts.
 
     >>> data = Dataset(name='d', kind='text', inputs='abcd', labels=[0] * 4, class_names='x')
     >>> stream = TrainStream(data, batch_size=2, seed=0)
@@ -44,7 +52,8 @@ class TrainStream:
         batch_size: int,
         seed: int,
         image_size: tuple[int, int] | None = None,
-        preprocessing: Preprocessing | None = None,
+        preprocessing: Preprocessing | TextPreprocessing | None = None,
+        augmentation: str = 'none',
     ):
         if not len(dataset):
             raise UserError(f'{dataset.name}: no examples to train on')
@@ -52,6 +61,9 @@ class TrainStream:
             raise UserError(f'data.batch_size is {batch_size}; expected at least 1')
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self._loader = Loader(dataset, image_size, preprocessing)
+        self._todo, self._run = parse_augment(augmentation), 1
+        if self._loader.texts is not None:
+            check_text_augmentation(self._todo, self._loader.texts.preprocessing.mask_id)
         # Grain's threads ask for neighbouring numbers: two epochs are in use at most.
         self._order = functools.lru_cache(maxsize=3)(self._permutation)
 
@@ -60,11 +72,29 @@ class TrainStream:
         """Whole batches an epoch; at least 1."""
         return max(1, len(self.dataset) // self.batch_size)
 
+    def in_runs(self, steps: int) -> TrainStream:
+        """The same examples, texts ordered and padded so that runs of steps have one shape.
+
+        Runs are counted from an epoch's start; images need no other order.
+        """
+        if self._loader.texts is None or steps == self._run:
+            return self
+        other = copy.copy(self)
+        other._run = steps
+        other._order = functools.lru_cache(maxsize=3)(other._permutation)
+        return other
+
     def batch(self, step: int) -> Batch:
         """The batch of a step (from 0): `inputs`, `labels`, `index`, `mask` (all ones)."""
         epoch, within = divmod(step, self.steps_per_epoch)
         first = within * self.batch_size
-        return self._loader.batch(self._order(epoch)[first : first + self.batch_size])
+        order = self._order(epoch)
+        rows = order[first : first + self.batch_size]
+        if self._loader.texts is None:
+            return self._loader.batch(rows)
+        run = self._run * self.batch_size  # one length for all of it
+        length = self._loader.texts.length(order[first // run * run :][:run])
+        return self._loader.batch(rows, length=length, draw=(self.seed, step, self._todo))
 
     def iterate(self, start_step: int = 0) -> Iterator[Batch]:
         """The batches from a step on, for ever: equal to batch(start_step), batch(.. + 1), ..
@@ -91,5 +121,10 @@ class TrainStream:
         return int(self._order(epoch)[within])
 
     def _permutation(self, epoch: int) -> np.ndarray:
-        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.dataset))
-        return np.resize(order, self.steps_per_epoch * self.batch_size)
+        rng = np.random.default_rng((self.seed, epoch))
+        order = rng.permutation(len(self.dataset))
+        order = np.resize(order, self.steps_per_epoch * self.batch_size)
+        if self._loader.texts is None:
+            return order
+        buckets = self._loader.texts.buckets
+        return bucket_order(order, buckets, self.batch_size, self._run, rng)

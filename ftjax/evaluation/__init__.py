@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.evaluation.classification import classification_metrics
+from ftjax.evaluation.multilabel import multilabel_metrics
 from ftjax.evaluation.predictions import NonFinitePredictions, Predictions, gather
 from ftjax.evaluation.regression import regression_metrics
 from ftjax.evaluation.text import metrics_text
@@ -25,6 +26,7 @@ __all__ = [
     'evaluate',
     'gather',
     'metrics_text',
+    'multilabel_metrics',
     'regression_metrics',
 ]
 
@@ -36,7 +38,9 @@ def evaluate(
     task: str = 'classification',
     class_names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Metrics of the outputs by the task's name; see the two functions for what they hold."""
+    """Metrics of the outputs by the task's name; see the three functions for what they hold."""
+    if task == 'multilabel':
+        return multilabel_metrics(outputs, labels, class_names)
     if task == 'regression':
         return regression_metrics(outputs, labels)
     return classification_metrics(outputs, labels, class_names)

@@ -16,11 +16,11 @@ class NonFinitePredictions(UserError):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Outputs of a network on every example of a split, in the order they were read.
+    """Outputs of a network on every example of a split, in the order of the split.
 
     Attributes:
       outputs: float32 logits (n, classes), or predicted values (n,) or (n, 1).
-      labels: int32 class indices (n,), or float32 targets (n,).
+      labels: int32 class indices (n,), float32 targets (n,), or float32 (n, classes) of 0 and 1.
       index: int32 position of each example in its split (n,).
     """
 
@@ -35,6 +35,7 @@ class Predictions:
 def gather(pairs: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Predictions:
     """Joins (outputs, batch) pairs, leaving out the padding (`batch['mask']` is 0).
 
+    Batches of texts come by length: their 'index' puts the examples in the split's order.
     Metrics are then computed once on whole arrays: averages over batches would weigh a
     short last batch like a full one.
 
@@ -53,10 +54,12 @@ def gather(pairs: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Pred
         seen += len(real)
     if not seen:
         raise UserError('nothing to evaluate: the split holds no examples')
+    where = np.concatenate(index).astype(np.int32)
+    order = np.argsort(where, kind='stable')
     return Predictions(
-        outputs=np.concatenate(outputs),
-        labels=np.concatenate(labels),
-        index=np.concatenate(index).astype(np.int32),
+        outputs=np.concatenate(outputs)[order],
+        labels=np.concatenate(labels)[order],
+        index=where[order],
     )
 
 

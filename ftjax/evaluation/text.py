@@ -14,7 +14,9 @@ SUMMARY = (
 
 
 def metrics_text(metrics: dict[str, Any]) -> str:
-    """The table of `classification_metrics` or `regression_metrics`."""
+    """The table of `classification_metrics`, `regression_metrics` or `multilabel_metrics`."""
+    if metrics['task'] == 'multilabel':
+        return multilabel_text(metrics)
     if metrics['task'] == 'regression':
         return regression_text(metrics)
     return classification_text(metrics)
@@ -64,6 +66,39 @@ def regression_text(metrics: dict[str, Any]) -> str:
             line += f', 95 % interval {interval[0]:.6g} to {interval[1]:.6g}'
         lines.append(line)
     return '\n'.join(lines)
+
+
+def multilabel_text(metrics: dict[str, Any], max_classes: int = 50) -> str:
+    """Per-class rows, the averages below, and the numbers over whole examples."""
+    rows = sorted(metrics['per_class'], key=lambda row: row['f1'])[:max_classes]
+    listed = [row for row in metrics['per_class'] if row in rows]
+    width = max(len('micro mean'), *(len(row['name']) for row in listed))
+    columns = ('precision', 'recall', 'f1', 'average_precision')
+    lines = [' ' * width + ' precision    recall        f1  avg prec  examples']
+    for row in listed:
+        numbers = ''.join(_number(row[column]) for column in columns)
+        lines.append(f'{row["name"]:>{width}}{numbers}{row["support"]:10d}')
+    if len(listed) < len(metrics['per_class']):
+        lines[0:0] = [
+            f'the {max_classes} of {len(metrics["per_class"])} classes with the lowest F1'
+        ]
+    lines.append('')
+    for average in ('micro', 'macro'):
+        numbers = ''.join(_number(metrics[f'{column}_{average}']) for column in columns)
+        lines.append(f'{average + " mean":>{width}}{numbers}{metrics["n"]:10d}')
+    lines.append('')
+    for name, label in (('f1_micro', 'micro F1'), ('exact_match', 'all labels right')):
+        line = f'{label} {metrics[name]:.4f}'
+        if metrics[f'{name}_interval'] is not None:
+            low, high = metrics[f'{name}_interval']
+            line += f', 95 % interval {low:.4f} to {high:.4f}'
+        lines.append(line)
+    lines.append(f'Hamming loss {metrics["hamming_loss"]:.4f}, log loss {metrics["log_loss"]:.4f}')
+    return '\n'.join(lines)
+
+
+def _number(value: float | None) -> str:
+    return f'{"-":>10}' if value is None else f'{value:10.3f}'
 
 
 def confusion_text(metrics: dict[str, Any], max_classes: int = 20) -> str:

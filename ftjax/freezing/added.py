@@ -136,6 +136,7 @@ def terms_of(settings: FreezeSettings) -> list[Term]:
     """All strategies a config names, those of its phases included."""
     if settings.phases:
         texts = [phase['freeze'] for phase in settings.phases if phase.get('freeze')]
+        texts.insert(0, settings.strategy)
     else:
         texts = [] if settings.rules else [settings.strategy]
     terms: dict[str, Term] = {}

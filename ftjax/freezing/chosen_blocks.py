@@ -70,7 +70,7 @@ def autofreeze(net: Anatomy, probe, earlier, step: int, intervals: int, percenti
     'chosen',
     eps=0.01,
     folds=3,
-    epochs=6.0,
+    epochs=4.0,
     source='SubTuning, arXiv:2302.06354, and its code',
     options={'when': lambda span, **_: (0,)},
 )

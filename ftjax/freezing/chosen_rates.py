@@ -25,7 +25,13 @@ def every_epoch(span: Span, **_: Any) -> tuple[int, ...]:
 
 
 # As released: a fresh optimizer each epoch, the network in evaluation mode throughout.
-OPTIONS = {'norm': 'frozen', 'noise': 'off', 'optimizer_state': 'reset', 'when': every_epoch}
+OPTIONS = {
+    'norm': 'frozen',
+    'noise': 'off',
+    'optimizer_state': 'reset',
+    'when': every_epoch,
+    'often': True,
+}
 
 
 @strategy('auto_rgn', 'chosen', batches=5, floor=0.01, source=SOURCE, options=OPTIONS)

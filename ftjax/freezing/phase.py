@@ -60,6 +60,11 @@ class Phase:
         return tuple(sorted(p for p, leaf in self.leaves.items() if leaf.group != FROZEN))
 
     @functools.cached_property
+    def moving(self) -> frozenset[str]:
+        """The leaves that train at a rate above 0."""
+        return frozenset(p for p in self.trainable if self.leaves[p].multiplier)
+
+    @functools.cached_property
     def cut(self) -> str:
         """The first stage that needs a gradient; those before it run forward only."""
         return next(name for name, stage in self.stages.items() if stage.trains)
@@ -94,7 +99,8 @@ class Phase:
     def program(self) -> tuple:
         """What decides the compiled step: equal for phases that can share one."""
         groups = tuple((p, self.leaves[p].group, self.leaves[p].decay) for p in self.trainable)
-        return groups, tuple(self.modes.items())
+        held = len(self.moving) < len(self.trainable)
+        return groups, tuple(self.modes.items()), held
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: an entry of plan.json's phases."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
@@ -13,7 +13,7 @@ from ftjax.freezing.choice import Choice
 from ftjax.freezing.phase import Leaf, Phase, StagePlan
 from ftjax.freezing.registry import Term, parse
 from ftjax.freezing.rules import FROZEN
-from ftjax.freezing.settings import FreezeSettings, as_settings
+from ftjax.freezing.settings import EXTRA_KINDS, FreezeSettings, as_settings
 from ftjax.freezing.span import Span
 from ftjax.freezing.stretch import Stretch
 from ftjax.freezing.timetable import from_rules, from_terms, user_phases
@@ -33,6 +33,9 @@ class Plan:
     rewarm: int = 0
     fresh: frozenset[str] = frozenset()
     """Leaves without a pretrained value: a new head, added parameters."""
+    norm: str = 'follow_mask'
+    noise: str = 'trained'
+    """The policies on statistics and noise, as FreezeSettings has them."""
     recompute: bool = False
     """Estimate running statistics on the training inputs before the first step."""
     choices: tuple[Choice, ...] = ()
@@ -58,7 +61,7 @@ class Plan:
     @property
     def trained(self) -> frozenset[str]:
         """Leaves that any phase trains or re-initialises."""
-        return frozenset().union(*(frozenset(p.trainable) | set(p.reinit) for p in self.phases))
+        return frozenset().union(*(p.moving | set(p.reinit) for p in self.phases))
 
     @property
     def size_trained(self) -> int:
@@ -66,7 +69,7 @@ class Plan:
         sizes = {path: leaf.size for path, leaf in self.phases[0].leaves.items()}
         if len(self.choices) == 1:
             sizes.update({p: int(mask.sum()) for p, mask in self.choices[0].entries.items()})
-        return sum(sizes[p] for p in {p for phase in self.phases for p in phase.trainable})
+        return sum(sizes[p] for p in {p for phase in self.phases for p in phase.moving})
 
     @property
     def moving_stats(self) -> frozenset[str]:
@@ -101,14 +104,36 @@ class Plan:
         open_ = frozenset(path for path, weight in weights.items() if weight)
         if not open_:
             raise UserError(f'{self.strategy}: the choice at step {choice.step} freezes all')
-        stretch = Stretch(choice.step, open_, {path: weights[path] for path in open_})
-        groups = {
-            path: base.leaves[path].group if path in open_ else FROZEN for path in base.leaves
-        }
-        factors = {path: leaf.multiplier for path, leaf in base.leaves.items()}
-        made = self.build(stretch, groups, factors)
+        chooser = self.term('chosen')
+        often = chooser is not None and bool(chooser.strategy.options.get('often'))
+        made = self.phase_of(choice.step, weights, shared=often)
         earlier = tuple(phase for phase in self.phases if phase.start < choice.step)
         return dataclasses.replace(self, phases=(*earlier, made), choices=(*self.choices, choice))
+
+    def phase_of(self, start: int, weights: Mapping[str, float], shared: bool = False) -> Phase:
+        """A phase from weights of the leaves that may train: 0 freezes, others scale the rate.
+
+        A strategy that chooses leaves over and over would ask for a program each time. With
+        `shared`, what closes above the cut is held by a rate of 0 instead, so that there are
+        only as many programs as stages; below the cut nothing is computed that does not train.
+        """
+        base = self.base or self.phases[0]
+        open_ = frozenset(path for path in base.trainable if weights.get(path, 1.0))
+        held = self.from_lowest(open_) if shared else open_
+        factors = {path: leaf.multiplier for path, leaf in base.leaves.items()}
+        stretch = Stretch(start, held, {path: weights.get(path, 1.0) for path in held})
+        groups = {
+            path: leaf.group if path in held else FROZEN for path, leaf in base.leaves.items()
+        }
+        return self.build(stretch, groups, factors, open_)
+
+    def from_lowest(self, open_: frozenset[str]) -> frozenset[str]:
+        """All that may train in the lowest stage of some leaves and in those above it."""
+        base = self.base or self.phases[0]
+        order = list(base.stages)
+        lowest = min(order.index(base.leaves[path].stage) for path in open_)
+        above = set(order[lowest:])
+        return frozenset(path for path in base.trainable if base.leaves[path].stage in above)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: what plan.json holds."""
@@ -155,7 +180,8 @@ def make_plan(
     net = Anatomy.of(network, variables, head_is_new)
     span = span or Span()
     if settings.phases:
-        drafts, terms = user_phases(settings, net, span, seed), []
+        terms = extra_terms(settings)
+        drafts = user_phases(settings, net, span, seed)
     elif settings.rules:
         drafts, terms = [from_rules(settings.rules, settings.multipliers, net)], []
     else:
@@ -187,12 +213,26 @@ def make_plan(
         else options.get('optimizer_state', 'per_leaf_count'),
         rewarm=settings.rewarm,
         fresh=net.new_head | net.added,
+        norm=norm,
+        noise=noise,
         recompute=norm == 'recompute' and bool(net.stats),
         choose_at=chooser.strategy.options['when'](span, **chooser.arguments) if chooser else (),
         base=phases[0],
         net=net,
         build=functools.partial(make, norm, noise),
     )
+
+
+def extra_terms(settings: FreezeSettings) -> list[Term]:
+    """The terms that stand beside phases; UserError for one that decides what trains when."""
+    terms = [] if settings.strategy == 'full' else parse(settings.strategy)
+    for term in terms:
+        if term.strategy.kind not in EXTRA_KINDS:
+            raise UserError(
+                f'freeze has phases, and {term}, which decides {term.strategy.kind_said} too; '
+                'keep one'
+            )
+    return terms
 
 
 def merged_options(terms: Sequence[Term]) -> dict[str, Any]:
@@ -223,8 +263,13 @@ def make_phase(
     stretch: Stretch,
     groups: Mapping[str, str],
     factors: Mapping[str, float],
+    open_: frozenset[str] | None = None,
 ) -> Phase:
-    """A phase from what a strategy opens, its groups and the rate rule's factors."""
+    """A phase from what a strategy opens, its groups and the rate rule's factors.
+
+    `open_` are the leaves that decide how the stages run, where some that are in a group are
+    held by a rate of 0.
+    """
     leaves = {
         path: Leaf(
             path=path,
@@ -238,16 +283,20 @@ def make_phase(
         )
         for path in net.shapes
     }
-    stages = plan_stages(net, groups, norm, noise == 'off')
+    trained = {
+        path.split('/')[0]
+        for path, group in groups.items()
+        if group != FROZEN and (open_ is None or path in open_)
+    }
+    stages = plan_stages(net, trained, norm, noise == 'off')
     return Phase(stretch.start, leaves, stages, stretch.restart, tuple(sorted(stretch.reinit)))
 
 
 def plan_stages(
-    net: Anatomy, groups: Mapping[str, str], norm: str, quiet: bool
+    net: Anatomy, trained: Collection[str], norm: str, quiet: bool
 ) -> dict[str, StagePlan]:
-    """Which stages train and how each runs: frozen ones without noise, by fixed statistics."""
+    """How each stage runs: those that are not trained without noise, by fixed statistics."""
     with_stats = {path.split('/')[0] for path in net.stats}
-    trained = {path.split('/')[0] for path, group in groups.items() if group != FROZEN}
     plans = {}
     for name in net.stages:
         trains = name in trained

@@ -11,6 +11,8 @@ from ftjax.errors import UserError, check_name
 NORM_POLICIES = ('auto', 'frozen', 'train', 'follow_mask', 'recompute')
 HEAD_POLICIES = ('auto', 'train', 'freeze')
 NOISE_POLICIES = ('auto', 'trained', 'off')
+# What may stand beside phases, in `strategy`: nothing of it decides what trains when.
+EXTRA_KINDS = ('added', 'shape', 'regulariser', 'average', 'weights')
 STATE_POLICIES = ('auto', 'per_leaf_count', 'keep', 'reset')
 PHASE_KEYS = (
     *('until', 'freeze', 'rules', 'multipliers', 'rate', 'anneal'),
@@ -23,7 +25,8 @@ class FreezeSettings:
     """What trains, when and how fast, as a config says it."""
 
     strategy: str = 'full'
-    """A name of the catalogue, or several joined by `+`; not used with rules or phases."""
+    """A name of the catalogue, or several joined by `+`; not used with rules. Beside phases,
+    only what adds parameters, shapes the rate, pulls or averages: 'lora:8+l2_sp'."""
     rules: tuple[tuple[str, str], ...] = ()
     """Ordered (pattern, group): first match wins; the group `frozen` does not train."""
     phases: tuple[Mapping[str, Any], ...] = ()

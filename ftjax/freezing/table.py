@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ftjax.freezing.plan import Phase, Plan
 from ftjax.freezing.rules import FROZEN
 
 
 def plan_table(plan: Plan, learning_rate: float | None = None) -> str:
-    """The table by stage of every phase, with both sides of the cut."""
-    return '\n\n'.join(phase_table(phase, plan.strategy, learning_rate) for phase in plan.phases)
+    """The first phase by stage with both sides of its cut, and a line for each later one."""
+    parts = [phase_table(plan.phases[0], plan.strategy, learning_rate)]
+    before = plan.phases[0]
+    for phase in plan.phases[1:]:
+        parts.append(change_line(before, phase))
+        before = phase
+    if plan.choose_at:
+        steps = ', '.join(map(str, plan.choose_at[:4])) + (' ..' if len(plan.choose_at) > 4 else '')
+        parts.append(f'what trains is decided from data at step {steps}')
+    return '\n'.join(parts)
+
+
+def change_line(before: Phase, phase: Phase) -> str:
+    """What a phase changes of the one before it: stages that open, stages that close."""
+    old, new = set(before.trainable), set(phase.trainable)
+    several = (('opens', new - old), ('closes', old - new), ('fresh values in', phase.reinit))
+    changes = [f'{word} {", ".join(stages_of(phase, paths))}' for word, paths in several if paths]
+    if phase.restart:
+        changes.append('the schedule begins anew')
+    trained, total = phase.size(trainable_only=True), phase.size()
+    share = f'{trained:,} ({100 * trained / total:.3g} %) trainable, cut at {phase.cut}'
+    return f'from step {phase.start}: {"; ".join([*changes, share])}'
+
+
+def stages_of(phase: Phase, paths: Collection[str]) -> list[str]:
+    """The stages that hold some leaves, in depth order."""
+    return list(dict.fromkeys(leaf.stage for path, leaf in phase.leaves.items() if path in paths))
 
 
 def phase_table(phase: Phase, strategy: str, learning_rate: float | None = None) -> str:

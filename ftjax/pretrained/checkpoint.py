@@ -12,14 +12,16 @@ from typing import Any
 import jax
 
 from ftjax.errors import UserError
+from ftjax.models.adapted import plain_network, with_overrides
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained import families, own
+from ftjax.pretrained import families, own, run_checkpoint
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.keymap import KeyMap, PositionTable, identity
 from ftjax.pretrained.locate import Location
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.sources import TensorSource, open_source
+from ftjax.pretrained.text_preprocessing import TextPreprocessing, text_preprocessing_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +44,9 @@ class Checkpoint:
     def network(self, **overrides: Any) -> Network:
         """The network that the checkpoint describes, with some fields replaced."""
         if self.is_own:
-            return build(self.config['model'], {**self.config['options'], **overrides})
+            name, options = self.config['model'], self.config['options']
+            merged = with_overrides if name == 'adapted' else dict.__or__
+            return build(name, merged(options, overrides))
         return families.module(self.family).network_from_config(dict(self.config), **overrides)
 
     def key_map(self, network: Network) -> KeyMap:
@@ -85,11 +89,14 @@ class Checkpoint:
         found = families.module(self.family)
         return tuple(found.class_names(self.config)) if hasattr(found, 'class_names') else ()
 
-    def preprocessing(self, network: Network) -> tuple[Preprocessing | None, str]:
-        """(preprocessing at the network's own input size, where it is from); None for text."""
+    def preprocessing(
+        self, network: Network
+    ) -> tuple[Preprocessing | TextPreprocessing | None, str]:
+        """(preprocessing at the network's own input size, where it is from)."""
         size = input_size(network)
         if size is None:
-            return None, 'takes no images'
+            saved = self.config.get('preprocessing') if self.is_own else None
+            return text_preprocessing_of(network, self.folder, saved)
         if self.is_own:
             if self.config.get('preprocessing') is None:
                 raise UserError(f'{self.folder}/config.json: preprocessing is missing')
@@ -116,7 +123,7 @@ class Checkpoint:
 
 def positions_of(saved: Network, wanted: Network) -> tuple[PositionTable, ...]:
     """The position table of our own file, where the two networks have different grids."""
-    grid, new = getattr(saved, 'grid', None), getattr(wanted, 'grid', None)
+    grid, new = (getattr(plain_network(each), 'grid', None) for each in (saved, wanted))
     table = leaf_shapes(saved).get('params/embed/pos_embed')
     if grid is None or grid == new or table is None:
         return ()
@@ -145,6 +152,8 @@ def describe(
     Raises:
       UserError: nothing recognises it.
     """
+    if found := run_checkpoint.find(where.path):
+        return _of_run(found, tensors)
     folder = where.path if where.path.is_dir() else where.path.parent
     file = folder / own.CONFIG
     config = read_json(file) if file.exists() else None
@@ -169,6 +178,17 @@ def describe(
         config = families.module(family).config_from_tensors(source)
     assert config is not None
     return Checkpoint(folder, family, config, source, where.revision)
+
+
+def _of_run(found: run_checkpoint.RunCheckpoint, tensors: bool) -> Checkpoint:
+    """A checkpoint of a run: its description, and its leaves over those it started from."""
+    folder = found.description
+    config = read_json(folder / own.CONFIG)
+    config.pop('weights_sha256', None)  # of the finished run's file
+    file = found.run / own.CONFIG
+    run = read_json(file) if file.exists() else {}
+    source = run_checkpoint.open_run(found, config, run) if tensors else None
+    return Checkpoint(folder, own.FORMAT, config, source)
 
 
 def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ftjax.errors import UserError, check_name, did_you_mean
+from ftjax.models.adapted import plain_network
 from ftjax.models.stages import Network
 from ftjax.pretrained.families import family_of_tensors
 from ftjax.pretrained.initialise import leaf_shapes
@@ -155,7 +156,7 @@ class _Account:
         if table is not None and len(shape) == 3 and shape[2] == wanted[2]:
             try:
                 source = grid_of(shape[1], table.prefix_tokens, table.source_grid)
-                declared = getattr(self.network, 'grid', None)
+                declared = getattr(plain_network(self.network), 'grid', None)
                 target = grid_of(wanted[1], table.prefix_tokens, declared)
                 self.resizes[key] = (source, target)
             except UserError as error:

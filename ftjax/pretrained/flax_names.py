@@ -14,6 +14,8 @@ import dataclasses
 from ftjax.pretrained.keymap import KeyMap, Rule
 
 _WORDS = ('weight', 'bias', 'running_mean', 'running_var')
+_RMS = ('llama',)  # their norms were modules of transformers' own, with a `weight`
+_LEAVES = ('kernel', 'scale', 'bias', 'mean', 'var')
 
 
 def flax_names(keymap: KeyMap) -> KeyMap:
@@ -28,7 +30,7 @@ def flax_names(keymap: KeyMap) -> KeyMap:
     return dataclasses.replace(
         keymap,
         family=f'{keymap.family} (Flax)',
-        rules=tuple(map(_rule, keymap.rules)),
+        rules=tuple(_rule(rule, keymap.family in _RMS) for rule in keymap.rules),
         unused=tuple(pattern.replace(r'\.', '/') for pattern in keymap.unused),
         prefixes=(
             *(prefix.replace('.', '/') for prefix in keymap.prefixes),
@@ -37,7 +39,7 @@ def flax_names(keymap: KeyMap) -> KeyMap:
     )
 
 
-def _rule(rule: Rule) -> Rule:
+def _rule(rule: Rule, rms: bool) -> Rule:
     *modules, word = rule.source.split('.')
     leaf = rule.paths[0].rpartition('/')[2]
     transform, split = rule.transform, rule.split
@@ -47,8 +49,9 @@ def _rule(rule: Rule) -> Rule:
         elif transform in ('dense', 'copy'):
             # A fused tensor is cut along the other axis, its transpose being stored.
             transform, split = {'dense': 'copy', 'copy': 'dense'}[transform], 1 - split
-    if word in _WORDS:
-        word = leaf
+    if word in _WORDS and not (rms and leaf == 'scale'):
+        # A table of positions has a name of its own here, and was an nn.Embed there.
+        word = leaf if leaf in _LEAVES else 'embedding'
     return dataclasses.replace(
         rule, source='/'.join([*modules, word]), transform=transform, split=split
     )

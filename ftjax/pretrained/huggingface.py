@@ -11,6 +11,7 @@ from typing import Any
 from ftjax.models.stages import Network
 from ftjax.pretrained import families, own
 from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.pretrained.text_preprocessing import TextPreprocessing
 from ftjax.pretrained.to_source import save_source
 
 TOKENIZER_FILES = (
@@ -24,7 +25,7 @@ def save_huggingface(
     folder: str | os.PathLike[str],
     network: Network,
     variables: Mapping[str, Any],
-    preprocessing: Preprocessing | None,
+    preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str] = (),
     *,
     family: str | None = None,
@@ -36,7 +37,7 @@ def save_huggingface(
       folder: made if need be.
       network: of a class for which a family has a `config_from_network`.
       variables: {'params': .., 'batch_stats': ..}.
-      preprocessing: None for text.
+      preprocessing: of images, or of texts: its tokenizer is copied then.
       class_names: become id2label and label2id.
       family: a key of families.FAMILIES; None for the first that writes this network's class.
         Pass `pretrained.family`, where several share a class.
@@ -55,7 +56,20 @@ def save_huggingface(
     # No names to choose by: the first map is the one whose names go with the config.json.
     save_source(folder / own.WEIGHTS, variables, families.key_map(family, config, ()))
     own.write_json(folder / own.CONFIG, config)
-    if preprocessing is not None:
+    save_inputs(folder, family, preprocessing, tokenizer)
+    return folder
+
+
+def save_inputs(
+    folder: pathlib.Path,
+    family: str,
+    preprocessing: Preprocessing | TextPreprocessing | None,
+    tokenizer: str | os.PathLike[str] | None = None,
+) -> None:
+    """Writes preprocessor_config.json, or copies the tokenizer's files."""
+    if isinstance(preprocessing, TextPreprocessing):
+        tokenizer = tokenizer or preprocessing.tokenizer
+    elif preprocessing is not None:
         processor = getattr(families.module(family), 'IMAGE_PROCESSOR', None)
         fields = preprocessing.to_huggingface(*([processor] if processor else []))
         own.write_json(folder / 'preprocessor_config.json', fields)
@@ -64,4 +78,3 @@ def save_huggingface(
         for name in TOKENIZER_FILES:
             if (beside / name).exists() and beside != folder:
                 shutil.copyfile(beside / name, folder / name)
-    return folder

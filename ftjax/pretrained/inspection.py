@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
+from ftjax.models.adapted import Adapted, adapters_in_words
 from ftjax.models.registry import options_of
+from ftjax.models.stages import Network
 from ftjax.pretrained.checkpoint import describe
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.leaves import stage_of
@@ -18,6 +21,7 @@ from ftjax.pretrained.locate import Location, locate
 from ftjax.pretrained.open import fit_network
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.report import LoadReport
+from ftjax.pretrained.text_preprocessing import TextPreprocessing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,7 @@ class Inspection:
     tensors: int
     nbytes: int
     dtypes: tuple[str, ...]
-    preprocessing: Preprocessing | None
+    preprocessing: Preprocessing | TextPreprocessing | None
     class_names: tuple[str, ...]
     report: LoadReport
 
@@ -92,7 +96,7 @@ def inspect(init: str, model: str | Mapping[str, Any] | None = None) -> Inspecti
             statistics += math.prod(leaf.shape)
     preprocessing, origin = checkpoint.preprocessing(network)
     found = report(plan, source, keymap, jnp.float32)
-    name, options = options_of(network)
+    name, options = named(network)
     return Inspection(
         source=f'{init}' + (f' ({checkpoint.revision})' if checkpoint.revision else ''),
         family=keymap.family,
@@ -108,6 +112,16 @@ def inspect(init: str, model: str | Mapping[str, Any] | None = None) -> Inspecti
         class_names=checkpoint.class_names if found.head == 'kept' else (),
         report=dataclasses.replace(found, notes=(*found.notes, f'preprocessing: {origin}')),
     )
+
+
+def named(network: Network) -> tuple[str, dict[str, Any]]:
+    """The model and its options; of a network with adapters its family's, and the adapters."""
+    name, options = options_of(network)
+    if not isinstance(network, Adapted):
+        return name, options
+    base = json.loads(network.base_options)
+    shown = {**base, 'num_classes': network.num_classes}
+    return network.base, {**shown, 'adapters': f'({adapters_in_words(network)})'}
 
 
 def _headers(init: str) -> Location:

@@ -35,7 +35,8 @@ def locate(init: str, *, weights: bool = True) -> Location:
     """Finds what an init string (without 'random:') names.
 
     Known are the shipped networks by name ('glyphs'), 'data:NAME' below the data folder,
-    'hf://ORG/NAME[@REVISION]', and the path of a folder, a weights file or a run.
+    'hf://ORG/NAME[@REVISION]', and the path of a folder, a weights file, a run, a run's
+    checkpoints (the best is taken) or one of them, RUN/checkpoints/STEP.
 
     Args:
       init: the string.

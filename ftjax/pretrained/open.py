@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from ftjax.errors import UserError
+from ftjax.models.adapted import plain_network
 from ftjax.models.registry import fields_of
 from ftjax.models.stages import Network
 from ftjax.pretrained.checkpoint import Checkpoint, describe
@@ -23,6 +24,7 @@ from ftjax.pretrained.locate import RANDOM, locate
 from ftjax.pretrained.own import check_hash
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.report import LoadReport
+from ftjax.pretrained.text_preprocessing import TextPreprocessing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -33,8 +35,8 @@ class Pretrained:
     variables: dict
     """{'params': .., 'batch_stats': .. where there are any}: nested dicts of jax.Array."""
     report: LoadReport
-    preprocessing: Preprocessing | None
-    """None for a network that takes no images."""
+    preprocessing: Preprocessing | TextPreprocessing | None
+    """Of images or of texts; None for a text network that came without a tokenizer."""
     class_names: tuple[str, ...]
     """Of the head, in the order of the logits; () for a new head or where nobody said."""
     source: str
@@ -113,7 +115,7 @@ def load_pretrained(
             network, checkpoint.source, keymap, head=head, seed=seed, dtype=dtype, sharding=sharding
         )
     preprocessing, origin = checkpoint.preprocessing(network)
-    if preprocessing is not None:
+    if preprocessing is not None or origin.startswith('none:'):
         report = dataclasses.replace(report, notes=(*report.notes, f'preprocessing: {origin}'))
     return Pretrained(
         network=network,
@@ -161,7 +163,7 @@ def _size_override(
     """{'image_size': ..} in the way the network's field has it; {} for None."""
     if image_size is None:
         return {}
-    network = checkpoint.network()
+    network = plain_network(checkpoint.network())
     if 'image_size' not in fields_of(type(network)):
         raise UserError(
             f'image_size={image_size}: {type(network).__name__} has no image size to set'

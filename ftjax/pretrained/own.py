@@ -25,6 +25,7 @@ from ftjax.models.stages import Network
 from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.sources.safetensors_file import write_safetensors
+from ftjax.pretrained.text_preprocessing import TextPreprocessing
 
 FORMAT = 'ftjax'
 WEIGHTS, CONFIG, TOKENIZER = 'model.safetensors', 'config.json', 'tokenizer.json'
@@ -34,7 +35,7 @@ def save_own(
     folder: str | os.PathLike[str],
     network: Network,
     variables: Mapping[str, Any],
-    preprocessing: Preprocessing | None,
+    preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str] = (),
     provenance: Mapping[str, Any] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
@@ -45,25 +46,69 @@ def save_own(
       folder: made if need be; a checkpoint there is replaced, other files are left alone.
       network: its family and fields go to config.json.
       variables: {'params': .., 'batch_stats': ..}, in any float dtype.
-      preprocessing: None for networks that take no images.
+      preprocessing: of images, or of texts, whose tokenizer is then saved as well; None for
+        a text network without one.
       class_names: in the order of the logits; () if there are none.
       provenance: JSON-able facts on how the weights came to be.
-      tokenizer: a tokenizer.json to copy beside the weights.
+      tokenizer: a tokenizer.json to copy beside the weights, where no preprocessing says it.
 
     Raises:
       UserError: as many class names as there are classes were expected; the disk is full.
     """
     folder = pathlib.Path(folder)
-    name, options = options_of(network)
-    if class_names and len(class_names) != options['num_classes']:
-        raise UserError(
-            f'{folder}: {len(class_names)} class names for {options["num_classes"]} classes'
-        )
+    config = description(folder, network, preprocessing, class_names, provenance)
     leaves = flatten(variables)
     tensors = {
         key: (np.dtype(leaf.dtype), tuple(leaf.shape), lambda leaf=leaf: np.asarray(leaf))
         for key, leaf in leaves.items()
     }
+    text = None
+    if isinstance(preprocessing, TextPreprocessing):
+        text, tokenizer = preprocessing.tokenizer_json(), None
+    config['weights_sha256'] = write_safetensors(folder / WEIGHTS, tensors, {'format': FORMAT})
+    if tokenizer is not None and pathlib.Path(tokenizer) != folder / TOKENIZER:
+        shutil.copyfile(tokenizer, folder / TOKENIZER)
+    if text is not None:
+        (folder / TOKENIZER).write_bytes(text.encode())
+    write_json(folder / CONFIG, config)
+    return folder
+
+
+def save_description(
+    folder: str | os.PathLike[str],
+    network: Network,
+    preprocessing: Preprocessing | TextPreprocessing | None,
+    class_names: Sequence[str] = (),
+    provenance: Mapping[str, Any] | None = None,
+) -> pathlib.Path:
+    """Writes the same folder without weights; returns it.
+
+    As RUN/network it makes the checkpoints of a run that has not finished readable.
+    """
+    folder = pathlib.Path(folder)
+    config = description(folder, network, preprocessing, class_names, provenance)
+    text = None
+    if isinstance(preprocessing, TextPreprocessing):
+        text = preprocessing.tokenizer_json()
+    write_json(folder / CONFIG, config)
+    if text is not None:
+        (folder / TOKENIZER).write_bytes(text.encode())
+    return folder
+
+
+def description(
+    folder: pathlib.Path,
+    network: Network,
+    preprocessing: Preprocessing | TextPreprocessing | None,
+    class_names: Sequence[str],
+    provenance: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """What config.json says of a network; UserError if it has not as many classes as names."""
+    name, options = options_of(network)
+    if class_names and len(class_names) != options['num_classes']:
+        raise UserError(
+            f'{folder}: {len(class_names)} class names for {options["num_classes"]} classes'
+        )
     config: dict[str, Any] = {
         'format': FORMAT,
         'model': name,
@@ -73,11 +118,7 @@ def save_own(
         'provenance': dict(provenance or {}),
     }
     json.dumps(config)  # a provenance that is not JSON fails before anything is written
-    config['weights_sha256'] = write_safetensors(folder / WEIGHTS, tensors, {'format': FORMAT})
-    if tokenizer is not None and pathlib.Path(tokenizer) != folder / TOKENIZER:
-        shutil.copyfile(tokenizer, folder / TOKENIZER)
-    write_json(folder / CONFIG, config)
-    return folder
+    return config
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from ftjax.freezing.optimizer import (
     OptimizerSettings,
@@ -16,6 +17,7 @@ from ftjax.freezing.optimizer import (
     shapes_of,
     state_bytes,
 )
+from ftjax.freezing.phase import Phase
 from ftjax.freezing.plan import Plan
 from ftjax.models.stages import Network
 from ftjax.training.state import make_state
@@ -44,8 +46,20 @@ def step_cost(
     FLOPs are those of one of `optimizer.accumulate` parts times their number: the compiler
     counts the body of a loop once.
     """
-    phase = plan.at(0)
-    tx = make_optimizer(phase, optimizer)
+    return phase_cost(network, variables, plan, plan.at(0), optimizer, batch_size, task)
+
+
+def phase_cost(
+    network: Network,
+    variables: Any,
+    plan: Plan,
+    phase: Phase,
+    optimizer: OptimizerSettings,
+    batch_size: int,
+    task: str = 'classification',
+) -> StepCost:
+    """As step_cost, for any phase of the plan."""
+    tx = make_optimizer(phase, optimizer, per_leaf=plan.per_leaf)
     state, frozen = jax.eval_shape(lambda v: make_state(v, phase, tx, optimizer.ema), variables)
     inputs = jax.eval_shape(lambda: network.example_input(batch_size))
     labels = jnp.int32 if task == 'classification' else jnp.float32
@@ -55,13 +69,57 @@ def step_cost(
         'mask': jax.ShapeDtypeStruct((batch_size,), jnp.float32),
     }
     rates = jax.ShapeDtypeStruct((len(phase.trainable),), np.float32)
-    step = make_train_step(network, phase, optimizer, task=task)
+    pulls = plan.of_kind('regulariser')
+    if pulls:
+        shapes = flatten_dict(dict(variables['params']), sep='/')
+        frozen = frozen.replace(reference={path: shapes[path] for path in phase.trainable})
+    step = make_train_step(
+        network, phase, optimizer, task=task, pulls=pulls, unpulled=plan.fresh, tx=tx
+    )
     compiled = jax.jit(step, donate_argnums=0).lower(state, frozen, batch, rates).compile()
     memory = compiled.memory_analysis()
     return StepCost(
         flops=flops_of(compiled) * optimizer.accumulate,
         temporary_bytes=int(getattr(memory, 'temp_size_in_bytes', 0)),
         optimizer_bytes=state_bytes(jax.eval_shape(tx.init, shapes_of(phase))),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanCost:
+    """What a plan costs: FLOPs of the mean step, bytes of the dearest phase."""
+
+    phases: tuple[tuple[Phase, StepCost], ...]
+    flops: float
+    temporary_bytes: int
+    optimizer_bytes: int
+
+
+def plan_cost(
+    network: Network,
+    variables: Any,
+    plan: Plan,
+    optimizer: OptimizerSettings,
+    batch_size: int,
+    steps: int,
+    task: str = 'classification',
+) -> PlanCost:
+    """Compiles the step of every phase for shapes alone; phases of one program share it."""
+    known: dict[Any, StepCost] = {}
+    for phase in plan.phases:
+        if phase.program not in known:
+            known[phase.program] = phase_cost(
+                network, variables, plan, phase, optimizer, batch_size, task
+            )
+    costs = [known[phase.program] for phase in plan.phases]
+    ends = [*(phase.start for phase in plan.phases[1:]), max(steps, plan.phases[-1].start + 1)]
+    lengths = [end - phase.start for phase, end in zip(plan.phases, ends, strict=True)]
+    flops = sum(cost.flops * n for cost, n in zip(costs, lengths, strict=True)) / sum(lengths)
+    return PlanCost(
+        tuple(zip(plan.phases, costs, strict=True)),
+        flops,
+        max(cost.temporary_bytes for cost in costs),
+        max(cost.optimizer_bytes for cost in costs),
     )
 
 

@@ -165,7 +165,12 @@ class Course:
         optimizer = dataclasses.replace(self.optimizer, learning_rate=1.0)
         pulls = tuple(term.key for term in self.plan.of_kind('regulariser'))
         kind = self.plan.per_leaf, self.record, self.plan.fresh if pulls else None
-        return (self.network, self.phase.program, optimizer, self.settings, pulls, kind)
+        program = self.phase.program
+        if not (getattr(self.network, 'dropout', 1) or getattr(self.network, 'drop_path', 1)):
+            # Without noise in the network, stages run alike with it on or off.
+            modes = tuple((name, mode.batch_stats) for name, mode in self.phase.modes.items())
+            program = (program[0], modes, *program[2:])
+        return (self.network, program, optimizer, self.settings, pulls, kind)
 
     def current(self, averaged: bool = True) -> dict[str, Any]:
         """The network's variables as they are now."""

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from ftjax.data import Splits, TrainStream, eval_batches
+from ftjax.data.text_batches import stacked
 from ftjax.errors import UserError
 from ftjax.freezing.optimizer import OptimizerSettings, state_bytes
 from ftjax.freezing.plan import Plan
@@ -33,7 +34,7 @@ from ftjax.training.schedule import ScheduleSettings, leaf_rates, plan_factor
 from ftjax.training.settings import TrainSettings
 from ftjax.training.state import TrainState
 from ftjax.training.timings import Timings
-from ftjax.training.validation import BestSoFar, score
+from ftjax.training.validation import BestSoFar, rank, score
 
 _log = logging.getLogger(__name__)
 DEFAULT_SCHEDULE, DEFAULT_TRAINING = ScheduleSettings(), TrainSettings()
@@ -97,7 +98,12 @@ def fit(
       UserError: an empty split, or a batch that cannot be shared out.
     """
     began = time.perf_counter()
-    take = functools.partial(TrainStream, image_size=image_size, preprocessing=preprocessing)
+    take = functools.partial(
+        TrainStream,
+        image_size=image_size,
+        preprocessing=preprocessing,
+        augmentation=augmentation,
+    )
     stream = take(data.train, batch_size, seed)
     total = settings.total(stream.steps_per_epoch)
     every = max(1, round(settings.eval_every * stream.steps_per_epoch))
@@ -105,6 +111,7 @@ def fit(
     chunk = longest_chunk(
         math.gcd(every, *plan.boundaries), settings.calls(network, variables['params'])
     )
+    stream = stream.in_runs(chunk)  # texts: batches of one call have one length
     if plan.recompute:
         batches = (model_inputs(stream.batch(n))['inputs'] for n in range(stream.steps_per_epoch))
         variables = recomputed(network, variables, batches, preprocessing)
@@ -141,7 +148,7 @@ def fit(
 
     def probe(step: int) -> DataProbe:
         def parts(draw: int, size: int | None) -> TrainStream:
-            return take(data.train, size or batch_size, draw)
+            return take(data.train, size or batch_size, draw, augmentation='none')
 
         return DataProbe(course, data, step, parts, trial)
 
@@ -150,7 +157,7 @@ def fit(
         if workdir is not None:
             folder = pathlib.Path(workdir)
             checkpoints = stack.enter_context(
-                Checkpoints(folder / 'checkpoints', metric='score', mode='max')
+                Checkpoints(folder / 'checkpoints', metric='rank', mode='max')
             )
             if checkpoints.steps:
                 saved = checkpoints.restore('last')
@@ -187,7 +194,7 @@ def fit(
                         for at in range(done, done + count)
                     ]
                 )
-                batch = jax.tree.map(lambda *x: np.stack(x), *group)
+                batch = stacked(group, preprocessing)
                 batch = sharded(batch, axis=1) if jax.device_count() > 1 else jax.device_put(batch)
                 arguments = course.state, course.frozen, batch, replicated(rates)
                 known = program(key, run, *arguments, donate=(0,))
@@ -229,7 +236,7 @@ def fit(
                 log.write(done, row)
                 told = {'history': history, 'best': best.to_json()}
                 items = {**course.to_saved(), 'progress': told}
-                checkpoints.save(done, items, {'score': values['score']})
+                checkpoints.save(done, items, {'rank': rank(values)})
         if settings.keep == 'last':
             final = jax.device_get(course.current())
         elif best_variables is None and checkpoints is not None:

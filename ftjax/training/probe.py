@@ -16,8 +16,6 @@ from ftjax.data import Splits, TrainStream, fold
 from ftjax.freezing.optimizer_state import recorded
 from ftjax.freezing.partition import combine
 from ftjax.freezing.plan import Plan
-from ftjax.freezing.rules import FROZEN
-from ftjax.freezing.stretch import Stretch
 from ftjax.training.course import Course
 from ftjax.training.loss import example_losses
 from ftjax.training.programs import program
@@ -108,10 +106,7 @@ class DataProbe:
 
 def only(plan: Plan, leaves: frozenset[str]) -> Plan:
     """A plan of one phase that trains some of the leaves that `plan` may train."""
-    base = plan.base
-    assert base is not None
-    open_ = leaves & frozenset(base.trainable)
-    groups = {p: leaf.group if p in open_ else FROZEN for p, leaf in base.leaves.items()}
-    factors = {path: leaf.multiplier for path, leaf in base.leaves.items()}
-    phase = plan.build(Stretch(0, open_), groups, factors)
+    assert plan.base is not None
+    weights = {path: float(path in leaves) for path in plan.base.trainable}
+    phase = plan.phase_of(0, weights, shared=True)
     return Plan(f'{plan.strategy}, a trial', (phase,), fresh=plan.fresh, base=phase)

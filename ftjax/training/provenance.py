@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -123,6 +124,11 @@ def peak_memory() -> dict[str, int | None]:
 
 
 def _peak_host_bytes() -> int | None:
+    try:  # ru_maxrss would begin at the peak of the process that started this one
+        status = pathlib.Path('/proc/self/status').read_text()
+        return 1024 * int(re.search(r'VmHWM:\s*(\d+) kB', status)[1])  # pyrefly: ignore
+    except (OSError, TypeError):
+        pass
     try:
         import resource
     except ImportError:  # Windows

@@ -121,6 +121,10 @@ def make_train_step(
     def step(state: TrainState, frozen: Frozen, batch, rates):
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
         (loss, stats), grads = accumulated(state, frozen, batch, key)
+        if len(phase.moving) < len(phase.trainable):
+            # Leaves held by a rate of 0 count for no clip and no norm.
+            for i, path in enumerate(phase.trainable):
+                grads[path] = jnp.where(rates[i] > 0, grads[path], 0)
         updates, opt_state = update(grads, state.opt_state, state.trainable, rates=rates)
         trainable: Any = optax.apply_updates(state.trainable, updates)
         for path, mask in frozen.entries.items():

@@ -28,6 +28,8 @@ class FtjaxTinyShapes(tfds.core.GeneratorBasedBuilder):
             'label': tfds.features.ClassLabel(names=['no', 'yes']),
             'weight': tfds.features.Scalar(dtype=np.float32),
             'note': tfds.features.Text(),
+            'reply': tfds.features.Text(),
+            'tags': tfds.features.Sequence(tfds.features.ClassLabel(names=['a', 'b', 'c'])),
         }
         return tfds.core.DatasetInfo(
             builder=self,
@@ -44,7 +46,14 @@ class FtjaxTinyShapes(tfds.core.GeneratorBasedBuilder):
             Image.fromarray(np.full((10 + i, 12, 3), 5 * i, np.uint8)).save(file, 'PNG')
             yield (
                 i,
-                {'image': file.getvalue(), 'label': i % 2, 'weight': i / 4, 'note': f'no. {i} é'},
+                {
+                    'image': file.getvalue(),
+                    'label': i % 2,
+                    'weight': i / 4,
+                    'note': f'no. {i} é',
+                    'reply': f'yes {i}',
+                    'tags': [tag for tag in range(3) if i % (tag + 2) == 0],
+                },
             )
 
 
@@ -102,6 +111,26 @@ def test_texts_and_values(folder):
         DataSettings(source=f'tfds:{folder[0]}', label_column='weight', task='regression')
     ).train
     assert sorted(data.labels.tolist()) == [i / 4 for i in range(20)]
+
+
+def test_pairs_and_several_labels(folder):
+    source = f'tfds:{folder[0]}'
+    settings = DataSettings(
+        source=source,
+        text_column='note',
+        text_pair_column='reply',
+        label_column='tags',
+        task='multilabel',
+    )
+    data = read_source(settings).train
+    assert data.class_names == ('a', 'b', 'c') and data.labels.shape == (20, 3)
+    for (note, reply), row in zip(data.inputs, data.labels, strict=True):
+        number = int(reply.removeprefix('yes '))
+        assert note == f'no. {number} é'
+        assert row.tolist() == [float(number % (tag + 2) == 0) for tag in range(3)]
+    given = {'text_column': 'note', 'label_column': 'label'}
+    assert "did you mean 'reply'" in refusal(source, text_pair_column='repli', **given)
+    assert 'no text feature' in refusal(source, text_pair_column='image', **given)
 
 
 def test_names_splits_and_features_that_do_not_exist(folder, tmp_path):

@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 from ftjax.errors import UserError
 from ftjax.evaluation import NonFinitePredictions, evaluate, metrics_text
 from ftjax.evaluation.mistakes import largest_errors
+from ftjax.training.validation import score
 
 
 def test_equals_scikit_learn_and_scipy():
@@ -48,6 +49,24 @@ def test_errors_name_the_fault():
         evaluate(np.zeros(3), np.zeros(2), task='regression')
     with pytest.raises(UserError, match=r'shape \(examples,\)'):
         evaluate(np.zeros((3, 2)), np.zeros(3), task='regression')
+
+
+def test_validation_in_padded_batches_equals_the_metrics_of_the_whole():
+    rng = np.random.default_rng(1)
+    targets = rng.normal(size=10).astype(np.float32)
+    outputs = (targets + rng.normal(size=10)).astype(np.float32)[:, None]
+    pairs = []
+    for start in (0, 6):
+        rows = np.resize(np.arange(start, min(start + 6, 10)), 6)
+        mask = (np.arange(6) < min(6, 10 - start)).astype(np.float32)
+        pairs.append((outputs[rows], {'labels': targets[rows], 'mask': mask}))
+    want = evaluate(outputs, targets, task='regression')
+    got = score(pairs, 'regression')
+    for name in ('mse', 'pearson', 'spearman'):
+        assert got[name] == pytest.approx(want[name], rel=1e-6)
+    assert got['score'] == -got['mse']
+    still = [(np.ones((2, 1), 'f4'), {'labels': np.zeros(2, 'f4'), 'mask': np.ones(2)})]
+    assert set(score(still, 'regression')) == {'loss', 'mse', 'score'}
 
 
 def test_largest_errors_come_first():

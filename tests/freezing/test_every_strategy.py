@@ -102,7 +102,10 @@ def intended(prepared, plan, strategy):
         return {p for p in paths if net.is_added(p) or p.startswith('head/')}
     if kind == 'chosen':
         weights = [choice.weights for choice in plan.choices]
-        return {p for p in paths if any(found[p] > 0 for found in weights)}
+        # A key's bias has no gradient to speak of (softmax does not see it): its weight may be
+        # so low that its steps are lost to rounding.
+        still = {p for p in paths if p.endswith('key/bias')} if name == 'auto_rgn' else set()
+        return {p for p in paths if any(found[p] > 0 for found in weights)} - still
     if name == 'anb':
         before = net.stages[: net.stages.index(net.blocks[0]) + 1]
         return {p for p in paths if p.split('/')[0] not in before}
@@ -111,8 +114,26 @@ def intended(prepared, plan, strategy):
     return paths
 
 
-@pytest.mark.parametrize('strategy', STRATEGIES)
-@pytest.mark.parametrize('name', NETWORKS)
+# The transformer runs all of them each time; of the others what statistics and convolutions
+# make different, and the rest where slow tests run.
+QUICK = {
+    'batch_norm': ('full', 'last', 'lp_ft', 'soup_uniform', 'auto_rgn', 'ssf', 'anb', 'block'),
+    'group_norm': ('norm', 'adapter', 'random_mask', 'llrd'),
+}
+CASES = [
+    pytest.param(
+        name,
+        strategy,
+        marks=[]
+        if name == 'vit' or strategy.partition(':')[0] in (*QUICK[name], *TRANSFORMERS_ONLY)
+        else pytest.mark.slow,
+    )
+    for name in NETWORKS
+    for strategy in STRATEGIES
+]
+
+
+@pytest.mark.parametrize(('name', 'strategy'), CASES)
 def test_exactly_the_intended_leaves_move(name, strategy):
     short = strategy.partition(':')[0]
     if name != 'vit' and short in TRANSFORMERS_ONLY:

@@ -5,11 +5,14 @@ FlaxBert's, FlaxResNet's and FlaxGPT2's parameter trees had them.
 """
 
 import json
+import pathlib
+import shutil
 
 import flax.serialization
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from ftjax.models.registry import build
 from ftjax.pretrained.flax_names import flax_names
@@ -20,6 +23,7 @@ from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.preprocessing import Preprocessing
 
+GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 VIT = {
     'params/embed/cls_token': 'vit/embeddings/cls_token',
     'params/embed/pos_embed': 'vit/embeddings/position_embeddings',
@@ -79,6 +83,56 @@ def test_a_flax_vit_opens(tmp_path, network):
     for key, leaf in flatten(found.variables).items():
         assert np.asarray(leaf).tobytes() == leaves[key].tobytes()
     assert json.loads((tmp_path / 'config.json').read_text())['model_type'] == 'vit'
+
+
+def as_flax(name, tensor, of_norm='scale'):
+    """A tensor of a PyTorch file as transformers 4 converted it to Flax: names and layout."""
+    *modules, word = name.split('.')
+    group = 'batch_stats' if word.startswith('running_') else 'params'
+    word = word.removeprefix('running_')
+    if word == 'weight' and modules[-1] in TABLES:
+        word = 'embedding'
+    elif word == 'weight' and tensor.ndim == 1:
+        word = of_norm
+    elif word == 'weight':
+        word, tensor = 'kernel', tensor.transpose((2, 3, 1, 0) if tensor.ndim == 4 else (1, 0))
+    return group, '/'.join([*modules, word]), tensor
+
+
+TABLES = (
+    *('word_embeddings', 'position_embeddings', 'token_type_embeddings'),
+    *('wte', 'wpe', 'position_embedding', 'embed_tokens'),
+)
+
+
+@pytest.mark.parametrize(
+    'golden',
+    [
+        *('bert', 'roberta', 'electra', 'distilbert', 'gpt2_lm', 'llama_lm', 'mistral'),
+        *('resnet_bottleneck', 'clip', 'dinov2'),
+    ],
+)
+def test_each_family_that_flax_had_opens(golden, tmp_path):
+    """Real files of transformers in the old form: the same network, bit for bit."""
+    folder = GOLDENS / golden / 'model'
+    shutil.copy(folder / 'config.json', tmp_path)
+    groups = {'params': {}, 'batch_stats': {}}
+    for name, tensor in load_file(folder / 'model.safetensors').items():
+        if not name.endswith('num_batches_tracked'):
+            word = 'weight' if golden in ('llama_lm', 'mistral') else 'scale'
+            group, renamed, value = as_flax(name, tensor, word)
+            groups[group][renamed] = value
+    # Only models with running statistics were saved with the two groups apart.
+    tree = groups if groups['batch_stats'] else groups['params']
+    tree = unflatten(flatten(tree))
+    data = flax.serialization.msgpack_serialize(tree)
+    (tmp_path / 'flax_model.msgpack').write_bytes(data)
+    found, expected = load_pretrained(str(tmp_path)), load_pretrained(str(folder))
+    assert found.report.family.endswith('(Flax)') and found.network == expected.network
+    leaves = flatten(found.variables)
+    assert leaves.keys() == flatten(expected.variables).keys()
+    for key, leaf in flatten(expected.variables).items():
+        np.testing.assert_array_equal(leaves[key], leaf, err_msg=key)
 
 
 TEXT = KeyMap(

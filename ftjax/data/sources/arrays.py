@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.dataset import Dataset
+from ftjax.data.dataset import Dataset, check_multi_hot
 from ftjax.data.labels import class_indices, encode_labels, names_of
 from ftjax.data.paths import existing_file
 from ftjax.data.settings import DataSettings
@@ -23,7 +23,7 @@ _PARTS = ('train', 'val', 'test')
 
 
 def read(argument: str, settings: DataSettings) -> Parts:
-    """Images (N, H, W[, C]), uint8 or 0..1 float, or texts, with their labels.
+    """Images (N, H, W[, C]), uint8 or 0..1 float, or texts (N,) or (N, 2), with their labels.
 
     Keys: x and y, or x_train, y_train, x_val, .., x_test, ..; optional class_names (one a
     class), ids (one an example, also ids_train, ..), and names, taken for ids when there is
@@ -88,7 +88,8 @@ def _labels(
                 raise UserError(f'{path}: no array {key!r}; {did_you_mean(key, arrays)}')
         raw[part] = arrays[f'y{suffix}']
         inputs = arrays[f'x{suffix}']
-        if not inputs.ndim or len(raw[part].reshape(-1)) != len(inputs):
+        rows = raw[part] if settings.task == 'multilabel' else raw[part].reshape(-1)
+        if not inputs.ndim or not rows.ndim or len(rows) != len(inputs):
             raise UserError(
                 f'{path}: x{suffix} has shape {inputs.shape} and y{suffix} {raw[part].shape}; '
                 'expected one label per example'
@@ -101,9 +102,15 @@ def _labels(
             part, i = flat[row]
             return f'{path} y{suffixes[part]}[{i}]'
 
-        coded, names = encode_labels(values, where, settings.task, names)
+        coded, names = encode_labels(values, where, settings.task, names, settings.label_separator)
         ends = np.cumsum([len(raw[part]) for part in raw])[:-1]
         return names, dict(zip(raw, np.split(coded, ends), strict=True))
+    if settings.task == 'multilabel':
+        columns = raw['train'].shape[-1] if raw['train'].ndim == 2 else 0
+        names = names or tuple(str(i) for i in range(columns))
+        for part, values in raw.items():
+            check_multi_hot(f'{path} y{suffixes[part]}', values, len(names))
+        return names, {part: values.astype(np.float32) for part, values in raw.items()}
     coded = {
         part: class_indices(values, f'{path} y{suffixes[part]}') for part, values in raw.items()
     }
@@ -127,6 +134,10 @@ def _dataset(
 ) -> Dataset:
     inputs = arrays[f'x{suffix}']
     text = inputs.dtype.kind in 'SU'
+    if text and inputs.shape[1:] not in ((), (2,)):
+        raise UserError(
+            f'{name}: texts have shape {inputs.shape}; expected (N,), or (N, 2) of pairs'
+        )
     ids = arrays.get(f'ids{suffix}')
     named = ids is None and not suffix and 'names' in arrays
     if named and len(arrays['names']) == len(inputs):
@@ -134,12 +145,18 @@ def _dataset(
     return Dataset(
         name=name,
         kind='text' if text else 'image',
-        inputs=names_of(inputs) if text else as_images(inputs, name),
+        inputs=_texts(inputs) if text else as_images(inputs, name),
         labels=labels,
         class_names=names,
         task=settings.task,
         ids=() if ids is None else names_of(ids),
     )
+
+
+def _texts(array: np.ndarray) -> list[Any]:
+    """Texts of an array (N,), or pairs of an array (N, 2)."""
+    flat = names_of(array)
+    return list(flat) if array.ndim == 1 else list(zip(flat[::2], flat[1::2], strict=True))
 
 
 def as_images(images: np.ndarray, name: str) -> np.ndarray:

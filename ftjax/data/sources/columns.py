@@ -34,16 +34,28 @@ class Row:
         return f'{self.file} line {self.line}'
 
 
-def table_files(argument: str, source: str, suffixes: Sequence[str]) -> dict[str, Path]:
+def table_files(argument: str, settings: DataSettings, suffixes: Sequence[str]) -> dict[str, Path]:
     """The file of each split: one file is all training; in a folder, train.*, val.*, test.*.
+
+    With data.train_file the folder's files are those that the settings name.
 
     Raises:
       UserError: if there is none, none called train, or two for one split.
     """
-    what = f'data.source {source}'
+    what = f'data.source {settings.source}'
+    named = {split: getattr(settings, f'{split}_file') for split in ('train', 'val', 'test')}
     if not resolve_path(argument).is_dir():
-        return {'train': existing_file(argument, what)}
+        path = existing_file(argument, what)
+        if settings.train_file:
+            raise UserError(f'{what} is a file; data.train_file needs the folder it lies in')
+        return {'train': path}
     folder = existing_folder(argument, what)
+    if settings.train_file:
+        return {
+            split: existing_file(str(inside(folder, name, f'data.{split}_file')), what)
+            for split, name in named.items()
+            if name
+        }
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         split = SPLIT_NAMES.get(path.stem.lower())
@@ -52,7 +64,9 @@ def table_files(argument: str, source: str, suffixes: Sequence[str]) -> dict[str
                 raise UserError(f'{folder}: {found[split].name} and {path.name} both are {split}')
             found[split] = path
     if 'train' not in found:
-        raise UserError(f'{folder}: no train{suffixes[0]} there; name the file itself')
+        raise UserError(
+            f'{folder}: no train{suffixes[0]} there; name the file itself, or data.train_file'
+        )
     return found
 
 
@@ -77,9 +91,17 @@ def parts_from_rows(
     every = [(split, row) for split in rows for row in rows[split]]
     raw = [_cell(row, settings.label_column) for _, row in every]
     labels, names = encode_labels(
-        raw, lambda i: every[i][1].where, settings.task, settings.class_names
+        raw,
+        lambda i: every[i][1].where,
+        settings.task,
+        settings.class_names,
+        settings.label_separator,
     )
-    inputs = [_input(row, column, kind) for _, row in every]
+    inputs: list[Any] = [_input(row, column, kind) for _, row in every]
+    if settings.text_pair_column:
+        second = _pair_column(columns, kind, column, settings, source)
+        seconds = [_input(row, second, kind) for _, row in every]
+        inputs = list(zip(inputs, seconds, strict=True))
     if kind == 'image_file':
         verify_images(inputs, settings.verify)
     made: dict[str, Dataset] = {}
@@ -122,6 +144,19 @@ def _input_column(columns: Sequence[str], settings: DataSettings, source: Path) 
             + ', '.join(columns)
         )
     return found[0]
+
+
+def _pair_column(
+    columns: Sequence[str], kind: str, first: str, settings: DataSettings, source: Path
+) -> str:
+    second = settings.text_pair_column
+    _need(columns, second, 'text_pair_column', source)
+    if kind != 'text' or first == second:
+        raise UserError(
+            f'{source}: data.text_pair_column {second!r} is the second of two texts; expected '
+            f'another column as data.text_column, not {first!r}'
+        )
+    return second
 
 
 def _by_split_column(rows: dict[str, list[Row]], settings: DataSettings) -> dict[str, list[Row]]:

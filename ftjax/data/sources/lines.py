@@ -19,7 +19,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
     Raises:
       UserError: naming file and line of what cannot be read.
     """
-    files = table_files(argument, settings.source, ('.jsonl', '.ndjson', '.json'))
+    files = table_files(argument, settings, ('.jsonl', '.ndjson', '.json'))
     rows = {split: list(_rows(path, settings)) for split, path in files.items()}
     return parts_from_rows(files, rows, settings)
 

@@ -20,12 +20,13 @@ def read(argument: str, settings: DataSettings) -> Parts:
 
     With data.layout `header` the first line names the columns and cells may be quoted. With
     `label_first` or `label_last` a line is a text and a label parted by the first or last
-    delimiter, and quotes mean nothing.
+    delimiter, and quotes mean nothing; with data.text_pair_column the text is a pair, parted
+    by the first delimiter in it.
 
     Raises:
       UserError: naming file and line of what cannot be read.
     """
-    files = table_files(argument, settings.source, _SUFFIXES)
+    files = table_files(argument, settings, _SUFFIXES)
     rows = {split: list(_rows(path, settings)) for split, path in files.items()}
     return parts_from_rows(files, rows, settings)
 
@@ -57,7 +58,9 @@ def _rows(path: Path, settings: DataSettings) -> Iterator[Row]:
         yield from _with_header(path, text, delimiter)
     else:
         text_column = settings.text_column or TEXT_COLUMNS[0]
-        columns = (settings.label_column, settings.path_column or text_column)
+        columns = [settings.label_column, settings.path_column or text_column]
+        if settings.text_pair_column:
+            columns.append(settings.text_pair_column)
         yield from _plain(path, text, delimiter, settings.layout, columns)
 
 
@@ -83,9 +86,7 @@ def _with_header(path: Path, text: str, delimiter: str) -> Iterator[Row]:
         raise UserError(f'{path} line {reader.line_num}: {error}') from error
 
 
-def _plain(
-    path: Path, text: str, delimiter: str, layout: str, columns: tuple[str, str]
-) -> Iterator[Row]:
+def _plain(path: Path, text: str, delimiter: str, layout: str, columns: list[str]) -> Iterator[Row]:
     # Only '\n' ends a line: texts may hold other characters that splitlines would break at.
     for number, line in enumerate(text.split('\n'), 1):
         line = line.rstrip('\r')
@@ -99,4 +100,9 @@ def _plain(
                 'data.delimiter or data.layout'
             )
         label, content = (first, second) if layout == 'label_first' else (second, first)
-        yield Row(path, number, dict(zip(columns, (label, content), strict=True)))
+        cells = [label, *(content.split(delimiter, 1) if len(columns) > 2 else [content])]
+        if len(cells) < len(columns):
+            raise UserError(
+                f'{path} line {number}: no {delimiter!r} between the two texts of a pair'
+            )
+        yield Row(path, number, dict(zip(columns, cells, strict=True)))

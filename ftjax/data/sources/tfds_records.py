@@ -72,7 +72,12 @@ def read(argument: str, settings: DataSettings) -> Parts:
     features = builder.info.features
     label = _label_feature(name, builder.info, settings)
     content, kind = _input_feature(name, builder.info, settings)
-    class_names = settings.class_names or tuple(getattr(features[label], 'names', None) or ())
+    second = settings.text_pair_column
+    texts_of = [key for key, feature in features.items() if type(feature).__name__ == 'Text']
+    if second and (kind != 'text' or second not in texts_of or second == content):
+        near = did_you_mean(second, [key for key in texts_of if key != content])
+        raise UserError(f'tfds {name!r}: no text feature {second!r} for pairs; {near}')
+    class_names = settings.class_names or _class_names(features[label])
     parts = {}
     for part, split in splits.items():
         where = f'tfds {name} {split}'
@@ -81,8 +86,9 @@ def read(argument: str, settings: DataSettings) -> Parts:
         for record in source:
             raw.append(record[label])
             if kind == 'text':
-                texts.append(_text(record[content]))
-        if part == 'test' and raw and all(value == -1 for value in raw):
+                first = _text(record[content])
+                texts.append((first, _text(record[second])) if second else first)
+        if part == 'test' and raw and all(np.ndim(value) == 0 and value == -1 for value in raw):
             continue  # a competition's hidden labels
         labels, class_names = _labels(raw, where, class_names, settings)
         signature = f'{builder.info.full_name} {split}'
@@ -155,8 +161,26 @@ def _labels(
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     if settings.task == 'classification' and class_names:
         return class_indices(np.asarray(raw), where), class_names
-    values = [_text(v) if isinstance(v, bytes | str) else np.asarray(v).item() for v in raw]
-    return encode_labels(values, lambda i: f'{where} [{i}]', settings.task, class_names)
+    values = [_plain(v) for v in raw]
+    return encode_labels(
+        values, lambda i: f'{where} [{i}]', settings.task, class_names, settings.label_separator
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A label as str, a number, or a list of these."""
+    if isinstance(value, bytes | str):
+        return _text(value)
+    array = np.asarray(value)
+    return [_plain(part) for part in array] if array.ndim else array.item()
+
+
+def _class_names(feature: Any) -> tuple[str, ...]:
+    """Of a ClassLabel, or of a Sequence of them, as multi-label data have."""
+    names = getattr(feature, 'names', None) or getattr(
+        getattr(feature, 'feature', None), 'names', None
+    )
+    return tuple(names or ())
 
 
 def _label_feature(name: str, info: Any, settings: DataSettings) -> str:

@@ -20,6 +20,10 @@ and may expose
         what to assume where no preprocessor_config.json is beside the weights.
     class_names(config: dict) -> tuple[str, ...]
         where config.json has no id2label.
+    IMAGE_PROCESSOR: str
+        the class of transformers in preprocessor_config.json, if not ViT's.
+    IN_TRANSFORMERS = False
+        where transformers has no such network: it is not exported.
 
 Modules are imported when first needed. Adding one is a file here and a row in FAMILIES.
 """

@@ -21,6 +21,7 @@ CIFAR10 = (
     *('dog', 'frog', 'horse', 'ship', 'truck'),
 )
 
+IN_TRANSFORMERS = False
 # Fields of a config.json that are not the network's.
 _BOOKKEEPING = ('model_type', 'architectures', 'id2label', 'label2id')
 _SOURCE_BLOCK, _BLOCK = 'layer{stage}.{block}', 'stage{stage}_block{block}'

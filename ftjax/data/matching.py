@@ -1,0 +1,54 @@
+"""Whether data and network go together, and the preprocessing that a run then has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.paths import resolve_path
+from ftjax.data.settings import DataSettings
+from ftjax.errors import UserError
+from ftjax.models.stages import Network
+from ftjax.pretrained.text_preprocessing import TextPreprocessing, text_preprocessing
+
+if TYPE_CHECKING:
+    from ftjax.pretrained.preprocessing import Preprocessing
+
+
+def matching_preprocessing(
+    dataset: Dataset,
+    network: Network,
+    preprocessing: Preprocessing | TextPreprocessing | None,
+    settings: DataSettings,
+) -> Preprocessing | TextPreprocessing | None:
+    """The preprocessing of a run on these data; that of images is returned as it is.
+
+    That of texts is cut to data.max_length, and made from data.tokenizer for a network that
+    came without a tokenizer.
+
+    Args:
+      dataset: any split.
+      network: what takes the inputs.
+      preprocessing: what came with the network, if anything did.
+      settings: `config.data`.
+
+    Raises:
+      UserError: texts for a network of images or the reverse, or no tokenizer.
+    """
+    takes_text = isinstance(preprocessing, TextPreprocessing) or hasattr(network, 'vocab_size')
+    if takes_text != (dataset.kind == 'text'):
+        what = ('texts', 'images') if takes_text else ('images', 'texts')
+        raise UserError(
+            f'{dataset.name}: {type(network).__name__} takes {what[0]}, the data are {what[1]}; '
+            'choose another config.init or config.data.source'
+        )
+    if not takes_text:
+        return preprocessing
+    if settings.tokenizer:
+        preprocessing = text_preprocessing(network, resolve_path(settings.tokenizer))
+    if not isinstance(preprocessing, TextPreprocessing):
+        raise UserError(
+            f'{type(network).__name__} came without a tokenizer that can be read; put its '
+            'tokenizer.json beside the weights, or name one by data.tokenizer'
+        )
+    return preprocessing.with_length(settings.max_length)

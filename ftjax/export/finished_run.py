@@ -1,0 +1,97 @@
+"""A finished run, opened for export."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from typing import Any
+
+from ftjax.errors import UserError
+from ftjax.export.model_card import CardFacts, model_card
+from ftjax.pretrained.checkpoint import describe, read_json
+from ftjax.pretrained.locate import locate
+from ftjax.pretrained.open import Pretrained, load_pretrained
+from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.pretrained.text_preprocessing import TextPreprocessing
+from ftjax.pretrained.tokenizer import digest, tokenizer_json
+
+FILES = ('config', 'plan', 'result')
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """A run's network and what its folder tells of it."""
+
+    found: Pretrained
+    config: dict[str, Any]
+    """config.json, as are the next two."""
+    plan: dict[str, Any]
+    result: dict[str, Any]
+    command: str = ''
+    """What was typed to export it."""
+
+    @property
+    def init(self) -> str:
+        """What it started from; '' for random weights."""
+        return str(self.config.get('init') or '')
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the network takes texts."""
+        return not isinstance(self.found.preprocessing, Preprocessing)
+
+    @property
+    def tokenizer(self) -> pathlib.Path | None:
+        """The tokenizer with most beside it: the original's, if the run's is no other one."""
+        own = self.found.preprocessing
+        if not isinstance(own, TextPreprocessing):
+            return self.found.tokenizer
+        init, original = self.init.removeprefix('random:'), None
+        try:
+            if init:
+                original = describe(locate(init, weights=False), tensors=False).tokenizer
+            same = original and digest(tokenizer_json(original)) == own.sha256
+        except UserError:
+            same = False  # moved since, or offline
+        return original if same else self.found.tokenizer
+
+    def card(
+        self, model_class: str, usage: list[str], adapters: str = '', peft: bool = False
+    ) -> str:
+        """The README.md; `usage` are the lines of Python that open the folder."""
+        processor = 'AutoTokenizer' if self.is_text else 'AutoImageProcessor'
+        lines = [
+            f'from transformers import {processor}, {model_class}',
+            *usage,
+            f"processor = {processor}.from_pretrained('FOLDER')",
+        ]
+        return model_card(
+            CardFacts(
+                model_class=model_class,
+                config=self.config,
+                plan=self.plan,
+                result=self.result,
+                class_names=self.found.class_names,
+                is_text=self.is_text,
+                library='peft' if peft else 'transformers',
+                adapters=adapters,
+                usage='\n'.join(lines),
+                command=self.command,
+            )
+        )
+
+
+def open_finished(workdir: str | os.PathLike[str], command: str = '') -> FinishedRun:
+    """Opens the folder of a run; UserError where there is none, or one that has not finished."""
+    workdir = pathlib.Path(workdir)
+    missing = [name for name in FILES if not (workdir / f'{name}.json').exists()]
+    if len(missing) == len(FILES):
+        raise UserError(f'{workdir} is no run folder; give the --workdir that training had')
+    if missing:
+        raise UserError(
+            f'{workdir} is a run that has not finished: it has no {missing[0]}.json; run it '
+            'again to continue it'
+        )
+    config, plan, result = (read_json(workdir / f'{name}.json') for name in FILES)
+    return FinishedRun(load_pretrained(str(workdir)), config, plan, result, command)

@@ -1,0 +1,183 @@
+"""The README.md of an exported network: what trained, on what, how well, made by what."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftjax.evaluation.intervals import wilson_interval
+
+# Metric, its name for people, and whether it is a share that reads best in percent.
+METRICS = (
+    ('accuracy', 'accuracy', True),
+    ('balanced_accuracy', 'balanced accuracy', True),
+    ('top5_accuracy', 'top-5 accuracy', True),
+    ('f1_macro', 'F1 (macro)', True),
+    ('log_loss', 'log loss (nats)', False),
+    ('ece', 'calibration error (15 bins)', False),
+    ('mse', 'mean squared error', False),
+    ('mae', 'mean absolute error', False),
+    ('r2', 'R²', False),
+    ('spearman', 'Spearman correlation', False),
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """What a card tells: the JSON files of a run, and what the export adds."""
+
+    model_class: str
+    """As in config.json's architectures."""
+    config: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    result: Mapping[str, Any]
+    class_names: Sequence[str] = ()
+    is_text: bool = False
+    library: str = 'transformers'
+    """'transformers', or 'peft' for adapters in their own format."""
+    adapters: str = ''
+    """A sentence on what became of adapters; '' where there are none."""
+    usage: str = ''
+    """Python that opens the folder."""
+    command: str = ''
+    """The command that exported."""
+
+
+def model_card(facts: CardFacts) -> str:
+    """The card as Markdown with the hub's YAML header."""
+    source = facts.config.get('data', {}).get('source', 'data that the run does not name')
+    task = 'text-classification' if facts.is_text else 'image-classification'
+    header = {'library_name': facts.library, 'tags': ['ftjax', 'fine-tuned']}
+    if facts.class_names:
+        header['pipeline_tag'] = task
+    init = str(facts.config.get('init') or '')
+    if init.startswith('hf://'):
+        header['base_model'] = init.removeprefix('hf://').partition('@')[0]
+    sections = [
+        ('What trained', plan_in_words(facts.plan, facts.result, facts.adapters)),
+        ('Data', data_in_words(facts.config, facts.result)),
+        ('Results', results_table(facts.result)),
+        ('Use', ['```python', facts.usage, '```'] if facts.usage else []),
+        ('How it was made', made_in_words(facts)),
+    ]
+    # A JSON value is a YAML value too, with the quotes that odd names need.
+    lines = ['---', *(f'{key}: {json.dumps(value)}' for key, value in header.items()), '---', '']
+    lines += [f'# {facts.model_class} fine-tuned on {source}', '']
+    lines.append(f'Started from {init or "random weights"}.')
+    for title, content in sections:
+        if content:
+            lines += ['', f'## {title}', '', *content]
+    return '\n'.join(lines) + '\n'
+
+
+def plan_in_words(
+    plan: Mapping[str, Any], result: Mapping[str, Any], adapters: str = ''
+) -> list[str]:
+    """Strategy, trainable share, and the stages of each phase, as sentences."""
+    lines = [adapters] if adapters else []
+    strategy = result.get('strategy') or plan.get('strategy')
+    if strategy:
+        lines.append(f'Freezing strategy `{strategy}`.')
+    trained, total = result.get('params_trainable'), result.get('params_total')
+    if trained is not None and total:
+        share = 100 * trained / total
+        lines.append(f'{trained:,} of {total:,} parameters trained ({share:.3g} %).')
+    phases = plan.get('phases') or []
+    lines += [''] if phases else []
+    for phase in phases:
+        names = list(phase.get('stages', {}))
+        trains = [name for name in names if phase['stages'][name].get('trains')]
+        when = f'From step {phase.get("start", 0)}: trained' if len(phases) > 1 else 'Trained'
+        sentence = f'{when} in {runs_of(trains, names)}'
+        rest = runs_of([name for name in names if name not in trains], names)
+        lines.append(f'- {sentence}; frozen: {rest}.' if rest else f'- {sentence}; nothing frozen.')
+    return lines
+
+
+def runs_of(chosen: Sequence[str], names: Sequence[str]) -> str:
+    """Names in order, neighbours drawn together.
+
+    >>> runs_of(['a', 'b', 'c', 'e'], ['a', 'b', 'c', 'd', 'e'])
+    'a .. c, e'
+    """
+    runs: list[list[str]] = []
+    for index, name in enumerate(names):
+        if name not in chosen:
+            continue
+        if runs and index and runs[-1][-1] == names[index - 1]:
+            runs[-1].append(name)
+        else:
+            runs.append([name])
+    joined = [f'{r[0]} .. {r[-1]}' if len(r) > 2 else ', '.join(r) for r in runs]
+    return ', '.join(joined)
+
+
+def data_in_words(config: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
+    """Where the examples are from, and the fingerprint by which they are known again."""
+    data = config.get('data', {})
+    lines = [f'- source: `{data["source"]}`'] if data.get('source') else []
+    if data.get('examples_per_class'):
+        lines.append(f'- {data["examples_per_class"]} training examples a class')
+    if 'seed' in data:
+        lines.append(f'- split seed: {data["seed"]}')
+    if result.get('data_fingerprint'):
+        lines.append(f'- fingerprint: `{result["data_fingerprint"]}`')
+    return lines
+
+
+def results_table(result: Mapping[str, Any]) -> list[str]:
+    """The test metrics with 95 % intervals, as a Markdown table; [] where nothing was measured."""
+    metrics = result.get('metrics') or {}
+    rows = []
+    for name, label, is_share in METRICS:
+        value = metrics.get(name)
+        if not isinstance(value, (int, float)):
+            continue
+        interval = interval_of(metrics, name)
+        bounds = ' to '.join(number(x, is_share) for x in interval) if interval else ''
+        rows.append(f'| {label} | {number(value, is_share)} | {bounds} |')
+    if not rows:
+        return []
+    examples = f'{metrics["n"]:,} test examples. ' if metrics.get('n') else ''
+    told = (
+        f'{examples}Intervals cover the choice of test examples (Wilson for the accuracy, '
+        'bootstrap for errors), not that of the training seed.'
+    )
+    return ['| metric | value | 95 % interval |', '|---|---|---|', *rows, '', told]
+
+
+def interval_of(metrics: Mapping[str, Any], name: str) -> Sequence[float] | None:
+    """The interval of a metric, computed for an accuracy that comes without."""
+    found = metrics.get(f'{name}_interval')
+    if found is None and name == 'accuracy' and metrics.get('n'):
+        found = wilson_interval(round(metrics[name] * metrics['n']), metrics['n'])
+    return found
+
+
+def number(value: float, is_share: bool) -> str:
+    """A metric as text: a share in percent.
+
+    >>> number(0.5, True), number(0.25, False)
+    ('50.00 %', '0.25')
+    """
+    return f'{100 * value:.2f} %' if is_share else f'{value:.4g}'
+
+
+def made_in_words(facts: CardFacts) -> list[str]:
+    """Commands, versions and the state of the code."""
+    made = facts.result.get('provenance') or {}
+    versions = made.get('versions') or facts.result.get('versions') or {}
+    commit = (made.get('git') or {}).get('commit')
+    known = ', '.join(f'{name} {version}' for name, version in versions.items() if version)
+    seed = facts.result.get('seed', facts.config.get('seed'))
+    lines = [
+        f'- trained by `{made["command"]}`' if made.get('command') else '',
+        f'- exported by `{facts.command}`' if facts.command else '',
+        f'- commit `{commit}`' if commit else '',
+        f'- seed {seed}' if seed is not None else '',
+        f'- {facts.result["steps"]} steps' if facts.result.get('steps') else '',
+        f'- {known}' if known else '',
+    ]
+    return [line for line in lines if line]

@@ -1,0 +1,147 @@
+"""A run's network as a folder for transformers, or its adapters as one for PEFT."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.errors import UserError, check_name
+from ftjax.export.finished_run import FinishedRun, open_finished
+from ftjax.export.whole_folder import whole_folder
+from ftjax.models.adapted import Adapted, adapters_in_words, merge
+from ftjax.models.stages import Network
+from ftjax.pretrained import families
+from ftjax.pretrained.checkpoint import read_json
+from ftjax.pretrained.huggingface import save_huggingface, save_inputs
+from ftjax.pretrained.leaves import flatten, unflatten
+from ftjax.pretrained.peft import save_peft
+
+ADAPTERS = ('merged', 'peft')
+FROZEN = 'frozen'
+REMEDY = "ftjax itself opens the run's folder (config.init, load_pretrained)"
+
+
+def export_weights(
+    workdir: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    adapters: str = 'merged',
+    command: str = '',
+) -> pathlib.Path:
+    """Writes a finished run's network for PyTorch; returns the folder.
+
+    Args:
+      workdir: the run's folder.
+      output: what is made; must not exist, or be empty. On any failure nothing is there.
+      adapters: 'merged' into the weights, or in the format of 'peft': then the folder holds
+        the adapters and the head, and `base/` below it the network that they belong to,
+        unless that is a repository of the hub and came through training as it was.
+      command: what was typed, for the model card.
+
+    Raises:
+      UserError: no finished run there, a network that transformers or PEFT has no place for,
+        or an output that holds something.
+    """
+    output = pathlib.Path(output)
+    check_name(adapters, ADAPTERS, 'form of adapters')
+    run = open_finished(workdir, command)
+    with whole_folder(output) as folder:
+        if adapters == 'peft':
+            write_peft(folder, output, run)
+        else:
+            write_merged(folder, run)
+    return output
+
+
+def write_merged(folder: pathlib.Path, run: FinishedRun) -> None:
+    """The network without adapters, its preprocessing or tokenizer, and the card."""
+    found = run.found
+    network, variables = merge(found.network, found.variables)
+    check_family(network)
+    save_huggingface(
+        folder,
+        network,
+        variables,
+        found.preprocessing,
+        found.class_names,
+        tokenizer=run.tokenizer,
+    )
+    name = class_of(read_json(folder / 'config.json'))
+    adapters = ''
+    if isinstance(found.network, Adapted):
+        adapters = f'Adapters ({adapters_in_words(found.network)}) were merged into the weights.'
+    card = run.card(name, [f"model = {name}.from_pretrained('FOLDER')"], adapters)
+    (folder / 'README.md').write_text(card, encoding='utf-8')
+
+
+def write_peft(folder: pathlib.Path, output: pathlib.Path, run: FinishedRun) -> None:
+    """The adapters and the head; the network that they belong to, if it is nowhere else."""
+    found, network = run.found, run.found.network
+    if not isinstance(network, Adapted):
+        raise UserError(
+            "the run trained no adapters, so there is nothing in PEFT's format; "
+            'export it with --adapters=merged'
+        )
+    family = check_family(network.network)
+    also, elsewhere = trained_beside(network, found.variables, run.plan)
+    leaves = flatten(found.variables).items()
+    plain = unflatten({k: leaf for k, leaf in leaves if not network.is_added(k.partition('/')[2])})
+    on_hub = run.init.startswith('hf://') and not elsewhere
+    if on_hub:
+        base, _, revision = run.init.removeprefix('hf://').partition('@')
+    else:
+        base, revision = str(output.absolute() / 'base'), ''
+        save_huggingface(folder / 'base', network.network, plain, None, found.class_names)
+    save_peft(folder, network, found.variables, also=also, base=base, revision=revision or None)
+    save_inputs(folder, family, found.preprocessing, run.tokenizer)
+    config = families.module(family).config_from_network(network.network, found.class_names)
+    name, opening = class_of(config), "'FOLDER/base'"
+    if on_hub:
+        opening = f"'{base}', num_labels={network.num_classes}, ignore_mismatched_sizes=True"
+    usage = [
+        'from peft import PeftModel',
+        f'base = {name}.from_pretrained({opening})',
+        "model = PeftModel.from_pretrained(base, 'FOLDER')",
+    ]
+    adapters = f'Adapters ({adapters_in_words(network)}) in the format of PEFT, for `{base}`.'
+    card = run.card(name, usage, adapters, peft=True)
+    (folder / 'README.md').write_text(card, encoding='utf-8')
+
+
+def class_of(config: Mapping[str, Any]) -> str:
+    """The class of transformers that a config.json names."""
+    return config['architectures'][0]
+
+
+def check_family(network: Network) -> str:
+    """The family that writes a network; UserError where transformers has none like it."""
+    family = families.family_of_network(network)
+    if not getattr(families.module(family), 'IN_TRANSFORMERS', True):
+        raise UserError(f'{type(network).__name__} has no place in transformers; {REMEDY}')
+    try:
+        families.module(family).config_from_network(network, ())
+    except UserError as error:
+        raise UserError(f'{error}; {REMEDY}') from None
+    return family
+
+
+def trained_beside(
+    network: Adapted, variables: Mapping[str, Any], plan: Mapping[str, Any]
+) -> tuple[list[str], bool]:
+    """Leaves after the last block that an adapter must bring along, and whether others moved."""
+    paths = [key.partition('/')[2] for key in flatten(variables) if key.startswith('params/')]
+    moved = {
+        path
+        for phase in plan.get('phases', [])
+        for path, leaf in phase.get('leaves', {}).items()
+        if leaf.get('group') != FROZEN
+    }
+    stages = network.stages
+    last = stages.index(network.blocks[-1])
+    own = [path for path in paths if not network.is_added(path)]
+    tail = [path for path in own if stages.index(path.split('/')[0]) > last]
+    also = [path for path in tail if path in moved or path.startswith('head/')]
+    elsewhere = 'batch_stats' in variables or any(p in moved for p in own if p not in tail)
+    return also, elsewhere

@@ -1,0 +1,153 @@
+"""A run's checkpoints as a pretrained network: what training changed over what it started from."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ftjax.errors import UserError
+from ftjax.models.registry import build
+from ftjax.models.stages import Network
+from ftjax.pretrained import own
+from ftjax.pretrained.initialise import leaf_shapes, random_variables
+from ftjax.pretrained.leaves import flatten
+from ftjax.pretrained.sources.base import Header, TensorSource
+from ftjax.pretrained.sources.orbax_step import MANIFEST, OrbaxStep, read_manifest, unpacked
+
+FOLDER = 'checkpoints'
+DESCRIPTION = 'network'
+
+
+@dataclasses.dataclass(frozen=True)
+class RunCheckpoint:
+    """Where a checkpoint of a run is."""
+
+    run: pathlib.Path
+    step: pathlib.Path
+
+    @property
+    def description(self) -> pathlib.Path:
+        """The folder that says which network it is; UserError where no run has told."""
+        for name in ('model', DESCRIPTION):
+            if (self.run / name / own.CONFIG).exists():
+                return self.run / name
+        raise UserError(
+            f'{self.run} does not say which network its checkpoints belong to: it has neither '
+            f'model/ nor {DESCRIPTION}/; finish the run by starting it again'
+        )
+
+
+def find(path: pathlib.Path) -> RunCheckpoint | None:
+    """The checkpoint that RUN/checkpoints (its best) or RUN/checkpoints/STEP names, or None.
+
+    Raises:
+      UserError: the folder holds no checkpoint, or none that is whole.
+    """
+    if path.name.isdecimal() and path.parent.name == FOLDER and path.is_dir():
+        return RunCheckpoint(path.absolute().parents[1], path.absolute())
+    if path.name != FOLDER or not path.is_dir() or (path / own.CONFIG).exists():
+        return None
+    steps = [each for each in path.iterdir() if each.name.isdecimal()]
+    steps = sorted((each for each in steps if (each / MANIFEST).exists()), key=_number)
+    if not steps:
+        return None
+    return RunCheckpoint(path.absolute().parent, _best(steps).absolute())
+
+
+def _number(step: pathlib.Path) -> int:
+    return int(step.name)
+
+
+def _best(steps: list[pathlib.Path]) -> pathlib.Path:
+    """What the run itself calls its best, which of two equal scores prefers the lower loss."""
+    told = unpacked(read_manifest(steps[-1])['items'].get('progress'))
+    named = (told.get('best') or {}).get('step') if isinstance(told, dict) else None
+    known = {_number(step): step for step in steps}
+    return known[named] if named in known else max(steps, key=_rank)
+
+
+def _rank(step: pathlib.Path) -> tuple[float, int]:
+    """Higher is better; the earliest of equals, and the last where none has a score."""
+    metrics = unpacked(read_manifest(step)['metrics'])
+    score = metrics.get('score')
+    if not isinstance(score, (int, float)) or math.isnan(score):
+        return -math.inf, _number(step)
+    return score, -_number(step)
+
+
+class Overlay(TensorSource):
+    """A network's leaves: a checkpoint's, and where it has none those of the run's beginning."""
+
+    def __init__(self, step: OrbaxStep, network: Network, base: Callable[[], Mapping[str, Any]]):
+        self.path, self._step = step.path, step
+        self._base = functools.cache(base)
+        self.headers = {
+            key: step.headers.get(key) or Header(np.dtype(leaf.dtype), tuple(leaf.shape))
+            for key, leaf in leaf_shapes(network).items()
+        }
+        for key in step.names:  # one the network has not is for the strict load to refuse
+            self.headers.setdefault(key, step.headers[key])
+
+    def read(self, name: str) -> np.ndarray:
+        """One leaf; UserError if neither has it."""
+        if name in self._step.headers:
+            return self._step.read(name)
+        base = self._base()
+        if name not in base:
+            raise UserError(f'{self.path}: {name} is neither there nor in what the run began with')
+        return np.asarray(base[name])
+
+
+def open_run(found: RunCheckpoint, config: Mapping[str, Any], run: Mapping[str, Any]) -> Overlay:
+    """The leaves of a run's checkpoint.
+
+    Args:
+      found: where it is.
+      config: our own description of the network.
+      run: the run's config.json.
+
+    Raises:
+      UserError: the checkpoint is damaged, or frozen statistics were made by the run and kept
+        nowhere.
+    """
+    network, step = build(config['model'], config['options']), OrbaxStep(found.step)
+    freeze = run.get('freeze')
+    made = isinstance(freeze, Mapping) and freeze.get('norm') == 'recompute'
+    lost = [key for key in leaf_shapes(network) if key.startswith('batch_stats/')]
+    if made and set(lost) - set(step.names):
+        raise UserError(
+            f'{found.step}: the run estimated frozen running statistics (freeze.norm = '
+            'recompute), which its checkpoints do not hold; finish the run and open that'
+        )
+    return Overlay(step, network, functools.partial(beginning, config, run))
+
+
+def beginning(config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaves that a run started from, by key, adapters left out."""
+    from ftjax.pretrained.open import load_pretrained  # it opens checkpoints by this module
+
+    seed, options = run.get('seed', 0), dict(run.get('model') or {})
+    classes = config['options'].get('num_classes', 0)
+    if not run.get('init'):
+        name = options.pop('name')
+        network = build(name, {**options, 'num_classes': classes})
+        return flatten(random_variables(network, seed))
+    loaded = load_pretrained(
+        run['init'],
+        num_classes=classes,
+        class_names=config.get('class_names') or None,
+        image_size=_pair((run.get('data') or {}).get('image_size')),
+        seed=seed,
+        options=options or None,
+    )
+    return flatten(loaded.variables)
+
+
+def _pair(size: Any) -> Any:
+    return tuple(size) if isinstance(size, list) else size

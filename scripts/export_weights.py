@@ -1,0 +1,36 @@
+"""Writes a finished run's network for PyTorch: a folder that transformers opens.
+
+    python scripts/export_weights.py --workdir=runs/digits --output=exports/digits
+    python scripts/export_weights.py --workdir=runs/digits --output=exports/lora --adapters=peft
+
+The folder holds safetensors, config.json with the classes' names, preprocessor_config.json or
+the tokenizer, and a model card. `transformers.AutoModelFor...from_pretrained(FOLDER)` opens
+it with the same logits. Adapters are merged into the weights; with `--adapters=peft` LoRA and
+IA3 are written in PEFT's own format instead, for `peft.PeftModel.from_pretrained`.
+"""
+
+from absl import flags
+
+from ftjax import launch
+
+WORKDIR = launch.define_workdir()
+OUTPUT = flags.DEFINE_string(
+    'output', None, 'Folder to make; not there yet, or empty.', required=True
+)
+FORMAT = flags.DEFINE_enum('format', 'hf', ['hf'], 'Of the folder: hf, as transformers has it.')
+ADAPTERS = flags.DEFINE_enum('adapters', 'merged', ['merged', 'peft'], 'What becomes of adapters.')
+
+
+def main():
+    from ftjax.export.weights import export_weights
+    from ftjax.training.provenance import command_line
+
+    folder = export_weights(
+        WORKDIR.value, OUTPUT.value, adapters=ADAPTERS.value, command=command_line()
+    )
+    for file in sorted(path for path in folder.rglob('*') if path.is_file()):
+        print(f'{file.stat().st_size:>14,}  {file}')
+
+
+if __name__ == '__main__':
+    launch.run(main)

@@ -1,0 +1,127 @@
+"""Several labels an example: metrics equal to scikit-learn's, the loss, the validation score."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from ftjax.errors import UserError
+from ftjax.evaluation import NonFinitePredictions, evaluate, gather, metrics_text
+from ftjax.training.loss import example_losses
+from ftjax.training.validation import score
+
+
+def case(seed, n=80, classes=5):
+    rng = np.random.default_rng(seed)
+    labels = (rng.random((n, classes)) < 0.3).astype(np.float32)
+    logits = (2 * labels - 1 + 2 * rng.normal(size=labels.shape)).astype(np.float32)
+    return logits, labels
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_equals_scikit_learn(seed):
+    logits, labels = case(seed)
+    result = evaluate(logits, labels, task='multilabel', class_names=list('abcde'))
+    found = logits > 0
+    for average in ('micro', 'macro'):
+        for name, function in (
+            ('f1', sk.f1_score),
+            ('precision', sk.precision_score),
+            ('recall', sk.recall_score),
+        ):
+            want = function(labels, found, average=average, zero_division=0)
+            assert result[f'{name}_{average}'] == pytest.approx(want, rel=1e-12)
+        want = sk.average_precision_score(labels, logits, average=average)
+        assert result[f'average_precision_{average}'] == pytest.approx(want, rel=1e-12)
+    assert result['exact_match'] == sk.accuracy_score(labels, found)
+    assert result['hamming_loss'] == pytest.approx(sk.hamming_loss(labels, found))
+    probabilities = 1 / (1 + np.exp(-logits.astype(float)))
+    want = np.mean([sk.log_loss(labels[:, c], probabilities[:, c]) for c in range(5)])
+    assert result['log_loss'] == pytest.approx(want, rel=1e-6)
+    rows = result['per_class']
+    assert [row['name'] for row in rows] == list('abcde')
+    want = sk.f1_score(labels, found, average=None)
+    np.testing.assert_allclose([row['f1'] for row in rows], want)
+    want = sk.average_precision_score(labels, logits, average=None)
+    np.testing.assert_allclose([row['average_precision'] for row in rows], want)
+    assert [row['support'] for row in rows] == labels.sum(axis=0).tolist()
+    for name in ('f1_micro', 'exact_match'):
+        low, high = result[f'{name}_interval']
+        assert low < result[name] < high
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_classes_that_do_not_occur_and_examples_without_labels():
+    logits = np.array([[2.0, -1.0, -3.0], [-1.0, -1.0, -2.0], [1.0, -2.0, -1.0]])
+    labels = np.array([[1, 0, 0], [0, 0, 0], [1, 1, 0]])
+    result = evaluate(logits, labels, task='multilabel')
+    want = sk.f1_score(labels, logits > 0, average='macro', zero_division=0)
+    assert result['f1_macro'] == pytest.approx(want)
+    assert result['per_class'][2]['average_precision'] is None
+    want = sk.average_precision_score(labels[:, :2], logits[:, :2], average='macro')
+    assert result['average_precision_macro'] == pytest.approx(want)
+    none = evaluate(logits, np.zeros((3, 3)), task='multilabel')
+    assert none['average_precision_micro'] is none['average_precision_macro'] is None
+    assert none['f1_micro'] == 0
+    assert json.dumps(none, allow_nan=False) and '-' in metrics_text(none)
+
+
+def test_the_text_has_every_class_and_the_averages():
+    logits, labels = case(0)
+    result = evaluate(logits, labels, task='multilabel', class_names=list('abcde'))
+    text = metrics_text(result)
+    assert f'{result["f1_macro"]:.3f}' in text and f'{result["exact_match"]:.4f}' in text
+    assert all(f'\n{" " * 9}{name}' in text for name in 'abcde')
+
+
+def test_errors_name_the_fault():
+    good = np.zeros((3, 2))
+    with pytest.raises(UserError, match=r'\(3,\) beside logits of \(3, 2\)'):
+        evaluate(good, np.zeros(3), task='multilabel')
+    with pytest.raises(UserError, match='must be 0 or 1'):
+        evaluate(good, good + 0.5, task='multilabel')
+    with pytest.raises(NonFinitePredictions):
+        evaluate(good * np.nan, good, task='multilabel')
+    with pytest.raises(UserError, match='no examples'):
+        evaluate(good[:0], good[:0], task='multilabel')
+    with pytest.raises(UserError, match='3 class names'):
+        evaluate(good, good, task='multilabel', class_names='abc')
+
+
+def test_the_loss_is_the_mean_binary_cross_entropy():
+    logits, labels = case(1, 6, 3)
+    probabilities = 1 / (1 + np.exp(-logits.astype(float)))
+    want = -(labels * np.log(probabilities) + (1 - labels) * np.log(1 - probabilities)).mean(1)
+    got = example_losses(logits, labels, 'multilabel')
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+    smooth = example_losses(logits, labels, 'multilabel', 0.2)
+    soft = labels * 0.8 + 0.1
+    want = -(soft * np.log(probabilities) + (1 - soft) * np.log(1 - probabilities)).mean(1)
+    np.testing.assert_allclose(smooth, want, rtol=1e-5)
+    huge = example_losses(np.float32([[500, -500]]), np.float32([[0, 1]]), 'multilabel')
+    assert huge.tolist() == [500.0]
+    grad = jax.grad(lambda x: example_losses(x, labels, 'multilabel').sum())(logits)
+    np.testing.assert_allclose(grad, (probabilities - labels) / 3, rtol=1e-4, atol=1e-6)
+
+
+def test_validation_in_padded_batches_equals_the_metrics_of_the_whole():
+    logits, labels = case(2, 50)
+    pairs = []
+    order = np.random.default_rng(0).permutation(50)
+    for start in range(0, 50, 16):
+        rows = order[start : start + 16]
+        fill = np.concatenate([rows, np.repeat(rows[:1], 16 - len(rows))])
+        mask = (np.arange(16) < len(rows)).astype(np.float32)
+        batch = {'labels': labels[fill], 'mask': mask, 'index': fill.astype(np.int32)}
+        pairs.append((logits[fill], batch))
+    want = evaluate(logits, labels, task='multilabel')
+    got = score(pairs, 'multilabel')
+    assert got['f1_micro'] == got['score'] == pytest.approx(want['f1_micro'], rel=1e-12)
+    assert got['loss'] == pytest.approx(want['log_loss'], rel=1e-6)
+    found = gather(pairs)
+    np.testing.assert_array_equal(found.outputs, logits)
+    np.testing.assert_array_equal(found.labels, labels)
+    silent = [(-np.ones((2, 3), 'f4'), {'labels': np.zeros((2, 3), 'f4'), 'mask': np.ones(2)})]
+    assert score(silent, 'multilabel')['score'] == 0.0

@@ -1,0 +1,171 @@
+"""A run's checkpoints as init: what was trained over what it began with, whole or refused."""
+
+import json
+import pathlib
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from ftjax.api import finetune
+from ftjax.errors import UserError
+from ftjax.pretrained.inspection import inspect
+from ftjax.pretrained.leaves import flatten
+from ftjax.pretrained.open import load_pretrained
+from ftjax.pretrained.own import save_description
+from ftjax.pretrained.sources.orbax_step import OrbaxStep
+
+GOLDENS = pathlib.Path(__file__).parent / 'goldens'
+
+
+def made(folder, golden, size, freeze, **config):
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (40, *size), np.uint8)
+    names = np.array(['ant', 'bee', 'cat'])
+    np.savez(folder / 'x.npz', x=images, y=random.integers(0, 3, 40), class_names=names)
+    run = finetune(
+        str(GOLDENS / golden / 'model'),
+        f'npz:{folder / "x.npz"}',
+        freeze=freeze,
+        train={'steps': 4, 'eval_every': 0.5, **config.pop('train', {})},
+        data_settings={'batch_size': 8},
+        **config,
+    ).run(folder / 'run', progress=False)
+    return run, folder / 'run'
+
+
+@pytest.fixture(scope='module')
+def lora_run(tmp_path_factory):
+    return made(tmp_path_factory.mktemp('lora'), 'vit', (16, 16, 3), 'lora:2')
+
+
+def same(left, right):
+    left, right = flatten(left), flatten(right)
+    assert left.keys() == right.keys()
+    for key, leaf in left.items():
+        np.testing.assert_array_equal(leaf, right[key], err_msg=key)
+
+
+def test_the_best_checkpoint_is_the_finished_network(lora_run):
+    run, folder = lora_run
+    found = load_pretrained(str(folder / 'checkpoints'))
+    same(found.variables, load_pretrained(str(folder)).variables)
+    assert found.network == run.prepared.network
+    assert found.class_names == ('ant', 'bee', 'cat')
+    assert found.preprocessing == run.prepared.preprocessing
+    assert found.report.head == 'kept'
+    steps = sorted(int(path.name) for path in (folder / 'checkpoints').iterdir())
+    best = json.loads((folder / 'result.json').read_text())['best_step']
+    assert found.report.source == str(folder / 'checkpoints' / str(best))
+    other = next(step for step in steps if step != best)
+    one = load_pretrained(str(folder / 'checkpoints' / str(other)))
+    left, right = (flatten(each.variables) for each in (one, found))
+    moved = {key.split('/')[-1] for key in left if not np.array_equal(left[key], right[key])}
+    assert moved == {'lora_a', 'lora_b', 'kernel', 'bias'}  # the last two are the head's
+
+
+def test_a_run_that_has_not_finished_opens_by_its_description(lora_run, tmp_path):
+    run, folder = lora_run
+    finished = load_pretrained(str(folder))
+    copy = shutil.copytree(folder, tmp_path / 'run')
+    shutil.rmtree(copy / 'model')
+    with pytest.raises(UserError, match='does not say which network'):
+        load_pretrained(str(copy / 'checkpoints'))
+    prepared = run.prepared
+    names = prepared.data.class_names
+    save_description(copy / 'network', prepared.network, prepared.preprocessing, names)
+    found = load_pretrained(str(copy / 'checkpoints'))
+    same(found.variables, finished.variables)
+    new = load_pretrained(str(copy / 'checkpoints'), num_classes=5)
+    assert new.report.head == 'new'
+    assert new.variables['params']['head']['dense']['kernel'].shape == (24, 5)
+    shown = inspect(str(copy / 'checkpoints'))
+    assert sum(shown.parameters.values()) == sum(
+        leaf.size for leaf in jax.tree.leaves(finished.variables)
+    )
+
+
+@pytest.mark.slow
+def test_moving_statistics_and_averages_are_the_checkpoints(tmp_path):
+    _, folder = made(tmp_path, 'resnet', (16, 16, 3), 'full', optimizer={'ema': 0.5})
+    finished = load_pretrained(str(folder))
+    assert 'batch_stats' in finished.variables
+    same(load_pretrained(str(folder / 'checkpoints')).variables, finished.variables)
+    # Everything trained: what the run began with is not asked for.
+    config = json.loads((folder / 'config.json').read_text())
+    (folder / 'config.json').write_text(json.dumps({**config, 'init': '/gone'}))
+    same(load_pretrained(str(folder / 'checkpoints')).variables, finished.variables)
+    config['freeze'] = {'strategy': 'full', 'norm': 'recompute'}
+    (folder / 'config.json').write_text(json.dumps(config))
+    same(load_pretrained(str(folder / 'checkpoints')).variables, finished.variables)
+
+
+def damage_array(step):
+    data = max((step / 'state' / 'd').iterdir(), key=lambda file: file.stat().st_size)
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+
+
+def damage_manifest(step):
+    path = step / 'manifest' / 'metadata'
+    path.write_bytes(path.read_bytes().replace(b'"step":', b'"stop":'))
+
+
+def lose_manifest(step):
+    (step / 'manifest' / 'metadata').unlink()
+
+
+def swap_hashes(step):
+    import hashlib
+
+    path = step / 'manifest' / 'metadata'
+    manifest = json.loads(path.read_bytes())
+    del manifest['sha256']
+    numbers = manifest['hashes']['state']
+    key = manifest['items']['state']['dict']['trainable']['dict']['head/dense/bias']['array']
+    numbers[key] = '0' * 64
+    text = json.dumps(manifest, sort_keys=True, separators=(',', ':'))
+    manifest['sha256'] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    'damage, message',
+    [
+        (damage_array, r'damaged|hash differs'),
+        (damage_manifest, 'metadata is damaged'),
+        (lose_manifest, 'no checkpoint of a run'),
+        (swap_hashes, 'params/head/dense/bias is not what was saved'),
+    ],
+)
+def test_damage_is_named(lora_run, damage, message, tmp_path):
+    copy = shutil.copytree(lora_run[1], tmp_path / 'run')
+    step = min((copy / 'checkpoints').iterdir(), key=lambda path: path.name)
+    damage(step)
+    with pytest.raises(UserError, match=message):
+        load_pretrained(str(step))
+
+
+def test_frozen_statistics_that_the_run_made_are_not_guessed(tmp_path):
+    _, folder = made(tmp_path, 'resnet', (16, 16, 3), 'head')
+    same(
+        load_pretrained(str(folder / 'checkpoints')).variables,
+        load_pretrained(str(folder)).variables,
+    )
+    config = json.loads((folder / 'config.json').read_text())
+    config['freeze'] = {**config['freeze'], 'norm': 'recompute'}
+    (folder / 'config.json').write_text(json.dumps(config))
+    with pytest.raises(UserError, match='estimated frozen running statistics'):
+        load_pretrained(str(folder / 'checkpoints'))
+
+
+def test_only_what_was_trained_is_read(lora_run):
+    step = min((lora_run[1] / 'checkpoints').iterdir(), key=lambda path: path.name)
+    source = OrbaxStep(step)
+    leaves = {name.rsplit('/', 1)[-1] for name in source.names}
+    assert leaves == {'lora_a', 'lora_b', 'kernel', 'bias'}
+    assert source.shape('params/head/dense/kernel') == (24, 3)
+    with pytest.raises(UserError, match='no checkpoint of a run'):
+        OrbaxStep(lora_run[1])
