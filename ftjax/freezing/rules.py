@@ -11,6 +11,10 @@ from ftjax.errors import UserError
 FROZEN = 'frozen'
 
 
+class Unmatched(UserError):
+    """A leaf that no rule matches."""
+
+
 def assign(paths: Iterable[str], rules: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Gives every leaf the group of the first rule that matches its whole path.
 
@@ -36,7 +40,7 @@ def assign(paths: Iterable[str], rules: Sequence[tuple[str, str]]) -> dict[str, 
                 decided[index] += 1
                 break
         else:
-            raise UserError(
+            raise Unmatched(
                 f"leaf {path!r} matches no freeze rule; end the rules with ('.*', 'frozen') "
                 f"or ('.*', 'trunk')"
             )

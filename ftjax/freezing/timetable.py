@@ -9,7 +9,7 @@ from typing import Any
 from ftjax.errors import UserError, check_name
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.registry import Term, parse
-from ftjax.freezing.rules import FROZEN, assign
+from ftjax.freezing.rules import FROZEN, Unmatched, assign
 from ftjax.freezing.settings import FreezeSettings
 from ftjax.freezing.span import Span
 from ftjax.freezing.stretch import Stretch, in_order
@@ -112,8 +112,13 @@ def matching(patterns: Sequence[str], net: Anatomy) -> frozenset[str]:
     """The leaves that any of some whole-path patterns matches."""
     if not patterns:
         return frozenset()
-    groups = assign(net.shapes, [*((str(p), 'yes') for p in patterns), ('.*', 'no')])
-    return frozenset(path for path, group in groups.items() if group == 'yes')
+    rules = [(str(pattern), 'yes') for pattern in patterns]
+    # A last rule that decides nothing would be an error, as it should be for a user's own.
+    try:
+        return frozenset(assign(net.shapes, rules))
+    except Unmatched:
+        groups = assign(net.shapes, [*rules, ('.*', 'no')])
+        return frozenset(path for path, group in groups.items() if group == 'yes')
 
 
 def user_phases(settings: FreezeSettings, net: Anatomy, span: Span, seed: int) -> list[Draft]:

@@ -58,7 +58,7 @@ def written_phase(phase: Phase, end: int | None) -> dict[str, Any]:
     if phase.restart:
         found['restart'] = True
     if phase.reinit:
-        inside = {p: 'yes' if p in phase.reinit else 'no' for p in phase.leaves}
+        inside = {p: 'yes' if p in phase.reinit else FROZEN for p in phase.leaves}
         found['reinit'] = tuple(p for p, group in rules_of(inside) if group == 'yes')
     return found
 

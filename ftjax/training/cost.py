@@ -59,6 +59,31 @@ def phase_cost(
     task: str = 'classification',
 ) -> StepCost:
     """As step_cost, for any phase of the plan."""
+    compiled = compile_step(network, variables, plan, phase, optimizer, batch_size, task)
+    return cost_of(compiled, plan, phase, optimizer)
+
+
+def cost_of(compiled: Any, plan: Plan, phase: Phase, optimizer: OptimizerSettings) -> StepCost:
+    """FLOPs and bytes of a compiled step."""
+    tx = make_optimizer(phase, optimizer, per_leaf=plan.per_leaf)
+    memory = compiled.memory_analysis()
+    return StepCost(
+        flops=flops_of(compiled) * optimizer.accumulate,
+        temporary_bytes=int(getattr(memory, 'temp_size_in_bytes', 0)),
+        optimizer_bytes=state_bytes(jax.eval_shape(tx.init, shapes_of(phase))),
+    )
+
+
+def compile_step(
+    network: Network,
+    variables: Any,
+    plan: Plan,
+    phase: Phase,
+    optimizer: OptimizerSettings,
+    batch_size: int,
+    task: str = 'classification',
+) -> Any:
+    """The step of a phase, compiled for `(state, frozen, batch, rates)`; the state is donated."""
     tx = make_optimizer(phase, optimizer, per_leaf=plan.per_leaf)
     state, frozen = jax.eval_shape(lambda v: make_state(v, phase, tx, optimizer.ema), variables)
     inputs = jax.eval_shape(lambda: network.example_input(batch_size))
@@ -76,13 +101,7 @@ def phase_cost(
     step = make_train_step(
         network, phase, optimizer, task=task, pulls=pulls, unpulled=plan.fresh, tx=tx
     )
-    compiled = jax.jit(step, donate_argnums=0).lower(state, frozen, batch, rates).compile()
-    memory = compiled.memory_analysis()
-    return StepCost(
-        flops=flops_of(compiled) * optimizer.accumulate,
-        temporary_bytes=int(getattr(memory, 'temp_size_in_bytes', 0)),
-        optimizer_bytes=state_bytes(jax.eval_shape(tx.init, shapes_of(phase))),
-    )
+    return jax.jit(step, donate_argnums=0).lower(state, frozen, batch, rates).compile()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,162 @@
+"""What each strategy of the catalogue costs on a ViT of 12 blocks, beside its ideal."""
+
+from __future__ import annotations
+
+import gc
+import pathlib
+import statistics
+import time
+from typing import Any
+
+IMAGE, WIDTH, DEPTH, BATCH = 112, 192, 12, 8
+STEPS, STEPS_PER_EPOCH = 140, 10
+TARGET = 1.10
+
+
+def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) -> list[dict]:
+    """Compiles and times the step of every phase of every strategy; writes table and JSON.
+
+    FLOPs, step time and memory are those of the mean step of a run, over full fine-tuning's in
+    the same process, whose step is timed in turns with each strategy's. A strategy that looks
+    at the data is priced before its first choice, with all open that may train.
+    """
+    import jax
+    from benchmarks.tables import write
+
+    from ftjax.errors import UserError
+    from ftjax.freezing.registry import catalogue
+    from ftjax.models.registry import build
+    from ftjax.training.progress import Progress
+
+    options = {'image_size': IMAGE, 'patch_size': 16, 'width': WIDTH, 'depth': DEPTH, 'heads': 3}
+    network = build('vit', {**options, 'num_classes': 10})
+    variables = jax.jit(network.init)(jax.random.key(0), network.example_input())
+    full = Timed(network, variables, 'full')
+    found = sorted(catalogue().values(), key=lambda s: (s.kind, s.name))
+    found = [s for s in found if not names or s.name in names]
+    if not found:
+        raise UserError(f'no strategy among {names}')
+    rows = []
+    with Progress(len(found), 'strategies', unit='strategy') as bar:
+        for done, entry in enumerate(found, 1):
+            rows.append(priced(network, variables, full, entry, repeats))
+            gc.collect()
+            bar.update(done, {})
+    write(
+        folder,
+        'strategies',
+        rows,
+        f'Every strategy on a ViT of {DEPTH} blocks (width {WIDTH}, {IMAGE} px, batch {BATCH}): '
+        'the mean step of a run, over full fine-tuning. Ideal: the products of matrices that the '
+        'plan cannot do without, in closed form (scripts/benchmarks/ideal_vit.py).',
+        'python scripts/benchmark.py strategies',
+    )
+    return rows
+
+
+class Timed:
+    """A strategy's plan with its compiled steps, one for each program."""
+
+    def __init__(self, network: Any, variables: Any, freeze: str):
+        from ftjax.freezing.added import with_added
+        from ftjax.freezing.optimizer import OptimizerSettings
+        from ftjax.freezing.plan import make_plan
+        from ftjax.freezing.settings import as_settings
+        from ftjax.freezing.span import Span
+
+        self.optimizer = OptimizerSettings(weight_decay=0.05, clip_norm=1.0)
+        self.network, self.variables = with_added(as_settings(freeze), network, variables)
+        span = Span(STEPS, STEPS_PER_EPOCH)
+        self.plan = make_plan(freeze, self.network, self.variables, span=span)
+        ends = [*(phase.start for phase in self.plan.phases[1:]), STEPS]
+        pairs = zip(self.plan.phases, ends, strict=True)
+        self.lengths = [end - phase.start for phase, end in pairs]
+        self.known: dict[Any, tuple[Any, Any]] = {}
+
+    def compiled(self, phase: Any) -> tuple[Any, Any]:
+        """(program, cost) of a phase."""
+        from ftjax.training.cost import compile_step, cost_of
+
+        if phase.program not in self.known:
+            parts = self.network, self.variables, self.plan, phase, self.optimizer
+            program = compile_step(*parts, BATCH)
+            self.known[phase.program] = program, cost_of(program, self.plan, phase, self.optimizer)
+        return self.known[phase.program]
+
+    def arguments(self, phase: Any) -> tuple[Any, ...]:
+        """State, frozen part, batch and rates for a call; the state's buffers are the call's."""
+        import jax
+        import jax.numpy as jnp
+        import numpy as np
+
+        from ftjax.freezing.optimizer import make_optimizer
+        from ftjax.training.state import make_state
+
+        tx = make_optimizer(phase, self.optimizer, per_leaf=self.plan.per_leaf)
+        state, frozen = make_state(self.variables, phase, tx)
+        if self.plan.of_kind('regulariser'):
+            frozen = frozen.replace(reference=jax.tree.map(jnp.array, state.trainable))
+        batch = {
+            'inputs': self.network.example_input(BATCH),
+            'labels': jnp.arange(BATCH, dtype=jnp.int32),
+            'mask': jnp.ones(BATCH),
+        }
+        return state, frozen, batch, np.full(len(phase.trainable), 1e-4, np.float32)
+
+    def seconds(self, phase: Any) -> float:
+        """Of one step, after one that warms up."""
+        import jax
+
+        program, _ = self.compiled(phase)
+        state, *rest = self.arguments(phase)
+        state, _ = jax.block_until_ready(program(state, *rest))
+        began = time.perf_counter()
+        jax.block_until_ready(program(state, *rest))
+        return time.perf_counter() - began
+
+    def mean(self, of: Any) -> float:
+        """The mean over the run of what `of(phase)` gives."""
+        values = [of(phase) * n for phase, n in zip(self.plan.phases, self.lengths, strict=True)]
+        return sum(values) / sum(self.lengths)
+
+
+def priced(network: Any, variables: Any, full: Timed, entry: Any, repeats: int) -> dict:
+    """The row of one strategy."""
+    import jax
+    from benchmarks.ideal_vit import ideal_flops
+    from flax.traverse_util import flatten_dict
+
+    timed = full if entry.name == 'full' else Timed(network, variables, entry.example)
+    whole = full.plan.at(0)
+    flat = flatten_dict(dict(timed.variables['params']), sep='/')
+    shapes = {path: tuple(leaf.shape) for path, leaf in flat.items()}
+    flops = timed.mean(lambda phase: timed.compiled(phase)[1].flops)
+    ideal = timed.mean(lambda p: ideal_flops(network, shapes, p.trainable, BATCH))
+    reference = full.compiled(whole)[1]
+    own = {path: shape for path, shape in shapes.items() if not timed.network.is_added(path)}
+    best = ideal_flops(network, own, own, BATCH)
+    ratios = []
+    for _ in range(repeats):
+        base, seen = full.seconds(whole), {}
+        for phase in timed.plan.phases:
+            if phase.program not in seen:
+                seen[phase.program] = timed.seconds(phase)
+        ratios.append(timed.mean(lambda p, seen=seen: seen[p.program]) / base)
+    costs = [timed.compiled(phase)[1] for phase in timed.plan.phases]
+    row = {
+        'row': entry.example,
+        'kind': entry.kind,
+        'ratio': flops / ideal,
+        'flops_of_full': flops / reference.flops,
+        'ideal_of_full': ideal / best,
+        'time_of_full': statistics.median(ratios),
+        'spread': [min(ratios), max(ratios)],
+        'memory_of_full': max(c.temporary_bytes for c in costs) / reference.temporary_bytes,
+        'optimizer_of_full': max(c.optimizer_bytes for c in costs) / reference.optimizer_bytes,
+        'programs': len(timed.known),
+        'target': TARGET,
+    }
+    if timed is not full:
+        timed.known.clear()
+        jax.clear_caches()
+    return row

@@ -1,0 +1,91 @@
+"""Phases written out as a config make the plan they came from, and the file runs as it stands."""
+
+import importlib.util
+import subprocess
+import sys
+
+import jax
+import pytest
+from tiny_networks import network
+
+from ftjax.errors import UserError
+from ftjax.freezing.added import with_added
+from ftjax.freezing.plan import make_plan
+from ftjax.freezing.registry import catalogue
+from ftjax.freezing.settings import as_settings
+from ftjax.freezing.span import Span
+from ftjax.freezing.written_phases import written
+
+SPAN = Span(12, 2)
+SHORT = {'lisa': 'lisa:1,4', 'rifle': 'rifle:3,1', 'reinit_top': 'reinit_top:1'}
+WRITABLE = [
+    SHORT.get(name, found.example)
+    for name, found in sorted(catalogue().items())
+    if found.kind != 'chosen'
+]
+
+
+def plan_of(freeze, name='vit'):
+    settings = as_settings(freeze)
+    net, variables = with_added(settings, *network(name))
+    shapes = jax.eval_shape(lambda: variables)
+    return make_plan(settings, net, shapes, span=SPAN), settings
+
+
+@pytest.mark.parametrize(
+    'strategy', [*WRITABLE, 'freezeout+llrd:0.75+l2_sp', 'last:1+lora:2+ema', 'gradual+llrd+stlr']
+)
+def test_the_written_phases_make_the_same_plan(strategy):
+    for name in ('vit', 'batch_norm'):
+        try:
+            plan, settings = plan_of(strategy, name)
+        except UserError:
+            assert name == 'batch_norm'
+            continue
+        again, _ = plan_of(written(plan, settings), name)
+        assert [p.start for p in again.phases] == [p.start for p in plan.phases]
+        for one, two in zip(plan.phases, again.phases, strict=True):
+            assert one.trainable == two.trainable
+            assert one.multipliers == two.multipliers
+            assert one.modes == two.modes and one.cut == two.cut
+            assert (one.restart, one.reinit) == (two.restart, two.reinit)
+            for path in one.trainable:
+                assert one.leaves[path].anneal == two.leaves[path].anneal
+                assert one.leaves[path].decay == two.leaves[path].decay
+        assert again.optimizer_state == plan.optimizer_state and again.rewarm == plan.rewarm
+        assert again.recompute == plan.recompute and again.fresh == plan.fresh
+        extra = {str(t) for t in plan.terms if t.strategy.kind not in ('mask', 'rates', 'schedule')}
+        assert {str(t) for t in again.terms} == extra
+
+
+def test_what_is_decided_from_data_cannot_be_written_before():
+    plan, settings = plan_of('auto_rgn')
+    with pytest.raises(UserError, match=r'plan\.json'):
+        written(plan, settings)
+
+
+def test_a_mask_beside_phases_is_refused():
+    with pytest.raises(UserError, match='keep one'):
+        plan_of({'strategy': 'head', 'phases': [(None, 'full')]})
+
+
+def test_the_script_writes_a_config_that_runs(tmp_path, repository):
+    file = tmp_path / 'mine.py'
+    base = ['--config=configs/quickstart_train.py', '--config.train.epochs=2']
+
+    def call(script, *flags):
+        command = [sys.executable, f'scripts/{script}', *flags]
+        return subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+
+    made = call('plan.py', *base, '--config.freeze=lp_ft', f'--write-phases={file}')
+    assert made.returncode == 0, made.stderr
+    again = call('plan.py', *base, '--config.freeze=lp_ft', f'--write-phases={file}')
+    assert again.returncode != 0 and 'exists already' in again.stderr
+    spec = importlib.util.spec_from_file_location('mine', file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    phases = module.get_config().freeze.phases
+    assert [phase['until'] for phase in phases] == ['4 steps', None]
+    ran = call('train.py', f'--config={file}', f'--workdir={tmp_path / "run"}')
+    assert ran.returncode == 0, ran.stderr
+    assert 'bitwise unchanged' in ran.stdout and 'from step 4: opens' in ran.stdout
