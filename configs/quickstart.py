@@ -37,7 +37,7 @@ def get_config():
                 'scratch': {'init': 'random:glyphs', 'freeze': 'full'},
                 'pixels': {'baseline': 'pixels'},
             },
-            'rates': (3e-4, 1e-3, 3e-3),
+            'rates': (1e-3, 3e-3, 1e-2),
             'seeds': (0, 1, 2),
             'reference': 'full',
         },

@@ -24,7 +24,8 @@ def recomputed(
     """The variables with means and variances of all `batches`, of equal size; no labels are used.
 
     Each batch is normalised by itself, as in training. The variance of the whole is the mean of
-    the batches' variances plus the variance of their means, so nothing depends on momentum.
+    the batches' (unbiased) variances plus the variance of their means, so nothing depends on
+    momentum.
     Variables without `batch_stats` come back as they are.
     """
     if not variables.get('batch_stats'):

@@ -1,0 +1,86 @@
+"""Running statistics estimated anew, against those of the whole data computed by NumPy."""
+
+import flax.linen as nn
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from ftjax.data import Dataset, Splits
+from ftjax.freezing.optimizer import OptimizerSettings
+from ftjax.freezing.plan import make_plan
+from ftjax.models.registry import build
+from ftjax.training.fit import fit
+from ftjax.training.norm_statistics import recomputed
+from ftjax.training.settings import TrainSettings
+
+NET = build('resnet_bn_cifar', {'depth': 8, 'width': 4, 'image_size': 8, 'num_classes': 3})
+IMAGES = np.random.default_rng(0).random((24, 8, 8, 3), np.float32)
+
+
+@pytest.fixture(scope='module')
+def variables():
+    return jax.jit(NET.init)(jax.random.key(0), NET.example_input())
+
+
+def first_convolution(variables, images):
+    """What the first normalisation layer sees."""
+    kernel = variables['params']['stem']['conv']['kernel']
+    module = nn.Conv(4, (3, 3), padding=1, use_bias=False)
+    return np.asarray(module.apply({'params': {'kernel': kernel}}, images), np.float64)
+
+
+def test_means_and_variances_are_those_of_all_batches(variables):
+    made = recomputed(NET, variables, [IMAGES[:8], IMAGES[8:16], IMAGES[16:]])
+    seen = first_convolution(variables, IMAGES)
+    found = made['batch_stats']['stem']['norm']
+    assert np.allclose(found['mean'], seen.mean((0, 1, 2)), atol=1e-6)
+    # Running variances are unbiased, batch by batch, as PyTorch keeps them.
+    parts = seen.reshape(3, 8, *seen.shape[1:])
+    within = parts.var((1, 2, 3), ddof=1).mean(0)
+    assert np.allclose(found['var'], within + parts.mean((1, 2, 3)).var(0), rtol=1e-5)
+    old = flatten_dict(variables['params'], sep='/')
+    new = flatten_dict(made['params'], sep='/')
+    assert all(np.array_equal(old[path], new[path]) for path in old)
+    # Nothing of the old statistics is left, whatever momentum is.
+    spoilt = {**variables, 'batch_stats': jax.tree.map(lambda x: x + 7, variables['batch_stats'])}
+    again = recomputed(NET, spoilt, [IMAGES[:8], IMAGES[8:16], IMAGES[16:]])
+    for one, two in zip(
+        jax.tree.leaves(made['batch_stats']), jax.tree.leaves(again['batch_stats']), strict=True
+    ):
+        assert np.allclose(one, two, rtol=1e-4, atol=1e-5)
+
+
+def test_a_network_without_statistics_is_left_as_it_is():
+    net = build('resnet_gn_cifar', {'depth': 8, 'width': 8, 'image_size': 8, 'num_classes': 3})
+    own = jax.jit(net.init)(jax.random.key(0), net.example_input())
+    assert recomputed(net, own, []) == dict(own)
+
+
+def test_the_policy_recompute_estimates_once_and_then_freezes(variables):
+    def split(name, count):
+        labels = np.arange(count) % 3
+        return Dataset(
+            name=name,
+            kind='image',
+            inputs=IMAGES[:count],
+            labels=labels,
+            class_names=('a', 'b', 'c'),
+        )
+
+    data = Splits(train=split('train', 24), val=split('val', 6), test=split('test', 6))
+    result = fit(
+        NET,
+        variables,
+        make_plan({'strategy': 'last:1', 'norm': 'recompute'}, NET, variables),
+        data,
+        optimizer=OptimizerSettings(),
+        settings=TrainSettings(steps=3),
+        batch_size=8,
+        progress=False,
+    )
+    seen = first_convolution(variables, IMAGES)
+    found = result.variables['batch_stats']['stem']['norm']
+    assert np.allclose(found['mean'], seen.mean((0, 1, 2)), atol=1e-5)
+    assert result.verification.frozen_unchanged
+    assert not result.plan.moving_stats
