@@ -29,13 +29,14 @@ def operations(network, shapes: dict[str, tuple[int, ...]], batch: int) -> list[
     """All products of a forward pass of `batch` images, those of adapters included."""
     size = network.image_size if isinstance(network.image_size, int) else network.image_size[0]
     patches = (size // network.patch_size) ** 2
-    tokens = patches + 1
+    prompts = [shape[0] for path, shape in shapes.items() if path.endswith('/prompt_tokens')]
+    tokens = patches + 1 + max(prompts, default=0)
     found = []
     for path, shape in shapes.items():
         stage = path.split('/')[0]
         name = path.rsplit('/', 1)[-1]
         at = network.stages.index(stage), level_of(path)
-        rows = batch * (patches if stage == 'embed' else 1 if stage == 'head' else tokens)
+        rows = batch * {'embed': patches, 'norm': patches + 1, 'head': 1}.get(stage, tokens)
         if name in ('kernel', 'lora_a', 'lora_b', 'adapter_down', 'adapter_up'):
             inside = 1.0
             for length in shape:
