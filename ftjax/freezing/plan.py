@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.choice import Choice
-from ftjax.freezing.phase import Leaf, Phase, StagePlan
+from ftjax.freezing.phase import Phase
+from ftjax.freezing.phase_making import (
+    check_changes,
+    extra_terms,
+    make_phase,
+    merged_options,
+    with_head,
+)
 from ftjax.freezing.registry import Term, parse
 from ftjax.freezing.rules import FROZEN
-from ftjax.freezing.settings import EXTRA_KINDS, FreezeSettings, as_settings
+from ftjax.freezing.settings import FreezeSettings, as_settings
 from ftjax.freezing.span import Span
 from ftjax.freezing.stretch import Stretch
 from ftjax.freezing.timetable import from_rules, from_terms, user_phases
-from ftjax.models.stages import Mode, Network
+from ftjax.models.stages import Network
 
 __all__ = ['FreezeSettings', 'Phase', 'Plan', 'Span', 'as_settings', 'make_plan']
 
@@ -221,101 +228,3 @@ def make_plan(
         net=net,
         build=functools.partial(make, norm, noise),
     )
-
-
-def extra_terms(settings: FreezeSettings) -> list[Term]:
-    """The terms that stand beside phases; UserError for one that decides what trains when."""
-    terms = [] if settings.strategy == 'full' else parse(settings.strategy)
-    for term in terms:
-        if term.strategy.kind not in EXTRA_KINDS:
-            raise UserError(
-                f'freeze has phases, and {term}, which decides {term.strategy.kind_said} too; '
-                'keep one'
-            )
-    return terms
-
-
-def merged_options(terms: Sequence[Term]) -> dict[str, Any]:
-    """What the strategies ask of the plan besides a mask; of two that differ, the first."""
-    options: dict[str, Any] = {}
-    for term in reversed(terms):
-        options.update(term.strategy.options)
-    return options
-
-
-def with_head(settings: FreezeSettings, net: Anatomy, groups: Mapping[str, str]) -> dict[str, str]:
-    """The groups once `freeze.head` has its say."""
-    groups = dict(groups)
-    if settings.head != 'auto':
-        for path in net.head:
-            if settings.head == 'freeze':
-                groups[path] = FROZEN
-            elif groups[path] == FROZEN:
-                groups[path] = 'trunk'
-    return groups
-
-
-def make_phase(
-    net: Anatomy,
-    settings: FreezeSettings,
-    norm: str,
-    noise: str,
-    stretch: Stretch,
-    groups: Mapping[str, str],
-    factors: Mapping[str, float],
-    open_: frozenset[str] | None = None,
-) -> Phase:
-    """A phase from what a strategy opens, its groups and the rate rule's factors.
-
-    `open_` are the leaves that decide how the stages run, where some that are in a group are
-    held by a rate of 0.
-    """
-    leaves = {
-        path: Leaf(
-            path=path,
-            stage=path.split('/')[0],
-            shape=net.shapes[path],
-            dtype=net.dtypes[path],
-            group=groups[path],
-            multiplier=float(factors.get(path, 1.0) * stretch.multipliers.get(path, 1.0)),
-            decay=settings.decay_vectors or len(net.shapes[path]) > 1,
-            anneal=stretch.anneal.get(path),
-        )
-        for path in net.shapes
-    }
-    trained = {
-        path.split('/')[0]
-        for path, group in groups.items()
-        if group != FROZEN and (open_ is None or path in open_)
-    }
-    stages = plan_stages(net, trained, norm, noise == 'off')
-    return Phase(stretch.start, leaves, stages, stretch.restart, tuple(sorted(stretch.reinit)))
-
-
-def plan_stages(
-    net: Anatomy, trained: Collection[str], norm: str, quiet: bool
-) -> dict[str, StagePlan]:
-    """How each stage runs: those that are not trained without noise, by fixed statistics."""
-    with_stats = {path.split('/')[0] for path in net.stats}
-    plans = {}
-    for name in net.stages:
-        trains = name in trained
-        moving = name in with_stats and (norm == 'train' or (norm == 'follow_mask' and trains))
-        mode = Mode(deterministic=quiet or not trains, batch_stats=moving)
-        plans[name] = StagePlan(name=name, trains=trains, mode=mode)
-    return plans
-
-
-def check_changes(settings: FreezeSettings, terms: Sequence[Term], phases: Sequence[Phase]) -> None:
-    """UserError where a schedule opens nothing that the mask beside it would train."""
-    schedule = next((term for term in terms if term.strategy.kind == 'schedule'), None)
-    masks = [term for term in terms if term.strategy.kind in ('mask', 'added')]
-    if schedule is None or not masks or len(phases) < 2:
-        return
-    first = phases[0]
-    same = (phase.leaves == first.leaves and not phase.reinit for phase in phases[1:])
-    if all(same) and not any(phase.restart for phase in phases):
-        raise UserError(
-            f'freeze {settings.described!r}: {schedule} changes nothing of what '
-            f'{"+".join(map(str, masks))} trains; drop one of the two'
-        )
