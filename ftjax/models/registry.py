@@ -30,6 +30,7 @@ FAMILIES: dict[str, tuple[str, str]] = {
     'distilbert': ('ftjax.models.bert', 'DistilBERT'),
     'gpt2': ('ftjax.models.gpt2', 'GPT2'),
     'llama': ('ftjax.models.llama', 'Llama'),
+    'two_layer': ('ftjax.models.two_layer', 'TwoLayer'),
 }
 
 

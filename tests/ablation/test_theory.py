@@ -1,0 +1,53 @@
+"""Two-layer networks under a plan, against least squares and against their theorems."""
+
+import numpy as np
+import pytest
+
+from ftjax.ablation.descent import descend, predictions, stacked
+from ftjax.ablation.linear_theory import errors as linear_errors
+from ftjax.ablation.linear_theory import gate, verdicts
+from ftjax.ablation.relu_theory import errors as relu_errors
+from ftjax.models.two_layer import TwoLayer
+
+
+def test_probing_by_descent_is_least_squares_and_leaves_the_features_alone():
+    draw = np.random.default_rng(0)
+    first, last = draw.normal(size=(2, 6, 4)), draw.normal(size=(2, 4))
+    x, y = draw.normal(size=(2, 30, 6)), draw.normal(size=(2, 30))
+    network = TwoLayer(inputs=6, width=4, act='identity')
+    start = stacked(first, last)
+    data = x.astype(np.float32), y.astype(np.float32)
+    end = descend(network, start, 'head', *data, np.full(2, 0.05), 3000)
+    kernels = [v['params']['block_00']['dense']['kernel'] for v in (start, end)]
+    assert np.array_equal(*kernels)
+    for run in range(2):
+        best = np.linalg.lstsq(x[run] @ first[run], y[run], rcond=None)[0]
+        found = np.asarray(end['params']['head']['dense']['kernel'])[run, :, 0]
+        assert np.allclose(found, best, atol=1e-4)
+        outputs = predictions(network, end, data[0])[run]
+        assert np.allclose(outputs, x[run] @ first[run] @ best, atol=1e-3)
+
+
+def test_the_linear_theorems_hold_on_one_seed():
+    found = {error: linear_errors(error, seeds=2, steps=8000) for error in (0.1, 1.0)}
+    assert found[0.1]['LP']['ood'].mean() < found[0.1]['FT']['ood'].mean()
+    for arms in found.values():
+        assert (arms['FT']['id'] < arms['LP']['id']).all()
+        assert arms['LP-FT']['ood'].mean() < arms['LP']['ood'].mean()
+    told = verdicts(found)
+    assert [row['kind'] for row in told].count('report') == 1
+    assert all(row['passed'] for row in told if row['kind'] == 'gate' and 'ID' in row['gate'])
+
+
+def test_an_output_shift_is_met_by_the_last_layer_and_an_input_shift_by_the_first():
+    output = relu_errors('output', 80, seeds=2, steps=1500)
+    given = relu_errors('input', 80, seeds=2, steps=1500)
+    assert (output['last']['test'] < 0.1 * output['first']['test']).all()
+    assert given['first']['test'].mean() < given['last']['test'].mean()
+
+
+def test_a_gate_passes_by_its_mean_and_a_report_says_nothing():
+    assert gate('up', np.array([1.0, 2.0]))['passed'] is True
+    assert gate('down', np.array([-1.0, 0.5]))['passed'] is False
+    told = gate('either', np.array([1.0, 2.0]), 'report')
+    assert told['passed'] is None and told['value'] == pytest.approx(1.5)
