@@ -5,9 +5,10 @@
 
 FOLDER holds a BERT-like encoder with its tokenizer.json, for instance MiniLM (L6 H384); the
 sentences need the data folder (environment variable FTJAX_DATA). Each seed draws another 2,000
-sentences; 872 validate and 1,821 test, as given. To expect from MiniLM, test accuracy: all of
-it trained 85 to 86.5 % (85.7 with seed 0 at 1e-4), the head alone 77.5 to 80 % (78.5 at 3e-4).
-A run of all of it takes about two minutes on two busy cores, one of the head one.
+sentences; 872 validate and 1,821 test, as given. Measured with MiniLM, three seeds, test
+accuracy and 95 % interval: all of it trained 86.3 % [85.0, 87.5], the head alone 80.3 %
+[78.5, 82.2]. A run of all of it takes about two minutes on two busy cores, one of the head one.
+Results: results/sst2.
 """
 
 from ml_collections import ConfigDict
@@ -40,18 +41,16 @@ def get_config():
     )
     config.ablation = ConfigDict(
         {
-            'question': 'How many of the last blocks should learn the sentiment of a sentence?',
+            'question': 'Is a new head on frozen features enough for the sentiment of a sentence?',
             'arms': {
                 'full': 'full',
-                'last:2': 'last:2',
-                'last:1': 'last:1',
-                # A new head on frozen features takes 100 times the rate of pretrained weights:
-                # with 1e-4 in the table it learns at 1e-2.
-                'head': {'freeze': {'phases': ((None, 'head', 100.0),)}},
+                # A new head on frozen features takes 100 times the rate of pretrained weights.
+                'head': {'freeze': 'head', 'rates': (1e-2, 2e-2)},
             },
-            'rates': (3e-5, 1e-4, 3e-4),
+            'rates': (5e-5, 1e-4),
             'seeds': (0, 1, 2),
             'reference': 'full',
+            'max_extra': 0,
         },
         convert_dict=False,
     )

@@ -5,9 +5,10 @@
 
 FOLDER holds a BERT-like encoder with its tokenizer.json, for instance MiniLM (L6 H384); the
 questions need the data folder (environment variable FTJAX_DATA). Of 5,452 training questions
-545 validate, others with each seed; 500 test, as given. To expect from MiniLM, test accuracy:
-all of it trained 95.5 to 97.5 % (96.6 with seed 0 at 1e-4), the head alone 88 to 91 %. A run of
-all of it takes three to five minutes on two busy cores, one of the head one.
+545 validate, others with each seed; 500 test, as given. Measured with MiniLM after 2 epochs,
+test accuracy: the head alone 89.8 % [86.5, 93.1] over three seeds, all of it trained 96.0 %
+(one seed). A run of all of it takes one to four minutes on two cores, one of the head half of
+one. Results: results/trec.
 """
 
 from ml_collections import ConfigDict
@@ -31,7 +32,7 @@ def get_config():
             'encoding': 'latin-1',
             'class_names': CLASSES,
             'val_fraction': 0.1,
-            'max_length': 64,
+            'max_length': 32,  # cuts three in a thousand
             'batch_size': 32,
             'eval_batch_size': 64,
         },
@@ -42,22 +43,21 @@ def get_config():
             'weight_decay': 0.01,
             'clip_norm': 1.0,
         },
-        train={'epochs': 4.0, 'steps_per_call': 8},
+        train={'epochs': 2.0, 'steps_per_call': 8},
     )
     config.ablation = ConfigDict(
         {
-            'question': 'How many of the last blocks should learn what a question asks for?',
+            'question': 'Is a new head on frozen features enough to see what a question asks for?',
             'arms': {
                 'full': 'full',
-                'last:2': 'last:2',
-                'last:1': 'last:1',
-                # A new head on frozen features takes 100 times the rate of pretrained weights:
-                # with 1e-4 in the table it learns at 1e-2.
-                'head': {'freeze': {'phases': ((None, 'head', 100.0),)}},
+                # A new head on frozen features takes 100 times the rate of pretrained weights.
+                'head': {'freeze': 'head', 'rates': (1e-2,)},
             },
-            'rates': (3e-5, 1e-4, 3e-4),
+            'rates': (1e-4,),
             'seeds': (0, 1, 2),
             'reference': 'full',
+            'max_extra': 0,
+            'notes': ('Rates: those that validation chose on SST-2 (configs/sst2.py).',),
         },
         convert_dict=False,
     )

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict, config_dict
 
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError, check_name
+from ftjax.fields import check_fields, shown
 from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.freezing.plan import FreezeSettings, as_settings
 from ftjax.training.schedule import ScheduleSettings
@@ -57,6 +58,8 @@ def read_config(values: Mapping[str, Any]) -> Config:
     8
     """
     given: dict[str, Any] = plain(values)
+    if not isinstance(given, dict):
+        raise UserError(f'the config is {shown(given)}; expected a mapping of its keys')
     given.pop('ablation', None)
     known = [field.name for field in dataclasses.fields(Config)]
     for key in given:
@@ -66,7 +69,26 @@ def read_config(values: Mapping[str, Any]) -> Config:
             given[name] = section(cls, given[name], name)
     if 'freeze' in given:
         given['freeze'] = as_settings(given['freeze'])
+    check_fields(Config, given, 'config')
     return Config(**given)
+
+
+def config_differences(one: Config, other: Config) -> list[str]:
+    """Dotted keys under which two configs differ.
+
+    >>> config_differences(Config(), read_config({'seed': 1, 'freeze': 'head'}))
+    ['seed', 'freeze.strategy']
+    """
+    found = []
+    for field in dataclasses.fields(Config):
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        if dataclasses.is_dataclass(a):
+            inner = [part.name for part in dataclasses.fields(a)]
+            names = [name for name in inner if getattr(a, name) != getattr(b, name)]
+            found += [f'{field.name}.{name}' for name in names]
+        elif a != b:
+            found.append(field.name)
+    return found
 
 
 def section(cls: type, values: Any, name: str) -> Any:
@@ -78,6 +100,7 @@ def section(cls: type, values: Any, name: str) -> Any:
     known = [field.name for field in dataclasses.fields(cls)]
     for key in values:
         check_name(key, known, f'key of config.{name}:')
+    check_fields(cls, values, f'config.{name}')
     try:
         return cls(**values)
     except TypeError as error:

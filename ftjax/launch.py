@@ -16,7 +16,9 @@ A script is a docstring, its flags and a `main`:
         launch.run(main)
 
 Exit codes: 0 done, 1 a fault in the program (with a traceback), 2 something the user can put
-right, 3 the machine ran out of something, 130 interrupted.
+right, 3 the machine ran out of something, 130 interrupted by SIGINT (Ctrl-C), 143 by SIGTERM.
+In a training loop a first signal stops the run after its present call and saves it: the same
+command goes on from that step. A second one ends the process at once; the checkpoints are whole.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -36,8 +39,9 @@ from absl import logging as absl_logging
 from ftjax.command_line import define_config, define_workdir, parse_flags
 from ftjax.compilation_cache import enable_compilation_cache
 from ftjax.errors import UserError
+from ftjax.training.interruption import Interrupted
 
-__all__ = ['define_config', 'define_workdir', 'explain', 'run', 'set_up_logs']
+__all__ = ['define_config', 'define_workdir', 'explain', 'first_process', 'run', 'set_up_logs']
 
 USER, MACHINE, INTERRUPTED = 2, 3, 130
 _OUT_OF = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
@@ -54,6 +58,7 @@ def run(main: Callable[[], Any], argv: Sequence[str] | None = None) -> NoReturn:
         if len(rest) > 1:
             raise UserError(f'unexpected argument {rest[1]!r}; flags are written --name=value')
         set_up_logs()
+        signal.signal(signal.SIGTERM, _terminated)
         enable_compilation_cache()
         return main()
 
@@ -85,6 +90,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     message = ' '.join(str(error).split())
     if isinstance(error, (UserError, app.UsageError, flags.Error)):
         return message, USER
+    if isinstance(error, Interrupted):
+        return message, error.status
     if isinstance(error, KeyboardInterrupt):
         return 'interrupted', INTERRUPTED
     if isinstance(error, MemoryError):
@@ -95,6 +102,16 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         where = f': {error.filename}' if error.filename else ''
         return f'{error.strerror}{where}', MACHINE
     return None
+
+
+def first_process() -> bool:
+    """Whether this process is the first, or the only one, of its run: the one that writes."""
+    return jax.process_index() == 0
+
+
+def _terminated(signum: int, _: object) -> NoReturn:
+    # Outside the loop, which has a handler of its own: locks and half-made files are let go of.
+    raise Interrupted(signum)
 
 
 def set_up_logs() -> None:

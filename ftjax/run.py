@@ -6,8 +6,10 @@ import dataclasses
 import pathlib
 from typing import Any
 
+import jax
+
 from ftjax.ablation.figures_heat import choices_over_time
-from ftjax.config import Config, read_config
+from ftjax.config import Config, config_differences, read_config
 from ftjax.data import EvalBatches, Splits, TrainStream, eval_batches
 from ftjax.errors import UserError
 from ftjax.evaluation import evaluate
@@ -21,24 +23,56 @@ from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.text_preprocessing import TextPreprocessing
 from ftjax.training.atomic import read_json, write_json
 from ftjax.training.fit import FitResult, fit
+from ftjax.training.lock import run_lock
 from ftjax.training.norm_statistics import recomputed
+from ftjax.training.plan_change import FLAG, PlanChange
 from ftjax.training.predict import predict
 from ftjax.training.provenance import peak_memory, provenance, versions
 from ftjax.training.validation import score
 from ftjax.training.weight_space import fit_averaged
 
+PLAN_SECTIONS = ('freeze', 'optimizer', 'schedule', 'train')
+"""Parts of a config that a run may go on under other values of, if that is asked for."""
+
 
 def train(
-    prepared: Prepared, workdir: str | pathlib.Path | None = None, progress: bool = True
+    prepared: Prepared,
+    workdir: str | pathlib.Path | None = None,
+    progress: bool = True,
+    allow_plan_change: bool = False,
+    profile: int = 0,
 ) -> tuple[FitResult, dict[str, Any]]:
     """Fits, evaluates on the test split, and writes the run's folder if there is to be one.
 
-    Returns the fit and what result.json holds.
+    The folder is locked meanwhile. Returns the fit and what result.json holds.
+
+    Args:
+      prepared: the run.
+      workdir: its folder; an interrupted run in it goes on.
+      progress: whether it is shown.
+      allow_plan_change: go on although what trains, or how, is no longer what it was.
+      profile: steps to trace into the folder's `profile`; 0 for none.
+
+    Raises:
+      UserError: the folder is in use, holds another run or cannot be written to.
     """
+    if workdir is None:
+        return in_folder(prepared, None, progress, PlanChange())
+    folder = pathlib.Path(workdir)
+    with run_lock(folder, enabled=jax.process_index() == 0):
+        change = start_folder(folder, prepared, allow_plan_change)
+        return in_folder(prepared, folder, progress, change, profile)
+
+
+def in_folder(
+    prepared: Prepared,
+    folder: pathlib.Path | None,
+    progress: bool,
+    change: PlanChange,
+    profile: int = 0,
+) -> tuple[FitResult, dict[str, Any]]:
+    """What `train` does once the folder is its own."""
     config, data = prepared.config, prepared.data
-    folder = pathlib.Path(workdir) if workdir is not None else None
-    if folder is not None:
-        start_folder(folder, prepared)
     network, preprocessing = prepared.network, prepared.preprocessing
 
     def run(seed: int, factor: float, inside: pathlib.Path | None) -> FitResult:
@@ -59,6 +93,8 @@ def train(
             seed=seed,
             workdir=inside,
             progress=progress,
+            plan_change=change,
+            profile=profile,
         )
 
     def validate(variables: Any) -> dict[str, float]:
@@ -86,10 +122,13 @@ def train(
         'step_flops': result.step_flops,
         'step_seconds_median': result.step_seconds_median,
         'phases': result.phases,
+        'cache': list(result.cache),
         'compile_seconds': result.compile_seconds,
         'wall_seconds': result.wall_seconds,
+        'stage_seconds': result.stage_seconds,
         'peak_memory_bytes': peak_memory()['host_bytes'],
         'steps': result.steps,
+        'steps_skipped': result.steps_skipped,
         'best_step': result.best_step,
         'frozen_unchanged': result.verification.frozen_unchanged,
         'trainable_changed': result.verification.trainable_changed,
@@ -116,18 +155,54 @@ def train(
     return result, summary
 
 
-def start_folder(folder: pathlib.Path, prepared: Prepared) -> None:
-    """Writes what is decided before training; refuses a folder that holds another run."""
+def start_folder(
+    folder: pathlib.Path, prepared: Prepared, allow_plan_change: bool = False
+) -> PlanChange:
+    """Writes what is decided before training; refuses a folder that holds another run.
+
+    Where only the plan differs, nothing is written unless that is allowed: the checkpoints
+    are looked at first.
+    """
+    change = check_folder(folder, prepared, allow_plan_change)
+    if change.keys and not change.allowed:
+        return change
     folder.mkdir(parents=True, exist_ok=True)
-    known = folder / 'config.json'
-    config = prepared.config.to_json()
-    if known.exists() and read_config(read_json(known)) != read_config(config):
-        raise UserError(f'{folder} holds a run of another config; choose another --workdir')
-    write_json(known, config)
+    write_json(folder / 'config.json', prepared.config.to_json())
     write_json(folder / 'plan.json', prepared.plan.to_json())
     write_json(folder / 'load_report.json', prepared.load_report)
     network, names = prepared.network, prepared.data.class_names
     save_description(folder / 'network', network, prepared.preprocessing, names)
+    return change
+
+
+def check_folder(
+    folder: pathlib.Path, prepared: Prepared, allow_plan_change: bool = False
+) -> PlanChange:
+    """How the config of the run in a folder differs, if there is one; nothing is written.
+
+    Raises:
+      UserError: another run, which no change of plan leads to.
+    """
+    known = folder / 'config.json'
+    if not known.exists():
+        return PlanChange((), allow_plan_change)
+    try:
+        before = read_config(read_json(known))
+    except UserError as error:
+        raise UserError(f'{known}: {error}; choose another --workdir') from error
+    keys = config_differences(before, prepared.config)
+    other = [key for key in keys if key.split('.')[0] not in PLAN_SECTIONS]
+    if other or (keys and not any((folder / 'checkpoints').glob('[0-9]*'))):
+        differs = ', '.join(other or keys)
+        raise UserError(
+            f'{folder} holds a run of another config ({differs} differs); choose another --workdir'
+        )
+    if keys and (folder / 'result.json').exists():
+        raise UserError(
+            f'{folder} holds a finished run of another config ({", ".join(keys)} differs); '
+            f'choose another --workdir ({FLAG} is for interrupted runs)'
+        )
+    return PlanChange(tuple(keys), allow_plan_change)
 
 
 def write_choices(folder: pathlib.Path, plan: Plan) -> None:

@@ -2,8 +2,9 @@
 
     python scripts/ablate.py --config=configs/quickstart.py --workdir=runs/quickstart
 
-Writes runs.jsonl (a line a run), summary.json, table.md, figures/ and report.html. Finished
-runs are not repeated; an interrupted grid goes on.
+Writes runs.jsonl (a line a run), summary.json, table.md, figures/ and report.html, and
+verdicts.json where the config names gates. Finished runs are not repeated; an interrupted
+grid goes on.
 """
 
 import pathlib
@@ -18,6 +19,7 @@ WORKDIR = launch.define_workdir()
 
 def main():
     from ftjax.ablation.figures import save_figures
+    from ftjax.ablation.gates import evaluate_gates
     from ftjax.ablation.report import write_report
     from ftjax.ablation.runner import run_grid
     from ftjax.ablation.settings import read_ablation
@@ -26,6 +28,8 @@ def main():
     from ftjax.cells import cell_runner
     from ftjax.config import plain, read_config
     from ftjax.errors import UserError
+    from ftjax.training.atomic import write_json
+    from ftjax.training.lock import run_lock
     from ftjax.training.provenance import provenance
 
     values = plain(CONFIG.value)
@@ -35,7 +39,8 @@ def main():
     for arm in settings.tuned:  # a mistake in the last arm should not wait for the first ones
         read_config({**values, **{k: v for k, v in settings.changes(arm).items() if '.' not in k}})
     folder = pathlib.Path(WORKDIR.value)
-    rows = run_grid(settings, cell_runner(values, settings), folder, {'config': values})
+    with run_lock(folder, enabled=launch.first_process()):
+        rows = run_grid(settings, cell_runner(values, settings), folder, {'config': values})
     summary = summarise(
         rows,
         reference=settings.reference or next(iter(settings.arms)),
@@ -44,6 +49,10 @@ def main():
         seeds=settings.seeds,
         question=settings.question,
     )
+    summary['caveats'] = [*settings.notes, *summary['caveats']]
+    if settings.gates:
+        summary['gates'] = evaluate_gates(settings.gates, summary)
+        write_json(folder / 'verdicts.json', summary['gates'])
     write_summary(folder, summary)
     save_figures(folder / 'figures', summary, formats=('png',))
     write_report(
@@ -58,6 +67,7 @@ def main():
             'command': shlex.join(['python', *sys.argv]),
         },
         provenance=provenance(),
+        gates=summary.get('gates', ()),
     )
     print(table_markdown(summary))
 

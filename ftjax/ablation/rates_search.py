@@ -22,6 +22,9 @@ from ftjax.ablation.rates import (
 )
 from ftjax.errors import UserError
 
+Grid = Sequence[float] | Mapping[str, Sequence[float]]
+"""Starting rates: the same for every arm, or arm to rates, equally many for each."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RateSearch:
@@ -43,7 +46,7 @@ def search_rates(
     rows: Sequence[Mapping[str, Any]],
     *,
     arms: Sequence[str],
-    grid: Sequence[float],
+    grid: Grid,
     seeds: Sequence[int],
     metric: str,
     higher_is_better: bool = True,
@@ -57,7 +60,7 @@ def search_rates(
     Args:
       rows: finished rows of one task, in any order; other arms' rows are passed over.
       arms: the arms that search.
-      grid: starting rates.
+      grid: starting rates, of all arms or of each.
       seeds: the seeds each trial is run with.
       metric: validation metric that decides.
       higher_is_better, tolerance: see `choose_rate`.
@@ -68,7 +71,7 @@ def search_rates(
     """
     if not seeds:
         raise UserError('a rate search needs at least one seed')
-    tried = {arm: check_rates(grid) for arm in arms}
+    tried = {arm: check_rates(grid_of(arm, grid)) for arm in arms}
     done: dict[str, dict[float | None, set[int]]] = {arm: {} for arm in arms}
     of_arm: dict[str, list[Mapping[str, Any]]] = {arm: [] for arm in arms}
     for row in rows:
@@ -104,6 +107,15 @@ def search_rates(
             tried[arm] = check_rates([*tried[arm], rate])
 
 
+def grid_of(arm: str, grid: Grid) -> Sequence[float]:
+    """The starting rates of an arm.
+
+    >>> grid_of('head', {'full': [1e-4], 'head': [1e-2]})
+    [0.01]
+    """
+    return grid[arm] if isinstance(grid, Mapping) else grid
+
+
 def grid_factor(rates: Sequence[float]) -> float:
     """The factor between neighbours of a starting grid (their geometric mean); 0 to 1 rates: 3.
 
@@ -117,7 +129,7 @@ def grid_factor(rates: Sequence[float]) -> float:
 
 
 def next_trials(
-    grid: Sequence[float],
+    grid: Grid,
     choices: Mapping[str, Choice],
     *,
     max_extra: int = 2,
@@ -131,7 +143,7 @@ def next_trials(
     own factor for those arms, between the winner and its better neighbour for the others.
 
     Args:
-      grid: the starting rates, the same for every arm.
+      grid: the starting rates, the same for every arm or equally many for each.
       choices: arm to its choice on all its trials so far; arms that are not trained are
         passed over.
       max_extra: rates an arm may get beyond the grid.
@@ -140,18 +152,19 @@ def next_trials(
     Returns:
       Arm to rate; empty when no winner is on an edge, or no arm on an edge can go further.
     """
-    factor = grid_factor(grid)
+    sizes = {arm: len(grid_of(arm, grid)) for arm in choices}
     searching = {
         arm: choice
         for arm, choice in choices.items()
-        if choice.rate is not None and choice.trials >= len(grid) > 1
+        if choice.rate is not None and choice.trials >= sizes[arm] > 1
     }
     beyond: dict[str, float] = {}
     for arm, choice in searching.items():
         if choice.rate is None or choice.edge is None:
             continue
-        if choice.trials - len(grid) >= max_extra:
+        if choice.trials - sizes[arm] >= max_extra:
             continue
+        factor = grid_factor(grid_of(arm, grid))
         rate = choice.rate / factor if choice.edge == 'low' else choice.rate * factor
         if lowest <= rate <= highest:
             beyond[arm] = _rounded(rate)
@@ -160,7 +173,7 @@ def next_trials(
     return {
         arm: beyond.get(arm, _rounded(refinement(choice)))
         for arm, choice in searching.items()
-        if choice.trials - len(grid) < max_extra
+        if choice.trials - sizes[arm] < max_extra
     }
 
 

@@ -54,7 +54,7 @@ def report_html(
     """The page as a string; see `write_report`."""
     drawn = list(draw(summary))
     parts = [f'<h1>{_text(title)}</h1>']
-    if summary['question']:
+    if summary['question'] not in ('', title):
         parts.append(f'<p class="question">{_text(summary["question"])}</p>')
     parts.append(_section('Verdicts', _verdicts(summary, gates)))
     parts.append(_section('Results', _results(summary, drawn)))
@@ -91,10 +91,12 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
     for gate in gates:
         words = {True: 'passed', False: 'failed', None: 'reported'}
         passed = words[gate.get('passed')]
+        if passed == 'reported' and gate.get('kind', 'gate') == 'gate':
+            passed = 'undecided'
         interval = gate.get('interval')
         bounds = '–' if not interval else f'[{interval[0]:.4g}, {interval[1]:.4g}]'
         value = gate.get('value')
-        shown = f'{value:.4g}' if isinstance(value, (int, float)) else str(value)
+        shown = f'{value:.4g}' if isinstance(value, (int, float)) else str(value or '–')
         rows.append(
             f'<tr class="{passed}"><td>{_text(gate["gate"])}</td>'
             f'<td>{_text(gate.get("kind", "gate"))}</td><td>{_text(shown)}</td>'

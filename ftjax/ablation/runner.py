@@ -13,6 +13,7 @@ from ftjax.ablation.rates_search import search_rates
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
 from ftjax.training.atomic import read_json, to_jsonable, write_json
+from ftjax.training.interruption import says_where, stop_if_requested, stops_on_signals
 from ftjax.training.logs import JsonLines, read_jsonl
 from ftjax.training.progress import Progress
 
@@ -30,7 +31,8 @@ def run_grid(
     """Runs what is missing and returns all rows of `folder/runs.jsonl`.
 
     Every row is on disk before the next cell starts. Rounds of the rate search follow from
-    the rows, so an interrupted grid goes on where it stopped.
+    the rows, so an interrupted grid goes on where it stopped: with the cell that it was in,
+    from its beginning.
 
     Args:
       settings: the grid.
@@ -47,6 +49,8 @@ def run_grid(
     if progress:
         print(f'{planned} runs planned at least, {len(rows)} finished already', flush=True)
     with (
+        stops_on_signals(),
+        says_where(lambda: f'after {len(rows)} finished runs; the same command goes on'),
         JsonLines(path) as log,
         Progress(
             max(planned, len(rows)), 'ablation', unit='run', start=len(rows), enabled=progress
@@ -54,6 +58,7 @@ def run_grid(
     ):
         while cells := pending(settings, rows):
             for arm, rate, seed in cells:
+                stop_if_requested()
                 began = time.perf_counter()
                 row = {'arm': arm, 'rate': rate, 'seed': seed, **execute(arm, rate, seed)}
                 row.setdefault('wall_seconds', time.perf_counter() - began)
@@ -80,7 +85,7 @@ def pending(
         search = search_rates(
             [row for row in rows if row['arm'] in settings.tuned],
             arms=settings.tuned,
-            grid=settings.rates,
+            grid=settings.grids,
             seeds=settings.seeds,
             metric=settings.metric,
             max_extra=settings.max_extra,

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ftjax.ablation.gates import check_gates
+from ftjax.ablation.rates import check_rates
 from ftjax.errors import UserError, check_name
 
 
@@ -15,9 +17,11 @@ class AblationSettings:
 
     arms: Mapping[str, Any]
     """Name to a freezing strategy, or to changes of the config: {'init': 'random:glyphs'}.
-    {'baseline': 'pixels'} is a logistic regression on the raw inputs."""
+    {'baseline': 'pixels'} is a logistic regression on the raw inputs. An arm whose best rate
+    lies elsewhere, a new head on frozen features say, may name a grid of its own, as long as
+    the common one: {'freeze': 'head', 'rates': (3e-3, 1e-2, 3e-2)}."""
     rates: tuple[float, ...]
-    """Starting grid of learning rates, the same for every arm."""
+    """Starting grid of learning rates of every arm that names none."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each decides the split, the few-shot subset, the order and new weights, for all arms."""
     reference: str = ''
@@ -26,6 +30,10 @@ class AblationSettings:
     max_extra: int = 1
     """Rounds of further rates where a winner lies on the grid's edge."""
     question: str = ''
+    gates: tuple[tuple[str, ...], ...] = ()
+    """Orderings that must come out, (rule, arm, ..) each; see ftjax/ablation/gates.py."""
+    notes: tuple[str, ...] = ()
+    """Caveats of this ablation, what was reduced say; they stand beside the table."""
 
     def __post_init__(self):
         object.__setattr__(self, 'rates', tuple(float(rate) for rate in self.rates))
@@ -34,20 +42,50 @@ class AblationSettings:
             raise UserError('config.ablation.arms names no arm')
         if not self.rates or min(self.rates) <= 0:
             raise UserError('config.ablation.rates must be learning rates above 0')
+        for arm in self.arms:
+            self._check_grid(arm)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError('config.ablation.seeds must be different whole numbers')
         if self.reference:
             check_name(self.reference, self.arms, 'reference arm')
+        object.__setattr__(self, 'gates', tuple(tuple(gate) for gate in self.gates))
+        object.__setattr__(self, 'notes', tuple(self.notes))
+        check_gates(self.gates, list(self.arms))
 
     @property
     def tuned(self) -> tuple[str, ...]:
         """The arms that have a learning rate to tune."""
         return tuple(name for name in self.arms if 'baseline' not in self.changes(name))
 
+    @property
+    def grids(self) -> dict[str, tuple[float, ...]]:
+        """The starting grid of every arm that has a rate to tune; all are of one length."""
+        return {arm: self._own_rates(arm) or self.rates for arm in self.tuned}
+
     def changes(self, arm: str) -> dict[str, Any]:
         """What an arm changes in the config."""
         given = self.arms[arm]
-        return {'freeze': given} if isinstance(given, str) else dict(given)
+        if isinstance(given, str):
+            return {'freeze': given}
+        return {key: value for key, value in given.items() if key != 'rates'}
+
+    def _own_rates(self, arm: str) -> tuple[float, ...] | None:
+        given = self.arms[arm]
+        own = None if isinstance(given, str) else given.get('rates')
+        return None if own is None else tuple(own)
+
+    def _check_grid(self, arm: str) -> None:
+        own = self._own_rates(arm)
+        if own is None:
+            return
+        if arm not in self.tuned:
+            raise UserError(f'config.ablation.arms: {arm!r} is a baseline and has no rates')
+        check_rates(own)
+        if len(own) != len(self.rates):
+            raise UserError(
+                f'config.ablation.arms: {arm!r} has {len(own)} rates and the others '
+                f'{len(self.rates)}; arms are compared after equally many trials'
+            )
 
 
 def read_ablation(values: Mapping[str, Any]) -> AblationSettings:

@@ -24,7 +24,7 @@ class EvalBatches:
 
     def __init__(self, loader: Loader, batch_size: int):
         self.dataset, self.batch_size = loader.dataset, batch_size
-        self._loader = loader
+        self.loader = loader
         self._order = loader.order()
 
     def __len__(self) -> int:
@@ -32,13 +32,13 @@ class EvalBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         count, size = len(self.dataset), self.batch_size
-        if self._loader.waits:
+        if self.loader.waits:
             from ftjax.data.prefetch import read_ahead
 
-            yield from read_ahead(self._loader, int, 0, count, size)
+            yield from read_ahead(self.loader, int, 0, count, size)
             return
         for first in range(0, count, size):
-            yield self._loader.batch(self._order[first : first + size], size)
+            yield self.loader.batch(self._order[first : first + size], size)
 
 
 def eval_batches(

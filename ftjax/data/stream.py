@@ -84,14 +84,24 @@ class TrainStream:
         other._order = functools.lru_cache(maxsize=3)(other._permutation)
         return other
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step (from 0): `inputs`, `labels`, `index`, `mask` (all ones)."""
+    @property
+    def loader(self) -> Loader:
+        """What reads the examples."""
+        return self._loader
+
+    def positions(self, step: int) -> np.ndarray:
+        """Which examples of the split a step (from 0) sees: int64 (batch_size,)."""
         epoch, within = divmod(step, self.steps_per_epoch)
         first = within * self.batch_size
-        order = self._order(epoch)
-        rows = order[first : first + self.batch_size]
+        return self._order(epoch)[first : first + self.batch_size]
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step (from 0): `inputs`, `labels`, `index`, `mask` (all ones)."""
+        rows = self.positions(step)
         if self._loader.texts is None:
             return self._loader.batch(rows)
+        epoch, within = divmod(step, self.steps_per_epoch)
+        order, first = self._order(epoch), within * self.batch_size
         run = self._run * self.batch_size  # one length for all of it
         length = self._loader.texts.length(order[first // run * run :][:run])
         return self._loader.batch(rows, length=length, draw=(self.seed, step, self._todo))

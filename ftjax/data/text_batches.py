@@ -105,7 +105,8 @@ def stacked(batches: Sequence[Mapping[str, Any]], preprocessing: Any = None) -> 
     >>> stacked(tokens)['inputs']['input_ids'].shape
     (2, 2, 8)
     """
-    if isinstance(batches[0].get('inputs'), Mapping):
+    inputs = batches[0].get('inputs')
+    if isinstance(inputs, Mapping) and 'input_ids' in inputs:
         length = max(batch['inputs']['input_ids'].shape[1] for batch in batches)
         fill = {'input_ids': getattr(preprocessing, 'pad_id', 0)}
         batches = [

@@ -20,6 +20,8 @@ KINDS = {
     'average': 'an average of the weights along the way',
     'weights': 'what is done with the weights afterwards',
 }
+LARGEST = 1e9
+"""Beyond it no argument of a strategy can be meant."""
 # Modules that register strategies when imported.
 SHIPPED = (
     *('masks', 'depth_rates', 'rate_shapes', 'unfreezing', 'freezeout', 'sampled', 'fresh'),
@@ -157,7 +159,10 @@ def read_value(value: str, default: Any, what: str) -> Any:
         return value
     kind = int if isinstance(default, int) else float
     try:
-        return kind(value)
+        number = kind(value)
+        if not abs(number) < LARGEST:  # NaN fails it too
+            raise ValueError
     except ValueError:
         expected = 'a whole number' if kind is int else 'a number'
         raise UserError(f'{what} must be {expected}, not {value!r}') from None
+    return number

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from ftjax.errors import UserError, check_name
+from ftjax.fields import check_fields, fits, shown
 
 NORM_POLICIES = ('auto', 'frozen', 'train', 'follow_mask', 'recompute')
 HEAD_POLICIES = ('auto', 'train', 'freeze')
@@ -18,6 +20,21 @@ PHASE_KEYS = (
     *('until', 'freeze', 'rules', 'multipliers', 'rate', 'anneal'),
     *('norm', 'noise', 'restart', 'reinit'),
 )
+
+
+class PhaseFields(TypedDict):
+    """The kinds of what a phase may say; PHASE_KEYS are its keys."""
+
+    until: str | int | None
+    freeze: str
+    rules: tuple
+    multipliers: Mapping
+    rate: float
+    anneal: Mapping
+    norm: str
+    noise: str
+    restart: bool
+    reinit: tuple
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +72,7 @@ class FreezeSettings:
     """Apply weight decay to biases, norms and other one-dimensional leaves too."""
 
     def __post_init__(self):
+        check_fields(FreezeSettings, dict(vars(self)), 'freeze')
         check_name(self.norm, NORM_POLICIES, 'freeze.norm')
         check_name(self.noise, NOISE_POLICIES, 'freeze.noise')
         check_name(self.head, HEAD_POLICIES, 'freeze.head')
@@ -63,7 +81,8 @@ class FreezeSettings:
             raise UserError(f'freeze.rewarm is {self.rewarm!r}; expected steps, at least 0')
         if self.rules and self.phases:
             raise UserError('freeze has both rules and phases; put the rules into the phases')
-        object.__setattr__(self, 'rules', tuple((str(p), str(g)) for p, g in self.rules))
+        object.__setattr__(self, 'rules', read_rules(self.rules))
+        read_numbers(self.multipliers, 'freeze.multipliers')
         object.__setattr__(self, 'phases', tuple(read_phase(phase) for phase in self.phases))
 
     @property
@@ -84,12 +103,39 @@ def read_phase(given: Any) -> dict[str, Any]:
         given = dict(zip(('until', 'freeze', 'rate'), parts, strict=False))
     for key in given:
         check_name(key, PHASE_KEYS, 'key of a phase:')
-    phase = dict(given)
+    phase = {k: value for k, value in given.items() if value is not None or k == 'until'}
+    check_fields(PhaseFields, phase, 'freeze.phases: one')
+    for name in ('multipliers', 'anneal'):
+        if name in phase:
+            phase[name] = read_numbers(phase[name], f'freeze.phases: {name}')
+    read_numbers({'rate': phase.get('rate', 1.0)}, 'freeze.phases')
+    for name, known in (('norm', NORM_POLICIES), ('noise', NOISE_POLICIES)):
+        if name in phase:
+            check_name(phase[name], known, f'{name} of a phase')
     if bool(phase.get('freeze')) == bool(phase.get('rules')):
         raise UserError(f'freeze.phases: {given!r} needs either freeze or rules')
     if 'rules' in phase:
-        phase['rules'] = tuple((str(p), str(g)) for p, g in phase['rules'])
+        phase['rules'] = read_rules(phase['rules'], 'freeze.phases: rules')
     return phase
+
+
+def read_numbers(given: Mapping[Any, Any], what: str) -> dict[str, float]:
+    """Numbers by name, none negative; UserError for anything else."""
+    for name, value in given.items():
+        if not fits(value, float) or not 0 <= value < math.inf:
+            raise UserError(f'{what}.{name} is {shown(value)}; expected a number, at least 0')
+    return dict(given)
+
+
+def read_rules(given: Any, what: str = 'freeze.rules') -> tuple[tuple[str, str], ...]:
+    """Pairs of a pattern and a group; UserError for anything else."""
+    if not isinstance(given, (tuple, list)):
+        raise UserError(f"{what} is {shown(given)}; expected pairs ('head/.*', 'GROUP')")
+    for pair in given:
+        texts = isinstance(pair, (tuple, list)) and [isinstance(x, str) for x in pair]
+        if texts != [True, True]:
+            raise UserError(f"{what}: {shown(pair)}; expected a pair ('head/.*', 'GROUP')")
+    return tuple((pattern, group) for pattern, group in given)
 
 
 def as_settings(freeze: str | FreezeSettings | Mapping[str, Any]) -> FreezeSettings:
@@ -98,6 +144,10 @@ def as_settings(freeze: str | FreezeSettings | Mapping[str, Any]) -> FreezeSetti
         return freeze
     if isinstance(freeze, str):
         return FreezeSettings(strategy=freeze)
+    if not isinstance(freeze, Mapping):
+        raise UserError(
+            f"freeze is {shown(freeze)}; expected a strategy such as 'last:2' or fields"
+        )
     known = [field.name for field in dataclasses.fields(FreezeSettings)]
     for key in freeze:
         check_name(key, known, 'key of freeze:')

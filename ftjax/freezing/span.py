@@ -7,6 +7,8 @@ import re
 
 from ftjax.errors import UserError
 
+LIMIT = 1e12
+"""Of a run's steps: beyond it a number cannot be meant."""
 UNTIL = re.compile(r'\s*([0-9.eE+-]+)\s*(%|percent|epochs?|steps?)\s*')
 
 
@@ -45,7 +47,7 @@ class Span:
             number = float(found[1]) if found else None
         except ValueError:
             number = None
-        if found is None or number is None or number < 0:
+        if found is None or number is None or not 0 <= number < LIMIT:
             raise UserError(f"{what} is {text!r}; expected '30%', '2 epochs', '100 steps' or None")
         if found[2] in ('%', 'percent'):
             return self.share(number / 100)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -42,10 +43,10 @@ def from_terms(terms: Sequence[Term], net: Anatomy, span: Span, seed: int) -> li
         allowed = net.leaves
     factors: dict[str, float] = {}
     for term in kinds.get('rates', []):
-        factors = term(net)
+        factors = rates_of(term, net)
     stretches = [Stretch(0, allowed)]
     for term in kinds.get('schedule', []):
-        stretches = in_order(term(net, span, seed), span.steps)
+        stretches = in_order(stretches_of(term, net, span, seed), span.steps)
         stretches = [
             dataclasses.replace(s, trainable=s.trainable & allowed, reinit=s.reinit & allowed)
             for s in stretches
@@ -60,6 +61,32 @@ def from_terms(terms: Sequence[Term], net: Anatomy, span: Span, seed: int) -> li
     ]
 
 
+def rates_of(term: Term, net: Anatomy) -> dict[str, float]:
+    """The multipliers of a rate rule; UserError where its arguments make none of them."""
+    try:
+        factors = term(net)
+    except (ZeroDivisionError, OverflowError):
+        factors = {}
+    if not factors or not all(0 <= factor < math.inf for factor in factors.values()):
+        raise UserError(
+            f'freeze {str(term)!r}: rates would be multiplied by negative or infinite numbers; '
+            f'as a rule it is {term.strategy.example!r}'
+        )
+    return factors
+
+
+def stretches_of(term: Term, net: Anatomy, span: Span, seed: int) -> list[Stretch]:
+    """What a schedule opens when; UserError where its arguments make no sequence of it."""
+    stretches = term(net, span, seed)
+    rates = {rate for stretch in stretches for rate in stretch.multipliers.values()}
+    if min(s.start for s in stretches) != 0 or not all(0 <= x < math.inf for x in rates):
+        raise UserError(
+            f'freeze {str(term)!r}: steps and rates must not be negative; as a rule it is '
+            f'{term.strategy.example!r}'
+        )
+    return stretches
+
+
 def group_of(path: str, net: Anatomy) -> str:
     """The optimizer group of a trainable leaf: added parameters have one of their own."""
     return ADDED if path in net.added else 'trunk'
@@ -69,11 +96,11 @@ def check_together(terms: Sequence[Term], kinds: Mapping[str, Sequence[Term]]) -
     """UserError where two terms contradict each other."""
     whole = '+'.join(map(str, terms))
     masks = [str(term) for term in kinds.get('mask', [])]
+    if len(set(masks)) < len(masks):
+        raise UserError(f'freeze {whole!r}: the same mask stands twice')
     if 'full' in masks and len(masks) > 1:
         other = next(mask for mask in masks if mask != 'full')
         raise UserError(f'freeze {whole!r}: full already trains what {other} trains; keep one')
-    if len(set(masks)) < len(masks):
-        raise UserError(f'freeze {whole!r}: the same mask stands twice')
     timed, chosen = kinds.get('schedule', []), kinds.get('chosen', [])
     if timed and chosen:
         raise UserError(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from ftjax.errors import UserError, check_name
 from ftjax.models.attention import SelfAttention
 from ftjax.models.layers import DropPath, LayerScale, Mlp, layer_norm
+from ftjax.models.patches import PatchProjection
 from ftjax.models.stages import Mode, Network
 
 
@@ -160,15 +161,10 @@ class Embed(nn.Module):
         patch = self.patch_hw
         if self.stem == 'conv':
             x, patch = ConvStem(self.width, self.dtype, name='stem')(x, patch)
-        x = nn.Conv(
-            self.width,
-            patch,
-            strides=patch,
-            padding='VALID',
-            use_bias=self.patch_bias,
-            dtype=self.dtype,
-            name='patch_embed',
-        )(x)
+        project = PatchProjection(
+            self.width, patch, use_bias=self.patch_bias, dtype=self.dtype, name='patch_embed'
+        )
+        x = project(x)
         x = x.reshape(x.shape[0], -1, self.width)
         prefix = [self.tokens(name, 1, x) for name in self.prefix_tokens]
         x = jnp.concatenate([*prefix, x], axis=1)

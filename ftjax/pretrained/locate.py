@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import re
 
 from ftjax.errors import UserError, check_name, did_you_mean
 from ftjax.pretrained.sources import TensorSource
@@ -36,7 +37,8 @@ def locate(init: str, *, weights: bool = True) -> Location:
 
     Known are the shipped networks by name ('glyphs'), 'data:NAME' below the data folder,
     'hf://ORG/NAME[@REVISION]', and the path of a folder, a weights file, a run, a run's
-    checkpoints (the best is taken) or one of them, RUN/checkpoints/STEP.
+    checkpoints (the best is taken) or one of them, RUN/checkpoints/STEP. An environment
+    variable may stand in a path, $MINILM: the config then names no folder of one machine.
 
     Args:
       init: the string.
@@ -54,7 +56,7 @@ def locate(init: str, *, weights: bool = True) -> Location:
         return Location(SHIPPED / init)
     if init.startswith('data:'):
         return Location(_below_data(init.removeprefix('data:')))
-    path = pathlib.Path(init).expanduser()
+    path = pathlib.Path(_with_variables(init)).expanduser()
     if not path.exists():
         schemes = [*shipped, 'data:NAME', 'hf://ORG/NAME']
         raise UserError(
@@ -62,6 +64,22 @@ def locate(init: str, *, weights: bool = True) -> Location:
             f'{", ".join(schemes)}; {did_you_mean(init, schemes)}'
         )
     return Location(_in_run(path))
+
+
+def _with_variables(init: str) -> str:
+    """`init` with `$NAME` and `${NAME}` put in, $FTJAX_DATA with its default."""
+    known = {**os.environ, 'FTJAX_DATA': str(data_folder())}
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1] or found[2]
+        if not known.get(name):
+            raise UserError(
+                f'config.init is {init!r}, and the environment variable {name} is not set; '
+                f'export {name}=FOLDER'
+            )
+        return known[name]
+
+    return re.sub(r'\$(?:(\w+)|\{(\w+)\})', value, init)
 
 
 def _below_data(name: str) -> pathlib.Path:

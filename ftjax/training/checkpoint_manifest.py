@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.training.checkpoint_form import well_formed
 from ftjax.training.checkpoint_tree import array_hash, array_paths, json_hash, pack, unpack
 
 FORMAT = 1
@@ -58,12 +59,15 @@ def read_manifest(folder: pathlib.Path, step: int) -> dict[str, Any]:
         manifest = json.loads(path.read_bytes())
         stated = manifest.pop('sha256')
         intact = json_hash(manifest) == stated and manifest['step'] == step
+        whole = manifest['format'] != FORMAT or well_formed(manifest)
     except OSError as error:
         raise DamagedError(f'it has no manifest ({error.strerror})') from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError('its manifest is no JSON of ours') from error
     if not intact:
         raise DamagedError('its manifest is not what was saved (hash differs)')
+    if not whole:
+        raise DamagedError('its manifest is not one of ours, though its hash agrees')
     if manifest['format'] != FORMAT:
         raise UserError(f'{path}: format {manifest["format"]}; this version reads {FORMAT}')
     return manifest

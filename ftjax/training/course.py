@@ -21,7 +21,7 @@ from ftjax.freezing.plan import Plan
 from ftjax.freezing.probe import Probe
 from ftjax.models.stages import Network
 from ftjax.pretrained.initialise import random_leaves
-from ftjax.training.checkpoints import merge
+from ftjax.training.checkpoint_changes import Changes, merge, ungrouped
 from ftjax.training.programs import replicated
 from ftjax.training.state import Frozen, TrainState, make_state, split, variables_of
 from ftjax.training.step import make_train_step
@@ -67,6 +67,8 @@ class Course:
         self.variables = variables
         self.phase: Phase = plan.base or plan.phases[0]
         self.entered = False
+        self.former: dict[str, set[str]] = {'params': set(), 'stats': set()}
+        """What trained under an earlier plan of the run: leaves, stages with statistics."""
         self.state: TrainState
         self.frozen: Frozen
 
@@ -147,8 +149,11 @@ class Course:
             and np.array_equal(leaf, self.loaded[path])
         )
 
-    def step(self) -> Any:
-        """The training step of the present phase, to be jitted."""
+    def step(self, start: str | None = None, tx: Any = None) -> Any:
+        """The training step of the present phase, to be jitted; `start` as make_train_step.
+
+        `tx` stands in for the phase's optimizer.
+        """
         return make_train_step(
             self.network,
             self.phase,
@@ -156,10 +161,11 @@ class Course:
             **{f.name: getattr(self.settings, f.name) for f in dataclasses.fields(self.settings)},
             pulls=self.plan.of_kind('regulariser'),
             unpulled=self.plan.fresh,
-            tx=self.transformation(self.phase),
+            tx=tx or self.transformation(self.phase),
+            start=start,
         )
 
-    def key(self) -> tuple:
+    def key(self, start: str | None = None) -> tuple:
         """All that the compiled step depends on besides its arguments' shapes."""
         # The rate is an argument of the step, so the program does not depend on it.
         optimizer = dataclasses.replace(self.optimizer, learning_rate=1.0)
@@ -170,7 +176,7 @@ class Course:
             # Without noise in the network, stages run alike with it on or off.
             modes = tuple((name, mode.batch_stats) for name, mode in self.phase.modes.items())
             program = (program[0], modes, *program[2:])
-        return (self.network, program, optimizer, self.settings, pulls, kind)
+        return (self.network, program, optimizer, self.settings, pulls, kind, start)
 
     def current(self, averaged: bool = True) -> dict[str, Any]:
         """The network's variables as they are now."""
@@ -178,43 +184,88 @@ class Course:
 
     def to_saved(self) -> dict[str, Any]:
         """What a checkpoint holds of the course: state, choices, and leaves that have closed."""
-        touched = {
-            p
-            for phase in self.plan.phases
-            if phase.start <= self.phase.start
-            for p in (*phase.trainable, *phase.reinit)
-        }
-        stats = {
-            n
-            for phase in self.plan.phases
-            if phase.start <= self.phase.start
-            for n in phase.moving_stats
-        }
-        closed = {p: leaf for p, leaf in self.frozen.params.items() if p in touched}
-        still = {p: leaf for p, leaf in self.frozen.stats.items() if p.split('/')[0] in stats}
+        leaves, stages = self.touched()
+        closed = {p: leaf for p, leaf in self.frozen.params.items() if p in leaves}
+        still = {p: leaf for p, leaf in self.frozen.stats.items() if p.split('/')[0] in stages}
         return {
             'state': jax.device_get(self.state),
             'closed': {'params': jax.device_get(closed), 'stats': jax.device_get(still)},
             'choices': [choice.to_saved() for choice in self.plan.choices],
+            'phase': {
+                'start': self.phase.start,
+                'former': {name: sorted(found) for name, found in self.former.items()},
+            },
         }
 
-    def restore(self, saved: Mapping[str, Any], step: int) -> None:
-        """Takes up a checkpoint written after step `step`, in whatever phase that was."""
-        for choice in saved['choices']:
-            self.plan = self.plan.with_choice(Choice.from_saved(choice))
-        phase = self.plan.at(max(step - 1, 0))
-        tx = self.transformation(phase)
-        state, frozen = make_state(self.variables, phase, tx, self.optimizer.ema, self.seed)
-        state, _ = merge(saved['state'], state)
-        closed = saved['closed']
-        frozen = frozen.replace(
-            params={**frozen.params, **closed['params']},
-            stats={**frozen.stats, **closed['stats']},
-            entries=self.entries(phase),
-            reference=self.reference(phase),
+    def touched(self) -> tuple[set[str], set[str]]:
+        """Leaves, and stages with statistics, that may differ from what was loaded by now."""
+        leaves, stages = set(self.former['params']), set(self.former['stats'])
+        for phase in self.plan.phases:
+            if phase.start <= self.phase.start:
+                leaves |= {*phase.trainable, *phase.reinit}
+                stages |= {*phase.moving_stats}
+        return leaves, stages
+
+    def leaves_of(self, variables: Mapping[str, Any]) -> dict[str, Flat]:
+        """What of some variables of the run may differ from what was loaded, on the host."""
+        leaves, stages = self.touched()
+        params: Flat = flatten_dict(dict(variables['params']), sep='/')
+        stats: Flat = flatten_dict(dict(variables.get('batch_stats', {})), sep='/')
+        return {
+            'params': {p: np.asarray(x) for p, x in params.items() if p in leaves},
+            'stats': {p: np.asarray(x) for p, x in stats.items() if p.split('/')[0] in stages},
+        }
+
+    def restore(self, saved: Mapping[str, Any], step: int) -> Changes:
+        """Takes up a checkpoint written after step `step`, in whatever phase that was.
+
+        If another plan wrote it, every value that has moved stays, whether or not it still
+        trains; optimizer state and averages are kept where they fit. The changes are told.
+        """
+        about = saved.get('phase', {'start': max(step - 1, 0), 'former': {}})
+        for name, found in about['former'].items():
+            self.former[name] = set(found)
+        if self.plan.term('chosen') is not None:
+            for choice in saved['choices']:
+                self.plan = self.plan.with_choice(Choice.from_saved(choice))
+        closed, open_ = saved['closed'], saved['state']
+        variables = overlaid(
+            self.variables,
+            {
+                'params': {**closed['params'], **open_['trainable']},
+                'stats': {**closed['stats'], **open_['stats']},
+            },
         )
-        self.state, self.frozen = replicated((state, frozen))
+        phase = self.plan.at(about['start'])
+        state, frozen = self.started(variables, phase)
+        merged, changes = merge(saved['state'], state)
+        if not changes.same:
+            # The start of the old plan's phase means nothing to a new plan.
+            phase = self.plan.at(max(step - 1, 0))
+            state, frozen = self.started(variables, phase)
+            merged, changes = merge(saved['state'], state, ungrouped)
+            self.former['params'] |= {*saved['state']['trainable'], *saved['closed']['params']}
+            moved = {*saved['state']['stats'], *saved['closed']['stats']}
+            self.former['stats'] |= {path.split('/')[0] for path in moved}
+        frozen = frozen.replace(entries=self.entries(phase), reference=self.reference(phase))
+        self.state, self.frozen = replicated((merged, frozen))
         self.phase, self.entered = phase, True
+        return changes
+
+    def started(self, variables: Mapping[str, Any], phase: Phase) -> tuple[TrainState, Frozen]:
+        """State and frozen part of a phase that begins with some variables."""
+        tx = self.transformation(phase)
+        return make_state(variables, phase, tx, self.optimizer.ema, self.seed)
+
+
+def overlaid(variables: Mapping[str, Any], leaves: Mapping[str, Flat]) -> dict[str, Any]:
+    """The variables with some leaves replaced; the inverse of `Course.leaves_of`."""
+    params: Flat = flatten_dict(dict(variables['params']), sep='/')
+    found = {**variables, 'params': combine({**params, **leaves['params']})}
+    if variables.get('batch_stats'):
+        stats: Flat = flatten_dict(dict(variables['batch_stats']), sep='/')
+        found['batch_stats'] = combine({**stats, **leaves['stats']})
+    return found
 
 
 def fresh(

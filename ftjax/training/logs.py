@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from ftjax.errors import UserError
@@ -46,8 +46,7 @@ class JsonLines:
           row: anything `to_jsonable` takes.
           sync: also wait until it is on the disk (for rows that cost minutes to make).
         """
-        text = json.dumps(to_jsonable(dict(row)), ensure_ascii=False, allow_nan=False)
-        data = text.encode('utf-8') + b'\n'
+        data = _line(row)
         try:
             with _locked(self._handle):
                 before = os.fstat(self._handle).st_size
@@ -62,10 +61,15 @@ class JsonLines:
 
     def close(self) -> None:
         """Syncs to disk and closes; closing twice is harmless."""
-        if self._handle >= 0:
-            os.fsync(self._handle)
-            os.close(self._handle)
-            self._handle = -1
+        if self._handle < 0:
+            return
+        handle, self._handle = self._handle, -1
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            raise UserError(f'cannot write {self.path}: {error.strerror or error}') from error
+        finally:
+            os.close(handle)
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +119,7 @@ class MetricsLog:
         folder: str | os.PathLike[str],
         *,
         resume_step: int | None = None,
+        rows: Sequence[Mapping[str, Any]] | None = None,
         tensorboard: bool = False,
     ):
         """Opens the log of the run in `folder`.
@@ -123,10 +128,13 @@ class MetricsLog:
           folder: the run's folder.
           resume_step: rows of later steps are dropped first: an interrupted run wrote them
             after its last checkpoint, and the continued one writes them again.
+          rows: what the file is to hold, where that is known; it is written anew if it differs.
           tensorboard: also write an event file; needs tensorboardX.
         """
         path = pathlib.Path(folder) / 'metrics.jsonl'
-        if resume_step is not None:
+        if rows is not None:
+            _rewrite(path, rows)
+        elif resume_step is not None:
             _drop_after(path, resume_step)
         self._lines = JsonLines(path)
         self._events = _event_writer(folder, resume_step) if tensorboard else None
@@ -163,6 +171,17 @@ def _event_writer(folder: str | os.PathLike[str], resume_step: int | None):
     # purge_step tells TensorBoard to hide what an interrupted run logged past this step.
     purge = None if resume_step is None else resume_step + 1
     return SummaryWriter(os.fspath(folder), purge_step=purge)
+
+
+def _rewrite(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    text = b''.join(_line(row) for row in rows)
+    if text != (path.read_bytes() if path.exists() else b''):
+        write_bytes(path, text)
+
+
+def _line(row: Mapping[str, Any]) -> bytes:
+    text = json.dumps(to_jsonable(dict(row)), ensure_ascii=False, allow_nan=False)
+    return text.encode('utf-8') + b'\n'
 
 
 def _drop_after(path: pathlib.Path, step: int) -> None:

@@ -14,23 +14,28 @@ from ftjax.training.programs import program, replicated, sharded
 
 
 def predict(
-    network: Network, variables: Any, batches: Iterable[dict], preprocessing: Any = None
+    network: Network,
+    variables: Any,
+    batches: Iterable[dict],
+    preprocessing: Any = None,
+    start: str | None = None,
 ) -> Iterator[tuple[np.ndarray, dict]]:
     """(outputs, batch) of every batch, in evaluation mode; padded rows are included.
 
     Args:
       batches: as `eval_batches` gives them; 'mask' is 0 for padding.
       preprocessing: normalises images; None for inputs that are ready.
+      start: the stage that takes the inputs; None for the first, which takes raw ones.
     """
 
     def run(variables, inputs):
-        if preprocessing is not None:
+        if start is None and preprocessing is not None:
             inputs = prepare(inputs, preprocessing)
-        return network.apply(variables, inputs)
+        return network.apply(variables, inputs, start=start)
 
     variables = replicated(variables)
     for batch in batches:
         inputs = sharded(batch['inputs']) if jax.device_count() > 1 else batch['inputs']
         inputs = jax.device_put(inputs)
-        compiled = program(('predict', network, preprocessing), run, variables, inputs)
+        compiled = program(('predict', network, preprocessing, start), run, variables, inputs)
         yield np.asarray(compiled.call(variables, inputs)), batch

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from flax.traverse_util import flatten_dict
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, check_name
 
 STEPS_PER_CALL = 16
 
@@ -32,11 +32,34 @@ class TrainSettings:
     """Most steps that one dispatch runs: a program loops over them on the device. None for 16,
     and for 1 where blocks convolve on a CPU, whose compiler runs convolutions in a loop
     slowly."""
+    skip_bad: int = 0
+    """Steps of the run whose loss or gradient may be NaN or infinite: such a step is skipped and
+    counted, and one more than so many ends the run."""
     tensorboard: bool = False
+    cache: str = 'auto'
+    """Whether outputs of the frozen stages before the cut are computed once and stored, so that
+    steps start at the cut: `off`; `on`, which refuses where that is not possible; `auto`, where
+    it is possible, cheaper, and fits `cache_bytes`. The losses are the same."""
+    cache_views: int = 1
+    """Fixed augmented views of each training example that are stored in place of a new one at
+    every step; 1 for none: the cache then needs data.augment='none'."""
+    cache_bytes: int = 2 * 2**30
+    """Bytes of stored outputs that are kept in memory, at most a quarter of the machine's; `on`
+    stores more than that in memory-mapped files."""
+    cache_folder: str | None = None
+    """Where such files go; None for `features` below $FTJAX_CACHE or ~/.cache/ftjax."""
 
     def __post_init__(self):
         if self.keep not in ('best', 'last'):
             raise UserError(f"train.keep is {self.keep!r}; expected 'best' or 'last'")
+        check_name(self.cache, ('off', 'auto', 'on'), 'train.cache')
+        if self.cache_views < 1 or (self.cache_views > 1 and self.cache != 'on'):
+            raise UserError(
+                f'train.cache_views is {self.cache_views!r}; expected 1, or more with '
+                "train.cache='on'"
+            )
+        if type(self.skip_bad) is not int or self.skip_bad < 0:
+            raise UserError(f'train.skip_bad is {self.skip_bad!r}; expected steps, at least 0')
         if self.steps is None and not self.epochs > 0:
             raise UserError(f'train.epochs is {self.epochs!r}; expected more than 0')
         if self.steps is not None and self.steps < 1:

@@ -32,6 +32,7 @@ def make_train_step(
     pulls: tuple[Term, ...] = (),
     unpulled: frozenset[str] = frozenset(),
     tx: optax.GradientTransformationExtraArgs | None = None,
+    start: str | None = None,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """`step(state, frozen, batch, rates) -> (state, metrics)`, to be jitted.
 
@@ -46,6 +47,8 @@ def make_train_step(
       pulls: regularisers towards the weights in `frozen.reference`.
       unpulled: leaves that have no pretrained value.
       tx: the optimizer, where it is not simply the phase's.
+      start: the stage that batches enter at, the phase's cut, if their inputs are what the
+        stages before it pass on; None for raw inputs.
 
     Random numbers (augmentation, dropout, stochastic depth) follow from the state's seed and
     step. The step takes a batch with 'inputs', 'labels' and 'mask', and `rates` (trainable leaves,)
@@ -56,11 +59,13 @@ def make_train_step(
     mixers = [term for term in pulls if term.strategy.options['acts'] == 'weights']
     cut = phase.cut if phase.cut != network.stages[0] else None
     parts = optimizer.accumulate
+    if start not in (None, cut):
+        raise ValueError(f'a step can start at the cut {cut!r}, not at {start!r}')
 
     def loss_and_grads(state, stats, frozen, batch, key):
         noise, draw = jax.random.split(key)
         inputs = batch['inputs']
-        if preprocessing is not None:
+        if start is None and preprocessing is not None:
             inputs = prepare(augment(inputs, draw, augmentation), preprocessing)
 
         def run(trainable, stats, inputs, **stages):
@@ -79,7 +84,7 @@ def make_train_step(
             flat = flatten_dict(dict(changed), sep='/')
             return outputs, {path: flat.get(path, leaf) for path, leaf in stats.items()}
 
-        if cut is not None:
+        if start is None and cut is not None:
             inputs, stats = run(state.trainable, stats, inputs, stop=cut)
             inputs = jax.lax.stop_gradient(inputs)
 

@@ -128,7 +128,7 @@ def priced(network: Any, variables: Any, full: Timed, entry: Any, repeats: int) 
 
     timed = full if entry.name == 'full' else Timed(network, variables, entry.example)
     whole = full.plan.at(0)
-    flat = flatten_dict(dict(timed.variables['params']), sep='/')
+    flat: dict[str, Any] = flatten_dict(dict(timed.variables['params']), sep='/')
     shapes = {path: tuple(leaf.shape) for path, leaf in flat.items()}
     flops = timed.mean(lambda phase: timed.compiled(phase)[1].flops)
     ideal = timed.mean(lambda p: ideal_flops(network, shapes, p.trainable, BATCH))

@@ -195,3 +195,19 @@ def test_extra_seeds_and_foreign_rows_do_not_change_the_search():
     ]
     options = {'grid': GRID, 'seeds': [0, 1], 'metric': 'accuracy'}
     assert search_rates(rows + more, arms=['rising', 'peak', 'fragile'], **options) == whole
+
+
+def test_every_arm_may_have_a_grid_of_its_own():
+    # One arm still falls at the lowest of low rates, the other peaks inside high ones.
+    grids = {'low': [1e-5, 1e-4, 1e-3], 'high': [1e-2, 5e-2, 25e-2]}
+    scores = {'low': lambda rate: -math.log10(rate), 'high': lambda rate: -abs(rate - 5e-2)}
+    options = {'arms': ['low', 'high'], 'grid': grids, 'seeds': [0], 'metric': 'accuracy'}
+    rows = []
+    while pending := search_rates(rows, **options, max_extra=1).pending:
+        for arm, rate, seed in pending:
+            row = {'arm': arm, 'rate': rate, 'seed': seed, 'status': 'ok'}
+            rows.append({**row, 'val': {'accuracy': scores[arm](rate)}})
+    tried = {arm: sorted(row['rate'] for row in rows if row['arm'] == arm) for arm in grids}
+    assert tried['low'] == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3])
+    # As many trials, though its winner was inside: between it and its better neighbour.
+    assert tried['high'] == pytest.approx([1e-2, math.sqrt(5e-4), 5e-2, 25e-2], rel=1e-5)

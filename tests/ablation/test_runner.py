@@ -6,6 +6,7 @@ import pytest
 from ftjax.ablation.baselines import pixel_regression
 from ftjax.ablation.runner import run_grid
 from ftjax.ablation.settings import AblationSettings, read_ablation
+from ftjax.ablation.summary import summarise
 from ftjax.errors import UserError
 
 SETTINGS = AblationSettings(
@@ -68,6 +69,47 @@ def test_settings_name_the_mistake():
         read_ablation({'arms': {'full': 'full'}})
     with pytest.raises(UserError, match='reference'):
         AblationSettings(arms={'full': 'full'}, rates=(1e-3,), reference='ful')
+
+
+OWN = AblationSettings(
+    arms={
+        'full': 'full',
+        'head': {'freeze': 'head', 'rates': (0.1, 1.0, 10.0)},
+        'pixels': {'baseline': 'pixels'},
+    },
+    rates=(1e-3, 1e-2, 1e-1),
+    seeds=(0, 1),
+)
+
+
+def test_an_arm_runs_at_its_own_rates_and_as_often(tmp_path):
+    assert OWN.grids == {'full': (1e-3, 1e-2, 1e-1), 'head': (0.1, 1.0, 10.0)}
+    assert OWN.changes('head') == {'freeze': 'head'}
+
+    def best_at_one(arm, rate, seed):
+        return execute(arm, None if rate is None else rate / 10 if arm == 'head' else rate, seed)
+
+    rows = run_grid(OWN, best_at_one, tmp_path, {}, progress=False)
+    tried = {arm: sorted({row['rate'] for row in rows if row['arm'] == arm}) for arm in OWN.grids}
+    assert tried == {'full': [1e-3, 1e-2, 1e-1], 'head': [0.1, 1.0, 10.0]}
+    table = summarise(rows, reference='full', arms=list(OWN.arms))
+    chosen = {arm['arm']: arm['rate'] for arm in table['tasks'][0]['arms']}
+    assert chosen == {'full': 1e-2, 'head': 1.0, 'pixels': None}
+    # Nothing is left to run, and nothing is run again.
+    assert run_grid(OWN, None, tmp_path, {}, progress=False) == rows
+
+
+@pytest.mark.parametrize(
+    ('arm', 'words'),
+    [
+        ({'freeze': 'head', 'rates': (1e-2,)}, "'head' has 1 rates and the others 3"),
+        ({'freeze': 'head', 'rates': (1e-2, -1.0, 1.0)}, 'positive'),
+        ({'baseline': 'pixels', 'rates': (1e-3, 1e-2, 1e-1)}, 'is a baseline'),
+    ],
+)
+def test_a_grid_that_would_not_be_fair_is_refused(arm, words):
+    with pytest.raises(UserError, match=words):
+        AblationSettings(arms={'full': 'full', 'head': arm}, rates=(1e-3, 1e-2, 1e-1))
 
 
 def test_pixels_are_scikit_learns_logistic_regression():

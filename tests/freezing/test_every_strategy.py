@@ -1,10 +1,10 @@
-"""Every strategy of the catalogue on three networks, through a whole run with everything on."""
+"""Every strategy on networks of images and of texts, through a whole run with everything on."""
 
 import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
-from tiny_networks import NETWORKS, expected, network
+from tiny_networks import NETWORKS, TEXT_NETWORKS, WORDS, expected, network
 
 from ftjax.config import read_config
 from ftjax.data import Dataset, Splits
@@ -14,6 +14,7 @@ from ftjax.freezing.plan import make_plan
 from ftjax.freezing.registry import catalogue, parse_term
 from ftjax.freezing.span import Span
 from ftjax.preparation import Prepared
+from ftjax.pretrained.text_preprocessing import text_preprocessing
 from ftjax.run import train
 
 # Arguments that make something happen within 12 steps; all others run as they are listed.
@@ -48,15 +49,20 @@ SETTINGS = {
 
 
 def data_for(net):
-    """16, 6 and 6 random images of 3 classes."""
+    """16, 6 and 6 random images, or sentences of 2 to 6 words, of 3 classes."""
     draw = np.random.default_rng(0)
-    shape = net.example_input().shape[1:]
+    is_text = hasattr(net, 'vocab_size')
+
+    def inputs(count):
+        if is_text:
+            return [' '.join(draw.choice(WORDS[5:], size=2 + i % 5)) for i in range(count)]
+        return draw.random((count, *net.example_input().shape[1:]), np.float32)
 
     def split(name, count):
         return Dataset(
             name=name,
-            kind='image',
-            inputs=draw.random((count, *shape), np.float32),
+            kind='text' if is_text else 'image',
+            inputs=inputs(count),
             labels=np.arange(count) % 3,
             class_names=('a', 'b', 'c'),
         )
@@ -64,11 +70,12 @@ def data_for(net):
     return Splits(train=split('train', 16), val=split('val', 6), test=split('test', 6))
 
 
-def prepared_for(name, strategy):
+def prepared_for(name, strategy, tokenizer=None):
     """A run of a strategy on a tiny network, decay on vectors too so that all leaves move."""
     net, variables = network(name)
     config = read_config({**SETTINGS, 'freeze': {'strategy': strategy, 'decay_vectors': True}})
     data = data_for(net)
+    preprocessing = text_preprocessing(net, tokenizer) if data.train.kind == 'text' else None
     net, variables = with_added(config.freeze, net, variables)
     plan = make_plan(config.freeze, net, variables, span=SPAN)
     # LoRA's B, a scale of 1 or a new bias would hide decay: added leaves get numbers as well.
@@ -81,7 +88,7 @@ def prepared_for(name, strategy):
         ),
         variables,
     )
-    return Prepared(config, data, net, variables, None, {}, plan)
+    return Prepared(config, data, net, variables, preprocessing, {}, plan)
 
 
 def moved(before, after):
@@ -114,33 +121,42 @@ def intended(prepared, plan, strategy):
     return paths
 
 
-# The transformer runs all of them each time; of the others what statistics and convolutions
-# make different, and the rest where slow tests run.
+def refuses(name, strategy):
+    """Whether the network has nothing that the strategy acts on: no attention, no bias."""
+    short = strategy.partition(':')[0]
+    return short in TRANSFORMERS_ONLY if name.endswith('_norm') else False
+
+
+# The transformer of images runs all of them each time; of the others what statistics,
+# convolutions or texts make different, and the rest where slow tests run.
 QUICK = {
     'batch_norm': ('full', 'last', 'lp_ft', 'soup_uniform', 'auto_rgn', 'ssf', 'anb', 'block'),
     'group_norm': ('norm', 'adapter', 'random_mask', 'llrd'),
+    'bert': ('lora', 'attention'),
+    'gpt2': ('head',),
+    'llama': ('mlp',),
 }
 CASES = [
     pytest.param(
         name,
         strategy,
         marks=[]
-        if name == 'vit' or strategy.partition(':')[0] in (*QUICK[name], *TRANSFORMERS_ONLY)
+        if name == 'vit' or strategy.partition(':')[0] in QUICK[name] or refuses(name, strategy)
         else pytest.mark.slow,
     )
-    for name in NETWORKS
+    for name in (*NETWORKS, *TEXT_NETWORKS)
     for strategy in STRATEGIES
 ]
 
 
 @pytest.mark.parametrize(('name', 'strategy'), CASES)
-def test_exactly_the_intended_leaves_move(name, strategy):
+def test_exactly_the_intended_leaves_move(name, strategy, tokenizer_folder):
     short = strategy.partition(':')[0]
-    if name != 'vit' and short in TRANSFORMERS_ONLY:
+    if refuses(name, strategy):
         with pytest.raises(UserError):
-            prepared_for(name, strategy)
+            prepared_for(name, strategy, tokenizer_folder)
         return
-    prepared = prepared_for(name, strategy)
+    prepared = prepared_for(name, strategy, tokenizer_folder)
     result, summary = train(prepared, progress=False)
     before, after = prepared.variables, result.variables
     wanted = intended(prepared, result.plan, strategy)

@@ -1,4 +1,4 @@
-"""Tiny networks of three kinds, and what the catalogue's masks train in them."""
+"""Tiny networks of images and of texts, and what the catalogue's masks train in them."""
 
 import functools
 
@@ -16,6 +16,26 @@ NETWORKS = {
     'batch_norm': ('resnet_bn_cifar', {'depth': 8, 'width': 4, 'image_size': 8}),
     'group_norm': ('resnet_gn_cifar', {'depth': 8, 'width': 8, 'image_size': 8}),
 }
+WORDS = (
+    '[PAD]',
+    '[UNK]',
+    '[CLS]',
+    '[SEP]',
+    '[MASK]',
+    'a',
+    'film',
+    'not',
+    'good',
+    'bad',
+    'at',
+    'all',
+)
+SMALL = {'vocab_size': len(WORDS), 'width': 8, 'depth': 3, 'heads': 2, 'mlp_dim': 12}
+TEXT_NETWORKS = {
+    'bert': ('bert', {**SMALL, 'max_positions': 8, 'dropout': 0.0, 'head_dropout': 0.0}),
+    'gpt2': ('gpt2', {**SMALL, 'max_positions': 8, 'dropout': 0.0}),
+    'llama': ('llama', {**SMALL, 'kv_heads': 1}),
+}
 EVERYTHING = OptimizerSettings(
     learning_rate=0.1, weight_decay=0.3, clip_norm=0.5, accumulate=2, ema=0.9
 )
@@ -23,7 +43,7 @@ EVERYTHING = OptimizerSettings(
 
 @functools.cache
 def network(name):
-    family, options = NETWORKS[name]
+    family, options = {**NETWORKS, **TEXT_NETWORKS}[name]
     net = build(family, {**options, 'num_classes': 3})
     variables = jax.jit(net.init)(jax.random.key(0), net.example_input())
     # Zeros and ones would hide a leaf that decays or moves: give every leaf numbers of its own.
@@ -86,6 +106,7 @@ def expected(net, variables, strategy):
         case 'freeze_embed':
             return set(paths) - of(*before)
         case 'attention':
-            return {p for p in paths if '/attn/' in p or 'pos_embed' in p} | head
+            tables = {p for p in paths if 'pos_embed' in p or 'position' in p}
+            return {p for p in paths if '/attn/' in p} | tables | head
         case _:
             return {p for p in paths if '/mlp/' in p} | head

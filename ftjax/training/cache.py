@@ -1,0 +1,192 @@
+"""The feature cache: a run starts at its cut, from outputs that are computed once.
+
+What stages before the cut pass on is a function of their weights and of the example, where no
+noise, batch statistics or augmentation enters. It is computed once for each key
+(cache_key.py), kept in memory or in files (cache_store.py), and shared by all runs of a
+process, those of an ablation for instance, whose stages before the cut are the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ftjax.data import EvalBatches, TrainStream
+from ftjax.data.augmentation import parse_augment
+from ftjax.data.loader import Batch, Loader
+from ftjax.data.token_cache import cache_folder
+from ftjax.errors import UserError
+from ftjax.freezing.phase import Phase
+from ftjax.training import features
+from ftjax.training.cache_decision import Decision, Uses, decide, memory_budget
+from ftjax.training.cache_key import features_key, prefix_of, weights_hash
+from ftjax.training.cache_reasons import refusal
+from ftjax.training.cache_store import Features, in_files, in_memory
+from ftjax.training.course import Course
+from ftjax.training.feature_batches import FeatureBatches, FeatureStream
+from ftjax.training.features import Passed
+from ftjax.training.progress import Pace, Progress, duration
+from ftjax.training.settings import TrainSettings
+
+_log = logging.getLogger(__name__)
+_EVERY = 10.0  # seconds between two lines of a long computation
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where the steps of a phase get their batches from."""
+
+    start: str | None
+    """The stage that batches enter at; None for the first, whose inputs are raw."""
+    batches: Iterator[Batch]
+    validation: Any
+    """Batches of the validation split, for the same stage."""
+
+
+class Sources:
+    """Decides phase by phase whether a run starts at its cut, and has the features made."""
+
+    def __init__(
+        self,
+        stream: TrainStream,
+        validation: EvalBatches,
+        settings: TrainSettings,
+        *,
+        preprocessing: Any = None,
+        augmentation: str = 'none',
+        image_size: tuple[int, int] | None = None,
+        total: int = 1,
+        every: int = 1,
+        tell: bool = False,
+    ):
+        """A run of `total` steps that validates each `every`; `tell` logs what is decided."""
+        self.stream, self.validation, self.settings = stream, validation, settings
+        self.preprocessing, self.augmentation = preprocessing, augmentation
+        self.image_size, self.total, self.every, self.tell = image_size, total, every, tell
+        self.phase: Phase | None = None
+        self.source: Source
+        self.lines: list[str] = []
+        """What was decided, a line a phase."""
+        augmented = bool(parse_augment(augmentation))
+        self.views = settings.cache_views if augmented else 1
+        if settings.cache_views > 1 and not augmented:
+            raise UserError(
+                f'train.cache_views is {settings.cache_views} and data.augment is '
+                f'{augmentation!r}: all views would be the same'
+            )
+
+    def of(self, course: Course, done: int, bar: Progress | None = None) -> Source:
+        """The source of the course's present phase, whose next step is `done`.
+
+        Raises:
+          UserError: the cache is 'on' and cannot be used, with the reason.
+        """
+        if self.phase is course.phase:
+            return self.source
+        self.phase = course.phase
+        decision, passed = self.decided(course)
+        if self.settings.cache != 'off':
+            line = f'from step {course.phase.start}: {decision.line}'
+            if line not in self.lines:  # of an interrupted run that goes on
+                self.lines.append(line)
+            if self.tell:
+                _log.info('%s', decision.line)
+        if not decision.store or passed is None:
+            self.source = Source(None, self.stream.iterate(done), self.validation)
+            return self.source
+        cut = course.phase.cut
+        variables = prefix_of(course.network, course.current(averaged=False), cut)
+        weights = weights_hash(variables)
+
+        def stored(loader: Loader, view: int | None = None) -> Features:
+            dataset = loader.dataset
+            key = features_key(
+                *(course.network, cut, weights, dataset, self.preprocessing),
+                *(self.image_size, self.augmentation, view),
+            )
+
+            def fill(arrays: Any) -> None:
+                report = reporter(len(dataset)) if self.tell else lambda done: None
+                work = course.network, variables, cut, loader, self.preprocessing, arrays
+                with (bar or Progress(1, '', enabled=False)).excluded('computing features'):
+                    features.compute(*work, self.augmentation, view, report)
+
+            if decision.files:
+                folder = self.settings.cache_folder or cache_folder() / 'features'
+                return in_files(key, passed.shapes, len(dataset), folder, fill)
+            return in_memory(key, passed.shapes, len(dataset), self.budget, fill)
+
+        shown = [None] if self.views == 1 else range(self.views)
+        views = [stored(self.stream.loader, view) for view in shown]
+        validation = FeatureBatches(self.validation, stored(self.validation.loader))
+        self.source = Source(cut, FeatureStream(self.stream, views).iterate(done), validation)
+        return self.source
+
+    def decided(self, course: Course) -> tuple[Decision, Passed | None]:
+        """What to do in the course's present phase."""
+        mode, phases = self.settings.cache, course.plan.phases
+        if mode == 'off':
+            return Decision(False, False, "train.cache is 'off'"), None
+
+        def refused(phase: Phase) -> str | None:
+            return refusal(course.plan, phase, self.augmentation, self.views)
+
+        reason = refused(course.phase)
+        # A phase without a cache is no mistake while another has one.
+        hopeless = reason is None or all(refused(phase) for phase in phases)
+        if reason is None:
+            passed = self.passed(course)
+            if isinstance(passed, Passed):
+                uses = self.uses(course)
+                return decide(mode, course.phase.cut, passed, uses, self.budget), passed
+            reason = passed
+        if mode == 'on' and hopeless:
+            raise UserError(f"train.cache='on' is not possible: {reason}")
+        return Decision(False, False, f'features not stored: {reason}'), None
+
+    def passed(self, course: Course) -> Passed | str:
+        """What both splits pass on at the cut; a reason if that cannot be stored."""
+        network, cut = course.network, course.phase.cut
+        variables = prefix_of(network, course.current(averaged=False), cut)
+        loaders = self.stream.loader, self.validation.loader
+        train, val = (
+            features.passed_on(network, variables, cut, loader, self.preprocessing)
+            for loader in loaders
+        )
+        if isinstance(train, str) or isinstance(val, str):
+            return train if isinstance(train, str) else val
+        if train.shapes != val.shapes:
+            return f'training and validation examples differ in what flows into {cut!r}'
+        return train
+
+    def uses(self, course: Course) -> Uses:
+        """How often the present phase asks for the stages before its cut."""
+        first = course.phase.start
+        ends = [phase.start for phase in course.plan.phases if phase.start > first]
+        steps = min([*ends, self.total]) - first
+        train, val = len(self.stream.dataset), len(self.validation.dataset)
+        passes = steps * self.stream.batch_size + max(1, steps // self.every) * val
+        return Uses(self.views * train + val, passes)
+
+    @property
+    def budget(self) -> int:
+        """Bytes of memory that features may take."""
+        return memory_budget(self.settings.cache_bytes)
+
+
+def reporter(count: int) -> Callable[[int], None]:
+    """A function that logs now and then how many of `count` examples are done."""
+    pace, began = Pace(count), time.monotonic()
+    last = [began]
+
+    def report(done: int) -> None:
+        now = time.monotonic()
+        pace.mark(done, now - began)
+        if now - last[0] >= _EVERY and pace.seconds_left is not None:
+            last[0] = now
+            _log.info('features %d/%d, %s left', done, count, duration(pace.seconds_left))
+
+    return report

@@ -1,0 +1,91 @@
+"""The states of many runs side by side, and the compiled programs that move and score them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ftjax.data.text_batches import stacked
+from ftjax.training.cache import Source
+from ftjax.training.course import Course
+from ftjax.training.fit import model_inputs
+from ftjax.training.loss import example_losses
+from ftjax.training.programs import program, replicated
+from ftjax.training.state import variables_of
+
+
+class Runs:
+    """The states of all runs, (seeds, rates, ..), and the programs that move them."""
+
+    def __init__(
+        self, courses: Sequence[Course], sources: Sequence[Source], rates: Sequence[float]
+    ):
+        self.course, self.sources = courses[0], sources
+        self.start = sources[0].start
+        self.rates = np.asarray(rates, np.float64)
+        many = len(rates)
+        self.frozen = self.course.frozen
+        self.states: Any = jax.tree.map(
+            lambda *leaves: jnp.stack([jnp.broadcast_to(x, (many, *x.shape)) for x in leaves]),
+            *(course.state for course in courses),
+        )
+        batches = [model_inputs(batch) for batch in sources[0].validation]
+        self.held = [jax.device_put(batch) for batch in batches]
+
+    def advance(self, count: int, factors: np.ndarray) -> np.ndarray:
+        """Runs some steps; their losses, (steps, seeds, rates). `factors` is (steps, leaves)."""
+        step = self.course.step(self.start)
+        over_rates = jax.vmap(step, in_axes=(0, None, None, 0))
+        over_seeds = jax.vmap(over_rates, in_axes=(0, None, 0, None))
+
+        def run(states, frozen, batches, rates):
+            return jax.lax.scan(lambda s, x: over_seeds(s, frozen, *x), states, (batches, rates))
+
+        group = [
+            stacked([model_inputs(next(source.batches)) for source in self.sources])
+            for _ in range(count)
+        ]
+        batches = jax.device_put(stacked(group))  # (steps, seeds, batch, ..)
+        rates = (factors[:, None, :] * self.rates[None, :, None]).astype(np.float32)
+        arguments = self.states, self.frozen, batches, replicated(rates)
+        key = 'many runs', self.course.key(self.start)
+        known = program(key, run, *arguments, donate=(0,))
+        self.states, metrics = known.call(*arguments)
+        return np.asarray(metrics['loss'])
+
+    def trainable(self) -> dict[str, jax.Array]:
+        """The leaves that are evaluated, averaged where there is an average; copies."""
+        state = self.states
+        return jax.tree.map(jnp.array, state.trainable if state.ema is None else state.ema)
+
+    def scores(self) -> dict[tuple[int, int], dict[str, float]]:
+        """Validation loss and accuracy of every run, by (seed, rate) position."""
+        network, start, task = self.course.network, self.start, self.course.settings.task
+
+        def run(states, frozen, batch):
+            def one(state):
+                variables = variables_of(state, frozen, averaged=True)
+                outputs: Any = network.apply(variables, batch['inputs'], start=start)
+                losses = example_losses(outputs, batch['labels'], task)
+                right = (outputs.argmax(axis=-1) == batch['labels']).astype(jnp.float32)
+                return jnp.stack([losses * batch['mask'], right * batch['mask']])
+
+            return jax.vmap(jax.vmap(one))(states)
+
+        sums, count = np.zeros(()), 0.0
+        for batch in self.held:
+            arguments = self.states, self.frozen, batch
+            known = program(('scores of many', self.course.key(start)), run, *arguments)
+            found = np.asarray(known.call(*arguments), np.float64)
+            sums = sums + found.sum(axis=-1)
+            count += float(np.asarray(batch['mask']).sum())
+        means = sums / count
+        return {
+            (s, r): {'loss': loss, 'accuracy': accuracy, 'score': accuracy}
+            for s, row in enumerate(means.tolist())
+            for r, (loss, accuracy) in enumerate(row)
+        }

@@ -1,0 +1,138 @@
+"""What the benchmarks beside PyTorch share: the network, its data, and ratios with a spread."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+CLASSES = 10
+OPTIONS = {'patch': 16, 'width': 192, 'depth': 12, 'heads': 3}
+
+
+def made_images(count: int, size: int, seed: int = 0) -> Any:
+    """A data set of random images: what they show does not change what they cost."""
+    from ftjax.data import Dataset
+
+    rng = np.random.default_rng(seed)
+    return Dataset(
+        name=f'random {seed}',
+        kind='image',
+        inputs=rng.integers(0, 256, (count, size, size, 3), dtype=np.uint8),
+        labels=np.arange(count) % CLASSES,
+        class_names=tuple(map(str, range(CLASSES))),
+    )
+
+
+def made_network(size: int, depth: int) -> tuple[Any, Any]:
+    """A ViT and its variables, random."""
+    import jax
+
+    from ftjax.models.registry import build
+
+    network = build(
+        'vit',
+        {
+            'image_size': size,
+            'patch_size': OPTIONS['patch'],
+            'width': OPTIONS['width'],
+            'depth': depth,
+            'heads': OPTIONS['heads'],
+            'num_classes': CLASSES,
+        },
+    )
+    return network, jax.jit(network.init)(jax.random.key(0), network.example_input())
+
+
+def threads() -> int:
+    """Cores that both sides may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+
+
+Times = Any
+"""Seconds on the clock, and seconds of all cores of this process."""
+
+
+def timed(function: Callable[[], Any]) -> Times:
+    """How long a call takes."""
+    clock, cores = time.perf_counter(), time.process_time()
+    function()
+    return time.perf_counter() - clock, time.process_time() - cores
+
+
+def row(
+    name: str, ours: Sequence[Times], theirs: Sequence[Times], target: float | None, unit: str
+) -> dict[str, Any]:
+    """A row: the median of the ratios taken in turn, their quartiles, and the median seconds.
+
+    The ratio of the seconds of all cores says less on a machine at rest, and more on one that
+    does something else beside.
+    """
+    mine, other = np.array(ours), np.array(theirs)
+    ratios = other / mine
+    return {
+        'row': name,
+        'ratio': float(np.median(ratios[:, 0])),
+        'spread': [float(q) for q in np.quantile(ratios[:, 0], (0.25, 0.75))],
+        'target': target,
+        'ratio_of_core_seconds': float(np.median(ratios[:, 1])),
+        'ours_seconds': float(np.median(mine[:, 0])),
+        'pytorch_seconds': float(np.median(other[:, 0])),
+        'unit': unit,
+        'rounds': len(ratios),
+    }
+
+
+class FineTuning:
+    """Training steps of ftjax on images in memory, from the cut on where there is one."""
+
+    def __init__(self, network: Any, variables: Any, freeze: str, data: Any, batch: int):
+        from ftjax.data import TrainStream, eval_batches
+        from ftjax.freezing.optimizer import OptimizerSettings
+        from ftjax.freezing.plan import make_plan
+        from ftjax.training.cache import Sources
+        from ftjax.training.course import Course, StepSettings
+        from ftjax.training.settings import TrainSettings
+
+        prep = self.preprocessing(network)
+        plan = make_plan(freeze, network, variables)
+        optimizer = OptimizerSettings(learning_rate=1e-3, weight_decay=0.01)
+        self.course = Course(network, variables, plan, optimizer, StepSettings(prep))
+        self.course.enter(0)
+        stream = TrainStream(data.train, batch, 0, preprocessing=prep)
+        validation = eval_batches(data.val, 64, preprocessing=prep)
+        settings = TrainSettings(cache='off' if freeze == 'full' else 'on')
+        sources = Sources(stream, validation, settings, preprocessing=prep)
+        self.filling = timed(lambda: sources.of(self.course, 0))
+        self.source = sources.source
+
+    @staticmethod
+    def preprocessing(network: Any) -> Any:
+        """Pixels to -1 .. 1."""
+        from ftjax.pretrained.preprocessing import Preprocessing
+
+        return Preprocessing(image_size=network.image_hw)
+
+    def steps(self, count: int) -> None:
+        """Runs some steps in one dispatch, as `fit` does, from batches in memory."""
+        import jax
+
+        from ftjax.data.text_batches import stacked
+        from ftjax.training.fit import model_inputs
+        from ftjax.training.programs import program, replicated
+
+        course = self.course
+        step = course.step(self.source.start)
+
+        def run(state, frozen, batches, rates):
+            return jax.lax.scan(lambda s, x: step(s, frozen, *x), state, (batches, rates))
+
+        rates = replicated(np.full((count, len(course.phase.trainable)), 1e-3, np.float32))
+        group = [model_inputs(next(self.source.batches)) for _ in range(count)]
+        arguments = course.state, course.frozen, jax.device_put(stacked(group)), rates
+        key = 'benchmark', course.key(self.source.start)
+        course.state, metrics = program(key, run, *arguments, donate=(0,)).call(*arguments)
+        np.asarray(metrics['loss'])

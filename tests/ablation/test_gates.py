@@ -1,0 +1,108 @@
+"""Gates: the orderings that pass, those that fail, and what is said about either."""
+
+import pytest
+
+from ftjax.ablation.gates import check_gates, evaluate_gates, gate_rows
+from ftjax.ablation.summary import summarise
+from ftjax.errors import UserError
+
+DEPTHS = ('head', 'last:1', 'last:2', 'last:3', 'full')
+CURVE = (0.60, 0.80, 0.85, 0.88, 0.89)
+
+
+def summary_of(means, spread=0.01, **options):
+    """A summary of arms at these means, three seeds that all arms share."""
+    rows = [
+        {'arm': arm, 'rate': None, 'seed': seed, 'status': 'ok', 'val': score, 'test': score}
+        for arm, mean in means.items()
+        for seed in range(3)
+        for score in [{'accuracy': mean + spread * (seed - 1)}]
+    ]
+    return summarise(rows, reference=next(iter(means)), **options)
+
+
+def verdicts(gates, means, **options):
+    check_gates(gates, list(means))
+    return evaluate_gates(gates, summary_of(means, **options))
+
+
+def outcome(gate, curve, **options):
+    return verdicts([gate], dict(zip(DEPTHS, curve, strict=True)), **options)[0]
+
+
+def test_a_curve_that_rises_and_saturates_passes_all():
+    gates = [(name, *DEPTHS) for name in ('rises', 'saturates', 'first_step_largest')]
+    found = verdicts(gates, dict(zip(DEPTHS, CURVE, strict=True)))
+    assert [one['passed'] for one in found] == [True] * 3
+    assert [one['value'] for one in found] == pytest.approx([29.0, 21.0, 15.0])
+    # What seeds share is no spread of the difference.
+    assert found[0]['interval'] == pytest.approx([29.0, 29.0])
+    assert set(found[0]) == {'gate', 'passed', 'value', 'interval', 'kind'}
+
+
+@pytest.mark.parametrize(
+    ('rule', 'curve'),
+    [
+        ('rises', (0.9, 0.85, 0.8, 0.75, 0.7)),
+        ('rises', (0.6, 0.8, 0.7, 0.88, 0.89)),  # a fall in the middle, of no spread
+        ('saturates', (0.6, 0.62, 0.65, 0.75, 0.9)),
+        ('first_step_largest', (0.6, 0.65, 0.85, 0.88, 0.89)),
+    ],
+)
+def test_other_curves_fail(rule, curve):
+    assert outcome((rule, *DEPTHS), curve)['passed'] is False
+
+
+def test_a_fall_within_noise_is_none():
+    rows = []
+    noise = {'head': (0.0, 0.0, 0.0), 'last:1': (0.02, -0.02, 0.0), 'full': (-0.02, 0.02, -0.01)}
+    for arm, mean in {'head': 0.6, 'last:1': 0.8, 'full': 0.8}.items():
+        for seed, extra in enumerate(noise[arm]):
+            score = {'accuracy': mean + extra}
+            row = {'arm': arm, 'rate': None, 'seed': seed, 'status': 'ok', 'val': score}
+            rows.append({**row, 'test': score})
+    summary = summarise(rows, reference='full')
+    found = evaluate_gates([('rises', 'head', 'last:1', 'full')], summary)[0]
+    assert found['passed'] and found['interval'][0] < found['value'] < found['interval'][1]
+
+
+def test_the_worst_arm_is_below_all_others():
+    means = {'full': 0.9, 'head': 0.5, 'last:1': 0.7}
+    best, worst = verdicts([('worst', 'full'), ('worst', 'head')], means)
+    assert best['passed'] is False and best['value'] == pytest.approx(-40)
+    assert worst['passed'] is True and worst['value'] == pytest.approx(20)
+
+
+def test_a_report_has_no_verdict_and_an_unfinished_gate_is_undecided():
+    means = {'gradual': 0.8, 'full': 0.9}
+    report, gate = verdicts(
+        [('difference', 'gradual', 'full'), ('above', 'full', 'gradual')], means
+    )
+    assert report['passed'] is None and report['kind'] == 'report'
+    assert report['value'] == pytest.approx(-10)
+    assert gate['passed'] is True
+    summary = summary_of(means)
+    summary['tasks'][0]['arms'][0]['seeds'] = {'0': None, '1': None, '2': None}
+    lost = evaluate_gates([('above', 'full', 'gradual')], summary)[0]
+    assert lost['passed'] is None and lost['value'] is None
+    words = [row[-1] for row in gate_rows([report, gate, lost])]
+    assert words == ['reported', 'passed', 'undecided']
+
+
+def test_of_losses_less_is_better():
+    found = verdicts([('above', 'a', 'b')], {'a': 0.1, 'b': 0.4}, higher_is_better=False)[0]
+    assert found['passed'] is True and found['value'] == pytest.approx(30)
+
+
+@pytest.mark.parametrize(
+    ('gate', 'words'),
+    [
+        (('risez', 'head'), "did you mean 'rises'"),
+        (('worst', 'heat'), "did you mean 'head'"),
+        (('rises', 'head', 'full'), 'needs 3 arms, it has 2'),
+        (('above', 'head', 'full', 'last:1'), 'needs 2 arms, it has 3'),
+    ],
+)
+def test_mistakes_are_named(gate, words):
+    with pytest.raises(UserError, match=words):
+        check_gates([gate], DEPTHS)

@@ -1,0 +1,163 @@
+"""A run's folder has one owner, who is named; a dead one's lock is taken over."""
+
+import errno
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ftjax.errors import UserError
+from ftjax.training import lock
+from ftjax.training.lock import NAME, run_lock
+
+HOLD = """
+import sys, time
+from ftjax.training.lock import run_lock
+with run_lock(sys.argv[1]):
+    print('held', flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(folder):
+    process = subprocess.Popen(
+        [sys.executable, '-c', HOLD, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == 'held\n'
+    return process
+
+
+def test_a_second_start_is_refused_and_the_owner_named_until_it_ends(tmp_path):
+    process = holder(tmp_path)
+    with pytest.raises(UserError) as caught, run_lock(tmp_path):
+        pass
+    assert f'in use by process {process.pid} on {platform.node()} since 20' in str(caught.value)
+    assert '\n' not in str(caught.value)
+    process.stdin.close()
+    process.wait()
+    assert not (tmp_path / NAME).exists()
+    with run_lock(tmp_path):
+        assert json.loads((tmp_path / NAME).read_text())['pid'] == os.getpid()
+    process.stdout.close()
+
+
+def test_the_lock_of_a_killed_process_is_taken_over_and_said(tmp_path, caplog):
+    process = holder(tmp_path)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+    assert (tmp_path / NAME).exists()
+    with run_lock(tmp_path):
+        pass
+    assert f'process {process.pid}' in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_nests_in_a_process_and_is_released_by_an_error(tmp_path):
+    with pytest.raises(KeyError), run_lock(tmp_path), run_lock(tmp_path):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_made_for_the_lock_alone_goes_with_it(tmp_path):
+    with run_lock(tmp_path / 'run'):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    with run_lock(tmp_path / 'run'):
+        (tmp_path / 'run' / 'config.json').write_text('{}')
+    assert (tmp_path / 'run').is_dir()
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='Not a directory'), run_lock(tmp_path / 'file' / 'run'):
+        pass
+
+
+@pytest.fixture
+def no_flock(monkeypatch):
+    fcntl = pytest.importorskip('fcntl')
+
+    def unsupported(*_):
+        raise OSError(errno.EOPNOTSUPP, 'Operation not supported')
+
+    monkeypatch.setattr(fcntl, 'flock', unsupported)
+
+
+@pytest.mark.parametrize('dead', [False, True])
+def test_without_kernel_locks_the_process_named_decides(tmp_path, no_flock, dead):
+    process = holder(tmp_path)
+    if dead:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with run_lock(tmp_path):
+            pass
+    else:
+        with pytest.raises(UserError, match=f'process {process.pid} on'), run_lock(tmp_path):
+            pass
+    process.stdin.close()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_number_that_went_to_a_later_process_is_no_owner(tmp_path, no_flock):
+    owner = {'pid': os.getpid(), 'host': platform.node(), 'since': 'x', 'started': '1'}
+    (tmp_path / NAME).write_text(json.dumps(owner))
+    with run_lock(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize('age', [10.0, 1000.0])
+def test_an_owner_elsewhere_holds_it_while_it_gives_signs_of_life(tmp_path, age):
+    path = tmp_path / NAME
+    path.write_text(json.dumps({'pid': 7, 'host': 'elsewhere', 'since': 'noon'}))
+    touched = time.time() - age
+    os.utime(path, (touched, touched))
+    if age < lock.STALE:
+        with pytest.raises(UserError, match='7 on elsewhere since noon'), run_lock(tmp_path):
+            pass
+        assert path.stat().st_mtime == pytest.approx(touched, abs=1e-3)
+    else:
+        with run_lock(tmp_path):
+            pass
+
+
+def test_it_gives_signs_of_life(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, 'HEARTBEAT', 0.01)
+    with run_lock(tmp_path):
+        os.utime(tmp_path / NAME, (1, 1))
+        end = time.monotonic() + 5
+        while (tmp_path / NAME).stat().st_mtime < 2 and time.monotonic() < end:
+            time.sleep(0.01)
+        assert (tmp_path / NAME).stat().st_mtime > 2
+
+
+def test_a_forked_child_does_not_keep_it(tmp_path):
+    with run_lock(tmp_path):
+        child = os.fork()
+        if not child:
+            time.sleep(30)
+            os._exit(0)
+    try:
+        with run_lock(tmp_path):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize('content', [b'', b'{', b'[1]', b'\xff', b'{"pid": "x", "host": 3}'])
+def test_a_damaged_lock_file_does_not_stop_a_run(tmp_path, content):
+    (tmp_path / NAME).write_bytes(content)
+    os.utime(tmp_path / NAME, (1, 1))
+    with run_lock(tmp_path):
+        pass

@@ -1,0 +1,174 @@
+"""Going on under another plan: what moved stays, the rest is told, and only if it is asked for."""
+
+import dataclasses
+import logging
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from ftjax.config import read_config
+from ftjax.data import Dataset, Splits
+from ftjax.errors import UserError
+from ftjax.freezing import make_plan
+from ftjax.freezing.optimizer import OptimizerSettings
+from ftjax.models.registry import build
+from ftjax.preparation import prepare
+from ftjax.run import check_folder, start_folder, train
+from ftjax.training.atomic import read_json
+from ftjax.training.checkpoints import Checkpoints
+from ftjax.training.fit import fit
+from ftjax.training.lock import run_lock
+from ftjax.training.logs import read_jsonl
+from ftjax.training.plan_change import FILE, PlanChange
+from ftjax.training.settings import TrainSettings
+
+NET = build('resnet_bn_cifar', {'depth': 8, 'width': 4, 'image_size': 8, 'num_classes': 3})
+NO_CHANGE = PlanChange()
+ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1)
+
+
+def split(name, count):
+    draw = np.random.default_rng(len(name))
+    return Dataset(
+        name=name,
+        kind='image',
+        inputs=draw.random((count, 8, 8, 3), np.float32),
+        labels=np.arange(count) % 3,
+        class_names=('a', 'b', 'c'),
+    )
+
+
+DATA = Splits(train=split('train', 12), val=split('val', 6), test=split('test', 6))
+
+
+@pytest.fixture(scope='module')
+def variables():
+    return jax.jit(NET.init)(jax.random.key(0), NET.example_input())
+
+
+def run(variables, folder, freeze, steps, change=NO_CHANGE, **also):
+    return fit(
+        NET,
+        variables,
+        make_plan(freeze, NET, variables),
+        DATA,
+        optimizer=dataclasses.replace(ADAM, **also),
+        settings=TrainSettings(steps=steps, keep='last', cache='off'),
+        batch_size=6,
+        eval_batch_size=6,
+        workdir=folder,
+        progress=False,
+        plan_change=change,
+    )
+
+
+def test_another_plan_is_refused_and_the_difference_told(variables, tmp_path, caplog):
+    run(variables, tmp_path, 'last:1', 2)
+    with pytest.raises(UserError, match='--allow-plan-change goes on from step 2') as caught:
+        run(variables, tmp_path, 'last:2', 4)
+    assert '\n' not in str(caught.value) and ' leaves kept, ' in str(caught.value)
+    assert 'initialised: trainable/' in caplog.text
+    assert not (tmp_path / FILE).exists()
+    # Other rates make the same leaves: that is known from the config alone.
+    with pytest.raises(UserError, match=r'optimizer.learning_rate changed: .* 0 initialised'):
+        run(variables, tmp_path, 'last:1', 4, PlanChange(('optimizer.learning_rate',)))
+    assert run(variables, tmp_path, 'last:1', 2).steps == 2
+
+
+@pytest.mark.parametrize('old,new', [('last:2', 'head'), ('head', 'last:2')])
+def test_what_moved_stays_whether_or_not_it_still_trains(variables, tmp_path, old, new):
+    before = run(variables, tmp_path, old, 2)
+    with Checkpoints(tmp_path / 'checkpoints', read_only=True) as there:
+        moments = there.restore().items['state']['opt_state']
+    after = run(variables, tmp_path, new, 4, PlanChange(allowed=True))
+    first, old_, new_ = (
+        flatten_dict(dict(tree['params']), sep='/')
+        for tree in (variables, before.variables, after.variables)
+    )
+    trained = make_plan(new, NET, variables).trained
+    both = make_plan(old, NET, variables).trained
+    assert both != trained and moments
+    for path in first:
+        if path not in trained:  # as the first plan left it
+            assert np.array_equal(old_[path], new_[path])
+            assert np.array_equal(first[path], new_[path]) == (path not in both)
+    stats = [flatten_dict(dict(r.variables['batch_stats']), sep='/') for r in (before, after)]
+    still = [p for p in stats[0] if np.array_equal(stats[0][p], stats[1][p])]
+    assert still and (len(still) < len(stats[0]) or new == 'head')
+    assert after.verification.frozen_unchanged
+    assert [row['step'] for row in after.history] == [2, 4]
+    (noted,) = read_jsonl(tmp_path / FILE)
+    assert noted['step'] == 2 and noted['kept'] > 0
+    # From there on it is an ordinary run of the new plan.
+    again = run(variables, tmp_path, new, 6, PlanChange())
+    assert again.verification.frozen_unchanged and len(read_jsonl(tmp_path / FILE)) == 1
+
+
+def test_moments_are_kept_by_path_whatever_their_group(variables, tmp_path, caplog):
+    """The rules of two plans may name the group of a leaf differently."""
+    run(variables, tmp_path, {'rules': [('head/.*', 'top'), ('.*', 'frozen')]}, 2)
+    change = PlanChange(('freeze.rules',), allowed=True)
+    with caplog.at_level(logging.WARNING):
+        run(variables, tmp_path, {'rules': [('head/.*', 'last'), ('.*', 'frozen')]}, 4, change)
+    (noted,) = read_jsonl(tmp_path / FILE)
+    assert noted['initialised'] == {} and noted['dropped'] == [] and noted['kept'] > 4
+
+
+CONFIG = {
+    'init': '',
+    'model': {'name': 'vit', 'image_size': 16, 'patch_size': 8, 'width': 8, 'depth': 2, 'heads': 2},
+    'data': {'source': 'digits:scattered', 'examples_per_class': 3, 'batch_size': 10},
+    'train': {'steps': 2, 'eval_every': 1.0},
+    'freeze': 'last:1',
+}
+
+
+@pytest.fixture(scope='module')
+def splits():
+    return prepare(read_config(CONFIG)).data
+
+
+def ready(splits, **changes):
+    return prepare(read_config({**CONFIG, **changes}), splits)
+
+
+def test_a_folder_tells_which_keys_differ_and_writes_nothing(splits, tmp_path):
+    start_folder(tmp_path, ready(splits))
+    (tmp_path / 'checkpoints' / '2').mkdir(parents=True)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')}
+    with pytest.raises(UserError, match=r'another config \(seed differs\)'):
+        start_folder(tmp_path, ready(splits, seed=1), allow_plan_change=True)
+    change = start_folder(
+        tmp_path, ready(splits, freeze='head', train={'steps': 3, 'eval_every': 1.0})
+    )
+    assert change == PlanChange(('freeze.strategy', 'train.steps'))
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')}
+    assert start_folder(tmp_path, ready(splits, freeze='head'), True).allowed
+    assert read_json(tmp_path / 'config.json')['freeze']['strategy'] == 'head'
+
+
+def test_without_checkpoints_or_when_finished_another_plan_is_another_run(splits, tmp_path):
+    start_folder(tmp_path, ready(splits))
+    with pytest.raises(UserError, match=r'another config \(freeze.strategy differs\)'):
+        check_folder(tmp_path, ready(splits, freeze='head'), True)
+    (tmp_path / 'checkpoints' / '2').mkdir(parents=True)
+    (tmp_path / 'result.json').write_text('{}')
+    with pytest.raises(UserError, match='holds a finished run of another config'):
+        check_folder(tmp_path, ready(splits, freeze='head'), True)
+    (tmp_path / 'config.json').write_text('{"sed": 1}')
+    with pytest.raises(UserError, match=r"config.json: unknown config key 'sed'"):
+        check_folder(tmp_path, ready(splits))
+
+
+def test_a_run_holds_its_folder(splits, tmp_path, monkeypatch):
+    prepared, found = ready(splits), []
+    monkeypatch.setattr(
+        'ftjax.run.in_folder', lambda *_: found.append((tmp_path / '.lock').exists())
+    )
+    train(prepared, tmp_path, progress=False)
+    assert found == [True] and not (tmp_path / '.lock').exists()
+    with run_lock(tmp_path):  # a script that locked it first
+        train(prepared, tmp_path, progress=False)
+        assert (tmp_path / '.lock').exists()
