@@ -21,6 +21,10 @@ from ftjax.ablation import formats
 from ftjax.ablation.statistics import mean_interval
 from ftjax.errors import UserError, check_name
 
+HOW_GATES_PASS = (
+    'Gates pass by the mean over seeds alone, as published orderings do; these seeds do not '
+    'settle one whose interval holds 0. Values are paired differences.'
+)
 Scores = Mapping[str, np.ndarray]
 """Arm to its scores, one a seed and higher better, the same seeds for all."""
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from ftjax.ablation import formats, tables
 from ftjax.ablation.figures import Drawn, draw
+from ftjax.ablation.gates import HOW_GATES_PASS
 from ftjax.ablation.report_style import STYLE
 from ftjax.ablation.verdicts import overall_sentences, verdict_sentences
 from ftjax.evaluation.figures import figure_bytes
@@ -103,7 +104,8 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
             f'<td>{bounds}</td><td class="outcome">{passed}</td></tr>'
         )
     head = '<tr><th>gate</th><th>kind</th><th>value</th><th>interval</th><th>outcome</th></tr>'
-    return f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+    table = f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
+    return f'{table}\n<p class="legend">{_text(HOW_GATES_PASS)}</p>'
 
 
 def _results(summary: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation import formats
-from ftjax.ablation.gates import gate_rows
+from ftjax.ablation.gates import HOW_GATES_PASS, gate_rows
 from ftjax.training.atomic import write_json, write_text
 
 Cells = list[tuple[str, Callable[[Mapping[str, Any]], str]]]
@@ -40,6 +40,7 @@ def table_markdown(summary: Mapping[str, Any]) -> str:
     if summary.get('gates'):
         header = ['gate', 'kind', 'value', 'interval', 'outcome']
         parts.append(markdown(header, gate_rows(summary['gates'])))
+        parts.append(HOW_GATES_PASS)
     parts.append(legend(summary))
     parts.append('\n'.join(f'- {caveat}' for caveat in summary['caveats']))
     return '\n\n'.join(parts) + '\n'
