@@ -33,7 +33,7 @@ def get_config():
             'rates': (1e-3, 3e-3, 1e-2),
             'seeds': (0, 1, 2),
             'reference': 'full',
-            'max_extra': 2,
+            'max_extra': 0,
         },
         convert_dict=False,
     )
