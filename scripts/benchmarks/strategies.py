@@ -11,6 +11,13 @@ from typing import Any
 IMAGE, WIDTH, DEPTH, BATCH = 112, 192, 12, 8
 STEPS, STEPS_PER_EPOCH = 140, 10
 TARGET = 1.10
+CAPTION = (
+    f'Every strategy on a ViT of {DEPTH} blocks (width {WIDTH}, {IMAGE} px, batch {BATCH}): '
+    'the mean step of a run, over full fine-tuning. Ratio: FLOPs over the ideal, which is the '
+    'products of matrices that the plan cannot do without, in closed form '
+    '(scripts/benchmarks/ideal_vit.py).'
+)
+COMMAND = 'python scripts/benchmark.py strategies'
 
 
 def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) -> list[dict]:
@@ -18,7 +25,8 @@ def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) 
 
     FLOPs, step time and memory are those of the mean step of a run, over full fine-tuning's in
     the same process, whose step is timed in turns with each strategy's. A strategy that looks
-    at the data is priced before its first choice, with all open that may train.
+    at the data is priced before its first choice, with all open that may train. Rows that the
+    folder holds already are kept: an interrupted call goes on where it was.
     """
     import jax
     from benchmarks.tables import write
@@ -26,6 +34,7 @@ def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) 
     from ftjax.errors import UserError
     from ftjax.freezing.registry import catalogue
     from ftjax.models.registry import build
+    from ftjax.training.atomic import read_json
     from ftjax.training.progress import Progress
 
     options = {'image_size': IMAGE, 'patch_size': 16, 'width': WIDTH, 'depth': DEPTH, 'heads': 3}
@@ -36,22 +45,17 @@ def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) 
     found = [s for s in found if not names or s.name in names]
     if not found:
         raise UserError(f'no strategy among {names}')
-    rows = []
+    file = folder / 'strategies.json'
+    rows = {row['row']: row for row in (read_json(file) if file.exists() else ())}
     with Progress(len(found), 'strategies', unit='strategy') as bar:
         for done, entry in enumerate(found, 1):
-            rows.append(priced(network, variables, full, entry, repeats))
-            gc.collect()
+            if entry.example not in rows:
+                rows[entry.example] = priced(network, variables, full, entry, repeats)
+                gc.collect()
+                write(folder, 'strategies', list(rows.values()), CAPTION, COMMAND, show=False)
             bar.update(done, {})
-    write(
-        folder,
-        'strategies',
-        rows,
-        f'Every strategy on a ViT of {DEPTH} blocks (width {WIDTH}, {IMAGE} px, batch {BATCH}): '
-        'the mean step of a run, over full fine-tuning. Ideal: the products of matrices that the '
-        'plan cannot do without, in closed form (scripts/benchmarks/ideal_vit.py).',
-        'python scripts/benchmark.py strategies',
-    )
-    return rows
+    print((folder / 'strategies.md').read_text(encoding='utf-8'))
+    return list(rows.values())
 
 
 class Timed:

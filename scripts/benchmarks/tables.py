@@ -8,16 +8,21 @@ from typing import Any
 
 
 def write(
-    folder: pathlib.Path, name: str, rows: list[dict[str, Any]], caption: str, command: str
+    folder: pathlib.Path,
+    name: str,
+    rows: list[dict[str, Any]],
+    caption: str,
+    command: str,
+    show: bool = True,
 ) -> None:
-    """Writes both; `device` and `threads` are added to every row."""
+    """Writes both; `device` and `threads` are added to every row that does not name them."""
     import jax
 
     from ftjax.training.atomic import write_json, write_text
 
     device = jax.devices()[0].device_kind
     threads = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    rows = [{**row, 'device': device, 'threads': threads} for row in rows]
+    rows = [{'device': device, 'threads': threads, **row} for row in rows]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / f'{name}.json', rows)
     columns = [key for key in rows[0] if key not in ('device', 'threads')]
@@ -30,7 +35,8 @@ def write(
     ]
     lines += ['| ' + ' | '.join(shown(row[column]) for column in columns) + ' |' for row in rows]
     write_text(folder / f'{name}.md', '\n'.join(lines) + '\n')
-    print('\n'.join(lines))
+    if show:
+        print('\n'.join(lines))
 
 
 def shown(value: Any) -> str:
