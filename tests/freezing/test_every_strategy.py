@@ -127,13 +127,19 @@ def refuses(name, strategy):
     return short in TRANSFORMERS_ONLY if name.endswith('_norm') else False
 
 
-# The transformer of images runs all of them each time; of the others what statistics,
-# convolutions or texts make different, and the rest where slow tests run.
+# The transformer of images runs one of each mechanism each time (masks alone are in
+# test_frozen_means_frozen), the others what statistics, convolutions or texts make different;
+# all the rest runs where slow tests run.
 QUICK = {
-    'batch_norm': ('full', 'last', 'lp_ft', 'soup_uniform', 'auto_rgn', 'ssf', 'anb', 'block'),
-    'group_norm': ('norm', 'adapter', 'random_mask', 'llrd'),
-    'bert': ('lora', 'attention'),
-    'gpt2': ('head',),
+    'vit': (
+        *('adapter', 'anb', 'auto_rgn', 'autofreeze', 'dora', 'ema', 'fisher_mask', 'gradual'),
+        *('ia3', 'l2_sp', 'lisa', 'llrd', 'lora', 'lp_ft', 'mixout', 'prompt_deep', 'reinit_top'),
+        *('rifle', 'soup_greedy', 'ssf', 'stlr', 'wise_ft'),
+    ),
+    'batch_norm': ('last', 'lp_ft', 'soup_uniform', 'auto_rgn'),
+    'group_norm': ('adapter',),
+    'bert': ('lora',),
+    'gpt2': (),
     'llama': ('mlp',),
 }
 CASES = [
@@ -141,7 +147,7 @@ CASES = [
         name,
         strategy,
         marks=[]
-        if name == 'vit' or strategy.partition(':')[0] in QUICK[name] or refuses(name, strategy)
+        if strategy.partition(':')[0] in QUICK[name] or refuses(name, strategy)
         else pytest.mark.slow,
     )
     for name in (*NETWORKS, *TEXT_NETWORKS)

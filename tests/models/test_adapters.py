@@ -70,8 +70,15 @@ def stirred(network, variables):
 
 # Convolutional networks have no attention for LoRA and IA3 to act on.
 CASES = [
-    *((family, strategy) for family in ('vit', 'bert', 'llama') for strategy in EXACT),
-    *(('resnet_bn_cifar', 'ssf'), ('resnet_gn_cifar', 'adapter:4')),
+    *(('vit', strategy) for strategy in EXACT),
+    *(('bert', 'lora:2'), ('llama', 'ia3'), ('resnet_gn_cifar', 'adapter:4')),
+    pytest.param('resnet_bn_cifar', 'ssf', marks=pytest.mark.slow),
+    *(
+        pytest.param(family, strategy, marks=pytest.mark.slow)
+        for family in ('bert', 'llama')
+        for strategy in EXACT
+        if (family, strategy) not in (('bert', 'lora:2'), ('llama', 'ia3'))
+    ),
 ]
 
 

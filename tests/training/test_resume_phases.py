@@ -18,8 +18,18 @@ NET = build(
     {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 2, 'heads': 2, 'num_classes': 3},
 )
 SETTINGS = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0)
-STRATEGIES = ('gradual', 'autofreeze:3', 'rifle:3,1+ema:0.5', 'random_mask:0.1', 'lisa:1,4+l2_sp')
-SLOW = ('chain_thaw', 'freezeout', 'hft', 'lp_ft', 'auto_rgn', 'auto_snr_code', 'reinit_top:1')
+STRATEGIES = ('gradual', 'autofreeze:3', 'rifle:3,1+ema:0.5')
+SLOW = (
+    'random_mask:0.1',
+    'lisa:1,4+l2_sp',
+    'chain_thaw',
+    'freezeout',
+    'hft',
+    'lp_ft',
+    'auto_rgn',
+    'auto_snr_code',
+    'reinit_top:1',
+)
 
 
 def split(name, count):
