@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+from collections.abc import Collection
 from typing import Any
 
 import jax
@@ -101,11 +102,11 @@ def in_folder(
         batches = split_batches(data, 'val', config, preprocessing)
         return score(predict(network, variables, batches, preprocessing), data.task)
 
-    def settle(variables: Any) -> dict[str, Any]:
+    def settle(variables: Any, stages: Collection[str]) -> dict[str, Any]:
         size = config.data.image_size
         stream = TrainStream(data.train, config.data.batch_size, config.seed, size, preprocessing)
         batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
-        return recomputed(network, variables, batches, preprocessing)
+        return recomputed(network, variables, batches, preprocessing, stages)
 
     result, averaged = fit_averaged(
         run, prepared.variables, prepared.plan, config.seed, folder, validate, settle

@@ -7,6 +7,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.choice import Choice
@@ -74,9 +76,13 @@ class Plan:
     def size_trained(self) -> int:
         """Number of parameters that train in any phase; of masked leaves, the open entries."""
         sizes = {path: leaf.size for path, leaf in self.phases[0].leaves.items()}
-        if len(self.choices) == 1:
-            sizes.update({p: int(mask.sum()) for p, mask in self.choices[0].entries.items()})
+        sizes.update({path: int(mask.sum()) for path, mask in self.entries.items()})
         return sum(sizes[p] for p in {p for phase in self.phases for p in phase.moving})
+
+    @property
+    def entries(self) -> Mapping[str, np.ndarray]:
+        """By masked leaf, a bool array of its shape: the entries that one choice has opened."""
+        return self.choices[0].entries if len(self.choices) == 1 else {}
 
     @property
     def moving_stats(self) -> frozenset[str]:

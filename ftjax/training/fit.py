@@ -346,7 +346,6 @@ def fit(
             final = best_variables or jax.device_get(course.current())
     warn_of_waiting(timings.stages)
     made = course.plan
-    entries = made.choices[0].entries if len(made.choices) == 1 else {}
     return FitResult(
         variables=final,
         plan=made,
@@ -359,7 +358,7 @@ def fit(
             final,
             made.trained | course.former['params'],
             made.moving_stats | course.former['stats'],
-            entries,
+            made.entries,
         ),
         optimizer_bytes=state_bytes(course.state.opt_state),
         compile_seconds=timings.compile_seconds,

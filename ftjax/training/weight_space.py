@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.freezing.plan import Plan
@@ -26,7 +27,7 @@ def fit_averaged(
     seed: int,
     workdir: pathlib.Path | None,
     validate: Callable[[Any], dict[str, float]],
-    settle: Callable[[Any], Any],
+    settle: Callable[[Any, Collection[str]], Any],
 ) -> tuple[FitResult, dict[str, Any] | None]:
     """The run of a plan, or the average of runs if its strategy asks for one, and the evidence.
 
@@ -34,7 +35,8 @@ def fit_averaged(
       run: (seed, factor of the learning rate, folder) -> a fit.
       variables: as loaded.
       validate: validation metrics of some variables, with 'score'.
-      settle: estimates running statistics anew for averaged weights.
+      settle: (variables, stages) -> variables whose running statistics of these stages are
+        estimated anew.
     """
     term = plan.term('weights')
     if term is None:
@@ -46,6 +48,9 @@ def fit_averaged(
         fits.append(run(seed + SEEDS_APART * number, RATES[number % len(RATES)], inside))
     ends = [flat(fit.variables) for fit in fits]
     start = flat(variables)
+    # Frozen statistics stay even in an average: only what some run moved is estimated anew.
+    moving = frozenset().union(*(fit.plan.moving_stats for fit in fits))
+    trained = frozenset().union(*(fit.plan.trained for fit in fits))
     net = plan.net
     for path in net.new_head if net is not None else ():
         start[f'params/{path}'] = ends[0][f'params/{path}']
@@ -56,21 +61,24 @@ def fit_averaged(
         """Variables and metrics; what is no average keeps its own statistics."""
         if id(weights) not in scores:
             made = unflatten_dict(dict(weights), sep='/')
-            if plan.moving_stats and id(weights) not in whole:
-                made = settle(made)
+            if moving and id(weights) not in whole:
+                made = settle(made, moving)
             # The weights are kept beside, so that no other dict gets their id meanwhile.
             scores[id(weights)] = weights, made, validate(made)
         return scores[id(weights)][1:]
 
     chosen, evidence = term(ends, start, lambda weights: settled(weights)[1]['score'])
     final, values = settled(chosen)
-    first, made = fits[0], fits[0].plan
-    entries = made.choices[0].entries if len(made.choices) == 1 else {}
+    masks = [fit.plan.entries for fit in fits]
+    # Each run may have drawn entries of its own: the average moves where any of them did.
+    entries = {
+        p: np.any([m[p] for m in masks], axis=0) for p in masks[0] if all(p in m for m in masks)
+    }
     result = dataclasses.replace(
-        first,
+        fits[0],
         variables=final,
         validation=values,
-        verification=verify(variables, final, made.trained, made.moving_stats, entries),
+        verification=verify(variables, final, trained, moving, entries),
         compile_seconds=sum(fit.compile_seconds for fit in fits),
         wall_seconds=sum(fit.wall_seconds for fit in fits),
     )

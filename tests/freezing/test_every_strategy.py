@@ -136,7 +136,7 @@ QUICK = {
         *('ia3', 'l2_sp', 'lisa', 'llrd', 'lora', 'lp_ft', 'mixout', 'prompt_deep', 'reinit_top'),
         *('rifle', 'soup_greedy', 'ssf', 'stlr', 'wise_ft'),
     ),
-    'batch_norm': ('last', 'lp_ft', 'soup_uniform', 'auto_rgn'),
+    'batch_norm': ('last', 'lp_ft', 'auto_rgn'),
     'group_norm': ('adapter',),
     'bert': ('lora',),
     'gpt2': (),
@@ -174,6 +174,16 @@ def test_exactly_the_intended_leaves_move(name, strategy, tokenizer_folder):
         stats = {p.split('/')[0] for p in moved(before['batch_stats'], after['batch_stats'])}
         held = short in STATISTICS_FROZEN
         assert stats == (set() if held else trained & set(before['batch_stats']))
+
+
+def test_an_average_of_weights_leaves_the_statistics_of_frozen_stages_alone():
+    prepared = prepared_for('batch_norm', 'last:1+soup_uniform:2')
+    result, summary = train(prepared, progress=False)
+    assert summary['frozen_unchanged']
+    paths = moved(prepared.variables['batch_stats'], result.variables['batch_stats'])
+    # The norm of the last block and the one before the head belong to what trains.
+    assert {p.split('/')[0] for p in paths} == result.plan.moving_stats
+    assert paths and 'stem' not in result.plan.moving_stats
 
 
 @pytest.mark.parametrize('strategy', ['fisher_mask:0.05,8', 'random_mask:0.05', 'child_tuning_d'])

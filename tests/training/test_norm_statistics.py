@@ -51,6 +51,20 @@ def test_means_and_variances_are_those_of_all_batches(variables):
         assert np.allclose(one, two, rtol=1e-4, atol=1e-5)
 
 
+def test_only_the_chosen_stages_change_and_see_the_old_statistics_before_them(variables):
+    spoilt = {**variables, 'batch_stats': jax.tree.map(lambda x: x + 7, variables['batch_stats'])}
+    last = NET.blocks[-1]
+    made = recomputed(NET, spoilt, [IMAGES], stages={'stem', last})['batch_stats']
+    for name, stats in spoilt['batch_stats'].items():
+        same = jax.tree.leaves(jax.tree.map(np.array_equal, stats, made[name]))
+        assert not any(same) if name in ('stem', last) else all(same)
+    found = made['stem']['norm']['mean']
+    assert np.allclose(found, first_convolution(variables, IMAGES).mean((0, 1, 2)), atol=1e-6)
+    other = recomputed(NET, variables, [IMAGES], stages={'stem', last})['batch_stats']
+    assert not np.allclose(other[last]['norm1']['mean'], made[last]['norm1']['mean'], atol=1e-3)
+    assert recomputed(NET, spoilt, [], stages=())['batch_stats'] is spoilt['batch_stats']
+
+
 def test_a_network_without_statistics_is_left_as_it_is():
     net = build('resnet_gn_cifar', {'depth': 8, 'width': 8, 'image_size': 8, 'num_classes': 3})
     own = jax.jit(net.init)(jax.random.key(0), net.example_input())
