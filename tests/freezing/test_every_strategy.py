@@ -132,9 +132,9 @@ def refuses(name, strategy):
 # all the rest runs where slow tests run.
 QUICK = {
     'vit': (
-        *('adapter', 'anb', 'auto_rgn', 'autofreeze', 'dora', 'ema', 'fisher_mask', 'gradual'),
-        *('ia3', 'l2_sp', 'lisa', 'llrd', 'lora', 'lp_ft', 'mixout', 'prompt_deep', 'reinit_top'),
-        *('rifle', 'soup_greedy', 'ssf', 'stlr', 'wise_ft'),
+        *('anb', 'auto_rgn', 'autofreeze', 'dora', 'ema', 'fisher_mask', 'ia3', 'l2_sp', 'lisa'),
+        *('llrd', 'lp_ft', 'mixout', 'prompt_deep', 'reinit_top', 'rifle', 'soup_greedy'),
+        *('stlr', 'wise_ft'),
     ),
     'batch_norm': ('last', 'lp_ft', 'auto_rgn'),
     'group_norm': ('adapter',),

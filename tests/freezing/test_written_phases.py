@@ -24,6 +24,8 @@ WRITABLE = [
     if found.kind != 'chosen'
 ]
 
+SLOW = ('adapter:8', 'ssf')  # like lora and ia3, with many more leaves
+
 
 def plan_of(freeze, name='vit'):
     settings = as_settings(freeze)
@@ -33,7 +35,16 @@ def plan_of(freeze, name='vit'):
 
 
 @pytest.mark.parametrize(
-    'strategy', [*WRITABLE, 'freezeout+llrd:0.75+l2_sp', 'last:1+lora:2+ema', 'gradual+llrd+stlr']
+    'strategy',
+    [
+        *(
+            pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+            for name in WRITABLE
+        ),
+        'freezeout+llrd:0.75+l2_sp',
+        'last:1+lora:2+ema',
+        'gradual+llrd+stlr',
+    ],
 )
 def test_the_written_phases_make_the_same_plan(strategy):
     for name in ('vit', 'batch_norm'):

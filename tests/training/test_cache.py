@@ -151,7 +151,7 @@ def curves(result):
         ('batch_norm', 'last:1', ['stage3_block0']),
         pytest.param('bert', 'last:1', ['block_01'], marks=pytest.mark.slow),
         ('vit', 'lp_ft', ['head']),
-        ('vit', 'gradual', ['norm', 'block_01', 'block_00']),
+        pytest.param('vit', 'gradual', ['norm', 'block_01', 'block_00'], marks=pytest.mark.slow),
         pytest.param('bert', 'gradual', ['pooler', 'block_01', 'block_00'], marks=pytest.mark.slow),
     ],
 )
