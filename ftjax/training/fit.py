@@ -5,81 +5,39 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import logging
 import math
 import pathlib
-import time
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import numpy as np
-
 from ftjax.data import Splits, TrainStream, eval_batches
-from ftjax.data.text_batches import stacked
-from ftjax.freezing.optimizer import OptimizerSettings, state_bytes
+from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.freezing.plan import Plan
-from ftjax.freezing.verification import Verification, verify
 from ftjax.models.stages import Network
-from ftjax.training.bad_numbers import Diverged, described, diverged, shown
+from ftjax.training.bad_numbers import Diverged
 from ftjax.training.cache import Sources
-from ftjax.training.calls import longest_chunk, many
-from ftjax.training.checkpoints import Checkpoints
-from ftjax.training.course import Course, StepSettings, overlaid
-from ftjax.training.interruption import (
-    Interrupted,
-    stop_if_requested,
-    stops_on_signals,
-    while_wanted,
-)
-from ftjax.training.logs import MetricsLog
+from ftjax.training.calls import longest_chunk
+from ftjax.training.course import Course, StepSettings
+from ftjax.training.dispatch import Dispatch
+from ftjax.training.fit_result import FitResult, result_of
+from ftjax.training.interruption import stop_if_requested, stops_on_signals, while_wanted
 from ftjax.training.norm_statistics import recomputed
 from ftjax.training.plan_change import PlanChange
 from ftjax.training.predict import predict
 from ftjax.training.probe import DataProbe
 from ftjax.training.profiling import Profile, warn_of_waiting
-from ftjax.training.programs import program, replicated, sharded
 from ftjax.training.progress import Progress
-from ftjax.training.running import Running
-from ftjax.training.schedule import ScheduleSettings, leaf_rates, plan_factor
+from ftjax.training.schedule import ScheduleSettings, plan_factor
 from ftjax.training.settings import TrainSettings
-from ftjax.training.timings import Timings
-from ftjax.training.validation import BestSoFar, rank, score
+from ftjax.training.standing import Standing
+from ftjax.training.validation import score
 
 __all__ = ['Diverged', 'FitResult', 'fit', 'longest_chunk']
 
 _log = logging.getLogger(__name__)
 DEFAULT_SCHEDULE, DEFAULT_TRAINING = ScheduleSettings(), TrainSettings()
 NO_CHANGE = PlanChange()
-
-
-@dataclasses.dataclass(frozen=True)
-class FitResult:
-    """What `fit` gives back."""
-
-    variables: dict[str, Any]
-    plan: Plan
-    """As it was at the end, with the choices that were made on the way."""
-    steps: int
-    best_step: int
-    validation: dict[str, float]
-    history: list[dict[str, float]]
-    verification: Verification
-    optimizer_bytes: int
-    compile_seconds: float
-    step_seconds_median: float | None
-    wall_seconds: float
-    step_flops: float | None
-    """Of the compiled program: of one step, or of the body of its loop, which is the same."""
-    phases: list[dict[str, Any]]
-    """Start, steps, compile seconds, seconds and FLOPs a step of each phase."""
-    stage_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-    """Where the wall time went: data, step, evaluation, checkpoint, compile."""
-    steps_skipped: int = 0
-    """Steps whose loss or gradient was no number, under `train.skip_bad`."""
-    cache: tuple[str, ...] = ()
-    """What was decided about storing features, a line a phase."""
 
 
 def fit(
@@ -134,7 +92,7 @@ def fit(
     )
     stream = stream.in_runs(chunk)  # texts: batches of one call have one length
     if plan.recompute:
-        batches = (model_inputs(stream.batch(n))['inputs'] for n in range(stream.steps_per_epoch))
+        batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
         variables = recomputed(network, variables, batches, preprocessing)
     step_settings = StepSettings(
         preprocessing, augmentation, data.train.task, settings.label_smoothing
@@ -142,8 +100,7 @@ def fit(
     new_course = functools.partial(Course, network, variables, plan, optimizer, step_settings, seed)
     course = new_course()
     validation = eval_batches(data.val, eval_batch_size, image_size, preprocessing)
-    best, history, done = BestSoFar(settings.patience), [], 0
-    running, timings = Running(settings.skip_bad), Timings()
+    standing = Standing(course, settings, variables)
     sources = Sources(
         stream,
         validation,
@@ -155,6 +112,7 @@ def fit(
         every=every,
         tell=progress,
     )
+    sources.lines = standing.cache_lines
 
     def trial(variables, plan, data, epochs) -> float:
         """The last validation score of a short run of its own, for strategies that try."""
@@ -180,196 +138,63 @@ def fit(
         )
         return found.history[-1]['val_score']
 
-    def probe(step: int) -> DataProbe:
-        def parts(draw: int, size: int | None) -> TrainStream:
-            return take(data.train, size or batch_size, draw, augmentation='none')
+    def parts(draw: int, size: int | None) -> TrainStream:
+        return take(data.train, size or batch_size, draw, augmentation='none')
 
-        return DataProbe(course, data, step, parts, trial)
-
+    folder = None if workdir is None else pathlib.Path(workdir)
     with contextlib.ExitStack() as stack:
-        checkpoints = log = best_variables = None
-        if workdir is not None:
-            folder = pathlib.Path(workdir)
-            checkpoints = stack.enter_context(
-                Checkpoints(folder / 'checkpoints', metric='rank', mode='max')
-            )
-            if checkpoints.steps:
-                saved = checkpoints.restore('last')
-                plan_change.judge(course.restore(saved.items, saved.step), saved.step, folder)
-                told = saved.items['progress']
-                # As text, because a checkpoint does not keep the order of keys.
-                history, done = [json.loads(row) for row in told['history']], saved.step
-                best = BestSoFar.from_json(told['best'], settings.patience)
-                if saved.items.get('best'):
-                    best_variables = overlaid(variables, saved.items['best'])
-                if 'running' in told:
-                    running = Running.from_saved(told['running'], settings.skip_bad)
-                    timings = Timings.from_saved(told['timings'])
-                    sources.lines = told['cache']
-            written = history[-1]['step'] if history else 0
-            log = stack.enter_context(
-                MetricsLog(
-                    folder, resume_step=written, rows=history, tensorboard=settings.tensorboard
-                )
-            )
+        if folder is not None:
+            standing.open(stack, folder, plan_change)
         bar = stack.enter_context(
-            Progress(total, plan.strategy, unit='step', start=done, enabled=progress)
+            Progress(total, plan.strategy, unit='step', start=standing.done, enabled=progress)
         )
-        if course.entered and best.step == done:
-            best_variables = jax.device_get(course.current())
-
-        def save(values: dict[str, float] | None = None) -> None:
-            if checkpoints is None or not course.entered:
-                return
-            rows = [json.dumps(row) for row in history]
-            told = {'history': rows, 'best': best.to_json(), 'running': running.to_saved()}
-            told |= {'timings': timings.to_saved(), 'cache': sources.lines}
-            items = {**course.to_saved(), 'progress': told}
-            if settings.keep == 'best' and best_variables is not None and best.step != done:
-                # Every checkpoint ends the run as well as any other, should others be damaged.
-                items['best'] = course.leaves_of(best_variables)
-            with timings.stage('checkpoint'):
-                checkpoints.save(done, items, {'rank': rank(values)} if values else None)
-
-        def leave(kind, error, _) -> None:
-            if isinstance(error, Interrupted):
-                if checkpoints is not None and done not in checkpoints.steps:
-                    save()
-                kept = 'saved: the same command goes on' if workdir else 'nothing is saved'
-                error.say(f'at step {done} of {total}; {kept}')
-
-        tracer = Profile(pathlib.Path(workdir) / 'profile' if workdir else None, profile)
+        tracer = Profile(folder / 'profile' if folder else None, profile)
         stack.callback(tracer.stop)
         stack.enter_context(stops_on_signals())
-        stack.push(leave)
-        while (done < total and not best.exhausted) or running.due:
+        stack.push(lambda kind, error, trace: standing.save_if_stopped(error, total))
+        dispatch = Dispatch(
+            standing, schedule, total, chunk, data.train.ids, folder=folder, tracer=tracer
+        )
+        while (standing.done < total and not standing.best.exhausted) or standing.due:
+            done = standing.done
             # Of a run that was stopped in its validation: that comes before the next phase.
-            due = running.due and (done == total or done % every == 0)
+            due = standing.due and (done == total or done % every == 0)
             stop_if_requested()
             if done in plan.choose_at and done not in course.chosen and not due:
                 with bar.excluded('choosing'):
                     course.enter(done)
-                    course.choose(probe(done), done)
+                    course.choose(DataProbe(course, data, done, parts, trial), done)
             if not due:
                 course.enter(done)
-            timings.enter(course.phase)
+            standing.timings.enter(course.phase)
             ends = [total, (done // every + 1) * every]
             starts = [start for start in course.plan.boundaries if start > done]
             until = done if due else min(ends + starts)
             source = sources.of(course, done, bar)
-            run, key = many(course.step(source.start)), course.key(source.start)
-            while done < until:
-                count = min(chunk, until - done)
-                if count < chunk:
-                    count = 1  # a short end runs step by step: no third program
-                with timings.stage('data'):
-                    group = [next(source.batches) for _ in range(count)]
-                rates = np.stack(
-                    [
-                        leaf_rates(course.plan, schedule, optimizer.learning_rate, at, total)
-                        for at in range(done, done + count)
-                    ]
-                )
-                batch = stacked([model_inputs(one) for one in group], preprocessing)
-                batch = sharded(batch, axis=1) if jax.device_count() > 1 else jax.device_put(batch)
-                arguments = (
-                    course.state,
-                    course.frozen,
-                    batch,
-                    *replicated((rates, np.int32(running.skips_left))),
-                )
-                with timings.stage('compile'):
-                    known = program(key, run, *arguments, donate=(0,))
-                tracer.before_call()
-                started = time.perf_counter()
-                course.state, metrics = known.call(*arguments)
-                # One number a chunk is waited for: the dispatch of the next overlaps nothing
-                # worth having on a CPU, and the time of a step is then the step's own.
-                found = {name: np.asarray(values).tolist() for name, values in metrics.items()}
-                tracer.after_call(count)
-                timings.add(known, time.perf_counter() - started, count)
-                skipped, fatal = running.add(found['loss'], found['grad_norm'])
-                for at in (*skipped, *([] if fatal is None else [fatal])):
-                    values = {name: numbers[at] for name, numbers in found.items()}
-                    ids = [data.train.ids[i] for i in group[at]['index']]
-                    if at == fatal:
-                        raise diverged(
-                            course,
-                            model_inputs(group[at]),
-                            rates[at],
-                            values,
-                            done + at + 1,
-                            ids,
-                            pathlib.Path(workdir) if workdir is not None else None,
-                            saved=checkpoints.steps if checkpoints is not None else (),
-                            start=source.start,
-                        )
-                    _log.warning(
-                        'step %d is skipped: %s; examples %s',
-                        done + at + 1,
-                        described(values),
-                        shown(ids),
-                    )
-                done += count
-                bar.update(done, {'loss': found['loss'][-1]})
+            while standing.done < until:
+                loss = dispatch.steps(source, until)
+                bar.update(standing.done, {'loss': loss})
                 stop_if_requested()
-            if done < total and done % every:
+            if standing.done < total and standing.done % every:
                 continue  # a phase ends here, no validation is due
             current = course.current()
-            with bar.excluded('validating'), timings.stage('evaluation'):
-                parts = while_wanted(source.validation)
-                outputs = predict(network, current, parts, preprocessing, source.start)
+            with bar.excluded('validating'), standing.timings.stage('evaluation'):
+                batches = while_wanted(source.validation)
+                outputs = predict(network, current, batches, preprocessing, source.start)
                 values = score(outputs, data.val.task)
-            rate = optimizer.learning_rate * plan_factor(course.plan, schedule, done - 1, total)
+            factor = plan_factor(course.plan, schedule, standing.done - 1, total)
             row = {
-                'epoch': done / stream.steps_per_epoch,
-                **running.finish(),
-                'rate': float(rate),
+                'epoch': standing.done / stream.steps_per_epoch,
+                **standing.running.finish(),
+                'rate': float(optimizer.learning_rate * factor),
                 **{f'val_{name}': value for name, value in values.items()},
             }
-            if not history:
-                warn_of_still(course.still(), done)
-            history.append({'step': done, **row})
-            if best.update(done, values['score'], values):
-                best_variables = jax.device_get(current)
-            if log is not None:
-                log.write(done, row)
-            save(values)
-        if settings.keep == 'last':
-            final = jax.device_get(course.current())
-        elif best_variables is None and checkpoints is not None:
-            saved = checkpoints.restore('best')
-            other = new_course()
-            other.restore(saved.items, saved.step)
-            final = jax.device_get(other.current())
-        else:
-            final = best_variables or jax.device_get(course.current())
-    warn_of_waiting(timings.stages)
-    made = course.plan
-    return FitResult(
-        variables=final,
-        plan=made,
-        steps=done,
-        best_step=best.step,
-        validation=best.values,
-        history=history,
-        verification=verify(
-            variables,
-            final,
-            made.trained | course.former['params'],
-            made.moving_stats | course.former['stats'],
-            made.entries,
-        ),
-        optimizer_bytes=state_bytes(course.state.opt_state),
-        compile_seconds=timings.compile_seconds,
-        step_seconds_median=timings.step_seconds_median,
-        wall_seconds=timings.wall_seconds,
-        stage_seconds=dict(timings.stages),
-        steps_skipped=running.skipped,
-        step_flops=timings.flops,
-        phases=timings.to_json(),
-        cache=tuple(sources.lines),
-    )
+            if not standing.history:
+                warn_of_still(course.still(), standing.done)
+            standing.record(row, values, current)
+        final = standing.final(new_course())
+    warn_of_waiting(standing.timings.stages)
+    return result_of(variables, final, standing)
 
 
 def warn_of_still(paths: tuple[str, ...], step: int) -> None:
@@ -383,8 +208,3 @@ def warn_of_still(paths: tuple[str, ...], step: int) -> None:
             more,
             step,
         )
-
-
-def model_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a batch goes to the device."""
-    return {key: batch[key] for key in ('inputs', 'labels', 'mask')}

@@ -12,7 +12,7 @@ import numpy as np
 from ftjax.data.text_batches import stacked
 from ftjax.training.cache import Source
 from ftjax.training.course import Course
-from ftjax.training.fit import model_inputs
+from ftjax.training.dispatch import model_inputs
 from ftjax.training.loss import example_losses
 from ftjax.training.programs import program, replicated
 from ftjax.training.state import variables_of

@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.freezing.plan import Plan
 from ftjax.freezing.verification import verify
-from ftjax.training.fit import FitResult
+from ftjax.training.fit_result import FitResult
 
 RATES = (1.0, 0.5, 2.0)
 """Factors of the learning rate, in turn, of the runs whose weights are averaged."""

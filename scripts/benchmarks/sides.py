@@ -121,7 +121,7 @@ class FineTuning:
         import jax
 
         from ftjax.data.text_batches import stacked
-        from ftjax.training.fit import model_inputs
+        from ftjax.training.dispatch import model_inputs
         from ftjax.training.programs import program, replicated
 
         course = self.course

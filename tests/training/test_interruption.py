@@ -17,8 +17,8 @@ from ftjax.freezing import make_plan
 from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.freezing.span import Span
 from ftjax.models.registry import build
+from ftjax.training import dispatch, interruption, standing
 from ftjax.training import fit as fit_module
-from ftjax.training import interruption
 from ftjax.training.checkpoints import Checkpoints
 from ftjax.training.fit import fit
 from ftjax.training.interruption import Interrupted, requested, stops_on_signals
@@ -99,10 +99,8 @@ def test_it_stops_saves_and_goes_on_to_the_same_bits(
     whole = run(variables, tmp_path / 'whole', freeze)
     for name, call, step in moments:
         with monkeypatch.context() as patch:
-            if name == 'probe':
-                stop_at(patch, fit_module, 'DataProbe', call)
-            else:
-                stop_at(patch, fit_module, name, call)
+            owner = dispatch if name == 'leaf_rates' else fit_module
+            stop_at(patch, owner, 'DataProbe' if name == 'probe' else name, call)
             with pytest.raises(Interrupted, match=f'SIGTERM at step {step} of 12; saved'):
                 run(variables, tmp_path / 'parts', freeze)
         with Checkpoints(tmp_path / 'parts' / 'checkpoints', read_only=True) as there:
@@ -120,7 +118,7 @@ def test_it_stops_saves_and_goes_on_to_the_same_bits(
 
 def test_an_interrupted_save_keeps_the_best_validation_apart(variables, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        stop_at(patch, fit_module, 'leaf_rates', 8)
+        stop_at(patch, dispatch, 'leaf_rates', 8)
         with pytest.raises(Interrupted):
             run(variables, tmp_path)
     with Checkpoints(tmp_path / 'checkpoints', metric='rank', read_only=True) as there:
@@ -129,7 +127,7 @@ def test_an_interrupted_save_keeps_the_best_validation_apart(variables, tmp_path
 
 def test_without_a_folder_it_stops_and_says_that_nothing_is_saved(variables, monkeypatch):
     with monkeypatch.context() as patch:
-        stop_at(patch, fit_module, 'leaf_rates', 2)
+        stop_at(patch, dispatch, 'leaf_rates', 2)
         with pytest.raises(Interrupted, match='at step 2 of 12; nothing is saved') as caught:
             run(variables, None)
     assert launch.explain(caught.value) == (str(caught.value), 143)
@@ -217,7 +215,7 @@ def test_a_row_is_not_written_twice(variables, tmp_path, monkeypatch):
         def killed(*_):
             raise SystemExit
 
-        patch.setattr(fit_module, 'rank', killed)
+        patch.setattr(standing, 'rank', killed)
         with pytest.raises(SystemExit):
             run(variables, tmp_path / 'parts')
     run(variables, tmp_path / 'parts')

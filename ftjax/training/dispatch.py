@@ -1,0 +1,118 @@
+"""One call of the compiled program: batches and rates in, the losses of its steps out."""
+
+from __future__ import annotations
+
+import logging
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ftjax.data.text_batches import stacked
+from ftjax.training.bad_numbers import described, diverged, shown
+from ftjax.training.cache import Source
+from ftjax.training.calls import many
+from ftjax.training.profiling import Profile
+from ftjax.training.programs import program, replicated, sharded
+from ftjax.training.schedule import ScheduleSettings, leaf_rates
+from ftjax.training.standing import Standing
+
+_log = logging.getLogger(__name__)
+
+
+class Dispatch:
+    """Sends the steps of a run to the device, `chunk` of them at a time."""
+
+    def __init__(
+        self,
+        standing: Standing,
+        schedule: ScheduleSettings,
+        total: int,
+        chunk: int,
+        ids: Sequence[str],
+        *,
+        folder: pathlib.Path | None = None,
+        tracer: Profile,
+    ):
+        """A run of `total` steps, over training examples of these ids."""
+        self.standing, self.schedule, self.total, self.chunk = standing, schedule, total, chunk
+        self.ids, self.folder, self.tracer = ids, folder, tracer
+        self._source: Source | None = None
+        self._run: Any = None
+        self._key: Any = None
+
+    def steps(self, source: Source, until: int) -> float:
+        """Runs one call, of at most up to step `until`; the loss of its last step.
+
+        Raises:
+          Diverged: a loss or gradient is no number, and no step may be skipped any more.
+        """
+        standing, course = self.standing, self.standing.course
+        count = min(self.chunk, until - standing.done)
+        if count < self.chunk:
+            count = 1  # a short end runs step by step: no third program
+        with standing.timings.stage('data'):
+            group = [next(source.batches) for _ in range(count)]
+        rates = self.rates(count)
+        batch = stacked([model_inputs(one) for one in group], course.settings.preprocessing)
+        batch = sharded(batch, axis=1) if jax.device_count() > 1 else jax.device_put(batch)
+        left = np.int32(standing.running.skips_left)
+        arguments = (course.state, course.frozen, batch, *replicated((rates, left)))
+        with standing.timings.stage('compile'):
+            if source is not self._source:  # once a phase: the optimizer is built for it
+                self._source, self._key = source, course.key(source.start)
+                self._run = many(course.step(source.start))
+            known = program(self._key, self._run, *arguments, donate=(0,))
+        self.tracer.before_call()
+        started = time.perf_counter()
+        course.state, metrics = known.call(*arguments)
+        # One number a chunk is waited for: the dispatch of the next overlaps nothing
+        # worth having on a CPU, and the time of a step is then the step's own.
+        found = {name: np.asarray(values).tolist() for name, values in metrics.items()}
+        self.tracer.after_call(count)
+        standing.timings.add(known, time.perf_counter() - started, count)
+        self.judge(found, group, rates, source.start)
+        standing.done += count
+        return found['loss'][-1]
+
+    def rates(self, count: int) -> np.ndarray:
+        """(count, groups): the learning rates of the next steps."""
+        plan, rate = self.standing.course.plan, self.standing.course.optimizer.learning_rate
+        steps = range(self.standing.done, self.standing.done + count)
+        return np.stack([leaf_rates(plan, self.schedule, rate, at, self.total) for at in steps])
+
+    def judge(
+        self,
+        found: Mapping[str, Sequence[float]],
+        group: Sequence[Mapping[str, Any]],
+        rates: np.ndarray,
+        start: str | None,
+    ) -> None:
+        """Takes the losses and norms of a call in: warns of skipped steps, ends at a fatal one."""
+        standing = self.standing
+        skipped, fatal = standing.running.add(found['loss'], found['grad_norm'])
+        for at in (*skipped, *([] if fatal is None else [fatal])):
+            values = {name: numbers[at] for name, numbers in found.items()}
+            ids = [self.ids[i] for i in group[at]['index']]
+            step = standing.done + at + 1
+            if at == fatal:
+                raise diverged(
+                    standing.course,
+                    model_inputs(group[at]),
+                    rates[at],
+                    values,
+                    step,
+                    ids,
+                    self.folder,
+                    saved=standing.checkpoints.steps if standing.checkpoints is not None else (),
+                    start=start,
+                )
+            _log.warning('step %d is skipped: %s; examples %s', step, described(values), shown(ids))
+
+
+def model_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a batch goes to the device."""
+    return {key: batch[key] for key in ('inputs', 'labels', 'mask')}

@@ -1,0 +1,127 @@
+"""Where a run stands: steps done, history, best weights; what a checkpoint holds of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+
+from ftjax.training.checkpoints import Checkpoints
+from ftjax.training.course import Course, overlaid
+from ftjax.training.interruption import Interrupted
+from ftjax.training.logs import MetricsLog
+from ftjax.training.plan_change import PlanChange
+from ftjax.training.running import Running
+from ftjax.training.settings import TrainSettings
+from ftjax.training.timings import Timings
+from ftjax.training.validation import BestSoFar, rank
+
+
+class Standing:
+    """All that a run has behind it, in memory and, with a workdir, in its files."""
+
+    def __init__(self, course: Course, settings: TrainSettings, loaded: Mapping[str, Any]):
+        """A run at step 0: its course, settings, and variables as they were loaded."""
+        self.course, self.settings, self.loaded = course, settings, loaded
+        self.done = 0
+        self.history: list[dict[str, float]] = []
+        self.best = BestSoFar(settings.patience)
+        self.best_variables: dict[str, Any] | None = None
+        self.running, self.timings = Running(settings.skip_bad), Timings()
+        self.cache_lines: list[str] = []
+        self.checkpoints: Checkpoints | None = None
+        self.log: MetricsLog | None = None
+
+    @property
+    def due(self) -> bool:
+        """Whether steps have been made that no row of the history tells of."""
+        return self.running.due
+
+    def open(self, stack: contextlib.ExitStack, folder: pathlib.Path, change: PlanChange) -> None:
+        """Opens the run's files, and goes on from its last checkpoint if there is one.
+
+        Raises:
+          UserError: the checkpoint is of another plan, and `change` does not allow that.
+        """
+        self.checkpoints = stack.enter_context(
+            Checkpoints(folder / 'checkpoints', metric='rank', mode='max')
+        )
+        if self.checkpoints.steps:
+            saved = self.checkpoints.restore('last')
+            change.judge(self.course.restore(saved.items, saved.step), saved.step, folder)
+            self._take_up(saved.items, saved.step)
+        written = int(self.history[-1]['step']) if self.history else 0
+        self.log = stack.enter_context(
+            MetricsLog(
+                folder,
+                resume_step=written,
+                rows=self.history,
+                tensorboard=self.settings.tensorboard,
+            )
+        )
+        if self.course.entered and self.best.step == self.done:
+            self.best_variables = jax.device_get(self.course.current())
+
+    def _take_up(self, items: Mapping[str, Any], step: int) -> None:
+        told = items['progress']
+        # As text, because a checkpoint does not keep the order of keys.
+        self.history, self.done = [json.loads(row) for row in told['history']], step
+        self.best = BestSoFar.from_json(told['best'], self.settings.patience)
+        if items.get('best'):
+            self.best_variables = overlaid(self.loaded, items['best'])
+        if 'running' in told:
+            self.running = Running.from_saved(told['running'], self.settings.skip_bad)
+            self.timings = Timings.from_saved(told['timings'])
+            self.cache_lines[:] = told['cache']
+
+    def record(self, row: Mapping[str, Any], values: dict[str, float], current: Any) -> None:
+        """Takes a validation in: the row, its metrics, and the variables that were validated."""
+        self.history.append({'step': self.done, **row})
+        if self.best.update(self.done, values['score'], values):
+            self.best_variables = jax.device_get(current)
+        if self.log is not None:
+            self.log.write(self.done, row)
+        self.save(values)
+
+    def save(self, values: dict[str, float] | None = None) -> None:
+        """Writes a checkpoint, if the run has files; `values` are of a validation at this step."""
+        if self.checkpoints is None or not self.course.entered:
+            return
+        told = {
+            'history': [json.dumps(row) for row in self.history],
+            'best': self.best.to_json(),
+            'running': self.running.to_saved(),
+            'timings': self.timings.to_saved(),
+            'cache': self.cache_lines,
+        }
+        items = {**self.course.to_saved(), 'progress': told}
+        ends_with_best = self.settings.keep == 'best'
+        if ends_with_best and self.best_variables is not None and self.best.step != self.done:
+            # Every checkpoint ends the run as well as any other, should others be damaged.
+            items['best'] = self.course.leaves_of(self.best_variables)
+        with self.timings.stage('checkpoint'):
+            self.checkpoints.save(self.done, items, {'rank': rank(values)} if values else None)
+
+    def save_if_stopped(self, error: BaseException | None, total: int) -> None:
+        """Saves what a signal interrupts, and tells where the run of `total` steps stands."""
+        if not isinstance(error, Interrupted):
+            return
+        if self.checkpoints is not None and self.done not in self.checkpoints.steps:
+            self.save()
+        files = self.checkpoints is not None
+        kept = 'saved: the same command goes on' if files else 'nothing is saved'
+        error.say(f'at step {self.done} of {total}; {kept}')
+
+    def final(self, other: Course) -> dict[str, Any]:
+        """The variables that the run ends with; `other` is a course at its start, to restore in."""
+        if self.settings.keep == 'last':
+            return jax.device_get(self.course.current())
+        if self.best_variables is None and self.checkpoints is not None:
+            saved = self.checkpoints.restore('best')
+            other.restore(saved.items, saved.step)
+            return jax.device_get(other.current())
+        return self.best_variables or jax.device_get(self.course.current())
