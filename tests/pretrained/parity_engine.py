@@ -76,9 +76,13 @@ class Parity:
 
 
 def goldens(prefix: str) -> list[pathlib.Path]:
-    """The committed references of a family: goldens/PREFIX and goldens/PREFIX_*."""
+    """The committed references of a family: goldens/PREFIX and goldens/PREFIX_*, at least one."""
     folders = [GOLDENS / prefix, *sorted(GOLDENS.glob(f'{prefix}_*'))]
-    return [folder for folder in folders if (folder / 'case.json').exists()]
+    found = [folder for folder in folders if (folder / 'case.json').exists()]
+    # Tests are made from this list: an empty one would pass without a word.
+    if not found:
+        raise FileNotFoundError(f'no golden of {prefix}: scripts/make_parity_goldens.py')
+    return found
 
 
 def measure(folder: pathlib.Path) -> Parity:
