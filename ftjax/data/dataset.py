@@ -14,7 +14,8 @@ import numpy as np
 from ftjax.errors import UserError, check_name
 
 KINDS = ('image', 'image_file', 'text', 'tfds')
-TASKS = ('classification', 'regression', 'multilabel')
+MASKED_TOKENS = 'masked_tokens'
+TASKS = ('classification', 'regression', 'multilabel', MASKED_TOKENS)
 _EDGE = 4096  # bytes of a file's beginning and end that enter the fingerprint
 
 
@@ -40,9 +41,10 @@ class Dataset:
     texts; or TFDS records."""
     labels: np.ndarray
     """(N,) int32 indices of class_names; (N,) float32 values for regression; for `multilabel`
-    (N, classes) float32, 1 where the class applies and 0 elsewhere."""
+    (N, classes) float32, 1 where the class applies and 0 elsewhere. For `masked_tokens` they are
+    not read: the texts are their own labels."""
     class_names: tuple[str, ...] = ()
-    """Names in label order; empty for regression."""
+    """Names in label order; empty for regression and masked tokens."""
     task: str = 'classification'
     ids: Any = ()
     """(N,) str, stable from run to run; made from the position when not given."""
@@ -81,19 +83,23 @@ class Dataset:
                 value = value.view()
                 value.flags.writeable = False  # a split is shared by runs: nobody edits it
             object.__setattr__(self, field, value)
-        object.__setattr__(self, 'class_names', tuple(str(name) for name in self.class_names))
+        names = () if self.task == MASKED_TOKENS else self.class_names
+        object.__setattr__(self, 'class_names', tuple(str(name) for name in names))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
     def num_classes(self) -> int:
-        """Number of classes; 0 for regression."""
+        """Number of classes; 0 for regression and masked tokens."""
         return len(self.class_names)
 
     @property
     def num_outputs(self) -> int:
-        """Numbers that a network gives for an example: one a class, or one for regression."""
+        """Numbers that a network gives for an example: one a class, or one for regression.
+
+        0 for masked tokens: their number is the vocabulary's, and a language model's own affair.
+        """
         return 1 if self.task == 'regression' else len(self.class_names)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Dataset:
@@ -143,7 +149,7 @@ class Splits:
 
     @property
     def task(self) -> str:
-        """`classification`, `regression` or `multilabel`."""
+        """`classification`, `regression`, `multilabel` or `masked_tokens`."""
         return self.train.task
 
     @property

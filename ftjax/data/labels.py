@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.dataset import strings
+from ftjax.data.dataset import MASKED_TOKENS, strings
 from ftjax.errors import UserError, did_you_mean
 
 Where = Callable[[int], str]
@@ -30,7 +30,7 @@ def encode_labels(
       raw: str, int or float per example; for `multilabel` a text with names parted by the
         separator, or a list of names or indices, either of which may be empty.
       where: position -> where the example stands, for messages (`train.csv line 7`).
-      task: `classification`, `regression` or `multilabel`.
+      task: `classification`, `regression`, `multilabel`, or `masked_tokens`, which has none.
       class_names: names in label order; empty to take them from the labels.
       separator: between the labels of one example, for `multilabel`.
 
@@ -44,6 +44,8 @@ def encode_labels(
     >>> encode_labels(['b', 'a', 'b'], str, 'classification')
     (array([1, 0, 1], dtype=int32), ('a', 'b'))
     """
+    if task == MASKED_TOKENS:
+        return np.zeros(len(raw), np.float32), ()
     if task == 'regression':
         values = [_number(value, where, row) for row, value in enumerate(raw)]
         return np.array(values, np.float32), ()

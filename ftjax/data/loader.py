@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftjax.data.augmentation import Parsed
-from ftjax.data.dataset import Dataset
+from ftjax.data.dataset import MASKED_TOKENS, Dataset
 from ftjax.data.geometry import geometry_for, match_channels
 from ftjax.data.images import decode, resize_array
+from ftjax.data.masked_tokens import NOT_ASKED
 from ftjax.data.text_batches import TextReader
 from ftjax.errors import UserError
 from ftjax.pretrained.text_preprocessing import TextPreprocessing
@@ -109,10 +110,14 @@ class Loader:
         Returns:
           inputs (B, H, W, C), (B,) str, or a dict of int32 (B, length) tokens; labels (B,) or
           (B, classes); index int32 (B,), the position in the split; mask float32 (B,), 1 for a
-          real example.
+          real example. For masked tokens labels and mask are (B, length): the tokens to be
+          guessed, and 1 for each of them.
         """
         if self.texts is not None:
             length = length or self.texts.length(indices)
+            if self.dataset.task == MASKED_TOKENS:
+                inputs, hidden = self.texts.masked(indices, length, draw and draw[:2])
+                return self.assemble(indices, inputs, size, hidden)
             if draw is not None and draw[2]:
                 inputs = self.texts.augmented(indices, length, *draw)
             else:
@@ -125,8 +130,17 @@ class Loader:
             inputs = np.stack([self.example(int(i)) for i in indices])
         return self.assemble(indices, inputs, size)
 
-    def assemble(self, indices: np.ndarray, inputs: Any, size: int | None = None) -> Batch:
-        """The batch of inputs already read; padding repeats the first example."""
+    def assemble(
+        self,
+        indices: np.ndarray,
+        inputs: Any,
+        size: int | None = None,
+        hidden: np.ndarray | None = None,
+    ) -> Batch:
+        """The batch of inputs already read; padding repeats the first example.
+
+        `hidden` (B, length) are the labels of masked tokens, instead of the split's own.
+        """
         indices = np.asarray(indices)
         size = size or len(indices)
         mask = np.zeros(size, np.float32)
@@ -134,13 +148,17 @@ class Loader:
         if size > len(indices):
             rows = np.minimum(np.arange(size), len(indices)) % len(indices)
             indices = indices[rows]
+            hidden = hidden if hidden is None else hidden[rows]
             if isinstance(inputs, dict):
                 inputs = {name: array[rows] for name, array in inputs.items()}
             else:
                 inputs = inputs[rows]
+        labels = self.dataset.labels[indices]
+        if hidden is not None:
+            labels, mask = hidden, mask[:, None] * (hidden != NOT_ASKED)
         return {
             'inputs': inputs,
-            'labels': self.dataset.labels[indices],
+            'labels': labels,
             'index': indices.astype(np.int32),
             'mask': mask,
         }

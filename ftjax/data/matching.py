@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftjax.data.dataset import Dataset
+from ftjax.data.dataset import MASKED_TOKENS, Dataset
 from ftjax.data.paths import resolve_path
 from ftjax.data.settings import DataSettings
+from ftjax.data.wordpiece import trained_tokenizer, wanted_size
 from ftjax.errors import UserError
 from ftjax.models.stages import Network
 from ftjax.pretrained.text_preprocessing import TextPreprocessing, text_preprocessing
@@ -27,13 +28,14 @@ def matching_preprocessing(
     came without a tokenizer.
 
     Args:
-      dataset: any split.
+      dataset: the training split: its texts make a tokenizer where data.tokenizer asks for it.
       network: what takes the inputs.
       preprocessing: what came with the network, if anything did.
       settings: `config.data`.
 
     Raises:
-      UserError: texts for a network of images or the reverse, or no tokenizer.
+      UserError: texts for a network of images or the reverse, no tokenizer, or masked tokens
+        for a network that does not guess any.
     """
     takes_text = isinstance(preprocessing, TextPreprocessing) or hasattr(network, 'vocab_size')
     if takes_text != (dataset.kind == 'text'):
@@ -44,8 +46,17 @@ def matching_preprocessing(
         )
     if not takes_text:
         return preprocessing
+    if dataset.task == MASKED_TOKENS and not getattr(network, 'is_lm', False):
+        raise UserError(
+            f'{dataset.name}: data.task masked_tokens needs a head that guesses tokens, and '
+            f"{type(network).__name__} has none; set config.model.head to 'lm'"
+        )
     if settings.tokenizer:
-        preprocessing = text_preprocessing(network, resolve_path(settings.tokenizer))
+        size = wanted_size(settings.tokenizer)
+        path = resolve_path(settings.tokenizer)
+        if size is not None:
+            path = trained_tokenizer(dataset.inputs.reshape(-1), size)
+        preprocessing = text_preprocessing(network, path)
     if not isinstance(preprocessing, TextPreprocessing):
         raise UserError(
             f'{type(network).__name__} came without a tokenizer that can be read; put its '

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +10,11 @@ import numpy as np
 
 from ftjax.data.augmentation import Parsed
 from ftjax.data.dataset import Dataset
+from ftjax.data.masked_tokens import hide_tokens
 from ftjax.data.text_augmentation import WORDS, augment_text, check_text_augmentation, mask_tokens
 from ftjax.data.token_cache import cached_tokens
 from ftjax.data.tokenize import Tokens, tokenize
+from ftjax.errors import UserError
 
 if TYPE_CHECKING:
     from ftjax.pretrained.text_preprocessing import TextPreprocessing
@@ -65,6 +68,45 @@ class TextReader:
                     ]
                 )
         return self._inputs(padded)
+
+    def masked(
+        self, indices: np.ndarray, length: int, draw: tuple[int, int] | None = None
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """As `inputs`, with tokens hidden, and the labels int32 (B, length) of `hide_tokens`.
+
+        Args:
+          indices, length: as of `inputs`.
+          draw: (seed, step); None for the same tokens whenever a text is read, for evaluation.
+
+        Raises:
+          UserError: the tokenizer has no mask token.
+        """
+        mask_id = self.preprocessing.mask_id
+        if mask_id is None:
+            raise UserError(
+                f'{self.dataset.name}: {self.preprocessing.tokenizer} has no mask token, which '
+                'data.task masked_tokens needs'
+            )
+        padded = self._padded(self.tokens, indices, length)
+        found = [
+            hide_tokens(
+                ids,
+                special,
+                np.random.default_rng((*(draw or ()), int(index))),
+                mask_id,
+                self._ordinary,
+            )
+            for ids, special, index in zip(padded['ids'], padded['special'], indices, strict=True)
+        ]
+        padded['ids'], labels = (np.stack(rows) for rows in zip(*found, strict=True))
+        return self._inputs(padded), labels
+
+    @functools.cached_property
+    def _ordinary(self) -> np.ndarray:
+        """Ids of the tokens that are no special ones, ascending."""
+        tokenizer = self.preprocessing.open()
+        special = [i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special]
+        return np.setdiff1d([*tokenizer.get_vocab().values()], special)
 
     def _padded(self, tokens: Tokens, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
         return tokens.padded(rows, length, self.preprocessing.pad_id)

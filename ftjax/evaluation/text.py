@@ -14,7 +14,9 @@ SUMMARY = (
 
 
 def metrics_text(metrics: dict[str, Any]) -> str:
-    """The table of `classification_metrics`, `regression_metrics` or `multilabel_metrics`."""
+    """The table of what `evaluate`, or `masked_token_metrics`, found."""
+    if metrics['task'] == 'masked_tokens':
+        return masked_token_text(metrics)
     if metrics['task'] == 'multilabel':
         return multilabel_text(metrics)
     if metrics['task'] == 'regression':
@@ -65,6 +67,20 @@ def regression_text(metrics: dict[str, Any]) -> str:
         if interval is not None:
             line += f', 95 % interval {interval[0]:.6g} to {interval[1]:.6g}'
         lines.append(line)
+    return '\n'.join(lines)
+
+
+def masked_token_text(metrics: dict[str, Any]) -> str:
+    """Loss and accuracy with their intervals, and the loss that knows only frequencies."""
+    lines = [f'hidden tokens  {metrics["n"]}']
+    for name in ('loss', 'accuracy'):
+        line = f'{name:<14} {metrics[name]:.4f}'
+        if metrics[f'{name}_interval'] is not None:
+            low, high = metrics[f'{name}_interval']
+            line += f', 95 % interval {low:.4f} to {high:.4f}'
+        lines.append(line)
+    lines.append(f'perplexity     {metrics["perplexity"]:.2f}')
+    lines.append(f'by frequencies {metrics["unigram_entropy"]:.4f} (their entropy, nats)')
     return '\n'.join(lines)
 
 

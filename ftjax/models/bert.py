@@ -10,6 +10,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ftjax.errors import UserError, check_name
+from ftjax.models.decoder import TABLE
+from ftjax.models.decoder_stages import TiedHead
 from ftjax.models.encoder import Pool, Pooler, PostNormBlock, TextHead, TokenEmbed
 from ftjax.models.stages import Network
 
@@ -20,7 +22,8 @@ class BERT(Network):
     Input {'input_ids', 'attention_mask', 'token_type_ids'}: int (batch, time), the last two
     optional. With `pool` 'cls' or 'mean' the stage after the blocks is `pool` and has no
     parameters; with 'none', for networks without head, there is no such stage and the output
-    is one vector a token.
+    is one vector a token. Without classes, `head` 'lm' follows the blocks: logits of every token,
+    (batch, time, vocab_size) float32, for masked tokens.
 
     >>> BERT(depth=2, width=32, heads=2, num_classes=3).stages
     ('embed', 'block_00', 'block_01', 'pooler', 'head')
@@ -51,10 +54,16 @@ class BERT(Network):
     """Positions count the tokens that are not this one, from `pad_id` + 1, so that the first
     rows of the table serve no token; None counts all from 0."""
     dtype: str = 'float32'
+    head: str = 'none'
+    """What follows where there are no classes: 'none', or 'lm', products with the table of word
+    embeddings. BERT's own has a layer more before them, which goes when the classes come."""
 
     def __post_init__(self):
         super().__post_init__()
         name = type(self).__name__
+        check_name(self.head, ('none', 'lm'), f'{name} head')
+        if self.is_lm and self.embedding_size not in (None, self.width):
+            raise UserError(f"{name}: head 'lm' needs embeddings as wide as the blocks")
         if self.width % self.heads:
             raise UserError(f'{name}: width {self.width} is not a multiple of heads {self.heads}')
         check_name(self.pool, ('pooler', 'cls', 'mean', 'none'), f'{name} pool')
@@ -62,8 +71,20 @@ class BERT(Network):
             raise UserError(f"{name}: a head needs pool 'pooler', 'cls' or 'mean', not 'none'")
 
     @property
+    def is_lm(self) -> bool:
+        """Whether the head guesses tokens."""
+        return self.head == 'lm' and not self.num_classes
+
+    @property
+    def ties(self) -> dict[str, str]:
+        """Stage -> path below params of the leaf it uses, which belongs to an earlier stage."""
+        return {'head': '/'.join(TABLE)} if self.is_lm else {}
+
+    @property
     def stages(self) -> tuple[str, ...]:
         blocks = tuple(f'block_{i:02d}' for i in range(self.depth))
+        if self.is_lm:
+            return ('embed', *blocks, 'head')
         pools = {'pooler': ('pooler',), 'none': ()}.get(self.pool, ('pool',))
         return ('embed', *blocks, *pools, *(('head',) if self.num_classes else ()))
 
@@ -85,6 +106,8 @@ class BERT(Network):
             return partial(Pool, self.pool)
         if name == 'pooler':
             return partial(Pooler, self.dtype)
+        if name == 'head' and self.is_lm:
+            return partial(TiedHead, TABLE)
         if name == 'head':
             return partial(
                 TextHead,

@@ -67,8 +67,9 @@ def load_pretrained(
     """Opens a pretrained network.
 
     Args:
-      init: 'glyphs' (shipped), 'data:NAME', 'hf://ORG/NAME[@REVISION]', the path of a folder,
-        file or run; with 'random:' before it the same network with random weights.
+      init: 'glyphs' or 'docstrings' (shipped), 'data:NAME', 'hf://ORG/NAME[@REVISION]', the
+        path of a folder, file or run; with 'random:' before it the same network with random
+        weights.
       num_classes: of the task; None keeps the checkpoint's head as it is, or leaves the head
         out where it has none; 0 leaves it out.
       class_names: of the task; as many classes under other names get a new head with

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from ftjax.data.dataset import MASKED_TOKENS
 from ftjax.freezing.optimizer import (
     OptimizerSettings,
     make_optimizer,
@@ -82,16 +83,18 @@ def compile_step(
     optimizer: OptimizerSettings,
     batch_size: int,
     task: str = 'classification',
+    remat: bool = False,
 ) -> Any:
     """The step of a phase, compiled for `(state, frozen, batch, rates)`; the state is donated."""
     tx = make_optimizer(phase, optimizer, per_leaf=plan.per_leaf)
     state, frozen = jax.eval_shape(lambda v: make_state(v, phase, tx, optimizer.ema), variables)
     inputs = jax.eval_shape(lambda: network.example_input(batch_size))
-    labels = jnp.int32 if task == 'classification' else jnp.float32
+    labels = jnp.int32 if task in ('classification', MASKED_TOKENS) else jnp.float32
+    each = inputs['input_ids'].shape if task == MASKED_TOKENS else (batch_size,)
     batch = {
         'inputs': inputs,
-        'labels': jax.ShapeDtypeStruct((batch_size,), labels),
-        'mask': jax.ShapeDtypeStruct((batch_size,), jnp.float32),
+        'labels': jax.ShapeDtypeStruct(each, labels),
+        'mask': jax.ShapeDtypeStruct(each, jnp.float32),
     }
     rates = jax.ShapeDtypeStruct((len(phase.trainable),), np.float32)
     pulls = plan.of_kind('regulariser')
@@ -99,7 +102,7 @@ def compile_step(
         shapes = flatten_dict(dict(variables['params']), sep='/')
         frozen = frozen.replace(reference={path: shapes[path] for path in phase.trainable})
     step = make_train_step(
-        network, phase, optimizer, task=task, pulls=pulls, unpulled=plan.fresh, tx=tx
+        network, phase, optimizer, task=task, remat=remat, pulls=pulls, unpulled=plan.fresh, tx=tx
     )
     return jax.jit(step, donate_argnums=0).lower(state, frozen, batch, rates).compile()
 

@@ -15,12 +15,14 @@ def example_losses(
 ) -> jax.Array:
     """Loss of each example: cross-entropy in nats, or the squared error; (batch,) float32.
 
+    Masked tokens have one each, (batch, time), of which those that are asked for count.
     Of several labels an example it is the mean over the classes of the binary cross-entropy.
 
     Args:
-      outputs: (batch, classes) logits, or (batch, 1) predictions.
-      labels: (batch,) int32 classes, (batch,) float32 targets, or (batch, classes) 0 and 1.
-      task: 'classification', 'regression' or 'multilabel'.
+      outputs: (batch, classes) or (batch, time, vocabulary) logits, or (batch, 1) predictions.
+      labels: (batch,) int32 classes, (batch,) float32 targets, (batch, classes) 0 and 1, or
+        (batch, time) int32 tokens.
+      task: 'classification', 'regression', 'multilabel' or 'masked_tokens'.
       label_smoothing: mass spread evenly over all classes, or over yes and no of each.
     """
     if task == 'regression':

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.data.dataset import MASKED_TOKENS
 from ftjax.training.loss import example_losses
 
 
@@ -15,8 +16,8 @@ def score(outputs: Iterable[tuple[np.ndarray, dict]], task: str) -> dict[str, fl
     """Loss and accuracy (or mean squared error, or micro F1), padding left out by the mask.
 
     `score` is what larger is better of: accuracy for classes, minus the error for numbers, the
-    micro F1 at probability 1/2 for several labels an example. Numbers have their correlations
-    beside it, unless one side is constant.
+    micro F1 at probability 1/2 for several labels an example, minus the loss for masked tokens.
+    Numbers have their correlations beside it, unless one side is constant.
     """
     numbers: list[np.ndarray] = []
     sums = np.zeros(3)
@@ -28,7 +29,7 @@ def score(outputs: Iterable[tuple[np.ndarray, dict]], task: str) -> dict[str, fl
         if task == 'regression':
             real = mask > 0
             numbers.append(np.stack([values[real, 0], np.asarray(batch['labels'])[real]]))
-        if task == 'classification':
+        if task in ('classification', MASKED_TOKENS):
             right = values.argmax(axis=-1) == np.asarray(batch['labels'])
         elif task == 'multilabel':
             found, true = values > 0, np.asarray(batch['labels']) > 0
@@ -42,6 +43,8 @@ def score(outputs: Iterable[tuple[np.ndarray, dict]], task: str) -> dict[str, fl
         f1 = float(2 * hits / marks) if marks else 0.0
         return {'loss': loss, 'f1_micro': f1, 'score': f1}
     accuracy = float(sums[1] / sums[2])
+    if task == MASKED_TOKENS:
+        return {'loss': loss, 'accuracy': accuracy, 'score': -loss}
     return {'loss': loss, 'accuracy': accuracy, 'score': accuracy}
 
 

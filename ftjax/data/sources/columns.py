@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftjax.data.dataset import Dataset
+from ftjax.data.dataset import MASKED_TOKENS, Dataset
 from ftjax.data.labels import encode_labels
 from ftjax.data.paths import existing_file, existing_folder, inside, resolve_path
 from ftjax.data.settings import DataSettings
@@ -83,13 +83,15 @@ def parts_from_rows(
             raise UserError(f'{path}: no examples')
     columns = list(rows['train'][0].cells)
     source = files['train']
-    _need(columns, settings.label_column, 'label_column', source)
+    labelled = settings.task != MASKED_TOKENS
+    if labelled:
+        _need(columns, settings.label_column, 'label_column', source)
     kind, column = _input_column(columns, settings, source)
     if settings.split_column:
         _need(columns, settings.split_column, 'split_column', source)
         rows = _by_split_column(rows, settings)
     every = [(split, row) for split in rows for row in rows[split]]
-    raw = [_cell(row, settings.label_column) for _, row in every]
+    raw = [_cell(row, settings.label_column) if labelled else None for _, row in every]
     labels, names = encode_labels(
         raw,
         lambda i: every[i][1].where,

@@ -30,6 +30,7 @@ Reader = Callable[[str, DataSettings], Parts]
 SOURCES: dict[str, tuple[str, str]] = {
     'digits': ('ftjax.data.sources.digits', ''),
     'glyphs': ('ftjax.data.sources.printed', ''),
+    'docstrings': ('ftjax.data.sources.standard_library', ''),
     'folder': ('ftjax.data.sources.folder', 'PATH'),
     'csv': ('ftjax.data.sources.table', 'PATH'),
     'jsonl': ('ftjax.data.sources.lines', 'PATH'),
