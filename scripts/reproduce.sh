@@ -24,7 +24,11 @@ shift
 
 workdir=runs/reproductions/$name
 script=ablate
-if [[ "$name" == t0* ]]; then script=theory; fi  # toy networks, no data and no checkpoint
+case "$name" in
+  t0*) script=theory ;;  # toy networks, no data and no checkpoint
+  t1) script=surgical ;;
+  t5) script=soups ;;
+esac
 "${FTJAX_PYTHON:-.venv/bin/python}" "scripts/$script.py" \
   --config="configs/reproductions/$name.py" --workdir="$workdir" "$@"
 

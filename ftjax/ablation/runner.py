@@ -1,24 +1,23 @@
-"""Runs the cells of an ablation one after the other, and repeats none that is finished."""
+"""Runs the cells of an ablation on an engine, and repeats none that is finished."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import pathlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.engines import Cell, Engine, Execute, InProcess, Job, Together, Work
 from ftjax.ablation.rates_search import search_rates
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
 from ftjax.training.atomic import read_json, to_jsonable, write_json
-from ftjax.training.interruption import says_where, stop_if_requested, stops_on_signals
+from ftjax.training.interruption import says_where, stops_on_signals
 from ftjax.training.logs import JsonLines, read_jsonl
 from ftjax.training.progress import Progress
 
-Execute = Callable[[str, float | None, int], dict[str, Any]]
-"""(arm, rate, seed) -> a row's fields, `status` among them."""
+Rows = list[dict[str, Any]]
 
 
 def run_grid(
@@ -27,58 +26,96 @@ def run_grid(
     folder: str | pathlib.Path,
     fixed: Mapping[str, Any],
     progress: bool = True,
-) -> list[dict[str, Any]]:
-    """Runs what is missing and returns all rows of `folder/runs.jsonl`.
+    *,
+    engine: Engine | None = None,
+    together: Together | None = None,
+    shared: Callable[[str], bool] = lambda arm: False,
+    foresee: Callable[[Sequence[Cell], Rows], str] | None = None,
+) -> Rows:
+    """Runs what is missing and returns all rows of `folder/runs.jsonl`, in the grid's order.
 
-    Every row is on disk before the next cell starts. Rounds of the rate search follow from
-    the rows, so an interrupted grid goes on where it stopped: with the cell that it was in,
-    from its beginning.
+    Every row is on disk before the next is asked for, and this process alone writes them.
+    Rounds of the rate search follow from the rows, so an interrupted grid goes on where it
+    stopped: with the cells that it was in, from their beginning. What the rows hold does not
+    depend on the engine.
 
     Args:
       settings: the grid.
       execute: runs one cell.
       fixed: all else that decides a cell; a folder made with another is refused.
+      engine: where cells run; None for one after the other, in this process.
+      together: runs cells that differ in their rate alone.
+      shared: whether the cells of an arm go to `together`.
+      foresee: (cells to run, rows there are) -> what is said of them before the start.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     claim(folder, settings, fixed)
     path = folder / 'runs.jsonl'
     rows = read_jsonl(path) if path.exists() else []
-    planned = len(settings.tuned) * len(settings.rates) * len(settings.seeds)
-    planned += (len(settings.arms) - len(settings.tuned)) * len(settings.seeds)
+    planned = len(settings.tuned) * len(settings.rates) * len(settings.draws)
+    planned += (len(settings.arms) - len(settings.tuned)) * len(settings.draws)
+    engine = engine or InProcess()
+    cells = pending(settings, rows)
     if progress:
-        print(f'{planned} runs planned at least, {len(rows)} finished already', flush=True)
+        told = f'{planned} runs planned at least, {len(rows)} finished already'
+        more = foresee(cells, rows) if foresee is not None and cells else ''
+        print('; '.join(part for part in (told, more) if part), flush=True)
     with (
         stops_on_signals(),
         says_where(lambda: f'after {len(rows)} finished runs; the same command goes on'),
         JsonLines(path) as log,
+        engine.open(Work(execute, together)) as run,
         Progress(
             max(planned, len(rows)), 'ablation', unit='run', start=len(rows), enabled=progress
         ) as bar,
     ):
-        while cells := pending(settings, rows):
-            for arm, rate, seed in cells:
-                stop_if_requested()
-                began = time.perf_counter()
-                row = {'arm': arm, 'rate': rate, 'seed': seed, **execute(arm, rate, seed)}
-                row.setdefault('wall_seconds', time.perf_counter() - began)
-                rows.append(to_jsonable(row))
+        while cells:
+            for row in run(jobs_of(cells, shared if together is not None else lambda arm: False)):
+                row = to_jsonable(row)
+                rows.append(row)
                 log.append(row, sync=True)
                 if len(rows) <= planned:
-                    bar.update(len(rows), {'arm': arm})
-    return rows
+                    bar.update(len(rows), {'arm': row['arm']})
+            cells = pending(settings, rows)
+    return in_order(settings, rows)
 
 
-def pending(
-    settings: AblationSettings, rows: list[dict[str, Any]]
-) -> list[tuple[str, float | None, int]]:
+def jobs_of(cells: Sequence[Cell], shared: Callable[[str], bool]) -> list[Job]:
+    """The cells as jobs: those of a shared arm and a seed together, all others alone.
+
+    Seed by seed, because a seed is a data set, which is then read once.
+
+    >>> jobs_of([('a', 0.1, 0), ('b', 0.1, 0), ('a', 0.2, 0)], lambda arm: arm == 'a')
+    [(('a', 0.1, 0), ('a', 0.2, 0)), (('b', 0.1, 0),)]
+    """
+    jobs: dict[tuple, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: cell[2]):
+        arm, rate, seed = cell
+        alone = rate is None or not shared(arm)
+        jobs.setdefault(cell if alone else (arm, seed), []).append(cell)
+    return [tuple(job) for job in jobs.values()]
+
+
+def in_order(settings: AblationSettings, rows: Rows) -> Rows:
+    """The rows as the grid names them: arm by arm, seed by seed, rates rising.
+
+    Workers finish in any order, and the last digit of a mean depends on that of its terms.
+    """
+    arms = {arm: number for number, arm in enumerate(settings.arms)}
+    return sorted(
+        rows, key=lambda row: (arms.get(row['arm'], len(arms)), row['seed'], row['rate'] or 0.0)
+    )
+
+
+def pending(settings: AblationSettings, rows: Rows) -> list[Cell]:
     """The cells that the current round still needs; none when the grid is done."""
     seen = {(row['arm'], row['seed']) for row in rows if row['rate'] is None}
-    cells: list[tuple[str, float | None, int]] = [
+    cells: list[Cell] = [
         (arm, None, seed)
         for arm in settings.arms
         if arm not in settings.tuned
-        for seed in settings.seeds
+        for seed in settings.draws
         if (arm, seed) not in seen
     ]
     if settings.tuned:
@@ -86,7 +123,7 @@ def pending(
             [row for row in rows if row['arm'] in settings.tuned],
             arms=settings.tuned,
             grid=settings.grids,
-            seeds=settings.seeds,
+            seeds=settings.draws,
             metric=settings.metric,
             max_extra=settings.max_extra,
         )
@@ -95,10 +132,45 @@ def pending(
 
 
 def claim(folder: pathlib.Path, settings: AblationSettings, fixed: Mapping[str, Any]) -> None:
-    """Notes what the folder's rows were made with; refuses to mix two ablations."""
-    described = to_jsonable({'arms': {a: settings.changes(a) for a in settings.arms}, **fixed})
+    """Notes what the folder's rows were made with; refuses to mix two ablations.
+
+    Settings that a later version has added do not make another ablation while they are off.
+    """
+    described = {'arms': {a: settings.changes(a) for a in settings.arms}, **settings.rows_hold}
+    described = to_jsonable({**described, **fixed})
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     known = folder / 'ablation.json'
-    if known.exists() and read_json(known)['digest'] != digest:
-        raise UserError(f'{folder} holds an ablation of another config; choose another --workdir')
+    if known.exists():
+        before = read_json(known)
+        if before['digest'] != digest and not alike(before['config'], described):
+            raise UserError(
+                f'{folder} holds an ablation of another config; choose another --workdir'
+            )
     write_json(known, {'digest': digest, 'config': described})
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two descriptions say the same, keys left out where their value means nothing.
+
+    >>> alike({'rate': 1}, {'rate': 1, 'folds': 0}), alike({'rate': 1}, {'rate': 1, 'folds': 5})
+    (True, False)
+    """
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        return one == other
+    return all(
+        alike(one[key], other[key])
+        if key in one and key in other
+        else is_off(one.get(key, other.get(key)))
+        for key in {*one, *other}
+    )
+
+
+def is_off(value: Any) -> bool:
+    """Whether a setting is at a value that means as much as its absence.
+
+    >>> is_off({'data': None, 'fsdp': None}), is_off({'data': 4, 'fsdp': None})
+    (True, False)
+    """
+    if isinstance(value, dict):
+        return all(is_off(part) for part in value.values())
+    return value in (None, False, 0, '', 'none', [])

@@ -17,13 +17,22 @@ class AblationSettings:
 
     arms: Mapping[str, Any]
     """Name to a freezing strategy, or to changes of the config: {'init': 'random:glyphs'}.
-    {'baseline': 'pixels'} is a logistic regression on the raw inputs. An arm whose best rate
-    lies elsewhere, a new head on frozen features say, may name a grid of its own, as long as
-    the common one: {'freeze': 'head', 'rates': (3e-3, 1e-2, 3e-2)}."""
+    {'baseline': 'pixels'} is a logistic regression on the raw inputs, {'baseline': 'probe'} one
+    on what the pretrained network gives its head, its penalty chosen by validation. An arm
+    whose best rate lies elsewhere, a new head on frozen features say, may name a grid of its
+    own, as long as the common one: {'freeze': 'head', 'rates': (3e-3, 1e-2, 3e-2)}."""
     rates: tuple[float, ...]
     """Starting grid of learning rates of every arm that names none."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each decides the split, the few-shot subset, the order and new weights, for all arms."""
+    folds: int = 0
+    """Cross-validation: every seed is run with each of so many folds as its test split, and
+    decides how the folds are cut; 0 for none."""
+    also_evaluate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Further test sets, name to a source or to changes of config.data: {'upright': 'digits',
+    'noisy': {'corruption': 'gaussian_noise:0.2'}}. Classes must be those of the task; with
+    `'head': 'source'` beside, the classes and the head are those of the pretrained network, to
+    see what of its first task it has forgotten."""
     reference: str = ''
     """Arm the others are compared with; empty for the first."""
     metric: str = 'accuracy'
@@ -46,11 +55,38 @@ class AblationSettings:
             self._check_grid(arm)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError('config.ablation.seeds must be different whole numbers')
+        if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 0:
+            raise UserError(f'config.ablation.folds is {self.folds!r}; expected 0, or 2 or more')
+        if self.folds == 1:
+            raise UserError('config.ablation.folds is 1; expected 0, or 2 or more')
+        for name, given in self.also_evaluate.items():
+            if not isinstance(given, (str, Mapping)) or not given:
+                raise UserError(
+                    f'config.ablation.also_evaluate: {name!r} is {given!r}; expected a source '
+                    "('digits') or changes of config.data ({'source': 'digits'})"
+                )
         if self.reference:
             check_name(self.reference, self.arms, 'reference arm')
         object.__setattr__(self, 'gates', tuple(tuple(gate) for gate in self.gates))
         object.__setattr__(self, 'notes', tuple(self.notes))
         check_gates(self.gates, list(self.arms))
+
+    @property
+    def draws(self) -> tuple[int, ...]:
+        """What a row calls its seed: the seeds, or a number for each (seed, fold)."""
+        if not self.folds:
+            return self.seeds
+        return tuple(seed * self.folds + fold for seed in self.seeds for fold in range(self.folds))
+
+    def seed_and_fold(self, draw: int) -> tuple[int, int | None]:
+        """The seed of a draw, and its fold where there are folds."""
+        return divmod(draw, self.folds) if self.folds else (draw, None)
+
+    @property
+    def rows_hold(self) -> dict[str, Any]:
+        """What decides the rows besides arms and config, where it is given."""
+        given = {'folds': self.folds, 'also_evaluate': self.also_evaluate}
+        return {key: value for key, value in given.items() if value}
 
     @property
     def tuned(self) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ how far it moved), `depth`, `params_trainable`, `params_total`, `optimizer_bytes
 
 summary.json (`schema` 1):
   question, metric, val_metric, higher_is_better, reference, confidence, seeds, n_runs,
-  total_wall_seconds (of all runs, the search included), caveats (sentences),
+  total_wall_seconds (of all runs, the search included), caveats (sentences), folds (where
+  there are any), vectorised (arms whose runs shared programs, where there are any),
   tasks: one object a task: task, and arms, each an object as `summary_arm` describes,
   overall: null for one task, else as `summary_overall` describes.
 Intervals are objects {estimate, low, high, n, method, confidence}; bounds are null where
@@ -47,6 +48,7 @@ def summarise(
     tolerance: float = 0.0,
     floor: float | None = None,
     confidence: float = 0.95,
+    folds: int = 0,
     question: str = '',
 ) -> dict[str, Any]:
     """Everything that tables, figures and the report show, ready for JSON.
@@ -67,6 +69,8 @@ def summarise(
         probability of improvement, aggregates over tasks); the worst score of the task when
         left out.
       confidence: probability content of intervals; 1 minus it is the level of the verdicts.
+      folds: of cross-validation, if the seeds are folds: their training sets overlap, and the
+        t intervals and tests allow for it.
       question: what the ablation asks; a sentence.
 
     Raises:
@@ -84,6 +88,7 @@ def summarise(
         'tolerance': tolerance,
         'tuning_seeds': tuning_seeds,
     }
+    overlap = 1 / (folds - 1) if folds else 0.0
     tasks = []
     for task in dict.fromkeys(row.get('task', 'all') for row in rows):
         of_task = [row for row in rows if row.get('task', 'all') == task]
@@ -92,8 +97,10 @@ def summarise(
         for arm in arms:
             of_arm = [row for row in of_task if row['arm'] == arm]
             choice = _choose(of_arm, **selection)
-            summaries.append(summarise_arm(arm, of_arm, choice, planned, metric, confidence))
-        _compare(summaries, reference, higher_is_better, floor, confidence)
+            summaries.append(
+                summarise_arm(arm, of_arm, choice, planned, metric, confidence, overlap)
+            )
+        _compare(summaries, reference, higher_is_better, floor, confidence, overlap)
         tasks.append({'task': task, 'arms': summaries})
     overall = None
     if len(tasks) > 1:
@@ -119,6 +126,11 @@ def summarise(
         'tasks': tasks,
         'overall': overall,
     }
+    if folds:
+        summary['folds'] = folds
+    shared = dict.fromkeys(row['arm'] for row in rows if row.get('vectorised'))
+    if shared:
+        summary['vectorised'] = list(shared)
     summary['caveats'] = caveats(summary)
     return to_jsonable(summary)
 
@@ -149,14 +161,28 @@ def caveats(summary: Mapping[str, Any]) -> list[str]:
             found.append(f'Arms{where} were tuned with unequal numbers of rates ({counts}).')
         if trials == {1}:
             found.append(f'Every arm{where} was run at one rate: none was tuned.')
-    n = len(summary['seeds'])
+    n, folds = len(summary['seeds']), summary.get('folds')
+    if folds:
+        found.append(
+            f'{folds}-fold cross-validation: what is called a seed is one fold of one seed, '
+            f'{n} in all. Training sets of folds overlap: t intervals and p values allow for it '
+            '(Nadeau and Bengio 2003), bootstrap intervals do not.'
+        )
+    if summary.get('vectorised'):
+        found.append(
+            f'Runs of {", ".join(summary["vectorised"])} shared programs, several rates at a '
+            'time: their times and FLOPs are shares, lower than those of a run alone.'
+        )
     if n < 5:
         found.append(
             f'Only {n} seed{"s" if n > 1 else ""}: intervals are wide, and a difference that '
             'is not told apart may still be real.'
         )
     found.append(
-        'Intervals cover the choice of the seed on a fixed test set; they do not cover the '
+        'Intervals cover the choice of the fold and the seed; they do not cover the choice of '
+        'the pretrained network or of the data set.'
+        if folds
+        else 'Intervals cover the choice of the seed on a fixed test set; they do not cover the '
         'choice of test examples, of the pretrained network or of the data set.'
     )
     return found
@@ -180,12 +206,13 @@ def _compare(
     higher_is_better: bool,
     floor: float | None,
     confidence: float,
+    overlap: float,
 ) -> None:
     """Adds to every arm how it differs from the reference, the p values as one family."""
     partner = next(arm for arm in arms if arm['arm'] == reference)
     worst = worst_score(arms, higher_is_better) if floor is None else floor
     for arm in arms:
-        add_comparison(arm, partner, higher_is_better, worst, confidence)
+        add_comparison(arm, partner, higher_is_better, worst, confidence, overlap)
     others = [arm['difference'] for arm in arms if arm['difference'] is not None]
     for difference, adjusted in zip(others, holm([d['p'] for d in others]), strict=True):
         difference['p_holm'] = adjusted

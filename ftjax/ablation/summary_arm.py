@@ -39,6 +39,7 @@ def summarise_arm(
     seeds: Sequence[int],
     metric: str,
     confidence: float,
+    overlap: float = 0.0,
 ) -> dict[str, Any]:
     """The object of an arm, without its comparison to the reference.
 
@@ -46,6 +47,7 @@ def summarise_arm(
       rows: of this arm and task, at all rates.
       choice: its rate.
       seeds: those planned; a run of another seed is left out.
+      overlap: of folds; see `statistics.mean_interval`.
     """
     chosen = {row['seed']: row for row in rows if _at(row, choice) and row['seed'] in seeds}
     scores = {seed: score_of(row, metric) for seed, row in sorted(chosen.items())}
@@ -76,7 +78,7 @@ def summarise_arm(
             for point in choice.curve
         ],
         'seeds': scores,
-        'mean': mean_interval(finished, confidence) if finished else None,
+        'mean': mean_interval(finished, confidence, overlap) if finished else None,
         'sd': float(np.std(finished, ddof=1)) if len(finished) > 1 else None,
         'iqm': _iqm(finished, confidence),
         'val_mean': validation[0] if validation else None,
@@ -91,7 +93,7 @@ def summarise_arm(
         'step_flops': _mean(ok, 'step_flops'),
         'peak_memory_bytes': _mean(ok, 'peak_memory_bytes'),
         'depth': next((row['depth'] for row in ok if 'depth' in row), depth_of(arm)),
-        'shifts': _shifts(ok, metric, confidence),
+        'shifts': _shifts(ok, metric, confidence, overlap),
         'movement': _movement(ok),
     }
 
@@ -102,6 +104,7 @@ def add_comparison(
     higher_is_better: bool,
     worst: float | None,
     confidence: float,
+    overlap: float = 0.0,
 ) -> None:
     """Fills in `difference` and `probability_of_improvement` of an arm and its shifts.
 
@@ -110,7 +113,8 @@ def add_comparison(
     """
     if arm is reference:
         return
-    found = paired_difference(arm['seeds'], reference['seeds'], confidence=confidence)
+    options = {'confidence': confidence, 'overlap': overlap}
+    found = paired_difference(arm['seeds'], reference['seeds'], **options)
     if found is not None:
         values = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
         arm['difference'] = {**values, 'p_holm': None, 'verdict': 'no verdict'}
@@ -126,7 +130,7 @@ def add_comparison(
     for name, shift in arm['shifts'].items():
         partner = reference['shifts'].get(name)
         if partner is not None:
-            found = paired_difference(shift['seeds'], partner['seeds'], confidence=confidence)
+            found = paired_difference(shift['seeds'], partner['seeds'], **options)
             shift['difference'] = None if found is None else found.interval
 
 
@@ -190,7 +194,7 @@ def _mean(rows: Rows, key: str) -> float | None:
     return int(mean) if all(isinstance(v, int) for v in values) and mean == int(mean) else mean
 
 
-def _shifts(rows: Rows, metric: str, confidence: float) -> dict[str, Any]:
+def _shifts(rows: Rows, metric: str, confidence: float, overlap: float) -> dict[str, Any]:
     names = dict.fromkeys(name for row in rows for name in row.get('shifts') or {})
     found = {}
     for name in names:
@@ -200,7 +204,7 @@ def _shifts(rows: Rows, metric: str, confidence: float) -> dict[str, Any]:
         finished = [s for s in scores.values() if s is not None and math.isfinite(s)]
         if finished:
             found[name] = {
-                'mean': mean_interval(finished, confidence),
+                'mean': mean_interval(finished, confidence, overlap),
                 'difference': None,
                 'seeds': scores,
             }

@@ -8,13 +8,14 @@ import zlib
 import numpy as np
 
 from ftjax.data.dataset import Dataset
+from ftjax.data.distortions import DISTORTIONS
 from ftjax.errors import UserError, check_name
 
-CORRUPTIONS = ('none', 'gaussian_noise')
+CORRUPTIONS = ('none', *DISTORTIONS)
 
 
 def parse_corruption(text: str) -> tuple[str, float]:
-    """Name and strength of `none` or `gaussian_noise:STD`; raises UserError.
+    """Name and amount of `none` or a row of DISTORTIONS with its amount; raises UserError.
 
     >>> parse_corruption('gaussian_noise:0.10')
     ('gaussian_noise', 0.1)
@@ -23,12 +24,14 @@ def parse_corruption(text: str) -> tuple[str, float]:
     check_name(name, CORRUPTIONS, 'data.corruption')
     if name == 'none' and not amount:
         return name, 0.0
+    _, most, example = DISTORTIONS.get(name, (None, 0.0, ''))
     try:
         strength = float(amount)
     except ValueError:
         strength = -1.0
-    if name == 'none' or not 0 < strength <= 10:
-        raise UserError(f'data.corruption is {text!r}; expected none or gaussian_noise:0.10')
+    if not 0 < strength <= most:
+        expected = f'{name}:{example}, above 0 and at most {most:g}' if example else name
+        raise UserError(f'data.corruption is {text!r}; expected {expected}')
     return name, strength
 
 
@@ -48,13 +51,12 @@ def corrupt(dataset: Dataset, text: str) -> Dataset:
         raise UserError(
             f'data.corruption works on images in memory; {dataset.name} holds {dataset.kind}'
         )
+    distort, _, _ = DISTORTIONS[name]
     images = np.empty_like(dataset.inputs)
     for row, (image, example) in enumerate(zip(dataset.inputs, dataset.ids, strict=True)):
         rng = np.random.default_rng(zlib.crc32(example.encode()))
-        noise = strength * rng.standard_normal(image.shape, np.float32)
-        if image.dtype == np.uint8:
-            noisy = np.clip(image / np.float32(255) + noise, 0, 1)
-            images[row] = (255 * noisy + 0.5).astype(np.uint8)
-        else:
-            images[row] = np.clip(image + noise, 0, 1)
+        whole = image.dtype == np.uint8
+        unit = image / np.float32(255) if whole else image
+        distorted = np.clip(distort(unit, strength, rng), 0, 1)
+        images[row] = (255 * distorted + 0.5).astype(np.uint8) if whole else distorted
     return dataclasses.replace(dataset, inputs=images, name=f'{dataset.name}+{text}')

@@ -11,7 +11,7 @@ from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.geometry import match_channels
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import read_source
-from ftjax.data.splitting import SUBSET, TEST, VAL, hold_out, hold_out_per_class
+from ftjax.data.splitting import SUBSET, TEST, VAL, fold, hold_out, hold_out_per_class
 from ftjax.errors import UserError
 
 
@@ -19,8 +19,9 @@ def load_data(settings: DataSettings) -> Splits:
     """Reads a source and splits it, deterministically and stratified by class.
 
     Splits that the source has are kept. Others are cut from its training examples, the test
-    split first; both fractions are of the training examples before any cut. Few-shot
-    subsets are taken last, from training alone (`examples_per_class`).
+    split first; both fractions are of the training examples before any cut. With folds the
+    test split is one of them. Few-shot subsets are taken last, from training alone
+    (`examples_per_class`).
 
     Raises:
       UserError: for anything in the settings or the data that cannot be used.
@@ -35,7 +36,9 @@ def load_data(settings: DataSettings) -> Splits:
         raise UserError(f'{settings.source}: no training examples')
     _check_classes(parts.train)
     train, test = parts.train, parts.test
-    if test is None:
+    if settings.folds:
+        train, test = fold(train, settings.folds, settings.fold, settings.seed)
+    elif test is None:
         train, test = _cut(train, whole, settings.test_fraction, settings.seed, TEST)
     val = parts.val
     if settings.val_per_class is not None:

@@ -7,7 +7,8 @@ import numbers
 
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.corruption import parse_corruption
-from ftjax.data.dataset import TASKS
+from ftjax.data.dataset import MASKED_TOKENS, TASKS
+from ftjax.data.wordpiece import wanted_size
 from ftjax.errors import UserError, check_name
 
 LAYOUTS = ('header', 'label_first', 'label_last')
@@ -25,15 +26,23 @@ class DataSettings:
     """
 
     source: str = 'digits'
-    """`digits`, `digits:scattered`, `glyphs`, `folder:PATH`, `csv:PATH`, `jsonl:PATH`,
-    `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
+    """`digits`, `digits:scattered`, `glyphs`, `docstrings`, `docstrings:order`,
+    `docstrings:unlabelled`, `folder:PATH`, `csv:PATH`, `jsonl:PATH`, `npz:PATH` or
+    `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
     task: str = 'classification'
-    """`classification`, `regression` (labels are then float32), or `multilabel`: any number of
-    classes an example, as 0 and 1 of float32."""
+    """`classification`, `regression` (labels are then float32), `multilabel`: any number of
+    classes an example, as 0 and 1 of float32; or `masked_tokens`: the hidden words of texts,
+    for a network with a language model's head."""
     seed: int = 0
     """Decides the splits and the few-shot subset."""
     test_fraction: float = 0.2
     """Share of the examples held out for testing, where the source has no test split."""
+    folds: int = 0
+    """Cross-validation: the test split is one of so many stratified folds of the training
+    examples, instead of `test_fraction`, and a test split that the source has stays out of it;
+    0 for none. Each example is in the test split of exactly one fold."""
+    fold: int = 0
+    """Which of the `folds` is the test split, from 0."""
     val_fraction: float = 0.15
     """Share held out for validation, where the source has no validation split."""
     examples_per_class: int | None = None
@@ -56,9 +65,11 @@ class DataSettings:
     max_length: int | None = 128
     """Tokens that a text, or a pair, is cut to; None for as many as the network takes."""
     tokenizer: str = ''
-    """A tokenizer.json, or a folder with one, instead of the one beside the weights."""
+    """A tokenizer.json, or a folder with one, instead of the one beside the weights;
+    `wordpiece:SIZE` makes one from the training texts."""
     corruption: str = 'none'
-    """`gaussian_noise:STD` (of 1) on every image of every split; images in memory only."""
+    """`gaussian_noise:0.10`, or another of ftjax/data/distortions.py with its amount, on every
+    image of every split; images in memory only."""
     label_column: str = 'label'
     """CSV and JSONL: the label's column; TFDS: its feature, if there is one of that name."""
     text_column: str = ''
@@ -94,7 +105,12 @@ class DataSettings:
         check_name(self.task, TASKS, 'data.task')
         check_name(self.layout, LAYOUTS, 'data.layout')
         check_name(self.verify, VERIFY, 'data.verify')
-        _integer('seed', self.seed, 0)
+        for name in ('seed', 'folds', 'fold'):
+            _integer(name, getattr(self, name), 0)
+        if self.folds == 1:
+            raise UserError('data.folds is 1; expected 0 for none, or 2 or more')
+        if self.fold >= max(1, self.folds):
+            raise UserError(f'data.fold is {self.fold}; expected a fold of data.folds={self.folds}')
         for name in ('batch_size', 'eval_batch_size'):
             _integer(name, getattr(self, name), 1)
         for name in ('examples_per_class', 'val_per_class'):
@@ -123,7 +139,12 @@ class DataSettings:
         if len(set(self.class_names)) < len(self.class_names):
             raise UserError('data.class_names holds a name twice')
         object.__setattr__(self, 'image_size', _size(self.image_size))
-        parse_augment(self.augment)
+        if parse_augment(self.augment) and self.task == MASKED_TOKENS:
+            raise UserError(
+                f'data.augment is {self.augment!r}; expected none, data.task masked_tokens '
+                'changes the texts itself'
+            )
+        wanted_size(self.tokenizer)
         parse_corruption(self.corruption)
 
 

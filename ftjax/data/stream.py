@@ -62,6 +62,7 @@ class TrainStream:
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
         self._loader = Loader(dataset, image_size, preprocessing)
         self._todo, self._run = parse_augment(augmentation), 1
+        self._rows: np.ndarray | None = None
         if self._loader.texts is not None:
             check_text_augmentation(self._todo, self._loader.texts.preprocessing.mask_id)
         # Grain's threads ask for neighbouring numbers: two epochs are in use at most.
@@ -84,6 +85,19 @@ class TrainStream:
         other._order = functools.lru_cache(maxsize=3)(other._permutation)
         return other
 
+    def shared(self, rows: np.ndarray) -> TrainStream:
+        """The same batches, of which only these rows are read: one process's of several.
+
+        `index` stays that of the whole batch.
+        """
+        other = copy.copy(self)
+        other._rows = rows
+        return other
+
+    def own(self, values: np.ndarray) -> np.ndarray:
+        """What of a whole batch's values is read here."""
+        return values if self._rows is None else values[self._rows]
+
     @property
     def loader(self) -> Loader:
         """What reads the examples."""
@@ -97,14 +111,21 @@ class TrainStream:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step (from 0): `inputs`, `labels`, `index`, `mask` (all ones)."""
-        rows = self.positions(step)
+        rows = self.own(self.positions(step))
         if self._loader.texts is None:
-            return self._loader.batch(rows)
+            return self.indexed(self._loader.batch(rows), step)
         epoch, within = divmod(step, self.steps_per_epoch)
         order, first = self._order(epoch), within * self.batch_size
         run = self._run * self.batch_size  # one length for all of it
         length = self._loader.texts.length(order[first // run * run :][:run])
-        return self._loader.batch(rows, length=length, draw=(self.seed, step, self._todo))
+        draw = self.seed, step, self._todo
+        return self.indexed(self._loader.batch(rows, length=length, draw=draw), step)
+
+    def indexed(self, batch: Batch, step: int) -> Batch:
+        """A batch of the rows that are read here, with the `index` of the whole one."""
+        if self._rows is None:
+            return batch
+        return {**batch, 'index': self.positions(step).astype(np.int32)}
 
     def iterate(self, start_step: int = 0) -> Iterator[Batch]:
         """The batches from a step on, for ever: equal to batch(start_step), batch(.. + 1), ..
@@ -115,10 +136,10 @@ class TrainStream:
         if self._loader.waits:
             from ftjax.data.prefetch import read_ahead
 
-            for batch in read_ahead(
-                self._loader, self._position, start_step * self.batch_size, None, self.batch_size
-            ):
-                yield batch
+            size = self.batch_size if self._rows is None else len(self._rows)
+            ahead = read_ahead(self._loader, self._position, start_step * size, None, size)
+            for batch in ahead:
+                yield self.indexed(batch, step)
                 step += 1
                 if not self._loader.waits:
                     break
@@ -127,6 +148,9 @@ class TrainStream:
             step += 1
 
     def _position(self, number: int) -> int:
+        if self._rows is not None:
+            step, place = divmod(number, len(self._rows))
+            return int(self.positions(step)[self._rows[place]])
         epoch, within = divmod(number, self.steps_per_epoch * self.batch_size)
         return int(self._order(epoch)[within])
 

@@ -128,3 +128,21 @@ def test_too_few_examples_name_the_class_and_the_setting():
         hold_out(data, 10, 0, TEST)
     with pytest.raises(UserError, match='examples_per_class 500'):
         load_data(DataSettings(examples_per_class=500))
+
+
+def test_folds_as_a_split_hold_every_example_in_one_test_split():
+    def of(number, **changes):
+        return load_data(DataSettings(folds=5, fold=number, val_fraction=0.1, **changes))
+
+    parts = [of(number) for number in range(5)]
+    tests = np.concatenate([part.test.ids for part in parts])
+    assert len(tests) == len(set(tests)) == 1797
+    per_class = np.stack([counts(part.test) for part in parts])
+    assert np.ptp(per_class, axis=0).max() <= 1 and np.ptp([len(p.test) for p in parts]) <= 1
+    for part in parts:
+        apart = [set(getattr(part, name).ids) for name in ('train', 'val', 'test')]
+        assert sum(map(len, apart)) == len(set.union(*apart)) == 1797
+        assert np.ptp(counts(part.val)) <= 2
+    # Another seed cuts other folds; fewer training examples leave the test split as it is.
+    assert set(of(0, seed=1).test.ids) != set(parts[0].test.ids)
+    assert list(of(0, examples_per_class=3).test.ids) == list(parts[0].test.ids)
