@@ -12,8 +12,20 @@ import jax.numpy as jnp
 from ftjax.errors import check_name
 from ftjax.models.stages import Mode
 
+
+def gelu(x: jax.Array) -> jax.Array:
+    """The Gaussian error linear unit: x times the normal distribution function.
+
+    In float32 by `erf`, as PyTorch's: `jax.nn.gelu` takes `erfc`, which keeps more digits far
+    below 0, as half precision needs, and takes twice as long on a CPU.
+    """
+    if x.dtype != jnp.float32:
+        return jax.nn.gelu(x, approximate=False)
+    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
+
+
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    'gelu': lambda x: jax.nn.gelu(x, approximate=False),
+    'gelu': gelu,
     'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
     'quick_gelu': lambda x: x * jax.nn.sigmoid(1.702 * x),
     'relu': jax.nn.relu,

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ftjax.errors import UserError
 from ftjax.models.batch_norm import BatchNorm
+from ftjax.models.group_norm import GroupNorm
 from ftjax.models.stages import Mode, Network
 from ftjax.models.vit import Head
 
@@ -142,7 +143,7 @@ class PreActivationBlock(nn.Module):
     def __call__(self, state, mode: Mode):
         x = shortcut = state['hidden']
         for index, stride in ((1, self.stride), (2, 1)):
-            norm = nn.GroupNorm(self.groups, epsilon=1e-5, dtype=self.dtype, name=f'norm{index}')
+            norm = GroupNorm(self.groups, dtype=self.dtype, name=f'norm{index}')
             x = conv3x3(self.features, stride, f'conv{index}', self.dtype)(nn.relu(norm(x)))
         if self.stride > 1:
             shortcut = nn.avg_pool(shortcut, (2, 2), (2, 2))
@@ -179,7 +180,7 @@ class GroupNormPool(nn.Module):
 
     @nn.compact
     def __call__(self, state, mode: Mode):
-        norm = nn.GroupNorm(self.groups, epsilon=1e-5, dtype=self.dtype, name='norm')
+        norm = GroupNorm(self.groups, dtype=self.dtype, name='norm')
         return {'hidden': mean_over_image(nn.relu(norm(state['hidden'])))}
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import flax.linen as nn
 
 from ftjax.errors import check_name
+from ftjax.models.boundary import written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +113,7 @@ class Network(nn.Module):
         state, seen = inputs, {}
         for name in stage_slice(self.stages, start, stop):
             state = self.make_stage(name)(name=name)(state, mode_of(modes, name))
+            state = written(state)
             if name in taps:
                 seen[name] = state
         return (state, seen) if taps else state
