@@ -1,0 +1,147 @@
+"""Step time against depth, width, batch, trained depth and devices, beside the arithmetic."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+IMAGE, DEPTH, WIDTH, BATCH = 112, 12, 192, 16
+POINTS: dict[str, tuple[Any, ...]] = {
+    'depth': (3, 6, 12, 24),
+    'width': (96, 192, 384),
+    'batch': (4, 8, 16, 32),
+    'trained': ('head', 'last:1', 'last:3', 'last:6', 'full'),
+    'devices': (1, 2, 4),
+}
+CAPTION = (
+    f'Training steps of a ViT (depth {DEPTH}, width {WIDTH}, {IMAGE} px, batch {BATCH}, full '
+    'fine-tuning) with one of these changed: seconds of a step over those of the network above, '
+    'timed in turn, and the same quotient of the products of matrices that the step needs, in '
+    'closed form (scripts/benchmarks/ideal_vit.py). Ratio: ideal over time, above 1 where a step '
+    'costs less than in proportion; spread: quartiles of the rounds. Devices: the host forced to '
+    'be so many, on the same cores, beside one: the ideal is no change.'
+)
+COMMAND = 'python scripts/benchmark.py scaling'
+
+
+def run(folder: pathlib.Path, rounds: int = 5, points: str = '') -> list[dict[str, Any]]:
+    """Writes scaling.json and scaling.md; `points` names some of depth, width, .. ('a,b')."""
+    import jax
+    from benchmarks import tables
+
+    from ftjax.errors import check_name
+    from ftjax.training.progress import Progress
+
+    wanted = [check_name(p, POINTS, 'axis') for p in points.split(',')] if points else list(POINTS)
+    found = {axis: POINTS[axis] for axis in wanted}
+    rows = []
+    base = Point()
+    with Progress(sum(map(len, found.values())), 'scaling') as bar:
+        for axis, values in found.items():
+            for value in values:
+                if axis == 'devices':
+                    rows.append(devices_row(value, rounds))
+                else:
+                    rows.append(row_of(axis, value, base, Point(**{axis: value}), rounds))
+                    jax.clear_caches()
+                bar.update(len(rows), {})
+    tables.write(folder, 'scaling', rows, CAPTION, COMMAND)
+    return rows
+
+
+class Point:
+    """A network and its steps."""
+
+    def __init__(
+        self,
+        depth: int = DEPTH,
+        width: int = WIDTH,
+        batch: int = BATCH,
+        trained: str = 'full',
+    ):
+        import jax
+        from benchmarks.fit_steps import FitSteps
+        from benchmarks.ideal_vit import ideal_flops
+        from benchmarks.sides import made_images
+
+        from ftjax.data import Splits
+        from ftjax.models.registry import build
+        from ftjax.pretrained.preprocessing import Preprocessing
+
+        sizes = {'depth': depth, 'width': width, 'heads': width // 32, 'patch_size': 16}
+        network = build('vit', {'image_size': IMAGE, 'num_classes': 10, **sizes})
+        variables = jax.jit(network.init)(jax.random.key(0), network.example_input())
+        train = made_images(2 * batch, IMAGE)
+        data = Splits(train=train, val=train, test=train)
+        preprocessing = Preprocessing(image_size=(IMAGE, IMAGE))
+        self.side = FitSteps(network, variables, trained, data, preprocessing, batch, longest=2)
+        phase = self.side.course.phase
+        shapes = {path: leaf.shape for path, leaf in phase.leaves.items()}
+        self.ideal = ideal_flops(network, shapes, phase.trainable, batch)
+        self.side.steps(2)
+
+    def seconds(self) -> float:
+        """Of a step, over a call."""
+        began = time.perf_counter()
+        made = self.side.steps(2)
+        return (time.perf_counter() - began) / made
+
+
+def row_of(axis: str, value: Any, base: Point, point: Point, rounds: int) -> dict[str, Any]:
+    """A row of the table, the two timed in turn."""
+    pairs = [(point.seconds(), base.seconds()) for _ in range(rounds)]
+    ideal = point.ideal / base.ideal
+    return made_row(f'{axis} {value}', [mine / other for mine, other in pairs], ideal, pairs)
+
+
+def made_row(name: str, times: list[float], ideal: float, pairs: list[Any]) -> dict[str, Any]:
+    """A row from quotients of times and the ideal one."""
+    import numpy as np
+
+    return {
+        'row': name,
+        'ratio': ideal / statistics.median(times),
+        'spread': [float(q) for q in np.quantile(ideal / np.array(times), (0.25, 0.75))],
+        'target': None,
+        'time_of_base': statistics.median(times),
+        'ideal_of_base': ideal,
+        'step_ms': 1e3 * statistics.median(mine for mine, _ in pairs),
+        'rounds': len(times),
+    }
+
+
+def devices_row(count: int, rounds: int) -> dict[str, Any]:
+    """Steps in a process of so many devices, in turn with those in a process of one."""
+    pairs = [(in_process(count, 1), in_process(1, 1)) for _ in range(max(1, rounds // 2))]
+    return made_row(f'devices {count}', [mine / other for mine, other in pairs], 1.0, pairs)
+
+
+def in_process(devices: int, rounds: int) -> float:
+    """Median seconds a step in a process of its own."""
+    scripts = pathlib.Path(__file__).parent.parent
+    code = f'from benchmarks.scaling import median_step; print(median_step({rounds}))'
+    flags = f'--xla_force_host_platform_device_count={devices}'
+    paths = (str(scripts), str(scripts.parent), os.environ.get('PYTHONPATH', ''))
+    environment = os.environ | {
+        'XLA_FLAGS': f'{os.environ.get("XLA_FLAGS", "")} {flags}'.strip(),
+        'JAX_PLATFORMS': 'cpu',
+        'PYTHONPATH': os.pathsep.join(path for path in paths if path),
+    }
+    done = subprocess.run(
+        [sys.executable, '-c', code], env=environment, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f'{devices} devices: {done.stderr[-2000:]}')
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def median_step(rounds: int) -> float:
+    """Median seconds a step of the network of the caption, on all devices of this process."""
+    point = Point()
+    return statistics.median(point.seconds() for _ in range(3 * rounds))
