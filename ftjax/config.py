@@ -14,6 +14,7 @@ from ftjax.errors import UserError, check_name
 from ftjax.fields import check_fields, shown
 from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.freezing.plan import FreezeSettings, as_settings
+from ftjax.training.mesh_settings import AXES, checked_axes, checked_rules
 from ftjax.training.schedule import ScheduleSettings
 from ftjax.training.settings import TrainSettings
 
@@ -23,8 +24,8 @@ class Config:
     """Everything that decides a run."""
 
     init: str = 'glyphs'
-    """The pretrained network: `glyphs`, `data:NAME`, a folder or file, `hf://ORG/NAME`;
-    `random:` before it for the same network with random weights."""
+    """The pretrained network: `glyphs` or `docstrings` (shipped), `data:NAME`, a folder or file,
+    `hf://ORG/NAME`; `random:` before it for the same network with random weights."""
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Fields of the network to replace, {'dropout': .1}; with `name`, an untrained network
     of the registry when `init` is empty."""
@@ -35,6 +36,18 @@ class Config:
     optimizer: OptimizerSettings = dataclasses.field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = dataclasses.field(default_factory=ScheduleSettings)
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
+    mesh: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Devices along `data` and `fsdp`, {'data': 4, 'fsdp': 2}: batches are shared out over both,
+    trainable leaves with their optimizer state and averages over `fsdp`. {}: all on `data`. It
+    changes no result, so that a run may go on under another mesh."""
+    mesh_rules: tuple[tuple[str, str], ...] = ()
+    """(pattern, 'fsdp' or 'whole') by whole path, the first that matches decides: ('block_.*',
+    'fsdp') shares out frozen blocks too, which else lie whole on every device."""
+
+    def __post_init__(self):
+        axes = {name: size for name, size in self.mesh.items() if size is not None}
+        object.__setattr__(self, 'mesh', checked_axes(axes))
+        object.__setattr__(self, 'mesh_rules', checked_rules(self.mesh_rules))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: what config.json holds, and read_config takes back."""
@@ -141,6 +154,8 @@ def template(**changes: Any) -> ConfigDict:
     ('last:2', True)
     """
     values: dict[str, Any] = {'init': 'glyphs', 'seed': 0, 'freeze': 'full', 'model': {}}
+    values['mesh'] = {name: config_dict.placeholder(int) for name in AXES}
+    values['mesh_rules'] = ()
     for name, cls in SECTIONS.items():
         kinds = typing.get_type_hints(cls)
         values[name] = {

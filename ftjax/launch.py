@@ -28,6 +28,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -39,11 +40,15 @@ from absl import logging as absl_logging
 from ftjax.command_line import define_config, define_workdir, parse_flags
 from ftjax.compilation_cache import enable_compilation_cache
 from ftjax.errors import UserError
+from ftjax.training import hosts, processes
 from ftjax.training.interruption import Interrupted
 
 __all__ = ['define_config', 'define_workdir', 'explain', 'first_process', 'run', 'set_up_logs']
 
 USER, MACHINE, INTERRUPTED = 2, 3, 130
+GRACE = 3.0
+"""Seconds by which the first process, whose end ends all, outlives an error that others met too."""
+_GONE = ('Gloo', 'gloo', 'Connection reset', 'Connection closed', 'heartbeat')
 _OUT_OF = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -70,13 +75,36 @@ def run(main: Callable[[], Any], argv: Sequence[str] | None = None) -> NoReturn:
     except BaseException as error:
         explained = explain(error)
         if explained is None:
+            if processes.several() and not isinstance(error, SystemExit):
+                traceback.print_exc()
+                leave(1)
             raise
         if os.environ.get('FTJAX_TRACEBACK', '0') not in ('', '0'):
             traceback.print_exc()
         message, status = explained
         print(f'error: {message}', file=sys.stderr, flush=True)
+        if processes.several() and not isinstance(error, Interrupted):
+            leave(status)
         raise SystemExit(status) from None
     raise SystemExit(0)
+
+
+def join_processes(coordinator: str | None, count: int | None, index: int | None) -> None:
+    """Joins the other processes of the run, if it has any; all but the first only say errors.
+
+    See `hosts.start`; to be called before anything looks for devices.
+    """
+    if hosts.start(coordinator, count, index) and not first_process():
+        logging.getLogger('ftjax').setLevel(logging.ERROR)
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process at once: at an ordinary end it would wait for processes that wait for it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if first_process():
+        time.sleep(GRACE)
+    os._exit(status)
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:
@@ -96,6 +124,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return 'interrupted', INTERRUPTED
     if isinstance(error, MemoryError):
         return 'out of memory; try a smaller data.batch_size or image size', MACHINE
+    if isinstance(error, jax.errors.JaxRuntimeError) and any(x in message for x in _GONE):
+        return f'another process of the run is gone: start all again ({message[:200]})', MACHINE
     if isinstance(error, jax.errors.JaxRuntimeError) and 'RESOURCE_EXHAUSTED' in message:
         return f'out of device memory; try a smaller data.batch_size ({message[:200]})', MACHINE
     if isinstance(error, OSError) and error.errno in _OUT_OF:
@@ -106,7 +136,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 def first_process() -> bool:
     """Whether this process is the first, or the only one, of its run: the one that writes."""
-    return jax.process_index() == 0
+    return processes.first()
 
 
 def _terminated(signum: int, _: object) -> NoReturn:

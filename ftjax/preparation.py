@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import jax
+
 from ftjax.config import Config
 from ftjax.data import Splits, load_data
 from ftjax.data.matching import matching_preprocessing
@@ -70,6 +72,8 @@ def prepare(config: Config, data: Splits | None = None) -> Prepared:
         report, head_is_new = {'initialised': f'all of {name}, at random'}, True
     preprocessing = matching_preprocessing(data.train, network, preprocessing, config.data)
     network, variables = with_added(config.freeze, network, variables, config.seed)
+    # A run copies to the device what it needs there, in the dtype that its plan says.
+    variables = jax.device_get(variables)
     span = span_of(config, data)
     plan = make_plan(
         config.freeze,

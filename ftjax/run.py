@@ -7,14 +7,14 @@ import pathlib
 from collections.abc import Collection
 from typing import Any
 
-import jax
-
 from ftjax.ablation.figures_heat import choices_over_time
 from ftjax.config import Config, config_differences, read_config
 from ftjax.data import EvalBatches, Splits, TrainStream, eval_batches
+from ftjax.data.dataset import MASKED_TOKENS
 from ftjax.errors import UserError
 from ftjax.evaluation import evaluate
 from ftjax.evaluation.figures import save_figure
+from ftjax.evaluation.masked_tokens import masked_token_metrics
 from ftjax.evaluation.predictions import gather
 from ftjax.freezing.plan import Plan
 from ftjax.models.stages import Network
@@ -22,8 +22,10 @@ from ftjax.preparation import Prepared
 from ftjax.pretrained.own import save_description, save_own
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.text_preprocessing import TextPreprocessing
+from ftjax.training import processes
 from ftjax.training.atomic import read_json, write_json
 from ftjax.training.fit import FitResult, fit
+from ftjax.training.layout import Layout
 from ftjax.training.lock import run_lock
 from ftjax.training.norm_statistics import recomputed
 from ftjax.training.plan_change import FLAG, PlanChange
@@ -32,6 +34,7 @@ from ftjax.training.provenance import peak_memory, provenance, versions
 from ftjax.training.validation import score
 from ftjax.training.weight_space import fit_averaged
 
+PLACES = ('mesh', 'mesh_rules')
 PLAN_SECTIONS = ('freeze', 'optimizer', 'schedule', 'train')
 """Parts of a config that a run may go on under other values of, if that is asked for."""
 
@@ -60,8 +63,14 @@ def train(
     if workdir is None:
         return in_folder(prepared, None, progress, PlanChange())
     folder = pathlib.Path(workdir)
-    with run_lock(folder, enabled=jax.process_index() == 0):
-        change = start_folder(folder, prepared, allow_plan_change)
+    with run_lock(folder, enabled=processes.first()):
+        processes.same_everywhere('config', prepared.config.to_json())
+        processes.same_everywhere('data set', prepared.data.fingerprint)
+        change = PlanChange(
+            **processes.from_first(
+                lambda: dataclasses.asdict(start_folder(folder, prepared, allow_plan_change))
+            )
+        )
         return in_folder(prepared, folder, progress, change, profile)
 
 
@@ -75,6 +84,7 @@ def in_folder(
     """What `train` does once the folder is its own."""
     config, data = prepared.config, prepared.data
     network, preprocessing = prepared.network, prepared.preprocessing
+    layout = layout_of(prepared)
 
     def run(seed: int, factor: float, inside: pathlib.Path | None) -> FitResult:
         rate = config.optimizer.learning_rate * factor
@@ -96,6 +106,7 @@ def in_folder(
             progress=progress,
             plan_change=change,
             profile=profile,
+            layout=layout,
         )
 
     def validate(variables: Any) -> dict[str, float]:
@@ -128,6 +139,7 @@ def in_folder(
         'wall_seconds': result.wall_seconds,
         'stage_seconds': result.stage_seconds,
         'peak_memory_bytes': peak_memory()['host_bytes'],
+        'device_peak_bytes': peak_memory()['device_bytes'],
         'steps': result.steps,
         'steps_skipped': result.steps_skipped,
         'best_step': result.best_step,
@@ -141,7 +153,7 @@ def in_folder(
     }
     if averaged is not None:
         summary['averaged'] = averaged
-    if folder is not None:
+    if folder is not None and processes.first():
         if plan.choices:
             write_choices(folder, plan)
         save_own(
@@ -153,7 +165,22 @@ def in_folder(
             {'init': config.init, 'strategy': prepared.plan.strategy},
         )
         write_json(folder / 'result.json', {**summary, 'provenance': provenance()})
+    processes.wait('result')  # who ended now would take the first one along
     return result, summary
+
+
+def layout_of(prepared: Prepared) -> Layout:
+    """Where the run lies on the devices there are.
+
+    Raises:
+      UserError: the config's mesh has another number of devices, or its batch cannot be shared
+        out over them.
+    """
+    config = prepared.config
+    layout = Layout.of(config.mesh, config.mesh_rules)
+    leaves, parts = prepared.plan.at(0).leaves, config.optimizer.accumulate
+    layout.check(leaves, config.data.batch_size, parts)
+    return layout
 
 
 def start_folder(
@@ -191,7 +218,8 @@ def check_folder(
         before = read_config(read_json(known))
     except UserError as error:
         raise UserError(f'{known}: {error}; choose another --workdir') from error
-    keys = config_differences(before, prepared.config)
+    # Where things lie on the devices changes no result.
+    keys = [k for k in config_differences(before, prepared.config) if k not in PLACES]
     other = [key for key in keys if key.split('.')[0] not in PLAN_SECTIONS]
     if other or (keys and not any((folder / 'checkpoints').glob('[0-9]*'))):
         differs = ', '.join(other or keys)
@@ -252,7 +280,10 @@ def network_metrics(
     """Metrics of a network on a split, on whole arrays."""
     dataset = getattr(data, split)
     batches = split_batches(data, split, config, preprocessing)
-    found = gather(predict(network, variables, batches, preprocessing))
+    outputs = predict(network, variables, batches, preprocessing)
+    if dataset.task == MASKED_TOKENS:
+        return masked_token_metrics(outputs)  # too many numbers to gather
+    found = gather(outputs)
     return evaluate(
         found.outputs, found.labels, task=dataset.task, class_names=dataset.class_names or None
     )

@@ -5,7 +5,9 @@ python scripts/plan.py --list
 python scripts/plan.py --config=configs/quickstart_train.py --config.freeze=gradual \
     --write-phases=gradual.py
 
-The file that the last one writes is a config: edit its phases, and run it.
+The file that the last one writes is a config: edit its phases, and run it. A run whose device
+memory would be more than there is, or than --memory_limit=8GiB says, is refused, with what would
+make it fit.
 """
 
 import pathlib
@@ -17,6 +19,8 @@ from ftjax import launch
 CONFIG = launch.define_config('configs/quickstart_train.py')
 LIST = flags.DEFINE_bool('list', False, 'Print the strategies there are, and end.')
 WRITE = flags.DEFINE_string('write-phases', None, 'Write the phases as a config file, and end.')
+
+LIMIT = flags.DEFINE_string('memory_limit', None, "The device's memory: 8GiB; its own if not said.")
 
 
 def main():
@@ -80,6 +84,31 @@ def show_plan():
         f'  temporary memory  {cost.temporary_bytes:,} bytes, '
         f'{cost.temporary_bytes / max(whole.temporary_bytes, 1):.3f} of full'
     )
+    show_memory(prepared)
+
+
+def show_memory(prepared):
+    """What the run holds on the device, by what holds it; an error if that is more than it has."""
+    from ftjax.errors import UserError
+    from ftjax.memory_advice import advice, suggestions
+    from ftjax.memory_plan import run_memory
+    from ftjax.training.memory_limit import device_limit, read_size, shown_size
+
+    limit = device_limit() if LIMIT.value is None else read_size(LIMIT.value)
+    memory = run_memory(prepared)
+    print(f'\n{memory.table()}', flush=True)
+    if limit is None:
+        print('how much memory the device has is not known; --memory_limit=8GiB says it')
+    elif memory.peak <= limit:
+        print(f'it fits: the device has {shown_size(limit)}')
+    else:
+        told = suggestions(prepared, memory, limit)
+        print(advice(told, limit), flush=True)
+        fitting = [one for one in told if one.peak <= limit]
+        best = f'; {fitting[0].change} would fit' if fitting else ''
+        raise UserError(
+            f'the run needs {memory.said} of device memory and there is {shown_size(limit)}{best}'
+        )
 
 
 def write_phases(file: pathlib.Path):

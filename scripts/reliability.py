@@ -36,7 +36,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 CASES = ('plain', 'gradual', 'lisa', 'cached')
 CLOCK = {
     *('wall_seconds', 'compile_seconds', 'step_seconds_median', 'stage_seconds'),
-    *('peak_memory_bytes', 'provenance'),
+    *('peak_memory_bytes', 'device_peak_bytes', 'provenance'),
 }
 DAMAGE = ('one bit', 'ten bits', 'truncated', 'emptied', 'deleted', 'half-written folder')
 

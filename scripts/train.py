@@ -7,6 +7,11 @@ The folder then holds config.json, plan.json, load_report.json, metrics.jsonl, c
 model/ and result.json. A finished run is not repeated, an interrupted one goes on, from the
 last step if it was stopped by SIGTERM or Ctrl-C, from the last validation if it was killed.
 Under a config with another plan it goes on only with --allow-plan-change.
+
+On several hosts the same command runs on each, and they find each other under Slurm's srun and
+on TPU pods; anywhere else they are told, here the first of two:
+
+    python scripts/train.py .. --coordinator=HOST:1234 --num_processes=2 --process_id=0
 """
 
 import pathlib
@@ -20,36 +25,54 @@ WORKDIR = launch.define_workdir()
 CHANGE = flags.DEFINE_bool(
     'allow-plan-change', False, 'Go on with an interrupted run under another plan.'
 )
+COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first of the processes.')
+PROCESSES = flags.DEFINE_integer('num_processes', None, 'Processes of this run.')
+PROCESS = flags.DEFINE_integer('process_id', None, 'Number of this process, from 0.')
 PROFILE = flags.DEFINE_integer('profile', 0, 'Steps to trace into WORKDIR/profile.')
 
 
 def main():
     from ftjax.config import read_config
     from ftjax.evaluation.text import metrics_text
+    from ftjax.memory_plan import refuse_what_cannot_fit
     from ftjax.preparation import prepare
-    from ftjax.run import check_folder, train
-    from ftjax.training.atomic import read_json
+    from ftjax.run import check_folder, layout_of, train
     from ftjax.training.lock import run_lock
+    from ftjax.training.memory_limit import device_limit
+    from ftjax.training.processes import from_first
 
+    launch.join_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    say = print if launch.first_process() else lambda *_, **__: None
     folder = pathlib.Path(WORKDIR.value)
-    finished = (folder / 'result.json').exists()  # it may be read only
+    result = from_first(lambda: finished_result(folder))
+    finished = result is not None  # it may be read only
     with run_lock(folder, enabled=not finished and launch.first_process()):
         prepared = prepare(read_config(CONFIG.value))
-        print(prepared.table(), flush=True)
+        say(prepared.table(), flush=True)
         if finished:
-            check_folder(folder, prepared)  # refuses a folder of another config
-            result = read_json(folder / 'result.json')
-            print(f'{folder} is finished already; its result:')
+            if launch.first_process():
+                check_folder(folder, prepared)  # refuses a folder of another config
+            say(f'{folder} is finished already; its result:')
         else:
+            layout_of(prepared)  # refuses a mesh that is not this machine's
+            refuse_what_cannot_fit(prepared, device_limit())
             _, result = train(
                 prepared, folder, allow_plan_change=CHANGE.value, profile=PROFILE.value
             )
-    print(metrics_text(result['metrics']))
+    say(metrics_text(result['metrics']))
     if not result['frozen_unchanged']:
         raise RuntimeError(f'frozen leaves moved: {result["moved_frozen"]}')
-    print(f'frozen leaves and statistics: bitwise unchanged; results in {folder}')
+    say(f'frozen leaves and statistics: bitwise unchanged; results in {folder}')
     for path in result['still_trainable']:
-        print(f'warning: {path} was to train and has not moved')
+        say(f'warning: {path} was to train and has not moved')
+
+
+def finished_result(folder):
+    """What result.json holds; None of a run that has none yet."""
+    from ftjax.training.atomic import read_json
+
+    place = folder / 'result.json'
+    return read_json(place) if place.exists() else None
 
 
 if __name__ == '__main__':

@@ -43,7 +43,11 @@ TOP = (
     'command_line',
     'compilation_cache',
     'preparation',
+    'memory_plan',
+    'memory_advice',
     'run',
+    'soups',
+    'surgical',
     'cells',
     'api',
 )

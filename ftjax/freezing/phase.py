@@ -26,6 +26,8 @@ class Leaf:
     anneal: float | None = None
     """The step, counted from the run's first, at which a cosine of the leaf's own has brought
     its rate to 0; it then follows no common schedule (FreezeOut)."""
+    stored: str | None = None
+    """The dtype that it is held in while it is frozen; None for its own."""
 
     @property
     def size(self) -> int:
@@ -58,6 +60,11 @@ class Phase:
     def trainable(self) -> tuple[str, ...]:
         """Paths of the leaves that train, sorted: the order of every vector of rates."""
         return tuple(sorted(p for p, leaf in self.leaves.items() if leaf.group != FROZEN))
+
+    @functools.cached_property
+    def stored(self) -> dict[str, str]:
+        """The dtypes of frozen leaves that are held in another than their own."""
+        return {path: leaf.stored for path, leaf in self.leaves.items() if leaf.stored}
 
     @functools.cached_property
     def moving(self) -> frozenset[str]:
@@ -100,7 +107,7 @@ class Phase:
         """What decides the compiled step: equal for phases that can share one."""
         groups = tuple((p, self.leaves[p].group, self.leaves[p].decay) for p in self.trainable)
         held = len(self.moving) < len(self.trainable)
-        return groups, tuple(self.modes.items()), held
+        return groups, tuple(self.modes.items()), held, tuple(self.stored.items())
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: an entry of plan.json's phases."""
@@ -122,6 +129,7 @@ class Phase:
                     'decay': leaf.decay,
                     'shape': list(leaf.shape),
                     **({} if leaf.anneal is None else {'anneal': leaf.anneal}),
+                    **({} if leaf.stored is None else {'stored': leaf.stored}),
                 }
                 for path, leaf in self.leaves.items()
             },

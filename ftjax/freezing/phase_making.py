@@ -72,6 +72,7 @@ def make_phase(
             multiplier=float(factors.get(path, 1.0) * stretch.multipliers.get(path, 1.0)),
             decay=settings.decay_vectors or len(net.shapes[path]) > 1,
             anneal=stretch.anneal.get(path),
+            stored=stored_as(settings, net.dtypes[path]) if groups[path] == FROZEN else None,
         )
         for path in net.shapes
     }
@@ -82,6 +83,11 @@ def make_phase(
     }
     stages = plan_stages(net, trained, norm, noise == 'off')
     return Phase(stretch.start, leaves, stages, stretch.restart, tuple(sorted(stretch.reinit)))
+
+
+def stored_as(settings: FreezeSettings, dtype: str) -> str | None:
+    """The smaller dtype that frozen leaves of some dtype are held in, if there is one."""
+    return settings.frozen_dtype if dtype == 'float32' else None
 
 
 def plan_stages(

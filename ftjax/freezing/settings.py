@@ -15,6 +15,7 @@ HEAD_POLICIES = ('auto', 'train', 'freeze')
 NOISE_POLICIES = ('auto', 'trained', 'off')
 # What may stand beside phases, in `strategy`: nothing of it decides what trains when.
 EXTRA_KINDS = ('added', 'shape', 'regulariser', 'average', 'weights')
+FROZEN_DTYPES = ('float32', 'bfloat16')
 STATE_POLICIES = ('auto', 'per_leaf_count', 'keep', 'reset')
 PHASE_KEYS = (
     *('until', 'freeze', 'rules', 'multipliers', 'rate', 'anneal'),
@@ -70,12 +71,20 @@ class FreezeSettings:
     """Steps over which the rate rises from 0 again after each change of phase."""
     decay_vectors: bool = False
     """Apply weight decay to biases, norms and other one-dimensional leaves too."""
+    frozen_dtype: str | None = None
+    """`bfloat16` holds frozen float32 leaves in half the memory while a phase trains others;
+    they are rounded, the loaded values come back in the result and where a later phase opens
+    them. None, or `float32`, leaves them as they were loaded."""
 
     def __post_init__(self):
         check_fields(FreezeSettings, dict(vars(self)), 'freeze')
         check_name(self.norm, NORM_POLICIES, 'freeze.norm')
         check_name(self.noise, NOISE_POLICIES, 'freeze.noise')
         check_name(self.head, HEAD_POLICIES, 'freeze.head')
+        if self.frozen_dtype is not None:
+            known = check_name(self.frozen_dtype, FROZEN_DTYPES, 'freeze.frozen_dtype')
+            # One spelling of the default, so that configs that mean the same are the same.
+            object.__setattr__(self, 'frozen_dtype', None if known == 'float32' else known)
         check_name(self.optimizer_state, STATE_POLICIES, 'freeze.optimizer_state')
         if self.rewarm < 0:
             raise UserError(f'freeze.rewarm is {self.rewarm!r}; expected steps, at least 0')

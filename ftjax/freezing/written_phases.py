@@ -34,6 +34,8 @@ def written(plan: Plan, settings: FreezeSettings) -> dict[str, Any]:
         'rewarm': plan.rewarm,
         'decay_vectors': settings.decay_vectors,
     }
+    if settings.frozen_dtype is not None:
+        freeze['frozen_dtype'] = settings.frozen_dtype
     freeze['phases'] = tuple(
         written_phase(phase, end) for phase, end in zip(plan.phases, ends, strict=True)
     )

@@ -19,6 +19,7 @@ import optax
 from ftjax.errors import UserError
 from ftjax.training.atomic import write_json
 from ftjax.training.course import Course
+from ftjax.training.placing import on_host
 
 FILE = 'bad_step.json'
 
@@ -108,7 +109,7 @@ def gradient_norms(
     step = jax.jit(course.step(start, recorder))
     state, _ = step(course.state.replace(opt_state=()), course.frozen, batch, rates)
     squares: dict[str, float] = {}
-    for path, leaf in jax.device_get(state.opt_state).items():
+    for path, leaf in on_host(state.opt_state).items():
         with np.errstate(over='ignore', invalid='ignore'):
             total = float(np.square(np.asarray(leaf, np.float64)).sum())
         stage = path.split('/')[0]

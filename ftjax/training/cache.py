@@ -28,6 +28,8 @@ from ftjax.training.cache_store import Features, in_files, in_memory
 from ftjax.training.course import Course
 from ftjax.training.feature_batches import FeatureBatches, FeatureStream
 from ftjax.training.features import Passed
+from ftjax.training.placing import on_host
+from ftjax.training.processes import least, several
 from ftjax.training.progress import Pace, Progress, duration
 from ftjax.training.settings import TrainSettings
 
@@ -98,7 +100,8 @@ class Sources:
             self.source = Source(None, self.stream.iterate(done), self.validation)
             return self.source
         cut = course.phase.cut
-        variables = prefix_of(course.network, course.current(averaged=False), cut)
+        variables = prefix_of(course.network, course.as_trained(averaged=False), cut)
+        variables = on_host(variables) if several() else variables
         weights = weights_hash(variables)
 
         def stored(loader: Loader, view: int | None = None) -> Features:
@@ -141,8 +144,12 @@ class Sources:
             passed = self.passed(course)
             if isinstance(passed, Passed):
                 uses = self.uses(course)
-                return decide(mode, course.phase.cut, passed, uses, self.budget), passed
-            reason = passed
+                found = decide(mode, course.phase.cut, passed, uses, self.budget)
+                if not (found.files and several()):
+                    return found, passed
+                reason = 'files of features are not shared by the processes of a run'
+            else:
+                reason = passed
         if mode == 'on' and hopeless:
             raise UserError(f"train.cache='on' is not possible: {reason}")
         return Decision(False, False, f'features not stored: {reason}'), None
@@ -150,7 +157,7 @@ class Sources:
     def passed(self, course: Course) -> Passed | str:
         """What both splits pass on at the cut; a reason if that cannot be stored."""
         network, cut = course.network, course.phase.cut
-        variables = prefix_of(network, course.current(averaged=False), cut)
+        variables = prefix_of(network, course.as_trained(averaged=False), cut)
         loaders = self.stream.loader, self.validation.loader
         train, val = (
             features.passed_on(network, variables, cut, loader, self.preprocessing)
@@ -174,7 +181,7 @@ class Sources:
     @property
     def budget(self) -> int:
         """Bytes of memory that features may take."""
-        return memory_budget(self.settings.cache_bytes)
+        return least(memory_budget(self.settings.cache_bytes))
 
 
 def reporter(count: int) -> Callable[[int], None]:

@@ -14,8 +14,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import jax
-
 from ftjax.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -34,8 +32,6 @@ def prepare_folder(folder: pathlib.Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, 'Permission denied')
-        if jax.process_index() != 0:
-            return
         for half in folder.glob(_HALF):
             _log.warning('removing a half-written checkpoint: %s', half)
             shutil.rmtree(half)
@@ -67,26 +63,23 @@ def guarded_save(folder: pathlib.Path, step: int, size: int) -> Iterator[None]:
     """
     where = f'cannot save the checkpoint of step {step} in {folder}'
     rest = 'the earlier checkpoints are untouched'
-    first = jax.process_index() == 0
     target, old = folder / str(step), folder / f'replaced-{step}'
     try:
         free = shutil.disk_usage(folder).free
         # Some room for metadata; arrays rarely compress, so their size is a fair estimate.
         if free < size + 2**20:
             raise OSError(errno.ENOSPC, f'{size / 2**20:.1f} MB wanted, {free / 2**20:.1f} free')
-        if first and target.exists():
+        if target.exists():
             shutil.rmtree(old, ignore_errors=True)
             os.replace(target, old)
-        _wait_for_all(f'save {step}')
         with quiet():
             try:
                 yield
             except BaseException:
-                if first:
-                    _remove_half(folder)
+                _remove_half(folder)
                 raise
     except Exception as error:
-        if first and old.exists() and not target.exists():
+        if old.exists() and not target.exists():
             os.replace(old, target)
         text, number = ' '.join(str(error).split()), getattr(error, 'errno', None)
         low = text.lower()
@@ -96,8 +89,7 @@ def guarded_save(folder: pathlib.Path, step: int, size: int) -> Iterator[None]:
         if isinstance(error, OSError) or any(x in low for x in _CLOSED):
             raise UserError(f'{where}: {text[:160]}; {rest}') from error
         raise
-    if first:
-        shutil.rmtree(old, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _remove_half(folder: pathlib.Path) -> None:
@@ -110,13 +102,6 @@ def _remove_half(folder: pathlib.Path) -> None:
             break
     # Failed tasks complain when they are collected: that is to happen while it is quiet.
     gc.collect()
-
-
-def _wait_for_all(name: str) -> None:
-    if jax.process_count() > 1:
-        from jax.experimental import multihost_utils
-
-        multihost_utils.sync_global_devices(name)
 
 
 @contextlib.contextmanager

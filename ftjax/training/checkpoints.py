@@ -29,6 +29,7 @@ from ftjax.training.checkpoint_manifest import (
     rebuild,
 )
 from ftjax.training.checkpoint_saving import guarded_save, prepare_folder, quiet
+from ftjax.training.processes import several
 
 __all__ = ['Changes', 'Checkpoints', 'Restored', 'compare', 'merge']
 
@@ -253,7 +254,7 @@ class Checkpoints:
 
     def _set_aside(self, steps: Sequence[int]) -> None:
         """Renames damaged checkpoints, so that a run can write these steps again."""
-        if self.read_only or jax.process_index() != 0:
+        if self.read_only:
             return
         for step in steps:
             target, count = self.folder / f'damaged-{step}', 1
@@ -274,9 +275,15 @@ def _open(owner: Checkpoints) -> Any:
 
     # By kind of argument: what the items are called is known only when they are saved.
     handlers = ocp.DefaultCheckpointHandlerRegistry()
+    alone: dict[str, Any] = {}
+    if several():  # this process writes whole arrays, without a word to the others
+        me = jax.process_index()
+        alone['multiprocessing_options'] = ocp.options.MultiprocessingOptions(
+            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f'process_{me}'
+        )
     for save, restore, handler in (
-        (ocp.args.PyTreeSave, ocp.args.PyTreeRestore, ocp.PyTreeCheckpointHandler()),
-        (ocp.args.JsonSave, ocp.args.JsonRestore, ocp.JsonCheckpointHandler()),
+        (ocp.args.PyTreeSave, ocp.args.PyTreeRestore, ocp.PyTreeCheckpointHandler(**alone)),
+        (ocp.args.JsonSave, ocp.args.JsonRestore, ocp.JsonCheckpointHandler(**alone)),
     ):
         handlers.add(None, save, handler)
         handlers.add(None, restore, handler)
@@ -287,6 +294,7 @@ def _open(owner: Checkpoints) -> Any:
         read_only=owner.read_only,
         create=False,
         save_root_metadata=False,
+        **alone,
     )
     return ocp.CheckpointManager(owner.folder, options=options, handler_registry=handlers)
 

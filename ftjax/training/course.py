@@ -22,7 +22,9 @@ from ftjax.freezing.probe import Probe
 from ftjax.models.stages import Network
 from ftjax.pretrained.initialise import random_leaves
 from ftjax.training.checkpoint_changes import Changes, merge, ungrouped
-from ftjax.training.programs import replicated
+from ftjax.training.layout import Layout
+from ftjax.training.placing import on_host
+from ftjax.training.processes import several
 from ftjax.training.state import Frozen, TrainState, make_state, split, variables_of
 from ftjax.training.step import make_train_step
 
@@ -38,6 +40,7 @@ class StepSettings:
     augmentation: str = 'none'
     task: str = 'classification'
     label_smoothing: float = 0.0
+    remat: bool = False
 
 
 class Course:
@@ -56,12 +59,13 @@ class Course:
         optimizer: OptimizerSettings,
         settings: StepSettings,
         seed: int = 0,
+        layout: Layout | None = None,
     ):
         average = plan.term('average')
         if average is not None:
             optimizer = dataclasses.replace(optimizer, ema=float(average()))
         self.network, self.plan, self.optimizer = network, plan, optimizer
-        self.settings, self.seed = settings, seed
+        self.settings, self.seed, self.layout = settings, seed, layout or Layout()
         self.record = any(t.strategy.options.get('record') for t in plan.of_kind('chosen'))
         self.loaded: Flat = flatten_dict(dict(variables['params']), sep='/')
         self.variables = variables
@@ -69,6 +73,8 @@ class Course:
         self.entered = False
         self.former: dict[str, set[str]] = {'params': set(), 'stats': set()}
         """What trained under an earlier plan of the run: leaves, stages with statistics."""
+        self.masters: Flat = {}
+        """On the host, the values of the frozen leaves that the device holds rounded."""
         self.state: TrainState
         self.frozen: Frozen
 
@@ -90,13 +96,16 @@ class Course:
         tx = self.transformation(phase)
         if not self.entered:
             variables = fresh(self.network, self.variables, phase.reinit, self.seed, phase.start)
-            state, frozen = make_state(variables, phase, tx, self.optimizer.ema, self.seed)
+            state, frozen = self.made(variables, phase, tx)
         else:
-            variables = variables_of(self.state, self.frozen)
+            variables = self.current(averaged=False)
+            if several():  # only compiled programs can compute with what other processes hold
+                variables, self.state = on_host((variables, self.state))
             variables = fresh(self.network, variables, phase.reinit, self.seed, phase.start)
             state, frozen = self.carried(variables, phase, tx)
         frozen = frozen.replace(entries=self.entries(phase), reference=self.reference(phase))
-        self.state, self.frozen = replicated((state, frozen))
+        self.masters = masters_of(variables, phase)
+        self.state, self.frozen = self.layout.place(state, frozen)
         self.phase, self.entered = phase, True
 
     def carried(self, variables: Any, phase: Phase, tx: Any) -> tuple[TrainState, Frozen]:
@@ -143,7 +152,7 @@ class Course:
         """Trainable leaves that are bitwise as they were loaded, and not for want of a rate."""
         return tuple(
             path
-            for path, leaf in jax.device_get(self.state.trainable).items()
+            for path, leaf in on_host(self.state.trainable).items()
             if path in self.loaded
             and self.phase.leaves[path].multiplier > SLOW
             and np.array_equal(leaf, self.loaded[path])
@@ -163,6 +172,7 @@ class Course:
             unpulled=self.plan.fresh,
             tx=tx or self.transformation(self.phase),
             start=start,
+            layout=self.layout,
         )
 
     def key(self, start: str | None = None) -> tuple:
@@ -176,20 +186,35 @@ class Course:
             # Without noise in the network, stages run alike with it on or off.
             modes = tuple((name, mode.batch_stats) for name, mode in self.phase.modes.items())
             program = (program[0], modes, *program[2:])
-        return (self.network, program, optimizer, self.settings, pulls, kind, start)
+        return (self.network, program, optimizer, self.settings, pulls, kind, start, self.layout)
 
     def current(self, averaged: bool = True) -> dict[str, Any]:
-        """The network's variables as they are now."""
+        """The network's variables as they are now; frozen leaves with the values they came with."""
+        kept = self.frozen.replace(params={**self.frozen.params, **self.masters})
+        return variables_of(self.state, kept, averaged=averaged)
+
+    def as_trained(self, averaged: bool = True) -> dict[str, Any]:
+        """As `current`, with frozen leaves as the device holds them: what a step computes with."""
         return variables_of(self.state, self.frozen, averaged=averaged)
+
+    def changed_copies(self) -> tuple[str, ...]:
+        """Frozen leaves whose rounded copy on the device is not that of their value; of none."""
+        held = on_host({path: self.frozen.params[path] for path in self.masters})
+        return tuple(
+            f'params/{path} (its {copy.dtype} copy)'
+            for path, copy in held.items()
+            if np.asarray(copy).tobytes() != self.masters[path].astype(copy.dtype).tobytes()
+        )
 
     def to_saved(self) -> dict[str, Any]:
         """What a checkpoint holds of the course: state, choices, and leaves that have closed."""
         leaves, stages = self.touched()
-        closed = {p: leaf for p, leaf in self.frozen.params.items() if p in leaves}
+        values = {**self.frozen.params, **self.masters}
+        closed = {p: leaf for p, leaf in values.items() if p in leaves}
         still = {p: leaf for p, leaf in self.frozen.stats.items() if p.split('/')[0] in stages}
         return {
-            'state': jax.device_get(self.state),
-            'closed': {'params': jax.device_get(closed), 'stats': jax.device_get(still)},
+            'state': on_host(self.state),
+            'closed': on_host({'params': closed, 'stats': still}),
             'choices': [choice.to_saved() for choice in self.plan.choices],
             'phase': {
                 'start': self.phase.start,
@@ -248,14 +273,28 @@ class Course:
             moved = {*saved['state']['stats'], *saved['closed']['stats']}
             self.former['stats'] |= {path.split('/')[0] for path in moved}
         frozen = frozen.replace(entries=self.entries(phase), reference=self.reference(phase))
-        self.state, self.frozen = replicated((merged, frozen))
+        self.masters = masters_of(variables, phase)
+        self.state, self.frozen = self.layout.place(merged, frozen)
         self.phase, self.entered = phase, True
         return changes
 
     def started(self, variables: Mapping[str, Any], phase: Phase) -> tuple[TrainState, Frozen]:
         """State and frozen part of a phase that begins with some variables."""
         tx = self.transformation(phase)
-        return make_state(variables, phase, tx, self.optimizer.ema, self.seed)
+        return self.made(variables, phase, tx)
+
+    def made(self, variables: Any, phase: Phase, tx: Any) -> tuple[TrainState, Frozen]:
+        """As make_state, before anything lies where the layout says."""
+        with self.layout.making():
+            return make_state(variables, phase, tx, self.optimizer.ema, self.seed)
+
+
+def masters_of(variables: Mapping[str, Any], phase: Phase) -> Flat:
+    """The leaves that a phase holds rounded, on the host, by path."""
+    if not phase.stored:
+        return {}
+    params: Flat = flatten_dict(dict(variables['params']), sep='/')
+    return {path: np.asarray(params[path]) for path in phase.stored}
 
 
 def overlaid(variables: Mapping[str, Any], leaves: Mapping[str, Flat]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from ftjax.data.text_batches import stacked
@@ -16,7 +15,7 @@ from ftjax.training.bad_numbers import described, diverged, shown
 from ftjax.training.cache import Source
 from ftjax.training.calls import many
 from ftjax.training.profiling import Profile
-from ftjax.training.programs import program, replicated, sharded
+from ftjax.training.programs import program
 from ftjax.training.schedule import ScheduleSettings, leaf_rates
 from ftjax.training.standing import Standing
 
@@ -51,6 +50,7 @@ class Dispatch:
           Diverged: a loss or gradient is no number, and no step may be skipped any more.
         """
         standing, course = self.standing, self.standing.course
+        layout = course.layout
         count = min(self.chunk, until - standing.done)
         if count < self.chunk:
             count = 1  # a short end runs step by step: no third program
@@ -58,14 +58,17 @@ class Dispatch:
             group = [next(source.batches) for _ in range(count)]
         rates = self.rates(count)
         batch = stacked([model_inputs(one) for one in group], course.settings.preprocessing)
-        batch = sharded(batch, axis=1) if jax.device_count() > 1 else jax.device_put(batch)
+        batch = layout.batch(batch, axis=1, size=len(group[0]['index']))
         left = np.int32(standing.running.skips_left)
-        arguments = (course.state, course.frozen, batch, *replicated((rates, left)))
+        arguments = (course.state, course.frozen, batch, *layout.copied((rates, left)))
         with standing.timings.stage('compile'):
             if source is not self._source:  # once a phase: the optimizer is built for it
                 self._source, self._key = source, course.key(source.start)
                 self._run = many(course.step(source.start))
-            known = program(self._key, self._run, *arguments, donate=(0,))
+            places = None
+            if layout.devices > 1:  # the state stays where it lies, and its buffers are reused
+                places = layout.of_state(course.state), layout.whole
+            known = program(self._key, self._run, *arguments, donate=(0,), places=places)
         self.tracer.before_call()
         started = time.perf_counter()
         course.state, metrics = known.call(*arguments)
@@ -99,10 +102,11 @@ class Dispatch:
             ids = [self.ids[i] for i in group[at]['index']]
             step = standing.done + at + 1
             if at == fatal:
+                layout, batch = standing.course.layout, model_inputs(group[at])
                 raise diverged(
                     standing.course,
-                    model_inputs(group[at]),
-                    rates[at],
+                    layout.batch(batch, size=len(group[at]['index'])),
+                    layout.copied(rates[at]),
                     values,
                     step,
                     ids,

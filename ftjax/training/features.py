@@ -13,10 +13,13 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.data.augmentation import parse_augment
+from ftjax.data.dataset import MASKED_TOKENS
 from ftjax.data.device import augment, prepare
 from ftjax.data.evaluation_batches import EvalBatches
 from ftjax.data.loader import Batch, Loader
 from ftjax.models.stages import Network
+from ftjax.training.layout import Layout
+from ftjax.training.placing import on_host
 from ftjax.training.programs import program, replicated, sharded
 
 EXAMPLES = 64
@@ -58,6 +61,8 @@ def passed_on(
     Each leaf must have a row an example, of one shape for all examples: texts of several
     lengths have that only where the stages before the cut pool them.
     """
+    if loader.dataset.task == MASKED_TOKENS:
+        return 'other tokens are hidden at every step'
     rows = loader.order()
     # The first of the order is the shortest text, the last the longest; images are alike.
     ends = (rows[:1], rows[-1:]) if loader.texts is not None else (rows[:1],)
@@ -132,16 +137,18 @@ def compute(
     plain = view is None or loader.texts is not None  # texts are augmented on the host
     name = 'none' if plain else augmentation
     run, variables = prefix(network, cut, preprocessing, name), replicated(variables)
+    places = None if jax.device_count() == 1 else Layout().examples()
     done = 0
     for number, batch in enumerate(batches_of(loader, augmentation, view)):
         inputs = batch['inputs']
-        inputs = sharded(inputs) if jax.device_count() > 1 else jax.device_put(inputs)
+        inputs = sharded(inputs)
         arguments: tuple[Any, ...] = variables, inputs
         if view is not None and not plain:
             key = jax.random.fold_in(jax.random.key(VIEW_SEED), view)
             arguments = *arguments, replicated(jax.random.fold_in(key, number))
-        known = program(('features', network, cut, preprocessing, name), run, *arguments)
-        found: dict[str, Any] = flatten_dict(jax.device_get(known.call(*arguments)), sep='/')
+        key = 'features', network, cut, preprocessing, name
+        known = program(key, run, *arguments, places=places)
+        found: dict[str, Any] = flatten_dict(on_host(known.call(*arguments)), sep='/')
         real = batch['mask'] > 0
         for path, leaf in found.items():
             into[path][batch['index'][real]] = leaf[real]

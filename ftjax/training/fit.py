@@ -22,12 +22,15 @@ from ftjax.training.course import Course, StepSettings
 from ftjax.training.dispatch import Dispatch
 from ftjax.training.fit_result import FitResult, result_of
 from ftjax.training.interruption import stop_if_requested, stops_on_signals, while_wanted
+from ftjax.training.layout import Layout
 from ftjax.training.norm_statistics import recomputed
 from ftjax.training.plan_change import PlanChange
 from ftjax.training.predict import predict
 from ftjax.training.probe import DataProbe
+from ftjax.training.processes import first, same_everywhere, several
 from ftjax.training.profiling import Profile, warn_of_waiting
 from ftjax.training.progress import Progress
+from ftjax.training.provenance import device_peak
 from ftjax.training.schedule import ScheduleSettings, plan_factor
 from ftjax.training.settings import TrainSettings
 from ftjax.training.standing import Standing
@@ -59,6 +62,7 @@ def fit(
     progress: bool = True,
     plan_change: PlanChange = NO_CHANGE,
     profile: int = 0,
+    layout: Layout | None = None,
 ) -> FitResult:
     """Trains what the plan trains, validates, and checks that nothing else moved.
 
@@ -70,6 +74,7 @@ def fit(
         again; None to keep everything in memory.
       profile: steps to trace into the folder `profile` of the workdir; 0 for none.
       plan_change: what differs from the interrupted run's config, and whether that may be.
+      layout: where leaves and examples lie on the devices; by default leaves on all of them.
 
     Raises:
       Diverged: the loss or a gradient is NaN or infinite, more than settings.skip_bad times.
@@ -83,6 +88,8 @@ def fit(
         preprocessing=preprocessing,
         augmentation=augmentation,
     )
+    layout, progress = layout or Layout(), progress and first()
+    layout.check(plan.at(0).leaves, batch_size, optimizer.accumulate)
     stream = take(data.train, batch_size, seed)
     total = settings.total(stream.steps_per_epoch)
     every = max(1, round(settings.eval_every * stream.steps_per_epoch))
@@ -95,9 +102,17 @@ def fit(
         batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
         variables = recomputed(network, variables, batches, preprocessing)
     step_settings = StepSettings(
-        preprocessing, augmentation, data.train.task, settings.label_smoothing
+        preprocessing,
+        augmentation,
+        data.train.task,
+        settings.label_smoothing,
+        settings.remat,
     )
-    new_course = functools.partial(Course, network, variables, plan, optimizer, step_settings, seed)
+    if several():
+        stream = stream.shared(layout.rows(batch_size))
+    new_course = functools.partial(
+        Course, network, variables, plan, optimizer, step_settings, seed, layout
+    )
     course = new_course()
     validation = eval_batches(data.val, eval_batch_size, image_size, preprocessing)
     standing = Standing(course, settings, variables)
@@ -129,12 +144,13 @@ def fit(
             schedule=schedule,
             settings=short,
             preprocessing=preprocessing,
-            batch_size=min(batch_size, len(data.train)),
+            batch_size=layout.fitting(min(batch_size, len(data.train))),
             eval_batch_size=eval_batch_size,
             augmentation=augmentation,
             image_size=image_size,
             seed=seed,
             progress=False,
+            layout=layout,
         )
         return found.history[-1]['val_score']
 
@@ -148,12 +164,13 @@ def fit(
         bar = stack.enter_context(
             Progress(total, plan.strategy, unit='step', start=standing.done, enabled=progress)
         )
-        tracer = Profile(folder / 'profile' if folder else None, profile)
+        writes = folder if first() else None
+        tracer = Profile(writes / 'profile' if writes else None, profile)
         stack.callback(tracer.stop)
         stack.enter_context(stops_on_signals())
         stack.push(lambda kind, error, trace: standing.save_if_stopped(error, total))
         dispatch = Dispatch(
-            standing, schedule, total, chunk, data.train.ids, folder=folder, tracer=tracer
+            standing, schedule, total, chunk, data.train.ids, folder=writes, tracer=tracer
         )
         while (standing.done < total and not standing.best.exhausted) or standing.due:
             done = standing.done
@@ -164,6 +181,7 @@ def fit(
                 with bar.excluded('choosing'):
                     course.enter(done)
                     course.choose(DataProbe(course, data, done, parts, trial), done)
+                    same_everywhere('choice of what trains', course.plan.choices[-1].to_json())
             if not due:
                 course.enter(done)
             standing.timings.enter(course.phase)
@@ -177,10 +195,10 @@ def fit(
                 stop_if_requested()
             if standing.done < total and standing.done % every:
                 continue  # a phase ends here, no validation is due
-            current = course.current()
             with bar.excluded('validating'), standing.timings.stage('evaluation'):
                 batches = while_wanted(source.validation)
-                outputs = predict(network, current, batches, preprocessing, source.start)
+                weights = course.as_trained()
+                outputs = predict(network, weights, batches, preprocessing, source.start, layout)
                 values = score(outputs, data.val.task)
             factor = plan_factor(course.plan, schedule, standing.done - 1, total)
             row = {
@@ -188,10 +206,11 @@ def fit(
                 **standing.running.finish(),
                 'rate': float(optimizer.learning_rate * factor),
                 **{f'val_{name}': value for name, value in values.items()},
+                **device_peak(),
             }
             if not standing.history:
                 warn_of_still(course.still(), standing.done)
-            standing.record(row, values, current)
+            standing.record(row, values, course.current())
         final = standing.final(new_course())
     warn_of_waiting(standing.timings.stages)
     return result_of(variables, final, standing)

@@ -45,6 +45,7 @@ def result_of(loaded: Mapping[str, Any], final: dict[str, Any], standing: Standi
     course, timings = standing.course, standing.timings
     plan, former = course.plan, course.former
     trained, moving = plan.trained | former['params'], plan.moving_stats | former['stats']
+    found = verify(loaded, final, trained, moving, plan.entries)
     return FitResult(
         variables=final,
         plan=plan,
@@ -52,7 +53,9 @@ def result_of(loaded: Mapping[str, Any], final: dict[str, Any], standing: Standi
         best_step=standing.best.step,
         validation=standing.best.values,
         history=standing.history,
-        verification=verify(loaded, final, trained, moving, plan.entries),
+        verification=dataclasses.replace(
+            found, moved_frozen=(*found.moved_frozen, *course.changed_copies())
+        ),
         optimizer_bytes=state_bytes(course.state.opt_state),
         compile_seconds=timings.compile_seconds,
         step_seconds_median=timings.step_seconds_median,

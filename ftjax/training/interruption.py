@@ -16,6 +16,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
+from ftjax.training.processes import largest
+
 T = TypeVar('T')
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _first: int | None = None
@@ -45,9 +47,13 @@ def requested() -> int | None:
 
 
 def stop_if_requested() -> None:
-    """Raises Interrupted if a stop was asked for."""
-    if _first is not None:
-        raise Interrupted(_first)
+    """Raises Interrupted if a stop was asked for, of this process or of another of its run.
+
+    All processes of a run must call it, so that all stop at the same place.
+    """
+    asked = largest(_first or 0)
+    if asked:
+        raise Interrupted(asked)
 
 
 def while_wanted(items: Iterable[T]) -> Iterator[T]:

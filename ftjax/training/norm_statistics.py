@@ -12,6 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.data.device import prepare
 from ftjax.models.stages import Mode, Network
+from ftjax.training.layout import Layout
 from ftjax.training.programs import program, replicated
 
 
@@ -51,11 +52,13 @@ def recomputed(
         return jax.tree.map(lambda low, high: low / (1 - (high - low)), moved(0.0), moved(1.0))
 
     key = ('statistics', network, preprocessing, chosen)
-    variables = replicated(dict(variables))
+    layout, variables = Layout(), replicated(dict(variables))
+    places = None if layout.devices == 1 else layout.whole
     seen: list[dict[str, np.ndarray]] = []
     for batch in batches:
-        inputs = jax.device_put(batch)
-        compiled = program(key, run, variables, inputs)
+        even = all(len(leaf) % layout.devices == 0 for leaf in jax.tree.leaves(batch))
+        inputs = layout.batch(batch) if even else layout.copied(batch)
+        compiled = program(key, run, variables, inputs, places=places)
         found = flatten_dict(jax.device_get(compiled.call(variables, inputs)), sep='/')
         seen.append({path: np.asarray(leaf, np.float64) for path, leaf in found.items()})
     total: dict[str, np.ndarray] = {}

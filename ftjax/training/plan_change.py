@@ -9,6 +9,7 @@ import pathlib
 from ftjax.errors import UserError
 from ftjax.training.checkpoint_changes import Changes
 from ftjax.training.logs import JsonLines
+from ftjax.training.processes import first
 
 FLAG = '--allow-plan-change'
 FILE = 'plan_changes.jsonl'
@@ -44,6 +45,8 @@ class PlanChange:
                 f'{folder} holds a run of another plan ({what} changed: {changes.counts}); '
                 f'{FLAG} goes on from step {step} under the new one, or choose another --workdir'
             )
+        if not first():
+            return
         with JsonLines(folder / FILE) as lines:
             lines.append(
                 {

@@ -18,6 +18,8 @@ from ftjax.freezing.partition import combine
 from ftjax.freezing.plan import Plan
 from ftjax.training.course import Course
 from ftjax.training.loss import example_losses
+from ftjax.training.placing import on_host
+from ftjax.training.processes import several
 from ftjax.training.programs import program
 
 PART = 16
@@ -44,12 +46,14 @@ class DataProbe:
         self.course, self.data, self.step, self.fit = course, data, step, fit
         self.seed = course.seed
         self.variables = course.current(averaged=False)
+        if several():  # each process looks at all of the data by itself
+            self.variables = jax.device_put(on_host(self.variables), jax.local_devices()[0])
         flat: dict[str, Any] = flatten_dict(self.variables['params'], sep='/')
         base = course.plan.base
         assert base is not None
         self.params = {path: flat[path] for path in base.trainable}
         self.rest = {path: leaf for path, leaf in flat.items() if path not in self.params}
-        self.recorded = jax.device_get(recorded(course.state.opt_state))
+        self.recorded = on_host(recorded(course.state.opt_state))
         draw = int(np.random.default_rng((course.seed, step, 3)).integers(2**31))
         self.stream = functools.partial(stream, draw)
 

@@ -11,9 +11,8 @@ from collections.abc import Hashable
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from ftjax.errors import UserError
+from ftjax.training.layout import Layout
 
 MOST = 256
 """Programs that are kept; those used longest ago go first."""
@@ -28,17 +27,21 @@ class Program:
     seconds: float
 
 
-def program(key: Hashable, function: Any, *arguments: Any, donate: tuple[int, ...] = ()) -> Program:
+def program(
+    key: Hashable, function: Any, *arguments: Any, donate: tuple[int, ...] = (), places: Any = None
+) -> Program:
     """Compiles `function` for arguments of these shapes, or finds it compiled already.
 
-    `key` must say everything that `function` depends on besides its arguments.
+    `key` must say everything that `function` depends on besides its arguments. `places` are the
+    shardings of what it returns; None leaves them to the compiler.
     """
     leaves, structure = jax.tree.flatten(arguments)
     whole = (key, tuple((x.shape, str(x.dtype), x.sharding) for x in leaves), structure)
     if whole not in _PROGRAMS:
         make_room()
         began = time.perf_counter()
-        compiled = jax.jit(function, donate_argnums=donate).lower(*arguments).compile()
+        out = {} if places is None else {'out_shardings': places}
+        compiled = jax.jit(function, donate_argnums=donate, **out).lower(*arguments).compile()
         _PROGRAMS[whole] = Program(compiled, time.perf_counter() - began)
     _PROGRAMS.move_to_end(whole)
     return _PROGRAMS[whole]
@@ -68,24 +71,11 @@ def crowded(share: float = 0.5) -> bool:
         return False
 
 
-def mesh() -> jax.sharding.Mesh:
-    """All devices on one data-parallel axis; Auto, since linen fails under Explicit axes."""
-    return jax.make_mesh((jax.device_count(),), ('data',), axis_types=(AxisType.Auto,))
-
-
 def replicated(tree: Any) -> Any:
     """Puts a tree on every device."""
-    return jax.device_put(tree, NamedSharding(mesh(), PartitionSpec()))
+    return Layout().copied(tree)
 
 
 def sharded(batch: Any, axis: int = 0) -> Any:
     """Puts a batch on the devices, its examples (along `axis`) shared out evenly."""
-    devices = mesh()
-    for leaf in jax.tree.leaves(batch):
-        if leaf.shape[axis] % devices.size:
-            raise UserError(
-                f'a batch of {leaf.shape[axis]} examples cannot be shared out over '
-                f'{devices.size} devices; choose a multiple as data.batch_size'
-            )
-    spec = PartitionSpec(*[None] * axis, 'data')
-    return jax.device_put(batch, NamedSharding(devices, spec))
+    return Layout().batch(batch, axis)

@@ -123,6 +123,15 @@ def peak_memory() -> dict[str, int | None]:
     return {'host_bytes': _peak_host_bytes(), 'device_bytes': max(peaks, default=None)}
 
 
+def device_peak() -> dict[str, int]:
+    """`device_peak_bytes`, the highest device memory so far, for a row of metrics; {} on a CPU.
+
+    There it is host memory, which no two runs share to the byte: result.json has it.
+    """
+    peak = peak_memory()['device_bytes']
+    return {} if peak is None else {'device_peak_bytes': peak}
+
+
 def _peak_host_bytes() -> int | None:
     try:  # ru_maxrss would begin at the peak of the process that started this one
         status = pathlib.Path('/proc/self/status').read_text()

@@ -35,6 +35,9 @@ class TrainSettings:
     skip_bad: int = 0
     """Steps of the run whose loss or gradient may be NaN or infinite: such a step is skipped and
     counted, and one more than so many ends the run."""
+    remat: bool = False
+    """Run the stages from the cut on again in the backward pass in place of keeping all that
+    they computed: less memory, for one more forward pass of what trains."""
     tensorboard: bool = False
     cache: str = 'auto'
     """Whether outputs of the frozen stages before the cut are computed once and stored, so that

@@ -8,12 +8,12 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-
+from ftjax.training import processes
 from ftjax.training.checkpoints import Checkpoints
 from ftjax.training.course import Course, overlaid
 from ftjax.training.interruption import Interrupted
 from ftjax.training.logs import MetricsLog
+from ftjax.training.placing import on_host
 from ftjax.training.plan_change import PlanChange
 from ftjax.training.running import Running
 from ftjax.training.settings import TrainSettings
@@ -33,6 +33,8 @@ class Standing:
         self.best_variables: dict[str, Any] | None = None
         self.running, self.timings = Running(settings.skip_bad), Timings()
         self.cache_lines: list[str] = []
+        self.files = False
+        """Whether the run has files, which the first process keeps."""
         self.checkpoints: Checkpoints | None = None
         self.log: MetricsLog | None = None
 
@@ -47,24 +49,39 @@ class Standing:
         Raises:
           UserError: the checkpoint is of another plan, and `change` does not allow that.
         """
-        self.checkpoints = stack.enter_context(
-            Checkpoints(folder / 'checkpoints', metric='rank', mode='max')
-        )
-        if self.checkpoints.steps:
-            saved = self.checkpoints.restore('last')
-            change.judge(self.course.restore(saved.items, saved.step), saved.step, folder)
-            self._take_up(saved.items, saved.step)
-        written = int(self.history[-1]['step']) if self.history else 0
-        self.log = stack.enter_context(
-            MetricsLog(
-                folder,
-                resume_step=written,
-                rows=self.history,
-                tensorboard=self.settings.tensorboard,
+        self.files = True
+        if processes.first():
+            self.checkpoints = stack.enter_context(
+                Checkpoints(folder / 'checkpoints', metric='rank', mode='max')
             )
-        )
+        saved = self.restored('last')
+        if saved is not None:
+            items, step = saved['items'], saved['step']
+            change.judge(self.course.restore(items, step), step, folder)
+            self._take_up(items, step)
+        written = int(self.history[-1]['step']) if self.history else 0
+        if processes.first():
+            self.log = stack.enter_context(
+                MetricsLog(
+                    folder,
+                    resume_step=written,
+                    rows=self.history,
+                    tensorboard=self.settings.tensorboard,
+                )
+            )
         if self.course.entered and self.best.step == self.done:
-            self.best_variables = jax.device_get(self.course.current())
+            self.best_variables = on_host(self.course.current())
+
+    def restored(self, which: str) -> dict[str, Any] | None:
+        """Step and items of a checkpoint, which the first process reads; None if there is none."""
+
+        def read() -> dict[str, Any] | None:
+            if self.checkpoints is None or not self.checkpoints.steps:
+                return None
+            saved = self.checkpoints.restore(which)
+            return {'step': saved.step, 'items': saved.items}
+
+        return processes.from_first(read)
 
     def _take_up(self, items: Mapping[str, Any], step: int) -> None:
         told = items['progress']
@@ -82,14 +99,14 @@ class Standing:
         """Takes a validation in: the row, its metrics, and the variables that were validated."""
         self.history.append({'step': self.done, **row})
         if self.best.update(self.done, values['score'], values):
-            self.best_variables = jax.device_get(current)
+            self.best_variables = on_host(current)
         if self.log is not None:
             self.log.write(self.done, row)
         self.save(values)
 
     def save(self, values: dict[str, float] | None = None) -> None:
         """Writes a checkpoint, if the run has files; `values` are of a validation at this step."""
-        if self.checkpoints is None or not self.course.entered:
+        if not self.files or not self.course.entered:
             return
         told = {
             'history': [json.dumps(row) for row in self.history],
@@ -103,6 +120,8 @@ class Standing:
         if ends_with_best and self.best_variables is not None and self.best.step != self.done:
             # Every checkpoint ends the run as well as any other, should others be damaged.
             items['best'] = self.course.leaves_of(self.best_variables)
+        if self.checkpoints is None:
+            return  # the others go on; they wait for the first in the next step
         with self.timings.stage('checkpoint'):
             self.checkpoints.save(self.done, items, {'rank': rank(values)} if values else None)
 
@@ -110,18 +129,19 @@ class Standing:
         """Saves what a signal interrupts, and tells where the run of `total` steps stands."""
         if not isinstance(error, Interrupted):
             return
-        if self.checkpoints is not None and self.done not in self.checkpoints.steps:
+        there = self.checkpoints is not None and self.done in self.checkpoints.steps
+        if self.files and not processes.largest(there):
             self.save()
-        files = self.checkpoints is not None
-        kept = 'saved: the same command goes on' if files else 'nothing is saved'
+        processes.wait('saved')  # who ended now would take the first one along
+        kept = 'saved: the same command goes on' if self.files else 'nothing is saved'
         error.say(f'at step {self.done} of {total}; {kept}')
 
     def final(self, other: Course) -> dict[str, Any]:
         """The variables that the run ends with; `other` is a course at its start, to restore in."""
         if self.settings.keep == 'last':
-            return jax.device_get(self.course.current())
-        if self.best_variables is None and self.checkpoints is not None:
-            saved = self.checkpoints.restore('best')
-            other.restore(saved.items, saved.step)
-            return jax.device_get(other.current())
-        return self.best_variables or jax.device_get(self.course.current())
+            return on_host(self.course.current())
+        saved = self.restored('best') if self.best_variables is None and self.files else None
+        if saved is not None:
+            other.restore(saved['items'], saved['step'])
+            return on_host(other.current())
+        return self.best_variables or on_host(self.course.current())

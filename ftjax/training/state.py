@@ -40,12 +40,21 @@ class Frozen(flax.struct.PyTreeNode):
 
 
 def split(variables: Mapping[str, Any], phase: Phase) -> tuple[Flat, Flat, Frozen]:
-    """(trainable leaves, running statistics that move, everything else) of some variables."""
+    """(trainable leaves, running statistics that move, everything else) of some variables.
+
+    Frozen leaves are held in the dtype that the phase says.
+    """
     trainable, params = partition(variables['params'], phase)
+    params = {path: rounded(leaf, phase.stored.get(path)) for path, leaf in params.items()}
     flat = flatten_dict(dict(variables.get('batch_stats', {})), sep='/')
     moving = {path: leaf for path, leaf in flat.items() if path.split('/')[0] in phase.moving_stats}
     fixed = {path: leaf for path, leaf in flat.items() if path not in moving}
     return trainable, moving, Frozen(params, fixed)
+
+
+def rounded(leaf: Any, dtype: str | None) -> Any:
+    """A leaf in a dtype, to the nearest value; as it is for None."""
+    return leaf if dtype is None else leaf.astype(dtype)
 
 
 def make_state(

@@ -8,15 +8,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from flax.traverse_util import flatten_dict
 
 from ftjax.data.device import augment, prepare
 from ftjax.freezing.optimizer import OptimizerSettings, make_optimizer
-from ftjax.freezing.partition import combine
 from ftjax.freezing.phase import Phase
 from ftjax.freezing.registry import Term
 from ftjax.models.stages import Network
+from ftjax.training.layout import Layout
 from ftjax.training.loss import example_losses
+from ftjax.training.staged import make_run
 from ftjax.training.state import Frozen, TrainState
 
 
@@ -29,10 +29,12 @@ def make_train_step(
     augmentation: str = 'none',
     task: str = 'classification',
     label_smoothing: float = 0.0,
+    remat: bool = False,
     pulls: tuple[Term, ...] = (),
     unpulled: frozenset[str] = frozenset(),
     tx: optax.GradientTransformationExtraArgs | None = None,
     start: str | None = None,
+    layout: Layout | None = None,
 ) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
     """`step(state, frozen, batch, rates) -> (state, metrics)`, to be jitted.
 
@@ -44,11 +46,13 @@ def make_train_step(
       preprocessing: normalises images; None for inputs that are ready.
       augmentation: as `config.data.augment`.
       task, label_smoothing: of the loss.
+      remat: run the stages from the cut on again in the backward pass, to keep less meanwhile.
       pulls: regularisers towards the weights in `frozen.reference`.
       unpulled: leaves that have no pretrained value.
       tx: the optimizer, where it is not simply the phase's.
       start: the stage that batches enter at, the phase's cut, if their inputs are what the
         stages before it pass on; None for raw inputs.
+      layout: where leaves and examples lie, if that is for the step to say.
 
     Random numbers (augmentation, dropout, stochastic depth) follow from the state's seed and
     step. The step takes a batch with 'inputs', 'labels' and 'mask', and `rates` (trainable leaves,)
@@ -59,33 +63,20 @@ def make_train_step(
     mixers = [term for term in pulls if term.strategy.options['acts'] == 'weights']
     cut = phase.cut if phase.cut != network.stages[0] else None
     parts = optimizer.accumulate
+    layout = layout or Layout(fsdp=1)
     if start not in (None, cut):
         raise ValueError(f'a step can start at the cut {cut!r}, not at {start!r}')
 
     def loss_and_grads(state, stats, frozen, batch, key):
+        weights, frozen = layout.gathered((state.trainable, frozen))
         noise, draw = jax.random.split(key)
         inputs = batch['inputs']
         if start is None and preprocessing is not None:
             inputs = prepare(augment(inputs, draw, augmentation), preprocessing)
 
-        def run(trainable, stats, inputs, **stages):
-            variables = {'params': combine(trainable, frozen.params)}
-            if stats or frozen.stats:
-                variables['batch_stats'] = combine(stats, frozen.stats)
-            outputs, moved = network.apply(
-                variables,
-                inputs,
-                modes=phase.modes,
-                rngs={'dropout': noise},
-                mutable=['batch_stats'] if phase.moving_stats else [],
-                **stages,
-            )
-            changed: Any = moved.get('batch_stats', {})
-            flat = flatten_dict(dict(changed), sep='/')
-            return outputs, {path: flat.get(path, leaf) for path, leaf in stats.items()}
-
+        run = make_run(network, phase, frozen, noise, remat)
         if start is None and cut is not None:
-            inputs, stats = run(state.trainable, stats, inputs, stop=cut)
+            inputs, stats = run(weights, stats, inputs, stop=cut)
             inputs = jax.lax.stop_gradient(inputs)
 
         def loss_of(trainable):
@@ -99,12 +90,14 @@ def make_train_step(
             loss += sum(term(trainable, frozen.reference, unpulled) for term in penalties)
             return loss, moved
 
-        return jax.value_and_grad(loss_of, has_aux=True)(state.trainable)
+        found, grads = jax.value_and_grad(loss_of, has_aux=True)(weights)
+        return found, layout.spread(grads)
 
     def accumulated(state, frozen, batch, key):
         if parts == 1:
             return loss_and_grads(state, state.stats, frozen, batch, key)
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
+        split = layout.parts(split)
 
         def add(carry, part):
             stats, loss, grads = carry
@@ -118,7 +111,7 @@ def make_train_step(
                 jax.tree.map(lambda a, b: a + b / parts, grads, new),
             ), None
 
-        zeros = jax.tree.map(jnp.zeros_like, state.trainable)
+        zeros = layout.spread(jax.tree.map(jnp.zeros_like, state.trainable))
         start = (state.stats, jnp.zeros(()), zeros)
         (stats, loss, grads), _ = jax.lax.scan(add, start, (jnp.arange(parts), split))
         return (loss, stats), grads

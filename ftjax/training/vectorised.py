@@ -7,6 +7,7 @@ batches, so that their matrix products are one; each has its own weights, moment
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from ftjax.data import Splits, TrainStream, eval_batches
 from ftjax.errors import UserError
-from ftjax.freezing.optimizer import OptimizerSettings
+from ftjax.freezing.optimizer import OptimizerSettings, state_bytes
 from ftjax.freezing.plan import Plan
 from ftjax.models.stages import Network
 from ftjax.training.cache import Sources
@@ -46,10 +47,18 @@ class Cell:
     trainable: dict[str, np.ndarray]
     """The trained leaves by path, of the best validation or the last, as `settings.keep` says."""
 
+    bad_step: int | None = None
+    """The first step whose loss or gradient was no number, from 1; None if all were."""
+    optimizer_bytes: int = 0
+    step_seconds: float | None = None
+    """The share of one step of this run in the median call."""
+    step_flops: float | None = None
+    """The share of one step of this run in the program's, as the compiler counts them."""
+
     @property
     def status(self) -> str:
-        """`ok`, or `diverged` if a loss was no number."""
-        return 'ok' if np.isfinite(self.losses).all() else 'diverged'
+        """`ok`, or `diverged` if a loss or gradient was no number."""
+        return 'ok' if self.bad_step is None else 'diverged'
 
 
 def fit_many(
@@ -105,13 +114,14 @@ def fit_many(
     shape = len(seeds), len(rates)
     best = np.array([[BestSoFar() for _ in rates] for _ in seeds], object)
     history: list[list[list[dict]]] = [[[] for _ in rates] for _ in seeds]
-    losses, kept, done = [], runs.trainable(), 0
+    found: list[dict[str, np.ndarray]] = []
+    kept, done = runs.trainable(), 0
     factors = [leaf_rates(plan, schedule, 1.0, step, total) for step in range(total)]
     while done < total:
         until = min(total, (done // every + 1) * every)
         while done < until:
             count = chunk if until - done >= chunk else 1
-            losses.append(runs.advance(count, np.stack(factors[done : done + count])))
+            found.append(runs.advance(count, np.stack(factors[done : done + count])))
             done += count
         better = np.zeros(shape, bool)
         for where, values in runs.scores().items():
@@ -128,7 +138,8 @@ def fit_many(
             runs.trainable(),
         )
     trained = jax.device_get(kept)
-    curve = np.concatenate(losses)  # (steps, seeds, rates)
+    curve, norms = (np.concatenate([part[name] for part in found]) for name in found[0])
+    size = state_bytes(courses[0].state.opt_state)
     return [
         Cell(
             rate,
@@ -138,10 +149,24 @@ def fit_many(
             best[s, r].step,
             best[s, r].values,
             {path: leaf[s, r] for path, leaf in trained.items()},
+            first_bad(curve[:, s, r], norms[:, s, r]),
+            size,
+            statistics.median(runs.seconds),
+            runs.flops,
         )
         for s, seed in enumerate(seeds)
         for r, rate in enumerate(rates)
     ]
+
+
+def first_bad(losses: np.ndarray, norms: np.ndarray) -> int | None:
+    """The first step, from 1, with a loss or norm that is no number; None without.
+
+    >>> first_bad(np.array([0.5, 0.4]), np.array([1.0, np.inf]))
+    2
+    """
+    bad = np.flatnonzero(~(np.isfinite(losses) & np.isfinite(norms)))
+    return int(bad[0]) + 1 if len(bad) else None
 
 
 def obstacle(network: Network, plan: Plan, data: Splits, settings: TrainSettings) -> str | None:

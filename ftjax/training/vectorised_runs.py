@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from ftjax.data.text_batches import stacked
 from ftjax.training.cache import Source
+from ftjax.training.cost import flops_of
 from ftjax.training.course import Course
 from ftjax.training.dispatch import model_inputs
 from ftjax.training.loss import example_losses
@@ -35,9 +37,17 @@ class Runs:
         )
         batches = [model_inputs(batch) for batch in sources[0].validation]
         self.held = [jax.device_put(batch) for batch in batches]
+        self.many = len(courses) * many
+        self.flops: float | None = None
+        """Of one step of one run: its share of the program's."""
+        self.seconds: list[float] = []
+        """Of one step of one run, a number a call."""
 
-    def advance(self, count: int, factors: np.ndarray) -> np.ndarray:
-        """Runs some steps; their losses, (steps, seeds, rates). `factors` is (steps, leaves)."""
+    def advance(self, count: int, factors: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs some steps; their `loss` and `grad_norm`, each (steps, seeds, rates).
+
+        `factors` is (steps, leaves).
+        """
         step = self.course.step(self.start)
         over_rates = jax.vmap(step, in_axes=(0, None, None, 0))
         over_seeds = jax.vmap(over_rates, in_axes=(0, None, 0, None))
@@ -54,8 +64,13 @@ class Runs:
         arguments = self.states, self.frozen, batches, replicated(rates)
         key = 'many runs', self.course.key(self.start)
         known = program(key, run, *arguments, donate=(0,))
+        began = time.perf_counter()
         self.states, metrics = known.call(*arguments)
-        return np.asarray(metrics['loss'])
+        found = {name: np.asarray(metrics[name]) for name in ('loss', 'grad_norm')}
+        self.seconds.append((time.perf_counter() - began) / (count * self.many))
+        if self.flops is None:
+            self.flops = flops_of(known.call) / self.many
+        return found
 
     def trainable(self) -> dict[str, jax.Array]:
         """The leaves that are evaluated, averaged where there is an average; copies."""

@@ -1,5 +1,7 @@
 """The runner repeats nothing, goes on after an interruption, and never mixes two ablations."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -62,11 +64,41 @@ def test_a_folder_of_another_ablation_is_refused(tmp_path):
         run_grid(SETTINGS, execute, tmp_path, {'epochs': 2}, progress=False)
 
 
+def test_a_folder_from_before_a_setting_was_there_goes_on(tmp_path):
+    rows = run_grid(SETTINGS, execute, tmp_path, {'data': {'seed': 0}}, progress=False)
+    now = {'data': {'seed': 0, 'folds': 0, 'corruption': 'none'}}
+    assert run_grid(SETTINGS, None, tmp_path, now, progress=False) == rows
+    now['data']['folds'] = 5
+    with pytest.raises(UserError, match='another config'):
+        run_grid(SETTINGS, None, tmp_path, now, progress=False)
+
+
+def test_folds_are_a_dimension_of_the_grid(tmp_path):
+    settings = dataclasses.replace(SETTINGS, folds=3, max_extra=0)
+    rows = run_grid(settings, execute, tmp_path, {}, progress=False)
+    assert settings.draws == tuple(range(6))
+    assert [settings.seed_and_fold(draw) for draw in settings.draws] == [
+        (seed, fold) for seed in (0, 1) for fold in (0, 1, 2)
+    ]
+    assert {row['seed'] for row in rows} == set(range(6)) and len(rows) == 6 * 7
+    summary = summarise(rows, reference='full', seeds=settings.draws, folds=3)
+    narrow = summarise(rows, reference='full', seeds=settings.draws)
+    means = [one['tasks'][0]['arms'][1]['mean'] for one in (summary, narrow)]
+    assert means[0]['low'] < means[1]['low'] and means[0]['estimate'] == means[1]['estimate']
+    assert any('3-fold cross-validation' in caveat for caveat in summary['caveats'])
+    with pytest.raises(UserError, match='folds is 1'):
+        dataclasses.replace(SETTINGS, folds=1)
+    with pytest.raises(UserError, match='another config'):
+        run_grid(SETTINGS, execute, tmp_path, {}, progress=False)
+
+
 def test_settings_name_the_mistake():
     with pytest.raises(UserError, match='arms'):
         read_ablation({'armz': {}})
     with pytest.raises(UserError, match='rates is missing'):
         read_ablation({'arms': {'full': 'full'}})
+    with pytest.raises(UserError, match="also_evaluate: 'noisy' is 3"):
+        AblationSettings(arms={'full': 'full'}, rates=(1e-3,), also_evaluate={'noisy': 3})
     with pytest.raises(UserError, match='reference'):
         AblationSettings(arms={'full': 'full'}, rates=(1e-3,), reference='ful')
 

@@ -94,3 +94,21 @@ def test_a_nan_is_refused_rather_than_dropped():
         mean_interval([0.5, float('nan')])
     with pytest.raises(UserError, match='no finished run'):
         mean_interval([])
+
+
+def test_folds_widen_the_interval_and_the_test_as_nadeau_and_bengio_say():
+    values, other = [0.80, 0.84, 0.79, 0.83, 0.81], [0.78, 0.80, 0.79, 0.80, 0.77]
+    interval = mean_interval(values, overlap=1 / 4)
+    spread = np.std(values, ddof=1) * np.sqrt(1 / 5 + 1 / 4)
+    half = stats.t.ppf(0.975, 4) * spread
+    assert interval.estimate == pytest.approx(np.mean(values))
+    assert (interval.low, interval.high) == pytest.approx(
+        (np.mean(values) - half, np.mean(values) + half)
+    )
+    pair = dict(enumerate(values)), dict(enumerate(other))
+    plain, wide = paired_difference(*pair), paired_difference(*pair, overlap=1 / 4)
+    differences = np.subtract(values, other)
+    t = differences.mean() / (differences.std(ddof=1) * np.sqrt(1 / 5 + 1 / 4))
+    assert wide.p == pytest.approx(2 * stats.t.sf(t, 4)) and wide.p > plain.p
+    assert plain.p == pytest.approx(stats.ttest_rel(values, other).pvalue)
+    assert wide.interval == mean_interval(differences, overlap=1 / 4)

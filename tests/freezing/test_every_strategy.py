@@ -132,15 +132,15 @@ def refuses(name, strategy):
 # all the rest runs where slow tests run.
 QUICK = {
     'vit': (
-        *('anb', 'auto_rgn', 'autofreeze', 'dora', 'ema', 'fisher_mask', 'ia3', 'l2_sp', 'lisa'),
-        *('llrd', 'lp_ft', 'mixout', 'prompt_deep', 'reinit_top', 'rifle', 'soup_greedy'),
+        *('auto_rgn', 'autofreeze', 'dora', 'ema', 'fisher_mask', 'ia3', 'l2_sp', 'lisa'),
+        *('llrd', 'lp_ft', 'prompt_deep', 'reinit_top', 'rifle', 'soup_greedy'),
         *('stlr', 'wise_ft'),
     ),
     'batch_norm': ('last', 'lp_ft', 'auto_rgn'),
-    'group_norm': ('adapter',),
+    'group_norm': (),
     'bert': ('lora',),
     'gpt2': (),
-    'llama': ('mlp',),
+    'llama': (),
 }
 CASES = [
     pytest.param(

@@ -1,0 +1,135 @@
+"""One cell of an ablation: an arm at a rate and a seed, run and reduced to a row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ftjax.ablation.baselines import pixel_regression
+from ftjax.ablation.settings import AblationSettings
+from ftjax.cells.fields import finished_fields, numbers_of
+from ftjax.cells.further_tests import further_tests
+from ftjax.cells.probe import probe_row
+from ftjax.cells.survey import Survey, forward_seconds, survey
+from ftjax.cells.together import run_together
+from ftjax.config import Config, merged, read_config
+from ftjax.data import Splits, load_data
+from ftjax.errors import UserError, check_name
+from ftjax.evaluation import evaluate
+from ftjax.evaluation.predictions import NonFinitePredictions
+from ftjax.preparation import Prepared, prepare
+from ftjax.run import train
+from ftjax.training.fit import Diverged
+
+BASELINES = ('pixels', 'probe')
+
+
+class CellRunner:
+    """What `run_grid` needs to know of cells: how one is run, or several together.
+
+    A row is a function of the config, the settings and the cell alone. What is pickled is these:
+    a worker reads the data itself.
+    """
+
+    def __init__(self, values: dict[str, Any], settings: AblationSettings):
+        """`values` is the config shared by all arms, as plain dicts."""
+        self.values, self.settings = values, settings
+        self._splits: tuple[Any, Splits] | None = None
+        self._surveys: dict[str, Survey] = {}
+        self._forward: dict[tuple[str, str], float] = {}
+
+    def __reduce__(self):
+        return CellRunner, (self.values, self.settings)
+
+    def config_of(self, arm: str, rate: float | None, draw: int) -> Config:
+        """The config of a cell."""
+        seed, fold = self.settings.seed_and_fold(draw)
+        changes: dict[str, Any] = {'seed': seed, 'data.seed': seed}
+        if fold is not None:
+            changes |= {'data.folds': self.settings.folds, 'data.fold': fold}
+        if rate is not None:
+            changes['optimizer.learning_rate'] = rate
+        arm_changes = self.settings.changes(arm)
+        arm_changes.pop('baseline', None)
+        return read_config(merged(self.values, {**arm_changes, **changes}))
+
+    def data_of(self, config: Config) -> Splits:
+        """The data of a cell; one data set is kept, because cells come seed by seed."""
+        if self._splits is None or self._splits[0] != config.data:
+            self._splits = None  # room first: data sets may be large
+            self._splits = config.data, load_data(config.data)
+        return self._splits[1]
+
+    def prepared(self, arm: str, rate: float | None, draw: int) -> Prepared:
+        """Everything that the run of a cell needs."""
+        config = self.config_of(arm, rate, draw)
+        return prepare(config, self.data_of(config))
+
+    def __call__(self, arm: str, rate: float | None, draw: int) -> dict[str, Any]:
+        """The fields of a cell's row."""
+        config = self.config_of(arm, rate, draw)
+        data = self.data_of(config)
+        folds = {'fold': config.data.fold} if config.data.folds else {}
+        baseline = self.settings.changes(arm).get('baseline')
+        if baseline is not None:
+            check_name(baseline, BASELINES, 'baseline')
+        if baseline == 'pixels':
+            return {**pixels_row(data), **folds}
+        prepared = prepare(config, data)
+        if baseline == 'probe':
+            return {**probe_row(prepared), **folds}
+        tests = further_tests(prepared, self.settings.also_evaluate)
+        try:
+            fitted, result = train(prepared, progress=False)
+            shifts = {test.name: test.metrics(fitted.variables) for test in tests}
+        except (Diverged, NonFinitePredictions) as error:
+            return {'status': 'diverged', 'reason': str(error), **folds}
+        kept = (
+            *('params_total', 'params_trainable', 'optimizer_bytes', 'step_flops'),
+            *('wall_seconds', 'step_seconds_median', 'frozen_unchanged', 'best_step'),
+            'data_fingerprint',
+        )
+        return finished_fields(
+            fitted.validation,
+            result['metrics'],
+            shifts,
+            **{key: result[key] for key in kept},
+            **folds,
+        )
+
+    def together(self, job: tuple[tuple[str, float | None, int], ...]) -> list[dict[str, Any]]:
+        """The fields of the rows of cells that differ in their rate alone."""
+        prepared = self.prepared(*job[0])
+        rates = [rate for _, rate, _ in job if rate is not None]
+        rows = run_together(prepared, rates, self.settings.also_evaluate)
+        folds = {'fold': prepared.config.data.fold} if prepared.config.data.folds else {}
+        return [{**row, **folds} for row in rows]
+
+    def survey(self, arm: str) -> Survey:
+        """What a run of an arm takes, and whether several can share a program."""
+        if arm not in self._surveys:
+            rate = self.settings.grids[arm][0]
+            prepared = self.prepared(arm, rate, self.settings.draws[0])
+            # Added parameters change little, and each network would be compiled for it.
+            key = prepared.config.init.removeprefix('random:'), repr(prepared.config.model)
+            if key not in self._forward:
+                self._forward[key] = forward_seconds(prepared)
+            self._surveys[arm] = survey(prepared, self._forward[key])
+        return self._surveys[arm]
+
+    def shared(self, arm: str) -> bool:
+        """Whether the cells of an arm can share a program."""
+        return arm in self.settings.tuned and not self.survey(arm).alone
+
+
+def pixels_row(data: Splits) -> dict[str, Any]:
+    """The row of an arm without a network."""
+    if data.train.kind == 'text':
+        raise UserError(f"baseline 'pixels': {data.train.name} holds texts, which have no pixels")
+    parts = [(part.inputs, part.labels) for part in (data.train, data.val, data.test)]
+    outputs, accuracy, penalty = pixel_regression(*parts)
+    return {
+        'status': 'ok',
+        'val': {'accuracy': accuracy},
+        'test': numbers_of(evaluate(outputs, data.test.labels, class_names=data.class_names)),
+        'penalty': penalty,
+    }

@@ -1,0 +1,54 @@
+"""Order in a compiled program: values that cannot be computed before some other value is there.
+
+A compiler is free to compute early what it needs late, and then holds it all that time: the
+outputs of rematerialised stages, or float32 copies of weights that are stored in bfloat16.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+def weights_after(weights: Any, signal: Any) -> Any:
+    """The weights, bit for bit, to be used only once `signal` is there.
+
+    It is an optimization barrier, which XLA for CPUs drops before it schedules: there, bfloat16
+    weights save memory as arguments of a program, not inside it.
+    """
+    return jax.lax.optimization_barrier((weights, jax.lax.stop_gradient(signal)))[0]
+
+
+def examples_after(tree: Any, signal: Any) -> Any:
+    """The tree, bit for bit, with every leaf that has a row an example waiting for `signal`.
+
+    Args:
+      tree: what flows between stages, (batch, ..) each; leaves without such an axis do not wait.
+      signal: arrays with the same leading axis, one of them at least of numbers.
+
+    On a CPU, where a barrier would not stay, each example goes through a choice whose outcome
+    the compiler cannot see; nothing is exchanged between examples, so nothing crosses devices.
+    """
+    # The cotangent of a mask is no number.
+    numbers = [x for x in jax.tree.leaves(signal) if jnp.issubdtype(x.dtype, jnp.number)]
+    if jax.default_backend() != 'cpu':
+        return jax.lax.optimization_barrier((tree, numbers))[0]
+    ready = always(numbers[0])
+
+    def held(leaf: Any) -> Any:
+        if leaf.ndim == 0 or leaf.shape[0] != ready.shape[0]:
+            return leaf
+        return jnp.where(ready.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, jnp.zeros_like(leaf))
+
+    return jax.tree.map(held, tree)
+
+
+def always(signal: jax.Array) -> jax.Array:
+    """True for every example, as a compiler cannot know: (batch, ..) -> (batch,) bool.
+
+    A product with 0 may be a NaN and therefore stays in the program; as an integer a NaN is 0.
+    """
+    row = signal.reshape(signal.shape[0], -1)[:, 0].astype(jnp.float32)
+    return (row * 0.0).astype(jnp.int32) == 0

@@ -1,0 +1,74 @@
+"""Cells that take no time and no network, for tests of where and how cells are run.
+
+As a script it runs a grid of them in a folder, as scripts/ablate.py does:
+
+    python tests/ablation/toy_cells.py FOLDER ENGINE SECONDS
+"""
+
+import dataclasses
+import math
+import os
+import pathlib
+import signal
+import sys
+import time
+
+from ftjax.ablation.settings import AblationSettings
+from ftjax.errors import UserError
+
+SETTINGS = AblationSettings(
+    arms={'full': 'full', 'head': 'head', 'none': {'baseline': 'pixels'}},
+    rates=(1e-3, 1e-2, 1e-1),
+    seeds=(0, 1, 2),
+)
+MANY = dataclasses.replace(SETTINGS, seeds=tuple(range(10)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Toy:
+    """A cell that takes `seconds`; `deadly` ones kill their process, `once` the first time."""
+
+    seconds: float = 0.0
+    deadly: tuple = ()
+    once: tuple = ()
+    mark: str = ''
+    """A file that is written before the death of `once`."""
+    mistaken: tuple = ()
+    faulty: tuple = ()
+
+    def __call__(self, arm, rate, seed):
+        cell = arm, rate, seed
+        time.sleep(self.seconds)
+        if cell in self.deadly or (cell in self.once and not os.path.exists(self.mark)):
+            pathlib.Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if cell in self.mistaken:
+            raise UserError(f'no such thing as {arm}')
+        if cell in self.faulty:
+            raise ZeroDivisionError('by nothing')
+        peak = {'full': 1e-2, 'head': 1e-1}.get(arm, 1.0)
+        score = 0.5 if rate is None else 0.9 - 0.1 * abs(math.log10(rate / peak))
+        score += 0.01 * math.sin(7 * seed + len(arm))
+        values = {'accuracy': score}
+        return {'status': 'ok', 'val': values, 'test': values, 'wall_seconds': 1.0}
+
+    def together(self, job):
+        return [{**self(*cell), 'vectorised': len(job)} for cell in job]
+
+
+def main(folder, name, seconds):
+    from ftjax.ablation.engines import make_engine
+    from ftjax.ablation.runner import run_grid
+    from ftjax.ablation.summary import summarise
+    from ftjax.ablation.tables import write_summary
+    from ftjax.training.lock import run_lock
+
+    engine = make_engine(name, 2 if name == 'processes' else None)
+    with run_lock(folder):
+        rows = run_grid(MANY, Toy(float(seconds)), folder, {}, engine=engine)
+        arms = list(MANY.arms)
+        write_summary(folder, summarise(rows, reference='full', arms=arms, seeds=MANY.draws))
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

@@ -1,0 +1,127 @@
+"""Runs cases of tests/training/test_many_devices.py in a process of its own; prints JSON.
+
+python mesh_cases.py CASES.json [COORDINATOR COUNT INDEX]
+"""
+
+import json
+import pathlib
+import sys
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from ftjax.data import Dataset, Splits
+from ftjax.freezing.added import with_added
+from ftjax.freezing.optimizer import OptimizerSettings
+from ftjax.freezing.plan import as_settings, make_plan
+from ftjax.freezing.span import Span
+from ftjax.models.registry import build
+from ftjax.training import dispatch, hosts
+from ftjax.training import fit as fit_module
+from ftjax.training.collectives import collectives
+from ftjax.training.fit import fit
+from ftjax.training.layout import Layout
+from ftjax.training.schedule import ScheduleSettings
+from ftjax.training.settings import TrainSettings
+
+NETWORKS = {
+    'vit': ('vit', {'patch_size': 4, 'width': 32, 'depth': 2, 'heads': 2}),
+    'resnet': ('resnet_bn_cifar', {'depth': 8, 'width': 4}),
+}
+
+
+def split(name, count):
+    draw = np.random.default_rng(len(name))
+    return Dataset(
+        name=name,
+        kind='image',
+        inputs=draw.random((count, 8, 8, 3), np.float32),
+        labels=np.arange(count, dtype=np.int32) % 3,
+        class_names=('a', 'b', 'c'),
+    )
+
+
+DATA = Splits(train=split('train', 64), val=split('val', 27), test=split('test', 9))
+
+
+def compiled_with(program, seen):
+    """`program` that notes what the training step exchanges and what a device holds of it."""
+
+    def noted(key, function, *arguments, **options):
+        made = program(key, function, *arguments, **options)
+        state, _, batch, *_ = arguments
+        seen['collectives'] = collectives(made.call.as_text())
+        leaves = jax.tree.leaves((state.trainable, state.opt_state, state.ema))
+        seen['state_bytes'] = sum(x.nbytes for x in leaves)
+        held = [x.addressable_shards[0].data.nbytes for x in leaves]
+        seen['state_bytes_per_device'] = sum(held)
+        seen['trainable_bytes'] = [x.nbytes for x in state.trainable.values()]
+        seen['rows'] = batch['labels'].addressable_shards[0].data.shape[1]
+        return made
+
+    return noted
+
+
+def run(case):
+    """One fit: what must not depend on the devices, and what shows that they were used."""
+    layout = Layout.of(case.get('mesh', {}), case.get('rules', ()))
+    family, options = NETWORKS[case.get('network', 'vit')]
+    net = build(family, {**options, 'image_size': 8, 'num_classes': 3})
+    variables = jax.device_get(jax.jit(net.init)(jax.random.key(0), net.example_input()))
+    freeze = as_settings(case.get('freeze', 'full'))
+    network, variables = with_added(freeze, net, variables, 0)
+    plan = make_plan(freeze, network, variables, span=Span(20, 4))
+    settings = {'learning_rate': 1e-3, 'weight_decay': 0.1, 'clip_norm': 1.0, 'ema': 0.5}
+    train = {'steps': 20, 'eval_every': 0.25, 'cache': 'off', **case.get('train', {})}
+    seen, orders = {}, []
+    program, steps = dispatch.program, fit_module.Dispatch.judge
+
+    def judge(self, found, group, *rest):
+        orders.extend(batch['index'].tolist() for batch in group)
+        return steps(self, found, group, *rest)
+
+    dispatch.program, fit_module.Dispatch.judge = compiled_with(program, seen), judge
+    try:
+        result = fit(
+            network,
+            variables,
+            plan,
+            DATA,
+            optimizer=OptimizerSettings(**{**settings, **case.get('optimizer', {})}),
+            schedule=ScheduleSettings(name='constant', warmup=0.0),
+            settings=TrainSettings(**train),
+            batch_size=16,
+            eval_batch_size=9,
+            augmentation=case.get('augment', 'flip'),
+            workdir=case.get('workdir'),
+            progress=False,
+            layout=layout,
+        )
+    finally:
+        dispatch.program, fit_module.Dispatch.judge = program, steps
+    flat = flatten_dict(dict(result.variables['params']), sep='/')
+    return {
+        'losses': [row['train_loss'] for row in result.history],
+        'scores': [row['val_loss'] for row in result.history],
+        'norm': float(np.sqrt(sum(np.square(np.float64(x)).sum() for x in flat.values()))),
+        'steps': result.steps,
+        'unchanged': result.verification.frozen_unchanged,
+        'changed': result.verification.trainable_changed,
+        'orders': orders,
+        'cache': list(result.cache),
+        'trained': sorted(plan.trained),
+        **seen,
+    }
+
+
+def main():
+    given = sys.argv[2:]
+    if given:
+        assert hosts.start(given[0], int(given[1]), int(given[2]))
+    found = [run(case) for case in json.loads(pathlib.Path(sys.argv[1]).read_text())]
+    print(json.dumps({'devices': jax.device_count(), 'found': found}))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,201 @@
+"""The same run on 1 device, on 8, sharded, and on 2 processes of 4: same losses, same files."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+CASES = pathlib.Path(__file__).with_name('mesh_cases.py')
+ROOT = CASES.parents[2]
+FSDP = {'data': 4, 'fsdp': 2}
+KEPT = {'cache': 'on', 'eval_every': 1.0}
+RUNS = {
+    'full': {'freeze': 'full'},
+    'last': {'freeze': 'last:1'},
+    'lora': {'freeze': 'lora:2'},
+    'head': {'freeze': 'head'},
+    'looped': {
+        'freeze': 'last:1',
+        'augment': 'shift:1,flip',
+        'train': {'eval_every': 1.0},
+        'optimizer': {'accumulate': 2},
+    },
+    'cached': {'freeze': 'last:1', 'augment': 'none', 'train': KEPT},
+    'views': {'freeze': 'last:1', 'train': {**KEPT, 'cache_views': 2}},
+    'gradual': {'freeze': 'gradual'},
+    'chosen': {'freeze': 'auto_rgn'},
+    'statistics': {'network': 'resnet', 'freeze': {'strategy': 'full', 'norm': 'train'}},
+}
+SHARDED = ('full', 'last', 'lora', 'looped', 'gradual')
+PROCESSES = ('full', 'last', 'lora', 'looped', 'views', 'chosen')
+RULES = {'freeze': 'last:1', 'mesh': {'fsdp': 8}, 'rules': [['block_.*', 'fsdp']]}
+
+
+def started(cases, file, devices, *process):
+    file.write_text(json.dumps(cases))
+    flag = f'--xla_force_host_platform_device_count={devices}'
+    return subprocess.Popen(
+        [sys.executable, str(CASES), str(file), *process],
+        cwd=ROOT,
+        env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': flag, 'PYTHONPATH': str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process):
+    out, err = process.communicate(timeout=1200)
+    assert process.returncode == 0, err[-3000:]
+    return json.loads(out.splitlines()[-1])['found']
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(('127.0.0.1', 0))
+        return one.getsockname()[1]
+
+
+@pytest.fixture(scope='module')
+def found(tmp_path_factory):
+    """Results by (kind of devices, name of the run)."""
+    folder = tmp_path_factory.mktemp('meshes')
+
+    def half(name, steps=10, **also):
+        train = {'steps': steps, 'eval_every': 0.25, 'keep': 'last'}
+        return {'freeze': 'full', 'workdir': str(folder / name), 'train': train, **also}
+
+    def under(mesh, *names):
+        return {('sharded', name): {**RUNS[name], 'mesh': mesh} for name in names}
+
+    results = {}
+
+    def take(cases, devices):
+        done = ended(started(list(cases.values()), folder / 'cases.json', devices))
+        results.update(zip(cases, done, strict=True))
+
+    take(
+        {
+            **{('eight', name): case for name, case in RUNS.items()},
+            **under(FSDP, *SHARDED),
+            ('eight', 'rules'): RULES,
+            ('eight', 'down'): half('down', mesh=FSDP),
+        },
+        8,
+    )
+    both = {
+        **{('processes', name): RUNS[name] for name in PROCESSES},
+        **{
+            ('processes, sharded', name): {**RUNS[name], 'mesh': FSDP}
+            for name in ('full', 'gradual')
+        },
+        ('processes', 'across'): half('across', mesh=FSDP),
+    }
+    place = f'127.0.0.1:{free_port()}'
+    pair = [
+        started(list(both.values()), folder / f'cases_{n}.json', 4, place, '2', str(n))
+        for n in (0, 1)
+    ]
+    first, second = (ended(process) for process in pair)
+    results.update(zip(both, first, strict=True))
+    results['second'] = dict(zip(both, second, strict=True))
+    take(
+        {
+            **{('one', name): case for name, case in RUNS.items()},
+            ('one', 'down'): half('down', 20),
+            ('one', 'across'): half('across', 20),
+            ('one', 'up'): half('up'),
+            ('one', 'whole'): half('whole', 20),
+        },
+        1,
+    )
+    take({('eight', 'up'): half('up', 20, mesh=FSDP)}, 8)
+    return results
+
+
+def apart(one, other, name):
+    assert len(one[name]) == len(other[name])
+    return np.abs(np.subtract(one[name], other[name])).max()
+
+
+def test_losses_agree_and_frozen_leaves_stay(found):
+    kinds = {kind for kind, _ in (key for key in found if key != 'second')} - {'one'}
+    assert kinds == {'eight', 'sharded', 'processes', 'processes, sharded'}
+    for kind, name in (key for key in found if key != 'second'):
+        if name not in RUNS:
+            continue
+        here, there = found['one', name], found[kind, name]
+        assert here['steps'] == 20 and len(here['losses']) in (5, 20), name
+        assert apart(here, there, 'losses') < 1e-5, (kind, name)
+        assert apart(here, there, 'scores') < 1e-5, (kind, name)
+        assert abs(here['norm'] - there['norm']) < 1e-4, (kind, name)
+        assert there['unchanged'], (kind, name)
+        # In 20 steps gradual unfreezing does not come to every leaf.
+        assert there['changed'] == here['changed'] == (name != 'gradual'), (kind, name)
+        assert here['orders'] == there['orders'] and here['trained'] == there['trained']
+        assert here['cache'] == there['cache']
+        assert there['rows'] == (16 if kind == 'one' else 2)
+    assert len({tuple(found['one', name]['losses']) for name in RUNS}) == len(RUNS)
+
+
+def test_all_processes_end_alike(found):
+    for key, result in found['second'].items():
+        assert result['losses'] == found[key]['losses'] and result['norm'] == found[key]['norm']
+
+
+@pytest.mark.parametrize(
+    'kind,name',
+    [
+        *(('eight', name) for name in ('full', 'last', 'lora', 'head')),
+        *(('processes', name) for name in ('full', 'last', 'lora')),
+    ],
+)
+def test_data_parallel_steps_exchange_trainable_gradients_and_scalars(found, kind, name):
+    run = found[kind, name]
+    assert {what for what, _ in run['collectives']} == {'all-reduce'}
+    exchanged, trainable = sum(size for _, size in run['collectives']), sum(run['trainable_bytes'])
+    assert trainable <= exchanged <= trainable + 16
+
+
+def test_sharded_steps_exchange_nothing_of_frozen_leaves(found):
+    for name in ('full', 'last', 'lora'):
+        run = found['sharded', name]
+        trainable = sum(run['trainable_bytes'])
+        sizes = {kind: 0 for kind, _ in run['collectives']}
+        for kind, size in run['collectives']:
+            sizes[kind] += size
+        assert set(sizes) <= {'all-gather', 'all-reduce', 'reduce-scatter'}, name
+        assert sizes.get('all-gather', 0) <= trainable
+        # Over fsdp whole, then over data what a device keeps of it.
+        reduced = sizes.get('all-reduce', 0) + sizes.get('reduce-scatter', 0)
+        assert reduced <= 1.5 * trainable + 64, name
+        small = sum(size for size in run['trainable_bytes'] if size < 4096)
+        assert sizes.get('all-gather', 0) == trainable - small
+
+
+def test_a_device_holds_its_share_of_the_state(found):
+    for name in ('full', 'last'):
+        run = found['sharded', name]
+        assert 0.5 <= run['state_bytes_per_device'] / run['state_bytes'] < 0.54
+        assert found['eight', name]['state_bytes_per_device'] == run['state_bytes']
+    eighth = found['eight', 'rules']
+    assert eighth['state_bytes_per_device'] / eighth['state_bytes'] < 0.18
+    # The rule asks for frozen blocks to be shared out: they are fetched at each step.
+    gathered = sum(size for kind, size in eighth['collectives'] if kind == 'all-gather')
+    assert gathered > sum(eighth['trainable_bytes'])
+    assert apart(found['one', 'last'], eighth, 'losses') < 1e-5
+
+
+@pytest.mark.parametrize('way', [('one', 'down'), ('one', 'across'), ('eight', 'up')])
+def test_a_checkpoint_goes_on_elsewhere(found, way):
+    whole, run = found['one', 'whole'], found[way]
+    assert run['steps'] == 20 and len(run['losses']) == 20
+    assert apart(whole, run, 'losses') < 1e-5 and abs(whole['norm'] - run['norm']) < 1e-4
+    # Its first ten rows are those of the checkpoint, its steps the last ten.
+    assert run['orders'] == whole['orders'][10:]
