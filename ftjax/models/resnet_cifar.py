@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from ftjax.errors import UserError
 from ftjax.models.batch_norm import BatchNorm
+from ftjax.models.convolution import conv3x3
 from ftjax.models.group_norm import GroupNorm
 from ftjax.models.stages import Mode, Network
 from ftjax.models.vit import Head
@@ -99,13 +100,6 @@ class ResNetBatchNorm(CifarResNet):
             return partial(Head, self.num_classes)
         features, stride = self.shape_of(name)
         return partial(PostActivationBlock, features, stride, self.dtype)
-
-
-def conv3x3(features: int, stride: int, name: str, dtype) -> nn.Conv:
-    """A 3x3 convolution padded by one pixel on each side (SAME differs at stride 2)."""
-    return nn.Conv(
-        features, (3, 3), strides=stride, padding=1, use_bias=False, dtype=dtype, name=name
-    )
 
 
 class GroupNormStem(nn.Module):

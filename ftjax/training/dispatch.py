@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import pathlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,20 +23,23 @@ _log = logging.getLogger(__name__)
 
 
 class Dispatch:
-    """Sends the steps of a run to the device, `chunk` of them at a time."""
+    """Sends the steps of a run to the device, several in a call."""
 
     def __init__(
         self,
         standing: Standing,
         schedule: ScheduleSettings,
         total: int,
-        chunk: int,
+        chunk: Callable[[str | None], int],
         ids: Sequence[str],
         *,
         folder: pathlib.Path | None = None,
         tracer: Profile,
     ):
-        """A run of `total` steps, over training examples of these ids."""
+        """A run of `total` steps, over training examples of these ids.
+
+        `chunk`: steps of a call that starts at a stage; None is the first.
+        """
         self.standing, self.schedule, self.total, self.chunk = standing, schedule, total, chunk
         self.ids, self.folder, self.tracer = ids, folder, tracer
         self._source: Source | None = None
@@ -51,8 +54,9 @@ class Dispatch:
         """
         standing, course = self.standing, self.standing.course
         layout = course.layout
-        count = min(self.chunk, until - standing.done)
-        if count < self.chunk:
+        chunk = self.chunk(source.start)
+        count = min(chunk, until - standing.done)
+        if count < chunk:
             count = 1  # a short end runs step by step: no third program
         with standing.timings.stage('data'):
             group = [next(source.batches) for _ in range(count)]

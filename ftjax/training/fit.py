@@ -94,10 +94,12 @@ def fit(
     total = settings.total(stream.steps_per_epoch)
     every = max(1, round(settings.eval_every * stream.steps_per_epoch))
     # Chunks end wherever something may change, so that a phase needs one program.
-    chunk = longest_chunk(
-        math.gcd(every, *plan.boundaries), settings.calls(network, variables['params'])
-    )
-    stream = stream.in_runs(chunk)  # texts: batches of one call have one length
+    regular = math.gcd(every, *plan.boundaries)
+
+    def chunk(start: str | None = None) -> int:
+        return longest_chunk(regular, settings.calls(network, variables['params'], start))
+
+    stream = stream.in_runs(chunk())  # texts: batches of one call have one length
     if plan.recompute:
         batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
         variables = recomputed(network, variables, batches, preprocessing)

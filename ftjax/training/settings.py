@@ -78,13 +78,14 @@ class TrainSettings:
         """
         return self.steps or max(1, round(self.epochs * steps_per_epoch))
 
-    def calls(self, network: Any, params: Mapping[str, Any]) -> int:
-        """Most steps of one dispatch, for this network on the present backend."""
+    def calls(self, network: Any, params: Mapping[str, Any], start: str | None = None) -> int:
+        """Most steps of one dispatch on the present backend, of a network run from a stage on."""
         if self.steps_per_call is not None:
             return self.steps_per_call
+        run = network.stages[network.stages.index(start) if start else 0 :]
         flat: dict[str, Any] = flatten_dict(dict(params), sep='/')
         convolves = any(
-            len(leaf.shape) == 4 and path.split('/')[0] in network.blocks
+            len(leaf.shape) == 4 and path.split('/')[0] in {*network.blocks} & {*run}
             for path, leaf in flat.items()
         )
         return 1 if convolves and jax.default_backend() == 'cpu' else STEPS_PER_CALL

@@ -39,14 +39,16 @@ class FitSteps:
         course = Course(network, variables, plan, optimizer, StepSettings(preprocessing))
         course.enter(0)
         settings = TrainSettings(cache='on' if cached else 'off')
-        calls = settings.calls(network, variables['params'])
-        self.chunk = calls if longest is None else min(calls, longest)
         stream = TrainStream(data.train, batch, 0, preprocessing=preprocessing)
+        whole = settings.calls(network, variables['params'])
+        whole = whole if longest is None else min(whole, longest)
         validation = eval_batches(data.val, 8, preprocessing=preprocessing)
         sources = Sources(
-            stream.in_runs(self.chunk), validation, settings, preprocessing=preprocessing
+            stream.in_runs(whole), validation, settings, preprocessing=preprocessing
         )
         self.course, self.source = course, sources.of(course, 0)
+        calls = settings.calls(network, variables['params'], self.source.start)
+        self.chunk = calls if longest is None else min(calls, longest)
         self.run, self.key = many(course.step(self.source.start)), course.key(self.source.start)
         self.known: Any = None
 

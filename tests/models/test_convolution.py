@@ -1,0 +1,44 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from ftjax.models.convolution import GROUP, conv3x3, convolve
+
+NHWC = lax.conv_dimension_numbers((1, 1, 1, 1), (1, 1, 1, 1), ('NHWC', 'HWIO', 'NHWC'))
+
+
+@pytest.mark.parametrize('examples', [1, GROUP, 2 * GROUP + 3])
+@pytest.mark.parametrize('stride', [1, 2])
+def test_values_and_gradients_are_those_of_the_plain_convolution(examples, stride):
+    inputs = jax.random.normal(jax.random.key(0), (examples, 6, 6, 3))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, 4))
+
+    def run(convolution, inputs, kernel):
+        out = convolution(
+            inputs, kernel, (stride, stride), ((1, 1), (1, 1)), dimension_numbers=NHWC
+        )
+        return jnp.sin(out).sum(), out
+
+    found, plain = (
+        jax.value_and_grad(run, argnums=(1, 2), has_aux=True)(each, inputs, kernel)
+        for each in (convolve, lax.conv_general_dilated)
+    )
+    np.testing.assert_array_equal(found[0][1], plain[0][1])
+    for mine, other in zip(found[1], plain[1], strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5, atol=1e-5)
+
+
+def test_a_frozen_kernel_costs_no_gradient():
+    layer = conv3x3(4, 1, 'conv', 'float32')
+    inputs = jnp.ones((2 * GROUP, 8, 8, 4))
+    params = layer.init(jax.random.key(0), inputs)
+
+    def flops(gradient, *arguments):
+        return jax.jit(gradient).lower(*arguments).compile().cost_analysis()['flops']
+
+    forward = flops(layer.apply, params, inputs)
+    through = flops(jax.grad(lambda x: (layer.apply(params, x) ** 2).sum()), inputs)
+    # Forward and the gradient to the inputs: a kernel's gradient would be the third.
+    assert forward < through < 2.3 * forward
