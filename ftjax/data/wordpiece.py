@@ -19,12 +19,15 @@ def wanted_size(setting: str) -> int | None:
     """SIZE of a `data.tokenizer` of the form `wordpiece:SIZE`; None for any other.
 
     Raises:
-      UserError: SIZE is no whole number, or too small to spell words with.
+      UserError: SIZE is no whole number, or too small to spell words with; another word stands
+        before it, and it is no file.
 
     >>> wanted_size('wordpiece:2048'), wanted_size('folder/tokenizer.json')
     (2048, None)
     """
     if not setting.startswith(PREFIX):
+        if setting.rpartition(':')[2].isdecimal() and not pathlib.Path(setting).exists():
+            raise UserError(f'data.tokenizer {setting!r}: no such file; did you mean {PREFIX}SIZE?')
         return None
     size = setting.removeprefix(PREFIX)
     if not size.isdecimal() or int(size) < _FEWEST:

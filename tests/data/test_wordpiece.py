@@ -28,6 +28,11 @@ def test_a_size_that_cannot_be_is_named(size):
         DataSettings(tokenizer=f'wordpiece:{size}')
 
 
+def test_a_misspelt_word_before_the_size_is_named():
+    with pytest.raises(UserError, match=r"'wordpeice:200'.*did you mean wordpiece:SIZE"):
+        DataSettings(tokenizer='wordpeice:200')
+
+
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
     (tmp_path / 'file').write_text('')
     monkeypatch.setenv('FTJAX_CACHE', str(tmp_path / 'file'))
