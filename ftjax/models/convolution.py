@@ -33,8 +33,9 @@ def convolve(inputs: jax.Array, kernel: jax.Array, *sizes: Any, **options: Any) 
     feature map, and as deep as the batch. XLA's CPU library makes it fastest a few examples at
     a time: 64 feature maps of 32x32x16 take 3.6 ms at once and 2.1 ms in groups of 8; of 8x8x64,
     1.9 and 1.5 ms (two cores of an AVX-512 machine). Of maps that are larger (56x56x64) or have
-    more channels (7x7x512) it is not, so the ResNets for larger images do without. On a CPU there is no forward-mode
-    derivative (`jax.jvp`). Convolutions with groups of channels are left alone.
+    more channels (7x7x512) it is not, so the ResNets for larger images do without. On a CPU
+    there is no forward-mode derivative (`jax.jvp`). Convolutions with groups of channels are
+    left alone.
     """
     run = partial(lax.conv_general_dilated, **options)
     groups = options.get('feature_group_count', 1) * options.get('batch_group_count', 1)

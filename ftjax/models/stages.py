@@ -20,7 +20,7 @@ from typing import Any
 import flax.linen as nn
 
 from ftjax.errors import check_name
-from ftjax.models.boundary import written
+from ftjax.models.boundary import DEEP, written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Network(nn.Module):
         state, seen = inputs, {}
         for name in stage_slice(self.stages, start, stop):
             state = self.make_stage(name)(name=name)(state, mode_of(modes, name))
-            state = written(state)
+            state = written(state) if len(self.blocks) >= DEEP else state
             if name in taps:
                 seen[name] = state
         return (state, seen) if taps else state

@@ -1,4 +1,4 @@
-"""What leaves a stage is the same, and its readers do not compute it anew."""
+"""What leaves a stage is the same, and the readers of its gradient do not sum it anew."""
 
 import re
 
