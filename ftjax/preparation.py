@@ -41,14 +41,51 @@ class Prepared:
         return plan_table(self.plan, self.config.optimizer.learning_rate)
 
 
-def prepare(config: Config, data: Splits | None = None) -> Prepared:
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A network as the checkpoint gives it to a task, before anything is said of training."""
+
+    network: Network
+    variables: dict[str, Any]
+    """On the host; nobody changes them in place, so that runs may share them."""
+    preprocessing: Preprocessing | TextPreprocessing | None
+    report: dict[str, Any]
+    head_is_new: bool
+
+
+def prepare(config: Config, data: Splits | None = None, opened: Opened | None = None) -> Prepared:
     """Config → data → network → pretrained variables → plan.
+
+    `opened` is for callers that have done that part before: `open_network(config, data)`.
 
     Raises UserError for whatever in the config, the data or the checkpoint is wrong.
     """
     data = data if data is not None else load_data(config.data)
-    classes = data.num_outputs
-    options = dict(config.model)
+    opened = opened if opened is not None else open_network(config, data)
+    preprocessing = matching_preprocessing(
+        data.train, opened.network, opened.preprocessing, config.data
+    )
+    network, variables = with_added(config.freeze, opened.network, opened.variables, config.seed)
+    # A run copies to the device what it needs there, in the dtype that its plan says.
+    variables = jax.device_get(variables)
+    span = span_of(config, data)
+    plan = make_plan(
+        config.freeze,
+        network,
+        variables,
+        head_is_new=opened.head_is_new,
+        span=span,
+        seed=config.seed,
+    )
+    return Prepared(config, data, network, variables, preprocessing, opened.report, plan, span)
+
+
+def open_network(config: Config, data: Splits) -> Opened:
+    """The network of a config for the classes of its data, with weights.
+
+    Raises UserError for whatever is wrong with the checkpoint.
+    """
+    classes, options = data.num_outputs, dict(config.model)
     if config.init:
         pretrained = load_pretrained(
             config.init,
@@ -58,32 +95,31 @@ def prepare(config: Config, data: Splits | None = None) -> Prepared:
             seed=config.seed,
             options=options or None,
         )
-        network, variables = pretrained.network, pretrained.variables
-        preprocessing = pretrained.preprocessing
-        report, head_is_new = pretrained.report.to_json(), pretrained.report.head != 'kept'
-    else:
-        name = options.pop('name', None)
-        if name is None:
-            raise UserError("config.init is empty and config.model.name says no network: 'vit'?")
-        network = build(name, {**options, 'num_classes': classes})
-        variables = random_variables(network, config.seed)
-        images = not hasattr(network, 'vocab_size')
-        preprocessing = standard_preprocessing(network) if images else None
-        report, head_is_new = {'initialised': f'all of {name}, at random'}, True
-    preprocessing = matching_preprocessing(data.train, network, preprocessing, config.data)
-    network, variables = with_added(config.freeze, network, variables, config.seed)
-    # A run copies to the device what it needs there, in the dtype that its plan says.
-    variables = jax.device_get(variables)
-    span = span_of(config, data)
-    plan = make_plan(
-        config.freeze,
+        return Opened(
+            pretrained.network,
+            jax.device_get(pretrained.variables),
+            pretrained.preprocessing,
+            pretrained.report.to_json(),
+            pretrained.report.head != 'kept',
+        )
+    name = options.pop('name', None)
+    if name is None:
+        raise UserError("config.init is empty and config.model.name says no network: 'vit'?")
+    network = build(name, {**options, 'num_classes': classes})
+    images = not hasattr(network, 'vocab_size')
+    return Opened(
         network,
-        variables,
-        head_is_new=head_is_new,
-        span=span,
-        seed=config.seed,
+        jax.device_get(random_variables(network, config.seed)),
+        standard_preprocessing(network) if images else None,
+        {'initialised': f'all of {name}, at random'},
+        True,
     )
-    return Prepared(config, data, network, variables, preprocessing, report, plan, span)
+
+
+def what_opens(config: Config, data: Splits) -> tuple:
+    """Equal for configs and data that `open_network` gives the same for."""
+    asked = data.num_outputs, tuple(data.class_names or ()), config.data.image_size, config.seed
+    return config.init, repr(config.model), *asked
 
 
 def standard_preprocessing(network: Network) -> Preprocessing:

@@ -78,9 +78,9 @@ def read_surgical(values: Mapping[str, Any]) -> SurgicalSettings:
         for key in given:
             check_name(key, ('corruption', 'flip'), f'key of config.surgical.tasks.{name}:')
         tasks[name] = Task(**given)
-    for key in ('folds', 'also_evaluate'):
+    for key in ('folds', 'also_evaluate', 'movement_on'):
         if values['ablation'].get(key):
-            raise UserError(f'config.surgical.ablation.{key}: tasks have a fixed test set')
+            raise UserError(f'config.surgical.ablation.{key}: tasks have one fixed test set')
     ablation = read_ablation(values['ablation'])
     for group, names in values['groups'].items():
         for name in names:

@@ -16,8 +16,6 @@ counted as failed.
 import functools
 import os
 import pathlib
-import shlex
-import sys
 from typing import Any
 
 from absl import flags
@@ -45,22 +43,19 @@ VECTORISE = flags.DEFINE_enum(
 
 def main():
     from ftjax.ablation.engines import make_engine
-    from ftjax.ablation.figures import save_figures
     from ftjax.ablation.forecast import forecast
     from ftjax.ablation.gates import evaluate_gates
-    from ftjax.ablation.report import write_report
+    from ftjax.ablation.results_folder import write_results
     from ftjax.ablation.runner import jobs_of, run_grid
     from ftjax.ablation.settings import read_ablation
+    from ftjax.ablation.shift_gates import movement_verdicts, shift_verdicts
     from ftjax.ablation.summary import summarise
-    from ftjax.ablation.tables import table_markdown, write_summary
     from ftjax.cells import CellRunner
     from ftjax.cells.further_tests import further_settings
     from ftjax.cells.worker_start import start_worker
     from ftjax.config import plain, read_config
     from ftjax.errors import UserError
-    from ftjax.training.atomic import write_json
     from ftjax.training.lock import run_lock
-    from ftjax.training.provenance import provenance
 
     values = plain(CONFIG.value)
     if 'ablation' not in values:
@@ -109,14 +104,13 @@ def main():
         folds=settings.folds,
         question=settings.question,
     )
-    summary['caveats'] = [*settings.notes, *summary['caveats']]
-    if settings.gates:
-        summary['gates'] = evaluate_gates(settings.gates, summary)
-        write_json(folder / 'verdicts.json', summary['gates'])
-    write_summary(folder, summary)
-    save_figures(folder / 'figures', summary, formats=('png',))
-    write_report(
-        folder / 'report.html',
+    gates = [
+        *evaluate_gates(settings.gates, summary),
+        *shift_verdicts(summary, settings.groups, settings.group_gates),
+        *movement_verdicts(summary, rows, settings.groups),
+    ]
+    table = write_results(
+        folder,
         summary,
         title=settings.question or 'Ablation',
         setup={
@@ -125,12 +119,11 @@ def main():
             'network': values['init'],
             'seeds': ', '.join(map(str, settings.seeds)),
             **({'folds': settings.folds} if settings.folds else {}),
-            'command': shlex.join(['python', *sys.argv]),
         },
-        provenance=provenance(),
-        gates=summary.get('gates', ()),
+        notes=settings.notes,
+        gates=gates,
     )
-    print(table_markdown(summary))
+    print(table)
 
 
 if __name__ == '__main__':

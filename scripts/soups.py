@@ -7,8 +7,6 @@ figures and report.html. Seeds that are done are not repeated.
 """
 
 import pathlib
-import shlex
-import sys
 
 from ftjax import launch
 
@@ -18,11 +16,9 @@ WORKDIR = launch.define_workdir()
 
 def main():
     from ftjax import soups
-    from ftjax.ablation.figures import save_figures
-    from ftjax.ablation.report import write_report
+    from ftjax.ablation.results_folder import write_results
     from ftjax.ablation.soup_gates import verdicts
     from ftjax.ablation.summary import summarise
-    from ftjax.ablation.tables import table_markdown, write_summary
     from ftjax.config import plain
     from ftjax.errors import UserError
     from ftjax.training.atomic import read_json, to_jsonable, write_json
@@ -30,7 +26,6 @@ def main():
     from ftjax.training.lock import run_lock
     from ftjax.training.logs import JsonLines, read_jsonl
     from ftjax.training.progress import Progress
-    from ftjax.training.provenance import provenance
 
     values = plain(CONFIG.value)
     if 'soups' not in values:
@@ -82,12 +77,8 @@ def main():
         seeds=settings.seeds,
         question=settings.question,
     )
-    summary['caveats'] = [*settings.notes, *summary['caveats']]
-    write_json(folder / 'verdicts.json', found)
-    write_summary(folder, {**summary, 'gates': found})
-    save_figures(folder / 'figures', summary, formats=('png',))
-    write_report(
-        folder / 'report.html',
+    table = write_results(
+        folder,
         summary,
         title=settings.question,
         setup={
@@ -97,12 +88,11 @@ def main():
             'rates of the members': settings.rates,
             'members a rate': settings.orders,
             'shifts': settings.shifts,
-            'command': shlex.join(['python', *sys.argv]),
         },
-        provenance=provenance(),
+        notes=settings.notes,
         gates=found,
     )
-    print(table_markdown({**summary, 'gates': found}))
+    print(table)
 
 
 def _whole(rows, arms, seed):

@@ -9,8 +9,6 @@ report.html.
 
 import json
 import pathlib
-import shlex
-import sys
 
 from ftjax import launch
 
@@ -20,17 +18,14 @@ WORKDIR = launch.define_workdir()
 
 def main():
     from ftjax import surgical
-    from ftjax.ablation.figures import save_figures
-    from ftjax.ablation.report import write_report
+    from ftjax.ablation.results_folder import write_results
     from ftjax.ablation.runner import run_grid
     from ftjax.ablation.summary import summarise
     from ftjax.ablation.surgical_gates import group_verdicts
-    from ftjax.ablation.tables import table_markdown, write_summary
     from ftjax.config import plain, read_config
     from ftjax.errors import UserError
-    from ftjax.training.atomic import to_jsonable, write_json, write_text
+    from ftjax.training.atomic import to_jsonable, write_text
     from ftjax.training.lock import run_lock
-    from ftjax.training.provenance import provenance
 
     values = plain(CONFIG.value)
     if 'surgical' not in values:
@@ -56,14 +51,9 @@ def main():
         seeds=ablation.seeds,
         question=ablation.question,
     )
-    summary['caveats'] = [*ablation.notes, *summary['caveats']]
     gates = group_verdicts(summary, rows, settings.groups, settings.gates)
-    summary['gates'] = gates
-    write_json(folder / 'verdicts.json', gates)
-    write_summary(folder, summary)
-    save_figures(folder / 'figures', summary, formats=('png',))
-    write_report(
-        folder / 'report.html',
+    table = write_results(
+        folder,
         summary,
         title=ablation.question or 'Surgical fine-tuning',
         setup={
@@ -73,12 +63,11 @@ def main():
             'test examples a class': settings.test_per_class,
             'network': values['init'],
             'seeds': ', '.join(map(str, ablation.seeds)),
-            'command': shlex.join(['python', *sys.argv]),
         },
-        provenance=provenance(),
+        notes=ablation.notes,
         gates=gates,
     )
-    print(table_markdown(summary))
+    print(table)
 
 
 if __name__ == '__main__':

@@ -6,8 +6,6 @@ Writes table.md, summary.json, verdicts.json, figures and report.html.
 """
 
 import pathlib
-import shlex
-import sys
 
 from ftjax import launch
 
@@ -17,13 +15,9 @@ WORKDIR = launch.define_workdir()
 
 def main():
     from ftjax.ablation import linear_theory, relu_theory
-    from ftjax.ablation.figures import save_figures
-    from ftjax.ablation.report import write_report
+    from ftjax.ablation.results_folder import write_results
     from ftjax.ablation.summary import summarise
-    from ftjax.ablation.tables import table_markdown, write_summary
     from ftjax.errors import check_name
-    from ftjax.training.atomic import write_json
-    from ftjax.training.provenance import provenance
 
     config = CONFIG.value
     theories = {'linear': linear_theory, 'relu': relu_theory}
@@ -35,21 +29,17 @@ def main():
         higher_is_better=False,
         question=config.question,
     )
-    summary['caveats'] = [*config.notes, *summary['caveats']]
     folder = pathlib.Path(WORKDIR.value)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / 'verdicts.json', verdicts)
-    write_summary(folder, {**summary, 'gates': verdicts})
-    save_figures(folder / 'figures', summary, formats=('png',))
-    write_report(
-        folder / 'report.html',
+    table = write_results(
+        folder,
         summary,
         title=config.question,
-        setup={'seeds': config.seeds, 'command': shlex.join(['python', *sys.argv])},
-        provenance=provenance(),
+        setup={'seeds': config.seeds},
+        notes=config.notes,
         gates=verdicts,
     )
-    print(table_markdown({**summary, 'gates': verdicts}))
+    print(table)
 
 
 if __name__ == '__main__':

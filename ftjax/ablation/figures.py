@@ -6,7 +6,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ftjax.ablation import figures_arms, figures_heat, figures_rates
@@ -62,12 +62,13 @@ def save_figures(
     folder: str | os.PathLike[str],
     summary: Mapping[str, Any],
     formats: tuple[str, ...] = ('png', 'svg'),
+    drawn: Iterable[Drawn] | None = None,
 ) -> list[pathlib.Path]:
-    """Draws every figure into a folder; returns the files written."""
+    """Writes every figure into a folder, those `drawn` already say; returns the files."""
     written = []
-    for drawn in draw(summary):
+    for one in draw(summary) if drawn is None else drawn:
         for ending in formats:
-            path = pathlib.Path(folder) / f'{drawn.name}.{ending}'
-            save_figure(drawn.figure, path)
+            path = pathlib.Path(folder) / f'{one.name}.{ending}'
+            save_figure(one.figure, path)
             written.append(path)
     return written

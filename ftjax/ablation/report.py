@@ -27,6 +27,7 @@ def write_report(
     provenance: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     gates: Sequence[Mapping[str, Any]] = (),
+    drawn: Sequence[Drawn] | None = None,
 ) -> None:
     """Writes the report of an ablation, whole or not at all.
 
@@ -40,8 +41,9 @@ def write_report(
       provenance: from `ftjax.training.provenance.provenance`; shown flattened.
       notes: caveats to add to the summary's own, such as reductions of a reproduction.
       gates: verdicts of a reproduction: objects {gate, passed, value, interval, kind}.
+      drawn: the figures, where they are drawn already.
     """
-    write_text(path, report_html(summary, title, setup, provenance, notes, gates))
+    write_text(path, report_html(summary, title, setup, provenance, notes, gates, drawn))
 
 
 def report_html(
@@ -51,9 +53,10 @@ def report_html(
     provenance: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     gates: Sequence[Mapping[str, Any]] = (),
+    drawn: Sequence[Drawn] | None = None,
 ) -> str:
     """The page as a string; see `write_report`."""
-    drawn = list(draw(summary))
+    drawn = list(draw(summary)) if drawn is None else drawn
     parts = [f'<h1>{_text(title)}</h1>']
     if summary['question'] not in ('', title):
         parts.append(f'<p class="question">{_text(summary["question"])}</p>')

@@ -33,6 +33,10 @@ class AblationSettings:
     'noisy': {'corruption': 'gaussian_noise:0.2'}}. Classes must be those of the task; with
     `'head': 'source'` beside, the classes and the head are those of the pretrained network, to
     see what of its first task it has forgotten."""
+    movement_on: int = 0
+    """Examples of each test set, at most, on which is measured how far what reaches the head
+    moved from what the run began with; how far each stage's weights moved is noted too. 0 for
+    neither."""
     reference: str = ''
     """Arm the others are compared with; empty for the first."""
     metric: str = 'accuracy'
@@ -41,6 +45,10 @@ class AblationSettings:
     question: str = ''
     gates: tuple[tuple[str, ...], ...] = ()
     """Orderings that must come out, (rule, arm, ..) each; see ftjax/ablation/gates.py."""
+    groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Name to further test sets that are judged together, by their mean."""
+    group_gates: Mapping[str, tuple[tuple[str, ...], ...]] = dataclasses.field(default_factory=dict)
+    """Group to its gates, as `gates`."""
     notes: tuple[str, ...] = ()
     """Caveats of this ablation, what was reduced say; they stand beside the table."""
 
@@ -70,6 +78,12 @@ class AblationSettings:
         object.__setattr__(self, 'gates', tuple(tuple(gate) for gate in self.gates))
         object.__setattr__(self, 'notes', tuple(self.notes))
         check_gates(self.gates, list(self.arms))
+        self._check_groups()
+        if type(self.movement_on) is not int or self.movement_on < 0:
+            raise UserError(
+                f'config.ablation.movement_on is {self.movement_on!r}; expected a number of '
+                'examples, at least 0'
+            )
 
     @property
     def draws(self) -> tuple[int, ...]:
@@ -85,7 +99,8 @@ class AblationSettings:
     @property
     def rows_hold(self) -> dict[str, Any]:
         """What decides the rows besides arms and config, where it is given."""
-        given = {'folds': self.folds, 'also_evaluate': self.also_evaluate}
+        named = ('folds', 'also_evaluate', 'movement_on')
+        given = {name: getattr(self, name) for name in named}
         return {key: value for key, value in given.items() if value}
 
     @property
@@ -104,6 +119,19 @@ class AblationSettings:
         if isinstance(given, str):
             return {'freeze': given}
         return {key: value for key, value in given.items() if key != 'rates'}
+
+    def _check_groups(self) -> None:
+        for group, names in self.groups.items():
+            if isinstance(names, str) or not names:
+                raise UserError(
+                    f'config.ablation.groups: {group!r} is {names!r}; expected names of further '
+                    "test sets, ('noisy',)"
+                )
+            for name in names:
+                check_name(name, self.also_evaluate, f'test set of config.ablation.groups.{group}:')
+        for group, gates in self.group_gates.items():
+            check_name(group, self.groups, 'group of config.ablation.group_gates:')
+            check_gates(gates, list(self.arms))
 
     def _own_rates(self, arm: str) -> tuple[float, ...] | None:
         given = self.arms[arm]

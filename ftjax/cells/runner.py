@@ -8,6 +8,7 @@ from ftjax.ablation.baselines import pixel_regression
 from ftjax.ablation.settings import AblationSettings
 from ftjax.cells.fields import finished_fields, numbers_of
 from ftjax.cells.further_tests import further_tests
+from ftjax.cells.movement import movement_fields
 from ftjax.cells.probe import probe_row
 from ftjax.cells.survey import Survey, forward_seconds, survey
 from ftjax.cells.together import run_together
@@ -16,7 +17,7 @@ from ftjax.data import Splits, load_data
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation import evaluate
 from ftjax.evaluation.predictions import NonFinitePredictions
-from ftjax.preparation import Prepared, prepare
+from ftjax.preparation import Opened, Prepared, open_network, prepare, what_opens
 from ftjax.run import train
 from ftjax.training.fit import Diverged
 
@@ -34,6 +35,7 @@ class CellRunner:
         """`values` is the config shared by all arms, as plain dicts."""
         self.values, self.settings = values, settings
         self._splits: tuple[Any, Splits] | None = None
+        self._opened: tuple[Any, Opened] | None = None
         self._surveys: dict[str, Survey] = {}
         self._forward: dict[tuple[str, str], float] = {}
 
@@ -62,7 +64,15 @@ class CellRunner:
     def prepared(self, arm: str, rate: float | None, draw: int) -> Prepared:
         """Everything that the run of a cell needs."""
         config = self.config_of(arm, rate, draw)
-        return prepare(config, self.data_of(config))
+        return self.prepared_of(config, self.data_of(config))
+
+    def prepared_of(self, config: Config, data: Splits) -> Prepared:
+        """As `prepare`, with the network of the cell before where it is the same."""
+        key = what_opens(config, data)
+        if self._opened is None or self._opened[0] != key:
+            self._opened = None  # room first
+            self._opened = key, open_network(config, data)
+        return prepare(config, data, self._opened[1])
 
     def __call__(self, arm: str, rate: float | None, draw: int) -> dict[str, Any]:
         """The fields of a cell's row."""
@@ -74,7 +84,7 @@ class CellRunner:
             check_name(baseline, BASELINES, 'baseline')
         if baseline == 'pixels':
             return {**pixels_row(data), **folds}
-        prepared = prepare(config, data)
+        prepared = self.prepared_of(config, data)
         if baseline == 'probe':
             return {**probe_row(prepared), **folds}
         tests = further_tests(prepared, self.settings.also_evaluate)
@@ -83,6 +93,7 @@ class CellRunner:
             shifts = {test.name: test.metrics(fitted.variables) for test in tests}
         except (Diverged, NonFinitePredictions) as error:
             return {'status': 'diverged', 'reason': str(error), **folds}
+        moved = movement_fields(prepared, fitted.variables, tests, self.settings.movement_on)
         kept = (
             *('params_total', 'params_trainable', 'optimizer_bytes', 'step_flops'),
             *('wall_seconds', 'step_seconds_median', 'frozen_unchanged', 'best_step'),
@@ -93,6 +104,7 @@ class CellRunner:
             result['metrics'],
             shifts,
             **{key: result[key] for key in kept},
+            **moved,
             **folds,
         )
 
@@ -100,7 +112,8 @@ class CellRunner:
         """The fields of the rows of cells that differ in their rate alone."""
         prepared = self.prepared(*job[0])
         rates = [rate for _, rate, _ in job if rate is not None]
-        rows = run_together(prepared, rates, self.settings.also_evaluate)
+        settings = self.settings
+        rows = run_together(prepared, rates, settings.also_evaluate, settings.movement_on)
         folds = {'fold': prepared.config.data.fold} if prepared.config.data.folds else {}
         return [{**row, **folds} for row in rows]
 

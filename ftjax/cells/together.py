@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict
 
 from ftjax.cells.fields import finished_fields
 from ftjax.cells.further_tests import further_tests
+from ftjax.cells.movement import movement_fields
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.freezing.partition import combine
 from ftjax.freezing.verification import verify
@@ -23,12 +24,15 @@ from ftjax.training.vectorised import Cell, fit_many, obstacle
 
 
 def run_together(
-    prepared: Prepared, rates: Sequence[float], also_evaluate: Mapping[str, Any]
+    prepared: Prepared,
+    rates: Sequence[float],
+    also_evaluate: Mapping[str, Any],
+    movement_on: int = 0,
 ) -> list[dict[str, Any]]:
     """The fields of the rows that the runs would have one by one, a rate each.
 
     A run that diverges leaves the others alone. Times and FLOPs are shares of the program's;
-    `vectorised` says how many runs it held.
+    `vectorised` says how many runs it held. The other arguments are as in AblationSettings.
     """
     config, data = prepared.config, prepared.data
     began = time.perf_counter()
@@ -51,13 +55,15 @@ def run_together(
     rows = []
     for cell in cells:
         began = time.perf_counter()
-        fields = fields_of(prepared, cell, tests)
+        fields = fields_of(prepared, cell, tests, movement_on)
         seconds = share + time.perf_counter() - began
         rows.append({**fields, 'wall_seconds': seconds, 'vectorised': len(cells)})
     return rows
 
 
-def fields_of(prepared: Prepared, cell: Cell, tests: Sequence[Any]) -> dict[str, Any]:
+def fields_of(
+    prepared: Prepared, cell: Cell, tests: Sequence[Any], movement_on: int = 0
+) -> dict[str, Any]:
     """The fields of one cell, evaluated as a run of its own is."""
     if cell.bad_step is not None:
         reason = f'loss or gradient is no number at step {cell.bad_step}'
@@ -83,6 +89,7 @@ def fields_of(prepared: Prepared, cell: Cell, tests: Sequence[Any]) -> dict[str,
         frozen_unchanged=checked.frozen_unchanged,
         best_step=cell.best_step,
         data_fingerprint=prepared.data.fingerprint,
+        **movement_fields(prepared, final, tests, movement_on),
     )
 
 

@@ -43,9 +43,7 @@ class FitSteps:
         whole = settings.calls(network, variables['params'])
         whole = whole if longest is None else min(whole, longest)
         validation = eval_batches(data.val, 8, preprocessing=preprocessing)
-        sources = Sources(
-            stream.in_runs(whole), validation, settings, preprocessing=preprocessing
-        )
+        sources = Sources(stream.in_runs(whole), validation, settings, preprocessing=preprocessing)
         self.course, self.source = course, sources.of(course, 0)
         calls = settings.calls(network, variables['params'], self.source.start)
         self.chunk = calls if longest is None else min(calls, longest)

@@ -4,10 +4,14 @@ import os
 import pathlib
 import subprocess
 
+import jax
 import pytest
 
 from ftjax.ablation.settings import read_ablation
+from ftjax.cells import CellRunner
+from ftjax.cells.further_tests import further_tests
 from ftjax.config import merged, plain, read_config
+from ftjax.pretrained.locate import data_folder
 
 
 def reproduce(repository, *arguments):
@@ -56,3 +60,34 @@ def test_every_config_names_arms_and_gates_that_can_be_read(repository):
             assert settings.gates and settings.notes, f'{name}: no gate, or no reduction stated'
         seen.append(name)
     assert 't4' in seen
+
+
+@pytest.mark.slow
+@pytest.mark.data
+@pytest.mark.skipif(
+    not (data_folder() / 'cifar10' / 'cifar10_test10k.npz').exists(),
+    reason='needs the data folder (FTJAX_DATA)',
+)
+def test_t3_tests_shifted_copies_of_unseen_images_and_every_arm_has_a_new_head(repository):
+    values = dict(configs(repository))['t3']
+    settings = read_ablation(values.pop('ablation'))
+    runner = CellRunner(values, settings)
+    heads = []
+    for arm in settings.arms:
+        prepared = runner.prepared(arm, settings.grids[arm][0], 0)
+        assert prepared.load_report['head'] == 'new'
+        heads.append(jax.tree.leaves(prepared.variables['params']['head']))
+    for head in heads:
+        assert all((one == first).all() for one, first in zip(head, heads[0], strict=True))
+    data = prepared.data
+    assert [len(part) for part in (data.train, data.val, data.test)] == [1000, 1000, 2000]
+    for test in further_tests(prepared, settings.also_evaluate):
+        assert list(test.dataset.ids) == list(data.test.ids)
+        assert not {*test.dataset.ids} & {*data.train.ids, *data.val.ids}
+        assert (test.dataset.labels == data.test.labels).all()
+        assert (test.dataset.inputs != data.test.inputs).mean() > 0.5
+    trunk = {arm: runner.prepared(arm, settings.grids[arm][0], 0).plan for arm in settings.arms}
+    moving = {arm: bool(plan.moving_stats) for arm, plan in trunk.items()}
+    assert moving == {arm: arm.endswith('(norms train)') for arm in settings.arms}
+    # The probe of LP-FT leaves statistics alone under both policies.
+    assert not any(plan.at(0).moving_stats for arm, plan in trunk.items() if 'LP' in arm)
