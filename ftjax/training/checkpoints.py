@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from ftjax.errors import UserError, check_name
 from ftjax.training.checkpoint_changes import Changes, compare, merge
-from ftjax.training.checkpoint_manifest import (
-    NAME,
-    DamagedError,
-    make_manifest,
-    metrics_of,
-    read_manifest,
-    rebuild,
-)
+from ftjax.training.checkpoint_manager import open_manager
+from ftjax.training.checkpoint_manifest import NAME, DamagedError, make_manifest
+from ftjax.training.checkpoint_ranking import Ranking
+from ftjax.training.checkpoint_reading import read_step, set_aside
 from ftjax.training.checkpoint_saving import guarded_save, prepare_folder, quiet
-from ftjax.training.processes import several
 
 __all__ = ['Changes', 'Checkpoints', 'Restored', 'compare', 'merge']
 
@@ -86,15 +79,14 @@ class Checkpoints:
         if keep < 1:
             raise UserError(f'checkpoints to keep: {keep}; expected at least 1')
         self.folder = pathlib.Path(folder).absolute()
-        self.keep, self.metric, self.read_only = keep, metric, read_only
-        self.mode = check_name(mode, ('max', 'min'), 'checkpoint mode')
-        self._known: dict[int, dict[str, float]] = {}
+        self.keep, self.read_only = keep, read_only
+        self._ranking = Ranking(self.folder, metric, mode)
         if not read_only:
             prepare_folder(self.folder)
         elif not self.folder.is_dir():
             raise UserError(f'no checkpoints: there is no folder {self.folder}')
         with quiet():
-            self._manager = _open(self)
+            self._manager = open_manager(self.folder, read_only, self._staying)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -106,14 +98,12 @@ class Checkpoints:
     @property
     def best_step(self) -> int | None:
         """The step with the best metric (the earliest of equals); None if none has it."""
-        ranked = self.ranked(self.steps)
+        ranked = self._ranking.ranked(self.steps)
         return ranked[0] if ranked else None
 
-    def ranked(self, steps: Sequence[int]) -> list[int]:
-        """Those of `steps` whose metric is known and no NaN, the best first."""
-        scores = {step: self._score(step) for step in steps}
-        known = {step: score for step, score in scores.items() if score is not None}
-        return sorted(known, key=lambda step: (-known[step], step))
+    def _staying(self, steps: list[int]) -> set[int]:
+        """The steps that are kept: the last ones and the best."""
+        return {*steps[-self.keep :], *self._ranking.ranked(steps)[:1]}
 
     def save(
         self, step: int, items: Mapping[str, Any], metrics: Mapping[str, float] | None = None
@@ -141,7 +131,7 @@ class Checkpoints:
         size = sum(array.nbytes for found in arrays.values() for array in found.values())
         with guarded_save(self.folder, step, size):
             self._manager.reload()
-            self._known.pop(step, None)
+            self._ranking.forget(step)
             args[NAME] = ocp.args.JsonSave(manifest)
             self._manager.save(step, args=ocp.args.Composite(**args), force=True)
 
@@ -166,7 +156,7 @@ class Checkpoints:
             self._manager.reload()
         for step in self._order(which):
             try:
-                items, metrics = self._read(step, only)
+                items, metrics = read_step(self._manager, self.folder, step, only)
             except DamagedError as error:
                 damaged.append(step)
                 problems.append(f'checkpoint {self.folder / str(step)} is damaged: {error}')
@@ -202,111 +192,16 @@ class Checkpoints:
         order: list[int] = []
         if which == 'best':
             # One whose manifest is damaged may have been the best: it comes first, to be named.
-            order = [step for step in steps if self._metrics(step) is None] + self.ranked(steps)
+            order = [step for step in steps if self._ranking.metrics(step) is None]
+            order += self._ranking.ranked(steps)
         return order + [step for step in reversed(steps) if step not in order]
-
-    def _read(
-        self, step: int, only: Sequence[str] | None
-    ) -> tuple[dict[str, Any], dict[str, float]]:
-        import orbax.checkpoint as ocp
-
-        if step not in self._manager.all_steps():
-            raise DamagedError('it was not finished')
-        manifest = read_manifest(self.folder / str(step), step)
-        for name in only or ():
-            check_name(name, manifest['items'], f'item of checkpoint {step}')
-        wanted = [name for name in manifest['items'] if only is None or name in only]
-        args = {}
-        for name in wanted:
-            names = manifest['hashes'][name]
-            if names:
-                kinds = {key: ocp.RestoreArgs(restore_type=np.ndarray) for key in names}
-                args[name] = ocp.args.PyTreeRestore(restore_args=kinds)
-        try:
-            with quiet():
-                found = self._manager.restore(step, args=ocp.args.Composite(**args)) if args else {}
-        except MemoryError:
-            raise
-        except Exception as error:
-            text = ' '.join(str(error).split())
-            raise DamagedError(f'{type(error).__name__}: {text[:200]}') from error
-        items = {
-            name: rebuild(manifest, name, found[name] if name in args else {}) for name in wanted
-        }
-        return items, metrics_of(manifest)
-
-    def _score(self, step: int) -> float | None:
-        """The metric, signed so that higher is better; None where it is missing or NaN."""
-        value = (self._metrics(step) or {}).get(self.metric or '', math.nan)
-        if math.isnan(value):
-            return None
-        return value if self.mode == 'max' else -value
-
-    def _metrics(self, step: int) -> dict[str, float] | None:
-        """The metrics saved with a checkpoint; None if its manifest is damaged."""
-        if step not in self._known:
-            try:
-                found = metrics_of(read_manifest(self.folder / str(step), step))
-            except (DamagedError, UserError):
-                return None
-            self._known[step] = found
-        return self._known[step]
 
     def _set_aside(self, steps: Sequence[int]) -> None:
         """Renames damaged checkpoints, so that a run can write these steps again."""
         if self.read_only:
             return
         for step in steps:
-            target, count = self.folder / f'damaged-{step}', 1
-            while target.exists():
-                count += 1
-                target = self.folder / f'damaged-{step}-{count}'
-            try:
-                os.replace(self.folder / str(step), target)
-            except OSError as error:
-                _log.warning('cannot set aside the checkpoint of step %d: %s', step, error)
-            self._known.pop(step, None)
+            set_aside(self.folder, step)
+            self._ranking.forget(step)
         with quiet():
             self._manager.reload()
-
-
-def _open(owner: Checkpoints) -> Any:
-    import orbax.checkpoint as ocp
-
-    # By kind of argument: what the items are called is known only when they are saved.
-    handlers = ocp.DefaultCheckpointHandlerRegistry()
-    alone: dict[str, Any] = {}
-    if several():  # this process writes whole arrays, without a word to the others
-        me = jax.process_index()
-        alone['multiprocessing_options'] = ocp.options.MultiprocessingOptions(
-            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f'process_{me}'
-        )
-    for save, restore, handler in (
-        (ocp.args.PyTreeSave, ocp.args.PyTreeRestore, ocp.PyTreeCheckpointHandler(**alone)),
-        (ocp.args.JsonSave, ocp.args.JsonRestore, ocp.JsonCheckpointHandler(**alone)),
-    ):
-        handlers.add(None, save, handler)
-        handlers.add(None, restore, handler)
-    options = ocp.CheckpointManagerOptions(
-        # Asynchronous saves would race with donated buffers, and fail a step late.
-        enable_async_checkpointing=False,
-        preservation_policy=_Retention(owner),
-        read_only=owner.read_only,
-        create=False,
-        save_root_metadata=False,
-        **alone,
-    )
-    return ocp.CheckpointManager(owner.folder, options=options, handler_registry=handlers)
-
-
-class _Retention:
-    """Answers Orbax's question which checkpoints stay: the last ones and the best."""
-
-    def __init__(self, owner: Checkpoints):
-        self._owner = owner
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        del context
-        steps = sorted(info.step for info in checkpoints)
-        stay = {*steps[-self._owner.keep :], *self._owner.ranked(steps)[:1]}
-        return [info.step in stay for info in checkpoints]

@@ -6,26 +6,22 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
 from ftjax.data.device import prepare
-from ftjax.freezing.choice import Choice
 from ftjax.freezing.optimizer import OptimizerSettings, make_optimizer
-from ftjax.freezing.optimizer_state import carry
-from ftjax.freezing.partition import Flat, combine
+from ftjax.freezing.partition import Flat
 from ftjax.freezing.phase import Phase
 from ftjax.freezing.plan import Plan
 from ftjax.freezing.probe import Probe
 from ftjax.models.stages import Network
-from ftjax.pretrained.initialise import random_leaves
-from ftjax.training.checkpoint_changes import Changes, merge, ungrouped
 from ftjax.training.layout import Layout
+from ftjax.training.phase_change import carried, fresh, masters_of
 from ftjax.training.placing import on_host
 from ftjax.training.processes import several
-from ftjax.training.state import Frozen, TrainState, make_state, split, variables_of
+from ftjax.training.state import Frozen, TrainState, make_state, variables_of
 from ftjax.training.step import make_train_step
 
 SLOW = 1e-3
@@ -93,38 +89,32 @@ class Course:
         phase = self.plan.at(step)
         if self.entered and phase is self.phase:
             return
-        tx = self.transformation(phase)
         if not self.entered:
             variables = fresh(self.network, self.variables, phase.reinit, self.seed, phase.start)
-            state, frozen = self.made(variables, phase, tx)
+            state, frozen = self.started(variables, phase)
         else:
             variables = self.current(averaged=False)
             if several():  # only compiled programs can compute with what other processes hold
                 variables, self.state = on_host((variables, self.state))
             variables = fresh(self.network, variables, phase.reinit, self.seed, phase.start)
-            state, frozen = self.carried(variables, phase, tx)
+            tx, reset = self.transformation(phase), self.plan.optimizer_state == 'reset'
+            state, frozen = carried(self.state, variables, phase, tx, reset)
+        self.stand(variables, phase, state, frozen)
+
+    def started(self, variables: Mapping[str, Any], phase: Phase) -> tuple[TrainState, Frozen]:
+        """State and frozen part of a phase that begins with some variables."""
+        tx = self.transformation(phase)
+        with self.layout.making():  # before anything lies where the layout says
+            return make_state(variables, phase, tx, self.optimizer.ema, self.seed)
+
+    def stand(
+        self, variables: Mapping[str, Any], phase: Phase, state: TrainState, frozen: Frozen
+    ) -> None:
+        """Lets the course stand in a phase: its parts, each where the layout says."""
         frozen = frozen.replace(entries=self.entries(phase), reference=self.reference(phase))
         self.masters = masters_of(variables, phase)
         self.state, self.frozen = self.layout.place(state, frozen)
         self.phase, self.entered = phase, True
-
-    def carried(self, variables: Any, phase: Phase, tx: Any) -> tuple[TrainState, Frozen]:
-        """State and frozen part of a new phase, with what stays of the old one."""
-        trainable, moving, frozen = split(variables, phase)
-        # Buffers may come from `frozen`, which later phases read again: the state is donated.
-        trainable, moving = jax.tree.map(jnp.array, (trainable, moving))
-        opt_state = tx.init(trainable)
-        anew = frozenset(phase.reinit)
-        if self.plan.optimizer_state != 'reset':
-            opt_state = carry(self.state.opt_state, opt_state, anew)
-        ema = self.state.ema
-        if ema is not None:
-            ema = {
-                path: ema[path] if path in ema and path not in anew else jnp.array(leaf)
-                for path, leaf in trainable.items()
-            }
-        state = self.state.replace(trainable=trainable, stats=moving, opt_state=opt_state, ema=ema)
-        return state, frozen
 
     def entries(self, phase: Phase) -> Flat:
         """Masks of single entries that the last choice made, for the leaves that train."""
@@ -182,8 +172,7 @@ class Course:
         pulls = tuple(term.key for term in self.plan.of_kind('regulariser'))
         kind = self.plan.per_leaf, self.record, self.plan.fresh if pulls else None
         program = self.phase.program
-        if not (getattr(self.network, 'dropout', 1) or getattr(self.network, 'drop_path', 1)):
-            # Without noise in the network, stages run alike with it on or off.
+        if noiseless(self.network):  # stages run alike with noise on or off
             modes = tuple((name, mode.batch_stats) for name, mode in self.phase.modes.items())
             program = (program[0], modes, *program[2:])
         return (self.network, program, optimizer, self.settings, pulls, kind, start, self.layout)
@@ -206,117 +195,7 @@ class Course:
             if np.asarray(copy).tobytes() != self.masters[path].astype(copy.dtype).tobytes()
         )
 
-    def to_saved(self) -> dict[str, Any]:
-        """What a checkpoint holds of the course: state, choices, and leaves that have closed."""
-        leaves, stages = self.touched()
-        values = {**self.frozen.params, **self.masters}
-        closed = {p: leaf for p, leaf in values.items() if p in leaves}
-        still = {p: leaf for p, leaf in self.frozen.stats.items() if p.split('/')[0] in stages}
-        return {
-            'state': on_host(self.state),
-            'closed': on_host({'params': closed, 'stats': still}),
-            'choices': [choice.to_saved() for choice in self.plan.choices],
-            'phase': {
-                'start': self.phase.start,
-                'former': {name: sorted(found) for name, found in self.former.items()},
-            },
-        }
 
-    def touched(self) -> tuple[set[str], set[str]]:
-        """Leaves, and stages with statistics, that may differ from what was loaded by now."""
-        leaves, stages = set(self.former['params']), set(self.former['stats'])
-        for phase in self.plan.phases:
-            if phase.start <= self.phase.start:
-                leaves |= {*phase.trainable, *phase.reinit}
-                stages |= {*phase.moving_stats}
-        return leaves, stages
-
-    def leaves_of(self, variables: Mapping[str, Any]) -> dict[str, Flat]:
-        """What of some variables of the run may differ from what was loaded, on the host."""
-        leaves, stages = self.touched()
-        params: Flat = flatten_dict(dict(variables['params']), sep='/')
-        stats: Flat = flatten_dict(dict(variables.get('batch_stats', {})), sep='/')
-        return {
-            'params': {p: np.asarray(x) for p, x in params.items() if p in leaves},
-            'stats': {p: np.asarray(x) for p, x in stats.items() if p.split('/')[0] in stages},
-        }
-
-    def restore(self, saved: Mapping[str, Any], step: int) -> Changes:
-        """Takes up a checkpoint written after step `step`, in whatever phase that was.
-
-        If another plan wrote it, every value that has moved stays, whether or not it still
-        trains; optimizer state and averages are kept where they fit. The changes are told.
-        """
-        about = saved.get('phase', {'start': max(step - 1, 0), 'former': {}})
-        for name, found in about['former'].items():
-            self.former[name] = set(found)
-        if self.plan.term('chosen') is not None:
-            for choice in saved['choices']:
-                self.plan = self.plan.with_choice(Choice.from_saved(choice))
-        closed, open_ = saved['closed'], saved['state']
-        variables = overlaid(
-            self.variables,
-            {
-                'params': {**closed['params'], **open_['trainable']},
-                'stats': {**closed['stats'], **open_['stats']},
-            },
-        )
-        phase = self.plan.at(about['start'])
-        state, frozen = self.started(variables, phase)
-        merged, changes = merge(saved['state'], state)
-        if not changes.same:
-            # The start of the old plan's phase means nothing to a new plan.
-            phase = self.plan.at(max(step - 1, 0))
-            state, frozen = self.started(variables, phase)
-            merged, changes = merge(saved['state'], state, ungrouped)
-            self.former['params'] |= {*saved['state']['trainable'], *saved['closed']['params']}
-            moved = {*saved['state']['stats'], *saved['closed']['stats']}
-            self.former['stats'] |= {path.split('/')[0] for path in moved}
-        frozen = frozen.replace(entries=self.entries(phase), reference=self.reference(phase))
-        self.masters = masters_of(variables, phase)
-        self.state, self.frozen = self.layout.place(merged, frozen)
-        self.phase, self.entered = phase, True
-        return changes
-
-    def started(self, variables: Mapping[str, Any], phase: Phase) -> tuple[TrainState, Frozen]:
-        """State and frozen part of a phase that begins with some variables."""
-        tx = self.transformation(phase)
-        return self.made(variables, phase, tx)
-
-    def made(self, variables: Any, phase: Phase, tx: Any) -> tuple[TrainState, Frozen]:
-        """As make_state, before anything lies where the layout says."""
-        with self.layout.making():
-            return make_state(variables, phase, tx, self.optimizer.ema, self.seed)
-
-
-def masters_of(variables: Mapping[str, Any], phase: Phase) -> Flat:
-    """The leaves that a phase holds rounded, on the host, by path."""
-    if not phase.stored:
-        return {}
-    params: Flat = flatten_dict(dict(variables['params']), sep='/')
-    return {path: np.asarray(params[path]) for path in phase.stored}
-
-
-def overlaid(variables: Mapping[str, Any], leaves: Mapping[str, Flat]) -> dict[str, Any]:
-    """The variables with some leaves replaced; the inverse of `Course.leaves_of`."""
-    params: Flat = flatten_dict(dict(variables['params']), sep='/')
-    found = {**variables, 'params': combine({**params, **leaves['params']})}
-    if variables.get('batch_stats'):
-        stats: Flat = flatten_dict(dict(variables['batch_stats']), sep='/')
-        found['batch_stats'] = combine({**stats, **leaves['stats']})
-    return found
-
-
-def fresh(
-    network: Network, variables: Mapping[str, Any], paths: tuple[str, ...], seed: int, step: int
-) -> dict[str, Any]:
-    """The variables with new random values for some leaves, from the run's seed and the step."""
-    if not paths:
-        return dict(variables)
-    params: Flat = flatten_dict(dict(variables['params']), sep='/')
-    draw = int(np.random.default_rng((seed, step, 5)).integers(2**31))
-    found = random_leaves(network, {f'params/{path}' for path in paths}, draw)
-    for key, leaf in found.items():
-        path = key.removeprefix('params/')
-        params[path] = leaf.astype(params[path].dtype)
-    return {**variables, 'params': combine(params)}
+def noiseless(network: Network) -> bool:
+    """Whether no stage of a network has dropout or stochastic depth."""
+    return not (getattr(network, 'dropout', 1) or getattr(network, 'drop_path', 1))

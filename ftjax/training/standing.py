@@ -10,7 +10,8 @@ from typing import Any
 
 from ftjax.training import processes
 from ftjax.training.checkpoints import Checkpoints
-from ftjax.training.course import Course, overlaid
+from ftjax.training.course import Course
+from ftjax.training.course_saving import overlaid, restore, to_saved, touched_leaves
 from ftjax.training.interruption import Interrupted
 from ftjax.training.logs import MetricsLog
 from ftjax.training.placing import on_host
@@ -57,7 +58,7 @@ class Standing:
         saved = self.restored('last')
         if saved is not None:
             items, step = saved['items'], saved['step']
-            change.judge(self.course.restore(items, step), step, folder)
+            change.judge(restore(self.course, items, step), step, folder)
             self._take_up(items, step)
         written = int(self.history[-1]['step']) if self.history else 0
         if processes.first():
@@ -115,11 +116,11 @@ class Standing:
             'timings': self.timings.to_saved(),
             'cache': self.cache_lines,
         }
-        items = {**self.course.to_saved(), 'progress': told}
+        items = {**to_saved(self.course), 'progress': told}
         ends_with_best = self.settings.keep == 'best'
         if ends_with_best and self.best_variables is not None and self.best.step != self.done:
             # Every checkpoint ends the run as well as any other, should others be damaged.
-            items['best'] = self.course.leaves_of(self.best_variables)
+            items['best'] = touched_leaves(self.course, self.best_variables)
         if self.checkpoints is None:
             return  # the others go on; they wait for the first in the next step
         with self.timings.stage('checkpoint'):
@@ -142,6 +143,6 @@ class Standing:
             return on_host(self.course.current())
         saved = self.restored('best') if self.best_variables is None and self.files else None
         if saved is not None:
-            other.restore(saved['items'], saved['step'])
+            restore(other, saved['items'], saved['step'])
             return on_host(other.current())
         return self.best_variables or on_host(self.course.current())

@@ -10,8 +10,8 @@ import sys
 import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
+from tiny_runs import initial, noise, splits
 
-from ftjax.data import Dataset, Splits
 from ftjax.freezing.added import with_added
 from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.freezing.plan import as_settings, make_plan
@@ -31,18 +31,7 @@ NETWORKS = {
 }
 
 
-def split(name, count):
-    draw = np.random.default_rng(len(name))
-    return Dataset(
-        name=name,
-        kind='image',
-        inputs=draw.random((count, 8, 8, 3), np.float32),
-        labels=np.arange(count, dtype=np.int32) % 3,
-        class_names=('a', 'b', 'c'),
-    )
-
-
-DATA = Splits(train=split('train', 64), val=split('val', 27), test=split('test', 9))
+DATA = splits(noise, 64, 27, 9)
 
 
 def compiled_with(program, seen):
@@ -68,7 +57,7 @@ def run(case):
     layout = Layout.of(case.get('mesh', {}), case.get('rules', ()))
     family, options = NETWORKS[case.get('network', 'vit')]
     net = build(family, {**options, 'image_size': 8, 'num_classes': 3})
-    variables = jax.device_get(jax.jit(net.init)(jax.random.key(0), net.example_input()))
+    variables = jax.device_get(initial(net))
     freeze = as_settings(case.get('freeze', 'full'))
     network, variables = with_added(freeze, net, variables, 0)
     plan = make_plan(freeze, network, variables, span=Span(20, 4))

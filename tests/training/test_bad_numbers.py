@@ -7,12 +7,13 @@ import math
 import jax
 import numpy as np
 import pytest
+from tiny_runs import VIT as NET
+from tiny_runs import initial, noise, splits
 
-from ftjax.data import Dataset, Splits, TrainStream
+from ftjax.data import TrainStream
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
 from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.models.registry import build
 from ftjax.training.bad_numbers import FILE, described, gradient_norms, shown
 from ftjax.training.checkpoints import Checkpoints
 from ftjax.training.course import Course, StepSettings
@@ -20,34 +21,19 @@ from ftjax.training.fit import Diverged, fit
 from ftjax.training.logs import read_jsonl
 from ftjax.training.settings import TrainSettings
 
-NET = build(
-    'vit',
-    {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 2, 'heads': 2, 'num_classes': 3},
-)
 ADAM = OptimizerSettings(learning_rate=1e-2)
 STEPS, BATCH = 12, 4
 
 
-def split(name, count, bad=()):
-    draw = np.random.default_rng(len(name))
-    images = draw.random((count, 8, 8, 3), np.float32)
-    images[list(bad)] = np.nan
-    return Dataset(
-        name=name,
-        kind='image',
-        inputs=images,
-        labels=np.arange(count) % 3,
-        class_names=('a', 'b', 'c'),
-    )
-
-
 def data(bad=()):
-    return Splits(train=split('train', 24, bad), val=split('val', 6), test=split('test', 6))
+    made = splits(noise, 24, 6, 6)
+    made.train.inputs[list(bad)] = np.nan
+    return made
 
 
 @pytest.fixture(scope='module')
 def variables():
-    return jax.jit(NET.init)(jax.random.key(0), NET.example_input())
+    return initial(NET)
 
 
 def run(variables, data, folder=None, optimizer=ADAM, freeze='last:1', **train):
@@ -67,7 +53,7 @@ def run(variables, data, folder=None, optimizer=ADAM, freeze='last:1', **train):
 
 def step_of(example, after=0):
     """The step, from 1, whose batch holds an example."""
-    stream = TrainStream(split('train', 24), BATCH, 0)
+    stream = TrainStream(noise('train', 24), BATCH, 0)
     return next(s + 1 for s in range(after, STEPS) if example in stream.batch(s)['index'])
 
 

@@ -9,6 +9,7 @@ import logging
 import jax
 import numpy as np
 import pytest
+from tiny_runs import EIGHT, initial, shades, splits
 
 from ftjax.data import Dataset, Splits
 from ftjax.errors import UserError
@@ -17,7 +18,6 @@ from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.freezing.plan import FreezeSettings
 from ftjax.freezing.span import Span
 from ftjax.models.registry import build
-from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.text_preprocessing import TextPreprocessing
 from ftjax.training import cache, cache_store, features
 from ftjax.training.cache_decision import Uses, decide
@@ -39,7 +39,6 @@ NETWORKS = {
         {'vocab_size': 40, 'width': 16, 'depth': 2, 'heads': 2, 'mlp_dim': 32, 'max_positions': 16},
     ),
 }
-EIGHT = Preprocessing(image_size=(8, 8))
 ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0)
 
 
@@ -68,24 +67,11 @@ def made():
     found = {}
     for kind, (family, options) in NETWORKS.items():
         network = build(family, {**options, 'num_classes': 3})
-        found[kind] = network, jax.jit(network.init)(jax.random.key(0), network.example_input())
+        found[kind] = network, initial(network)
     return found
 
 
-def images(name, count):
-    rng = np.random.default_rng(len(name))
-    labels = np.arange(count) % 3
-    pixels = rng.integers(0, 60, (count, 8, 8, 3)) + 60 * labels[:, None, None, None]
-    return Dataset(
-        name=name,
-        kind='image',
-        inputs=pixels.astype(np.uint8),
-        labels=labels,
-        class_names=('a', 'b', 'c'),
-    )
-
-
-IMAGES = Splits(train=images('train', 36), val=images('val', 70), test=images('test', 3))
+IMAGES = splits(shades, 36, 70, 3)
 
 
 @pytest.fixture(scope='session')

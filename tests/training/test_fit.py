@@ -5,44 +5,28 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from tiny_runs import EIGHT, initial, shades, splits
+from tiny_runs import RESNET as NET
 
-from ftjax.data import Dataset, Splits
 from ftjax.freezing import make_plan
 from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.models.registry import build
-from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.training.fit import Diverged, fit, longest_chunk
 from ftjax.training.logs import read_jsonl
 from ftjax.training.schedule import ScheduleSettings, rate_factor
 from ftjax.training.settings import TrainSettings
 from ftjax.training.validation import BestSoFar
 
-NET = build('resnet_bn_cifar', {'depth': 8, 'width': 4, 'image_size': 8, 'num_classes': 3})
-EIGHT = Preprocessing(image_size=(8, 8))
 ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0, ema=0.5)
-
-
-def split(name, count):
-    rng = np.random.default_rng(len(name))
-    labels = np.arange(count) % 3
-    images = rng.integers(0, 60, (count, 8, 8, 3)) + 60 * labels[:, None, None, None]
-    return Dataset(
-        name=name,
-        kind='image',
-        inputs=images.astype(np.uint8),
-        labels=labels.astype(np.int32),
-        class_names=('a', 'b', 'c'),
-    )
 
 
 @pytest.fixture(scope='module')
 def variables():
-    return jax.jit(NET.init)(jax.random.key(0), NET.example_input())
+    return initial(NET)
 
 
 @pytest.fixture(scope='module')
 def data():
-    return Splits(train=split('train', 36), val=split('val', 10), test=split('test', 10))
+    return splits(shades, 36, 10, 10)
 
 
 def run(variables, data, workdir=None, freeze='last:1', optimizer=ADAM, **train):

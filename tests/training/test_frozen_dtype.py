@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from tiny_runs import noise, splits
 
-from ftjax.data import Dataset, Splits
 from ftjax.errors import UserError
 from ftjax.freezing.added import with_added
 from ftjax.freezing.optimizer import OptimizerSettings
@@ -15,6 +15,7 @@ from ftjax.freezing.span import Span
 from ftjax.models.registry import build
 from ftjax.training.cost import compile_step
 from ftjax.training.course import Course, StepSettings
+from ftjax.training.course_saving import to_saved
 from ftjax.training.fit import fit
 from ftjax.training.settings import TrainSettings
 from ftjax.training.validation import BestSoFar
@@ -26,23 +27,11 @@ CLOSE = 2e-2
 """A weight is rounded by up to 2^-9 of itself: what the losses of 12 steps may differ by."""
 
 
-def split(name, count):
-    draw = np.random.default_rng(len(name))
-    images = draw.random((count, 8, 8, 3), np.float32)
-    return Dataset(
-        name=name,
-        kind='image',
-        inputs=images,
-        labels=np.arange(count) % 3,
-        class_names=('a', 'b', 'c'),
-    )
-
-
 def rng():
     return np.random.default_rng(0)
 
 
-DATA = Splits(train=split('train', 24), val=split('val', 9), test=split('test', 9))
+DATA = splits(noise, 24, 9, 9)
 
 
 @pytest.fixture(scope='module')
@@ -135,7 +124,7 @@ def test_what_opens_starts_from_the_loaded_value_and_what_closes_keeps_its_own(v
     course.enter(6)
     assert course.frozen.params[opened].dtype == jnp.bfloat16
     np.testing.assert_array_equal(leaves_of(course.current())[opened], moved)
-    np.testing.assert_array_equal(course.to_saved()['closed']['params'][opened], moved)
+    np.testing.assert_array_equal(to_saved(course)['closed']['params'][opened], moved)
 
 
 @pytest.mark.slow

@@ -10,13 +10,13 @@ import time
 import jax
 import numpy as np
 import pytest
+from tiny_runs import VIT as NET
+from tiny_runs import initial, noise, splits
 
 from ftjax import launch
-from ftjax.data import Dataset, Splits
 from ftjax.freezing import make_plan
 from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.freezing.span import Span
-from ftjax.models.registry import build
 from ftjax.training import dispatch, interruption, standing
 from ftjax.training import fit as fit_module
 from ftjax.training.checkpoints import Checkpoints
@@ -24,30 +24,15 @@ from ftjax.training.fit import fit
 from ftjax.training.interruption import Interrupted, requested, stops_on_signals
 from ftjax.training.settings import TrainSettings
 
-NET = build(
-    'vit',
-    {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 2, 'heads': 2, 'num_classes': 3},
-)
 ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0, ema=0.5)
 
 
-def split(name, count):
-    draw = np.random.default_rng(len(name))
-    return Dataset(
-        name=name,
-        kind='image',
-        inputs=draw.random((count, 8, 8, 3), np.float32),
-        labels=np.arange(count) % 3,
-        class_names=('a', 'b', 'c'),
-    )
-
-
-DATA = Splits(train=split('train', 36), val=split('val', 8), test=split('test', 9))
+DATA = splits(noise, 36, 8, 9)
 
 
 @pytest.fixture(scope='module')
 def variables():
-    return jax.jit(NET.init)(jax.random.key(0), NET.example_input())
+    return initial(NET)
 
 
 def run(variables, folder, freeze='last:1', **train):

@@ -3,17 +3,16 @@
 import dataclasses
 import logging
 
-import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from tiny_runs import RESNET as NET
+from tiny_runs import initial, noise, splits
 
 from ftjax.config import read_config
-from ftjax.data import Dataset, Splits
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
 from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.models.registry import build
 from ftjax.preparation import prepare
 from ftjax.run import check_folder, start_folder, train
 from ftjax.training.atomic import read_json
@@ -24,28 +23,16 @@ from ftjax.training.logs import read_jsonl
 from ftjax.training.plan_change import FILE, PlanChange
 from ftjax.training.settings import TrainSettings
 
-NET = build('resnet_bn_cifar', {'depth': 8, 'width': 4, 'image_size': 8, 'num_classes': 3})
 NO_CHANGE = PlanChange()
 ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1)
 
 
-def split(name, count):
-    draw = np.random.default_rng(len(name))
-    return Dataset(
-        name=name,
-        kind='image',
-        inputs=draw.random((count, 8, 8, 3), np.float32),
-        labels=np.arange(count) % 3,
-        class_names=('a', 'b', 'c'),
-    )
-
-
-DATA = Splits(train=split('train', 12), val=split('val', 6), test=split('test', 6))
+DATA = splits(noise, 12, 6, 6)
 
 
 @pytest.fixture(scope='module')
 def variables():
-    return jax.jit(NET.init)(jax.random.key(0), NET.example_input())
+    return initial(NET)
 
 
 def run(variables, folder, freeze, steps, change=NO_CHANGE, **also):

@@ -3,20 +3,16 @@
 import jax
 import numpy as np
 import pytest
+from tiny_runs import VIT as NET
+from tiny_runs import initial, noise, splits
 
-from ftjax.data import Dataset, Splits
 from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.freezing.plan import make_plan
 from ftjax.freezing.span import Span
-from ftjax.models.registry import build
 from ftjax.training.fit import fit
 from ftjax.training.settings import TrainSettings
 from ftjax.training.validation import BestSoFar
 
-NET = build(
-    'vit',
-    {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 2, 'heads': 2, 'num_classes': 3},
-)
 SETTINGS = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0)
 STRATEGIES = ('gradual', 'autofreeze:3', 'rifle:3,1+ema:0.5')
 SLOW = (
@@ -32,23 +28,12 @@ SLOW = (
 )
 
 
-def split(name, count):
-    draw = np.random.default_rng(len(name))
-    return Dataset(
-        name=name,
-        kind='image',
-        inputs=draw.random((count, 8, 8, 3), np.float32),
-        labels=np.arange(count) % 3,
-        class_names=('a', 'b', 'c'),
-    )
-
-
-DATA = Splits(train=split('train', 24), val=split('val', 9), test=split('test', 9))
+DATA = splits(noise, 24, 9, 9)
 
 
 @pytest.fixture(scope='module')
 def variables():
-    return jax.jit(NET.init)(jax.random.key(0), NET.example_input())
+    return initial(NET)
 
 
 def run(variables, strategy, folder, keep):

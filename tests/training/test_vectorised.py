@@ -5,13 +5,12 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from tiny_runs import EIGHT, initial, shades, splits
 
-from ftjax.data import Dataset, Splits
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
 from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.models.registry import build
-from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.training.fit import fit
 from ftjax.training.schedule import ScheduleSettings
 from ftjax.training.settings import TrainSettings
@@ -29,32 +28,18 @@ NET = build(
         'num_classes': 3,
     },
 )
-EIGHT = Preprocessing(image_size=(8, 8))
 ADAM = OptimizerSettings(learning_rate=1.0, weight_decay=0.1, clip_norm=1.0, ema=0.5)
 SETTINGS = TrainSettings(epochs=3.0, eval_every=1.0)
 SCHEDULE = ScheduleSettings()
 
 
-def split(name, count):
-    rng = np.random.default_rng(len(name))
-    labels = np.arange(count) % 3
-    pixels = rng.integers(0, 60, (count, 8, 8, 3)) + 60 * labels[:, None, None, None]
-    return Dataset(
-        name=name,
-        kind='image',
-        inputs=pixels.astype(np.uint8),
-        labels=labels,
-        class_names=('a', 'b', 'c'),
-    )
-
-
-DATA = Splits(train=split('train', 36), val=split('val', 22), test=split('test', 3))
+DATA = splits(shades, 36, 22, 3)
 
 
 @pytest.fixture(scope='module')
 def variables():
     """By seed: the same trunk, heads of their own."""
-    made = jax.jit(NET.init)(jax.random.key(0), NET.example_input())
+    made = initial(NET)
     heads = [jax.jit(NET.init)(jax.random.key(n), NET.example_input()) for n in (3, 4)]
     return {
         seed: {'params': {**made['params'], 'head': head['params']['head']}}
