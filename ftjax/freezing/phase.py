@@ -55,6 +55,9 @@ class Phase:
     """The schedule begins anew here, and ends where the next phase restarts it."""
     reinit: tuple[str, ...] = ()
     """Leaves that get fresh random values at `start`."""
+    by_rates: bool = False
+    """What of the backward pass a step needs is read from its rates: phases that open different
+    leaves then share a program, and what a rate of 0 holds costs no gradient."""
 
     @functools.cached_property
     def trainable(self) -> tuple[str, ...]:
@@ -72,8 +75,19 @@ class Phase:
         return frozenset(p for p in self.trainable if self.leaves[p].multiplier)
 
     @functools.cached_property
+    def held(self) -> bool:
+        """Whether a gradient is computed of leaves that are held by a rate of 0."""
+        if not self.by_rates:
+            return len(self.moving) < len(self.trainable)
+        still = {self.leaves[path].stage for path in self.trainable if path not in self.moving}
+        return bool(still & {self.leaves[path].stage for path in self.moving})
+
+    @functools.cached_property
     def cut(self) -> str:
-        """The first stage that needs a gradient; those before it run forward only."""
+        """The first stage that may need a gradient; those before it run forward only."""
+        if self.by_rates:
+            held = {self.leaves[path].stage for path in self.trainable}
+            return next(name for name in self.stages if name in held)
         return next(name for name, stage in self.stages.items() if stage.trains)
 
     @functools.cached_property
@@ -106,7 +120,7 @@ class Phase:
     def program(self) -> tuple:
         """What decides the compiled step: equal for phases that can share one."""
         groups = tuple((p, self.leaves[p].group, self.leaves[p].decay) for p in self.trainable)
-        held = len(self.moving) < len(self.trainable)
+        held = self.held, self.by_rates
         return groups, tuple(self.modes.items()), held, tuple(self.stored.items())
 
     def to_json(self) -> dict[str, Any]:

@@ -123,22 +123,32 @@ class Plan:
         earlier = tuple(phase for phase in self.phases if phase.start < choice.step)
         return dataclasses.replace(self, phases=(*earlier, made), choices=(*self.choices, choice))
 
-    def phase_of(self, start: int, weights: Mapping[str, float], shared: bool = False) -> Phase:
+    def phase_of(
+        self,
+        start: int,
+        weights: Mapping[str, float],
+        shared: bool = False,
+        by_rates: bool = False,
+    ) -> Phase:
         """A phase from weights of the leaves that may train: 0 freezes, others scale the rate.
 
         A strategy that chooses leaves over and over would ask for a program each time. With
         `shared`, what closes above the cut is held by a rate of 0 instead, so that there are
         only as many programs as stages; below the cut nothing is computed that does not train.
+        With `by_rates` all that closes is held so: there is one program, larger than the others,
+        and its backward pass stops where the rates say.
         """
         base = self.base or self.phases[0]
         open_ = frozenset(path for path in base.trainable if weights.get(path, 1.0))
         held = self.from_lowest(open_) if shared else open_
+        held = frozenset(base.trainable) if by_rates else held
         factors = {path: leaf.multiplier for path, leaf in base.leaves.items()}
         stretch = Stretch(start, held, {path: weights.get(path, 1.0) for path in held})
         groups = {
             path: leaf.group if path in held else FROZEN for path, leaf in base.leaves.items()
         }
-        return self.build(stretch, groups, factors, open_)
+        made = self.build(stretch, groups, factors, open_)
+        return dataclasses.replace(made, by_rates=by_rates)
 
     def from_lowest(self, open_: frozenset[str]) -> frozenset[str]:
         """All that may train in the lowest stage of some leaves and in those above it."""

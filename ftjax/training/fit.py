@@ -147,7 +147,7 @@ def fit(
             settings=short,
             preprocessing=preprocessing,
             batch_size=layout.fitting(min(batch_size, len(data.train))),
-            eval_batch_size=eval_batch_size,
+            eval_batch_size=min(eval_batch_size, rounded_up(len(data.val))),
             augmentation=augmentation,
             image_size=image_size,
             seed=seed,
@@ -216,6 +216,11 @@ def fit(
         final = standing.final(new_course())
     warn_of_waiting(standing.timings.stages)
     return result_of(variables, final, standing)
+
+
+def rounded_up(examples: int, unit: int = 8) -> int:
+    """A number of examples that is a multiple of `unit`: folds of like size share a program."""
+    return -(-examples // unit) * unit
 
 
 def warn_of_still(paths: tuple[str, ...], step: int) -> None:

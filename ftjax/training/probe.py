@@ -15,12 +15,12 @@ from flax.traverse_util import flatten_dict
 from ftjax.data import Splits, TrainStream, fold
 from ftjax.freezing.optimizer_state import recorded
 from ftjax.freezing.partition import combine
-from ftjax.freezing.plan import Plan
 from ftjax.training.course import Course
 from ftjax.training.loss import example_losses
 from ftjax.training.placing import on_host
 from ftjax.training.processes import several
 from ftjax.training.programs import program
+from ftjax.training.trials import trial_plan
 
 PART = 16
 """Examples whose gradients are held at once; their number is rounded to it."""
@@ -99,18 +99,10 @@ class DataProbe:
 
     def trial(self, leaves: frozenset[str], folds: int, epochs: float) -> float:
         """Mean held-out accuracy over folds of the training split when `leaves` train."""
-        plan = only(self.course.plan, leaves)
+        plan = trial_plan(self.course, leaves)
         scores = []
         for number in range(folds):
             train, val = fold(self.data.train, folds, number, self.seed)
             part = dataclasses.replace(self.data, train=train, val=val)
             scores.append(self.fit(self.variables, plan, part, epochs))
         return float(np.mean(scores))
-
-
-def only(plan: Plan, leaves: frozenset[str]) -> Plan:
-    """A plan of one phase that trains some of the leaves that `plan` may train."""
-    assert plan.base is not None
-    weights = {path: float(path in leaves) for path in plan.base.trainable}
-    phase = plan.phase_of(0, weights, shared=True)
-    return Plan(f'{plan.strategy}, a trial', (phase,), fresh=plan.fresh, base=phase)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import gc
 import pathlib
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import jax
 
+from ftjax.training.cost import flops_of
 from ftjax.training.layout import Layout
 
 MOST = 256
@@ -25,6 +27,11 @@ class Program:
 
     call: Any
     seconds: float
+
+    @functools.cached_property
+    def flops(self) -> float:
+        """FLOPs that the compiler counts in it, a loop's body once; NaN where it does not."""
+        return flops_of(self.call)
 
 
 def program(

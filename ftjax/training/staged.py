@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -10,8 +10,8 @@ from flax.traverse_util import flatten_dict
 
 from ftjax.freezing.partition import Flat, combine
 from ftjax.freezing.phase import Phase
-from ftjax.models.adapted import plain_network
 from ftjax.models.stages import Network, stage_slice
+from ftjax.training.backward_by_rates import used_by, where_wanted
 from ftjax.training.ordering import examples_after, weights_after
 from ftjax.training.state import Frozen
 
@@ -20,7 +20,12 @@ Moved = tuple[Any, Flat]
 
 
 def make_run(
-    network: Network, phase: Phase, frozen: Frozen, noise: jax.Array, remat: bool = False
+    network: Network,
+    phase: Phase,
+    frozen: Frozen,
+    noise: jax.Array,
+    remat: bool = False,
+    wanted: Mapping[str, jax.Array] | None = None,
 ) -> Callable[..., Moved]:
     """`run(trainable, stats, inputs, start=, stop=) -> (outputs, stats)`, in the phase's modes.
 
@@ -29,6 +34,8 @@ def make_run(
       noise: the random key of dropout and stochastic depth.
       remat: keep only what flows between the stages from the cut on, and run each stage again
         in the backward pass (Chen et al. 2016, arXiv:1604.06174).
+      wanted: what the backward pass of each stage has to find, where that is known only while a
+        step runs, as `wanted_at` gives it; None for everything from the cut on.
     """
 
     def whole(trainable: Flat, fixed: Flat, stats: Flat, inputs: Any, **stages: Any) -> Moved:
@@ -49,7 +56,8 @@ def make_run(
 
     def run(trainable: Flat, stats: Flat, inputs: Any, start=None, stop=None) -> Moved:
         again = remat and stop is None  # the stages before the cut have no backward pass
-        if not again and not phase.stored:
+        told = wanted if stop is None else None
+        if not again and not phase.stored and told is None:
             return whole(trainable, frozen.params, stats, inputs, start=start, stop=stop)
         names = stage_slice(network.stages, start, stop)
         for name, following in zip(names, [*names[1:], stop], strict=True):
@@ -60,16 +68,12 @@ def make_run(
                 return whole(own, fixed, stats, inputs, start=name, stop=following)
 
             one = rematerialised(one) if again else one
+            if told is not None:
+                one = where_wanted(one, told[name], first=name == names[0])
             inputs, stats = one(used_by(network, name, trainable), (fixed, stats), inputs)
         return inputs, stats
 
     return run
-
-
-def used_by(network: Network, name: str, leaves: Flat) -> Flat:
-    """The leaves of a stage, and the one that it shares with an earlier stage, if any."""
-    tied = getattr(plain_network(network), 'ties', {}).get(name)
-    return {p: leaf for p, leaf in leaves.items() if p.split('/')[0] == name or p == tied}
 
 
 def late(fixed: Flat, phase: Phase, name: str, signal: Any) -> Flat:

@@ -11,9 +11,11 @@ import optax
 
 from ftjax.data.device import augment, prepare
 from ftjax.freezing.optimizer import OptimizerSettings, make_optimizer
+from ftjax.freezing.partition import Flat
 from ftjax.freezing.phase import Phase
 from ftjax.freezing.registry import Term
 from ftjax.models.stages import Network
+from ftjax.training.backward_by_rates import wanted_at
 from ftjax.training.layout import Layout
 from ftjax.training.loss import example_losses
 from ftjax.training.staged import make_run
@@ -67,14 +69,14 @@ def make_train_step(
     if start not in (None, cut):
         raise ValueError(f'a step can start at the cut {cut!r}, not at {start!r}')
 
-    def loss_and_grads(state, stats, frozen, batch, key):
+    def loss_and_grads(state, stats, frozen, batch, key, wanted):
         weights, frozen = layout.gathered((state.trainable, frozen))
         noise, draw = jax.random.split(key)
         inputs = batch['inputs']
         if start is None and preprocessing is not None:
             inputs = prepare(augment(inputs, draw, augmentation), preprocessing)
 
-        run = make_run(network, phase, frozen, noise, remat)
+        run = make_run(network, phase, frozen, noise, remat, wanted)
         if start is None and cut is not None:
             inputs, stats = run(weights, stats, inputs, stop=cut)
             inputs = jax.lax.stop_gradient(inputs)
@@ -93,9 +95,9 @@ def make_train_step(
         found, grads = jax.value_and_grad(loss_of, has_aux=True)(weights)
         return found, layout.spread(grads)
 
-    def accumulated(state, frozen, batch, key):
+    def accumulated(state, frozen, batch, key, wanted):
         if parts == 1:
-            return loss_and_grads(state, state.stats, frozen, batch, key)
+            return loss_and_grads(state, state.stats, frozen, batch, key, wanted)
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
         split = layout.parts(split)
 
@@ -103,7 +105,7 @@ def make_train_step(
             stats, loss, grads = carry
             number, piece = part
             (more, stats), new = loss_and_grads(
-                state, stats, frozen, piece, jax.random.fold_in(key, number)
+                state, stats, frozen, piece, jax.random.fold_in(key, number), wanted
             )
             return (
                 stats,
@@ -118,11 +120,10 @@ def make_train_step(
 
     def step(state: TrainState, frozen: Frozen, batch, rates):
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-        (loss, stats), grads = accumulated(state, frozen, batch, key)
-        if len(phase.moving) < len(phase.trainable):
-            # Leaves held by a rate of 0 count for no clip and no norm.
-            for i, path in enumerate(phase.trainable):
-                grads[path] = jnp.where(rates[i] > 0, grads[path], 0)
+        wanted = wanted_at(network, phase, rates) if phase.by_rates else None
+        (loss, stats), grads = accumulated(state, frozen, batch, key, wanted)
+        if phase.held or (phase.by_rates and penalties):
+            grads = moving_only(grads, phase, rates)
         updates, opt_state = update(grads, state.opt_state, state.trainable, rates=rates)
         trainable: Any = optax.apply_updates(state.trainable, updates)
         for path, mask in frozen.entries.items():
@@ -137,3 +138,16 @@ def make_train_step(
         return state, {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
 
     return step
+
+
+def moving_only(grads: Flat, phase: Phase, rates: jax.Array) -> Flat:
+    """The gradients, 0 of leaves held by a rate of 0: they count for no clip and no norm."""
+
+    def masked(grads: Flat) -> Flat:
+        return {
+            path: jnp.where(rates[i] > 0, grads[path], 0) for i, path in enumerate(phase.trainable)
+        }
+
+    # In a branch: the optimizer's many small programs would each repeat the masking, and take
+    # twice as long to compile.
+    return jax.lax.cond((rates > 0).all(), lambda grads: grads, masked, grads)

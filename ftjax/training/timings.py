@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ftjax.freezing.phase import Phase
-from ftjax.training.cost import flops_of
 from ftjax.training.programs import Program
 
 MOST = 4096
@@ -66,7 +65,7 @@ class Timings:
         if new:
             self.known[id(program)] = program
             now.compile_seconds += program.seconds
-        now.flops = flops_of(program.call) if now.flops is None else now.flops
+        now.flops = program.flops if now.flops is None else now.flops
         now.count += steps
         self.stages['step'] = self.stages.get('step', 0.0) + seconds
         for times in (now.steps, *([] if new else [now.warm])):
