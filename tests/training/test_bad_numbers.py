@@ -27,8 +27,9 @@ STEPS, BATCH = 12, 4
 
 def data(bad=()):
     made = splits(noise, 24, 6, 6)
-    made.train.inputs[list(bad)] = np.nan
-    return made
+    images = made.train.inputs.copy()
+    images[list(bad)] = np.nan
+    return dataclasses.replace(made, train=dataclasses.replace(made.train, inputs=images))
 
 
 @pytest.fixture(scope='module')
