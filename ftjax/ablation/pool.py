@@ -42,6 +42,8 @@ class Pool:
         self.hire, self.ready, self.workers = hire, ready, workers
         self.idle: list[Worker] = []
         self.busy: dict[Worker, Job] = {}
+        self.arms: dict[Worker, set[str]] = collections.defaultdict(set)
+        """The arms whose programs a worker has compiled."""
         self.died: set[Cell] = set()
         """Cells whose worker has died once."""
 
@@ -62,6 +64,7 @@ class Pool:
                 outcome = worker.take()
                 if outcome.death:
                     worker.end()
+                    self.arms.pop(worker, None)
                     if not job:
                         raise UserError(
                             f'a worker ended by {outcome.death} before its first run; try fewer '
@@ -86,13 +89,25 @@ class Pool:
         """
         while waiting and self.idle:
             worker = self.idle.pop()
-            self.busy[worker] = waiting.popleft()
+            self.busy[worker] = self.next_job(worker, waiting)
             worker.give(self.busy[worker])
         coming = sum(not job for job in self.busy.values())
         for _ in range(min(len(waiting) - coming, self.workers - len(self.busy))):
             worker = self.hire()
             self.busy[worker] = ()
             worker.give(())
+
+    def next_job(self, worker: Worker, waiting: collections.deque[Job]) -> Job:
+        """Takes the first job of an arm that no other worker has compiled; else the first.
+
+        A small network compiles for longer than it trains, and each worker compiles for itself.
+        """
+        own = self.arms[worker]
+        others = set().union(*(arms for one, arms in self.arms.items() if one is not worker))
+        job = next((job for job in waiting if job[0][0] not in others - own), waiting[0])
+        waiting.remove(job)
+        own.add(job[0][0])
+        return job
 
     def after_death(self, job: Job, how: str) -> tuple[list[Job], list[Row]]:
         """The jobs to try again, one a cell, and the rows of cells that have been tried twice."""

@@ -1,0 +1,79 @@
+"""Which worker gets which job: those of an arm stay where its programs are compiled."""
+
+import collections
+
+from ftjax.ablation.engines import Outcome
+from ftjax.ablation.pool import Pool
+
+ARMS, SEEDS = ('a', 'b', 'c'), (0, 1, 2)
+JOBS = [((arm, 1e-3, seed),) for seed in SEEDS for arm in ARMS]
+
+
+class Clerk:
+    """A worker of this process; one that is `mortal` dies of its second job."""
+
+    def __init__(self, mortal=False):
+        self.mortal, self.done, self.ended = mortal, [], False
+
+    def give(self, job):
+        self.job = job
+
+    def take(self):
+        if self.mortal and len(self.done) == 1 and self.job:
+            return Outcome(death='SIGKILL')
+        self.done += [self.job] if self.job else []
+        return Outcome(rows=[{'job': self.job}] if self.job else [])
+
+    def end(self):
+        self.ended = True
+
+
+def pool(mortals=(), workers=2, first=None):
+    """A pool and its workers; `first` names whose outcome is ready first, by number."""
+    crew = []
+
+    def hire():
+        crew.append(Clerk(len(crew) in mortals))
+        return crew[-1]
+
+    def ready(busy, seconds):
+        chosen = [w for w in busy if first is not None and crew.index(w) == first]
+        return (chosen or busy)[:1]
+
+    return Pool(hire, ready, workers), crew
+
+
+def arms(worker):
+    return collections.Counter(job[0][0] for job in worker.done)
+
+
+def test_every_job_is_done_once_and_few_arms_are_compiled_twice():
+    made, crew = pool()
+    rows = list(made.run(JOBS))
+    assert sorted(row['job'] for row in rows) == sorted(JOBS)
+    # One worker has two arms; the other takes over one of their jobs when its own are done.
+    assert sum(len(arms(worker)) for worker in crew) <= len(ARMS) + 1
+    # Within an arm seeds come in order, so that a worker reads a data set once.
+    for worker in crew:
+        seeds = [job[0][2] for job in worker.done]
+        assert seeds == sorted(seeds)
+    # The next round goes where the programs are.
+    before = [set(arms(worker)) for worker in crew]
+    list(made.run([(('c', 3e-3, 0),), (('a', 3e-3, 0),)]))
+    for worker, known in zip(crew, before, strict=True):
+        assert set(arms(worker)) == known
+
+
+def test_nobody_is_idle_while_a_job_is_left():
+    made, crew = pool(first=1)
+    list(made.run(JOBS))
+    # The quick one does the slow one's jobs too, whatever it has to compile.
+    assert len(crew[1].done) >= len(JOBS) - 1
+
+
+def test_the_arms_of_a_dead_worker_are_free_again():
+    made, crew = pool(mortals=(0,))
+    rows = list(made.run(JOBS))
+    assert sorted(row['job'] for row in rows) == sorted(JOBS)
+    assert crew[0].ended and len(crew) == 3
+    assert set(made.arms) == {crew[1], crew[2]}
