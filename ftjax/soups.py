@@ -100,7 +100,7 @@ def seed_rows(values: Mapping[str, Any], settings: SoupSettings, seed: int) -> l
       values: a config as plain dicts, without its section `soups`.
 
     Raises:
-      UserError: a network with running statistics, which an average would have to estimate
+      UserError: members that move running statistics, which an average would have to estimate
         anew, or a shift whose test examples are others than those in distribution.
     """
     began = time.perf_counter()
@@ -108,17 +108,31 @@ def seed_rows(values: Mapping[str, Any], settings: SoupSettings, seed: int) -> l
     config = read_config(merged(values, {**settings.start, **seeds}))
     data = load_data(config.data)
     tests = [('', config, data), *shifted_tests(config, data, settings.shifts)]
+    rates = [rate for rate in settings.rates for _ in range(settings.orders)]
+    own = [
+        read_config(
+            merged(
+                values,
+                {
+                    'data.seed': seed,
+                    'seed': seed + SEEDS_APART * (number % settings.orders),
+                    'optimizer.learning_rate': rate,
+                },
+            )
+        )
+        for number, rate in enumerate(rates)
+    ]
+    prepared = prepare(own[0], data)
+    if prepared.plan.moving_stats:
+        raise UserError(
+            f'config.freeze {own[0].freeze!r} moves running statistics, which an average '
+            "would have to estimate anew; expected {'strategy': .., 'norm': 'frozen'}"
+        )
     probed, _ = train(prepare(config, data), progress=False)
-    start, ends, rates = flat(probed.variables), [], []
-    if any(path.startswith('batch_stats/') for path in start):
-        raise UserError(f'config.init {config.init!r}: soups need a network without BatchNorm')
-    for rate in settings.rates:
-        for order in range(settings.orders):
-            changes = {**seeds, 'seed': seed + SEEDS_APART * order}
-            tuned = read_config(merged(values, {**changes, 'optimizer.learning_rate': rate}))
-            prepared = dataclasses.replace(prepare(tuned, data), variables=probed.variables)
-            ends.append(flat(train(prepared, progress=False)[0].variables))
-            rates.append(rate)
+    start, ends = flat(probed.variables), []
+    for tuned in own:
+        prepared = dataclasses.replace(prepare(tuned, data), variables=probed.variables)
+        ends.append(flat(train(prepared, progress=False)[0].variables))
 
     def row(arm: str, weights: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         found = scores(prepared, unflatten_dict(dict(weights), sep='/'), tests)

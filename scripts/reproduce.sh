@@ -27,7 +27,7 @@ script=ablate
 case "$name" in
   t0*) script=theory ;;  # toy networks, no data and no checkpoint
   t1) script=surgical ;;
-  t5) script=soups ;;
+  t5*) script=soups ;;
 esac
 "${FTJAX_PYTHON:-.venv/bin/python}" "scripts/$script.py" \
   --config="configs/reproductions/$name.py" --workdir="$workdir" "$@"

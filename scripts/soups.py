@@ -1,6 +1,6 @@
 """WiSE-FT and model soups around one start, in and out of distribution.
 
-    python scripts/soups.py --config=configs/reproductions/t5.py --workdir=runs/t5
+    python scripts/soups.py --config=configs/reproductions/t5_digits.py --workdir=runs/t5
 
 Writes runs.jsonl (the rows of a seed once it is done), table.md, summary.json, verdicts.json,
 figures and report.html. Seeds that are done are not repeated.

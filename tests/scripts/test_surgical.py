@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from ftjax import soups, surgical
+from ftjax.config import plain, template
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
 
+SMALL = {'name': 'resnet_bn_cifar', 'depth': 8, 'width': 4, 'image_size': 8}
+FEW = {'source': 'digits', 'examples_per_class': 2}
 DIGITS = DataSettings(source='digits', examples_per_class=2, val_per_class=3)
 
 
@@ -71,6 +74,14 @@ def test_soups_need_members_and_shifts_and_know_their_keys():
     for change in ({'rate': 1}, {'rates': (1e-3,), 'orders': 1}, {'shifts': {}}, {'points': 2}):
         with pytest.raises(UserError, match=r'config\.soups'):
             soups.read_soups({**good, **change})
+
+
+def test_soups_of_members_that_move_statistics_are_refused_before_any_run():
+    values = plain(template(init='', model=SMALL, data=FEW))
+    values['freeze'] = {'strategy': 'full', 'norm': 'train'}
+    settings = soups.read_soups({'start': {'freeze': 'head'}, 'shifts': {'x': {}}, 'rates': (1.0,)})
+    with pytest.raises(UserError, match=r"moves running statistics.*'norm': 'frozen'"):
+        soups.seed_rows(values, settings, 0)
 
 
 CONFIG = """
