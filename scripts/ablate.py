@@ -43,17 +43,13 @@ VECTORISE = flags.DEFINE_enum(
 
 def main():
     from ftjax.ablation.engines import make_engine
-    from ftjax.ablation.forecast import forecast
-    from ftjax.ablation.gates import evaluate_gates
+    from ftjax.ablation.grid_verdicts import grid_verdicts
     from ftjax.ablation.results_folder import write_results
-    from ftjax.ablation.runner import jobs_of, run_grid
     from ftjax.ablation.settings import read_ablation
-    from ftjax.ablation.shift_gates import movement_verdicts, shift_verdicts
     from ftjax.ablation.summary import summarise
-    from ftjax.cells import CellRunner
-    from ftjax.cells.further_tests import further_settings
+    from ftjax.cells.grids import check_grids, run_grids
     from ftjax.cells.worker_start import start_worker
-    from ftjax.config import plain, read_config
+    from ftjax.config import plain
     from ftjax.errors import UserError
     from ftjax.training.lock import run_lock
 
@@ -61,10 +57,7 @@ def main():
     if 'ablation' not in values:
         raise UserError('the config has no section `ablation`; see configs/quickstart.py')
     settings = read_ablation(values.pop('ablation'))
-    for arm in settings.tuned:  # a mistake in the last arm should not wait for the first ones
-        read_config({**values, **{k: v for k, v in settings.changes(arm).items() if '.' not in k}})
-    for name, given in settings.also_evaluate.items():
-        further_settings(read_config(values).data, name, given)
+    check_grids(values, settings)
     folder = pathlib.Path(WORKDIR.value)
     if ENGINE.value != 'in_process':
         # What is measured here must leave an accelerator's memory to the workers.
@@ -72,29 +65,8 @@ def main():
     config_file: Any = flags.FLAGS['config']
     start = functools.partial(start_worker, config_file.config_filename, os.getcwd())
     engine = make_engine(ENGINE.value, WORKERS.value, start, RAY_ADDRESS.value)
-    runner = CellRunner(values, settings)
-    shared = runner.shared if VECTORISE.value == 'auto' else lambda arm: False
-
-    def foresee(cells, rows):
-        surveys = {arm: runner.survey(arm) for arm, rate, _ in cells if rate is not None}
-        stored = max((found.stored for found in surveys.values()), default=0)
-
-        def seconds(arm):
-            return surveys[arm].seconds if arm in surveys else 1.0
-
-        return forecast(jobs_of(cells, shared), rows, seconds, engine.workers, stored)
-
     with run_lock(folder, enabled=launch.first_process()):
-        rows = run_grid(
-            settings,
-            runner,
-            folder,
-            {'config': values},
-            engine=engine,
-            together=runner.together,
-            shared=shared,
-            foresee=foresee,
-        )
+        rows, notes = run_grids(values, settings, folder, engine, VECTORISE.value == 'auto')
     summary = summarise(
         rows,
         reference=settings.reference or next(iter(settings.arms)),
@@ -104,11 +76,6 @@ def main():
         folds=settings.folds,
         question=settings.question,
     )
-    gates = [
-        *evaluate_gates(settings.gates, summary),
-        *shift_verdicts(summary, settings.groups, settings.group_gates),
-        *movement_verdicts(summary, rows, settings.groups),
-    ]
     table = write_results(
         folder,
         summary,
@@ -118,10 +85,13 @@ def main():
             'training examples a class': values['data']['examples_per_class'] or 'all',
             'network': values['init'],
             'seeds': ', '.join(map(str, settings.seeds)),
+            **({'tasks': settings.tasks} if settings.tasks else {}),
             **({'folds': settings.folds} if settings.folds else {}),
+            **({'tuned beside the rate': settings.tune} if settings.tune else {}),
+            **({'equal': settings.equal} if settings.equal != 'steps' else {}),
         },
-        notes=settings.notes,
-        gates=gates,
+        notes=(*settings.notes, *notes),
+        gates=grid_verdicts(settings, summary, rows),
     )
     print(table)
 

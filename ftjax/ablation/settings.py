@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.gates import check_gates
@@ -25,6 +25,16 @@ class AblationSettings:
     """Starting grid of learning rates of every arm that names none."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each decides the split, the few-shot subset, the order and new weights, for all arms."""
+    tasks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """Name to changes of the config, a grid each, in which every arm is tuned anew: data sets,
+    shifts, numbers of examples, {'5 a class': {'data.examples_per_class': 5}}. {}: the config
+    as it is."""
+    tune: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What every arm chooses beside its rate, by validation: {'optimizer.weight_decay': (0.0,
+    0.01), 'train.epochs': (5.0, 10.0)}. Each combination is run with each rate."""
+    equal: str = 'steps'
+    """What arms have alike: `steps`, as the config says; `compute`, so that each spends the
+    FLOPs of the reference arm's steps, forward passes of frozen stages counted."""
     folds: int = 0
     """Cross-validation: every seed is run with each of so many folds as its test split, and
     decides how the folds are cut; 0 for none."""
@@ -46,7 +56,7 @@ class AblationSettings:
     gates: tuple[tuple[str, ...], ...] = ()
     """Orderings that must come out, (rule, arm, ..) each; see ftjax/ablation/gates.py."""
     groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    """Name to further test sets that are judged together, by their mean."""
+    """Name to tasks, or to further test sets, that are judged together, by their mean."""
     group_gates: Mapping[str, tuple[tuple[str, ...], ...]] = dataclasses.field(default_factory=dict)
     """Group to its gates, as `gates`."""
     notes: tuple[str, ...] = ()
@@ -79,6 +89,13 @@ class AblationSettings:
         object.__setattr__(self, 'notes', tuple(self.notes))
         check_gates(self.gates, list(self.arms))
         self._check_groups()
+        self._check_tuned()
+        for name, changes in self.tasks.items():
+            if not isinstance(changes, Mapping) or not changes:
+                raise UserError(
+                    f'config.ablation.tasks: {name!r} is {changes!r}; expected changes of the '
+                    "config ({'data.examples_per_class': 5})"
+                )
         if type(self.movement_on) is not int or self.movement_on < 0:
             raise UserError(
                 f'config.ablation.movement_on is {self.movement_on!r}; expected a number of '
@@ -120,6 +137,24 @@ class AblationSettings:
             return {'freeze': given}
         return {key: value for key, value in given.items() if key != 'rates'}
 
+    def _check_tuned(self) -> None:
+        check_name(self.equal, ('steps', 'compute'), 'config.ablation.equal:')
+        for key, values in self.tune.items():
+            where = f'config.ablation.tune: {key!r}'
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+                raise UserError(f'{where} is {values!r}; expected values to try, (0.0, 0.01)')
+            if len(set(values)) < len(values):
+                raise UserError(f'{where} names a value twice')
+            if key == 'optimizer.learning_rate':
+                raise UserError(f'{where} is what config.ablation.rates are for')
+            if self.equal == 'compute' and key in ('train.epochs', 'train.steps'):
+                raise UserError(
+                    f"{where} cannot be chosen where config.ablation.equal is 'compute'"
+                )
+            for arm in self.tuned:
+                if {key, key.split('.')[0]} & set(self.changes(arm)):
+                    raise UserError(f'{where} is set by arm {arm!r} itself')
+
     def _check_groups(self) -> None:
         for group, names in self.groups.items():
             if isinstance(names, str) or not names:
@@ -127,8 +162,9 @@ class AblationSettings:
                     f'config.ablation.groups: {group!r} is {names!r}; expected names of further '
                     "test sets, ('noisy',)"
                 )
+            known = self.tasks if names[0] in self.tasks else self.also_evaluate
             for name in names:
-                check_name(name, self.also_evaluate, f'test set of config.ablation.groups.{group}:')
+                check_name(name, known, f'task or test set of config.ablation.groups.{group}:')
         for group, gates in self.group_gates.items():
             check_name(group, self.groups, 'group of config.ablation.group_gates:')
             check_gates(gates, list(self.arms))

@@ -7,29 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.ablation.gates import evaluate_gates
 from ftjax.ablation.linear_theory import gate
 from ftjax.ablation.rates import known_rate
 
 Groups = Mapping[str, Sequence[str]]
 """Name to the further test sets that are judged together."""
-
-
-def shift_verdicts(
-    summary: Mapping[str, Any], groups: Groups, gates: Mapping[str, Sequence[Sequence[str]]]
-) -> list[dict[str, Any]]:
-    """The gates of each group of further test sets.
-
-    Args:
-      summary: from `summarise`, of one task.
-      groups: name to further test sets.
-      gates: group to gates (rule, arm, ..).
-    """
-    verdicts = []
-    for group, chosen in gates.items():
-        found = evaluate_gates(chosen, mean_of_shifts(summary, groups[group]))
-        verdicts += [{**one, 'gate': f'{group}: {one["gate"]}'} for one in found]
-    return verdicts
 
 
 def mean_of_shifts(summary: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

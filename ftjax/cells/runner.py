@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ftjax.ablation.baselines import pixel_regression
+from ftjax.ablation.equal_compute import Length
 from ftjax.ablation.settings import AblationSettings
 from ftjax.cells.fields import finished_fields, numbers_of
 from ftjax.cells.further_tests import further_tests
@@ -19,6 +20,7 @@ from ftjax.evaluation import evaluate
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.preparation import Opened, Prepared, open_network, prepare, what_opens
 from ftjax.run import train
+from ftjax.training.cost import plan_cost
 from ftjax.training.fit import Diverged
 
 BASELINES = ('pixels', 'probe')
@@ -128,6 +130,21 @@ class CellRunner:
                 self._forward[key] = forward_seconds(prepared)
             self._surveys[arm] = survey(prepared, self._forward[key])
         return self._surveys[arm]
+
+    def length(self, arm: str) -> Length:
+        """How long a run of an arm is, in steps and FLOPs; its steps are compiled for that."""
+        prepared = self.prepared(arm, self.settings.grids[arm][0], self.settings.draws[0])
+        config, steps = prepared.config, prepared.span.steps
+        cost = plan_cost(
+            prepared.network,
+            prepared.variables,
+            prepared.plan,
+            config.optimizer,
+            config.data.batch_size,
+            steps,
+            prepared.data.task,
+        )
+        return Length(steps, cost.flops, config.train.eval_every)
 
     def shared(self, arm: str) -> bool:
         """Whether the cells of an arm can share a program."""

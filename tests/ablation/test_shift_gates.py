@@ -2,8 +2,9 @@
 
 import pytest
 
+from ftjax.ablation.grid_verdicts import grid_verdicts
 from ftjax.ablation.settings import AblationSettings
-from ftjax.ablation.shift_gates import mean_of_shifts, movement_verdicts, shift_verdicts
+from ftjax.ablation.shift_gates import mean_of_shifts, movement_verdicts
 from ftjax.ablation.summary import summarise
 from ftjax.errors import UserError
 
@@ -35,9 +36,22 @@ def rows(arm, test, noise, blur, rate=1e-3, moved=0.0):
 MADE = rows('head', 0.6, 0.5, 0.3) + rows('full', 0.7, 0.2, 0.4, moved=0.1)
 
 
+def shift_verdicts(rows, gates):
+    """The verdicts of groups alone; what moved has a test of its own."""
+    settings = AblationSettings(
+        arms={'head': 'head', 'full': 'full'},
+        rates=(1e-3,),
+        also_evaluate={'noise': 'a', 'blur': 'b'},
+        groups=GROUPS,
+        group_gates=gates,
+    )
+    still = [{k: v for k, v in row.items() if k != 'features_moved'} for row in rows]
+    return grid_verdicts(settings, summarise(still, reference='full'), still)
+
+
 def test_a_group_is_judged_by_the_mean_of_its_test_sets():
     gates = {'shifted': (('above', 'head', 'full'), ('difference', 'full', 'head'))}
-    found = shift_verdicts(summarise(MADE, reference='full'), GROUPS, gates)
+    found = shift_verdicts(MADE, gates)
     assert [one['gate'] for one in found] == [
         'shifted: head above full',
         'shifted: full minus head',
@@ -49,7 +63,7 @@ def test_a_group_is_judged_by_the_mean_of_its_test_sets():
 
 def test_the_other_way_round_it_fails():
     gates = {'shifted': (('above', 'full', 'head'),)}
-    (found,) = shift_verdicts(summarise(MADE, reference='full'), GROUPS, gates)
+    (found,) = shift_verdicts(MADE, gates)
     assert found['passed'] is False and found['interval'] == pytest.approx([-10, -10])
 
 
@@ -66,7 +80,7 @@ def test_a_seed_without_a_score_on_every_test_set_has_none():
 def test_without_the_test_set_a_gate_is_undecided():
     made = [{k: v for k, v in row.items() if k != 'shifts'} for row in MADE]
     gates = {'shifted': (('above', 'full', 'head'),)}
-    (found,) = shift_verdicts(summarise(made, reference='full'), GROUPS, gates)
+    (found,) = shift_verdicts(made, gates)
     assert found['passed'] is None and found['value'] is None
 
 
