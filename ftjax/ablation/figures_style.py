@@ -89,7 +89,7 @@ def place_labels(
 ) -> None:
     """Writes a label beside every point where it covers no other label or point.
 
-    Of twelve places around a point the one with the least overlap is taken, point by point
+    Of eighteen places around a point the one with the least overlap is taken, point by point
     from the left; good enough for some twenty arms.
 
     Args:
@@ -104,7 +104,7 @@ def place_labels(
     renderer = figure.canvas.get_renderer()
     around = [
         (dx * reach, dy * reach)
-        for reach in (7, 14)
+        for reach in (7, 14, 26)
         for dx, dy in ((1, 0.6), (1, -0.6), (-1, 0.6), (-1, -0.6), (0, 1.2), (0, -1.2))
     ]
 
@@ -114,6 +114,7 @@ def place_labels(
         return Bbox.from_bounds(left, bottom, side, side)
 
     taken = [box_at(x, y, 10) for x, y, *_ in points] + [box_at(x, y, 4) for x, y in avoid]
+    labels: list[Any] = []
     frame = axes.get_window_extent(renderer)
     for x, y, text, colour in sorted(points):
         own = axes.transData.transform((x, y))
@@ -134,8 +135,9 @@ def place_labels(
             label.set_in_layout(False)
             box = label.get_window_extent(renderer)
             cost = sum(_overlap(box, other) for other in taken)
+            cost += 4 * sum(_overlap(box, other) for other in labels)  # neither could be read
             size = box.width * box.height
-            cost += 3 * (size - _overlap(box, frame))
+            cost += 10 * (size - _overlap(box, frame))  # cut off where it leaves the axes
             # Nearer to another point it would be read as that one's name.
             if any(_distance(box, other) <= _distance(box, own) for other in others):
                 cost += 2 * size
@@ -146,7 +148,7 @@ def place_labels(
             else:
                 label.remove()
         if best is not None:
-            taken.append(best[2])
+            labels.append(best[2])
 
 
 def _overlap(one: Any, other: Any) -> float:
