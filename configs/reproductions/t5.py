@@ -37,7 +37,7 @@ def get_config():
     config.soups = ConfigDict(
         {
             'question': 'Do averages of the runs of T3 do better under shifts than any one run?',
-            'start': {'freeze': 'head', 'optimizer.learning_rate': 1e-2},
+            'start': {'freeze': 'head', 'optimizer.learning_rate': 3e-3},
             'shifts': shifts,
             'rates': (1e-3, 3e-3, 1e-2),
             'orders': 3,
