@@ -92,7 +92,11 @@ class Pool:
             self.busy[worker] = self.next_job(worker, waiting)
             worker.give(self.busy[worker])
         coming = sum(not job for job in self.busy.values())
-        for _ in range(min(len(waiting) - coming, self.workers - len(self.busy))):
+        self.staff(min(len(waiting) - coming, self.workers - len(self.busy)))
+
+    def staff(self, count: int) -> None:
+        """Hires workers and greets them."""
+        for _ in range(count):
             worker = self.hire()
             self.busy[worker] = ()
             worker.give(())

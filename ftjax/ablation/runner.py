@@ -55,12 +55,9 @@ def run_grid(
     rows = read_jsonl(path) if path.exists() else []
     planned = len(settings.tuned) * len(settings.rates) * len(settings.draws)
     planned += (len(settings.arms) - len(settings.tuned)) * len(settings.draws)
-    engine = engine or InProcess()
     cells = pending(settings, rows)
-    if progress:
-        told = f'{planned} runs planned at least, {len(rows)} finished already'
-        more = foresee(cells, rows) if foresee is not None and cells else ''
-        print('; '.join(part for part in (told, more) if part), flush=True)
+    if engine is None or not cells:
+        engine = InProcess()
     with (
         stops_on_signals(),
         says_where(lambda: f'after {len(rows)} finished runs; the same command goes on'),
@@ -70,6 +67,10 @@ def run_grid(
             max(planned, len(rows)), 'ablation', unit='run', start=len(rows), enabled=progress
         ) as bar,
     ):
+        if progress:
+            told = f'{planned} runs planned at least, {len(rows)} finished already'
+            more = foresee(cells, rows) if foresee is not None and cells else ''
+            print('; '.join(part for part in (told, more) if part), flush=True)
         while cells:
             for row in run(jobs_of(cells, shared if together is not None else lambda arm: False)):
                 row = to_jsonable(row)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import functools
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -27,11 +28,7 @@ def leaf_shapes(network: Network) -> dict[str, jax.ShapeDtypeStruct]:
 
 def random_variables(network: Network, seed: int = 0, dtype: Any = jnp.float32) -> dict:
     """All variables of a network from a seed; parameters in `dtype`, statistics in float32."""
-
-    def init(key):
-        return network.init(key, network.example_input(1))
-
-    found = flatten(jax.jit(init)(jax.random.key(seed)))
+    found = flatten(initialiser(network)(jax.random.key(seed)))  # pyrefly: ignore
     return unflatten({key: cast(key, leaf, dtype) for key, leaf in found.items()})
 
 
@@ -40,29 +37,35 @@ def random_leaves(network: Network, keys: Collection[str], seed: int) -> dict[st
 
     Only the stages that hold them are run, so a new head costs no memory for the trunk.
     """
-    shapes = unflatten(leaf_shapes(network))
     found: dict[str, jax.Array] = {}
     for stage in sorted({stage_of(key) for key in keys}, key=network.stages.index):
-        index = network.stages.index(stage)
-        following = network.stages[index + 1] if index + 1 < len(network.stages) else None
-
-        def enter(variables, stage=stage, index=index):
-            inputs = network.example_input(1)
-            return network.apply(variables, inputs, stop=stage) if index else inputs
-
-        entering = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(enter, shapes)
-        )
-
-        def init(key, inputs, stage=stage, following=following):
-            return network.init(key, inputs, start=stage, stop=following)
-
-        fresh = flatten(jax.jit(init)(jax.random.key(seed), entering))
+        fresh = flatten(initialiser(network, stage)(jax.random.key(seed)))  # pyrefly: ignore
         found.update({key: leaf for key, leaf in fresh.items() if key in keys})
     for key, leaf in found.items():
         if not np.isfinite(np.asarray(leaf, np.float32)).all():
             raise UserError(f'{key}: the initialiser gave values that are not finite')
     return found
+
+
+@functools.lru_cache(maxsize=64)
+def initialiser(network: Network, stage: str | None = None) -> Callable[[jax.Array], Any]:
+    """Makes variables of a network, or of one stage, from a key; compiled once for all seeds."""
+    if stage is None:
+        return jax.jit(lambda key: network.init(key, network.example_input(1)))
+    index = network.stages.index(stage)
+    following = network.stages[index + 1] if index + 1 < len(network.stages) else None
+
+    def enter(variables: Any) -> Any:
+        inputs = network.example_input(1)
+        return network.apply(variables, inputs, stop=stage) if index else inputs
+
+    entering = jax.eval_shape(enter, unflatten(leaf_shapes(network)))
+
+    def init(key: jax.Array) -> Any:
+        inputs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), entering)
+        return network.init(key, inputs, start=stage, stop=following)
+
+    return jax.jit(init)
 
 
 def cast(key: str, leaf: Any, dtype: Any) -> Any:
