@@ -8,8 +8,16 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 bash scripts/setup.sh
 
+# A run of this size does not fill two processors: one worker each, four at most.
+engine=()
+if [[ "$*" != *--engine* && "$*" != *--workers* ]]; then
+  workers=$(.venv/bin/python -c 'import joblib; print(min(4, joblib.cpu_count()))')
+  engine=(--engine=processes "--workers=$workers")
+fi
+
 workdir=runs/quickstart
-.venv/bin/python scripts/ablate.py --config=configs/quickstart.py --workdir="$workdir" "$@"
+.venv/bin/python scripts/ablate.py --config=configs/quickstart.py --workdir="$workdir" \
+  ${engine[@]+"${engine[@]}"} "$@"
 
 echo
 echo 'Done. Look at'

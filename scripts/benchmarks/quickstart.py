@@ -1,4 +1,4 @@
-"""The ablation of the quickstart, beside the same config on an older commit."""
+"""The ablation of the quickstart, beside what it was on an older commit."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ BEFORE = '970a63e'
 CONFIG = 'configs/quickstart.py'
 CAPTION = (
     "Seconds of the quickstart's ablation from the command to its report, with an empty "
-    'compilation cache. Ratio: over the same of commit {before}, with the same config, in turn '
-    'with it; spread: least and most of the repeats. Within: arms whose mean lies in the 95 % '
-    'interval that commit {before} gives them.'
+    'compilation cache. Ratio: over the same of commit {before}, in turn with it; spread: least '
+    'and most of the repeats. Runs: how many it takes to give every arm equally many rates and a '
+    'best one inside them; arms have grids of their own by now. Within: arms whose mean lies in '
+    'the 95 % interval that commit {before} gives them.'
 )
 COMMAND = 'python scripts/benchmark.py quickstart'
 
@@ -50,11 +51,13 @@ def run(
         }
         times: dict[str, list[float]] = {way: [] for way in ways}
         arms: dict[str, dict[str, Any]] = {}
+        runs: dict[str, int] = {}
         for number in range(repeats):
             for way, (tree, flags) in ways.items():
                 work = room / f'{number}_{len(times[way])}_{list(ways).index(way)}'
                 times[way].append(seconds_of(tree, flags, work))
                 arms[way] = means(work / 'runs' / 'summary.json')
+                runs[way] = len((work / 'runs' / 'runs.jsonl').read_text('utf-8').splitlines())
     first, *_ = ways
     rows = [
         {
@@ -63,6 +66,7 @@ def run(
             'spread': [min(found), max(found)],
             'ratio': statistics.median(times[first]) / statistics.median(found),
             'target': None if way == first else 2.0,
+            'runs': runs[way],
             'within': f'{within(arms[way], arms[first])} of {len(arms[first])}',
             'repeats': repeats,
         }
@@ -73,13 +77,12 @@ def run(
 
 
 def check_out(commit: str, folder: pathlib.Path) -> None:
-    """The tree of a commit, in a folder of its own; today's config takes the place of its own."""
+    """The tree of a commit, in a folder of its own."""
     tree = subprocess.run(
         ['git', 'archive', '--format=tar', commit], cwd=ROOT, capture_output=True, check=True
     )
     with tarfile.open(fileobj=io.BytesIO(tree.stdout)) as archive:
         archive.extractall(folder, filter='data')
-    (folder / CONFIG).write_text((ROOT / CONFIG).read_text('utf-8'), 'utf-8')
 
 
 def seconds_of(tree: pathlib.Path, flags: list[str], work: pathlib.Path) -> float:
