@@ -67,6 +67,11 @@ def main():
     engine = make_engine(ENGINE.value, WORKERS.value, start, RAY_ADDRESS.value)
     with run_lock(folder, enabled=launch.first_process()):
         rows, notes = run_grids(values, settings, folder, engine, VECTORISE.value == 'auto')
+    if engine.workers > 1:
+        notes.append(
+            f'Runs ran {engine.workers} at a time: where they shared processors, times of steps and '
+            'runs are longer than those of a run alone.'
+        )
     summary = summarise(
         rows,
         reference=settings.reference or next(iter(settings.arms)),

@@ -133,8 +133,7 @@ def refuses(name, strategy):
 QUICK = {
     'vit': (
         *('auto_rgn', 'autofreeze', 'dora', 'ema', 'fisher_mask', 'ia3', 'l2_sp', 'lisa'),
-        *('llrd', 'lp_ft', 'prompt_deep', 'reinit_top', 'rifle', 'soup_greedy'),
-        *('stlr', 'wise_ft'),
+        *('lp_ft', 'prompt_deep', 'reinit_top', 'rifle', 'stlr', 'wise_ft'),
     ),
     'batch_norm': ('last', 'lp_ft', 'auto_rgn'),
     'group_norm': (),

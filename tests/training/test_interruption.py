@@ -74,7 +74,12 @@ def stop_at(patch, owner, name, call):
     'freeze,moments',
     [
         ('last:1', [('leaf_rates', 2, 2), ('leaf_rates', 1, 3), ('predict', 1, 6)]),
-        ('gradual', [('leaf_rates', 3, 3), ('predict', 1, 6), ('predict', 2, 12)]),
+        # test_resume_phases.py stops it at every validation.
+        pytest.param(
+            'gradual',
+            [('leaf_rates', 3, 3), ('predict', 1, 6), ('predict', 2, 12)],
+            marks=pytest.mark.slow,
+        ),
         ('autofreeze:3', [('probe', 1, 5), ('leaf_rates', 6, 11)]),
     ],
 )

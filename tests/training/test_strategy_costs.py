@@ -18,7 +18,7 @@ from ftjax.training.cost import phase_cost
 OPTIONS = {'image_size': 112, 'patch_size': 16, 'width': 192, 'depth': 12, 'heads': 3}
 SETTINGS = OptimizerSettings(weight_decay=0.05, clip_norm=1.0, accumulate=1)
 BATCH = 8
-QUICK = ('bitfit', 'lora')
+QUICK = ('bitfit',)
 STRATEGIES = [
     pytest.param(found.example, marks=[] if name in QUICK else pytest.mark.slow)
     for name, found in sorted(catalogue().items())
