@@ -69,8 +69,8 @@ def main():
         rows, notes = run_grids(values, settings, folder, engine, VECTORISE.value == 'auto')
     if engine.workers > 1:
         notes.append(
-            f'Runs ran {engine.workers} at a time: where they shared processors, times of steps and '
-            'runs are longer than those of a run alone.'
+            f'Runs ran {engine.workers} at a time: where they shared processors, times of steps '
+            'and runs are longer than those of a run alone.'
         )
     summary = summarise(
         rows,
