@@ -9,7 +9,9 @@ grid goes on. What it will take is said first. In processes of this machine, or 
     python scripts/ablate.py --config=.. --workdir=.. --engine=processes --workers=4
     python scripts/ablate.py --config=.. --workdir=.. --engine=ray --ray_address=auto
 
-The table does not depend on the engine. A run whose worker dies is tried once more and then
+Scores do not depend on the engine. What a config's section `ablation` may hold (tasks, what is
+tuned beside the rate, equal compute, folds, further test sets, gates) is explained in
+ftjax/ablation/settings.py. A run whose worker dies is tried once more and then
 counted as failed.
 """
 
