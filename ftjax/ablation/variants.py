@@ -107,7 +107,8 @@ def _with_edges(values: Values, tune: Mapping[str, Sequence[Any]]) -> str:
     """The chosen values, and which of them are the least or most of at least three tried."""
     parts = []
     for value, tried in zip(values, tune.values(), strict=True):
-        ends = {min(tried): 'the lowest tried', max(tried): 'the highest tried'}
-        edge = f' ({ends[value]})' if len(tried) > 2 and value in ends else ''
-        parts.append(f'{value}{edge}')
+        ends = {}
+        if len(tried) > 2 and all(isinstance(one, (int, float)) for one in tried):
+            ends = {min(tried): ' (the lowest tried)', max(tried): ' (the highest tried)'}
+        parts.append(f'{value}{ends.get(value, "")}')
     return ', '.join(parts)

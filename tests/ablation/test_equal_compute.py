@@ -62,8 +62,9 @@ def test_flops_are_those_of_the_step_a_run_would_have():
     runner = CellRunner(VALUES, read_ablation(SECTION))
     full, head = runner.length('full'), runner.length('head')
     assert full.steps == head.steps == 3 and full.eval_every == 1.0
-    # Forward once and backward twice against forward alone, a little of both apart.
-    assert 2.0 < full.flops / head.flops < 3.2
+    # Products of matrices: once forward and twice backward, against once. What the compiler
+    # counts besides (activations, the optimizer) differs a little from version to version.
+    assert full.flops / head.flops == pytest.approx(3, rel=0.15)
 
 
 def test_a_mistake_in_a_task_is_found_before_any_run():
