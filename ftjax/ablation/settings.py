@@ -143,7 +143,7 @@ class AblationSettings:
             where = f'config.ablation.tune: {key!r}'
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 raise UserError(f'{where} is {values!r}; expected values to try, (0.0, 0.01)')
-            if len(set(values)) < len(values):
+            if len(set(map(repr, values))) < len(values):
                 raise UserError(f'{where} names a value twice')
             if key == 'optimizer.learning_rate':
                 raise UserError(f'{where} is what config.ablation.rates are for')

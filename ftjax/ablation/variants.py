@@ -107,8 +107,9 @@ def _with_edges(values: Values, tune: Mapping[str, Sequence[Any]]) -> str:
     """The chosen values, and which of them are the least or most of at least three tried."""
     parts = []
     for value, tried in zip(values, tune.values(), strict=True):
-        ends = {}
+        edge = ''
         if len(tried) > 2 and all(isinstance(one, (int, float)) for one in tried):
             ends = {min(tried): ' (the lowest tried)', max(tried): ' (the highest tried)'}
-        parts.append(f'{value}{ends.get(value, "")}')
+            edge = ends.get(value, '')
+        parts.append(f'{value}{edge}')
     return ', '.join(parts)

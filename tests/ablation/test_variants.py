@@ -84,18 +84,22 @@ def test_a_variant_that_diverged_goes_behind_those_that_did_not(tmp_path):
 
 
 def test_what_is_no_number_can_be_chosen_too(tmp_path):
-    tune = {'optimizer.clip_norm': (None, 1.0, 2.0), 'optimizer.name': ('sgd', 'adamw', 'lion')}
+    tune = {
+        'optimizer.clip_norm': (None, 1.0, 2.0),
+        'optimizer.name': ('sgd', 'adamw', 'lion'),
+        'optimizer.betas': ([0.9, 0.99], [0.9, 0.999], [0.8, 0.9]),
+    }
     settings = AblationSettings(arms={'full': 'full'}, rates=(1e-3,), seeds=(0,), tune=tune)
     grid = expanded(settings)
 
     def execute(arm, rate, seed):
         changes = grid.changes(arm)
-        best = changes['optimizer.clip_norm'] is None and changes['optimizer.name'] == 'lion'
+        best = [changes[key] for key in tune] == [None, 'lion', [0.8, 0.9]]
         values = {'accuracy': 0.5 + 0.1 * best}
         return {'status': 'ok', 'val': values, 'test': values}
 
     _, (note,) = chosen(run_grid(grid, execute, tmp_path, {}, progress=False), settings)
-    assert note.endswith('full None, lion.')
+    assert note.endswith('full None, lion, [0.8, 0.9].')
 
 
 @pytest.mark.parametrize(
