@@ -148,7 +148,9 @@ def _setup(summary: Mapping[str, Any], setup: Mapping[str, Any]) -> dict[str, st
 
 
 def _figure(drawn: Drawn) -> str:
-    data = base64.b64encode(figure_bytes(drawn.figure, 'svg')).decode('ascii')
+    # Line ends and indents are a tenth of a drawing; a report with many is sent around whole.
+    drawing = re.sub(rb'\s*\n\s*', b' ', figure_bytes(drawn.figure, 'svg'))
+    data = base64.b64encode(drawing).decode('ascii')
     # The width it was drawn for, so that letters have the size of the text around.
     inches = drawn.figure.get_figwidth()
     return (
