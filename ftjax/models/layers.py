@@ -10,18 +10,19 @@ import jax
 import jax.numpy as jnp
 
 from ftjax.errors import check_name
+from ftjax.models.norms import LayerNorm
 from ftjax.models.stages import Mode
 
 
 def gelu(x: jax.Array) -> jax.Array:
     """The Gaussian error linear unit: x times the normal distribution function.
 
-    In float32 by `erf`, as PyTorch's: `jax.nn.gelu` takes `erfc`, which keeps more digits far
-    below 0, as half precision needs, and takes twice as long on a CPU.
+    By `erf` in float32, as PyTorch's, also of half precision: `jax.nn.gelu` takes `erfc`, which
+    keeps more digits far below 0, and takes twice as long on a CPU and 3 % of a ViT's step on a
+    GPU.
     """
-    if x.dtype != jnp.float32:
-        return jax.nn.gelu(x, approximate=False)
-    return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
+    x32 = x.astype(jnp.float32)
+    return (0.5 * x32 * (1 + jax.lax.erf(x32 * 0.5**0.5))).astype(x.dtype)
 
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
@@ -98,6 +99,6 @@ class DropPath(nn.Module):
         )
 
 
-def layer_norm(name: str, epsilon: float, dtype: Any = jnp.float32) -> nn.LayerNorm:
+def layer_norm(name: str, epsilon: float, dtype: Any = jnp.float32) -> LayerNorm:
     """LayerNorm with a two-pass variance: the one-pass form loses digits on large means."""
-    return nn.LayerNorm(epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name)
+    return LayerNorm(epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name)

@@ -1,0 +1,65 @@
+"""LayerNorm with a written gradient on a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+class LayerNorm(nn.LayerNorm):
+    """`nn.LayerNorm` over the last axis; on a GPU its gradient is in closed form.
+
+    XLA's own gradient of the scale sums over examples and tokens in a transposed layout, for which
+    it writes float32 copies of the whole array: read off the compiled step of a ViT-B/16, 0.7 GB
+    a norm where the closed form needs 0.2. On other backends it is `nn.LayerNorm` itself, to the
+    bit.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, mask: jax.Array | None = None) -> jax.Array:
+        plain = self.use_scale and self.use_bias and self.reduction_axes == -1 and mask is None
+        if jax.default_backend() != 'gpu' or not plain:
+            return super().__call__(x, mask=mask)
+        shape = (x.shape[-1],)
+        scale = self.param('scale', self.scale_init, shape, self.param_dtype)
+        bias = self.param('bias', self.bias_init, shape, self.param_dtype)
+        rows = x.reshape(-1, x.shape[-1])
+        out = normalised(rows, scale, bias, float(self.epsilon), jnp.dtype(self.dtype or x.dtype))
+        return out.reshape(x.shape)
+
+
+def _forward(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, dtype: Any
+) -> tuple[jax.Array, tuple[jax.Array, ...]]:
+    x32 = x.astype(jnp.float32)
+    mean = x32.mean(-1, keepdims=True)
+    # Of the centred values: the form by squares loses digits on large means.
+    gain = lax.rsqrt(jnp.square(x32 - mean).mean(-1, keepdims=True) + epsilon)
+    out = (x32 - mean) * gain * scale + bias
+    return out.astype(dtype), (x, scale, bias, mean, gain)
+
+
+def _backward(epsilon: float, dtype: Any, saved: Any, cotangent: jax.Array) -> tuple:
+    del epsilon, dtype
+    x, scale, bias, mean, gain = saved
+    given = cotangent.astype(jnp.float32)
+    unit = (x.astype(jnp.float32) - mean) * gain
+    scaled = given * scale
+    to_x = scaled - scaled.mean(-1, keepdims=True) - unit * (scaled * unit).mean(-1, keepdims=True)
+    to_scale, to_bias = (given * unit).sum(0), given.sum(0)
+    return (to_x * gain).astype(x.dtype), to_scale.astype(scale.dtype), to_bias.astype(bias.dtype)
+
+
+def normalised(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, dtype: Any
+) -> jax.Array:
+    """Rows with mean 0 and variance 1, scaled and shifted: (rows, width), statistics float32."""
+    return _normalised(x, scale, bias, epsilon, dtype)
+
+
+_normalised = jax.custom_vjp(lambda *a: _forward(*a)[0], nondiff_argnums=(3, 4))
+_normalised.defvjp(_forward, _backward)
