@@ -139,8 +139,8 @@ def _setup(summary: Mapping[str, Any], setup: Mapping[str, Any]) -> dict[str, st
         'arms': ', '.join(arms),
         'reference arm': summary['reference'],
         'seeds': ', '.join(str(seed) for seed in summary['seeds']),
-        'reported metric': f'test {formats.title_of(summary["metric"])}',
-        'rates chosen by': f'validation {formats.title_of(summary["val_metric"])}',
+        'reported metric': formats.headed(summary),
+        'rates chosen by': formats.headed(summary, 'validation'),
         'runs': str(summary['n_runs']),
         'time of all runs': formats.seconds(summary['total_wall_seconds']),
     }

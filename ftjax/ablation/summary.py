@@ -7,7 +7,8 @@ how far it moved), `depth`, `params_trainable`, `params_total`, `optimizer_bytes
 `wall_seconds`, `step_seconds_median`, `step_flops`, `peak_memory_bytes`.
 
 summary.json (`schema` 1):
-  question, metric, val_metric, higher_is_better, reference, confidence, seeds, n_runs,
+  question, metric, val_metric, higher_is_better (of the metric), val_higher_is_better,
+  reference, confidence, seeds, n_runs,
   total_wall_seconds (of all runs, the search included), caveats (sentences), folds (where
   there are any), vectorised (arms whose runs shared programs, where there are any),
   tasks: one object a task: task, and arms, each an object as `summary_arm` describes,
@@ -30,6 +31,7 @@ from ftjax.ablation.summary_arm import (
 )
 from ftjax.ablation.summary_overall import summarise_overall
 from ftjax.errors import UserError, check_name
+from ftjax.evaluation.metric import Metric, metric_of
 from ftjax.training.atomic import to_jsonable
 
 STATUSES = ('ok', 'diverged', 'failed')
@@ -39,9 +41,8 @@ def summarise(
     rows: Sequence[Mapping[str, Any]],
     *,
     reference: str,
-    metric: str = 'accuracy',
-    val_metric: str | None = None,
-    higher_is_better: bool = True,
+    metric: str | Metric = 'accuracy',
+    val_metric: str | Metric | None = None,
     arms: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     tuning_seeds: Sequence[int] | None = None,
@@ -56,12 +57,12 @@ def summarise(
     Args:
       rows: as read from runs.jsonl; of rows of the same cell the last one counts.
       reference: the arm that the others are compared with.
-      metric: of the test splits; what is reported.
+      metric: of the test splits; what is reported. A name stands for the known metric.
       val_metric: of the validation split; what chooses the rate (default: `metric`).
-      higher_is_better: False for losses and errors; holds for both metrics.
       arms: their order; that of their first rows when left out. Arms named here that have no
-        row are shown as missing.
-      seeds: the seeds that were planned; the union of those run when left out.
+        row are shown as missing; rows of other arms do not count.
+      seeds: the seeds that were planned; the union of those run when left out. Rows of other
+        seeds do not count: neither for the rates nor for anything else.
       tuning_seeds: the seeds that choose the rate; all that every rate was run with when
         left out.
       tolerance: see `choose_rate`.
@@ -78,13 +79,18 @@ def summarise(
     """
     if not rows:
         raise UserError('no finished runs to summarise')
+    metric = metric_of(metric)
+    val_metric = metric if val_metric is None else metric_of(val_metric)
+    higher_is_better = metric.higher_is_better
     arms = list(arms) if arms else list(dict.fromkeys(row['arm'] for row in rows))
     check_name(reference, arms, 'reference arm')
+    rows = [r for r in rows if r['arm'] in arms and (seeds is None or r['seed'] in seeds)]
+    if not rows:
+        raise UserError('no finished runs to summarise: none is of the arms and seeds named')
     for row in rows:
         check_name(row['status'], STATUSES, f'status of a run of arm {row["arm"]!r}')
     selection = {
-        'metric': val_metric or metric,
-        'higher_is_better': higher_is_better,
+        'metric': val_metric,
         'tolerance': tolerance,
         'tuning_seeds': tuning_seeds,
     }
@@ -114,9 +120,10 @@ def summarise(
     summary = {
         'schema': 1,
         'question': question,
-        'metric': metric,
-        'val_metric': val_metric or metric,
+        'metric': metric.name,
+        'val_metric': val_metric.name,
         'higher_is_better': higher_is_better,
+        'val_higher_is_better': val_metric.higher_is_better,
         'reference': reference,
         'confidence': confidence,
         'seeds': sorted(seeds if seeds is not None else {row['seed'] for row in rows}),
@@ -191,13 +198,12 @@ def caveats(summary: Mapping[str, Any]) -> list[str]:
 def _choose(
     rows: Sequence[Mapping[str, Any]],
     *,
-    metric: str,
-    higher_is_better: bool,
+    metric: Metric,
     tolerance: float,
     tuning_seeds: Sequence[int] | None,
 ) -> Choice:
     curve = rate_curve(rows, metric, tuning_seeds)
-    return choose_rate(curve, higher_is_better=higher_is_better, tolerance=tolerance)
+    return choose_rate(curve, higher_is_better=metric.higher_is_better, tolerance=tolerance)
 
 
 def _compare(

@@ -55,7 +55,7 @@ def task_table(
     columns: Cells = [
         ('arm', lambda arm: arm['arm'] + (' (reference)' if arm['arm'] == reference else '')),
         ('runs', _runs),
-        (f'test {formats.title_of(metric)}', lambda arm: formats.score(_mean(arm), metric)),
+        (formats.headed(summary), lambda arm: formats.score(_mean(arm), metric)),
         (f'{level} interval', lambda arm: formats.bounds(arm['mean'], metric, clip=True)),
         (f'difference to {reference}', lambda arm: _difference(arm, metric)),
         ('p (Holm)', lambda arm: formats.p_value((arm['difference'] or {}).get('p_holm'))),
@@ -92,13 +92,13 @@ def shift_table(
 def overall_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows over all tasks: mean, IQM, difference, chance to be better."""
     metric, reference = summary['metric'], summary['reference']
-    title = formats.title_of(metric)
+    title = formats.headed(summary).removeprefix('test ')
 
     def with_bounds(interval: Mapping[str, Any] | None, signed: bool = False) -> str:
         if interval is None:
             return '–'
         value = formats.score(interval['estimate'], metric, signed)
-        return f'{value} {formats.bounds(interval, metric, signed)}'
+        return f'{value} {formats.bounds(interval, metric, signed, clip=not signed)}'
 
     columns: Cells = [
         ('arm', lambda arm: arm['arm']),
@@ -127,14 +127,14 @@ def chance(interval: Mapping[str, Any] | None) -> str:
 def legend(summary: Mapping[str, Any]) -> str:
     """How to read the columns, in a paragraph."""
     level = f'{100 * summary["confidence"]:g} %'
-    chooser = formats.title_of(summary['val_metric'])
+    chooser = formats.headed(summary, 'validation')
     lines = [
         f'Mean over seeds with its {level} t interval.',
         'Runs: finished of planned.',
         f'Difference: arm minus {summary["reference"]}, paired over seeds, with its t interval',
         '(not adjusted for the number of arms);',
         "the verdict is that of the paired t test with Holm's correction over the arms.",
-        f'Rate: chosen on validation {chooser};',
+        f'Rate: chosen on {chooser};',
         'an arrow marks one on the edge of what was tried.',
         'Step: median time of a training step; run: one whole run.',
     ]
