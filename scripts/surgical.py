@@ -18,6 +18,7 @@ WORKDIR = launch.define_workdir()
 
 def main():
     from ftjax import surgical
+    from ftjax.ablation.claim import check_place
     from ftjax.ablation.results_folder import write_results
     from ftjax.ablation.runner import run_grid
     from ftjax.ablation.summary import summarise
@@ -35,6 +36,7 @@ def main():
     for arm in ablation.tuned:  # a mistake in the last arm should not wait for the first ones
         read_config({**values, **ablation.changes(arm)})
     folder, rows = pathlib.Path(WORKDIR.value), []
+    check_place(folder)
     with run_lock(folder, enabled=launch.first_process()):
         for name, task in settings.tasks.items():
             print(f'{name}:', flush=True)

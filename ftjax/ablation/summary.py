@@ -2,15 +2,17 @@
 
 A row is one run. Read here: `arm`, `rate` (null: not trained), `seed`, `status` ('ok',
 'diverged' or 'failed'), `val` and `test` (metric to number); and where present `task`
-(default 'all'), `shifts` (name of a further test set to its metrics), `movement` (stage to
-how far it moved), `depth`, `params_trainable`, `params_total`, `optimizer_bytes`,
-`wall_seconds`, `step_seconds_median`, `step_flops`, `peak_memory_bytes`.
+(default 'all'), `retries` (of a cell that had failed), `data_fingerprint` and `test_fingerprint`
+(of all splits, and of the test split), `shifts` (name of a further test set to its metrics),
+`movement` (stage to how far it moved), `depth`, `params_trainable`, `params_total`,
+`optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`, `peak_memory_bytes`.
 
 summary.json (`schema` 1):
   question, metric, val_metric, higher_is_better (of the metric), val_higher_is_better,
   reference, confidence, seeds, n_runs,
   total_wall_seconds (of all runs, the search included), caveats (sentences), folds (where
-  there are any), vectorised (arms whose runs shared programs, where there are any),
+  there are any), vectorised (arms whose runs shared programs, where there are any), retried
+  (runs that had failed before, where there are any),
   tasks: one object a task: task, and arms, each an object as `summary_arm` describes,
   overall: null for one task, else as `summary_overall` describes.
 Intervals are objects {estimate, low, high, n, method, confidence}; bounds are null where
@@ -22,7 +24,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.coverage import covered
 from ftjax.ablation.rates import Choice, choose_rate, rate_curve
+from ftjax.ablation.rows import STATUSES
 from ftjax.ablation.statistics import holm
 from ftjax.ablation.summary_arm import (
     add_comparison,
@@ -33,8 +37,6 @@ from ftjax.ablation.summary_overall import summarise_overall
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation.metric import Metric, metric_of
 from ftjax.training.atomic import to_jsonable
-
-STATUSES = ('ok', 'diverged', 'failed')
 
 
 def summarise(
@@ -138,7 +140,10 @@ def summarise(
     shared = dict.fromkeys(row['arm'] for row in rows if row.get('vectorised'))
     if shared:
         summary['vectorised'] = list(shared)
-    summary['caveats'] = caveats(summary)
+    retried = sum(bool(row.get('retries')) for row in rows)
+    if retried:
+        summary['retried'] = retried
+    summary['caveats'] = [*caveats(summary), *covered(rows, folds)]
     return to_jsonable(summary)
 
 
@@ -180,18 +185,15 @@ def caveats(summary: Mapping[str, Any]) -> list[str]:
             f'Runs of {", ".join(summary["vectorised"])} shared programs, several rates at a '
             'time: their times and FLOPs are shares, lower than those of a run alone.'
         )
+    if summary.get('retried'):
+        found.append(
+            f'{summary["retried"]} runs had failed before and were tried again (--retry_failed).'
+        )
     if n < 5:
         found.append(
             f'Only {n} seed{"s" if n > 1 else ""}: intervals are wide, and a difference that '
             'is not told apart may still be real.'
         )
-    found.append(
-        'Intervals cover the choice of the fold and the seed; they do not cover the choice of '
-        'the pretrained network or of the data set.'
-        if folds
-        else 'Intervals cover the choice of the seed on a fixed test set; they do not cover the '
-        'choice of test examples, of the pretrained network or of the data set.'
-    )
     return found
 
 
