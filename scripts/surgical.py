@@ -25,6 +25,7 @@ def main():
     from ftjax.ablation.surgical_gates import group_verdicts
     from ftjax.config import plain, read_config
     from ftjax.errors import UserError
+    from ftjax.printable import printable
     from ftjax.training.atomic import to_jsonable, write_text
     from ftjax.training.lock import run_lock
 
@@ -39,7 +40,7 @@ def main():
     check_place(folder)
     with run_lock(folder, enabled=launch.first_process()):
         for name, task in settings.tasks.items():
-            print(f'{name}:', flush=True)
+            print(f'{printable(name)}:', flush=True)
             fixed = {'config': values, 'task': task, 'test_per_class': settings.test_per_class}
             execute = surgical.task_runner(values, settings, task)
             made = run_grid(ablation, execute, folder / name.replace(' ', '_'), fixed)

@@ -19,7 +19,6 @@ UNKNOWN = (
     'tell whether all seeds had the same test examples. They do not cover the choice of the '
     'pretrained network or of the data set.'
 )
-NONE = 'With fewer than two seeds finished there are no intervals.'
 FOLDS = (
     'Intervals cover the choice of the fold and the seed; they do not cover the choice of the '
     'pretrained network or of the data set.'
@@ -27,7 +26,7 @@ FOLDS = (
 
 
 def covered(rows: Sequence[Mapping[str, Any]], folds: int = 0) -> list[str]:
-    """Sentences on what intervals cover: one, or one for each kind of task.
+    """Sentences on what intervals cover: one, or one for each kind of task; none without any.
 
     Args:
       rows: finished rows, of one task or several (`task`).
@@ -39,16 +38,18 @@ def covered(rows: Sequence[Mapping[str, Any]], folds: int = 0) -> list[str]:
     said: dict[str, list[str]] = {}
     for task in tasks:
         sentence = _sentence([row for row in rows if row.get('task', 'all') == task])
+        if sentence is None:
+            continue
         said.setdefault(sentence, []).append(task)
     if len(said) == 1:
         return list(said)
     return [f'{", ".join(names)}: {sentence}' for sentence, names in said.items()]
 
 
-def _sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+def _sentence(rows: Sequence[Mapping[str, Any]]) -> str | None:
     tested = [row for row in rows if row.get('status') == 'ok']
     if len({row['seed'] for row in tested}) < 2:
-        return NONE
+        return None  # no intervals
     # The same data throughout, whatever the seed, is the same test split as well.
     for key in ('test_fingerprint', 'data_fingerprint'):
         by_arm: dict[str, set[Any]] = {}

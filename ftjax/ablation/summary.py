@@ -21,6 +21,7 @@ there are too few seeds for any.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,7 +37,8 @@ from ftjax.ablation.summary_arm import (
 from ftjax.ablation.summary_overall import summarise_overall
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation.metric import Metric, metric_of
-from ftjax.training.atomic import to_jsonable
+from ftjax.training.atomic import read_json, to_jsonable
+from ftjax.training.stored import check_fields_of
 
 
 def summarise(
@@ -147,6 +149,27 @@ def summarise(
     return to_jsonable(summary)
 
 
+def read_summary(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A summary.json, for tables, figures and the report.
+
+    Raises:
+      UserError: no such file, or a field that they need is missing or of another type.
+    """
+    where, found = os.fspath(path), read_json(path)
+    fields = {'metric': str, 'val_metric': str, 'higher_is_better': bool, 'reference': str}
+    fields |= {'question': str, 'confidence': float, 'seeds': list, 'caveats': list, 'tasks': list}
+    check_fields_of(found, where, fields)
+    for number, task in enumerate(found['tasks']):
+        inside = f'{where}: tasks[{number}]'
+        check_fields_of(task, inside, {'task': str, 'arms': list})
+        for place, arm in enumerate(task['arms']):
+            named = f'{inside}.arms[{place}]'
+            check_fields_of(arm, named, {'arm': str, 'n': int, 'seeds': dict, 'curve': list})
+            if arm.get('mean') is not None:
+                check_fields_of(arm, named, {'mean.estimate': float})
+    return found
+
+
 def caveats(summary: Mapping[str, Any]) -> list[str]:
     """What a reader must know before believing the table; sentences, the gravest first."""
     found = []
@@ -186,13 +209,17 @@ def caveats(summary: Mapping[str, Any]) -> list[str]:
             'time: their times and FLOPs are shares, lower than those of a run alone.'
         )
     if summary.get('retried'):
+        count = summary['retried']
         found.append(
-            f'{summary["retried"]} runs had failed before and were tried again (--retry_failed).'
+            f'{count} run{"s" if count > 1 else ""} had failed before and '
+            f'{"were" if count > 1 else "was"} tried again (--retry_failed).'
         )
-    if n < 5:
+    if n == 1:
+        found.append('Only 1 seed: there are no intervals, and any difference may be chance.')
+    elif n < 5:
         found.append(
-            f'Only {n} seed{"s" if n > 1 else ""}: intervals are wide, and a difference that '
-            'is not told apart may still be real.'
+            f'Only {n} seeds: intervals are wide, and a difference that is not told apart may '
+            'still be real.'
         )
     return found
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ftjax.ablation import formats
 from ftjax.ablation.gates import HOW_GATES_PASS, gate_rows
+from ftjax.printable import in_markdown
 from ftjax.training.atomic import write_json, write_text
 
 Cells = list[tuple[str, Callable[[Mapping[str, Any]], str]]]
@@ -25,10 +26,10 @@ def table_markdown(summary: Mapping[str, Any]) -> str:
     """All tasks' tables, the overall one where there are several, and the caveats."""
     parts = []
     if summary['question']:
-        parts.append(f'**{summary["question"]}**')
+        parts.append(f'**{in_markdown(summary["question"])}**')
     for task in summary['tasks']:
         if len(summary['tasks']) > 1:
-            parts.append(f'### {task["task"]}')
+            parts.append(f'### {in_markdown(task["task"])}')
         parts.append(markdown(*task_table(task, summary)))
         shifts = shift_table(task, summary)
         if shifts is not None:
@@ -41,8 +42,8 @@ def table_markdown(summary: Mapping[str, Any]) -> str:
         header = ['gate', 'kind', 'value', 'interval', 'outcome']
         parts.append(markdown(header, gate_rows(summary['gates'])))
         parts.append(HOW_GATES_PASS)
-    parts.append(legend(summary))
-    parts.append('\n'.join(f'- {caveat}' for caveat in summary['caveats']))
+    parts.append(in_markdown(legend(summary)))
+    parts.append('\n'.join(f'- {in_markdown(caveat)}' for caveat in summary['caveats']))
     return '\n\n'.join(parts) + '\n'
 
 
@@ -154,8 +155,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     | :--- | -: |
     | head | 12 |
     """
-    # A bar inside a cell would end it.
-    table = [[cell.replace('|', '\\|') for cell in row] for row in (header, *rows)]
+    table = [[in_markdown(cell) for cell in row] for row in (header, *rows)]
     widths = [max(2, *(len(row[i]) for row in table)) for i in range(len(header))]
 
     def line(row: Sequence[str]) -> str:

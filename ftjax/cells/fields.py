@@ -53,6 +53,6 @@ def validated(
     Raises:
       NonFinitePredictions: an output is NaN or infinite.
     """
-    if METRICS[metric].known_in(validation) or not len(prepared.data.val):
+    if METRICS[metric].known_in(validation):
         return dict(validation)
     return {**numbers_of(split_metrics(prepared, variables, 'val')), **validation}

@@ -20,6 +20,7 @@ from ftjax.cells.further_tests import further_settings
 from ftjax.cells.runner import CellRunner, KnownSplits
 from ftjax.config import merged, read_config
 from ftjax.errors import UserError
+from ftjax.printable import printable
 from ftjax.training.atomic import to_jsonable, write_text
 
 Rows = list[dict[str, Any]]
@@ -49,7 +50,7 @@ def run_grids(
     rows, notes = [], []
     for task, changes in tasks_of(settings).items():
         if task:
-            print(f'{task}:', flush=True)
+            print(f'{printable(task)}:', flush=True)
         of_task = merged(values, changes)
         own, told = settings, []
         if settings.equal == 'compute':

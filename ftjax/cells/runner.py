@@ -96,10 +96,10 @@ class CellRunner:
             baseline = settings.changes(arm).get('baseline')
             if baseline is not None:
                 check_baseline(check_name(baseline, BASELINES, 'baseline'), data)
-            if not len(data.val) and (len(rates) > 1 or settings.tune or baseline is not None):
+            if not len(data.val):
                 raise UserError(
-                    f'arm {arm!r} chooses by validation, and {data.val.name} holds no examples: '
-                    'give it some (data.val_fraction, data.val_per_class), or name one rate'
+                    f'arm {arm!r} is tuned by validation, and {data.val.name} holds no examples: '
+                    'give it some (data.val_fraction, data.val_per_class)'
                 )
             if not len(data.test):
                 raise UserError(

@@ -10,6 +10,7 @@ import numpy as np
 
 from ftjax.evaluation.calibration import reliability
 from ftjax.evaluation.predictions import softmax
+from ftjax.printable import in_figure
 from ftjax.training.atomic import write_bytes
 
 INK = '#1f2933'
@@ -112,4 +113,4 @@ def figure_bytes(figure: Any, file_format: str = 'png', dpi: int = 160) -> bytes
 
 
 def _shortened(name: str, limit: int = 18) -> str:
-    return name if len(name) <= limit else name[: limit - 1] + '…'
+    return in_figure(name if len(name) <= limit else name[: limit - 1] + '…')
