@@ -114,7 +114,7 @@ def check_data(
     """
     known: KnownSplits = {}
     grid = expanded(settings)
-    for task, changes in reversed(tasks_of(settings).items()):
+    for task, changes in reversed([*tasks_of(settings).items()]):
         rows = present(grid, read_rows(folder_of(task, folder) / 'runs.jsonl'))
         rows = [row for row in rows if not (retry_failed and row['status'] == 'failed')]
         if pending(grid, rows):

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import pathlib
 
 import pytest
 
@@ -16,6 +17,7 @@ from ftjax.errors import UserError
 from ftjax.evaluation.text import metrics_text
 from ftjax.training.stored import read_result
 
+RESULTS = pathlib.Path(__file__).parents[2] / 'results'
 RATES = (1e-4, 1e-3, 1e-2)
 SETTINGS = AblationSettings(
     arms={'full': 'full', 'head': 'head', 'pixels': {'baseline': 'pixels'}},
@@ -350,3 +352,18 @@ def test_tasks_whose_test_sets_differ_in_kind_are_named():
     rows += [{**row, 'task': 'two'} for row in with_prints({0: ('t', 'x'), 1: ('u', 'y')})]
     said = summarise(rows, reference='a')['caveats'][-2:]
     assert said[0].startswith('one: Intervals cover') and said[1].startswith('two: Each seed draws')
+
+
+@pytest.mark.parametrize('name', ['quickstart', 'resnet26_cifar10', 'sst2', 'reproductions/t3'])
+def test_committed_summaries_follow_from_their_rows(name):
+    known = read_summary(RESULTS / name / 'summary.json')
+    arms = [arm['arm'] for arm in known['tasks'][0]['arms']]
+    rows = read_rows(RESULTS / name / 'runs.jsonl')
+    found = summarise(
+        rows, reference=known['reference'], metric=known['metric'], arms=arms, seeds=known['seeds']
+    )
+    for arm, want in zip(found['tasks'][0]['arms'], known['tasks'][0]['arms'], strict=True):
+        assert (arm['rate'], arm['n_ok']) == (want['rate'], want['n_ok'])
+        assert arm['mean']['estimate'] == pytest.approx(want['mean']['estimate'], rel=1e-12)
+        if arm['difference']:
+            assert arm['difference']['verdict'] == want['difference']['verdict']
