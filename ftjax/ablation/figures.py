@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ftjax.ablation import figures_arms, figures_heat, figures_rates
-from ftjax.evaluation.figures import save_figure
+from ftjax.plotting.save import save_figure
 from ftjax.printable import in_figure
 
 # (file name, caption, function of a task and the summary); order is that of the report.

@@ -13,7 +13,7 @@ from ftjax.ablation.figures import Drawn, draw
 from ftjax.ablation.gates import HOW_GATES_PASS
 from ftjax.ablation.report_style import STYLE
 from ftjax.ablation.verdicts import overall_sentences, verdict_sentences
-from ftjax.evaluation.figures import figure_bytes
+from ftjax.plotting.save import figure_bytes
 from ftjax.printable import in_html
 from ftjax.training.atomic import to_jsonable, write_text
 

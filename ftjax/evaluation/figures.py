@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,6 @@ import numpy as np
 from ftjax.evaluation.calibration import reliability
 from ftjax.evaluation.predictions import softmax
 from ftjax.printable import in_figure
-from ftjax.training.atomic import write_bytes
 
 INK = '#1f2933'
 BLUE = '#1f5fa8'
@@ -93,23 +90,6 @@ def reliability_figure(logits: np.ndarray, labels: np.ndarray, bins: int = 15, t
     if title:
         upper.set_title(title, fontsize=10)
     return figure
-
-
-def save_figure(figure: Any, path: str | os.PathLike[str], dpi: int = 160) -> None:
-    """Writes a matplotlib Figure in the format of the path's ending, whole or not at all."""
-    write_bytes(path, figure_bytes(figure, os.fspath(path).rsplit('.', 1)[-1], dpi))
-
-
-def figure_bytes(figure: Any, file_format: str = 'png', dpi: int = 160) -> bytes:
-    """A matplotlib Figure as a file's bytes; the same figure gives the same bytes."""
-    import matplotlib
-
-    buffer = io.BytesIO()
-    # Dates and random ids would make every redraw a change to commit.
-    metadata = {'Date': None} if file_format == 'svg' else {}
-    with matplotlib.rc_context({'svg.hashsalt': 'ftjax'}):
-        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=metadata)
-    return buffer.getvalue()
 
 
 def _shortened(name: str, limit: int = 18) -> str:

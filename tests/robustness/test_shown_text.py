@@ -12,10 +12,11 @@ from ftjax.ablation.summary import summarise
 from ftjax.ablation.tables import table_markdown
 from ftjax.errors import UserError
 from ftjax.evaluation import evaluate
-from ftjax.evaluation.figures import confusion_matrix_figure, figure_bytes
+from ftjax.evaluation.figures import confusion_matrix_figure
 from ftjax.evaluation.text import confusion_text, metrics_text
 from ftjax.export.model_card import CardFacts, model_card
 from ftjax.launch import _LevelFormatter, explain
+from ftjax.plotting.save import figure_bytes
 from ftjax.printable import in_figure, in_html, in_markdown, printable, printable_lines
 from ftjax.training.cache_decision import compared, counted
 from ftjax.training.progress import Progress
