@@ -251,6 +251,19 @@ def test_what_cannot_be_compared_is_refused_before_the_first_run(
     assert not any(tmp_path.iterdir())
 
 
+def test_a_mistake_in_the_last_task_does_not_wait_for_the_first(monkeypatch, tmp_path):
+    def load(settings):
+        none = stripes(0, 1) if settings.val_fraction == 0 else stripes(8, 1)
+        return Splits(train=stripes(16, 0), val=none, test=stripes(8, 2))
+
+    monkeypatch.setattr('ftjax.cells.runner.load_data', load)
+    tasks = {'fine': {'data.val_fraction': 0.2}, 'empty': {'data.val_fraction': 0.0}}
+    settings = AblationSettings(arms={'head': 'head'}, rates=RATES, tasks=tasks)
+    with pytest.raises(UserError, match='is tuned by validation'):
+        run_grids({'model': {'name': 'vit'}, 'init': ''}, settings, tmp_path, engine=None)
+    assert not any(tmp_path.iterdir())
+
+
 def test_pixels_have_every_metric_on_both_splits():
     row = pixels_row(Splits(train=stripes(16, 0), val=stripes(8, 1), test=stripes(8, 2)))
     for name in ('accuracy', 'f1_macro', 'log_loss', 'balanced_accuracy'):
