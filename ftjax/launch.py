@@ -40,6 +40,7 @@ from absl import logging as absl_logging
 from ftjax.command_line import define_config, define_workdir, parse_flags
 from ftjax.compilation_cache import enable_compilation_cache
 from ftjax.errors import UserError
+from ftjax.printable import printable, printable_lines
 from ftjax.training import hosts, processes
 from ftjax.training.interruption import Interrupted
 
@@ -115,7 +116,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     >>> explain(OSError(errno.ENOSPC, 'No space left on device', '/data/x'))
     ('No space left on device: /data/x', 3)
     """
-    message = ' '.join(str(error).split())
+    message = printable(' '.join(str(error).split()))
     if isinstance(error, (UserError, app.UsageError, flags.Error)):
         return message, USER
     if isinstance(error, Interrupted):
@@ -159,5 +160,5 @@ def set_up_logs() -> None:
 
 class _LevelFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        text = super().format(record)
+        text = printable_lines(super().format(record))
         return text if record.levelno <= logging.INFO else f'{record.levelname.lower()}: {text}'

@@ -21,6 +21,7 @@ from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.text_preprocessing import TextPreprocessing
+from ftjax.training.validation import check_validation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,7 @@ def prepare(config: Config, data: Splits | None = None, opened: Opened | None = 
         span=span,
         seed=config.seed,
     )
+    check_validation(config.train, plan, data.val)
     return Prepared(config, data, network, variables, preprocessing, opened.report, plan, span)
 
 

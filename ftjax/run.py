@@ -13,11 +13,11 @@ from ftjax.data import EvalBatches, Splits, TrainStream, eval_batches
 from ftjax.data.dataset import MASKED_TOKENS
 from ftjax.errors import UserError
 from ftjax.evaluation import evaluate
-from ftjax.evaluation.figures import save_figure
 from ftjax.evaluation.masked_tokens import masked_token_metrics
 from ftjax.evaluation.predictions import gather
 from ftjax.freezing.plan import Plan
 from ftjax.models.stages import Network
+from ftjax.plotting.save import save_figure
 from ftjax.preparation import Prepared
 from ftjax.pretrained.own import save_description, save_own
 from ftjax.pretrained.preprocessing import Preprocessing

@@ -15,7 +15,7 @@ import numpy as np
 
 from ftjax.ablation.gates import check_gates
 from ftjax.ablation.settings import AblationSettings, read_ablation
-from ftjax.cells import numbers_of
+from ftjax.cells.fields import finished_fields, numbers_of, validated
 from ftjax.config import merged, read_config
 from ftjax.data import Splits
 from ftjax.data.corruption import corrupt, parse_corruption
@@ -24,6 +24,7 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import read_source
 from ftjax.data.splitting import SUBSET, TEST, VAL, hold_out_per_class
 from ftjax.errors import UserError, check_name
+from ftjax.evaluation.metric import check_metric
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.fields import check_fields
 from ftjax.freezing.choice import Choice
@@ -82,6 +83,7 @@ def read_surgical(values: Mapping[str, Any]) -> SurgicalSettings:
         if values['ablation'].get(key):
             raise UserError(f'config.surgical.ablation.{key}: tasks have one fixed test set')
     ablation = read_ablation(values['ablation'])
+    check_metric(ablation.metric, 'classification', what='config.surgical.ablation.metric:')
     for group, names in values['groups'].items():
         for name in names:
             check_name(name, tasks, f'task of config.surgical.groups.{group}:')
@@ -163,22 +165,29 @@ def task_runner(values: Mapping[str, Any], settings: SurgicalSettings, task: Tas
                 )
                 for split in ('val', 'test')
             }
-            return {'status': 'ok', **{split: numbers_of(one) for split, one in found.items()}}
+            return {
+                **finished_fields(numbers_of(found['val']), found['test'], {}),
+                'data_fingerprint': data.fingerprint,
+                'test_fingerprint': data.test.fingerprint,
+            }
         try:
             fitted, result = train(prepared, progress=False)
+            validation = validated(
+                prepared, fitted.variables, fitted.validation, settings.ablation.metric
+            )
         except (Diverged, NonFinitePredictions) as error:
             return {'status': 'diverged', 'reason': str(error)}
-        kept = ('params_total', 'params_trainable', 'step_flops', 'step_seconds_median')
-        row = {
-            'status': 'ok',
-            'val': {k: v for k, v in fitted.validation.items() if k != 'score'},
-            'test': numbers_of(result['metrics']),
+        kept = (
+            *('params_total', 'params_trainable', 'step_flops', 'step_seconds_median'),
+            *('wall_seconds', 'frozen_unchanged', 'best_step', 'data_fingerprint'),
+        )
+        row = finished_fields(
+            validation,
+            result['metrics'],
+            {},
             **{key: result[key] for key in kept},
-            'wall_seconds': result['wall_seconds'],
-            'frozen_unchanged': result['frozen_unchanged'],
-            'best_step': result['best_step'],
-            'data_fingerprint': result['data_fingerprint'],
-        }
+            test_fingerprint=data.test.fingerprint,
+        )
         if fitted.plan.choices:
             row['weights'] = section_weights(prepared.network, fitted.plan.choices)
         return row

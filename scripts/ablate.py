@@ -11,8 +11,8 @@ grid goes on. What it will take is said first. In processes of this machine, or 
 
 Scores do not depend on the engine. What a config's section `ablation` may hold (tasks, what is
 tuned beside the rate, equal compute, folds, further test sets, gates) is explained in
-ftjax/ablation/settings.py. A run whose worker dies is tried once more and then
-counted as failed.
+ftjax/ablation/settings.py. A run whose worker dies is tried once more and then counted as
+failed; with --retry_failed a later call tries such runs again, and the table says so.
 """
 
 import functools
@@ -42,6 +42,11 @@ VECTORISE = flags.DEFINE_enum(
     'Whether runs that differ in their rate alone share a program where they can.',
 )
 
+RETRY = flags.DEFINE_bool(
+    'retry_failed', False, 'Try runs again that had failed: whose worker died twice.'
+)
+flags.DEFINE_alias('retry-failed', 'retry_failed')
+
 
 def main():
     from ftjax.ablation.engines import make_engine
@@ -68,7 +73,9 @@ def main():
     start = functools.partial(start_worker, config_file.config_filename, os.getcwd())
     engine = make_engine(ENGINE.value, WORKERS.value, start, RAY_ADDRESS.value)
     with run_lock(folder, enabled=launch.first_process()):
-        rows, notes = run_grids(values, settings, folder, engine, VECTORISE.value == 'auto')
+        rows, notes = run_grids(
+            values, settings, folder, engine, VECTORISE.value == 'auto', RETRY.value
+        )
     if engine.workers > 1:
         notes.append(
             f'Runs ran {engine.workers} at a time: where they shared processors, times of steps '

@@ -20,8 +20,9 @@ def main():
     from ftjax.config import read_config
     from ftjax.data import load_data
     from ftjax.errors import UserError
-    from ftjax.evaluation.figures import confusion_matrix_figure, save_figure
+    from ftjax.evaluation.figures import confusion_matrix_figure
     from ftjax.evaluation.text import metrics_text
+    from ftjax.plotting.save import save_figure
     from ftjax.pretrained.open import load_pretrained
     from ftjax.run import network_metrics
     from ftjax.training.atomic import read_json, write_json

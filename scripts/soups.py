@@ -17,6 +17,7 @@ WORKDIR = launch.define_workdir()
 def main():
     from ftjax import soups
     from ftjax.ablation.results_folder import write_results
+    from ftjax.ablation.rows import read_rows
     from ftjax.ablation.soup_gates import verdicts
     from ftjax.ablation.summary import summarise
     from ftjax.config import plain
@@ -24,7 +25,7 @@ def main():
     from ftjax.training.atomic import read_json, to_jsonable, write_json
     from ftjax.training.interruption import stop_if_requested, stops_on_signals
     from ftjax.training.lock import run_lock
-    from ftjax.training.logs import JsonLines, read_jsonl
+    from ftjax.training.logs import JsonLines
     from ftjax.training.progress import Progress
 
     values = plain(CONFIG.value)
@@ -44,7 +45,7 @@ def main():
         path = folder / 'runs.jsonl'
         inside = [soups.wise(alpha) for alpha in settings.alphas]
         arms = [soups.START, soups.BEST, soups.MEAN, soups.UNIFORM, soups.GREEDY, *inside]
-        rows = read_jsonl(path) if path.exists() else []
+        rows = read_rows(path)
         done = [seed for seed in settings.seeds if _whole(rows, arms, seed)]
         rows = [row for row in rows if row['seed'] in done]
         with (

@@ -18,12 +18,14 @@ WORKDIR = launch.define_workdir()
 
 def main():
     from ftjax import surgical
+    from ftjax.ablation.claim import check_place
     from ftjax.ablation.results_folder import write_results
     from ftjax.ablation.runner import run_grid
     from ftjax.ablation.summary import summarise
     from ftjax.ablation.surgical_gates import group_verdicts
     from ftjax.config import plain, read_config
     from ftjax.errors import UserError
+    from ftjax.printable import printable
     from ftjax.training.atomic import to_jsonable, write_text
     from ftjax.training.lock import run_lock
 
@@ -35,9 +37,10 @@ def main():
     for arm in ablation.tuned:  # a mistake in the last arm should not wait for the first ones
         read_config({**values, **ablation.changes(arm)})
     folder, rows = pathlib.Path(WORKDIR.value), []
+    check_place(folder)
     with run_lock(folder, enabled=launch.first_process()):
         for name, task in settings.tasks.items():
-            print(f'{name}:', flush=True)
+            print(f'{printable(name)}:', flush=True)
             fixed = {'config': values, 'task': task, 'test_per_class': settings.test_per_class}
             execute = surgical.task_runner(values, settings, task)
             made = run_grid(ablation, execute, folder / name.replace(' ', '_'), fixed)

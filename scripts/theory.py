@@ -26,7 +26,6 @@ def main():
         rows,
         reference=config.reference,
         metric='error',
-        higher_is_better=False,
         question=config.question,
     )
     folder = pathlib.Path(WORKDIR.value)

@@ -59,7 +59,7 @@ def main():
             _, result = train(
                 prepared, folder, allow_plan_change=CHANGE.value, profile=PROFILE.value
             )
-    say(metrics_text(result['metrics']))
+    say(metrics_text(result['metrics'], f'{folder / "result.json"}: metrics'))
     if not result['frozen_unchanged']:
         raise RuntimeError(f'frozen leaves moved: {result["moved_frozen"]}')
     say(f'frozen leaves and statistics: bitwise unchanged; results in {folder}')
@@ -69,10 +69,11 @@ def main():
 
 def finished_result(folder):
     """What result.json holds; None of a run that has none yet."""
-    from ftjax.training.atomic import read_json
+    from ftjax.training.stored import read_result
 
     place = folder / 'result.json'
-    return read_json(place) if place.exists() else None
+    needed = 'metrics', 'frozen_unchanged', 'moved_frozen', 'still_trainable'
+    return read_result(place, needed) if place.exists() else None
 
 
 if __name__ == '__main__':

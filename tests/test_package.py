@@ -23,13 +23,15 @@ MODULES = ['.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in SO
 # From the ground up: each room imports only from itself and from those before it.
 ROOMS = (
     'errors',
+    'printable',
     'fields',
     'models',
     'pretrained',
     'freezing',
     'data',
-    'training',
     'evaluation',
+    'training',
+    'plotting',
     'ablation',
     'export',
     'config',

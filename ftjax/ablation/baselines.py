@@ -7,22 +7,32 @@ import numpy as np
 PENALTIES = (0.01, 0.1, 1.0, 10.0)
 
 
-def pixel_regression(train: tuple, val: tuple, test: tuple) -> tuple[np.ndarray, float, float]:
-    """Logistic regression on raw pixels, its penalty chosen on validation data.
+class PixelRegression:
+    """Logistic regression on raw pixels, its penalty chosen by the accuracy on validation data.
 
-    Args:
-      train, val, test: (inputs, labels); inputs (N, ...) of any number type.
-
-    Returns:
-      Log probabilities on the test inputs (N, classes), validation accuracy, and the chosen
-      inverse penalty C of scikit-learn.
+    Attributes:
+      accuracy: on the validation data.
+      penalty: the chosen inverse penalty C of scikit-learn.
     """
-    from sklearn.linear_model import LogisticRegression
 
-    def flat(inputs):
-        return np.asarray(inputs, np.float32).reshape(len(inputs), -1) / 255
+    def __init__(self, train: tuple, val: tuple):
+        """Fits; `train` and `val` are (inputs, labels), inputs (N, ...) of any number type."""
+        from sklearn.linear_model import LogisticRegression
 
-    models = [LogisticRegression(C=c, max_iter=2000) for c in PENALTIES]
-    scores = [m.fit(flat(train[0]), train[1]).score(flat(val[0]), val[1]) for m in models]
-    best = int(np.argmax(scores))
-    return models[best].predict_log_proba(flat(test[0])), float(scores[best]), PENALTIES[best]
+        models = [LogisticRegression(C=c, max_iter=2000) for c in PENALTIES]
+        scores = [m.fit(flat(train[0]), train[1]).score(flat(val[0]), val[1]) for m in models]
+        best = int(np.argmax(scores))
+        self._model, self.accuracy, self.penalty = (
+            models[best],
+            float(scores[best]),
+            PENALTIES[best],
+        )
+
+    def outputs(self, inputs: np.ndarray) -> np.ndarray:
+        """Log probabilities (N, classes)."""
+        return self._model.predict_log_proba(flat(inputs))
+
+
+def flat(inputs: np.ndarray) -> np.ndarray:
+    """A vector of floats an example."""
+    return np.asarray(inputs, np.float32).reshape(len(inputs), -1) / 255

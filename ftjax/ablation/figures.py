@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ftjax.ablation import figures_arms, figures_heat, figures_rates
-from ftjax.evaluation.figures import save_figure
+from ftjax.plotting.save import save_figure
+from ftjax.printable import in_figure
 
 # (file name, caption, function of a task and the summary); order is that of the report.
 OF_TASK = (
@@ -43,19 +44,41 @@ def draw(summary: Mapping[str, Any]) -> Iterator[Drawn]:
     Args:
       summary: from `summarise`, or read back from summary.json.
     """
-    several = len(summary['tasks']) > 1
+    several, names = len(summary['tasks']) > 1, [task['task'] for task in summary['tasks']]
+    summary = drawable(summary)
     for name, caption, function in OF_ALL:
         figure = function(summary)
         if figure is not None:
             yield Drawn(name, caption, None, figure)
-    for task in summary['tasks']:
+    for called, task in zip(names, summary['tasks'], strict=True):
         for name, caption, function in OF_TASK:
             figure = function(task, summary)
             if figure is not None:
                 # Task names such as 'tfds:cifar10' are not file names everywhere.
-                ending = '_' + re.sub(r'[^\w.-]+', '_', task['task']) if several else ''
-                about = f'{caption}: {task["task"]}' if several else caption
-                yield Drawn(name + ending, about, task['task'], figure)
+                ending = '_' + re.sub(r'[^\w.-]+', '_', called) if several else ''
+                about = f'{caption}: {called}' if several else caption
+                yield Drawn(name + ending, about, called, figure)
+
+
+def drawable(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary with the names of arms, tasks, test sets and stages as matplotlib draws them."""
+
+    def named(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {in_figure(name): value for name, value in found.items()}
+
+    def of_arm(arm: Mapping[str, Any]) -> dict[str, Any]:
+        inside = {key: named(arm[key]) for key in ('shifts', 'movement') if key in arm}
+        return {**arm, 'arm': in_figure(arm['arm']), **inside}
+
+    tasks = [
+        {**task, 'task': in_figure(task['task']), 'arms': [of_arm(arm) for arm in task['arms']]}
+        for task in summary['tasks']
+    ]
+    overall = summary['overall']
+    if overall:
+        overall = {**overall, 'arms': [of_arm(arm) for arm in overall['arms']]}
+    reference = in_figure(summary['reference'])
+    return {**summary, 'tasks': tasks, 'overall': overall, 'reference': reference}
 
 
 def save_figures(

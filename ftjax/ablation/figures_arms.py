@@ -67,7 +67,7 @@ def scores_by_arm(task: Mapping[str, Any], summary: Mapping[str, Any]):
             )
     axes.set_yticks(range(len(arms)), [arm['arm'] for arm in arms])
     axes.set_ylim(len(arms) - 0.4, -0.5)
-    axes.set_xlabel(f'test {formats.title_of(metric)}')
+    axes.set_xlabel(formats.headed(summary))
     quiet(axes, 'x')
     axes.tick_params(axis='y', length=0, labelsize=9.5)
     axes.spines['left'].set_visible(False)
@@ -200,7 +200,7 @@ def depth_curve(task: Mapping[str, Any], summary: Mapping[str, Any]):
             )
     axes.set_xticks(places, labels)
     axes.set_xlabel('trained blocks, counted from the head (0: the head alone)')
-    axes.set_ylabel(f'test {formats.title_of(metric)}')
+    axes.set_ylabel(formats.headed(summary))
     quiet(axes)
     level = f'{100 * summary["confidence"]:g} %'
     titled(axes, f'Mean with its {level} interval; dots: seeds', 9)
@@ -231,7 +231,7 @@ def _finish(
 ) -> None:
     metric, styles = summary['metric'], arm_styles(arms)
     if ylabel:
-        axes.set_ylabel(f'test {formats.title_of(metric)}')
+        axes.set_ylabel(formats.headed(summary))
     axes.margins(x=0.14, y=0.1)
     quiet(axes, 'both')
     axes.minorticks_off()

@@ -41,7 +41,7 @@ def scores_by_shift(summary: Mapping[str, Any]):
         cmap='RdBu',
         limits=(-limit, limit),
         label=f'better or worse than {summary["reference"]}{unit}',
-        title=f'Numbers: test {formats.title_of(metric)}',
+        title=f'Numbers: {formats.headed(summary)}',
     )
 
 

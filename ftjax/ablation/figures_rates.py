@@ -87,7 +87,7 @@ def rate_curves(task: Mapping[str, Any], summary: Mapping[str, Any]):
         if i + columns >= len(searched):
             axes.tick_params(labelbottom=True)
     figure.supxlabel('learning rate (ring: chosen; ✕: unfinished runs)', fontsize=9.5, color=INK)
-    figure.supylabel(f'validation {formats.title_of(metric)}', fontsize=9.5, color=INK)
+    figure.supylabel(formats.headed(summary, 'validation'), fontsize=9.5, color=INK)
     return figure
 
 
@@ -97,7 +97,10 @@ def _line(arm: Mapping[str, Any], scale: float) -> tuple[list[float], list[float
 
 
 def profiles(summary: Mapping[str, Any]):
-    """Performance profiles over all tasks: share of runs above each score; None for one task."""
+    """Performance profiles over all tasks: share of runs above each score; None for one task.
+
+    Below each score where lower is better.
+    """
     overall = summary['overall']
     if not overall or not overall['arms']:
         return None
@@ -112,8 +115,9 @@ def profiles(summary: Mapping[str, Any]):
             thresholds, profile['low'], profile['high'], color=colour, alpha=0.13, linewidth=0
         )
         axes.plot(thresholds, profile['share'], color=colour, linewidth=1.8, label=arm['arm'])
-    axes.set_xlabel(f'score τ: test {formats.title_of(metric)}')
-    axes.set_ylabel('share of runs above τ')
+    axes.set_xlabel(f'score τ: {formats.headed(summary)}')
+    side = 'above' if summary['higher_is_better'] else 'below'
+    axes.set_ylabel(f'share of runs {side} τ')
     axes.set_ylim(-0.02, 1.02)
     axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=':')
     quiet(axes, 'both')

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation import formats
+from ftjax.evaluation.metric import as_metric
 
 INK = '#1f2933'
 GREY = '#8a94a0'
@@ -72,8 +73,7 @@ def scaled(interval: Mapping[str, Any], metric: str) -> tuple[float, float, floa
     estimate = interval['estimate']
     low = estimate if interval['low'] is None else interval['low']
     high = estimate if interval['high'] is None else interval['high']
-    if scale == 100:
-        low, high = max(0.0, low), min(1.0, high)
+    low, high = as_metric(metric).clipped(low), as_metric(metric).clipped(high)
     return scale * estimate, scale * low, scale * high
 
 

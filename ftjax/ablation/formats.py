@@ -6,29 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-# Shares of examples are written in percent.
-PERCENT = ('accuracy', 'top5_accuracy', 'balanced_accuracy')
-PERCENT_STEMS = ('precision_', 'recall_', 'f1_')
-TITLES = {
-    'accuracy': 'accuracy',
-    'top5_accuracy': 'top-5 accuracy',
-    'balanced_accuracy': 'balanced accuracy',
-    'f1_macro': 'macro F1',
-    'f1_weighted': 'weighted F1',
-    'log_loss': 'log loss',
-    'ece': 'calibration error',
-    'mse': 'MSE',
-    'rmse': 'RMSE',
-    'mae': 'MAE',
-    'r2': 'R²',
-    'pearson': 'Pearson r',
-    'spearman': 'Spearman ρ',
-}
+from ftjax.evaluation.metric import as_metric
 
 
 def scale_of(metric: str) -> float:
     """100 for metrics written in percent, else 1."""
-    return 100.0 if metric in PERCENT or metric.startswith(PERCENT_STEMS) else 1.0
+    return 100.0 if as_metric(metric).percent else 1.0
 
 
 def title_of(metric: str) -> str:
@@ -37,9 +20,22 @@ def title_of(metric: str) -> str:
     >>> title_of('accuracy'), title_of('mse')
     ('accuracy (%)', 'MSE')
     """
-    return TITLES.get(metric, metric.replace('_', ' ')) + (
-        ' (%)' if scale_of(metric) == 100 else ''
-    )
+    return as_metric(metric).label + (' (%)' if scale_of(metric) == 100 else '')
+
+
+def headed(summary: Mapping[str, Any], split: str = 'test') -> str:
+    """The split and the metric for axes and headers; the direction where lower is better.
+
+    >>> headed({'metric': 'accuracy', 'higher_is_better': True})
+    'test accuracy (%)'
+    >>> headed({'val_metric': 'mse', 'higher_is_better': False}, 'validation')
+    'validation MSE, lower is better'
+    """
+    of_val = split == 'validation'
+    higher = summary['higher_is_better']
+    higher = summary.get('val_higher_is_better', higher) if of_val else higher
+    title = title_of(summary['val_metric' if of_val else 'metric'])
+    return f'{split} {title}' + ('' if higher else ', lower is better')
 
 
 def score(value: float | None, metric: str, signed: bool = False) -> str:
@@ -63,14 +59,14 @@ def bounds(
     """An interval's bounds in brackets; a dash where there are none.
 
     Args:
-      clip: cut at the ends of a share's range: a t interval knows nothing of them, and
-        the cut costs no coverage.
+      clip: cut at the metric's bounds: a t interval knows nothing of them, and the cut costs
+        no coverage.
     """
     if interval is None or interval['low'] is None:
         return '–'
     low, high = interval['low'], interval['high']
-    if clip and scale_of(metric) == 100:
-        low, high = max(0.0, low), min(1.0, high)
+    if clip:
+        low, high = as_metric(metric).clipped(low), as_metric(metric).clipped(high)
     return f'[{score(low, metric, signed)}, {score(high, metric, signed)}]'
 
 

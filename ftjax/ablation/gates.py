@@ -4,8 +4,9 @@ A gate is written in a config as its rule and the arms that the rule is about:
 
     'gates': (('rises', 'head', 'last:1', 'full'), ('worst', 'head'))
 
-Values are differences of the metric, paired over seeds, with the t interval of their mean. A
-gate passes by the mean alone, as published orderings do; the interval says how sure that is.
+"Above" means better: of an error the lower. Values are differences of the metric, paired over
+seeds, with the t interval of their mean. A gate passes by the mean alone, as published orderings
+do; the interval says how sure that is.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ HOW_GATES_PASS = (
     'settle one whose interval holds 0. Values are paired differences.'
 )
 Scores = Mapping[str, np.ndarray]
-"""Arm to its scores, one a seed and higher better, the same seeds for all."""
+"""Arm to its scores, one a seed, the same seeds for all; higher is better in those of a gate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,19 +127,23 @@ def evaluate_gates(
     Returns:
       Objects {gate, passed, value, interval, kind}: value and interval [low, high] in the
       metric's written unit (percentage points for accuracy); passed is None for a report, and
-      for a gate without a seed that all of its arms finished.
+      for a gate without a seed that all of its arms finished. Where lower is better a gate
+      counts differences the other way round, above 0 for the better arm, and says so; a report
+      is the plain difference.
 
     Raises:
       UserError: several tasks.
     """
     if len(summary['tasks']) != 1:
         raise UserError('gates are evaluated on one task; the summary has several')
-    sign = 1 if summary['higher_is_better'] else -1
+    turned = not summary['higher_is_better']
+    about = f' (lower {formats.title_of(summary["metric"])} is better: signs are turned)'
     scale = formats.scale_of(summary['metric'])
     arms = {arm['arm']: arm['seeds'] for arm in summary['tasks'][0]['arms']}
     verdicts = []
     for name, *names in gates:
         rule, kind, _ = RULES[name]
+        sign = -1 if turned and kind == 'gate' else 1
         scores = _paired(arms if name == 'worst' else {arm: arms[arm] for arm in names}, sign)
         if scores is None:
             claim = f'{name}: {", ".join(names)} (no seed that all of them finished)'
@@ -148,7 +153,8 @@ def evaluate_gates(
         found = mean_interval(scale * measured.values)
         passed = None if kind == 'report' else bool(found.estimate > 0 and measured.holds)
         interval = None if found.low is None else [found.low, found.high]
-        verdicts.append(_verdict(measured.gate, passed, found.estimate, interval, kind))
+        claim = measured.gate + (about if sign < 0 else '')
+        verdicts.append(_verdict(claim, passed, found.estimate, interval, kind))
     return verdicts
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.evaluation.metric import Metric, as_metric
 
 # Two rates are the same when they differ by rounding only (1e-3 read back from JSON, say).
 SAME = 1e-6
@@ -61,7 +62,9 @@ class Choice:
 
 
 def rate_curve(
-    rows: Sequence[Mapping[str, Any]], metric: str, seeds: Sequence[int] | None = None
+    rows: Sequence[Mapping[str, Any]],
+    metric: str | Metric,
+    seeds: Sequence[int] | None = None,
 ) -> tuple[RatePoint, ...]:
     """The validation results of one arm by rate, rates rising.
 
@@ -71,12 +74,13 @@ def rate_curve(
     Args:
       rows: finished rows of one arm and task; of rows with the same rate and seed the last
         one counts.
-      metric: key of row['val'].
+      metric: of row['val'].
     """
+    metric = as_metric(metric)
     by_rate: dict[float | None, dict[int, float | None]] = {}
     for row in rows:
         rate = known_rate(row.get('rate'), by_rate)
-        by_rate.setdefault(rate, {})[row['seed']] = _value(row, 'val', metric)
+        by_rate.setdefault(rate, {})[row['seed']] = score_of(row, metric, 'val')
     if not by_rate:
         return ()
     common = set.intersection(*(set(values) for values in by_rate.values()))
@@ -155,15 +159,18 @@ def known_rate(rate: float | None, known: Iterable[float | None]) -> float | Non
     return float(rate)
 
 
-def _value(row: Mapping[str, Any], split: str, metric: str) -> float | None:
-    """The metric of a row's split; None unless the run is ok and the number finite."""
+def score_of(row: Mapping[str, Any], metric: str | Metric, split: str = 'test') -> float | None:
+    """The metric of a run; None where the run did not finish or the number is undefined.
+
+    Raises:
+      UserError: a finished run has no such metric.
+    """
     if row.get('status') != 'ok':
         return None
-    values = row.get(split) or {}
-    if metric not in values:
+    metric, values = as_metric(metric), row.get(split) or {}
+    if not metric.known_in(values):
         raise UserError(
-            f'the run of arm {row.get("arm")!r}, seed {row.get("seed")} has no {split} metric '
-            f'{metric!r}; it has: {", ".join(sorted(values)) or "none"}'
+            f'the run of arm {row.get("arm")!r}, rate {row.get("rate")}, seed {row.get("seed")} '
+            f'has no {split} metric {metric.name!r}; it has: {", ".join(sorted(values)) or "none"}'
         )
-    value = values[metric]
-    return float(value) if value is not None and math.isfinite(value) else None
+    return metric.value_in(values)

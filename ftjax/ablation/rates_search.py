@@ -21,6 +21,7 @@ from ftjax.ablation.rates import (
     rate_curve,
 )
 from ftjax.errors import UserError
+from ftjax.evaluation.metric import Metric, metric_of
 
 Grid = Sequence[float] | Mapping[str, Sequence[float]]
 """Starting rates: the same for every arm, or arm to rates, equally many for each."""
@@ -35,11 +36,13 @@ class RateSearch:
         the search is over.
       choices: arm to its choice on the rounds that are complete; empty before the first.
       rounds: complete rounds beyond the starting grid.
+      tried: arm to the rates of its grid so far, the present round's among them.
     """
 
     pending: tuple[tuple[str, float, int], ...]
     choices: Mapping[str, Choice]
     rounds: int
+    tried: Mapping[str, tuple[float, ...]]
 
 
 def search_rates(
@@ -48,8 +51,7 @@ def search_rates(
     arms: Sequence[str],
     grid: Grid,
     seeds: Sequence[int],
-    metric: str,
-    higher_is_better: bool = True,
+    metric: str | Metric,
     tolerance: float = 0.0,
     max_extra: int = 2,
 ) -> RateSearch:
@@ -62,13 +64,14 @@ def search_rates(
       arms: the arms that search.
       grid: starting rates, of all arms or of each.
       seeds: the seeds each trial is run with.
-      metric: validation metric that decides.
-      higher_is_better, tolerance: see `choose_rate`.
+      metric: validation metric that decides; its direction too.
+      tolerance: see `choose_rate`.
       max_extra: rates an arm may get beyond the grid.
 
     >>> search_rates([], arms=['head'], grid=[1e-3], seeds=[0], metric='accuracy').pending
     (('head', 0.001, 0),)
     """
+    metric = metric_of(metric)
     if not seeds:
         raise UserError('a rate search needs at least one seed')
     tried = {arm: check_rates(grid_of(arm, grid)) for arm in arms}
@@ -81,6 +84,11 @@ def search_rates(
             done[arm].setdefault(known_rate(rate, done[arm]), set()).add(row['seed'])
     choices: dict[str, Choice] = {}
     extra = 0
+
+    def found(pending: tuple[tuple[str, float, int], ...], rounds: int) -> RateSearch:
+        rates = {arm: tuple(of_arm) for arm, of_arm in tried.items()}
+        return RateSearch(pending=pending, choices=choices, rounds=rounds, tried=rates)
+
     while True:
         pending = tuple(
             (arm, rate, seed)
@@ -90,18 +98,18 @@ def search_rates(
             if seed not in done[arm].get(known_rate(rate, done[arm]), ())
         )
         if pending:
-            return RateSearch(pending=pending, choices=choices, rounds=max(0, extra - 1))
+            return found(pending, max(0, extra - 1))
         choices = {
             arm: choose_rate(
                 rate_curve(_among(of_arm[arm], rates), metric, seeds),
-                higher_is_better=higher_is_better,
+                higher_is_better=metric.higher_is_better,
                 tolerance=tolerance,
             )
             for arm, rates in tried.items()
         }
         trials = next_trials(grid, choices, max_extra=max_extra)
         if not trials:
-            return RateSearch(pending=(), choices=choices, rounds=extra)
+            return found((), extra)
         extra += 1
         for arm, rate in trials.items():
             tried[arm] = check_rates([*tried[arm], rate])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,8 @@ from ftjax.ablation.figures import Drawn, draw
 from ftjax.ablation.gates import HOW_GATES_PASS
 from ftjax.ablation.report_style import STYLE
 from ftjax.ablation.verdicts import overall_sentences, verdict_sentences
-from ftjax.evaluation.figures import figure_bytes
+from ftjax.plotting.save import figure_bytes
+from ftjax.printable import in_html
 from ftjax.training.atomic import to_jsonable, write_text
 
 
@@ -57,9 +57,9 @@ def report_html(
 ) -> str:
     """The page as a string; see `write_report`."""
     drawn = list(draw(summary)) if drawn is None else drawn
-    parts = [f'<h1>{_text(title)}</h1>']
+    parts = [f'<h1>{in_html(title)}</h1>']
     if summary['question'] not in ('', title):
-        parts.append(f'<p class="question">{_text(summary["question"])}</p>')
+        parts.append(f'<p class="question">{in_html(summary["question"])}</p>')
     parts.append(_section('Verdicts', _verdicts(summary, gates)))
     parts.append(_section('Results', _results(summary, drawn)))
     parts.append(_section('Caveats', _list([*notes, *summary['caveats']])))
@@ -69,7 +69,7 @@ def report_html(
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>{_text(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n'
+        f'<title>{in_html(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n'
         + '\n'.join(parts)
         + '\n</main>\n</body>\n</html>\n'
     )
@@ -85,7 +85,7 @@ def _verdicts(summary: Mapping[str, Any], gates: Sequence[Mapping[str, Any]]) ->
     for task in summary['tasks']:
         sentences = verdict_sentences(task, summary)
         if len(summary['tasks']) > 1:
-            parts.append(f'<h3>{_text(task["task"])}</h3>')
+            parts.append(f'<h3>{in_html(task["task"])}</h3>')
         parts.append(_list(sentences))
     return '\n'.join(parts)
 
@@ -102,13 +102,13 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
         value = gate.get('value')
         shown = f'{value:.4g}' if isinstance(value, (int, float)) else str(value or '–')
         rows.append(
-            f'<tr class="{passed}"><td>{_text(gate["gate"])}</td>'
-            f'<td>{_text(gate.get("kind", "gate"))}</td><td>{_text(shown)}</td>'
+            f'<tr class="{passed}"><td>{in_html(gate["gate"])}</td>'
+            f'<td>{in_html(gate.get("kind", "gate"))}</td><td>{in_html(shown)}</td>'
             f'<td>{bounds}</td><td class="outcome">{passed}</td></tr>'
         )
     head = '<tr><th>gate</th><th>kind</th><th>value</th><th>interval</th><th>outcome</th></tr>'
     table = f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
-    return f'{table}\n<p class="legend">{_text(HOW_GATES_PASS)}</p>'
+    return f'{table}\n<p class="legend">{in_html(HOW_GATES_PASS)}</p>'
 
 
 def _results(summary: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:
@@ -121,7 +121,7 @@ def _results(summary: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:
     parts += across if several else []
     for task in summary['tasks']:
         if several:
-            parts.append(f'<h3 class="task">{_text(task["task"])}</h3>')
+            parts.append(f'<h3 class="task">{in_html(task["task"])}</h3>')
         parts.append(_table(*tables.task_table(task, summary)))
         shifts = tables.shift_table(task, summary)
         if shifts is not None:
@@ -129,7 +129,7 @@ def _results(summary: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:
             parts.append(_table(*shifts))
         parts += [_figure(one) for one in drawn if one.task == task['task']]
     parts += [] if several else across
-    parts.append(f'<p class="legend">{_text(tables.legend(summary))}</p>')
+    parts.append(f'<p class="legend">{in_html(tables.legend(summary))}</p>')
     return '\n'.join(parts)
 
 
@@ -139,8 +139,8 @@ def _setup(summary: Mapping[str, Any], setup: Mapping[str, Any]) -> dict[str, st
         'arms': ', '.join(arms),
         'reference arm': summary['reference'],
         'seeds': ', '.join(str(seed) for seed in summary['seeds']),
-        'reported metric': f'test {formats.title_of(summary["metric"])}',
-        'rates chosen by': f'validation {formats.title_of(summary["val_metric"])}',
+        'reported metric': formats.headed(summary),
+        'rates chosen by': formats.headed(summary, 'validation'),
         'runs': str(summary['n_runs']),
         'time of all runs': formats.seconds(summary['total_wall_seconds']),
     }
@@ -155,15 +155,15 @@ def _figure(drawn: Drawn) -> str:
     inches = drawn.figure.get_figwidth()
     return (
         f'<figure><img style="width: {min(100, 100 * inches / 9.6):.0f}%" '
-        f'alt="{_text(drawn.caption)}" src="data:image/svg+xml;base64,{data}">'
-        f'<figcaption>{_text(drawn.caption)}</figcaption></figure>'
+        f'alt="{in_html(drawn.caption)}" src="data:image/svg+xml;base64,{data}">'
+        f'<figcaption>{in_html(drawn.caption)}</figcaption></figure>'
     )
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = ''.join(f'<th scope="col">{_text(cell)}</th>' for cell in header)
+    head = ''.join(f'<th scope="col">{in_html(cell)}</th>' for cell in header)
     body = ''.join(
-        f'<tr><th scope="row">{_text(row[0])}</th>'
+        f'<tr><th scope="row">{in_html(row[0])}</th>'
         + ''.join(f'<td>{_nobreak(cell)}</td>' for cell in row[1:])
         + '</tr>'
         for row in rows
@@ -177,13 +177,13 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _nobreak(cell: str) -> str:
     # A value may part from its interval or note, but none may break inside.
     return ' '.join(
-        f'<span class="nb">{_text(piece)}</span>' for piece in re.split(r' (?=[\[(])', cell)
+        f'<span class="nb">{in_html(piece)}</span>' for piece in re.split(r' (?=[\[(])', cell)
     )
 
 
 def _facts(facts: Mapping[str, Any]) -> str:
     rows = ''.join(
-        f'<tr><th scope="row">{_text(name)}</th><td>{_text(value)}</td></tr>'
+        f'<tr><th scope="row">{in_html(name)}</th><td>{in_html(value)}</td></tr>'
         for name, value in facts.items()
     )
     return f'<table class="facts">{rows}</table>'
@@ -202,12 +202,8 @@ def _flat(value: Any, name: str = '') -> Iterator[tuple[str, str]]:
 
 
 def _section(title: str, content: str) -> str:
-    return f'<section>\n<h2>{_text(title)}</h2>\n{content}\n</section>'
+    return f'<section>\n<h2>{in_html(title)}</h2>\n{content}\n</section>'
 
 
 def _list(items: Sequence[str]) -> str:
-    return '<ul>' + ''.join(f'<li>{_text(item)}</li>' for item in items) + '</ul>'
-
-
-def _text(value: Any) -> str:
-    return html.escape(str(value), quote=True)
+    return '<ul>' + ''.join(f'<li>{in_html(item)}</li>' for item in items) + '</ul>'

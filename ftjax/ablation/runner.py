@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.claim import claim
 from ftjax.ablation.engines import Cell, Engine, Execute, InProcess, Job, Together, Work
-from ftjax.ablation.rates_search import search_rates
+from ftjax.ablation.rates_search import RateSearch, search_rates
+from ftjax.ablation.rows import cell_of, of_grid, read_rows
 from ftjax.ablation.settings import AblationSettings
-from ftjax.errors import UserError
-from ftjax.training.atomic import read_json, to_jsonable, write_json
+from ftjax.training.atomic import to_jsonable
 from ftjax.training.interruption import says_where, stops_on_signals
-from ftjax.training.logs import JsonLines, read_jsonl
+from ftjax.training.logs import JsonLines
 from ftjax.training.progress import Progress
 
 Rows = list[dict[str, Any]]
@@ -31,8 +30,11 @@ def run_grid(
     together: Together | None = None,
     shared: Callable[[str], bool] = lambda arm: False,
     foresee: Callable[[Sequence[Cell], Rows], str] | None = None,
+    retry_failed: bool = False,
 ) -> Rows:
-    """Runs what is missing and returns all rows of `folder/runs.jsonl`, in the grid's order.
+    """Runs what is missing and returns the grid's rows of `folder/runs.jsonl`, in its order.
+
+    Rows of arms, seeds and rates that the grid does not name stay in the file and do not count.
 
     Every row is on disk before the next is asked for, and this process alone writes them.
     Rounds of the rate search follow from the rows, so an interrupted grid goes on where it
@@ -47,12 +49,15 @@ def run_grid(
       together: runs cells that differ in their rate alone.
       shared: whether the cells of an arm go to `together`.
       foresee: (cells to run, rows there are) -> what is said of them before the start.
+      retry_failed: try cells again whose row says `failed`: a row more, with `retries` in it.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     claim(folder, settings, fixed)
     path = folder / 'runs.jsonl'
-    rows = read_jsonl(path) if path.exists() else []
+    rows = present(settings, read_rows(path))
+    again = {cell_of(row): row for row in rows if retry_failed and row['status'] == 'failed'}
+    rows = [row for row in rows if cell_of(row) not in again]
     planned = len(settings.tuned) * len(settings.rates) * len(settings.draws)
     planned += (len(settings.arms) - len(settings.tuned)) * len(settings.draws)
     cells = pending(settings, rows)
@@ -69,17 +74,21 @@ def run_grid(
     ):
         if progress:
             told = f'{planned} runs planned at least, {len(rows)} finished already'
+            told += f', {len(again)} failed ones to be tried again' if again else ''
             more = foresee(cells, rows) if foresee is not None and cells else ''
             print('; '.join(part for part in (told, more) if part), flush=True)
         while cells:
             for row in run(jobs_of(cells, shared if together is not None else lambda arm: False)):
                 row = to_jsonable(row)
+                failed = again.get(cell_of(row))
+                if failed is not None:
+                    row['retries'] = failed.get('retries', 0) + 1
                 rows.append(row)
                 log.append(row, sync=True)
                 if len(rows) <= planned:
                     bar.update(len(rows), {'arm': row['arm']})
             cells = pending(settings, rows)
-    return in_order(settings, rows)
+    return in_order(settings, present(settings, rows))
 
 
 def jobs_of(cells: Sequence[Cell], shared: Callable[[str], bool]) -> list[Job]:
@@ -120,58 +129,27 @@ def pending(settings: AblationSettings, rows: Rows) -> list[Cell]:
         if (arm, seed) not in seen
     ]
     if settings.tuned:
-        search = search_rates(
-            [row for row in rows if row['arm'] in settings.tuned],
-            arms=settings.tuned,
-            grid=settings.grids,
-            seeds=settings.draws,
-            metric=settings.metric,
-            max_extra=settings.max_extra,
-        )
-        cells.extend(search.pending)
+        cells.extend(search_of(settings, rows).pending)
     return cells
 
 
-def claim(folder: pathlib.Path, settings: AblationSettings, fixed: Mapping[str, Any]) -> None:
-    """Notes what the folder's rows were made with; refuses to mix two ablations.
-
-    Settings that a later version has added do not make another ablation while they are off.
-    """
-    described = {'arms': {a: settings.changes(a) for a in settings.arms}, **settings.rows_hold}
-    described = to_jsonable({**described, **fixed})
-    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
-    known = folder / 'ablation.json'
-    if known.exists():
-        before = read_json(known)
-        if before['digest'] != digest and not alike(before['config'], described):
-            raise UserError(
-                f'{folder} holds an ablation of another config; choose another --workdir'
-            )
-    write_json(known, {'digest': digest, 'config': described})
-
-
-def alike(one: Any, other: Any) -> bool:
-    """Whether two descriptions say the same, keys left out where their value means nothing.
-
-    >>> alike({'rate': 1}, {'rate': 1, 'folds': 0}), alike({'rate': 1}, {'rate': 1, 'folds': 5})
-    (True, False)
-    """
-    if not (isinstance(one, dict) and isinstance(other, dict)):
-        return one == other
-    return all(
-        alike(one[key], other[key])
-        if key in one and key in other
-        else is_off(one.get(key, other.get(key)))
-        for key in {*one, *other}
+def search_of(settings: AblationSettings, rows: Rows) -> RateSearch:
+    """Where the search for rates stands."""
+    return search_rates(
+        [row for row in rows if row['arm'] in settings.tuned],
+        arms=settings.tuned,
+        grid=settings.grids,
+        seeds=settings.draws,
+        metric=settings.metric,
+        max_extra=settings.max_extra,
     )
 
 
-def is_off(value: Any) -> bool:
-    """Whether a setting is at a value that means as much as its absence.
+def tried(settings: AblationSettings, rows: Rows) -> Mapping[str, Sequence[float]]:
+    """Arm to the rates that its search has asked for, those beyond the starting grid included."""
+    return search_of(settings, rows).tried if settings.tuned else {}
 
-    >>> is_off({'data': None, 'fsdp': None}), is_off({'data': 4, 'fsdp': None})
-    (True, False)
-    """
-    if isinstance(value, dict):
-        return all(is_off(part) for part in value.values())
-    return value in (None, False, 0, '', 'none', [])
+
+def present(settings: AblationSettings, rows: Rows) -> Rows:
+    """The rows of the present grid among those of a folder: its arms, seeds and rates."""
+    return of_grid(rows, settings.arms, settings.draws, tried(settings, rows))

@@ -9,6 +9,7 @@ from typing import Any
 from ftjax.ablation.gates import check_gates
 from ftjax.ablation.rates import check_rates
 from ftjax.errors import UserError, check_name
+from ftjax.evaluation.metric import metric_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,9 @@ class AblationSettings:
     reference: str = ''
     """Arm the others are compared with; empty for the first."""
     metric: str = 'accuracy'
+    """What chooses rates on validation data and is reported on test data, in its own direction:
+    of 'mse', 'log_loss' or 'loss' the lowest is best. One that the task has; see
+    ftjax/evaluation/metric.py."""
     max_extra: int = 1
     """Rounds of further rates where a winner lies on the grid's edge."""
     question: str = ''
@@ -83,6 +87,7 @@ class AblationSettings:
                     f'config.ablation.also_evaluate: {name!r} is {given!r}; expected a source '
                     "('digits') or changes of config.data ({'source': 'digits'})"
                 )
+        metric_of(self.metric, 'config.ablation.metric:')
         if self.reference:
             check_name(self.reference, self.arms, 'reference arm')
         object.__setattr__(self, 'gates', tuple(tuple(gate) for gate in self.gates))

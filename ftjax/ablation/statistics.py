@@ -1,11 +1,12 @@
 """Means, paired differences and their intervals for a handful of seeds.
 
-What an interval here covers: the choice of the seed (and with it of the data subset, the
-order and the head's initialisation, as far as seeds vary them), given one test set. With 3 to
-10 seeds the t interval is the honest one for a mean: a percentile bootstrap of 3 values covers
-about 75 % where it promises 95 (a test measures it), because it neither knows the heavy tail
-of so small a sample nor corrects its spread by n/(n-1). Bootstrap intervals are kept for
-statistics that have no t interval (`statistics_bootstrap`) and always say their method.
+What an interval here covers: the choice of the seed, and with it of the data subset, the order,
+the head's initialisation and the test split, as far as seeds vary them (coverage.py reads off the
+rows whether they share a test set). With 3 to 10 seeds the t interval is the honest one for a
+mean: a percentile bootstrap of 3 values covers about 75 % where it promises 95 (a test measures
+it), because it neither knows the heavy tail of so small a sample nor corrects its spread by
+n/(n-1). Bootstrap intervals are kept for statistics that have no t interval
+(`statistics_bootstrap`) and always say their method.
 """
 
 from __future__ import annotations

@@ -2,14 +2,17 @@
 
 A row is one run. Read here: `arm`, `rate` (null: not trained), `seed`, `status` ('ok',
 'diverged' or 'failed'), `val` and `test` (metric to number); and where present `task`
-(default 'all'), `shifts` (name of a further test set to its metrics), `movement` (stage to
-how far it moved), `depth`, `params_trainable`, `params_total`, `optimizer_bytes`,
-`wall_seconds`, `step_seconds_median`, `step_flops`, `peak_memory_bytes`.
+(default 'all'), `retries` (of a cell that had failed), `data_fingerprint` and `test_fingerprint`
+(of all splits, and of the test split), `shifts` (name of a further test set to its metrics),
+`movement` (stage to how far it moved), `depth`, `params_trainable`, `params_total`,
+`optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`, `peak_memory_bytes`.
 
 summary.json (`schema` 1):
-  question, metric, val_metric, higher_is_better, reference, confidence, seeds, n_runs,
+  question, metric, val_metric, higher_is_better (of the metric), val_higher_is_better,
+  reference, confidence, seeds, n_runs,
   total_wall_seconds (of all runs, the search included), caveats (sentences), folds (where
-  there are any), vectorised (arms whose runs shared programs, where there are any),
+  there are any), vectorised (arms whose runs shared programs, where there are any), retried
+  (runs that had failed before, where there are any),
   tasks: one object a task: task, and arms, each an object as `summary_arm` describes,
   overall: null for one task, else as `summary_overall` describes.
 Intervals are objects {estimate, low, high, n, method, confidence}; bounds are null where
@@ -18,10 +21,13 @@ there are too few seeds for any.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.coverage import covered
 from ftjax.ablation.rates import Choice, choose_rate, rate_curve
+from ftjax.ablation.rows import STATUSES
 from ftjax.ablation.statistics import holm
 from ftjax.ablation.summary_arm import (
     add_comparison,
@@ -30,18 +36,17 @@ from ftjax.ablation.summary_arm import (
 )
 from ftjax.ablation.summary_overall import summarise_overall
 from ftjax.errors import UserError, check_name
-from ftjax.training.atomic import to_jsonable
-
-STATUSES = ('ok', 'diverged', 'failed')
+from ftjax.evaluation.metric import Metric, metric_of
+from ftjax.training.atomic import read_json, to_jsonable
+from ftjax.training.stored import check_fields_of
 
 
 def summarise(
     rows: Sequence[Mapping[str, Any]],
     *,
     reference: str,
-    metric: str = 'accuracy',
-    val_metric: str | None = None,
-    higher_is_better: bool = True,
+    metric: str | Metric = 'accuracy',
+    val_metric: str | Metric | None = None,
     arms: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     tuning_seeds: Sequence[int] | None = None,
@@ -56,12 +61,12 @@ def summarise(
     Args:
       rows: as read from runs.jsonl; of rows of the same cell the last one counts.
       reference: the arm that the others are compared with.
-      metric: of the test splits; what is reported.
+      metric: of the test splits; what is reported. A name stands for the known metric.
       val_metric: of the validation split; what chooses the rate (default: `metric`).
-      higher_is_better: False for losses and errors; holds for both metrics.
       arms: their order; that of their first rows when left out. Arms named here that have no
-        row are shown as missing.
-      seeds: the seeds that were planned; the union of those run when left out.
+        row are shown as missing; rows of other arms do not count.
+      seeds: the seeds that were planned; the union of those run when left out. Rows of other
+        seeds do not count: neither for the rates nor for anything else.
       tuning_seeds: the seeds that choose the rate; all that every rate was run with when
         left out.
       tolerance: see `choose_rate`.
@@ -78,13 +83,18 @@ def summarise(
     """
     if not rows:
         raise UserError('no finished runs to summarise')
+    metric = metric_of(metric)
+    val_metric = metric if val_metric is None else metric_of(val_metric)
+    higher_is_better = metric.higher_is_better
     arms = list(arms) if arms else list(dict.fromkeys(row['arm'] for row in rows))
     check_name(reference, arms, 'reference arm')
+    rows = [r for r in rows if r['arm'] in arms and (seeds is None or r['seed'] in seeds)]
+    if not rows:
+        raise UserError('no finished runs to summarise: none is of the arms and seeds named')
     for row in rows:
         check_name(row['status'], STATUSES, f'status of a run of arm {row["arm"]!r}')
     selection = {
-        'metric': val_metric or metric,
-        'higher_is_better': higher_is_better,
+        'metric': val_metric,
         'tolerance': tolerance,
         'tuning_seeds': tuning_seeds,
     }
@@ -114,9 +124,10 @@ def summarise(
     summary = {
         'schema': 1,
         'question': question,
-        'metric': metric,
-        'val_metric': val_metric or metric,
+        'metric': metric.name,
+        'val_metric': val_metric.name,
         'higher_is_better': higher_is_better,
+        'val_higher_is_better': val_metric.higher_is_better,
         'reference': reference,
         'confidence': confidence,
         'seeds': sorted(seeds if seeds is not None else {row['seed'] for row in rows}),
@@ -131,8 +142,32 @@ def summarise(
     shared = dict.fromkeys(row['arm'] for row in rows if row.get('vectorised'))
     if shared:
         summary['vectorised'] = list(shared)
-    summary['caveats'] = caveats(summary)
+    retried = sum(bool(row.get('retries')) for row in rows)
+    if retried:
+        summary['retried'] = retried
+    summary['caveats'] = [*caveats(summary), *covered(rows, folds)]
     return to_jsonable(summary)
+
+
+def read_summary(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """A summary.json, for tables, figures and the report.
+
+    Raises:
+      UserError: no such file, or a field that they need is missing or of another type.
+    """
+    where, found = os.fspath(path), read_json(path)
+    fields = {'metric': str, 'val_metric': str, 'higher_is_better': bool, 'reference': str}
+    fields |= {'question': str, 'confidence': float, 'seeds': list, 'caveats': list, 'tasks': list}
+    check_fields_of(found, where, fields)
+    for number, task in enumerate(found['tasks']):
+        inside = f'{where}: tasks[{number}]'
+        check_fields_of(task, inside, {'task': str, 'arms': list})
+        for place, arm in enumerate(task['arms']):
+            named = f'{inside}.arms[{place}]'
+            check_fields_of(arm, named, {'arm': str, 'n': int, 'seeds': dict, 'curve': list})
+            if arm.get('mean') is not None:
+                check_fields_of(arm, named, {'mean.estimate': float})
+    return found
 
 
 def caveats(summary: Mapping[str, Any]) -> list[str]:
@@ -173,31 +208,31 @@ def caveats(summary: Mapping[str, Any]) -> list[str]:
             f'Runs of {", ".join(summary["vectorised"])} shared programs, several rates at a '
             'time: their times and FLOPs are shares, lower than those of a run alone.'
         )
-    if n < 5:
+    if summary.get('retried'):
+        count = summary['retried']
         found.append(
-            f'Only {n} seed{"s" if n > 1 else ""}: intervals are wide, and a difference that '
-            'is not told apart may still be real.'
+            f'{count} run{"s" if count > 1 else ""} had failed before and '
+            f'{"were" if count > 1 else "was"} tried again (--retry_failed).'
         )
-    found.append(
-        'Intervals cover the choice of the fold and the seed; they do not cover the choice of '
-        'the pretrained network or of the data set.'
-        if folds
-        else 'Intervals cover the choice of the seed on a fixed test set; they do not cover the '
-        'choice of test examples, of the pretrained network or of the data set.'
-    )
+    if n == 1:
+        found.append('Only 1 seed: there are no intervals, and any difference may be chance.')
+    elif n < 5:
+        found.append(
+            f'Only {n} seeds: intervals are wide, and a difference that is not told apart may '
+            'still be real.'
+        )
     return found
 
 
 def _choose(
     rows: Sequence[Mapping[str, Any]],
     *,
-    metric: str,
-    higher_is_better: bool,
+    metric: Metric,
     tolerance: float,
     tuning_seeds: Sequence[int] | None,
 ) -> Choice:
     curve = rate_curve(rows, metric, tuning_seeds)
-    return choose_rate(curve, higher_is_better=higher_is_better, tolerance=tolerance)
+    return choose_rate(curve, higher_is_better=metric.higher_is_better, tolerance=tolerance)
 
 
 def _compare(

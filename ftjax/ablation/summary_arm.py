@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 
 from ftjax.ablation import statistics_bootstrap
-from ftjax.ablation.rates import SAME, Choice
+from ftjax.ablation.rates import SAME, Choice, score_of
 from ftjax.ablation.statistics import mean_interval, paired_difference
-from ftjax.errors import UserError
+from ftjax.evaluation.metric import Metric
 
 Rows = Sequence[Mapping[str, Any]]
 Scores = dict[int, float | None]
@@ -37,7 +37,7 @@ def summarise_arm(
     rows: Rows,
     choice: Choice,
     seeds: Sequence[int],
-    metric: str,
+    metric: Metric,
     confidence: float,
     overlap: float = 0.0,
 ) -> dict[str, Any]:
@@ -142,24 +142,6 @@ def worst_score(arms: Sequence[Mapping[str, Any]], higher_is_better: bool) -> fl
     return min(scores) if higher_is_better else max(scores)
 
 
-def score_of(row: Mapping[str, Any], metric: str, split: str = 'test') -> float | None:
-    """The metric of a run; None where the run did not finish or the number is not finite.
-
-    Raises:
-      UserError: a finished run has no such metric.
-    """
-    if row['status'] != 'ok':
-        return None
-    values = row.get(split) or {}
-    if metric not in values:
-        raise UserError(
-            f'the run of arm {row["arm"]!r}, rate {row.get("rate")}, seed {row["seed"]} has no '
-            f'{split} metric {metric!r}; it has: {", ".join(sorted(values)) or "none"}'
-        )
-    value = values[metric]
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
 def depth_of(arm: str) -> int | None:
     """Blocks that an arm's name says it trains below the head: 'head' 0, 'last:3' 3.
 
@@ -194,14 +176,14 @@ def _mean(rows: Rows, key: str) -> float | None:
     return int(mean) if all(isinstance(v, int) for v in values) and mean == int(mean) else mean
 
 
-def _shifts(rows: Rows, metric: str, confidence: float, overlap: float) -> dict[str, Any]:
+def _shifts(rows: Rows, metric: Metric, confidence: float, overlap: float) -> dict[str, Any]:
     names = dict.fromkeys(name for row in rows for name in row.get('shifts') or {})
     found = {}
     for name in names:
         scores: Scores = {
-            row['seed']: (row.get('shifts') or {}).get(name, {}).get(metric) for row in rows
+            row['seed']: metric.value_in((row.get('shifts') or {}).get(name, {})) for row in rows
         }
-        finished = [s for s in scores.values() if s is not None and math.isfinite(s)]
+        finished = [s for s in scores.values() if s is not None]
         if finished:
             found[name] = {
                 'mean': mean_interval(finished, confidence, overlap),

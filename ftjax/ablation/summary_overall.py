@@ -4,7 +4,8 @@ The `overall` object of summary.json:
   arms: one object an arm: arm, n_tasks, n_runs, n_unfinished, mean and iqm (intervals over
   all runs, stratified by task), difference (interval of the paired mean difference to the
   reference, null for the reference), probability_of_improvement (interval), profile
-  ({thresholds, share, low, high}: share of runs above each threshold).
+  ({thresholds, share, low, high}: share of runs above each threshold, or below it where lower
+  is better).
 An unfinished run counts as the floor, or as the worst finished score of its task; an arm is
 left out if some task has no run of it.
 """
@@ -49,8 +50,12 @@ def summarise_overall(
         return {'arms': []}
     everything = np.concatenate([list(t.values()) for found in complete.values() for t in found])
     thresholds = np.linspace(everything.min(), everything.max(), 60)
-    # A threshold just below the lowest score, so that every profile begins at 1.
-    thresholds[0] -= 1e-9 + 1e-6 * np.ptp(everything)
+    # A threshold beyond the worst score, so that every profile begins (or ends) at 1.
+    beyond = 1e-9 + 1e-6 * np.ptp(everything)
+    if higher_is_better:
+        thresholds[0] -= beyond
+    else:
+        thresholds[-1] += beyond
     arms = []
     for arm, found in complete.items():
         runs = [list(task.values()) for task in found]
@@ -65,12 +70,26 @@ def summarise_overall(
                 ),
                 'iqm': statistics_bootstrap.aggregate(runs, confidence=confidence),
                 **_comparison(arm, reference, complete, higher_is_better, confidence),
-                'profile': statistics_bootstrap.performance_profile(
-                    runs, thresholds.tolist(), confidence=confidence
-                ),
+                'profile': _profile(runs, thresholds, higher_is_better, confidence),
             }
         )
     return {'arms': arms}
+
+
+def _profile(
+    runs: list[list[float]], thresholds: np.ndarray, higher_is_better: bool, confidence: float
+) -> dict[str, list[float]]:
+    """The share of runs that are better than each threshold; thresholds rise either way."""
+    if higher_is_better:
+        return statistics_bootstrap.performance_profile(
+            runs, thresholds.tolist(), confidence=confidence
+        )
+    turned = statistics_bootstrap.performance_profile(
+        [[-value for value in task] for task in runs],
+        (-thresholds).tolist(),
+        confidence=confidence,
+    )
+    return {**turned, 'thresholds': thresholds.tolist()}
 
 
 def _comparison(

@@ -9,6 +9,7 @@ from typing import Any
 
 from ftjax.ablation import formats
 from ftjax.ablation.gates import HOW_GATES_PASS, gate_rows
+from ftjax.printable import in_markdown
 from ftjax.training.atomic import write_json, write_text
 
 Cells = list[tuple[str, Callable[[Mapping[str, Any]], str]]]
@@ -25,10 +26,10 @@ def table_markdown(summary: Mapping[str, Any]) -> str:
     """All tasks' tables, the overall one where there are several, and the caveats."""
     parts = []
     if summary['question']:
-        parts.append(f'**{summary["question"]}**')
+        parts.append(f'**{in_markdown(summary["question"])}**')
     for task in summary['tasks']:
         if len(summary['tasks']) > 1:
-            parts.append(f'### {task["task"]}')
+            parts.append(f'### {in_markdown(task["task"])}')
         parts.append(markdown(*task_table(task, summary)))
         shifts = shift_table(task, summary)
         if shifts is not None:
@@ -41,8 +42,8 @@ def table_markdown(summary: Mapping[str, Any]) -> str:
         header = ['gate', 'kind', 'value', 'interval', 'outcome']
         parts.append(markdown(header, gate_rows(summary['gates'])))
         parts.append(HOW_GATES_PASS)
-    parts.append(legend(summary))
-    parts.append('\n'.join(f'- {caveat}' for caveat in summary['caveats']))
+    parts.append(in_markdown(legend(summary)))
+    parts.append('\n'.join(f'- {in_markdown(caveat)}' for caveat in summary['caveats']))
     return '\n\n'.join(parts) + '\n'
 
 
@@ -55,7 +56,7 @@ def task_table(
     columns: Cells = [
         ('arm', lambda arm: arm['arm'] + (' (reference)' if arm['arm'] == reference else '')),
         ('runs', _runs),
-        (f'test {formats.title_of(metric)}', lambda arm: formats.score(_mean(arm), metric)),
+        (formats.headed(summary), lambda arm: formats.score(_mean(arm), metric)),
         (f'{level} interval', lambda arm: formats.bounds(arm['mean'], metric, clip=True)),
         (f'difference to {reference}', lambda arm: _difference(arm, metric)),
         ('p (Holm)', lambda arm: formats.p_value((arm['difference'] or {}).get('p_holm'))),
@@ -92,13 +93,13 @@ def shift_table(
 def overall_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """Header and rows over all tasks: mean, IQM, difference, chance to be better."""
     metric, reference = summary['metric'], summary['reference']
-    title = formats.title_of(metric)
+    title = formats.headed(summary).removeprefix('test ')
 
     def with_bounds(interval: Mapping[str, Any] | None, signed: bool = False) -> str:
         if interval is None:
             return '–'
         value = formats.score(interval['estimate'], metric, signed)
-        return f'{value} {formats.bounds(interval, metric, signed)}'
+        return f'{value} {formats.bounds(interval, metric, signed, clip=not signed)}'
 
     columns: Cells = [
         ('arm', lambda arm: arm['arm']),
@@ -127,14 +128,14 @@ def chance(interval: Mapping[str, Any] | None) -> str:
 def legend(summary: Mapping[str, Any]) -> str:
     """How to read the columns, in a paragraph."""
     level = f'{100 * summary["confidence"]:g} %'
-    chooser = formats.title_of(summary['val_metric'])
+    chooser = formats.headed(summary, 'validation')
     lines = [
         f'Mean over seeds with its {level} t interval.',
         'Runs: finished of planned.',
         f'Difference: arm minus {summary["reference"]}, paired over seeds, with its t interval',
         '(not adjusted for the number of arms);',
         "the verdict is that of the paired t test with Holm's correction over the arms.",
-        f'Rate: chosen on validation {chooser};',
+        f'Rate: chosen on {chooser};',
         'an arrow marks one on the edge of what was tried.',
         'Step: median time of a training step; run: one whole run.',
     ]
@@ -154,8 +155,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     | :--- | -: |
     | head | 12 |
     """
-    # A bar inside a cell would end it.
-    table = [[cell.replace('|', '\\|') for cell in row] for row in (header, *rows)]
+    table = [[in_markdown(cell) for cell in row] for row in (header, *rows)]
     widths = [max(2, *(len(row[i]) for row in table)) for i in range(len(header))]
 
     def line(row: Sequence[str]) -> str:

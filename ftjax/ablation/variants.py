@@ -13,6 +13,7 @@ from typing import Any
 
 from ftjax.ablation.rates import Choice, choose_rate, rate_curve
 from ftjax.ablation.settings import AblationSettings
+from ftjax.evaluation.metric import Metric, metric_of
 
 Rows = list[dict[str, Any]]
 Values = tuple[Any, ...]
@@ -62,7 +63,7 @@ def expanded(settings: AblationSettings) -> AblationSettings:
 def chosen(rows: Sequence[Mapping[str, Any]], settings: AblationSettings) -> tuple[Rows, list[str]]:
     """The rows of one task with the best variant for each arm, under the arm's name; and notes.
 
-    A variant with fewer unfinished runs at its rate goes first, then the higher validation
+    A variant with fewer unfinished runs at its rate goes first, then the better validation
     mean; the first in the order of the config breaks ties.
 
     Args:
@@ -71,10 +72,11 @@ def chosen(rows: Sequence[Mapping[str, Any]], settings: AblationSettings) -> tup
     if not settings.tune:
         return [dict(row) for row in rows], []
     kept: Rows = [dict(row) for row in rows if row['arm'] not in _names(settings)]
-    told = []
+    told, metric = [], metric_of(settings.metric)
     for arm, known in variants(settings).items():
         choices = {name: _choice(rows, name, settings) for name in known}
-        best = max(known, key=lambda name: _quality(choices[name]))  # the first of equals
+        quality = {name: _quality(choice, metric) for name, choice in choices.items()}
+        best = max(known, key=quality.__getitem__)  # the first of equals
         tuned = dict(zip(settings.tune, known[best], strict=True))
         kept += [{**row, 'arm': arm, 'tuned': tuned} for row in rows if row['arm'] == best]
         told.append(f'{arm} {_with_edges(known[best], settings.tune)}')
@@ -93,14 +95,16 @@ def _names(settings: AblationSettings) -> set[str]:
 
 
 def _choice(rows: Sequence[Mapping[str, Any]], name: str, settings: AblationSettings) -> Choice:
-    return choose_rate(rate_curve([row for row in rows if row['arm'] == name], settings.metric))
+    metric = metric_of(settings.metric)
+    curve = rate_curve([row for row in rows if row['arm'] == name], metric)
+    return choose_rate(curve, higher_is_better=metric.higher_is_better)
 
 
-def _quality(choice: Choice) -> tuple[int, float]:
+def _quality(choice: Choice, metric: Metric) -> tuple[int, float]:
     points = [point for point in choice.curve if point.rate == choice.rate]
     if choice.rate is None or points[0].mean is None:
         return -len(choice.seeds) - 1, 0.0
-    return -points[0].n_unfinished, points[0].mean
+    return -points[0].n_unfinished, metric.sign * points[0].mean
 
 
 def _with_edges(values: Values, tune: Mapping[str, Sequence[Any]]) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ftjax.evaluation.metric import METRICS
+from ftjax.preparation import Prepared
+from ftjax.run import split_metrics
+
 
 def finished_fields(
-    validation: Mapping[str, float],
+    validation: Mapping[str, float | None],
     metrics: Mapping[str, Any],
-    shifts: Mapping[str, Mapping[str, float]],
+    shifts: Mapping[str, Mapping[str, float | None]],
     **others: Any,
 ) -> dict[str, Any]:
     """Fields of a run that has finished.
@@ -29,6 +33,26 @@ def finished_fields(
     }
 
 
-def numbers_of(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics that are single numbers."""
-    return {name: value for name, value in metrics.items() if isinstance(value, (int, float))}
+def numbers_of(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """The metrics that are single numbers; None for one that is undefined on this split."""
+    return {
+        name: value
+        for name, value in metrics.items()
+        if isinstance(value, (int, float)) or (value is None and name in METRICS)
+    }
+
+
+def validated(
+    prepared: Prepared, variables: Any, validation: Mapping[str, float], metric: str
+) -> dict[str, float | None]:
+    """Validation metrics of a run's final weights, the one that an ablation asks for among them.
+
+    Training computes a few metrics of the validation split only; where the one asked for is none
+    of them, the final weights are evaluated on that split as they are on the test split.
+
+    Raises:
+      NonFinitePredictions: an output is NaN or infinite.
+    """
+    if METRICS[metric].known_in(validation):
+        return dict(validation)
+    return {**numbers_of(split_metrics(prepared, variables, 'val')), **validation}

@@ -36,7 +36,7 @@ class FurtherTest:
     head: Any = None
     """Variables whose head stands in for the trained one; None to keep that."""
 
-    def metrics(self, variables: Mapping[str, Any]) -> dict[str, float]:
+    def metrics(self, variables: Mapping[str, Any]) -> dict[str, float | None]:
         """Of a run's final variables."""
         if self.head is not None:
             trunk = {k: v for k, v in variables['params'].items() if k != 'head'}

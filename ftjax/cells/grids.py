@@ -8,16 +8,19 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.claim import check_place
 from ftjax.ablation.engines import Cell, Engine
 from ftjax.ablation.equal_compute import at_equal_compute
 from ftjax.ablation.forecast import forecast
-from ftjax.ablation.runner import jobs_of, run_grid
+from ftjax.ablation.rows import read_rows
+from ftjax.ablation.runner import jobs_of, pending, present, run_grid
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.variants import chosen, expanded
 from ftjax.cells.further_tests import further_settings
-from ftjax.cells.runner import CellRunner
+from ftjax.cells.runner import CellRunner, KnownSplits
 from ftjax.config import merged, read_config
 from ftjax.errors import UserError
+from ftjax.printable import printable
 from ftjax.training.atomic import to_jsonable, write_text
 
 Rows = list[dict[str, Any]]
@@ -29,26 +32,33 @@ def run_grids(
     folder: pathlib.Path,
     engine: Engine,
     vectorise: bool = True,
+    retry_failed: bool = False,
 ) -> tuple[Rows, list[str]]:
     """Runs what is missing; returns the rows that a summary is made of, and notes for readers.
 
-    Several tasks have a folder each below `folder`, which then holds the rows of all.
+    Several tasks have a folder each below `folder`, which then holds the rows of all. The data
+    of every task that has runs to make are looked at before the first of them.
 
     Args:
       values: the config as plain dicts, without its section `ablation`.
       vectorise: whether runs that differ in their rate alone share a program where they can.
+      retry_failed: whether cells that failed are tried again.
     """
+    if settings.tasks:
+        check_place(folder)
+    splits = check_data(values, settings, folder, retry_failed)
     rows, notes = [], []
     for task, changes in tasks_of(settings).items():
         if task:
-            print(f'{task}:', flush=True)
+            print(f'{printable(task)}:', flush=True)
         of_task = merged(values, changes)
         own, told = settings, []
         if settings.equal == 'compute':
-            own, note = at_equal_compute(settings, CellRunner(of_task, settings).length)
+            own, note = at_equal_compute(settings, CellRunner(of_task, settings, splits).length)
             told = [note]
-        place = folder / place_of(task) if task else folder
-        made = run_one(of_task, expanded(own), place, engine, vectorise)
+        place = folder_of(task, folder)
+        runner = CellRunner(of_task, expanded(own), splits)
+        made = run_one(runner, place, engine, vectorise, retry_failed)
         kept, more = chosen(made, own)
         rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
@@ -58,14 +68,13 @@ def run_grids(
 
 
 def run_one(
-    values: Mapping[str, Any],
-    settings: AblationSettings,
+    runner: CellRunner,
     folder: pathlib.Path,
     engine: Engine,
     vectorise: bool,
+    retry_failed: bool = False,
 ) -> Rows:
     """All rows of one grid."""
-    runner = CellRunner(dict(values), settings)
     shared = runner.shared if vectorise else lambda arm: False
 
     def foresee(cells: Sequence[Cell], rows: Rows) -> str:
@@ -78,15 +87,39 @@ def run_one(
         return forecast(jobs_of(cells, shared), rows, seconds, engine.workers, stored)
 
     return run_grid(
-        settings,
+        runner.settings,
         runner,
         folder,
-        {'config': values},
+        {'config': runner.values},
         engine=engine,
         together=runner.together,
         shared=shared,
         foresee=foresee,
+        retry_failed=retry_failed,
     )
+
+
+def check_data(
+    values: Mapping[str, Any],
+    settings: AblationSettings,
+    folder: pathlib.Path,
+    retry_failed: bool = False,
+) -> KnownSplits:
+    """Looks at the data of each task with runs to make; a mistake should not wait for its turn.
+
+    Returns the last that were read, for the first runs to use.
+
+    Raises:
+      UserError: the task has no such metric, or no examples to choose by or to be tested on.
+    """
+    known: KnownSplits = {}
+    grid = expanded(settings)
+    for task, changes in reversed([*tasks_of(settings).items()]):
+        rows = present(grid, read_rows(folder_of(task, folder) / 'runs.jsonl'))
+        rows = [row for row in rows if not (retry_failed and row['status'] == 'failed')]
+        if pending(grid, rows):
+            CellRunner(merged(values, changes), grid, known).check()
+    return known
 
 
 def check_grids(values: Mapping[str, Any], settings: AblationSettings) -> None:
@@ -106,6 +139,11 @@ def check_grids(values: Mapping[str, Any], settings: AblationSettings) -> None:
 def tasks_of(settings: AblationSettings) -> Mapping[str, Mapping[str, Any]]:
     """{task: changes of the config}; one without name or changes where none are named."""
     return settings.tasks or {'': {}}
+
+
+def folder_of(task: str, folder: pathlib.Path) -> pathlib.Path:
+    """Where the rows of a task are."""
+    return folder / place_of(task) if task else folder
 
 
 def place_of(task: str) -> str:

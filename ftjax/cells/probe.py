@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from ftjax.cells.fields import finished_fields
+from ftjax.cells.fields import finished_fields, numbers_of
 from ftjax.data import Dataset
 from ftjax.data.loader import Loader
 from ftjax.errors import UserError
@@ -43,7 +43,7 @@ def probe_row(prepared: Prepared) -> dict[str, Any]:
         math.prod(leaf.shape) for path, leaf in leaves.items() if path.split('/')[0] != 'head'
     )
     return finished_fields(
-        {'accuracy': scored[0]['accuracy'], 'loss': scored[0]['log_loss']},
+        {**numbers_of(scored[0]), 'loss': scored[0]['log_loss']},
         scored[1],
         {},
         penalty=float(probe.penalties[best]),
@@ -51,6 +51,7 @@ def probe_row(prepared: Prepared) -> dict[str, Any]:
         params_total=trunk + head,
         params_trainable=head,
         data_fingerprint=data.fingerprint,
+        test_fingerprint=data.test.fingerprint,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ftjax.ablation.baselines import pixel_regression
+from ftjax.ablation.baselines import PixelRegression
 from ftjax.ablation.equal_compute import Length
 from ftjax.ablation.settings import AblationSettings
-from ftjax.cells.fields import finished_fields, numbers_of
+from ftjax.cells.fields import finished_fields, numbers_of, validated
 from ftjax.cells.further_tests import further_tests
 from ftjax.cells.movement import movement_fields
 from ftjax.cells.probe import probe_row
@@ -17,6 +18,7 @@ from ftjax.config import Config, merged, read_config
 from ftjax.data import Splits, load_data
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation import evaluate
+from ftjax.evaluation.metric import check_metric
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.preparation import Opened, Prepared, open_network, prepare, what_opens
 from ftjax.run import train
@@ -24,6 +26,8 @@ from ftjax.training.cost import plan_cost
 from ftjax.training.fit import Diverged
 
 BASELINES = ('pixels', 'probe')
+KnownSplits = dict[str, Splits]
+"""What was read last: the settings of the data, as text, to its splits."""
 
 
 class CellRunner:
@@ -33,10 +37,21 @@ class CellRunner:
     a worker reads the data itself.
     """
 
-    def __init__(self, values: dict[str, Any], settings: AblationSettings):
-        """`values` is the config shared by all arms, as plain dicts."""
-        self.values, self.settings = values, settings
-        self._splits: tuple[Any, Splits] | None = None
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        settings: AblationSettings,
+        known: KnownSplits | None = None,
+    ):
+        """For the config that all arms share, as plain dicts.
+
+        Args:
+          values: the config.
+          settings: the grid.
+          known: data that another runner has read; it is shared with that one from now on.
+        """
+        self.values, self.settings = dict(values), settings
+        self._splits: KnownSplits = {} if known is None else known
         self._opened: tuple[Any, Opened] | None = None
         self._surveys: dict[str, Survey] = {}
         self._forward: dict[tuple[str, str], float] = {}
@@ -58,10 +73,39 @@ class CellRunner:
 
     def data_of(self, config: Config) -> Splits:
         """The data of a cell; one data set is kept, because cells come seed by seed."""
-        if self._splits is None or self._splits[0] != config.data:
-            self._splits = None  # room first: data sets may be large
-            self._splits = config.data, load_data(config.data)
-        return self._splits[1]
+        known = repr(config.data)
+        if known not in self._splits:
+            self._splits.clear()  # room first: data sets may be large
+            self._splits[known] = load_data(config.data)
+        return self._splits[known]
+
+    def check(self) -> None:
+        """Looks at the data of every arm, before anything is run.
+
+        Raises:
+          UserError: the task has no such metric, no examples to choose rates and penalties by,
+            or none to be tested on; a baseline that is not known, or not for this task.
+        """
+        settings = self.settings
+        for arm in settings.arms:
+            rates = settings.grids.get(arm, ())
+            config = self.config_of(arm, rates[0] if rates else None, settings.draws[0])
+            data = self.data_of(config)
+            where = 'config.ablation.metric:'
+            check_metric(settings.metric, data.task, len(data.class_names), where)
+            baseline = settings.changes(arm).get('baseline')
+            if baseline is not None:
+                check_baseline(check_name(baseline, BASELINES, 'baseline'), data)
+            if not len(data.val):
+                raise UserError(
+                    f'arm {arm!r} is tuned by validation, and {data.val.name} holds no examples: '
+                    'give it some (data.val_fraction, data.val_per_class)'
+                )
+            if not len(data.test):
+                raise UserError(
+                    f'arm {arm!r} cannot be tested: {data.test.name} holds no examples; give it '
+                    'some (data.test_fraction)'
+                )
 
     def prepared(self, arm: str, rate: float | None, draw: int) -> Prepared:
         """Everything that the run of a cell needs."""
@@ -83,7 +127,7 @@ class CellRunner:
         folds = {'fold': config.data.fold} if config.data.folds else {}
         baseline = self.settings.changes(arm).get('baseline')
         if baseline is not None:
-            check_name(baseline, BASELINES, 'baseline')
+            check_baseline(check_name(baseline, BASELINES, 'baseline'), data)
         if baseline == 'pixels':
             return {**pixels_row(data), **folds}
         prepared = self.prepared_of(config, data)
@@ -93,6 +137,9 @@ class CellRunner:
         try:
             fitted, result = train(prepared, progress=False)
             shifts = {test.name: test.metrics(fitted.variables) for test in tests}
+            validation = validated(
+                prepared, fitted.variables, fitted.validation, self.settings.metric
+            )
         except (Diverged, NonFinitePredictions) as error:
             return {'status': 'diverged', 'reason': str(error), **folds}
         moved = movement_fields(prepared, fitted.variables, tests, self.settings.movement_on)
@@ -102,9 +149,10 @@ class CellRunner:
             'data_fingerprint',
         )
         return finished_fields(
-            fitted.validation,
+            validation,
             result['metrics'],
             shifts,
+            test_fingerprint=data.test.fingerprint,
             **{key: result[key] for key in kept},
             **moved,
             **folds,
@@ -115,7 +163,9 @@ class CellRunner:
         prepared = self.prepared(*job[0])
         rates = [rate for _, rate, _ in job if rate is not None]
         settings = self.settings
-        rows = run_together(prepared, rates, settings.also_evaluate, settings.movement_on)
+        rows = run_together(
+            prepared, rates, settings.also_evaluate, settings.movement_on, settings.metric
+        )
         folds = {'fold': prepared.config.data.fold} if prepared.config.data.folds else {}
         return [{**row, **folds} for row in rows]
 
@@ -151,15 +201,31 @@ class CellRunner:
         return arm in self.settings.tuned and not self.survey(arm).alone
 
 
+def check_baseline(baseline: str, data: Splits) -> None:
+    """Raises UserError where a baseline makes no sense of the data."""
+    if data.task != 'classification':
+        raise UserError(
+            f'baseline {baseline!r} is a logistic regression and needs '
+            f'data.task=classification, not {data.task}'
+        )
+    if baseline == 'pixels' and data.train.kind == 'text':
+        raise UserError(f"baseline 'pixels': {data.train.name} holds texts, which have no pixels")
+
+
 def pixels_row(data: Splits) -> dict[str, Any]:
     """The row of an arm without a network."""
-    if data.train.kind == 'text':
-        raise UserError(f"baseline 'pixels': {data.train.name} holds texts, which have no pixels")
-    parts = [(part.inputs, part.labels) for part in (data.train, data.val, data.test)]
-    outputs, accuracy, penalty = pixel_regression(*parts)
-    return {
-        'status': 'ok',
-        'val': {'accuracy': accuracy},
-        'test': numbers_of(evaluate(outputs, data.test.labels, class_names=data.class_names)),
-        'penalty': penalty,
-    }
+    fitted = PixelRegression(
+        (data.train.inputs, data.train.labels), (data.val.inputs, data.val.labels)
+    )
+    val, test = (
+        evaluate(fitted.outputs(part.inputs), part.labels, class_names=data.class_names)
+        for part in (data.val, data.test)
+    )
+    return finished_fields(
+        numbers_of(val),
+        test,
+        {},
+        penalty=fitted.penalty,
+        data_fingerprint=data.fingerprint,
+        test_fingerprint=data.test.fingerprint,
+    )

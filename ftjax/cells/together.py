@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from flax.traverse_util import flatten_dict
 
-from ftjax.cells.fields import finished_fields
+from ftjax.cells.fields import finished_fields, validated
 from ftjax.cells.further_tests import further_tests
 from ftjax.cells.movement import movement_fields
 from ftjax.evaluation.predictions import NonFinitePredictions
@@ -28,6 +28,7 @@ def run_together(
     rates: Sequence[float],
     also_evaluate: Mapping[str, Any],
     movement_on: int = 0,
+    metric: str = 'accuracy',
 ) -> list[dict[str, Any]]:
     """The fields of the rows that the runs would have one by one, a rate each.
 
@@ -55,14 +56,18 @@ def run_together(
     rows = []
     for cell in cells:
         began = time.perf_counter()
-        fields = fields_of(prepared, cell, tests, movement_on)
+        fields = fields_of(prepared, cell, tests, movement_on, metric)
         seconds = share + time.perf_counter() - began
         rows.append({**fields, 'wall_seconds': seconds, 'vectorised': len(cells)})
     return rows
 
 
 def fields_of(
-    prepared: Prepared, cell: Cell, tests: Sequence[Any], movement_on: int = 0
+    prepared: Prepared,
+    cell: Cell,
+    tests: Sequence[Any],
+    movement_on: int = 0,
+    metric: str = 'accuracy',
 ) -> dict[str, Any]:
     """The fields of one cell, evaluated as a run of its own is."""
     if cell.bad_step is not None:
@@ -74,11 +79,12 @@ def fields_of(
     try:
         metrics = split_metrics(prepared, final)
         shifts = {test.name: test.metrics(final) for test in tests}
+        validation = validated(prepared, final, cell.validation, metric)
     except NonFinitePredictions as error:
         return {'status': 'diverged', 'reason': str(error)}
     checked = verify(loaded, final, plan.trained, plan.moving_stats, plan.entries)
     return finished_fields(
-        cell.validation,
+        validation,
         metrics,
         shifts,
         params_total=plan.at(0).size(),
@@ -89,6 +95,7 @@ def fields_of(
         frozen_unchanged=checked.frozen_unchanged,
         best_step=cell.best_step,
         data_fingerprint=prepared.data.fingerprint,
+        test_fingerprint=prepared.data.test.fingerprint,
         **movement_fields(prepared, final, tests, movement_on),
     )
 

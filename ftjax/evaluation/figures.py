@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import os
 from typing import Any
 
 import numpy as np
 
 from ftjax.evaluation.calibration import reliability
 from ftjax.evaluation.predictions import softmax
-from ftjax.training.atomic import write_bytes
+from ftjax.printable import in_figure
 
 INK = '#1f2933'
 BLUE = '#1f5fa8'
@@ -94,22 +92,5 @@ def reliability_figure(logits: np.ndarray, labels: np.ndarray, bins: int = 15, t
     return figure
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str], dpi: int = 160) -> None:
-    """Writes a matplotlib Figure in the format of the path's ending, whole or not at all."""
-    write_bytes(path, figure_bytes(figure, os.fspath(path).rsplit('.', 1)[-1], dpi))
-
-
-def figure_bytes(figure: Any, file_format: str = 'png', dpi: int = 160) -> bytes:
-    """A matplotlib Figure as a file's bytes; the same figure gives the same bytes."""
-    import matplotlib
-
-    buffer = io.BytesIO()
-    # Dates and random ids would make every redraw a change to commit.
-    metadata = {'Date': None} if file_format == 'svg' else {}
-    with matplotlib.rc_context({'svg.hashsalt': 'ftjax'}):
-        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=metadata)
-    return buffer.getvalue()
-
-
 def _shortened(name: str, limit: int = 18) -> str:
-    return name if len(name) <= limit else name[: limit - 1] + '…'
+    return in_figure(name if len(name) <= limit else name[: limit - 1] + '…')

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ftjax.errors import UserError
+from ftjax.printable import printable
+
 SUMMARY = (
     ('balanced_accuracy', 'balanced accuracy'),
     ('top5_accuracy', 'top-5 accuracy'),
@@ -13,15 +16,43 @@ SUMMARY = (
 )
 
 
-def metrics_text(metrics: dict[str, Any]) -> str:
-    """The table of what `evaluate`, or `masked_token_metrics`, found."""
+def metrics_text(metrics: dict[str, Any], where: str = '') -> str:
+    """The table of what `evaluate`, or `masked_token_metrics`, found.
+
+    Args:
+      metrics: as they were made, or read from a file.
+      where: which file, for the error.
+
+    Raises:
+      UserError: metrics of a file lack something, or hold something of another type.
+    """
+    if not where:
+        return _text(metrics)
+    try:
+        return _text(metrics)
+    except KeyError as error:
+        missing = error.args[0]
+        raise UserError(f'{where} have no {missing!r}; not of an evaluation') from None
+    except (TypeError, ValueError, AttributeError) as error:
+        told = ' '.join(str(error).split())
+        raise UserError(f'{where} are not of an evaluation: {told}') from None
+
+
+def _text(metrics: dict[str, Any]) -> str:
     if metrics['task'] == 'masked_tokens':
         return masked_token_text(metrics)
+    if 'per_class' in metrics:
+        metrics = {**metrics, 'per_class': [shown(row) for row in metrics['per_class']]}
     if metrics['task'] == 'multilabel':
         return multilabel_text(metrics)
     if metrics['task'] == 'regression':
         return regression_text(metrics)
     return classification_text(metrics)
+
+
+def shown(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a class with its name as a terminal shows it."""
+    return {**row, 'name': printable(row['name'])}
 
 
 def classification_text(metrics: dict[str, Any], max_classes: int = 50) -> str:
@@ -120,7 +151,7 @@ def _number(value: float | None) -> str:
 def confusion_text(metrics: dict[str, Any], max_classes: int = 20) -> str:
     """The confusion matrix as text (rows true, columns predicted); a note when too wide."""
     matrix = metrics['confusion_matrix']
-    names = [row['name'] for row in metrics['per_class']]
+    names = [printable(row['name']) for row in metrics['per_class']]
     if len(names) > max_classes:
         return f'confusion matrix of {len(names)} classes: see the picture'
     # Columns carry short names, so that ten classes fit a terminal.

@@ -15,6 +15,7 @@ from ftjax.pretrained.open import Pretrained, load_pretrained
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.text_preprocessing import TextPreprocessing
 from ftjax.pretrained.tokenizer import digest, tokenizer_json
+from ftjax.training.stored import read_result
 
 FILES = ('config', 'plan', 'result')
 
@@ -93,5 +94,6 @@ def open_finished(workdir: str | os.PathLike[str], command: str = '') -> Finishe
             f'{workdir} is a run that has not finished: it has no {missing[0]}.json; run it '
             'again to continue it'
         )
-    config, plan, result = (read_json(workdir / f'{name}.json') for name in FILES)
+    config, plan = (read_json(workdir / f'{name}.json') for name in FILES[:2])
+    result = read_result(workdir / 'result.json')
     return FinishedRun(load_pretrained(str(workdir)), config, plan, result, command)

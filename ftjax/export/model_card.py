@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.evaluation.intervals import wilson_interval
+from ftjax.printable import in_markdown
 
 # Metric, its name for people, and whether it is a share that reads best in percent.
 METRICS = (
@@ -64,8 +65,8 @@ def model_card(facts: CardFacts) -> str:
     ]
     # A JSON value is a YAML value too, with the quotes that odd names need.
     lines = ['---', *(f'{key}: {json.dumps(value)}' for key, value in header.items()), '---', '']
-    lines += [f'# {facts.model_class} fine-tuned on {source}', '']
-    lines.append(f'Started from {init or "random weights"}.')
+    lines += [f'# {facts.model_class} fine-tuned on {in_markdown(source)}', '']
+    lines.append(f'Started from {in_markdown(init or "random weights")}.')
     for title, content in sections:
         if content:
             lines += ['', f'## {title}', '', *content]
@@ -117,7 +118,7 @@ def runs_of(chosen: Sequence[str], names: Sequence[str]) -> str:
 def data_in_words(config: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
     """Where the examples are from, and the fingerprint by which they are known again."""
     data = config.get('data', {})
-    lines = [f'- source: `{data["source"]}`'] if data.get('source') else []
+    lines = [f'- source: `{in_markdown(data["source"])}`'] if data.get('source') else []
     if data.get('examples_per_class'):
         lines.append(f'- {data["examples_per_class"]} training examples a class')
     if 'seed' in data:

@@ -44,7 +44,7 @@ def decide(mode: str, cut: str, passed: Passed, uses: Uses, budget: int) -> Deci
     saved = uses.passes / max(uses.examples, 1)
     what = (
         f'stages before {cut!r}: {counted(passed.flops * uses.passes)} of forward passes without '
-        f'a cache, {counted(passed.flops * uses.examples)} with it ({saved:.1f} times fewer), '
+        f'a cache, {counted(passed.flops * uses.examples)} with it ({compared(saved)}), '
         f'{sized(size)}'
     )
     fits = size <= budget
@@ -63,6 +63,17 @@ def decide(mode: str, cut: str, passed: Passed, uses: Uses, budget: int) -> Deci
     return Decision(True, False, f'features stored in memory; {what}')
 
 
+def compared(saved: float) -> str:
+    """How many passes a cache leaves, of a number of passes without it for each with it.
+
+    >>> compared(10.0), compared(1.0), compared(0.8)
+    ('10.0 times fewer', 'as many', '1.2 times as many')
+    """
+    if saved >= 1.05:
+        return f'{saved:.1f} times fewer'
+    return 'as many' if saved > 0.95 else f'{1 / max(saved, 1e-9):.1f} times as many'
+
+
 def memory_budget(wanted: int) -> int:
     """Bytes that features may take in memory: as wanted, or a share of what the machine has."""
     try:
@@ -79,7 +90,7 @@ def counted(flops: float) -> str:
     ('2.5 TFLOP', '0.3 GFLOP')
     """
     if math.isnan(flops):
-        return 'unknown FLOPs'
+        return 'a number of FLOPs that is not known'
     return f'{flops / 1e12:.3g} TFLOP' if flops >= 1e12 else f'{flops / 1e9:.3g} GFLOP'
 
 

@@ -34,7 +34,7 @@ from ftjax.training.provenance import device_peak
 from ftjax.training.schedule import ScheduleSettings, plan_factor
 from ftjax.training.settings import TrainSettings
 from ftjax.training.standing import Standing
-from ftjax.training.validation import score
+from ftjax.training.validation import check_validation, score
 
 __all__ = ['Diverged', 'FitResult', 'fit', 'longest_chunk']
 
@@ -79,8 +79,8 @@ def fit(
     Raises:
       Diverged: the loss or a gradient is NaN or infinite, more than settings.skip_bad times.
       Interrupted: a signal asked the run to stop; its state is saved.
-      UserError: an empty split, a batch that cannot be shared out, or a checkpoint of another
-        plan.
+      UserError: an empty split, weights chosen by validation without examples for it, a batch
+        that cannot be shared out, or a checkpoint of another plan.
     """
     take = functools.partial(
         TrainStream,
@@ -88,6 +88,7 @@ def fit(
         preprocessing=preprocessing,
         augmentation=augmentation,
     )
+    check_validation(settings, plan, data.val)
     layout, progress = layout or Layout(), progress and first()
     layout.check(plan.at(0).leaves, batch_size, optimizer.accumulate)
     stream = take(data.train, batch_size, seed)
@@ -215,6 +216,11 @@ def fit(
             standing.record(row, values, course.current())
         final = standing.final(new_course())
     warn_of_waiting(standing.timings.stages)
+    if settings.keep == 'best' and not standing.best.defined:
+        _log.warning(
+            "no validation of the run gave a number, so that train.keep='best' has nothing to "
+            'choose by: the last weights are kept'
+        )
     return result_of(variables, final, standing)
 
 

@@ -86,6 +86,11 @@ def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     Raises:
       UserError: a line before the last is not a JSON object.
     """
+    return [row for _, row in numbered_jsonl(path)]
+
+
+def numbered_jsonl(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, Any]]]:
+    """As `read_jsonl`, each object with the number of its line, from 1."""
     try:
         lines = pathlib.Path(path).read_bytes().split(b'\n')
     except FileNotFoundError:
@@ -99,7 +104,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
             if number == len(lines):
                 break
             raise UserError(f'{path} line {number} is not a JSON object: {line[:60]!r}')
-        rows.append(row)
+        rows.append((number, row))
     return rows
 
 
@@ -209,7 +214,7 @@ def _repair(handle: int) -> None:
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, TextIO
 
+from ftjax.printable import printable
+
 
 class Pace:
     """Units per second and the time left, from marks of (units done, seconds worked).
@@ -83,7 +85,8 @@ class Progress:
           clock: seconds from any fixed point.
         """
         self.pace = Pace(total, start)
-        self._description, self._unit, self._enabled = description, unit, enabled
+        self._description = printable(description)
+        self._unit, self._enabled = unit, enabled
         self._every, self._clock = every_seconds, clock
         self._stream = stream or sys.stderr
         self._values: dict[str, Any] = {}
@@ -139,7 +142,7 @@ class Progress:
     def _status(self) -> str:
         rate, left = self.pace.rate, self.pace.seconds_left
         if rate is None or left is None:
-            timing = 'time left unknown'
+            timing = 'no estimate of the time left yet'
         elif rate >= 1:
             timing = f'{rate:.3g} {self._unit}/s, {duration(left)} left'
         else:
@@ -170,7 +173,7 @@ def duration(seconds: float) -> str:
 
 
 def _shown(value: Any) -> str:
-    return str(value) if isinstance(value, (str, int)) else f'{float(value):.4g}'
+    return printable(value) if isinstance(value, (str, int)) else f'{float(value):.4g}'
 
 
 def _rich_bar(stream: TextIO, description: str, pace: Pace):
@@ -181,10 +184,10 @@ def _rich_bar(stream: TextIO, description: str, pace: Pace):
     except ImportError:
         return None, None
     bar = RichProgress(
-        TextColumn('{task.description}'),
+        TextColumn('{task.description}', markup=False),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
-        TextColumn('{task.fields[status]}'),
+        TextColumn('{task.fields[status]}', markup=False),
         console=Console(file=stream),
         refresh_per_second=4,
     )

@@ -99,7 +99,7 @@ class Standing:
     def record(self, row: Mapping[str, Any], values: dict[str, float], current: Any) -> None:
         """Takes a validation in: the row, its metrics, and the variables that were validated."""
         self.history.append({'step': self.done, **row})
-        if self.best.update(self.done, values['score'], values):
+        if self.best.update(self.done, values):
             self.best_variables = on_host(current)
         if self.log is not None:
             self.log.write(self.done, row)

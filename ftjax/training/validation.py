@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ftjax.data.dataset import MASKED_TOKENS
+from ftjax.data.dataset import MASKED_TOKENS, Dataset
+from ftjax.errors import UserError
+from ftjax.evaluation.metric import default_metric
+from ftjax.freezing.plan import Plan
 from ftjax.training.loss import example_losses
+from ftjax.training.settings import TrainSettings
 
 
 def score(outputs: Iterable[tuple[np.ndarray, dict]], task: str) -> dict[str, float]:
     """Loss and accuracy (or mean squared error, or micro F1), padding left out by the mask.
 
-    `score` is what larger is better of: accuracy for classes, minus the error for numbers, the
-    micro F1 at probability 1/2 for several labels an example, minus the loss for masked tokens.
-    Numbers have their correlations beside it, unless one side is constant.
+    `score` is what larger is better of: the task's default metric, with its sign turned where
+    lower is better. So the accuracy for classes, minus the error for numbers, the micro F1 at
+    probability 1/2 for several labels an example, minus the loss for masked tokens. Numbers have
+    their correlations beside it, unless one side is constant. {} where there is no example.
     """
     numbers: list[np.ndarray] = []
     sums = np.zeros(3)
@@ -36,20 +42,53 @@ def score(outputs: Iterable[tuple[np.ndarray, dict]], task: str) -> dict[str, fl
             hits += ((found & true).sum(axis=-1) * mask).sum()
             marks += ((found.sum(axis=-1) + true.sum(axis=-1)) * mask).sum()
         sums += [(losses * mask).sum(), (right * mask).sum(), mask.sum()]
-    loss = float(sums[0] / sums[2])
+    if not sums[2]:
+        return {}
+    found = {'loss': float(sums[0] / sums[2])}
     if task == 'regression':
-        return {'loss': loss, 'mse': loss, **_correlations(numbers), 'score': -loss}
-    if task == 'multilabel':
-        f1 = float(2 * hits / marks) if marks else 0.0
-        return {'loss': loss, 'f1_micro': f1, 'score': f1}
-    accuracy = float(sums[1] / sums[2])
-    if task == MASKED_TOKENS:
-        return {'loss': loss, 'accuracy': accuracy, 'score': -loss}
-    return {'loss': loss, 'accuracy': accuracy, 'score': accuracy}
+        found |= {'mse': found['loss'], **_correlations(numbers)}
+    elif task == 'multilabel':
+        found['f1_micro'] = float(2 * hits / marks) if marks else 0.0
+    else:
+        found['accuracy'] = float(sums[1] / sums[2])
+    metric = default_metric(task)
+    return {**found, 'score': metric.sign * found[metric.name]}
+
+
+def check_validation(settings: TrainSettings, plan: Plan, val: Dataset) -> None:
+    """Raises UserError where validation examples decide something and there are none."""
+    if len(val):
+        return
+    needs = {
+        "train.keep='best'": settings.keep == 'best',
+        'train.patience': settings.patience is not None,
+        f'config.freeze {plan.strategy!r}': plan.term('weights') is not None,
+    }
+    for what, asked in needs.items():
+        if asked:
+            remedy = "; train.keep='last' keeps the last weights" if 'keep' in what else ''
+            raise UserError(
+                f'{what} chooses by validation, and {val.name} holds no examples: give it some '
+                f'(data.val_fraction, data.val_per_class){remedy}'
+            )
+
+
+def defined(values: dict[str, float]) -> bool:
+    """Whether a validation gave numbers: outputs that are NaN have an accuracy too.
+
+    >>> defined({'score': 0.5, 'loss': float('nan')}), defined({})
+    (False, False)
+    """
+    return math.isfinite(values.get('score', math.nan)) and not math.isnan(values['loss'])
 
 
 def rank(values: dict[str, float]) -> float:
-    """What the best validation has most of: the score, and of equal scores the lower loss."""
+    """What the best validation has most of: the score, and of equal scores the lower loss.
+
+    Below all others where the validation gave no numbers.
+    """
+    if not defined(values):
+        return -math.inf
     # Loss counts for less than one example of a million; a score of -loss keeps its order.
     return values['score'] + 1e-6 / (1 + max(values['loss'], 0.0))
 
@@ -68,7 +107,10 @@ def _correlations(numbers: list[np.ndarray]) -> dict[str, float]:
 
 @dataclasses.dataclass
 class BestSoFar:
-    """The best validation, and how many have passed since."""
+    """The best validation, and how many have passed since.
+
+    Of validations without numbers the last is kept: there is nothing to choose by.
+    """
 
     patience: int | None = None
     step: int = -1
@@ -81,12 +123,19 @@ class BestSoFar:
         """Whether patience has run out."""
         return self.patience is not None and self.since >= self.patience
 
-    def update(self, step: int, score: float, values: dict[str, float]) -> bool:
+    @property
+    def defined(self) -> bool:
+        """Whether any validation gave numbers."""
+        return defined(self.values)
+
+    def update(self, step: int, values: dict[str, float]) -> bool:
         """Takes a validation in; says whether it is the best (ties go to the lower loss)."""
-        if self.step < 0 or rank(values) > rank(self.values):
-            self.step, self.score, self.values, self.since = step, score, dict(values), 0
+        first, better = self.step < 0, rank(values) > rank(self.values)
+        self.since = 0 if first or better else self.since + 1
+        if first or better or not self.defined:
+            self.step, self.score = step, values.get('score', math.nan)
+            self.values = dict(values)
             return True
-        self.since += 1
         return False
 
     def to_json(self) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from ftjax.training.calls import longest_chunk
 from ftjax.training.course import Course, StepSettings
 from ftjax.training.schedule import ScheduleSettings, leaf_rates
 from ftjax.training.settings import TrainSettings
-from ftjax.training.validation import BestSoFar
+from ftjax.training.validation import BestSoFar, check_validation
 from ftjax.training.vectorised_runs import Runs
 
 MOST_STEPS = 64
@@ -85,6 +85,7 @@ def fit_many(
     Raises:
       UserError: a plan, task or setting that cannot run this way, with the reason.
     """
+    check_validation(settings, plan, data.val)
     reason = obstacle(network, plan, data, settings)
     if reason is not None:
         raise UserError(f'runs cannot share a program: {reason}')
@@ -125,7 +126,7 @@ def fit_many(
             done += count
         better = np.zeros(shape, bool)
         for where, values in runs.scores().items():
-            better[where] = best[where].update(done, values['score'], values)
+            better[where] = best[where].update(done, values)
             row = {f'val_{name}': value for name, value in values.items()}
             history[where[0]][where[1]].append({'step': done, **row})
         if settings.keep == 'last':

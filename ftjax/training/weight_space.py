@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ftjax.freezing.plan import Plan
 from ftjax.freezing.verification import verify
 from ftjax.training.fit_result import FitResult
+from ftjax.training.validation import defined
 
 RATES = (1.0, 0.5, 2.0)
 """Factors of the learning rate, in turn, of the runs whose weights are averaged."""
@@ -67,7 +69,11 @@ def fit_averaged(
             scores[id(weights)] = weights, made, validate(made)
         return scores[id(weights)][1:]
 
-    chosen, evidence = term(ends, start, lambda weights: settled(weights)[1]['score'])
+    def score(weights: Mapping[str, Any]) -> float:
+        values = settled(weights)[1]
+        return values['score'] if defined(values) else -math.inf  # loses to every number
+
+    chosen, evidence = term(ends, start, score)
     final, values = settled(chosen)
     masks = [fit.plan.entries for fit in fits]
     # Each run may have drawn entries of its own: the average moves where any of them did.

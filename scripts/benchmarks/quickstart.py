@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import pathlib
 import statistics
@@ -105,7 +104,9 @@ def seconds_of(tree: pathlib.Path, flags: list[str], work: pathlib.Path) -> floa
 
 def means(summary: pathlib.Path) -> dict[str, Any]:
     """{arm: its mean with interval} of an ablation's summary."""
-    tasks = json.loads(summary.read_text('utf-8'))['tasks']
+    from ftjax.ablation.summary import read_summary
+
+    tasks = read_summary(summary)['tasks']
     return {found['arm']: found['mean'] for found in tasks[0]['arms']}
 
 

@@ -15,6 +15,7 @@ from ftjax.cells.further_tests import further_settings
 from ftjax.cells.probe import features_of
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
+from ftjax.run import split_metrics, train
 
 VALUES = {
     'init': 'glyphs',
@@ -154,3 +155,24 @@ def test_a_further_test_set_that_cannot_be_meant_is_refused(given, words):
     settings, head = further_settings(DataSettings(examples_per_class=9, seed=2), 'p', PRINT)
     assert (settings.source, settings.seed, settings.examples_per_class) == ('glyphs:400', 0, None)
     assert head == 'source'
+
+
+@pytest.mark.slow
+def test_a_metric_that_training_does_not_compute_is_there_for_the_choice(tmp_path):
+    rates = (1e-2, 1e-1)
+    runner = runner_of(('head',), rates, metric='f1_macro')
+    runner.check()
+    options = {'together': runner.together, 'shared': runner.shared}
+    rows = run_grid(runner.settings, runner, tmp_path, {}, progress=False, **options)
+    assert [row['vectorised'] for row in rows] == [2, 2]
+    prepared = runner.prepared('head', 1e-1, 0)
+    fitted, _ = train(prepared, progress=False)
+    want = split_metrics(prepared, fitted.variables, 'val')
+    (row,) = [row for row in rows if row['rate'] == 1e-1]
+    alone = runner('head', 1e-1, 0)
+    for found in (row, alone):
+        assert found['val']['f1_macro'] == pytest.approx(want['f1_macro'])
+        assert found['val']['accuracy'] == pytest.approx(fitted.validation['accuracy'])
+        assert found['test_fingerprint'] == prepared.data.test.fingerprint
+    summary = summarise(rows, reference='head', metric='f1_macro')
+    assert summary['tasks'][0]['arms'][0]['val_mean'] == max(row['val']['f1_macro'] for row in rows)

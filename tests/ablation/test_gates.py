@@ -5,6 +5,7 @@ import pytest
 from ftjax.ablation.gates import check_gates, evaluate_gates, gate_rows
 from ftjax.ablation.summary import summarise
 from ftjax.errors import UserError
+from ftjax.evaluation.metric import Metric
 
 DEPTHS = ('head', 'last:1', 'last:2', 'last:3', 'full')
 CURVE = (0.60, 0.80, 0.85, 0.88, 0.89)
@@ -90,7 +91,8 @@ def test_a_report_has_no_verdict_and_an_unfinished_gate_is_undecided():
 
 
 def test_of_losses_less_is_better():
-    found = verdicts([('above', 'a', 'b')], {'a': 0.1, 'b': 0.4}, higher_is_better=False)[0]
+    lower = Metric(name='accuracy', higher_is_better=False)
+    found = verdicts([('above', 'a', 'b')], {'a': 0.1, 'b': 0.4}, metric=lower)[0]
     assert found['passed'] is True and found['value'] == pytest.approx(30)
 
 

@@ -8,6 +8,7 @@ import pytest
 from ftjax.ablation.report import report_html, write_report
 from ftjax.ablation.summary import summarise
 from ftjax.ablation.verdicts import overall_sentences, verdict_sentences
+from ftjax.evaluation.metric import Metric
 
 
 def rows(task=None, better=0.1):
@@ -109,7 +110,7 @@ def test_units_follow_the_metric(metric):
         {**row, 'val': {metric: v}, 'test': {metric: v}, 'status': 'ok'}
         for row, v in zip(rows(), [1.0, 1.1, 1.2, 1.3, 2.0, 2.2, 2.1, 2.4] + [3.0] * 4, strict=True)
     ]
-    summary = summarise(table, reference='full', metric=metric, higher_is_better=False)
+    summary = summarise(table, reference='full', metric=Metric(name=metric, higher_is_better=False))
     sentence = verdict_sentences(summary['tasks'][0], summary)[1]
     assert 'worse than full' in sentence
     assert ('points' in sentence) == (metric == 'accuracy')

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ftjax.ablation.baselines import pixel_regression
+from ftjax.ablation.baselines import PixelRegression
 from ftjax.ablation.runner import run_grid
 from ftjax.ablation.settings import AblationSettings, read_ablation
 from ftjax.ablation.summary import summarise
@@ -149,7 +149,8 @@ def test_pixels_are_scikit_learns_logistic_regression():
     labels = np.arange(60) % 3
     inputs = (80 * labels[:, None] + rng.normal(0, 20, (60, 4))).clip(0, 255).astype(np.uint8)
     part = inputs, labels
-    outputs, accuracy, penalty = pixel_regression(part, part, part)
+    found = PixelRegression(part, part)
+    outputs, accuracy, penalty = found.outputs(inputs), found.accuracy, found.penalty
     assert accuracy == (outputs.argmax(1) == labels).mean() > 0.9
     assert penalty in (0.01, 0.1, 1.0, 10.0)
     np.testing.assert_allclose(np.exp(outputs).sum(1), 1, rtol=1e-5)

@@ -9,7 +9,9 @@ from ftjax.ablation.statistics import mean_interval
 from ftjax.ablation.summary import summarise
 from ftjax.ablation.tables import markdown, table_markdown, write_summary
 from ftjax.errors import UserError
+from ftjax.evaluation.metric import Metric
 
+LOWER = Metric(name='accuracy', higher_is_better=False)
 ARMS = {'full': 0.80, 'head': 0.70, 'last:2': 0.84, 'scratch': 0.30}
 SHARE = {'full': 1.0, 'head': 0.01, 'last:2': 0.2, 'scratch': 1.0}
 
@@ -71,7 +73,7 @@ def test_verdicts_follow_the_known_levels():
     }
     assert verdicts == {'full': None, 'head': 'worse', 'last:2': 'better', 'scratch': 'worse'}
     assert arm_of(summary, 'last:2')['probability_of_improvement']['estimate'] > 0.7
-    losses = summarise(grid(), reference='full', higher_is_better=False)
+    losses = summarise(grid(), reference='full', metric=LOWER)
     # Read as a loss the grid's best rates are at its ends, and higher is worse.
     assert arm_of(losses, 'last:2')['difference']['verdict'] != 'better'
     noisy = summarise(grid(spread=0.2), reference='full')

@@ -1,0 +1,64 @@
+"""What the intervals of an ablation cover, read off what its rows were tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FIXED = (
+    'Intervals cover the choice of the seed on a fixed test set; they do not cover the choice of '
+    'test examples, of the pretrained network or of the data set.'
+)
+BY_SEED = (
+    'Each seed draws its own test split: intervals cover the choice of the seed and of that '
+    'split together, as far as the splits, which may share examples, differ; they do not cover '
+    'the choice of the pretrained network or of the data set.'
+)
+UNKNOWN = (
+    'Intervals cover the choice of the seed, and of whatever the seed draws; the rows do not '
+    'tell whether all seeds had the same test examples. They do not cover the choice of the '
+    'pretrained network or of the data set.'
+)
+FOLDS = (
+    'Intervals cover the choice of the fold and the seed; they do not cover the choice of the '
+    'pretrained network or of the data set.'
+)
+
+
+def covered(rows: Sequence[Mapping[str, Any]], folds: int = 0) -> list[str]:
+    """Sentences on what intervals cover: one, or one for each kind of task; none without any.
+
+    Args:
+      rows: finished rows, of one task or several (`task`).
+      folds: of cross-validation, 0 for none.
+    """
+    if folds:
+        return [FOLDS]
+    tasks = dict.fromkeys(row.get('task', 'all') for row in rows)
+    said: dict[str, list[str]] = {}
+    for task in tasks:
+        sentence = _sentence([row for row in rows if row.get('task', 'all') == task])
+        if sentence is None:
+            continue
+        said.setdefault(sentence, []).append(task)
+    if len(said) == 1:
+        return list(said)
+    return [f'{", ".join(names)}: {sentence}' for sentence, names in said.items()]
+
+
+def _sentence(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    tested = [row for row in rows if row.get('status') == 'ok']
+    if len({row['seed'] for row in tested}) < 2:
+        return None  # no intervals
+    # The same data throughout, whatever the seed, is the same test split as well.
+    for key in ('test_fingerprint', 'data_fingerprint'):
+        by_arm: dict[str, set[Any]] = {}
+        for row in tested:
+            by_arm.setdefault(row['arm'], set()).add(row.get(key))
+        if any(None in found for found in by_arm.values()):
+            continue
+        if all(len(found) == 1 for found in by_arm.values()):
+            return FIXED
+        if key == 'test_fingerprint':
+            return BY_SEED
+    return UNKNOWN

@@ -1,0 +1,73 @@
+"""Names and texts that come from data, made safe to show: one function for each place.
+
+A class, an arm or a file may be called anything. What a terminal would obey, what would end a
+table cell or become markup is written as an escape instead.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+
+# Line and paragraph ends, controls, marks that turn the reading direction, half surrogates.
+_UNSEEN = {'Cc', 'Cf', 'Cs', 'Cn', 'Zl', 'Zp'}
+# Joiners shape letters in Persian, Hindi and emoji, and show nothing of their own.
+_JOINERS = {'\u200c', '\u200d'}
+
+
+def printable(text: object) -> str:
+    r"""A name on one line of a terminal: what is not shown as a character is an escape.
+
+    >>> printable('cat\x1b[2J\nmat'), printable('Käse 猫')
+    ('cat\\x1b[2J\\nmat', 'Käse 猫')
+    """
+    text = str(text)
+    if text.isascii() and text.isprintable():
+        return text
+    return ''.join(
+        char if unicodedata.category(char) not in _UNSEEN or char in _JOINERS else _escaped(char)
+        for char in text
+    )
+
+
+def printable_lines(text: object) -> str:
+    r"""As `printable`, for text whose line ends are its own.
+
+    >>> printable_lines('a\x07\nb')
+    'a\\x07\nb'
+    """
+    return '\n'.join(printable(line) for line in str(text).split('\n'))
+
+
+def in_markdown(text: object) -> str:
+    r"""Text inside a paragraph or a cell of a Markdown file, where it must be no markup.
+
+    >>> print(in_markdown('a|b <script> 3 < 4 [x](y)'))
+    a\|b &lt;script> 3 < 4 [x]\(y)
+    """
+    text = printable(text).replace('|', '\\|').replace('](', ']\\(')
+    # Only what could open a tag: a p value is written <0.001.
+    return re.sub(r'<(?=[A-Za-z/!?])', '&lt;', text)
+
+
+def in_html(text: object) -> str:
+    """Text between tags or in a quoted attribute.
+
+    >>> in_html('<b> & "c"')
+    '&lt;b&gt; &amp; &quot;c&quot;'
+    """
+    return html.escape(printable(text), quote=True)
+
+
+def in_figure(text: object) -> str:
+    r"""Text that matplotlib draws, where dollars would enclose formulas.
+
+    >>> print(in_figure('$x_1$'))
+    \$x_1\$
+    """
+    return printable(text).replace('$', '\\$')
+
+
+def _escaped(char: str) -> str:
+    return char.encode('unicode_escape').decode('ascii')
