@@ -33,7 +33,8 @@ def attend(
       value: the shape of `key`.
       valid: (batch, keys) bool, False for padding; at least one True a row.
       causal: each position sees itself and what is before it.
-      window: with `causal`, how many positions are seen, the own one included; None for all.
+      window: with `causal`, how many positions are seen, the own one included; without, how
+        far each sees on either side, as in transformers. None for all.
       bias: added to the scores, broadcastable to (batch, heads, time, keys).
 
     Returns:
@@ -41,8 +42,11 @@ def attend(
     """
     batch, time, heads, depth = query.shape
     keys, kv_heads = key.shape[1], key.shape[2]
+    seen = None if causal or window is None else _both_sides(time, keys, window)
     if jax.default_backend() == 'gpu' and query.dtype in (jnp.bfloat16, jnp.float16):
         lengths = None if valid is None else valid[:, None, None, :]
+        if seen is not None:  # the kernel has causal windows alone
+            lengths = seen[None, None] if lengths is None else lengths & seen
         return jax.nn.dot_product_attention(
             query,
             key,
@@ -50,7 +54,7 @@ def attend(
             bias,
             lengths,
             is_causal=causal,
-            local_window_size=None if window is None else (window - 1, 0),
+            local_window_size=None if window is None or not causal else (window - 1, 0),
             implementation='cudnn',
         )
     if kv_heads != heads:
@@ -74,10 +78,17 @@ def attend(
         seen = jnp.tril(jnp.ones((time, keys), bool), keys - time)
         if window is not None:
             seen &= jnp.triu(jnp.ones((time, keys), bool), keys - time - window + 1)
+    if seen is not None:
         scores = jnp.where(seen, scores, hidden)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     out = jnp.einsum('ntk,nkd->ntd', weights, merged(value))
     return out.reshape(batch, heads, time, depth).transpose(0, 2, 1, 3)
+
+
+def _both_sides(time: int, keys: int, window: int) -> jax.Array:
+    """(time, keys) bool: True up to `window` positions before and after each position."""
+    ones = jnp.ones((time, keys), bool)
+    return jnp.triu(ones, keys - time - window) & jnp.tril(ones, keys - time + window)
 
 
 class SelfAttention(nn.Module):

@@ -16,6 +16,7 @@ from ftjax.models.adapted import plain_network, with_overrides
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained import families, own, run_checkpoint
+from ftjax.pretrained.config_check import check_config
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.keymap import KeyMap, PositionTable, identity
 from ftjax.pretrained.locate import Location
@@ -35,6 +36,8 @@ class Checkpoint:
     source: TensorSource | None
     """None where only the configuration was asked for."""
     revision: str | None = None
+    notes: tuple[str, ...] = ()
+    """What the load report says of the configuration and of the tensors' names."""
 
     @property
     def is_own(self) -> bool:
@@ -161,6 +164,9 @@ def describe(
     if is_own and not {'model', 'options'} <= set(config or ()):
         raise UserError(f'{file}: model or options are missing')
     family = own.FORMAT if is_own else families.family_of_config(config) if config else None
+    notes: tuple[str, ...] = ()
+    if family is not None and not is_own:
+        config, notes = check_config(family, config or {}, file)
     source = where.headers
     if source is None and (tensors or family is None):
         source = open_source(where.path)
@@ -177,7 +183,7 @@ def describe(
             )
         config = families.module(family).config_from_tensors(source)
     assert config is not None
-    return Checkpoint(folder, family, config, source, where.revision)
+    return Checkpoint(folder, family, config, source, where.revision, notes)
 
 
 def _of_run(found: run_checkpoint.RunCheckpoint, tensors: bool) -> Checkpoint:
