@@ -34,19 +34,24 @@ SHARED = (
 
 
 def main() -> None:
+    found = classes()
+    config_fields.FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + '\n')
+    print(f'wrote {config_fields.FILE}: {len(found["classes"])} model types')
+
+
+def classes() -> dict[str, Any]:
+    """All that the file holds, from the transformers that is installed."""
     import transformers
     from transformers import GenerationConfig, PreTrainedConfig
 
     base = _defaults(PreTrainedConfig)
-    found = {
+    return {
         'transformers': transformers.__version__,
         'base': base,
         'generation': sorted(GenerationConfig._get_default_generation_params()),
         'shared': sorted(set().union(*(_fields_read(name) for name in SHARED))),
         'classes': {name: _of_class(name, base) for name in _model_types()},
     }
-    config_fields.FILE.write_text(json.dumps(found, indent=1, sort_keys=True) + '\n')
-    print(f'wrote {config_fields.FILE}: {len(found["classes"])} model types')
 
 
 def _model_types() -> list[str]:

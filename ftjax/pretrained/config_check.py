@@ -59,7 +59,7 @@ def _check(
         elif not _is_declared(name, fields):
             unread += _undeclared(model_type, name, value, where)
     if unread:
-        notes.append('config.json: read neither here nor by transformers: ' + ', '.join(unread))
+        notes.append('config.json: fields without effect: ' + ', '.join(unread))
     return config, tuple(notes)
 
 
@@ -84,13 +84,20 @@ def _undeclared(model_type: str, name: str, value: Any, where: pathlib.Path) -> 
         )
     if value in _NOTHING or name == 'auto_map':
         return []
-    if 'drop' not in name and (others := _readers().get(name)):
+    if 'drop' in name or name.startswith('_'):
+        return [] if name.startswith('_') else [name]
+    if others := _readers().get(name):
         raise UserError(
             f'{where}: {name}={_short(value)} is a field of {", ".join(others[:3])} and not of '
             f'{model_type}, which would leave it out; remove it from the file if the weights '
             'were trained without it'
         )
-    return [] if name.startswith('_') else [name]
+    if name in known(model_type).code:
+        raise UserError(
+            f'{where}: {name}={_short(value)} is read by transformers for {model_type} and not '
+            'here; remove it from the file if the weights were trained without it'
+        )
+    return [name]
 
 
 def _under_own_names(

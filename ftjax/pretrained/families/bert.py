@@ -51,7 +51,8 @@ def encoder_declared(*reads: str, **inert: str) -> Fields:
     )
 
 
-FIELDS = {'bert': encoder_declared()}
+NO_PROJECTION = 'of a check of sizes alone'
+FIELDS = {'bert': encoder_declared(embedding_size=NO_PROJECTION)}
 
 
 def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:

@@ -42,6 +42,8 @@ FIELDS = {
         inert={
             **DECODER_INERT,
             **{f'summary_{name}': TASK_ONLY for name in _SUMMARY},
+            'classifier_dropout': TASK_ONLY,
+            'hidden_dropout': TASK_ONLY,
             'n_ctx': 'n_positions is read',
             'reorder_and_upcast_attn': 'rounding in float16 alone',
         },

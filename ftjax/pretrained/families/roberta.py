@@ -10,6 +10,7 @@ from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained.config_fields import known
 from ftjax.pretrained.families.bert import (
+    NO_PROJECTION,
     encoder_declared,
     encoder_fields,
     encoder_options,
@@ -19,7 +20,8 @@ from ftjax.pretrained.hf_config import refuse
 from ftjax.pretrained.keymap import KeyMap, dense
 
 # Positions count up from the padding's id.
-FIELDS = dict.fromkeys(('roberta', 'xlm-roberta', 'camembert'), encoder_declared('pad_token_id'))
+_DECLARED = encoder_declared('pad_token_id', embedding_size=NO_PROJECTION)
+FIELDS = dict.fromkeys(('roberta', 'xlm-roberta', 'camembert'), _DECLARED)
 _UNUSED = (r'lm_head\..*', r'classifier\.(weight|bias)')  # the last of a token classifier
 
 
