@@ -83,8 +83,8 @@ def _defaults(kind: type) -> dict[str, Any]:
     """Field -> default of a configuration class, as JSON has them."""
     found = {}
     for field in dataclasses.fields(kind):
-        made = field.default_factory is not dataclasses.MISSING
-        found[field.name] = field.default_factory() if made else field.default
+        make: Any = field.default_factory
+        found[field.name] = field.default if make is dataclasses.MISSING else make()
     return json.loads(json.dumps(found))
 
 

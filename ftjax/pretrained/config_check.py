@@ -132,10 +132,11 @@ def _noise(model_type: str, fields: Fields, config: Mapping[str, Any]) -> Iterat
     effective = {**known(model_type).defaults, **config}
     for name, phrase in fields.noise.items():
         if effective.get(name):
-            yield f'config.json: {name}={effective[name]} is not applied: {phrase}'
+            yield f'config.json: {name}={_short(effective[name])} is not applied: {phrase}'
     for name, other in fields.stand_ins.items():
         if effective.get(name) != effective.get(other):
-            yield f'config.json: {other}={effective[other]} is used for {name}={effective[name]}'
+            used, asked = (f'{each}={_short(effective.get(each))}' for each in (other, name))
+            yield f'config.json: {used} is used for {asked}'
     if config.get('auto_map'):
         yield f'config.json: the code that auto_map names is not run; the network is {model_type}'
 

@@ -56,7 +56,7 @@ def shared_prefixes(names: Sequence[str]) -> Iterator[str]:
 
 
 def partial_prefix(names: Sequence[str], extra: Sequence[str], explained: Explained) -> str:
-    """The prefix without which most of the names in `extra` are explained; '' if none is.
+    """The prefix of most of a file without which it is explained; '' if there is none.
 
     Args:
       names: all names of a file.
@@ -68,6 +68,8 @@ def partial_prefix(names: Sequence[str], extra: Sequence[str], explained: Explai
         return ''
     part, _ = first.most_common(1)[0]
     inside = [name for name in extra if name.startswith(f'{part}.')]
+    if len(inside) <= len(names) / 2:  # a stray tensor is no matter of prefixes
+        return ''
     for prefix in shared_prefixes(inside):
         if explained([name.removeprefix(prefix) for name in inside]) > len(inside) / 2:
             return prefix if any(not name.startswith(prefix) for name in names) else ''

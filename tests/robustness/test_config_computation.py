@@ -154,6 +154,10 @@ def test_encoders_are_never_causal(model_type):
             {'model_type': 'qwen3', 'rope_parameters': {'full_attention': {'rope_theta': 1e6}}},
             "an entry of its own for 'full_attention'",
         ),
+        ({'model_type': 'llama', 'rope_scaling': [1]}, 'rope_scaling must be a JSON object'),
+        ({'model_type': 'llama', 'rope_scaling': {'type': 'linear'}}, 'factor of the rotary'),
+        ({'model_type': 'llama', 'rope_theta': 'x'}, 'rope_theta of the rotary'),
+        ({'model_type': 'qwen3', 'num_hidden_layers': 10**9, 'layer_types': ['x']}, 'layer_types'),
         # Within a nested configuration.
         ({'model_type': 'clip', 'vision_config': {'is_causal': True}}, 'is_causal=True'),
         ({'model_type': 'siglip', 'vision_config': {'qkv_bias': 1}}, 'qkv_bias=1'),

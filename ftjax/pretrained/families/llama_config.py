@@ -120,12 +120,14 @@ def _window(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         first = 0
     elif kind.startswith('qwen') and fields.get('use_sliding_window') and window is not None:
         first = min(fields.get('max_window_layers', 28), depth)
-    types = ['full_attention'] * first + ['sliding_attention'] * (depth - first)
-    if (fields.get('layer_types') or types) != types:
-        raise UserError(
-            f'config.json: layer_types of {kind} other than {first} times full_attention and '
-            f'{depth - first} times sliding_attention, as the other fields say, are not supported'
-        )
+    if given := fields.get('layer_types'):
+        kinds = ('full_attention', 'sliding_attention')
+        if len(given) != depth or any(kinds[i >= first] != name for i, name in enumerate(given)):
+            raise UserError(
+                f'config.json: layer_types of {kind} other than {first} times full_attention and '
+                f'{depth - first} times sliding_attention, as the other fields say, are not '
+                'supported'
+            )
     return {'window': window, 'window_from': first} if first < depth else {}
 
 
