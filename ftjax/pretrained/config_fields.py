@@ -100,6 +100,7 @@ EVERYWHERE: dict[str, Any] = {
     'pruned_heads': {},
     'per_layer_config': None,
     'quantization_config': None,
+    'quantization': None,
     'compression_config': None,
 }
 # The files of vision models name these for use as the trunk of a detector.
