@@ -42,11 +42,11 @@ def attend(
     """
     batch, time, heads, depth = query.shape
     keys, kv_heads = key.shape[1], key.shape[2]
-    seen = None if causal or window is None else _both_sides(time, keys, window)
-    if jax.default_backend() == 'gpu' and query.dtype in (jnp.bfloat16, jnp.float16):
+    # The kernel has windows with a causal mask alone.
+    windowed = window is not None and not causal
+    half = query.dtype in (jnp.bfloat16, jnp.float16)
+    if jax.default_backend() == 'gpu' and half and not windowed:
         lengths = None if valid is None else valid[:, None, None, :]
-        if seen is not None:  # the kernel has causal windows alone
-            lengths = seen[None, None] if lengths is None else lengths & seen
         return jax.nn.dot_product_attention(
             query,
             key,
@@ -54,7 +54,7 @@ def attend(
             bias,
             lengths,
             is_causal=causal,
-            local_window_size=None if window is None or not causal else (window - 1, 0),
+            local_window_size=None if window is None else (window - 1, 0),
             implementation='cudnn',
         )
     if kv_heads != heads:
@@ -78,8 +78,9 @@ def attend(
         seen = jnp.tril(jnp.ones((time, keys), bool), keys - time)
         if window is not None:
             seen &= jnp.triu(jnp.ones((time, keys), bool), keys - time - window + 1)
-    if seen is not None:
         scores = jnp.where(seen, scores, hidden)
+    elif window is not None:
+        scores = jnp.where(_both_sides(time, keys, window), scores, hidden)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     out = jnp.einsum('ntk,nkd->ntd', weights, merged(value))
     return out.reshape(batch, heads, time, depth).transpose(0, 2, 1, 3)

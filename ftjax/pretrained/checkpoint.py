@@ -186,7 +186,9 @@ def describe(
         config = families.module(family).config_from_tensors(source)
     elif source is not None:
         assert config is not None
-        source, prefix = without_prefix(source, _counter(Checkpoint(folder, family, config, None)))
+        source, prefix = without_prefix(
+            source, _counter(Checkpoint(folder, family, config, source))
+        )
     if prefix:
         notes += (f'the names of all tensors begin with {prefix!r}, which is left off',)
     assert config is not None
