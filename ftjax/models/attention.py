@@ -34,7 +34,8 @@ def attend(
       value: the shape of `key`.
       valid: (batch, keys) bool, False for padding; at least one True a row.
       causal: each position sees itself and what is before it.
-      window: with `causal`, how many positions are seen, the own one included; None for all.
+      window: with `causal`, how many positions are seen, the own one included; without, how
+        far each sees on either side, as in transformers. None for all.
       bias: added to the scores, broadcastable to (batch, heads, time, keys).
 
     Returns:
@@ -42,7 +43,8 @@ def attend(
     """
     batch, time, heads, depth = query.shape
     keys, kv_heads = key.shape[1], key.shape[2]
-    if bias is None and is_fused(query, key):
+    # The kernel has windows with a causal mask alone.
+    if bias is None and (causal or window is None) and is_fused(query, key):
         return fused(query, key, value, valid, causal, window)
     if kv_heads != heads:
         key = jnp.repeat(key, heads // kv_heads, axis=2)
@@ -66,6 +68,8 @@ def attend(
         if window is not None:
             seen &= jnp.triu(jnp.ones((time, keys), bool), keys - time - window + 1)
         scores = jnp.where(seen, scores, hidden)
+    elif window is not None:
+        scores = jnp.where(_both_sides(time, keys, window), scores, hidden)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     out = jnp.einsum('ntk,nkd->ntd', weights, merged(value))
     return out.reshape(batch, heads, time, depth).transpose(0, 2, 1, 3)
@@ -123,6 +127,12 @@ def fused(
 def longer(x: jax.Array, length: int) -> jax.Array:
     """An array with zeros, or False, after its second axis, up to a length."""
     return jnp.pad(x, [(0, 0), (0, length - x.shape[1]), *[(0, 0)] * (x.ndim - 2)])
+
+
+def _both_sides(time: int, keys: int, window: int) -> jax.Array:
+    """(time, keys) bool: True up to `window` positions before and after each position."""
+    ones = jnp.ones((time, keys), bool)
+    return jnp.triu(ones, keys - time - window) & jnp.tril(ones, keys - time + window)
 
 
 class SelfAttention(nn.Module):

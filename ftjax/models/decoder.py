@@ -1,4 +1,4 @@
-"""What causal text networks share: their stages, and which of two heads they end in."""
+"""What decoders of text share: their stages, and which of two heads they end in."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Decoder(Network):
     """Whether the language model's head is the table of word embeddings."""
     pool: str = 'last'
     """'last' (real token), 'mean' (of real tokens) or 'none'; not used with 'lm'."""
+    causal: bool = True
+    """Whether a token sees only itself and what is before it; else it sees all real tokens."""
     epsilon: float = 1e-5
     dtype: str = 'float32'
     pad_id: int | None = None

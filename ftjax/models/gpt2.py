@@ -49,6 +49,7 @@ class GPT2(Decoder):
         return partial(
             Block,
             heads=self.heads,
+            causal=self.causal,
             mlp_dim=self.mlp_dim or 4 * self.width,
             act=self.act,
             epsilon=self.epsilon,
@@ -61,9 +62,10 @@ class GPT2(Decoder):
 
 
 class Block(nn.Module):
-    """A causal pre-norm block: {'hidden' (batch, time, width), 'mask'} in and out."""
+    """A pre-norm block: {'hidden' (batch, time, width), 'mask'} in and out."""
 
     heads: int
+    causal: bool
     mlp_dim: int
     act: str
     epsilon: float
@@ -74,7 +76,7 @@ class Block(nn.Module):
     def __call__(self, state, mode: Mode):
         x, mask = state['hidden'], state['mask']
         attn = SelfAttention(
-            self.heads, causal=True, dropout=self.dropout, dtype=self.dtype, name='attn'
+            self.heads, causal=self.causal, dropout=self.dropout, dtype=self.dtype, name='attn'
         )
         x = x + attn(layer_norm('norm1', self.epsilon, self.dtype)(x), mode, valid=mask)
         mlp = Mlp(self.mlp_dim, self.act, self.dropout, self.dtype, name='mlp')

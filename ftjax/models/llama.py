@@ -48,7 +48,8 @@ class Llama(Decoder):
     qk_norm: bool = False
     """RMSNorm on each query and key head."""
     window: int | None = None
-    """How many tokens a token sees, itself included; None for all before it."""
+    """How many tokens a token sees, itself included; None for all before it. Without `causal`,
+    how far it sees on either side."""
     window_from: int = 0
     """The first block that has the window."""
     model_type: str = 'llama'
@@ -92,6 +93,7 @@ class Llama(Decoder):
             heads=self.heads,
             kv_heads=self.kv_heads or self.heads,
             head_dim=self.depth_of_head,
+            causal=self.causal,
             mlp_dim=self.mlp_width,
             act=self.act,
             epsilon=self.epsilon,
@@ -115,11 +117,12 @@ def rms_norm(name: str, epsilon: float, dtype: Any = jnp.float32) -> nn.RMSNorm:
 
 
 class Block(nn.Module):
-    """A causal pre-norm block: {'hidden' (batch, time, width), 'mask'} in and out."""
+    """A pre-norm block: {'hidden' (batch, time, width), 'mask'} in and out."""
 
     heads: int
     kv_heads: int
     head_dim: int
+    causal: bool
     mlp_dim: int
     act: str
     epsilon: float
@@ -139,6 +142,7 @@ class Block(nn.Module):
             heads=self.heads,
             kv_heads=self.kv_heads,
             head_dim=self.head_dim,
+            causal=self.causal,
             rope_theta=self.rope_theta,
             rope_scaling=self.rope_scaling,
             qkv_bias=self.qkv_bias,
@@ -155,11 +159,12 @@ class Block(nn.Module):
 
 
 class RotaryAttention(nn.Module):
-    """Causal attention with rotary positions, heads grouped: (batch, time, width) in and out."""
+    """Attention with rotary positions, heads grouped: (batch, time, width) in and out."""
 
     heads: int
     kv_heads: int
     head_dim: int
+    causal: bool
     rope_theta: float
     rope_scaling: tuple[str | float, ...] | None
     qkv_bias: bool
@@ -187,6 +192,6 @@ class RotaryAttention(nn.Module):
 
         query, key = turned('query', self.heads), turned('key', self.kv_heads)
         value = project('value', self.kv_heads)
-        out = attend(query, key, value, valid=mask, causal=True, window=self.window)
+        out = attend(query, key, value, valid=mask, causal=self.causal, window=self.window)
         out = out.reshape(batch, time, self.heads * self.head_dim)
         return nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(out)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,9 +16,11 @@ from ftjax.models.adapted import plain_network, with_overrides
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained import families, own, run_checkpoint
+from ftjax.pretrained.config_check import check_config
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.keymap import KeyMap, PositionTable, identity
 from ftjax.pretrained.locate import Location
+from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.sources import TensorSource, open_source
 from ftjax.pretrained.text_preprocessing import TextPreprocessing, text_preprocessing_of
@@ -35,6 +37,8 @@ class Checkpoint:
     source: TensorSource | None
     """None where only the configuration was asked for."""
     revision: str | None = None
+    notes: tuple[str, ...] = ()
+    """What the load report says of the configuration and of the tensors' names."""
 
     @property
     def is_own(self) -> bool:
@@ -161,6 +165,9 @@ def describe(
     if is_own and not {'model', 'options'} <= set(config or ()):
         raise UserError(f'{file}: model or options are missing')
     family = own.FORMAT if is_own else families.family_of_config(config) if config else None
+    notes, prefix = (), ''
+    if family is not None and not is_own:
+        config, notes = check_config(family, config or {}, file)
     source = where.headers
     if source is None and (tensors or family is None):
         source = open_source(where.path)
@@ -168,6 +175,7 @@ def describe(
         family, config = _from_model(model)
     if family is None:
         assert source is not None
+        source, prefix = without_prefix(source, _recognised)
         family = families.family_of_tensors(source.names)
         if family is None or not hasattr(families.module(family), 'config_from_tensors'):
             raise UserError(
@@ -176,8 +184,32 @@ def describe(
                 'is with model={name, options}'
             )
         config = families.module(family).config_from_tensors(source)
+    elif source is not None:
+        assert config is not None
+        source, prefix = without_prefix(
+            source, _counter(Checkpoint(folder, family, config, source))
+        )
+    if prefix:
+        notes += (f'the names of all tensors begin with {prefix!r}, which is left off',)
     assert config is not None
-    return Checkpoint(folder, family, config, source, where.revision)
+    return Checkpoint(folder, family, config, source, where.revision, notes)
+
+
+def _recognised(names: Sequence[str]) -> int:
+    """All names, if they are of a family, or none."""
+    return len(names) if families.family_of_tensors(names) else 0
+
+
+def _counter(checkpoint: Checkpoint) -> Callable[[Sequence[str]], int]:
+    """How many of some tensor names a checkpoint's configuration explains."""
+    if checkpoint.is_own:
+        return lambda names: len(leaf_shapes(checkpoint.network()).keys() & set(names))
+
+    def explained(names):
+        keymap = families.key_map(checkpoint.family, checkpoint.config, names)
+        return sum(keymap.match(n) is not None or keymap.is_unused(n) for n in names)
+
+    return explained
 
 
 def _of_run(found: run_checkpoint.RunCheckpoint, tensors: bool) -> Checkpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from ftjax.errors import UserError, check_name, did_you_mean
 from ftjax.models.adapted import plain_network
@@ -12,6 +13,7 @@ from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.keymap import KeyMap, Match
 from ftjax.pretrained.leaves import stage_of
 from ftjax.pretrained.positions import grid_of
+from ftjax.pretrained.prefixes import partial_prefix
 from ftjax.pretrained.sources import TensorSource
 
 HEADS = ('auto', 'keep', 'new')
@@ -176,11 +178,23 @@ class _Account:
         name = repr(expected[0]) if expected else 'one that no rule of the key map names'
         self.problems.append(f'tensor {name} is missing (for {key})')
 
+    def _explained(self, names: Sequence[str]) -> int:
+        return sum(self.keymap.match(name) is not None for name in names)
+
     def _complaint(self) -> str:
         where = f'{self.source.path} does not fit {self.keymap.family}'
         total, matched = len(self.source.names), len(self.reads)
         if not total:
             return f'{where}: it holds no tensors'
+        if prefix := partial_prefix(self.source.names, self.extra, self._explained):
+            having = [name for name in self.source.names if name.startswith(prefix)]
+            other = next(name for name in self.source.names if not name.startswith(prefix))
+            return (
+                f'{where}: {len(having)} of {total} tensor names begin with {prefix!r} and the '
+                f'others, as {other!r}, do not; give all of them the names of one model: '
+                f'save_file({{name.removeprefix({prefix!r}): tensor for name, tensor in '
+                "load_file(path).items()}, 'model.safetensors')"
+            )
         if matched < total / 2 and self.extra:
             other = family_of_tensors(self.source.names)
             looks = f', it looks like {other}' if other else ''

@@ -110,7 +110,9 @@ def inspect(init: str, model: str | Mapping[str, Any] | None = None) -> Inspecti
         dtypes=tuple(sorted({str(source.dtype(name)) for name in source.names})),
         preprocessing=preprocessing,
         class_names=checkpoint.class_names if found.head == 'kept' else (),
-        report=dataclasses.replace(found, notes=(*found.notes, f'preprocessing: {origin}')),
+        report=dataclasses.replace(
+            found, notes=(*found.notes, *checkpoint.notes, f'preprocessing: {origin}')
+        ),
     )
 
 

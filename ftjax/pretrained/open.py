@@ -116,8 +116,10 @@ def load_pretrained(
             network, checkpoint.source, keymap, head=head, seed=seed, dtype=dtype, sharding=sharding
         )
     preprocessing, origin = checkpoint.preprocessing(network)
+    notes = (*report.notes, *checkpoint.notes)
     if preprocessing is not None or origin.startswith('none:'):
-        report = dataclasses.replace(report, notes=(*report.notes, f'preprocessing: {origin}'))
+        notes = (*notes, f'preprocessing: {origin}')
+    report = dataclasses.replace(report, notes=notes)
     return Pretrained(
         network=network,
         variables=variables,

@@ -148,5 +148,6 @@ def check_hash(weights: pathlib.Path, config: Mapping[str, Any]) -> None:
     if found != expected:
         raise UserError(
             f'{weights} is not what {CONFIG} beside it was written for: its SHA-256 starts with '
-            f'{found[:12]}, not {str(expected)[:12]}; it is damaged, or one of the two is older'
+            f'{found[:12]}, not {str(expected)[:12]}; it is damaged, or one of the two is older '
+            f'(if you wrote it anew yourself, remove weights_sha256 from {CONFIG})'
         )

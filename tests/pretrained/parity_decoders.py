@@ -209,4 +209,34 @@ CASES = {
         transformers.Qwen3Config(**LLAMA, head_dim=8, attention_bias=True, rope_parameters=LLAMA3),
         lm=True,
     ),
+    # Decoders that see on both sides, as embedding models of texts do.
+    'gpt2_both': gpt2(
+        CLASSES, transformers.GPT2Config(**GPT2, is_causal=False, num_labels=LABELS), left=True
+    ),
+    'llama_both': llama(
+        'Llama', 'Model', transformers.LlamaConfig(**LLAMA, is_causal=False), **of_base(last, 32)
+    ),
+    'mistral_both': llama(
+        'Mistral',
+        CLASSES,
+        transformers.MistralConfig(**LLAMA, sliding_window=2, is_causal=False, num_labels=LABELS),
+        golden=True,
+    ),
+    'qwen2_both': llama(
+        'Qwen2',
+        'ForCausalLM',
+        transformers.Qwen2Config(
+            **LLAMA,
+            is_causal=False,
+            use_sliding_window=True,
+            sliding_window=2,
+            max_window_layers=1,
+        ),
+        lm=True,
+    ),
+    'qwen3_both': llama(
+        'Qwen3',
+        CLASSES,
+        transformers.Qwen3Config(**LLAMA, head_dim=12, is_causal=False, num_labels=LABELS),
+    ),
 }

@@ -9,6 +9,7 @@ LIVE = (
     'gpt2_lm',
     'gpt2_lm_untied',
     'gpt2_base',
+    'gpt2_both',
 )
 GOLDENS = parity_engine.goldens('gpt2')
 

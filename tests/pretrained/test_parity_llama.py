@@ -15,6 +15,10 @@ LIVE = (
     'qwen2_odd',
     'qwen3',
     'qwen3_odd',
+    'llama_both',
+    'mistral_both',
+    'qwen2_both',
+    'qwen3_both',
 )
 GOLDENS = [
     folder
@@ -28,7 +32,7 @@ def test_golden(folder):
     parity_engine.measure(folder).check()
 
 
-@pytest.mark.parametrize('name', ['llama_odd', 'mistral', 'qwen3'])
+@pytest.mark.parametrize('name', ['llama_odd', 'mistral', 'mistral_both', 'qwen3'])
 def test_padding_does_not_matter(name):
     assert parity_engine.padding_error(parity_engine.GOLDENS / name) <= 1e-5
 

@@ -11,6 +11,10 @@ A family's module exposes
         the inverse: the fields of a config.json that transformers opens, 'model_type' and
         'architectures' included. labels are class names, () when unknown.
 
+    FIELDS: dict[str, Fields]
+        model type -> which fields of its config.json are read, and which change nothing; any
+        other that differs from its default in transformers is refused (config_fields.py).
+
 and may expose
 
     config_from_tensors(source: TensorSource) -> dict
@@ -23,9 +27,10 @@ and may expose
     IMAGE_PROCESSOR: str
         the class of transformers in preprocessor_config.json, if not ViT's.
     IN_TRANSFORMERS = False
-        where transformers has no such network: it is not exported.
+        where transformers has no such network: it is not exported, and has no FIELDS.
 
-Modules are imported when first needed. Adding one is a file here and a row in FAMILIES.
+Modules are imported when first needed. Adding one is a file here and a row in FAMILIES, then
+scripts/make_config_fields.py and scripts/config_fields_table.py.
 """
 
 from __future__ import annotations

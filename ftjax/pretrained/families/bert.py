@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftjax.errors import UserError
 from ftjax.models.bert import BERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
+from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields
 from ftjax.pretrained.families.vit import BLOCK, QKV
 from ftjax.pretrained.hf_config import (
     architecture,
@@ -26,6 +26,33 @@ CLASSIFIER = 'ForSequenceClassification'
 # that the network goes without.
 UNUSED = (r'(\w+\.)?embeddings\.position_ids', r'(\w+\.)?pooler\.dense\..*', r'qa_outputs\..*')
 POOLER = r'pooler/.*'
+_READS = (
+    *('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads'),
+    *('intermediate_size', 'max_position_embeddings', 'type_vocab_size', 'hidden_act'),
+    *('layer_norm_eps', 'hidden_dropout_prob', 'classifier_dropout'),
+)
+_INERT = {
+    'tie_word_embeddings': TASK_ONLY,
+    'directionality': 'of TensorFlow, read by nothing',
+    'pooler_type': 'of TensorFlow, read by nothing',
+    'pooler_fc_size': 'of TensorFlow, read by nothing',
+    'pooler_num_attention_heads': 'of TensorFlow, read by nothing',
+    'pooler_num_fc_layers': 'of TensorFlow, read by nothing',
+    'pooler_size_per_head': 'of TensorFlow, read by nothing',
+}
+
+
+def encoder_declared(*reads: str, **inert: str) -> Fields:
+    """The fields of BERT or a relative: `reads` and `inert` beyond BERT's."""
+    return Fields(
+        reads=(*_READS, *reads),
+        inert={**_INERT, **inert},
+        noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
+    )
+
+
+NO_PROJECTION = 'of a check of sizes alone'
+FIELDS = {'bert': encoder_declared(embedding_size=NO_PROJECTION)}
 
 
 def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
@@ -96,17 +123,7 @@ def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
 
 
 def encoder_options(config: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
-    """The fields that BERT and its relatives name alike; `defaults` where not BERT's.
-
-    Raises:
-      UserError: a decoder, or positions that are not learned.
-    """
-    kind = config.get('position_embedding_type', 'absolute')
-    if config.get('is_decoder') or kind != 'absolute':
-        what = 'is_decoder' if config.get('is_decoder') else f'position_embedding_type {kind!r}'
-        raise UserError(
-            f'config.json: {what} is not supported; only encoders with learned positions'
-        )
+    """The fields that BERT and its relatives name alike; `defaults` where not BERT's."""
     config = {**defaults, **config}
     dropout = config.get('hidden_dropout_prob', 0.1)
     head_dropout = config.get('classifier_dropout')

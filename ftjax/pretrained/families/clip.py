@@ -9,7 +9,8 @@ from ftjax.models.clip import CLIPVision
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.vit import pair
-from ftjax.pretrained.families.vit import BLOCK
+from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.families.vit import BLOCK, VIT_READS
 from ftjax.pretrained.hf_config import (
     architecture,
     label_fields,
@@ -21,6 +22,19 @@ from ftjax.pretrained.hf_config import (
 from ftjax.pretrained.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
 
 IMAGE_PROCESSOR = 'CLIPImageProcessor'
+TEXT_TOWER = 'of the text tower or of both, not of the vision tower'
+_OF_BOTH = ('text_config', 'text_config_dict', 'logit_scale_init_value')
+FIELDS = {
+    'clip': Fields(
+        reads=('projection_dim', 'vision_config', 'vision_config_dict'),
+        inert=dict.fromkeys(_OF_BOTH, TEXT_TOWER),
+        nested=dict.fromkeys(('vision_config', 'vision_config_dict'), 'clip_vision_model'),
+    ),
+    'clip_vision_model': Fields(
+        reads=(*VIT_READS, 'intermediate_size', 'projection_dim'),
+        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
+    ),
+}
 # Rightly left over: the text tower, and what an image classifier goes round.
 _UNUSED = (
     r'text_model\..*',
@@ -57,7 +71,13 @@ def grid(config: Mapping[str, Any]) -> tuple[int, int]:
 
 def vision_config(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the vision tower, which stand apart where a text tower has its own."""
-    return {**defaults, **config.get('vision_config', config)}
+    if config.get('model_type') not in ('clip', 'siglip'):
+        return {**defaults, **config.get('vision_config', config)}
+    tower = config.get('vision_config') or {}
+    # Written by CLIP's first versions: it wins as a whole, its defaults included.
+    if older := config.get('vision_config_dict'):
+        tower = {**tower, **known('clip_vision_model').defaults, **older}
+    return {**defaults, **tower}
 
 
 # CLIPVisionConfig's, where they are not ViT's.

@@ -6,11 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.errors import UserError
 from ftjax.models.convnext import ConvNeXt
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.vit import pair
-from ftjax.pretrained.families.timm_config import depth_of, options_from_timm, pixels
+from ftjax.pretrained.config_fields import BACKBONE, TIMM, Fields
+from ftjax.pretrained.families.timm_config import TIMM_FIELDS, depth_of, options_from_timm, pixels
 from ftjax.pretrained.hf_config import (
     architecture,
     label_fields,
@@ -27,7 +29,7 @@ from ftjax.pretrained.transforms import Transform
 
 IMAGE_PROCESSOR = 'BitImageProcessor'
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-TIMM = re.compile(r'convnext_(tiny|small|base|large|xlarge)(\..*)?')
+NAMES = re.compile(r'convnext_(tiny|small|base|large|xlarge)(\..*)?')
 # timm's sizes: depth of the third stage, width of the first.
 SIZES = {
     'tiny': (9, 96),
@@ -35,6 +37,16 @@ SIZES = {
     'base': (27, 128),
     'large': (27, 192),
     'xlarge': (27, 256),
+}
+FIELDS = {
+    'convnext': Fields(
+        reads=(
+            *('depths', 'hidden_sizes', 'num_stages', 'patch_size', 'num_channels', 'image_size'),
+            *('hidden_act', 'layer_scale_init_value', 'layer_norm_eps', 'drop_path_rate'),
+        ),
+        inert=BACKBONE,
+    ),
+    TIMM: TIMM_FIELDS,
 }
 _BLOCK = 'stage{stage+1}_block{block}'
 
@@ -119,8 +131,11 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     if 'architecture' in config:
         return _timm_options(config)
     scale = config.get('layer_scale_init_value', 1e-6)
+    depths = tuple(config.get('depths') or (3, 3, 9, 3))
+    if (stages := config.get('num_stages', len(depths))) != len(depths):
+        raise UserError(f'config.json: num_stages {stages} where depths have {len(depths)} entries')
     return {
-        'depths': tuple(config.get('depths') or (3, 3, 9, 3)),
+        'depths': depths,
         'widths': tuple(config.get('hidden_sizes') or (96, 192, 384, 768)),
         'patch_size': config.get('patch_size', 4),
         'act': read_activation(config.get('hidden_act', 'gelu')),
@@ -134,7 +149,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _timm_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    named = TIMM.fullmatch(config['architecture'])
+    named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     third, width = SIZES[named[1]]
     side = config.get('pretrained_cfg', {}).get('input_size', (3, 224, 224))[1:]

@@ -6,12 +6,18 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.errors import UserError
 from ftjax.models.decoder import Decoder
 from ftjax.pretrained.hf_config import architecture, label_fields, num_labels, refuse
 from ftjax.pretrained.keymap import Rule, dense
 
 CLASSIFIER = 'ForSequenceClassification'
 _LM = re.compile(r'LMHeadModel|ForCausalLM|DoubleHeadsModel')
+DECODER_READS = (
+    *('vocab_size', 'tie_word_embeddings', 'is_causal'),
+    *('pad_token_id', 'bos_token_id', 'eos_token_id'),
+)
+DECODER_INERT = {'is_decoder': 'is_causal says what a token sees'}
 _TOKENS = {'pad_id': 'pad_token_id', 'bos_id': 'bos_token_id', 'eos_id': 'eos_token_id'}
 # A classifier's file lacks the one, a language model's the other; a tied head needs neither.
 UNUSED_HEADS = (r'lm_head\.weight', r'score\.weight')
@@ -41,6 +47,18 @@ def head_options(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
     return {'num_classes': num_labels(config, CLASSIFIER), 'head': head}
 
 
+def causal_option(config: Mapping[str, Any]) -> dict[str, Any]:
+    """`causal`: False where transformers 5 lets a token see what follows it, in every family.
+
+    Raises:
+      UserError: neither true nor false; with null its two ways of attention differ.
+    """
+    causal = config.get('is_causal', True)
+    if not isinstance(causal, bool):
+        raise UserError(f'config.json: is_causal must be true or false, not {causal!r}')
+    return {'causal': causal}
+
+
 def token_options(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The special tokens; `defaults` are those of transformers' class."""
     fields = {**defaults, **config}
@@ -68,6 +86,7 @@ def decoder_fields(
         'architectures': [prefix + ending],
         'vocab_size': network.vocab_size,
         'tie_word_embeddings': network.tied,
+        **({} if network.causal else {'is_causal': False}),
         **{k: list(v) if isinstance(v, tuple) else v for k, v in tokens.items()},
         **label_fields(network.num_classes, labels),
     }

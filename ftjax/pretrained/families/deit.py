@@ -10,8 +10,9 @@ from ftjax.models.deit import DeiT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.vit import pair
-from ftjax.pretrained.families.timm_config import depth_of, options_from_timm, pixels
-from ftjax.pretrained.families.vit import SIZES, encoder, timm_trunk
+from ftjax.pretrained.config_fields import TIMM
+from ftjax.pretrained.families.timm_config import TIMM_FIELDS, depth_of, options_from_timm, pixels
+from ftjax.pretrained.families.vit import SIZES, VIT_FIELDS, encoder, timm_trunk
 from ftjax.pretrained.hf_config import (
     architecture,
     label_fields,
@@ -27,7 +28,8 @@ from ftjax.pretrained.sources import TensorSource
 IMAGE_PROCESSOR = 'DeiTImageProcessor'
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 TEACHER = 'DeiTForImageClassificationWithTeacher'
-TIMM = re.compile(r'deit_(tiny|small|base)_distilled_patch(\d+)_(\d+)(\..*)?')
+NAMES = re.compile(r'deit_(tiny|small|base)_distilled_patch(\d+)_(\d+)(\..*)?')
+FIELDS = {'deit': VIT_FIELDS, TIMM: TIMM_FIELDS}
 _UNUSED = (r'pooler\.dense\..*', r'embeddings\.mask_token', r'decoder\..*')
 
 
@@ -82,7 +84,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
             'num_classes': num_labels(config),
             'distilled_head': architecture(config) in ('', TEACHER),
         }
-    named = TIMM.fullmatch(config['architecture'])
+    named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     width, depth, heads = SIZES[named[1]]
     base = {

@@ -9,7 +9,8 @@ from ftjax.models.dinov2 import DINOv2
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.vit import pair
-from ftjax.pretrained.families.vit import BLOCK, QKV
+from ftjax.pretrained.config_fields import BACKBONE, NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.families.vit import BLOCK, QKV, VIT_READS
 from ftjax.pretrained.hf_config import (
     label_fields,
     num_labels,
@@ -21,6 +22,23 @@ from ftjax.pretrained.keymap import KeyMap, PositionTable, Rule, conv, dense, no
 
 IMAGE_PROCESSOR = 'BitImageProcessor'
 REGISTERS = 'dinov2_with_registers'
+_READS = (
+    *VIT_READS,
+    *('mlp_ratio', 'qkv_bias', 'hidden_dropout_prob', 'layerscale_value', 'drop_path_rate'),
+    'use_swiglu_ffn',
+)
+_INERT = {
+    **BACKBONE,
+    'apply_layernorm': 'of the backbone of a detector',
+    'reshape_hidden_states': 'of the backbone of a detector',
+    'use_mask_token': 'of masked image modelling',
+    'intermediate_size': 'mlp_ratio is read',
+}
+_NOISE = {'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT}
+FIELDS = {
+    'dinov2': Fields(reads=_READS, inert=_INERT, noise=_NOISE),
+    REGISTERS: Fields(reads=(*_READS, 'num_register_tokens'), inert=_INERT, noise=_NOISE),
+}
 
 
 def key_map(config: Mapping[str, Any]) -> KeyMap:
@@ -80,9 +98,10 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     width, gated = config.get('hidden_size', 768), config.get('use_swiglu_ffn', False)
     inner = int(width * config.get('mlp_ratio', 4))
     registers = config.get('num_register_tokens', 4)
+    patch_size = known(config.get('model_type', 'dinov2')).defaults['patch_size']
     return {
         'layer_scale': config.get('layerscale_value', 1.0),
-        **vit_options({'layer_norm_eps': 1e-6, **config}),
+        **vit_options({'layer_norm_eps': 1e-6, 'patch_size': patch_size, **config}),
         # Two thirds, rounded up to a multiple of 8: the matrices are three, not two.
         'mlp_dim': (int(inner * 2 / 3) + 7) // 8 * 8 if gated else inner,
         'gated': gated,

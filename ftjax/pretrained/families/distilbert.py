@@ -8,6 +8,7 @@ from typing import Any
 from ftjax.models.bert import DistilBERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
+from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields
 from ftjax.pretrained.families.bert import CLASSIFIER, UNUSED, tables
 from ftjax.pretrained.families.vit import BLOCK
 from ftjax.pretrained.hf_config import (
@@ -21,6 +22,20 @@ from ftjax.pretrained.hf_config import (
 from ftjax.pretrained.keymap import KeyMap, Rule, dense, norm
 
 EPSILON = 1e-12
+FIELDS = {
+    'distilbert': Fields(
+        reads=(
+            *('vocab_size', 'dim', 'n_layers', 'n_heads', 'hidden_dim', 'activation'),
+            *('max_position_embeddings', 'dropout', 'seq_classif_dropout'),
+        ),
+        inert={
+            'sinusoidal_pos_embds': 'the file has the table of positions either way',
+            'tie_word_embeddings': TASK_ONLY,
+            'qa_dropout': TASK_ONLY,
+        },
+        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
+    )
+}
 _UNUSED = (*UNUSED, r'vocab_(transform|layer_norm|projector)\..*')
 
 

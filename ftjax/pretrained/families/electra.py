@@ -8,12 +8,24 @@ from typing import Any
 from ftjax.models.bert import ELECTRA
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.families.bert import encoder_fields, encoder_options, key_maps
+from ftjax.pretrained.config_fields import TASK_ONLY
+from ftjax.pretrained.families.bert import (
+    encoder_declared,
+    encoder_fields,
+    encoder_options,
+    key_maps,
+)
 from ftjax.pretrained.hf_config import refuse
 from ftjax.pretrained.keymap import KeyMap, dense
 
 # ElectraConfig's, where they are not BERT's.
 _DEFAULTS = {'hidden_size': 256, 'num_attention_heads': 4, 'intermediate_size': 1024}
+_SUMMARY = ('type', 'use_proj', 'activation', 'first_dropout', 'last_dropout', 'proj_to_labels')
+FIELDS = {
+    'electra': encoder_declared(
+        'embedding_size', **{f'summary_{name}': TASK_ONLY for name in _SUMMARY}
+    )
+}
 _UNUSED = (
     r'(discriminator|generator)_predictions\..*',
     r'generator_lm_head\..*',

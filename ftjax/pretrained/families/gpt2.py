@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftjax.errors import UserError
 from ftjax.models.gpt2 import GPT2
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
+from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields
 from ftjax.pretrained.families.decoder_config import (
+    DECODER_INERT,
+    DECODER_READS,
     UNUSED_HEADS,
+    causal_option,
     decoder_fields,
     head_options,
     head_rules,
@@ -28,6 +31,26 @@ _UNUSED = (
     r'multiple_choice_head\..*',
 )
 _TOKENS = {'bos_token_id': 50256, 'eos_token_id': 50256}
+_SUMMARY = ('type', 'use_proj', 'activation', 'first_dropout', 'last_dropout', 'proj_to_labels')
+FIELDS = {
+    'gpt2': Fields(
+        reads=(
+            *DECODER_READS,
+            *('n_embd', 'n_layer', 'n_head', 'n_positions', 'n_inner', 'activation_function'),
+            *('layer_norm_epsilon', 'resid_pdrop'),
+        ),
+        inert={
+            **DECODER_INERT,
+            **{f'summary_{name}': TASK_ONLY for name in _SUMMARY},
+            'classifier_dropout': TASK_ONLY,
+            'hidden_dropout': TASK_ONLY,
+            'n_ctx': 'n_positions is read',
+            'reorder_and_upcast_attn': 'rounding in float16 alone',
+        },
+        noise={'attn_pdrop': NO_ATTENTION_DROPOUT},
+        stand_ins={'embd_pdrop': 'resid_pdrop'},
+    )
+}
 
 
 def _conv1d(source: str, path: str) -> tuple[Rule, ...]:
@@ -57,15 +80,7 @@ def key_map(config: Mapping[str, Any]) -> KeyMap:
 
 
 def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
-    """The network of a config: a classifier, a language model, or neither.
-
-    Raises:
-      UserError: a variant of attention that is not GPT-2's own.
-    """
-    plain = {'scale_attn_weights': True}
-    for field in ('scale_attn_weights', 'scale_attn_by_inverse_layer_idx', 'add_cross_attention'):
-        if bool(config.get(field, plain.get(field, False))) != plain.get(field, False):
-            raise UserError(f'config.json: gpt2 with {field}={config[field]} is not supported')
+    """The network of a config: a classifier, a language model, or neither."""
     # The defaults are those of GPT2Config: config.json leaves out what equals them.
     options = {
         'vocab_size': config.get('vocab_size', 50257),
@@ -78,6 +93,7 @@ def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
         'epsilon': config.get('layer_norm_epsilon', 1e-5),
         'dropout': config.get('resid_pdrop', 0.1),
         'tied': config.get('tie_word_embeddings', True),
+        **causal_option(config),
         **token_options(config, _TOKENS),
         **head_options(config, overrides),
     }

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftjax.pretrained.families.decoder_config import UNUSED_HEADS, head_rules, is_base
-from ftjax.pretrained.families.llama_config import config_from_network, network_from_config
+from ftjax.pretrained.families.llama_config import FIELDS, config_from_network, network_from_config
 from ftjax.pretrained.keymap import KeyMap, Rule, dense, norm
 
-__all__ = ['config_from_network', 'key_map', 'network_from_config']
+__all__ = ['FIELDS', 'config_from_network', 'key_map', 'network_from_config']
 
 BLOCK = 'block_{block:02d}'
 _UNUSED = (*UNUSED_HEADS, r'(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq')

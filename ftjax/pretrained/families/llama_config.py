@@ -9,7 +9,16 @@ from ftjax.errors import UserError
 from ftjax.models.llama import Llama
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.families.decoder_config import decoder_fields, head_options, token_options
+from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields
+from ftjax.pretrained.families.decoder_config import (
+    DECODER_INERT,
+    DECODER_READS,
+    causal_option,
+    decoder_fields,
+    head_options,
+    token_options,
+)
+from ftjax.pretrained.families.rope_config import LLAMA3, ROPE_READS, rope_options
 from ftjax.pretrained.hf_config import read_activation, refuse, write_activation
 
 _PREFIX = {'llama': 'Llama', 'mistral': 'Mistral', 'qwen2': 'Qwen2', 'qwen3': 'Qwen3'}
@@ -33,12 +42,31 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     },
 }
 _DEFAULTS['qwen3'] = {**_DEFAULTS['qwen2'], 'head_dim': 128}
-_LLAMA3 = (
-    'factor',
-    'low_freq_factor',
-    'high_freq_factor',
-    'original_max_position_embeddings',
-)
+
+
+def _declared(*reads: str) -> Fields:
+    """The fields of Llama or a relative; `reads` beyond those of all."""
+    return Fields(
+        reads=(
+            *DECODER_READS,
+            *ROPE_READS,
+            *('hidden_size', 'num_hidden_layers', 'num_attention_heads', 'num_key_value_heads'),
+            *('head_dim', 'intermediate_size', 'max_position_embeddings', 'hidden_act'),
+            *('rms_norm_eps', 'layer_types'),
+            *reads,
+        ),
+        inert={**DECODER_INERT, 'pretraining_tp': 'how a product is split: rounding alone'},
+        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
+    )
+
+
+_WINDOW = ('sliding_window', 'use_sliding_window', 'max_window_layers')
+FIELDS = {
+    'llama': _declared('attention_bias', 'mlp_bias'),
+    'mistral': _declared('sliding_window'),
+    'qwen2': _declared(*_WINDOW),
+    'qwen3': _declared('attention_bias', *_WINDOW),
+}
 
 
 def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
@@ -71,11 +99,12 @@ def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
         'act': read_activation(fields.get('hidden_act', 'silu')),
         'epsilon': fields.get('rms_norm_eps', 1e-6),
         'tied': fields.get('tie_word_embeddings', False),
+        **causal_option(config),
         'qkv_bias': kind == 'qwen2' or bias,
         'out_bias': bias,
         'mlp_bias': kind == 'llama' and fields.get('mlp_bias', False),
         'qk_norm': kind == 'qwen3',
-        **_rope(fields),
+        **rope_options(fields),
         **_window(kind, fields),
         **token_options(fields, {}),
         **head_options(config, overrides),
@@ -83,44 +112,22 @@ def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
     return build('llama', {**options, **overrides})
 
 
-def _rope(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The base and the scaling, which transformers 5 has in a dict and 4 in two fields."""
-    rope = {**(fields.get('rope_scaling') or {}), **(fields.get('rope_parameters') or {})}
-    options: dict[str, Any] = {
-        'rope_theta': float(rope.get('rope_theta', fields.get('rope_theta', 10000.0)))
-    }
-    name = rope.get('rope_type', rope.get('type', 'default'))
-    if rope.get('partial_rotary_factor', fields.get('partial_rotary_factor') or 1) != 1:
-        raise UserError('config.json: rotary positions on a part of each head are not supported')
-    if name == 'linear':
-        options['rope_scaling'] = (name, float(rope['factor']))
-    elif name == 'llama3':
-        rope.setdefault(_LLAMA3[-1], fields.get('max_position_embeddings', 2048))
-        options['rope_scaling'] = (name, *(float(rope[key]) for key in _LLAMA3))
-    elif name != 'default':
-        raise UserError(
-            f'config.json: rotary scaling {name!r} is not supported; known: default, linear, llama3'
-        )
-    return options
-
-
 def _window(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The window, and the block from which on it holds."""
-    window = fields.get('sliding_window')
-    if kind == 'llama' or window is None:
-        return {}
-    if kind == 'mistral':
-        return {'window': window}
-    if not fields.get('use_sliding_window', False):
-        return {}
     depth = fields['num_hidden_layers']
-    first = min(fields.get('max_window_layers', 28), depth)
-    types = ['full_attention'] * first + ['sliding_attention'] * (depth - first)
-    if (fields.get('layer_types') or types) != types:
-        raise UserError(
-            'config.json: layer_types other than full attention up to max_window_layers and '
-            'sliding attention from there on are not supported'
-        )
+    window, first = fields.get('sliding_window'), depth
+    if kind == 'mistral' and window is not None:
+        first = 0
+    elif kind.startswith('qwen') and fields.get('use_sliding_window') and window is not None:
+        first = min(fields.get('max_window_layers', 28), depth)
+    if given := fields.get('layer_types'):
+        kinds = ('full_attention', 'sliding_attention')
+        if len(given) != depth or any(kinds[i >= first] != name for i, name in enumerate(given)):
+            raise UserError(
+                f'config.json: layer_types of {kind} other than {first} times full_attention and '
+                f'{depth - first} times sliding_attention, as the other fields say, are not '
+                'supported'
+            )
     return {'window': window, 'window_from': first} if first < depth else {}
 
 
@@ -132,9 +139,9 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     rope: dict[str, Any] = {'rope_type': 'default'}
     if network.rope_scaling is not None:
         name, *numbers = network.rope_scaling
-        rope = {'rope_type': name, **dict(zip(_LLAMA3, numbers, strict=False))}
-    if name := rope.get(_LLAMA3[-1]):
-        rope[_LLAMA3[-1]] = int(name)
+        rope = {'rope_type': name, **dict(zip(LLAMA3, numbers, strict=False))}
+    if name := rope.get(LLAMA3[-1]):
+        rope[LLAMA3[-1]] = int(name)
     fields = {
         'model_type': kind,
         **decoder_fields(network, labels, prefix=_PREFIX[kind]),

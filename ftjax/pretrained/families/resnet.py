@@ -10,7 +10,8 @@ from ftjax.models.registry import build
 from ftjax.models.resnet import ResNet
 from ftjax.models.stages import Network
 from ftjax.models.vit import pair
-from ftjax.pretrained.families.timm_config import depth_of, options_from_timm, pixels
+from ftjax.pretrained.config_fields import BACKBONE, TIMM, Fields
+from ftjax.pretrained.families.timm_config import TIMM_FIELDS, depth_of, options_from_timm, pixels
 from ftjax.pretrained.hf_config import (
     architecture,
     label_fields,
@@ -24,7 +25,7 @@ from ftjax.pretrained.sources import TensorSource
 
 IMAGE_PROCESSOR = 'BitImageProcessor'
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-TIMM = re.compile(r'resnet(18|34|50|101|152)(\..*)?')
+NAMES = re.compile(r'resnet(18|34|50|101|152)(\..*)?')
 # Kind of block and blocks a stage, by the number in the name.
 DEPTHS = {
     '18': ('basic', (2, 2, 2, 2)),
@@ -32,6 +33,16 @@ DEPTHS = {
     '50': ('bottleneck', (3, 4, 6, 3)),
     '101': ('bottleneck', (3, 4, 23, 3)),
     '152': ('bottleneck', (3, 8, 36, 3)),
+}
+FIELDS = {
+    'resnet': Fields(
+        reads=(
+            *('depths', 'hidden_sizes', 'embedding_size', 'layer_type', 'num_channels'),
+            *('downsample_in_bottleneck', 'downsample_in_first_stage', 'hidden_act'),
+        ),
+        inert={**BACKBONE, 'image_size': 'images of any size pass'},
+    ),
+    TIMM: TIMM_FIELDS,
 }
 _UNUSED = (r'.*\.num_batches_tracked',)
 
@@ -95,7 +106,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _timm_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    named = TIMM.fullmatch(config['architecture'])
+    named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     block, depths = DEPTHS[named[1]]
     first = 256 if block == 'bottleneck' else 64

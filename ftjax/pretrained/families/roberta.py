@@ -8,10 +8,20 @@ from typing import Any
 from ftjax.models.bert import RoBERTa
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.families.bert import encoder_fields, encoder_options, key_maps
+from ftjax.pretrained.config_fields import known
+from ftjax.pretrained.families.bert import (
+    NO_PROJECTION,
+    encoder_declared,
+    encoder_fields,
+    encoder_options,
+    key_maps,
+)
 from ftjax.pretrained.hf_config import refuse
 from ftjax.pretrained.keymap import KeyMap, dense
 
+# Positions count up from the padding's id.
+_DECLARED = encoder_declared('pad_token_id', embedding_size=NO_PROJECTION)
+FIELDS = dict.fromkeys(('roberta', 'xlm-roberta', 'camembert'), _DECLARED)
 _UNUSED = (r'lm_head\..*', r'classifier\.(weight|bias)')  # the last of a token classifier
 
 
@@ -26,7 +36,8 @@ def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
 
 def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
     """The network of a config."""
-    options = encoder_options(config, vocab_size=50265)
+    defaults = known(config.get('model_type', 'roberta')).defaults
+    options = encoder_options(config, vocab_size=defaults['vocab_size'])
     pad_id = config.get('pad_token_id', 1)
     return build('roberta', {**options, 'pad_id': pad_id, **overrides})
 

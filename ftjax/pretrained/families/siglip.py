@@ -8,8 +8,9 @@ from typing import Any
 from ftjax.models.registry import build
 from ftjax.models.siglip import SigLIPVision
 from ftjax.models.stages import Network
-from ftjax.pretrained.families.clip import grid, tower, vision_config
-from ftjax.pretrained.families.vit import fused
+from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields
+from ftjax.pretrained.families.clip import TEXT_TOWER, grid, tower, vision_config
+from ftjax.pretrained.families.vit import VIT_READS, fused
 from ftjax.pretrained.hf_config import (
     architecture,
     label_fields,
@@ -21,6 +22,17 @@ from ftjax.pretrained.hf_config import (
 from ftjax.pretrained.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
 
 IMAGE_PROCESSOR = 'SiglipImageProcessor'
+FIELDS = {
+    'siglip': Fields(
+        reads=('vision_config',),
+        inert={'text_config': TEXT_TOWER},
+        nested={'vision_config': 'siglip_vision_model'},
+    ),
+    'siglip_vision_model': Fields(
+        reads=(*VIT_READS, 'intermediate_size', 'vision_use_head'),
+        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
+    ),
+}
 # Rightly left over: the text tower, and the pooling that an image classifier goes round.
 _UNUSED = (
     r'text_model\..*',

@@ -8,6 +8,7 @@ from typing import Any
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.swin import Swin
+from ftjax.pretrained.config_fields import BACKBONE, NO_ATTENTION_DROPOUT, Fields
 from ftjax.pretrained.families.vit import QKV
 from ftjax.pretrained.hf_config import (
     architecture,
@@ -20,6 +21,23 @@ from ftjax.pretrained.hf_config import (
 )
 from ftjax.pretrained.keymap import KeyMap, Rule, conv, dense, norm
 
+FIELDS = {
+    'swin': Fields(
+        reads=(
+            *('image_size', 'patch_size', 'num_channels', 'embed_dim', 'depths', 'num_heads'),
+            *('window_size', 'mlp_ratio', 'hidden_act', 'qkv_bias', 'use_absolute_embeddings'),
+            *('layer_norm_eps', 'hidden_dropout_prob', 'drop_path_rate'),
+        ),
+        inert={
+            **BACKBONE,
+            'encoder_stride': 'of masked image modelling',
+            'num_layers': 'depths are read',
+            'hidden_size': 'follows from embed_dim and depths',
+            'path_norm': 'read by nothing',
+        },
+        noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
+    )
+}
 _UNUSED = (
     r'.*\.relative_position_index',  # follows from the window
     r'embeddings\.mask_token',

@@ -7,9 +7,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftjax.errors import UserError, check_name
+from ftjax.pretrained.config_fields import BOOKKEEPING, Fields
 from ftjax.pretrained.preprocessing import Preprocessing
 
 HALF = (0.5, 0.5, 0.5)
+TIMM_FIELDS = Fields(
+    reads=('architecture', 'model_args', 'global_pool', 'num_classes', 'pretrained_cfg'),
+    inert={
+        'num_features': 'follows from the architecture',
+        'label_names': BOOKKEEPING,
+        'label_descriptions': BOOKKEEPING,
+        'do_pooling': 'of the class that wraps timm in transformers',
+    },
+)
 
 
 def options_from_timm(
@@ -30,8 +40,12 @@ def options_from_timm(
         check_name(name, arguments, 'entry of model_args in a timm config.json:')
         options[arguments[name]] = tuple(value) if isinstance(value, list) else value
     pooling = config.get('global_pool')
-    if 'patch_size' in base and 'heads' in base and pooling not in (None, 'token'):
-        raise UserError(f'timm config.json: global_pool {pooling!r} is not supported for a ViT')
+    own = 'token' if 'heads' in base else 'avg'
+    if pooling not in (None, own):
+        raise UserError(
+            f'timm config.json: global_pool {pooling!r} is not supported for '
+            f'{config["architecture"]}; only {own!r} is'
+        )
     options['num_classes'] = config.get('num_classes', 1000)
     channels = config.get('pretrained_cfg', {}).get('input_size', (3,))[0]
     return {**options, 'channels': channels}

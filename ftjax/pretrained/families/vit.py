@@ -9,7 +9,8 @@ from typing import Any
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.vit import ViT, pair
-from ftjax.pretrained.families.timm_config import depth_of, options_from_timm, pixels
+from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TIMM, Fields
+from ftjax.pretrained.families.timm_config import TIMM_FIELDS, depth_of, options_from_timm, pixels
 from ftjax.pretrained.hf_config import (
     architecture,
     label_fields,
@@ -33,7 +34,25 @@ SIZES = {
     'large': (1024, 24, 16),
     'huge': (1280, 32, 16),
 }
-TIMM = re.compile(r'vit_(tiny|small|base|large|huge)_patch(\d+)_(\d+)(\..*)?')
+NAMES = re.compile(r'vit_(tiny|small|base|large|huge)_patch(\d+)_(\d+)(\..*)?')
+
+
+# What `vit_options` reads, and its descendants with it.
+VIT_READS = (
+    *('image_size', 'patch_size', 'num_channels', 'hidden_size', 'num_hidden_layers'),
+    *('num_attention_heads', 'hidden_act', 'layer_norm_eps'),
+)
+_LEFT_OVER = 'of a pooler that is left over'
+VIT_FIELDS = Fields(
+    reads=(*VIT_READS, 'intermediate_size', 'qkv_bias', 'hidden_dropout_prob'),
+    inert={
+        'encoder_stride': 'of masked image modelling',
+        'pooler_output_size': _LEFT_OVER,
+        'pooler_act': _LEFT_OVER,
+    },
+    noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
+)
+FIELDS = {'vit': VIT_FIELDS, TIMM: TIMM_FIELDS}
 
 
 def encoder(layer: str) -> tuple[Rule, ...]:
@@ -182,7 +201,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _timm_options(config: Mapping[str, Any]) -> dict[str, Any]:
-    named = TIMM.fullmatch(config['architecture'])
+    named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     width, depth, heads = SIZES[named[1]]
     base = {
