@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import pathlib
@@ -23,7 +24,7 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> st
     chosen = os.environ.get('JAX_COMPILATION_CACHE_DIR')
     if chosen is None:
         root = folder or os.environ.get('FTJAX_CACHE') or pathlib.Path('~/.cache/ftjax')
-        kind = f'jax-{jax.__version__}-{zlib.crc32(_processor().encode()):08x}'
+        kind = f'jax-{jax.__version__}-{processor_kind()}'
         chosen = str(pathlib.Path(root).expanduser() / 'compiled' / kind)
     try:
         pathlib.Path(chosen).mkdir(parents=True, exist_ok=True)
@@ -37,6 +38,12 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> st
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
     return chosen
+
+
+@functools.cache
+def processor_kind() -> str:
+    """Eight digits that are the same on processors that the same code gives the same bits on."""
+    return f'{zlib.crc32(_processor().encode()):08x}'
 
 
 def _processor() -> str:

@@ -8,7 +8,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from ftjax.data.token_cache import cache_folder
+from ftjax.io.cache_folder import cache_folder
 from ftjax.errors import UserError
 
 PREFIX = 'wordpiece:'
