@@ -178,6 +178,7 @@ def task_runner(values: Mapping[str, Any], settings: SurgicalSettings, task: Tas
             'frozen_unchanged': result['frozen_unchanged'],
             'best_step': result['best_step'],
             'data_fingerprint': result['data_fingerprint'],
+            'identity': result['identity'],
         }
         if fitted.plan.choices:
             row['weights'] = section_weights(prepared.network, fitted.plan.choices)

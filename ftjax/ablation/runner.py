@@ -10,6 +10,7 @@ from typing import Any
 
 from ftjax.ablation.engines import Cell, Engine, Execute, InProcess, Job, Together, Work
 from ftjax.ablation.rates_search import search_rates
+from ftjax.ablation.row_identity import RowIdentities
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
 from ftjax.training.atomic import read_json, to_jsonable, write_json
@@ -31,6 +32,7 @@ def run_grid(
     together: Together | None = None,
     shared: Callable[[str], bool] = lambda arm: False,
     foresee: Callable[[Sequence[Cell], Rows], str] | None = None,
+    identities: RowIdentities | None = None,
 ) -> Rows:
     """Runs what is missing and returns all rows of `folder/runs.jsonl`, in the grid's order.
 
@@ -47,6 +49,7 @@ def run_grid(
       together: runs cells that differ in their rate alone.
       shared: whether the cells of an arm go to `together`.
       foresee: (cells to run, rows there are) -> what is said of them before the start.
+      identities: what rows were made from is held against what it is now.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,6 +58,8 @@ def run_grid(
     rows = read_jsonl(path) if path.exists() else []
     planned = len(settings.tuned) * len(settings.rates) * len(settings.draws)
     planned += (len(settings.arms) - len(settings.tuned)) * len(settings.draws)
+    if identities is not None and rows:
+        identities.check([row for row in rows if named(settings, row)], folder)
     cells = pending(settings, rows)
     if engine is None or not cells:
         engine = InProcess()
@@ -76,6 +81,8 @@ def run_grid(
                 row = to_jsonable(row)
                 rows.append(row)
                 log.append(row, sync=True)
+                if identities is not None:
+                    identities.take(row)
                 if len(rows) <= planned:
                     bar.update(len(rows), {'arm': row['arm']})
             cells = pending(settings, rows)
@@ -96,6 +103,11 @@ def jobs_of(cells: Sequence[Cell], shared: Callable[[str], bool]) -> list[Job]:
         alone = rate is None or not shared(arm)
         jobs.setdefault(cell if alone else (arm, seed), []).append(cell)
     return [tuple(job) for job in jobs.values()]
+
+
+def named(settings: AblationSettings, row: Mapping[str, Any]) -> bool:
+    """Whether a row is of an arm and a draw that the grid names."""
+    return row.get('arm') in settings.arms and row.get('seed') in settings.draws
 
 
 def in_order(settings: AblationSettings, rows: Rows) -> Rows:

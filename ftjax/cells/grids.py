@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.engines import Cell, Engine
 from ftjax.ablation.equal_compute import at_equal_compute
 from ftjax.ablation.forecast import forecast
+from ftjax.ablation.row_identity import RowIdentities, identity_notes
 from ftjax.ablation.runner import jobs_of, run_grid
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.variants import chosen, expanded
@@ -29,6 +30,7 @@ def run_grids(
     folder: pathlib.Path,
     engine: Engine,
     vectorise: bool = True,
+    allow: Collection[str] = (),
 ) -> tuple[Rows, list[str]]:
     """Runs what is missing; returns the rows that a summary is made of, and notes for readers.
 
@@ -37,6 +39,8 @@ def run_grids(
     Args:
       values: the config as plain dicts, without its section `ablation`.
       vectorise: whether runs that differ in their rate alone share a program where they can.
+      allow: of 'data', 'weights' and 'code', what may be another than the rows that are there
+        were made from.
     """
     rows, notes = [], []
     for task, changes in tasks_of(settings).items():
@@ -48,8 +52,9 @@ def run_grids(
             own, note = at_equal_compute(settings, CellRunner(of_task, settings).length)
             told = [note]
         place = folder / place_of(task) if task else folder
-        made = run_one(of_task, expanded(own), place, engine, vectorise)
+        made = run_one(of_task, expanded(own), place, engine, vectorise, allow)
         kept, more = chosen(made, own)
+        told += identity_notes(place)
         rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
     if settings.tasks:
@@ -63,6 +68,7 @@ def run_one(
     folder: pathlib.Path,
     engine: Engine,
     vectorise: bool,
+    allow: Collection[str] = (),
 ) -> Rows:
     """All rows of one grid."""
     runner = CellRunner(dict(values), settings)
@@ -86,6 +92,7 @@ def run_one(
         together=runner.together,
         shared=shared,
         foresee=foresee,
+        identities=RowIdentities(runner.identity_key, runner.identity, allow),
     )
 
 

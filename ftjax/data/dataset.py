@@ -173,7 +173,9 @@ class Splits:
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over those of the three splits."""
-        return joint_fingerprint(self.train.fingerprint, self.val.fingerprint, self.test.fingerprint)
+        return joint_fingerprint(
+            self.train.fingerprint, self.val.fingerprint, self.test.fingerprint
+        )
 
 
 def joint_fingerprint(train: str, val: str, test: str) -> str:

@@ -25,12 +25,13 @@ from ftjax.io.file_hashes import file_hashes
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 VALUES = (tuple, list, dict, set, frozenset)
 # Of every class, or made by dataclasses and flax from what is hashed anyway.
-_LEFT_OUT = frozenset(
-    '__module__ __qualname__ __dict__ __weakref__ __doc__ __annotations__ __annotate__ '
-    '__dataclass_params__ __dataclass_fields__ __match_args__ __static_attributes__ '
-    '__firstlineno__ __abstractmethods__ _abc_impl __parameters__ __orig_bases__ __slots__ '
-    '__init__ __eq__ __hash__ __repr__ parent scope _state _parent_ref'.split()
-)
+_LEFT_OUT = {
+    *('__module__', '__qualname__', '__dict__', '__weakref__', '__doc__', '__slots__'),
+    *('__annotations__', '__annotate__', '__abstractmethods__', '_abc_impl', '__parameters__'),
+    *('__orig_bases__', '__match_args__', '__static_attributes__', '__firstlineno__'),
+    *('__dataclass_params__', '__dataclass_fields__', '__init__', '__eq__', '__hash__'),
+    *('__repr__', 'parent', 'scope', '_state', '_parent_ref'),
+}
 _GENERATED = '__create_fn__'  # how dataclasses call what they compile
 
 

@@ -106,7 +106,7 @@ class Sources:
         weights = weights_hash(variables)
 
         def stored(loader: Loader, view: int | None = None) -> Features:
-            dataset = loader.dataset
+            dataset, before = loader.dataset, loader.dataset.fingerprint
             key = features_key(
                 *(course.network, cut, weights, dataset, self.preprocessing),
                 *(self.image_size, self.augmentation, view),
@@ -115,7 +115,6 @@ class Sources:
             def fill(arrays: Any) -> None:
                 report = reporter(len(dataset)) if self.tell else lambda done: None
                 work = course.network, variables, cut, loader, self.preprocessing, arrays
-                before = dataset.fingerprint
                 with (bar or Progress(1, '', enabled=False)).excluded('computing features'):
                     features.compute(*work, self.augmentation, view, report)
                 if dataset.fingerprint != before:

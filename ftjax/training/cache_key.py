@@ -96,7 +96,9 @@ def described(network: Network) -> Any:
 def augmentations_of(augmentation: str, view: int | None = 0) -> dict[str, Any]:
     """The functions that make an augmented view of images, by name."""
     names = [] if view is None else [name for name, _ in parse_augment(augmentation)]
-    return {f'augmentation {name}': AUGMENTATIONS[name][0] for name in names if name in AUGMENTATIONS}
+    return {
+        f'augmentation {name}': AUGMENTATIONS[name][0] for name in names if name in AUGMENTATIONS
+    }
 
 
 def compared(preprocessing: Any) -> dict[str, Any]:

@@ -137,9 +137,7 @@ def compute(
       report: told how many examples are done, from time to time.
     """
     done = 0
-    for rows, found in computed(
-        network, variables, cut, loader, preprocessing, augmentation, view
-    ):
+    for rows, found in computed(network, variables, cut, loader, preprocessing, augmentation, view):
         for path, leaf in found.items():
             into[path][rows] = leaf
         done += len(rows)
