@@ -77,7 +77,8 @@ def train(
         identity = identity_of_run(config, inputs, allow)
         processes.same_everywhere('config', config.to_json())
         processes.same_everywhere('data set', prepared.data.fingerprint)
-        processes.same_everywhere('network or pretrained weights', weights_identity(prepared))
+        exact = {k: v for k, v in weights_identity(prepared).items() if k != 'random'}
+        processes.same_everywhere('network or pretrained weights', exact)
         change = PlanChange(
             **processes.from_first(
                 lambda: dataclasses.asdict(

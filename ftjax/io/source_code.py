@@ -196,6 +196,8 @@ class _Reader:
 
     def instance(self, thing: Any) -> None:
         self.read(type(thing))
+        if hasattr(thing, 'wrapped'):  # flax's descriptors hold the property that was written
+            self.read(thing.wrapped)
         if dataclasses.is_dataclass(thing):
             # Numbers and names among a network's fields stand in its description.
             values = [getattr(thing, f.name, None) for f in dataclasses.fields(thing)]
