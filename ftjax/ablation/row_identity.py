@@ -21,15 +21,15 @@ class RowIdentities:
         identify: Callable[[Cell], Mapping[str, Any]],
         allowed: Collection[str] = (),
     ):
-        """Cells of one `key` have the same inputs, which `identify` gives.
+        """A grid's cells.
 
         Args:
-          key: quick to compute.
-          identify: reads data and weights.
+          key: equal for cells that have the same data and weights; quick to compute.
+          identify: what a cell is made from; it reads data and weights.
           allowed: kinds of inputs that may differ.
         """
         self.key, self.identify, self.allowed = key, identify, frozenset(allowed)
-        self._seen: dict[Hashable, Mapping[str, Any]] = {}
+        self._seen: dict[Hashable, dict[str, Any]] = {}
 
     def check(self, rows: list[Row], folder: pathlib.Path) -> None:
         """Compares rows that are there with the present inputs of their cells.
@@ -50,9 +50,10 @@ class RowIdentities:
             cell = row['arm'], row['rate'], row['seed']
             if not ('identity' in row or 'data_fingerprint' in row):
                 continue
-            key = self.key(cell)
+            key = self.key(cell), row['arm']
             if key not in now:
                 now[key] = self.identify(cell)
+                self._first(cell, now[key])
             before = row.get('identity', row)
             changes = differences(before, now[key])
             wrong = refused(changes, self.allowed)
@@ -69,25 +70,33 @@ class RowIdentities:
                 with JsonLines(folder / FILE) as lines:
                     line = {'cell': cell, 'changed': inputs, 'before': before, 'after': now[key]}
                     lines.append(line, sync=True)
-        self._seen = now
 
     def take(self, row: Row) -> None:
-        """Compares a new row with the first of its key in this call.
+        """Compares a new row with the first of the same inputs in this call.
 
         Raises:
           UserError: inputs changed while the grid was going, and that was not asked for.
         """
         if not isinstance(row.get('identity'), dict):
             return
-        first = self._seen.setdefault(
-            self.key((row['arm'], row['rate'], row['seed'])), row['identity']
-        )
+        first = self._first((row['arm'], row['rate'], row['seed']), row['identity'])
         wrong = refused(differences(first, row['identity']), self.allowed)
         if wrong:
             raise UserError(
                 f'inputs changed while the ablation was going: of arm {row["arm"]!r}, seed '
                 f'{row["seed"]}, {wrong} from what earlier runs had'
             )
+
+    def _first(self, cell: Cell, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """What the first cell of the same data and weights had, and the first of the same arm."""
+        found: dict[str, Any] = {}
+        # Arms have code of their own: strategies, for instance.
+        for key, kinds in ((self.key(cell), ('data', 'weights')), (cell[0], ('code',))):
+            known = self._seen.setdefault(key, {})
+            for kind in kinds:
+                if kind in identity:
+                    found[kind] = known.setdefault(kind, identity[kind])
+        return found
 
 
 def identity_notes(folder: pathlib.Path) -> list[str]:

@@ -79,11 +79,10 @@ class CellRunner:
         return prepare(config, data, self._opened[1])
 
     def identity_key(self, cell: tuple[str, float | None, int]) -> Hashable:
-        """Equal for cells that are made from the same inputs."""
+        """Equal for cells of the same data and pretrained weights."""
         arm, _, draw = cell
         config = self.config_of(arm, None, draw)
-        inputs = config.data, config.init, config.model, config.freeze, config.seed
-        return repr(inputs), self.settings.changes(arm).get('baseline')
+        return repr((config.data, config.init, config.model, config.seed))
 
     def identity(self, cell: tuple[str, float | None, int]) -> dict[str, Any]:
         """What a cell is made from."""

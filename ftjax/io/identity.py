@@ -45,7 +45,7 @@ def differences(before: Any, after: Any) -> dict[str, list[str]]:
     found = {
         'data': _data(before, after),
         'weights': _weights(part(before, 'weights'), part(after, 'weights')),
-        'code': _code(part(before, 'code'), part(after, 'code')),
+        'code': _code(before, after),
         'versions': _versions(before, after),
     }
     return {kind: words for kind, words in found.items() if words}
@@ -124,8 +124,10 @@ def _same_draw(one: Any, other: Any) -> bool:
     return numbers and all(abs(a - b) < SAME_DRAW for a, b in zip(one, other, strict=True))
 
 
-def _code(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    if not old and not new:
+def _code(before: Any, after: Any) -> list[str]:
+    told = [isinstance(x, Mapping) and isinstance(x.get('code'), Mapping) for x in (before, after)]
+    old, new = part(before, 'code'), part(after, 'code')
+    if not all(told) or not (old or new):
         return []
     # Another Python compiles the same code to other bytes: then whole files are compared.
     kind = 'parts' if old.get('python') == new.get('python') or not (old and new) else 'files'

@@ -61,7 +61,7 @@ class Layer(Base):
 def identity(source, name='own', width=3):
     """Of `Layer` in a module made of this source, as a config file or a notebook makes it."""
     space = {'__name__': f'no_such_module_{name}'}
-    exec(compile(textwrap.dedent(source), f'{name}.py', 'exec'), space)  # noqa: S102
+    exec(compile(textwrap.dedent(source), f'{name}.py', 'exec'), space)
     return code_identity({'network': space['Layer'](width=width)})
 
 
@@ -111,7 +111,7 @@ def test_own_modules_that_it_imports_count(tmp_path, monkeypatch):
             spec = importlib.util.spec_from_file_location(name, tmp_path / f'{name}.py')
             module = importlib.util.module_from_spec(spec)
             monkeypatch.setitem(sys.modules, name, module)
-            exec(compile((tmp_path / f'{name}.py').read_text(), spec.origin, 'exec'), vars(module))  # noqa: S102
+            exec(compile((tmp_path / f'{name}.py').read_text(), spec.origin, 'exec'), vars(module))
         found.append(code_identity({'run': sys.modules['own_net'].run}))
     assert found[0]['parts'] != found[1]['parts']
     assert set(found[0]['files']) == {'own_net.py', 'own_layers.py'}
@@ -125,13 +125,14 @@ def test_it_is_the_same_in_every_process(tmp_path):
         "def run(x):\n    return x in {'p', 'q', 'r'} or x in NAMES\n\n\n"
         "print(code_identity({'run': run}))\n"
     )
+    known = {'PYTHONPATH': ':'.join(sys.path), 'FTJAX_CACHE': str(tmp_path)}
     said = {
         subprocess.run(
             [sys.executable, file],
             capture_output=True,
             text=True,
             check=True,
-            env={'PYTHONHASHSEED': seed, 'PYTHONPATH': ':'.join(sys.path), 'FTJAX_CACHE': str(tmp_path)},
+            env={**known, 'PYTHONHASHSEED': seed},
         ).stdout
         for seed in ('1', '2')
     }
