@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import functools
 import logging
 import os
 import pathlib
-import platform
-import zlib
 
 import jax
+
+from ftjax.io.processor import processor_kind
 
 
 def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> str | None:
@@ -38,17 +37,3 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> st
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
     return chosen
-
-
-@functools.cache
-def processor_kind() -> str:
-    """Eight digits that are the same on processors that the same code gives the same bits on."""
-    return f'{zlib.crc32(_processor().encode()):08x}'
-
-
-def _processor() -> str:
-    try:
-        lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.machine() + platform.processor()
-    return ''.join(sorted({x for x in lines if x.startswith(('flags', 'model name', 'Features'))}))

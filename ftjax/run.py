@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import pathlib
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -38,6 +39,7 @@ from ftjax.training.run_identity import RunIdentity, saved_identity
 from ftjax.training.validation import score
 from ftjax.training.weight_space import fit_averaged
 
+_log = logging.getLogger(__name__)
 PLACES = ('mesh', 'mesh_rules')
 PLAN_SECTIONS = ('freeze', 'optimizer', 'schedule', 'train')
 """Parts of a config that a run may go on under other values of, if that is asked for."""
@@ -220,11 +222,16 @@ def check_finished(
 ) -> None:
     """Refuses a finished run that was made from other inputs than the present ones.
 
+    Where that is allowed it is said: the result is that of the run's own inputs.
+
     Raises:
       UserError: data, weights or code differ, and `allow` does not hold what does.
     """
     before = result.get('identity', result)
-    wrong = refused(differences(before, run_identity(prepared)), allow)
+    changes = differences(before, run_identity(prepared))
+    wrong = refused(changes, allow)
+    if not wrong and refused(changes, ()):
+        _log.warning('%s: %s from what the finished run had', folder, refused(changes, ()))
     if wrong:
         raise UserError(
             f'{folder} holds a finished run, and {wrong} from what it had; choose another --workdir'

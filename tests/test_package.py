@@ -24,6 +24,7 @@ MODULES = ['.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in SO
 ROOMS = (
     'errors',
     'fields',
+    'io',
     'models',
     'pretrained',
     'freezing',
@@ -46,6 +47,7 @@ TOP = (
     'memory_plan',
     'memory_advice',
     'run',
+    'runs',
     'soups',
     'surgical',
     'cells',

@@ -159,12 +159,12 @@ def sketch(leaves: Mapping[str, Any]) -> list[float]:
     sums, length = np.zeros(NUMBERS), 0.0
     for path in sorted(leaves):
         leaf = np.asarray(leaves[path]).reshape(-1)
-        leaf = np.float64(leaf[:: max(1, len(leaf) // ENTRIES)])
+        leaf = leaf[:: max(1, len(leaf) // ENTRIES)].astype(np.float64)
         phase = int.from_bytes(hashlib.sha256(path.encode()).digest()[:2], 'little')
         steps = np.arange(len(leaf))
         for number in range(NUMBERS):
             sums[number] += leaf @ np.cos((1 + number / NUMBERS) * steps + phase + number)
-        length += leaf @ leaf
+        length += float(leaf @ leaf)
     return [round(float(x), 4) for x in sums / np.sqrt(length)] if length else [0.0] * NUMBERS
 
 

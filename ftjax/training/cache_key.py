@@ -13,10 +13,10 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from ftjax.compilation_cache import processor_kind
 from ftjax.data.augmentation import AUGMENTATIONS, parse_augment
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
+from ftjax.io.processor import processor_kind
 from ftjax.io.source_code import code_identity
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
