@@ -18,6 +18,7 @@ from ftjax.cells import CellRunner
 from ftjax.config import read_config
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.errors import UserError
+from ftjax.export.model_card import data_in_words, identity_in_words
 from ftjax.io.identity import differences
 from ftjax.models.registry import FAMILIES, build
 from ftjax.models.stages import Network
@@ -354,3 +355,16 @@ def test_cells_of_networks_tell_their_inputs(tmp_path, stopped):
     assert keys[0] == keys[1] != runner.identity_key(('head', 9.0, 1))
     alone, together = runner('head', 1e-2, 0), runner.together((('head', 1e-2, 0),))[0]
     assert alone['identity'] == together['identity'] == head
+
+
+def test_a_model_card_tells_what_the_weights_were_made_from():
+    change = {'step': 4, 'changed': {'data': ['the train split']}}
+    identity = {
+        'weights': {'loaded': 'a' * 64},
+        'code': {'python': '3', 'parts': {'network Own': 'b'}, 'files': {'own.py': 'c' * 64}},
+    }
+    result = {'identity': identity, 'identity_changes': [change], 'data_changed': 'files changed'}
+    told = '\n'.join([*identity_in_words(result), *data_in_words({}, result)])
+    assert identity_in_words({}) == []
+    said = 'a' * 64, '`own.py`: sha256 `ccc', 'changed at step 4: the train split', 'files changed'
+    assert all(words in told for words in said)
