@@ -6,7 +6,7 @@ import pathlib
 import re
 import runpy
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
@@ -14,6 +14,7 @@ from ml_collections import config_dict
 from ml_collections.config_flags import config_flags
 
 from ftjax.errors import UserError, did_you_mean
+from ftjax.io.identity import INPUTS, flag
 
 # The flags belong to the script that defines them: `--help` lists them as its own.
 flags.disclaim_key_flags()
@@ -38,6 +39,24 @@ def define_workdir(default: str | None = None) -> flags.FlagHolder[Any]:
     if default is None:
         flags.mark_flag_as_required('workdir')
     return holder
+
+
+def define_allowed_changes() -> Callable[[], tuple[str, ...]]:
+    """The flags --allow_data_change and its like; what is returned gives the kinds allowed.
+
+    They may be written with hyphens too.
+    """
+    said = {
+        'data': 'Go on although the data are not those that the folder was made with.',
+        'weights': 'Go on although the pretrained weights are not those of before.',
+        'code': 'Go on although code of your own (network, strategies, ..) has changed.',
+    }
+    holders = {}
+    for kind in INPUTS:
+        name = flag(kind).removeprefix('--')
+        holders[kind] = flags.DEFINE_bool(name, False, f'{said[kind]} Both are recorded.')
+        flags.DEFINE_alias(name.replace('_', '-'), name)
+    return lambda: tuple(kind for kind, holder in holders.items() if holder.value)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

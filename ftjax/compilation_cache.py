@@ -6,10 +6,10 @@ import errno
 import logging
 import os
 import pathlib
-import platform
-import zlib
 
 import jax
+
+from ftjax.io.processor import processor_kind
 
 
 def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> str | None:
@@ -23,7 +23,7 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> st
     chosen = os.environ.get('JAX_COMPILATION_CACHE_DIR')
     if chosen is None:
         root = folder or os.environ.get('FTJAX_CACHE') or pathlib.Path('~/.cache/ftjax')
-        kind = f'jax-{jax.__version__}-{zlib.crc32(_processor().encode()):08x}'
+        kind = f'jax-{jax.__version__}-{processor_kind()}'
         chosen = str(pathlib.Path(root).expanduser() / 'compiled' / kind)
     try:
         pathlib.Path(chosen).mkdir(parents=True, exist_ok=True)
@@ -37,11 +37,3 @@ def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> st
     jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1)
     return chosen
-
-
-def _processor() -> str:
-    try:
-        lines = pathlib.Path('/proc/cpuinfo').read_text().splitlines()
-    except OSError:
-        return platform.machine() + platform.processor()
-    return ''.join(sorted({x for x in lines if x.startswith(('flags', 'model name', 'Features'))}))

@@ -37,14 +37,27 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
-from ftjax.command_line import define_config, define_workdir, parse_flags
+from ftjax.command_line import (
+    define_allowed_changes,
+    define_config,
+    define_workdir,
+    parse_flags,
+)
 from ftjax.compilation_cache import enable_compilation_cache
 from ftjax.errors import UserError
 from ftjax.printable import printable, printable_lines
 from ftjax.training import hosts, processes
 from ftjax.training.interruption import Interrupted
 
-__all__ = ['define_config', 'define_workdir', 'explain', 'first_process', 'run', 'set_up_logs']
+__all__ = [
+    'define_allowed_changes',
+    'define_config',
+    'define_workdir',
+    'explain',
+    'first_process',
+    'run',
+    'set_up_logs',
+]
 
 USER, MACHINE, INTERRUPTED = 2, 3, 130
 GRACE = 3.0

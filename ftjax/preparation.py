@@ -36,6 +36,8 @@ class Prepared:
     load_report: dict[str, Any]
     plan: Plan
     span: Span = dataclasses.field(default_factory=Span)
+    opened: Opened | None = None
+    """The network as its checkpoint gave it; None where it was made by hand."""
 
     def table(self) -> str:
         """The plan as text."""
@@ -79,7 +81,9 @@ def prepare(config: Config, data: Splits | None = None, opened: Opened | None = 
         seed=config.seed,
     )
     check_validation(config.train, plan, data.val)
-    return Prepared(config, data, network, variables, preprocessing, opened.report, plan, span)
+    return Prepared(
+        config, data, network, variables, preprocessing, opened.report, plan, span, opened
+    )
 
 
 def open_network(config: Config, data: Splits) -> Opened:

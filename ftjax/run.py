@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import pathlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ftjax.ablation.figures_heat import choices_over_time
@@ -16,24 +17,29 @@ from ftjax.evaluation import evaluate
 from ftjax.evaluation.masked_tokens import masked_token_metrics
 from ftjax.evaluation.predictions import gather
 from ftjax.freezing.plan import Plan
+from ftjax.io.identity import FILE, differences, refused
 from ftjax.models.stages import Network
 from ftjax.plotting.save import save_figure
 from ftjax.preparation import Prepared
 from ftjax.pretrained.own import save_description, save_own
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.text_preprocessing import TextPreprocessing
+from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
 from ftjax.training import processes
 from ftjax.training.atomic import read_json, write_json
 from ftjax.training.fit import FitResult, fit
 from ftjax.training.layout import Layout
 from ftjax.training.lock import run_lock
+from ftjax.training.logs import read_jsonl
 from ftjax.training.norm_statistics import recomputed
 from ftjax.training.plan_change import FLAG, PlanChange
 from ftjax.training.predict import predict
 from ftjax.training.provenance import peak_memory, provenance, versions
+from ftjax.training.run_identity import RunIdentity, saved_identity
 from ftjax.training.validation import score
 from ftjax.training.weight_space import fit_averaged
 
+_log = logging.getLogger(__name__)
 PLACES = ('mesh', 'mesh_rules')
 PLAN_SECTIONS = ('freeze', 'optimizer', 'schedule', 'train')
 """Parts of a config that a run may go on under other values of, if that is asked for."""
@@ -45,6 +51,7 @@ def train(
     progress: bool = True,
     allow_plan_change: bool = False,
     profile: int = 0,
+    allow: Collection[str] = (),
 ) -> tuple[FitResult, dict[str, Any]]:
     """Fits, evaluates on the test split, and writes the run's folder if there is to be one.
 
@@ -56,22 +63,32 @@ def train(
       progress: whether it is shown.
       allow_plan_change: go on although what trains, or how, is no longer what it was.
       profile: steps to trace into the folder's `profile`; 0 for none.
+      allow: of 'data', 'weights' and 'code', what may be another than the interrupted run had.
+
+    Where the data's files have changed meanwhile, `data_changed` of the result says so.
 
     Raises:
-      UserError: the folder is in use, holds another run or cannot be written to.
+      UserError: the folder is in use, holds another run, a run on other data, weights or code, or
+        cannot be written to.
     """
+    inputs = processes.from_first(lambda: run_identity(prepared))
     if workdir is None:
-        return in_folder(prepared, None, progress, PlanChange())
-    folder = pathlib.Path(workdir)
+        return in_folder(prepared, None, progress, PlanChange(), inputs)
+    folder, config = pathlib.Path(workdir), prepared.config
     with run_lock(folder, enabled=processes.first()):
-        processes.same_everywhere('config', prepared.config.to_json())
+        identity = identity_of_run(config, inputs, allow)
+        processes.same_everywhere('config', config.to_json())
         processes.same_everywhere('data set', prepared.data.fingerprint)
+        exact = {k: v for k, v in weights_identity(prepared).items() if k != 'random'}
+        processes.same_everywhere('network or pretrained weights', exact)
         change = PlanChange(
             **processes.from_first(
-                lambda: dataclasses.asdict(start_folder(folder, prepared, allow_plan_change))
+                lambda: dataclasses.asdict(
+                    start_folder(folder, prepared, allow_plan_change, identity)
+                )
             )
         )
-        return in_folder(prepared, folder, progress, change, profile)
+        return in_folder(prepared, folder, progress, change, inputs, profile, allow)
 
 
 def in_folder(
@@ -79,7 +96,9 @@ def in_folder(
     folder: pathlib.Path | None,
     progress: bool,
     change: PlanChange,
+    inputs: Mapping[str, Any],
     profile: int = 0,
+    allow: Collection[str] = (),
 ) -> tuple[FitResult, dict[str, Any]]:
     """What `train` does once the folder is its own."""
     config, data = prepared.config, prepared.data
@@ -88,12 +107,16 @@ def in_folder(
 
     def run(seed: int, factor: float, inside: pathlib.Path | None) -> FitResult:
         rate = config.optimizer.learning_rate * factor
+        own = dataclasses.replace(config.optimizer, learning_rate=rate)
+        identity = identity_of_run(
+            dataclasses.replace(config, seed=seed, optimizer=own), inputs, allow
+        )
         return fit(
             network,
             prepared.variables,
             prepared.plan,
             data,
-            optimizer=dataclasses.replace(config.optimizer, learning_rate=rate),
+            optimizer=own,
             schedule=config.schedule,
             settings=config.train,
             preprocessing=preprocessing,
@@ -107,6 +130,7 @@ def in_folder(
             plan_change=change,
             profile=profile,
             layout=layout,
+            identity=identity,
         )
 
     def validate(variables: Any) -> dict[str, float]:
@@ -148,9 +172,16 @@ def in_folder(
         'moved_frozen': list(result.verification.moved_frozen),
         'still_trainable': list(result.verification.still_trainable),
         'seed': config.seed,
-        'data_fingerprint': data.fingerprint,
+        'data_fingerprint': inputs['data']['all'],
         'versions': versions(),
+        'identity': dict(inputs),
     }
+    changed = data_changed(data, inputs)
+    if changed:
+        summary['data_changed'] = changed
+    changes = identity_changes(folder)
+    if changes:
+        summary['identity_changes'] = changes
     if averaged is not None:
         summary['averaged'] = averaged
     if folder is not None and processes.first():
@@ -169,6 +200,44 @@ def in_folder(
     return result, summary
 
 
+def identity_of_run(
+    config: Config, inputs: Mapping[str, Any], allow: Collection[str] = ()
+) -> RunIdentity:
+    """Of which run, and of which inputs, the checkpoints of a config are."""
+    return RunIdentity(
+        inputs, flat_config(config), plan=PLAN_SECTIONS, places=PLACES, allowed=frozenset(allow)
+    )
+
+
+def identity_changes(folder: pathlib.Path | None) -> list[dict[str, Any]]:
+    """Where a run went on under other inputs, versions or code: what changed, and both."""
+    if folder is None:
+        return []
+    files = [folder / FILE, *sorted(folder.glob(f'run_*/{FILE}'))]
+    return [row for file in files for row in read_jsonl(file)]
+
+
+def check_finished(
+    folder: pathlib.Path, result: Mapping[str, Any], prepared: Prepared, allow: Collection[str] = ()
+) -> None:
+    """Refuses a finished run that was made from other inputs than the present ones.
+
+    Where that is allowed it is said: the result is that of the run's own inputs.
+
+    Raises:
+      UserError: data, weights or code differ, and `allow` does not hold what does.
+    """
+    before = result.get('identity', result)
+    changes = differences(before, run_identity(prepared))
+    wrong = refused(changes, allow)
+    if not wrong and refused(changes, ()):
+        _log.warning('%s: %s from what the finished run had', folder, refused(changes, ()))
+    if wrong:
+        raise UserError(
+            f'{folder} holds a finished run, and {wrong} from what it had; choose another --workdir'
+        )
+
+
 def layout_of(prepared: Prepared) -> Layout:
     """Where the run lies on the devices there are.
 
@@ -184,14 +253,24 @@ def layout_of(prepared: Prepared) -> Layout:
 
 
 def start_folder(
-    folder: pathlib.Path, prepared: Prepared, allow_plan_change: bool = False
+    folder: pathlib.Path,
+    prepared: Prepared,
+    allow_plan_change: bool = False,
+    identity: RunIdentity | None = None,
 ) -> PlanChange:
     """Writes what is decided before training; refuses a folder that holds another run.
 
     Where only the plan differs, nothing is written unless that is allowed: the checkpoints
     are looked at first.
+
+    Raises:
+      UserError: another run, or one that was made from other inputs.
     """
     change = check_folder(folder, prepared, allow_plan_change)
+    saved = saved_identity(folder)
+    if saved is not None and identity is not None:
+        identity.same_run(*saved, folder)
+        identity.check(*saved, folder)
     if change.keys and not change.allowed:
         return change
     folder.mkdir(parents=True, exist_ok=True)

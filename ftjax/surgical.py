@@ -187,6 +187,7 @@ def task_runner(values: Mapping[str, Any], settings: SurgicalSettings, task: Tas
             {},
             **{key: result[key] for key in kept},
             test_fingerprint=data.test.fingerprint,
+            identity=result['identity'],
         )
         if fitted.plan.choices:
             row['weights'] = section_weights(prepared.network, fitted.plan.choices)

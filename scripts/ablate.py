@@ -13,6 +13,10 @@ Scores do not depend on the engine. What a config's section `ablation` may hold 
 tuned beside the rate, equal compute, folds, further test sets, gates) is explained in
 ftjax/ablation/settings.py. A run whose worker dies is tried once more and then counted as
 failed; with --retry_failed a later call tries such runs again, and the table says so.
+
+Rows tell what they were made from. A folder whose rows had other data, weights or code than there
+are now is refused; --allow_data_change, --allow_weights_change and --allow_code_change go on, and
+the report says so.
 """
 
 import functools
@@ -32,6 +36,7 @@ ENGINE = flags.DEFINE_enum(
 WORKERS = flags.DEFINE_integer(
     'workers', None, 'Runs at a time: half the processors, or the cluster, unless given.'
 )
+ALLOWED = launch.define_allowed_changes()
 RAY_ADDRESS = flags.DEFINE_string(
     'ray_address', '', 'Of a running Ray cluster; empty to start one on this machine.'
 )
@@ -74,7 +79,7 @@ def main():
     engine = make_engine(ENGINE.value, WORKERS.value, start, RAY_ADDRESS.value)
     with run_lock(folder, enabled=launch.first_process()):
         rows, notes = run_grids(
-            values, settings, folder, engine, VECTORISE.value == 'auto', RETRY.value
+            values, settings, folder, engine, VECTORISE.value == 'auto', RETRY.value, ALLOWED()
         )
     if engine.workers > 1:
         notes.append(

@@ -3,7 +3,9 @@
     python scripts/evaluate.py --workdir=runs/digits --split=test
 
 Prints the metrics and the confusion matrix; writes evaluation_SPLIT.json and, for classes,
-confusion_SPLIT.png beside result.json.
+confusion_SPLIT.png beside result.json. Data that are no longer those of the run are refused: what
+is tested on may have been trained on. With --allow_data_change they are evaluated, and
+evaluation_SPLIT.json says so.
 """
 
 import pathlib
@@ -15,6 +17,11 @@ from ftjax import launch
 WORKDIR = launch.define_workdir()
 SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'val', 'test'], 'Which split.')
 
+ALLOW = flags.DEFINE_bool(
+    'allow_data_change', False, 'Evaluate although the data are not those of the run.'
+)
+flags.DEFINE_alias('allow-data-change', 'allow_data_change')
+
 
 def main():
     from ftjax.config import read_config
@@ -25,6 +32,7 @@ def main():
     from ftjax.plotting.save import save_figure
     from ftjax.pretrained.open import load_pretrained
     from ftjax.run import network_metrics
+    from ftjax.runs.evaluated_data import how_data_differ
     from ftjax.training.atomic import read_json, write_json
 
     folder = pathlib.Path(WORKDIR.value)
@@ -33,11 +41,19 @@ def main():
     config = read_config(read_json(folder / 'config.json'))
     data = load_data(config.data)
     found = load_pretrained(str(folder))
+    differs = how_data_differ(folder, data, found.class_names, SPLIT.value)
+    if differs and not ALLOW.value:
+        raise UserError(
+            f'{folder}: {differs}; --allow_data_change evaluates on what there is now and says so'
+        )
     metrics = network_metrics(
         found.network, found.variables, data, config, found.preprocessing, SPLIT.value
     )
-    write_json(folder / f'evaluation_{SPLIT.value}.json', metrics)
+    told = {'data_changed': differs} if differs else {}
+    write_json(folder / f'evaluation_{SPLIT.value}.json', {**metrics, **told})
     print(metrics_text(metrics))
+    if differs:
+        print(f'warning: {differs}')
     if 'confusion_matrix' in metrics:
         figure = confusion_matrix_figure(metrics)
         save_figure(figure, folder / f'confusion_{SPLIT.value}.png')

@@ -6,7 +6,9 @@
 The folder then holds config.json, plan.json, load_report.json, metrics.jsonl, checkpoints/,
 model/ and result.json. A finished run is not repeated, an interrupted one goes on, from the
 last step if it was stopped by SIGTERM or Ctrl-C, from the last validation if it was killed.
-Under a config with another plan it goes on only with --allow-plan-change.
+Under a config with another plan it goes on only with --allow-plan-change, and where the data, the
+pretrained weights or code of your own are no longer what they were only with --allow_data_change,
+--allow_weights_change or --allow_code_change: result.json then tells of both.
 
 On several hosts the same command runs on each, and they find each other under Slurm's srun and
 on TPU pods; anywhere else they are told, here the first of two:
@@ -25,6 +27,7 @@ WORKDIR = launch.define_workdir()
 CHANGE = flags.DEFINE_bool(
     'allow-plan-change', False, 'Go on with an interrupted run under another plan.'
 )
+ALLOWED = launch.define_allowed_changes()
 COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first of the processes.')
 PROCESSES = flags.DEFINE_integer('num_processes', None, 'Processes of this run.')
 PROCESS = flags.DEFINE_integer('process_id', None, 'Number of this process, from 0.')
@@ -33,10 +36,11 @@ PROFILE = flags.DEFINE_integer('profile', 0, 'Steps to trace into WORKDIR/profil
 
 def main():
     from ftjax.config import read_config
+    from ftjax.errors import UserError
     from ftjax.evaluation.text import metrics_text
     from ftjax.memory_plan import refuse_what_cannot_fit
     from ftjax.preparation import prepare
-    from ftjax.run import check_folder, layout_of, train
+    from ftjax.run import check_finished, check_folder, layout_of, train
     from ftjax.training.lock import run_lock
     from ftjax.training.memory_limit import device_limit
     from ftjax.training.processes import from_first
@@ -52,12 +56,17 @@ def main():
         if finished:
             if launch.first_process():
                 check_folder(folder, prepared)  # refuses a folder of another config
+                check_finished(folder, result, prepared, ALLOWED())
             say(f'{folder} is finished already; its result:')
         else:
             layout_of(prepared)  # refuses a mesh that is not this machine's
             refuse_what_cannot_fit(prepared, device_limit())
             _, result = train(
-                prepared, folder, allow_plan_change=CHANGE.value, profile=PROFILE.value
+                prepared,
+                folder,
+                allow_plan_change=CHANGE.value,
+                profile=PROFILE.value,
+                allow=ALLOWED(),
             )
     say(metrics_text(result['metrics'], f'{folder / "result.json"}: metrics'))
     if not result['frozen_unchanged']:
@@ -65,6 +74,11 @@ def main():
     say(f'frozen leaves and statistics: bitwise unchanged; results in {folder}')
     for path in result['still_trainable']:
         say(f'warning: {path} was to train and has not moved')
+    if result.get('data_changed'):
+        raise UserError(
+            f'{result["data_changed"]}; the model is kept in {folder}, its numbers are of no one '
+            'data set'
+        )
 
 
 def finished_result(folder):

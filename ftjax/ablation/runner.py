@@ -9,6 +9,7 @@ from typing import Any
 from ftjax.ablation.claim import claim
 from ftjax.ablation.engines import Cell, Engine, Execute, InProcess, Job, Together, Work
 from ftjax.ablation.rates_search import RateSearch, search_rates
+from ftjax.ablation.row_identity import RowIdentities
 from ftjax.ablation.rows import cell_of, of_grid, read_rows
 from ftjax.ablation.settings import AblationSettings
 from ftjax.training.atomic import to_jsonable
@@ -31,6 +32,7 @@ def run_grid(
     shared: Callable[[str], bool] = lambda arm: False,
     foresee: Callable[[Sequence[Cell], Rows], str] | None = None,
     retry_failed: bool = False,
+    identities: RowIdentities | None = None,
 ) -> Rows:
     """Runs what is missing and returns the grid's rows of `folder/runs.jsonl`, in its order.
 
@@ -50,6 +52,7 @@ def run_grid(
       shared: whether the cells of an arm go to `together`.
       foresee: (cells to run, rows there are) -> what is said of them before the start.
       retry_failed: try cells again whose row says `failed`: a row more, with `retries` in it.
+      identities: what rows were made from is held against what it is now.
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,6 +63,8 @@ def run_grid(
     rows = [row for row in rows if cell_of(row) not in again]
     planned = len(settings.tuned) * len(settings.rates) * len(settings.draws)
     planned += (len(settings.arms) - len(settings.tuned)) * len(settings.draws)
+    if identities is not None and rows:
+        identities.check(rows, folder)
     cells = pending(settings, rows)
     if engine is None or not cells:
         engine = InProcess()
@@ -85,6 +90,8 @@ def run_grid(
                     row['retries'] = failed.get('retries', 0) + 1
                 rows.append(row)
                 log.append(row, sync=True)
+                if identities is not None:
+                    identities.take(row)
                 if len(rows) <= planned:
                     bar.update(len(rows), {'arm': row['arm']})
             cells = pending(settings, rows)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.claim import check_place
 from ftjax.ablation.engines import Cell, Engine
 from ftjax.ablation.equal_compute import at_equal_compute
 from ftjax.ablation.forecast import forecast
+from ftjax.ablation.row_identity import RowIdentities, identity_notes
 from ftjax.ablation.rows import read_rows
 from ftjax.ablation.runner import jobs_of, pending, present, run_grid
 from ftjax.ablation.settings import AblationSettings
@@ -33,6 +34,7 @@ def run_grids(
     engine: Engine,
     vectorise: bool = True,
     retry_failed: bool = False,
+    allow: Collection[str] = (),
 ) -> tuple[Rows, list[str]]:
     """Runs what is missing; returns the rows that a summary is made of, and notes for readers.
 
@@ -43,6 +45,8 @@ def run_grids(
       values: the config as plain dicts, without its section `ablation`.
       vectorise: whether runs that differ in their rate alone share a program where they can.
       retry_failed: whether cells that failed are tried again.
+      allow: of 'data', 'weights' and 'code', what may be another than the rows that are there
+        were made from.
     """
     if settings.tasks:
         check_place(folder)
@@ -58,8 +62,9 @@ def run_grids(
             told = [note]
         place = folder_of(task, folder)
         runner = CellRunner(of_task, expanded(own), splits)
-        made = run_one(runner, place, engine, vectorise, retry_failed)
+        made = run_one(runner, place, engine, vectorise, retry_failed, allow)
         kept, more = chosen(made, own)
+        told += identity_notes(place)
         rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
     if settings.tasks:
@@ -73,6 +78,7 @@ def run_one(
     engine: Engine,
     vectorise: bool,
     retry_failed: bool = False,
+    allow: Collection[str] = (),
 ) -> Rows:
     """All rows of one grid."""
     shared = runner.shared if vectorise else lambda arm: False
@@ -96,6 +102,7 @@ def run_one(
         shared=shared,
         foresee=foresee,
         retry_failed=retry_failed,
+        identities=RowIdentities(runner.identity_key, runner.identity, allow),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 from ftjax.ablation.baselines import PixelRegression
 from ftjax.ablation.equal_compute import Length
 from ftjax.ablation.settings import AblationSettings
 from ftjax.cells.fields import finished_fields, numbers_of, validated
-from ftjax.cells.further_tests import further_tests
+from ftjax.cells.further_tests import final_split, further_settings, further_tests
 from ftjax.cells.movement import movement_fields
 from ftjax.cells.probe import probe_row
 from ftjax.cells.survey import Survey, forward_seconds, survey
@@ -22,6 +22,7 @@ from ftjax.evaluation.metric import check_metric
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.preparation import Opened, Prepared, open_network, prepare, what_opens
 from ftjax.run import train
+from ftjax.runs.identity import baseline_identity, data_changed, run_identity
 from ftjax.training.cost import plan_cost
 from ftjax.training.fit import Diverged
 
@@ -120,8 +121,35 @@ class CellRunner:
             self._opened = key, open_network(config, data)
         return prepare(config, data, self._opened[1])
 
+    def identity_key(self, cell: tuple[str, float | None, int]) -> Hashable:
+        """Equal for cells of the same data and pretrained weights."""
+        arm, _, draw = cell
+        config = self.config_of(arm, None, draw)
+        return repr((config.data, config.init, config.model, config.seed))
+
+    def identity(self, cell: tuple[str, float | None, int]) -> dict[str, Any]:
+        """What a cell is made from."""
+        arm, _, _ = cell
+        config = self.config_of(*cell)
+        data = self.data_of(config)
+        if self.settings.changes(arm).get('baseline') == 'pixels':
+            return baseline_identity(data)
+        return self.identity_of(self.prepared_of(config, data))
+
+    def identity_of(self, prepared: Prepared) -> dict[str, Any]:
+        """What a run of the grid is made from, its further test sets included."""
+        further = {
+            name: final_split(further_settings(prepared.config.data, name, given)[0]).fingerprint
+            for name, given in self.settings.also_evaluate.items()
+        }
+        return run_identity(prepared, further)
+
     def __call__(self, arm: str, rate: float | None, draw: int) -> dict[str, Any]:
-        """The fields of a cell's row."""
+        """The fields of a cell's row.
+
+        Raises:
+          UserError: a mistake, or data that changed while the cell was run.
+        """
         config = self.config_of(arm, rate, draw)
         data = self.data_of(config)
         folds = {'fold': config.data.fold} if config.data.folds else {}
@@ -129,10 +157,17 @@ class CellRunner:
         if baseline is not None:
             check_baseline(check_name(baseline, BASELINES, 'baseline'), data)
         if baseline == 'pixels':
-            return {**pixels_row(data), **folds}
-        prepared = self.prepared_of(config, data)
-        if baseline == 'probe':
-            return {**probe_row(prepared), **folds}
+            identity = baseline_identity(data)
+            row = pixels_row(data)
+        else:
+            prepared = self.prepared_of(config, data)
+            identity = self.identity_of(prepared)
+            row = probe_row(prepared) if baseline == 'probe' else self.trained_row(prepared)
+        check_unchanged(data, identity)
+        return {**row, **folds, 'identity': identity}
+
+    def trained_row(self, prepared: Prepared) -> dict[str, Any]:
+        """What the run of a cell gives."""
         tests = further_tests(prepared, self.settings.also_evaluate)
         try:
             fitted, result = train(prepared, progress=False)
@@ -141,7 +176,7 @@ class CellRunner:
                 prepared, fitted.variables, fitted.validation, self.settings.metric
             )
         except (Diverged, NonFinitePredictions) as error:
-            return {'status': 'diverged', 'reason': str(error), **folds}
+            return {'status': 'diverged', 'reason': str(error)}
         moved = movement_fields(prepared, fitted.variables, tests, self.settings.movement_on)
         kept = (
             *('params_total', 'params_trainable', 'optimizer_bytes', 'step_flops'),
@@ -152,22 +187,23 @@ class CellRunner:
             validation,
             result['metrics'],
             shifts,
-            test_fingerprint=data.test.fingerprint,
+            test_fingerprint=prepared.data.test.fingerprint,
             **{key: result[key] for key in kept},
             **moved,
-            **folds,
         )
 
     def together(self, job: tuple[tuple[str, float | None, int], ...]) -> list[dict[str, Any]]:
         """The fields of the rows of cells that differ in their rate alone."""
         prepared = self.prepared(*job[0])
+        identity = self.identity_of(prepared)
         rates = [rate for _, rate, _ in job if rate is not None]
         settings = self.settings
         rows = run_together(
             prepared, rates, settings.also_evaluate, settings.movement_on, settings.metric
         )
         folds = {'fold': prepared.config.data.fold} if prepared.config.data.folds else {}
-        return [{**row, **folds} for row in rows]
+        check_unchanged(prepared.data, identity)
+        return [{**row, **folds, 'identity': identity} for row in rows]
 
     def survey(self, arm: str) -> Survey:
         """What a run of an arm takes, and whether several can share a program."""
@@ -210,6 +246,13 @@ def check_baseline(baseline: str, data: Splits) -> None:
         )
     if baseline == 'pixels' and data.train.kind == 'text':
         raise UserError(f"baseline 'pixels': {data.train.name} holds texts, which have no pixels")
+
+
+def check_unchanged(data: Splits, identity: Mapping[str, Any]) -> None:
+    """UserError if files of the data changed since an identity was taken: no row is of both."""
+    changed = data_changed(data, identity)
+    if changed:
+        raise UserError(changed)
 
 
 def pixels_row(data: Splits) -> dict[str, Any]:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ftjax.errors import UserError, check_name
+from ftjax.io.file_hashes import file_hashes
 
 KINDS = ('image', 'image_file', 'text', 'tfds')
 MASKED_TOKENS = 'masked_tokens'
 TASKS = ('classification', 'regression', 'multilabel', MASKED_TOKENS)
-_EDGE = 4096  # bytes of a file's beginning and end that enter the fingerprint
+READ_LATER = ('image_file', 'tfds')
+"""Kinds whose inputs are read from files while a run is going, not when a split is made."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,12 +109,24 @@ class Dataset:
         picked = {name: getattr(self, name)[where] for name in ('inputs', 'labels', 'ids')}
         return dataclasses.replace(self, **picked)
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the examples, their labels, ids and order, and the class names.
 
-        Of a file, the size and the first and last 4 KiB count, not the place it lies in.
+        Of a file all bytes count, not the place it lies in. Where inputs are read from files
+        while a run is going it is taken anew each time; files that have not changed since the
+        last time are not read again (ftjax/io/file_hashes.py).
+
+        Raises:
+          UserError: a file that is no longer there.
         """
+        return self._digest() if self.kind in READ_LATER else self._digest_in_memory
+
+    @functools.cached_property
+    def _digest_in_memory(self) -> str:
+        return self._digest()
+
+    def _digest(self) -> str:
         digest = hashlib.sha256()
         for part in (self.kind, self.task, *self.class_names, *self.ids):
             _feed(digest, part.encode())
@@ -127,8 +140,8 @@ class Dataset:
             for text in self.inputs.reshape(-1):
                 _feed(digest, text.encode('utf-8', 'surrogatepass'))
         elif self.kind == 'image_file':
-            for path in self.inputs:
-                _feed(digest, _file_mark(path))
+            for found in file_hashes(self.inputs):
+                _feed(digest, found.encode())
         else:
             _feed(digest, self.inputs.signature.encode())
         return digest.hexdigest()
@@ -160,8 +173,14 @@ class Splits:
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) over those of the three splits."""
-        parts = (self.train.fingerprint, self.val.fingerprint, self.test.fingerprint)
-        return hashlib.sha256(' '.join(parts).encode()).hexdigest()
+        return joint_fingerprint(
+            self.train.fingerprint, self.val.fingerprint, self.test.fingerprint
+        )
+
+
+def joint_fingerprint(train: str, val: str, test: str) -> str:
+    """The fingerprint of three splits from theirs."""
+    return hashlib.sha256(f'{train} {val} {test}'.encode()).hexdigest()
 
 
 def strings(values: Any) -> np.ndarray:
@@ -223,14 +242,3 @@ def _feed(digest: Any, part: bytes | np.ndarray) -> None:
     # The length first: otherwise ('ab', 'c') and ('a', 'bc') would be the same data.
     digest.update(str(part.nbytes if isinstance(part, np.ndarray) else len(part)).encode() + b':')
     digest.update(part)
-
-
-def _file_mark(path: str) -> bytes:
-    try:
-        with open(path, 'rb') as file:
-            size = os.fstat(file.fileno()).st_size
-            head = file.read(_EDGE)
-            file.seek(max(0, size - _EDGE))
-            return f'{size}:'.encode() + head + file.read()
-    except OSError as error:
-        raise UserError(f'{path}: cannot be read ({error.strerror}); was it moved?') from error

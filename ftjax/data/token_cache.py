@@ -22,6 +22,7 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.tokenize import Tokens, tokenize
+from ftjax.io.cache_folder import cache_folder
 
 if TYPE_CHECKING:
     from ftjax.pretrained.text_preprocessing import TextPreprocessing
@@ -29,14 +30,6 @@ if TYPE_CHECKING:
 _VERSION = 1  # of what a file holds; a change of `tokenize` or of the fields raises it
 _FIELDS = tuple(field.name for field in dataclasses.fields(Tokens))
 _DTYPES = {'ids': np.int32, 'types': np.uint8, 'special': np.uint8, 'starts': np.int64}
-
-
-def cache_folder() -> pathlib.Path:
-    """Where ftjax keeps what can be made again."""
-    chosen = os.environ.get('FTJAX_CACHE')
-    if not chosen:
-        chosen = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or '~/.cache') / 'ftjax'
-    return pathlib.Path(chosen).expanduser()
 
 
 def cached_tokens(dataset: Dataset, preprocessing: TextPreprocessing) -> Tokens:

@@ -8,8 +8,8 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from ftjax.data.token_cache import cache_folder
 from ftjax.errors import UserError
+from ftjax.io.cache_folder import cache_folder
 
 PREFIX = 'wordpiece:'
 _FEWEST = 100  # tokens; the letters and the special tokens alone take about as many

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.evaluation.intervals import wilson_interval
+from ftjax.io.identity import joined, part
 from ftjax.printable import in_markdown
 
 # Metric, its name for people, and whether it is a share that reads best in percent.
@@ -125,6 +126,27 @@ def data_in_words(config: Mapping[str, Any], result: Mapping[str, Any]) -> list[
         lines.append(f'- split seed: {data["seed"]}')
     if result.get('data_fingerprint'):
         lines.append(f'- fingerprint: `{result["data_fingerprint"]}`')
+    if result.get('data_changed'):
+        lines.append(
+            f'- **{in_markdown(result["data_changed"])}**: the results are of no one data set'
+        )
+    return lines
+
+
+def identity_in_words(result: Mapping[str, Any]) -> list[str]:
+    """Hashes of the weights that it started from and of code of its maker's own."""
+    identity = result.get('identity')
+    loaded, code = part(identity, 'weights').get('loaded'), part(part(identity, 'code'), 'files')
+    lines = [f'- weights at the start: sha256 `{loaded}`'] if loaded else []
+    lines += [
+        f'- own code `{in_markdown(name)}`: sha256 `{digest}`' for name, digest in code.items()
+    ]
+    for change in result.get('identity_changes') or []:
+        words = [str(word) for found in part(change, 'changed').values() for word in found]
+        if words:
+            lines.append(
+                f'- **changed at step {change.get("step")}: {in_markdown(joined(words))}**'
+            )
     return lines
 
 
@@ -180,5 +202,6 @@ def made_in_words(facts: CardFacts) -> list[str]:
         f'- seed {seed}' if seed is not None else '',
         f'- {facts.result["steps"]} steps' if facts.result.get('steps') else '',
         f'- {known}' if known else '',
+        *identity_in_words(facts.result),
     ]
     return [line for line in lines if line]

@@ -3,7 +3,8 @@
 What stages before the cut pass on is a function of their weights and of the example, where no
 noise, batch statistics or augmentation enters. It is computed once for each key
 (cache_key.py), kept in memory or in files (cache_store.py), and shared by all runs of a
-process, those of an ablation for instance, whose stages before the cut are the same.
+process, those of an ablation for instance, whose stages before the cut are the same. Each time
+they are used again one batch is computed once more, and its bits are compared.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Any
 from ftjax.data import EvalBatches, TrainStream
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.loader import Batch, Loader
-from ftjax.data.token_cache import cache_folder
 from ftjax.errors import UserError
 from ftjax.freezing.phase import Phase
+from ftjax.io.cache_folder import cache_folder
 from ftjax.training import features
 from ftjax.training.cache_decision import Decision, Uses, decide, memory_budget
 from ftjax.training.cache_key import features_key, prefix_of, weights_hash
@@ -105,7 +106,7 @@ class Sources:
         weights = weights_hash(variables)
 
         def stored(loader: Loader, view: int | None = None) -> Features:
-            dataset = loader.dataset
+            dataset, before = loader.dataset, loader.dataset.fingerprint
             key = features_key(
                 *(course.network, cut, weights, dataset, self.preprocessing),
                 *(self.image_size, self.augmentation, view),
@@ -116,11 +117,20 @@ class Sources:
                 work = course.network, variables, cut, loader, self.preprocessing, arrays
                 with (bar or Progress(1, '', enabled=False)).excluded('computing features'):
                     features.compute(*work, self.augmentation, view, report)
+                if dataset.fingerprint != before:
+                    raise UserError(
+                        f'{dataset.name}: files changed while features were computed; start again'
+                    )
+
+            def probe(arrays: Any) -> bool:
+                work = course.network, variables, cut, loader, self.preprocessing
+                first = next(features.computed(*work, self.augmentation, view), None)
+                return first is None or features.agree(arrays, *first)
 
             if decision.files:
                 folder = self.settings.cache_folder or cache_folder() / 'features'
-                return in_files(key, passed.shapes, len(dataset), folder, fill)
-            return in_memory(key, passed.shapes, len(dataset), self.budget, fill)
+                return in_files(key, passed.shapes, len(dataset), folder, fill, probe)
+            return in_memory(key, passed.shapes, len(dataset), self.budget, fill, probe)
 
         shown = [None] if self.views == 1 else range(self.views)
         views = [stored(self.stream.loader, view) for view in shown]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,13 +13,16 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from ftjax.data.augmentation import AUGMENTATIONS, parse_augment
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
+from ftjax.io.processor import processor_kind
+from ftjax.io.source_code import code_identity
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.training.atomic import to_jsonable
 
-VERSION = 1  # of what is stored; a change of how features are computed raises it
+VERSION = 2  # of what is stored; a change of how features are computed raises it
 
 
 def prefix_of(network: Network, variables: Mapping[str, Any], cut: str) -> dict[str, Any]:
@@ -54,6 +58,8 @@ def features_key(
 ) -> str:
     """SHA-256 (hex) of weights, network, preprocessing, image size, examples, view and backend.
 
+    Of a network or an augmentation of the user's own its code counts too.
+
     Args:
       weights: `weights_hash` of `prefix_of(network, variables, cut)`.
       dataset: its fingerprint holds contents, order and labels.
@@ -70,7 +76,8 @@ def features_key(
         'image_size': image_size,
         'view': None if view is None else [augmentation, view],
         # Another compiler or machine gives other last digits.
-        'made_by': [jax.__version__, jax.default_backend(), jax.device_count()],
+        'made_by': [jax.__version__, jax.default_backend(), jax.device_count(), processor_kind()],
+        'code': code_identity({'network': network, **augmentations_of(augmentation, view)}),
         'precision': str(getattr(jax.config, 'jax_default_matmul_precision', None)),
     }
     text = json.dumps(to_jsonable(facts), sort_keys=True)
@@ -81,9 +88,17 @@ def described(network: Network) -> Any:
     """Family and fields of a network; the number of classes is the head's affair."""
     try:
         name, options = options_of(network)
-    except UserError:  # a network of the user's own
-        return f'{type(network).__module__}.{network!r}'
+    except UserError:  # a network of the user's own; addresses of functions say nothing
+        return re.sub(r' at 0x[0-9a-f]+', '', f'{type(network).__module__}.{network!r}')
     return [name, {key: value for key, value in options.items() if key != 'num_classes'}]
+
+
+def augmentations_of(augmentation: str, view: int | None = 0) -> dict[str, Any]:
+    """The functions that make an augmented view of images, by name."""
+    names = [] if view is None else [name for name, _ in parse_augment(augmentation)]
+    return {
+        f'augmentation {name}': AUGMENTATIONS[name][0] for name in names if name in AUGMENTATIONS
+    }
 
 
 def compared(preprocessing: Any) -> dict[str, Any]:

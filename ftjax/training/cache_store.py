@@ -28,7 +28,14 @@ from ftjax.training.features import Shapes, nested
 _log = logging.getLogger(__name__)
 _KEPT: collections.OrderedDict[str, Features] = collections.OrderedDict()
 _CHUNK = 64 * 2**20  # bytes that are summed at once
+STALE = 'a batch of them, computed again, is another: the code or the machine has changed'
 Fill = Callable[[Mapping[str, np.ndarray]], None]
+Probe = Callable[[Mapping[str, np.ndarray]], bool]
+
+
+def trusted(arrays: Mapping[str, np.ndarray]) -> bool:
+    """The probe that looks at nothing."""
+    return True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +55,18 @@ class Features:
         return nested({path: np.asarray(array[rows]) for path, array in self.arrays.items()})
 
 
-def in_memory(key: str, shapes: Shapes, count: int, most: int, fill: Fill) -> Features:
+def in_memory(
+    key: str, shapes: Shapes, count: int, most: int, fill: Fill, probe: Probe = trusted
+) -> Features:
     """Features kept in this process, computed if no run before asked for the same.
 
     Args:
       most: bytes of all features that are kept; those used longest ago go first.
+      probe: whether features that are there already are still what would be computed.
     """
+    if key in _KEPT and not probe(_KEPT[key].arrays):
+        _log.warning('stored features are dropped and computed again: %s', STALE)
+        del _KEPT[key]
     if key not in _KEPT:
         arrays = {p: np.empty((count, *x.shape), jnp.dtype(x.dtype)) for p, x in shapes.items()}
         fill(arrays)
@@ -77,9 +90,16 @@ def forget() -> None:
 
 
 def in_files(
-    key: str, shapes: Shapes, count: int, folder: str | os.PathLike[str], fill: Fill
+    key: str,
+    shapes: Shapes,
+    count: int,
+    folder: str | os.PathLike[str],
+    fill: Fill,
+    probe: Probe = trusted,
 ) -> Features:
     """Features in memory-mapped files below `folder`, computed if they are not there.
+
+    `probe` is that of `in_memory`.
 
     Raises:
       UserError: the folder cannot be written to, or the disk is full.
@@ -87,7 +107,10 @@ def in_files(
     place = pathlib.Path(folder).expanduser() / key
     known = opened(place, key, shapes, count)
     if known is not None:
-        return known
+        if probe(known.arrays):
+            return known
+        _log.warning('features in %s are dropped and computed again: %s', place, STALE)
+        shutil.rmtree(place, ignore_errors=True)
     beside = None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)

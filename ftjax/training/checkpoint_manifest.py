@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.training.atomic import to_jsonable
 from ftjax.training.checkpoint_form import well_formed
 from ftjax.training.checkpoint_tree import array_hash, array_paths, json_hash, pack, unpack
 
@@ -23,9 +24,14 @@ class DamagedError(Exception):
 
 
 def make_manifest(
-    step: int, items: Mapping[str, Any], metrics: Mapping[str, float]
+    step: int,
+    items: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    identity: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
     """The manifest of a checkpoint as JSON, and its arrays by item and by name.
+
+    `identity` tells of which run and of which inputs it is, as plain JSON.
 
     Raises:
       ValueError: an item's name is not a plain word or is taken.
@@ -43,6 +49,7 @@ def make_manifest(
         'metrics': pack({key: float(value) for key, value in metrics.items()})[0],
         'items': skeletons,
         'hashes': hashes,
+        **({} if identity is None else {'identity': to_jsonable(dict(identity))}),
     }
     return {**manifest, 'sha256': json_hash(manifest)}, arrays
 
@@ -76,6 +83,12 @@ def read_manifest(folder: pathlib.Path, step: int) -> dict[str, Any]:
 def metrics_of(manifest: Mapping[str, Any]) -> dict[str, float]:
     """The metrics that were saved with a checkpoint, NaN and infinities included."""
     return unpack(manifest['metrics'], {})
+
+
+def identity_of(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The identity that was saved with a checkpoint; None in those of an earlier version."""
+    found = manifest.get('identity')
+    return found if isinstance(found, dict) else None
 
 
 def rebuild(manifest: Mapping[str, Any], item: str, arrays: Mapping[str, Any]) -> Any:

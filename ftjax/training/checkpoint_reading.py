@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import check_name
-from ftjax.training.checkpoint_manifest import DamagedError, metrics_of, read_manifest, rebuild
+from ftjax.training.checkpoint_manifest import (
+    DamagedError,
+    identity_of,
+    metrics_of,
+    read_manifest,
+    rebuild,
+)
 from ftjax.training.checkpoint_saving import quiet
 
 _log = logging.getLogger(__name__)
@@ -19,8 +25,8 @@ _log = logging.getLogger(__name__)
 
 def read_step(
     manager: Any, folder: pathlib.Path, step: int, only: Sequence[str] | None
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """(items, metrics) of the checkpoint of a step.
+) -> tuple[dict[str, Any], dict[str, float], dict[str, Any] | None]:
+    """(items, metrics, identity) of the checkpoint of a step.
 
     Args:
       manager: Orbax's, of this folder.
@@ -55,7 +61,7 @@ def read_step(
         text = ' '.join(str(error).split())
         raise DamagedError(f'{type(error).__name__}: {text[:200]}') from error
     items = {name: rebuild(manifest, name, found[name] if name in args else {}) for name in wanted}
-    return items, metrics_of(manifest)
+    return items, metrics_of(manifest), identity_of(manifest)
 
 
 def set_aside(folder: pathlib.Path, step: int) -> None:

@@ -39,6 +39,8 @@ class Restored:
     metrics: dict[str, float]
     problems: tuple[str, ...] = ()
     """One line for each damaged checkpoint that was passed over to get to this one."""
+    identity: dict[str, Any] | None = None
+    """Of which run and of which inputs it is; None in those of an earlier version."""
 
 
 class Checkpoints:
@@ -106,7 +108,11 @@ class Checkpoints:
         return {*steps[-self.keep :], *self._ranking.ranked(steps)[:1]}
 
     def save(
-        self, step: int, items: Mapping[str, Any], metrics: Mapping[str, float] | None = None
+        self,
+        step: int,
+        items: Mapping[str, Any],
+        metrics: Mapping[str, float] | None = None,
+        identity: Mapping[str, Any] | None = None,
     ) -> None:
         """Writes one checkpoint and waits until it is there; then removes what is not kept.
 
@@ -114,6 +120,7 @@ class Checkpoints:
           step: of training; a checkpoint of the same step is replaced.
           items: trees of arrays, numbers and text by item name ('params', 'opt_state', ..).
           metrics: validation metrics at this step.
+          identity: of which run and of which inputs it is, as plain JSON.
 
         Raises:
           UserError: the disk is full or cannot be written; earlier checkpoints are untouched.
@@ -124,7 +131,7 @@ class Checkpoints:
         if self.read_only:
             raise UserError(f'{self.folder} was opened to be read only')
         step = int(step)
-        manifest, arrays = make_manifest(step, items, metrics or {})
+        manifest, arrays = make_manifest(step, items, metrics or {}, identity)
         args: dict[str, Any] = {
             name: ocp.args.PyTreeSave(found) for name, found in arrays.items() if found
         }
@@ -156,7 +163,7 @@ class Checkpoints:
             self._manager.reload()
         for step in self._order(which):
             try:
-                items, metrics = read_step(self._manager, self.folder, step, only)
+                items, metrics, identity = read_step(self._manager, self.folder, step, only)
             except DamagedError as error:
                 damaged.append(step)
                 problems.append(f'checkpoint {self.folder / str(step)} is damaged: {error}')
@@ -165,7 +172,7 @@ class Checkpoints:
             if problems:
                 _log.warning('the checkpoint of step %d is used instead', step)
                 self._set_aside(damaged)
-            return Restored(step=step, items=items, metrics=metrics, problems=tuple(problems))
+            return Restored(step, items, metrics, tuple(problems), identity)
         if problems:
             raise UserError('no checkpoint can be used: ' + '; '.join(problems))
         raise UserError(f'no checkpoint in {self.folder}')

@@ -27,6 +27,8 @@ EXAMPLES = 64
 share features would depend on which of them came first."""
 VIEW_SEED = 0
 """Views are the same for all runs, so that runs of many seeds share them."""
+ROUNDING = 1e-2
+"""Of features on an accelerator, as a share of their length: below it they count as the same."""
 Shapes = dict[str, jax.ShapeDtypeStruct]
 _TRACED: dict[Any, Any] = {}
 
@@ -134,11 +136,28 @@ def compute(
       view: number of an augmented view; None for the examples as they are.
       report: told how many examples are done, from time to time.
     """
+    done = 0
+    for rows, found in computed(network, variables, cut, loader, preprocessing, augmentation, view):
+        for path, leaf in found.items():
+            into[path][rows] = leaf
+        done += len(rows)
+        report(done)
+
+
+def computed(
+    network: Network,
+    variables: Any,
+    cut: str,
+    loader: Loader,
+    preprocessing: Any,
+    augmentation: str = 'none',
+    view: int | None = None,
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """(positions in the split, {path: features}) batch by batch, always the same batches."""
     plain = view is None or loader.texts is not None  # texts are augmented on the host
     name = 'none' if plain else augmentation
     run, variables = prefix(network, cut, preprocessing, name), replicated(variables)
     places = None if jax.device_count() == 1 else Layout().examples()
-    done = 0
     for number, batch in enumerate(batches_of(loader, augmentation, view)):
         inputs = batch['inputs']
         inputs = sharded(inputs)
@@ -150,10 +169,27 @@ def compute(
         known = program(key, run, *arguments, places=places)
         found: dict[str, Any] = flatten_dict(on_host(known.call(*arguments)), sep='/')
         real = batch['mask'] > 0
-        for path, leaf in found.items():
-            into[path][batch['index'][real]] = leaf[real]
-        done += int(real.sum())
-        report(done)
+        yield batch['index'][real], {path: leaf[real] for path, leaf in found.items()}
+
+
+def agree(
+    stored: Mapping[str, np.ndarray], rows: np.ndarray, found: Mapping[str, np.ndarray]
+) -> bool:
+    """Whether stored features of some examples are what was computed again.
+
+    On a CPU to the bit. Elsewhere the compiler may choose other kernels from one process to the
+    next, so that rounding may differ.
+    """
+    for path, leaf in found.items():
+        before = np.asarray(stored[path][rows])
+        if jax.default_backend() == 'cpu':
+            same = before.tobytes() == np.ascontiguousarray(leaf).tobytes()
+        else:
+            before, after = np.float64(before), np.float64(leaf)
+            same = np.linalg.norm(before - after) <= ROUNDING * np.linalg.norm(after)
+        if not same:
+            return False
+    return True
 
 
 def batches_of(loader: Loader, augmentation: str, view: int | None) -> Iterator[Batch]:

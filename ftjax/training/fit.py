@@ -31,6 +31,7 @@ from ftjax.training.processes import first, same_everywhere, several
 from ftjax.training.profiling import Profile, warn_of_waiting
 from ftjax.training.progress import Progress
 from ftjax.training.provenance import device_peak
+from ftjax.training.run_identity import RunIdentity
 from ftjax.training.schedule import ScheduleSettings, plan_factor
 from ftjax.training.settings import TrainSettings
 from ftjax.training.standing import Standing
@@ -63,6 +64,7 @@ def fit(
     plan_change: PlanChange = NO_CHANGE,
     profile: int = 0,
     layout: Layout | None = None,
+    identity: RunIdentity | None = None,
 ) -> FitResult:
     """Trains what the plan trains, validates, and checks that nothing else moved.
 
@@ -75,12 +77,13 @@ def fit(
       profile: steps to trace into the folder `profile` of the workdir; 0 for none.
       plan_change: what differs from the interrupted run's config, and whether that may be.
       layout: where leaves and examples lie on the devices; by default leaves on all of them.
+      identity: of which run and of which inputs it is; checkpoints are held against it.
 
     Raises:
       Diverged: the loss or a gradient is NaN or infinite, more than settings.skip_bad times.
       Interrupted: a signal asked the run to stop; its state is saved.
       UserError: an empty split, weights chosen by validation without examples for it, a batch
-        that cannot be shared out, or a checkpoint of another plan.
+        that cannot be shared out, or a checkpoint of another plan, run or other inputs.
     """
     take = functools.partial(
         TrainStream,
@@ -163,7 +166,7 @@ def fit(
     folder = None if workdir is None else pathlib.Path(workdir)
     with contextlib.ExitStack() as stack:
         if folder is not None:
-            standing.open(stack, folder, plan_change)
+            standing.open(stack, folder, plan_change, identity)
         bar = stack.enter_context(
             Progress(total, plan.strategy, unit='step', start=standing.done, enabled=progress)
         )

@@ -40,6 +40,8 @@ PACKAGES = (
     'scipy',
     'scikit-learn',
     'grain',
+    'pillow',
+    'tokenizers',
     'tensorflow-datasets',
 )
 CODE = ('ftjax', 'scripts', 'configs', 'pyproject.toml')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from ftjax.training.interruption import Interrupted
 from ftjax.training.logs import MetricsLog
 from ftjax.training.placing import on_host
 from ftjax.training.plan_change import PlanChange
+from ftjax.training.run_identity import RunIdentity
 from ftjax.training.running import Running
 from ftjax.training.settings import TrainSettings
 from ftjax.training.timings import Timings
@@ -36,6 +38,7 @@ class Standing:
         self.cache_lines: list[str] = []
         self.files = False
         """Whether the run has files, which the first process keeps."""
+        self.identity: RunIdentity | None = None
         self.checkpoints: Checkpoints | None = None
         self.log: MetricsLog | None = None
 
@@ -44,13 +47,20 @@ class Standing:
         """Whether steps have been made that no row of the history tells of."""
         return self.running.due
 
-    def open(self, stack: contextlib.ExitStack, folder: pathlib.Path, change: PlanChange) -> None:
+    def open(
+        self,
+        stack: contextlib.ExitStack,
+        folder: pathlib.Path,
+        change: PlanChange,
+        identity: RunIdentity | None = None,
+    ) -> None:
         """Opens the run's files, and goes on from its last checkpoint if there is one.
 
         Raises:
-          UserError: the checkpoint is of another plan, and `change` does not allow that.
+          UserError: the checkpoint is of another plan, and `change` does not allow that; or of
+            another run or other inputs than `identity` says.
         """
-        self.files = True
+        self.files, self.identity = True, identity
         if processes.first():
             self.checkpoints = stack.enter_context(
                 Checkpoints(folder / 'checkpoints', metric='rank', mode='max')
@@ -58,6 +68,11 @@ class Standing:
         saved = self.restored('last')
         if saved is not None:
             items, step = saved['items'], saved['step']
+            if identity is not None:
+                keys = identity.same_run(saved['identity'], step, folder)
+                keys = dict.fromkeys((*change.keys, *keys))
+                change = dataclasses.replace(change, keys=tuple(keys))
+                identity.judge(saved['identity'], step, folder)
             change.judge(restore(self.course, items, step), step, folder)
             self._take_up(items, step)
         written = int(self.history[-1]['step']) if self.history else 0
@@ -74,13 +89,16 @@ class Standing:
             self.best_variables = on_host(self.course.current())
 
     def restored(self, which: str) -> dict[str, Any] | None:
-        """Step and items of a checkpoint, which the first process reads; None if there is none."""
+        """Step, items and identity of a checkpoint; None if there is none.
+
+        The first process reads it.
+        """
 
         def read() -> dict[str, Any] | None:
             if self.checkpoints is None or not self.checkpoints.steps:
                 return None
             saved = self.checkpoints.restore(which)
-            return {'step': saved.step, 'items': saved.items}
+            return {'step': saved.step, 'items': saved.items, 'identity': saved.identity}
 
         return processes.from_first(read)
 
@@ -124,7 +142,9 @@ class Standing:
         if self.checkpoints is None:
             return  # the others go on; they wait for the first in the next step
         with self.timings.stage('checkpoint'):
-            self.checkpoints.save(self.done, items, {'rank': rank(values)} if values else None)
+            ranked = {'rank': rank(values)} if values else None
+            identity = None if self.identity is None else self.identity.to_saved()
+            self.checkpoints.save(self.done, items, ranked, identity)
 
     def save_if_stopped(self, error: BaseException | None, total: int) -> None:
         """Saves what a signal interrupts, and tells where the run of `total` steps stands."""
@@ -143,6 +163,8 @@ class Standing:
             return on_host(self.course.current())
         saved = self.restored('best') if self.best_variables is None and self.files else None
         if saved is not None:
+            if self.identity is not None and self.checkpoints is not None:
+                self.identity.same_run(saved['identity'], saved['step'], self.checkpoints.folder)
             restore(other, saved['items'], saved['step'])
             return on_host(other.current())
         return self.best_variables or on_host(self.course.current())

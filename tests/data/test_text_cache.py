@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from ftjax.data import token_cache
-from ftjax.data.token_cache import cache_folder, cached_tokens, key_of
+from ftjax.data.token_cache import cached_tokens, key_of
+from ftjax.io.cache_folder import cache_folder
 
 
 @pytest.fixture

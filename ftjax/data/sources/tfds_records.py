@@ -16,6 +16,7 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.sources.folder import SPLIT_NAMES
 from ftjax.data.sources.registry import Parts
 from ftjax.errors import UserError, check_name, did_you_mean
+from ftjax.io.file_hashes import file_hashes
 
 _PREPARE = (
     "prepare it once with the extra [tf]: tfds.builder('{name}', file_format='array_record')"
@@ -26,21 +27,31 @@ _PREPARE = (
 class Records:
     """Some records of a prepared split; their images are decoded when asked for."""
 
-    def __init__(self, source: Any, feature: str, positions: np.ndarray, signature: str):
+    def __init__(
+        self,
+        source: Any,
+        feature: str,
+        positions: np.ndarray,
+        signature: str,
+        shards: tuple[str, ...] = (),
+    ):
+        """Records of a source; `shards` are the files that they lie in."""
         self._source, self._feature, self._positions = source, feature, positions
-        self._origin = signature
+        self._origin, self._shards = signature, shards
 
     def __len__(self) -> int:
         return len(self._positions)
 
     def __getitem__(self, indices: np.ndarray) -> Records:
         """The records at these positions, not yet read."""
-        return Records(self._source, self._feature, self._positions[indices], self._origin)
+        where = self._positions[indices]
+        return Records(self._source, self._feature, where, self._origin, self._shards)
 
     @property
     def signature(self) -> str:
-        """Which records of what these are, for the fingerprint."""
-        return f'{self._origin} {self._feature} {self._positions.tolist()}'
+        """Which records of what these are, for the fingerprint; shards count by all their bytes."""
+        shards = ' '.join(file_hashes(self._shards))
+        return f'{self._origin} {self._feature} {self._positions.tolist()} {shards}'
 
     def image(self, index: int, geometry: Geometry, name: str) -> np.ndarray:
         """One image, uint8 (height, width, channels); UserError naming it if it is broken."""
@@ -92,7 +103,8 @@ def read(argument: str, settings: DataSettings) -> Parts:
             continue  # a competition's hidden labels
         labels, class_names = _labels(raw, where, class_names, settings)
         signature = f'{builder.info.full_name} {split}'
-        records = Records(source, content, np.arange(len(source)), signature)
+        shards = tuple(map(str, builder.info.splits[split].filepaths))
+        records = Records(source, content, np.arange(len(source)), signature, shards)
         parts[part] = Dataset(
             name=where,
             kind=kind,

@@ -1,0 +1,149 @@
+"""The identity of a run's inputs, as its files hold it: how two of them differ, in words.
+
+{'data': .., 'weights': .., 'code': .., 'commit': .., 'dirty': .., 'versions': ..}; see
+ftjax/runs/identity.py, which takes it. What is compared may come from a file: anything can stand
+in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+INPUTS = ('data', 'weights', 'code')
+"""What a result is a function of: under others, a run goes on only if that is asked for."""
+FILE = 'identity_changes.jsonl'
+"""Where a folder tells under which identities it was made, if under more than one."""
+SAME_DRAW = 2e-3
+"""Sketches of one draw of random numbers differ by rounding, those of two draws by about 1."""
+_WEIGHTS = {
+    'loaded': 'the pretrained weights',
+    'random': 'the weights that are drawn at random',
+    'network': 'the network that the checkpoint describes',
+    'preprocessing': "the checkpoint's preprocessing",
+}
+
+
+def flag(kind: str) -> str:
+    """The flag that goes on under another identity.
+
+    >>> flag('data')
+    '--allow_data_change'
+    """
+    return f'--allow_{kind}_change'
+
+
+def differences(before: Any, after: Any) -> dict[str, list[str]]:
+    """What differs, in words, by kind: 'data', 'weights', 'code', 'versions'.
+
+    Only what both tell of is compared.
+
+    >>> differences({'data': {'train': 'a', 'test': 'b'}}, {'data': {'train': 'a', 'test': 'c'}})
+    {'data': ['the test split']}
+    """
+    found = {
+        'data': _data(before, after),
+        'weights': _weights(part(before, 'weights'), part(after, 'weights')),
+        'code': _code(before, after),
+        'versions': _versions(before, after),
+    }
+    return {kind: words for kind, words in found.items() if words}
+
+
+def refused(changes: Mapping[str, Sequence[str]], allowed: Collection[str]) -> str:
+    """What differs and was not allowed to, as half a sentence; '' for nothing.
+
+    >>> refused({'data': ['the test split'], 'versions': ['jax 1, was 2']}, ())
+    'the test split differs'
+    """
+    words = [word for kind in INPUTS if kind not in allowed for word in changes.get(kind, ())]
+    verb = 'differs' if len(words) == 1 and not words[0].endswith('s') else 'differ'
+    return f'{joined(words)} {verb}' if words else ''
+
+
+def flags_for(changes: Mapping[str, Any], allowed: Collection[str] = ()) -> str:
+    """The flags that would let it go on."""
+    return ' '.join(flag(kind) for kind in INPUTS if kind in changes and kind not in allowed)
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words as a list, the first of them where they are many."""
+    shown = [*words[:4], f'{len(words) - 4} more'] if len(words) > 5 else list(words)
+    return ', '.join(shown[:-1]) + (' and ' if shown[:-1] else '') + shown[-1]
+
+
+def part(identity: Any, name: str) -> dict[str, Any]:
+    """A part of an identity; {} where a file holds none or something else."""
+    found = identity.get(name) if isinstance(identity, Mapping) else None
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def _data(before: Any, after: Any) -> list[str]:
+    old, new = part(before, 'data'), part(after, 'data')
+    if not old and isinstance(before, Mapping) and 'data_fingerprint' in before:
+        # Of an earlier version, which took another hash of files.
+        same = before['data_fingerprint'] == new.get('all') or new.get('kind') in (
+            'image_file',
+            'tfds',
+        )
+        return [] if same else ['the data']
+    if not old or not new:
+        return []
+    words = [
+        f'the {name} split' for name in ('train', 'val', 'test') if old.get(name) != new.get(name)
+    ]
+    further = part(old, 'further'), part(new, 'further')
+    for name in sorted(further[0].keys() & further[1].keys()):
+        if further[0][name] != further[1][name]:
+            words.append(f'the further test set {name!r}')
+    return ['all three splits'] if words[:3] == _ALL_SPLITS else words
+
+
+_ALL_SPLITS = ['the train split', 'the val split', 'the test split']
+
+
+def _weights(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    both = [name for name in _WEIGHTS if name in old and name in new]
+    return [
+        _WEIGHTS[name]
+        for name in both
+        if not (_same_draw if name == 'random' else _equal)(old[name], new[name])
+    ]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return one == other
+
+
+def _same_draw(one: Any, other: Any) -> bool:
+    """Whether two sketches are of the same random numbers."""
+    if not (isinstance(one, list) and isinstance(other, list) and len(one) == len(other)):
+        return False
+    numbers = all(isinstance(x, int | float) and math.isfinite(x) for x in (*one, *other))
+    return numbers and all(abs(a - b) < SAME_DRAW for a, b in zip(one, other, strict=True))
+
+
+def _code(before: Any, after: Any) -> list[str]:
+    told = [isinstance(x, Mapping) and isinstance(x.get('code'), Mapping) for x in (before, after)]
+    old, new = part(before, 'code'), part(after, 'code')
+    if not all(told) or not (old or new):
+        return []
+    # Another Python compiles the same code to other bytes: then whole files are compared.
+    kind = 'parts' if old.get('python') == new.get('python') or not (old and new) else 'files'
+    parts = part(old, kind), part(new, kind)
+    names = sorted(parts[0].keys() | parts[1].keys())
+    return [f'the code of {name}' for name in names if parts[0].get(name) != parts[1].get(name)]
+
+
+def _versions(before: Any, after: Any) -> list[str]:
+    old, new = part(before, 'versions'), part(after, 'versions')
+    words = [
+        f'{name} {new.get(name)} (was {old.get(name)})'
+        for name in sorted(old.keys() | new.keys())
+        if old and new and old.get(name) != new.get(name)
+    ]
+    commits = [one.get('commit') if isinstance(one, Mapping) else None for one in (before, after)]
+    if all(commits) and commits[0] != commits[1]:
+        words.append(f'commit {str(commits[1])[:12]} (was {str(commits[0])[:12]})')
+    return words

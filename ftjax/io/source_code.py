@@ -1,0 +1,244 @@
+"""Hashes of code that is the user's own: a network's class, a registered function, what they use.
+
+What is hashed is the compiled code as it is loaded: in a notebook there may be no file, and a file
+may have been edited since it was imported. Comments, the wording of docstrings, names of files and
+numbers of lines do not count. Code of ftjax, of the standard library and of installed packages is
+left out: commit and versions tell of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+import pathlib
+import site
+import sys
+import sysconfig
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ftjax.io.file_hashes import file_hashes
+
+PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
+VALUES = (tuple, list, dict, set, frozenset)
+# Of every class, or made by dataclasses and flax from what is hashed anyway.
+_LEFT_OUT = {
+    *('__module__', '__qualname__', '__dict__', '__weakref__', '__doc__', '__slots__'),
+    *('__annotations__', '__annotate__', '__abstractmethods__', '_abc_impl', '__parameters__'),
+    *('__orig_bases__', '__match_args__', '__static_attributes__', '__firstlineno__'),
+    *('__dataclass_params__', '__dataclass_fields__', '__init__', '__eq__', '__hash__'),
+    *('__repr__', 'parent', 'scope', '_state', '_parent_ref'),
+}
+_GENERATED = '__create_fn__'  # how dataclasses call what they compile
+
+
+def code_identity(things: Mapping[str, Any]) -> dict[str, Any]:
+    """Hashes of the user's own among some classes, functions and objects, by their names here.
+
+    {} where none is. `python` is the version that compiled the code: another gives other
+    hashes, and then `files` (name to SHA-256 of the whole file) are what can be compared.
+    """
+    parts, files = {}, set()
+    for name, thing in things.items():
+        reader = _Reader()
+        reader.read(thing)
+        if reader.files:
+            parts[name] = reader.digest.hexdigest()
+            files |= reader.files
+    if not parts:
+        return {}
+    there = sorted(file for file in files if os.path.isfile(file))
+    hashes = {pathlib.Path(f).name: x for f, x in zip(there, file_hashes(there), strict=True)}
+    return {
+        'python': f'{sys.version_info.major}.{sys.version_info.minor}',
+        'parts': parts,
+        'files': hashes,
+    }
+
+
+@functools.cache
+def _foreign() -> tuple[str, ...]:
+    """Folders whose code is not the user's."""
+    names = ('stdlib', 'platstdlib', 'purelib', 'platlib')
+    places = [sysconfig.get_paths()[name] for name in names]
+    places += [*site.getsitepackages(), site.getusersitepackages()]
+    places.append(str(pathlib.Path(__file__).resolve().parents[1]))
+    return tuple({os.path.join(form, '') for p in places for form in (p, os.path.realpath(p))})
+
+
+def _is_own(file: str) -> bool:
+    return not file.startswith(('<frozen', *_foreign()))
+
+
+class _Reader:
+    """Feeds one thing, and all of the user's own that it uses, to a hash."""
+
+    def __init__(self):
+        self.digest = hashlib.sha256()
+        self.seen: dict[int, tuple[int, Any]] = {}
+        self.inside: set[int] = set()
+        self.files: set[str] = set()
+        """Files of own code that were met; `<string>` and its like for code without one."""
+
+    def feed(self, *words: object) -> None:
+        for word in words:
+            data = word if isinstance(word, bytes) else str(word).encode('utf-8', 'surrogatepass')
+            self.digest.update(f'{len(data)}:'.encode() + data)
+
+    def read(self, thing: Any) -> None:
+        """Anything that code may refer to."""
+        if isinstance(thing, PLAIN):
+            self.feed(type(thing).__name__, repr(thing))
+            return
+        if isinstance(thing, VALUES):
+            self.value(thing)
+            return
+        if id(thing) in self.seen:
+            self.feed('again', self.seen[id(thing)][0])
+            return
+        # The thing is kept, so that no other gets its id meanwhile.
+        self.seen[id(thing)] = len(self.seen), thing
+        while hasattr(thing, '__wrapped__') and not isinstance(thing, type):
+            thing = thing.__wrapped__
+        match thing:
+            case types.FunctionType():
+                self.function(thing)
+            case types.MethodType() | staticmethod() | classmethod():
+                self.read(thing.__func__)
+            case property():
+                self.all_of((thing.fget, thing.fset, thing.fdel))
+            case functools.cached_property():
+                self.read(thing.func)
+            case functools.partial():
+                self.all_of((thing.func, thing.args, thing.keywords))
+            case type():
+                self.cls(thing)
+            case types.ModuleType():
+                self.module(thing)
+            case _ if hasattr(thing, 'dtype') and hasattr(thing, 'tobytes'):
+                self.feed('array', thing.dtype, thing.shape, thing.tobytes())
+            case _:
+                self.instance(thing)
+
+    def value(self, thing: Any) -> None:
+        """A container, by what it holds; one that holds itself only once."""
+        self.feed(type(thing).__name__)
+        if id(thing) in self.inside:
+            return
+        self.inside.add(id(thing))
+        if isinstance(thing, set | frozenset):
+            self.feed(*sorted(map(repr, thing)))
+        elif isinstance(thing, dict):
+            self.all_of(part for pair in thing.items() for part in pair)
+        else:
+            self.all_of(thing)
+        self.inside.remove(id(thing))
+
+    def all_of(self, things: Iterable[Any]) -> None:
+        for thing in things:
+            self.read(thing)
+        self.feed('end')
+
+    def function(self, thing: types.FunctionType) -> None:
+        code = thing.__code__
+        self.feed('function', thing.__qualname__)
+        if not _is_own(code.co_filename) or code.co_qualname.startswith(_GENERATED):
+            self.feed(thing.__module__)
+            return
+        self.files.add(code.co_filename)
+        self.code(code, thing.__doc__)
+        self.all_of((thing.__defaults__, thing.__kwdefaults__))
+        for cell in thing.__closure__ or ():
+            try:
+                self.read(cell.cell_contents)
+            except ValueError:  # a name that is not bound yet
+                self.feed('empty')
+        for name in sorted(_names(code) & set(thing.__globals__)):
+            self.feed(name)
+            self.read(thing.__globals__[name])
+
+    def code(self, code: types.CodeType, doc: str | None = None) -> None:
+        self.feed(code.co_code, code.co_exceptiontable, code.co_flags)
+        self.feed(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount)
+        self.feed(*code.co_names, '|', *code.co_varnames, '|', *code.co_freevars, *code.co_cellvars)
+        for constant in code.co_consts:
+            if isinstance(constant, types.CodeType):
+                self.code(constant)
+            elif doc is None or constant != doc:
+                self.read(constant)
+
+    def cls(self, thing: type) -> None:
+        for each in thing.__mro__:
+            self.feed('class', each.__qualname__)
+            file = _file_of(each)
+            if file is None:
+                self.feed(each.__module__)
+                continue
+            self.files.add(file)
+            for name, value in sorted(vars(each).items()):
+                if name not in _LEFT_OUT or _written(value):
+                    self.feed(name)
+                    self.read(value)
+
+    def module(self, thing: types.ModuleType) -> None:
+        self.feed('module', thing.__name__.rpartition('.')[2])
+        file = getattr(thing, '__file__', None)
+        if file is None or not _is_own(file):
+            return
+        for name, value in sorted(vars(thing).items()):
+            made_here = getattr(value, '__module__', None) == thing.__name__
+            if made_here or (isinstance(value, PLAIN) and not name.startswith('__')):
+                self.feed(name)
+                self.read(value)
+
+    def instance(self, thing: Any) -> None:
+        self.read(type(thing))
+        if hasattr(thing, 'wrapped'):  # flax's descriptors hold the property that was written
+            self.read(thing.wrapped)
+        if dataclasses.is_dataclass(thing):
+            # Numbers and names among a network's fields stand in its description.
+            values = [getattr(thing, f.name, None) for f in dataclasses.fields(thing)]
+            self.all_of(value for value in values if not _is_plain(value))
+        elif _file_of(type(thing)) is not None:
+            self.all_of(getattr(thing, '__dict__', {}).values())
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is a number, a text, or holds nothing else."""
+    if isinstance(value, dict):
+        value = (*value.keys(), *value.values())
+    return isinstance(value, PLAIN) or (
+        isinstance(value, VALUES) and all(_is_plain(part) for part in value)
+    )
+
+
+def _written(value: Any) -> bool:
+    """Whether a method was written by the user, not made by dataclasses or flax."""
+    while hasattr(value, '__wrapped__'):
+        value = value.__wrapped__
+    code = getattr(value, '__code__', None)
+    return (
+        code is not None
+        and _is_own(code.co_filename)
+        and not code.co_qualname.startswith(_GENERATED)
+    )
+
+
+def _file_of(cls: type) -> str | None:
+    """The file of a class of the user's own, '<module>' where there is none; None for others."""
+    module = sys.modules.get(cls.__module__)
+    file = getattr(module, '__file__', None)
+    if file is not None:
+        return file if _is_own(file) else None
+    if module is None or cls.__module__ == '__main__':
+        return f'<{cls.__module__}>'
+    return None
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """All names that a function and those within it look up."""
+    inner = [_names(part) for part in code.co_consts if isinstance(part, types.CodeType)]
+    return set(code.co_names).union(*inner)

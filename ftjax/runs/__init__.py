@@ -1,0 +1,1 @@
+"""A run: what it was made from, and what its folder holds."""

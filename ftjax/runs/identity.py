@@ -1,0 +1,205 @@
+"""What a run was made from: its data, weights and code, each by a hash; commit and versions.
+
+The same record stands in checkpoints, result.json, the rows of an ablation and the model card, so
+that a number can be held against what made it. Data are hashed as they are read: arrays and texts
+in memory, of image files and TFDS shards all bytes. Weights are hashed as they are loaded, leaf by
+leaf: what stands in a file exactly, what is drawn or computed (a new head, a resized table of
+positions) by a sketch that rounding does not change, because another processor rounds otherwise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from ftjax.config import Config
+from ftjax.data import Splits
+from ftjax.data.dataset import READ_LATER, joint_fingerprint
+from ftjax.data.sources.registry import SOURCES
+from ftjax.errors import UserError
+from ftjax.freezing.registry import catalogue
+from ftjax.io.source_code import code_identity
+from ftjax.models.stages import Network
+from ftjax.preparation import Opened, Prepared
+from ftjax.training.atomic import to_jsonable
+from ftjax.training.cache_key import augmentations_of, compared, described, weights_hash
+from ftjax.training.provenance import git_state, versions
+
+NUMBERS, ENTRIES = 4, 2**16
+"""Of a sketch, and entries of a leaf that it looks at."""
+
+
+def run_identity(prepared: Prepared, further: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The identity of a run's inputs, ready for JSON.
+
+    Args:
+      prepared: the run.
+      further: fingerprints of further test sets, by name.
+
+    Raises:
+      UserError: a file of the data that is no longer there.
+    """
+    found = {
+        'data': data_identity(prepared.data, further),
+        'weights': weights_identity(prepared),
+        'code': run_code(prepared),
+        **_code_state(),
+    }
+    return to_jsonable(found)
+
+
+def data_identity(data: Splits, further: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Fingerprints of the splits, and of all three together."""
+    found = {name: getattr(data, name).fingerprint for name in ('train', 'val', 'test')}
+    return {
+        'kind': data.train.kind,
+        **found,
+        'all': joint_fingerprint(**found),
+        **({'further': dict(further)} if further else {}),
+    }
+
+
+def baseline_identity(data: Splits) -> dict[str, Any]:
+    """The identity of what is computed from data alone, without a network."""
+    return {'data': data_identity(data), **_code_state()}
+
+
+def data_changed(data: Splits, identity: Mapping[str, Any]) -> str:
+    """What has happened to the data's files since an identity was taken; '' for nothing.
+
+    Data that were read whole before the run are what they were: nothing is looked at.
+    """
+    for name in ('train', 'val', 'test'):
+        split = getattr(data, name)
+        if split.kind not in READ_LATER:
+            continue
+        try:
+            if split.fingerprint != identity['data'][name]:
+                return f'files of the {name} split ({split.name}) changed while the run was going'
+        except UserError as error:
+            return f'files of the {name} split changed while the run was going: {error}'
+    return ''
+
+
+def weights_identity(prepared: Prepared) -> dict[str, Any]:
+    """Hashes of the weights that a run starts from, of their network and preprocessing."""
+    prep = prepared.preprocessing
+    network = prepared.network if prepared.opened is None else prepared.opened.network
+    return {
+        **opened_weights(prepared),
+        'network': _hash(options_set(network)),
+        **(
+            {} if prep is None else {'preprocessing': _hash(_beyond_defaults(prep, compared(prep)))}
+        ),
+    }
+
+
+def options_set(network: Network) -> Any:
+    """Family and fields of a network, without those at their defaults.
+
+    A later version may have more fields: networks that do without are the same.
+    """
+    found = described(network)
+    return [found[0], _beyond_defaults(network, found[1])] if isinstance(found, list) else found
+
+
+def _beyond_defaults(thing: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those fields of a dataclass that are not at their defaults, ready for JSON."""
+    defaults = {field.name: field.default for field in dataclasses.fields(thing)}
+    ready = {name: to_jsonable(value) for name, value in values.items()}
+    missing = dataclasses.MISSING
+    return {
+        name: value
+        for name, value in ready.items()
+        if defaults[name] is missing or to_jsonable(defaults[name]) != value
+    }
+
+
+def opened_weights(prepared: Prepared) -> dict[str, Any]:
+    """`loaded`, a hash, and `random`, a sketch, of the leaves that a checkpoint gave."""
+    opened = prepared.opened
+    if opened is None:
+        return {'loaded': weights_hash(prepared.variables)}
+    return leaves_identity(opened)
+
+
+def leaves_identity(opened: Opened) -> dict[str, Any]:
+    """Of the leaves of an opened network; kept with it, because runs share it."""
+    known = vars(opened).get('_identity')
+    if known is None:
+        flat: dict[str, Any] = flatten_dict(dict(opened.variables), sep='/')
+        report = opened.report
+        kept = {*report.get('loaded', {})}
+        kept |= {p for p, how in report.get('transformed', {}).items() if 'resized' not in how}
+        exact = {path: leaf for path, leaf in flat.items() if path in kept}
+        other = {path: leaf for path, leaf in flat.items() if path not in kept}
+        known = {
+            **({'loaded': weights_hash(exact)} if exact else {}),
+            **({'random': sketch(other)} if other else {}),
+        }
+        object.__setattr__(opened, '_identity', known)
+    return known
+
+
+def sketch(leaves: Mapping[str, Any]) -> list[float]:
+    """A few numbers that tell one draw of random weights from another, whatever the rounding.
+
+    Each is the sum of entries against a wave, over their length: it is about normal for another
+    draw, and moves by a millionth where last digits differ.
+    """
+    sums, length = np.zeros(NUMBERS), 0.0
+    for path in sorted(leaves):
+        leaf = np.asarray(leaves[path]).reshape(-1)
+        leaf = leaf[:: max(1, len(leaf) // ENTRIES)].astype(np.float64)
+        phase = int.from_bytes(hashlib.sha256(path.encode()).digest()[:2], 'little')
+        steps = np.arange(len(leaf))
+        for number in range(NUMBERS):
+            sums[number] += leaf @ np.cos((1 + number / NUMBERS) * steps + phase + number)
+        length += float(leaf @ leaf)
+    return [round(float(x), 4) for x in sums / np.sqrt(length)] if length else [0.0] * NUMBERS
+
+
+def run_code(prepared: Prepared) -> dict[str, Any]:
+    """The code of the user's own that a run uses; {} where there is none."""
+    config = prepared.config
+    named = set(re.findall(r'\w+', json.dumps(to_jsonable(config.freeze))))
+    source = config.data.source.partition(':')[0]
+    things: dict[str, Any] = {f'network {type(prepared.network).__name__}': prepared.network}
+    for name, strategy in catalogue().items():
+        if name in named:
+            things[f'strategy {name}'] = strategy.function
+    things |= augmentations_of(config.data.augment)
+    if source in SOURCES:
+        things[f'source {source}'] = importlib.import_module(SOURCES[source][0]).read
+    return code_identity(things)
+
+
+def flat_config(config: Config) -> dict[str, Any]:
+    """{'data.batch_size': 32}: the config's values by dotted keys, ready for JSON."""
+    found = {}
+    for name, value in to_jsonable(config.to_json()).items():
+        if isinstance(value, dict) and name != 'model':
+            found |= {f'{name}.{key}': inner for key, inner in value.items()}
+        else:
+            found[name] = value
+    return found
+
+
+@functools.cache
+def _code_state() -> dict[str, Any]:
+    """Commit and versions, of the moment when this process first asked."""
+    return {**(git_state() or {'commit': None}), 'versions': versions()}
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(to_jsonable(value), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
