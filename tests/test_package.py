@@ -174,7 +174,9 @@ def test_every_import_is_declared():
     }
     extras = [text for group in PROJECT['optional-dependencies'].values() for text in group]
     declared = {canonicalize_name(Requirement(t).name) for t in PROJECT['dependencies'] + extras}
-    beside = {path.stem for room in ('scripts', 'tests') for path in (ROOT / room).rglob('*.py')}
+    rooms = [ROOT / 'scripts', ROOT / 'tests']
+    beside = {path.stem for room in rooms for path in room.rglob('*.py')}
+    beside |= {path.name for room in rooms for path in room.iterdir() if path.is_dir()}
     known = {*sys.stdlib_module_names, 'ftjax', *beside}
     for path in [*SOURCES, *sorted((ROOT / 'scripts').glob('*.py'))]:
         for name in {name.split('.')[0] for name in imported(path)}:

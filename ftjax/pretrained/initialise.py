@@ -39,9 +39,9 @@ def random_leaves(network: Network, keys: Collection[str], seed: int) -> dict[st
     """
     stages = {stage_of(key) for key in keys}
     if len(stages) == 1:
-        made = initialiser(network, *stages)
+        made = initialiser(network, *stages)  # pyrefly: ignore
     else:  # one program: a program a stage took a minute to compile for adapters in 12 blocks
-        made = initialiser_of(network, frozenset(keys))
+        made = initialiser_of(network, frozenset(keys))  # pyrefly: ignore
     fresh = flatten(made(jax.random.key(seed)))  # pyrefly: ignore
     found = {key: leaf for key, leaf in fresh.items() if key in keys}
     for key, leaf in found.items():

@@ -102,7 +102,7 @@ def made_bert(options: dict[str, Any]) -> Any:
             "BERT is measured beside transformers, which is not installed: pip install 'ftjax"
             "[parity]', or leave it out: networks=vit,resnet"
         ) from None
-    config = BertConfig(
+    config: Any = BertConfig(
         vocab_size=30522,
         hidden_size=options['width'],
         num_hidden_layers=options['depth'],
@@ -110,8 +110,8 @@ def made_bert(options: dict[str, Any]) -> Any:
         intermediate_size=options['mlp_dim'],
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        num_labels=options['num_classes'],
     )
+    config.num_labels = options['num_classes']
     config._attn_implementation = 'sdpa'
     return BertForSequenceClassification(config)
 

@@ -155,10 +155,11 @@ def peft_llama(shape: dict[str, Any], vocabulary: int, ids: Any) -> Any:
         intermediate_size=shape['mlp_dim'],
         max_position_embeddings=2048,
         tie_word_embeddings=False,
-        attn_implementation='sdpa',
         use_cache=False,
     )
-    model = LlamaForCausalLM(config).to(torch.bfloat16)
+    config._attn_implementation = 'sdpa'
+    model: Any = LlamaForCausalLM(config)
+    model = model.to(torch.bfloat16)
     adapters = LoraConfig(r=8, lora_alpha=16, target_modules=['q_proj', 'v_proj'])
     model = get_peft_model(model, adapters).train()
     batch = {'ids': torch.from_numpy(ids).long()}

@@ -45,7 +45,12 @@ def write(out: pathlib.Path, tiny: bool = False) -> None:
             sections[name] = json.loads(file.read_text('utf-8'))
     device = device_name()
     notes = out / 'notes.md'  # what somebody says of the numbers, written by hand
-    about = {'device': device, 'tiny': tiny, 'versions': versions(), 'sections': sections}
+    about: dict[str, Any] = {
+        'device': device,
+        'tiny': tiny,
+        'versions': versions(),
+        'sections': sections,
+    }
     about['notes'] = notes.read_text('utf-8').splitlines() if notes.exists() else []
     (out / 'gpu.json').write_text(json.dumps(about, indent=1) + '\n', encoding='utf-8')
     (out / 'gpu.md').write_text(page(about), encoding='utf-8')

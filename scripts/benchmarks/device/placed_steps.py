@@ -73,8 +73,8 @@ class PlacedSteps:
 
     def steps(self, count: int) -> int:
         """Runs at least so many steps, in whole calls, and waits for them; how many it were."""
-        made = 0
-        while made < count:
+        made, metrics = 0, {}
+        while made < max(count, 1):
             self.course.state, metrics = self.program(
                 self.course.state, self.course.frozen, *self.rest
             )
