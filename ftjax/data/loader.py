@@ -169,4 +169,4 @@ class Loader:
             return resize_array(data.inputs[index], self._geometry)
         if data.kind == 'tfds':
             return data.inputs.image(index, self._geometry, f'{data.name} {data.ids[index]}')
-        return decode(data.inputs[index], self._geometry)
+        return decode(data.inputs[index], self._geometry, whites=data.whites)

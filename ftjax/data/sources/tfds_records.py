@@ -13,8 +13,8 @@ from ftjax.data.images import decode
 from ftjax.data.labels import class_indices, encode_labels
 from ftjax.data.paths import resolve_path
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.folder import SPLIT_NAMES
 from ftjax.data.sources.registry import Parts
+from ftjax.data.sources.split_names import SPLIT_NAMES
 from ftjax.errors import UserError, check_name, did_you_mean
 
 _PREPARE = (
