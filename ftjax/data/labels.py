@@ -157,7 +157,8 @@ def _by_given_names(names: list[str], where: Where, known: list[str]) -> np.ndar
                     f'labels 0 to {len(known) - 1}'
                 )
         return np.array(whole, np.int32)
-    row = unknown[0]
+    # What is no number is the odd one out among numbers.
+    row = next((row for row in unknown if numbers[row] is None), unknown[0])
     raise UserError(
         f'{where(row)}: label {names[row]!r} is no class; {did_you_mean(names[row], known)}'
     )

@@ -15,6 +15,8 @@ SUMMARY = (
 
 def metrics_text(metrics: dict[str, Any]) -> str:
     """The table of what `evaluate`, or `masked_token_metrics`, found."""
+    if not metrics['n']:
+        return 'there is no test split: nothing was measured on held-out examples'
     if metrics['task'] == 'masked_tokens':
         return masked_token_text(metrics)
     if metrics['task'] == 'multilabel':

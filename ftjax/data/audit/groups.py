@@ -15,14 +15,6 @@ from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.sources.image_tree import readable
 from ftjax.data.sources.split_names import split_of
 
-GROUP_COLUMN = re.compile(
-    r'(?:(?:patient|subject|participant|person|speaker|user|author|writer|group|case|study|series|'
-    r'session|site|family|animal|individual|donor|slide|video|film|clip|scene|document|doc)'
-    r'(?:[ _-]?(?:id|no|nr|number|name|code))?)',
-    re.IGNORECASE,
-)
-"""Names of columns that say what an example belongs to."""
-
 _FEWEST_GROUPS = 5
 _LARGEST_SHARE = 0.5  # of the examples that one group may hold
 _NAMED = 0.9  # share of the ids that must have the form

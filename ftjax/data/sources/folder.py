@@ -35,17 +35,18 @@ def read(argument: str, settings: DataSettings) -> Parts:
         raise UserError(f"{settings.source}: class folders hold classes; use 'csv:' for values")
     given = existing_folder(argument, f'data.source {settings.source}')
     root = unwrapped(given, settings.class_names)
-    roots = split_folders(root, settings) or {'train': root}
+    splits = split_folders(root, settings)
+    roots = splits or {'train': root}
     passed, notes = PassedOver(), []
     if root != given:
         notes.append(f'{given}: read {root.relative_to(given)}, the one folder in it')
     first = 'train' if 'train' in roots else next(iter(roots))
-    roots[first] = unwrapped(roots[first], settings.class_names)
+    roots[first] = unwrapped(roots[first], settings.class_names, within_split=bool(splits))
     classes = _classes(roots[first], settings, passed)
     names = tuple(readable(name) for name in classes)
     parts = {}
     for split, folder in roots.items():
-        inner = folder if split == first else unwrapped(folder, tuple(classes))
+        inner = folder if split == first else unwrapped(folder, classes, True)
         parts[split] = _read_split(inner, given, f'{given.name} {split}', classes, passed)
         if loose := loose_images(inner):
             passed.loose(inner, loose)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ftjax.data.settings import DataSettings
@@ -10,15 +11,17 @@ from ftjax.data.sources.split_names import split_of
 from ftjax.errors import UserError
 
 
-def unwrapped(folder: Path, classes: tuple[str, ...] = ()) -> Path:
+def unwrapped(folder: Path, classes: Collection[str] = (), within_split: bool = False) -> Path:
     """The folder that holds the classes, or the splits: below folders that hold one alone.
 
     Unpacked archives often have one folder around everything. A folder called as one of
-    `classes`, or as a split, is not such a one.
+    `classes` is not such a one, nor is one called as a split unless it lies in a split.
     """
     while True:
         inner = subfolders(folder)
-        if len(inner) != 1 or inner[0] in classes or split_of(inner[0]) or loose_images(folder):
+        if len(inner) != 1 or inner[0] in classes or loose_images(folder):
+            return folder
+        if split_of(inner[0]) and not within_split:
             return folder
         if not holds_classes(folder / inner[0]):
             return folder

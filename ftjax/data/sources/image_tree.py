@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -62,19 +63,14 @@ class PassedOver:
 def image_files(folder: Path, passed: PassedOver | None = None) -> list[str]:
     """Paths of all images below a folder, sorted; links are followed, hidden files left out.
 
-    A folder that is reached twice, by a link to it or to one above it, is read once.
+    A folder that several links lead to is read once, and one above where it began not at all.
 
     Raises:
       UserError: for a folder that may not be read.
     """
     passed = passed if passed is not None else PassedOver()
-    found, seen = [], set()
-    for where, folders, files in os.walk(folder, onerror=_closed, followlinks=True):
-        place = os.path.realpath(where)
-        if place in seen:
-            folders[:] = []
-            continue
-        seen.add(place)
+    found = []
+    for where, folders, files in _walk(folder, _closed):
         for name in folders:
             if name.startswith('.') and has_images(Path(where, name)):
                 passed.folder(Path(where, name))
@@ -89,6 +85,21 @@ def image_files(folder: Path, passed: PassedOver | None = None) -> list[str]:
     return sorted(found)
 
 
+def _walk(
+    folder: Path, onerror: Callable[[OSError], None] | None = None
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As os.walk, through links, but into no folder twice and into none that holds `folder`."""
+    seen, start = set(), os.path.realpath(folder)
+    for where, folders, files in os.walk(folder, onerror=onerror, followlinks=True):
+        place = os.path.realpath(where)
+        above = place != start and start.startswith(os.path.join(place, ''))
+        if place in seen or above:
+            folders[:] = []
+            continue
+        seen.add(place)
+        yield where, folders, files
+
+
 def is_image(name: str) -> bool:
     """Whether a file's name is that of an image that is read."""
     return name.lower().endswith(SUFFIXES) and not name.startswith('.')
@@ -96,13 +107,7 @@ def is_image(name: str) -> bool:
 
 def has_images(folder: Path) -> bool:
     """Whether there is an image anywhere below a folder; as soon as one is found."""
-    seen = set()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        place = os.path.realpath(where)
-        if place in seen:
-            folders[:] = []
-            continue
-        seen.add(place)
+    for _, folders, files in _walk(folder):
         folders[:] = [name for name in folders if not name.startswith('.')]
         if any(is_image(name) for name in files):
             return True
