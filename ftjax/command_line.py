@@ -6,7 +6,6 @@ import pathlib
 import re
 import runpy
 import traceback
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -51,11 +50,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     given = _flag_value(argv, 'config')
     if given is not None:
         _check_source(given.split(':', 1)[0])
-    argv, cleared = _without_nones(argv)
     try:
-        rest = flags.FLAGS(list(argv))
-        _clear(cleared)
-        return rest
+        return flags.FLAGS(list(argv))
     except (UserError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
@@ -64,45 +60,6 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
         if isinstance(error, flags.Error):
             raise UserError(_plain(str(error))) from error
         raise
-
-
-def _without_nones(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words without --config.KEY=None where KEY may be None, and those keys.
-
-    absl would parse the word as the key's type, say as a whole number.
-    """
-    kept, cleared, words = [], [], list(argv)
-    while words:
-        word = words.pop(0)
-        match = re.fullmatch(r'--?config\.([\w.]+)(?:=(.*))?', word)
-        value = match and (match[2] if match[2] is not None else next(iter(words), ''))
-        if match and value in ('None', 'none') and _optional(match[1]):
-            cleared.append(match[1])
-            del words[: match[2] is None]
-        else:
-            kept.append(word)
-    return kept, cleared
-
-
-def _optional(key: str) -> bool:
-    from ftjax.config import SECTIONS
-
-    section, _, field = key.partition('.')
-    hints = typing.get_type_hints(SECTIONS[section]) if section in SECTIONS else {}
-    return type(None) in typing.get_args(hints.get(field))
-
-
-def _clear(keys: Sequence[str]) -> None:
-    for key in keys:
-        config: Any = flags.FLAGS['config'].value
-        *parents, last = key.split('.')
-        for parent in parents:
-            config = config.get(parent, {})
-        if last not in config:
-            known = [name for name, _ in _leaves(flags.FLAGS['config'].value)]
-            raise UserError(f'unknown config key {key!r}; {did_you_mean(key, known)}')
-        with config.ignore_type():
-            config[last] = None
 
 
 def _check_source(file: str) -> None:

@@ -51,13 +51,11 @@ def _file_keys(mine: np.ndarray, theirs: np.ndarray) -> tuple[list[object], list
     for path, size in zip([*mine, *theirs], [*sizes[0], *sizes[1]], strict=True):
         if size in shared and path not in digests:
             digests[path] = _digest(path)
-    return tuple(
-        [
-            (size, digests[path]) if size in shared else (size, path)
-            for path, size in zip(p, s, strict=True)
-        ]
-        for p, s in ((mine, sizes[0]), (theirs, sizes[1]))
-    )  # pyrefly: ignore
+
+    def key(path: str, size: int) -> object:
+        return (size, digests[path]) if size in shared else (size, path)
+
+    return list(map(key, mine, sizes[0])), list(map(key, theirs, sizes[1]))
 
 
 def _size(path: str) -> int:

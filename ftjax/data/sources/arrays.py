@@ -45,7 +45,9 @@ def read(argument: str, settings: DataSettings) -> Parts:
         for part, suffix in suffixes.items()
     }
     return Parts(
-        **{'train': None, **made},
+        train=made.get('train'),
+        val=made.get('val'),
+        test=made.get('test'),
         notes=_id_notes(arrays, suffixes, labels, names, settings),
         no_train=f'{path}: has x_{next(iter(suffixes), "")} but no x_train to train on',
     )
@@ -147,7 +149,7 @@ def _id_notes(
         return ()
     if np.array_equal(raw.reshape(-1), labels[part]):
         return ()
-    counts = sum(np.bincount(values, minlength=len(names)) for values in labels.values())
+    counts = np.bincount(np.concatenate([*labels.values()]), minlength=len(names))
     rare = int(np.argmin(counts))
     return (
         f'labels up to {int(raw.max()):,} are ids and no indices: {len(names)} distinct ones are '

@@ -140,7 +140,9 @@ def parts_from_rows(
             whites=found.whites,
         )
     return Parts(
-        **{'train': None, **made},
+        train=made.get('train'),
+        val=made.get('val'),
+        test=made.get('test'),
         notes=(*notes, *found.notes),
         groups={row.id: str(row.cells.get(group_column, '')) for _, row in every}
         if group_column

@@ -61,7 +61,9 @@ def read(argument: str, settings: DataSettings) -> Parts:
     }
     has = ', '.join(roots)
     return Parts(
-        **{'train': None, **made},
+        train=made.get('train'),
+        val=made.get('val'),
+        test=made.get('test'),
         notes=(*notes, *passed.notes(given), *found.notes),
         no_train=f'{given}: has {has} but no train folder to train on',
     )

@@ -109,7 +109,9 @@ def read(argument: str, settings: DataSettings) -> Parts:
             whites=Whites(whole=65535) if _sixteen_bits(features[content], kind) else None,
         )
     return Parts(
-        **{'train': None, **parts},
+        train=parts.get('train'),
+        val=parts.get('val'),
+        test=parts.get('test'),
         no_train=f'tfds {name!r} has no train split; name one: {", ".join(known)}',
     )
 
