@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import pathlib
 from typing import Any
 
 from ftjax.config import Config, read_config
 from ftjax.data import Splits
+from ftjax.data.audit.overview import findings, overview
 from ftjax.preparation import Prepared, prepare
 from ftjax.run import split_metrics, train
 
+_log = logging.getLogger(__name__)
 __all__ = ['Finetuning', 'Prepared', 'finetune', 'prepare', 'split_metrics', 'train']
 
 
@@ -33,12 +36,18 @@ class Finetuning:
         self.result: dict[str, Any] | None = None
         self.variables = self.prepared.variables
 
+    def data(self) -> str:
+        """Sizes of the splits, classes, and what is to be known of them."""
+        return overview(self.prepared.data)
+
     def plan(self) -> str:
         """The plan's table."""
         return self.prepared.table()
 
     def run(self, workdir: str | pathlib.Path | None = None, progress: bool = True) -> Finetuning:
-        """Trains; returns itself."""
+        """Trains; returns itself. What is to be known of the data is logged as warnings."""
+        for note in findings(self.prepared.data):
+            _log.warning('%s', note)
         fitted, self.result = train(self.prepared, workdir, progress)
         self.variables = fitted.variables
         return self

@@ -11,6 +11,7 @@ from typing import Any
 from ftjax.ablation.figures_heat import choices_over_time
 from ftjax.config import Config, config_differences, read_config
 from ftjax.data import EvalBatches, Splits, TrainStream, eval_batches
+from ftjax.data.audit.overview import findings, sizes
 from ftjax.data.dataset import MASKED_TOKENS
 from ftjax.errors import UserError
 from ftjax.evaluation import evaluate
@@ -41,6 +42,8 @@ from ftjax.training.weight_space import fit_averaged
 
 _log = logging.getLogger(__name__)
 PLACES = ('mesh', 'mesh_rules')
+NOTHING_MEASURED = {'n': 0}
+"""The metrics of a run without a test split (data.test_fraction=0)."""
 PLAN_SECTIONS = ('freeze', 'optimizer', 'schedule', 'train')
 """Parts of a config that a run may go on under other values of, if that is asked for."""
 
@@ -146,7 +149,9 @@ def in_folder(
     result, averaged = fit_averaged(
         run, prepared.variables, prepared.plan, config.seed, folder, validate, settle
     )
-    metrics = split_metrics(prepared, result.variables)
+    metrics = NOTHING_MEASURED | {'task': data.task}
+    if len(data.test):
+        metrics = split_metrics(prepared, result.variables)
     plan = result.plan
     summary = {
         'metrics': metrics,
@@ -195,6 +200,7 @@ def in_folder(
             data.class_names,
             {'init': config.init, 'strategy': prepared.plan.strategy},
         )
+        summary['data'] = {'sizes': sizes(data), 'notes': list(findings(data))}
         write_json(folder / 'result.json', {**summary, 'provenance': provenance()})
     processes.wait('result')  # who ended now would take the first one along
     return result, summary
@@ -358,6 +364,11 @@ def network_metrics(
 ) -> dict[str, Any]:
     """Metrics of a network on a split, on whole arrays."""
     dataset = getattr(data, split)
+    if not len(dataset):
+        raise UserError(
+            f'{dataset.name}: there is no {split} split to evaluate on; set data.{split}_fraction, '
+            'or choose another split'
+        )
     batches = split_batches(data, split, config, preprocessing)
     outputs = predict(network, variables, batches, preprocessing)
     if dataset.task == MASKED_TOKENS:

@@ -122,7 +122,7 @@ def task_data(settings: DataSettings, task: Task, test_per_class: int) -> Splits
 @functools.lru_cache(maxsize=1)
 def whole(settings: DataSettings) -> Dataset:
     """All examples of a source, before any split of ours; kept, for it is asked for often."""
-    return read_source(settings).train
+    return read_source(settings).training
 
 
 def shifted(dataset: Dataset, task: Task) -> Dataset:

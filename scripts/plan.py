@@ -46,6 +46,7 @@ def show_plan():
     """The table by stage, the cut, and the cost beside that of full fine-tuning."""
     from flax.traverse_util import flatten_dict
 
+    from ftjax.data.audit.overview import overview
     from ftjax.freezing.partition import combine
     from ftjax.freezing.plan import make_plan
     from ftjax.models.adapted import plain_network
@@ -53,6 +54,8 @@ def show_plan():
 
     _, prepared = prepared_run()
     config = prepared.config
+    print(overview(prepared.data))
+    print()
     print(prepared.table())
     net, variables, batch = prepared.network, prepared.variables, config.data.batch_size
     task, total = prepared.data.task, prepared.span.steps

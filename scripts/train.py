@@ -36,6 +36,7 @@ PROFILE = flags.DEFINE_integer('profile', 0, 'Steps to trace into WORKDIR/profil
 
 def main():
     from ftjax.config import read_config
+    from ftjax.data.audit.overview import overview
     from ftjax.errors import UserError
     from ftjax.evaluation.text import metrics_text
     from ftjax.memory_plan import refuse_what_cannot_fit
@@ -52,6 +53,8 @@ def main():
     finished = result is not None  # it may be read only
     with run_lock(folder, enabled=not finished and launch.first_process()):
         prepared = prepare(read_config(CONFIG.value))
+        if launch.first_process():
+            say(overview(prepared.data))
         say(prepared.table(), flush=True)
         if finished:
             if launch.first_process():

@@ -10,8 +10,10 @@ from typing import Any
 from ftjax.cells.fields import numbers_of
 from ftjax.config import read_config
 from ftjax.data import Dataset, eval_batches, load_data
+from ftjax.data.load import load_test
 from ftjax.data.matching import matching_preprocessing
 from ftjax.data.settings import DataSettings
+from ftjax.data.sources.registry import SOURCES
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation import evaluate
 from ftjax.evaluation.predictions import gather
@@ -71,7 +73,7 @@ def further_tests(prepared: Prepared, given: Mapping[str, Any]) -> list[FurtherT
 def further_test(prepared: Prepared, name: str, given: Any) -> FurtherTest | None:
     """One of them."""
     settings, head = further_settings(prepared.config.data, name, given)
-    dataset = final_split(settings)
+    dataset = further_dataset(prepared.config.data, name, given)
     if head == 'task':
         check_classes(name, dataset, prepared.data.class_names, 'the task')
         preprocessing = matching_preprocessing(
@@ -106,10 +108,31 @@ def further_settings(base: DataSettings, name: str, given: Any) -> tuple[DataSet
     return read_config({'data': {**kept, **changes}}).data, head
 
 
+def further_dataset(base: DataSettings, name: str, given: Any) -> Dataset:
+    """The examples of a further test set, before anybody asks whether a head fits them."""
+    settings, head = further_settings(base, name, given)
+    return further_split(settings, scored_whole(base, head, given))
+
+
+def scored_whole(base: DataSettings, head: str, given: Any) -> bool:
+    """Whether a further test set is scored on all it gives, and not on a split drawn from it.
+
+    So it is for data of its own, of which nothing was trained on. A shifted version of the
+    task's data, what ftjax makes itself and what the network was pretrained on are scored on
+    the test split of `data.seed`: the rest of them may have been trained on. `test_fraction`
+    or `folds` among the changes ask for that too.
+    """
+    changes = {'source': given} if isinstance(given, str) else dict(given)
+    source = changes.get('source', base.source)
+    kind = source.partition(':')[0]
+    own = source != base.source and SOURCES.get(kind, ('', ''))[1] != ''
+    return head == 'task' and own and not {'test_fraction', 'folds', 'fold'} & set(changes)
+
+
 @functools.lru_cache(maxsize=8)
-def final_split(settings: DataSettings) -> Dataset:
-    """The test split of some data, kept for the next run."""
-    return load_data(settings).test
+def further_split(settings: DataSettings, whole: bool) -> Dataset:
+    """The examples of a further test set, kept for the next run."""
+    return load_test(settings) if whole else load_data(settings).test
 
 
 def check_classes(name: str, dataset: Dataset, wanted: tuple[str, ...], whose: str) -> None:

@@ -20,6 +20,7 @@ from ftjax.ablation.variants import chosen, expanded
 from ftjax.cells.further_tests import further_settings
 from ftjax.cells.runner import CellRunner, KnownSplits
 from ftjax.config import merged, read_config
+from ftjax.data.audit.overview import overview
 from ftjax.errors import UserError
 from ftjax.printable import printable
 from ftjax.training.atomic import to_jsonable, write_text
@@ -90,7 +91,9 @@ def run_one(
         def seconds(arm: str) -> float:
             return surveys[arm].seconds if arm in surveys else 1.0
 
-        return forecast(jobs_of(cells, shared), rows, seconds, engine.workers, stored)
+        told = forecast(jobs_of(cells, shared), rows, seconds, engine.workers, stored)
+        first = runner.data_of(runner.config_of(*cells[0]))
+        return f'{overview(first)}\n{told}'
 
     return run_grid(
         runner.settings,

@@ -9,7 +9,7 @@ from ftjax.ablation.baselines import PixelRegression
 from ftjax.ablation.equal_compute import Length
 from ftjax.ablation.settings import AblationSettings
 from ftjax.cells.fields import finished_fields, numbers_of, validated
-from ftjax.cells.further_tests import final_split, further_settings, further_tests
+from ftjax.cells.further_tests import further_dataset, further_tests
 from ftjax.cells.movement import movement_fields
 from ftjax.cells.probe import probe_row
 from ftjax.cells.survey import Survey, forward_seconds, survey
@@ -139,7 +139,7 @@ class CellRunner:
     def identity_of(self, prepared: Prepared) -> dict[str, Any]:
         """What a run of the grid is made from, its further test sets included."""
         further = {
-            name: final_split(further_settings(prepared.config.data, name, given)[0]).fingerprint
+            name: further_dataset(prepared.config.data, name, given).fingerprint
             for name, given in self.settings.also_evaluate.items()
         }
         return run_identity(prepared, further)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ftjax.data.image_modes import Whites
 from ftjax.errors import UserError, check_name
 from ftjax.io.file_hashes import file_hashes
 
@@ -53,6 +54,8 @@ class Dataset:
     """Channels that image files are read with; None for RGB. Arrays have their own."""
     max_length: int | None = None
     """Tokens that a text is cut to; None for as many as the network takes."""
+    whites: Whites | None = None
+    """What is white in image files of more than 8 bits; None where there are none."""
 
     def __post_init__(self):
         check_name(self.kind, KINDS, 'kind of data set')
@@ -130,6 +133,8 @@ class Dataset:
         digest = hashlib.sha256()
         for part in (self.kind, self.task, *self.class_names, *self.ids):
             _feed(digest, part.encode())
+        if self.whites is not None:
+            _feed(digest, repr(self.whites).encode())
         _feed(digest, np.ascontiguousarray(self.labels).astype(self.labels.dtype.newbyteorder('<')))
         if self.kind == 'image':
             _feed(digest, f'{self.inputs.dtype} {self.inputs.shape}'.encode())
@@ -154,6 +159,12 @@ class Splits:
     train: Dataset
     val: Dataset
     test: Dataset
+    notes: tuple[str, ...] = ()
+    """Sentences on what was left out, or read in a way that is not the only one."""
+    groups: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
+    """{id of an example: what it belongs to}, where a column of the source looks like that."""
+    group_column: str = ''
+    """The name of that column."""
 
     @property
     def class_names(self) -> tuple[str, ...]:

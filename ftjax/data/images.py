@@ -2,66 +2,104 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ftjax.data.geometry import Geometry, match_channels
+from ftjax.data.image_modes import Whites, flatten
 from ftjax.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm')
-FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'GIF', 'TIFF', 'PPM')
+SUFFIXES = (
+    *('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm'),
+    # Other names of the same formats: browsers on Windows write .jfif.
+    *('.jfif', '.jpe', '.pjpeg', '.pjp', '.apng', '.dib', '.pbm', '.pnm', '.avif'),
+)
+FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'GIF', 'TIFF', 'PPM', 'DIB', 'AVIF')
 MAX_PIXELS = 89_478_485
 """Larger images are refused: a small file can unpack to gigabytes. Pillow's own limit."""
 
 
 def decode(
-    source: str | bytes, geometry: Geometry | None, channels: int = 3, name: str = ''
+    source: str | bytes,
+    geometry: Geometry | None,
+    channels: int = 3,
+    name: str = '',
+    whites: Whites | None = None,
 ) -> np.ndarray:
     """Reads one image as uint8 (height, width, channels); EXIF orientation is applied.
+
+    Of an animation, or a file of many pages, it is the first picture.
 
     Args:
       source: a path, or the file's bytes.
       geometry: size and channels of the result; None for the image's own size.
       channels: 1 or 3, where geometry is None.
       name: what to call it in messages; the path if empty.
+      whites: what is white in images of more than 8 bits; None to go by the file's own range.
 
     Raises:
       UserError: naming the file, if it is missing, broken, cut short or too large.
     """
-    from PIL import Image
-
     name = name or str(source if isinstance(source, str) else 'image')
     channels = geometry.channels if geometry else channels
+    with opened(source, name) as image:
+        size, box = image.size, None
+        if geometry and image.format in ('JPEG', 'MPO'):
+            # A JPEG unpacks at 1/2, 1/4 or 1/8 for less work; at least twice the target
+            # is kept, so that the filter below and not the unpacking decides the pixels.
+            width, height = _target(size, geometry, _turn(image))
+            drafted = image.draft('L' if channels == 1 else 'RGB', (2 * width, 2 * height))
+            box = drafted[1] if drafted else None
+        image.load()
+        size = size if box else image.size
+        turn = _turn(image)
+        if geometry:
+            check_pixels(_target(size, geometry, turn), name, 'resized to cover its target')
+        flat = flatten(image, channels, whites or Whites(), name)
+        if geometry:
+            return _fit(flat, geometry, size, turn, box)
+        return _array(flat if turn is None else flat.transpose(turn))
+
+
+@contextlib.contextmanager
+def opened(source: str | bytes, name: str) -> Iterator[Image.Image]:
+    """An image whose header is read and whose pixels are not yet; what fails within is named.
+
+    Raises:
+      UserError: naming the file, if it is missing, broken, cut short, empty or too large.
+    """
+    from PIL import Image
+
+    Image.init()  # else a format that Pillow has not met yet is unknown to it
+    formats = [known for known in FORMATS if known in Image.OPEN]
     try:
-        with _open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            _check_pixels(image.size, name)
-            size, box = image.size, None
-            if geometry and image.format in ('JPEG', 'MPO'):
-                # A JPEG unpacks at 1/2, 1/4 or 1/8 for less work; at least twice the target
-                # is kept, so that the filter below and not the unpacking decides the pixels.
-                width, height = _target(size, geometry, _turn(image))
-                drafted = image.draft('L' if channels == 1 else 'RGB', (2 * width, 2 * height))
-                box = drafted[1] if drafted else None
-            image.load()
-            size = size if box else image.size
-            turn = _turn(image)
-            flat = _flatten(image, channels)
-            if geometry:
-                return _fit(flat, geometry, size, turn, box)
-            return _array(flat if turn is None else flat.transpose(turn))
+        # Never by its path: Pillow would map an uncompressed TIFF into memory under the size
+        # that it has when turned, and give its pixels in the wrong order.
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else open(source, 'rb') as file,
+            Image.open(file, formats=formats) as image,
+        ):
+            check_pixels(image.size, name)
+            yield image
     except UserError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UserError(f'{name}: more than {MAX_PIXELS:,} pixels; make it smaller') from error
     except FileNotFoundError as error:
         raise UserError(f'{name}: no such image file') from error
+    except Image.UnidentifiedImageError as error:
+        empty = not (source if isinstance(source, bytes) else Path(source).stat().st_size)
+        why = 'the file is empty' if empty else f'no header of {", ".join(FORMATS)}'
+        raise UserError(f'{name}: broken image ({why}); replace or remove the file') from error
     except Exception as error:  # Pillow's decoders raise many types on broken bytes
         raise UserError(
             f'{name}: broken image ({_reason(error)}); replace or remove the file'
@@ -74,22 +112,10 @@ def check_header(path: str) -> tuple[int, int]:
     Raises:
       UserError: naming the file, if it is no image of a known format, or too large.
     """
-    from PIL import Image
-
-    try:
-        with _open(path) as image:
-            _check_pixels(image.size, path)
-            return image.height, image.width
-    except UserError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UserError(f'{path}: more than {MAX_PIXELS:,} pixels; make it smaller') from error
-    except Exception as error:
-        size = Path(path).stat().st_size if Path(path).exists() else None
-        why = 'the file is empty' if size == 0 else 'no such file' if size is None else 'no header'
-        raise UserError(
-            f'{path}: broken image ({why} of {", ".join(FORMATS)}); replace or remove the file'
-        ) from error
+    if not Path(path).exists():
+        raise UserError(f'{path}: no such file')
+    with opened(path, path) as image:
+        return image.height, image.width
 
 
 def resize_array(image: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -105,13 +131,6 @@ def resize_array(image: np.ndarray, geometry: Geometry) -> np.ndarray:
     planes = [Image.fromarray(np.ascontiguousarray(p), mode) for p in np.moveaxis(image, -1, 0)]
     fitted = np.concatenate([_fit(plane, geometry) for plane in planes], axis=-1)
     return fitted if mode == 'L' else np.clip(fitted, 0, 1)  # bicubic overshoots
-
-
-def _open(file: str | io.BytesIO) -> Image.Image:
-    from PIL import Image
-
-    Image.init()  # else a format that Pillow has not met yet is unknown to it
-    return Image.open(file, formats=FORMATS)
 
 
 def _fit(
@@ -164,30 +183,18 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     return dict(enumerate(turns, 2)).get(orientation)
 
 
-def _flatten(image: Image.Image, channels: int) -> Image.Image:
-    """To mode L or RGB; transparency becomes white, 16-bit grey its upper byte."""
-    from PIL import Image
-
-    if image.mode.startswith('I'):
-        wide = np.asarray(image).astype(np.int64)
-        image = Image.fromarray(np.clip(wide >> 8, 0, 255).astype(np.uint8))
-    if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
-        above = image.convert('RGBA')
-        white = Image.new('RGBA', above.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, above)
-    return image.convert('L' if channels == 1 else 'RGB')
-
-
 def _array(image: Image.Image) -> np.ndarray:
     array = np.asarray(image)
     return array[..., None] if array.ndim == 2 else array
 
 
-def _check_pixels(size: tuple[int, int], name: str) -> None:
+def check_pixels(size: tuple[int, int], name: str, when: str = '') -> None:
+    """UserError for an image without pixels, or with too many."""
+    if min(size) < 1:
+        raise UserError(f'{name}: {size[0]} x {size[1]} pixels; an image needs at least one')
     if math.prod(size) > MAX_PIXELS:
-        raise UserError(
-            f'{name}: {size[0]} x {size[1]} is more than {MAX_PIXELS:,} pixels; make it smaller'
-        )
+        what = f'{size[0]} x {size[1]}' + (f', {when},' if when else '')
+        raise UserError(f'{name}: {what} is more than {MAX_PIXELS:,} pixels; make it smaller')
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +15,11 @@ from ftjax.data.dataset import MASKED_TOKENS, strings
 from ftjax.errors import UserError, did_you_mean
 
 Where = Callable[[int], str]
+
+LONGEST = 500
+"""Characters of a class name: a longer one is a text, or a number of thousands of digits."""
+MAX_CLASSES = 100_000
+"""More distinct labels are values or ids of examples: each class is a row of the head."""
 
 
 def encode_labels(
@@ -55,8 +63,35 @@ def encode_labels(
     if class_names:
         return _by_given_names(names, where, list(class_names)), tuple(class_names)
     found = sorted(set(names), key=_order(set(names)))
+    check_class_count(len(found), where(0))
     index = {name: i for i, name in enumerate(found)}
     return np.array([index[name] for name in names], np.int32), tuple(found)
+
+
+def check_class_count(count: int, what: str) -> None:
+    """UserError for more classes than a head can have."""
+    if count > MAX_CLASSES:
+        raise UserError(
+            f'{what} and others: {count:,} distinct labels, more than {MAX_CLASSES:,}; are they '
+            "ids of examples, or values (data.task='regression')?"
+        )
+
+
+def class_ids(labels: np.ndarray) -> tuple[str, ...]:
+    """Names for numeric labels that are ids and not indices, by value; () for indices.
+
+    They are ids where the highest is no index of so many examples: 3,000,000 among 60.
+
+    >>> class_ids(np.array([7, 7, 2_000_000_000])), class_ids(np.array([0, 2, 2]))
+    (('7', '2000000000'), ())
+    """
+    if not labels.size or labels.dtype.kind not in 'iuf' or not np.isfinite(labels).all():
+        return ()
+    if labels.min() < 0 or labels.max() < len(labels) or (labels != np.floor(labels)).any():
+        return ()
+    found = np.unique(labels)
+    check_class_count(len(found), 'labels')
+    return tuple(str(int(value)) for value in found)
 
 
 def class_indices(labels: Any, what: str) -> np.ndarray:
@@ -112,15 +147,18 @@ def _by_given_names(names: list[str], where: Where, known: list[str]) -> np.ndar
     if not unknown:
         return np.array([index[name] for name in names], np.int32)
     # Numbers may stand for names, but not mixed with them: '1' could be either then.
-    if all(_is_whole(name) for name in names):
-        for row, name in enumerate(names):
-            if not 0 <= int(name) < len(known):
+    numbers = [_whole(name) for name in names]
+    whole = [number for number in numbers if number is not None]
+    if len(whole) == len(names):
+        for row, number in enumerate(whole):
+            if not 0 <= number < len(known):
                 raise UserError(
-                    f'{where(row)}: label {name} is out of range; {len(known)} classes have '
+                    f'{where(row)}: label {names[row]} is out of range; {len(known)} classes have '
                     f'labels 0 to {len(known) - 1}'
                 )
-        return np.array([int(name) for name in names], np.int32)
-    row = unknown[0]
+        return np.array(whole, np.int32)
+    # What is no number is the odd one out among numbers.
+    row = next((row for row in unknown if numbers[row] is None), unknown[0])
     raise UserError(
         f'{where(row)}: label {names[row]!r} is no class; {did_you_mean(names[row], known)}'
     )
@@ -133,10 +171,33 @@ def _name(value: Any, where: Where, row: int) -> str:
         raise UserError(
             f"{where(row)}: label {value!r} is no class; for values set data.task='regression'"
         )
+    if isinstance(value, (list, tuple, dict)):
+        raise UserError(
+            f'{where(row)}: the label is {repr(value)[:60]}; expected one name or number (for '
+            "several labels an example set data.task='multilabel')"
+        )
+    if isinstance(value, int) and abs(value) >= 10**LONGEST:
+        raise UserError(f'{where(row)}: the label is a number of over {LONGEST} digits')
     name = '' if value is None or isinstance(value, float) else str(value).strip()
     if not name:
         raise UserError(f'{where(row)}: the label is missing; give one or remove the example')
+    check_class_name(name, where(row))
     return name
+
+
+def check_class_name(name: str, where: str) -> None:
+    """UserError for a name that cannot be written down, or that is no name."""
+    if len(name) > LONGEST:
+        raise UserError(
+            f'{where}: the label has {len(name):,} characters ({name[:20]!r}..); expected at '
+            f'most {LONGEST}: is data.label_column the right one?'
+        )
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f'{where}: label {name!r} is no valid Unicode (half a character); write it again'
+        ) from error
 
 
 def _number(value: Any, where: Where, row: int) -> float:
@@ -149,17 +210,53 @@ def _number(value: Any, where: Where, row: int) -> float:
     return number
 
 
-def _is_whole(name: str) -> bool:
-    return name.lstrip('+-').isdecimal()
+def _whole(name: str) -> int | None:
+    """The whole number that a label spells; None for one that spells none.
+
+    >>> _whole('-07'), _whole('--1'), _whole('1e3')
+    (-7, None, None)
+    """
+    return int(name) if re.fullmatch(r'[+-]?\d+', name) and len(name) <= LONGEST + 1 else None
 
 
 def _order(names: set[str]) -> Callable[[str], Any]:
-    return int if all(_is_whole(name) for name in names) else str
+    """By value where all are whole numbers, and by spelling where values are equal."""
+    numbers = {name: _whole(name) for name in names}
+    if any(number is None for number in numbers.values()):
+        return str
+    return lambda name: (numbers[name], name)
+
+
+def spelling_note(names: Sequence[str]) -> str:
+    """Which class names are spellings of one number or word; '' where none are.
+
+    >>> spelling_note(('0', '01', '1', 'cat', 'Cat '))
+    "classes of one meaning are told apart by their spelling: '01' and '1', 'cat' and 'Cat '"
+    """
+    alike = collections.defaultdict(list)
+    for name in names:
+        try:
+            meaning = float(name)
+        except ValueError:
+            meaning = unicodedata.normalize('NFKC', name).strip()
+            meaning = meaning.casefold() if len(meaning) > 1 else meaning  # A and a are letters
+        alike[meaning].append(repr(name))
+    found = [' and '.join(same) for same in alike.values() if len(same) > 1]
+    if not found:
+        return ''
+    more = f' and {len(found) - 3} more' if len(found) > 3 else ''
+    return 'classes of one meaning are told apart by their spelling: ' + ', '.join(found[:3]) + more
 
 
 def names_of(values: Any) -> tuple[str, ...]:
     """Class names from an array of str or bytes."""
     values = np.asarray(values)
     if values.dtype.kind == 'S':
-        values = np.char.decode(values, 'utf-8')
+        try:
+            values = np.char.decode(values, 'utf-8')
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f'an array of bytes holds {error.object[:60]!r}, which is not UTF-8; save texts '
+                'and names as str'
+            ) from error
     return tuple(strings(values.reshape(-1)))

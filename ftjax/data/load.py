@@ -9,10 +9,13 @@ import numpy as np
 from ftjax.data.corruption import corrupt
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.geometry import match_channels
+from ftjax.data.labels import check_class_name, spelling_note
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import read_source
 from ftjax.data.splitting import SUBSET, TEST, VAL, fold, hold_out, hold_out_per_class
 from ftjax.errors import UserError
+
+_ALL_DIFFERENT = 20  # examples: of fewer it may be so on purpose
 
 
 def load_data(settings: DataSettings) -> Splits:
@@ -31,11 +34,12 @@ def load_data(settings: DataSettings) -> Splits:
     (100, 270, 359, (8, 8, 1))
     """
     parts = read_source(settings)
-    whole = len(parts.train)
+    train, test = parts.training, parts.test
+    whole = len(train)
     if not whole:
         raise UserError(f'{settings.source}: no training examples')
-    _check_classes(parts.train)
-    train, test = parts.train, parts.test
+    _check_classes(train)
+    notes = [*parts.notes, *filter(None, [spelling_note(train.class_names)])]
     if settings.folds:
         train, test = fold(train, settings.folds, settings.fold, settings.seed)
     elif test is None:
@@ -47,18 +51,53 @@ def load_data(settings: DataSettings) -> Splits:
             pool, settings.val_per_class, settings.seed, VAL, 'data.val_per_class'
         )
         train = rest if parts.val is None else train
+        if parts.val is not None and len(rest):
+            notes.append(_kept(len(val), len(pool), 'validation', 'data.val_per_class', settings))
     elif val is None:
         train, val = _cut(train, whole, settings.val_fraction, settings.seed, VAL)
     if settings.examples_per_class is not None:
-        _, train = hold_out_per_class(
+        left_out, train = hold_out_per_class(
             train, settings.examples_per_class, settings.seed, SUBSET, 'data.examples_per_class'
         )
+        if len(left_out):
+            every = len(train) + len(left_out)
+            key = 'data.examples_per_class'
+            notes.append(_kept(len(train), every, 'training', key, settings))
     _check_classes(train)
     splits = [
         _finish(split, name, settings)
         for name, split in (('train', train), ('val', val), ('test', test))
     ]
-    return Splits(train=splits[0], val=splits[1], test=splits[2])
+    return Splits(
+        train=splits[0],
+        val=splits[1],
+        test=splits[2],
+        notes=tuple(notes),
+        groups=parts.groups,
+        group_column=parts.group_column,
+    )
+
+
+def load_test(settings: DataSettings) -> Dataset:
+    """A test set that nothing is trained on: the source's test split, or all that it holds.
+
+    Where the source gives no test split it is the validation split, and where there is none
+    either the whole. Nothing is drawn from it.
+
+    Raises:
+      UserError: for anything in the settings or the data that cannot be used.
+    """
+    given = read_source(settings).given
+    name = next(split for split in ('test', 'val', 'train') if split in given)
+    return _finish(given[name], name if name != 'train' else 'whole', settings)
+
+
+def _kept(count: int, every: int, which: str, setting: str, settings: DataSettings) -> str:
+    value = getattr(settings, setting.removeprefix('data.'))
+    return (
+        f'few-shot: {count:,} of {every:,} {which} examples are used ({setting}={value}); '
+        f'--config.{setting}=None uses all'
+    )
 
 
 def _cut(
@@ -73,6 +112,8 @@ def _cut(
 
 
 def _check_classes(train: Dataset) -> None:
+    for name in train.class_names:
+        check_class_name(name, train.name)
     if train.task == 'multilabel':
         missing = np.flatnonzero(~train.labels.any(axis=0))
     else:
@@ -81,6 +122,18 @@ def _check_classes(train: Dataset) -> None:
         raise UserError(
             f'{train.name}: class {train.class_names[missing[0]]!r} has no training example; '
             'add some, or take the class out (labels count from 0 without gaps)'
+        )
+    if train.task != 'classification':
+        return
+    if train.num_classes < 2:
+        raise UserError(
+            f'{train.name}: one class only ({train.class_names[0]!r}); expected two or more to '
+            'tell apart'
+        )
+    if train.num_classes == len(train) > _ALL_DIFFERENT:
+        raise UserError(
+            f'{train.name}: every example has a class of its own ({train.class_names[0]!r}, '
+            f'{train.class_names[1]!r}, ..); are the labels ids of the examples?'
         )
 
 

@@ -168,5 +168,6 @@ class Loader:
         if data.kind == 'image':
             return resize_array(data.inputs[index], self._geometry)
         if data.kind == 'tfds':
-            return data.inputs.image(index, self._geometry, f'{data.name} {data.ids[index]}')
-        return decode(data.inputs[index], self._geometry)
+            name = f'{data.name} {data.ids[index]}'
+            return data.inputs.image(index, self._geometry, name, data.whites)
+        return decode(data.inputs[index], self._geometry, whites=data.whites)

@@ -26,6 +26,7 @@ def existing_folder(text: str, what: str) -> Path:
         return path
     if path.exists():
         raise UserError(f'{what}: {path} is a file; expected a folder')
+    _check_data_folder(text, what)
     raise UserError(f'{what}: no folder {path}; {_near(path, folders=True)}')
 
 
@@ -36,22 +37,37 @@ def existing_file(text: str, what: str) -> Path:
         return path
     if path.is_dir():
         raise UserError(f'{what}: {path} is a folder; expected a file')
+    _check_data_folder(text, what)
     raise UserError(f'{what}: no file {path}; {_near(path, folders=False)}')
 
 
 def inside(folder: Path, relative: str, where: str) -> Path:
-    """`folder / relative`; raises UserError if that would lie outside the folder.
+    """`folder / relative`, or an absolute path in the folder; UserError for one outside it.
 
     A table from elsewhere must not make us read files of its author's choosing.
     """
-    windows = PureWindowsPath(relative)
-    escapes = PurePosixPath(relative).is_absolute() or windows.drive or windows.root
-    if escapes or '..' in windows.parts or '\0' in relative:
+    windows, posix = PureWindowsPath(relative), PurePosixPath(relative)
+    allowed = '..' not in windows.parts and '\0' not in relative
+    if allowed and posix.is_absolute():
+        for root in (folder, folder.absolute(), folder.resolve()):
+            if posix.is_relative_to(root):
+                return Path(posix)
+    if not allowed or posix.is_absolute() or windows.drive or windows.root:
         raise UserError(
-            f'{where}: path {relative!r} leads out of {folder}; paths must be relative to the '
-            'file that lists them, without ..'
+            f'{where}: path {relative!r} leads out of {folder}; paths must be relative to it or '
+            'lie in it, without .. (of image paths data.image_root says another folder)'
         )
     return folder / relative
+
+
+def _check_data_folder(text: str, what: str) -> None:
+    """UserError where something is missing because nobody said where the data folder is."""
+    if '$FTJAX_DATA' in text and not os.environ.get('FTJAX_DATA'):
+        below = text.partition('$FTJAX_DATA')[2].strip('/') or 'the data'
+        raise UserError(
+            f'{what}: the environment variable FTJAX_DATA is not set; set it to the folder that '
+            f'holds {below}'
+        )
 
 
 def _near(path: Path, folders: bool) -> str:

@@ -11,7 +11,8 @@ from ftjax.data.dataset import MASKED_TOKENS, TASKS
 from ftjax.data.wordpiece import wanted_size
 from ftjax.errors import UserError, check_name
 
-LAYOUTS = ('header', 'label_first', 'label_last')
+LAYOUTS = ('header', 'no_header', 'label_first', 'label_last')
+QUOTING = ('auto', 'csv', 'none')
 VERIFY = ('auto', 'headers', 'decode')
 
 
@@ -87,15 +88,24 @@ class DataSettings:
     """The test file beside `train_file`; empty for none."""
     path_column: str = ''
     """Column with image paths, relative to the file; empty to look for `path`, `image`, .."""
+    image_root: str = ''
+    """Folder that image paths in a table are relative to, and must lie in; empty for the
+    table's own. `/` lets absolute paths lead anywhere."""
     split_column: str = ''
     """Column that says train, val or test; empty for none."""
     layout: str = 'header'
-    """`header`: columns named in the first line. `label_first` and `label_last`: no header,
-    a text and its label on each line, parted by the first or the last delimiter."""
+    """`header`: columns named in the first line. `no_header`: columns are called by their
+    place, `0`, `1`, .., in label_column, text_column and their kin. `label_first` and
+    `label_last`: no header, a text and its label on each line, parted by the first or the last
+    delimiter."""
     delimiter: str = ''
-    """One character; empty for a comma in .csv and a tab elsewhere."""
+    """One character; empty for a comma in .csv and a tab elsewhere, or what parts the first
+    line where that does not."""
+    quoting: str = 'auto'
+    """What `"` means in a table: `csv`: it encloses cells; `none`: it is part of the text;
+    `auto`: as `csv`, but rows that could be meant either way are refused."""
     encoding: str = 'utf-8'
-    """Of CSV and JSONL files."""
+    """Of CSV and JSONL files; UTF-16 and UTF-32 are known by their byte-order mark."""
     verify: str = 'auto'
     """Image files at loading: `headers` of all, `decode` all, or `auto`: decode small sets."""
     data_dir: str = ''
@@ -104,6 +114,7 @@ class DataSettings:
     def __post_init__(self):
         check_name(self.task, TASKS, 'data.task')
         check_name(self.layout, LAYOUTS, 'data.layout')
+        check_name(self.quoting, QUOTING, 'data.quoting')
         check_name(self.verify, VERIFY, 'data.verify')
         for name in ('seed', 'folds', 'fold'):
             _integer(name, getattr(self, name), 0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ftjax.data.dataset import Dataset
+from ftjax.data.iterative_strata import stratified_parts
 from ftjax.errors import UserError
 
 # First words of the random streams, so that test, validation and subset are drawn apart.
@@ -20,7 +21,8 @@ def hold_out(dataset: Dataset, count: int, seed: int, stream: int) -> tuple[Data
     """Parts `count` examples from a data set: (rest, held out), in the original order.
 
     Each class gives its share of `count`, to within one example, and keeps at least one.
-    Regression and multi-label data are drawn without strata.
+    Regression and multi-label data are drawn without strata, unless the rest would then lack a
+    label: iterative stratification deals the labels out in that case.
 
     Raises:
       UserError: if the classes cannot give so many.
@@ -34,6 +36,10 @@ def hold_out(dataset: Dataset, count: int, seed: int, stream: int) -> tuple[Data
             'of each class to train on; lower data.test_fraction and data.val_fraction'
         )
     held = np.concatenate([members[:q] for members, q in zip(order, quota, strict=True)])
+    if _loses_a_label(dataset, [held]):
+        sizes = np.array([len(dataset) - count, count])
+        rng = np.random.default_rng((seed, stream, 1))
+        held = np.flatnonzero(stratified_parts(dataset.labels, sizes, rng) == 1)
     return _complement(dataset, held), dataset.take(np.sort(held))
 
 
@@ -60,7 +66,8 @@ def fold(dataset: Dataset, k: int, i: int, seed: int = 0) -> tuple[Dataset, Data
     """Fold `i` of `k` for cross-validation: (the other folds, this fold), stratified.
 
     Folds differ by at most one example in all and in each class; together they hold every
-    example once.
+    example once. Multi-label data are dealt out without strata, unless a fold would leave no
+    example of some label to train on: all folds are then made by iterative stratification.
 
     Raises:
       UserError: if k < 2, i is not in 0 .. k - 1, or a class has fewer than k examples.
@@ -87,8 +94,21 @@ def fold(dataset: Dataset, k: int, i: int, seed: int = 0) -> tuple[Dataset, Data
         )
     # Dealt out like cards, one class after the other, so that fold sizes stay level too.
     dealt = np.concatenate(order)
-    mine = np.sort(dealt[np.arange(len(dealt)) % k == i])
+    folds = [np.sort(dealt[np.arange(len(dealt)) % k == part]) for part in range(k)]
+    mine = folds[i]
+    if _loses_a_label(dataset, folds):
+        sizes = np.array([len(members) for members in folds])
+        rng = np.random.default_rng((seed, FOLD, 1))
+        mine = np.flatnonzero(stratified_parts(dataset.labels, sizes, rng) == i)
     return _complement(dataset, mine), dataset.take(mine)
+
+
+def _loses_a_label(dataset: Dataset, parts: list[np.ndarray]) -> bool:
+    """Whether the rest of multi-label data without one of the parts lacks a label they have."""
+    if dataset.task != 'multilabel':
+        return False
+    whole = dataset.labels.sum(axis=0)
+    return any(((whole > 0) & (dataset.labels[p].sum(axis=0) == whole)).any() for p in parts)
 
 
 def _class_orders(dataset: Dataset, seed: int, stream: int) -> list[np.ndarray]:

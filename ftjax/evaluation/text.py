@@ -39,6 +39,8 @@ def metrics_text(metrics: dict[str, Any], where: str = '') -> str:
 
 
 def _text(metrics: dict[str, Any]) -> str:
+    if metrics.get('n') == 0:
+        return 'there is no test split: nothing was measured on held-out examples'
     if metrics['task'] == 'masked_tokens':
         return masked_token_text(metrics)
     if 'per_class' in metrics:

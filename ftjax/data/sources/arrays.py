@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.dataset import Dataset, check_multi_hot
-from ftjax.data.labels import class_indices, encode_labels, names_of
+from ftjax.data.labels import class_ids, class_indices, encode_labels, names_of
 from ftjax.data.paths import existing_file
 from ftjax.data.settings import DataSettings
+from ftjax.data.sources.image_tree import readable
 from ftjax.data.sources.registry import Parts
 from ftjax.errors import UserError, did_you_mean
 
@@ -37,15 +38,19 @@ def read(argument: str, settings: DataSettings) -> Parts:
     suffixes = {part: f'_{part}' for part in _PARTS if f'x_{part}' in arrays}
     if not suffixes:
         suffixes = {'train': ''}
-    elif 'train' not in suffixes:
-        raise UserError(f'{path}: has x_{next(iter(suffixes))} but no x_train to train on')
     names = _class_names(arrays, suffixes, settings)
     names, labels = _labels(path, arrays, suffixes, names, settings)
     made = {
         part: _dataset(f'{path.name} {part}', arrays, suffix, labels[part], names, settings)
         for part, suffix in suffixes.items()
     }
-    return Parts(**made)
+    return Parts(
+        train=made.get('train'),
+        val=made.get('val'),
+        test=made.get('test'),
+        notes=_id_notes(arrays, suffixes, labels, names, settings),
+        no_train=f'{path}: has x_{next(iter(suffixes), "")} but no x_train to train on',
+    )
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
@@ -94,7 +99,8 @@ def _labels(
                 f'{path}: x{suffix} has shape {inputs.shape} and y{suffix} {raw[part].shape}; '
                 'expected one label per example'
             )
-    if settings.task == 'regression' or raw['train'].dtype.kind in 'SU':
+    first = next(iter(raw.values()))
+    if settings.task == 'regression' or first.dtype.kind in 'SU':
         flat = [(part, i) for part in raw for i in range(len(raw[part]))]
         values = [v for part in raw for v in _values(raw[part])]
 
@@ -106,11 +112,20 @@ def _labels(
         ends = np.cumsum([len(raw[part]) for part in raw])[:-1]
         return names, dict(zip(raw, np.split(coded, ends), strict=True))
     if settings.task == 'multilabel':
-        columns = raw['train'].shape[-1] if raw['train'].ndim == 2 else 0
+        columns = first.shape[-1] if first.ndim == 2 else 0
         names = names or tuple(str(i) for i in range(columns))
         for part, values in raw.items():
             check_multi_hot(f'{path} y{suffixes[part]}', values, len(names))
         return names, {part: values.astype(np.float32) for part, values in raw.items()}
+    ids = (
+        () if names else class_ids(np.concatenate([values.reshape(-1) for values in raw.values()]))
+    )
+    if ids:
+        known = np.array([int(name) for name in ids])
+        return ids, {
+            part: np.searchsorted(known, values.reshape(-1)).astype(np.int32)
+            for part, values in raw.items()
+        }
     coded = {
         part: class_indices(values, f'{path} y{suffixes[part]}') for part, values in raw.items()
     }
@@ -118,6 +133,28 @@ def _labels(
         highest = max((int(values.max()) for values in coded.values() if len(values)), default=-1)
         names = tuple(str(i) for i in range(highest + 1))
     return names, coded
+
+
+def _id_notes(
+    arrays: Arrays,
+    suffixes: Mapping[str, str],
+    labels: Mapping[str, np.ndarray],
+    names: tuple[str, ...],
+    settings: DataSettings,
+) -> tuple[str, ...]:
+    """What is to be said where labels are ids and no indices: few examples may be a slip."""
+    part, suffix = next(iter(suffixes.items()))
+    raw = arrays[f'y{suffix}']
+    if settings.task != 'classification' or raw.dtype.kind not in 'iuf' or not raw.size:
+        return ()
+    if np.array_equal(raw.reshape(-1), labels[part]):
+        return ()
+    counts = np.bincount(np.concatenate([*labels.values()]), minlength=len(names))
+    rare = int(np.argmin(counts))
+    return (
+        f'labels up to {int(raw.max()):,} are ids and no indices: {len(names)} distinct ones are '
+        f'the classes, of which {names[rare]!r} has {counts[rare]} examples',
+    )
 
 
 def _values(array: np.ndarray) -> list[Any]:
@@ -149,7 +186,7 @@ def _dataset(
         labels=labels,
         class_names=names,
         task=settings.task,
-        ids=() if ids is None else names_of(ids),
+        ids=() if ids is None else [readable(each) for each in names_of(ids)],
     )
 
 
@@ -168,6 +205,11 @@ def as_images(images: np.ndarray, name: str) -> np.ndarray:
     images = images[..., None] if images.ndim == 3 else images
     if images.ndim != 4 or images.dtype.kind not in 'uif':
         raise UserError(f'{name}: x is {images.dtype} {images.shape}; expected (N, H, W[, C])')
+    if not all(images.shape[1:]):
+        raise UserError(
+            f'{name}: x has shape {images.shape}: images without pixels; expected (N, H, W[, C]) '
+            'with at least one of each'
+        )
     if images.dtype == np.uint8 or not images.size:
         return images.astype(np.uint8, copy=False)
     top = 1 if images.dtype.kind == 'f' else 255

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,19 @@ from ftjax.data.dataset import MASKED_TOKENS, Dataset
 from ftjax.data.labels import encode_labels
 from ftjax.data.paths import existing_file, existing_folder, inside, resolve_path
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.folder import SPLIT_NAMES
 from ftjax.data.sources.registry import Parts
-from ftjax.data.verify import verify_images
+from ftjax.data.sources.split_names import SPLIT_NAMES
+from ftjax.data.verify import Found, verify_images
 from ftjax.errors import UserError, check_name, did_you_mean
 
 TEXT_COLUMNS = ('text', 'sentence')
+GROUP_COLUMN = re.compile(
+    r'(?:(?:patient|subject|participant|person|speaker|user|author|writer|group|case|study|series|'
+    r'session|site|family|animal|individual|donor|slide|video|film|clip|scene|document|doc)'
+    r'(?:[ _-]?(?:id|no|nr|number|name|code))?)',
+    re.IGNORECASE,
+)
+"""Names of columns that say what an example belongs to."""
 PATH_COLUMNS = ('path', 'image', 'file', 'filename', 'image_path')
 
 
@@ -27,6 +35,11 @@ class Row:
     file: Path
     line: int
     cells: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Of its example: `train.csv:7`."""
+        return f'{self.file.name}:{self.line}'
 
     @property
     def where(self) -> str:
@@ -63,7 +76,7 @@ def table_files(argument: str, settings: DataSettings, suffixes: Sequence[str]) 
             if split in found:
                 raise UserError(f'{folder}: {found[split].name} and {path.name} both are {split}')
             found[split] = path
-    if 'train' not in found:
+    if not found:
         raise UserError(
             f'{folder}: no train{suffixes[0]} there; name the file itself, or data.train_file'
         )
@@ -71,7 +84,10 @@ def table_files(argument: str, settings: DataSettings, suffixes: Sequence[str]) 
 
 
 def parts_from_rows(
-    files: Mapping[str, Path], rows: dict[str, list[Row]], settings: DataSettings
+    files: Mapping[str, Path],
+    rows: dict[str, list[Row]],
+    settings: DataSettings,
+    notes: Sequence[str] = (),
 ) -> Parts:
     """Data sets from rows by split; the classes are those of all splits together.
 
@@ -81,8 +97,9 @@ def parts_from_rows(
     for split, path in files.items():
         if not rows[split]:
             raise UserError(f'{path}: no examples')
-    columns = list(rows['train'][0].cells)
-    source = files['train']
+    first = next(iter(rows))
+    columns = list(rows[first][0].cells)
+    source = files[first]
     labelled = settings.task != MASKED_TOKENS
     if labelled:
         _need(columns, settings.label_column, 'label_column', source)
@@ -99,13 +116,15 @@ def parts_from_rows(
         settings.class_names,
         settings.label_separator,
     )
-    inputs: list[Any] = [_input(row, column, kind) for _, row in every]
+    root = resolve_path(settings.image_root) if settings.image_root else None
+    inputs: list[Any] = [_input(row, column, kind, root) for _, row in every]
     if settings.text_pair_column:
         second = _pair_column(columns, kind, column, settings, source)
         seconds = [_input(row, second, kind) for _, row in every]
         inputs = list(zip(inputs, seconds, strict=True))
-    if kind == 'image_file':
-        verify_images(inputs, settings.verify)
+    found = verify_images(inputs, settings.verify) if kind == 'image_file' else Found()
+    used = (column, settings.label_column, settings.text_pair_column, settings.split_column)
+    group_column = _group_column(columns, used, [row for _, row in every])
     made: dict[str, Dataset] = {}
     for split in rows:
         mine = [i for i, (of, _) in enumerate(every) if of == split]
@@ -116,10 +135,33 @@ def parts_from_rows(
             labels=labels[mine],
             class_names=names,
             task=settings.task,
-            ids=[f'{every[i][1].file.name}:{every[i][1].line}' for i in mine],
+            ids=[every[i][1].id for i in mine],
             channels=settings.channels if kind == 'image_file' else None,
+            whites=found.whites,
         )
-    return Parts(**made)
+    return Parts(
+        train=made.get('train'),
+        val=made.get('val'),
+        test=made.get('test'),
+        notes=(*notes, *found.notes),
+        groups={row.id: str(row.cells.get(group_column, '')) for _, row in every}
+        if group_column
+        else {},
+        group_column=group_column,
+        no_train=f'{source}: no row is of split train'
+        if settings.split_column
+        else f'{source.parent}: no train file there to train on; name it by data.train_file',
+    )
+
+
+def _group_column(columns: Sequence[str], used: Sequence[str], rows: Sequence[Row]) -> str:
+    """The column that seems to say what an example belongs to; '' for none."""
+    for name in columns:
+        if name not in used and GROUP_COLUMN.fullmatch(name.strip()):
+            values = {str(row.cells.get(name, '')) for row in rows}
+            if 1 < len(values) < len(rows):
+                return name
+    return ''
 
 
 def _need(columns: Sequence[str], name: str, setting: str, source: Path) -> None:
@@ -170,9 +212,7 @@ def _by_split_column(rows: dict[str, list[Row]], settings: DataSettings) -> dict
         if name not in SPLIT_NAMES:
             check_name(name, SPLIT_NAMES, f'{row.where}: split')
         parted.setdefault(SPLIT_NAMES[name], []).append(row)
-    if not parted['train']:
-        raise UserError(f'{rows["train"][0].file}: no row is of split train')
-    return parted
+    return {split: found for split, found in parted.items() if found}
 
 
 def _cell(row: Row, column: str) -> Any:
@@ -182,13 +222,19 @@ def _cell(row: Row, column: str) -> Any:
     return row.cells[column]
 
 
-def _input(row: Row, column: str, kind: str) -> str:
+def _input(row: Row, column: str, kind: str, root: Path | None = None) -> str:
     value = _cell(row, column)
     if not isinstance(value, str) or not value.strip():
         raise UserError(f'{row.where}: {column!r} is {value!r}; expected a text')
     if kind == 'text':
         return value
-    path = inside(row.file.parent, value, row.where)
+    folder = root or row.file.parent
+    path = inside(folder, value, row.where)
+    if not path.is_file() and '\\' in value:  # written on Windows
+        path = inside(folder, value.replace('\\', '/'), row.where)
     if not path.is_file():
-        raise UserError(f'{row.where}: no image {path}; paths are relative to {row.file.parent}')
+        raise UserError(
+            f'{row.where}: no image {path}; paths are relative to {folder}, and data.image_root '
+            'says another folder'
+        )
     return str(path)

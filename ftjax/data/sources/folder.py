@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +12,17 @@ from ftjax.data.dataset import Dataset
 from ftjax.data.images import SUFFIXES
 from ftjax.data.paths import existing_folder
 from ftjax.data.settings import DataSettings
+from ftjax.data.sources.folder_layout import split_folders, unwrapped
+from ftjax.data.sources.image_tree import (
+    PassedOver,
+    image_files,
+    loose_images,
+    readable,
+    subfolders,
+)
 from ftjax.data.sources.registry import Parts
 from ftjax.data.verify import verify_images
 from ftjax.errors import UserError, did_you_mean
-
-SPLIT_NAMES = {
-    'train': 'train',
-    'training': 'train',
-    'val': 'val',
-    'valid': 'val',
-    'validation': 'val',
-    'dev': 'val',
-    'test': 'test',
-    'testing': 'test',
-}
-"""Folder and file names that mean a split."""
 
 
 def read(argument: str, settings: DataSettings) -> Parts:
@@ -37,71 +33,77 @@ def read(argument: str, settings: DataSettings) -> Parts:
     """
     if settings.task != 'classification':
         raise UserError(f"{settings.source}: class folders hold classes; use 'csv:' for values")
-    root = existing_folder(argument, f'data.source {settings.source}')
-    folders = _folders(root)
-    splits = {name: SPLIT_NAMES[name] for name in folders if name in SPLIT_NAMES}
-    if 'train' not in splits.values():
-        splits = {}  # plain classes, one of which may be called 'test'
-    roots = {'train': root}
-    if splits:
-        stray = [name for name in folders if name not in splits]
-        if stray:
-            raise UserError(
-                f'{root}: folder {stray[0]!r} stands beside train; expected only splits there '
-                '(train, val, test) or only classes'
-            )
-        if len(set(splits.values())) < len(splits):
-            raise UserError(f'{root}: two folders for one split among {", ".join(splits)}')
-        roots = {split: root / name for name, split in splits.items()}
-    classes = _classes(roots['train'], settings)
-    parts = {
-        split: _read_split(folder, root, f'{root.name} {split}', classes, settings)
-        for split, folder in roots.items()
+    given = existing_folder(argument, f'data.source {settings.source}')
+    root = unwrapped(given, settings.class_names)
+    splits = split_folders(root, settings)
+    roots = splits or {'train': root}
+    passed, notes = PassedOver(), []
+    if root != given:
+        notes.append(f'{given}: read {root.relative_to(given)}, the one folder in it')
+    first = 'train' if 'train' in roots else next(iter(roots))
+    roots[first] = unwrapped(roots[first], settings.class_names, within_split=bool(splits))
+    classes = _classes(roots[first], settings, passed)
+    names = tuple(readable(name) for name in classes)
+    parts = {}
+    for split, folder in roots.items():
+        inner = folder if split == first else unwrapped(folder, classes, True)
+        parts[split] = _read_split(inner, given, f'{given.name} {split}', classes, passed)
+        if loose := loose_images(inner):
+            passed.loose(inner, loose)
+    found = verify_images(
+        [path for part in parts.values() for path in part.inputs], settings.verify
+    )
+    made = {
+        split: dataclasses.replace(
+            part, class_names=names, channels=settings.channels, whites=found.whites
+        )
+        for split, part in parts.items()
     }
-    verify_images([path for part in parts.values() for path in part.inputs], settings.verify)
-    return Parts(**parts)
+    has = ', '.join(roots)
+    return Parts(
+        train=made.get('train'),
+        val=made.get('val'),
+        test=made.get('test'),
+        notes=(*notes, *passed.notes(given), *found.notes),
+        no_train=f'{given}: has {has} but no train folder to train on',
+    )
 
 
-def image_files(folder: Path) -> list[str]:
-    """Paths of all images below a folder, sorted; hidden files and folders are left out."""
-    found = []
-    for where, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        for name in files:
-            if name.lower().endswith(SUFFIXES) and not name.startswith('.'):
-                found.append(os.path.join(where, name))
-    return sorted(found)
-
-
-def _classes(folder: Path, settings: DataSettings) -> list[str]:
-    names = _folders(folder)
+def _classes(folder: Path, settings: DataSettings, passed: PassedOver) -> dict[str, int]:
+    """Folder names to labels."""
+    names = subfolders(folder, passed)
     if not names:
         loose = len(image_files(folder))
         inside = f'{loose} images but no class folders' if loose else 'no images'
         raise UserError(f'{folder}: {inside}; expected one folder of images per class')
-    if not settings.class_names:
-        return names
     for name in names:
+        if readable(name) != name:
+            passed.renamed(readable(name))
+    if not settings.class_names:
+        return {name: label for label, name in enumerate(names)}
+    by_name = {readable(name): name for name in names}
+    for name in by_name:
         if name not in settings.class_names:
             near = did_you_mean(name, settings.class_names)
             raise UserError(f'{folder}: folder {name!r} is not in data.class_names; {near}')
-    missing = [name for name in settings.class_names if name not in names]
+    missing = [name for name in settings.class_names if name not in by_name]
     if missing:
         raise UserError(f'{folder}: no folder for class {missing[0]!r} of data.class_names')
-    return list(settings.class_names)
+    return {by_name[name]: label for label, name in enumerate(settings.class_names)}
 
 
 def _read_split(
-    folder: Path, root: Path, name: str, classes: Sequence[str], settings: DataSettings
+    folder: Path, root: Path, name: str, classes: Mapping[str, int], passed: PassedOver
 ) -> Dataset:
-    paths, labels = [], []
-    for found in _folders(folder):
+    paths, labels, ids = [], [], []
+    for found in subfolders(folder, passed):
         if found not in classes:
             near = did_you_mean(found, classes)
             raise UserError(f'{folder}: class {found!r} does not occur in training; {near}')
     counts = []
-    for label, class_name in enumerate(classes):
-        files = image_files(folder / class_name) if (folder / class_name).is_dir() else []
+    for class_name, label in classes.items():
+        there = (folder / class_name).is_dir()
+        files = image_files(folder / class_name, passed) if there else []
         counts.append(len(files))
         paths += files
         labels += [label] * len(files)
@@ -113,20 +115,16 @@ def _read_split(
                 f'{folder / class_name}: class {class_name!r} is empty; add images '
                 f'({", ".join(SUFFIXES[:3])}, ..) or remove the folder'
             )
+    for path in paths:
+        raw = Path(path).relative_to(root).as_posix()
+        if readable(raw) != raw and Path(raw).name != readable(Path(raw).name):
+            passed.renamed(readable(Path(raw).name))
+        ids.append(readable(raw))
     return Dataset(
         name=name,
         kind='image_file',
         inputs=paths,
         labels=np.array(labels, np.int32),
-        class_names=tuple(classes),
-        ids=[Path(path).relative_to(root).as_posix() for path in paths],
-        channels=settings.channels,
+        class_names=tuple(readable(name) for name in classes),
+        ids=ids,
     )
-
-
-def _folders(folder: Path) -> list[str]:
-    try:
-        entries = [entry.name for entry in folder.iterdir() if entry.is_dir()]
-    except PermissionError as error:
-        raise UserError(f'{folder}: may not be read; check its permissions') from error
-    return sorted(name for name in entries if name[0] not in '._')

@@ -9,7 +9,7 @@ from pathlib import Path
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.columns import Row, parts_from_rows, table_files
 from ftjax.data.sources.registry import Parts
-from ftjax.data.sources.table import read_text
+from ftjax.data.sources.text_file import lines_of, read_text
 from ftjax.errors import UserError
 
 
@@ -25,12 +25,12 @@ def read(argument: str, settings: DataSettings) -> Parts:
 
 
 def _rows(path: Path, settings: DataSettings) -> Iterator[Row]:
-    for number, line in enumerate(read_text(path, settings.encoding).split('\n'), 1):
+    for number, line in enumerate(lines_of(read_text(path, settings.encoding)), 1):
         if not line.strip():
             continue
         try:
             cells = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError
             raise UserError(f'{path} line {number}: no JSON ({error})') from error
         if not isinstance(cells, dict):
             raise UserError(f'{path} line {number}: is no object; expected {{"text": .., ..}}')

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from ftjax.data.settings import DataSettings
+from ftjax.data.sources.cells import Record, delimiter_of, records, refuse_joined_rows
 from ftjax.data.sources.columns import TEXT_COLUMNS, Row, parts_from_rows, table_files
 from ftjax.data.sources.registry import Parts
+from ftjax.data.sources.text_file import lines_of, read_text
 from ftjax.errors import UserError
 
 _SUFFIXES = ('.csv', '.tsv', '.txt')
@@ -18,8 +18,9 @@ _SUFFIXES = ('.csv', '.tsv', '.txt')
 def read(argument: str, settings: DataSettings) -> Parts:
     """A file, or a folder with train, val and test files.
 
-    With data.layout `header` the first line names the columns and cells may be quoted. With
-    `label_first` or `label_last` a line is a text and a label parted by the first or last
+    With data.layout `header` the first line names the columns and cells may be quoted, as
+    data.quoting says; with `no_header` columns are called by their place, '0', '1' and so on.
+    With `label_first` or `label_last` a line is a text and a label parted by the first or last
     delimiter, and quotes mean nothing; with data.text_pair_column the text is a pair, parted
     by the first delimiter in it.
 
@@ -27,35 +28,21 @@ def read(argument: str, settings: DataSettings) -> Parts:
       UserError: naming file and line of what cannot be read.
     """
     files = table_files(argument, settings, _SUFFIXES)
-    rows = {split: list(_rows(path, settings)) for split, path in files.items()}
-    return parts_from_rows(files, rows, settings)
+    notes: list[str] = []
+    rows = {split: list(_rows(path, settings, notes)) for split, path in files.items()}
+    return parts_from_rows(files, rows, settings, notes)
 
 
-def read_text(path: Path, encoding: str) -> str:
-    """A whole file as text; raises UserError naming the line that the encoding does not fit."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f'{path}: cannot be read ({error.strerror})') from error
-    try:
-        # A byte-order mark would otherwise become part of the first column's name.
-        return data.decode('utf-8-sig' if encoding.lower() in ('utf-8', 'utf8') else encoding)
-    except LookupError:
-        raise UserError(f"data.encoding {encoding!r} is unknown; 'utf-8' or 'latin-1'?") from None
-    except UnicodeError as error:
-        start = getattr(error, 'start', 0)
-        line = data.count(b'\n', 0, start) + 1
-        raise UserError(
-            f'{path} line {line}: byte 0x{data[start]:02x} is not {encoding}; set data.encoding '
-            "(older Western files are 'latin-1')"
-        ) from error
-
-
-def _rows(path: Path, settings: DataSettings) -> Iterator[Row]:
+def _rows(path: Path, settings: DataSettings, notes: list[str]) -> Iterator[Row]:
     text = read_text(path, settings.encoding)
     delimiter = settings.delimiter or (',' if path.suffix.lower() == '.csv' else '\t')
-    if settings.layout == 'header':
-        yield from _with_header(path, text, delimiter)
+    if settings.layout in ('header', 'no_header'):
+        if not settings.delimiter:
+            found = delimiter_of(text, delimiter)
+            if found != delimiter:
+                notes.append(f'{path}: cells are parted by {found!r}')
+            delimiter = found
+        yield from _with_columns(path, text, delimiter, settings, notes)
     else:
         text_column = settings.text_column or TEXT_COLUMNS[0]
         columns = [settings.label_column, settings.path_column or text_column]
@@ -64,32 +51,47 @@ def _rows(path: Path, settings: DataSettings) -> Iterator[Row]:
         yield from _plain(path, text, delimiter, settings.layout, columns)
 
 
-def _with_header(path: Path, text: str, delimiter: str) -> Iterator[Row]:
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
-    columns: list[str] = []
-    try:
-        for cells in reader:
-            if not cells:
-                continue  # an empty line
-            if not columns:
-                columns = [cell.strip() for cell in cells]
-                if len(set(columns)) < len(columns):
-                    raise UserError(f'{path} line 1: two columns of one name: {", ".join(columns)}')
-                continue
-            if len(cells) != len(columns):
-                raise UserError(
-                    f'{path} line {reader.line_num}: {len(cells)} cells for {len(columns)} '
-                    f'columns; quote cells that hold {delimiter!r}, or set data.delimiter'
-                )
-            yield Row(path, reader.line_num, dict(zip(columns, cells, strict=True)))
-    except csv.Error as error:
-        raise UserError(f'{path} line {reader.line_num}: {error}') from error
+def _with_columns(
+    path: Path, text: str, delimiter: str, settings: DataSettings, notes: list[str]
+) -> Iterator[Row]:
+    table = records(path, text, delimiter, settings.quoting)
+    if not table:
+        return
+    header = settings.layout == 'header'
+    columns = [cell.strip() for cell in table[0].cells]
+    if not header:
+        columns = [str(place) for place in range(len(columns))]
+    elif len(set(columns)) < len(columns):
+        raise UserError(f'{path} line 1: two columns of one name: {", ".join(columns)}')
+    if settings.quoting == 'auto':
+        refuse_joined_rows(path, text, delimiter, table, columns, settings.label_column)
+    longer = 0
+    for row in table[header:]:
+        longer += len(row.cells) > len(columns)
+        # Beyond its columns a table without header may hold remarks: STS-B names sources there.
+        cells = row.cells if header else row.cells[: len(columns)]
+        if len(cells) != len(columns):
+            raise UserError(_wrong_count(path, row, columns, delimiter, settings))
+        yield Row(path, row.line, dict(zip(columns, cells, strict=True)))
+    if longer:
+        notes.append(
+            f'{path}: {longer:,} of {len(table):,} lines have more than {len(columns)} cells, of '
+            f'which the first {len(columns)} are read'
+        )
+
+
+def _wrong_count(
+    path: Path, row: Record, columns: list[str], delimiter: str, settings: DataSettings
+) -> str:
+    remedy = f'quote cells that hold {delimiter!r}, or set data.delimiter'
+    if settings.quoting == 'none':
+        remedy = "a text may hold the delimiter: set data.quoting='csv', data.delimiter, or the "
+        remedy += 'data.layout label_first or label_last'
+    return f'{path} line {row.line}: {len(row.cells)} cells for {len(columns)} columns; {remedy}'
 
 
 def _plain(path: Path, text: str, delimiter: str, layout: str, columns: list[str]) -> Iterator[Row]:
-    # Only '\n' ends a line: texts may hold other characters that splitlines would break at.
-    for number, line in enumerate(text.split('\n'), 1):
-        line = line.rstrip('\r')
+    for number, line in enumerate(lines_of(text), 1):
         if not line.strip():
             continue
         cut = line.partition if layout == 'label_first' else line.rpartition

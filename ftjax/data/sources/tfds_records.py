@@ -9,12 +9,13 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.geometry import Geometry
+from ftjax.data.image_modes import Whites
 from ftjax.data.images import decode
 from ftjax.data.labels import class_indices, encode_labels
 from ftjax.data.paths import resolve_path
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.folder import SPLIT_NAMES
 from ftjax.data.sources.registry import Parts
+from ftjax.data.sources.split_names import SPLIT_NAMES
 from ftjax.errors import UserError, check_name, did_you_mean
 from ftjax.io.file_hashes import file_hashes
 
@@ -53,10 +54,12 @@ class Records:
         shards = ' '.join(file_hashes(self._shards))
         return f'{self._origin} {self._feature} {self._positions.tolist()} {shards}'
 
-    def image(self, index: int, geometry: Geometry, name: str) -> np.ndarray:
+    def image(
+        self, index: int, geometry: Geometry, name: str, whites: Whites | None = None
+    ) -> np.ndarray:
         """One image, uint8 (height, width, channels); UserError naming it if it is broken."""
         encoded = self._source[int(self._positions[index])][self._feature]
-        return decode(encoded, geometry, name=name)
+        return decode(encoded, geometry, name=name, whites=whites)
 
 
 def read(argument: str, settings: DataSettings) -> Parts:
@@ -78,7 +81,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
         check_name(wanted.partition('[')[0].partition('+')[0], [*known, 'all'], f'{name} split')
     else:
         splits = {SPLIT_NAMES[split]: split for split in known if split in SPLIT_NAMES}
-        if 'train' not in splits:
+        if not splits:
             raise UserError(f'tfds {name!r} has no train split; name one: {", ".join(known)}')
     features = builder.info.features
     label = _label_feature(name, builder.info, settings)
@@ -114,8 +117,15 @@ def read(argument: str, settings: DataSettings) -> Parts:
             task=settings.task,
             ids=[f'{split}/{i:07d}' for i in range(len(labels))],
             channels=settings.channels or _channels(features[content], kind),
+            # What the data set declares, and not the range of each image by itself.
+            whites=Whites(whole=65535) if _sixteen_bits(features[content], kind) else None,
         )
-    return Parts(**parts)
+    return Parts(
+        train=parts.get('train'),
+        val=parts.get('val'),
+        test=parts.get('test'),
+        no_train=f'tfds {name!r} has no train split; name one: {", ".join(known)}',
+    )
 
 
 def _builder(name: str, settings: DataSettings) -> Any:
@@ -165,7 +175,10 @@ def _source(builder: Any, name: str, split: str) -> Any:
 
 
 def _text(value: Any) -> str:
-    return value.decode('utf-8') if isinstance(value, bytes) else str(value)
+    try:
+        return value.decode('utf-8') if isinstance(value, bytes) else str(value)
+    except UnicodeDecodeError as error:
+        raise UserError(f'a text of the data is not UTF-8: {value[:60]!r}') from error
 
 
 def _labels(
@@ -231,6 +244,10 @@ def _input_feature(name: str, info: Any, settings: DataSettings) -> tuple[str, s
 
 def _channels(feature: Any, kind: str) -> int | None:
     return 1 if kind == 'tfds' and feature.shape[-1] == 1 else None
+
+
+def _sixteen_bits(feature: Any, kind: str) -> bool:
+    return kind == 'tfds' and np.dtype(getattr(feature, 'np_dtype', np.uint8)) == np.uint16
 
 
 def _how(name: str) -> str:

@@ -1,0 +1,1 @@
+"""A look at the splits before training: how large they are, and what they share."""
