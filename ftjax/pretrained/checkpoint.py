@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -232,14 +231,3 @@ def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     network = build(name, options)
     family = families.family_of_model(name)
     return family, families.module(family).config_from_network(network, ())
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """A JSON object from a file; UserError if it is none."""
-    try:
-        value = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'{path} is not readable as JSON: {error}') from None
-    if not isinstance(value, dict):
-        raise UserError(f'{path}: a JSON object expected')
-    return value

@@ -67,9 +67,10 @@ def _number(step: pathlib.Path) -> int:
 def _best(steps: list[pathlib.Path]) -> pathlib.Path:
     """What the run itself calls its best, which of two equal scores prefers the lower loss."""
     told = unpacked(read_manifest(steps[-1])['items'].get('progress'))
-    named = (told.get('best') or {}).get('step') if isinstance(told, dict) else None
+    best = told.get('best') if isinstance(told, dict) else None
+    named = best.get('step') if isinstance(best, dict) else None
     known = {_number(step): step for step in steps}
-    return known[named] if named in known else max(steps, key=_rank)
+    return known[named] if isinstance(named, int) and named in known else max(steps, key=_rank)
 
 
 def _rank(step: pathlib.Path) -> tuple[float, int]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from ftjax.errors import UserError
+from ftjax.io.json_reader import parse_json
 from ftjax.training.atomic import to_jsonable, write_bytes
 
 
@@ -213,8 +214,8 @@ def _repair(handle: int) -> None:
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        row = parse_json(line, 'a row')
+    except ValueError:
         return None
     return row if isinstance(row, dict) else None
 
