@@ -157,7 +157,7 @@ class NpzArchive:
         reason = reason or type(error).__name__
         if name is not None:
             return UserError(f'{self._where(name)} is damaged ({reason})')
-        return UserError(f'{self.path}: not a whole .npz file ({reason})')
+        return UserError(f'{self.path}: not a whole .npz file, it is damaged ({reason})')
 
 
 def _read_header(file, where: str) -> ArrayHeader | None:
