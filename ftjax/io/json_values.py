@@ -9,7 +9,6 @@ long) and what was expected.
 from __future__ import annotations
 
 import dataclasses
-import math
 import numbers
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
@@ -84,9 +83,11 @@ class Number:
     def holds(self, value: Any) -> bool:
         if not isinstance(value, numbers.Real) or isinstance(value, bool):
             return False
-        if not math.isfinite(value) or not self.low <= value <= self.high:
+        number: Any = value
+        if not self.low <= number <= self.high:  # a NaN is not
             return False
-        return (self.low_belongs or value != self.low) and (self.high_belongs or value != self.high)
+        low = self.low_belongs or number != self.low
+        return low and (self.high_belongs or number != self.high)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +128,7 @@ class Null:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sequence:
+class ListOf:
     """A list, or a tuple, of values of one kind."""
 
     of: Kind

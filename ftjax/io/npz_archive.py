@@ -15,7 +15,7 @@ import re
 import struct
 import zipfile
 import zlib
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -137,7 +137,9 @@ class NpzArchive:
             kind = member.compress_type
             raise UserError(f'{where} has compression {kind}; save it again with numpy.savez')
         if member.compress_type == zipfile.ZIP_STORED and size != member.compress_size:
-            raise UserError(f'{where} is stored in {member.compress_size} bytes and promises {size}')
+            raise UserError(
+                f'{where} is stored in {member.compress_size} bytes and promises {size}'
+            )
         if size > SMALL and size > DENSEST * member.compress_size:
             raise UserError(
                 f'{where} would unpack {member.compress_size} bytes to {size}, which no data does; '
@@ -202,9 +204,9 @@ def _dtype(name: str, where: str) -> np.dtype:
         raise UserError(f'{where}: dtype {shown(name)} is not known') from None
 
 
-def _fill(file: BinaryIO, data: np.ndarray, where: str) -> None:
+def _fill(file: IO[bytes], data: np.ndarray, where: str) -> None:
     """Reads an array's bytes in parts, so that no second copy of it is made."""
-    view, at = memoryview(data), 0
+    view, at = data.data, 0
     while at < len(view):
         part = file.read(min(2**24, len(view) - at))
         if not part:

@@ -6,12 +6,12 @@ A pipe (FIFO) would make the reader wait for ever, and a device has no end.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
-from typing import BinaryIO
 
 
-def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     """Opens a regular file, or a link to one, for reading.
 
     Raises:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.io.json_values import Integer, Kind, Table, Text, check_table, optional
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained import own
@@ -129,6 +130,19 @@ def open_run(found: RunCheckpoint, config: Mapping[str, Any], run: Mapping[str, 
     return Overlay(step, network, functools.partial(beginning, config, run))
 
 
+_KINDS: dict[str, Kind] = {
+    'seed': Integer(-(2**31), 2**31 - 1),
+    'init': optional(Text()),
+    'model': optional(Table()),
+    'data': optional(Table()),
+}
+
+
+def check_config(run: Mapping[str, Any], path: pathlib.Path) -> None:
+    """Refuses a run's config.json whose entries that are read here are not of their kinds."""
+    check_table(run, _KINDS, str(path))
+
+
 def beginning(config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
     """The leaves that a run started from, by key, adapters left out."""
     from ftjax.pretrained.open import load_pretrained  # it opens checkpoints by this module
@@ -136,7 +150,9 @@ def beginning(config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, An
     seed, options = run.get('seed', 0), dict(run.get('model') or {})
     classes = config['options'].get('num_classes', 0)
     if not run.get('init'):
-        name = options.pop('name')
+        name = options.pop('name', None)
+        if not isinstance(name, str):
+            raise UserError('config.json of the run: neither init nor model.name is there')
         network = build(name, {**options, 'num_classes': classes})
         return flatten(random_variables(network, seed))
     loaded = load_pretrained(

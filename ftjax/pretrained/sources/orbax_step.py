@@ -27,7 +27,11 @@ from ftjax.pretrained.sources.base import Header, TensorSource
 
 MANIFEST = pathlib.Path('manifest') / 'metadata'
 FORMAT = 1
-_KINDS: dict[str, Kind] = {'items': Table(), 'hashes': Table(of=Table(of=Text())), 'metrics': Table()}
+_KINDS: dict[str, Kind] = {
+    'items': Table(),
+    'hashes': Table(of=Table(of=Text())),
+    'metrics': Table(),
+}
 
 
 class OrbaxStep(TensorSource):
