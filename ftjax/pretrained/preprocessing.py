@@ -32,9 +32,8 @@ _DEVIATION = Number(0, 1e6, low_belongs=False)
 _SCALE = Number(0, 1e6, low_belongs=False)
 _SHARE = Number(0, 1, low_belongs=False)
 _KINDS: dict[str, Kind] = {
-    'image_size': ListOf(_SIDE, 2, 2),
     'mean': ListOf(_PER_CHANNEL, 1, 4096),
-    'std': ListOf(_DEVIATION, 1, 4096),
+    'std': ListOf(_PER_CHANNEL, 1, 4096),
     'channels': Integer(1, 4096),
     'interpolation': Text(),
     'resize': Text(),
@@ -79,7 +78,14 @@ class Preprocessing:
     scale: float = 1 / 255
 
     def __post_init__(self):
+        if not ListOf(_SIDE, 2, 2).holds(self.image_size):
+            raise UserError(
+                f'preprocessing: image_size is (height, width), each {_SIDE.expected}, not '
+                f'{shown(self.image_size)}'
+            )
         check_table(dataclasses.asdict(self), _KINDS, 'preprocessing')
+        if min(self.std) <= 0:
+            raise UserError(f'preprocessing: std must be above 0, not {shown(self.std)}')
         for field in ('image_size', 'mean', 'std'):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         check_name(self.interpolation, RESAMPLE.values(), 'interpolation')
@@ -209,7 +215,7 @@ def _edges(size: Any, where: str) -> int | tuple[int, int]:
             return size['height'], size['width']
         if 'shortest_edge' in size:
             return size['shortest_edge']
-        raise UserError(f'{where} is {shown(size)}; expected height and width, or shortest_edge')
+        raise UserError(f'{where} {shown(size)} has no height or shortest_edge')
     kinds = Either(_SIDE, ListOf(_SIDE, 2, 2), Table())
     checked = check(_whole(size), where, kinds)
     return (checked[0], checked[1]) if isinstance(checked, list) else checked
