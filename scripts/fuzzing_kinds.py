@@ -153,9 +153,8 @@ def read_whole(folder: pathlib.Path, text: str) -> None:
     place = folder / 'whole'
     network = build('vit', _VIT)
     if not place.exists():
-        zeros = {
-            key: np.zeros(leaf.shape, leaf.dtype) for key, leaf in leaf_shapes(network).items()
-        }
+        shapes = leaf_shapes(network).items()
+        zeros = {key: np.zeros(leaf.shape, leaf.dtype) for key, leaf in shapes}
         pixels = Preprocessing(image_size=(8, 8))
         own.save_own(place, network, unflatten(zeros), pixels, ('a', 'b', 'c'))
     (place / 'config.json').write_text(text)
@@ -456,7 +455,7 @@ def read_init(folder: pathlib.Path, init: str) -> None:
             os.environ['HF_HUB_OFFLINE'] = before
 
 
-def KINDS() -> list[Kind]:
+def kinds() -> list[Kind]:
     """All kinds; built when asked for, as some valid files take a network to make."""
     scores = np.array([[2.0, 0, 0], [0, 2, 0], [0, 0, 2], [2, 0, 0]])
     metrics = to_jsonable(classification_metrics(scores, np.array([0, 1, 2, 1]), ('a', 'b', 'c')))

@@ -87,9 +87,8 @@ def parse_json(text: str | bytes, where: str, limits: JsonLimits = LIMITS) -> An
     except UserError as error:
         raise UserError(f'{where}: {error}') from None
     except json.JSONDecodeError as error:
-        raise UserError(
-            f'{where} is not readable as JSON: line {error.lineno}: {error.msg}'
-        ) from None
+        line = f'line {error.lineno}: ' if '\n' in error.doc.rstrip() else ''
+        raise UserError(f'{where} is not readable as JSON: {line}{error.msg}') from None
     except UnicodeDecodeError:
         raise UserError(f'{where} is not readable as JSON: it is not UTF-8 text') from None
     except RecursionError:

@@ -29,7 +29,10 @@ def _rows(path: Path, settings: DataSettings) -> Iterator[Row]:
         if not line.strip():
             continue
         # A number that is not finite is refused where it is read, with what was expected.
-        cells = parse_json(line, f'{path} line {number}', LENIENT)
+        try:
+            cells = parse_json(line, 'the line', LENIENT)
+        except UserError as error:
+            raise UserError(f'{path} line {number}: no JSON that can be read ({error})') from None
         if not isinstance(cells, dict):
             raise UserError(f'{path} line {number}: is no object; expected {{"text": .., ..}}')
         yield Row(path, number, cells)
