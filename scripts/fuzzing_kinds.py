@@ -473,7 +473,7 @@ def kinds() -> list[Kind]:
 
     return [
         Kind('config.json of transformers and timm', of(*foreign_configs()), read_config, 6),
-        Kind('config.json of ours', of(*own_configs()), read_config, 2),
+        Kind('config.json of ours', of(*own_configs()), read_config, 0.7),
         Kind('a checkpoint of ours', of(own_configs()[0]), read_whole, 0.03, slow=True),
         Kind('preprocessor_config.json', of(PROCESSOR), read_processor),
         Kind('tokenizer_config.json', of(tokens), read_tokenizer_config, 0.5),
