@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from fuzzing import Kind, bents, edits
+from fuzzing_inputs import Kind, bents, edits
 
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
