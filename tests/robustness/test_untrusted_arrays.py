@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import struct
 import zipfile
 
@@ -15,6 +16,8 @@ from ftjax.errors import UserError
 from ftjax.io import npz_archive
 from ftjax.io.npz_archive import NpzArchive
 from ftjax.pretrained.sources import open_source
+from ftjax.pretrained.sources.orbax_step import OrbaxStep
+from ftjax.training.checkpoints import Checkpoints
 
 
 def refusal(function, *arguments):
@@ -216,3 +219,20 @@ def test_dtypes_in_a_msgpack_are_plain_ones(tmp_path):
     for name in (b'f4,f4,U', b'finfo__', b'object_', b'float3\xff'):
         path.write_bytes(whole.replace(b'float32', name[:7]))
         refusal(open_source, path)
+
+
+@pytest.mark.slow
+def test_the_files_of_a_checkpoint_are_looked_at_before_orbax_opens_them(tmp_path):
+    tree = {'params': {}, 'trainable': {'head/kernel': np.ones((2, 3), np.float32)}}
+    with Checkpoints(tmp_path, metric='accuracy') as checkpoints:
+        checkpoints.save(3, {'state': tree}, {'accuracy': 0.5})
+    step = tmp_path / '3'
+    assert OrbaxStep(step).read('params/head/kernel').shape == (2, 3)
+    metadata = step / 'state' / '_METADATA'
+    whole = metadata.read_bytes()
+    for text in ('[' * 10_000 + ']' * 10_000, '[1e999]', 'null', '', '{}'):
+        metadata.write_text(text)
+        refusal(OrbaxStep, step)
+    metadata.write_bytes(whole)
+    os.mkfifo(step / 'state' / 'pipe')
+    assert 'a pipe' in refusal(OrbaxStep, step)

@@ -26,6 +26,7 @@ from ftjax.io.regular_files import open_regular
 from ftjax.pretrained.sources.base import Header, TensorSource
 
 MANIFEST = pathlib.Path('manifest') / 'metadata'
+METADATA = '_METADATA'  # Orbax's own
 FORMAT = 1
 _KINDS: dict[str, Kind] = {
     'items': Table(),
@@ -96,13 +97,15 @@ class OrbaxStep(TensorSource):
 
 
 def _check_files(folder: pathlib.Path) -> None:
-    """Refuses pipes and devices, which Orbax would wait for."""
+    """Refuses pipes and devices, which Orbax would wait for, and JSON beyond the limits."""
     for file in folder.rglob('*'):
         if not file.is_dir():
             try:
                 open_regular(file).close()
             except OSError as error:
                 raise UserError(f'{file}: {error.strerror or error}') from None
+        if file.name == METADATA:
+            read_object(file)
 
 
 def _without_loops(hook: Callable[[Any], Any]) -> Callable[[Any], None]:
