@@ -15,7 +15,7 @@ def existing(text: str) -> pathlib.Path | None:
     """
     try:
         path = pathlib.Path(text).expanduser()
-    except RuntimeError:  # there is no such user
+    except (RuntimeError, ValueError):  # there is, or can be, no such user
         return None
     return path if is_possible(path) and path.exists() else None
 

@@ -74,9 +74,10 @@ def _with_variables(init: str) -> str:
     def value(found: re.Match[str]) -> str:
         name = found[1] or found[2]
         if not known.get(name):
+            short = shown(name, 100)[1:-1]
             raise UserError(
-                f'config.init is {shown(init, 200)}, and the environment variable {name} is '
-                f'not set; export {name}=FOLDER'
+                f'config.init is {shown(init, 200)}, and the environment variable {short} is '
+                f'not set; export {short}=FOLDER'
             )
         return known[name]
 
@@ -87,7 +88,8 @@ def _below_data(name: str) -> pathlib.Path:
     folder = data_folder()
     if not folder.is_dir():
         raise UserError(
-            f'data:{name}: there is no data folder {folder}; set FTJAX_DATA to where it is'
+            f'data:{shown(name, 200)[1:-1]}: there is no data folder {folder}; set FTJAX_DATA to '
+            'where it is'
         )
     known = [file.parent.name for file in sorted(folder.glob('*/*.safetensors'))]
     return folder / check_name(name, known, f'checkpoint in {folder}:')
