@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from fuzzing_arrays import (
     HEADER,
@@ -45,14 +47,14 @@ def kinds() -> list[Kind]:
     """All kinds; built when asked for, as some valid files take a network to make."""
     scores = np.array([[2.0, 0, 0], [0, 2, 0], [0, 0, 2], [2, 0, 0]])
     metrics = to_jsonable(classification_metrics(scores, np.array([0, 1, 2, 1]), ('a', 'b', 'c')))
-    result = {'metrics': metrics, 'frozen_unchanged': True, 'moved_frozen': []}
+    result: dict[str, Any] = {'metrics': metrics, 'frozen_unchanged': True, 'moved_frozen': []}
     result |= {'still_trainable': []}
     token = {'__type': 'AddedToken', 'content': '[PAD]', 'lstrip': False}
     tokens = {'pad_token': token, 'mask_token': '[MASK]', 'do_lower_case': True}
     tokens |= {'strip_accents': None, 'tokenize_chinese_chars': True, 'model_max_length': 512}
     row = {'text': 'some words', 'label': 'a'}
     owner = {'pid': 1, 'host': 'other', 'since': 'now', 'started': '5'}
-    ablation = {'digest': 'ab', 'config': {'arms': {'head': {}}, 'rates': [1.0]}}
+    ablation = {'digest': 'ab', 'config': {'arms': {'head': {'freeze': 'head'}}, 'epochs': None}}
 
     def of(*trees):
         return lambda draw: edits(list(trees), draw)

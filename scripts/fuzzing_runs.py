@@ -39,18 +39,22 @@ def read_lock(folder: pathlib.Path, text: str) -> None:
 
 def read_result(folder: pathlib.Path, text: str) -> None:
     """result.json of a run that is finished."""
-    from ftjax.runs.finished_result import finished_result
+    from ftjax.evaluation.text import metrics_text
+    from ftjax.training.stored import RESULT, read_result
 
     (folder / 'result.json').write_text(text)
-    finished_result(folder)
+    file = folder / 'result.json'
+    result = read_result(file, tuple(set(RESULT) - {'versions', 'provenance', 'steps'}))
+    metrics_text(result['metrics'], f'{file}: metrics')
 
 
 def read_ablation(folder: pathlib.Path, text: str) -> None:
     """ablation.json of a folder that is used again."""
-    from ftjax.ablation.runner import known_ablation
+    from ftjax.ablation.claim import claim
+    from ftjax.ablation.settings import AblationSettings
 
     (folder / 'ablation.json').write_text(text)
-    known_ablation(folder / 'ablation.json')
+    claim(folder, AblationSettings(arms={'head': 'head'}, rates=(1.0,)), {})
 
 
 def manifest_inputs(draw: random.Random) -> Iterator[str]:

@@ -49,7 +49,6 @@ TOP = (
     'memory_plan',
     'memory_advice',
     'run',
-    'runs',
     'soups',
     'surgical',
     'cells',

@@ -88,9 +88,9 @@ def parse_json(text: str | bytes, where: str, limits: JsonLimits = LIMITS) -> An
         raise UserError(f'{where}: {error}') from None
     except json.JSONDecodeError as error:
         line = f'line {error.lineno}: ' if '\n' in error.doc.rstrip() else ''
-        raise UserError(f'{where} is not readable as JSON: {line}{error.msg}') from None
+        raise UserError(f'{where} is not JSON: {line}{error.msg}') from None
     except UnicodeDecodeError:
-        raise UserError(f'{where} is not readable as JSON: it is not UTF-8 text') from None
+        raise UserError(f'{where} is not JSON: it is not UTF-8 text') from None
     except RecursionError:
         raise _too_deep(where, limits) from None
     _check(value, where, limits, halves=_LONE.search(text) is not None)

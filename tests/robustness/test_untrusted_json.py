@@ -263,20 +263,25 @@ def test_a_lock_says_only_what_is_fit_to_be_seen(tmp_path):
         assert message.isprintable()
 
 
-def test_our_own_files_are_checked_when_they_are_read_again(tmp_path):
-    from ftjax.ablation.runner import known_ablation
-    from ftjax.runs.finished_result import finished_result
+def test_our_own_files_are_within_the_limits_too(tmp_path):
+    """Their fields are those of test_rows.py."""
+    from ftjax.training.logs import read_jsonl
+    from ftjax.training.stored import read_result
 
     file = tmp_path / 'result.json'
-    assert finished_result(tmp_path) is None
-    for text in ('{}', DEEP, '{"metrics": 5}', '{"metrics": {"task": "x"}}', '[]', 'nothing'):
+    for text in (
+        DEEP,
+        '{"metrics": {"accuracy": 1e999}}',
+        '{"steps": 1' + '0' * 5000 + '}',
+        '"\\ud800"',
+    ):
         file.write_text(text)
-        assert 'result.json' in refusal(finished_result, tmp_path)
-    complete = {'frozen_unchanged': True, 'moved_frozen': [], 'still_trainable': []}
-    file.write_text(json.dumps({**complete, 'metrics': {'task': 'classification', 'per_class': 3}}))
-    assert 'metrics' in refusal(finished_result, tmp_path)
-    (tmp_path / 'ablation.json').write_text('{"config": {}}')
-    assert 'digest' in refusal(known_ablation, tmp_path / 'ablation.json')
+        assert 'result.json' in refusal(read_result, file)
+    rows = tmp_path / 'runs.jsonl'
+    rows.write_text(f'{DEEP}\n{{"a": 1}}\n')
+    refusal(read_jsonl, rows)
+    rows.write_text(f'{{"a": 1}}\n{DEEP}')  # torn while it was written
+    assert read_jsonl(rows) == [{'a': 1}]
 
 
 def test_a_provenance_may_hold_what_is_not_finite(tmp_path):
