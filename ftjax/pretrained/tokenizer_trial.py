@@ -122,7 +122,7 @@ def _remember(digest: str) -> None:
 def _note(digest: str) -> pathlib.Path:
     # Another version of the library, or of the trial, may judge otherwise.
     version = f'{importlib.metadata.version("tokenizers")}-{_trial_version()}'
-    return cache_folder() / 'tokenizers' / version / digest
+    return cache_folder() / 'tried-tokenizers' / version / digest
 
 
 @functools.cache
