@@ -26,6 +26,7 @@ from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.sources import TensorSource, open_source
 from ftjax.pretrained.text_preprocessing import TextPreprocessing, text_preprocessing_of
+from ftjax.printable import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,11 +81,12 @@ class Checkpoint:
         except UserError as error:
             if overrides or str(file) in str(error) or not file.exists():
                 raise
-            raise UserError(f'{file}: {error}') from None
+            told = printable(str(error).removeprefix(f'{file.name}: '))[:1000]
+            raise UserError(f'{file}: {told}') from None
         except (
             *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError),
         ) as error:
-            reason = f'{type(error).__name__}: {" ".join(str(error).split())[:200]}'
+            reason = f'{type(error).__name__}: {printable(error)[:200]}'
             raise UserError(f'{file}: no network can be made of it ({reason})') from error
 
     def key_map(self, network: Network) -> KeyMap:

@@ -61,6 +61,7 @@ KINDS: dict[str, Kind] = {
     'num_hidden_layers': _DEPTH,
     'n_layer': _DEPTH,
     'n_layers': _DEPTH,
+    'num_stages': Integer(1, 16),
     'depths': optional(ListOf(Integer(1, 256), longest=16)),
     'num_attention_heads': _HEADS,
     'n_head': _HEADS,
