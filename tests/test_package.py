@@ -49,6 +49,7 @@ TOP = (
     'memory_plan',
     'memory_advice',
     'run',
+    'runs',
     'soups',
     'surgical',
     'cells',

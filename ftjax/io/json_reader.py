@@ -7,6 +7,7 @@ Whatever a file holds, the reader ends in a value or in one `UserError` that nam
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -17,7 +18,6 @@ from typing import Any
 from ftjax.errors import UserError, shown
 from ftjax.io.regular_files import read_bytes
 
-_DIGITS = 20  # of any integer of 64 bits, its sign included
 _LONE = re.compile(r'\\u[dD][89a-fA-F]')  # how JSON writes half of a character
 
 
@@ -31,11 +31,15 @@ class JsonLimits:
     """Brackets within brackets."""
     non_finite: bool = False
     """Whether NaN and infinities may stand there, for a reader that looks at them itself."""
+    digits: int = 19
+    """Of the longest integer; with 19, those of 64 bits."""
     duplicates: bool = True
     """Whether an object may name a key twice; the last counts."""
 
 
 LIMITS = JsonLimits()
+WIDE = JsonLimits(digits=400)
+"""For what we wrote ourselves: the state of a random generator has integers of 128 bits."""
 LENIENT = JsonLimits(non_finite=True)
 """For files whose fields are not all ours: only those that are read have to be finite."""
 
@@ -81,7 +85,7 @@ def parse_json(text: str | bytes, where: str, limits: JsonLimits = LIMITS) -> An
             text = text.decode('utf-8-sig')
         value = json.loads(
             text,
-            parse_int=_integer,
+            parse_int=functools.partial(_integer, digits=limits.digits),
             object_pairs_hook=None if limits.duplicates else _without_duplicates,
         )
     except UserError as error:
@@ -97,9 +101,11 @@ def parse_json(text: str | bytes, where: str, limits: JsonLimits = LIMITS) -> An
     return value
 
 
-def _integer(text: str) -> int:
-    if len(text) > _DIGITS:
-        raise UserError(f'the number {shown(text)} has {len(text)} digits; at most 19 can be read')
+def _integer(text: str, digits: int) -> int:
+    if len(text.lstrip('-')) > digits:
+        raise UserError(
+            f'the number {shown(text)} has {len(text)} digits; expected at most {digits}'
+        )
     return int(text)
 
 
@@ -131,7 +137,7 @@ def _check(top: Any, where: str, limits: JsonLimits, halves: bool) -> None:
                 continue
             if kind is float and not limits.non_finite and not math.isfinite(value):
                 problem = f'is {value}; expected a finite number'
-            elif kind is int and not -(2**63) <= value < 2**63:
+            elif kind is int and limits.digits == 19 and not -(2**63) <= value < 2**63:
                 problem = f'is {value}; expected an integer of 64 bits'
             elif halves and (_is_half(value) or _is_half(key)):
                 problem = 'holds half of a character (a lone surrogate), which is no text'

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.io.json_reader import LIMITS, parse_json
+from ftjax.io.json_reader import WIDE, parse_json
 from ftjax.io.regular_files import read_bytes
 from ftjax.training.atomic import to_jsonable
 from ftjax.training.checkpoint_form import well_formed
@@ -64,7 +64,7 @@ def read_manifest(folder: pathlib.Path, step: int) -> dict[str, Any]:
     """
     path = folder / NAME / 'metadata'
     try:
-        manifest = parse_json(read_bytes(path, LIMITS.size), str(path))
+        manifest = parse_json(read_bytes(path, WIDE.size), str(path), WIDE)
         stated = manifest.pop('sha256')
         intact = json_hash(manifest) == stated and manifest['step'] == step
         whole = manifest['format'] != FORMAT or well_formed(manifest)

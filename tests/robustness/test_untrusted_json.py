@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.io.json_reader import LENIENT, JsonLimits, parse_json, read_json, read_object
+from ftjax.io.json_reader import LENIENT, WIDE, JsonLimits, parse_json, read_json, read_object
 from ftjax.io.json_values import Integer, ListOf, Number, Text, check, optional
 from ftjax.io.regular_files import open_regular, read_bytes
 from ftjax.models.registry import build
@@ -68,6 +68,8 @@ def test_json_within_the_limits_is_what_it_is():
     assert parse_json('{"a": 1, "a": 2}', 'x') == {'a': 2}
     twice = JsonLimits(duplicates=False)
     assert "'a' stands there twice" in refusal(parse_json, '{"a": 1, "a": 2}', 'x', twice)
+    assert parse_json(f'[{2**128}]', 'x', WIDE) == [2**128]
+    assert 'at most 400' in refusal(parse_json, '9' * 401, 'x', WIDE)
     assert 'more than 3 bytes' in refusal(parse_json, '[1, 2]', 'x', JsonLimits(size=3))
 
 

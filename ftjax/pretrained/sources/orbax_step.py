@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError, shown
-from ftjax.io.json_reader import read_object
+from ftjax.io.json_reader import WIDE, read_object
 from ftjax.io.json_values import Kind, Table, Text, check
 from ftjax.io.regular_files import open_regular
 from ftjax.pretrained.sources.base import Header, TensorSource
@@ -124,7 +124,7 @@ def read_manifest(step: pathlib.Path) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f'{step} is no checkpoint of a run: it has no {MANIFEST}')
     try:
-        manifest = read_object(path)
+        manifest = read_object(path, WIDE)
     except UserError as error:
         raise UserError(f'{path} is damaged ({error})') from None
     stated = manifest.pop('sha256', None)
