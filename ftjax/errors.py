@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class UserError(ValueError):
@@ -14,6 +15,16 @@ class UserError(ValueError):
     """
 
 
+def shown(value: Any, limit: int = 60) -> str:
+    """A value on one line, cut where it is long.
+
+    >>> shown('abcdefghij', 6)
+    "'abcde.."
+    """
+    text = repr(value)
+    return text if len(text) <= limit else f'{text[:limit]}..'
+
+
 def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     """A sentence with the names nearest to `name`, or with all of them when none is near.
 
@@ -21,7 +32,8 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     "did you mean 'head'?"
     """
     known = list(known)
-    near = difflib.get_close_matches(name, known, n=limit, cutoff=0.55)
+    # The comparison takes the product of the lengths: a very long name is near to none.
+    near = difflib.get_close_matches(str(name)[:200], known, n=limit, cutoff=0.55)
     if near:
         return 'did you mean ' + ' or '.join(repr(word) for word in near) + '?'
     return 'known: ' + (', '.join(sorted(known)) or 'none')
@@ -31,5 +43,5 @@ def check_name(name: str, known: Iterable[str], what: str) -> str:
     """Returns `name` if it is one of `known`; raises UserError naming the nearest otherwise."""
     known = list(known)
     if name not in known:
-        raise UserError(f'unknown {what} {name!r}; {did_you_mean(name, known)}')
+        raise UserError(f'unknown {what} {shown(name, 200)}; {did_you_mean(name, known)}')
     return name

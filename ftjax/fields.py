@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, shown
 
 NAMES = {
     bool: 'True or False',
@@ -71,9 +71,3 @@ def fits(value: Any, kind: type) -> bool:
     if kind is dict:
         return isinstance(value, Mapping) or hasattr(value, 'items')
     return isinstance(value, kind)
-
-
-def shown(value: Any, limit: int = 60) -> str:
-    """A value on one line, cut where it is long."""
-    text = repr(value)
-    return text if len(text) <= limit else f'{text[:limit]}..'

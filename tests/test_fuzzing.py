@@ -1,6 +1,7 @@
 """Whatever is written into a config, a strategy, a manifest or a header: it works or is one line.
 
-300 inputs in the quick run, more than 5,000 under `slow`.
+1,300 inputs in the quick run, more than 25,000 under `slow`. Files that are read from outside are
+those of scripts/fuzzing.py, where each input has a limit of time and memory.
 """
 
 import copy
@@ -8,6 +9,7 @@ import dataclasses
 import json
 import math
 import struct
+import sys
 
 import jax
 import numpy as np
@@ -402,3 +404,59 @@ def test_safetensors_headers(amount, tmp_path):
 
     lengths = st.none() | st.none() | st.integers(0, 2**64 - 1)
     fuzz(amount, st.tuples(HEADERS, lengths, st.binary(max_size=40), FLIPS), check)
+
+
+@pytest.fixture(scope='module')
+def fuzzing(repository):
+    """scripts/fuzzing.py, which counts how inputs of each kind of file end."""
+    sys.path.insert(0, str(repository / 'scripts'))
+    try:
+        import fuzzing
+
+        fuzzing.all_kinds()
+        return fuzzing
+    finally:
+        sys.path.remove(str(repository / 'scripts'))
+
+
+@pytest.mark.parametrize(
+    'amount', [1000, pytest.param(20_000, marks=pytest.mark.slow)], ids=['some', 'many']
+)
+def test_files_from_outside(amount, fuzzing, tmp_path, monkeypatch, record_property):
+    """Wrong values at every place of every file: an error of one line, or success."""
+    monkeypatch.setenv('FTJAX_CACHE', str(tmp_path / 'cache'))
+    tried, failures = 0, []
+    for name, share in fuzzing.shares(amount, slow=amount > 1000).items():
+        counts = fuzzing.fuzz(fuzzing.all_kinds()[name], share, tmp_path / name)
+        record_property(name, counts.told())
+        print(counts.told())
+        tried += counts.tried
+        failures += [f'{name}: {failure}' for failure in counts.failures]
+        assert counts.refused, name  # an input that is never refused is not wrong enough
+    assert tried >= amount
+    assert not failures, '\n'.join(failures[:20])
+
+
+def test_inputs_that_end_badly_are_counted_and_kept(fuzzing, tmp_path, monkeypatch):
+    def read(folder, value):
+        if value == 0:
+            raise UserError('refused')
+        if value == 1:
+            raise KeyError('traceback')
+        if value == 2:
+            raise UserError('two\nlines')
+        if value == 3:
+            while True:
+                pass
+        if value == 4:
+            bytearray(2**40)
+
+    monkeypatch.setattr(fuzzing, 'SECONDS', 0.2)
+    kind = fuzzing.Kind('x', lambda draw: iter(range(6)), read)
+    counts = fuzzing.fuzz(kind, 6, tmp_path)
+    assert (counts.tried, counts.refused, counts.success) == (6, 1, 1)
+    for failure, word in zip(
+        counts.failures, ('KeyError', 'one short line', 'OverLimit', 'MemoryError'), strict=True
+    ):
+        assert word in failure
+    assert (tmp_path / 'failure-x-1').read_text() == '1'

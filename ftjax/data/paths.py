@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ftjax.errors import UserError, did_you_mean
+from ftjax.errors import UserError, did_you_mean, shown
+from ftjax.io.paths import is_possible
 
 # Beside a checkout; for tests and reproductions only, nothing is looked for there unasked.
 _DEFAULT_DATA = Path(__file__).resolve().parents[2] / '..' / 'shared' / 'data'
@@ -19,9 +20,16 @@ def resolve_path(text: str) -> Path:
     return Path(os.path.expanduser(text))
 
 
+def _checked(text: str, what: str) -> Path:
+    path = resolve_path(text)
+    if not is_possible(path):
+        raise UserError(f'{what}: {shown(text, 200)} is no path that this system can have')
+    return path
+
+
 def existing_folder(text: str, what: str) -> Path:
     """The folder at `text`; raises UserError naming its nearest sibling if there is none."""
-    path = resolve_path(text)
+    path = _checked(text, what)
     if path.is_dir():
         return path
     if path.exists():
@@ -32,7 +40,7 @@ def existing_folder(text: str, what: str) -> Path:
 
 def existing_file(text: str, what: str) -> Path:
     """The file at `text`; raises UserError naming its nearest sibling if there is none."""
-    path = resolve_path(text)
+    path = _checked(text, what)
     if path.is_file():
         return path
     if path.is_dir():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.pretrained.tokenizer_trial import in_one_line
 
 if TYPE_CHECKING:
     from ftjax.pretrained.text_preprocessing import TextPreprocessing
@@ -110,6 +111,14 @@ def _encode(tokenizer: Any, texts: list[Any], name: str, first: int) -> list[Any
                     f'{name}: example {number} is no valid Unicode ({error.reason}): {text!r}'
                 ) from error
         raise
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library's panics are no Exceptions
+        last = first + len(texts) - 1
+        raise UserError(
+            f'{name}: the tokenizer failed on one of examples {first} to {last}: '
+            f'{in_one_line(error)}'
+        ) from error
 
 
 def _flat(codes: list[Any], pad: list[int]) -> tuple[np.ndarray, ...]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.export.model_card import CardFacts, model_card
-from ftjax.pretrained.checkpoint import describe, read_json
+from ftjax.io.json_reader import read_object
+from ftjax.pretrained.checkpoint import describe
 from ftjax.pretrained.locate import locate
 from ftjax.pretrained.open import Pretrained, load_pretrained
 from ftjax.pretrained.preprocessing import Preprocessing
@@ -94,6 +95,6 @@ def open_finished(workdir: str | os.PathLike[str], command: str = '') -> Finishe
             f'{workdir} is a run that has not finished: it has no {missing[0]}.json; run it '
             'again to continue it'
         )
-    config, plan = (read_json(workdir / f'{name}.json') for name in FILES[:2])
+    config, plan = (read_object(workdir / f'{name}.json') for name in FILES[:2])
     result = read_result(workdir / 'result.json')
     return FinishedRun(load_pretrained(str(workdir)), config, plan, result, command)

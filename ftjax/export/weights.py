@@ -10,10 +10,10 @@ from typing import Any
 from ftjax.errors import UserError, check_name
 from ftjax.export.finished_run import FinishedRun, open_finished
 from ftjax.export.whole_folder import whole_folder
+from ftjax.io.json_reader import read_object
 from ftjax.models.adapted import Adapted, adapters_in_words, merge
 from ftjax.models.stages import Network
 from ftjax.pretrained import families
-from ftjax.pretrained.checkpoint import read_json
 from ftjax.pretrained.huggingface import save_huggingface, save_inputs
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.peft import save_peft
@@ -68,7 +68,7 @@ def write_merged(folder: pathlib.Path, run: FinishedRun) -> None:
         found.class_names,
         tokenizer=run.tokenizer,
     )
-    name = class_of(read_json(folder / 'config.json'))
+    name = class_of(read_object(folder / 'config.json'))
     adapters = ''
     if isinstance(found.network, Adapted):
         adapters = f'Adapters ({adapters_in_words(found.network)}) were merged into the weights.'

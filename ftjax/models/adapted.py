@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError, check_name, shown
+from ftjax.fields import check_fields
+from ftjax.io.json_reader import parse_json
+from ftjax.io.json_values import Integer, Kind, Number, Table, Text, check, check_table
 from ftjax.models.adapters.adapter import ADDED, Adapter, Site
 from ftjax.models.adapters.bottleneck import Bottleneck
 from ftjax.models.adapters.ia3 import IA3
 from ftjax.models.adapters.lora import LoRA
 from ftjax.models.adapters.prompt import Prompt
 from ftjax.models.adapters.ssf import SSF
+from ftjax.models.field_kinds import check_options
 from ftjax.models.registry import build, family, fields_of, options_of
 from ftjax.models.stages import EVAL, Modes, Network
 
+_FIELDS: dict[str, Kind] = {
+    'rank': Integer(1, 2**16),
+    'alpha': Number(-1e9, 1e9),
+    'targets': Text(longest=1000),
+    'reduction': Integer(1, 2**16),
+    'tokens': Integer(1, 2**16),
+}
 KINDS: dict[str, type[Adapter]] = {cls.kind: cls for cls in (LoRA, IA3, SSF, Bottleneck, Prompt)}
 
 
@@ -40,6 +53,12 @@ class Adapted(Network):
     base_options: str = '{}'
     adapters: tuple[str, ...] = ()
     num_classes: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
+        base_network(self.base, self.base_options, self.num_classes)
+        for text in self.adapters:
+            read_adapter(text)
 
     @property
     def network(self) -> Network:
@@ -109,10 +128,23 @@ def call_through(adapter: Adapter, site: Site, run: Callable, *args: Any, **kwar
 @functools.cache
 def base_network(name: str, options: str, num_classes: int) -> Network:
     """A family's network that belongs to no other module."""
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in json.loads(options).items()}
+    values = _object(options, 'base_options')
+    if name == 'adapted':
+        raise UserError('model adapted: base is again adapted; expected a family without adapters')
     made: Any = family(name)  # linen adds `parent`, which the class does not declare
+    for key in values:
+        check_name(key, fields_of(made), f'option of model {name!r}:')
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+    values['num_classes'] = num_classes
+    check_options(made, values, f'model {name!r}')
     # Built inside another module's call, linen would take it for a part of that module.
-    return made(**{**values, 'num_classes': num_classes, 'parent': None})
+    return made(**{**values, 'parent': None})
+
+
+def _object(text: str, what: str) -> dict[str, Any]:
+    """A field of Adapted that holds JSON text."""
+    value = parse_json(text, f'model adapted: {what}')
+    return check(value, f'model adapted: {what}', Table())
 
 
 def adapted(network: Network, adapters: Sequence[Adapter]) -> Adapted:
@@ -130,8 +162,18 @@ def write_adapter(adapter: Adapter) -> str:
 
 def read_adapter(text: str) -> Adapter:
     """The inverse of write_adapter."""
-    fields = json.loads(text)
-    return KINDS[check_name(fields.pop('kind'), KINDS, 'adapter')](**fields)
+    fields = _object(text, 'an adapter')
+    cls = KINDS[check_name(fields.pop('kind', ''), KINDS, 'adapter')]
+    for name in fields:
+        check_name(name, [field.name for field in dataclasses.fields(cls)], 'field of an adapter:')
+    check_fields(cls, fields, f'adapter {cls.kind}')
+    check_table(fields, _FIELDS, f'adapter {cls.kind}')
+    try:
+        re.compile(fields.get('targets', ''))
+    except (re.error, RecursionError, OverflowError) as error:
+        targets = shown(fields['targets'])
+        raise UserError(f'adapter {cls.kind}: targets is {targets}, no pattern: {error}') from None
+    return cls(**fields)
 
 
 def plain_network(network: Network) -> Network:
@@ -148,7 +190,7 @@ def with_overrides(options: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
     inner = {key: value for key, value in overrides.items() if key not in own}
     for key in inner:
         check_name(key, known, f'option of model {options["base"]!r}:')
-    base = json.dumps({**json.loads(options['base_options']), **inner}, sort_keys=True)
+    base = json.dumps({**_object(options['base_options'], 'base_options'), **inner}, sort_keys=True)
     outer = {key: value for key, value in overrides.items() if key in own}
     return {**options, 'base_options': base, **outer}
 

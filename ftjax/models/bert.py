@@ -66,6 +66,10 @@ class BERT(Network):
             raise UserError(f"{name}: head 'lm' needs embeddings as wide as the blocks")
         if self.width % self.heads:
             raise UserError(f'{name}: width {self.width} is not a multiple of heads {self.heads}')
+        if self.pad_id is not None and not 0 <= self.pad_id < self.max_positions - 1:
+            raise UserError(
+                f'{name}: pad_id {self.pad_id} leaves no positions of {self.max_positions}'
+            )
         check_name(self.pool, ('pooler', 'cls', 'mean', 'none'), f'{name} pool')
         if self.num_classes and self.pool == 'none':
             raise UserError(f"{name}: a head needs pool 'pooler', 'cls' or 'mean', not 'none'")

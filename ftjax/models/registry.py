@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftjax.errors import UserError, check_name
+from ftjax.models.field_kinds import check_options
 from ftjax.models.stages import Network
 
 # One row a family: name -> (module, class). Modules are imported when first built, so that
@@ -53,6 +54,7 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Network:
     for key, value in options.items():
         if isinstance(value, list):
             options[key] = tuple(value)  # linen fields must be hashable
+    check_options(cls, options, f'model {name!r}')
     try:
         return cls(**options)
     except TypeError as error:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import json
 import pathlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 
 from ftjax.errors import UserError
+from ftjax.io.json_reader import LENIENT, read_object
 from ftjax.models.adapted import plain_network, with_overrides
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained import families, own, run_checkpoint
 from ftjax.pretrained.config_check import check_config
+from ftjax.pretrained.config_values import check_values
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.keymap import KeyMap, PositionTable, identity
 from ftjax.pretrained.locate import Location
@@ -24,6 +26,7 @@ from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.sources import TensorSource, open_source
 from ftjax.pretrained.text_preprocessing import TextPreprocessing, text_preprocessing_of
+from ftjax.printable import printable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,11 +50,44 @@ class Checkpoint:
 
     def network(self, **overrides: Any) -> Network:
         """The network that the checkpoint describes, with some fields replaced."""
-        if self.is_own:
-            name, options = self.config['model'], self.config['options']
-            merged = with_overrides if name == 'adapted' else dict.__or__
-            return build(name, merged(options, overrides))
-        return families.module(self.family).network_from_config(dict(self.config), **overrides)
+        with self._explaining(overrides):
+            if self.is_own:
+                name, options = self.config['model'], self.config['options']
+                merged = with_overrides if name == 'adapted' else dict.__or__
+                network = build(name, merged(options, overrides))
+            else:
+                family = families.module(self.family)
+                network = family.network_from_config(dict(self.config), **overrides)
+        # A network takes time to look at that grows with its blocks: not before this is known.
+        blocks = len(network.blocks)
+        tensors = blocks if self.source is None else len(self.source.names)
+        if blocks > tensors:
+            raise UserError(
+                f'{self.folder / own.CONFIG}: a network of {blocks} blocks, and its weights '
+                f'are {tensors} tensors'
+            )
+        return network
+
+    @contextlib.contextmanager
+    def _explaining(self, overrides: Mapping[str, Any]) -> Iterator[None]:
+        """Whatever its configuration makes a family raise becomes one line that names the file.
+
+        Values are checked before; this is for those that are well in themselves and do not go
+        together.
+        """
+        file = self.folder / own.CONFIG
+        try:
+            yield
+        except UserError as error:
+            if overrides or str(file) in str(error) or not file.exists():
+                raise
+            told = printable(str(error).removeprefix(f'{file.name}: '))[:1000]
+            raise UserError(f'{file}: {told}') from None
+        except (
+            *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError, AssertionError),
+        ) as error:
+            reason = f'{type(error).__name__}: {printable(error)[:200]}'
+            raise UserError(f'{file}: no network can be made of it ({reason})') from error
 
     def key_map(self, network: Network) -> KeyMap:
         """The key map that fits the checkpoint's names."""
@@ -62,7 +98,8 @@ class Checkpoint:
             tables = positions_of(self.network(), network)
             return dataclasses.replace(identity(own.FORMAT, dict.fromkeys(keys)), positions=tables)
         names = self.source.names if self.source else ()
-        return families.key_map(self.family, self.config, names)
+        with self._explaining({}):
+            return families.key_map(self.family, self.config, names)
 
     @property
     def promises_head(self) -> bool:
@@ -104,12 +141,15 @@ class Checkpoint:
         if self.is_own:
             if self.config.get('preprocessing') is None:
                 raise UserError(f'{self.folder}/config.json: preprocessing is missing')
-            found, origin = Preprocessing.from_json(self.config['preprocessing']), 'config.json'
+            fields = self.config['preprocessing']
+            with self._explaining({}):
+                found, origin = Preprocessing.from_json(fields), 'config.json'
         elif (file := self.folder / 'preprocessor_config.json').exists():
-            found = Preprocessing.from_huggingface(read_json(file), size[2])
+            found = Preprocessing.from_huggingface(read_object(file, LENIENT), size[2], file)
             origin = file.name
         elif hasattr(families.module(self.family), 'preprocessing'):
-            found = families.module(self.family).preprocessing(self.config)
+            with self._explaining({}):
+                found = families.module(self.family).preprocessing(self.config)
             origin = f'the family {self.family}'
         else:
             found = Preprocessing(
@@ -160,10 +200,10 @@ def describe(
         return _of_run(found, tensors)
     folder = where.path if where.path.is_dir() else where.path.parent
     file = folder / own.CONFIG
-    config = read_json(file) if file.exists() else None
+    config = read_object(file, LENIENT) if file.exists() else None
     is_own = config is not None and config.get('format') == own.FORMAT
-    if is_own and not {'model', 'options'} <= set(config or ()):
-        raise UserError(f'{file}: model or options are missing')
+    if config is not None:
+        (own.check_description if is_own else check_values)(config, file)
     family = own.FORMAT if is_own else families.family_of_config(config) if config else None
     notes, prefix = (), ''
     if family is not None and not is_own:
@@ -215,10 +255,12 @@ def _counter(checkpoint: Checkpoint) -> Callable[[Sequence[str]], int]:
 def _of_run(found: run_checkpoint.RunCheckpoint, tensors: bool) -> Checkpoint:
     """A checkpoint of a run: its description, and its leaves over those it started from."""
     folder = found.description
-    config = read_json(folder / own.CONFIG)
+    config = read_object(folder / own.CONFIG, LENIENT)
+    own.check_description(config, folder / own.CONFIG)
     config.pop('weights_sha256', None)  # of the finished run's file
     file = found.run / own.CONFIG
-    run = read_json(file) if file.exists() else {}
+    run = read_object(file) if file.exists() else {}
+    run_checkpoint.check_config(run, file)
     source = run_checkpoint.open_run(found, config, run) if tensors else None
     return Checkpoint(folder, own.FORMAT, config, source)
 
@@ -232,14 +274,3 @@ def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     network = build(name, options)
     family = families.family_of_model(name)
     return family, families.module(family).config_from_network(network, ())
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """A JSON object from a file; UserError if it is none."""
-    try:
-        value = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'{path} is not readable as JSON: {error}') from None
-    if not isinstance(value, dict):
-        raise UserError(f'{path}: a JSON object expected')
-    return value

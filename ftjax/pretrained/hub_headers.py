@@ -6,10 +6,13 @@ import pathlib
 
 import numpy as np
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, shown
+from ftjax.io.json_values import Text, check
 from ftjax.pretrained.hub import asking, parse
-from ftjax.pretrained.sources.base import Header, TensorSource, dtype_named
+from ftjax.pretrained.sources.base import Header, TensorSource, checked_shape, dtype_named
 from ftjax.pretrained.sources.safetensors_file import DTYPES
+
+_BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 class HubHeaders(TensorSource):
@@ -29,16 +32,18 @@ class HubHeaders(TensorSource):
                     f'{address} has no safetensors, so its headers cannot be read alone; '
                     'load_pretrained fetches what other formats it has'
                 ) from None
-            except errors.SafetensorsParsingError as error:
-                raise UserError(f'{address}: a safetensors header is broken ({error})') from None
-        self.headers = {
-            name: Header(
-                dtype_named(DTYPES.get(row.dtype, row.dtype), f'{address}: tensor {name!r}'),
-                tuple(row.shape),
-            )
-            for file in found.files_metadata.values()
-            for name, row in file.tensors.items()
-        }
+            except UserError:
+                raise
+            except (*_BROKEN, errors.SafetensorsParsingError) as error:
+                reason = shown(' '.join(str(error).split()), 200)
+                raise UserError(f'{address}: a safetensors header is broken ({reason})') from None
+        self.headers = {}
+        for file in found.files_metadata.values():
+            for name, row in file.tensors.items():
+                where = f'{address}: tensor {shown(name)}'
+                code = check(row.dtype, f'{where}: dtype', Text(choices=tuple(DTYPES)))
+                dtype = dtype_named(DTYPES[code], where)
+                self.headers[name] = Header(dtype, checked_shape(row.shape, dtype, where))
 
     def read(self, name: str) -> np.ndarray:
         """Always a UserError: there are headers here and nothing else."""

@@ -7,7 +7,8 @@ import os
 import pathlib
 import re
 
-from ftjax.errors import UserError, check_name, did_you_mean
+from ftjax.errors import UserError, check_name, did_you_mean, shown
+from ftjax.io.paths import existing
 from ftjax.pretrained.sources import TensorSource
 
 SHIPPED = pathlib.Path(__file__).parent / 'weights'
@@ -56,11 +57,11 @@ def locate(init: str, *, weights: bool = True) -> Location:
         return Location(SHIPPED / init)
     if init.startswith('data:'):
         return Location(_below_data(init.removeprefix('data:')))
-    path = pathlib.Path(_with_variables(init)).expanduser()
-    if not path.exists():
+    path = existing(_with_variables(init))
+    if path is None:
         schemes = [*shipped, 'data:NAME', 'hf://ORG/NAME']
         raise UserError(
-            f'no pretrained network {init!r}: not a file or folder here, and not one of '
+            f'no pretrained network {shown(init, 200)}: not a file or folder here, and not one of '
             f'{", ".join(schemes)}; {did_you_mean(init, schemes)}'
         )
     return Location(_in_run(path))
@@ -73,9 +74,10 @@ def _with_variables(init: str) -> str:
     def value(found: re.Match[str]) -> str:
         name = found[1] or found[2]
         if not known.get(name):
+            short = shown(name, 100)[1:-1]
             raise UserError(
-                f'config.init is {init!r}, and the environment variable {name} is not set; '
-                f'export {name}=FOLDER'
+                f'config.init is {shown(init, 200)}, and the environment variable {short} is '
+                f'not set; export {short}=FOLDER'
             )
         return known[name]
 
@@ -86,7 +88,8 @@ def _below_data(name: str) -> pathlib.Path:
     folder = data_folder()
     if not folder.is_dir():
         raise UserError(
-            f'data:{name}: there is no data folder {folder}; set FTJAX_DATA to where it is'
+            f'data:{shown(name, 200)[1:-1]}: there is no data folder {folder}; set FTJAX_DATA to '
+            'where it is'
         )
     known = [file.parent.name for file in sorted(folder.glob('*/*.safetensors'))]
     return folder / check_name(name, known, f'checkpoint in {folder}:')

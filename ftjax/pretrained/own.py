@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.io.json_values import Kind, ListOf, Table, Text, check_table, optional
+from ftjax.io.regular_files import open_regular
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.pretrained.leaves import flatten
@@ -135,6 +137,23 @@ def write_json(path: pathlib.Path, value: Any) -> None:
             beside.unlink()
 
 
+_KINDS: dict[str, Kind] = {
+    'model': Text(longest=100),
+    'options': Table(),
+    'preprocessing': optional(Table()),
+    'class_names': optional(ListOf(Text())),
+    'provenance': optional(Table()),
+    'weights_sha256': optional(Text(longest=64)),
+}
+
+
+def check_description(config: Mapping[str, Any], path: pathlib.Path) -> None:
+    """Refuses a config.json of our format whose entries are not of their kinds."""
+    if not {'model', 'options'} <= set(config):
+        raise UserError(f'{path}: model or options are missing')
+    check_table(config, _KINDS, str(path))
+
+
 def check_hash(weights: pathlib.Path, config: Mapping[str, Any]) -> None:
     """Compares a weights file with the SHA-256 in its config.json; UserError if they differ.
 
@@ -143,7 +162,7 @@ def check_hash(weights: pathlib.Path, config: Mapping[str, Any]) -> None:
     expected = config.get('weights_sha256')
     if expected is None:
         return
-    with open(weights, 'rb') as file:
+    with open_regular(weights) as file:
         found = hashlib.file_digest(file, 'sha256').hexdigest()
     if found != expected:
         raise UserError(

@@ -3,14 +3,54 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError, check_name, shown
+from ftjax.io.json_values import (
+    Either,
+    Flag,
+    Integer,
+    Kind,
+    ListOf,
+    Null,
+    Number,
+    Table,
+    Text,
+    check,
+    check_table,
+    optional,
+)
 
 # PIL's numbering, which Hugging Face's `resample` field uses.
 RESAMPLE = {0: 'nearest', 1: 'lanczos', 2: 'bilinear', 3: 'bicubic', 4: 'box', 5: 'hamming'}
 RESIZE_MODES = ('crop', 'squash')
+_SIDE = Integer(1, 2**16)
+_PER_CHANNEL = Number(-1e6, 1e6)
+_DEVIATION = Number(0, 1e6, low_belongs=False)
+_SCALE = Number(0, 1e6, low_belongs=False)
+_SHARE = Number(0, 1, low_belongs=False)
+_KINDS: dict[str, Kind] = {
+    'mean': ListOf(_PER_CHANNEL, 1, 4096),
+    'std': ListOf(_PER_CHANNEL, 1, 4096),
+    'channels': Integer(1, 4096),
+    'interpolation': Text(),
+    'resize': Text(),
+    'crop_fraction': _SHARE,
+    'scale': _SCALE,
+}
+# Of a preprocessor_config.json. Null means the class's own choice to transformers.
+_FLAG = optional(Flag())
+_SAVED: dict[str, Kind] = {
+    'do_resize': _FLAG,
+    'do_center_crop': _FLAG,
+    'do_rescale': _FLAG,
+    'do_normalize': _FLAG,
+    'resample': Either(Integer(0, 5), Text(tuple(RESAMPLE.values())), Null()),
+    'crop_pct': optional(_SHARE),
+}
+_SIZES = {'height': _SIDE, 'width': _SIDE, 'shortest_edge': _SIDE}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,20 +78,22 @@ class Preprocessing:
     scale: float = 1 / 255
 
     def __post_init__(self):
+        if not ListOf(_SIDE, 2, 2).holds(self.image_size):
+            raise UserError(
+                f'preprocessing: image_size is (height, width), each {_SIDE.expected}, not '
+                f'{shown(self.image_size)}'
+            )
+        check_table(dataclasses.asdict(self), _KINDS, 'preprocessing')
+        if min(self.std) <= 0:
+            raise UserError(f'preprocessing: std must be above 0, not {shown(self.std)}')
         for field in ('image_size', 'mean', 'std'):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         check_name(self.interpolation, RESAMPLE.values(), 'interpolation')
         check_name(self.resize, RESIZE_MODES, 'resize mode')
-        if len(self.image_size) != 2 or min(self.image_size) < 1:
-            raise UserError(f'preprocessing: image_size is (height, width), not {self.image_size}')
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise UserError(
-                f'preprocessing: {self.channels} channels, but mean {self.mean} and std {self.std}'
-            )
-        if min(self.std) <= 0 or not 0 < self.crop_fraction <= 1:
-            raise UserError(
-                'preprocessing: std must be above 0 and crop_fraction within (0, 1], '
-                f'not {self.std} and {self.crop_fraction}'
+                f'preprocessing: {self.channels} channels, but mean {shown(self.mean)} and std '
+                f'{shown(self.std)}'
             )
 
     @property
@@ -80,14 +122,28 @@ class Preprocessing:
         return cls(**fields)
 
     @classmethod
-    def from_huggingface(cls, config: Mapping[str, Any], channels: int = 3) -> Preprocessing:
+    def from_huggingface(
+        cls,
+        config: Mapping[str, Any],
+        channels: int = 3,
+        where: str | os.PathLike[str] = 'preprocessor_config.json',
+    ) -> Preprocessing:
         """From the fields of a preprocessor_config.json.
 
         `size` may be {height, width}, {shortest_edge} or a number; `crop_pct` is ConvNeXt's
         way of saying a crop fraction, which it drops at 384 pixels and above.
+
+        Args:
+          config: the fields.
+          channels: of the network's images.
+          where: the file, for messages.
+
+        Raises:
+          UserError: a field that is read is not what it should be.
         """
-        size = _edges(config.get('size', 224))
-        crop = _edges(config['crop_size']) if _crops(config) else None
+        check_table(config, _SAVED, str(where))
+        size = _edges(config.get('size', 224), f'{where}: size')
+        crop = _edges(config['crop_size'], f'{where}: crop_size') if _crops(config) else None
         resize, fraction = 'crop', 1.0
         if isinstance(size, int) and config.get('crop_pct') and crop is None:
             target = (size, size)
@@ -100,15 +156,19 @@ class Preprocessing:
             target = _both(size)
             resize = 'crop' if isinstance(size, int) else 'squash'
         normalise = config.get('do_normalize', True)
-        mean = config.get('image_mean', [0.5] * channels) if normalise else [0.0] * channels
-        std = config.get('image_std', [0.5] * channels) if normalise else [1.0] * channels
-        scale = config.get('rescale_factor', 1 / 255) if config.get('do_rescale', True) else 1.0
+        mean, std, scale = (0.0,) * channels, (1.0,) * channels, 1.0
+        if normalise:
+            mean = _per_channel(config, 'image_mean', channels, _PER_CHANNEL, where)
+            std = _per_channel(config, 'image_std', channels, _DEVIATION, where)
+        if config.get('do_rescale', True):
+            scale = check(config.get('rescale_factor', 1 / 255), f'{where}: rescale_factor', _SCALE)
+        resample = 2 if config.get('resample') is None else config['resample']
         return cls(
             image_size=target,
-            mean=_per_channel(mean, channels),
-            std=_per_channel(std, channels),
+            mean=mean,
+            std=std,
             channels=channels,
-            interpolation=RESAMPLE.get(config.get('resample', 2), 'bilinear'),
+            interpolation=resample if isinstance(resample, str) else RESAMPLE[resample],
             resize=resize,
             crop_fraction=fraction,
             scale=scale,
@@ -145,25 +205,38 @@ def _crops(config: Mapping[str, Any]) -> bool:
     return bool(config.get('do_center_crop')) and config.get('crop_size') is not None
 
 
-def _edges(size: Any) -> int | tuple[int, int]:
+def _edges(size: Any, where: str) -> int | tuple[int, int]:
     """A number for a shortest edge, (height, width) for both."""
     if isinstance(size, Mapping):
-        if 'height' in size:
-            return int(size['height']), int(size['width'])
+        # Both of these names may be there, one of them null.
+        size = {key: _whole(value) for key, value in size.items() if value is not None}
+        check_table(size, _SIZES, where)
+        if 'height' in size and 'width' in size:
+            return size['height'], size['width']
         if 'shortest_edge' in size:
-            return int(size['shortest_edge'])
-        raise UserError(
-            f'preprocessor_config.json: size {dict(size)} has no height or shortest_edge'
-        )
-    if isinstance(size, (list, tuple)):
-        return int(size[0]), int(size[1])
-    return int(size)
+            return size['shortest_edge']
+        raise UserError(f'{where} {shown(size)} has no height or shortest_edge')
+    kinds = Either(_SIDE, ListOf(_SIDE, 2, 2), Table())
+    checked = check(_whole(size), where, kinds)
+    return (checked[0], checked[1]) if isinstance(checked, list) else checked
+
+
+def _whole(value: Any) -> Any:
+    """224 for 224.0, as some files have it."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _both(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def _per_channel(values: Any, channels: int) -> tuple[float, ...]:
-    values = tuple(values) if isinstance(values, (list, tuple)) else (values,)
-    return values * channels if len(values) == 1 else values
+def _per_channel(
+    config: Mapping[str, Any], field: str, channels: int, kind: Kind, where: Any
+) -> tuple[float, ...]:
+    """A number for each channel, from one for all or a list."""
+    found = config.get(field, 0.5)
+    values = tuple(found) if isinstance(found, list) else (found,)
+    values = values * channels if len(values) == 1 else values
+    kinds = ListOf(kind, channels, channels)
+    check(found if not kinds.holds(values) else values, f'{where}: {field}', kinds)
+    return values

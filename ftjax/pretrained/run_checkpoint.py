@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.io.json_values import Integer, Kind, Table, Text, check_table, optional
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained import own
@@ -67,9 +68,10 @@ def _number(step: pathlib.Path) -> int:
 def _best(steps: list[pathlib.Path]) -> pathlib.Path:
     """What the run itself calls its best, which of two equal scores prefers the lower loss."""
     told = unpacked(read_manifest(steps[-1])['items'].get('progress'))
-    named = (told.get('best') or {}).get('step') if isinstance(told, dict) else None
+    best = told.get('best') if isinstance(told, dict) else None
+    named = best.get('step') if isinstance(best, dict) else None
     known = {_number(step): step for step in steps}
-    return known[named] if named in known else max(steps, key=_rank)
+    return known[named] if isinstance(named, int) and named in known else max(steps, key=_rank)
 
 
 def _rank(step: pathlib.Path) -> tuple[float, int]:
@@ -128,6 +130,19 @@ def open_run(found: RunCheckpoint, config: Mapping[str, Any], run: Mapping[str, 
     return Overlay(step, network, functools.partial(beginning, config, run))
 
 
+_KINDS: dict[str, Kind] = {
+    'seed': Integer(-(2**31), 2**31 - 1),
+    'init': optional(Text()),
+    'model': optional(Table()),
+    'data': optional(Table()),
+}
+
+
+def check_config(run: Mapping[str, Any], path: pathlib.Path) -> None:
+    """Refuses a run's config.json whose entries that are read here are not of their kinds."""
+    check_table(run, _KINDS, str(path))
+
+
 def beginning(config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
     """The leaves that a run started from, by key, adapters left out."""
     from ftjax.pretrained.open import load_pretrained  # it opens checkpoints by this module
@@ -135,7 +150,9 @@ def beginning(config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, An
     seed, options = run.get('seed', 0), dict(run.get('model') or {})
     classes = config['options'].get('num_classes', 0)
     if not run.get('init'):
-        name = options.pop('name')
+        name = options.pop('name', None)
+        if not isinstance(name, str):
+            raise UserError('config.json of the run: neither init nor model.name is there')
         network = build(name, {**options, 'num_classes': classes})
         return flatten(random_variables(network, seed))
     loaded = load_pretrained(

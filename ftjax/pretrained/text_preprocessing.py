@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftjax.errors import UserError, check_name
+from ftjax.io.json_values import Flag, Integer, Kind, ListOf, Text, check_table, optional
 from ftjax.models.stages import Network
 from ftjax.pretrained.tokenizer import (
     check_digest,
@@ -25,6 +26,18 @@ LENGTHS = (16, 32, 64, 128, 256, 512)
 """Lengths that batches are padded to, in tokens, where nothing else is asked for."""
 _LONGEST = 512  # tokens; a network may have positions for far more than fit a batch
 _KIND = 'text'  # in JSON, tells these fields from those of images
+_ROW = Integer(0, 2**31 - 1)
+_KINDS: dict[str, Kind] = {
+    'tokenizer': Text(),
+    'sha256': Text(),
+    'vocab_size': Integer(1, 2**31 - 1),
+    'max_length': _ROW,
+    'buckets': ListOf(Integer(1, 2**31 - 1)),
+    'pad_id': _ROW,
+    'mask_id': optional(_ROW),
+    'token_types': Flag(),
+    'separator': optional(Text()),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,6 +71,7 @@ class TextPreprocessing:
     """Put between the texts of a pair; None where the tokenizer has a form for pairs."""
 
     def __post_init__(self):
+        check_table(dataclasses.asdict(self), _KINDS, 'preprocessing')
         if self.max_length < 4:
             raise UserError(f'max_length is {self.max_length} tokens; expected at least 4')
         buckets = tuple(self.buckets) or (
@@ -108,6 +122,7 @@ class TextPreprocessing:
         for field in known:
             if field.default is dataclasses.MISSING and field.name not in given:
                 raise UserError(f'{folder}: preprocessing: {field.name} is missing')
+        check_table(given, _KINDS, f'{folder}: preprocessing')
         name = pathlib.PurePath(given['tokenizer']).name  # never out of the folder
         given['tokenizer'] = str(pathlib.Path(folder) / name)
         return cls(**given)
@@ -139,7 +154,9 @@ def text_preprocessing(
         raise UserError(f'{path} holds no tokenizer.json')
     opened, config = open_tokenizer(found), tokenizer_config(found.parent)
     own_pad = getattr(network, 'pad_id', None)
-    pads = (own_pad, *(special_id(opened, role, config) for role in ('pad', 'eos')), 0)
+    # Some decoders' -1 stands for none.
+    given_pad = own_pad if own_pad is not None and own_pad >= 0 else None
+    pads = (given_pad, *(special_id(opened, role, config) for role in ('pad', 'eos')), 0)
     places: Any = getattr(network, 'max_positions', _LONGEST)
     if own_pad is not None and getattr(network, 'token_types', None) is not None:
         places -= own_pad + 1  # RoBERTa's rows below serve no token

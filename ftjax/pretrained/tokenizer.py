@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pathlib
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json_reader import LENIENT, read_object
+from ftjax.io.json_values import Either, Flag, Kind, Null, Table, Text, check_table, optional
+from ftjax.io.regular_files import read_bytes
+from ftjax.pretrained.tokenizer_trial import LARGEST, in_one_line, try_tokenizer
 
 FILES = ('tokenizer.json', 'vocab.txt')
 """What is read, the first that is there."""
+_TOKEN = Either(Text(), Table(), Null())
+_KINDS: dict[str, Kind] = {
+    'pad_token': _TOKEN,
+    'mask_token': _TOKEN,
+    'eos_token': _TOKEN,
+    'do_lower_case': optional(Flag()),
+    'strip_accents': optional(Flag()),
+    'tokenize_chinese_chars': optional(Flag()),
+}
 
 
 def tokenizer_file(folder: pathlib.Path) -> pathlib.Path | None:
@@ -27,9 +39,10 @@ def tokenizer_json(path: pathlib.Path) -> str:
     try:
         if path.name == 'vocab.txt':
             return _wordpiece(path).to_str()
-        return path.read_bytes().decode('utf-8')
+        return read_bytes(path, LARGEST).decode('utf-8')
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f'{path} cannot be read as a tokenizer: {error}') from error
+        reason = getattr(error, 'strerror', None) or error
+        raise UserError(f'{path} cannot be read as a tokenizer: {reason}') from error
 
 
 def digest(text: str) -> str:
@@ -59,10 +72,13 @@ def parse_tokenizer(text: str, path: pathlib.Path | str) -> Any:
     """
     from tokenizers import Tokenizer
 
+    try_tokenizer(text, path)
     try:
         tokenizer = Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing more specific
-        raise UserError(f'{path} is no tokenizer: {error}') from error
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library's panics are no Exceptions
+        raise UserError(f'{path} is no tokenizer: {in_one_line(error)}') from error
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return tokenizer
@@ -87,18 +103,23 @@ def special_id(tokenizer: Any, role: str, config: dict[str, Any]) -> int | None:
 
 
 def tokenizer_config(folder: pathlib.Path) -> dict[str, Any]:
-    """tokenizer_config.json as a dict; {} where it is missing or no JSON object."""
-    try:
-        found = json.loads((folder / 'tokenizer_config.json').read_text(encoding='utf-8'))
-    except (OSError, ValueError):
+    """tokenizer_config.json as a dict; {} where it is missing.
+
+    Raises:
+      UserError: it cannot be read, or a field that is read here is not of its kind.
+    """
+    file = folder / 'tokenizer_config.json'
+    if not file.exists():
         return {}
-    return found if isinstance(found, dict) else {}
+    found = read_object(file, LENIENT)
+    check_table(found, _KINDS, str(file))
+    return found
 
 
 def _wordpiece(path: pathlib.Path) -> Any:
     from tokenizers.implementations import BertWordPieceTokenizer
 
-    words = path.read_text(encoding='utf-8').splitlines()
+    words = read_bytes(path, LARGEST).decode('utf-8').splitlines()
     missing = [name for name in ('[UNK]', '[CLS]', '[SEP]') if name not in words]
     if missing:
         raise UserError(f'{path}: no {missing[0]} in it, so it is not the vocabulary of a BERT')

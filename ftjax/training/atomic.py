@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.io.json_reader import read_json as read_json
 
 
 def to_jsonable(value: Any) -> Any:
@@ -83,22 +84,6 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Replaces `path` by `value` as indented JSON in one step; see `write_bytes`."""
     text = json.dumps(to_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + '\n')
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """The value in a JSON file.
-
-    Raises:
-      UserError: no such file, or what it holds is not JSON (the line is named).
-    """
-    try:
-        return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise UserError(f'no such file: {path}') from None
-    except json.JSONDecodeError as error:
-        raise UserError(f'{path} is not JSON: line {error.lineno}: {error.msg}') from None
-    except UnicodeDecodeError:
-        raise UserError(f'{path} is not JSON: it is not UTF-8 text') from None
 
 
 def _umask() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pathlib
 import re
 from collections.abc import Mapping
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.io.json_reader import WIDE, parse_json
+from ftjax.io.regular_files import read_bytes
 from ftjax.training.atomic import to_jsonable
 from ftjax.training.checkpoint_form import well_formed
 from ftjax.training.checkpoint_tree import array_hash, array_paths, json_hash, pack, unpack
@@ -63,7 +64,7 @@ def read_manifest(folder: pathlib.Path, step: int) -> dict[str, Any]:
     """
     path = folder / NAME / 'metadata'
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = parse_json(read_bytes(path, WIDE.size), str(path), WIDE)
         stated = manifest.pop('sha256')
         intact = json_hash(manifest) == stated and manifest['step'] == step
         whole = manifest['format'] != FORMAT or well_formed(manifest)

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json_reader import parse_json
 
 NAME = '.lock'
 HEARTBEAT = 20.0
@@ -153,10 +154,19 @@ def _refusal(
 def _read_owner(handle: int) -> dict[str, Any]:
     """Who the file names; {} if it is empty or holds nothing of ours."""
     try:
-        owner = json.loads(os.pread(handle, 4096, 0))
+        owner = parse_json(os.pread(handle, 4096, 0), NAME)
     except (ValueError, OSError):
         return {}
-    return owner if isinstance(owner, dict) else {}
+    if not isinstance(owner, dict):
+        return {}
+    # It is shown to people: what could do more than that to a terminal is left out.
+    return {key: value for key, value in owner.items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.isprintable() and len(value) < 300
+    return value is None or isinstance(value, int)
 
 
 def _write_owner(handle: int) -> None:

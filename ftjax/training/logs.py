@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from ftjax.errors import UserError
+from ftjax.io.json_reader import LENIENT, parse_json
 from ftjax.training.atomic import to_jsonable, write_bytes
 
 
@@ -213,8 +214,9 @@ def _repair(handle: int) -> None:
 
 def _parse(line: bytes) -> dict[str, Any] | None:
     try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
+        # Those who read its fields refuse what is not finite, with the number of the line.
+        row = parse_json(line, 'a row', LENIENT)
+    except ValueError:
         return None
     return row if isinstance(row, dict) else None
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pathlib
 import re
 
 import jax
 
 from ftjax.errors import UserError
+from ftjax.io.host_memory import host_limit
 
 _UNITS = {'': 1, 'k': 1000, 'm': 1000**2, 'g': 1000**3, 't': 1000**4}
 _BINARY = {'ki': 2**10, 'mi': 2**20, 'gi': 2**30, 'ti': 2**40}
@@ -25,17 +23,6 @@ def device_limit() -> int | None:
     if limits:
         return min(limits)
     return host_limit() if jax.default_backend() == 'cpu' else None
-
-
-def host_limit() -> int | None:
-    """Bytes of main memory that this process may use."""
-    found = []
-    with contextlib.suppress(AttributeError, OSError, ValueError):
-        found.append(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES'))
-    for name in ('memory.max', 'memory/memory.limit_in_bytes'):
-        with contextlib.suppress(OSError, ValueError):  # no such file, or `max`
-            found.append(int((pathlib.Path('/sys/fs/cgroup') / name).read_text()))
-    return min((size for size in found if size > 0), default=None)
 
 
 def read_size(text: str, what: str = '--memory_limit') -> int:

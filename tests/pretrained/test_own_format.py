@@ -187,7 +187,7 @@ def test_a_wrong_config(folder, fields, message):
 
 def test_a_broken_config(folder):
     (folder / 'config.json').write_text('{"format"')
-    with pytest.raises(UserError, match='not readable as JSON'):
+    with pytest.raises(UserError, match='is not JSON'):
         load_pretrained(str(folder))
     (folder / 'config.json').write_text('[]')
     with pytest.raises(UserError, match='a JSON object expected'):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.sources.image_tree import readable
 from ftjax.data.sources.registry import Parts
 from ftjax.errors import UserError, did_you_mean
+from ftjax.io.npz_archive import NpzArchive
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -56,13 +56,8 @@ def read(argument: str, settings: DataSettings) -> Parts:
 def _load(path: Path) -> dict[str, np.ndarray]:
     if not zipfile.is_zipfile(path):
         raise UserError(f'{path}: is no .npz file, or cut short; save it with numpy.savez')
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        objects = 'allow_pickle' in str(error)
-        why = 'holds Python objects, which are not read' if objects else 'is damaged'
-        raise UserError(f'{path}: {why}; save plain arrays with numpy.savez') from error
+    archive = NpzArchive(path)
+    return {name: archive.read(name) for name in archive.headers}
 
 
 def _class_names(

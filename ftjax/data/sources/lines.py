@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from ftjax.data.sources.columns import Row, parts_from_rows, table_files
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.text_file import lines_of, read_text
 from ftjax.errors import UserError
+from ftjax.io.json_reader import LENIENT, parse_json
 
 
 def read(argument: str, settings: DataSettings) -> Parts:
@@ -28,10 +28,11 @@ def _rows(path: Path, settings: DataSettings) -> Iterator[Row]:
     for number, line in enumerate(lines_of(read_text(path, settings.encoding)), 1):
         if not line.strip():
             continue
+        # A number that is not finite is refused where it is read, with what was expected.
         try:
-            cells = json.loads(line)
-        except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError
-            raise UserError(f'{path} line {number}: no JSON ({error})') from error
+            cells = parse_json(line, 'the line', LENIENT)
+        except UserError as error:
+            raise UserError(f'{path} line {number}: no JSON that can be read ({error})') from None
         if not isinstance(cells, dict):
             raise UserError(f'{path} line {number}: is no object; expected {{"text": .., ..}}')
         yield Row(path, number, cells)

@@ -42,7 +42,7 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
-from ftjax.errors import UserError, did_you_mean
+from ftjax.errors import UserError, did_you_mean, shown
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.pretrained.flax_names import flax_names
@@ -172,9 +172,9 @@ def family_of_config(config: Mapping[str, Any]) -> str | None:
     if wanted is None and not names:
         return None
     known = [name for row in FAMILIES.values() for name in row.model_types]
-    wanted = wanted or names[0]
+    wanted = wanted or next(iter(names), '')
     raise UserError(
-        f'config.json: no family for model type {wanted!r}; {did_you_mean(wanted, known)}'
+        f'config.json: no family for model type {shown(wanted)}; {did_you_mean(wanted, known)}'
     )
 
 

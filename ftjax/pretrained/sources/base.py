@@ -5,11 +5,13 @@ from __future__ import annotations
 import abc
 import dataclasses
 import pathlib
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, shown
+from ftjax.io.json_values import Integer, ListOf, check
 
 # Formats that run code when opened, or whose tensors are wrapped in it.
 PICKLED = ('.pth', '.pt', '.bin', '.ckpt', '.pkl', '.pickle', '.th')
@@ -17,6 +19,17 @@ CONVERT = (
     'in PyTorch, `safetensors.torch.save_file(torch.load(path, weights_only=True), '
     "'model.safetensors')` converts it"
 )
+
+
+NUMBERS = frozenset(
+    (
+        *('bool', 'int8', 'int16', 'int32', 'int64', 'uint8', 'uint16', 'uint32', 'uint64'),
+        *('float16', 'float32', 'float64', 'complex64', 'complex128', 'bfloat16', 'int4', 'uint4'),
+        *('float8_e4m3fn', 'float8_e5m2', 'float8_e4m3', 'float8_e3m4', 'float8_e8m0fnu'),
+        *('float8_e4m3b11fnuz', 'float8_e4m3fnuz', 'float8_e5m2fnuz'),
+    )
+)
+"""Names of the dtypes that tensors in files may have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +92,21 @@ def count(shape: tuple[int, ...]) -> int:
 
 def dtype_named(name: str, where: str) -> np.dtype:
     """A NumPy dtype from its name, bfloat16 and the float8 kinds included; never object."""
-    try:
-        dtype = np.dtype(getattr(ml_dtypes, name, name))
-    except TypeError:
-        raise UserError(f'{where}: unknown dtype {name!r}') from None
-    if dtype.hasobject:
+    if name == 'object':
         raise UserError(f'{where}: dtype {name!r} holds Python objects, which are never loaded')
-    return dtype
+    # By their names alone: NumPy reads a little language of compound types into such a text.
+    if not isinstance(name, str) or name not in NUMBERS:
+        raise UserError(f'{where}: unknown dtype {shown(name)}')
+    return np.dtype(getattr(ml_dtypes, name, name))
+
+
+def checked_shape(shape: Any, dtype: np.dtype, where: str) -> tuple[int, ...]:
+    """A shape from a file as a tuple; UserError if no array can have it."""
+    check(shape, f'{where}: shape', ListOf(Integer(0, 2**63 - 1), longest=32))
+    # NumPy multiplies the sides of an empty array too.
+    if count(tuple(side or 1 for side in shape)) * dtype.itemsize >= 2**62:
+        raise UserError(f'{where}: shape {shown(shape)} does not fit an array')
+    return tuple(shape)
 
 
 def open_source(path: str | pathlib.Path) -> TensorSource:

@@ -14,10 +14,12 @@ import struct
 
 import numpy as np
 
-from ftjax.errors import UserError
-from ftjax.pretrained.sources.base import Header, TensorSource, count, dtype_named
+from ftjax.errors import UserError, shown
+from ftjax.io.regular_files import open_regular
+from ftjax.pretrained.sources.base import Header, TensorSource, checked_shape, count, dtype_named
 
 _ARRAY, _SCALAR = 1, 3  # flax.serialization's extension types
+_DEEPEST = 100
 _CHUNKED = '__msgpack_chunked_array__'
 # code of a sized kind -> how many bytes its length takes
 _EXT = {0xC7: 1, 0xC8: 2, 0xC9: 4}
@@ -38,7 +40,7 @@ class MsgpackSource(TensorSource):
         self._at = ''  # the tensor being walked over, for messages
         try:
             with (
-                open(self.path, 'rb') as file,
+                open_regular(self.path) as file,
                 mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
             ):
                 if self._walk(_Cursor(data), ()) != len(data):
@@ -54,6 +56,8 @@ class MsgpackSource(TensorSource):
 
     def _walk(self, cursor: _Cursor, where: tuple[str, ...]) -> int:
         name = '/'.join(where)
+        if len(where) > _DEEPEST:
+            raise UserError(f'{self.path}: maps nested more than {_DEEPEST} deep')
         if cursor.is_map:
             for _ in range(cursor.map_size()):
                 key = cursor.text()
@@ -71,13 +75,19 @@ class MsgpackSource(TensorSource):
         inner = _Cursor(cursor.data, first, first + size)
         if inner.list_size() != 3:
             raise UserError(f'{self.path}: {name!r} is no array')
-        shape = tuple(inner.integer() for _ in range(inner.list_size()))
-        dtype = dtype_named(inner.text(), f'{self.path}: tensor {name!r}')
+        sides, at = inner.list_size(), f'{self.path}: tensor {shown(name)}'
+        if sides > 32:
+            raise UserError(f'{at} is said to have {sides} axes')
+        shape = tuple(inner.integer() for _ in range(sides))
+        dtype = dtype_named(inner.text(), at)
+        shape = checked_shape(shape, dtype, at)
         start, length = inner.binary()
         if length != count(shape) * dtype.itemsize:
             raise UserError(
                 f'{self.path}: tensor {name!r} is said to be {dtype} {shape} but has {length} bytes'
             )
+        if name in self.headers:
+            raise UserError(f'{at} stands there twice')
         self.headers[name] = Header(dtype, shape, (start, length))
         return cursor.at
 
@@ -86,7 +96,7 @@ class MsgpackSource(TensorSource):
         header = self.headers[name]
         first, length = header.place
         data = np.empty(length, np.uint8)
-        with open(self.path, 'rb') as file:
+        with open_regular(self.path) as file:
             file.seek(first)
             if file.readinto(data.data) != length:
                 raise UserError(f'{self.path} is truncated: it ends inside tensor {name!r}')

@@ -19,11 +19,20 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, shown
+from ftjax.io.json_reader import WIDE, read_object
+from ftjax.io.json_values import Kind, Table, Text, check
+from ftjax.io.regular_files import open_regular
 from ftjax.pretrained.sources.base import Header, TensorSource
 
 MANIFEST = pathlib.Path('manifest') / 'metadata'
+METADATA = '_METADATA'  # Orbax's own
 FORMAT = 1
+_KINDS: dict[str, Kind] = {
+    'items': Table(),
+    'hashes': Table(of=Table(of=Text())),
+    'metrics': Table(),
+}
 
 
 class OrbaxStep(TensorSource):
@@ -36,6 +45,8 @@ class OrbaxStep(TensorSource):
         self._hashes = manifest['hashes']
         arrays: dict[str, Any] = {}
         for item in sorted({item for item, _ in self._places.values()}):
+            check(self._hashes.get(item), f'{self.path}: the hashes of {item}', Table())
+            _check_files(self.path / item)
             with self._asking(item) as orbax:
                 arrays[item] = orbax.metadata(self.path / item).item_metadata.tree
         self.headers = {}
@@ -60,7 +71,7 @@ class OrbaxStep(TensorSource):
         # As training wrote it: over dtype, shape and bytes.
         digest = hashlib.sha256(f'{found.dtype.name}{found.shape}'.encode())
         digest.update(found.reshape(-1).view(np.uint8).data)
-        if digest.hexdigest() != self._hashes[item][number]:
+        if digest.hexdigest() != self._hashes[item].get(number):
             raise UserError(f'{self.path}: {name} is not what was saved (hash differs)')
         return found
 
@@ -85,6 +96,18 @@ class OrbaxStep(TensorSource):
             log.setLevel(level)
 
 
+def _check_files(folder: pathlib.Path) -> None:
+    """Refuses pipes and devices, which Orbax would wait for, and JSON beyond the limits."""
+    for file in folder.rglob('*'):
+        if not file.is_dir():
+            try:
+                open_regular(file).close()
+            except OSError as error:
+                raise UserError(f'{file}: {error.strerror or error}') from None
+        if file.name == METADATA:
+            read_object(file)
+
+
 def _without_loops(hook: Callable[[Any], Any]) -> Callable[[Any], None]:
     """A hook that leaves out what Orbax's threads complain of after a failure, much later."""
 
@@ -98,18 +121,23 @@ def _without_loops(hook: Callable[[Any], Any]) -> Callable[[Any], None]:
 def read_manifest(step: pathlib.Path) -> dict[str, Any]:
     """The manifest of a checkpoint; UserError if it is missing, damaged or of another format."""
     path = step / MANIFEST
+    if not path.exists():
+        raise UserError(f'{step} is no checkpoint of a run: it has no {MANIFEST}')
     try:
-        manifest = json.loads(path.read_bytes())
-        stated = manifest.pop('sha256')
-    except FileNotFoundError:
-        raise UserError(f'{step} is no checkpoint of a run: it has no {MANIFEST}') from None
-    except (OSError, ValueError, KeyError, AttributeError) as error:
+        manifest = read_object(path, WIDE)
+    except UserError as error:
         raise UserError(f'{path} is damaged ({error})') from None
+    stated = manifest.pop('sha256', None)
     text = json.dumps(manifest, sort_keys=True, separators=(',', ':'))
     if hashlib.sha256(text.encode()).hexdigest() != stated:
         raise UserError(f'{path} is damaged: its hash differs')
     if manifest.get('format') != FORMAT:
-        raise UserError(f'{path}: format {manifest.get("format")}; this version reads {FORMAT}')
+        raise UserError(
+            f'{path}: format {shown(manifest.get("format"))}; this version reads {FORMAT}'
+        )
+    # Whoever writes a manifest can compute its hash too.
+    for name, kind in _KINDS.items():
+        check(manifest.get(name), f'{path}: {name}', kind)
     return manifest
 
 
@@ -124,18 +152,19 @@ def _places(items: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
         ('state', 'batch_stats', 'stats'),
     ):
         for path, node in inside(inside(items.get(item)).get(part)).items():
-            if isinstance(node, dict) and 'array' in node:
+            if isinstance(node, dict) and isinstance(node.get('array'), str):
                 found[f'{collection}/{path}'] = (item, node['array'])
     return found
 
 
 def inside(node: Any) -> dict[str, Any]:
     """The entries of a packed dict, still packed; {} for anything else."""
-    return node.get('dict', {}) if isinstance(node, dict) else {}
+    found = node.get('dict') if isinstance(node, dict) else None
+    return found if isinstance(found, dict) else {}
 
 
 def unpacked(node: Any) -> Any:
     """Packed dicts of numbers and text as they were; anything else as it is."""
-    if not isinstance(node, dict) or 'dict' not in node:
+    if not isinstance(node, dict) or not isinstance(node.get('dict'), dict):
         return node
     return {key: unpacked(item) for key, item in node['dict'].items()}

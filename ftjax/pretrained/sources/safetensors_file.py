@@ -18,8 +18,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
-from ftjax.errors import UserError
-from ftjax.pretrained.sources.base import Header, TensorSource, count, dtype_named
+from ftjax.errors import UserError, shown
+from ftjax.io.json_reader import JsonLimits, parse_json
+from ftjax.io.json_values import Integer, Kind, ListOf, Table, Text, check, optional
+from ftjax.io.regular_files import open_regular
+from ftjax.pretrained.sources.base import Header, TensorSource, checked_shape, count, dtype_named
 
 DTYPES = {
     'BOOL': 'bool',
@@ -40,6 +43,13 @@ DTYPES = {
 }
 CODES = {name: code for code, name in DTYPES.items()}
 HEADER_LIMIT = 100_000_000  # bytes; the library's own limit
+_LIMITS = JsonLimits(size=HEADER_LIMIT, depth=8, duplicates=False)
+_OFFSET = Integer(-(2**62), 2**62)
+_ROW: dict[str, Kind] = {
+    'dtype': Text(longest=100),
+    'shape': ListOf(_OFFSET, longest=32),
+    'data_offsets': ListOf(_OFFSET, 2, 2),
+}
 
 
 class SafetensorsSource(TensorSource):
@@ -54,8 +64,8 @@ class SafetensorsSource(TensorSource):
             raise UserError(f'cannot read {self.path}: {error.strerror or error}') from error
 
     def _read_header(self) -> None:
-        total = os.path.getsize(self.path)
-        with open(self.path, 'rb') as file:
+        with open_regular(self.path) as file:
+            total = os.fstat(file.fileno()).st_size
             prefix = file.read(8)
             length = struct.unpack('<Q', prefix)[0] if len(prefix) == 8 else 0
             if not 2 <= length <= min(HEADER_LIMIT, total - 8):
@@ -63,14 +73,14 @@ class SafetensorsSource(TensorSource):
                     f'{self.path}: not a whole safetensors file ({total} bytes, and a header '
                     f'said to have {length})'
                 )
-            try:
-                header = json.loads(file.read(length))
-                self.metadata = dict(header.pop('__metadata__', None) or {})
-                rows = {name: _row(name, row, self.path) for name, row in header.items()}
-            except (ValueError, AttributeError, TypeError, KeyError) as error:
-                if isinstance(error, UserError):
-                    raise
-                raise UserError(f'{self.path}: the safetensors header is broken') from None
+            where = f'{self.path}: the safetensors header is broken'
+            header = check(parse_json(file.read(length), where, _LIMITS), where, Table())
+            metadata = header.pop('__metadata__', None)
+            check(
+                metadata, f'{where}: __metadata__', optional(Table(of=Text(longest=HEADER_LIMIT)))
+            )
+            self.metadata = metadata or {}
+            rows = {name: _row(name, row, self.path) for name, row in header.items()}
         end = 0
         for name, row in sorted(rows.items(), key=lambda item: item[1].place):
             first, last = row.place
@@ -93,7 +103,7 @@ class SafetensorsSource(TensorSource):
         header = self.headers[name]
         first, last = header.place
         data = np.empty(last - first, np.uint8)
-        with open(self.path, 'rb') as file:
+        with open_regular(self.path) as file:
             file.seek(self._start + first)
             if file.readinto(data.data) != data.size:
                 raise UserError(f'{self.path} is truncated: it ends inside tensor {name!r}')
@@ -101,12 +111,16 @@ class SafetensorsSource(TensorSource):
 
 
 def _row(name: str, row: Mapping, path: pathlib.Path) -> Header:
-    dtype = dtype_named(DTYPES.get(row['dtype'], row['dtype']), f'{path}: tensor {name!r}')
-    shape = tuple(int(side) for side in row['shape'])
-    first, last = (int(offset) for offset in row['data_offsets'])
-    if min((*shape, first)) < 0:
-        raise UserError(f'{path}: tensor {name!r} has a negative size or offset')
-    return Header(dtype, shape, (first, last))
+    where = f'{path}: tensor {shown(name)}'
+    broken = f'{path}: the safetensors header is broken: tensor {shown(name)}'
+    for key, kind in _ROW.items():
+        check(check(row, broken, Table()).get(key), f'{broken}: {key}', kind)
+    # An unknown code is refused by its name: it may be one of a later version.
+    dtype = dtype_named(DTYPES.get(row['dtype'], row['dtype'].lower()), where)
+    if min((*row['shape'], *row['data_offsets'])) < 0:
+        raise UserError(f'{where} has a negative size or offset')
+    first, last = row['data_offsets']
+    return Header(dtype, checked_shape(row['shape'], dtype, where), (first, last))
 
 
 Lazy = Callable[[], np.ndarray]

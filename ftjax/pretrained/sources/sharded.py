@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import collections
 import pathlib
 
 import numpy as np
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, shown
+from ftjax.io.json_reader import JsonLimits, read_object
+from ftjax.io.json_values import Table, check
 from ftjax.pretrained.sources.base import TensorSource
 from ftjax.pretrained.sources.safetensors_file import SafetensorsSource
+
+_LIMITS = JsonLimits(duplicates=False, non_finite=True)
 
 
 class ShardedSource(TensorSource):
@@ -17,10 +21,10 @@ class ShardedSource(TensorSource):
 
     def __init__(self, path: str | pathlib.Path):
         self.path = pathlib.Path(path)
-        try:
-            weight_map = dict(json.loads(self.path.read_text(encoding='utf-8'))['weight_map'])
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise UserError(f'{self.path}: not a safetensors index ({error})') from None
+        index = read_object(self.path, _LIMITS)
+        if 'weight_map' not in index:
+            raise UserError(f'{self.path}: not a safetensors index (it has no weight_map)')
+        weight_map = check(index['weight_map'], f'{self.path}: weight_map', Table())
         shards: dict[str, SafetensorsSource] = {}
         for tensor, shard in weight_map.items():
             _check(shard, tensor, self.path)
@@ -33,8 +37,8 @@ class ShardedSource(TensorSource):
         self.headers = {name: shard.headers[name] for name, shard in self._home.items()}
         total = sum(len(shard.names) for shard in shards.values())
         if total != len(self._home):
-            names = [name for shard in shards.values() for name in shard.names]
-            twice = next(name for name in names if names.count(name) > 1)
+            names = collections.Counter(name for s in shards.values() for name in s.names)
+            twice = next(name for name, times in names.items() if times > 1)
             raise UserError(f'{self.path}: tensor {twice!r} is in two shards')
 
     def _open(self, shard: str) -> SafetensorsSource:
@@ -51,8 +55,8 @@ class ShardedSource(TensorSource):
 def _check(shard: object, tensor: str, index: pathlib.Path) -> None:
     """A shard is a plain file name: an index from elsewhere must not lead out of its folder."""
     plain = isinstance(shard, str) and not set(shard) & set('/\\\0:')
-    if not plain or not str(shard).endswith('.safetensors'):
+    if not plain or not str(shard).endswith('.safetensors') or len(str(shard)) > 250:
         raise UserError(
-            f'{index}: tensor {tensor!r} is said to be in {shard!r}; a shard is the name of a '
-            '.safetensors file beside the index'
+            f'{index}: tensor {shown(tensor)} is said to be in {shown(shard)}; a shard is the name '
+            'of a .safetensors file beside the index'
         )

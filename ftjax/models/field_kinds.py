@@ -1,0 +1,82 @@
+"""What the fields of networks may be, by name: whoever builds one by name and options is checked.
+
+Options come from a config, or from a file that somebody else wrote. Types follow from a
+family's own annotations; ranges of the names that families share are listed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.fields import check_fields
+from ftjax.io.json_values import (
+    Either,
+    Integer,
+    Kind,
+    ListOf,
+    Null,
+    Number,
+    Text,
+    check_table,
+    optional,
+)
+
+_SIDE = Integer(1, 2**16)
+_SIDES = Either(_SIDE, ListOf(_SIDE, 2, 2))
+_SHARE = Number(0, 1, high_belongs=False)
+_HEADS = Integer(1, 4096)
+_TOKEN = Integer(-1, 2**31 - 1)
+
+KINDS: dict[str, Kind] = {
+    'image_size': _SIDES,
+    'patch_size': _SIDES,
+    'channels': Integer(1, 4096),
+    'width': Integer(1, 2**16),
+    'stem_width': Integer(1, 2**16),
+    'widths': ListOf(Integer(1, 2**16), 1, 16),
+    'embedding_size': optional(Integer(1, 2**16)),
+    'mlp_dim': optional(Integer(1, 2**20)),
+    'mlp_ratio': Number(0, 1000, low_belongs=False),
+    'projection': Integer(0, 2**20),
+    'depth': Integer(1, 2048),
+    'depths': ListOf(Integer(1, 256), 1, 16),
+    'heads': Either(_HEADS, ListOf(_HEADS, 1, 16)),
+    'kv_heads': optional(_HEADS),
+    'head_dim': optional(Integer(1, 2**16)),
+    'window': optional(Integer(1, 2**31 - 1)),
+    'window_from': Integer(0, 2**16),
+    'inputs': Integer(1, 2**31 - 1),
+    'num_classes': Integer(0, 2**31 - 1),
+    'vocab_size': Integer(1, 2**31 - 1),
+    'max_positions': Integer(1, 2**31 - 1),
+    'token_types': Integer(0, 2**16),
+    'registers': Integer(0, 2**16),
+    'pad_id': optional(_TOKEN),
+    'bos_id': optional(_TOKEN),
+    'eos_id': Either(_TOKEN, Null(), ListOf(_TOKEN)),
+    'epsilon': Number(0, 1),
+    'dropout': Number(0, 1),
+    'head_dropout': Number(0, 1),
+    'drop_path': _SHARE,
+    'layer_scale': optional(Number(-1e6, 1e6)),
+    'rope_theta': Number(0, 1e30, low_belongs=False),
+    'rope_scaling': optional(ListOf(Either(Text(), Number(0, 1e30, low_belongs=False)), 1, 8)),
+    'dtype': Text(choices=('float32', 'bfloat16', 'float16', 'float64')),
+}
+
+
+def check_options(cls: type, options: Mapping[str, Any], where: str) -> None:
+    """Refuses options that a family's network cannot have.
+
+    Args:
+      cls: the family's class; its annotations say the types.
+      options: by field.
+      where: what stands before the field's name in the message.
+
+    Raises:
+      UserError: naming the field, what was found and what was expected.
+    """
+    if cls.__module__.startswith('ftjax.'):  # in a network of somebody's own, names are theirs
+        check_fields(cls, options, where)
+        check_table(options, KINDS, where)

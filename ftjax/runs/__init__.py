@@ -1,1 +1,0 @@
-"""A run: what it was made from, and what its folder holds."""

@@ -1,0 +1,127 @@
+"""What a run leaves and is told: rows, locks, results, manifests, init strings."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pathlib
+import random
+from collections.abc import Iterator
+
+import numpy as np
+from fuzzing_inputs import edits
+
+from ftjax.data.settings import DataSettings
+from ftjax.errors import UserError
+
+
+def read_rows(folder: pathlib.Path, text: str) -> None:
+    """A row of a JSONL file, after a good one."""
+    from ftjax.data.load import read_source
+
+    file = folder / 'rows.jsonl'
+    first = json.dumps({'text': 'good', 'label': 'a'})
+    file.write_text(f'{first}\n{text}\n')
+    read_source(DataSettings(source=f'jsonl:{file}', test_fraction=0.5))
+
+
+def read_lock(folder: pathlib.Path, text: str) -> None:
+    """What a lock says of its owner."""
+    from ftjax.training.lock import run_lock
+
+    place = folder / 'locked'
+    place.mkdir(exist_ok=True)
+    (place / '.lock').write_text(text[:8000])
+    with run_lock(place):
+        pass
+
+
+def read_result(folder: pathlib.Path, text: str) -> None:
+    """result.json of a run that is finished."""
+    from ftjax.evaluation.text import metrics_text
+    from ftjax.training.stored import RESULT, read_result
+
+    (folder / 'result.json').write_text(text)
+    file = folder / 'result.json'
+    result = read_result(file, tuple(set(RESULT) - {'versions', 'provenance', 'steps'}))
+    metrics_text(result['metrics'], f'{file}: metrics')
+
+
+def read_ablation(folder: pathlib.Path, text: str) -> None:
+    """ablation.json of a folder that is used again."""
+    from ftjax.ablation.claim import claim
+    from ftjax.ablation.settings import AblationSettings
+
+    (folder / 'ablation.json').write_text(text)
+    claim(folder, AblationSettings(arms={'head': 'head'}, rates=(1.0,)), {})
+
+
+def manifest_inputs(draw: random.Random) -> Iterator[str]:
+    """Manifests of a checkpoint, with a hash that agrees where it can be computed."""
+    from ftjax.training.checkpoint_manifest import make_manifest
+    from ftjax.training.checkpoint_tree import json_hash
+
+    tree = {'params': {'head/kernel': np.zeros(2)}, 'trainable': {'head/kernel': np.zeros(2)}}
+    progress = {'best': {'step': 3}, 'history': []}
+    manifest, _ = make_manifest(3, {'state': tree, 'progress': progress}, {'score': 0.5})
+    del manifest['sha256']
+    for text in edits([manifest], draw):
+        try:
+            body = json.loads(text)
+            hashed = {**body, 'sha256': json_hash(body)} if isinstance(body, dict) else None
+            yield text if hashed is None else json.dumps(hashed)
+        except (ValueError, RecursionError):
+            yield text
+
+
+def read_manifest(folder: pathlib.Path, text: str) -> None:
+    """A run's checkpoints, by both readers of their manifests."""
+    from ftjax.pretrained import run_checkpoint
+    from ftjax.training import checkpoint_manifest
+
+    place = folder / 'checkpoints'
+    file = place / '3' / 'manifest' / 'metadata'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    with contextlib.suppress(checkpoint_manifest.DamagedError, UserError):
+        checkpoint_manifest.metrics_of(checkpoint_manifest.read_manifest(file.parents[1], 3))
+    found = run_checkpoint.find(place)
+    assert found is not None
+    run_checkpoint.OrbaxStep(found.step)
+
+
+def init_inputs(draw: random.Random) -> Iterator[str]:
+    """Strings for config.init."""
+    parts = [
+        '~',
+        '~nosuchuser',
+        '/',
+        '..',
+        'x' * 10_000,
+        '\0',
+        '$',
+        '${',
+        '$HOME',
+        '$NOPE',
+        'glyphs',
+    ]
+    parts += ['hf://', 'data:', 'random:', '@', 'checkpoints', 'é', '\n', '\ud800', '[', '*', '%s']
+    yield from parts
+    while True:
+        yield ''.join(draw.choice((*parts, '/')) for _ in range(draw.randint(1, 5)))
+
+
+def read_init(folder: pathlib.Path, init: str) -> None:
+    """What an init string names, without asking the hub."""
+    from ftjax.pretrained.locate import locate
+
+    before = os.environ.get('HF_HUB_OFFLINE')
+    os.environ['HF_HUB_OFFLINE'] = '1'
+    try:
+        if not init.startswith('hf://'):
+            locate(init)
+    finally:
+        del os.environ['HF_HUB_OFFLINE']
+        if before is not None:
+            os.environ['HF_HUB_OFFLINE'] = before
