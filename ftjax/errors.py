@@ -20,8 +20,8 @@ def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
     >>> did_you_mean('hed', ['head', 'full'])
     "did you mean 'head'?"
     """
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=limit, cutoff=0.55)
+    name, known = str(name), [str(word) for word in known]
+    near = difflib.get_close_matches(name[:200], known, n=limit, cutoff=0.55)
     if near:
         return 'did you mean ' + ' or '.join(repr(word) for word in near) + '?'
     return 'known: ' + (', '.join(sorted(known)) or 'none')
@@ -31,5 +31,7 @@ def check_name(name: str, known: Iterable[str], what: str) -> str:
     """Returns `name` if it is one of `known`; raises UserError naming the nearest otherwise."""
     known = list(known)
     if name not in known:
-        raise UserError(f'unknown {what} {name!r}; {did_you_mean(name, known)}')
+        text = repr(name)
+        text = text if len(text) <= 80 else f'{text[:80]}..'
+        raise UserError(f'unknown {what} {text}; {did_you_mean(name, known)}')
     return name

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from ftjax.ablation.gates import check_gates
 from ftjax.ablation.rates import check_rates
 from ftjax.errors import UserError, check_name
+from ftjax.fields import check_fields
+from ftjax.ranges import above, at_least
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,9 +23,9 @@ class AblationSettings:
     on what the pretrained network gives its head, its penalty chosen by validation. An arm
     whose best rate lies elsewhere, a new head on frozen features say, may name a grid of its
     own, as long as the common one: {'freeze': 'head', 'rates': (3e-3, 1e-2, 3e-2)}."""
-    rates: tuple[float, ...]
+    rates: Annotated[tuple[float, ...], above(0)]
     """Starting grid of learning rates of every arm that names none."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Annotated[tuple[int, ...], at_least(0)] = (0, 1, 2)
     """Each decides the split, the few-shot subset, the order and new weights, for all arms."""
     tasks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Name to changes of the config, a grid each, in which every arm is tuned anew: data sets,
@@ -35,7 +37,7 @@ class AblationSettings:
     equal: str = 'steps'
     """What arms have alike: `steps`, as the config says; `compute`, so that each spends the
     FLOPs of the reference arm's steps, forward passes of frozen stages counted."""
-    folds: int = 0
+    folds: Annotated[int, at_least(0)] = 0
     """Cross-validation: every seed is run with each of so many folds as its test split, and
     decides how the folds are cut; 0 for none."""
     also_evaluate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -43,14 +45,14 @@ class AblationSettings:
     'noisy': {'corruption': 'gaussian_noise:0.2'}}. Classes must be those of the task; with
     `'head': 'source'` beside, the classes and the head are those of the pretrained network, to
     see what of its first task it has forgotten."""
-    movement_on: int = 0
+    movement_on: Annotated[int, at_least(0, 'a number of examples')] = 0
     """Examples of each test set, at most, on which is measured how far what reaches the head
     moved from what the run began with; how far each stage's weights moved is noted too. 0 for
     neither."""
     reference: str = ''
     """Arm the others are compared with; empty for the first."""
     metric: str = 'accuracy'
-    max_extra: int = 1
+    max_extra: Annotated[int, at_least(0)] = 1
     """Rounds of further rates where a winner lies on the grid's edge."""
     question: str = ''
     gates: tuple[tuple[str, ...], ...] = ()
@@ -63,18 +65,17 @@ class AblationSettings:
     """Caveats of this ablation, what was reduced say; they stand beside the table."""
 
     def __post_init__(self):
+        check_fields(AblationSettings, vars(self), 'config.ablation')
         object.__setattr__(self, 'rates', tuple(float(rate) for rate in self.rates))
         object.__setattr__(self, 'seeds', tuple(self.seeds))
         if not self.arms:
             raise UserError('config.ablation.arms names no arm')
-        if not self.rates or min(self.rates) <= 0:
+        if not self.rates:
             raise UserError('config.ablation.rates must be learning rates above 0')
         for arm in self.arms:
             self._check_grid(arm)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError('config.ablation.seeds must be different whole numbers')
-        if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 0:
-            raise UserError(f'config.ablation.folds is {self.folds!r}; expected 0, or 2 or more')
         if self.folds == 1:
             raise UserError('config.ablation.folds is 1; expected 0, or 2 or more')
         for name, given in self.also_evaluate.items():
@@ -96,11 +97,6 @@ class AblationSettings:
                     f'config.ablation.tasks: {name!r} is {changes!r}; expected changes of the '
                     "config ({'data.examples_per_class': 5})"
                 )
-        if type(self.movement_on) is not int or self.movement_on < 0:
-            raise UserError(
-                f'config.ablation.movement_on is {self.movement_on!r}; expected a number of '
-                'examples, at least 0'
-            )
 
     @property
     def draws(self) -> tuple[int, ...]:

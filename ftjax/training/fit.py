@@ -92,7 +92,7 @@ def fit(
     layout.check(plan.at(0).leaves, batch_size, optimizer.accumulate)
     stream = take(data.train, batch_size, seed)
     total = settings.total(stream.steps_per_epoch)
-    every = max(1, round(settings.eval_every * stream.steps_per_epoch))
+    every = settings.every(stream.steps_per_epoch)
     # Chunks end wherever something may change, so that a phase needs one program.
     regular = math.gcd(every, *plan.boundaries)
 
@@ -146,7 +146,7 @@ def fit(
             schedule=schedule,
             settings=short,
             preprocessing=preprocessing,
-            batch_size=layout.fitting(min(batch_size, len(data.train))),
+            batch_size=layout.fitting(min(batch_size, len(data.train)), optimizer.accumulate),
             eval_batch_size=min(eval_batch_size, rounded_up(len(data.val))),
             augmentation=augmentation,
             image_size=image_size,
