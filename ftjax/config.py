@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from ml_collections import ConfigDict, config_dict
 
 from ftjax.data.settings import DataSettings
-from ftjax.errors import UserError, check_name
-from ftjax.fields import check_fields, shown
+from ftjax.errors import UserError, check_name, shown
+from ftjax.fields import check_fields
 from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.freezing.plan import FreezeSettings, as_settings
 from ftjax.ranges import at_least

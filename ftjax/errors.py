@@ -14,14 +14,16 @@ class UserError(ValueError):
     """
 
 
-def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
+def did_you_mean(name: object, known: Iterable[str], limit: int = 3) -> str:
     """A sentence with the names nearest to `name`, or with all of them when none is near.
 
     >>> did_you_mean('hed', ['head', 'full'])
     "did you mean 'head'?"
     """
-    name, known = str(name), [str(word) for word in known]
-    near = difflib.get_close_matches(name[:200], known, n=limit, cutoff=0.55)
+    known = [str(word) for word in known]
+    near = difflib.get_close_matches(
+        name[:200] if isinstance(name, str) else '', known, n=limit, cutoff=0.55
+    )
     if near:
         return 'did you mean ' + ' or '.join(repr(word) for word in near) + '?'
     return 'known: ' + (', '.join(sorted(known)) or 'none')
@@ -31,7 +33,20 @@ def check_name(name: str, known: Iterable[str], what: str) -> str:
     """Returns `name` if it is one of `known`; raises UserError naming the nearest otherwise."""
     known = list(known)
     if name not in known:
-        text = repr(name)
-        text = text if len(text) <= 80 else f'{text[:80]}..'
-        raise UserError(f'unknown {what} {text}; {did_you_mean(name, known)}')
+        raise UserError(f'unknown {what} {shown(name)}; {did_you_mean(name, known)}')
     return name
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value on one line, cut where it is long.
+
+    >>> shown(10**5000)
+    'a whole number of some 5001 digits'
+    """
+    if isinstance(value, int) and abs(value) >= 10**1000:  # Python refuses to write out longer ones
+        return f'a whole number of some {int(value.bit_length() * 0.30103) + 1} digits'
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f'a {type(value).__name__} with such a number'
+    return text if len(text) <= limit else f'{text[:limit]}..'

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, shown
 from ftjax.ranges import Range
 
 NAMES = {
@@ -139,18 +139,3 @@ def fits(value: Any, kind: type) -> bool:
     if kind is dict:
         return isinstance(value, Mapping) or hasattr(value, 'items')
     return isinstance(value, kind)
-
-
-def shown(value: Any, limit: int = 60) -> str:
-    """A value on one line, cut where it is long.
-
-    >>> shown(10**5000)
-    'a whole number of some 5001 digits'
-    """
-    if isinstance(value, int) and abs(value) >= 10**1000:  # Python refuses to write out longer ones
-        return f'a whole number of some {int(value.bit_length() * 0.30103) + 1} digits'
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):
-        text = f'a {type(value).__name__} with such a number'
-    return text if len(text) <= limit else f'{text[:limit]}..'

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from ftjax.ablation.gates import check_gates
 from ftjax.ablation.rates import check_rates
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError, check_name, shown
 from ftjax.fields import check_fields
 from ftjax.ranges import above, at_least
 
@@ -72,7 +72,12 @@ class AblationSettings:
             raise UserError('config.ablation.arms names no arm')
         if not self.rates:
             raise UserError('config.ablation.rates must be learning rates above 0')
-        for arm in self.arms:
+        for arm, given in self.arms.items():
+            if not isinstance(given, (str, Mapping)) or not given:
+                raise UserError(
+                    f'config.ablation.arms: {shown(arm)} is {shown(given)}; expected a strategy '
+                    "('head') or changes of the config ({'freeze': 'head'})"
+                )
             self._check_grid(arm)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError('config.ablation.seeds must be different whole numbers')
@@ -81,12 +86,12 @@ class AblationSettings:
         for name, given in self.also_evaluate.items():
             if not isinstance(given, (str, Mapping)) or not given:
                 raise UserError(
-                    f'config.ablation.also_evaluate: {name!r} is {given!r}; expected a source '
-                    "('digits') or changes of config.data ({'source': 'digits'})"
+                    f'config.ablation.also_evaluate: {shown(name)} is {shown(given)}; expected a '
+                    "source ('digits') or changes of config.data ({'source': 'digits'})"
                 )
         if self.reference:
             check_name(self.reference, self.arms, 'reference arm')
-        object.__setattr__(self, 'gates', tuple(tuple(gate) for gate in self.gates))
+        object.__setattr__(self, 'gates', as_gates(self.gates, 'gates'))
         object.__setattr__(self, 'notes', tuple(self.notes))
         check_gates(self.gates, list(self.arms))
         self._check_groups()
@@ -94,8 +99,8 @@ class AblationSettings:
         for name, changes in self.tasks.items():
             if not isinstance(changes, Mapping) or not changes:
                 raise UserError(
-                    f'config.ablation.tasks: {name!r} is {changes!r}; expected changes of the '
-                    "config ({'data.examples_per_class': 5})"
+                    f'config.ablation.tasks: {shown(name)} is {shown(changes)}; expected changes '
+                    "of the config ({'data.examples_per_class': 5})"
                 )
 
     @property
@@ -137,9 +142,9 @@ class AblationSettings:
         check_name(self.equal, ('steps', 'compute'), 'config.ablation.equal:')
         for key, values in self.tune.items():
             where = f'config.ablation.tune: {key!r}'
-            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-                raise UserError(f'{where} is {values!r}; expected values to try, (0.0, 0.01)')
-            if len(set(map(repr, values))) < len(values):
+            if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not values:
+                raise UserError(f'{where} is {shown(values)}; expected values to try, (0.0, 0.01)')
+            if len({shown(value, 10**6) for value in values}) < len(values):
                 raise UserError(f'{where} names a value twice')
             if key == 'optimizer.learning_rate':
                 raise UserError(f'{where} is what config.ablation.rates are for')
@@ -153,22 +158,22 @@ class AblationSettings:
 
     def _check_groups(self) -> None:
         for group, names in self.groups.items():
-            if isinstance(names, str) or not names:
+            if not names or not fits_texts(names):
                 raise UserError(
-                    f'config.ablation.groups: {group!r} is {names!r}; expected names of further '
-                    "test sets, ('noisy',)"
+                    f'config.ablation.groups: {shown(group)} is {shown(names)}; expected names of '
+                    "further test sets, ('noisy',)"
                 )
             known = self.tasks if names[0] in self.tasks else self.also_evaluate
             for name in names:
                 check_name(name, known, f'task or test set of config.ablation.groups.{group}:')
         for group, gates in self.group_gates.items():
             check_name(group, self.groups, 'group of config.ablation.group_gates:')
-            check_gates(gates, list(self.arms))
+            check_gates(as_gates(gates, f'group_gates.{group}'), list(self.arms))
 
     def _own_rates(self, arm: str) -> tuple[float, ...] | None:
         given = self.arms[arm]
         own = None if isinstance(given, str) else given.get('rates')
-        return None if own is None else tuple(own)
+        return tuple(own) if isinstance(own, list) else own
 
     def _check_grid(self, arm: str) -> None:
         own = self._own_rates(arm)
@@ -176,12 +181,28 @@ class AblationSettings:
             return
         if arm not in self.tuned:
             raise UserError(f'config.ablation.arms: {arm!r} is a baseline and has no rates')
+        check_fields(AblationSettings, {'rates': own}, f'config.ablation.arms.{arm}')
         check_rates(own)
         if len(own) != len(self.rates):
             raise UserError(
                 f'config.ablation.arms: {arm!r} has {len(own)} rates and the others '
                 f'{len(self.rates)}; arms are compared after equally many trials'
             )
+
+
+def fits_texts(given: Any) -> bool:
+    """Whether something is a sequence of texts."""
+    return isinstance(given, (tuple, list)) and all(isinstance(word, str) for word in given)
+
+
+def as_gates(given: Any, name: str) -> tuple[tuple[str, ...], ...]:
+    """Sequences of texts as tuples; UserError for anything else."""
+    for gate in given if isinstance(given, Sequence) else [given]:
+        if not fits_texts(gate) or not gate:
+            raise UserError(
+                f'config.ablation.{name} holds {shown(gate)}; expected (rule, arm, ..), all texts'
+            )
+    return tuple(tuple(gate) for gate in given)
 
 
 def read_ablation(values: Mapping[str, Any]) -> AblationSettings:

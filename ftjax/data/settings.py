@@ -10,8 +10,8 @@ from ftjax.data.augmentation import parse_augment
 from ftjax.data.corruption import parse_corruption
 from ftjax.data.dataset import MASKED_TOKENS, TASKS
 from ftjax.data.wordpiece import wanted_size
-from ftjax.errors import UserError, check_name
-from ftjax.fields import check_fields, shown
+from ftjax.errors import UserError, check_name, shown
+from ftjax.fields import check_fields
 from ftjax.ranges import at_least, between
 
 LAYOUTS = ('header', 'label_first', 'label_last')

@@ -44,13 +44,13 @@ class OptimizerSettings:
     """Decay of the moving average of the trainable leaves that is evaluated; 0 for none."""
 
     def __post_init__(self):
-        check_name(self.name, OPTIMIZERS, 'optimizer')
         if self.learning_rate == 0:
             raise UserError(
                 'optimizer.learning_rate is 0, which computes gradients and drops them; expected '
                 "a number above 0 (to freeze, say so: config.freeze='head', for instance)"
             )
         check_fields(OptimizerSettings, vars(self), 'optimizer')
+        check_name(self.name, OPTIMIZERS, 'optimizer')
         object.__setattr__(self, 'betas', tuple(self.betas))
 
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ftjax.errors import UserError
 from ftjax.freezing.registry import strategy
+from ftjax.ranges import at_least, between
 
 
 @strategy(
@@ -23,6 +23,7 @@ from ftjax.freezing.registry import strategy
     beta=0.01,
     source='Li, Grandvalet and Davoine 2018, arXiv:1802.01483',
     options={'acts': 'penalty'},
+    ranges={'alpha': at_least(0), 'beta': at_least(0)},
 )
 def l2_sp(weights, start, head, alpha: float, beta: float):
     """Adds alpha/2 of the squared distance to the pretrained weights, beta/2 of the head's norm.
@@ -46,6 +47,7 @@ def l2_sp(weights, start, head, alpha: float, beta: float):
     p=0.7,
     source='Lee, Cho and Kang 2020, arXiv:1909.11299',
     options={'acts': 'weights'},
+    ranges={'p': between(0, 1)},
 )
 def mixout(weights, start, key, head, p: float):
     """Each step, entries of the matrices go back to their pretrained values with chance p.
@@ -53,8 +55,6 @@ def mixout(weights, start, key, head, p: float):
     The expectation is kept: ((1 - M) w0 + M w - p w0) / (1 - p), M 1 with chance 1 - p; p = 1
     gives w0. Vectors and a new head are left as they are.
     """
-    if not 0 <= p <= 1:
-        raise UserError(f'mixout: p is {p:g}; expected 0 to 1')
     mixed = dict(weights)
     for number, path in enumerate(sorted(weights)):
         if path in head or weights[path].ndim < 2 or p == 0:

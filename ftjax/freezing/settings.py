@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
 
-from ftjax.errors import UserError, check_name
-from ftjax.fields import check_fields, fits, shown
+from ftjax.errors import UserError, check_name, shown
+from ftjax.fields import check_fields, fits
 from ftjax.ranges import at_least
 
 NORM_POLICIES = ('auto', 'frozen', 'train', 'follow_mask', 'recompute')
@@ -105,7 +105,7 @@ def read_phase(given: Any) -> dict[str, Any]:
         parts = tuple(given) if isinstance(given, (tuple, list)) else ()
         if not 2 <= len(parts) <= 3:
             raise UserError(
-                f"freeze.phases: {given!r}; expected (until, freeze), for instance ('30%', "
+                f"freeze.phases: {shown(given)}; expected (until, freeze), for instance ('30%', "
                 "'head'), (until, freeze, rate) or a mapping"
             )
         given = dict(zip(('until', 'freeze', 'rate'), parts, strict=False))
@@ -121,7 +121,7 @@ def read_phase(given: Any) -> dict[str, Any]:
         if name in phase:
             check_name(phase[name], known, f'{name} of a phase')
     if bool(phase.get('freeze')) == bool(phase.get('rules')):
-        raise UserError(f'freeze.phases: {given!r} needs either freeze or rules')
+        raise UserError(f'freeze.phases: {shown(given)} needs either freeze or rules')
     if 'rules' in phase:
         phase['rules'] = read_rules(phase['rules'], 'freeze.phases: rules')
     return phase

@@ -32,8 +32,8 @@ class ScheduleSettings:
     factor: Annotated[float, between(0, 1, ends='high')] = 0.1
 
     def __post_init__(self):
-        check_name(self.name, SHAPES, 'schedule')
         check_fields(ScheduleSettings, vars(self), 'schedule')
+        check_name(self.name, SHAPES, 'schedule')
         object.__setattr__(self, 'boundaries', tuple(self.boundaries))
         if any(high <= low for low, high in itertools.pairwise(self.boundaries)):
             raise UserError(f'schedule.boundaries are {self.boundaries}; expected them to rise')
