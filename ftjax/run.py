@@ -17,6 +17,7 @@ from ftjax.evaluation.figures import save_figure
 from ftjax.evaluation.masked_tokens import masked_token_metrics
 from ftjax.evaluation.predictions import gather
 from ftjax.freezing.plan import Plan
+from ftjax.io.owned_files import check_way
 from ftjax.models.stages import Network
 from ftjax.preparation import Prepared
 from ftjax.pretrained.own import save_description, save_own
@@ -35,6 +36,8 @@ from ftjax.training.validation import score
 from ftjax.training.weight_space import fit_averaged
 
 PLACES = ('mesh', 'mesh_rules')
+FOLDERS = ('checkpoints', 'model', 'network', 'profile')
+"""What a run makes in its folder."""
 PLAN_SECTIONS = ('freeze', 'optimizer', 'schedule', 'train')
 """Parts of a config that a run may go on under other values of, if that is asked for."""
 
@@ -195,6 +198,8 @@ def start_folder(
     if change.keys and not change.allowed:
         return change
     folder.mkdir(parents=True, exist_ok=True)
+    for name in FOLDERS:  # a link is refused before the training, not after it
+        check_way(folder / name, itself=True)
     write_json(folder / 'config.json', prepared.config.to_json())
     write_json(folder / 'plan.json', prepared.plan.to_json())
     write_json(folder / 'load_report.json', prepared.load_report)

@@ -22,6 +22,7 @@ def main():
     from ftjax.errors import UserError
     from ftjax.evaluation.figures import confusion_matrix_figure, save_figure
     from ftjax.evaluation.text import metrics_text
+    from ftjax.io.owned_files import owned
     from ftjax.pretrained.open import load_pretrained
     from ftjax.run import network_metrics
     from ftjax.training.atomic import read_json, write_json

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
 import os
 import pathlib
-import tempfile
 from typing import Any
 
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.io.owned_files import check_way, whole_file
 
 
 def to_jsonable(value: Any) -> Any:
@@ -53,25 +52,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
       UserError: the folder cannot be written to, or the disk is full.
     """
-    target = pathlib.Path(path)
-    beside = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # The same folder, because a rename across file systems is a copy and can tear.
-        handle, beside = tempfile.mkstemp(prefix=f'.{target.name}.', dir=target.parent)
-        with os.fdopen(handle, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise UserError(f'cannot write {target}: {error.strerror or error}') from error
-    finally:
-        if beside is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(beside)
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -89,8 +71,10 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """The value in a JSON file.
 
     Raises:
-      UserError: no such file, or what it holds is not JSON (the line is named).
+      UserError: no such file, a link out of the run's folder, or what it holds is not JSON (the
+        line is named).
     """
+    check_way(path, itself=True)
     try:
         return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
     except FileNotFoundError:
@@ -99,19 +83,3 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise UserError(f'{path} is not JSON: line {error.lineno}: {error.msg}') from None
     except UnicodeDecodeError:
         raise UserError(f'{path} is not JSON: it is not UTF-8 text') from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-    # A rename is durable once the folder is; some file systems refuse to sync a folder.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

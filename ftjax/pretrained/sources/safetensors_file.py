@@ -8,7 +8,6 @@ such, and nothing is mapped into memory.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -19,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.io.owned_files import whole_file
 from ftjax.pretrained.sources.base import Header, TensorSource, count, dtype_named
 
 DTYPES = {
@@ -143,22 +143,11 @@ def write_safetensors(
         offset += size
     text = json.dumps(header, separators=(',', ':')).encode()
     text += b' ' * (-len(text) % 8)  # the library wants the data aligned
-    beside = path.with_name(f'.{path.name}.{os.getpid()}.partial')
     digest = hashlib.sha256()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, 'wb') as file:
-            for chunk in _chunks(struct.pack('<Q', len(text)) + text, tensors):
-                file.write(chunk)
-                digest.update(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        raise UserError(f'cannot write {path}: {error.strerror or error}') from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+    with whole_file(path) as file:
+        for chunk in _chunks(struct.pack('<Q', len(text)) + text, tensors):
+            file.write(chunk)
+            digest.update(chunk)
     return digest.hexdigest()
 
 
