@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import abc
+import ast
 import dataclasses
 import typing
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from absl import flags
 from ml_collections import ConfigDict, config_dict
+from ml_collections.config_flags import config_flags
 
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError, check_name, shown
@@ -150,6 +154,35 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
+class FreezeValue(abc.ABC):  # noqa: B024 (kinds are registered with it)
+    """The type of the key `freeze`: a strategy, or a mapping of the fields of FreezeSettings."""
+
+
+for _kind in (str, dict, ConfigDict, FreezeSettings):
+    FreezeValue.register(_kind)
+
+
+class _FreezeParser(flags.ArgumentParser):
+    """Reads `--config.freeze=`: a strategy, or a mapping in Python's words."""
+
+    def parse(self, argument: Any) -> Any:
+        if not isinstance(argument, str) or not argument.lstrip().startswith('{'):
+            return argument
+        try:
+            return ast.literal_eval(argument)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            raise ValueError(
+                "expected a strategy such as last:2, or a mapping such as {'strategy': 'last:2', "
+                "'frozen_dtype': 'bfloat16'}"
+            ) from None
+
+    def flag_type(self) -> str:
+        return 'freeze'
+
+
+config_flags.register_flag_parser_for_type(FreezeValue, _FreezeParser())
+
+
 def template(**changes: Any) -> ConfigDict:
     """A ConfigDict with every key at its default, for config files to start from.
 
@@ -159,7 +192,8 @@ def template(**changes: Any) -> ConfigDict:
     >>> config.freeze, config.train.patience is None
     ('last:2', True)
     """
-    values: dict[str, Any] = {'init': 'glyphs', 'seed': 0, 'freeze': 'full', 'model': {}}
+    values: dict[str, Any] = {'init': 'glyphs', 'seed': 0, 'model': {}}
+    values['freeze'] = config_dict.FieldReference('full', field_type=FreezeValue)
     values['mesh'] = {name: config_dict.placeholder(int) for name in AXES}
     values['mesh_rules'] = ()
     for name, cls in SECTIONS.items():

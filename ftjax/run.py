@@ -144,6 +144,7 @@ def in_folder(
         'peak_memory_bytes': peak_memory()['host_bytes'],
         'device_peak_bytes': peak_memory()['device_bytes'],
         'steps': result.steps,
+        'stopped_early': result.steps < prepared.span.steps,
         'steps_skipped': result.steps_skipped,
         'best_step': result.best_step,
         'frozen_unchanged': result.verification.frozen_unchanged,

@@ -21,8 +21,7 @@ def main():
     from ftjax.data import load_data
     from ftjax.errors import UserError
     from ftjax.evaluation.figures import confusion_matrix_figure, save_figure
-    from ftjax.evaluation.text import metrics_text
-    from ftjax.io.owned_files import owned
+    from ftjax.evaluation.text import confusion_text, metrics_text
     from ftjax.pretrained.open import load_pretrained
     from ftjax.run import network_metrics
     from ftjax.training.atomic import read_json, write_json
@@ -39,6 +38,7 @@ def main():
     write_json(folder / f'evaluation_{SPLIT.value}.json', metrics)
     print(metrics_text(metrics))
     if 'confusion_matrix' in metrics:
+        print(f'\n{confusion_text(metrics)}')
         figure = confusion_matrix_figure(metrics)
         save_figure(figure, folder / f'confusion_{SPLIT.value}.png')
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from ftjax.errors import UserError, did_you_mean
+from ftjax.errors import UserError, did_you_mean, shown
 
 # Beside a checkout; for tests and reproductions only, nothing is looked for there unasked.
 _DEFAULT_DATA = Path(__file__).resolve().parents[2] / '..' / 'shared' / 'data'
@@ -16,7 +16,13 @@ def resolve_path(text: str) -> Path:
     if '$FTJAX_DATA' in text:
         default = os.environ.get('FTJAX_DATA') or os.path.normpath(_DEFAULT_DATA)
         text = text.replace('$FTJAX_DATA', default)
-    return Path(os.path.expanduser(text))
+    path = Path(os.path.expanduser(text))
+    try:
+        path.exists()
+    except (OSError, ValueError) as error:  # a name that is too long, for instance
+        reason = getattr(error, 'strerror', None) or error
+        raise UserError(f'no file or folder {shown(text)}: {reason}') from error
+    return path
 
 
 def existing_folder(text: str, what: str) -> Path:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ftjax.errors import UserError, check_name, did_you_mean
+from ftjax.errors import UserError, check_name, did_you_mean, shown
 from ftjax.ranges import Range
 
 KINDS = {
@@ -142,7 +143,12 @@ def parse_term(text: str) -> Term:
     name, _, rest = text.partition(':')
     known = catalogue()
     if name not in known:
-        raise UserError(f'unknown freezing strategy {name!r}; {did_you_mean(name, known)}')
+        joined = re.fullmatch(r'([a-z_]+?)[ _=-]?(\d[\d.]*)', name)
+        near = did_you_mean(name, known)
+        if joined and joined[1] in known and known[joined[1]].parameters:
+            more = f',{rest}' if rest else ''
+            near = f"did you mean '{joined[1]}:{joined[2]}{more}'?"
+        raise UserError(f'unknown freezing strategy {shown(name)}; {near}')
     found = known[name]
     arguments, names = dict(found.parameters), list(found.parameters)
     given = [part.strip() for part in rest.split(',') if part.strip()] if rest else []

@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 
-from ftjax.errors import UserError, check_name, did_you_mean
+from ftjax.errors import UserError, check_name, did_you_mean, shown
 from ftjax.pretrained.sources import TensorSource
 
 SHIPPED = pathlib.Path(__file__).parent / 'weights'
@@ -56,12 +56,22 @@ def locate(init: str, *, weights: bool = True) -> Location:
         return Location(SHIPPED / init)
     if init.startswith('data:'):
         return Location(_below_data(init.removeprefix('data:')))
-    path = pathlib.Path(_with_variables(init)).expanduser()
-    if not path.exists():
+    path = pathlib.Path(_with_variables(init))
+    try:
+        path = path.expanduser()
+        there = path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        # Too long for a name, with a zero byte in it, or below the home of a user there is not.
+        reason = getattr(error, 'strerror', None) or error
+        raise UserError(f'no pretrained network {shown(init)}: {reason}') from error
+    if not there:
         schemes = [*shipped, 'data:NAME', 'hf://ORG/NAME']
+        near = did_you_mean(init, schemes)
+        if re.fullmatch(r'[\w-][\w.-]*/[\w.-]+', init) and not path.parent.is_dir():
+            near = f"did you mean 'hf://{init}'?"
         raise UserError(
-            f'no pretrained network {init!r}: not a file or folder here, and not one of '
-            f'{", ".join(schemes)}; {did_you_mean(init, schemes)}'
+            f'no pretrained network {shown(init)}: not a file or folder here, and not one of '
+            f'{", ".join(schemes)}; {near}'
         )
     return Location(_in_run(path))
 
@@ -74,7 +84,7 @@ def _with_variables(init: str) -> str:
         name = found[1] or found[2]
         if not known.get(name):
             raise UserError(
-                f'config.init is {init!r}, and the environment variable {name} is not set; '
+                f'config.init is {shown(init)}, and the environment variable {name} is not set; '
                 f'export {name}=FOLDER'
             )
         return known[name]
@@ -86,7 +96,7 @@ def _below_data(name: str) -> pathlib.Path:
     folder = data_folder()
     if not folder.is_dir():
         raise UserError(
-            f'data:{name}: there is no data folder {folder}; set FTJAX_DATA to where it is'
+            f'data:{name[:60]}: there is no data folder {folder}; set FTJAX_DATA to where it is'
         )
     known = [file.parent.name for file in sorted(folder.glob('*/*.safetensors'))]
     return folder / check_name(name, known, f'checkpoint in {folder}:')

@@ -214,6 +214,15 @@ def fit(
                 warn_of_still(course.still(), standing.done)
             standing.record(row, values, course.current())
         final = standing.final(new_course())
+    if progress and standing.done < total:
+        whole = total / stream.steps_per_epoch
+        _log.info(
+            'stopped early after %.4g of %.4g epochs: %d validations without a better one '
+            '(train.patience)',
+            standing.done / stream.steps_per_epoch,
+            whole,
+            standing.best.since,
+        )
     warn_of_waiting(standing.timings.stages)
     return result_of(variables, final, standing)
 
