@@ -22,6 +22,7 @@ _ARGV = list(sys.argv)
 
 REASONS = {
     'invalid literal for int()': 'a whole number',
+    'Exceeds the limit': 'a whole number',  # of more digits than Python reads
     'could not convert string to float': 'a number',
     'Non-boolean argument to boolean flag': 'true or false',
 }
@@ -136,7 +137,7 @@ def _check_value(argv: Sequence[str], error: BaseException) -> None:
     if found is None or value is None:
         return
     name, why = found[1], str(error).removeprefix(f'{found[0]}{value}: ')
-    expected = next((words for start, words in REASONS.items() if why.startswith(start)), None)
+    expected = next((words for start, words in REASONS.items() if start in why), None)
     if expected is None:
         raise UserError(f'--{name}={shown(value)}: {why}') from error
     if name.startswith('config.'):

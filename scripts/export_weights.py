@@ -1,7 +1,8 @@
 """Writes a finished run's network for PyTorch: a folder that transformers opens.
 
     python scripts/train.py --config=configs/quickstart_train.py --workdir=runs/lora \
-        --config.init= --config.model="{'name': 'vit', 'image_size': 32}" --config.freeze=lora:8
+        --config.init= --config.model="{'name': 'vit', 'image_size': 32, 'depth': 2}" \
+        --config.freeze=lora:8
     python scripts/export_weights.py --workdir=runs/lora --output=exports/merged
     python scripts/export_weights.py --workdir=runs/lora --output=exports/lora --adapters=peft
 
