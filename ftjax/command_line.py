@@ -74,6 +74,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     try:
         rest = flags.FLAGS(list(argv))
         if changes:
+            from ftjax import overrides
+
             overrides.make(flags.FLAGS['config'].value, changes)
         return rest
     except (UserError, KeyboardInterrupt, SystemExit):

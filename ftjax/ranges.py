@@ -53,7 +53,7 @@ class Range:
         low = f'at least {self.low:g}' if self.low_belongs else f'above {self.low:g}'
         high = self.high
         if high is None:
-            if not isinstance(value, numbers.Real) or not value > self.top(value):
+            if not isinstance(value, (int, float)) or not value > self.top(value):
                 return low
             high = self.top(value)
         shown = str(high) if isinstance(high, int) else f'{high:g}'

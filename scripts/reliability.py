@@ -21,6 +21,7 @@ import random
 import shutil
 import signal
 import threading
+from typing import Any
 
 from absl import flags
 
@@ -177,7 +178,7 @@ def main():
         with Server(env) as server:
             return {case: end(case, server) for case in cases}
 
-    tasks = {f'twice {case}': lambda case=case: twice(case) for case in CASES}
+    tasks: dict[str, Any] = {f'twice {case}': lambda case=case: twice(case) for case in CASES}
     kinds = ((signal.SIGKILL, KILLS.value, CASES), (signal.SIGTERM, TERMS.value, FIRST))
     for signum, count, cases in kinds:
         for case in cases if count else ():

@@ -17,8 +17,8 @@ def end_of(folder):
     """What a run ended with: hashes of its files, and its numbers without those of the clock."""
     if (folder / 'runs.jsonl').exists():
         rows = [json.loads(line) for line in (folder / 'runs.jsonl').read_text().splitlines()]
-        rows = [without_clock(row) for row in rows]
-        return sorted(rows, key=lambda row: (row['arm'], row['rate'] or 0.0, row['seed']))
+        rows.sort(key=lambda row: (row['arm'], row['rate'] or 0.0, row['seed']))
+        return without_clock(rows)
     there = [name for name in FILES if (folder / name).exists()]
     found = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in there}
     return {**found, 'result': without_clock(json.loads((folder / 'result.json').read_text()))}

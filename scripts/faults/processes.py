@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 import time
+from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -49,7 +50,7 @@ class Server:
     def __init__(self, env, before=()):
         self.env = {**os.environ, 'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu', **env}
         self.env |= {'OPENBLAS_NUM_THREADS': '1', 'OMP_NUM_THREADS': '1'}  # nothing to fork but one
-        self.process = subprocess.Popen(
+        self.process: Any = subprocess.Popen(
             [*before, sys.executable, 'scripts/faults/fork_server.py'],
             cwd=ROOT,
             env=self.env,
