@@ -96,6 +96,7 @@ class Server:
             self.process.kill()
 
 
-def said(folder):
-    """The end of what the runs in a folder printed."""
-    return pathlib.Path(f'{folder}.log').read_text(errors='replace')[-2000:]
+def said(folder, most=2000):
+    """What the runs in a folder printed, or the end of it."""
+    text = pathlib.Path(f'{folder}.log').read_text(errors='replace')
+    return text if most is None else text[-most:]
