@@ -23,7 +23,9 @@ MODULES = ['.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in SO
 # From the ground up: each room imports only from itself and from those before it.
 ROOMS = (
     'errors',
+    'ranges',
     'fields',
+    'io',
     'models',
     'pretrained',
     'freezing',
@@ -41,6 +43,7 @@ TOP = (
     '__main__',
     'launch',
     'command_line',
+    'overrides',
     'compilation_cache',
     'preparation',
     'memory_plan',
@@ -170,7 +173,9 @@ def test_every_import_is_declared():
     }
     extras = [text for group in PROJECT['optional-dependencies'].values() for text in group]
     declared = {canonicalize_name(Requirement(t).name) for t in PROJECT['dependencies'] + extras}
-    beside = {path.stem for room in ('scripts', 'tests') for path in (ROOT / room).rglob('*.py')}
+    rooms = [ROOT / 'scripts', ROOT / 'tests']
+    beside = {path.stem for room in rooms for path in room.rglob('*.py')}
+    beside |= {path.name for room in rooms for path in room.iterdir() if path.is_dir()}
     known = {*sys.stdlib_module_names, 'ftjax', *beside}
     for path in [*SOURCES, *sorted((ROOT / 'scripts').glob('*.py'))]:
         for name in {name.split('.')[0] for name in imported(path)}:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.errors import UserError
 from ftjax.freezing.registry import strategy
 from ftjax.ranges import between
 
@@ -28,6 +29,8 @@ Flat = Mapping[str, Any]
 )
 def ema(decay: float):
     """Evaluates and keeps the exponential moving average of the trainable leaves."""
+    if not 0 < decay < 1:
+        raise UserError(f'ema: decay is {decay:g}; expected between 0 and 1')
     return decay
 
 

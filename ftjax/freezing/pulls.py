@@ -12,6 +12,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from ftjax.errors import UserError
 from ftjax.freezing.registry import strategy
 from ftjax.ranges import at_least, between
 
@@ -55,6 +56,8 @@ def mixout(weights, start, key, head, p: float):
     The expectation is kept: ((1 - M) w0 + M w - p w0) / (1 - p), M 1 with chance 1 - p; p = 1
     gives w0. Vectors and a new head are left as they are.
     """
+    if not 0 <= p <= 1:
+        raise UserError(f'mixout: p is {p:g}; expected 0 to 1')
     mixed = dict(weights)
     for number, path in enumerate(sorted(weights)):
         if path in head or weights[path].ndim < 2 or p == 0:

@@ -80,6 +80,10 @@ class Held:
         if _same(self.file, self.place / NAME):
             with contextlib.suppress(OSError):
                 os.unlink(self.place / NAME)
+        # Not by closing alone: a child that was forked just now has copies of the descriptors.
+        for handle in (self.file, self.folder):
+            if handle is not None:
+                _unlock(handle)
         self.close()
 
     def close(self) -> None:
@@ -190,6 +194,15 @@ def _lock(handle: int, place: pathlib.Path) -> bool:
             raise _refusal(place, _owner_of(place)) from None
         return False
     return True
+
+
+def _unlock(handle: int) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return
+    with contextlib.suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def _is_free(handle: int, place: pathlib.Path, locked: bool) -> bool:
