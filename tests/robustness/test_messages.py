@@ -283,13 +283,14 @@ def test_an_early_stop_is_said(tmp_path, caplog):
     from ftjax.preparation import prepare
     from ftjax.run import train
 
+    size = {'image_size': 16, 'patch_size': 8, 'width': 8, 'depth': 2, 'heads': 2}
     config = {
         'init': '',
-        'model': {'name': 'vit', 'image_size': 16, 'width': 8, 'depth': 1, 'heads': 2},
+        'model': {'name': 'vit', **size},
         'data': {'source': 'digits', 'examples_per_class': 3, 'batch_size': 10},
         'train': {'epochs': 10.0, 'patience': 1, 'cache': 'off'},
         'optimizer': {'learning_rate': 1e-30},
-        'freeze': 'head',
+        'freeze': 'last:1',
     }
     with caplog.at_level('INFO', 'ftjax'):
         result = train(prepare(read_config(config)), tmp_path)[1]
