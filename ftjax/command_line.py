@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import pathlib
 import re
 import runpy
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,8 +15,19 @@ from absl import flags
 from ml_collections import config_dict
 from ml_collections.config_flags import config_flags
 
-from ftjax.errors import UserError, did_you_mean
+from ftjax.errors import UserError, did_you_mean, shown
 from ftjax.io.identity import INPUTS, flag
+
+_ARGV = list(sys.argv)
+"""Where ml_collections looks for overrides; without those that it cannot make."""
+
+REASONS = {
+    'invalid literal for int()': 'a whole number',
+    'Exceeds the limit': 'a whole number',  # of more digits than Python reads
+    'could not convert string to float': 'a number',
+    'Non-boolean argument to boolean flag': 'true or false',
+}
+"""What a flag's parser says, and what it means."""
 
 # The flags belong to the script that defines them: `--help` lists them as its own.
 flags.disclaim_key_flags()
@@ -27,7 +40,9 @@ def define_config(default: str | None = None) -> flags.FlagHolder[Any]:
     there is a default. A key that is None in the file cannot be set from the command line:
     write `ml_collections.config_dict.placeholder(int)` there instead.
     """
-    holder = config_flags.DEFINE_config_file('config', default, 'Configuration file.')
+    holder = config_flags.DEFINE_config_file(
+        'config', default, 'Configuration file.', sys_argv=_ARGV
+    )
     if default is None:
         flags.mark_flag_as_required('config')
     return holder
@@ -66,16 +81,29 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
       UserError: no such config file, an error in it (the line is named), an unknown flag or
         config key (the nearest is named), or a value of the wrong type.
     """
-    given = _flag_value(argv, 'config')
+    given, changes = _flag_value(argv, 'config'), []
+    _check_stray(argv)
     if given is not None:
         _check_source(given.split(':', 1)[0])
+    if any(word.startswith(('--config.', '-config.')) for word in argv):
+        from ftjax import overrides  # it brings all settings along
+
+        argv, changes = overrides.taken(argv)
+    _ARGV[:] = argv
     try:
-        return flags.FLAGS(list(argv))
+        rest = flags.FLAGS(list(argv))
+        if changes:
+            from ftjax import overrides
+
+            overrides.make(flags.FLAGS['config'].value, changes)
+        return rest
     except (UserError, KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:
         if given is not None:
             _check_config(given, argv, error)
+        if isinstance(error, flags.IllegalFlagValueError):
+            _check_value(argv, error)
         if isinstance(error, flags.Error):
             raise UserError(_plain(str(error))) from error
         raise
@@ -85,8 +113,7 @@ def _check_source(file: str) -> None:
     path = pathlib.Path(file)
     if not path.is_file():
         folder = path.parent if path.parent.is_dir() else pathlib.Path('configs')
-        near = did_you_mean(str(path), [str(p) for p in sorted(folder.glob('*.py'))])
-        raise UserError(f'no such config file: {file}; {near}')
+        raise UserError(f'no such config file: {file}; {_near_config(path, folder)}')
     try:
         source = compile(path.read_bytes(), file, 'exec')
     except (SyntaxError, ValueError) as error:
@@ -96,6 +123,49 @@ def _check_source(file: str) -> None:
         raise UserError(f'config file {file}{where} is not Python: {text}') from None
     if 'get_config' not in source.co_names:
         raise UserError(f'config file {file} defines no get_config()')
+
+
+def _near_config(path: pathlib.Path, folder: pathlib.Path) -> str:
+    # By name alone: a folder and an ending in common make no two files alike.
+    there = {p.stem: str(p) for p in sorted(folder.glob('*.py')) if not p.stem.startswith('_')}
+    near = difflib.get_close_matches(path.stem, there, n=1, cutoff=0.6)
+    if near:
+        return f'did you mean {there[near[0]]!r}?'
+    return 'there are ' + (', '.join(there.values()) or f'none in {folder}')
+
+
+def _check_stray(argv: Sequence[str]) -> None:
+    """UserError for an argument that is no flag: what comes after it would not be read."""
+    words = iter(argv[1:])
+    for word in words:
+        if word == '--':
+            return
+        name, equals, _ = word.lstrip('-').partition('=')
+        if not word.startswith('-'):
+            hint = 'flags are written --name=value'
+            if '.py' in word and 'config' in flags.FLAGS:
+                hint = f'did you mean --config={word}?'
+            raise UserError(f'unexpected argument {shown(word)}; {hint}')
+        takes = not flags.FLAGS[name].boolean if name in flags.FLAGS else '.' in name
+        if takes and not equals:
+            next(words, None)  # its value
+
+
+def _check_value(argv: Sequence[str], error: BaseException) -> None:
+    """Raises UserError in a user's words for a value that a flag cannot be."""
+    found = re.match(r'flag --([\w.-]+)=', str(error))
+    value = _flag_value(argv, re.escape(found[1])) if found else None
+    if found is None or value is None:
+        return
+    name, why = found[1], str(error).removeprefix(f'{found[0]}{value}: ')
+    expected = next((words for start, words in REASONS.items() if start in why), None)
+    if expected is None:
+        raise UserError(f'--{name}={shown(value)}: {why}') from error
+    if name.startswith('config.'):
+        from ftjax.overrides import expected_at
+
+        expected = expected_at(name.removeprefix('config.')) or expected
+    raise UserError(f'--{name} is {shown(value)}; expected {expected}') from error
 
 
 def _check_config(given: str, argv: Sequence[str], error: BaseException) -> None:

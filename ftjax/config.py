@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import abc
+import ast
 import dataclasses
 import typing
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from absl import flags
 from ml_collections import ConfigDict, config_dict
+from ml_collections.config_flags import config_flags
 
 from ftjax.data.settings import DataSettings
-from ftjax.errors import UserError, check_name
-from ftjax.fields import check_fields, shown
+from ftjax.errors import UserError, check_name, shown
+from ftjax.fields import check_fields
 from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.freezing.plan import FreezeSettings, as_settings
+from ftjax.ranges import at_least
 from ftjax.training.mesh_settings import AXES, checked_axes, checked_rules
 from ftjax.training.schedule import ScheduleSettings
 from ftjax.training.settings import TrainSettings
@@ -29,7 +34,7 @@ class Config:
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Fields of the network to replace, {'dropout': .1}; with `name`, an untrained network
     of the registry when `init` is empty."""
-    seed: int = 0
+    seed: Annotated[int, at_least(0)] = 0
     """Order of the batches, new weights, dropout, augmentation. `data.seed` is the data's."""
     data: DataSettings = dataclasses.field(default_factory=DataSettings)
     freeze: FreezeSettings = dataclasses.field(default_factory=FreezeSettings)
@@ -45,9 +50,16 @@ class Config:
     'fsdp') shares out frozen blocks too, which else lie whole on every device."""
 
     def __post_init__(self):
+        check_fields(Config, vars(self), 'config')
         axes = {name: size for name, size in self.mesh.items() if size is not None}
         object.__setattr__(self, 'mesh', checked_axes(axes))
         object.__setattr__(self, 'mesh_rules', checked_rules(self.mesh_rules))
+        size, parts = self.data.batch_size, self.optimizer.accumulate
+        if size % parts:
+            raise UserError(
+                f'optimizer.accumulate is {parts}; expected a number that divides '
+                f'data.batch_size={size} into equal parts'
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: what config.json holds, and read_config takes back."""
@@ -82,7 +94,6 @@ def read_config(values: Mapping[str, Any]) -> Config:
             given[name] = section(cls, given[name], name)
     if 'freeze' in given:
         given['freeze'] = as_settings(given['freeze'])
-    check_fields(Config, given, 'config')
     return Config(**given)
 
 
@@ -113,7 +124,6 @@ def section(cls: type, values: Any, name: str) -> Any:
     known = [field.name for field in dataclasses.fields(cls)]
     for key in values:
         check_name(key, known, f'key of config.{name}:')
-    check_fields(cls, values, f'config.{name}')
     try:
         return cls(**values)
     except TypeError as error:
@@ -144,6 +154,35 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
+class FreezeValue(abc.ABC):  # noqa: B024 (kinds are registered with it)
+    """The type of the key `freeze`: a strategy, or a mapping of the fields of FreezeSettings."""
+
+
+for _kind in (str, dict, ConfigDict, FreezeSettings):
+    FreezeValue.register(_kind)
+
+
+class _FreezeParser(flags.ArgumentParser):
+    """Reads `--config.freeze=`: a strategy, or a mapping in Python's words."""
+
+    def parse(self, argument: Any) -> Any:
+        if not isinstance(argument, str) or not argument.lstrip().startswith('{'):
+            return argument
+        try:
+            return ast.literal_eval(argument)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            raise ValueError(
+                "expected a strategy such as last:2, or a mapping such as {'strategy': 'last:2', "
+                "'frozen_dtype': 'bfloat16'}"
+            ) from None
+
+    def flag_type(self) -> str:
+        return 'freeze'
+
+
+config_flags.register_flag_parser_for_type(FreezeValue, _FreezeParser())
+
+
 def template(**changes: Any) -> ConfigDict:
     """A ConfigDict with every key at its default, for config files to start from.
 
@@ -153,7 +192,8 @@ def template(**changes: Any) -> ConfigDict:
     >>> config.freeze, config.train.patience is None
     ('last:2', True)
     """
-    values: dict[str, Any] = {'init': 'glyphs', 'seed': 0, 'freeze': 'full', 'model': {}}
+    values: dict[str, Any] = {'init': 'glyphs', 'seed': 0, 'model': {}}
+    values['freeze'] = config_dict.FieldReference('full', field_type=FreezeValue)
     values['mesh'] = {name: config_dict.placeholder(int) for name in AXES}
     values['mesh_rules'] = ()
     for name, cls in SECTIONS.items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import Any
 
 
 class UserError(ValueError):
@@ -15,25 +14,17 @@ class UserError(ValueError):
     """
 
 
-def shown(value: Any, limit: int = 60) -> str:
-    """A value on one line, cut where it is long.
-
-    >>> shown('abcdefghij', 6)
-    "'abcde.."
-    """
-    text = repr(value)
-    return text if len(text) <= limit else f'{text[:limit]}..'
-
-
-def did_you_mean(name: str, known: Iterable[str], limit: int = 3) -> str:
+def did_you_mean(name: object, known: Iterable[str], limit: int = 3) -> str:
     """A sentence with the names nearest to `name`, or with all of them when none is near.
 
     >>> did_you_mean('hed', ['head', 'full'])
     "did you mean 'head'?"
     """
-    known = list(known)
+    known = [str(word) for word in known]
     # The comparison takes the product of the lengths: a very long name is near to none.
-    near = difflib.get_close_matches(str(name)[:200], known, n=limit, cutoff=0.55)
+    near = difflib.get_close_matches(
+        name[:200] if isinstance(name, str) else '', known, n=limit, cutoff=0.55
+    )
     if near:
         return 'did you mean ' + ' or '.join(repr(word) for word in near) + '?'
     return 'known: ' + (', '.join(sorted(known)) or 'none')
@@ -45,3 +36,18 @@ def check_name(name: str, known: Iterable[str], what: str) -> str:
     if name not in known:
         raise UserError(f'unknown {what} {shown(name, 200)}; {did_you_mean(name, known)}')
     return name
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value on one line, cut where it is long.
+
+    >>> shown(10**5000)
+    'a whole number of some 5001 digits'
+    """
+    if isinstance(value, int) and abs(value) >= 10**1000:  # Python refuses to write out longer ones
+        return f'a whole number of some {int(value.bit_length() * 0.30103) + 1} digits'
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f'a {type(value).__name__} with such a number'
+    return text if len(text) <= limit else f'{text[:limit]}..'

@@ -23,6 +23,7 @@ command goes on from that step. A second one ends the process at once; the check
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -99,6 +100,10 @@ def run(main: Callable[[], Any], argv: Sequence[str] | None = None) -> NoReturn:
         print(f'error: {message}', file=sys.stderr, flush=True)
         if processes.several() and not isinstance(error, Interrupted):
             leave(status)
+        if isinstance(error, KeyboardInterrupt) and not processes.several():
+            # The exception has let go of all that was held. Where it came out of a compilation,
+            # XLA crashes when the interpreter takes itself apart.
+            end_now(status)
         raise SystemExit(status) from None
     raise SystemExit(0)
 
@@ -114,11 +119,22 @@ def join_processes(coordinator: str | None, count: int | None, index: int | None
 
 def leave(status: int) -> NoReturn:
     """Ends the process at once: at an ordinary end it would wait for processes that wait for it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     if first_process():
         time.sleep(GRACE)
     os._exit(status)
+
+
+def end_now(status: int) -> NoReturn:
+    """Ends the process without the interpreter's clean-up; what was printed is out."""
+    _flush()
+    os._exit(status)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:

@@ -71,7 +71,7 @@ def planned(prepared: Prepared) -> tuple[Course, TrainStream, int]:
         prepared.preprocessing,
         data.augment,
     )
-    every = max(1, round(settings.eval_every * stream.steps_per_epoch))
+    every = settings.every(stream.steps_per_epoch)
     chunk = longest_chunk(
         math.gcd(every, *plan.boundaries),
         settings.calls(prepared.network, prepared.variables['params']),

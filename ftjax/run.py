@@ -19,6 +19,7 @@ from ftjax.evaluation.masked_tokens import masked_token_metrics
 from ftjax.evaluation.predictions import gather
 from ftjax.freezing.plan import Plan
 from ftjax.io.identity import FILE, differences, refused
+from ftjax.io.owned_files import check_way
 from ftjax.models.stages import Network
 from ftjax.plotting.save import save_figure
 from ftjax.preparation import Prepared
@@ -44,6 +45,8 @@ _log = logging.getLogger(__name__)
 PLACES = ('mesh', 'mesh_rules')
 NOTHING_MEASURED = {'n': 0}
 """The metrics of a run without a test split (data.test_fraction=0)."""
+FOLDERS = ('checkpoints', 'model', 'network', 'profile')
+"""What a run makes in its folder."""
 PLAN_SECTIONS = ('freeze', 'optimizer', 'schedule', 'train')
 """Parts of a config that a run may go on under other values of, if that is asked for."""
 
@@ -170,6 +173,7 @@ def in_folder(
         'peak_memory_bytes': peak_memory()['host_bytes'],
         'device_peak_bytes': peak_memory()['device_bytes'],
         'steps': result.steps,
+        'stopped_early': result.steps < prepared.span.steps,
         'steps_skipped': result.steps_skipped,
         'best_step': result.best_step,
         'frozen_unchanged': result.verification.frozen_unchanged,
@@ -280,6 +284,8 @@ def start_folder(
     if change.keys and not change.allowed:
         return change
     folder.mkdir(parents=True, exist_ok=True)
+    for name in FOLDERS:  # a link is refused before the training, not after it
+        check_way(folder / name, itself=True)
     write_json(folder / 'config.json', prepared.config.to_json())
     write_json(folder / 'plan.json', prepared.plan.to_json())
     write_json(folder / 'load_report.json', prepared.load_report)

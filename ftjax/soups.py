@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from flax.traverse_util import unflatten_dict
@@ -21,6 +21,7 @@ from ftjax.errors import UserError, check_name
 from ftjax.fields import check_fields
 from ftjax.freezing.averages import interpolate, mean_of, soup_greedy
 from ftjax.preparation import Prepared, prepare
+from ftjax.ranges import above, at_least
 from ftjax.run import network_metrics, train
 from ftjax.training.weight_space import SEEDS_APART, flat
 
@@ -37,13 +38,13 @@ class SoupSettings:
     {'freeze': 'head', 'optimizer.learning_rate': 1e-2}."""
     shifts: Mapping[str, Mapping[str, Any]]
     """Name to changes of `config.data`: what is tested out of distribution."""
-    rates: tuple[float, ...]
+    rates: Annotated[tuple[float, ...], above(0)]
     """Learning rates of the members."""
-    orders: int = 3
+    orders: Annotated[int, at_least(1)] = 3
     """Members a rate, each with another order of the batches."""
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    seeds: Annotated[tuple[int, ...], at_least(0)] = (0, 1, 2, 3, 4)
     """Each decides the split, the few-shot subset, the start's head and the orders."""
-    points: int = 11
+    points: Annotated[int, at_least(3)] = 11
     """Points of the line between start and best member, ends included."""
     question: str = ''
     notes: tuple[str, ...] = ()
@@ -52,14 +53,10 @@ class SoupSettings:
         check_fields(SoupSettings, dict(vars(self)), 'config.soups')
         for name in ('rates', 'seeds', 'notes'):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.rates or min(self.rates) <= 0:
-            raise UserError('config.soups.rates must be learning rates above 0')
         if not self.seeds or not self.shifts:
             raise UserError('config.soups names no seeds or no shifts')
-        if self.orders < 1 or self.points < 3 or len(self.rates) * self.orders < 2:
-            raise UserError(
-                'config.soups needs at least 2 members (rates times orders) and 3 points'
-            )
+        if len(self.rates) * self.orders < 2:
+            raise UserError('config.soups needs at least 2 members (rates times orders)')
 
     @property
     def alphas(self) -> tuple[float, ...]:

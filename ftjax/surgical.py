@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from ftjax.fields import check_fields
 from ftjax.freezing.choice import Choice
 from ftjax.models.stages import Network
 from ftjax.preparation import prepare
+from ftjax.ranges import at_least
 from ftjax.run import network_metrics, train
 from ftjax.training.fit import Diverged
 
@@ -58,12 +59,15 @@ class SurgicalSettings:
     ablation: AblationSettings
     """Arms, rates and seeds, for every task. {'baseline': 'pretrained'} is the network as it
     was loaded."""
-    test_per_class: int
+    test_per_class: Annotated[int, at_least(1)]
     """Test images of each class, out of what the source holds; the others are drawn from."""
     groups: Mapping[str, tuple[str, ...]]
     """Name to tasks whose mean accuracies are judged together."""
     gates: Mapping[str, tuple[tuple[str, ...], ...]]
     """Group to its gates; see ftjax/ablation/gates.py."""
+
+    def __post_init__(self):
+        check_fields(SurgicalSettings, vars(self), 'config.surgical')
 
 
 def read_surgical(values: Mapping[str, Any]) -> SurgicalSettings:

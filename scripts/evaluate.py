@@ -28,7 +28,7 @@ def main():
     from ftjax.data import load_data
     from ftjax.errors import UserError
     from ftjax.evaluation.figures import confusion_matrix_figure
-    from ftjax.evaluation.text import metrics_text
+    from ftjax.evaluation.text import confusion_text, metrics_text
     from ftjax.plotting.save import save_figure
     from ftjax.pretrained.open import load_pretrained
     from ftjax.run import network_metrics
@@ -55,6 +55,7 @@ def main():
     if differs:
         print(f'warning: {differs}')
     if 'confusion_matrix' in metrics:
+        print(f'\n{confusion_text(metrics)}')
         figure = confusion_matrix_figure(metrics)
         save_figure(figure, folder / f'confusion_{SPLIT.value}.png')
 

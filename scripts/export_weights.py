@@ -1,7 +1,13 @@
 """Writes a finished run's network for PyTorch: a folder that transformers opens.
 
-    python scripts/export_weights.py --workdir=runs/digits --output=exports/digits
-    python scripts/export_weights.py --workdir=runs/digits --output=exports/lora --adapters=peft
+    python scripts/train.py --config=configs/quickstart_train.py --workdir=runs/lora \
+        --config.init= --config.model="{'name': 'vit', 'image_size': 32, 'depth': 2}" \
+        --config.freeze=lora:8
+    python scripts/export_weights.py --workdir=runs/lora --output=exports/merged
+    python scripts/export_weights.py --workdir=runs/lora --output=exports/lora --adapters=peft
+
+A run that began with --config.init=hf://ORG/NAME is exported in the same way. The shipped networks
+(`glyphs`, `docstrings`) pool by a mean, which transformers has no class for: they are refused.
 
 The folder holds safetensors, config.json with the classes' names, preprocessor_config.json or
 the tokenizer, and a model card. `transformers.AutoModelFor...from_pretrained(FOLDER)` opens

@@ -2,24 +2,26 @@
 
     python scripts/reliability.py --workdir=runs/reliability
 
-Child processes run scripts/train.py on configs/reliability.py. Each is killed (SIGKILL, SIGTERM)
-at random moments until its share of the kills is used up, then finishes; weights, metrics.jsonl,
-plan.json and result.json (clock fields aside) must equal those of a run that was left alone.
-Then interrupted runs have a checkpoint or their metrics file damaged before they go on. Writes
-table.json (a list of {case, tried, lost, ..}) and table.md to --results. About ten minutes.
+Child processes run scripts/train.py (the last case: scripts/ablate.py) on configs/reliability.py.
+Each is killed (SIGKILL, SIGTERM) at random moments until its share of the kills is used up, then
+finishes; weights, metrics.jsonl, plan.json and result.json (clock fields aside) must equal those
+of a run that was left alone. Then interrupted runs have a checkpoint or their metrics file damaged
+before they go on; disks are full, folders closed. Writes table.json (a list of {case, tried,
+lost, ..}) and table.md to --results.
+
+Rows are kept in WORKDIR/rows.json as they come: the same command goes on after those there are
+without a loss, and --only=lp_ft,disk makes those alone whose name holds one of the words. Some
+15 minutes on two quiet cores.
 """
 
-import contextlib
-import hashlib
-import json
+import concurrent.futures
 import os
 import pathlib
 import random
 import shutil
 import signal
-import subprocess
-import sys
-import time
+import threading
+from typing import Any
 
 from absl import flags
 
@@ -27,190 +29,46 @@ from ftjax import launch
 
 WORKDIR = launch.define_workdir()
 RESULTS = flags.DEFINE_string('results', 'results/reliability', 'Folder of the tables.')
-KILLS = flags.DEFINE_integer('kills', 50, 'Processes ended by SIGKILL, over all cases.')
-TERMS = flags.DEFINE_integer('terms', 12, 'Processes ended by SIGTERM, over all cases.')
-DAMAGES = flags.DEFINE_integer('damages', 30, 'Runs that go on after something is damaged.')
-SEED = flags.DEFINE_integer('seed', 0, 'Of the random moments and damages.')
+KILLS = flags.DEFINE_integer('kills', 20, 'Processes ended by SIGKILL, of each case.', 0)
+TERMS = flags.DEFINE_integer('terms', 3, 'Processes ended by SIGTERM, of each of FIRST.', 0)
+DAMAGES = flags.DEFINE_integer('damages', 30, 'Runs that go on after something is damaged.', 0)
+SEED = flags.DEFINE_integer('seed', 0, 'Of the random moments and damages.', 0)
+WORKERS = flags.DEFINE_integer('workers', 2, 'Rows made at a time.', 1)
+ONLY = flags.DEFINE_list('only', [], 'Words: rows whose name holds one of them; all if none.')
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-CASES = ('plain', 'gradual', 'lisa', 'cached')
-CLOCK = {
-    *('wall_seconds', 'compile_seconds', 'step_seconds_median', 'stage_seconds'),
-    *('peak_memory_bytes', 'device_peak_bytes', 'provenance'),
-}
-DAMAGE = ('one bit', 'ten bits', 'truncated', 'emptied', 'deleted', 'half-written folder')
-
-
-def start(case, folder):
-    """A child process that trains; its output goes to a file beside the folder."""
-    command = [sys.executable, 'scripts/train.py', f'--workdir={folder}']
-    with open(f'{folder}.log', 'ab') as log:
-        return subprocess.Popen(
-            [*command, f'--config=configs/reliability.py:{case}'],
-            cwd=ROOT,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
-        )
+FIRST = ('plain', 'gradual', 'lisa', 'cached')
+CASES = (
+    *FIRST,
+    *('lp_ft', 'auto_rgn', 'subtuning', 'soup', 'ema_accumulate', 'lora', 'mixout', 'freezeout'),
+    *('badly_timed', 'cached_files', 'texts', 'vectorised'),
+)
+TEXTS = 120
 
 
-def finish(case, folder):
-    """Lets a run come to its end; RuntimeError if it does not."""
-    process = start(case, folder)
-    if process.wait(timeout=300):
-        tail = pathlib.Path(f'{folder}.log').read_text()[-2000:]
-        raise RuntimeError(f'{case} in {folder} ended with {process.returncode}:\n{tail}')
+class Rows:
+    """The rows there are, on disk after each."""
 
+    def __init__(self, path):
+        from ftjax.training.atomic import read_json, write_json
 
-def end_of(folder):
-    """What a run ended with: hashes of files, and result.json without its clock."""
-    files = ('model/model.safetensors', 'metrics.jsonl', 'plan.json', 'config.json')
-    found = {f: hashlib.sha256((folder / f).read_bytes()).hexdigest() for f in files}
-    result = json.loads((folder / 'result.json').read_text())
-    result['phases'] = [without_clock(phase) for phase in result['phases']]
-    return {**found, 'result': without_clock(result)}
+        self.path, self.write, self.lock = path, write_json, threading.Lock()
+        self.found = read_json(path) if path.exists() else {}
 
-
-def without_clock(fields):
-    return {name: value for name, value in fields.items() if name not in CLOCK}
-
-
-def progress_of(folder):
-    with contextlib.suppress(OSError):
-        return (folder / 'metrics.jsonl').stat().st_size
-    return -1
-
-
-def end_at_random(case, folder, signum, draw):
-    """Sends a signal at a random moment; (exit code or None if it had ended, seconds to end).
-
-    A fifth of the moments lie anywhere from the start of the process, the others shortly after
-    it has written a row of metrics: between that and some validations later, steps and
-    half-written checkpoints included.
-    """
-    process, before = start(case, folder), progress_of(folder)
-    end = time.monotonic() + (draw.uniform(0, 6) if draw.random() < 0.2 else 120)
-    while process.poll() is None and progress_of(folder) == before and time.monotonic() < end:
-        time.sleep(0.005)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=draw.uniform(0, 0.6))
-        return None, 0.0
-    process.send_signal(signum)
-    sent = time.monotonic()
-    return process.wait(timeout=120), time.monotonic() - sent
-
-
-def interrupted(case, folder, signum, count, expected, draw):
-    """Runs that are ended `count` times in all by a signal: a row of the table."""
-    ended, runs, equal, statuses, slowest = 0, 0, 0, set(), 0.0
-    while ended < count:
-        run = folder / f'{case}-{signal.Signals(signum).name}-{runs}'
-        runs += 1
-        for _ in range(12):
-            if ended == count:
-                break
-            status, seconds = end_at_random(case, run, signum, draw)
-            if status is None or status == 0:
-                break
-            ended, slowest = ended + 1, max(slowest, seconds)
-            statuses.add(status)
-        if not (run / 'result.json').exists():
-            finish(case, run)
-        equal += end_of(run) == expected
-        print(f'{case}: {ended} of {count} {signal.Signals(signum).name}, {runs} runs', flush=True)
-    return {
-        'case': f'{signal.Signals(signum).name} at a random moment, {case} run',
-        'tried': ended,
-        'lost': runs - equal,
-        'runs': runs,
-        'exit_codes': sorted(statuses),
-        'slowest_end_seconds': round(slowest, 2),
-    }
-
-
-def damage(folder, how, draw):
-    """Damages a run that was interrupted; returns what was done."""
-    steps = sorted(int(p.name) for p in (folder / 'checkpoints').iterdir() if p.name.isdecimal())
-    step = steps[-1] if draw.random() < 0.6 else draw.choice(steps)
-    place = folder / 'checkpoints' / str(step)
-    if how == 'half-written folder':
-        shutil.copytree(place, place.with_name(f'{step + 1}.orbax-checkpoint-tmp'))
-        (place.with_name(f'{step + 1}.orbax-checkpoint-tmp') / 'manifest' / 'metadata').unlink()
-        return f'checkpoint {step + 1} half written'
-    files = sorted(path for path in place.rglob('*') if path.is_file() and path.stat().st_size)
-    path = folder / 'metrics.jsonl' if draw.random() < 0.1 else draw.choice(files)
-    data = bytearray(path.read_bytes())
-    if how == 'deleted':
-        path.unlink()
-    else:
-        if how in ('truncated', 'emptied'):
-            data = data[: draw.randrange(len(data)) if how == 'truncated' else 0]
-        for _ in range({'one bit': 1, 'ten bits': 10}.get(how, 0)):
-            data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
-        path.write_bytes(data)
-    return f'{path.relative_to(folder)} {how} (checkpoints {steps})'
-
-
-def damaged(sources, folder, count, expected, draw):
-    """Rows on runs that go on after a damage, in this process: {how: row}."""
-    from ftjax.config import read_config
-    from ftjax.preparation import prepare
-    from ftjax.run import train
-    from ftjax.training.atomic import read_json
-
-    ready = {c: prepare(read_config(read_json(s / 'config.json'))) for c, s in sources.items()}
-    rows = {}
-    for number in range(count):
-        how, case = DAMAGE[number % len(DAMAGE)], draw.choice(list(sources))
-        run = folder / f'damaged-{number}'
-        shutil.copytree(sources[case], run)
-        what = damage(run, how, draw)
-        train(ready[case], run, progress=False)
-        same = end_of(run) == expected[case]
-        row = rows.setdefault(how, {'case': f'damage: {how}', 'tried': 0, 'lost': 0, 'what': []})
-        row['tried'] += 1
-        row['lost'] += not same
-        row['what'].append(f'{case}: {what}')
-        print(f'{number + 1} of {count}: {case}: {what}: {"same" if same else "LOST"}', flush=True)
-    return list(rows.values())
-
-
-def halfway(case, folder, draw):
-    """A run stopped in its second half, with several checkpoints."""
-    for attempt in range(20):
-        run = folder / f'{case}-halfway-{attempt}'
-        process = start(case, run)
-        while process.poll() is None:
-            rows = (run / 'metrics.jsonl').read_bytes() if progress_of(run) > 0 else b''
-            if rows.count(b'\n') >= 5:
-                process.send_signal(signal.SIGTERM)
-                process.wait(timeout=120)
-                break
-            time.sleep(0.01)
-        if not (run / 'result.json').exists():
-            return run
-    raise RuntimeError(f'{case} always ended before it could be stopped')
-
-
-def second_starts(case, folder, count):
-    """A row on starts in a folder that another process holds."""
-    run, refused = folder / f'{case}-second', 0
-    first = start(case, run)
-    while not (run / '.lock').exists() and first.poll() is None:
-        time.sleep(0.01)
-    first.send_signal(signal.SIGSTOP)  # so that it holds the folder for as long as is needed
-    for _ in range(count):
-        log = pathlib.Path(f'{run}.log')
-        log.write_text('')
-        status = start(case, run).wait(timeout=120)
-        refused += status == 2 and f'in use by process {first.pid} on ' in log.read_text()
-    first.send_signal(signal.SIGCONT)
-    ended = first.wait(timeout=300)
-    return {
-        'case': 'second start in the same folder',
-        'tried': count,
-        'lost': count - refused + (ended != 0),
-    }
+    def make(self, name, function):
+        """Makes a row, or several, unless they are there without a loss."""
+        if all(word not in name for word in ONLY.value or ['']):
+            return
+        if any(row['lost'] for row in self.found.get(name, [{'lost': 1}])):
+            try:
+                rows = function()
+            except (RuntimeError, TimeoutError, OSError) as error:
+                rows = {'case': name, 'tried': 0, 'lost': 1, 'what': [str(error)]}
+            rows = rows if isinstance(rows, list) else [rows]
+            with self.lock:
+                self.found[name] = rows
+                self.write(self.path, self.found)
+        for row in self.found[name]:
+            print(f'{row["case"]}: {row["lost"]} of {row["tried"]} lost', flush=True)
 
 
 def markdown(rows):
@@ -225,36 +83,132 @@ def markdown(rows):
     return '\n'.join(lines) + '\n'
 
 
+def write_texts(folder):
+    """A table of made-up sentences of many lengths, whose label is in their words."""
+    draw, words = (
+        random.Random(0),
+        [
+            'the',
+            'a',
+            'file',
+            'is',
+            'read',
+            'open',
+            'write',
+            'text',
+            'line',
+            'value',
+            'of',
+            'and',
+            'to',
+        ],
+    )
+    lines = ['text,label']
+    for number in range(TEXTS):
+        said = [draw.choice(words) for _ in range(draw.randint(3, 60))]
+        said[draw.randrange(len(said))] = ('list', 'error')[number % 2]
+        lines.append(f'{" ".join(said)},{("list", "error")[number % 2]}')
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'texts.csv').write_text('\n'.join(lines) + '\n')
+
+
 def main():
+    from faults import disks
+    from faults.damages import DAMAGE, damaged
+    from faults.ends import end_of, finished
+    from faults.interruptions import halfway, interrupted, second_starts
+    from faults.processes import Server
+
     from ftjax.training.atomic import write_json, write_text
     from ftjax.training.provenance import provenance
 
-    folder, draw = pathlib.Path(WORKDIR.value).absolute(), random.Random(SEED.value)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    expected, rows = {}, []
-    for case in CASES:
-        for name in ('alone', 'alone-again'):  # a warm cache of programs changes nothing
-            finish(case, folder / f'{case}-{name}')
-        expected[case] = end_of(folder / f'{case}-alone')
-        same = end_of(folder / f'{case}-alone-again') == expected[case]
-        rows.append({'case': f'the same run twice, {case}', 'tried': 1, 'lost': int(not same)})
-    for signum, count in ((signal.SIGKILL, KILLS.value), (signal.SIGTERM, TERMS.value)):
-        for number, case in enumerate(CASES):
-            share = count // len(CASES) + (number < count % len(CASES))
-            if share:
-                rows.append(interrupted(case, folder, signum, share, expected[case], draw))
-    rows.append(second_starts('plain', folder, 3))
-    sources = {case: halfway(case, folder, draw) for case in ('plain', 'gradual')}
-    rows += damaged(sources, folder, DAMAGES.value, expected, draw)
+    folder = pathlib.Path(WORKDIR.value).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    write_texts(folder / 'data')
+    programs = os.environ.get('JAX_COMPILATION_CACHE_DIR') or str(folder / 'programs')
+    env = {
+        'JAX_COMPILATION_CACHE_DIR': programs,
+        'FTJAX_CACHE': str(folder / 'cache'),
+        'FTJAX_DATA': str(folder / 'data'),
+    }
+    rows, expected, guards = Rows(folder / 'rows.json'), {}, {c: threading.Lock() for c in CASES}
+
+    def end(case, server):
+        """What a run of a case ends with that is left alone."""
+        with guards[case]:
+            if case not in expected:
+                run = folder / f'{case}-alone'
+                if not finished(run):
+                    server.finish(case, run)
+                expected[case] = end_of(run)
+            return expected[case]
+
+    def twice(case):
+        with Server(env) as server:
+            run = folder / f'{case}-alone-again'  # a warm cache of programs changes nothing
+            shutil.rmtree(run, ignore_errors=True)
+            server.finish(case, run)
+            same = end_of(run) == end(case, server)
+        return {'case': f'the same run twice, {case}', 'tried': 1, 'lost': int(not same)}
+
+    def ended(signum, case, count):
+        # A cache of its own, so that killed runs make their features and tokens too.
+        own = {**env, 'FTJAX_CACHE': str(folder / f'cache-{case}')}
+        draw = random.Random(f'{SEED.value} {signum} {case}')
+        with Server(own) as server:
+            return interrupted(server, case, folder, signum, count, end(case, server), draw)
+
+    def after_damage():
+        with Server(env) as server:
+            sources = {case: halfway(server, case, folder) for case in ('plain', 'gradual')}
+            ends = {case: end(case, server) for case in sources}
+            made = []
+            for number, how in enumerate(DAMAGE):
+                count = DAMAGES.value // len(DAMAGE) + (number < DAMAGES.value % len(DAMAGE))
+                draw = random.Random(f'{SEED.value} {how}')
+                if count:
+                    made.append(damaged(server, sources, folder, how, count, ends, draw))
+        return made
+
+    def second():
+        with Server(env) as server:
+            return second_starts(server, 'plain', folder, 3)
+
+    def ends_of(*cases):
+        with Server(env) as server:
+            return {case: end(case, server) for case in cases}
+
+    tasks: dict[str, Any] = {f'twice {case}': lambda case=case: twice(case) for case in CASES}
+    kinds = ((signal.SIGKILL, KILLS.value, CASES), (signal.SIGTERM, TERMS.value, FIRST))
+    for signum, count, cases in kinds:
+        for case in cases if count else ():
+            name = f'{signum.name} {count} {case}'
+            tasks[name] = lambda s=signum, c=case, n=count: ended(s, c, n)
+    tasks['second start'] = second
+    if DAMAGES.value:
+        tasks[f'damage {DAMAGES.value}'] = after_damage
+    tasks['disk full, features'] = lambda: disks.full_feature_cache(
+        env, folder, ends_of('cached_files')['cached_files']
+    )
+    tasks['disk full, tokens'] = lambda: disks.full_token_cache(
+        env, folder, ends_of('texts')['texts']
+    )
+    tasks['permission denied'] = lambda: disks.denied(
+        env, folder, ends_of('plain', 'cached_files', 'texts')
+    )
+    with concurrent.futures.ThreadPoolExecutor(WORKERS.value) as pool:
+        jobs = [pool.submit(rows.make, name, function) for name, function in tasks.items()]
+        for job in jobs:
+            job.result()
+    found = [row for name in tasks for row in rows.found.get(name, [])]
     results = pathlib.Path(RESULTS.value)
-    write_json(results / 'table.json', rows)
+    write_json(results / 'table.json', found)
     write_json(results / 'provenance.json', provenance(seed=SEED.value))
     about = (__doc__ or '').strip().split('\n\n')
-    text = ['# Reliability', about[0], about[2], '`python scripts/reliability.py`', markdown(rows)]
+    text = ['# Reliability', about[0], about[2], '`python scripts/reliability.py`', markdown(found)]
     write_text(results / 'table.md', '\n\n'.join(text))
-    print(markdown(rows))
-    if any(row['lost'] for row in rows):
+    print(markdown(found))
+    if any(row['lost'] for row in found):
         raise RuntimeError('something was lost; see the table')
 
 

@@ -121,7 +121,10 @@ def test_flags_reach_the_config(folder):
         ),
         (['--config=config.py', '--config.dta.source=x'], "did you mean 'data.source'"),
         (['--config=config.py', '--config.data.source.x=1'], "key 'data.source.x'; did you"),
-        (['--config=config.py', '--config.seed=x'], '--config.seed=x: invalid literal for int()'),
+        (
+            ['--config=config.py', '--config.seed=x'],
+            "seed is 'x'; expected a whole number",
+        ),
         (['--config=config.py', '--config.nothing=3'], 'config.nothing is None in config.py'),
         (['--config.seed=1', '--config=config.py'], 'before a value for --config'),
         (['--config=config.py', '--wrkdir=x'], "unknown flag --wrkdir; did you mean 'workdir'?"),

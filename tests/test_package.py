@@ -24,6 +24,7 @@ MODULES = ['.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in SO
 ROOMS = (
     'errors',
     'printable',
+    'ranges',
     'fields',
     'io',
     'models',
@@ -44,6 +45,7 @@ TOP = (
     '__main__',
     'launch',
     'command_line',
+    'overrides',
     'compilation_cache',
     'preparation',
     'memory_plan',

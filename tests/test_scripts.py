@@ -74,6 +74,7 @@ def test_train_evaluate_and_go_on(call, tmp_path):
     assert again.returncode == 0 and 'finished already' in again.stdout
     found = call('evaluate', f'--workdir={folder}')
     assert found.returncode == 0, found.stderr
+    assert 'true \\ predicted' in found.stdout  # the confusion matrix that --help promises
     told = json.loads((folder / 'evaluation_test.json').read_text())
     assert told['accuracy'] == result['metrics']['accuracy']
     refused(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from ftjax.ablation.gates import check_gates
 from ftjax.ablation.rates import check_rates
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError, check_name, shown
 from ftjax.evaluation.metric import metric_of
+from ftjax.fields import check_fields
+from ftjax.ranges import above, at_least
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,9 +24,9 @@ class AblationSettings:
     on what the pretrained network gives its head, its penalty chosen by validation. An arm
     whose best rate lies elsewhere, a new head on frozen features say, may name a grid of its
     own, as long as the common one: {'freeze': 'head', 'rates': (3e-3, 1e-2, 3e-2)}."""
-    rates: tuple[float, ...]
+    rates: Annotated[tuple[float, ...], above(0)]
     """Starting grid of learning rates of every arm that names none."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: Annotated[tuple[int, ...], at_least(0)] = (0, 1, 2)
     """Each decides the split, the few-shot subset, the order and new weights, for all arms."""
     tasks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Name to changes of the config, a grid each, in which every arm is tuned anew: data sets,
@@ -36,7 +38,7 @@ class AblationSettings:
     equal: str = 'steps'
     """What arms have alike: `steps`, as the config says; `compute`, so that each spends the
     FLOPs of the reference arm's steps, forward passes of frozen stages counted."""
-    folds: int = 0
+    folds: Annotated[int, at_least(0)] = 0
     """Cross-validation: every seed is run with each of so many folds as its test split, and
     decides how the folds are cut; 0 for none."""
     also_evaluate: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -46,7 +48,7 @@ class AblationSettings:
     see what of its first task it has forgotten. Files other than the task's are scored on their
     test split, or whole where they have none; with `'test_fraction': 0.2` beside on such a part
     of them, drawn as the task's is, which suits a shifted copy of the task's own examples."""
-    movement_on: int = 0
+    movement_on: Annotated[int, at_least(0, 'a number of examples')] = 0
     """Examples of each test set, at most, on which is measured how far what reaches the head
     moved from what the run began with; how far each stage's weights moved is noted too. 0 for
     neither."""
@@ -56,7 +58,7 @@ class AblationSettings:
     """What chooses rates on validation data and is reported on test data, in its own direction:
     of 'mse', 'log_loss' or 'loss' the lowest is best. One that the task has; see
     ftjax/evaluation/metric.py."""
-    max_extra: int = 1
+    max_extra: Annotated[int, at_least(0)] = 1
     """Rounds of further rates where a winner lies on the grid's edge."""
     question: str = ''
     gates: tuple[tuple[str, ...], ...] = ()
@@ -69,30 +71,34 @@ class AblationSettings:
     """Caveats of this ablation, what was reduced say; they stand beside the table."""
 
     def __post_init__(self):
+        check_fields(AblationSettings, vars(self), 'config.ablation')
         object.__setattr__(self, 'rates', tuple(float(rate) for rate in self.rates))
         object.__setattr__(self, 'seeds', tuple(self.seeds))
         if not self.arms:
             raise UserError('config.ablation.arms names no arm')
-        if not self.rates or min(self.rates) <= 0:
+        if not self.rates:
             raise UserError('config.ablation.rates must be learning rates above 0')
-        for arm in self.arms:
+        for arm, given in self.arms.items():
+            if not isinstance(given, (str, Mapping)) or not given:
+                raise UserError(
+                    f'config.ablation.arms: {shown(arm)} is {shown(given)}; expected a strategy '
+                    "('head') or changes of the config ({'freeze': 'head'})"
+                )
             self._check_grid(arm)
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError('config.ablation.seeds must be different whole numbers')
-        if isinstance(self.folds, bool) or not isinstance(self.folds, int) or self.folds < 0:
-            raise UserError(f'config.ablation.folds is {self.folds!r}; expected 0, or 2 or more')
         if self.folds == 1:
             raise UserError('config.ablation.folds is 1; expected 0, or 2 or more')
         for name, given in self.also_evaluate.items():
             if not isinstance(given, (str, Mapping)) or not given:
                 raise UserError(
-                    f'config.ablation.also_evaluate: {name!r} is {given!r}; expected a source '
-                    "('digits') or changes of config.data ({'source': 'digits'})"
+                    f'config.ablation.also_evaluate: {shown(name)} is {shown(given)}; expected a '
+                    "source ('digits') or changes of config.data ({'source': 'digits'})"
                 )
         metric_of(self.metric, 'config.ablation.metric:')
         if self.reference:
             check_name(self.reference, self.arms, 'reference arm')
-        object.__setattr__(self, 'gates', tuple(tuple(gate) for gate in self.gates))
+        object.__setattr__(self, 'gates', as_gates(self.gates, 'gates'))
         object.__setattr__(self, 'notes', tuple(self.notes))
         check_gates(self.gates, list(self.arms))
         self._check_groups()
@@ -100,14 +106,9 @@ class AblationSettings:
         for name, changes in self.tasks.items():
             if not isinstance(changes, Mapping) or not changes:
                 raise UserError(
-                    f'config.ablation.tasks: {name!r} is {changes!r}; expected changes of the '
-                    "config ({'data.examples_per_class': 5})"
+                    f'config.ablation.tasks: {shown(name)} is {shown(changes)}; expected changes '
+                    "of the config ({'data.examples_per_class': 5})"
                 )
-        if type(self.movement_on) is not int or self.movement_on < 0:
-            raise UserError(
-                f'config.ablation.movement_on is {self.movement_on!r}; expected a number of '
-                'examples, at least 0'
-            )
 
     @property
     def draws(self) -> tuple[int, ...]:
@@ -148,9 +149,9 @@ class AblationSettings:
         check_name(self.equal, ('steps', 'compute'), 'config.ablation.equal:')
         for key, values in self.tune.items():
             where = f'config.ablation.tune: {key!r}'
-            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
-                raise UserError(f'{where} is {values!r}; expected values to try, (0.0, 0.01)')
-            if len(set(map(repr, values))) < len(values):
+            if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not values:
+                raise UserError(f'{where} is {shown(values)}; expected values to try, (0.0, 0.01)')
+            if len({shown(value, 10**6) for value in values}) < len(values):
                 raise UserError(f'{where} names a value twice')
             if key == 'optimizer.learning_rate':
                 raise UserError(f'{where} is what config.ablation.rates are for')
@@ -164,22 +165,22 @@ class AblationSettings:
 
     def _check_groups(self) -> None:
         for group, names in self.groups.items():
-            if isinstance(names, str) or not names:
+            if not names or not fits_texts(names):
                 raise UserError(
-                    f'config.ablation.groups: {group!r} is {names!r}; expected names of further '
-                    "test sets, ('noisy',)"
+                    f'config.ablation.groups: {shown(group)} is {shown(names)}; expected names of '
+                    "further test sets, ('noisy',)"
                 )
             known = self.tasks if names[0] in self.tasks else self.also_evaluate
             for name in names:
                 check_name(name, known, f'task or test set of config.ablation.groups.{group}:')
         for group, gates in self.group_gates.items():
             check_name(group, self.groups, 'group of config.ablation.group_gates:')
-            check_gates(gates, list(self.arms))
+            check_gates(as_gates(gates, f'group_gates.{group}'), list(self.arms))
 
     def _own_rates(self, arm: str) -> tuple[float, ...] | None:
         given = self.arms[arm]
         own = None if isinstance(given, str) else given.get('rates')
-        return None if own is None else tuple(own)
+        return tuple(own) if isinstance(own, list) else own
 
     def _check_grid(self, arm: str) -> None:
         own = self._own_rates(arm)
@@ -187,12 +188,28 @@ class AblationSettings:
             return
         if arm not in self.tuned:
             raise UserError(f'config.ablation.arms: {arm!r} is a baseline and has no rates')
+        check_fields(AblationSettings, {'rates': own}, f'config.ablation.arms.{arm}')
         check_rates(own)
         if len(own) != len(self.rates):
             raise UserError(
                 f'config.ablation.arms: {arm!r} has {len(own)} rates and the others '
                 f'{len(self.rates)}; arms are compared after equally many trials'
             )
+
+
+def fits_texts(given: Any) -> bool:
+    """Whether something is a sequence of texts."""
+    return isinstance(given, (tuple, list)) and all(isinstance(word, str) for word in given)
+
+
+def as_gates(given: Any, name: str) -> tuple[tuple[str, ...], ...]:
+    """Sequences of texts as tuples; UserError for anything else."""
+    for gate in given if isinstance(given, Sequence) else [given]:
+        if not fits_texts(gate) or not gate:
+            raise UserError(
+                f'config.ablation.{name} holds {shown(gate)}; expected (rule, arm, ..), all texts'
+            )
+    return tuple(tuple(gate) for gate in given)
 
 
 def read_ablation(values: Mapping[str, Any]) -> AblationSettings:

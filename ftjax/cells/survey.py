@@ -55,7 +55,7 @@ def survey(prepared: Prepared, forward: float) -> Survey:
     )
     validation = eval_batches(data.val, config.data.eval_batch_size, size, preprocessing)
     total = config.train.total(stream.steps_per_epoch)
-    every = max(1, round(config.train.eval_every * stream.steps_per_epoch))
+    every = config.train.every(stream.steps_per_epoch)
     step = StepSettings(
         preprocessing, config.data.augment, data.train.task, config.train.label_smoothing
     )

@@ -12,24 +12,24 @@ from ftjax.io.paths import is_possible
 _DEFAULT_DATA = Path(__file__).resolve().parents[2] / '..' / 'shared' / 'data'
 
 
-def resolve_path(text: str) -> Path:
-    """`text` with `~` and `$FTJAX_DATA` (default ../shared/data beside the checkout) put in."""
+def resolve_path(text: str, what: str = 'path') -> Path:
+    """`text` with `~` and `$FTJAX_DATA` (default ../shared/data beside the checkout) put in.
+
+    Raises UserError, which begins with `what`, for a path that no file system can have.
+    """
+    given = text
     if '$FTJAX_DATA' in text:
         default = os.environ.get('FTJAX_DATA') or os.path.normpath(_DEFAULT_DATA)
         text = text.replace('$FTJAX_DATA', default)
-    return Path(os.path.expanduser(text))
-
-
-def _checked(text: str, what: str) -> Path:
-    path = resolve_path(text)
+    path = Path(os.path.expanduser(text))
     if not is_possible(path):
-        raise UserError(f'{what}: {shown(text, 200)} is no path that this system can have')
+        raise UserError(f'{what}: {shown(given, 200)} is no path that this system can have')
     return path
 
 
 def existing_folder(text: str, what: str) -> Path:
     """The folder at `text`; raises UserError naming its nearest sibling if there is none."""
-    path = _checked(text, what)
+    path = resolve_path(text, what)
     if path.is_dir():
         return path
     if path.exists():
@@ -40,7 +40,7 @@ def existing_folder(text: str, what: str) -> Path:
 
 def existing_file(text: str, what: str) -> Path:
     """The file at `text`; raises UserError naming its nearest sibling if there is none."""
-    path = _checked(text, what)
+    path = resolve_path(text, what)
     if path.is_file():
         return path
     if path.is_dir():

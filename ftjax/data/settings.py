@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+from typing import Annotated
 
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.corruption import parse_corruption
 from ftjax.data.dataset import MASKED_TOKENS, TASKS
 from ftjax.data.wordpiece import wanted_size
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError, check_name, shown
+from ftjax.fields import check_fields
+from ftjax.ranges import at_least, between
 
 LAYOUTS = ('header', 'no_header', 'label_first', 'label_last')
 QUOTING = ('auto', 'csv', 'none')
@@ -34,36 +37,36 @@ class DataSettings:
     """`classification`, `regression` (labels are then float32), `multilabel`: any number of
     classes an example, as 0 and 1 of float32; or `masked_tokens`: the hidden words of texts,
     for a network with a language model's head."""
-    seed: int = 0
+    seed: Annotated[int, at_least(0)] = 0
     """Decides the splits and the few-shot subset."""
-    test_fraction: float = 0.2
+    test_fraction: Annotated[float, between(0, 1, ends='low')] = 0.2
     """Share of the examples held out for testing, where the source has no test split."""
-    folds: int = 0
+    folds: Annotated[int, at_least(0)] = 0
     """Cross-validation: the test split is one of so many stratified folds of the training
     examples, instead of `test_fraction`, and a test split that the source has stays out of it;
     0 for none. Each example is in the test split of exactly one fold."""
-    fold: int = 0
+    fold: Annotated[int, at_least(0)] = 0
     """Which of the `folds` is the test split, from 0."""
-    val_fraction: float = 0.15
+    val_fraction: Annotated[float, between(0, 1, ends='low')] = 0.15
     """Share held out for validation, where the source has no validation split."""
-    examples_per_class: int | None = None
+    examples_per_class: Annotated[int | None, at_least(1)] = None
     """Few-shot: training examples kept of each class. The smaller subset is in the larger."""
-    val_per_class: int | None = None
+    val_per_class: Annotated[int | None, at_least(1)] = None
     """Validation examples of each class, instead of `val_fraction`."""
     class_names: tuple[str, ...] = ()
     """Names, in label order, for sources that carry none; empty for the source's own."""
-    image_size: tuple[int, int] | None = None
+    image_size: Annotated[tuple[int, int] | None, between(1, 2**16)] = None
     """Height and width in pixels; None for the network's own."""
-    channels: int | None = None
+    channels: Annotated[int | None, between(1, 3)] = None
     """1 to read images as grey, 3 as RGB; None for as they are (files: RGB)."""
-    batch_size: int = 32
+    batch_size: Annotated[int, at_least(1)] = 32
     """Training examples a step."""
-    eval_batch_size: int = 256
+    eval_batch_size: Annotated[int, at_least(1)] = 256
     """Examples a batch in evaluation."""
     augment: str = 'none'
     """Comma list of augmentations, `name` or `name:amount`: for images see
     ftjax/data/augmentation.py, for texts ftjax/data/text_augmentation.py."""
-    max_length: int | None = 128
+    max_length: Annotated[int | None, at_least(4)] = 128
     """Tokens that a text, or a pair, is cut to; None for as many as the network takes."""
     tokenizer: str = ''
     """A tokenizer.json, or a folder with one, instead of the one beside the weights;
@@ -112,34 +115,23 @@ class DataSettings:
     """Where TFDS keeps its data sets; empty for its default."""
 
     def __post_init__(self):
+        object.__setattr__(self, 'image_size', _size(self.image_size))
+        check_fields(DataSettings, vars(self), 'data')
         check_name(self.task, TASKS, 'data.task')
         check_name(self.layout, LAYOUTS, 'data.layout')
         check_name(self.quoting, QUOTING, 'data.quoting')
         check_name(self.verify, VERIFY, 'data.verify')
-        for name in ('seed', 'folds', 'fold'):
-            _integer(name, getattr(self, name), 0)
         if self.folds == 1:
             raise UserError('data.folds is 1; expected 0 for none, or 2 or more')
         if self.fold >= max(1, self.folds):
             raise UserError(f'data.fold is {self.fold}; expected a fold of data.folds={self.folds}')
-        for name in ('batch_size', 'eval_batch_size'):
-            _integer(name, getattr(self, name), 1)
         for name in ('examples_per_class', 'val_per_class'):
-            if getattr(self, name) is not None:
-                _integer(name, getattr(self, name), 1)
-                if self.task != 'classification':
-                    raise UserError(
-                        f'data.{name} needs one class an example; data.task is {self.task}'
-                    )
-        for name in ('test_fraction', 'val_fraction'):
-            if not (isinstance(getattr(self, name), numbers.Real) and 0 <= getattr(self, name) < 1):
-                raise UserError(f'data.{name} is {getattr(self, name)!r}; expected 0 <= share < 1')
+            if getattr(self, name) is not None and self.task != 'classification':
+                raise UserError(f'data.{name} needs one class an example; data.task is {self.task}')
         if self.test_fraction + self.val_fraction >= 1:
             raise UserError('data.test_fraction + data.val_fraction leave nothing to train on')
         if self.channels not in (None, 1, 3):
             raise UserError(f'data.channels is {self.channels!r}; expected 1, 3 or None')
-        if self.max_length is not None:
-            _integer('max_length', self.max_length, 4)
         if not self.label_separator:
             raise UserError('data.label_separator is empty; expected one or more characters')
         if (self.val_file or self.test_file) and not self.train_file:
@@ -149,7 +141,6 @@ class DataSettings:
         object.__setattr__(self, 'class_names', tuple(self.class_names))
         if len(set(self.class_names)) < len(self.class_names):
             raise UserError('data.class_names holds a name twice')
-        object.__setattr__(self, 'image_size', _size(self.image_size))
         if parse_augment(self.augment) and self.task == MASKED_TOKENS:
             raise UserError(
                 f'data.augment is {self.augment!r}; expected none, data.task masked_tokens '
@@ -159,19 +150,14 @@ class DataSettings:
         parse_corruption(self.corruption)
 
 
-def _integer(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise UserError(f'data.{name} is {value!r}; expected a whole number >= {least}')
-
-
 def _size(size: object) -> tuple[int, int] | None:
     if size is None:
         return None
     pair = (size, size) if isinstance(size, numbers.Integral) else size
     try:
         height, width = (int(side) for side in pair)  # pyrefly: ignore
-    except (TypeError, ValueError):
-        raise UserError(f'data.image_size is {size!r}; expected (height, width)') from None
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f'data.image_size is {shown(size)}; expected (height, width)') from None
     if min(height, width) < 1:
-        raise UserError(f'data.image_size is {size!r}; expected positive pixels')
+        raise UserError(f'data.image_size is {shown(size)}; expected positive pixels')
     return height, width

@@ -7,12 +7,10 @@ is passed over.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
-import os
 import pathlib
 import zipfile
 import zlib
@@ -22,7 +20,9 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.tokenize import Tokens, tokenize
+from ftjax.errors import UserError
 from ftjax.io.cache_folder import cache_folder
+from ftjax.io.owned_files import whole_file
 
 if TYPE_CHECKING:
     from ftjax.pretrained.text_preprocessing import TextPreprocessing
@@ -87,17 +87,11 @@ def _write(path: pathlib.Path, tokens: Tokens) -> None:
     """Keeps the tokens in one step, so that no other process reads half a file."""
     arrays = {name: getattr(tokens, name).astype(_DTYPES[name]) for name in _FIELDS}
     sum_ = np.frombuffer(_checksum(arrays), np.uint8)
-    beside = path.with_name(f'.{path.name}.{os.getpid()}.partial')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, 'wb') as file:
+        with whole_file(path) as file:
             np.savez(file, **arrays, checksum=sum_)
-        os.replace(beside, path)
-    except OSError as error:
+    except UserError as error:
         logging.getLogger('ftjax').info('tokens are not kept: %s', error)
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
 
 
 def _checksum(arrays: dict[str, np.ndarray]) -> bytes:

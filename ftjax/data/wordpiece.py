@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import pathlib
 from collections.abc import Iterable
 
 from ftjax.errors import UserError
 from ftjax.io.cache_folder import cache_folder
+from ftjax.io.owned_files import whole_file
 
 PREFIX = 'wordpiece:'
 _FEWEST = 100  # tokens; the letters and the special tokens alone take about as many
@@ -60,19 +59,11 @@ def trained_tokenizer(texts: Iterable[str], size: int) -> pathlib.Path:
     path = cache_folder() / 'tokenizers' / f'{digest.hexdigest()}.json'
     if path.is_file():
         return path
-    beside = path.with_name(f'.{path.name}.{os.getpid()}.partial')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(_trained(texts, size), encoding='utf-8')
-        os.replace(beside, path)
-    except OSError as error:
-        raise UserError(
-            f'cannot write the tokenizer {path}: {error.strerror or error}; FTJAX_CACHE names '
-            'another folder'
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+        with whole_file(path) as file:
+            file.write(_trained(texts, size).encode())
+    except UserError as error:
+        raise UserError(f'{error}; FTJAX_CACHE names another folder') from error
     return path
 
 

@@ -155,7 +155,7 @@ def confusion_text(metrics: dict[str, Any], max_classes: int = 20) -> str:
     matrix = metrics['confusion_matrix']
     names = [printable(row['name']) for row in metrics['per_class']]
     if len(names) > max_classes:
-        return f'confusion matrix of {len(names)} classes: see the picture'
+        return f'confusion matrix of {len(names)} classes: see the picture confusion_SPLIT.png'
     # Columns carry short names, so that ten classes fit a terminal.
     short = [name[:7] for name in names]
     corner = 'true \\ predicted'

@@ -25,33 +25,51 @@ from ftjax.models.adapters.prompt import Prompt
 from ftjax.models.adapters.ssf import SSF
 from ftjax.models.stages import Network
 from ftjax.pretrained.initialise import random_leaves
+from ftjax.ranges import above, between
 
-
-def checked(rank: int, name: str) -> int:
-    """UserError unless a rank or count is at least 1."""
-    if rank < 1:
-        raise UserError(f'{name}: expected at least 1, not {rank}')
-    return rank
-
-
-@strategy('lora', 'added', r=8, alpha=16.0, targets='query|value', source='LoRA, arXiv:2106.09685')
-def lora(r: int, alpha: float, targets: str) -> Adapter:
-    """Adds alpha/r A B to the queries and values (or `targets`), B 0 at first; mergeable."""
-    return LoRA(checked(r, 'lora: r'), alpha, targets)
+RANKS = between(1, 2**16)
 
 
 @strategy(
-    'rslora', 'added', r=8, alpha=16.0, targets='query|value', source='rsLoRA, arXiv:2312.03732'
+    'lora',
+    'added',
+    r=8,
+    alpha=16.0,
+    targets='query|value',
+    source='LoRA, arXiv:2106.09685',
+    ranges={'r': RANKS, 'alpha': above(0)},
+)
+def lora(r: int, alpha: float, targets: str) -> Adapter:
+    """Adds alpha/r A B to the queries and values (or `targets`), B 0 at first; mergeable."""
+    return LoRA(r, alpha, targets)
+
+
+@strategy(
+    'rslora',
+    'added',
+    r=8,
+    alpha=16.0,
+    targets='query|value',
+    source='rsLoRA, arXiv:2312.03732',
+    ranges={'r': RANKS, 'alpha': above(0)},
 )
 def rslora(r: int, alpha: float, targets: str) -> Adapter:
     """LoRA scaled by alpha/sqrt(r), so that high ranks still learn; mergeable."""
-    return LoRA(checked(r, 'rslora: r'), alpha, targets, stabilised=True)
+    return LoRA(r, alpha, targets, stabilised=True)
 
 
-@strategy('dora', 'added', r=8, alpha=16.0, targets='query|value', source='DoRA, arXiv:2402.09353')
+@strategy(
+    'dora',
+    'added',
+    r=8,
+    alpha=16.0,
+    targets='query|value',
+    source='DoRA, arXiv:2402.09353',
+    ranges={'r': RANKS, 'alpha': above(0)},
+)
 def dora(r: int, alpha: float, targets: str) -> Adapter:
     """LoRA on the direction of the weights, and a learned length of each column; mergeable."""
-    return LoRA(checked(r, 'dora: r'), alpha, targets, magnitude=True)
+    return LoRA(r, alpha, targets, magnitude=True)
 
 
 @strategy('ia3', 'added', source='T-Few, arXiv:2205.05638')
@@ -60,10 +78,16 @@ def ia3() -> Adapter:
     return IA3()
 
 
-@strategy('adapter', 'added', reduction=8, source='Houlsby et al. 2019, arXiv:1902.00751')
+@strategy(
+    'adapter',
+    'added',
+    reduction=8,
+    source='Houlsby et al. 2019, arXiv:1902.00751',
+    ranges={'reduction': RANKS},
+)
 def adapter(reduction: int) -> Adapter:
     """A residual bottleneck after each block, its last layer 0 at first."""
-    return Bottleneck(checked(reduction, 'adapter: reduction'))
+    return Bottleneck(reduction)
 
 
 @strategy('ssf', 'added', source='SSF, arXiv:2210.08823')
@@ -72,16 +96,16 @@ def ssf() -> Adapter:
     return SSF()
 
 
-@strategy('prompt', 'added', n=5, source='VPT, arXiv:2203.12119')
+@strategy('prompt', 'added', n=5, source='VPT, arXiv:2203.12119', ranges={'n': RANKS})
 def prompt(n: int) -> Adapter:
     """N learned tokens that go through all blocks beside the input's (VPT-shallow)."""
-    return Prompt(checked(n, 'prompt: n'))
+    return Prompt(n)
 
 
-@strategy('prompt_deep', 'added', n=5, source='VPT, arXiv:2203.12119')
+@strategy('prompt_deep', 'added', n=5, source='VPT, arXiv:2203.12119', ranges={'n': RANKS})
 def prompt_deep(n: int) -> Adapter:
     """N learned tokens of its own for every block (VPT-deep)."""
-    return Prompt(checked(n, 'prompt_deep: n'), deep=True)
+    return Prompt(n, deep=True)
 
 
 def with_added(

@@ -15,11 +15,18 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.freezing.registry import strategy
+from ftjax.ranges import between
 
 Flat = Mapping[str, Any]
 
 
-@strategy('ema', 'average', decay=0.99, options={'ema': 'decay'})
+@strategy(
+    'ema',
+    'average',
+    decay=0.99,
+    options={'ema': 'decay'},
+    ranges={'decay': between(0, 1, ends='none')},
+)
 def ema(decay: float):
     """Evaluates and keeps the exponential moving average of the trainable leaves."""
     if not 0 < decay < 1:
@@ -27,15 +34,19 @@ def ema(decay: float):
     return decay
 
 
-@strategy('wise_ft', 'weights', points=11, source='Wortsman et al. 2022, arXiv:2109.01903')
+@strategy(
+    'wise_ft',
+    'weights',
+    points=11,
+    source='Wortsman et al. 2022, arXiv:2109.01903',
+    ranges={'points': between(2, 1000)},
+)
 def wise_ft(ends: Sequence[Flat], start: Flat, score: Callable, points: int):
     """Keeps the best of (1 - a) w0 + a w over a grid of a by validation; records the curve.
 
     A head that is new has no pretrained value: `start` then holds the trained one, so that the
     trunk is interpolated under a fixed head.
     """
-    if points < 2:
-        raise UserError(f'wise_ft: points is {points}; expected at least 2')
     curve, best = [], (-np.inf, 0.0, ends[0])
     for alpha in np.linspace(0.0, 1.0, points):
         mixed = interpolate(start, ends[0], float(alpha))
@@ -52,6 +63,7 @@ def wise_ft(ends: Sequence[Flat], start: Flat, score: Callable, points: int):
     runs=3,
     source='Wortsman et al. 2022, arXiv:2203.05482',
     options={'runs': 'runs'},
+    ranges={'runs': between(1, 1000)},
 )
 def soup_uniform(ends: Sequence[Flat], start: Flat, score: Callable, runs: int):
     """The mean of the weights of several runs from the same start, other seeds and rates."""
@@ -66,6 +78,7 @@ def soup_uniform(ends: Sequence[Flat], start: Flat, score: Callable, runs: int):
     runs=3,
     source='Wortsman et al. 2022, arXiv:2203.05482',
     options={'runs': 'runs'},
+    ranges={'runs': between(1, 1000)},
 )
 def soup_greedy(ends: Sequence[Flat], start: Flat, score: Callable, runs: int):
     """Sorts runs by validation score and adds each to the mean if the score strictly rises."""

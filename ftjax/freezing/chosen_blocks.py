@@ -12,12 +12,11 @@ from ftjax.freezing.choice import Choice
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.span import Span
 from ftjax.freezing.unfreezing import groups_of
+from ftjax.ranges import above, at_least, between
 
 
 def between_intervals(span: Span, intervals: int, **_: Any) -> tuple[int, ...]:
     """The steps that end each interval but the last."""
-    if intervals < 1:
-        raise UserError(f'autofreeze: intervals is {intervals}; expected at least 1')
     return tuple(sorted({span.share(n / intervals) for n in range(1, intervals)} - {0}))
 
 
@@ -28,6 +27,7 @@ def between_intervals(span: Span, intervals: int, **_: Any) -> tuple[int, ...]:
     percentile=50.0,
     source='Liu et al. 2021, arXiv:2102.01386, and its code',
     options={'when': between_intervals, 'record': True},
+    ranges={'intervals': between(1, 10000), 'percentile': between(0, 100)},
 )
 def autofreeze(net: Anatomy, probe, earlier, step: int, intervals: int, percentile: float):
     """At intervals, freezes the lowest blocks, whose summed gradient changes least.
@@ -73,6 +73,7 @@ def autofreeze(net: Anatomy, probe, earlier, step: int, intervals: int, percenti
     epochs=4.0,
     source='SubTuning, arXiv:2302.06354, and its code',
     options={'when': lambda span, **_: (0,)},
+    ranges={'eps': at_least(0), 'folds': at_least(2), 'epochs': above(0)},
 )
 def subtuning(net: Anatomy, probe, earlier, step: int, eps: float, folds: int, epochs: float):
     """Adds blocks one by one, the best by cross-validated accuracy, while it gains eps.

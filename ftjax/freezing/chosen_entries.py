@@ -16,6 +16,7 @@ from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.choice import Choice
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.span import Span
+from ftjax.ranges import at_least, between
 
 
 def at_first(span: Span, **_: Any) -> tuple[int, ...]:
@@ -31,6 +32,7 @@ def at_first(span: Span, **_: Any) -> tuple[int, ...]:
     examples=128,
     source='FISH mask, arXiv:2111.09839; T-Few, arXiv:2205.05638, and its code',
     options={'when': at_first},
+    ranges={'share': between(0, 1, ends='high'), 'examples': at_least(1)},
 )
 def fisher_mask(net: Anatomy, probe, earlier, step: int, share: float, examples: int):
     """Entries with the highest mean squared gradient of single examples, and the head."""
@@ -50,6 +52,7 @@ def fisher_mask(net: Anatomy, probe, earlier, step: int, share: float, examples:
     batches=8,
     source='Child-Tuning, arXiv:2109.05687, and its code',
     options={'when': at_first},
+    ranges={'share': between(0, 1, ends='high'), 'batches': at_least(1)},
 )
 def child_tuning_d(net: Anatomy, probe, earlier, step: int, share: float, batches: int):
     """Entries with the highest mean squared gradient of batches, and the head.
@@ -70,6 +73,7 @@ def child_tuning_d(net: Anatomy, probe, earlier, step: int, share: float, batche
     share=0.005,
     source='the control of BitFit, arXiv:2106.10199, and its code',
     options={'when': at_first},
+    ranges={'share': between(0, 1, ends='high')},
 )
 def random_mask(net: Anatomy, probe, earlier, step: int, share: float):
     """Entries drawn at random, and the head: the control of every sparse strategy."""
@@ -80,8 +84,6 @@ def random_mask(net: Anatomy, probe, earlier, step: int, share: float):
 
 def highest(net: Anatomy, step: int, values: Mapping[str, np.ndarray], share: float) -> Choice:
     """Opens exactly that share of the trunk's entries, those with the highest values."""
-    if not 0 < share <= 1:
-        raise UserError(f'the share of entries to train is {share:g}; expected 0 to 1')
     trunk = sorted(set(values) - net.head)
     if not trunk:
         raise UserError(

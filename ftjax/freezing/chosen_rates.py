@@ -15,6 +15,7 @@ from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.choice import Choice
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.span import Span
+from ftjax.ranges import at_least
 
 SOURCE = 'surgical fine-tuning, arXiv:2210.11466, and its code'
 
@@ -34,7 +35,15 @@ OPTIONS = {
 }
 
 
-@strategy('auto_rgn', 'chosen', batches=5, floor=0.01, source=SOURCE, options=OPTIONS)
+@strategy(
+    'auto_rgn',
+    'chosen',
+    batches=5,
+    floor=0.01,
+    source=SOURCE,
+    options=OPTIONS,
+    ranges={'batches': at_least(1), 'floor': at_least(0)},
+)
 def auto_rgn(net: Anatomy, probe, earlier, step: int, batches: int, floor: float):
     """Each epoch, a leaf's rate is its relative gradient norm over the largest; norms frozen.
 
@@ -57,7 +66,15 @@ def auto_rgn(net: Anatomy, probe, earlier, step: int, batches: int, floor: float
     return Choice(step, weights, {'by_stage': by_stage(net, weights)})
 
 
-@strategy('auto_snr_code', 'chosen', batches=5, threshold=0.95, source=SOURCE, options=OPTIONS)
+@strategy(
+    'auto_snr_code',
+    'chosen',
+    batches=5,
+    threshold=0.95,
+    source=SOURCE,
+    options=OPTIONS,
+    ranges={'batches': at_least(1), 'threshold': at_least(0)},
+)
 def auto_snr_code(net: Anatomy, probe, earlier, step: int, batches: int, threshold: float):
     """Each epoch, leaves train whose squared gradient over its variance across outputs is high.
 
@@ -78,7 +95,15 @@ def auto_snr_code(net: Anatomy, probe, earlier, step: int, batches: int, thresho
     return passing(net, probe, step, ratios, threshold)
 
 
-@strategy('auto_snr_paper', 'chosen', examples=64, threshold=0.95, source=SOURCE, options=OPTIONS)
+@strategy(
+    'auto_snr_paper',
+    'chosen',
+    examples=64,
+    threshold=0.95,
+    source=SOURCE,
+    options=OPTIONS,
+    ranges={'examples': at_least(1), 'threshold': at_least(0)},
+)
 def auto_snr_paper(net: Anatomy, probe, earlier, step: int, examples: int, threshold: float):
     """Each epoch, leaves train whose mean gradient is high against its spread over examples.
 

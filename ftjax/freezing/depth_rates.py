@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.registry import strategy
+from ftjax.ranges import above
 
 
 def by_depth(net: Anatomy, top: float, factor: Callable[[int], float]) -> dict[str, float]:
@@ -21,25 +22,49 @@ def by_depth(net: Anatomy, top: float, factor: Callable[[int], float]) -> dict[s
     return {path: stages[path.split('/')[0]] for path in net.shapes}
 
 
-@strategy('llrd', 'rates', decay=0.75, source='BEiT, arXiv:2106.08254; MAE, arXiv:2111.06377')
+@strategy(
+    'llrd',
+    'rates',
+    decay=0.75,
+    source='BEiT, arXiv:2106.08254; MAE, arXiv:2111.06377',
+    ranges={'decay': above(0)},
+)
 def llrd(net: Anatomy, decay: float):
     """Head and final norm 1, block j decay^(L-j), embeddings decay^(L+1)."""
     return by_depth(net, 1.0, lambda depth: decay**depth)
 
 
-@strategy('llrd_electra', 'rates', decay=0.8, source='ELECTRA, arXiv:2003.10555')
+@strategy(
+    'llrd_electra',
+    'rates',
+    decay=0.8,
+    source='ELECTRA, arXiv:2003.10555',
+    ranges={'decay': above(0)},
+)
 def llrd_electra(net: Anatomy, decay: float):
     """Head 1, block j decay^(L+1-j), embeddings decay^(L+2): one step lower than llrd."""
     return by_depth(net, 1.0, lambda depth: decay ** (depth + 1))
 
 
-@strategy('llrd_zhang', 'rates', decay=0.95, source='Zhang et al. 2021, arXiv:2006.05987')
+@strategy(
+    'llrd_zhang',
+    'rates',
+    decay=0.95,
+    source='Zhang et al. 2021, arXiv:2006.05987',
+    ranges={'decay': above(0)},
+)
 def llrd_zhang(net: Anatomy, decay: float):
     """Head and pooler 1, block j decay^(L-j), embeddings decay^(L+1), with a mild decay."""
     return by_depth(net, 1.0, lambda depth: decay**depth)
 
 
-@strategy('discriminative', 'rates', factor=2.6, source='ULMFiT, arXiv:1801.06146')
+@strategy(
+    'discriminative',
+    'rates',
+    factor=2.6,
+    source='ULMFiT, arXiv:1801.06146',
+    ranges={'factor': above(0)},
+)
 def discriminative(net: Anatomy, factor: float):
     """Each group's rate is the one above it over 2.6, from the head downwards."""
     return by_depth(net, 1.0, lambda depth: factor**-depth)

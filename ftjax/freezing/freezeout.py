@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
-from ftjax.errors import UserError, check_name
+from ftjax.errors import check_name
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.span import Span
 from ftjax.freezing.stretch import Stretch
+from ftjax.ranges import between
 
 CURVES = {'linear': 1, 'square': 2, 'cubic': 3}
 
@@ -30,6 +31,7 @@ def freezing_times(layers: int, t0: float, curve: str) -> list[float]:
     curve='cubic',
     scaled=1,
     source='Brock et al. 2017, arXiv:1706.04983, and its code',
+    ranges={'t0': between(0, 1, ends='high'), 'scaled': between(0, 1)},
 )
 def freezeout(net: Anatomy, span: Span, seed: int, t0: float, curve: str, scaled: int):
     """Layer i anneals by a cosine of its own to 0 at t_i, and is frozen from there on.
@@ -38,8 +40,6 @@ def freezeout(net: Anatomy, span: Span, seed: int, t0: float, curve: str, scaled
     `scaled`, the rate of a layer is divided by t_i so that all layers move as far.
     """
     del seed
-    if not 0 < t0 <= 1:
-        raise UserError(f'freezeout: t0 is {t0:g}; expected a share of the steps, above 0')
     layers = [net.stem, *((block,) for block in net.blocks), net.top]
     layers = [net.within(*layer) for layer in layers]
     layers = [layer for layer in layers if layer]

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.masks import counted
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.span import Span
 from ftjax.freezing.stretch import Stretch
+from ftjax.ranges import at_least, between
 
 
-@strategy('rifle', 'schedule', times=3, rest=5.0, source='RIFLE, arXiv:2007.03349')
+@strategy(
+    'rifle',
+    'schedule',
+    times=3,
+    rest=5.0,
+    source='RIFLE, arXiv:2007.03349',
+    ranges={'times': between(1, 1000), 'rest': at_least(0)},
+)
 def rifle(net: Anatomy, span: Span, seed: int, times: int, rest: float):
     """Everything trains; the head starts afresh every N/times epochs, not in the last ones.
 
     `rest` is how many epochs at the end stay without a fresh start.
     """
     del seed
-    if times < 1:
-        raise UserError(f'rifle: times is {times}; expected at least 1')
     starts = [span.share(n / times) for n in range(1, times)]
     starts = [start for start in starts if start < span.steps - span.epoch(rest)]
     again = [Stretch(start, net.leaves, reinit=net.head) for start in starts]
     return [Stretch(0, net.leaves), *again]
 
 
-@strategy('reinit_top', 'schedule', n=5, source='Zhang et al. 2021, arXiv:2006.05987')
+@strategy(
+    'reinit_top',
+    'schedule',
+    n=5,
+    source='Zhang et al. 2021, arXiv:2006.05987',
+    ranges={'n': at_least(0)},
+)
 def reinit_top(net: Anatomy, span: Span, seed: int, n: int):
     """The pooler and the last n blocks start from random values; then everything trains."""
     del span, seed
@@ -40,6 +51,7 @@ def reinit_top(net: Anatomy, span: Span, seed: int, n: int):
     n=1,
     source='Yosinski et al. 2014, arXiv:1411.1792',
     options={'norm': 'follow_mask'},
+    ranges={'n': at_least(0)},
 )
 def anb(net: Anatomy, span: Span, seed: int, n: int):
     """AnB: stem and first n blocks copied and frozen, the rest from random values."""
@@ -48,7 +60,13 @@ def anb(net: Anatomy, span: Span, seed: int, n: int):
     return [Stretch(0, above, reinit=above)]
 
 
-@strategy('anb_plus', 'schedule', n=1, source='Yosinski et al. 2014, arXiv:1411.1792')
+@strategy(
+    'anb_plus',
+    'schedule',
+    n=1,
+    source='Yosinski et al. 2014, arXiv:1411.1792',
+    ranges={'n': at_least(0)},
+)
 def anb_plus(net: Anatomy, span: Span, seed: int, n: int):
     """AnB+: stem and first n blocks copied, the rest from random values, all trained."""
     del span, seed

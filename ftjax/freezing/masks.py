@@ -9,6 +9,7 @@ from __future__ import annotations
 from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.registry import strategy
+from ftjax.ranges import at_least
 
 
 @strategy('full', 'mask')
@@ -23,19 +24,25 @@ def head(net: Anatomy):
     return require(net.head, 'head', net)
 
 
-@strategy('last', 'mask', k=1, source='MAE, arXiv:2111.06377, fig. 9')
+@strategy('last', 'mask', k=1, source='MAE, arXiv:2111.06377, fig. 9', ranges={'k': at_least(0)})
 def last(net: Anatomy, k: int):
     """The last k blocks, what follows them, and the head."""
     return net.within(*counted(net, k)[len(net.blocks) - k :], *net.top)
 
 
-@strategy('first', 'mask', k=1)
+@strategy('first', 'mask', k=1, ranges={'k': at_least(0)})
 def first(net: Anatomy, k: int):
     """The stem and the first k blocks, and the head where its classes are new."""
     return net.within(*net.stem, *counted(net, k)[:k]) | net.new_head
 
 
-@strategy('freeze_bottom', 'mask', k=1, source='Lee, Tang and Lin 2019, arXiv:1911.03090')
+@strategy(
+    'freeze_bottom',
+    'mask',
+    k=1,
+    source='Lee, Tang and Lin 2019, arXiv:1911.03090',
+    ranges={'k': at_least(0)},
+)
 def freeze_bottom(net: Anatomy, k: int):
     """Everything but the embeddings and the first k blocks."""
     return net.leaves - net.within(*net.stem, *counted(net, k)[:k])
@@ -47,6 +54,7 @@ def freeze_bottom(net: Anatomy, k: int):
     k=1,
     source='surgical fine-tuning, arXiv:2210.11466',
     options={'norm': 'frozen', 'noise': 'off'},
+    ranges={'k': at_least(0)},
 )
 def block(net: Anatomy, k: int):
     """One contiguous block, the first with the stem; the head only where its classes are new."""

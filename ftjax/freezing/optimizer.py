@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,11 @@ import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError, check_name
+from ftjax.fields import check_fields
 from ftjax.freezing.optimizer_state import record_gradients, separately
 from ftjax.freezing.phase import Phase
 from ftjax.freezing.rules import FROZEN
+from ftjax.ranges import above, at_least, between
 
 OPTIMIZERS = ('adamw', 'adam', 'sgd', 'lion')
 
@@ -25,36 +27,31 @@ class OptimizerSettings:
 
     name: str = 'adamw'
     """`adamw` and `lion` decay weights decoupled; `adam` and `sgd` add decay to gradients."""
-    learning_rate: float = 1e-3
+    learning_rate: Annotated[float, above(0)] = 1e-3
     """Peak learning rate, before the plan's multipliers."""
-    weight_decay: float = 0.0
-    momentum: float = 0.9
+    weight_decay: Annotated[float, at_least(0)] = 0.0
+    momentum: Annotated[float, between(0, 1, ends='low')] = 0.9
     """Of sgd."""
     nesterov: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: Annotated[tuple[float, float], between(0, 1, ends='low')] = (0.9, 0.999)
     """Of adam, adamw and lion (whose own default is (0.9, 0.99))."""
-    epsilon: float = 1e-8
-    clip_norm: float | None = None
+    epsilon: Annotated[float, between(1e-30, 1e30)] = 1e-8
+    clip_norm: Annotated[float | None, above(0)] = None
     """Largest global norm of the trainable gradients; None for no clipping."""
-    accumulate: int = 1
-    """Parts a batch is split into, their gradients averaged before one update."""
-    ema: float = 0.0
+    accumulate: Annotated[int, at_least(1)] = 1
+    """Equal parts a batch is split into, their gradients averaged before one update."""
+    ema: Annotated[float, between(0, 1, ends='low')] = 0.0
     """Decay of the moving average of the trainable leaves that is evaluated; 0 for none."""
 
     def __post_init__(self):
-        check_name(self.name, OPTIMIZERS, 'optimizer')
-        object.__setattr__(self, 'betas', tuple(self.betas))
-        if not self.learning_rate >= 0:
-            raise UserError(f'optimizer.learning_rate is {self.learning_rate!r}; expected >= 0')
         if self.learning_rate == 0:
             raise UserError(
-                'optimizer.learning_rate is 0, which computes gradients and drops them; to '
-                "freeze, say so: config.freeze='head', for instance"
+                'optimizer.learning_rate is 0, which computes gradients and drops them; expected '
+                "a number above 0 (to freeze, say so: config.freeze='head', for instance)"
             )
-        if self.accumulate < 1:
-            raise UserError(f'optimizer.accumulate is {self.accumulate!r}; expected >= 1')
-        if not 0 <= self.ema < 1:
-            raise UserError(f'optimizer.ema is {self.ema!r}; expected 0 <= decay < 1')
+        check_fields(OptimizerSettings, vars(self), 'optimizer')
+        check_name(self.name, OPTIMIZERS, 'optimizer')
+        object.__setattr__(self, 'betas', tuple(self.betas))
 
 
 def direction(settings: OptimizerSettings, decay: bool) -> optax.GradientTransformation:

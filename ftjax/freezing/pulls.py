@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from ftjax.errors import UserError
 from ftjax.freezing.registry import strategy
+from ftjax.ranges import at_least, between
 
 
 @strategy(
@@ -23,6 +24,7 @@ from ftjax.freezing.registry import strategy
     beta=0.01,
     source='Li, Grandvalet and Davoine 2018, arXiv:1802.01483',
     options={'acts': 'penalty'},
+    ranges={'alpha': at_least(0), 'beta': at_least(0)},
 )
 def l2_sp(weights, start, head, alpha: float, beta: float):
     """Adds alpha/2 of the squared distance to the pretrained weights, beta/2 of the head's norm.
@@ -46,6 +48,7 @@ def l2_sp(weights, start, head, alpha: float, beta: float):
     p=0.7,
     source='Lee, Cho and Kang 2020, arXiv:1909.11299',
     options={'acts': 'weights'},
+    ranges={'p': between(0, 1)},
 )
 def mixout(weights, start, key, head, p: float):
     """Each step, entries of the matrices go back to their pretrained values with chance p.

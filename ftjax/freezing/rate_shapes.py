@@ -7,9 +7,17 @@ A shape is a function (step, total, **parameters) -> share of the peak rate; it 
 from __future__ import annotations
 
 from ftjax.freezing.registry import strategy
+from ftjax.ranges import at_least, between
 
 
-@strategy('stlr', 'shape', cut=0.1, ratio=32.0, source='ULMFiT, arXiv:1801.06146')
+@strategy(
+    'stlr',
+    'shape',
+    cut=0.1,
+    ratio=32.0,
+    source='ULMFiT, arXiv:1801.06146',
+    ranges={'cut': between(0, 1), 'ratio': at_least(1)},
+)
 def stlr(step: int, total: int, cut: float, ratio: float) -> float:
     """Slanted triangle: up for a share `cut` of the steps, then down to 1/ratio of the peak.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ftjax.errors import UserError, check_name, did_you_mean
+from ftjax.errors import UserError, check_name, did_you_mean, shown
+from ftjax.ranges import Range
 
 KINDS = {
     'mask': 'which leaves train',
@@ -40,6 +42,8 @@ class Strategy:
     source: str = ''
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What the plan must know besides: `norm`, `noise`, `optimizer_state`, `when` .."""
+    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
+    """Which numbers a parameter takes; any where it is not named."""
 
     @property
     def kind_said(self) -> str:
@@ -60,8 +64,10 @@ class Strategy:
 CATALOGUE: dict[str, Strategy] = {}
 
 
-def strategy(name: str, kind: str, *, source: str = '', options=None, **parameters):
+def strategy(name: str, kind: str, *, source: str = '', options=None, ranges=None, **parameters):
     """Registers the decorated function as a strategy; parameters are given with defaults.
+
+    `ranges={'share': between(0, 1)}` says which numbers a parameter takes.
 
     What the function takes and returns depends on the kind; see the module that holds the
     shipped ones of that kind (masks.py for 'mask').
@@ -74,7 +80,8 @@ def strategy(name: str, kind: str, *, source: str = '', options=None, **paramete
     check_name(kind, KINDS, 'kind of strategy')
 
     def register(function):
-        CATALOGUE[name] = Strategy(name, kind, function, parameters, source, options or {})
+        found = Strategy(name, kind, function, parameters, source, options or {}, ranges or {})
+        CATALOGUE[name] = found
         return function
 
     return register
@@ -136,7 +143,12 @@ def parse_term(text: str) -> Term:
     name, _, rest = text.partition(':')
     known = catalogue()
     if name not in known:
-        raise UserError(f'unknown freezing strategy {name!r}; {did_you_mean(name, known)}')
+        joined = re.fullmatch(r'([a-z_]+?)[ _=-]?(\d[\d.]*)', name)
+        near = did_you_mean(name, known)
+        if joined and joined[1] in known and known[joined[1]].parameters:
+            more = f',{rest}' if rest else ''
+            near = f"did you mean '{joined[1]}:{joined[2]}{more}'?"
+        raise UserError(f'unknown freezing strategy {shown(name)}; {near}')
     found = known[name]
     arguments, names = dict(found.parameters), list(found.parameters)
     given = [part.strip() for part in rest.split(',') if part.strip()] if rest else []
@@ -149,11 +161,12 @@ def parse_term(text: str) -> Term:
             check_name(key, names, f'argument of {name}:')
         else:
             key, value = names[index], part
-        arguments[key] = read_value(value, found.parameters[key], f'freeze {text!r}: {key}')
+        what = f'freeze {text!r}: {key}'
+        arguments[key] = read_value(value, found.parameters[key], what, found.ranges.get(key))
     return Term(found, arguments)
 
 
-def read_value(value: str, default: Any, what: str) -> Any:
+def read_value(value: str, default: Any, what: str, allowed: Range | None = None) -> Any:
     """Converts an argument to the type of its default (None stands for a number)."""
     if isinstance(default, str):
         return value
@@ -165,4 +178,6 @@ def read_value(value: str, default: Any, what: str) -> Any:
     except ValueError:
         expected = 'a whole number' if kind is int else 'a number'
         raise UserError(f'{what} must be {expected}, not {value!r}') from None
+    if allowed is not None and not allowed.holds(number):
+        raise UserError(f'{what} is {number:g}; expected a number, {allowed.text(number)}')
     return number

@@ -9,15 +9,21 @@ from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.span import Span
 from ftjax.freezing.stretch import Stretch
+from ftjax.ranges import at_least, between
 
 
-@strategy('lisa', 'schedule', blocks=2, every=20, source='LISA, arXiv:2403.17919; LMFlow')
+@strategy(
+    'lisa',
+    'schedule',
+    blocks=2,
+    every=20,
+    source='LISA, arXiv:2403.17919; LMFlow',
+    ranges={'blocks': at_least(1), 'every': at_least(1)},
+)
 def lisa(net: Anatomy, span: Span, seed: int, blocks: int, every: int):
     """Embeddings and head always; every so many steps another uniform sample of blocks."""
     if not 1 <= blocks <= len(net.blocks):
         raise UserError(f'lisa: {blocks} blocks asked for; the network has {len(net.blocks)}')
-    if every < 1:
-        raise UserError(f'lisa: every is {every}; expected at least 1 step')
     always = net.within(*net.stem, *net.top)
     stretches = []
     for number, start in enumerate(range(0, span.steps, every)):
@@ -26,11 +32,16 @@ def lisa(net: Anatomy, span: Span, seed: int, blocks: int, every: int):
     return stretches
 
 
-@strategy('hft', 'schedule', rounds=4, share=0.5, source='HFT, arXiv:2404.18466')
+@strategy(
+    'hft',
+    'schedule',
+    rounds=4,
+    share=0.5,
+    source='HFT, arXiv:2404.18466',
+    ranges={'rounds': between(1, 1000), 'share': between(0, 1, ends='high')},
+)
 def hft(net: Anatomy, span: Span, seed: int, rounds: int, share: float):
     """Each round a random half of the trunk's matrices trains; vectors and the head always."""
-    if rounds < 1 or not 0 < share <= 1:
-        raise UserError(f'hft: {rounds} rounds of a share {share:g}; expected >= 1 and 0 to 1')
     names = sorted(net.matrices)
     stretches = []
     for number in range(rounds):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
-from ftjax.errors import UserError, check_name
-from ftjax.fields import check_fields, fits, shown
+from ftjax.errors import UserError, check_name, shown
+from ftjax.fields import check_fields, fits
+from ftjax.ranges import at_least
 
 NORM_POLICIES = ('auto', 'frozen', 'train', 'follow_mask', 'recompute')
 HEAD_POLICIES = ('auto', 'train', 'freeze')
@@ -67,7 +68,7 @@ class FreezeSettings:
     """At a change of phase: `keep` moments and one shared count, `reset` all, or keep moments
     and give every leaf its own count (`per_leaf_count`, the default), so that the first Adam
     step of a newly opened leaf is as long as the learning rate."""
-    rewarm: int = 0
+    rewarm: Annotated[int, at_least(0, 'a number of steps')] = 0
     """Steps over which the rate rises from 0 again after each change of phase."""
     decay_vectors: bool = False
     """Apply weight decay to biases, norms and other one-dimensional leaves too."""
@@ -86,8 +87,6 @@ class FreezeSettings:
             # One spelling of the default, so that configs that mean the same are the same.
             object.__setattr__(self, 'frozen_dtype', None if known == 'float32' else known)
         check_name(self.optimizer_state, STATE_POLICIES, 'freeze.optimizer_state')
-        if self.rewarm < 0:
-            raise UserError(f'freeze.rewarm is {self.rewarm!r}; expected steps, at least 0')
         if self.rules and self.phases:
             raise UserError('freeze has both rules and phases; put the rules into the phases')
         object.__setattr__(self, 'rules', read_rules(self.rules))
@@ -106,7 +105,7 @@ def read_phase(given: Any) -> dict[str, Any]:
         parts = tuple(given) if isinstance(given, (tuple, list)) else ()
         if not 2 <= len(parts) <= 3:
             raise UserError(
-                f"freeze.phases: {given!r}; expected (until, freeze), for instance ('30%', "
+                f"freeze.phases: {shown(given)}; expected (until, freeze), for instance ('30%', "
                 "'head'), (until, freeze, rate) or a mapping"
             )
         given = dict(zip(('until', 'freeze', 'rate'), parts, strict=False))
@@ -122,7 +121,7 @@ def read_phase(given: Any) -> dict[str, Any]:
         if name in phase:
             check_name(phase[name], known, f'{name} of a phase')
     if bool(phase.get('freeze')) == bool(phase.get('rules')):
-        raise UserError(f'freeze.phases: {given!r} needs either freeze or rules')
+        raise UserError(f'freeze.phases: {shown(given)} needs either freeze or rules')
     if 'rules' in phase:
         phase['rules'] = read_rules(phase['rules'], 'freeze.phases: rules')
     return phase

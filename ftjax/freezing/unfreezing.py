@@ -12,6 +12,7 @@ from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.span import Span
 from ftjax.freezing.stretch import Stretch
+from ftjax.ranges import above, between
 
 
 @strategy(
@@ -21,6 +22,7 @@ from ftjax.freezing.stretch import Stretch
     rate=1.0,
     source='Kumar et al. 2022, arXiv:2202.10054',
     options={'norm': 'frozen'},
+    ranges={'share': between(0, 1, ends='none'), 'rate': above(0)},
 )
 def lp_ft(net: Anatomy, span: Span, seed: int, share: float, rate: float):
     """The head alone for a share of the steps, then everything; a schedule for each.
@@ -29,13 +31,18 @@ def lp_ft(net: Anatomy, span: Span, seed: int, share: float, rate: float):
     here it is trained by the run's own optimizer.
     """
     del seed
-    inside(share, 'lp_ft: share')
     whole = dict.fromkeys(net.leaves, rate)
     turn = min(max(span.share(share), 1), max(span.steps - 1, 1))
     return [Stretch(0, net.head), Stretch(turn, net.leaves, whole, restart=True)]
 
 
-@strategy('gradual', 'schedule', epochs=1.0, source='ULMFiT, arXiv:1801.06146')
+@strategy(
+    'gradual',
+    'schedule',
+    epochs=1.0,
+    source='ULMFiT, arXiv:1801.06146',
+    ranges={'epochs': above(0)},
+)
 def gradual(net: Anatomy, span: Span, seed: int, epochs: float):
     """Epoch e trains the head, what lies above the blocks, and the top e groups."""
     del seed
@@ -43,7 +50,13 @@ def gradual(net: Anatomy, span: Span, seed: int, epochs: float):
     return opened(net, [span.epoch(epochs * e) for e in range(len(groups) + 1)], groups)
 
 
-@strategy('gradual_first', 'schedule', epochs=1.0, source='surgical fine-tuning, arXiv:2210.11466')
+@strategy(
+    'gradual_first',
+    'schedule',
+    epochs=1.0,
+    source='surgical fine-tuning, arXiv:2210.11466',
+    ranges={'epochs': above(0)},
+)
 def gradual_first(net: Anatomy, span: Span, seed: int, epochs: float):
     """Epoch e trains the head, what lies above the blocks, and the lowest e groups."""
     del seed
@@ -51,7 +64,13 @@ def gradual_first(net: Anatomy, span: Span, seed: int, epochs: float):
     return opened(net, [span.epoch(epochs * e) for e in range(len(groups) + 1)], groups)
 
 
-@strategy('gradual_steps', 'schedule', warmup=0.0, cooldown=0.2)
+@strategy(
+    'gradual_steps',
+    'schedule',
+    warmup=0.0,
+    cooldown=0.2,
+    ranges={'warmup': between(0, 1, ends='low'), 'cooldown': between(0, 1, ends='low')},
+)
 def gradual_steps(net: Anatomy, span: Span, seed: int, warmup: float, cooldown: float):
     """The number of open groups grows linearly in steps, from the top.
 
@@ -75,6 +94,7 @@ def gradual_steps(net: Anatomy, span: Span, seed: int, warmup: float, cooldown: 
     'schedule',
     rest=0.1,
     source='Felbo et al. 2017, arXiv:1708.00524',
+    ranges={'rest': above(0)},
 )
 def chain_thaw(net: Anatomy, span: Span, seed: int, rest: float):
     """The head; then every group alone, first to last; then all, each for as many steps.
@@ -104,9 +124,3 @@ def opened(net: Anatomy, times: list[int], groups: list[tuple[str, ...]]) -> lis
             names += groups[n - 1]
         stretches.append(Stretch(time, net.within(*names)))
     return stretches
-
-
-def inside(share: float, what: str) -> None:
-    """UserError unless 0 < share < 1."""
-    if not 0 < share < 1:
-        raise UserError(f'{what} is {share:g}; expected a share of the steps between 0 and 1')

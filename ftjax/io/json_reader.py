@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftjax.errors import UserError, shown
+from ftjax.io.owned_files import check_way
 from ftjax.io.regular_files import read_bytes
 
 _LONE = re.compile(r'\\u[dD][89a-fA-F]')  # how JSON writes half of a character
@@ -48,8 +49,10 @@ def read_json(path: str | os.PathLike[str], limits: JsonLimits = LIMITS) -> Any:
     """The value in a JSON file.
 
     Raises:
-      UserError: no such file; not JSON (the line is named); beyond the limits.
+      UserError: no such file; a link out of the run's folder; not JSON (the line is named);
+        beyond the limits.
     """
+    check_way(path, itself=True)
     try:
         data = read_bytes(path, limits.size)
     except FileNotFoundError:

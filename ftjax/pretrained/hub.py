@@ -6,7 +6,7 @@ import contextlib
 import pathlib
 from collections.abc import Iterator
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, shown
 
 # What is asked for. No pickles, no code; `model*` leaves out adapters and optimizer states.
 SMALL = (
@@ -31,8 +31,8 @@ def parse(address: str) -> tuple[str, str | None]:
     """
     repository, _, revision = address.removeprefix('hf://').partition('@')
     parts = repository.split('/')
-    if not 1 <= len(parts) <= 2 or not all(parts):
-        raise UserError(f'{address!r}: expected hf://ORG/NAME or hf://ORG/NAME@REVISION')
+    if not 1 <= len(parts) <= 2 or not all(parts) or len(address) > 500:
+        raise UserError(f'{shown(address)}: expected hf://ORG/NAME or hf://ORG/NAME@REVISION')
     return repository, revision or None
 
 

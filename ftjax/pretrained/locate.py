@@ -60,9 +60,12 @@ def locate(init: str, *, weights: bool = True) -> Location:
     path = existing(_with_variables(init))
     if path is None:
         schemes = [*shipped, 'data:NAME', 'hf://ORG/NAME']
+        near = did_you_mean(init, schemes)
+        if re.fullmatch(r'[\w-][\w.-]*/[\w.-]+', init) and not pathlib.Path(init).parent.is_dir():
+            near = f"did you mean 'hf://{init}'?"
         raise UserError(
             f'no pretrained network {shown(init, 200)}: not a file or folder here, and not one of '
-            f'{", ".join(schemes)}; {did_you_mean(init, schemes)}'
+            f'{", ".join(schemes)}; {near}'
         )
     return Location(_in_run(path))
 

@@ -8,7 +8,6 @@ Tensors are named by leaf key, `params/block_00/attn/query/kernel`. config.json 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.io.json_values import Kind, ListOf, Table, Text, check_table, optional
+from ftjax.io.owned_files import whole_file
 from ftjax.io.regular_files import open_regular
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
@@ -69,9 +69,10 @@ def save_own(
         text, tokenizer = preprocessing.tokenizer_json(), None
     config['weights_sha256'] = write_safetensors(folder / WEIGHTS, tensors, {'format': FORMAT})
     if tokenizer is not None and pathlib.Path(tokenizer) != folder / TOKENIZER:
-        shutil.copyfile(tokenizer, folder / TOKENIZER)
+        with whole_file(folder / TOKENIZER) as file, open(tokenizer, 'rb') as source:
+            shutil.copyfileobj(source, file)
     if text is not None:
-        (folder / TOKENIZER).write_bytes(text.encode())
+        write_text(folder / TOKENIZER, text)
     write_json(folder / CONFIG, config)
     return folder
 
@@ -94,7 +95,7 @@ def save_description(
         text = preprocessing.tokenizer_json()
     write_json(folder / CONFIG, config)
     if text is not None:
-        (folder / TOKENIZER).write_bytes(text.encode())
+        write_text(folder / TOKENIZER, text)
     return folder
 
 
@@ -125,16 +126,13 @@ def description(
 
 def write_json(path: pathlib.Path, value: Any) -> None:
     """Replaces a file by indented JSON in one step; UserError if it cannot be written."""
-    beside = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(value, indent=2) + '\n', encoding='utf-8')
-        os.replace(beside, path)
-    except OSError as error:
-        raise UserError(f'cannot write {path}: {error.strerror or error}') from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+    write_text(path, json.dumps(value, indent=2) + '\n')
+
+
+def write_text(path: pathlib.Path, text: str) -> None:
+    """Replaces a file by a text in one step; UserError if it cannot be written."""
+    with whole_file(path) as file:
+        file.write(text.encode())
 
 
 _KINDS: dict[str, Kind] = {

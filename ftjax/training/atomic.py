@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import math
 import os
-import pathlib
-import tempfile
 from typing import Any
 
 import numpy as np
 
-from ftjax.errors import UserError
 from ftjax.io.json_reader import read_json as read_json
+from ftjax.io.owned_files import whole_file
 
 
 def to_jsonable(value: Any) -> Any:
@@ -54,25 +51,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
       UserError: the folder cannot be written to, or the disk is full.
     """
-    target = pathlib.Path(path)
-    beside = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # The same folder, because a rename across file systems is a copy and can tear.
-        handle, beside = tempfile.mkstemp(prefix=f'.{target.name}.', dir=target.parent)
-        with os.fdopen(handle, 'wb') as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(beside, 0o666 & ~_umask())
-        os.replace(beside, target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise UserError(f'cannot write {target}: {error.strerror or error}') from error
-    finally:
-        if beside is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(beside)
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -84,19 +64,3 @@ def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Replaces `path` by `value` as indented JSON in one step; see `write_bytes`."""
     text = json.dumps(to_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + '\n')
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: pathlib.Path) -> None:
-    # A rename is durable once the folder is; some file systems refuse to sync a folder.
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

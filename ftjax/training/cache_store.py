@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import errno
 import logging
 import os
 import pathlib
@@ -141,6 +142,7 @@ def write(folder: pathlib.Path, key: str, shapes: Shapes, count: int, fill: Fill
         plain = dtype if dtype.kind in 'biuf' else np.dtype(f'u{dtype.itemsize}')
         file = f'{number}.npy'
         stored[file] = np.lib.format.open_memmap(folder / file, 'w+', plain, (count, *shape.shape))
+        reserve(folder / file)
         arrays[path] = stored[file].view(dtype)
     fill(arrays)
     described = {}
@@ -149,6 +151,22 @@ def write(folder: pathlib.Path, key: str, shapes: Shapes, count: int, fill: Fill
         dtype = str(jnp.dtype(shapes[path].dtype))
         described[path] = {'file': file, 'dtype': dtype, 'crc32': checksum(folder / file)}
     write_json(folder / 'features.json', {'key': key, 'count': count, 'arrays': described})
+
+
+def reserve(path: pathlib.Path) -> None:
+    """Takes the room of a file on its disk; OSError where there is not enough.
+
+    A mapped file is full of holes at first, and a page of it that finds the disk full is no error
+    that could be caught: the kernel ends the process (SIGBUS).
+    """
+    if not hasattr(os, 'posix_fallocate'):  # macOS, Windows
+        return
+    with open(path, 'r+b') as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
 
 
 def opened(place: pathlib.Path, key: str, shapes: Shapes, count: int) -> Features | None:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.owned_files import check_way
 
 _log = logging.getLogger(__name__)
 _HALF = '*orbax-checkpoint-tmp*'
@@ -26,10 +27,13 @@ def prepare_folder(folder: pathlib.Path) -> None:
     """Makes the folder, and clears away what a kill in the middle of a save left in it.
 
     Raises:
-      UserError: it cannot be made or written to.
+      UserError: it cannot be made or written to, or a link leads out of the run's folder.
     """
+    check_way(folder, itself=True)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        for path in folder.iterdir():
+            check_way(path, itself=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, 'Permission denied')
         for half in folder.glob(_HALF):
@@ -64,6 +68,7 @@ def guarded_save(folder: pathlib.Path, step: int, size: int) -> Iterator[None]:
     where = f'cannot save the checkpoint of step {step} in {folder}'
     rest = 'the earlier checkpoints are untouched'
     target, old = folder / str(step), folder / f'replaced-{step}'
+    check_way(target, itself=True)
     try:
         free = shutil.disk_usage(folder).free
         # Some room for metadata; arrays rarely compress, so their size is a fair estimate.

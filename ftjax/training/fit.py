@@ -96,7 +96,7 @@ def fit(
     layout.check(plan.at(0).leaves, batch_size, optimizer.accumulate)
     stream = take(data.train, batch_size, seed)
     total = settings.total(stream.steps_per_epoch)
-    every = max(1, round(settings.eval_every * stream.steps_per_epoch))
+    every = settings.every(stream.steps_per_epoch)
     # Chunks end wherever something may change, so that a phase needs one program.
     regular = math.gcd(every, *plan.boundaries)
 
@@ -150,7 +150,7 @@ def fit(
             schedule=schedule,
             settings=short,
             preprocessing=preprocessing,
-            batch_size=layout.fitting(min(batch_size, len(data.train))),
+            batch_size=layout.fitting(min(batch_size, len(data.train)), optimizer.accumulate),
             eval_batch_size=min(eval_batch_size, rounded_up(len(data.val))),
             augmentation=augmentation,
             image_size=image_size,
@@ -218,6 +218,15 @@ def fit(
                 warn_of_still(course.still(), standing.done)
             standing.record(row, values, course.current())
         final = standing.final(new_course())
+    if progress and standing.done < total:
+        whole = total / stream.steps_per_epoch
+        _log.info(
+            'stopped early after %.4g of %.4g epochs: %d validations without a better one '
+            '(train.patience)',
+            standing.done / stream.steps_per_epoch,
+            whole,
+            standing.best.since,
+        )
     warn_of_waiting(standing.timings.stages)
     if settings.keep == 'best' and not standing.best.defined:
         _log.warning(

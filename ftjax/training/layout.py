@@ -91,6 +91,11 @@ class Layout:
                 raise UserError(f'mesh rule ({pattern!r}, {kind!r}) decides no leaf: {reason}')
             left = [path for path in left if path not in taken]
         self.check_batch(batch_size)
+        if batch_size % parts:
+            raise UserError(
+                f'optimizer.accumulate={parts} does not divide a batch of {batch_size} examples '
+                'into equal parts; choose a divisor'
+            )
         if self.devices > 1 and batch_size % (parts * self.devices):
             raise UserError(
                 f'optimizer.accumulate={parts} makes parts of {batch_size / parts:g} examples, '
@@ -106,9 +111,13 @@ class Layout:
                 'choose a multiple as data.batch_size'
             )
 
-    def fitting(self, size: int) -> int:
-        """The largest batch up to `size` that can be shared out, but at least one example each."""
-        return max(size // self.devices, 1) * self.devices
+    def fitting(self, size: int, parts: int = 1) -> int:
+        """The largest batch up to `size` that can be shared out in so many parts.
+
+        At least one example each.
+        """
+        unit = self.devices * parts
+        return max(size // unit, 1) * unit
 
     def rows(self, size: int) -> np.ndarray:
         """Which rows of a batch of `size` lie on this process's devices, ascending."""

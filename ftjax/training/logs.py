@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from ftjax.errors import UserError
 from ftjax.io.json_reader import LENIENT, parse_json
+from ftjax.io.owned_files import check_way, open_plain
 from ftjax.training.atomic import to_jsonable, write_bytes
 
 
@@ -34,7 +35,7 @@ class JsonLines:
         self.path = pathlib.Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            self._handle = open_plain(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
             raise UserError(f'cannot write {self.path}: {error.strerror or error}') from error
         with _locked(self._handle):
@@ -48,6 +49,7 @@ class JsonLines:
           sync: also wait until it is on the disk (for rows that cost minutes to make).
         """
         data = _line(row)
+        check_way(self.path)
         try:
             with _locked(self._handle):
                 before = os.fstat(self._handle).st_size
@@ -92,6 +94,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
 
 def numbered_jsonl(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, Any]]]:
     """As `read_jsonl`, each object with the number of its line, from 1."""
+    check_way(path, itself=True)
     try:
         lines = pathlib.Path(path).read_bytes().split(b'\n')
     except FileNotFoundError:
@@ -180,6 +183,7 @@ def _event_writer(folder: str | os.PathLike[str], resume_step: int | None):
 
 
 def _rewrite(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    check_way(path, itself=True)
     text = b''.join(_line(row) for row in rows)
     if text != (path.read_bytes() if path.exists() else b''):
         write_bytes(path, text)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError, check_name, shown
 
 AXES = ('data', 'fsdp')
 SHARED, WHOLE = 'fsdp', 'whole'
@@ -18,7 +18,7 @@ def checked_axes(axes: Mapping[str, Any]) -> dict[str, int]:
         check_name(name, AXES, 'axis of config.mesh')
         if type(size) is not int or size < 1:
             raise UserError(
-                f'config.mesh.{name} is {size!r}; expected a number of devices, 1 or more'
+                f'config.mesh.{name} is {shown(size)}; expected a number of devices, 1 or more'
             )
     return dict(axes)
 
@@ -29,7 +29,8 @@ def checked_rules(rules: Sequence[Any]) -> tuple[tuple[str, str], ...]:
     for rule in rules:
         if not isinstance(rule, (tuple, list)) or [type(x) for x in rule] != [str, str]:
             raise UserError(
-                f"config.mesh_rules holds {rule!r}; expected a pattern and '{SHARED}' or '{WHOLE}'"
+                f'config.mesh_rules holds {shown(rule)}; expected a pattern and '
+                f"'{SHARED}' or '{WHOLE}'"
             )
         try:
             re.compile(rule[0])

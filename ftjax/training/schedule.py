@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+from typing import Annotated
 
 import numpy as np
 
 from ftjax.errors import UserError, check_name
+from ftjax.fields import check_fields
 from ftjax.freezing.plan import Plan
+from ftjax.ranges import between
 
 SHAPES = ('cosine', 'linear', 'constant', 'piecewise')
 
@@ -19,19 +23,20 @@ class ScheduleSettings:
 
     name: str = 'cosine'
     """After the warm-up: `cosine` or `linear` down to `end`, `constant`, or `piecewise`."""
-    warmup: float = 0.1
+    warmup: Annotated[float, between(0, 1, ends='low')] = 0.1
     """Share of the steps over which the rate rises from 0, linearly."""
-    end: float = 0.0
+    end: Annotated[float, between(0, 1)] = 0.0
     """Last rate, as a share of the peak."""
-    boundaries: tuple[float, ...] = (0.5, 0.75)
-    """Of `piecewise`: shares of the steps at which the rate is multiplied by `factor`."""
-    factor: float = 0.1
+    boundaries: Annotated[tuple[float, ...], between(0, 1, ends='none')] = (0.5, 0.75)
+    """Of `piecewise`, rising: shares of the steps at which the rate is multiplied by `factor`."""
+    factor: Annotated[float, between(0, 1, ends='high')] = 0.1
 
     def __post_init__(self):
+        check_fields(ScheduleSettings, vars(self), 'schedule')
         check_name(self.name, SHAPES, 'schedule')
         object.__setattr__(self, 'boundaries', tuple(self.boundaries))
-        if not 0 <= self.warmup < 1:
-            raise UserError(f'schedule.warmup is {self.warmup!r}; expected 0 <= share < 1')
+        if any(high <= low for low, high in itertools.pairwise(self.boundaries)):
+            raise UserError(f'schedule.boundaries are {self.boundaries}; expected them to rise')
 
 
 def rate_factor(settings: ScheduleSettings, step: int, total: int) -> float:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 from flax.traverse_util import flatten_dict
 
 from ftjax.errors import UserError, check_name
+from ftjax.fields import check_fields
+from ftjax.ranges import LARGEST_INT, above, at_least, between
 
 STEPS_PER_CALL = 16
 
@@ -18,21 +20,24 @@ STEPS_PER_CALL = 16
 class TrainSettings:
     """How long a run is, how often it validates, and which weights it ends with."""
 
-    epochs: float = 10.0
+    epochs: Annotated[float, above(0)] = 10.0
     """Passes over the training split; not used when `steps` is given."""
-    steps: int | None = None
-    eval_every: float = 1.0
+    steps: Annotated[int | None, at_least(1)] = None
+    eval_every: Annotated[float, above(0)] = 1.0
     """Epochs between validations."""
-    label_smoothing: float = 0.0
-    patience: int | None = None
-    """Validations without a better one after which training stops; None for never."""
+    label_smoothing: Annotated[float, between(0, 1, ends='low')] = 0.0
+    """Share of each target that is spread evenly over all classes."""
+    patience: Annotated[int | None, at_least(1)] = None
+    """Training stops after so many validations in a row that are not better than the best
+    before them (a tie in the score goes to the lower loss); None for never. The schedule is that
+    of the whole run all the same, so that a run that stops early has not seen its lowest rates."""
     keep: str = 'best'
     """Which weights the run ends with: of the `best` validation, or the `last`."""
-    steps_per_call: int | None = None
+    steps_per_call: Annotated[int | None, at_least(1)] = None
     """Most steps that one dispatch runs: a program loops over them on the device. None for 16,
     and for 1 where blocks convolve on a CPU, whose compiler runs convolutions in a loop
     slowly."""
-    skip_bad: int = 0
+    skip_bad: Annotated[int, at_least(0, 'a number of steps')] = 0
     """Steps of the run whose loss or gradient may be NaN or infinite: such a step is skipped and
     counted, and one more than so many ends the run."""
     remat: bool = False
@@ -43,32 +48,25 @@ class TrainSettings:
     """Whether outputs of the frozen stages before the cut are computed once and stored, so that
     steps start at the cut: `off`; `on`, which refuses where that is not possible; `auto`, where
     it is possible, cheaper, and fits `cache_bytes`. The losses are the same."""
-    cache_views: int = 1
+    cache_views: Annotated[int, at_least(1)] = 1
     """Fixed augmented views of each training example that are stored in place of a new one at
     every step; 1 for none: the cache then needs data.augment='none'."""
-    cache_bytes: int = 2 * 2**30
+    cache_bytes: Annotated[int, between(0, 2**63 - 1)] = 2 * 2**30
     """Bytes of stored outputs that are kept in memory, at most a quarter of the machine's; `on`
     stores more than that in memory-mapped files."""
     cache_folder: str | None = None
     """Where such files go; None for `features` below $FTJAX_CACHE or ~/.cache/ftjax."""
 
     def __post_init__(self):
+        check_fields(TrainSettings, vars(self), 'train')
         if self.keep not in ('best', 'last'):
             raise UserError(f"train.keep is {self.keep!r}; expected 'best' or 'last'")
         check_name(self.cache, ('off', 'auto', 'on'), 'train.cache')
-        if self.cache_views < 1 or (self.cache_views > 1 and self.cache != 'on'):
+        if self.cache_views > 1 and self.cache != 'on':
             raise UserError(
                 f'train.cache_views is {self.cache_views!r}; expected 1, or more with '
                 "train.cache='on'"
             )
-        if type(self.skip_bad) is not int or self.skip_bad < 0:
-            raise UserError(f'train.skip_bad is {self.skip_bad!r}; expected steps, at least 0')
-        if self.steps is None and not self.epochs > 0:
-            raise UserError(f'train.epochs is {self.epochs!r}; expected more than 0')
-        if self.steps is not None and self.steps < 1:
-            raise UserError(f'train.steps is {self.steps!r}; expected at least 1')
-        if self.steps_per_call is not None and self.steps_per_call < 1:
-            raise UserError(f'train.steps_per_call is {self.steps_per_call!r}; expected at least 1')
 
     def total(self, steps_per_epoch: int) -> int:
         """Steps of the whole run.
@@ -76,7 +74,17 @@ class TrainSettings:
         >>> TrainSettings(epochs=2.5).total(10), TrainSettings(steps=7).total(10)
         (25, 7)
         """
-        return self.steps or max(1, round(self.epochs * steps_per_epoch))
+        steps = self.steps or max(1, round(min(self.epochs * steps_per_epoch, 2.0**40)))
+        if steps > LARGEST_INT:
+            raise UserError(
+                f'train.epochs is {self.epochs:g}: at {steps_per_epoch} steps each more than the '
+                f'{LARGEST_INT} steps that can be counted'
+            )
+        return steps
+
+    def every(self, steps_per_epoch: int) -> int:
+        """Steps between validations, at least one."""
+        return max(1, round(min(self.eval_every * steps_per_epoch, LARGEST_INT)))
 
     def calls(self, network: Any, params: Mapping[str, Any], start: str | None = None) -> int:
         """Most steps of one dispatch on the present backend, of a network run from a stage on."""

@@ -96,7 +96,7 @@ def fit_many(
         TrainStream(data.train, batch_size, seed, image_size, preprocessing) for seed in seeds
     ]
     total = settings.total(streams[0].steps_per_epoch)
-    every = max(1, round(settings.eval_every * streams[0].steps_per_epoch))
+    every = settings.every(streams[0].steps_per_epoch)
     chunk = longest_chunk(every, MOST_STEPS)
     # The order of texts depends on how many steps `fit` runs in a call.
     order = longest_chunk(every, settings.calls(network, variables[seeds[0]]['params']))

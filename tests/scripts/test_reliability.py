@@ -12,7 +12,7 @@ import pytest
 def test_nothing_is_lost(tmp_path, repository):
     command = [sys.executable, 'scripts/reliability.py', f'--workdir={tmp_path / "runs"}']
     done = subprocess.run(
-        [*command, f'--results={tmp_path / "results"}', '--kills=50', '--terms=4', '--damages=30'],
+        [*command, f'--results={tmp_path / "results"}', '--kills=4', '--terms=1', '--damages=30'],
         cwd=repository,
         env={**os.environ, 'JAX_PLATFORMS': 'cpu'},
         capture_output=True,
@@ -26,7 +26,11 @@ def test_nothing_is_lost(tmp_path, repository):
         assert row['lost'] == 0, row
         for kind in tried:
             tried[kind] += row['tried'] * row['case'].startswith(kind)
-    assert tried == {'SIGKILL': 50, 'SIGTERM': 4, 'damage': 30}
+    assert tried == {'SIGKILL': 4 * 16, 'SIGTERM': 4, 'damage': 30}
+    made = (tmp_path / 'runs' / 'rows.json').stat().st_mtime_ns
+    again = subprocess.run(done.args, cwd=repository, capture_output=True, text=True, timeout=120)
+    assert again.returncode == 0, again.stderr[-2000:]
+    assert (tmp_path / 'runs' / 'rows.json').stat().st_mtime_ns == made  # rows there are, are kept
 
 
 def test_the_table_in_the_repository_is_whole(repository):

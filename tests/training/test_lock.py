@@ -7,6 +7,7 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -116,19 +117,61 @@ def test_a_number_that_went_to_a_later_process_is_no_owner(tmp_path, no_flock):
         pass
 
 
-@pytest.mark.parametrize('age', [10.0, 1000.0])
-def test_an_owner_elsewhere_holds_it_while_it_gives_signs_of_life(tmp_path, age):
-    path = tmp_path / NAME
-    path.write_text(json.dumps({'pid': 7, 'host': 'elsewhere', 'since': 'noon'}))
-    touched = time.time() - age
-    os.utime(path, (touched, touched))
-    if age < lock.STALE:
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(lock, 'STALE', 0.5)
+    monkeypatch.setattr(lock, 'LOOK', 0.02)
+
+
+def elsewhere(folder, age=0.0, **more):
+    path = folder / NAME
+    path.write_text(json.dumps({'pid': 7, 'host': 'elsewhere', 'since': 'noon', **more}))
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+@pytest.mark.parametrize('age', [-1e6, 10.0, 1e6])
+def test_an_owner_elsewhere_holds_it_while_it_gives_signs_of_life(tmp_path, quick, age):
+    path = elsewhere(tmp_path, age)
+    content, ended = path.read_bytes(), threading.Event()
+
+    def touch():
+        while not ended.wait(0.05):
+            now = path.stat().st_mtime_ns  # by a clock that no one else has
+            os.utime(path, ns=(now + 1, now + 1))
+
+    beat = threading.Thread(target=touch)
+    beat.start()
+    try:
         with pytest.raises(UserError, match='7 on elsewhere since noon'), run_lock(tmp_path):
             pass
-        assert path.stat().st_mtime == pytest.approx(touched, abs=1e-3)
-    else:
-        with run_lock(tmp_path):
-            pass
+    finally:
+        ended.set()
+        beat.join()
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize('age', [-1e6, 10.0, 1e6])
+def test_without_one_it_is_taken_over_whatever_the_clocks_say(tmp_path, quick, caplog, age):
+    elsewhere(tmp_path, age)
+    began = time.monotonic()
+    with run_lock(tmp_path):
+        assert time.monotonic() - began >= 0.5
+    assert 'process 7 on elsewhere gave no sign of life for 0.5 s' in caplog.text
+
+
+def test_an_owner_elsewhere_that_ends_meanwhile_is_not_waited_for(tmp_path, quick, monkeypatch):
+    monkeypatch.setattr(lock, 'STALE', 60.0)
+    path = elsewhere(tmp_path)
+    threading.Timer(0.2, path.unlink).start()
+    with run_lock(tmp_path):
+        assert json.loads(path.read_text())['pid'] == os.getpid()
+
+
+def test_the_same_kernel_under_another_name_is_not_waited_for(tmp_path):
+    elsewhere(tmp_path, boot=lock._boot())  # a container that was started anew
+    with run_lock(tmp_path):
+        pass
 
 
 def test_it_gives_signs_of_life(tmp_path, monkeypatch):

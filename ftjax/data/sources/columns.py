@@ -57,7 +57,7 @@ def table_files(argument: str, settings: DataSettings, suffixes: Sequence[str]) 
     """
     what = f'data.source {settings.source}'
     named = {split: getattr(settings, f'{split}_file') for split in ('train', 'val', 'test')}
-    if not resolve_path(argument).is_dir():
+    if not resolve_path(argument, 'data.source').is_dir():
         path = existing_file(argument, what)
         if settings.train_file:
             raise UserError(f'{what} is a file; data.train_file needs the folder it lies in')

@@ -8,7 +8,6 @@ such, and nothing is mapped into memory.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -21,6 +20,7 @@ import numpy as np
 from ftjax.errors import UserError, shown
 from ftjax.io.json_reader import JsonLimits, parse_json
 from ftjax.io.json_values import Integer, Kind, ListOf, Table, Text, check, optional
+from ftjax.io.owned_files import whole_file
 from ftjax.io.regular_files import open_regular
 from ftjax.pretrained.sources.base import Header, TensorSource, checked_shape, count, dtype_named
 
@@ -157,22 +157,11 @@ def write_safetensors(
         offset += size
     text = json.dumps(header, separators=(',', ':')).encode()
     text += b' ' * (-len(text) % 8)  # the library wants the data aligned
-    beside = path.with_name(f'.{path.name}.{os.getpid()}.partial')
     digest = hashlib.sha256()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, 'wb') as file:
-            for chunk in _chunks(struct.pack('<Q', len(text)) + text, tensors):
-                file.write(chunk)
-                digest.update(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        raise UserError(f'cannot write {path}: {error.strerror or error}') from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+    with whole_file(path) as file:
+        for chunk in _chunks(struct.pack('<Q', len(text)) + text, tensors):
+            file.write(chunk)
+            digest.update(chunk)
     return digest.hexdigest()
 
 
