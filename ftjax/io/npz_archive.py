@@ -8,6 +8,7 @@ are compared with one another, with the file, and with a limit on what a few byt
 from __future__ import annotations
 
 import dataclasses
+import lzma
 import math
 import os
 import pathlib
@@ -27,6 +28,8 @@ SMALL = 2**30
 """Bytes up to which an array may be packed as densely as it likes."""
 DENSEST = 100
 """Bytes of a larger array to each byte in the file; photographs and weights have one or two."""
+PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+"""Ways of packing that Python's zipfile knows."""
 _HEADER = 65536  # bytes; NumPy writes 118 for nearly all arrays
 _FIELDS = {
     'descr': re.compile(r"""['"]descr['"]\s*:\s*(['"])(?P<value>[^'"]{1,40})\1"""),
@@ -45,6 +48,7 @@ _BROKEN = (
     IndexError,
     struct.error,
     zlib.error,
+    lzma.LZMAError,
 )
 
 
@@ -133,7 +137,7 @@ class NpzArchive:
         where, size = self._where(name), member.file_size
         if member.flag_bits & 1:
             raise UserError(f'{where} is encrypted; save it again with numpy.savez')
-        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        if member.compress_type not in PACKED:
             kind = member.compress_type
             raise UserError(f'{where} has compression {kind}; save it again with numpy.savez')
         if member.compress_type == zipfile.ZIP_STORED and size != member.compress_size:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ftjax.errors import check_name
-from ftjax.models.norms import LayerNorm
+from ftjax.models.norms import WrittenLayerNorm
 from ftjax.models.stages import Mode
 
 
@@ -99,6 +99,8 @@ class DropPath(nn.Module):
         )
 
 
-def layer_norm(name: str, epsilon: float, dtype: Any = jnp.float32) -> LayerNorm:
+def layer_norm(name: str | None, epsilon: float, dtype: Any = jnp.float32) -> nn.Module:
     """LayerNorm with a two-pass variance: the one-pass form loses digits on large means."""
-    return LayerNorm(epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name)
+    if jax.default_backend() == 'gpu':
+        return WrittenLayerNorm(epsilon, dtype, name=name)
+    return nn.LayerNorm(epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name)

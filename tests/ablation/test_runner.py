@@ -135,7 +135,7 @@ def test_an_arm_runs_at_its_own_rates_and_as_often(tmp_path):
     ('arm', 'words'),
     [
         ({'freeze': 'head', 'rates': (1e-2,)}, "'head' has 1 rates and the others 3"),
-        ({'freeze': 'head', 'rates': (1e-2, -1.0, 1.0)}, 'positive'),
+        ({'freeze': 'head', 'rates': (1e-2, -1.0, 1.0)}, 'each above 0'),
         ({'baseline': 'pixels', 'rates': (1e-3, 1e-2, 1e-1)}, 'is a baseline'),
     ],
 )

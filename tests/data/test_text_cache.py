@@ -136,7 +136,7 @@ def test_a_full_disk_leaves_nothing_behind(texts, prep, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(token_cache.os, 'replace', full)
+    monkeypatch.setattr(os, 'replace', full)
     cached_tokens(texts, prep)
     assert files() == []
 

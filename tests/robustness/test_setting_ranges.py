@@ -69,6 +69,8 @@ def test_every_number_has_a_range(cls):
 
 def test_every_number_of_every_strategy_has_a_range():
     for name, found in catalogue().items():
+        if not found.function.__code__.co_filename.endswith('.py'):
+            continue  # a docstring's own
         if not found.function.__module__.startswith('ftjax.'):
             continue  # another test's own
         numbers = {key for key, value in found.parameters.items() if not isinstance(value, str)}

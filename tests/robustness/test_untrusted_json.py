@@ -17,6 +17,7 @@ from ftjax.pretrained.checkpoint import describe
 from ftjax.pretrained.locate import Location, locate
 from ftjax.pretrained.preprocessing import Preprocessing
 from ftjax.pretrained.sources import open_source
+from ftjax.training import lock
 from ftjax.training.lock import run_lock
 
 DEEP = '[' * 10_000 + ']' * 10_000
@@ -253,7 +254,8 @@ def test_an_init_that_no_path_can_be_is_one_line(init, tmp_path, monkeypatch):
     refusal(locate, init)
 
 
-def test_a_lock_says_only_what_is_fit_to_be_seen(tmp_path):
+def test_a_lock_says_only_what_is_fit_to_be_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, 'STALE', 0.1)  # how long an owner elsewhere is watched
     for text in (DEEP, '{"pid": 1e999}', '[]', '\0' * 50, '{"host": "a\\u001b[31m\\n", "pid": 1}'):
         (tmp_path / '.lock').write_text(text)
         message = ''
