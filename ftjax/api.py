@@ -9,8 +9,9 @@ from typing import Any
 from ftjax.config import Config, read_config
 from ftjax.data import Splits
 from ftjax.data.audit.overview import findings, overview
-from ftjax.preparation import Prepared, prepare
-from ftjax.run import split_metrics, train
+from ftjax.runs.evaluate import split_metrics
+from ftjax.runs.prepare import Prepared, prepare
+from ftjax.runs.run import train
 
 _log = logging.getLogger(__name__)
 __all__ = ['Finetuning', 'Prepared', 'finetune', 'prepare', 'split_metrics', 'train']

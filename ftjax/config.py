@@ -14,13 +14,13 @@ from ml_collections import ConfigDict, config_dict
 from ml_collections.config_flags import config_flags
 
 from ftjax.data.settings import DataSettings
+from ftjax.distributed.mesh_settings import AXES, checked_axes, checked_rules
 from ftjax.errors import UserError, check_name, shown
-from ftjax.fields import check_fields
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.plan import FreezeSettings, as_settings
+from ftjax.field_types import check_fields
+from ftjax.freezing.plan.plan import FreezeSettings, as_settings
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.optim.schedule import ScheduleSettings
 from ftjax.ranges import at_least
-from ftjax.training.mesh_settings import AXES, checked_axes, checked_rules
-from ftjax.training.schedule import ScheduleSettings
 from ftjax.training.settings import TrainSettings
 
 

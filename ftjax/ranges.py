@@ -1,6 +1,6 @@
 """Which numbers a setting takes, said beside its type: `epochs: Annotated[float, above(0)]`.
 
-`ftjax.fields.check_fields` reads the ranges and refuses what lies outside.
+`ftjax.field_types.check_fields` reads the ranges and refuses what lies outside.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from typing import Any
 
 from absl import flags
 
-from ftjax import launch
+from ftjax.cli import launch
 
 CONFIG = launch.define_config()
 WORKDIR = launch.define_workdir()
@@ -54,16 +54,16 @@ flags.DEFINE_alias('retry-failed', 'retry_failed')
 
 
 def main():
-    from ftjax.ablation.engines import make_engine
-    from ftjax.ablation.grid_verdicts import grid_verdicts
-    from ftjax.ablation.results_folder import write_results
+    from ftjax.ablation.cells.task_grids import check_grids, run_grids
+    from ftjax.ablation.engines.factory import make_engine
+    from ftjax.ablation.engines.worker_start import start_worker
+    from ftjax.ablation.report.gate_verdicts import grid_verdicts
+    from ftjax.ablation.report.results_folder import write_results
     from ftjax.ablation.settings import read_ablation
-    from ftjax.ablation.summary import summarise
-    from ftjax.cells.grids import check_grids, run_grids
-    from ftjax.cells.worker_start import start_worker
+    from ftjax.ablation.summary.summary import summarise
     from ftjax.config import plain
     from ftjax.errors import UserError
-    from ftjax.training.lock import run_lock
+    from ftjax.io.lock import run_lock
 
     values = plain(CONFIG.value)
     if 'ablation' not in values:

@@ -17,7 +17,7 @@ import sys
 
 from absl import flags
 
-from ftjax import launch
+from ftjax.cli import launch
 
 WHAT = flags.DEFINE_string('what', None, 'Which benchmark; also the first word after the script.')
 SET = flags.DEFINE_multi_string('set', [], 'NAME=VALUE of a benchmark; also a word of its own.')

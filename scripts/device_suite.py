@@ -15,7 +15,7 @@ import time
 
 from absl import flags
 
-from ftjax import launch
+from ftjax.cli import launch
 
 OUT = flags.DEFINE_string('out', None, 'Folder that results go to.', required=True)
 TINY = flags.DEFINE_bool('tiny', False, 'Tiny sizes: a rehearsal, also on a CPU.')
@@ -34,7 +34,7 @@ MOST = {
 CODE = """
 import importlib, pathlib, sys
 from benchmarks.device.report import Section
-from ftjax.compilation_cache import enable_compilation_cache
+from ftjax.xla.compilation_cache import enable_compilation_cache
 name, out, left, tiny = sys.argv[1:]
 enable_compilation_cache()
 section = Section(name, pathlib.Path(out), float(left))

@@ -12,7 +12,7 @@ import pathlib
 
 from absl import flags
 
-from ftjax import launch
+from ftjax.cli import launch
 
 WORKDIR = launch.define_workdir()
 SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'val', 'test'], 'Which split.')
@@ -28,12 +28,12 @@ def main():
     from ftjax.data import load_data
     from ftjax.errors import UserError
     from ftjax.evaluation.figures import confusion_matrix_figure
-    from ftjax.evaluation.text import confusion_text, metrics_text
+    from ftjax.evaluation.metrics_text import confusion_text, metrics_text
+    from ftjax.io.atomic import read_json, write_json
     from ftjax.plotting.save import save_figure
     from ftjax.pretrained.open import load_pretrained
-    from ftjax.run import network_metrics
+    from ftjax.runs.evaluate import network_metrics
     from ftjax.runs.evaluated_data import how_data_differ
-    from ftjax.training.atomic import read_json, write_json
 
     folder = pathlib.Path(WORKDIR.value)
     if not (folder / 'config.json').exists():

@@ -17,7 +17,7 @@ IA3 are written in PEFT's own format instead, for `peft.PeftModel.from_pretraine
 
 from absl import flags
 
-from ftjax import launch
+from ftjax.cli import launch
 
 WORKDIR = launch.define_workdir()
 OUTPUT = flags.DEFINE_string(
@@ -29,7 +29,7 @@ ADAPTERS = flags.DEFINE_enum('adapters', 'merged', ['merged', 'peft'], 'What bec
 
 def main():
     from ftjax.export.weights import export_weights
-    from ftjax.training.provenance import command_line
+    from ftjax.io.provenance import command_line
 
     folder = export_weights(
         WORKDIR.value, OUTPUT.value, adapters=ADAPTERS.value, command=command_line()

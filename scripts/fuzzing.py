@@ -28,7 +28,7 @@ from absl import flags
 from fuzzing_inputs import Kind
 from fuzzing_kinds import kinds
 
-from ftjax import launch
+from ftjax.cli import launch
 from ftjax.errors import UserError
 
 SECONDS, MEMORY = 20.0, 2 * 2**30

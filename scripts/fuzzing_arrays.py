@@ -19,7 +19,7 @@ from ftjax.data.settings import DataSettings
 
 def read_index(folder: pathlib.Path, text: str) -> None:
     """model.safetensors.index.json beside two shards."""
-    from ftjax.pretrained.sources import open_source
+    from ftjax.pretrained.readers import open_source
 
     place = folder / 'shards'
     if not place.exists():
@@ -66,7 +66,7 @@ def read_weights(name: str) -> Callable[[pathlib.Path, bytes], None]:
     """A file of weights as bytes."""
 
     def read(folder: pathlib.Path, data: bytes) -> None:
-        from ftjax.pretrained.sources import open_source
+        from ftjax.pretrained.readers import open_source
 
         (folder / name).write_bytes(data)
         read_all(open_source(folder / name))

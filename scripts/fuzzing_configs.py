@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.models.adapted import adapted
+from ftjax.models.adapters.adapted import adapted
 from ftjax.models.adapters.lora import LoRA
 from ftjax.models.registry import build
-from ftjax.pretrained import families, own
-from ftjax.pretrained.checkpoint import describe
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.pretrained import families, own_format
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.leaves import unflatten
-from ftjax.pretrained.locate import SHIPPED, Location
-from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.pretrained.locate.locate import SHIPPED, Location
+from ftjax.pretrained.open import describe
 
 _VIT = {'image_size': 8, 'patch_size': 4, 'width': 4, 'depth': 1, 'heads': 2, 'num_classes': 3}
 _BERT = {'vocab_size': 9, 'width': 4, 'depth': 1, 'heads': 2, 'mlp_dim': 8, 'num_classes': 3}
@@ -94,7 +94,7 @@ def own_configs() -> list[dict[str, Any]]:
     pixels = Preprocessing(image_size=(8, 8))
     plain, texts = build('vit', _VIT), build('bert', _BERT)
     made = [
-        own.description(pathlib.Path(), network, preprocessing, names, {'seed': 1})
+        own_format.description(pathlib.Path(), network, preprocessing, names, {'seed': 1})
         for network, preprocessing, names in (
             (plain, pixels, ('a', 'b', 'c')),
             (adapted(plain, [LoRA(rank=2)]), pixels, ()),
@@ -116,7 +116,7 @@ def look_at(folder: pathlib.Path) -> None:
 
 
 def read_config(folder: pathlib.Path, text: str) -> None:
-    """config.json in a folder of its own, without weights."""
+    """config.json in a folder of its own_format, without weights."""
     place = folder / 'config'
     place.mkdir(exist_ok=True)
     (place / 'config.json').write_text(text)
@@ -144,14 +144,14 @@ def read_whole(folder: pathlib.Path, text: str) -> None:
         shapes = leaf_shapes(network).items()
         zeros = {key: np.zeros(leaf.shape, leaf.dtype) for key, leaf in shapes}
         pixels = Preprocessing(image_size=(8, 8))
-        own.save_own(place, network, unflatten(zeros), pixels, ('a', 'b', 'c'))
+        own_format.save_own(place, network, unflatten(zeros), pixels, ('a', 'b', 'c'))
     (place / 'config.json').write_text(text)
     load_pretrained(str(place))
 
 
 def read_tokenizer_config(folder: pathlib.Path, text: str) -> None:
     """tokenizer_config.json, beside a vocab.txt."""
-    from ftjax.pretrained.text_preprocessing import text_preprocessing
+    from ftjax.preprocessing.texts import text_preprocessing
 
     place = folder / 'tokenizer'
     if not place.exists():
@@ -205,7 +205,7 @@ def tokenizers() -> tuple[dict[str, Any], ...]:
 
 def read_tokenizer(folder: pathlib.Path, text: str) -> None:
     """tokenizer.json, opened and used."""
-    from ftjax.pretrained.tokenizer import open_tokenizer
+    from ftjax.preprocessing.tokenizer import open_tokenizer
 
     file = folder / 'tokenizer.json'
     file.write_bytes(text.encode(errors='surrogatepass'))

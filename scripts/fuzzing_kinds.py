@@ -39,8 +39,8 @@ from fuzzing_runs import (
     read_rows,
 )
 
-from ftjax.evaluation.classification import classification_metrics
-from ftjax.training.atomic import to_jsonable
+from ftjax.io.atomic import to_jsonable
+from ftjax.tasks.classification import classification_metrics
 
 
 def kinds() -> list[Kind]:

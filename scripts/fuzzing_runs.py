@@ -28,7 +28,7 @@ def read_rows(folder: pathlib.Path, text: str) -> None:
 
 def read_lock(folder: pathlib.Path, text: str) -> None:
     """What a lock says of its owner."""
-    from ftjax.training import lock
+    from ftjax.io import lock
 
     # An owner on another machine is watched for two minutes: here nobody waits for a sign.
     lock.STALE = 0.01
@@ -41,8 +41,8 @@ def read_lock(folder: pathlib.Path, text: str) -> None:
 
 def read_result(folder: pathlib.Path, text: str) -> None:
     """result.json of a run that is finished."""
-    from ftjax.evaluation.text import metrics_text
-    from ftjax.training.stored import RESULT, read_result
+    from ftjax.evaluation.metrics_text import metrics_text
+    from ftjax.io.stored_fields import RESULT, read_result
 
     (folder / 'result.json').write_text(text)
     file = folder / 'result.json'
@@ -52,7 +52,7 @@ def read_result(folder: pathlib.Path, text: str) -> None:
 
 def read_ablation(folder: pathlib.Path, text: str) -> None:
     """ablation.json of a folder that is used again."""
-    from ftjax.ablation.claim import claim
+    from ftjax.ablation.grid.claim import claim
     from ftjax.ablation.settings import AblationSettings
 
     (folder / 'ablation.json').write_text(text)
@@ -61,8 +61,8 @@ def read_ablation(folder: pathlib.Path, text: str) -> None:
 
 def manifest_inputs(draw: random.Random) -> Iterator[str]:
     """Manifests of a checkpoint, with a hash that agrees where it can be computed."""
-    from ftjax.training.checkpoint_manifest import make_manifest
-    from ftjax.training.checkpoint_tree import json_hash
+    from ftjax.io.tree_json import json_hash
+    from ftjax.training.checkpoints.manifest import make_manifest
 
     tree = {'params': {'head/kernel': np.zeros(2)}, 'trainable': {'head/kernel': np.zeros(2)}}
     progress = {'best': {'step': 3}, 'history': []}
@@ -80,14 +80,14 @@ def manifest_inputs(draw: random.Random) -> Iterator[str]:
 def read_manifest(folder: pathlib.Path, text: str) -> None:
     """A run's checkpoints, by both readers of their manifests."""
     from ftjax.pretrained import run_checkpoint
-    from ftjax.training import checkpoint_manifest
+    from ftjax.training.checkpoints import manifest
 
     place = folder / 'checkpoints'
     file = place / '3' / 'manifest' / 'metadata'
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
-    with contextlib.suppress(checkpoint_manifest.DamagedError, UserError):
-        checkpoint_manifest.metrics_of(checkpoint_manifest.read_manifest(file.parents[1], 3))
+    with contextlib.suppress(manifest.DamagedError, UserError):
+        manifest.metrics_of(manifest.read_manifest(file.parents[1], 3))
     found = run_checkpoint.find(place)
     assert found is not None
     run_checkpoint.OrbaxStep(found.step)
@@ -116,7 +116,7 @@ def init_inputs(draw: random.Random) -> Iterator[str]:
 
 def read_init(folder: pathlib.Path, init: str) -> None:
     """What an init string names, without asking the hub."""
-    from ftjax.pretrained.locate import locate
+    from ftjax.pretrained.locate.locate import locate
 
     before = os.environ.get('HF_HUB_OFFLINE')
     os.environ['HF_HUB_OFFLINE'] = '1'

@@ -15,7 +15,7 @@ import sys
 
 from absl import flags
 
-from ftjax import launch
+from ftjax.cli import launch
 from ftjax.errors import UserError
 from ftjax.pretrained.inspection import inspect
 

@@ -14,7 +14,7 @@ import pathlib
 
 from absl import flags
 
-from ftjax import launch
+from ftjax.cli import launch
 
 CONFIG = launch.define_config('configs/quickstart_train.py')
 LIST = flags.DEFINE_bool('list', False, 'Print the strategies there are, and end.')
@@ -35,7 +35,7 @@ def main():
 def prepared_run():
     """The config, ablation section apart, and everything that a run of it needs."""
     from ftjax.config import plain, read_config
-    from ftjax.preparation import prepare
+    from ftjax.runs.prepare import prepare
 
     values = plain(CONFIG.value)
     values.pop('ablation', None)
@@ -48,9 +48,9 @@ def show_plan():
 
     from ftjax.data.audit.overview import overview
     from ftjax.freezing.partition import combine
-    from ftjax.freezing.plan import make_plan
-    from ftjax.models.adapted import plain_network
-    from ftjax.training.cost import forward_flops, plan_cost
+    from ftjax.freezing.plan.plan import make_plan
+    from ftjax.models.adapters.adapted import plain_network
+    from ftjax.training.cost.cost import forward_flops, plan_cost
 
     _, prepared = prepared_run()
     config = prepared.config
@@ -58,11 +58,11 @@ def show_plan():
     print()
     print(prepared.table())
     net, variables, batch = prepared.network, prepared.variables, config.data.batch_size
-    task, total = prepared.data.task, prepared.span.steps
+    task, total = prepared.data.task, prepared.run_length.steps
     cost = plan_cost(net, variables, prepared.plan, config.optimizer, batch, total, task)
     bare = plain_network(net)
     leaves = flatten_dict(dict(variables['params']), sep='/')
-    own = {path: leaf for path, leaf in leaves.items() if not net.is_added(path)}
+    own = {path: leaf for path, leaf in leaves.items() if not net.is_adapter_leaf(path)}
     own = {**variables, 'params': combine(own)}
     full = make_plan('full', bare, own)
     whole = plan_cost(bare, own, full, config.optimizer, batch, total, task)
@@ -93,9 +93,9 @@ def show_plan():
 def show_memory(prepared):
     """What the run holds on the device, by what holds it; an error if that is more than it has."""
     from ftjax.errors import UserError
-    from ftjax.memory_advice import advice, suggestions
-    from ftjax.memory_plan import run_memory
-    from ftjax.training.memory_limit import device_limit, read_size, shown_size
+    from ftjax.runs.memory_advice import advice, suggestions
+    from ftjax.runs.memory_plan import run_memory
+    from ftjax.training.cost.memory_limit import device_limit, read_size, shown_size
 
     limit = device_limit() if LIMIT.value is None else read_size(LIMIT.value)
     memory = run_memory(prepared)
@@ -119,8 +119,8 @@ def write_phases(file: pathlib.Path):
     import pprint
 
     from ftjax.errors import UserError
-    from ftjax.freezing.written_phases import written
-    from ftjax.training.atomic import write_text
+    from ftjax.freezing.plan.as_config import written
+    from ftjax.io.atomic import write_text
 
     if file.exists():
         raise UserError(f'{file} exists already; choose another file')

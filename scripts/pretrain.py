@@ -12,7 +12,7 @@ import platform
 from absl import flags
 from ml_collections import config_flags
 
-from ftjax import launch
+from ftjax.cli import launch
 
 CONFIG = launch.define_config()
 WORKDIR = launch.define_workdir()
@@ -24,9 +24,9 @@ DTYPE = flags.DEFINE_enum(
 
 def main():
     from ftjax.config import read_config
-    from ftjax.evaluation.text import metrics_text
-    from ftjax.preparation import prepare
-    from ftjax.run import train
+    from ftjax.evaluation.metrics_text import metrics_text
+    from ftjax.runs.prepare import prepare
+    from ftjax.runs.run import train
 
     prepared = prepare(read_config(CONFIG.value))
     print(prepared.table(), flush=True)
@@ -43,7 +43,7 @@ def publish(prepared, fitted, result):
     import jax
     import jax.numpy as jnp
 
-    from ftjax.pretrained.own import save_own
+    from ftjax.pretrained.own_format import save_own
 
     file = pathlib.Path(config_flags.get_config_filename(flags.FLAGS['config']))
     measured = {

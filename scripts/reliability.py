@@ -25,7 +25,7 @@ from typing import Any
 
 from absl import flags
 
-from ftjax import launch
+from ftjax.cli import launch
 
 WORKDIR = launch.define_workdir()
 RESULTS = flags.DEFINE_string('results', 'results/reliability', 'Folder of the tables.')
@@ -49,7 +49,7 @@ class Rows:
     """The rows there are, on disk after each."""
 
     def __init__(self, path):
-        from ftjax.training.atomic import read_json, write_json
+        from ftjax.io.atomic import read_json, write_json
 
         self.path, self.write, self.lock = path, write_json, threading.Lock()
         self.found = read_json(path) if path.exists() else {}
@@ -119,8 +119,8 @@ def main():
     from faults.interruptions import halfway, interrupted, second_starts
     from faults.processes import Server
 
-    from ftjax.training.atomic import write_json, write_text
-    from ftjax.training.provenance import provenance
+    from ftjax.io.atomic import write_json, write_text
+    from ftjax.io.provenance import provenance
 
     folder = pathlib.Path(WORKDIR.value).absolute()
     folder.mkdir(parents=True, exist_ok=True)

@@ -25,9 +25,9 @@ shift
 workdir=runs/reproductions/$name
 script=ablate
 case "$name" in
-  t0*) script=theory ;;  # toy networks, no data and no checkpoint
-  t1) script=surgical ;;
-  t5*) script=soups ;;
+  t0*) script=reproductions/theory ;;  # toy networks, no data and no checkpoint
+  t1) script=reproductions/surgical ;;
+  t5*) script=reproductions/soups ;;
 esac
 "${FTJAX_PYTHON:-.venv/bin/python}" "scripts/$script.py" \
   --config="configs/reproductions/$name.py" --workdir="$workdir" "$@"

@@ -20,7 +20,7 @@ import pathlib
 
 from absl import flags
 
-from ftjax import launch
+from ftjax.cli import launch
 
 CONFIG = launch.define_config()
 WORKDIR = launch.define_workdir()
@@ -37,14 +37,15 @@ PROFILE = flags.DEFINE_integer('profile', 0, 'Steps to trace into WORKDIR/profil
 def main():
     from ftjax.config import read_config
     from ftjax.data.audit.overview import overview
+    from ftjax.distributed.process_group import from_first
     from ftjax.errors import UserError
-    from ftjax.evaluation.text import metrics_text
-    from ftjax.memory_plan import refuse_what_cannot_fit
-    from ftjax.preparation import prepare
-    from ftjax.run import check_finished, check_folder, layout_of, train
-    from ftjax.training.lock import run_lock
-    from ftjax.training.memory_limit import device_limit
-    from ftjax.training.processes import from_first
+    from ftjax.evaluation.metrics_text import metrics_text
+    from ftjax.io.lock import run_lock
+    from ftjax.runs.folder import check_folder
+    from ftjax.runs.memory_plan import refuse_what_cannot_fit
+    from ftjax.runs.prepare import prepare
+    from ftjax.runs.run import check_finished, sharding_of, train
+    from ftjax.training.cost.memory_limit import device_limit
 
     launch.join_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)
     say = print if launch.first_process() else lambda *_, **__: None
@@ -62,7 +63,7 @@ def main():
                 check_finished(folder, result, prepared, ALLOWED())
             say(f'{folder} is finished already; its result:')
         else:
-            layout_of(prepared)  # refuses a mesh that is not this machine's
+            sharding_of(prepared)  # refuses a mesh that is not this machine's
             refuse_what_cannot_fit(prepared, device_limit())
             _, result = train(
                 prepared,
@@ -86,7 +87,7 @@ def main():
 
 def finished_result(folder):
     """What result.json holds; None of a run that has none yet."""
-    from ftjax.training.stored import read_result
+    from ftjax.io.stored_fields import read_result
 
     place = folder / 'result.json'
     needed = 'metrics', 'frozen_unchanged', 'moved_frozen', 'still_trainable'

@@ -20,14 +20,16 @@ from hypothesis import strategies as st
 from ftjax.config import SECTIONS, read_config
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
+from ftjax.freezing.plan.table import plan_table
 from ftjax.freezing.registry import catalogue
+from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.settings import PHASE_KEYS, FreezeSettings
-from ftjax.freezing.span import Span
-from ftjax.freezing.table import plan_table
+from ftjax.io.atomic import to_jsonable
+from ftjax.io.tree_json import json_hash
 from ftjax.models.registry import build
-from ftjax.pretrained.sources.safetensors_file import DTYPES, SafetensorsSource
-from ftjax.training.atomic import to_jsonable
-from ftjax.training.checkpoint_manifest import (
+from ftjax.pretrained.readers.safetensors_file import DTYPES, SafetensorsSource
+from ftjax.training.checkpoints.checkpoints import Checkpoints
+from ftjax.training.checkpoints.manifest import (
     NAME,
     DamagedError,
     make_manifest,
@@ -35,8 +37,6 @@ from ftjax.training.checkpoint_manifest import (
     read_manifest,
     rebuild,
 )
-from ftjax.training.checkpoint_tree import json_hash
-from ftjax.training.checkpoints import Checkpoints
 
 AMOUNT = pytest.mark.parametrize(
     'amount', [60, pytest.param(1100, marks=pytest.mark.slow)], ids=['some', 'many']
@@ -45,7 +45,7 @@ NET = build(
     'vit', {'image_size': 8, 'patch_size': 4, 'width': 4, 'depth': 2, 'heads': 2, 'num_classes': 3}
 )
 SHAPES = jax.eval_shape(NET.init, jax.random.key(0), NET.example_input())
-SPAN = Span(20, 5)
+RUN_LENGTH = RunLength(20, 5)
 
 NUMBERS = st.one_of(
     st.integers(-3, 40),
@@ -281,7 +281,7 @@ EDITED_CONFIG = st.builds(
 
 
 def plan_of(freeze):
-    plan = make_plan(freeze, NET, SHAPES, span=SPAN)
+    plan = make_plan(freeze, NET, SHAPES, run_length=RUN_LENGTH)
     json.dumps(to_jsonable(plan.to_json()))
     for phase in plan.phases:
         assert phase.start == int(phase.start) >= 0

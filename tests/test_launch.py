@@ -11,15 +11,15 @@ import jax
 import pytest
 from absl import app, flags
 
-from ftjax import launch
-from ftjax.compilation_cache import enable_compilation_cache
+from ftjax.cli import launch
 from ftjax.errors import UserError
+from ftjax.xla.compilation_cache import enable_compilation_cache
 
 SCRIPT = """
     '''A script.'''
     import sys
 
-    from ftjax import launch
+    from ftjax.cli import launch
     from ftjax.errors import UserError
 
     CONFIG = launch.define_config()
@@ -221,7 +221,7 @@ def test_faults_are_not_explained_away(error):
 
 def test_programs_are_kept_between_runs(tmp_path):
     code = (
-        'from ftjax.compilation_cache import enable_compilation_cache as e; print(e());'
+        'from ftjax.xla.compilation_cache import enable_compilation_cache as e; print(e());'
         'import jax; jax.jit(lambda x: x * 41.5)(1.0)'
     )
     environment = {**os.environ, 'FTJAX_CACHE': str(tmp_path)}

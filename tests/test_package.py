@@ -25,37 +25,28 @@ ROOMS = (
     'errors',
     'printable',
     'ranges',
-    'fields',
+    'field_types',
     'io',
     'models',
+    'preprocessing',
     'pretrained',
-    'freezing',
     'data',
+    'freezing',
+    'optim',
+    'distributed',
+    'xla',
     'evaluation',
-    'training',
+    'tasks',
     'plotting',
-    'ablation',
-    'export',
+    'training',
     'config',
-)
-# Beside the rooms: what scripts and the Python interface are made of.
-TOP = (
-    '__init__',
-    'config',
-    '__main__',
-    'launch',
-    'command_line',
-    'overrides',
-    'compilation_cache',
-    'preparation',
-    'memory_plan',
-    'memory_advice',
-    'run',
     'runs',
-    'soups',
-    'surgical',
-    'cells',
+    'export',
+    'ablation',
+    'reproductions',
     'api',
+    '__init__',
+    'cli',
 )
 HEAVY = (
     'grain',
@@ -93,14 +84,51 @@ def room_of(path):
 @pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_rooms_import_only_what_lies_below_them(path):
     room = room_of(path)
-    if room in TOP:
-        return
     assert room in ROOMS, f'{room} is no room: add it to ROOMS in its place'
     allowed = ROOMS[: ROOMS.index(room) + 1]
     for name in imported(path):
         parts = name.split('.')
         if parts[0] == 'ftjax' and len(parts) > 1:
             assert parts[1] in allowed, f'{path.name} imports {name}, which lies above {room}'
+
+
+def imported_at_the_top(path):
+    """Names of the modules that a file imports as it is loaded: not in functions, not for types."""
+    for node in ast.parse(path.read_text(encoding='utf-8')).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ''
+            yield from (f'{node.module}.{alias.name}' for alias in node.names)
+
+
+def test_no_circle_of_modules():
+    graph = {
+        name.removesuffix('.__init__'): {
+            *imported_at_the_top(path),
+        }
+        for name, path in zip(MODULES, SOURCES, strict=True)
+    }
+    done, path = set(), []
+
+    def visit(name):
+        assert name not in path, ' -> '.join([*path[path.index(name) :], name])
+        if name in done:
+            return
+        path.append(name)
+        for other in sorted(graph[name] & set(graph)):
+            visit(other)
+        path.pop()
+        done.add(name)
+
+    for name in graph:
+        visit(name)
+
+
+@pytest.mark.parametrize('folder', ['training', 'ablation'])
+def test_rooms_of_rooms_hold_no_loose_files(folder):
+    loose = {path.name for path in (ROOT / 'ftjax' / folder).glob('*.py')}
+    assert loose <= {'__init__.py', 'settings.py'}
 
 
 @pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -117,12 +145,12 @@ def test_examples_in_docstrings(module):
 
 
 def test_importing_is_quick_and_leaves_heavy_libraries_alone():
-    code = 'import json, sys, ftjax, ftjax.launch; print(json.dumps(list(sys.modules)))'
+    code = 'import json, sys, ftjax, ftjax.cli.launch; print(json.dumps(list(sys.modules)))'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     loaded = {name.split('.')[0] for name in json.loads(done.stdout)}
     # Optax and JAX decide for themselves; what they load is loaded anyway.
     base = subprocess.run(
-        [sys.executable, '-c', code.replace('ftjax, ftjax.launch', 'jax, flax.linen, optax')],
+        [sys.executable, '-c', code.replace('ftjax, ftjax.cli.launch', 'jax, flax.linen, optax')],
         capture_output=True,
         text=True,
         check=True,

@@ -119,7 +119,7 @@ def test_a_bad_setting_is_one_line(call, tmp_path, case):
 
 def test_bad_files_are_one_line_and_leave_no_result(call, pictures, tmp_path):
     from ftjax.pretrained.open import load_pretrained
-    from ftjax.pretrained.own import save_own
+    from ftjax.pretrained.own_format import save_own
 
     source = f'--config.data.source=folder:{pictures}'
     workdir = f'--workdir={tmp_path / "run"}'

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from ftjax.ablation.gates import check_gates
-from ftjax.ablation.rates import check_rates
+from ftjax.ablation.gates.gates import check_gates
+from ftjax.ablation.rates.choice import check_rates
 from ftjax.errors import UserError, check_name, shown
 from ftjax.evaluation.metric import metric_of
-from ftjax.fields import check_fields
+from ftjax.field_types import check_fields
 from ftjax.ranges import above, at_least
 
 
@@ -62,7 +62,7 @@ class AblationSettings:
     """Rounds of further rates where a winner lies on the grid's edge."""
     question: str = ''
     gates: tuple[tuple[str, ...], ...] = ()
-    """Orderings that must come out, (rule, arm, ..) each; see ftjax/ablation/gates.py."""
+    """Orderings that must come out, (rule, arm, ..) each; see ftjax/ablation/gates/gates.py."""
     groups: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     """Name to tasks, or to further test sets, that are judged together, by their mean."""
     group_gates: Mapping[str, tuple[tuple[str, ...], ...]] = dataclasses.field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.image_modes import Whites
+from ftjax.data.images.modes import Whites
 from ftjax.errors import UserError, check_name
 from ftjax.io.file_hashes import file_hashes
 

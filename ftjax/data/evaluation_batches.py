@@ -11,8 +11,8 @@ from ftjax.data.loader import Batch, Loader
 from ftjax.errors import UserError
 
 if TYPE_CHECKING:
-    from ftjax.pretrained.preprocessing import Preprocessing
-    from ftjax.pretrained.text_preprocessing import TextPreprocessing
+    from ftjax.preprocessing.images import Preprocessing
+    from ftjax.preprocessing.texts import TextPreprocessing
 
 
 class EvalBatches:

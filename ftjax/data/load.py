@@ -6,9 +6,9 @@ import dataclasses
 
 import numpy as np
 
-from ftjax.data.corruption import corrupt
 from ftjax.data.dataset import Dataset, Splits
-from ftjax.data.geometry import match_channels
+from ftjax.data.images.corruption import corrupt
+from ftjax.data.images.geometry import match_channels
 from ftjax.data.labels import check_class_name, spelling_note
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import read_source

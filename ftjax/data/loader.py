@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftjax.data.augmentation import Parsed
 from ftjax.data.dataset import MASKED_TOKENS, Dataset
-from ftjax.data.geometry import geometry_for, match_channels
-from ftjax.data.images import decode, resize_array
-from ftjax.data.masked_tokens import NOT_ASKED
-from ftjax.data.text_batches import TextReader
+from ftjax.data.images.augmentation import Parsed
+from ftjax.data.images.decode import decode, resize_array
+from ftjax.data.images.geometry import geometry_for, match_channels
+from ftjax.data.text.batches import TextReader
+from ftjax.data.text.masked_tokens import NOT_ASKED
 from ftjax.errors import UserError
-from ftjax.pretrained.text_preprocessing import TextPreprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 
 if TYPE_CHECKING:
-    from ftjax.pretrained.preprocessing import Preprocessing
+    from ftjax.preprocessing.images import Preprocessing
 
 Batch = dict[str, Any]
 _CACHE_BYTES = 512 * 2**20

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from ftjax.data.dataset import MASKED_TOKENS, Dataset
 from ftjax.data.paths import resolve_path
 from ftjax.data.settings import DataSettings
-from ftjax.data.wordpiece import trained_tokenizer, wanted_size
+from ftjax.data.text.wordpiece import trained_tokenizer, wanted_size
 from ftjax.errors import UserError
 from ftjax.models.stages import Network
-from ftjax.pretrained.text_preprocessing import TextPreprocessing, text_preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
 
 if TYPE_CHECKING:
-    from ftjax.pretrained.preprocessing import Preprocessing
+    from ftjax.preprocessing.images import Preprocessing
 
 
 def matching_preprocessing(

@@ -6,12 +6,12 @@ import dataclasses
 import numbers
 from typing import Annotated
 
-from ftjax.data.augmentation import parse_augment
-from ftjax.data.corruption import parse_corruption
 from ftjax.data.dataset import MASKED_TOKENS, TASKS
-from ftjax.data.wordpiece import wanted_size
+from ftjax.data.images.augmentation import parse_augment
+from ftjax.data.images.corruption import parse_corruption
+from ftjax.data.text.wordpiece import wanted_size
 from ftjax.errors import UserError, check_name, shown
-from ftjax.fields import check_fields
+from ftjax.field_types import check_fields
 from ftjax.ranges import at_least, between
 
 LAYOUTS = ('header', 'no_header', 'label_first', 'label_last')
@@ -65,15 +65,15 @@ class DataSettings:
     """Examples a batch in evaluation."""
     augment: str = 'none'
     """Comma list of augmentations, `name` or `name:amount`: for images see
-    ftjax/data/augmentation.py, for texts ftjax/data/text_augmentation.py."""
+    ftjax/data/images/augmentation.py, for texts ftjax/data/text/augmentation.py."""
     max_length: Annotated[int | None, at_least(4)] = 128
     """Tokens that a text, or a pair, is cut to; None for as many as the network takes."""
     tokenizer: str = ''
     """A tokenizer.json, or a folder with one, instead of the one beside the weights;
     `wordpiece:SIZE` makes one from the training texts."""
     corruption: str = 'none'
-    """`gaussian_noise:0.10`, or another of ftjax/data/distortions.py with its amount, on every
-    image of every split; images in memory only."""
+    """`gaussian_noise:0.10`, or another of ftjax/data/images/distortions.py with its amount, on
+    every image of every split; images in memory only."""
     label_column: str = 'label'
     """CSV and JSONL: the label's column; TFDS: its feature, if there is one of that name."""
     text_column: str = ''

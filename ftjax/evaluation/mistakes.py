@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.evaluation.classification import check_class_names
-from ftjax.evaluation.predictions import check_classification, softmax
+from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
 
 
 def confident_mistakes(

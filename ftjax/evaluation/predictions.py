@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -100,3 +100,12 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     logits = np.asarray(logits, np.float64)
     exps = np.exp(logits - logits.max(axis=-1, keepdims=True))
     return exps / exps.sum(axis=-1, keepdims=True)
+
+
+def check_class_names(class_names: Sequence[str] | None, classes: int) -> tuple[str, ...]:
+    """The names, or the indices as names; UserError where their number is not `classes`."""
+    if class_names is None or not len(class_names):
+        return tuple(str(index) for index in range(classes))
+    if len(class_names) != classes:
+        raise UserError(f'{len(class_names)} class names for a network of {classes} classes')
+    return tuple(str(name) for name in class_names)

@@ -10,13 +10,12 @@ from typing import Any
 from ftjax.errors import UserError
 from ftjax.export.model_card import CardFacts, model_card
 from ftjax.io.json_reader import read_object
-from ftjax.pretrained.checkpoint import describe
-from ftjax.pretrained.locate import locate
-from ftjax.pretrained.open import Pretrained, load_pretrained
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.pretrained.text_preprocessing import TextPreprocessing
-from ftjax.pretrained.tokenizer import digest, tokenizer_json
-from ftjax.training.stored import read_result
+from ftjax.io.stored_fields import read_result
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.preprocessing.tokenizer import digest, tokenizer_json
+from ftjax.pretrained.locate.locate import locate
+from ftjax.pretrained.open import Pretrained, describe, load_pretrained
 
 FILES = ('config', 'plan', 'result')
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from ftjax.errors import UserError, check_name
 from ftjax.export.finished_run import FinishedRun, open_finished
+from ftjax.export.huggingface import save_huggingface, save_inputs
+from ftjax.export.peft import save_peft
 from ftjax.export.whole_folder import whole_folder
 from ftjax.io.json_reader import read_object
-from ftjax.models.adapted import Adapted, adapters_in_words, merge
+from ftjax.models.adapters.adapted import Adapted, adapters_in_words, merge
 from ftjax.models.stages import Network
 from ftjax.pretrained import families
-from ftjax.pretrained.huggingface import save_huggingface, save_inputs
 from ftjax.pretrained.leaves import flatten, unflatten
-from ftjax.pretrained.peft import save_peft
 
 ADAPTERS = ('merged', 'peft')
 FROZEN = 'frozen'
@@ -87,7 +87,9 @@ def write_peft(folder: pathlib.Path, output: pathlib.Path, run: FinishedRun) -> 
     family = check_family(network.network)
     also, elsewhere = trained_beside(network, found.variables, run.plan)
     leaves = flatten(found.variables).items()
-    plain = unflatten({k: leaf for k, leaf in leaves if not network.is_added(k.partition('/')[2])})
+    plain = unflatten(
+        {k: leaf for k, leaf in leaves if not network.is_adapter_leaf(k.partition('/')[2])}
+    )
     on_hub = run.init.startswith('hf://') and not elsewhere
     if on_hub:
         base, _, revision = run.init.removeprefix('hf://').partition('@')
@@ -140,7 +142,7 @@ def trained_beside(
     }
     stages = network.stages
     last = stages.index(network.blocks[-1])
-    own = [path for path in paths if not network.is_added(path)]
+    own = [path for path in paths if not network.is_adapter_leaf(path)]
     tail = [path for path in own if stages.index(path.split('/')[0]) > last]
     also = [path for path in tail if path in moved or path.startswith('head/')]
     elsewhere = 'batch_stats' in variables or any(p in moved for p in own if p not in tail)

@@ -57,7 +57,7 @@ class Anatomy:
             dtypes={path: str(leaves[path].dtype) for path in order},
             stats=tuple(flatten_dict(dict(variables.get('batch_stats', {})), sep='/')),
             head_is_new=head_is_new,
-            added=frozenset(path for path in order if network.is_added(path)),
+            added=frozenset(path for path in order if network.is_adapter_leaf(path)),
         )
 
     @functools.cached_property

@@ -16,8 +16,8 @@ KINDS = {
     'rates': 'how fast each leaf moves',
     'shape': 'the rate over time',
     'schedule': 'what trains when',
-    'chosen': 'decided from data',
-    'added': 'new parameters on a frozen trunk',
+    'data_driven': 'decided from data',
+    'adapter': 'new parameters on a frozen trunk',
     'regulariser': 'a pull towards the pretrained weights',
     'average': 'an average of the weights along the way',
     'weights': 'what is done with the weights afterwards',
@@ -26,8 +26,9 @@ LARGEST = 1e9
 """Beyond it no argument of a strategy can be meant."""
 # Modules that register strategies when imported.
 SHIPPED = (
-    *('masks', 'depth_rates', 'rate_shapes', 'unfreezing', 'freezeout', 'sampled', 'fresh'),
-    *('chosen_rates', 'chosen_blocks', 'chosen_entries', 'added', 'pulls', 'averages'),
+    *('masks', 'learning_rates', 'unfreezing', 'freezeout', 'random_subsets', 'reinitialise'),
+    *('data_driven_rates', 'data_driven_blocks', 'data_driven_entries'),
+    *('adapters', 'regularisers', 'weight_averages'),
 )
 
 
@@ -90,7 +91,7 @@ def strategy(name: str, kind: str, *, source: str = '', options=None, ranges=Non
 def catalogue() -> dict[str, Strategy]:
     """All strategies, the shipped ones imported."""
     for module in SHIPPED:
-        importlib.import_module(f'ftjax.freezing.{module}')
+        importlib.import_module(f'ftjax.freezing.strategies.{module}')
     return CATALOGUE
 
 
@@ -129,7 +130,7 @@ def parse(text: str) -> list[Term]:
     if not isinstance(text, str) or not text.strip():
         raise UserError(f"freeze: expected a strategy such as 'last:2', not {text!r}")
     terms = [parse_term(part.strip()) for part in text.split('+')]
-    for kind in ('rates', 'schedule', 'shape', 'chosen', 'weights'):
+    for kind in ('rates', 'schedule', 'shape', 'data_driven', 'weights'):
         same = [term for term in terms if term.strategy.kind == kind]
         if len(same) > 1:
             raise UserError(

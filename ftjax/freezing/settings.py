@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any, TypedDict
 
 from ftjax.errors import UserError, check_name, shown
-from ftjax.fields import check_fields, fits
+from ftjax.field_types import check_fields, fits
 from ftjax.ranges import at_least
 
 NORM_POLICIES = ('auto', 'frozen', 'train', 'follow_mask', 'recompute')
 HEAD_POLICIES = ('auto', 'train', 'freeze')
 NOISE_POLICIES = ('auto', 'trained', 'off')
 # What may stand beside phases, in `strategy`: nothing of it decides what trains when.
-EXTRA_KINDS = ('added', 'shape', 'regulariser', 'average', 'weights')
+EXTRA_KINDS = ('adapter', 'shape', 'regulariser', 'average', 'weights')
 FROZEN_DTYPES = ('float32', 'bfloat16')
 STATE_POLICIES = ('auto', 'per_leaf_count', 'keep', 'reset')
 PHASE_KEYS = (

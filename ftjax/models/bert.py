@@ -10,10 +10,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ftjax.errors import UserError, check_name
-from ftjax.models.decoder import TABLE
-from ftjax.models.decoder_stages import TiedHead
-from ftjax.models.encoder import Pool, Pooler, PostNormBlock, TextHead, TokenEmbed
 from ftjax.models.stages import Network
+from ftjax.models.text_decoder import TABLE
+from ftjax.models.text_decoder_stages import TiedHead
+from ftjax.models.text_encoder import Pool, Pooler, PostNormBlock, TextHead, TokenEmbed
 
 
 class BERT(Network):

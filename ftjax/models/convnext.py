@@ -9,11 +9,11 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ftjax.errors import UserError
-from ftjax.models.depthwise import DepthwiseConv
-from ftjax.models.layers import DropPath, LayerScale, Mlp, layer_norm
-from ftjax.models.resnet import place, sections
+from ftjax.models.layers.depthwise import DepthwiseConv
+from ftjax.models.layers.heads import Head, pair
+from ftjax.models.layers.mlp import DropPath, LayerScale, Mlp, layer_norm
+from ftjax.models.stage_names import place, sections
 from ftjax.models.stages import Mode, Network
-from ftjax.models.vit import Head, pair
 
 # The norms before the last have this epsilon whatever `epsilon` says, as in the original.
 INNER_EPSILON = 1e-6

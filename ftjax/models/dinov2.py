@@ -9,7 +9,7 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ftjax.models.layers import GatedMlp, layer_norm
+from ftjax.models.layers.mlp import GatedMlp, layer_norm
 from ftjax.models.stages import Mode
 from ftjax.models.vit import Block, ViT
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ftjax.fields import check_fields
+from ftjax.field_types import check_fields
 from ftjax.io.json_values import (
     Either,
     Integer,

@@ -8,11 +8,11 @@ from typing import Any
 import flax.linen as nn
 
 from ftjax.errors import UserError
-from ftjax.models.attention import SelfAttention
-from ftjax.models.decoder import Decoder
-from ftjax.models.decoder_stages import DecoderEmbed
-from ftjax.models.layers import Mlp, layer_norm
+from ftjax.models.layers.attention import SelfAttention
+from ftjax.models.layers.mlp import Mlp, layer_norm
 from ftjax.models.stages import Mode
+from ftjax.models.text_decoder import Decoder
+from ftjax.models.text_decoder_stages import DecoderEmbed
 
 
 class GPT2(Decoder):

@@ -9,12 +9,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ftjax.errors import UserError
-from ftjax.models.attention import attend
-from ftjax.models.decoder import Decoder
-from ftjax.models.decoder_stages import DecoderEmbed, positions
-from ftjax.models.layers import GatedMlp
-from ftjax.models.rotary import check_scaling, frequencies, rotate
+from ftjax.models.layers.attention import attend
+from ftjax.models.layers.mlp import GatedMlp
+from ftjax.models.layers.rotary import check_scaling, frequencies, rotate
 from ftjax.models.stages import Mode
+from ftjax.models.text_decoder import Decoder
+from ftjax.models.text_decoder_stages import DecoderEmbed, positions
 
 
 class Llama(Decoder):

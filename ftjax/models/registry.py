@@ -24,14 +24,14 @@ FAMILIES: dict[str, tuple[str, str]] = {
     'resnet': ('ftjax.models.resnet', 'ResNet'),
     'resnet_gn_cifar': ('ftjax.models.resnet_cifar', 'ResNetGroupNorm'),
     'resnet_bn_cifar': ('ftjax.models.resnet_cifar', 'ResNetBatchNorm'),
-    'adapted': ('ftjax.models.adapted', 'Adapted'),
+    'adapted': ('ftjax.models.adapters.adapted', 'Adapted'),
     'bert': ('ftjax.models.bert', 'BERT'),
     'roberta': ('ftjax.models.bert', 'RoBERTa'),
     'electra': ('ftjax.models.bert', 'ELECTRA'),
     'distilbert': ('ftjax.models.bert', 'DistilBERT'),
     'gpt2': ('ftjax.models.gpt2', 'GPT2'),
     'llama': ('ftjax.models.llama', 'Llama'),
-    'two_layer': ('ftjax.models.two_layer', 'TwoLayer'),
+    'two_layer': ('ftjax.reproductions.two_layer', 'TwoLayer'),
 }
 
 

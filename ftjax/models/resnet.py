@@ -9,11 +9,12 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ftjax.errors import UserError, check_name
-from ftjax.models.batch_norm import BatchNorm
-from ftjax.models.layers import activation
+from ftjax.models.layers.batch_norm import BatchNorm
+from ftjax.models.layers.heads import Head, pair
+from ftjax.models.layers.mlp import activation
 from ftjax.models.resnet_cifar import MeanPool
+from ftjax.models.stage_names import place, sections
 from ftjax.models.stages import Mode, Network
-from ftjax.models.vit import Head, pair
 
 
 class ResNet(Network):
@@ -83,19 +84,6 @@ class ResNet(Network):
 
     def example_input(self, batch_size: int = 1):
         return jnp.zeros((batch_size, *pair(self.image_size), self.channels), jnp.float32)
-
-
-def place(block: str) -> tuple[int, int]:
-    """(stage, block within it), both from 0, of a name as stage1_block0."""
-    stage, index = block.removeprefix('stage').split('_block')
-    return int(stage) - 1, int(index)
-
-
-def sections(blocks: tuple[str, ...], first: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
-    """The blocks grouped by stage, with `first` at the head of the first group."""
-    count = 1 + place(blocks[-1])[0]
-    groups = [tuple(b for b in blocks if place(b)[0] == stage) for stage in range(count)]
-    return ((*first, *groups[0]), *groups[1:])
 
 
 class Stem(nn.Module):

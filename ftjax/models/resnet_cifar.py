@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 
 from ftjax.errors import UserError
-from ftjax.models.batch_norm import BatchNorm
-from ftjax.models.convolution import conv3x3
-from ftjax.models.group_norm import GroupNorm
+from ftjax.models.layers.batch_norm import BatchNorm
+from ftjax.models.layers.convolution import conv3x3
+from ftjax.models.layers.group_norm import GroupNorm
+from ftjax.models.layers.heads import Head
 from ftjax.models.stages import Mode, Network
-from ftjax.models.vit import Head
 
 
 class CifarResNet(Network):

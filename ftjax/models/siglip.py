@@ -9,8 +9,8 @@ from typing import Any
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ftjax.models.attention import attend
-from ftjax.models.layers import Mlp, layer_norm
+from ftjax.models.layers.attention import attend
+from ftjax.models.layers.mlp import Mlp, layer_norm
 from ftjax.models.stages import Mode
 from ftjax.models.vit import ViT
 

@@ -20,7 +20,7 @@ from typing import Any
 import flax.linen as nn
 
 from ftjax.errors import check_name
-from ftjax.models.boundary import DEEP, written
+from ftjax.models.stage_boundary import DEEP, written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Network(nn.Module):
         """
         raise NotImplementedError
 
-    def is_added(self, path: str) -> bool:
+    def is_adapter_leaf(self, path: str) -> bool:
         """Whether a parameter was added by an adapter and is none of the network's own."""
         del path
         return False

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.models.attention import SelfAttention
-from ftjax.models.layers import DropPath, Mlp, layer_norm
-from ftjax.models.resnet import place, sections
+from ftjax.models.layers.attention import SelfAttention
+from ftjax.models.layers.heads import Head, pair
+from ftjax.models.layers.mlp import DropPath, Mlp, layer_norm
+from ftjax.models.stage_names import place, sections
 from ftjax.models.stages import Mode, Network
-from ftjax.models.vit import Head, pair
 
 # The norms of the patches and of their merging, whatever `epsilon` says, as in the original.
 INNER_EPSILON = 1e-5

@@ -10,9 +10,10 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ftjax.errors import UserError, check_name
-from ftjax.models.attention import SelfAttention
-from ftjax.models.layers import DropPath, LayerScale, Mlp, layer_norm
-from ftjax.models.patches import PatchProjection
+from ftjax.models.layers.attention import SelfAttention
+from ftjax.models.layers.heads import Head, pair
+from ftjax.models.layers.mlp import DropPath, LayerScale, Mlp, layer_norm
+from ftjax.models.layers.patches import PatchProjection
 from ftjax.models.stages import Mode, Network
 
 
@@ -123,11 +124,6 @@ class ViT(Network):
 
     def example_input(self, batch_size: int = 1):
         return jnp.zeros((batch_size, *self.image_hw, self.channels), jnp.float32)
-
-
-def pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of a size given as one number or as two."""
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
 
 
 class Embed(nn.Module):
@@ -259,18 +255,3 @@ class NormPool(nn.Module):
         else:
             x = layer_norm('norm', self.epsilon, self.dtype)(x[:, self.prefix :]).mean(axis=1)
         return {'hidden': x}
-
-
-class Head(nn.Module):
-    """The classifier: (batch, width) -> logits (batch, num_classes), float32.
-
-    Zero-initialised kernels, as big_vision's, would give a new head no gradient to the trunk
-    in its first step; a small normal keeps both moving.
-    """
-
-    num_classes: int
-
-    @nn.compact
-    def __call__(self, state, mode: Mode):
-        dense = nn.Dense(self.num_classes, kernel_init=nn.initializers.normal(0.01), name='dense')
-        return dense(state['hidden'].astype(jnp.float32))

@@ -6,26 +6,22 @@ import contextlib
 import dataclasses
 import pathlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 
 from ftjax.errors import UserError
 from ftjax.io.json_reader import LENIENT, read_object
-from ftjax.models.adapted import plain_network, with_overrides
+from ftjax.models.adapters.adapted import plain_network, with_overrides
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained import families, own, run_checkpoint
-from ftjax.pretrained.config_check import check_config
-from ftjax.pretrained.config_values import check_values
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing_of
+from ftjax.pretrained import families, own_format
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.keymap import KeyMap, PositionTable, identity
-from ftjax.pretrained.locate import Location
-from ftjax.pretrained.prefixes import without_prefix
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.pretrained.sources import TensorSource, open_source
-from ftjax.pretrained.text_preprocessing import TextPreprocessing, text_preprocessing_of
+from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, identity
+from ftjax.pretrained.readers import TensorSource
 from ftjax.printable import printable
 
 
@@ -46,7 +42,7 @@ class Checkpoint:
     @property
     def is_own(self) -> bool:
         """Whether it is in our own format."""
-        return self.family == own.FORMAT
+        return self.family == own_format.FORMAT
 
     def network(self, **overrides: Any) -> Network:
         """The network that the checkpoint describes, with some fields replaced."""
@@ -63,7 +59,7 @@ class Checkpoint:
         tensors = blocks if self.source is None else len(self.source.names)
         if blocks > tensors:
             raise UserError(
-                f'{self.folder / own.CONFIG}: a network of {blocks} blocks, and its weights '
+                f'{self.folder / own_format.CONFIG}: a network of {blocks} blocks, and its weights '
                 f'are {tensors} tensors'
             )
         return network
@@ -75,7 +71,7 @@ class Checkpoint:
         Values are checked before; this is for those that are well in themselves and do not go
         together.
         """
-        file = self.folder / own.CONFIG
+        file = self.folder / own_format.CONFIG
         try:
             yield
         except UserError as error:
@@ -96,7 +92,9 @@ class Checkpoint:
             # The head's leaves are known from the file where the network has another or none.
             keys = [*leaf_shapes(network), *(n for n in names if n.startswith('params/head/'))]
             tables = positions_of(self.network(), network)
-            return dataclasses.replace(identity(own.FORMAT, dict.fromkeys(keys)), positions=tables)
+            return dataclasses.replace(
+                identity(own_format.FORMAT, dict.fromkeys(keys)), positions=tables
+            )
         names = self.source.names if self.source else ()
         with self._explaining({}):
             return families.key_map(self.family, self.config, names)
@@ -161,7 +159,7 @@ class Checkpoint:
     @property
     def tokenizer(self) -> pathlib.Path | None:
         """The tokenizer.json beside the weights, if there is one."""
-        file = self.folder / own.TOKENIZER
+        file = self.folder / own_format.TOKENIZER
         return file if file.exists() else None
 
 
@@ -180,97 +178,3 @@ def input_size(network: Network) -> tuple[int, int, int] | None:
     example = jax.eval_shape(lambda: network.example_input(1))
     shape = getattr(example, 'shape', ())
     return tuple(shape[1:]) if len(shape) == 4 else None
-
-
-def describe(
-    where: Location, model: str | Mapping[str, Any] | None = None, *, tensors: bool = True
-) -> Checkpoint:
-    """Recognises a checkpoint: by config.json, by `model`, or by the names of its tensors.
-
-    Args:
-      where: from `locate`.
-      model: for files without a config.json: a name of the model registry, or
-        {'name': .., option: ..}.
-      tensors: False to leave the weights alone; then a configuration must be there.
-
-    Raises:
-      UserError: nothing recognises it.
-    """
-    if found := run_checkpoint.find(where.path):
-        return _of_run(found, tensors)
-    folder = where.path if where.path.is_dir() else where.path.parent
-    file = folder / own.CONFIG
-    config = read_object(file, LENIENT) if file.exists() else None
-    is_own = config is not None and config.get('format') == own.FORMAT
-    if config is not None:
-        (own.check_description if is_own else check_values)(config, file)
-    family = own.FORMAT if is_own else families.family_of_config(config) if config else None
-    notes, prefix = (), ''
-    if family is not None and not is_own:
-        config, notes = check_config(family, config or {}, file)
-    source = where.headers
-    if source is None and (tensors or family is None):
-        source = open_source(where.path)
-    if family is None and model is not None:
-        family, config = _from_model(model)
-    if family is None:
-        assert source is not None
-        source, prefix = without_prefix(source, _recognised)
-        family = families.family_of_tensors(source.names)
-        if family is None or not hasattr(families.module(family), 'config_from_tensors'):
-            raise UserError(
-                f'{where.path}: no config.json beside it, and no family recognises its tensors '
-                f'(the first is {next(iter(source.names), "missing")!r}); say which network it '
-                'is with model={name, options}'
-            )
-        config = families.module(family).config_from_tensors(source)
-    elif source is not None:
-        assert config is not None
-        source, prefix = without_prefix(
-            source, _counter(Checkpoint(folder, family, config, source))
-        )
-    if prefix:
-        notes += (f'the names of all tensors begin with {prefix!r}, which is left off',)
-    assert config is not None
-    return Checkpoint(folder, family, config, source, where.revision, notes)
-
-
-def _recognised(names: Sequence[str]) -> int:
-    """All names, if they are of a family, or none."""
-    return len(names) if families.family_of_tensors(names) else 0
-
-
-def _counter(checkpoint: Checkpoint) -> Callable[[Sequence[str]], int]:
-    """How many of some tensor names a checkpoint's configuration explains."""
-    if checkpoint.is_own:
-        return lambda names: len(leaf_shapes(checkpoint.network()).keys() & set(names))
-
-    def explained(names):
-        keymap = families.key_map(checkpoint.family, checkpoint.config, names)
-        return sum(keymap.match(n) is not None or keymap.is_unused(n) for n in names)
-
-    return explained
-
-
-def _of_run(found: run_checkpoint.RunCheckpoint, tensors: bool) -> Checkpoint:
-    """A checkpoint of a run: its description, and its leaves over those it started from."""
-    folder = found.description
-    config = read_object(folder / own.CONFIG, LENIENT)
-    own.check_description(config, folder / own.CONFIG)
-    config.pop('weights_sha256', None)  # of the finished run's file
-    file = found.run / own.CONFIG
-    run = read_object(file) if file.exists() else {}
-    run_checkpoint.check_config(run, file)
-    source = run_checkpoint.open_run(found, config, run) if tensors else None
-    return Checkpoint(folder, own.FORMAT, config, source)
-
-
-def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The family and the config of a model of the registry given by name and options."""
-    options = {'name': model} if isinstance(model, str) else dict(model)
-    name = options.pop('name', None)
-    if name is None:
-        raise UserError(f"model: a name or {{'name': .., option: ..}} expected, not {model}")
-    network = build(name, options)
-    family = families.family_of_model(name)
-    return family, families.module(family).config_from_network(network, ())

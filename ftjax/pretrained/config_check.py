@@ -10,7 +10,7 @@ from typing import Any
 from ftjax.errors import UserError
 from ftjax.pretrained import families
 from ftjax.pretrained.config_fields import EVERYWHERE, INERT, READ, TIMM, Fields, known, table
-from ftjax.pretrained.hf_config import architecture
+from ftjax.pretrained.keymaps.hf_config import architecture
 
 # Values with which a field of another family asks for nothing.
 _NOTHING = (None, False, 0, '', [], {})

@@ -4,7 +4,7 @@ A field that changes what a network computes and that nobody reads would make ev
 wrong in silence. So each family declares, for each of its model types, the fields it reads and
 those that change nothing, and why (`FIELDS`, a `Fields` each). Any other field of the class in
 transformers must have its default, else the checkpoint is refused (`config_check`). The classes
-are written down in config_fields.json, by scripts/make_config_fields.py.
+are written down in config_fields.json, by scripts/parity/make_config_fields.py.
 """
 
 from __future__ import annotations

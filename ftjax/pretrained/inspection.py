@@ -10,18 +10,17 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from ftjax.models.adapted import Adapted, adapters_in_words
+from ftjax.models.adapters.adapted import Adapted, adapters_in_words
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
-from ftjax.pretrained.checkpoint import describe
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.leaves import stage_of
 from ftjax.pretrained.load import report
-from ftjax.pretrained.locate import Location, locate
-from ftjax.pretrained.open import fit_network
-from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.pretrained.locate.locate import Location, locate
+from ftjax.pretrained.open import describe, fit_network
 from ftjax.pretrained.report import LoadReport
-from ftjax.pretrained.text_preprocessing import TextPreprocessing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,8 +129,8 @@ def _headers(init: str) -> Location:
     """Like `locate`, but leaves a hub repository's tensors where they are."""
     if not init.startswith('hf://'):
         return locate(init)
-    from ftjax.pretrained.hub import cached, fetch
-    from ftjax.pretrained.hub_headers import HubHeaders
+    from ftjax.pretrained.locate.hub import cached, fetch
+    from ftjax.pretrained.locate.hub_headers import HubHeaders
 
     if here := cached(init):
         return Location(*here)

@@ -13,11 +13,11 @@ from ftjax.errors import UserError
 from ftjax.models.stages import Network
 from ftjax.pretrained.explain import Explanation, explain
 from ftjax.pretrained.initialise import cast, random_leaves
-from ftjax.pretrained.keymap import KeyMap
+from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.leaves import unflatten
 from ftjax.pretrained.positions import resize_table
+from ftjax.pretrained.readers import TensorSource
 from ftjax.pretrained.report import LoadReport
-from ftjax.pretrained.sources import TensorSource
 
 Sharding = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]
 

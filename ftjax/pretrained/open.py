@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ftjax.errors import UserError
-from ftjax.models.adapted import plain_network
-from ftjax.models.registry import fields_of
+from ftjax.io.json_reader import LENIENT, read_object
+from ftjax.models.adapters.adapted import plain_network
+from ftjax.models.registry import build, fields_of
 from ftjax.models.stages import Network
-from ftjax.pretrained.checkpoint import Checkpoint, describe
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pretrained import families, own_format, run_checkpoint
+from ftjax.pretrained.checkpoint import Checkpoint
+from ftjax.pretrained.config_check import check_config
+from ftjax.pretrained.config_values import check_values
 from ftjax.pretrained.explain import Explanation, explain
-from ftjax.pretrained.initialise import random_variables
-from ftjax.pretrained.keymap import KeyMap
+from ftjax.pretrained.initialise import leaf_shapes, random_variables
+from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.load import Sharding, load_into
-from ftjax.pretrained.locate import RANDOM, locate
-from ftjax.pretrained.own import check_hash
-from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.pretrained.locate.locate import RANDOM, Location, locate
+from ftjax.pretrained.own_format import check_hash
+from ftjax.pretrained.prefixes import without_prefix
+from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.report import LoadReport
-from ftjax.pretrained.text_preprocessing import TextPreprocessing
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -193,3 +199,97 @@ def _random_report(
         initialised=dict.fromkeys(keys, 'random weights were asked for'),
         head='new' if 'head' in network.stages else 'none',
     )
+
+
+def describe(
+    where: Location, model: str | Mapping[str, Any] | None = None, *, tensors: bool = True
+) -> Checkpoint:
+    """Recognises a checkpoint: by config.json, by `model`, or by the names of its tensors.
+
+    Args:
+      where: from `locate`.
+      model: for files without a config.json: a name of the model registry, or
+        {'name': .., option: ..}.
+      tensors: False to leave the weights alone; then a configuration must be there.
+
+    Raises:
+      UserError: nothing recognises it.
+    """
+    if found := run_checkpoint.find(where.path):
+        return _of_run(found, tensors)
+    folder = where.path if where.path.is_dir() else where.path.parent
+    file = folder / own_format.CONFIG
+    config = read_object(file, LENIENT) if file.exists() else None
+    is_own = config is not None and config.get('format') == own_format.FORMAT
+    if config is not None:
+        (own_format.check_description if is_own else check_values)(config, file)
+    family = own_format.FORMAT if is_own else families.family_of_config(config) if config else None
+    notes, prefix = (), ''
+    if family is not None and not is_own:
+        config, notes = check_config(family, config or {}, file)
+    source = where.headers
+    if source is None and (tensors or family is None):
+        source = open_source(where.path)
+    if family is None and model is not None:
+        family, config = _from_model(model)
+    if family is None:
+        assert source is not None
+        source, prefix = without_prefix(source, _recognised)
+        family = families.family_of_tensors(source.names)
+        if family is None or not hasattr(families.module(family), 'config_from_tensors'):
+            raise UserError(
+                f'{where.path}: no config.json beside it, and no family recognises its tensors '
+                f'(the first is {next(iter(source.names), "missing")!r}); say which network it '
+                'is with model={name, options}'
+            )
+        config = families.module(family).config_from_tensors(source)
+    elif source is not None:
+        assert config is not None
+        source, prefix = without_prefix(
+            source, _counter(Checkpoint(folder, family, config, source))
+        )
+    if prefix:
+        notes += (f'the names of all tensors begin with {prefix!r}, which is left off',)
+    assert config is not None
+    return Checkpoint(folder, family, config, source, where.revision, notes)
+
+
+def _recognised(names: Sequence[str]) -> int:
+    """All names, if they are of a family, or none."""
+    return len(names) if families.family_of_tensors(names) else 0
+
+
+def _counter(checkpoint: Checkpoint) -> Callable[[Sequence[str]], int]:
+    """How many of some tensor names a checkpoint's configuration explains."""
+    if checkpoint.is_own:
+        return lambda names: len(leaf_shapes(checkpoint.network()).keys() & set(names))
+
+    def explained(names):
+        keymap = families.key_map(checkpoint.family, checkpoint.config, names)
+        return sum(keymap.match(n) is not None or keymap.is_unused(n) for n in names)
+
+    return explained
+
+
+def _of_run(found: run_checkpoint.RunCheckpoint, tensors: bool) -> Checkpoint:
+    """A checkpoint of a run: its description, and its leaves over those it started from."""
+    folder = found.description
+    config = read_object(folder / own_format.CONFIG, LENIENT)
+    own_format.check_description(config, folder / own_format.CONFIG)
+    config.pop('weights_sha256', None)  # of the finished run's file
+    file = found.run / own_format.CONFIG
+    run = read_object(file) if file.exists() else {}
+    run_checkpoint.check_config(run, file)
+    source = run_checkpoint.open_run(found, config, run) if tensors else None
+    return Checkpoint(folder, own_format.FORMAT, config, source)
+
+
+def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The family and the config of a model of the registry given by name and options."""
+    options = {'name': model} if isinstance(model, str) else dict(model)
+    name = options.pop('name', None)
+    if name is None:
+        raise UserError(f"model: a name or {{'name': .., option: ..}} expected, not {model}")
+    network = build(name, options)
+    family = families.family_of_model(name)
+    return family, families.module(family).config_from_network(network, ())

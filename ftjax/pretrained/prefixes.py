@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from ftjax.pretrained.sources import TensorSource
+from ftjax.pretrained.readers import TensorSource
 
 Explained = Callable[[Sequence[str]], int]
 """How many of these names are explained."""

@@ -15,11 +15,11 @@ from ftjax.errors import UserError
 from ftjax.io.json_values import Integer, Kind, Table, Text, check_table, optional
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained import own
+from ftjax.pretrained import own_format
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.leaves import flatten
-from ftjax.pretrained.sources.base import Header, TensorSource
-from ftjax.pretrained.sources.orbax_step import MANIFEST, OrbaxStep, read_manifest, unpacked
+from ftjax.pretrained.readers.base import Header, TensorSource
+from ftjax.pretrained.readers.orbax_step import MANIFEST, OrbaxStep, read_manifest, unpacked
 
 FOLDER = 'checkpoints'
 DESCRIPTION = 'network'
@@ -36,7 +36,7 @@ class RunCheckpoint:
     def description(self) -> pathlib.Path:
         """The folder that says which network it is; UserError where no run has told."""
         for name in ('model', DESCRIPTION):
-            if (self.run / name / own.CONFIG).exists():
+            if (self.run / name / own_format.CONFIG).exists():
                 return self.run / name
         raise UserError(
             f'{self.run} does not say which network its checkpoints belong to: it has neither '
@@ -52,7 +52,7 @@ def find(path: pathlib.Path) -> RunCheckpoint | None:
     """
     if path.name.isdecimal() and path.parent.name == FOLDER and path.is_dir():
         return RunCheckpoint(path.absolute().parents[1], path.absolute())
-    if path.name != FOLDER or not path.is_dir() or (path / own.CONFIG).exists():
+    if path.name != FOLDER or not path.is_dir() or (path / own_format.CONFIG).exists():
         return None
     steps = [each for each in path.iterdir() if each.name.isdecimal()]
     steps = sorted((each for each in steps if (each / MANIFEST).exists()), key=_number)

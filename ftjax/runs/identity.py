@@ -27,12 +27,12 @@ from ftjax.data.dataset import READ_LATER, joint_fingerprint
 from ftjax.data.sources.registry import SOURCES
 from ftjax.errors import UserError
 from ftjax.freezing.registry import catalogue
+from ftjax.io.atomic import to_jsonable
+from ftjax.io.provenance import git_state, versions
 from ftjax.io.source_code import code_identity
 from ftjax.models.stages import Network
-from ftjax.preparation import Opened, Prepared
-from ftjax.training.atomic import to_jsonable
-from ftjax.training.cache_key import augmentations_of, compared, described, weights_hash
-from ftjax.training.provenance import git_state, versions
+from ftjax.runs.prepare import Opened, Prepared
+from ftjax.training.feature_cache.key import augmentations_of, compared, described, weights_hash
 
 NUMBERS, ENTRIES = 4, 2**16
 """Of a sketch, and entries of a leaf that it looks at."""

@@ -10,7 +10,7 @@ import jax
 from flax.traverse_util import flatten_dict
 
 from ftjax.errors import UserError, check_name
-from ftjax.fields import check_fields
+from ftjax.field_types import check_fields
 from ftjax.ranges import LARGEST_INT, above, at_least, between
 
 STEPS_PER_CALL = 16

@@ -32,8 +32,8 @@ def run(
     from benchmarks.torch_vit import FineTuning as Theirs
 
     from ftjax.data import Splits
-    from ftjax.training import cache_store
-    from ftjax.training.progress import Progress
+    from ftjax.io.progress import Progress
+    from ftjax.training.feature_cache import store
 
     train, val = sides.made_images(images, image), sides.made_images(8, image, seed=1)
     data = Splits(train=train, val=val, test=val)
@@ -52,7 +52,7 @@ def run(
                 pair = [np.array(sides.timed(partial(s.steps, steps))) / steps for s in sides_]
                 if number:  # the first round loads programs and warms caches
                     times[arm].append(pair)
-            cache_store.forget()
+            store.forget()
             filled = sides.FineTuning(network, variables, 'last:1', data, batch)
             if number:
                 fills.append(np.array(filled.filling) / (images + 8))

@@ -42,8 +42,8 @@ class Case:
         from benchmarks.sides import made_images
 
         from ftjax.data import Splits
-        from ftjax.pretrained.preprocessing import Preprocessing
-        from ftjax.pretrained.text_preprocessing import text_preprocessing
+        from ftjax.preprocessing.images import Preprocessing
+        from ftjax.preprocessing.texts import text_preprocessing
 
         if self.unit == 'images':
             size = self.options['image_size']

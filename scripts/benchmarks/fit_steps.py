@@ -24,41 +24,44 @@ class FitSteps:
     ):
         """`longest`: most steps of a call; None for those of `fit`."""
         from ftjax.data import TrainStream, eval_batches
-        from ftjax.freezing.added import with_added
-        from ftjax.freezing.optimizer import OptimizerSettings
-        from ftjax.freezing.plan import make_plan
+        from ftjax.freezing.plan.plan import make_plan
         from ftjax.freezing.settings import as_settings
-        from ftjax.training.cache import Sources
-        from ftjax.training.calls import many
-        from ftjax.training.course import Course, StepSettings
+        from ftjax.freezing.strategies.adapters import with_adapters
+        from ftjax.optim.optimizer import OptimizerSettings
+        from ftjax.training.feature_cache.sources import Sources
         from ftjax.training.settings import TrainSettings
+        from ftjax.training.step.multi_step import many
+        from ftjax.training.step.phase_state import PhaseState, StepSettings
 
-        network, variables = with_added(as_settings(freeze), network, variables)
+        network, variables = with_adapters(as_settings(freeze), network, variables)
         plan = make_plan(freeze, network, variables)
         optimizer = OptimizerSettings(learning_rate=1e-3, weight_decay=0.01)
-        course = Course(network, variables, plan, optimizer, StepSettings(preprocessing))
-        course.enter(0)
+        phase_state = PhaseState(network, variables, plan, optimizer, StepSettings(preprocessing))
+        phase_state.enter(0)
         settings = TrainSettings(cache='on' if cached else 'off')
         stream = TrainStream(data.train, batch, 0, preprocessing=preprocessing)
         whole = settings.calls(network, variables['params'])
         whole = whole if longest is None else min(whole, longest)
         validation = eval_batches(data.val, 8, preprocessing=preprocessing)
         sources = Sources(stream.in_runs(whole), validation, settings, preprocessing=preprocessing)
-        self.course, self.source = course, sources.of(course, 0)
+        self.phase_state, self.source = phase_state, sources.of(phase_state, 0)
         calls = settings.calls(network, variables['params'], self.source.start)
         self.chunk = calls if longest is None else min(calls, longest)
-        self.run, self.key = many(course.step(self.source.start)), course.key(self.source.start)
+        self.run, self.key = (
+            many(phase_state.step(self.source.start)),
+            phase_state.key(self.source.start),
+        )
         self.known: Any = None
 
     @property
     def trainable(self) -> int:
         """Parameters that train."""
-        return self.course.phase.size(trainable_only=True)
+        return self.phase_state.phase.size(trainable_only=True)
 
     @property
     def size(self) -> int:
         """Parameters of the network."""
-        return self.course.phase.size()
+        return self.phase_state.phase.size()
 
     def steps(self, count: int) -> int:
         """Runs at least so many steps, in whole calls; how many it were."""
@@ -69,20 +72,27 @@ class FitSteps:
         return made
 
     def call(self) -> None:
-        """One call, as `Dispatch` makes it: batches in, losses and norms out."""
-        from ftjax.data.text_batches import stacked
-        from ftjax.training.dispatch import model_inputs
-        from ftjax.training.programs import program
+        """One call, as `StepRunner` makes it: batches in, losses and norms out."""
+        from ftjax.data.text.batches import stacked
+        from ftjax.training.loop.step_runner import model_inputs
+        from ftjax.xla.program_cache import program
 
-        course, layout, count = self.course, self.course.layout, self.chunk
+        phase_state, sharding, count = self.phase_state, self.phase_state.sharding, self.chunk
         group = [next(self.source.batches) for _ in range(count)]
-        rates = np.full((count, len(course.phase.trainable)), 1e-3, np.float32)
-        batch = stacked([model_inputs(one) for one in group], course.settings.preprocessing)
-        batch = layout.batch(batch, axis=1, size=len(group[0]['index']))
-        arguments = (course.state, course.frozen, batch, *layout.copied((rates, np.int32(0))))
-        places = (layout.of_state(course.state), layout.whole) if layout.devices > 1 else None
+        rates = np.full((count, len(phase_state.phase.trainable)), 1e-3, np.float32)
+        batch = stacked([model_inputs(one) for one in group], phase_state.settings.preprocessing)
+        batch = sharding.batch(batch, axis=1, size=len(group[0]['index']))
+        arguments = (
+            phase_state.state,
+            phase_state.frozen,
+            batch,
+            *sharding.copied((rates, np.int32(0))),
+        )
+        places = (
+            (sharding.of_state(phase_state.state), sharding.whole) if sharding.devices > 1 else None
+        )
         self.known = program(self.key, self.run, *arguments, donate=(0,), places=places)
-        course.state, metrics = self.known.call(*arguments)
+        phase_state.state, metrics = self.known.call(*arguments)
         losses = {name: np.asarray(values) for name, values in metrics.items()}['loss']
         if not np.isfinite(losses).all():
             raise FloatingPointError(f'a loss of the benchmark is no number: {losses}')
@@ -90,7 +100,7 @@ class FitSteps:
     @property
     def flops(self) -> float:
         """Of a step, as compiled; of a call's loop the compiler counts the body once."""
-        from ftjax.training.cost import flops_of
+        from ftjax.xla.cost_analysis import flops_of
 
         return flops_of(self.known.call)
 

@@ -35,9 +35,9 @@ def run(folder: pathlib.Path, epochs: int = 2) -> list[dict[str, Any]]:
     from benchmarks.fit_steps import FitSteps
 
     from ftjax.data import DataSettings, TrainStream, load_data
+    from ftjax.io.progress import Progress
     from ftjax.models.registry import build
-    from ftjax.pretrained.preprocessing import Preprocessing
-    from ftjax.training.progress import Progress
+    from ftjax.preprocessing.images import Preprocessing
 
     network = build('vit', {'image_size': IMAGE, 'num_classes': 2, **SIZES})
     variables = jax.jit(network.init)(jax.random.key(0), network.example_input())

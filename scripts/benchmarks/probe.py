@@ -33,12 +33,12 @@ def run(
     from benchmarks.torch_vit import faster_threads, train_head
 
     from ftjax.data import Splits
-    from ftjax.freezing.optimizer import OptimizerSettings
-    from ftjax.freezing.plan import make_plan
-    from ftjax.training import cache_store
-    from ftjax.training.schedule import ScheduleSettings
+    from ftjax.freezing.plan.plan import make_plan
+    from ftjax.optim.optimizer import OptimizerSettings
+    from ftjax.optim.schedule import ScheduleSettings
+    from ftjax.training.feature_cache import store
     from ftjax.training.settings import TrainSettings
-    from ftjax.training.vectorised import fit_many
+    from ftjax.training.sweeps.vmapped_fit import fit_many
 
     train, val = sides.made_images(images, image), sides.made_images(held, image, seed=1)
     data = Splits(train=train, val=val, test=val)
@@ -69,11 +69,11 @@ def run(
     measured = min(steps or per_epoch, per_epoch)
     half = max(1, measured // 2)
     epoch = np.array(sides.timed(lambda: theirs.steps(half)))
-    cache_store.forget()
+    store.forget()
     whole = sides.timed(sweep)  # features and compilation counted
     epoch += sides.timed(lambda: theirs.steps(max(1, measured - half)))
     full = epoch * per_epoch / max(measured, 2) * epochs * RATES * SEEDS
-    features = [known.arrays['hidden'] for known in cache_store.kept()]
+    features = [known.arrays['hidden'] for known in store.kept()]
 
     def by_itself(number: int, threads: int, epochs: int = epochs) -> None:
         x, held_x = (np.array(known) for known in features)

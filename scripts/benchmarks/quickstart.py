@@ -104,7 +104,7 @@ def seconds_of(tree: pathlib.Path, flags: list[str], work: pathlib.Path) -> floa
 
 def means(summary: pathlib.Path) -> dict[str, Any]:
     """{arm: its mean with interval} of an ablation's summary."""
-    from ftjax.ablation.summary import read_summary
+    from ftjax.ablation.summary.summary import read_summary
 
     tasks = read_summary(summary)['tasks']
     return {found['arm']: found['mean'] for found in tasks[0]['arms']}

@@ -36,7 +36,7 @@ def run(folder: pathlib.Path, rounds: int = 5, points: str = '') -> list[dict[st
     from benchmarks import tables
 
     from ftjax.errors import check_name
-    from ftjax.training.progress import Progress
+    from ftjax.io.progress import Progress
 
     wanted = [check_name(p, POINTS, 'axis') for p in points.split(',')] if points else list(POINTS)
     found = {axis: POINTS[axis] for axis in wanted}
@@ -72,7 +72,7 @@ class Point:
 
         from ftjax.data import Splits
         from ftjax.models.registry import build
-        from ftjax.pretrained.preprocessing import Preprocessing
+        from ftjax.preprocessing.images import Preprocessing
 
         sizes = {'depth': depth, 'width': width, 'heads': width // 32, 'patch_size': 16}
         network = build('vit', {'image_size': IMAGE, 'num_classes': 10, **sizes})
@@ -81,7 +81,7 @@ class Point:
         data = Splits(train=train, val=train, test=train)
         preprocessing = Preprocessing(image_size=(IMAGE, IMAGE))
         self.side = FitSteps(network, variables, trained, data, preprocessing, batch, longest=2)
-        phase = self.side.course.phase
+        phase = self.side.phase_state.phase
         shapes = {path: leaf.shape for path, leaf in phase.leaves.items()}
         self.ideal = ideal_flops(network, shapes, phase.trainable, batch)
         self.side.steps(2)

@@ -91,28 +91,28 @@ class FineTuning:
 
     def __init__(self, network: Any, variables: Any, freeze: str, data: Any, batch: int):
         from ftjax.data import TrainStream, eval_batches
-        from ftjax.freezing.optimizer import OptimizerSettings
-        from ftjax.freezing.plan import make_plan
-        from ftjax.training.cache import Sources
-        from ftjax.training.course import Course, StepSettings
+        from ftjax.freezing.plan.plan import make_plan
+        from ftjax.optim.optimizer import OptimizerSettings
+        from ftjax.training.feature_cache.sources import Sources
         from ftjax.training.settings import TrainSettings
+        from ftjax.training.step.phase_state import PhaseState, StepSettings
 
         prep = self.preprocessing(network)
         plan = make_plan(freeze, network, variables)
         optimizer = OptimizerSettings(learning_rate=1e-3, weight_decay=0.01)
-        self.course = Course(network, variables, plan, optimizer, StepSettings(prep))
-        self.course.enter(0)
+        self.phase_state = PhaseState(network, variables, plan, optimizer, StepSettings(prep))
+        self.phase_state.enter(0)
         stream = TrainStream(data.train, batch, 0, preprocessing=prep)
         validation = eval_batches(data.val, 64, preprocessing=prep)
         settings = TrainSettings(cache='off' if freeze == 'full' else 'on')
         sources = Sources(stream, validation, settings, preprocessing=prep)
-        self.filling = timed(lambda: sources.of(self.course, 0))
+        self.filling = timed(lambda: sources.of(self.phase_state, 0))
         self.source = sources.source
 
     @staticmethod
     def preprocessing(network: Any) -> Any:
         """Pixels to -1 .. 1."""
-        from ftjax.pretrained.preprocessing import Preprocessing
+        from ftjax.preprocessing.images import Preprocessing
 
         return Preprocessing(image_size=network.image_hw)
 
@@ -120,19 +120,19 @@ class FineTuning:
         """Runs some steps in one dispatch, as `fit` does, from batches in memory."""
         import jax
 
-        from ftjax.data.text_batches import stacked
-        from ftjax.training.dispatch import model_inputs
-        from ftjax.training.programs import program, replicated
+        from ftjax.data.text.batches import stacked
+        from ftjax.training.loop.step_runner import model_inputs
+        from ftjax.xla.program_cache import program, replicated
 
-        course = self.course
-        step = course.step(self.source.start)
+        phase_state = self.phase_state
+        step = phase_state.step(self.source.start)
 
         def run(state, frozen, batches, rates):
             return jax.lax.scan(lambda s, x: step(s, frozen, *x), state, (batches, rates))
 
-        rates = replicated(np.full((count, len(course.phase.trainable)), 1e-3, np.float32))
+        rates = replicated(np.full((count, len(phase_state.phase.trainable)), 1e-3, np.float32))
         group = [model_inputs(next(self.source.batches)) for _ in range(count)]
-        arguments = course.state, course.frozen, jax.device_put(stacked(group)), rates
-        key = 'benchmark', course.key(self.source.start)
-        course.state, metrics = program(key, run, *arguments, donate=(0,)).call(*arguments)
+        arguments = phase_state.state, phase_state.frozen, jax.device_put(stacked(group)), rates
+        key = 'benchmark', phase_state.key(self.source.start)
+        phase_state.state, metrics = program(key, run, *arguments, donate=(0,)).call(*arguments)
         np.asarray(metrics['loss'])

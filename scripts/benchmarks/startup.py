@@ -15,7 +15,7 @@ from typing import Any
 IMAGE, EXAMPLES, BATCH = 224, 48, 16
 VIT = {'name': 'vit', 'width': 192, 'depth': 12, 'heads': 3, 'patch_size': 16, 'image_size': IMAGE}
 LIBRARIES = 'import jax, flax, flax.linen, optax'
-OURS = 'import ftjax, ftjax.launch, ftjax.config, ftjax.preparation, ftjax.run'
+OURS = 'import ftjax, ftjax.cli.launch, ftjax.config, ftjax.runs.prepare, ftjax.runs.run'
 TIMED_IMPORT = (
     'import time; t = time.perf_counter(), time.process_time(); {}; '
     'print([time.perf_counter() - t[0], time.process_time() - t[1]])'
@@ -23,14 +23,14 @@ TIMED_IMPORT = (
 # The first call of a compiled program ends when its losses are on the host.
 FIRST_STEP = """
 import sys, time
-from ftjax.training import dispatch
-steps = dispatch.Dispatch.steps
+from ftjax.training.loop import step_runner
+steps = step_runner.StepRunner.steps
 def first(self, *args):
     loss = steps(self, *args)
     print('first step at', time.time(), time.process_time(), file=sys.stderr, flush=True)
-    dispatch.Dispatch.steps = steps
+    step_runner.StepRunner.steps = steps
     return loss
-dispatch.Dispatch.steps = first
+step_runner.StepRunner.steps = first
 import runpy
 sys.argv = sys.argv[1:]
 sys.path.insert(0, {scripts!r})

@@ -33,9 +33,9 @@ def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) 
 
     from ftjax.errors import UserError
     from ftjax.freezing.registry import catalogue
+    from ftjax.io.atomic import read_json
+    from ftjax.io.progress import Progress
     from ftjax.models.registry import build
-    from ftjax.training.atomic import read_json
-    from ftjax.training.progress import Progress
 
     options = {'image_size': IMAGE, 'patch_size': 16, 'width': WIDTH, 'depth': DEPTH, 'heads': 3}
     network = build('vit', {**options, 'num_classes': 10})
@@ -62,16 +62,16 @@ class Timed:
     """A strategy's plan with its compiled steps, one for each program."""
 
     def __init__(self, network: Any, variables: Any, freeze: str):
-        from ftjax.freezing.added import with_added
-        from ftjax.freezing.optimizer import OptimizerSettings
-        from ftjax.freezing.plan import make_plan
+        from ftjax.freezing.plan.plan import make_plan
+        from ftjax.freezing.run_length import RunLength
         from ftjax.freezing.settings import as_settings
-        from ftjax.freezing.span import Span
+        from ftjax.freezing.strategies.adapters import with_adapters
+        from ftjax.optim.optimizer import OptimizerSettings
 
         self.optimizer = OptimizerSettings(weight_decay=0.05, clip_norm=1.0)
-        self.network, self.variables = with_added(as_settings(freeze), network, variables)
-        span = Span(STEPS, STEPS_PER_EPOCH)
-        self.plan = make_plan(freeze, self.network, self.variables, span=span)
+        self.network, self.variables = with_adapters(as_settings(freeze), network, variables)
+        run_length = RunLength(STEPS, STEPS_PER_EPOCH)
+        self.plan = make_plan(freeze, self.network, self.variables, run_length=run_length)
         ends = [*(phase.start for phase in self.plan.phases[1:]), STEPS]
         pairs = zip(self.plan.phases, ends, strict=True)
         self.lengths = [end - phase.start for phase, end in pairs]
@@ -79,7 +79,7 @@ class Timed:
 
     def compiled(self, phase: Any) -> tuple[Any, Any]:
         """(program, cost) of a phase."""
-        from ftjax.training.cost import compile_step, cost_of
+        from ftjax.training.cost.cost import compile_step, cost_of
 
         if phase.program not in self.known:
             parts = self.network, self.variables, self.plan, phase, self.optimizer
@@ -93,8 +93,8 @@ class Timed:
         import jax.numpy as jnp
         import numpy as np
 
-        from ftjax.freezing.optimizer import make_optimizer
-        from ftjax.training.state import make_state
+        from ftjax.optim.optimizer import make_optimizer
+        from ftjax.training.step.state import make_state
 
         tx = make_optimizer(phase, self.optimizer, per_leaf=self.plan.per_leaf)
         state, frozen = make_state(self.variables, phase, tx)
@@ -137,7 +137,7 @@ def priced(network: Any, variables: Any, full: Timed, entry: Any, repeats: int) 
     flops = timed.mean(lambda phase: timed.compiled(phase)[1].flops)
     ideal = timed.mean(lambda p: ideal_flops(network, shapes, p.trainable, BATCH))
     reference = full.compiled(whole)[1]
-    own = {path: shape for path, shape in shapes.items() if not timed.network.is_added(path)}
+    own = {path: shape for path, shape in shapes.items() if not timed.network.is_adapter_leaf(path)}
     best = ideal_flops(network, own, own, BATCH)
     ratios = []
     for _ in range(repeats):

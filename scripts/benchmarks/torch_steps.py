@@ -118,7 +118,7 @@ def made_bert(options: dict[str, Any]) -> Any:
 
 def made_tokens(data: Any, preprocessing: Any) -> torch.Tensor:
     """Token ids of the training texts (N, time): all of one length, so there is no padding."""
-    from ftjax.data.tokenize import tokenize
+    from ftjax.data.text.tokenize import tokenize
 
     tokens = tokenize(data.train.inputs, preprocessing)
     return torch.from_numpy(tokens.ids.reshape(len(tokens), -1)).long()

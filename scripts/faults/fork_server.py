@@ -17,8 +17,12 @@ import sys
 import warnings
 
 IMPORTS = (
-    *('ftjax.launch', 'ftjax.api', 'ftjax.memory_plan', 'ftjax.evaluation.text'),
-    *('ftjax.cells.grids', 'ftjax.ablation.engines', 'ftjax.ablation.results_folder'),
+    *('ftjax.cli.launch', 'ftjax.api', 'ftjax.runs.memory_plan', 'ftjax.evaluation.metrics_text'),
+    *(
+        'ftjax.ablation.cells.task_grids',
+        'ftjax.ablation.engines.base',
+        'ftjax.ablation.report.results_folder',
+    ),
     *('orbax.checkpoint', 'sklearn.datasets', 'sklearn.metrics', 'scipy.stats', 'tokenizers'),
 )
 

@@ -6,16 +6,17 @@ import pickle
 import numpy as np
 import pytest
 
-from ftjax.ablation.runner import run_grid
+from ftjax.ablation.cells import CellRunner
+from ftjax.ablation.cells.extra_test_sets import further_settings
+from ftjax.ablation.cells.linear_probe_row import features_of
+from ftjax.ablation.grid.run_grid import run_grid
+from ftjax.ablation.report.tables import table_markdown
 from ftjax.ablation.settings import AblationSettings
-from ftjax.ablation.summary import summarise
-from ftjax.ablation.tables import table_markdown
-from ftjax.cells import CellRunner
-from ftjax.cells.further_tests import further_settings
-from ftjax.cells.probe import features_of
+from ftjax.ablation.summary.summary import summarise
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
-from ftjax.run import split_metrics, train
+from ftjax.runs.evaluate import split_metrics
+from ftjax.runs.run import train
 
 VALUES = {
     'init': 'glyphs',

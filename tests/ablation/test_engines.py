@@ -6,12 +6,12 @@ import pytest
 import toy_cells
 from toy_cells import SETTINGS, Toy
 
-from ftjax.ablation.engines import make_engine
-from ftjax.ablation.forecast import forecast
-from ftjax.ablation.processes import Processes
-from ftjax.ablation.runner import jobs_of, run_grid
+from ftjax.ablation.engines.factory import make_engine
+from ftjax.ablation.engines.process_workers import Processes
+from ftjax.ablation.grid.forecast import forecast
+from ftjax.ablation.grid.run_grid import jobs_of, run_grid
 from ftjax.errors import UserError
-from ftjax.training.logs import read_jsonl
+from ftjax.io.jsonl import read_jsonl
 
 TWICE, ONCE = ('head', 1e-2, 1), ('full', 1e-3, 0)
 

@@ -5,11 +5,11 @@ import math
 
 import pytest
 
-from ftjax.ablation.engines import InProcess
-from ftjax.ablation.equal_compute import Length, at_equal_compute
+from ftjax.ablation.cells.run_cell import CellRunner
+from ftjax.ablation.cells.task_grids import check_grids, run_grids
+from ftjax.ablation.engines.base import InProcess
+from ftjax.ablation.grid.equal_compute import Length, at_equal_compute
 from ftjax.ablation.settings import AblationSettings, read_ablation
-from ftjax.cells.grids import check_grids, run_grids
-from ftjax.cells.runner import CellRunner
 from ftjax.config import plain, template
 from ftjax.errors import UserError
 

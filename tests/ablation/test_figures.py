@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ftjax.ablation import figures, figures_arms, figures_style
-from ftjax.ablation.summary import summarise
+from ftjax.ablation.report import figures, figures_arms
+from ftjax.ablation.summary.summary import summarise
+from ftjax.plotting import style
 
 LEVELS = {'head': 0.70, 'last:1': 0.78, 'last:2': 0.84, 'full': 0.80, 'scratch': 0.30}
 
@@ -96,12 +97,12 @@ def test_intervals_and_means_are_where_the_numbers_say(rich):
 
 
 def test_labels_do_not_overlap():
-    figure = figures_style.new_figure(5, 4)
+    figure = style.new_figure(5, 4)
     axes = figure.add_subplot()
     # A tight cluster: at one fixed offset these labels would lie on each other.
     points = [(1.0, 1.0, 'first', 'k'), (1.01, 1.0, 'second', 'k'), (1.0, 1.02, 'third', 'k')]
     axes.set(xlim=(0, 2), ylim=(0, 2))
-    figures_style.place_labels(axes, points)
+    style.place_labels(axes, points)
     renderer = figure.canvas.get_renderer()
     boxes = [text.get_window_extent(renderer) for text in axes.texts]
     assert len(boxes) == 3

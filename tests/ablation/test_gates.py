@@ -2,8 +2,8 @@
 
 import pytest
 
-from ftjax.ablation.gates import check_gates, evaluate_gates, gate_rows
-from ftjax.ablation.summary import summarise
+from ftjax.ablation.gates.gates import check_gates, evaluate_gates, gate_rows
+from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import Metric
 

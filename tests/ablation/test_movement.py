@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 
+from ftjax.ablation.cells import CellRunner
+from ftjax.ablation.cells.movement import movement_fields, spread, weights_moved
 from ftjax.ablation.settings import AblationSettings
-from ftjax.cells import CellRunner
-from ftjax.cells.movement import movement_fields, spread, weights_moved
 from ftjax.data import Dataset
-from ftjax.data.device import prepare
+from ftjax.data.images.on_device import prepare
 
 VALUES = {
     'init': 'glyphs',

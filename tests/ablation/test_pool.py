@@ -2,8 +2,8 @@
 
 import collections
 
-from ftjax.ablation.engines import Outcome
-from ftjax.ablation.pool import Pool
+from ftjax.ablation.engines.base import Outcome
+from ftjax.ablation.engines.pool import Pool
 
 ARMS, SEEDS = ('a', 'b', 'c'), (0, 1, 2)
 JOBS = [((arm, 1e-3, seed),) for seed in SEEDS for arm in ARMS]
@@ -32,7 +32,7 @@ def pool(mortals=(), workers=2, first=None):
     """A pool and its workers; `first` names whose outcome is ready first, by number."""
     crew = []
 
-    def hire():
+    def start_worker():
         crew.append(Clerk(len(crew) in mortals))
         return crew[-1]
 
@@ -40,7 +40,7 @@ def pool(mortals=(), workers=2, first=None):
         chosen = [w for w in busy if first is not None and crew.index(w) == first]
         return (chosen or busy)[:1]
 
-    return Pool(hire, ready, workers), crew
+    return Pool(start_worker, ready, workers), crew
 
 
 def arms(worker):

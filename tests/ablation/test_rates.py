@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from ftjax.ablation.rates import check_rates, choose_rate, rate_curve
-from ftjax.ablation.rates_search import grid_factor, next_trials, search_rates
+from ftjax.ablation.rates.choice import check_rates, choose_rate, rate_curve
+from ftjax.ablation.rates.search import grid_factor, next_trials, search_rates
 from ftjax.errors import UserError
 
 GRID = [1e-4, 1e-3, 1e-2]

@@ -5,9 +5,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ftjax.ablation.report import report_html, write_report
-from ftjax.ablation.summary import summarise
-from ftjax.ablation.verdicts import overall_sentences, verdict_sentences
+from ftjax.ablation.report.html import report_html, write_report
+from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
+from ftjax.ablation.summary.summary import summarise
 from ftjax.evaluation.metric import Metric
 
 

@@ -2,8 +2,8 @@
 
 import json
 
-from ftjax.ablation.results_folder import write_results
-from ftjax.ablation.summary import summarise
+from ftjax.ablation.report.results_folder import write_results
+from ftjax.ablation.summary.summary import summarise
 
 GATE = {'gate': 'head > full', 'passed': True, 'value': 0.1, 'interval': [0.0, 0.2], 'kind': 'gate'}
 

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ftjax.ablation.baselines import PixelRegression
-from ftjax.ablation.runner import run_grid
+from ftjax.ablation.cells.pixel_baseline import PixelRegression
+from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.settings import AblationSettings, read_ablation
-from ftjax.ablation.summary import summarise
+from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 
 SETTINGS = AblationSettings(

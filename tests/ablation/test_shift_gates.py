@@ -2,10 +2,10 @@
 
 import pytest
 
-from ftjax.ablation.grid_verdicts import grid_verdicts
+from ftjax.ablation.gates.test_set_gates import mean_of_shifts, movement_verdicts
+from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.settings import AblationSettings
-from ftjax.ablation.shift_gates import mean_of_shifts, movement_verdicts
-from ftjax.ablation.summary import summarise
+from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 
 GROUPS = {'shifted': ('noise', 'blur')}

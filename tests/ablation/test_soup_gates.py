@@ -2,7 +2,7 @@
 
 import pytest
 
-from ftjax.ablation.soup_gates import verdicts
+from ftjax.reproductions.soup_gates import verdicts
 
 NAMES = {
     'start': 's',

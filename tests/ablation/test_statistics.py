@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ftjax.ablation.statistics import holm, mean_interval, paired_difference
+from ftjax.ablation.statistics.paired import holm, mean_interval, paired_difference
 from ftjax.errors import UserError
 
 

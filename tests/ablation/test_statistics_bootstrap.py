@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ftjax.ablation import statistics_bootstrap as sb
+from ftjax.ablation.statistics import bootstrap as sb
 from ftjax.errors import UserError
 
 # The matrices and values of rliable's own tests (tests/rliable/metrics_test.py).

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from ftjax.ablation.statistics import mean_interval
-from ftjax.ablation.summary import summarise
-from ftjax.ablation.tables import markdown, table_markdown, write_summary
+from ftjax.ablation.report.tables import markdown, table_markdown, write_summary
+from ftjax.ablation.statistics.paired import mean_interval
+from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import Metric
 

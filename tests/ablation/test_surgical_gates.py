@@ -2,8 +2,8 @@
 
 import pytest
 
-from ftjax.ablation.summary import summarise
-from ftjax.ablation.surgical_gates import group_verdicts, mean_of_tasks
+from ftjax.ablation.gates.task_gates import group_verdicts, mean_of_tasks
+from ftjax.ablation.summary.summary import summarise
 
 GROUPS = {'noise': ('a', 'b'), 'flip': ('c',)}
 GATES = {'noise': (('above', 'low', 'top'),), 'flip': (('difference', 'top', 'low'),)}

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from ftjax.ablation.descent import descend, predictions, stacked
-from ftjax.ablation.linear_theory import errors as linear_errors
-from ftjax.ablation.linear_theory import gate, verdicts
-from ftjax.ablation.relu_theory import errors as relu_errors
-from ftjax.models.two_layer import TwoLayer
+from ftjax.ablation.gates.gates import gate
+from ftjax.reproductions.descent import descend, predictions, stacked
+from ftjax.reproductions.linear_theory import errors as linear_errors
+from ftjax.reproductions.linear_theory import verdicts
+from ftjax.reproductions.relu_theory import errors as relu_errors
+from ftjax.reproductions.two_layer import TwoLayer
 
 
 def test_probing_by_descent_is_least_squares_and_leaves_the_features_alone():

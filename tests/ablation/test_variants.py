@@ -2,10 +2,10 @@
 
 import pytest
 
-from ftjax.ablation.runner import run_grid
+from ftjax.ablation.grid.run_grid import run_grid
+from ftjax.ablation.grid.variants import chosen, expanded, variants
 from ftjax.ablation.settings import AblationSettings, read_ablation
-from ftjax.ablation.summary import summarise
-from ftjax.ablation.variants import chosen, expanded, variants
+from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 
 GIVEN = {

@@ -57,11 +57,11 @@ class Toy:
 
 
 def main(folder, name, seconds):
-    from ftjax.ablation.engines import make_engine
-    from ftjax.ablation.runner import run_grid
-    from ftjax.ablation.summary import summarise
-    from ftjax.ablation.tables import write_summary
-    from ftjax.training.lock import run_lock
+    from ftjax.ablation.engines.factory import make_engine
+    from ftjax.ablation.grid.run_grid import run_grid
+    from ftjax.ablation.report.tables import write_summary
+    from ftjax.ablation.summary.summary import summarise
+    from ftjax.io.lock import run_lock
 
     engine = make_engine(name, 2 if name == 'processes' else None)
     with run_lock(folder):

@@ -14,7 +14,7 @@ from ftjax.data import Dataset
 from ftjax.models.registry import build
 from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.open import load_pretrained
-from ftjax.pretrained.own import save_own
+from ftjax.pretrained.own_format import save_own
 
 WORDS = 500  # of the vocabulary
 

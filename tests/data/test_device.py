@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from ftjax.data import augment, prepare
-from ftjax.data.augmentation import AUGMENTATIONS, crop_resize
+from ftjax.data.images.augmentation import AUGMENTATIONS, crop_resize
 from ftjax.errors import UserError
-from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.preprocessing.images import Preprocessing
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 16, 12, 3), dtype=np.uint8)
 UNIT = IMAGES.astype(np.float32) / 255

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ftjax.data.corruption import CORRUPTIONS, corrupt, parse_corruption
 from ftjax.data.dataset import Dataset
-from ftjax.data.distortions import DISTORTIONS
+from ftjax.data.images.corruption import CORRUPTIONS, corrupt, parse_corruption
+from ftjax.data.images.distortions import DISTORTIONS
 from ftjax.errors import UserError
 
 

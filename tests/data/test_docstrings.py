@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftjax.data import DataSettings, load_data
-from ftjax.data.docstrings import (
+from ftjax.data.synthetic.docstrings import (
     GROUPS,
     in_order_or_not,
     is_held_out,

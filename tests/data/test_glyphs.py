@@ -3,7 +3,13 @@ import string
 import numpy as np
 import pytest
 
-from ftjax.data.glyphs import CHARACTERS, CLASS_NAMES, SAME_SHAPE, Distortion, render_glyphs
+from ftjax.data.synthetic.glyphs import (
+    CHARACTERS,
+    CLASS_NAMES,
+    SAME_SHAPE,
+    Distortion,
+    render_glyphs,
+)
 from ftjax.errors import UserError
 
 # One value a range: what is left is the font and, where it differs from 0, the noise.
@@ -88,7 +94,7 @@ def test_undistorted_characters_agree_with_the_font_renderer():
 
 def test_every_face_draws_every_class_differently():
     """A face that lacked a character would draw the same box, or nothing, for each."""
-    from ftjax.data.glyphs import FONTS, _atlas
+    from ftjax.data.synthetic.glyphs import FONTS, _atlas
 
     fields, widths, labels = _atlas()
     assert len(fields) == len(CHARACTERS) * len(FONTS) - 10  # no old-style figures

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ftjax.data.geometry import Geometry, geometry_for, match_channels
-from ftjax.data.images import check_header, decode, resize_array
-from ftjax.data.verify import verify_images
+from ftjax.data.images.decode import check_header, decode, resize_array
+from ftjax.data.images.geometry import Geometry, geometry_for, match_channels
+from ftjax.data.images.verify import verify_images
 from ftjax.errors import UserError
-from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.preprocessing.images import Preprocessing
 
 
 def photo(height, width, seed=0):
@@ -199,11 +199,11 @@ def test_headers_find_what_is_no_image_and_decoding_what_is_cut_short(bad, tmp_p
 
 
 def test_a_large_but_allowed_image_is_not_mistaken_for_a_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr('ftjax.data.images.MAX_PIXELS', 99)
+    monkeypatch.setattr('ftjax.data.images.decode.MAX_PIXELS', 99)
     data = saved(photo(10, 10))
     with pytest.raises(UserError, match='10 x 10 is more than 99 pixels'):
         decode(data, square(4))
-    monkeypatch.setattr('ftjax.data.images.MAX_PIXELS', 100)
+    monkeypatch.setattr('ftjax.data.images.decode.MAX_PIXELS', 100)
     assert decode(data, square(4)).shape == (4, 4, 3)
 
 

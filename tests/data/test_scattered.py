@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ftjax.data.scattered import Scatter, scatter_digits
+from ftjax.data.synthetic.scattered import Scatter, scatter_digits
 from ftjax.errors import UserError
 
 STILL = {'size': (8.0, 8.0), 'angle': 0.0, 'ink': (1.0, 1.0), 'noise': 0.0}

@@ -139,7 +139,7 @@ def test_scattered_digits_are_the_same_digits_in_the_same_splits():
 
 
 def test_glyphs_carry_their_class_names():
-    from ftjax.data.glyphs import CLASS_NAMES
+    from ftjax.data.synthetic.glyphs import CLASS_NAMES
 
     data = read_source(DataSettings(source='glyphs:200')).train
     assert len(data) == 200

@@ -15,7 +15,7 @@ from PIL import Image
 from ftjax.data import Dataset, DataSettings, TrainStream, eval_batches, load_data
 from ftjax.data.loader import Loader
 from ftjax.errors import UserError
-from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.preprocessing.images import Preprocessing
 
 
 def arrays(count, side=4):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ftjax.data import Dataset, DataSettings, TrainStream, augment, eval_batches, parse_augment
-from ftjax.data.text_augmentation import (
+from ftjax.data.text.augmentation import (
     augment_text,
     character_noise,
     mask_tokens,

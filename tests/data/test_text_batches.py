@@ -14,14 +14,14 @@ from ftjax.data import (
     matching_preprocessing,
     stacked,
 )
-from ftjax.data.bucket_order import bucket_order
-from ftjax.data.tokenize import tokenize
+from ftjax.data.text.bucket_order import bucket_order
+from ftjax.data.text.tokenize import tokenize
 from ftjax.errors import UserError
-from ftjax.evaluation import gather
+from ftjax.evaluation.predict import predict
 from ftjax.models.registry import build
+from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
 from ftjax.pretrained.initialise import random_variables
-from ftjax.pretrained.text_preprocessing import TextPreprocessing, text_preprocessing
-from ftjax.training.predict import predict
+from ftjax.tasks import gather
 
 
 @pytest.fixture(scope='module')
@@ -251,7 +251,7 @@ def test_tokens_pass_the_device_untouched(texts, prep):
 
 
 def test_what_does_not_fit_together_is_refused(texts, prep):
-    from ftjax.pretrained.preprocessing import Preprocessing
+    from ftjax.preprocessing.images import Preprocessing
 
     images = np.zeros((4, 8, 8, 1), np.uint8)
     pictures = Dataset(name='i', kind='image', inputs=images, labels=[0] * 4, class_names='x')
@@ -262,7 +262,7 @@ def test_what_does_not_fit_together_is_refused(texts, prep):
 
 
 def test_the_preprocessing_of_a_run(bert, texts, tokenizer_folder):
-    from ftjax.pretrained.preprocessing import Preprocessing
+    from ftjax.preprocessing.images import Preprocessing
 
     settings = DataSettings(max_length=40)
     found = matching_preprocessing(texts, bert.network, bert.preprocessing, settings)

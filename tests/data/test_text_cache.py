@@ -10,8 +10,8 @@ import sys
 import numpy as np
 import pytest
 
-from ftjax.data import token_cache
-from ftjax.data.token_cache import cached_tokens, key_of
+from ftjax.data.text import token_cache
+from ftjax.data.text.token_cache import cached_tokens, key_of
 from ftjax.io.cache_folder import cache_folder
 
 

@@ -6,13 +6,13 @@ import shutil
 
 import pytest
 
-from ftjax.data.tokenize import tokenize
+from ftjax.data.text.tokenize import tokenize
 from ftjax.errors import UserError
 from ftjax.models.registry import build
+from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
 from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.open import load_pretrained
-from ftjax.pretrained.own import save_own
-from ftjax.pretrained.text_preprocessing import TextPreprocessing, text_preprocessing
+from ftjax.pretrained.own_format import save_own
 
 
 def test_it_comes_with_the_checkpoint(bert):
@@ -174,7 +174,7 @@ def test_random_weights_of_a_folder_have_its_tokenizer(bert):
 
 
 def test_a_folder_for_transformers_carries_the_tokenizer(bert, tmp_path):
-    from ftjax.pretrained.huggingface import save_huggingface
+    from ftjax.export.huggingface import save_huggingface
 
     network = build(
         'bert',

@@ -3,9 +3,9 @@
 import pytest
 
 from ftjax.data import DataSettings
-from ftjax.data.wordpiece import trained_tokenizer
+from ftjax.data.text.wordpiece import trained_tokenizer
 from ftjax.errors import UserError
-from ftjax.pretrained.tokenizer import open_tokenizer, special_id
+from ftjax.preprocessing.tokenizer import open_tokenizer, special_id
 
 
 def test_it_is_a_bert_tokenizer_of_the_size_asked_for_and_is_found_again(sentences):

@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.plan import make_plan
+from ftjax.freezing.plan.plan import make_plan
 from ftjax.models import registry
-from ftjax.models.attention import attend, fused, is_fused
-from ftjax.training.calls import many
-from ftjax.training.course import Course, StepSettings
+from ftjax.models.layers.attention import attend, fused, is_fused
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.training.step.multi_step import many
+from ftjax.training.step.phase_state import PhaseState, StepSettings
 
 ON_GPU = jax.default_backend() == 'gpu'
 REHEARSED = os.environ.get('FTJAX_REHEARSE') == '1'
@@ -60,8 +60,10 @@ def entered(family, dtype, freeze='last:1', **options):
     network = registry.build(family, {**given, **FAMILIES[family], **options})
     variables = jax.jit(network.init)(jax.random.key(0), network.example_input())
     plan = make_plan(freeze, network, variables)
-    course = Course(network, variables, plan, OptimizerSettings(weight_decay=0.1), StepSettings())
-    course.enter(0)
+    phase_state = PhaseState(
+        network, variables, plan, OptimizerSettings(weight_decay=0.1), StepSettings()
+    )
+    phase_state.enter(0)
     inputs = network.example_input(4)
     if isinstance(inputs, dict):
         inputs = tokens()
@@ -72,7 +74,7 @@ def entered(family, dtype, freeze='last:1', **options):
         'labels': np.arange(4, dtype=np.int32) % 3,
         'mask': np.ones(4, np.float32),
     }
-    return course, batch
+    return phase_state, batch
 
 
 @pytest.mark.parametrize(
@@ -85,21 +87,27 @@ def entered(family, dtype, freeze='last:1', **options):
 def test_steps_of_every_family_run_and_freeze_bitwise(family, dtype):
     if dtype != 'float32' and 'dtype' not in registry.fields_of(registry.family(family)):
         pytest.skip('float32 alone')
-    course, batch = entered(family, dtype)
-    frozen = jax.device_get(course.frozen)
-    start = jax.tree.map(np.array, course.state.trainable)  # a copy: a view would keep it alive
+    phase_state, batch = entered(family, dtype)
+    frozen = jax.device_get(phase_state.frozen)
+    start = jax.tree.map(
+        np.array, phase_state.state.trainable
+    )  # a copy: a view would keep it alive
     calls = 3
     stacked = jax.tree.map(lambda x: np.stack([x] * calls), batch)
-    rates = np.full((calls, len(course.phase.trainable)), 1e-2, np.float32)
-    run = jax.jit(many(course.step()), donate_argnums=0)
-    given = course.state
-    course.state, metrics = run(course.state, course.frozen, stacked, rates, np.int32(0))
+    rates = np.full((calls, len(phase_state.phase.trainable)), 1e-2, np.float32)
+    run = jax.jit(many(phase_state.step()), donate_argnums=0)
+    given = phase_state.state
+    phase_state.state, metrics = run(
+        phase_state.state, phase_state.frozen, stacked, rates, np.int32(0)
+    )
     losses = np.asarray(metrics['loss'])
     assert np.isfinite(losses).all() and losses[-1] < losses[0]
-    for path, leaf in course.frozen.params.items():
+    for path, leaf in phase_state.frozen.params.items():
         np.testing.assert_array_equal(np.asarray(leaf), frozen.params[path])
-    assert any((np.asarray(leaf) != start[p]).any() for p, leaf in course.state.trainable.items())
-    assert all(leaf.dtype == jnp.float32 for leaf in course.state.trainable.values())
+    assert any(
+        (np.asarray(leaf) != start[p]).any() for p, leaf in phase_state.state.trainable.items()
+    )
+    assert all(leaf.dtype == jnp.float32 for leaf in phase_state.state.trainable.values())
     # The state is donated: its buffers are the next state's.
     kept = [p for p, leaf in given.trainable.items() if not leaf.is_deleted()]
     assert not kept
@@ -107,8 +115,8 @@ def test_steps_of_every_family_run_and_freeze_bitwise(family, dtype):
 
 @pytest.mark.parametrize('family', ['vit', 'bert', 'llama', 'swin', 'convnext', 'resnet'])
 def test_a_forward_pass_equals_the_same_on_the_cpu(family):
-    course, batch = entered(family, 'float32', freeze='head')
-    network, variables = course.network, jax.device_get(course.variables)
+    phase_state, batch = entered(family, 'float32', freeze='head')
+    network, variables = phase_state.network, jax.device_get(phase_state.variables)
     with jax.default_matmul_precision('highest'):
         here = np.asarray(jax.jit(network.apply)(variables, batch['inputs']))
         with jax.default_device(jax.local_devices(backend='cpu')[0]):
@@ -186,13 +194,13 @@ def test_a_bias_and_its_gradient_go_through_the_product():
 
 def test_a_step_from_bfloat16_frozen_weights_keeps_their_bits():
     freeze = {'strategy': 'last:1', 'frozen_dtype': 'bfloat16'}
-    course, batch = entered('vit', 'bfloat16', freeze=freeze)
-    kinds = {leaf.dtype for leaf in course.frozen.params.values()}
+    phase_state, batch = entered('vit', 'bfloat16', freeze=freeze)
+    kinds = {leaf.dtype for leaf in phase_state.frozen.params.values()}
     assert kinds == {jnp.dtype(jnp.bfloat16)}
-    before = jax.device_get(course.frozen.params)
-    rates = np.full(len(course.phase.trainable), 1e-2, np.float32)
-    course.state, _ = jax.jit(course.step(), donate_argnums=0)(
-        course.state, course.frozen, batch, rates
+    before = jax.device_get(phase_state.frozen.params)
+    rates = np.full(len(phase_state.phase.trainable), 1e-2, np.float32)
+    phase_state.state, _ = jax.jit(phase_state.step(), donate_argnums=0)(
+        phase_state.state, phase_state.frozen, batch, rates
     )
-    for path, leaf in course.frozen.params.items():
+    for path, leaf in phase_state.frozen.params.items():
         assert np.asarray(leaf).tobytes() == before[path].tobytes()

@@ -8,15 +8,15 @@ import pytest
 from sklearn import metrics as sk
 
 from ftjax.errors import UserError
-from ftjax.evaluation import NonFinitePredictions, evaluate, gather, metrics_text
 from ftjax.evaluation.calibration import expected_calibration_error
-from ftjax.evaluation.classification import classification_metrics
 from ftjax.evaluation.figures import confusion_matrix_figure, reliability_figure
 from ftjax.evaluation.intervals import bootstrap_mean_interval, wilson_interval
+from ftjax.evaluation.metrics_text import confusion_text
 from ftjax.evaluation.mistakes import confident_mistakes, confused_pairs
 from ftjax.evaluation.predictions import softmax
-from ftjax.evaluation.text import confusion_text
 from ftjax.plotting.save import save_figure
+from ftjax.tasks import NonFinitePredictions, evaluate, gather, metrics_text
+from ftjax.tasks.classification import classification_metrics
 
 
 def case(seed, n, classes, skill=1.5):

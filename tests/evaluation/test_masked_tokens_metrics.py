@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.evaluation.masked_tokens import masked_token_metrics
+from ftjax.evaluation.metrics_text import metrics_text
 from ftjax.evaluation.predictions import NonFinitePredictions
-from ftjax.evaluation.text import metrics_text
+from ftjax.tasks.masked_tokens import masked_token_metrics
 
 
 def batch(labels, shares, mask=None):

@@ -8,9 +8,9 @@ import pytest
 from sklearn import metrics as sk
 
 from ftjax.errors import UserError
-from ftjax.evaluation import NonFinitePredictions, evaluate, gather, metrics_text
-from ftjax.training.loss import example_losses
-from ftjax.training.validation import score
+from ftjax.tasks import NonFinitePredictions, evaluate, gather, metrics_text
+from ftjax.tasks.losses import example_losses
+from ftjax.training.loop.validation import score
 
 
 def case(seed, n=80, classes=5):

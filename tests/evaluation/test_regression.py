@@ -8,9 +8,9 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from ftjax.errors import UserError
-from ftjax.evaluation import NonFinitePredictions, evaluate, metrics_text
 from ftjax.evaluation.mistakes import largest_errors
-from ftjax.training.validation import score
+from ftjax.tasks import NonFinitePredictions, evaluate, metrics_text
+from ftjax.training.loop.validation import score
 
 
 def test_equals_scikit_learn_and_scipy():

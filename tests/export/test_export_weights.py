@@ -14,18 +14,18 @@ from safetensors.numpy import load_file
 
 from ftjax.api import finetune
 from ftjax.errors import UserError
-from ftjax.evaluation import evaluate
 from ftjax.export.weights import export_weights
-from ftjax.freezing.added import with_added
 from ftjax.freezing.partition import combine, partition
-from ftjax.freezing.plan import as_settings, make_plan
-from ftjax.models.adapted import merge
+from ftjax.freezing.plan.plan import as_settings, make_plan
+from ftjax.freezing.strategies.adapters import with_adapters
+from ftjax.models.adapters.adapted import merge
 from ftjax.models.registry import build
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.open import load_pretrained
-from ftjax.pretrained.own import save_own, write_json
-from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.pretrained.own_format import save_own, write_json
+from ftjax.tasks import evaluate
 
 GOLDENS = pathlib.Path(__file__).parents[1] / 'pretrained' / 'goldens'
 NAMES = ('ant', 'bee', 'cat')
@@ -71,7 +71,7 @@ def make_run(folder, golden, strategy, train=shaken, init=None):
     """A finished run's folder, as training leaves it; returns the network and its variables."""
     init, inputs = str(init or GOLDENS / golden / 'model'), inputs_of(golden)
     found = load_pretrained(init, num_classes=len(NAMES), class_names=NAMES, head='new')
-    network, variables = with_added(as_settings(strategy), found.network, found.variables)
+    network, variables = with_adapters(as_settings(strategy), found.network, found.variables)
     plan = make_plan(strategy, network, variables)
     variables = train(network, variables, plan, inputs)
     logits = np.asarray(network.apply(variables, inputs))

@@ -8,10 +8,10 @@ from tiny_networks import network
 
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.choice import Choice
-from ftjax.freezing.chosen_blocks import autofreeze, subtuning
-from ftjax.freezing.chosen_entries import fisher_mask
-from ftjax.freezing.chosen_rates import auto_rgn, auto_snr_code, auto_snr_paper
-from ftjax.freezing.plan import make_plan
+from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.strategies.data_driven_blocks import autofreeze, subtuning
+from ftjax.freezing.strategies.data_driven_entries import fisher_mask
+from ftjax.freezing.strategies.data_driven_rates import auto_rgn, auto_snr_code, auto_snr_paper
 
 NET, VARIABLES = network('vit')
 ANATOMY = Anatomy.of(NET, VARIABLES)

@@ -9,13 +9,13 @@ from tiny_networks import NETWORKS, TEXT_NETWORKS, WORDS, expected, network
 from ftjax.config import read_config
 from ftjax.data import Dataset, Splits
 from ftjax.errors import UserError
-from ftjax.freezing.added import with_added
-from ftjax.freezing.plan import make_plan
+from ftjax.freezing.plan.plan import make_plan
 from ftjax.freezing.registry import catalogue, parse_term
-from ftjax.freezing.span import Span
-from ftjax.preparation import Prepared
-from ftjax.pretrained.text_preprocessing import text_preprocessing
-from ftjax.run import train
+from ftjax.freezing.run_length import RunLength
+from ftjax.freezing.strategies.adapters import with_adapters
+from ftjax.preprocessing.texts import text_preprocessing
+from ftjax.runs.prepare import Prepared
+from ftjax.runs.run import train
 
 # Arguments that make something happen within 12 steps; all others run as they are listed.
 SHORT = {
@@ -33,7 +33,7 @@ SHORT = {
 STRATEGIES = [SHORT.get(name, found.example) for name, found in sorted(catalogue().items())]
 TRANSFORMERS_ONLY = ('attention', 'mlp', 'lora', 'rslora', 'dora', 'ia3', 'prompt', 'prompt_deep')
 STATISTICS_FROZEN = ('lp_ft', 'auto_rgn', 'auto_snr_code', 'auto_snr_paper', 'block')
-SPAN = Span(12, 2)
+RUN_LENGTH = RunLength(12, 2)
 SETTINGS = {
     'optimizer': {
         'learning_rate': 0.02,
@@ -76,14 +76,14 @@ def prepared_for(name, strategy, tokenizer=None):
     config = read_config({**SETTINGS, 'freeze': {'strategy': strategy, 'decay_vectors': True}})
     data = data_for(net)
     preprocessing = text_preprocessing(net, tokenizer) if data.train.kind == 'text' else None
-    net, variables = with_added(config.freeze, net, variables)
-    plan = make_plan(config.freeze, net, variables, span=SPAN)
+    net, variables = with_adapters(config.freeze, net, variables)
+    plan = make_plan(config.freeze, net, variables, run_length=RUN_LENGTH)
     # LoRA's B, a scale of 1 or a new bias would hide decay: added leaves get numbers as well.
     draw = np.random.default_rng(1)
     variables = jax.tree.map_with_path(
         lambda path, x: (
             np.asarray(x) + 0.05 * draw.random(x.shape, np.float32)
-            if net.is_added('/'.join(k.key for k in path[1:]))
+            if net.is_adapter_leaf('/'.join(k.key for k in path[1:]))
             else x
         ),
         variables,
@@ -105,9 +105,9 @@ def intended(prepared, plan, strategy):
     kind = catalogue()[name].kind
     if kind == 'mask':
         return expected(net, variables, strategy)
-    if kind == 'added':
-        return {p for p in paths if net.is_added(p) or p.startswith('head/')}
-    if kind == 'chosen':
+    if kind == 'adapter':
+        return {p for p in paths if net.is_adapter_leaf(p) or p.startswith('head/')}
+    if kind == 'data_driven':
         weights = [choice.weights for choice in plan.choices]
         # A key's bias has no gradient to speak of (softmax does not see it): its weight may be
         # so low that its steps are lost to rounding.

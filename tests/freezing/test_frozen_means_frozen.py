@@ -9,11 +9,11 @@ from tiny_networks import EVERYTHING, NETWORKS, batch_of, expected, network, tak
 
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
-from ftjax.freezing.optimizer import (
+from ftjax.freezing.plan.verification import verify
+from ftjax.optim.optimizer import (
     OptimizerSettings,
     make_full_tree_optimizer,
 )
-from ftjax.freezing.verification import verify
 
 STRATEGIES = (
     *('full', 'head', 'last:1', 'last:2', 'first:1', 'freeze_bottom:1', 'block:1', 'block:2'),

@@ -10,42 +10,44 @@ from flax.traverse_util import flatten_dict
 from tiny_networks import batch_of, network
 
 from ftjax.errors import UserError
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.plan import make_plan
-from ftjax.freezing.span import Span
-from ftjax.training.course import Course, StepSettings
-from ftjax.training.loss import example_losses
-from ftjax.training.schedule import ScheduleSettings, leaf_rates
+from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.run_length import RunLength
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.optim.schedule import ScheduleSettings, leaf_rates
+from ftjax.tasks.losses import example_losses
+from ftjax.training.step.phase_state import PhaseState, StepSettings
 
-SPAN = Span(12, 2)
+RUN_LENGTH = RunLength(12, 2)
 CONSTANT = ScheduleSettings(name='constant', warmup=0.0)
 LR = 1e-2
 EVERYTHING = OptimizerSettings(learning_rate=LR, weight_decay=0.3, clip_norm=0.5, ema=0.9)
 
 
-def plan_of(freeze, name='vit', span=SPAN, seed=0):
+def plan_of(freeze, name='vit', run_length=RUN_LENGTH, seed=0):
     net, variables = network(name)
-    return make_plan(freeze, net, variables, span=span, seed=seed)
+    return make_plan(freeze, net, variables, run_length=run_length, seed=seed)
 
 
 def flat_of(variables):
     return flatten_dict(jax.device_get(variables['params']), sep='/')
 
 
-def walk(plan, settings, name='vit', total=SPAN.steps, seed=0):
-    """Steps of a course, each with its phase, the leaves before and after, and its metrics."""
+def walk(plan, settings, name='vit', total=RUN_LENGTH.steps, seed=0):
+    """Steps of a phase state, each with its phase, the leaves before and after, and its metrics."""
     net, variables = network(name)
-    course = Course(net, variables, plan, settings, StepSettings(), seed)
+    phase_state = PhaseState(net, variables, plan, settings, StepSettings(), seed)
     compiled = {}
     for step in range(total):
-        course.enter(step)
-        before = flat_of(course.current(averaged=False))
-        key = course.key()
+        phase_state.enter(step)
+        before = flat_of(phase_state.current(averaged=False))
+        key = phase_state.key()
         if key not in compiled:
-            compiled[key] = jax.jit(course.step())
+            compiled[key] = jax.jit(phase_state.step())
         rates = leaf_rates(plan, CONSTANT, settings.learning_rate, step, total)
-        course.state, metrics = compiled[key](course.state, course.frozen, batch_of(net), rates)
-        yield step, course, before, flat_of(course.current(averaged=False)), metrics
+        phase_state.state, metrics = compiled[key](
+            phase_state.state, phase_state.frozen, batch_of(net), rates
+        )
+        yield step, phase_state, before, flat_of(phase_state.current(averaged=False)), metrics
 
 
 TIMED = ('gradual_first', 'gradual_steps', 'chain_thaw', 'freezeout', 'lisa:1,4', 'hft')
@@ -56,9 +58,9 @@ SLOW = [pytest.param(strategy, marks=pytest.mark.slow) for strategy in TIMED]
 def test_in_every_step_exactly_the_leaves_of_its_phase_move(strategy):
     plan = plan_of({'strategy': strategy, 'decay_vectors': True})
     assert len(plan.phases) > 2
-    for step, course, before, after, _ in walk(plan, EVERYTHING):
+    for step, phase_state, before, after, _ in walk(plan, EVERYTHING):
         moved = {p for p in before if before[p].tobytes() != after[p].tobytes()}
-        assert moved == set(plan.at(step).trainable) == set(course.phase.trainable)
+        assert moved == set(plan.at(step).trainable) == set(phase_state.phase.trainable)
 
 
 def test_gradual_opens_one_group_an_epoch_and_never_closes_one():
@@ -79,10 +81,10 @@ def test_gradual_opens_one_group_an_epoch_and_never_closes_one():
 
 def test_lisa_draws_by_seed_and_keeps_embeddings_and_head_open():
     net, _ = network('vit')
-    span = Span(200, 10)
+    run_length = RunLength(200, 10)
 
     def drawn(seed):
-        phases = plan_of('lisa:1,4', span=span, seed=seed).phases
+        phases = plan_of('lisa:1,4', run_length=run_length, seed=seed).phases
         return [{p.split('/')[0] for p in phase.trainable} for phase in phases]
 
     draws = [drawn(seed) for seed in (0, 0, 1)]
@@ -105,10 +107,10 @@ def test_lp_ft_begins_its_second_part_at_the_loss_the_first_ended_with():
     batch = batch_of(net)
     losses, ended = {}, None
     settings = OptimizerSettings(name='sgd', learning_rate=0.1)
-    for step, course, _, _, metrics in walk(plan_of('lp_ft:0.5'), settings, total=8):
+    for step, phase_state, _, _, metrics in walk(plan_of('lp_ft:0.5'), settings, total=8):
         losses[step] = float(metrics['loss'])
         if step == 5:
-            ended = course.current()
+            ended = phase_state.current()
     outputs = net.apply(ended, batch['inputs'])
     expected = float(example_losses(outputs, batch['labels'], 'classification').mean())
     assert losses[6] == pytest.approx(expected, rel=1e-5)
@@ -139,8 +141,8 @@ def test_moments_of_leaves_that_stay_are_carried_by_path():
     plan = plan_of('gradual')
     settings = OptimizerSettings(name='adamw', learning_rate=LR, weight_decay=0.1)
     kept = {}
-    for step, course, *_ in walk(plan, settings, total=4):
-        found = flat_state(course)
+    for step, phase_state, *_ in walk(plan, settings, total=4):
+        found = flat_state(phase_state)
         kept[step] = {
             k: v for k, v in found.items() if 'head/dense/kernel' in k or 'head/kernel' in k
         }
@@ -149,8 +151,8 @@ def test_moments_of_leaves_that_stay_are_carried_by_path():
     assert len(kept[1]) == len(kept[2])
     shared = OptimizerSettings(name='sgd', learning_rate=LR)
     traces = [
-        next(v for k, v in flat_state(course).items() if 'head' in k and v.ndim == 2)
-        for _, course, *_ in walk(plan, shared, total=3)
+        next(v for k, v in flat_state(phase_state).items() if 'head' in k and v.ndim == 2)
+        for _, phase_state, *_ in walk(plan, shared, total=3)
     ]
     # Momentum .9: after the change at step 2 the trace goes on from that of step 1.
     assert (
@@ -158,10 +160,10 @@ def test_moments_of_leaves_that_stay_are_carried_by_path():
     )
 
 
-def flat_state(course):
+def flat_state(phase_state):
     return {
         jax.tree_util.keystr(path): np.asarray(leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(course.state.opt_state)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(phase_state.state.opt_state)
     }
 
 
@@ -224,12 +226,12 @@ def test_mistakes_in_phases_are_named(phases, message):
     ],
 )
 def test_contradictions_and_typos_are_named(strategy, message):
-    from ftjax.freezing.added import with_added
     from ftjax.freezing.settings import as_settings
+    from ftjax.freezing.strategies.adapters import with_adapters
 
     net, variables = network('vit')
     with pytest.raises(UserError, match=message):
-        with_added(as_settings(strategy), net, variables)
+        with_adapters(as_settings(strategy), net, variables)
         plan_of(strategy)
 
 

@@ -5,12 +5,12 @@ import pytest
 
 from ftjax.errors import UserError
 from ftjax.freezing import combine, make_plan, partition, strategy
-from ftjax.freezing.optimizer import OptimizerSettings
+from ftjax.freezing.plan.table import plan_table
 from ftjax.freezing.registry import CATALOGUE, catalogue, parse
 from ftjax.freezing.rules import assign
-from ftjax.freezing.table import plan_table
 from ftjax.models.registry import build
 from ftjax.models.stages import Mode
+from ftjax.optim.optimizer import OptimizerSettings
 
 NET = build('vit', {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 3, 'heads': 2})
 SHAPES = jax.eval_shape(NET.init, jax.random.key(0), NET.example_input())

@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.freezing.averages import ema, interpolate, soup_greedy, soup_uniform, wise_ft
-from ftjax.freezing.pulls import l2_sp, mixout
+from ftjax.freezing.strategies.regularisers import l2_sp, mixout
+from ftjax.freezing.strategies.weight_averages import (
+    ema,
+    interpolate,
+    soup_greedy,
+    soup_uniform,
+    wise_ft,
+)
 
 DRAW = np.random.default_rng(0)
 START = {'a/kernel': DRAW.normal(size=(4, 3)), 'a/bias': DRAW.normal(size=3)}

@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from ftjax.freezing.plan import make_plan
-from ftjax.freezing.rate_shapes import stlr
-from ftjax.freezing.span import Span
+from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.run_length import RunLength
+from ftjax.freezing.strategies.learning_rates import stlr
 from ftjax.models.registry import build
-from ftjax.training.schedule import ScheduleSettings, leaf_rates, plan_factor
+from ftjax.optim.schedule import ScheduleSettings, leaf_rates, plan_factor
 
 DEEP = build('vit', {'image_size': 8, 'patch_size': 4, 'width': 4, 'depth': 12, 'heads': 1})
 SHAPES = jax.eval_shape(DEEP.init, jax.random.key(0), DEEP.example_input())
@@ -62,7 +62,7 @@ def test_a_mask_a_rate_rule_and_a_regulariser_combine():
 
 
 def test_stlr_rises_for_a_tenth_and_ends_at_a_32nd():
-    plan = make_plan('stlr', DEEP, SHAPES, span=Span(1000, 100))
+    plan = make_plan('stlr', DEEP, SHAPES, run_length=RunLength(1000, 100))
     at = [plan_factor(plan, CONSTANT, step, 1000) for step in (0, 50, 100, 550)]
     assert at == pytest.approx([1 / 32, (1 + 31 / 2) / 32, 1.0, (1 + 31 / 2) / 32])
     assert stlr(1000, 1000, 0.1, 32.0) == pytest.approx(1 / 32)
@@ -70,7 +70,7 @@ def test_stlr_rises_for_a_tenth_and_ends_at_a_32nd():
 
 
 def test_freezeout_freezes_from_half_way_to_the_end():
-    plan = make_plan('freezeout', DEEP, SHAPES, span=Span(1000, 100))
+    plan = make_plan('freezeout', DEEP, SHAPES, run_length=RunLength(1000, 100))
     # 14 layers: the stem, 12 blocks, and all above them.
     times = [(0.8 + 0.2 * i / 13) ** 3 for i in range(14)]
     assert times[0] == pytest.approx(0.512) and times[-1] == 1.0
@@ -89,11 +89,11 @@ def test_freezeout_freezes_from_half_way_to_the_end():
 
 
 def test_a_schedule_that_restarts_and_one_that_warms_up_again():
-    plan = make_plan('lp_ft:0.5', DEEP, SHAPES, span=Span(100, 10))
+    plan = make_plan('lp_ft:0.5', DEEP, SHAPES, run_length=RunLength(100, 10))
     shape = ScheduleSettings(name='linear', warmup=0.0)
     at = [plan_factor(plan, shape, step, 100) for step in (0, 25, 49, 50, 75)]
     assert at == pytest.approx([1.0, 0.5, 0.02, 1.0, 0.5])
     settings = {'strategy': 'gradual', 'rewarm': 4}
-    plan = make_plan(settings, DEEP, SHAPES, span=Span(100, 10))
+    plan = make_plan(settings, DEEP, SHAPES, run_length=RunLength(100, 10))
     at = [plan_factor(plan, CONSTANT, step, 100) for step in (0, 9, 10, 11, 13, 14, 20)]
     assert at == pytest.approx([1.0, 1.0, 0.25, 0.5, 1.0, 1.0, 0.25])

@@ -11,12 +11,12 @@ from tiny_networks import EVERYTHING, SMALL
 
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
-from ftjax.freezing.optimizer import OptimizerSettings, make_optimizer
-from ftjax.freezing.span import Span
-from ftjax.freezing.verification import verify
+from ftjax.freezing.plan.verification import verify
+from ftjax.freezing.run_length import RunLength
 from ftjax.models.registry import build
-from ftjax.training.state import make_state, variables_of
-from ftjax.training.step import make_train_step
+from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
+from ftjax.training.step.state import make_state, variables_of
+from ftjax.training.step.train_step import make_train_step
 
 TABLE = 'embed/word_embed/embedding'
 IDS = np.random.default_rng(0).integers(0, SMALL['vocab_size'], (4, 7))
@@ -102,5 +102,5 @@ def test_the_head_alone_cannot_be_chosen_and_gradual_opens_the_table_last():
         make_plan('head', net, variables)
     with pytest.raises(UserError, match='head'):
         make_plan({'rules': [('head/.*', 'head'), ('.*', 'frozen')]}, net, variables)
-    plan = make_plan('gradual', net, variables, span=Span(10, 2))
+    plan = make_plan('gradual', net, variables, run_length=RunLength(10, 2))
     assert [TABLE in phase.trainable for phase in plan.phases] == [False] * 4 + [True]

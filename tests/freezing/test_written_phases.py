@@ -9,19 +9,19 @@ import pytest
 from tiny_networks import network
 
 from ftjax.errors import UserError
-from ftjax.freezing.added import with_added
-from ftjax.freezing.plan import make_plan
+from ftjax.freezing.plan.as_config import written
+from ftjax.freezing.plan.plan import make_plan
 from ftjax.freezing.registry import catalogue
+from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.settings import as_settings
-from ftjax.freezing.span import Span
-from ftjax.freezing.written_phases import written
+from ftjax.freezing.strategies.adapters import with_adapters
 
-SPAN = Span(12, 2)
+RUN_LENGTH = RunLength(12, 2)
 SHORT = {'lisa': 'lisa:1,4', 'rifle': 'rifle:3,1', 'reinit_top': 'reinit_top:1'}
 WRITABLE = [
     SHORT.get(name, found.example)
     for name, found in sorted(catalogue().items())
-    if found.kind != 'chosen'
+    if found.kind != 'data_driven'
 ]
 
 SLOW = ('adapter:8', 'ssf')  # like lora and ia3, with many more leaves
@@ -29,9 +29,9 @@ SLOW = ('adapter:8', 'ssf')  # like lora and ia3, with many more leaves
 
 def plan_of(freeze, name='vit'):
     settings = as_settings(freeze)
-    net, variables = with_added(settings, *network(name))
+    net, variables = with_adapters(settings, *network(name))
     shapes = jax.eval_shape(lambda: variables)
-    return make_plan(settings, net, shapes, span=SPAN), settings
+    return make_plan(settings, net, shapes, run_length=RUN_LENGTH), settings
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_the_written_phases_make_the_same_plan(strategy):
                 assert one.leaves[path].anneal == two.leaves[path].anneal
                 assert one.leaves[path].decay == two.leaves[path].decay
         assert again.optimizer_state == plan.optimizer_state and again.rewarm == plan.rewarm
-        assert again.recompute == plan.recompute and again.fresh == plan.fresh
+        assert again.recompute == plan.recompute and again.new_leaves == plan.new_leaves
         extra = {str(t) for t in plan.terms if t.strategy.kind not in ('mask', 'rates', 'schedule')}
         assert {str(t) for t in again.terms} == extra
 

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
-from ftjax.freezing.optimizer import OptimizerSettings, make_optimizer
 from ftjax.models.registry import build
-from ftjax.training.state import make_state, variables_of
-from ftjax.training.step import make_train_step
+from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
+from ftjax.training.step.state import make_state, variables_of
+from ftjax.training.step.train_step import make_train_step
 
 NETWORKS = {
     'vit': ('vit', {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 3, 'heads': 2}),

@@ -10,9 +10,9 @@ import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError
-from ftjax.freezing.added import with_added
 from ftjax.freezing.settings import as_settings
-from ftjax.models.adapted import merge
+from ftjax.freezing.strategies.adapters import with_adapters
+from ftjax.models.adapters.adapted import merge
 from ftjax.models.adapters.adapter import Site
 from ftjax.models.adapters.lora import LoRA
 from ftjax.models.registry import build, options_of
@@ -52,7 +52,7 @@ def base(family):
 
 def added(family, strategy):
     net, variables, inputs = base(family)
-    made, whole = with_added(as_settings(strategy), net, variables)
+    made, whole = with_adapters(as_settings(strategy), net, variables)
     return net, variables, made, whole, inputs
 
 
@@ -61,7 +61,7 @@ def stirred(network, variables):
     flat, draw = flatten_dict(variables['params'], sep='/'), np.random.default_rng(3)
     flat = {
         path: leaf + 0.1 * draw.normal(size=leaf.shape).astype(np.float32)
-        if network.is_added(path)
+        if network.is_adapter_leaf(path)
         else leaf
         for path, leaf in flat.items()
     }
@@ -95,7 +95,7 @@ def test_it_equals_the_base_at_first_and_after_merging(family, strategy):
     own = flatten_dict(variables['params'], sep='/')
     flat = flatten_dict(changed['params'], sep='/')
     assert all(np.array_equal(flat[path], leaf) for path, leaf in own.items())
-    assert all(made.is_added(path) for path in set(flat) - set(own))
+    assert all(made.is_adapter_leaf(path) for path in set(flat) - set(own))
     if strategy not in MERGEABLE:
         with pytest.raises(UserError, match='cannot be merged'):
             merge(made, changed)
@@ -109,7 +109,7 @@ def test_it_equals_the_base_at_first_and_after_merging(family, strategy):
 @pytest.mark.parametrize('strategy', ['prompt:2', 'prompt_deep:2'])
 def test_prompts_add_tokens_that_no_later_stage_sees(family, strategy):
     _, _, made, whole, inputs = added(family, strategy)
-    tokens = [p for p in flatten_dict(whole['params'], sep='/') if made.is_added(p)]
+    tokens = [p for p in flatten_dict(whole['params'], sep='/') if made.is_adapter_leaf(p)]
     assert len(tokens) == (1 if strategy == 'prompt:2' else 2)
     assert made.apply(whole, inputs).shape == (3, 3)
     _, seen = made.apply(whole, inputs, taps=made.stages[:-1])
@@ -196,7 +196,7 @@ def test_wrong_networks_and_double_adapters_are_refused():
         added('vit', 'ssf+dora:2')
     _, _, made, whole, _ = added('vit', 'lora:2')
     with pytest.raises(UserError, match='has adapters already'):
-        with_added(as_settings('ia3'), made, whole)
+        with_adapters(as_settings('ia3'), made, whole)
 
 
 def test_two_adapters_at_once_and_any_dense_layer():

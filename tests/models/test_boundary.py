@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ftjax.models.boundary import written
+from ftjax.models.stage_boundary import written
 
 BLOCKS = 8
 

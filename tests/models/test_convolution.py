@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from ftjax.models.convolution import GROUP, conv3x3, convolve
+from ftjax.models.layers.convolution import GROUP, conv3x3, convolve
 
 NHWC = lax.conv_dimension_numbers((1, 1, 1, 1), (1, 1, 1, 1), ('NHWC', 'HWIO', 'NHWC'))
 

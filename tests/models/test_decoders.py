@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.models.attention import attend
+from ftjax.models.layers.attention import attend
+from ftjax.models.layers.rotary import frequencies, rotate
 from ftjax.models.registry import build
-from ftjax.models.rotary import frequencies, rotate
 
 VOCAB = 20
 TINY = {'vocab_size': VOCAB, 'width': 16, 'depth': 2, 'heads': 4, 'mlp_dim': 24}

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ftjax.models.depthwise import by_shifts, grouped
+from ftjax.models.layers.depthwise import by_shifts, grouped
 
 
 @pytest.mark.parametrize(('shape', 'size'), [((2, 9, 6, 5), 7), ((1, 3, 4, 2), 3)])

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ftjax.models.group_norm import GroupNorm
+from ftjax.models.layers.group_norm import GroupNorm
 
 
 def test_it_is_flaxs():

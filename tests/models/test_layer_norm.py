@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ftjax.models.layers import layer_norm
-from ftjax.models.norms import normalised
+from ftjax.models.layers.mlp import layer_norm
+from ftjax.models.layers.norms import normalised
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])

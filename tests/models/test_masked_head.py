@@ -11,7 +11,7 @@ from ftjax.models.registry import build, options_of
 from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.open import load_pretrained
-from ftjax.pretrained.own import save_own
+from ftjax.pretrained.own_format import save_own
 
 TINY = {'vocab_size': 30, 'width': 8, 'depth': 1, 'heads': 2, 'mlp_dim': 8, 'max_positions': 12}
 LM = {**TINY, 'head': 'lm', 'num_classes': 0, 'pool': 'mean'}

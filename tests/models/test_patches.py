@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ftjax.models.patches import PatchProjection
+from ftjax.models.layers.patches import PatchProjection
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16'])

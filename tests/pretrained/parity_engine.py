@@ -25,14 +25,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from ftjax.export.source_names import to_source
 from ftjax.models.stages import EVAL, TRAIN, Network
-from ftjax.pretrained.checkpoint import Checkpoint, describe
-from ftjax.pretrained.keymap import KeyMap
+from ftjax.pretrained.checkpoint import Checkpoint
+from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.load import load_into
-from ftjax.pretrained.locate import locate
-from ftjax.pretrained.open import fit_network
-from ftjax.pretrained.sources import TensorSource, open_source
-from ftjax.pretrained.to_source import to_source
+from ftjax.pretrained.locate.locate import locate
+from ftjax.pretrained.open import describe, fit_network
+from ftjax.pretrained.readers import TensorSource, open_source
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 STAGE_TOLERANCE, GRADIENT_TOLERANCE, STEP_TOLERANCE = 1e-5, 1e-4, 1e-5
@@ -81,7 +81,7 @@ def goldens(prefix: str) -> list[pathlib.Path]:
     found = [folder for folder in folders if (folder / 'case.json').exists()]
     # Tests are made from this list: an empty one would pass without a word.
     if not found:
-        raise FileNotFoundError(f'no golden of {prefix}: scripts/make_parity_goldens.py')
+        raise FileNotFoundError(f'no golden of {prefix}: scripts/parity/make_parity_goldens.py')
     return found
 
 

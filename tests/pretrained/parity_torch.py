@@ -15,7 +15,7 @@ import transformers
 from parity_engine import IGNORED, Parity, measure
 from safetensors.numpy import save_file
 
-from ftjax.pretrained.huggingface import save_huggingface
+from ftjax.export.huggingface import save_huggingface
 from ftjax.pretrained.open import load_pretrained
 
 # oneDNN's backward of a strided 1x1 convolution with few channels writes out of bounds

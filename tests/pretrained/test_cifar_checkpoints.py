@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ftjax.export.source_names import to_source
 from ftjax.pretrained.families.resnet_cifar import BATCH_NORM, GROUP_NORM
 from ftjax.pretrained.inspection import inspect
-from ftjax.pretrained.locate import data_folder
+from ftjax.pretrained.locate.locate import data_folder
 from ftjax.pretrained.open import load_pretrained
-from ftjax.pretrained.sources import open_source
-from ftjax.pretrained.to_source import to_source
+from ftjax.pretrained.readers import open_source
 
 SCRIPT = pathlib.Path(__file__).parents[2] / 'scripts' / 'inspect_checkpoint.py'
 pytestmark = [
@@ -67,7 +67,7 @@ def test_round_trip_to_the_source_is_bitwise(name, keymap, prefix):
 
 
 def test_inspection_reads_no_tensor(monkeypatch):
-    from ftjax.pretrained.sources.safetensors_file import SafetensorsSource
+    from ftjax.pretrained.readers.safetensors_file import SafetensorsSource
 
     monkeypatch.setattr(SafetensorsSource, 'read', None)
     found = inspect('data:resnet20_cifar10')

@@ -152,7 +152,7 @@ def test_the_committed_table_is_the_present_one(repository, monkeypatch):
     monkeypatch.syspath_prepend(repository / 'scripts')
     page = importlib.import_module('config_fields_table')
     path = repository / 'results' / 'parity' / 'config_fields.md'
-    assert path.read_text() == page.markdown(), 'python scripts/config_fields_table.py'
+    assert path.read_text() == page.markdown(), 'python scripts/parity/config_fields_table.py'
 
 
 @pytest.mark.torch

@@ -9,12 +9,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ftjax.errors import UserError
+from ftjax.export.huggingface import save_huggingface
 from ftjax.models.registry import build
 from ftjax.pretrained import families
-from ftjax.pretrained.huggingface import save_huggingface
 from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.open import load_pretrained
-from ftjax.pretrained.own import save_own
+from ftjax.pretrained.own_format import save_own
 
 
 @pytest.fixture

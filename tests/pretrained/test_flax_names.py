@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from ftjax.export.huggingface import save_huggingface
 from ftjax.models.registry import build
-from ftjax.pretrained.flax_names import flax_names
-from ftjax.pretrained.huggingface import save_huggingface
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.keymap import KeyMap, Rule, batch_norm, dense, norm
+from ftjax.pretrained.keymaps.flax_names import flax_names
+from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, batch_norm, dense, norm
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.open import load_pretrained
-from ftjax.pretrained.preprocessing import Preprocessing
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 VIT = {

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
+from ftjax.export.huggingface import save_huggingface
 from ftjax.models.registry import build
-from ftjax.pretrained.hub import parse
-from ftjax.pretrained.huggingface import save_huggingface
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.leaves import unflatten
-from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.pretrained.locate.hub import parse
 
 COMMIT = 'c0ffee' * 6 + 'c0ff'
 NETWORK = build('resnet_bn_cifar', {'depth': 8, 'width': 32, 'num_classes': 3})
@@ -80,8 +80,8 @@ def hub(toy_net):
                 body = files[parts[-1]]
                 etag = f'"{hashlib.sha256(body).hexdigest()}"'
                 facts = {'ETag': etag, 'X-Repo-Commit': COMMIT, 'Accept-Ranges': 'bytes'}
-                if span := self.headers.get('Range'):
-                    first, last = span.removeprefix('bytes=').split('-')
+                if run_length := self.headers.get('Range'):
+                    first, last = run_length.removeprefix('bytes=').split('-')
                     body = body[int(first) : int(last) + 1 if last else None]
                     return self.answer(206, body, **facts)
                 return self.answer(200, body, **facts)

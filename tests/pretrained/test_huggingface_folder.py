@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
+from ftjax.export.huggingface import save_huggingface
 from ftjax.models.registry import build
-from ftjax.pretrained.huggingface import save_huggingface
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.open import load_pretrained
-from ftjax.pretrained.preprocessing import Preprocessing
 
 NETWORK = build('resnet_bn_cifar', {'depth': 8, 'width': 8, 'num_classes': 3})
 PREPROCESSING = Preprocessing(
@@ -74,8 +74,8 @@ def test_assumed_preprocessing_is_said(folder):
 
 
 def cut_head(folder):
-    from ftjax.pretrained.sources import open_source
-    from ftjax.pretrained.sources.safetensors_file import write_safetensors
+    from ftjax.pretrained.readers import open_source
+    from ftjax.pretrained.readers.safetensors_file import write_safetensors
 
     source = open_source(folder)
     rest = {

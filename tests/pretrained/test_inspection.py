@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from ftjax.pretrained.inspection import inspect
-from ftjax.pretrained.sources import open_source
-from ftjax.pretrained.sources.base import count
-from ftjax.pretrained.sources.npz_file import NpzSource
-from ftjax.pretrained.sources.safetensors_file import SafetensorsSource
+from ftjax.pretrained.readers import open_source
+from ftjax.pretrained.readers.base import count
+from ftjax.pretrained.readers.npz_file import NpzSource
+from ftjax.pretrained.readers.safetensors_file import SafetensorsSource
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 TEXT = ('bert', 'roberta', 'electra', 'distilbert', 'gpt2', 'llama')

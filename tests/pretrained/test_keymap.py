@@ -4,8 +4,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftjax.errors import UserError
-from ftjax.pretrained.keymap import KeyMap, PositionTable, Rule, Template, batch_norm, dense, norm
-from ftjax.pretrained.transforms import TRANSFORMS, Transform, permute, reshape
+from ftjax.pretrained.keymaps.keymap import (
+    KeyMap,
+    PositionTable,
+    Rule,
+    Template,
+    batch_norm,
+    dense,
+    norm,
+)
+from ftjax.pretrained.keymaps.transforms import TRANSFORMS, Transform, permute, reshape
 
 MAP = KeyMap(
     'toy',

@@ -3,7 +3,7 @@
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.pretrained.locate import locate
+from ftjax.pretrained.locate.locate import locate
 
 
 @pytest.mark.parametrize('init', ['$SOME_NETWORK', '${SOME_NETWORK}', '$SOME_NETWORK/'])

@@ -1,7 +1,7 @@
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.preprocessing.images import Preprocessing
 
 VIT = {
     'do_resize': True,

@@ -13,8 +13,8 @@ from ftjax.errors import UserError
 from ftjax.pretrained.inspection import inspect
 from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.open import load_pretrained
-from ftjax.pretrained.own import save_description
-from ftjax.pretrained.sources.orbax_step import OrbaxStep
+from ftjax.pretrained.own_format import save_description
+from ftjax.pretrained.readers.orbax_step import OrbaxStep
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 

@@ -13,8 +13,8 @@ import pytest
 import safetensors.numpy
 
 from ftjax.errors import UserError
-from ftjax.pretrained.sources import open_source
-from ftjax.pretrained.sources.safetensors_file import write_safetensors
+from ftjax.pretrained.readers import open_source
+from ftjax.pretrained.readers.safetensors_file import write_safetensors
 
 RANDOM = np.random.default_rng(0)
 TENSORS = {

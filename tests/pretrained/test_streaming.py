@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from ftjax.models.registry import build, options_of
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained import families
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.own import CONFIG, FORMAT, WEIGHTS, write_json
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.pretrained.sources.safetensors_file import write_safetensors
+from ftjax.pretrained.own_format import CONFIG, FORMAT, WEIGHTS, write_json
+from ftjax.pretrained.readers.safetensors_file import write_safetensors
 
 STATUS = pathlib.Path('/proc/self/status')
 # Peak resident memory of a process that loads, less its peak when it had only started up. The
@@ -22,8 +22,8 @@ STATUS = pathlib.Path('/proc/self/status')
 MEASURE = """
 import json, pathlib, re, sys
 import jax, jax.numpy as jnp
-from ftjax.pretrained.checkpoint import describe
-from ftjax.pretrained.locate import locate
+from ftjax.pretrained.open import describe
+from ftjax.pretrained.locate.locate import locate
 from ftjax.pretrained.open import fit_network, load_pretrained
 def peak():
     status = pathlib.Path('/proc/self/status').read_text()

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
+from ftjax.export.source_names import save_source, to_source
 from ftjax.models.registry import build
 from ftjax.pretrained.families.resnet_cifar import BATCH_NORM, GROUP_NORM
 from ftjax.pretrained.initialise import leaf_shapes, random_leaves, random_variables
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.load import load_into
 from ftjax.pretrained.open import load_pretrained
-from ftjax.pretrained.sources import open_source
-from ftjax.pretrained.sources.safetensors_file import write_safetensors
-from ftjax.pretrained.to_source import save_source, to_source
+from ftjax.pretrained.readers import open_source
+from ftjax.pretrained.readers.safetensors_file import write_safetensors
 
 OPTIONS = {'depth': 8, 'width': 8, 'num_classes': 5}
 NETWORK = build('resnet_bn_cifar', OPTIONS)

@@ -10,9 +10,9 @@ from parity_engine import GOLDENS
 from safetensors.numpy import load_file, save_file
 
 from ftjax.errors import UserError
+from ftjax.export.huggingface import save_huggingface
 from ftjax.models.registry import build
 from ftjax.pretrained import families
-from ftjax.pretrained.huggingface import save_huggingface
 from ftjax.pretrained.open import load_pretrained
 
 TINY = {'depth': 2, 'width': 16, 'heads': 2, 'image_size': (16, 24), 'patch_size': 8, 'mlp_dim': 24}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.models.attention import attend
+from ftjax.models.layers.attention import attend
 from ftjax.pretrained import families
 from ftjax.pretrained.config_check import check_config
 from ftjax.pretrained.inspection import inspect

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ftjax.ablation.cells.extra_test_sets import further_settings, further_split, scored_whole
 from ftjax.api import Finetuning
-from ftjax.cells.further_tests import further_settings, further_split, scored_whole
 from ftjax.config import read_config
 from ftjax.data import Dataset, DataSettings, Splits, load_data
 from ftjax.data.audit.copies import copies
 from ftjax.data.audit.overview import findings, overview, sizes
 from ftjax.errors import UserError
-from ftjax.evaluation.text import metrics_text
+from ftjax.evaluation.metrics_text import metrics_text
 from ftjax.models.registry import FAMILIES
 from ftjax.models.stages import Network
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.training import cache_store
+from ftjax.training.feature_cache import store
 
 resource = pytest.importorskip('resource')
 SHAPES = {'hidden': jax.ShapeDtypeStruct((1000,), np.float32)}
@@ -34,12 +34,12 @@ def test_features_without_room_are_refused_before_they_are_computed(tmp_path, sm
         raise AssertionError('computed without room')
 
     with pytest.raises(UserError, match=r'features cannot be stored in .*: File too large'):
-        cache_store.in_files('k' * 64, SHAPES, 100, tmp_path, never)
+        store.in_files('k' * 64, SHAPES, 100, tmp_path, never)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_fits_is_stored(tmp_path, small_files):
-    found = cache_store.in_files('k' * 64, SHAPES, 10, tmp_path, ones)
+    found = store.in_files('k' * 64, SHAPES, 10, tmp_path, ones)
     assert found.arrays['hidden'].sum() == 10_000
 
 
@@ -49,7 +49,7 @@ FULL = """
     import jax
     import numpy as np
 
-    from ftjax.training.cache_store import in_files
+    from ftjax.training.feature_cache.store import in_files
 
     shapes = {'hidden': jax.ShapeDtypeStruct((1000,), np.float32)}
     try:

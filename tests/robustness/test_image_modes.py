@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from ftjax.data import DataSettings, load_data
-from ftjax.data.image_modes import Whites
-from ftjax.data.images import MAX_PIXELS, decode
+from ftjax.data.images.decode import MAX_PIXELS, decode
+from ftjax.data.images.modes import Whites
+from ftjax.data.images.verify import verify_images
 from ftjax.data.loader import Loader
-from ftjax.data.verify import verify_images
 from ftjax.errors import UserError
 
 RAMP = np.tile(np.linspace(0, 255, 32).round().astype(np.uint8), (32, 1))
@@ -222,7 +222,7 @@ def test_images_without_pixels_and_images_that_grow_beyond_all_limits(tmp_path):
         with pytest.raises(UserError, match=name):
             verify_images([str(tmp_path / name)], 'headers')
     # One pixel high and a hundred thousand wide: 24 high it would be 2.4 million wide.
-    from ftjax.data.geometry import Geometry
+    from ftjax.data.images.geometry import Geometry
 
     line = saved(Image.new('L', (100_000, 1)))
     with pytest.raises(UserError, match=f'is more than {MAX_PIXELS:,} pixels'):

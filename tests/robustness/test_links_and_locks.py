@@ -11,13 +11,13 @@ import pytest
 
 from ftjax.config import read_config
 from ftjax.errors import UserError
+from ftjax.io import lock
+from ftjax.io.atomic import read_json, write_json
+from ftjax.io.jsonl import JsonLines
+from ftjax.io.lock import NAME, run_lock
 from ftjax.io.owned_files import check_way, open_plain, owned, whole_file
-from ftjax.preparation import prepare
-from ftjax.run import train
-from ftjax.training import lock
-from ftjax.training.atomic import read_json, write_json
-from ftjax.training.lock import NAME, run_lock
-from ftjax.training.logs import JsonLines
+from ftjax.runs.prepare import prepare
+from ftjax.runs.run import train
 
 CONFIG = {
     'init': '',
@@ -89,7 +89,7 @@ def test_a_run_does_not_write_through_a_link(run, outside, prepared, monkeypatch
         raise AssertionError('trained before the link was seen')
 
     if name not in ('metrics.jsonl', 'checkpoints/1'):
-        monkeypatch.setattr('ftjax.run.fit', fit)
+        monkeypatch.setattr('ftjax.runs.run.fit', fit)
     (run / name).parent.mkdir(exist_ok=True)
     (run / name).symlink_to(outside if '.' not in name else outside / 'precious')
     with pytest.raises(UserError, match=r'link.*remove the link'):
@@ -142,7 +142,7 @@ def test_half_a_file_is_none(run):
 
 SECOND = """
 import sys
-from ftjax.training.lock import run_lock
+from ftjax.io.lock import run_lock
 with run_lock(sys.argv[1]):
     print('held')
 """
@@ -207,9 +207,9 @@ def test_without_kernel_locks_the_owner_notices_too(run, monkeypatch, caplog, ho
 def test_a_run_whose_folder_is_taken_in_the_middle_ends_in_one_line(
     run, tmp_path, prepared, monkeypatch
 ):
-    from ftjax.training.standing import Standing
+    from ftjax.training.loop.run_state import RunState
 
-    record = Standing.record
+    record = RunState.record
 
     def taken(self, *arguments):
         record(self, *arguments)
@@ -218,7 +218,7 @@ def test_a_run_whose_folder_is_taken_in_the_middle_ends_in_one_line(
             os.rename(run, tmp_path / 'away')
             os.rename(tmp_path / 'copy', run)
 
-    monkeypatch.setattr(Standing, 'record', taken)
+    monkeypatch.setattr(RunState, 'record', taken)
     with pytest.raises(UserError, match='no longer held by this run'):
         train(prepared, run, progress=False)
     before = sorted(path.name for path in pathlib.Path(tmp_path / 'away').iterdir())

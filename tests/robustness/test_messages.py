@@ -16,13 +16,13 @@ from ftjax.data.load import load_data
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
 from ftjax.freezing.registry import parse
-from ftjax.pretrained.locate import locate
+from ftjax.pretrained.locate.locate import locate
 
 # Every case is a fork of one process, so that JAX is imported once.
 FORKS = """
     import json, os, sys
 
-    from ftjax import launch
+    from ftjax.cli import launch
     from ftjax.config import read_config
 
     CONFIG = launch.define_config()
@@ -217,7 +217,7 @@ def test_data_that_are_not_there(kind, path):
 COMPILE = """
     import os, signal, threading
 
-    from ftjax import launch
+    from ftjax.cli import launch
 
 
     def main():
@@ -280,8 +280,8 @@ def test_the_printed_example_of_an_export_works(tmp_path, repository):
 
 
 def test_an_early_stop_is_said(tmp_path, caplog):
-    from ftjax.preparation import prepare
-    from ftjax.run import train
+    from ftjax.runs.prepare import prepare
+    from ftjax.runs.run import train
 
     size = {'image_size': 16, 'patch_size': 8, 'width': 8, 'depth': 2, 'heads': 2}
     config = {

@@ -3,25 +3,26 @@
 import numpy as np
 import pytest
 
-from ftjax.ablation import formats, tables
-from ftjax.ablation.figures import draw
-from ftjax.ablation.gates import evaluate_gates
-from ftjax.ablation.runner import run_grid
+from ftjax.ablation.cells.row import numbers_of
+from ftjax.ablation.cells.run_cell import CellRunner, pixels_row
+from ftjax.ablation.cells.task_grids import run_grids
+from ftjax.ablation.gates.gates import evaluate_gates
+from ftjax.ablation.grid.run_grid import run_grid
+from ftjax.ablation.grid.variants import chosen, expanded
+from ftjax.ablation.report import tables
+from ftjax.ablation.report.figures import draw
+from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
+from ftjax.ablation.report.tables import table_markdown
 from ftjax.ablation.settings import AblationSettings
-from ftjax.ablation.summary import summarise
-from ftjax.ablation.tables import table_markdown
-from ftjax.ablation.variants import chosen, expanded
-from ftjax.ablation.verdicts import overall_sentences, verdict_sentences
-from ftjax.cells.fields import numbers_of
-from ftjax.cells.grids import run_grids
-from ftjax.cells.runner import CellRunner, pixels_row
+from ftjax.ablation.summary.summary import summarise
 from ftjax.data import Splits
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
-from ftjax.evaluation import evaluate
-from ftjax.evaluation.masked_tokens import masked_token_metrics
 from ftjax.evaluation.metric import BY_TASK, METRICS, Metric, check_metric, metric_of
-from ftjax.training.validation import score
+from ftjax.plotting import number_formats
+from ftjax.tasks import evaluate
+from ftjax.tasks.masked_tokens import masked_token_metrics
+from ftjax.training.loop.validation import score
 
 LOWER = ('mse', 'rmse', 'mae', 'loss', 'log_loss', 'ece', 'brier', 'hamming_loss', 'perplexity')
 HIGHER = ('accuracy', 'balanced_accuracy', 'f1_macro', 'f1_micro', 'exact_match', 'r2', 'pearson')
@@ -123,7 +124,7 @@ def test_no_interval_is_written_or_drawn_below_a_bound(metric, low):
     summary = summarise(rows, reference='a', metric=metric)
     interval = summary['tasks'][0]['arms'][0]['mean']
     assert interval['low'] < (0.0 if low is None else low)  # the t interval knows no bound
-    written = formats.bounds(interval, metric, clip=True)
+    written = number_formats.bounds(interval, metric, clip=True)
     assert written.startswith('[−' if low is None else f'[{low:g},')
     assert written in tables.task_table(summary['tasks'][0], summary)[1][0]
     drawn = next(one.figure for one in draw(summary) if one.name == 'scores_by_arm')
@@ -227,7 +228,7 @@ def runner_of(monkeypatch, task='classification', val=8, metric='accuracy', arms
     data = Splits(
         *(), train=stripes(16, 0, task), val=stripes(val, 1, task), test=stripes(8, 2, task)
     )
-    monkeypatch.setattr('ftjax.cells.runner.load_data', lambda settings: data)
+    monkeypatch.setattr('ftjax.ablation.cells.run_cell.load_data', lambda settings: data)
     settings = AblationSettings(arms=arms or {'head': 'head'}, rates=RATES, metric=metric)
     return CellRunner({'model': {'name': 'vit'}, 'init': ''}, settings)
 
@@ -256,7 +257,7 @@ def test_a_mistake_in_the_last_task_does_not_wait_for_the_first(monkeypatch, tmp
         none = stripes(0, 1) if settings.val_fraction == 0 else stripes(8, 1)
         return Splits(train=stripes(16, 0), val=none, test=stripes(8, 2))
 
-    monkeypatch.setattr('ftjax.cells.runner.load_data', load)
+    monkeypatch.setattr('ftjax.ablation.cells.run_cell.load_data', load)
     tasks = {'fine': {'data.val_fraction': 0.2}, 'empty': {'data.val_fraction': 0.0}}
     settings = AblationSettings(arms={'head': 'head'}, rates=RATES, tasks=tasks)
     with pytest.raises(UserError, match='is tuned by validation'):

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from ftjax.ablation.engines import InProcess, row_of
-from ftjax.ablation.row_identity import RowIdentities, identity_notes
-from ftjax.ablation.runner import run_grid
+from ftjax.ablation.cells.task_grids import run_grids
+from ftjax.ablation.engines.base import InProcess, row_of
+from ftjax.ablation.grid.row_identity import RowIdentities, identity_notes
+from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.settings import AblationSettings
-from ftjax.cells.grids import run_grids
 from ftjax.errors import UserError
 from ftjax.io.identity import FILE
-from ftjax.training.logs import read_jsonl
+from ftjax.io.jsonl import read_jsonl
 
 SETTINGS = AblationSettings(
     arms={'head': 'head', 'pixels': {'baseline': 'pixels'}},

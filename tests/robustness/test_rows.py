@@ -7,15 +7,15 @@ import pathlib
 
 import pytest
 
-from ftjax.ablation.rows import read_rows
-from ftjax.ablation.runner import run_grid
+from ftjax.ablation.cells.task_grids import run_grids
+from ftjax.ablation.grid.rows import read_rows
+from ftjax.ablation.grid.run_grid import run_grid
+from ftjax.ablation.report.tables import write_summary
 from ftjax.ablation.settings import AblationSettings
-from ftjax.ablation.summary import read_summary, summarise
-from ftjax.ablation.tables import write_summary
-from ftjax.cells.grids import run_grids
+from ftjax.ablation.summary.summary import read_summary, summarise
 from ftjax.errors import UserError
-from ftjax.evaluation.text import metrics_text
-from ftjax.training.stored import read_result
+from ftjax.evaluation.metrics_text import metrics_text
+from ftjax.io.stored_fields import read_result
 
 RESULTS = pathlib.Path(__file__).parents[2] / 'results'
 RATES = (1e-4, 1e-3, 1e-2)

@@ -12,25 +12,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import ftjax.run
+import ftjax.runs.run
+from ftjax.ablation.cells import CellRunner
 from ftjax.ablation.settings import AblationSettings
-from ftjax.cells import CellRunner
 from ftjax.config import read_config
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.errors import UserError
 from ftjax.export.model_card import data_in_words, identity_in_words
+from ftjax.io.atomic import read_json
 from ftjax.io.identity import differences
+from ftjax.io.tree_json import json_hash
 from ftjax.models.registry import FAMILIES, build
 from ftjax.models.stages import Network
-from ftjax.preparation import prepare
-from ftjax.pretrained.own import save_own
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.run import check_finished, train
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.pretrained.own_format import save_own
 from ftjax.runs.evaluated_data import how_data_differ
 from ftjax.runs.identity import run_identity, sketch
-from ftjax.training import checkpoint_manifest, features
-from ftjax.training.atomic import read_json
-from ftjax.training.checkpoint_tree import json_hash
+from ftjax.runs.prepare import prepare
+from ftjax.runs.run import check_finished, train
+from ftjax.training.checkpoints import manifest
 
 
 class Layer(nn.Module):
@@ -112,7 +112,7 @@ def stopped(tmp_path, monkeypatch):
 
     def run(prepared, folder):
         with monkeypatch.context() as patch:
-            patch.setattr(ftjax.run, 'split_metrics', stop)
+            patch.setattr(ftjax.runs.run, 'split_metrics', stop)
             with pytest.raises(KeyboardInterrupt):
                 train(prepared, folder, progress=False)
         return folder
@@ -196,7 +196,7 @@ def test_checkpoints_of_another_run_are_refused(tmp_path, stopped):
 
 
 def test_a_best_checkpoint_of_another_run_is_refused_too(tmp_path, stopped):
-    from ftjax.training.run_identity import RunIdentity
+    from ftjax.training.checkpoints.run_identity import RunIdentity
 
     own = RunIdentity({}, {'seed': 0, 'mesh.data': 1}, plan=('train',), places=('mesh',))
     assert own.same_run({'config': {'seed': 0, 'mesh.data': 8, 'gone': 1}}, 3, tmp_path) == []
@@ -207,10 +207,10 @@ def test_a_best_checkpoint_of_another_run_is_refused_too(tmp_path, stopped):
 
 def test_a_folder_of_an_earlier_version_opens(tmp_path, stopped, caplog):
     folder = stopped(ready(tmp_path), tmp_path / 'run')
-    for path in folder.glob(f'checkpoints/*/{checkpoint_manifest.NAME}/metadata'):
-        manifest = json.loads(path.read_bytes())
-        del manifest['sha256'], manifest['identity']
-        path.write_text(json.dumps({**manifest, 'sha256': json_hash(manifest)}))
+    for path in folder.glob(f'checkpoints/*/{manifest.NAME}/metadata'):
+        written = json.loads(path.read_bytes())
+        del written['sha256'], written['identity']
+        path.write_text(json.dumps({**written, 'sha256': json_hash(written)}))
     write_data(tmp_path / 'd.npz', seed=1)
     with caplog.at_level(logging.INFO):
         _, result = train(ready(tmp_path), folder, progress=False)
@@ -243,7 +243,7 @@ def test_files_that_change_while_features_are_computed_are_refused(tmp_path, mon
     def compute(*_):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(prepared.data.train.inputs[3])
 
-    monkeypatch.setattr(features, 'compute', compute)
+    monkeypatch.setattr(compute, 'compute', compute)
     with pytest.raises(UserError, match='train: files changed while features were computed'):
         train(prepared, None, progress=False)
     assert list((tmp_path / 'features').iterdir()) == []
@@ -254,13 +254,13 @@ def test_files_that_change_while_a_run_is_going_are_told_of(tmp_path, monkeypatc
     images = tmp_path / 'images'
     write_images(images)
     prepared = ready(tmp_path, source=f'folder:{images}')
-    measured = ftjax.run.split_metrics
+    measured = ftjax.runs.evaluate.split_metrics
 
     def replaced(*arguments):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(prepared.data.test.inputs[0])
         return measured(*arguments)
 
-    monkeypatch.setattr(ftjax.run, 'split_metrics', replaced)
+    monkeypatch.setattr(ftjax.runs.run, 'split_metrics', replaced)
     _, result = train(prepared, tmp_path / 'run', progress=False)
     assert 'the test split' in result['data_changed'] and 'while the run' in result['data_changed']
     assert read_json(tmp_path / 'run' / 'result.json')['data_changed'] == result['data_changed']

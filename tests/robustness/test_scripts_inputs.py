@@ -11,11 +11,11 @@ from PIL import Image
 CONFIG = """
 import sys
 sys.path.insert(0, {root!r})
-import ftjax.run
+import ftjax.runs.run
 from PIL import Image
 from configs.reliability import get_config as tiny
 
-measured = ftjax.run.split_metrics
+measured = ftjax.runs.evaluate.split_metrics
 
 
 def replaced(prepared, *arguments):
@@ -24,7 +24,7 @@ def replaced(prepared, *arguments):
     return measured(prepared, *arguments)
 
 
-ftjax.run.split_metrics = replaced
+ftjax.runs.evaluate.split_metrics = replaced
 
 
 def get_config():

@@ -10,16 +10,16 @@ import pytest
 from ftjax.ablation.settings import AblationSettings, read_ablation
 from ftjax.config import Config, read_config
 from ftjax.data.settings import DataSettings
+from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError
-from ftjax.fields import expected_of
-from ftjax.freezing.optimizer import OptimizerSettings
+from ftjax.field_types import expected_of
 from ftjax.freezing.registry import catalogue, parse
 from ftjax.freezing.settings import FreezeSettings
-from ftjax.soups import SoupSettings
-from ftjax.surgical import SurgicalSettings
-from ftjax.training.atomic import to_jsonable
-from ftjax.training.layout import Layout
-from ftjax.training.schedule import ScheduleSettings
+from ftjax.io.atomic import to_jsonable
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.optim.schedule import ScheduleSettings
+from ftjax.reproductions.soups import SoupSettings
+from ftjax.reproductions.surgical import SurgicalSettings
 from ftjax.training.settings import TrainSettings
 
 SECTIONS = {
@@ -165,9 +165,9 @@ def test_a_batch_goes_into_equal_parts():
         'parts'
     )
     with pytest.raises(UserError, match=r'accumulate=3 does not divide a batch of 16'):
-        Layout(fsdp=1).check((), 16, 3)
+        Sharding(fsdp=1).check((), 16, 3)
     # The short runs of a strategy that tries on fewer examples than a batch.
-    assert Layout(fsdp=1).fitting(10, parts=4) % (4 * Layout(fsdp=1).devices) == 0
+    assert Sharding(fsdp=1).fitting(10, parts=4) % (4 * Sharding(fsdp=1).devices) == 0
 
 
 def test_more_steps_than_can_be_counted_are_refused():

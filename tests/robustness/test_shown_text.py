@@ -6,20 +6,20 @@ import logging
 import numpy as np
 import pytest
 
-from ftjax.ablation.figures import draw
-from ftjax.ablation.report import report_html
-from ftjax.ablation.summary import summarise
-from ftjax.ablation.tables import table_markdown
+from ftjax.ablation.report.figures import draw
+from ftjax.ablation.report.html import report_html
+from ftjax.ablation.report.tables import table_markdown
+from ftjax.ablation.summary.summary import summarise
+from ftjax.cli.launch import _LevelFormatter, explain
 from ftjax.errors import UserError
-from ftjax.evaluation import evaluate
 from ftjax.evaluation.figures import confusion_matrix_figure
-from ftjax.evaluation.text import confusion_text, metrics_text
+from ftjax.evaluation.metrics_text import confusion_text, metrics_text
 from ftjax.export.model_card import CardFacts, model_card
-from ftjax.launch import _LevelFormatter, explain
+from ftjax.io.progress import Progress
 from ftjax.plotting.save import figure_bytes
 from ftjax.printable import in_figure, in_html, in_markdown, printable, printable_lines
-from ftjax.training.cache_decision import compared, counted
-from ftjax.training.progress import Progress
+from ftjax.tasks import evaluate
+from ftjax.training.feature_cache.policy import compared, counted
 
 NAMES = {
     'escape': 'cat\x1b[2J\x1b]0;owned\x07',

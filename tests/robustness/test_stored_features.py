@@ -11,8 +11,9 @@ import pytest
 from ftjax.data import Dataset
 from ftjax.data.loader import Loader
 from ftjax.models.stages import Network
-from ftjax.training import cache_key, cache_store, features
-from ftjax.training.cache_key import features_key
+from ftjax.training.feature_cache import compute, key
+from ftjax.training.feature_cache import store as feature_store
+from ftjax.training.feature_cache.key import features_key
 
 DATA = Dataset(
     name='d',
@@ -71,20 +72,20 @@ class Store:
 
         def fill(arrays):
             self.computed += 1
-            features.compute(*work, arrays)
+            compute.compute(*work, arrays)
 
         def probe(arrays):
-            return features.agree(arrays, *next(features.computed(*work)))
+            return compute.agree(arrays, *next(compute.computed(*work)))
 
         return self.keep(key, fill, probe).arrays['hidden']
 
 
 @pytest.fixture(params=['memory', 'files'])
 def store(request, tmp_path, monkeypatch):
-    monkeypatch.setattr(cache_store, '_KEPT', type(cache_store._KEPT)())
+    monkeypatch.setattr(feature_store, '_KEPT', type(feature_store._KEPT)())
     if request.param == 'memory':
-        return Store(lambda key, *how: cache_store.in_memory(key, SHAPES, 70, 10**9, *how))
-    return Store(lambda key, *how: cache_store.in_files(key, SHAPES, 70, tmp_path, *how))
+        return Store(lambda key, *how: feature_store.in_memory(key, SHAPES, 70, 10**9, *how))
+    return Store(lambda key, *how: feature_store.in_files(key, SHAPES, 70, tmp_path, *how))
 
 
 def test_an_edited_network_has_another_key():
@@ -96,7 +97,7 @@ def test_an_edited_augmentation_has_another_key(monkeypatch):
     network, keys = network_of(nn.relu), []
     for sign in (1, -1):
         row = lambda image, key, amount, sign=sign: image * sign  # noqa: E731
-        monkeypatch.setitem(cache_key.AUGMENTATIONS, 'own', (row, 0.5, 0.0, 1.0))
+        monkeypatch.setitem(key.AUGMENTATIONS, 'own', (row, 0.5, 0.0, 1.0))
         keys.append(key_of(network, 'own', 0))
         assert key_of(network, 'own') == key_of(network)  # no view: it is not applied
     assert keys[0] != keys[1]
@@ -118,9 +119,9 @@ def test_features_that_the_code_no_longer_gives_are_dropped(store, caplog):
 def test_a_single_bit_counts():
     rows, leaf = np.arange(3), np.random.default_rng(0).normal(size=(3, 2)).astype('f4')
     stored = np.concatenate([leaf, leaf])
-    assert features.agree({'x': stored}, rows, {'x': leaf})
+    assert compute.agree({'x': stored}, rows, {'x': leaf})
     other = leaf.copy()
     other[2, 1] = np.nextafter(other[2, 1], np.float32(9))
-    assert not features.agree({'x': stored}, rows, {'x': other})
+    assert not compute.agree({'x': stored}, rows, {'x': other})
     nan = np.full_like(leaf, np.nan)
-    assert features.agree({'x': nan}, rows, {'x': nan.copy()})
+    assert compute.agree({'x': nan}, rows, {'x': nan.copy()})

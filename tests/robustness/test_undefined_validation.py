@@ -11,10 +11,10 @@ from ftjax.config import read_config
 from ftjax.data import Splits
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
-from ftjax.preparation import open_network, prepare
-from ftjax.run import train
-from ftjax.training import fit as fit_module
-from ftjax.training.validation import BestSoFar, rank, score
+from ftjax.runs.prepare import open_network, prepare
+from ftjax.runs.run import train
+from ftjax.training.loop import fit as fit_module
+from ftjax.training.loop.validation import BestSoFar, rank, score
 
 VALUES = {
     'init': '',

@@ -15,9 +15,9 @@ from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
 from ftjax.io import npz_archive
 from ftjax.io.npz_archive import NpzArchive
-from ftjax.pretrained.sources import open_source
-from ftjax.pretrained.sources.orbax_step import OrbaxStep
-from ftjax.training.checkpoints import Checkpoints
+from ftjax.pretrained.readers import open_source
+from ftjax.pretrained.readers.orbax_step import OrbaxStep
+from ftjax.training.checkpoints.checkpoints import Checkpoints
 
 
 def refusal(function, *arguments):

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
+from ftjax.io import lock
 from ftjax.io.json_reader import LENIENT, WIDE, JsonLimits, parse_json, read_json, read_object
 from ftjax.io.json_values import Integer, ListOf, Number, Text, check, optional
+from ftjax.io.lock import run_lock
 from ftjax.io.regular_files import open_regular, read_bytes
 from ftjax.models.registry import build
-from ftjax.pretrained import families, own
-from ftjax.pretrained.checkpoint import describe
-from ftjax.pretrained.locate import Location, locate
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.pretrained.sources import open_source
-from ftjax.training import lock
-from ftjax.training.lock import run_lock
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.pretrained import families, own_format
+from ftjax.pretrained.locate.locate import Location, locate
+from ftjax.pretrained.open import describe
+from ftjax.pretrained.readers import open_source
 
 DEEP = '[' * 10_000 + ']' * 10_000
 VIT = {'image_size': 8, 'patch_size': 4, 'width': 4, 'depth': 1, 'heads': 2, 'num_classes': 3}
@@ -201,7 +201,7 @@ def test_options_of_adapters_are_text_in_text(tmp_path):
 
 
 def test_more_blocks_than_tensors_are_refused_before_they_are_traced(tmp_path):
-    from ftjax.pretrained.sources.safetensors_file import write_safetensors
+    from ftjax.pretrained.readers.safetensors_file import write_safetensors
 
     foreign(tmp_path, 'bert', BERT, num_hidden_layers=2000)
     tensor = (np.dtype(np.float32), (2,), lambda: np.zeros(2, np.float32))
@@ -269,8 +269,8 @@ def test_a_lock_says_only_what_is_fit_to_be_seen(tmp_path, monkeypatch):
 
 def test_our_own_files_are_within_the_limits_too(tmp_path):
     """Their fields are those of test_rows.py."""
-    from ftjax.training.logs import read_jsonl
-    from ftjax.training.stored import read_result
+    from ftjax.io.jsonl import read_jsonl
+    from ftjax.io.stored_fields import read_result
 
     file = tmp_path / 'result.json'
     for text in (
@@ -292,5 +292,5 @@ def test_a_provenance_may_hold_what_is_not_finite(tmp_path):
     """It was written by save_own, which takes any JSON: such folders stay readable."""
     network = build('vit', VIT)
     pixels = Preprocessing(image_size=(8, 8))
-    own.save_description(tmp_path, network, pixels, (), {'loss': float('nan')})
+    own_format.save_description(tmp_path, network, pixels, (), {'loss': float('nan')})
     assert describe(Location(tmp_path), tensors=False).network() == network

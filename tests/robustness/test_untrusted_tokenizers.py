@@ -7,12 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from ftjax.data.tokenize import tokenize
+from ftjax.data.text.tokenize import tokenize
 from ftjax.errors import UserError
 from ftjax.models.registry import build
-from ftjax.pretrained import tokenizer_trial
-from ftjax.pretrained.text_preprocessing import TextPreprocessing, text_preprocessing
-from ftjax.pretrained.tokenizer import open_tokenizer
+from ftjax.preprocessing import tokenizer_trial
+from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
+from ftjax.preprocessing.tokenizer import open_tokenizer
 
 WORDS = {'[UNK]': 0, '[CLS]': 1, 'a': 2, 'b': 3}
 PLAIN = {

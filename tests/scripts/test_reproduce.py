@@ -7,11 +7,11 @@ import subprocess
 import jax
 import pytest
 
+from ftjax.ablation.cells import CellRunner
+from ftjax.ablation.cells.extra_test_sets import further_tests
 from ftjax.ablation.settings import read_ablation
-from ftjax.cells import CellRunner
-from ftjax.cells.further_tests import further_tests
 from ftjax.config import merged, plain, read_config
-from ftjax.pretrained.locate import data_folder
+from ftjax.pretrained.locate.locate import data_folder
 
 
 def reproduce(repository, *arguments):

@@ -9,10 +9,10 @@ import sys
 import numpy as np
 import pytest
 
-from ftjax import soups, surgical
 from ftjax.config import plain, template
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
+from ftjax.reproductions import soups, surgical
 
 SMALL = {'name': 'resnet_bn_cifar', 'depth': 8, 'width': 4, 'image_size': 8}
 FEW = {'source': 'digits', 'examples_per_class': 2}

@@ -12,18 +12,19 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 from tiny_runs import initial, noise, splits
 
-from ftjax.freezing.added import with_added
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.plan import as_settings, make_plan
-from ftjax.freezing.span import Span
+from ftjax.distributed import initialize
+from ftjax.distributed.sharding import Sharding
+from ftjax.freezing.plan.plan import as_settings, make_plan
+from ftjax.freezing.run_length import RunLength
+from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.registry import build
-from ftjax.training import dispatch, hosts
-from ftjax.training import fit as fit_module
-from ftjax.training.collectives import collectives
-from ftjax.training.fit import fit
-from ftjax.training.layout import Layout
-from ftjax.training.schedule import ScheduleSettings
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.optim.schedule import ScheduleSettings
+from ftjax.training.loop import fit as fit_module
+from ftjax.training.loop import step_runner
+from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
+from ftjax.xla.collectives import collectives
 
 NETWORKS = {
     'vit': ('vit', {'patch_size': 4, 'width': 32, 'depth': 2, 'heads': 2}),
@@ -54,23 +55,23 @@ def compiled_with(program, seen):
 
 def run(case):
     """One fit: what must not depend on the devices, and what shows that they were used."""
-    layout = Layout.of(case.get('mesh', {}), case.get('rules', ()))
+    sharding = Sharding.of(case.get('mesh', {}), case.get('rules', ()))
     family, options = NETWORKS[case.get('network', 'vit')]
     net = build(family, {**options, 'image_size': 8, 'num_classes': 3})
     variables = jax.device_get(initial(net))
     freeze = as_settings(case.get('freeze', 'full'))
-    network, variables = with_added(freeze, net, variables, 0)
-    plan = make_plan(freeze, network, variables, span=Span(20, 4))
+    network, variables = with_adapters(freeze, net, variables, 0)
+    plan = make_plan(freeze, network, variables, run_length=RunLength(20, 4))
     settings = {'learning_rate': 1e-3, 'weight_decay': 0.1, 'clip_norm': 1.0, 'ema': 0.5}
     train = {'steps': 20, 'eval_every': 0.25, 'cache': 'off', **case.get('train', {})}
     seen, orders = {}, []
-    program, steps = dispatch.program, fit_module.Dispatch.judge
+    program, steps = step_runner.program, fit_module.StepRunner.judge
 
     def judge(self, found, group, *rest):
         orders.extend(batch['index'].tolist() for batch in group)
         return steps(self, found, group, *rest)
 
-    dispatch.program, fit_module.Dispatch.judge = compiled_with(program, seen), judge
+    step_runner.program, fit_module.StepRunner.judge = compiled_with(program, seen), judge
     try:
         result = fit(
             network,
@@ -85,10 +86,10 @@ def run(case):
             augmentation=case.get('augment', 'flip'),
             workdir=case.get('workdir'),
             progress=False,
-            layout=layout,
+            sharding=sharding,
         )
     finally:
-        dispatch.program, fit_module.Dispatch.judge = program, steps
+        step_runner.program, fit_module.StepRunner.judge = program, steps
     flat = flatten_dict(dict(result.variables['params']), sep='/')
     return {
         'losses': [row['train_loss'] for row in result.history],
@@ -107,7 +108,7 @@ def run(case):
 def main():
     given = sys.argv[2:]
     if given:
-        assert hosts.start(given[0], int(given[1]), int(given[2]))
+        assert initialize.start(given[0], int(given[1]), int(given[2]))
     found = [run(case) for case in json.loads(pathlib.Path(sys.argv[1]).read_text())]
     print(json.dumps({'devices': jax.device_count(), 'found': found}))
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from tiny_runs import EIGHT, RESNET, VIT, initial, shades, splits
 
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.plan import Plan, make_plan
-from ftjax.freezing.span import Span
+from ftjax.freezing.plan.plan import Plan, make_plan
+from ftjax.freezing.run_length import RunLength
 from ftjax.models.registry import build
-from ftjax.training import programs
-from ftjax.training.backward_by_rates import ALL, INPUTS, NOTHING, where_wanted
-from ftjax.training.course import Course, StepSettings, noiseless
-from ftjax.training.fit import fit
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.training.loop.fit import fit
+from ftjax.training.loop.trial_plan import runs_alike, trial_plan
 from ftjax.training.settings import TrainSettings
-from ftjax.training.trials import runs_alike, trial_plan
+from ftjax.training.step.dynamic_backward import ALL, INPUTS, NOTHING, where_wanted
+from ftjax.training.step.phase_state import PhaseState, StepSettings, noiseless
+from ftjax.xla import program_cache
 
 SHALLOW = VIT.clone(depth=1)
 TOKENS = np.random.default_rng(0).integers(1, 12, (4, 7)).astype(np.int32)
@@ -38,21 +38,21 @@ def texts():
     return net, {'inputs': inputs, 'labels': TOKENS[:, 1:]}
 
 
-def course_of(net, variables, plan, open_, adam=ADAM, **how):
+def phase_state_of(net, variables, plan, open_, adam=ADAM, **how):
     weights = {path: float(path.split('/')[0] in open_) for path in plan.base.trainable}
     phase = plan.phase_of(0, weights, **how)
-    course = Course(net, variables, Plan('', (phase,), base=phase), adam, StepSettings())
-    course.enter(0)
-    return course
+    phase_state = PhaseState(net, variables, Plan('', (phase,), base=phase), adam, StepSettings())
+    phase_state.enter(0)
+    return phase_state
 
 
-def two_steps(course, step, batch):
+def two_steps(phase_state, step, batch):
     """The leaves after two steps, and their losses and norms."""
     mask = np.ones(np.shape(batch['labels']), np.float32)
-    rates = 0.1 * jnp.asarray(course.phase.multipliers, jnp.float32)
-    state, found = course.state, []
+    rates = 0.1 * jnp.asarray(phase_state.phase.multipliers, jnp.float32)
+    state, found = phase_state.state, []
     for _ in range(2):
-        state, metrics = step(state, course.frozen, {**batch, 'mask': mask}, rates)
+        state, metrics = step(state, phase_state.frozen, {**batch, 'mask': mask}, rates)
         found.append([float(metrics['loss']), float(metrics['grad_norm'])])
     return jax.device_get(state.trainable), found
 
@@ -68,17 +68,17 @@ def test_steps_are_those_of_a_program_of_its_own(case, also):
     net, batch = case()
     adam = dataclasses.replace(ADAM, **also)
     variables = initial(net)
-    plan = make_plan('subtuning', net, variables, span=Span(12, 2))
+    plan = make_plan('subtuning', net, variables, run_length=RunLength(12, 2))
     top = net.stages[net.stages.index(net.blocks[-1]) + 1 :]
     shared, key = None, None
     for lower in (net.stages[:1], net.blocks[-1:]):
-        course = course_of(net, variables, plan, {*lower, *top}, adam, by_rates=True)
+        phase_state = phase_state_of(net, variables, plan, {*lower, *top}, adam, by_rates=True)
         if shared is None:
-            shared, key = jax.jit(course.step()), course.key()
-        assert course.key() == key or not noiseless(net)
-        before = jax.device_get(course.state.trainable)
-        after, metrics = two_steps(course, shared, batch)
-        own = course_of(net, variables, plan, {*lower, *top}, adam)
+            shared, key = jax.jit(phase_state.step()), phase_state.key()
+        assert phase_state.key() == key or not noiseless(net)
+        before = jax.device_get(phase_state.state.trainable)
+        after, metrics = two_steps(phase_state, shared, batch)
+        own = phase_state_of(net, variables, plan, {*lower, *top}, adam)
         wanted, expected = two_steps(own, jax.jit(own.step()), batch)
         np.testing.assert_allclose(metrics, expected, rtol=1e-4)
         for path, leaf in before.items():
@@ -130,9 +130,9 @@ def test_a_backward_pass_that_is_not_wanted_does_not_run(wanted, ran):
 
 @pytest.mark.slow
 def test_all_trials_of_a_search_share_a_program(monkeypatch):
-    monkeypatch.setattr(programs, '_PROGRAMS', type(programs._PROGRAMS)())
+    monkeypatch.setattr(program_cache, '_PROGRAMS', type(program_cache._PROGRAMS)())
     variables = initial(SHALLOW)
-    plan = make_plan('subtuning:0,2,1', SHALLOW, variables, span=Span(2, 2))
+    plan = make_plan('subtuning:0,2,1', SHALLOW, variables, run_length=RunLength(2, 2))
     found = fit(
         SHALLOW,
         variables,
@@ -148,21 +148,21 @@ def test_all_trials_of_a_search_share_a_program(monkeypatch):
     (choice,) = found.plan.choices
     tried = 1 + sum(len(scores) for scores in choice.evidence['rounds'])
     assert tried >= 3 and {*choice.evidence['rounds'][0]} == {'embed', 'block_00'}
-    steps = [key for (key, *_) in programs._PROGRAMS if key[0] == SHALLOW]
+    steps = [key for (key, *_) in program_cache._PROGRAMS if key[0] == SHALLOW]
     assert len(steps) == 2  # of the trials, and of the run itself
-    assert len(programs._PROGRAMS) == 4  # validation: of trials, and of the run
+    assert len(program_cache._PROGRAMS) == 4  # validation: of trials, and of the run
 
 
 def test_trials_have_programs_of_their_own_where_stages_run_otherwise_when_they_train():
     noisy = VIT.clone(dropout=0.1)
     for net, one in ((VIT, True), (noisy, False), (RESNET, False)):
         shapes = jax.eval_shape(net.init, jax.random.key(0), net.example_input())
-        plan = make_plan('subtuning', net, shapes, span=Span(12, 2))
+        plan = make_plan('subtuning', net, shapes, run_length=RunLength(12, 2))
         assert runs_alike(net, plan.base) == one
-        course = Course(net, shapes, plan, ADAM, StepSettings())
+        phase_state = PhaseState(net, shapes, plan, ADAM, StepSettings())
         last = net.blocks[-1]
         leaves = frozenset(p for p in plan.base.trainable if p.split('/')[0] in (last, 'head'))
-        phase = trial_plan(course, leaves).at(0)
+        phase = trial_plan(phase_state, leaves).at(0)
         assert phase.moving == leaves and phase.by_rates == one
         assert (set(phase.trainable) == leaves) == (not one)
         assert phase.cut == (net.stages[0] if one else last)

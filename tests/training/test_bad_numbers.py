@@ -13,13 +13,13 @@ from tiny_runs import initial, noise, splits
 from ftjax.data import TrainStream
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.training.bad_numbers import FILE, described, gradient_norms, shown
-from ftjax.training.checkpoints import Checkpoints
-from ftjax.training.course import Course, StepSettings
-from ftjax.training.fit import Diverged, fit
-from ftjax.training.logs import read_jsonl
+from ftjax.io.jsonl import read_jsonl
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.training.checkpoints.checkpoints import Checkpoints
+from ftjax.training.loop.fit import Diverged, fit
+from ftjax.training.loop.non_finite import FILE, described, gradient_norms, shown
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.phase_state import PhaseState, StepSettings
 
 ADAM = OptimizerSettings(learning_rate=1e-2)
 STEPS, BATCH = 12, 4
@@ -131,19 +131,19 @@ def test_a_good_run_has_the_same_bits_with_and_without_skipping(variables):
 
 def test_norms_by_stage_are_those_of_the_gradient(variables):
     plan = make_plan('full', NET, variables)
-    course = Course(NET, variables, plan, ADAM, StepSettings())
-    course.enter(0)
+    phase_state = PhaseState(NET, variables, plan, ADAM, StepSettings())
+    phase_state.enter(0)
     batch = {
         k: TrainStream(data().train, BATCH, 0).batch(0)[k] for k in ('inputs', 'labels', 'mask')
     }
-    rates = np.ones(len(course.phase.trainable), np.float32)
-    before = jax.device_get(course.state)
-    norms = gradient_norms(course, batch, rates)
-    _, metrics = jax.jit(course.step())(course.state, course.frozen, batch, rates)
+    rates = np.ones(len(phase_state.phase.trainable), np.float32)
+    before = jax.device_get(phase_state.state)
+    norms = gradient_norms(phase_state, batch, rates)
+    _, metrics = jax.jit(phase_state.step())(phase_state.state, phase_state.frozen, batch, rates)
     total = math.sqrt(sum(norm**2 for norm in norms.values()))
     assert total == pytest.approx(float(metrics['grad_norm']), rel=1e-5)
     assert list(norms) and set(norms) == {'embed', 'block_00', 'block_01', 'norm', 'head'}
-    assert all(map(np.array_equal, jax.tree.leaves(before), jax.tree.leaves(course.state)))
+    assert all(map(np.array_equal, jax.tree.leaves(before), jax.tree.leaves(phase_state.state)))
 
 
 def test_words():

@@ -14,19 +14,19 @@ from tiny_runs import EIGHT, initial, shades, splits
 from ftjax.data import Dataset, Splits
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.plan import FreezeSettings
-from ftjax.freezing.span import Span
+from ftjax.freezing.plan.plan import FreezeSettings
+from ftjax.freezing.run_length import RunLength
 from ftjax.models.registry import build
-from ftjax.pretrained.text_preprocessing import TextPreprocessing
-from ftjax.training import cache, cache_store, features
-from ftjax.training.cache_decision import Uses, decide
-from ftjax.training.cache_key import features_key, prefix_of, weights_hash
-from ftjax.training.cost import flops_of
-from ftjax.training.features import Passed
-from ftjax.training.fit import fit
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.training.feature_cache import compute, sources, store
+from ftjax.training.feature_cache.compute import Passed
+from ftjax.training.feature_cache.key import features_key, prefix_of, weights_hash
+from ftjax.training.feature_cache.policy import Uses, decide
+from ftjax.training.loop.fit import fit
+from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
-from ftjax.training.validation import BestSoFar
+from ftjax.xla.cost_analysis import flops_of
 
 NETWORKS = {
     'vit': (
@@ -45,19 +45,19 @@ ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0)
 @pytest.fixture(autouse=True)
 def apart(monkeypatch):
     """Each test begins with nothing stored."""
-    monkeypatch.setattr(cache_store, '_KEPT', type(cache_store._KEPT)())
+    monkeypatch.setattr(store, '_KEPT', type(store._KEPT)())
 
 
 @pytest.fixture
 def computed(monkeypatch):
     """The (stages before the cut, data set, view) that were computed, in order."""
-    calls, compute = [], features.compute
+    calls, original = [], compute.compute
 
     def counted(network, variables, cut, loader, prep, into, augmentation, view, report):
         calls.append((cut, loader.dataset.name, view))
-        compute(network, variables, cut, loader, prep, into, augmentation, view, report)
+        original(network, variables, cut, loader, prep, into, augmentation, view, report)
 
-    monkeypatch.setattr(features, 'compute', counted)
+    monkeypatch.setattr(compute, 'compute', counted)
     return calls
 
 
@@ -108,7 +108,7 @@ def run(made, kind, freeze='head', data=None, prep=EIGHT, augment='none', workdi
     train = {'epochs': 4.0, 'eval_every': 1 / 3, 'keep': 'last', **train}
     settings = TrainSettings(**train)
     splits = data or (TEXTS if kind == 'bert' else IMAGES)
-    plan = make_plan(freeze, network, variables, span=Span(12, 3))
+    plan = make_plan(freeze, network, variables, run_length=RunLength(12, 3))
     return fit(
         network,
         variables,
@@ -181,7 +181,7 @@ def test_an_interrupted_run_ends_with_the_bits_of_an_uninterrupted_one(made, tmp
         patch.setattr(BestSoFar, 'update', interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(made, 'vit', 'gradual', workdir=tmp_path / 'parts', cache='on')
-    cache_store.forget()  # as in a new process
+    store.forget()  # as in a new process
     parts = run(made, 'vit', 'gradual', workdir=tmp_path / 'parts', cache='on')
     assert all(map(np.array_equal, *map(jax.tree.leaves, (whole.variables, parts.variables))))
     assert whole.history == parts.history
@@ -280,22 +280,22 @@ def test_views_are_fixed_and_shared(made, computed):
     views = {'augment': 'flip,shift:2', 'cache': 'on', 'cache_views': 3}
     first = run(made, 'vit', 'head', **views)
     assert computed == [*(('head', 'train', view) for view in range(3)), ('head', 'val', None)]
-    kept = list(cache_store._KEPT.values())
+    kept = list(store._KEPT.values())
     for one, two in itertools.pairwise(kept[:3]):
         assert not np.array_equal(one.arrays['hidden'], two.arrays['hidden'])
-    stored = {key: known.arrays['hidden'].copy() for key, known in cache_store._KEPT.items()}
-    cache_store.forget()
+    stored = {key: known.arrays['hidden'].copy() for key, known in store._KEPT.items()}
+    store.forget()
     again = run(made, 'vit', 'head', **views)
     assert first.history == again.history
-    for key, known in cache_store._KEPT.items():
+    for key, known in store._KEPT.items():
         np.testing.assert_array_equal(known.arrays['hidden'], stored[key])
 
 
 def test_an_example_goes_through_all_its_views(made):
     arrays = [np.full((36, 1), view, np.float32) for view in range(3)]
-    views = [cache_store.Features(str(i), {'hidden': array}) for i, array in enumerate(arrays)]
-    stream = cache.TrainStream(IMAGES.train, 12, 0)
-    stored = cache.FeatureStream(stream, views)
+    views = [store.Features(str(i), {'hidden': array}) for i, array in enumerate(arrays)]
+    stream = sources.TrainStream(IMAGES.train, 12, 0)
+    stored = sources.FeatureStream(stream, views)
     seen = {}
     for step in range(9):
         batch = stored.batch(step)
@@ -312,7 +312,7 @@ def test_files_are_read_again_and_made_again_when_damaged(made, computed, tmp_pa
     first = run(made, 'vit', 'last:1', **given)
     assert 'in files' in first.cache[0]
     assert run(made, 'vit', 'last:1', **given).history == first.history
-    assert len(computed) == 2 and not cache_store._KEPT
+    assert len(computed) == 2 and not store._KEPT
     assert run(made, 'vit', 'last:1', cache='on').history == first.history
     folders = sorted(tmp_path.iterdir())
     assert len(folders) == 2 and all(len(folder.name) == 64 for folder in folders)
@@ -351,13 +351,13 @@ def test_a_failed_computation_leaves_no_files(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cache_store.in_files('k' * 64, shapes, 3, tmp_path, fails)
+        store.in_files('k' * 64, shapes, 3, tmp_path, fails)
     assert list(tmp_path.iterdir()) == []
 
     def works(arrays):
         arrays['hidden'][:] = 1.5
 
-    known = cache_store.in_files('k' * 64, shapes, 3, tmp_path, works)
+    known = store.in_files('k' * 64, shapes, 3, tmp_path, works)
     assert known.take(np.array([2]))['hidden'].tolist() == [[1.5, 1.5]]
     assert str(known.arrays['hidden'].dtype) == 'bfloat16'
 
@@ -379,8 +379,8 @@ def test_the_oldest_features_go_when_there_is_no_room():
     shapes = {'hidden': jax.ShapeDtypeStruct((1,), 'float32')}
     made = []
     for key in ('a', 'b', 'a', 'c', 'a'):
-        cache_store.in_memory(key, shapes, 10, 80, lambda arrays, key=key: made.append(key))
-    assert made == ['a', 'b', 'c'] and list(cache_store._KEPT) == ['c', 'a']
+        store.in_memory(key, shapes, 10, 80, lambda arrays, key=key: made.append(key))
+    assert made == ['a', 'b', 'c'] and list(store._KEPT) == ['c', 'a']
 
 
 def test_settings_that_contradict_each_other():

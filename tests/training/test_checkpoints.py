@@ -20,8 +20,8 @@ import optax
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.training import checkpoint_saving
-from ftjax.training.checkpoints import Checkpoints, compare, merge
+from ftjax.training.checkpoints import saving
+from ftjax.training.checkpoints.checkpoints import Checkpoints, compare, merge
 
 
 def state(seed):
@@ -262,7 +262,7 @@ def test_too_little_room_is_known_before_writing(two_checkpoints, tmp_path, monk
     usage = collections.namedtuple('usage', 'free')
     with Checkpoints(folder) as checkpoints:
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint_saving.shutil, 'disk_usage', lambda _: usage(2**20 + 5000))
+            patch.setattr(saving.shutil, 'disk_usage', lambda _: usage(2**20 + 5000))
             with pytest.raises(UserError, match=r'disk is full .* earlier checkpoints are unt'):
                 checkpoints.save(10, state(7))
         assert_same(checkpoints.restore().items, state(10))
@@ -281,7 +281,7 @@ def test_a_disk_that_fills_up_while_writing(two_checkpoints, tmp_path):
         import resource, sys
         import numpy as np
         from ftjax.errors import UserError
-        from ftjax.training.checkpoints import Checkpoints
+        from ftjax.training.checkpoints.checkpoints import Checkpoints
 
         checkpoints = Checkpoints(sys.argv[1])
         resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
@@ -304,7 +304,7 @@ def test_a_disk_that_fills_up_while_writing(two_checkpoints, tmp_path):
 SAVE_FOR_EVER = """
     import sys
     import numpy as np
-    from ftjax.training.checkpoints import Checkpoints
+    from ftjax.training.checkpoints.checkpoints import Checkpoints
 
     checkpoints = Checkpoints(sys.argv[1])
     for step in range(int(sys.argv[2]), 10**6):

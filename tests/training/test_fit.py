@@ -9,12 +9,12 @@ from tiny_runs import EIGHT, initial, shades, splits
 from tiny_runs import RESNET as NET
 
 from ftjax.freezing import make_plan
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.training.fit import Diverged, fit, longest_chunk
-from ftjax.training.logs import read_jsonl
-from ftjax.training.schedule import ScheduleSettings, rate_factor
+from ftjax.io.jsonl import read_jsonl
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.optim.schedule import ScheduleSettings, rate_factor
+from ftjax.training.loop.fit import Diverged, fit, longest_chunk
+from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
-from ftjax.training.validation import BestSoFar
 
 ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0, ema=0.5)
 

@@ -8,17 +8,17 @@ from flax.traverse_util import flatten_dict
 from tiny_runs import noise, splits
 
 from ftjax.errors import UserError
-from ftjax.freezing.added import with_added
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.plan import FreezeSettings, make_plan
-from ftjax.freezing.span import Span
+from ftjax.freezing.plan.plan import FreezeSettings, make_plan
+from ftjax.freezing.run_length import RunLength
+from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.registry import build
-from ftjax.training.cost import compile_step
-from ftjax.training.course import Course, StepSettings
-from ftjax.training.course_saving import to_saved
-from ftjax.training.fit import fit
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.training.checkpoints.training_state import to_saved
+from ftjax.training.cost.cost import compile_step
+from ftjax.training.loop.fit import fit
+from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
-from ftjax.training.validation import BestSoFar
+from ftjax.training.step.phase_state import PhaseState, StepSettings
 
 SIZES = {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 2, 'heads': 2, 'num_classes': 3}
 NET = build('vit', SIZES)
@@ -48,7 +48,7 @@ def run(variables, strategy, dtype, folder=None, net=NET, **train):
     return fit(
         net,
         variables,
-        make_plan(settings_of(strategy, dtype), net, variables, span=Span(12, 2)),
+        make_plan(settings_of(strategy, dtype), net, variables, run_length=RunLength(12, 2)),
         DATA,
         optimizer=ADAM,
         settings=TrainSettings(**{'steps': 12, 'keep': 'last', 'cache': 'off', **train}),
@@ -77,10 +77,10 @@ def test_arguments_of_a_step_halve_and_what_trains_stays_float32(variables):
     assert sizes['float32'] - sizes['bfloat16'] == 2 * frozen
     assert 2 * frozen > 0.4 * sizes['float32']  # a head, an image and moments are the rest
     plan = make_plan(settings_of('head'), NET, variables)
-    course = Course(NET, variables, plan, ADAM, StepSettings())
-    course.enter(0)
-    assert {str(x.dtype) for x in course.frozen.params.values()} == {'bfloat16'}
-    assert {str(x.dtype) for x in course.state.trainable.values()} == {'float32'}
+    phase_state = PhaseState(NET, variables, plan, ADAM, StepSettings())
+    phase_state.enter(0)
+    assert {str(x.dtype) for x in phase_state.frozen.params.values()} == {'bfloat16'}
+    assert {str(x.dtype) for x in phase_state.state.trainable.values()} == {'float32'}
 
 
 @pytest.mark.slow
@@ -98,13 +98,13 @@ def test_frozen_leaves_come_back_as_they_were_and_losses_are_close(variables):
 
 def test_a_copy_that_differs_from_its_value_is_found(variables):
     plan = make_plan(settings_of('head'), NET, variables)
-    course = Course(NET, variables, plan, ADAM, StepSettings())
-    course.enter(0)
-    assert course.changed_copies() == ()
+    phase_state = PhaseState(NET, variables, plan, ADAM, StepSettings())
+    phase_state.enter(0)
+    assert phase_state.changed_copies() == ()
     path = 'block_00/mlp/fc1/kernel'
-    wrong = {**course.frozen.params, path: course.frozen.params[path].at[0, 0].add(1)}
-    course.frozen = course.frozen.replace(params=wrong)
-    assert course.changed_copies() == (f'params/{path} (its bfloat16 copy)',)
+    wrong = {**phase_state.frozen.params, path: phase_state.frozen.params[path].at[0, 0].add(1)}
+    phase_state.frozen = phase_state.frozen.replace(params=wrong)
+    assert phase_state.changed_copies() == (f'params/{path} (its bfloat16 copy)',)
 
 
 def test_what_opens_starts_from_the_loaded_value_and_what_closes_keeps_its_own(variables):
@@ -112,19 +112,21 @@ def test_what_opens_starts_from_the_loaded_value_and_what_closes_keeps_its_own(v
         phases=(('3 steps', 'head'), ('6 steps', 'block:2'), (None, 'block:1')),
         frozen_dtype='bfloat16',
     )
-    plan = make_plan(settings, NET, variables, span=Span(12, 2))
-    course = Course(NET, variables, plan, ADAM, StepSettings())
+    plan = make_plan(settings, NET, variables, run_length=RunLength(12, 2))
+    phase_state = PhaseState(NET, variables, plan, ADAM, StepSettings())
     loaded, opened = leaves_of(variables), 'block_01/mlp/fc1/kernel'
-    course.enter(0)
-    assert course.frozen.params[opened].dtype == jnp.bfloat16
-    course.enter(3)
-    np.testing.assert_array_equal(course.state.trainable[opened], loaded[opened])
-    moved = course.state.trainable[opened] + 1e-5  # less than bfloat16 can tell apart
-    course.state = course.state.replace(trainable={**course.state.trainable, opened: moved})
-    course.enter(6)
-    assert course.frozen.params[opened].dtype == jnp.bfloat16
-    np.testing.assert_array_equal(leaves_of(course.current())[opened], moved)
-    np.testing.assert_array_equal(to_saved(course)['closed']['params'][opened], moved)
+    phase_state.enter(0)
+    assert phase_state.frozen.params[opened].dtype == jnp.bfloat16
+    phase_state.enter(3)
+    np.testing.assert_array_equal(phase_state.state.trainable[opened], loaded[opened])
+    moved = phase_state.state.trainable[opened] + 1e-5  # less than bfloat16 can tell apart
+    phase_state.state = phase_state.state.replace(
+        trainable={**phase_state.state.trainable, opened: moved}
+    )
+    phase_state.enter(6)
+    assert phase_state.frozen.params[opened].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(leaves_of(phase_state.current())[opened], moved)
+    np.testing.assert_array_equal(to_saved(phase_state)['closed']['params'][opened], moved)
 
 
 @pytest.mark.slow
@@ -155,7 +157,7 @@ def test_stopped_at_every_second_validation_and_resumed(variables, strategy, tmp
 @pytest.mark.slow
 @pytest.mark.parametrize('strategy', ['lora:2', 'dora:2', 'bitfit', 'ssf', 'adapter:2', 'last:1'])
 def test_adapters_train_on_rounded_weights(variables, strategy):
-    net, more = with_added(settings_of(strategy), NET, variables, 0)
+    net, more = with_adapters(settings_of(strategy), NET, variables, 0)
     found, exact = run(more, strategy, 'bfloat16', net=net), run(more, strategy, 'float32', net=net)
     assert found.verification.frozen_unchanged
     assert {str(x.dtype) for x in jax.tree.leaves(found.variables)} == {'float32'}

@@ -11,11 +11,12 @@ import pytest
 
 from ftjax.config import read_config
 from ftjax.errors import UserError
-from ftjax.preparation import prepare
-from ftjax.run import train
-from ftjax.training import atomic, logs
-from ftjax.training.checkpoints import Checkpoints
-from ftjax.training.logs import read_jsonl
+from ftjax.io import atomic
+from ftjax.io.jsonl import read_jsonl
+from ftjax.runs.prepare import prepare
+from ftjax.runs.run import train
+from ftjax.training.checkpoints.checkpoints import Checkpoints
+from ftjax.training.loop import metrics_log
 
 resource = pytest.importorskip('resource')
 
@@ -94,7 +95,7 @@ def full_for(patch, module, name, wanted):
 
 def test_a_row_of_metrics_that_does_not_fit(prepared, whole, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        full_for(patch, logs, 'write', lambda _, data: data.startswith(b'{"step": 4'))
+        full_for(patch, metrics_log, 'write', lambda _, data: data.startswith(b'{"step": 4'))
         with pytest.raises(UserError, match=r'metrics\.jsonl: No space left'):
             train(prepared, tmp_path, progress=False)
     assert [row['step'] for row in read_jsonl(tmp_path / 'metrics.jsonl')] == [2]
@@ -103,11 +104,11 @@ def test_a_row_of_metrics_that_does_not_fit(prepared, whole, tmp_path, monkeypat
 
 def test_half_a_row_that_fits_is_taken_back(tmp_path, monkeypatch):
     path = tmp_path / 'metrics.jsonl'
-    with logs.JsonLines(path) as lines:
+    with metrics_log.JsonLines(path) as lines:
         lines.append({'step': 1})
         write = os.write
         with monkeypatch.context() as patch:
-            patch.setattr(logs.os, 'write', lambda handle, data: write(handle, data[:5]))
+            patch.setattr(metrics_log.os, 'write', lambda handle, data: write(handle, data[:5]))
             with pytest.raises(UserError, match='no space left'):
                 lines.append({'step': 2})
         lines.append({'step': 3})
@@ -125,9 +126,9 @@ def test_a_file_at_the_beginning_or_the_end(prepared, whole, tmp_path, monkeypat
 
 
 def test_closing_a_log_on_a_full_disk_closes_it(tmp_path, monkeypatch):
-    lines = logs.JsonLines(tmp_path / 'runs.jsonl')
+    lines = metrics_log.JsonLines(tmp_path / 'runs.jsonl')
     with monkeypatch.context() as patch:
-        full_for(patch, logs, 'fsync', lambda handle: True)
+        full_for(patch, metrics_log, 'fsync', lambda handle: True)
         with pytest.raises(UserError, match=r'runs\.jsonl: No space left'):
             lines.close()
     lines.close()

@@ -13,15 +13,16 @@ import pytest
 from tiny_runs import VIT as NET
 from tiny_runs import initial, noise, splits
 
-from ftjax import launch
+from ftjax.cli import launch
+from ftjax.distributed import preemption
+from ftjax.distributed.preemption import Interrupted, requested, stops_on_signals
 from ftjax.freezing import make_plan
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.span import Span
-from ftjax.training import dispatch, interruption, standing
-from ftjax.training import fit as fit_module
-from ftjax.training.checkpoints import Checkpoints
-from ftjax.training.fit import fit
-from ftjax.training.interruption import Interrupted, requested, stops_on_signals
+from ftjax.freezing.run_length import RunLength
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.training.checkpoints.checkpoints import Checkpoints
+from ftjax.training.loop import fit as fit_module
+from ftjax.training.loop import run_state, step_runner
+from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
 
 ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0, ema=0.5)
@@ -39,7 +40,7 @@ def run(variables, folder, freeze='last:1', **train):
     return fit(
         NET,
         variables,
-        make_plan(freeze, NET, variables, span=Span(12, 3)),
+        make_plan(freeze, NET, variables, run_length=RunLength(12, 3)),
         DATA,
         optimizer=ADAM,
         settings=TrainSettings(**{'steps': 12, 'eval_every': 2.0, 'steps_per_call': 1, **train}),
@@ -89,7 +90,7 @@ def test_it_stops_saves_and_goes_on_to_the_same_bits(
     whole = run(variables, tmp_path / 'whole', freeze)
     for name, call, step in moments:
         with monkeypatch.context() as patch:
-            owner = dispatch if name == 'leaf_rates' else fit_module
+            owner = step_runner if name == 'leaf_rates' else fit_module
             stop_at(patch, owner, 'DataProbe' if name == 'probe' else name, call)
             with pytest.raises(Interrupted, match=f'SIGTERM at step {step} of 12; saved'):
                 run(variables, tmp_path / 'parts', freeze)
@@ -108,7 +109,7 @@ def test_it_stops_saves_and_goes_on_to_the_same_bits(
 
 def test_an_interrupted_save_keeps_the_best_validation_apart(variables, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        stop_at(patch, dispatch, 'leaf_rates', 8)
+        stop_at(patch, step_runner, 'leaf_rates', 8)
         with pytest.raises(Interrupted):
             run(variables, tmp_path)
     with Checkpoints(tmp_path / 'checkpoints', metric='rank', read_only=True) as there:
@@ -117,7 +118,7 @@ def test_an_interrupted_save_keeps_the_best_validation_apart(variables, tmp_path
 
 def test_without_a_folder_it_stops_and_says_that_nothing_is_saved(variables, monkeypatch):
     with monkeypatch.context() as patch:
-        stop_at(patch, dispatch, 'leaf_rates', 2)
+        stop_at(patch, step_runner, 'leaf_rates', 2)
         with pytest.raises(Interrupted, match='at step 2 of 12; nothing is saved') as caught:
             run(variables, None)
     assert launch.explain(caught.value) == (str(caught.value), 143)
@@ -128,7 +129,7 @@ def test_the_former_handlers_come_back_and_a_later_run_is_not_stopped(variables)
     with pytest.raises(Interrupted) as caught, stops_on_signals():
         with stops_on_signals():  # nested, as a trial run inside a run is
             send(signal.SIGINT)
-        interruption.stop_if_requested()
+        preemption.stop_if_requested()
     assert caught.value.status == 130
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     assert requested() is None
@@ -150,7 +151,7 @@ def test_outside_the_main_thread_it_does_nothing():
 
 BUSY = """
 import sys, time, hashlib
-from ftjax.training.interruption import requested, stops_on_signals
+from ftjax.distributed.preemption import requested, stops_on_signals
 with stops_on_signals():
     print('ready', flush=True)
     if sys.argv[1] == 'fork':
@@ -205,7 +206,7 @@ def test_a_row_is_not_written_twice(variables, tmp_path, monkeypatch):
         def killed(*_):
             raise SystemExit
 
-        patch.setattr(standing, 'rank', killed)
+        patch.setattr(run_state, 'rank', killed)
         with pytest.raises(SystemExit):
             run(variables, tmp_path / 'parts')
     run(variables, tmp_path / 'parts')

@@ -6,10 +6,10 @@ import pytest
 
 from ftjax.config import Config, config_differences, read_config, template
 from ftjax.data import Dataset, TrainStream
+from ftjax.distributed import initialize, process_group
+from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError
-from ftjax.training import hosts, processes
-from ftjax.training.collectives import collectives
-from ftjax.training.layout import Layout
+from ftjax.xla.collectives import collectives
 
 HLO = """
   %all-reduce.1 = f32[] all-reduce(%a), channel_id=1, to_apply=%add
@@ -45,13 +45,13 @@ def test_wrong_meshes_are_refused(values, words):
 
 
 def test_a_mesh_is_of_the_devices_there_are():
-    assert Layout.of({}) == Layout() and Layout.of({'data': 1}).devices == jax.device_count()
+    assert Sharding.of({}) == Sharding() and Sharding.of({'data': 1}).devices == jax.device_count()
     with pytest.raises(UserError, match='asks for 8 devices and there are 1'):
-        Layout.of({'data': 4, 'fsdp': 2})
+        Sharding.of({'data': 4, 'fsdp': 2})
     with pytest.raises(UserError, match='asks for 2 devices'):
-        Layout.of({'fsdp': 2})
+        Sharding.of({'fsdp': 2})
     with pytest.raises(UserError, match=r'decides no leaf.*block_00/kernel'):
-        Layout.of({}, [('block/.*', 'fsdp')]).check(['block_00/kernel'], 8)
+        Sharding.of({}, [('block/.*', 'fsdp')]).check(['block_00/kernel'], 8)
     assert read_config(template()).mesh == {}
     other = read_config(template(mesh={'fsdp': 2}))
     assert config_differences(Config(freeze=other.freeze), other) == ['mesh']
@@ -78,10 +78,10 @@ def test_processes_read_their_rows_of_the_same_batches():
 def test_hosts_are_looked_for_only_where_there_are_several():
     step = {'SLURM_JOB_ID': '7', 'SLURM_STEP_NODELIST': 'n[1-2]', 'SLURM_PROCID': '0'}
     step |= {'SLURM_LOCALID': '0', 'SLURM_NTASKS': '2', 'SLURM_STEP_NUM_TASKS': '2'}
-    assert hosts.slurm(step) and not hosts.slurm({})
-    assert not hosts.slurm(step | {'SLURM_STEP_NUM_TASKS': '1'})
-    assert not hosts.tpu_host({'JAX_PLATFORMS': 'cpu'})
-    assert not hosts.start() and processes.first() and not processes.several()
+    assert initialize.slurm(step) and not initialize.slurm({})
+    assert not initialize.slurm(step | {'SLURM_STEP_NUM_TASKS': '1'})
+    assert not initialize.tpu_host({'JAX_PLATFORMS': 'cpu'})
+    assert not initialize.start() and process_group.first() and not process_group.several()
     for given in (('h:1', None, None), ('h:1', 2, 2), ('h', 2, 0)):
         with pytest.raises(UserError, match='--'):
-            hosts.start(*given)
+            initialize.start(*given)

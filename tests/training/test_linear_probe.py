@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.training.linear_probe import PATH, fit_probe
+from ftjax.training.sweeps.linear_probe import PATH, fit_probe
 
 
 def softmax(logits):

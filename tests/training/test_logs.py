@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.training import atomic
-from ftjax.training.logs import JsonLines, MetricsLog, read_jsonl
+from ftjax.io import atomic
+from ftjax.io.jsonl import JsonLines, read_jsonl
+from ftjax.training.loop.metrics_log import MetricsLog
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,15 @@ import pytest
 
 from ftjax.config import read_config
 from ftjax.data import Dataset, Splits, eval_batches
-from ftjax.data.docstrings import labelled_sentences
+from ftjax.data.synthetic.docstrings import labelled_sentences
 from ftjax.errors import UserError
-from ftjax.evaluation.masked_tokens import masked_token_metrics
-from ftjax.preparation import prepare
+from ftjax.evaluation.predict import predict
 from ftjax.pretrained.open import load_pretrained
-from ftjax.run import network_metrics, train
-from ftjax.training.cost import plan_cost
-from ftjax.training.predict import predict
+from ftjax.runs.evaluate import network_metrics
+from ftjax.runs.prepare import prepare
+from ftjax.runs.run import train
+from ftjax.tasks.masked_tokens import masked_token_metrics
+from ftjax.training.cost.cost import plan_cost
 
 TOPICS = (('read', 'file', 'line'), ('mail', 'host', 'port'), ('sum', 'digit', 'mean'))
 TINY = {'vocab_size': 128, 'width': 16, 'depth': 1, 'heads': 2, 'mlp_dim': 16, 'max_positions': 16}

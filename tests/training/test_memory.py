@@ -9,18 +9,20 @@ import pytest
 from ftjax.config import read_config
 from ftjax.data import Dataset, Splits
 from ftjax.errors import UserError
-from ftjax.freezing.added import with_added
-from ftjax.freezing.plan import make_plan
-from ftjax.freezing.span import Span
-from ftjax.memory_advice import advice, suggestions
-from ftjax.memory_plan import planned, refuse_what_cannot_fit, run_memory
+from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.run_length import RunLength
+from ftjax.freezing.strategies.adapters import with_adapters
+from ftjax.io import provenance
 from ftjax.models.registry import build
-from ftjax.preparation import Prepared
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.pretrained.text_preprocessing import TextPreprocessing
-from ftjax.run import train
-from ftjax.training import dispatch, memory, provenance
-from ftjax.training.memory_limit import device_limit, host_limit, read_size, shown_size
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.runs.memory_advice import advice, suggestions
+from ftjax.runs.memory_plan import planned, refuse_what_cannot_fit, run_memory
+from ftjax.runs.prepare import Prepared
+from ftjax.runs.run import train
+from ftjax.training.cost import memory
+from ftjax.training.cost.memory_limit import device_limit, host_limit, read_size, shown_size
+from ftjax.training.loop import step_runner
 
 FAMILIES = {
     'vit': {'image_size': 16, 'patch_size': 4, 'width': 24, 'depth': 3, 'heads': 3},
@@ -69,13 +71,13 @@ def prepared(family='vit', freeze='head', batch=8, preprocessing=None, train=Non
     draw = np.random.default_rng(0)
     shapes = jax.eval_shape(net.init, jax.random.key(0), net.example_input())
     variables = jax.tree.map(lambda x: draw.normal(0, 0.3, x.shape).astype(x.dtype), shapes)
-    net, variables = with_added(config.freeze, net, variables)
+    net, variables = with_adapters(config.freeze, net, variables)
     data = TEXTS if family == 'bert' else IMAGES
     plan = make_plan(config.freeze, net, variables)
     if family != 'bert':
         half = (0.5,) * 3
         preprocessing = Preprocessing(image_size=(16, 16), mean=half, std=half, channels=3)
-    return Prepared(config, data, net, variables, preprocessing, {}, plan, Span(2, 6))
+    return Prepared(config, data, net, variables, preprocessing, {}, plan, RunLength(2, 6))
 
 
 @pytest.fixture(scope='module')
@@ -102,12 +104,12 @@ class Compiled(Exception):
 
 def used(run, monkeypatch):
     """Bytes of the program that a run makes its first step with, as the compiler reports them."""
-    program = dispatch.program
+    program = step_runner.program
 
     def watched(*arguments, **options):
         raise Compiled(program(*arguments, **options).call.memory_analysis())
 
-    monkeypatch.setattr(dispatch, 'program', watched)
+    monkeypatch.setattr(step_runner, 'program', watched)
     with pytest.raises(Compiled) as caught:
         train(run, progress=False)
     report = caught.value.args[0]
@@ -117,16 +119,16 @@ def used(run, monkeypatch):
 
 def told_of(run):
     """What is told of that program."""
-    course, stream, chunk = planned(run)
+    phase_state, stream, chunk = planned(run)
     batch = memory.batch_shapes(stream.loader, stream.batch_size)
-    return memory.step_memory(course, run.plan.at(0), batch, chunk)
+    return memory.step_memory(phase_state, run.plan.at(0), batch, chunk)
 
 
 def test_arguments_are_counted_from_shapes():
     run = prepared(freeze='head', optimizer={'ema': 0.9})
-    course, stream, chunk = planned(run)
+    phase_state, stream, chunk = planned(run)
     batch = memory.batch_shapes(stream.loader, stream.batch_size)
-    held, arguments = memory.step_arguments(course, run.plan.at(0), batch, chunk)
+    held, arguments = memory.step_arguments(phase_state, run.plan.at(0), batch, chunk)
     head = 4 * (24 * 3 + 3)
     assert held['trainable parameters'] == held['averages'] == head
     assert 2 * head <= held['optimizer state'] <= 2 * head + 64
@@ -143,9 +145,9 @@ def test_arguments_are_counted_from_shapes():
 
 def test_what_cannot_fit_is_refused_before_anything_runs():
     run = prepared(freeze='full')
-    course, stream, chunk = planned(run)
+    phase_state, stream, chunk = planned(run)
     batch = memory.batch_shapes(stream.loader, stream.batch_size)
-    least = memory.least_memory(course, run.plan.at(0), batch, chunk)
+    least = memory.least_memory(phase_state, run.plan.at(0), batch, chunk)
     sizes = sum(x.nbytes for x in jax.tree.leaves(run.variables))
     assert least > 4 * sizes  # weights, two moments, gradients
     refuse_what_cannot_fit(run, least)

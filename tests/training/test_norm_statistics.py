@@ -7,11 +7,11 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from ftjax.data import Dataset, Splits
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.plan import make_plan
+from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.registry import build
-from ftjax.training.fit import fit
-from ftjax.training.norm_statistics import recomputed
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.training.loop.batch_norm_recalibration import recomputed
+from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
 
 NET = build('resnet_bn_cifar', {'depth': 8, 'width': 4, 'image_size': 8, 'num_classes': 3})

@@ -12,15 +12,16 @@ from tiny_runs import initial, noise, splits
 from ftjax.config import read_config
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.preparation import prepare
-from ftjax.run import check_folder, start_folder, train
-from ftjax.training.atomic import read_json
-from ftjax.training.checkpoints import Checkpoints
-from ftjax.training.fit import fit
-from ftjax.training.lock import run_lock
-from ftjax.training.logs import read_jsonl
-from ftjax.training.plan_change import FILE, PlanChange
+from ftjax.io.atomic import read_json
+from ftjax.io.jsonl import read_jsonl
+from ftjax.io.lock import run_lock
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.runs.folder import check_folder, start_folder
+from ftjax.runs.prepare import prepare
+from ftjax.runs.run import train
+from ftjax.training.checkpoints.checkpoints import Checkpoints
+from ftjax.training.checkpoints.plan_change import FILE, PlanChange
+from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
 
 NO_CHANGE = PlanChange()
@@ -152,7 +153,7 @@ def test_without_checkpoints_or_when_finished_another_plan_is_another_run(splits
 def test_a_run_holds_its_folder(splits, tmp_path, monkeypatch):
     prepared, found = ready(splits), []
     monkeypatch.setattr(
-        'ftjax.run.in_folder', lambda *_: found.append((tmp_path / '.lock').exists())
+        'ftjax.runs.run.in_folder', lambda *_: found.append((tmp_path / '.lock').exists())
     )
     train(prepared, tmp_path, progress=False)
     assert found == [True] and not (tmp_path / '.lock').exists()

@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from ftjax.training import profiling
-from ftjax.training.profiling import Profile, warn_of_waiting
-from ftjax.training.timings import Timings
+from ftjax.training.loop import profiling
+from ftjax.training.loop.profiling import Profile, warn_of_waiting
+from ftjax.training.loop.timings import Timings
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ftjax.training import provenance
+from ftjax.io import provenance
 
 
 def _git(folder, *arguments):

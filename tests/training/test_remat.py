@@ -5,13 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ftjax.freezing.optimizer import OptimizerSettings, make_optimizer
-from ftjax.freezing.plan import make_plan
+from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.registry import build
-from ftjax.training.cost import compile_step, flops_of
-from ftjax.training.staged import rematerialised
-from ftjax.training.state import make_state
-from ftjax.training.step import make_train_step
+from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
+from ftjax.training.cost.cost import compile_step
+from ftjax.training.step.forward import rematerialised
+from ftjax.training.step.state import make_state
+from ftjax.training.step.train_step import make_train_step
+from ftjax.xla.cost_analysis import flops_of
 
 DEEP = {'image_size': 32, 'patch_size': 4, 'width': 24, 'depth': 6, 'heads': 3, 'num_classes': 3}
 SETTINGS = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0)

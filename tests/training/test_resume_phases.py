@@ -6,12 +6,12 @@ import pytest
 from tiny_runs import VIT as NET
 from tiny_runs import initial, noise, splits
 
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.plan import make_plan
-from ftjax.freezing.span import Span
-from ftjax.training.fit import fit
+from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.run_length import RunLength
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.training.loop.fit import fit
+from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
-from ftjax.training.validation import BestSoFar
 
 SETTINGS = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0)
 STRATEGIES = ('gradual', 'autofreeze:3', 'rifle:3,1+ema:0.5')
@@ -40,7 +40,7 @@ def run(variables, strategy, folder, keep):
     return fit(
         NET,
         variables,
-        make_plan(strategy, NET, variables, span=Span(12, 2)),
+        make_plan(strategy, NET, variables, run_length=RunLength(12, 2)),
         DATA,
         optimizer=SETTINGS,
         settings=TrainSettings(steps=12, eval_every=1.0, keep=keep),

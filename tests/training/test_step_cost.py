@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import pytest
 
 from ftjax.freezing import make_plan
-from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.models.registry import build
-from ftjax.training.cost import flops_of, forward_flops, step_cost
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.training.cost.cost import forward_flops, step_cost
+from ftjax.xla.cost_analysis import flops_of
 
 NET = build('vit', {'image_size': 64, 'patch_size': 16, 'width': 64, 'depth': 12, 'heads': 2})
 BATCH = 8

@@ -6,14 +6,14 @@ import jax
 import pytest
 from flax.traverse_util import flatten_dict
 
-from ftjax.freezing.added import with_added
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.plan import make_plan
+from ftjax.freezing.plan.plan import make_plan
 from ftjax.freezing.registry import catalogue
+from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.settings import as_settings
-from ftjax.freezing.span import Span
+from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.registry import build
-from ftjax.training.cost import phase_cost
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.training.cost.cost import phase_cost
 
 OPTIONS = {'image_size': 112, 'patch_size': 16, 'width': 192, 'depth': 12, 'heads': 3}
 SETTINGS = OptimizerSettings(weight_decay=0.05, clip_norm=1.0, accumulate=1)
@@ -40,8 +40,8 @@ def test_no_strategy_costs_more_than_a_tenth_above_its_ideal(strategy, ideal_flo
     shapes = jax.eval_shape(network.init, jax.random.key(0), network.example_input())
     variables = jax.tree.map(lambda leaf: jax.numpy.zeros(leaf.shape, leaf.dtype), shapes)
     settings = as_settings(strategy)
-    whole, variables = with_added(settings, network, variables)
-    plan = make_plan(settings, whole, variables, span=Span(140, 10))
+    whole, variables = with_adapters(settings, network, variables)
+    plan = make_plan(settings, whole, variables, run_length=RunLength(140, 10))
     sizes = {p: leaf.shape for p, leaf in flatten_dict(variables['params'], sep='/').items()}
     # The dearest, the cheapest and one phase between stand for all.
     phases = {

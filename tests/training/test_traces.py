@@ -8,13 +8,14 @@ import pytest
 
 from ftjax.data import Dataset, Splits
 from ftjax.freezing import make_plan
-from ftjax.freezing.optimizer import OptimizerSettings
-from ftjax.freezing.span import Span
+from ftjax.freezing.run_length import RunLength
 from ftjax.models.registry import build
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.training import course, programs
-from ftjax.training.fit import fit
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step import phase_state
+from ftjax.xla import program_cache
 
 # A width of its own: no other test's programs fit it.
 NET = build(
@@ -36,7 +37,7 @@ def split(count, seed):
 @pytest.fixture
 def traces(monkeypatch):
     """How often the step of a phase has been called by Python, which is by a trace."""
-    counts, make = collections.Counter(), course.make_train_step
+    counts, make = collections.Counter(), phase_state.make_train_step
 
     def counting(network, phase, *args, **kwargs):
         step = make(network, phase, *args, **kwargs)
@@ -47,8 +48,8 @@ def traces(monkeypatch):
 
         return counted
 
-    monkeypatch.setattr(course, 'make_train_step', counting)
-    monkeypatch.setattr(programs, '_PROGRAMS', type(programs._PROGRAMS)())
+    monkeypatch.setattr(phase_state, 'make_train_step', counting)
+    monkeypatch.setattr(program_cache, '_PROGRAMS', type(program_cache._PROGRAMS)())
     return counts
 
 
@@ -58,7 +59,7 @@ def test_one_trace_a_phase_and_none_in_a_second_run(calls, traces):
     data = Splits(train=split(12, 0), val=split(6, 1), test=split(6, 2))
 
     def run(seed):
-        plan = make_plan('gradual', NET, variables, span=Span(4, 2))
+        plan = make_plan('gradual', NET, variables, run_length=RunLength(4, 2))
         fit(
             NET,
             variables,

@@ -9,12 +9,12 @@ from tiny_runs import EIGHT, initial, shades, splits
 
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
-from ftjax.freezing.optimizer import OptimizerSettings
 from ftjax.models.registry import build
-from ftjax.training.fit import fit
-from ftjax.training.schedule import ScheduleSettings
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.optim.schedule import ScheduleSettings
+from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
-from ftjax.training.vectorised import fit_many
+from ftjax.training.sweeps.vmapped_fit import fit_many
 
 NET = build(
     'vit',

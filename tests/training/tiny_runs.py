@@ -5,7 +5,7 @@ import numpy as np
 
 from ftjax.data import Dataset, Splits
 from ftjax.models.registry import build
-from ftjax.pretrained.preprocessing import Preprocessing
+from ftjax.preprocessing.images import Preprocessing
 
 VIT = build(
     'vit',

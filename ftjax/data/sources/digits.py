@@ -29,7 +29,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
     digits: Any = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     if argument == 'scattered':
-        from ftjax.data.scattered import scatter_digits
+        from ftjax.data.synthetic.scattered import scatter_digits
 
         images = scatter_digits(images, seed=_SCATTER_SEED)
     data = Dataset(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from ftjax.data.images import SUFFIXES
+from ftjax.data.images.decode import SUFFIXES
 from ftjax.errors import UserError
 
 

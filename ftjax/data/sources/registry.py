@@ -53,12 +53,12 @@ Reader = Callable[[str, DataSettings], Parts]
 # first used, so that a run pays only for the source it reads.
 SOURCES: dict[str, tuple[str, str]] = {
     'digits': ('ftjax.data.sources.digits', ''),
-    'glyphs': ('ftjax.data.sources.printed', ''),
-    'docstrings': ('ftjax.data.sources.standard_library', ''),
+    'glyphs': ('ftjax.data.sources.glyphs', ''),
+    'docstrings': ('ftjax.data.sources.docstrings', ''),
     'folder': ('ftjax.data.sources.folder', 'PATH'),
-    'csv': ('ftjax.data.sources.table', 'PATH'),
-    'jsonl': ('ftjax.data.sources.lines', 'PATH'),
-    'npz': ('ftjax.data.sources.arrays', 'PATH'),
+    'csv': ('ftjax.data.sources.csv_file', 'PATH'),
+    'jsonl': ('ftjax.data.sources.jsonl_file', 'PATH'),
+    'npz': ('ftjax.data.sources.npz_file', 'PATH'),
     'tfds': ('ftjax.data.sources.tfds_records', 'NAME'),
 }
 

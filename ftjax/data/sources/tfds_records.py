@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.dataset import Dataset
-from ftjax.data.geometry import Geometry
-from ftjax.data.image_modes import Whites
-from ftjax.data.images import decode
+from ftjax.data.images.decode import decode
+from ftjax.data.images.geometry import Geometry
+from ftjax.data.images.modes import Whites
 from ftjax.data.labels import class_indices, encode_labels
 from ftjax.data.paths import resolve_path
 from ftjax.data.settings import DataSettings

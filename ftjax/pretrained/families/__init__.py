@@ -30,7 +30,7 @@ and may expose
         where transformers has no such network: it is not exported, and has no FIELDS.
 
 Modules are imported when first needed. Adding one is a file here and a row in FAMILIES, then
-scripts/make_config_fields.py and scripts/config_fields_table.py.
+scripts/parity/make_config_fields.py and scripts/parity/config_fields_table.py.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ from typing import Any
 from ftjax.errors import UserError, did_you_mean, shown
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
-from ftjax.pretrained.flax_names import flax_names
-from ftjax.pretrained.keymap import KeyMap
+from ftjax.pretrained.keymaps.flax_names import flax_names
+from ftjax.pretrained.keymaps.keymap import KeyMap
 
 
 @dataclasses.dataclass(frozen=True)

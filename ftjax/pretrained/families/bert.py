@@ -11,7 +11,7 @@ from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields
 from ftjax.pretrained.families.vit import BLOCK, QKV
-from ftjax.pretrained.hf_config import (
+from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
     num_labels,
@@ -19,7 +19,7 @@ from ftjax.pretrained.hf_config import (
     refuse,
     write_activation,
 )
-from ftjax.pretrained.keymap import KeyMap, Rule, dense, norm
+from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, dense, norm
 
 CLASSIFIER = 'ForSequenceClassification'
 # Rightly left over, after any prefix: positions that count up, heads of other tasks, a pooler

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.models.clip import CLIPVision
+from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.models.vit import pair
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
 from ftjax.pretrained.families.vit import BLOCK, VIT_READS
-from ftjax.pretrained.hf_config import (
+from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
     num_labels,
@@ -19,7 +19,7 @@ from ftjax.pretrained.hf_config import (
     vit_fields,
     vit_options,
 )
-from ftjax.pretrained.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
+from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
 
 IMAGE_PROCESSOR = 'CLIPImageProcessor'
 TEXT_TOWER = 'of the text tower or of both, not of the vision tower'

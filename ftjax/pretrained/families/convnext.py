@@ -8,12 +8,13 @@ from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.models.convnext import ConvNeXt
+from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.models.vit import pair
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.config_fields import BACKBONE, TIMM, Fields
 from ftjax.pretrained.families.timm_config import TIMM_FIELDS, depth_of, options_from_timm, pixels
-from ftjax.pretrained.hf_config import (
+from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
     num_labels,
@@ -22,10 +23,9 @@ from ftjax.pretrained.hf_config import (
     size,
     write_activation,
 )
-from ftjax.pretrained.keymap import KeyMap, Rule, conv, dense, norm
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.pretrained.sources import TensorSource
-from ftjax.pretrained.transforms import Transform
+from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, conv, dense, norm
+from ftjax.pretrained.keymaps.transforms import Transform
+from ftjax.pretrained.readers import TensorSource
 
 IMAGE_PROCESSOR = 'BitImageProcessor'
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
-from ftjax.models.decoder import Decoder
-from ftjax.pretrained.hf_config import architecture, label_fields, num_labels, refuse
-from ftjax.pretrained.keymap import Rule, dense
+from ftjax.models.text_decoder import Decoder
+from ftjax.pretrained.keymaps.hf_config import architecture, label_fields, num_labels, refuse
+from ftjax.pretrained.keymaps.keymap import Rule, dense
 
 CLASSIFIER = 'ForSequenceClassification'
 _LM = re.compile(r'LMHeadModel|ForCausalLM|DoubleHeadsModel')

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.models.deit import DeiT
+from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.models.vit import pair
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.config_fields import TIMM
 from ftjax.pretrained.families.timm_config import TIMM_FIELDS, depth_of, options_from_timm, pixels
 from ftjax.pretrained.families.vit import SIZES, VIT_FIELDS, encoder, timm_trunk
-from ftjax.pretrained.hf_config import (
+from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
     num_labels,
@@ -21,9 +22,8 @@ from ftjax.pretrained.hf_config import (
     vit_fields,
     vit_options,
 )
-from ftjax.pretrained.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.pretrained.sources import TensorSource
+from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
+from ftjax.pretrained.readers import TensorSource
 
 IMAGE_PROCESSOR = 'DeiTImageProcessor'
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

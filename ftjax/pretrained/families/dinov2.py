@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.models.dinov2 import DINOv2
+from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.models.vit import pair
 from ftjax.pretrained.config_fields import BACKBONE, NO_ATTENTION_DROPOUT, Fields, known
 from ftjax.pretrained.families.vit import BLOCK, QKV, VIT_READS
-from ftjax.pretrained.hf_config import (
+from ftjax.pretrained.keymaps.hf_config import (
     label_fields,
     num_labels,
     refuse,
     vit_fields,
     vit_options,
 )
-from ftjax.pretrained.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
+from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
 
 IMAGE_PROCESSOR = 'BitImageProcessor'
 REGISTERS = 'dinov2_with_registers'

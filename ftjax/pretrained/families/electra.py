@@ -15,8 +15,8 @@ from ftjax.pretrained.families.bert import (
     encoder_options,
     key_maps,
 )
-from ftjax.pretrained.hf_config import refuse
-from ftjax.pretrained.keymap import KeyMap, dense
+from ftjax.pretrained.keymaps.hf_config import refuse
+from ftjax.pretrained.keymaps.keymap import KeyMap, dense
 
 # ElectraConfig's, where they are not BERT's.
 _DEFAULTS = {'hidden_size': 256, 'num_attention_heads': 4, 'intermediate_size': 1024}

@@ -20,8 +20,8 @@ from ftjax.pretrained.families.decoder_config import (
     is_base,
     token_options,
 )
-from ftjax.pretrained.hf_config import read_activation, write_activation
-from ftjax.pretrained.keymap import KeyMap, Rule, norm
+from ftjax.pretrained.keymaps.hf_config import read_activation, write_activation
+from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, norm
 
 BLOCK = 'block_{block:02d}'
 QKV = ('query', 'key', 'value')

@@ -7,7 +7,7 @@ from typing import Any
 
 from ftjax.pretrained.families.decoder_config import UNUSED_HEADS, head_rules, is_base
 from ftjax.pretrained.families.llama_config import FIELDS, config_from_network, network_from_config
-from ftjax.pretrained.keymap import KeyMap, Rule, dense, norm
+from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, dense, norm
 
 __all__ = ['FIELDS', 'config_from_network', 'key_map', 'network_from_config']
 

@@ -19,7 +19,7 @@ from ftjax.pretrained.families.decoder_config import (
     token_options,
 )
 from ftjax.pretrained.families.rope_config import LLAMA3, ROPE_READS, rope_options
-from ftjax.pretrained.hf_config import read_activation, refuse, write_activation
+from ftjax.pretrained.keymaps.hf_config import read_activation, refuse, write_activation
 
 _PREFIX = {'llama': 'Llama', 'mistral': 'Mistral', 'qwen2': 'Qwen2', 'qwen3': 'Qwen3'}
 # Those of transformers' classes, where they are not LlamaConfig's.

@@ -6,22 +6,22 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.resnet import ResNet
 from ftjax.models.stages import Network
-from ftjax.models.vit import pair
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.config_fields import BACKBONE, TIMM, Fields
 from ftjax.pretrained.families.timm_config import TIMM_FIELDS, depth_of, options_from_timm, pixels
-from ftjax.pretrained.hf_config import (
+from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
     num_labels,
     read_activation,
     write_activation,
 )
-from ftjax.pretrained.keymap import KeyMap, Rule, batch_norm, conv, dense
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.pretrained.sources import TensorSource
+from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, batch_norm, conv, dense
+from ftjax.pretrained.readers import TensorSource
 
 IMAGE_PROCESSOR = 'BitImageProcessor'
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

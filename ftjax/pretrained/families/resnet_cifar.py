@@ -12,9 +12,9 @@ from typing import Any
 
 from ftjax.models.registry import build, options_of
 from ftjax.models.stages import Network
-from ftjax.pretrained.keymap import KeyMap, batch_norm, conv, dense, norm
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.pretrained.sources import TensorSource
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.pretrained.keymaps.keymap import KeyMap, batch_norm, conv, dense, norm
+from ftjax.pretrained.readers import TensorSource
 
 CIFAR10 = (
     *('airplane', 'automobile', 'bird', 'cat', 'deer'),

@@ -16,8 +16,8 @@ from ftjax.pretrained.families.bert import (
     encoder_options,
     key_maps,
 )
-from ftjax.pretrained.hf_config import refuse
-from ftjax.pretrained.keymap import KeyMap, dense
+from ftjax.pretrained.keymaps.hf_config import refuse
+from ftjax.pretrained.keymaps.keymap import KeyMap, dense
 
 # Positions count up from the padding's id.
 _DECLARED = encoder_declared('pad_token_id', embedding_size=NO_PROJECTION)

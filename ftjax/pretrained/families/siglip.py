@@ -11,7 +11,7 @@ from ftjax.models.stages import Network
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields
 from ftjax.pretrained.families.clip import TEXT_TOWER, grid, tower, vision_config
 from ftjax.pretrained.families.vit import VIT_READS, fused
-from ftjax.pretrained.hf_config import (
+from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
     num_labels,
@@ -19,7 +19,7 @@ from ftjax.pretrained.hf_config import (
     vit_fields,
     vit_options,
 )
-from ftjax.pretrained.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
+from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
 
 IMAGE_PROCESSOR = 'SiglipImageProcessor'
 FIELDS = {

@@ -10,7 +10,7 @@ from ftjax.models.stages import Network
 from ftjax.models.swin import Swin
 from ftjax.pretrained.config_fields import BACKBONE, NO_ATTENTION_DROPOUT, Fields
 from ftjax.pretrained.families.vit import QKV
-from ftjax.pretrained.hf_config import (
+from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
     num_labels,
@@ -19,7 +19,7 @@ from ftjax.pretrained.hf_config import (
     size,
     write_activation,
 )
-from ftjax.pretrained.keymap import KeyMap, Rule, conv, dense, norm
+from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, conv, dense, norm
 
 FIELDS = {
     'swin': Fields(

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftjax.errors import UserError, check_name
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.config_fields import BOOKKEEPING, Fields
-from ftjax.pretrained.preprocessing import Preprocessing
 
 HALF = (0.5, 0.5, 0.5)
 TIMM_FIELDS = Fields(

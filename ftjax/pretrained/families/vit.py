@@ -6,12 +6,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.models.vit import ViT, pair
+from ftjax.models.vit import ViT
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TIMM, Fields
 from ftjax.pretrained.families.timm_config import TIMM_FIELDS, depth_of, options_from_timm, pixels
-from ftjax.pretrained.hf_config import (
+from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
     num_labels,
@@ -19,10 +21,9 @@ from ftjax.pretrained.hf_config import (
     vit_fields,
     vit_options,
 )
-from ftjax.pretrained.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
-from ftjax.pretrained.preprocessing import Preprocessing
-from ftjax.pretrained.sources import TensorSource
-from ftjax.pretrained.transforms import reshape
+from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
+from ftjax.pretrained.keymaps.transforms import reshape
+from ftjax.pretrained.readers import TensorSource
 
 BLOCK = 'block_{block:02d}'
 QKV = ('query', 'key', 'value')

@@ -22,7 +22,7 @@ def run(section: Section, tiny: bool) -> None:
     from benchmarks.pipeline import jpeg
 
     from ftjax.data import DataSettings, load_data
-    from ftjax.training import programs
+    from ftjax.xla import program_cache
 
     sizes, examples, batch = (TINY, 64, 8) if tiny else (FULL, 2560, 128)
     with tempfile.TemporaryDirectory() as name:
@@ -58,7 +58,7 @@ def run(section: Section, tiny: bool) -> None:
             found['device_images_a_second'] = batch / alone
             section.row(row=f'JPEG folder, ViT-B/16 {strategy}', kind='input', **found)
             del side
-            programs._PROGRAMS.clear()
+            program_cache._PROGRAMS.clear()
             jax.clear_caches()
 
 
@@ -80,19 +80,19 @@ class Waits:
 
 def device_alone(side: Any) -> float:
     """Seconds of a step on batches that lie on the device."""
-    from ftjax.data.text_batches import stacked
-    from ftjax.training.dispatch import model_inputs
+    from ftjax.data.text.batches import stacked
+    from ftjax.training.loop.step_runner import model_inputs
 
-    course, count = side.course, side.chunk
+    phase_state, count = side.phase_state, side.chunk
     group = [next(side.source.batches) for _ in range(count)]
-    rates = np.full((count, len(course.phase.trainable)), 1e-3, np.float32)
-    batch = stacked([model_inputs(one) for one in group], course.settings.preprocessing)
-    placed = course.layout.batch(batch, axis=1, size=len(group[0]['index']))
-    rest = (course.frozen, placed, *course.layout.copied((rates, np.int32(0))))
+    rates = np.full((count, len(phase_state.phase.trainable)), 1e-3, np.float32)
+    batch = stacked([model_inputs(one) for one in group], phase_state.settings.preprocessing)
+    placed = phase_state.sharding.batch(batch, axis=1, size=len(group[0]['index']))
+    rest = (phase_state.frozen, placed, *phase_state.sharding.copied((rates, np.int32(0))))
     times = []
     for _ in range(6):
         began = time.perf_counter()
-        course.state, metrics = side.known.call(course.state, *rest)
+        phase_state.state, metrics = side.known.call(phase_state.state, *rest)
         np.asarray(metrics['loss'])
         times.append((time.perf_counter() - began) / count)
     return float(np.median(times[1:]))

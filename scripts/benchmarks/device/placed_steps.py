@@ -36,29 +36,31 @@ class PlacedSteps:
     ):
         import jax
 
-        from ftjax.freezing.added import with_added
-        from ftjax.freezing.optimizer import OptimizerSettings
-        from ftjax.freezing.plan import make_plan
+        from ftjax.freezing.plan.plan import make_plan
         from ftjax.freezing.settings import as_settings
-        from ftjax.training.calls import many
-        from ftjax.training.course import Course, StepSettings
-        from ftjax.training.memory import measured, step_arguments
+        from ftjax.freezing.strategies.adapters import with_adapters
+        from ftjax.optim.optimizer import OptimizerSettings
+        from ftjax.training.cost.memory import measured, step_arguments
+        from ftjax.training.step.multi_step import many
+        from ftjax.training.step.phase_state import PhaseState, StepSettings
 
-        network, variables = with_added(as_settings(freeze), network, variables)
+        network, variables = with_adapters(as_settings(freeze), network, variables)
         self.plan = make_plan(freeze, network, variables)
         optimizer = OptimizerSettings(learning_rate=1e-3, weight_decay=0.01)
         settings = StepSettings(preprocessing, task=task, remat=remat)
         self.network, self.calls = network, calls
-        self.course = course = Course(network, variables, self.plan, optimizer, settings)
-        course.enter(0)
+        self.phase_state = phase_state = PhaseState(
+            network, variables, self.plan, optimizer, settings
+        )
+        phase_state.enter(0)
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
-        held, _ = step_arguments(course, course.phase, shapes, calls)
+        held, _ = step_arguments(phase_state, phase_state.phase, shapes, calls)
         stacked = jax.tree.map(lambda x: np.stack([x] * calls), batch)
-        rates = np.full((calls, len(course.phase.trainable)), 1e-4, np.float32)
+        rates = np.full((calls, len(phase_state.phase.trainable)), 1e-4, np.float32)
         self.rest = jax.device_put((stacked, rates, np.int32(0)))
         began = time.perf_counter()
-        lowered = jax.jit(many(course.step()), donate_argnums=0).lower(
-            course.state, course.frozen, *self.rest
+        lowered = jax.jit(many(phase_state.step()), donate_argnums=0).lower(
+            phase_state.state, phase_state.frozen, *self.rest
         )
         self.program = lowered.compile(compiler_options=options or {})
         self.compile_seconds = time.perf_counter() - began
@@ -69,14 +71,14 @@ class PlacedSteps:
     @property
     def sizes(self) -> tuple[int, int]:
         """(parameters, those that train)."""
-        return self.course.phase.size(), self.course.phase.size(trainable_only=True)
+        return self.phase_state.phase.size(), self.phase_state.phase.size(trainable_only=True)
 
     def steps(self, count: int) -> int:
         """Runs at least so many steps, in whole calls, and waits for them; how many it were."""
         made, metrics = 0, {}
         while made < max(count, 1):
-            self.course.state, metrics = self.program(
-                self.course.state, self.course.frozen, *self.rest
+            self.phase_state.state, metrics = self.program(
+                self.phase_state.state, self.phase_state.frozen, *self.rest
             )
             made += self.calls
         self.losses = np.asarray(metrics['loss'])

@@ -32,7 +32,7 @@ def one(section: Section, strategy: str, tiny: bool) -> None:
     from benchmarks.device.placed_steps import PlacedSteps, made_variables
 
     from ftjax.models.registry import build
-    from ftjax.pretrained.preprocessing import Preprocessing
+    from ftjax.preprocessing.images import Preprocessing
 
     shape, images, labels, depths, side = sizes(tiny)
     network = build('resnet', {**shape, 'num_classes': 10, 'dtype': 'bfloat16'})

@@ -70,12 +70,12 @@ def sweep(
     epochs: float,
 ) -> None:
     """Fifty linear heads on features that are ready, beside PyTorch's one after the other."""
-    from ftjax.freezing.optimizer import OptimizerSettings
-    from ftjax.freezing.plan import make_plan
-    from ftjax.training import cache_store
-    from ftjax.training.schedule import ScheduleSettings
+    from ftjax.freezing.plan.plan import make_plan
+    from ftjax.optim.optimizer import OptimizerSettings
+    from ftjax.optim.schedule import ScheduleSettings
+    from ftjax.training.feature_cache import store
     from ftjax.training.settings import TrainSettings
-    from ftjax.training.vectorised import fit_many
+    from ftjax.training.sweeps.vmapped_fit import fit_many
 
     plan = make_plan('head', network, variables)
 
@@ -101,7 +101,7 @@ def sweep(
         times.append(time.perf_counter() - began)
     row = {'sweep_seconds': float(np.median(times)), 'heads': RATES * SEEDS, 'epochs': epochs}
     try:
-        features = [known.arrays['hidden'] for known in cache_store.kept()]
+        features = [known.arrays['hidden'] for known in store.kept()]
         vectors = [known for known in features if known.ndim == 2]  # before the head alone
         stored = np.array(max(vectors, key=len), np.float32)
         one = torch_head(stored, np.array(data.train.labels), int(epochs), batch)

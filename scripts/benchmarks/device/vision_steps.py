@@ -36,7 +36,7 @@ def made(sizes: dict[str, Any], batch: int) -> tuple[Any, Any, dict[str, Any], A
     from benchmarks.device.placed_steps import made_variables
 
     from ftjax.models.registry import build
-    from ftjax.pretrained.preprocessing import Preprocessing
+    from ftjax.preprocessing.images import Preprocessing
 
     options = {**sizes, 'patch_size': 16, 'num_classes': 10, 'dtype': 'bfloat16'}
     network = build('vit', options)
@@ -72,7 +72,7 @@ def one(
     ours = own_side(strategy, sizes, batch)
     ours.steps(2)
     peak = peak_bytes()
-    leaves, trained = ours.course.phase.leaves, ours.course.phase.trainable
+    leaves, trained = ours.phase_state.phase.leaves, ours.phase_state.phase.trainable
     shapes = {path: tuple(leaf.shape) for path, leaf in leaves.items()}
     flops = ideal_flops(made(sizes, 1)[0], shapes, trained, batch)
     times = in_turn({'ftjax': ours}, seconds, 3)

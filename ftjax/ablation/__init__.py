@@ -1,0 +1,1 @@
+"""Ablations: arms, rates, seeds, and what may be concluded."""

@@ -1,0 +1,157 @@
+"""Test sets beside the task's own: shifted ones, and what a network was pretrained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.ablation.cells.row import numbers_of
+from ftjax.config import read_config
+from ftjax.data import Dataset, eval_batches, load_data
+from ftjax.data.load import load_test
+from ftjax.data.matching import matching_preprocessing
+from ftjax.data.settings import DataSettings
+from ftjax.data.sources.registry import SOURCES
+from ftjax.errors import UserError, check_name
+from ftjax.evaluation.predict import predict
+from ftjax.evaluation.predictions import gather
+from ftjax.freezing.strategies.adapters import with_adapters
+from ftjax.models.stages import Network
+from ftjax.pretrained.open import load_pretrained
+from ftjax.runs.prepare import Prepared
+from ftjax.tasks import evaluate
+
+HEADS = ('task', 'source')
+
+
+@dataclasses.dataclass(frozen=True)
+class FurtherTest:
+    """A test set, and the network that is evaluated on it."""
+
+    name: str
+    dataset: Dataset
+    settings: DataSettings
+    network: Network
+    preprocessing: Any
+    head: Any = None
+    """Variables whose head stands in for the trained one; None to keep that."""
+
+    def metrics(self, variables: Mapping[str, Any]) -> dict[str, float | None]:
+        """Of a run's final variables."""
+        if self.head is not None:
+            trunk = {k: v for k, v in variables['params'].items() if k != 'head'}
+            variables = {**variables, 'params': {**trunk, 'head': self.head}}
+        settings = self.settings
+        batches = eval_batches(
+            self.dataset, settings.eval_batch_size, settings.image_size, self.preprocessing
+        )
+        found = gather(predict(self.network, variables, batches, self.preprocessing))
+        names = self.dataset.class_names or None
+        return numbers_of(
+            evaluate(found.outputs, found.labels, task=self.dataset.task, class_names=names)
+        )
+
+
+def further_tests(prepared: Prepared, given: Mapping[str, Any]) -> list[FurtherTest]:
+    """The further test sets of a run, read and checked before it is trained.
+
+    A test set of the network's first task is left out where the network has no head of it: one
+    with random weights has forgotten nothing.
+
+    Args:
+      prepared: the run.
+      given: name to a source or to changes of `config.data`; see AblationSettings.
+
+    Raises:
+      UserError: an unknown key, or classes that are not those of the head.
+    """
+    return [test for name in given if (test := further_test(prepared, name, given[name]))]
+
+
+def further_test(prepared: Prepared, name: str, given: Any) -> FurtherTest | None:
+    """One of them."""
+    settings, head = further_settings(prepared.config.data, name, given)
+    dataset = further_dataset(prepared.config.data, name, given)
+    if head == 'task':
+        check_classes(name, dataset, prepared.data.class_names, 'the task')
+        preprocessing = matching_preprocessing(
+            dataset, prepared.network, prepared.preprocessing, settings
+        )
+        return FurtherTest(name, dataset, settings, prepared.network, preprocessing)
+    config = prepared.config
+    if not config.init or config.init.startswith('random:'):
+        return None
+    source = load_pretrained(
+        config.init,
+        image_size=config.data.image_size,
+        seed=config.seed,
+        options=dict(config.model) or None,
+    )
+    if source.report.head != 'kept' or 'head' not in source.variables['params']:
+        return None
+    check_classes(name, dataset, source.class_names, config.init)
+    network, variables = with_adapters(config.freeze, source.network, source.variables, config.seed)
+    preprocessing = matching_preprocessing(dataset, network, source.preprocessing, settings)
+    return FurtherTest(name, dataset, settings, network, preprocessing, variables['params']['head'])
+
+
+def further_settings(base: DataSettings, name: str, given: Any) -> tuple[DataSettings, str]:
+    """The data settings of a further test set, and whose head it is for: one of HEADS."""
+    changes = {'source': given} if isinstance(given, str) else dict(given)
+    head = check_name(changes.pop('head', 'task'), HEADS, f'head of also_evaluate {name!r}:')
+    # Only the test split is used: what is kept of the others must not ask too much of them.
+    kept = {**dataclasses.asdict(base), 'examples_per_class': None, 'val_per_class': None}
+    if head == 'source':
+        kept['class_names'] = ()
+    return read_config({'data': {**kept, **changes}}).data, head
+
+
+def further_dataset(base: DataSettings, name: str, given: Any) -> Dataset:
+    """The examples of a further test set, before anybody asks whether a head fits them."""
+    settings, head = further_settings(base, name, given)
+    return further_split(settings, scored_whole(base, head, given))
+
+
+def scored_whole(base: DataSettings, head: str, given: Any) -> bool:
+    """Whether a further test set is scored on all it gives, and not on a split drawn from it.
+
+    So it is for data of its own, of which nothing was trained on. A shifted version of the
+    task's data, what ftjax makes itself and what the network was pretrained on are scored on
+    the test split of `data.seed`: the rest of them may have been trained on. `test_fraction`
+    or `folds` among the changes ask for that too.
+    """
+    changes = {'source': given} if isinstance(given, str) else dict(given)
+    source = changes.get('source', base.source)
+    kind = source.partition(':')[0]
+    own = source != base.source and SOURCES.get(kind, ('', ''))[1] != ''
+    return head == 'task' and own and not {'test_fraction', 'folds', 'fold'} & set(changes)
+
+
+@functools.lru_cache(maxsize=8)
+def further_split(settings: DataSettings, whole: bool) -> Dataset:
+    """The examples of a further test set, kept for the next run."""
+    return load_test(settings) if whole else load_data(settings).test
+
+
+def check_classes(name: str, dataset: Dataset, wanted: tuple[str, ...], whose: str) -> None:
+    """UserError unless a data set has the classes of a head, in its order."""
+    if not len(dataset):
+        raise UserError(f'also_evaluate {name!r}: {dataset.name} holds no examples')
+    if dataset.class_names != wanted:
+        raise UserError(
+            f'also_evaluate {name!r}: {dataset.name} has classes {few(dataset.class_names)}, '
+            f'{whose} has {few(wanted)}; the same in the same order are expected'
+        )
+
+
+def few(names: tuple[str, ...]) -> str:
+    """Class names, the first of them where they are many.
+
+    >>> few(('a', 'b')), few(tuple('abcdef'))
+    ('a, b', 'a, b, c, .. (6)')
+    """
+    if len(names) <= 4:
+        return ', '.join(names) or 'none'
+    return f'{", ".join(names[:3])}, .. ({len(names)})'

@@ -1,0 +1,82 @@
+"""How far a run has moved from where it began: what reaches the head, and weights by stage."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from ftjax.ablation.cells.extra_test_sets import FurtherTest
+from ftjax.ablation.cells.linear_probe_row import features_of
+from ftjax.data import Dataset
+from ftjax.runs.prepare import Prepared
+
+
+def movement_fields(
+    prepared: Prepared, variables: Mapping[str, Any], tests: Sequence[FurtherTest], examples: int
+) -> dict[str, Any]:
+    """Fields of a row: `features_moved` {test set: distance} and `movement` {stage: distance}.
+
+    The task's own test set is called `test`. No fields where `examples` is 0.
+
+    Args:
+      prepared: the run, its variables those that it began with.
+      variables: those that it ended with.
+      tests: further test sets.
+      examples: of each test set, spread over it evenly, at most.
+
+    Raises:
+      UserError: a head that takes more than a vector an example.
+    """
+    if not examples:
+        return {}
+    ended = dataclasses.replace(prepared, variables=dict(variables))
+    sets = {'test': prepared.data.test, **{test.name: test.dataset for test in tests}}
+    distances = {}
+    for name, whole in sets.items():
+        some = spread(whole, examples)
+        distances[name] = distance(features_of(prepared, some), features_of(ended, some))
+    moved = weights_moved(prepared.variables['params'], variables['params'])
+    in_depth = {stage: moved[stage] for stage in prepared.network.stages if stage in moved}
+    return {'features_moved': distances, 'movement': in_depth}
+
+
+def spread(dataset: Dataset, count: int) -> Dataset:
+    """At most `count` examples at equal steps: a source may be in the order of its classes."""
+    if len(dataset) <= count:
+        return dataset
+    return dataset.take(np.arange(count) * len(dataset) // count)
+
+
+def distance(before: np.ndarray, after: np.ndarray) -> float:
+    """Mean distance between rows of two matrices, as a share of the mean length before.
+
+    >>> distance(np.array([[3.0, 4.0], [0.0, 5.0]]), np.array([[3.0, 4.0], [0.0, 6.0]]))
+    0.1
+    """
+    moved = np.linalg.norm(np.float64(after) - before, axis=1).mean()
+    return float(moved / np.linalg.norm(np.float64(before), axis=1).mean())
+
+
+def weights_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, float]:
+    """By stage, the length of the change of all its parameters over their length before.
+
+    Stages without parameters, or with none but zeros, are left out.
+    """
+    found = {}
+    for stage, leaves in before.items():
+        old: dict[str, Any] = flatten_dict(dict(leaves), sep='/')
+        new: dict[str, Any] = flatten_dict(dict(after[stage]), sep='/')
+        length = norm([old[path] for path in old])
+        if length:
+            change = norm([np.float64(np.asarray(new[path])) - old[path] for path in old])
+            found[stage] = change / length
+    return found
+
+
+def norm(leaves: Sequence[Any]) -> float:
+    """The Euclidean length of some arrays as one vector."""
+    return float(np.sqrt(sum(np.sum(np.float64(np.asarray(leaf)) ** 2) for leaf in leaves)))

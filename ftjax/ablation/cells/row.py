@@ -1,0 +1,58 @@
+"""The fields of a cell's row: plain numbers of what a run gave back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.evaluation.metric import METRICS
+from ftjax.runs.evaluate import split_metrics
+from ftjax.runs.prepare import Prepared
+
+
+def finished_fields(
+    validation: Mapping[str, float | None],
+    metrics: Mapping[str, Any],
+    shifts: Mapping[str, Mapping[str, float | None]],
+    **others: Any,
+) -> dict[str, Any]:
+    """Fields of a run that has finished.
+
+    Args:
+      validation: of the weights that the run ends with; `score` is left out.
+      metrics: of the test split.
+      shifts: metrics of further test sets, by name; left out where there are none.
+      **others: as they are.
+    """
+    return {
+        'status': 'ok',
+        'val': {name: value for name, value in validation.items() if name != 'score'},
+        'test': numbers_of(metrics),
+        **({'shifts': dict(shifts)} if shifts else {}),
+        **others,
+    }
+
+
+def numbers_of(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+    """The metrics that are single numbers; None for one that is undefined on this split."""
+    return {
+        name: value
+        for name, value in metrics.items()
+        if isinstance(value, (int, float)) or (value is None and name in METRICS)
+    }
+
+
+def validated(
+    prepared: Prepared, variables: Any, validation: Mapping[str, float], metric: str
+) -> dict[str, float | None]:
+    """Validation metrics of a run's final weights, the one that an ablation asks for among them.
+
+    Training computes a few metrics of the validation split only; where the one asked for is none
+    of them, the final weights are evaluated on that split as they are on the test split.
+
+    Raises:
+      NonFinitePredictions: an output is NaN or infinite.
+    """
+    if METRICS[metric].known_in(validation):
+        return dict(validation)
+    return {**numbers_of(split_metrics(prepared, variables, 'val')), **validation}

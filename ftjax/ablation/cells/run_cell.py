@@ -1,0 +1,274 @@
+"""One cell of an ablation: an arm at a rate and a seed, run and reduced to a row."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from ftjax.ablation.cells.estimate import Survey, forward_seconds, survey
+from ftjax.ablation.cells.extra_test_sets import further_dataset, further_tests
+from ftjax.ablation.cells.linear_probe_row import probe_row
+from ftjax.ablation.cells.movement import movement_fields
+from ftjax.ablation.cells.pixel_baseline import PixelRegression
+from ftjax.ablation.cells.row import finished_fields, numbers_of, validated
+from ftjax.ablation.cells.vmapped_cells import run_together
+from ftjax.ablation.grid.equal_compute import Length
+from ftjax.ablation.settings import AblationSettings
+from ftjax.config import Config, merged, read_config
+from ftjax.data import Splits, load_data
+from ftjax.errors import UserError, check_name
+from ftjax.evaluation.metric import check_metric
+from ftjax.evaluation.predictions import NonFinitePredictions
+from ftjax.runs.identity import baseline_identity, data_changed, run_identity
+from ftjax.runs.prepare import Opened, Prepared, open_network, prepare, what_opens
+from ftjax.runs.run import train
+from ftjax.tasks import evaluate
+from ftjax.training.cost.cost import plan_cost
+from ftjax.training.loop.fit import Diverged
+
+BASELINES = ('pixels', 'probe')
+KnownSplits = dict[str, Splits]
+"""What was read last: the settings of the data, as text, to its splits."""
+
+
+class CellRunner:
+    """What `run_grid` needs to know of cells: how one is run, or several together.
+
+    A row is a function of the config, the settings and the cell alone. What is pickled is these:
+    a worker reads the data itself.
+    """
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        settings: AblationSettings,
+        known: KnownSplits | None = None,
+    ):
+        """For the config that all arms share, as plain dicts.
+
+        Args:
+          values: the config.
+          settings: the grid.
+          known: data that another runner has read; it is shared with that one from now on.
+        """
+        self.values, self.settings = dict(values), settings
+        self._splits: KnownSplits = {} if known is None else known
+        self._opened: tuple[Any, Opened] | None = None
+        self._surveys: dict[str, Survey] = {}
+        self._forward: dict[tuple[str, str], float] = {}
+
+    def __reduce__(self):
+        return CellRunner, (self.values, self.settings)
+
+    def config_of(self, arm: str, rate: float | None, draw: int) -> Config:
+        """The config of a cell."""
+        seed, fold = self.settings.seed_and_fold(draw)
+        changes: dict[str, Any] = {'seed': seed, 'data.seed': seed}
+        if fold is not None:
+            changes |= {'data.folds': self.settings.folds, 'data.fold': fold}
+        if rate is not None:
+            changes['optimizer.learning_rate'] = rate
+        arm_changes = self.settings.changes(arm)
+        arm_changes.pop('baseline', None)
+        return read_config(merged(self.values, {**arm_changes, **changes}))
+
+    def data_of(self, config: Config) -> Splits:
+        """The data of a cell; one data set is kept, because cells come seed by seed."""
+        known = repr(config.data)
+        if known not in self._splits:
+            self._splits.clear()  # room first: data sets may be large
+            self._splits[known] = load_data(config.data)
+        return self._splits[known]
+
+    def check(self) -> None:
+        """Looks at the data of every arm, before anything is run.
+
+        Raises:
+          UserError: the task has no such metric, no examples to choose rates and penalties by,
+            or none to be tested on; a baseline that is not known, or not for this task.
+        """
+        settings = self.settings
+        for arm in settings.arms:
+            rates = settings.grids.get(arm, ())
+            config = self.config_of(arm, rates[0] if rates else None, settings.draws[0])
+            data = self.data_of(config)
+            where = 'config.ablation.metric:'
+            check_metric(settings.metric, data.task, len(data.class_names), where)
+            baseline = settings.changes(arm).get('baseline')
+            if baseline is not None:
+                check_baseline(check_name(baseline, BASELINES, 'baseline'), data)
+            if not len(data.val):
+                raise UserError(
+                    f'arm {arm!r} is tuned by validation, and {data.val.name} holds no examples: '
+                    'give it some (data.val_fraction, data.val_per_class)'
+                )
+            if not len(data.test):
+                raise UserError(
+                    f'arm {arm!r} cannot be tested: {data.test.name} holds no examples; give it '
+                    'some (data.test_fraction)'
+                )
+
+    def prepared(self, arm: str, rate: float | None, draw: int) -> Prepared:
+        """Everything that the run of a cell needs."""
+        config = self.config_of(arm, rate, draw)
+        return self.prepared_of(config, self.data_of(config))
+
+    def prepared_of(self, config: Config, data: Splits) -> Prepared:
+        """As `prepare`, with the network of the cell before where it is the same."""
+        key = what_opens(config, data)
+        if self._opened is None or self._opened[0] != key:
+            self._opened = None  # room first
+            self._opened = key, open_network(config, data)
+        return prepare(config, data, self._opened[1])
+
+    def identity_key(self, cell: tuple[str, float | None, int]) -> Hashable:
+        """Equal for cells of the same data and pretrained weights."""
+        arm, _, draw = cell
+        config = self.config_of(arm, None, draw)
+        return repr((config.data, config.init, config.model, config.seed))
+
+    def identity(self, cell: tuple[str, float | None, int]) -> dict[str, Any]:
+        """What a cell is made from."""
+        arm, _, _ = cell
+        config = self.config_of(*cell)
+        data = self.data_of(config)
+        if self.settings.changes(arm).get('baseline') == 'pixels':
+            return baseline_identity(data)
+        return self.identity_of(self.prepared_of(config, data))
+
+    def identity_of(self, prepared: Prepared) -> dict[str, Any]:
+        """What a run of the grid is made from, its further test sets included."""
+        further = {
+            name: further_dataset(prepared.config.data, name, given).fingerprint
+            for name, given in self.settings.also_evaluate.items()
+        }
+        return run_identity(prepared, further)
+
+    def __call__(self, arm: str, rate: float | None, draw: int) -> dict[str, Any]:
+        """The fields of a cell's row.
+
+        Raises:
+          UserError: a mistake, or data that changed while the cell was run.
+        """
+        config = self.config_of(arm, rate, draw)
+        data = self.data_of(config)
+        folds = {'fold': config.data.fold} if config.data.folds else {}
+        baseline = self.settings.changes(arm).get('baseline')
+        if baseline is not None:
+            check_baseline(check_name(baseline, BASELINES, 'baseline'), data)
+        if baseline == 'pixels':
+            identity = baseline_identity(data)
+            row = pixels_row(data)
+        else:
+            prepared = self.prepared_of(config, data)
+            identity = self.identity_of(prepared)
+            row = probe_row(prepared) if baseline == 'probe' else self.trained_row(prepared)
+        check_unchanged(data, identity)
+        return {**row, **folds, 'identity': identity}
+
+    def trained_row(self, prepared: Prepared) -> dict[str, Any]:
+        """What the run of a cell gives."""
+        tests = further_tests(prepared, self.settings.also_evaluate)
+        try:
+            fitted, result = train(prepared, progress=False)
+            shifts = {test.name: test.metrics(fitted.variables) for test in tests}
+            validation = validated(
+                prepared, fitted.variables, fitted.validation, self.settings.metric
+            )
+        except (Diverged, NonFinitePredictions) as error:
+            return {'status': 'diverged', 'reason': str(error)}
+        moved = movement_fields(prepared, fitted.variables, tests, self.settings.movement_on)
+        kept = (
+            *('params_total', 'params_trainable', 'optimizer_bytes', 'step_flops'),
+            *('wall_seconds', 'step_seconds_median', 'frozen_unchanged', 'best_step'),
+            'data_fingerprint',
+        )
+        return finished_fields(
+            validation,
+            result['metrics'],
+            shifts,
+            test_fingerprint=prepared.data.test.fingerprint,
+            **{key: result[key] for key in kept},
+            **moved,
+        )
+
+    def together(self, job: tuple[tuple[str, float | None, int], ...]) -> list[dict[str, Any]]:
+        """The fields of the rows of cells that differ in their rate alone."""
+        prepared = self.prepared(*job[0])
+        identity = self.identity_of(prepared)
+        rates = [rate for _, rate, _ in job if rate is not None]
+        settings = self.settings
+        rows = run_together(
+            prepared, rates, settings.also_evaluate, settings.movement_on, settings.metric
+        )
+        folds = {'fold': prepared.config.data.fold} if prepared.config.data.folds else {}
+        check_unchanged(prepared.data, identity)
+        return [{**row, **folds, 'identity': identity} for row in rows]
+
+    def survey(self, arm: str) -> Survey:
+        """What a run of an arm takes, and whether several can share a program."""
+        if arm not in self._surveys:
+            rate = self.settings.grids[arm][0]
+            prepared = self.prepared(arm, rate, self.settings.draws[0])
+            # Added parameters change little, and each network would be compiled for it.
+            key = prepared.config.init.removeprefix('random:'), repr(prepared.config.model)
+            if key not in self._forward:
+                self._forward[key] = forward_seconds(prepared)
+            self._surveys[arm] = survey(prepared, self._forward[key])
+        return self._surveys[arm]
+
+    def length(self, arm: str) -> Length:
+        """How long a run of an arm is, in steps and FLOPs; its steps are compiled for that."""
+        prepared = self.prepared(arm, self.settings.grids[arm][0], self.settings.draws[0])
+        config, steps = prepared.config, prepared.run_length.steps
+        cost = plan_cost(
+            prepared.network,
+            prepared.variables,
+            prepared.plan,
+            config.optimizer,
+            config.data.batch_size,
+            steps,
+            prepared.data.task,
+        )
+        return Length(steps, cost.flops, config.train.eval_every)
+
+    def shared(self, arm: str) -> bool:
+        """Whether the cells of an arm can share a program."""
+        return arm in self.settings.tuned and not self.survey(arm).alone
+
+
+def check_baseline(baseline: str, data: Splits) -> None:
+    """Raises UserError where a baseline makes no sense of the data."""
+    if data.task != 'classification':
+        raise UserError(
+            f'baseline {baseline!r} is a logistic regression and needs '
+            f'data.task=classification, not {data.task}'
+        )
+    if baseline == 'pixels' and data.train.kind == 'text':
+        raise UserError(f"baseline 'pixels': {data.train.name} holds texts, which have no pixels")
+
+
+def check_unchanged(data: Splits, identity: Mapping[str, Any]) -> None:
+    """UserError if files of the data changed since an identity was taken: no row is of both."""
+    changed = data_changed(data, identity)
+    if changed:
+        raise UserError(changed)
+
+
+def pixels_row(data: Splits) -> dict[str, Any]:
+    """The row of an arm without a network."""
+    fitted = PixelRegression(
+        (data.train.inputs, data.train.labels), (data.val.inputs, data.val.labels)
+    )
+    val, test = (
+        evaluate(fitted.outputs(part.inputs), part.labels, class_names=data.class_names)
+        for part in (data.val, data.test)
+    )
+    return finished_fields(
+        numbers_of(val),
+        test,
+        {},
+        penalty=fitted.penalty,
+        data_fingerprint=data.fingerprint,
+        test_fingerprint=data.test.fingerprint,
+    )

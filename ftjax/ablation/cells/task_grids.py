@@ -1,0 +1,165 @@
+"""The grids of an ablation, one for each task, run and reduced to what every arm chose."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ftjax.ablation.cells.extra_test_sets import further_settings
+from ftjax.ablation.cells.run_cell import CellRunner, KnownSplits
+from ftjax.ablation.engines.base import Cell, Engine
+from ftjax.ablation.grid.claim import check_place
+from ftjax.ablation.grid.equal_compute import at_equal_compute
+from ftjax.ablation.grid.forecast import forecast
+from ftjax.ablation.grid.row_identity import RowIdentities, identity_notes
+from ftjax.ablation.grid.rows import read_rows
+from ftjax.ablation.grid.run_grid import jobs_of, pending, present, run_grid
+from ftjax.ablation.grid.variants import chosen, expanded
+from ftjax.ablation.settings import AblationSettings
+from ftjax.config import merged, read_config
+from ftjax.data.audit.overview import overview
+from ftjax.errors import UserError
+from ftjax.io.atomic import to_jsonable, write_text
+from ftjax.printable import printable
+
+Rows = list[dict[str, Any]]
+
+
+def run_grids(
+    values: Mapping[str, Any],
+    settings: AblationSettings,
+    folder: pathlib.Path,
+    engine: Engine,
+    vectorise: bool = True,
+    retry_failed: bool = False,
+    allow: Collection[str] = (),
+) -> tuple[Rows, list[str]]:
+    """Runs what is missing; returns the rows that a summary is made of, and notes for readers.
+
+    Several tasks have a folder each below `folder`, which then holds the rows of all. The data
+    of every task that has runs to make are looked at before the first of them.
+
+    Args:
+      values: the config as plain dicts, without its section `ablation`.
+      vectorise: whether runs that differ in their rate alone share a program where they can.
+      retry_failed: whether cells that failed are tried again.
+      allow: of 'data', 'weights' and 'code', what may be another than the rows that are there
+        were made from.
+    """
+    if settings.tasks:
+        check_place(folder)
+    splits = check_data(values, settings, folder, retry_failed)
+    rows, notes = [], []
+    for task, changes in tasks_of(settings).items():
+        if task:
+            print(f'{printable(task)}:', flush=True)
+        of_task = merged(values, changes)
+        own, told = settings, []
+        if settings.equal == 'compute':
+            own, note = at_equal_compute(settings, CellRunner(of_task, settings, splits).length)
+            told = [note]
+        place = folder_of(task, folder)
+        runner = CellRunner(of_task, expanded(own), splits)
+        made = run_one(runner, place, engine, vectorise, retry_failed, allow)
+        kept, more = chosen(made, own)
+        told += identity_notes(place)
+        rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
+        notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
+    if settings.tasks:
+        write_text(folder / 'runs.jsonl', ''.join(json.dumps(row) + '\n' for row in rows))
+    return rows, notes
+
+
+def run_one(
+    runner: CellRunner,
+    folder: pathlib.Path,
+    engine: Engine,
+    vectorise: bool,
+    retry_failed: bool = False,
+    allow: Collection[str] = (),
+) -> Rows:
+    """All rows of one grid."""
+    shared = runner.shared if vectorise else lambda arm: False
+
+    def foresee(cells: Sequence[Cell], rows: Rows) -> str:
+        surveys = {arm: runner.survey(arm) for arm, rate, _ in cells if rate is not None}
+        stored = max((found.stored for found in surveys.values()), default=0)
+
+        def seconds(arm: str) -> float:
+            return surveys[arm].seconds if arm in surveys else 1.0
+
+        told = forecast(jobs_of(cells, shared), rows, seconds, engine.workers, stored)
+        first = runner.data_of(runner.config_of(*cells[0]))
+        return f'{overview(first)}\n{told}'
+
+    return run_grid(
+        runner.settings,
+        runner,
+        folder,
+        {'config': runner.values},
+        engine=engine,
+        together=runner.together,
+        shared=shared,
+        foresee=foresee,
+        retry_failed=retry_failed,
+        identities=RowIdentities(runner.identity_key, runner.identity, allow),
+    )
+
+
+def check_data(
+    values: Mapping[str, Any],
+    settings: AblationSettings,
+    folder: pathlib.Path,
+    retry_failed: bool = False,
+) -> KnownSplits:
+    """Looks at the data of each task with runs to make; a mistake should not wait for its turn.
+
+    Returns the last that were read, for the first runs to use.
+
+    Raises:
+      UserError: the task has no such metric, or no examples to choose by or to be tested on.
+    """
+    known: KnownSplits = {}
+    grid = expanded(settings)
+    for task, changes in reversed([*tasks_of(settings).items()]):
+        rows = present(grid, read_rows(folder_of(task, folder) / 'runs.jsonl'))
+        rows = [row for row in rows if not (retry_failed and row['status'] == 'failed')]
+        if pending(grid, rows):
+            CellRunner(merged(values, changes), grid, known).check()
+    return known
+
+
+def check_grids(values: Mapping[str, Any], settings: AblationSettings) -> None:
+    """Reads the config of every arm on every task: a mistake should not wait for its turn."""
+    places = [place_of(task) for task in settings.tasks]
+    if len(set(places)) < len(places):
+        raise UserError(f'config.ablation.tasks: two of {", ".join(settings.tasks)} share a folder')
+    grid = expanded(settings)
+    for changes in tasks_of(settings).values():
+        of_task = merged(values, changes)
+        for arm in grid.tuned:
+            config = read_config(merged(of_task, grid.changes(arm)))
+            for name, given in settings.also_evaluate.items():
+                further_settings(config.data, name, given)
+
+
+def tasks_of(settings: AblationSettings) -> Mapping[str, Mapping[str, Any]]:
+    """{task: changes of the config}; one without name or changes where none are named."""
+    return settings.tasks or {'': {}}
+
+
+def folder_of(task: str, folder: pathlib.Path) -> pathlib.Path:
+    """Where the rows of a task are."""
+    return folder / place_of(task) if task else folder
+
+
+def place_of(task: str) -> str:
+    """The folder of a task.
+
+    >>> place_of('5 a class / noise')
+    '5_a_class_noise'
+    """
+    return re.sub(r'[^\w.=-]+', '_', task).strip('_.')

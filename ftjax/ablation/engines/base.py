@@ -1,0 +1,133 @@
+"""Where the cells of a grid run: the interface of an engine, and the simplest one.
+
+An engine is given jobs, each of one cell or of several that run together, and gives back rows
+as they are finished, in any order. Only its caller writes them down. Engines: this process
+(here), processes of this machine (processes.py), actors of a Ray cluster (ray_actors.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
+
+from ftjax.distributed.preemption import stop_if_requested
+from ftjax.errors import UserError
+
+Cell = tuple[str, float | None, int]
+"""(arm, rate, seed); the rate is None for an arm that is not trained."""
+Job = tuple[Cell, ...]
+"""Cells that one worker runs, together if there are several."""
+Row = dict[str, Any]
+Execute = Callable[[str, float | None, int], Row]
+"""(arm, rate, seed) -> a row's fields, `status` among them: a function of the cell alone."""
+Together = Callable[[Job], list[Row]]
+"""The fields of several cells' rows, in the order of the cells."""
+Run = Callable[[Sequence[Job]], Iterator[Row]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What is done with a job; engines with other processes pickle it."""
+
+    execute: Execute
+    together: Together | None = None
+
+    def __call__(self, job: Job) -> list[Row]:
+        """The rows of a job's cells, whole."""
+        began = time.perf_counter()
+        if len(job) > 1 and self.together is not None:
+            found = self.together(job)
+        else:
+            found = [self.execute(*cell) for cell in job]
+        spent = (time.perf_counter() - began) / len(job)
+        return [
+            row_of(cell, {**row, 'wall_seconds': row.get('wall_seconds', spent)})
+            for cell, row in zip(job, found, strict=True)
+        ]
+
+
+def row_of(cell: Cell, fields: Row) -> Row:
+    """A row of runs.jsonl: which cell it is of, and its fields."""
+    return {**dict(zip(('arm', 'rate', 'seed'), cell, strict=True)), **fields}
+
+
+class Engine(Protocol):
+    """Where jobs run."""
+
+    @property
+    def workers(self) -> int:
+        """Jobs that run at a time."""
+        ...
+
+    def open(self, work: Work) -> contextlib.AbstractContextManager[Run]:
+        """A function that runs jobs; leaving the context ends whatever it started."""
+        ...
+
+
+class InProcess:
+    """One job after the other, here."""
+
+    workers = 1
+
+    @contextlib.contextmanager
+    def open(self, work: Work) -> Iterator[Run]:
+        """See Engine."""
+
+        def run(jobs: Sequence[Job]) -> Iterator[Row]:
+            for job in jobs:
+                stop_if_requested()
+                yield from work(job)
+
+        yield run
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a job in another process: its rows, or one reason why there are none."""
+
+    rows: list[Row] = dataclasses.field(default_factory=list)
+    mistake: str = ''
+    """What a user can put right: it ends the grid, as it would here."""
+    fault: str = ''
+    """The traceback of anything else."""
+    death: str = ''
+    """How the worker ended, if it did not answer."""
+
+
+class Server:
+    """The other end of an engine with workers: does jobs and says what became of them.
+
+    `start` is called before the first job, in the worker; a job without cells is a greeting.
+    """
+
+    def __init__(self, work: Work, start: Callable[[], None] | None = None):
+        self.work, self.start = work, start
+
+    def attempt(self, job: Job) -> Outcome:
+        """Nothing that a cell raises gets out: a traceback does not travel."""
+        try:
+            if self.start is not None:
+                self.start()
+                self.start = None
+            return Outcome(rows=self.work(job) if job else [])
+        except UserError as error:
+            return Outcome(mistake=str(error))
+        except Exception:
+            return Outcome(fault=traceback.format_exc())
+
+
+@contextlib.contextmanager
+def with_default(name: str, value: str) -> Iterator[None]:
+    """Within it, and in processes started within it, an environment variable has a value."""
+    before = os.environ.get(name)
+    os.environ.setdefault(name, value)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]

@@ -1,0 +1,1 @@
+"""Claims of a reproduction, each passed or failed."""

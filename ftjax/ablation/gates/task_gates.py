@@ -1,0 +1,83 @@
+"""Verdicts over groups of tasks: mean accuracies seed by seed, and where weights were put."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ftjax.ablation.gates.gates import evaluate_gates, gate
+
+
+def group_verdicts(
+    summary: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    groups: Mapping[str, Sequence[str]],
+    gates: Mapping[str, Sequence[Sequence[str]]],
+) -> list[dict[str, Any]]:
+    """The gates of each group of tasks, then the weights that runs chose, as reports.
+
+    Args:
+      summary: from `summarise`, of all tasks.
+      rows: of runs.jsonl; those with `weights` (name to number) tell where they are.
+      groups: name to tasks.
+      gates: group to gates (rule, arm, ..).
+    """
+    verdicts = []
+    for group, names in groups.items():
+        found = evaluate_gates(gates.get(group, ()), mean_of_tasks(summary, names))
+        verdicts += [{**one, 'gate': f'{group}: {one["gate"]}'} for one in found]
+    for group, names in groups.items():
+        verdicts += _weights(summary, rows, group, names)
+    return verdicts
+
+
+def mean_of_tasks(summary: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A summary of one task, as far as gates read it: the mean over tasks, seed by seed.
+
+    A seed that an arm did not finish in every one of the tasks is None.
+    """
+    tasks = [task for task in summary['tasks'] if task['task'] in names]
+    arms = []
+    for place, arm in enumerate(tasks[0]['arms']):
+        seeds = [task['arms'][place]['seeds'] for task in tasks]
+        common = set.intersection(*map(set, seeds))
+        means = {seed: _mean([one[seed] for one in seeds]) for seed in sorted(common, key=int)}
+        arms.append({'arm': arm['arm'], 'seeds': means})
+    return {**summary, 'tasks': [{'task': ' and '.join(names), 'arms': arms}]}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def _weights(
+    summary: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    group: str,
+    names: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Reports on the weights of the rows at their arm's chosen rate."""
+    rates = {
+        (task['task'], arm['arm']): arm['rate'] for task in summary['tasks'] for arm in task['arms']
+    }
+    chosen = [
+        row
+        for row in rows
+        if row.get('weights')
+        and row['task'] in names
+        and row['rate'] == rates[row['task'], row['arm']]
+    ]
+    found = []
+    for arm in dict.fromkeys(row['arm'] for row in chosen):
+        of_arm = [row for row in chosen if row['arm'] == arm]
+        for place in of_arm[0]['weights']:
+            by_seed = [
+                np.mean([row['weights'][place] for row in of_arm if row['seed'] == seed])
+                for seed in sorted({row['seed'] for row in of_arm})
+            ]
+            claim = f'{group}: mean weight of {arm} in {place} (1: its largest leaf)'
+            found.append(gate(claim, np.array(by_seed), 'report'))
+    return found

@@ -1,0 +1,64 @@
+"""Verdicts on further test sets: their mean scores seed by seed, and how far features moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ftjax.ablation.gates.gates import gate
+from ftjax.ablation.rates.choice import known_rate
+
+Groups = Mapping[str, Sequence[str]]
+"""Name to the further test sets that are judged together."""
+
+
+def mean_of_shifts(summary: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A summary as far as gates read it: the mean over further test sets, seed by seed.
+
+    A seed without a score on every one of them has none.
+    """
+    tasks = []
+    for task in summary['tasks']:
+        arms = []
+        for arm in task['arms']:
+            by_test = [arm['shifts'].get(name, {'seeds': {}})['seeds'] for name in names]
+            means: dict[Any, float | None] = {}
+            for seed in by_test[0]:
+                scores = [seeds.get(seed) for seeds in by_test]
+                means[seed] = None if None in scores else float(np.mean(scores))
+            arms.append({'arm': arm['arm'], 'seeds': means})
+        tasks.append({'task': task['task'], 'arms': arms})
+    return {**summary, 'tasks': tasks}
+
+
+def movement_verdicts(
+    summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], groups: Groups
+) -> list[dict[str, Any]]:
+    """Reports: how far the features of each arm moved at its chosen rate, in percent.
+
+    On the task's own test set and, of each group, on average; an arm whose features stayed as
+    they were in every run is left out.
+
+    Args:
+      summary: from `summarise`, of one task.
+      rows: of runs.jsonl; those with `features_moved` (test set to distance) are told.
+    """
+    places = {'in distribution': ('test',), **groups}
+    verdicts = []
+    for arm in summary['tasks'][0]['arms']:
+        chosen = [
+            row['features_moved']
+            for row in rows
+            if row['arm'] == arm['arm']
+            and row.get('features_moved')
+            and known_rate(row['rate'], [arm['rate']]) == arm['rate']
+        ]
+        if not any(value for moved in chosen for value in moved.values()):
+            continue
+        for place, names in places.items():
+            values = [100 * np.mean([moved[name] for name in names]) for moved in chosen]
+            claim = f'{place}: features of {arm["arm"]} moved by, % of their length'
+            verdicts.append(gate(claim, np.array(values), 'report'))
+    return verdicts

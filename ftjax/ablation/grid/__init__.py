@@ -1,0 +1,1 @@
+"""The cells of an ablation, and the rows that they leave."""

@@ -1,0 +1,93 @@
+"""Whose rows a folder holds: ablation.json, and the refusal to mix two ablations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ftjax.ablation.settings import AblationSettings
+from ftjax.errors import UserError
+from ftjax.io.atomic import to_jsonable, write_json
+from ftjax.io.stored_fields import read_fields
+
+FILE = 'ablation.json'
+OTHER = 'choose another --workdir'
+
+
+def claim(folder: pathlib.Path, settings: AblationSettings, fixed: Mapping[str, Any]) -> None:
+    """Notes what the folder's rows are made with; refuses to mix two ablations.
+
+    Arms, rates and seeds may be added and left out: rows know of which they are. An arm that was
+    left out stays noted, so that its name keeps its meaning. Settings that a later version has
+    added do not make another ablation while they are off.
+
+    Raises:
+      UserError: rows of another config, or rows of which nobody noted what made them.
+    """
+    described = {'arms': {a: settings.changes(a) for a in settings.arms}, **settings.rows_hold}
+    described = to_jsonable({**described, **fixed})
+    known, rows = folder / FILE, folder / 'runs.jsonl'
+    if not known.exists() and rows.exists() and rows.stat().st_size:
+        raise UserError(
+            f'{rows} holds rows and there is no {FILE} beside it to say of which config, as '
+            f'where an ablation of several tasks put all of them together; {OTHER}'
+        )
+    if known.exists():
+        before = read_fields(known, {'digest': str, 'config': dict})['config']
+        arms = read_fields(known, {'config.arms': dict})['config.arms']
+        common = {arm: changes for arm, changes in arms.items() if arm in described['arms']}
+        named = {arm: changes for arm, changes in described['arms'].items() if arm in arms}
+        different = next(
+            differences({**before, 'arms': common}, {**described, 'arms': named}), None
+        )
+        if different is not None:
+            raise UserError(f'{folder} holds an ablation of another config: {different}; {OTHER}')
+        described['arms'] = {**arms, **described['arms']}
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    write_json(known, {'digest': digest, 'config': described})
+
+
+def check_place(folder: pathlib.Path) -> None:
+    """Raises UserError where rows of several tasks would replace those of one ablation."""
+    if (folder / FILE).exists():
+        raise UserError(f'{folder} holds an ablation without tasks; {OTHER}')
+
+
+def differences(one: Any, other: Any, path: str = '') -> Iterator[str]:
+    """Where two descriptions differ; keys left out count where their value means something.
+
+    >>> list(differences({'rate': 1}, {'rate': 1, 'folds': 0}))
+    []
+    >>> list(differences({'train': {'steps': 1}}, {'train': {'steps': 2}}))
+    ['train.steps is 1 there and 2 here']
+    """
+    if not (isinstance(one, dict) and isinstance(other, dict)):
+        if one != other:
+            yield f'{path} is {_short(one)} there and {_short(other)} here'
+        return
+    for key in {**one, **other}:
+        where = f'{path}.{key}' if path else key
+        if key in one and key in other:
+            yield from differences(one[key], other[key], where)
+        elif not is_off(one.get(key, other.get(key))):
+            told = 'only there' if key in one else 'only here'
+            yield f'{where} is given {told} ({_short(one.get(key, other.get(key)))})'
+
+
+def is_off(value: Any) -> bool:
+    """Whether a setting is at a value that means as much as its absence.
+
+    >>> is_off({'data': None, 'fsdp': None}), is_off({'data': 4, 'fsdp': None})
+    (True, False)
+    """
+    if isinstance(value, dict):
+        return all(is_off(part) for part in value.values())
+    return value in (None, False, 0, '', 'none', [])
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + '...'

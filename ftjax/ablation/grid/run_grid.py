@@ -1,0 +1,162 @@
+"""Runs the cells of an ablation on an engine, and repeats none that is finished."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ftjax.ablation.engines.base import Cell, Engine, Execute, InProcess, Job, Together, Work
+from ftjax.ablation.grid.claim import claim
+from ftjax.ablation.grid.row_identity import RowIdentities
+from ftjax.ablation.grid.rows import cell_of, of_grid, read_rows
+from ftjax.ablation.rates.search import RateSearch, search_rates
+from ftjax.ablation.settings import AblationSettings
+from ftjax.distributed.preemption import says_where, stops_on_signals
+from ftjax.io.atomic import to_jsonable
+from ftjax.io.jsonl import JsonLines
+from ftjax.io.progress import Progress
+
+Rows = list[dict[str, Any]]
+
+
+def run_grid(
+    settings: AblationSettings,
+    execute: Execute,
+    folder: str | pathlib.Path,
+    fixed: Mapping[str, Any],
+    progress: bool = True,
+    *,
+    engine: Engine | None = None,
+    together: Together | None = None,
+    shared: Callable[[str], bool] = lambda arm: False,
+    foresee: Callable[[Sequence[Cell], Rows], str] | None = None,
+    retry_failed: bool = False,
+    identities: RowIdentities | None = None,
+) -> Rows:
+    """Runs what is missing and returns the grid's rows of `folder/runs.jsonl`, in its order.
+
+    Rows of arms, seeds and rates that the grid does not name stay in the file and do not count.
+
+    Every row is on disk before the next is asked for, and this process alone writes them.
+    Rounds of the rate search follow from the rows, so an interrupted grid goes on where it
+    stopped: with the cells that it was in, from their beginning. What the rows hold does not
+    depend on the engine.
+
+    Args:
+      settings: the grid.
+      execute: runs one cell.
+      fixed: all else that decides a cell; a folder made with another is refused.
+      engine: where cells run; None for one after the other, in this process.
+      together: runs cells that differ in their rate alone.
+      shared: whether the cells of an arm go to `together`.
+      foresee: (cells to run, rows there are) -> what is said of them before the start.
+      retry_failed: try cells again whose row says `failed`: a row more, with `retries` in it.
+      identities: what rows were made from is held against what it is now.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    claim(folder, settings, fixed)
+    path = folder / 'runs.jsonl'
+    rows = present(settings, read_rows(path))
+    again = {cell_of(row): row for row in rows if retry_failed and row['status'] == 'failed'}
+    rows = [row for row in rows if cell_of(row) not in again]
+    planned = len(settings.tuned) * len(settings.rates) * len(settings.draws)
+    planned += (len(settings.arms) - len(settings.tuned)) * len(settings.draws)
+    if identities is not None and rows:
+        identities.check(rows, folder)
+    cells = pending(settings, rows)
+    if engine is None or not cells:
+        engine = InProcess()
+    with (
+        stops_on_signals(),
+        says_where(lambda: f'after {len(rows)} finished runs; the same command goes on'),
+        JsonLines(path) as log,
+        engine.open(Work(execute, together)) as run,
+        Progress(
+            max(planned, len(rows)), 'ablation', unit='run', start=len(rows), enabled=progress
+        ) as bar,
+    ):
+        if progress:
+            told = f'{planned} runs planned at least, {len(rows)} finished already'
+            told += f', {len(again)} failed ones to be tried again' if again else ''
+            more = foresee(cells, rows) if foresee is not None and cells else ''
+            print('; '.join(part for part in (told, more) if part), flush=True)
+        while cells:
+            for row in run(jobs_of(cells, shared if together is not None else lambda arm: False)):
+                row = to_jsonable(row)
+                failed = again.get(cell_of(row))
+                if failed is not None:
+                    row['retries'] = failed.get('retries', 0) + 1
+                rows.append(row)
+                log.append(row, sync=True)
+                if identities is not None:
+                    identities.take(row)
+                if len(rows) <= planned:
+                    bar.update(len(rows), {'arm': row['arm']})
+            cells = pending(settings, rows)
+    return in_order(settings, present(settings, rows))
+
+
+def jobs_of(cells: Sequence[Cell], shared: Callable[[str], bool]) -> list[Job]:
+    """The cells as jobs: those of a shared arm and a seed together, all others alone.
+
+    Seed by seed, because a seed is a data set, which is then read once.
+
+    >>> jobs_of([('a', 0.1, 0), ('b', 0.1, 0), ('a', 0.2, 0)], lambda arm: arm == 'a')
+    [(('a', 0.1, 0), ('a', 0.2, 0)), (('b', 0.1, 0),)]
+    """
+    jobs: dict[tuple, list[Cell]] = {}
+    for cell in sorted(cells, key=lambda cell: cell[2]):
+        arm, rate, seed = cell
+        alone = rate is None or not shared(arm)
+        jobs.setdefault(cell if alone else (arm, seed), []).append(cell)
+    return [tuple(job) for job in jobs.values()]
+
+
+def in_order(settings: AblationSettings, rows: Rows) -> Rows:
+    """The rows as the grid names them: arm by arm, seed by seed, rates rising.
+
+    Workers finish in any order, and the last digit of a mean depends on that of its terms.
+    """
+    arms = {arm: number for number, arm in enumerate(settings.arms)}
+    return sorted(
+        rows, key=lambda row: (arms.get(row['arm'], len(arms)), row['seed'], row['rate'] or 0.0)
+    )
+
+
+def pending(settings: AblationSettings, rows: Rows) -> list[Cell]:
+    """The cells that the current round still needs; none when the grid is done."""
+    seen = {(row['arm'], row['seed']) for row in rows if row['rate'] is None}
+    cells: list[Cell] = [
+        (arm, None, seed)
+        for arm in settings.arms
+        if arm not in settings.tuned
+        for seed in settings.draws
+        if (arm, seed) not in seen
+    ]
+    if settings.tuned:
+        cells.extend(search_of(settings, rows).pending)
+    return cells
+
+
+def search_of(settings: AblationSettings, rows: Rows) -> RateSearch:
+    """Where the search for rates stands."""
+    return search_rates(
+        [row for row in rows if row['arm'] in settings.tuned],
+        arms=settings.tuned,
+        grid=settings.grids,
+        seeds=settings.draws,
+        metric=settings.metric,
+        max_extra=settings.max_extra,
+    )
+
+
+def tried(settings: AblationSettings, rows: Rows) -> Mapping[str, Sequence[float]]:
+    """Arm to the rates that its search has asked for, those beyond the starting grid included."""
+    return search_of(settings, rows).tried if settings.tuned else {}
+
+
+def present(settings: AblationSettings, rows: Rows) -> Rows:
+    """The rows of the present grid among those of a folder: its arms, seeds and rates."""
+    return of_grid(rows, settings.arms, settings.draws, tried(settings, rows))

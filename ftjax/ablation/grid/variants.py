@@ -1,0 +1,119 @@
+"""What an arm chooses beside its rate: decay or epochs, say, each with every rate.
+
+A grid knows arms, rates and seeds. What is tuned beside rates makes several arms of one, a
+variant each, all searched alike; of these the best on validation data stands for the arm.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
+from ftjax.ablation.settings import AblationSettings
+from ftjax.evaluation.metric import Metric, metric_of
+
+Rows = list[dict[str, Any]]
+Values = tuple[Any, ...]
+
+
+def variants(settings: AblationSettings) -> dict[str, dict[str, Values]]:
+    """{arm: {variant: one value for each key of `settings.tune`}}; no variants of baselines."""
+    every = list(itertools.product(*settings.tune.values()))
+    return {
+        arm: {named(arm, settings.tune, values): values for values in every}
+        for arm in settings.tuned
+    }
+
+
+def named(arm: str, tune: Mapping[str, Any], values: Values) -> str:
+    """What rows call a variant.
+
+    >>> named('head', {'optimizer.weight_decay': (0.0, 0.1)}, (0.1,))
+    'head (weight_decay 0.1)'
+    """
+    if not tune:
+        return arm
+    parts = [f'{key.split(".")[-1]} {value}' for key, value in zip(tune, values, strict=True)]
+    return f'{arm} ({", ".join(parts)})'
+
+
+def expanded(settings: AblationSettings) -> AblationSettings:
+    """The settings of the grid that is run: its arms are the variants.
+
+    >>> given = {'arms': {'a': 'head'}, 'rates': (1e-3,), 'tune': {'train.epochs': (1.0, 2.0)}}
+    >>> list(expanded(AblationSettings(**given)).arms)
+    ['a (epochs 1.0)', 'a (epochs 2.0)']
+    """
+    if not settings.tune:
+        return settings
+    known, arms = variants(settings), {}
+    for arm, given in settings.arms.items():
+        plain = {'freeze': given} if isinstance(given, str) else dict(given)
+        if arm not in known:
+            arms[arm] = plain
+        for name, values in known.get(arm, {}).items():
+            arms[name] = {**plain, **dict(zip(settings.tune, values, strict=True))}
+    bare = {'tune': {}, 'reference': '', 'gates': (), 'group_gates': {}}
+    return dataclasses.replace(settings, arms=arms, **bare)
+
+
+def chosen(rows: Sequence[Mapping[str, Any]], settings: AblationSettings) -> tuple[Rows, list[str]]:
+    """The rows of one task with the best variant for each arm, under the arm's name; and notes.
+
+    A variant with fewer unfinished runs at its rate goes first, then the better validation
+    mean; the first in the order of the config breaks ties.
+
+    Args:
+      rows: of the grid of `expanded(settings)`.
+    """
+    if not settings.tune:
+        return [dict(row) for row in rows], []
+    kept: Rows = [dict(row) for row in rows if row['arm'] not in _names(settings)]
+    told, metric = [], metric_of(settings.metric)
+    for arm, known in variants(settings).items():
+        choices = {name: _choice(rows, name, settings) for name in known}
+        quality = {name: _quality(choice, metric) for name, choice in choices.items()}
+        best = max(known, key=quality.__getitem__)  # the first of equals
+        tuned = dict(zip(settings.tune, known[best], strict=True))
+        kept += [{**row, 'arm': arm, 'tuned': tuned} for row in rows if row['arm'] == best]
+        told.append(f'{arm} {_with_edges(known[best], settings.tune)}')
+    keys = ' and '.join(
+        f'{key} among {", ".join(map(str, values))}' for key, values in settings.tune.items()
+    )
+    count = len(next(iter(variants(settings).values()), ()))
+    return kept, [
+        f'Beside the rate, every arm chose {keys} by validation, {count} choices with every rate; '
+        f'rates and curves are those of the choice: {"; ".join(told)}.'
+    ]
+
+
+def _names(settings: AblationSettings) -> set[str]:
+    return {name for known in variants(settings).values() for name in known}
+
+
+def _choice(rows: Sequence[Mapping[str, Any]], name: str, settings: AblationSettings) -> Choice:
+    metric = metric_of(settings.metric)
+    curve = rate_curve([row for row in rows if row['arm'] == name], metric)
+    return choose_rate(curve, higher_is_better=metric.higher_is_better)
+
+
+def _quality(choice: Choice, metric: Metric) -> tuple[int, float]:
+    points = [point for point in choice.curve if point.rate == choice.rate]
+    if choice.rate is None or points[0].mean is None:
+        return -len(choice.seeds) - 1, 0.0
+    return -points[0].n_unfinished, metric.sign * points[0].mean
+
+
+def _with_edges(values: Values, tune: Mapping[str, Sequence[Any]]) -> str:
+    """The chosen values, and which of them are the least or most of at least three tried."""
+    parts = []
+    for value, tried in zip(values, tune.values(), strict=True):
+        edge = ''
+        if len(tried) > 2 and all(isinstance(one, (int, float)) for one in tried):
+            ends = {min(tried): ' (the lowest tried)', max(tried): ' (the highest tried)'}
+            edge = ends.get(value, '')
+        parts.append(f'{value}{edge}')
+    return ', '.join(parts)

@@ -1,0 +1,1 @@
+"""The learning rate of each arm: grid, search, choice."""

@@ -1,0 +1,98 @@
+"""All figures of a summary: drawn where their numbers exist, saved as PNG and SVG."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ftjax.ablation.report import figures_arms, figures_rates
+from ftjax.plotting import heatmaps
+from ftjax.plotting.save import save_figure
+from ftjax.printable import in_figure
+
+# (file name, caption, function of a task and the summary); order is that of the report.
+OF_TASK = (
+    ('scores_by_arm', 'Score of every arm', figures_arms.scores_by_arm),
+    ('scores_by_share', 'Score against trained share', figures_arms.scores_by_share),
+    ('scores_by_cost', 'Score against cost, with the Pareto front', figures_arms.scores_by_cost),
+    ('depth_curve', 'Score against depth', figures_arms.depth_curve),
+    ('rate_curves', 'Learning rates tried, on validation data', figures_rates.rate_curves),
+    ('movement', 'Which stages moved, and how far', heatmaps.movement),
+)
+OF_ALL = (
+    ('scores_by_shift', 'Arms against shifts', heatmaps.scores_by_shift),
+    ('profiles', 'Performance profiles over all tasks', figures_rates.profiles),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """A figure with the file name (no ending), caption and task (None: all) it belongs to."""
+
+    name: str
+    caption: str
+    task: str | None
+    figure: Any
+
+
+def draw(summary: Mapping[str, Any]) -> Iterator[Drawn]:
+    """Every figure that the summary has the numbers for, one after the other.
+
+    Args:
+      summary: from `summarise`, or read back from summary.json.
+    """
+    several, names = len(summary['tasks']) > 1, [task['task'] for task in summary['tasks']]
+    summary = drawable(summary)
+    for name, caption, function in OF_ALL:
+        figure = function(summary)
+        if figure is not None:
+            yield Drawn(name, caption, None, figure)
+    for called, task in zip(names, summary['tasks'], strict=True):
+        for name, caption, function in OF_TASK:
+            figure = function(task, summary)
+            if figure is not None:
+                # Task names such as 'tfds:cifar10' are not file names everywhere.
+                ending = '_' + re.sub(r'[^\w.-]+', '_', called) if several else ''
+                about = f'{caption}: {called}' if several else caption
+                yield Drawn(name + ending, about, called, figure)
+
+
+def drawable(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary with the names of arms, tasks, test sets and stages as matplotlib draws them."""
+
+    def named(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {in_figure(name): value for name, value in found.items()}
+
+    def of_arm(arm: Mapping[str, Any]) -> dict[str, Any]:
+        inside = {key: named(arm[key]) for key in ('shifts', 'movement') if key in arm}
+        return {**arm, 'arm': in_figure(arm['arm']), **inside}
+
+    tasks = [
+        {**task, 'task': in_figure(task['task']), 'arms': [of_arm(arm) for arm in task['arms']]}
+        for task in summary['tasks']
+    ]
+    overall = summary['overall']
+    if overall:
+        overall = {**overall, 'arms': [of_arm(arm) for arm in overall['arms']]}
+    reference = in_figure(summary['reference'])
+    return {**summary, 'tasks': tasks, 'overall': overall, 'reference': reference}
+
+
+def save_figures(
+    folder: str | os.PathLike[str],
+    summary: Mapping[str, Any],
+    formats: tuple[str, ...] = ('png', 'svg'),
+    drawn: Iterable[Drawn] | None = None,
+) -> list[pathlib.Path]:
+    """Writes every figure into a folder, those `drawn` already say; returns the files."""
+    written = []
+    for one in draw(summary) if drawn is None else drawn:
+        for ending in formats:
+            path = pathlib.Path(folder) / f'{one.name}.{ending}'
+            save_figure(one.figure, path)
+            written.append(path)
+    return written

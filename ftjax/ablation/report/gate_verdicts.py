@@ -1,0 +1,37 @@
+"""All verdicts of a grid: its gates, those of groups of tasks or test sets, what moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftjax.ablation.gates.gates import evaluate_gates
+from ftjax.ablation.gates.task_gates import mean_of_tasks
+from ftjax.ablation.gates.test_set_gates import mean_of_shifts, movement_verdicts
+from ftjax.ablation.settings import AblationSettings
+
+
+def grid_verdicts(
+    settings: AblationSettings, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Objects {gate, passed, value, interval, kind}, in the order of the config.
+
+    Of several tasks the mean is judged, seed by seed.
+
+    Args:
+      summary: from `summarise`.
+      rows: those it was made of.
+    """
+    every = [task['task'] for task in summary['tasks']]
+    found = evaluate_gates(settings.gates, mean_of_tasks(summary, every))
+    for group, gates in settings.group_gates.items():
+        names = settings.groups[group]
+        if names[0] in settings.tasks:
+            judged = mean_of_tasks(summary, names)
+        else:
+            judged = mean_of_tasks(mean_of_shifts(summary, names), every)
+        of_group = evaluate_gates(gates, judged)
+        found += [{**one, 'gate': f'{group}: {one["gate"]}'} for one in of_group]
+    if len(every) == 1:
+        found += movement_verdicts(summary, rows, settings.groups)
+    return found

@@ -1,0 +1,53 @@
+"""What a comparison leaves in its folder: numbers, table, verdicts, figures and a report."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftjax.ablation.report.figures import draw, save_figures
+from ftjax.ablation.report.html import write_report
+from ftjax.ablation.report.tables import table_markdown, write_summary
+from ftjax.io.atomic import write_json
+from ftjax.io.provenance import command_line, provenance
+
+
+def write_results(
+    folder: pathlib.Path,
+    summary: Mapping[str, Any],
+    *,
+    title: str,
+    setup: Mapping[str, Any],
+    notes: Sequence[str] = (),
+    gates: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """Writes summary.json, table.md, figures/, report.html and, of gates, verdicts.json.
+
+    Returns the table as text.
+
+    Args:
+      folder: of the comparison; it is there.
+      summary: from `summarise`.
+      title: heading of the report.
+      setup: what was held fixed, name to value, in the order to show; the command is added.
+      notes: caveats of the config, which come before the summary's own.
+      gates: verdicts: objects {gate, passed, value, interval, kind}.
+    """
+    summary = {**summary, 'caveats': [*notes, *summary['caveats']]}
+    if gates:
+        summary['gates'] = list(gates)
+        write_json(folder / 'verdicts.json', summary['gates'])
+    write_summary(folder, summary)
+    drawn = list(draw(summary))
+    save_figures(folder / 'figures', summary, ('png',), drawn)
+    write_report(
+        folder / 'report.html',
+        summary,
+        title=title,
+        setup={**setup, 'command': command_line()},
+        provenance=provenance(),
+        gates=gates,
+        drawn=drawn,
+    )
+    return table_markdown(summary)

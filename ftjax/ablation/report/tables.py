@@ -1,0 +1,207 @@
+"""table.md: the summary as a table to read, paste and commit."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
+from ftjax.io.atomic import write_json, write_text
+from ftjax.plotting import number_formats
+from ftjax.printable import in_markdown
+
+Cells = list[tuple[str, Callable[[Mapping[str, Any]], str]]]
+
+
+def write_summary(folder: str | os.PathLike[str], summary: Mapping[str, Any]) -> None:
+    """Writes summary.json and table.md into a folder, each whole or not at all."""
+    folder = pathlib.Path(folder)
+    write_json(folder / 'summary.json', summary)
+    write_text(folder / 'table.md', table_markdown(summary))
+
+
+def table_markdown(summary: Mapping[str, Any]) -> str:
+    """All tasks' tables, the overall one where there are several, and the caveats."""
+    parts = []
+    if summary['question']:
+        parts.append(f'**{in_markdown(summary["question"])}**')
+    for task in summary['tasks']:
+        if len(summary['tasks']) > 1:
+            parts.append(f'### {in_markdown(task["task"])}')
+        parts.append(markdown(*task_table(task, summary)))
+        shifts = shift_table(task, summary)
+        if shifts is not None:
+            parts.append('Other test sets:')
+            parts.append(markdown(*shifts))
+    if summary['overall'] and summary['overall']['arms']:
+        parts.append('### All tasks together')
+        parts.append(markdown(*overall_table(summary)))
+    if summary.get('gates'):
+        header = ['gate', 'kind', 'value', 'interval', 'outcome']
+        parts.append(markdown(header, gate_rows(summary['gates'])))
+        parts.append(HOW_GATES_PASS)
+    parts.append(in_markdown(legend(summary)))
+    parts.append('\n'.join(f'- {in_markdown(caveat)}' for caveat in summary['caveats']))
+    return '\n\n'.join(parts) + '\n'
+
+
+def task_table(
+    task: Mapping[str, Any], summary: Mapping[str, Any]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of one task; columns that no arm has a number for are left out."""
+    metric, reference = summary['metric'], summary['reference']
+    level = f'{100 * summary["confidence"]:g} %'
+    columns: Cells = [
+        ('arm', lambda arm: arm['arm'] + (' (reference)' if arm['arm'] == reference else '')),
+        ('runs', _runs),
+        (number_formats.headed(summary), lambda arm: number_formats.score(_mean(arm), metric)),
+        (f'{level} interval', lambda arm: number_formats.bounds(arm['mean'], metric, clip=True)),
+        (f'difference to {reference}', lambda arm: _difference(arm, metric)),
+        ('p (Holm)', lambda arm: number_formats.p_value((arm['difference'] or {}).get('p_holm'))),
+        ('verdict', lambda arm: (arm['difference'] or {}).get('verdict', '–')),
+        ('rate', lambda arm: number_formats.rate(arm['rate'], arm['rate_edge'])),
+        ('trainable', lambda arm: number_formats.count(arm['params_trainable'])),
+        ('share', lambda arm: number_formats.share(arm['trainable_share'])),
+        ('step', lambda arm: number_formats.seconds(arm['step_seconds'])),
+        ('run', lambda arm: number_formats.seconds(arm['wall_seconds'])),
+    ]
+    return _table(columns, task['arms'], keep=4)
+
+
+def shift_table(
+    task: Mapping[str, Any], summary: Mapping[str, Any]
+) -> tuple[list[str], list[list[str]]] | None:
+    """Mean on every further test set by arm, with the interval; None where there is none."""
+    names = list(dict.fromkeys(name for arm in task['arms'] for name in arm['shifts']))
+    if not names:
+        return None
+    metric = summary['metric']
+
+    def cell(arm: Mapping[str, Any], name: str) -> str:
+        found = arm['shifts'].get(name)
+        if found is None:
+            return '–'
+        value = number_formats.score(found['mean']['estimate'], metric)
+        return f'{value} {number_formats.bounds(found["mean"], metric, clip=True)}'
+
+    header = ['arm', *names]
+    return header, [[arm['arm'], *(cell(arm, name) for name in names)] for arm in task['arms']]
+
+
+def overall_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Header and rows over all tasks: mean, IQM, difference, chance to be better."""
+    metric, reference = summary['metric'], summary['reference']
+    title = number_formats.headed(summary).removeprefix('test ')
+
+    def with_bounds(interval: Mapping[str, Any] | None, signed: bool = False) -> str:
+        if interval is None:
+            return '–'
+        value = number_formats.score(interval['estimate'], metric, signed)
+        return f'{value} {number_formats.bounds(interval, metric, signed, clip=not signed)}'
+
+    columns: Cells = [
+        ('arm', lambda arm: arm['arm']),
+        ('runs', lambda arm: f'{arm["n_runs"] - arm["n_unfinished"]} of {arm["n_runs"]}'),
+        (f'mean {title}', lambda arm: with_bounds(arm['mean'])),
+        (f'IQM {title}', lambda arm: with_bounds(arm['iqm'])),
+        (f'difference to {reference}', lambda arm: with_bounds(arm['difference'], True)),
+        (
+            f'P(better than {reference})',
+            lambda arm: chance(arm['probability_of_improvement']),
+        ),
+    ]
+    return _table(columns, summary['overall']['arms'], keep=4)
+
+
+def chance(interval: Mapping[str, Any] | None) -> str:
+    """A probability with its interval."""
+    if interval is None:
+        return '–'
+    text = f'{interval["estimate"]:.2f}'
+    if interval['low'] is None:
+        return text
+    return f'{text} [{interval["low"]:.2f}, {interval["high"]:.2f}]'
+
+
+def legend(summary: Mapping[str, Any]) -> str:
+    """How to read the columns, in a paragraph."""
+    level = f'{100 * summary["confidence"]:g} %'
+    chooser = number_formats.headed(summary, 'validation')
+    lines = [
+        f'Mean over seeds with its {level} t interval.',
+        'Runs: finished of planned.',
+        f'Difference: arm minus {summary["reference"]}, paired over seeds, with its t interval',
+        '(not adjusted for the number of arms);',
+        "the verdict is that of the paired t test with Holm's correction over the arms.",
+        f'Rate: chosen on {chooser};',
+        'an arrow marks one on the edge of what was tried.',
+        'Step: median time of a training step; run: one whole run.',
+    ]
+    if summary['overall']:
+        lines.append(
+            'All tasks together: stratified bootstrap intervals; an unfinished run counts as '
+            "its task's worst score."
+        )
+    return ' '.join(lines)
+
+
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, padded so that it can be read as it is; numbers to the right.
+
+    >>> print(markdown(['arm', 'n'], [['head', '12']]))
+    | arm  |  n |
+    | :--- | -: |
+    | head | 12 |
+    """
+    table = [[in_markdown(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(2, *(len(row[i]) for row in table)) for i in range(len(header))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return '| ' + ' | '.join(cells) + ' |'
+
+    rules = [
+        ':' + '-' * (width - 1) if i == 0 else '-' * (width - 1) + ':'
+        for i, width in enumerate(widths)
+    ]
+    return '\n'.join([line(table[0]), line(rules), *(line(row) for row in table[1:])])
+
+
+def _table(
+    columns: Cells, arms: Sequence[Mapping[str, Any]], keep: int
+) -> tuple[list[str], list[list[str]]]:
+    cells = [(title, [write(arm) for arm in arms]) for title, write in columns]
+    shown = [
+        (title, column)
+        for i, (title, column) in enumerate(cells)
+        if i < keep or any(cell != '–' for cell in column)
+    ]
+    return [title for title, _ in shown], [
+        list(row) for row in zip(*(c for _, c in shown), strict=True)
+    ]
+
+
+def _runs(arm: Mapping[str, Any]) -> str:
+    text = f'{arm["n_ok"]} of {arm["n"]}'
+    notes = [f'{arm[key]} {word}' for key, word in _NOTES if arm[key]]
+    return f'{text} ({", ".join(notes)})' if notes else text
+
+
+_NOTES = (('n_diverged', 'diverged'), ('n_failed', 'failed'), ('n_missing', 'missing'))
+
+
+def _mean(arm: Mapping[str, Any]) -> float | None:
+    return arm['mean']['estimate'] if arm['mean'] else None
+
+
+def _difference(arm: Mapping[str, Any], metric: str) -> str:
+    if arm['difference'] is None:
+        return '–'
+    interval = arm['difference']['interval']
+    value = number_formats.score(interval['estimate'], metric, signed=True)
+    return f'{value} {number_formats.bounds(interval, metric, signed=True)}'

@@ -1,0 +1,1 @@
+"""From rows to the numbers of each arm."""

@@ -1,0 +1,1 @@
+"""What every script shares: launch, flags, overrides of a config."""

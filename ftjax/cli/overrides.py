@@ -1,0 +1,98 @@
+"""What the command line may change of a config beyond what ml_collections can: None, and freezing.
+
+`--config.train.patience=None` for keys that may be None, `--config.freeze.frozen_dtype=bfloat16`
+whether `config.freeze` is a text or a mapping so far.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from ftjax.config import SECTIONS, Config
+from ftjax.distributed.mesh_settings import AXES
+from ftjax.errors import UserError, check_name, shown
+from ftjax.field_types import expected_of, fits
+from ftjax.freezing.settings import FreezeSettings
+
+WORD = re.compile(r'--?config\.([\w.]+)=(.*)', re.DOTALL)
+NONES = ('None', 'none')
+
+
+def optional_keys() -> set[str]:
+    """Dotted keys that may be None, of those that every config has."""
+    found = {f'mesh.{name}' for name in AXES}
+    for section, cls in SECTIONS.items():
+        known = expected_of(cls)
+        found |= {f'{section}.{key}' for key in known if type(None) in known[key].kinds}
+    return found
+
+
+def expected_at(key: str) -> str:
+    """What a key of a config takes, in words; empty for one that not every config has."""
+    section, _, name = key.rpartition('.')
+    cls = SECTIONS.get(section) if section else Config
+    known = expected_of(cls) if cls is not None else {}
+    return known[name].text(None) if name in known else ''
+
+
+def taken(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]]]:
+    """The arguments without the overrides that are made here, and those, (key, value) each.
+
+    >>> taken(['train.py', '--config.train.patience=None', '--config.freeze.rewarm=3'])
+    (['train.py'], [('train.patience', None), ('freeze.rewarm', 3)])
+
+    Raises:
+      UserError: an unknown key of `freeze`, or a value that it does not take.
+    """
+    rest, found, optional = [], [], optional_keys()
+    for word in argv:
+        match = WORD.fullmatch(word)
+        if match and match[1] in optional and match[2] in NONES:
+            found.append((match[1], None))
+        elif match and match[1].startswith('freeze.'):
+            found.append((match[1], freeze_value(match[1].removeprefix('freeze.'), match[2])))
+        else:
+            rest.append(word)
+    return rest, found
+
+
+def freeze_value(name: str, text: str) -> Any:
+    """The value of a field of `freeze` from its text."""
+    known = expected_of(FreezeSettings)
+    check_name(name, known, 'key of config.freeze:')
+    wanted = known[name]
+    if type(None) in wanted.kinds and text in NONES:
+        return None
+    value: Any = text
+    if str not in wanted.kinds or text[:1] in ('(', '[', '{'):
+        try:
+            value = ast.literal_eval(text.capitalize() if text in ('true', 'false') else text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            value = text
+    if not any(fits(value, kind) for kind in wanted.kinds):
+        raise UserError(f'--config.freeze.{name} is {shown(text)}; expected {wanted.text(value)}')
+    return value
+
+
+def make(config: Any, changes: Sequence[tuple[str, Any]]) -> None:
+    """Sets the keys of a ConfigDict.
+
+    Raises:
+      UserError: the config has no such section.
+    """
+    for key, value in changes:
+        section, name = key.split('.')
+        check_name(section, list(config), 'config key')
+        with config.unlocked(), config.ignore_type():
+            if section == 'freeze':
+                now = config.freeze
+                now = {'strategy': now} if isinstance(now, str) else dict(now)
+                if name in ('rules', 'phases'):
+                    now.pop('strategy', None)
+                config.freeze = {**now, name: value}
+            else:
+                with config[section].unlocked(), config[section].ignore_type():
+                    config[section][name] = value

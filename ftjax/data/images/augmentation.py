@@ -1,0 +1,155 @@
+"""Random changes of one image on the device, each a pure function of a key.
+
+All keep shape and scale, work on float32 (H, W, C) of any range, and fill what comes into
+view from the image itself, so that they may stand before or after normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ftjax.errors import UserError, check_name
+
+Augmentation = Callable[[jax.Array, jax.Array, float], jax.Array]
+Parsed = tuple[tuple[str, float], ...]
+
+
+def flip(image: jax.Array, key: jax.Array, probability: float = 0.5) -> jax.Array:
+    """Mirrors left and right with a probability."""
+    return jnp.where(jax.random.bernoulli(key, probability), image[:, ::-1], image)
+
+
+def pad_crop(image: jax.Array, key: jax.Array, pixels: float = 4) -> jax.Array:
+    """Pads by reflection and cuts the original size out at a random place.
+
+    Source: He et al. 2016, arXiv:1512.03385, section 4.2; reflection instead of zeros as in
+    Zagoruyko & Komodakis 2016, arXiv:1605.07146, section 3.
+    """
+    return _shifted(image, key, int(pixels), 'reflect')
+
+
+def shift(image: jax.Array, key: jax.Array, pixels: float = 2) -> jax.Array:
+    """Moves by up to so many whole pixels a side; the border is repeated."""
+    return _shifted(image, key, int(pixels), 'edge')
+
+
+def rotate(image: jax.Array, key: jax.Array, degrees: float = 15) -> jax.Array:
+    """Turns about the centre by up to so many degrees either way, bilinear."""
+    angle = jnp.deg2rad(jax.random.uniform(key, (), minval=-degrees, maxval=degrees))
+    return _warp(image, _rotation(angle), jnp.zeros(2))
+
+
+def affine(image: jax.Array, key: jax.Array, strength: float = 0.1) -> jax.Array:
+    """A small random turn, scaling, slant and move, all in proportion to one strength.
+
+    Strength s turns by up to s radians, scales by up to exp(s), slants by up to s and moves
+    by up to s of the side. Source: Simard et al. 2003, ICDAR, section 2 (affine distortions).
+    """
+    draws = jax.random.uniform(key, (5,), minval=-strength, maxval=strength)
+    slant = jnp.array([[1.0, 0.0], [0.0, 1.0]]).at[1, 0].set(draws[2])
+    matrix = _rotation(draws[0]) @ slant * jnp.exp(draws[1])
+    return _warp(image, matrix, draws[3:] * jnp.array(image.shape[:2]))
+
+
+def random_resized_crop(image: jax.Array, key: jax.Array, least_area: float = 0.35) -> jax.Array:
+    """Cuts out a random box of at least this share of the area and resizes it, antialiased.
+
+    Aspect ratio log-uniform in 3/4 .. 4/3; a side that would be too long is cut to the
+    image's. Source: Szegedy et al. 2015, arXiv:1409.4842, section 6 (there from 0.08).
+    """
+    area_key, ratio_key, place_key = jax.random.split(key, 3)
+    area = jax.random.uniform(area_key, (), minval=least_area, maxval=1.0)
+    log_ratio = jax.random.uniform(ratio_key, (), minval=-1, maxval=1) * jnp.log(4 / 3)
+    stretch = jnp.exp(jnp.array([-log_ratio, log_ratio]) / 2)
+    box = jnp.minimum(jnp.sqrt(area) * stretch, 1.0)  # as shares of the sides
+    low = jax.random.uniform(place_key, (2,)) * (1 - box)
+    return crop_resize(image, low, box)
+
+
+def crop_resize(image: jax.Array, low: jax.Array, box: jax.Array) -> jax.Array:
+    """The box at `low` of size `box`, shares of the sides (y, x), resized to the whole image."""
+    sides = jnp.array(image.shape[:2], jnp.float32)
+    return jax.image.scale_and_translate(
+        image,
+        image.shape,
+        spatial_dims=(0, 1),
+        scale=1 / box,
+        translation=-low * sides / box,
+        method='linear',
+        antialias=True,
+    )
+
+
+# name -> (function, default amount, smallest and largest amount that makes sense)
+AUGMENTATIONS: dict[str, tuple[Augmentation, float, float, float]] = {
+    'flip': (flip, 0.5, 0.0, 1.0),
+    'pad_crop': (pad_crop, 4, 0, 64),
+    'shift': (shift, 2, 0, 64),
+    'rotate': (rotate, 15, 0, 180),
+    'affine': (affine, 0.1, 0, 1),
+    'random_resized_crop': (random_resized_crop, 0.35, 0.01, 1),
+}
+# Of texts, on the host (ftjax/data/text/augmentation.py): default, smallest, largest amount.
+TEXT_AMOUNTS: dict[str, tuple[float, float, float]] = {
+    'word_deletion': (0.1, 0.0, 1.0),
+    'word_swap': (0.1, 0.0, 1.0),
+    'character_noise': (0.02, 0.0, 1.0),
+    'token_mask': (0.15, 0.0, 1.0),
+}
+_SHORT = {'none': '', 'crop_flip': 'pad_crop,flip'}
+
+
+def parse_augment(text: str) -> Parsed:
+    """(name, amount) pairs of a comma list; raises UserError with the nearest name.
+
+    >>> parse_augment('crop_flip,rotate:10')
+    (('pad_crop', 4.0), ('flip', 0.5), ('rotate', 10.0))
+    """
+    parts = [part.strip() for part in text.split(',')]
+    names = [name for part in parts for name in _SHORT.get(part, part).split(',') if name]
+    return tuple(_parse_one(name) for name in names)
+
+
+def _parse_one(text: str) -> tuple[str, float]:
+    name, colon, amount = text.partition(':')
+    check_name(name, [*AUGMENTATIONS, *TEXT_AMOUNTS, *_SHORT], 'data.augment')
+    if name in _SHORT:
+        raise UserError(f'data.augment {text!r}: {name} takes no amount')
+    default, low, high = TEXT_AMOUNTS.get(name) or AUGMENTATIONS[name][1:]
+    try:
+        value = float(amount) if colon else float(default)
+    except ValueError:
+        value = float('nan')
+    if not low <= value <= high:
+        raise UserError(f'data.augment {text!r}: expected {name}:AMOUNT from {low} to {high}')
+    return name, value
+
+
+def _shifted(image: jax.Array, key: jax.Array, pixels: int, mode: str) -> jax.Array:
+    padded = jnp.pad(image, ((pixels, pixels), (pixels, pixels), (0, 0)), mode=mode)
+    corner = jax.random.randint(key, (2,), 0, 2 * pixels + 1)
+    return jax.lax.dynamic_slice(padded, (corner[0], corner[1], 0), image.shape)
+
+
+def _rotation(angle: jax.Array) -> jax.Array:
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    return jnp.array([[cos, -sin], [sin, cos]])
+
+
+def _warp(image: jax.Array, matrix: jax.Array, offset: jax.Array) -> jax.Array:
+    """Samples at matrix @ (point - centre) + centre + offset, bilinear, the border repeated."""
+    centre = (jnp.array(image.shape[:2]) - 1) / 2
+    grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, image.shape[:2]), indexing='ij'))
+    points = jnp.einsum('ij,jhw->ihw', matrix, grid - centre[:, None, None])
+    points += (centre + offset)[:, None, None]
+    last = jnp.array(image.shape[:2])[:, None, None] - 1
+    points = jnp.clip(points, 0, last)
+    low = jnp.floor(points).astype(jnp.int32)
+    high = jnp.minimum(low + 1, last)
+    part = (points - low)[..., None]
+    top = image[low[0], low[1]] * (1 - part[1]) + image[low[0], high[1]] * part[1]
+    bottom = image[high[0], low[1]] * (1 - part[1]) + image[high[0], high[1]] * part[1]
+    return top * (1 - part[0]) + bottom * part[0]

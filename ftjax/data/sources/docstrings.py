@@ -1,0 +1,67 @@
+"""Sentences of Python's own documentation: by topic, by the order of words, or unlabelled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ftjax.data.dataset import MASKED_TOKENS, Dataset
+from ftjax.data.settings import DataSettings
+from ftjax.data.sources.registry import Parts
+from ftjax.errors import UserError, check_name
+
+_ORDER, _UNLABELLED = 'order', 'unlabelled'
+_WRITTEN_OR_NOT = ('shuffled', 'written')
+
+
+def read(argument: str, settings: DataSettings) -> Parts:
+    """Sentences of the standard library's documentation, of which versions of Python differ.
+
+    `docstrings`: some 3,000; the class is what their module is for (`mail`, `network`, `text`,
+    `numbers` or `files`: GROUPS in ftjax/data/synthetic/docstrings.py), the largest about twice the
+    smallest. Sentences of one module are in all splits: a topic is learned, not a style.
+    `docstrings:order`: the same sentences, the inner words of half of them shuffled; the class
+    is `shuffled` or `written`. No bag of words can tell them apart.
+    `docstrings:unlabelled`: some 16,000 others, for data.task masked_tokens; no sentence is also
+    among those above.
+
+    Raises:
+      UserError: another variant, a task that the sentences have no labels for, or a standard
+        library that is not there as files.
+    """
+    from ftjax.data.synthetic.docstrings import (
+        GROUPS,
+        in_order_or_not,
+        labelled_sentences,
+        unlabelled_sentences,
+    )
+
+    if argument:
+        check_name(argument, [_ORDER, _UNLABELLED], "variant of data.source 'docstrings':")
+    wanted = MASKED_TOKENS if argument == _UNLABELLED else 'classification'
+    if settings.task not in (wanted, MASKED_TOKENS):
+        raise UserError(
+            f'data.source {settings.source!r} is for data.task {wanted}, not {settings.task}'
+        )
+    names = tuple(GROUPS)
+    if argument == _UNLABELLED:
+        sentences = unlabelled_sentences()
+        labels = [0] * len(sentences)
+    else:
+        pairs = labelled_sentences()
+        sentences = [sentence for sentence, _ in pairs]
+        labels = [names.index(group) for _, group in pairs]
+    texts = [sentence.text for sentence in sentences]
+    if argument == _ORDER:
+        names = _WRITTEN_OR_NOT
+        texts, labels = zip(*map(in_order_or_not, texts), strict=True)
+    return Parts(
+        train=Dataset(
+            name=settings.source,
+            kind='text',
+            inputs=texts,
+            labels=np.array(labels, np.int32),
+            class_names=settings.class_names or names,
+            task=settings.task,
+            ids=[sentence.id for sentence in sentences],
+        )
+    )

@@ -1,0 +1,1 @@
+"""Data that are made here: glyphs, scattered digits, docstrings."""

@@ -1,0 +1,107 @@
+"""Random changes of training texts, on the host: of the words before tokenisation, of ids after.
+
+Each is a pure function of a generator, and that of (seed, step, example). They come in the
+order in which `data.augment` names them, but masking always last: it needs the ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ftjax.data.images.augmentation import Parsed
+from ftjax.errors import UserError
+
+TextAugmentation = Callable[[str, np.random.Generator, float], str]
+_LETTERS = 'abcdefghijklmnopqrstuvwxyz'
+
+
+def word_deletion(text: str, rng: np.random.Generator, probability: float = 0.1) -> str:
+    """Leaves out each word with a probability; one always stays.
+
+    Source: Wei & Zou 2019 (EDA), arXiv:1901.11196, section 2, random deletion.
+    """
+    words = text.split()
+    if len(words) < 2:
+        return text
+    keep = rng.random(len(words)) >= probability
+    keep[rng.integers(len(words))] |= not keep.any()
+    return ' '.join(word for word, kept in zip(words, keep, strict=True) if kept)
+
+
+def word_swap(text: str, rng: np.random.Generator, share: float = 0.1) -> str:
+    """Exchanges two random words, as often as this share of the words, at least once.
+
+    Source: Wei & Zou 2019 (EDA), arXiv:1901.11196, section 2, random swap.
+    """
+    words = text.split()
+    if len(words) < 2 or not share:
+        return text
+    for _ in range(max(1, round(share * len(words)))):
+        one, two = rng.choice(len(words), 2, replace=False)
+        words[one], words[two] = words[two], words[one]
+    return ' '.join(words)
+
+
+def character_noise(text: str, rng: np.random.Generator, probability: float = 0.02) -> str:
+    """Inserts a random letter a-z after each character of a word with a probability.
+
+    Source: Pruthi et al. 2019, arXiv:1905.11268, the character additions.
+    """
+    hit = rng.random(len(text)) < probability
+    letters = rng.integers(len(_LETTERS), size=len(text))
+    return ''.join(
+        c + _LETTERS[letter] if noisy and not c.isspace() else c
+        for c, noisy, letter in zip(text, hit, letters, strict=True)
+    )
+
+
+def mask_tokens(
+    ids: np.ndarray,
+    special: np.ndarray,
+    rng: np.random.Generator,
+    probability: float,
+    mask_id: int,
+) -> np.ndarray:
+    """Replaces each token with a probability by the mask token; special tokens stay.
+
+    Args:
+      ids: int32 (tokens,).
+      special: (tokens,) true for what the tokenizer added.
+      rng, probability: one draw a token.
+      mask_id: of the mask token.
+
+    Source: Devlin et al. 2019, arXiv:1810.04805, section 3.1 (only the masking itself).
+    """
+    hit = (rng.random(len(ids)) < probability) & (special == 0)
+    return np.where(hit, mask_id, ids).astype(np.int32)
+
+
+WORDS: dict[str, TextAugmentation] = {
+    'word_deletion': word_deletion,
+    'word_swap': word_swap,
+    'character_noise': character_noise,
+}
+
+
+def augment_text(text: str, rng: np.random.Generator, todo: Sequence[tuple[str, float]]) -> str:
+    """The text after the augmentations of words among `todo`, in order.
+
+    >>> augment_text('one two', np.random.default_rng(0), [('word_swap', 0.1)])
+    'two one'
+    """
+    for name, amount in todo:
+        if name in WORDS:
+            text = WORDS[name](text, rng, amount)
+    return text
+
+
+def check_text_augmentation(todo: Parsed, mask_id: int | None) -> None:
+    """Raises UserError for an augmentation of images, or masking without a mask token."""
+    for name, _ in todo:
+        if name not in WORDS and name != 'token_mask':
+            known = ', '.join([*WORDS, 'token_mask'])
+            raise UserError(f'data.augment {name!r} is for images; for texts there are {known}')
+        if name == 'token_mask' and mask_id is None:
+            raise UserError("data.augment 'token_mask': the tokenizer has no mask token")

@@ -1,0 +1,176 @@
+"""Texts as batches of token ids, padded to one of a few lengths."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.images.augmentation import Parsed
+from ftjax.data.text.augmentation import WORDS, augment_text, check_text_augmentation, mask_tokens
+from ftjax.data.text.masked_tokens import hide_tokens
+from ftjax.data.text.token_cache import cached_tokens
+from ftjax.data.text.tokenize import Tokens, tokenize
+from ftjax.errors import UserError
+
+if TYPE_CHECKING:
+    from ftjax.preprocessing.texts import TextPreprocessing
+
+
+class TextReader:
+    """The texts of a split as inputs of a network.
+
+    Tokens are made once, or read from the cache. `buckets` (N,) int64 is the padded length
+    that each text needs.
+    """
+
+    def __init__(self, dataset: Dataset, preprocessing: TextPreprocessing):
+        self.dataset = dataset
+        self.preprocessing = preprocessing.with_length(dataset.max_length)
+        self.tokens = cached_tokens(dataset, self.preprocessing)
+        bounds = np.array(self.preprocessing.buckets)
+        self.buckets = bounds[np.searchsorted(bounds, self.tokens.lengths)]
+        self._tokenizer: Any = None
+
+    def length(self, indices: np.ndarray) -> int:
+        """The smallest bucket that holds these texts, in tokens."""
+        return int(self.buckets[indices].max())
+
+    def inputs(self, indices: np.ndarray, length: int | None = None) -> dict[str, np.ndarray]:
+        """`input_ids`, `attention_mask` and, if the network has them, `token_type_ids`.
+
+        Each is int32 (B, length); None stands for the smallest bucket that holds these texts.
+        """
+        return self._inputs(self._padded(self.tokens, indices, length or self.length(indices)))
+
+    def augmented(
+        self, indices: np.ndarray, length: int, seed: int, step: int, todo: Parsed
+    ) -> dict[str, np.ndarray]:
+        """As `inputs`, after random changes that are drawn from (seed, step, example).
+
+        A text that noise makes longer than `length` is cut.
+        """
+        check_text_augmentation(todo, self.preprocessing.mask_id)
+        rngs = [np.random.default_rng((seed, step, int(index))) for index in indices]
+        tokens, rows = self.tokens, indices
+        if any(name in WORDS for name, _ in todo):
+            tokens, rows = self._changed(indices, rngs, todo, length), np.arange(len(indices))
+        padded = self._padded(tokens, rows, length)
+        for name, share in todo:
+            if name == 'token_mask':
+                padded['ids'] = np.stack(
+                    [
+                        mask_tokens(*row, share, self.preprocessing.mask_id or 0)
+                        for row in zip(padded['ids'], padded['special'], rngs, strict=True)
+                    ]
+                )
+        return self._inputs(padded)
+
+    def masked(
+        self, indices: np.ndarray, length: int, draw: tuple[int, int] | None = None
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """As `inputs`, with tokens hidden, and the labels int32 (B, length) of `hide_tokens`.
+
+        Args:
+          indices, length: as of `inputs`.
+          draw: (seed, step); None for the same tokens whenever a text is read, for evaluation.
+
+        Raises:
+          UserError: the tokenizer has no mask token.
+        """
+        mask_id = self.preprocessing.mask_id
+        if mask_id is None:
+            raise UserError(
+                f'{self.dataset.name}: {self.preprocessing.tokenizer} has no mask token, which '
+                'data.task masked_tokens needs'
+            )
+        padded = self._padded(self.tokens, indices, length)
+        found = [
+            hide_tokens(
+                ids,
+                special,
+                np.random.default_rng((*(draw or ()), int(index))),
+                mask_id,
+                self._ordinary,
+            )
+            for ids, special, index in zip(padded['ids'], padded['special'], indices, strict=True)
+        ]
+        padded['ids'], labels = (np.stack(rows) for rows in zip(*found, strict=True))
+        return self._inputs(padded), labels
+
+    @functools.cached_property
+    def _ordinary(self) -> np.ndarray:
+        """Ids of the tokens that are no special ones, ascending."""
+        tokenizer = self.preprocessing.open()
+        special = [i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special]
+        return np.setdiff1d([*tokenizer.get_vocab().values()], special)
+
+    def _padded(self, tokens: Tokens, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
+        return tokens.padded(rows, length, self.preprocessing.pad_id)
+
+    def _changed(
+        self, indices: np.ndarray, rngs: Sequence[Any], todo: Parsed, length: int
+    ) -> Tokens:
+        if self._tokenizer is None:
+            self._tokenizer = self.preprocessing.open()
+        # The tokenizer cuts, not we: it keeps what it adds at the end.
+        self._tokenizer.enable_truncation(length)
+        texts = [
+            augment_text(texts, rng, todo)
+            if isinstance(texts, str)
+            else tuple(augment_text(text, rng, todo) for text in texts)
+            for texts, rng in zip(self.dataset.inputs[indices], rngs, strict=True)
+        ]
+        return tokenize(texts, self.preprocessing, self.dataset.name, self._tokenizer)
+
+    def _inputs(self, padded: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        inputs = {'input_ids': padded['ids'], 'attention_mask': padded['real']}
+        if self.preprocessing.token_types:
+            inputs['token_type_ids'] = padded['types']
+        return inputs
+
+
+def stacked(batches: Sequence[Mapping[str, Any]], preprocessing: Any = None) -> dict[str, Any]:
+    """Batches along a new leading axis, for a program that loops over them.
+
+    Token batches of several lengths are padded to the longest of them first; those of
+    `TrainStream.in_runs` have one length already.
+
+    Args:
+      batches: of one size; arrays or dicts of arrays.
+      preprocessing: the network's; gives the id of padding.
+
+    >>> tokens = [{'inputs': {'input_ids': np.ones((2, n), np.int32)}} for n in (4, 8)]
+    >>> stacked(tokens)['inputs']['input_ids'].shape
+    (2, 2, 8)
+    """
+    inputs = batches[0].get('inputs')
+    if isinstance(inputs, Mapping) and 'input_ids' in inputs:
+        length = max(batch['inputs']['input_ids'].shape[1] for batch in batches)
+        fill = {'input_ids': getattr(preprocessing, 'pad_id', 0)}
+        batches = [
+            {
+                **batch,
+                'inputs': {
+                    name: _lengthened(array, length, fill.get(name, 0))
+                    for name, array in batch['inputs'].items()
+                },
+            }
+            for batch in batches
+        ]
+    return _stack(batches)
+
+
+def _lengthened(array: np.ndarray, length: int, value: int) -> np.ndarray:
+    if array.shape[1] == length:
+        return array
+    return np.pad(array, ((0, 0), (0, length - array.shape[1])), constant_values=value)
+
+
+def _stack(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], Mapping):
+        return {key: _stack([value[key] for value in values]) for key in values[0]}
+    return np.stack(values)

@@ -1,0 +1,135 @@
+"""Texts to token ids by the checkpoint's own tokenizer, all of a split in flat arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftjax.errors import UserError
+from ftjax.preprocessing.tokenizer_trial import in_one_line
+
+if TYPE_CHECKING:
+    from ftjax.preprocessing.texts import TextPreprocessing
+
+_PART = 10_000  # texts encoded at once: what the library returns is far larger than the ids
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Tokens:
+    """The tokens of N texts, or pairs, end to end: those of text i from starts[i] on."""
+
+    ids: np.ndarray
+    """int32 (all tokens,)."""
+    types: np.ndarray
+    """uint8, 1 for the second text of a pair."""
+    special: np.ndarray
+    """uint8, 1 for what the tokenizer added."""
+    starts: np.ndarray
+    """int64 (N + 1,)."""
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each text, int64 (N,)."""
+        return np.diff(self.starts)
+
+    def padded(self, indices: np.ndarray, length: int, pad_id: int) -> dict[str, np.ndarray]:
+        """Texts as rows, padded on the right: `ids`, `types`, `special` and `real`, int32.
+
+        Each is (len(indices), length); `real` is 1 for a token. No text may be longer.
+        """
+        lengths = self.lengths[indices]
+        place = np.arange(length)
+        real = place < lengths[:, None]
+        # Where there is padding, any token of the array will do: it is replaced below.
+        at = np.where(real, self.starts[:-1][indices][:, None] + place, 0)
+        return {
+            'ids': np.where(real, self.ids[at], pad_id).astype(np.int32),
+            'types': np.where(real, self.types[at], 0).astype(np.int32),
+            'special': np.where(real, self.special[at], 1).astype(np.int32),
+            'real': real.astype(np.int32),
+        }
+
+
+def tokenize(
+    texts: Sequence[Any],
+    preprocessing: TextPreprocessing,
+    name: str = 'texts',
+    tokenizer: Any = None,
+) -> Tokens:
+    """Tokenises texts, or pairs of texts, each cut to the preprocessing's max_length.
+
+    A pair that is too long loses tokens of its longer text first. What the tokenizer adds
+    (`[CLS]`, `[SEP]`, ..) is never cut off.
+
+    Args:
+      texts: N str, or N pairs of str.
+      preprocessing: the network's.
+      name: of the data, for messages.
+      tokenizer: as `preprocessing.open()` gives it, cutting where the caller set it to.
+
+    Raises:
+      UserError: a text that is no valid Unicode, or a token that the network has no row for.
+    """
+    tokenizer = tokenizer if tokenizer is not None else preprocessing.open()
+    given = [_given(text, preprocessing.separator) for text in texts]
+    parts = [_flat([], [])]  # so that there is something to join for no text at all
+    for first in range(0, len(given), _PART):
+        codes = _encode(tokenizer, given[first : first + _PART], name, first)
+        parts.append(_flat(codes, [preprocessing.pad_id]))
+    ids, types, special, lengths = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    if len(ids) and ids.max() >= preprocessing.vocab_size:
+        raise UserError(
+            f'{preprocessing.tokenizer} gives token {ids.max()}, and the network knows '
+            f'{preprocessing.vocab_size} (from 0): it is the tokenizer of another network'
+        )
+    return Tokens(ids, types, special, np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def _given(text: Any, separator: str | None) -> str | tuple[str, str]:
+    if isinstance(text, str):
+        return text
+    first, second = text
+    return (first, second) if separator is None else f'{first}{separator}{second}'
+
+
+def _encode(tokenizer: Any, texts: list[Any], name: str, first: int) -> list[Any]:
+    try:
+        return tokenizer.encode_batch_fast(texts)
+    except TypeError:
+        for number, text in enumerate(texts, first):
+            try:
+                ''.join(text).encode()
+            except UnicodeEncodeError as error:
+                raise UserError(
+                    f'{name}: example {number} is no valid Unicode ({error.reason}): {text!r}'
+                ) from error
+        raise
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library's panics are no Exceptions
+        last = first + len(texts) - 1
+        raise UserError(
+            f'{name}: the tokenizer failed on one of examples {first} to {last}: '
+            f'{in_one_line(error)}'
+        ) from error
+
+
+def _flat(codes: list[Any], pad: list[int]) -> tuple[np.ndarray, ...]:
+    """ids, types and special tokens of encodings in flat arrays, and their lengths.
+
+    No network can run on nothing: an empty text is one token of padding.
+    """
+    lists = (
+        (np.int32, [code.ids or pad for code in codes]),
+        (np.uint8, [code.type_ids or [0] for code in codes]),
+        (np.uint8, [code.special_tokens_mask or [1] for code in codes]),
+    )
+    flat = [np.fromiter(itertools.chain.from_iterable(rows), dtype) for dtype, rows in lists]
+    return (*flat, np.array([len(row) for row in lists[0][1]], np.int64))

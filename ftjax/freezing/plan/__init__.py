@@ -1,0 +1,1 @@
+"""From rules to the plan: what trains at each step."""

@@ -1,0 +1,119 @@
+"""How a plan's phases come about: policies on head, norms and noise applied to a draft."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from ftjax.errors import UserError
+from ftjax.freezing.anatomy import Anatomy
+from ftjax.freezing.plan.phase import Leaf, Phase, StagePlan
+from ftjax.freezing.registry import Term, parse
+from ftjax.freezing.rules import FROZEN
+from ftjax.freezing.segment import Segment
+from ftjax.freezing.settings import EXTRA_KINDS, FreezeSettings
+from ftjax.models.stages import Mode
+
+
+def extra_terms(settings: FreezeSettings) -> list[Term]:
+    """The terms that stand beside phases; UserError for one that decides what trains when."""
+    terms = [] if settings.strategy == 'full' else parse(settings.strategy)
+    for term in terms:
+        if term.strategy.kind not in EXTRA_KINDS:
+            raise UserError(
+                f'freeze has phases, and {term}, which decides {term.strategy.kind_said} too; '
+                'keep one'
+            )
+    return terms
+
+
+def merged_options(terms: Sequence[Term]) -> dict[str, Any]:
+    """What the strategies ask of the plan besides a mask; of two that differ, the first."""
+    options: dict[str, Any] = {}
+    for term in reversed(terms):
+        options.update(term.strategy.options)
+    return options
+
+
+def with_head(settings: FreezeSettings, net: Anatomy, groups: Mapping[str, str]) -> dict[str, str]:
+    """The groups once `freeze.head` has its say."""
+    groups = dict(groups)
+    if settings.head != 'auto':
+        for path in net.head:
+            if settings.head == 'freeze':
+                groups[path] = FROZEN
+            elif groups[path] == FROZEN:
+                groups[path] = 'trunk'
+    return groups
+
+
+def make_phase(
+    net: Anatomy,
+    settings: FreezeSettings,
+    norm: str,
+    noise: str,
+    segment: Segment,
+    groups: Mapping[str, str],
+    factors: Mapping[str, float],
+    open_: frozenset[str] | None = None,
+) -> Phase:
+    """A phase from what a strategy opens, its groups and the rate rule's factors.
+
+    `open_` are the leaves that decide how the stages run, where some that are in a group are
+    held by a rate of 0.
+    """
+    leaves = {
+        path: Leaf(
+            path=path,
+            stage=path.split('/')[0],
+            shape=net.shapes[path],
+            dtype=net.dtypes[path],
+            group=groups[path],
+            multiplier=float(factors.get(path, 1.0) * segment.multipliers.get(path, 1.0)),
+            decay=settings.decay_vectors or len(net.shapes[path]) > 1,
+            anneal=segment.anneal.get(path),
+            stored=stored_as(settings, net.dtypes[path]) if groups[path] == FROZEN else None,
+        )
+        for path in net.shapes
+    }
+    trained = {
+        path.split('/')[0]
+        for path, group in groups.items()
+        if group != FROZEN and (open_ is None or path in open_)
+    }
+    stages = plan_stages(net, trained, norm, noise == 'off')
+    return Phase(segment.start, leaves, stages, segment.restart, tuple(sorted(segment.reinit)))
+
+
+def stored_as(settings: FreezeSettings, dtype: str) -> str | None:
+    """The smaller dtype that frozen leaves of some dtype are held in, if there is one."""
+    return settings.frozen_dtype if dtype == 'float32' else None
+
+
+def plan_stages(
+    net: Anatomy, trained: Collection[str], norm: str, quiet: bool
+) -> dict[str, StagePlan]:
+    """How each stage runs: those that are not trained without noise, by fixed statistics."""
+    with_stats = {path.split('/')[0] for path in net.stats}
+    plans = {}
+    for name in net.stages:
+        trains = name in trained
+        moving = name in with_stats and (norm == 'train' or (norm == 'follow_mask' and trains))
+        mode = Mode(deterministic=quiet or not trains, batch_stats=moving)
+        plans[name] = StagePlan(name=name, trains=trains, mode=mode)
+    return plans
+
+
+def check_changes(settings: FreezeSettings, terms: Sequence[Term], phases: Sequence[Phase]) -> None:
+    """UserError where a schedule opens nothing that the mask beside it would train."""
+    schedule = next((term for term in terms if term.strategy.kind == 'schedule'), None)
+    masks = [term for term in terms if term.strategy.kind in ('mask', 'adapter')]
+    if schedule is None or not masks or len(phases) < 2:
+        return
+    first = phases[0]
+    same = (phase.leaves == first.leaves and not phase.reinit for phase in phases[1:])
+    if all(same) and not any(phase.restart for phase in phases):
+        raise UserError(
+            f'freeze {settings.described!r}: {schedule} changes nothing of what '
+            f'{"+".join(map(str, masks))} trains; drop one of the two'
+        )

@@ -1,0 +1,175 @@
+"""Strategies that add parameters and train those and the head, the trunk frozen.
+
+A strategy of kind 'adapter' is a function (**parameters) -> Adapter; `with_adapters` puts the
+adapters into the network before the plan is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from ftjax.errors import UserError
+from ftjax.freezing.registry import Term, parse, strategy
+from ftjax.freezing.settings import FreezeSettings
+from ftjax.models.adapters.adapted import Adapted, adapted, read_adapter
+from ftjax.models.adapters.adapter import Adapter
+from ftjax.models.adapters.bottleneck import Bottleneck
+from ftjax.models.adapters.ia3 import IA3
+from ftjax.models.adapters.lora import LoRA
+from ftjax.models.adapters.prompt import Prompt
+from ftjax.models.adapters.ssf import SSF
+from ftjax.models.stages import Network
+from ftjax.pretrained.initialise import random_leaves
+from ftjax.ranges import above, between
+
+RANKS = between(1, 2**16)
+
+
+@strategy(
+    'lora',
+    'adapter',
+    r=8,
+    alpha=16.0,
+    targets='query|value',
+    source='LoRA, arXiv:2106.09685',
+    ranges={'r': RANKS, 'alpha': above(0)},
+)
+def lora(r: int, alpha: float, targets: str) -> Adapter:
+    """Adds alpha/r A B to the queries and values (or `targets`), B 0 at first; mergeable."""
+    return LoRA(r, alpha, targets)
+
+
+@strategy(
+    'rslora',
+    'adapter',
+    r=8,
+    alpha=16.0,
+    targets='query|value',
+    source='rsLoRA, arXiv:2312.03732',
+    ranges={'r': RANKS, 'alpha': above(0)},
+)
+def rslora(r: int, alpha: float, targets: str) -> Adapter:
+    """LoRA scaled by alpha/sqrt(r), so that high ranks still learn; mergeable."""
+    return LoRA(r, alpha, targets, stabilised=True)
+
+
+@strategy(
+    'dora',
+    'adapter',
+    r=8,
+    alpha=16.0,
+    targets='query|value',
+    source='DoRA, arXiv:2402.09353',
+    ranges={'r': RANKS, 'alpha': above(0)},
+)
+def dora(r: int, alpha: float, targets: str) -> Adapter:
+    """LoRA on the direction of the weights, and a learned length of each column; mergeable."""
+    return LoRA(r, alpha, targets, magnitude=True)
+
+
+@strategy('ia3', 'adapter', source='T-Few, arXiv:2205.05638')
+def ia3() -> Adapter:
+    """Vectors, 1 at first, that scale keys, values and the perceptrons' inside; mergeable."""
+    return IA3()
+
+
+@strategy(
+    'adapter',
+    'adapter',
+    reduction=8,
+    source='Houlsby et al. 2019, arXiv:1902.00751',
+    ranges={'reduction': RANKS},
+)
+def adapter(reduction: int) -> Adapter:
+    """A residual bottleneck after each block, its last layer 0 at first."""
+    return Bottleneck(reduction)
+
+
+@strategy('ssf', 'adapter', source='SSF, arXiv:2210.08823')
+def ssf() -> Adapter:
+    """A scale and a shift after every layer, 1 and 0 at first; mergeable."""
+    return SSF()
+
+
+@strategy('prompt', 'adapter', n=5, source='VPT, arXiv:2203.12119', ranges={'n': RANKS})
+def prompt(n: int) -> Adapter:
+    """N learned tokens that go through all blocks beside the input's (VPT-shallow)."""
+    return Prompt(n)
+
+
+@strategy('prompt_deep', 'adapter', n=5, source='VPT, arXiv:2203.12119', ranges={'n': RANKS})
+def prompt_deep(n: int) -> Adapter:
+    """N learned tokens of its own for every block (VPT-deep)."""
+    return Prompt(n, deep=True)
+
+
+def with_adapters(
+    settings: FreezeSettings, network: Network, variables: Mapping[str, Any], seed: int = 0
+) -> tuple[Network, dict[str, Any]]:
+    """The network and its variables with what the strategy adds; as they are if nothing.
+
+    Raises UserError if the network has nothing that an adapter acts on.
+    """
+    terms = [term for term in terms_of(settings) if term.strategy.kind == 'adapter']
+    if not terms:
+        return network, dict(variables)
+    if isinstance(network, Adapted):
+        raise UserError(
+            f'freeze {settings.described!r}: the network has adapters already; merge them first'
+        )
+    for term in terms[1:]:
+        if term.strategy.name == 'dora':
+            raise UserError(
+                f'freeze {settings.described!r}: dora measures the weights as they were loaded; '
+                'put it first'
+            )
+    adapters = [term() for term in terms]
+    made = adapted(network, adapters)
+    params: dict[str, Any] = flatten_dict(dict(variables['params']), sep='/')
+    shapes = jax.eval_shape(made.init, jax.random.key(0), made.example_input())['params']
+    wanted = [path for path in flatten_dict(shapes, sep='/') if made.is_adapter_leaf(path)]
+    check_each(terms, network, wanted)
+    keys = {f'params/{path}' for path in wanted}
+    fresh = {
+        key.removeprefix('params/'): leaf for key, leaf in random_leaves(made, keys, seed).items()
+    }
+    whole = {**params, **fresh}
+    for found in adapters:
+        whole.update(found.settle({path: jnp.asarray(leaf) for path, leaf in whole.items()}))
+    return made, {**variables, 'params': unflatten_dict(whole, sep='/')}
+
+
+def check_each(terms: list[Term], network: Network, wanted: list[str]) -> None:
+    """UserError for the first term that adds nothing to this network."""
+    for term in terms:
+        prefix = {'lora': 'lora_', 'ia3': 'ia3_', 'ssf': 'ssf_', 'adapter': 'adapter_'}
+        name = prefix.get(term().kind, 'prompt_')
+        if not any(path.rsplit('/', 1)[-1].startswith(name) for path in wanted):
+            raise UserError(
+                f'{term} finds nothing to act on in {type(network).__name__}: it has no layer '
+                f'that it matches; its blocks are {network.blocks[0]} .. {network.blocks[-1]}'
+            )
+
+
+def terms_of(settings: FreezeSettings) -> list[Term]:
+    """All strategies a config names, those of its phases included."""
+    if settings.phases:
+        texts = [phase['freeze'] for phase in settings.phases if phase.get('freeze')]
+        texts.insert(0, settings.strategy)
+    else:
+        texts = [] if settings.rules else [settings.strategy]
+    terms: dict[str, Term] = {}
+    for text in texts:
+        for term in parse(text):
+            terms.setdefault(str(term), term)
+    return list(terms.values())
+
+
+def adapters_of(network: Network) -> list[Adapter]:
+    """The adapters of a network; none where it is no Adapted."""
+    return [read_adapter(text) for text in getattr(network, 'adapters', ())]

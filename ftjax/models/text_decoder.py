@@ -1,0 +1,101 @@
+"""What decoders of text share: their stages, and which of two heads they end in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ftjax.errors import UserError, check_name
+from ftjax.models.stages import Network
+from ftjax.models.text_decoder_stages import LinearHead, NormPool, TiedHead
+
+
+class Decoder(Network):
+    """Stages `embed, block_00 .., norm[, head]`, for families to give their parts.
+
+    Input {'input_ids', 'attention_mask'}: int (batch, time); without a mask all tokens are
+    real. Padding may be on either side. With `num_classes` the head is a classifier on the
+    pooled token: (batch, num_classes). Without, and `head` 'lm', it is a language model's,
+    on every token: (batch, time, vocab_size) float32.
+    """
+
+    vocab_size: int = 50257
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    max_positions: int = 1024
+    num_classes: int = 0
+    head: str = 'none'
+    """What follows the norm where there are no classes: 'none' or 'lm'."""
+    tied: bool = True
+    """Whether the language model's head is the table of word embeddings."""
+    pool: str = 'last'
+    """'last' (real token), 'mean' (of real tokens) or 'none'; not used with 'lm'."""
+    causal: bool = True
+    """Whether a token sees only itself and what is before it; else it sees all real tokens."""
+    epsilon: float = 1e-5
+    dtype: str = 'float32'
+    pad_id: int | None = None
+    """For transformers, whose classifier finds the last token by it; here the mask tells."""
+    bos_id: int | None = None
+    """What a text starts with; not used here, kept for what generates."""
+    eos_id: int | tuple[int, ...] | None = None
+    """What a text ends with; not used here, kept for what generates."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_name(self.head, ('none', 'lm'), 'head')
+        check_name(self.pool, ('last', 'mean', 'none'), 'pool')
+        if self.num_classes and self.pool == 'none':
+            raise UserError(f"{type(self).__name__}: a classifier needs pool 'last' or 'mean'")
+
+    @property
+    def is_lm(self) -> bool:
+        """Whether the head is a language model's."""
+        return self.head == 'lm' and not self.num_classes
+
+    @property
+    def ties(self) -> dict[str, str]:
+        """Stage -> path below params of the leaf it uses, which belongs to an earlier stage."""
+        return {'head': '/'.join(TABLE)} if self.is_lm and self.tied else {}
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        blocks = tuple(f'block_{i:02d}' for i in range(self.depth))
+        has_head = self.num_classes or self.is_lm
+        return ('embed', *blocks, 'norm', *(('head',) if has_head else ()))
+
+    def make_stage(self, name: str) -> Callable[..., nn.Module]:
+        if name == 'norm':
+            return partial(NormPool, self.make_norm(), 'none' if self.is_lm else self.pool)
+        if name == 'head' and self.ties:
+            return partial(TiedHead, TABLE)
+        if name == 'head':
+            # Few classes cost nothing in float32, a vocabulary does.
+            dtype = 'float32' if self.num_classes else self.dtype
+            return partial(LinearHead, self.num_classes or self.vocab_size, dtype)
+        if name == 'embed':
+            return self.make_embed()
+        return self.make_block(int(name.removeprefix('block_')))
+
+    def make_embed(self) -> Callable[..., nn.Module]:
+        """The constructor of the embeddings."""
+        raise NotImplementedError
+
+    def make_block(self, index: int) -> Callable[..., nn.Module]:
+        """The constructor of one block."""
+        raise NotImplementedError
+
+    def make_norm(self) -> Callable[..., nn.Module]:
+        """The constructor of a normalisation, which takes a name."""
+        raise NotImplementedError
+
+    def example_input(self, batch_size: int = 1):
+        tokens = jnp.zeros((batch_size, min(8, self.max_positions)), jnp.int32)
+        return {'input_ids': tokens, 'attention_mask': jnp.ones_like(tokens)}
+
+
+TABLE = ('embed', 'word_embed', 'embedding')

@@ -1,0 +1,1 @@
+"""The optimizer of a plan: its groups, its state over phases, its schedules."""

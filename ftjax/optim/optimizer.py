@@ -1,0 +1,174 @@
+"""The optimizer that a phase asks for: multi_transform groups inside the trainable tree."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable, Mapping
+from typing import Annotated, Any, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from ftjax.errors import UserError, check_name
+from ftjax.field_types import check_fields
+from ftjax.freezing.plan.phase import Phase
+from ftjax.freezing.rules import FROZEN
+from ftjax.optim.optimizer_state import record_gradients, separately
+from ftjax.ranges import above, at_least, between
+
+OPTIMIZERS = ('adamw', 'adam', 'sgd', 'lion')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """What a config says about the optimizer: `config.optimizer`."""
+
+    name: str = 'adamw'
+    """`adamw` and `lion` decay weights decoupled; `adam` and `sgd` add decay to gradients."""
+    learning_rate: Annotated[float, above(0)] = 1e-3
+    """Peak learning rate, before the plan's multipliers."""
+    weight_decay: Annotated[float, at_least(0)] = 0.0
+    momentum: Annotated[float, between(0, 1, ends='low')] = 0.9
+    """Of sgd."""
+    nesterov: bool = False
+    betas: Annotated[tuple[float, float], between(0, 1, ends='low')] = (0.9, 0.999)
+    """Of adam, adamw and lion (whose own default is (0.9, 0.99))."""
+    epsilon: Annotated[float, between(1e-30, 1e30)] = 1e-8
+    clip_norm: Annotated[float | None, above(0)] = None
+    """Largest global norm of the trainable gradients; None for no clipping."""
+    accumulate: Annotated[int, at_least(1)] = 1
+    """Equal parts a batch is split into, their gradients averaged before one update."""
+    ema: Annotated[float, between(0, 1, ends='low')] = 0.0
+    """Decay of the moving average of the trainable leaves that is evaluated; 0 for none."""
+
+    def __post_init__(self):
+        if self.learning_rate == 0:
+            raise UserError(
+                'optimizer.learning_rate is 0, which computes gradients and drops them; expected '
+                "a number above 0 (to freeze, say so: config.freeze='head', for instance)"
+            )
+        check_fields(OptimizerSettings, vars(self), 'optimizer')
+        check_name(self.name, OPTIMIZERS, 'optimizer')
+        object.__setattr__(self, 'betas', tuple(self.betas))
+
+
+def direction(settings: OptimizerSettings, decay: bool) -> optax.GradientTransformation:
+    """The descent direction of one group, not yet scaled by a learning rate."""
+    b1, b2 = settings.betas
+    decayed = optax.add_decayed_weights(settings.weight_decay) if decay else optax.identity()
+    match settings.name:
+        case 'adamw':
+            return optax.chain(optax.scale_by_adam(b1, b2, settings.epsilon), decayed)
+        case 'lion':
+            return optax.chain(optax.scale_by_lion(b1, b2), decayed)
+        case 'adam':
+            return optax.chain(decayed, optax.scale_by_adam(b1, b2, settings.epsilon))
+        case _:
+            return optax.chain(decayed, optax.trace(settings.momentum, settings.nesterov))
+
+
+def make_optimizer(
+    phase: Phase, settings: OptimizerSettings, *, per_leaf: bool = False, record: bool = False
+) -> optax.GradientTransformationExtraArgs:
+    """The optimizer of a phase, over the flat dict {path: array} of its trainable leaves.
+
+    `update(grads, state, params, rates=...)` takes the learning rate of every leaf for this
+    step as a float32 vector in the order of `phase.trainable`, so that one compiled program
+    serves every rate, schedule and multiplier. With `per_leaf` every leaf has a count of its
+    own; with `record` the state keeps the sum of all gradients it has seen, unclipped.
+    """
+    labels = {
+        path: f'{phase.leaves[path].group}/{"decay" if phase.leaves[path].decay else "no_decay"}'
+        for path in phase.trainable
+    }
+    groups: dict[Hashable, optax.GradientTransformation] = {
+        label: (separately if per_leaf else lambda tx: tx)(
+            direction(settings, label.endswith('/decay'))
+        )
+        for label in sorted(set(labels.values()))
+    }
+    clip = optax.identity()
+    if settings.clip_norm is not None:
+        clip = optax.clip_by_global_norm(settings.clip_norm)
+    first = [record_gradients()] if record else []
+    inside = optax.multi_transform(groups, labels)
+    return optax.chain(*first, clip, inside, scale_by_rates(phase.trainable))
+
+
+def scale_by_rates(order: tuple[str, ...]) -> optax.GradientTransformationExtraArgs:
+    """Multiplies each leaf's direction by minus its learning rate, given at every update."""
+
+    def update(updates, state, params=None, *, rates, **_):
+        scaled = {
+            path: -rates[i].astype(updates[path].dtype) * updates[path]
+            for i, path in enumerate(order)
+        }
+        return scaled, state
+
+    # optax types `update` without extra arguments that must be given
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyrefly: ignore
+
+
+def make_full_tree_optimizer(
+    phase: Phase, settings: OptimizerSettings, schedule: optax.ScalarOrSchedule
+) -> optax.GradientTransformation:
+    """The same plan as a plain optax.multi_transform over the whole nested parameter tree.
+
+    For research code with a loop of its own. Frozen leaves are `set_to_zero`, so they stay
+    bitwise; but gradients of the whole tree are taken by the caller, and whatever reads them
+    all (a clip or a logged norm outside) brings the whole backward pass back.
+
+    >>> import jax, optax
+    >>> from ftjax.freezing.plan.plan import make_plan
+    >>> from ftjax.models.registry import build
+    >>> net = build('vit', {'depth': 1, 'width': 8, 'heads': 2, 'image_size': 16})
+    >>> variables = net.init(jax.random.key(0), net.example_input())
+    >>> phase = make_plan('head', net, variables).at(0)
+    >>> tx = make_full_tree_optimizer(phase, OptimizerSettings(), 1e-3)
+    >>> state = tx.init(variables['params'])
+    """
+    inner = make_optimizer(phase, settings)
+    multipliers = jnp.asarray(phase.multipliers, jnp.float32)
+
+    def flat(tree: Any):
+        leaves = flatten_dict(dict(tree), sep='/')
+        return {path: leaves[path] for path in phase.trainable}
+
+    def init(params):
+        return (jnp.zeros((), jnp.int32), inner.init(flat(params)))
+
+    def update(updates: Any, state: Any, params: Any = None):
+        count, inner_state = state
+        rate = schedule(count) if callable(schedule) else schedule
+        moved, inner_state = inner.update(
+            flat(updates),
+            inner_state,
+            None if params is None else flat(params),
+            rates=jnp.asarray(rate, jnp.float32) * multipliers,
+        )
+        # Zero updates for what is not in the trainable tree are multi_transform's business.
+        whole: dict[str, Any] = flatten_dict(dict(updates), sep='/')
+        whole.update(cast('dict[str, Any]', moved))
+        return unflatten_dict(whole, sep='/'), (count + 1, inner_state)
+
+    labels = unflatten_dict(
+        {path: FROZEN if leaf.group == FROZEN else 'train' for path, leaf in phase.leaves.items()},
+        sep='/',
+    )
+    zero = optax.multi_transform({FROZEN: optax.set_to_zero(), 'train': optax.identity()}, labels)
+    return optax.chain(optax.GradientTransformation(init, update), zero)
+
+
+def state_bytes(opt_state: Any) -> int:
+    """Bytes that an optimizer state takes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(opt_state))
+
+
+def shapes_of(phase: Phase) -> Mapping[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of the trainable leaves: enough to price an optimizer."""
+    return {
+        path: jax.ShapeDtypeStruct(phase.leaves[path].shape, phase.leaves[path].dtype)
+        for path in phase.trainable
+    }

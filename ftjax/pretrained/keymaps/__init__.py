@@ -1,0 +1,1 @@
+"""From names and layouts of other libraries to ours."""

@@ -1,0 +1,1 @@
+"""Where weights are: folders, runs, the hub."""

@@ -1,0 +1,1 @@
+"""What only the reproductions of published results use."""

@@ -1,0 +1,90 @@
+"""Verdicts on soups and on interpolated weights, from the rows of their runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ftjax.ablation.gates.gates import gate
+
+
+def verdicts(
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    start: str,
+    best: str,
+    uniform: str,
+    greedy: str,
+    inside: Sequence[str],
+    shifted: str,
+) -> list[dict[str, Any]]:
+    """Gates on the soups, reports on the line from start to best member.
+
+    Args:
+      rows: one an arm and seed, with 'val', 'test' and 'shifts'.
+      start, best, uniform, greedy: names of arms; `best` is the member of the highest
+        validation score.
+      inside: the arms between start and best member, in order.
+      shifted: the shift that stands for all.
+
+    Returns:
+      Objects {gate, passed, value, interval, kind}; values in percentage points, paired over
+      seeds.
+    """
+    seeds = sorted({row['seed'] for row in rows})
+    by_cell = {(row['arm'], row['seed']): row for row in rows}
+
+    def points(arm: str, split: str) -> np.ndarray:
+        found = [by_cell[arm, seed] for seed in seeds]
+        numbers = [r['shifts'][shifted] if split == 'ood' else r[split] for r in found]
+        return 100 * np.array([one['accuracy'] for one in numbers])
+
+    def report(claim: str, values: np.ndarray) -> dict[str, Any]:
+        return gate(claim, values, 'report')
+
+    gain = points(greedy, 'val') - points(best, 'val')
+    members = [[m['shifted'] for m in by_cell[best, seed]['members']] for seed in seeds]
+    luckiest = 100 * np.array(members).max(1)
+    ends = {arm: points(arm, 'ood') for arm in (start, best)}
+    end = max(ends, key=lambda arm: ends[arm].mean())
+    middle = inside[len(inside) // 2]
+    top = max(inside, key=lambda arm: points(arm, 'ood').mean())
+    return [
+        {
+            **gate(
+                'greedy at least the best member in every seed, on the split that chose both', gain
+            ),
+            'passed': bool((gain >= 0).all()),
+        },
+        gate(
+            'uniform above the best member, out of distribution',
+            points(uniform, 'ood') - points(best, 'ood'),
+        ),
+        report(
+            'uniform minus the best member, in distribution',
+            points(uniform, 'test') - points(best, 'test'),
+        ),
+        report(
+            'greedy minus the best member, in distribution',
+            points(greedy, 'test') - points(best, 'test'),
+        ),
+        report(
+            'greedy minus the best member, out of distribution',
+            points(greedy, 'ood') - points(best, 'ood'),
+        ),
+        report(
+            'uniform minus the member that is best out of distribution, there',
+            points(uniform, 'ood') - luckiest,
+        ),
+        report(
+            f'{middle} minus the better end ({end}), out of distribution',
+            points(middle, 'ood') - ends[end],
+        ),
+        report(
+            f'{top}, the highest point inside (chosen on these numbers), minus the better end '
+            f'({end}), out of distribution',
+            points(top, 'ood') - ends[end],
+        ),
+    ]

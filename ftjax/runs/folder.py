@@ -1,0 +1,98 @@
+"""The folder of a run: started, recognised, checked."""
+
+from __future__ import annotations
+
+import pathlib
+
+from ftjax.config import config_differences, read_config
+from ftjax.errors import UserError
+from ftjax.freezing.plan.plan import Plan
+from ftjax.io.atomic import read_json, write_json
+from ftjax.io.owned_files import check_way
+from ftjax.plotting.heatmaps import choices_over_time
+from ftjax.plotting.save import save_figure
+from ftjax.pretrained.own_format import save_description
+from ftjax.runs.prepare import Prepared
+from ftjax.training.checkpoints.plan_change import FLAG, PlanChange
+from ftjax.training.checkpoints.run_identity import RunIdentity, saved_identity
+
+PLACES = ('mesh', 'mesh_rules')
+
+
+FOLDERS = ('checkpoints', 'model', 'network', 'profile')
+
+
+PLAN_SECTIONS = ('freeze', 'optimizer', 'schedule', 'train')
+
+
+def start_folder(
+    folder: pathlib.Path,
+    prepared: Prepared,
+    allow_plan_change: bool = False,
+    identity: RunIdentity | None = None,
+) -> PlanChange:
+    """Writes what is decided before training; refuses a folder that holds another run.
+
+    Where only the plan differs, nothing is written unless that is allowed: the checkpoints
+    are looked at first.
+
+    Raises:
+      UserError: another run, or one that was made from other inputs.
+    """
+    change = check_folder(folder, prepared, allow_plan_change)
+    saved = saved_identity(folder)
+    if saved is not None and identity is not None:
+        identity.same_run(*saved, folder)
+        identity.check(*saved, folder)
+    if change.keys and not change.allowed:
+        return change
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FOLDERS:  # a link is refused before the training, not after it
+        check_way(folder / name, itself=True)
+    write_json(folder / 'config.json', prepared.config.to_json())
+    write_json(folder / 'plan.json', prepared.plan.to_json())
+    write_json(folder / 'load_report.json', prepared.load_report)
+    network, names = prepared.network, prepared.data.class_names
+    save_description(folder / 'network', network, prepared.preprocessing, names)
+    return change
+
+
+def check_folder(
+    folder: pathlib.Path, prepared: Prepared, allow_plan_change: bool = False
+) -> PlanChange:
+    """How the config of the run in a folder differs, if there is one; nothing is written.
+
+    Raises:
+      UserError: another run, which no change of plan leads to.
+    """
+    known = folder / 'config.json'
+    if not known.exists():
+        return PlanChange((), allow_plan_change)
+    try:
+        before = read_config(read_json(known))
+    except UserError as error:
+        raise UserError(f'{known}: {error}; choose another --workdir') from error
+    # Where things lie on the devices changes no result.
+    keys = [k for k in config_differences(before, prepared.config) if k not in PLACES]
+    other = [key for key in keys if key.split('.')[0] not in PLAN_SECTIONS]
+    if other or (keys and not any((folder / 'checkpoints').glob('[0-9]*'))):
+        differs = ', '.join(other or keys)
+        raise UserError(
+            f'{folder} holds a run of another config ({differs} differs); choose another --workdir'
+        )
+    if keys and (folder / 'result.json').exists():
+        raise UserError(
+            f'{folder} holds a finished run of another config ({", ".join(keys)} differs); '
+            f'choose another --workdir ({FLAG} is for interrupted runs)'
+        )
+    return PlanChange(tuple(keys), allow_plan_change)
+
+
+def write_choices(folder: pathlib.Path, plan: Plan) -> None:
+    """plan.json with the phases that choices made, choices.json, and their picture."""
+    write_json(folder / 'plan.json', plan.to_json())
+    write_json(folder / 'choices.json', [choice.to_json() for choice in plan.choices])
+    found = [(choice.step, choice.evidence['by_stage']) for choice in plan.choices]
+    save_figure(
+        choices_over_time(found, list(plan.at(0).stages), plan.strategy), folder / 'choices.png'
+    )

@@ -1,0 +1,249 @@
+"""A run from what is prepared to a result and a folder that holds all of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ftjax.config import Config
+from ftjax.data import TrainStream
+from ftjax.data.audit.overview import findings, sizes
+from ftjax.distributed import process_group
+from ftjax.distributed.sharding import Sharding
+from ftjax.errors import UserError
+from ftjax.evaluation.predict import predict
+from ftjax.io.atomic import write_json
+from ftjax.io.identity import FILE, differences, refused
+from ftjax.io.jsonl import read_jsonl
+from ftjax.io.lock import run_lock
+from ftjax.io.provenance import peak_memory, provenance, versions
+from ftjax.pretrained.own_format import save_own
+from ftjax.runs.evaluate import NOTHING_MEASURED, split_batches, split_metrics
+from ftjax.runs.folder import PLACES, PLAN_SECTIONS, start_folder, write_choices
+from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
+from ftjax.runs.prepare import Prepared
+from ftjax.training.checkpoints.plan_change import PlanChange
+from ftjax.training.checkpoints.run_identity import RunIdentity
+from ftjax.training.loop.batch_norm_recalibration import recomputed
+from ftjax.training.loop.fit import FitResult, fit
+from ftjax.training.loop.validation import score
+from ftjax.training.sweeps.weight_averaging import fit_averaged
+
+_log = logging.getLogger(__name__)
+"""The metrics of a run without a test split (data.test_fraction=0)."""
+"""What a run makes in its folder."""
+"""Parts of a config that a run may go on under other values of, if that is asked for."""
+
+
+def train(
+    prepared: Prepared,
+    workdir: str | pathlib.Path | None = None,
+    progress: bool = True,
+    allow_plan_change: bool = False,
+    profile: int = 0,
+    allow: Collection[str] = (),
+) -> tuple[FitResult, dict[str, Any]]:
+    """Fits, evaluates on the test split, and writes the run's folder if there is to be one.
+
+    The folder is locked meanwhile. Returns the fit and what result.json holds.
+
+    Args:
+      prepared: the run.
+      workdir: its folder; an interrupted run in it goes on.
+      progress: whether it is shown.
+      allow_plan_change: go on although what trains, or how, is no longer what it was.
+      profile: steps to trace into the folder's `profile`; 0 for none.
+      allow: of 'data', 'weights' and 'code', what may be another than the interrupted run had.
+
+    Where the data's files have changed meanwhile, `data_changed` of the result says so.
+
+    Raises:
+      UserError: the folder is in use, holds another run, a run on other data, weights or code, or
+        cannot be written to.
+    """
+    inputs = process_group.from_first(lambda: run_identity(prepared))
+    if workdir is None:
+        return in_folder(prepared, None, progress, PlanChange(), inputs)
+    folder, config = pathlib.Path(workdir), prepared.config
+    with run_lock(folder, enabled=process_group.first()):
+        identity = identity_of_run(config, inputs, allow)
+        process_group.same_everywhere('config', config.to_json())
+        process_group.same_everywhere('data set', prepared.data.fingerprint)
+        exact = {k: v for k, v in weights_identity(prepared).items() if k != 'random'}
+        process_group.same_everywhere('network or pretrained weights', exact)
+        change = PlanChange(
+            **process_group.from_first(
+                lambda: dataclasses.asdict(
+                    start_folder(folder, prepared, allow_plan_change, identity)
+                )
+            )
+        )
+        return in_folder(prepared, folder, progress, change, inputs, profile, allow)
+
+
+def in_folder(
+    prepared: Prepared,
+    folder: pathlib.Path | None,
+    progress: bool,
+    change: PlanChange,
+    inputs: Mapping[str, Any],
+    profile: int = 0,
+    allow: Collection[str] = (),
+) -> tuple[FitResult, dict[str, Any]]:
+    """What `train` does once the folder is its own."""
+    config, data = prepared.config, prepared.data
+    network, preprocessing = prepared.network, prepared.preprocessing
+    sharding = sharding_of(prepared)
+
+    def run(seed: int, factor: float, inside: pathlib.Path | None) -> FitResult:
+        rate = config.optimizer.learning_rate * factor
+        own = dataclasses.replace(config.optimizer, learning_rate=rate)
+        identity = identity_of_run(
+            dataclasses.replace(config, seed=seed, optimizer=own), inputs, allow
+        )
+        return fit(
+            network,
+            prepared.variables,
+            prepared.plan,
+            data,
+            optimizer=own,
+            schedule=config.schedule,
+            settings=config.train,
+            preprocessing=preprocessing,
+            batch_size=config.data.batch_size,
+            eval_batch_size=config.data.eval_batch_size,
+            augmentation=config.data.augment,
+            image_size=config.data.image_size,
+            seed=seed,
+            workdir=inside,
+            progress=progress,
+            plan_change=change,
+            profile=profile,
+            sharding=sharding,
+            identity=identity,
+        )
+
+    def validate(variables: Any) -> dict[str, float]:
+        batches = split_batches(data, 'val', config, preprocessing)
+        return score(predict(network, variables, batches, preprocessing), data.task)
+
+    def settle(variables: Any, stages: Collection[str]) -> dict[str, Any]:
+        size = config.data.image_size
+        stream = TrainStream(data.train, config.data.batch_size, config.seed, size, preprocessing)
+        batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
+        return recomputed(network, variables, batches, preprocessing, stages)
+
+    result, averaged = fit_averaged(
+        run, prepared.variables, prepared.plan, config.seed, folder, validate, settle
+    )
+    metrics = NOTHING_MEASURED | {'task': data.task}
+    if len(data.test):
+        metrics = split_metrics(prepared, result.variables)
+    plan = result.plan
+    summary = {
+        'metrics': metrics,
+        'validation': result.validation,
+        'strategy': prepared.plan.strategy,
+        'params_total': plan.at(0).size(),
+        'params_trainable': plan.size_trained,
+        'optimizer_bytes': result.optimizer_bytes,
+        'step_flops': result.step_flops,
+        'step_seconds_median': result.step_seconds_median,
+        'phases': result.phases,
+        'cache': list(result.cache),
+        'compile_seconds': result.compile_seconds,
+        'wall_seconds': result.wall_seconds,
+        'stage_seconds': result.stage_seconds,
+        'peak_memory_bytes': peak_memory()['host_bytes'],
+        'device_peak_bytes': peak_memory()['device_bytes'],
+        'steps': result.steps,
+        'stopped_early': result.steps < prepared.run_length.steps,
+        'steps_skipped': result.steps_skipped,
+        'best_step': result.best_step,
+        'frozen_unchanged': result.verification.frozen_unchanged,
+        'trainable_changed': result.verification.trainable_changed,
+        'moved_frozen': list(result.verification.moved_frozen),
+        'still_trainable': list(result.verification.still_trainable),
+        'seed': config.seed,
+        'data_fingerprint': inputs['data']['all'],
+        'versions': versions(),
+        'identity': dict(inputs),
+    }
+    changed = data_changed(data, inputs)
+    if changed:
+        summary['data_changed'] = changed
+    changes = identity_changes(folder)
+    if changes:
+        summary['identity_changes'] = changes
+    if averaged is not None:
+        summary['averaged'] = averaged
+    if folder is not None and process_group.first():
+        if plan.choices:
+            write_choices(folder, plan)
+        save_own(
+            folder / 'model',
+            prepared.network,
+            result.variables,
+            prepared.preprocessing,
+            data.class_names,
+            {'init': config.init, 'strategy': prepared.plan.strategy},
+        )
+        summary['data'] = {'sizes': sizes(data), 'notes': list(findings(data))}
+        write_json(folder / 'result.json', {**summary, 'provenance': provenance()})
+    process_group.wait('result')  # who ended now would take the first one along
+    return result, summary
+
+
+def identity_of_run(
+    config: Config, inputs: Mapping[str, Any], allow: Collection[str] = ()
+) -> RunIdentity:
+    """Of which run, and of which inputs, the checkpoints of a config are."""
+    return RunIdentity(
+        inputs, flat_config(config), plan=PLAN_SECTIONS, places=PLACES, allowed=frozenset(allow)
+    )
+
+
+def identity_changes(folder: pathlib.Path | None) -> list[dict[str, Any]]:
+    """Where a run went on under other inputs, versions or code: what changed, and both."""
+    if folder is None:
+        return []
+    files = [folder / FILE, *sorted(folder.glob(f'run_*/{FILE}'))]
+    return [row for file in files for row in read_jsonl(file)]
+
+
+def check_finished(
+    folder: pathlib.Path, result: Mapping[str, Any], prepared: Prepared, allow: Collection[str] = ()
+) -> None:
+    """Refuses a finished run that was made from other inputs than the present ones.
+
+    Where that is allowed it is said: the result is that of the run's own inputs.
+
+    Raises:
+      UserError: data, weights or code differ, and `allow` does not hold what does.
+    """
+    before = result.get('identity', result)
+    changes = differences(before, run_identity(prepared))
+    wrong = refused(changes, allow)
+    if not wrong and refused(changes, ()):
+        _log.warning('%s: %s from what the finished run had', folder, refused(changes, ()))
+    if wrong:
+        raise UserError(
+            f'{folder} holds a finished run, and {wrong} from what it had; choose another --workdir'
+        )
+
+
+def sharding_of(prepared: Prepared) -> Sharding:
+    """Where the run lies on the devices there are.
+
+    Raises:
+      UserError: the config's mesh has another number of devices, or its batch cannot be shared
+        out over them.
+    """
+    config = prepared.config
+    sharding = Sharding.of(config.mesh, config.mesh_rules)
+    leaves, parts = prepared.plan.at(0).leaves, config.optimizer.accumulate
+    sharding.check(leaves, config.data.batch_size, parts)
+    return sharding

@@ -1,0 +1,1 @@
+"""The training loop: step, loop, checkpoints, feature cache, cost, sweeps."""

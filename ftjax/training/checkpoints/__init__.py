@@ -1,0 +1,1 @@
+"""Checkpoints of a run: written, hashed, compared with the plan, read again."""

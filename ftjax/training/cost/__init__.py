@@ -1,0 +1,1 @@
+"""FLOPs, optimizer bytes and memory of a step, before it runs."""

@@ -1,0 +1,172 @@
+"""Device memory of a run, before it: of its programs compiled for shapes, by what holds it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ftjax.data.loader import Loader
+from ftjax.freezing.plan.phase import Phase
+from ftjax.training.step.multi_step import many
+from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.state import make_state, variables_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """Bytes on one device while a program runs."""
+
+    held: Mapping[str, int]
+    """By what they hold, from shapes: what the program takes as arguments."""
+    gradients: int
+    """Of those in `temporary`, from shapes."""
+    temporary: int
+    """As the compiler lays it out: gradients, activations, workspace."""
+    outputs: int
+    """What comes back and is not written over arguments."""
+
+    @property
+    def total(self) -> int:
+        """Arguments, outputs and temporary memory at their highest."""
+        return sum(self.held.values()) + self.temporary + self.outputs
+
+    @property
+    def resident(self) -> int:
+        """What stays on the device between two calls: all arguments but the batch."""
+        return sum(size for name, size in self.held.items() if name != 'batch')
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """All of it, in the order in which people read it."""
+        rest = max(self.temporary - self.gradients, 0)
+        inside = {'gradients': self.temporary - rest, 'activations, workspace': rest}
+        return {
+            name: n for name, n in {**self.held, **inside, 'outputs': self.outputs}.items() if n
+        }
+
+
+def step_memory(phase_state: PhaseState, phase: Phase, batch: Any, steps: int = 1) -> Memory:
+    """Of the program that runs so many steps of a phase in one call; nothing is allocated.
+
+    Args:
+      phase_state: of the run; it need not have entered any phase.
+      phase: of its plan.
+      batch: shapes of 'inputs', 'labels' and 'mask' of one step, as `batch_shapes` gives them.
+      steps: of one call.
+
+    Steps that start at stored features take less: this is the step from raw inputs.
+    """
+    held, arguments = step_arguments(phase_state, phase, batch, steps)
+    former, phase_state.phase = phase_state.phase, phase
+    try:
+        run = many(phase_state.step())
+    finally:
+        phase_state.phase = former
+    sharding, places = phase_state.sharding, None
+    if sharding.devices > 1:
+        places = sharding.of_state(arguments[0]), sharding.whole
+    compiled = jax.jit(run, donate_argnums=0, out_shardings=places).lower(*arguments).compile()
+    return measured(compiled, held, held['trainable parameters'])
+
+
+def least_memory(phase_state: PhaseState, phase: Phase, batch: Any, steps: int = 1) -> int:
+    """Bytes that the steps of a phase need whatever the compiler does: arguments and gradients.
+
+    From shapes alone, in a moment; arguments as of step_memory.
+    """
+    held, _ = step_arguments(phase_state, phase, batch, steps)
+    return sum(held.values()) + held['trainable parameters']
+
+
+def step_arguments(
+    phase_state: PhaseState, phase: Phase, batch: Any, steps: int
+) -> tuple[dict[str, int], tuple]:
+    """(bytes on a device by what holds them, the arguments of a call as shapes)."""
+    sharding, tx = phase_state.sharding, phase_state.transformation(phase)
+    state, frozen = jax.eval_shape(
+        lambda v: make_state(v, phase, tx, phase_state.optimizer.ema), phase_state.variables
+    )
+    if phase_state.plan.of_kind('regulariser'):
+        frozen = frozen.replace(reference=dict(state.trainable))
+    stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((steps, *x.shape), x.dtype), batch)
+    rates = jax.ShapeDtypeStruct((steps, len(phase.trainable)), np.float32)
+    left = jax.ShapeDtypeStruct((), np.int32)
+    if sharding.devices > 1:
+        state = placed(state, sharding.of_state(state))
+        frozen = placed(frozen, sharding.of_frozen(frozen))
+        stacked = placed(stacked, jax.tree.map(lambda _: sharding.examples(axis=1), stacked))
+    held = {
+        'trainable parameters': size_of(state.trainable),
+        'frozen parameters': size_of(frozen.params),
+        'optimizer state': size_of(state.opt_state),
+        'averages': size_of(state.ema),
+        'references': size_of(frozen.reference),
+        'statistics': size_of((state.stats, frozen.stats)),
+        'batch': size_of(stacked),
+    }
+    return held, (state, frozen, stacked, rates, left)
+
+
+def validation_memory(phase_state: PhaseState, phase: Phase, batch: Any) -> Memory:
+    """While a split is evaluated: the forward pass, and all that stays on the device meanwhile.
+
+    Args:
+      phase state, phase: as of step_memory.
+      batch: shapes of an evaluation batch.
+    """
+    held, (state, frozen, *_) = step_arguments(phase_state, phase, batch, 1)
+
+    inputs = batch['inputs']
+    if phase_state.sharding.devices > 1:
+        inputs = placed(inputs, jax.tree.map(lambda _: phase_state.sharding.examples(), inputs))
+
+    def run(variables: Any, inputs: Any) -> Any:
+        return phase_state.network.apply(
+            phase_state.sharding.gathered(variables), phase_state.prepared(inputs)
+        )
+
+    compiled = jax.jit(run).lower(variables_of(state, frozen), inputs).compile()
+    return measured(compiled, {**held, 'batch': size_of(inputs)}, 0)
+
+
+def measured(compiled: Any, held: Mapping[str, int], gradients: int) -> Memory:
+    """A compiled program's temporary memory and outputs beside what it is given."""
+    found = compiled.memory_analysis()
+    outputs = found.output_size_in_bytes - found.alias_size_in_bytes
+    temporary = int(found.temp_size_in_bytes)
+    return Memory(held, min(gradients, temporary), temporary, max(int(outputs), 0))
+
+
+def batch_shapes(loader: Loader, size: int) -> dict[str, Any]:
+    """Shapes of the largest batch of a split: images are alike, of texts it has the longest."""
+    longest = loader.order()[-1:]
+    batch = loader.batch(longest)
+    return {
+        name: jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), jnp.result_type(x)), batch[name]
+        )
+        for name in ('inputs', 'labels', 'mask')
+    }
+
+
+def placed(tree: Any, places: Any) -> Any:
+    """Shapes with the shardings that their arrays will have."""
+    return jax.tree.map(
+        lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree, places
+    )
+
+
+def size_of(tree: Any) -> int:
+    """Bytes of a tree of shapes on one device."""
+    total = 0
+    for leaf in jax.tree.leaves(tree):
+        place = getattr(leaf, 'sharding', None)
+        shape = leaf.shape if place is None else place.shard_shape(leaf.shape)
+        total += math.prod(shape) * jnp.dtype(leaf.dtype).itemsize
+    return total

@@ -1,0 +1,209 @@
+"""Outputs of the stages before a cut on whole splits: shapes first, then the numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from ftjax.data.dataset import MASKED_TOKENS
+from ftjax.data.evaluation_batches import EvalBatches
+from ftjax.data.images.augmentation import parse_augment
+from ftjax.data.images.on_device import augment, prepare
+from ftjax.data.loader import Batch, Loader
+from ftjax.distributed.device_put import on_host
+from ftjax.distributed.sharding import Sharding
+from ftjax.models.stages import Network
+from ftjax.xla.program_cache import program, replicated, sharded
+
+EXAMPLES = 64
+"""Examples a batch. Not a setting: with another size the last digits differ, and runs that
+share features would depend on which of them came first."""
+VIEW_SEED = 0
+"""Views are the same for all runs, so that runs of many seeds share them."""
+ROUNDING = 1e-2
+"""Of features on an accelerator, as a share of their length: below it they count as the same."""
+Shapes = dict[str, jax.ShapeDtypeStruct]
+_TRACED: dict[Any, Any] = {}
+
+
+def batch_size() -> int:
+    """Examples of a batch, a multiple of the devices."""
+    devices = jax.device_count()
+    return -(-EXAMPLES // devices) * devices
+
+
+@dataclasses.dataclass(frozen=True)
+class Passed:
+    """What one example passes on at a cut, and what that takes to compute."""
+
+    shapes: Shapes
+    """Shape and dtype of each leaf, without the batch axis, by path."""
+    flops: float
+    """Of the forward pass of one example up to the cut; NaN where nobody counts them."""
+
+    @property
+    def bytes(self) -> int:
+        """Of the features of one example."""
+        sizes = (math.prod(x.shape) * jnp.dtype(x.dtype).itemsize for x in self.shapes.values())
+        return sum(sizes)
+
+
+def passed_on(
+    network: Network, variables: Any, cut: str, loader: Loader, preprocessing: Any
+) -> Passed | str:
+    """What the examples of a split pass on at a cut; a reason if it cannot be stored.
+
+    Each leaf must have a row an example, of one shape for all examples: texts of several
+    lengths have that only where the stages before the cut pool them.
+    """
+    if loader.dataset.task == MASKED_TOKENS:
+        return 'other tokens are hidden at every step'
+    rows = loader.order()
+    # The first of the order is the shortest text, the last the longest; images are alike.
+    ends = (rows[:1], rows[-1:]) if loader.texts is not None else (rows[:1],)
+    found = []
+    for some in ends:
+        inputs = loader.batch(some)['inputs']
+        structure = jax.tree.map(lambda x: (x.shape[1:], str(x.dtype)), inputs)
+        key = network, cut, preprocessing, repr(structure)
+        if key not in _TRACED:
+            if len(_TRACED) > 256:
+                _TRACED.clear()
+            _TRACED[key] = traced(network, variables, cut, inputs, preprocessing)
+        found.append(_TRACED[key])
+    reason = next((one for one in found if isinstance(one, str)), None)
+    if reason is None and found[0].shapes != found[-1].shapes:
+        return (
+            f'texts of several lengths flow into {cut!r}; texts that are all padded to one '
+            'length (one bucket) can be stored'
+        )
+    return reason or found[-1]
+
+
+def traced(
+    network: Network, variables: Any, cut: str, inputs: Any, preprocessing: Any
+) -> Passed | str:
+    """What such inputs pass on, found without computing anything."""
+    run, outputs = prefix(network, cut, preprocessing), []
+    given: Any = None
+    for size in (2, 1):
+        given = jax.tree.map(
+            lambda x, n=size: jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype), inputs
+        )
+        outputs.append(flatten_dict(dict(jax.eval_shape(run, variables, given)), sep='/'))
+    for path, leaf in outputs[0].items():
+        if leaf.shape[:1] != (2,) or outputs[1][path].shape != (1, *leaf.shape[1:]):
+            return f'{path!r}, which flows into {cut!r}, has no row for each example'
+    costs = jax.jit(run).lower(variables, given).cost_analysis() or {}
+    shapes = {p: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for p, x in outputs[1].items()}
+    return Passed(shapes, float(costs.get('flops', math.nan)))
+
+
+def prefix(network: Network, cut: str, preprocessing: Any, augmentation: str = 'none'):
+    """`run(variables, inputs, key)`: the stages before the cut, in evaluation mode."""
+
+    def run(variables, inputs, key=None):
+        if key is not None:
+            inputs = augment(inputs, key, augmentation)
+        if preprocessing is not None:
+            inputs = prepare(inputs, preprocessing)
+        return network.apply(variables, inputs, stop=cut)
+
+    return run
+
+
+def compute(
+    network: Network,
+    variables: Any,
+    cut: str,
+    loader: Loader,
+    preprocessing: Any,
+    into: Mapping[str, np.ndarray],
+    augmentation: str = 'none',
+    view: int | None = None,
+    report: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Writes the features of every example of a split to the arrays `into` {path: (N, ..)}.
+
+    Args:
+      view: number of an augmented view; None for the examples as they are.
+      report: told how many examples are done, from time to time.
+    """
+    done = 0
+    for rows, found in computed(network, variables, cut, loader, preprocessing, augmentation, view):
+        for path, leaf in found.items():
+            into[path][rows] = leaf
+        done += len(rows)
+        report(done)
+
+
+def computed(
+    network: Network,
+    variables: Any,
+    cut: str,
+    loader: Loader,
+    preprocessing: Any,
+    augmentation: str = 'none',
+    view: int | None = None,
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """(positions in the split, {path: features}) batch by batch, always the same batches."""
+    plain = view is None or loader.texts is not None  # texts are augmented on the host
+    name = 'none' if plain else augmentation
+    run, variables = prefix(network, cut, preprocessing, name), replicated(variables)
+    places = None if jax.device_count() == 1 else Sharding().examples()
+    for number, batch in enumerate(batches_of(loader, augmentation, view)):
+        inputs = batch['inputs']
+        inputs = sharded(inputs)
+        arguments: tuple[Any, ...] = variables, inputs
+        if view is not None and not plain:
+            key = jax.random.fold_in(jax.random.key(VIEW_SEED), view)
+            arguments = *arguments, replicated(jax.random.fold_in(key, number))
+        key = 'features', network, cut, preprocessing, name
+        known = program(key, run, *arguments, places=places)
+        found: dict[str, Any] = flatten_dict(on_host(known.call(*arguments)), sep='/')
+        real = batch['mask'] > 0
+        yield batch['index'][real], {path: leaf[real] for path, leaf in found.items()}
+
+
+def agree(
+    stored: Mapping[str, np.ndarray], rows: np.ndarray, found: Mapping[str, np.ndarray]
+) -> bool:
+    """Whether stored features of some examples are what was computed again.
+
+    On a CPU to the bit. Elsewhere the compiler may choose other kernels from one process to the
+    next, so that rounding may differ.
+    """
+    for path, leaf in found.items():
+        before = np.asarray(stored[path][rows])
+        if jax.default_backend() == 'cpu':
+            same = before.tobytes() == np.ascontiguousarray(leaf).tobytes()
+        else:
+            before, after = np.float64(before), np.float64(leaf)
+            same = np.linalg.norm(before - after) <= ROUNDING * np.linalg.norm(after)
+        if not same:
+            return False
+    return True
+
+
+def batches_of(loader: Loader, augmentation: str, view: int | None) -> Iterator[Batch]:
+    """Every example of a split once, in an order that depends on nothing but the split."""
+    batches = EvalBatches(loader, batch_size())
+    if view is None or loader.texts is None:
+        yield from batches
+        return
+    rows, size = loader.order(), batches.batch_size
+    for first in range(0, len(rows), size):
+        draw = (VIEW_SEED, view, parse_augment(augmentation))
+        yield loader.batch(rows[first : first + size], size, draw=draw)
+
+
+def nested(flat: Mapping[str, Any]) -> Any:
+    """Features by path as what the stage at the cut takes."""
+    return unflatten_dict(dict(flat), sep='/')

@@ -1,0 +1,107 @@
+"""The key of stored features: a hash of all that they depend on."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.images.augmentation import AUGMENTATIONS, parse_augment
+from ftjax.errors import UserError
+from ftjax.io.atomic import to_jsonable
+from ftjax.io.processor import processor_kind
+from ftjax.io.source_code import code_identity
+from ftjax.models.registry import options_of
+from ftjax.models.stages import Network
+
+VERSION = 2  # of what is stored; a change of how features are computed raises it
+
+
+def prefix_of(network: Network, variables: Mapping[str, Any], cut: str) -> dict[str, Any]:
+    """The variables of the stages before the cut, collection by collection."""
+    before = set(network.stages[: network.stages.index(cut)])
+    return {
+        name: {stage: leaves for stage, leaves in tree.items() if stage in before}
+        for name, tree in variables.items()
+        if any(stage in before for stage in tree)
+    }
+
+
+def weights_hash(variables: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over paths, dtypes, shapes and bytes of all leaves."""
+    digest = hashlib.sha256()
+    flat: dict[str, Any] = flatten_dict(dict(variables), sep='/')
+    for path in sorted(flat):
+        leaf = np.ascontiguousarray(jax.device_get(flat[path]))
+        digest.update(f'{path} {leaf.dtype} {leaf.shape} '.encode())
+        digest.update(leaf.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def features_key(
+    network: Network,
+    cut: str,
+    weights: str,
+    dataset: Dataset,
+    preprocessing: Any,
+    image_size: tuple[int, int] | None,
+    augmentation: str = 'none',
+    view: int | None = None,
+) -> str:
+    """SHA-256 (hex) of weights, network, preprocessing, image size, examples, view and backend.
+
+    Of a network or an augmentation of the user's own its code counts too.
+
+    Args:
+      weights: `weights_hash` of `prefix_of(network, variables, cut)`.
+      dataset: its fingerprint holds contents, order and labels.
+      view: number of an augmented view; None for the examples as they are.
+    """
+    facts = {
+        'version': VERSION,
+        'network': described(network),
+        'cut': cut,
+        'weights': weights,
+        'examples': dataset.fingerprint,
+        'read_with': [dataset.channels, dataset.max_length],
+        'preprocessing': None if preprocessing is None else compared(preprocessing),
+        'image_size': image_size,
+        'view': None if view is None else [augmentation, view],
+        # Another compiler or machine gives other last digits.
+        'made_by': [jax.__version__, jax.default_backend(), jax.device_count(), processor_kind()],
+        'code': code_identity({'network': network, **augmentations_of(augmentation, view)}),
+        'precision': str(getattr(jax.config, 'jax_default_matmul_precision', None)),
+    }
+    text = json.dumps(to_jsonable(facts), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def described(network: Network) -> Any:
+    """Family and fields of a network; the number of classes is the head's affair."""
+    try:
+        name, options = options_of(network)
+    except UserError:  # a network of the user's own; addresses of functions say nothing
+        return re.sub(r' at 0x[0-9a-f]+', '', f'{type(network).__module__}.{network!r}')
+    return [name, {key: value for key, value in options.items() if key != 'num_classes'}]
+
+
+def augmentations_of(augmentation: str, view: int | None = 0) -> dict[str, Any]:
+    """The functions that make an augmented view of images, by name."""
+    names = [] if view is None else [name for name, _ in parse_augment(augmentation)]
+    return {
+        f'augmentation {name}': AUGMENTATIONS[name][0] for name in names if name in AUGMENTATIONS
+    }
+
+
+def compared(preprocessing: Any) -> dict[str, Any]:
+    """The fields that decide what a preprocessing does: not where a tokenizer lies."""
+    kept = [field.name for field in dataclasses.fields(preprocessing) if field.compare]
+    return {name: getattr(preprocessing, name) for name in kept}

@@ -1,0 +1,208 @@
+"""The feature cache: a run starts at its cut, from outputs that are computed once.
+
+What stages before the cut pass on is a function of their weights and of the example, where no
+noise, batch statistics or augmentation enters. It is computed once for each key
+(cache_key.py), kept in memory or in files (cache_store.py), and shared by all runs of a
+process, those of an ablation for instance, whose stages before the cut are the same. Each time
+they are used again one batch is computed once more, and its bits are compared.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ftjax.data import EvalBatches, TrainStream
+from ftjax.data.images.augmentation import parse_augment
+from ftjax.data.loader import Batch, Loader
+from ftjax.distributed.device_put import on_host
+from ftjax.distributed.process_group import least, several
+from ftjax.errors import UserError
+from ftjax.freezing.plan.phase import Phase
+from ftjax.io.cache_folder import cache_folder
+from ftjax.io.progress import Pace, Progress, duration
+from ftjax.training.feature_cache import compute
+from ftjax.training.feature_cache.batches import FeatureBatches, FeatureStream
+from ftjax.training.feature_cache.compute import Passed
+from ftjax.training.feature_cache.key import features_key, prefix_of, weights_hash
+from ftjax.training.feature_cache.policy import Decision, Uses, decide, memory_budget, refusal
+from ftjax.training.feature_cache.store import Features, in_files, in_memory
+from ftjax.training.settings import TrainSettings
+from ftjax.training.step.phase_state import PhaseState
+
+_log = logging.getLogger(__name__)
+_EVERY = 10.0  # seconds between two lines of a long computation
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Where the steps of a phase get their batches from."""
+
+    start: str | None
+    """The stage that batches enter at; None for the first, whose inputs are raw."""
+    batches: Iterator[Batch]
+    validation: Any
+    """Batches of the validation split, for the same stage."""
+
+
+class Sources:
+    """Decides phase by phase whether a run starts at its cut, and has the features made."""
+
+    def __init__(
+        self,
+        stream: TrainStream,
+        validation: EvalBatches,
+        settings: TrainSettings,
+        *,
+        preprocessing: Any = None,
+        augmentation: str = 'none',
+        image_size: tuple[int, int] | None = None,
+        total: int = 1,
+        every: int = 1,
+        tell: bool = False,
+    ):
+        """A run of `total` steps that validates each `every`; `tell` logs what is decided."""
+        self.stream, self.validation, self.settings = stream, validation, settings
+        self.preprocessing, self.augmentation = preprocessing, augmentation
+        self.image_size, self.total, self.every, self.tell = image_size, total, every, tell
+        self.phase: Phase | None = None
+        self.source: Source
+        self.lines: list[str] = []
+        """What was decided, a line a phase."""
+        augmented = bool(parse_augment(augmentation))
+        self.views = settings.cache_views if augmented else 1
+        if settings.cache_views > 1 and not augmented:
+            raise UserError(
+                f'train.cache_views is {settings.cache_views} and data.augment is '
+                f'{augmentation!r}: all views would be the same'
+            )
+
+    def of(self, phase_state: PhaseState, done: int, bar: Progress | None = None) -> Source:
+        """The source of the phase state's present phase, whose next step is `done`.
+
+        Raises:
+          UserError: the cache is 'on' and cannot be used, with the reason.
+        """
+        if self.phase is phase_state.phase:
+            return self.source
+        self.phase = phase_state.phase
+        decision, passed = self.decided(phase_state)
+        if self.settings.cache != 'off':
+            line = f'from step {phase_state.phase.start}: {decision.line}'
+            if line not in self.lines:  # of an interrupted run that goes on
+                self.lines.append(line)
+            if self.tell:
+                _log.info('%s', decision.line)
+        if not decision.store or passed is None:
+            self.source = Source(None, self.stream.iterate(done), self.validation)
+            return self.source
+        cut = phase_state.phase.cut
+        variables = prefix_of(phase_state.network, phase_state.as_trained(averaged=False), cut)
+        variables = on_host(variables) if several() else variables
+        weights = weights_hash(variables)
+
+        def stored(loader: Loader, view: int | None = None) -> Features:
+            dataset, before = loader.dataset, loader.dataset.fingerprint
+            key = features_key(
+                *(phase_state.network, cut, weights, dataset, self.preprocessing),
+                *(self.image_size, self.augmentation, view),
+            )
+
+            def fill(arrays: Any) -> None:
+                report = reporter(len(dataset)) if self.tell else lambda done: None
+                work = phase_state.network, variables, cut, loader, self.preprocessing, arrays
+                with (bar or Progress(1, '', enabled=False)).excluded('computing features'):
+                    compute.compute(*work, self.augmentation, view, report)
+                if dataset.fingerprint != before:
+                    raise UserError(
+                        f'{dataset.name}: files changed while features were computed; start again'
+                    )
+
+            def probe(arrays: Any) -> bool:
+                work = phase_state.network, variables, cut, loader, self.preprocessing
+                first = next(compute.computed(*work, self.augmentation, view), None)
+                return first is None or compute.agree(arrays, *first)
+
+            if decision.files:
+                folder = self.settings.cache_folder or cache_folder() / 'features'
+                return in_files(key, passed.shapes, len(dataset), folder, fill, probe)
+            return in_memory(key, passed.shapes, len(dataset), self.budget, fill, probe)
+
+        shown = [None] if self.views == 1 else range(self.views)
+        views = [stored(self.stream.loader, view) for view in shown]
+        validation = FeatureBatches(self.validation, stored(self.validation.loader))
+        self.source = Source(cut, FeatureStream(self.stream, views).iterate(done), validation)
+        return self.source
+
+    def decided(self, phase_state: PhaseState) -> tuple[Decision, Passed | None]:
+        """What to do in the phase state's present phase."""
+        mode, phases = self.settings.cache, phase_state.plan.phases
+        if mode == 'off':
+            return Decision(False, False, "train.cache is 'off'"), None
+
+        def refused(phase: Phase) -> str | None:
+            return refusal(phase_state.plan, phase, self.augmentation, self.views)
+
+        reason = refused(phase_state.phase)
+        # A phase without a cache is no mistake while another has one.
+        hopeless = reason is None or all(refused(phase) for phase in phases)
+        if reason is None:
+            passed = self.passed(phase_state)
+            if isinstance(passed, Passed):
+                uses = self.uses(phase_state)
+                found = decide(mode, phase_state.phase.cut, passed, uses, self.budget)
+                if not (found.files and several()):
+                    return found, passed
+                reason = 'files of features are not shared by the processes of a run'
+            else:
+                reason = passed
+        if mode == 'on' and hopeless:
+            raise UserError(f"train.cache='on' is not possible: {reason}")
+        return Decision(False, False, f'features not stored: {reason}'), None
+
+    def passed(self, phase_state: PhaseState) -> Passed | str:
+        """What both splits pass on at the cut; a reason if that cannot be stored."""
+        network, cut = phase_state.network, phase_state.phase.cut
+        variables = prefix_of(network, phase_state.as_trained(averaged=False), cut)
+        loaders = self.stream.loader, self.validation.loader
+        train, val = (
+            compute.passed_on(network, variables, cut, loader, self.preprocessing)
+            for loader in loaders
+        )
+        if isinstance(train, str) or isinstance(val, str):
+            return train if isinstance(train, str) else val
+        if train.shapes != val.shapes:
+            return f'training and validation examples differ in what flows into {cut!r}'
+        return train
+
+    def uses(self, phase_state: PhaseState) -> Uses:
+        """How often the present phase asks for the stages before its cut."""
+        first = phase_state.phase.start
+        ends = [phase.start for phase in phase_state.plan.phases if phase.start > first]
+        steps = min([*ends, self.total]) - first
+        train, val = len(self.stream.dataset), len(self.validation.dataset)
+        passes = steps * self.stream.batch_size + max(1, steps // self.every) * val
+        return Uses(self.views * train + val, passes)
+
+    @property
+    def budget(self) -> int:
+        """Bytes of memory that features may take."""
+        return least(memory_budget(self.settings.cache_bytes))
+
+
+def reporter(count: int) -> Callable[[int], None]:
+    """A function that logs now and then how many of `count` examples are done."""
+    pace, began = Pace(count), time.monotonic()
+    last = [began]
+
+    def report(done: int) -> None:
+        now = time.monotonic()
+        pace.mark(done, now - began)
+        if now - last[0] >= _EVERY and pace.seconds_left is not None:
+            last[0] = now
+            _log.info('features %d/%d, %s left', done, count, duration(pace.seconds_left))
+
+    return report

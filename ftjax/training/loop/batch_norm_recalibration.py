@@ -1,0 +1,72 @@
+"""Running statistics of BatchNorm, estimated anew for weights or data that have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from ftjax.data.images.on_device import prepare
+from ftjax.distributed.sharding import Sharding
+from ftjax.models.stages import Mode, Network
+from ftjax.xla.program_cache import program, replicated
+
+
+def recomputed(
+    network: Network,
+    variables: Mapping[str, Any],
+    batches: Iterable[Any],
+    preprocessing: Any = None,
+    stages: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """The variables with means and variances of all `batches`, of equal size; no labels are used.
+
+    Each batch is normalised by itself, as in training. The variance of the whole is the mean of
+    the batches' (unbiased) variances plus the variance of their means, so nothing depends on
+    momentum. With `stages`, all others normalise by the statistics they have and keep them.
+    Variables without `batch_stats` come back as they are.
+    """
+    own = variables.get('batch_stats') or {}
+    chosen = frozenset(name for name in own if stages is None or name in stages)
+    if not chosen:
+        return dict(variables)
+    modes = {name: Mode(deterministic=True, batch_stats=True) for name in chosen}
+
+    def run(variables, inputs):
+        if preprocessing is not None:
+            inputs = prepare(inputs, preprocessing)
+
+        def moved(value):
+            stats = dict(variables['batch_stats'])
+            for name in chosen:
+                stats[name] = jax.tree.map(lambda x: jnp.full_like(x, value), stats[name])
+            given = {**variables, 'batch_stats': stats}
+            _, found = network.apply(given, inputs, modes=modes, mutable=['batch_stats'])
+            return {name: found['batch_stats'][name] for name in chosen}
+
+        # A running value r becomes m r + (1 - m) b: from r = 0 and r = 1 follow m, then b.
+        return jax.tree.map(lambda low, high: low / (1 - (high - low)), moved(0.0), moved(1.0))
+
+    key = ('statistics', network, preprocessing, chosen)
+    sharding, variables = Sharding(), replicated(dict(variables))
+    places = None if sharding.devices == 1 else sharding.whole
+    seen: list[dict[str, np.ndarray]] = []
+    for batch in batches:
+        even = all(len(leaf) % sharding.devices == 0 for leaf in jax.tree.leaves(batch))
+        inputs = sharding.batch(batch) if even else sharding.copied(batch)
+        compiled = program(key, run, variables, inputs, places=places)
+        found = flatten_dict(jax.device_get(compiled.call(variables, inputs)), sep='/')
+        seen.append({path: np.asarray(leaf, np.float64) for path, leaf in found.items()})
+    total: dict[str, np.ndarray] = {}
+    for path in seen[0]:
+        leaves = np.stack([found[path] for found in seen])
+        value = leaves.mean(axis=0)
+        if path.endswith('/var'):
+            value += np.stack([found[f'{path[:-3]}mean'] for found in seen]).var(axis=0)
+        total[path] = value.astype(np.float32)
+    made = jax.device_get(variables)
+    return {**made, 'batch_stats': {**made['batch_stats'], **unflatten_dict(total, sep='/')}}

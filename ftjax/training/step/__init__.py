@@ -1,0 +1,1 @@
+"""The train step: forward pass, loss, gradient, update."""

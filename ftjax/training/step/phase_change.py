@@ -1,0 +1,69 @@
+"""What a change of phase does to weights and state: carried on, begun anew, or held rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+from ftjax.freezing.partition import Flat, combine
+from ftjax.freezing.plan.phase import Phase
+from ftjax.models.stages import Network
+from ftjax.optim.optimizer_state import carry
+from ftjax.pretrained.initialise import random_leaves
+from ftjax.training.step.state import Frozen, TrainState, split
+
+
+def carried(
+    state: TrainState, variables: Mapping[str, Any], phase: Phase, tx: Any, reset: bool
+) -> tuple[TrainState, Frozen]:
+    """State and frozen part of a phase, with what stays of the state of the one before it.
+
+    Args:
+      state: as the phase before leaves it.
+      variables: the network's, fresh values of this phase included.
+      phase, tx: the new phase and its optimizer.
+      reset: whether no moments are carried.
+    """
+    trainable, moving, frozen = split(variables, phase)
+    # Buffers may come from `frozen`, which later phases read again: the state is donated.
+    trainable, moving = jax.tree.map(jnp.array, (trainable, moving))
+    opt_state = tx.init(trainable)
+    anew = frozenset(phase.reinit)
+    if not reset:
+        opt_state = carry(state.opt_state, opt_state, anew)
+    ema = state.ema
+    if ema is not None:
+        ema = {
+            path: ema[path] if path in ema and path not in anew else jnp.array(leaf)
+            for path, leaf in trainable.items()
+        }
+    state = state.replace(trainable=trainable, stats=moving, opt_state=opt_state, ema=ema)
+    return state, frozen
+
+
+def masters_of(variables: Mapping[str, Any], phase: Phase) -> Flat:
+    """The leaves that a phase holds rounded, on the host, by path."""
+    if not phase.stored:
+        return {}
+    params: Flat = flatten_dict(dict(variables['params']), sep='/')
+    return {path: np.asarray(params[path]) for path in phase.stored}
+
+
+def reinitialised(
+    network: Network, variables: Mapping[str, Any], paths: tuple[str, ...], seed: int, step: int
+) -> dict[str, Any]:
+    """The variables with new random values for some leaves, from the run's seed and the step."""
+    if not paths:
+        return dict(variables)
+    params: Flat = flatten_dict(dict(variables['params']), sep='/')
+    draw = int(np.random.default_rng((seed, step, 5)).integers(2**31))
+    found = random_leaves(network, {f'params/{path}' for path in paths}, draw)
+    for key, leaf in found.items():
+        path = key.removeprefix('params/')
+        params[path] = leaf.astype(params[path].dtype)
+    return {**variables, 'params': combine(params)}

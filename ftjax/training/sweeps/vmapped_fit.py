@@ -1,0 +1,204 @@
+"""Many runs in one program: rates and seeds of one plan, trained side by side from its cut.
+
+The step is the one that `fit` compiles, mapped over runs. Runs of one seed see the same
+batches, so that their matrix products are one; each has its own weights, moments and noise.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ftjax.data import Splits, TrainStream, eval_batches
+from ftjax.errors import UserError
+from ftjax.freezing.plan.plan import Plan
+from ftjax.models.stages import Network
+from ftjax.optim.optimizer import OptimizerSettings, state_bytes
+from ftjax.optim.schedule import ScheduleSettings, leaf_rates
+from ftjax.training.feature_cache.sources import Sources
+from ftjax.training.loop.validation import BestSoFar, check_validation
+from ftjax.training.settings import TrainSettings
+from ftjax.training.step.multi_step import longest_chunk
+from ftjax.training.step.phase_state import PhaseState, StepSettings
+from ftjax.training.sweeps.vmapped_runs import Runs
+
+MOST_STEPS = 64
+"""Steps of one dispatch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One run of many."""
+
+    rate: float
+    seed: int
+    losses: np.ndarray
+    """Of every training step, (steps,) float32."""
+    history: list[dict[str, float]]
+    """A row a validation: step, val_loss, val_accuracy, val_score."""
+    best_step: int
+    validation: dict[str, float]
+    trainable: dict[str, np.ndarray]
+    """The trained leaves by path, of the best validation or the last, as `settings.keep` says."""
+
+    bad_step: int | None = None
+    """The first step whose loss or gradient was no number, from 1; None if all were."""
+    optimizer_bytes: int = 0
+    step_seconds: float | None = None
+    """The share of one step of this run in the median call."""
+    step_flops: float | None = None
+    """The share of one step of this run in the program's, as the compiler counts them."""
+
+    @property
+    def status(self) -> str:
+        """`ok`, or `diverged` if a loss or gradient was no number."""
+        return 'ok' if self.bad_step is None else 'diverged'
+
+
+def fit_many(
+    network: Network,
+    variables: Mapping[int, Mapping[str, Any]],
+    plan: Plan,
+    data: Splits,
+    *,
+    rates: Sequence[float],
+    optimizer: OptimizerSettings,
+    schedule: ScheduleSettings,
+    settings: TrainSettings,
+    preprocessing: Any = None,
+    batch_size: int = 32,
+    eval_batch_size: int = 256,
+    image_size: tuple[int, int] | None = None,
+) -> list[Cell]:
+    """What `fit` gives for every rate and seed, up to rounding: seed by seed, rate by rate.
+
+    Args:
+      variables: by seed; they may differ in leaves that train, a new head for instance.
+      rates: peak learning rates; `optimizer.learning_rate` is not used.
+
+    Raises:
+      UserError: a plan, task or setting that cannot run this way, with the reason.
+    """
+    check_validation(settings, plan, data.val)
+    reason = obstacle(network, plan, data, settings)
+    if reason is not None:
+        raise UserError(f'runs cannot share a program: {reason}')
+    settings = dataclasses.replace(settings, cache='on')
+    task = StepSettings(preprocessing, 'none', data.train.task, settings.label_smoothing)
+    seeds = tuple(variables)
+    streams = [
+        TrainStream(data.train, batch_size, seed, image_size, preprocessing) for seed in seeds
+    ]
+    total = settings.total(streams[0].steps_per_epoch)
+    every = settings.every(streams[0].steps_per_epoch)
+    chunk = longest_chunk(every, MOST_STEPS)
+    # The order of texts depends on how many steps `fit` runs in a call.
+    order = longest_chunk(every, settings.calls(network, variables[seeds[0]]['params']))
+    validation = eval_batches(data.val, eval_batch_size, image_size, preprocessing)
+    phase_states, sources = [], []
+    for seed, stream in zip(seeds, streams, strict=True):
+        phase_state = PhaseState(network, variables[seed], plan, optimizer, task, seed)
+        phase_state.enter(0)
+        if phase_states:
+            check_frozen(phase_state, phase_states[0])
+        given = {'preprocessing': preprocessing, 'image_size': image_size}
+        chosen = Sources(stream.in_runs(order), validation, settings, **given, total=total)
+        phase_states.append(phase_state)
+        sources.append(chosen.of(phase_state, 0))
+    runs = Runs(phase_states, sources, rates)
+    shape = len(seeds), len(rates)
+    best = np.array([[BestSoFar() for _ in rates] for _ in seeds], object)
+    history: list[list[list[dict]]] = [[[] for _ in rates] for _ in seeds]
+    found: list[dict[str, np.ndarray]] = []
+    kept, done = runs.trainable(), 0
+    factors = [leaf_rates(plan, schedule, 1.0, step, total) for step in range(total)]
+    while done < total:
+        until = min(total, (done // every + 1) * every)
+        while done < until:
+            count = chunk if until - done >= chunk else 1
+            found.append(runs.advance(count, np.stack(factors[done : done + count])))
+            done += count
+        better = np.zeros(shape, bool)
+        for where, values in runs.scores().items():
+            better[where] = best[where].update(done, values)
+            row = {f'val_{name}': value for name, value in values.items()}
+            history[where[0]][where[1]].append({'step': done, **row})
+        if settings.keep == 'last':
+            better[:] = True
+        kept = jax.tree.map(
+            lambda old, new, b=better: jnp.where(
+                b.reshape(*shape, *[1] * (new.ndim - 2)), new, old
+            ),
+            kept,
+            runs.trainable(),
+        )
+    trained = jax.device_get(kept)
+    curve, norms = (np.concatenate([part[name] for part in found]) for name in found[0])
+    size = state_bytes(phase_states[0].state.opt_state)
+    return [
+        Cell(
+            rate,
+            seed,
+            curve[:, s, r],
+            history[s][r],
+            best[s, r].step,
+            best[s, r].values,
+            {path: leaf[s, r] for path, leaf in trained.items()},
+            first_bad(curve[:, s, r], norms[:, s, r]),
+            size,
+            statistics.median(runs.seconds),
+            runs.flops,
+        )
+        for s, seed in enumerate(seeds)
+        for r, rate in enumerate(rates)
+    ]
+
+
+def first_bad(losses: np.ndarray, norms: np.ndarray) -> int | None:
+    """The first step, from 1, with a loss or norm that is no number; None without.
+
+    >>> first_bad(np.array([0.5, 0.4]), np.array([1.0, np.inf]))
+    2
+    """
+    bad = np.flatnonzero(~(np.isfinite(losses) & np.isfinite(norms)))
+    return int(bad[0]) + 1 if len(bad) else None
+
+
+def obstacle(network: Network, plan: Plan, data: Splits, settings: TrainSettings) -> str | None:
+    """Why the runs of a plan cannot share a program, if they cannot."""
+    phase = plan.at(0)
+    after = network.stages[network.stages.index(phase.cut) :]
+    if len(plan.boundaries) > 1 or plan.choose_at:
+        return f'{plan.strategy!r} changes what trains on the way'
+    if plan.of_kind('regulariser') or plan.of_kind('weights') or plan.recompute:
+        return f'{plan.strategy!r} needs the weights of the start, or statistics of each run'
+    if data.train.task != 'classification':
+        return f'the task is {data.train.task}, not classification'
+    if settings.patience is not None:
+        return 'train.patience stops each run at a step of its own'
+    if phase.moving_stats:
+        return f'statistics of {phase.moving_stats[0]!r} move'
+    convolved = [
+        p for p, leaf in phase.leaves.items() if leaf.stage in after and len(leaf.shape) == 4
+    ]
+    if convolved:  # mapped over weights, it becomes a grouped convolution, slower than a loop
+        return f'{convolved[0]} above the cut is a convolution'
+    return None
+
+
+def check_frozen(phase_state: PhaseState, first: PhaseState) -> None:
+    """UserError unless two courses have the same frozen leaves, bit for bit."""
+    for kind in ('params', 'stats'):
+        leaves, others = getattr(phase_state.frozen, kind), getattr(first.frozen, kind)
+        for path, leaf in leaves.items():
+            if not np.array_equal(leaf, others[path]):
+                raise UserError(
+                    f'runs cannot share a program: frozen leaf {path} differs from seed '
+                    f'{first.seed} to seed {phase_state.seed}'
+                )

@@ -1,0 +1,106 @@
+"""The states of many runs side by side, and the compiled programs that move and score them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ftjax.data.text.batches import stacked
+from ftjax.tasks.losses import example_losses
+from ftjax.training.feature_cache.sources import Source
+from ftjax.training.loop.step_runner import model_inputs
+from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.state import variables_of
+from ftjax.xla.cost_analysis import flops_of
+from ftjax.xla.program_cache import program, replicated
+
+
+class Runs:
+    """The states of all runs, (seeds, rates, ..), and the programs that move them."""
+
+    def __init__(
+        self, phase_states: Sequence[PhaseState], sources: Sequence[Source], rates: Sequence[float]
+    ):
+        self.phase_state, self.sources = phase_states[0], sources
+        self.start = sources[0].start
+        self.rates = np.asarray(rates, np.float64)
+        many = len(rates)
+        self.frozen = self.phase_state.frozen
+        self.states: Any = jax.tree.map(
+            lambda *leaves: jnp.stack([jnp.broadcast_to(x, (many, *x.shape)) for x in leaves]),
+            *(phase_state.state for phase_state in phase_states),
+        )
+        batches = [model_inputs(batch) for batch in sources[0].validation]
+        self.held = [jax.device_put(batch) for batch in batches]
+        self.many = len(phase_states) * many
+        self.flops: float | None = None
+        """Of one step of one run: its share of the program's."""
+        self.seconds: list[float] = []
+        """Of one step of one run, a number a call."""
+
+    def advance(self, count: int, factors: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs some steps; their `loss` and `grad_norm`, each (steps, seeds, rates).
+
+        `factors` is (steps, leaves).
+        """
+        step = self.phase_state.step(self.start)
+        over_rates = jax.vmap(step, in_axes=(0, None, None, 0))
+        over_seeds = jax.vmap(over_rates, in_axes=(0, None, 0, None))
+
+        def run(states, frozen, batches, rates):
+            return jax.lax.scan(lambda s, x: over_seeds(s, frozen, *x), states, (batches, rates))
+
+        group = [
+            stacked([model_inputs(next(source.batches)) for source in self.sources])
+            for _ in range(count)
+        ]
+        batches = jax.device_put(stacked(group))  # (steps, seeds, batch, ..)
+        rates = (factors[:, None, :] * self.rates[None, :, None]).astype(np.float32)
+        arguments = self.states, self.frozen, batches, replicated(rates)
+        key = 'many runs', self.phase_state.key(self.start)
+        known = program(key, run, *arguments, donate=(0,))
+        began = time.perf_counter()
+        self.states, metrics = known.call(*arguments)
+        found = {name: np.asarray(metrics[name]) for name in ('loss', 'grad_norm')}
+        self.seconds.append((time.perf_counter() - began) / (count * self.many))
+        if self.flops is None:
+            self.flops = flops_of(known.call) / self.many
+        return found
+
+    def trainable(self) -> dict[str, jax.Array]:
+        """The leaves that are evaluated, averaged where there is an average; copies."""
+        state = self.states
+        return jax.tree.map(jnp.array, state.trainable if state.ema is None else state.ema)
+
+    def scores(self) -> dict[tuple[int, int], dict[str, float]]:
+        """Validation loss and accuracy of every run, by (seed, rate) position."""
+        network, start, task = self.phase_state.network, self.start, self.phase_state.settings.task
+
+        def run(states, frozen, batch):
+            def one(state):
+                variables = variables_of(state, frozen, averaged=True)
+                outputs: Any = network.apply(variables, batch['inputs'], start=start)
+                losses = example_losses(outputs, batch['labels'], task)
+                right = (outputs.argmax(axis=-1) == batch['labels']).astype(jnp.float32)
+                return jnp.stack([losses * batch['mask'], right * batch['mask']])
+
+            return jax.vmap(jax.vmap(one))(states)
+
+        sums, count = np.zeros(()), 0.0
+        for batch in self.held:
+            arguments = self.states, self.frozen, batch
+            known = program(('scores of many', self.phase_state.key(start)), run, *arguments)
+            found = np.asarray(known.call(*arguments), np.float64)
+            sums = sums + found.sum(axis=-1)
+            count += float(np.asarray(batch['mask']).sum())
+        means = sums / count
+        return {
+            (s, r): {'loss': loss, 'accuracy': accuracy, 'score': accuracy}
+            for s, row in enumerate(means.tolist())
+            for r, (loss, accuracy) in enumerate(row)
+        }

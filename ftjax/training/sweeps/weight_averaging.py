@@ -1,0 +1,96 @@
+"""Strategies on whole sets of weights: several runs where one is asked for, then their average."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pathlib
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from ftjax.freezing.plan.plan import Plan
+from ftjax.freezing.plan.verification import verify
+from ftjax.training.loop.fit_result import FitResult
+from ftjax.training.loop.validation import defined
+
+RATES = (1.0, 0.5, 2.0)
+"""Factors of the learning rate, in turn, of the runs whose weights are averaged."""
+SEEDS_APART = 1000
+"""Between the seeds of such runs, so that the runs of neighbouring seeds share none."""
+
+
+def fit_averaged(
+    run: Callable[[int, float, pathlib.Path | None], FitResult],
+    variables: Mapping[str, Any],
+    plan: Plan,
+    seed: int,
+    workdir: pathlib.Path | None,
+    validate: Callable[[Any], dict[str, float]],
+    settle: Callable[[Any, Collection[str]], Any],
+) -> tuple[FitResult, dict[str, Any] | None]:
+    """The run of a plan, or the average of runs if its strategy asks for one, and the evidence.
+
+    Args:
+      run: (seed, factor of the learning rate, folder) -> a fit.
+      variables: as loaded.
+      validate: validation metrics of some variables, with 'score'.
+      settle: (variables, stages) -> variables whose running statistics of these stages are
+        estimated anew.
+    """
+    term = plan.term('weights')
+    if term is None:
+        return run(seed, 1.0, workdir), None
+    count = term.arguments.get(term.strategy.options.get('runs', ''), 1)
+    fits = []
+    for number in range(count):
+        inside = workdir / f'run_{number}' if workdir is not None and count > 1 else workdir
+        fits.append(run(seed + SEEDS_APART * number, RATES[number % len(RATES)], inside))
+    ends = [flat(fit.variables) for fit in fits]
+    start = flat(variables)
+    # Frozen statistics stay even in an average: only what some run moved is estimated anew.
+    moving = frozenset().union(*(fit.plan.moving_stats for fit in fits))
+    trained = frozenset().union(*(fit.plan.trained for fit in fits))
+    net = plan.net
+    for path in net.new_head if net is not None else ():
+        start[f'params/{path}'] = ends[0][f'params/{path}']
+    whole = {id(known) for known in (*ends, start)}
+    scores: dict[int, tuple[Any, Any, dict[str, float]]] = {}
+
+    def settled(weights: Mapping[str, Any]) -> tuple[Any, dict[str, float]]:
+        """Variables and metrics; what is no average keeps its own statistics."""
+        if id(weights) not in scores:
+            made = unflatten_dict(dict(weights), sep='/')
+            if moving and id(weights) not in whole:
+                made = settle(made, moving)
+            # The weights are kept beside, so that no other dict gets their id meanwhile.
+            scores[id(weights)] = weights, made, validate(made)
+        return scores[id(weights)][1:]
+
+    def score(weights: Mapping[str, Any]) -> float:
+        values = settled(weights)[1]
+        return values['score'] if defined(values) else -math.inf  # loses to every number
+
+    chosen, evidence = term(ends, start, score)
+    final, values = settled(chosen)
+    masks = [fit.plan.entries for fit in fits]
+    # Each run may have drawn entries of its own: the average moves where any of them did.
+    entries = {
+        p: np.any([m[p] for m in masks], axis=0) for p in masks[0] if all(p in m for m in masks)
+    }
+    result = dataclasses.replace(
+        fits[0],
+        variables=final,
+        validation=values,
+        verification=verify(variables, final, trained, moving, entries),
+        compile_seconds=sum(fit.compile_seconds for fit in fits),
+        wall_seconds=sum(fit.wall_seconds for fit in fits),
+    )
+    return result, {'strategy': str(term), **evidence}
+
+
+def flat(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """{'params/block_00/..': leaf} of all collections."""
+    return dict(flatten_dict(dict(variables), sep='/'))

@@ -1,0 +1,1 @@
+"""Compiled programs: cache, cost analysis, barriers."""

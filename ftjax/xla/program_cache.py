@@ -1,0 +1,88 @@
+"""Compiled programs, shared by every run that asks for the same one."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import gc
+import pathlib
+import time
+from collections.abc import Hashable
+from typing import Any
+
+import jax
+
+from ftjax.distributed.sharding import Sharding
+from ftjax.xla.cost_analysis import flops_of
+
+MOST = 256
+"""Programs that are kept; those used longest ago go first."""
+_PROGRAMS: collections.OrderedDict[Hashable, Program] = collections.OrderedDict()
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A compiled function and the seconds its compilation took."""
+
+    call: Any
+    seconds: float
+
+    @functools.cached_property
+    def flops(self) -> float:
+        """FLOPs that the compiler counts in it, a loop's body once; NaN where it does not."""
+        return flops_of(self.call)
+
+
+def program(
+    key: Hashable, function: Any, *arguments: Any, donate: tuple[int, ...] = (), places: Any = None
+) -> Program:
+    """Compiles `function` for arguments of these shapes, or finds it compiled already.
+
+    `key` must say everything that `function` depends on besides its arguments. `places` are the
+    shardings of what it returns; None leaves them to the compiler.
+    """
+    leaves, structure = jax.tree.flatten(arguments)
+    whole = (key, tuple((x.shape, str(x.dtype), x.sharding) for x in leaves), structure)
+    if whole not in _PROGRAMS:
+        make_room()
+        began = time.perf_counter()
+        out = {} if places is None else {'out_shardings': places}
+        compiled = jax.jit(function, donate_argnums=donate, **out).lower(*arguments).compile()
+        _PROGRAMS[whole] = Program(compiled, time.perf_counter() - began)
+    _PROGRAMS.move_to_end(whole)
+    return _PROGRAMS[whole]
+
+
+def make_room() -> None:
+    """Drops the older half of the programs when there are too many for the process.
+
+    On a CPU each takes hundreds of memory maps, of which Linux gives a process 65,530: a long
+    ablation would end with "LLVM compilation error: Cannot allocate memory".
+    """
+    if len(_PROGRAMS) < MOST and not crowded():
+        return
+    for _ in range(len(_PROGRAMS) // 2):
+        _PROGRAMS.popitem(last=False)
+    jax.clear_caches()
+    gc.collect()
+
+
+def crowded(share: float = 0.5) -> bool:
+    """Whether the process uses more than a share of the memory maps that Linux allows it."""
+    try:
+        most = int(pathlib.Path('/proc/sys/vm/max_map_count').read_text())
+        with open('/proc/self/maps', 'rb') as maps:
+            return sum(1 for _ in maps) > share * most
+    except (OSError, ValueError):
+        return False
+
+
+def replicated(tree: Any) -> Any:
+    """Puts a tree on every device."""
+    return Sharding().copied(tree)
+
+
+def sharded(batch: Any, axis: int = 0) -> Any:
+    """Puts a batch on the devices, its examples (along `axis`) shared out evenly."""
+    return Sharding().batch(batch, axis)
