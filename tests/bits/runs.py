@@ -142,14 +142,16 @@ NAMES = (*RUNS, 'mesh', 'ablation')
 
 
 def kind() -> str:
-    """What decides the bits beside the code: instruction set, cores that share a sum, JAX."""
+    """What decides the bits beside the code: instruction set, cores, optimisation, JAX."""
     import jax
 
     text = pathlib.Path('/proc/cpuinfo')
     words = set(text.read_text().split()) if text.exists() else set()
     sets = [name for name in ('avx2', 'avx512f', 'avx512_bf16', 'amx_tile') if name in words]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return ' '.join([platform.machine(), *sets, f'{cores} cores', f'jax {jax.__version__}'])
+    quick = os.environ.get('JAX_DISABLE_MOST_OPTIMIZATIONS', '0').lower() in ('1', 'true')
+    words = [platform.machine(), *sets, f'{cores} cores', f'jax {jax.__version__}']
+    return ' '.join(words + ['compiled quickly'] * quick)
 
 
 def main() -> None:
