@@ -10,6 +10,7 @@ memory would be more than there is, or than --memory_limit=8GiB says, is refused
 make it fit.
 """
 
+import dataclasses
 import pathlib
 
 from absl import flags
@@ -50,24 +51,22 @@ def show_plan():
     from ftjax.freezing.partition import combine
     from ftjax.freezing.plan.plan import make_plan
     from ftjax.models.adapters.adapted import plain_network
+    from ftjax.runs.run_spec import run_spec
     from ftjax.training.cost.cost import forward_flops, plan_cost
 
     _, prepared = prepared_run()
-    config = prepared.config
     print(overview(prepared.data))
     print()
     print(prepared.table())
-    net, variables, batch = prepared.network, prepared.variables, config.data.batch_size
-    task, total = prepared.data.task, prepared.run_length.steps
-    cost = plan_cost(net, variables, prepared.plan, config.optimizer, batch, total, task)
-    bare = plain_network(net)
-    leaves = flatten_dict(dict(variables['params']), sep='/')
+    net, spec = prepared.network, run_spec(prepared)
+    cost, bare = plan_cost(spec), plain_network(net)
+    leaves = flatten_dict(dict(spec.variables['params']), sep='/')
     own = {path: leaf for path, leaf in leaves.items() if not net.is_adapter_leaf(path)}
-    own = {**variables, 'params': combine(own)}
+    own = {**spec.variables, 'params': combine(own)}
     full = make_plan('full', bare, own)
-    whole = plan_cost(bare, own, full, config.optimizer, batch, total, task)
-    forward = forward_flops(net, variables, batch)
-    print(f'\na step of {batch} examples, from the compiled program:')
+    whole = plan_cost(dataclasses.replace(spec, network=bare, variables=own, plan=full))
+    forward = forward_flops(spec)
+    print(f'\na step of {spec.batch_size} examples, from the compiled program:')
     for phase, one in cost.phases if len(cost.phases) > 1 else ():
         print(
             f'  from step {phase.start:<6} FLOPs {one.flops / whole.flops:.3f}, optimizer state '

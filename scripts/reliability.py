@@ -6,7 +6,8 @@ Child processes run scripts/train.py (the last case: scripts/ablate.py) on confi
 Each is killed (SIGKILL, SIGTERM) at random moments until its share of the kills is used up, then
 finishes; weights, metrics.jsonl, plan.json and result.json (clock fields aside) must equal those
 of a run that was left alone. Then interrupted runs have a checkpoint or their metrics file damaged
-before they go on; disks are full, folders closed. Writes table.json (a list of {case, tried,
+before they go on; disks are full, folders closed; and files and strings of every kind that comes
+from outside are changed at random and read. Writes table.json (a list of {case, tried,
 lost, ..}) and table.md to --results.
 
 Rows are kept in WORKDIR/rows.json as they come: the same command goes on after those there are
@@ -32,7 +33,8 @@ RESULTS = flags.DEFINE_string('results', 'results/reliability', 'Folder of the t
 KILLS = flags.DEFINE_integer('kills', 20, 'Processes ended by SIGKILL, of each case.', 0)
 TERMS = flags.DEFINE_integer('terms', 3, 'Processes ended by SIGTERM, of each of FIRST.', 0)
 DAMAGES = flags.DEFINE_integer('damages', 30, 'Runs that go on after something is damaged.', 0)
-SEED = flags.DEFINE_integer('seed', 0, 'Of the random moments and damages.', 0)
+INPUTS = flags.DEFINE_integer('inputs', 20_000, 'Hostile files and strings that are read.', 0)
+SEED = flags.DEFINE_integer('seed', 0, 'Of the random moments, damages and inputs.', 0)
 WORKERS = flags.DEFINE_integer('workers', 2, 'Rows made at a time.', 1)
 ONLY = flags.DEFINE_list('only', [], 'Words: rows whose name holds one of them; all if none.')
 
@@ -79,6 +81,8 @@ def markdown(rows):
             codes = ', '.join(map(str, row['exit_codes']))
             notes.append(f'{row["runs"]} runs, exit codes {codes}')
             notes.append(f'slowest end {row["slowest_end_seconds"]} s')
+        if 'refused' in row:
+            notes.append(f'{row["refused"]} refused in one line, {row["accepted"]} accepted')
         lines.append(f'| {row["case"]} | {row["tried"]} | {row["lost"]} | {"; ".join(notes)} |')
     return '\n'.join(lines) + '\n'
 
@@ -113,6 +117,7 @@ def write_texts(folder):
 
 
 def main():
+    import fuzzing
     from faults import disks
     from faults.damages import DAMAGE, damaged
     from faults.ends import end_of, finished
@@ -196,6 +201,10 @@ def main():
     tasks['permission denied'] = lambda: disks.denied(
         env, folder, ends_of('plain', 'cached_files', 'texts')
     )
+    if INPUTS.value:
+        tasks[f'inputs {INPUTS.value}'] = lambda: fuzzing.rows(
+            INPUTS.value, folder / 'inputs', SEED.value
+        )
     with concurrent.futures.ThreadPoolExecutor(WORKERS.value) as pool:
         jobs = [pool.submit(rows.make, name, function) for name, function in tasks.items()]
         for job in jobs:

@@ -44,7 +44,8 @@ def main():
     from ftjax.runs.folder import check_folder
     from ftjax.runs.memory_plan import refuse_what_cannot_fit
     from ftjax.runs.prepare import prepare
-    from ftjax.runs.run import check_finished, sharding_of, train
+    from ftjax.runs.run import check_finished, train
+    from ftjax.runs.run_spec import run_spec
     from ftjax.training.cost.memory_limit import device_limit
 
     launch.join_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)
@@ -63,7 +64,7 @@ def main():
                 check_finished(folder, result, prepared, ALLOWED())
             say(f'{folder} is finished already; its result:')
         else:
-            sharding_of(prepared)  # refuses a mesh that is not this machine's
+            run_spec(prepared)  # refuses a mesh that is not this machine's
             refuse_what_cannot_fit(prepared, device_limit())
             _, result = train(
                 prepared,

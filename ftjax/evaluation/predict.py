@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -11,14 +12,31 @@ import numpy as np
 from ftjax.data.images.on_device import prepare
 from ftjax.distributed.sharding import Sharding
 from ftjax.models.stages import Network
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.xla.program_cache import program
+
+
+@dataclasses.dataclass(frozen=True)
+class Forward:
+    """`run(variables, inputs) -> outputs`, in evaluation mode; fields as of `predict`."""
+
+    network: Network
+    preprocessing: Preprocessing | TextPreprocessing | None
+    start: str | None
+    sharding: Sharding
+
+    def __call__(self, variables: Any, inputs: Any) -> Any:
+        if self.start is None and self.preprocessing is not None:
+            inputs = prepare(inputs, self.preprocessing)
+        return self.network.apply(self.sharding.gathered(variables), inputs, start=self.start)
 
 
 def predict(
     network: Network,
     variables: Any,
     batches: Iterable[dict],
-    preprocessing: Any = None,
+    preprocessing: Preprocessing | TextPreprocessing | None = None,
     start: str | None = None,
     sharding: Sharding | None = None,
 ) -> Iterator[tuple[np.ndarray, dict]]:
@@ -31,19 +49,14 @@ def predict(
       sharding: the devices, and where the variables lie if they lie there already; by default all
         devices hold them.
     """
-
-    def run(variables, inputs):
-        if start is None and preprocessing is not None:
-            inputs = prepare(inputs, preprocessing)
-        return network.apply(where.gathered(variables), inputs, start=start)
-
     where = sharding or Sharding()
     one = where.devices == 1
     variables = variables if placed(variables, where) else where.copied(variables)
-    key, places = ('predict', network, preprocessing, start, where), None if one else where.whole
+    run = Forward(network, preprocessing, start, where)
+    places = None if one else where.whole
     for batch in batches:
         inputs = where.batch(batch['inputs'] if one else where.padded(batch['inputs']))
-        compiled = program(key, run, variables, inputs, places=places)
+        compiled = program(run, variables, inputs, places=places)
         yield np.asarray(compiled.call(variables, inputs))[: len(batch['mask'])], batch
 
 

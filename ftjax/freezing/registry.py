@@ -117,6 +117,12 @@ class Term:
         """What decides a compiled program: the name and every argument, exactly."""
         return self.strategy.name, self.strategy.function, *self.arguments.items()
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Term) and self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
 
 def parse(text: str) -> list[Term]:
     """Reads `name[:value[,value|key=value ..]][+name ..]`.

@@ -13,7 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError, check_name
 from ftjax.field_types import check_fields
-from ftjax.freezing.plan.phase import Phase
+from ftjax.freezing.plan.phase import Phase, PhaseProgram
 from ftjax.freezing.rules import FROZEN
 from ftjax.optim.optimizer_state import record_gradients, separately
 from ftjax.ranges import above, at_least, between
@@ -70,7 +70,11 @@ def direction(settings: OptimizerSettings, decay: bool) -> optax.GradientTransfo
 
 
 def make_optimizer(
-    phase: Phase, settings: OptimizerSettings, *, per_leaf: bool = False, record: bool = False
+    phase: Phase | PhaseProgram,
+    settings: OptimizerSettings,
+    *,
+    per_leaf: bool = False,
+    record: bool = False,
 ) -> optax.GradientTransformationExtraArgs:
     """The optimizer of a phase, over the flat dict {path: array} of its trainable leaves.
 
@@ -79,9 +83,9 @@ def make_optimizer(
     serves every rate, schedule and multiplier. With `per_leaf` every leaf has a count of its
     own; with `record` the state keeps the sum of all gradients it has seen, unclipped.
     """
+    phase = phase.program if isinstance(phase, Phase) else phase
     labels = {
-        path: f'{phase.leaves[path].group}/{"decay" if phase.leaves[path].decay else "no_decay"}'
-        for path in phase.trainable
+        path: f'{group}/{"decay" if decay else "no_decay"}' for path, group, decay in phase.groups
     }
     groups: dict[Hashable, optax.GradientTransformation] = {
         label: (separately if per_leaf else lambda tx: tx)(

@@ -11,9 +11,9 @@ import numpy as np
 
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.stages import Network
-from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
+from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.training.step.state import make_state, variables_of
-from ftjax.training.step.train_step import make_train_step
+from ftjax.training.step.train_step import TrainStep
 
 PLAIN = OptimizerSettings(name='sgd', momentum=0.0)
 
@@ -36,11 +36,10 @@ def descend(
     """
     one = jax.tree.map(lambda leaf: leaf[0], variables)
     phase = make_plan(freeze, network, one, head_is_new=False).at(0)
-    tx = make_optimizer(phase, PLAIN)
-    step = make_train_step(network, phase, PLAIN, task='regression')
+    step = TrainStep(network=network, phase=phase.program, optimizer=PLAIN, task='regression')
 
     def run(variables, x, y, rate):
-        state, frozen = make_state(variables, phase, tx)
+        state, frozen = make_state(variables, phase, step.tx)
         batch = {'inputs': x, 'labels': y, 'mask': jnp.ones(len(y))}
         scaled = rate * jnp.asarray(phase.multipliers, jnp.float32)
 

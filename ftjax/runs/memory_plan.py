@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
-from ftjax.data import TrainStream, eval_batches
-from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError
 from ftjax.freezing.plan.phase import Phase
 from ftjax.runs.prepare import Prepared
+from ftjax.runs.run_spec import run_spec
 from ftjax.training.cost.memory import (
     Memory,
-    batch_shapes,
     least_memory,
     step_memory,
     validation_memory,
 )
 from ftjax.training.cost.memory_limit import shown_size
-from ftjax.training.step.multi_step import longest_chunk
-from ftjax.training.step.phase_state import PhaseState, StepSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,61 +54,21 @@ class RunMemory:
         return shown_size(self.peak)
 
 
-def planned(prepared: Prepared) -> tuple[PhaseState, TrainStream, int]:
-    """The phase state of a run before its first step, its batches, and how many a call takes."""
-    config, plan = prepared.config, prepared.plan
-    data, settings = config.data, config.train
-    stream = TrainStream(
-        prepared.data.train,
-        data.batch_size,
-        config.seed,
-        data.image_size,
-        prepared.preprocessing,
-        data.augment,
-    )
-    every = settings.every(stream.steps_per_epoch)
-    chunk = longest_chunk(
-        math.gcd(every, *plan.boundaries),
-        settings.calls(prepared.network, prepared.variables['params']),
-    )
-    phase_state = PhaseState(
-        prepared.network,
-        prepared.variables,
-        plan,
-        config.optimizer,
-        StepSettings(
-            prepared.preprocessing,
-            data.augment,
-            prepared.data.train.task,
-            settings.label_smoothing,
-            settings.remat,
-        ),
-        config.seed,
-        Sharding.of(config.mesh, config.mesh_rules),
-    )
-    return phase_state, stream, min(chunk, settings.total(stream.steps_per_epoch))
-
-
 def run_memory(prepared: Prepared) -> RunMemory:
     """Compiles the programs of a run for shapes and asks the compiler; nothing is allocated.
 
     A run that stores features, and so starts its steps at the cut, takes less than this.
     """
-    phase_state, stream, chunk = planned(prepared)
-    batch = batch_shapes(stream.loader, stream.batch_size)
+    spec = run_spec(prepared)
+    chunk = min(spec.steps_per_call(), spec.steps)
     known: dict[object, Memory] = {}
     phases = []
-    for phase in prepared.plan.phases:
+    for phase in spec.plan.phases:
         if phase.program not in known:
-            known[phase.program] = step_memory(phase_state, phase, batch, chunk)
+            known[phase.program] = step_memory(spec, phase, chunk)
         phases.append((phase, known[phase.program]))
     heaviest = max(phases, key=lambda found: found[1].resident)[0]
-    data = prepared.config.data
-    held = eval_batches(
-        prepared.data.val, data.eval_batch_size, data.image_size, prepared.preprocessing
-    )
-    inside = validation_memory(phase_state, heaviest, batch_shapes(held.loader, held.batch_size))
-    return RunMemory(tuple(phases), inside, chunk)
+    return RunMemory(tuple(phases), validation_memory(spec, heaviest), chunk)
 
 
 def refuse_what_cannot_fit(prepared: Prepared, limit: int | None) -> None:
@@ -124,9 +79,9 @@ def refuse_what_cannot_fit(prepared: Prepared, limit: int | None) -> None:
     """
     if limit is None:
         return
-    phase_state, stream, chunk = planned(prepared)
-    batch = batch_shapes(stream.loader, stream.batch_size)
-    least = max(least_memory(phase_state, phase, batch, chunk) for phase in prepared.plan.phases)
+    spec = run_spec(prepared)
+    chunk = min(spec.steps_per_call(), spec.steps)
+    least = max(least_memory(spec, phase, chunk) for phase in spec.plan.phases)
     if least > limit:
         raise UserError(
             f'the run cannot fit: parameters, optimizer state, gradients and a batch alone take '

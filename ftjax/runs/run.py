@@ -9,10 +9,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ftjax.config import Config
-from ftjax.data import TrainStream
 from ftjax.data.audit.overview import findings, sizes
 from ftjax.distributed import process_group
-from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.io.atomic import write_json
@@ -21,10 +19,11 @@ from ftjax.io.jsonl import read_jsonl
 from ftjax.io.lock import run_lock
 from ftjax.io.provenance import peak_memory, provenance, versions
 from ftjax.pretrained.own_format import save_own
-from ftjax.runs.evaluate import NOTHING_MEASURED, split_batches, split_metrics
+from ftjax.runs.evaluate import NOTHING_MEASURED, split_metrics
 from ftjax.runs.folder import PLACES, PLAN_SECTIONS, start_folder, write_choices
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
 from ftjax.runs.prepare import Prepared
+from ftjax.runs.run_spec import run_spec
 from ftjax.training.checkpoints.plan_change import PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity
 from ftjax.training.loop.batch_norm_recalibration import recomputed
@@ -33,9 +32,6 @@ from ftjax.training.loop.validation import score
 from ftjax.training.sweeps.weight_averaging import fit_averaged
 
 _log = logging.getLogger(__name__)
-"""The metrics of a run without a test split (data.test_fraction=0)."""
-"""What a run makes in its folder."""
-"""Parts of a config that a run may go on under other values of, if that is asked for."""
 
 
 def train(
@@ -96,7 +92,7 @@ def in_folder(
     """What `train` does once the folder is its own."""
     config, data = prepared.config, prepared.data
     network, preprocessing = prepared.network, prepared.preprocessing
-    sharding = sharding_of(prepared)
+    spec = run_spec(prepared)
 
     def run(seed: int, factor: float, inside: pathlib.Path | None) -> FitResult:
         rate = config.optimizer.learning_rate * factor
@@ -105,34 +101,20 @@ def in_folder(
             dataclasses.replace(config, seed=seed, optimizer=own), inputs, allow
         )
         return fit(
-            network,
-            prepared.variables,
-            prepared.plan,
-            data,
-            optimizer=own,
-            schedule=config.schedule,
-            settings=config.train,
-            preprocessing=preprocessing,
-            batch_size=config.data.batch_size,
-            eval_batch_size=config.data.eval_batch_size,
-            augmentation=config.data.augment,
-            image_size=config.data.image_size,
-            seed=seed,
-            workdir=inside,
+            dataclasses.replace(spec, optimizer=own, seed=seed),
+            inside,
             progress=progress,
             plan_change=change,
             profile=profile,
-            sharding=sharding,
             identity=identity,
         )
 
     def validate(variables: Any) -> dict[str, float]:
-        batches = split_batches(data, 'val', config, preprocessing)
-        return score(predict(network, variables, batches, preprocessing), data.task)
+        outputs = predict(network, variables, spec.validation, preprocessing)
+        return score(outputs, data.task)
 
     def settle(variables: Any, stages: Collection[str]) -> dict[str, Any]:
-        size = config.data.image_size
-        stream = TrainStream(data.train, config.data.batch_size, config.seed, size, preprocessing)
+        stream = spec.stream_of(config.seed, augmented=False)
         batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
         return recomputed(network, variables, batches, preprocessing, stages)
 
@@ -233,17 +215,3 @@ def check_finished(
         raise UserError(
             f'{folder} holds a finished run, and {wrong} from what it had; choose another --workdir'
         )
-
-
-def sharding_of(prepared: Prepared) -> Sharding:
-    """Where the run lies on the devices there are.
-
-    Raises:
-      UserError: the config's mesh has another number of devices, or its batch cannot be shared
-        out over them.
-    """
-    config = prepared.config
-    sharding = Sharding.of(config.mesh, config.mesh_rules)
-    leaves, parts = prepared.plan.at(0).leaves, config.optimizer.accumulate
-    sharding.check(leaves, config.data.batch_size, parts)
-    return sharding

@@ -35,15 +35,16 @@ class Program:
 
 
 def program(
-    key: Hashable, function: Any, *arguments: Any, donate: tuple[int, ...] = (), places: Any = None
+    function: Any, *arguments: Any, donate: tuple[int, ...] = (), places: Any = None
 ) -> Program:
     """Compiles `function` for arguments of these shapes, or finds it compiled already.
 
-    `key` must say everything that `function` depends on besides its arguments. `places` are the
-    shardings of what it returns; None leaves them to the compiler.
+    `function` is its own key: a frozen dataclass that is called, equal to another where both
+    compute the same. `places` are the shardings of what it returns; None leaves them to the
+    compiler.
     """
     leaves, structure = jax.tree.flatten(arguments)
-    whole = (key, tuple((x.shape, str(x.dtype), x.sharding) for x in leaves), structure)
+    whole = (function, tuple((x.shape, str(x.dtype), x.sharding) for x in leaves), structure)
     if whole not in _PROGRAMS:
         make_room()
         began = time.perf_counter()

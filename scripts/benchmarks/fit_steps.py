@@ -23,34 +23,36 @@ class FitSteps:
         longest: int | None = None,
     ):
         """`longest`: most steps of a call; None for those of `fit`."""
-        from ftjax.data import TrainStream, eval_batches
         from ftjax.freezing.plan.plan import make_plan
         from ftjax.freezing.settings import as_settings
         from ftjax.freezing.strategies.adapters import with_adapters
         from ftjax.optim.optimizer import OptimizerSettings
         from ftjax.training.feature_cache.sources import Sources
         from ftjax.training.settings import TrainSettings
-        from ftjax.training.step.multi_step import many
-        from ftjax.training.step.phase_state import PhaseState, StepSettings
+        from ftjax.training.step.multi_step import MultiStep
+        from ftjax.training.step.phase_state import PhaseState
+        from ftjax.training.step.run_spec import RunSpec
 
         network, variables = with_adapters(as_settings(freeze), network, variables)
         plan = make_plan(freeze, network, variables)
-        optimizer = OptimizerSettings(learning_rate=1e-3, weight_decay=0.01)
-        phase_state = PhaseState(network, variables, plan, optimizer, StepSettings(preprocessing))
-        phase_state.enter(0)
-        settings = TrainSettings(cache='on' if cached else 'off')
-        stream = TrainStream(data.train, batch, 0, preprocessing=preprocessing)
-        whole = settings.calls(network, variables['params'])
-        whole = whole if longest is None else min(whole, longest)
-        validation = eval_batches(data.val, 8, preprocessing=preprocessing)
-        sources = Sources(stream.in_runs(whole), validation, settings, preprocessing=preprocessing)
-        self.phase_state, self.source = phase_state, sources.of(phase_state, 0)
-        calls = settings.calls(network, variables['params'], self.source.start)
-        self.chunk = calls if longest is None else min(calls, longest)
-        self.run, self.key = (
-            many(phase_state.step(self.source.start)),
-            phase_state.key(self.source.start),
+        settings = TrainSettings(
+            cache='on' if cached else 'off',
+            steps_per_call=longest,
+            eval_every=64.0,  # a multiple of the steps of a call
         )
+        self.spec = RunSpec(
+            *(network, variables, plan, data),
+            optimizer=OptimizerSettings(learning_rate=1e-3, weight_decay=0.01),
+            settings=settings,
+            preprocessing=preprocessing,
+            batch_size=batch,
+            eval_batch_size=8,
+        )
+        self.phase_state = phase_state = PhaseState(self.spec)
+        phase_state.enter(0)
+        self.source = Sources(self.spec).of(phase_state, 0)
+        self.chunk = self.spec.steps_per_call(self.source.start)
+        self.run = MultiStep(phase_state.step(self.source.start))
         self.known: Any = None
 
     @property
@@ -80,7 +82,7 @@ class FitSteps:
         phase_state, sharding, count = self.phase_state, self.phase_state.sharding, self.chunk
         group = [next(self.source.batches) for _ in range(count)]
         rates = np.full((count, len(phase_state.phase.trainable)), 1e-3, np.float32)
-        batch = stacked([model_inputs(one) for one in group], phase_state.settings.preprocessing)
+        batch = stacked([model_inputs(one) for one in group], self.spec.preprocessing)
         batch = sharding.batch(batch, axis=1, size=len(group[0]['index']))
         arguments = (
             phase_state.state,
@@ -91,7 +93,7 @@ class FitSteps:
         places = (
             (sharding.of_state(phase_state.state), sharding.whole) if sharding.devices > 1 else None
         )
-        self.known = program(self.key, self.run, *arguments, donate=(0,), places=places)
+        self.known = program(self.run, *arguments, donate=(0,), places=places)
         phase_state.state, metrics = self.known.call(*arguments)
         losses = {name: np.asarray(values) for name, values in metrics.items()}['loss']
         if not np.isfinite(losses).all():

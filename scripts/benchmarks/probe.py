@@ -38,28 +38,24 @@ def run(
     from ftjax.optim.schedule import ScheduleSettings
     from ftjax.training.feature_cache import store
     from ftjax.training.settings import TrainSettings
+    from ftjax.training.step.run_spec import RunSpec
     from ftjax.training.sweeps.vmapped_fit import fit_many
 
     train, val = sides.made_images(images, image), sides.made_images(held, image, seed=1)
     data = Splits(train=train, val=val, test=val)
     network, variables = sides.made_network(image, depth)
-    plan = make_plan('head', network, variables)
     rates = tuple(np.geomspace(1e-4, 1e-1, RATES).tolist())
-    settings = TrainSettings(epochs=float(epochs))
+    spec = RunSpec(
+        *(network, variables, make_plan('head', network, variables), data),
+        optimizer=OptimizerSettings(learning_rate=1.0, weight_decay=0.01),
+        schedule=ScheduleSettings(warmup=0.0),
+        settings=TrainSettings(epochs=float(epochs)),
+        preprocessing=sides.FineTuning.preprocessing(network),
+        batch_size=batch,
+    )
 
     def sweep() -> None:
-        found = fit_many(
-            network,
-            dict.fromkeys(range(SEEDS), variables),
-            plan,
-            data,
-            rates=rates,
-            optimizer=OptimizerSettings(learning_rate=1.0, weight_decay=0.01),
-            schedule=ScheduleSettings(warmup=0.0),
-            settings=settings,
-            preprocessing=sides.FineTuning.preprocessing(network),
-            batch_size=batch,
-        )
+        found = fit_many(spec, dict.fromkeys(range(SEEDS), variables), rates)
         assert len(found) == RATES * SEEDS
 
     options = {**sides.OPTIONS, 'depth': depth}

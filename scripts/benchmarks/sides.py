@@ -90,22 +90,24 @@ class FineTuning:
     """Training steps of ftjax on images in memory, from the cut on where there is one."""
 
     def __init__(self, network: Any, variables: Any, freeze: str, data: Any, batch: int):
-        from ftjax.data import TrainStream, eval_batches
         from ftjax.freezing.plan.plan import make_plan
         from ftjax.optim.optimizer import OptimizerSettings
         from ftjax.training.feature_cache.sources import Sources
         from ftjax.training.settings import TrainSettings
-        from ftjax.training.step.phase_state import PhaseState, StepSettings
+        from ftjax.training.step.phase_state import PhaseState
+        from ftjax.training.step.run_spec import RunSpec
 
-        prep = self.preprocessing(network)
-        plan = make_plan(freeze, network, variables)
-        optimizer = OptimizerSettings(learning_rate=1e-3, weight_decay=0.01)
-        self.phase_state = PhaseState(network, variables, plan, optimizer, StepSettings(prep))
+        spec = RunSpec(
+            *(network, variables, make_plan(freeze, network, variables), data),
+            optimizer=OptimizerSettings(learning_rate=1e-3, weight_decay=0.01),
+            settings=TrainSettings(cache='off' if freeze == 'full' else 'on'),
+            preprocessing=self.preprocessing(network),
+            batch_size=batch,
+            eval_batch_size=64,
+        )
+        self.phase_state = PhaseState(spec)
         self.phase_state.enter(0)
-        stream = TrainStream(data.train, batch, 0, preprocessing=prep)
-        validation = eval_batches(data.val, 64, preprocessing=prep)
-        settings = TrainSettings(cache='off' if freeze == 'full' else 'on')
-        sources = Sources(stream, validation, settings, preprocessing=prep)
+        sources = Sources(spec)
         self.filling = timed(lambda: sources.of(self.phase_state, 0))
         self.source = sources.source
 
@@ -122,17 +124,14 @@ class FineTuning:
 
         from ftjax.data.text.batches import stacked
         from ftjax.training.loop.step_runner import model_inputs
+        from ftjax.training.step.multi_step import MultiStep
         from ftjax.xla.program_cache import program, replicated
 
         phase_state = self.phase_state
-        step = phase_state.step(self.source.start)
-
-        def run(state, frozen, batches, rates):
-            return jax.lax.scan(lambda s, x: step(s, frozen, *x), state, (batches, rates))
-
+        run = MultiStep(phase_state.step(self.source.start))
         rates = replicated(np.full((count, len(phase_state.phase.trainable)), 1e-3, np.float32))
         group = [model_inputs(next(self.source.batches)) for _ in range(count)]
-        arguments = phase_state.state, phase_state.frozen, jax.device_put(stacked(group)), rates
-        key = 'benchmark', phase_state.key(self.source.start)
-        phase_state.state, metrics = program(key, run, *arguments, donate=(0,)).call(*arguments)
+        batches, skips = jax.device_put(stacked(group)), replicated(np.int32(0))
+        arguments = phase_state.state, phase_state.frozen, batches, rates, skips
+        phase_state.state, metrics = program(run, *arguments, donate=(0,)).call(*arguments)
         np.asarray(metrics['loss'])

@@ -67,11 +67,16 @@ class Timed:
         from ftjax.freezing.settings import as_settings
         from ftjax.freezing.strategies.adapters import with_adapters
         from ftjax.optim.optimizer import OptimizerSettings
+        from ftjax.training.step.run_spec import RunSpec
 
-        self.optimizer = OptimizerSettings(weight_decay=0.05, clip_norm=1.0)
         self.network, self.variables = with_adapters(as_settings(freeze), network, variables)
         run_length = RunLength(STEPS, STEPS_PER_EPOCH)
         self.plan = make_plan(freeze, self.network, self.variables, run_length=run_length)
+        self.spec = RunSpec(
+            *(self.network, self.variables, self.plan),
+            optimizer=OptimizerSettings(weight_decay=0.05, clip_norm=1.0),
+            batch_size=BATCH,
+        )
         ends = [*(phase.start for phase in self.plan.phases[1:]), STEPS]
         pairs = zip(self.plan.phases, ends, strict=True)
         self.lengths = [end - phase.start for phase, end in pairs]
@@ -82,9 +87,8 @@ class Timed:
         from ftjax.training.cost.cost import compile_step, cost_of
 
         if phase.program not in self.known:
-            parts = self.network, self.variables, self.plan, phase, self.optimizer
-            program = compile_step(*parts, BATCH)
-            self.known[phase.program] = program, cost_of(program, self.plan, phase, self.optimizer)
+            program = compile_step(self.spec, phase)
+            self.known[phase.program] = program, cost_of(program, self.spec, phase)
         return self.known[phase.program]
 
     def arguments(self, phase: Any) -> tuple[Any, ...]:
@@ -93,11 +97,9 @@ class Timed:
         import jax.numpy as jnp
         import numpy as np
 
-        from ftjax.optim.optimizer import make_optimizer
         from ftjax.training.step.state import make_state
 
-        tx = make_optimizer(phase, self.optimizer, per_leaf=self.plan.per_leaf)
-        state, frozen = make_state(self.variables, phase, tx)
+        state, frozen = make_state(self.variables, phase, self.spec.train_step(phase).tx)
         if self.plan.of_kind('regulariser'):
             frozen = frozen.replace(reference=jax.tree.map(jnp.array, state.trainable))
         batch = {

@@ -13,8 +13,9 @@ from ftjax.freezing.plan.plan import make_plan
 from ftjax.models import registry
 from ftjax.models.layers.attention import attend, fused, is_fused
 from ftjax.optim.optimizer import OptimizerSettings
-from ftjax.training.step.multi_step import many
-from ftjax.training.step.phase_state import PhaseState, StepSettings
+from ftjax.training.step.multi_step import MultiStep
+from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.run_spec import RunSpec
 
 ON_GPU = jax.default_backend() == 'gpu'
 REHEARSED = os.environ.get('FTJAX_REHEARSE') == '1'
@@ -61,7 +62,12 @@ def entered(family, dtype, freeze='last:1', **options):
     variables = jax.jit(network.init)(jax.random.key(0), network.example_input())
     plan = make_plan(freeze, network, variables)
     phase_state = PhaseState(
-        network, variables, plan, OptimizerSettings(weight_decay=0.1), StepSettings()
+        RunSpec(
+            network,
+            variables,
+            plan,
+            optimizer=OptimizerSettings(weight_decay=0.1),
+        )
     )
     phase_state.enter(0)
     inputs = network.example_input(4)
@@ -95,7 +101,7 @@ def test_steps_of_every_family_run_and_freeze_bitwise(family, dtype):
     calls = 3
     stacked = jax.tree.map(lambda x: np.stack([x] * calls), batch)
     rates = np.full((calls, len(phase_state.phase.trainable)), 1e-2, np.float32)
-    run = jax.jit(many(phase_state.step()), donate_argnums=0)
+    run = jax.jit(MultiStep(phase_state.step()), donate_argnums=0)
     given = phase_state.state
     phase_state.state, metrics = run(
         phase_state.state, phase_state.frozen, stacked, rates, np.int32(0)

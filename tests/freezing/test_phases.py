@@ -15,7 +15,8 @@ from ftjax.freezing.run_length import RunLength
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings, leaf_rates
 from ftjax.tasks.losses import example_losses
-from ftjax.training.step.phase_state import PhaseState, StepSettings
+from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.run_spec import RunSpec
 
 RUN_LENGTH = RunLength(12, 2)
 CONSTANT = ScheduleSettings(name='constant', warmup=0.0)
@@ -35,14 +36,14 @@ def flat_of(variables):
 def walk(plan, settings, name='vit', total=RUN_LENGTH.steps, seed=0):
     """Steps of a phase state, each with its phase, the leaves before and after, and its metrics."""
     net, variables = network(name)
-    phase_state = PhaseState(net, variables, plan, settings, StepSettings(), seed)
+    phase_state = PhaseState(RunSpec(net, variables, plan, optimizer=settings, seed=seed))
     compiled = {}
     for step in range(total):
         phase_state.enter(step)
         before = flat_of(phase_state.current(averaged=False))
-        key = phase_state.key()
+        key = phase_state.step()
         if key not in compiled:
-            compiled[key] = jax.jit(phase_state.step())
+            compiled[key] = jax.jit(key)
         rates = leaf_rates(plan, CONSTANT, settings.learning_rate, step, total)
         phase_state.state, metrics = compiled[key](
             phase_state.state, phase_state.frozen, batch_of(net), rates

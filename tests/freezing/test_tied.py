@@ -16,7 +16,7 @@ from ftjax.freezing.run_length import RunLength
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
 from ftjax.training.step.state import make_state, variables_of
-from ftjax.training.step.train_step import make_train_step
+from ftjax.training.step.train_step import TrainStep
 
 TABLE = 'embed/word_embed/embedding'
 IDS = np.random.default_rng(0).integers(0, SMALL['vocab_size'], (4, 7))
@@ -34,7 +34,7 @@ def stepped(strategy, tied=True, settings=EVERYTHING):
     phase = make_plan(strategy, net, variables).at(0)
     optimizer = make_optimizer(phase, settings)
     state, frozen = make_state(variables, phase, optimizer)
-    step = jax.jit(make_train_step(net, phase, settings))
+    step = jax.jit(TrainStep(network=net, phase=phase.program, optimizer=settings))
     batch = {
         'inputs': {'input_ids': IDS[:, :-1], 'attention_mask': np.ones((4, 6), np.int32)},
         'labels': IDS[:, 1:],
@@ -91,7 +91,9 @@ def test_a_trained_table_has_the_gradients_of_both_ends():
     state, frozen = make_state(variables, phase, optimizer)
     batch = {'inputs': inputs, 'labels': IDS[:, 1:], 'mask': np.ones((4, 6), np.float32)}
     rates = 0.1 * jnp.asarray(phase.multipliers, jnp.float32)
-    state, _ = jax.jit(make_train_step(net, phase, plain))(state, frozen, batch, rates)
+    state, _ = jax.jit(TrainStep(network=net, phase=phase.program, optimizer=plain))(
+        state, frozen, batch, rates
+    )
     after = variables_of(state, frozen)['params']['embed']['word_embed']['embedding']
     np.testing.assert_allclose(after, table - 0.1 * gradient, atol=1e-6)
 

@@ -9,7 +9,7 @@ from flax.traverse_util import flatten_dict
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
 from ftjax.training.step.state import make_state, variables_of
-from ftjax.training.step.train_step import make_train_step
+from ftjax.training.step.train_step import TrainStep
 
 NETWORKS = {
     'vit': ('vit', {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 3, 'heads': 2}),
@@ -65,7 +65,7 @@ def batch_of(net, size=4):
 def take_steps(net, variables, phase, settings, count=2):
     optimizer = make_optimizer(phase, settings)
     state, frozen = make_state(variables, phase, optimizer, settings.ema)
-    step = jax.jit(make_train_step(net, phase, settings))
+    step = jax.jit(TrainStep(network=net, phase=phase.program, optimizer=settings))
     rates = settings.learning_rate * jnp.asarray(phase.multipliers, jnp.float32)
     for _ in range(count):
         state, metrics = step(state, frozen, batch_of(net), rates)

@@ -24,6 +24,7 @@ from ftjax.training.loop import fit as fit_module
 from ftjax.training.loop import step_runner
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.run_spec import RunSpec
 from ftjax.xla.collectives import collectives
 
 NETWORKS = {
@@ -74,19 +75,21 @@ def run(case):
     step_runner.program, fit_module.StepRunner.judge = compiled_with(program, seen), judge
     try:
         result = fit(
-            network,
-            variables,
-            plan,
-            DATA,
-            optimizer=OptimizerSettings(**{**settings, **case.get('optimizer', {})}),
-            schedule=ScheduleSettings(name='constant', warmup=0.0),
-            settings=TrainSettings(**train),
-            batch_size=16,
-            eval_batch_size=9,
-            augmentation=case.get('augment', 'flip'),
+            RunSpec(
+                network,
+                variables,
+                plan,
+                DATA,
+                optimizer=OptimizerSettings(**{**settings, **case.get('optimizer', {})}),
+                schedule=ScheduleSettings(name='constant', warmup=0.0),
+                settings=TrainSettings(**train),
+                batch_size=16,
+                eval_batch_size=9,
+                augmentation=case.get('augment', 'flip'),
+                sharding=sharding,
+            ),
             workdir=case.get('workdir'),
             progress=False,
-            sharding=sharding,
         )
     finally:
         step_runner.program, fit_module.StepRunner.judge = program, steps

@@ -16,7 +16,9 @@ from ftjax.training.loop.fit import fit
 from ftjax.training.loop.trial_plan import runs_alike, trial_plan
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.dynamic_backward import ALL, INPUTS, NOTHING, where_wanted
-from ftjax.training.step.phase_state import PhaseState, StepSettings, noiseless
+from ftjax.training.step.multi_step import MultiStep
+from ftjax.training.step.phase_state import PhaseState, noiseless
+from ftjax.training.step.run_spec import RunSpec
 from ftjax.xla import program_cache
 
 SHALLOW = VIT.clone(depth=1)
@@ -41,7 +43,14 @@ def texts():
 def phase_state_of(net, variables, plan, open_, adam=ADAM, **how):
     weights = {path: float(path.split('/')[0] in open_) for path in plan.base.trainable}
     phase = plan.phase_of(0, weights, **how)
-    phase_state = PhaseState(net, variables, Plan('', (phase,), base=phase), adam, StepSettings())
+    phase_state = PhaseState(
+        RunSpec(
+            net,
+            variables,
+            Plan('', (phase,), base=phase),
+            optimizer=adam,
+        )
+    )
     phase_state.enter(0)
     return phase_state
 
@@ -74,8 +83,8 @@ def test_steps_are_those_of_a_program_of_its_own(case, also):
     for lower in (net.stages[:1], net.blocks[-1:]):
         phase_state = phase_state_of(net, variables, plan, {*lower, *top}, adam, by_rates=True)
         if shared is None:
-            shared, key = jax.jit(phase_state.step()), phase_state.key()
-        assert phase_state.key() == key or not noiseless(net)
+            shared, key = jax.jit(phase_state.step()), phase_state.step()
+        assert phase_state.step() == key or not noiseless(net)
         before = jax.device_get(phase_state.state.trainable)
         after, metrics = two_steps(phase_state, shared, batch)
         own = phase_state_of(net, variables, plan, {*lower, *top}, adam)
@@ -134,21 +143,23 @@ def test_all_trials_of_a_search_share_a_program(monkeypatch):
     variables = initial(SHALLOW)
     plan = make_plan('subtuning:0,2,1', SHALLOW, variables, run_length=RunLength(2, 2))
     found = fit(
-        SHALLOW,
-        variables,
-        plan,
-        splits(shades, 24, 6, 3),
-        optimizer=OptimizerSettings(learning_rate=1e-2),
-        settings=TrainSettings(steps=2, cache='off'),
-        preprocessing=EIGHT,
-        batch_size=12,
-        eval_batch_size=64,
+        RunSpec(
+            SHALLOW,
+            variables,
+            plan,
+            splits(shades, 24, 6, 3),
+            optimizer=OptimizerSettings(learning_rate=1e-2),
+            settings=TrainSettings(steps=2, cache='off'),
+            preprocessing=EIGHT,
+            batch_size=12,
+            eval_batch_size=64,
+        ),
         progress=False,
     )
     (choice,) = found.plan.choices
     tried = 1 + sum(len(scores) for scores in choice.evidence['rounds'])
     assert tried >= 3 and {*choice.evidence['rounds'][0]} == {'embed', 'block_00'}
-    steps = [key for (key, *_) in program_cache._PROGRAMS if key[0] == SHALLOW]
+    steps = [run for (run, *_) in program_cache._PROGRAMS if isinstance(run, MultiStep)]
     assert len(steps) == 2  # of the trials, and of the run itself
     assert len(program_cache._PROGRAMS) == 4  # validation: of trials, and of the run
 
@@ -159,7 +170,14 @@ def test_trials_have_programs_of_their_own_where_stages_run_otherwise_when_they_
         shapes = jax.eval_shape(net.init, jax.random.key(0), net.example_input())
         plan = make_plan('subtuning', net, shapes, run_length=RunLength(12, 2))
         assert runs_alike(net, plan.base) == one
-        phase_state = PhaseState(net, shapes, plan, ADAM, StepSettings())
+        phase_state = PhaseState(
+            RunSpec(
+                net,
+                shapes,
+                plan,
+                optimizer=ADAM,
+            )
+        )
         last = net.blocks[-1]
         leaves = frozenset(p for p in plan.base.trainable if p.split('/')[0] in (last, 'head'))
         phase = trial_plan(phase_state, leaves).at(0)

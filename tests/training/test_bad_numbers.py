@@ -19,7 +19,8 @@ from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.loop.fit import Diverged, fit
 from ftjax.training.loop.non_finite import FILE, described, gradient_norms, shown
 from ftjax.training.settings import TrainSettings
-from ftjax.training.step.phase_state import PhaseState, StepSettings
+from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.run_spec import RunSpec
 
 ADAM = OptimizerSettings(learning_rate=1e-2)
 STEPS, BATCH = 12, 4
@@ -39,14 +40,18 @@ def variables():
 
 def run(variables, data, folder=None, optimizer=ADAM, freeze='last:1', **train):
     return fit(
-        NET,
-        variables,
-        make_plan(freeze, NET, variables),
-        data,
-        optimizer=optimizer,
-        settings=TrainSettings(**{'steps': STEPS, 'steps_per_call': 6, 'cache': 'off', **train}),
-        batch_size=BATCH,
-        eval_batch_size=6,
+        RunSpec(
+            NET,
+            variables,
+            make_plan(freeze, NET, variables),
+            data,
+            optimizer=optimizer,
+            settings=TrainSettings(
+                **{'steps': STEPS, 'steps_per_call': 6, 'cache': 'off', **train}
+            ),
+            batch_size=BATCH,
+            eval_batch_size=6,
+        ),
         workdir=folder,
         progress=False,
     )
@@ -131,7 +136,14 @@ def test_a_good_run_has_the_same_bits_with_and_without_skipping(variables):
 
 def test_norms_by_stage_are_those_of_the_gradient(variables):
     plan = make_plan('full', NET, variables)
-    phase_state = PhaseState(NET, variables, plan, ADAM, StepSettings())
+    phase_state = PhaseState(
+        RunSpec(
+            NET,
+            variables,
+            plan,
+            optimizer=ADAM,
+        )
+    )
     phase_state.enter(0)
     batch = {
         k: TrainStream(data().train, BATCH, 0).batch(0)[k] for k in ('inputs', 'labels', 'mask')

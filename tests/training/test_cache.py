@@ -26,6 +26,7 @@ from ftjax.training.feature_cache.policy import Uses, decide
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.run_spec import RunSpec
 from ftjax.xla.cost_analysis import flops_of
 
 NETWORKS = {
@@ -110,16 +111,18 @@ def run(made, kind, freeze='head', data=None, prep=EIGHT, augment='none', workdi
     splits = data or (TEXTS if kind == 'bert' else IMAGES)
     plan = make_plan(freeze, network, variables, run_length=RunLength(12, 3))
     return fit(
-        network,
-        variables,
-        plan,
-        splits,
-        optimizer=ADAM,
-        settings=settings,
-        preprocessing=prep,
-        batch_size=12,
-        eval_batch_size=16,
-        augmentation=augment,
+        RunSpec(
+            network,
+            variables,
+            plan,
+            splits,
+            optimizer=ADAM,
+            settings=settings,
+            preprocessing=prep,
+            batch_size=12,
+            eval_batch_size=16,
+            augmentation=augment,
+        ),
         workdir=workdir,
         progress=False,
     )

@@ -12,9 +12,11 @@ from ftjax.freezing import make_plan
 from ftjax.io.jsonl import read_jsonl
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings, rate_factor
-from ftjax.training.loop.fit import Diverged, fit, longest_chunk
+from ftjax.training.loop.fit import Diverged, fit
 from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.multi_step import longest_chunk
+from ftjax.training.step.run_spec import RunSpec
 
 ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0, ema=0.5)
 
@@ -31,16 +33,18 @@ def data():
 
 def run(variables, data, workdir=None, freeze='last:1', optimizer=ADAM, **train):
     return fit(
-        NET,
-        variables,
-        make_plan(freeze, NET, variables),
-        data,
-        optimizer=optimizer,
-        settings=TrainSettings(**{'epochs': 4.0, 'steps_per_call': 3, **train}),
-        preprocessing=EIGHT,
-        batch_size=12,
-        eval_batch_size=4,
-        augmentation='flip',
+        RunSpec(
+            NET,
+            variables,
+            make_plan(freeze, NET, variables),
+            data,
+            optimizer=optimizer,
+            settings=TrainSettings(**{'epochs': 4.0, 'steps_per_call': 3, **train}),
+            preprocessing=EIGHT,
+            batch_size=12,
+            eval_batch_size=4,
+            augmentation='flip',
+        ),
         workdir=workdir,
         progress=False,
     )

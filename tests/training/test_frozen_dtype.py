@@ -18,7 +18,8 @@ from ftjax.training.cost.cost import compile_step
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
-from ftjax.training.step.phase_state import PhaseState, StepSettings
+from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.run_spec import RunSpec
 
 SIZES = {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 2, 'heads': 2, 'num_classes': 3}
 NET = build('vit', SIZES)
@@ -46,14 +47,16 @@ def settings_of(strategy, dtype='bfloat16'):
 
 def run(variables, strategy, dtype, folder=None, net=NET, **train):
     return fit(
-        net,
-        variables,
-        make_plan(settings_of(strategy, dtype), net, variables, run_length=RunLength(12, 2)),
-        DATA,
-        optimizer=ADAM,
-        settings=TrainSettings(**{'steps': 12, 'keep': 'last', 'cache': 'off', **train}),
-        batch_size=12,
-        eval_batch_size=9,
+        RunSpec(
+            net,
+            variables,
+            make_plan(settings_of(strategy, dtype), net, variables, run_length=RunLength(12, 2)),
+            DATA,
+            optimizer=ADAM,
+            settings=TrainSettings(**{'steps': 12, 'keep': 'last', 'cache': 'off', **train}),
+            batch_size=12,
+            eval_batch_size=9,
+        ),
         workdir=folder,
         progress=False,
     )
@@ -71,13 +74,22 @@ def test_arguments_of_a_step_halve_and_what_trains_stays_float32(variables):
     sizes = {}
     for dtype in ('float32', 'bfloat16'):
         plan = make_plan(settings_of('head', dtype), NET, variables)
-        program = compile_step(NET, variables, plan, plan.at(0), ADAM, 1)
+        program = compile_step(
+            RunSpec(NET, variables, plan, optimizer=ADAM, batch_size=1), plan.at(0)
+        )
         sizes[dtype] = program.memory_analysis().argument_size_in_bytes
     frozen = sum(x.size for p, x in leaves_of(variables).items() if p.split('/')[0] != 'head')
     assert sizes['float32'] - sizes['bfloat16'] == 2 * frozen
     assert 2 * frozen > 0.4 * sizes['float32']  # a head, an image and moments are the rest
     plan = make_plan(settings_of('head'), NET, variables)
-    phase_state = PhaseState(NET, variables, plan, ADAM, StepSettings())
+    phase_state = PhaseState(
+        RunSpec(
+            NET,
+            variables,
+            plan,
+            optimizer=ADAM,
+        )
+    )
     phase_state.enter(0)
     assert {str(x.dtype) for x in phase_state.frozen.params.values()} == {'bfloat16'}
     assert {str(x.dtype) for x in phase_state.state.trainable.values()} == {'float32'}
@@ -98,7 +110,14 @@ def test_frozen_leaves_come_back_as_they_were_and_losses_are_close(variables):
 
 def test_a_copy_that_differs_from_its_value_is_found(variables):
     plan = make_plan(settings_of('head'), NET, variables)
-    phase_state = PhaseState(NET, variables, plan, ADAM, StepSettings())
+    phase_state = PhaseState(
+        RunSpec(
+            NET,
+            variables,
+            plan,
+            optimizer=ADAM,
+        )
+    )
     phase_state.enter(0)
     assert phase_state.changed_copies() == ()
     path = 'block_00/mlp/fc1/kernel'
@@ -113,7 +132,14 @@ def test_what_opens_starts_from_the_loaded_value_and_what_closes_keeps_its_own(v
         frozen_dtype='bfloat16',
     )
     plan = make_plan(settings, NET, variables, run_length=RunLength(12, 2))
-    phase_state = PhaseState(NET, variables, plan, ADAM, StepSettings())
+    phase_state = PhaseState(
+        RunSpec(
+            NET,
+            variables,
+            plan,
+            optimizer=ADAM,
+        )
+    )
     loaded, opened = leaves_of(variables), 'block_01/mlp/fc1/kernel'
     phase_state.enter(0)
     assert phase_state.frozen.params[opened].dtype == jnp.bfloat16

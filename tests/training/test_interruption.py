@@ -24,6 +24,7 @@ from ftjax.training.loop import fit as fit_module
 from ftjax.training.loop import run_state, step_runner
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.run_spec import RunSpec
 
 ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0, ema=0.5)
 
@@ -38,14 +39,18 @@ def variables():
 
 def run(variables, folder, freeze='last:1', **train):
     return fit(
-        NET,
-        variables,
-        make_plan(freeze, NET, variables, run_length=RunLength(12, 3)),
-        DATA,
-        optimizer=ADAM,
-        settings=TrainSettings(**{'steps': 12, 'eval_every': 2.0, 'steps_per_call': 1, **train}),
-        batch_size=12,
-        eval_batch_size=4,
+        RunSpec(
+            NET,
+            variables,
+            make_plan(freeze, NET, variables, run_length=RunLength(12, 3)),
+            DATA,
+            optimizer=ADAM,
+            settings=TrainSettings(
+                **{'steps': 12, 'eval_every': 2.0, 'steps_per_call': 1, **train}
+            ),
+            batch_size=12,
+            eval_batch_size=4,
+        ),
         workdir=folder,
         progress=False,
     )

@@ -15,6 +15,7 @@ from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.evaluate import network_metrics
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
+from ftjax.runs.run_spec import run_spec
 from ftjax.tasks.masked_tokens import masked_token_metrics
 from ftjax.training.cost.cost import plan_cost
 
@@ -79,8 +80,7 @@ def test_a_few_steps_lower_the_loss_below_what_frequencies_give(corpus, tmp_path
 @pytest.mark.slow
 def test_the_price_of_a_step_is_known(corpus):
     prepared = prepare(config(), corpus)
-    run = prepared.network, prepared.variables, prepared.plan, prepared.config.optimizer
-    assert plan_cost(*run, batch_size=4, steps=60, task='masked_tokens').flops > 0
+    assert plan_cost(run_spec(prepared)).flops > 0
 
 
 def test_features_are_not_stored_and_heads_of_classes_are_refused(corpus):

@@ -17,9 +17,10 @@ from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.runs.memory_advice import advice, suggestions
-from ftjax.runs.memory_plan import planned, refuse_what_cannot_fit, run_memory
+from ftjax.runs.memory_plan import refuse_what_cannot_fit, run_memory
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.run import train
+from ftjax.runs.run_spec import run_spec
 from ftjax.training.cost import memory
 from ftjax.training.cost.memory_limit import device_limit, host_limit, read_size, shown_size
 from ftjax.training.loop import step_runner
@@ -119,16 +120,18 @@ def used(run, monkeypatch):
 
 def told_of(run):
     """What is told of that program."""
-    phase_state, stream, chunk = planned(run)
-    batch = memory.batch_shapes(stream.loader, stream.batch_size)
-    return memory.step_memory(phase_state, run.plan.at(0), batch, chunk)
+    return memory.step_memory(run_spec(run), run.plan.at(0), calls(run))
+
+
+def calls(run):
+    """Steps of a call."""
+    spec = run_spec(run)
+    return min(spec.steps_per_call(), spec.steps)
 
 
 def test_arguments_are_counted_from_shapes():
     run = prepared(freeze='head', optimizer={'ema': 0.9})
-    phase_state, stream, chunk = planned(run)
-    batch = memory.batch_shapes(stream.loader, stream.batch_size)
-    held, arguments = memory.step_arguments(phase_state, run.plan.at(0), batch, chunk)
+    held, arguments = memory.step_arguments(run_spec(run), run.plan.at(0), calls(run))
     head = 4 * (24 * 3 + 3)
     assert held['trainable parameters'] == held['averages'] == head
     assert 2 * head <= held['optimizer state'] <= 2 * head + 64
@@ -139,15 +142,13 @@ def test_arguments_are_counted_from_shapes():
     # Beside what is named there are a step, a seed, the rates and what may be skipped.
     assert 0 < wanted - sum(held.values()) < 64
     rounded = prepared(freeze={'strategy': 'head', 'frozen_dtype': 'bfloat16'})
-    found, _ = memory.step_arguments(planned(rounded)[0], rounded.plan.at(0), batch, chunk)
+    found, _ = memory.step_arguments(run_spec(rounded), rounded.plan.at(0), calls(run))
     assert found['frozen parameters'] == held['frozen parameters'] / 2
 
 
 def test_what_cannot_fit_is_refused_before_anything_runs():
     run = prepared(freeze='full')
-    phase_state, stream, chunk = planned(run)
-    batch = memory.batch_shapes(stream.loader, stream.batch_size)
-    least = memory.least_memory(phase_state, run.plan.at(0), batch, chunk)
+    least = memory.least_memory(run_spec(run), run.plan.at(0), calls(run))
     sizes = sum(x.nbytes for x in jax.tree.leaves(run.variables))
     assert least > 4 * sizes  # weights, two moments, gradients
     refuse_what_cannot_fit(run, least)

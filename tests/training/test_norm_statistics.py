@@ -13,6 +13,7 @@ from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.run_spec import RunSpec
 
 NET = build('resnet_bn_cifar', {'depth': 8, 'width': 4, 'image_size': 8, 'num_classes': 3})
 IMAGES = np.random.default_rng(0).random((24, 8, 8, 3), np.float32)
@@ -84,13 +85,15 @@ def test_the_policy_recompute_estimates_once_and_then_freezes(variables):
 
     data = Splits(train=split('train', 24), val=split('val', 6), test=split('test', 6))
     result = fit(
-        NET,
-        variables,
-        make_plan({'strategy': 'last:1', 'norm': 'recompute'}, NET, variables),
-        data,
-        optimizer=OptimizerSettings(),
-        settings=TrainSettings(steps=3),
-        batch_size=8,
+        RunSpec(
+            NET,
+            variables,
+            make_plan({'strategy': 'last:1', 'norm': 'recompute'}, NET, variables),
+            data,
+            optimizer=OptimizerSettings(),
+            settings=TrainSettings(steps=3),
+            batch_size=8,
+        ),
         progress=False,
     )
     seen = first_convolution(variables, IMAGES)

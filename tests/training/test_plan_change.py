@@ -23,6 +23,7 @@ from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.checkpoints.plan_change import FILE, PlanChange
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.run_spec import RunSpec
 
 NO_CHANGE = PlanChange()
 ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1)
@@ -38,14 +39,16 @@ def variables():
 
 def run(variables, folder, freeze, steps, change=NO_CHANGE, **also):
     return fit(
-        NET,
-        variables,
-        make_plan(freeze, NET, variables),
-        DATA,
-        optimizer=dataclasses.replace(ADAM, **also),
-        settings=TrainSettings(steps=steps, keep='last', cache='off'),
-        batch_size=6,
-        eval_batch_size=6,
+        RunSpec(
+            NET,
+            variables,
+            make_plan(freeze, NET, variables),
+            DATA,
+            optimizer=dataclasses.replace(ADAM, **also),
+            settings=TrainSettings(steps=steps, keep='last', cache='off'),
+            batch_size=6,
+            eval_batch_size=6,
+        ),
         workdir=folder,
         progress=False,
         plan_change=change,

@@ -1,5 +1,6 @@
 """Compiled programs: shared by equal keys, and dropped before a process runs out of maps."""
 
+import dataclasses
 import pathlib
 
 import jax.numpy as jnp
@@ -12,26 +13,39 @@ def double(x):
     return 2 * x
 
 
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """A program that is its own key."""
+
+    factor: int
+
+    def __call__(self, x):
+        return self.factor * x
+
+
 @pytest.fixture(autouse=True)
 def apart(monkeypatch):
     monkeypatch.setattr(program_cache, '_PROGRAMS', type(program_cache._PROGRAMS)())
 
 
 def test_equal_keys_share_a_program_and_other_shapes_do_not():
-    one = program_cache.program('double', double, jnp.ones(2))
-    assert program_cache.program('double', double, jnp.zeros(2)) is one
-    assert program_cache.program('double', double, jnp.ones(3)) is not one
+    one = program_cache.program(double, jnp.ones(2))
+    assert program_cache.program(double, jnp.zeros(2)) is one
+    assert program_cache.program(double, jnp.ones(3)) is not one
     assert one.call(jnp.ones(2)).tolist() == [2.0, 2.0]
+    assert program_cache.program(Times(3), jnp.ones(2)) is program_cache.program(
+        Times(3), jnp.zeros(2)
+    )
 
 
 def test_the_older_half_goes_when_there_are_too_many(monkeypatch):
     monkeypatch.setattr(program_cache, 'MOST', 4)
-    made = [program_cache.program(i, double, jnp.ones(2)) for i in range(4)]
-    program_cache.program(0, double, jnp.ones(2))  # used again: it stays
-    program_cache.program(4, double, jnp.ones(2))
+    made = [program_cache.program(Times(i), jnp.ones(2)) for i in range(4)]
+    program_cache.program(Times(0), jnp.ones(2))  # used again: it stays
+    program_cache.program(Times(4), jnp.ones(2))
     assert len(program_cache._PROGRAMS) == 3
-    assert program_cache.program(0, double, jnp.ones(2)) is made[0]
-    assert program_cache.program(1, double, jnp.ones(2)) is not made[1]
+    assert program_cache.program(Times(0), jnp.ones(2)) is made[0]
+    assert program_cache.program(Times(1), jnp.ones(2)) is not made[1]
 
 
 def test_crowding_is_judged_by_the_maps_of_the_process():

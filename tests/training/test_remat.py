@@ -9,9 +9,11 @@ from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
 from ftjax.training.cost.cost import compile_step
+from ftjax.training.settings import TrainSettings
 from ftjax.training.step.forward import rematerialised
+from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.step.state import make_state
-from ftjax.training.step.train_step import make_train_step
+from ftjax.training.step.train_step import TrainStep
 from ftjax.xla.cost_analysis import flops_of
 
 DEEP = {'image_size': 32, 'patch_size': 4, 'width': 24, 'depth': 6, 'heads': 3, 'num_classes': 3}
@@ -41,9 +43,26 @@ def filled(net):
 def compiled(net, strategy, remat, batch=BATCH):
     shapes = jax.eval_shape(net.init, jax.random.key(0), net.example_input())
     plan = make_plan(strategy, net, shapes)
-    return compile_step(net, shapes, plan, plan.at(0), SETTINGS, batch, remat=remat)
+    spec = RunSpec(
+        *(net, shapes, plan),
+        optimizer=SETTINGS,
+        settings=TrainSettings(remat=remat),
+        batch_size=batch,
+        task_without_data='classification' if net.num_classes else 'masked_tokens',
+    )
+    return compile_step(spec, plan.at(0))
 
 
+@pytest.fixture
+def optimised():
+    """Programs as runs have them: the quick tests compile them quickly, and keep more."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update('jax_disable_most_optimizations', False)
+    yield
+    jax.config.update('jax_disable_most_optimizations', before)
+
+
+@pytest.mark.usefixtures('optimised')
 @pytest.mark.parametrize('again', [False, True])
 def test_what_runs_again_is_not_kept(again):
     def layer(weights, others, x):
@@ -102,7 +121,9 @@ def steps(net, variables, strategy, remat, count=3):
     state, frozen = make_state(variables, phase, tx)
     lm = not net.num_classes
     task = 'masked_tokens' if lm else 'classification'
-    step = jax.jit(make_train_step(net, phase, SETTINGS, remat=remat, task=task))
+    step = jax.jit(
+        TrainStep(network=net, phase=phase.program, optimizer=SETTINGS, remat=remat, task=task)
+    )
     inputs = net.example_input(4)
     draw = np.random.default_rng(1)
     if isinstance(inputs, dict):

@@ -12,6 +12,7 @@ from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.run_spec import RunSpec
 
 SETTINGS = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0)
 STRATEGIES = ('gradual', 'autofreeze:3', 'rifle:3,1+ema:0.5')
@@ -38,14 +39,16 @@ def variables():
 
 def run(variables, strategy, folder, keep):
     return fit(
-        NET,
-        variables,
-        make_plan(strategy, NET, variables, run_length=RunLength(12, 2)),
-        DATA,
-        optimizer=SETTINGS,
-        settings=TrainSettings(steps=12, eval_every=1.0, keep=keep),
-        batch_size=12,
-        eval_batch_size=9,
+        RunSpec(
+            NET,
+            variables,
+            make_plan(strategy, NET, variables, run_length=RunLength(12, 2)),
+            DATA,
+            optimizer=SETTINGS,
+            settings=TrainSettings(steps=12, eval_every=1.0, keep=keep),
+            batch_size=12,
+            eval_batch_size=9,
+        ),
         workdir=folder,
         progress=False,
     )

@@ -14,6 +14,7 @@ from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.training.cost.cost import phase_cost
+from ftjax.training.step.run_spec import RunSpec
 
 OPTIONS = {'image_size': 112, 'patch_size': 16, 'width': 192, 'depth': 12, 'heads': 3}
 SETTINGS = OptimizerSettings(weight_decay=0.05, clip_norm=1.0, accumulate=1)
@@ -47,7 +48,8 @@ def test_no_strategy_costs_more_than_a_tenth_above_its_ideal(strategy, ideal_flo
     phases = {
         p.start: p for p in (plan.phases[0], plan.phases[len(plan.phases) // 2], plan.phases[-1])
     }
+    spec = RunSpec(whole, variables, plan, optimizer=SETTINGS, batch_size=BATCH)
     for phase in phases.values():
-        cost = phase_cost(whole, variables, plan, phase, SETTINGS, BATCH)
+        cost = phase_cost(spec, phase)
         ideal = ideal_flops(network, sizes, phase.trainable, BATCH)
         assert 0.95 * ideal <= cost.flops <= 1.10 * ideal, phase.start

@@ -14,6 +14,7 @@ from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps.vmapped_fit import fit_many
 
 NET = build(
@@ -50,33 +51,27 @@ def variables():
 def many(variables, freeze='head', rates=(1e-3, 1e-2, 1e-1), **changes):
     given = {'optimizer': ADAM, 'schedule': SCHEDULE, 'settings': SETTINGS, **changes}
     plan = make_plan(freeze, NET, variables[3])
-    return fit_many(
-        NET,
-        variables,
-        plan,
-        DATA,
-        rates=rates,
-        preprocessing=EIGHT,
-        batch_size=12,
-        eval_batch_size=16,
-        **given,
-    )
+    sizes = {'batch_size': 12, 'eval_batch_size': 16}
+    spec = RunSpec(NET, variables[3], plan, DATA, preprocessing=EIGHT, **sizes, **given)
+    return fit_many(spec, variables, rates)
 
 
 def alone(variables, cell, freeze='head', **changes):
     settings = dataclasses.replace(SETTINGS, cache='off', **changes)
     return fit(
-        NET,
-        variables[cell.seed],
-        make_plan(freeze, NET, variables[cell.seed]),
-        DATA,
-        optimizer=dataclasses.replace(ADAM, learning_rate=cell.rate),
-        schedule=SCHEDULE,
-        settings=settings,
-        preprocessing=EIGHT,
-        batch_size=12,
-        eval_batch_size=16,
-        seed=cell.seed,
+        RunSpec(
+            NET,
+            variables[cell.seed],
+            make_plan(freeze, NET, variables[cell.seed]),
+            DATA,
+            optimizer=dataclasses.replace(ADAM, learning_rate=cell.rate),
+            schedule=SCHEDULE,
+            settings=settings,
+            preprocessing=EIGHT,
+            batch_size=12,
+            eval_batch_size=16,
+            seed=cell.seed,
+        ),
         progress=False,
     )
 

@@ -8,11 +8,11 @@ import time
 import numpy as np
 
 from ftjax.ablation.cells.vmapped_cells import why_alone
-from ftjax.data import TrainStream, eval_batches
 from ftjax.evaluation.predict import predict
 from ftjax.runs.prepare import Prepared
+from ftjax.runs.run_spec import run_spec
 from ftjax.training.feature_cache.sources import Sources
-from ftjax.training.step.phase_state import PhaseState, StepSettings
+from ftjax.training.step.phase_state import PhaseState
 
 BACKWARD = 2.0
 """Forward passes that the backward pass through a stage takes."""
@@ -43,40 +43,14 @@ def survey(prepared: Prepared, forward: float) -> Survey:
     Raises:
       UserError: a setting that the run itself would refuse.
     """
-    config, data, network = prepared.config, prepared.data, prepared.network
-    size, preprocessing = config.data.image_size, prepared.preprocessing
-    stream = TrainStream(
-        data.train,
-        config.data.batch_size,
-        config.seed,
-        size,
-        preprocessing,
-        augmentation=config.data.augment,
-    )
-    validation = eval_batches(data.val, config.data.eval_batch_size, size, preprocessing)
-    total = config.train.total(stream.steps_per_epoch)
-    every = config.train.every(stream.steps_per_epoch)
-    step = StepSettings(
-        preprocessing, config.data.augment, data.train.task, config.train.label_smoothing
-    )
-    phase_state = PhaseState(
-        network, prepared.variables, prepared.plan, config.optimizer, step, config.seed
-    )
+    spec = run_spec(prepared)
+    phase_state, sources = PhaseState(spec), Sources(spec)
     phase_state.enter(0)
-    sources = Sources(
-        stream,
-        validation,
-        config.train,
-        preprocessing=preprocessing,
-        augmentation=config.data.augment,
-        image_size=size,
-        total=total,
-        every=every,
-    )
     decision, passed = sources.decided(phase_state)
-    stages = list(network.stages)
+    stages = list(spec.network.stages)
     below = stages.index(phase_state.phase.cut) / len(stages)
-    examples = total * config.data.batch_size, len(data.val) * max(1, total // every)
+    validations = max(1, spec.steps // spec.validate_every)
+    examples = spec.steps * spec.batch_size, len(spec.splits.val) * validations
     if decision.store and passed is not None:
         uses = sources.uses(phase_state)
         plain = uses.examples * below + examples[1] * (1 - below)
@@ -84,7 +58,7 @@ def survey(prepared: Prepared, forward: float) -> Survey:
     else:
         plain, stored = examples[0] * below + examples[1], 0
     trained = examples[0] * (1 + BACKWARD) * (1 - below)
-    passes = plain + trained + len(data.test)
+    passes = plain + trained + len(spec.splits.test)
     return Survey(
         seconds=passes * forward,
         stored=stored,
@@ -94,13 +68,8 @@ def survey(prepared: Prepared, forward: float) -> Survey:
 
 def forward_seconds(prepared: Prepared) -> float:
     """Seconds of the forward pass of one example, measured on a batch of validation data."""
-    config = prepared.config
-    batches = eval_batches(
-        prepared.data.val,
-        config.data.eval_batch_size,
-        config.data.image_size,
-        prepared.preprocessing,
-    )
+    spec = run_spec(prepared)
+    batches = spec.validation
     batch = next(iter(batches), None)
     if batch is None:
         return 0.0

@@ -22,6 +22,7 @@ from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.runs.identity import baseline_identity, data_changed, run_identity
 from ftjax.runs.prepare import Opened, Prepared, open_network, prepare, what_opens
 from ftjax.runs.run import train
+from ftjax.runs.run_spec import run_spec
 from ftjax.tasks import evaluate
 from ftjax.training.cost.cost import plan_cost
 from ftjax.training.loop.fit import Diverged
@@ -221,15 +222,7 @@ class CellRunner:
         """How long a run of an arm is, in steps and FLOPs; its steps are compiled for that."""
         prepared = self.prepared(arm, self.settings.grids[arm][0], self.settings.draws[0])
         config, steps = prepared.config, prepared.run_length.steps
-        cost = plan_cost(
-            prepared.network,
-            prepared.variables,
-            prepared.plan,
-            config.optimizer,
-            config.data.batch_size,
-            steps,
-            prepared.data.task,
-        )
+        cost = plan_cost(run_spec(prepared))
         return Length(steps, cost.flops, config.train.eval_every)
 
     def shared(self, arm: str) -> bool:

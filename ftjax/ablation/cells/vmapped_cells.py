@@ -1,4 +1,4 @@
-"""Cells of an arm that differ in their rate alone, as one program: see training/vectorised.py."""
+"""Cells of an arm that differ in their rate alone, as one program: see `fit_many`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.verification import verify
 from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import Prepared
+from ftjax.runs.run_spec import run_spec
 from ftjax.training.feature_cache.compute import Passed
 from ftjax.training.feature_cache.sources import Sources
 from ftjax.training.step.phase_state import PhaseState
@@ -35,23 +36,10 @@ def run_together(
     A run that diverges leaves the others alone. Times and FLOPs are shares of the program's;
     `vectorised` says how many runs it held. The other arguments are as in AblationSettings.
     """
-    config, data = prepared.config, prepared.data
+    config = prepared.config
     began = time.perf_counter()
     tests = further_tests(prepared, also_evaluate)
-    cells = fit_many(
-        prepared.network,
-        {config.seed: prepared.variables},
-        prepared.plan,
-        data,
-        rates=rates,
-        optimizer=config.optimizer,
-        schedule=config.schedule,
-        settings=config.train,
-        preprocessing=prepared.preprocessing,
-        batch_size=config.data.batch_size,
-        eval_batch_size=config.data.eval_batch_size,
-        image_size=config.data.image_size,
-    )
+    cells = fit_many(run_spec(prepared), {config.seed: prepared.variables}, rates)
     share = (time.perf_counter() - began) / len(cells)
     rows = []
     for cell in cells:
@@ -110,7 +98,7 @@ def why_alone(
       passed: what flows into its cut; None if that cannot be stored, for the reason in `line`.
     """
     config = prepared.config
-    reason = obstacle(prepared.network, prepared.plan, prepared.data, config.train)
+    reason = obstacle(phase_state.spec)
     if reason is not None:
         return reason
     if config.data.augment != 'none':

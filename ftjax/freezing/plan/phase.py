@@ -36,6 +36,45 @@ class Leaf:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PhaseProgram:
+    """What a compiled step knows of its phase; no rates, no values, no start."""
+
+    groups: tuple[tuple[str, str, bool], ...]
+    """(path, group, whether its weights decay) of the leaves that train, by path."""
+    stage_modes: tuple[tuple[str, Mode], ...]
+    cut: str
+    held: bool = False
+    by_rates: bool = False
+    stored_as: tuple[tuple[str, str], ...] = ()
+    """(path, dtype) of frozen leaves that are held in another dtype than their own."""
+
+    @functools.cached_property
+    def trainable(self) -> tuple[str, ...]:
+        """Paths of the leaves that train, sorted: the order of every vector of rates."""
+        return tuple(path for path, _, _ in self.groups)
+
+    @functools.cached_property
+    def modes(self) -> dict[str, Mode]:
+        """How each stage runs in a training step."""
+        return dict(self.stage_modes)
+
+    @functools.cached_property
+    def stored(self) -> dict[str, str]:
+        """The dtypes of frozen leaves that are held in another than their own."""
+        return dict(self.stored_as)
+
+    @property
+    def moving_stats(self) -> tuple[str, ...]:
+        """Stages whose running statistics a training step updates."""
+        return tuple(name for name, mode in self.stage_modes if mode.batch_stats)
+
+    def without_noise(self) -> PhaseProgram:
+        """The same with every stage deterministic."""
+        quiet = [(n, dataclasses.replace(m, deterministic=True)) for n, m in self.stage_modes]
+        return dataclasses.replace(self, stage_modes=tuple(quiet))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StagePlan:
     """What the plan says of one stage: whether it trains, and how it runs."""
 
@@ -105,23 +144,22 @@ class Phase:
         """Learning-rate multipliers of the trainable leaves, in the order of `trainable`."""
         return tuple(self.leaves[path].multiplier for path in self.trainable)
 
-    @property
-    def prefix_is_fixed(self) -> bool:
-        """Whether the stages before the cut are a function of weights and example alone."""
-        before = list(self.stages)[: list(self.stages).index(self.cut)]
-        return all(self.modes[n].deterministic and not self.modes[n].batch_stats for n in before)
-
     def size(self, trainable_only: bool = False) -> int:
         """Number of parameters, or of trainable ones."""
         paths = self.trainable if trainable_only else self.leaves
         return sum(self.leaves[path].size for path in paths)
 
     @functools.cached_property
-    def program(self) -> tuple:
+    def program(self) -> PhaseProgram:
         """What decides the compiled step: equal for phases that can share one."""
-        groups = tuple((p, self.leaves[p].group, self.leaves[p].decay) for p in self.trainable)
-        held = self.held, self.by_rates
-        return groups, tuple(self.modes.items()), held, tuple(self.stored.items())
+        return PhaseProgram(
+            groups=tuple((p, self.leaves[p].group, self.leaves[p].decay) for p in self.trainable),
+            stage_modes=tuple(self.modes.items()),
+            cut=self.cut,
+            held=self.held,
+            by_rates=self.by_rates,
+            stored_as=tuple(self.stored.items()),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: an entry of plan.json's phases."""

@@ -6,22 +6,13 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from flax.traverse_util import flatten_dict
 
-from ftjax.data.dataset import MASKED_TOKENS
-from ftjax.freezing.plan.phase import Phase
-from ftjax.freezing.plan.plan import Plan
-from ftjax.models.stages import Network
-from ftjax.optim.optimizer import (
-    OptimizerSettings,
-    make_optimizer,
-    shapes_of,
-    state_bytes,
-)
-from ftjax.training.step.state import make_state
-from ftjax.training.step.train_step import make_train_step
+from ftjax.distributed.sharding import Sharding
+from ftjax.evaluation.predict import Forward
+from ftjax.freezing.plan.phase import Phase, PhaseProgram
+from ftjax.optim.optimizer import shapes_of, state_bytes
+from ftjax.training.cost.memory import step_arguments
+from ftjax.training.step.run_spec import RunSpec
 from ftjax.xla.cost_analysis import flops_of
 
 
@@ -34,84 +25,33 @@ class StepCost:
     optimizer_bytes: int
 
 
-def step_cost(
-    network: Network,
-    variables: Any,
-    plan: Plan,
-    optimizer: OptimizerSettings,
-    batch_size: int,
-    task: str = 'classification',
-) -> StepCost:
-    """Compiles the step of the plan's first phase for shapes alone; nothing is computed.
+def phase_cost(spec: RunSpec, phase: Phase) -> StepCost:
+    """Of the step of a phase, compiled for shapes alone; nothing is computed.
 
-    FLOPs are those of one of `optimizer.accumulate` parts times their number: the compiler
-    counts the body of a loop once.
+    FLOPs are those of one of `optimizer.accumulate` parts times their number, because the compiler
+    counts the body of a loop once, and those of all devices together. Bytes are of one device.
     """
-    return phase_cost(network, variables, plan, plan.at(0), optimizer, batch_size, task)
+    return cost_of(compile_step(spec, phase), spec, phase)
 
 
-def phase_cost(
-    network: Network,
-    variables: Any,
-    plan: Plan,
-    phase: Phase,
-    optimizer: OptimizerSettings,
-    batch_size: int,
-    task: str = 'classification',
-) -> StepCost:
-    """As step_cost, for any phase of the plan."""
-    compiled = compile_step(network, variables, plan, phase, optimizer, batch_size, task)
-    return cost_of(compiled, plan, phase, optimizer)
-
-
-def cost_of(compiled: Any, plan: Plan, phase: Phase, optimizer: OptimizerSettings) -> StepCost:
+def cost_of(compiled: Any, spec: RunSpec, phase: Phase) -> StepCost:
     """FLOPs and bytes of a compiled step."""
-    tx = make_optimizer(phase, optimizer, per_leaf=plan.per_leaf)
-    memory = compiled.memory_analysis()
+    step, memory = spec.train_step(phase), compiled.memory_analysis()
     return StepCost(
-        flops=flops_of(compiled) * optimizer.accumulate,
+        flops=flops_of(compiled) * spec.optimizer.accumulate * spec.sharding.devices,
         temporary_bytes=int(getattr(memory, 'temp_size_in_bytes', 0)),
-        optimizer_bytes=state_bytes(jax.eval_shape(tx.init, shapes_of(phase))),
+        optimizer_bytes=state_bytes(jax.eval_shape(step.tx.init, shapes_of(phase))),
     )
 
 
-def compile_step(
-    network: Network,
-    variables: Any,
-    plan: Plan,
-    phase: Phase,
-    optimizer: OptimizerSettings,
-    batch_size: int,
-    task: str = 'classification',
-    remat: bool = False,
-) -> Any:
+def compile_step(spec: RunSpec, phase: Phase) -> Any:
     """The step of a phase, compiled for `(state, frozen, batch, rates)`; the state is donated."""
-    tx = make_optimizer(phase, optimizer, per_leaf=plan.per_leaf)
-    state, frozen = jax.eval_shape(lambda v: make_state(v, phase, tx, optimizer.ema), variables)
-    inputs = jax.eval_shape(lambda: network.example_input(batch_size))
-    labels = jnp.int32 if task in ('classification', MASKED_TOKENS) else jnp.float32
-    each = inputs['input_ids'].shape if task == MASKED_TOKENS else (batch_size,)
-    batch = {
-        'inputs': inputs,
-        'labels': jax.ShapeDtypeStruct(each, labels),
-        'mask': jax.ShapeDtypeStruct(each, jnp.float32),
-    }
-    rates = jax.ShapeDtypeStruct((len(phase.trainable),), np.float32)
-    regularisers = plan.of_kind('regulariser')
-    if regularisers:
-        shapes = flatten_dict(dict(variables['params']), sep='/')
-        frozen = frozen.replace(reference={path: shapes[path] for path in phase.trainable})
-    step = make_train_step(
-        network,
-        phase,
-        optimizer,
-        task=task,
-        remat=remat,
-        regularisers=regularisers,
-        unregularised=plan.new_leaves,
-        tx=tx,
-    )
-    return jax.jit(step, donate_argnums=0).lower(state, frozen, batch, rates).compile()
+    _, (state, frozen, batch, rates, _) = step_arguments(spec, phase)
+    places = None
+    if spec.sharding.devices > 1:
+        places = spec.sharding.of_state(state), spec.sharding.whole
+    step = jax.jit(spec.train_step(phase), donate_argnums=0, out_shardings=places)
+    return step.lower(state, frozen, batch, rates).compile()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,22 +64,16 @@ class PlanCost:
     optimizer_bytes: int
 
 
-def plan_cost(
-    network: Network,
-    variables: Any,
-    plan: Plan,
-    optimizer: OptimizerSettings,
-    batch_size: int,
-    steps: int,
-    task: str = 'classification',
-) -> PlanCost:
-    """Compiles the step of every phase for shapes alone; phases of one program share it."""
-    known: dict[Any, StepCost] = {}
+def plan_cost(spec: RunSpec, steps: int | None = None) -> PlanCost:
+    """Compiles the step of every phase for shapes alone; phases of one program share it.
+
+    `steps` are those of the run, if the spec has no data to tell.
+    """
+    plan, steps = spec.plan, spec.steps if steps is None else steps
+    known: dict[PhaseProgram, StepCost] = {}
     for phase in plan.phases:
         if phase.program not in known:
-            known[phase.program] = phase_cost(
-                network, variables, plan, phase, optimizer, batch_size, task
-            )
+            known[phase.program] = phase_cost(spec, phase)
     costs = [known[phase.program] for phase in plan.phases]
     ends = [*(phase.start for phase in plan.phases[1:]), max(steps, plan.phases[-1].start + 1)]
     lengths = [end - phase.start for phase, end in zip(plan.phases, ends, strict=True)]
@@ -152,7 +86,8 @@ def plan_cost(
     )
 
 
-def forward_flops(network: Network, variables: Any, batch_size: int) -> float:
-    """FLOPs of the forward pass alone, compiled for shapes."""
-    inputs = jax.eval_shape(lambda: network.example_input(batch_size))
-    return flops_of(jax.jit(network.apply).lower(variables, inputs).compile())
+def forward_flops(spec: RunSpec) -> float:
+    """FLOPs of the forward pass of a training batch alone, compiled for shapes."""
+    run = Forward(spec.network, spec.preprocessing, None, Sharding())
+    compiled = jax.jit(run).lower(spec.variables, spec.batch_shapes['inputs']).compile()
+    return flops_of(compiled)

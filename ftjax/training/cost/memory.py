@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ftjax.data.loader import Loader
+from ftjax.evaluation.predict import Forward
 from ftjax.freezing.plan.phase import Phase
-from ftjax.training.step.multi_step import many
-from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.multi_step import MultiStep
+from ftjax.training.step.run_spec import RunSpec, batch_shapes
 from ftjax.training.step.state import make_state, variables_of
 
 
@@ -51,56 +51,55 @@ class Memory:
         }
 
 
-def step_memory(phase_state: PhaseState, phase: Phase, batch: Any, steps: int = 1) -> Memory:
+def step_memory(spec: RunSpec, phase: Phase, steps: int = 1) -> Memory:
     """Of the program that runs so many steps of a phase in one call; nothing is allocated.
-
-    Args:
-      phase_state: of the run; it need not have entered any phase.
-      phase: of its plan.
-      batch: shapes of 'inputs', 'labels' and 'mask' of one step, as `batch_shapes` gives them.
-      steps: of one call.
 
     Steps that start at stored features take less: this is the step from raw inputs.
     """
-    held, arguments = step_arguments(phase_state, phase, batch, steps)
-    former, phase_state.phase = phase_state.phase, phase
-    try:
-        run = many(phase_state.step())
-    finally:
-        phase_state.phase = former
-    sharding, places = phase_state.sharding, None
+    held, arguments = step_arguments(spec, phase, steps)
+    sharding, places = spec.sharding, None
     if sharding.devices > 1:
         places = sharding.of_state(arguments[0]), sharding.whole
+    run = MultiStep(spec.train_step(phase))
     compiled = jax.jit(run, donate_argnums=0, out_shardings=places).lower(*arguments).compile()
     return measured(compiled, held, held['trainable parameters'])
 
 
-def least_memory(phase_state: PhaseState, phase: Phase, batch: Any, steps: int = 1) -> int:
+def least_memory(spec: RunSpec, phase: Phase, steps: int = 1) -> int:
     """Bytes that the steps of a phase need whatever the compiler does: arguments and gradients.
 
     From shapes alone, in a moment; arguments as of step_memory.
     """
-    held, _ = step_arguments(phase_state, phase, batch, steps)
+    held, _ = step_arguments(spec, phase, steps)
     return sum(held.values()) + held['trainable parameters']
 
 
 def step_arguments(
-    phase_state: PhaseState, phase: Phase, batch: Any, steps: int
+    spec: RunSpec, phase: Phase, steps: int | None = None, batch: Any = None
 ) -> tuple[dict[str, int], tuple]:
-    """(bytes on a device by what holds them, the arguments of a call as shapes)."""
-    sharding, tx = phase_state.sharding, phase_state.transformation(phase)
+    """(bytes on a device by what holds them, the arguments of a call as shapes).
+
+    A call of so many steps, with batches and rates stacked on a leading axis; None for one step
+    by itself, whose arguments have no such axis. `batch` are shapes in place of the run's own.
+    """
+    several = () if steps is None else (steps,)
+    sharding, tx = spec.sharding, spec.train_step(phase).tx
     state, frozen = jax.eval_shape(
-        lambda v: make_state(v, phase, tx, phase_state.optimizer.ema), phase_state.variables
+        lambda v: make_state(v, phase, tx, spec.step_optimizer.ema), spec.variables
     )
-    if phase_state.plan.of_kind('regulariser'):
+    if spec.plan.of_kind('regulariser'):
         frozen = frozen.replace(reference=dict(state.trainable))
-    stacked = jax.tree.map(lambda x: jax.ShapeDtypeStruct((steps, *x.shape), x.dtype), batch)
-    rates = jax.ShapeDtypeStruct((steps, len(phase.trainable)), np.float32)
+    stacked = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((*several, *x.shape), x.dtype), batch or spec.batch_shapes
+    )
+    rates = jax.ShapeDtypeStruct((*several, len(phase.trainable)), np.float32)
     left = jax.ShapeDtypeStruct((), np.int32)
     if sharding.devices > 1:
         state = placed(state, sharding.of_state(state))
         frozen = placed(frozen, sharding.of_frozen(frozen))
-        stacked = placed(stacked, jax.tree.map(lambda _: sharding.examples(axis=1), stacked))
+        stacked = placed(
+            stacked, jax.tree.map(lambda _: sharding.examples(axis=len(several)), stacked)
+        )
     held = {
         'trainable parameters': size_of(state.trainable),
         'frozen parameters': size_of(frozen.params),
@@ -113,24 +112,14 @@ def step_arguments(
     return held, (state, frozen, stacked, rates, left)
 
 
-def validation_memory(phase_state: PhaseState, phase: Phase, batch: Any) -> Memory:
-    """While a split is evaluated: the forward pass, and all that stays on the device meanwhile.
-
-    Args:
-      phase state, phase: as of step_memory.
-      batch: shapes of an evaluation batch.
-    """
-    held, (state, frozen, *_) = step_arguments(phase_state, phase, batch, 1)
-
-    inputs = batch['inputs']
-    if phase_state.sharding.devices > 1:
-        inputs = placed(inputs, jax.tree.map(lambda _: phase_state.sharding.examples(), inputs))
-
-    def run(variables: Any, inputs: Any) -> Any:
-        return phase_state.network.apply(
-            phase_state.sharding.gathered(variables), phase_state.prepared(inputs)
-        )
-
+def validation_memory(spec: RunSpec, phase: Phase) -> Memory:
+    """While a split is evaluated: the forward pass, and all that stays on the device meanwhile."""
+    held, (state, frozen, *_) = step_arguments(spec, phase, 1)
+    batches = spec.validation
+    inputs = batch_shapes(batches.loader, batches.batch_size)['inputs']
+    if spec.sharding.devices > 1:
+        inputs = placed(inputs, jax.tree.map(lambda _: spec.sharding.examples(), inputs))
+    run = Forward(spec.network, spec.preprocessing, None, spec.sharding)
     compiled = jax.jit(run).lower(variables_of(state, frozen), inputs).compile()
     return measured(compiled, {**held, 'batch': size_of(inputs)}, 0)
 
@@ -141,18 +130,6 @@ def measured(compiled: Any, held: Mapping[str, int], gradients: int) -> Memory:
     outputs = found.output_size_in_bytes - found.alias_size_in_bytes
     temporary = int(found.temp_size_in_bytes)
     return Memory(held, min(gradients, temporary), temporary, max(int(outputs), 0))
-
-
-def batch_shapes(loader: Loader, size: int) -> dict[str, Any]:
-    """Shapes of the largest batch of a split: images are alike, of texts it has the longest."""
-    longest = loader.order()[-1:]
-    batch = loader.batch(longest)
-    return {
-        name: jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), jnp.result_type(x)), batch[name]
-        )
-        for name in ('inputs', 'labels', 'mask')
-    }
 
 
 def placed(tree: Any, places: Any) -> Any:

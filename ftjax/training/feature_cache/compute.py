@@ -20,6 +20,8 @@ from ftjax.data.loader import Batch, Loader
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.sharding import Sharding
 from ftjax.models.stages import Network
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.xla.program_cache import program, replicated, sharded
 
 EXAMPLES = 64
@@ -56,7 +58,11 @@ class Passed:
 
 
 def passed_on(
-    network: Network, variables: Any, cut: str, loader: Loader, preprocessing: Any
+    network: Network,
+    variables: Any,
+    cut: str,
+    loader: Loader,
+    preprocessing: Preprocessing | TextPreprocessing | None,
 ) -> Passed | str:
     """What the examples of a split pass on at a cut; a reason if it cannot be stored.
 
@@ -88,10 +94,14 @@ def passed_on(
 
 
 def traced(
-    network: Network, variables: Any, cut: str, inputs: Any, preprocessing: Any
+    network: Network,
+    variables: Any,
+    cut: str,
+    inputs: Any,
+    preprocessing: Preprocessing | TextPreprocessing | None,
 ) -> Passed | str:
     """What such inputs pass on, found without computing anything."""
-    run, outputs = prefix(network, cut, preprocessing), []
+    run, outputs = Prefix(network, cut, preprocessing), []
     given: Any = None
     for size in (2, 1):
         given = jax.tree.map(
@@ -106,17 +116,21 @@ def traced(
     return Passed(shapes, float(costs.get('flops', math.nan)))
 
 
-def prefix(network: Network, cut: str, preprocessing: Any, augmentation: str = 'none'):
+@dataclasses.dataclass(frozen=True)
+class Prefix:
     """`run(variables, inputs, key)`: the stages before the cut, in evaluation mode."""
 
-    def run(variables, inputs, key=None):
-        if key is not None:
-            inputs = augment(inputs, key, augmentation)
-        if preprocessing is not None:
-            inputs = prepare(inputs, preprocessing)
-        return network.apply(variables, inputs, stop=cut)
+    network: Network
+    cut: str
+    preprocessing: Preprocessing | TextPreprocessing | None
+    augmentation: str = 'none'
 
-    return run
+    def __call__(self, variables: Any, inputs: Any, key: Any = None) -> Any:
+        if key is not None:
+            inputs = augment(inputs, key, self.augmentation)
+        if self.preprocessing is not None:
+            inputs = prepare(inputs, self.preprocessing)
+        return self.network.apply(variables, inputs, stop=self.cut)
 
 
 def compute(
@@ -124,7 +138,7 @@ def compute(
     variables: Any,
     cut: str,
     loader: Loader,
-    preprocessing: Any,
+    preprocessing: Preprocessing | TextPreprocessing | None,
     into: Mapping[str, np.ndarray],
     augmentation: str = 'none',
     view: int | None = None,
@@ -149,14 +163,14 @@ def computed(
     variables: Any,
     cut: str,
     loader: Loader,
-    preprocessing: Any,
+    preprocessing: Preprocessing | TextPreprocessing | None,
     augmentation: str = 'none',
     view: int | None = None,
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """(positions in the split, {path: features}) batch by batch, always the same batches."""
     plain = view is None or loader.texts is not None  # texts are augmented on the host
     name = 'none' if plain else augmentation
-    run, variables = prefix(network, cut, preprocessing, name), replicated(variables)
+    run, variables = Prefix(network, cut, preprocessing, name), replicated(variables)
     places = None if jax.device_count() == 1 else Sharding().examples()
     for number, batch in enumerate(batches_of(loader, augmentation, view)):
         inputs = batch['inputs']
@@ -165,8 +179,7 @@ def computed(
         if view is not None and not plain:
             key = jax.random.fold_in(jax.random.key(VIEW_SEED), view)
             arguments = *arguments, replicated(jax.random.fold_in(key, number))
-        key = 'features', network, cut, preprocessing, name
-        known = program(key, run, *arguments, places=places)
+        known = program(run, *arguments, places=places)
         found: dict[str, Any] = flatten_dict(on_host(known.call(*arguments)), sep='/')
         real = batch['mask'] > 0
         yield batch['index'][real], {path: leaf[real] for path, leaf in found.items()}

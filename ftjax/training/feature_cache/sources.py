@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ftjax.data import EvalBatches, TrainStream
 from ftjax.data.images.augmentation import parse_augment
 from ftjax.data.loader import Batch, Loader
 from ftjax.distributed.device_put import on_host
@@ -30,8 +29,8 @@ from ftjax.training.feature_cache.compute import Passed
 from ftjax.training.feature_cache.key import features_key, prefix_of, weights_hash
 from ftjax.training.feature_cache.policy import Decision, Uses, decide, memory_budget, refusal
 from ftjax.training.feature_cache.store import Features, in_files, in_memory
-from ftjax.training.settings import TrainSettings
 from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.run_spec import RunSpec
 
 _log = logging.getLogger(__name__)
 _EVERY = 10.0  # seconds between two lines of a long computation
@@ -51,23 +50,12 @@ class Source:
 class Sources:
     """Decides phase by phase whether a run starts at its cut, and has the features made."""
 
-    def __init__(
-        self,
-        stream: TrainStream,
-        validation: EvalBatches,
-        settings: TrainSettings,
-        *,
-        preprocessing: Any = None,
-        augmentation: str = 'none',
-        image_size: tuple[int, int] | None = None,
-        total: int = 1,
-        every: int = 1,
-        tell: bool = False,
-    ):
-        """A run of `total` steps that validates each `every`; `tell` logs what is decided."""
-        self.stream, self.validation, self.settings = stream, validation, settings
-        self.preprocessing, self.augmentation = preprocessing, augmentation
-        self.image_size, self.total, self.every, self.tell = image_size, total, every, tell
+    def __init__(self, spec: RunSpec, tell: bool = False):
+        """`tell` logs what is decided."""
+        self.stream, self.validation, self.settings = spec.stream, spec.validation, spec.settings
+        self.preprocessing, augmentation = spec.preprocessing, spec.augmentation
+        self.augmentation, self.image_size, self.tell = augmentation, spec.image_size, tell
+        self.total, self.every, settings = spec.steps, spec.validate_every, spec.settings
         self.phase: Phase | None = None
         self.source: Source
         self.lines: list[str] = []

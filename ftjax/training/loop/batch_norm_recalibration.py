@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -13,14 +14,41 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ftjax.data.images.on_device import prepare
 from ftjax.distributed.sharding import Sharding
 from ftjax.models.stages import Mode, Network
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.xla.program_cache import program, replicated
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchStatistics:
+    """`run(variables, inputs) -> statistics` of some stages on one batch."""
+
+    network: Network
+    preprocessing: Preprocessing | TextPreprocessing | None
+    stages: frozenset[str]
+
+    def __call__(self, variables: Any, inputs: Any) -> Any:
+        if self.preprocessing is not None:
+            inputs = prepare(inputs, self.preprocessing)
+        modes = {name: Mode(deterministic=True, batch_stats=True) for name in self.stages}
+
+        def moved(value):
+            stats = dict(variables['batch_stats'])
+            for name in self.stages:
+                stats[name] = jax.tree.map(lambda x: jnp.full_like(x, value), stats[name])
+            given = {**variables, 'batch_stats': stats}
+            _, found = self.network.apply(given, inputs, modes=modes, mutable=['batch_stats'])
+            return {name: found['batch_stats'][name] for name in self.stages}
+
+        # A running value r becomes m r + (1 - m) b: from r = 0 and r = 1 follow m, then b.
+        return jax.tree.map(lambda low, high: low / (1 - (high - low)), moved(0.0), moved(1.0))
 
 
 def recomputed(
     network: Network,
     variables: Mapping[str, Any],
     batches: Iterable[Any],
-    preprocessing: Any = None,
+    preprocessing: Preprocessing | TextPreprocessing | None = None,
     stages: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """The variables with means and variances of all `batches`, of equal size; no labels are used.
@@ -34,31 +62,14 @@ def recomputed(
     chosen = frozenset(name for name in own if stages is None or name in stages)
     if not chosen:
         return dict(variables)
-    modes = {name: Mode(deterministic=True, batch_stats=True) for name in chosen}
-
-    def run(variables, inputs):
-        if preprocessing is not None:
-            inputs = prepare(inputs, preprocessing)
-
-        def moved(value):
-            stats = dict(variables['batch_stats'])
-            for name in chosen:
-                stats[name] = jax.tree.map(lambda x: jnp.full_like(x, value), stats[name])
-            given = {**variables, 'batch_stats': stats}
-            _, found = network.apply(given, inputs, modes=modes, mutable=['batch_stats'])
-            return {name: found['batch_stats'][name] for name in chosen}
-
-        # A running value r becomes m r + (1 - m) b: from r = 0 and r = 1 follow m, then b.
-        return jax.tree.map(lambda low, high: low / (1 - (high - low)), moved(0.0), moved(1.0))
-
-    key = ('statistics', network, preprocessing, chosen)
+    run = BatchStatistics(network, preprocessing, chosen)
     sharding, variables = Sharding(), replicated(dict(variables))
     places = None if sharding.devices == 1 else sharding.whole
     seen: list[dict[str, np.ndarray]] = []
     for batch in batches:
         even = all(len(leaf) % sharding.devices == 0 for leaf in jax.tree.leaves(batch))
         inputs = sharding.batch(batch) if even else sharding.copied(batch)
-        compiled = program(key, run, variables, inputs, places=places)
+        compiled = program(run, variables, inputs, places=places)
         found = flatten_dict(jax.device_get(compiled.call(variables, inputs)), sep='/')
         seen.append({path: np.asarray(leaf, np.float64) for path, leaf in found.items()})
     total: dict[str, np.ndarray] = {}

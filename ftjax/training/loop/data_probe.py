@@ -12,18 +12,50 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from ftjax.data import Splits, TrainStream, fold
+from ftjax.data import fold
+from ftjax.data.images.on_device import prepare
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.process_group import several
 from ftjax.freezing.partition import combine
+from ftjax.models.stages import Network
 from ftjax.optim.optimizer_state import recorded
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.tasks.losses import example_losses
-from ftjax.training.loop.trial_plan import trial_plan
+from ftjax.training.loop.trial_plan import trial_plan, trial_spec
 from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.run_spec import RunSpec
 from ftjax.xla.program_cache import program
 
 PART = 16
 """Examples whose gradients are held at once; their number is rounded to it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gradients:
+    """`run(params, rest, stats, inputs, labels)`: gradients of the mean loss, or of each loss."""
+
+    network: Network
+    task: str
+    label_smoothing: float
+    preprocessing: Preprocessing | TextPreprocessing | None
+    each: bool
+    """Whether of every example by itself, stacked on a leading axis."""
+
+    def __call__(self, params: Any, rest: Any, stats: Any, inputs: Any, labels: Any) -> Any:
+        if not self.each:
+            return jax.grad(self.loss)(params, rest, stats, inputs, labels)
+        one = jax.tree.map(lambda x: x[:, None], (inputs, labels))
+        over_examples = jax.vmap(jax.grad(self.loss), in_axes=(None, None, None, 0, 0))
+        return over_examples(params, rest, stats, *one)
+
+    def loss(self, params: Any, rest: Any, stats: Any, inputs: Any, labels: Any) -> jax.Array:
+        """The mean loss of a batch."""
+        variables = {'params': combine(params, rest), **stats}
+        if self.preprocessing is not None:
+            inputs = prepare(inputs, self.preprocessing)
+        outputs: Any = self.network.apply(variables, inputs)
+        return jnp.mean(example_losses(outputs, labels, self.task, self.label_smoothing))
 
 
 class DataProbe:
@@ -35,15 +67,11 @@ class DataProbe:
     def __init__(
         self,
         phase_state: PhaseState,
-        data: Splits,
         step: int,
-        stream: Callable[[int, int | None], TrainStream],
-        fit: Callable[..., float],
+        fit: Callable[[RunSpec], float],
     ):
-        """`stream(seed, size)` gives training batches; `fit(variables, plan, data, epochs)`
-        a score.
-        """
-        self.phase_state, self.data, self.step, self.fit = phase_state, data, step, fit
+        """`fit` gives the last validation score of a short run of its own."""
+        self.phase_state, self.spec, self.step, self.fit = phase_state, phase_state.spec, step, fit
         self.seed = phase_state.seed
         self.variables = phase_state.current(averaged=False)
         if several():  # each process looks at all of the data by itself
@@ -55,56 +83,38 @@ class DataProbe:
         self.rest = {path: leaf for path, leaf in flat.items() if path not in self.params}
         self.recorded = on_host(recorded(phase_state.state.opt_state))
         draw = int(np.random.default_rng((phase_state.seed, step, 3)).integers(2**31))
-        self.stream = functools.partial(stream, draw)
+        self.stream = functools.partial(self.spec.stream_of, draw, augmented=False)
 
     def gradients(self, batches: int) -> Iterator[Mapping[str, Any]]:
         """The gradient of the mean loss of each of some training batches."""
         for number in range(batches):
-            yield self.run('gradients', self.gradient, self.stream(None).batch(number))
+            yield self.run(False, self.stream().batch(number))
 
     def example_gradients(self, examples: int) -> Iterator[Mapping[str, Any]]:
         """Gradients of single training examples, stacked on a leading axis, part by part."""
-
-        def each(params, rest, stats, inputs, labels):
-            one = jax.tree.map(lambda x: x[:, None], (inputs, labels))
-            return jax.vmap(self.gradient, in_axes=(None, None, None, 0, 0))(
-                params, rest, stats, *one
-            )
-
-        parts = self.stream(min(PART, len(self.data.train)))
-        wanted = max(1, min(examples, len(self.data.train)) // parts.batch_size)
+        parts = self.stream(min(PART, len(self.spec.splits.train)))
+        wanted = max(1, min(examples, len(self.spec.splits.train)) // parts.batch_size)
         for number in range(wanted):
-            yield self.run('example gradients', each, parts.batch(number))
+            yield self.run(True, parts.batch(number))
 
-    def gradient(self, params, rest, stats, inputs, labels):
-        """The gradient of the mean loss with respect to `params`."""
-
-        def loss(params):
-            variables = {'params': combine(params, rest), **stats}
-            given = self.phase_state.prepared(inputs)
-            outputs: Any = self.phase_state.network.apply(variables, given)
-            settings = self.phase_state.settings
-            losses = example_losses(outputs, labels, settings.task, settings.label_smoothing)
-            return jnp.mean(losses)
-
-        return jax.grad(loss)(params)
-
-    def run(self, name: str, function: Any, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Gradients of a batch through a compiled program, on the host."""
+    def run(self, each: bool, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Gradients of a batch, or of each of its examples, on the host."""
         stats = {key: self.variables[key] for key in self.variables if key != 'params'}
         inputs = jax.device_put((batch['inputs'], batch['labels']))
         arguments = self.params, self.rest, stats, *inputs
-        known = program(
-            (name, self.phase_state.network, self.phase_state.settings), function, *arguments
+        step = self.spec.train_step(self.phase_state.phase)
+        run = Gradients(
+            step.network, step.task, step.label_smoothing, step.preprocessing, each=each
         )
-        return jax.device_get(known.call(*arguments))
+        return jax.device_get(program(run, *arguments).call(*arguments))
 
     def trial(self, leaves: frozenset[str], folds: int, epochs: float) -> float:
         """Mean held-out accuracy over folds of the training split when `leaves` train."""
         plan = trial_plan(self.phase_state, leaves)
         scores = []
         for number in range(folds):
-            train, val = fold(self.data.train, folds, number, self.seed)
-            part = dataclasses.replace(self.data, train=train, val=val)
-            scores.append(self.fit(self.variables, plan, part, epochs))
+            train, val = fold(self.spec.splits.train, folds, number, self.seed)
+            part = dataclasses.replace(self.spec.splits, train=train, val=val)
+            short = trial_spec(self.spec, part, epochs)
+            scores.append(self.fit(dataclasses.replace(short, variables=self.variables, plan=plan)))
         return float(np.mean(scores))

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import logging
-import math
 import pathlib
-from collections.abc import Mapping
-from typing import Any
 
-from ftjax.data import Splits, TrainStream, eval_batches
 from ftjax.distributed.preemption import stop_if_requested, stops_on_signals, while_wanted
-from ftjax.distributed.process_group import first, same_everywhere, several
-from ftjax.distributed.sharding import Sharding
+from ftjax.distributed.process_group import first, same_everywhere
 from ftjax.evaluation.predict import predict
-from ftjax.freezing.plan.plan import Plan
 from ftjax.io.progress import Progress
 from ftjax.io.provenance import device_peak
-from ftjax.models.stages import Network
-from ftjax.optim.optimizer import OptimizerSettings
-from ftjax.optim.schedule import ScheduleSettings, plan_factor
+from ftjax.optim.schedule import plan_factor
 from ftjax.training.checkpoints.plan_change import PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity
 from ftjax.training.feature_cache.sources import Sources
@@ -33,50 +24,32 @@ from ftjax.training.loop.profiling import Profile, warn_of_waiting
 from ftjax.training.loop.run_state import RunState
 from ftjax.training.loop.step_runner import StepRunner
 from ftjax.training.loop.validation import check_validation, score
-from ftjax.training.settings import TrainSettings
-from ftjax.training.step.multi_step import longest_chunk
-from ftjax.training.step.phase_state import PhaseState, StepSettings
+from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.run_spec import RunSpec
 
-__all__ = ['Diverged', 'FitResult', 'fit', 'longest_chunk']
+__all__ = ['Diverged', 'FitResult', 'fit']
 
 _log = logging.getLogger(__name__)
-DEFAULT_SCHEDULE, DEFAULT_TRAINING = ScheduleSettings(), TrainSettings()
 NO_CHANGE = PlanChange()
 
 
 def fit(
-    network: Network,
-    variables: Mapping[str, Any],
-    plan: Plan,
-    data: Splits,
-    *,
-    optimizer: OptimizerSettings,
-    schedule: ScheduleSettings = DEFAULT_SCHEDULE,
-    settings: TrainSettings = DEFAULT_TRAINING,
-    preprocessing: Any = None,
-    batch_size: int = 32,
-    eval_batch_size: int = 256,
-    augmentation: str = 'none',
-    image_size: tuple[int, int] | None = None,
-    seed: int = 0,
+    spec: RunSpec,
     workdir: str | pathlib.Path | None = None,
+    *,
     progress: bool = True,
     plan_change: PlanChange = NO_CHANGE,
     profile: int = 0,
-    sharding: Sharding | None = None,
     identity: RunIdentity | None = None,
 ) -> FitResult:
     """Trains what the plan trains, validates, and checks that nothing else moved.
 
     Args:
-      network, variables: what is fine-tuned, as `load_pretrained` gives them.
-      plan: what trains.
-      data: training and validation splits.
+      spec: the run.
       workdir: where metrics.jsonl and checkpoints go, and where an interrupted run is found
         again; None to keep everything in memory.
-      profile: steps to trace into the folder `profile` of the workdir; 0 for none.
       plan_change: what differs from the interrupted run's config, and whether that may be.
-      sharding: where leaves and examples lie on the devices; by default leaves on all of them.
+      profile: steps to trace into the folder `profile` of the workdir; 0 for none.
       identity: of which run and of which inputs it is; checkpoints are held against it.
 
     Raises:
@@ -85,83 +58,22 @@ def fit(
       UserError: an empty split, weights chosen by validation without examples for it, a batch
         that cannot be shared out, or a checkpoint of another plan, run or other inputs.
     """
-    take = functools.partial(
-        TrainStream,
-        image_size=image_size,
-        preprocessing=preprocessing,
-        augmentation=augmentation,
-    )
+    plan, settings, data = spec.plan, spec.settings, spec.splits
     check_validation(settings, plan, data.val)
-    sharding, progress = sharding or Sharding(), progress and first()
-    sharding.check(plan.at(0).leaves, batch_size, optimizer.accumulate)
-    stream = take(data.train, batch_size, seed)
-    total = settings.total(stream.steps_per_epoch)
-    every = settings.every(stream.steps_per_epoch)
-    # Chunks end wherever something may change, so that a phase needs one program.
-    regular = math.gcd(every, *plan.boundaries)
-
-    def chunk(start: str | None = None) -> int:
-        return longest_chunk(regular, settings.calls(network, variables['params'], start))
-
-    stream = stream.in_runs(chunk())  # texts: batches of one call have one length
+    progress = progress and first()
+    spec.sharding.check(plan.at(0).leaves, spec.batch_size, spec.optimizer.accumulate)
+    total, every, loaded = spec.steps, spec.validate_every, spec.variables
     if plan.recompute:
-        batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
-        variables = recomputed(network, variables, batches, preprocessing)
-    step_settings = StepSettings(
-        preprocessing,
-        augmentation,
-        data.train.task,
-        settings.label_smoothing,
-        settings.remat,
-    )
-    if several():
-        stream = stream.shared(sharding.rows(batch_size))
-    new_phase_state = functools.partial(
-        PhaseState, network, variables, plan, optimizer, step_settings, seed, sharding
-    )
-    phase_state = new_phase_state()
-    validation = eval_batches(data.val, eval_batch_size, image_size, preprocessing)
-    run_state = RunState(phase_state, settings, variables)
-    sources = Sources(
-        stream,
-        validation,
-        settings,
-        preprocessing=preprocessing,
-        augmentation=augmentation,
-        image_size=image_size,
-        total=total,
-        every=every,
-        tell=progress,
-    )
+        spec = with_statistics_of(spec)
+        loaded = spec.variables
+    phase_state = PhaseState(spec)
+    run_state = RunState(phase_state, settings, loaded)
+    sources = Sources(spec, tell=progress)
     sources.lines = run_state.cache_lines
 
-    def trial(variables, plan, data, epochs) -> float:
+    def trial(short: RunSpec) -> float:
         """The last validation score of a short run of its own, for strategies that try."""
-        short = dataclasses.replace(
-            settings, epochs=epochs, steps=None, eval_every=epochs, keep='last', patience=None
-        )
-        short = dataclasses.replace(short, cache='off', cache_views=1)
-        found = fit(
-            network,
-            variables,
-            plan,
-            data,
-            optimizer=optimizer,
-            schedule=schedule,
-            settings=short,
-            preprocessing=preprocessing,
-            batch_size=sharding.fitting(min(batch_size, len(data.train)), optimizer.accumulate),
-            eval_batch_size=min(eval_batch_size, rounded_up(len(data.val))),
-            augmentation=augmentation,
-            image_size=image_size,
-            seed=seed,
-            progress=False,
-            sharding=sharding,
-        )
-        return found.history[-1]['val_score']
-
-    def parts(draw: int, size: int | None) -> TrainStream:
-        return take(data.train, size or batch_size, draw, augmentation='none')
+        return fit(short, progress=False).history[-1]['val_score']
 
     folder = None if workdir is None else pathlib.Path(workdir)
     with contextlib.ExitStack() as stack:
@@ -175,9 +87,7 @@ def fit(
         stack.callback(tracer.stop)
         stack.enter_context(stops_on_signals())
         stack.push(lambda kind, error, trace: run_state.save_if_stopped(error, total))
-        step_runner = StepRunner(
-            run_state, schedule, total, chunk, data.train.ids, folder=writes, tracer=tracer
-        )
+        step_runner = StepRunner(run_state, folder=writes, tracer=tracer)
         while (run_state.done < total and not run_state.best.exhausted) or run_state.due:
             done = run_state.done
             # Of a run that was stopped in its validation: that comes before the next phase.
@@ -186,7 +96,7 @@ def fit(
             if done in plan.choose_at and done not in phase_state.chosen and not due:
                 with bar.excluded('choosing'):
                     phase_state.enter(done)
-                    phase_state.choose(DataProbe(phase_state, data, done, parts, trial), done)
+                    phase_state.choose(DataProbe(phase_state, done, trial), done)
                     same_everywhere('choice of what trains', phase_state.plan.choices[-1].to_json())
             if not due:
                 phase_state.enter(done)
@@ -204,26 +114,29 @@ def fit(
             with bar.excluded('validating'), run_state.timings.stage('evaluation'):
                 batches = while_wanted(source.validation)
                 weights = phase_state.as_trained()
-                outputs = predict(network, weights, batches, preprocessing, source.start, sharding)
+                outputs = predict(
+                    *(spec.network, weights, batches, spec.preprocessing),
+                    *(source.start, spec.sharding),
+                )
                 values = score(outputs, data.val.task)
-            factor = plan_factor(phase_state.plan, schedule, run_state.done - 1, total)
+            factor = plan_factor(phase_state.plan, spec.schedule, run_state.done - 1, total)
             row = {
-                'epoch': run_state.done / stream.steps_per_epoch,
+                'epoch': run_state.done / spec.steps_per_epoch,
                 **run_state.accumulator.finish(),
-                'rate': float(optimizer.learning_rate * factor),
+                'rate': float(spec.optimizer.learning_rate * factor),
                 **{f'val_{name}': value for name, value in values.items()},
                 **device_peak(),
             }
             if not run_state.history:
                 warn_of_still(phase_state.still(), run_state.done)
             run_state.record(row, values, phase_state.current())
-        final = run_state.final(new_phase_state())
+        final = run_state.final(PhaseState(spec))
     if progress and run_state.done < total:
-        whole = total / stream.steps_per_epoch
+        whole = total / spec.steps_per_epoch
         _log.info(
             'stopped early after %.4g of %.4g epochs: %d validations without a better one '
             '(train.patience)',
-            run_state.done / stream.steps_per_epoch,
+            run_state.done / spec.steps_per_epoch,
             whole,
             run_state.best.since,
         )
@@ -233,12 +146,15 @@ def fit(
             "no validation of the run gave a number, so that train.keep='best' has nothing to "
             'choose by: the last weights are kept'
         )
-    return result_of(variables, final, run_state)
+    return result_of(loaded, final, run_state)
 
 
-def rounded_up(examples: int, unit: int = 8) -> int:
-    """A number of examples that is a multiple of `unit`: folds of like size share a program."""
-    return -(-examples // unit) * unit
+def with_statistics_of(spec: RunSpec) -> RunSpec:
+    """The run with the running statistics of its own training inputs."""
+    stream = spec.stream_of(spec.seed).in_runs(spec.steps_per_call())
+    batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
+    found = recomputed(spec.network, spec.variables, batches, spec.preprocessing)
+    return dataclasses.replace(spec, variables=found)
 
 
 def warn_of_still(paths: tuple[str, ...], step: int) -> None:

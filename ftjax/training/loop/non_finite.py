@@ -12,9 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
 from ftjax.distributed.device_put import on_host
 from ftjax.errors import UserError
@@ -69,7 +67,7 @@ def diverged(
     return Diverged(
         f'{described(metrics)} at step {step}; examples {shown(ids)}; largest gradient norms by '
         f'stage: {largest}{last}; lower optimizer.learning_rate (it is '
-        f'{phase_state.optimizer.learning_rate:g}), set optimizer.clip_norm, or let '
+        f'{phase_state.spec.optimizer.learning_rate:g}), set optimizer.clip_norm, or let '
         'train.skip_bad steps pass'
     )
 
@@ -97,19 +95,12 @@ def gradient_norms(
 ) -> dict[str, float]:
     """The norm of the gradient of each stage that trains, by the step's own loss and noise.
 
-    It is the step itself, with an optimizer that moves nothing and keeps the gradient as its
-    state. Norms are taken in float64, so that only a gradient that is not finite gives one.
+    Norms are taken in float64, so that only a gradient that is not finite gives one.
     """
-
-    def keep(updates: Any, state: Any, params: Any = None, **extra_args: Any):
-        del state, params, extra_args
-        return jax.tree.map(jnp.zeros_like, updates), updates
-
-    recorder = optax.GradientTransformationExtraArgs(lambda params: (), keep)
-    step = jax.jit(phase_state.step(start, recorder))
-    state, _ = step(phase_state.state.replace(opt_state=()), phase_state.frozen, batch, rates)
+    gradients = jax.jit(phase_state.step(start).gradients)
+    _, grads = gradients(phase_state.state, phase_state.frozen, batch, rates)
     squares: dict[str, float] = {}
-    for path, leaf in on_host(state.opt_state).items():
+    for path, leaf in on_host(grads).items():
         with np.errstate(over='ignore', invalid='ignore'):
             total = float(np.square(np.asarray(leaf, np.float64)).sum())
         stage = path.split('/')[0]

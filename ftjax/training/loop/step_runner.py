@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import pathlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ftjax.data.text.batches import stacked
-from ftjax.optim.schedule import ScheduleSettings, leaf_rates
+from ftjax.optim.schedule import leaf_rates
 from ftjax.training.feature_cache.sources import Source
 from ftjax.training.loop.non_finite import described, diverged, shown
 from ftjax.training.loop.profiling import Profile
 from ftjax.training.loop.run_state import RunState
-from ftjax.training.step.multi_step import many
+from ftjax.training.step.multi_step import MultiStep
 from ftjax.xla.program_cache import program
 
 _log = logging.getLogger(__name__)
@@ -28,23 +28,14 @@ class StepRunner:
     def __init__(
         self,
         run_state: RunState,
-        schedule: ScheduleSettings,
-        total: int,
-        chunk: Callable[[str | None], int],
-        ids: Sequence[str],
         *,
         folder: pathlib.Path | None = None,
         tracer: Profile,
     ):
-        """A run of `total` steps, over training examples of these ids.
-
-        `chunk`: steps of a call that starts at a stage; None is the first.
-        """
-        self.run_state, self.schedule, self.total, self.chunk = run_state, schedule, total, chunk
-        self.ids, self.folder, self.tracer = ids, folder, tracer
+        self.run_state, self.spec = run_state, run_state.phase_state.spec
+        self.folder, self.tracer = folder, tracer
         self._source: Source | None = None
-        self._run: Any = None
-        self._key: Any = None
+        self._run: MultiStep
 
     def steps(self, source: Source, until: int) -> float:
         """Runs one call, of at most up to step `until`; the loss of its last step.
@@ -54,25 +45,24 @@ class StepRunner:
         """
         run_state, phase_state = self.run_state, self.run_state.phase_state
         sharding = phase_state.sharding
-        chunk = self.chunk(source.start)
+        chunk = self.spec.steps_per_call(source.start)
         count = min(chunk, until - run_state.done)
         if count < chunk:
             count = 1  # a short end runs step by step: no third program
         with run_state.timings.stage('data'):
             group = [next(source.batches) for _ in range(count)]
         rates = self.rates(count)
-        batch = stacked([model_inputs(one) for one in group], phase_state.settings.preprocessing)
+        batch = stacked([model_inputs(one) for one in group], self.spec.preprocessing)
         batch = sharding.batch(batch, axis=1, size=len(group[0]['index']))
         left = np.int32(run_state.accumulator.skips_left)
         arguments = (phase_state.state, phase_state.frozen, batch, *sharding.copied((rates, left)))
         with run_state.timings.stage('compile'):
             if source is not self._source:  # once a phase: the optimizer is built for it
-                self._source, self._key = source, phase_state.key(source.start)
-                self._run = many(phase_state.step(source.start))
+                self._source, self._run = source, MultiStep(phase_state.step(source.start))
             places = None
             if sharding.devices > 1:  # the state stays where it lies, and its buffers are reused
                 places = sharding.of_state(phase_state.state), sharding.whole
-            known = program(self._key, self._run, *arguments, donate=(0,), places=places)
+            known = program(self._run, *arguments, donate=(0,), places=places)
         self.tracer.before_call()
         started = time.perf_counter()
         phase_state.state, metrics = known.call(*arguments)
@@ -87,12 +77,10 @@ class StepRunner:
 
     def rates(self, count: int) -> np.ndarray:
         """(count, groups): the learning rates of the next steps."""
-        plan, rate = (
-            self.run_state.phase_state.plan,
-            self.run_state.phase_state.optimizer.learning_rate,
-        )
+        plan, spec = self.run_state.phase_state.plan, self.spec
+        schedule, rate, total = spec.schedule, spec.optimizer.learning_rate, spec.steps
         steps = range(self.run_state.done, self.run_state.done + count)
-        return np.stack([leaf_rates(plan, self.schedule, rate, at, self.total) for at in steps])
+        return np.stack([leaf_rates(plan, schedule, rate, at, total) for at in steps])
 
     def judge(
         self,
@@ -106,7 +94,7 @@ class StepRunner:
         skipped, fatal = run_state.accumulator.add(found['loss'], found['grad_norm'])
         for at in (*skipped, *([] if fatal is None else [fatal])):
             values = {name: numbers[at] for name, numbers in found.items()}
-            ids = [self.ids[i] for i in group[at]['index']]
+            ids = [self.spec.splits.train.ids[i] for i in group[at]['index']]
             step = run_state.done + at + 1
             if at == fatal:
                 sharding, batch = run_state.phase_state.sharding, model_inputs(group[at])

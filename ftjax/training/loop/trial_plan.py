@@ -1,12 +1,17 @@
-"""Plans of short runs that try what would train: many sets of leaves, few programs."""
+"""Short runs that try what would train: many sets of leaves, few programs."""
 
 from __future__ import annotations
 
+import dataclasses
+
+from ftjax.data import Splits
 from ftjax.freezing.plan.phase import Phase
 from ftjax.freezing.plan.plan import Plan
 from ftjax.models.stages import Network
 from ftjax.training.settings import TrainSettings
-from ftjax.training.step.phase_state import PhaseState, noiseless
+from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.run_spec import RunSpec
+from ftjax.training.step.train_step import noiseless
 
 
 def trial_plan(phase_state: PhaseState, leaves: frozenset[str]) -> Plan:
@@ -23,6 +28,33 @@ def trial_plan(phase_state: PhaseState, leaves: frozenset[str]) -> Plan:
     branches = TrainSettings().calls(phase_state.network, phase_state.variables['params']) > 1
     phase = plan.phase_of(0, weights, shared=alike and not branches, by_rates=alike and branches)
     return Plan(f'{plan.strategy}, a trial', (phase,), new_leaves=plan.new_leaves, base=phase)
+
+
+def trial_spec(spec: RunSpec, data: Splits, epochs: float) -> RunSpec:
+    """A short run on other splits, validated once, at its end."""
+    settings = dataclasses.replace(
+        spec.settings,
+        epochs=epochs,
+        steps=None,
+        eval_every=epochs,
+        keep='last',
+        patience=None,
+        cache='off',
+        cache_views=1,
+    )
+    size = min(spec.batch_size, len(data.train))
+    return dataclasses.replace(
+        spec,
+        data=data,
+        settings=settings,
+        batch_size=spec.sharding.fitting(size, spec.optimizer.accumulate),
+        eval_batch_size=min(spec.eval_batch_size, rounded_up(len(data.val))),
+    )
+
+
+def rounded_up(examples: int, unit: int = 8) -> int:
+    """A number of examples that is a multiple of `unit`: folds of like size share a program."""
+    return -(-examples // unit) * unit
 
 
 def runs_alike(network: Network, base: Phase) -> bool:

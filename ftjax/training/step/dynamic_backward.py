@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ftjax.freezing.partition import Flat
-from ftjax.freezing.plan.phase import Phase
+from ftjax.freezing.plan.phase import PhaseProgram
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.stages import Network
 
@@ -28,14 +28,14 @@ def used_by(network: Network, name: str, leaves: Flat) -> Flat:
     return {p: leaf for p, leaf in leaves.items() if p.split('/')[0] == name or p == tied}
 
 
-def wanted_at(network: Network, phase: Phase, rates: jax.Array) -> dict[str, jax.Array]:
+def wanted_at(network: Network, phase: PhaseProgram, rates: jax.Array) -> dict[str, jax.Array]:
     """By stage, what its backward pass has to find at a step: int32 scalars.
 
     `rates` is (trainable leaves,).
     """
     positions = {path: number for number, path in enumerate(phase.trainable)}
     found, before = {}, jnp.zeros((), bool)
-    for name in phase.stages:
+    for name in phase.modes:
         own = list(used_by(network, name, positions).values())
         moves = (rates[jnp.array(own)] > 0).any() if own else jnp.zeros((), bool)
         found[name] = jnp.where(moves, ALL, jnp.where(before, INPUTS, NOTHING))

@@ -9,7 +9,7 @@ import jax
 from flax.traverse_util import flatten_dict
 
 from ftjax.freezing.partition import Flat, combine
-from ftjax.freezing.plan.phase import Phase
+from ftjax.freezing.plan.phase import PhaseProgram
 from ftjax.models.stages import Network, stage_slice
 from ftjax.training.step.dynamic_backward import used_by, where_wanted
 from ftjax.training.step.state import Frozen
@@ -21,7 +21,7 @@ Moved = tuple[Any, Flat]
 
 def make_run(
     network: Network,
-    phase: Phase,
+    phase: PhaseProgram,
     frozen: Frozen,
     noise: jax.Array,
     remat: bool = False,
@@ -76,7 +76,7 @@ def make_run(
     return run
 
 
-def late(fixed: Flat, phase: Phase, name: str, signal: Any) -> Flat:
+def late(fixed: Flat, phase: PhaseProgram, name: str, signal: Any) -> Flat:
     """The frozen leaves, those of a stage that are stored in less ordered after its inputs."""
     own = {p: x for p, x in fixed.items() if p in phase.stored and p.split('/')[0] == name}
     return {**fixed, **weights_after(own, signal)} if own else fixed

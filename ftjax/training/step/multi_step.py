@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from ftjax.training.step.state import TrainState
+from ftjax.training.step.state import Frozen, TrainState
+from ftjax.training.step.train_step import TrainStep
 
 
-def many(step: Callable[..., Any]) -> Callable[..., Any]:
-    """The step, scanned over a leading axis of batches and rates.
+@dataclasses.dataclass(frozen=True)
+class MultiStep:
+    """A step, scanned over a leading axis of batches and rates.
 
     `run(state, frozen, batches, rates, skips) -> (state, metrics)`. A step whose loss or
     gradient norm is not finite changes nothing but the step count, as long as there are skips
@@ -20,10 +22,12 @@ def many(step: Callable[..., Any]) -> Callable[..., Any]:
     before it. `metrics` have an entry a step, those after such a stop mean nothing.
     """
 
-    def run(state: TrainState, frozen, batches, rates, skips):
+    step: TrainStep
+
+    def __call__(self, state: TrainState, frozen: Frozen, batches: Any, rates: Any, skips: Any):
         def one(carry, inputs):
             state, skips = carry
-            new, metrics = step(state, frozen, *inputs)
+            new, metrics = self.step(state, frozen, *inputs)
             finite = jnp.isfinite(metrics['loss']) & jnp.isfinite(metrics['grad_norm'])
             skips = skips - ~finite
             moves, goes_on = finite & (skips >= 0), skips >= 0
@@ -37,8 +41,6 @@ def many(step: Callable[..., Any]) -> Callable[..., Any]:
             return state, jax.tree.map(lambda x: x[None], metrics)
         (state, _), metrics = jax.lax.scan(one, (state, skips), (batches, rates))
         return state, metrics
-
-    return run
 
 
 def longest_chunk(every: int, most: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -12,99 +13,133 @@ import optax
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.distributed.sharding import Sharding
 from ftjax.freezing.partition import Flat
-from ftjax.freezing.plan.phase import Phase
+from ftjax.freezing.plan.phase import PhaseProgram
 from ftjax.freezing.registry import Term
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.tasks.losses import example_losses
 from ftjax.training.step.dynamic_backward import wanted_at
 from ftjax.training.step.forward import make_run
 from ftjax.training.step.state import Frozen, TrainState
 
 
-def make_train_step(
-    network: Network,
-    phase: Phase,
-    optimizer: OptimizerSettings,
-    *,
-    preprocessing: Any = None,
-    augmentation: str = 'none',
-    task: str = 'classification',
-    label_smoothing: float = 0.0,
-    remat: bool = False,
-    regularisers: tuple[Term, ...] = (),
-    unregularised: frozenset[str] = frozenset(),
-    tx: optax.GradientTransformationExtraArgs | None = None,
-    start: str | None = None,
-    sharding: Sharding | None = None,
-) -> Callable[..., tuple[TrainState, dict[str, jax.Array]]]:
-    """`step(state, frozen, batch, rates) -> (state, metrics)`, to be jitted.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainStep:
+    """`step(state, frozen, batch, rates) -> (state, metrics)`: a value, and the key of its program.
+
+    Two equal steps are one compiled program, so a field that is forgotten here cannot run a stale
+    one. What does not change the program is no field: rates and seeds are arguments.
 
     The stages before the phase's cut run forward only, outside the differentiated function.
     Clip, norms, accumulation and the moving average see the trainable tree and nothing else.
-
-    Args:
-      network, phase, optimizer: what runs, what trains, and how.
-      preprocessing: normalises images; None for inputs that are ready.
-      augmentation: as `config.data.augment`.
-      task, label_smoothing: of the loss.
-      remat: run the stages from the cut on again in the backward pass, to keep less meanwhile.
-      regularisers: regularisers towards the weights in `frozen.reference`.
-      unpulled: leaves that have no pretrained value.
-      tx: the optimizer, where it is not simply the phase's.
-      start: the stage that batches enter at, the phase's cut, if their inputs are what the
-        stages before it pass on; None for raw inputs.
-      sharding: where leaves and examples lie, if that is for the step to say.
 
     Random numbers (augmentation, dropout, stochastic depth) follow from the state's seed and
     step. The step takes a batch with 'inputs', 'labels' and 'mask', and `rates` (trainable leaves,)
     float32; its metrics are 'loss' and 'grad_norm', float32 scalars.
     """
-    update = (tx or make_optimizer(phase, optimizer)).update
-    penalties = [term for term in regularisers if term.strategy.options['acts'] == 'penalty']
-    mixers = [term for term in regularisers if term.strategy.options['acts'] == 'weights']
-    cut = phase.cut if phase.cut != network.stages[0] else None
-    parts = optimizer.accumulate
-    sharding = sharding or Sharding(fsdp=1)
-    if start not in (None, cut):
-        raise ValueError(f'a step can start at the cut {cut!r}, not at {start!r}')
 
-    def loss_and_grads(state, stats, frozen, batch, key, wanted):
-        weights, frozen = sharding.gathered((state.trainable, frozen))
-        noise, draw = jax.random.split(key)
-        inputs = batch['inputs']
-        if start is None and preprocessing is not None:
-            inputs = prepare(augment(inputs, draw, augmentation), preprocessing)
+    network: Network
+    phase: PhaseProgram
+    optimizer: OptimizerSettings
+    """Its learning rate is 1: the rates are an argument of the step."""
+    task: str = 'classification'
+    label_smoothing: float = 0.0
+    preprocessing: Preprocessing | TextPreprocessing | None = None
+    """Normalises images; None for inputs that are ready."""
+    augmentation: str = 'none'
+    """As `config.data.augment`."""
+    remat: bool = False
+    """Run the stages from the cut on again in the backward pass, to keep less meanwhile."""
+    start: str | None = None
+    """The stage that batches enter at, the phase's cut, if their inputs are what the stages before
+    it pass on; None for raw inputs."""
+    regularisers: tuple[Term, ...] = ()
+    """Towards the weights in `frozen.reference`."""
+    unregularised: frozenset[str] = frozenset()
+    """Leaves that have no pretrained value."""
+    per_leaf: bool = False
+    record: bool = False
+    """Of the optimizer's state; see `make_optimizer`."""
+    sharding: Sharding = dataclasses.field(default_factory=Sharding)
+    """Where leaves and examples lie, if that is for the step to say."""
 
-        run = make_run(network, phase, frozen, noise, remat, wanted)
-        if start is None and cut is not None:
-            inputs, stats = run(weights, stats, inputs, stop=cut)
-            inputs = jax.lax.stop_gradient(inputs)
+    def __post_init__(self):
+        if self.start not in (None, self.cut):
+            raise ValueError(f'a step can start at the cut {self.cut!r}, not at {self.start!r}')
+        own = dataclasses.replace(self.optimizer, learning_rate=1.0)
+        object.__setattr__(self, 'optimizer', own)
+        if noiseless(self.network):  # stages run alike with noise on or off
+            object.__setattr__(self, 'phase', self.phase.without_noise())
+        if not self.regularisers:
+            object.__setattr__(self, 'unregularised', frozenset())
 
-        def loss_of(trainable):
-            used = trainable
-            for number, term in enumerate(mixers):
-                chance = jax.random.fold_in(draw, number)
-                used = term(used, frozen.reference, chance, unregularised)
-            outputs, moved = run(used, stats, inputs, start=cut)
-            losses = example_losses(outputs, batch['labels'], task, label_smoothing)
-            loss = (losses * batch['mask']).sum() / batch['mask'].sum()
-            loss += sum(term(trainable, frozen.reference, unregularised) for term in penalties)
-            return loss, moved
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, field.name) for field in dataclasses.fields(self)))
 
-        found, grads = jax.value_and_grad(loss_of, has_aux=True)(weights)
-        return found, sharding.spread(grads)
+    def __hash__(self) -> int:  # it is asked for at every call of the program
+        return self._hash
 
-    def accumulated(state, frozen, batch, key, wanted):
+    @property
+    def cut(self) -> str | None:
+        """The first stage that is differentiated; None if that is the first of all."""
+        return None if self.phase.cut == self.network.stages[0] else self.phase.cut
+
+    @functools.cached_property
+    def tx(self) -> optax.GradientTransformationExtraArgs:
+        """The optimizer, over the flat dict of trainable leaves."""
+        return make_optimizer(
+            self.phase, self.optimizer, per_leaf=self.per_leaf, record=self.record
+        )
+
+    def __call__(
+        self, state: TrainState, frozen: Frozen, batch: Any, rates: jax.Array
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        (loss, stats), grads = self.gradients(state, frozen, batch, rates)
+        updates, opt_state = self.tx.update(grads, state.opt_state, state.trainable, rates=rates)
+        trainable: Any = optax.apply_updates(state.trainable, updates)
+        for path, mask in frozen.entries.items():
+            trainable[path] = jnp.where(mask, trainable[path], state.trainable[path])
+        ema = state.ema
+        if ema is not None:
+            # In this form the average of an entry that does not move stays bitwise.
+            kept = 1 - self.optimizer.ema
+            ema = jax.tree.map(lambda e, w: e + kept * (w - e), ema, trainable)
+        state = state.replace(
+            step=state.step + 1, trainable=trainable, stats=stats, opt_state=opt_state, ema=ema
+        )
+        return state, {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
+
+    def gradients(
+        self, state: TrainState, frozen: Frozen, batch: Any, rates: jax.Array
+    ) -> tuple[tuple[jax.Array, Flat], Flat]:
+        """((loss, running statistics afterwards), gradients as the optimizer gets them)."""
+        phase = self.phase
+        key = jax.random.fold_in(jax.random.key(state.seed), state.step)
+        wanted = wanted_at(self.network, phase, rates) if phase.by_rates else None
+        found, grads = self.accumulated(state, frozen, batch, key, wanted)
+        if phase.held or (phase.by_rates and self.acting('penalty')):
+            grads = moving_only(grads, phase, rates)
+        return found, grads
+
+    def acting(self, where: str) -> list[Term]:
+        """The regularisers that act on the loss ('penalty'), or on the weights ('weights')."""
+        return [term for term in self.regularisers if term.strategy.options['acts'] == where]
+
+    def accumulated(self, state, frozen, batch, key, wanted):
+        """Loss, statistics and gradients of a batch, computed in equal parts."""
+        parts = self.optimizer.accumulate
         if parts == 1:
-            return loss_and_grads(state, state.stats, frozen, batch, key, wanted)
+            return self.of_part(state, state.stats, frozen, batch, key, wanted)
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
-        split = sharding.parts(split)
+        split = self.sharding.parts(split)
 
         def add(carry, part):
             stats, loss, grads = carry
             number, piece = part
-            (more, stats), new = loss_and_grads(
+            (more, stats), new = self.of_part(
                 state, stats, frozen, piece, jax.random.fold_in(key, number), wanted
             )
             return (
@@ -113,34 +148,43 @@ def make_train_step(
                 jax.tree.map(lambda a, b: a + b / parts, grads, new),
             ), None
 
-        zeros = sharding.spread(jax.tree.map(jnp.zeros_like, state.trainable))
+        zeros = self.sharding.spread(jax.tree.map(jnp.zeros_like, state.trainable))
         start = (state.stats, jnp.zeros(()), zeros)
         (stats, loss, grads), _ = jax.lax.scan(add, start, (jnp.arange(parts), split))
         return (loss, stats), grads
 
-    def step(state: TrainState, frozen: Frozen, batch, rates):
-        key = jax.random.fold_in(jax.random.key(state.seed), state.step)
-        wanted = wanted_at(network, phase, rates) if phase.by_rates else None
-        (loss, stats), grads = accumulated(state, frozen, batch, key, wanted)
-        if phase.held or (phase.by_rates and penalties):
-            grads = moving_only(grads, phase, rates)
-        updates, opt_state = update(grads, state.opt_state, state.trainable, rates=rates)
-        trainable: Any = optax.apply_updates(state.trainable, updates)
-        for path, mask in frozen.entries.items():
-            trainable[path] = jnp.where(mask, trainable[path], state.trainable[path])
-        ema = state.ema
-        if ema is not None:
-            # In this form the average of an entry that does not move stays bitwise.
-            ema = jax.tree.map(lambda e, w: e + (1 - optimizer.ema) * (w - e), ema, trainable)
-        state = state.replace(
-            step=state.step + 1, trainable=trainable, stats=stats, opt_state=opt_state, ema=ema
-        )
-        return state, {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
+    def of_part(self, state, stats, frozen, batch, key, wanted):
+        """Loss, statistics and gradients of a batch that is computed at once."""
+        weights, frozen = self.sharding.gathered((state.trainable, frozen))
+        noise, draw = jax.random.split(key)
+        inputs = batch['inputs']
+        if self.start is None and self.preprocessing is not None:
+            inputs = prepare(augment(inputs, draw, self.augmentation), self.preprocessing)
 
-    return step
+        run = make_run(self.network, self.phase, frozen, noise, self.remat, wanted)
+        if self.start is None and self.cut is not None:
+            inputs, stats = run(weights, stats, inputs, stop=self.cut)
+            inputs = jax.lax.stop_gradient(inputs)
+
+        def loss_of(trainable):
+            used = trainable
+            for number, term in enumerate(self.acting('weights')):
+                chance = jax.random.fold_in(draw, number)
+                used = term(used, frozen.reference, chance, self.unregularised)
+            outputs, moved = run(used, stats, inputs, start=self.cut)
+            losses = example_losses(outputs, batch['labels'], self.task, self.label_smoothing)
+            loss = (losses * batch['mask']).sum() / batch['mask'].sum()
+            loss += sum(
+                term(trainable, frozen.reference, self.unregularised)
+                for term in self.acting('penalty')
+            )
+            return loss, moved
+
+        found, grads = jax.value_and_grad(loss_of, has_aux=True)(weights)
+        return found, self.sharding.spread(grads)
 
 
-def moving_only(grads: Flat, phase: Phase, rates: jax.Array) -> Flat:
+def moving_only(grads: Flat, phase: PhaseProgram, rates: jax.Array) -> Flat:
     """The gradients, 0 of leaves held by a rate of 0: they count for no clip and no norm."""
 
     def masked(grads: Flat) -> Flat:
@@ -151,3 +195,8 @@ def moving_only(grads: Flat, phase: Phase, rates: jax.Array) -> Flat:
     # In a branch: the optimizer's many small programs would each repeat the masking, and take
     # twice as long to compile.
     return jax.lax.cond((rates > 0).all(), lambda grads: grads, masked, grads)
+
+
+def noiseless(network: Network) -> bool:
+    """Whether no stage of a network has dropout or stochastic depth."""
+    return not (getattr(network, 'dropout', 1) or getattr(network, 'drop_path', 1))

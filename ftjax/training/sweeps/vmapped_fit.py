@@ -15,17 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ftjax.data import Splits, TrainStream, eval_batches
 from ftjax.errors import UserError
-from ftjax.freezing.plan.plan import Plan
-from ftjax.models.stages import Network
-from ftjax.optim.optimizer import OptimizerSettings, state_bytes
-from ftjax.optim.schedule import ScheduleSettings, leaf_rates
+from ftjax.optim.optimizer import state_bytes
+from ftjax.optim.schedule import leaf_rates
 from ftjax.training.feature_cache.sources import Sources
 from ftjax.training.loop.validation import BestSoFar, check_validation
-from ftjax.training.settings import TrainSettings
 from ftjax.training.step.multi_step import longest_chunk
-from ftjax.training.step.phase_state import PhaseState, StepSettings
+from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps.vmapped_runs import Runs
 
 MOST_STEPS = 64
@@ -62,55 +59,38 @@ class Cell:
 
 
 def fit_many(
-    network: Network,
-    variables: Mapping[int, Mapping[str, Any]],
-    plan: Plan,
-    data: Splits,
-    *,
-    rates: Sequence[float],
-    optimizer: OptimizerSettings,
-    schedule: ScheduleSettings,
-    settings: TrainSettings,
-    preprocessing: Any = None,
-    batch_size: int = 32,
-    eval_batch_size: int = 256,
-    image_size: tuple[int, int] | None = None,
+    spec: RunSpec, variables: Mapping[int, Mapping[str, Any]], rates: Sequence[float]
 ) -> list[Cell]:
     """What `fit` gives for every rate and seed, up to rounding: seed by seed, rate by rate.
 
     Args:
+      spec: of one of the runs; its seed, variables and learning rate are not used.
       variables: by seed; they may differ in leaves that train, a new head for instance.
-      rates: peak learning rates; `optimizer.learning_rate` is not used.
+      rates: peak learning rates.
 
     Raises:
       UserError: a plan, task or setting that cannot run this way, with the reason.
     """
-    check_validation(settings, plan, data.val)
-    reason = obstacle(network, plan, data, settings)
+    plan, data = spec.plan, spec.splits
+    check_validation(spec.settings, plan, data.val)
+    reason = obstacle(spec)
     if reason is not None:
         raise UserError(f'runs cannot share a program: {reason}')
-    settings = dataclasses.replace(settings, cache='on')
-    task = StepSettings(preprocessing, 'none', data.train.task, settings.label_smoothing)
+    settings = dataclasses.replace(spec.settings, cache='on')
     seeds = tuple(variables)
-    streams = [
-        TrainStream(data.train, batch_size, seed, image_size, preprocessing) for seed in seeds
-    ]
-    total = settings.total(streams[0].steps_per_epoch)
-    every = settings.every(streams[0].steps_per_epoch)
-    chunk = longest_chunk(every, MOST_STEPS)
-    # The order of texts depends on how many steps `fit` runs in a call.
-    order = longest_chunk(every, settings.calls(network, variables[seeds[0]]['params']))
-    validation = eval_batches(data.val, eval_batch_size, image_size, preprocessing)
     phase_states, sources = [], []
-    for seed, stream in zip(seeds, streams, strict=True):
-        phase_state = PhaseState(network, variables[seed], plan, optimizer, task, seed)
+    for seed in seeds:
+        own = dataclasses.replace(
+            spec, seed=seed, variables=variables[seed], settings=settings, augmentation='none'
+        )
+        phase_state = PhaseState(own)
         phase_state.enter(0)
         if phase_states:
             check_frozen(phase_state, phase_states[0])
-        given = {'preprocessing': preprocessing, 'image_size': image_size}
-        chosen = Sources(stream.in_runs(order), validation, settings, **given, total=total)
         phase_states.append(phase_state)
-        sources.append(chosen.of(phase_state, 0))
+        sources.append(Sources(own).of(phase_state, 0))
+    schedule, total, every = spec.schedule, spec.steps, spec.validate_every
+    chunk = longest_chunk(every, MOST_STEPS)
     runs = Runs(phase_states, sources, rates)
     shape = len(seeds), len(rates)
     best = np.array([[BestSoFar() for _ in rates] for _ in seeds], object)
@@ -170,17 +150,18 @@ def first_bad(losses: np.ndarray, norms: np.ndarray) -> int | None:
     return int(bad[0]) + 1 if len(bad) else None
 
 
-def obstacle(network: Network, plan: Plan, data: Splits, settings: TrainSettings) -> str | None:
-    """Why the runs of a plan cannot share a program, if they cannot."""
+def obstacle(spec: RunSpec) -> str | None:
+    """Why runs of a plan cannot share a program, if they cannot."""
+    network, plan = spec.network, spec.plan
     phase = plan.at(0)
     after = network.stages[network.stages.index(phase.cut) :]
     if len(plan.boundaries) > 1 or plan.choose_at:
         return f'{plan.strategy!r} changes what trains on the way'
     if plan.of_kind('regulariser') or plan.of_kind('weights') or plan.recompute:
         return f'{plan.strategy!r} needs the weights of the start, or statistics of each run'
-    if data.train.task != 'classification':
-        return f'the task is {data.train.task}, not classification'
-    if settings.patience is not None:
+    if spec.task != 'classification':
+        return f'the task is {spec.task}, not classification'
+    if spec.settings.patience is not None:
         return 'train.patience stops each run at a step of its own'
     if phase.moving_stats:
         return f'statistics of {phase.moving_stats[0]!r} move'
@@ -193,7 +174,7 @@ def obstacle(network: Network, plan: Plan, data: Splits, settings: TrainSettings
 
 
 def check_frozen(phase_state: PhaseState, first: PhaseState) -> None:
-    """UserError unless two courses have the same frozen leaves, bit for bit."""
+    """UserError unless two runs have the same frozen leaves, bit for bit."""
     for kind in ('params', 'stats'):
         leaves, others = getattr(phase_state.frozen, kind), getattr(first.frozen, kind)
         for path, leaf in leaves.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +16,41 @@ from ftjax.tasks.losses import example_losses
 from ftjax.training.feature_cache.sources import Source
 from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.step.phase_state import PhaseState
-from ftjax.training.step.state import variables_of
+from ftjax.training.step.state import Frozen, variables_of
+from ftjax.training.step.train_step import TrainStep
 from ftjax.xla.cost_analysis import flops_of
 from ftjax.xla.program_cache import program, replicated
+
+
+@dataclasses.dataclass(frozen=True)
+class VmappedSteps:
+    """`run(states, frozen, batches, rates)`: steps of all runs; batches have a row a seed."""
+
+    step: TrainStep
+
+    def __call__(self, states: Any, frozen: Frozen, batches: Any, rates: Any) -> Any:
+        over_rates = jax.vmap(self.step, in_axes=(0, None, None, 0))
+        over_seeds = jax.vmap(over_rates, in_axes=(0, None, 0, None))
+        return jax.lax.scan(lambda s, x: over_seeds(s, frozen, *x), states, (batches, rates))
+
+
+@dataclasses.dataclass(frozen=True)
+class VmappedScores:
+    """`run(states, frozen, batch)`: sums of losses and right answers of all runs on a batch."""
+
+    step: TrainStep
+
+    def __call__(self, states: Any, frozen: Frozen, batch: Any) -> jax.Array:
+        network, start, task = self.step.network, self.step.start, self.step.task
+
+        def one(state):
+            variables = variables_of(state, frozen, averaged=True)
+            outputs: Any = network.apply(variables, batch['inputs'], start=start)
+            losses = example_losses(outputs, batch['labels'], task)
+            right = (outputs.argmax(axis=-1) == batch['labels']).astype(jnp.float32)
+            return jnp.stack([losses * batch['mask'], right * batch['mask']])
+
+        return jax.vmap(jax.vmap(one))(states)
 
 
 class Runs:
@@ -27,7 +60,7 @@ class Runs:
         self, phase_states: Sequence[PhaseState], sources: Sequence[Source], rates: Sequence[float]
     ):
         self.phase_state, self.sources = phase_states[0], sources
-        self.start = sources[0].start
+        self.step = self.phase_state.step(sources[0].start)
         self.rates = np.asarray(rates, np.float64)
         many = len(rates)
         self.frozen = self.phase_state.frozen
@@ -48,13 +81,6 @@ class Runs:
 
         `factors` is (steps, leaves).
         """
-        step = self.phase_state.step(self.start)
-        over_rates = jax.vmap(step, in_axes=(0, None, None, 0))
-        over_seeds = jax.vmap(over_rates, in_axes=(0, None, 0, None))
-
-        def run(states, frozen, batches, rates):
-            return jax.lax.scan(lambda s, x: over_seeds(s, frozen, *x), states, (batches, rates))
-
         group = [
             stacked([model_inputs(next(source.batches)) for source in self.sources])
             for _ in range(count)
@@ -62,8 +88,7 @@ class Runs:
         batches = jax.device_put(stacked(group))  # (steps, seeds, batch, ..)
         rates = (factors[:, None, :] * self.rates[None, :, None]).astype(np.float32)
         arguments = self.states, self.frozen, batches, replicated(rates)
-        key = 'many runs', self.phase_state.key(self.start)
-        known = program(key, run, *arguments, donate=(0,))
+        known = program(VmappedSteps(self.step), *arguments, donate=(0,))
         began = time.perf_counter()
         self.states, metrics = known.call(*arguments)
         found = {name: np.asarray(metrics[name]) for name in ('loss', 'grad_norm')}
@@ -79,22 +104,10 @@ class Runs:
 
     def scores(self) -> dict[tuple[int, int], dict[str, float]]:
         """Validation loss and accuracy of every run, by (seed, rate) position."""
-        network, start, task = self.phase_state.network, self.start, self.phase_state.settings.task
-
-        def run(states, frozen, batch):
-            def one(state):
-                variables = variables_of(state, frozen, averaged=True)
-                outputs: Any = network.apply(variables, batch['inputs'], start=start)
-                losses = example_losses(outputs, batch['labels'], task)
-                right = (outputs.argmax(axis=-1) == batch['labels']).astype(jnp.float32)
-                return jnp.stack([losses * batch['mask'], right * batch['mask']])
-
-            return jax.vmap(jax.vmap(one))(states)
-
         sums, count = np.zeros(()), 0.0
         for batch in self.held:
             arguments = self.states, self.frozen, batch
-            known = program(('scores of many', self.phase_state.key(start)), run, *arguments)
+            known = program(VmappedScores(self.step), *arguments)
             found = np.asarray(known.call(*arguments), np.float64)
             sums = sums + found.sum(axis=-1)
             count += float(np.asarray(batch['mask']).sum())

@@ -86,7 +86,7 @@ def device_alone(side: Any) -> float:
     phase_state, count = side.phase_state, side.chunk
     group = [next(side.source.batches) for _ in range(count)]
     rates = np.full((count, len(phase_state.phase.trainable)), 1e-3, np.float32)
-    batch = stacked([model_inputs(one) for one in group], phase_state.settings.preprocessing)
+    batch = stacked([model_inputs(one) for one in group], phase_state.spec.preprocessing)
     placed = phase_state.sharding.batch(batch, axis=1, size=len(group[0]['index']))
     rest = (phase_state.frozen, placed, *phase_state.sharding.copied((rates, np.int32(0))))
     times = []

@@ -41,25 +41,30 @@ class PlacedSteps:
         from ftjax.freezing.strategies.adapters import with_adapters
         from ftjax.optim.optimizer import OptimizerSettings
         from ftjax.training.cost.memory import measured, step_arguments
-        from ftjax.training.step.multi_step import many
-        from ftjax.training.step.phase_state import PhaseState, StepSettings
+        from ftjax.training.settings import TrainSettings
+        from ftjax.training.step.multi_step import MultiStep
+        from ftjax.training.step.phase_state import PhaseState
+        from ftjax.training.step.run_spec import RunSpec
 
         network, variables = with_adapters(as_settings(freeze), network, variables)
         self.plan = make_plan(freeze, network, variables)
-        optimizer = OptimizerSettings(learning_rate=1e-3, weight_decay=0.01)
-        settings = StepSettings(preprocessing, task=task, remat=remat)
         self.network, self.calls = network, calls
-        self.phase_state = phase_state = PhaseState(
-            network, variables, self.plan, optimizer, settings
+        spec = RunSpec(
+            *(network, variables, self.plan),
+            optimizer=OptimizerSettings(learning_rate=1e-3, weight_decay=0.01),
+            settings=TrainSettings(remat=remat),
+            preprocessing=preprocessing,
+            task_without_data=task,
         )
+        self.phase_state = phase_state = PhaseState(spec)
         phase_state.enter(0)
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch)
-        held, _ = step_arguments(phase_state, phase_state.phase, shapes, calls)
+        held, _ = step_arguments(spec, phase_state.phase, calls, shapes)
         stacked = jax.tree.map(lambda x: np.stack([x] * calls), batch)
         rates = np.full((calls, len(phase_state.phase.trainable)), 1e-4, np.float32)
         self.rest = jax.device_put((stacked, rates, np.int32(0)))
         began = time.perf_counter()
-        lowered = jax.jit(many(phase_state.step()), donate_argnums=0).lower(
+        lowered = jax.jit(MultiStep(phase_state.step()), donate_argnums=0).lower(
             phase_state.state, phase_state.frozen, *self.rest
         )
         self.program = lowered.compile(compiler_options=options or {})

@@ -75,23 +75,21 @@ def sweep(
     from ftjax.optim.schedule import ScheduleSettings
     from ftjax.training.feature_cache import store
     from ftjax.training.settings import TrainSettings
+    from ftjax.training.step.run_spec import RunSpec
     from ftjax.training.sweeps.vmapped_fit import fit_many
 
-    plan = make_plan('head', network, variables)
+    spec = RunSpec(
+        *(network, variables, make_plan('head', network, variables), data),
+        optimizer=OptimizerSettings(learning_rate=1.0, weight_decay=0.01),
+        schedule=ScheduleSettings(warmup=0.0),
+        settings=TrainSettings(epochs=epochs),
+        preprocessing=preprocessing,
+        batch_size=batch,
+    )
 
     def ours() -> None:
-        fit_many(
-            network,
-            dict.fromkeys(range(SEEDS), variables),
-            plan,
-            data,
-            rates=tuple(np.geomspace(1e-4, 1e-1, RATES).tolist()),
-            optimizer=OptimizerSettings(learning_rate=1.0, weight_decay=0.01),
-            schedule=ScheduleSettings(warmup=0.0),
-            settings=TrainSettings(epochs=epochs),
-            preprocessing=preprocessing,
-            batch_size=batch,
-        )
+        rates = tuple(np.geomspace(1e-4, 1e-1, RATES).tolist())
+        fit_many(spec, dict.fromkeys(range(SEEDS), variables), rates)
 
     ours()
     times = []
