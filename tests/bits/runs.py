@@ -1,6 +1,7 @@
 """A dozen tiny runs, and the hash of what each ends with: its trained weights and its metrics.
 
     python tests/bits/runs.py           print the hashes
+    python tests/bits/runs.py plain     print that of one run
     python tests/bits/runs.py --record  write them to recorded.json, under this machine's kind
 
 A change of structure keeps every hash. A change of what is computed says so in its commit, and
@@ -142,25 +143,28 @@ NAMES = (*RUNS, 'mesh', 'ablation')
 
 
 def kind() -> str:
-    """What decides the bits beside the code: instruction set, cores that share a sum, JAX."""
+    """What decides the bits beside the code: instruction set, cores, optimisation, JAX."""
     import jax
 
     text = pathlib.Path('/proc/cpuinfo')
     words = set(text.read_text().split()) if text.exists() else set()
     sets = [name for name in ('avx2', 'avx512f', 'avx512_bf16', 'amx_tile') if name in words]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return ' '.join([platform.machine(), *sets, f'{cores} cores', f'jax {jax.__version__}'])
+    quick = os.environ.get('JAX_DISABLE_MOST_OPTIMIZATIONS', '0').lower() in ('1', 'true')
+    words = [platform.machine(), *sets, f'{cores} cores', f'jax {jax.__version__}']
+    return ' '.join(words + ['compiled quickly'] * quick)
 
 
 def main() -> None:
     known = json.loads(FILE.read_text()) if FILE.exists() else {}
     before, now = known.get(kind(), {}), {}
-    for name in NAMES:
+    chosen = [name for name in sys.argv[1:] if not name.startswith('--')]
+    for name in chosen or NAMES:
         now[name] = found(name)
         said = '' if name not in before else 'same' if before[name] == now[name] else 'DIFFERS'
         print(f'{name:12} {now[name]} {said}', flush=True)
     if '--record' in sys.argv[1:]:
-        FILE.write_text(json.dumps({**known, kind(): now}, indent=1) + '\n')
+        FILE.write_text(json.dumps({**known, kind(): {**before, **now}}, indent=1) + '\n')
 
 
 if __name__ == '__main__':
