@@ -13,6 +13,7 @@ if [ "${1:-}" = --all ]; then
   shift
   marks=()
   setup=(--parity)
+  export JAX_DISABLE_MOST_OPTIMIZATIONS="${JAX_DISABLE_MOST_OPTIMIZATIONS:-0}"
 fi
 bash scripts/setup.sh ${setup[@]+"${setup[@]}"}
 export JAX_PLATFORMS="${JAX_PLATFORMS:-cpu}"

@@ -19,6 +19,8 @@ if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     atexit.register(shutil.rmtree, _cache, ignore_errors=True)
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS', '0')
 os.environ.setdefault('JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES', '-1')
+# Tiny networks take longer to compile than to run. `scripts/test.sh --all` optimises as usual.
+os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 
 DATA = pathlib.Path(os.environ.get('FTJAX_DATA') or ROOT.parent / 'shared' / 'data')
 

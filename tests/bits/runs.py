@@ -1,6 +1,7 @@
 """A dozen tiny runs, and the hash of what each ends with: its trained weights and its metrics.
 
     python tests/bits/runs.py           print the hashes
+    python tests/bits/runs.py plain     print that of one run
     python tests/bits/runs.py --record  write them to recorded.json, under this machine's kind
 
 A change of structure keeps every hash. A change of what is computed says so in its commit, and
@@ -157,12 +158,13 @@ def kind() -> str:
 def main() -> None:
     known = json.loads(FILE.read_text()) if FILE.exists() else {}
     before, now = known.get(kind(), {}), {}
-    for name in NAMES:
+    chosen = [name for name in sys.argv[1:] if not name.startswith('--')]
+    for name in chosen or NAMES:
         now[name] = found(name)
         said = '' if name not in before else 'same' if before[name] == now[name] else 'DIFFERS'
         print(f'{name:12} {now[name]} {said}', flush=True)
     if '--record' in sys.argv[1:]:
-        FILE.write_text(json.dumps({**known, kind(): now}, indent=1) + '\n')
+        FILE.write_text(json.dumps({**known, kind(): {**before, **now}}, indent=1) + '\n')
 
 
 if __name__ == '__main__':
