@@ -83,8 +83,11 @@ class ViT(Network):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches down and across."""
         return self.image_hw[0] // self.patch_hw[0], self.image_hw[1] // self.patch_hw[1]
+
+    @property
+    def noiseless(self) -> bool:
+        return not (self.dropout or self.drop_path)
 
     @property
     def stages(self) -> tuple[str, ...]:

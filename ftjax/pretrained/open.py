@@ -159,7 +159,7 @@ def fit_network(
     if head != 'auto' or plan.head != 'new' or plan.head_in_source:
         return network, keymap, plan
     # A language model's head is no matter of classes: a new one takes head='new'.
-    if checkpoint.promises_head or getattr(network, 'is_lm', False):
+    if checkpoint.promises_head or network.is_lm:
         explain(network, checkpoint.source, keymap, 'keep')  # raises, naming what is missing
     if 'num_classes' not in overrides:
         return fit_network(checkpoint, {**overrides, 'num_classes': 0}, head)

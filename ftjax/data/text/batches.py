@@ -133,7 +133,9 @@ class TextReader:
         return inputs
 
 
-def stacked(batches: Sequence[Mapping[str, Any]], preprocessing: Any = None) -> dict[str, Any]:
+def stacked(
+    batches: Sequence[Mapping[str, Any]], preprocessing: TextPreprocessing | None = None
+) -> dict[str, Any]:
     """Batches along a new leading axis, for a program that loops over them.
 
     Token batches of several lengths are padded to the longest of them first; those of
@@ -150,7 +152,7 @@ def stacked(batches: Sequence[Mapping[str, Any]], preprocessing: Any = None) -> 
     inputs = batches[0].get('inputs')
     if isinstance(inputs, Mapping) and 'input_ids' in inputs:
         length = max(batch['inputs']['input_ids'].shape[1] for batch in batches)
-        fill = {'input_ids': getattr(preprocessing, 'pad_id', 0)}
+        fill = {'input_ids': preprocessing.pad_id if preprocessing else 0}
         batches = [
             {
                 **batch,

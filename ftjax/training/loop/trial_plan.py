@@ -6,7 +6,7 @@ from ftjax.freezing.plan.phase import Phase
 from ftjax.freezing.plan.plan import Plan
 from ftjax.models.stages import Network
 from ftjax.training.settings import TrainSettings
-from ftjax.training.step.phase_state import PhaseState, noiseless
+from ftjax.training.step.phase_state import PhaseState
 
 
 def trial_plan(phase_state: PhaseState, leaves: frozenset[str]) -> Plan:
@@ -30,5 +30,6 @@ def runs_alike(network: Network, base: Phase) -> bool:
 
     Noise and statistics of the batch are for stages that train.
     """
-    quiet = noiseless(network)
-    return all((quiet or m.deterministic) and not m.batch_stats for m in base.modes.values())
+    return all(
+        (network.noiseless or m.deterministic) and not m.batch_stats for m in base.modes.values()
+    )

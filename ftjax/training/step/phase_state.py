@@ -178,7 +178,7 @@ class PhaseState:
         regularisers = tuple(term.key for term in self.plan.of_kind('regulariser'))
         kind = self.plan.per_leaf, self.record, self.plan.new_leaves if regularisers else None
         program = self.phase.program
-        if noiseless(self.network):  # stages run alike with noise on or off
+        if self.network.noiseless:  # stages run alike with noise on or off
             modes = tuple((name, mode.batch_stats) for name, mode in self.phase.modes.items())
             program = (program[0], modes, *program[2:])
         return (
@@ -209,8 +209,3 @@ class PhaseState:
             for path, copy in held.items()
             if np.asarray(copy).tobytes() != self.masters[path].astype(copy.dtype).tobytes()
         )
-
-
-def noiseless(network: Network) -> bool:
-    """Whether no stage of a network has dropout or stochastic depth."""
-    return not (getattr(network, 'dropout', 1) or getattr(network, 'drop_path', 1))
