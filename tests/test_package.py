@@ -1,6 +1,7 @@
 """The package as a whole: what it ships, what it needs, who may import whom."""
 
 import ast
+import collections
 import doctest
 import importlib
 import importlib.metadata
@@ -129,6 +130,14 @@ def test_no_circle_of_modules():
 def test_rooms_of_rooms_hold_no_loose_files(folder):
     loose = {path.name for path in (ROOT / 'ftjax' / folder).glob('*.py')}
     assert loose <= {'__init__.py', 'settings.py'}
+
+
+def test_files_of_one_name_are_of_one_idea():
+    families = {path.stem for path in (ROOT / 'ftjax/pretrained/families').glob('*.py')}
+    # A data set drawn here and its source; images and texts; what a room registers; its settings.
+    one_idea = {'glyphs', 'docstrings', 'augmentation', 'registry', 'settings', '__init__'}
+    names = collections.Counter(path.stem for path in SOURCES)
+    assert {name for name, count in names.items() if count > 1} <= families | one_idea
 
 
 FOLDERS = sorted(path.parent for path in (ROOT / 'ftjax').glob('*/__init__.py'))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftjax.data.dataset import MASKED_TOKENS, Dataset
-from ftjax.data.paths import resolve_path
 from ftjax.data.settings import DataSettings
 from ftjax.data.text.wordpiece import trained_tokenizer, wanted_size
+from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
 from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing

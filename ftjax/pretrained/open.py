@@ -25,12 +25,12 @@ from ftjax.pretrained.explain import Explanation, explain
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.leaves import flatten, unflatten
-from ftjax.pretrained.load import Sharding, load_into
 from ftjax.pretrained.locate.locate import RANDOM, Location, locate
 from ftjax.pretrained.own_format import check_hash
 from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.report import LoadReport
+from ftjax.pretrained.strict_load import Sharding, load_into
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.data.images.augmentation import Parsed
 from ftjax.data.text.augmentation import WORDS, augment_text, check_text_augmentation, mask_tokens
-from ftjax.data.text.masked_tokens import hide_tokens
 from ftjax.data.text.token_cache import cached_tokens
+from ftjax.data.text.token_masking import hide_tokens
 from ftjax.data.text.tokenize import Tokens, tokenize
 from ftjax.errors import UserError
 
