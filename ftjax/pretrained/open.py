@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.io.json_reader import LENIENT, read_object
@@ -65,7 +66,7 @@ def load_pretrained(
     image_size: int | tuple[int, int] | None = None,
     seed: int = 0,
     head: str = 'auto',
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     model: str | Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     sharding: Sharding | None = None,
