@@ -160,7 +160,7 @@ class Network(nn.Module):
     @nn.compact
     def __call__(
         self,
-        inputs: Any,
+        inputs: object,
         *,
         start: str | None = None,
         stop: str | None = None,

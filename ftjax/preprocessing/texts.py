@@ -113,7 +113,7 @@ class TextPreprocessing:
         return {'kind': _KIND, **fields, 'tokenizer': 'tokenizer.json', 'buckets': [*self.buckets]}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any], folder: str | os.PathLike[str]):
+    def from_json(cls, fields: Mapping[str, object], folder: str | os.PathLike[str]):
         """From a folder's config.json; raises UserError on fields unknown or missing."""
         given: dict[str, Any] = {key: value for key, value in fields.items() if key != 'kind'}
         known = dataclasses.fields(cls)
@@ -128,7 +128,7 @@ class TextPreprocessing:
         return cls(**given)
 
 
-def is_text(fields: Mapping[str, Any] | None) -> bool:
+def is_text(fields: Mapping[str, object] | None) -> bool:
     """Whether the JSON of a preprocessing is that of texts."""
     return fields is not None and fields.get('kind') == _KIND
 
@@ -169,7 +169,7 @@ def text_preprocessing(
 
 
 def text_preprocessing_of(
-    network: Network, folder: pathlib.Path, saved: Mapping[str, Any] | None = None
+    network: Network, folder: pathlib.Path, saved: Mapping[str, object] | None = None
 ) -> tuple[TextPreprocessing | None, str]:
     """(for a checkpoint's folder, where it is from); None where it has no usable tokenizer.
 
