@@ -27,8 +27,8 @@ def main():
     from ftjax.config import read_config
     from ftjax.data import load_data
     from ftjax.errors import UserError
-    from ftjax.evaluation.figures import confusion_matrix_figure
     from ftjax.evaluation.metrics_text import confusion_text, metrics_text
+    from ftjax.evaluation.prediction_figures import confusion_matrix_figure
     from ftjax.io.atomic import read_json, write_json
     from ftjax.plotting.save import save_figure
     from ftjax.pretrained.open import load_pretrained

@@ -1,6 +1,7 @@
 """The package as a whole: what it ships, what it needs, who may import whom."""
 
 import ast
+import collections
 import doctest
 import importlib
 import importlib.metadata
@@ -129,6 +130,39 @@ def test_no_circle_of_modules():
 def test_rooms_of_rooms_hold_no_loose_files(folder):
     loose = {path.name for path in (ROOT / 'ftjax' / folder).glob('*.py')}
     assert loose <= {'__init__.py', 'settings.py'}
+
+
+def test_files_of_one_name_are_of_one_idea():
+    families = {path.stem for path in (ROOT / 'ftjax/pretrained/families').glob('*.py')}
+    # A data set drawn here and its source; images and texts; what a room registers; its settings.
+    one_idea = {'glyphs', 'docstrings', 'augmentation', 'registry', 'settings', '__init__'}
+    names = collections.Counter(path.stem for path in SOURCES)
+    assert {name for name, count in names.items() if count > 1} <= families | one_idea
+
+
+FOLDERS = sorted(path.parent for path in (ROOT / 'ftjax').glob('*/__init__.py'))
+
+
+@pytest.mark.parametrize('folder', [ROOT / 'ftjax', *FOLDERS], ids=lambda folder: folder.name)
+def test_every_room_has_a_readme_of_one_screen_that_names_real_files(folder):
+    lines = (folder / 'README.md').read_text(encoding='utf-8').splitlines()
+    assert len(lines) <= 60
+    assert max(len(line) for line in lines) <= 100
+    named = re.findall(r'[`(]([\w./-]+(?:\.py|\.md|/))[`)]', '\n'.join(lines))
+    assert len(named) >= 3
+    places = (folder, ROOT / 'ftjax', ROOT)
+    missing = [name for name in named if not any((place / name).exists() for place in places)]
+    assert not missing
+    if folder.name != 'ftjax':
+        heads = re.findall(r'^\*\*(.+?)\.\*\*', '\n'.join(lines), flags=re.MULTILINE)
+        wanted = ['Decided here', 'Read in this order', 'May import', 'How to add one more']
+        assert heads == wanted
+
+
+def test_the_map_lists_all_rooms_in_their_order():
+    rows = re.findall(r'^\| (.+?) \|', (ROOT / 'ftjax/README.md').read_text(), flags=re.MULTILINE)
+    listed = [name for row in rows for name in re.findall(r'`(\w+)`', row)]
+    assert listed == [room for room in ROOMS if room != '__init__']
 
 
 @pytest.mark.parametrize('path', SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

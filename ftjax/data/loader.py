@@ -11,7 +11,7 @@ from ftjax.data.images.augmentation import Parsed
 from ftjax.data.images.decode import decode, resize_array
 from ftjax.data.images.geometry import geometry_for, match_channels
 from ftjax.data.text.batches import TextReader
-from ftjax.data.text.masked_tokens import NOT_ASKED
+from ftjax.data.text.token_masking import NOT_ASKED
 from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
 

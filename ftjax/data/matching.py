@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ftjax.data.dataset import MASKED_TOKENS, Dataset
-from ftjax.data.paths import resolve_path
 from ftjax.data.settings import DataSettings
 from ftjax.data.text.wordpiece import trained_tokenizer, wanted_size
+from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
 from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
@@ -37,7 +37,7 @@ def matching_preprocessing(
       UserError: texts for a network of images or the reverse, no tokenizer, or masked tokens
         for a network that does not guess any.
     """
-    takes_text = isinstance(preprocessing, TextPreprocessing) or hasattr(network, 'vocab_size')
+    takes_text = isinstance(preprocessing, TextPreprocessing) or network.vocab_size is not None
     if takes_text != (dataset.kind == 'text'):
         what = ('texts', 'images') if takes_text else ('images', 'texts')
         raise UserError(
@@ -46,7 +46,7 @@ def matching_preprocessing(
         )
     if not takes_text:
         return preprocessing
-    if dataset.task == MASKED_TOKENS and not getattr(network, 'is_lm', False):
+    if dataset.task == MASKED_TOKENS and not network.is_lm:
         raise UserError(
             f'{dataset.name}: data.task masked_tokens needs a head that guesses tokens, and '
             f"{type(network).__name__} has none; set config.model.head to 'lm'"

@@ -22,7 +22,7 @@ class Own:
     """Rows of the whole batch, those of other processes included."""
 
 
-def put(tree: Any, shardings: Any, axis: int = 0, own: Own | None = None) -> Any:
+def put(tree: object, shardings: object, axis: int = 0, own: Own | None = None) -> Any:
     """Puts a tree on devices, some of which may be other processes'.
 
     Args:
@@ -59,7 +59,7 @@ def _put(leaf: Any, where: NamedSharding, axis: int, own: Own | None) -> jax.Arr
     return jax.make_array_from_callback(shape, where, read)
 
 
-def on_host(tree: Any) -> Any:
+def on_host(tree: object) -> Any:
     """Whole arrays in host memory, in every process, whichever devices hold their parts.
 
     All processes must call it, with the same tree.
@@ -82,6 +82,6 @@ def on_host(tree: Any) -> Any:
     return jax.device_get(jax.tree.unflatten(structure, leaves))
 
 
-def _itself(tree: Any) -> Any:
+def _itself(tree: object) -> Any:
     """At module level, so that it is compiled once for each kind of tree."""
     return tree

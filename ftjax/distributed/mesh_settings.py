@@ -23,7 +23,7 @@ def checked_axes(axes: Mapping[str, Any]) -> dict[str, int]:
     return dict(axes)
 
 
-def checked_rules(rules: Sequence[Any]) -> tuple[tuple[str, str], ...]:
+def checked_rules(rules: Sequence[object]) -> tuple[tuple[str, str], ...]:
     """The rules of `config.mesh_rules`; UserError for one that is none."""
     found = []
     for rule in rules:

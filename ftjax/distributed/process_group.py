@@ -54,7 +54,7 @@ def wait(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def same_everywhere(what: str, value: Any) -> None:
+def same_everywhere(what: str, value: object) -> None:
     """UserError if the processes hold different values of something.
 
     Args:

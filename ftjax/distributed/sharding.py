@@ -45,7 +45,7 @@ class Sharding:
     """(pattern, 'fsdp' or 'whole') by whole path; the first that matches decides."""
 
     @classmethod
-    def of(cls, axes: Mapping[str, int], rules: Sequence[Any] = ()) -> Sharding:
+    def of(cls, axes: Mapping[str, int], rules: Sequence[object] = ()) -> Sharding:
         """The layout of `config.mesh` and `config.mesh_rules`, for the devices there are.
 
         Raises:
@@ -124,7 +124,7 @@ class Sharding:
         places = self.examples().addressable_devices_indices_map((size,)).values()
         return np.unique(np.concatenate([np.arange(size)[place] for place in places if place]))
 
-    def batch(self, tree: Any, axis: int = 0, size: int | None = None) -> Any:
+    def batch(self, tree: object, axis: int = 0, size: int | None = None) -> Any:
         """Puts a batch on the devices, its examples (along `axis`) shared out evenly.
 
         Args:
@@ -140,11 +140,11 @@ class Sharding:
         own = None if whole is None else Own(self.rows(whole), whole)
         return put(tree, self.examples(axis), axis, own)
 
-    def copied(self, tree: Any) -> Any:
+    def copied(self, tree: object) -> Any:
         """Puts a tree on every device."""
         return put(tree, self.whole)
 
-    def padded(self, tree: Any) -> Any:
+    def padded(self, tree: object) -> Any:
         """A batch with its first example repeated, so that it can be shared out."""
 
         def longer(leaf):
@@ -153,7 +153,7 @@ class Sharding:
 
         return jax.tree.map(longer, tree)
 
-    def place(self, state: Any, frozen: Any) -> tuple[Any, Any]:
+    def place(self, state: object, frozen: object) -> tuple[Any, Any]:
         """Puts a TrainState and its Frozen where they belong."""
         return put(state, self.of_state(state)), put(frozen, self.of_frozen(frozen))
 
@@ -166,7 +166,7 @@ class Sharding:
 
         return jax.tree_util.tree_map_with_path(find, state)
 
-    def of_frozen(self, frozen: Any) -> Any:
+    def of_frozen(self, frozen: object) -> Any:
         """A sharding for each leaf of a Frozen; beside trainable leaves, as they lie."""
 
         def find(keys, leaf):
@@ -194,7 +194,7 @@ class Sharding:
             return self.whole
         return NamedSharding(self.mesh, PartitionSpec(*[None] * -max(sides)[1], AXES[1]))
 
-    def gathered(self, tree: Any) -> Any:
+    def gathered(self, tree: object) -> Any:
         """Within a step: leaves whole on every device, whatever they lie like between steps."""
         return tree if self.fsdp == 1 else jax.lax.with_sharding_constraint(tree, self.whole)
 
@@ -205,7 +205,7 @@ class Sharding:
         places = {p: self.sharding(p, leaf.shape, SHARED) for p, leaf in leaves.items()}
         return jax.lax.with_sharding_constraint(dict(leaves), places)
 
-    def parts(self, tree: Any) -> Any:
+    def parts(self, tree: object) -> Any:
         """Within a step: batches stacked for accumulation, examples of each over all devices."""
         if self.devices == 1:
             return tree
@@ -225,5 +225,5 @@ def _mesh(devices: int, fsdp: int) -> jax.sharding.Mesh:
     return jax.make_mesh(shape, AXES[: len(shape)], axis_types=(AxisType.Auto,) * len(shape))
 
 
-def _names(key: Any, known: Mapping[str, Any]) -> bool:
+def _names(key: object, known: Mapping[str, object]) -> bool:
     return isinstance(key, DictKey) and key.key in known

@@ -69,7 +69,7 @@ class Part:
 def save_peft(
     folder: str | os.PathLike[str],
     network: Adapted,
-    variables: Mapping[str, Any],
+    variables: Mapping[str, object],
     *,
     also: Collection[str] = (),
     base: str | None = None,
@@ -147,7 +147,7 @@ def renamed(family: str, name: str) -> str:
 
 
 def parts_of(
-    params: Mapping[str, Any], leaf: str, family: str, keymap: KeyMap
+    params: Mapping[str, object], leaf: str, family: str, keymap: KeyMap
 ) -> dict[str, list[Part]]:
     """Module -> our layers with a leaf of this name that it holds; several if it is fused."""
     found: dict[str, list[Part]] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from ftjax.pretrained.readers.safetensors_file import Lazy, write_safetensors
 
 
 def to_source(
-    variables: Mapping[str, Any], keymap: KeyMap, *, prefix: str = ''
+    variables: Mapping[str, object], keymap: KeyMap, *, prefix: str = ''
 ) -> dict[str, tuple[np.dtype, tuple[int, ...], Lazy]]:
     """The checkpoint's tensors of a network's variables, made when asked for.
 
@@ -51,13 +50,13 @@ def to_source(
     return tensors
 
 
-def _maker(leaves: Mapping[str, Any], match: Match) -> Lazy:
+def _maker(leaves: Mapping[str, object], match: Match) -> Lazy:
     return lambda: match.rule.inverse([np.asarray(leaves[key]) for key in match.keys])
 
 
 def save_source(
     path: str | pathlib.Path,
-    variables: Mapping[str, Any],
+    variables: Mapping[str, object],
     keymap: KeyMap,
     *,
     prefix: str = '',

@@ -13,7 +13,7 @@ Flat = dict[str, Any]
 """{path: array}: the form of both halves, so that optimizer state is keyed by path."""
 
 
-def partition(tree: Mapping[str, Any], trainable) -> tuple[Flat, Flat]:
+def partition(tree: Mapping[str, object], trainable) -> tuple[Flat, Flat]:
     """Splits a nested tree into flat (trainable, frozen) dicts from path to array.
 
     Args:

@@ -99,7 +99,7 @@ class FreezeSettings:
         return 'phases' if self.phases else 'rules' if self.rules else self.strategy
 
 
-def read_phase(given: Any) -> dict[str, Any]:
+def read_phase(given: object) -> dict[str, Any]:
     """One user-written phase as a mapping; UserError for a key it cannot have."""
     if not isinstance(given, Mapping):
         parts = tuple(given) if isinstance(given, (tuple, list)) else ()
@@ -135,7 +135,7 @@ def read_numbers(given: Mapping[Any, Any], what: str) -> dict[str, float]:
     return dict(given)
 
 
-def read_rules(given: Any, what: str = 'freeze.rules') -> tuple[tuple[str, str], ...]:
+def read_rules(given: object, what: str = 'freeze.rules') -> tuple[tuple[str, str], ...]:
     """Pairs of a pattern and a group; UserError for anything else."""
     if not isinstance(given, (tuple, list)):
         raise UserError(f"{what} is {shown(given)}; expected pairs ('head/.*', 'GROUP')")

@@ -14,7 +14,7 @@ from ftjax.io.json_reader import read_json as read_json
 from ftjax.io.owned_files import whole_file
 
 
-def to_jsonable(value: Any) -> Any:
+def to_jsonable(value: object) -> Any:
     """Plain JSON values from numbers, arrays, dataclasses, paths and containers of them.
 
     NaN and infinities become null, because the JSON standard has no word for them.
@@ -60,7 +60,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, text.encode('utf-8'))
 
 
-def write_json(path: str | os.PathLike[str], value: Any) -> None:
+def write_json(path: str | os.PathLike[str], value: object) -> None:
     """Replaces `path` by `value` as indented JSON in one step; see `write_bytes`."""
     text = json.dumps(to_jsonable(value), indent=2, ensure_ascii=False, allow_nan=False)
     write_text(path, text + '\n')

@@ -125,7 +125,7 @@ def _too_deep(where: str, limits: JsonLimits) -> UserError:
     return UserError(f'{where}: JSON nested more than {limits.depth} deep')
 
 
-def _check(top: Any, where: str, limits: JsonLimits, halves: bool) -> None:
+def _check(top: object, where: str, limits: JsonLimits, halves: bool) -> None:
     """Walks a value without recursion; UserError names the path of what is refused."""
     stack: list[tuple[Any, int, Any]] = [((top,), 0, None)]
     while stack:
@@ -149,7 +149,7 @@ def _check(top: Any, where: str, limits: JsonLimits, halves: bool) -> None:
                 raise UserError(f'{where}: {path} {problem}')
 
 
-def _is_half(text: Any) -> bool:
+def _is_half(text: object) -> bool:
     if not isinstance(text, str) or text.isascii():
         return False
     return any('\ud800' <= character <= '\udfff' for character in text)

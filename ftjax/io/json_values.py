@@ -26,7 +26,7 @@ class Kind(Protocol):
         """In words, for messages."""
         ...
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         """Whether a value is of the kind."""
         ...
 
@@ -43,7 +43,7 @@ def check(value: Value, where: str, kind: Kind) -> Value:
     return value
 
 
-def check_table(fields: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> None:
+def check_table(fields: Mapping[str, object], kinds: Mapping[str, Kind], where: str) -> None:
     """Checks those entries of a mapping that a table of kinds names."""
     for name, kind in kinds.items():
         if name in fields:
@@ -61,7 +61,7 @@ class Integer:
     def expected(self) -> str:
         return f'a whole number from {self.low} to {self.high}'
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
         return whole and self.low <= int(value) <= self.high
 
@@ -80,7 +80,7 @@ class Number:
         low = f'{"from" if self.low_belongs else "above"} {self.low:g}'
         return f'a number {low} {"to" if self.high_belongs else "to below"} {self.high:g}'
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         if not isinstance(value, numbers.Real) or isinstance(value, bool):
             return False
         number: Any = value
@@ -101,7 +101,7 @@ class Text:
     def expected(self) -> str:
         return ', '.join(map(repr, self.choices)) if self.choices else 'a text'
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         if not isinstance(value, str) or len(value) > self.longest:
             return False
         return not self.choices or value in self.choices
@@ -113,7 +113,7 @@ class Flag:
 
     expected: str = 'true or false'
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         return isinstance(value, bool)
 
 
@@ -123,7 +123,7 @@ class Null:
 
     expected: str = 'null'
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         return value is None
 
 
@@ -142,7 +142,7 @@ class ListOf:
         least = f' of at least {self.shortest}' if self.shortest else ''
         return f'a list{least}, each {self.of.expected}'
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         if not isinstance(value, (list, tuple)):
             return False
         fits = self.shortest <= len(value) <= self.longest
@@ -159,7 +159,7 @@ class Table:
     def expected(self) -> str:
         return 'an object' + (f', each value {self.of.expected}' if self.of else '')
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         if not isinstance(value, Mapping):
             return False
         return self.of is None or all(self.of.holds(item) for item in value.values())
@@ -175,7 +175,7 @@ class Either:
     def expected(self) -> str:
         return ' or '.join(kind.expected for kind in self.kinds)
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: object) -> bool:
         return any(kind.holds(value) for kind in self.kinds)
 
 

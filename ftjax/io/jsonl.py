@@ -41,7 +41,7 @@ class JsonLines:
         with _locked(self._handle):
             _repair(self._handle)
 
-    def append(self, row: Mapping[str, Any], *, sync: bool = False) -> None:
+    def append(self, row: Mapping[str, object], *, sync: bool = False) -> None:
         """Appends one object; NaN and infinities are written as null.
 
         Args:
@@ -119,7 +119,7 @@ def _rewrite(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
         write_bytes(path, text)
 
 
-def _line(row: Mapping[str, Any]) -> bytes:
+def _line(row: Mapping[str, object]) -> bytes:
     text = json.dumps(to_jsonable(dict(row)), ensure_ascii=False, allow_nan=False)
     return text.encode('utf-8') + b'\n'
 

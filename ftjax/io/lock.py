@@ -300,7 +300,7 @@ def _parsed(data: bytes) -> dict[str, Any]:
     return {key: value for key, value in owner.items() if _is_plain(value)}
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     if isinstance(value, str):
         return value.isprintable() and len(value) < 300
     return value is None or isinstance(value, int)

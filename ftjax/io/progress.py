@@ -110,7 +110,7 @@ class Progress:
             took = duration(self._clock() - self._began)
             self._print(f'{self._counted()}, {ending} in {took}{self._shown_values()}')
 
-    def update(self, done: int, values: Mapping[str, Any] | None = None) -> None:
+    def update(self, done: int, values: Mapping[str, object] | None = None) -> None:
         """Shows that `done` units are finished, with the newest `values` (name to number)."""
         now = self._clock()
         self.pace.mark(done, now - self._began)

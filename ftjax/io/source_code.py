@@ -35,7 +35,7 @@ _LEFT_OUT = {
 _GENERATED = '__create_fn__'  # how dataclasses call what they compile
 
 
-def code_identity(things: Mapping[str, Any]) -> dict[str, Any]:
+def code_identity(things: Mapping[str, object]) -> dict[str, Any]:
     """Hashes of the user's own among some classes, functions and objects, by their names here.
 
     {} where none is. `python` is the version that compiled the code: another gives other
@@ -137,7 +137,7 @@ class _Reader:
             self.all_of(thing)
         self.inside.remove(id(thing))
 
-    def all_of(self, things: Iterable[Any]) -> None:
+    def all_of(self, things: Iterable[object]) -> None:
         for thing in things:
             self.read(thing)
         self.feed('end')
@@ -194,7 +194,7 @@ class _Reader:
                 self.feed(name)
                 self.read(value)
 
-    def instance(self, thing: Any) -> None:
+    def instance(self, thing: object) -> None:
         self.read(type(thing))
         if hasattr(thing, 'wrapped'):  # flax's descriptors hold the property that was written
             self.read(thing.wrapped)
@@ -206,7 +206,7 @@ class _Reader:
             self.all_of(getattr(thing, '__dict__', {}).values())
 
 
-def _is_plain(value: Any) -> bool:
+def _is_plain(value: object) -> bool:
     """Whether it is a number, a text, or holds nothing else."""
     if isinstance(value, dict):
         value = (*value.keys(), *value.values())
@@ -215,7 +215,7 @@ def _is_plain(value: Any) -> bool:
     )
 
 
-def _written(value: Any) -> bool:
+def _written(value: object) -> bool:
     """Whether a method was written by the user, not made by dataclasses or flax."""
     while hasattr(value, '__wrapped__'):
         value = value.__wrapped__

@@ -53,7 +53,7 @@ def read_result(path: str | os.PathLike[str], needed: Collection[str] = ()) -> d
 
 
 def check_fields_of(
-    found: Any, where: str, fields: Mapping[str, type], optional: Collection[str] = ()
+    found: object, where: str, fields: Mapping[str, type], optional: Collection[str] = ()
 ) -> dict[str, Any]:
     """The fields of an object by dotted name, each of the type that it is to have.
 
@@ -90,6 +90,6 @@ def check_fields_of(
     return values
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + '...'

@@ -76,12 +76,14 @@ class BERT(Network):
 
     @property
     def is_lm(self) -> bool:
-        """Whether the head guesses tokens."""
         return self.head == 'lm' and not self.num_classes
 
     @property
+    def longest_text(self) -> int:
+        return self.max_positions - (0 if self.pad_id is None else self.pad_id + 1)
+
+    @property
     def ties(self) -> dict[str, str]:
-        """Stage -> path below params of the leaf it uses, which belongs to an earlier stage."""
         return {'head': '/'.join(TABLE)} if self.is_lm else {}
 
     @property

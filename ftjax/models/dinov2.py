@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ftjax.models.layers.mlp import GatedMlp, layer_norm
 from ftjax.models.stages import Mode
@@ -63,7 +63,7 @@ class NormClassAndMean(nn.Module):
 
     prefix: int
     epsilon: float
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state, mode: Mode):

@@ -7,7 +7,6 @@ family's own annotations; ranges of the names that families share are listed her
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ftjax.field_types import check_fields
 from ftjax.io.json_values import (
@@ -66,7 +65,7 @@ KINDS: dict[str, Kind] = {
 }
 
 
-def check_options(cls: type, options: Mapping[str, Any], where: str) -> None:
+def check_options(cls: type, options: Mapping[str, object], where: str) -> None:
     """Refuses options that a family's network cannot have.
 
     Args:

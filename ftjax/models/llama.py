@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.models.layers.attention import attend
@@ -111,7 +111,7 @@ class Llama(Decoder):
         return partial(rms_norm, epsilon=self.epsilon, dtype=self.dtype)
 
 
-def rms_norm(name: str, epsilon: float, dtype: Any = jnp.float32) -> nn.RMSNorm:
+def rms_norm(name: str, epsilon: float, dtype: DTypeLike = jnp.float32) -> nn.RMSNorm:
     """Division by the root of the mean square, and a scale (Zhang & Sennrich 2019)."""
     return nn.RMSNorm(epsilon=epsilon, dtype=dtype, name=name)
 
@@ -133,7 +133,7 @@ class Block(nn.Module):
     mlp_bias: bool
     qk_norm: bool
     window: int | None
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state, mode: Mode):
@@ -172,7 +172,7 @@ class RotaryAttention(nn.Module):
     norm_epsilon: float | None
     """Of a norm on each query and key head; None for none."""
     window: int | None
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x, mask):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ftjax.models.layers.attention import attend
 from ftjax.models.layers.mlp import Mlp, layer_norm
@@ -58,7 +58,7 @@ class NormTokens(nn.Module):
     """Final norm of every token: (batch, tokens, width) in and out."""
 
     epsilon: float
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state, mode: Mode):
@@ -72,7 +72,7 @@ class AttentionPool(nn.Module):
     mlp_dim: int
     act: str
     epsilon: float
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state, mode: Mode):
@@ -90,7 +90,7 @@ class CrossAttention(nn.Module):
     """Queries (batch, q, width) attend to tokens (batch, t, width) -> (batch, q, width)."""
 
     heads: int
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, queries, tokens):

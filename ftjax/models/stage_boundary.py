@@ -11,7 +11,7 @@ DEEP = 8
 """Blocks from which on that is worth its copies."""
 
 
-def written(state: Any) -> Any:
+def written(state: object) -> Any:
     """The state that leaves a stage; on a CPU its gradient is not fused with what reads it.
 
     XLA's CPU compiler takes a sum that several operations read into each of them. Down a

@@ -13,13 +13,14 @@ normalisation layers, `kernel` and `bias` for weights.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 
-from ftjax.errors import check_name
+from ftjax.errors import UserError, check_name
 from ftjax.models.stage_boundary import DEEP, written
 
 
@@ -46,19 +47,82 @@ def mode_of(modes: Modes, stage: str) -> Mode:
 class Network(nn.Module):
     """A linen module whose `__call__` runs stages [start, stop) and returns what they pass on.
 
-    Subclasses define `stages` and `make_stage(name)`; a stage is a linen module called as
-    `stage(hidden, mode)`. What flows between stages is a small pytree of arrays with a
-    leading batch axis: `{'hidden': ..}` and whatever later stages need, an attention mask
-    for instance. The first stage takes the raw inputs, the last returns logits of shape
-    (batch, num_classes).
+    Subclasses define `stages`, `make_stage(name)`, `example_input` and the field `num_classes`;
+    a stage is a linen module called as `stage(hidden, mode)`. What flows between stages is a
+    small pytree of arrays with a leading batch axis: `{'hidden': ..}` and whatever later stages
+    need, an attention mask for instance. The first stage takes the raw inputs, the last returns
+    logits of shape (batch, num_classes), float32.
 
-    Fields every family has: `num_classes` (0 for no head).
+    All other attributes that code outside a family's own files reads are declared here with
+    their defaults. A family overrides one by a field with a default value, or by a property.
     """
+
+    def __init_subclass__(cls, **options: Any):
+        for name in inspect.get_annotations(cls):
+            if name in Network.__dict__ and name not in cls.__dict__:
+                raise UserError(f'network {cls.__name__}: the field {name!r} needs a default value')
+        super().__init_subclass__(**options)
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the head; 0 for no head, or for the head of a language model."""
+        return 0
+
+    @property
+    def vocab_size(self) -> int | None:
+        """Rows of the table of tokens; None for a network that takes images."""
+        return None
+
+    @property
+    def max_positions(self) -> int | None:
+        """Rows of the position table of a text network; None for no limit."""
+        return None
+
+    @property
+    def longest_text(self) -> int | None:
+        """The most tokens that a text may have; None for no limit."""
+        return self.max_positions
+
+    @property
+    def token_types(self) -> int:
+        """How many values `token_type_ids` has: 2 or more where the texts of a pair differ."""
+        return 0
+
+    @property
+    def pad_id(self) -> int | None:
+        """The token that fills up short texts; None or -1 for the tokenizer's own choice."""
+        return None
+
+    @property
+    def is_lm(self) -> bool:
+        """Whether the head is a language model's: logits (batch, time, vocab_size)."""
+        return False
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """(down, across) of the positions that params/embed/pos_embed is learned for.
+
+        Rows of prefix tokens are not counted. None for no such table, or a square one.
+        """
+        return None
+
+    @property
+    def noiseless(self) -> bool:
+        """Whether no stage draws random numbers in training: no dropout, no stochastic depth.
+
+        False where it is not known.
+        """
+        return False
+
+    @property
+    def ties(self) -> Mapping[str, str]:
+        """Stage -> path below params of a leaf that it uses and an earlier stage holds."""
+        return {}
 
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the stages in depth order: the first level of the parameter tree."""
-        raise NotImplementedError
+        raise self._missing('stages')
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -76,7 +140,7 @@ class Network(nn.Module):
 
         The module itself is built inside `__call__`, where linen binds it to its scope.
         """
-        raise NotImplementedError
+        raise self._missing('make_stage')
 
     def is_adapter_leaf(self, path: str) -> bool:
         """Whether a parameter was added by an adapter and is none of the network's own."""
@@ -85,12 +149,18 @@ class Network(nn.Module):
 
     def example_input(self, batch_size: int = 1) -> Any:
         """Inputs of the right shape and dtype, all zeros: for init, tracing and cost."""
-        raise NotImplementedError
+        raise self._missing('example_input')
+
+    def _missing(self, attribute: str) -> UserError:
+        return UserError(
+            f'network {type(self).__name__} ({type(self).__module__}) does not define '
+            f'{attribute!r}; expected stages, make_stage and example_input (ftjax/models/README.md)'
+        )
 
     @nn.compact
     def __call__(
         self,
-        inputs: Any,
+        inputs: object,
         *,
         start: str | None = None,
         stop: str | None = None,

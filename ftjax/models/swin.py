@@ -60,13 +60,21 @@ class Swin(Network):
                     f'swin: stage {stage + 1} has {self.width << stage} channels, '
                     f'not a multiple of its {heads} heads'
                 )
-        if min(self.grid(len(self.depths) - 1)) < self.window:
+        if min(self.grid_of(len(self.depths) - 1)) < self.window:
             raise UserError(
-                f'swin: the last stage sees {self.grid(len(self.depths) - 1)} positions of an '
+                f'swin: the last stage sees {self.grid_of(len(self.depths) - 1)} positions of an '
                 f'image of {pair(self.image_size)}, less than one window of {self.window}'
             )
 
-    def grid(self, stage: int) -> tuple[int, int]:
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        return self.grid_of(0) if self.absolute_positions else None
+
+    @property
+    def noiseless(self) -> bool:
+        return not (self.dropout or self.drop_path)
+
+    def grid_of(self, stage: int) -> tuple[int, int]:
         """Positions down and across in a stage, from 0."""
         sizes = zip(pair(self.image_size), pair(self.patch_size), strict=True)
         down, across = (-(-size // (patch << stage)) for size, patch in sizes)
@@ -103,7 +111,7 @@ class Swin(Network):
             return partial(Head, self.num_classes)
         stage, index = place(name)
         # One window covers the whole side: there is nothing to shift it to.
-        shifts = index % 2 == 1 and min(self.grid(stage)) > self.window
+        shifts = index % 2 == 1 and min(self.grid_of(stage)) > self.window
         depth = self.blocks.index(name) / max(len(self.blocks) - 1, 1)
         return partial(
             Block,

@@ -54,12 +54,10 @@ class Decoder(Network):
 
     @property
     def is_lm(self) -> bool:
-        """Whether the head is a language model's."""
         return self.head == 'lm' and not self.num_classes
 
     @property
     def ties(self) -> dict[str, str]:
-        """Stage -> path below params of the leaf it uses, which belongs to an earlier stage."""
         return {'head': '/'.join(TABLE)} if self.is_lm and self.tied else {}
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.models.stages import Mode
@@ -21,7 +22,7 @@ class DecoderEmbed(nn.Module):
     max_positions: int | None
     """Rows of the position table; None for no table."""
     dropout: float
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, inputs, mode: Mode):
@@ -83,7 +84,7 @@ class LinearHead(nn.Module):
     """A linear map without bias: (.., width) -> (.., features), float32."""
 
     features: int
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state, mode: Mode):

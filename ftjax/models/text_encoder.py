@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.models.layers.attention import SelfAttention
@@ -32,7 +31,7 @@ class TokenEmbed(nn.Module):
     """Of the tables, where they are narrower than the blocks (ELECTRA)."""
     epsilon: float
     dropout: float
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, inputs, mode: Mode):
@@ -82,7 +81,7 @@ class PostNormBlock(nn.Module):
     act: str
     epsilon: float
     dropout: float
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state, mode: Mode):
@@ -113,7 +112,7 @@ class Pool(nn.Module):
 class Pooler(nn.Module):
     """BERT's sentence vector, tanh(dense(first token)): (batch, time, width) -> (batch, width)."""
 
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state, mode: Mode):

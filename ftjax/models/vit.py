@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ftjax.errors import UserError, check_name
 from ftjax.models.layers.attention import SelfAttention
@@ -83,8 +83,11 @@ class ViT(Network):
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches down and across."""
         return self.image_hw[0] // self.patch_hw[0], self.image_hw[1] // self.patch_hw[1]
+
+    @property
+    def noiseless(self) -> bool:
+        return not (self.dropout or self.drop_path)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -140,7 +143,7 @@ class Embed(nn.Module):
     prefix_tokens: tuple[str, ...]
     stem: str
     dropout: float
-    dtype: Any
+    dtype: DTypeLike
     patch_bias: bool = True
     registers: int = 0
     norm_epsilon: float | None = None
@@ -190,7 +193,7 @@ class ConvStem(nn.Module):
     """
 
     width: int
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x, patch):
@@ -216,7 +219,7 @@ class Block(nn.Module):
     epsilon: float
     dropout: float
     drop_path: float
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state, mode: Mode):
@@ -245,7 +248,7 @@ class NormPool(nn.Module):
     prefix: int
     """Tokens before the patches: the mean leaves them out."""
     epsilon: float
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state, mode: Mode):

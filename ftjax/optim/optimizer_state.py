@@ -20,7 +20,7 @@ def separately(inner: optax.GradientTransformation) -> optax.GradientTransformat
     def own(tree: Any) -> dict[str, Any]:
         return {p: leaf for p, leaf in tree.items() if not isinstance(leaf, optax.MaskedNode)}
 
-    def init(params: Any):
+    def init(params: object):
         return {path: inner.init({path: leaf}) for path, leaf in own(params).items()}
 
     def update(updates: Any, state: Any, params: Any = None):
@@ -59,7 +59,7 @@ def recorded(opt_state: Any) -> dict[str, jax.Array]:
     return first.sums if isinstance(first, Recorded) else {}
 
 
-def carry(old: Any, new: Any, anew: frozenset[str] = frozenset()) -> Any:
+def carry(old: object, new: object, anew: frozenset[str] = frozenset()) -> Any:
     """The new state with what the old one holds of the same leaves, whatever their groups.
 
     Args:

@@ -9,7 +9,7 @@ from typing import Any
 from ftjax.io.atomic import write_bytes
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str], dpi: int = 160) -> None:
+def save_figure(figure: object, path: str | os.PathLike[str], dpi: int = 160) -> None:
     """Writes a matplotlib Figure in the format of the path's ending, whole or not at all."""
     write_bytes(path, figure_bytes(figure, os.fspath(path).rsplit('.', 1)[-1], dpi))
 

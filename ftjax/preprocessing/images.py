@@ -201,11 +201,11 @@ class Preprocessing:
         return {**config, 'size': size, **crop}
 
 
-def _crops(config: Mapping[str, Any]) -> bool:
+def _crops(config: Mapping[str, object]) -> bool:
     return bool(config.get('do_center_crop')) and config.get('crop_size') is not None
 
 
-def _edges(size: Any, where: str) -> int | tuple[int, int]:
+def _edges(size: object, where: str) -> int | tuple[int, int]:
     """A number for a shortest edge, (height, width) for both."""
     if isinstance(size, Mapping):
         # Both of these names may be there, one of them null.
@@ -221,7 +221,7 @@ def _edges(size: Any, where: str) -> int | tuple[int, int]:
     return (checked[0], checked[1]) if isinstance(checked, list) else checked
 
 
-def _whole(value: Any) -> Any:
+def _whole(value: object) -> Any:
     """224 for 224.0, as some files have it."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 

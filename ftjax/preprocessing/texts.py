@@ -113,7 +113,7 @@ class TextPreprocessing:
         return {'kind': _KIND, **fields, 'tokenizer': 'tokenizer.json', 'buckets': [*self.buckets]}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any], folder: str | os.PathLike[str]):
+    def from_json(cls, fields: Mapping[str, object], folder: str | os.PathLike[str]):
         """From a folder's config.json; raises UserError on fields unknown or missing."""
         given: dict[str, Any] = {key: value for key, value in fields.items() if key != 'kind'}
         known = dataclasses.fields(cls)
@@ -128,7 +128,7 @@ class TextPreprocessing:
         return cls(**given)
 
 
-def is_text(fields: Mapping[str, Any] | None) -> bool:
+def is_text(fields: Mapping[str, object] | None) -> bool:
     """Whether the JSON of a preprocessing is that of texts."""
     return fields is not None and fields.get('kind') == _KIND
 
@@ -145,36 +145,31 @@ def text_preprocessing(
     Raises:
       UserError: no tokenizer there, or one that cannot be read.
     """
-    rows = getattr(network, 'vocab_size', None)
-    if rows is None:
+    if network.vocab_size is None:
         return None
     path = pathlib.Path(tokenizer)
     found = tokenizer_file(path) if path.is_dir() else path
     if found is None:
         raise UserError(f'{path} holds no tokenizer.json')
     opened, config = open_tokenizer(found), tokenizer_config(found.parent)
-    own_pad = getattr(network, 'pad_id', None)
     # Some decoders' -1 stands for none.
-    given_pad = own_pad if own_pad is not None and own_pad >= 0 else None
+    given_pad = None if network.pad_id is None or network.pad_id < 0 else network.pad_id
     pads = (given_pad, *(special_id(opened, role, config) for role in ('pad', 'eos')), 0)
-    places: Any = getattr(network, 'max_positions', _LONGEST)
-    if own_pad is not None and getattr(network, 'token_types', None) is not None:
-        places -= own_pad + 1  # RoBERTa's rows below serve no token
     joined = opened.num_special_tokens_to_add(True) <= opened.num_special_tokens_to_add(False)
     return TextPreprocessing(
         tokenizer=str(found),
         sha256=digest(tokenizer_json(found)),
-        vocab_size=int(rows),
-        max_length=min(int(places), _LONGEST),
+        vocab_size=network.vocab_size,
+        max_length=min(network.longest_text or _LONGEST, _LONGEST),
         pad_id=next(pad for pad in pads if pad is not None),
         mask_id=special_id(opened, 'mask', config),
-        token_types=getattr(network, 'token_types', 0) > 1,
+        token_types=network.token_types > 1,
         separator='\n' if joined else None,
     )
 
 
 def text_preprocessing_of(
-    network: Network, folder: pathlib.Path, saved: Mapping[str, Any] | None = None
+    network: Network, folder: pathlib.Path, saved: Mapping[str, object] | None = None
 ) -> tuple[TextPreprocessing | None, str]:
     """(for a checkpoint's folder, where it is from); None where it has no usable tokenizer.
 

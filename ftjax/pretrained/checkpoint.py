@@ -13,7 +13,7 @@ import jax
 
 from ftjax.errors import UserError
 from ftjax.io.json_reader import LENIENT, read_object
-from ftjax.models.adapters.adapted import plain_network, with_overrides
+from ftjax.models.adapters.adapted import with_overrides
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
@@ -165,9 +165,8 @@ class Checkpoint:
 
 def positions_of(saved: Network, wanted: Network) -> tuple[PositionTable, ...]:
     """The position table of our own file, where the two networks have different grids."""
-    grid, new = (getattr(plain_network(each), 'grid', None) for each in (saved, wanted))
-    table = leaf_shapes(saved).get('params/embed/pos_embed')
-    if grid is None or grid == new or table is None:
+    grid, table = saved.grid, leaf_shapes(saved).get('params/embed/pos_embed')
+    if grid is None or grid == wanted.grid or table is None:
         return ()
     prefix = table.shape[1] - grid[0] * grid[1]
     return (PositionTable('embed/pos_embed', prefix, grid, 'bicubic', antialias=True),)

@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Sequence
 
 from ftjax.errors import UserError, check_name, did_you_mean
-from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.stages import Network
 from ftjax.pretrained.families import family_of_tensors
 from ftjax.pretrained.initialise import leaf_shapes
@@ -158,8 +157,7 @@ class _Account:
         if table is not None and len(shape) == 3 and shape[2] == wanted[2]:
             try:
                 source = grid_of(shape[1], table.prefix_tokens, table.source_grid)
-                declared = getattr(plain_network(self.network), 'grid', None)
-                target = grid_of(wanted[1], table.prefix_tokens, declared)
+                target = grid_of(wanted[1], table.prefix_tokens, self.network.grid)
                 self.resizes[key] = (source, target)
             except UserError as error:
                 self.problems.append(f'tensor {name!r}: {error}')

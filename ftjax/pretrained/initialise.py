@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.models.stages import Network
@@ -26,7 +27,7 @@ def leaf_shapes(network: Network) -> dict[str, jax.ShapeDtypeStruct]:
     return dict(sorted(found.items(), key=lambda item: depth[stage_of(item[0])]))
 
 
-def random_variables(network: Network, seed: int = 0, dtype: Any = jnp.float32) -> dict:
+def random_variables(network: Network, seed: int = 0, dtype: DTypeLike = jnp.float32) -> dict:
     """All variables of a network from a seed; parameters in `dtype`, statistics in float32."""
     found = flatten(initialiser(network)(jax.random.key(seed)))  # pyrefly: ignore
     return unflatten({key: cast(key, leaf, dtype) for key, leaf in found.items()})
@@ -82,7 +83,7 @@ def initialiser_of(network: Network, keys: frozenset[str]) -> Callable[[jax.Arra
     return jax.jit(init)
 
 
-def cast(key: str, leaf: Any, dtype: Any) -> Any:
+def cast(key: str, leaf: Any, dtype: DTypeLike) -> Any:
     """A leaf in the dtype asked for: parameters in `dtype`, running statistics in float32."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return leaf

@@ -17,10 +17,10 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.leaves import stage_of
-from ftjax.pretrained.load import report
 from ftjax.pretrained.locate.locate import Location, locate
 from ftjax.pretrained.open import describe, fit_network
 from ftjax.pretrained.report import LoadReport
+from ftjax.pretrained.strict_load import report
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,12 +8,12 @@ from typing import Any
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 
-def flatten(variables: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(variables: Mapping[str, object]) -> dict[str, Any]:
     """{'params': {'head': {'bias': x}}} -> {'params/head/bias': x}; empty dicts are dropped."""
     return dict(flatten_dict(dict(variables), sep='/'))
 
 
-def unflatten(leaves: Mapping[str, Any]) -> dict[str, Any]:
+def unflatten(leaves: Mapping[str, object]) -> dict[str, Any]:
     """The inverse of `flatten`.
 
     >>> unflatten({'params/head/bias': 0})

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.io.json_reader import LENIENT, read_object
@@ -25,12 +26,12 @@ from ftjax.pretrained.explain import Explanation, explain
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.leaves import flatten, unflatten
-from ftjax.pretrained.load import Sharding, load_into
 from ftjax.pretrained.locate.locate import RANDOM, Location, locate
 from ftjax.pretrained.own_format import check_hash
 from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.report import LoadReport
+from ftjax.pretrained.strict_load import Sharding, load_into
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def load_pretrained(
     image_size: int | tuple[int, int] | None = None,
     seed: int = 0,
     head: str = 'auto',
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     model: str | Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
     sharding: Sharding | None = None,
@@ -159,7 +160,7 @@ def fit_network(
     if head != 'auto' or plan.head != 'new' or plan.head_in_source:
         return network, keymap, plan
     # A language model's head is no matter of classes: a new one takes head='new'.
-    if checkpoint.promises_head or getattr(network, 'is_lm', False):
+    if checkpoint.promises_head or network.is_lm:
         explain(network, checkpoint.source, keymap, 'keep')  # raises, naming what is missing
     if 'num_classes' not in overrides:
         return fit_network(checkpoint, {**overrides, 'num_classes': 0}, head)

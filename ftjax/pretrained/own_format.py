@@ -36,10 +36,10 @@ WEIGHTS, CONFIG, TOKENIZER = 'model.safetensors', 'config.json', 'tokenizer.json
 def save_own(
     folder: str | os.PathLike[str],
     network: Network,
-    variables: Mapping[str, Any],
+    variables: Mapping[str, object],
     preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str] = (),
-    provenance: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, object] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
 ) -> pathlib.Path:
     """Writes a folder that `load_pretrained(folder)` opens, bit for bit; returns the folder.
@@ -82,7 +82,7 @@ def save_description(
     network: Network,
     preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str] = (),
-    provenance: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, object] | None = None,
 ) -> pathlib.Path:
     """Writes the same folder without weights; returns it.
 
@@ -104,7 +104,7 @@ def description(
     network: Network,
     preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str],
-    provenance: Mapping[str, Any] | None,
+    provenance: Mapping[str, object] | None,
 ) -> dict[str, Any]:
     """What config.json says of a network; UserError if it has not as many classes as names."""
     name, options = options_of(network)
@@ -124,7 +124,7 @@ def description(
     return config
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(path: pathlib.Path, value: object) -> None:
     """Replaces a file by indented JSON in one step; UserError if it cannot be written."""
     write_text(path, json.dumps(value, indent=2) + '\n')
 
@@ -145,14 +145,14 @@ _KINDS: dict[str, Kind] = {
 }
 
 
-def check_description(config: Mapping[str, Any], path: pathlib.Path) -> None:
+def check_description(config: Mapping[str, object], path: pathlib.Path) -> None:
     """Refuses a config.json of our format whose entries are not of their kinds."""
     if not {'model', 'options'} <= set(config):
         raise UserError(f'{path}: model or options are missing')
     check_table(config, _KINDS, str(path))
 
 
-def check_hash(weights: pathlib.Path, config: Mapping[str, Any]) -> None:
+def check_hash(weights: pathlib.Path, config: Mapping[str, object]) -> None:
     """Compares a weights file with the SHA-256 in its config.json; UserError if they differ.
 
     A flipped bit gives numbers that are wrong and finite: nothing else would notice.

@@ -18,8 +18,8 @@ from ftjax.models.stages import Network
 from ftjax.pretrained import own_format
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.leaves import flatten
-from ftjax.pretrained.readers.base import Header, TensorSource
 from ftjax.pretrained.readers.orbax_step import MANIFEST, OrbaxStep, read_manifest, unpacked
+from ftjax.pretrained.readers.tensor_source import Header, TensorSource
 
 FOLDER = 'checkpoints'
 DESCRIPTION = 'network'

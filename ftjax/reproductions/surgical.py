@@ -27,7 +27,7 @@ from ftjax.errors import UserError, check_name
 from ftjax.evaluation.metric import check_metric
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.field_types import check_fields
-from ftjax.freezing.choice import Choice
+from ftjax.freezing.data_driven_choice import Choice
 from ftjax.models.stages import Network
 from ftjax.ranges import at_least
 from ftjax.runs.evaluate import network_metrics

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ftjax.data import Splits
-from ftjax.io.identity import differences, part, refused
+from ftjax.io.identity_changes import differences, part, refused
 from ftjax.runs.identity import data_identity
 
 

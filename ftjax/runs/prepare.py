@@ -112,11 +112,10 @@ def open_network(config: Config, data: Splits) -> Opened:
     if name is None:
         raise UserError("config.init is empty and config.model.name says no network: 'vit'?")
     network = build(name, {**options, 'num_classes': classes})
-    images = not hasattr(network, 'vocab_size')
     return Opened(
         network,
         jax.device_get(random_variables(network, config.seed)),
-        standard_preprocessing(network) if images else None,
+        standard_preprocessing(network) if network.vocab_size is None else None,
         {'initialised': f'all of {name}, at random'},
         True,
     )

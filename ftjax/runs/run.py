@@ -14,15 +14,15 @@ from ftjax.distributed import process_group
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.io.atomic import write_json
-from ftjax.io.identity import FILE, differences, refused
+from ftjax.io.identity_changes import FILE, differences, refused
 from ftjax.io.jsonl import read_jsonl
 from ftjax.io.lock import run_lock
 from ftjax.io.provenance import peak_memory, provenance, versions
 from ftjax.pretrained.own_format import save_own
 from ftjax.runs.evaluate import NOTHING_MEASURED, split_metrics
-from ftjax.runs.folder import PLACES, PLAN_SECTIONS, start_folder, write_choices
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
 from ftjax.runs.prepare import Prepared
+from ftjax.runs.run_folder import PLACES, PLAN_SECTIONS, start_folder, write_choices
 from ftjax.runs.run_spec import run_spec
 from ftjax.training.checkpoints.plan_change import PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity

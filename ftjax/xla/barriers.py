@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 
-def weights_after(weights: Any, signal: Any) -> Any:
+def weights_after(weights: object, signal: object) -> Any:
     """The weights, bit for bit, to be used only once `signal` is there.
 
     It is an optimization barrier, which XLA for CPUs drops before it schedules: there, bfloat16

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ftjax.data import DataSettings, TrainStream, eval_batches, load_data
-from ftjax.data.text.masked_tokens import NOT_ASKED, hide_tokens
+from ftjax.data.text.token_masking import NOT_ASKED, hide_tokens
 from ftjax.errors import UserError
 
 ORDINARY = np.arange(5, 1000)

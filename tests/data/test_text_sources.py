@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ftjax.data import Dataset, DataSettings, fold, load_data
-from ftjax.data.paths import resolve_path
 from ftjax.data.sources.registry import read_source
+from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
 
 TEXT = resolve_path('$FTJAX_DATA/text')

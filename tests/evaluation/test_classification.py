@@ -9,10 +9,10 @@ from sklearn import metrics as sk
 
 from ftjax.errors import UserError
 from ftjax.evaluation.calibration import expected_calibration_error
-from ftjax.evaluation.figures import confusion_matrix_figure, reliability_figure
 from ftjax.evaluation.intervals import bootstrap_mean_interval, wilson_interval
 from ftjax.evaluation.metrics_text import confusion_text
 from ftjax.evaluation.mistakes import confident_mistakes, confused_pairs
+from ftjax.evaluation.prediction_figures import confusion_matrix_figure, reliability_figure
 from ftjax.evaluation.predictions import softmax
 from ftjax.plotting.save import save_figure
 from ftjax.tasks import NonFinitePredictions, evaluate, gather, metrics_text

@@ -7,7 +7,7 @@ import pytest
 from tiny_networks import network
 
 from ftjax.freezing.anatomy import Anatomy
-from ftjax.freezing.choice import Choice
+from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.freezing.strategies.data_driven_blocks import autofreeze, subtuning
 from ftjax.freezing.strategies.data_driven_entries import fisher_mask

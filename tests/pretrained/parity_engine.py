@@ -29,10 +29,10 @@ from ftjax.export.source_names import to_source
 from ftjax.models.stages import EVAL, TRAIN, Network
 from ftjax.pretrained.checkpoint import Checkpoint
 from ftjax.pretrained.keymaps.keymap import KeyMap
-from ftjax.pretrained.load import load_into
 from ftjax.pretrained.locate.locate import locate
 from ftjax.pretrained.open import describe, fit_network
 from ftjax.pretrained.readers import TensorSource, open_source
+from ftjax.pretrained.strict_load import load_into
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 STAGE_TOLERANCE, GRADIENT_TOLERANCE, STEP_TOLERANCE = 1e-5, 1e-4, 1e-5

@@ -8,9 +8,9 @@ import pytest
 
 from ftjax.pretrained.inspection import inspect
 from ftjax.pretrained.readers import open_source
-from ftjax.pretrained.readers.base import count
-from ftjax.pretrained.readers.npz_file import NpzSource
+from ftjax.pretrained.readers.npz_weights import NpzSource
 from ftjax.pretrained.readers.safetensors_file import SafetensorsSource
+from ftjax.pretrained.readers.tensor_source import count
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 TEXT = ('bert', 'roberta', 'electra', 'distilbert', 'gpt2', 'llama')

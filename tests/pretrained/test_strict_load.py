@@ -14,10 +14,10 @@ from ftjax.models.registry import build
 from ftjax.pretrained.families.resnet_cifar import BATCH_NORM, GROUP_NORM
 from ftjax.pretrained.initialise import leaf_shapes, random_leaves, random_variables
 from ftjax.pretrained.leaves import flatten, unflatten
-from ftjax.pretrained.load import load_into
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
+from ftjax.pretrained.strict_load import load_into
 
 OPTIONS = {'depth': 8, 'width': 8, 'num_classes': 5}
 NETWORK = build('resnet_bn_cifar', OPTIONS)

@@ -308,7 +308,7 @@ def test_a_misspelt_source_is_still_named():
 @pytest.mark.parametrize('source', ['folder:$FTJAX_DATA/pets', 'csv:$FTJAX_DATA/text/x.csv'])
 def test_an_unset_data_folder_is_said(source, tmp_path, monkeypatch):
     monkeypatch.delenv('FTJAX_DATA', raising=False)
-    monkeypatch.setattr('ftjax.data.paths._DEFAULT_DATA', tmp_path / 'nowhere')
+    monkeypatch.setattr('ftjax.data.user_paths._DEFAULT_DATA', tmp_path / 'nowhere')
     with pytest.raises(UserError) as error:
         load_data(DataSettings(source=source))
     assert 'FTJAX_DATA is not set' in str(error.value)

@@ -10,7 +10,7 @@ from ftjax.ablation.grid.row_identity import RowIdentities, identity_notes
 from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
-from ftjax.io.identity import FILE
+from ftjax.io.identity_changes import FILE
 from ftjax.io.jsonl import read_jsonl
 
 SETTINGS = AblationSettings(

@@ -20,7 +20,7 @@ from ftjax.data.dataset import Dataset, Splits
 from ftjax.errors import UserError
 from ftjax.export.model_card import data_in_words, identity_in_words
 from ftjax.io.atomic import read_json
-from ftjax.io.identity import differences
+from ftjax.io.identity_changes import differences
 from ftjax.io.tree_json import json_hash
 from ftjax.models.registry import FAMILIES, build
 from ftjax.models.stages import Network

@@ -12,8 +12,8 @@ from ftjax.ablation.report.tables import table_markdown
 from ftjax.ablation.summary.summary import summarise
 from ftjax.cli.launch import _LevelFormatter, explain
 from ftjax.errors import UserError
-from ftjax.evaluation.figures import confusion_matrix_figure
 from ftjax.evaluation.metrics_text import confusion_text, metrics_text
+from ftjax.evaluation.prediction_figures import confusion_matrix_figure
 from ftjax.export.model_card import CardFacts, model_card
 from ftjax.io.progress import Progress
 from ftjax.plotting.save import figure_bytes

@@ -17,7 +17,7 @@ from ftjax.training.loop.trial_plan import runs_alike, trial_plan
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.dynamic_backward import ALL, INPUTS, NOTHING, where_wanted
 from ftjax.training.step.multi_step import MultiStep
-from ftjax.training.step.phase_state import PhaseState, noiseless
+from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
 from ftjax.xla import program_cache
 
@@ -84,7 +84,7 @@ def test_steps_are_those_of_a_program_of_its_own(case, also):
         phase_state = phase_state_of(net, variables, plan, {*lower, *top}, adam, by_rates=True)
         if shared is None:
             shared, key = jax.jit(phase_state.step()), phase_state.step()
-        assert phase_state.step() == key or not noiseless(net)
+        assert phase_state.step() == key or not net.noiseless
         before = jax.device_get(phase_state.state.trainable)
         after, metrics = two_steps(phase_state, shared, batch)
         own = phase_state_of(net, variables, plan, {*lower, *top}, adam)

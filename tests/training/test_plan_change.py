@@ -16,9 +16,9 @@ from ftjax.io.atomic import read_json
 from ftjax.io.jsonl import read_jsonl
 from ftjax.io.lock import run_lock
 from ftjax.optim.optimizer import OptimizerSettings
-from ftjax.runs.folder import check_folder, start_folder
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
+from ftjax.runs.run_folder import check_folder, start_folder
 from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.checkpoints.plan_change import FILE, PlanChange
 from ftjax.training.loop.fit import fit

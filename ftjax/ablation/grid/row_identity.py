@@ -8,7 +8,7 @@ from typing import Any
 
 from ftjax.ablation.engines.base import Cell, Row
 from ftjax.errors import UserError
-from ftjax.io.identity import FILE, INPUTS, differences, flags_for, joined, refused
+from ftjax.io.identity_changes import FILE, INPUTS, differences, flags_for, joined, refused
 from ftjax.io.jsonl import JsonLines, read_jsonl
 
 

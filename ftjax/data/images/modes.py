@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -122,7 +122,7 @@ def flatten(image: Image.Image, channels: int, whites: Whites, name: str) -> Ima
     return image.convert('L' if channels == 1 else 'RGB')
 
 
-def _grey(values: Any) -> Image.Image:
+def _grey(values: object) -> Image.Image:
     from PIL import Image
 
     return Image.fromarray(np.asarray(values).astype(np.uint8))

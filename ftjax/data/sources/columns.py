@@ -11,10 +11,10 @@ from typing import Any
 from ftjax.data.dataset import MASKED_TOKENS, Dataset
 from ftjax.data.images.verify import Found, verify_images
 from ftjax.data.labels import encode_labels
-from ftjax.data.paths import existing_file, existing_folder, inside, resolve_path
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
+from ftjax.data.user_paths import existing_file, existing_folder, inside, resolve_path
 from ftjax.errors import UserError, check_name, did_you_mean
 
 TEXT_COLUMNS = ('text', 'sentence')

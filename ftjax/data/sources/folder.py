@@ -11,7 +11,6 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.data.images.decode import SUFFIXES
 from ftjax.data.images.verify import verify_images
-from ftjax.data.paths import existing_folder
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.folder_layout import split_folders, unwrapped
 from ftjax.data.sources.image_tree import (
@@ -22,6 +21,7 @@ from ftjax.data.sources.image_tree import (
     subfolders,
 )
 from ftjax.data.sources.registry import Parts
+from ftjax.data.user_paths import existing_folder
 from ftjax.errors import UserError, did_you_mean
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset, check_multi_hot
 from ftjax.data.labels import class_ids, class_indices, encode_labels, names_of
-from ftjax.data.paths import existing_file
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.image_tree import readable
 from ftjax.data.sources.registry import Parts
+from ftjax.data.user_paths import existing_file
 from ftjax.errors import UserError, did_you_mean
 from ftjax.io.npz_archive import NpzArchive
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ftjax.data.dataset import Dataset
-from ftjax.data.paths import resolve_path
 from ftjax.data.settings import DataSettings
+from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError, check_name
 
 

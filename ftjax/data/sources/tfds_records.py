@@ -12,10 +12,10 @@ from ftjax.data.images.decode import decode
 from ftjax.data.images.geometry import Geometry
 from ftjax.data.images.modes import Whites
 from ftjax.data.labels import class_indices, encode_labels
-from ftjax.data.paths import resolve_path
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
+from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError, check_name, did_you_mean
 from ftjax.io.file_hashes import file_hashes
 

@@ -11,13 +11,14 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.data.images.augmentation import Parsed
 from ftjax.data.text.augmentation import WORDS, augment_text, check_text_augmentation, mask_tokens
-from ftjax.data.text.masked_tokens import hide_tokens
 from ftjax.data.text.token_cache import cached_tokens
+from ftjax.data.text.token_masking import hide_tokens
 from ftjax.data.text.tokenize import Tokens, tokenize
 from ftjax.errors import UserError
 
 if TYPE_CHECKING:
-    from ftjax.preprocessing.texts import TextPreprocessing
+    from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 
 
 class TextReader:
@@ -133,7 +134,10 @@ class TextReader:
         return inputs
 
 
-def stacked(batches: Sequence[Mapping[str, Any]], preprocessing: Any = None) -> dict[str, Any]:
+def stacked(
+    batches: Sequence[Mapping[str, Any]],
+    preprocessing: Preprocessing | TextPreprocessing | None = None,
+) -> dict[str, Any]:
     """Batches along a new leading axis, for a program that loops over them.
 
     Token batches of several lengths are padded to the longest of them first; those of
@@ -150,7 +154,9 @@ def stacked(batches: Sequence[Mapping[str, Any]], preprocessing: Any = None) -> 
     inputs = batches[0].get('inputs')
     if isinstance(inputs, Mapping) and 'input_ids' in inputs:
         length = max(batch['inputs']['input_ids'].shape[1] for batch in batches)
-        fill = {'input_ids': getattr(preprocessing, 'pad_id', 0)}
+        fill = {
+            'input_ids': preprocessing.pad_id if isinstance(preprocessing, TextPreprocessing) else 0
+        }
         batches = [
             {
                 **batch,

@@ -58,10 +58,10 @@ class Tokens:
 
 
 def tokenize(
-    texts: Sequence[Any],
+    texts: Sequence[object],
     preprocessing: TextPreprocessing,
     name: str = 'texts',
-    tokenizer: Any = None,
+    tokenizer: object = None,
 ) -> Tokens:
     """Tokenises texts, or pairs of texts, each cut to the preprocessing's max_length.
 

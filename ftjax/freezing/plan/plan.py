@@ -11,7 +11,7 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
-from ftjax.freezing.choice import Choice
+from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.plan.drafts import from_rules, from_terms, user_phases
 from ftjax.freezing.plan.phase import Phase
 from ftjax.freezing.plan.phase_builder import (

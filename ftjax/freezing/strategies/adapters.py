@@ -172,4 +172,6 @@ def terms_of(settings: FreezeSettings) -> list[Term]:
 
 def adapters_of(network: Network) -> list[Adapter]:
     """The adapters of a network; none where it is no Adapted."""
-    return [read_adapter(text) for text in getattr(network, 'adapters', ())]
+    if not isinstance(network, Adapted):
+        return []
+    return [read_adapter(text) for text in network.adapters]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
-from ftjax.freezing.choice import Choice
+from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.run_length import RunLength
 from ftjax.ranges import at_least, between

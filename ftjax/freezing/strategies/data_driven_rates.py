@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.freezing.anatomy import Anatomy
-from ftjax.freezing.choice import Choice
+from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.run_length import RunLength
 from ftjax.ranges import at_least

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -36,6 +37,11 @@ _FIELDS: dict[str, Kind] = {
 KINDS: dict[str, type[Adapter]] = {cls.kind: cls for cls in (LoRA, IA3, SSF, Bottleneck, Prompt)}
 
 
+def of_family(name: str) -> property:
+    """An attribute that the network with adapters has from the network without."""
+    return property(operator.attrgetter(f'network.{name}'))
+
+
 class Adapted(Network):
     """A family's network whose modules are called through adapters.
 
@@ -65,20 +71,18 @@ class Adapted(Network):
         """The network without adapters."""
         return base_network(self.base, self.base_options, self.num_classes)
 
-    @property
-    def stages(self) -> tuple[str, ...]:
-        """Those of the family."""
-        return self.network.stages
-
-    @property
-    def blocks(self) -> tuple[str, ...]:
-        """Those of the family."""
-        return self.network.blocks
-
-    @property
-    def sections(self) -> tuple[tuple[str, ...], ...]:
-        """Those of the family."""
-        return self.network.sections
+    # The stage contract, of which the family answers every part.
+    stages = of_family('stages')
+    blocks = of_family('blocks')
+    sections = of_family('sections')
+    vocab_size = of_family('vocab_size')
+    max_positions = of_family('max_positions')
+    longest_text = of_family('longest_text')
+    token_types = of_family('token_types')
+    pad_id = of_family('pad_id')
+    is_lm = of_family('is_lm')
+    ties = of_family('ties')
+    grid = of_family('grid')
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         """The family's own stage: adapters act on its modules when they are called."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ftjax.models.stages import Mode
 
@@ -146,7 +147,7 @@ class SelfAttention(nn.Module):
     out_bias: bool = True
     causal: bool = False
     dropout: float = 0.0
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x, mode: Mode, valid=None, bias=None):

@@ -8,12 +8,13 @@ from typing import Any
 import flax.linen as nn
 import jax
 from jax import lax
+from jax.typing import DTypeLike
 
 GROUP = 8
 """Examples a group."""
 
 
-def conv3x3(features: int, stride: int, name: str, dtype: Any) -> nn.Conv:
+def conv3x3(features: int, stride: int, name: str, dtype: DTypeLike) -> nn.Conv:
     """A 3x3 convolution padded by one pixel on each side (SAME differs at stride 2)."""
     return nn.Conv(
         *(features, (3, 3)),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from ftjax.errors import check_name
 from ftjax.models.layers.norms import WrittenLayerNorm
@@ -46,7 +46,7 @@ class Mlp(nn.Module):
     hidden: int
     act: str = 'gelu'
     dropout: float = 0.0
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x, mode: Mode):
@@ -62,7 +62,7 @@ class GatedMlp(nn.Module):
     hidden: int
     act: str = 'silu'
     use_bias: bool = True
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x, mode: Mode):
@@ -99,7 +99,7 @@ class DropPath(nn.Module):
         )
 
 
-def layer_norm(name: str | None, epsilon: float, dtype: Any = jnp.float32) -> nn.Module:
+def layer_norm(name: str | None, epsilon: float, dtype: DTypeLike = jnp.float32) -> nn.Module:
     """LayerNorm with a two-pass variance: the one-pass form loses digits on large means."""
     if jax.default_backend() == 'gpu':
         return WrittenLayerNorm(epsilon, dtype, name=name)

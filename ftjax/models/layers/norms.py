@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import DTypeLike
 
 
 class WrittenLayerNorm(nn.Module):
@@ -20,7 +21,7 @@ class WrittenLayerNorm(nn.Module):
     """
 
     epsilon: float = 1e-6
-    dtype: Any = None
+    dtype: DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -33,14 +34,14 @@ class WrittenLayerNorm(nn.Module):
 
 
 def normalised(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, dtype: Any
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, dtype: DTypeLike
 ) -> jax.Array:
     """Rows with mean 0 and variance 1, scaled and shifted: (rows, width), statistics float32."""
     return _normalised(x, scale, bias, epsilon, dtype)
 
 
 def _forward(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, dtype: Any
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, dtype: DTypeLike
 ) -> tuple[jax.Array, tuple[jax.Array, ...]]:
     x32 = x.astype(jnp.float32)
     mean = x32.mean(-1, keepdims=True)
@@ -50,7 +51,7 @@ def _forward(
     return out.astype(dtype), (x, scale, bias, mean, gain)
 
 
-def _backward(epsilon: float, dtype: Any, saved: Any, cotangent: jax.Array) -> tuple:
+def _backward(epsilon: float, dtype: DTypeLike, saved: Any, cotangent: jax.Array) -> tuple:
     del epsilon, dtype
     x, scale, bias, mean, gain = saved
     given = cotangent.astype(jnp.float32)

@@ -55,13 +55,13 @@ NO_PROJECTION = 'of a check of sizes alone'
 FIELDS = {'bert': encoder_declared(embedding_size=NO_PROJECTION)}
 
 
-def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps for names with and without 'bert.', and for those of LayerNorm in old files."""
     return key_maps('bert', config, dense('classifier', 'head/dense'), (r'cls\..*',))
 
 
 def key_maps(
-    family: str, config: Mapping[str, Any], head: tuple[Rule, ...], unused: tuple[str, ...]
+    family: str, config: Mapping[str, object], head: tuple[Rule, ...], unused: tuple[str, ...]
 ) -> tuple[KeyMap, ...]:
     """The maps of BERT or a relative, that of the class in the config first.
 
@@ -117,7 +117,7 @@ def tables(source: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
     """The network of a config."""
     return build('bert', {**encoder_options(config), **overrides})
 

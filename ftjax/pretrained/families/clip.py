@@ -84,7 +84,7 @@ def vision_config(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dic
 _DEFAULTS = {'patch_size': 32, 'hidden_act': 'quick_gelu', 'layer_norm_eps': 1e-5}
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map, with the prefix that the class in the config saves."""
     base = '' if architecture(config) == 'CLIPVisionModel' else 'vision_model.'
     rules = (
@@ -101,7 +101,7 @@ def key_map(config: Mapping[str, Any]) -> KeyMap:
     return KeyMap('clip_vision', rules, _UNUSED, ('vision_model.',), positions=(table,))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
     """The network of a config: CLIP's own feature, or with classes transformers' classifier."""
     fields = vision_config(config, _DEFAULTS)
     options = vit_options(fields) | {'num_classes': num_labels(config)} | overrides

@@ -51,7 +51,7 @@ FIELDS = {
 _BLOCK = 'stage{stage+1}_block{block}'
 
 
-def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps of the three naming schemes, transformers' first."""
     base = '' if architecture(config) == 'ConvNextModel' else 'convnext.'
     return (
@@ -122,7 +122,7 @@ _TORCHVISION = (
 )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
     """The network of a transformers or timm config."""
     return build('convnext', {**_options(config), **overrides})
 
@@ -208,6 +208,6 @@ def config_from_tensors(source: TensorSource) -> dict[str, Any]:
     }
 
 
-def preprocessing(config: Mapping[str, Any]) -> Preprocessing:
+def preprocessing(config: Mapping[str, object]) -> Preprocessing:
     """What timm's config says; else ImageNet's mean and standard deviation."""
     return pixels(config, pair(_options(config)['image_size']), *IMAGENET)

@@ -23,13 +23,13 @@ _TOKENS = {'pad_id': 'pad_token_id', 'bos_id': 'bos_token_id', 'eos_id': 'eos_to
 UNUSED_HEADS = (r'lm_head\.weight', r'score\.weight')
 
 
-def is_base(config: Mapping[str, Any]) -> bool:
+def is_base(config: Mapping[str, object]) -> bool:
     """Whether the class that saved the checkpoint is the bare model, without any head."""
     name = architecture(config)
     return name.endswith('Model') and not _LM.search(name)
 
 
-def head_rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
+def head_rules(config: Mapping[str, object]) -> tuple[Rule, ...]:
     """Rules of both heads: the one that the class in the config has is the one written."""
     names = ['score', 'lm_head']
     if _LM.search(architecture(config)):
@@ -37,7 +37,7 @@ def head_rules(config: Mapping[str, Any]) -> tuple[Rule, ...]:
     return tuple(rule for name in names for rule in dense(name, 'head/dense', bias=False))
 
 
-def head_options(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def head_options(config: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, Any]:
     """`num_classes` and `head`: the checkpoint's, or what the overrides leave of them."""
     if 'num_classes' in overrides:
         return {'num_classes': overrides['num_classes'], 'head': 'none'}
@@ -47,7 +47,7 @@ def head_options(config: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
     return {'num_classes': num_labels(config, CLASSIFIER), 'head': head}
 
 
-def causal_option(config: Mapping[str, Any]) -> dict[str, Any]:
+def causal_option(config: Mapping[str, object]) -> dict[str, Any]:
     """`causal`: False where transformers 5 lets a token see what follows it, in every family.
 
     Raises:
@@ -59,7 +59,7 @@ def causal_option(config: Mapping[str, Any]) -> dict[str, Any]:
     return {'causal': causal}
 
 
-def token_options(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def token_options(config: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, Any]:
     """The special tokens; `defaults` are those of transformers' class."""
     fields = {**defaults, **config}
     found = {ours: fields.get(theirs) for ours, theirs in _TOKENS.items()}

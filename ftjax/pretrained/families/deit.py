@@ -33,7 +33,7 @@ FIELDS = {'deit': VIT_FIELDS, TIMM: TIMM_FIELDS}
 _UNUSED = (r'pooler\.dense\..*', r'embeddings\.mask_token', r'decoder\..*')
 
 
-def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps of both naming schemes, transformers' first."""
     options = _options(config)
     patches = zip(pair(options['image_size']), pair(options['patch_size']), strict=True)
@@ -72,7 +72,7 @@ def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
 _DISTILLED = 'head/distilled'
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
     """The network of a transformers or timm config."""
     return build('deit', {**_options(config), **overrides})
 
@@ -140,6 +140,6 @@ def config_from_tensors(source: TensorSource) -> dict[str, Any]:
     }
 
 
-def preprocessing(config: Mapping[str, Any]) -> Preprocessing:
+def preprocessing(config: Mapping[str, object]) -> Preprocessing:
     """What timm's config says; else ImageNet's mean and standard deviation."""
     return pixels(config, pair(_options(config)['image_size']), *IMAGENET)

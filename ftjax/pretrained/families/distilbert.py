@@ -39,7 +39,7 @@ FIELDS = {
 _UNUSED = (*UNUSED, r'vocab_(transform|layer_norm|projector)\..*')
 
 
-def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps for names with and without 'distilbert.', the class's own first."""
     bases = ['distilbert.', '']
     if architecture(config).endswith('Model'):

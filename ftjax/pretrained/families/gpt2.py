@@ -58,7 +58,7 @@ def _conv1d(source: str, path: str) -> tuple[Rule, ...]:
     return (Rule(f'{source}.weight', f'{path}/kernel'), Rule(f'{source}.bias', f'{path}/bias'))
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map, with the prefix that the class in the config saves."""
     base = '' if is_base(config) else 'transformer.'
     layer = f'{base}h.{{block}}'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ftjax.pretrained.families.decoder_config import UNUSED_HEADS, head_rules, is_base
 from ftjax.pretrained.families.llama_config import FIELDS, config_from_network, network_from_config
@@ -16,7 +15,7 @@ _UNUSED = (*UNUSED_HEADS, r'(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq')
 _ATTENTION = {'q_proj': 'query', 'k_proj': 'key', 'v_proj': 'value', 'o_proj': 'out'}
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map, with the prefix that the class in the config saves."""
     base = '' if is_base(config) else 'model.'
     layer = f'{base}layers.{{block}}'

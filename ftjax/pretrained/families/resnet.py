@@ -47,7 +47,7 @@ FIELDS = {
 _UNUSED = (r'.*\.num_batches_tracked',)
 
 
-def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps of both naming schemes, transformers' first."""
     base = '' if architecture(config) == 'ResNetModel' else 'resnet.'
     return (
@@ -84,7 +84,7 @@ _TORCHVISION = (
 )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
     """The network of a transformers or timm config."""
     return build('resnet', {**_options(config), **overrides})
 
@@ -158,7 +158,7 @@ def config_from_tensors(source: TensorSource) -> dict[str, Any]:
     }
 
 
-def preprocessing(config: Mapping[str, Any]) -> Preprocessing:
+def preprocessing(config: Mapping[str, object]) -> Preprocessing:
     """What timm's config says; else ImageNet's mean and standard deviation."""
     image_size = pair(_options(config).get('image_size', 224))
     return pixels(config, image_size, *IMAGENET)

@@ -57,7 +57,7 @@ BATCH_NORM = KeyMap(
 )
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map of the variant that config['model_type'] names."""
     return GROUP_NORM if config['model_type'] == 'resnet_gn_cifar' else BATCH_NORM
 
@@ -91,13 +91,13 @@ def config_from_tensors(source: TensorSource) -> dict[str, Any]:
     }
 
 
-def preprocessing(config: Mapping[str, Any]) -> Preprocessing:
+def preprocessing(config: Mapping[str, object]) -> Preprocessing:
     """What each variant was trained with: 32x32 RGB."""
     if config['model_type'] == 'resnet_gn_cifar':
         return Preprocessing(image_size=(32, 32), mean=(0.5,) * 3, std=(0.5,) * 3)
     return Preprocessing(image_size=(32, 32), mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
-def class_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+def class_names(config: Mapping[str, object]) -> tuple[str, ...]:
     """CIFAR-10's, for a head of ten classes."""
     return CIFAR10 if config.get('num_classes', 10) == 10 else ()

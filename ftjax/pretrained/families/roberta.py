@@ -25,7 +25,7 @@ FIELDS = dict.fromkeys(('roberta', 'xlm-roberta', 'camembert'), _DECLARED)
 _UNUSED = (r'lm_head\..*', r'classifier\.(weight|bias)')  # the last of a token classifier
 
 
-def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps for names with and without 'roberta.'."""
     head = (
         *dense('classifier.dense', 'head/hidden'),
@@ -34,7 +34,7 @@ def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
     return key_maps('roberta', config, head, _UNUSED)
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
     """The network of a config."""
     defaults = known(config.get('model_type', 'roberta')).defaults
     options = encoder_options(config, vocab_size=defaults['vocab_size'])

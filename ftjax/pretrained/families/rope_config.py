@@ -16,7 +16,7 @@ LLAMA3 = (
 )
 
 
-def rope_options(fields: Mapping[str, Any]) -> dict[str, Any]:
+def rope_options(fields: Mapping[str, object]) -> dict[str, Any]:
     """`rope_theta` and `rope_scaling`: transformers 5 has both in a dict, 4 in two fields.
 
     Raises:
@@ -41,7 +41,7 @@ def rope_options(fields: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _parameters(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(fields: Mapping[str, object]) -> dict[str, Any]:
     """The dict of either version; where there are both, they must say the same."""
     old, new = (_flat(name, fields.get(name)) for name in ('rope_scaling', 'rope_parameters'))
     for key in old.keys() & new.keys():
@@ -53,7 +53,7 @@ def _parameters(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**old, **new}
 
 
-def _flat(name: str, value: Any) -> dict[str, Any]:
+def _flat(name: str, value: object) -> dict[str, Any]:
     """The entries, which hold for all layers; {} for null."""
     if not isinstance(value, Mapping | None):
         raise UserError(f'config.json: {name} must be a JSON object, not {value!r}')
@@ -66,7 +66,7 @@ def _flat(name: str, value: Any) -> dict[str, Any]:
     return dict(value or {})
 
 
-def _number(rope: Mapping[str, Any], name: str) -> float:
+def _number(rope: Mapping[str, object], name: str) -> float:
     value = rope.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f'config.json: {name} of the rotary positions must be a number: {value!r}')

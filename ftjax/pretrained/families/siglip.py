@@ -44,7 +44,7 @@ _UNUSED = (
 _DEFAULTS = {'hidden_act': 'gelu_pytorch_tanh', 'layer_norm_eps': 1e-6}
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map, with the prefix that the class in the config saves."""
     base = '' if architecture(config) == 'SiglipVisionModel' else 'vision_model.'
     rules = (
@@ -65,7 +65,7 @@ def key_map(config: Mapping[str, Any]) -> KeyMap:
     return KeyMap('siglip_vision', rules, _UNUSED, ('vision_model.',), positions=(table,))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
     """The network of a config: SigLIP's own feature, or with classes transformers' classifier."""
     fields = vision_config(config, _DEFAULTS)
     options = vit_options(fields) | {'num_classes': num_labels(config)} | overrides

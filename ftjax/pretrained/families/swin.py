@@ -45,7 +45,7 @@ _UNUSED = (
 )
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map, with the prefix that the class in the config saves."""
     base = '' if architecture(config) == 'SwinModel' else 'swin.'
     layer, path = f'{base}encoder.layers.{{stage}}', 'stage{stage+1}_block{block}'

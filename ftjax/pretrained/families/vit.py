@@ -100,7 +100,7 @@ def fused(source: str, path: str) -> tuple[Rule, ...]:
     )
 
 
-def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps of the four naming schemes, transformers' first."""
     options = _options(config)
     patches = zip(pair(options['image_size']), pair(options['patch_size']), strict=True)
@@ -188,12 +188,12 @@ def _augreg(options: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
     """The network of a transformers or timm config."""
     return build('vit', {**_options(config), **overrides})
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: Mapping[str, object]) -> dict[str, Any]:
     if 'architecture' in config:
         return _timm_options(config)
     options = {**vit_options(config), 'num_classes': num_labels(config)}
@@ -292,6 +292,6 @@ def config_from_tensors(source: TensorSource) -> dict[str, Any]:
     }
 
 
-def preprocessing(config: Mapping[str, Any]) -> Preprocessing:
+def preprocessing(config: Mapping[str, object]) -> Preprocessing:
     """What timm's config says; else half and half, as AugReg and most of the hub's ViTs."""
     return pixels(config, pair(_options(config)['image_size']))

@@ -117,7 +117,7 @@ def vit_fields(network: ViT) -> dict[str, Any]:
     }
 
 
-def refuse(network: Any, problem: str | None) -> None:
+def refuse(network: object, problem: str | None) -> None:
     """Raises UserError if `problem` keeps the network from being written for transformers."""
     if problem:
         raise UserError(f'{type(network).__name__} has no place in transformers: {problem}')

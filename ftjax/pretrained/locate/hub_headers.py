@@ -9,8 +9,8 @@ import numpy as np
 from ftjax.errors import UserError, shown
 from ftjax.io.json_values import Text, check
 from ftjax.pretrained.locate.hub import asking, parse
-from ftjax.pretrained.readers.base import Header, TensorSource, checked_shape, dtype_named
 from ftjax.pretrained.readers.safetensors_file import DTYPES
+from ftjax.pretrained.readers.tensor_source import Header, TensorSource, checked_shape, dtype_named
 
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 

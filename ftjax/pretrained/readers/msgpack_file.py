@@ -16,7 +16,13 @@ import numpy as np
 
 from ftjax.errors import UserError, shown
 from ftjax.io.regular_files import open_regular
-from ftjax.pretrained.readers.base import Header, TensorSource, checked_shape, count, dtype_named
+from ftjax.pretrained.readers.tensor_source import (
+    Header,
+    TensorSource,
+    checked_shape,
+    count,
+    dtype_named,
+)
 
 _ARRAY, _SCALAR = 1, 3  # flax.serialization's extension types
 _DEEPEST = 100

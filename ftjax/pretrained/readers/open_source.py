@@ -5,7 +5,7 @@ from __future__ import annotations
 import pathlib
 
 from ftjax.errors import UserError
-from ftjax.pretrained.readers.base import TensorSource
+from ftjax.pretrained.readers.tensor_source import TensorSource
 
 # Formats that run code when opened, or whose tensors are wrapped in it.
 PICKLED = ('.pth', '.pt', '.bin', '.ckpt', '.pkl', '.pickle', '.th')
@@ -43,7 +43,7 @@ def open_source(path: str | pathlib.Path) -> TensorSource:
 
         return SafetensorsSource(path)
     if path.suffix == '.npz':
-        from ftjax.pretrained.readers.npz_file import NpzSource
+        from ftjax.pretrained.readers.npz_weights import NpzSource
 
         return NpzSource(path)
     if path.suffix == '.msgpack':

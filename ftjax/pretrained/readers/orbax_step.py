@@ -23,7 +23,7 @@ from ftjax.errors import UserError, shown
 from ftjax.io.json_reader import WIDE, read_object
 from ftjax.io.json_values import Kind, Table, Text, check
 from ftjax.io.regular_files import open_regular
-from ftjax.pretrained.readers.base import Header, TensorSource
+from ftjax.pretrained.readers.tensor_source import Header, TensorSource
 
 MANIFEST = pathlib.Path('manifest') / 'metadata'
 METADATA = '_METADATA'  # Orbax's own

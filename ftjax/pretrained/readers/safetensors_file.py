@@ -22,7 +22,13 @@ from ftjax.io.json_reader import JsonLimits, parse_json
 from ftjax.io.json_values import Integer, Kind, ListOf, Table, Text, check, optional
 from ftjax.io.owned_files import whole_file
 from ftjax.io.regular_files import open_regular
-from ftjax.pretrained.readers.base import Header, TensorSource, checked_shape, count, dtype_named
+from ftjax.pretrained.readers.tensor_source import (
+    Header,
+    TensorSource,
+    checked_shape,
+    count,
+    dtype_named,
+)
 
 DTYPES = {
     'BOOL': 'bool',

@@ -10,7 +10,7 @@ from typing import Any
 
 from ftjax.distributed.process_group import first
 from ftjax.errors import UserError
-from ftjax.io.identity import FILE, differences, flags_for, joined, part, refused
+from ftjax.io.identity_changes import FILE, differences, flags_for, joined, part, refused
 from ftjax.io.jsonl import JsonLines
 from ftjax.training.checkpoints.manifest import DamagedError, identity_of, read_manifest
 

@@ -24,11 +24,11 @@ from ftjax.freezing.plan.phase import Phase
 from ftjax.io.cache_folder import cache_folder
 from ftjax.io.progress import Pace, Progress, duration
 from ftjax.training.feature_cache import compute
-from ftjax.training.feature_cache.batches import FeatureBatches, FeatureStream
 from ftjax.training.feature_cache.compute import Passed
 from ftjax.training.feature_cache.key import features_key, prefix_of, weights_hash
 from ftjax.training.feature_cache.policy import Decision, Uses, decide, memory_budget, refusal
 from ftjax.training.feature_cache.store import Features, in_files, in_memory
+from ftjax.training.feature_cache.stored_batches import FeatureBatches, FeatureStream
 from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
 

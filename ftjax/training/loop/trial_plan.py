@@ -11,7 +11,6 @@ from ftjax.models.stages import Network
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
-from ftjax.training.step.train_step import noiseless
 
 
 def trial_plan(phase_state: PhaseState, leaves: frozenset[str]) -> Plan:
@@ -62,5 +61,6 @@ def runs_alike(network: Network, base: Phase) -> bool:
 
     Noise and statistics of the batch are for stages that train.
     """
-    quiet = noiseless(network)
-    return all((quiet or m.deterministic) and not m.batch_stats for m in base.modes.values())
+    return all(
+        (network.noiseless or m.deterministic) and not m.batch_stats for m in base.modes.values()
+    )

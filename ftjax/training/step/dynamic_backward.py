@@ -15,7 +15,6 @@ import jax.numpy as jnp
 
 from ftjax.freezing.partition import Flat
 from ftjax.freezing.plan.phase import PhaseProgram
-from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.stages import Network
 
 NOTHING, INPUTS, ALL = 0, 1, 2
@@ -24,7 +23,7 @@ NOTHING, INPUTS, ALL = 0, 1, 2
 
 def used_by(network: Network, name: str, leaves: Flat) -> Flat:
     """The leaves of a stage, and the one that it shares with an earlier stage, if any."""
-    tied = getattr(plain_network(network), 'ties', {}).get(name)
+    tied = network.ties.get(name)
     return {p: leaf for p, leaf in leaves.items() if p.split('/')[0] == name or p == tied}
 
 

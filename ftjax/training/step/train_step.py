@@ -70,7 +70,7 @@ class TrainStep:
             raise ValueError(f'a step can start at the cut {self.cut!r}, not at {self.start!r}')
         own = dataclasses.replace(self.optimizer, learning_rate=1.0)
         object.__setattr__(self, 'optimizer', own)
-        if noiseless(self.network):  # stages run alike with noise on or off
+        if self.network.noiseless:  # stages run alike with noise on or off
             object.__setattr__(self, 'phase', self.phase.without_noise())
         if not self.regularisers:
             object.__setattr__(self, 'unregularised', frozenset())
@@ -195,8 +195,3 @@ def moving_only(grads: Flat, phase: PhaseProgram, rates: jax.Array) -> Flat:
     # In a branch: the optimizer's many small programs would each repeat the masking, and take
     # twice as long to compile.
     return jax.lax.cond((rates > 0).all(), lambda grads: grads, masked, grads)
-
-
-def noiseless(network: Network) -> bool:
-    """Whether no stage of a network has dropout or stochastic depth."""
-    return not (getattr(network, 'dropout', 1) or getattr(network, 'drop_path', 1))

@@ -34,7 +34,7 @@ def flag(kind: str) -> str:
     return f'--allow_{kind}_change'
 
 
-def differences(before: Any, after: Any) -> dict[str, list[str]]:
+def differences(before: object, after: object) -> dict[str, list[str]]:
     """What differs, in words, by kind: 'data', 'weights', 'code', 'versions'.
 
     Only what both tell of is compared.
@@ -62,7 +62,7 @@ def refused(changes: Mapping[str, Sequence[str]], allowed: Collection[str]) -> s
     return f'{joined(words)} {verb}' if words else ''
 
 
-def flags_for(changes: Mapping[str, Any], allowed: Collection[str] = ()) -> str:
+def flags_for(changes: Mapping[str, object], allowed: Collection[str] = ()) -> str:
     """The flags that would let it go on."""
     return ' '.join(flag(kind) for kind in INPUTS if kind in changes and kind not in allowed)
 
@@ -73,13 +73,13 @@ def joined(words: Sequence[str]) -> str:
     return ', '.join(shown[:-1]) + (' and ' if shown[:-1] else '') + shown[-1]
 
 
-def part(identity: Any, name: str) -> dict[str, Any]:
+def part(identity: object, name: str) -> dict[str, Any]:
     """A part of an identity; {} where a file holds none or something else."""
     found = identity.get(name) if isinstance(identity, Mapping) else None
     return dict(found) if isinstance(found, Mapping) else {}
 
 
-def _data(before: Any, after: Any) -> list[str]:
+def _data(before: object, after: object) -> list[str]:
     old, new = part(before, 'data'), part(after, 'data')
     if not old and isinstance(before, Mapping) and 'data_fingerprint' in before:
         # Of an earlier version, which took another hash of files.
@@ -103,7 +103,7 @@ def _data(before: Any, after: Any) -> list[str]:
 _ALL_SPLITS = ['the train split', 'the val split', 'the test split']
 
 
-def _weights(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def _weights(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
     both = [name for name in _WEIGHTS if name in old and name in new]
     return [
         _WEIGHTS[name]
@@ -112,11 +112,11 @@ def _weights(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(one: object, other: object) -> bool:
     return one == other
 
 
-def _same_draw(one: Any, other: Any) -> bool:
+def _same_draw(one: object, other: object) -> bool:
     """Whether two sketches are of the same random numbers."""
     if not (isinstance(one, list) and isinstance(other, list) and len(one) == len(other)):
         return False
@@ -124,7 +124,7 @@ def _same_draw(one: Any, other: Any) -> bool:
     return numbers and all(abs(a - b) < SAME_DRAW for a, b in zip(one, other, strict=True))
 
 
-def _code(before: Any, after: Any) -> list[str]:
+def _code(before: object, after: object) -> list[str]:
     told = [isinstance(x, Mapping) and isinstance(x.get('code'), Mapping) for x in (before, after)]
     old, new = part(before, 'code'), part(after, 'code')
     if not all(told) or not (old or new):
@@ -136,7 +136,7 @@ def _code(before: Any, after: Any) -> list[str]:
     return [f'the code of {name}' for name in names if parts[0].get(name) != parts[1].get(name)]
 
 
-def _versions(before: Any, after: Any) -> list[str]:
+def _versions(before: object, after: object) -> list[str]:
     old, new = part(before, 'versions'), part(after, 'versions')
     words = [
         f'{name} {new.get(name)} (was {old.get(name)})'

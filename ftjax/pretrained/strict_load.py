@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.models.stages import Network
@@ -29,7 +30,7 @@ def load_into(
     *,
     head: str = 'auto',
     seed: int = 0,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     sharding: Sharding | None = None,
 ) -> tuple[dict, LoadReport]:
     """Loads a checkpoint into a network's variables.
@@ -74,7 +75,7 @@ def load_into(
     return variables, report(plan, source, keymap, dtype)
 
 
-def report(plan: Explanation, source: TensorSource, keymap: KeyMap, dtype: Any) -> LoadReport:
+def report(plan: Explanation, source: TensorSource, keymap: KeyMap, dtype: DTypeLike) -> LoadReport:
     """The report of a load, known before it is done."""
     loaded: dict[str, str] = {}
     transformed: dict[str, str] = {}
@@ -132,7 +133,7 @@ def _resized(key: str, leaf: np.ndarray, plan: Explanation, keymap: KeyMap) -> n
     )
 
 
-def _cast_once(key: str, leaf: np.ndarray, dtype: Any) -> np.ndarray:
+def _cast_once(key: str, leaf: np.ndarray, dtype: DTypeLike) -> np.ndarray:
     want = np.dtype(dtype if key.startswith('params/') else np.float32)
     same = leaf.dtype == want or not jnp.issubdtype(leaf.dtype, jnp.floating)
     return leaf if same else leaf.astype(want)

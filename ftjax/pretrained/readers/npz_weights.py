@@ -9,7 +9,7 @@ import numpy as np
 
 from ftjax.errors import UserError, shown
 from ftjax.io.npz_archive import NpzArchive
-from ftjax.pretrained.readers.base import Header, TensorSource
+from ftjax.pretrained.readers.tensor_source import Header, TensorSource
 
 
 class NpzSource(TensorSource):
