@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,7 @@ from ftjax.data.text.token_cache import cached_tokens
 from ftjax.data.text.token_masking import hide_tokens
 from ftjax.data.text.tokenize import Tokens, tokenize
 from ftjax.errors import UserError
-
-if TYPE_CHECKING:
-    from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 
 
