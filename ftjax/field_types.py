@@ -37,7 +37,7 @@ class Expected:
 
     kinds: tuple[type, ...]
     element: type | None = None
-    """Kind of the elements of a sequence; None where anything may stand in it."""
+    """Kind of the elements of a sequence; None for elements of any kind."""
     length: int | None = None
     """Number of those elements; None for any."""
     range: Range | None = None
@@ -84,7 +84,7 @@ def check_fields(cls: type, values: Mapping[str, Any], where: str) -> None:
       cls: a dataclass; of a field's type are looked at the outermost kind, and the elements
         of a sequence where they are numbers or texts.
       values: by field.
-      where: what stands before the field's name in the message: 'train'.
+      where: printed before the field's name in the message: 'train'.
 
     >>> from ftjax.optim.optimizer import OptimizerSettings
     >>> check_fields(OptimizerSettings, {'clip_norm': -1}, 'optimizer')

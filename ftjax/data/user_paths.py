@@ -69,7 +69,7 @@ def inside(folder: Path, relative: str, where: str) -> Path:
 
 
 def _check_data_folder(text: str, what: str) -> None:
-    """UserError where something is missing because nobody said where the data folder is."""
+    """UserError where something is missing because the data folder is not set."""
     if '$FTJAX_DATA' in text and not os.environ.get('FTJAX_DATA'):
         below = text.partition('$FTJAX_DATA')[2].strip('/') or 'the data'
         raise UserError(

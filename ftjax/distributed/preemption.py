@@ -32,7 +32,7 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(f'stopped by {signal.Signals(signum).name}')
 
     def say(self, where: str) -> None:
-        """Tells where the run stands: 'stopped by SIGTERM ' and this."""
+        """Adds how far the run is to the message: 'stopped by SIGTERM ' and this."""
         self.args = (f'stopped by {signal.Signals(self.signum).name} {where}',)
 
     @property
@@ -65,7 +65,7 @@ def while_wanted(items: Iterable[T]) -> Iterator[T]:
 
 @contextlib.contextmanager
 def says_where(where: Callable[[], str]) -> Iterator[None]:
-    """Tells, on the way out of an interrupted block, where it stands."""
+    """Adds `where()` to the message when the block is interrupted."""
     try:
         yield
     except Interrupted as error:

@@ -22,7 +22,7 @@ FILES = ('config', 'plan', 'result')
 
 @dataclasses.dataclass(frozen=True)
 class FinishedRun:
-    """A run's network and what its folder tells of it."""
+    """A run's network and the files of its folder."""
 
     found: Pretrained
     config: dict[str, Any]

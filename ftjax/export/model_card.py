@@ -28,7 +28,7 @@ METRICS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """What a card tells: the JSON files of a run, and what the export adds."""
+    """The content of a card: the JSON files of a run, and what the export adds."""
 
     model_class: str
     """As in config.json's architectures."""

@@ -171,7 +171,7 @@ def lora_tensors(
     """Tensors by module, and the fields of adapter_config.json.
 
     Layers that the source fuses share one pair of factors there: their ranks add up, each
-    one's B stands in its own rows, and alpha grows so that the scale stays.
+    one's B is placed in its own rows, and alpha grows so that the scale stays.
     """
     tensors: dict[str, np.ndarray] = {}
     ranks, alphas = {}, {}

@@ -23,7 +23,7 @@ class Segment:
 
 
 def in_order(segments: list[Segment], steps: int) -> list[Segment]:
-    """Those that begin within the run, by start; of several at one step, the last stands.
+    """Those that begin within the run, by start; of several at one step, the last one.
 
     Fresh values that one of them asked for are not lost with it.
     """

@@ -32,7 +32,7 @@ SETTLED = 2.0
 """Seconds since the last change after which a hash is remembered: a clock that counts whole
 seconds would not show a second change soon after the first."""
 LONG = 2**30
-"""Bytes from which on it is said that files are being hashed."""
+"""For files of at least so many bytes a message says that they are hashed."""
 _KNOWN: dict[State, str] = {}
 
 

@@ -1,8 +1,8 @@
 """The identity of a run's inputs, as its files hold it: how two of them differ, in words.
 
 {'data': .., 'weights': .., 'code': .., 'commit': .., 'dirty': .., 'versions': ..}; see
-ftjax/runs/identity.py, which takes it. What is compared may come from a file: anything can stand
-in it.
+ftjax/runs/identity.py, which takes it. What is compared may come from a file: it can be
+of any type.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 INPUTS = ('data', 'weights', 'code')
 """What a result is a function of: under others, a run goes on only if that is asked for."""
 FILE = 'identity_changes.jsonl'
-"""Where a folder tells under which identities it was made, if under more than one."""
+"""The file that lists the identities a folder was made under, if more than one."""
 SAME_DRAW = 2e-3
 """Sketches of one draw of random numbers differ by rounding, those of two draws by about 1."""
 _WEIGHTS = {
@@ -37,7 +37,7 @@ def flag(kind: str) -> str:
 def differences(before: object, after: object) -> dict[str, list[str]]:
     """What differs, in words, by kind: 'data', 'weights', 'code', 'versions'.
 
-    Only what both tell of is compared.
+    Only fields that both have are compared.
 
     >>> differences({'data': {'train': 'a', 'test': 'b'}}, {'data': {'train': 'a', 'test': 'c'}})
     {'data': ['the test split']}
@@ -63,7 +63,7 @@ def refused(changes: Mapping[str, Sequence[str]], allowed: Collection[str]) -> s
 
 
 def flags_for(changes: Mapping[str, object], allowed: Collection[str] = ()) -> str:
-    """The flags that would let it go on."""
+    """The flags that allow it to continue."""
     return ' '.join(flag(kind) for kind in INPUTS if kind in changes and kind not in allowed)
 
 

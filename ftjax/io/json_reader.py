@@ -24,14 +24,14 @@ _LONE = re.compile(r'\\u[dD][89a-fA-F]')  # how JSON writes half of a character
 
 @dataclasses.dataclass(frozen=True)
 class JsonLimits:
-    """How large a JSON text may be and what may stand in it."""
+    """How large a JSON text may be and which values it may hold."""
 
     size: int = 256 * 2**20
     """Bytes."""
     depth: int = 100
     """Brackets within brackets."""
     non_finite: bool = False
-    """Whether NaN and infinities may stand there, for a reader that looks at them itself."""
+    """Whether NaN and infinities are allowed, for a reader that checks them itself."""
     digits: int = 19
     """Of the longest integer; with 19, those of 64 bits."""
     duplicates: bool = True
@@ -72,7 +72,7 @@ def read_object(path: str | os.PathLike[str], limits: JsonLimits = LIMITS) -> di
 
 
 def parse_json(text: str | bytes, where: str, limits: JsonLimits = LIMITS) -> Any:
-    """The value that a JSON text stands for; `where` names the text in messages.
+    """The value that a JSON text describes; `where` names the text in messages.
 
     Raises:
       UserError: it is not JSON, or beyond the limits.

@@ -207,7 +207,7 @@ def _unlock(handle: int) -> None:
 
 
 def _is_free(handle: int, place: pathlib.Path, locked: bool) -> bool:
-    """Refuses if the file names an owner that may live, although the kernel let us in.
+    """Refuses if the file names an owner that may live, although the kernel gave us the lock.
 
     False if the file went away meanwhile: everything is to be looked at anew.
     """
@@ -335,7 +335,7 @@ def _alive(owner: dict[str, Any]) -> bool:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in ticks since the machine did; None where that is not told."""
+    """When a process began, in ticks since the machine did; None where it is not known."""
     try:
         return pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]
     except (OSError, IndexError):
@@ -343,7 +343,7 @@ def _started(pid: int) -> str | None:
 
 
 def _boot() -> str | None:
-    """Names this start of this machine's kernel; None where that is not told."""
+    """Names this start of this machine's kernel; None where it is not known."""
     try:
         return pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
     except OSError:

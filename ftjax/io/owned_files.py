@@ -55,7 +55,7 @@ def check_way(path: str | os.PathLike[str], *, itself: bool = False) -> None:
     """UserError where a link leads out of the owned folder that `path` lies in.
 
     Args:
-      path: a file about to be written; nothing is said of paths outside owned folders.
+      path: a file about to be written; paths outside owned folders are not checked.
       itself: whether the last part of the path, too, would be followed if it is a link.
     """
     place = pathlib.Path(os.path.abspath(path))

@@ -3,7 +3,7 @@
 What is hashed is the compiled code as it is loaded: in a notebook there may be no file, and a file
 may have been edited since it was imported. Comments, the wording of docstrings, names of files and
 numbers of lines do not count. Code of ftjax, of the standard library and of installed packages is
-left out: commit and versions tell of it.
+left out: commit and versions describe it.
 """
 
 from __future__ import annotations

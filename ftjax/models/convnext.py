@@ -12,7 +12,7 @@ from ftjax.errors import UserError
 from ftjax.models.layers.depthwise import DepthwiseConv
 from ftjax.models.layers.heads import Head, pair
 from ftjax.models.layers.mlp import DropPath, LayerScale, Mlp, layer_norm
-from ftjax.models.stage_names import place, sections
+from ftjax.models.stage_names import block_names, place
 from ftjax.models.stages import Mode, Network
 
 # The norms before the last have this epsilon whatever `epsilon` says, as in the original.
@@ -48,17 +48,8 @@ class ConvNeXt(Network):
             raise UserError(f'convnext: depths {self.depths} do not go with widths {self.widths}')
 
     @property
-    def blocks(self) -> tuple[str, ...]:
-        counts = enumerate(self.depths, start=1)
-        return tuple(f'stage{s}_block{b}' for s, count in counts for b in range(count))
-
-    @property
     def stages(self) -> tuple[str, ...]:
-        return ('stem', *self.blocks, 'norm', *(('head',) if self.num_classes else ()))
-
-    @property
-    def sections(self) -> tuple[tuple[str, ...], ...]:
-        return sections(self.blocks, ('stem',))
+        return ('stem', *block_names(self.depths), 'norm', *(('head',) if self.num_classes else ()))
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         if name == 'stem':

@@ -71,7 +71,7 @@ def check_options(cls: type, options: Mapping[str, object], where: str) -> None:
     Args:
       cls: the family's class; its annotations say the types.
       options: by field.
-      where: what stands before the field's name in the message.
+      where: printed before the field's name in the message.
 
     Raises:
       UserError: naming the field, what was found and what was expected.

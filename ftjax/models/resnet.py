@@ -13,7 +13,7 @@ from ftjax.models.layers.batch_norm import BatchNorm
 from ftjax.models.layers.heads import Head, pair
 from ftjax.models.layers.mlp import activation
 from ftjax.models.resnet_cifar import MeanPool
-from ftjax.models.stage_names import place, sections
+from ftjax.models.stage_names import block_names, place
 from ftjax.models.stages import Mode, Network
 
 
@@ -50,17 +50,8 @@ class ResNet(Network):
             raise UserError(f'resnet: depths {self.depths} do not go with widths {self.widths}')
 
     @property
-    def blocks(self) -> tuple[str, ...]:
-        counts = enumerate(self.depths, start=1)
-        return tuple(f'stage{s}_block{b}' for s, count in counts for b in range(count))
-
-    @property
     def stages(self) -> tuple[str, ...]:
-        return ('stem', *self.blocks, 'pool', *(('head',) if self.num_classes else ()))
-
-    @property
-    def sections(self) -> tuple[tuple[str, ...], ...]:
-        return sections(self.blocks, ('stem',))
+        return ('stem', *block_names(self.depths), 'pool', *(('head',) if self.num_classes else ()))
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         if name == 'stem':

@@ -14,6 +14,7 @@ from ftjax.models.layers.batch_norm import BatchNorm
 from ftjax.models.layers.convolution import conv3x3
 from ftjax.models.layers.group_norm import GroupNorm
 from ftjax.models.layers.heads import Head
+from ftjax.models.stage_names import block_names
 from ftjax.models.stages import Mode, Network
 
 
@@ -34,13 +35,7 @@ class CifarResNet(Network):
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        count = (self.depth - 2) // 6
-        return tuple(f'stage{s}_block{b}' for s in (1, 2, 3) for b in range(count))
-
-    @property
-    def sections(self) -> tuple[tuple[str, ...], ...]:
-        groups = [tuple(b for b in self.blocks if b.startswith(f'stage{s}_')) for s in (1, 2, 3)]
-        return (('stem', *groups[0]), *groups[1:])
+        return block_names([(self.depth - 2) // 6] * 3)
 
     def shape_of(self, block: str) -> tuple[int, int]:
         """(channels out, stride) of a block."""

@@ -1,4 +1,4 @@
-"""The gradient of what passes between stages is written down, not summed anew by its readers."""
+"""The gradient between two blocks is stored once on a CPU, not computed again by each reader."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -131,9 +132,13 @@ class Network(nn.Module):
 
     @property
     def sections(self) -> tuple[tuple[str, ...], ...]:
-        """Contiguous groups of stages for surgical fine-tuning; the first holds the stem."""
-        first = self.stages.index(self.blocks[0])
-        return (self.stages[: first + 1], *((name,) for name in self.blocks[1:]))
+        """Contiguous groups of stages for surgical fine-tuning; the first holds the stem.
+
+        `stage1_block0` and `stage1_block1` are one group, `block_00` is a group of its own.
+        """
+        pairs = itertools.groupby(self.blocks, lambda name: name.partition('_block')[0])
+        first, *others = (tuple(names) for _, names in pairs)
+        return ((*self.stages[: self.stages.index(first[0])], *first), *others)
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         """The constructor of one stage's module, all but its name: `partial(Block, heads=3)`.

@@ -14,7 +14,7 @@ from ftjax.errors import UserError
 from ftjax.models.layers.attention import SelfAttention
 from ftjax.models.layers.heads import Head, pair
 from ftjax.models.layers.mlp import DropPath, Mlp, layer_norm
-from ftjax.models.stage_names import place, sections
+from ftjax.models.stage_names import block_names, place
 from ftjax.models.stages import Mode, Network
 
 # The norms of the patches and of their merging, whatever `epsilon` says, as in the original.
@@ -81,17 +81,13 @@ class Swin(Network):
         return down, across
 
     @property
-    def blocks(self) -> tuple[str, ...]:
-        counts = enumerate(self.depths, start=1)
-        return tuple(f'stage{s}_block{b}' for s, count in counts for b in range(count))
-
-    @property
     def stages(self) -> tuple[str, ...]:
-        return ('embed', *self.blocks, 'norm', *(('head',) if self.num_classes else ()))
-
-    @property
-    def sections(self) -> tuple[tuple[str, ...], ...]:
-        return sections(self.blocks, ('embed',))
+        return (
+            'embed',
+            *block_names(self.depths),
+            'norm',
+            *(('head',) if self.num_classes else ()),
+        )
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         if name == 'embed':

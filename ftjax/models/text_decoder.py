@@ -39,7 +39,7 @@ class Decoder(Network):
     epsilon: float = 1e-5
     dtype: str = 'float32'
     pad_id: int | None = None
-    """For transformers, whose classifier finds the last token by it; here the mask tells."""
+    """For transformers, whose classifier finds the last token by it; here the mask shows it."""
     bos_id: int | None = None
     """What a text starts with; not used here, kept for what generates."""
     eos_id: int | tuple[int, ...] | None = None

@@ -188,7 +188,7 @@ class ConvStem(nn.Module):
     """Strided 3x3 convolutions that halve the image while the patch allows it.
 
     A convolutional stem trains better from little data than one large patch (Xiao et al.
-    2021); LayerNorm over channels stands for their BatchNorm, so there are no statistics.
+    2021); LayerNorm over channels replaces their BatchNorm, so there are no statistics.
     Returns the feature map and what is left of the patch size.
     """
 

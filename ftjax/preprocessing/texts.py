@@ -6,7 +6,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftjax.errors import UserError, check_name
 from ftjax.io.json_values import Flag, Integer, Kind, ListOf, Text, check_table, optional
@@ -21,6 +21,9 @@ from ftjax.preprocessing.tokenizer import (
     tokenizer_file,
     tokenizer_json,
 )
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 LENGTHS = (16, 32, 64, 128, 256, 512)
 """Lengths that batches are padded to, in tokens, where nothing else is asked for."""
@@ -64,9 +67,9 @@ class TextPreprocessing:
     """Ascending, the last one max_length; () for those of LENGTHS below it, and itself."""
     pad_id: int = 0
     mask_id: int | None = None
-    """Of the token that stands for a hidden one; None if the tokenizer has none."""
+    """Id of the token that replaces a hidden one; None if the tokenizer has none."""
     token_types: bool = False
-    """Whether the network tells the two texts of a pair apart by `token_type_ids`."""
+    """Whether `token_type_ids` mark the two texts of a pair."""
     separator: str | None = None
     """Put between the texts of a pair; None where the tokenizer has a form for pairs."""
 
@@ -95,7 +98,7 @@ class TextPreprocessing:
         buckets = (*(length for length in self.buckets if length < max_length), max_length)
         return dataclasses.replace(self, max_length=max_length, buckets=buckets)
 
-    def open(self) -> Any:
+    def open(self) -> Tokenizer:
         """The `tokenizers.Tokenizer`, cutting to max_length; UserError if it is not the same."""
         tokenizer = parse_tokenizer(self.tokenizer_json(), self.tokenizer)
         tokenizer.enable_truncation(self.max_length)
@@ -113,7 +116,9 @@ class TextPreprocessing:
         return {'kind': _KIND, **fields, 'tokenizer': 'tokenizer.json', 'buckets': [*self.buckets]}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, object], folder: str | os.PathLike[str]):
+    def from_json(
+        cls, fields: Mapping[str, object], folder: str | os.PathLike[str]
+    ) -> TextPreprocessing:
         """From a folder's config.json; raises UserError on fields unknown or missing."""
         given: dict[str, Any] = {key: value for key, value in fields.items() if key != 'kind'}
         known = dataclasses.fields(cls)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftjax.errors import UserError
 from ftjax.io.json_reader import LENIENT, read_object
 from ftjax.io.json_values import Either, Flag, Kind, Null, Table, Text, check_table, optional
 from ftjax.io.regular_files import read_bytes
 from ftjax.preprocessing.tokenizer_trial import LARGEST, in_one_line, try_tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from tokenizers.implementations import BertWordPieceTokenizer
 
 FILES = ('tokenizer.json', 'vocab.txt')
 """What is read, the first that is there."""
@@ -46,7 +50,7 @@ def tokenizer_json(path: pathlib.Path) -> str:
 
 
 def digest(text: str) -> str:
-    """SHA-256 (hex) of a tokenizer.json's text, by which tokenizers are told apart."""
+    """SHA-256 (hex) of a tokenizer.json's text, which identifies a tokenizer."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -59,12 +63,12 @@ def check_digest(text: str, sha256: str, path: pathlib.Path | str) -> None:
         )
 
 
-def open_tokenizer(path: pathlib.Path | str) -> Any:
+def open_tokenizer(path: pathlib.Path | str) -> Tokenizer:
     """The `tokenizers.Tokenizer` of a tokenizer.json or vocab.txt; UserError if it is none."""
     return parse_tokenizer(tokenizer_json(pathlib.Path(path)), path)
 
 
-def parse_tokenizer(text: str, path: pathlib.Path | str) -> Any:
+def parse_tokenizer(text: str, path: pathlib.Path | str) -> Tokenizer:
     """A `tokenizers.Tokenizer` from JSON, without the padding and truncation named there.
 
     Raises:
@@ -84,7 +88,7 @@ def parse_tokenizer(text: str, path: pathlib.Path | str) -> Any:
     return tokenizer
 
 
-def special_id(tokenizer: Any, role: str, config: dict[str, Any]) -> int | None:
+def special_id(tokenizer: Tokenizer, role: str, config: dict[str, Any]) -> int | None:
     """The id of the 'pad', 'mask' or 'eos' token; None if the tokenizer has none.
 
     Args:
@@ -116,7 +120,7 @@ def tokenizer_config(folder: pathlib.Path) -> dict[str, Any]:
     return found
 
 
-def _wordpiece(path: pathlib.Path) -> Any:
+def _wordpiece(path: pathlib.Path) -> BertWordPieceTokenizer:
     from tokenizers.implementations import BertWordPieceTokenizer
 
     words = read_bytes(path, LARGEST).decode('utf-8').splitlines()

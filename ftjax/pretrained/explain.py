@@ -57,7 +57,7 @@ def explain(
 
 
 class _Account:
-    """The bookkeeping of one `explain`: problems are gathered, then told in one line."""
+    """The bookkeeping of one `explain`: problems are collected, then raised in one line."""
 
     def __init__(self, network: Network, source: TensorSource, keymap: KeyMap, head: str):
         self.network, self.source, self.keymap, self.policy = network, source, keymap, head

@@ -1,4 +1,4 @@
-"""What is in a checkpoint, told from its headers: for scripts/inspect_checkpoint.py."""
+"""What is in a checkpoint, read from its headers: for scripts/inspect_checkpoint.py."""
 
 from __future__ import annotations
 

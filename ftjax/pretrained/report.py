@@ -1,4 +1,4 @@
-"""What became of every tensor and every leaf in a load: nothing is left unsaid."""
+"""The load report: what was done with every tensor and every leaf."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ def how_data_differ(
     """How a split and the classes differ from those of the run in a folder; '' if they do not.
 
     Args:
-      folder: of the run; where its result.json tells nothing of its data, classes are compared.
+      folder: of the run; where its result.json has no data identity, classes are compared.
       data: as it is now.
-      class_names: of the network's head; () where nobody said.
+      class_names: of the network's head; () where they are not known.
       split: that is to be evaluated.
     """
     names = data.class_names

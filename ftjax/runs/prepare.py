@@ -46,7 +46,7 @@ class Prepared:
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """A network as the checkpoint gives it to a task, before anything is said of training."""
+    """A network as the checkpoint gives it to a task, before the plan is made."""
 
     network: Network
     variables: dict[str, Any]

@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict
 
 from ftjax.errors import UserError, check_name
 from ftjax.field_types import check_fields
+from ftjax.models.stages import Network
 from ftjax.ranges import LARGEST_INT, above, at_least, between
 
 STEPS_PER_CALL = 16
@@ -86,7 +87,7 @@ class TrainSettings:
         """Steps between validations, at least one."""
         return max(1, round(min(self.eval_every * steps_per_epoch, LARGEST_INT)))
 
-    def calls(self, network: Any, params: Mapping[str, Any], start: str | None = None) -> int:
+    def calls(self, network: Network, params: Mapping[str, Any], start: str | None = None) -> int:
         """Most steps of one dispatch on the present backend, of a network run from a stage on."""
         if self.steps_per_call is not None:
             return self.steps_per_call

@@ -28,7 +28,7 @@ def examples_after(tree: Any, signal: Any) -> Any:
       tree: what flows between stages, (batch, ..) each; leaves without such an axis do not wait.
       signal: arrays with the same leading axis, one of them at least of numbers.
 
-    On a CPU, where a barrier would not stay, each example goes through a choice whose outcome
+    On a CPU, where the compiler removes a barrier, each example goes through a choice whose outcome
     the compiler cannot see; nothing is exchanged between examples, so nothing crosses devices.
     """
     # The cotangent of a mask is no number.

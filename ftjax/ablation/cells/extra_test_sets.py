@@ -19,6 +19,8 @@ from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather
 from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.stages import Network
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import evaluate
@@ -34,7 +36,7 @@ class FurtherTest:
     dataset: Dataset
     settings: DataSettings
     network: Network
-    preprocessing: Any
+    preprocessing: Preprocessing | TextPreprocessing | None
     head: Any = None
     """Variables whose head stands in for the trained one; None to keep that."""
 

@@ -11,7 +11,7 @@ from ftjax.io.file_hashes import file_hashes
 
 
 def copies(held_out: Dataset, train: Dataset) -> np.ndarray:
-    """Positions in `held_out` of examples whose inputs stand in `train` too.
+    """Positions in `held_out` of examples that have the same inputs as an example of `train`.
 
     Labels are not compared. Image files are compared by their hashes, which the fingerprint of
     the data needs too. Records of TFDS are not looked at: they would all have to be unpacked.

@@ -37,7 +37,7 @@ class Shared:
 
 
 def shared_groups(splits: Splits) -> Shared | None:
-    """Groups that stand in training and in the test split (or validation); None for no sign."""
+    """Groups with examples in training and in test (or validation); None for no sign."""
     split, held = ('test', splits.test) if len(splits.test) else ('validation', splits.val)
     if not len(held) or not len(splits.train):
         return None

@@ -72,7 +72,7 @@ def decode(
 
 @contextlib.contextmanager
 def opened(source: str | bytes, name: str) -> Iterator[Image.Image]:
-    """An image whose header is read and whose pixels are not yet; what fails within is named.
+    """An image with its header read and its pixels not yet; errors name the file.
 
     Raises:
       UserError: naming the file, if it is missing, broken, cut short, empty or too large.

@@ -1,4 +1,4 @@
-"""A look at image files before training, so that a broken one is found now and not at night."""
+"""Image files are opened before training, so that a broken one is found before the first step."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def split_folders(root: Path, settings: DataSettings) -> dict[str, Path]:
 
     Names may be written with capitals, and with one more word that is the same for all
     (`seg_train`, `seg_test`). A folder with images of its own and no folders with images is a
-    class, whatever it is called, where others stand beside it that are no splits.
+    class, whatever it is called, where folders beside it are no splits.
 
     Raises:
       UserError: splits and other folders side by side, two folders for one split.

@@ -13,7 +13,7 @@ from ftjax.errors import UserError
 
 
 class PassedOver:
-    """What lies in the folders of a data set and is not read, to be said."""
+    """Files in the folders of a data set that are not read, for a message."""
 
     def __init__(self):
         self._suffixes: collections.Counter[str] = collections.Counter()
@@ -27,7 +27,7 @@ class PassedOver:
         self._suffixes[readable(suffix) or 'no suffix'] += 1
 
     def folder(self, path: Path) -> None:
-        """A folder with images whose name says that it is hidden."""
+        """A folder with images and the name of a hidden folder."""
         if str(path) not in self._folders:
             self._folders.append(str(path))
 

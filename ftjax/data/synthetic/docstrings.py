@@ -103,9 +103,9 @@ def is_held_out(text: str) -> bool:
 
 
 def in_order_or_not(text: str) -> tuple[str, bool]:
-    """(the sentence, whether its words stand as they were written); half of all are shuffled.
+    """(the sentence, whether its words are in their original order); half of all are shuffled.
 
-    First and last word keep their places, so that neither the full stop nor a capital tells.
+    First and last word keep their places, so the full stop and the capital letter show nothing.
     Which sentences, and into which order, follows from the text.
 
     >>> in_order_or_not('Return the next line as plain text.')

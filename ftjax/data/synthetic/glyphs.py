@@ -3,7 +3,7 @@
 The outlines come from the TrueType fonts that matplotlib carries, so there is nothing to
 download and no handwriting in them. Every character is kept as a signed distance field;
 an image samples it on a warped grid, which makes stroke width and blur plain arithmetic and
-lets thousands of images be drawn at once.
+makes it possible to draw thousands of images at once.
 """
 
 from __future__ import annotations

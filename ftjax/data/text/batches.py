@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,8 +15,12 @@ from ftjax.data.text.token_cache import cached_tokens
 from ftjax.data.text.token_masking import hide_tokens
 from ftjax.data.text.tokenize import Tokens, tokenize
 from ftjax.errors import UserError
-from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from ftjax.preprocessing.images import Preprocessing
 
 
 class TextReader:
@@ -32,7 +36,7 @@ class TextReader:
         self.tokens = cached_tokens(dataset, self.preprocessing)
         bounds = np.array(self.preprocessing.buckets)
         self.buckets = bounds[np.searchsorted(bounds, self.tokens.lengths)]
-        self._tokenizer: Any = None
+        self._tokenizer: Tokenizer | None = None
 
     def length(self, indices: np.ndarray) -> int:
         """The smallest bucket that holds these texts, in tokens."""
@@ -152,9 +156,8 @@ def stacked(
     inputs = batches[0].get('inputs')
     if isinstance(inputs, Mapping) and 'input_ids' in inputs:
         length = max(batch['inputs']['input_ids'].shape[1] for batch in batches)
-        fill = {
-            'input_ids': preprocessing.pad_id if isinstance(preprocessing, TextPreprocessing) else 0
-        }
+        of_texts = isinstance(preprocessing, TextPreprocessing)
+        fill = {'input_ids': preprocessing.pad_id if of_texts else 0}
         batches = [
             {
                 **batch,

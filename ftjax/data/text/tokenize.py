@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from ftjax.errors import UserError
 from ftjax.preprocessing.tokenizer_trial import in_one_line
 
 if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
     from ftjax.preprocessing.texts import TextPreprocessing
 
 _PART = 10_000  # texts encoded at once: what the library returns is far larger than the ids
@@ -58,10 +60,10 @@ class Tokens:
 
 
 def tokenize(
-    texts: Sequence[object],
+    texts: Sequence[str | Sequence[str]],
     preprocessing: TextPreprocessing,
     name: str = 'texts',
-    tokenizer: object = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Tokens:
     """Tokenises texts, or pairs of texts, each cut to the preprocessing's max_length.
 
@@ -92,14 +94,16 @@ def tokenize(
     return Tokens(ids, types, special, np.concatenate([[0], np.cumsum(lengths)]))
 
 
-def _given(text: Any, separator: str | None) -> str | tuple[str, str]:
+def _given(text: str | Sequence[str], separator: str | None) -> str | tuple[str, str]:
     if isinstance(text, str):
         return text
     first, second = text
     return (first, second) if separator is None else f'{first}{separator}{second}'
 
 
-def _encode(tokenizer: Any, texts: list[Any], name: str, first: int) -> list[Any]:
+def _encode(
+    tokenizer: Tokenizer, texts: list[str | tuple[str, str]], name: str, first: int
+) -> list[Encoding]:
     try:
         return tokenizer.encode_batch_fast(texts)
     except TypeError:
@@ -121,7 +125,7 @@ def _encode(tokenizer: Any, texts: list[Any], name: str, first: int) -> list[Any
         ) from error
 
 
-def _flat(codes: list[Any], pad: list[int]) -> tuple[np.ndarray, ...]:
+def _flat(codes: list[Encoding], pad: list[int]) -> tuple[np.ndarray, ...]:
     """ids, types and special tokens of encodings in flat arrays, and their lengths.
 
     No network can run on nothing: an empty text is one token of padding.

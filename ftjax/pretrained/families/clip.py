@@ -63,14 +63,14 @@ def tower(base: str, block: str = BLOCK) -> tuple[Rule, ...]:
 
 
 def grid(config: Mapping[str, Any]) -> tuple[int, int]:
-    """Patches down and across at the size that the config of a tower tells."""
+    """Patches down and across at the size in the config of a tower."""
     sizes = zip(pair(config.get('image_size', 224)), pair(config['patch_size']), strict=True)
     down, across = (image // patch for image, patch in sizes)
     return down, across
 
 
 def vision_config(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the vision tower, which stand apart where a text tower has its own."""
+    """The fields of the vision tower: in a dict of their own where there is a text tower."""
     if config.get('model_type') not in ('clip', 'siglip'):
         return {**defaults, **config.get('vision_config', config)}
     tower = config.get('vision_config') or {}

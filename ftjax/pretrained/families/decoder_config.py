@@ -48,7 +48,7 @@ def head_options(config: Mapping[str, object], overrides: Mapping[str, object]) 
 
 
 def causal_option(config: Mapping[str, object]) -> dict[str, Any]:
-    """`causal`: False where transformers 5 lets a token see what follows it, in every family.
+    """`causal`: False where transformers 5 makes attention see later tokens, in every family.
 
     Raises:
       UserError: neither true nor false; with null its two ways of attention differ.

@@ -255,7 +255,7 @@ def _no_place(network: ViT) -> str | None:
 def config_from_tensors(source: TensorSource) -> dict[str, Any]:
     """Sizes from the shapes in a timm, torchvision or AugReg file; heads are 64 wide, as in all.
 
-    An AugReg file tells the number of heads itself.
+    An AugReg file holds the number of heads itself.
     """
     names = set(source.names)
     if 'cls' in names:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError, check_name
+from ftjax.models.stages import Network
 from ftjax.models.vit import ViT
 
 # transformers' names of activations -> ours; the first of each of ours is the one written.
@@ -33,7 +34,7 @@ def write_activation(name: str) -> str:
 
 
 def architecture(config: Mapping[str, Any], default: str = '') -> str:
-    """The class of transformers that saved the checkpoint; `default` if it is not told."""
+    """The class of transformers that saved the checkpoint; `default` if it is not named."""
     return (config.get('architectures') or [default])[0]
 
 
@@ -117,7 +118,7 @@ def vit_fields(network: ViT) -> dict[str, Any]:
     }
 
 
-def refuse(network: object, problem: str | None) -> None:
+def refuse(network: Network, problem: str | None) -> None:
     """Raises UserError if `problem` keeps the network from being written for transformers."""
     if problem:
         raise UserError(f'{type(network).__name__} has no place in transformers: {problem}')

@@ -5,7 +5,7 @@ A map is a list of rules, each with two templates that share placeholders:
     Rule('encoder.layer.{block}.attention.query.weight', 'block_{block:02d}/attn/query/kernel',
          'dense')
 
-A placeholder stands for a whole number, is written `{name}`, and may carry an offset and a
+A placeholder matches a whole number, is written `{name}`, and may carry an offset and a
 width: `stage{stage+1}_block{block}`, `block_{block:02d}`. Everything else is literal (no
 regular expressions, dots are dots), so every rule reads in both directions: the same table
 loads a checkpoint and writes it back under the source's own names.

@@ -39,7 +39,7 @@ def locate(init: str, *, weights: bool = True) -> Location:
     Known are the shipped networks by name ('glyphs', 'docstrings'), 'data:NAME' below the data
     folder, 'hf://ORG/NAME[@REVISION]', and the path of a folder, a weights file, a run, a run's
     checkpoints (the best is taken) or one of them, RUN/checkpoints/STEP. An environment
-    variable may stand in a path, $MINILM: the config then names no folder of one machine.
+    variable may be part of a path, $MINILM: the config then names no folder of one machine.
 
     Args:
       init: the string.
@@ -99,7 +99,7 @@ def _below_data(name: str) -> pathlib.Path:
 
 
 def _in_run(path: pathlib.Path) -> pathlib.Path:
-    """A run's folder stands for the network it trained, which is in `model` below it."""
+    """A run's folder means the network it trained, which is in `model` below it."""
     if path.is_dir() and (path / 'plan.json').exists() and not any(path.glob('*.safetensors')):
         if not (path / 'model' / 'config.json').exists():
             raise UserError(

@@ -112,7 +112,7 @@ class MsgpackSource(TensorSource):
 class _Cursor:
     """A place in msgpack data; each method reads one thing and moves on.
 
-    The msgpack library would copy every array's bytes to tell where the next one starts.
+    The msgpack library would copy every array's bytes to find where the next one starts.
     """
 
     def __init__(self, data: mmap.mmap, at: int = 0, end: int | None = None):

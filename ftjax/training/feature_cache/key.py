@@ -21,6 +21,8 @@ from ftjax.io.processor import processor_kind
 from ftjax.io.source_code import code_identity
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 
 VERSION = 2  # of what is stored; a change of how features are computed raises it
 
@@ -51,7 +53,7 @@ def features_key(
     cut: str,
     weights: str,
     dataset: Dataset,
-    preprocessing: Any,
+    preprocessing: Preprocessing | TextPreprocessing | None,
     image_size: tuple[int, int] | None,
     augmentation: str = 'none',
     view: int | None = None,
@@ -101,7 +103,7 @@ def augmentations_of(augmentation: str, view: int | None = 0) -> dict[str, Any]:
     }
 
 
-def compared(preprocessing: Any) -> dict[str, Any]:
+def compared(preprocessing: Preprocessing | TextPreprocessing) -> dict[str, Any]:
     """The fields that decide what a preprocessing does: not where a tokenizer lies."""
     kept = [field.name for field in dataclasses.fields(preprocessing) if field.compare]
     return {name: getattr(preprocessing, name) for name in kept}
