@@ -12,6 +12,7 @@ import numpy as np
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
+from ftjax.tasks.regression import Regression
 from ftjax.training.step.state import make_state, variables_of
 from ftjax.training.step.train_step import make_train_step
 
@@ -37,7 +38,7 @@ def descend(
     one = jax.tree.map(lambda leaf: leaf[0], variables)
     phase = make_plan(freeze, network, one, head_is_new=False).at(0)
     tx = make_optimizer(phase, PLAIN)
-    step = make_train_step(network, phase, PLAIN, task='regression')
+    step = make_train_step(network, phase, PLAIN, task=Regression.name)
 
     def run(variables, x, y, rate):
         state, frozen = make_state(variables, phase, tx)

@@ -25,11 +25,11 @@ from ftjax.runs.evaluate import NOTHING_MEASURED, split_batches, split_metrics
 from ftjax.runs.folder import PLACES, PLAN_SECTIONS, start_folder, write_choices
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
 from ftjax.runs.prepare import Prepared
+from ftjax.tasks import task_of
 from ftjax.training.checkpoints.plan_change import PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit import FitResult, fit
-from ftjax.training.loop.validation import score
 from ftjax.training.sweeps.weight_averaging import fit_averaged
 
 _log = logging.getLogger(__name__)
@@ -128,7 +128,8 @@ def in_folder(
 
     def validate(variables: Any) -> dict[str, float]:
         batches = split_batches(data, 'val', config, preprocessing)
-        return score(predict(network, variables, batches, preprocessing), data.task)
+        outputs = predict(network, variables, batches, preprocessing)
+        return task_of(data.task).validate(outputs, config.train.metric)
 
     def settle(variables: Any, stages: Collection[str]) -> dict[str, Any]:
         size = config.data.image_size

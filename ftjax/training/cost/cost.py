@@ -6,11 +6,10 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from ftjax.data.dataset import MASKED_TOKENS
+from ftjax.data.labels import DEFAULT_TASK, labels_of
 from ftjax.freezing.plan.phase import Phase
 from ftjax.freezing.plan.plan import Plan
 from ftjax.models.stages import Network
@@ -40,7 +39,7 @@ def step_cost(
     plan: Plan,
     optimizer: OptimizerSettings,
     batch_size: int,
-    task: str = 'classification',
+    task: str = DEFAULT_TASK,
 ) -> StepCost:
     """Compiles the step of the plan's first phase for shapes alone; nothing is computed.
 
@@ -57,7 +56,7 @@ def phase_cost(
     phase: Phase,
     optimizer: OptimizerSettings,
     batch_size: int,
-    task: str = 'classification',
+    task: str = DEFAULT_TASK,
 ) -> StepCost:
     """As step_cost, for any phase of the plan."""
     compiled = compile_step(network, variables, plan, phase, optimizer, batch_size, task)
@@ -82,20 +81,15 @@ def compile_step(
     phase: Phase,
     optimizer: OptimizerSettings,
     batch_size: int,
-    task: str = 'classification',
+    task: str = DEFAULT_TASK,
     remat: bool = False,
 ) -> Any:
     """The step of a phase, compiled for `(state, frozen, batch, rates)`; the state is donated."""
     tx = make_optimizer(phase, optimizer, per_leaf=plan.per_leaf)
     state, frozen = jax.eval_shape(lambda v: make_state(v, phase, tx, optimizer.ema), variables)
     inputs = jax.eval_shape(lambda: network.example_input(batch_size))
-    labels = jnp.int32 if task in ('classification', MASKED_TOKENS) else jnp.float32
-    each = inputs['input_ids'].shape if task == MASKED_TOKENS else (batch_size,)
-    batch = {
-        'inputs': inputs,
-        'labels': jax.ShapeDtypeStruct(each, labels),
-        'mask': jax.ShapeDtypeStruct(each, jnp.float32),
-    }
+    labels, mask = labels_of(task).shapes(batch_size, network.num_classes, inputs)
+    batch = {'inputs': inputs, 'labels': labels, 'mask': mask}
     rates = jax.ShapeDtypeStruct((len(phase.trainable),), np.float32)
     regularisers = plan.of_kind('regulariser')
     if regularisers:
@@ -131,7 +125,7 @@ def plan_cost(
     optimizer: OptimizerSettings,
     batch_size: int,
     steps: int,
-    task: str = 'classification',
+    task: str = DEFAULT_TASK,
 ) -> PlanCost:
     """Compiles the step of every phase for shapes alone; phases of one program share it."""
     known: dict[Any, StepCost] = {}

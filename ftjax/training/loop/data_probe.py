@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
@@ -17,7 +16,8 @@ from ftjax.distributed.device_put import on_host
 from ftjax.distributed.process_group import several
 from ftjax.freezing.partition import combine
 from ftjax.optim.optimizer_state import recorded
-from ftjax.tasks.losses import example_losses
+from ftjax.tasks import LossOptions, task_of
+from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.loop.trial_plan import trial_plan
 from ftjax.training.step.phase_state import PhaseState
 from ftjax.xla.program_cache import program
@@ -65,35 +65,33 @@ class DataProbe:
     def example_gradients(self, examples: int) -> Iterator[Mapping[str, Any]]:
         """Gradients of single training examples, stacked on a leading axis, part by part."""
 
-        def each(params, rest, stats, inputs, labels):
-            one = jax.tree.map(lambda x: x[:, None], (inputs, labels))
-            return jax.vmap(self.gradient, in_axes=(None, None, None, 0, 0))(
-                params, rest, stats, *one
-            )
+        def each(params, rest, stats, batch):
+            one = jax.tree.map(lambda x: x[:, None], batch)
+            return jax.vmap(self.gradient, in_axes=(None, None, None, 0))(params, rest, stats, one)
 
         parts = self.stream(min(PART, len(self.data.train)))
         wanted = max(1, min(examples, len(self.data.train)) // parts.batch_size)
         for number in range(wanted):
             yield self.run('example gradients', each, parts.batch(number))
 
-    def gradient(self, params, rest, stats, inputs, labels):
+    def gradient(self, params, rest, stats, batch):
         """The gradient of the mean loss with respect to `params`."""
 
         def loss(params):
             variables = {'params': combine(params, rest), **stats}
-            given = self.phase_state.prepared(inputs)
+            given = self.phase_state.prepared(batch['inputs'])
             outputs: Any = self.phase_state.network.apply(variables, given)
             settings = self.phase_state.settings
-            losses = example_losses(outputs, labels, settings.task, settings.label_smoothing)
-            return jnp.mean(losses)
+            options = LossOptions(label_smoothing=settings.label_smoothing)
+            total, weight = task_of(settings.task).loss(outputs, batch, options)
+            return total / weight
 
         return jax.grad(loss)(params)
 
     def run(self, name: str, function: Any, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """Gradients of a batch through a compiled program, on the host."""
         stats = {key: self.variables[key] for key in self.variables if key != 'params'}
-        inputs = jax.device_put((batch['inputs'], batch['labels']))
-        arguments = self.params, self.rest, stats, *inputs
+        arguments = self.params, self.rest, stats, jax.device_put(model_inputs(batch))
         known = program(
             (name, self.phase_state.network, self.phase_state.settings), function, *arguments
         )

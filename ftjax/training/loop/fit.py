@@ -22,6 +22,7 @@ from ftjax.io.provenance import device_peak
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings, plan_factor
+from ftjax.tasks import task_of
 from ftjax.training.checkpoints.plan_change import PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity
 from ftjax.training.feature_cache.sources import Sources
@@ -32,7 +33,7 @@ from ftjax.training.loop.non_finite import Diverged
 from ftjax.training.loop.profiling import Profile, warn_of_waiting
 from ftjax.training.loop.run_state import RunState
 from ftjax.training.loop.step_runner import StepRunner
-from ftjax.training.loop.validation import check_validation, score
+from ftjax.training.loop.validation import check_validation
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.multi_step import longest_chunk
 from ftjax.training.step.phase_state import PhaseState, StepSettings
@@ -92,6 +93,7 @@ def fit(
         augmentation=augmentation,
     )
     check_validation(settings, plan, data.val)
+    task = task_of(data.val.task)
     sharding, progress = sharding or Sharding(), progress and first()
     sharding.check(plan.at(0).leaves, batch_size, optimizer.accumulate)
     stream = take(data.train, batch_size, seed)
@@ -205,7 +207,7 @@ def fit(
                 batches = while_wanted(source.validation)
                 weights = phase_state.as_trained()
                 outputs = predict(network, weights, batches, preprocessing, source.start, sharding)
-                values = score(outputs, data.val.task)
+                values = task.validate(outputs, settings.metric)
             factor = plan_factor(phase_state.plan, schedule, run_state.done - 1, total)
             row = {
                 'epoch': run_state.done / stream.steps_per_epoch,

@@ -11,6 +11,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict
 
 from ftjax.data.images.on_device import prepare
+from ftjax.data.labels import DEFAULT_TASK
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.process_group import several
 from ftjax.distributed.sharding import Sharding
@@ -34,7 +35,7 @@ class StepSettings:
 
     preprocessing: Any = None
     augmentation: str = 'none'
-    task: str = 'classification'
+    task: str = DEFAULT_TASK
     label_smoothing: float = 0.0
     remat: bool = False
 

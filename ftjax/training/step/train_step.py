@@ -16,7 +16,7 @@ from ftjax.freezing.plan.phase import Phase
 from ftjax.freezing.registry import Term
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
-from ftjax.tasks.losses import example_losses
+from ftjax.tasks import DEFAULT_TASK, LossOptions, task_of
 from ftjax.training.step.dynamic_backward import wanted_at
 from ftjax.training.step.forward import make_run
 from ftjax.training.step.state import Frozen, TrainState
@@ -29,7 +29,7 @@ def make_train_step(
     *,
     preprocessing: Any = None,
     augmentation: str = 'none',
-    task: str = 'classification',
+    task: str = DEFAULT_TASK,
     label_smoothing: float = 0.0,
     remat: bool = False,
     regularisers: tuple[Term, ...] = (),
@@ -64,7 +64,7 @@ def make_train_step(
     penalties = [term for term in regularisers if term.strategy.options['acts'] == 'penalty']
     mixers = [term for term in regularisers if term.strategy.options['acts'] == 'weights']
     cut = phase.cut if phase.cut != network.stages[0] else None
-    parts = optimizer.accumulate
+    parts, wanted_loss = optimizer.accumulate, LossOptions(label_smoothing=label_smoothing)
     sharding = sharding or Sharding(fsdp=1)
     if start not in (None, cut):
         raise ValueError(f'a step can start at the cut {cut!r}, not at {start!r}')
@@ -87,8 +87,8 @@ def make_train_step(
                 chance = jax.random.fold_in(draw, number)
                 used = term(used, frozen.reference, chance, unregularised)
             outputs, moved = run(used, stats, inputs, start=cut)
-            losses = example_losses(outputs, batch['labels'], task, label_smoothing)
-            loss = (losses * batch['mask']).sum() / batch['mask'].sum()
+            total, weight = task_of(task).loss(outputs, batch, wanted_loss)
+            loss = total / weight
             loss += sum(term(trainable, frozen.reference, unregularised) for term in penalties)
             return loss, moved
 

@@ -21,6 +21,7 @@ from ftjax.freezing.plan.plan import Plan
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer import OptimizerSettings, state_bytes
 from ftjax.optim.schedule import ScheduleSettings, leaf_rates
+from ftjax.tasks import task_of
 from ftjax.training.feature_cache.sources import Sources
 from ftjax.training.loop.validation import BestSoFar, check_validation
 from ftjax.training.settings import TrainSettings
@@ -178,8 +179,9 @@ def obstacle(network: Network, plan: Plan, data: Splits, settings: TrainSettings
         return f'{plan.strategy!r} changes what trains on the way'
     if plan.of_kind('regulariser') or plan.of_kind('weights') or plan.recompute:
         return f'{plan.strategy!r} needs the weights of the start, or statistics of each run'
-    if data.train.task != 'classification':
-        return f'the task is {data.train.task}, not classification'
+    task = task_of(data.train.task)
+    if not task.counts_correct or settings.metric not in ('', task.default_metric):
+        return f'a validation of {task.name} takes more than a count of correct answers'
     if settings.patience is not None:
         return 'train.patience stops each run at a step of its own'
     if phase.moving_stats:

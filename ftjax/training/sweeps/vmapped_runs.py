@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.data.text.batches import stacked
-from ftjax.tasks.losses import example_losses
+from ftjax.tasks import task_of
+from ftjax.tasks.base import PLAIN
 from ftjax.training.feature_cache.sources import Source
 from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.step.phase_state import PhaseState
@@ -79,15 +80,15 @@ class Runs:
 
     def scores(self) -> dict[tuple[int, int], dict[str, float]]:
         """Validation loss and accuracy of every run, by (seed, rate) position."""
-        network, start, task = self.phase_state.network, self.start, self.phase_state.settings.task
+        network, start = self.phase_state.network, self.start
+        task = task_of(self.phase_state.settings.task)
 
         def run(states, frozen, batch):
             def one(state):
                 variables = variables_of(state, frozen, averaged=True)
                 outputs: Any = network.apply(variables, batch['inputs'], start=start)
-                losses = example_losses(outputs, batch['labels'], task)
-                right = (outputs.argmax(axis=-1) == batch['labels']).astype(jnp.float32)
-                return jnp.stack([losses * batch['mask'], right * batch['mask']])
+                sums = task.losses(outputs, batch, PLAIN), task.correct(outputs, batch)
+                return jnp.stack(sums) * task.weights(batch)
 
             return jax.vmap(jax.vmap(one))(states)
 
