@@ -13,21 +13,23 @@ from typing import Any
 
 import numpy as np
 
-# Each registers its task.
-from ftjax.tasks import classification, masked_tokens, multilabel, regression
 from ftjax.tasks.base import LossOptions, Task
+from ftjax.tasks.classification import Classification
+from ftjax.tasks.masked_tokens import MaskedTokens
+from ftjax.tasks.multilabel import Multilabel
 from ftjax.tasks.registry import DEFAULT_TASK, TASKS, task, task_of
+from ftjax.tasks.regression import Regression
 
 __all__ = [
     'DEFAULT_TASK',
     'TASKS',
+    'Classification',
     'LossOptions',
+    'MaskedTokens',
+    'Multilabel',
+    'Regression',
     'Task',
-    'classification',
     'evaluate',
-    'masked_tokens',
-    'multilabel',
-    'regression',
     'task',
     'task_of',
 ]

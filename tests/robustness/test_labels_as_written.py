@@ -13,6 +13,7 @@ import pytest
 from ftjax.data import DataSettings, load_data
 from ftjax.data.labels import labels_of
 from ftjax.data.labels.names import MAX_CLASSES, spelling_note
+from ftjax.data.labels.names import order as order_of
 from ftjax.data.sources.registry import read_source
 from ftjax.errors import UserError
 
@@ -37,7 +38,7 @@ def refusal(source, **settings):
 def test_the_order_of_classes_is_total(names, want):
     # A set gives them in an order that Python's hash seed decides.
     for order in itertools.permutations(names):
-        assert sorted(order, key=order(set(names))) == want
+        assert sorted(order, key=order_of(set(names))) == want
     assert labels_of('classification').read(names, str)[1] == tuple(want)
 
 

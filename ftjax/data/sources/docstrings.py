@@ -40,10 +40,9 @@ def read(argument: str, settings: DataSettings) -> Parts:
         check_name(argument, [_ORDER, _UNLABELLED], "variant of data.source 'docstrings':")
     kind = settings.label_kind
     if not kind.from_inputs and (argument == _UNLABELLED or not kind.one_class):
-        what = 'masked_tokens: they have no labels' if argument == _UNLABELLED else DEFAULT_TASK
-        raise UserError(
-            f'data.source {settings.source!r} is for data.task {what}, not {settings.task}'
-        )
+        unlabelled = argument == _UNLABELLED
+        what = 'data.task masked_tokens' if unlabelled else f'data.task {DEFAULT_TASK}'
+        raise UserError(f'data.source {settings.source!r} is for {what}, not {settings.task}')
     names = tuple(GROUPS)
     if argument == _UNLABELLED:
         sentences = unlabelled_sentences()

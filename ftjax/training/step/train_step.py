@@ -64,7 +64,8 @@ def make_train_step(
     penalties = [term for term in regularisers if term.strategy.options['acts'] == 'penalty']
     mixers = [term for term in regularisers if term.strategy.options['acts'] == 'weights']
     cut = phase.cut if phase.cut != network.stages[0] else None
-    parts, wanted_loss = optimizer.accumulate, LossOptions(label_smoothing=label_smoothing)
+    parts, weight_of = optimizer.accumulate, task_of(task).weights
+    wanted_loss = LossOptions(label_smoothing=label_smoothing)
     sharding = sharding or Sharding(fsdp=1)
     if start not in (None, cut):
         raise ValueError(f'a step can start at the cut {cut!r}, not at {start!r}')
@@ -100,6 +101,7 @@ def make_train_step(
             return loss_and_grads(state, state.stats, frozen, batch, key, wanted)
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
         split = sharding.parts(split)
+        whole = weight_of(batch).sum()
 
         def add(carry, part):
             stats, loss, grads = carry
@@ -107,10 +109,12 @@ def make_train_step(
             (more, stats), new = loss_and_grads(
                 state, stats, frozen, piece, jax.random.fold_in(key, number), wanted
             )
+            # Exactly 1 where all parts weigh the same.
+            share = weight_of(piece).sum() * parts / whole
             return (
                 stats,
-                loss + more / parts,
-                jax.tree.map(lambda a, b: a + b / parts, grads, new),
+                loss + more * share / parts,
+                jax.tree.map(lambda a, b: a + b * share / parts, grads, new),
             ), None
 
         zeros = sharding.spread(jax.tree.map(jnp.zeros_like, state.trainable))

@@ -15,7 +15,7 @@ class PlacedSteps:
       network, variables: variables on the host, as a checkpoint gives them.
       freeze: `config.freeze`.
       batch: of one step, on the host: 'inputs', 'labels' and 'mask'.
-      task, preprocessing: as `config.data.task`, and of the network.
+      task, preprocessing: as `config.data.task` ('' for its default), and of the network.
       calls: steps of one call.
       remat: as `config.train.remat`.
       options: of the compiler, for this program.
@@ -28,7 +28,7 @@ class PlacedSteps:
         freeze: Any,
         batch: dict[str, Any],
         *,
-        task: str = 'classification',
+        task: str = '',
         preprocessing: Any = None,
         calls: int = 8,
         remat: bool = False,
@@ -36,6 +36,7 @@ class PlacedSteps:
     ):
         import jax
 
+        from ftjax.data.labels import DEFAULT_TASK
         from ftjax.freezing.plan.plan import make_plan
         from ftjax.freezing.settings import as_settings
         from ftjax.freezing.strategies.adapters import with_adapters
@@ -47,7 +48,7 @@ class PlacedSteps:
         network, variables = with_adapters(as_settings(freeze), network, variables)
         self.plan = make_plan(freeze, network, variables)
         optimizer = OptimizerSettings(learning_rate=1e-3, weight_decay=0.01)
-        settings = StepSettings(preprocessing, task=task, remat=remat)
+        settings = StepSettings(preprocessing, task=task or DEFAULT_TASK, remat=remat)
         self.network, self.calls = network, calls
         self.phase_state = phase_state = PhaseState(
             network, variables, self.plan, optimizer, settings
