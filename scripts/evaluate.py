@@ -27,13 +27,14 @@ def main():
     from ftjax.config import read_config
     from ftjax.data import load_data
     from ftjax.errors import UserError
-    from ftjax.evaluation.metrics_text import confusion_text, metrics_text
     from ftjax.evaluation.prediction_figures import confusion_matrix_figure
     from ftjax.io.atomic import read_json, write_json
     from ftjax.plotting.save import save_figure
     from ftjax.pretrained.open import load_pretrained
     from ftjax.runs.evaluate import network_metrics
     from ftjax.runs.evaluated_data import how_data_differ
+    from ftjax.tasks.class_table import confusion_text
+    from ftjax.tasks.metrics_text import metrics_text
 
     folder = pathlib.Path(WORKDIR.value)
     if not (folder / 'config.json').exists():

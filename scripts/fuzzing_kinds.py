@@ -40,13 +40,13 @@ from fuzzing_runs import (
 )
 
 from ftjax.io.atomic import to_jsonable
-from ftjax.tasks.classification import classification_metrics
+from ftjax.tasks import evaluate
 
 
 def kinds() -> list[Kind]:
     """All kinds; built when asked for, as some valid files take a network to make."""
     scores = np.array([[2.0, 0, 0], [0, 2, 0], [0, 0, 2], [2, 0, 0]])
-    metrics = to_jsonable(classification_metrics(scores, np.array([0, 1, 2, 1]), ('a', 'b', 'c')))
+    metrics = to_jsonable(evaluate(scores, np.array([0, 1, 2, 1]), ('a', 'b', 'c')))
     result: dict[str, Any] = {'metrics': metrics, 'frozen_unchanged': True, 'moved_frozen': []}
     result |= {'still_trainable': []}
     token = {'__type': 'AddedToken', 'content': '[PAD]', 'lstrip': False}

@@ -41,8 +41,8 @@ def read_lock(folder: pathlib.Path, text: str) -> None:
 
 def read_result(folder: pathlib.Path, text: str) -> None:
     """result.json of a run that is finished."""
-    from ftjax.evaluation.metrics_text import metrics_text
     from ftjax.io.stored_fields import RESULT, read_result
+    from ftjax.tasks.metrics_text import metrics_text
 
     (folder / 'result.json').write_text(text)
     file = folder / 'result.json'

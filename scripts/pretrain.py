@@ -24,9 +24,9 @@ DTYPE = flags.DEFINE_enum(
 
 def main():
     from ftjax.config import read_config
-    from ftjax.evaluation.metrics_text import metrics_text
     from ftjax.runs.prepare import prepare
     from ftjax.runs.run import train
+    from ftjax.tasks.metrics_text import metrics_text
 
     prepared = prepare(read_config(CONFIG.value))
     print(prepared.table(), flush=True)

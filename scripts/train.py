@@ -39,13 +39,13 @@ def main():
     from ftjax.data.audit.overview import overview
     from ftjax.distributed.process_group import from_first
     from ftjax.errors import UserError
-    from ftjax.evaluation.metrics_text import metrics_text
     from ftjax.io.lock import run_lock
     from ftjax.runs.memory_plan import refuse_what_cannot_fit
     from ftjax.runs.prepare import prepare
     from ftjax.runs.run import check_finished, train
     from ftjax.runs.run_folder import check_folder
     from ftjax.runs.run_spec import run_spec
+    from ftjax.tasks.metrics_text import metrics_text
     from ftjax.training.cost.memory_limit import device_limit
 
     launch.join_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)

@@ -126,6 +126,32 @@ def test_no_circle_of_modules():
         visit(name)
 
 
+TASK_NAMES = {'classification', 'regression', 'multilabel', 'masked_tokens'}
+SCRIPTS = sorted((ROOT / 'scripts').rglob('*.py'))
+
+
+def in_comparisons(tree):
+    """What stands on either side of `==`, `in` and their kin."""
+    compared = [node for node in ast.walk(tree) if isinstance(node, ast.Compare)]
+    return (part for node in compared for part in ast.walk(node))
+
+
+@pytest.mark.parametrize('path', [*SOURCES, *SCRIPTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_code_outside_the_tasks_knows_a_task_by_name(path):
+    room = path.relative_to(ROOT).parent.as_posix()
+    if room == 'ftjax/tasks':
+        return
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    # Scripts may give a task to what they run; nothing else may branch on it, or name it.
+    parts = list(in_comparisons(tree) if path in SCRIPTS else ast.walk(tree))
+    named = [part.value for part in parts if isinstance(part, ast.Constant)]
+    found = [name for name in named if isinstance(name, str) and name in TASK_NAMES]
+    assert found == (
+        ['classification'] if room == 'ftjax/data/labels' and '__init__' in path.stem else []
+    )  # the default of data.task
+    assert 'MASKED_TOKENS' not in {part.id for part in parts if isinstance(part, ast.Name)}
+
+
 @pytest.mark.parametrize('folder', ['training', 'ablation'])
 def test_rooms_of_rooms_hold_no_loose_files(folder):
     loose = {path.name for path in (ROOT / 'ftjax' / folder).glob('*.py')}

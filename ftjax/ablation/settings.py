@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from ftjax.ablation.gates.gates import check_gates
 from ftjax.ablation.rates.choice import check_rates
 from ftjax.errors import UserError, check_name, shown
-from ftjax.evaluation.metric import metric_of
 from ftjax.field_types import check_fields
 from ftjax.ranges import above, at_least
+from ftjax.tasks.metrics import metric_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class AblationSettings:
     metric: str = 'accuracy'
     """What chooses rates on validation data and is reported on test data, in its own direction:
     of 'mse', 'log_loss' or 'loss' the lowest is best. One that the task has; see
-    ftjax/evaluation/metric.py."""
+    ftjax/tasks/."""
     max_extra: Annotated[int, at_least(0)] = 1
     """Rounds of further rates where a winner lies on the grid's edge."""
     question: str = ''

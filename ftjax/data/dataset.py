@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.images.modes import Whites
+from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
+from ftjax.data.labels.names import strings
 from ftjax.errors import UserError, check_name
 from ftjax.io.file_hashes import file_hashes
 
 KINDS = ('image', 'image_file', 'text', 'tfds')
-MASKED_TOKENS = 'masked_tokens'
-TASKS = ('classification', 'regression', 'multilabel', MASKED_TOKENS)
 READ_LATER = ('image_file', 'tfds')
 """Kinds whose inputs are read from files while a run is going, not when a split is made."""
 
@@ -42,12 +42,11 @@ class Dataset:
     """(N, H, W, C) uint8, or float32 in 0..1; an object array of N str, or (N, 2) for pairs of
     texts; or TFDS records."""
     labels: np.ndarray
-    """(N,) int32 indices of class_names; (N,) float32 values for regression; for `multilabel`
-    (N, classes) float32, 1 where the class applies and 0 elsewhere. For `masked_tokens` they are
-    not read: the texts are their own labels."""
+    """What the task's kind of labels says (ftjax/data/labels): (N,) int32 classes, (N,) float32
+    values, or (N, classes) float32 of 0 and 1."""
     class_names: tuple[str, ...] = ()
-    """Names in label order; empty for regression and masked tokens."""
-    task: str = 'classification'
+    """Names in label order; empty where labels are no classes."""
+    task: str = DEFAULT_TASK
     ids: Any = ()
     """(N,) str, stable from run to run; made from the position when not given."""
     channels: int | None = None
@@ -59,9 +58,8 @@ class Dataset:
 
     def __post_init__(self):
         check_name(self.kind, KINDS, 'kind of data set')
-        check_name(self.task, TASKS, 'task')
-        whole = self.task == 'classification'
-        labels = np.asarray(self.labels, np.int32 if whole else np.float32)
+        kind = labels_of(self.task, 'task')
+        labels = np.asarray(self.labels, kind.dtype)
         inputs = self.inputs
         if self.kind == 'text':
             inputs = _texts(self.name, inputs)
@@ -72,39 +70,37 @@ class Dataset:
         count = len(inputs)
         ids = self.ids if len(self.ids) or not count else [f'{i:06d}' for i in range(count)]
         ids = strings(ids)
-        if self.task == 'multilabel':
-            check_multi_hot(self.name, labels, len(self.class_names))
-        axes = 2 if self.task == 'multilabel' else 1
-        if labels.ndim != axes or not len(labels) == len(ids) == count:
+        kind.check(self.name, labels, len(self.class_names))
+        if labels.ndim != kind.axes or not len(labels) == len(ids) == count:
             raise UserError(
                 f'{self.name}: {count} inputs, labels of shape {labels.shape} and '
                 f'{len(ids)} ids; expected one of each per example'
             )
-        if self.task == 'classification':
-            check_label_range(self.name, labels, len(self.class_names))
         for field, value in (('inputs', inputs), ('labels', labels), ('ids', ids)):
             if isinstance(value, np.ndarray):
                 value = value.view()
                 value.flags.writeable = False  # a split is shared by runs: nobody edits it
             object.__setattr__(self, field, value)
-        names = () if self.task == MASKED_TOKENS else self.class_names
+        names = self.class_names if kind.named else ()
         object.__setattr__(self, 'class_names', tuple(str(name) for name in names))
 
     def __len__(self) -> int:
         return len(self.labels)
 
     @property
+    def label_kind(self) -> LabelKind:
+        """How the labels of its task are read, checked and told of."""
+        return labels_of(self.task)
+
+    @property
     def num_classes(self) -> int:
-        """Number of classes; 0 for regression and masked tokens."""
+        """Number of classes; 0 where labels are no classes."""
         return len(self.class_names)
 
     @property
     def num_outputs(self) -> int:
-        """Numbers that a network gives for an example: one a class, or one for regression.
-
-        0 for masked tokens: their number is the vocabulary's, and a language model's own affair.
-        """
-        return 1 if self.task == 'regression' else len(self.class_names)
+        """Numbers that a network gives for an example; 0 where that is the network's affair."""
+        return self.label_kind.outputs(self.class_names)
 
     def take(self, indices: Sequence[int] | np.ndarray) -> Dataset:
         """The examples at these positions, in this order."""
@@ -168,17 +164,22 @@ class Splits:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names in label order; empty for regression."""
+        """Names in label order; empty where labels are no classes."""
         return self.train.class_names
 
     @property
     def task(self) -> str:
-        """`classification`, `regression`, `multilabel` or `masked_tokens`."""
+        """Name of the task."""
         return self.train.task
 
     @property
+    def label_kind(self) -> LabelKind:
+        """How its labels are read, checked and told of."""
+        return self.train.label_kind
+
+    @property
     def num_outputs(self) -> int:
-        """Numbers that a network gives for an example: one a class, or one for regression."""
+        """Numbers that a network gives for an example; 0 where that is the network's affair."""
         return self.train.num_outputs
 
     @property
@@ -192,41 +193,6 @@ class Splits:
 def joint_fingerprint(train: str, val: str, test: str) -> str:
     """The fingerprint of three splits from theirs."""
     return hashlib.sha256(f'{train} {val} {test}'.encode()).hexdigest()
-
-
-def strings(values: Any) -> np.ndarray:
-    """An object array of str: no width to pad to, and indexing gives plain str."""
-    array = np.empty(len(values), object)
-    array[:] = [str(value) for value in values]
-    return array
-
-
-def check_multi_hot(name: str, labels: np.ndarray, classes: int) -> None:
-    """Raises UserError unless the labels are 0 or 1, one column a class."""
-    if labels.ndim != 2 or labels.shape[1] != classes:
-        raise UserError(
-            f'{name}: multi-label labels have shape {labels.shape}; expected (N, {classes}), one '
-            'column a class'
-        )
-    if classes < 2:
-        raise UserError(f'{name}: {classes} classes; several labels an example need 2 or more')
-    wrong = np.argwhere((labels != 0) & (labels != 1))
-    if len(wrong):
-        row, column = wrong[0]
-        raise UserError(
-            f'{name}: label {labels[row, column]:g} of example {row}, class {column}; expected 0 '
-            'or 1'
-        )
-
-
-def check_label_range(name: str, labels: np.ndarray, classes: int) -> None:
-    """Raises UserError naming the first label outside 0 .. classes - 1."""
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if wrong.size:
-        raise UserError(
-            f'{name}: label {labels[wrong[0]]} of example {wrong[0]} is out of range; '
-            f'{classes} classes have labels 0 to {classes - 1}'
-        )
 
 
 def _texts(name: str, values: Any) -> np.ndarray:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
-
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.images.corruption import corrupt
 from ftjax.data.images.geometry import match_channels
-from ftjax.data.labels import check_class_name, spelling_note
+from ftjax.data.labels.names import check_class_name, spelling_note
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import read_source
 from ftjax.data.splitting import SUBSET, TEST, VAL, fold, hold_out, hold_out_per_class
 from ftjax.errors import UserError
-
-_ALL_DIFFERENT = 20  # examples: of fewer it may be so on purpose
 
 
 def load_data(settings: DataSettings) -> Splits:
@@ -114,27 +110,7 @@ def _cut(
 def _check_classes(train: Dataset) -> None:
     for name in train.class_names:
         check_class_name(name, train.name)
-    if train.task == 'multilabel':
-        missing = np.flatnonzero(~train.labels.any(axis=0))
-    else:
-        missing = np.setdiff1d(np.arange(train.num_classes), train.labels)
-    if missing.size:
-        raise UserError(
-            f'{train.name}: class {train.class_names[missing[0]]!r} has no training example; '
-            'add some, or take the class out (labels count from 0 without gaps)'
-        )
-    if train.task != 'classification':
-        return
-    if train.num_classes < 2:
-        raise UserError(
-            f'{train.name}: one class only ({train.class_names[0]!r}); expected two or more to '
-            'tell apart'
-        )
-    if train.num_classes == len(train) > _ALL_DIFFERENT:
-        raise UserError(
-            f'{train.name}: every example has a class of its own ({train.class_names[0]!r}, '
-            f'{train.class_names[1]!r}, ..); are the labels ids of the examples?'
-        )
+    train.label_kind.check_training(train.name, train.labels, train.class_names)
 
 
 def _finish(split: Dataset, name: str, settings: DataSettings) -> Dataset:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftjax.data.dataset import MASKED_TOKENS, Dataset
+from ftjax.data.dataset import Dataset
 from ftjax.data.images.augmentation import Parsed
 from ftjax.data.images.decode import decode, resize_array
 from ftjax.data.images.geometry import geometry_for, match_channels
@@ -110,13 +110,14 @@ class Loader:
         Returns:
           inputs (B, H, W, C), (B,) str, or a dict of int32 (B, length) tokens; labels (B,) or
           (B, classes); index int32 (B,), the position in the split; mask float32 (B,), 1 for a
-          real example. For masked tokens labels and mask are (B, length): the tokens to be
+          real example. Where labels are hidden tokens, they and mask are (B, length): those to be
           guessed, and 1 for each of them.
         """
         if self.texts is not None:
             length = length or self.texts.length(indices)
-            if self.dataset.task == MASKED_TOKENS:
-                inputs, hidden = self.texts.masked(indices, length, draw and draw[:2])
+            kind = self.dataset.label_kind
+            if kind.from_inputs:
+                inputs, hidden = kind.hidden(self.texts, indices, length, draw)
                 return self.assemble(indices, inputs, size, hidden)
             if draw is not None and draw[2]:
                 inputs = self.texts.augmented(indices, length, *draw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ftjax.data.dataset import MASKED_TOKENS, Dataset
+from ftjax.data.dataset import Dataset
 from ftjax.data.settings import DataSettings
 from ftjax.data.text.wordpiece import trained_tokenizer, wanted_size
 from ftjax.data.user_paths import resolve_path
@@ -46,9 +46,9 @@ def matching_preprocessing(
         )
     if not takes_text:
         return preprocessing
-    if dataset.task == MASKED_TOKENS and not network.is_lm:
+    if dataset.label_kind.head == 'lm' and not network.is_lm:
         raise UserError(
-            f'{dataset.name}: data.task masked_tokens needs a head that guesses tokens, and '
+            f'{dataset.name}: data.task {dataset.task} needs a head that guesses tokens, and '
             f"{type(network).__name__} has none; set config.model.head to 'lm'"
         )
     if settings.tokenizer:

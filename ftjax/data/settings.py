@@ -6,9 +6,9 @@ import dataclasses
 import numbers
 from typing import Annotated
 
-from ftjax.data.dataset import MASKED_TOKENS, TASKS
 from ftjax.data.images.augmentation import parse_augment
 from ftjax.data.images.corruption import parse_corruption
+from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
 from ftjax.data.text.wordpiece import wanted_size
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
@@ -33,10 +33,10 @@ class DataSettings:
     """`digits`, `digits:scattered`, `glyphs`, `docstrings`, `docstrings:order`,
     `docstrings:unlabelled`, `folder:PATH`, `csv:PATH`, `jsonl:PATH`, `npz:PATH` or
     `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
-    task: str = 'classification'
+    task: str = DEFAULT_TASK
     """`classification`, `regression` (labels are then float32), `multilabel`: any number of
     classes an example, as 0 and 1 of float32; or `masked_tokens`: the hidden words of texts,
-    for a network with a language model's head."""
+    for a network with a language model's head. Or a task that the config file registers."""
     seed: Annotated[int, at_least(0)] = 0
     """Decides the splits and the few-shot subset."""
     test_fraction: Annotated[float, between(0, 1, ends='low')] = 0.2
@@ -117,7 +117,7 @@ class DataSettings:
     def __post_init__(self):
         object.__setattr__(self, 'image_size', _size(self.image_size))
         check_fields(DataSettings, vars(self), 'data')
-        check_name(self.task, TASKS, 'data.task')
+        kind = self.label_kind
         check_name(self.layout, LAYOUTS, 'data.layout')
         check_name(self.quoting, QUOTING, 'data.quoting')
         check_name(self.verify, VERIFY, 'data.verify')
@@ -126,7 +126,7 @@ class DataSettings:
         if self.fold >= max(1, self.folds):
             raise UserError(f'data.fold is {self.fold}; expected a fold of data.folds={self.folds}')
         for name in ('examples_per_class', 'val_per_class'):
-            if getattr(self, name) is not None and self.task != 'classification':
+            if getattr(self, name) is not None and not kind.one_class:
                 raise UserError(f'data.{name} needs one class an example; data.task is {self.task}')
         if self.test_fraction + self.val_fraction >= 1:
             raise UserError('data.test_fraction + data.val_fraction leave nothing to train on')
@@ -141,13 +141,18 @@ class DataSettings:
         object.__setattr__(self, 'class_names', tuple(self.class_names))
         if len(set(self.class_names)) < len(self.class_names):
             raise UserError('data.class_names holds a name twice')
-        if parse_augment(self.augment) and self.task == MASKED_TOKENS:
+        if parse_augment(self.augment) and kind.from_inputs:
             raise UserError(
-                f'data.augment is {self.augment!r}; expected none, data.task masked_tokens '
+                f'data.augment is {self.augment!r}; expected none, data.task {self.task} '
                 'changes the texts itself'
             )
         wanted_size(self.tokenizer)
         parse_corruption(self.corruption)
+
+    @property
+    def label_kind(self) -> LabelKind:
+        """The kind of labels that the task has."""
+        return labels_of(self.task)
 
 
 def _size(size: object) -> tuple[int, int] | None:

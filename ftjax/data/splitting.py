@@ -36,7 +36,7 @@ def hold_out(dataset: Dataset, count: int, seed: int, stream: int) -> tuple[Data
             'of each class to train on; lower data.test_fraction and data.val_fraction'
         )
     held = np.concatenate([members[:q] for members, q in zip(order, quota, strict=True)])
-    if _loses_a_label(dataset, [held]):
+    if dataset.label_kind.loses(dataset.labels, [held]):
         sizes = np.array([len(dataset) - count, count])
         rng = np.random.default_rng((seed, stream, 1))
         held = np.flatnonzero(stratified_parts(dataset.labels, sizes, rng) == 1)
@@ -87,8 +87,8 @@ def fold(dataset: Dataset, k: int, i: int, seed: int = 0) -> tuple[Dataset, Data
     order = _class_orders(dataset, seed, FOLD)
     smallest = min(range(len(order)), key=lambda c: len(order[c]))
     if len(order[smallest]) < k:
-        one_class = dataset.task == 'classification'
-        of = f'class {dataset.class_names[smallest]!r}' if one_class else 'the data'
+        strata = dataset.label_kind.one_class
+        of = f'class {dataset.class_names[smallest]!r}' if strata else 'the data'
         raise UserError(
             f'{dataset.name}: {of} has {len(order[smallest])} examples, too few for {k} folds'
         )
@@ -96,30 +96,22 @@ def fold(dataset: Dataset, k: int, i: int, seed: int = 0) -> tuple[Dataset, Data
     dealt = np.concatenate(order)
     folds = [np.sort(dealt[np.arange(len(dealt)) % k == part]) for part in range(k)]
     mine = folds[i]
-    if _loses_a_label(dataset, folds):
+    if dataset.label_kind.loses(dataset.labels, folds):
         sizes = np.array([len(members) for members in folds])
         rng = np.random.default_rng((seed, FOLD, 1))
         mine = np.flatnonzero(stratified_parts(dataset.labels, sizes, rng) == i)
     return _complement(dataset, mine), dataset.take(mine)
 
 
-def _loses_a_label(dataset: Dataset, parts: list[np.ndarray]) -> bool:
-    """Whether the rest of multi-label data without one of the parts lacks a label they have."""
-    if dataset.task != 'multilabel':
-        return False
-    whole = dataset.labels.sum(axis=0)
-    return any(((whole > 0) & (dataset.labels[p].sum(axis=0) == whole)).any() for p in parts)
-
-
 def _class_orders(dataset: Dataset, seed: int, stream: int) -> list[np.ndarray]:
     """For each class its members' positions, permuted; one entry where there are no strata."""
-    if dataset.task != 'classification':
+    strata = dataset.label_kind.strata(dataset.labels, dataset.num_classes)
+    if strata is None:
         return [np.random.default_rng((seed, stream, 0)).permutation(len(dataset))]
-    orders = []
-    for label in range(dataset.num_classes):
-        members = np.flatnonzero(dataset.labels == label)
-        orders.append(np.random.default_rng((seed, stream, label + 1)).permutation(members))
-    return orders
+    return [
+        np.random.default_rng((seed, stream, label + 1)).permutation(members)
+        for label, members in enumerate(strata)
+    ]
 
 
 def _quota(sizes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

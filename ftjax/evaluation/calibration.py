@@ -20,8 +20,11 @@ def reliability(
     Returns:
       One dict a bin: `low`, `high` (its edges), `count`, mean `confidence`, `accuracy`.
     """
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
+    return binned(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
+
+
+def binned(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> list[dict[str, Any]]:
+    """As `reliability`, from the confidence (n,) of each answer and whether it is correct."""
     number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     return [
         {
@@ -46,10 +49,11 @@ def expected_calibration_error(
     >>> expected_calibration_error(np.array([[0.8, 0.2], [0.8, 0.2]]), np.array([0, 1]))
     0.30000000000000004
     """
-    return float(
-        sum(
-            row['count'] * abs(row['accuracy'] - row['confidence'])
-            for row in reliability(probabilities, labels, bins)
-        )
-        / len(labels)
-    )
+    return calibration_gap(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
+
+
+def calibration_gap(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
+    """As `expected_calibration_error`, from confidence (n,) and whether each is correct."""
+    rows = binned(confidence, correct, bins)
+    gaps = sum(row['count'] * abs(row['accuracy'] - row['confidence']) for row in rows)
+    return float(gaps / len(correct))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 
@@ -21,25 +24,37 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return float(bounds.low), float(bounds.high)
 
 
-def bootstrap_mean_interval(
-    values: np.ndarray, confidence: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float] | None:
-    """Percentile bootstrap interval of the mean over examples; None below two of them.
+def bootstrap_interval(
+    rows: np.ndarray,
+    statistic: Callable[[np.ndarray], float],
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> list[float] | None:
+    """Percentile bootstrap interval of a statistic; None below two rows.
 
     Args:
-      values: one number an example, shape (n,).
+      rows: numbers of each unit, (n,) or (n, k); whole rows are resampled. A unit is what was
+        drawn independently: an example, a text, never a token of a text.
+      statistic: of resampled rows.
       confidence: probability content.
       resamples: how many bootstrap samples.
-      seed: of the resampling, so that the same values give the same interval.
+      seed: of the resampling, so that the same rows give the same interval.
+
+    >>> bootstrap_interval(np.array([[2.0, 1.0], [2.0, 1.0]]), lambda r: r[:, 0].mean())
+    [2.0, 2.0]
     """
-    values = np.asarray(values, np.float64)
-    if len(values) < 2:
+    if len(rows) < 2:
         return None
-    rng = np.random.default_rng(seed)
-    means = np.empty(resamples)
+    rng, found = np.random.default_rng(seed), np.empty(resamples)
     # One resample at a time: all of them at once would hold n x resamples numbers.
     for index in range(resamples):
-        means[index] = values[rng.integers(0, len(values), len(values))].mean()
+        found[index] = statistic(rows[rng.integers(0, len(rows), len(rows))])
     tail = 100 * (1 - confidence) / 2
-    low, high = np.percentile(means, [tail, 100 - tail])
-    return float(low), float(high)
+    low, high = np.percentile(found, [tail, 100 - tail])
+    return [float(low), float(high)]
+
+
+def bootstrap_mean_interval(values: np.ndarray, **options: Any) -> list[float] | None:
+    """That of the mean of values (n,); see `bootstrap_interval` for the options."""
+    return bootstrap_interval(np.asarray(values, np.float64), np.mean, **options)

@@ -1,17 +1,11 @@
-"""Metrics by name: which direction is better, how each is written, and which task has it.
-
->>> metric_of('mse').higher_is_better, metric_of('accuracy').higher_is_better
-(False, True)
-"""
+"""A metric: which direction is better, and how it is written. Tasks say which they have."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
-
-from ftjax.errors import UserError, check_name, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +45,7 @@ class Metric:
     def clipped(self, value: float) -> float:
         """The nearest value that the metric can have.
 
-        >>> metric_of('mse').clipped(-0.2), metric_of('r2').clipped(-0.2)
+        >>> error('mse').clipped(-0.2), Metric(name='r2', bounds=(None, 1.0)).clipped(-0.2)
         (0.0, -0.2)
         """
         low, high = self.bounds
@@ -65,139 +59,31 @@ class Metric:
     def value_in(self, values: Mapping[str, Any]) -> float | None:
         """The value among the metrics of a run; None where it is undefined, NaN or infinite.
 
-        >>> metric_of('log_loss').value_in({'loss': 0.5, 'accuracy': 0.8})
+        >>> LOG_LOSS.value_in({'loss': 0.5, 'accuracy': 0.8})
         0.5
         """
         found = next((values[name] for name in self.names if name in values), None)
         return float(found) if found is not None and math.isfinite(found) else None
 
 
-def _share(name: str, label: str = '') -> Metric:
+def share(name: str, label: str = '') -> Metric:
+    """A metric between 0 and 1, written in percent."""
     return Metric(name=name, label=label, bounds=(0.0, 1.0), percent=True)
 
 
-def _error(name: str, label: str = '', low: float = 0.0, high: float | None = None, also=()):
+def error(
+    name: str, label: str = '', low: float = 0.0, high: float | None = None, also=()
+) -> Metric:
+    """A metric of which less is better."""
     return Metric(name=name, higher_is_better=False, label=label, bounds=(low, high), also=also)
 
 
-_LOG_LOSS = _error('log_loss', also=('loss',))
-_PRECISION_RECALL_F1 = (('precision', 'precision'), ('recall', 'recall'), ('f1', 'F1'))
+LOG_LOSS = error('log_loss', also=('loss',))
 
 
-def _averages(*kinds: str) -> Iterable[Metric]:
-    for kind in kinds:
-        for name, label in _PRECISION_RECALL_F1:
-            yield _share(f'{name}_{kind}', f'{kind} {label}')
-
-
-def _table(*metrics: Metric) -> dict[str, Metric]:
-    return {metric.name: metric for metric in metrics}
-
-
-BY_TASK: dict[str, dict[str, Metric]] = {
-    'classification': _table(
-        _share('accuracy'),
-        _share('balanced_accuracy'),
-        _share('top5_accuracy', 'top-5 accuracy'),
-        *_averages('macro', 'weighted'),
-        _LOG_LOSS,
-        _error('ece', 'calibration error', high=1.0),
-        _error('brier', 'Brier score', high=2.0),
-    ),
-    'multilabel': _table(
-        *_averages('micro', 'macro'),
-        Metric(name='average_precision_micro', bounds=(0.0, 1.0)),
-        Metric(name='average_precision_macro', bounds=(0.0, 1.0)),
-        Metric(name='exact_match', bounds=(0.0, 1.0)),
-        _error('hamming_loss', 'Hamming loss', high=1.0),
-        _LOG_LOSS,
-    ),
-    'regression': _table(
-        _error('mse', 'MSE', also=('loss',)),
-        _error('rmse', 'RMSE'),
-        _error('mae', 'MAE'),
-        Metric(name='r2', label='R²', bounds=(None, 1.0)),
-        Metric(name='pearson', label='Pearson r', bounds=(-1.0, 1.0)),
-        Metric(name='spearman', label='Spearman ρ', bounds=(-1.0, 1.0)),
-    ),
-    'masked_tokens': _table(
-        _share('accuracy'),
-        _error('loss', also=('log_loss',)),
-        _error('perplexity', low=1.0),
-    ),
-    'theory': _table(_error('error')),
-}
-"""Task to its metrics by name. The same name means the same in every task."""
-DEFAULTS = {
-    'classification': 'accuracy',
-    'multilabel': 'f1_micro',
-    'regression': 'mse',
-    'masked_tokens': 'loss',
-}
-"""Task to the metric that chooses the weights a run keeps, and when it stops."""
-# `loss` means the loss of whatever the task is: the names under which it may stand are all.
-_ANY_LOSS = _error('loss', also=('log_loss', 'mse'))
-METRICS: dict[str, Metric] = {
-    **{name: metric for known in BY_TASK.values() for name, metric in known.items()},
-    'loss': _ANY_LOSS,
-}
-"""All metrics by name."""
-
-
-def metric_of(metric: str | Metric, what: str = 'metric') -> Metric:
-    """A known metric by name; a `Metric` is given back as it is.
-
-    Args:
-      metric: the name.
-      what: words for the error: which setting named it.
-
-    Raises:
-      UserError: no task has a metric of that name; the nearest are named.
-    """
-    if isinstance(metric, Metric):
-        return metric
-    if not isinstance(metric, str):
-        raise UserError(f'{what} {metric!r} is no name of a metric; known: {", ".join(METRICS)}')
-    return METRICS[check_name(metric, METRICS, what)]
-
-
-def as_metric(metric: str | Metric) -> Metric:
-    """As `metric_of`; a name that no task knows stands for itself, without a known direction.
-
-    For looking up and writing numbers, never for comparing them.
-    """
-    return metric if isinstance(metric, Metric) else METRICS.get(metric) or Metric(name=metric)
-
-
-def default_metric(task: str) -> Metric:
-    """What decides which weights a run of a task keeps.
-
-    >>> default_metric('regression').name
-    'mse'
-    """
-    return BY_TASK[task][DEFAULTS[task]]
-
-
-def check_metric(name: str, task: str, classes: int = 0, what: str = 'metric') -> Metric:
-    """The metric of a task by name.
-
-    Args:
-      name: of the metric, or another name of it (`loss`).
-      task: `classification`, `regression`, `multilabel` or `masked_tokens`.
-      classes: of the task; 0 where it has none or the number is not known.
-      what: words for the error: which setting named it.
-
-    Raises:
-      UserError: the task has no such metric; those it has are named.
-    """
-    known = BY_TASK[task]
-    found = next((metric for metric in known.values() if name in metric.names), None)
-    if found is None:
-        near = did_you_mean(name, known)
-        more = '' if near.startswith('known') else f' (all: {", ".join(sorted(known))})'
-        raise UserError(f'{what} {name!r} is none of a task of {task}; {near}{more}')
-    if found.name == 'top5_accuracy' and 0 < classes < 6:
-        raise UserError(
-            f'{what} {name!r} is undefined with {classes} classes; expected 6 classes or more'
-        )
-    return METRICS[name]
+def averages(*kinds: str) -> tuple[Metric, ...]:
+    """Precision, recall and F1, averaged in some ways: `macro`, `micro`, `weighted`."""
+    said = (('precision', 'precision'), ('recall', 'recall'), ('f1', 'F1'))
+    return tuple(
+        share(f'{name}_{kind}', f'{kind} {label}') for kind in kinds for name, label in said
+    )

@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
+from ftjax.evaluation.predictions import (
+    check_class_names,
+    check_classification,
+    check_finite,
+    softmax,
+)
 
 
 def confident_mistakes(
@@ -31,7 +36,9 @@ def confident_mistakes(
       Dicts, most confident first: `id`, `position` (in the arrays), `label`, `predicted`
       (names), `confidence` (probability of the predicted class), `label_probability`.
     """
-    logits, labels = check_classification(logits, labels)
+    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
+    check_classification(logits, labels)
+    check_finite(logits)
     if len(ids) != len(labels):
         raise UserError(f'{len(ids)} example ids for {len(labels)} labels')
     names = check_class_names(class_names, logits.shape[1])

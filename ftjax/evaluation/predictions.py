@@ -65,17 +65,31 @@ def gather(pairs: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Pred
 
 def check_finite(outputs: np.ndarray) -> None:
     """Raises NonFinitePredictions, with the count, unless every output is a number."""
-    bad = int((~np.isfinite(outputs)).reshape(len(outputs), -1).any(axis=1).sum())
+    refuse_non_finite(finite_rows(outputs))
+
+
+def finite_rows(outputs: np.ndarray) -> np.ndarray:
+    """Which rows hold numbers alone: bool (n,)."""
+    return np.asarray(np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1))
+
+
+def refuse_non_finite(finite: np.ndarray) -> None:
+    """Raises NonFinitePredictions, with the count, unless all of the rows are finite."""
+    bad = int((~finite).sum())
     if bad:
         raise NonFinitePredictions(
-            f'{bad} of {len(outputs)} predictions are NaN or infinite: the run diverged; '
+            f'{bad} of {len(finite)} predictions are NaN or infinite: the run diverged; '
             'lower the learning rate or clip gradients'
         )
 
 
-def check_classification(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits as float64 (n, classes) and labels as int64 (n,), or UserError saying why not."""
-    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
+def check_classification(
+    logits: np.ndarray, labels: np.ndarray, index: np.ndarray | None = None
+) -> None:
+    """UserError unless logits are (n, classes) and labels (n,) are such classes.
+
+    `index` (n,) says which examples they are of, for the message.
+    """
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise UserError(f'logits need shape (examples, classes >= 2), not {logits.shape}')
     if labels.shape != (len(logits),):
@@ -87,12 +101,11 @@ def check_classification(logits: np.ndarray, labels: np.ndarray) -> tuple[np.nda
     outside = (labels < 0) | (labels >= logits.shape[1])
     if outside.any():
         first = int(np.argmax(outside))
+        number = first if index is None else int(index[first])
         raise UserError(
-            f'label {int(labels[first])} of example {first} is outside '
+            f'label {int(labels[first])} of example {number} is outside '
             f'0..{logits.shape[1] - 1}: the network has {logits.shape[1]} classes'
         )
-    check_finite(logits)
-    return logits, labels.astype(np.int64)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ftjax.evaluation.metric import as_metric
+from ftjax.tasks.metrics import as_metric
 
 
 def scale_of(metric: str) -> float:

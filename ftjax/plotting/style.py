@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftjax.evaluation.metric import as_metric
 from ftjax.plotting import number_formats
+from ftjax.tasks.metrics import as_metric
 
 INK = '#1f2933'
 GREY = '#8a94a0'

@@ -12,6 +12,8 @@ import numpy as np
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.tasks import task_of
+from ftjax.tasks.regression import Regression
 from ftjax.training.step.state import make_state, variables_of
 from ftjax.training.step.train_step import TrainStep
 
@@ -36,7 +38,9 @@ def descend(
     """
     one = jax.tree.map(lambda leaf: leaf[0], variables)
     phase = make_plan(freeze, network, one, head_is_new=False).at(0)
-    step = TrainStep(network=network, phase=phase.program, optimizer=PLAIN, task='regression')
+    step = TrainStep(
+        network=network, phase=phase.program, optimizer=PLAIN, task=task_of(Regression.name)
+    )
 
     def run(variables, x, y, rate):
         state, frozen = make_state(variables, phase, step.tx)

@@ -20,11 +20,11 @@ from ftjax.config import merged, read_config
 from ftjax.data import Splits
 from ftjax.data.dataset import Dataset
 from ftjax.data.images.corruption import corrupt, parse_corruption
+from ftjax.data.labels import DEFAULT_TASK
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import read_source
 from ftjax.data.splitting import SUBSET, TEST, VAL, hold_out_per_class
 from ftjax.errors import UserError, check_name
-from ftjax.evaluation.metric import check_metric
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.field_types import check_fields
 from ftjax.freezing.data_driven_choice import Choice
@@ -33,6 +33,7 @@ from ftjax.ranges import at_least
 from ftjax.runs.evaluate import network_metrics
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
+from ftjax.tasks.metrics import check_metric
 from ftjax.training.loop.fit import Diverged
 
 TEST_SEED = 0  # the test images are the same for every seed and task
@@ -88,7 +89,7 @@ def read_surgical(values: Mapping[str, Any]) -> SurgicalSettings:
         if values['ablation'].get(key):
             raise UserError(f'config.surgical.ablation.{key}: tasks have one fixed test set')
     ablation = read_ablation(values['ablation'])
-    check_metric(ablation.metric, 'classification', what='config.surgical.ablation.metric:')
+    check_metric(ablation.metric, DEFAULT_TASK, what='config.surgical.ablation.metric:')
     for group, names in values['groups'].items():
         for name in names:
             check_name(name, tasks, f'task of config.surgical.groups.{group}:')

@@ -6,16 +6,13 @@ from typing import Any
 
 from ftjax.config import Config
 from ftjax.data import EvalBatches, Splits, eval_batches
-from ftjax.data.dataset import MASKED_TOKENS
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
-from ftjax.evaluation.predictions import gather
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.runs.prepare import Prepared
-from ftjax.tasks import evaluate
-from ftjax.tasks.masked_tokens import masked_token_metrics
+from ftjax.tasks import task_of
 
 NOTHING_MEASURED = {'n': 0}
 
@@ -62,9 +59,4 @@ def network_metrics(
         )
     batches = split_batches(data, split, config, preprocessing)
     outputs = predict(network, variables, batches, preprocessing)
-    if dataset.task == MASKED_TOKENS:
-        return masked_token_metrics(outputs)  # too many numbers to gather
-    found = gather(outputs)
-    return evaluate(
-        found.outputs, found.labels, task=dataset.task, class_names=dataset.class_names or None
-    )
+    return task_of(dataset.task).measure(outputs, dataset.class_names)

@@ -28,7 +28,6 @@ from ftjax.training.checkpoints.plan_change import PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit import FitResult, fit
-from ftjax.training.loop.validation import score
 from ftjax.training.sweeps.weight_averaging import fit_averaged
 
 _log = logging.getLogger(__name__)
@@ -111,7 +110,7 @@ def in_folder(
 
     def validate(variables: Any) -> dict[str, float]:
         outputs = predict(network, variables, spec.validation, preprocessing)
-        return score(outputs, data.task)
+        return spec.task.validate(outputs, config.train.metric)
 
     def settle(variables: Any, stages: Collection[str]) -> dict[str, Any]:
         stream = spec.stream_of(config.seed, augmented=False)

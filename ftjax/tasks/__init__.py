@@ -1,4 +1,4 @@
-"""Metrics on whole arrays, calibration and error analysis.
+"""Tasks: how labels are read, the loss, the metrics, and what of them people are shown.
 
 >>> import numpy as np
 >>> logits = np.array([[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]])
@@ -13,34 +13,34 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.evaluation.metrics_text import metrics_text
-from ftjax.evaluation.predictions import NonFinitePredictions, Predictions, gather
-from ftjax.tasks.classification import classification_metrics
-from ftjax.tasks.multilabel import multilabel_metrics
-from ftjax.tasks.regression import regression_metrics
+from ftjax.tasks.base import LossOptions, Task
+from ftjax.tasks.classification import Classification
+from ftjax.tasks.masked_tokens import MaskedTokens
+from ftjax.tasks.multilabel import Multilabel
+from ftjax.tasks.registry import DEFAULT_TASK, TASKS, task, task_of
+from ftjax.tasks.regression import Regression
 
 __all__ = [
-    'NonFinitePredictions',
-    'Predictions',
-    'classification_metrics',
+    'DEFAULT_TASK',
+    'TASKS',
+    'Classification',
+    'LossOptions',
+    'MaskedTokens',
+    'Multilabel',
+    'Regression',
+    'Task',
     'evaluate',
-    'gather',
-    'metrics_text',
-    'multilabel_metrics',
-    'regression_metrics',
+    'task',
+    'task_of',
 ]
 
 
 def evaluate(
     outputs: np.ndarray,
     labels: np.ndarray,
-    *,
-    task: str = 'classification',
     class_names: Sequence[str] | None = None,
+    *,
+    task: str = DEFAULT_TASK,
 ) -> dict[str, Any]:
-    """Metrics of the outputs by the task's name; see the three functions for what they hold."""
-    if task == 'multilabel':
-        return multilabel_metrics(outputs, labels, class_names)
-    if task == 'regression':
-        return regression_metrics(outputs, labels)
-    return classification_metrics(outputs, labels, class_names)
+    """All metrics of outputs (n, ..) for labels (n, ..): see `values` of the task."""
+    return task_of(task).measure([(outputs, {'labels': np.asarray(labels)})], class_names)

@@ -1,63 +1,113 @@
-"""How well hidden tokens are guessed."""
+"""Hidden tokens of texts: how well they are guessed. What is resampled are texts, not tokens."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
-from ftjax.errors import UserError
-from ftjax.evaluation.intervals import bootstrap_mean_interval, wilson_interval
-from ftjax.evaluation.predictions import check_finite
+from ftjax.data.labels.tokens import HiddenTokens
+from ftjax.evaluation.intervals import bootstrap_interval
+from ftjax.evaluation.metric import error, share
+from ftjax.evaluation.predictions import finite_rows
+from ftjax.tasks.base import Array, Batch, LossOptions, Task, metric_line
+from ftjax.tasks.losses import cross_entropy
+from ftjax.tasks.registry import task
+from ftjax.tasks.statistics import Statistics
 
 
-def masked_token_metrics(
-    pairs: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]], *, confidence: float = 0.95
-) -> dict[str, Any]:
-    """Numbers over all tokens that were asked for, ready for JSON.
+@task('masked_tokens')
+class MaskedTokens(Task):
+    """Tokens of a text that the network does not see.
 
-    Args:
-      pairs: logits (B, time, vocabulary) with the batch they came from: 'labels' (B, time)
-        and 'mask' (B, time), 1 for a token that is asked for.
-      confidence: probability content of the intervals, over tokens.
-
-    Returns:
-      `n` tokens; `loss`, the cross-entropy in nats, and `accuracy`, each with its `_interval`;
-      `perplexity`; `unigram_entropy`, the entropy (nats) of the asked tokens' frequencies: no
-      guess that ignores the sentence has a lower loss.
-
-    Raises:
-      UserError: nothing was asked for.
-      NonFinitePredictions: an output is NaN or infinite.
+    The tokens of a text have its topic and its length in common: they are no independent sample,
+    and an interval over tokens would be too narrow.
     """
-    losses, right, truth = [], [], []
-    for outputs, batch in pairs:
+
+    labels = HiddenTokens()
+    metrics = (
+        share('accuracy'),
+        error('loss', also=('log_loss',)),
+        error('perplexity', low=1.0),
+    )
+    default_metric = 'loss'
+    noted = ('accuracy',)
+    unit = 'texts'
+    counted = 'hidden tokens'
+
+    def losses(self, outputs: Array, batch: Batch, options: LossOptions) -> jax.Array:
+        """Cross-entropy in nats of each token: (B, time) from logits (B, time, vocabulary)."""
+        return cross_entropy(outputs, batch['labels'], options.label_smoothing)
+
+    def statistics(
+        self, outputs: np.ndarray, batch: Batch, wanted: Collection[str] | None
+    ) -> Statistics:
+        """Of each text: nats, tokens guessed right, tokens asked for; how often each was true."""
         asked = np.asarray(batch['mask']) > 0
-        if not asked.any():
-            continue
-        logits = np.asarray(outputs)[asked].astype(np.float64)
-        labels = np.asarray(batch['labels'])[asked]
-        check_finite(logits)
-        highest = logits.max(axis=-1, keepdims=True)
-        total = highest[:, 0] + np.log(np.exp(logits - highest).sum(axis=-1))
-        losses.append(total - logits[np.arange(len(labels)), labels])
-        right.append(logits.argmax(axis=-1) == labels)
-        truth.append(labels)
-    if not truth:
-        raise UserError('nothing to evaluate: no token of the split is asked for')
-    nats, hits = np.concatenate(losses), int(np.concatenate(right).sum())
-    _, counts = np.unique(np.concatenate(truth), return_counts=True)
-    shares = counts / counts.sum()
-    loss = float(nats.mean())
-    return {
-        'task': 'masked_tokens',
-        'n': len(nats),
-        'loss': loss,
-        'loss_interval': bootstrap_mean_interval(nats, confidence),
-        'perplexity': math.exp(min(loss, 700.0)),
-        'accuracy': hits / len(nats),
-        'accuracy_interval': wilson_interval(hits, len(nats), confidence),
-        'unigram_entropy': float(-(shares * np.log(shares)).sum()),
-    }
+        text = np.nonzero(asked)[0]
+        logits, labels = outputs[asked].astype(np.float64), batch['labels'][asked]
+        nats = np.zeros(len(labels))
+        if wanted is None or set(wanted) - {'accuracy'}:
+            with np.errstate(invalid='ignore', over='ignore'):  # outputs that are no numbers
+                highest = logits.max(axis=-1, keepdims=True)
+                total = highest[:, 0] + np.log(np.exp(logits - highest).sum(axis=-1))
+            nats = total - logits[np.arange(len(labels)), labels]
+        columns = nats, logits.argmax(axis=-1) == labels, np.ones(len(labels))
+        sums = [np.bincount(text, column, minlength=len(asked)) for column in columns]
+        broken = np.bincount(text, ~finite_rows(logits), minlength=len(asked))
+        counts = np.bincount(labels, minlength=outputs.shape[-1])
+        return Statistics({'sums': np.stack(sums, 1), 'finite': broken == 0}, {'tokens': counts})
+
+    def values(
+        self,
+        found: Statistics,
+        class_names: Sequence[str] = (),
+        wanted: Collection[str] | None = None,
+    ) -> dict[str, Any]:
+        """Numbers over all tokens that were asked for.
+
+        `loss`, the cross-entropy in nats, and `accuracy`, each with its interval over texts;
+        `perplexity`; `n` tokens of so many `texts`; `unigram_entropy`, the entropy (nats) of the
+        asked tokens' frequencies: no guess that ignores the sentence has a lower loss.
+        """
+        sums = found.rows['sums']
+        loss, accuracy = _loss(sums), _accuracy(sums)
+        result = {'loss': loss, 'perplexity': math.exp(min(loss, 700.0)), 'accuracy': accuracy}
+        if wanted is not None:
+            return result
+        shares = found.sums['tokens'] / found.sums['tokens'].sum()
+        shares = shares[shares > 0]
+        return {
+            'n': int(sums[:, 2].sum()),
+            'texts': len(sums),
+            **result,
+            'loss_interval': bootstrap_interval(sums, _loss),
+            'accuracy_interval': bootstrap_interval(sums, _accuracy),
+            'unigram_entropy': float(-(shares * np.log(shares)).sum()),
+        }
+
+    def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
+        """How many tokens of the text were asked for, how many guessed, and the mean loss."""
+        label = np.asarray(label)
+        batch = {'labels': label[None], 'mask': label[None] >= 0}
+        nats, right, asked = self.statistics(output[None], batch, None).rows['sums'][0]
+        return {'asked': int(asked), 'right': int(right), 'loss': nats / max(asked, 1)}
+
+    def text(self, metrics: Mapping[str, Any]) -> str:
+        """Loss and accuracy with their intervals, and the loss that knows only frequencies."""
+        lines = [f'hidden tokens  {metrics["n"]}']
+        lines += [metric_line(metrics, name, f'{name:<14}', '.4f') for name in ('loss', 'accuracy')]
+        lines.append(f'perplexity     {metrics["perplexity"]:.2f}')
+        lines.append(f'by frequencies {metrics["unigram_entropy"]:.4f} (their entropy, nats)')
+        return '\n'.join(lines)
+
+
+def _loss(sums: np.ndarray) -> float:
+    return float(sums[:, 0].sum() / sums[:, 2].sum())
+
+
+def _accuracy(sums: np.ndarray) -> float:
+    return float(sums[:, 1].sum() / sums[:, 2].sum())

@@ -1,68 +1,98 @@
-"""Regression metrics on whole arrays, equal to scikit-learn's and scipy's."""
+"""One value an example: the squared error, and metrics equal to scikit-learn's and scipy's."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from ftjax.data.labels.values import Values
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_mean_interval
-from ftjax.evaluation.predictions import check_finite
+from ftjax.evaluation.metric import Metric, error
+from ftjax.tasks.base import Array, Batch, LossOptions, Task
+from ftjax.tasks.registry import task
+from ftjax.tasks.statistics import Statistics
 
 
-def regression_metrics(
-    predictions: np.ndarray, targets: np.ndarray, *, confidence: float = 0.95
-) -> dict[str, Any]:
-    """Every regression number that is reported, ready for JSON.
+@task('regression')
+class Regression(Task):
+    """One value an example."""
 
-    Args:
-      predictions: float (n,) or (n, 1), in the unit of the targets.
-      targets: float (n,) or (n, 1).
-      confidence: probability content of the intervals (bootstrap over examples).
+    labels = Values()
+    metrics = (
+        error('mse', 'MSE', also=('loss',)),
+        error('rmse', 'RMSE'),
+        error('mae', 'MAE'),
+        Metric(name='r2', label='R²', bounds=(None, 1.0)),
+        Metric(name='pearson', label='Pearson r', bounds=(-1.0, 1.0)),
+        Metric(name='spearman', label='Spearman ρ', bounds=(-1.0, 1.0)),
+    )
+    default_metric = 'mse'
+    noted = ('mse', 'pearson', 'spearman')
 
-    Returns:
-      `n`, `mse` and `mae` with `mse_interval` and `mae_interval`, `rmse`, `r2`, `pearson`,
-      `spearman`. R2 and the correlations are None where they are undefined: below two
-      examples, or where the targets (for a correlation also the predictions) are constant.
+    def losses(self, outputs: Array, batch: Batch, options: LossOptions) -> jax.Array:
+        """Squared error (B,) of predictions (B, 1) for float32 labels (B,)."""
+        return jnp.square(outputs[:, 0] - batch['labels'])
 
-    Raises:
-      UserError: shapes disagree, no examples, or a target is NaN or infinite.
-      NonFinitePredictions: a prediction is NaN or infinite.
-    """
-    import sklearn.metrics
-    from scipy import stats
+    def statistics(
+        self, outputs: np.ndarray, batch: Batch, wanted: Collection[str] | None
+    ) -> Statistics:
+        """The prediction and the target: ranks need all of them."""
+        predictions, targets = _column(outputs, 'predictions'), _column(batch['labels'], 'targets')
+        if len(predictions) != len(targets):
+            raise UserError(f'{len(predictions)} predictions for {len(targets)} targets')
+        if not np.isfinite(targets).all():
+            raise UserError('a regression target is NaN or infinite; remove or impute it')
+        return Statistics({'predictions': predictions, 'targets': targets})
 
-    # Its type stubs do not take NumPy 2's arrays.
-    metrics: Any = sklearn.metrics
-    predictions = _column(predictions, 'predictions')
-    targets = _column(targets, 'targets')
-    if len(predictions) != len(targets):
-        raise UserError(f'{len(predictions)} predictions for {len(targets)} targets')
-    if not len(targets):
-        raise UserError('nothing to evaluate: the split holds no examples')
-    if not np.isfinite(targets).all():
-        raise UserError('a regression target is NaN or infinite; remove or impute it')
-    check_finite(predictions)
-    errors = predictions - targets
-    varies = len(targets) > 1 and np.ptp(targets) > 0
-    correlates = varies and np.ptp(predictions) > 0
-    mse = float(metrics.mean_squared_error(targets, predictions))
-    return {
-        'task': 'regression',
-        'n': len(targets),
-        'mse': mse,
-        'mse_interval': bootstrap_mean_interval(errors**2, confidence),
-        'rmse': mse**0.5,
-        'mae': float(metrics.mean_absolute_error(targets, predictions)),
-        'mae_interval': bootstrap_mean_interval(np.abs(errors), confidence),
-        'r2': float(metrics.r2_score(targets, predictions)) if varies else None,
-        'pearson': _statistic(stats.pearsonr, predictions, targets) if correlates else None,
-        'spearman': _statistic(stats.spearmanr, predictions, targets) if correlates else None,
-    }
+    def values(
+        self,
+        found: Statistics,
+        class_names: Sequence[str] = (),
+        wanted: Collection[str] | None = None,
+    ) -> dict[str, Any]:
+        """`mse` and `mae` with their intervals, `rmse`, `r2`, `pearson`, `spearman`.
+
+        R2 and the correlations are None where they are undefined: below two examples, or where
+        the targets (for a correlation also the predictions) are constant.
+        """
+        from scipy import stats
+
+        predictions, targets = found.rows['predictions'], found.rows['targets']
+        errors = predictions - targets
+        squares, sizes = errors**2, np.abs(errors)
+        varies = len(targets) > 1 and np.ptp(targets) > 0
+        correlates = varies and np.ptp(predictions) > 0  # NaN fails it too
+        mse = float(np.mean(squares))
+        result: dict[str, Any] = {
+            'mse': mse,
+            'rmse': mse**0.5,
+            'mae': float(np.mean(sizes)),
+            'r2': None,
+        }
+        if varies:
+            result['r2'] = 1 - float(squares.sum() / ((targets - targets.mean()) ** 2).sum())
+        for name, correlation in (('pearson', stats.pearsonr), ('spearman', stats.spearmanr)):
+            both = predictions, targets
+            result[name] = _statistic(correlation, *both) if correlates else None
+        if wanted is not None:
+            return result
+        result |= {'mse_interval': bootstrap_mean_interval(squares)}
+        return {**result, 'mae_interval': bootstrap_mean_interval(sizes)}
+
+    def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
+        """The target, the prediction, and the signed error."""
+        predicted, target = float(np.ravel(output)[0]), float(label)
+        return {'target': target, 'predicted': predicted, 'error': predicted - target}
 
 
-def _statistic(correlation, predictions: np.ndarray, targets: np.ndarray) -> float | None:
+def _statistic(
+    correlation: Callable[..., Any], predictions: np.ndarray, targets: np.ndarray
+) -> float | None:
     value = float(correlation(predictions, targets).statistic)
     return value if np.isfinite(value) else None
 

@@ -32,6 +32,9 @@ class TrainSettings:
     """Training stops after so many validations in a row that are not better than the best
     before them (a tie in the score goes to the lower loss); None for never. The schedule is that
     of the whole run all the same, so that a run that stops early has not seen its lowest rates."""
+    metric: str = ''
+    """Which metric of the validation `keep` and `patience` go by, in its own direction: one that
+    the task has; empty for the task's default (accuracy, micro F1, squared error, loss)."""
     keep: str = 'best'
     """Which weights the run ends with: of the `best` validation, or the `last`."""
     steps_per_call: Annotated[int | None, at_least(1)] = None

@@ -18,10 +18,10 @@ from ftjax.data.text.bucket_order import bucket_order
 from ftjax.data.text.tokenize import tokenize
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
+from ftjax.evaluation.predictions import gather
 from ftjax.models.registry import build
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
 from ftjax.pretrained.initialise import random_variables
-from ftjax.tasks import gather
 
 
 @pytest.fixture(scope='module')

@@ -10,13 +10,13 @@ from sklearn import metrics as sk
 from ftjax.errors import UserError
 from ftjax.evaluation.calibration import expected_calibration_error
 from ftjax.evaluation.intervals import bootstrap_mean_interval, wilson_interval
-from ftjax.evaluation.metrics_text import confusion_text
 from ftjax.evaluation.mistakes import confident_mistakes, confused_pairs
 from ftjax.evaluation.prediction_figures import confusion_matrix_figure, reliability_figure
-from ftjax.evaluation.predictions import softmax
+from ftjax.evaluation.predictions import NonFinitePredictions, gather, softmax
 from ftjax.plotting.save import save_figure
-from ftjax.tasks import NonFinitePredictions, evaluate, gather, metrics_text
-from ftjax.tasks.classification import classification_metrics
+from ftjax.tasks import evaluate
+from ftjax.tasks.class_table import confusion_text
+from ftjax.tasks.metrics_text import metrics_text
 
 
 def case(seed, n, classes, skill=1.5):
@@ -30,7 +30,7 @@ def case(seed, n, classes, skill=1.5):
 @pytest.mark.parametrize('seed,n,classes', [(0, 97, 10), (1, 40, 3), (2, 500, 2), (3, 12, 30)])
 def test_equals_scikit_learn(seed, n, classes):
     logits, labels = case(seed, n, classes)
-    result = classification_metrics(logits, labels)
+    result = evaluate(logits, labels)
     predicted = logits.argmax(1)
     assert result['accuracy'] == pytest.approx(sk.accuracy_score(labels, predicted))
     for average in ('macro', 'weighted'):
@@ -75,12 +75,12 @@ def test_masked_batches_equal_the_whole_array():
         pairs.append((rows, {'labels': truth, 'mask': mask, 'index': index}))
     gathered = gather(pairs)
     np.testing.assert_array_equal(gathered.index, np.arange(50))
-    assert evaluate(gathered.outputs, gathered.labels) == classification_metrics(logits, labels)
+    assert evaluate(gathered.outputs, gathered.labels) == evaluate(logits, labels)
 
 
 def test_log_loss_survives_huge_logits():
     logits = np.array([[2000.0, 0.0], [0.0, 2000.0]])
-    result = classification_metrics(logits, np.array([1, 1]))
+    result = evaluate(logits, np.array([1, 1]))
     assert result['log_loss'] == pytest.approx(1000.0)
 
 
@@ -113,24 +113,24 @@ def test_bootstrap_interval_agrees_with_the_normal_one():
     half = 1.96 * values.std() / np.sqrt(2000)
     assert low == pytest.approx(values.mean() - half, abs=0.015)
     assert high == pytest.approx(values.mean() + half, abs=0.015)
-    assert bootstrap_mean_interval(values) == (low, high)
+    assert bootstrap_mean_interval(values) == [low, high]
     assert bootstrap_mean_interval(np.array([1.0])) is None
 
 
 def test_errors_name_the_fault():
     logits, labels = case(5, 6, 3)
     with pytest.raises(UserError, match=r'label 3 of example 2 is outside 0\.\.2'):
-        classification_metrics(logits, np.array([0, 1, 3, 0, 0, 0]))
+        evaluate(logits, np.array([0, 1, 3, 0, 0, 0]))
     with pytest.raises(UserError, match='integers, not float'):
-        classification_metrics(logits, labels.astype(np.float32))
+        evaluate(logits, labels.astype(np.float32))
     with pytest.raises(UserError, match='2 class names for a network of 3'):
-        classification_metrics(logits, labels, ['a', 'b'])
+        evaluate(logits, labels, ['a', 'b'])
     with pytest.raises(UserError, match='no examples'):
         gather([])
     logits[1, 2] = np.nan
     logits[3] = np.inf
     with pytest.raises(NonFinitePredictions, match='2 of 6 predictions'):
-        classification_metrics(logits, labels)
+        evaluate(logits, labels)
 
 
 def test_confident_mistakes_are_sorted_and_named():
@@ -141,7 +141,7 @@ def test_confident_mistakes_are_sorted_and_named():
     assert (found[0]['label'], found[0]['predicted']) == ('y', 'x')
     assert found[0]['confidence'] == pytest.approx(np.exp(4) / (np.exp(4) + 2))
     assert found[0]['label_probability'] == pytest.approx(1 / (np.exp(4) + 2))
-    pairs = confused_pairs(classification_metrics(logits, labels, ['x', 'y', 'z']))
+    pairs = confused_pairs(evaluate(logits, labels, ['x', 'y', 'z']))
     assert {(p['label'], p['predicted'], p['count'], p['share']) for p in pairs} == {
         ('z', 'y', 1, 1.0),
         ('x', 'z', 1, 0.5),
@@ -151,7 +151,7 @@ def test_confident_mistakes_are_sorted_and_named():
 
 def test_text_shows_every_class_and_the_interval():
     logits, labels = case(6, 60, 3)
-    result = classification_metrics(logits, labels, ['ant', 'bee', 'moth'])
+    result = evaluate(logits, labels, ['ant', 'bee', 'moth'])
     text = metrics_text(result)
     low, high = result['accuracy_interval']
     assert f'{low:.4f} to {high:.4f}' in text
@@ -165,7 +165,7 @@ def test_text_shows_every_class_and_the_interval():
 
 def test_figures_are_written_whole_and_reproducibly(tmp_path):
     logits, labels = case(7, 60, 3)
-    result = classification_metrics(logits, labels, ['ant', 'bee', 'moth'])
+    result = evaluate(logits, labels, ['ant', 'bee', 'moth'])
     save_figure(confusion_matrix_figure(result, 'test split'), tmp_path / 'a.png')
     save_figure(confusion_matrix_figure(result, 'test split'), tmp_path / 'b.png')
     save_figure(reliability_figure(logits, labels), tmp_path / 'c.svg')

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.evaluation.metrics_text import metrics_text
 from ftjax.evaluation.predictions import NonFinitePredictions
-from ftjax.tasks.masked_tokens import masked_token_metrics
+from ftjax.tasks import task_of
+from ftjax.tasks.metrics_text import metrics_text
 
 
 def batch(labels, shares, mask=None):
@@ -26,7 +26,7 @@ def test_only_tokens_that_are_asked_for_count_whatever_the_batches():
         batch([[0, -1, 1]], [[0.5, 0.9, 0.25]]),
         batch([[1], [1]], [[0.8], [0.9]], mask=[[1], [0]]),  # the second row is padding
     ]
-    got = masked_token_metrics(pairs)
+    got = task_of('masked_tokens').measure(pairs)
     assert got['n'] == 3
     wanted = -(math.log(0.5) + math.log(0.25) + math.log(0.8)) / 3
     assert got['loss'] == pytest.approx(wanted, abs=1e-6)
@@ -41,8 +41,8 @@ def test_only_tokens_that_are_asked_for_count_whatever_the_batches():
 
 
 def test_nothing_to_guess_and_outputs_that_are_no_numbers_are_errors():
-    with pytest.raises(UserError, match='no token'):
-        masked_token_metrics([batch([[-1]], [[0.5]])])
+    with pytest.raises(UserError, match='no hidden token'):
+        task_of('masked_tokens').measure([batch([[-1]], [[0.5]])])
     logits, one = batch([[0]], [[0.5]])
     with pytest.raises(NonFinitePredictions):
-        masked_token_metrics([(logits * np.nan, one)])
+        task_of('masked_tokens').measure([(logits * np.nan, one)])

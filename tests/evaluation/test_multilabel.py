@@ -8,9 +8,9 @@ import pytest
 from sklearn import metrics as sk
 
 from ftjax.errors import UserError
-from ftjax.tasks import NonFinitePredictions, evaluate, gather, metrics_text
-from ftjax.tasks.losses import example_losses
-from ftjax.training.loop.validation import score
+from ftjax.evaluation.predictions import NonFinitePredictions, gather
+from ftjax.tasks import LossOptions, evaluate, task_of
+from ftjax.tasks.metrics_text import metrics_text
 
 
 def case(seed, n=80, classes=5):
@@ -90,19 +90,24 @@ def test_errors_name_the_fault():
         evaluate(good, good, task='multilabel', class_names='abc')
 
 
+def losses(logits, labels, smoothing=0.0):
+    options = LossOptions(label_smoothing=smoothing)
+    return task_of('multilabel').losses(logits, {'labels': labels}, options)
+
+
 def test_the_loss_is_the_mean_binary_cross_entropy():
     logits, labels = case(1, 6, 3)
     probabilities = 1 / (1 + np.exp(-logits.astype(float)))
     want = -(labels * np.log(probabilities) + (1 - labels) * np.log(1 - probabilities)).mean(1)
-    got = example_losses(logits, labels, 'multilabel')
+    got = losses(logits, labels)
     np.testing.assert_allclose(got, want, rtol=1e-5)
-    smooth = example_losses(logits, labels, 'multilabel', 0.2)
+    smooth = losses(logits, labels, 0.2)
     soft = labels * 0.8 + 0.1
     want = -(soft * np.log(probabilities) + (1 - soft) * np.log(1 - probabilities)).mean(1)
     np.testing.assert_allclose(smooth, want, rtol=1e-5)
-    huge = example_losses(np.float32([[500, -500]]), np.float32([[0, 1]]), 'multilabel')
+    huge = losses(np.float32([[500, -500]]), np.float32([[0, 1]]))
     assert huge.tolist() == [500.0]
-    grad = jax.grad(lambda x: example_losses(x, labels, 'multilabel').sum())(logits)
+    grad = jax.grad(lambda x: losses(x, labels).sum())(logits)
     np.testing.assert_allclose(grad, (probabilities - labels) / 3, rtol=1e-4, atol=1e-6)
 
 
@@ -117,11 +122,11 @@ def test_validation_in_padded_batches_equals_the_metrics_of_the_whole():
         batch = {'labels': labels[fill], 'mask': mask, 'index': fill.astype(np.int32)}
         pairs.append((logits[fill], batch))
     want = evaluate(logits, labels, task='multilabel')
-    got = score(pairs, 'multilabel')
+    got = task_of('multilabel').validate(pairs)
     assert got['f1_micro'] == got['score'] == pytest.approx(want['f1_micro'], rel=1e-12)
     assert got['loss'] == pytest.approx(want['log_loss'], rel=1e-6)
     found = gather(pairs)
     np.testing.assert_array_equal(found.outputs, logits)
     np.testing.assert_array_equal(found.labels, labels)
     silent = [(-np.ones((2, 3), 'f4'), {'labels': np.zeros((2, 3), 'f4'), 'mask': np.ones(2)})]
-    assert score(silent, 'multilabel')['score'] == 0.0
+    assert task_of('multilabel').validate(silent)['score'] == 0.0

@@ -9,8 +9,9 @@ from sklearn import metrics as sk
 
 from ftjax.errors import UserError
 from ftjax.evaluation.mistakes import largest_errors
-from ftjax.tasks import NonFinitePredictions, evaluate, metrics_text
-from ftjax.training.loop.validation import score
+from ftjax.evaluation.predictions import NonFinitePredictions
+from ftjax.tasks import evaluate, task_of
+from ftjax.tasks.metrics_text import metrics_text
 
 
 def test_equals_scikit_learn_and_scipy():
@@ -61,12 +62,12 @@ def test_validation_in_padded_batches_equals_the_metrics_of_the_whole():
         mask = (np.arange(6) < min(6, 10 - start)).astype(np.float32)
         pairs.append((outputs[rows], {'labels': targets[rows], 'mask': mask}))
     want = evaluate(outputs, targets, task='regression')
-    got = score(pairs, 'regression')
+    got = task_of('regression').validate(pairs)
     for name in ('mse', 'pearson', 'spearman'):
         assert got[name] == pytest.approx(want[name], rel=1e-6)
     assert got['score'] == -got['mse']
     still = [(np.ones((2, 1), 'f4'), {'labels': np.zeros(2, 'f4'), 'mask': np.ones(2)})]
-    assert set(score(still, 'regression')) == {'loss', 'mse', 'score'}
+    assert set(task_of('regression').validate(still)) == {'loss', 'mse', 'score'}
 
 
 def test_largest_errors_come_first():

@@ -15,6 +15,7 @@ from ftjax.freezing.plan.verification import verify
 from ftjax.freezing.run_length import RunLength
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
+from ftjax.tasks import task_of
 from ftjax.training.step.state import make_state, variables_of
 from ftjax.training.step.train_step import TrainStep
 
@@ -34,7 +35,11 @@ def stepped(strategy, tied=True, settings=EVERYTHING):
     phase = make_plan(strategy, net, variables).at(0)
     optimizer = make_optimizer(phase, settings)
     state, frozen = make_state(variables, phase, optimizer)
-    step = jax.jit(TrainStep(network=net, phase=phase.program, optimizer=settings))
+    step = jax.jit(
+        TrainStep(
+            network=net, phase=phase.program, optimizer=settings, task=task_of('classification')
+        )
+    )
     batch = {
         'inputs': {'input_ids': IDS[:, :-1], 'attention_mask': np.ones((4, 6), np.int32)},
         'labels': IDS[:, 1:],
@@ -91,9 +96,9 @@ def test_a_trained_table_has_the_gradients_of_both_ends():
     state, frozen = make_state(variables, phase, optimizer)
     batch = {'inputs': inputs, 'labels': IDS[:, 1:], 'mask': np.ones((4, 6), np.float32)}
     rates = 0.1 * jnp.asarray(phase.multipliers, jnp.float32)
-    state, _ = jax.jit(TrainStep(network=net, phase=phase.program, optimizer=plain))(
-        state, frozen, batch, rates
-    )
+    state, _ = jax.jit(
+        TrainStep(network=net, phase=phase.program, optimizer=plain, task=task_of('classification'))
+    )(state, frozen, batch, rates)
     after = variables_of(state, frozen)['params']['embed']['word_embed']['embedding']
     np.testing.assert_allclose(after, table - 0.1 * gradient, atol=1e-6)
 

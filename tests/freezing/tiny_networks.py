@@ -8,6 +8,7 @@ from flax.traverse_util import flatten_dict
 
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
+from ftjax.tasks import task_of
 from ftjax.training.step.state import make_state, variables_of
 from ftjax.training.step.train_step import TrainStep
 
@@ -65,7 +66,11 @@ def batch_of(net, size=4):
 def take_steps(net, variables, phase, settings, count=2):
     optimizer = make_optimizer(phase, settings)
     state, frozen = make_state(variables, phase, optimizer, settings.ema)
-    step = jax.jit(TrainStep(network=net, phase=phase.program, optimizer=settings))
+    step = jax.jit(
+        TrainStep(
+            network=net, phase=phase.program, optimizer=settings, task=task_of('classification')
+        )
+    )
     rates = settings.learning_rate * jnp.asarray(phase.multipliers, jnp.float32)
     for _ in range(count):
         state, metrics = step(state, frozen, batch_of(net), rates)

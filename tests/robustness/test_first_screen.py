@@ -16,9 +16,9 @@ from ftjax.data import Dataset, DataSettings, Splits, load_data
 from ftjax.data.audit.copies import copies
 from ftjax.data.audit.overview import findings, overview, sizes
 from ftjax.errors import UserError
-from ftjax.evaluation.metrics_text import metrics_text
 from ftjax.models.registry import FAMILIES
 from ftjax.models.stages import Network
+from ftjax.tasks.metrics_text import metrics_text
 
 
 def splits_of(tmp_path, settings=None, **arrays):

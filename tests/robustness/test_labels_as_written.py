@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from ftjax.data import DataSettings, load_data
-from ftjax.data.labels import MAX_CLASSES, _order, encode_labels, spelling_note
+from ftjax.data.labels import labels_of
+from ftjax.data.labels.names import MAX_CLASSES, spelling_note
+from ftjax.data.labels.names import order as order_of
 from ftjax.data.sources.registry import read_source
 from ftjax.errors import UserError
 
@@ -36,8 +38,8 @@ def refusal(source, **settings):
 def test_the_order_of_classes_is_total(names, want):
     # A set gives them in an order that Python's hash seed decides.
     for order in itertools.permutations(names):
-        assert sorted(order, key=_order(set(names))) == want
-    assert encode_labels(names, str, 'classification')[1] == tuple(want)
+        assert sorted(order, key=order_of(set(names))) == want
+    assert labels_of('classification').read(names, str)[1] == tuple(want)
 
 
 @pytest.mark.slow

@@ -14,8 +14,8 @@ from ftjax.ablation.report.tables import write_summary
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.summary.summary import read_summary, summarise
 from ftjax.errors import UserError
-from ftjax.evaluation.metrics_text import metrics_text
 from ftjax.io.stored_fields import read_result
+from ftjax.tasks.metrics_text import metrics_text
 
 RESULTS = pathlib.Path(__file__).parents[2] / 'results'
 RATES = (1e-4, 1e-3, 1e-2)

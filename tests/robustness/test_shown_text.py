@@ -12,13 +12,14 @@ from ftjax.ablation.report.tables import table_markdown
 from ftjax.ablation.summary.summary import summarise
 from ftjax.cli.launch import _LevelFormatter, explain
 from ftjax.errors import UserError
-from ftjax.evaluation.metrics_text import confusion_text, metrics_text
 from ftjax.evaluation.prediction_figures import confusion_matrix_figure
 from ftjax.export.model_card import CardFacts, model_card
 from ftjax.io.progress import Progress
 from ftjax.plotting.save import figure_bytes
 from ftjax.printable import in_figure, in_html, in_markdown, printable, printable_lines
 from ftjax.tasks import evaluate
+from ftjax.tasks.class_table import confusion_text
+from ftjax.tasks.metrics_text import metrics_text
 from ftjax.training.feature_cache.policy import compared, counted
 
 NAMES = {

@@ -13,8 +13,9 @@ from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
 from ftjax.runs.prepare import open_network, prepare
 from ftjax.runs.run import train
+from ftjax.tasks import Task, task_of
 from ftjax.training.loop import fit as fit_module
-from ftjax.training.loop.validation import BestSoFar, rank, score
+from ftjax.training.loop.validation import BestSoFar, rank
 
 VALUES = {
     'init': '',
@@ -114,10 +115,12 @@ def test_a_validation_without_numbers_loses_to_any_other(seen, best, since):
 
 
 def test_where_no_validation_gives_numbers_the_last_weights_are_kept(monkeypatch, caplog, last):
-    def undefined(outputs, task):
-        return {**score(outputs, task), 'score': math.nan}
+    validate = Task.validate
 
-    monkeypatch.setattr(fit_module, 'score', undefined)
+    def undefined(self, outputs, metric=''):
+        return {**validate(self, outputs, metric), 'score': math.nan}
+
+    monkeypatch.setattr(Task, 'validate', undefined)
     monkeypatch.setattr(fit_module._log, 'propagate', True)
     with caplog.at_level('WARNING', logger='ftjax'):
         found, _ = train(prepared(), progress=False)
@@ -127,4 +130,4 @@ def test_where_no_validation_gives_numbers_the_last_weights_are_kept(monkeypatch
 
 @pytest.mark.parametrize('task', ['classification', 'regression', 'multilabel', 'masked_tokens'])
 def test_a_split_without_examples_has_no_score(task):
-    assert score([], task) == {}
+    assert task_of(task).validate([]) == {}

@@ -5,19 +5,24 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from tiny_runs import EIGHT, initial, shades, splits
+from tiny_runs import EIGHT, VIT, initial, shades, splits
 from tiny_runs import RESNET as NET
 
+from ftjax.data import prepare
+from ftjax.errors import UserError
 from ftjax.freezing import make_plan
 from ftjax.io.jsonl import read_jsonl
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings, rate_factor
+from ftjax.tasks import task_of
 from ftjax.training.loop.fit import Diverged, fit
 from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.multi_step import longest_chunk
+from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
 
+QUICK = OptimizerSettings(learning_rate=3e-1)
 ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0, ema=0.5)
 
 
@@ -112,3 +117,33 @@ def test_schedules_meet_their_ends():
         assert factors[-1] == pytest.approx(last, abs=2e-3)
     pieces = ScheduleSettings(name='piecewise', warmup=0.0, boundaries=(0.5, 0.75))
     assert [rate_factor(pieces, s, 4) for s in range(4)] == pytest.approx([1, 1, 0.1, 0.01])
+
+
+@pytest.mark.parametrize('metric', ['f1_macro', 'log_loss', 'brier'])
+def test_the_best_weights_are_those_of_the_metric_that_is_asked_for(variables, data, metric):
+    found = run(variables, data, metric=metric, optimizer=QUICK)
+    sign = task_of(data.task).metric(metric).sign
+    values = [row[f'val_{metric}'] for row in found.history]
+    assert [row['val_score'] for row in found.history] == [sign * value for value in values]
+    best = found.history[int(np.argmax([sign * value for value in values]))]
+    assert found.validation[metric] == best[f'val_{metric}']
+    with pytest.raises(UserError, match=r"config.train.metric: 'mse' is none of a task of class"):
+        run(variables, data, metric='mse')
+
+
+def test_parts_of_a_batch_count_by_what_they_hold(data):
+    variables = initial(VIT)
+    plan = make_plan('head', VIT, variables)
+    images = prepare(data.train.inputs[:8], EIGHT)
+    mask = np.float32([1, 1, 1, 0, 1, 0, 0, 0])  # three examples in one part, one in the other
+    batch = {'inputs': images, 'labels': data.train.labels[:8], 'mask': mask}
+    found = []
+    for parts in (1, 2):
+        settings = dataclasses.replace(ADAM, accumulate=parts, ema=0.0)
+        phase_state = PhaseState(RunSpec(VIT, variables, plan, optimizer=settings))
+        phase_state.enter(0)
+        rates = np.full(len(phase_state.phase.trainable), 1e-3, np.float32)
+        step = jax.jit(phase_state.step())
+        _, metrics = step(phase_state.state, phase_state.frozen, batch, rates)
+        found.append((float(metrics['loss']), float(metrics['grad_norm'])))
+    assert found[1] == pytest.approx(found[0], rel=1e-5)

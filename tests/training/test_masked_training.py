@@ -16,7 +16,7 @@ from ftjax.runs.evaluate import network_metrics
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.runs.run_spec import run_spec
-from ftjax.tasks.masked_tokens import masked_token_metrics
+from ftjax.tasks import task_of
 from ftjax.training.cost.cost import plan_cost
 
 TOPICS = (('read', 'file', 'line'), ('mail', 'host', 'port'), ('sum', 'digit', 'mean'))
@@ -111,7 +111,9 @@ def test_the_shipped_encoder_knows_sentences_it_was_not_trained_on(encoder):
     # One length, so that one program is compiled.
     prep = dataclasses.replace(encoder.preprocessing, max_length=32, buckets=(32,))
     batches = eval_batches(held_out, 64, None, prep)
-    found = masked_token_metrics(predict(encoder.network, encoder.variables, batches, prep))
+    found = task_of('masked_tokens').measure(
+        predict(encoder.network, encoder.variables, batches, prep)
+    )
     assert found['n'] > 500
     assert found['loss_interval'][1] < found['unigram_entropy'] - 1
     assert found['accuracy'] > 0.25

@@ -8,6 +8,7 @@ import pytest
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
+from ftjax.tasks import task_of
 from ftjax.training.cost.cost import compile_step
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.forward import rematerialised
@@ -122,7 +123,9 @@ def steps(net, variables, strategy, remat, count=3):
     lm = not net.num_classes
     task = 'masked_tokens' if lm else 'classification'
     step = jax.jit(
-        TrainStep(network=net, phase=phase.program, optimizer=SETTINGS, remat=remat, task=task)
+        TrainStep(
+            network=net, phase=phase.program, optimizer=SETTINGS, remat=remat, task=task_of(task)
+        )
     )
     inputs = net.example_input(4)
     draw = np.random.default_rng(1)

@@ -16,14 +16,13 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import SOURCES
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation.predict import predict
-from ftjax.evaluation.predictions import gather
 from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.prepare import Prepared
-from ftjax.tasks import evaluate
+from ftjax.tasks import task_of
 
 HEADS = ('task', 'source')
 
@@ -49,11 +48,8 @@ class FurtherTest:
         batches = eval_batches(
             self.dataset, settings.eval_batch_size, settings.image_size, self.preprocessing
         )
-        found = gather(predict(self.network, variables, batches, self.preprocessing))
-        names = self.dataset.class_names or None
-        return numbers_of(
-            evaluate(found.outputs, found.labels, task=self.dataset.task, class_names=names)
-        )
+        outputs = predict(self.network, variables, batches, self.preprocessing)
+        return numbers_of(task_of(self.dataset.task).measure(outputs, self.dataset.class_names))
 
 
 def further_tests(prepared: Prepared, given: Mapping[str, Any]) -> list[FurtherTest]:

@@ -28,13 +28,13 @@ def probe_row(prepared: Prepared) -> dict[str, Any]:
       UserError: not a task of classes, or a head that takes more than a vector.
     """
     data = prepared.data
-    if data.task != 'classification':
-        raise UserError(f"baseline 'probe' needs data.task=classification, not {data.task}")
+    if not data.label_kind.one_class:
+        raise UserError(f"baseline 'probe' needs one class an example, not data.task={data.task}")
     train, val, test = (features_of(prepared, part) for part in (data.train, data.val, data.test))
     probe = fit_probe(train, data.train.labels, data.num_outputs)
     best = probe.best(val, data.val.labels)
     scored = [
-        evaluate(probe.logits(x)[best], part.labels, class_names=data.class_names)
+        evaluate(probe.logits(x)[best], part.labels, data.class_names, task=data.task)
         for x, part in ((val, data.val), (test, data.test))
     ]
     head = probe.kernels[best].size + probe.biases[best].size

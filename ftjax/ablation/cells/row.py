@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ftjax.evaluation.metric import METRICS
 from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import Prepared
+from ftjax.tasks.metrics import known_metrics, metric_of
 
 
 def finished_fields(
@@ -35,10 +35,11 @@ def finished_fields(
 
 def numbers_of(metrics: Mapping[str, Any]) -> dict[str, float | None]:
     """The metrics that are single numbers; None for one that is undefined on this split."""
+    known = known_metrics()
     return {
         name: value
         for name, value in metrics.items()
-        if isinstance(value, (int, float)) or (value is None and name in METRICS)
+        if isinstance(value, (int, float)) or (value is None and name in known)
     }
 
 
@@ -53,6 +54,6 @@ def validated(
     Raises:
       NonFinitePredictions: an output is NaN or infinite.
     """
-    if METRICS[metric].known_in(validation):
+    if metric_of(metric).known_in(validation):
         return dict(validation)
     return {**numbers_of(split_metrics(prepared, variables, 'val')), **validation}

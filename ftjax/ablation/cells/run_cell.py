@@ -17,13 +17,13 @@ from ftjax.ablation.settings import AblationSettings
 from ftjax.config import Config, merged, read_config
 from ftjax.data import Splits, load_data
 from ftjax.errors import UserError, check_name
-from ftjax.evaluation.metric import check_metric
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.runs.identity import baseline_identity, data_changed, run_identity
 from ftjax.runs.prepare import Opened, Prepared, open_network, prepare, what_opens
 from ftjax.runs.run import train
 from ftjax.runs.run_spec import run_spec
 from ftjax.tasks import evaluate
+from ftjax.tasks.metrics import check_metric
 from ftjax.training.cost.cost import plan_cost
 from ftjax.training.loop.fit import Diverged
 
@@ -94,7 +94,7 @@ class CellRunner:
             config = self.config_of(arm, rates[0] if rates else None, settings.draws[0])
             data = self.data_of(config)
             where = 'config.ablation.metric:'
-            check_metric(settings.metric, data.task, len(data.class_names), where)
+            check_metric(settings.metric, data.task, data.num_outputs, where)
             baseline = settings.changes(arm).get('baseline')
             if baseline is not None:
                 check_baseline(check_name(baseline, BASELINES, 'baseline'), data)
@@ -232,10 +232,10 @@ class CellRunner:
 
 def check_baseline(baseline: str, data: Splits) -> None:
     """Raises UserError where a baseline makes no sense of the data."""
-    if data.task != 'classification':
+    if not data.label_kind.one_class:
         raise UserError(
             f'baseline {baseline!r} is a logistic regression and needs '
-            f'data.task=classification, not {data.task}'
+            f'one class an example, not data.task={data.task}'
         )
     if baseline == 'pixels' and data.train.kind == 'text':
         raise UserError(f"baseline 'pixels': {data.train.name} holds texts, which have no pixels")
@@ -254,7 +254,7 @@ def pixels_row(data: Splits) -> dict[str, Any]:
         (data.train.inputs, data.train.labels), (data.val.inputs, data.val.labels)
     )
     val, test = (
-        evaluate(fitted.outputs(part.inputs), part.labels, class_names=data.class_names)
+        evaluate(fitted.outputs(part.inputs), part.labels, data.class_names, task=data.task)
         for part in (data.val, data.test)
     )
     return finished_fields(

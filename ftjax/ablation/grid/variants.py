@@ -13,7 +13,8 @@ from typing import Any
 
 from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
 from ftjax.ablation.settings import AblationSettings
-from ftjax.evaluation.metric import Metric, metric_of
+from ftjax.evaluation.metric import Metric
+from ftjax.tasks.metrics import metric_of
 
 Rows = list[dict[str, Any]]
 Values = tuple[Any, ...]

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
-from ftjax.evaluation.metric import Metric, as_metric
+from ftjax.evaluation.metric import Metric
+from ftjax.tasks.metrics import as_metric
 
 # Two rates are the same when they differ by rounding only (1e-3 read back from JSON, say).
 SAME = 1e-6

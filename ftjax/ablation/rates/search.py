@@ -21,7 +21,8 @@ from ftjax.ablation.rates.choice import (
     rate_curve,
 )
 from ftjax.errors import UserError
-from ftjax.evaluation.metric import Metric, metric_of
+from ftjax.evaluation.metric import Metric
+from ftjax.tasks.metrics import metric_of
 
 Grid = Sequence[float] | Mapping[str, Sequence[float]]
 """Starting rates: the same for every arm, or arm to rates, equally many for each."""

@@ -36,9 +36,10 @@ from ftjax.ablation.summary.arm import (
 from ftjax.ablation.summary.coverage import covered
 from ftjax.ablation.summary.overall import summarise_overall
 from ftjax.errors import UserError, check_name
-from ftjax.evaluation.metric import Metric, metric_of
+from ftjax.evaluation.metric import Metric
 from ftjax.io.atomic import read_json, to_jsonable
 from ftjax.io.stored_fields import check_fields_of
+from ftjax.tasks.metrics import metric_of
 
 
 def summarise(

@@ -6,7 +6,7 @@ import numpy as np
 
 from ftjax.data.audit.copies import copies
 from ftjax.data.audit.groups import shared_groups
-from ftjax.data.dataset import MASKED_TOKENS, Dataset, Splits
+from ftjax.data.dataset import Dataset, Splits
 
 _LISTED = 12
 """Classes that are listed one by one; of more the smallest and the largest are."""
@@ -61,11 +61,11 @@ def findings(splits: Splits) -> tuple[str, ...]:
 
 
 def _labels(train: Dataset) -> str:
-    if train.task == MASKED_TOKENS or not len(train):
+    if not len(train):
         return ''
-    if train.task == 'regression':
-        return f', values {train.labels.min():g} .. {train.labels.max():g}'
-    counts = _counts(train)
+    counts = train.label_kind.counts(train.labels, train.num_classes)
+    if counts is None:
+        return train.label_kind.summary(train.labels)
     if len(counts) <= _LISTED:
         listed = ', '.join(f'{n} {c}' for n, c in zip(train.class_names, counts, strict=True))
     else:
@@ -76,17 +76,13 @@ def _labels(train: Dataset) -> str:
     return f', {len(counts):,} classes (in training: {listed})'
 
 
-def _counts(dataset: Dataset) -> list[int]:
-    if dataset.task == 'multilabel':
-        return dataset.labels.sum(axis=0).astype(int).tolist()
-    return np.bincount(dataset.labels, minlength=dataset.num_classes).tolist()
-
-
 def _without(dataset: Dataset) -> list[str]:
-    if dataset.task not in ('classification', 'multilabel'):
-        return []
-    counts = _counts(dataset)
-    return [name for name, n in zip(dataset.class_names, counts, strict=True) if not n]
+    counts = dataset.label_kind.counts(dataset.labels, dataset.num_classes)
+    return (
+        []
+        if counts is None
+        else [n for n, c in zip(dataset.class_names, counts, strict=True) if not c]
+    )
 
 
 def _few(names: list[str]) -> str:

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ftjax.data.dataset import MASKED_TOKENS, Dataset
+from ftjax.data.dataset import Dataset
 from ftjax.data.images.verify import Found, verify_images
-from ftjax.data.labels import encode_labels
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
@@ -100,7 +99,8 @@ def parts_from_rows(
     first = next(iter(rows))
     columns = list(rows[first][0].cells)
     source = files[first]
-    labelled = settings.task != MASKED_TOKENS
+    label_kind = settings.label_kind
+    labelled = not label_kind.from_inputs
     if labelled:
         _need(columns, settings.label_column, 'label_column', source)
     kind, column = _input_column(columns, settings, source)
@@ -109,12 +109,8 @@ def parts_from_rows(
         rows = _by_split_column(rows, settings)
     every = [(split, row) for split in rows for row in rows[split]]
     raw = [_cell(row, settings.label_column) if labelled else None for _, row in every]
-    labels, names = encode_labels(
-        raw,
-        lambda i: every[i][1].where,
-        settings.task,
-        settings.class_names,
-        settings.label_separator,
+    labels, names = label_kind.read(
+        raw, lambda i: every[i][1].where, settings.class_names, settings.label_separator
     )
     root = resolve_path(settings.image_root) if settings.image_root else None
     inputs: list[Any] = [_input(row, column, kind, root) for _, row in every]

@@ -24,7 +24,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
 
     if argument:
         check_name(argument, ['scattered'], "variant of data.source 'digits':")
-    if settings.task != 'classification':
+    if not settings.label_kind.one_class:
         raise UserError("data.source 'digits' has classes; data.task must be classification")
     digits: Any = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
@@ -38,6 +38,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
         inputs=images,
         labels=digits.target,
         class_names=settings.class_names or tuple(str(d) for d in range(10)),
+        task=settings.task,
         ids=[f'digit_{i:04d}' for i in range(len(images))],
     )
     return Parts(train=data)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftjax.data.dataset import MASKED_TOKENS, Dataset
+from ftjax.data.dataset import Dataset
+from ftjax.data.labels import DEFAULT_TASK
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import Parts
 from ftjax.errors import UserError, check_name
@@ -37,11 +38,11 @@ def read(argument: str, settings: DataSettings) -> Parts:
 
     if argument:
         check_name(argument, [_ORDER, _UNLABELLED], "variant of data.source 'docstrings':")
-    wanted = MASKED_TOKENS if argument == _UNLABELLED else 'classification'
-    if settings.task not in (wanted, MASKED_TOKENS):
-        raise UserError(
-            f'data.source {settings.source!r} is for data.task {wanted}, not {settings.task}'
-        )
+    kind = settings.label_kind
+    if not kind.from_inputs and (argument == _UNLABELLED or not kind.one_class):
+        unlabelled = argument == _UNLABELLED
+        what = 'data.task masked_tokens' if unlabelled else f'data.task {DEFAULT_TASK}'
+        raise UserError(f'data.source {settings.source!r} is for {what}, not {settings.task}')
     names = tuple(GROUPS)
     if argument == _UNLABELLED:
         sentences = unlabelled_sentences()

@@ -31,7 +31,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
     Raises:
       UserError: for a missing folder, no images, an empty class, a class that training lacks.
     """
-    if settings.task != 'classification':
+    if not settings.label_kind.one_class:
         raise UserError(f"{settings.source}: class folders hold classes; use 'csv:' for values")
     given = existing_folder(argument, f'data.source {settings.source}')
     root = unwrapped(given, settings.class_names)
@@ -55,7 +55,11 @@ def read(argument: str, settings: DataSettings) -> Parts:
     )
     made = {
         split: dataclasses.replace(
-            part, class_names=names, channels=settings.channels, whites=found.whites
+            part,
+            class_names=names,
+            task=settings.task,
+            channels=settings.channels,
+            whites=found.whites,
         )
         for split, part in parts.items()
     }

@@ -17,7 +17,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
 
     if argument and not (argument.isdecimal() and int(argument) > 0):
         raise UserError(f'data.source {settings.source!r}: expected glyphs:COUNT, COUNT > 0')
-    if settings.task != 'classification':
+    if not settings.label_kind.one_class:
         raise UserError("data.source 'glyphs' has classes; data.task must be classification")
     images, labels = render_glyphs(int(argument or _COUNT), seed=_SEED)
     ids = [f'glyph_{i:07d}' for i in range(len(images))]
@@ -28,6 +28,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
             inputs=images,
             labels=labels,
             class_names=CLASS_NAMES,
+            task=settings.task,
             ids=ids,
         )
     )

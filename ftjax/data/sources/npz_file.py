@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.dataset import Dataset, check_multi_hot
-from ftjax.data.labels import class_ids, class_indices, encode_labels, names_of
+from ftjax.data.dataset import Dataset
+from ftjax.data.labels.names import names_of
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.image_tree import readable
 from ftjax.data.sources.registry import Parts
@@ -63,7 +63,7 @@ def _load(path: Path) -> dict[str, np.ndarray]:
 def _class_names(
     arrays: Arrays, suffixes: Mapping[str, str], settings: DataSettings
 ) -> tuple[str, ...]:
-    if settings.class_names or settings.task == 'regression':
+    if settings.class_names or not settings.label_kind.named:
         return settings.class_names
     if 'class_names' in arrays:
         return names_of(arrays['class_names'])
@@ -81,53 +81,33 @@ def _labels(
     settings: DataSettings,
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """The class names and each part's labels: classes are those of all parts together."""
-    raw = {}
+    raw, kind = {}, settings.label_kind
     for part, suffix in suffixes.items():
         for key in (f'x{suffix}', f'y{suffix}'):
             if key not in arrays:
                 raise UserError(f'{path}: no array {key!r}; {did_you_mean(key, arrays)}')
         raw[part] = arrays[f'y{suffix}']
         inputs = arrays[f'x{suffix}']
-        rows = raw[part] if settings.task == 'multilabel' else raw[part].reshape(-1)
+        rows = kind.rows(raw[part])
         if not inputs.ndim or not rows.ndim or len(rows) != len(inputs):
             raise UserError(
                 f'{path}: x{suffix} has shape {inputs.shape} and y{suffix} {raw[part].shape}; '
                 'expected one label per example'
             )
-    first = next(iter(raw.values()))
-    if settings.task == 'regression' or first.dtype.kind in 'SU':
-        flat = [(part, i) for part in raw for i in range(len(raw[part]))]
-        values = [v for part in raw for v in _values(raw[part])]
+    if next(iter(raw.values())).dtype.kind not in 'SU':
+        found = kind.read_arrays(raw, lambda part: f'{path} y{suffixes[part]}', names)
+        if found is not None:
+            return found
+    flat = [(part, i) for part in raw for i in range(len(raw[part]))]
+    values = [v for part in raw for v in _values(raw[part])]
 
-        def where(row: int) -> str:
-            part, i = flat[row]
-            return f'{path} y{suffixes[part]}[{i}]'
+    def where(row: int) -> str:
+        part, i = flat[row]
+        return f'{path} y{suffixes[part]}[{i}]'
 
-        coded, names = encode_labels(values, where, settings.task, names, settings.label_separator)
-        ends = np.cumsum([len(raw[part]) for part in raw])[:-1]
-        return names, dict(zip(raw, np.split(coded, ends), strict=True))
-    if settings.task == 'multilabel':
-        columns = first.shape[-1] if first.ndim == 2 else 0
-        names = names or tuple(str(i) for i in range(columns))
-        for part, values in raw.items():
-            check_multi_hot(f'{path} y{suffixes[part]}', values, len(names))
-        return names, {part: values.astype(np.float32) for part, values in raw.items()}
-    ids = (
-        () if names else class_ids(np.concatenate([values.reshape(-1) for values in raw.values()]))
-    )
-    if ids:
-        known = np.array([int(name) for name in ids])
-        return ids, {
-            part: np.searchsorted(known, values.reshape(-1)).astype(np.int32)
-            for part, values in raw.items()
-        }
-    coded = {
-        part: class_indices(values, f'{path} y{suffixes[part]}') for part, values in raw.items()
-    }
-    if not names:
-        highest = max((int(values.max()) for values in coded.values() if len(values)), default=-1)
-        names = tuple(str(i) for i in range(highest + 1))
-    return names, coded
+    coded, names = kind.read(values, where, names, settings.label_separator)
+    ends = np.cumsum([len(raw[part]) for part in raw])[:-1]
+    return names, dict(zip(raw, np.split(coded, ends), strict=True))
 
 
 def _id_notes(
@@ -140,7 +120,7 @@ def _id_notes(
     """What is to be said where labels are ids and no indices: few examples may be a slip."""
     part, suffix = next(iter(suffixes.items()))
     raw = arrays[f'y{suffix}']
-    if settings.task != 'classification' or raw.dtype.kind not in 'iuf' or not raw.size:
+    if not settings.label_kind.one_class or raw.dtype.kind not in 'iuf' or not raw.size:
         return ()
     if np.array_equal(raw.reshape(-1), labels[part]):
         return ()

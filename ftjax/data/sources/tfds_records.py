@@ -11,7 +11,7 @@ from ftjax.data.dataset import Dataset
 from ftjax.data.images.decode import decode
 from ftjax.data.images.geometry import Geometry
 from ftjax.data.images.modes import Whites
-from ftjax.data.labels import class_indices, encode_labels
+from ftjax.data.labels.classes import class_indices
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
@@ -184,12 +184,11 @@ def _text(value: Any) -> str:
 def _labels(
     raw: Sequence[Any], where: str, class_names: tuple[str, ...], settings: DataSettings
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    if settings.task == 'classification' and class_names:
+    kind = settings.label_kind
+    if kind.one_class and class_names:
         return class_indices(np.asarray(raw), where), class_names
     values = [_plain(v) for v in raw]
-    return encode_labels(
-        values, lambda i: f'{where} [{i}]', settings.task, class_names, settings.label_separator
-    )
+    return kind.read(values, lambda i: f'{where} [{i}]', class_names, settings.label_separator)
 
 
 def _plain(value: Any) -> Any:

@@ -88,7 +88,7 @@ class TextReader:
         if mask_id is None:
             raise UserError(
                 f'{self.dataset.name}: {self.preprocessing.tokenizer} has no mask token, which '
-                'data.task masked_tokens needs'
+                f'data.task {self.dataset.task} needs'
             )
         padded = self._padded(self.tokens, indices, length)
         found = [

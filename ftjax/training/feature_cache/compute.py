@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from ftjax.data.dataset import MASKED_TOKENS
 from ftjax.data.evaluation_batches import EvalBatches
 from ftjax.data.images.augmentation import parse_augment
 from ftjax.data.images.on_device import augment, prepare
@@ -69,7 +68,7 @@ def passed_on(
     Each leaf must have a row an example, of one shape for all examples: texts of several
     lengths have that only where the stages before the cut pool them.
     """
-    if loader.dataset.task == MASKED_TOKENS:
+    if loader.dataset.label_kind.from_inputs:
         return 'other tokens are hidden at every step'
     rows = loader.order()
     # The first of the order is the shortest text, the last the longest; images are alike.

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
@@ -21,7 +20,8 @@ from ftjax.models.stages import Network
 from ftjax.optim.optimizer_state import recorded
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.tasks.losses import example_losses
+from ftjax.tasks.base import LossOptions, Task
+from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.loop.trial_plan import trial_plan, trial_spec
 from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
@@ -33,29 +33,31 @@ PART = 16
 
 @dataclasses.dataclass(frozen=True)
 class Gradients:
-    """`run(params, rest, stats, inputs, labels)`: gradients of the mean loss, or of each loss."""
+    """`run(params, rest, stats, batch)`: gradients of the mean loss, or of each loss."""
 
     network: Network
-    task: str
-    label_smoothing: float
+    task: Task
+    options: LossOptions
     preprocessing: Preprocessing | TextPreprocessing | None
     each: bool
     """Whether of every example by itself, stacked on a leading axis."""
 
-    def __call__(self, params: Any, rest: Any, stats: Any, inputs: Any, labels: Any) -> Any:
+    def __call__(self, params: Any, rest: Any, stats: Any, batch: Any) -> Any:
         if not self.each:
-            return jax.grad(self.loss)(params, rest, stats, inputs, labels)
-        one = jax.tree.map(lambda x: x[:, None], (inputs, labels))
-        over_examples = jax.vmap(jax.grad(self.loss), in_axes=(None, None, None, 0, 0))
-        return over_examples(params, rest, stats, *one)
+            return jax.grad(self.loss)(params, rest, stats, batch)
+        one = jax.tree.map(lambda x: x[:, None], batch)
+        over_examples = jax.vmap(jax.grad(self.loss), in_axes=(None, None, None, 0))
+        return over_examples(params, rest, stats, one)
 
-    def loss(self, params: Any, rest: Any, stats: Any, inputs: Any, labels: Any) -> jax.Array:
+    def loss(self, params: Any, rest: Any, stats: Any, batch: Any) -> jax.Array:
         """The mean loss of a batch."""
         variables = {'params': combine(params, rest), **stats}
+        inputs = batch['inputs']
         if self.preprocessing is not None:
             inputs = prepare(inputs, self.preprocessing)
         outputs: Any = self.network.apply(variables, inputs)
-        return jnp.mean(example_losses(outputs, labels, self.task, self.label_smoothing))
+        total, weight = self.task.loss(outputs, batch, self.options)
+        return total / weight
 
 
 class DataProbe:
@@ -100,12 +102,9 @@ class DataProbe:
     def run(self, each: bool, batch: Mapping[str, Any]) -> Mapping[str, Any]:
         """Gradients of a batch, or of each of its examples, on the host."""
         stats = {key: self.variables[key] for key in self.variables if key != 'params'}
-        inputs = jax.device_put((batch['inputs'], batch['labels']))
-        arguments = self.params, self.rest, stats, *inputs
+        arguments = self.params, self.rest, stats, jax.device_put(model_inputs(batch))
         step = self.spec.train_step(self.phase_state.phase)
-        run = Gradients(
-            step.network, step.task, step.label_smoothing, step.preprocessing, each=each
-        )
+        run = Gradients(step.network, step.task, step.loss, step.preprocessing, each=each)
         return jax.device_get(program(run, *arguments).call(*arguments))
 
     def trial(self, leaves: frozenset[str], folds: int, epochs: float) -> float:

@@ -23,7 +23,7 @@ from ftjax.training.loop.non_finite import Diverged
 from ftjax.training.loop.profiling import Profile, warn_of_waiting
 from ftjax.training.loop.run_state import RunState
 from ftjax.training.loop.step_runner import StepRunner
-from ftjax.training.loop.validation import check_validation, score
+from ftjax.training.loop.validation import check_validation
 from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
 
@@ -118,7 +118,7 @@ def fit(
                     *(spec.network, weights, batches, spec.preprocessing),
                     *(source.start, spec.sharding),
                 )
-                values = score(outputs, data.val.task)
+                values = spec.task.validate(outputs, settings.metric)
             factor = plan_factor(phase_state.plan, spec.schedule, run_state.done - 1, total)
             row = {
                 'epoch': run_state.done / spec.steps_per_epoch,

@@ -4,59 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from ftjax.data.dataset import MASKED_TOKENS, Dataset
+from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
-from ftjax.evaluation.metric import default_metric
 from ftjax.freezing.plan.plan import Plan
-from ftjax.tasks.losses import example_losses
+from ftjax.tasks.metrics import check_metric
 from ftjax.training.settings import TrainSettings
 
 
-def score(outputs: Iterable[tuple[np.ndarray, dict]], task: str) -> dict[str, float]:
-    """Loss and accuracy (or mean squared error, or micro F1), padding left out by the mask.
-
-    `score` is what larger is better of: the task's default metric, with its sign turned where
-    lower is better. So the accuracy for classes, minus the error for numbers, the micro F1 at
-    probability 1/2 for several labels an example, minus the loss for masked tokens. Numbers have
-    their correlations beside it, unless one side is constant. {} where there is no example.
-    """
-    numbers: list[np.ndarray] = []
-    sums = np.zeros(3)
-    hits, marks = 0.0, 0.0  # labels found, and those predicted plus those that are true
-    for values, batch in outputs:
-        mask = np.asarray(batch['mask'], np.float64)
-        losses = np.asarray(example_losses(values, batch['labels'], task), np.float64)
-        right = np.zeros_like(mask)
-        if task == 'regression':
-            real = mask > 0
-            numbers.append(np.stack([values[real, 0], np.asarray(batch['labels'])[real]]))
-        if task in ('classification', MASKED_TOKENS):
-            right = values.argmax(axis=-1) == np.asarray(batch['labels'])
-        elif task == 'multilabel':
-            found, true = values > 0, np.asarray(batch['labels']) > 0
-            hits += ((found & true).sum(axis=-1) * mask).sum()
-            marks += ((found.sum(axis=-1) + true.sum(axis=-1)) * mask).sum()
-        sums += [(losses * mask).sum(), (right * mask).sum(), mask.sum()]
-    if not sums[2]:
-        return {}
-    found = {'loss': float(sums[0] / sums[2])}
-    if task == 'regression':
-        found |= {'mse': found['loss'], **_correlations(numbers)}
-    elif task == 'multilabel':
-        found['f1_micro'] = float(2 * hits / marks) if marks else 0.0
-    else:
-        found['accuracy'] = float(sums[1] / sums[2])
-    metric = default_metric(task)
-    return {**found, 'score': metric.sign * found[metric.name]}
-
-
 def check_validation(settings: TrainSettings, plan: Plan, val: Dataset) -> None:
-    """Raises UserError where validation examples decide something and there are none."""
+    """Raises UserError where validation examples decide something and there are none.
+
+    Also where train.metric is none that the task has.
+    """
+    if settings.metric:
+        check_metric(settings.metric, val.task, val.num_outputs, 'config.train.metric:')
     if len(val):
         return
     needs = {
@@ -91,18 +56,6 @@ def rank(values: dict[str, float]) -> float:
         return -math.inf
     # Loss counts for less than one example of a million; a score of -loss keeps its order.
     return values['score'] + 1e-6 / (1 + max(values['loss'], 0.0))
-
-
-def _correlations(numbers: list[np.ndarray]) -> dict[str, float]:
-    from scipy import stats
-
-    predicted, true = np.concatenate(numbers, axis=1).astype(np.float64)
-    if len(true) < 2 or np.ptp(true) == 0 or not np.ptp(predicted) > 0:  # NaN fails it too
-        return {}
-    return {
-        'pearson': float(stats.pearsonr(predicted, true).statistic),
-        'spearman': float(stats.spearmanr(predicted, true).statistic),
-    }
 
 
 @dataclasses.dataclass

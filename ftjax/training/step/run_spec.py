@@ -22,6 +22,8 @@ from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.tasks import DEFAULT_TASK, task_of
+from ftjax.tasks.base import LossOptions, Task
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.multi_step import longest_chunk
 from ftjax.training.step.train_step import TrainStep
@@ -53,7 +55,7 @@ class RunSpec:
     seed: int = 0
     sharding: Sharding = dataclasses.field(default_factory=Sharding)
     """Where leaves and examples lie on the devices; by default leaves on all of them."""
-    task_without_data: str = 'classification'
+    task_without_data: str = DEFAULT_TASK
 
     @property
     def splits(self) -> Splits:
@@ -63,9 +65,9 @@ class RunSpec:
         return self.data
 
     @property
-    def task(self) -> str:
-        """The name of the task."""
-        return self.task_without_data if self.data is None else self.data.train.task
+    def task(self) -> Task:
+        """What the network is trained to do."""
+        return task_of(self.task_without_data if self.data is None else self.data.train.task)
 
     def stream_of(self, seed: int, size: int | None = None, augmented: bool = True) -> TrainStream:
         """Training batches in the order of a seed."""
@@ -139,7 +141,7 @@ class RunSpec:
             phase=phase.program,
             optimizer=self.step_optimizer,
             task=self.task,
-            label_smoothing=self.settings.label_smoothing,
+            loss=LossOptions(label_smoothing=self.settings.label_smoothing),
             preprocessing=self.preprocessing,
             augmentation=self.augmentation,
             remat=self.settings.remat,
@@ -156,7 +158,9 @@ class RunSpec:
         """Shapes of 'inputs', 'labels' and 'mask' of the largest training batch."""
         if self.data is None:
             inputs = jax.eval_shape(lambda: self.network.example_input(self.batch_size))
-            return example_shapes(inputs, self.task, self.batch_size)
+            kind, outputs = self.task.labels, self.network.num_classes
+            labels, mask = kind.shapes(self.batch_size, outputs, inputs)
+            return {'inputs': inputs, 'labels': labels, 'mask': mask}
         return batch_shapes(self.stream_of(self.seed).loader, self.batch_size)
 
 
@@ -168,17 +172,4 @@ def batch_shapes(loader: Loader, size: int) -> dict[str, Any]:
             lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), jnp.result_type(x)), batch[name]
         )
         for name in ('inputs', 'labels', 'mask')
-    }
-
-
-def example_shapes(inputs: Any, task: str, size: int) -> dict[str, Any]:
-    """Shapes of a batch whose inputs are ready for the network."""
-    from ftjax.data.dataset import MASKED_TOKENS
-
-    labels = jnp.int32 if task in ('classification', MASKED_TOKENS) else jnp.float32
-    each = inputs['input_ids'].shape if task == MASKED_TOKENS else (size,)
-    return {
-        'inputs': inputs,
-        'labels': jax.ShapeDtypeStruct(each, labels),
-        'mask': jax.ShapeDtypeStruct(each, jnp.float32),
     }

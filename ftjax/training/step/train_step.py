@@ -19,7 +19,7 @@ from ftjax.models.stages import Network
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.tasks.losses import example_losses
+from ftjax.tasks.base import PLAIN, LossOptions, Task
 from ftjax.training.step.dynamic_backward import wanted_at
 from ftjax.training.step.forward import make_run
 from ftjax.training.step.state import Frozen, TrainState
@@ -44,8 +44,8 @@ class TrainStep:
     phase: PhaseProgram
     optimizer: OptimizerSettings
     """Its learning rate is 1: the rates are an argument of the step."""
-    task: str = 'classification'
-    label_smoothing: float = 0.0
+    task: Task
+    loss: LossOptions = PLAIN
     preprocessing: Preprocessing | TextPreprocessing | None = None
     """Normalises images; None for inputs that are ready."""
     augmentation: str = 'none'
@@ -135,6 +135,7 @@ class TrainStep:
             return self.of_part(state, state.stats, frozen, batch, key, wanted)
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
         split = self.sharding.parts(split)
+        whole = self.task.weights(batch).sum()
 
         def add(carry, part):
             stats, loss, grads = carry
@@ -142,10 +143,12 @@ class TrainStep:
             (more, stats), new = self.of_part(
                 state, stats, frozen, piece, jax.random.fold_in(key, number), wanted
             )
+            # Exactly 1 where all parts weigh the same.
+            share = self.task.weights(piece).sum() * parts / whole
             return (
                 stats,
-                loss + more / parts,
-                jax.tree.map(lambda a, b: a + b / parts, grads, new),
+                loss + more * share / parts,
+                jax.tree.map(lambda a, b: a + b * share / parts, grads, new),
             ), None
 
         zeros = self.sharding.spread(jax.tree.map(jnp.zeros_like, state.trainable))
@@ -172,8 +175,8 @@ class TrainStep:
                 chance = jax.random.fold_in(draw, number)
                 used = term(used, frozen.reference, chance, self.unregularised)
             outputs, moved = run(used, stats, inputs, start=self.cut)
-            losses = example_losses(outputs, batch['labels'], self.task, self.label_smoothing)
-            loss = (losses * batch['mask']).sum() / batch['mask'].sum()
+            total, weight = self.task.loss(outputs, batch, self.loss)
+            loss = total / weight
             loss += sum(
                 term(trainable, frozen.reference, self.unregularised)
                 for term in self.acting('penalty')

@@ -159,9 +159,10 @@ def obstacle(spec: RunSpec) -> str | None:
         return f'{plan.strategy!r} changes what trains on the way'
     if plan.of_kind('regulariser') or plan.of_kind('weights') or plan.recompute:
         return f'{plan.strategy!r} needs the weights of the start, or statistics of each run'
-    if spec.task != 'classification':
-        return f'the task is {spec.task}, not classification'
-    if spec.settings.patience is not None:
+    task, settings = spec.task, spec.settings
+    if not task.counts_correct or settings.metric not in ('', task.default_metric):
+        return f'a validation of {task.name} takes more than a count of correct answers'
+    if settings.patience is not None:
         return 'train.patience stops each run at a step of its own'
     if phase.moving_stats:
         return f'statistics of {phase.moving_stats[0]!r} move'

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.data.text.batches import stacked
-from ftjax.tasks.losses import example_losses
+from ftjax.tasks.base import PLAIN
 from ftjax.training.feature_cache.sources import Source
 from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.step.phase_state import PhaseState
@@ -46,9 +46,8 @@ class VmappedScores:
         def one(state):
             variables = variables_of(state, frozen, averaged=True)
             outputs: Any = network.apply(variables, batch['inputs'], start=start)
-            losses = example_losses(outputs, batch['labels'], task)
-            right = (outputs.argmax(axis=-1) == batch['labels']).astype(jnp.float32)
-            return jnp.stack([losses * batch['mask'], right * batch['mask']])
+            sums = task.losses(outputs, batch, PLAIN), task.correct(outputs, batch)
+            return jnp.stack(sums) * task.weights(batch)
 
         return jax.vmap(jax.vmap(one))(states)
 

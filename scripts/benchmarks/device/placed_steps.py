@@ -28,7 +28,7 @@ class PlacedSteps:
         freeze: Any,
         batch: dict[str, Any],
         *,
-        task: str = 'classification',
+        task: str = '',
         preprocessing: Any = None,
         calls: int = 8,
         remat: bool = False,
@@ -36,6 +36,7 @@ class PlacedSteps:
     ):
         import jax
 
+        from ftjax.data.labels import DEFAULT_TASK
         from ftjax.freezing.plan.plan import make_plan
         from ftjax.freezing.settings import as_settings
         from ftjax.freezing.strategies.adapters import with_adapters
@@ -54,7 +55,7 @@ class PlacedSteps:
             optimizer=OptimizerSettings(learning_rate=1e-3, weight_decay=0.01),
             settings=TrainSettings(remat=remat),
             preprocessing=preprocessing,
-            task_without_data=task,
+            task_without_data=task or DEFAULT_TASK,
         )
         self.phase_state = phase_state = PhaseState(spec)
         phase_state.enter(0)

@@ -1,0 +1,103 @@
+"""The contract of a kind of labels: how they are read, checked, stored, split and told of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from ftjax.errors import UserError
+
+Where = Callable[[int], str]
+"""Position of an example -> where it stands, for messages (`train.csv line 7`)."""
+
+
+class LabelKind:
+    """One kind of labels; a task names the one that it has (`Task.labels`).
+
+    It holds no data and no settings: one instance serves all data sets.
+    """
+
+    dtype: Any = np.float32
+    """Of the array of labels."""
+    axes = 1
+    """Axes of that array; the first is the examples."""
+    named = False
+    """Whether the labels index class names."""
+    one_class = False
+    """Whether each example has one class: strata, few-shot subsets and linear baselines need it."""
+    from_inputs = False
+    """Whether labels are made from the inputs at every step, and not read from the source."""
+    head = ''
+    """The head that a network must have: '' for one of `outputs` numbers, `lm` for tokens."""
+
+    def read(
+        self, raw: Sequence[Any], where: Where, class_names: Sequence[str] = (), separator='|'
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Labels as an array (N, ..) of `dtype`, and the class names they index.
+
+        Args:
+          raw: str, int or float per example, or what else a source gives.
+          where: for messages.
+          class_names: names in label order; empty to take them from the labels.
+          separator: between the labels of one example.
+
+        Raises:
+          UserError: naming the place of a label that is missing, no class or no number.
+        """
+        raise NotImplementedError
+
+    def read_arrays(
+        self, raw: Mapping[str, np.ndarray], where: Callable[[str], str], names: tuple[str, ...]
+    ) -> tuple[tuple[str, ...], dict[str, np.ndarray]] | None:
+        """Class names and labels from arrays of numbers, by split; None to `read` them.
+
+        `where` is split -> where its array stands, for messages.
+        """
+
+    def rows(self, raw: np.ndarray) -> np.ndarray:
+        """An array of labels with one row an example, as far as its shape tells."""
+        return raw.reshape(-1)
+
+    def check(self, name: str, labels: np.ndarray, classes: int) -> None:
+        """Raises UserError unless labels (N, ..) are of this kind; `name` is the data set's."""
+
+    def check_training(self, name: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
+        """Raises UserError where nothing can be learned from the labels of a training split."""
+        counts = self.counts(labels, len(class_names))
+        if counts is not None and 0 in counts:
+            missing = class_names[counts.index(0)]
+            raise UserError(
+                f'{name}: class {missing!r} has no training example; '
+                'add some, or take the class out (labels count from 0 without gaps)'
+            )
+
+    def outputs(self, class_names: Sequence[str]) -> int:
+        """Numbers that a network gives for an example; 0 where they are the network's affair."""
+        return len(class_names)
+
+    def shapes(self, examples: int, outputs: int, inputs: Any) -> tuple[Any, Any]:
+        """Shapes and dtypes of a batch's labels and mask, of `outputs` numbers an example."""
+        mask = jax.ShapeDtypeStruct((examples,), np.float32)
+        each = (examples, outputs)[: self.axes]
+        return jax.ShapeDtypeStruct(each, self.dtype), mask
+
+    def hidden(self, texts: Any, indices: np.ndarray, length: int, draw: Any) -> Any:
+        """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""
+        raise NotImplementedError
+
+    def strata(self, labels: np.ndarray, classes: int) -> list[np.ndarray] | None:
+        """Positions of the examples of each class, which splits keep level; None without."""
+
+    def loses(self, labels: np.ndarray, parts: list[np.ndarray]) -> bool:
+        """Whether the rest without one of the parts lacks a label that the whole has."""
+        return False
+
+    def counts(self, labels: np.ndarray, classes: int) -> list[int] | None:
+        """Examples of each class; None where there are no classes."""
+
+    def summary(self, labels: np.ndarray) -> str:
+        """What the first screen says of labels without classes."""
+        return ''

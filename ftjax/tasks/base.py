@@ -1,0 +1,252 @@
+"""The contract of a task: its labels, its loss, what is counted of a batch, its metrics.
+
+A task is one class in one file, registered by name (ftjax/tasks/registry.py). A user's own stands
+in the config file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+
+from ftjax.data.labels import LabelKind
+from ftjax.errors import UserError
+from ftjax.evaluation.metric import Metric
+from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
+from ftjax.tasks.statistics import Statistics, joined
+
+Array = jax.Array | np.ndarray
+Batch = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LossOptions:
+    """What a config says about the loss."""
+
+    label_smoothing: float = 0.0
+    """Share of each target that is spread evenly over all classes."""
+
+
+PLAIN = LossOptions()
+
+
+class Task:
+    """What a network is trained to do, and how well it does it.
+
+    It holds no data and no settings: one instance serves all runs of a process, and is part of
+    the key of their compiled programs.
+    """
+
+    name = ''
+    """As in `config.data.task`; said as the task is registered."""
+    labels: ClassVar[LabelKind]
+    """How labels are read and checked, how many outputs and which head the network needs."""
+    metrics: ClassVar[tuple[Metric, ...]]
+    """All that `values` may give as single numbers."""
+    default_metric: ClassVar[str]
+    """Decides which weights a run keeps, where the config names none."""
+    noted: ClassVar[tuple[str, ...]] = ()
+    """Metrics that every validation notes beside the loss."""
+    unit = 'examples'
+    """What intervals resample: what is drawn independently. Never tokens, never pixels."""
+
+    counted = 'examples'
+    """What `n` counts, for people."""
+
+    # The loss: traced into the step.
+
+    def losses(self, outputs: Array, batch: Batch, options: LossOptions) -> jax.Array:
+        """Losses, in the shape of `weights`: of each example (B,), or of each token (B, time).
+
+        Args:
+          outputs: of the network, with the batch as leading axis.
+          batch: all of it: 'inputs', 'labels', 'mask', 'index'; so a loss may compare two views
+            of an example, or the examples of a batch (then `mask` tells which are padding).
+          options: of the config.
+        """
+        raise NotImplementedError
+
+    def weights(self, batch: Batch) -> Array:
+        """How much each of `losses` counts, float32; 0 for padding. Of the batch alone."""
+        return batch['mask']
+
+    def loss(
+        self, outputs: Array, batch: Batch, options: LossOptions = PLAIN
+    ) -> tuple[jax.Array, jax.Array]:
+        """(sum, weight) of the loss over a batch; the mean over batches is sums over weights."""
+        weights = self.weights(batch)
+        return (self.losses(outputs, batch, options) * weights).sum(), weights.sum()
+
+    counts_correct: ClassVar[bool] = False
+    """Whether the default metric is the mean of `correct`, and validations note nothing more."""
+
+    def correct(self, outputs: Array, batch: Batch) -> jax.Array:
+        """1 where the answer is right, in the shape of `weights`: for programs of many runs."""
+        raise NotImplementedError
+
+    # What is counted, on the host.
+
+    def statistics(
+        self, outputs: np.ndarray, batch: Batch, wanted: Collection[str] | None
+    ) -> Statistics:
+        """What a batch adds to metrics: rows, one a unit, that are joined, and sums.
+
+        Args:
+          outputs: of real examples, float32 or wider.
+          batch: 'labels', 'mask' and 'index' of these.
+          wanted: metrics that will be asked of it; None for all.
+
+        Raises:
+          UserError: outputs or labels of a shape that the task does not have.
+        """
+        raise NotImplementedError
+
+    def values(
+        self,
+        found: Statistics,
+        class_names: Sequence[str] = (),
+        wanted: Collection[str] | None = None,
+    ) -> dict[str, Any]:
+        """Metrics from statistics, ready for JSON; None for one that is undefined.
+
+        Args:
+          found: of a whole split.
+          class_names: one a class; the indices when left out.
+          wanted: names of metrics, of which no interval is needed; None for all there is to
+            tell, with `NAME_interval` beside a metric that has one.
+        """
+        raise NotImplementedError
+
+    # What people read.
+
+    def text(self, metrics: Mapping[str, Any]) -> str:
+        """`values` for a terminal: a line a metric, with its interval where there is one."""
+        names = [metric.name for metric in self.metrics if metric.name in metrics]
+        width = max(map(len, [self.counted, *names]))
+        lines = [f'{self.counted:<{width}} {metrics["n"]}']
+        lines += [metric_line(metrics, name, f'{name:<{width}}', '.6g') for name in names]
+        return '\n'.join(lines)
+
+    def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
+        """One example in an error analysis: what was right, what was answered, how sure.
+
+        Args:
+          output: of the network, for this example.
+          label: as the batch holds it.
+          class_names: one a class; () where labels are no classes.
+        """
+        raise NotImplementedError
+
+    # The same for all tasks.
+
+    def metric(self, name: str) -> Metric | None:
+        """The metric of this name, or with this other name; None if there is none."""
+        return next((metric for metric in self.metrics if name in metric.names), None)
+
+    def obstacle(self, name: str, outputs: int) -> str:
+        """Why a metric of the task is undefined for so many outputs; '' if it is not."""
+        return ''
+
+    def collected(
+        self, pairs: Iterable[tuple[Array, Batch]], wanted: Collection[str] | None = None
+    ) -> Statistics:
+        """The statistics of (outputs, batch) pairs, padding left out, in the split's order.
+
+        Raises:
+          UserError: there is no example.
+        """
+        parts, seen = [], 0
+        for outputs, batch in pairs:
+            outputs, labels = np.asarray(outputs), np.asarray(batch['labels'])
+            # bfloat16 becomes float32 here: NumPy does not compute with it.
+            outputs = outputs.astype(np.result_type(outputs.dtype, np.float32), copy=False)
+            index = np.asarray(batch.get('index', seen + np.arange(len(labels))))
+            seen += len(labels)
+            real = {**batch, 'labels': labels, 'index': index}
+            if 'mask' in batch:
+                mask = np.asarray(batch['mask'])
+                rows = (mask.reshape(len(mask), -1) > 0).any(axis=1)
+                real |= {'mask': mask}
+                if not rows.all():
+                    outputs = outputs[rows]
+                    real = {'labels': labels[rows], 'index': index[rows], 'mask': mask[rows]}
+            if not len(real['labels']):
+                continue
+            part = self.statistics(outputs, real, wanted)
+            rows = {'index': real['index'], **part.rows}
+            if wanted is None and 'finite' not in rows:
+                rows['finite'] = finite_rows(outputs)
+            parts.append(dataclasses.replace(part, rows=rows, outputs=outputs.shape[-1]))
+        return joined(parts)
+
+    def measure(
+        self, pairs: Iterable[tuple[Array, Batch]], class_names: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """All metrics of a split with their intervals: `task`, `n` and what `values` gives.
+
+        Raises:
+          UserError: there is no example, or labels are not those of the network.
+          NonFinitePredictions: an output is NaN or infinite.
+        """
+        found = self.collected(pairs)
+        if not len(found):
+            raise UserError(f'nothing to evaluate: the split holds no {self.counted}')
+        refuse_non_finite(found.rows['finite'])
+        return {'task': self.name, 'n': len(found), **self.values(found, class_names or ())}
+
+    def validate(
+        self,
+        pairs: Iterable[tuple[Array, Batch]],
+        metric: str = '',
+        options: LossOptions = PLAIN,
+    ) -> dict[str, float]:
+        """The loss, the metrics that are `noted` or asked for, and `score`, larger is better.
+
+        Args:
+          pairs: outputs with their batches.
+          metric: that decides; '' for the task's default.
+          options: of the loss, which is not smoothed here.
+
+        `score` is the metric, its sign turned where lower is better; NaN where it is undefined.
+        {} where there is no example.
+        """
+        decides = self.metric(metric or self.default_metric)
+        assert decides is not None
+        sums = np.zeros(2)
+
+        def summed() -> Iterable[tuple[Array, Batch]]:
+            for outputs, batch in pairs:
+                weights = np.asarray(self.weights(batch), np.float64)
+                losses = np.asarray(self.losses(outputs, batch, options), np.float64)
+                sums[:] += [(losses * weights).sum(), weights.sum()]
+                yield outputs, batch
+
+        # The loss of the task is a metric too, under whatever name.
+        wanted, losses = (
+            {*self.noted, decides.name},
+            [m.name for m in self.metrics if 'loss' in m.names],
+        )
+        found = self.collected(summed(), wanted - {*losses})
+        if not sums[1]:
+            return {}
+        loss = float(sums[0] / sums[1])
+        known = self.values(found, (), wanted - {*losses}) | dict.fromkeys(losses, loss)
+        value = known.get(decides.name)
+        kept = {
+            name: value for name, value in known.items() if name in wanted and value is not None
+        }
+        score = np.nan if value is None else decides.sign * value
+        return {'loss': loss, **kept, 'score': float(score)}
+
+
+def metric_line(metrics: Mapping[str, Any], name: str, label: str, form: str) -> str:
+    """`LABEL 0.5, 95 % interval 0.4 to 0.6`: a metric as `form` writes numbers."""
+    value, interval = metrics[name], metrics.get(f'{name}_interval')
+    line = f'{label} ' + ('undefined' if value is None else f'{value:{form}}')
+    if interval is not None:
+        line += f', 95 % interval {interval[0]:{form}} to {interval[1]:{form}}'
+    return line

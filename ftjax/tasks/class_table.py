@@ -1,0 +1,80 @@
+"""Numbers of each class: as rows of a result, as a table, and the confusion matrix as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ftjax.printable import printable
+
+_HEADS = {'average_precision': 'avg prec'}
+
+
+def class_rows(
+    names: Sequence[str], columns: Mapping[str, Any], support: np.ndarray
+) -> list[dict[str, Any]]:
+    """One dict a class: `name`, its numbers, `support` (examples), ready for JSON."""
+    return [
+        {
+            'name': name,
+            **{key: None if v[c] is None else float(v[c]) for key, v in columns.items()},
+            'support': int(support[c]),
+        }
+        for c, name in enumerate(names)
+    ]
+
+
+def class_table(
+    metrics: Mapping[str, Any],
+    columns: Sequence[str],
+    averages: Sequence[str],
+    max_classes: int = 50,
+) -> list[str]:
+    """Lines: a row a class, an empty one, the averages over classes, an empty one.
+
+    Of more than `max_classes` classes those with the lowest F1 are listed.
+    """
+    rows: list[dict[str, Any]] = [
+        {**row, 'name': printable(row['name'])} for row in metrics['per_class']
+    ]
+    lines = []
+    if len(rows) > max_classes:
+        lines.append(f'the {max_classes} of {len(rows)} classes with the lowest F1')
+        rows = sorted(rows, key=lambda row: row['f1'])[:max_classes]
+    means = [f'{average} mean' for average in averages]
+    width = max(map(len, [*means, *(row['name'] for row in rows)]))
+    heads = [_HEADS.get(column, column) for column in columns]
+    lines.append(' ' * width + ''.join(f'{head:>10}' for head in [*heads, 'examples']))
+    for row in rows:
+        numbers = ''.join(_number(row[column]) for column in columns)
+        lines.append(f'{row["name"]:>{width}}{numbers}{row["support"]:10d}')
+    lines.append('')
+    for average, mean in zip(averages, means, strict=True):
+        numbers = ''.join(_number(metrics[f'{column}_{average}']) for column in columns)
+        lines.append(f'{mean:>{width}}{numbers}{metrics["n"]:10d}')
+    return [*lines, '']
+
+
+def _number(value: float | None) -> str:
+    return f'{"-":>10}' if value is None else f'{value:10.3f}'
+
+
+def confusion_text(metrics: dict[str, Any], max_classes: int = 20) -> str:
+    """The confusion matrix as text (rows true, columns predicted); a note when too wide."""
+    matrix = metrics['confusion_matrix']
+    names = [printable(row['name']) for row in metrics['per_class']]
+    if len(names) > max_classes:
+        return f'confusion matrix of {len(names)} classes: see the picture confusion_SPLIT.png'
+    # Columns carry short names, so that ten classes fit a terminal.
+    short = [name[:7] for name in names]
+    corner = 'true \\ predicted'
+    width = max(len(name) for name in [*names, corner])
+    cell = max(4, *(len(name) for name in short), *(len(str(n)) for row in matrix for n in row))
+    lines = [f'{corner:>{width}} ' + ' '.join(f'{n:>{cell}}' for n in short)]
+    lines += [
+        f'{name:>{width}} ' + ' '.join(f'{count:>{cell}d}' for count in row)
+        for name, row in zip(names, matrix, strict=True)
+    ]
+    return '\n'.join(lines)

@@ -1,0 +1,34 @@
+"""Metrics as text for a terminal, whether they were just made or read from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.errors import UserError
+from ftjax.tasks.registry import task_of
+
+
+def metrics_text(metrics: Mapping[str, Any], where: str = '') -> str:
+    """The lines or the table of what a task's `measure` found.
+
+    Args:
+      metrics: as they were made, or read from a file.
+      where: which file, for the error.
+
+    Raises:
+      UserError: metrics of a file lack something, or hold something of another type.
+    """
+    try:
+        if metrics.get('n') == 0:
+            return 'there is no test split: nothing was measured on held-out examples'
+        return task_of(metrics['task']).text(metrics)
+    except KeyError as error:
+        if not where:
+            raise
+        raise UserError(f'{where} have no {error.args[0]!r}; not of an evaluation') from None
+    except (TypeError, ValueError, AttributeError) as error:
+        if not where or isinstance(error, UserError):
+            raise
+        told = ' '.join(str(error).split())
+        raise UserError(f'{where} are not of an evaluation: {told}') from None

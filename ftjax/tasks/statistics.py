@@ -1,0 +1,46 @@
+"""What outputs on a split come to: numbers of each unit, and sums; batches of them add up."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """Of some batches; `joined` is that of all.
+
+    Attributes:
+      rows: arrays with one row a unit (an example, a text): they are joined. 'index' is its
+        position in the split, 'finite' whether the network answered with numbers.
+      sums: arrays that are added: counts.
+      outputs: numbers that the network gives for a unit.
+    """
+
+    rows: Mapping[str, np.ndarray]
+    sums: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    outputs: int = 0
+
+    def __len__(self) -> int:
+        return len(next(iter(self.rows.values()), ()))
+
+
+def joined(parts: Sequence[Statistics]) -> Statistics:
+    """The statistics of all parts, their rows in the order of the split.
+
+    >>> a, b = (Statistics({'index': np.array([i])}, {'n': np.array(1)}) for i in (1, 0))
+    >>> whole = joined([a, b])
+    >>> whole.rows['index'].tolist(), int(whole.sums['n'])
+    ([0, 1], 2)
+    """
+    if not parts:
+        return Statistics({})
+    rows = {name: np.concatenate([part.rows[name] for part in parts]) for name in parts[0].rows}
+    order = np.argsort(rows['index'], kind='stable')
+    return Statistics(
+        {name: values[order] for name, values in rows.items()},
+        {name: np.sum([part.sums[name] for part in parts], axis=0) for name in parts[0].sums},
+        parts[0].outputs,
+    )
