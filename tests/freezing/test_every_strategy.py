@@ -51,7 +51,7 @@ SETTINGS = {
 def data_for(net):
     """16, 6 and 6 random images, or sentences of 2 to 6 words, of 3 classes."""
     draw = np.random.default_rng(0)
-    is_text = hasattr(net, 'vocab_size')
+    is_text = net.vocab_size is not None
 
     def inputs(count):
         if is_text:
