@@ -330,8 +330,7 @@ def test_checkpoint_manifests(amount, tmp_path):
     def read():
         found = SavedStep(tmp_path / '3')
         found.arrays = lambda stored: [arrays.get(leaf.number) for _, leaf in stored]
-        for item in found.items:
-            found.load(item)
+        found.load()
 
     def check(value):
         edits, rehash, flips = value

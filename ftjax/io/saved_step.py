@@ -88,6 +88,8 @@ class SavedStep:
     """None in those of an earlier version."""
     items: dict[str, Any]
     """By name; nested dicts and lists of numbers and text, with `Stored` where arrays are."""
+    problems: tuple[str, ...] = ()
+    """One line for each damaged checkpoint that was passed over to get to this one."""
 
     def __init__(self, folder: pathlib.Path):
         """Reads the manifest.
@@ -129,17 +131,18 @@ class SavedStep:
             stored = {number: Stored(name, number, sha) for number, sha in hashes.items()}
             self.items[name] = unpack(skeleton, stored)
 
-    def load(self, name: str) -> Any:
-        """One item, its arrays read and checked.
+    def load(self) -> SavedStep:
+        """Puts arrays, read and checked, in the place of every `Stored`; returns itself.
 
         Raises:
           DamagedError: an array is missing or differs; it is named by its path in the tree.
         """
-        flat, structure = jax.tree_util.tree_flatten_with_path(self.items[name])
-        stored = [(f'{name}/{path_of(k)}', x) for k, x in flat if isinstance(x, Stored)]
+        flat, structure = jax.tree_util.tree_flatten_with_path(self.items)
+        stored = [(path_of(keys), leaf) for keys, leaf in flat if isinstance(leaf, Stored)]
         arrays = iter(self.arrays(stored))
         leaves = [next(arrays) if isinstance(leaf, Stored) else leaf for _, leaf in flat]
-        return jax.tree.unflatten(structure, leaves)
+        self.items = jax.tree.unflatten(structure, leaves)
+        return self
 
     def arrays(self, wanted: Sequence[tuple[str, Stored]]) -> list[np.ndarray]:
         """Arrays in host memory, of (path for messages, place) each.

@@ -97,14 +97,6 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_written(tmp_path, b
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_item_can_be_read_alone(tmp_path):
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(1, state(1))
-        assert list(checkpoints.restore(only=['params']).items) == ['params']
-        with pytest.raises(UserError, match="did you mean 'params'"):
-            checkpoints.restore(only=['parms'])
-
-
 def test_last_and_best_are_kept(tmp_path):
     with Checkpoints(tmp_path, keep=2, metric='rank') as checkpoints:
         for step, rank in enumerate([-0.5, -0.2, np.nan, -0.3, -0.2, -0.4]):

@@ -8,7 +8,6 @@ instance, is found by the hashes in a manifest: see ftjax/io/saved_step.py.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import math
 import os
@@ -16,7 +15,6 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from ftjax.distributed import process_group
@@ -28,20 +26,6 @@ from ftjax.training.checkpoints import guards
 from ftjax.training.checkpoints.parts import part_hashes
 
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Restored:
-    """What `Checkpoints.restore` found."""
-
-    step: int
-    items: dict[str, Any]
-    """As saved: nested dicts and lists with NumPy arrays, numbers and text."""
-    metrics: dict[str, float]
-    problems: tuple[str, ...] = ()
-    """One line for each damaged checkpoint that was passed over to get to this one."""
-    identity: dict[str, Any] | None = None
-    """Of which run and of which inputs it is; None in those of an earlier version."""
 
 
 class Checkpoints:
@@ -131,13 +115,7 @@ class Checkpoints:
         for name, tree in items.items():
             check_item(name)
             skeletons[name], arrays[name] = pack(tree)
-        far = [
-            (name, number, leaf)
-            for name, found in arrays.items()
-            for number, leaf in found.items()
-            if isinstance(leaf, jax.Array)
-        ]
-        parts = dict(zip([at[:2] for at in far], part_hashes([at[2] for at in far]), strict=True))
+        parts = part_hashes(arrays)
 
         def manifest() -> dict[str, Any]:
             hashes = {
@@ -184,38 +162,33 @@ class Checkpoints:
         stay = {*steps[-self.keep :], *self._ranked(steps)[:1]}
         return [info.step in stay for info in checkpoints]
 
-    def restore(
-        self, which: int | str | None = None, only: Sequence[str] | None = None
-    ) -> Restored:
+    def restore(self, which: int | str | None = None) -> SavedStep:
         """Reads a checkpoint and checks every leaf against its hash.
 
         Args:
           which: a step, 'last' (the same as None) or 'best'. A damaged last or best one is
             named in a warning and in `problems`, set aside as `damaged-STEP`, and the next
             in order is used.
-          only: names of the items to read; None for all.
 
         Raises:
-          UserError: there is none; the step asked for is not there or is damaged; all are
-            damaged; or an item in `only` was not saved.
+          UserError: there is none; the step asked for is not there or is damaged; or all are
+            damaged.
         """
         damaged: dict[int, str] = {}
         for step in self._order(which):
             try:
-                saved = SavedStep(self.folder / str(step))
-                for name in only or ():
-                    check_name(name, saved.items, f'item of checkpoint {step}')
-                items = {name: saved.load(name) for name in only or saved.items}
+                saved = SavedStep(self.folder / str(step)).load()
             except DamagedError as error:
                 damaged[step] = str(error)
                 _log.warning('%s', error)
                 continue
             if damaged:
                 _log.warning('the checkpoint of step %d is used instead', step)
-                for bad in damaged if not self.read_only else ():
-                    guards.set_aside(self.folder, bad)
-                    self._forget(bad)
-            return Restored(step, items, saved.metrics, tuple(damaged.values()), saved.identity)
+            for bad in damaged if not self.read_only else ():
+                guards.set_aside(self.folder, bad)
+                self._forget(bad)
+            saved.problems = tuple(damaged.values())
+            return saved
         if damaged:
             raise UserError('no checkpoint can be used: ' + '; '.join(damaged.values()))
         raise UserError(f'no checkpoint in {self.folder}')

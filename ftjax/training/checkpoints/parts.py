@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,33 +13,37 @@ from ftjax.distributed import process_group
 from ftjax.io.tree_json import array_hash, joined_hash
 
 
-def part_hashes(leaves: Sequence[jax.Array]) -> list[str]:
-    """Hashes of arrays that are shared out, each part hashed by the process that writes it.
+def part_hashes(arrays: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], str]:
+    """Hashes by item and number of arrays that are shared out, each part hashed where it lies.
 
     All processes must call it, with the same arrays.
     """
+    found, grids, tables = [], [], []
+    for item, leaves in arrays.items():
+        for number, leaf in leaves.items():
+            if not isinstance(leaf, jax.Array):
+                continue
+            sides = leaf.sharding.shard_shape(leaf.shape)
+            grid = [whole // side for whole, side in zip(leaf.shape, sides, strict=True)]
+            table = np.zeros((*grid, 32), np.uint8)
+            for shard in leaf.addressable_shards:
+                if shard.replica_id == 0:
+                    at = [
+                        (s.start or 0) // side for s, side in zip(shard.index, sides, strict=True)
+                    ]
+                    digest = bytes.fromhex(array_hash(np.asarray(shard.data)))
+                    table[tuple(at)] = np.frombuffer(digest, np.uint8)
+            found.append((item, number))
+            grids.append('x'.join(map(str, grid)))
+            tables.append(table.reshape(-1, 32))
+    if not found:
+        return {}
     from jax.experimental import multihost_utils
 
-    tables = []
-    for leaf in leaves:
-        sides = leaf.sharding.shard_shape(leaf.shape)
-        cuts = [whole // side for whole, side in zip(leaf.shape, sides, strict=True)]
-        table = np.zeros((*cuts, 32), np.uint8)
-        for shard in leaf.addressable_shards:
-            if shard.replica_id == 0:
-                at = [(s.start or 0) // side for s, side in zip(shard.index, sides, strict=True)]
-                digest = bytes.fromhex(array_hash(np.asarray(shard.data)))
-                table[tuple(at)] = np.frombuffer(digest, np.uint8)
-        tables.append(table)
-    if not tables:
-        return []
-    rows = np.concatenate([table.reshape(-1, 32) for table in tables])
-    rows = np.max(multihost_utils.process_allgather(rows), axis=0)
-    ends = np.cumsum([table.size // 32 for table in tables])
-    return [
-        joined_hash('x'.join(map(str, table.shape[:-1])), [row.tobytes() for row in part])
-        for table, part in zip(tables, np.split(rows, ends[:-1]), strict=True)
-    ]
+    rows = np.max(multihost_utils.process_allgather(np.concatenate(tables)), axis=0)
+    rows = np.split(rows, np.cumsum([len(table) for table in tables])[:-1])
+    hashes = [joined_hash(grid, map(bytes, part)) for grid, part in zip(grids, rows, strict=True)]
+    return dict(zip(found, hashes, strict=True))
 
 
 def seen_by_all(folder: pathlib.Path) -> bool:
