@@ -1,6 +1,7 @@
 """Checkpoints: exact, whole or not there, found out when damaged, kept when the disk is full."""
 
 import collections
+import errno
 import logging
 import os
 import pathlib
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 
 import jax
@@ -21,6 +23,9 @@ import orbax.checkpoint as ocp
 import pytest
 
 from ftjax.errors import UserError
+from ftjax.io.lock import run_lock
+from ftjax.io.tree_json import array_hash
+from ftjax.training.checkpoints import checkpoints as module
 from ftjax.training.checkpoints import guards
 from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.checkpoints.compatibility import compare, merge
@@ -127,6 +132,43 @@ def test_the_saved_copy_is_independent_of_the_buffers(tmp_path):
         checkpoints.save(1, {'item': {'x': value}})
         value[:] = 2
         assert checkpoints.restore().items['item']['x'].tolist() == [1, 1, 1, 1]
+
+
+def test_saving_goes_on_in_the_background(tmp_path, monkeypatch):
+    may_go_on, value = threading.Event(), np.ones(4)
+
+    def slowly(array):
+        assert may_go_on.wait(60)
+        return array_hash(array)
+
+    with Checkpoints(tmp_path) as checkpoints:
+        with monkeypatch.context() as patch:
+            patch.setattr(module, 'array_hash', slowly)
+            checkpoints.save(1, {'item': {'x': value}})
+            value[:] = 2
+            assert not (tmp_path / '1').exists()
+            may_go_on.set()
+            assert checkpoints.steps == (1,)
+        assert checkpoints.restore().items['item']['x'].tolist() == [1, 1, 1, 1]
+
+
+def test_what_fails_in_the_background_is_raised_once_and_leaves_the_earlier(tmp_path, monkeypatch):
+    def failing(array):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, state(1))
+        checkpoints.wait()
+        with monkeypatch.context() as patch:
+            patch.setattr(module, 'array_hash', failing)
+            for step in (2, 1):
+                with pytest.raises(UserError, match=rf'of step {step} .*disk is full.*untouched'):
+                    checkpoints.save(step, state(step))
+                    checkpoints.wait()
+        assert checkpoints.steps == (1,)
+        assert_same(checkpoints.restore().items, state(1))
+        checkpoints.save(2, state(2))
+        assert checkpoints.steps == (1, 2)
 
 
 def damage(path, how, random_):
@@ -301,8 +343,11 @@ def test_a_disk_that_fills_up_while_writing(two_checkpoints, tmp_path):
 SAVE_FOR_EVER = """
     import sys
     import numpy as np
+    from ftjax.io.lock import run_lock
     from ftjax.training.checkpoints.checkpoints import Checkpoints
 
+    lock = run_lock(sys.argv[1])
+    lock.__enter__()
     checkpoints = Checkpoints(sys.argv[1])
     for step in range(int(sys.argv[2]), 10**6):
         tree = {str(i): np.full(2000, step, np.float32) for i in range(20)}
@@ -322,7 +367,7 @@ def kill_while_saving(folder, start, delay):
 
 
 def check_after_kill(folder, said):
-    with Checkpoints(folder) as checkpoints:
+    with run_lock(folder), Checkpoints(folder) as checkpoints:
         restored = checkpoints.restore()
     assert restored.problems == ()
     # It says so when a save has begun: the one before was waited for then.
