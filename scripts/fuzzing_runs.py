@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pathlib
@@ -13,7 +12,6 @@ import numpy as np
 from fuzzing_inputs import edits
 
 from ftjax.data.settings import DataSettings
-from ftjax.errors import UserError
 
 
 def read_rows(folder: pathlib.Path, text: str) -> None:
@@ -61,12 +59,16 @@ def read_ablation(folder: pathlib.Path, text: str) -> None:
 
 def manifest_inputs(draw: random.Random) -> Iterator[str]:
     """Manifests of a checkpoint, with a hash that agrees where it can be computed."""
-    from ftjax.io.tree_json import json_hash
-    from ftjax.training.checkpoints.manifest import make_manifest
+    from ftjax.io.saved_step import make_manifest
+    from ftjax.io.tree_json import array_hash, json_hash, pack
 
     tree = {'params': {'head/kernel': np.zeros(2)}, 'trainable': {'head/kernel': np.zeros(2)}}
     progress = {'best': {'step': 3}, 'history': []}
-    manifest, _ = make_manifest(3, {'state': tree, 'progress': progress}, {'score': 0.5})
+    items, hashes = {}, {}
+    for name, item in {'state': tree, 'progress': progress}.items():
+        items[name], arrays = pack(item)
+        hashes[name] = {number: array_hash(array) for number, array in arrays.items()}
+    manifest = make_manifest(3, items, hashes, {'rank': 0.5})
     del manifest['sha256']
     for text in edits([manifest], draw):
         try:
@@ -78,16 +80,14 @@ def manifest_inputs(draw: random.Random) -> Iterator[str]:
 
 
 def read_manifest(folder: pathlib.Path, text: str) -> None:
-    """A run's checkpoints, by both readers of their manifests."""
+    """A run's checkpoints."""
+    from ftjax.io.saved_step import MANIFEST
     from ftjax.pretrained import run_checkpoint
-    from ftjax.training.checkpoints import manifest
 
     place = folder / 'checkpoints'
-    file = place / '3' / 'manifest' / 'metadata'
+    file = place / '3' / MANIFEST
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
-    with contextlib.suppress(manifest.DamagedError, UserError):
-        manifest.metrics_of(manifest.read_manifest(file.parents[1], 3))
     found = run_checkpoint.find(place)
     assert found is not None
     run_checkpoint.OrbaxStep(found.step)

@@ -25,18 +25,11 @@ from ftjax.freezing.registry import catalogue
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.settings import PHASE_KEYS, FreezeSettings
 from ftjax.io.atomic import to_jsonable
-from ftjax.io.tree_json import json_hash
+from ftjax.io.saved_step import MANIFEST, DamagedError, SavedStep, make_manifest
+from ftjax.io.tree_json import array_hash, json_hash, pack
 from ftjax.models.registry import build
 from ftjax.pretrained.readers.safetensors_file import DTYPES, SafetensorsSource
 from ftjax.training.checkpoints.checkpoints import Checkpoints
-from ftjax.training.checkpoints.manifest import (
-    NAME,
-    DamagedError,
-    make_manifest,
-    metrics_of,
-    read_manifest,
-    rebuild,
-)
 
 AMOUNT = pytest.mark.parametrize(
     'amount', [60, pytest.param(1100, marks=pytest.mark.slow)], ids=['some', 'many']
@@ -328,15 +321,16 @@ FLIPS = st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 255)), max_size
 @AMOUNT
 def test_checkpoint_manifests(amount, tmp_path):
     """Edited by someone who can compute its hash, or with bytes turned over."""
-    manifest, arrays = make_manifest(3, {'item': ARRAYS}, {'accuracy': 0.5})
-    (tmp_path / NAME).mkdir()
-    file = tmp_path / NAME / 'metadata'
+    skeleton, arrays = pack(ARRAYS)
+    hashes = {'item': {name: array_hash(array) for name, array in arrays.items()}}
+    manifest = make_manifest(3, {'item': skeleton}, hashes, {'accuracy': 0.5})
+    file = tmp_path / '3' / MANIFEST
+    file.parent.mkdir(parents=True)
 
     def read():
-        found = read_manifest(tmp_path, 3)
-        metrics_of(found)
-        for item in found['items']:
-            rebuild(found, item, arrays.get(item, {}))
+        found = SavedStep(tmp_path / '3')
+        found.arrays = lambda stored: [arrays.get(leaf.number) for _, leaf in stored]
+        found.load()
 
     def check(value):
         edits, rehash, flips = value
@@ -353,7 +347,8 @@ def test_checkpoint_manifests(amount, tmp_path):
 def test_a_forged_manifest_is_one_line_for_the_run(tmp_path):
     with Checkpoints(tmp_path, metric='accuracy') as checkpoints:
         checkpoints.save(3, {'item': ARRAYS}, {'accuracy': 0.5})
-        file = tmp_path / '3' / NAME / 'metadata'
+        checkpoints.wait()
+        file = tmp_path / '3' / MANIFEST
         manifest = json.loads(file.read_text())
         del manifest['sha256']
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -19,11 +19,12 @@ Skeleton = Any
 _SCALARS = (str, bool, int, float)
 
 
-def pack(tree: Any) -> tuple[Skeleton, dict[str, np.ndarray]]:
+def pack(tree: Any) -> tuple[Skeleton, dict[str, Any]]:
     """Splits a tree into a JSON skeleton and its arrays by name ('00000', '00001', ..).
 
     Lists and tuples become lists; dicts, named tuples and other pytree nodes become dicts by
-    key or field name. Every array is copied to the host.
+    key or field name. Every array is copied to the host, but those that other processes hold
+    parts of: they stay what they are.
 
     Raises:
       TypeError: a leaf is no array, number, text or None; or a dict has a key that is no text.
@@ -34,17 +35,17 @@ def pack(tree: Any) -> tuple[Skeleton, dict[str, np.ndarray]]:
     >>> unpack(skeleton, arrays)
     {'a/b': array([0., 0.]), 'best': -inf, 'rest': []}
     """
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     return _pack(tree, arrays, ''), arrays
 
 
-def _pack(node: Any, arrays: dict[str, np.ndarray], path: str) -> Skeleton:
+def _pack(node: Any, arrays: dict[str, Any], path: str) -> Skeleton:
     if node is None or (isinstance(node, _SCALARS) and not isinstance(node, np.generic)):
         if isinstance(node, float) and not math.isfinite(node):
             return {'float': repr(node)}
         return node
     if isinstance(node, (np.ndarray, np.generic, jax.Array)):
-        array = to_host(node, path)
+        array = node if shared_out(node) else to_host(node, path)
         if array.size == 0:  # Orbax refuses them.
             return {'empty': [array.dtype.name, list(array.shape)]}
         name = f'{len(arrays):05d}'
@@ -56,31 +57,32 @@ def _pack(node: Any, arrays: dict[str, np.ndarray], path: str) -> Skeleton:
     return {'dict': {k: _pack(x, arrays, _join(path, k)) for k, x in children.items()}}
 
 
-def unpack(skeleton: Skeleton, arrays: Mapping[str, np.ndarray]) -> Any:
-    """Inverse of `pack`: nested dicts and lists with NumPy arrays."""
+def unpack(skeleton: Skeleton, arrays: Mapping[str, Any]) -> Any:
+    """Inverse of `pack`: nested dicts and lists with what `arrays` has by name.
+
+    Raises:
+      ValueError, TypeError, AttributeError, LookupError: `pack` has not made it.
+    """
     if not isinstance(skeleton, dict):
+        if not (skeleton is None or isinstance(skeleton, _SCALARS)):
+            raise TypeError(f'a skeleton holds a {type(skeleton).__name__}')
         return skeleton
     ((kind, value),) = skeleton.items()
-    if kind == 'array':
-        return arrays[value]
-    if kind == 'empty':
-        return np.zeros(value[1], jax.numpy.dtype(value[0]))
-    if kind == 'float':
-        return float(value)
-    if kind == 'list':
-        return [unpack(item, arrays) for item in value]
-    return {key: unpack(item, arrays) for key, item in value.items()}
-
-
-def array_paths(skeleton: Skeleton, path: str = '') -> Iterator[tuple[str, str]]:
-    """Pairs of an array's name and its path in the tree, for messages."""
-    if isinstance(skeleton, dict):
-        ((kind, value),) = skeleton.items()
-        if kind == 'array':
-            yield value, path
-        elif kind in ('list', 'dict'):
-            for key, item in value.items() if kind == 'dict' else enumerate(value):
-                yield from array_paths(item, _join(path, str(key)))
+    match kind:
+        case 'array':
+            return arrays[value]
+        case 'empty':
+            dtype, shape = value
+            if 0 not in shape:  # it would be allocated
+                raise ValueError('an empty array that is not empty')
+            return np.zeros(shape, jax.numpy.dtype(dtype))
+        case 'float':
+            return float(value)
+        case 'list':
+            return [unpack(item, arrays) for item in value]
+        case 'dict':
+            return {key: unpack(item, arrays) for key, item in value.items()}
+    raise ValueError(f'a skeleton holds {kind!r}')
 
 
 def leaf_paths(tree: Any) -> dict[str, Any]:
@@ -93,40 +95,60 @@ def leaf_paths(tree: Any) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        path = '/'.join(_key_name(key) for key in keys)
+        path = path_of(keys)
         if path in found:
             raise ValueError(f'two leaves have the path {path!r}')
         found[path] = leaf
     return found
 
 
+def path_of(keys: Iterable[Any]) -> str:
+    """A leaf's path, from the keys that JAX gives it."""
+    return '/'.join(_key_name(key) for key in keys)
+
+
 def to_host(leaf: Any, path: str = '') -> np.ndarray:
-    """The whole array as NumPy, in native byte order, gathered from all devices and hosts."""
+    """The whole array as NumPy, in native byte order, in memory of its own."""
     if isinstance(leaf, jax.Array):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             raise TypeError(f'{path}: save jax.random.key_data(key), not the key itself')
         if not leaf.is_fully_addressable:
-            if leaf.is_fully_replicated:
-                leaf = leaf.addressable_data(0)
-            else:
-                from jax.experimental import multihost_utils
-
-                leaf = multihost_utils.process_allgather(leaf, tiled=True)
+            leaf = leaf.addressable_data(0)
     array = np.asarray(leaf)
     if array.dtype.kind in 'OSUMm':
         raise TypeError(f'{path}: cannot store an array of {array.dtype}; use a list')
-    if not array.dtype.isnative:
-        array = array.astype(array.dtype.newbyteorder('='))
-    # A copy of its own, in row order: the caller may donate or overwrite the buffer.
-    return np.array(array, order='C', copy=True)
+    # A copy, in row order: the caller may donate or overwrite the buffer.
+    return np.array(array, array.dtype.newbyteorder('='), order='C', copy=True)
 
 
-def array_hash(array: np.ndarray) -> str:
-    """SHA-256 over dtype, shape and bytes."""
+def shared_out(leaf: Any) -> bool:
+    """Whether other processes hold parts of the array that this one does not."""
+    far = isinstance(leaf, jax.Array) and not leaf.is_fully_addressable
+    return far and not leaf.is_fully_replicated
+
+
+def array_hash(array: np.ndarray, grid: str = '') -> str:
+    """SHA-256 over dtype, shape and bytes.
+
+    Args:
+      array: on the host.
+      grid: into how many equal parts each axis is cut, '4x1', if each part is hashed by itself;
+        the hash is then '4x1:' and one over those of the parts.
+    """
+    if grid:
+        parts = [array]
+        for axis, cuts in enumerate(map(int, grid.split('x'))):
+            parts = [piece for part in parts for piece in np.split(part, cuts, axis)]
+        return joined_hash(grid, [bytes.fromhex(array_hash(part)) for part in parts])
     digest = hashlib.sha256(f'{array.dtype.name}{array.shape}'.encode())
     # bfloat16 and its kin have no buffer interface of their own: look at the bytes.
     digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def joined_hash(grid: str, digests: Iterable[bytes]) -> str:
+    """The hash of an array from those of its parts, in row order."""
+    return f'{grid}:{hashlib.sha256(b"".join(digests)).hexdigest()}'
 
 
 def json_hash(value: Any) -> str:

@@ -13,12 +13,13 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.io.json_values import Integer, Kind, Table, Text, check_table, optional
+from ftjax.io.saved_step import MANIFEST, SavedStep
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained import own_format
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.leaves import flatten
-from ftjax.pretrained.readers.orbax_step import MANIFEST, OrbaxStep, read_manifest, unpacked
+from ftjax.pretrained.readers.orbax_step import OrbaxStep
 from ftjax.pretrained.readers.tensor_source import Header, TensorSource
 
 FOLDER = 'checkpoints'
@@ -58,29 +59,18 @@ def find(path: pathlib.Path) -> RunCheckpoint | None:
     steps = sorted((each for each in steps if (each / MANIFEST).exists()), key=_number)
     if not steps:
         return None
-    return RunCheckpoint(path.absolute().parent, _best(steps).absolute())
+    return RunCheckpoint(path.absolute().parent, max(steps, key=_rank).absolute())
 
 
 def _number(step: pathlib.Path) -> int:
     return int(step.name)
 
 
-def _best(steps: list[pathlib.Path]) -> pathlib.Path:
-    """What the run itself calls its best, which of two equal scores prefers the lower loss."""
-    told = unpacked(read_manifest(steps[-1])['items'].get('progress'))
-    best = told.get('best') if isinstance(told, dict) else None
-    named = best.get('step') if isinstance(best, dict) else None
-    known = {_number(step): step for step in steps}
-    return known[named] if isinstance(named, int) and named in known else max(steps, key=_rank)
-
-
 def _rank(step: pathlib.Path) -> tuple[float, int]:
-    """Higher is better; the earliest of equals, and the last where none has a score."""
-    metrics = unpacked(read_manifest(step)['metrics'])
-    score = metrics.get('score')
-    if not isinstance(score, (int, float)) or math.isnan(score):
-        return -math.inf, _number(step)
-    return score, -_number(step)
+    """Higher is better; the earliest of equals, and the last where none has a rank."""
+    metrics = SavedStep(step).metrics
+    rank = metrics.get('rank', metrics.get('score', math.nan))  # the score in early versions
+    return (-math.inf, _number(step)) if math.isnan(rank) else (rank, -_number(step))
 
 
 class Overlay(TensorSource):

@@ -136,8 +136,8 @@ def swap_hashes(step):
     'damage, message',
     [
         (damage_array, r'damaged|hash differs'),
-        (damage_manifest, 'metadata is damaged'),
-        (lose_manifest, 'no checkpoint of a run'),
+        (damage_manifest, 'is damaged: its manifest is not what was saved'),
+        (lose_manifest, 'is damaged: it has no manifest'),
         (swap_hashes, 'params/head/dense/bias is not what was saved'),
     ],
 )
@@ -168,5 +168,5 @@ def test_only_what_was_trained_is_read(lora_run):
     leaves = {name.rsplit('/', 1)[-1] for name in source.names}
     assert leaves == {'lora_a', 'lora_b', 'kernel', 'bias'}
     assert source.shape('params/head/dense/kernel') == (24, 3)
-    with pytest.raises(UserError, match='no checkpoint of a run'):
+    with pytest.raises(UserError, match='is damaged: it has no manifest'):
         OrbaxStep(lora_run[1])

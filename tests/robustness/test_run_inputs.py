@@ -21,6 +21,7 @@ from ftjax.errors import UserError
 from ftjax.export.model_card import data_in_words, identity_in_words
 from ftjax.io.atomic import read_json
 from ftjax.io.identity_changes import differences
+from ftjax.io.saved_step import MANIFEST
 from ftjax.io.tree_json import json_hash
 from ftjax.models.registry import FAMILIES, build
 from ftjax.models.stages import Network
@@ -30,7 +31,6 @@ from ftjax.runs.evaluated_data import how_data_differ
 from ftjax.runs.identity import run_identity, sketch
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import check_finished, train
-from ftjax.training.checkpoints import manifest
 
 
 class Layer(nn.Module):
@@ -207,7 +207,7 @@ def test_a_best_checkpoint_of_another_run_is_refused_too(tmp_path, stopped):
 
 def test_a_folder_of_an_earlier_version_opens(tmp_path, stopped, caplog):
     folder = stopped(ready(tmp_path), tmp_path / 'run')
-    for path in folder.glob(f'checkpoints/*/{manifest.NAME}/metadata'):
+    for path in folder.glob(f'checkpoints/*/{MANIFEST}'):
         written = json.loads(path.read_bytes())
         del written['sha256'], written['identity']
         path.write_text(json.dumps({**written, 'sha256': json_hash(written)}))

@@ -68,6 +68,7 @@ def test_a_checkpoint_that_does_not_fit(prepared, whole, tmp_path, monkeypatch, 
     def filling(self, *args, **kwargs):
         calls.append(1)
         if len(calls) == 2:
+            self.wait()
             room(2500)
         return save(self, *args, **kwargs)
 

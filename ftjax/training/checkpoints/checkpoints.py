@@ -1,46 +1,31 @@
-"""Checkpoints that are whole or not there: hashed per leaf, checked on reading, best and last.
+"""Checkpoints that are whole or not there, written while training goes on; best and last stay.
 
-Orbax writes the arrays, to a temporary folder that is renamed at the end, so that a kill
-leaves the earlier checkpoints alone. What it does not notice, a flipped bit for instance, is
-found here by the hashes in a manifest, which is hashed itself.
+Orbax writes the arrays in the background, to a temporary folder that is renamed at the end, so
+that a kill leaves the earlier checkpoints alone. What it does not notice, a flipped bit for
+instance, is found by the hashes in a manifest: see ftjax/io/saved_step.py.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import logging
+import math
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ftjax.distributed import process_group
 from ftjax.errors import UserError, check_name
-from ftjax.training.checkpoints.compatibility import Changes, compare, merge
-from ftjax.training.checkpoints.manifest import NAME, DamagedError, make_manifest
-from ftjax.training.checkpoints.orbax_io import open_manager
-from ftjax.training.checkpoints.ranking import Ranking
-from ftjax.training.checkpoints.reading import read_step, set_aside
-from ftjax.training.checkpoints.saving import guarded_save, prepare_folder, quiet
-
-__all__ = ['Changes', 'Checkpoints', 'Restored', 'compare', 'merge']
+from ftjax.io.owned_files import check_way
+from ftjax.io.saved_step import MANIFEST, DamagedError, SavedStep, check_item, make_manifest, orbax
+from ftjax.io.tree_json import array_hash, pack
+from ftjax.training.checkpoints import guards
+from ftjax.training.checkpoints.parts import part_hashes
 
 _log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Restored:
-    """What `Checkpoints.restore` found."""
-
-    step: int
-    items: dict[str, Any]
-    """As saved: nested dicts and lists with NumPy arrays, numbers and text."""
-    metrics: dict[str, float]
-    problems: tuple[str, ...] = ()
-    """One line for each damaged checkpoint that was passed over to get to this one."""
-    identity: dict[str, Any] | None = None
-    """Of which run and of which inputs it is; None in those of an earlier version."""
 
 
 class Checkpoints:
@@ -60,9 +45,9 @@ class Checkpoints:
         folder: str | os.PathLike[str],
         *,
         keep: int = 2,
-        metric: str | None = None,
-        mode: str = 'max',
+        metric: str = 'rank',
         read_only: bool = False,
+        together: bool = False,
     ):
         """Opens the folder, and makes it if need be.
 
@@ -70,10 +55,10 @@ class Checkpoints:
           folder: where the checkpoints are, one subfolder a step.
           keep: how many of the last to keep, beside the best; two, so that there is one to
             fall back on when the last is damaged.
-          metric: the key in `metrics` that decides which is best; None: none is.
-          mode: 'max' or 'min': whether the best metric is the highest or the lowest.
+          metric: the key in `metrics` of which the highest is best.
           read_only: change nothing in the folder, whatever is found there; for evaluation
             beside a run that may still be writing.
+          together: whether all processes of the run save together, each its parts of the arrays.
 
         Raises:
           UserError: the folder cannot be made or written to, or (read only) is not there.
@@ -81,31 +66,26 @@ class Checkpoints:
         if keep < 1:
             raise UserError(f'checkpoints to keep: {keep}; expected at least 1')
         self.folder = pathlib.Path(folder).absolute()
-        self.keep, self.read_only = keep, read_only
-        self._ranking = Ranking(self.folder, metric, mode)
-        if not read_only:
-            prepare_folder(self.folder)
+        self.keep, self.metric, self.read_only, self.together = keep, metric, read_only, together
+        self._manager: Any = None  # Orbax's, from the first save on
+        self._under_way: int | None = None
+        self._ranks: dict[int, float] = {}
+        if not read_only and process_group.first():
+            guards.prepare_folder(self.folder)
         elif not self.folder.is_dir():
             raise UserError(f'no checkpoints: there is no folder {self.folder}')
-        with quiet():
-            self._manager = open_manager(self.folder, read_only, self._staying)
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The steps of all checkpoints, damaged ones included, in order."""
-        # Read from the disk, because Orbax leaves out those that lack a file of its own.
+        """The steps of all checkpoints that are written, damaged ones included, in order."""
+        self.wait()
         names = [path.name for path in self.folder.iterdir() if path.is_dir()]
         return tuple(sorted(int(name) for name in names if name.isdecimal()))
 
     @property
     def best_step(self) -> int | None:
         """The step with the best metric (the earliest of equals); None if none has it."""
-        ranked = self._ranking.ranked(self.steps)
-        return ranked[0] if ranked else None
-
-    def _staying(self, steps: list[int]) -> set[int]:
-        """The steps that are kept: the last ones and the best."""
-        return {*steps[-self.keep :], *self._ranking.ranked(steps)[:1]}
+        return next(iter(self._ranked(self.steps)), None)
 
     def save(
         self,
@@ -114,7 +94,9 @@ class Checkpoints:
         metrics: Mapping[str, float] | None = None,
         identity: Mapping[str, Any] | None = None,
     ) -> None:
-        """Writes one checkpoint and waits until it is there; then removes what is not kept.
+        """Copies a checkpoint's values and lets it be written; then what is not kept is removed.
+
+        The next call, `wait`, `restore` or `close` raises what goes wrong meanwhile.
 
         Args:
           step: of training; a checkpoint of the same step is replaced.
@@ -126,66 +108,141 @@ class Checkpoints:
           UserError: the disk is full or cannot be written; earlier checkpoints are untouched.
           TypeError: something in `items` can be stored neither as an array nor as JSON.
         """
-        import orbax.checkpoint as ocp
-
         if self.read_only:
             raise UserError(f'{self.folder} was opened to be read only')
-        step = int(step)
-        manifest, arrays = make_manifest(step, items, metrics or {}, identity)
-        args: dict[str, Any] = {
-            name: ocp.args.PyTreeSave(found) for name, found in arrays.items() if found
-        }
-        size = sum(array.nbytes for found in arrays.values() for array in found.values())
-        with guarded_save(self.folder, step, size):
-            self._manager.reload()
-            self._ranking.forget(step)
-            args[NAME] = ocp.args.JsonSave(manifest)
-            self._manager.save(step, args=ocp.args.Composite(**args), force=True)
+        self.wait()
+        step, metrics, skeletons, arrays = int(step), dict(metrics or {}), {}, {}
+        for name, tree in items.items():
+            check_item(name)
+            skeletons[name], arrays[name] = pack(tree)
+        parts = part_hashes(arrays)
 
-    def restore(
-        self, which: int | str | None = None, only: Sequence[str] | None = None
-    ) -> Restored:
+        def manifest() -> dict[str, Any]:
+            hashes = {
+                name: {n: parts.get((name, n)) or array_hash(leaf) for n, leaf in found.items()}
+                for name, found in arrays.items()
+            }
+            return make_manifest(step, skeletons, hashes, metrics, identity)
+
+        save = orbax().args
+        args = {name: save.PyTreeSave(found) for name, found in arrays.items() if found}
+        args[MANIFEST.parts[0]] = save.JsonSave(manifest)
+        check_way(self.folder / str(step), itself=True)
+        with self._guarded(step):
+            size = sum(leaf.nbytes for found in arrays.values() for leaf in found.values())
+            guards.check_room(self.folder, size)
+            again = self._put_away(step)
+            if self._manager is None:
+                from ftjax.training.checkpoints.writer import open_manager  # it imports Orbax
+
+                self._manager = open_manager(self.folder, self.together, self)
+            self._ranks[step] = metrics.get(self.metric, math.nan)
+            self._manager.save(step, args=save.Composite(**args), force=True)
+        self._under_way = step
+        if again:
+            self.wait()
+
+    def wait(self) -> None:
+        """Returns when the checkpoint that is under way, if one is, is there.
+
+        Raises:
+          UserError: the disk is full or cannot be written; earlier checkpoints are untouched.
+        """
+        step, self._under_way = self._under_way, None
+        if step is not None:
+            with self._guarded(step):
+                self._manager.wait_until_finished()
+                if process_group.first():
+                    guards.put_back(self.folder)
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Answers Orbax's question which checkpoints stay: the last ones and the best."""
+        del context
+        steps = sorted(info.step for info in checkpoints)
+        stay = {*steps[-self.keep :], *self._ranked(steps)[:1]}
+        return [info.step in stay for info in checkpoints]
+
+    def restore(self, which: int | str | None = None) -> SavedStep:
         """Reads a checkpoint and checks every leaf against its hash.
 
         Args:
           which: a step, 'last' (the same as None) or 'best'. A damaged last or best one is
             named in a warning and in `problems`, set aside as `damaged-STEP`, and the next
             in order is used.
-          only: names of the items to read; None for all.
 
         Raises:
-          UserError: there is none; the step asked for is not there or is damaged; all are
-            damaged; or an item in `only` was not saved.
+          UserError: there is none; the step asked for is not there or is damaged; or all are
+            damaged.
         """
-        problems: list[str] = []
-        damaged: list[int] = []
-        with quiet():
-            self._manager.reload()
+        damaged: dict[int, str] = {}
         for step in self._order(which):
             try:
-                items, metrics, identity = read_step(self._manager, self.folder, step, only)
+                saved = SavedStep(self.folder / str(step)).load()
             except DamagedError as error:
-                damaged.append(step)
-                problems.append(f'checkpoint {self.folder / str(step)} is damaged: {error}')
-                _log.warning('%s', problems[-1])
+                damaged[step] = str(error)
+                _log.warning('%s', error)
                 continue
-            if problems:
+            if damaged:
                 _log.warning('the checkpoint of step %d is used instead', step)
-                self._set_aside(damaged)
-            return Restored(step, items, metrics, tuple(problems), identity)
-        if problems:
-            raise UserError('no checkpoint can be used: ' + '; '.join(problems))
+            for bad in damaged if not self.read_only else ():
+                guards.set_aside(self.folder, bad)
+                self._forget(bad)
+            saved.problems = tuple(damaged.values())
+            return saved
+        if damaged:
+            raise UserError('no checkpoint can be used: ' + '; '.join(damaged.values()))
         raise UserError(f'no checkpoint in {self.folder}')
 
     def close(self) -> None:
-        """Releases Orbax's threads."""
-        self._manager.close()
+        """Waits for what is under way, and releases Orbax's threads."""
+        try:
+            self.wait()
+        finally:
+            self._forget()
 
     def __enter__(self) -> Checkpoints:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            self.close()
+        except UserError as failure:
+            if error is None:
+                raise
+            _log.error('%s', failure)  # what ended the run matters more
+
+    @contextlib.contextmanager
+    def _guarded(self, step: int) -> Iterator[None]:
+        """Whatever fails inside, the folder holds whole checkpoints afterwards."""
+        try:
+            yield
+        except Exception as error:
+            self._forget(step)
+            if process_group.first():
+                guards.clear_failed(self.folder)
+            raise guards.explained(error, self.folder, step) from error
+
+    def _put_away(self, step: int) -> bool:
+        """Makes way where a checkpoint of that step is there; whether one was."""
+        if not (self.folder / str(step)).exists():
+            return False
+        self._forget(step)
+        if self.together:
+            process_group.wait('checkpoint to be replaced')
+        if process_group.first():
+            guards.put_away(self.folder, step)
+        if self.together:
+            process_group.wait('checkpoint put away')
+        return True
+
+    def _forget(self, step: int | None = None) -> None:
+        """Closes Orbax's manager, which remembers what it saw in the folder."""
+        if step is not None:
+            self._ranks.pop(step, None)
+        manager, self._manager = self._manager, None
+        if manager is not None:
+            with contextlib.suppress(Exception):  # `wait` has raised it
+                manager.close()
 
     def _order(self, which: int | str | None) -> list[int]:
         """The steps to try, in turn."""
@@ -199,16 +256,21 @@ class Checkpoints:
         order: list[int] = []
         if which == 'best':
             # One whose manifest is damaged may have been the best: it comes first, to be named.
-            order = [step for step in steps if self._ranking.metrics(step) is None]
-            order += self._ranking.ranked(steps)
+            order = [step for step in steps if self._rank(step) is None] + self._ranked(steps)
         return order + [step for step in reversed(steps) if step not in order]
 
-    def _set_aside(self, steps: Sequence[int]) -> None:
-        """Renames damaged checkpoints, so that a run can write these steps again."""
-        if self.read_only:
-            return
-        for step in steps:
-            set_aside(self.folder, step)
-            self._ranking.forget(step)
-        with quiet():
-            self._manager.reload()
+    def _ranked(self, steps: Sequence[int]) -> list[int]:
+        """Those of `steps` whose metric is known and no NaN, the best first, then the earliest."""
+        ranks = [(self._rank(step), step) for step in steps]
+        known = [(-rank, step) for rank, step in ranks if rank is not None and rank == rank]
+        return [step for _, step in sorted(known)]
+
+    def _rank(self, step: int) -> float | None:
+        """The metric of a checkpoint, NaN where it has none; None if its manifest is damaged."""
+        if step not in self._ranks:
+            try:
+                found = SavedStep(self.folder / str(step)).metrics
+            except UserError:
+                return None
+            self._ranks[step] = found.get(self.metric, math.nan)
+        return self._ranks[step]

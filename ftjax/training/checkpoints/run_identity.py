@@ -12,7 +12,7 @@ from ftjax.distributed.process_group import first
 from ftjax.errors import UserError
 from ftjax.io.identity_changes import FILE, differences, flags_for, joined, part, refused
 from ftjax.io.jsonl import JsonLines
-from ftjax.training.checkpoints.manifest import DamagedError, identity_of, read_manifest
+from ftjax.io.saved_step import SavedStep
 
 _log = logging.getLogger(__name__)
 
@@ -99,8 +99,8 @@ def saved_identity(folder: pathlib.Path) -> tuple[Any, int] | None:
     ]
     for step in sorted(steps, reverse=True):
         try:
-            found = identity_of(read_manifest(folder / 'checkpoints' / str(step), step))
-        except (DamagedError, UserError):
+            found = SavedStep(folder / 'checkpoints' / str(step)).identity
+        except UserError:
             continue  # restoring says what is wrong with it
         return None if found is None else (found, step)
     return None

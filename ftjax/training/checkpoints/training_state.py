@@ -15,16 +15,20 @@ from ftjax.training.checkpoints.compatibility import Changes, merge, ungrouped
 from ftjax.training.step.phase_state import PhaseState
 
 
-def to_saved(phase_state: PhaseState) -> dict[str, Any]:
-    """What a checkpoint holds of a phase state: state, choices, and leaves that have closed."""
+def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, Any]:
+    """What a checkpoint holds of a phase state: state, choices, and leaves that have closed.
+
+    On the host; without `gather`, arrays of which other processes hold parts stay where they are.
+    """
+    held = on_host if gather else lambda tree: tree
     leaves, stages = touched(phase_state)
     frozen, phase = phase_state.frozen, phase_state.phase
     values = {**frozen.params, **phase_state.masters}
     closed = {p: leaf for p, leaf in values.items() if p in leaves}
     still = {p: leaf for p, leaf in frozen.stats.items() if p.split('/')[0] in stages}
     return {
-        'state': on_host(phase_state.state),
-        'closed': on_host({'params': closed, 'stats': still}),
+        'state': held(phase_state.state),
+        'closed': held({'params': closed, 'stats': still}),
         'choices': [choice.to_saved() for choice in phase_state.plan.choices],
         'phase': {
             'start': phase.start,

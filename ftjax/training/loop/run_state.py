@@ -13,6 +13,7 @@ from ftjax.distributed import process_group
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.preemption import Interrupted
 from ftjax.training.checkpoints.checkpoints import Checkpoints
+from ftjax.training.checkpoints.parts import seen_by_all
 from ftjax.training.checkpoints.plan_change import PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity
 from ftjax.training.checkpoints.training_state import overlaid, restore, to_saved, touched_leaves
@@ -61,10 +62,13 @@ class RunState:
             another run or other inputs than `identity` says.
         """
         self.files, self.identity = True, identity
+        place, sharding = folder / 'checkpoints', self.phase_state.sharding
         if process_group.first():
-            self.checkpoints = stack.enter_context(
-                Checkpoints(folder / 'checkpoints', metric='rank', mode='max')
-            )
+            self.checkpoints = stack.enter_context(Checkpoints(place))
+        if sharding.fsdp > 1 and seen_by_all(place):  # each writes its part of the arrays
+            if self.checkpoints is None:
+                self.checkpoints = stack.enter_context(Checkpoints(place))
+            self.checkpoints.together = True
         saved = self.restored('last')
         if saved is not None:
             items, step = saved['items'], saved['step']
@@ -93,6 +97,8 @@ class RunState:
 
         The first process reads it.
         """
+        if self.checkpoints is not None:
+            self.checkpoints.wait()
 
         def read() -> dict[str, Any] | None:
             if self.checkpoints is None or not self.checkpoints.steps:
@@ -134,7 +140,8 @@ class RunState:
             'timings': self.timings.to_saved(),
             'cache': self.cache_lines,
         }
-        items = {**to_saved(self.phase_state), 'progress': told}
+        together = self.checkpoints is not None and self.checkpoints.together
+        items = {**to_saved(self.phase_state, gather=not together), 'progress': told}
         ends_with_best = self.settings.keep == 'best'
         if ends_with_best and self.best_variables is not None and self.best.step != self.done:
             # Every checkpoint ends the run as well as any other, should others be damaged.
@@ -153,6 +160,8 @@ class RunState:
         there = self.checkpoints is not None and self.done in self.checkpoints.steps
         if self.files and not process_group.largest(there):
             self.save()
+        if self.checkpoints is not None:
+            self.checkpoints.wait()
         process_group.wait('saved')  # who ended now would take the first one along
         kept = 'saved: the same command goes on' if self.files else 'nothing is saved'
         error.say(f'at step {self.done} of {total}; {kept}')

@@ -1,0 +1,57 @@
+"""Orbax's manager of a run's checkpoints, set up to write in the background."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint.future import CommitFutureAwaitingContractedSignals
+
+from ftjax.distributed import process_group
+from ftjax.io.saved_step import MANIFEST, alone
+
+
+class ManifestHandler(ocp.JsonCheckpointHandler):
+    """Writes what a function returns, called in the background: hashes take a while."""
+
+    async def async_save(self, directory: Any, item: Any = None, args: Any = None) -> list[Any]:
+        """Orbax's futures of the file."""
+        del item
+        return [CommitFutureAwaitingContractedSignals(_write(directory, args.item))]
+
+
+async def _write(directory: pathlib.Path, make: Callable[[], Any]) -> None:
+    if process_group.first():
+        (directory / MANIFEST.name).write_text(json.dumps(make()))
+
+
+def open_manager(folder: pathlib.Path, together: bool, policy: Any) -> ocp.CheckpointManager:
+    """A manager of items whose names it learns when they are saved.
+
+    Args:
+      folder: of all checkpoints; it is there.
+      together: whether all processes of the run open it, and each writes what it holds of arrays
+        that are shared out; otherwise this process writes alone.
+      policy: tells which steps stay after a save (Orbax's PreservationPolicy).
+    """
+    options = {} if together else alone()
+    kinds = ocp.type_handlers
+    types = kinds.create_type_handler_registry(
+        # They are copies already, see `pack`.
+        (np.ndarray, kinds.NumpyHandler(deepcopy_host_arrays=False)),
+        (jax.Array, kinds.ArrayHandler()),
+    )
+    arrays = ocp.PyTreeCheckpointHandler(type_handler_registry=types, **options)
+    handlers = ocp.DefaultCheckpointHandlerRegistry()
+    # By kind of argument: what the items are called is known only when they are saved.
+    handlers.add(None, ocp.args.PyTreeSave, arrays)
+    handlers.add(None, ocp.args.JsonSave, ManifestHandler())
+    made = ocp.CheckpointManagerOptions(
+        preservation_policy=policy, create=False, save_root_metadata=False, **options
+    )
+    return ocp.CheckpointManager(folder, options=made, handler_registry=handlers)
