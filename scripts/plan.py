@@ -148,8 +148,8 @@ def list_strategies():
     """One line a strategy: an example of its string, its kind and what it does."""
     from ftjax.freezing.registry import catalogue
 
-    for found in sorted(catalogue().values(), key=lambda s: (s.kind, s.name)):
-        print(f'{found.example:18} {found.kind:12} {found.summary}')
+    for found in sorted(catalogue().values(), key=lambda s: (s.details.kind, s.name)):
+        print(f'{found.example:18} {found.details.kind:12} {found.summary}')
 
 
 if __name__ == '__main__':

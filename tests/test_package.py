@@ -26,6 +26,7 @@ ROOMS = (
     'printable',
     'ranges',
     'field_types',
+    'registry',
     'io',
     'models',
     'preprocessing',

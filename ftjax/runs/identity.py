@@ -174,9 +174,9 @@ def run_code(prepared: Prepared) -> dict[str, Any]:
     named = set(re.findall(r'\w+', json.dumps(to_jsonable(config.freeze))))
     source = config.data.source.partition(':')[0]
     things: dict[str, Any] = {f'network {type(prepared.network).__name__}': prepared.network}
-    for name, strategy in catalogue().items():
+    for name, found in catalogue().items():
         if name in named:
-            things[f'strategy {name}'] = strategy.function
+            things[f'strategy {name}'] = found.function
     things |= augmentations_of(config.data.augment)
     if source in SOURCES:
         things[f'source {source}'] = importlib.import_module(SOURCES[source][0]).read

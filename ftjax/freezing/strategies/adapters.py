@@ -115,7 +115,7 @@ def with_adapters(
 
     Raises UserError if the network has nothing that an adapter acts on.
     """
-    terms = [term for term in terms_of(settings) if term.strategy.kind == 'adapter']
+    terms = [term for term in terms_of(settings) if term.details.kind == 'adapter']
     if not terms:
         return network, dict(variables)
     if isinstance(network, Adapted):
@@ -123,7 +123,7 @@ def with_adapters(
             f'freeze {settings.described!r}: the network has adapters already; merge them first'
         )
     for term in terms[1:]:
-        if term.strategy.name == 'dora':
+        if term.name == 'dora':
             raise UserError(
                 f'freeze {settings.described!r}: dora measures the weights as they were loaded; '
                 'put it first'

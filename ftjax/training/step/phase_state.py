@@ -62,7 +62,7 @@ class PhaseState:
             optimizer = dataclasses.replace(optimizer, ema=float(average()))
         self.network, self.plan, self.optimizer = network, plan, optimizer
         self.settings, self.seed, self.sharding = settings, seed, sharding or Sharding()
-        self.record = any(t.strategy.options.get('record') for t in plan.of_kind('data_driven'))
+        self.record = any(t.details.record for t in plan.of_kind('data_driven'))
         self.loaded: Flat = flatten_dict(dict(variables['params']), sep='/')
         self.variables = variables
         self.phase: Phase = plan.base or plan.phases[0]

@@ -61,8 +61,8 @@ def make_train_step(
     float32; its metrics are 'loss' and 'grad_norm', float32 scalars.
     """
     update = (tx or make_optimizer(phase, optimizer)).update
-    penalties = [term for term in regularisers if term.strategy.options['acts'] == 'penalty']
-    mixers = [term for term in regularisers if term.strategy.options['acts'] == 'weights']
+    penalties = [term for term in regularisers if term.details.acts == 'penalty']
+    mixers = [term for term in regularisers if term.details.acts == 'weights']
     cut = phase.cut if phase.cut != network.stages[0] else None
     parts = optimizer.accumulate
     sharding = sharding or Sharding(fsdp=1)
