@@ -52,6 +52,7 @@ _STRATEGIES = (
     *('data_driven_rates', 'data_driven_blocks', 'data_driven_entries'),
     *('adapters', 'regularisers', 'weight_averages'),
 )
+_ADAPTERS = ('lora', 'ia3', 'ssf', 'bottleneck', 'prompt')
 
 KINDS: dict[str, Kind] = {
     'strategy': Kind(
@@ -63,14 +64,35 @@ KINDS: dict[str, Kind] = {
     'task': Kind('task', 'data.task', 'how labels are read, learned and measured'),
     'loss': Kind('loss', 'train.loss', 'what training makes small'),
     'metric': Kind('metric', 'train.metric', 'what a model is judged by'),
-    'optimizer': Kind('optimizer', 'optimizer.name', 'the direction of an update'),
-    'schedule': Kind('schedule', 'schedule.name', 'the learning rate over time'),
-    'augmentation': Kind('augmentation', 'data.augment', 'random changes of training examples'),
-    'source': Kind('data source', 'data.source', 'where examples are read from'),
+    'optimizer': Kind(
+        'optimizer', 'optimizer.name', 'the direction of an update', ('ftjax.optim.optimizers',)
+    ),
+    'schedule': Kind(
+        'schedule', 'schedule.name', 'the learning rate over time', ('ftjax.optim.schedules',)
+    ),
+    'augmentation': Kind(
+        'augmentation',
+        'data.augment',
+        'random changes of training examples',
+        ('ftjax.data.images.augmentation', 'ftjax.data.text.augmentation'),
+    ),
+    'source': Kind(
+        'data.source', 'data.source', 'where examples come from', ('ftjax.data.sources.registry',)
+    ),
     'logger': Kind('logger', 'train.loggers', 'where metrics are written to'),
-    'adapter': Kind('adapter', 'freeze', 'parameters added to a frozen network'),
-    'model': Kind('model', 'model.name', 'networks'),
-    'family': Kind('pretrained family', 'init', 'how checkpoints of a network are read'),
+    'adapter': Kind(
+        'adapter',
+        'freeze',
+        'parameters added to a frozen network',
+        tuple(f'ftjax.models.adapters.{name}' for name in _ADAPTERS),
+    ),
+    'model': Kind('model', 'model.name', 'networks', ('ftjax.models.registry',)),
+    'family': Kind(
+        'pretrained family',
+        'init',
+        'how checkpoints of a network are read',
+        ('ftjax.pretrained.families',),
+    ),
 }
 
 
@@ -183,11 +205,11 @@ def register(
     Raises:
       UserError: no such kind, a name that cannot be written, or one that another file has.
 
-    >>> @register('schedule', 'halved', share=0.5)
-    ... def halved(done, share):
+    >>> @register('schedule', 'halved')
+    ... def halved(settings, done, step, total, share=0.5):
     ...     '''Half the rate from a share of the run on.'''
-    ...     return 1.0 if done < share else 0.5
-    >>> parse('schedule', 'halved:0.25')(0.3)
+    ...     return 1.0 if step < share * total else 0.5
+    >>> parse('schedule', 'halved:0.25')(None, 0.3, 3, 10)
     0.5
     """
     check_name(kind, KINDS, 'kind of part:')
@@ -250,31 +272,32 @@ def find(kind: str, name: str, what: str = '') -> Part:
     return known[check_name(name, known, what or KINDS[kind].title)]
 
 
-def parse(kind: str, text: str, where: str = '', known: Iterable[str] | None = None) -> Term:
+def parse(kind: str, text: str, where: str = '', more: Iterable[str] = ()) -> Term:
     """Reads `name[:value[,value|key=value ..]]`.
 
     Args:
       kind: a key of KINDS.
       text: what the config says.
       where: what stands before `text` in messages; the kind's key of a config if empty.
-      known: names that messages offer; all of the kind if None.
+      more: further names that messages offer.
 
     Raises:
       UserError: an unknown name (the nearest is named), too many arguments or one given twice, or
         a value of the wrong type or out of its range.
     """
-    title, where = KINDS[kind].title, where or KINDS[kind].key
+    title, before = KINDS[kind].title, f'{where}: ' if where else ''
+    where = where or KINDS[kind].key
     if not isinstance(text, str) or not text.strip():
         raise UserError(f'{where}: expected the name of a {title}, not {shown(text)}')
     name, _, rest = text.partition(':')
     there = parts(kind)
     if name not in there:
         joined = re.fullmatch(r'([a-z_]+?)[ _=-]?(\d[\d.]*)', name)
-        near = did_you_mean(name, there if known is None else known)
+        near = did_you_mean(name, [*there, *more])
         if joined and joined[1] in there and there[joined[1]].parameters:
-            more = f',{rest}' if rest else ''
-            near = f"did you mean '{joined[1]}:{joined[2]}{more}'?"
-        raise UserError(f'unknown {title} {shown(name)}; {near}')
+            others = f',{rest}' if rest else ''
+            near = f"did you mean '{joined[1]}:{joined[2]}{others}'?"
+        raise UserError(f'{before}unknown {title} {shown(name)}; {near}')
     part = there[name]
     arguments, names = dict(part.parameters), list(part.parameters)
     given = [word.strip() for word in rest.split(',') if word.strip()] if rest else []
@@ -307,7 +330,8 @@ def read_value(value: str, default: Any, what: str, allowed: Range | None = None
             raise ValueError
     except ValueError:
         expected = 'a whole number' if kind is int else 'a number'
-        raise UserError(f'{what} must be {expected}, not {value!r}') from None
+        within = '' if allowed is None else f' ({allowed})'
+        raise UserError(f'{what} must be {expected}, not {value!r}{within}') from None
     if allowed is not None and not allowed.holds(number):
         raise UserError(f'{what} is {number:g}; expected a number, {allowed.text(number)}')
     return number

@@ -6,8 +6,8 @@ import dataclasses
 import numbers
 from typing import Annotated
 
+from ftjax.data.augmentation import parse_augment
 from ftjax.data.dataset import MASKED_TOKENS, TASKS
-from ftjax.data.images.augmentation import parse_augment
 from ftjax.data.images.corruption import parse_corruption
 from ftjax.data.text.wordpiece import wanted_size
 from ftjax.errors import UserError, check_name, shown

@@ -147,9 +147,7 @@ def with_adapters(
 def check_each(terms: list[Term], network: Network, wanted: list[str]) -> None:
     """UserError for the first term that adds nothing to this network."""
     for term in terms:
-        prefix = {'lora': 'lora_', 'ia3': 'ia3_', 'ssf': 'ssf_', 'adapter': 'adapter_'}
-        name = prefix.get(term().kind, 'prompt_')
-        if not any(path.rsplit('/', 1)[-1].startswith(name) for path in wanted):
+        if not any(map(term().owns, wanted)):
             raise UserError(
                 f'{term} finds nothing to act on in {type(network).__name__}: it has no layer '
                 f'that it matches; its blocks are {network.blocks[0]} .. {network.blocks[-1]}'
