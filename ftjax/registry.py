@@ -79,7 +79,12 @@ KINDS: dict[str, Kind] = {
     'source': Kind(
         'data.source', 'data.source', 'where examples come from', ('ftjax.data.sources.registry',)
     ),
-    'logger': Kind('logger', 'train.loggers', 'where metrics are written to'),
+    'logger': Kind(
+        'logger',
+        'train.loggers',
+        'where metrics go besides metrics.jsonl',
+        ('ftjax.training.loop.loggers',),
+    ),
     'adapter': Kind(
         'adapter',
         'freeze',
