@@ -31,8 +31,8 @@ def main():
     if LIST.value or KEYS.value:
         from ftjax.cli.listing import list_keys, list_parts
 
-        lines = list_parts(LIST.value) if LIST.value else list_keys(KEYS.value)
-        print(*lines, sep='\n')
+        for line in list_parts(LIST.value) if LIST.value else list_keys(KEYS.value or ''):
+            print(line)
     elif WRITE.value:
         write_phases(pathlib.Path(WRITE.value))
     else:

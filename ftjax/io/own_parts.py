@@ -34,7 +34,7 @@ _ENTRY = {
 def remember(folder: pathlib.Path, config: Any) -> None:
     """Writes `parts.json` of the user's files that registered what a config names, if any did."""
     named = set(re.findall(r'[\w.-]+', json.dumps(to_jsonable(config))))
-    entries = []
+    entries: list[dict[str, Any]] = []
     for file, sha256 in registry.FILES.items():
         own = registered(file)
         if named & {part.partition(' ')[2] for part in own}:
