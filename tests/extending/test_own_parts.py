@@ -120,8 +120,8 @@ def test_own_parts_are_ablated_by_workers(call, parts, tmp_path):
             *('--engine=processes', '--workers=2'),
         )
     )
-    rows = [json.loads(line) for line in (tmp_path / 'grid' / 'rows.jsonl').open()]
-    assert len(rows) == 6 and {row['status'] for row in rows} == {'done'}
+    rows = [json.loads(line) for line in (tmp_path / 'grid' / 'runs.jsonl').open()]
+    assert len(rows) == 6 and {row['status'] for row in rows} == {'ok'}
 
 
 @pytest.mark.slow

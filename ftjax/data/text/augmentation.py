@@ -94,6 +94,7 @@ def mask_tokens(
 def augment_text(text: str, rng: np.random.Generator, todo: Sequence[Term]) -> str:
     """The text after the augmentations of words among `todo`, in order.
 
+    >>> from ftjax.data.augmentation import parse_augment
     >>> augment_text('one two', np.random.default_rng(0), parse_augment('word_swap:0.1'))
     'two one'
     """
