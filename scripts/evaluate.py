@@ -15,6 +15,7 @@ from absl import flags
 from ftjax.cli import launch
 
 WORKDIR = launch.define_workdir()
+PARTS = launch.define_own_parts()
 SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'val', 'test'], 'Which split.')
 
 ALLOW = flags.DEFINE_bool(
@@ -29,6 +30,7 @@ def main():
     from ftjax.errors import UserError
     from ftjax.evaluation.prediction_figures import confusion_matrix_figure
     from ftjax.io.atomic import read_json, write_json
+    from ftjax.io.own_parts import restore
     from ftjax.plotting.save import save_figure
     from ftjax.pretrained.open import load_pretrained
     from ftjax.runs.evaluate import network_metrics
@@ -39,6 +41,7 @@ def main():
     folder = pathlib.Path(WORKDIR.value)
     if not (folder / 'config.json').exists():
         raise UserError(f'{folder} is no run folder: it holds no config.json')
+    restore(folder, PARTS.value)
     config = read_config(read_json(folder / 'config.json'))
     data = load_data(config.data)
     found = load_pretrained(str(folder))

@@ -15,11 +15,14 @@ it with the same logits. Adapters are merged into the weights; with `--adapters=
 IA3 are written in PEFT's own format instead, for `peft.PeftModel.from_pretrained`.
 """
 
+import pathlib
+
 from absl import flags
 
 from ftjax.cli import launch
 
 WORKDIR = launch.define_workdir()
+PARTS = launch.define_own_parts()
 OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder to make; not there yet, or empty.', required=True
 )
@@ -29,8 +32,10 @@ ADAPTERS = flags.DEFINE_enum('adapters', 'merged', ['merged', 'peft'], 'What bec
 
 def main():
     from ftjax.export.weights import export_weights
+    from ftjax.io.own_parts import restore
     from ftjax.io.provenance import command_line
 
+    restore(pathlib.Path(WORKDIR.value), PARTS.value)
     folder = export_weights(
         WORKDIR.value, OUTPUT.value, adapters=ADAPTERS.value, command=command_line()
     )

@@ -2,6 +2,8 @@
 
 python scripts/plan.py --config=configs/quickstart_train.py --config.freeze=last:2
 python scripts/plan.py --list
+python scripts/plan.py --list optimizer
+python scripts/plan.py --keys data
 python scripts/plan.py --config=configs/quickstart_train.py --config.freeze=gradual \
     --write-phases=gradual.py
 
@@ -12,21 +14,26 @@ make it fit.
 
 import dataclasses
 import pathlib
+import sys
 
 from absl import flags
 
 from ftjax.cli import launch
 
 CONFIG = launch.define_config('configs/quickstart_train.py')
-LIST = flags.DEFINE_bool('list', False, 'Print the strategies there are, and end.')
+LIST = flags.DEFINE_string('list', None, 'Print the parts of a KIND, or of all, and end.')
+KEYS = flags.DEFINE_string('keys', None, 'Print the config keys of a SECTION, or all, and end.')
 WRITE = flags.DEFINE_string('write-phases', None, 'Write the phases as a config file, and end.')
 
 LIMIT = flags.DEFINE_string('memory_limit', None, "The device's memory: 8GiB; its own if not said.")
 
 
 def main():
-    if LIST.value:
-        list_strategies()
+    if LIST.value or KEYS.value:
+        from ftjax.cli.listing import list_keys, list_parts
+
+        for line in list_parts(LIST.value) if LIST.value else list_keys(KEYS.value or ''):
+            print(line)
     elif WRITE.value:
         write_phases(pathlib.Path(WRITE.value))
     else:
@@ -143,13 +150,20 @@ def get_config():
     print(f'{len(prepared.plan.phases)} phases in {file}')
 
 
-def list_strategies():
-    """One line a strategy: an example of its string, its kind and what it does."""
-    from ftjax.freezing.registry import catalogue
+def with_values(argv):
+    """The words of a command, `--list` and `--keys` with the word after them or `all`.
 
-    for found in sorted(catalogue().values(), key=lambda s: (s.kind, s.name)):
-        print(f'{found.example:18} {found.kind:12} {found.summary}')
+    >>> with_values(['plan.py', '--list', 'optimizer', '--keys'])
+    ['plan.py', '--list=optimizer', '--keys=all']
+    """
+    words, found = list(argv), []
+    while words:
+        word = words.pop(0)
+        if word in ('--list', '--keys'):
+            word += f'={words.pop(0) if words and not words[0].startswith("-") else "all"}'
+        found.append(word)
+    return found
 
 
 if __name__ == '__main__':
-    launch.run(main)
+    launch.run(main, with_values(sys.argv))

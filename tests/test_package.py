@@ -27,6 +27,7 @@ ROOMS = (
     'printable',
     'ranges',
     'field_types',
+    'registry',
     'io',
     'models',
     'preprocessing',

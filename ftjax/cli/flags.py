@@ -56,6 +56,12 @@ def define_workdir(default: str | None = None) -> flags.FlagHolder[Any]:
     return holder
 
 
+def define_own_parts() -> flags.FlagHolder[Any]:
+    """The flag `--config=FILE.py`, of scripts that open a run: where its own parts are now."""
+    said = 'Config file with the parts of your own, where it is not what the run was made with.'
+    return flags.DEFINE_multi_string('config', [], said)
+
+
 def define_allowed_changes() -> Callable[[], tuple[str, ...]]:
     """The flags --allow_data_change and its like; what is returned gives the kinds allowed.
 

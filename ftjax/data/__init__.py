@@ -1,8 +1,8 @@
 """Data: sources, splits and folds, batches, preprocessing and augmentation on the device."""
 
+from ftjax.data.augmentation import parse_augment
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.evaluation_batches import EvalBatches, eval_batches
-from ftjax.data.images.augmentation import parse_augment
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.data.load import load_data
 from ftjax.data.matching import matching_preprocessing

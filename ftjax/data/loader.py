@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftjax.data.augmentation import Parsed
 from ftjax.data.dataset import Dataset
-from ftjax.data.images.augmentation import Parsed
 from ftjax.data.images.decode import decode, resize_array
 from ftjax.data.images.geometry import geometry_for, match_channels
 from ftjax.data.text.batches import TextReader

@@ -6,7 +6,7 @@ import dataclasses
 import numbers
 from typing import Annotated
 
-from ftjax.data.images.augmentation import parse_augment
+from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.corruption import parse_corruption
 from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
 from ftjax.data.text.wordpiece import wanted_size

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftjax.data.augmentation import parse_augment
 from ftjax.data.dataset import Dataset
-from ftjax.data.images.augmentation import parse_augment
 from ftjax.data.loader import Batch, Loader
 from ftjax.data.text.augmentation import check_text_augmentation
 from ftjax.data.text.bucket_order import bucket_order

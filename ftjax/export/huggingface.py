@@ -39,7 +39,7 @@ def save_huggingface(
       variables: {'params': .., 'batch_stats': ..}.
       preprocessing: of images, or of texts: its tokenizer is copied then.
       class_names: become id2label and label2id.
-      family: a key of families.FAMILIES; None for the first that writes this network's class.
+      family: a registered family; None for the first that writes this network's class.
         Pass `pretrained.family`, where several share a class.
       tokenizer: a tokenizer.json; the other tokenizer files beside it come along.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ftjax.errors import UserError, check_name, did_you_mean, shown
+from ftjax import registry
+from ftjax.errors import UserError, check_name
 from ftjax.ranges import Range
+from ftjax.registry import Part, Term
 
 KINDS = {
     'mask': 'which leaves train',
@@ -22,53 +22,53 @@ KINDS = {
     'average': 'an average of the weights along the way',
     'weights': 'what is done with the weights afterwards',
 }
-LARGEST = 1e9
-"""Beyond it no argument of a strategy can be meant."""
-# Modules that register strategies when imported.
-SHIPPED = (
-    *('masks', 'learning_rates', 'unfreezing', 'freezeout', 'random_subsets', 'reinitialise'),
-    *('data_driven_rates', 'data_driven_blocks', 'data_driven_entries'),
-    *('adapters', 'regularisers', 'weight_averages'),
-)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """One entry of the catalogue: its name, kind, parameters with defaults, and function."""
+    """What a plan must know of a strategy besides its function: the `details` of its part."""
 
-    name: str
     kind: str
-    function: Callable[..., Any]
-    parameters: Mapping[str, Any]
-    source: str = ''
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What the plan must know besides: `norm`, `noise`, `optimizer_state`, `when` .."""
-    ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
-    """Which numbers a parameter takes; any where it is not named."""
+    """What it decides, a key of KINDS: this says what its function takes and returns."""
+    norm: str | None = None
+    """Policy of the statistics of BatchNorm under freeze.norm='auto'."""
+    noise: str | None = None
+    """Where dropout acts under freeze.noise='auto'."""
+    optimizer_state: str | None = None
+    """What becomes of the optimizer's state at a change of phase, if not said by the config."""
+    when: Callable[..., tuple[int, ...]] | None = None
+    """Of 'data_driven': (run length, **arguments) -> steps at which it chooses."""
+    often: bool = False
+    """Of 'data_driven': choices at many steps, which share one program."""
+    record: bool = False
+    """Of 'data_driven': the optimizer sums the gradients that it decides by."""
+    acts: str = 'penalty'
+    """Of 'regulariser': adds a `penalty` to the loss, or changes the `weights` after a step."""
+    runs: str | None = None
+    """Of 'weights': the argument that says how many runs it takes."""
 
     @property
-    def kind_said(self) -> str:
+    def said(self) -> str:
         """What strategies of its kind decide, in words."""
         return KINDS[self.kind]
 
-    @property
-    def summary(self) -> str:
-        """The first line of the function's docstring."""
-        return (self.function.__doc__ or '').strip().split('\n')[0]
 
-    @property
-    def example(self) -> str:
-        """A short string that names it: `last:1`, `head`."""
-        return str(Term(self, self.parameters))
+FIELDS = tuple(field.name for field in dataclasses.fields(Strategy) if field.name != 'kind')
 
 
-CATALOGUE: dict[str, Strategy] = {}
-
-
-def strategy(name: str, kind: str, *, source: str = '', options=None, ranges=None, **parameters):
+def strategy(
+    name: str,
+    kind: str,
+    *,
+    source: str = '',
+    options: Mapping[str, Any] | None = None,
+    ranges: Mapping[str, Range] | None = None,
+    **parameters: Any,
+) -> Callable[[Any], Any]:
     """Registers the decorated function as a strategy; parameters are given with defaults.
 
-    `ranges={'share': between(0, 1)}` says which numbers a parameter takes.
+    `ranges={'share': between(0, 1)}` says which numbers a parameter takes; `options` are fields
+    of `Strategy`.
 
     What the function takes and returns depends on the kind; see the module that holds the
     shipped ones of that kind (masks.py for 'mask').
@@ -79,49 +79,22 @@ def strategy(name: str, kind: str, *, source: str = '', options=None, ranges=Non
     ...     return net.within(*net.blocks[start::2]) | net.head
     """
     check_name(kind, KINDS, 'kind of strategy')
+    for option in options or {}:
+        check_name(option, FIELDS, f'option of strategy {name!r}:')
+    details = Strategy(kind=kind, **(options or {}))
+    return registry.register(
+        'strategy', name, source=source, ranges=ranges, details=details, **parameters
+    )
 
-    def register(function):
-        found = Strategy(name, kind, function, parameters, source, options or {}, ranges or {})
-        CATALOGUE[name] = found
-        return function
 
-    return register
-
-
-def catalogue() -> dict[str, Strategy]:
+def catalogue() -> Mapping[str, Part]:
     """All strategies, the shipped ones imported."""
-    for module in SHIPPED:
-        importlib.import_module(f'ftjax.freezing.strategies.{module}')
-    return CATALOGUE
+    return registry.parts('strategy')
 
 
-@dataclasses.dataclass(frozen=True)
-class Term:
-    """One strategy with its arguments bound: what `last:4` means."""
-
-    strategy: Strategy
-    arguments: Mapping[str, Any]
-
-    def __call__(self, *positional: Any) -> Any:
-        return self.strategy.function(*positional, **self.arguments)
-
-    def __str__(self) -> str:
-        """The name, and the arguments up to the last that is not the default, at least one."""
-        defaults, values = self.strategy.parameters, list(self.arguments.items())
-        last = max((i for i, (k, v) in enumerate(values) if v != defaults[k]), default=0)
-        shown = [f'{v:g}' if isinstance(v, float) else str(v) for _, v in values[: last + 1]]
-        return self.strategy.name + (f':{",".join(shown)}' if shown else '')
-
-    @property
-    def key(self) -> tuple:
-        """What decides a compiled program: the name and every argument, exactly."""
-        return self.strategy.name, self.strategy.function, *self.arguments.items()
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Term) and self.key == other.key
-
-    def __hash__(self) -> int:
-        return hash(self.key)
+def asked(terms: Iterable[Term], field: str) -> str | None:
+    """What the first of some strategies that says so asks of the plan; None where none does."""
+    return next(filter(None, (getattr(term.details, field) for term in terms)), None)
 
 
 def parse(text: str) -> list[Term]:
@@ -137,7 +110,7 @@ def parse(text: str) -> list[Term]:
         raise UserError(f"freeze: expected a strategy such as 'last:2', not {text!r}")
     terms = [parse_term(part.strip()) for part in text.split('+')]
     for kind in ('rates', 'schedule', 'shape', 'data_driven', 'weights'):
-        same = [term for term in terms if term.strategy.kind == kind]
+        same = [term for term in terms if term.details.kind == kind]
         if len(same) > 1:
             raise UserError(
                 f'freeze {text!r}: {same[0]} and {same[1]} both decide {KINDS[kind]}; keep one'
@@ -147,44 +120,4 @@ def parse(text: str) -> list[Term]:
 
 def parse_term(text: str) -> Term:
     """Reads one `name:arguments`."""
-    name, _, rest = text.partition(':')
-    known = catalogue()
-    if name not in known:
-        joined = re.fullmatch(r'([a-z_]+?)[ _=-]?(\d[\d.]*)', name)
-        near = did_you_mean(name, known)
-        if joined and joined[1] in known and known[joined[1]].parameters:
-            more = f',{rest}' if rest else ''
-            near = f"did you mean '{joined[1]}:{joined[2]}{more}'?"
-        raise UserError(f'unknown freezing strategy {shown(name)}; {near}')
-    found = known[name]
-    arguments, names = dict(found.parameters), list(found.parameters)
-    given = [part.strip() for part in rest.split(',') if part.strip()] if rest else []
-    if len(given) > len(names):
-        takes = ', '.join(names) or 'no arguments'
-        raise UserError(f'freeze {text!r}: {name} takes {takes}, not {len(given)} arguments')
-    for index, part in enumerate(given):
-        key, equals, value = part.partition('=')
-        if equals:
-            check_name(key, names, f'argument of {name}:')
-        else:
-            key, value = names[index], part
-        what = f'freeze {text!r}: {key}'
-        arguments[key] = read_value(value, found.parameters[key], what, found.ranges.get(key))
-    return Term(found, arguments)
-
-
-def read_value(value: str, default: Any, what: str, allowed: Range | None = None) -> Any:
-    """Converts an argument to the type of its default (None stands for a number)."""
-    if isinstance(default, str):
-        return value
-    kind = int if isinstance(default, int) else float
-    try:
-        number = kind(value)
-        if not abs(number) < LARGEST:  # NaN fails it too
-            raise ValueError
-    except ValueError:
-        expected = 'a whole number' if kind is int else 'a number'
-        raise UserError(f'{what} must be {expected}, not {value!r}') from None
-    if allowed is not None and not allowed.holds(number):
-        raise UserError(f'{what} is {number:g}; expected a number, {allowed.text(number)}')
-    return number
+    return registry.parse('strategy', text)

@@ -3,42 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
 from ftjax.errors import UserError, check_name
 from ftjax.models.field_kinds import check_options
 from ftjax.models.stages import Network
+from ftjax.registry import find, parts, register
 
-# One row a family: name -> (module, class). Modules are imported when first built, so that
-# a script pays only for the family it uses.
-FAMILIES: dict[str, tuple[str, str]] = {
-    'vit': ('ftjax.models.vit', 'ViT'),
-    'deit': ('ftjax.models.deit', 'DeiT'),
-    'dinov2': ('ftjax.models.dinov2', 'DINOv2'),
-    'clip_vision': ('ftjax.models.clip', 'CLIPVision'),
-    'siglip_vision': ('ftjax.models.siglip', 'SigLIPVision'),
-    'swin': ('ftjax.models.swin', 'Swin'),
-    'convnext': ('ftjax.models.convnext', 'ConvNeXt'),
-    'resnet': ('ftjax.models.resnet', 'ResNet'),
-    'resnet_gn_cifar': ('ftjax.models.resnet_cifar', 'ResNetGroupNorm'),
-    'resnet_bn_cifar': ('ftjax.models.resnet_cifar', 'ResNetBatchNorm'),
-    'adapted': ('ftjax.models.adapters.adapted', 'Adapted'),
-    'bert': ('ftjax.models.bert', 'BERT'),
-    'roberta': ('ftjax.models.bert', 'RoBERTa'),
-    'electra': ('ftjax.models.bert', 'ELECTRA'),
-    'distilbert': ('ftjax.models.bert', 'DistilBERT'),
-    'gpt2': ('ftjax.models.gpt2', 'GPT2'),
-    'llama': ('ftjax.models.llama', 'Llama'),
-    'two_layer': ('ftjax.reproductions.two_layer', 'TwoLayer'),
-}
+# Modules are imported when first built, so that a script pays only for the family it uses.
+for _name, _target in {
+    'vit': 'ftjax.models.vit:ViT',
+    'deit': 'ftjax.models.deit:DeiT',
+    'dinov2': 'ftjax.models.dinov2:DINOv2',
+    'clip_vision': 'ftjax.models.clip:CLIPVision',
+    'siglip_vision': 'ftjax.models.siglip:SigLIPVision',
+    'swin': 'ftjax.models.swin:Swin',
+    'convnext': 'ftjax.models.convnext:ConvNeXt',
+    'resnet': 'ftjax.models.resnet:ResNet',
+    'resnet_gn_cifar': 'ftjax.models.resnet_cifar:ResNetGroupNorm',
+    'resnet_bn_cifar': 'ftjax.models.resnet_cifar:ResNetBatchNorm',
+    'adapted': 'ftjax.models.adapters.adapted:Adapted',
+    'bert': 'ftjax.models.bert:BERT',
+    'roberta': 'ftjax.models.bert:RoBERTa',
+    'electra': 'ftjax.models.bert:ELECTRA',
+    'distilbert': 'ftjax.models.bert:DistilBERT',
+    'gpt2': 'ftjax.models.gpt2:GPT2',
+    'llama': 'ftjax.models.llama:Llama',
+    'two_layer': 'ftjax.reproductions.two_layer:TwoLayer',
+}.items():
+    register('model', _name, target=_target)
 
 
 def family(name: str) -> type[Network]:
     """The class of a family; raises UserError with the nearest name if there is none."""
-    module, attribute = FAMILIES[check_name(name, FAMILIES, 'model')]
-    return getattr(importlib.import_module(module), attribute)
+    return find('model', name).function
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Network:
@@ -63,10 +62,13 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Network:
 
 def options_of(network: Network) -> tuple[str, dict[str, Any]]:
     """The inverse of build: the family's name and every field, as plain JSON-able values."""
-    where = (type(network).__module__, type(network).__name__)
-    name = next((name for name, row in FAMILIES.items() if row == where), None)
+    cls = type(network)
+    where = f'{cls.__module__}:{cls.__name__}'
+    name = next((n for n, p in parts('model').items() if p.target in (cls, where)), None)
     if name is None:
-        raise UserError(f'{where[1]} is no registered model: add it to FAMILIES in {__name__}')
+        raise UserError(
+            f"{cls.__name__} is no registered model: put @register('model', NAME) before it"
+        )
     options = {key: getattr(network, key) for key in fields_of(type(network))}
     return name, {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
 

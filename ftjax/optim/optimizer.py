@@ -11,14 +11,25 @@ import jax.numpy as jnp
 import optax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError
 from ftjax.field_types import check_fields
 from ftjax.freezing.plan.phase import Phase, PhaseProgram
 from ftjax.freezing.rules import FROZEN
 from ftjax.optim.optimizer_state import record_gradients, separately
 from ftjax.ranges import above, at_least, between
+from ftjax.registry import Term, parse
 
-OPTIMIZERS = ('adamw', 'adam', 'sgd', 'lion')
+_SCHEDULE_FREE = (
+    'evaluates other weights than those it trains; expected another optimizer, with '
+    "optimizer.ema or freeze='..+ema' for an average"
+)
+REFUSED = {
+    'schedule_free_adamw': _SCHEDULE_FREE,
+    'schedule_free_sgd': _SCHEDULE_FREE,
+    'sophia': 'needs the loss as a function at every update; expected an optimizer of gradients',
+    'lbfgs': 'needs the loss as a function at every update; expected an optimizer of gradients',
+}
+"""Optimizers of optax that do not work in a step as it is, and why."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,7 +37,8 @@ class OptimizerSettings:
     """What a config says about the optimizer: `config.optimizer`."""
 
     name: str = 'adamw'
-    """`adamw` and `lion` decay weights decoupled; `adam` and `sgd` add decay to gradients."""
+    """Of `scripts/plan.py --list optimizer`, with arguments: 'adamw', 'muon:adamw_rate=0.1'.
+    `adamw` and `lion` decay weights decoupled; `adam` and `sgd` add decay to gradients."""
     learning_rate: Annotated[float, above(0)] = 1e-3
     """Peak learning rate, before the plan's multipliers."""
     weight_decay: Annotated[float, at_least(0)] = 0.0
@@ -50,23 +62,21 @@ class OptimizerSettings:
                 "a number above 0 (to freeze, say so: config.freeze='head', for instance)"
             )
         check_fields(OptimizerSettings, vars(self), 'optimizer')
-        check_name(self.name, OPTIMIZERS, 'optimizer')
+        check_optimizer(self.name)
         object.__setattr__(self, 'betas', tuple(self.betas))
+
+
+def check_optimizer(name: str) -> Term:
+    """The optimizer that `optimizer.name` says; UserError for one that there is not, with why."""
+    if name.partition(':')[0] in REFUSED:
+        raise UserError(f'optimizer.name is {name!r}, which {REFUSED[name.partition(":")[0]]}')
+    return parse('optimizer', name)
 
 
 def direction(settings: OptimizerSettings, decay: bool) -> optax.GradientTransformation:
     """The descent direction of one group, not yet scaled by a learning rate."""
-    b1, b2 = settings.betas
     decayed = optax.add_decayed_weights(settings.weight_decay) if decay else optax.identity()
-    match settings.name:
-        case 'adamw':
-            return optax.chain(optax.scale_by_adam(b1, b2, settings.epsilon), decayed)
-        case 'lion':
-            return optax.chain(optax.scale_by_lion(b1, b2), decayed)
-        case 'adam':
-            return optax.chain(decayed, optax.scale_by_adam(b1, b2, settings.epsilon))
-        case _:
-            return optax.chain(decayed, optax.trace(settings.momentum, settings.nesterov))
+    return check_optimizer(settings.name)(settings, decayed)
 
 
 def make_optimizer(
@@ -81,14 +91,19 @@ def make_optimizer(
     `update(grads, state, params, rates=...)` takes the learning rate of every leaf for this
     step as a float32 vector in the order of `phase.trainable`, so that one compiled program
     serves every rate, schedule and multiplier. With `per_leaf` every leaf has a count of its
-    own; with `record` the state keeps the sum of all gradients it has seen, unclipped.
+    own, except of an optimizer that must see all; with `record` the state keeps the sum of all
+    gradients it has seen, unclipped.
     """
     phase = phase.program if isinstance(phase, Phase) else phase
     labels = {
         path: f'{group}/{"decay" if decay else "no_decay"}' for path, group, decay in phase.groups
     }
+    details = check_optimizer(settings.name).details
+    whole = details is not None and details.whole
+    if whole:
+        labels = dict.fromkeys(labels, 'all')
     groups: dict[Hashable, optax.GradientTransformation] = {
-        label: (separately if per_leaf else lambda tx: tx)(
+        label: (separately if per_leaf and not whole else lambda tx: tx)(
             direction(settings, label.endswith('/decay'))
         )
         for label in sorted(set(labels.values()))

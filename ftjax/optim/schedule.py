@@ -9,12 +9,11 @@ from typing import Annotated
 
 import numpy as np
 
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError
 from ftjax.field_types import check_fields
 from ftjax.freezing.plan.plan import Plan
 from ftjax.ranges import between
-
-SHAPES = ('cosine', 'linear', 'constant', 'piecewise')
+from ftjax.registry import parse
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,7 +21,8 @@ class ScheduleSettings:
     """What a config says about the rate over time: `config.schedule`."""
 
     name: str = 'cosine'
-    """After the warm-up: `cosine` or `linear` down to `end`, `constant`, or `piecewise`."""
+    """After the warm-up: `cosine` or `linear` down to `end`, `constant`, or `piecewise`; more by
+    `scripts/plan.py --list schedule`, with arguments: 'polynomial:2'."""
     warmup: Annotated[float, between(0, 1, ends='low')] = 0.1
     """Share of the steps over which the rate rises from 0, linearly."""
     end: Annotated[float, between(0, 1)] = 0.0
@@ -33,7 +33,7 @@ class ScheduleSettings:
 
     def __post_init__(self):
         check_fields(ScheduleSettings, vars(self), 'schedule')
-        check_name(self.name, SHAPES, 'schedule')
+        parse('schedule', self.name)
         object.__setattr__(self, 'boundaries', tuple(self.boundaries))
         if any(high <= low for low, high in itertools.pairwise(self.boundaries)):
             raise UserError(f'schedule.boundaries are {self.boundaries}; expected them to rise')
@@ -49,15 +49,7 @@ def rate_factor(settings: ScheduleSettings, step: int, total: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     done = (step - warmup) / max(total - warmup, 1)
-    match settings.name:
-        case 'cosine':
-            return settings.end + (1 - settings.end) * (1 + math.cos(math.pi * done)) / 2
-        case 'linear':
-            return 1 - (1 - settings.end) * done
-        case 'piecewise':
-            return settings.factor ** sum(step >= b * total for b in settings.boundaries)
-        case _:
-            return 1.0
+    return float(parse('schedule', settings.name)(settings, done, step, total))
 
 
 def plan_factor(plan: Plan, settings: ScheduleSettings, step: int, total: int) -> float:

@@ -31,7 +31,7 @@ class Checkpoint:
 
     folder: pathlib.Path
     family: str
-    """A key of families.FAMILIES, or 'ftjax' for our own format."""
+    """A registered family, or 'ftjax' for our own format."""
     config: Mapping[str, Any]
     source: TensorSource | None
     """None where only the configuration was asked for."""

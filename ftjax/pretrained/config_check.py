@@ -22,7 +22,7 @@ def check_config(
     """Holds every field of a config.json against what its family declares.
 
     Args:
-      family: a key of families.FAMILIES.
+      family: a registered family.
       config: as read from the file.
       where: the file, for messages.
 
@@ -144,7 +144,7 @@ def _noise(model_type: str, fields: Fields, config: Mapping[str, Any]) -> Iterat
 @functools.cache
 def _declared() -> dict[str, Fields]:
     """Every model type of every family -> its fields; timm's several are one."""
-    modules = map(families.module, families.FAMILIES)
+    modules = map(families.module, families.rows())
     return {k: v for found in modules for k, v in getattr(found, 'FIELDS', {}).items()}
 
 

@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.io.json_reader import LENIENT, read_object
+from ftjax.io.own_parts import restore
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.registry import build, fields_of
 from ftjax.models.stages import Network
@@ -216,6 +217,9 @@ def describe(
     Raises:
       UserError: nothing recognises it.
     """
+    if where.revision is None:
+        for folder in (where.path, *where.path.absolute().parents[:2]):
+            restore(folder)  # a run, or model/ or checkpoints/STEP of one
     if found := run_checkpoint.find(where.path):
         return _of_run(found, tensors)
     folder = where.path if where.path.is_dir() else where.path.parent

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import importlib
 import json
 import re
 from collections.abc import Mapping
@@ -24,13 +23,12 @@ from flax.traverse_util import flatten_dict
 from ftjax.config import Config
 from ftjax.data import Splits
 from ftjax.data.dataset import READ_LATER, joint_fingerprint
-from ftjax.data.sources.registry import SOURCES
 from ftjax.errors import UserError
-from ftjax.freezing.registry import catalogue
 from ftjax.io.atomic import to_jsonable
 from ftjax.io.provenance import git_state, versions
 from ftjax.io.source_code import code_identity
 from ftjax.models.stages import Network
+from ftjax.registry import parts
 from ftjax.runs.prepare import Opened, Prepared
 from ftjax.training.feature_cache.key import augmentations_of, compared, described, weights_hash
 
@@ -174,12 +172,12 @@ def run_code(prepared: Prepared) -> dict[str, Any]:
     named = set(re.findall(r'\w+', json.dumps(to_jsonable(config.freeze))))
     source = config.data.source.partition(':')[0]
     things: dict[str, Any] = {f'network {type(prepared.network).__name__}': prepared.network}
-    for name, strategy in catalogue().items():
+    for name, found in parts('strategy').items():
         if name in named:
-            things[f'strategy {name}'] = strategy.function
+            things[f'strategy {name}'] = found.function
     things |= augmentations_of(config.data.augment)
-    if source in SOURCES:
-        things[f'source {source}'] = importlib.import_module(SOURCES[source][0]).read
+    if source in parts('source'):
+        things[f'source {source}'] = parts('source')[source].function
     return code_identity(things)
 
 

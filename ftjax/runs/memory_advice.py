@@ -94,7 +94,7 @@ def changes(config: Config, memory: RunMemory, limit: int) -> Iterator[tuple[str
     blocks = [name for name in phase.stages if re.search(r'block_?\d', name)]
     trained = sum(phase.stages[name].trains for name in blocks)
     others = [f'last:{trained // 2}'] if trained > 1 else []
-    added = any(term.strategy.kind == 'adapter' for term in terms_of(config))
+    added = any(term.details.kind == 'adapter' for term in terms_of(config))
     for strategy in [*others, *([] if added else ['lora:8']), 'head']:
         if strategy != config.freeze.strategy:
             yield f'freeze={strategy}', with_freeze(config, strategy=strategy, phases=(), rules=())

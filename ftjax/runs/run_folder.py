@@ -8,6 +8,7 @@ from ftjax.config import config_differences, read_config
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import Plan
 from ftjax.io.atomic import read_json, write_json
+from ftjax.io.own_parts import remember
 from ftjax.io.owned_files import check_way
 from ftjax.plotting.heatmaps import choices_over_time
 from ftjax.plotting.save import save_figure
@@ -52,6 +53,7 @@ def start_folder(
     write_json(folder / 'config.json', prepared.config.to_json())
     write_json(folder / 'plan.json', prepared.plan.to_json())
     write_json(folder / 'load_report.json', prepared.load_report)
+    remember(folder, prepared.config.to_json())
     network, names = prepared.network, prepared.data.class_names
     save_description(folder / 'network', network, prepared.preprocessing, names)
     return change

@@ -13,6 +13,7 @@ from ftjax.errors import UserError, check_name
 from ftjax.field_types import check_fields
 from ftjax.models.stages import Network
 from ftjax.ranges import LARGEST_INT, above, at_least, between
+from ftjax.registry import parse
 
 STEPS_PER_CALL = 16
 
@@ -48,6 +49,10 @@ class TrainSettings:
     """Run the stages from the cut on again in the backward pass in place of keeping all that
     they computed: less memory, for one more forward pass of what trains."""
     tensorboard: bool = False
+    """The same as 'tensorboard' among `loggers`."""
+    loggers: tuple[str, ...] = ()
+    """Where metrics go besides metrics.jsonl, of `scripts/plan.py --list=logger`:
+    ('tensorboard', 'wandb:PROJECT')."""
     cache: str = 'auto'
     """Whether outputs of the frozen stages before the cut are computed once and stored, so that
     steps start at the cut: `off`; `on`, which refuses where that is not possible; `auto`, where
@@ -66,11 +71,20 @@ class TrainSettings:
         if self.keep not in ('best', 'last'):
             raise UserError(f"train.keep is {self.keep!r}; expected 'best' or 'last'")
         check_name(self.cache, ('off', 'auto', 'on'), 'train.cache')
+        object.__setattr__(self, 'loggers', tuple(self.loggers))
+        for name in self.loggers:
+            parse('logger', name)
         if self.cache_views > 1 and self.cache != 'on':
             raise UserError(
                 f'train.cache_views is {self.cache_views!r}; expected 1, or more with '
                 "train.cache='on'"
             )
+
+    @property
+    def all_loggers(self) -> tuple[str, ...]:
+        """The loggers, that of `tensorboard` included."""
+        both = (*self.loggers, *(['tensorboard'] if self.tensorboard else ()))
+        return tuple(dict.fromkeys(both))
 
     def total(self, steps_per_epoch: int) -> int:
         """Steps of the whole run.

@@ -41,7 +41,7 @@ def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) 
     network = build('vit', {**options, 'num_classes': 10})
     variables = jax.jit(network.init)(jax.random.key(0), network.example_input())
     full = Timed(network, variables, 'full')
-    found = sorted(catalogue().values(), key=lambda s: (s.kind, s.name))
+    found = sorted(catalogue().values(), key=lambda s: (s.details.kind, s.name))
     found = [s for s in found if not names or s.name in names]
     if not found:
         raise UserError(f'no strategy among {names}')
@@ -151,7 +151,7 @@ def priced(network: Any, variables: Any, full: Timed, entry: Any, repeats: int) 
     costs = [timed.compiled(phase)[1] for phase in timed.plan.phases]
     row = {
         'row': entry.example,
-        'kind': entry.kind,
+        'kind': entry.details.kind,
         'ratio': flops / ideal,
         'flops_of_full': flops / reference.flops,
         'ideal_of_full': ideal / best,

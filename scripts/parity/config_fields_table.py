@@ -54,7 +54,7 @@ def markdown() -> str:
         f'| {", ".join(found["generation"])} | | {_no("of text generation")} |',
     ]
     done: set[str] = set()
-    for family in families.FAMILIES:
+    for family in families.rows():
         for model_type, fields in getattr(families.module(family), 'FIELDS', {}).items():
             if model_type not in done:
                 done.add(model_type)

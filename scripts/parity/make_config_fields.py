@@ -57,7 +57,7 @@ def classes() -> dict[str, Any]:
 def _model_types() -> list[str]:
     in_transformers = (
         row
-        for name, row in families.FAMILIES.items()
+        for name, row in families.rows().items()
         if getattr(families.module(name), 'IN_TRANSFORMERS', True)
     )
     return [model_type for row in in_transformers for model_type in row.model_types]

@@ -14,8 +14,8 @@ from ftjax.errors import UserError
     [
         ({'task': 'clasification'}, ["'clasification'", "'classification'"]),
         ({'augment': 'crop_flp'}, ["'crop_flp'", "'crop_flip'"]),
-        ({'augment': 'rotate:x'}, ['rotate:x', 'from 0 to 180']),
-        ({'augment': 'flip:2'}, ['flip:2', 'from 0.0 to 1.0']),
+        ({'augment': 'rotate:x'}, ['rotate:x', 'degrees', 'at least 0 and at most 180']),
+        ({'augment': 'flip:2'}, ['flip:2', 'probability is 2', 'at least 0 and at most 1']),
         ({'augment': 'none:1'}, ['none takes no amount']),
         ({'corruption': 'gausian_noise:0.1'}, ["'gaussian_noise'"]),
         ({'corruption': 'gaussian_noise'}, ['gaussian_noise:0.10']),

@@ -70,7 +70,7 @@ def test_masking_spares_special_tokens():
 
 def test_the_order_of_names_counts():
     todo = parse_augment('word_swap:1,word_deletion:0.4')
-    assert todo == (('word_swap', 1.0), ('word_deletion', 0.4))
+    assert [str(term) for term in todo] == ['word_swap:1', 'word_deletion:0.4']
     one = augment_text(TEXT, rng(5), todo)
     assert one == augment_text(TEXT, rng(5), todo)
     assert one != augment_text(TEXT, rng(5), todo[::-1])
@@ -151,7 +151,7 @@ def test_names_are_checked(bert, texts, prep):
     assert DataSettings(augment='word_swap:0.2,token_mask').augment == 'word_swap:0.2,token_mask'
     with pytest.raises(UserError, match="did you mean 'word_swap'"):
         DataSettings(augment='word_swp')
-    with pytest.raises(UserError, match=r'token_mask:AMOUNT from 0\.0 to 1\.0'):
+    with pytest.raises(UserError, match='probability is 2; expected a number, at least 0'):
         DataSettings(augment='token_mask:2')
     with pytest.raises(UserError, match="'flip' is for images; for texts there are word_deletion"):
         TrainStream(texts, 4, 0, None, prep, 'flip')

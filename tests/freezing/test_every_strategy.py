@@ -102,7 +102,7 @@ def intended(prepared, plan, strategy):
     net, variables = prepared.network, prepared.variables
     paths = set(flatten_dict(variables['params'], sep='/'))
     name = strategy.partition(':')[0]
-    kind = catalogue()[name].kind
+    kind = catalogue()[name].details.kind
     if kind == 'mask':
         return expected(net, variables, strategy)
     if kind == 'adapter':

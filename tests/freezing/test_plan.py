@@ -6,11 +6,12 @@ import pytest
 from ftjax.errors import UserError
 from ftjax.freezing import combine, make_plan, partition, strategy
 from ftjax.freezing.plan.table import plan_table
-from ftjax.freezing.registry import CATALOGUE, catalogue, parse
+from ftjax.freezing.registry import catalogue, parse
 from ftjax.freezing.rules import assign
 from ftjax.models.registry import build
 from ftjax.models.stages import Mode
 from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.registry import PARTS
 
 NET = build('vit', {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 3, 'heads': 2})
 SHAPES = jax.eval_shape(NET.init, jax.random.key(0), NET.example_input())
@@ -79,7 +80,7 @@ def test_every_strategy_says_what_it_does_and_parses_as_its_example():
 
 
 def test_a_strategy_of_ones_own(monkeypatch):
-    monkeypatch.setattr('ftjax.freezing.registry.CATALOGUE', dict(CATALOGUE))
+    monkeypatch.setitem(PARTS, 'strategy', dict(catalogue()))
 
     @strategy('ends', 'mask', k=1)
     def ends(net, k):

@@ -21,7 +21,7 @@ SHORT = {'lisa': 'lisa:1,4', 'rifle': 'rifle:3,1', 'reinit_top': 'reinit_top:1'}
 WRITABLE = [
     SHORT.get(name, found.example)
     for name, found in sorted(catalogue().items())
-    if found.kind != 'data_driven'
+    if found.details.kind != 'data_driven'
 ]
 
 SLOW = ('adapter:8', 'ssf')  # like lora and ia3, with many more leaves
@@ -65,7 +65,7 @@ def test_the_written_phases_make_the_same_plan(strategy):
                 assert one.leaves[path].decay == two.leaves[path].decay
         assert again.optimizer_state == plan.optimizer_state and again.rewarm == plan.rewarm
         assert again.recompute == plan.recompute and again.new_leaves == plan.new_leaves
-        extra = {str(t) for t in plan.terms if t.strategy.kind not in ('mask', 'rates', 'schedule')}
+        extra = {str(t) for t in plan.terms if t.details.kind not in ('mask', 'rates', 'schedule')}
         assert {str(t) for t in again.terms} == extra
 
 

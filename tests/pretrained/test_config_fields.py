@@ -14,7 +14,7 @@ from ftjax.pretrained.config_fields import EVERYWHERE, INERT, TIMM, known, table
 FILE = pathlib.Path('config.json')
 MODEL_TYPES = {
     model_type: family
-    for family in families.FAMILIES
+    for family in families.rows()
     for model_type in getattr(families.module(family), 'FIELDS', {})
 } | {TIMM: 'vit'}
 CLASSES = [name for name in MODEL_TYPES if name != TIMM]

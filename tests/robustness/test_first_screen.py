@@ -16,8 +16,8 @@ from ftjax.data import Dataset, DataSettings, Splits, load_data
 from ftjax.data.audit.copies import copies
 from ftjax.data.audit.overview import findings, overview, sizes
 from ftjax.errors import UserError
-from ftjax.models.registry import FAMILIES
 from ftjax.models.stages import Network
+from ftjax.registry import PARTS, parts, register
 from ftjax.tasks.metrics_text import metrics_text
 
 
@@ -217,7 +217,8 @@ class TwoLayers(Network):
 
 
 def test_a_run_without_a_test_split_is_whole_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setitem(FAMILIES, 'two_layers', (__name__, 'TwoLayers'))
+    monkeypatch.setitem(PARTS, 'model', dict(parts('model')))
+    register('model', 'two_layers')(TwoLayers)
     config = read_config(
         {
             'init': '',

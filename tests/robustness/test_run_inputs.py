@@ -23,10 +23,11 @@ from ftjax.io.atomic import read_json
 from ftjax.io.identity_changes import differences
 from ftjax.io.saved_step import MANIFEST
 from ftjax.io.tree_json import json_hash
-from ftjax.models.registry import FAMILIES, build
+from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.own_format import save_own
+from ftjax.registry import register
 from ftjax.runs.evaluated_data import how_data_differ
 from ftjax.runs.identity import run_identity, sketch
 from ftjax.runs.prepare import prepare
@@ -72,7 +73,7 @@ class OwnNetwork(Network):
 
 
 NAME = 'own_network_of_tests'
-FAMILIES[NAME] = (__name__, 'OwnNetwork')
+register('model', NAME)(OwnNetwork)
 
 
 def write_data(path, seed=0, names=('a', 'b', 'c')):

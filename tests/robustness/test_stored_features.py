@@ -11,7 +11,8 @@ import pytest
 from ftjax.data import Dataset
 from ftjax.data.loader import Loader
 from ftjax.models.stages import Network
-from ftjax.training.feature_cache import compute, key
+from ftjax.registry import PARTS, parts, register
+from ftjax.training.feature_cache import compute
 from ftjax.training.feature_cache import store as feature_store
 from ftjax.training.feature_cache.key import features_key
 
@@ -94,10 +95,10 @@ def test_an_edited_network_has_another_key():
 
 
 def test_an_edited_augmentation_has_another_key(monkeypatch):
+    monkeypatch.setitem(PARTS, 'augmentation', dict(parts('augmentation')))
     network, keys = network_of(nn.relu), []
-    for sign in (1, -1):
-        row = lambda image, key, amount, sign=sign: image * sign  # noqa: E731
-        monkeypatch.setitem(key.AUGMENTATIONS, 'own', (row, 0.5, 0.0, 1.0))
+    for factor in (1, -1):
+        register('augmentation', 'own')(lambda image, key, sign=factor: image * sign)
         keys.append(key_of(network, 'own', 0))
         assert key_of(network, 'own') == key_of(network)  # no view: it is not applied
     assert keys[0] != keys[1]

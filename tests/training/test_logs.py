@@ -80,7 +80,7 @@ def test_metrics_log_continues_from_the_checkpoint(tmp_path):
 
 def test_tensorboard_events_are_written(tmp_path):
     pytest.importorskip('tensorboardX')
-    with MetricsLog(tmp_path, tensorboard=True) as log:
+    with MetricsLog(tmp_path, loggers=['tensorboard']) as log:
         log.write(1, {'loss': 0.5, 'note': 'text is left to the JSON'})
     events = list(tmp_path.glob('events.out.tfevents.*'))
     assert len(events) == 1 and b'loss' in events[0].read_bytes()

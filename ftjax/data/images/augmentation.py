@@ -6,23 +6,22 @@ view from the image itself, so that they may stand before or after normalisation
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
-from ftjax.errors import UserError, check_name
+from ftjax.data.augmentation import IMAGES
+from ftjax.ranges import between
+from ftjax.registry import register
 
-Augmentation = Callable[[jax.Array, jax.Array, float], jax.Array]
-Parsed = tuple[tuple[str, float], ...]
 
-
+@register('augmentation', 'flip', details=IMAGES, ranges={'probability': between(0, 1)})
 def flip(image: jax.Array, key: jax.Array, probability: float = 0.5) -> jax.Array:
     """Mirrors left and right with a probability."""
     return jnp.where(jax.random.bernoulli(key, probability), image[:, ::-1], image)
 
 
-def pad_crop(image: jax.Array, key: jax.Array, pixels: float = 4) -> jax.Array:
+@register('augmentation', 'pad_crop', details=IMAGES, ranges={'pixels': between(0, 64)})
+def pad_crop(image: jax.Array, key: jax.Array, pixels: float = 4.0) -> jax.Array:
     """Pads by reflection and cuts the original size out at a random place.
 
     Source: He et al. 2016, arXiv:1512.03385, section 4.2; reflection instead of zeros as in
@@ -31,17 +30,20 @@ def pad_crop(image: jax.Array, key: jax.Array, pixels: float = 4) -> jax.Array:
     return _shifted(image, key, int(pixels), 'reflect')
 
 
-def shift(image: jax.Array, key: jax.Array, pixels: float = 2) -> jax.Array:
+@register('augmentation', 'shift', details=IMAGES, ranges={'pixels': between(0, 64)})
+def shift(image: jax.Array, key: jax.Array, pixels: float = 2.0) -> jax.Array:
     """Moves by up to so many whole pixels a side; the border is repeated."""
     return _shifted(image, key, int(pixels), 'edge')
 
 
-def rotate(image: jax.Array, key: jax.Array, degrees: float = 15) -> jax.Array:
+@register('augmentation', 'rotate', details=IMAGES, ranges={'degrees': between(0, 180)})
+def rotate(image: jax.Array, key: jax.Array, degrees: float = 15.0) -> jax.Array:
     """Turns about the centre by up to so many degrees either way, bilinear."""
     angle = jnp.deg2rad(jax.random.uniform(key, (), minval=-degrees, maxval=degrees))
     return _warp(image, _rotation(angle), jnp.zeros(2))
 
 
+@register('augmentation', 'affine', details=IMAGES, ranges={'strength': between(0, 1)})
 def affine(image: jax.Array, key: jax.Array, strength: float = 0.1) -> jax.Array:
     """A small random turn, scaling, slant and move, all in proportion to one strength.
 
@@ -54,6 +56,9 @@ def affine(image: jax.Array, key: jax.Array, strength: float = 0.1) -> jax.Array
     return _warp(image, matrix, draws[3:] * jnp.array(image.shape[:2]))
 
 
+@register(
+    'augmentation', 'random_resized_crop', details=IMAGES, ranges={'least_area': between(0.01, 1)}
+)
 def random_resized_crop(image: jax.Array, key: jax.Array, least_area: float = 0.35) -> jax.Array:
     """Cuts out a random box of at least this share of the area and resizes it, antialiased.
 
@@ -81,51 +86,6 @@ def crop_resize(image: jax.Array, low: jax.Array, box: jax.Array) -> jax.Array:
         method='linear',
         antialias=True,
     )
-
-
-# name -> (function, default amount, smallest and largest amount that makes sense)
-AUGMENTATIONS: dict[str, tuple[Augmentation, float, float, float]] = {
-    'flip': (flip, 0.5, 0.0, 1.0),
-    'pad_crop': (pad_crop, 4, 0, 64),
-    'shift': (shift, 2, 0, 64),
-    'rotate': (rotate, 15, 0, 180),
-    'affine': (affine, 0.1, 0, 1),
-    'random_resized_crop': (random_resized_crop, 0.35, 0.01, 1),
-}
-# Of texts, on the host (ftjax/data/text/augmentation.py): default, smallest, largest amount.
-TEXT_AMOUNTS: dict[str, tuple[float, float, float]] = {
-    'word_deletion': (0.1, 0.0, 1.0),
-    'word_swap': (0.1, 0.0, 1.0),
-    'character_noise': (0.02, 0.0, 1.0),
-    'token_mask': (0.15, 0.0, 1.0),
-}
-_SHORT = {'none': '', 'crop_flip': 'pad_crop,flip'}
-
-
-def parse_augment(text: str) -> Parsed:
-    """(name, amount) pairs of a comma list; raises UserError with the nearest name.
-
-    >>> parse_augment('crop_flip,rotate:10')
-    (('pad_crop', 4.0), ('flip', 0.5), ('rotate', 10.0))
-    """
-    parts = [part.strip() for part in text.split(',')]
-    names = [name for part in parts for name in _SHORT.get(part, part).split(',') if name]
-    return tuple(_parse_one(name) for name in names)
-
-
-def _parse_one(text: str) -> tuple[str, float]:
-    name, colon, amount = text.partition(':')
-    check_name(name, [*AUGMENTATIONS, *TEXT_AMOUNTS, *_SHORT], 'data.augment')
-    if name in _SHORT:
-        raise UserError(f'data.augment {text!r}: {name} takes no amount')
-    default, low, high = TEXT_AMOUNTS.get(name) or AUGMENTATIONS[name][1:]
-    try:
-        value = float(amount) if colon else float(default)
-    except ValueError:
-        value = float('nan')
-    if not low <= value <= high:
-        raise UserError(f'data.augment {text!r}: expected {name}:AMOUNT from {low} to {high}')
-    return name, value
 
 
 def _shifted(image: jax.Array, key: jax.Array, pixels: int, mode: str) -> jax.Array:

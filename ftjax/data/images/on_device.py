@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from ftjax.data.images.augmentation import AUGMENTATIONS, parse_augment
+from ftjax.data.augmentation import kind_of, known, parse_augment
 from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.registry import Term
 
 if TYPE_CHECKING:
     from ftjax.preprocessing.images import Preprocessing
@@ -52,7 +53,7 @@ def prepare(images: Any, preprocessing: Preprocessing | TextPreprocessing) -> An
     return (images - mean) / std
 
 
-def augment(images: Any, key: jax.Array, names: str | Sequence[tuple[str, float]]) -> Any:
+def augment(images: Any, key: jax.Array, names: str | Sequence[Term]) -> Any:
     """Augments every image by draws of its own; the same key gives the same images.
 
     Args:
@@ -73,16 +74,16 @@ def augment(images: Any, key: jax.Array, names: str | Sequence[tuple[str, float]
     todo = parse_augment(names) if isinstance(names, str) else tuple(names)
     if not todo or isinstance(images, Mapping):
         return images
-    for name, _ in todo:
-        if name not in AUGMENTATIONS:
-            known = ', '.join(AUGMENTATIONS)
-            raise UserError(f'data.augment {name!r} is for texts; for images there are {known}')
+    for term in todo:
+        if kind_of(term) != 'images':
+            raise UserError(
+                f'data.augment {term.name!r} is for texts; for images there are {known("images")}'
+            )
     images = unit_range(images)
     keys = jax.random.split(key, images.shape[0])
-    for turn, (name, amount) in enumerate(todo):
-        function = AUGMENTATIONS[name][0]
+    for turn, term in enumerate(todo):
         own = jax.vmap(lambda k, turn=turn: jax.random.fold_in(k, turn))(keys)
-        images = jax.vmap(lambda x, k, f=function, a=amount: f(x, k, a))(images, own)
+        images = jax.vmap(term)(images, own)
     return images
 
 

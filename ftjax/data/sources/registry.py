@@ -1,19 +1,19 @@
 """Readers by prefix: `folder:PATH` is read by the row `folder`.
 
-To add a source, write a function `read(argument, settings) -> Parts` and add its row.
+To add a source, register a function `read(argument, settings) -> Parts`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.settings import DataSettings
 from ftjax.data.user_paths import resolve_path
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError
+from ftjax.registry import find, parts, register
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,30 +48,42 @@ class Parts:
 
 
 Reader = Callable[[str, DataSettings], Parts]
+"""What a source is: of what stands after the colon, and the settings of the data."""
 
-# prefix -> (module, what stands after the colon, or '' where nothing need). Imported when
-# first used, so that a run pays only for the source it reads.
-SOURCES: dict[str, tuple[str, str]] = {
-    'digits': ('ftjax.data.sources.digits', ''),
-    'glyphs': ('ftjax.data.sources.glyphs', ''),
-    'docstrings': ('ftjax.data.sources.docstrings', ''),
-    'folder': ('ftjax.data.sources.folder', 'PATH'),
-    'csv': ('ftjax.data.sources.csv_file', 'PATH'),
-    'jsonl': ('ftjax.data.sources.jsonl_file', 'PATH'),
-    'npz': ('ftjax.data.sources.npz_file', 'PATH'),
-    'tfds': ('ftjax.data.sources.tfds_records', 'NAME'),
-}
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The `details` of a source."""
+
+    needs: str = ''
+    """What must stand after the colon: 'PATH'; '' where nothing need."""
+
+
+# A module is imported when first used, so that a run pays only for the source it reads.
+for _name, _module, _needs in (
+    ('digits', 'digits', ''),
+    ('glyphs', 'glyphs', ''),
+    ('docstrings', 'docstrings', ''),
+    ('folder', 'folder', 'PATH'),
+    ('csv', 'csv_file', 'PATH'),
+    ('jsonl', 'jsonl_file', 'PATH'),
+    ('npz', 'npz_file', 'PATH'),
+    ('tfds', 'tfds_records', 'NAME'),
+):
+    _target = f'ftjax.data.sources.{_module}:read'
+    register('source', _name, target=_target, details=Source(_needs))
 
 
 def read_source(settings: DataSettings) -> Parts:
     """Reads `settings.source`; raises UserError for an unknown one, naming the nearest."""
     name, _, argument = settings.source.partition(':')
-    if name not in SOURCES:
+    if name not in parts('source'):
         _suggest_reader(settings.source)
-    module, needs = SOURCES[check_name(name, SOURCES, 'data.source')]
+    part = find('source', name)
+    needs = '' if part.details is None else part.details.needs
     if needs and not argument:
         raise UserError(f'data.source {name!r} needs what to read: {name}:{needs}')
-    reader: Reader = importlib.import_module(module).read
+    reader: Reader = part.function
     return reader(argument, settings)
 
 
@@ -98,5 +110,6 @@ def _suggest_reader(source: str) -> None:
         raise UserError(
             f'data.source {source!r} does not say how to read it; did you mean {prefix}:{source}?'
         )
-    known = ', '.join(f'{name}:{what}' for name, (_, what) in SOURCES.items() if what == 'PATH')
+    paths = [name for name, part in parts('source').items() if part.details == Source('PATH')]
+    known = ', '.join(f'{name}:PATH' for name in paths)
     raise UserError(f'data.source {source!r} does not say how to read it; expected {known}')

@@ -6,17 +6,21 @@ order in which `data.augment` names them, but masking always last: it needs the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from ftjax.data.images.augmentation import Parsed
+from ftjax.data.augmentation import Augmentation, Parsed, known, of_kind
 from ftjax.errors import UserError
+from ftjax.ranges import between
+from ftjax.registry import Term, register
 
-TextAugmentation = Callable[[str, np.random.Generator, float], str]
+WORDS = Augmentation('words')
+SHARE = between(0, 1)
 _LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 
 
+@register('augmentation', 'word_deletion', details=WORDS, ranges={'probability': SHARE})
 def word_deletion(text: str, rng: np.random.Generator, probability: float = 0.1) -> str:
     """Leaves out each word with a probability; one always stays.
 
@@ -30,6 +34,7 @@ def word_deletion(text: str, rng: np.random.Generator, probability: float = 0.1)
     return ' '.join(word for word, kept in zip(words, keep, strict=True) if kept)
 
 
+@register('augmentation', 'word_swap', details=WORDS, ranges={'share': SHARE})
 def word_swap(text: str, rng: np.random.Generator, share: float = 0.1) -> str:
     """Exchanges two random words, as often as this share of the words, at least once.
 
@@ -44,6 +49,7 @@ def word_swap(text: str, rng: np.random.Generator, share: float = 0.1) -> str:
     return ' '.join(words)
 
 
+@register('augmentation', 'character_noise', details=WORDS, ranges={'probability': SHARE})
 def character_noise(text: str, rng: np.random.Generator, probability: float = 0.02) -> str:
     """Inserts a random letter a-z after each character of a word with a probability.
 
@@ -57,6 +63,13 @@ def character_noise(text: str, rng: np.random.Generator, probability: float = 0.
     )
 
 
+@register(
+    'augmentation',
+    'token_mask',
+    details=Augmentation('tokens'),
+    ranges={'probability': SHARE},
+    probability=0.15,
+)
 def mask_tokens(
     ids: np.ndarray,
     special: np.ndarray,
@@ -78,30 +91,24 @@ def mask_tokens(
     return np.where(hit, mask_id, ids).astype(np.int32)
 
 
-WORDS: dict[str, TextAugmentation] = {
-    'word_deletion': word_deletion,
-    'word_swap': word_swap,
-    'character_noise': character_noise,
-}
-
-
-def augment_text(text: str, rng: np.random.Generator, todo: Sequence[tuple[str, float]]) -> str:
+def augment_text(text: str, rng: np.random.Generator, todo: Sequence[Term]) -> str:
     """The text after the augmentations of words among `todo`, in order.
 
-    >>> augment_text('one two', np.random.default_rng(0), [('word_swap', 0.1)])
+    >>> from ftjax.data.augmentation import parse_augment
+    >>> augment_text('one two', np.random.default_rng(0), parse_augment('word_swap:0.1'))
     'two one'
     """
-    for name, amount in todo:
-        if name in WORDS:
-            text = WORDS[name](text, rng, amount)
+    for term in of_kind(todo, 'words'):
+        text = term(text, rng)
     return text
 
 
 def check_text_augmentation(todo: Parsed, mask_id: int | None) -> None:
     """Raises UserError for an augmentation of images, or masking without a mask token."""
-    for name, _ in todo:
-        if name not in WORDS and name != 'token_mask':
-            known = ', '.join([*WORDS, 'token_mask'])
-            raise UserError(f'data.augment {name!r} is for images; for texts there are {known}')
-        if name == 'token_mask' and mask_id is None:
-            raise UserError("data.augment 'token_mask': the tokenizer has no mask token")
+    for term in of_kind(todo, 'images'):
+        raise UserError(
+            f'data.augment {term.name!r} is for images; for texts there are '
+            f'{known("words", "tokens")}'
+        )
+    for term in of_kind(todo, 'tokens') if mask_id is None else ():
+        raise UserError(f'data.augment {term.name!r}: the tokenizer has no mask token')

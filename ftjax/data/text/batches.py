@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftjax.data.augmentation import Parsed, of_kind
 from ftjax.data.dataset import Dataset
-from ftjax.data.images.augmentation import Parsed
-from ftjax.data.text.augmentation import WORDS, augment_text, check_text_augmentation, mask_tokens
+from ftjax.data.text.augmentation import augment_text, check_text_augmentation
 from ftjax.data.text.token_cache import cached_tokens
 from ftjax.data.text.token_masking import hide_tokens
 from ftjax.data.text.tokenize import Tokens, tokenize
@@ -59,17 +59,13 @@ class TextReader:
         check_text_augmentation(todo, self.preprocessing.mask_id)
         rngs = [np.random.default_rng((seed, step, int(index))) for index in indices]
         tokens, rows = self.tokens, indices
-        if any(name in WORDS for name, _ in todo):
+        if of_kind(todo, 'words'):
             tokens, rows = self._changed(indices, rngs, todo, length), np.arange(len(indices))
         padded = self._padded(tokens, rows, length)
-        for name, share in todo:
-            if name == 'token_mask':
-                padded['ids'] = np.stack(
-                    [
-                        mask_tokens(*row, share, self.preprocessing.mask_id or 0)
-                        for row in zip(padded['ids'], padded['special'], rngs, strict=True)
-                    ]
-                )
+        for term in of_kind(todo, 'tokens'):
+            rows = zip(padded['ids'], padded['special'], rngs, strict=True)
+            mask_id = self.preprocessing.mask_id or 0
+            padded['ids'] = np.stack([term(*row, mask_id=mask_id) for row in rows])
         return self._inputs(padded)
 
     def masked(

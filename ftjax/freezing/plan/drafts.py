@@ -9,7 +9,7 @@ from typing import Any
 
 from ftjax.errors import UserError, check_name
 from ftjax.freezing.anatomy import Anatomy
-from ftjax.freezing.registry import Term, parse
+from ftjax.freezing.registry import Term, asked, parse
 from ftjax.freezing.rules import FROZEN, Unmatched, assign
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.segment import Segment, in_order
@@ -36,7 +36,7 @@ def from_terms(
     """The drafts of a strategy string: masks united, then met with what the schedule opens."""
     kinds: dict[str, list[Term]] = {}
     for term in terms:
-        kinds.setdefault(term.strategy.kind, []).append(term)
+        kinds.setdefault(term.details.kind, []).append(term)
     check_together(terms, kinds)
     allowed = frozenset().union(*(term(net) for term in kinds.get('mask', [])))
     if 'adapter' in kinds:
@@ -72,7 +72,7 @@ def rates_of(term: Term, net: Anatomy) -> dict[str, float]:
     if not factors or not all(0 <= factor < math.inf for factor in factors.values()):
         raise UserError(
             f'freeze {str(term)!r}: rates would be multiplied by negative or infinite numbers; '
-            f'as a rule it is {term.strategy.example!r}'
+            f'as a rule it is {term.part.example!r}'
         )
     return factors
 
@@ -84,7 +84,7 @@ def segments_of(term: Term, net: Anatomy, run_length: RunLength, seed: int) -> l
     if min(s.start for s in segments) != 0 or not all(0 <= x < math.inf for x in rates):
         raise UserError(
             f'freeze {str(term)!r}: steps and rates must not be negative; as a rule it is '
-            f'{term.strategy.example!r}'
+            f'{term.part.example!r}'
         )
     return segments
 
@@ -187,9 +187,9 @@ def user_phase(
         return from_rules(phase['rules'], multipliers, net, start, rate, **fields)
     terms = parse(phase['freeze'])
     for term in terms:
-        if term.strategy.kind not in ('mask', 'rates', 'adapter'):
+        if term.details.kind not in ('mask', 'rates', 'adapter'):
             raise UserError(
-                f'freeze.phases: {term} decides {term.strategy.kind_said}; a phase takes masks '
+                f'freeze.phases: {term} decides {term.details.said}; a phase takes masks '
                 "and rate rules, for instance 'last:2+llrd:0.75'"
             )
     draft = from_terms(terms, net, run_length, seed)[0]
@@ -199,11 +199,10 @@ def user_phase(
         restart=bool(fields['restart']),
         reinit=matching(fields['reinit'] or (), net),
     )
-    options = {k: v for term in terms for k, v in term.strategy.options.items()}
     return Draft(
         segment,
         draft.groups,
         {path: rate * draft.factors.get(path, 1.0) for path in net.shapes},
-        fields['norm'] or options.get('norm'),
-        fields['noise'] or options.get('noise'),
+        fields['norm'] or asked(reversed(terms), 'norm'),
+        fields['noise'] or asked(reversed(terms), 'noise'),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
@@ -19,20 +18,11 @@ def extra_terms(settings: FreezeSettings) -> list[Term]:
     """The terms that stand beside phases; UserError for one that decides what trains when."""
     terms = [] if settings.strategy == 'full' else parse(settings.strategy)
     for term in terms:
-        if term.strategy.kind not in EXTRA_KINDS:
+        if term.details.kind not in EXTRA_KINDS:
             raise UserError(
-                f'freeze has phases, and {term}, which decides {term.strategy.kind_said} too; '
-                'keep one'
+                f'freeze has phases, and {term}, which decides {term.details.said} too; keep one'
             )
     return terms
-
-
-def merged_options(terms: Sequence[Term]) -> dict[str, Any]:
-    """What the strategies ask of the plan besides a mask; of two that differ, the first."""
-    options: dict[str, Any] = {}
-    for term in reversed(terms):
-        options.update(term.strategy.options)
-    return options
 
 
 def with_head(settings: FreezeSettings, net: Anatomy, groups: Mapping[str, str]) -> dict[str, str]:
@@ -106,8 +96,8 @@ def plan_stages(
 
 def check_changes(settings: FreezeSettings, terms: Sequence[Term], phases: Sequence[Phase]) -> None:
     """UserError where a schedule opens nothing that the mask beside it would train."""
-    schedule = next((term for term in terms if term.strategy.kind == 'schedule'), None)
-    masks = [term for term in terms if term.strategy.kind in ('mask', 'adapter')]
+    schedule = next((term for term in terms if term.details.kind == 'schedule'), None)
+    masks = [term for term in terms if term.details.kind in ('mask', 'adapter')]
     if schedule is None or not masks or len(phases) < 2:
         return
     first = phases[0]

@@ -18,10 +18,9 @@ from ftjax.freezing.plan.phase_builder import (
     check_changes,
     extra_terms,
     make_phase,
-    merged_options,
     with_head,
 )
-from ftjax.freezing.registry import Term, parse
+from ftjax.freezing.registry import Term, asked, parse
 from ftjax.freezing.rules import FROZEN
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.segment import Segment
@@ -101,7 +100,7 @@ class Plan:
 
     def of_kind(self, kind: str) -> tuple[Term, ...]:
         """The terms of a kind."""
-        return tuple(term for term in self.terms if term.strategy.kind == kind)
+        return tuple(term for term in self.terms if term.details.kind == kind)
 
     def term(self, kind: str) -> Term | None:
         """The one term of a kind that can stand only once."""
@@ -118,7 +117,7 @@ class Plan:
         if not open_:
             raise UserError(f'{self.strategy}: the choice at step {choice.step} freezes all')
         chooser = self.term('data_driven')
-        often = chooser is not None and bool(chooser.strategy.options.get('often'))
+        often = chooser is not None and chooser.details.often
         made = self.phase_of(choice.step, weights, shared=often)
         earlier = tuple(phase for phase in self.phases if phase.start < choice.step)
         return dataclasses.replace(self, phases=(*earlier, made), choices=(*self.choices, choice))
@@ -213,9 +212,8 @@ def make_plan(
     else:
         terms = parse(settings.strategy)
         drafts = from_terms(terms, net, run_length, seed)
-    options = merged_options(terms)
-    norm = settings.norm if settings.norm != 'auto' else options.get('norm', 'follow_mask')
-    noise = settings.noise if settings.noise != 'auto' else options.get('noise', 'trained')
+    norm = settings.norm if settings.norm != 'auto' else asked(terms, 'norm') or 'follow_mask'
+    noise = settings.noise if settings.noise != 'auto' else asked(terms, 'noise') or 'trained'
     make = functools.partial(make_phase, net, settings)
     phases = []
     for draft in drafts:
@@ -228,7 +226,7 @@ def make_plan(
         own = (draft.norm or norm, draft.noise or noise)
         phases.append(make(*own, draft.segment, groups, draft.factors))
     check_changes(settings, terms, phases)
-    chooser = next((term for term in terms if term.strategy.kind == 'data_driven'), None)
+    chooser = next((term for term in terms if term.details.kind == 'data_driven'), None)
     policy = settings.optimizer_state
     return Plan(
         strategy=settings.described,
@@ -236,15 +234,13 @@ def make_plan(
         terms=tuple(terms),
         optimizer_state=policy
         if policy != 'auto'
-        else options.get('optimizer_state', 'per_leaf_count'),
+        else asked(terms, 'optimizer_state') or 'per_leaf_count',
         rewarm=settings.rewarm,
         new_leaves=net.new_head | net.added,
         norm=norm,
         noise=noise,
         recompute=norm == 'recompute' and bool(net.stats),
-        choose_at=chooser.strategy.options['when'](run_length, **chooser.arguments)
-        if chooser
-        else (),
+        choose_at=chooser.details.when(run_length, **chooser.arguments) if chooser else (),
         base=phases[0],
         net=net,
         build=functools.partial(make, norm, noise),

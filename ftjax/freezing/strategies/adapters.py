@@ -115,7 +115,7 @@ def with_adapters(
 
     Raises UserError if the network has nothing that an adapter acts on.
     """
-    terms = [term for term in terms_of(settings) if term.strategy.kind == 'adapter']
+    terms = [term for term in terms_of(settings) if term.details.kind == 'adapter']
     if not terms:
         return network, dict(variables)
     if isinstance(network, Adapted):
@@ -123,7 +123,7 @@ def with_adapters(
             f'freeze {settings.described!r}: the network has adapters already; merge them first'
         )
     for term in terms[1:]:
-        if term.strategy.name == 'dora':
+        if term.name == 'dora':
             raise UserError(
                 f'freeze {settings.described!r}: dora measures the weights as they were loaded; '
                 'put it first'
@@ -147,9 +147,7 @@ def with_adapters(
 def check_each(terms: list[Term], network: Network, wanted: list[str]) -> None:
     """UserError for the first term that adds nothing to this network."""
     for term in terms:
-        prefix = {'lora': 'lora_', 'ia3': 'ia3_', 'ssf': 'ssf_', 'adapter': 'adapter_'}
-        name = prefix.get(term().kind, 'prompt_')
-        if not any(path.rsplit('/', 1)[-1].startswith(name) for path in wanted):
+        if not any(map(term().owns, wanted)):
             raise UserError(
                 f'{term} finds nothing to act on in {type(network).__name__}: it has no layer '
                 f'that it matches; its blocks are {network.blocks[0]} .. {network.blocks[-1]}'

@@ -17,15 +17,11 @@ from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.io.json_reader import parse_json
 from ftjax.io.json_values import Integer, Kind, Number, Table, Text, check, check_table
-from ftjax.models.adapters.adapter import ADDED, Adapter, Site
-from ftjax.models.adapters.bottleneck import Bottleneck
-from ftjax.models.adapters.ia3 import IA3
-from ftjax.models.adapters.lora import LoRA
-from ftjax.models.adapters.prompt import Prompt
-from ftjax.models.adapters.ssf import SSF
+from ftjax.models.adapters.adapter import Adapter, Site
 from ftjax.models.field_kinds import check_options
 from ftjax.models.registry import build, family, fields_of, options_of
 from ftjax.models.stages import EVAL, Modes, Network
+from ftjax.registry import find
 
 _FIELDS: dict[str, Kind] = {
     'rank': Integer(1, 2**16),
@@ -34,7 +30,6 @@ _FIELDS: dict[str, Kind] = {
     'reduction': Integer(1, 2**16),
     'tokens': Integer(1, 2**16),
 }
-KINDS: dict[str, type[Adapter]] = {cls.kind: cls for cls in (LoRA, IA3, SSF, Bottleneck, Prompt)}
 
 
 def of_family(name: str) -> property:
@@ -49,6 +44,7 @@ class Adapted(Network):
     name, its options and the adapters as JSON text. Added parameters lie beside the module's
     own, 'block_00/attn/query/lora_a', in the same stage.
 
+    >>> from ftjax.models.adapters.lora import LoRA
     >>> from ftjax.models.registry import build
     >>> net = adapted(build('vit', {'depth': 1, 'width': 8, 'heads': 2}), [LoRA(rank=2)])
     >>> net.stages
@@ -90,7 +86,7 @@ class Adapted(Network):
 
     def is_adapter_leaf(self, path: str) -> bool:
         """Whether a parameter is one of the adapters'."""
-        return bool(ADDED.fullmatch(path))
+        return any(read_adapter(text).owns(path) for text in self.adapters)
 
     def example_input(self, batch_size: int = 1) -> Any:
         """That of the family."""
@@ -115,8 +111,8 @@ class Adapted(Network):
             path = '/'.join(context.module.path)
             if not path:
                 return run(*args, **kwargs)
-            site = Site(context.module, path, blocks)
             for adapter in adapters:
+                site = Site(context.module, path, blocks, adapter)
                 run = functools.partial(call_through, adapter, site, run)
             return run(*args, **kwargs)
 
@@ -164,10 +160,11 @@ def write_adapter(adapter: Adapter) -> str:
     return json.dumps({'kind': adapter.kind, **vars(adapter)}, sort_keys=True)
 
 
+@functools.lru_cache(maxsize=256)
 def read_adapter(text: str) -> Adapter:
     """The inverse of write_adapter."""
     fields = _object(text, 'an adapter')
-    cls = KINDS[check_name(fields.pop('kind', ''), KINDS, 'adapter')]
+    cls: type[Adapter] = find('adapter', fields.pop('kind', '')).function
     for name in fields:
         check_name(name, [field.name for field in dataclasses.fields(cls)], 'field of an adapter:')
     check_fields(cls, fields, f'adapter {cls.kind}')

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
 
-ADDED = re.compile(r'(.*/)?(lora|dora|ia3|ssf|adapter|prompt)_[a-z_]+')
+from ftjax.errors import UserError
+
 Flat = dict[str, Any]
 
 
@@ -21,6 +21,8 @@ class Site:
     path: str
     """'block_00/attn/query'; '' for the network itself."""
     blocks: tuple[str, ...]
+    adapter: Adapter
+    """The one that asks."""
 
     @property
     def is_block(self) -> bool:
@@ -43,17 +45,40 @@ class Site:
         return self.module.scope.get_variable('params', name)
 
     def add(self, name: str, init: Callable, shape: tuple[int, ...]) -> Any:
-        """An added parameter beside the module's own: made at init, read afterwards."""
+        """An added parameter beside the module's own: made at init, read afterwards.
+
+        Raises UserError for a name that would not tell whose parameter it is.
+        """
+        if not self.adapter.owns(name):
+            raise UserError(
+                f'adapter {self.adapter.kind!r} adds a parameter {name!r}; expected a name that '
+                f'begins with {" or ".join(self.adapter.begins)}'
+            )
         assert self.module.scope is not None
         return self.module.scope.param(name, init, shape)
 
 
 @dataclasses.dataclass(frozen=True)
 class Adapter:
-    """One kind of added parameters. Subclasses are plain values: hashable, JSON-able fields."""
+    """One kind of added parameters. Subclasses are plain values: hashable, JSON-able fields.
+
+    A kind is registered by its name, `@register('adapter', 'gate')` before the class, and its
+    parameters begin with it: 'gate_scale'.
+    """
 
     kind: ClassVar[str] = ''
+    prefixes: ClassVar[tuple[str, ...]] = ()
+    """What its parameters' names begin with; () for the kind and '_'."""
     mergeable: ClassVar[bool] = False
+
+    @property
+    def begins(self) -> tuple[str, ...]:
+        """What the names of its parameters begin with."""
+        return self.prefixes or (f'{self.kind}_',)
+
+    def owns(self, path: str) -> bool:
+        """Whether a parameter, by its path, is one that it added."""
+        return path.rsplit('/', 1)[-1].startswith(self.begins)
 
     def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> Any:
         """Runs the module, `run(*args, **kwargs)`, with what the adapter adds.

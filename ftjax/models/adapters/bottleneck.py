@@ -10,8 +10,10 @@ import flax.linen as nn
 import jax
 
 from ftjax.models.adapters.adapter import Adapter, Site
+from ftjax.registry import register
 
 
+@register('adapter', 'adapter')
 @dataclasses.dataclass(frozen=True)
 class Bottleneck(Adapter):
     """h + up(gelu(down(h))) with `up` 0 at first (Houlsby et al. 2019, arXiv:1902.00751).

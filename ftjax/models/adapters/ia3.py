@@ -9,11 +9,13 @@ from typing import Any
 import flax.linen as nn
 
 from ftjax.models.adapters.adapter import Adapter, Flat, Site, holders, without
+from ftjax.registry import register
 
 OUTPUTS = ('key', 'value')
 INPUTS = ('fc2', 'down')
 
 
+@register('adapter', 'ia3')
 @dataclasses.dataclass(frozen=True)
 class IA3(Adapter):
     """One factor a channel, 1 at first (Liu et al. 2022, arXiv:2205.05638)."""

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from ftjax.models.adapters.adapter import Adapter, Flat, Site, holders, without
+from ftjax.registry import register
 
 
+@register('adapter', 'lora')
 @dataclasses.dataclass(frozen=True)
 class LoRA(Adapter):
     """W + (alpha / rank) A B on the dense layers whose path holds `targets` (arXiv:2106.09685).
@@ -26,6 +28,7 @@ class LoRA(Adapter):
     """
 
     kind = 'lora'
+    prefixes = ('lora_', 'dora_')
     mergeable = True
     rank: int = 8
     alpha: float = 16.0

@@ -11,8 +11,10 @@ import jax.numpy as jnp
 
 from ftjax.errors import UserError
 from ftjax.models.adapters.adapter import Adapter, Site
+from ftjax.registry import register
 
 
+@register('adapter', 'prompt')
 @dataclasses.dataclass(frozen=True)
 class Prompt(Adapter):
     """`tokens` learned tokens before the first block, or (`deep`) anew before every block.

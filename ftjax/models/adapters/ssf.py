@@ -9,8 +9,10 @@ from typing import Any
 import flax.linen as nn
 
 from ftjax.models.adapters.adapter import Adapter, Flat, Site, holders, without
+from ftjax.registry import register
 
 
+@register('adapter', 'ssf')
 @dataclasses.dataclass(frozen=True)
 class SSF(Adapter):
     """y -> scale y + shift, at first 1 and 0 (Lian et al. 2022, arXiv:2210.08823).

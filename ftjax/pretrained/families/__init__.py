@@ -29,17 +29,15 @@ and may expose
     IN_TRANSFORMERS = False
         where transformers has no such network: it is not exported, and has no FIELDS.
 
-Modules are imported when first needed. Adding one is a file here and a row in FAMILIES, then
+Modules are imported when first needed. Adding one is a file here and a row below, then
 scripts/parity/make_config_fields.py and scripts/parity/config_fields_table.py.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import re
 from collections.abc import Iterable, Mapping
-from types import ModuleType
 from typing import Any
 
 from ftjax.errors import UserError, did_you_mean, shown
@@ -47,6 +45,7 @@ from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.pretrained.keymaps.flax_names import flax_names
 from ftjax.pretrained.keymaps.keymap import KeyMap
+from ftjax.registry import parts, register
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Row:
     """How to recognise one family."""
 
     models: tuple[str, ...] = ()
-    """Names in ftjax.models.registry.FAMILIES that this module writes configs for."""
+    """Names of registered models that this module writes configs for."""
     model_types: tuple[str, ...] = ()
     """Values of config.json's "model_type"."""
     architectures: tuple[str, ...] = ()
@@ -66,7 +65,7 @@ class Row:
 
 
 # The key is the module's name in this folder.
-FAMILIES: dict[str, Row] = {
+for _name, _row in {
     'deit': Row(
         models=('deit',),
         model_types=('deit',),
@@ -146,12 +145,18 @@ FAMILIES: dict[str, Row] = {
             r'(model\.)?layers\.0\.mlp\.gate_proj\.weight',
         ),
     ),
-}
+}.items():
+    register('family', _name, target=f'{__name__}.{_name}', details=_row)
 
 
-def module(family: str) -> ModuleType:
-    """The module of a family by its key in FAMILIES."""
-    return importlib.import_module(f'{__name__}.{family}')
+def rows() -> dict[str, Row]:
+    """How to recognise each family, in the order in which they are tried."""
+    return {name: part.details for name, part in parts('family').items()}
+
+
+def module(family: str) -> Any:
+    """What is registered as a family: its module, or a class of the same attributes."""
+    return parts('family')[family].function
 
 
 def family_of_config(config: Mapping[str, Any]) -> str | None:
@@ -162,16 +167,16 @@ def family_of_config(config: Mapping[str, Any]) -> str | None:
     """
     names = [config['architecture']] if config.get('architecture') else []
     names += config.get('architectures') or []
-    for family, row in FAMILIES.items():
+    for family, row in rows().items():
         if any(re.fullmatch(pattern, name) for pattern in row.architectures for name in names):
             return family
     wanted = config.get('model_type')
-    for family, row in FAMILIES.items():
+    for family, row in rows().items():
         if wanted in row.model_types:
             return family
     if wanted is None and not names:
         return None
-    known = [name for row in FAMILIES.values() for name in row.model_types]
+    known = [name for row in rows().values() for name in row.model_types]
     wanted = wanted or next(iter(names), '')
     raise UserError(
         f'config.json: no family for model type {shown(wanted)}; {did_you_mean(wanted, known)}'
@@ -181,7 +186,7 @@ def family_of_config(config: Mapping[str, Any]) -> str | None:
 def family_of_tensors(names: Iterable[str]) -> str | None:
     """The family that recognises these tensor names; None if none does."""
     names = list(names)
-    for family, row in FAMILIES.items():
+    for family, row in rows().items():
         found = (any(re.fullmatch(pattern, name) for name in names) for pattern in row.tensors)
         if row.tensors and all(found):
             return family
@@ -195,10 +200,10 @@ def family_of_network(network: Network) -> str:
 
 def family_of_model(name: str) -> str:
     """The first family whose row lists this model of the registry; UserError if none does."""
-    for family, row in FAMILIES.items():
+    for family, row in rows().items():
         if name in row.models:
             return family
-    known = [model for row in FAMILIES.values() for model in row.models]
+    known = [model for row in rows().values() for model in row.models]
     raise UserError(f'no key map for model {name!r}; {did_you_mean(name, known)}')
 
 

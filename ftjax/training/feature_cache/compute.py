@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ftjax.data.augmentation import parse_augment
 from ftjax.data.evaluation_batches import EvalBatches
-from ftjax.data.images.augmentation import parse_augment
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.data.loader import Batch, Loader
 from ftjax.distributed.device_put import on_host

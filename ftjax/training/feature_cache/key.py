@@ -13,8 +13,8 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
+from ftjax.data.augmentation import of_kind, parse_augment
 from ftjax.data.dataset import Dataset
-from ftjax.data.images.augmentation import AUGMENTATIONS, parse_augment
 from ftjax.errors import UserError
 from ftjax.io.atomic import to_jsonable
 from ftjax.io.processor import processor_kind
@@ -97,10 +97,8 @@ def described(network: Network) -> Any:
 
 def augmentations_of(augmentation: str, view: int | None = 0) -> dict[str, Any]:
     """The functions that make an augmented view of images, by name."""
-    names = [] if view is None else [name for name, _ in parse_augment(augmentation)]
-    return {
-        f'augmentation {name}': AUGMENTATIONS[name][0] for name in names if name in AUGMENTATIONS
-    }
+    todo = [] if view is None else of_kind(parse_augment(augmentation), 'images')
+    return {f'augmentation {term.name}': term.part.function for term in todo}
 
 
 def compared(preprocessing: Preprocessing | TextPreprocessing) -> dict[str, Any]:

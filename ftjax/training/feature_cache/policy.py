@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 
-from ftjax.data.images.augmentation import parse_augment
+from ftjax.data.augmentation import parse_augment
 from ftjax.freezing.plan.phase import Phase
 from ftjax.freezing.plan.plan import Plan
 from ftjax.training.feature_cache.compute import Passed

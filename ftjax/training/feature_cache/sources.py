@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ftjax.data.images.augmentation import parse_augment
+from ftjax.data.augmentation import parse_augment
 from ftjax.data.loader import Batch, Loader
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.process_group import least, several

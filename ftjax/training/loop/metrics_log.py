@@ -7,13 +7,13 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from ftjax.errors import UserError
 from ftjax.io.atomic import to_jsonable
 from ftjax.io.jsonl import JsonLines, _drop_after, _rewrite
+from ftjax.registry import parse
 
 
 class MetricsLog:
-    """`metrics.jsonl` of a run and, on request, its TensorBoard event file.
+    """`metrics.jsonl` of a run and, on request, other loggers.
 
     >>> import tempfile
     >>> from ftjax.io.jsonl import read_jsonl
@@ -30,7 +30,7 @@ class MetricsLog:
         *,
         resume_step: int | None = None,
         rows: Sequence[Mapping[str, Any]] | None = None,
-        tensorboard: bool = False,
+        loggers: Sequence[str] = (),
     ):
         """Opens the log of the run in `folder`.
 
@@ -39,7 +39,7 @@ class MetricsLog:
           resume_step: rows of later steps are dropped first: an interrupted run wrote them
             after its last checkpoint, and the continued one writes them again.
           rows: what the file is to hold, where that is known; it is written anew if it differs.
-          tensorboard: also write an event file; needs tensorboardX.
+          loggers: others that take the numbers, as `train.loggers` names them.
         """
         path = pathlib.Path(folder) / 'metrics.jsonl'
         if rows is not None:
@@ -47,37 +47,27 @@ class MetricsLog:
         elif resume_step is not None:
             _drop_after(path, resume_step)
         self._lines = JsonLines(path)
-        self._events = _event_writer(folder, resume_step) if tensorboard else None
+        where = pathlib.Path(folder)
+        self._others = [parse('logger', text)(where, resume_step) for text in loggers]
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """Logs `values` (numbers, or anything JSON can hold) of a step, counted from 1."""
         row = {'step': int(step), **values}
         self._lines.append(row)
-        if self._events is not None:
-            for name, value in to_jsonable(dict(values)).items():
-                if isinstance(value, (int, float)):
-                    self._events.add_scalar(name, value, int(step))
+        if self._others:
+            found = to_jsonable(dict(values)).items()
+            numbers = {name: value for name, value in found if isinstance(value, (int, float))}
+            for other in self._others:
+                other.write(int(step), numbers)
 
     def close(self) -> None:
-        """Syncs and closes both files."""
+        """Syncs and closes all."""
         self._lines.close()
-        if self._events is not None:
-            self._events.close()
+        for other in self._others:
+            other.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _event_writer(folder: str | os.PathLike[str], resume_step: int | None):
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        raise UserError(
-            "TensorBoard logs need tensorboardX: pip install 'ftjax[logging]', or switch them off"
-        ) from None
-    # purge_step tells TensorBoard to hide what an interrupted run logged past this step.
-    purge = None if resume_step is None else resume_step + 1
-    return SummaryWriter(os.fspath(folder), purge_step=purge)

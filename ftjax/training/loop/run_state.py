@@ -86,7 +86,7 @@ class RunState:
                     folder,
                     resume_step=written,
                     rows=self.history,
-                    tensorboard=self.settings.tensorboard,
+                    loggers=self.settings.all_loggers,
                 )
             )
         if self.phase_state.entered and self.best.step == self.done:

@@ -121,7 +121,7 @@ class RunSpec:
     def records_gradients(self) -> bool:
         """Whether a strategy looks at the sum of all gradients so far."""
         terms = self.plan.of_kind('data_driven')
-        return any(term.strategy.options.get('record') for term in terms)
+        return any(term.details.record for term in terms)
 
     @functools.cached_property
     def step_optimizer(self) -> OptimizerSettings:

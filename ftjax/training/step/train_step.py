@@ -126,7 +126,7 @@ class TrainStep:
 
     def acting(self, where: str) -> list[Term]:
         """The regularisers that act on the loss ('penalty'), or on the weights ('weights')."""
-        return [term for term in self.regularisers if term.strategy.options['acts'] == where]
+        return [term for term in self.regularisers if term.details.acts == where]
 
     def accumulated(self, state, frozen, batch, key, wanted):
         """Loss, statistics and gradients of a batch, computed in equal parts."""

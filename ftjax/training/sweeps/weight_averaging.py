@@ -43,7 +43,7 @@ def fit_averaged(
     term = plan.term('weights')
     if term is None:
         return run(seed, 1.0, workdir), None
-    count = term.arguments.get(term.strategy.options.get('runs', ''), 1)
+    count = term.arguments.get(term.details.runs, 1)
     fits = []
     for number in range(count):
         inside = workdir / f'run_{number}' if workdir is not None and count > 1 else workdir

@@ -1,0 +1,86 @@
+"""What there is to name in a config: registered parts by kind, and the keys of each section."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Iterator
+
+from ftjax import registry
+from ftjax.ablation.settings import AblationSettings
+from ftjax.config import SECTIONS, Config
+from ftjax.errors import check_name
+from ftjax.freezing.settings import FreezeSettings
+
+KEYED = {'': Config, **SECTIONS, 'freeze': FreezeSettings, 'ablation': AblationSettings}
+ALL = 'all'
+
+
+def list_parts(kind: str) -> Iterator[str]:
+    """Lines: an example of each part's string, its arguments and what it does; `all` kinds."""
+    if kind != ALL:
+        check_name(kind, registry.KINDS, 'kind of part:')
+    for name in registry.KINDS if kind == ALL else [kind]:
+        found, about = registry.parts(name), registry.KINDS[name]
+        if kind == ALL:
+            yield f'{name}: {about.said} (config.{about.key})'
+        indent = '  ' if kind == ALL else ''
+        for part in sorted(found.values(), key=lambda part: (decides(part), part.name)):
+            more = f' ({", ".join(part.parameters)})' if len(part.parameters) > 1 else ''
+            middle = f'{decides(part):12} ' if name == 'strategy' else ''
+            source = f' [{part.source}]' if part.source and kind != ALL else ''
+            yield f'{indent}{part.example:18} {middle}{part.summary}{more}{source}'
+
+
+def decides(part: registry.Part) -> str:
+    """Of a strategy its own kind, by which strategies are listed."""
+    return part.details.kind if part.kind == 'strategy' else ''
+
+
+def list_keys(section: str) -> Iterator[str]:
+    """Lines: each key of a section with type and default, below it what it means; `all` sections.
+
+    Raises UserError for a section that there is not.
+    """
+    if section != ALL:
+        check_name(section, [name for name in KEYED if name], 'section of a config:')
+    for name in KEYED if section == ALL else [section]:
+        cls, dot = KEYED[name], '.' if name else ''
+        said = docstrings(cls)
+        for field in dataclasses.fields(cls):
+            if not name and field.name in KEYED:
+                continue
+            default = field.default
+            if field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
+            shown = '' if default is dataclasses.MISSING else f' = {default!r}'
+            yield f'config.{name}{dot}{field.name}: {type_said(str(field.type))}{shown}'
+            text = said.get(field.name, '')
+            yield from textwrap.wrap(text, 92, initial_indent='    ', subsequent_indent='    ')
+
+
+def type_said(written: str) -> str:
+    """A field's type and range as they are written, without the word that joins them.
+
+    >>> type_said('Annotated[float | None, above(0)]')
+    'float | None, above(0)'
+    """
+    return written.removeprefix('Annotated[').removesuffix(']') if '(' in written else written
+
+
+def docstrings(cls: type) -> dict[str, str]:
+    """The text below each field of a class, on one line.
+
+    >>> docstrings(SECTIONS['optimizer'])['momentum']
+    'Of sgd.'
+    """
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    found = {}
+    for before, after in zip(tree.body, tree.body[1:], strict=False):
+        text = ast.get_docstring(ast.Module([after], []))
+        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and text:
+            found[before.target.id] = ' '.join(text.split())
+    return found
