@@ -125,7 +125,8 @@ class Task:
 
     def text(self, metrics: Mapping[str, Any]) -> str:
         """`values` for a terminal: a line a metric, with its interval where there is one."""
-        names = [metric.name for metric in self.metrics if metric.name in metrics]
+        known = {*metrics, self.default_metric}  # without that it is no evaluation
+        names = [metric.name for metric in self.metrics if metric.name in known]
         width = max(map(len, [self.counted, *names]))
         lines = [f'{self.counted:<{width}} {metrics["n"]}']
         lines += [metric_line(metrics, name, f'{name:<{width}}', '.6g') for name in names]
