@@ -24,6 +24,8 @@ from ftjax.runs.prepare import Prepared
 from ftjax.tasks import evaluate
 
 HEADS = ('task', 'source')
+CUTS = {'test_fraction', 'test_per_class', 'folds', 'fold'}
+"""Settings that say which part of a source is its test split."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +128,7 @@ def scored_whole(base: DataSettings, head: str, given: Any) -> bool:
     source = changes.get('source', base.source)
     kind = source.partition(':')[0]
     own = source != base.source and SOURCES.get(kind, ('', ''))[1] != ''
-    return head == 'task' and own and not {'test_fraction', 'folds', 'fold'} & set(changes)
+    return head == 'task' and own and not CUTS & set(changes)
 
 
 @functools.lru_cache(maxsize=8)
