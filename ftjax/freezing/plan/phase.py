@@ -105,12 +105,6 @@ class Phase:
         """Learning-rate multipliers of the trainable leaves, in the order of `trainable`."""
         return tuple(self.leaves[path].multiplier for path in self.trainable)
 
-    @property
-    def prefix_is_fixed(self) -> bool:
-        """Whether the stages before the cut are a function of weights and example alone."""
-        before = list(self.stages)[: list(self.stages).index(self.cut)]
-        return all(self.modes[n].deterministic and not self.modes[n].batch_stats for n in before)
-
     def size(self, trainable_only: bool = False) -> int:
         """Number of parameters, or of trainable ones."""
         paths = self.trainable if trainable_only else self.leaves

@@ -16,7 +16,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ftjax.errors import UserError
 from ftjax.freezing.registry import Term, parse, strategy
 from ftjax.freezing.settings import FreezeSettings
-from ftjax.models.adapters.adapted import Adapted, adapted, read_adapter
+from ftjax.models.adapters.adapted import Adapted, adapted
 from ftjax.models.adapters.adapter import Adapter
 from ftjax.models.adapters.bottleneck import Bottleneck
 from ftjax.models.adapters.ia3 import IA3
@@ -168,8 +168,3 @@ def terms_of(settings: FreezeSettings) -> list[Term]:
         for term in parse(text):
             terms.setdefault(str(term), term)
     return list(terms.values())
-
-
-def adapters_of(network: Network) -> list[Adapter]:
-    """The adapters of a network; none where it is no Adapted."""
-    return [read_adapter(text) for text in getattr(network, 'adapters', ())]

@@ -24,7 +24,6 @@ Flat = Mapping[str, Any]
     'ema',
     'average',
     decay=0.99,
-    options={'ema': 'decay'},
     ranges={'decay': between(0, 1, ends='none')},
 )
 def ema(decay: float):
