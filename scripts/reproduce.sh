@@ -26,8 +26,6 @@ workdir=runs/reproductions/$name
 script=ablate
 case "$name" in
   t0*) script=reproductions/theory ;;  # toy networks, no data and no checkpoint
-  t1) script=reproductions/surgical ;;
-  t5*) script=reproductions/soups ;;
 esac
 "${FTJAX_PYTHON:-.venv/bin/python}" "scripts/$script.py" \
   --config="configs/reproductions/$name.py" --workdir="$workdir" "$@"

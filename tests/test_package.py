@@ -50,6 +50,18 @@ ROOMS = (
     '__init__',
     'cli',
 )
+# The same within the ablation room.
+ABLATION = (
+    'statistics',
+    'rates',
+    'gates',
+    'settings',
+    'engines',
+    'grid',
+    'cells',
+    'summary',
+    'report',
+)
 HEAVY = (
     'grain',
     'huggingface_hub',
@@ -92,6 +104,20 @@ def test_rooms_import_only_what_lies_below_them(path):
         parts = name.split('.')
         if parts[0] == 'ftjax' and len(parts) > 1:
             assert parts[1] in allowed, f'{path.name} imports {name}, which lies above {room}'
+
+
+def test_parts_of_the_ablation_import_only_what_lies_below_them():
+    folder = ROOT / 'ftjax' / 'ablation'
+    for path in sorted(folder.rglob('*.py')):
+        part = path.relative_to(folder).with_suffix('').parts[0]
+        if part == '__init__':
+            continue
+        assert part in ABLATION, f'{part} is no part of the ablation: add it in its place'
+        allowed = ABLATION[: ABLATION.index(part) + 1]
+        for name in imported(path):
+            parts = name.split('.')
+            if parts[:2] == ['ftjax', 'ablation'] and len(parts) > 2:
+                assert parts[2] in allowed, f'{path.name} imports {name}, which lies above {part}'
 
 
 def imported_at_the_top(path):

@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from ftjax.config import template
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
-NOISES = ('gaussian noise', 'impulse noise')
 FLIP = 'label flip'
 # The network has 12 blocks and a stem: with one opened an epoch, all are open at 13 of 15.
 OPENING = 1.0
@@ -43,48 +42,46 @@ def get_config():
             'class_names': CLASSES,
             'examples_per_class': 20,
             'val_per_class': 20,
+            'test_per_class': 100,
+            'test_seed': 0,
             'batch_size': 20,
             'eval_batch_size': 100,
         },
         optimizer={'name': 'adam', 'weight_decay': 1e-4},
         train={'epochs': 15.0, 'eval_every': 3.0},
     )
-    arms = {
-        'none': {'baseline': 'pretrained'},
-        'all': {'freeze': 'full', 'rates': (1e-4, 3e-4, 1e-3)},
-        'block1': 'block:1',
-        'block2': 'block:2',
-        'block3': 'block:3',
-        'head': {'freeze': 'head', 'rates': (1e-2, 3e-2, 1e-1)},
-        'auto_rgn': 'auto_rgn',
-        'gradual': f'gradual:{OPENING}',
-        'gradual_first': f'gradual_first:{OPENING}',
-    }
-    config.surgical = ConfigDict(
+    config.ablation = ConfigDict(
         {
-            'ablation': {
-                'question': 'Which block should learn, when noise or the labels have changed?',
-                'arms': arms,
-                'rates': (3e-4, 1e-3, 3e-3),
-                'seeds': (0, 1, 2),
-                'reference': 'all',
-                'max_extra': 1,
-                'notes': REDUCED,
+            'question': 'Which block should learn, when noise or the labels have changed?',
+            'arms': {
+                'none': {'baseline': 'pretrained'},
+                'all': {'freeze': 'full', 'rates': (1e-4, 3e-4, 1e-3)},
+                'block1': 'block:1',
+                'block2': 'block:2',
+                'block3': 'block:3',
+                'head': {'freeze': 'head', 'rates': (1e-2, 3e-2, 1e-1)},
+                'auto_rgn': 'auto_rgn',
+                'gradual': f'gradual:{OPENING}',
+                'gradual_first': f'gradual_first:{OPENING}',
             },
+            'rates': (3e-4, 1e-3, 3e-3),
+            'seeds': (0, 1, 2),
             'tasks': {
-                'gaussian noise': {'corruption': 'gaussian_noise:0.10'},
-                FLIP: {'flip': True},
-                'gaussian blur': {'corruption': 'gaussian_blur:1'},
-                'contrast': {'corruption': 'contrast:0.15'},
-                'impulse noise': {'corruption': 'impulse_noise:0.07'},
+                'gaussian noise': {'data.corruption': 'gaussian_noise:0.10'},
+                FLIP: {'data.corruption': 'label_flip'},
+                'gaussian blur': {'data.corruption': 'gaussian_blur:1'},
+                'contrast': {'data.corruption': 'contrast:0.15'},
+                'impulse noise': {'data.corruption': 'impulse_noise:0.07'},
             },
-            'test_per_class': 100,
+            'reference': 'all',
+            'max_extra': 1,
+            'notes': REDUCED,
             'groups': {
-                'noise': NOISES,
+                'noise': ('gaussian noise', 'impulse noise'),
                 'blur and contrast': ('gaussian blur', 'contrast'),
                 FLIP: (FLIP,),
             },
-            'gates': {
+            'group_gates': {
                 'noise': (
                     ('above', 'block1', 'block2'),
                     ('above', 'block2', 'block3'),

@@ -12,6 +12,7 @@ scattered digits, without a data folder: T5_DIGITS. Results: results/reproductio
 from ml_collections import ConfigDict
 
 from configs.reproductions.t3 import get_config as t3
+from ftjax.reproductions.soups import BEST, soup_arms
 
 REDUCED = (
     'Data, split, shifts, steps, optimizer and seeds are those of T3; see its notes. The start is '
@@ -27,26 +28,27 @@ REDUCED = (
     'shifts` is the mean of both accuracies. Nothing was chosen on them.',
     'The best member has the highest validation accuracy in distribution; so are members '
     'sorted and taken by the greedy soup. WiSE-FT interpolates from the start to that member. '
-    'The row `members` holds the mean over the 9. The time beside `start` is that of all runs of '
-    'a seed.',
+    'The row `members` holds the mean over the 9. All rows of a seed share the time of its '
+    'runs equally.',
 )
 
 
 def get_config():
     config = t3()
     shifts = dict(config.ablation['also_evaluate'])
-    del config.ablation
     with config.ignore_type():
         config.freeze = ConfigDict({'strategy': 'full', 'norm': 'frozen'})
-    config.soups = ConfigDict(
+    config.ablation = ConfigDict(
         {
             'question': 'Do averages of the runs of T3 do better under shifts than any one run?',
-            'start': {'freeze': 'head', 'optimizer.learning_rate': 3e-3},
-            'shifts': shifts,
-            'rates': (1e-3, 3e-3, 1e-2),
-            'orders': 3,
+            'arms': soup_arms(
+                start={'freeze': 'head', 'optimizer.learning_rate': 3e-3},
+                rates=(1e-3, 3e-3, 1e-2),
+                orders=3,
+            ),
             'seeds': (0, 1, 2),
-            'points': 11,
+            'also_evaluate': shifts,
+            'reference': BEST,
             'notes': REDUCED,
         },
         convert_dict=False,

@@ -11,6 +11,7 @@ both gates pass. Results: results/reproductions/t5_blurred.
 from configs.reproductions.t3_blurred import get_config as t3_blurred
 from configs.reproductions.t5 import REDUCED
 from configs.reproductions.t5 import get_config as t5
+from ftjax.reproductions.soups import soup_arms
 
 BLURRED = (
     'As T5, on the blurred images of T3_BLURRED: out of distribution are the clean test images and '
@@ -27,9 +28,13 @@ SHARED = tuple(
 def get_config():
     config, data = t5(), t3_blurred()
     config.data.corruption = data.data.corruption
-    section = config.soups
+    section = config.ablation
     section['question'] = 'Do averages do better under shifts where fine-tuning gains?'
-    section['start'] = {'freeze': 'head', 'optimizer.learning_rate': 0.0948683}
-    section['shifts'] = dict(data.ablation['also_evaluate'])
+    section['arms'] = soup_arms(
+        start={'freeze': 'head', 'optimizer.learning_rate': 0.0948683},
+        rates=(1e-3, 3e-3, 1e-2),
+        orders=3,
+    )
+    section['also_evaluate'] = data.ablation['also_evaluate']
     section['notes'] = (*BLURRED, *SHARED)
     return config

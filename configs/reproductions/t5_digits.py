@@ -13,6 +13,7 @@ results/reproductions/t5_digits.
 from ml_collections import ConfigDict
 
 from ftjax.config import template
+from ftjax.reproductions.soups import BEST, soup_arms
 
 REDUCED = (
     'Reduced: the network that ships with the package (a small ViT trained on printed '
@@ -28,8 +29,8 @@ REDUCED = (
     '(at impulses .10 and contrast .30 it is near it); nothing else was chosen on them.',
     'The best member has the highest validation accuracy in distribution; so are members '
     'sorted and taken by the greedy soup. WiSE-FT interpolates from the start to that member. '
-    'The row `members` holds the mean over the 12. Every seed has a split of its own; the time '
-    'beside `start` is that of all runs of a seed, on a busy machine.',
+    'The row `members` holds the mean over the 12. Every seed has a split of its own; all rows '
+    'of a seed share the time of its runs equally.',
 )
 
 
@@ -47,20 +48,22 @@ def get_config():
         optimizer={'name': 'adamw', 'weight_decay': 0.01, 'clip_norm': 1.0},
         train={'epochs': 24.0, 'eval_every': 6.0},
     )
-    config.soups = ConfigDict(
+    config.ablation = ConfigDict(
         {
             'question': 'Do averages of weights do better under shifts than any one run?',
-            'start': {'freeze': 'head', 'optimizer.learning_rate': 1e-2},
-            'shifts': {
+            'arms': soup_arms(
+                start={'freeze': 'head', 'optimizer.learning_rate': 1e-2},
+                rates=(1e-4, 3e-4, 1e-3, 3e-3),
+                orders=3,
+            ),
+            'seeds': (0, 1, 2, 3, 4),
+            'also_evaluate': {
                 'more noise': {'corruption': 'gaussian_noise:0.20'},
                 'impulses': {'corruption': 'impulse_noise:0.05'},
                 'less contrast': {'corruption': 'contrast:0.60'},
                 'upright': {'source': 'digits'},
             },
-            'rates': (1e-4, 3e-4, 1e-3, 3e-3),
-            'orders': 3,
-            'seeds': (0, 1, 2, 3, 4),
-            'points': 11,
+            'reference': BEST,
             'notes': REDUCED,
         },
         convert_dict=False,

@@ -21,10 +21,12 @@ class AblationSettings:
     arms: Mapping[str, Any]
     """Name to a freezing strategy, or to changes of the config: {'init': 'random:glyphs'}.
     {'baseline': 'pixels'} is a logistic regression on the raw inputs, {'baseline': 'probe'} one
-    on what the pretrained network gives its head, its penalty chosen by validation. An arm
+    on what the pretrained network gives its head, its penalty chosen by validation,
+    {'baseline': 'pretrained'} the network as it was loaded; one with options is a mapping,
+    {'baseline': {'name': .., ..}}; see ftjax/ablation/cells/baselines.py. An arm
     whose best rate lies elsewhere, a new head on frozen features say, may name a grid of its
     own, as long as the common one: {'freeze': 'head', 'rates': (3e-3, 1e-2, 3e-2)}."""
-    rates: Annotated[tuple[float, ...], above(0)]
+    rates: Annotated[tuple[float, ...], above(0)] = ()
     """Starting grid of learning rates of every arm that names none."""
     seeds: Annotated[tuple[int, ...], at_least(0)] = (0, 1, 2)
     """Each decides the split, the few-shot subset, the order and new weights, for all arms."""
@@ -76,8 +78,6 @@ class AblationSettings:
         object.__setattr__(self, 'seeds', tuple(self.seeds))
         if not self.arms:
             raise UserError('config.ablation.arms names no arm')
-        if not self.rates:
-            raise UserError('config.ablation.rates must be learning rates above 0')
         for arm, given in self.arms.items():
             if not isinstance(given, (str, Mapping)) or not given:
                 raise UserError(
@@ -85,6 +85,8 @@ class AblationSettings:
                     "('head') or changes of the config ({'freeze': 'head'})"
                 )
             self._check_grid(arm)
+        if self.tuned and not self.rates:
+            raise UserError('config.ablation.rates is missing: learning rates above 0')
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise UserError('config.ablation.seeds must be different whole numbers')
         if self.folds == 1:
@@ -217,7 +219,6 @@ def read_ablation(values: Mapping[str, Any]) -> AblationSettings:
     known = [field.name for field in dataclasses.fields(AblationSettings)]
     for key in values:
         check_name(key, known, 'key of config.ablation:')
-    missing = [name for name in ('arms', 'rates') if name not in values]
-    if missing:
-        raise UserError(f'config.ablation.{missing[0]} is missing')
+    if 'arms' not in values:
+        raise UserError('config.ablation.arms is missing')
     return AblationSettings(**values)

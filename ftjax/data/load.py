@@ -36,19 +36,16 @@ def load_data(settings: DataSettings) -> Splits:
         raise UserError(f'{settings.source}: no training examples')
     _check_classes(train)
     notes = [*parts.notes, *filter(None, [spelling_note(train.class_names)])]
+    seed = settings.seed if settings.test_seed is None else settings.test_seed
     if settings.folds:
-        train, test = fold(train, settings.folds, settings.fold, settings.seed)
+        train, test = fold(train, settings.folds, settings.fold, seed)
+    elif settings.test_per_class is not None:
+        train, test = _per_class(train, test, 'test', seed, TEST, settings, notes)
     elif test is None:
-        train, test = _cut(train, whole, settings.test_fraction, settings.seed, TEST)
+        train, test = _cut(train, whole, settings.test_fraction, seed, TEST)
     val = parts.val
     if settings.val_per_class is not None:
-        pool = train if val is None else val
-        rest, val = hold_out_per_class(
-            pool, settings.val_per_class, settings.seed, VAL, 'data.val_per_class'
-        )
-        train = rest if parts.val is None else train
-        if parts.val is not None and len(rest):
-            notes.append(_kept(len(val), len(pool), 'validation', 'data.val_per_class', settings))
+        train, val = _per_class(train, val, 'val', settings.seed, VAL, settings, notes)
     elif val is None:
         train, val = _cut(train, whole, settings.val_fraction, settings.seed, VAL)
     if settings.examples_per_class is not None:
@@ -86,6 +83,27 @@ def load_test(settings: DataSettings) -> Dataset:
     given = read_source(settings).given
     name = next(split for split in ('test', 'val', 'train') if split in given)
     return _finish(given[name], name if name != 'train' else 'whole', settings)
+
+
+def _per_class(
+    train: Dataset,
+    given: Dataset | None,
+    split: str,
+    seed: int,
+    stream: int,
+    settings: DataSettings,
+    notes: list[str],
+) -> tuple[Dataset, Dataset]:
+    """(training examples, so many of each class of a split): of training's if none are given."""
+    key = f'data.{split}_per_class'
+    pool = train if given is None else given
+    rest, held = hold_out_per_class(
+        pool, getattr(settings, f'{split}_per_class'), seed, stream, key
+    )
+    if given is not None and len(rest):
+        which = {'val': 'validation'}.get(split, split)
+        notes.append(_kept(len(held), len(pool), which, key, settings))
+    return (rest if given is None else train), held
 
 
 def _kept(count: int, every: int, which: str, setting: str, settings: DataSettings) -> str:

@@ -53,6 +53,10 @@ class DataSettings:
     """Few-shot: training examples kept of each class. The smaller subset is in the larger."""
     val_per_class: Annotated[int | None, at_least(1)] = None
     """Validation examples of each class, instead of `val_fraction`."""
+    test_per_class: Annotated[int | None, at_least(1)] = None
+    """Test examples of each class, instead of `test_fraction`."""
+    test_seed: Annotated[int | None, at_least(0)] = None
+    """Decides the test split, or the folds, in place of `seed`: the same for every seed."""
     class_names: tuple[str, ...] = ()
     """Names, in label order, for sources that carry none; empty for the source's own."""
     image_size: Annotated[tuple[int, int] | None, between(1, 2**16)] = None
@@ -73,7 +77,8 @@ class DataSettings:
     `wordpiece:SIZE` makes one from the training texts."""
     corruption: str = 'none'
     """`gaussian_noise:0.10`, or another of ftjax/data/images/distortions.py with its amount, on
-    every image of every split; images in memory only."""
+    every image of every split; images in memory only. `label_flip`: class k of K has the label
+    K - 1 - k, in every split."""
     label_column: str = 'label'
     """CSV and JSONL: the label's column; TFDS: its feature, if there is one of that name."""
     text_column: str = ''
@@ -123,9 +128,11 @@ class DataSettings:
         check_name(self.verify, VERIFY, 'data.verify')
         if self.folds == 1:
             raise UserError('data.folds is 1; expected 0 for none, or 2 or more')
+        if self.folds and self.test_per_class is not None:
+            raise UserError('data.test_per_class and data.folds both say what the test split is')
         if self.fold >= max(1, self.folds):
             raise UserError(f'data.fold is {self.fold}; expected a fold of data.folds={self.folds}')
-        for name in ('examples_per_class', 'val_per_class'):
+        for name in ('examples_per_class', 'val_per_class', 'test_per_class'):
             if getattr(self, name) is not None and not kind.one_class:
                 raise UserError(f'data.{name} needs one class an example; data.task is {self.task}')
         if self.test_fraction + self.val_fraction >= 1:

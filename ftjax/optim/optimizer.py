@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 import optax
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError
 from ftjax.field_types import check_fields
 from ftjax.freezing.plan.phase import Phase, PhaseProgram
-from ftjax.freezing.rules import FROZEN
 from ftjax.optim.optimizer_state import record_gradients, separately
 from ftjax.ranges import above, at_least, between
 from ftjax.registry import Term, parse
@@ -128,56 +125,6 @@ def scale_by_rates(order: tuple[str, ...]) -> optax.GradientTransformationExtraA
 
     # optax types `update` without extra arguments that must be given
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyrefly: ignore
-
-
-def make_full_tree_optimizer(
-    phase: Phase, settings: OptimizerSettings, schedule: optax.ScalarOrSchedule
-) -> optax.GradientTransformation:
-    """The same plan as a plain optax.multi_transform over the whole nested parameter tree.
-
-    For research code with a loop of its own. Frozen leaves are `set_to_zero`, so they stay
-    bitwise; but gradients of the whole tree are taken by the caller, and whatever reads them
-    all (a clip or a logged norm outside) brings the whole backward pass back.
-
-    >>> import jax, optax
-    >>> from ftjax.freezing.plan.plan import make_plan
-    >>> from ftjax.models.registry import build
-    >>> net = build('vit', {'depth': 1, 'width': 8, 'heads': 2, 'image_size': 16})
-    >>> variables = net.init(jax.random.key(0), net.example_input())
-    >>> phase = make_plan('head', net, variables).at(0)
-    >>> tx = make_full_tree_optimizer(phase, OptimizerSettings(), 1e-3)
-    >>> state = tx.init(variables['params'])
-    """
-    inner = make_optimizer(phase, settings)
-    multipliers = jnp.asarray(phase.multipliers, jnp.float32)
-
-    def flat(tree: Any):
-        leaves = flatten_dict(dict(tree), sep='/')
-        return {path: leaves[path] for path in phase.trainable}
-
-    def init(params):
-        return (jnp.zeros((), jnp.int32), inner.init(flat(params)))
-
-    def update(updates: Any, state: Any, params: Any = None):
-        count, inner_state = state
-        rate = schedule(count) if callable(schedule) else schedule
-        moved, inner_state = inner.update(
-            flat(updates),
-            inner_state,
-            None if params is None else flat(params),
-            rates=jnp.asarray(rate, jnp.float32) * multipliers,
-        )
-        # Zero updates for what is not in the trainable tree are multi_transform's business.
-        whole: dict[str, Any] = flatten_dict(dict(updates), sep='/')
-        whole.update(cast('dict[str, Any]', moved))
-        return unflatten_dict(whole, sep='/'), (count + 1, inner_state)
-
-    labels = unflatten_dict(
-        {path: FROZEN if leaf.group == FROZEN else 'train' for path, leaf in phase.leaves.items()},
-        sep='/',
-    )
-    zero = optax.multi_transform({FROZEN: optax.set_to_zero(), 'train': optax.identity()}, labels)
-    return optax.chain(optax.GradientTransformation(init, update), zero)
 
 
 def state_bytes(opt_state: Any) -> int:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ftjax.ablation.gates.gates import gate
+from ftjax.plotting import number_formats
 
 
-def verdicts(
+def soup_verdicts(
     rows: Sequence[Mapping[str, Any]],
     *,
     start: str,
@@ -19,6 +20,7 @@ def verdicts(
     greedy: str,
     inside: Sequence[str],
     shifted: str,
+    metric: str = 'accuracy',
 ) -> list[dict[str, Any]]:
     """Gates on the soups, reports on the line from start to best member.
 
@@ -28,25 +30,31 @@ def verdicts(
         validation score.
       inside: the arms between start and best member, in order.
       shifted: the shift that stands for all.
+      metric: of which the highest is best.
 
     Returns:
-      Objects {gate, passed, value, interval, kind}; values in percentage points, paired over
-      seeds.
+      Objects {gate, passed, value, interval, kind}; values as the metric is written (accuracy in
+      percentage points), paired over the seeds that all arms finished; none if there are none.
     """
+    by_cell = {(row['arm'], row['seed']): row for row in rows if row['status'] == 'ok'}
+    arms = (start, best, uniform, greedy, *inside)
     seeds = sorted({row['seed'] for row in rows})
-    by_cell = {(row['arm'], row['seed']): row for row in rows}
+    seeds = [seed for seed in seeds if all((arm, seed) in by_cell for arm in arms)]
+    if not seeds:
+        return []
+    scale = number_formats.scale_of(metric)
 
     def points(arm: str, split: str) -> np.ndarray:
         found = [by_cell[arm, seed] for seed in seeds]
         numbers = [r['shifts'][shifted] if split == 'ood' else r[split] for r in found]
-        return 100 * np.array([one['accuracy'] for one in numbers])
+        return scale * np.array([one[metric] for one in numbers])
 
     def report(claim: str, values: np.ndarray) -> dict[str, Any]:
         return gate(claim, values, 'report')
 
     gain = points(greedy, 'val') - points(best, 'val')
     members = [[m['shifted'] for m in by_cell[best, seed]['members']] for seed in seeds]
-    luckiest = 100 * np.array(members).max(1)
+    luckiest = scale * np.array(members).max(1)
     ends = {arm: points(arm, 'ood') for arm in (start, best)}
     end = max(ends, key=lambda arm: ends[arm].mean())
     middle = inside[len(inside) // 2]

@@ -1,87 +1,158 @@
-"""WiSE-FT and model soups around one start, in and out of distribution.
+"""WiSE-FT and model soups around one start, in and out of distribution, as arms of an ablation.
 
 All members of a soup start from the same weights, head included (a linear probe say), and
 differ in their rate and the order of their batches. Wortsman et al. 2022: model soups
 (arXiv:2203.05482) and WiSE-FT (arXiv:2109.01903).
+
+A config that calls `soup_arms` adds the baseline `soups`; further test sets are its shifts.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
+from ftjax.ablation.cells.baselines import BASELINES, Baseline, Row, fingerprints
+from ftjax.ablation.cells.extra_test_sets import further_tests
+from ftjax.ablation.cells.row import finished_fields, numbers_of
+from ftjax.ablation.settings import AblationSettings
 from ftjax.config import Config, merged, read_config
-from ftjax.data import Splits, load_data
+from ftjax.data import Splits
 from ftjax.errors import UserError, check_name
+from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.field_types import check_fields
 from ftjax.freezing.strategies.weight_averages import interpolate, mean_of, soup_greedy
+from ftjax.io.atomic import to_jsonable
 from ftjax.ranges import above, at_least
-from ftjax.runs.evaluate import network_metrics
+from ftjax.reproductions.soup_gates import soup_verdicts
+from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.run import train
+from ftjax.tasks.metrics import metric_of
+from ftjax.training.loop.fit import Diverged
 from ftjax.training.sweeps.weight_averaging import SEEDS_APART, flat
 
 SHIFTED = 'mean of shifts'
 START, BEST, MEAN, UNIFORM, GREEDY = 'start', 'best member', 'members', 'uniform', 'greedy'
+_LAST: dict[str, dict[str, Row]] = {}
+"""The rows of the seed that was made last, for its other arms."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SoupSettings:
-    """What a config says about soups: `config.soups`."""
+class Soup(Baseline):
+    """One row of a soup: the start, the best member, the mean of the members, or an average."""
 
+    take: str
+    """Which of `arms_of`."""
     start: Mapping[str, Any]
     """Changes of the config for the run whose end all members start from:
     {'freeze': 'head', 'optimizer.learning_rate': 1e-2}."""
-    shifts: Mapping[str, Mapping[str, Any]]
-    """Name to changes of `config.data`: what is tested out of distribution."""
     rates: Annotated[tuple[float, ...], above(0)]
     """Learning rates of the members."""
     orders: Annotated[int, at_least(1)] = 3
     """Members a rate, each with another order of the batches."""
-    seeds: Annotated[tuple[int, ...], at_least(0)] = (0, 1, 2, 3, 4)
-    """Each decides the split, the few-shot subset, the start's head and the orders."""
     points: Annotated[int, at_least(3)] = 11
     """Points of the line between start and best member, ends included."""
-    question: str = ''
-    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
-        check_fields(SoupSettings, dict(vars(self)), 'config.soups')
-        for name in ('rates', 'seeds', 'notes'):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        if not self.seeds or not self.shifts:
-            raise UserError('config.soups names no seeds or no shifts')
+        object.__setattr__(self, 'rates', tuple(self.rates))
+        check_fields(Soup, dict(vars(self)), 'baseline soups')
+        check_name(self.take, arms_of(self.points), 'baseline soups: take')
         if len(self.rates) * self.orders < 2:
-            raise UserError('config.soups needs at least 2 members (rates times orders)')
+            raise UserError('baseline soups needs at least 2 members (rates times orders)')
 
     @property
-    def alphas(self) -> tuple[float, ...]:
-        """The points between the ends.
+    def group(self) -> str:
+        """See Baseline."""
+        return repr(dataclasses.replace(self, take=START))
 
-        >>> SoupSettings(start={}, shifts={'x': {}}, rates=(1e-3, 1e-2), points=5).alphas
-        (0.25, 0.5, 0.75)
-        """
-        return tuple(round(float(a), 6) for a in np.linspace(0, 1, self.points)[1:-1])
+    @property
+    def runs(self) -> float:
+        """See Baseline."""
+        return (1 + len(self.rates) * self.orders) / len(arms_of(self.points))
+
+    def check(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> None:
+        """See Baseline."""
+        assert prepared is not None
+        if prepared.plan.moving_stats:
+            raise UserError(
+                f'config.freeze {prepared.config.freeze!r} moves running statistics, which an '
+                "average would have to estimate anew; expected {'strategy': .., 'norm': 'frozen'}"
+            )
+        if not settings.also_evaluate:
+            raise UserError(
+                'baseline soups needs shifts: name some in config.ablation.also_evaluate'
+            )
+        if not metric_of(settings.metric, 'config.ablation.metric:').higher_is_better:
+            raise UserError(
+                f'baseline soups with config.ablation.metric={settings.metric!r}: expected a '
+                'metric of which the highest is best'
+            )
+
+    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> Row:
+        """See Baseline."""
+        assert prepared is not None
+        described = prepared.config, settings.also_evaluate, settings.metric, data.fingerprint
+        key = json.dumps([self.group, to_jsonable(described)])
+        if key not in _LAST:
+            _LAST.clear()
+            try:
+                _LAST[key] = seed_rows(self, prepared, settings)
+            except (Diverged, NonFinitePredictions) as error:
+                lost: Row = {'status': 'diverged', 'reason': str(error)}
+                _LAST[key] = dict.fromkeys(arms_of(self.points), lost)
+        return _LAST[key][self.take]
+
+    def verdicts(
+        self, settings: AblationSettings, rows: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """See Baseline."""
+        return soup_verdicts(
+            rows,
+            start=START,
+            best=BEST,
+            uniform=UNIFORM,
+            greedy=GREEDY,
+            inside=[wise(alpha) for alpha in alphas(self.points)],
+            shifted=SHIFTED,
+            metric=settings.metric,
+        )
 
 
-def read_soups(values: Mapping[str, Any]) -> SoupSettings:
-    """SoupSettings from a config's section; raises UserError for an unknown or missing key."""
-    known = [field.name for field in dataclasses.fields(SoupSettings)]
-    for key in values:
-        check_name(key, known, 'key of config.soups:')
-    missing = [name for name in ('start', 'shifts', 'rates') if name not in values]
-    if missing:
-        raise UserError(f'config.soups.{missing[0]} is missing')
-    return SoupSettings(**values)
+BASELINES['soups'] = Soup
+
+
+def soup_arms(**options: Any) -> dict[str, Any]:
+    """`config.ablation.arms` of a soup: every row that it has. The options are those of Soup.
+
+    >>> list(soup_arms(start={'freeze': 'head'}, rates=(1e-3, 1e-2), points=3))[-2:]
+    ['greedy', 'WiSE-FT 0.5']
+    """
+    arms = arms_of(options.get('points', Soup.points))
+    return {arm: {'baseline': {'name': 'soups', 'take': arm, **options}} for arm in arms}
+
+
+def arms_of(points: int) -> list[str]:
+    """The rows of a soup."""
+    return [START, BEST, MEAN, UNIFORM, GREEDY, *(wise(alpha) for alpha in alphas(points))]
+
+
+def alphas(points: int) -> tuple[float, ...]:
+    """The points between the ends of a line.
+
+    >>> alphas(5)
+    (0.25, 0.5, 0.75)
+    """
+    return tuple(round(float(a), 6) for a in np.linspace(0, 1, points)[1:-1])
 
 
 def wise(alpha: float) -> str:
-    """The arm's name of a point between start (0) and best member (1).
+    """The name of a point between start (0) and best member (1).
 
     >>> wise(0.5)
     'WiSE-FT 0.5'
@@ -89,140 +160,87 @@ def wise(alpha: float) -> str:
     return f'WiSE-FT {alpha:g}'
 
 
-def seed_rows(values: Mapping[str, Any], settings: SoupSettings, seed: int) -> list[dict[str, Any]]:
-    """A row of `summarise` for the start, the members and every average of one seed.
+def seed_rows(soup: Soup, prepared: Prepared, settings: AblationSettings) -> dict[str, Row]:
+    """The fields of the rows of the start, the members and every average of one seed.
 
     Members are chosen and greedy soups are made on validation data in distribution alone.
 
     Args:
-      values: a config as plain dicts, without its section `soups`.
+      soup: rates, orders and points.
+      prepared: on the data of the seed; its config is that of the members but for their rates.
+      settings: whose further test sets are the shifts.
 
     Raises:
-      UserError: members that move running statistics, which an average would have to estimate
-        anew, or a shift whose test examples are others than those in distribution.
+      Diverged: a run diverged.
+      NonFinitePredictions: outputs of an average are no numbers.
     """
-    began = time.perf_counter()
-    seeds = {'seed': seed, 'data.seed': seed}
-    config = read_config(merged(values, {**settings.start, **seeds}))
-    data = load_data(config.data)
-    tests = [('', config, data), *shifted_tests(config, data, settings.shifts)]
-    rates = [rate for rate in settings.rates for _ in range(settings.orders)]
-    own = [
-        read_config(
-            merged(
-                values,
-                {
-                    'data.seed': seed,
-                    'seed': seed + SEEDS_APART * (number % settings.orders),
-                    'optimizer.learning_rate': rate,
-                },
-            )
-        )
-        for number, rate in enumerate(rates)
-    ]
-    prepared = prepare(own[0], data)
-    if prepared.plan.moving_stats:
-        raise UserError(
-            f'config.freeze {own[0].freeze!r} moves running statistics, which an average '
-            "would have to estimate anew; expected {'strategy': .., 'norm': 'frozen'}"
-        )
-    probed, _ = train(prepare(config, data), progress=False)
+    config, data = prepared.config, prepared.data
+    tests = further_tests(prepared, settings.also_evaluate)
+    rates = [rate for rate in soup.rates for _ in range(soup.orders)]
+    first = read_config(merged(config.to_json(), soup.start))
+    probed, _ = train(prepare(first, data), progress=False)
     start, ends = flat(probed.variables), []
-    for tuned in own:
-        prepared = dataclasses.replace(prepare(tuned, data), variables=probed.variables)
-        ends.append(flat(train(prepared, progress=False)[0].variables))
+    for number, rate in enumerate(rates):
+        own = prepare(_member(config, rate, number % soup.orders), data)
+        own = dataclasses.replace(own, variables=probed.variables)
+        ends.append(flat(train(own, progress=False)[0].variables))
 
-    def row(arm: str, weights: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        found = scores(prepared, unflatten_dict(dict(weights), sep='/'), tests)
-        return {'arm': arm, 'rate': None, 'seed': seed, 'status': 'ok', **found, **more}
+    def validated(weights: Mapping[str, Any]) -> Row:
+        return numbers_of(split_metrics(prepared, _tree(weights), 'val'))
 
-    members = [row(f'member {n}', end, own_rate=rates[n]) for n, end in enumerate(ends)]
-    known = {id(end): member['val']['accuracy'] for end, member in zip(ends, members, strict=True)}
+    def row(weights: Mapping[str, Any], **more: Any) -> Row:
+        shifts = {test.name: test.metrics(_tree(weights)) for test in tests}
+        shifts = {SHIFTED: _means(list(shifts.values())), **shifts}
+        metrics = split_metrics(prepared, _tree(weights))
+        return finished_fields(validated(weights), metrics, shifts, **more, **fingerprints(data))
+
+    metric = settings.metric
+    members = [row(end, own_rate=rate) for end, rate in zip(ends, rates, strict=True)]
+    known = {id(end): one['val'][metric] for end, one in zip(ends, members, strict=True)}
 
     def score(weights: Mapping[str, Any]) -> float:
-        if id(weights) not in known:
-            variables = unflatten_dict(dict(weights), sep='/')
-            return validated(prepared, variables)
-        return known[id(weights)]
+        return known[id(weights)] if id(weights) in known else validated(weights)[metric]
 
-    best = max(range(len(ends)), key=lambda n: (members[n]['val']['accuracy'], -n))
+    best = max(range(len(ends)), key=lambda n: (members[n]['val'][metric], -n))
     greedy, evidence = soup_greedy(ends, start, score, len(ends))
-    rows = [
-        row(START, start),
-        {**members[best], 'arm': BEST, 'members': [brief(member) for member in members]},
-        {**members[best], 'arm': MEAN, **averaged(members)},
-        row(UNIFORM, mean_of(ends)),
-        row(GREEDY, greedy, taken=[rates[n] for n in evidence['taken']]),
-        *(row(wise(alpha), interpolate(start, ends[best], alpha)) for alpha in settings.alphas),
-    ]
-    rows[0]['wall_seconds'] = time.perf_counter() - began  # of the whole seed
-    return rows
-
-
-def shifted_tests(
-    config: Config, data: Splits, shifts: Mapping[str, Mapping[str, Any]]
-) -> list[tuple[str, Config, Splits]]:
-    """(name, config, data) of every shift, tested on the same examples in another guise."""
-    made = []
-    for name, changes in shifts.items():
-        other = dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
-        shifted = load_data(other.data)
-        if list(shifted.test.ids) != list(data.test.ids):
-            raise UserError(
-                f'config.soups.shifts.{name}: its test examples are not those in distribution; '
-                'some may have been trained on'
-            )
-        made.append((name, other, shifted))
-    return made
-
-
-def scores(
-    prepared: Prepared, variables: Any, tests: list[tuple[str, Config, Splits]]
-) -> dict[str, Any]:
-    """{'val', 'test': {'accuracy'}, 'shifts': {name: {'accuracy'}}} with the shifts' mean."""
-    found = {
-        name: network_metrics(prepared.network, variables, data, config, prepared.preprocessing)
-        for name, config, data in tests
+    mean = {split: _means([one[split] for one in members]) for split in ('val', 'test')}
+    shifts = {
+        name: _means([one['shifts'][name] for one in members]) for name in members[0]['shifts']
     }
-    kept = {name: {'accuracy': float(one['accuracy'])} for name, one in found.items()}
-    test = kept.pop('')
-    mean = float(np.mean([one['accuracy'] for one in kept.values()]))
     return {
-        'val': {'accuracy': validated(prepared, variables)},
-        'test': test,
-        'shifts': {SHIFTED: {'accuracy': mean}, **kept},
+        START: row(start),
+        BEST: {**members[best], 'members': [_brief(member, metric) for member in members]},
+        MEAN: {**members[best], **mean, 'shifts': shifts},
+        UNIFORM: row(mean_of(ends)),
+        GREEDY: row(greedy, taken=[rates[n] for n in evidence['taken']]),
+        **{wise(a): row(interpolate(start, ends[best], a)) for a in alphas(soup.points)},
     }
 
 
-def validated(prepared: Prepared, variables: Any) -> float:
-    """Accuracy on the validation split in distribution."""
-    found = network_metrics(
-        prepared.network, variables, prepared.data, prepared.config, prepared.preprocessing, 'val'
-    )
-    return float(found['accuracy'])
+def _member(config: Config, rate: float, order: int) -> Config:
+    optimizer = dataclasses.replace(config.optimizer, learning_rate=rate)
+    seed = config.seed + SEEDS_APART * order
+    return dataclasses.replace(config, seed=seed, optimizer=optimizer)
 
 
-def brief(member: Mapping[str, Any]) -> dict[str, Any]:
+def _tree(weights: Mapping[str, Any]) -> dict[str, Any]:
+    return unflatten_dict(dict(weights), sep='/')
+
+
+def _means(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    """Metric by metric the mean of several; None where one of them has none."""
+    found: dict[str, float | None] = {}
+    for name in scores[0]:
+        known = [value for one in scores if (value := one[name]) is not None]
+        found[name] = float(np.mean(known)) if len(known) == len(scores) else None
+    return found
+
+
+def _brief(member: Mapping[str, Any], metric: str) -> dict[str, Any]:
     """What is noted of a member beside the best."""
     return {
         'rate': member['own_rate'],
-        'val': member['val']['accuracy'],
-        'test': member['test']['accuracy'],
-        'shifted': member['shifts'][SHIFTED]['accuracy'],
-    }
-
-
-def averaged(members: list[dict[str, Any]]) -> dict[str, Any]:
-    """The means of the members' scores: what one of them has on average."""
-
-    def mean(values: list[float]) -> dict[str, float]:
-        return {'accuracy': float(np.mean(values))}
-
-    return {
-        'val': mean([m['val']['accuracy'] for m in members]),
-        'test': mean([m['test']['accuracy'] for m in members]),
-        'shifts': {
-            name: mean([m['shifts'][name]['accuracy'] for m in members])
-            for name in members[0]['shifts']
-        },
+        'val': member['val'][metric],
+        'test': member['test'][metric],
+        'shifted': member['shifts'][SHIFTED][metric],
     }

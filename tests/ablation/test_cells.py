@@ -52,7 +52,7 @@ def test_rows_of_a_shared_program_are_those_of_separate_runs(arm):
     # The last rate throws the weights beyond float32.
     rates = (1e-2, 1e-1, 1e38)
     runner = runner_of((arm,), rates, also_evaluate={'noisy': {'corruption': 'gaussian_noise:0.3'}})
-    assert runner.shared(arm)
+    assert runner.group(arm) == arm
     rows = runner.together(tuple((arm, rate, 0) for rate in rates))
     alone = [runner(arm, rate, 0) for rate in rates]
     assert [row['status'] for row in rows] == ['ok', 'ok', 'diverged']
@@ -71,7 +71,7 @@ def test_rows_of_a_shared_program_are_those_of_separate_runs(arm):
 @pytest.mark.slow
 def test_what_stands_in_the_way_of_sharing_is_known_before(tmp_path):
     runner = runner_of(('full', 'head'))
-    assert not runner.shared('full') and runner.survey('full').alone
+    assert not runner.group('full') and runner.survey('full').alone
     assert runner.survey('full').seconds > runner.survey('head').seconds > 0
     for section, change, words in (
         ('data', {'augment': 'shift:2'}, 'data.augment'),
@@ -89,7 +89,7 @@ def test_folds_are_test_splits_of_their_cells(tmp_path):
     tests = [runner.data_of(runner.config_of('head', 0.1, draw)).test for draw in (9, 10, 11)]
     ids = np.concatenate([test.ids for test in tests])
     assert len(ids) == len(set(ids)) == 1797
-    options = {'together': runner.together, 'shared': runner.shared}
+    options = {'together': runner.together, 'group': runner.group}
     rows = run_grid(runner.settings, runner, tmp_path, {}, progress=False, **options)
     assert [(row['seed'], row['fold']) for row in rows] == [(9, 0), (10, 1), (11, 2)]
     assert sum(row['test']['n'] for row in rows) == 1797
@@ -163,7 +163,7 @@ def test_a_metric_that_training_does_not_compute_is_there_for_the_choice(tmp_pat
     rates = (1e-2, 1e-1)
     runner = runner_of(('head',), rates, metric='f1_macro')
     runner.check()
-    options = {'together': runner.together, 'shared': runner.shared}
+    options = {'together': runner.together, 'group': runner.group}
     rows = run_grid(runner.settings, runner, tmp_path, {}, progress=False, **options)
     assert [row['vectorised'] for row in rows] == [2, 2]
     prepared = runner.prepared('head', 1e-1, 0)

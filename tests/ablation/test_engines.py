@@ -104,7 +104,8 @@ def test_an_engine_that_cannot_be_is_refused(arguments, words):
 
 
 def test_cells_that_differ_in_their_rate_alone_run_together(tmp_path):
-    rows = run(tmp_path / 'together', together=Toy().together, shared=lambda arm: arm == 'head')
+    group = {'full': '', 'head': 'head', 'none': ''}.__getitem__
+    rows = run(tmp_path / 'together', together=Toy().together, group=group)
     plain = run(tmp_path / 'plain')
     for row, other in zip(rows, plain, strict=True):
         many = row.pop('vectorised', None)
@@ -117,7 +118,7 @@ def test_cells_that_differ_in_their_rate_alone_run_together(tmp_path):
 
 def test_a_forecast_counts_workers_and_knows_arms_that_have_run():
     cells = [(arm, rate, seed) for arm in ('a', 'b') for rate in (0.1, 0.2) for seed in (0, 1)]
-    jobs = jobs_of(cells, lambda arm: arm == 'b')
+    jobs = jobs_of(cells, {'a': '', 'b': 'b'}.__getitem__)
     assert [len(job) for job in jobs] == [1, 1, 2, 1, 1, 2]
     rows = [{'arm': 'a', 'status': 'ok', 'wall_seconds': 30.0}]
     said = [forecast(jobs, rows, {'b': 10.0}.__getitem__, workers) for workers in (1, 2)]

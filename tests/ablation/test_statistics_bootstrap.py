@@ -101,7 +101,3 @@ def test_profile_counts_runs_above_each_threshold():
     grid = np.linspace(0, 1, 2001)
     area = np.trapezoid(sb.performance_profile(scores, grid, resamples=2)['share'], grid)
     assert area == pytest.approx(scores.mean(), abs=1e-3)
-
-
-def test_optimality_gap_clips_at_the_goal():
-    assert sb.optimality_gap([np.array([0.5, 3.0])]) == pytest.approx(0.25)

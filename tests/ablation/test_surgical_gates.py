@@ -2,11 +2,24 @@
 
 import pytest
 
-from ftjax.ablation.gates.task_gates import group_verdicts, mean_of_tasks
+from ftjax.ablation.gates.task_gates import mean_of_tasks
+from ftjax.ablation.report.gate_verdicts import grid_verdicts
+from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.summary.summary import summarise
 
 GROUPS = {'noise': ('a', 'b'), 'flip': ('c',)}
 GATES = {'noise': (('above', 'low', 'top'),), 'flip': (('difference', 'top', 'low'),)}
+
+
+def verdicts(made, gates):
+    settings = AblationSettings(
+        arms={'low': 'head', 'top': 'full'},
+        rates=(1e-3,),
+        tasks={name: {'data.seed': 0} for name in ('a', 'b', 'c')},
+        groups=GROUPS,
+        group_gates=gates,
+    )
+    return grid_verdicts(settings, summarise(made, reference='low'), made)
 
 
 def rows(scores, rate=1e-3, **more):
@@ -33,7 +46,7 @@ SCORES = {
 
 def test_a_group_is_judged_by_the_mean_of_its_tasks():
     made = rows(SCORES)
-    found = group_verdicts(summarise(made, reference='low'), made, GROUPS, GATES)
+    found = verdicts(made, GATES)
     assert [one['gate'] for one in found] == ['noise: low above top', 'flip: top minus low']
     assert found[0]['passed'] is True and found[0]['value'] == pytest.approx(2.0)
     assert found[1]['passed'] is None and found[1]['value'] == pytest.approx(60.0)
@@ -51,7 +64,7 @@ def test_weights_are_those_of_the_chosen_rate():
     good, bad = {'block1': 0.9, 'head': 0.1}, {'block1': 0.0, 'head': 1.0}
     poor = {key: score - 0.1 for key, score in SCORES.items()}
     made = rows(SCORES, weights=good) + rows(poor, rate=1e-2, weights=bad)
-    found = group_verdicts(summarise(made, reference='low'), made, GROUPS, {})
+    found = verdicts(made, {})
     assert all(one['kind'] == 'report' for one in found) and len(found) == 2 * 2 * 2
     told = {one['gate']: one['value'] for one in found}
     assert told['noise: mean weight of low in block1 (1: its largest leaf)'] == pytest.approx(0.9)

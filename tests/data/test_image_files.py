@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from ftjax.data.images.decode import check_header, decode, resize_array
+from ftjax.data.images.decode import decode, opened, resize_array
 from ftjax.data.images.geometry import Geometry, geometry_for, match_channels
 from ftjax.data.images.verify import verify_images
 from ftjax.errors import UserError
@@ -111,7 +111,8 @@ def test_grey_transparent_palette_and_wide_images():
 def test_every_listed_format_is_read(kind, tmp_path):
     (tmp_path / 'x').write_bytes(saved(photo(9, 11), kind))
     assert decode(str(tmp_path / 'x'), None).shape == (9, 11, 3)
-    assert check_header(str(tmp_path / 'x')) == (9, 11)
+    with opened(str(tmp_path / 'x'), 'x') as image:
+        assert (image.height, image.width) == (9, 11)
 
 
 def test_luma_is_pillows():
@@ -210,5 +211,3 @@ def test_a_large_but_allowed_image_is_not_mistaken_for_a_bomb(tmp_path, monkeypa
 def test_a_missing_file_is_said_to_be_missing(tmp_path):
     with pytest.raises(UserError, match=r'gone\.jpg: no such image file'):
         decode(str(tmp_path / 'gone.jpg'), square(4))
-    with pytest.raises(UserError, match=r'gone\.jpg.*no such file'):
-        check_header(str(tmp_path / 'gone.jpg'))

@@ -112,6 +112,41 @@ def test_val_per_class_is_exact_and_apart_from_training():
     assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
 
 
+def test_test_examples_are_the_same_for_every_seed_where_they_have_a_seed_of_their_own():
+    few = {'examples_per_class': 2, 'val_per_class': 3, 'test_per_class': 4, 'test_seed': 0}
+    one, other = (load_data(DataSettings(seed=seed, **few)) for seed in (0, 1))
+    assert list(one.test.ids) == list(other.test.ids) and (counts(one.test) == 4).all()
+    assert set(one.train.ids) != set(other.train.ids)
+    for made in (one, other):
+        assert (len(made.train), len(made.val)) == (20, 30)
+        ids = [set(part.ids) for part in (made.train, made.val, made.test)]
+        assert not (ids[0] & ids[1] or ids[0] & ids[2] or ids[1] & ids[2])
+    # Without a seed of its own it is the test split that `seed` decides.
+    moved = load_data(DataSettings(seed=1, **{**few, 'test_seed': None}))
+    assert set(moved.test.ids) != set(one.test.ids)
+    assert list(load_data(DataSettings(**{**few, 'test_seed': None})).test.ids) == list(
+        one.test.ids
+    )
+    with pytest.raises(UserError, match=r'data\.test_per_class and data\.folds'):
+        DataSettings(test_per_class=4, folds=3)
+
+
+def test_shifts_have_the_same_examples_under_other_images_or_labels():
+    few = {'examples_per_class': 2, 'val_per_class': 3, 'test_per_class': 4}
+    clean, noisy, flipped = (
+        load_data(DataSettings(corruption=text, **few))
+        for text in ('none', 'gaussian_noise:0.3', 'label_flip')
+    )
+    for part in ('train', 'val', 'test'):
+        a, b, c = (getattr(made, part) for made in (clean, noisy, flipped))
+        assert list(a.ids) == list(b.ids) == list(c.ids)
+        assert (a.inputs != b.inputs).any() and (a.labels == b.labels).all()
+        assert (a.inputs == c.inputs).all() and (a.labels + c.labels == 9).all()
+    for text in ('gausian_noise:0.1', 'label_flip:1', 'label_flp'):
+        with pytest.raises(UserError, match=r'label_flip|gaussian_noise'):
+            DataSettings(corruption=text)
+
+
 def test_fractions_are_of_all_examples():
     splits = load_data(DataSettings(val_fraction=0.1, test_fraction=0.3))
     assert (len(splits.test), len(splits.val)) == (round(1797 * 0.3), round(1797 * 0.1))

@@ -1,19 +1,18 @@
 """Every static strategy: what it should moves, and nothing else, with everything switched on."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax.traverse_util import flatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 from tiny_networks import EVERYTHING, NETWORKS, batch_of, expected, network, take_steps
 
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
 from ftjax.freezing.plan.verification import verify
-from ftjax.optim.optimizer import (
-    OptimizerSettings,
-    make_full_tree_optimizer,
-)
+from ftjax.freezing.rules import FROZEN
+from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
 
 STRATEGIES = (
     *('full', 'head', 'last:1', 'last:2', 'first:1', 'freeze_bottom:1', 'block:1', 'block:2'),
@@ -83,13 +82,34 @@ def test_the_clip_does_not_count_frozen_gradients():
     assert moved == pytest.approx(1e-3, rel=1e-3)
 
 
+def full_tree_optimizer(phase, settings):
+    """The usual way: frozen leaves have a gradient, and `set_to_zero` in multi_transform."""
+    inner = make_optimizer(phase, settings)
+    rates = settings.learning_rate * jnp.asarray(phase.multipliers, jnp.float32)
+
+    def flat(tree):
+        leaves = flatten_dict(tree, sep='/')
+        return {path: leaves[path] for path in phase.trainable}
+
+    def update(updates, state, params):
+        moved, state = inner.update(flat(updates), state, flat(params), rates=rates)
+        return unflatten_dict({**flatten_dict(updates, sep='/'), **moved}, sep='/'), state
+
+    labels = {p: FROZEN if leaf.group == FROZEN else 'train' for p, leaf in phase.leaves.items()}
+    zero = optax.multi_transform(
+        {FROZEN: optax.set_to_zero(), 'train': optax.identity()}, unflatten_dict(labels, sep='/')
+    )
+    whole = optax.GradientTransformation(lambda params: inner.init(flat(params)), update)
+    return optax.chain(whole, zero)
+
+
 @pytest.mark.parametrize('optimizer', ['adamw', 'sgd'])
 def test_the_full_tree_multi_transform_equals_the_split_path(optimizer):
     net, variables = network('vit')
     phase = make_plan('last:1', net, variables).at(0)
     settings = OptimizerSettings(name=optimizer, weight_decay=0.1, clip_norm=0.1)
     batch = batch_of(net)
-    tx = make_full_tree_optimizer(phase, settings, settings.learning_rate)
+    tx = full_tree_optimizer(phase, settings)
     params = variables['params']
     state = tx.init(params)
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from ftjax.ablation.cells.baselines import Pixels
 from ftjax.ablation.cells.row import numbers_of
-from ftjax.ablation.cells.run_cell import CellRunner, pixels_row
+from ftjax.ablation.cells.run_cell import CellRunner
 from ftjax.ablation.cells.task_grids import run_grids
 from ftjax.ablation.gates.gates import evaluate_gates
 from ftjax.ablation.grid.run_grid import run_grid
@@ -266,7 +267,8 @@ def test_a_mistake_in_the_last_task_does_not_wait_for_the_first(monkeypatch, tmp
 
 
 def test_pixels_have_every_metric_on_both_splits():
-    row = pixels_row(Splits(train=stripes(16, 0), val=stripes(8, 1), test=stripes(8, 2)))
+    data = Splits(train=stripes(16, 0), val=stripes(8, 1), test=stripes(8, 2))
+    row = Pixels().row(data, None, AblationSettings(arms={'p': {'baseline': 'pixels'}}))
     for name in ('accuracy', 'f1_macro', 'log_loss', 'balanced_accuracy'):
         assert metric_of(name).value_in(row['val']) is not None
         assert metric_of(name).value_in(row['test']) is not None

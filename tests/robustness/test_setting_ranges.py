@@ -18,8 +18,7 @@ from ftjax.freezing.settings import FreezeSettings
 from ftjax.io.atomic import to_jsonable
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
-from ftjax.reproductions.soups import SoupSettings
-from ftjax.reproductions.surgical import SurgicalSettings
+from ftjax.reproductions.soups import Soup
 from ftjax.training.settings import TrainSettings
 
 SECTIONS = {
@@ -29,7 +28,7 @@ SECTIONS = {
     'data': DataSettings,
     'freeze': FreezeSettings,
 }
-ALL = (*SECTIONS.values(), Config, AblationSettings, SoupSettings, SurgicalSettings)
+ALL = (*SECTIONS.values(), Config, AblationSettings, Soup)
 ABLATION = {'arms': {'a': 'head', 'b': 'full'}, 'rates': (1e-3,)}
 HUGE = 10**5000  # longer than Python writes out
 NUMBERS = (-1, -0.5, 0, 0.5, 1, 1.5, 7, 2**31, 2**63, 2**70, HUGE, 1e30, 1e300)

@@ -8,10 +8,16 @@ import jax
 import pytest
 
 from ftjax.ablation.cells import CellRunner
+from ftjax.ablation.cells.baselines import baseline_of
 from ftjax.ablation.cells.extra_test_sets import further_tests
+from ftjax.ablation.grid.rows import read_rows
+from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.settings import read_ablation
+from ftjax.ablation.summary.summary import summarise
 from ftjax.config import merged, plain, read_config
+from ftjax.io.atomic import read_json
 from ftjax.pretrained.locate.locate import data_folder
+from ftjax.reproductions import soups
 
 
 def reproduce(repository, *arguments):
@@ -57,9 +63,26 @@ def test_every_config_names_arms_and_gates_that_can_be_read(repository):
             settings = read_ablation(values.pop('ablation'))
             for arm in settings.tuned:
                 read_config(merged(values, settings.changes(arm)))
-            assert settings.gates and settings.notes, f'{name}: no gate, or no reduction stated'
-        seen.append(name)
-    assert 't4' in seen
+            kinds = {type(baseline_of(settings, arm)) for arm in settings.arms}
+            judged = settings.gates or settings.group_gates or soups.Soup in kinds
+            assert judged and settings.notes, f'{name}: no gate, or no reduction stated'
+            seen.append(name)
+    assert {'t1', 't4', 't5_digits'} <= {*seen}
+
+
+@pytest.mark.parametrize('name', ['t1', 't3', 't5', 't5_blurred', 't5_digits'])
+def test_the_rows_that_are_committed_give_the_verdicts_that_are(repository, name):
+    settings = read_ablation(dict(configs(repository))[name]['ablation'])
+    folder = repository / 'results' / 'reproductions' / name
+    rows = read_rows(folder / 'runs.jsonl')
+    reference = settings.reference or next(iter(settings.arms))
+    summary = summarise(rows, reference=reference, arms=list(settings.arms), seeds=settings.draws)
+    found, before = grid_verdicts(settings, summary, rows), read_json(folder / 'verdicts.json')
+    for key in ('gate', 'kind', 'passed'):
+        assert [one[key] for one in found] == [one[key] for one in before]
+    for one, other in zip(found, before, strict=True):
+        assert one['value'] == pytest.approx(other['value'], abs=1e-9)
+        assert one['interval'] == pytest.approx(other['interval'], abs=1e-9)
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import sys
 
 import jax
 import numpy as np
+from collectives import collectives
 from flax.traverse_util import flatten_dict
 from tiny_runs import initial, noise, splits
 
@@ -25,7 +26,6 @@ from ftjax.training.loop import step_runner
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.run_spec import RunSpec
-from ftjax.xla.collectives import collectives
 
 NETWORKS = {
     'vit': ('vit', {'patch_size': 4, 'width': 32, 'depth': 2, 'heads': 2}),

@@ -3,13 +3,13 @@
 import jax
 import numpy as np
 import pytest
+from collectives import collectives
 
 from ftjax.config import Config, config_differences, read_config, template
 from ftjax.data import Dataset, TrainStream
 from ftjax.distributed import initialize, process_group
 from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError
-from ftjax.xla.collectives import collectives
 
 HLO = """
   %all-reduce.1 = f32[] all-reduce(%a), channel_id=1, to_apply=%add

@@ -25,6 +25,8 @@ from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
 
 HEADS = ('task', 'source')
+CUTS = {'test_fraction', 'test_per_class', 'folds', 'fold'}
+"""Settings that say which part of a source is its test split."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +127,7 @@ def scored_whole(base: DataSettings, head: str, given: Any) -> bool:
     part = parts('source').get(source.partition(':')[0])
     made = part is None or (part.details is not None and not part.details.needs)
     own = source != base.source and not made
-    return head == 'task' and own and not {'test_fraction', 'folds', 'fold'} & set(changes)
+    return head == 'task' and own and not CUTS & set(changes)
 
 
 @functools.lru_cache(maxsize=8)

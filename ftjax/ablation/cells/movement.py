@@ -1,4 +1,4 @@
-"""How far a run has moved from where it began: what reaches the head, and weights by stage."""
+"""Where a run moved, and how far: what reaches the head, weights by stage, chosen weights."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from flax.traverse_util import flatten_dict
 from ftjax.ablation.cells.extra_test_sets import FurtherTest
 from ftjax.ablation.cells.linear_probe_row import features_of
 from ftjax.data import Dataset
+from ftjax.freezing.data_driven_choice import Choice
+from ftjax.models.stages import Network
 from ftjax.runs.prepare import Prepared
 
 
@@ -80,3 +82,21 @@ def weights_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[s
 def norm(leaves: Sequence[Any]) -> float:
     """The Euclidean length of some arrays as one vector."""
     return float(np.sqrt(sum(np.sum(np.float64(np.asarray(leaf)) ** 2) for leaf in leaves)))
+
+
+def chosen_weights(network: Network, choices: Sequence[Choice]) -> dict[str, Any]:
+    """The field `weights`: by section of the network, and of the head, what choices gave it.
+
+    It is the mean weight of the leaves. Leaves without any weight (norms, under auto_rgn) are left
+    out of the mean: blocks have more of them than the stem and the head. No field where nothing
+    was chosen.
+    """
+    given = [(path, weight) for choice in choices for path, weight in choice.weights.items()]
+    if not given:
+        return {}
+    sections = {f'block{n + 1}': names for n, names in enumerate(network.sections)}
+    found = {}
+    for name, stages in {**sections, 'head': ('head',)}.items():
+        inside = [weight for path, weight in given if weight > 0 and path.split('/')[0] in stages]
+        found[name] = float(np.mean(inside)) if inside else 0.0
+    return {'weights': found}

@@ -5,29 +5,26 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+from ftjax.ablation.cells.baselines import Baseline, baseline_of
 from ftjax.ablation.cells.estimate import Survey, forward_seconds, survey
 from ftjax.ablation.cells.extra_test_sets import further_dataset, further_tests
-from ftjax.ablation.cells.linear_probe_row import probe_row
-from ftjax.ablation.cells.movement import movement_fields
-from ftjax.ablation.cells.pixel_baseline import PixelRegression
-from ftjax.ablation.cells.row import finished_fields, numbers_of, validated
+from ftjax.ablation.cells.movement import chosen_weights, movement_fields
+from ftjax.ablation.cells.row import finished_fields, validated
 from ftjax.ablation.cells.vmapped_cells import run_together
 from ftjax.ablation.grid.equal_compute import Length
 from ftjax.ablation.settings import AblationSettings
 from ftjax.config import Config, merged, read_config
 from ftjax.data import Splits, load_data
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.runs.identity import baseline_identity, data_changed, run_identity
 from ftjax.runs.prepare import Opened, Prepared, open_network, prepare, what_opens
 from ftjax.runs.run import train
 from ftjax.runs.run_spec import run_spec
-from ftjax.tasks import evaluate
 from ftjax.tasks.metrics import check_metric
 from ftjax.training.cost.cost import plan_cost
 from ftjax.training.loop.fit import Diverged
 
-BASELINES = ('pixels', 'probe')
 KnownSplits = dict[str, Splits]
 """What was read last: the settings of the data, as text, to its splits."""
 
@@ -95,9 +92,6 @@ class CellRunner:
             data = self.data_of(config)
             where = 'config.ablation.metric:'
             check_metric(settings.metric, data.task, data.num_outputs, where)
-            baseline = settings.changes(arm).get('baseline')
-            if baseline is not None:
-                check_baseline(check_name(baseline, BASELINES, 'baseline'), data)
             if not len(data.val):
                 raise UserError(
                     f'arm {arm!r} is tuned by validation, and {data.val.name} holds no examples: '
@@ -108,6 +102,9 @@ class CellRunner:
                     f'arm {arm!r} cannot be tested: {data.test.name} holds no examples; give it '
                     'some (data.test_fraction)'
                 )
+            baseline = self.baseline(arm)
+            if baseline is not None:
+                baseline.check(data, self.prepared_for(baseline, config, data), settings)
 
     def prepared(self, arm: str, rate: float | None, draw: int) -> Prepared:
         """Everything that the run of a cell needs."""
@@ -122,6 +119,17 @@ class CellRunner:
             self._opened = key, open_network(config, data)
         return prepare(config, data, self._opened[1])
 
+    def baseline(self, arm: str) -> Baseline | None:
+        """The baseline that an arm is, if it is one."""
+        return baseline_of(self.settings, arm)
+
+    def prepared_for(
+        self, baseline: Baseline | None, config: Config, data: Splits
+    ) -> Prepared | None:
+        """As `prepared_of`; None for a baseline without a network."""
+        needed = baseline is None or baseline.network
+        return self.prepared_of(config, data) if needed else None
+
     def identity_key(self, cell: tuple[str, float | None, int]) -> Hashable:
         """Equal for cells of the same data and pretrained weights."""
         arm, _, draw = cell
@@ -133,12 +141,12 @@ class CellRunner:
         arm, _, _ = cell
         config = self.config_of(*cell)
         data = self.data_of(config)
-        if self.settings.changes(arm).get('baseline') == 'pixels':
-            return baseline_identity(data)
-        return self.identity_of(self.prepared_of(config, data))
+        return self.identity_of(self.prepared_for(self.baseline(arm), config, data), data)
 
-    def identity_of(self, prepared: Prepared) -> dict[str, Any]:
+    def identity_of(self, prepared: Prepared | None, data: Splits) -> dict[str, Any]:
         """What a run of the grid is made from, its further test sets included."""
+        if prepared is None:
+            return baseline_identity(data)
         further = {
             name: further_dataset(prepared.config.data, name, given).fingerprint
             for name, given in self.settings.also_evaluate.items()
@@ -154,16 +162,14 @@ class CellRunner:
         config = self.config_of(arm, rate, draw)
         data = self.data_of(config)
         folds = {'fold': config.data.fold} if config.data.folds else {}
-        baseline = self.settings.changes(arm).get('baseline')
+        baseline = self.baseline(arm)
+        prepared = self.prepared_for(baseline, config, data)
+        identity = self.identity_of(prepared, data)
         if baseline is not None:
-            check_baseline(check_name(baseline, BASELINES, 'baseline'), data)
-        if baseline == 'pixels':
-            identity = baseline_identity(data)
-            row = pixels_row(data)
+            row = baseline.row(data, prepared, self.settings)
         else:
-            prepared = self.prepared_of(config, data)
-            identity = self.identity_of(prepared)
-            row = probe_row(prepared) if baseline == 'probe' else self.trained_row(prepared)
+            assert prepared is not None
+            row = self.trained_row(prepared)
         check_unchanged(data, identity)
         return {**row, **folds, 'identity': identity}
 
@@ -191,12 +197,15 @@ class CellRunner:
             test_fingerprint=prepared.data.test.fingerprint,
             **{key: result[key] for key in kept},
             **moved,
+            **chosen_weights(prepared.network, fitted.plan.choices),
         )
 
     def together(self, job: tuple[tuple[str, float | None, int], ...]) -> list[dict[str, Any]]:
-        """The fields of the rows of cells that differ in their rate alone."""
+        """The fields of the rows of cells of a seed that share a program, or their work."""
+        if self.baseline(job[0][0]) is not None:
+            return [self(*cell) for cell in job]
         prepared = self.prepared(*job[0])
-        identity = self.identity_of(prepared)
+        identity = self.identity_of(prepared, prepared.data)
         rates = [rate for _, rate, _ in job if rate is not None]
         settings = self.settings
         rows = run_together(
@@ -209,7 +218,7 @@ class CellRunner:
     def survey(self, arm: str) -> Survey:
         """What a run of an arm takes, and whether several can share a program."""
         if arm not in self._surveys:
-            rate = self.settings.grids[arm][0]
+            (rate, *_) = self.settings.grids.get(arm, (None,))
             prepared = self.prepared(arm, rate, self.settings.draws[0])
             # Added parameters change little, and each network would be compiled for it.
             key = prepared.config.init.removeprefix('random:'), repr(prepared.config.model)
@@ -225,20 +234,18 @@ class CellRunner:
         cost = plan_cost(run_spec(prepared))
         return Length(steps, cost.flops, config.train.eval_every)
 
-    def shared(self, arm: str) -> bool:
-        """Whether the cells of an arm can share a program."""
-        return arm in self.settings.tuned and not self.survey(arm).alone
+    def seconds(self, arm: str) -> float:
+        """Of a run of an arm, compilation apart; a rough guess."""
+        baseline = self.baseline(arm)
+        runs = 1.0 if baseline is None else baseline.runs
+        return runs * self.survey(arm).seconds if runs else 1.0
 
-
-def check_baseline(baseline: str, data: Splits) -> None:
-    """Raises UserError where a baseline makes no sense of the data."""
-    if not data.label_kind.one_class:
-        raise UserError(
-            f'baseline {baseline!r} is a logistic regression and needs '
-            f'one class an example, not data.task={data.task}'
-        )
-    if baseline == 'pixels' and data.train.kind == 'text':
-        raise UserError(f"baseline 'pixels': {data.train.name} holds texts, which have no pixels")
+    def group(self, arm: str) -> str:
+        """A name that arms have in common whose cells of a seed share a job; '' for none."""
+        baseline = self.baseline(arm)
+        if baseline is not None:
+            return baseline.group
+        return '' if self.survey(arm).alone else arm
 
 
 def check_unchanged(data: Splits, identity: Mapping[str, Any]) -> None:
@@ -246,22 +253,3 @@ def check_unchanged(data: Splits, identity: Mapping[str, Any]) -> None:
     changed = data_changed(data, identity)
     if changed:
         raise UserError(changed)
-
-
-def pixels_row(data: Splits) -> dict[str, Any]:
-    """The row of an arm without a network."""
-    fitted = PixelRegression(
-        (data.train.inputs, data.train.labels), (data.val.inputs, data.val.labels)
-    )
-    val, test = (
-        evaluate(fitted.outputs(part.inputs), part.labels, data.class_names, task=data.task)
-        for part in (data.val, data.test)
-    )
-    return finished_fields(
-        numbers_of(val),
-        test,
-        {},
-        penalty=fitted.penalty,
-        data_fingerprint=data.fingerprint,
-        test_fingerprint=data.test.fingerprint,
-    )

@@ -82,16 +82,14 @@ def run_one(
     allow: Collection[str] = (),
 ) -> Rows:
     """All rows of one grid."""
-    shared = runner.shared if vectorise else lambda arm: False
+
+    def group(arm: str) -> str:
+        return runner.group(arm) if vectorise or arm not in runner.settings.tuned else ''
 
     def foresee(cells: Sequence[Cell], rows: Rows) -> str:
-        surveys = {arm: runner.survey(arm) for arm, rate, _ in cells if rate is not None}
-        stored = max((found.stored for found in surveys.values()), default=0)
-
-        def seconds(arm: str) -> float:
-            return surveys[arm].seconds if arm in surveys else 1.0
-
-        told = forecast(jobs_of(cells, shared), rows, seconds, engine.workers, stored)
+        tuned = {arm for arm, rate, _ in cells if rate is not None}
+        stored = max((runner.survey(arm).stored for arm in tuned), default=0)
+        told = forecast(jobs_of(cells, group), rows, runner.seconds, engine.workers, stored)
         first = runner.data_of(runner.config_of(*cells[0]))
         return f'{overview(first)}\n{told}'
 
@@ -102,7 +100,7 @@ def run_one(
         {'config': runner.values},
         engine=engine,
         together=runner.together,
-        shared=shared,
+        group=group,
         foresee=foresee,
         retry_failed=retry_failed,
         identities=RowIdentities(runner.identity_key, runner.identity, allow),

@@ -2,7 +2,8 @@
 
 An engine is given jobs, each of one cell or of several that run together, and gives back rows
 as they are finished, in any order. Only its caller writes them down. Engines: this process
-(here), processes of this machine (processes.py), actors of a Ray cluster (ray_actors.py).
+(here), processes of this machine (process_workers.py), actors of a Ray cluster (ray_workers.py).
+The last two are one pool (pool.py) over two kinds of workers.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class Outcome:
 class Server:
     """The other end of an engine with workers: does jobs and says what became of them.
 
-    `start` is called before the first job, in the worker; a job without cells is a greeting.
+    `start` is called before the first job, in the worker; a job without cells calls it alone.
     """
 
     def __init__(self, work: Work, start: Callable[[], None] | None = None):

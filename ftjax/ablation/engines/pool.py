@@ -36,7 +36,7 @@ Ready = Callable[[list[Worker], float], Sequence[Worker]]
 
 
 class Pool:
-    """Up to so many workers, hired when there is something to do and kept between rounds."""
+    """Up to so many workers, started when there is something to do and kept between rounds."""
 
     def __init__(self, start_worker: StartWorker, ready: Ready, workers: int):
         self.start_worker, self.ready, self.workers = start_worker, ready, workers
@@ -83,19 +83,19 @@ class Pool:
                 yield from outcome.rows
 
     def hand_out(self, waiting: collections.deque[Job]) -> None:
-        """Jobs to those who have none; more workers where jobs are left over.
+        """Gives jobs to idle workers, and starts workers where jobs are left over.
 
-        A new worker is greeted first: what it dies of then is no fault of a cell.
+        A new worker first gets a job without cells: what it dies of then is no fault of a cell.
         """
         while waiting and self.idle:
             worker = self.idle.pop()
             self.busy[worker] = self.next_job(worker, waiting)
             worker.give(self.busy[worker])
         coming = sum(not job for job in self.busy.values())
-        self.staff(min(len(waiting) - coming, self.workers - len(self.busy)))
+        self.start_workers(min(len(waiting) - coming, self.workers - len(self.busy)))
 
-    def staff(self, count: int) -> None:
-        """Hires workers and greets them."""
+    def start_workers(self, count: int) -> None:
+        """Starts workers, each with a job without cells."""
         for _ in range(count):
             worker = self.start_worker()
             self.busy[worker] = ()

@@ -37,7 +37,7 @@ class Processes:
         """See Engine."""
         pool = Pool(functools.partial(ProcessWorker, work, self.start), ready, self.workers)
         try:
-            pool.staff(self.workers)  # they start while the caller sees what is to do
+            pool.start_workers(self.workers)  # they start while the caller sees what is to do
             yield pool.run
         finally:
             pool.close()

@@ -7,30 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.ablation.gates.gates import evaluate_gates, gate
-
-
-def group_verdicts(
-    summary: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
-    groups: Mapping[str, Sequence[str]],
-    gates: Mapping[str, Sequence[Sequence[str]]],
-) -> list[dict[str, Any]]:
-    """The gates of each group of tasks, then the weights that runs chose, as reports.
-
-    Args:
-      summary: from `summarise`, of all tasks.
-      rows: of runs.jsonl; those with `weights` (name to number) tell where they are.
-      groups: name to tasks.
-      gates: group to gates (rule, arm, ..).
-    """
-    verdicts = []
-    for group, names in groups.items():
-        found = evaluate_gates(gates.get(group, ()), mean_of_tasks(summary, names))
-        verdicts += [{**one, 'gate': f'{group}: {one["gate"]}'} for one in found]
-    for group, names in groups.items():
-        verdicts += _weights(summary, rows, group, names)
-    return verdicts
+from ftjax.ablation.gates.gates import gate
 
 
 def mean_of_tasks(summary: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
@@ -53,13 +30,20 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if len(known) == len(values) else None
 
 
-def _weights(
+def weight_verdicts(
     summary: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     group: str,
     names: Sequence[str],
 ) -> list[dict[str, Any]]:
-    """Reports on the weights of the rows at their arm's chosen rate."""
+    """Reports on the weights that runs of some tasks chose, at their arm's chosen rate.
+
+    Args:
+      summary: from `summarise`, of all tasks.
+      rows: of runs.jsonl; those with `weights` (name to number) are told.
+      group: what the tasks are called together.
+      names: the tasks.
+    """
     rates = {
         (task['task'], arm['arm']): arm['rate'] for task in summary['tasks'] for arm in task['arms']
     }

@@ -50,9 +50,11 @@ def forecast(
         together = sum(len(job) for job in shared)
         programs = f'{len(shared)} program{"s" if len(shared) > 1 else ""}'
         parts.append(f', {together} of them in {programs}')
-    crew = f' with {workers} workers' if workers > 1 else ''
+    shared_by = f' with {workers} workers' if workers > 1 else ''
     size = REPORT_BYTES + ROW_BYTES * (count + len(rows)) + stored
-    parts.append(f': about {duration(seconds)}{crew}, compilation apart, and {sized(size)} of disk')
+    parts.append(
+        f': about {duration(seconds)}{shared_by}, compilation apart, and {sized(size)} of disk'
+    )
     return ''.join(parts)
 
 

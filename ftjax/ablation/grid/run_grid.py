@@ -29,7 +29,7 @@ def run_grid(
     *,
     engine: Engine | None = None,
     together: Together | None = None,
-    shared: Callable[[str], bool] = lambda arm: False,
+    group: Callable[[str], str] = lambda arm: '',
     foresee: Callable[[Sequence[Cell], Rows], str] | None = None,
     retry_failed: bool = False,
     identities: RowIdentities | None = None,
@@ -48,8 +48,8 @@ def run_grid(
       execute: runs one cell.
       fixed: all else that decides a cell; a folder made with another is refused.
       engine: where cells run; None for one after the other, in this process.
-      together: runs cells that differ in their rate alone.
-      shared: whether the cells of an arm go to `together`.
+      together: runs the cells of a job that holds several.
+      group: of an arm: cells of one seed whose arms have the same are one job; '' for none.
       foresee: (cells to run, rows there are) -> what is said of them before the start.
       retry_failed: try cells again whose row says `failed`: a row more, with `retries` in it.
       identities: what rows were made from is held against what it is now.
@@ -83,7 +83,7 @@ def run_grid(
             more = foresee(cells, rows) if foresee is not None and cells else ''
             print('; '.join(part for part in (told, more) if part), flush=True)
         while cells:
-            for row in run(jobs_of(cells, shared if together is not None else lambda arm: False)):
+            for row in run(jobs_of(cells, group if together is not None else lambda arm: '')):
                 row = to_jsonable(row)
                 failed = again.get(cell_of(row))
                 if failed is not None:
@@ -98,19 +98,19 @@ def run_grid(
     return in_order(settings, present(settings, rows))
 
 
-def jobs_of(cells: Sequence[Cell], shared: Callable[[str], bool]) -> list[Job]:
-    """The cells as jobs: those of a shared arm and a seed together, all others alone.
+def jobs_of(cells: Sequence[Cell], group: Callable[[str], str]) -> list[Job]:
+    """The cells as jobs: those of a group and a seed together, those without a group alone.
 
     Seed by seed, because a seed is a data set, which is then read once.
 
-    >>> jobs_of([('a', 0.1, 0), ('b', 0.1, 0), ('a', 0.2, 0)], lambda arm: arm == 'a')
+    >>> jobs_of([('a', 0.1, 0), ('b', 0.1, 0), ('a', 0.2, 0)], {'a': 'a', 'b': ''}.get)
     [(('a', 0.1, 0), ('a', 0.2, 0)), (('b', 0.1, 0),)]
     """
     jobs: dict[tuple, list[Cell]] = {}
     for cell in sorted(cells, key=lambda cell: cell[2]):
-        arm, rate, seed = cell
-        alone = rate is None or not shared(arm)
-        jobs.setdefault(cell if alone else (arm, seed), []).append(cell)
+        arm, _, seed = cell
+        name = group(arm)
+        jobs.setdefault((name, seed) if name else cell, []).append(cell)
     return [tuple(job) for job in jobs.values()]
 
 

@@ -1,12 +1,13 @@
-"""All verdicts of a grid: its gates, those of groups of tasks or test sets, what moved."""
+"""All verdicts of a grid: gates, those of groups and of baselines, what moved, what was chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.cells.baselines import baseline_of
 from ftjax.ablation.gates.gates import evaluate_gates
-from ftjax.ablation.gates.task_gates import mean_of_tasks
+from ftjax.ablation.gates.task_gates import mean_of_tasks, weight_verdicts
 from ftjax.ablation.gates.test_set_gates import mean_of_shifts, movement_verdicts
 from ftjax.ablation.settings import AblationSettings
 
@@ -32,6 +33,16 @@ def grid_verdicts(
             judged = mean_of_tasks(mean_of_shifts(summary, names), every)
         of_group = evaluate_gates(gates, judged)
         found += [{**one, 'gate': f'{group}: {one["gate"]}'} for one in of_group]
+    for group, names in settings.groups.items():
+        if names[0] in settings.tasks:
+            found += weight_verdicts(summary, rows, group, names)
     if len(every) == 1:
         found += movement_verdicts(summary, rows, settings.groups)
+    baselines = {type(one): one for arm in settings.arms if (one := baseline_of(settings, arm))}
+    for baseline in baselines.values():
+        for task in every:
+            of_task = [row for row in rows if len(every) == 1 or row['task'] == task]
+            told = f'{task}: ' if len(every) > 1 else ''
+            on_task = baseline.verdicts(settings, of_task)
+            found += [{**one, 'gate': f'{told}{one["gate"]}'} for one in on_task]
     return found

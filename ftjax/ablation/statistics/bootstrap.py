@@ -53,11 +53,6 @@ def iqm(tasks: list[np.ndarray]) -> np.ndarray:
     return scores[..., cut : scores.shape[-1] - cut].mean(axis=-1)
 
 
-def optimality_gap(tasks: list[np.ndarray], goal: float = 1.0) -> np.ndarray:
-    """How far scores stay below `goal` on average; what exceeds it makes up for nothing."""
-    return goal - np.minimum(np.concatenate(tasks, axis=-1), goal).mean(axis=-1)
-
-
 def aggregate(
     scores: Scores,
     statistic: Statistic = iqm,

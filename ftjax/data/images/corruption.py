@@ -1,4 +1,4 @@
-"""Corrupted inputs for studies of distribution shift: fixed noise, a function of the example."""
+"""Shifted data for studies of distribution shift: fixed noise on images, or labels turned round."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from ftjax.data.dataset import Dataset
 from ftjax.data.images.distortions import DISTORTIONS
 from ftjax.errors import UserError, check_name
 
-CORRUPTIONS = ('none', *DISTORTIONS)
+LABEL_FLIP = 'label_flip'
+CORRUPTIONS = ('none', LABEL_FLIP, *DISTORTIONS)
 
 
 def parse_corruption(text: str) -> tuple[str, float]:
-    """Name and amount of `none` or a row of DISTORTIONS with its amount; raises UserError.
+    """Name and amount of `none`, `label_flip`, or a row of DISTORTIONS; raises UserError.
 
     >>> parse_corruption('gaussian_noise:0.10')
     ('gaussian_noise', 0.1)
     """
     name, _, amount = text.partition(':')
     check_name(name, CORRUPTIONS, 'data.corruption')
-    if name == 'none' and not amount:
+    if name in ('none', LABEL_FLIP) and not amount:
         return name, 0.0
     _, most, example = DISTORTIONS.get(name, (None, 0.0, ''))
     try:
@@ -36,17 +37,23 @@ def parse_corruption(text: str) -> tuple[str, float]:
 
 
 def corrupt(dataset: Dataset, text: str) -> Dataset:
-    """The data set with its images corrupted, rounded to uint8 again as in ImageNet-C.
+    """The data set with its images corrupted, rounded to uint8 as in ImageNet-C, or labels flipped.
 
     Which noise an example gets depends on its id alone: it looks the same in every split,
     subset and run. Source: Hendrycks & Dietterich 2019, arXiv:1903.12261, section 3.
 
     Raises:
-      UserError: for images that are not in memory, for texts, for an unknown corruption.
+      UserError: for images that are not in memory, for texts, for labels that are no classes, for
+        an unknown corruption.
     """
     name, strength = parse_corruption(text)
     if name == 'none':
         return dataset
+    if name == LABEL_FLIP:
+        if dataset.task != 'classification':
+            raise UserError(f'data.corruption label_flip needs classes, not {dataset.task}')
+        labels = dataset.num_classes - 1 - dataset.labels
+        return dataclasses.replace(dataset, labels=labels, name=f'{dataset.name}+{text}')
     if dataset.kind != 'image':
         raise UserError(
             f'data.corruption works on images in memory; {dataset.name} holds {dataset.kind}'

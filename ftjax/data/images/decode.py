@@ -106,18 +106,6 @@ def opened(source: str | bytes, name: str) -> Iterator[Image.Image]:
         ) from error
 
 
-def check_header(path: str) -> tuple[int, int]:
-    """Reads only a file's header; returns (height, width).
-
-    Raises:
-      UserError: naming the file, if it is no image of a known format, or too large.
-    """
-    if not Path(path).exists():
-        raise UserError(f'{path}: no such file')
-    with opened(path, path) as image:
-        return image.height, image.width
-
-
 def resize_array(image: np.ndarray, geometry: Geometry) -> np.ndarray:
     """An image in memory, uint8 or float32 (H, W, C), resized and cropped; dtype is kept."""
     from PIL import Image

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ftjax.reproductions.soup_gates import verdicts
+from ftjax.reproductions.soup_gates import soup_verdicts
 
 NAMES = {
     'start': 's',
@@ -25,6 +25,7 @@ def rows(ood, val=None, seeds=(0, 1, 2)):
                 {
                     'arm': arm,
                     'seed': seed,
+                    'status': 'ok',
                     'val': {'accuracy': val.get(arm, 0.7)},
                     'test': {'accuracy': 0.9},
                     'shifts': {'all': shifted},
@@ -43,7 +44,7 @@ def by_words(found, words):
 
 
 def test_soups_above_the_best_member_pass_and_points_are_percent():
-    found = verdicts(rows(OOD), **NAMES)
+    found = soup_verdicts(rows(OOD), **NAMES)
     assert all(set(v) == {'gate', 'passed', 'value', 'interval', 'kind'} for v in found)
     uniform = by_words(found, 'uniform above')
     assert uniform['passed'] is True and uniform['value'] == pytest.approx(4.0)
@@ -54,14 +55,14 @@ def test_soups_above_the_best_member_pass_and_points_are_percent():
 
 
 def test_the_line_is_compared_with_its_better_end():
-    found = verdicts(rows(OOD), **NAMES)
+    found = soup_verdicts(rows(OOD), **NAMES)
     assert by_words(found, '0.5 minus the better end (b)')['value'] == pytest.approx(6.0)
     assert by_words(found, '0.75, the highest')['value'] == pytest.approx(7.0)
-    found = verdicts(rows({**OOD, 's': 0.5}), **NAMES)
+    found = soup_verdicts(rows({**OOD, 's': 0.5}), **NAMES)
     assert by_words(found, '0.5 minus the better end (s)')['value'] == pytest.approx(-4.0)
 
 
 def test_soups_below_the_best_member_fail():
-    found = verdicts(rows({**OOD, 'u': 0.39}, {'g': 0.79}), **NAMES)
+    found = soup_verdicts(rows({**OOD, 'u': 0.39}, {'g': 0.79}), **NAMES)
     assert by_words(found, 'uniform above')['passed'] is False
     assert by_words(found, 'greedy at least')['passed'] is False
