@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import logging
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from ftjax.config import Config
 from ftjax.data.audit.overview import findings, sizes
 from ftjax.distributed import process_group
 from ftjax.errors import UserError
-from ftjax.evaluation.predict import predict
 from ftjax.io.atomic import write_json
 from ftjax.io.identity_changes import FILE, differences, refused
 from ftjax.io.jsonl import read_jsonl
@@ -26,8 +27,8 @@ from ftjax.runs.run_folder import PLACES, PLAN_SECTIONS, start_folder, write_cho
 from ftjax.runs.run_spec import run_spec
 from ftjax.training.checkpoints.plan_change import PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity
-from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit import FitResult, fit
+from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps.weight_averaging import fit_averaged
 
 _log = logging.getLogger(__name__)
@@ -60,66 +61,61 @@ def train(
         cannot be written to.
     """
     inputs = process_group.from_first(lambda: run_identity(prepared))
-    if workdir is None:
-        return in_folder(prepared, None, progress, PlanChange(), inputs)
-    folder, config = pathlib.Path(workdir), prepared.config
+    folder = None if workdir is None else pathlib.Path(workdir)
+    with opened(prepared, folder, allow_plan_change, inputs, allow) as change:
+        spec = run_spec(prepared)
+        run = functools.partial(fit, progress=progress, plan_change=change, profile=profile)
+
+        def identity_of(spec: RunSpec) -> RunIdentity:
+            own = dataclasses.replace(prepared.config, seed=spec.seed, optimizer=spec.optimizer)
+            return identity_of_run(own, inputs, allow)
+
+        if spec.plan.term('weights') is None:
+            result, averaged = run(spec, folder, identity=identity_of(spec)), None
+        else:
+            result, averaged = fit_averaged(
+                spec, lambda spec, inside: run(spec, inside, identity=identity_of(spec)), folder
+            )
+        return result, finished(prepared, result, averaged, folder, inputs)
+
+
+@contextlib.contextmanager
+def opened(
+    prepared: Prepared,
+    folder: pathlib.Path | None,
+    allow_plan_change: bool,
+    inputs: Mapping[str, Any],
+    allow: Collection[str],
+) -> Iterator[PlanChange]:
+    """The run's folder, locked; gives what differs from the run in it, and whether that may be."""
+    if folder is None:
+        yield PlanChange()
+        return
+    config = prepared.config
     with run_lock(folder, enabled=process_group.first()):
         identity = identity_of_run(config, inputs, allow)
         process_group.same_everywhere('config', config.to_json())
         process_group.same_everywhere('data set', prepared.data.fingerprint)
         exact = {k: v for k, v in weights_identity(prepared).items() if k != 'random'}
         process_group.same_everywhere('network or pretrained weights', exact)
-        change = PlanChange(
+        yield PlanChange(
             **process_group.from_first(
                 lambda: dataclasses.asdict(
                     start_folder(folder, prepared, allow_plan_change, identity)
                 )
             )
         )
-        return in_folder(prepared, folder, progress, change, inputs, profile, allow)
 
 
-def in_folder(
+def finished(
     prepared: Prepared,
+    result: FitResult,
+    averaged: Mapping[str, Any] | None,
     folder: pathlib.Path | None,
-    progress: bool,
-    change: PlanChange,
     inputs: Mapping[str, Any],
-    profile: int = 0,
-    allow: Collection[str] = (),
-) -> tuple[FitResult, dict[str, Any]]:
-    """What `train` does once the folder is its own."""
+) -> dict[str, Any]:
+    """What result.json holds; the run's folder gets it, and the network."""
     config, data = prepared.config, prepared.data
-    network, preprocessing = prepared.network, prepared.preprocessing
-    spec = run_spec(prepared)
-
-    def run(seed: int, factor: float, inside: pathlib.Path | None) -> FitResult:
-        rate = config.optimizer.learning_rate * factor
-        own = dataclasses.replace(config.optimizer, learning_rate=rate)
-        identity = identity_of_run(
-            dataclasses.replace(config, seed=seed, optimizer=own), inputs, allow
-        )
-        return fit(
-            dataclasses.replace(spec, optimizer=own, seed=seed),
-            inside,
-            progress=progress,
-            plan_change=change,
-            profile=profile,
-            identity=identity,
-        )
-
-    def validate(variables: Any) -> dict[str, float]:
-        outputs = predict(network, variables, spec.validation, preprocessing)
-        return spec.task.validate(outputs, config.train.metric)
-
-    def settle(variables: Any, stages: Collection[str]) -> dict[str, Any]:
-        stream = spec.stream_of(config.seed, augmented=False)
-        batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
-        return recomputed(network, variables, batches, preprocessing, stages)
-
-    result, averaged = fit_averaged(
-        run, prepared.variables, prepared.plan, config.seed, folder, validate, settle
-    )
     metrics = NOTHING_MEASURED | {'task': data.task}
     if len(data.test):
         metrics = split_metrics(prepared, result.variables)
@@ -175,7 +171,7 @@ def in_folder(
         summary['data'] = {'sizes': sizes(data), 'notes': list(findings(data))}
         write_json(folder / 'result.json', {**summary, 'provenance': provenance()})
     process_group.wait('result')  # who ended now would take the first one along
-    return result, summary
+    return summary
 
 
 def identity_of_run(

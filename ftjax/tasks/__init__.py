@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.tasks.base import LossOptions, Task
 from ftjax.tasks.classification import Classification
 from ftjax.tasks.masked_tokens import MaskedTokens
 from ftjax.tasks.multilabel import Multilabel
 from ftjax.tasks.registry import DEFAULT_TASK, TASKS, task, task_of
 from ftjax.tasks.regression import Regression
+from ftjax.tasks.task import LossOptions, Task
 
 __all__ = [
     'DEFAULT_TASK',

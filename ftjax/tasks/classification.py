@@ -14,11 +14,11 @@ from ftjax.evaluation.calibration import calibration_gap
 from ftjax.evaluation.intervals import wilson_interval
 from ftjax.evaluation.metric import LOG_LOSS, averages, error, share
 from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
-from ftjax.tasks.base import Array, Batch, LossOptions, Task
 from ftjax.tasks.class_table import class_rows, class_table
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
+from ftjax.tasks.task import Array, Batch, LossOptions, Task
 
 _OF_PROBABILITIES = {'log_loss', 'ece', 'brier', 'top5_accuracy'}
 _SAID = (

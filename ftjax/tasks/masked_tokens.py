@@ -13,10 +13,10 @@ from ftjax.data.labels.tokens import HiddenTokens
 from ftjax.evaluation.intervals import bootstrap_interval
 from ftjax.evaluation.metric import error, share
 from ftjax.evaluation.predictions import finite_rows
-from ftjax.tasks.base import Array, Batch, LossOptions, Task, metric_line
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
+from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
 
 
 @task('masked_tokens')

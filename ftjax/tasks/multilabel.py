@@ -14,10 +14,10 @@ from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval, wilson_interval
 from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error
 from ftjax.evaluation.predictions import check_class_names
-from ftjax.tasks.base import Array, Batch, LossOptions, Task, metric_line
 from ftjax.tasks.class_table import class_rows, class_table
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
+from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
 
 _COLUMNS = ('precision', 'recall', 'f1', 'average_precision')
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from ftjax.data.labels import DEFAULT_TASK, set_labels
 from ftjax.errors import check_name
-from ftjax.tasks.base import Task
+from ftjax.tasks.task import Task
 
 T = TypeVar('T', bound=type[Task])
 TASKS: dict[str, Task] = {}

@@ -13,9 +13,9 @@ from ftjax.data.labels.values import Values
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_mean_interval
 from ftjax.evaluation.metric import Metric, error
-from ftjax.tasks.base import Array, Batch, LossOptions, Task
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
+from ftjax.tasks.task import Array, Batch, LossOptions, Task
 
 
 @task('regression')

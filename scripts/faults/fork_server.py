@@ -20,7 +20,7 @@ IMPORTS = (
     *('ftjax.cli.launch', 'ftjax.api', 'ftjax.runs.memory_plan', 'ftjax.evaluation.metrics_text'),
     *(
         'ftjax.ablation.cells.task_grids',
-        'ftjax.ablation.engines.base',
+        'ftjax.ablation.engines.engine',
         'ftjax.ablation.report.results_folder',
     ),
     *('orbax.checkpoint', 'sklearn.datasets', 'sklearn.metrics', 'scipy.stats', 'tokenizers'),

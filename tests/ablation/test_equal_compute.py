@@ -7,7 +7,7 @@ import pytest
 
 from ftjax.ablation.cells.run_cell import CellRunner
 from ftjax.ablation.cells.task_grids import check_grids, run_grids
-from ftjax.ablation.engines.base import InProcess
+from ftjax.ablation.engines.engine import InProcess
 from ftjax.ablation.grid.equal_compute import Length, at_equal_compute
 from ftjax.ablation.settings import AblationSettings, read_ablation
 from ftjax.config import plain, template

@@ -2,7 +2,7 @@
 
 import collections
 
-from ftjax.ablation.engines.base import Outcome
+from ftjax.ablation.engines.engine import Outcome
 from ftjax.ablation.engines.pool import Pool
 
 ARMS, SEEDS = ('a', 'b', 'c'), (0, 1, 2)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ftjax.ablation.cells.task_grids import run_grids
-from ftjax.ablation.engines.base import InProcess, row_of
+from ftjax.ablation.engines.engine import InProcess, row_of
 from ftjax.ablation.grid.row_identity import RowIdentities, identity_notes
 from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.settings import AblationSettings

@@ -155,8 +155,9 @@ def test_without_checkpoints_or_when_finished_another_plan_is_another_run(splits
 
 def test_a_run_holds_its_folder(splits, tmp_path, monkeypatch):
     prepared, found = ready(splits), []
+    monkeypatch.setattr('ftjax.runs.run.fit', lambda *_, **__: None)
     monkeypatch.setattr(
-        'ftjax.runs.run.in_folder', lambda *_: found.append((tmp_path / '.lock').exists())
+        'ftjax.runs.run.finished', lambda *_: found.append((tmp_path / '.lock').exists())
     )
     train(prepared, tmp_path, progress=False)
     assert found == [True] and not (tmp_path / '.lock').exists()

@@ -10,7 +10,7 @@ from typing import Any
 
 from ftjax.ablation.cells.extra_test_sets import further_settings
 from ftjax.ablation.cells.run_cell import CellRunner, KnownSplits
-from ftjax.ablation.engines.base import Cell, Engine
+from ftjax.ablation.engines.engine import Cell, Engine
 from ftjax.ablation.grid.claim import check_place
 from ftjax.ablation.grid.equal_compute import at_equal_compute
 from ftjax.ablation.grid.forecast import forecast

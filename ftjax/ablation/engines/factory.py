@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from ftjax.ablation.engines.base import Engine, InProcess
+from ftjax.ablation.engines.engine import Engine, InProcess
 from ftjax.errors import UserError, check_name
 
 NAMES = ('in_process', 'processes', 'ray')

@@ -6,7 +6,7 @@ import collections
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from ftjax.ablation.engines.base import Cell, Job, Outcome, Row, row_of
+from ftjax.ablation.engines.engine import Cell, Job, Outcome, Row, row_of
 from ftjax.distributed.preemption import stop_if_requested
 from ftjax.errors import UserError
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
 from typing import Any
 
-from ftjax.ablation.engines.base import Job, Outcome, Run, Server, Work, with_default
+from ftjax.ablation.engines.engine import Job, Outcome, Run, Server, Work, with_default
 from ftjax.ablation.engines.pool import Pool, Worker
 
 GRACE = 5.0

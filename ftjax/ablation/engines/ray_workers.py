@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ftjax.ablation.engines.base import Job, Outcome, Run, Server, Work, with_default
+from ftjax.ablation.engines.engine import Job, Outcome, Run, Server, Work, with_default
 from ftjax.ablation.engines.pool import Pool, Worker
 from ftjax.errors import UserError
 

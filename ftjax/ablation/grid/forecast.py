@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ftjax.ablation.engines.base import Cell, Job
+from ftjax.ablation.engines.engine import Cell, Job
 from ftjax.io.progress import duration
 
 ROW_BYTES = 3_000

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
-from ftjax.ablation.engines.base import Cell, Row
+from ftjax.ablation.engines.engine import Cell, Row
 from ftjax.errors import UserError
 from ftjax.io.identity_changes import FILE, INPUTS, differences, flags_for, joined, refused
 from ftjax.io.jsonl import JsonLines, read_jsonl

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ftjax.ablation.engines.base import Cell, Engine, Execute, InProcess, Job, Together, Work
+from ftjax.ablation.engines.engine import Cell, Engine, Execute, InProcess, Job, Together, Work
 from ftjax.ablation.grid.claim import claim
 from ftjax.ablation.grid.row_identity import RowIdentities
 from ftjax.ablation.grid.rows import cell_of, of_grid, read_rows

@@ -50,7 +50,7 @@ def corrupt(dataset: Dataset, text: str) -> Dataset:
     if name == 'none':
         return dataset
     if name == LABEL_FLIP:
-        if dataset.task != 'classification':
+        if not dataset.label_kind.one_class:
             raise UserError(f'data.corruption label_flip needs classes, not {dataset.task}')
         labels = dataset.num_classes - 1 - dataset.labels
         return dataclasses.replace(dataset, labels=labels, name=f'{dataset.name}+{text}')

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.labels.base import LabelKind, Where
+from ftjax.data.labels.label_kind import LabelKind, Where
 from ftjax.data.labels.names import LONGEST, check_class_count, check_class_name, order, whole
 from ftjax.errors import UserError, did_you_mean
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.labels.base import LabelKind, Where
 from ftjax.data.labels.classes import Classes
+from ftjax.data.labels.label_kind import LabelKind, Where
 from ftjax.errors import UserError
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 
-from ftjax.data.labels.base import LabelKind
+from ftjax.data.labels.label_kind import LabelKind
 from ftjax.errors import check_name
 
 DEFAULT_TASK = 'classification'

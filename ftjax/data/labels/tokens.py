@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ftjax.data.labels.base import LabelKind, Where
+from ftjax.data.labels.label_kind import LabelKind, Where
 
 
 class HiddenTokens(LabelKind):

@@ -20,7 +20,7 @@ from ftjax.models.stages import Network
 from ftjax.optim.optimizer_state import recorded
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.tasks.base import LossOptions, Task
+from ftjax.tasks.task import LossOptions, Task
 from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.loop.trial_plan import trial_plan, trial_spec
 from ftjax.training.step.phase_state import PhaseState

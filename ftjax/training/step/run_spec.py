@@ -23,7 +23,7 @@ from ftjax.optim.schedule import ScheduleSettings
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.tasks import DEFAULT_TASK, task_of
-from ftjax.tasks.base import LossOptions, Task
+from ftjax.tasks.task import LossOptions, Task
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.multi_step import longest_chunk
 from ftjax.training.step.train_step import TrainStep

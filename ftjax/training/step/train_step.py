@@ -19,7 +19,7 @@ from ftjax.models.stages import Network
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.tasks.base import PLAIN, LossOptions, Task
+from ftjax.tasks.task import PLAIN, LossOptions, Task
 from ftjax.training.step.dynamic_backward import wanted_at
 from ftjax.training.step.forward import make_run
 from ftjax.training.step.state import Frozen, TrainState

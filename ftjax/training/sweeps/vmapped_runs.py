@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.data.text.batches import stacked
-from ftjax.tasks.base import PLAIN
+from ftjax.tasks.task import PLAIN
 from ftjax.training.feature_cache.sources import Source
 from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.step.phase_state import PhaseState

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from ftjax.freezing.plan.plan import Plan
+from ftjax.evaluation.predict import predict
 from ftjax.freezing.plan.verification import verify
+from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit_result import FitResult
 from ftjax.training.loop.validation import defined
+from ftjax.training.step.run_spec import RunSpec
 
 RATES = (1.0, 0.5, 2.0)
 """Factors of the learning rate, in turn, of the runs whose weights are averaged."""
@@ -23,31 +25,31 @@ SEEDS_APART = 1000
 
 
 def fit_averaged(
-    run: Callable[[int, float, pathlib.Path | None], FitResult],
-    variables: Mapping[str, Any],
-    plan: Plan,
-    seed: int,
+    spec: RunSpec,
+    run: Callable[[RunSpec, pathlib.Path | None], FitResult],
     workdir: pathlib.Path | None,
-    validate: Callable[[Any], dict[str, float]],
-    settle: Callable[[Any, Collection[str]], Any],
-) -> tuple[FitResult, dict[str, Any] | None]:
-    """The run of a plan, or the average of runs if its strategy asks for one, and the evidence.
+) -> tuple[FitResult, dict[str, Any]]:
+    """The average of runs, as the plan's strategy on whole sets of weights asks, and the evidence.
 
     Args:
-      run: (seed, factor of the learning rate, folder) -> a fit.
-      variables: as loaded.
-      validate: validation metrics of some variables, with 'score'.
-      settle: (variables, stages) -> variables whose running statistics of these stages are
-        estimated anew.
+      spec: of the run.
+      run: `fit` with all but the spec and the folder.
+      workdir: where each run gets a folder.
     """
+    plan, variables = spec.plan, spec.variables
     term = plan.term('weights')
-    if term is None:
-        return run(seed, 1.0, workdir), None
+    assert term is not None
     count = term.arguments.get(term.details.runs, 1)
     fits = []
     for number in range(count):
         inside = workdir / f'run_{number}' if workdir is not None and count > 1 else workdir
-        fits.append(run(seed + SEEDS_APART * number, RATES[number % len(RATES)], inside))
+        rate = spec.optimizer.learning_rate * RATES[number % len(RATES)]
+        own = dataclasses.replace(
+            spec,
+            seed=spec.seed + SEEDS_APART * number,
+            optimizer=dataclasses.replace(spec.optimizer, learning_rate=rate),
+        )
+        fits.append(run(own, inside))
     ends = [flat(fit.variables) for fit in fits]
     start = flat(variables)
     # Frozen statistics stay even in an average: only what some run moved is estimated anew.
@@ -64,9 +66,9 @@ def fit_averaged(
         if id(weights) not in scores:
             made = unflatten_dict(dict(weights), sep='/')
             if moving and id(weights) not in whole:
-                made = settle(made, moving)
+                made = recalibrated(spec, made, moving)
             # The weights are kept beside, so that no other dict gets their id meanwhile.
-            scores[id(weights)] = weights, made, validate(made)
+            scores[id(weights)] = weights, made, validated(spec, made)
         return scores[id(weights)][1:]
 
     def score(weights: Mapping[str, Any]) -> float:
@@ -89,6 +91,19 @@ def fit_averaged(
         wall_seconds=sum(fit.wall_seconds for fit in fits),
     )
     return result, {'strategy': str(term), **evidence}
+
+
+def recalibrated(spec: RunSpec, variables: Any, stages: Collection[str]) -> dict[str, Any]:
+    """Variables with the running statistics of some stages estimated anew."""
+    stream = spec.stream_of(spec.seed, augmented=False)
+    batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
+    return recomputed(spec.network, variables, batches, spec.preprocessing, stages)
+
+
+def validated(spec: RunSpec, variables: Any) -> dict[str, float]:
+    """Validation metrics of some variables, with 'score'."""
+    outputs = predict(spec.network, variables, spec.validation, spec.preprocessing)
+    return spec.task.validate(outputs, spec.settings.metric)
 
 
 def flat(variables: Mapping[str, Any]) -> dict[str, Any]:
