@@ -24,6 +24,7 @@ import os
 import pathlib
 import re
 import sys
+import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -61,8 +62,10 @@ KINDS: dict[str, Kind] = {
         'what trains, how fast and when',
         tuple(f'ftjax.freezing.strategies.{name}' for name in _STRATEGIES),
     ),
-    'task': Kind('task', 'data.task', 'how labels are read, learned and measured'),
-    'loss': Kind('loss', 'train.loss', 'what training makes small'),
+    'task': Kind(
+        'task', 'data.task', 'how labels are read, learned and measured', ('ftjax.tasks',)
+    ),
+    'loss': Kind('loss', 'train.loss', 'what training makes small', ('ftjax.tasks.losses',)),
     'metric': Kind('metric', 'train.metric', 'what a model is judged by'),
     'optimizer': Kind(
         'optimizer', 'optimizer.name', 'the direction of an update', ('ftjax.optim.optimizers',)
@@ -223,8 +226,10 @@ def register(
     caller = _place(sys._getframe(1).f_code.co_filename, sys._getframe(1).f_globals)
 
     def add(function: Any) -> Any:
-        code = getattr(inspect.unwrap(function) if callable(function) else None, '__code__', None)
-        file = caller if code is None else _place(code.co_filename, function.__globals__)
+        written = _written(function)
+        file = caller
+        if written is not None:
+            file = _place(written.__code__.co_filename, written.__globals__)
         before = PARTS[kind].get(name)
         if before is not None and before.file != file:
             raise UserError(
@@ -242,6 +247,13 @@ def register(
         return function
 
     return add if target is None else add(target)
+
+
+def _written(part: Any) -> types.FunctionType | None:
+    """The Python function that a part is, or a method of the class that it is."""
+    members = vars(part).values() if isinstance(part, type) else (part,)
+    plain = (inspect.unwrap(each) for each in members if callable(each))
+    return next((each for each in plain if isinstance(each, types.FunctionType)), None)
 
 
 def _place(file: str, names: Mapping[str, Any]) -> str:

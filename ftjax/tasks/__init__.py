@@ -16,13 +16,12 @@ import numpy as np
 from ftjax.tasks.classification import Classification
 from ftjax.tasks.masked_tokens import MaskedTokens
 from ftjax.tasks.multilabel import Multilabel
-from ftjax.tasks.registry import DEFAULT_TASK, TASKS, task, task_of
+from ftjax.tasks.registry import DEFAULT_TASK, loss, metric, task, task_of, tasks
 from ftjax.tasks.regression import Regression
 from ftjax.tasks.task import LossOptions, Task
 
 __all__ = [
     'DEFAULT_TASK',
-    'TASKS',
     'Classification',
     'LossOptions',
     'MaskedTokens',
@@ -30,8 +29,11 @@ __all__ = [
     'Regression',
     'Task',
     'evaluate',
+    'loss',
+    'metric',
     'task',
     'task_of',
+    'tasks',
 ]
 
 

@@ -1,17 +1,20 @@
-"""Tasks by name."""
+"""Tasks, losses and metrics by name: the shipped ones, and those of a user's config file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from ftjax.data.labels import DEFAULT_TASK, set_labels
-from ftjax.errors import check_name
+from ftjax import registry
+from ftjax.data.labels import DEFAULT_TASK
+from ftjax.errors import UserError
+from ftjax.evaluation.metric import Metric
+from ftjax.ranges import Range
+from ftjax.registry import Part, Term
 from ftjax.tasks.task import Task
 
 T = TypeVar('T', bound=type[Task])
-TASKS: dict[str, Task] = {}
-"""Name to the task."""
 
 
 def task(name: str) -> Callable[[T], T]:
@@ -23,13 +26,12 @@ def task(name: str) -> Callable[[T], T]:
     ...     '''Classes, with a loss of our own.'''
     >>> task_of('sorting').labels.one_class
     True
-    >>> del TASKS['sorting']
+    >>> _ = registry.PARTS['task'].pop('sorting')
     """
 
     def register(made: T) -> T:
         made.name = name
-        TASKS[name] = made()
-        set_labels(name, made.labels)
+        registry.register('task', name, details=made())(made)
         return made
 
     return register
@@ -41,4 +43,72 @@ def task_of(name: str = DEFAULT_TASK) -> Task:
     Raises:
       UserError: there is none; the nearest name is said.
     """
-    return TASKS[check_name(name, TASKS, 'task')]
+    return registry.find('task', name).details
+
+
+def tasks() -> dict[str, Task]:
+    """All tasks by name."""
+    return {name: part.details for name, part in registry.parts('task').items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """The `details` of a loss: the tasks that it is for; () for all."""
+
+    tasks: tuple[str, ...] = ()
+
+
+def loss(
+    name: str,
+    *tasks: str,
+    source: str = '',
+    ranges: Mapping[str, Range] | None = None,
+) -> Callable[[Any], Any]:
+    """Registers `(outputs, batch, **arguments) -> losses` as a loss of some tasks, or of all.
+
+    The losses are float32 in the shape of the task's weights, (B,) where a batch has B examples;
+    the batch holds 'inputs', 'labels' and 'mask'. It is traced into the step.
+    """
+    return registry.register('loss', name, source=source, ranges=ranges, details=Loss(tasks))
+
+
+def loss_of(text: str, task: str) -> Term | None:
+    """The loss that `train.loss` names; None where it is empty: the task's own.
+
+    Raises:
+      UserError: an unknown loss or argument, or a loss that is not for the task.
+    """
+    if not text:
+        return None
+    term = registry.parse('loss', text, 'train.loss')
+    known = (term.details or Loss()).tasks
+    if known and task not in known:
+        raise UserError(f'train.loss {text!r} is for {" or ".join(known)}, not for {task}')
+    return term
+
+
+def metric(
+    name: str,
+    *,
+    higher_is_better: bool = True,
+    label: str = '',
+    bounds: tuple[float | None, float | None] = (None, None),
+    percent: bool = False,
+) -> Callable[[Any], Any]:
+    """Registers `(outputs, labels) -> float` as a metric of all tasks whose unit is an example.
+
+    Args:
+      name: as `train.metric` and `ablation.metric` name it.
+      higher_is_better, label, bounds, percent: as of `Metric`.
+
+    Outputs are float32 (examples, outputs) of a whole split, and labels as the task has them.
+    """
+    known = Metric(
+        name=name, higher_is_better=higher_is_better, label=label, bounds=bounds, percent=percent
+    )
+    return registry.register('metric', name, details=known)
+
+
+def own_metrics() -> Mapping[str, Part]:
+    """The metrics that were registered beside those of the tasks."""
+    return registry.parts('metric')

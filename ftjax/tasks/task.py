@@ -17,6 +17,7 @@ from ftjax.data.labels import LabelKind
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import Metric
 from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
+from ftjax.registry import Part, Term, parts
 from ftjax.tasks.statistics import Statistics, joined
 
 Array = jax.Array | np.ndarray
@@ -29,6 +30,8 @@ class LossOptions:
 
     label_smoothing: float = 0.0
     """Share of each target that is spread evenly over all classes."""
+    loss: Term | None = None
+    """`(outputs, batch) -> losses`, in place of the task's own."""
 
 
 PLAIN = LossOptions()
@@ -79,7 +82,11 @@ class Task:
     ) -> tuple[jax.Array, jax.Array]:
         """(sum, weight) of the loss over a batch; the mean over batches is sums over weights."""
         weights = self.weights(batch)
-        return (self.losses(outputs, batch, options) * weights).sum(), weights.sum()
+        if options.loss is None:
+            losses = self.losses(outputs, batch, options)
+        else:
+            losses = options.loss(outputs, batch)
+        return (losses * weights).sum(), weights.sum()
 
     counts_correct: ClassVar[bool] = False
     """Whether the default metric is the mean of `correct`, and validations note nothing more."""
@@ -146,7 +153,25 @@ class Task:
 
     def metric(self, name: str) -> Metric | None:
         """The metric of this name, or with this other name; None if there is none."""
-        return next((metric for metric in self.metrics if name in metric.names), None)
+        own = self.own_metrics.get(name)
+        shipped = (metric for metric in self.metrics if name in metric.names)
+        return next(shipped, None if own is None else own.details)
+
+    @property
+    def own_metrics(self) -> Mapping[str, Part]:
+        """Metrics that users registered, where a row is an example."""
+        return parts('metric') if self.unit == Task.unit else {}
+
+    def own_values(
+        self, found: Statistics, wanted: Collection[str] | None
+    ) -> dict[str, float | None]:
+        """The metrics that users registered, of a whole split; None for what is no number."""
+        values: dict[str, float | None] = {}
+        for name, part in self.own_metrics.items():
+            if wanted is None or name in wanted:
+                value = float(part.function(found.rows['outputs'], found.rows['labels']))
+                values[name] = value if np.isfinite(value) else None
+        return values
 
     def obstacle(self, name: str, outputs: int) -> str:
         """Why a metric of the task is undefined for so many outputs; '' if it is not."""
@@ -179,6 +204,8 @@ class Task:
                 continue
             part = self.statistics(outputs, real, wanted)
             rows = {'index': real['index'], **part.rows}
+            if any(wanted is None or name in wanted for name in self.own_metrics):
+                rows |= {'outputs': outputs, 'labels': real['labels']}
             if wanted is None and 'finite' not in rows:
                 rows['finite'] = finite_rows(outputs)
             parts.append(dataclasses.replace(part, rows=rows, outputs=outputs.shape[-1]))
@@ -197,7 +224,8 @@ class Task:
         if not len(found):
             raise UserError(f'nothing to evaluate: the split holds no {self.counted}')
         refuse_non_finite(found.rows['finite'])
-        return {'task': self.name, 'n': len(found), **self.values(found, class_names or ())}
+        values = self.values(found, class_names or ()) | self.own_values(found, None)
+        return {'task': self.name, 'n': len(found), **values}
 
     def validate(
         self,
@@ -235,7 +263,9 @@ class Task:
         if not sums[1]:
             return {}
         loss = float(sums[0] / sums[1])
-        known = self.values(found, (), wanted - {*losses}) | dict.fromkeys(losses, loss)
+        asked = wanted - {*losses}
+        known = self.values(found, (), asked) | self.own_values(found, asked)
+        known |= dict.fromkeys(losses, loss)
         value = known.get(decides.name)
         kept = {
             name: value for name, value in known.items() if name in wanted and value is not None

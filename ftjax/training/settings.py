@@ -33,6 +33,9 @@ class TrainSettings:
     """Training stops after so many validations in a row that are not better than the best
     before them (a tie in the score goes to the lower loss); None for never. The schedule is that
     of the whole run all the same, so that a run that stops early has not seen its lowest rates."""
+    loss: str = ''
+    """What training makes small, by name: `focal:2`; empty for the task's own loss, which
+    validation measures in any case."""
     metric: str = ''
     """Which metric of the validation `keep` and `patience` go by, in its own direction: one that
     the task has; empty for the task's default (accuracy, micro F1, squared error, loss)."""
@@ -68,6 +71,10 @@ class TrainSettings:
 
     def __post_init__(self):
         check_fields(TrainSettings, vars(self), 'train')
+        if self.loss and self.label_smoothing:
+            raise UserError(
+                f'train.label_smoothing goes with the loss of the task; train.loss is {self.loss!r}'
+            )
         if self.keep not in ('best', 'last'):
             raise UserError(f"train.keep is {self.keep!r}; expected 'best' or 'last'")
         check_name(self.cache, ('off', 'auto', 'on'), 'train.cache')

@@ -8,10 +8,13 @@ import pytest
 from ftjax.data import Dataset
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval
-from ftjax.tasks import TASKS, LossOptions, Task, task, task_of
+from ftjax.registry import PARTS
+from ftjax.tasks import LossOptions, Task, task, task_of, tasks
 from ftjax.tasks.classification import Classification
 from ftjax.tasks.metrics import check_metric
 from ftjax.tasks.metrics_text import metrics_text
+from ftjax.tasks.registry import loss_of
+from ftjax.tasks.registry import metric as own_metric
 from ftjax.tasks.statistics import joined
 
 RNG = np.random.default_rng(0)
@@ -44,7 +47,7 @@ def batches(name, size, n=23):
         yield outputs[rows], {'labels': labels[rows], 'mask': mask, 'index': rows}
 
 
-@pytest.mark.parametrize('name', TASKS)
+@pytest.mark.parametrize('name', list(tasks()))
 def test_metrics_do_not_depend_on_the_batches(name):
     one, many = (task_of(name).measure(batches(name, size)) for size in (23, 4))
     assert one.keys() == many.keys()
@@ -54,7 +57,7 @@ def test_metrics_do_not_depend_on_the_batches(name):
     assert str(one['n']) in metrics_text(one)
 
 
-@pytest.mark.parametrize('name', TASKS)
+@pytest.mark.parametrize('name', list(tasks()))
 def test_a_validation_gives_every_metric_of_the_task_in_its_direction(name):
     found = task_of(name).measure(batches(name, 4))
     for metric in task_of(name).metrics:
@@ -65,7 +68,7 @@ def test_a_validation_gives_every_metric_of_the_task_in_its_direction(name):
 
 
 def test_a_loss_is_a_sum_and_a_weight():
-    for name in TASKS:
+    for name in tasks():
         outputs, batch = next(batches(name, 32))
         total, weight = task_of(name).loss(outputs, batch)
         assert weight == batch['mask'].sum()
@@ -144,7 +147,7 @@ def own():
             return -jax.nn.log_softmax(alike)[jnp.arange(len(outputs)), partner]
 
     yield task_of('pairs')
-    del TASKS['pairs']
+    del PARTS['task']['pairs']
 
 
 def test_a_task_of_ones_own_has_labels_loss_and_metrics(own):
@@ -174,3 +177,58 @@ def test_statistics_of_no_batch_are_empty():
     assert len(joined([])) == 0
     with pytest.raises(UserError, match='no examples'):
         task_of('regression').measure([])
+
+
+@pytest.fixture
+def spread():
+    """A metric of one's own: the largest difference of an output and its label."""
+
+    @own_metric('spread', higher_is_better=False, bounds=(0.0, None))
+    def spread(outputs, labels):
+        return np.abs(outputs[:, 0] - labels).max()
+
+    yield
+    del PARTS['metric']['spread']
+
+
+def pairs_of(outputs, labels, size=3):
+    for first in range(0, len(labels), size):
+        part = slice(first, first + size)
+        yield outputs[part], {'labels': labels[part], 'mask': np.ones(len(labels[part]))}
+
+
+def test_a_metric_of_ones_own_is_measured_and_decides(spread):
+    regression = task_of('regression')
+    outputs, labels = np.float32([[1.0], [2.0], [5.0], [0.0]]), np.float32([1.0, 2.5, 3.0, 0.0])
+    assert regression.measure(pairs_of(outputs, labels))['spread'] == 2.0
+    found = regression.validate(pairs_of(outputs, labels), 'spread')
+    assert found['spread'] == 2.0 and found['score'] == -2.0
+    assert 'spread' not in regression.validate(pairs_of(outputs, labels))
+    assert check_metric('spread', 'regression').higher_is_better is False
+    with pytest.raises(UserError, match='none of a task of masked_tokens'):
+        check_metric('spread', 'masked_tokens')
+
+
+def test_losses_by_name_have_their_published_forms():
+    logits, labels = np.random.default_rng(0).normal(size=(5, 3)), np.array([0, 2, 1, 1, 0])
+    batch = {'labels': labels, 'mask': np.ones(5, np.float32)}
+    plain = task_of('classification').loss(logits, batch)
+    same = LossOptions(loss=loss_of('focal:0', 'classification'))
+    assert float(task_of('classification').loss(logits, batch, same)[0]) == pytest.approx(
+        float(plain[0]), 1e-6
+    )
+    right = jax.nn.softmax(logits)[np.arange(5), labels]
+    wanted = (-((1 - right) ** 2) * np.log(right)).sum()
+    focal = LossOptions(loss=loss_of('focal', 'classification'))
+    assert task_of('classification').loss(logits, batch, focal)[0] == pytest.approx(
+        float(wanted), 1e-5
+    )
+    values = {'labels': np.float32([0.0, 3.0]), 'mask': np.ones(2, np.float32)}
+    for text, total in (('huber', 0.125 + 1.5), ('huber:2', 0.125 + 2.0), ('absolute_error', 2.5)):
+        options = LossOptions(loss=loss_of(text, 'regression'))
+        found = task_of('regression').loss(np.float32([[0.5], [1.0]]), values, options)
+        assert float(found[0]) == pytest.approx(total), text
+    with pytest.raises(UserError, match=r'focal.* is for classification, not for regression'):
+        loss_of('focal', 'regression')
+    with pytest.raises(UserError, match="unknown loss 'focl'; did you mean 'focal'"):
+        loss_of('focl', 'classification')

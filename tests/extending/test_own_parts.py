@@ -66,6 +66,8 @@ def trained(call, parts, tmp_path_factory):
 def test_a_run_of_own_parts_is_evaluated_in_another_process(call, parts, trained):
     result = json.loads((trained / 'result.json').read_text())
     assert result['steps'] == 2 and result['frozen_unchanged']
+    assert result['validation'].keys() >= {'loss', 'lowest_margin', 'score'}
+    assert result['metrics']['task'] == 'margins' and 'lowest_margin' in result['metrics']
     assert (trained / 'mine.txt').read_text().startswith('2 epoch ')
     worked(call('evaluate', f'--workdir={trained}'))
     assert json.loads((trained / 'evaluation_test.json').read_text()) == result['metrics']
@@ -74,6 +76,7 @@ def test_a_run_of_own_parts_is_evaluated_in_another_process(call, parts, trained
         *('adapter gain', 'augmentation dim', 'family dense_pair', 'logger lines'),
         *('model dense_pair', 'optimizer signs', 'schedule stairs', 'source stripes'),
         *('strategy ends', 'strategy gained'),
+        *('task margins', 'loss tempered', 'metric lowest_margin'),
     }
 
 

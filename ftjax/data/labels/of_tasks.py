@@ -5,20 +5,11 @@ A task says its kind when it is registered (ftjax/tasks), so that nothing here k
 
 from __future__ import annotations
 
-import importlib
-
 from ftjax.data.labels.label_kind import LabelKind
-from ftjax.errors import check_name
+from ftjax.registry import find
 
 DEFAULT_TASK = 'classification'
 """The task of data of which nothing else is said."""
-_SHIPPED = 'ftjax.tasks'  # registers the tasks that come with ftjax as it is imported
-_OF_TASK: dict[str, LabelKind] = {}
-
-
-def set_labels(task: str, kind: LabelKind) -> None:
-    """Says which labels a task has; called as the task is registered."""
-    _OF_TASK[task] = kind
 
 
 def labels_of(task: str, what: str = 'data.task') -> LabelKind:
@@ -30,5 +21,4 @@ def labels_of(task: str, what: str = 'data.task') -> LabelKind:
     >>> labels_of('regression').outputs(())
     1
     """
-    importlib.import_module(_SHIPPED)
-    return _OF_TASK[check_name(task, _OF_TASK, what)]
+    return find('task', task, what).details.labels

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ftjax.data.dataset import Dataset
+from ftjax.data.labels import labels_of
 from ftjax.data.settings import DataSettings
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
@@ -84,7 +85,22 @@ def read_source(settings: DataSettings) -> Parts:
     if needs and not argument:
         raise UserError(f'data.source {name!r} needs what to read: {name}:{needs}')
     reader: Reader = part.function
-    return reader(argument, settings)
+    read = reader(argument, settings)
+    given = {name: _of_task(dataset, settings) for name, dataset in read.given.items()}
+    return dataclasses.replace(read, **given)  # pyrefly: ignore
+
+
+def _of_task(dataset: Dataset, settings: DataSettings) -> Dataset:
+    """The data set under the task of the settings, which a source need not set itself."""
+    if dataset.task == settings.task:
+        return dataset
+    kind = labels_of(settings.task)
+    if type(dataset.label_kind) is not type(kind):
+        raise UserError(
+            f'{dataset.name} holds labels of a task of {dataset.task}; data.task is '
+            f'{settings.task!r}'
+        )
+    return dataclasses.replace(dataset, task=settings.task)
 
 
 _BY_SUFFIX = {

@@ -12,6 +12,7 @@ from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import Plan
 from ftjax.tasks.metrics import check_metric
+from ftjax.tasks.registry import loss_of
 from ftjax.training.settings import TrainSettings
 
 
@@ -20,6 +21,7 @@ def check_validation(settings: TrainSettings, plan: Plan, val: Dataset) -> None:
 
     Also where train.metric is none that the task has.
     """
+    loss_of(settings.loss, val.task)
     if settings.metric:
         check_metric(settings.metric, val.task, val.num_outputs, 'config.train.metric:')
     if len(val):

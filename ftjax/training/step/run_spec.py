@@ -23,6 +23,7 @@ from ftjax.optim.schedule import ScheduleSettings
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.tasks import DEFAULT_TASK, task_of
+from ftjax.tasks.registry import loss_of
 from ftjax.tasks.task import LossOptions, Task
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.multi_step import longest_chunk
@@ -141,7 +142,10 @@ class RunSpec:
             phase=phase.program,
             optimizer=self.step_optimizer,
             task=self.task,
-            loss=LossOptions(label_smoothing=self.settings.label_smoothing),
+            loss=LossOptions(
+                label_smoothing=self.settings.label_smoothing,
+                loss=loss_of(self.settings.loss, self.task.name),
+            ),
             preprocessing=self.preprocessing,
             augmentation=self.augmentation,
             remat=self.settings.remat,
