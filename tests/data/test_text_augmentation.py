@@ -74,7 +74,7 @@ def test_the_order_of_names_counts():
     one = augment_text(TEXT, rng(5), todo)
     assert one == augment_text(TEXT, rng(5), todo)
     assert one != augment_text(TEXT, rng(5), todo[::-1])
-    assert augment_text(TEXT, rng(5), [('token_mask', 1.0)]) == TEXT  # of ids, later
+    assert augment_text(TEXT, rng(5), parse_augment('token_mask:1')) == TEXT  # of ids, later
 
 
 @pytest.fixture(scope='module')

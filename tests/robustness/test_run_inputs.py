@@ -32,6 +32,7 @@ from ftjax.runs.evaluated_data import how_data_differ
 from ftjax.runs.identity import run_identity, sketch
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import check_finished, train
+from ftjax.training.feature_cache import compute as feature_compute
 
 
 class Layer(nn.Module):
@@ -241,10 +242,10 @@ def test_files_that_change_while_features_are_computed_are_refused(tmp_path, mon
     stored = {'cache': 'on', 'cache_bytes': 0, 'cache_folder': str(tmp_path / 'features')}
     prepared = ready(tmp_path, source=write_images(tmp_path / 'images'), train=stored)
 
-    def compute(*_):
+    def changing(*_):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(prepared.data.train.inputs[3])
 
-    monkeypatch.setattr(compute, 'compute', compute)
+    monkeypatch.setattr(feature_compute, 'compute', changing)
     with pytest.raises(UserError, match='train: files changed while features were computed'):
         train(prepared, None, progress=False)
     assert list((tmp_path / 'features').iterdir()) == []
