@@ -165,7 +165,7 @@ def test_the_norm_in_dora_gets_no_gradient():
             def intercept(run, args, kwargs, context):
                 if context.method_name != '__call__' or not isinstance(context.module, nn.Dense):
                     return run(*args, **kwargs)
-                return adapter.call(Site(context.module, 'query', ()), run, args, kwargs)
+                return adapter.call(Site(context.module, 'query', (), adapter), run, args, kwargs)
 
             with nn.intercept_methods(intercept):
                 return dense(x)

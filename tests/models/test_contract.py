@@ -9,8 +9,9 @@ import pytest
 from ftjax.errors import UserError
 from ftjax.models.adapters.adapted import Adapted, adapted
 from ftjax.models.adapters.lora import LoRA
-from ftjax.models.registry import FAMILIES, build
+from ftjax.models.registry import build
 from ftjax.models.stages import Network
+from ftjax.registry import parts
 
 PACKAGE = pathlib.Path(__file__).resolve().parents[2] / 'ftjax'
 # Flax wraps properties.
@@ -76,7 +77,7 @@ def test_nothing_is_read_of_a_network_that_the_contract_does_not_declare():
     assert not found
 
 
-@pytest.mark.parametrize('family', FAMILIES)
+@pytest.mark.parametrize('family', parts('model'))
 def test_every_family_answers_with_the_declared_types(family):
     network = build(family)
     for name, kind in ANSWERS.items():

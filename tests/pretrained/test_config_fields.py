@@ -149,7 +149,7 @@ def test_each_field_has_one_meaning(model_type):
 
 
 def test_the_committed_table_is_the_present_one(repository, monkeypatch):
-    monkeypatch.syspath_prepend(repository / 'scripts')
+    monkeypatch.syspath_prepend(repository / 'scripts' / 'parity')
     page = importlib.import_module('config_fields_table')
     path = repository / 'results' / 'parity' / 'config_fields.md'
     assert path.read_text() == page.markdown(), 'python scripts/parity/config_fields_table.py'
@@ -172,5 +172,5 @@ def test_the_written_down_classes_are_the_installed_ones(repository, monkeypatch
     transformers = pytest.importorskip('transformers')
     if transformers.__version__ != table()['transformers']:
         pytest.skip('another version than the one that was written down')
-    monkeypatch.syspath_prepend(repository / 'scripts')
+    monkeypatch.syspath_prepend(repository / 'scripts' / 'parity')
     assert importlib.import_module('make_config_fields').classes() == table()

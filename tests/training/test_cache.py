@@ -12,6 +12,7 @@ import pytest
 from tiny_runs import EIGHT, initial, shades, splits
 
 from ftjax.data import Dataset, Splits
+from ftjax.data.train_stream import TrainStream
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
 from ftjax.freezing.plan.plan import FreezeSettings
@@ -297,7 +298,7 @@ def test_views_are_fixed_and_shared(made, computed):
 def test_an_example_goes_through_all_its_views(made):
     arrays = [np.full((36, 1), view, np.float32) for view in range(3)]
     views = [store.Features(str(i), {'hidden': array}) for i, array in enumerate(arrays)]
-    stream = sources.TrainStream(IMAGES.train, 12, 0)
+    stream = TrainStream(IMAGES.train, 12, 0)
     stored = sources.FeatureStream(stream, views)
     seen = {}
     for step in range(9):

@@ -1,7 +1,5 @@
 """Every optimizer by name gives the weights that plain optax gives."""
 
-import types
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +8,7 @@ import pytest
 from optax import contrib
 
 from ftjax.errors import UserError
+from ftjax.freezing.plan.phase import PhaseProgram
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
 from ftjax.registry import parts
 
@@ -61,8 +60,8 @@ PARAMS = {
 
 
 def toy_phase():
-    leaf = types.SimpleNamespace(group='all', decay=True)
-    return types.SimpleNamespace(trainable=tuple(PARAMS), leaves=dict.fromkeys(PARAMS, leaf))
+    groups = tuple((path, 'all', True) for path in PARAMS)
+    return PhaseProgram(groups=groups, stage_modes=(), cut='a')
 
 
 def three_steps(tx, **more):

@@ -57,7 +57,7 @@ def compiled(net, strategy, remat, batch=BATCH):
 @pytest.fixture
 def optimised():
     """Programs as runs have them: the quick tests compile them quickly, and keep more."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read('jax_disable_most_optimizations')
     jax.config.update('jax_disable_most_optimizations', False)
     yield
     jax.config.update('jax_disable_most_optimizations', before)
