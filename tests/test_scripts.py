@@ -84,6 +84,7 @@ def test_train_evaluate_and_go_on(call, tmp_path):
     assert further.returncode == 0, further.stderr
 
 
+@pytest.mark.slow
 def test_a_folder_of_pictures_by_changing_the_source(call, pictures, tmp_path):
     done = call(
         'train',
@@ -107,7 +108,10 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize('case', BAD)
+# One stands for all: the others are messages of functions that have tests of their own.
+@pytest.mark.parametrize(
+    'case', ['strategy', *(pytest.param(n, marks=pytest.mark.slow) for n in BAD if n != 'strategy')]
+)
 def test_a_bad_setting_is_one_line(call, tmp_path, case):
     flags, words = BAD[case]
     (tmp_path / 'network.pth').write_bytes(b'PK')
@@ -117,6 +121,7 @@ def test_a_bad_setting_is_one_line(call, tmp_path, case):
     assert not (folder / 'result.json').exists()
 
 
+@pytest.mark.slow
 def test_bad_files_are_one_line_and_leave_no_result(call, pictures, tmp_path):
     from ftjax.pretrained.open import load_pretrained
     from ftjax.pretrained.own_format import save_own
@@ -155,6 +160,7 @@ def test_bad_files_are_one_line_and_leave_no_result(call, pictures, tmp_path):
     assert not (tmp_path / 'run' / 'result.json').exists()
 
 
+@pytest.mark.slow
 def test_evaluate_knows_strategies_of_a_config_file(call, tmp_path):
     config = tmp_path / 'ends.py'
     config.write_text(

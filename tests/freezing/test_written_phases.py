@@ -80,6 +80,7 @@ def test_a_mask_beside_phases_is_refused():
         plan_of({'strategy': 'head', 'phases': [(None, 'full')]})
 
 
+@pytest.mark.slow
 def test_the_script_writes_a_config_that_runs(tmp_path, repository):
     file = tmp_path / 'mine.py'
     base = ['--config=configs/quickstart_train.py', '--config.train.epochs=2']

@@ -119,7 +119,10 @@ def test_schedules_meet_their_ends():
     assert [rate_factor(pieces, s, 4) for s in range(4)] == pytest.approx([1, 1, 0.1, 0.01])
 
 
-@pytest.mark.parametrize('metric', ['f1_macro', 'log_loss', 'brier'])
+@pytest.mark.parametrize(
+    'metric',
+    ['log_loss', *(pytest.param(m, marks=pytest.mark.slow) for m in ('f1_macro', 'brier'))],
+)
 def test_the_best_weights_are_those_of_the_metric_that_is_asked_for(variables, data, metric):
     found = run(variables, data, metric=metric, optimizer=QUICK)
     sign = task_of(data.task).metric(metric).sign

@@ -86,7 +86,9 @@ def stop_at(patch, owner, name, call):
             [('leaf_rates', 3, 3), ('predict', 1, 6), ('predict', 2, 12)],
             marks=pytest.mark.slow,
         ),
-        ('autofreeze:3', [('probe', 1, 5), ('leaf_rates', 6, 11)]),
+        pytest.param(
+            'autofreeze:3', [('probe', 1, 5), ('leaf_rates', 6, 11)], marks=pytest.mark.slow
+        ),
     ],
 )
 def test_it_stops_saves_and_goes_on_to_the_same_bits(

@@ -38,6 +38,7 @@ def test_equal_keys_share_a_program_and_other_shapes_do_not():
     )
 
 
+@pytest.mark.slow  # it clears the caches of all tests in the process
 def test_the_older_half_goes_when_there_are_too_many(monkeypatch):
     monkeypatch.setattr(program_cache, 'MOST', 4)
     made = [program_cache.program(Times(i), jnp.ones(2)) for i in range(4)]

@@ -15,8 +15,10 @@ from ftjax.training.settings import TrainSettings
 from ftjax.training.step.run_spec import RunSpec
 
 SETTINGS = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1, clip_norm=1.0)
-STRATEGIES = ('gradual', 'autofreeze:3', 'rifle:3,1+ema:0.5')
+STRATEGIES = ('gradual',)
 SLOW = (
+    'autofreeze:3',
+    'rifle:3,1+ema:0.5',
     'random_mask:0.1',
     'lisa:1,4+l2_sp',
     'chain_thaw',
