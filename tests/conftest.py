@@ -25,14 +25,24 @@ os.environ.setdefault('JAX_DISABLE_MOST_OPTIMIZATIONS', '1')
 DATA = pathlib.Path(os.environ.get('FTJAX_DATA') or ROOT.parent / 'shared' / 'data')
 
 
+SLOW = {
+    line
+    for line in (ROOT / 'tests' / 'slow_tests.txt').read_text().splitlines()
+    if not line.startswith('#')
+}
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Skips what needs the optional data folder or torch where these are absent."""
+    """Marks what slow_tests.txt lists; skips what needs the optional data or torch without them."""
     without = {}
     if not DATA.is_dir():
         without['data'] = f'no data folder {DATA} (set FTJAX_DATA)'
     if not all(importlib.util.find_spec(name) for name in ('torch', 'transformers')):
         without['torch'] = 'needs the parity extra: bash scripts/test.sh --all'
     for item in items:
+        if item.nodeid in SLOW:
+            item.add_marker(pytest.mark.slow)
         for mark, reason in without.items():
             if item.get_closest_marker(mark):
                 item.add_marker(pytest.mark.skip(reason=reason))

@@ -123,6 +123,14 @@ def test_parts_of_the_ablation_import_only_what_lies_below_them():
                 assert parts[2] in allowed, f'{path.name} imports {name}, which lies above {part}'
 
 
+def test_the_list_of_slow_tests_names_tests():
+    lines = (ROOT / 'tests' / 'slow_tests.txt').read_text().splitlines()
+    for line in lines:
+        if not line.startswith('#'):
+            file, _, name = line.partition('::')
+            assert f'def {name.partition("[")[0]}(' in (ROOT / file).read_text(), line
+
+
 def imported_at_the_top(path):
     """Names of the modules that a file imports as it is loaded: not in functions, not for types."""
     for node in ast.parse(path.read_text(encoding='utf-8')).body:
