@@ -17,7 +17,7 @@ import sys
 import warnings
 
 IMPORTS = (
-    *('ftjax.cli.launch', 'ftjax.api', 'ftjax.runs.memory_plan', 'ftjax.evaluation.metrics_text'),
+    *('ftjax.cli.launch', 'ftjax.api', 'ftjax.runs.memory_plan', 'ftjax.tasks.metrics_text'),
     *(
         'ftjax.ablation.cells.task_grids',
         'ftjax.ablation.engines.engine',
