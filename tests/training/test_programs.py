@@ -53,3 +53,21 @@ def test_crowding_is_judged_by_the_maps_of_the_process():
     if pathlib.Path('/proc/self/maps').exists():
         assert program_cache.crowded(0.0)
     assert not program_cache.crowded(1.0)
+
+
+def test_an_augmentation_that_is_registered_anew_is_another_step():
+    from tiny_runs import VIT, initial
+
+    from ftjax.freezing import make_plan
+    from ftjax.registry import PARTS, register
+    from ftjax.training.step.run_spec import RunSpec
+
+    variables = initial(VIT)
+    spec = RunSpec(VIT, variables, make_plan('head', VIT, variables), augmentation='darker')
+    made = []
+    for _ in range(2):
+        register('augmentation', 'darker')(lambda image, key: image / 2)
+        made += [spec.train_step(spec.plan.at(0)) for _ in range(2)]
+    assert made[0] == made[1] and hash(made[0]) == hash(made[1])
+    assert made[0] != made[2]
+    del PARTS['augmentation']['darker']

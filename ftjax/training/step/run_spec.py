@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ftjax.data import Dataset, EvalBatches, Splits, TrainStream, eval_batches
+from ftjax.data.augmentation import parse_augment
 from ftjax.data.loader import Loader
 from ftjax.distributed.process_group import several
 from ftjax.distributed.sharding import Sharding
@@ -22,6 +23,7 @@ from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.registry import parse
 from ftjax.tasks import DEFAULT_TASK, task_of
 from ftjax.tasks.registry import loss_of
 from ftjax.tasks.task import LossOptions, Task
@@ -154,6 +156,10 @@ class RunSpec:
             unregularised=self.plan.new_leaves,
             per_leaf=self.plan.per_leaf,
             record=self.records_gradients,
+            named=(
+                parse('optimizer', self.optimizer.name),
+                *parse_augment(self.augmentation),
+            ),
             sharding=self.sharding,
         )
 

@@ -62,6 +62,9 @@ class TrainStep:
     per_leaf: bool = False
     record: bool = False
     """Of the optimizer's state; see `make_optimizer`."""
+    named: tuple[Term, ...] = ()
+    """The registered functions behind the names of optimizer and augmentation: a name that is
+    registered anew, in a notebook say, is another program."""
     sharding: Sharding = dataclasses.field(default_factory=Sharding)
     """Where leaves and examples lie, if that is for the step to say."""
 
