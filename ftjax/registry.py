@@ -280,6 +280,12 @@ def parts(kind: str) -> dict[str, Part]:
     return PARTS[kind]
 
 
+def own() -> list[Part]:
+    """The parts that users registered, of all kinds; parts of ftjax are left out."""
+    known = (part for named in PARTS.values() for part in named.values())
+    return [part for part in known if not part.file.startswith((_OURS, 'ftjax.'))]
+
+
 def find(kind: str, name: str, what: str = '') -> Part:
     """The part of a name; UserError with the nearest name where there is none.
 

@@ -22,6 +22,10 @@ ALLOW = flags.DEFINE_bool(
     'allow_data_change', False, 'Evaluate although the data are not those of the run.'
 )
 flags.DEFINE_alias('allow-data-change', 'allow_data_change')
+ALLOW_CODE = flags.DEFINE_bool(
+    'allow_code_change', False, 'Evaluate although code of your own is not that of the run.'
+)
+flags.DEFINE_alias('allow-code-change', 'allow_code_change')
 
 
 def main():
@@ -34,7 +38,7 @@ def main():
     from ftjax.plotting.save import save_figure
     from ftjax.pretrained.open import load_pretrained
     from ftjax.runs.evaluate import network_metrics
-    from ftjax.runs.evaluated_data import how_data_differ
+    from ftjax.runs.evaluated_data import how_code_differs, how_data_differ
     from ftjax.tasks.class_table import confusion_text
     from ftjax.tasks.metrics_text import metrics_text
 
@@ -50,14 +54,21 @@ def main():
         raise UserError(
             f'{folder}: {differs}; --allow_data_change evaluates on what there is now and says so'
         )
+    changed = how_code_differs(folder, config, found.network)
+    if changed and not ALLOW_CODE.value:
+        raise UserError(
+            f'{folder}: {changed} from that of the run; --allow_code_change evaluates with what '
+            'there is now and says so'
+        )
     metrics = network_metrics(
         found.network, found.variables, data, config, found.preprocessing, SPLIT.value
     )
     told = {'data_changed': differs} if differs else {}
+    told |= {'code_changed': changed} if changed else {}
     write_json(folder / f'evaluation_{SPLIT.value}.json', {**metrics, **told})
     print(metrics_text(metrics))
-    if differs:
-        print(f'warning: {differs}')
+    for what in filter(None, (differs, changed)):
+        print(f'warning: {what}')
     if 'confusion_matrix' in metrics:
         print(f'\n{confusion_text(metrics)}')
         figure = confusion_matrix_figure(metrics)

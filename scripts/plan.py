@@ -77,7 +77,7 @@ def show_plan():
     for phase, one in cost.phases if len(cost.phases) > 1 else ():
         print(
             f'  from step {phase.start:<6} FLOPs {one.flops / whole.flops:.3f}, optimizer state '
-            f'{one.optimizer_bytes / whole.optimizer_bytes:.3f}, temporary memory '
+            f'{one.optimizer_bytes / max(whole.optimizer_bytes, 1):.3f}, temporary memory '
             f'{one.temporary_bytes / max(whole.temporary_bytes, 1):.3f} of full'
         )
     if len(cost.phases) > 1:
@@ -87,7 +87,7 @@ def show_plan():
     print(f'    backward, rest  {cost.flops - forward:.4g}')
     print(
         f'  optimizer state   {cost.optimizer_bytes:,} bytes, '
-        f'{cost.optimizer_bytes / whole.optimizer_bytes:.3f} of full'
+        f'{cost.optimizer_bytes / max(whole.optimizer_bytes, 1):.3f} of full'
     )
     print(
         f'  temporary memory  {cost.temporary_bytes:,} bytes, '

@@ -13,6 +13,7 @@ from ftjax.ablation.settings import AblationSettings
 from ftjax.config import SECTIONS, Config
 from ftjax.errors import check_name
 from ftjax.freezing.settings import FreezeSettings
+from ftjax.tasks.registry import Loss, tasks
 
 KEYED = {'': Config, **SECTIONS, 'freeze': FreezeSettings, 'ablation': AblationSettings}
 ALL = 'all'
@@ -29,13 +30,18 @@ def list_parts(kind: str) -> Iterator[str]:
         indent = '  ' if kind == ALL else ''
         for part in sorted(found.values(), key=lambda part: (decides(part), part.name)):
             more = f' ({", ".join(part.parameters)})' if len(part.parameters) > 1 else ''
-            middle = f'{decides(part):12} ' if name == 'strategy' else ''
+            middle = f'{decides(part):14} ' if name in ('strategy', 'loss') else ''
             source = f' [{part.source}]' if part.source and kind != ALL else ''
             yield f'{indent}{part.example:18} {middle}{part.summary}{more}{source}'
+        for task, known in tasks().items() if name == 'metric' else ():
+            names = ', '.join(metric.name for metric in known.metrics)
+            yield f'{indent}{task:18} {names}; by default {known.default_metric}'
 
 
 def decides(part: registry.Part) -> str:
-    """Of a strategy its own kind, by which strategies are listed."""
+    """Of a strategy its own kind, of a loss its tasks: parts are listed by that."""
+    if part.kind == 'loss':
+        return ' or '.join((part.details or Loss()).tasks) or 'all tasks'
     return part.details.kind if part.kind == 'strategy' else ''
 
 

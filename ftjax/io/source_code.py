@@ -145,7 +145,9 @@ class _Reader:
     def function(self, thing: types.FunctionType) -> None:
         code = thing.__code__
         self.feed('function', thing.__qualname__)
-        if not _is_own(code.co_filename) or code.co_qualname.startswith(_GENERATED):
+        if code.co_qualname.startswith(_GENERATED):  # from what is hashed anyway
+            return
+        if not _is_own(code.co_filename):
             self.feed(thing.__module__)
             return
         self.files.add(code.co_filename)

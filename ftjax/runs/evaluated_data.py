@@ -1,4 +1,4 @@
-"""Whether data are still those of a run, before its network is evaluated on them."""
+"""Whether data and code are still those of a run, before its network is evaluated."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from ftjax.config import Config
 from ftjax.data import Splits
 from ftjax.io.identity_changes import differences, part, refused
-from ftjax.runs.identity import data_identity
+from ftjax.models.stages import Network
+from ftjax.runs.identity import code_of, data_identity
 
 
 def how_data_differ(
@@ -38,6 +40,14 @@ def how_data_differ(
         changes = differences(result, {'data': data_identity(data)})
     wrong = refused(changes, ())
     return f'{wrong} from that of the run: examples in it may have been trained on' if wrong else ''
+
+
+def how_code_differs(folder: pathlib.Path, config: Config, network: Network) -> str:
+    """How code of the user's own differs from that of the run; '' if it does not."""
+    old = part(part(_result(folder), 'identity'), 'code')
+    if not old:
+        return ''
+    return refused(differences({'code': old}, {'code': code_of(config, network)}), ())
 
 
 def _result(folder: pathlib.Path) -> Any:

@@ -27,8 +27,9 @@ from ftjax.errors import UserError
 from ftjax.io.atomic import to_jsonable
 from ftjax.io.provenance import git_state, versions
 from ftjax.io.source_code import code_identity
+from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.stages import Network
-from ftjax.registry import parts
+from ftjax.registry import own
 from ftjax.runs.prepare import Opened, Prepared
 from ftjax.training.feature_cache.key import augmentations_of, compared, described, weights_hash
 
@@ -168,16 +169,19 @@ def sketch(leaves: Mapping[str, Any]) -> list[float]:
 
 def run_code(prepared: Prepared) -> dict[str, Any]:
     """The code of the user's own that a run uses; {} where there is none."""
-    config = prepared.config
-    named = set(re.findall(r'\w+', json.dumps(to_jsonable(config.freeze))))
-    source = config.data.source.partition(':')[0]
-    things: dict[str, Any] = {f'network {type(prepared.network).__name__}': prepared.network}
-    for name, found in parts('strategy').items():
-        if name in named:
-            things[f'strategy {name}'] = found.function
+    return code_of(prepared.config, prepared.network)
+
+
+def code_of(config: Config, network: Network) -> dict[str, Any]:
+    """The code of the user's own that a config names or a network is made of."""
+    plain = plain_network(network)  # adapters are named by the config
+    named = set(re.findall(r'[\w.-]+', json.dumps(to_jsonable(config.to_json()))))
+    things: dict[str, Any] = {f'network {type(plain).__name__}': plain}
+    # Of images only: those of texts stand here by their kind, as all else.
     things |= augmentations_of(config.data.augment)
-    if source in parts('source'):
-        things[f'source {source}'] = parts('source')[source].function
+    for part in own():
+        if part.name in named:
+            things[f'{part.kind} {part.name}'] = part.function
     return code_identity(things)
 
 

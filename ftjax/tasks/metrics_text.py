@@ -7,6 +7,7 @@ from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.tasks.registry import task_of
+from ftjax.tasks.task import metric_line
 
 
 def metrics_text(metrics: Mapping[str, Any], where: str = '') -> str:
@@ -22,7 +23,9 @@ def metrics_text(metrics: Mapping[str, Any], where: str = '') -> str:
     try:
         if metrics.get('n') == 0:
             return 'there is no test split: nothing was measured on held-out examples'
-        return task_of(metrics['task']).text(metrics)
+        task = task_of(metrics['task'])
+        own = [name for name in task.own_metrics if name in metrics]
+        return '\n'.join([task.text(metrics), *(metric_line(metrics, n, n, '.6g') for n in own)])
     except KeyError as error:
         if not where:
             raise

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from ftjax.data.labels import LabelKind
-from ftjax.errors import UserError
+from ftjax.errors import UserError, shown
 from ftjax.evaluation.metric import Metric
 from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
 from ftjax.registry import Part, Term, parts
@@ -86,6 +86,11 @@ class Task:
             losses = self.losses(outputs, batch, options)
         else:
             losses = options.loss(outputs, batch)
+            if jax.numpy.shape(losses) != weights.shape:
+                raise UserError(
+                    f'train.loss {options.loss} gives shape {jax.numpy.shape(losses)}; expected '
+                    f'a loss an example, {weights.shape}'
+                )
         return (losses * weights).sum(), weights.sum()
 
     counts_correct: ClassVar[bool] = False
@@ -169,7 +174,11 @@ class Task:
         values: dict[str, float | None] = {}
         for name, part in self.own_metrics.items():
             if wanted is None or name in wanted:
-                value = float(part.function(found.rows['outputs'], found.rows['labels']))
+                given = part.function(found.rows['outputs'], found.rows['labels'])
+                try:
+                    value = float(given)
+                except (TypeError, ValueError):
+                    raise UserError(f'metric {name!r} gave {shown(given)}, no number') from None
                 values[name] = value if np.isfinite(value) else None
         return values
 

@@ -1,10 +1,13 @@
 """The contract of a task: what adds up, what is resampled, and a task of one's own."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ftjax import registry
 from ftjax.data import Dataset
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval
@@ -207,6 +210,19 @@ def test_a_metric_of_ones_own_is_measured_and_decides(spread):
     assert check_metric('spread', 'regression').higher_is_better is False
     with pytest.raises(UserError, match='none of a task of masked_tokens'):
         check_metric('spread', 'masked_tokens')
+
+
+def test_a_metric_that_is_no_number_and_a_loss_of_another_shape_are_one_line(spread):
+    PARTS['metric']['spread'] = dataclasses.replace(
+        PARTS['metric']['spread'], target=lambda outputs, labels: 'much'
+    )
+    outputs, labels = np.float32([[1.0], [2.0]]), np.float32([1.0, 2.5])
+    with pytest.raises(UserError, match="metric 'spread' gave 'much', no number"):
+        task_of('regression').measure(pairs_of(outputs, labels))
+    own = registry.Part('loss', 'flat', lambda outputs, batch: outputs.mean(), {})
+    options = LossOptions(loss=registry.Term(own, {}))
+    with pytest.raises(UserError, match=r'train.loss flat gives shape \(\); expected .* \(2,\)'):
+        task_of('regression').loss(outputs, next(pairs_of(outputs, labels))[1], options)
 
 
 def test_losses_by_name_have_their_published_forms():

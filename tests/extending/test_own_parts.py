@@ -1,5 +1,6 @@
 """What a config names can be the user's own: trained, evaluated, continued from and ablated."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -15,6 +16,7 @@ from safetensors.numpy import save_file
 from ftjax import registry
 from ftjax.errors import UserError
 from ftjax.io import own_parts
+from ftjax.io.source_code import code_identity
 from ftjax.training.loop.metrics_log import MetricsLog
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -98,12 +100,45 @@ def test_what_has_changed_is_named(call, trained):
         assert word in refused.stderr
 
 
+@pytest.fixture
+def elsewhere(parts, tmp_path):
+    """A copy of the files in another folder, with another loss."""
+    folder = shutil.copytree(parts, tmp_path / 'other_loss')
+    loss = folder / 'own_loss.py'
+    loss.write_text(loss.read_text().replace('outputs / temperature', 'outputs * temperature'))
+    return folder
+
+
+def test_a_changed_part_is_refused_wherever_it_counts(call, trained, elsewhere):
+    """A run or an evaluation would be of two programs."""
+    config = f'--config={elsewhere}/together.py'
+    for script in ('train', 'evaluate'):
+        refused = call(script, config, f'--workdir={trained}')
+        assert refused.returncode == 2 and 'Traceback' not in refused.stderr
+        assert 'loss tempered' in refused.stderr, refused.stderr
+
+
+def test_the_hash_of_a_part_does_not_hang_on_how_its_file_was_run(monkeypatch):
+    monkeypatch.setitem(registry.PARTS, 'strategy', dict(registry.parts('strategy')))
+    monkeypatch.setitem(registry.PARTS, 'adapter', dict(registry.parts('adapter')))
+    file, found = HERE / 'own_adapter.py', []
+    spec = importlib.util.spec_from_file_location('some.module', file)
+    for run in (
+        lambda: own_parts.run_file(file),
+        lambda: spec.loader.exec_module(importlib.util.module_from_spec(spec)),
+    ):
+        run()
+        part = registry.parts('strategy')['gained']
+        found.append(code_identity({'gained': part.function})['parts'])
+    assert found[0] == found[1]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures('changed')
 def test_another_file_can_be_named(call, parts, trained, tmp_path):
     shutil.copytree(parts, tmp_path / 'elsewhere')
     named = f'--config={tmp_path}/elsewhere/together.py'
-    worked(call('evaluate', f'--workdir={trained}', named))
+    worked(call('evaluate', f'--workdir={trained}', named, '--allow_code_change'))
 
 
 @pytest.mark.slow
