@@ -180,7 +180,7 @@ def code_of(config: Config, network: Network) -> dict[str, Any]:
     # Of images only: those of texts stand here by their kind, as all else.
     things |= augmentations_of(config.data.augment)
     for part in own():
-        if part.name in named:
+        if part.name in named and part.function is not type(plain):
             things[f'{part.kind} {part.name}'] = part.function
     return code_identity(things)
 
