@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,11 +33,17 @@ class Choice:
 
     def to_saved(self) -> dict[str, Any]:
         """What a checkpoint holds; the inverse of from_saved."""
-        kept = {'step': self.step, 'weights': dict(self.weights), 'evidence': dict(self.evidence)}
-        return {**kept, 'entries': dict(self.entries)}
+        # As text, because a checkpoint does not keep the order of keys.
+        told = {'weights': dict(self.weights), 'evidence': dict(self.evidence)}
+        return {
+            'step': self.step,
+            'told': json.dumps(told, default=float),
+            'entries': dict(self.entries),
+        }
 
     @classmethod
     def from_saved(cls, saved: Mapping[str, Any]) -> Choice:
         """A choice from a checkpoint."""
         entries = {path: np.asarray(mask, bool) for path, mask in saved['entries'].items()}
-        return cls(int(saved['step']), saved['weights'], saved['evidence'], entries)
+        told = json.loads(saved['told']) if 'told' in saved else saved
+        return cls(int(saved['step']), told['weights'], told['evidence'], entries)

@@ -1,5 +1,6 @@
 """Strategies that look at the data, against their definitions computed by hand."""
 
+import json
 import types
 
 import numpy as np
@@ -152,3 +153,12 @@ def test_later_choices_start_from_the_plan_and_not_from_each_other():
     plan = plan.with_choice(Choice(10, {**weights, path: 0.25}))
     assert plan.at(10).leaves[path].multiplier == factor * 0.25
     assert plan.at(9).leaves[path].multiplier == factor * 0.5
+
+
+def test_a_choice_comes_out_of_a_checkpoint_in_the_order_it_had():
+    evidence = {'rounds': [{'embed': 0.1, 'block_00': float('-inf')}], 'by_stage': {'b': 1.0}}
+    choice = Choice(3, {'z': 0.5, 'a': 1.0}, evidence, {'z': np.array([True, False])})
+    again = Choice.from_saved(choice.to_saved())
+    assert json.dumps(again.to_json()) == json.dumps(choice.to_json())
+    old = {'step': 3, 'weights': {'a': 1.0}, 'evidence': {}, 'entries': {}}  # of earlier versions
+    assert Choice.from_saved(old).weights == {'a': 1.0}
