@@ -57,7 +57,7 @@ def pictures(tmp_path):
     return tmp_path / 'pictures'
 
 
-def test_train_evaluate_and_go_on(call, tmp_path):
+def test_train_and_evaluate(call, tmp_path):
     folder = tmp_path / 'run'
     done = call('train', *QUICK, f'--workdir={folder}', '--config.freeze=last:1')
     assert done.returncode == 0, done.stderr
@@ -80,8 +80,14 @@ def test_train_evaluate_and_go_on(call, tmp_path):
     refused(
         call('train', *QUICK, f'--workdir={folder}', '--config.freeze=head'), 'another', 'workdir'
     )
-    further = call('train', *QUICK, f'--config.init={folder}', f'--workdir={tmp_path / "more"}')
-    assert further.returncode == 0, further.stderr
+
+
+@pytest.mark.slow
+def test_a_run_begins_with_what_another_ended_with(call, tmp_path):
+    for start in ((), (f'--config.init={tmp_path / "one"}',)):
+        folder = tmp_path / ('two' if start else 'one')
+        done = call('train', *QUICK, *start, f'--workdir={folder}')
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
