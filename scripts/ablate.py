@@ -63,7 +63,7 @@ def main():
     from ftjax.ablation.summary.summary import summarise
     from ftjax.config import plain
     from ftjax.errors import UserError
-    from ftjax.io.lock import run_lock
+    from ftjax.io.files.lock import run_lock
 
     values = plain(CONFIG.value)
     if 'ablation' not in values:

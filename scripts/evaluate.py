@@ -33,8 +33,8 @@ def main():
     from ftjax.data import load_data
     from ftjax.errors import UserError
     from ftjax.evaluation.prediction_figures import confusion_matrix_figure
-    from ftjax.io.atomic import read_json, write_json
-    from ftjax.io.own_parts import restore
+    from ftjax.io.files.atomic import read_json, write_json
+    from ftjax.io.identity.own_parts import restore
     from ftjax.plotting.save import save_figure
     from ftjax.pretrained.open import load_pretrained
     from ftjax.runs.evaluate import network_metrics

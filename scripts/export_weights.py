@@ -32,8 +32,8 @@ ADAPTERS = flags.DEFINE_enum('adapters', 'merged', ['merged', 'peft'], 'What bec
 
 def main():
     from ftjax.export.weights import export_weights
-    from ftjax.io.own_parts import restore
-    from ftjax.io.provenance import command_line
+    from ftjax.io.identity.own_parts import restore
+    from ftjax.io.process.provenance import command_line
 
     restore(pathlib.Path(WORKDIR.value), PARTS.value)
     folder = export_weights(

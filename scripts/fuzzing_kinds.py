@@ -39,7 +39,7 @@ from fuzzing_runs import (
     read_rows,
 )
 
-from ftjax.io.atomic import to_jsonable
+from ftjax.io.files.atomic import to_jsonable
 from ftjax.tasks import evaluate
 
 

@@ -26,7 +26,7 @@ def read_rows(folder: pathlib.Path, text: str) -> None:
 
 def read_lock(folder: pathlib.Path, text: str) -> None:
     """What a lock says of its owner."""
-    from ftjax.io import lock
+    from ftjax.io.files import lock
 
     # An owner on another machine is watched for two minutes: here nobody waits for a sign.
     lock.STALE = 0.01
@@ -39,7 +39,7 @@ def read_lock(folder: pathlib.Path, text: str) -> None:
 
 def read_result(folder: pathlib.Path, text: str) -> None:
     """result.json of a run that is finished."""
-    from ftjax.io.stored_fields import RESULT, read_result
+    from ftjax.io.json.stored_fields import RESULT, read_result
     from ftjax.tasks.metrics_text import metrics_text
 
     (folder / 'result.json').write_text(text)
@@ -59,8 +59,8 @@ def read_ablation(folder: pathlib.Path, text: str) -> None:
 
 def manifest_inputs(draw: random.Random) -> Iterator[str]:
     """Manifests of a checkpoint, with a hash that agrees where it can be computed."""
-    from ftjax.io.saved_step import make_manifest
-    from ftjax.io.tree_json import array_hash, json_hash, pack
+    from ftjax.io.files.saved_step import make_manifest
+    from ftjax.io.json.tree_json import array_hash, json_hash, pack
 
     tree = {'params': {'head/kernel': np.zeros(2)}, 'trainable': {'head/kernel': np.zeros(2)}}
     progress = {'best': {'step': 3}, 'history': []}
@@ -81,7 +81,7 @@ def manifest_inputs(draw: random.Random) -> Iterator[str]:
 
 def read_manifest(folder: pathlib.Path, text: str) -> None:
     """A run's checkpoints."""
-    from ftjax.io.saved_step import MANIFEST
+    from ftjax.io.files.saved_step import MANIFEST
     from ftjax.pretrained import run_checkpoint
 
     place = folder / 'checkpoints'

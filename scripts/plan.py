@@ -126,7 +126,7 @@ def write_phases(file: pathlib.Path):
 
     from ftjax.errors import UserError
     from ftjax.freezing.plan.as_config import written
-    from ftjax.io.atomic import write_text
+    from ftjax.io.files.atomic import write_text
 
     if file.exists():
         raise UserError(f'{file} exists already; choose another file')

@@ -51,7 +51,7 @@ class Rows:
     """The rows there are, on disk after each."""
 
     def __init__(self, path):
-        from ftjax.io.atomic import read_json, write_json
+        from ftjax.io.files.atomic import read_json, write_json
 
         self.path, self.write, self.lock = path, write_json, threading.Lock()
         self.found = read_json(path) if path.exists() else {}
@@ -124,8 +124,8 @@ def main():
     from faults.interruptions import halfway, interrupted, second_starts
     from faults.processes import Server
 
-    from ftjax.io.atomic import write_json, write_text
-    from ftjax.io.provenance import provenance
+    from ftjax.io.files.atomic import write_json, write_text
+    from ftjax.io.process.provenance import provenance
 
     folder = pathlib.Path(WORKDIR.value).absolute()
     folder.mkdir(parents=True, exist_ok=True)

@@ -39,7 +39,7 @@ def main():
     from ftjax.data.audit.overview import overview
     from ftjax.distributed.process_group import from_first
     from ftjax.errors import UserError
-    from ftjax.io.lock import run_lock
+    from ftjax.io.files.lock import run_lock
     from ftjax.runs.memory_plan import refuse_what_cannot_fit
     from ftjax.runs.prepare import prepare
     from ftjax.runs.run import check_finished, train
@@ -88,7 +88,7 @@ def main():
 
 def finished_result(folder):
     """What result.json holds; None of a run that has none yet."""
-    from ftjax.io.stored_fields import read_result
+    from ftjax.io.json.stored_fields import read_result
 
     place = folder / 'result.json'
     needed = 'metrics', 'frozen_unchanged', 'moved_frozen', 'still_trainable'

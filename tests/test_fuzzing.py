@@ -24,9 +24,9 @@ from ftjax.freezing.plan.table import plan_table
 from ftjax.freezing.registry import catalogue
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.settings import PHASE_KEYS, FreezeSettings
-from ftjax.io.atomic import to_jsonable
-from ftjax.io.saved_step import MANIFEST, DamagedError, SavedStep, make_manifest
-from ftjax.io.tree_json import array_hash, json_hash, pack
+from ftjax.io.files.atomic import to_jsonable
+from ftjax.io.files.saved_step import MANIFEST, DamagedError, SavedStep, make_manifest
+from ftjax.io.json.tree_json import array_hash, json_hash, pack
 from ftjax.models.registry import build
 from ftjax.pretrained.readers.safetensors_file import DTYPES, SafetensorsSource
 from ftjax.training.checkpoints.checkpoints import Checkpoints

@@ -16,7 +16,7 @@ from ml_collections import config_dict
 from ml_collections.config_flags import config_flags
 
 from ftjax.errors import UserError, did_you_mean, shown
-from ftjax.io.identity_changes import INPUTS, flag
+from ftjax.io.identity.identity_changes import INPUTS, flag
 
 _ARGV = list(sys.argv)
 """Where ml_collections looks for overrides; without those that it cannot make."""

@@ -14,7 +14,7 @@ from ftjax.data.images.modes import Whites
 from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
 from ftjax.data.labels.names import strings
 from ftjax.errors import UserError, check_name
-from ftjax.io.file_hashes import file_hashes
+from ftjax.io.files.file_hashes import file_hashes
 
 KINDS = ('image', 'image_file', 'text', 'tfds')
 READ_LATER = ('image_file', 'tfds')
@@ -114,7 +114,7 @@ class Dataset:
 
         Of a file all bytes count, not the place it lies in. Where inputs are read from files
         while a run is going it is taken anew each time; files that have not changed since the
-        last time are not read again (ftjax/io/file_hashes.py).
+        last time are not read again (ftjax/io/files/file_hashes.py).
 
         Raises:
           UserError: a file that is no longer there.

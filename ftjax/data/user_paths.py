@@ -6,7 +6,7 @@ import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ftjax.errors import UserError, did_you_mean, shown
-from ftjax.io.presence import is_possible
+from ftjax.io.files.presence import is_possible
 
 # Beside a checkout; for tests and reproductions only, nothing is looked for there unasked.
 _DEFAULT_DATA = Path(__file__).resolve().parents[2] / '..' / 'shared' / 'data'

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.io.tree_json import pack, unpack
+from ftjax.io.json.tree_json import pack, unpack
 
 PIECE = 2**24
 """Bytes that are sent from the first process at once."""

@@ -46,7 +46,7 @@ class Sharding:
 
     @classmethod
     def of(cls, axes: Mapping[str, int], rules: Sequence[object] = ()) -> Sharding:
-        """The layout of `config.mesh` and `config.mesh_rules`, for the devices there are.
+        """The sharding of `config.mesh` and `config.mesh_rules`, for the devices there are.
 
         Raises:
           UserError: an unknown axis, a wrong rule, or another number of devices.

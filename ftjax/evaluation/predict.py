@@ -61,7 +61,7 @@ def predict(
 
 
 def placed(variables: Any, sharding: Sharding) -> bool:
-    """Whether variables lie on the mesh of a layout already, each in its place there."""
+    """Whether variables lie on the mesh of a sharding already, each in its place there."""
     return sharding.fsdp > 1 and all(
         isinstance(leaf, jax.Array)
         and isinstance(leaf.sharding, jax.sharding.NamedSharding)

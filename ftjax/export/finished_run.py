@@ -9,8 +9,8 @@ from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.export.model_card import CardFacts, model_card
-from ftjax.io.json_reader import read_object
-from ftjax.io.stored_fields import read_result
+from ftjax.io.json.json_reader import read_object
+from ftjax.io.json.stored_fields import read_result
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.preprocessing.tokenizer import digest, tokenizer_json

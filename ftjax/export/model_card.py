@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.evaluation.intervals import wilson_interval
-from ftjax.io.identity_changes import joined, part
+from ftjax.io.identity.identity_changes import joined, part
 from ftjax.printable import in_markdown
 
 # Metric, its name for people, and whether it is a share that reads best in percent.

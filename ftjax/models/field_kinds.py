@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ftjax.field_types import check_fields
-from ftjax.io.json_values import (
+from ftjax.io.json.json_values import (
     Either,
     Integer,
     Kind,

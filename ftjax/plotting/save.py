@@ -6,7 +6,7 @@ import io
 import os
 from typing import Any
 
-from ftjax.io.atomic import write_bytes
+from ftjax.io.files.atomic import write_bytes
 
 
 def save_figure(figure: object, path: str | os.PathLike[str], dpi: int = 160) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftjax.errors import UserError, check_name, shown
-from ftjax.io.json_values import (
+from ftjax.io.json.json_values import (
     Either,
     Flag,
     Integer,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ftjax.errors import UserError, check_name
-from ftjax.io.json_values import Flag, Integer, Kind, ListOf, Text, check_table, optional
+from ftjax.io.json.json_values import Flag, Integer, Kind, ListOf, Text, check_table, optional
 from ftjax.models.stages import Network
 from ftjax.preprocessing.tokenizer import (
     check_digest,

@@ -7,9 +7,9 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from ftjax.errors import UserError
-from ftjax.io.json_reader import LENIENT, read_object
-from ftjax.io.json_values import Either, Flag, Kind, Null, Table, Text, check_table, optional
-from ftjax.io.regular_files import read_bytes
+from ftjax.io.files.regular_files import read_bytes
+from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.io.json.json_values import Either, Flag, Kind, Null, Table, Text, check_table, optional
 from ftjax.preprocessing.tokenizer_trial import LARGEST, in_one_line, try_tokenizer
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 
 from ftjax.errors import UserError
-from ftjax.io.cache_folder import cache_folder
+from ftjax.io.files.cache_folder import cache_folder
 
 SECONDS = 60.0
 """Processor time of the child; a vocabulary of 250,000 pieces takes about two."""

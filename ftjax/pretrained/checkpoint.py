@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from ftjax.errors import UserError
-from ftjax.io.json_reader import LENIENT, read_object
+from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.models.adapters.adapted import with_overrides
 from ftjax.models.registry import build
 from ftjax.models.stages import Network

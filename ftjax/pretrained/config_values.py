@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ftjax.io.json_values import (
+from ftjax.io.json.json_values import (
     Either,
     Flag,
     Integer,

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
-from ftjax.io.json_reader import LENIENT, read_object
-from ftjax.io.own_parts import restore
+from ftjax.io.identity.own_parts import restore
+from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.registry import build, fields_of
 from ftjax.models.stages import Network
@@ -285,8 +285,15 @@ def _of_run(found: run_checkpoint.RunCheckpoint, tensors: bool) -> Checkpoint:
     file = found.run / own_format.CONFIG
     run = read_object(file) if file.exists() else {}
     run_checkpoint.check_config(run, file)
-    source = run_checkpoint.open_run(found, config, run) if tensors else None
+    source = None
+    if tensors:
+        source = run_checkpoint.open_run(found, config, run, _variables)
     return Checkpoint(folder, own_format.FORMAT, config, source)
+
+
+def _variables(init: str, **how: Any) -> Mapping[str, Any]:
+    """The variables of the checkpoint that a run began with."""
+    return load_pretrained(init, **how).variables
 
 
 def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.io.json_values import Kind, ListOf, Table, Text, check_table, optional
-from ftjax.io.owned_files import whole_file
-from ftjax.io.regular_files import open_regular
+from ftjax.io.files.owned_files import whole_file
+from ftjax.io.files.regular_files import open_regular
+from ftjax.io.json.json_values import Kind, ListOf, Table, Text, check_table, optional
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.io.json_values import Integer, Kind, Table, Text, check_table, optional
-from ftjax.io.saved_step import MANIFEST, SavedStep
+from ftjax.io.files.saved_step import MANIFEST, SavedStep
+from ftjax.io.json.json_values import Integer, Kind, Table, Text, check_table, optional
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained import own_format
@@ -96,13 +96,19 @@ class Overlay(TensorSource):
         return np.asarray(base[name])
 
 
-def open_run(found: RunCheckpoint, config: Mapping[str, Any], run: Mapping[str, Any]) -> Overlay:
+def open_run(
+    found: RunCheckpoint,
+    config: Mapping[str, Any],
+    run: Mapping[str, Any],
+    load: Callable[..., Mapping[str, Any]],
+) -> Overlay:
     """The leaves of a run's checkpoint.
 
     Args:
       found: where it is.
       config: our own description of the network.
       run: the run's config.json.
+      load: (init, options by keyword) -> variables: how the run's beginning is opened.
 
     Raises:
       UserError: the checkpoint is damaged, or frozen statistics were made by the run and kept
@@ -117,7 +123,7 @@ def open_run(found: RunCheckpoint, config: Mapping[str, Any], run: Mapping[str, 
             f'{found.step}: the run estimated frozen running statistics (freeze.norm = '
             'recompute), which its checkpoints do not hold; finish the run and open that'
         )
-    return Overlay(step, network, functools.partial(beginning, config, run))
+    return Overlay(step, network, functools.partial(beginning, config, run, load))
 
 
 _KINDS: dict[str, Kind] = {
@@ -133,10 +139,10 @@ def check_config(run: Mapping[str, Any], path: pathlib.Path) -> None:
     check_table(run, _KINDS, str(path))
 
 
-def beginning(config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+def beginning(
+    config: Mapping[str, Any], run: Mapping[str, Any], load: Callable[..., Mapping[str, Any]]
+) -> dict[str, Any]:
     """The leaves that a run started from, by key, adapters left out."""
-    from ftjax.pretrained.open import load_pretrained  # it opens checkpoints by this module
-
     seed, options = run.get('seed', 0), dict(run.get('model') or {})
     classes = config['options'].get('num_classes', 0)
     if not run.get('init'):
@@ -145,7 +151,7 @@ def beginning(config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, An
             raise UserError('config.json of the run: neither init nor model.name is there')
         network = build(name, {**options, 'num_classes': classes})
         return flatten(random_variables(network, seed))
-    loaded = load_pretrained(
+    variables = load(
         run['init'],
         num_classes=classes,
         class_names=config.get('class_names') or None,
@@ -153,7 +159,7 @@ def beginning(config: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, An
         seed=seed,
         options=options or None,
     )
-    return flatten(loaded.variables)
+    return flatten(variables)
 
 
 def _pair(size: Any) -> Any:

@@ -27,7 +27,7 @@ from ftjax.errors import UserError, check_name
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.field_types import check_fields
 from ftjax.freezing.strategies.weight_averages import interpolate, mean_of, soup_greedy
-from ftjax.io.atomic import to_jsonable
+from ftjax.io.files.atomic import to_jsonable
 from ftjax.ranges import above, at_least
 from ftjax.reproductions.soup_gates import soup_verdicts
 from ftjax.runs.evaluate import split_metrics

@@ -9,7 +9,7 @@ from typing import Any
 
 from ftjax.config import Config
 from ftjax.data import Splits
-from ftjax.io.identity_changes import differences, part, refused
+from ftjax.io.identity.identity_changes import differences, part, refused
 from ftjax.models.stages import Network
 from ftjax.runs.identity import code_of, data_identity
 

@@ -24,9 +24,9 @@ from ftjax.config import Config
 from ftjax.data import Splits
 from ftjax.data.dataset import READ_LATER, joint_fingerprint
 from ftjax.errors import UserError
-from ftjax.io.atomic import to_jsonable
-from ftjax.io.provenance import git_state, versions
-from ftjax.io.source_code import code_identity
+from ftjax.io.files.atomic import to_jsonable
+from ftjax.io.identity.source_code import code_identity
+from ftjax.io.process.provenance import git_state, versions
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.stages import Network
 from ftjax.registry import own

@@ -14,11 +14,11 @@ from ftjax.config import Config
 from ftjax.data.audit.overview import findings, sizes
 from ftjax.distributed import process_group
 from ftjax.errors import UserError
-from ftjax.io.atomic import write_json
-from ftjax.io.identity_changes import FILE, differences, refused
-from ftjax.io.jsonl import read_jsonl
-from ftjax.io.lock import run_lock
-from ftjax.io.provenance import peak_memory, provenance, versions
+from ftjax.io.files.atomic import write_json
+from ftjax.io.files.lock import run_lock
+from ftjax.io.identity.identity_changes import FILE, differences, refused
+from ftjax.io.json.jsonl import read_jsonl
+from ftjax.io.process.provenance import peak_memory, provenance, versions
 from ftjax.pretrained.own_format import save_own
 from ftjax.runs.evaluate import NOTHING_MEASURED, split_metrics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity

@@ -7,9 +7,9 @@ import pathlib
 from ftjax.config import config_differences, read_config
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import Plan
-from ftjax.io.atomic import read_json, write_json
-from ftjax.io.own_parts import remember
-from ftjax.io.owned_files import check_way
+from ftjax.io.files.atomic import read_json, write_json
+from ftjax.io.files.owned_files import check_way
+from ftjax.io.identity.own_parts import remember
 from ftjax.plotting.heatmaps import choices_over_time
 from ftjax.plotting.save import save_figure
 from ftjax.pretrained.own_format import save_description

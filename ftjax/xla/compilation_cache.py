@@ -9,7 +9,7 @@ import pathlib
 
 import jax
 
-from ftjax.io.processor import processor_kind
+from ftjax.io.process.processor import processor_kind
 
 
 def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> str | None:

@@ -32,7 +32,7 @@ def run(
     from benchmarks.torch_vit import FineTuning as Theirs
 
     from ftjax.data import Splits
-    from ftjax.io.progress import Progress
+    from ftjax.io.process.progress import Progress
     from ftjax.training.feature_cache import store
 
     train, val = sides.made_images(images, image), sides.made_images(8, image, seed=1)

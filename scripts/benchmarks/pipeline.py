@@ -35,7 +35,7 @@ def run(folder: pathlib.Path, epochs: int = 2) -> list[dict[str, Any]]:
     from benchmarks.fit_steps import FitSteps
 
     from ftjax.data import DataSettings, TrainStream, load_data
-    from ftjax.io.progress import Progress
+    from ftjax.io.process.progress import Progress
     from ftjax.models.registry import build
     from ftjax.preprocessing.images import Preprocessing
 

@@ -36,7 +36,7 @@ def run(folder: pathlib.Path, rounds: int = 5, points: str = '') -> list[dict[st
     from benchmarks import tables
 
     from ftjax.errors import check_name
-    from ftjax.io.progress import Progress
+    from ftjax.io.process.progress import Progress
 
     wanted = [check_name(p, POINTS, 'axis') for p in points.split(',')] if points else list(POINTS)
     found = {axis: POINTS[axis] for axis in wanted}

@@ -62,8 +62,8 @@ def run(
     from benchmarks.cases import CASES
 
     from ftjax.errors import check_name
-    from ftjax.io.atomic import read_json
-    from ftjax.io.progress import Progress
+    from ftjax.io.files.atomic import read_json
+    from ftjax.io.process.progress import Progress
 
     networks = words(networks)
     wanted = words(strategies)

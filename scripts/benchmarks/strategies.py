@@ -33,8 +33,8 @@ def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) 
 
     from ftjax.errors import UserError
     from ftjax.freezing.registry import catalogue
-    from ftjax.io.atomic import read_json
-    from ftjax.io.progress import Progress
+    from ftjax.io.files.atomic import read_json
+    from ftjax.io.process.progress import Progress
     from ftjax.models.registry import build
 
     options = {'image_size': IMAGE, 'patch_size': 16, 'width': WIDTH, 'depth': DEPTH, 'heads': 3}

@@ -18,7 +18,7 @@ def write(
     """Writes both; `device` and `threads` are added to every row that does not name them."""
     import jax
 
-    from ftjax.io.atomic import write_json, write_text
+    from ftjax.io.files.atomic import write_json, write_text
 
     device = jax.devices()[0].device_kind
     threads = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()

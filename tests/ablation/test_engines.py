@@ -11,7 +11,7 @@ from ftjax.ablation.engines.process_workers import Processes
 from ftjax.ablation.grid.forecast import forecast
 from ftjax.ablation.grid.run_grid import jobs_of, run_grid
 from ftjax.errors import UserError
-from ftjax.io.jsonl import read_jsonl
+from ftjax.io.json.jsonl import read_jsonl
 
 TWICE, ONCE = ('head', 1e-2, 1), ('full', 1e-3, 0)
 

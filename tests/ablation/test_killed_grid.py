@@ -10,7 +10,7 @@ import time
 import pytest
 from toy_cells import MANY, main
 
-from ftjax.io.jsonl import read_jsonl
+from ftjax.io.json.jsonl import read_jsonl
 
 KILLS = 20
 

@@ -9,7 +9,7 @@ import pytest
 from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.settings import AblationSettings
 from ftjax.distributed.preemption import Interrupted, requested, stop_if_requested
-from ftjax.io.jsonl import read_jsonl
+from ftjax.io.json.jsonl import read_jsonl
 
 SETTINGS = AblationSettings(
     arms={'head': 'head', 'full': 'full'}, rates=(1e-3, 1e-2, 1e-1), seeds=(0, 1)

@@ -61,7 +61,7 @@ def main(folder, name, seconds):
     from ftjax.ablation.grid.run_grid import run_grid
     from ftjax.ablation.report.tables import write_summary
     from ftjax.ablation.summary.summary import summarise
-    from ftjax.io.lock import run_lock
+    from ftjax.io.files.lock import run_lock
 
     engine = make_engine(name, 2 if name == 'processes' else None)
     with run_lock(folder):

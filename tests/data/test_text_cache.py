@@ -12,7 +12,7 @@ import pytest
 
 from ftjax.data.text import token_cache
 from ftjax.data.text.token_cache import cached_tokens, key_of
-from ftjax.io.cache_folder import cache_folder
+from ftjax.io.files.cache_folder import cache_folder
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 
 from ftjax import registry
 from ftjax.errors import UserError
-from ftjax.io import own_parts
-from ftjax.io.source_code import code_identity
+from ftjax.io.identity import own_parts
+from ftjax.io.identity.source_code import code_identity
 from ftjax.training.loop.metrics_log import MetricsLog
 
 HERE = pathlib.Path(__file__).resolve().parent

@@ -9,7 +9,7 @@ import pytest
 from ftjax.data import Dataset
 from ftjax.data.sources.tfds_records import Records
 from ftjax.errors import UserError
-from ftjax.io import file_hashes as hashes
+from ftjax.io.files import file_hashes as hashes
 
 LONG = bytes(range(256)) * 64  # 16 KiB: more than the edges that were looked at once
 

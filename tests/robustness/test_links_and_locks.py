@@ -11,11 +11,11 @@ import pytest
 
 from ftjax.config import read_config
 from ftjax.errors import UserError
-from ftjax.io import lock
-from ftjax.io.atomic import read_json, write_json
-from ftjax.io.jsonl import JsonLines
-from ftjax.io.lock import NAME, run_lock
-from ftjax.io.owned_files import check_way, open_plain, owned, whole_file
+from ftjax.io.files import lock
+from ftjax.io.files.atomic import read_json, write_json
+from ftjax.io.files.lock import NAME, run_lock
+from ftjax.io.files.owned_files import check_way, open_plain, owned, whole_file
+from ftjax.io.json.jsonl import JsonLines
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 
@@ -142,7 +142,7 @@ def test_half_a_file_is_none(run):
 
 SECOND = """
 import sys
-from ftjax.io.lock import run_lock
+from ftjax.io.files.lock import run_lock
 with run_lock(sys.argv[1]):
     print('held')
 """

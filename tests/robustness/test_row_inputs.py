@@ -10,8 +10,8 @@ from ftjax.ablation.grid.row_identity import RowIdentities, identity_notes
 from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
-from ftjax.io.identity_changes import FILE
-from ftjax.io.jsonl import read_jsonl
+from ftjax.io.identity.identity_changes import FILE
+from ftjax.io.json.jsonl import read_jsonl
 
 SETTINGS = AblationSettings(
     arms={'head': 'head', 'pixels': {'baseline': 'pixels'}},

@@ -14,7 +14,7 @@ from ftjax.ablation.report.tables import write_summary
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.summary.summary import read_summary, summarise
 from ftjax.errors import UserError
-from ftjax.io.stored_fields import read_result
+from ftjax.io.json.stored_fields import read_result
 from ftjax.tasks.metrics_text import metrics_text
 
 RESULTS = pathlib.Path(__file__).parents[2] / 'results'

@@ -19,10 +19,10 @@ from ftjax.config import read_config
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.errors import UserError
 from ftjax.export.model_card import data_in_words, identity_in_words
-from ftjax.io.atomic import read_json
-from ftjax.io.identity_changes import differences
-from ftjax.io.saved_step import MANIFEST
-from ftjax.io.tree_json import json_hash
+from ftjax.io.files.atomic import read_json
+from ftjax.io.files.saved_step import MANIFEST
+from ftjax.io.identity.identity_changes import differences
+from ftjax.io.json.tree_json import json_hash
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing

@@ -15,7 +15,7 @@ from ftjax.errors import UserError
 from ftjax.field_types import expected_of
 from ftjax.freezing.registry import catalogue, parse
 from ftjax.freezing.settings import FreezeSettings
-from ftjax.io.atomic import to_jsonable
+from ftjax.io.files.atomic import to_jsonable
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
 from ftjax.reproductions.soups import Soup

@@ -14,7 +14,7 @@ from ftjax.cli.launch import _LevelFormatter, explain
 from ftjax.errors import UserError
 from ftjax.evaluation.prediction_figures import confusion_matrix_figure
 from ftjax.export.model_card import CardFacts, model_card
-from ftjax.io.progress import Progress
+from ftjax.io.process.progress import Progress
 from ftjax.plotting.save import figure_bytes
 from ftjax.printable import in_figure, in_html, in_markdown, printable, printable_lines
 from ftjax.tasks import evaluate

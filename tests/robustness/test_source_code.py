@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from ftjax.io.source_code import code_identity
+from ftjax.io.identity.source_code import code_identity
 from ftjax.models.registry import build
 
 SOURCE = """
@@ -120,7 +120,7 @@ def test_own_modules_that_it_imports_count(tmp_path, monkeypatch):
 def test_it_is_the_same_in_every_process(tmp_path):
     file = tmp_path / 'own.py'
     file.write_text(
-        'from ftjax.io.source_code import code_identity\n'
+        'from ftjax.io.identity.source_code import code_identity\n'
         "NAMES = {'a', 'b', 'c'}\n\n\n"
         "def run(x):\n    return x in {'p', 'q', 'r'} or x in NAMES\n\n\n"
         "print(code_identity({'run': run}))\n"

@@ -13,8 +13,8 @@ import pytest
 from ftjax.data.load import read_source
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
-from ftjax.io import npz_archive
-from ftjax.io.npz_archive import NpzArchive
+from ftjax.io.files import npz_archive
+from ftjax.io.files.npz_archive import NpzArchive
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.readers.orbax_step import OrbaxStep
 from ftjax.training.checkpoints.checkpoints import Checkpoints

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.io import lock
-from ftjax.io.json_reader import LENIENT, WIDE, JsonLimits, parse_json, read_json, read_object
-from ftjax.io.json_values import Integer, ListOf, Number, Text, check, optional
-from ftjax.io.lock import run_lock
-from ftjax.io.regular_files import open_regular, read_bytes
+from ftjax.io.files import lock
+from ftjax.io.files.lock import run_lock
+from ftjax.io.files.regular_files import open_regular, read_bytes
+from ftjax.io.json.json_reader import LENIENT, WIDE, JsonLimits, parse_json, read_json, read_object
+from ftjax.io.json.json_values import Integer, ListOf, Number, Text, check, optional
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained import families, own_format
@@ -269,8 +269,8 @@ def test_a_lock_says_only_what_is_fit_to_be_seen(tmp_path, monkeypatch):
 
 def test_our_own_files_are_within_the_limits_too(tmp_path):
     """Their fields are those of test_rows.py."""
-    from ftjax.io.jsonl import read_jsonl
-    from ftjax.io.stored_fields import read_result
+    from ftjax.io.json.jsonl import read_jsonl
+    from ftjax.io.json.stored_fields import read_result
 
     file = tmp_path / 'result.json'
     for text in (

@@ -15,7 +15,7 @@ from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.settings import read_ablation
 from ftjax.ablation.summary.summary import summarise
 from ftjax.config import merged, plain, read_config
-from ftjax.io.atomic import read_json
+from ftjax.io.files.atomic import read_json
 from ftjax.pretrained.locate.locate import data_folder
 from ftjax.reproductions import soups
 

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from ftjax.io.jsonl import read_jsonl
+from ftjax.io.json.jsonl import read_jsonl
 
 pytestmark = pytest.mark.slow
 FLAGS = ('--config=configs/reliability.py:plain', '--config.data.batch_size=8')

@@ -13,7 +13,7 @@ from tiny_runs import initial, noise, splits
 from ftjax.data import TrainStream
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
-from ftjax.io.jsonl import read_jsonl
+from ftjax.io.json.jsonl import read_jsonl
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.loop.fit import Diverged, fit

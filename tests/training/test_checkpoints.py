@@ -23,8 +23,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.io.lock import run_lock
-from ftjax.io.tree_json import array_hash
+from ftjax.io.files.lock import run_lock
+from ftjax.io.json.tree_json import array_hash
 from ftjax.training.checkpoints import checkpoints as module
 from ftjax.training.checkpoints import guards
 from ftjax.training.checkpoints.checkpoints import Checkpoints
@@ -343,7 +343,7 @@ def test_a_disk_that_fills_up_while_writing(two_checkpoints, tmp_path):
 SAVE_FOR_EVER = """
     import sys
     import numpy as np
-    from ftjax.io.lock import run_lock
+    from ftjax.io.files.lock import run_lock
     from ftjax.training.checkpoints.checkpoints import Checkpoints
 
     lock = run_lock(sys.argv[1])

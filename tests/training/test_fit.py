@@ -11,7 +11,7 @@ from tiny_runs import RESNET as NET
 from ftjax.data import prepare
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
-from ftjax.io.jsonl import read_jsonl
+from ftjax.io.json.jsonl import read_jsonl
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings, rate_factor
 from ftjax.tasks import task_of

@@ -11,8 +11,8 @@ import pytest
 
 from ftjax.config import read_config
 from ftjax.errors import UserError
-from ftjax.io import atomic
-from ftjax.io.jsonl import read_jsonl
+from ftjax.io.files import atomic
+from ftjax.io.json.jsonl import read_jsonl
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.training.checkpoints.checkpoints import Checkpoints

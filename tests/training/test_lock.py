@@ -13,12 +13,12 @@ import time
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.io import lock
-from ftjax.io.lock import NAME, run_lock
+from ftjax.io.files import lock
+from ftjax.io.files.lock import NAME, run_lock
 
 HOLD = """
 import sys, time
-from ftjax.io.lock import run_lock
+from ftjax.io.files.lock import run_lock
 with run_lock(sys.argv[1]):
     print('held', flush=True)
     sys.stdin.read()

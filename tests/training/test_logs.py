@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.io import atomic
-from ftjax.io.jsonl import JsonLines, read_jsonl
+from ftjax.io.files import atomic
+from ftjax.io.json.jsonl import JsonLines, read_jsonl
 from ftjax.training.loop.metrics_log import MetricsLog
 
 

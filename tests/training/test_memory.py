@@ -12,7 +12,7 @@ from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.strategies.adapters import with_adapters
-from ftjax.io import provenance
+from ftjax.io.process import provenance
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing

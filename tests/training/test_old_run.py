@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ftjax.config import read_config
-from ftjax.io.jsonl import read_jsonl
+from ftjax.io.json.jsonl import read_jsonl
 from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train

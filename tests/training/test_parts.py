@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.io.saved_step import MANIFEST
-from ftjax.io.tree_json import array_hash, json_hash
+from ftjax.io.files.saved_step import MANIFEST
+from ftjax.io.json.tree_json import array_hash, json_hash
 from ftjax.training.checkpoints.checkpoints import Checkpoints
 
 WRITER = """

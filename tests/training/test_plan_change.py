@@ -12,9 +12,9 @@ from tiny_runs import initial, noise, splits
 from ftjax.config import read_config
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
-from ftjax.io.atomic import read_json
-from ftjax.io.jsonl import read_jsonl
-from ftjax.io.lock import run_lock
+from ftjax.io.files.atomic import read_json
+from ftjax.io.files.lock import run_lock
+from ftjax.io.json.jsonl import read_jsonl
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train

@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from ftjax.io.progress import Pace, Progress, duration
+from ftjax.io.process.progress import Pace, Progress, duration
 
 
 class Clock:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from ftjax.io import provenance
+from ftjax.io.process import provenance
 
 
 def _git(folder, *arguments):

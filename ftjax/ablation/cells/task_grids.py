@@ -22,7 +22,7 @@ from ftjax.ablation.settings import AblationSettings
 from ftjax.config import merged, read_config
 from ftjax.data.audit.overview import overview
 from ftjax.errors import UserError
-from ftjax.io.atomic import to_jsonable, write_text
+from ftjax.io.files.atomic import to_jsonable, write_text
 from ftjax.printable import printable
 
 Rows = list[dict[str, Any]]

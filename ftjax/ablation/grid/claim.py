@@ -10,8 +10,8 @@ from typing import Any
 
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
-from ftjax.io.atomic import to_jsonable, write_json
-from ftjax.io.stored_fields import read_fields
+from ftjax.io.files.atomic import to_jsonable, write_json
+from ftjax.io.json.stored_fields import read_fields
 
 FILE = 'ablation.json'
 OTHER = 'choose another --workdir'

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.engines.engine import Cell, Job
-from ftjax.io.progress import duration
+from ftjax.io.process.progress import duration
 
 ROW_BYTES = 3_000
 REPORT_BYTES = 4_000_000

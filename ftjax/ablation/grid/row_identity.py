@@ -8,8 +8,8 @@ from typing import Any
 
 from ftjax.ablation.engines.engine import Cell, Row
 from ftjax.errors import UserError
-from ftjax.io.identity_changes import FILE, INPUTS, differences, flags_for, joined, refused
-from ftjax.io.jsonl import JsonLines, read_jsonl
+from ftjax.io.identity.identity_changes import FILE, INPUTS, differences, flags_for, joined, refused
+from ftjax.io.json.jsonl import JsonLines, read_jsonl
 
 
 class RowIdentities:

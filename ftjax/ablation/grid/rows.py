@@ -13,7 +13,7 @@ from typing import Any
 
 from ftjax.ablation.rates.choice import known_rate
 from ftjax.errors import UserError
-from ftjax.io.jsonl import numbered_jsonl
+from ftjax.io.json.jsonl import numbered_jsonl
 
 Row = dict[str, Any]
 STATUSES = ('ok', 'diverged', 'failed')

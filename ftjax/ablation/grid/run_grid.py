@@ -13,9 +13,9 @@ from ftjax.ablation.grid.rows import cell_of, of_grid, read_rows
 from ftjax.ablation.rates.search import RateSearch, search_rates
 from ftjax.ablation.settings import AblationSettings
 from ftjax.distributed.preemption import says_where, stops_on_signals
-from ftjax.io.atomic import to_jsonable
-from ftjax.io.jsonl import JsonLines
-from ftjax.io.progress import Progress
+from ftjax.io.files.atomic import to_jsonable
+from ftjax.io.json.jsonl import JsonLines
+from ftjax.io.process.progress import Progress
 
 Rows = list[dict[str, Any]]
 

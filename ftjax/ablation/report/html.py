@@ -13,7 +13,7 @@ from ftjax.ablation.report import tables
 from ftjax.ablation.report.figures import Drawn, draw
 from ftjax.ablation.report.html_style import STYLE
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
-from ftjax.io.atomic import to_jsonable, write_text
+from ftjax.io.files.atomic import to_jsonable, write_text
 from ftjax.plotting import number_formats
 from ftjax.plotting.save import figure_bytes
 from ftjax.printable import in_html
@@ -39,7 +39,7 @@ def write_report(
       summary: from `summarise`, or read back from summary.json.
       title: heading of the page.
       setup: what was held fixed, name to value, in the order to show (data, network, steps).
-      provenance: from `ftjax.io.provenance.provenance`; shown flattened.
+      provenance: from `ftjax.io.process.provenance.provenance`; shown flattened.
       notes: caveats to add to the summary's own, such as reductions of a reproduction.
       gates: verdicts of a reproduction: objects {gate, passed, value, interval, kind}.
       drawn: the figures, where they are drawn already.

@@ -9,8 +9,8 @@ from typing import Any
 from ftjax.ablation.report.figures import draw, save_figures
 from ftjax.ablation.report.html import write_report
 from ftjax.ablation.report.tables import table_markdown, write_summary
-from ftjax.io.atomic import write_json
-from ftjax.io.provenance import command_line, provenance
+from ftjax.io.files.atomic import write_json
+from ftjax.io.process.provenance import command_line, provenance
 
 
 def write_results(

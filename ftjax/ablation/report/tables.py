@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
-from ftjax.io.atomic import write_json, write_text
+from ftjax.io.files.atomic import write_json, write_text
 from ftjax.plotting import number_formats
 from ftjax.printable import in_markdown
 

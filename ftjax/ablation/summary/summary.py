@@ -37,8 +37,8 @@ from ftjax.ablation.summary.coverage import covered
 from ftjax.ablation.summary.overall import summarise_overall
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation.metric import Metric
-from ftjax.io.atomic import read_json, to_jsonable
-from ftjax.io.stored_fields import check_fields_of
+from ftjax.io.files.atomic import read_json, to_jsonable
+from ftjax.io.json.stored_fields import check_fields_of
 from ftjax.tasks.metrics import metric_of
 
 

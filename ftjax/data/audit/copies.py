@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from ftjax.data.dataset import Dataset
-from ftjax.io.file_hashes import file_hashes
+from ftjax.io.files.file_hashes import file_hashes
 
 
 def copies(held_out: Dataset, train: Dataset) -> np.ndarray:

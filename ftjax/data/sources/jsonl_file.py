@@ -10,7 +10,7 @@ from ftjax.data.sources.columns import Row, parts_from_rows, table_files
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.text_file import lines_of, read_text
 from ftjax.errors import UserError
-from ftjax.io.json_reader import LENIENT, parse_json
+from ftjax.io.json.json_reader import LENIENT, parse_json
 
 
 def read(argument: str, settings: DataSettings) -> Parts:

@@ -16,7 +16,7 @@ from ftjax.data.sources.image_tree import readable
 from ftjax.data.sources.registry import Parts
 from ftjax.data.user_paths import existing_file
 from ftjax.errors import UserError, did_you_mean
-from ftjax.io.npz_archive import NpzArchive
+from ftjax.io.files.npz_archive import NpzArchive
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -17,7 +17,7 @@ from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError, check_name, did_you_mean
-from ftjax.io.file_hashes import file_hashes
+from ftjax.io.files.file_hashes import file_hashes
 
 _PREPARE = (
     "prepare it once with the extra [tf]: tfds.builder('{name}', file_format='array_record')"

@@ -21,8 +21,8 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.data.text.tokenize import Tokens, tokenize
 from ftjax.errors import UserError
-from ftjax.io.cache_folder import cache_folder
-from ftjax.io.owned_files import whole_file
+from ftjax.io.files.cache_folder import cache_folder
+from ftjax.io.files.owned_files import whole_file
 
 if TYPE_CHECKING:
     from ftjax.preprocessing.texts import TextPreprocessing

@@ -7,8 +7,8 @@ import pathlib
 from collections.abc import Iterable
 
 from ftjax.errors import UserError
-from ftjax.io.cache_folder import cache_folder
-from ftjax.io.owned_files import whole_file
+from ftjax.io.files.cache_folder import cache_folder
+from ftjax.io.files.owned_files import whole_file
 
 PREFIX = 'wordpiece:'
 _FEWEST = 100  # tokens; the letters and the special tokens alone take about as many

@@ -118,7 +118,7 @@ def groups_of(net: Anatomy) -> list[tuple[str, ...]]:
 
 
 def opened(net: Anatomy, times: list[int], groups: list[tuple[str, ...]]) -> list[Segment]:
-    """Stretches that open one more group at each of the times; the top is open from the start."""
+    """Segments that open one more group at each of the times; the top is open from the start."""
     segments, names = [], list(net.top)
     for n, time in enumerate(times):
         if n:

@@ -15,8 +15,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
-from ftjax.io.json_reader import parse_json
-from ftjax.io.json_values import Integer, Kind, Number, Table, Text, check, check_table
+from ftjax.io.json.json_reader import parse_json
+from ftjax.io.json.json_values import Integer, Kind, Number, Table, Text, check, check_table
 from ftjax.models.adapters.adapter import Adapter, Site
 from ftjax.models.field_kinds import check_options
 from ftjax.models.registry import build, family, fields_of, options_of

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from ftjax.errors import UserError, shown
-from ftjax.io.json_values import Text, check
+from ftjax.io.json.json_values import Text, check
 from ftjax.pretrained.locate.hub import asking, parse
 from ftjax.pretrained.readers.safetensors_file import DTYPES
 from ftjax.pretrained.readers.tensor_source import Header, TensorSource, checked_shape, dtype_named

@@ -8,7 +8,7 @@ import pathlib
 import re
 
 from ftjax.errors import UserError, check_name, did_you_mean, shown
-from ftjax.io.presence import existing
+from ftjax.io.files.presence import existing
 from ftjax.pretrained.readers import TensorSource
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[1] / 'weights'

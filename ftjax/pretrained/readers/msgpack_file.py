@@ -15,7 +15,7 @@ import struct
 import numpy as np
 
 from ftjax.errors import UserError, shown
-from ftjax.io.regular_files import open_regular
+from ftjax.io.files.regular_files import open_regular
 from ftjax.pretrained.readers.tensor_source import (
     Header,
     TensorSource,

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from ftjax.errors import UserError, shown
-from ftjax.io.npz_archive import NpzArchive
+from ftjax.io.files.npz_archive import NpzArchive
 from ftjax.pretrained.readers.tensor_source import Header, TensorSource
 
 

@@ -10,7 +10,7 @@ import pathlib
 
 import numpy as np
 
-from ftjax.io.saved_step import SavedStep, Stored
+from ftjax.io.files.saved_step import SavedStep, Stored
 from ftjax.pretrained.readers.tensor_source import Header, TensorSource
 
 PARTS = (

@@ -18,10 +18,10 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from ftjax.errors import UserError, shown
-from ftjax.io.json_reader import JsonLimits, parse_json
-from ftjax.io.json_values import Integer, Kind, ListOf, Table, Text, check, optional
-from ftjax.io.owned_files import whole_file
-from ftjax.io.regular_files import open_regular
+from ftjax.io.files.owned_files import whole_file
+from ftjax.io.files.regular_files import open_regular
+from ftjax.io.json.json_reader import JsonLimits, parse_json
+from ftjax.io.json.json_values import Integer, Kind, ListOf, Table, Text, check, optional
 from ftjax.pretrained.readers.tensor_source import (
     Header,
     TensorSource,

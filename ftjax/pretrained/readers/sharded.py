@@ -8,8 +8,8 @@ import pathlib
 import numpy as np
 
 from ftjax.errors import UserError, shown
-from ftjax.io.json_reader import JsonLimits, read_object
-from ftjax.io.json_values import Table, check
+from ftjax.io.json.json_reader import JsonLimits, read_object
+from ftjax.io.json.json_values import Table, check
 from ftjax.pretrained.readers.safetensors_file import SafetensorsSource
 from ftjax.pretrained.readers.tensor_source import TensorSource
 

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 
 from ftjax.errors import UserError, shown
-from ftjax.io.json_values import Integer, ListOf, check
+from ftjax.io.json.json_values import Integer, ListOf, check
 
 NUMBERS = frozenset(
     (

@@ -2,7 +2,7 @@
 
 Orbax writes the arrays in the background, to a temporary folder that is renamed at the end, so
 that a kill leaves the earlier checkpoints alone. What it does not notice, a flipped bit for
-instance, is found by the hashes in a manifest: see ftjax/io/saved_step.py.
+instance, is found by the hashes in a manifest: see ftjax/io/files/saved_step.py.
 """
 
 from __future__ import annotations
@@ -19,9 +19,16 @@ import numpy as np
 
 from ftjax.distributed import process_group
 from ftjax.errors import UserError, check_name
-from ftjax.io.owned_files import check_way
-from ftjax.io.saved_step import MANIFEST, DamagedError, SavedStep, check_item, make_manifest, orbax
-from ftjax.io.tree_json import array_hash, pack
+from ftjax.io.files.owned_files import check_way
+from ftjax.io.files.saved_step import (
+    MANIFEST,
+    DamagedError,
+    SavedStep,
+    check_item,
+    make_manifest,
+    orbax,
+)
+from ftjax.io.json.tree_json import array_hash, pack
 from ftjax.training.checkpoints import guards
 from ftjax.training.checkpoints.parts import part_hashes
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ftjax.io.tree_json import leaf_paths
+from ftjax.io.json.tree_json import leaf_paths
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import shutil
 import time
 
 from ftjax.errors import UserError
-from ftjax.io.owned_files import check_way
+from ftjax.io.files.owned_files import check_way
 
 _log = logging.getLogger(__name__)
 _HALF, _OLD = '*orbax-checkpoint-tmp*', 'replaced-'

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ftjax.distributed import process_group
-from ftjax.io.tree_json import array_hash, joined_hash
+from ftjax.io.json.tree_json import array_hash, joined_hash
 
 
 def part_hashes(arrays: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], str]:

@@ -8,7 +8,7 @@ import pathlib
 
 from ftjax.distributed.process_group import first
 from ftjax.errors import UserError
-from ftjax.io.jsonl import JsonLines
+from ftjax.io.json.jsonl import JsonLines
 from ftjax.training.checkpoints.compatibility import Changes
 
 FLAG = '--allow-plan-change'

@@ -10,9 +10,9 @@ from typing import Any
 
 from ftjax.distributed.process_group import first
 from ftjax.errors import UserError
-from ftjax.io.identity_changes import FILE, differences, flags_for, joined, part, refused
-from ftjax.io.jsonl import JsonLines
-from ftjax.io.saved_step import SavedStep
+from ftjax.io.files.saved_step import SavedStep
+from ftjax.io.identity.identity_changes import FILE, differences, flags_for, joined, part, refused
+from ftjax.io.json.jsonl import JsonLines
 
 _log = logging.getLogger(__name__)
 

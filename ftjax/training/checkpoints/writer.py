@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.future import CommitFutureAwaitingContractedSignals
 
 from ftjax.distributed import process_group
-from ftjax.io.saved_step import MANIFEST, alone
+from ftjax.io.files.saved_step import MANIFEST, alone
 
 
 class ManifestHandler(ocp.JsonCheckpointHandler):

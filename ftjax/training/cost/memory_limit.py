@@ -7,7 +7,7 @@ import re
 import jax
 
 from ftjax.errors import UserError
-from ftjax.io.host_memory import host_limit
+from ftjax.io.process.host_memory import host_limit
 
 _UNITS = {'': 1, 'k': 1000, 'm': 1000**2, 'g': 1000**3, 't': 1000**4}
 _BINARY = {'ki': 2**10, 'mi': 2**20, 'gi': 2**30, 'ti': 2**40}

@@ -16,9 +16,9 @@ from flax.traverse_util import flatten_dict
 from ftjax.data.augmentation import of_kind, parse_augment
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
-from ftjax.io.atomic import to_jsonable
-from ftjax.io.processor import processor_kind
-from ftjax.io.source_code import code_identity
+from ftjax.io.files.atomic import to_jsonable
+from ftjax.io.identity.source_code import code_identity
+from ftjax.io.process.processor import processor_kind
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing

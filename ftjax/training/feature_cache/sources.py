@@ -21,8 +21,8 @@ from ftjax.distributed.device_put import on_host
 from ftjax.distributed.process_group import least, several
 from ftjax.errors import UserError
 from ftjax.freezing.plan.phase import Phase
-from ftjax.io.cache_folder import cache_folder
-from ftjax.io.progress import Pace, Progress, duration
+from ftjax.io.files.cache_folder import cache_folder
+from ftjax.io.process.progress import Pace, Progress, duration
 from ftjax.training.feature_cache import compute
 from ftjax.training.feature_cache.compute import Passed
 from ftjax.training.feature_cache.key import features_key, prefix_of, weights_hash

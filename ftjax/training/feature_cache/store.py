@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.io.atomic import read_json, write_json
+from ftjax.io.files.atomic import read_json, write_json
 from ftjax.training.feature_cache.compute import Shapes, nested
 
 _log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import pathlib
 from ftjax.distributed.preemption import stop_if_requested, stops_on_signals, while_wanted
 from ftjax.distributed.process_group import first, same_everywhere
 from ftjax.evaluation.predict import predict
-from ftjax.io.progress import Progress
-from ftjax.io.provenance import device_peak
+from ftjax.io.process.progress import Progress
+from ftjax.io.process.provenance import device_peak
 from ftjax.optim.schedule import plan_factor
 from ftjax.training.checkpoints.plan_change import PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity

@@ -7,8 +7,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from ftjax.io.atomic import to_jsonable
-from ftjax.io.jsonl import JsonLines, _drop_after, _rewrite
+from ftjax.io.files.atomic import to_jsonable
+from ftjax.io.json.jsonl import JsonLines, _drop_after, _rewrite
 from ftjax.registry import parse
 
 
@@ -16,7 +16,7 @@ class MetricsLog:
     """`metrics.jsonl` of a run and, on request, other loggers.
 
     >>> import tempfile
-    >>> from ftjax.io.jsonl import read_jsonl
+    >>> from ftjax.io.json.jsonl import read_jsonl
     >>> folder = pathlib.Path(tempfile.mkdtemp())
     >>> with MetricsLog(folder) as log:
     ...     log.write(1, {'train/loss': 2.5})

@@ -16,7 +16,7 @@ import numpy as np
 
 from ftjax.distributed.device_put import on_host
 from ftjax.errors import UserError
-from ftjax.io.atomic import write_json
+from ftjax.io.files.atomic import write_json
 from ftjax.training.step.phase_state import PhaseState
 
 FILE = 'bad_step.json'

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from ftjax.errors import UserError
-from ftjax.io.cache_folder import cache_folder
+from ftjax.io.files.cache_folder import cache_folder
 
 _log = logging.getLogger(__name__)
 T = TypeVar('T')

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.io.json_reader import read_json as read_json
-from ftjax.io.owned_files import whole_file
+from ftjax.io.files.owned_files import whole_file
+from ftjax.io.json.json_reader import read_json as read_json
 
 
 def to_jsonable(value: object) -> Any:

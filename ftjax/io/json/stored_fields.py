@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ftjax.errors import UserError
-from ftjax.io.atomic import read_json
+from ftjax.io.files.atomic import read_json
 
 WORDS = {
     str: 'text',

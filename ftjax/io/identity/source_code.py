@@ -20,7 +20,7 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ftjax.io.file_hashes import file_hashes
+from ftjax.io.files.file_hashes import file_hashes
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
 VALUES = (tuple, list, dict, set, frozenset)
@@ -65,7 +65,7 @@ def _foreign() -> tuple[str, ...]:
     names = ('stdlib', 'platstdlib', 'purelib', 'platlib')
     places = [sysconfig.get_paths()[name] for name in names]
     places += [*site.getsitepackages(), site.getusersitepackages()]
-    places.append(str(pathlib.Path(__file__).resolve().parents[1]))
+    places.append(str(pathlib.Path(__file__).resolve().parents[2]))
     return tuple({os.path.join(form, '') for p in places for form in (p, os.path.realpath(p))})
 
 

@@ -1,7 +1,7 @@
 """JSON from outside, read within limits: size, depth, finite numbers, integers of 64 bits.
 
 Whatever a file holds, the reader ends in a value or in one `UserError` that names the place.
-`ftjax.io.json_values` then checks what the values are.
+`ftjax.io.json.json_values` then checks what the values are.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftjax.errors import UserError, shown
-from ftjax.io.owned_files import check_way
-from ftjax.io.regular_files import read_bytes
+from ftjax.io.files.owned_files import check_way
+from ftjax.io.files.regular_files import read_bytes
 
 _LONE = re.compile(r'\\u[dD][89a-fA-F]')  # how JSON writes half of a character
 

@@ -20,10 +20,10 @@ import jax
 import numpy as np
 
 from ftjax.errors import UserError, shown
-from ftjax.io.atomic import to_jsonable
-from ftjax.io.json_reader import WIDE, parse_json, read_object
-from ftjax.io.regular_files import open_regular, read_bytes
-from ftjax.io.tree_json import array_hash, json_hash, pack, path_of, unpack
+from ftjax.io.files.atomic import to_jsonable
+from ftjax.io.files.regular_files import open_regular, read_bytes
+from ftjax.io.json.json_reader import WIDE, parse_json, read_object
+from ftjax.io.json.tree_json import array_hash, json_hash, pack, path_of, unpack
 
 MANIFEST = pathlib.Path('manifest') / 'metadata'
 FORMATS = (1, 2)

@@ -18,10 +18,10 @@ from typing import Any
 
 from ftjax import registry
 from ftjax.errors import UserError
-from ftjax.io.atomic import to_jsonable, write_json
-from ftjax.io.cache_folder import cache_folder
-from ftjax.io.json_reader import read_object
-from ftjax.io.json_values import ListOf, Table, Text, check_table
+from ftjax.io.files.atomic import to_jsonable, write_json
+from ftjax.io.files.cache_folder import cache_folder
+from ftjax.io.json.json_reader import read_object
+from ftjax.io.json.json_values import ListOf, Table, Text, check_table
 
 FILE = 'parts.json'
 _ENTRY = {

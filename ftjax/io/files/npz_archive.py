@@ -21,8 +21,8 @@ from typing import IO
 import numpy as np
 
 from ftjax.errors import UserError, shown
-from ftjax.io.host_memory import host_limit
-from ftjax.io.regular_files import open_regular
+from ftjax.io.files.regular_files import open_regular
+from ftjax.io.process.host_memory import host_limit
 
 SMALL = 2**30
 """Bytes up to which an array may be packed as densely as it likes."""

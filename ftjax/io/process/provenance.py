@@ -15,7 +15,7 @@ from typing import Any
 
 import jax
 
-from ftjax.io.atomic import read_json, write_json, write_text
+from ftjax.io.files.atomic import read_json, write_json, write_text
 
 __all__ = [
     'command_line',
@@ -45,7 +45,7 @@ PACKAGES = (
     'tensorflow-datasets',
 )
 CODE = ('ftjax', 'scripts', 'configs', 'pyproject.toml')
-_SOURCE = pathlib.Path(__file__).resolve().parents[2]
+_SOURCE = pathlib.Path(__file__).resolve().parents[3]
 
 
 def provenance(**also: Any) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from ftjax.errors import UserError
-from ftjax.io.atomic import to_jsonable, write_bytes
-from ftjax.io.json_reader import LENIENT, parse_json
-from ftjax.io.owned_files import check_way, open_plain
+from ftjax.io.files.atomic import to_jsonable, write_bytes
+from ftjax.io.files.owned_files import check_way, open_plain
+from ftjax.io.json.json_reader import LENIENT, parse_json
 
 
 class JsonLines:

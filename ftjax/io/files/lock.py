@@ -29,8 +29,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ftjax.errors import UserError
-from ftjax.io.json_reader import parse_json
-from ftjax.io.owned_files import open_plain, owned
+from ftjax.io.files.owned_files import open_plain, owned
+from ftjax.io.json.json_reader import parse_json
 
 NAME = '.lock'
 HEARTBEAT = 20.0

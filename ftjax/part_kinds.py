@@ -1,0 +1,74 @@
+"""The kinds of part that a config names, and the modules that register the shipped ones."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """One kind of part."""
+
+    title: str
+    """What messages call it."""
+    key: str
+    """Where a config names it."""
+    said: str
+    modules: tuple[str, ...] = ()
+    """Modules of ftjax that register parts of the kind when they are imported."""
+
+
+_STRATEGIES = (
+    *('masks', 'learning_rates', 'unfreezing', 'freezeout', 'random_subsets', 'reinitialise'),
+    *('data_driven_rates', 'data_driven_blocks', 'data_driven_entries'),
+    *('adapters', 'regularisers', 'weight_averages'),
+)
+_ADAPTERS = ('lora', 'ia3', 'ssf', 'bottleneck', 'prompt')
+
+KINDS: dict[str, Kind] = {
+    'strategy': Kind(
+        'freezing strategy',
+        'freeze',
+        'what trains, how fast and when',
+        tuple(f'ftjax.freezing.strategies.{name}' for name in _STRATEGIES),
+    ),
+    'task': Kind(
+        'task', 'data.task', 'how labels are read, learned and measured', ('ftjax.tasks',)
+    ),
+    'loss': Kind('loss', 'train.loss', 'what training makes small', ('ftjax.tasks.losses',)),
+    'metric': Kind('metric', 'train.metric', 'what a model is judged by'),
+    'optimizer': Kind(
+        'optimizer', 'optimizer.name', 'the direction of an update', ('ftjax.optim.optimizers',)
+    ),
+    'schedule': Kind(
+        'schedule', 'schedule.name', 'the learning rate over time', ('ftjax.optim.schedules',)
+    ),
+    'augmentation': Kind(
+        'augmentation',
+        'data.augment',
+        'random changes of training examples',
+        ('ftjax.data.images.augmentation', 'ftjax.data.text.augmentation'),
+    ),
+    'source': Kind(
+        'data.source', 'data.source', 'where examples come from', ('ftjax.data.sources.registry',)
+    ),
+    'logger': Kind(
+        'logger',
+        'train.loggers',
+        'where metrics go besides metrics.jsonl',
+        ('ftjax.training.loop.loggers',),
+    ),
+    'adapter': Kind(
+        'adapter',
+        'freeze',
+        'parameters added to a frozen network',
+        tuple(f'ftjax.models.adapters.{name}' for name in _ADAPTERS),
+    ),
+    'model': Kind('model', 'model.name', 'networks', ('ftjax.models.registry',)),
+    'family': Kind(
+        'pretrained family',
+        'init',
+        'how checkpoints of a network are read',
+        ('ftjax.pretrained.families',),
+    ),
+}
