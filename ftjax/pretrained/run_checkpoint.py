@@ -13,6 +13,7 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.io.files.saved_step import MANIFEST, SavedStep
+from ftjax.io.identity.identity_changes import differences, refused
 from ftjax.io.json.json_values import Integer, Kind, Table, Text, check_table, optional
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -21,6 +22,7 @@ from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.readers.orbax_step import OrbaxStep
 from ftjax.pretrained.readers.tensor_source import Header, TensorSource
+from ftjax.pretrained.weights_identity import weights_of
 
 FOLDER = 'checkpoints'
 DESCRIPTION = 'network'
@@ -100,7 +102,7 @@ def open_run(
     found: RunCheckpoint,
     config: Mapping[str, Any],
     run: Mapping[str, Any],
-    load: Callable[..., Mapping[str, Any]],
+    load: Callable[..., Any],
 ) -> Overlay:
     """The leaves of a run's checkpoint.
 
@@ -108,11 +110,11 @@ def open_run(
       found: where it is.
       config: our own description of the network.
       run: the run's config.json.
-      load: (init, options by keyword) -> variables: how the run's beginning is opened.
+      load: (init, options by keyword) -> Pretrained: how the run's beginning is opened.
 
     Raises:
       UserError: the checkpoint is damaged, or frozen statistics were made by the run and kept
-        nowhere.
+        nowhere. Reading a leaf raises it too: the run's beginning is no longer what it was.
     """
     network, step = build(config['model'], config['options']), OrbaxStep(found.step)
     freeze = run.get('freeze')
@@ -123,7 +125,19 @@ def open_run(
             f'{found.step}: the run estimated frozen running statistics (freeze.norm = '
             'recompute), which its checkpoints do not hold; finish the run and open that'
         )
-    return Overlay(step, network, functools.partial(beginning, config, run, load))
+
+    def base() -> dict[str, Any]:
+        found, report = beginning(config, run, load)
+        before, now = step.saved.identity or {}, {'weights': weights_of(found, report)}
+        wrong = refused(differences(before, now), ())
+        if wrong:
+            raise UserError(
+                f'{step.path}: {wrong} from what the run began with, and its frozen leaves are not '
+                'in the checkpoint; put back what it began with, or open the finished run'
+            )
+        return flatten(found)
+
+    return Overlay(step, network, base)
 
 
 _KINDS: dict[str, Kind] = {
@@ -140,9 +154,9 @@ def check_config(run: Mapping[str, Any], path: pathlib.Path) -> None:
 
 
 def beginning(
-    config: Mapping[str, Any], run: Mapping[str, Any], load: Callable[..., Mapping[str, Any]]
-) -> dict[str, Any]:
-    """The leaves that a run started from, by key, adapters left out."""
+    config: Mapping[str, Any], run: Mapping[str, Any], load: Callable[..., Any]
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The variables that a run started from, adapters left out, and how they were loaded."""
     seed, options = run.get('seed', 0), dict(run.get('model') or {})
     classes = config['options'].get('num_classes', 0)
     if not run.get('init'):
@@ -150,8 +164,8 @@ def beginning(
         if not isinstance(name, str):
             raise UserError('config.json of the run: neither init nor model.name is there')
         network = build(name, {**options, 'num_classes': classes})
-        return flatten(random_variables(network, seed))
-    variables = load(
+        return random_variables(network, seed), {}
+    found = load(
         run['init'],
         num_classes=classes,
         class_names=config.get('class_names') or None,
@@ -159,7 +173,7 @@ def beginning(
         seed=seed,
         options=options or None,
     )
-    return flatten(variables)
+    return found.variables, found.report.to_json()
 
 
 def _pair(size: Any) -> Any:
