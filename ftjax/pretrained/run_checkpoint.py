@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.io.files.saved_step import MANIFEST, SavedStep
+from ftjax.io.files.saved_step import MANIFEST, SavedStep, best_first, steps_in
 from ftjax.io.identity.identity_changes import differences, refused
 from ftjax.io.json.json_values import Integer, Kind, Table, Text, check_table, optional
 from ftjax.models.registry import build
@@ -57,22 +56,14 @@ def find(path: pathlib.Path) -> RunCheckpoint | None:
         return RunCheckpoint(path.absolute().parents[1], path.absolute())
     if path.name != FOLDER or not path.is_dir() or (path / own_format.CONFIG).exists():
         return None
-    steps = [each for each in path.iterdir() if each.name.isdecimal()]
-    steps = sorted((each for each in steps if (each / MANIFEST).exists()), key=_number)
+    steps = [step for step in steps_in(path) if (path / str(step) / MANIFEST).exists()]
     if not steps:
         return None
-    return RunCheckpoint(path.absolute().parent, max(steps, key=_rank).absolute())
-
-
-def _number(step: pathlib.Path) -> int:
-    return int(step.name)
-
-
-def _rank(step: pathlib.Path) -> tuple[float, int]:
-    """Higher is better; the earliest of equals, and the last where none has a rank."""
-    metrics = SavedStep(step).metrics
-    rank = metrics.get('rank', metrics.get('score', math.nan))  # the score in early versions
-    return (-math.inf, _number(step)) if math.isnan(rank) else (rank, -_number(step))
+    # Of the best validation; the last where none has a rank, which was the score in early versions.
+    found = {step: SavedStep(path / str(step)).metrics for step in steps}
+    ranks = {step: told.get('rank', told.get('score')) for step, told in found.items()}
+    chosen = next(iter(best_first(ranks)), steps[-1])
+    return RunCheckpoint(path.absolute().parent, path.absolute() / str(chosen))
 
 
 class Overlay(TensorSource):
