@@ -89,7 +89,9 @@ class Term:
         """The name, and the arguments up to the last that is not the default, at least one."""
         defaults, values = self.part.parameters, list(self.arguments.items())
         last = max((i for i, (k, v) in enumerate(values) if v != defaults[k]), default=0)
-        said = [f'{v:g}' if isinstance(v, float) else str(v) for _, v in values[: last + 1]]
+        said = [
+            f'{v:g}' if isinstance(v, float) else str(v) or f'{k}=' for k, v in values[: last + 1]
+        ]
         return self.name + (f':{",".join(said)}' if said else '')
 
     def __eq__(self, other: object) -> bool:

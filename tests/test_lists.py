@@ -52,6 +52,20 @@ def test_a_part_without_docstring_is_listed_with_its_file(monkeypatch):
     assert line.split(maxsplit=1)[1] == f'(no docstring; {silent.__code__.co_filename})'
 
 
+def test_what_a_part_is_written_as_is_read_as_the_same(monkeypatch):
+    monkeypatch.setitem(registry.PARTS, 'logger', dict(registry.parts('logger')))
+
+    @registry.register('logger', 'worded')
+    def worded(folder, resume_step, before='', after='', count=1):
+        """A part whose texts are empty by default."""
+
+    for text in ('worded', 'worded:a', 'worded:after=b', 'worded:count=3', 'worded:before=,b'):
+        term = registry.parse('logger', text)
+        assert registry.parse('logger', str(term)) == term
+    with pytest.raises(UserError, match='an argument is empty; worded takes before, after, count'):
+        registry.parse('logger', 'worded:')
+
+
 @pytest.mark.parametrize('flag', ['--list=', '--keys='])
 def test_an_empty_value_lists_all(repository, flag):
     call = [sys.executable, 'scripts/plan.py', flag]
