@@ -78,7 +78,6 @@ class Checkpoints:
         self.keep, self.metric, self.read_only, self.together = keep, metric, read_only, together
         self._saver: Any = None  # Orbax's, from the first save on
         self._under_way: int | None = None
-        self._ranks: dict[int, float] = {}
         if not read_only and process_group.first():
             guards.prepare_folder(self.folder)
         elif not self.folder.is_dir():
@@ -144,7 +143,6 @@ class Checkpoints:
                 from ftjax.training.checkpoints.writer import background_saver  # it imports Orbax
 
                 self._saver = background_saver(self.together)
-            self._ranks[step] = metrics.get(self.metric, math.nan)
             self._saver.save(self.folder / str(step), args=save.Composite(**args))
         self._under_way = step
 
@@ -158,6 +156,7 @@ class Checkpoints:
         if step is not None:
             with self._guarded(step):
                 self._saver.wait_until_finished()
+                check_way(self.folder, itself=True)
                 if process_group.first():
                     guards.put_back(self.folder)
                     steps = steps_in(self.folder)
@@ -188,7 +187,6 @@ class Checkpoints:
                 _log.warning('the checkpoint of step %d is used instead', step)
             for bad in damaged if not self.read_only else ():
                 guards.set_aside(self.folder, bad)
-                self._ranks.pop(bad, None)
             saved.problems = tuple(damaged.values())
             return saved
         if damaged:
@@ -220,7 +218,7 @@ class Checkpoints:
             yield
         except Exception as error:
             self._release()
-            self._ranks.pop(step, None)
+            check_way(self.folder, itself=True)  # whoever took it meanwhile is named, not hindered
             if process_group.first():
                 guards.clear_failed(self.folder)
             raise guards.explained(error, self.folder, step) from error
@@ -262,10 +260,7 @@ class Checkpoints:
 
     def _rank(self, step: int) -> float | None:
         """The metric of a checkpoint, NaN where it has none; None if its manifest is damaged."""
-        if step not in self._ranks:
-            try:
-                found = SavedStep(self.folder / str(step)).metrics
-            except UserError:
-                return None
-            self._ranks[step] = found.get(self.metric, math.nan)
-        return self._ranks[step]
+        try:
+            return SavedStep(self.folder / str(step)).metrics.get(self.metric, math.nan)
+        except UserError:
+            return None

@@ -84,12 +84,10 @@ class RunIdentity:
         told = joined([word for words in changes.values() for word in words])
         _log.warning('since step %d in %s there changed: %s', step, folder, told)
         if first():
+            before = {key: value for key, value in saved.items() if key != 'config'}
+            row = {'step': step, 'changed': changes, 'before': before, 'after': self.inputs}
             with JsonLines(folder / FILE) as lines:
-                before = {key: value for key, value in saved.items() if key != 'config'}
-                lines.append(
-                    {'step': step, 'changed': changes, 'before': before, 'after': self.inputs},
-                    sync=True,
-                )
+                lines.append(row, sync=True)
 
 
 def saved_identity(folder: pathlib.Path) -> tuple[Any, int] | None:
