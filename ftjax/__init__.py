@@ -3,15 +3,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ftjax.api import finetune
+    from ftjax.api import finetune, load
 
-__all__ = ['finetune']
+__all__ = ['finetune', 'load']
 
 
 def __getattr__(name: str) -> Any:
     # Loaded when asked for: `import ftjax.models` does not pay for the whole library.
-    if name == 'finetune':
-        from ftjax.api import finetune
+    if name in __all__:
+        from ftjax import api
 
-        return finetune
+        return getattr(api, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,24 +1,54 @@
-"""The Python interface: fine-tuning in four lines."""
+"""The Python interface: fine-tuning in four lines, and a trained network that answers."""
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import logging
+import os
 import pathlib
 from typing import Any
 
-from ftjax.config import Config, read_config
+import numpy as np
+
+from ftjax.config import SECTIONS, Config, read_config, section
 from ftjax.data import Splits
 from ftjax.data.audit.overview import findings, overview
+from ftjax.data.in_python import splits_in_python, test_in_python
+from ftjax.data.sources.registry import IN_PYTHON
+from ftjax.errors import UserError, check_name
+from ftjax.io.json.jsonl import read_jsonl
+from ftjax.plotting.run_history import history_figure
+from ftjax.runs.answering import Answers, answers_to, features_of
+from ftjax.runs.calibration_file import read_calibration, save_calibration
 from ftjax.runs.evaluate import split_metrics
+from ftjax.runs.examination import examine
+from ftjax.runs.model_folder import save_model
+from ftjax.runs.other_data import other_data, with_classes_of
 from ftjax.runs.prepare import Prepared, prepare
+from ftjax.runs.rate_range import RateRange, rate_range
 from ftjax.runs.run import train
+from ftjax.runs.trained import Trained, of_variables, open_trained
+from ftjax.tasks import task_of
 
 _log = logging.getLogger(__name__)
-__all__ = ['Finetuning', 'Prepared', 'finetune', 'prepare', 'split_metrics', 'train']
+__all__ = [
+    'Answers',
+    'Finetuning',
+    'Loaded',
+    'Prepared',
+    'RateRange',
+    'finetune',
+    'load',
+    'prepare',
+    'split_metrics',
+    'train',
+]
+SPLITS = ('train', 'val', 'test')
 
 
 class Finetuning:
-    """A run in Python: show the plan, run, evaluate, report.
+    """A run in Python: show the plan, train, evaluate, answer.
 
     >>> run = finetune(
     ...     'random:glyphs',
@@ -36,6 +66,11 @@ class Finetuning:
         self.prepared = prepare(config, data)
         self.result: dict[str, Any] | None = None
         self.variables = self.prepared.variables
+        self.history: list[dict[str, float]] = []
+        """A dict a validation: step, epoch, losses, metrics, rate."""
+        self._fitted: dict[str, Any] | None = None
+        self._folder: pathlib.Path | None = None
+        self._trained: Trained | None = None
 
     def data(self) -> str:
         """Sizes of the splits, classes, and what is to be known of them."""
@@ -45,33 +80,195 @@ class Finetuning:
         """The plan's table."""
         return self.prepared.table()
 
-    def run(self, workdir: str | pathlib.Path | None = None, progress: bool = True) -> Finetuning:
-        """Trains; returns itself. What is to be known of the data is logged as warnings."""
+    def fit(self, workdir: str | pathlib.Path | None = None, progress: bool = True) -> Finetuning:
+        """Trains; returns itself. What is to be known of the data is logged as warnings.
+
+        A run that was trained already is not trained again: a warning says so.
+        """
+        if self.result is not None:
+            _log.warning(
+                'this run was trained already (%d steps) and is left as it is; finetune(..) makes '
+                'a new one',
+                self.result['steps'],
+            )
+            return self
         for note in findings(self.prepared.data):
             _log.warning('%s', note)
         fitted, self.result = train(self.prepared, workdir, progress)
-        self.variables = fitted.variables
+        self.variables, self.history = fitted.variables, fitted.history
+        self._folder = None if workdir is None else pathlib.Path(workdir)
+        self._trained = None
         return self
 
+    run = fit
+
     def evaluate(self, split: str = 'test') -> dict[str, Any]:
-        """Metrics of a split with the weights as they are now."""
+        """Metrics of a split, train, val or test, with the weights as they are now."""
+        check_name(split, SPLITS, 'split')
         return split_metrics(self.prepared, self.variables, split)
 
+    def predict(self, x: Any, *, tta: bool = False, **options: Any) -> Answers:
+        """What the network answers on new inputs.
 
-def finetune(model: str, data: str | Splits, *, freeze: Any = 'full', **config: Any) -> Finetuning:
-    """Fine-tuning in four lines: `finetune('glyphs', 'digits', freeze='last:2').run()`.
+        Args:
+          x: a folder or a file, as scripts/predict.py takes; or a list or array of texts, pairs of
+            texts, images, or paths of images.
+          tta: mean of the outputs on each image and its mirror image.
+          **options: `top_k`, `probabilities`, `calibrated`, `threshold`, `coverage`; see
+            `answer_options`.
+        """
+        return answers_to(self.trained, x, options, mirrored=tta)
+
+    def features(self, x: Any, stage: str | None = None) -> Any:
+        """Embeddings, float32 (n, width), of a stage; of the last before the head if None."""
+        return features_of(self.trained, x, stage)
+
+    def calibrate(self) -> dict[str, Any]:
+        """Fits a temperature, a threshold and prediction sets on the validation split.
+
+        `predict` uses the temperature from then on.
+        """
+        done = examine(self.trained, self.prepared.data.val)
+        self._fitted = task_of(self.prepared.data.task).calibration(done.outputs, done.labels)
+        self._trained = None
+        return self._fitted
+
+    def mistakes(self, split: str = 'test', limit: int = 20) -> list[dict[str, Any]]:
+        """The examples of a split with the largest loss, worst first; right answers left out."""
+        check_name(split, SPLITS, 'split')
+        done, found = examine(self.trained, getattr(self.prepared.data, split)), []
+        for index in np.argsort(-done.losses, kind='stable'):
+            row = done.row(int(index))
+            true = row.get('label', row.get('labels', row.get('target')))
+            if true is None or true != row.get('predicted'):
+                found.append(row)
+            if len(found) == limit:
+                break
+        return found
+
+    def plot(self) -> Any:
+        """Losses and the validation metric by epoch, as a matplotlib Figure."""
+        known = task_of(self.prepared.data.task)
+        return history_figure(self.history, self.config.train.metric or known.default_metric)
+
+    def report(self) -> Any:
+        """The report of the run's folder, made again; its path."""
+        if self._folder is None:
+            raise UserError('a report needs a folder: fit(workdir=..)')
+        try:
+            written = importlib.import_module('ftjax.runs.report.run_report')
+        except ModuleNotFoundError:
+            raise UserError('this version of ftjax writes no report of a run') from None
+        return written.write_report(self._folder)
+
+    def lr_find(self, low: float = 1e-6, high: float = 1.0, steps: int = 100) -> RateRange:
+        """A range test under the run's own plan: see `rate_range`. The run is not touched."""
+        return rate_range(self.prepared, low, high, steps)
+
+    def save(self, path: str | os.PathLike[str]) -> pathlib.Path:
+        """Writes the network to a folder for `ftjax.load`, `config.init` and the scripts."""
+        folder = save_model(path, self.prepared, self.variables)
+        if self._fitted is not None:
+            save_calibration(folder, self._fitted)
+        return folder
+
+    @property
+    def trained(self) -> Trained:
+        """The network with its weights as they are now."""
+        if self._trained is None:
+            prepared = self.prepared
+            made = of_variables(
+                'the network',
+                prepared.network,
+                self.variables,
+                prepared.preprocessing,
+                self.config.data,
+                prepared.data,
+            )
+            head = self.result is not None or not (
+                prepared.opened is not None and prepared.opened.head_is_new
+            )
+            self._trained = dataclasses.replace(made, head=head, fitted=self._fitted)
+        return self._trained
+
+
+class Loaded:
+    """A trained network from a folder: answers, embeddings, metrics on labelled data."""
+
+    def __init__(self, trained: Trained):
+        self.trained = trained
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the outputs; () where nobody said."""
+        return self.trained.class_names
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """A dict a validation of its run; [] where there is no run."""
+        run = self.trained.run
+        return [] if run is None else read_jsonl(run / 'metrics.jsonl')
+
+    def predict(self, x: Any, *, tta: bool = False, **options: Any) -> Answers:
+        """As `Finetuning.predict`."""
+        return answers_to(self.trained, x, options, mirrored=tta)
+
+    def features(self, x: Any, stage: str | None = None) -> Any:
+        """As `Finetuning.features`."""
+        return features_of(self.trained, x, stage)
+
+    def evaluate(self, data: Any) -> dict[str, Any]:
+        """Metrics on all of a labelled source, or of data as `finetune` takes them."""
+        outputs = self.trained.network.num_classes
+        if isinstance(data, str):
+            base = dataclasses.replace(self.trained.settings, source='', class_names=())
+            ((_, found),) = other_data(base, {'source': [data]}, 'test')
+        else:
+            found = test_in_python(data, self.trained.settings)
+        aligned = with_classes_of(found, self.trained.class_names, outputs)
+        return examine(self.trained, aligned).metrics
+
+    @property
+    def calibration(self) -> Any:
+        """What was fitted on validation data; None where nothing was."""
+        return read_calibration(self.trained)
+
+
+def finetune(init: str, source: Any, /, *, freeze: Any = 'full', **config: Any) -> Finetuning:
+    """Fine-tuning in four lines: `finetune('glyphs', 'digits', freeze='last:2').fit()`.
 
     Args:
-      model: what `config.init` takes.
-      data: what `config.data.source` takes, or Splits.
+      init: what `config.init` takes.
+      source: what `config.data.source` takes; `(x, y)`; a dict of these by split; a pandas frame; a
+        data set that can be indexed (PyTorch's, grain's); or Splits.
       freeze: what `config.freeze` takes.
-      **config: other sections as dicts; `data_settings` for those of `config.data`,
-        `model_options` for those of `config.model`.
+      **config: other sections by their names in a config: `data={'batch_size': 8}`,
+        `model={'dropout': 0.1}`, `train={..}`; `data_settings` and `model_options` are other names
+        of the first two.
+
+    Raises:
+      UserError: for whatever in the config, the data or the checkpoint is wrong.
     """
-    settings = dict(config.pop('data_settings', {}))
-    if 'model_options' in config:
-        config['model'] = config.pop('model_options')
-    if isinstance(data, str):
-        settings['source'] = data
-    values = {'init': model, 'freeze': freeze, 'data': settings, **config}
-    return Finetuning(read_config(values), None if isinstance(data, str) else data)
+    for short, long in (('data', 'data_settings'), ('model', 'model_options')):
+        if long in config:
+            config[short] = {**config.get(short, {}), **config.pop(long)}
+    settings, splits = dict(config.pop('data', {})), None
+    if isinstance(source, str):
+        settings['source'] = source
+    elif isinstance(source, Splits):
+        splits = source
+    else:
+        settings['source'] = IN_PYTHON
+        splits = splits_in_python(source, section(SECTIONS['data'], settings, 'data'))
+    values = {'init': init, 'freeze': freeze, 'data': settings, **config}
+    return Finetuning(read_config(values), splits)
+
+
+def load(path: str | os.PathLike[str], task: str = '') -> Loaded:
+    """A trained network: the folder of a run, its `model/`, what `save` wrote, or any checkpoint.
+
+    Args:
+      path: the folder, or what `config.init` takes.
+      task: of a checkpoint that does not say it.
+    """
+    return Loaded(open_trained(os.fspath(path), task=task))

@@ -14,6 +14,8 @@ import unicodedata
 _UNSEEN = {'Cc', 'Cf', 'Cs', 'Cn', 'Zl', 'Zp'}
 # Joiners shape letters in Persian, Hindi and emoji, and show nothing of their own.
 _JOINERS = {'\u200c', '\u200d'}
+# What a formula begins with, also in full width.
+_CALCULATED = {'=', '+', '-', '@', '\uff1d', '\uff0b', '\uff0d', '\uff20'}
 
 
 def printable(text: object) -> str:
@@ -58,6 +60,19 @@ def in_html(text: object) -> str:
     '&lt;b&gt; &amp; &quot;c&quot;'
     """
     return html.escape(printable(text), quote=True)
+
+
+def in_spreadsheet(text: object) -> str:
+    """A cell of a CSV file: what a spreadsheet would calculate gets an apostrophe before it.
+
+    Source: OWASP, CSV injection.
+
+    >>> in_spreadsheet('=HYPERLINK(1)'), in_spreadsheet('cat'), in_spreadsheet('-')
+    ("'=HYPERLINK(1)", 'cat', "'-")
+    """
+    text = printable(text)
+    # Spaces before the sign do not keep a spreadsheet from it.
+    return f"'{text}" if text.lstrip()[:1] in _CALCULATED else text
 
 
 def in_figure(text: object) -> str:

@@ -1,23 +1,37 @@
-"""Evaluates a finished run on a split of its data.
+"""Evaluates a trained network: a finished run on a split of its data, or anything on other data.
 
     python scripts/evaluate.py --workdir=runs/digits --split=test
+    python scripts/evaluate.py --workdir=runs/digits --data.source=folder:A --data.source=npz:B.npz
+    python scripts/evaluate.py --workdir=runs/digits --data.corruption=gaussian_noise:0.10
+    python scripts/evaluate.py --init=data:resnet20_cifar10 --data.source=folder:A
 
 Prints the metrics and the confusion matrix; writes evaluation_SPLIT.json and, for classes,
-confusion_SPLIT.png beside result.json. The weights are the run's own, all of them, in its model/
-with their hash: what the run began with is not read. Data that are no longer those of the run are
-refused: what is tested on may have been trained on. With --allow_data_change they are evaluated,
-and evaluation_SPLIT.json says so.
-"""
+confusion_SPLIT.png beside result.json (for other data their source stands for SPLIT). Any field of
+config.data may be set as --data.KEY=VALUE. Of a source from elsewhere its test split is evaluated,
+or all of it where it has none. --output=FILE.csv writes a row an example: id, label, answer, loss,
+outputs. --calibrate fits a temperature, a threshold and prediction sets on the validation split and
+keeps them beside the weights for scripts/predict.py. --ood=PATH says how well scores of the network
+tell unlabelled inputs from the test split.
 
-import pathlib
+The weights are the run's own, all of them, in its model/ with their hash: what the run began with
+is not read. A run's data that are no longer those of the run are refused: what is tested on may
+have been trained on. With --allow_data_change they are evaluated, and evaluation_SPLIT.json says so.
+"""
 
 from absl import flags
 
 from ftjax.cli import launch
 
-WORKDIR = launch.define_workdir()
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a finished run.')
+INIT = flags.DEFINE_string('init', None, 'A checkpoint without a run: what config.init takes.')
 PARTS = launch.define_own_parts()
 SPLIT = flags.DEFINE_enum('split', 'test', ['train', 'val', 'test'], 'Which split.')
+DATA = launch.define_data("Other data, or the run's own read in another way.")
+METRICS = flags.DEFINE_list('metrics', [], 'Metrics to print, of those that the task has.')
+OUTPUT = flags.DEFINE_string('output', None, '.csv or .jsonl file with a row an example.')
+CALIBRATE = flags.DEFINE_bool('calibrate', False, 'Fit what makes probabilities reliable.')
+OOD = flags.DEFINE_multi_string('ood', [], 'Unlabelled inputs that are unlike the data.')
+TASK = flags.DEFINE_string('task', '', 'Of a checkpoint that does not say it.')
 
 ALLOW = flags.DEFINE_bool(
     'allow_data_change', False, 'Evaluate although the data are not those of the run.'
@@ -30,50 +44,27 @@ flags.DEFINE_alias('allow-code-change', 'allow_code_change')
 
 
 def main():
-    from ftjax.config import read_config
-    from ftjax.data import load_data
     from ftjax.errors import UserError
-    from ftjax.evaluation.prediction_figures import confusion_matrix_figure
-    from ftjax.io.files.atomic import read_json, write_json
-    from ftjax.io.identity.own_parts import restore
-    from ftjax.plotting.save import save_figure
-    from ftjax.pretrained.open import load_pretrained
-    from ftjax.runs.evaluate import network_metrics
-    from ftjax.runs.evaluated_data import how_code_differs, how_data_differ
-    from ftjax.tasks.class_table import confusion_text
-    from ftjax.tasks.metrics_text import metrics_text
+    from ftjax.runs.evaluation_report import EvaluationRequest, evaluate_all
 
-    folder = pathlib.Path(WORKDIR.value)
-    if not (folder / 'config.json').exists():
-        raise UserError(f'{folder} is no run folder: it holds no config.json')
-    restore(folder, PARTS.value)
-    config = read_config(read_json(folder / 'config.json'))
-    data = load_data(config.data)
-    found = load_pretrained(str(folder))
-    differs = how_data_differ(folder, data, found.class_names, SPLIT.value)
-    if differs and not ALLOW.value:
-        raise UserError(
-            f'{folder}: {differs}; --allow_data_change evaluates on what there is now and says so'
-        )
-    changed = how_code_differs(folder, config, found.network)
-    if changed and not ALLOW_CODE.value:
-        raise UserError(
-            f'{folder}: {changed} from that of the run; --allow_code_change evaluates with what '
-            'there is now and says so'
-        )
-    metrics = network_metrics(
-        found.network, found.variables, data, config, found.preprocessing, SPLIT.value
+    init = WORKDIR.value or INIT.value
+    if init is None or (WORKDIR.value and INIT.value):
+        raise UserError('expected one of --workdir=RUN and --init=CHECKPOINT')
+    request = EvaluationRequest(
+        init=init,
+        is_run=WORKDIR.value is not None,
+        parts=PARTS.value,
+        split=SPLIT.value,
+        data=DATA(),
+        metrics=METRICS.value,
+        output=OUTPUT.value,
+        calibrate=CALIBRATE.value,
+        unfamiliar=OOD.value,
+        task=TASK.value,
+        allow_data_change=ALLOW.value,
+        allow_code_change=ALLOW_CODE.value,
     )
-    told = {'data_changed': differs} if differs else {}
-    told |= {'code_changed': changed} if changed else {}
-    write_json(folder / f'evaluation_{SPLIT.value}.json', {**metrics, **told})
-    print(metrics_text(metrics))
-    for what in filter(None, (differs, changed)):
-        print(f'warning: {what}')
-    if 'confusion_matrix' in metrics:
-        print(f'\n{confusion_text(metrics)}')
-        figure = confusion_matrix_figure(metrics)
-        save_figure(figure, folder / f'confusion_{SPLIT.value}.png')
+    evaluate_all(request, print)
 
 
 if __name__ == '__main__':

@@ -48,9 +48,11 @@ def define_config(default: str | None = None) -> flags.FlagHolder[Any]:
     return holder
 
 
-def define_workdir(default: str | None = None) -> flags.FlagHolder[Any]:
+def define_workdir(
+    default: str | None = None, said: str = 'Folder that results are written to.'
+) -> flags.FlagHolder[Any]:
     """The flag `--workdir=FOLDER`: where results go; required unless there is a default."""
-    holder = flags.DEFINE_string('workdir', default, 'Folder that results are written to.')
+    holder = flags.DEFINE_string('workdir', default, said)
     if default is None:
         flags.mark_flag_as_required('workdir')
     return holder
@@ -60,6 +62,22 @@ def define_own_parts() -> flags.FlagHolder[Any]:
     """The flag `--config=FILE.py`, of scripts that open a run: where its own parts are now."""
     said = 'Config file with the parts of your own, where it is not what the run was made with.'
     return flags.DEFINE_multi_string('config', [], said)
+
+
+def define_data(said: str) -> Callable[[], dict[str, list[Any]]]:
+    """The flags `--data.KEY=VALUE`, of scripts that read other data than a run's own.
+
+    What is returned gives the values of each key, as many as there were, of the type of the
+    field of `config.data`.
+    """
+    holder = flags.DEFINE_multi_string('data', [], f'{said} Written --data.KEY=VALUE.')
+
+    def given() -> dict[str, list[Any]]:
+        from ftjax.cli.overrides import data_values  # it brings all settings along
+
+        return data_values(holder.value)
+
+    return given
 
 
 def define_allowed_changes() -> Callable[[], tuple[str, ...]]:
@@ -91,6 +109,8 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
     _check_stray(argv)
     if given is not None:
         _check_source(given.split(':', 1)[0])
+    if 'data' in flags.FLAGS:
+        argv = [re.sub(r'^--?data\.(?=\w+=)', '--data=', word) for word in argv]
     if any(word.startswith(('--config.', '-config.')) for word in argv):
         from ftjax.cli import overrides  # it brings all settings along
 

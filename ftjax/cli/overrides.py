@@ -12,13 +12,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from ftjax.config import SECTIONS, Config
+from ftjax.data.settings import DataSettings
 from ftjax.distributed.mesh_settings import AXES
 from ftjax.errors import UserError, check_name, shown
-from ftjax.field_types import expected_of, fits
+from ftjax.field_types import Expected, expected_of, fits
 from ftjax.freezing.settings import FreezeSettings
 
 WORD = re.compile(r'--?config\.([\w.]+)=(.*)', re.DOTALL)
 NONES = ('None', 'none')
+NOTHING = Expected(())
 
 
 def optional_keys() -> set[str]:
@@ -61,8 +63,31 @@ def taken(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]]]:
 
 def freeze_value(name: str, text: str) -> Any:
     """The value of a field of `freeze` from its text."""
-    known = expected_of(FreezeSettings)
-    check_name(name, known, 'key of config.freeze:')
+    return value_of(FreezeSettings, 'config.freeze', name, text)
+
+
+def data_values(words: Sequence[str]) -> dict[str, list[Any]]:
+    """Values of fields of `config.data` from `KEY=VALUE` each, by key.
+
+    >>> data_values(['source=npz:a.npz', 'source=npz:b.npz', 'channels=1', 'class_names=no,yes'])
+    {'source': ['npz:a.npz', 'npz:b.npz'], 'channels': [1], 'class_names': [('no', 'yes')]}
+    """
+    found: dict[str, list[Any]] = {}
+    for word in words:
+        name, equals, text = word.partition('=')
+        if not equals:
+            raise UserError(f'--data={shown(word)}; expected --data.KEY=VALUE')
+        if tuple in expected_of(DataSettings).get(name, NOTHING).kinds and text[:1] not in '([':
+            found.setdefault(name, []).append(tuple(filter(None, text.split(','))))
+            continue
+        found.setdefault(name, []).append(value_of(DataSettings, 'data', name, text))
+    return found
+
+
+def value_of(cls: type, where: str, name: str, text: str) -> Any:
+    """The value of a field of some settings from its text."""
+    known = expected_of(cls)
+    check_name(name, known, f'key of {where}:')
     wanted = known[name]
     if type(None) in wanted.kinds and text in NONES:
         return None
@@ -73,7 +98,7 @@ def freeze_value(name: str, text: str) -> Any:
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             value = text
     if not any(fits(value, kind) for kind in wanted.kinds):
-        raise UserError(f'--config.freeze.{name} is {shown(text)}; expected {wanted.text(value)}')
+        raise UserError(f'--{where}.{name} is {shown(text)}; expected {wanted.text(value)}')
     return value
 
 

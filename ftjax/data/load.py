@@ -9,7 +9,7 @@ from ftjax.data.images.corruption import corrupt
 from ftjax.data.images.geometry import match_channels
 from ftjax.data.labels.names import check_class_name, spelling_note
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.registry import read_source
+from ftjax.data.sources.registry import Parts, read_source
 from ftjax.data.splitting import SUBSET, TEST, VAL, fold, hold_out, hold_out_per_class
 from ftjax.errors import UserError
 
@@ -29,7 +29,11 @@ def load_data(settings: DataSettings) -> Splits:
     >>> len(splits.train), len(splits.val), len(splits.test), splits.train.inputs.shape[1:]
     (100, 270, 359, (8, 8, 1))
     """
-    parts = read_source(settings)
+    return split_data(read_source(settings), settings)
+
+
+def split_data(parts: Parts, settings: DataSettings) -> Splits:
+    """As `load_data`, of what a source gave."""
     train, test = parts.training, parts.test
     whole = len(train)
     if not whole:
@@ -80,7 +84,12 @@ def load_test(settings: DataSettings) -> Dataset:
     Raises:
       UserError: for anything in the settings or the data that cannot be used.
     """
-    given = read_source(settings).given
+    return test_of(read_source(settings), settings)
+
+
+def test_of(parts: Parts, settings: DataSettings) -> Dataset:
+    """As `load_test`, of what a source gave."""
+    given = parts.given
     name = next(split for split in ('test', 'val', 'train') if split in given)
     return _finish(given[name], name if name != 'train' else 'whole', settings)
 

@@ -30,7 +30,8 @@ class Loader:
       image_size: (height, width); None for the preprocessing's or the images' own.
       preprocessing: the network's; decides channels, filter and crop, or how texts become
         tokens. Without one texts stay texts.
-      cache_bytes: decoded images are kept if all of them fit in this; 0 to keep none.
+      cache_bytes: decoded images are kept if all of them fit in this; 0 to keep none, and no
+        tokens on disk either.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Loader:
         self.texts: TextReader | None = None
         if dataset.kind == 'text':
             if isinstance(preprocessing, TextPreprocessing):
-                self.texts = TextReader(dataset, preprocessing)
+                self.texts = TextReader(dataset, preprocessing, keep=cache_bytes > 0)
             elif preprocessing is not None:
                 raise UserError(f'{dataset.name}: the network takes images, the data are texts')
             self._ready = dataset.inputs

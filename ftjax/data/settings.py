@@ -13,6 +13,7 @@ from ftjax.data.text.wordpiece import wanted_size
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.ranges import at_least, between
+from ftjax.registry import find
 
 LAYOUTS = ('header', 'no_header', 'label_first', 'label_last')
 QUOTING = ('auto', 'csv', 'none')
@@ -122,6 +123,7 @@ class DataSettings:
     def __post_init__(self):
         object.__setattr__(self, 'image_size', _size(self.image_size))
         check_fields(DataSettings, vars(self), 'data')
+        find('task', self.task, 'data.task')  # '' too is refused: a run has labels
         kind = self.label_kind
         check_name(self.layout, LAYOUTS, 'data.layout')
         check_name(self.quoting, QUOTING, 'data.quoting')

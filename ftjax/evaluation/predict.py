@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ftjax.data.images.on_device import prepare
 from ftjax.distributed.sharding import Sharding
+from ftjax.errors import check_name
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -25,11 +27,34 @@ class Forward:
     preprocessing: Preprocessing | TextPreprocessing | None
     start: str | None
     sharding: Sharding
+    stage: str | None = None
 
     def __call__(self, variables: Any, inputs: Any) -> Any:
         if self.start is None and self.preprocessing is not None:
             inputs = prepare(inputs, self.preprocessing)
-        return self.network.apply(self.sharding.gathered(variables), inputs, start=self.start)
+        stages, stop = self.network.stages, None
+        if self.stage is not None and self.stage != stages[-1]:
+            stop = stages[stages.index(self.stage) + 1]
+        weights = self.sharding.gathered(variables)
+        outputs = self.network.apply(weights, inputs, start=self.start, stop=stop)
+        return outputs if self.stage is None else embedding(outputs, inputs)
+
+
+def embedding(outputs: Any, inputs: Any) -> jax.Array:
+    """One vector an example of what a stage passes on: float32 (B, width).
+
+    The mean over the tokens of a text, padding left out, or over the positions of an image;
+    what has no positions any more, and a head's outputs, as they are.
+    """
+    hidden = outputs['hidden'] if isinstance(outputs, Mapping) else outputs
+    hidden = hidden.astype(jnp.float32)
+    if hidden.ndim == 2:
+        return hidden
+    mask = inputs['attention_mask'] if isinstance(inputs, Mapping) else None
+    if mask is None or hidden.shape[:2] != mask.shape:
+        return hidden.reshape(hidden.shape[0], -1, hidden.shape[-1]).mean(axis=1)
+    real = mask.astype(jnp.float32)[..., None]
+    return (hidden * real).sum(axis=1) / jnp.maximum(real.sum(axis=1), 1)
 
 
 def predict(
@@ -39,6 +64,7 @@ def predict(
     preprocessing: Preprocessing | TextPreprocessing | None = None,
     start: str | None = None,
     sharding: Sharding | None = None,
+    stage: str | None = None,
 ) -> Iterator[tuple[np.ndarray, dict]]:
     """(outputs, batch) of every batch, in evaluation mode; padded rows are included.
 
@@ -48,11 +74,17 @@ def predict(
       start: the stage that takes the inputs; None for the first, which takes raw ones.
       sharding: the devices, and where the variables lie if they lie there already; by default all
         devices hold them.
+      stage: its `embedding` is given in place of the outputs.
+
+    Raises:
+      UserError: the network has no stage of that name.
     """
+    if stage is not None:
+        check_name(stage, network.stages, 'stage')
     where = sharding or Sharding()
     one = where.devices == 1
     variables = variables if placed(variables, where) else where.copied(variables)
-    run = Forward(network, preprocessing, start, where)
+    run = Forward(network, preprocessing, start, where, stage)
     places = None if one else where.whole
     for batch in batches:
         inputs = where.batch(batch['inputs'] if one else where.padded(batch['inputs']))

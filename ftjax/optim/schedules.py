@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from ftjax.ranges import above
+from ftjax.ranges import above, between
 from ftjax.registry import register
 
 if TYPE_CHECKING:
@@ -44,6 +44,15 @@ def inverse_sqrt(settings: ScheduleSettings, done: float, step: int, total: int)
     """One over the root of the steps, counted in lengths of the warm-up."""
     del done
     return min(1.0, math.sqrt(max(settings.warmup * total, 1.0) / (step + 1)))
+
+
+@register('schedule', 'range_test', ranges={'start': between(0, 1, ends='none')})
+def range_test(
+    settings: ScheduleSettings, done: float, step: int, total: int, start: float = 1e-5
+) -> float:
+    """From `start` up to the peak, by one factor a step: to look for a rate, not to train."""
+    del settings, done
+    return start ** (1 - step / max(total - 1, 1))
 
 
 @register('schedule', 'constant')

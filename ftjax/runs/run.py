@@ -19,9 +19,9 @@ from ftjax.io.files.lock import run_lock
 from ftjax.io.identity.identity_changes import FILE, differences, refused
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
-from ftjax.pretrained.own_format import save_own
 from ftjax.runs.evaluate import NOTHING_MEASURED, split_metrics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
+from ftjax.runs.model_folder import save_model
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.run_folder import PLACES, PLAN_SECTIONS, start_folder, write_choices
 from ftjax.runs.run_spec import run_spec
@@ -160,14 +160,7 @@ def finished(
     if folder is not None and process_group.first():
         if plan.choices:
             write_choices(folder, plan)
-        save_own(
-            folder / 'model',
-            prepared.network,
-            result.variables,
-            prepared.preprocessing,
-            data.class_names,
-            {'init': config.init, 'strategy': prepared.plan.strategy},
-        )
+        save_model(folder / 'model', prepared, result.variables)
         summary['data'] = {'sizes': sizes(data), 'notes': list(findings(data))}
         write_json(folder / 'result.json', {**summary, 'provenance': provenance()})
     process_group.wait('result')  # who ended now would take the first one along

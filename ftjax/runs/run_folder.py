@@ -14,6 +14,7 @@ from ftjax.plotting.heatmaps import choices_over_time
 from ftjax.plotting.save import save_figure
 from ftjax.pretrained.own_format import save_description
 from ftjax.runs.prepare import Prepared
+from ftjax.runs.trained import how_read
 from ftjax.training.checkpoints.plan_change import FLAG, PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity, saved_identity
 
@@ -55,7 +56,8 @@ def start_folder(
     write_json(folder / 'load_report.json', prepared.load_report)
     remember(folder, prepared.config.to_json())
     network, names = prepared.network, prepared.data.class_names
-    save_description(folder / 'network', network, prepared.preprocessing, names)
+    inputs = how_read(prepared.config.data, prepared.data)
+    save_description(folder / 'network', network, prepared.preprocessing, names, {'inputs': inputs})
     return change
 
 

@@ -10,10 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.data.labels.classes import Classes
+from ftjax.errors import UserError
 from ftjax.evaluation.calibration import calibration_gap
+from ftjax.evaluation.conformal import prediction_sets
 from ftjax.evaluation.intervals import wilson_interval
 from ftjax.evaluation.metric import LOG_LOSS, averages, error, share
 from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
+from ftjax.evaluation.probability_report import class_report, fit_classes
+from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns
 from ftjax.tasks.class_table import class_rows, class_table
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
@@ -149,6 +153,41 @@ class Classification(Task):
             'confidence': float(probabilities[best]),
             'label_probability': float(probabilities[int(label)]),
         }
+
+    def answers(
+        self,
+        outputs: np.ndarray,
+        class_names: Sequence[str] = (),
+        options: AnswerOptions = ANSWERS,
+    ) -> Columns:
+        """`predicted` and its `probability`; `set`, the `top` ones and `p:CLASS` as asked for."""
+        names = check_class_names(class_names, outputs.shape[1])
+        probabilities = softmax(outputs.astype(np.float64) / options.temperature)
+        best = outputs.argmax(axis=1)
+        if options.threshold is not None:
+            if len(names) != 2:
+                raise UserError(f'a threshold needs two classes; the network has {len(names)}')
+            best = (probabilities[:, 1] >= options.threshold).astype(np.int64)
+        columns: Columns = {
+            'predicted': [names[c] for c in best],
+            'probability': probabilities[np.arange(len(best)), best],
+        }
+        if options.nonconformity is not None:
+            # Nothing that was fitted on the same examples may enter the sets.
+            sets = prediction_sets(softmax(outputs), options.nonconformity)
+            columns['set'] = ['|'.join(names[c] for c in np.flatnonzero(row)) for row in sets]
+        return columns | class_columns(probabilities, names, options)
+
+    def calibration(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """Temperature, a threshold of two classes, quantiles of prediction sets."""
+        check_classification(outputs, labels)
+        return fit_classes(outputs.astype(np.float64), labels)
+
+    def reliability(
+        self, outputs: np.ndarray, labels: np.ndarray, fitted: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """See `class_report`."""
+        return class_report(outputs, labels, fitted)
 
     def text(self, metrics: Mapping[str, Any]) -> str:
         """Per-class rows with averages below, like scikit-learn's classification_report."""

@@ -10,9 +10,11 @@ import jax
 import numpy as np
 
 from ftjax.data.labels.tokens import HiddenTokens
+from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval
 from ftjax.evaluation.metric import error, share
 from ftjax.evaluation.predictions import finite_rows
+from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
@@ -95,6 +97,18 @@ class MaskedTokens(Task):
         batch = {'labels': label[None], 'mask': label[None] >= 0}
         nats, right, asked = self.statistics(output[None], batch, None).rows['sums'][0]
         return {'asked': int(asked), 'right': int(right), 'loss': nats / max(asked, 1)}
+
+    def answers(
+        self,
+        outputs: np.ndarray,
+        class_names: Sequence[str] = (),
+        options: AnswerOptions = ANSWERS,
+    ) -> Columns:
+        """There are none: a guess for every token of a text is no answer to it."""
+        raise UserError(
+            'the network guesses hidden tokens of texts and has no answer to a whole one; '
+            '--features=STAGE writes embeddings of its texts'
+        )
 
     def text(self, metrics: Mapping[str, Any]) -> str:
         """Loss and accuracy with their intervals, and the loss that knows only frequencies."""

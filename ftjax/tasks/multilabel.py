@@ -14,6 +14,8 @@ from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval, wilson_interval
 from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error
 from ftjax.evaluation.predictions import check_class_names
+from ftjax.evaluation.probability_report import fit_several
+from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns, refuse
 from ftjax.tasks.class_table import class_rows, class_table
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
@@ -130,6 +132,28 @@ class Multilabel(Task):
             'wrong': answered - true,
         }
         return {key: [name for name in names if name in some] for key, some in sets.items()}
+
+    def answers(
+        self,
+        outputs: np.ndarray,
+        class_names: Sequence[str] = (),
+        options: AnswerOptions = ANSWERS,
+    ) -> Columns:
+        """`predicted`, the classes of a probability above the threshold (1/2), parted by `|`."""
+        refuse(options, self.name, 'nonconformity')
+        names = check_class_names(class_names, outputs.shape[1])
+        logits = outputs.astype(np.float64) / options.temperature
+        probabilities = np.exp(-np.logaddexp(0, -logits))
+        over = logits > 0  # as the metrics have it
+        if options.threshold is not None:
+            over = probabilities >= options.threshold
+        found = ['|'.join(names[c] for c in np.flatnonzero(row)) for row in over]
+        return {'predicted': found} | class_columns(probabilities, names, options)
+
+    def calibration(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        """Temperature, and the threshold with the best micro F1."""
+        _check(outputs, labels)
+        return fit_several(outputs, labels)
 
     def text(self, metrics: Mapping[str, Any]) -> str:
         """Per-class rows, the averages below, and the numbers over whole examples."""

@@ -13,6 +13,7 @@ from ftjax.data.labels.values import Values
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_mean_interval
 from ftjax.evaluation.metric import Metric, error
+from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task
@@ -88,6 +89,16 @@ class Regression(Task):
         """The target, the prediction, and the signed error."""
         predicted, target = float(np.ravel(output)[0]), float(label)
         return {'target': target, 'predicted': predicted, 'error': predicted - target}
+
+    def answers(
+        self,
+        outputs: np.ndarray,
+        class_names: Sequence[str] = (),
+        options: AnswerOptions = ANSWERS,
+    ) -> Columns:
+        """`predicted`: the value."""
+        refuse(options, self.name, 'top_k', 'temperature', 'threshold', 'nonconformity')
+        return {'predicted': outputs.reshape(len(outputs), -1)[:, 0]}
 
 
 def _statistic(

@@ -18,6 +18,7 @@ from ftjax.errors import UserError, shown
 from ftjax.evaluation.metric import Metric
 from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
 from ftjax.registry import Part, Term, parts
+from ftjax.tasks.answers import Answering
 from ftjax.tasks.statistics import Statistics, joined
 
 Array = jax.Array | np.ndarray
@@ -37,7 +38,7 @@ class LossOptions:
 PLAIN = LossOptions()
 
 
-class Task:
+class Task(Answering):
     """What a network is trained to do, and how well it does it.
 
     It holds no data and no settings: one instance serves all runs of a process, and is part of

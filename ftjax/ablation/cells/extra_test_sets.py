@@ -13,6 +13,7 @@ from ftjax.data import Dataset, eval_batches, load_data
 from ftjax.data.load import load_test
 from ftjax.data.matching import matching_preprocessing
 from ftjax.data.settings import DataSettings
+from ftjax.data.sources.registry import is_named
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation.predict import predict
 from ftjax.freezing.strategies.adapters import with_adapters
@@ -20,7 +21,6 @@ from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.open import load_pretrained
-from ftjax.registry import parts
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
 
@@ -124,9 +124,7 @@ def scored_whole(base: DataSettings, head: str, given: Any) -> bool:
     """
     changes = {'source': given} if isinstance(given, str) else dict(given)
     source = changes.get('source', base.source)
-    part = parts('source').get(source.partition(':')[0])
-    made = part is None or (part.details is not None and not part.details.needs)
-    own = source != base.source and not made
+    own = source != base.source and is_named(source)
     return head == 'task' and own and not CUTS & set(changes)
 
 

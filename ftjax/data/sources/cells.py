@@ -6,7 +6,7 @@ import contextlib
 import csv
 import dataclasses
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ftjax.data.sources.text_file import lines_of
@@ -25,6 +25,8 @@ class Record:
     line: int
     """Its last line."""
     cells: list[str]
+    lines: tuple[str, ...] = ()
+    """As they stand in the file, of a row of several lines."""
 
 
 def records(path: Path, text: str, delimiter: str, quoting: str) -> list[Record]:
@@ -33,26 +35,44 @@ def records(path: Path, text: str, delimiter: str, quoting: str) -> list[Record]
     Raises:
       UserError: naming the line where quotes are not those of a CSV file.
     """
+    lines = lines_of(text) if quoting == 'none' else io.StringIO(text, newline='')
+    return list(stream_records(path, lines, delimiter, quoting, len(text) + 1))
+
+
+def stream_records(
+    path: Path, lines: Iterable[str], delimiter: str, quoting: str, longest: int
+) -> Iterator[Record]:
+    """As `records`, from the lines of a file; no cell has more than `longest` characters."""
     if quoting == 'none':
-        numbered = enumerate(lines_of(text), 1)
-        return [Record(n, n, line.split(delimiter)) for n, line in numbered if line.strip()]
-    reader = csv.reader(io.StringIO(text, newline=''), delimiter=delimiter, strict=True)
-    found, before = [], 0
-    with _cells_of(len(text) + 1):
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                cells = line.removesuffix('\n').rstrip('\r').split(delimiter)
+                yield Record(number, number, cells)
+        return
+    own: list[str] = []  # lines of the present row
+
+    def noted() -> Iterator[str]:
+        for line in lines:
+            own.append(line)
+            yield line
+
+    reader, before = csv.reader(noted(), delimiter=delimiter, strict=True), 0
+    with _cells_of(longest):
         try:
             for cells in reader:
                 if cells:
-                    found.append(Record(before + 1, reader.line_num, cells))
+                    several = tuple(own) if reader.line_num > before + 1 else ()
+                    yield Record(before + 1, reader.line_num, cells, several)
                 before = reader.line_num
+                own.clear()
         except csv.Error as error:
             raise UserError(
                 f'{path} line {before + 1}: {error}; a quote opens a cell there: {_LITERAL}'
             ) from error
-    return found
 
 
 def refuse_joined_rows(
-    path: Path, text: str, delimiter: str, table: list[Record], columns: list[str], label: str
+    path: Path, delimiter: str, table: Sequence[Record], columns: Sequence[str], label: str
 ) -> None:
     """UserError for a row of several lines each of which could be a row of its own.
 
@@ -64,12 +84,10 @@ def refuse_joined_rows(
         return
     at = columns.index(label) if label in columns else None
     known = {row.cells[at] for row in table if row.first == row.line and at is not None}
-    lines: list[str] | None = None
     for row in table:
         if row.first == row.line:
             continue
-        lines = lines or list(io.StringIO(text, newline=''))
-        apart = [line.rstrip('\r\n').split(delimiter) for line in lines[row.first - 1 : row.line]]
+        apart = [line.rstrip('\r\n').split(delimiter) for line in row.lines]
         if any(len(cells) != len(columns) for cells in apart):
             continue
         if at is not None and known and not all(cells[at] in known for cells in apart):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +103,7 @@ def parts_from_rows(
     labelled = not label_kind.from_inputs
     if labelled:
         _need(columns, settings.label_column, 'label_column', source)
-    kind, column = _input_column(columns, settings, source)
+    kind, column = input_column(columns, settings, source)
     if settings.split_column:
         _need(columns, settings.split_column, 'split_column', source)
         rows = _by_split_column(rows, settings)
@@ -113,10 +113,10 @@ def parts_from_rows(
         raw, lambda i: every[i][1].where, settings.class_names, settings.label_separator
     )
     root = resolve_path(settings.image_root) if settings.image_root else None
-    inputs: list[Any] = [_input(row, column, kind, root) for _, row in every]
+    inputs: list[Any] = [input_of(row, column, kind, root) for _, row in every]
     if settings.text_pair_column:
-        second = _pair_column(columns, kind, column, settings, source)
-        seconds = [_input(row, second, kind) for _, row in every]
+        second = pair_column(columns, kind, column, settings, source)
+        seconds = [input_of(row, second, kind) for _, row in every]
         inputs = list(zip(inputs, seconds, strict=True))
     found = verify_images(inputs, settings.verify) if kind == 'image_file' else Found()
     used = (column, settings.label_column, settings.text_pair_column, settings.split_column)
@@ -166,17 +166,27 @@ def _need(columns: Sequence[str], name: str, setting: str, source: Path) -> None
         raise UserError(f'{source}: no column {name!r} (data.{setting}); {near}')
 
 
-def _input_column(columns: Sequence[str], settings: DataSettings, source: Path) -> tuple[str, str]:
-    if settings.text_column and settings.path_column:
+def input_column(
+    columns: Sequence[str],
+    settings: DataSettings,
+    source: Path,
+    kinds: Collection[str] = ('text', 'image_file'),
+) -> tuple[str, str]:
+    """(kind of the inputs, their column), of the kinds that are wanted.
+
+    Raises:
+      UserError: no such column, or several.
+    """
+    if len(kinds) > 1 and settings.text_column and settings.path_column:
         raise UserError('data.text_column and data.path_column are both set; expected one')
     for kind, setting in (('text', 'text_column'), ('image_file', 'path_column')):
         name = getattr(settings, setting)
-        if name:
+        if name and kind in kinds:
             _need(columns, name, setting, source)
             return kind, name
     known = [('text', name) for name in TEXT_COLUMNS]
     known += [('image_file', name) for name in PATH_COLUMNS]
-    found = [(kind, name) for kind, name in known if name in columns]
+    found = [(kind, name) for kind, name in known if name in columns and kind in kinds]
     if len(found) != 1:
         both = ' and '.join(name for _, name in found) or 'none of the usual columns'
         raise UserError(
@@ -186,9 +196,10 @@ def _input_column(columns: Sequence[str], settings: DataSettings, source: Path) 
     return found[0]
 
 
-def _pair_column(
+def pair_column(
     columns: Sequence[str], kind: str, first: str, settings: DataSettings, source: Path
 ) -> str:
+    """The column of the second text of a pair; UserError unless it can be."""
     second = settings.text_pair_column
     _need(columns, second, 'text_pair_column', source)
     if kind != 'text' or first == second:
@@ -218,7 +229,12 @@ def _cell(row: Row, column: str) -> Any:
     return row.cells[column]
 
 
-def _input(row: Row, column: str, kind: str, root: Path | None = None) -> str:
+def input_of(row: Row, column: str, kind: str, root: Path | None = None) -> str:
+    """The text of a row, or the path of its image, which lies in `root` or beside the table.
+
+    Raises:
+      UserError: an empty cell, a path that leads elsewhere, no such file.
+    """
     value = _cell(row, column)
     if not isinstance(value, str) or not value.strip():
         raise UserError(f'{row.where}: {column!r} is {value!r}; expected a text')

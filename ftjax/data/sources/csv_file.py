@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ftjax.data.settings import DataSettings
@@ -12,7 +12,7 @@ from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.text_file import lines_of, read_text
 from ftjax.errors import UserError
 
-_SUFFIXES = ('.csv', '.tsv', '.txt')
+SUFFIXES = ('.csv', '.tsv', '.txt')
 
 
 def read(argument: str, settings: DataSettings) -> Parts:
@@ -27,7 +27,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
     Raises:
       UserError: naming file and line of what cannot be read.
     """
-    files = table_files(argument, settings, _SUFFIXES)
+    files = table_files(argument, settings, SUFFIXES)
     notes: list[str] = []
     rows = {split: list(_rows(path, settings, notes)) for split, path in files.items()}
     return parts_from_rows(files, rows, settings, notes)
@@ -64,14 +64,14 @@ def _with_columns(
     elif len(set(columns)) < len(columns):
         raise UserError(f'{path} line 1: two columns of one name: {", ".join(columns)}')
     if settings.quoting == 'auto':
-        refuse_joined_rows(path, text, delimiter, table, columns, settings.label_column)
+        refuse_joined_rows(path, delimiter, table, columns, settings.label_column)
     longer = 0
     for row in table[header:]:
         longer += len(row.cells) > len(columns)
         # Beyond its columns a table without header may hold remarks: STS-B names sources there.
         cells = row.cells if header else row.cells[: len(columns)]
         if len(cells) != len(columns):
-            raise UserError(_wrong_count(path, row, columns, delimiter, settings))
+            raise UserError(wrong_count(path, row, columns, delimiter, settings))
         yield Row(path, row.line, dict(zip(columns, cells, strict=True)))
     if longer:
         notes.append(
@@ -80,9 +80,10 @@ def _with_columns(
         )
 
 
-def _wrong_count(
-    path: Path, row: Record, columns: list[str], delimiter: str, settings: DataSettings
+def wrong_count(
+    path: Path, row: Record, columns: Sequence[str], delimiter: str, settings: DataSettings
 ) -> str:
+    """What to say of a row that has not a cell for each column."""
     remedy = f'quote cells that hold {delimiter!r}, or set data.delimiter'
     if settings.quoting == 'none':
         remedy = "a text may hold the delimiter: set data.quoting='csv', data.delimiter, or the "

@@ -68,21 +68,24 @@ def image_files(folder: Path, passed: PassedOver | None = None) -> list[str]:
     Raises:
       UserError: for a folder that may not be read.
     """
+    return sorted(stream_image_files(folder, passed))
+
+
+def stream_image_files(folder: Path, passed: PassedOver | None = None) -> Iterator[str]:
+    """As `image_files`, one folder after the other, so that no list of all is made."""
     passed = passed if passed is not None else PassedOver()
-    found = []
     for where, folders, files in _walk(folder, _closed):
         for name in folders:
             if name.startswith('.') and has_images(Path(where, name)):
                 passed.folder(Path(where, name))
         folders[:] = sorted(name for name in folders if not name.startswith('.'))
-        for name in files:
+        for name in sorted(files):
             if name.startswith('.'):
                 continue
             if is_image(name):
-                found.append(os.path.join(where, name))
+                yield os.path.join(where, name)
             else:
                 passed.file(name)
-    return sorted(found)
 
 
 def _walk(

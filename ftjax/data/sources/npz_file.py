@@ -34,14 +34,18 @@ def read(argument: str, settings: DataSettings) -> Parts:
       UserError: for a file that is no npz, keys missing, shapes and labels that do not fit.
     """
     path = existing_file(argument, f'data.source {settings.source}')
-    arrays = _load(path)
+    return parts_from_arrays(str(path), path.name, _load(path), settings)
+
+
+def parts_from_arrays(where: str, short: str, arrays: Arrays, settings: DataSettings) -> Parts:
+    """Data sets from arrays by name: see `read`; `where` and `short` name them in messages."""
     suffixes = {part: f'_{part}' for part in _PARTS if f'x_{part}' in arrays}
     if not suffixes:
         suffixes = {'train': ''}
     names = _class_names(arrays, suffixes, settings)
-    names, labels = _labels(path, arrays, suffixes, names, settings)
+    names, labels = _labels(where, arrays, suffixes, names, settings)
     made = {
-        part: _dataset(f'{path.name} {part}', arrays, suffix, labels[part], names, settings)
+        part: _dataset(f'{short} {part}', arrays, suffix, labels[part], names, settings)
         for part, suffix in suffixes.items()
     }
     return Parts(
@@ -49,7 +53,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
         val=made.get('val'),
         test=made.get('test'),
         notes=_id_notes(arrays, suffixes, labels, names, settings),
-        no_train=f'{path}: has x_{next(iter(suffixes), "")} but no x_train to train on',
+        no_train=f'{where}: has x_{next(iter(suffixes), "")} but no x_train to train on',
     )
 
 
@@ -74,7 +78,7 @@ def _class_names(
 
 
 def _labels(
-    path: Path,
+    source: str,
     arrays: Arrays,
     suffixes: Mapping[str, str],
     names: tuple[str, ...],
@@ -85,17 +89,17 @@ def _labels(
     for part, suffix in suffixes.items():
         for key in (f'x{suffix}', f'y{suffix}'):
             if key not in arrays:
-                raise UserError(f'{path}: no array {key!r}; {did_you_mean(key, arrays)}')
+                raise UserError(f'{source}: no array {key!r}; {did_you_mean(key, arrays)}')
         raw[part] = arrays[f'y{suffix}']
         inputs = arrays[f'x{suffix}']
         rows = kind.rows(raw[part])
         if not inputs.ndim or not rows.ndim or len(rows) != len(inputs):
             raise UserError(
-                f'{path}: x{suffix} has shape {inputs.shape} and y{suffix} {raw[part].shape}; '
+                f'{source}: x{suffix} has shape {inputs.shape} and y{suffix} {raw[part].shape}; '
                 'expected one label per example'
             )
     if next(iter(raw.values())).dtype.kind not in 'SU':
-        found = kind.read_arrays(raw, lambda part: f'{path} y{suffixes[part]}', names)
+        found = kind.read_arrays(raw, lambda part: f'{source} y{suffixes[part]}', names)
         if found is not None:
             return found
     flat = [(part, i) for part in raw for i in range(len(raw[part]))]
@@ -103,7 +107,7 @@ def _labels(
 
     def where(row: int) -> str:
         part, i = flat[row]
-        return f'{path} y{suffixes[part]}[{i}]'
+        return f'{source} y{suffixes[part]}[{i}]'
 
     coded, names = kind.read(values, where, names, settings.label_separator)
     ends = np.cumsum([len(raw[part]) for part in raw])[:-1]

@@ -48,6 +48,9 @@ class Parts:
         return self.train
 
 
+IN_PYTHON = 'given in Python'
+"""The source of data that no reader read."""
+
 Reader = Callable[[str, DataSettings], Parts]
 """What a source is: of what stands after the colon, and the settings of the data."""
 
@@ -77,6 +80,11 @@ for _name, _module, _needs in (
 
 def read_source(settings: DataSettings) -> Parts:
     """Reads `settings.source`; raises UserError for an unknown one, naming the nearest."""
+    if settings.source == IN_PYTHON:
+        raise UserError(
+            'the data were given in Python and are no longer there; give them again, or name a '
+            'source (data.source, --data.source)'
+        )
     name, _, argument = settings.source.partition(':')
     if name not in parts('source'):
         _suggest_reader(settings.source)
@@ -90,6 +98,12 @@ def read_source(settings: DataSettings) -> Parts:
     read = reader(argument, settings)
     given = {name: _of_task(dataset, settings) for name, dataset in read.given.items()}
     return dataclasses.replace(read, **given)  # pyrefly: ignore
+
+
+def is_named(source: str) -> bool:
+    """Whether a source reads what the user names; not one that ftjax makes itself."""
+    part = parts('source').get(source.partition(':')[0])
+    return part is not None and (part.details is None or bool(part.details.needs))
 
 
 def _of_task(dataset: Dataset, settings: DataSettings) -> Dataset:

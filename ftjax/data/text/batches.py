@@ -30,10 +30,14 @@ class TextReader:
     that each text needs.
     """
 
-    def __init__(self, dataset: Dataset, preprocessing: TextPreprocessing):
+    def __init__(self, dataset: Dataset, preprocessing: TextPreprocessing, keep: bool = True):
+        """Tokenises; `keep` says whether the tokens are kept on disk for the next time."""
         self.dataset = dataset
         self.preprocessing = preprocessing.with_length(dataset.max_length)
-        self.tokens = cached_tokens(dataset, self.preprocessing)
+        if keep:
+            self.tokens = cached_tokens(dataset, self.preprocessing)
+        else:
+            self.tokens = tokenize(dataset.inputs, self.preprocessing, dataset.name)
         bounds = np.array(self.preprocessing.buckets)
         self.buckets = bounds[np.searchsorted(bounds, self.tokens.lengths)]
         self._tokenizer: Tokenizer | None = None

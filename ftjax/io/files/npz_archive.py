@@ -16,6 +16,7 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import IO
 
 import numpy as np
@@ -105,6 +106,33 @@ class NpzArchive:
             raise self._damaged(error, name) from None
         array = data.view(header.dtype) if header.nbytes else np.empty(0, header.dtype)
         return array.reshape(header.shape, order='F' if header.fortran else 'C')
+
+    def blocks(self, name: str, rows: int) -> Iterator[np.ndarray]:
+        """An array in parts of so many rows, unpacked one after the other.
+
+        Whole where the first index runs fastest. The checksum is known at the end alone.
+        """
+        header, member = self.headers[name], self._members[name]
+        if header.fortran or not header.shape:
+            yield self.read(name)
+            return
+        size = math.prod(header.shape[1:]) * header.dtype.itemsize
+        try:
+            with (
+                open_regular(self.path) as file,
+                zipfile.ZipFile(file) as archive,
+                archive.open(member) as unpacked,
+            ):
+                if _read_header(unpacked, self._where(name)) != header:
+                    raise UserError(f'{self._where(name)} has changed since it was opened')
+                for first in range(0, header.shape[0], rows):
+                    count = min(rows, header.shape[0] - first)
+                    data = np.empty(count * size, np.uint8)
+                    last = first + count == header.shape[0]
+                    _fill(unpacked, data, self._where(name), last)
+                    yield data.view(header.dtype).reshape(count, *header.shape[1:])
+        except _BROKEN as error:
+            raise self._damaged(error, name) from None
 
     def _list(self, archive: zipfile.ZipFile, total: int) -> None:
         members, others = archive.infolist(), []
@@ -208,8 +236,11 @@ def _dtype(name: str, where: str) -> np.dtype:
         raise UserError(f'{where}: dtype {shown(name)} is not known') from None
 
 
-def _fill(file: IO[bytes], data: np.ndarray, where: str) -> None:
-    """Reads an array's bytes in parts, so that no second copy of it is made."""
+def _fill(file: IO[bytes], data: np.ndarray, where: str, last: bool = True) -> None:
+    """Reads an array's bytes in parts, so that no second copy of it is made.
+
+    `last` says whether nothing may come after them.
+    """
     view, at = data.data, 0
     while at < len(view):
         part = file.read(min(2**24, len(view) - at))
@@ -217,5 +248,5 @@ def _fill(file: IO[bytes], data: np.ndarray, where: str) -> None:
             raise UserError(f'{where} has not the size it promises')
         view[at : at + len(part)] = part
         at += len(part)
-    if file.read(1):
+    if last and file.read(1):
         raise UserError(f'{where} has not the size it promises')

@@ -1,0 +1,1 @@
+"""Inputs without labels, read one after the other: what a trained network is asked about."""

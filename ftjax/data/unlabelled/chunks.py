@@ -1,0 +1,147 @@
+"""Inputs without labels as evaluation batches, a part at a time.
+
+They are decoded, resized and tokenised by the code that reads a run's own data, so that the
+network sees of an input what it saw of it in training.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.evaluation_batches import EvalBatches
+from ftjax.data.images.decode import decode, resize_array
+from ftjax.data.images.geometry import Geometry, geometry_for, match_channels
+from ftjax.data.images.modes import Whites
+from ftjax.data.labels import NO_TASK
+from ftjax.data.loader import Loader
+from ftjax.data.unlabelled.items import Found, Item, Unreadable
+from ftjax.errors import UserError
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
+
+TEXTS = 16_384
+"""Texts that are held at once. They are batched by length among these: a data set of no more has
+the batches that it has in an evaluation, and so the same outputs, bit for bit on a CPU."""
+
+Failed = Callable[[Unreadable], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """How inputs become what a network takes; fields as of a run's data and network."""
+
+    preprocessing: Preprocessing | TextPreprocessing | None
+    batch_size: int = 256
+    image_size: tuple[int, int] | None = None
+    channels: int | None = None
+    whites: Whites | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Some inputs in the order of their source, and their batches."""
+
+    ids: Sequence[str]
+    batches: EvalBatches
+
+
+def chunks(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterator[Chunk]:
+    """Batches of inputs, in memory that does not grow with their number.
+
+    Args:
+      found: inputs, and some that could not be read.
+      reading: how they are read.
+      failed: is told of each that is left out.
+    """
+    if isinstance(reading.preprocessing, TextPreprocessing):
+        size = max(1, TEXTS // reading.batch_size) * reading.batch_size
+        for part in _parts(_unicode(found, failed), size):
+            yield from _tokenised(part, reading, failed)
+        return
+    for part in _parts(_decoded(found, reading, failed), reading.batch_size):
+        images = np.stack([item.value for item in part])
+        yield _chunk(part, 'image', images, reading)
+
+
+def _parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    items = iter(items)
+    while part := list(itertools.islice(items, size)):
+        yield part
+
+
+def _chunk(part: Sequence[Item], kind: str, inputs: Any, reading: Reading) -> Chunk:
+    ids = [item.id for item in part]
+    labels = np.zeros(len(part), np.float32)
+    data = Dataset(name='inputs', kind=kind, inputs=inputs, labels=labels, task=NO_TASK, ids=ids)
+    loader = Loader(data, reading.image_size, reading.preprocessing, cache_bytes=0)
+    return Chunk(ids, EvalBatches(loader, reading.batch_size))
+
+
+def _unicode(found: Iterable[Found], failed: Failed) -> Iterator[Item]:
+    for item in found:
+        if isinstance(item, Unreadable):
+            failed(item)
+            continue
+        try:
+            (item.value if isinstance(item.value, str) else ''.join(item.value)).encode()
+        except UnicodeEncodeError as error:
+            failed(Unreadable(item.id, f'is no valid Unicode ({error.reason})'))
+            continue
+        yield item
+
+
+def _tokenised(part: Sequence[Item], reading: Reading, failed: Failed) -> Iterator[Chunk]:
+    """A chunk, or several around a text on which the tokenizer fails."""
+    try:
+        yield _chunk(part, 'text', [item.value for item in part], reading)
+    except UserError as error:
+        if len(part) == 1:
+            failed(Unreadable(part[0].id, str(error)))
+            return
+        middle = len(part) // 2
+        for half in (part[:middle], part[middle:]):
+            yield from _tokenised(half, reading, failed)
+
+
+def _decoded(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterator[Item]:
+    """Images at the network's size, decoded ahead by threads, in the order of their source."""
+    none = np.zeros(0, np.float32)
+    nothing = Dataset(name='inputs', kind='image_file', inputs=[], labels=none, task=NO_TASK)
+    assert not isinstance(reading.preprocessing, TextPreprocessing)
+    geometry = geometry_for(nothing, reading.image_size, reading.preprocessing)
+    threads = min(16, 2 * (os.cpu_count() or 1))
+    waiting: collections.deque[tuple[Item, Future[np.ndarray]]] = collections.deque()
+
+    def finished(item: Item, future: Future[np.ndarray]) -> Iterator[Item]:
+        try:
+            yield Item(item.id, future.result())
+        except UserError as error:
+            failed(Unreadable(item.id, str(error)))
+
+    with ThreadPoolExecutor(threads) as pool:
+        for item in found:
+            if isinstance(item, Unreadable):
+                failed(item)
+                continue
+            waiting.append((item, pool.submit(_image, item.value, geometry, reading)))
+            if len(waiting) > 4 * threads:
+                yield from finished(*waiting.popleft())
+        while waiting:
+            yield from finished(*waiting.popleft())
+
+
+def _image(value: str | np.ndarray, geometry: Geometry, reading: Reading) -> np.ndarray:
+    if isinstance(value, str):
+        return decode(value, geometry, whites=reading.whites)
+    if reading.channels:
+        value = match_channels(value, reading.channels)
+    return resize_array(value, geometry)

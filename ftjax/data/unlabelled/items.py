@@ -1,0 +1,28 @@
+"""One input without a label, or why it could not be read."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Item:
+    """An input, before it is decoded or tokenised."""
+
+    id: str
+    """As a data set of a run calls it: `cats/1.jpg`, `test.csv:7`, `000007`."""
+    value: Any
+    """The path of an image file, an array (H, W[, C]), a text, or a pair of texts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Unreadable:
+    """An input that is left out."""
+
+    id: str
+    reason: str
+    """For people, on one line."""
+
+
+Found = Item | Unreadable

@@ -1,0 +1,54 @@
+"""Inputs that a program holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ftjax.data.images.decode import SUFFIXES
+from ftjax.data.sources.npz_file import as_images
+from ftjax.data.unlabelled.items import Found, Item, Unreadable
+from ftjax.errors import UserError, shown
+
+
+def python_items(x: Any, texts: bool) -> Iterator[Found]:
+    """Texts, pairs of texts, images (N, H, W[, C]), pictures of Pillow's, or paths of images.
+
+    Args:
+      x: an array with the examples along its first axis, or a list of single ones.
+      texts: whether the network takes texts; else images.
+
+    Raises:
+      UserError: something else.
+    """
+    if isinstance(x, (str, bytes)) or not hasattr(x, '__len__'):
+        raise UserError(f'the input is {shown(x)}; expected a list or an array of inputs')
+    if hasattr(x, 'detach'):
+        x = x.detach().cpu().numpy()
+    for number, value in enumerate(x):
+        yield _item(f'{number:06d}', value, texts)
+
+
+def _item(name: str, value: Any, texts: bool) -> Found:
+    if texts:
+        if isinstance(value, str):
+            return Item(name, str(value))
+        both = isinstance(value, (tuple, list, np.ndarray)) and len(value) == 2
+        if both and all(isinstance(each, str) for each in value):
+            return Item(name, (str(value[0]), str(value[1])))
+        return Unreadable(name, f'is {shown(value)}; expected a text, or a pair of texts')
+    if isinstance(value, (str, os.PathLike)):
+        path = Path(value)
+        if path.suffix.lower() not in SUFFIXES:
+            return Unreadable(str(value), 'is no name of an image file; the network takes images')
+        return Item(str(value), str(path))
+    if hasattr(value, 'detach'):
+        value = value.detach().cpu().numpy()
+    try:
+        return Item(name, as_images(np.asarray(value)[None], name)[0])
+    except UserError as error:
+        return Unreadable(name, str(error))

@@ -1,0 +1,132 @@
+"""Inputs from the rows of a table, read line by line: CSV, TSV and JSONL."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+from ftjax.data.settings import DataSettings
+from ftjax.data.sources.cells import Record, delimiter_of, refuse_joined_rows, stream_records
+from ftjax.data.sources.columns import TEXT_COLUMNS, Row, input_column, input_of, pair_column
+from ftjax.data.sources.csv_file import wrong_count
+from ftjax.data.sources.text_file import LONGEST_LINE, stream_lines
+from ftjax.data.unlabelled.items import Found, Item, Unreadable
+from ftjax.data.user_paths import resolve_path
+from ftjax.errors import UserError
+from ftjax.io.json.json_reader import LENIENT, parse_json
+
+LINES = ('.jsonl', '.ndjson', '.json')
+"""Ends of names of files with a JSON object on each line."""
+
+
+def table_items(path: Path, settings: DataSettings, texts: bool) -> Iterator[Found]:
+    """The inputs of a table; a row that cannot be read is left out, and said.
+
+    Columns are found as for a run's data; there need be no label.
+
+    Raises:
+      UserError: no such column; quotes or bytes that make the rest of the file unreadable.
+    """
+    rows = _objects(path, settings) if path.suffix.lower() in LINES else _rows(path, settings)
+    broken: list[Unreadable] = []
+    first = None
+    for row in rows:
+        if isinstance(row, Row):
+            first = row
+            break
+        broken.append(row)
+        if len(broken) > 1000:
+            raise UserError(f'{path}: {broken[0].reason}; nor can the next rows be read')
+    if first is None:
+        yield from broken
+        return
+    columns, kind = list(first.cells), 'text' if texts else 'image_file'
+    _, column = input_column(columns, settings, path, (kind,))
+    second = ''
+    if settings.text_pair_column and texts:
+        second = pair_column(columns, kind, column, settings, path)
+    root = resolve_path(settings.image_root) if settings.image_root else None
+    for row in itertools.chain(broken, [first], rows):
+        if isinstance(row, Unreadable):
+            yield row
+            continue
+        try:
+            value = input_of(row, column, kind, root)
+            yield Item(row.id, (value, input_of(row, second, kind)) if second else value)
+        except UserError as error:
+            yield Unreadable(row.id, str(error))
+
+
+def _objects(path: Path, settings: DataSettings) -> Iterator[Row | Unreadable]:
+    for number, line in enumerate(stream_lines(path, settings.encoding), 1):
+        if not line.strip():
+            continue
+        try:
+            cells = parse_json(line, 'the line', LENIENT)
+        except UserError as error:
+            yield Unreadable(f'{path.name}:{number}', f'no JSON that can be read ({error})')
+            continue
+        if isinstance(cells, dict):
+            yield Row(path, number, cells)
+        else:
+            yield Unreadable(f'{path.name}:{number}', 'is no object; expected {"text": ..}')
+
+
+def _rows(path: Path, settings: DataSettings) -> Iterator[Row | Unreadable]:
+    if settings.layout not in ('header', 'no_header'):
+        yield from _plain(path, settings)
+        return
+    delimiter = settings.delimiter or (',' if path.suffix.lower() == '.csv' else '\t')
+    plain = settings.quoting == 'none'
+    if not settings.delimiter:
+        start = next((line for line in stream_lines(path, settings.encoding) if line.strip()), '')
+        delimiter = delimiter_of(start, delimiter)
+    lines = stream_lines(path, settings.encoding, '\n' if plain else '')
+    table = stream_records(path, lines, delimiter, settings.quoting, LONGEST_LINE)
+    first = next(table, None)
+    if first is None:
+        return
+    columns, header = [cell.strip() for cell in first.cells], settings.layout == 'header'
+    if not header:
+        columns = [str(place) for place in range(len(columns))]
+        table = itertools.chain([first], table)
+    elif len(set(columns)) < len(columns):
+        raise UserError(f'{path} line 1: two columns of one name: {", ".join(columns)}')
+    for record in table:
+        yield _row(path, record, columns, delimiter, settings)
+
+
+def _row(
+    path: Path, record: Record, columns: list[str], delimiter: str, settings: DataSettings
+) -> Row | Unreadable:
+    cells = record.cells if settings.layout == 'header' else record.cells[: len(columns)]
+    row = Row(path, record.line, dict(zip(columns, cells, strict=False)))
+    try:
+        if len(cells) != len(columns):
+            raise UserError(wrong_count(path, record, columns, delimiter, settings))
+        if settings.quoting == 'auto':
+            refuse_joined_rows(path, delimiter, [record], columns, settings.label_column)
+    except UserError as error:
+        return Unreadable(row.id, str(error))
+    return row
+
+
+def _plain(path: Path, settings: DataSettings) -> Iterator[Row | Unreadable]:
+    """A text on each line, or a pair parted by the first delimiter: the label is left out."""
+    delimiter = settings.delimiter or (',' if path.suffix.lower() == '.csv' else '\t')
+    column, second = settings.text_column or TEXT_COLUMNS[0], settings.text_pair_column
+    for number, line in enumerate(stream_lines(path, settings.encoding), 1):
+        text = line.removesuffix('\n').rstrip('\r')
+        if not text.strip():
+            continue
+        if not second:
+            yield Row(path, number, {column: text})
+            continue
+        one, found, other = text.partition(delimiter)
+        if found:
+            yield Row(path, number, {column: one, second: other})
+        else:
+            yield Unreadable(
+                f'{path.name}:{number}', f'no {delimiter!r} between the two texts of a pair'
+            )

@@ -1,0 +1,239 @@
+"""A trained network and all that new inputs need of its run: a folder, or any checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+
+from ftjax.config import SECTIONS, section
+from ftjax.data.dataset import Splits
+from ftjax.data.images.modes import Whites
+from ftjax.data.settings import DataSettings
+from ftjax.data.unlabelled.chunks import Reading
+from ftjax.distributed.sharding import Sharding
+from ftjax.errors import UserError, check_name
+from ftjax.io.identity.own_parts import restore
+from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.models.stages import Network
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pretrained.open import load_pretrained
+from ftjax.pretrained.own_format import CONFIG, FORMAT
+from ftjax.pretrained.run_checkpoint import FOLDER
+from ftjax.tasks import DEFAULT_TASK, Task, task_of
+
+READ = (
+    *('task', 'text_column', 'text_pair_column', 'path_column', 'label_column', 'layout'),
+    *('delimiter', 'quoting', 'encoding', 'label_separator', 'channels', 'image_size'),
+    *('max_length', 'eval_batch_size'),
+)
+"""Fields of `config.data` that say how inputs are read, wherever they come from."""
+LARGEST_BATCH = 2**16
+"""Inputs a batch that a folder from elsewhere may ask for."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A network that answers, and how inputs are made ready for it."""
+
+    init: str
+    """What was opened."""
+    network: Network
+    variables: Mapping[str, Any]
+    preprocessing: Preprocessing | TextPreprocessing | None
+    class_names: tuple[str, ...]
+    """Of the head, in the order of the outputs; () where nobody said."""
+    settings: DataSettings
+    """How its run read inputs; the defaults where there was none."""
+    whites: Whites | None = None
+    head: bool = True
+    """Whether the head is a trained one."""
+    run: pathlib.Path | None = None
+    """The folder of its run, where there is one."""
+    model: pathlib.Path | None = None
+    """The folder of its weights, where calibration.json lies beside them."""
+    fitted: Mapping[str, Any] | None = None
+    """What was fitted on validation data in this process, in place of that file."""
+
+    @property
+    def texts(self) -> bool:
+        """Whether it takes texts; else images."""
+        return self.network.vocab_size is not None
+
+    @property
+    def task(self) -> Task:
+        """What it was trained to do."""
+        return task_of(self.settings.task)
+
+    @functools.cached_property
+    def placed(self) -> Any:
+        """The variables on the devices, put there once."""
+        return Sharding().copied(self.variables)
+
+    def reading(self, batch_size: int | None = None) -> Reading:
+        """How inputs become batches; UserError for a text network without a tokenizer."""
+        if self.texts and not isinstance(self.preprocessing, TextPreprocessing):
+            raise UserError(
+                f'{self.init} came without a tokenizer that can be read; put its tokenizer.json '
+                'beside the weights'
+            )
+        settings = self.settings
+        size = settings.eval_batch_size if batch_size is None else batch_size
+        if size < 1:
+            raise UserError(f'batch_size is {size}; expected at least 1')
+        return Reading(
+            self.preprocessing, size, settings.image_size, settings.channels, self.whites
+        )
+
+    def check_head(self) -> None:
+        """UserError where there is no trained head to answer."""
+        if not self.head or 'head' not in self.network.stages:
+            raise UserError(
+                f'{self.init} has no trained head, so it has no answers; train one '
+                '(scripts/train.py), or write embeddings with --features=STAGE'
+            )
+
+
+def how_read(settings: DataSettings, data: Splits) -> dict[str, Any]:
+    """What a model's folder says of how inputs are read: plain JSON."""
+    fields = {name: getattr(settings, name) for name in READ}
+    whites = data.train.whites
+    return {'data': fields, 'whites': None if whites is None else dataclasses.asdict(whites)}
+
+
+def open_trained(init: str, parts: Sequence[str] = (), task: str = '', **precision: Any) -> Trained:
+    """Opens the folder of a run, its `model/`, one of its checkpoints, or any checkpoint.
+
+    Args:
+      init: the folder, or whatever `config.init` takes.
+      parts: files with parts of the user's own, in place of those of the run.
+      task: of a checkpoint that says none; '' for one class an example.
+      **precision: `dtype` of the weights, `options` of the network; see `load_pretrained`.
+
+    Raises:
+      UserError: nothing there, damaged, of another kind.
+    """
+    run = run_of(pathlib.Path(init))
+    if run is not None:
+        restore(run, parts)
+    found = load_pretrained(init, **precision)
+    saved = _saved(found.config)
+    settings = _settings(saved.get('data'), init) if saved.get('data') else None
+    if settings is None:
+        given = _run_data(run) if run is not None else {}
+        settings = _settings({k: v for k, v in given.items() if k in READ}, init)
+        if task:
+            settings = dataclasses.replace(settings, task=task)
+        elif not given and found.network.num_classes == 1:
+            raise UserError(f'{init} gives one number and does not say its task; set --task')
+    return Trained(
+        init=init,
+        network=found.network,
+        variables=found.variables,
+        preprocessing=found.preprocessing,
+        class_names=found.class_names,
+        settings=settings,
+        whites=_whites(saved.get('whites'), init),
+        head=found.report.head == 'kept' or found.network.is_lm,
+        run=run,
+        model=_model_folder(pathlib.Path(init)),
+    )
+
+
+def reading_settings(trained: Trained, changes: Mapping[str, Sequence[Any]]) -> DataSettings:
+    """How new inputs are read: as the run read its own, but for some fields.
+
+    Raises:
+      UserError: a field that does not say how inputs are read, or two values for one.
+    """
+    known = {*READ, 'image_root'} - {'task', 'eval_batch_size'}
+    for name, values in changes.items():
+        check_name(name, known, '--data key')
+        if len(values) > 1:
+            raise UserError(f'--data.{name} is given {len(values)} times; expected once')
+    return dataclasses.replace(trained.settings, **{k: v[0] for k, v in changes.items()})
+
+
+def of_variables(
+    init: str,
+    network: Network,
+    variables: Mapping[str, Any],
+    preprocessing: Preprocessing | TextPreprocessing | None,
+    settings: DataSettings,
+    data: Splits,
+) -> Trained:
+    """A network that is in memory, as `open_trained` gives one from a folder."""
+    kept = {name: getattr(settings, name) for name in READ}
+    return Trained(
+        init=init,
+        network=network,
+        variables=jax.device_get(variables),
+        preprocessing=preprocessing,
+        class_names=data.class_names,
+        settings=DataSettings(**kept),
+        whites=data.train.whites,
+    )
+
+
+def run_of(path: pathlib.Path) -> pathlib.Path | None:
+    """The folder of the run that a path is, or is the model or a checkpoint of; else None."""
+    if not path.exists():
+        return None  # the name of something shipped, or on the hub
+    whole = path.absolute()
+    inside = whole.name in ('model', FOLDER) or whole.parent.name == FOLDER
+    for folder in (path, *(whole.parents[:2] if inside else ())):
+        file = folder / CONFIG
+        if file.is_file() and {'init', 'data', 'freeze'} <= set(read_object(file, LENIENT)):
+            return folder
+    return None
+
+
+def _model_folder(path: pathlib.Path) -> pathlib.Path | None:
+    for folder in (path / 'model', path):
+        file = folder / CONFIG
+        if file.is_file() and read_object(file, LENIENT).get('format') == FORMAT:
+            return folder
+    return None
+
+
+def _saved(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    inputs = (config.get('provenance') or {}).get('inputs')
+    return inputs if isinstance(inputs, Mapping) else {}
+
+
+def _run_data(run: pathlib.Path) -> Mapping[str, Any]:
+    data = read_object(run / CONFIG, LENIENT).get('data')
+    return data if isinstance(data, Mapping) else {}
+
+
+def _settings(fields: Any, init: str) -> DataSettings:
+    if not isinstance(fields, Mapping):
+        raise UserError(f'{init}: what it says of its inputs is no object')
+    for name in fields:
+        check_name(name, READ, f'{init}: field of its inputs')
+    found = section(SECTIONS['data'], {'task': DEFAULT_TASK, **fields}, 'data')
+    if found.eval_batch_size > LARGEST_BATCH:
+        raise UserError(
+            f'{init}: its batches of {found.eval_batch_size} inputs are too large; expected at '
+            f'most {LARGEST_BATCH}'
+        )
+    return found
+
+
+def _whites(fields: Any, init: str) -> Whites | None:
+    if fields is None:
+        return None
+    known = {'whole': int, 'real': float}
+    if not isinstance(fields, Mapping) or set(fields) - set(known):
+        raise UserError(f'{init}: what is white in its images is {fields!r}; expected {known}')
+    for value in fields.values():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise UserError(f'{init}: what is white in its images is {value!r}; expected a number')
+        if value is not None and not 0 < value <= 2**32:
+            raise UserError(f'{init}: what is white in its images is {value!r}; expected above 0')
+    return Whites(**fields)

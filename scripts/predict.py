@@ -1,0 +1,77 @@
+"""Answers of a trained network on new, unlabelled inputs.
+
+    python scripts/predict.py --workdir=runs/digits --input=photos --output=predictions.csv
+
+The network is a run's folder, its model/ folder, or any checkpoint with a head. Inputs are a folder
+of images, an image, or a .csv, .jsonl or .npz file; they are read as the run read its data, a part
+at a time. The output, .csv or .jsonl, has a row an input: what is predicted and the probability of
+each class, calibrated where a temperature was fitted (scripts/evaluate.py --calibrate).
+
+An input that cannot be read is left out and named, here and in OUTPUT_errors.csv; with --strict
+the exit code is then 1. --features=STAGE writes an embedding an input to an .npz file instead:
+the arrays `ids` and `features`.
+"""
+
+import pathlib
+
+from absl import flags
+
+from ftjax.cli import launch
+
+WORKDIR = launch.define_workdir(
+    said='Folder of a run, its model/ folder, or a checkpoint: what config.init takes.'
+)
+PARTS = launch.define_own_parts()
+INPUT = flags.DEFINE_string(
+    'input', None, 'Folder of images, an image, a .csv, .jsonl or .npz file.', required=True
+)
+OUTPUT = flags.DEFINE_string(
+    'output', None, '.csv or .jsonl file; .npz for features.', required=True
+)
+FEATURES = flags.DEFINE_string('features', None, 'Stage whose embeddings are written instead.')
+TOP_K = flags.DEFINE_integer('top_k', 0, 'Columns for so many most probable classes.')
+PROBABILITIES = flags.DEFINE_bool('probabilities', True, 'A column for each class.')
+MIRRORED = flags.DEFINE_bool('tta', False, 'Mean of the outputs on an image and its mirror image.')
+CALIBRATED = flags.DEFINE_bool('calibrated', True, 'Use the temperature, where one was fitted.')
+THRESHOLD = flags.DEFINE_string(
+    'threshold', None, 'Probability from which a class is answered, or `validation`.'
+)
+COVERAGE = flags.DEFINE_float('coverage', None, 'A column with sets that hold the class so often.')
+BATCH = flags.DEFINE_integer('batch_size', None, "Inputs a batch; the run's when left out.")
+TASK = flags.DEFINE_string('task', '', 'Of a checkpoint that does not say it.')
+STRICT = flags.DEFINE_bool('strict', False, 'Exit code 1 where an input could not be read.')
+DATA = launch.define_data("How the input is read, in place of the run's config.data.")
+
+
+def main():
+    from ftjax.runs.answer_options import answer_options
+    from ftjax.runs.prediction_files import write_features, write_predictions
+    from ftjax.runs.trained import open_trained, reading_settings
+
+    trained = open_trained(WORKDIR.value, PARTS.value, TASK.value)
+    settings = reading_settings(trained, DATA())
+    how = {'settings': settings, 'batch_size': BATCH.value, 'mirrored': MIRRORED.value}
+    source, output = INPUT.value, pathlib.Path(OUTPUT.value)
+    if FEATURES.value:
+        done = write_features(trained, source, output, FEATURES.value, **how)
+    else:
+        options, said = answer_options(
+            trained,
+            top_k=TOP_K.value,
+            probabilities=PROBABILITIES.value,
+            calibrated=CALIBRATED.value,
+            threshold=THRESHOLD.value,
+            coverage=COVERAGE.value,
+        )
+        for line in said:
+            print(line)
+        done = write_predictions(trained, source, output, options, **how)
+    print(f'{done.rows:,} rows in {output}')
+    for line in done.warnings():
+        print(f'warning: {line}')
+    if done.failed and STRICT.value:
+        raise SystemExit(1)
+
+
+if __name__ == '__main__':
+    launch.run(main)

@@ -1,0 +1,182 @@
+"""Temperature, calibration error, selective accuracy, conformal sets, unfamiliar inputs."""
+
+import numpy as np
+import pytest
+import sklearn.calibration
+import sklearn.metrics
+from scipy import optimize, spatial, special
+
+from ftjax.errors import UserError
+from ftjax.evaluation.calibration_error import calibration_error, equal_mass_error
+from ftjax.evaluation.conformal import (
+    conformal_quantile,
+    nonconformity,
+    prediction_sets,
+    set_summary,
+)
+from ftjax.evaluation.out_of_distribution import Gaussians, auroc, energy, separation
+from ftjax.evaluation.selective import risk_coverage, selective_accuracy
+from ftjax.evaluation.temperature import LIMITS, fit_temperature, fit_temperature_binary
+
+
+def drawn(n, classes, temperature, seed=0):
+    """Logits, and labels that softmax(logits / temperature) draws."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 3, (n, classes))
+    chances = special.softmax(logits / temperature, axis=1)
+    labels = (chances.cumsum(axis=1) < rng.random((n, 1))).sum(axis=1).clip(0, classes - 1)
+    return logits, labels
+
+
+def test_the_temperature_of_two_logits_has_a_closed_form():
+    """sigmoid(2 / T) = 3/4 where three of four are right."""
+    logits = np.array([[2.0, 0.0]] * 4)
+    assert fit_temperature(logits, [0, 0, 0, 1]) == pytest.approx(2 / np.log(3), rel=1e-5)
+    hot = np.array([[1.0], [1.0], [1.0], [0.0]])
+    assert fit_temperature_binary(np.full((4, 1), 2.0), hot) == pytest.approx(
+        2 / np.log(3), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize('temperature', [0.5, 1.0, 2.5])
+def test_the_temperature_that_drew_the_labels_is_found(temperature):
+    logits, labels = drawn(20_000, 5, temperature)
+    found = fit_temperature(logits, labels)
+    assert found == pytest.approx(temperature, rel=0.05)
+
+    def loss(beta):
+        scaled = special.softmax(logits * beta[0], axis=1)
+        return sklearn.metrics.log_loss(labels, scaled)
+
+    other = optimize.minimize(loss, [1.0], method='Nelder-Mead', options={'xatol': 1e-6})
+    assert found == pytest.approx(1 / other.x[0], rel=1e-3)
+
+
+def test_a_temperature_of_nothing_or_of_no_numbers_is_refused():
+    with pytest.raises(UserError, match='no examples'):
+        fit_temperature(np.zeros((0, 2)), np.zeros(0, int))
+    with pytest.raises(UserError, match='NaN'):
+        fit_temperature(np.full((2, 2), np.nan), np.array([0, 1]))
+    # All right: any low temperature has a loss of 0, and none outside the limits is looked at.
+    assert LIMITS[0] <= fit_temperature(np.array([[9.0, 0.0]]), [0]) < 0.3
+
+
+def test_the_calibration_error_in_equal_bins_is_that_of_a_loop():
+    rng = np.random.default_rng(1)
+    confidence = rng.random(103)
+    correct = rng.random(103) < confidence**2
+    order = np.argsort(confidence)
+    total = 0.0
+    for part in range(10):
+        inside = order[part * 103 // 10 : (part + 1) * 103 // 10]
+        total += len(inside) * abs(correct[inside].mean() - confidence[inside].mean())
+    assert equal_mass_error(confidence, correct, 10) == pytest.approx(total / 103)
+    # Where confidence and accuracy fall into as many bins of equal width, scikit-learn agrees.
+    grid = np.repeat([0.1, 0.3, 0.5, 0.7, 0.9], 20)
+    right = rng.random(100) < 0.5
+    share, mean = sklearn.calibration.calibration_curve(right, grid, n_bins=5)
+    assert equal_mass_error(grid, right, 5) == pytest.approx(np.abs(share - mean).mean())
+
+
+def test_a_calibrated_network_is_not_called_uncalibrated_and_the_bias_is_told():
+    """p values are uniform under calibration; the mean error is the simulated one."""
+    rng = np.random.default_rng(2)
+    found = []
+    for seed in range(60):
+        confidence = rng.uniform(0.5, 1, 120)
+        found.append(calibration_error(confidence, rng.random(120) < confidence, seed=seed))
+    rejected = np.mean([each['p_calibrated'] < 0.1 for each in found])
+    assert rejected <= 0.25  # 6 of 60 are expected; 15 have a chance below 1e-3
+    errors = np.array([each['ece'] for each in found])
+    assert errors.min() > 0.03  # the bias: none of them is near the true 0
+    told = np.mean([each['ece_if_calibrated'] for each in found])
+    assert errors.mean() == pytest.approx(told, rel=0.1)
+
+
+def test_the_interval_of_the_calibration_error_covers_the_true_one():
+    """An overconfident network: accuracy is confidence minus .15, so the error is .15."""
+    rng = np.random.default_rng(3)
+    inside = 0
+    for seed in range(60):
+        confidence = rng.uniform(0.6, 1, 200)
+        row = calibration_error(confidence, rng.random(200) < confidence - 0.15, seed=seed)
+        inside += row['ece_interval'][0] <= 0.15 <= row['ece_interval'][1]
+        assert row['n'] == 200 and row['bins'] == 15
+    assert inside >= 50  # 57 are expected of 60
+
+
+def test_selective_accuracy_is_that_of_a_loop_and_ties_are_fair():
+    rng = np.random.default_rng(4)
+    confidence, correct = rng.random(50), rng.random(50) < 0.7
+    coverage, risk = risk_coverage(confidence, correct)
+    order = np.argsort(-confidence)
+    assert risk == pytest.approx([1 - correct[order[:k]].mean() for k in range(1, 51)])
+    assert coverage[-1] == 1 and risk[-1] == pytest.approx(1 - correct.mean())
+    # One confidence for all says nothing: the risk is the error rate at every coverage.
+    same = selective_accuracy(np.full(50, 0.9), correct)
+    assert same['aurc'] == pytest.approx(1 - correct.mean())
+    # Surest of what is right: no excess.
+    assert selective_accuracy(correct.astype(float), correct)['excess_aurc'] == pytest.approx(0)
+    row = selective_accuracy(confidence, correct)['at'][2]
+    kept = order[:45]
+    assert row['accuracy'] == pytest.approx(correct[kept].mean())
+    assert row['confidence'] == confidence[kept].min()
+
+
+@pytest.mark.parametrize('coverage', [0.8, 0.9])
+@pytest.mark.parametrize('n', [19, 99])
+def test_conformal_sets_cover_as_often_as_stated(coverage, n):
+    """Over 400 draws of held-out scores: at least the stated coverage, at most 1/(n+1) more."""
+    covered = []
+    for seed in range(400):
+        logits, labels = drawn(n + 100, 4, 1.7, seed)
+        chances = special.softmax(logits, axis=1)  # uncalibrated on purpose
+        quantile = conformal_quantile(nonconformity(chances[:n], labels[:n]), coverage)
+        sets = prediction_sets(chances[n:], quantile)
+        covered.append(set_summary(sets, labels[n:])['coverage'])
+    mean, error = np.mean(covered), np.std(covered) / 20
+    assert coverage - 3.5 * error <= mean <= coverage + 1 / (n + 1) + 3.5 * error
+
+
+def test_too_few_scores_give_no_quantile_and_the_set_of_all():
+    assert conformal_quantile(np.arange(8) / 10, 0.9) is None
+    assert conformal_quantile(np.arange(9) / 10, 0.9) == 0.8
+    sets = prediction_sets(np.full((3, 2), 0.5), None)
+    assert set_summary(sets, np.zeros(3, int)) == {
+        'coverage': 1.0,
+        'mean_size': 2.0,
+        'share_single': 0.0,
+        'share_empty': 0.0,
+    }
+    with pytest.raises(UserError, match='between 0 and 1'):
+        conformal_quantile(np.zeros(3), 1.0)
+
+
+def test_energy_and_distances_are_scipys():
+    rng = np.random.default_rng(5)
+    logits = rng.normal(0, 50, (20, 3))
+    assert energy(logits) == pytest.approx(-special.logsumexp(logits, axis=1))
+    labels = np.arange(300) % 3
+    features = rng.normal(0, 1, (300, 4)) * [1, 2, 3, 4] + labels[:, None]
+    found = Gaussians.fit(features, labels)
+    gaps = features - np.stack([features[labels == c].mean(axis=0) for c in range(3)])[labels]
+    # 300 examples of 4 dimensions: the shrunk covariance is close to the plain one.
+    assert np.linalg.inv(found.precision) == pytest.approx(gaps.T @ gaps / 300, abs=0.5)
+    new = rng.normal(0, 3, (10, 4))
+    expected = [
+        min(spatial.distance.mahalanobis(x, mean, found.precision) ** 2 for mean in found.means)
+        for x in new
+    ]
+    assert found.distance(new) == pytest.approx(expected)
+    wide = Gaussians.fit(rng.normal(0, 1, (6, 40)), np.arange(6) % 2)
+    assert np.isfinite(wide.distance(rng.normal(0, 1, (3, 40)))).all()
+
+
+def test_the_auroc_is_scikit_learns_with_ties():
+    rng = np.random.default_rng(6)
+    low, high = rng.integers(0, 6, 40).astype(float), rng.integers(2, 9, 30).astype(float)
+    truth = np.r_[np.zeros(40), np.ones(30)]
+    assert auroc(low, high) == pytest.approx(sklearn.metrics.roc_auc_score(truth, np.r_[low, high]))
+    told = separation(low, high)
+    assert told['auroc_interval'][0] < told['auroc'] < told['auroc_interval'][1]
+    assert told['n'] == [40, 30]

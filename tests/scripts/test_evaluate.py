@@ -1,0 +1,234 @@
+"""Evaluations of runs and checkpoints on their own data, on other data, and what they leave."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from PIL import Image
+
+from ftjax.config import read_config
+from ftjax.data.dataset import Dataset
+from ftjax.errors import UserError
+from ftjax.runs.answer_options import answer_options
+from ftjax.runs.evaluation_report import EvaluationRequest, evaluate_all
+from ftjax.runs.other_data import with_classes_of
+from ftjax.runs.prepare import prepare
+from ftjax.runs.run import train
+from ftjax.runs.trained import open_trained
+
+
+def finished(folder, init, data, **changes):
+    values = {'init': init, 'data': data, 'train': {'steps': 2}, 'freeze': 'head', **changes}
+    train(prepare(read_config(values)), folder, progress=False)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def digits(tmp_path_factory):
+    data = {'source': 'digits', 'examples_per_class': 3, 'eval_batch_size': 128}
+    return finished(tmp_path_factory.mktemp('runs') / 'digits', 'glyphs', data)
+
+
+def asked(folder, **request):
+    """Metrics, and the lines that are said."""
+    said = []
+    told = evaluate_all(EvaluationRequest(init=str(folder), **request), said.append)
+    return told, '\n'.join(said)
+
+
+def rows_of(path):
+    return list(csv.DictReader(path.open(newline='')))
+
+
+def test_a_run_on_its_own_test_split_with_a_row_for_every_example(digits, tmp_path):
+    output = tmp_path / 'rows.csv'
+    told, said = asked(digits, output=str(output))
+    result = json.loads((digits / 'result.json').read_text())
+    assert told['test']['accuracy'] == result['metrics']['accuracy']
+    assert 'true \\ predicted' in said and (digits / 'confusion_test.png').exists()
+    kept = json.loads((digits / 'evaluation_test.json').read_text())
+    assert kept['accuracy'] == result['metrics']['accuracy'] and kept['reliability']['selective']
+    rows = rows_of(output)
+    assert len(rows) == result['metrics']['n'] == len({row['id'] for row in rows})
+    right = np.mean([row['label'] == row['predicted'] for row in rows])
+    assert right == pytest.approx(result['metrics']['accuracy'])
+    losses = [float(row['loss']) for row in rows]
+    assert np.mean(losses) == pytest.approx(result['metrics']['log_loss'], rel=1e-5)
+    logits = np.array([[float(row[f'output:{c}']) for c in range(10)] for row in rows])
+    labels = [int(row['label']) for row in rows]
+    chances = np.exp(logits - logits.max(axis=1, keepdims=True))
+    chances /= chances.sum(axis=1, keepdims=True)
+    assert sklearn.metrics.log_loss(labels, chances) == pytest.approx(np.mean(losses), rel=1e-5)
+    _, said = asked(digits, metrics=['accuracy', 'loss'])
+    assert said.count('\n') == 1 and 'accuracy 0.' in said and 'loss' in said
+    with pytest.raises(UserError, match="did you mean 'accuracy'"):
+        asked(digits, metrics=['acuracy'])
+
+
+@pytest.mark.slow
+def test_shifted_data_and_several_sources(digits, tmp_path):
+    draw = np.random.default_rng(0)
+    for name in ('7', '3'):  # fewer classes, and no order of the run's
+        folder = tmp_path / 'new' / name
+        folder.mkdir(parents=True)
+        for index in range(4):
+            image = draw.integers(0, 255, (9, 9)).astype(np.uint8)
+            Image.fromarray(image).save(folder / f'{index}.png')
+    sources = [f'folder:{tmp_path / "new"}', 'digits']
+    told, said = asked(digits, data={'source': sources}, output=str(tmp_path / 'rows.jsonl'))
+    other, own = told.values()
+    result = json.loads((digits / 'result.json').read_text())
+    assert other['n'] == 8 and own['accuracy'] == result['metrics']['accuracy']
+    assert all(source in said for source in sources)
+    rows = [json.loads(line) for line in (tmp_path / 'rows.jsonl').read_text().splitlines()]
+    mine = [row for row in rows if row['data'] != 'digits']
+    assert {row['label'] for row in mine} == {'3', '7'}
+    assert other['accuracy'] == np.mean([row['label'] == row['predicted'] for row in mine])
+    shifted, _ = asked(digits, data={'corruption': ['gaussian_noise:0.5']})
+    (found,) = shifted.values()
+    assert found['n'] == own['n'] and found['log_loss'] != own['log_loss']
+    assert (digits / 'evaluation_digits_gaussian_noise_0.5.json').exists()
+    (tmp_path / 'new' / '3').rename(tmp_path / 'new' / 'three')
+    with pytest.raises(UserError, match=r"class 'three'.*none of that name"):
+        asked(digits, data={'source': sources[:1]})
+
+
+def test_labels_take_the_heads_order():
+    data = Dataset(
+        name='d', kind='text', inputs=['x'] * 3, labels=[0, 1, 1], class_names=('b', 'a')
+    )
+    found = with_classes_of(data, ('a', 'b', 'c'), 3)
+    assert found.labels.tolist() == [1, 0, 0] and found.class_names == ('a', 'b', 'c')
+    numbered = Dataset(
+        name='d', kind='text', inputs=['x'] * 2, labels=[0, 1], class_names=('0', '1')
+    )
+    assert with_classes_of(numbered, ('a', 'b', 'c'), 3).class_names == ('a', 'b', 'c')
+    assert with_classes_of(data, (), 4).class_names == ('0', '1', '2', '3')
+    with pytest.raises(UserError, match='2 classes, the network 1'):
+        with_classes_of(data, (), 1)
+    hot = Dataset(
+        name='d',
+        kind='text',
+        inputs=['x'],
+        labels=[[1, 0]],
+        class_names=('b', 'a'),
+        task='multilabel',
+    )
+    assert with_classes_of(hot, ('a', 'c', 'b'), 3).labels.tolist() == [[0, 0, 1]]
+
+
+@pytest.mark.slow
+def test_a_checkpoint_without_a_run(digits, tmp_path):
+    shutil.copytree(digits / 'model', tmp_path / 'alone')
+    told, _ = asked(tmp_path / 'alone', is_run=False, data={'source': ['digits']})
+    result = json.loads((digits / 'result.json').read_text())
+    (found,) = told.values()
+    assert found['accuracy'] == result['metrics']['accuracy']
+    assert {path.name for path in tmp_path.iterdir()} == {'alone'}
+    with pytest.raises(UserError, match=r'--data\.source'):
+        asked(tmp_path / 'alone', is_run=False)
+    with pytest.raises(UserError, match='is no run'):
+        asked(tmp_path / 'alone', is_run=False, data={'source': ['digits']}, calibrate=True)
+    with pytest.raises(UserError, match='no trained head'):
+        asked('random:glyphs', is_run=False, data={'source': ['digits']})
+
+
+@pytest.mark.slow
+def test_a_temperature_is_fitted_kept_and_used(digits, tmp_path):
+    told, said = asked(digits, calibrate=True)
+    kept = json.loads((digits / 'model' / 'calibration.json').read_text())
+    assert f'temperature {kept["temperature"]:.4g}' in said and 'after temperature' in said
+    report = told['test']['reliability']
+    assert report['calibrated']['log_loss'] < report['plain']['log_loss']
+    assert report['sets']['0.9']['coverage'] > 0.8
+    for name in ('', 'model'):
+        options, lines = answer_options(open_trained(str(digits / name)), coverage=0.9)
+        assert options.temperature == kept['temperature'] and len(lines) == 2
+        assert options.nonconformity == kept['quantiles']['0.9']
+    plain, lines = answer_options(open_trained(str(digits)), calibrated=False)
+    assert plain.temperature == 1 and not lines
+    with pytest.raises(UserError, match=r'0\.7 was not fitted'):
+        answer_options(open_trained(str(digits)), coverage=0.7)
+    with pytest.raises(UserError, match='its task has none'):
+        answer_options(open_trained(str(digits)), threshold='validation')
+    told, said = asked(digits, unfamiliar=[str(_noise(tmp_path))])
+    found = next(iter(told['test']['unfamiliar'].values()))
+    assert set(found) == {'energy', 'mahalanobis'} and 'AUROC' in said
+    assert found['mahalanobis']['auroc'] > 0.9  # noise is far from any digit
+    kept['weights'] = 'x'
+    (digits / 'model' / 'calibration.json').write_text(json.dumps(kept))
+    with pytest.raises(UserError, match='other weights'):
+        answer_options(open_trained(str(digits)))
+    (digits / 'model' / 'calibration.json').unlink()
+
+
+@pytest.mark.slow
+def test_the_scripts_flags(digits, repository, tmp_path):
+    def call(*flags):
+        return subprocess.run(
+            [sys.executable, 'scripts/evaluate.py', *map(str, flags)],
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    np.savez(tmp_path / 'a.npz', x=np.zeros((6, 8, 8, 1), np.uint8), y=np.arange(6))
+    both = (f'--data.source=npz:{tmp_path / "a.npz"}', '--data.source=digits')
+    done = call(f'--workdir={digits}', *both, '--metrics=accuracy,log_loss')
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('accuracy') == 2 and 'a.npz: 6 examples' in done.stdout
+    for flags, word in (
+        ((f'--workdir={digits}', '--data.sorce=digits'), "did you mean 'source'"),
+        ((f'--workdir={digits}', '--data.channels=two'), 'a whole number'),
+        ((), 'expected one of --workdir=RUN and --init=CHECKPOINT'),
+    ):
+        done = call(*flags)
+        assert done.returncode == 2 and word in done.stderr and 'Traceback' not in done.stderr
+
+
+def _noise(folder):
+    images = np.random.default_rng(1).integers(0, 255, (40, 8, 8, 1)).astype(np.uint8)
+    np.savez(folder / 'noise.npz', x=images)
+    return folder / 'noise.npz'
+
+
+@pytest.mark.slow
+def test_values_several_labels_and_hidden_tokens(tmp_path):
+    draw = np.random.default_rng(4)
+    x = draw.random((40, 8, 8, 1)).astype(np.float32)
+    np.savez(tmp_path / 'v.npz', x=x, y=draw.random(40))
+    hot = (draw.random((40, 3)) < 0.5).astype(np.int64)
+    np.savez(tmp_path / 'm.npz', x=x, y=hot)
+    for task, name in (('regression', 'v'), ('multilabel', 'm')):
+        data = {'source': f'npz:{tmp_path / name}.npz', 'task': task, 'batch_size': 8}
+        folder = finished(tmp_path / task, 'glyphs', data)
+        told, _ = asked(folder, output=str(tmp_path / f'{task}.csv'))
+        rows = rows_of(tmp_path / f'{task}.csv')
+        losses = np.mean([float(row['loss']) for row in rows])
+        wanted = told['test']['mse' if task == 'regression' else 'log_loss']
+        assert losses == pytest.approx(wanted, rel=1e-5) and len(rows) == told['test']['n']
+    _, said = asked(tmp_path / 'multilabel', calibrate=True)
+    options, _ = answer_options(open_trained(str(tmp_path / 'multilabel')), threshold='validation')
+    assert 0 < options.threshold < 1 and 'temperature' in said
+    with pytest.raises(UserError, match='no probabilities to calibrate'):
+        asked(tmp_path / 'regression', calibrate=True)
+
+
+@pytest.mark.slow
+def test_hidden_tokens(tmp_path):
+    data = {
+        'source': 'docstrings:unlabelled',
+        'task': 'masked_tokens',
+        'batch_size': 8,
+        'max_length': 16,
+    }
+    folder = finished(tmp_path / 'masked', 'docstrings', data, model={'head': 'lm'}, freeze='full')
+    told, _ = asked(folder, output=str(tmp_path / 'rows.csv'))
+    rows = rows_of(tmp_path / 'rows.csv')
+    assert sum(int(row['asked']) for row in rows) == told['test']['n']

@@ -1,0 +1,200 @@
+"""The Python interface: data in every form, answers, and what is saved and loaded."""
+
+import numpy as np
+import pytest
+
+import ftjax
+from ftjax.config import read_config
+from ftjax.data.in_python import splits_in_python, test_in_python
+from ftjax.data.load import load_data
+from ftjax.data.settings import DataSettings
+from ftjax.errors import UserError
+
+in_python = test_in_python
+del test_in_python
+DRAW = np.random.default_rng(0)
+X = DRAW.integers(0, 255, (40, 8, 8, 1)).astype(np.uint8)
+Y = np.arange(40) % 2
+SETTINGS = DataSettings(class_names=('no', 'yes'))
+
+
+@pytest.fixture(scope='module')
+def run():
+    values = {'train': {'steps': 4, 'eval_every': 0.5}, 'data': {'batch_size': 8}}
+    return ftjax.finetune('glyphs', (X, Y), freeze='head', **values).fit(progress=False)
+
+
+class Indexed:
+    """As a PyTorch data set: a length, and items."""
+
+    classes = ('no', 'yes')
+
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, index):
+        return self.items[index]
+
+
+class Tensor:
+    """As much of a PyTorch tensor as is asked for: images are (C, H, W)."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def detach(self):
+        return self
+
+    cpu = detach
+
+    def numpy(self):
+        return self.array
+
+
+def test_the_same_data_in_every_form_are_the_same(tmp_path):
+    np.savez(tmp_path / 'd.npz', x=X, y=Y, class_names=['no', 'yes'])
+    source = load_data(DataSettings(source=f'npz:{tmp_path / "d.npz"}'))
+    pairs = [(image, int(label)) for image, label in zip(X, Y, strict=True)]
+    rows = [{'image': image, 'label': label} for image, label in pairs]
+    floats = [(Tensor(np.moveaxis(i.astype(np.float32) / 255, -1, 0)), label) for i, label in pairs]
+    for data in (
+        (X, Y),
+        {'x': X, 'y': Y},
+        {'train': (X, Y)},
+        pairs,
+        Indexed(pairs),
+        Indexed(rows),
+    ):
+        found = splits_in_python(data, SETTINGS)
+        assert found.fingerprint == source.fingerprint, type(data)
+        assert found.class_names == ('no', 'yes')
+    found = splits_in_python(Indexed(floats), DataSettings())
+    assert found.class_names == ('no', 'yes')
+    assert found.train.inputs == pytest.approx(source.train.inputs / 255, abs=1e-6)
+    given = splits_in_python({'train': (X[:30], Y[:30]), 'dev': (X[30:], Y[30:])}, SETTINGS)
+    assert len(given.val) == 10 and len(given.train) == 24 and len(given.test) == 6
+    assert len(in_python((X, Y), SETTINGS)) == 40
+
+
+def test_texts_pairs_paths_and_frames(tmp_path):
+    texts = [f'text number {i}' for i in range(40)]
+    names = ['no' if i % 2 else 'yes' for i in range(40)]
+    found = splits_in_python((texts, names), DataSettings())
+    assert found.train.kind == 'text' and found.class_names == ('no', 'yes')
+    both = splits_in_python((list(zip(texts, names, strict=True)), Y), DataSettings())
+    assert both.train.inputs.shape[1] == 2
+    from PIL import Image
+
+    paths = []
+    for index in range(12):
+        paths.append(tmp_path / f'{index}.png')
+        Image.fromarray(X[index, ..., 0]).save(paths[-1])
+    files = splits_in_python(([str(path) for path in paths], Y[:12]), SETTINGS)
+    assert files.train.kind == 'image_file'
+    pandas = pytest.importorskip('pandas')
+    frame = pandas.DataFrame({'text': texts, 'label': names, 'more': range(40)})
+    framed = splits_in_python(frame, DataSettings())
+    assert [*framed.test.inputs] == [*found.test.inputs]
+    assert framed.test.labels.tolist() == found.test.labels.tolist()
+
+
+@pytest.mark.parametrize(
+    ('data', 'words'),
+    [
+        (3, 'expected a source'),
+        ({'trian': (X, Y)}, 'train'),
+        ((X, Y[:3]), '40 inputs and 3 labels'),
+        ([X[0], X[1]], r'expected \(x, y\)'),
+        ({'image': X}, 'expected one of'),
+        (([X[0], X[1][:4]], [0, 1]), '2 sizes'),
+        ({'train': (X, Y), 'test': (['a'], [0])}, 'texts in one split'),
+        ({'train': (X, Y), 'training': (X, Y)}, 'two parts'),
+        ((X.astype(np.float64) * 9, Y), 'floats in 0..1'),
+        ([], 'no examples'),
+    ],
+)
+def test_data_that_cannot_be_meant_are_refused(data, words):
+    with pytest.raises(UserError, match=words):
+        ftjax.finetune('glyphs', data)
+
+
+def test_a_run_answers_plots_and_is_loaded_again(run, tmp_path, caplog):
+    assert run.history and run.history[-1]['step'] == 4
+    assert len(run.plot().axes) == 2
+    with pytest.raises(UserError, match="unknown split 'dev'"):
+        run.evaluate('dev')
+    test = run.prepared.data.test
+    answers = run.predict(test.inputs, top_k=1)
+    right = np.mean(np.array(answers.predicted) == np.array(test.class_names)[test.labels])
+    assert right == run.evaluate('test')['accuracy'] and len(answers) == len(test)
+    features = run.features(test.inputs)
+    assert features.shape == (len(test), 64) and features.dtype == np.float32
+    assert run.features(test.inputs, stage='embed').shape[0] == len(test)
+    wrong = run.mistakes()
+    assert len(wrong) == round((1 - right) * len(test))
+    assert [row['loss'] for row in wrong] == sorted((row['loss'] for row in wrong), reverse=True)
+    fitted = run.calibrate()
+    softer = run.predict(test.inputs)
+    assert softer.predicted == answers.predicted and softer[0]['p:0'] != answers[0]['p:0']
+    assert run.predict(test.inputs, calibrated=False)[0]['p:0'] == answers[0]['p:0']
+    folder = run.save(tmp_path / 'saved')
+    for loaded in (ftjax.load(folder), ftjax.load(str(folder))):
+        again = loaded.predict(test.inputs)
+        assert again.outputs.tobytes() == answers.outputs.tobytes()
+        assert again.rows == softer.rows and loaded.class_names == test.class_names
+        assert loaded.calibration['temperature'] == fitted['temperature']
+        assert loaded.features(test.inputs).tobytes() == features.tobytes()
+    metrics = ftjax.load(folder).evaluate((test.inputs, test.labels))
+    assert metrics['accuracy'] == right and metrics['n'] == len(test)
+    before = run.variables
+    with caplog.at_level('WARNING', logger='ftjax'):
+        assert run.fit() is run and run.variables is before
+    assert 'trained already (4 steps)' in caplog.text
+    with pytest.raises(UserError, match='needs a folder'):
+        run.report()
+
+
+def test_answers_name_what_cannot_be_read(run):
+    found = run.predict([X[0], np.full((8, 8), np.nan), X[1]])
+    assert len(found) == 2 and [each.id for each in found.failed] == ['000001']
+    with pytest.raises(UserError, match='000001'):
+        run.features([X[0], np.full((8, 8), np.nan)])
+    with pytest.raises(UserError, match='expected a list or an array'):
+        run.predict(3)
+    with pytest.raises(UserError, match='none of 1 inputs'):
+        run.predict(['a text'])
+    fresh = ftjax.finetune('glyphs', (X, Y), freeze='head')
+    with pytest.raises(UserError, match='no trained head'):
+        fresh.predict(X)
+    with pytest.raises(UserError, match=r'fit\(\) first'):
+        fresh.plot()
+
+
+def test_sections_have_the_names_of_a_config():
+    short = {'train': {'steps': 2}}
+    one = ftjax.finetune('glyphs', 'digits', data={'batch_size': 8}, **short)
+    two = ftjax.finetune('glyphs', 'digits', data_settings={'batch_size': 8}, **short)
+    assert (
+        one.config
+        == two.config
+        == read_config({'data': {'source': 'digits', 'batch_size': 8}, 'freeze': 'full', **short})
+    )
+
+
+@pytest.mark.slow
+def test_the_range_test_rises_and_suggests_a_grid():
+    run = ftjax.finetune('glyphs', (X, Y), freeze='head', data={'batch_size': 8})
+    found = run.lr_find(1e-5, 1.0, steps=12)
+    assert found.rates[0] == pytest.approx(1e-5) and found.rates[-1] == pytest.approx(1.0)
+    steps = np.diff(np.log(found.rates))
+    assert steps == pytest.approx(np.full(11, np.log(1e5) / 11), rel=1e-3)
+    assert len(found.grid) == 3 and all(1e-7 < rate < 1 for rate in found.grid)
+    assert 'no answer' in str(found) and found.figure().axes
+    assert run.result is None and not run.history
+    phases = ftjax.finetune('glyphs', (X, Y), freeze='lp_ft', data={'batch_size': 8})
+    assert phases.lr_find(steps=10).starts
+    with pytest.raises(UserError, match='0 < low < high'):
+        run.lr_find(1.0, 0.1)
