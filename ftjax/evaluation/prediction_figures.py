@@ -50,8 +50,9 @@ def confusion_matrix_figure(metrics: dict[str, Any], title: str = ''):
             )
     axes.set_xlabel('predicted class')
     axes.set_ylabel('true class')
-    low, high = metrics['accuracy_interval']
-    accuracy = f'accuracy {metrics["accuracy"]:.3f} [{low:.3f}, {high:.3f}], n = {metrics["n"]}'
+    interval = metrics['accuracy_interval']
+    bounds = ' [{:.3f}, {:.3f}]'.format(*interval) if interval else ''
+    accuracy = f'accuracy {metrics["accuracy"]:.3f}{bounds}, n = {metrics["n"]}'
     axes.set_title(f'{title}\n{accuracy}' if title else accuracy, fontsize=10)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label('share of the true class')

@@ -11,14 +11,14 @@ import numpy as np
 
 from ftjax.data.labels.classes import Classes
 from ftjax.evaluation.calibration import calibration_gap
-from ftjax.evaluation.intervals import wilson_interval
+from ftjax.evaluation.intervals import share_interval
 from ftjax.evaluation.metric import LOG_LOSS, averages, error, share
 from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
 from ftjax.tasks.class_table import class_rows, class_table
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
-from ftjax.tasks.task import Array, Batch, LossOptions, Task
+from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
 
 _OF_PROBABILITIES = {'log_loss', 'ece', 'brier', 'top5_accuracy'}
 _SAID = (
@@ -95,10 +95,11 @@ class Classification(Task):
         Averages over classes are scikit-learn's defaults: a class that neither occurs nor is
         predicted is left out of them, and a ratio of 0 to 0 counts as 0.
 
-        `accuracy` with `accuracy_interval` (Wilson), `balanced_accuracy`, `top5_accuracy` (None
-        below 6 classes), `precision_macro`, `recall_macro`, `f1_macro` and the same `_weighted`,
-        `log_loss` (nats), `ece` (15 bins), `brier`, `per_class` (name, precision, recall, f1,
-        support) and `confusion_matrix` (rows true, columns predicted, examples).
+        `accuracy` with `accuracy_interval` (Wilson; over groups the bootstrap),
+        `balanced_accuracy`, `top5_accuracy` (None below 6 classes), `precision_macro`,
+        `recall_macro`, `f1_macro` and the same `_weighted`, `log_loss` (nats), `ece` (15 bins),
+        `brier`, `per_class` (name, precision, recall, f1, support) and `confusion_matrix` (rows
+        true, columns predicted, examples).
         """
         rows, classes, n = found.rows, found.outputs, len(found)
         names = check_class_names(class_names, classes) if wanted is None else ()
@@ -116,7 +117,7 @@ class Classification(Task):
         occurs = support > 0
         result: dict[str, Any] = {'accuracy': correct / n}
         if wanted is None:
-            result['accuracy_interval'] = list(wilson_interval(correct, n))
+            result['accuracy_interval'] = share_interval(right, rows.get('group'))
         result['balanced_accuracy'] = float(np.mean(each['recall'][occurs]))
         if 'top5' in rows:
             result['top5_accuracy'] = float(rows['top5'].mean()) if classes > 5 else None
@@ -154,8 +155,7 @@ class Classification(Task):
         """Per-class rows with averages below, like scikit-learn's classification_report."""
         columns = ('precision', 'recall', 'f1')
         lines = class_table(metrics, columns, ('macro', 'weighted'))
-        low, high = metrics['accuracy_interval']
-        lines.append(f'accuracy {metrics["accuracy"]:.4f}, 95 % interval {low:.4f} to {high:.4f}')
+        lines.append(metric_line(metrics, 'accuracy', 'accuracy', '.4f'))
         others = [f'{label} {metrics[k]:.4f}' for k, label in _SAID if metrics[k] is not None]
         return '\n'.join([*lines, ', '.join(others)])
 

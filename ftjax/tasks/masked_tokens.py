@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ftjax.data.labels.tokens import HiddenTokens
-from ftjax.evaluation.intervals import bootstrap_interval
+from ftjax.evaluation.intervals import bootstrap_interval, units
 from ftjax.evaluation.metric import error, share
 from ftjax.evaluation.predictions import finite_rows
 from ftjax.tasks.losses import cross_entropy
@@ -78,14 +78,15 @@ class MaskedTokens(Task):
         result = {'loss': loss, 'perplexity': math.exp(min(loss, 700.0)), 'accuracy': accuracy}
         if wanted is not None:
             return result
+        resampled = units(sums, found.rows.get('group'))
         shares = found.sums['tokens'] / found.sums['tokens'].sum()
         shares = shares[shares > 0]
         return {
             'n': int(sums[:, 2].sum()),
             'texts': len(sums),
             **result,
-            'loss_interval': bootstrap_interval(sums, _loss),
-            'accuracy_interval': bootstrap_interval(sums, _accuracy),
+            'loss_interval': bootstrap_interval(resampled, _loss),
+            'accuracy_interval': bootstrap_interval(resampled, _accuracy),
             'unigram_entropy': float(-(shares * np.log(shares)).sum()),
         }
 

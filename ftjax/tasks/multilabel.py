@@ -11,7 +11,7 @@ import optax
 
 from ftjax.data.labels.multi_hot import MultiHot
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import bootstrap_interval, wilson_interval
+from ftjax.evaluation.intervals import bootstrap_interval, share_interval, units
 from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error
 from ftjax.evaluation.predictions import check_class_names
 from ftjax.tasks.class_table import class_rows, class_table
@@ -85,7 +85,7 @@ class Multilabel(Task):
         logits, true, n = found.rows['logits'], found.rows['true'], len(found)
         names = check_class_names(class_names, true.shape[1])
         answers = (logits > 0).astype(np.int64)
-        right = int((answers == true).all(axis=1).sum())
+        whole = (answers == true).all(axis=1)
         result: dict[str, Any] = {}
         for average in ('micro', 'macro'):
             numbers = metrics.precision_recall_fscore_support(
@@ -106,14 +106,15 @@ class Multilabel(Task):
             float(metrics.average_precision_score(true, logits, average='micro')) if known else None
         )
         result['average_precision_macro'] = float(np.mean(known)) if known else None
-        result['exact_match'] = right / n
+        result['exact_match'] = int(whole.sum()) / n
         result['hamming_loss'] = float((answers != true).mean())
         # log(1 + exp(-z)) for a 1 and log(1 + exp(z)) for a 0, without overflow.
         result['log_loss'] = float(np.logaddexp(0, np.where(true == 1, -logits, logits)).mean())
         if wanted is not None:
             return result
-        result['f1_micro_interval'] = bootstrap_interval(found.rows['counts'], _f1)
-        result['exact_match_interval'] = list(wilson_interval(right, n))
+        groups = found.rows.get('group')
+        result['f1_micro_interval'] = bootstrap_interval(units(found.rows['counts'], groups), _f1)
+        result['exact_match_interval'] = share_interval(whole, groups)
         rows = metrics.precision_recall_fscore_support(true, answers, average=None, zero_division=0)
         columns = dict(zip(_COLUMNS, (*rows[:3], each), strict=True))
         return {**result, 'per_class': class_rows(names, columns, rows[3])}

@@ -11,7 +11,7 @@ import numpy as np
 
 from ftjax.data.labels.values import Values
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import bootstrap_mean_interval
+from ftjax.evaluation.intervals import mean_interval
 from ftjax.evaluation.metric import Metric, error
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
@@ -81,8 +81,9 @@ class Regression(Task):
             result[name] = _statistic(correlation, *both) if correlates else None
         if wanted is not None:
             return result
-        result |= {'mse_interval': bootstrap_mean_interval(squares)}
-        return {**result, 'mae_interval': bootstrap_mean_interval(sizes)}
+        groups = found.rows.get('group')
+        result |= {'mse_interval': mean_interval(squares, groups)}
+        return {**result, 'mae_interval': mean_interval(sizes, groups)}
 
     def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
         """The target, the prediction, and the signed error."""

@@ -221,9 +221,19 @@ class Task:
         return joined(parts)
 
     def measure(
-        self, pairs: Iterable[tuple[Array, Batch]], class_names: Sequence[str] | None = None
+        self,
+        pairs: Iterable[tuple[Array, Batch]],
+        class_names: Sequence[str] | None = None,
+        *,
+        groups: Sequence[str] | np.ndarray = (),
     ) -> dict[str, Any]:
         """All metrics of a split with their intervals: `task`, `n` and what `values` gives.
+
+        Args:
+          pairs: outputs with their batches.
+          class_names: one a class; the indices when left out.
+          groups: what each example of the split belongs to, in its order: intervals resample
+            these, and `groups` is their number. () where examples are independent.
 
         Raises:
           UserError: there is no example, or labels are not those of the network.
@@ -233,8 +243,14 @@ class Task:
         if not len(found):
             raise UserError(f'nothing to evaluate: the split holds no {self.counted}')
         refuse_non_finite(found.rows['finite'])
+        counted = {}
+        if len(groups):
+            of = np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+            of = of[found.rows['index']]
+            found = dataclasses.replace(found, rows={**found.rows, 'group': of})
+            counted = {'groups': len(np.unique(of))}
         values = self.values(found, class_names or ()) | self.own_values(found, None)
-        return {'task': self.name, 'n': len(found), **values}
+        return {'task': self.name, 'n': len(found), **counted, **values}
 
     def validate(
         self,
