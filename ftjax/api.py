@@ -8,7 +8,7 @@ from typing import Any
 
 from ftjax.config import Config, read_config
 from ftjax.data import Splits
-from ftjax.data.audit.overview import findings, overview
+from ftjax.data.audit.overview import findings
 from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.run import train
@@ -39,7 +39,7 @@ class Finetuning:
 
     def data(self) -> str:
         """Sizes of the splits, classes, and what is to be known of them."""
-        return overview(self.prepared.data)
+        return self.prepared.first_screen()
 
     def plan(self) -> str:
         """The plan's table."""

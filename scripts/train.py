@@ -36,7 +36,6 @@ PROFILE = flags.DEFINE_integer('profile', 0, 'Steps to trace into WORKDIR/profil
 
 def main():
     from ftjax.config import read_config
-    from ftjax.data.audit.overview import overview
     from ftjax.distributed.process_group import from_first
     from ftjax.errors import UserError
     from ftjax.io.files.lock import run_lock
@@ -56,7 +55,7 @@ def main():
     with run_lock(folder, enabled=not finished and launch.first_process()):
         prepared = prepare(read_config(CONFIG.value))
         if launch.first_process():
-            say(overview(prepared.data))
+            say(prepared.first_screen())
         say(prepared.table(), flush=True)
         if finished:
             if launch.first_process():
