@@ -43,7 +43,9 @@ def dealt_groups(
         own = counts[group]
         needed = kept is not None and bool((left[own > 0] <= 1).any())
         best, level, size = -1, np.inf, np.inf
-        for at in [kept] if needed else range(len(shares)):
+        for at in range(len(shares)):
+            if needed and at != kept:
+                continue
             full = held[at].sum() / weights[at]
             held[at] += own
             apart = np.std(held / totals / weights[:, None], axis=0).mean()

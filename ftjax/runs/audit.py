@@ -11,7 +11,7 @@ from ftjax.config import Config
 from ftjax.data import Splits, load_data
 from ftjax.data.audit.examples import Examples
 from ftjax.data.audit.full import Opened, Seen, full_audit, open_files
-from ftjax.data.audit.page import audit_page
+from ftjax.data.audit.audit_page import audit_page
 from ftjax.data.audit.quick import Audit
 from ftjax.data.audit.records import Record, csv_text, records, to_json
 from ftjax.data.matching import matching_preprocessing

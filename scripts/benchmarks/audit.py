@@ -9,6 +9,7 @@ originals. Writes table.md and table.json. cleanlab is compared with where it is
 
 import pathlib
 import time
+from typing import Any
 
 import numpy as np
 from benchmarks.audit_planted import (
@@ -46,7 +47,8 @@ def shifts(rng, draws=300):
         for number in range(draws):
             left, right = rng.normal(size=(2, 150, 16))
             right[:, 0] += moved
-            hits += shift_between(left, right, number, 400).p <= 0.05
+            told = shift_between(left, right, number, 400)
+            hits += told is not None and told.p <= 0.05
         found[f'mean moved by {moved:g} sd'] = hits / draws
     return {'draws': draws, 'level': 0.05, **found}
 
@@ -56,7 +58,7 @@ def cost():
     from ftjax.data import DataSettings, load_data
     from ftjax.data.audit.quick import quick_audit
 
-    sources = {
+    sources: dict[str, dict[str, Any]] = {
         'digits (1,797 arrays of 8 x 8)': {'source': 'digits'},
         'ants and bees (396 files)': {'source': f'folder:{data(HYMENOPTERA)}'},
         'CIFAR-10 test (10,000 arrays)': {

@@ -227,7 +227,7 @@ def groups(rng):
         leak = number % 2 == 0
         test = rng.random(len(of)) < 0.3 if leak else np.isin(of, np.arange(patients // 4))
         whole = Dataset(
-            name='d', kind='text', inputs=names, labels=of % 2, class_names='ab', ids=names
+            name='d', kind='text', inputs=names, labels=of % 2, class_names=('a', 'b'), ids=names
         )
         parts = (
             whole.take(np.flatnonzero(~test)),
@@ -255,6 +255,7 @@ def label_noise(rng, count):
     planted = rng.permutation(len(labels))[: round(0.05 * len(labels))]
     noisy[planted] = (labels[planted] + rng.integers(1, 10, len(planted))) % 10
     probabilities = held_out_probabilities(features, noisy)
+    assert probabilities is not None
     found = confident_learning(noisy, probabilities)
     wrong = np.zeros(len(labels), bool)
     wrong[planted] = True
@@ -269,8 +270,8 @@ def label_noise(rng, count):
     )
     one['average_precision'] = float(average_precision_score(wrong, found.score))
     try:
-        from cleanlab.filter import find_label_issues
-        from cleanlab.rank import get_label_quality_scores
+        from cleanlab.filter import find_label_issues  # pyrefly: ignore
+        from cleanlab.rank import get_label_quality_scores  # pyrefly: ignore
     except ModuleNotFoundError:
         pass
     else:

@@ -78,7 +78,7 @@ class Examples:
             return ', '.join(names[i] if i < len(names) else str(i) for i in held)
         return names[int(label)] if names else f'{float(label):g}'
 
-    def same_label(self, positions: Sequence[int]) -> bool:
+    def same_label(self, positions: Sequence[int] | np.ndarray) -> bool:
         """Whether examples have one label; always where labels are made from the inputs."""
         if not self.labelled:
             return True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -93,7 +92,7 @@ def _turned(image: object) -> bool:
         return False
 
 
-def outlying(values: Sequence[float], below: float) -> np.ndarray:
+def outlying(values: np.ndarray, below: float) -> np.ndarray:
     """Which logarithms lie more than `below` robust standard deviations under their median."""
     logs = np.log(np.maximum(values, 1e-9))
     middle = np.median(logs)

@@ -54,7 +54,8 @@ def seen_by(
             return ''
         longest = preprocessing.with_length(train.max_length).max_length
         return f'the network sees up to {longest} tokens of a text'
-    if train.kind not in ('image', 'image_file', 'tfds') or preprocessing is None:
+    images = train.kind in ('image', 'image_file', 'tfds')
+    if not images or not isinstance(preprocessing, Preprocessing):
         return ''
     seen = geometry_for(train, image_size, preprocessing)
     told = f'the network sees {_pixels(seen.shape)}'
