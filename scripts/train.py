@@ -31,6 +31,7 @@ ALLOWED = launch.define_allowed_changes()
 COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first of the processes.')
 PROCESSES = flags.DEFINE_integer('num_processes', None, 'Processes of this run.')
 PROCESS = flags.DEFINE_integer('process_id', None, 'Number of this process, from 0.')
+AUDIT = launch.define_audit()
 PROFILE = flags.DEFINE_integer('profile', 0, 'Steps to trace into WORKDIR/profile.')
 
 
@@ -39,6 +40,7 @@ def main():
     from ftjax.distributed.process_group import from_first
     from ftjax.errors import UserError
     from ftjax.io.files.lock import run_lock
+    from ftjax.runs.audit import audit_into
     from ftjax.runs.memory_plan import refuse_what_cannot_fit
     from ftjax.runs.prepare import prepare
     from ftjax.runs.run import check_finished, train
@@ -65,6 +67,8 @@ def main():
         else:
             run_spec(prepared)  # refuses a mesh that is not this machine's
             refuse_what_cannot_fit(prepared, device_limit())
+            if AUDIT.value == 'full' and launch.first_process():
+                say(audit_into(folder / 'audit', prepared.config), flush=True)
             _, result = train(
                 prepared,
                 folder,

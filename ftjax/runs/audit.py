@@ -10,7 +10,7 @@ import numpy as np
 from ftjax.config import Config
 from ftjax.data import Splits, load_data
 from ftjax.data.audit.examples import Examples
-from ftjax.data.audit.full import Opened, Seen, full_audit, open_files
+from ftjax.data.audit.full import Opened, Seen, broken_finding, full_audit, open_files
 from ftjax.data.audit.audit_page import audit_page
 from ftjax.data.audit.quick import Audit
 from ftjax.data.audit.records import Record, csv_text, records, to_json
@@ -50,6 +50,15 @@ class DataAudit:
         write_json(folder / 'audit.json', to_json(self.audit, self.records, told))
         write_text(folder / 'audit.csv', csv_text(self.records))
         write_text(folder / 'audit.html', audit_page(self.audit, self.opened, self.source))
+
+
+def audit_into(folder: pathlib.Path, config: Config) -> str:
+    """Audits the data of a config into a folder; what was found, for a terminal."""
+    found = audit_data(config)
+    found.write(folder)
+    return '\n'.join(
+        [f'audit, with features of {found.source}: {folder / "audit.html"}', *found.lines()]
+    )
 
 
 def audit_data(config: Config, features: bool = True, progress: bool = True) -> DataAudit:

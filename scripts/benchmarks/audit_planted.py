@@ -276,7 +276,7 @@ def label_noise(rng, count):
         pass
     else:
         score = 1 - get_label_quality_scores(noisy, probabilities)
-        theirs = {*np.flatnonzero(find_label_issues(noisy, probabilities)).tolist()}
+        theirs = {*np.flatnonzero(find_label_issues(noisy, probabilities, n_jobs=1)).tolist()}
         one['cleanlab'] = {
             'average_precision': float(average_precision_score(wrong, score)),
             'recall': len(theirs & {*planted.tolist()}) / len(planted),

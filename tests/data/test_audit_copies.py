@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from scipy.fft import dctn
 
 from ftjax.data import Dataset, DataSettings, Splits, load_data
 from ftjax.data.audit.duplicates import find_duplicates
@@ -12,7 +13,7 @@ from ftjax.data.audit.examples import Examples
 from ftjax.data.audit.keys import normalised
 from ftjax.data.audit.perceptual import BITS, close_pairs, hashes, transforms
 from ftjax.data.audit.quick import leak_line, quick_audit
-from ftjax.data.audit.shingles import Shingles
+from ftjax.data.audit.shingles import near_texts
 
 
 def pictures(count, seed=0, size=64):
@@ -127,7 +128,14 @@ def test_close_pairs_are_those_of_a_plain_comparison():
     thumbs[30:] = np.clip(
         thumbs[:30].astype(int) + rng.integers(-60, 60, thumbs[:30].shape), 0, 255
     )
-    codes = hashes(transforms(thumbs))
+    frequencies = transforms(thumbs)
+    grey = thumbs.astype(np.float64) @ [0.299, 0.587, 0.114]
+    want = dctn(grey, axes=(1, 2), norm='ortho')[:, :12, :12]
+    np.testing.assert_allclose(frequencies, want, atol=0.01)
+    mirrored = hashes(transforms(thumbs[:, :, ::-1]))
+    codes = hashes(frequencies)
+    unlike = np.unpackbits((hashes(frequencies, mirrored=True) ^ mirrored).view(np.uint8))
+    assert unlike.sum() <= 4  # bits that lie on their median
     bits = np.unpackbits(codes.view(np.uint8), axis=1)
     apart = (bits[:, None] != bits[None]).sum(-1)
     assert bits[:, BITS:].sum() == 0 or bits.shape[1] >= BITS
@@ -148,14 +156,13 @@ def test_near_texts_are_those_of_the_exact_jaccard_index():
         (i, j)
         for i in range(len(texts))
         for j in range(i + 1, len(texts))
-        if grams[i] and grams[j] and len(grams[i] & grams[j]) / len(grams[i] | grams[j]) >= 0.8
+        if grams[i] and grams[j] and len(grams[i] & grams[j]) / len(grams[i] | grams[j]) >= 0.6
     ]
-    assert len(want) >= 30
-    sets = Shingles(texts)
-    assert [*map(tuple, sets.near_pairs().tolist())] == want
+    assert len(want) >= 40
+    assert [*map(tuple, near_texts(texts).tolist())] == want
     apart = np.arange(len(texts)) % 2
     across = [(i, j) for i, j in want if apart[i] != apart[j]]
-    assert [*map(tuple, sets.near_pairs(apart).tolist())] == across
+    assert [*map(tuple, near_texts(texts, apart).tolist())] == across
 
 
 def test_the_audit_is_made_once_for_splits():

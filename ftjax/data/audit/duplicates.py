@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,8 +13,8 @@ from ftjax.data.audit.examples import Examples
 from ftjax.data.audit.keys import content_keys, text_key
 from ftjax.data.audit.perceptual import aligned_likeness, close_pairs, hashes, likeness, transforms
 from ftjax.data.audit.pictures import SMALLEST, thumbnails, too_coarse
-from ftjax.data.audit.shingles import Shingles
-from ftjax.data.images.decode import decode
+from ftjax.data.audit.shingles import near_texts
+from ftjax.data.images.decode import decode, opened
 
 NEAR_BITS = 20
 """Bits of 143 that near copies differ in at most: JPEG at quality 20 or half the size change up to
@@ -26,12 +27,10 @@ CROP_BITS, CROP_BITS_OF_MANY, _FEW = 52, 48, 5000
 ALIGNED_LIKENESS = 0.95
 """Correlation at the best of some crops: copies have 0.98 or more, and 78,000 pairs of different
 photographs at most 0.84."""
-_SAME_BITS = 6
-"""Bits that files differ in at most which are decoded as a whole: their pixels may be the same."""
 # What is compared before every run takes about 0.3 s at these sizes; the audit has no such limit.
 _FREE_PAIRS = 3e7  # of images
 _FREE_LETTERS = 1_000_000  # of texts
-_FREE_DECODED = 50  # files that are decoded as a whole
+_FREE_PIXELS = 4e7  # of files that are unpacked as a whole, to see whether they are the same
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,12 +105,19 @@ def _groups(keys: Iterable[bytes | str]) -> list[np.ndarray]:
 def _near_texts(examples: Examples, whole: bool) -> tuple[np.ndarray | None, str]:
     texts = [text_key(text) for _, part, _ in examples.blocks() for text in part.inputs]
     if not whole and sum(map(len, texts)) > _FREE_LETTERS:
-        return (
-            None,
-            f'the texts have more than {_FREE_LETTERS:,} characters; scripts/audit.py looks',
-        )
-    pairs = Shingles(texts).near_pairs(None if whole else examples.split)
-    return np.column_stack([pairs, np.zeros((len(pairs), 2))]).astype(np.int64), ''
+        return None, f'more than {_FREE_LETTERS:,} characters; scripts/audit.py looks'
+    different: dict[str, int] = {}
+    first = np.array([different.setdefault(text, len(different)) for text in texts], np.int64)
+    members = np.split(np.argsort(first, kind='stable'), np.cumsum(np.bincount(first))[:-1])
+    pairs = [
+        (min(a, b), max(a, b))
+        for i, j in near_texts([*different])
+        for a in members[i]
+        for b in members[j]
+        if whole or examples.split[a] != examples.split[b]
+    ]
+    found = np.array(pairs, np.int64).reshape(-1, 2)
+    return np.column_stack([found, np.zeros_like(found)]), ''
 
 
 def _near_images(examples: Examples, whole: bool) -> tuple[np.ndarray | None, str]:
@@ -161,17 +167,32 @@ def _with_pixels(
     examples: Examples, keys: list[bytes | str], near: np.ndarray, whole: bool
 ) -> list[bytes | str]:
     """The keys, in which files of other bytes and the same pixels have one key."""
-    close = near[(near[:, 2] <= _SAME_BITS) & (near[:, 3] == 0)]
-    wanted = sorted({int(i) for i in close[:, :2].ravel()})
-    if not whole and len(wanted) > _FREE_DECODED:
-        wanted = wanted[:_FREE_DECODED]
+    straight = near[near[:, 3] == 0]
+    left = math.inf if whole else _FREE_PIXELS
+    sizes: dict[int, tuple[int, int]] = {}
     by_pixels: dict[bytes, bytes | str] = {}
     changed: dict[bytes | str, bytes | str] = {}
-    for position in wanted:
-        part, at = examples.place(position)
-        pixels = decode(part.inputs[at], None, 3, whites=part.whites)
-        found = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes()).digest()
-        changed[keys[position]] = by_pixels.setdefault(found, keys[position])
+
+    def size(position: int) -> tuple[int, int]:
+        if position not in sizes:
+            part, at = examples.place(position)
+            with opened(part.inputs[at], str(part.ids[at])) as image:
+                sizes[position] = image.size
+        return sizes[position]
+
+    for pair in straight[np.argsort(straight[:, 2], kind='stable'), :2].tolist():
+        if keys[pair[0]] == keys[pair[1]] or sorted(size(pair[0])) != sorted(size(pair[1])):
+            continue
+        for position in pair:
+            left -= 0 if keys[position] in changed else math.prod(size(position))
+        if left < 0:
+            break
+        for position in pair:
+            if keys[position] not in changed:
+                part, at = examples.place(position)
+                pixels = decode(part.inputs[at], None, 3, whites=part.whites)
+                found = hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes()).digest()
+                changed[keys[position]] = by_pixels.setdefault(found, keys[position])
     return [changed.get(key, key) for key in keys]
 
 

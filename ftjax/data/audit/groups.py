@@ -19,6 +19,7 @@ from ftjax.data.sources.split_names import split_of
 _FEWEST_GROUPS = 5
 _LARGEST_SHARE = 0.5  # of the examples that one group may hold
 _NAMED = 0.9  # share of the ids that must have the form
+_SAMPLE = 200  # ids of each split that are looked at first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +71,9 @@ def shared_groups(splits: Splits) -> Shared | None:
         example = paths[0][0]
         seen = f'names such as {example!r} suggest'
         remedy = 'data.group_pattern'
-        candidates = [[[find(path) for path in of] for of in paths] for find in _finders()]
+        some = [path for of in paths for path in of[:: max(1, len(of) // _SAMPLE)]]
+        finders = [f for f in _finders() if sum(bool(f(path)) for path in some) > 0.5 * len(some)]
+        candidates = ([[find(path) for path in of] for of in paths] for find in finders)
     for train, test in candidates:
         if _grouped([*train, *test], classes):
             both = (set(train) & set(test)) - {''}

@@ -29,7 +29,7 @@ _AT_ONCE = 2048
 def transforms(thumbs: np.ndarray) -> np.ndarray:
     """Low frequencies (n, 12, 12), float32, of uint8 pictures (n, 32, 32, 3)."""
     basis = _basis()
-    return basis @ (thumbs.astype(np.float32) @ _LUMA) @ basis.T
+    return basis @ _grey(thumbs) @ basis.T
 
 
 def hashes(frequencies: np.ndarray, mirrored: bool = False) -> np.ndarray:
@@ -78,7 +78,7 @@ def aligned_likeness(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     found = np.empty(len(left), np.float32)
     for start in range(0, len(left), _AT_ONCE):
         rows = slice(start, start + _AT_ONCE)
-        a, b = (_windows(each[rows].astype(np.float32) @ _LUMA) for each in (left, right))
+        a, b = (_windows(_grey(each[rows])) for each in (left, right))
         one = np.einsum('nwd,nd->nw', a, b[:, 0]).max(axis=1)
         found[rows] = np.maximum(one, np.einsum('nwd,nd->nw', b, a[:, 0]).max(axis=1))
     return found
@@ -111,6 +111,12 @@ def _means(low: float, high: float) -> np.ndarray:
     return (covered / covered.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
+def _grey(thumbs: np.ndarray) -> np.ndarray:
+    """float32 (n, 32, 32); plane by plane, which is five times as quick as a product."""
+    planes = (np.float32(weight) * thumbs[..., i] for i, weight in enumerate(_LUMA))
+    return sum(planes, np.float32(0))  # pyrefly: ignore
+
+
 def _centred(thumbs: np.ndarray) -> np.ndarray:
     flat = thumbs.reshape(len(thumbs), SIDE * SIDE * 3).astype(np.float32)
     flat = flat - flat.mean(axis=1, keepdims=True)
@@ -119,7 +125,11 @@ def _centred(thumbs: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _basis() -> np.ndarray:
-    """The first rows of the orthonormal discrete cosine transform (type II)."""
-    from scipy.fft import dct
+    """The first rows of the orthonormal discrete cosine transform (type II), as scipy.fft.dct.
 
-    return dct(np.eye(SIDE), axis=0, norm='ortho')[:KEPT].astype(np.float32)
+    That import would take longer than all that is done with it.
+    """
+    at = (2 * np.arange(SIDE) + 1) * np.arange(KEPT)[:, None]
+    rows = np.sqrt(2 / SIDE) * np.cos(np.pi * at / (2 * SIDE))
+    rows[0] /= np.sqrt(2)
+    return rows.astype(np.float32)
