@@ -16,12 +16,21 @@ from ftjax.data.audit.finding import Finding, Row, counted, worst_first
 from ftjax.data.audit.groups import group_findings
 from ftjax.data.audit.image_findings import image_findings
 from ftjax.data.audit.image_looks import ImageLook, image_looks
+from ftjax.data.audit.keys import text_key
 from ftjax.data.audit.label_findings import label_findings
 from ftjax.data.audit.near_features import feature_pairs
+from ftjax.data.audit.perceptual import aligned_likeness
+from ftjax.data.audit.pictures import thumbnails
 from ftjax.data.audit.quick import Audit
 from ftjax.data.audit.shift_findings import shift_findings
+from ftjax.data.audit.shingles import jaccard
 from ftjax.data.audit.text_findings import text_findings
 from ftjax.data.dataset import Splits
+
+SEEN_LIKENESS = 0.8
+"""Correlation of pixels, at the best of some crops, that confirms a pair of like features."""
+SHARED_SHINGLES = 0.3
+"""Jaccard index that does for texts."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -90,7 +99,7 @@ def full_audit(
         duplicates = find_duplicates(examples, whole=True)
         if seen.features is not None:
             report('near copies in features')
-            duplicates = with_features(duplicates, seen.features)
+            duplicates = with_features(examples, duplicates, seen.features)
         yield from class_findings(examples)
         yield from copy_findings(examples, duplicates)
         yield from near_within(examples, duplicates)
@@ -112,15 +121,38 @@ def full_audit(
     return Audit(examples, duplicates, findings, time.perf_counter() - started)
 
 
-def with_features(found: Duplicates, features: np.ndarray) -> Duplicates:
-    """With the pairs whose features point the same way among the near copies."""
+def with_features(examples: Examples, found: Duplicates, features: np.ndarray) -> Duplicates:
+    """With the pairs whose features point the same way among the near copies.
+
+    Features propose and contents confirm: a network that knows little of such inputs finds some
+    alike that share nothing, an ant on white and a bee in the dark.
+    """
     pairs, _ = feature_pairs(features)
+    pairs = pairs[alike(examples, pairs)]
     group = np.arange(len(features))
     for same in found.same:
         group[same] = same[0]
     pairs = pairs[group[pairs[:, 0]] != group[pairs[:, 1]]]
     near = np.unique(np.concatenate([found.near, pairs]), axis=0)
     return dataclasses.replace(found, near=near, looked_near=True, why_not='')
+
+
+def alike(examples: Examples, pairs: np.ndarray) -> np.ndarray:
+    """(k,) bool: whether the pixels or shingles of pairs are at all those of near copies."""
+    if not len(pairs):
+        return np.zeros(0, bool)
+    parts = [part for _, part, _ in examples.blocks()]
+    if parts[0].kind == 'text':
+        texts = [text_key(text) for part in parts for text in part.inputs]
+        return jaccard(texts, pairs) >= SHARED_SHINGLES
+    thumbs = [thumbnails(part, True) for part in parts]
+    known = [one for one in thumbs if one is not None]
+    if len(known) < len(parts):
+        return np.zeros(len(pairs), bool)
+    pictures = np.concatenate(known)
+    left, right = pictures[pairs[:, 0]], pictures[pairs[:, 1]]
+    best = np.maximum(aligned_likeness(left, right), aligned_likeness(left, right[:, :, ::-1]))
+    return best >= SEEN_LIKENESS
 
 
 def near_within(examples: Examples, found: Duplicates) -> Iterator[Finding]:

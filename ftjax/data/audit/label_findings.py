@@ -13,6 +13,9 @@ from ftjax.data.audit.label_errors import confident_learning, held_out_probabili
 SURE = 0.95
 """Probability from which on a training example is to be relabelled, and not only reviewed."""
 
+RIGHT = 0.8
+"""Share of held-out examples that a head must answer as labelled to be believed."""
+
 
 def label_findings(examples: Examples, features: np.ndarray) -> Iterator[Finding]:
     """Likely label errors, the worst first; nothing where examples have no single class."""
@@ -41,10 +44,11 @@ def label_findings(examples: Examples, features: np.ndarray) -> Iterator[Finding
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
     yield Finding(
         'label errors',
-        'warning',
+        'warning' if accuracy >= RIGHT else 'note',
         f'{counted(len(found.flagged), "label is", "labels are")} likely wrong '
         f'({len(found.flagged) / len(labels):.1%}; confident learning on a head that is right on '
-        f'{accuracy:.1%} of held-out examples)',
+        f'{accuracy:.1%} of held-out examples'
+        + (')' if accuracy >= RIGHT else ', too few to say much: look at the first)'),
         tuple(row(int(at)) for at in found.flagged),
         measured=len(found.flagged) / len(labels),
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ftjax.data.audit.examples import NAMES
 from ftjax.data.audit.finding import SEVERITIES
+from ftjax.data.audit.keys import content_keys
 from ftjax.data.audit.quick import Audit
 from ftjax.data.exclude import ACTIONS, COLUMNS
 
@@ -33,6 +35,8 @@ class Record:
     partner: str = ''
     """`test 3.jpg`: the example that this one is a copy of."""
     detail: str = ''
+    content: str = ''
+    """The first 16 digits of a hash of the input: of a file its SHA-256."""
 
 
 FIELDS = tuple(field.name for field in dataclasses.fields(Record))
@@ -53,6 +57,7 @@ def records(audit: Audit, broken: Iterable[tuple[str, str, str]] = ()) -> list[R
         )
         for name, i, why in broken
     ]
+    contents = _contents(audit)
     for finding in audit.findings:
         for row in finding.rows:
             name = NAMES[examples.split[row.position]]
@@ -68,6 +73,7 @@ def records(audit: Audit, broken: Iterable[tuple[str, str, str]] = ()) -> list[R
                     given=examples.label(row.position),
                     partner='' if row.partner is None else examples.named(row.partner),
                     detail=row.detail,
+                    content=contents[row.position],
                 )
             )
     return found
@@ -116,6 +122,20 @@ def to_json(audit: Audit, found: Sequence[Record], more: dict[str, Any]) -> dict
         **more,
         'records': [dataclasses.asdict(record) for record in found],
     }
+
+
+def _contents(audit: Audit) -> list[str]:
+    found = []
+    for _, part, _ in audit.examples.blocks():
+        keys = content_keys(part) or [''] * len(part)
+        hashed = part.kind == 'image_file'
+        found += [str(key) if hashed else _short(key) for key in keys]
+    return [one[:16] for one in found]
+
+
+def _short(key: bytes | str) -> str:
+    key = key if isinstance(key, bytes) else key.encode('utf-8', 'surrogatepass')
+    return hashlib.blake2b(key, digest_size=8).hexdigest() if key else ''
 
 
 def _source(name: str, given: Sequence[str]) -> str:

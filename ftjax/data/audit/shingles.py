@@ -46,12 +46,26 @@ def near_texts(
     found = [np.zeros((0, 2), np.int64)]
     for pairs in _candidates(sets, sizes, least, apart):
         for start in range(0, len(pairs), _AT_ONCE):
-            i, j = pairs[start : start + _AT_ONCE].T
-            both = np.asarray(sets[i].multiply(sets[j]).sum(axis=1)).reshape(-1)
-            kept = both >= least * (sizes[i] + sizes[j] - both) - 1e-9
-            found.append(np.column_stack([i, j])[kept].astype(np.int64))
+            block = pairs[start : start + _AT_ONCE]
+            found.append(block[_indices(sets, block) >= least - 1e-9])
     every = np.concatenate(found)
     return every[np.lexsort(every.T[::-1])]
+
+
+def jaccard(texts: Sequence[str], pairs: np.ndarray) -> np.ndarray:
+    """The Jaccard index of the shingles of pairs (k, 2) of normalised texts; 0 without any.
+
+    >>> jaccard(['the film was good', 'the film was goods'], np.array([[0, 1], [0, 0]]))
+    array([0.92857143, 1.        ])
+    """
+    return _indices(shingle_sets(texts), pairs)
+
+
+def _indices(sets: Any, pairs: np.ndarray) -> np.ndarray:
+    i, j = pairs.T
+    sizes = np.diff(sets.indptr)
+    both = np.asarray(sets[i].multiply(sets[j]).sum(axis=1)).reshape(-1)
+    return both / np.maximum(sizes[i] + sizes[j] - both, 1)
 
 
 def shingle_sets(texts: Sequence[str]) -> Any:
