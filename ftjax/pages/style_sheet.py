@@ -1,18 +1,14 @@
 """The style sheet of a report: a quiet page on any screen, light or dark, and on paper."""
 
-_DARK = """
-  --page: #14181d; --ink: #e3e8ee; --quiet: #a3adb8; --line: #39424d; --strong: #e3e8ee;
-  --good: #5cc9a0; --bad: #ff8a7d; --warn: #33291a; --warn-edge: #c58b2a; --card: #f4f6f8;
-  --trained: #3f8fd4; --frozen: #39424d; --panel: #1c2229;
-"""
-
-STYLE = (
-    """
+STYLE = """
 :root { color-scheme: light dark;
   --page: #fff; --ink: #1f2933; --quiet: #52606d; --line: #e4e7eb; --strong: #1f2933;
   --good: #0b6e4f; --bad: #b42318; --warn: #fff7e6; --warn-edge: #d9920a; --card: #fff;
-  --trained: #1f5fa8; --frozen: #d3d8de; --panel: #f6f8fa; }
-@media screen and (prefers-color-scheme: dark) { :root { %s } }
+  --panel: #f6f8fa; }
+@media screen and (prefers-color-scheme: dark) { :root {
+  --page: #14181d; --ink: #e3e8ee; --quiet: #a3adb8; --line: #39424d; --strong: #e3e8ee;
+  --good: #5cc9a0; --bad: #ff8a7d; --warn: #33291a; --warn-edge: #c58b2a; --card: #f4f6f8;
+  --panel: #1c2229; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
   font: 16px/1.55 system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif; }
@@ -37,15 +33,19 @@ thead th { vertical-align: bottom; border-bottom: 1.5px solid var(--strong); }
 tbody th { font-weight: 600; white-space: nowrap; }
 tbody tr + tr > * { border-top: 1px solid var(--line); }
 .nb { white-space: nowrap; }
-.facts { width: 100%%; }
+.facts { width: 100%; }
 .facts th { width: 15rem; font-weight: 600; white-space: normal; }
 .facts td { text-align: left; overflow-wrap: anywhere; }
 .facts tr + tr > * { border-top: 1px solid var(--line); }
 .passed .outcome { color: var(--good); font-weight: 600; }
 .failed .outcome { color: var(--bad); font-weight: 600; }
 figure { margin: 1.4rem 0 2rem; }
-figure img { max-width: 100%%; height: auto; display: block; background: var(--card);
+figure img { max-width: 100%; height: auto; display: block; background: var(--card);
   border-radius: 6px; }
+.figures { display: grid; gap: 0 1.6rem; align-items: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); }
+.figures figure { margin: .6rem 0 1.2rem; min-width: 0; }
+.figures figure img { width: 100% !important; max-width: 34rem; }
 figcaption { color: var(--quiet); font-size: .88rem; margin-top: .3rem; }
 .legend { color: var(--quiet); font-size: .85rem; }
 .examples { display: grid; gap: .8rem; margin: .8rem 0 1.2rem;
@@ -53,7 +53,7 @@ figcaption { color: var(--quiet); font-size: .88rem; margin-top: .3rem; }
 .examples.texts { grid-template-columns: 1fr; }
 .example { background: var(--panel); border: 1px solid var(--line); border-radius: 6px;
   padding: .6rem .7rem; font-size: .82rem; overflow-wrap: anywhere; min-width: 0; }
-.example img { width: 100%%; max-height: 9rem; object-fit: contain; display: block;
+.example img { width: 100%; max-height: 9rem; object-fit: contain; display: block;
   margin-bottom: .4rem; image-rendering: pixelated; background: #8a94a0; border-radius: 4px; }
 .example blockquote { margin: 0 0 .4rem; padding-left: .6rem; font-size: .9rem;
   border-left: 3px solid var(--line); }
@@ -64,7 +64,7 @@ pre { overflow-x: auto; background: var(--panel); padding: .6rem .8rem; border-r
   font-size: .82rem; }
 @media (max-width: 40rem) {
   main { padding: 1.2rem .9rem 3rem; }
-  figure img { width: 100%% !important; }
+  figure img { width: 100% !important; }
   .facts th { width: 8rem; }
 }
 @page { size: auto; margin: 16mm 14mm; }
@@ -83,5 +83,3 @@ pre { overflow-x: auto; background: var(--panel); padding: .6rem .8rem; border-r
   thead { display: table-header-group; }
 }
 """
-    % _DARK
-)  # noqa: UP031 - braces are CSS's own

@@ -12,7 +12,11 @@ import numpy as np
 from ftjax.data.labels.tokens import HiddenTokens
 from ftjax.evaluation.intervals import bootstrap_interval, units
 from ftjax.evaluation.metric import error, share
+from ftjax.evaluation.mistakes import largest
+from ftjax.evaluation.prediction_figures import spread_figure
 from ftjax.evaluation.predictions import finite_rows
+from ftjax.evaluation.ratio import Ratio
+from ftjax.tasks.error_analysis import Baseline, Picture
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
@@ -96,6 +100,55 @@ class MaskedTokens(Task):
         batch = {'labels': label[None], 'mask': label[None] >= 0}
         nats, right, asked = self.statistics(output[None], batch, None).rows['sums'][0]
         return {'asked': int(asked), 'right': int(right), 'loss': nats / max(asked, 1)}
+
+    def ratio(self, found: Statistics) -> Ratio:
+        """The loss a hidden token."""
+        metric = self.metric(self.default_metric)
+        assert metric is not None
+        return Ratio(metric, found.rows['sums'][:, 0], found.rows['sums'][:, 2])
+
+    def columns(self, found: Statistics, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+        """How many tokens of a text were hidden."""
+        return {'hidden tokens': found.rows['sums'][:, 2]}
+
+    def mistakes(
+        self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """The texts whose hidden tokens are worst guessed."""
+        nats, right, asked = found.rows['sums'].T
+        losses = nats / np.maximum(asked, 1)
+        return [
+            {
+                'id': str(ids[i]),
+                'position': int(i),
+                'asked': int(asked[i]),
+                'right': int(right[i]),
+                'loss': float(losses[i]),
+            }
+            for i in largest(losses, limit)
+        ]
+
+    def baselines(
+        self,
+        labels: np.ndarray,
+        found: Statistics,
+        class_names: Sequence[str],
+        metrics: Mapping[str, Any],
+    ) -> list[Baseline]:
+        """The frequencies of the hidden tokens: no guess that ignores the text has a lower loss."""
+        entropy = metrics.get('unigram_entropy')
+        if entropy is None:
+            return []
+        return [Baseline('token frequencies', {'loss': entropy, 'perplexity': math.exp(entropy)})]
+
+    def pictures(
+        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+    ) -> list[Picture]:
+        """How the loss is spread over texts."""
+        nats, _, asked = found.rows['sums'].T
+        what = 'loss a hidden token (nats), lower is better'
+        figure = spread_figure(nats / np.maximum(asked, 1), what, 'texts', 'Loss of each text')
+        return [Picture('The mean loss of the hidden tokens of each text.', figure)]
 
     def text(self, metrics: Mapping[str, Any]) -> str:
         """Loss and accuracy with their intervals, and the loss that knows only frequencies."""

@@ -11,10 +11,15 @@ import optax
 
 from ftjax.data.labels.multi_hot import MultiHot
 from ftjax.errors import UserError
+from ftjax.evaluation.calibration import binned
 from ftjax.evaluation.intervals import bootstrap_interval, share_interval, units
 from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error
+from ftjax.evaluation.mistakes import largest
+from ftjax.evaluation.prediction_figures import calibration_figure
 from ftjax.evaluation.predictions import check_class_names
+from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.class_table import class_rows, class_table
+from ftjax.tasks.error_analysis import Baseline, Picture
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
@@ -131,6 +136,85 @@ class Multilabel(Task):
             'wrong': answered - true,
         }
         return {key: [name for name in names if name in some] for key, some in sets.items()}
+
+    def ratio(self, found: Statistics) -> Ratio:
+        """Micro F1."""
+        hits, answered, true = found.rows['counts'].astype(np.float64).T
+        metric = self.metric(self.default_metric)
+        assert metric is not None
+        return Ratio(metric, 2 * hits, answered + true)
+
+    def columns(self, found: Statistics, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+        """How many classes an example has."""
+        return {'classes of the example': found.rows['counts'][:, 2]}
+
+    def mistakes(
+        self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """The examples of the highest loss: sure answers that are wrong."""
+        if 'logits' not in found.rows:
+            return []
+        logits, true = found.rows['logits'], found.rows['true']
+        losses = np.logaddexp(0, np.where(true == 1, -logits, logits)).mean(axis=1)
+        wrong = np.flatnonzero(((logits > 0) != (true > 0)).any(axis=1))
+        names, made = check_class_names(class_names, true.shape[1]), []
+        for i in largest(losses, limit, wrong):
+            sure = [
+                f'{name} {1 / (1 + np.exp(-z)):.2f}'
+                for name, z, one in zip(names, logits[i], true[i], strict=True)
+                if z > 0 or one
+            ]
+            told = {k: ', '.join(v) for k, v in self.example(logits[i], true[i], names).items()}
+            place = {'id': str(ids[i]), 'position': int(i)}
+            made.append(
+                {**place, **told, 'probabilities': ', '.join(sure), 'loss': float(losses[i])}
+            )
+        return made
+
+    def baselines(
+        self,
+        labels: np.ndarray,
+        found: Statistics,
+        class_names: Sequence[str],
+        metrics: Mapping[str, Any],
+    ) -> list[Baseline]:
+        """Always the classes whose answer gives the highest micro F1 in training."""
+        counts = np.asarray(labels).sum(axis=0)
+        order = np.argsort(-counts, kind='stable')
+        sizes = np.arange(1, len(order) + 1) * len(labels)
+        best = int(np.argmax(2 * np.cumsum(counts[order]) / (sizes + counts.sum()))) + 1
+        if 'true' not in found.rows:
+            return []
+        true = found.rows['true'] > 0
+        answers = np.zeros(true.shape, bool)
+        answers[:, order[:best]] = True
+        sums = [(answers & true).sum(axis=1), answers.sum(axis=1), true.sum(axis=1)]
+        names = check_class_names(class_names, true.shape[1])
+        said = ', '.join(repr(names[i]) for i in order[: min(best, 3)])
+        more = ' ..' if best > 3 else ''
+        values = {
+            'f1_micro': _f1(np.stack(sums, axis=1)),
+            'exact_match': float((answers == true).all(axis=1).mean()),
+            'hamming_loss': float((answers != true).mean()),
+        }
+        return [Baseline(f'always {said}{more}', values)]
+
+    def pictures(
+        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+    ) -> list[Picture]:
+        """How sure each answer is, class by class, and how often it is right."""
+        if 'logits' not in found.rows:
+            return []
+        probability = 1 / (1 + np.exp(-found.rows['logits'].astype(np.float64).ravel()))
+        sure = np.maximum(probability, 1 - probability)
+        right = (probability > 0.5) == (found.rows['true'].ravel() > 0)
+        return [
+            Picture(
+                'Reliability of the answers yes and no, of all classes together: where the bars '
+                'lie below the diagonal, the network is surer than it is right.',
+                calibration_figure(binned(sure, right), title='Accuracy by confidence'),
+            )
+        ]
 
     def text(self, metrics: Mapping[str, Any]) -> str:
         """Per-class rows, the averages below, and the numbers over whole examples."""

@@ -18,6 +18,7 @@ from ftjax.errors import UserError, shown
 from ftjax.evaluation.metric import Metric
 from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
 from ftjax.registry import Part, Term, parts
+from ftjax.tasks.error_analysis import ErrorAnalysis
 from ftjax.tasks.statistics import Statistics, joined
 
 Array = jax.Array | np.ndarray
@@ -37,7 +38,7 @@ class LossOptions:
 PLAIN = LossOptions()
 
 
-class Task:
+class Task(ErrorAnalysis):
     """What a network is trained to do, and how well it does it.
 
     It holds no data and no settings: one instance serves all runs of a process, and is part of
@@ -239,7 +240,12 @@ class Task:
           UserError: there is no example, or labels are not those of the network.
           NonFinitePredictions: an output is NaN or infinite.
         """
-        found = self.collected(pairs)
+        return self.measured(self.collected(pairs), class_names)
+
+    def measured(
+        self, found: Statistics, class_names: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """As `measure`, of what was collected."""
         if not len(found):
             raise UserError(f'nothing to evaluate: the split holds no {self.counted}')
         refuse_non_finite(found.rows['finite'])
