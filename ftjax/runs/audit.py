@@ -9,9 +9,9 @@ import numpy as np
 
 from ftjax.config import Config
 from ftjax.data import Splits, load_data
+from ftjax.data.audit.audit_page import audit_page
 from ftjax.data.audit.examples import Examples
 from ftjax.data.audit.full import Opened, Seen, broken_finding, full_audit, open_files
-from ftjax.data.audit.audit_page import audit_page
 from ftjax.data.audit.quick import Audit
 from ftjax.data.audit.records import Record, csv_text, records, to_json
 from ftjax.data.matching import matching_preprocessing
@@ -37,11 +37,9 @@ class DataAudit:
 
     def lines(self) -> list[str]:
         """Findings for a terminal: a line each, the gravest first."""
-        broken = [f'error    {len(self.opened.broken):>7,}  broken files'] * bool(
-            self.opened.broken
-        )
-        told = [f'{f.severity:<8} {len(f.rows):>7,}  {f.message}' for f in self.audit.findings]
-        return broken + told
+        broken = broken_finding(self.opened.broken)
+        every = [*([broken] if broken else []), *self.audit.findings]
+        return [f'{one.severity + ":":<9}{one.message}' for one in every]
 
     def write(self, folder: pathlib.Path) -> None:
         """audit.html, audit.json and audit.csv."""

@@ -19,7 +19,7 @@ from ftjax.evaluation.metric import Metric
 from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
 from ftjax.registry import Part, Term, parts
 from ftjax.tasks.error_analysis import ErrorAnalysis
-from ftjax.tasks.statistics import Statistics, joined
+from ftjax.tasks.statistics import Statistics, grouped, joined
 
 Array = jax.Array | np.ndarray
 Batch = Mapping[str, Any]
@@ -240,21 +240,17 @@ class Task(ErrorAnalysis):
           UserError: there is no example, or labels are not those of the network.
           NonFinitePredictions: an output is NaN or infinite.
         """
-        return self.measured(self.collected(pairs), class_names)
+        return self.measured(grouped(self.collected(pairs), groups), class_names)
 
     def measured(
         self, found: Statistics, class_names: Sequence[str] | None = None
     ) -> dict[str, Any]:
-        """As `measure`, of what was collected."""
+        """As `measure`, of what was collected; for groups see `statistics.grouped`."""
         if not len(found):
             raise UserError(f'nothing to evaluate: the split holds no {self.counted}')
         refuse_non_finite(found.rows['finite'])
-        counted = {}
-        if len(groups):
-            of = np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
-            of = of[found.rows['index']]
-            found = dataclasses.replace(found, rows={**found.rows, 'group': of})
-            counted = {'groups': len(np.unique(of))}
+        group = found.rows.get('group')
+        counted = {} if group is None else {'groups': len(np.unique(group))}
         values = self.values(found, class_names or ()) | self.own_values(found, None)
         return {'task': self.name, 'n': len(found), **counted, **values}
 
