@@ -11,6 +11,7 @@ from PIL import Image
 
 from ftjax.ablation.cells.extra_test_sets import further_settings, further_split, scored_whole
 from ftjax.api import Finetuning
+from ftjax.cli.overrides import optional_keys, taken
 from ftjax.config import read_config
 from ftjax.data import Dataset, DataSettings, Splits, load_data
 from ftjax.data.audit.overview import findings, overview, sizes
@@ -237,6 +238,8 @@ def test_a_run_without_a_test_split_is_whole_and_says_so(tmp_path, monkeypatch):
     stored = json.loads((tmp_path / 'run' / 'result.json').read_text())
     assert stored['metrics']['n'] == 0 and 'there is no test split' in stored['data']['notes']
     assert stored['data']['sizes'].startswith('train 20 · val 270 · test 0 images, 10 classes')
+    assert stored['audit']['leaks'] == {'val': {'n': 270, 'exact': 0, 'near': None}}
+    assert run.data().split('\n')[1] == 'the network sees 8 x 8 pixels in grey'
     assert (tmp_path / 'run' / 'model').is_dir()
     with pytest.raises(UserError, match='no test split to evaluate on'):
         run.evaluate()
@@ -331,3 +334,10 @@ def test_classes_that_no_held_out_example_tests_are_named():
         "the validation split has no example of 'y', 'z'",
         "training has a single example of 'x', 'y', 'z'",
     )
+
+
+def test_every_optional_key_takes_none_on_the_command_line():
+    for key in optional_keys():
+        assert taken([f'--config.{key}=none'])[1] == [(key, None)]
+        assert taken([f'--config.{key}=None'])[1] == [(key, None)]
+    assert {'data.examples_per_class', 'data.image_size', 'train.patience'} <= optional_keys()
