@@ -13,7 +13,7 @@ import numpy as np
 
 from ftjax.config import SECTIONS, Config, read_config, section
 from ftjax.data import Splits
-from ftjax.data.audit.overview import findings, overview
+from ftjax.data.audit.overview import findings
 from ftjax.data.in_python import splits_in_python, test_in_python
 from ftjax.data.sources.registry import IN_PYTHON
 from ftjax.errors import UserError, check_name
@@ -74,7 +74,7 @@ class Finetuning:
 
     def data(self) -> str:
         """Sizes of the splits, classes, and what is to be known of them."""
-        return overview(self.prepared.data)
+        return self.prepared.first_screen()
 
     def plan(self) -> str:
         """The plan's table."""

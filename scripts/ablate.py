@@ -36,6 +36,7 @@ ENGINE = flags.DEFINE_enum(
 WORKERS = flags.DEFINE_integer(
     'workers', None, 'Runs at a time: half the processors, or the cluster, unless given.'
 )
+AUDIT = launch.define_audit()
 ALLOWED = launch.define_allowed_changes()
 RAY_ADDRESS = flags.DEFINE_string(
     'ray_address', '', 'Of a running Ray cluster; empty to start one on this machine.'
@@ -54,16 +55,17 @@ flags.DEFINE_alias('retry-failed', 'retry_failed')
 
 
 def main():
-    from ftjax.ablation.cells.task_grids import check_grids, run_grids
+    from ftjax.ablation.cells.task_grids import check_grids, folder_of, run_grids, tasks_of
     from ftjax.ablation.engines.factory import make_engine
     from ftjax.ablation.engines.worker_start import start_worker
     from ftjax.ablation.report.gate_verdicts import grid_verdicts
     from ftjax.ablation.report.results_folder import write_results
     from ftjax.ablation.settings import read_ablation
     from ftjax.ablation.summary.summary import summarise
-    from ftjax.config import plain
+    from ftjax.config import merged, plain, read_config
     from ftjax.errors import UserError
     from ftjax.io.files.lock import run_lock
+    from ftjax.runs.audit import audit_into
 
     values = plain(CONFIG.value)
     if 'ablation' not in values:
@@ -78,6 +80,10 @@ def main():
     start = functools.partial(start_worker, config_file.config_filename, os.getcwd())
     engine = make_engine(ENGINE.value, WORKERS.value, start, RAY_ADDRESS.value)
     with run_lock(folder, enabled=launch.first_process()):
+        if AUDIT.value == 'full' and launch.first_process():
+            for task, changes in tasks_of(settings).items():
+                config = read_config(merged(values, changes))
+                print(audit_into(folder_of(task, folder) / 'audit', config), flush=True)
         rows, notes = run_grids(
             values, settings, folder, engine, VECTORISE.value == 'auto', RETRY.value, ALLOWED()
         )

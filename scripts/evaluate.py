@@ -15,7 +15,7 @@ tell unlabelled inputs from the test split.
 
 The weights are the run's own, all of them, in its model/ with their hash: what the run began with
 is not read. A run's data that are no longer those of the run are refused: what is tested on may
-have been trained on. With --allow_data_change they are evaluated, and evaluation_SPLIT.json says so.
+have been trained on. With --allow_data_change they are evaluated, and the file says so.
 """
 
 from absl import flags

@@ -54,7 +54,6 @@ def show_plan():
     """The table by stage, the cut, and the cost beside that of full fine-tuning."""
     from flax.traverse_util import flatten_dict
 
-    from ftjax.data.audit.overview import overview
     from ftjax.freezing.partition import combine
     from ftjax.freezing.plan.plan import make_plan
     from ftjax.models.adapters.adapted import plain_network
@@ -62,7 +61,7 @@ def show_plan():
     from ftjax.training.cost.cost import forward_flops, plan_cost
 
     _, prepared = prepared_run()
-    print(overview(prepared.data))
+    print(prepared.first_screen())
     print()
     print(prepared.table())
     net, spec = prepared.network, run_spec(prepared)

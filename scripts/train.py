@@ -31,15 +31,16 @@ ALLOWED = launch.define_allowed_changes()
 COORDINATOR = flags.DEFINE_string('coordinator', None, 'HOST:PORT of the first of the processes.')
 PROCESSES = flags.DEFINE_integer('num_processes', None, 'Processes of this run.')
 PROCESS = flags.DEFINE_integer('process_id', None, 'Number of this process, from 0.')
+AUDIT = launch.define_audit()
 PROFILE = flags.DEFINE_integer('profile', 0, 'Steps to trace into WORKDIR/profile.')
 
 
 def main():
     from ftjax.config import read_config
-    from ftjax.data.audit.overview import overview
     from ftjax.distributed.process_group import from_first
     from ftjax.errors import UserError
     from ftjax.io.files.lock import run_lock
+    from ftjax.runs.audit import audit_into
     from ftjax.runs.memory_plan import refuse_what_cannot_fit
     from ftjax.runs.prepare import prepare
     from ftjax.runs.run import check_finished, train
@@ -56,7 +57,7 @@ def main():
     with run_lock(folder, enabled=not finished and launch.first_process()):
         prepared = prepare(read_config(CONFIG.value))
         if launch.first_process():
-            say(overview(prepared.data))
+            say(prepared.first_screen())
         say(prepared.table(), flush=True)
         if finished:
             if launch.first_process():
@@ -66,6 +67,8 @@ def main():
         else:
             run_spec(prepared)  # refuses a mesh that is not this machine's
             refuse_what_cannot_fit(prepared, device_limit())
+            if AUDIT.value == 'full' and launch.first_process():
+                say(audit_into(folder / 'audit', prepared.config), flush=True)
             _, result = train(
                 prepared,
                 folder,

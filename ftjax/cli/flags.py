@@ -58,6 +58,12 @@ def define_workdir(
     return holder
 
 
+def define_audit() -> flags.FlagHolder[str]:
+    """The flag `--audit=full`: all checks of scripts/audit.py before anything is trained."""
+    said = 'Checks of the data first: quick (less than a second), or full, into WORKDIR/audit.'
+    return flags.DEFINE_enum('audit', 'quick', ['quick', 'full'], said)
+
+
 def define_own_parts() -> flags.FlagHolder[Any]:
     """The flag `--config=FILE.py`, of scripts that open a run: where its own parts are now."""
     said = 'Config file with the parts of your own, where it is not what the run was made with.'

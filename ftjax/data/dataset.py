@@ -55,6 +55,8 @@ class Dataset:
     """Tokens that a text is cut to; None for as many as the network takes."""
     whites: Whites | None = None
     """What is white in image files of more than 8 bits; None where there are none."""
+    groups: Any = ()
+    """(N,) str: what each example belongs to, which no split parts; () where nothing is said."""
 
     def __post_init__(self):
         check_name(self.kind, KINDS, 'kind of data set')
@@ -76,7 +78,11 @@ class Dataset:
                 f'{self.name}: {count} inputs, labels of shape {labels.shape} and '
                 f'{len(ids)} ids; expected one of each per example'
             )
-        for field, value in (('inputs', inputs), ('labels', labels), ('ids', ids)):
+        groups = strings(self.groups) if len(self.groups) else ()
+        if len(groups) not in (0, count):
+            raise UserError(f'{self.name}: {len(groups)} groups for {count} examples')
+        own = {'inputs': inputs, 'labels': labels, 'ids': ids, 'groups': groups}
+        for field, value in own.items():
             if isinstance(value, np.ndarray):
                 value = value.view()
                 value.flags.writeable = False  # a split is shared by runs: nobody edits it
@@ -105,7 +111,8 @@ class Dataset:
     def take(self, indices: Sequence[int] | np.ndarray) -> Dataset:
         """The examples at these positions, in this order."""
         where = np.asarray(indices, np.int64)
-        picked = {name: getattr(self, name)[where] for name in ('inputs', 'labels', 'ids')}
+        fields = ('inputs', 'labels', 'ids', *(('groups',) if len(self.groups) else ()))
+        picked = {name: getattr(self, name)[where] for name in fields}
         return dataclasses.replace(self, **picked)
 
     @property
@@ -131,6 +138,8 @@ class Dataset:
             _feed(digest, part.encode())
         if self.whites is not None:
             _feed(digest, repr(self.whites).encode())
+        for group in self.groups:
+            _feed(digest, group.encode())
         _feed(digest, np.ascontiguousarray(self.labels).astype(self.labels.dtype.newbyteorder('<')))
         if self.kind == 'image':
             _feed(digest, f'{self.inputs.dtype} {self.inputs.shape}'.encode())
@@ -161,6 +170,8 @@ class Splits:
     """{id of an example: what it belongs to}, where a column of the source looks like that."""
     group_column: str = ''
     """The name of that column."""
+    given: tuple[str, ...] = ('train', 'val', 'test')
+    """Which splits the source gives; the others are cut from its training examples."""
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -53,12 +53,11 @@ def split_data(parts: Parts, settings: DataSettings) -> Splits:
     elif val is None:
         train, val = _cut(train, whole, settings.val_fraction, settings.seed, VAL)
     if settings.examples_per_class is not None:
-        left_out, train = hold_out_per_class(
-            train, settings.examples_per_class, settings.seed, SUBSET, 'data.examples_per_class'
+        key, every = 'data.examples_per_class', len(train)
+        _, train = hold_out_per_class(
+            train, settings.examples_per_class, settings.seed, SUBSET, key
         )
-        if len(left_out):
-            every = len(train) + len(left_out)
-            key = 'data.examples_per_class'
+        if len(train) < every:
             notes.append(_kept(len(train), every, 'training', key, settings))
     _check_classes(train)
     splits = [
@@ -72,6 +71,7 @@ def split_data(parts: Parts, settings: DataSettings) -> Splits:
         notes=tuple(notes),
         groups=parts.groups,
         group_column=parts.group_column,
+        given=tuple(name for name in parts.given if not (name == 'test' and settings.folds)),
     )
 
 
@@ -112,6 +112,12 @@ def _per_class(
     if given is not None and len(rest):
         which = {'val': 'validation'}.get(split, split)
         notes.append(_kept(len(held), len(pool), which, key, settings))
+    lost = len(pool) - len(rest) - len(held)
+    if given is None and lost:
+        notes.append(
+            f'{lost:,} training examples are left out: the rest of their groups is in the {split} '
+            f'split ({key}={getattr(settings, key.removeprefix("data."))})'
+        )
     return (rest if given is None else train), held
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+import re
 from typing import Annotated
 
 from ftjax.data.augmentation import parse_augment
@@ -17,7 +18,7 @@ from ftjax.registry import find
 
 LAYOUTS = ('header', 'no_header', 'label_first', 'label_last')
 QUOTING = ('auto', 'csv', 'none')
-VERIFY = ('auto', 'headers', 'decode')
+VERIFY = ('auto', 'headers', 'decode', 'none')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -102,6 +103,15 @@ class DataSettings:
     table's own. `/` lets absolute paths lead anywhere."""
     split_column: str = ''
     """Column that says train, val or test; empty for none."""
+    group_column: str = ''
+    """Column, or feature of TFDS, that says which examples belong together: of one patient, one
+    speaker. No group is parted by a split, a fold or a few-shot subset; empty for no groups."""
+    group_pattern: str = ''
+    """As `group_column`, taken from the names of image files, or else from ids: a regular
+    expression with a group called group, `(?P<group>patient_\\d+)`."""
+    exclude: str = ''
+    """A CSV file that `scripts/audit.py --fix` wrote: which examples are left out of the source,
+    and which have another label; empty for none."""
     layout: str = 'header'
     """`header`: columns named in the first line. `no_header`: columns are called by their
     place, `0`, `1`, .., in label_column, text_column and their kin. `label_first` and
@@ -116,7 +126,8 @@ class DataSettings:
     encoding: str = 'utf-8'
     """Of CSV and JSONL files; UTF-16 and UTF-32 are known by their byte-order mark."""
     verify: str = 'auto'
-    """Image files at loading: `headers` of all, `decode` all, or `auto`: decode small sets."""
+    """Image files at loading: `headers` of all, `decode` all, `auto`: decode small sets, or `none`:
+    a broken file is met when it is read."""
     data_dir: str = ''
     """Where TFDS keeps its data sets; empty for its default."""
 
@@ -155,6 +166,9 @@ class DataSettings:
                 f'data.augment is {self.augment!r}; expected none, data.task {self.task} '
                 'changes the texts itself'
             )
+        if self.group_column and self.group_pattern:
+            raise UserError('data.group_column and data.group_pattern are both set; expected one')
+        _check_pattern(self.group_pattern)
         wanted_size(self.tokenizer)
         parse_corruption(self.corruption)
 
@@ -162,6 +176,20 @@ class DataSettings:
     def label_kind(self) -> LabelKind:
         """The kind of labels that the task has."""
         return labels_of(self.task)
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        named = re.compile(pattern).groupindex
+    except re.error as error:
+        raise UserError(
+            f'data.group_pattern {pattern!r}: no regular expression ({error})'
+        ) from None
+    if pattern and 'group' not in named:
+        raise UserError(
+            f'data.group_pattern {pattern!r} names no group; write (?P<group>..) around what names '
+            'it'
+        )
 
 
 def _size(size: object) -> tuple[int, int] | None:

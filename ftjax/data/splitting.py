@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ftjax.data.dataset import Dataset
+from ftjax.data.grouped_splits import fold_groups, group_orders, hold_out_groups, of_other_groups
 from ftjax.data.iterative_strata import stratified_parts
 from ftjax.errors import UserError
 
@@ -22,11 +23,15 @@ def hold_out(dataset: Dataset, count: int, seed: int, stream: int) -> tuple[Data
 
     Each class gives its share of `count`, to within one example, and keeps at least one.
     Regression and multi-label data are drawn without strata, unless the rest would then lack a
-    label: iterative stratification deals the labels out in that case.
+    label: iterative stratification deals the labels out in that case. Groups stay whole, so that
+    `count` is met as closely as they allow.
 
     Raises:
       UserError: if the classes cannot give so many.
     """
+    if len(dataset.groups):
+        rest, held = hold_out_groups(dataset, count, seed, stream)
+        return dataset.take(rest), dataset.take(held)
     order = _class_orders(dataset, seed, stream)
     sizes = np.array([len(members) for members in order])
     quota = _quota(sizes, count, np.random.default_rng((seed, stream)))
@@ -48,6 +53,9 @@ def hold_out_per_class(
 ) -> tuple[Dataset, Dataset]:
     """Parts `per_class` examples of each class from a data set: (rest, held out).
 
+    They come from as few groups as will do, where there are groups, and the rest is without the
+    other members of these.
+
     Raises:
       UserError: naming the class that has fewer; `setting` is the remedy's name.
     """
@@ -59,6 +67,8 @@ def hold_out_per_class(
                 f'{setting} {per_class}; lower it'
             )
     held = np.concatenate([members[:per_class] for members in order])
+    if len(dataset.groups):
+        return dataset.take(of_other_groups(dataset, held)), dataset.take(np.sort(held))
     return _complement(dataset, held), dataset.take(np.sort(held))
 
 
@@ -68,6 +78,7 @@ def fold(dataset: Dataset, k: int, i: int, seed: int = 0) -> tuple[Dataset, Data
     Folds differ by at most one example in all and in each class; together they hold every
     example once. Multi-label data are dealt out without strata, unless a fold would leave no
     example of some label to train on: all folds are then made by iterative stratification.
+    Groups stay whole, and folds are then as level as these allow.
 
     Raises:
       UserError: if k < 2, i is not in 0 .. k - 1, or a class has fewer than k examples.
@@ -84,6 +95,9 @@ def fold(dataset: Dataset, k: int, i: int, seed: int = 0) -> tuple[Dataset, Data
     """
     if k < 2 or not 0 <= i < k:
         raise UserError(f'fold {i} of {k}: expected k >= 2 and a fold from 0 to k - 1')
+    if len(dataset.groups):
+        mine = fold_groups(dataset, k, i, seed, FOLD)
+        return _complement(dataset, mine), dataset.take(mine)
     order = _class_orders(dataset, seed, FOLD)
     smallest = min(range(len(order)), key=lambda c: len(order[c]))
     if len(order[smallest]) < k:
@@ -108,10 +122,11 @@ def _class_orders(dataset: Dataset, seed: int, stream: int) -> list[np.ndarray]:
     strata = dataset.label_kind.strata(dataset.labels, dataset.num_classes)
     if strata is None:
         return [np.random.default_rng((seed, stream, 0)).permutation(len(dataset))]
-    return [
+    orders = [
         np.random.default_rng((seed, stream, label + 1)).permutation(members)
         for label, members in enumerate(strata)
     ]
+    return group_orders(dataset, orders, seed, stream) if len(dataset.groups) else orders
 
 
 def _quota(sizes: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

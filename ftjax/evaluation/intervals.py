@@ -58,3 +58,38 @@ def bootstrap_interval(
 def bootstrap_mean_interval(values: np.ndarray, **options: Any) -> list[float] | None:
     """That of the mean of values (n,); see `bootstrap_interval` for the options."""
     return bootstrap_interval(np.asarray(values, np.float64), np.mean, **options)
+
+
+def share_interval(right: np.ndarray, groups: np.ndarray | None = None) -> list[float] | None:
+    """That of the share of examples (n,) that are right.
+
+    Wilson's for independent examples; with groups (n,) the bootstrap over these, None below two.
+
+    >>> right, groups = np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1])
+    >>> share_interval(right, groups)  # two patients, one of them always right
+    [0.0, 1.0]
+    """
+    if groups is None:
+        return list(wilson_interval(int(np.sum(right)), len(right)))
+    return mean_interval(np.asarray(right, np.float64), groups)
+
+
+def mean_interval(values: np.ndarray, groups: np.ndarray | None = None) -> list[float] | None:
+    """That of the mean of values (n,), of independent examples or of groups of them."""
+    if groups is None:
+        return bootstrap_mean_interval(values)
+    rows = np.column_stack([values, np.ones(len(values))])
+    return bootstrap_interval(units(rows, groups), lambda r: r[:, 0].sum() / r[:, 1].sum())
+
+
+def units(rows: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """What is resampled: the rows (n, k), or the sums of those of each group.
+
+    Only for statistics that are functions of sums over rows.
+    """
+    if groups is None:
+        return rows
+    _, group = np.unique(groups, return_inverse=True)
+    summed = np.zeros((group.max(initial=-1) + 1, rows.shape[1]))
+    np.add.at(summed, group, rows)
+    return summed

@@ -42,12 +42,23 @@ def confident_mistakes(
     if len(ids) != len(labels):
         raise UserError(f'{len(ids)} example ids for {len(labels)} labels')
     names = check_class_names(class_names, logits.shape[1])
-    probabilities = softmax(logits)
+    probabilities, rows = softmax(logits), np.arange(len(labels))
     predicted = logits.argmax(axis=1)
-    confidence = probabilities[np.arange(len(labels)), predicted]
+    both = probabilities[rows, predicted], probabilities[rows, labels]
+    return confident_answers(labels, predicted, *both, ids, names, limit)
+
+
+def confident_answers(
+    labels: np.ndarray,
+    predicted: np.ndarray,
+    confidence: np.ndarray,
+    label_probability: np.ndarray,
+    ids: Sequence[str],
+    names: Sequence[str],
+    limit: int = 20,
+) -> list[dict[str, Any]]:
+    """As `confident_mistakes`, from classes and answers (n,) and the probability of both."""
     wrong = np.flatnonzero(predicted != labels)
-    # A stable sort, so that ties keep the order of the split on every machine.
-    worst = wrong[np.argsort(-confidence[wrong], kind='stable')][:limit]
     return [
         {
             'id': str(ids[i]),
@@ -55,10 +66,21 @@ def confident_mistakes(
             'label': names[labels[i]],
             'predicted': names[predicted[i]],
             'confidence': float(confidence[i]),
-            'label_probability': float(probabilities[i, labels[i]]),
+            'label_probability': float(label_probability[i]),
         }
-        for i in worst
+        for i in largest(confidence, limit, wrong)
     ]
+
+
+def largest(values: np.ndarray, limit: int, among: np.ndarray | None = None) -> np.ndarray:
+    """Positions of the largest values (n,), largest first; ties keep the order of the split.
+
+    >>> largest(np.array([1.0, 3.0, 2.0, 3.0]), 3).tolist()
+    [1, 3, 2]
+    """
+    among = np.arange(len(values)) if among is None else among
+    # A stable sort, so that ties are the same on every machine.
+    return among[np.argsort(-values[among], kind='stable')][:limit]
 
 
 def largest_errors(
@@ -84,7 +106,7 @@ def largest_errors(
             'predicted': float(predictions[i]),
             'error': float(errors[i]),
         }
-        for i in np.argsort(-np.abs(errors), kind='stable')[:limit]
+        for i in largest(np.abs(errors), limit)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ def confusion_matrix_figure(metrics: dict[str, Any], title: str = ''):
     """Confusion matrix of `classification_metrics` as a matplotlib Figure.
 
     Colour is the share of the true class (rows sum to 1), so that rare classes can be read;
-    numbers are examples, left out where the cells grow too small for them.
+    numbers are examples, of few classes with that share below; left out where the cells grow too
+    small for them.
     """
     from matplotlib.figure import Figure
 
@@ -39,10 +41,11 @@ def confusion_matrix_figure(metrics: dict[str, Any], title: str = ''):
     if n <= 30:
         size = float(np.clip(150 / n / max(2, len(str(matrix.max()))), 4.5, 10))
         for row, column in zip(*np.nonzero(matrix), strict=True):
+            percent = f'\n{100 * share[row, column]:.0f} %' if n <= 8 else ''
             axes.text(
                 column,
                 row,
-                str(matrix[row, column]),
+                f'{matrix[row, column]}{percent}',
                 ha='center',
                 va='center',
                 fontsize=size,
@@ -50,8 +53,9 @@ def confusion_matrix_figure(metrics: dict[str, Any], title: str = ''):
             )
     axes.set_xlabel('predicted class')
     axes.set_ylabel('true class')
-    low, high = metrics['accuracy_interval']
-    accuracy = f'accuracy {metrics["accuracy"]:.3f} [{low:.3f}, {high:.3f}], n = {metrics["n"]}'
+    interval = metrics['accuracy_interval']
+    bounds = ' [{:.3f}, {:.3f}]'.format(*interval) if interval else ''
+    accuracy = f'accuracy {metrics["accuracy"]:.3f}{bounds}, n = {metrics["n"]}'
     axes.set_title(f'{title}\n{accuracy}' if title else accuracy, fontsize=10)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label('share of the true class')
@@ -63,9 +67,13 @@ def confusion_matrix_figure(metrics: dict[str, Any], title: str = ''):
 
 def reliability_figure(logits: np.ndarray, labels: np.ndarray, bins: int = 15, title: str = ''):
     """Accuracy against confidence with the number of examples below; a matplotlib Figure."""
+    return calibration_figure(reliability(softmax(logits), np.asarray(labels), bins), bins, title)
+
+
+def calibration_figure(rows: Sequence[Mapping[str, Any]], bins: int = 15, title: str = ''):
+    """As `reliability_figure`, from the rows of `reliability` or `binned`."""
     from matplotlib.figure import Figure
 
-    rows = reliability(softmax(logits), np.asarray(labels), bins)
     figure = Figure(figsize=(4.6, 5.0), layout='constrained')
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     middles = [(row['low'] + row['high']) / 2 for row in rows]
@@ -84,12 +92,91 @@ def reliability_figure(logits: np.ndarray, labels: np.ndarray, bins: int = 15, t
     # Outside: inside there is no corner that bars never reach.
     figure.legend(frameon=False, loc='outside upper right', ncols=2, fontsize=8)
     lower.bar(middles, [row['count'] for row in rows], 0.92 / bins, color=GREY)
-    lower.set(xlabel='confidence', ylabel='examples')
-    for axes in (upper, lower):
-        axes.spines[['top', 'right']].set_visible(False)
+    lower.set(xlabel='confidence: probability of the answer', ylabel='examples')
+    _bare(upper, lower)
     if title:
         upper.set_title(title, fontsize=10)
     return figure
+
+
+def threshold_figure(labels: np.ndarray, probability: np.ndarray, name: str):
+    """What each threshold on the probability of the second of two classes gives; a Figure.
+
+    Args:
+      labels: 0 or 1 (n,), both of them present.
+      probability: of class 1 (n,).
+      name: of class 1.
+    """
+    import sklearn.metrics
+    from matplotlib.figure import Figure
+
+    metrics: Any = sklearn.metrics
+    precision, recall, at = metrics.precision_recall_curve(labels, probability)
+    false_rate, true_rate, _ = metrics.roc_curve(labels, probability)
+    figure = Figure(figsize=(4.6, 5.6), layout='constrained')
+    upper, lower = figure.subplots(2, 1)
+    lines = (('precision', precision[:-1], BLUE, '-'), ('recall', recall[:-1], INK, '--'))
+    for label, values, colour, dashes in lines:
+        upper.plot(at, values, color=colour, linestyle=dashes, label=label)
+    upper.axvline(0.5, color=GREY, linewidth=1, linestyle=':', label='threshold 0.5')
+    upper.set(xlabel=f'threshold on P({_shortened(name)})', ylabel='share', xlim=(0, 1))
+    upper.set_ylim(0, 1.02)
+    upper.set_title('Precision and recall by threshold', fontsize=10, loc='left')
+    upper.legend(frameon=False, fontsize=8)
+    area = metrics.roc_auc_score(labels, probability)
+    lower.plot(false_rate, true_rate, color=BLUE, label=f'network, area {area:.3f}')
+    lower.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle='--', label='chance, area 0.5')
+    lower.set(xlabel='false positive rate', ylabel='true positive rate', xlim=(0, 1))
+    lower.set_ylim(0, 1.02)
+    lower.set_title('ROC curve', fontsize=10, loc='left')
+    lower.legend(frameon=False, fontsize=8)
+    _bare(upper, lower)
+    return figure
+
+
+def agreement_figure(targets: np.ndarray, predictions: np.ndarray):
+    """Predictions (n,) against targets (n,), and how the errors are spread; a Figure."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 5.6), layout='constrained')
+    upper, lower = figure.subplots(2, 1, height_ratios=(2, 1))
+    ends = [
+        float(min(targets.min(), predictions.min())),
+        float(max(targets.max(), predictions.max())),
+    ]
+    upper.plot(ends, ends, color=GREY, linewidth=1, linestyle='--', label='no error')
+    some = np.linspace(0, len(targets) - 1, min(len(targets), 3000)).astype(int)
+    size = float(np.clip(400 / len(some), 2, 16))
+    upper.scatter(targets[some], predictions[some], size, color=BLUE, alpha=0.5, linewidths=0)
+    upper.set(xlabel='target (units of the label)', ylabel='prediction (units of the label)')
+    upper.set_title('Predictions and targets', fontsize=10, loc='left')
+    upper.legend(frameon=False, fontsize=8)
+    lower.hist(predictions - targets, bins=min(40, 5 + len(targets) // 5), color=BLUE)
+    lower.axvline(0, color=GREY, linewidth=1, linestyle='--')
+    lower.set(xlabel='error: prediction minus target (units of the label)', ylabel='examples')
+    lower.set_title('Errors', fontsize=10, loc='left')
+    _bare(upper, lower)
+    return figure
+
+
+def spread_figure(values: np.ndarray, what: str, unit: str, title: str):
+    """A histogram of a number of each unit (n,); a matplotlib Figure."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6, 2.8), layout='constrained')
+    axes = figure.add_subplot()
+    axes.hist(values, bins=min(40, 5 + len(values) // 5), color=BLUE)
+    axes.axvline(values.mean(), color=INK, linewidth=1, linestyle='--', label='mean')
+    axes.set(xlabel=what, ylabel=unit)
+    axes.set_title(title, fontsize=10, loc='left')
+    axes.legend(frameon=False, fontsize=8)
+    _bare(axes)
+    return figure
+
+
+def _bare(*several: Any) -> None:
+    for axes in several:
+        axes.spines[['top', 'right']].set_visible(False)
 
 
 def _shortened(name: str, limit: int = 18) -> str:

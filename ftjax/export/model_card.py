@@ -164,17 +164,17 @@ def results_table(result: Mapping[str, Any]) -> list[str]:
     if not rows:
         return []
     examples = f'{metrics["n"]:,} test examples. ' if metrics.get('n') else ''
-    told = (
-        f'{examples}Intervals cover the choice of test examples (Wilson for the accuracy, '
-        'bootstrap for errors), not that of the training seed.'
-    )
+    how = 'test examples (Wilson for the accuracy, bootstrap for errors)'
+    if metrics.get('groups'):
+        how = f'the {metrics["groups"]:,} groups that the test examples belong to (bootstrap)'
+    told = f'{examples}Intervals cover the choice of {how}, not that of the training seed.'
     return ['| metric | value | 95 % interval |', '|---|---|---|', *rows, '', told]
 
 
 def interval_of(metrics: Mapping[str, Any], name: str) -> Sequence[float] | None:
     """The interval of a metric, computed for an accuracy that comes without."""
     found = metrics.get(f'{name}_interval')
-    if found is None and name == 'accuracy' and metrics.get('n'):
+    if found is None and name == 'accuracy' and metrics.get('n') and not metrics.get('groups'):
         found = wilson_interval(round(metrics[name] * metrics['n']), metrics['n'])
     return found
 

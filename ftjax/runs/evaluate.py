@@ -59,4 +59,4 @@ def network_metrics(
         )
     batches = split_batches(data, split, config, preprocessing)
     outputs = predict(network, variables, batches, preprocessing)
-    return task_of(dataset.task).measure(outputs, dataset.class_names)
+    return task_of(dataset.task).measure(outputs, dataset.class_names, groups=dataset.groups)

@@ -9,6 +9,7 @@ import jax
 
 from ftjax.config import Config
 from ftjax.data import Splits, load_data
+from ftjax.data.audit.overview import overview, seen_by
 from ftjax.data.matching import matching_preprocessing
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import Plan, make_plan
@@ -42,6 +43,11 @@ class Prepared:
     def table(self) -> str:
         """The plan as text."""
         return plan_table(self.plan, self.config.optimizer.learning_rate)
+
+    def first_screen(self) -> str:
+        """What is trained on: sizes, classes, what the network sees, copies, notes."""
+        data, image_size = self.data, self.config.data.image_size
+        return overview(data, seen_by(data.train, self.preprocessing, image_size))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ftjax.config import Config
 from ftjax.data.audit.overview import findings, sizes
+from ftjax.data.audit.quick import quick_audit
 from ftjax.distributed import process_group
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
@@ -157,6 +158,8 @@ def finished(
         summary['identity_changes'] = changes
     if averaged is not None:
         summary['averaged'] = averaged
+    if process_group.first():
+        summary['audit'] = quick_audit(data).to_json()
     if folder is not None and process_group.first():
         if plan.choices:
             write_choices(folder, plan)

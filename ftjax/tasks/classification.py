@@ -11,18 +11,26 @@ import numpy as np
 
 from ftjax.data.labels.classes import Classes
 from ftjax.errors import UserError
-from ftjax.evaluation.calibration import calibration_gap
+from ftjax.evaluation.calibration import binned, calibration_gap
 from ftjax.evaluation.conformal import prediction_sets
-from ftjax.evaluation.intervals import wilson_interval
+from ftjax.evaluation.intervals import share_interval
 from ftjax.evaluation.metric import LOG_LOSS, averages, error, share
+from ftjax.evaluation.mistakes import confident_answers, confused_pairs
+from ftjax.evaluation.prediction_figures import (
+    calibration_figure,
+    confusion_matrix_figure,
+    threshold_figure,
+)
 from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
 from ftjax.evaluation.probability_report import class_report, fit_classes
+from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns
 from ftjax.tasks.class_table import class_rows, class_table
+from ftjax.tasks.error_analysis import Baseline, Picture
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
-from ftjax.tasks.task import Array, Batch, LossOptions, Task
+from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
 
 _OF_PROBABILITIES = {'log_loss', 'ece', 'brier', 'top5_accuracy'}
 _SAID = (
@@ -99,10 +107,11 @@ class Classification(Task):
         Averages over classes are scikit-learn's defaults: a class that neither occurs nor is
         predicted is left out of them, and a ratio of 0 to 0 counts as 0.
 
-        `accuracy` with `accuracy_interval` (Wilson), `balanced_accuracy`, `top5_accuracy` (None
-        below 6 classes), `precision_macro`, `recall_macro`, `f1_macro` and the same `_weighted`,
-        `log_loss` (nats), `ece` (15 bins), `brier`, `per_class` (name, precision, recall, f1,
-        support) and `confusion_matrix` (rows true, columns predicted, examples).
+        `accuracy` with `accuracy_interval` (Wilson; over groups the bootstrap),
+        `balanced_accuracy`, `top5_accuracy` (None below 6 classes), `precision_macro`,
+        `recall_macro`, `f1_macro` and the same `_weighted`, `log_loss` (nats), `ece` (15 bins),
+        `brier`, `per_class` (name, precision, recall, f1, support) and `confusion_matrix` (rows
+        true, columns predicted, examples).
         """
         rows, classes, n = found.rows, found.outputs, len(found)
         names = check_class_names(class_names, classes) if wanted is None else ()
@@ -120,7 +129,7 @@ class Classification(Task):
         occurs = support > 0
         result: dict[str, Any] = {'accuracy': correct / n}
         if wanted is None:
-            result['accuracy_interval'] = list(wilson_interval(correct, n))
+            result['accuracy_interval'] = share_interval(right, rows.get('group'))
         result['balanced_accuracy'] = float(np.mean(each['recall'][occurs]))
         if 'top5' in rows:
             result['top5_accuracy'] = float(rows['top5'].mean()) if classes > 5 else None
@@ -137,6 +146,89 @@ class Classification(Task):
         matrix = np.bincount(label * classes + predicted, minlength=classes**2)
         result['confusion_matrix'] = matrix.reshape(classes, classes).tolist()
         return result
+
+    def ratio(self, found: Statistics) -> Ratio:
+        """Accuracy."""
+        right = (found.rows['label'] == found.rows['predicted']).astype(np.float64)
+        return Ratio(self.metrics[0], right, np.ones(len(right)))
+
+    def columns(self, found: Statistics, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The true class."""
+        names = np.asarray(check_class_names(class_names, found.outputs), object)
+        return {'class': names[found.rows['label']]}
+
+    def mistakes(
+        self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """The wrong answers that the network was most sure of."""
+        rows, names = found.rows, check_class_names(class_names, found.outputs)
+        both = rows['confidence'], np.exp(-rows['log_loss'])
+        return confident_answers(rows['label'], rows['predicted'], *both, ids, names, limit)
+
+    def confusions(self, metrics: Mapping[str, Any], limit: int = 10) -> list[dict[str, Any]]:
+        """The pairs of classes that are taken for one another."""
+        return confused_pairs(dict(metrics), limit)
+
+    def baselines(
+        self,
+        labels: np.ndarray,
+        found: Statistics,
+        class_names: Sequence[str],
+        metrics: Mapping[str, Any],
+    ) -> list[Baseline]:
+        """A guess without looking, and always the most frequent class of training.
+
+        The log loss of the second is that of the classes' frequencies in training, each class
+        counted once more (Laplace), so that it is finite.
+        """
+        classes, tested = found.outputs, found.rows['label']
+        counts = np.bincount(labels.astype(np.int64), minlength=classes)
+        most, occur = int(counts.argmax()), len(np.unique(tested))
+        frequencies = (counts + 1) / (counts + 1).sum()
+        name = check_class_names(class_names, classes)[most]
+        even = {'accuracy': 1 / classes, 'balanced_accuracy': 1 / classes}
+        always = {
+            'accuracy': float((tested == most).mean()),
+            'balanced_accuracy': float((tested == most).any()) / occur,
+            'log_loss': float(-np.log(frequencies[tested]).mean()),
+        }
+        return [
+            Baseline('chance', {**even, 'log_loss': float(np.log(classes))}),
+            Baseline(f'always {name!r}', always),
+        ]
+
+    def pictures(
+        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+    ) -> list[Picture]:
+        """Confusion matrix, reliability diagram and, of two classes, the curves of a threshold."""
+        rows, made = found.rows, []
+        if 2 <= found.outputs <= 100:
+            made.append(
+                Picture(
+                    'Confusion matrix: examples by true and predicted class; colour and percent '
+                    'are shares of the true class.',
+                    confusion_matrix_figure(dict(metrics), 'Confusion matrix'),
+                )
+            )
+        bins = binned(rows['confidence'], rows['sure'])
+        made.append(
+            Picture(
+                'Reliability: where the bars lie below the diagonal, the network is surer than '
+                'it is right.',
+                calibration_figure(bins, title='Accuracy by confidence'),
+            )
+        )
+        if found.outputs == 2 and len(np.unique(rows['label'])) == 2:
+            positive = np.where(rows['predicted'] == 1, rows['confidence'], 1 - rows['confidence'])
+            name = check_class_names(class_names, 2)[1]
+            made.append(
+                Picture(
+                    f'What another threshold on the probability of {name!r} would give; the '
+                    'network answers at 0.5. A threshold is chosen on validation data.',
+                    threshold_figure(rows['label'], positive, name),
+                )
+            )
+        return made
 
     def obstacle(self, name: str, outputs: int) -> str:
         """Of the best five of fewer than six."""
@@ -193,8 +285,7 @@ class Classification(Task):
         """Per-class rows with averages below, like scikit-learn's classification_report."""
         columns = ('precision', 'recall', 'f1')
         lines = class_table(metrics, columns, ('macro', 'weighted'))
-        low, high = metrics['accuracy_interval']
-        lines.append(f'accuracy {metrics["accuracy"]:.4f}, 95 % interval {low:.4f} to {high:.4f}')
+        lines.append(metric_line(metrics, 'accuracy', 'accuracy', '.4f'))
         others = [f'{label} {metrics[k]:.4f}' for k, label in _SAID if metrics[k] is not None]
         return '\n'.join([*lines, ', '.join(others)])
 

@@ -11,10 +11,14 @@ import numpy as np
 
 from ftjax.data.labels.tokens import HiddenTokens
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import bootstrap_interval
+from ftjax.evaluation.intervals import bootstrap_interval, units
 from ftjax.evaluation.metric import error, share
+from ftjax.evaluation.mistakes import largest
+from ftjax.evaluation.prediction_figures import spread_figure
 from ftjax.evaluation.predictions import finite_rows
+from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns
+from ftjax.tasks.error_analysis import Baseline, Picture
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
@@ -80,14 +84,15 @@ class MaskedTokens(Task):
         result = {'loss': loss, 'perplexity': math.exp(min(loss, 700.0)), 'accuracy': accuracy}
         if wanted is not None:
             return result
+        resampled = units(sums, found.rows.get('group'))
         shares = found.sums['tokens'] / found.sums['tokens'].sum()
         shares = shares[shares > 0]
         return {
             'n': int(sums[:, 2].sum()),
             'texts': len(sums),
             **result,
-            'loss_interval': bootstrap_interval(sums, _loss),
-            'accuracy_interval': bootstrap_interval(sums, _accuracy),
+            'loss_interval': bootstrap_interval(resampled, _loss),
+            'accuracy_interval': bootstrap_interval(resampled, _accuracy),
             'unigram_entropy': float(-(shares * np.log(shares)).sum()),
         }
 
@@ -109,6 +114,55 @@ class MaskedTokens(Task):
             'the network guesses hidden tokens of texts and has no answer to a whole one; '
             '--features=STAGE writes embeddings of its texts'
         )
+
+    def ratio(self, found: Statistics) -> Ratio:
+        """The loss a hidden token."""
+        metric = self.metric(self.default_metric)
+        assert metric is not None
+        return Ratio(metric, found.rows['sums'][:, 0], found.rows['sums'][:, 2])
+
+    def columns(self, found: Statistics, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+        """How many tokens of a text were hidden."""
+        return {'hidden tokens': found.rows['sums'][:, 2]}
+
+    def mistakes(
+        self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """The texts whose hidden tokens are worst guessed."""
+        nats, right, asked = found.rows['sums'].T
+        losses = nats / np.maximum(asked, 1)
+        return [
+            {
+                'id': str(ids[i]),
+                'position': int(i),
+                'asked': int(asked[i]),
+                'right': int(right[i]),
+                'loss': float(losses[i]),
+            }
+            for i in largest(losses, limit)
+        ]
+
+    def baselines(
+        self,
+        labels: np.ndarray,
+        found: Statistics,
+        class_names: Sequence[str],
+        metrics: Mapping[str, Any],
+    ) -> list[Baseline]:
+        """The frequencies of the hidden tokens: no guess that ignores the text has a lower loss."""
+        entropy = metrics.get('unigram_entropy')
+        if entropy is None:
+            return []
+        return [Baseline('token frequencies', {'loss': entropy, 'perplexity': math.exp(entropy)})]
+
+    def pictures(
+        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+    ) -> list[Picture]:
+        """How the loss is spread over texts."""
+        nats, _, asked = found.rows['sums'].T
+        what = 'loss a hidden token (nats), lower is better'
+        figure = spread_figure(nats / np.maximum(asked, 1), what, 'texts', 'Loss of each text')
+        return [Picture('The mean loss of the hidden tokens of each text.', figure)]
 
     def text(self, metrics: Mapping[str, Any]) -> str:
         """Loss and accuracy with their intervals, and the loss that knows only frequencies."""

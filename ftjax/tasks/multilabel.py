@@ -11,12 +11,17 @@ import optax
 
 from ftjax.data.labels.multi_hot import MultiHot
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import bootstrap_interval, wilson_interval
+from ftjax.evaluation.calibration import binned
+from ftjax.evaluation.intervals import bootstrap_interval, share_interval, units
 from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error
+from ftjax.evaluation.mistakes import largest
+from ftjax.evaluation.prediction_figures import calibration_figure
 from ftjax.evaluation.predictions import check_class_names
 from ftjax.evaluation.probability_report import fit_several
+from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns, refuse
 from ftjax.tasks.class_table import class_rows, class_table
+from ftjax.tasks.error_analysis import Baseline, Picture
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
@@ -87,7 +92,7 @@ class Multilabel(Task):
         logits, true, n = found.rows['logits'], found.rows['true'], len(found)
         names = check_class_names(class_names, true.shape[1])
         answers = (logits > 0).astype(np.int64)
-        right = int((answers == true).all(axis=1).sum())
+        whole = (answers == true).all(axis=1)
         result: dict[str, Any] = {}
         for average in ('micro', 'macro'):
             numbers = metrics.precision_recall_fscore_support(
@@ -108,14 +113,15 @@ class Multilabel(Task):
             float(metrics.average_precision_score(true, logits, average='micro')) if known else None
         )
         result['average_precision_macro'] = float(np.mean(known)) if known else None
-        result['exact_match'] = right / n
+        result['exact_match'] = int(whole.sum()) / n
         result['hamming_loss'] = float((answers != true).mean())
         # log(1 + exp(-z)) for a 1 and log(1 + exp(z)) for a 0, without overflow.
         result['log_loss'] = float(np.logaddexp(0, np.where(true == 1, -logits, logits)).mean())
         if wanted is not None:
             return result
-        result['f1_micro_interval'] = bootstrap_interval(found.rows['counts'], _f1)
-        result['exact_match_interval'] = list(wilson_interval(right, n))
+        groups = found.rows.get('group')
+        result['f1_micro_interval'] = bootstrap_interval(units(found.rows['counts'], groups), _f1)
+        result['exact_match_interval'] = share_interval(whole, groups)
         rows = metrics.precision_recall_fscore_support(true, answers, average=None, zero_division=0)
         columns = dict(zip(_COLUMNS, (*rows[:3], each), strict=True))
         return {**result, 'per_class': class_rows(names, columns, rows[3])}
@@ -154,6 +160,85 @@ class Multilabel(Task):
         """Temperature, and the threshold with the best micro F1."""
         _check(outputs, labels)
         return fit_several(outputs, labels)
+
+    def ratio(self, found: Statistics) -> Ratio:
+        """Micro F1."""
+        hits, answered, true = found.rows['counts'].astype(np.float64).T
+        metric = self.metric(self.default_metric)
+        assert metric is not None
+        return Ratio(metric, 2 * hits, answered + true)
+
+    def columns(self, found: Statistics, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+        """How many classes an example has."""
+        return {'classes of the example': found.rows['counts'][:, 2]}
+
+    def mistakes(
+        self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """The examples of the highest loss: sure answers that are wrong."""
+        if 'logits' not in found.rows:
+            return []
+        logits, true = found.rows['logits'], found.rows['true']
+        losses = np.logaddexp(0, np.where(true == 1, -logits, logits)).mean(axis=1)
+        wrong = np.flatnonzero(((logits > 0) != (true > 0)).any(axis=1))
+        names, made = check_class_names(class_names, true.shape[1]), []
+        for i in largest(losses, limit, wrong):
+            sure = [
+                f'{name} {1 / (1 + np.exp(-z)):.2f}'
+                for name, z, one in zip(names, logits[i], true[i], strict=True)
+                if z > 0 or one
+            ]
+            told = {k: ', '.join(v) for k, v in self.example(logits[i], true[i], names).items()}
+            place = {'id': str(ids[i]), 'position': int(i)}
+            made.append(
+                {**place, **told, 'probabilities': ', '.join(sure), 'loss': float(losses[i])}
+            )
+        return made
+
+    def baselines(
+        self,
+        labels: np.ndarray,
+        found: Statistics,
+        class_names: Sequence[str],
+        metrics: Mapping[str, Any],
+    ) -> list[Baseline]:
+        """Always the classes whose answer gives the highest micro F1 in training."""
+        counts = np.asarray(labels).sum(axis=0)
+        order = np.argsort(-counts, kind='stable')
+        sizes = np.arange(1, len(order) + 1) * len(labels)
+        best = int(np.argmax(2 * np.cumsum(counts[order]) / (sizes + counts.sum()))) + 1
+        if 'true' not in found.rows:
+            return []
+        true = found.rows['true'] > 0
+        answers = np.zeros(true.shape, bool)
+        answers[:, order[:best]] = True
+        sums = [(answers & true).sum(axis=1), answers.sum(axis=1), true.sum(axis=1)]
+        names = check_class_names(class_names, true.shape[1])
+        said = ', '.join(repr(names[i]) for i in order[: min(best, 3)])
+        more = ' ..' if best > 3 else ''
+        values = {
+            'f1_micro': _f1(np.stack(sums, axis=1)),
+            'exact_match': float((answers == true).all(axis=1).mean()),
+            'hamming_loss': float((answers != true).mean()),
+        }
+        return [Baseline(f'always {said}{more}', values)]
+
+    def pictures(
+        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+    ) -> list[Picture]:
+        """How sure each answer is, class by class, and how often it is right."""
+        if 'logits' not in found.rows:
+            return []
+        probability = 1 / (1 + np.exp(-found.rows['logits'].astype(np.float64).ravel()))
+        sure = np.maximum(probability, 1 - probability)
+        right = (probability > 0.5) == (found.rows['true'].ravel() > 0)
+        return [
+            Picture(
+                'Reliability of the answers yes and no, of all classes together: where the bars '
+                'lie below the diagonal, the network is surer than it is right.',
+                calibration_figure(binned(sure, right), title='Accuracy by confidence'),
+            )
+        ]
 
     def text(self, metrics: Mapping[str, Any]) -> str:
         """Per-class rows, the averages below, and the numbers over whole examples."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,9 +11,13 @@ import numpy as np
 
 from ftjax.data.labels.values import Values
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import bootstrap_mean_interval
+from ftjax.evaluation.intervals import mean_interval
 from ftjax.evaluation.metric import Metric, error
+from ftjax.evaluation.mistakes import largest_errors
+from ftjax.evaluation.prediction_figures import agreement_figure
+from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
+from ftjax.tasks.error_analysis import Baseline, Picture
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task
@@ -82,8 +86,9 @@ class Regression(Task):
             result[name] = _statistic(correlation, *both) if correlates else None
         if wanted is not None:
             return result
-        result |= {'mse_interval': bootstrap_mean_interval(squares)}
-        return {**result, 'mae_interval': bootstrap_mean_interval(sizes)}
+        groups = found.rows.get('group')
+        result |= {'mse_interval': mean_interval(squares, groups)}
+        return {**result, 'mae_interval': mean_interval(sizes, groups)}
 
     def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
         """The target, the prediction, and the signed error."""
@@ -99,6 +104,47 @@ class Regression(Task):
         """`predicted`: the value."""
         refuse(options, self.name, 'top_k', 'temperature', 'threshold', 'nonconformity')
         return {'predicted': outputs.reshape(len(outputs), -1)[:, 0]}
+
+    def ratio(self, found: Statistics) -> Ratio:
+        """The mean squared error."""
+        squares = (found.rows['predictions'] - found.rows['targets']) ** 2
+        return Ratio(self.metrics[0], squares, np.ones(len(squares)))
+
+    def columns(self, found: Statistics, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+        """The target."""
+        return {'target': found.rows['targets']}
+
+    def mistakes(
+        self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """The largest errors."""
+        return largest_errors(found.rows['predictions'], found.rows['targets'], ids, limit)
+
+    def baselines(
+        self,
+        labels: np.ndarray,
+        found: Statistics,
+        class_names: Sequence[str],
+        metrics: Mapping[str, Any],
+    ) -> list[Baseline]:
+        """Always the mean of the training targets."""
+        constant = np.full(len(found), np.asarray(labels, np.float64).mean())
+        rows = {'predictions': constant, 'targets': found.rows['targets']}
+        names = {metric.name for metric in self.metrics}
+        values = self.values(Statistics(rows), (), names)
+        known = {name: value for name, value in values.items() if value is not None}
+        return [Baseline('always the mean of training', known)]
+
+    def pictures(
+        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+    ) -> list[Picture]:
+        """Predictions against targets, and the errors."""
+        return [
+            Picture(
+                'Each point is an example; on the dashed line the prediction is the target.',
+                agreement_figure(found.rows['targets'], found.rows['predictions']),
+            )
+        ]
 
 
 def _statistic(

@@ -14,7 +14,8 @@ class Statistics:
 
     Attributes:
       rows: arrays with one row a unit (an example, a text): they are joined. 'index' is its
-        position in the split, 'finite' whether the network answered with numbers.
+        position in the split, 'finite' whether the network answered with numbers, 'group' what it
+        belongs to, where intervals resample groups.
       sums: arrays that are added: counts.
       outputs: numbers that the network gives for a unit.
     """
@@ -44,3 +45,20 @@ def joined(parts: Sequence[Statistics]) -> Statistics:
         {name: np.sum([part.sums[name] for part in parts], axis=0) for name in parts[0].sums},
         parts[0].outputs,
     )
+
+
+def grouped(found: Statistics, groups: Sequence[str] | np.ndarray) -> Statistics:
+    """With the group of each row, a number; as they are where `groups` is empty.
+
+    Args:
+      found: of a whole split.
+      groups: what each example of that split belongs to, in its order.
+
+    >>> found = Statistics({'index': np.array([0, 2])})
+    >>> grouped(found, ['a', 'b', 'a']).rows['group'].tolist()
+    [0, 0]
+    """
+    if not len(groups) or not len(found):
+        return found
+    numbers = np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+    return dataclasses.replace(found, rows={**found.rows, 'group': numbers[found.rows['index']]})

@@ -19,7 +19,8 @@ from ftjax.evaluation.metric import Metric
 from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
 from ftjax.registry import Part, Term, parts
 from ftjax.tasks.answers import Answering
-from ftjax.tasks.statistics import Statistics, joined
+from ftjax.tasks.error_analysis import ErrorAnalysis
+from ftjax.tasks.statistics import Statistics, grouped, joined
 
 Array = jax.Array | np.ndarray
 Batch = Mapping[str, Any]
@@ -38,7 +39,7 @@ class LossOptions:
 PLAIN = LossOptions()
 
 
-class Task(Answering):
+class Task(Answering, ErrorAnalysis):
     """What a network is trained to do, and how well it does it.
 
     It holds no data and no settings: one instance serves all runs of a process, and is part of
@@ -222,20 +223,37 @@ class Task(Answering):
         return joined(parts)
 
     def measure(
-        self, pairs: Iterable[tuple[Array, Batch]], class_names: Sequence[str] | None = None
+        self,
+        pairs: Iterable[tuple[Array, Batch]],
+        class_names: Sequence[str] | None = None,
+        *,
+        groups: Sequence[str] | np.ndarray = (),
     ) -> dict[str, Any]:
         """All metrics of a split with their intervals: `task`, `n` and what `values` gives.
+
+        Args:
+          pairs: outputs with their batches.
+          class_names: one a class; the indices when left out.
+          groups: what each example of the split belongs to, in its order: intervals resample
+            these, and `groups` is their number. () where examples are independent.
 
         Raises:
           UserError: there is no example, or labels are not those of the network.
           NonFinitePredictions: an output is NaN or infinite.
         """
-        found = self.collected(pairs)
+        return self.measured(grouped(self.collected(pairs), groups), class_names)
+
+    def measured(
+        self, found: Statistics, class_names: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        """As `measure`, of what was collected; for groups see `statistics.grouped`."""
         if not len(found):
             raise UserError(f'nothing to evaluate: the split holds no {self.counted}')
         refuse_non_finite(found.rows['finite'])
+        group = found.rows.get('group')
+        counted = {} if group is None else {'groups': len(np.unique(group))}
         values = self.values(found, class_names or ()) | self.own_values(found, None)
-        return {'task': self.name, 'n': len(found), **values}
+        return {'task': self.name, 'n': len(found), **counted, **values}
 
     def validate(
         self,

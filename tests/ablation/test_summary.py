@@ -195,3 +195,9 @@ def test_files_are_written_and_rows_line_up(tmp_path):
     assert len(lines) == 2 + len(ARMS) and len({len(line) for line in lines}) == 1
     assert text.startswith('**How much must train?**')
     assert markdown(['a|b'], [['c']]).splitlines()[0] == '| a\\|b |'
+
+
+def test_a_summary_tells_how_many_test_examples_stand_in_training():
+    rows = [{**row, 'leaks': {'n': 40, 'exact': row['seed'] % 2, 'near': 3}} for row in grid()]
+    told = 'Test examples that also stand in training: up to 1 of 40 exact, 3 near copies.'
+    assert summarise(rows, reference='full')['caveats'][0] == told

@@ -11,10 +11,11 @@ from PIL import Image
 
 from ftjax.ablation.cells.extra_test_sets import further_settings, further_split, scored_whole
 from ftjax.api import Finetuning
+from ftjax.cli.overrides import optional_keys, taken
 from ftjax.config import read_config
 from ftjax.data import Dataset, DataSettings, Splits, load_data
-from ftjax.data.audit.copies import copies
 from ftjax.data.audit.overview import findings, overview, sizes
+from ftjax.data.audit.quick import quick_audit
 from ftjax.errors import UserError
 from ftjax.models.stages import Network
 from ftjax.registry import PARTS, parts, register
@@ -34,7 +35,9 @@ def test_sizes_and_classes_stand_on_one_line(tmp_path):
     y = np.array(['bee'] * 30 + ['ant'] * 20)
     splits = splits_of(tmp_path, x=noise(50), y=y)
     assert overview(splits) == (
-        'train 32 · val 8 · test 10 images, 2 classes (in training: ant 13, bee 19)'
+        'train 32 · val 8 · test 10 images, 2 classes (in training: ant 13, bee 19)\n'
+        'also in training: val 0 exact, near not looked for · test 0 exact, near not looked for '
+        '(images are smaller than 16 pixels)'
     )
     many = splits_of(tmp_path, x=noise(200), y=np.arange(200) % 20)
     assert sizes(many).endswith('20 classes (in training: 1 6 .. 0 7)')
@@ -78,16 +81,16 @@ def test_held_out_examples_that_are_training_examples_are_counted(kind, tmp_path
             tmp_path, {'val_fraction': 0}, x_train=inputs[20:], y_train=y[20:],
             x_test=inputs[:20], y_test=y[:20],
         )  # fmt: skip
-    assert len(copies(splits.test, splits.train)) == 20
+    assert quick_audit(splits).leaks()['test']['exact'] == 20
     of = np.array([int(i.split('/')[-1].split('.')[0]) for i in splits.train.ids])
     of = of if kind == 'files' else of + 20  # the row of x
     assert any(
-        note.startswith('20 of 20 test examples are, byte for byte') for note in findings(splits)
+        note.startswith('20 of 20 test examples stand in training too') for note in findings(splits)
     )
     rest = Splits(
         train=splits.train.take(np.flatnonzero(of >= 40)), val=splits.val, test=splits.test
     )
-    assert not any('byte for byte' in note for note in findings(rest))
+    assert not any('stand in training too' in note for note in findings(rest))
 
 
 def test_files_of_one_size_that_differ_are_no_copies(tmp_path):
@@ -235,6 +238,8 @@ def test_a_run_without_a_test_split_is_whole_and_says_so(tmp_path, monkeypatch):
     stored = json.loads((tmp_path / 'run' / 'result.json').read_text())
     assert stored['metrics']['n'] == 0 and 'there is no test split' in stored['data']['notes']
     assert stored['data']['sizes'].startswith('train 20 · val 270 · test 0 images, 10 classes')
+    assert stored['audit']['leaks'] == {'val': {'n': 270, 'exact': 0, 'near': None}}
+    assert run.data().split('\n')[1] == 'the network sees 8 x 8 pixels in grey'
     assert (tmp_path / 'run' / 'model').is_dir()
     with pytest.raises(UserError, match='no test split to evaluate on'):
         run.evaluate()
@@ -325,4 +330,14 @@ def test_classes_that_no_held_out_example_tests_are_named():
     splits = Splits(train=data, val=data.take([]), test=data.take([]))
     assert findings(splits) == ('there is no validation split', 'there is no test split')
     splits = Splits(train=data.take([0, 2, 4]), val=data.take([1]), test=data.take([1, 3, 5]))
-    assert findings(splits) == ("the validation split has no example of 'y', 'z'",)
+    assert findings(splits) == (
+        "the validation split has no example of 'y', 'z'",
+        "training has a single example of 'x', 'y', 'z'",
+    )
+
+
+def test_every_optional_key_takes_none_on_the_command_line():
+    for key in optional_keys():
+        assert taken([f'--config.{key}=none'])[1] == [(key, None)]
+        assert taken([f'--config.{key}=None'])[1] == [(key, None)]
+    assert {'data.examples_per_class', 'data.image_size', 'train.patience'} <= optional_keys()

@@ -51,7 +51,8 @@ class FurtherTest:
             self.dataset, settings.eval_batch_size, settings.image_size, self.preprocessing
         )
         outputs = predict(self.network, variables, batches, self.preprocessing)
-        return numbers_of(task_of(self.dataset.task).measure(outputs, self.dataset.class_names))
+        of = self.dataset
+        return numbers_of(task_of(of.task).measure(outputs, of.class_names, groups=of.groups))
 
 
 def further_tests(prepared: Prepared, given: Mapping[str, Any]) -> list[FurtherTest]:

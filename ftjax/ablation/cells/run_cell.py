@@ -15,6 +15,7 @@ from ftjax.ablation.grid.equal_compute import Length
 from ftjax.ablation.settings import AblationSettings
 from ftjax.config import Config, merged, read_config
 from ftjax.data import Splits, load_data
+from ftjax.data.audit.quick import quick_audit
 from ftjax.errors import UserError
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.runs.identity import baseline_identity, data_changed, run_identity
@@ -171,7 +172,7 @@ class CellRunner:
             assert prepared is not None
             row = self.trained_row(prepared)
         check_unchanged(data, identity)
-        return {**row, **folds, 'identity': identity}
+        return {**row, **folds, **leak_fields(data), 'identity': identity}
 
     def trained_row(self, prepared: Prepared) -> dict[str, Any]:
         """What the run of a cell gives."""
@@ -213,7 +214,8 @@ class CellRunner:
         )
         folds = {'fold': prepared.config.data.fold} if prepared.config.data.folds else {}
         check_unchanged(prepared.data, identity)
-        return [{**row, **folds, 'identity': identity} for row in rows]
+        leaks = leak_fields(prepared.data)
+        return [{**row, **folds, **leaks, 'identity': identity} for row in rows]
 
     def survey(self, arm: str) -> Survey:
         """What a run of an arm takes, and whether several can share a program."""
@@ -246,6 +248,12 @@ class CellRunner:
         if baseline is not None:
             return baseline.group
         return '' if self.survey(arm).alone else arm
+
+
+def leak_fields(data: Splits) -> dict[str, Any]:
+    """How many test examples stand in training too, for a row."""
+    found = quick_audit(data).leaks().get('test')
+    return {'leaks': found} if found else {}
 
 
 def check_unchanged(data: Splits, identity: Mapping[str, Any]) -> None:

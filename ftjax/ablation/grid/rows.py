@@ -71,6 +71,11 @@ def check_row(row: Mapping[str, Any], where: str) -> None:
         _metrics(found, where, f'shifts.{name}')
     for name in ('movement', 'features_moved', 'weights'):
         _metrics(row.get(name), where, name)
+    leaks = row.get('leaks')
+    known = leaks is None or (
+        isinstance(leaks, dict) and all(v is None or type(v) is int for v in leaks.values())
+    )
+    _expect(known, where, 'leaks', leaks, 'an object of whole numbers')
     for name in NUMBERS:
         value = row.get(name)
         _expect(value is None or _number(value), where, name, value, 'a number')

@@ -34,6 +34,7 @@ from ftjax.ablation.summary.arm import (
     worst_score,
 )
 from ftjax.ablation.summary.coverage import covered
+from ftjax.ablation.summary.leaks import leaked
 from ftjax.ablation.summary.overall import summarise_overall
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation.metric import Metric
@@ -146,7 +147,7 @@ def summarise(
     retried = sum(bool(row.get('retries')) for row in rows)
     if retried:
         summary['retried'] = retried
-    summary['caveats'] = [*caveats(summary), *covered(rows, folds)]
+    summary['caveats'] = [*leaked(rows), *caveats(summary), *covered(rows, folds)]
     return to_jsonable(summary)
 
 

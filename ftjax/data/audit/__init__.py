@@ -1,1 +1,1 @@
-"""A look at the splits before training: how large they are, and what they share."""
+"""A look at the data before training: copies, labels, files, groups, shifts between splits."""

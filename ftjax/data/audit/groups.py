@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from ftjax.data.audit.finding import Finding
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.sources.image_tree import readable
 from ftjax.data.sources.split_names import split_of
@@ -18,6 +19,7 @@ from ftjax.data.sources.split_names import split_of
 _FEWEST_GROUPS = 5
 _LARGEST_SHARE = 0.5  # of the examples that one group may hold
 _NAMED = 0.9  # share of the ids that must have the form
+_SAMPLE = 200  # ids of each split that are looked at first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,22 @@ class Shared:
     """Which that is."""
     seen: str
     """"names such as 'p01_3' suggest" or "the column 'patient_id' suggests"."""
+    remedy: str
+    """The setting that keeps groups whole."""
+
+
+def group_findings(splits: Splits) -> Iterator[Finding]:
+    """Groups that seem to lie in two splits, where the config names no groups."""
+    found = None if len(splits.train.groups) else shared_groups(splits)
+    if found is not None and found.shared:
+        yield Finding(
+            'groups in two splits',
+            'warning',
+            f'{found.seen} {found.groups:,} groups of examples that belong together, and '
+            f'{found.shared:,} of the {found.of:,} in the {found.split} split are in training '
+            f'too: if so, scores are too good; {found.remedy} keeps groups whole',
+            measured=found.shared / max(found.of, 1),
+        )
 
 
 def shared_groups(splits: Splits) -> Shared | None:
@@ -46,17 +64,21 @@ def shared_groups(splits: Splits) -> Shared | None:
         seen, classes = f'the column {splits.group_column!r} suggests', 0
         found = [[splits.groups.get(str(i), '') for i in part.ids] for part in parts]
         candidates = [found]
+        remedy = f'data.group_column={splits.group_column!r}'
     else:
         classes = splits.train.num_classes
         paths = [_paths(part) for part in parts]
         example = paths[0][0]
         seen = f'names such as {example!r} suggest'
-        candidates = [[[find(path) for path in of] for of in paths] for find in _finders()]
+        remedy = 'data.group_pattern'
+        some = [path for of in paths for path in of[:: max(1, len(of) // _SAMPLE)]]
+        finders = [f for f in _finders() if sum(bool(f(path)) for path in some) > 0.5 * len(some)]
+        candidates = ([[find(path) for path in of] for of in paths] for find in finders)
     for train, test in candidates:
         if _grouped([*train, *test], classes):
             both = (set(train) & set(test)) - {''}
             every = set(train) | set(test)
-            return Shared(len(every - {''}), len(both), len(set(test) - {''}), split, seen)
+            return Shared(len(every - {''}), len(both), len(set(test) - {''}), split, seen, remedy)
     return None
 
 

@@ -2,28 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from ftjax.data.audit.copies import copies
-from ftjax.data.audit.groups import shared_groups
+from ftjax.data.audit.quick import leak_line, quick_audit
 from ftjax.data.dataset import Dataset, Splits
+from ftjax.data.images.geometry import geometry_for
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 
 _LISTED = 12
 """Classes that are listed one by one; of more the smallest and the largest are."""
 
 
-def overview(splits: Splits) -> str:
-    """The sizes on one line, and a line each for what is to be known.
+def overview(splits: Splits, seen: str = '') -> str:
+    """The sizes on one line, what of them stands twice, and a line each for what is to be known.
+
+    `seen` is what the network sees of an example: see `seen_by`.
 
     >>> data = Dataset(name='d', kind='text', inputs='abc', labels=[0, 1, 1], class_names='xy')
     >>> print(overview(Splits(train=data, val=data.take([2]), test=data.take([]))))
     train 3 · val 1 · test 0 texts, 2 classes (in training: x 1, y 2)
+    also in training: val 1 exact, 0 near
     note: the validation split has no example of 'x'
-    note: 1 of 1 validation examples are, byte for byte, training examples too: scores on them \
-are of what was seen
     note: there is no test split
+    note: training has a single example of 'x'
+    note: 1 of 1 validation examples stand in training too, the same input: scores on them are of \
+what was seen
     """
-    return '\n'.join([sizes(splits), *(f'note: {note}' for note in findings(splits))])
+    lines = [sizes(splits), seen, leak_line(quick_audit(splits))]
+    return '\n'.join([*filter(None, lines), *(f'note: {note}' for note in findings(splits))])
+
+
+def seen_by(
+    train: Dataset,
+    preprocessing: Preprocessing | TextPreprocessing | None,
+    image_size: tuple[int, int] | None = None,
+) -> str:
+    """What a network gets of an example: size and colour of images, tokens of texts.
+
+    >>> from ftjax.preprocessing.images import Preprocessing
+    >>> grey = np.zeros((2, 28, 28, 1), np.uint8)
+    >>> data = Dataset(name='d', kind='image', inputs=grey, labels=[0, 1], class_names='xy')
+    >>> half = (0.5,) * 3
+    >>> seen_by(data, Preprocessing(image_size=(224, 224), mean=half, std=half))
+    'the network sees 224 x 224 pixels in RGB, made from 28 x 28 pixels in grey'
+    """
+    if train.kind == 'text':
+        if not isinstance(preprocessing, TextPreprocessing):
+            return ''
+        longest = preprocessing.with_length(train.max_length).max_length
+        return f'the network sees up to {longest} tokens of a text'
+    images = train.kind in ('image', 'image_file', 'tfds')
+    if not images or not isinstance(preprocessing, Preprocessing):
+        return ''
+    seen = geometry_for(train, image_size, preprocessing)
+    told = f'the network sees {_pixels(seen.shape)}'
+    own = train.inputs.shape[1:] if train.kind == 'image' else seen.shape
+    return told if own == seen.shape else f'{told}, made from {_pixels(own)}'
+
+
+def _pixels(shape: Sequence[int]) -> str:
+    height, width, channels = shape
+    colour = {1: 'in grey', 3: 'in RGB'}.get(channels, f'of {channels} channels')
+    return f'{height} x {width} pixels {colour}'
 
 
 def sizes(splits: Splits) -> str:
@@ -36,28 +79,7 @@ def sizes(splits: Splits) -> str:
 
 def findings(splits: Splits) -> tuple[str, ...]:
     """Sentences: what reading said, what no example tests, what splits share."""
-    found = list(splits.notes)
-    for name, part in (('validation', splits.val), ('test', splits.test)):
-        if not len(part):
-            found.append(f'there is no {name} split')
-            continue
-        missing = _without(part)
-        if missing:
-            found.append(f'the {name} split has no example of {_few(missing)}')
-        twins = len(copies(part, splits.train))
-        if twins:
-            found.append(
-                f'{twins:,} of {len(part):,} {name} examples are, byte for byte, training examples'
-                ' too: scores on them are of what was seen'
-            )
-    groups = shared_groups(splits)
-    if groups is not None and groups.shared:
-        found.append(
-            f'{groups.seen} {groups.groups:,} groups of examples that belong together, and '
-            f'{groups.shared:,} of the {groups.of:,} in the {groups.split} split are in training '
-            'too: if so, scores are too good; give splits that keep groups whole'
-        )
-    return tuple(found)
+    return (*splits.notes, *(one.message for one in quick_audit(splits).findings))
 
 
 def _labels(train: Dataset) -> str:
@@ -74,17 +96,3 @@ def _labels(train: Dataset) -> str:
             f'{train.class_names[few]} {counts[few]} .. {train.class_names[most]} {counts[most]}'
         )
     return f', {len(counts):,} classes (in training: {listed})'
-
-
-def _without(dataset: Dataset) -> list[str]:
-    counts = dataset.label_kind.counts(dataset.labels, dataset.num_classes)
-    return (
-        []
-        if counts is None
-        else [n for n, c in zip(dataset.class_names, counts, strict=True) if not c]
-    )
-
-
-def _few(names: list[str]) -> str:
-    more = f' and {len(names) - 3:,} more classes' if len(names) > 3 else ''
-    return ', '.join(repr(name) for name in names[:3]) + more

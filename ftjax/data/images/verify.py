@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from ftjax.data.images.decode import decode, opened
-from ftjax.data.images.geometry import Geometry
+from ftjax.data.images.decode import opened
 from ftjax.data.images.modes import (
     REAL,
     UPPER,
@@ -22,6 +21,7 @@ from ftjax.data.images.modes import (
     white_of_real,
     white_of_whole,
 )
+from ftjax.data.images.thumbnails import thumbnail
 from ftjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 DECODE_UP_TO = 2_000
 """`auto` decodes all files of a set up to this size (about 2 ms each), else reads headers."""
 
-# Small on purpose: a JPEG is then unpacked at 1/8, which still reads all of its bytes.
-_TINY = Geometry(height=8, width=8, channels=3)
 _MANY_PICTURES = ('GIF', 'PNG', 'WEBP', 'AVIF', 'TIFF')
 _DARK = 64  # of 256: 16 bits a channel that hold 14 bits at most
 
@@ -118,7 +116,7 @@ def _look(path: str, whole: bool) -> _Look:
                 image.load()
                 top = largest(image, path)
         if whole:
-            decode(path, _TINY)
+            thumbnail(path)
     except UserError as error:
         return _Look(str(error))
     return _Look(deep=deep, top=top, several=several)

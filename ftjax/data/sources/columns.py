@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ftjax.data.dataset import Dataset
-from ftjax.data.images.verify import Found, verify_images
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
@@ -107,6 +106,8 @@ def parts_from_rows(
     if settings.split_column:
         _need(columns, settings.split_column, 'split_column', source)
         rows = _by_split_column(rows, settings)
+    if settings.group_column:
+        _need(columns, settings.group_column, 'group_column', source)
     every = [(split, row) for split in rows for row in rows[split]]
     raw = [_cell(row, settings.label_column) if labelled else None for _, row in every]
     labels, names = label_kind.read(
@@ -118,7 +119,6 @@ def parts_from_rows(
         second = pair_column(columns, kind, column, settings, source)
         seconds = [input_of(row, second, kind) for _, row in every]
         inputs = list(zip(inputs, seconds, strict=True))
-    found = verify_images(inputs, settings.verify) if kind == 'image_file' else Found()
     used = (column, settings.label_column, settings.text_pair_column, settings.split_column)
     group_column = _group_column(columns, used, [row for _, row in every])
     made: dict[str, Dataset] = {}
@@ -133,13 +133,15 @@ def parts_from_rows(
             task=settings.task,
             ids=[every[i][1].id for i in mine],
             channels=settings.channels if kind == 'image_file' else None,
-            whites=found.whites,
+            groups=[_group(every[i][1], settings.group_column) for i in mine]
+            if settings.group_column
+            else (),
         )
     return Parts(
         train=made.get('train'),
         val=made.get('val'),
         test=made.get('test'),
-        notes=(*notes, *found.notes),
+        notes=tuple(notes),
         groups={row.id: str(row.cells.get(group_column, '')) for _, row in every}
         if group_column
         else {},
@@ -158,6 +160,11 @@ def _group_column(columns: Sequence[str], used: Sequence[str], rows: Sequence[Ro
             if 1 < len(values) < len(rows):
                 return name
     return ''
+
+
+def _group(row: Row, column: str) -> str:
+    value = _cell(row, column)
+    return '' if value is None else str(value).strip()
 
 
 def _need(columns: Sequence[str], name: str, setting: str, source: Path) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.images.decode import SUFFIXES
-from ftjax.data.images.verify import verify_images
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.folder_layout import split_folders, unwrapped
 from ftjax.data.sources.image_tree import (
@@ -50,16 +49,12 @@ def read(argument: str, settings: DataSettings) -> Parts:
         parts[split] = _read_split(inner, given, f'{given.name} {split}', classes, passed)
         if loose := loose_images(inner):
             passed.loose(inner, loose)
-    found = verify_images(
-        [path for part in parts.values() for path in part.inputs], settings.verify
-    )
     made = {
         split: dataclasses.replace(
             part,
             class_names=names,
             task=settings.task,
             channels=settings.channels,
-            whites=found.whites,
         )
         for split, part in parts.items()
     }
@@ -68,7 +63,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
         train=made.get('train'),
         val=made.get('val'),
         test=made.get('test'),
-        notes=(*notes, *passed.notes(given), *found.notes),
+        notes=(*notes, *passed.notes(given)),
         no_train=f'{given}: has {has} but no train folder to train on',
     )
 

@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ftjax.data.dataset import Dataset
+from ftjax.data.exclude import excluded
+from ftjax.data.grouping import with_groups
+from ftjax.data.images.verify import verify_images
 from ftjax.data.labels import labels_of
 from ftjax.data.settings import DataSettings
 from ftjax.data.user_paths import resolve_path
@@ -97,7 +100,26 @@ def read_source(settings: DataSettings) -> Parts:
     reader: Reader = part.function
     read = reader(argument, settings)
     given = {name: _of_task(dataset, settings) for name, dataset in read.given.items()}
-    return dataclasses.replace(read, **given)  # pyrefly: ignore
+    given, notes = with_groups(given, settings), list(read.notes)
+    if settings.exclude:
+        given, note = excluded(given, settings.exclude)
+        notes.append(note)
+    given, found = verified(given, settings.verify)
+    return dataclasses.replace(read, **given, notes=(*notes, *found))  # pyrefly: ignore
+
+
+def verified(parts: Mapping[str, Dataset], how: str) -> tuple[dict[str, Dataset], tuple[str, ...]]:
+    """Splits whose image files are looked at, and sentences on how these are read.
+
+    Raises:
+      UserError: naming a broken file.
+    """
+    files = {name: part for name, part in parts.items() if part.kind == 'image_file'}
+    if not files or how == 'none':
+        return dict(parts), ()
+    found = verify_images([path for part in files.values() for path in part.inputs], how)
+    looked = {name: dataclasses.replace(part, whites=found.whites) for name, part in files.items()}
+    return {**parts, **looked}, found.notes
 
 
 def is_named(source: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,10 +36,15 @@ class Records:
         positions: np.ndarray,
         signature: str,
         shards: tuple[str, ...] = (),
+        keys: np.ndarray | None = None,
     ):
-        """Records of a source; `shards` are the files that they lie in."""
+        """Records of a source.
+
+        `shards` are the files that they lie in; `keys`, one of each record of the source, are
+        equal for the same encoded bytes.
+        """
         self._source, self._feature, self._positions = source, feature, positions
-        self._origin, self._shards = signature, shards
+        self._origin, self._shards, self._keys = signature, shards, keys
 
     def __len__(self) -> int:
         return len(self._positions)
@@ -46,7 +52,12 @@ class Records:
     def __getitem__(self, indices: np.ndarray) -> Records:
         """The records at these positions, not yet read."""
         where = self._positions[indices]
-        return Records(self._source, self._feature, where, self._origin, self._shards)
+        return Records(self._source, self._feature, where, self._origin, self._shards, self._keys)
+
+    @property
+    def keys(self) -> list[bytes] | None:
+        """One of each record, equal for the same encoded bytes; None where nobody has made them."""
+        return None if self._keys is None else self._keys[self._positions].tolist()
 
     @property
     def signature(self) -> str:
@@ -91,14 +102,21 @@ def read(argument: str, settings: DataSettings) -> Parts:
     if second and (kind != 'text' or second not in texts_of or second == content):
         near = did_you_mean(second, [key for key in texts_of if key != content])
         raise UserError(f'tfds {name!r}: no text feature {second!r} for pairs; {near}')
+    if settings.group_column and settings.group_column not in features:
+        near = did_you_mean(settings.group_column, features)
+        raise UserError(f'tfds {name!r}: no feature {settings.group_column!r} for groups; {near}')
     class_names = settings.class_names or _class_names(features[label])
     parts = {}
     for part, split in splits.items():
         where = f'tfds {name} {split}'
         source = _source(builder, name, split)
-        texts, raw = [], []
+        texts, raw, keys, groups = [], [], [], []
         for record in source:
             raw.append(record[label])
+            if settings.group_column:
+                groups.append(str(_plain(record[settings.group_column])))
+            if kind == 'tfds':
+                keys.append(key_of(record[content]))
             if kind == 'text':
                 first = _text(record[content])
                 texts.append((first, _text(record[second])) if second else first)
@@ -107,7 +125,8 @@ def read(argument: str, settings: DataSettings) -> Parts:
         labels, class_names = _labels(raw, where, class_names, settings)
         signature = f'{builder.info.full_name} {split}'
         shards = tuple(map(str, builder.info.splits[split].filepaths))
-        records = Records(source, content, np.arange(len(source)), signature, shards)
+        made = np.array(keys, object) if keys else None
+        records = Records(source, content, np.arange(len(source)), signature, shards, made)
         parts[part] = Dataset(
             name=where,
             kind=kind,
@@ -119,6 +138,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
             channels=settings.channels or _channels(features[content], kind),
             # What the data set declares, and not the range of each image by itself.
             whites=Whites(whole=65535) if _sixteen_bits(features[content], kind) else None,
+            groups=groups,
         )
     return Parts(
         train=parts.get('train'),
@@ -126,6 +146,11 @@ def read(argument: str, settings: DataSettings) -> Parts:
         test=parts.get('test'),
         no_train=f'tfds {name!r} has no train split; name one: {", ".join(known)}',
     )
+
+
+def key_of(encoded: bytes) -> bytes:
+    """A key that is equal for the same bytes."""
+    return hashlib.blake2b(encoded, digest_size=16).digest()
 
 
 def _builder(name: str, settings: DataSettings) -> Any:

@@ -42,7 +42,7 @@ def file_hashes(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
     Raises:
       UserError: a file that is not there, cannot be read, or is no file.
     """
-    states = [_state_of(path) for path in paths]
+    states = [file_state(path) for path in paths]
     places = dict(zip(states, paths, strict=True))
     _KNOWN.update(_remembered([state for state in places if state not in _KNOWN]))
     missing = [state for state in places if state not in _KNOWN]
@@ -58,7 +58,12 @@ def file_hashes(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
     return [_KNOWN.get(state) or found[state] for state in states]
 
 
-def _state_of(path: str | os.PathLike[str]) -> State:
+def file_state(path: str | os.PathLike[str]) -> State:
+    """By which a file that has not changed is known again.
+
+    Raises:
+      UserError: a file that is not there, or is no file.
+    """
     try:
         found = os.stat(path)
     except (OSError, ValueError) as error:

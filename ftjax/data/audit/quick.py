@@ -1,0 +1,97 @@
+"""The part of the audit before every run: what costs less than a second of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+from ftjax.data.audit.class_counts import class_findings
+from ftjax.data.audit.copy_findings import copy_findings
+from ftjax.data.audit.duplicates import Duplicates, find_duplicates
+from ftjax.data.audit.examples import NAMES, Examples
+from ftjax.data.audit.finding import Finding
+from ftjax.data.audit.groups import group_findings
+from ftjax.data.dataset import Splits
+
+_LISTED = 20
+"""Ids of examples that a result names for each finding; the audit's own files hold all."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Audit:
+    """What is to be known of splits before they are trained on."""
+
+    examples: Examples
+    duplicates: Duplicates
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    def leaks(self) -> dict[str, dict[str, int | None]]:
+        """Of each held-out split that there is: examples, and those that stand in training too.
+
+        `exact`: the same input. `near`: a near copy, and not the same; None where near copies
+        were not looked for.
+        """
+        found: dict[str, dict[str, int | None]] = {}
+        for split in (1, 2):
+            part = self.examples.parts[split]
+            if len(part):
+                exact, near = self.duplicates.leaks(self.examples, split)
+                found[NAMES[split]] = {
+                    'n': len(part),
+                    'exact': len(exact) if self.duplicates.compared else None,
+                    'near': len(near) if self.duplicates.looked_near else None,
+                }
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """For result.json: leaks, and findings with the ids of their first examples."""
+        found = [
+            {
+                'check': one.check,
+                'severity': one.severity,
+                'message': one.message,
+                'count': len(one.rows),
+                'examples': [self.examples.named(row.position) for row in one.rows[:_LISTED]],
+            }
+            for one in self.findings
+        ]
+        return {'leaks': self.leaks(), 'findings': found, 'seconds': round(self.seconds, 3)}
+
+
+def quick_audit(splits: Splits) -> Audit:
+    """Classes, copies and groups of splits; what takes longer is in `scripts/audit.py`.
+
+    What was found is kept as long as the splits are.
+
+    Raises:
+      UserError: for a file that cannot be read.
+    """
+    # Kept in the splits themselves, and not in a table of them: so it goes when they go.
+    kept = vars(splits)
+    if '_audit' not in kept:
+        started = time.perf_counter()
+        examples = Examples(splits)
+        duplicates = find_duplicates(examples)
+        findings = (
+            *class_findings(examples),
+            *copy_findings(examples, duplicates),
+            *group_findings(splits),
+        )
+        kept['_audit'] = Audit(examples, duplicates, findings, time.perf_counter() - started)
+    return kept['_audit']
+
+
+def leak_line(audit: Audit) -> str:
+    """`also in training: val 0 exact, 0 near · test 3 exact, 1 near`; '' without such splits."""
+    found = []
+    for name, counts in audit.leaks().items():
+        if counts['exact'] is None:
+            found.append(f'{name} not compared')
+        else:
+            near = 'near not looked for' if counts['near'] is None else f'{counts["near"]:,} near'
+            found.append(f'{name} {counts["exact"]:,} exact, {near}')
+    why = audit.duplicates.why_not
+    more = f' ({why})' if why and found else ''
+    return f'also in training: {" · ".join(found)}{more}' if found else ''

@@ -1,0 +1,89 @@
+"""Examples that a cleaned index leaves out or labels anew: `data.exclude`, written by the audit.
+
+The file is a CSV with the columns split, id, action and label; others are for people. `split` is
+that of the source (train for all where the source has no splits), `action` is drop, relabel, keep
+or review; the last two change nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.user_paths import existing_file
+from ftjax.errors import UserError, check_name, did_you_mean
+
+COLUMNS = ('split', 'id', 'action', 'label')
+ACTIONS = ('drop', 'relabel', 'review', 'keep')
+
+
+def excluded(parts: Mapping[str, Dataset], file: str) -> tuple[dict[str, Dataset], str]:
+    """The splits of a source after a cleaned index, and a sentence on what it changed.
+
+    Raises:
+      UserError: the file is no such index, an example of it is not in the data, or a label is no
+        class of theirs.
+    """
+    path = existing_file(file, 'data.exclude')
+    made, dropped, relabelled = dict(parts), 0, 0
+    for name, rows in _rows(path, parts).items():
+        part = made[name]
+        where: dict[str, int] = {}
+        for position, i in enumerate(part.ids):
+            where.setdefault(str(i), position)
+        keep, labels = np.ones(len(part), bool), np.array(part.labels)
+        for line, row in rows:
+            if row['id'] not in where:
+                near = did_you_mean(row['id'], where)
+                raise UserError(f'{path} line {line}: {part.name} has no {row["id"]!r}; {near}')
+            at = where[row['id']]
+            if row['action'] == 'drop':
+                keep[at] = False
+            elif row['action'] == 'relabel':
+                labels[at] = _label(part, row['label'], f'{path} line {line}')
+                relabelled += 1
+        dropped += int((~keep).sum())
+        made[name] = dataclasses.replace(part, labels=labels).take(np.flatnonzero(keep))
+    total = sum(map(len, parts.values()))
+    note = f'{path}: {dropped:,} of {total:,} examples are left out, {relabelled:,} relabelled'
+    return made, note
+
+
+def _rows(
+    path: Path, parts: Mapping[str, Dataset]
+) -> dict[str, list[tuple[int, Mapping[str, str]]]]:
+    """{split: (line, cells) of each row that changes something}."""
+    found: dict[str, list[tuple[int, Mapping[str, str]]]] = {}
+    with path.open(encoding='utf-8-sig', newline='') as file:
+        table = csv.DictReader(file, strict=True)
+        try:
+            missing = [name for name in COLUMNS if name not in (table.fieldnames or ())]
+            if missing:
+                raise UserError(
+                    f'{path}: no column {missing[0]!r}; data.exclude takes what '
+                    'scripts/audit.py --fix writes'
+                )
+            for row in table:
+                where = f'{path} line {table.line_num}'
+                if None in row.values() or None in row:
+                    raise UserError(f'{where}: cut short, or with too many cells')
+                check_name(row['action'], ACTIONS, f'{where}: action')
+                check_name(row['split'], list(parts), f'{where}: split')
+                if row['action'] in ('drop', 'relabel'):
+                    found.setdefault(row['split'], []).append((table.line_num, row))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise UserError(f'{path}: no CSV that can be read ({error})') from None
+    return found
+
+
+def _label(part: Dataset, label: str, where: str) -> int:
+    if not part.label_kind.one_class:
+        raise UserError(f'{where}: relabel needs one class an example, not task {part.task}')
+    if label not in part.class_names:
+        raise UserError(f'{where}: no class {label!r}; {did_you_mean(label, part.class_names)}')
+    return part.class_names.index(label)

@@ -1,0 +1,94 @@
+"""A metric as a sum over units divided by another: of any part of a split, with its interval."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+
+from ftjax.evaluation.intervals import wilson_interval
+from ftjax.evaluation.metric import Metric
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio:
+    """The sum of `above` over the sum of `below`: accuracy, mean error, F1, loss a token.
+
+    Attributes:
+      metric: how the ratio is called, and which direction is better.
+      above: (n,) of each unit.
+      below: (n,) of each unit; ones for a mean over units.
+    """
+
+    metric: Metric
+    above: np.ndarray
+    below: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.above)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is the share of units that have something."""
+        return bool(np.isin(self.above, (0, 1)).all() and (self.below == 1).all())
+
+    def of(self, where: np.ndarray) -> Ratio:
+        """The ratio over some of the units; `where` is bool or positions."""
+        return dataclasses.replace(self, above=self.above[where], below=self.below[where])
+
+    @property
+    def value(self) -> float | None:
+        """The ratio; None where there is nothing to divide by."""
+        below = float(self.below.sum())
+        return float(self.above.sum()) / below if below else None
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """What each unit adds to the error of the ratio, (n,): their mean is 0."""
+        return self.above - (self.value or 0.0) * self.below
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
+        """Wilson's of a share; else Student's t on the linearised ratio; None below two units.
+
+        Source: W. G. Cochran (1977), Sampling Techniques, 3rd edition, section 6.4.
+
+        >>> mean = Ratio(Metric(name='x'), np.array([1.0, 2.0, 4.0]), np.ones(3))
+        >>> low, high = mean.interval()
+        >>> round(low, 3), round(high, 3)
+        (-1.461, 6.128)
+        """
+        from scipy import stats
+
+        value, n = self.value, len(self)
+        if value is None:
+            return None
+        if self.counts:
+            return wilson_interval(int(self.above.sum()), n, confidence)
+        if n < 2:
+            return None
+        error = float(self.residuals.std(ddof=1)) / (float(self.below.mean()) * math.sqrt(n))
+        reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+        return self.metric.clipped(value - reach), self.metric.clipped(value + reach)
+
+    def p_against(self, other: Ratio) -> float | None:
+        """Two-sided p value that two parts have one ratio: Fisher's exact test, or Welch's t.
+
+        None where it cannot be tested: a part of one unit.
+        """
+        from scipy import stats
+
+        if not len(self) or not len(other):
+            return None
+        if self.counts and other.counts:
+            hits = [int(part.above.sum()) for part in (self, other)]
+            misses = [len(self) - hits[0], len(other) - hits[1]]
+            return float(stats.fisher_exact([hits, misses]).pvalue)
+        below = float(self.below.sum() + other.below.sum())
+        if min(len(self), len(other)) < 2 or not below:
+            return None
+        pooled = float(self.above.sum() + other.above.sum()) / below
+        one, two = (part.above - pooled * part.below for part in (self, other))
+        if np.ptp(one) == 0 and np.ptp(two) == 0:
+            return 1.0 if one[0] == two[0] else 0.0
+        return float(stats.ttest_ind(one, two, equal_var=False).pvalue)

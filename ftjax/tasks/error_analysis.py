@@ -1,0 +1,86 @@
+"""What a task says of the examples of a split, for people: mistakes, parts, baselines, pictures.
+
+All of it is made from the statistics of the split, which a run keeps, and not from its outputs,
+which may be larger than the data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ftjax.evaluation.ratio import Ratio
+from ftjax.tasks.statistics import Statistics
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """What costs no training: its name, and its metrics on the same examples."""
+
+    name: str
+    metrics: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """A matplotlib figure with the sentence below it."""
+
+    caption: str
+    figure: Any
+
+
+class ErrorAnalysis:
+    """The part of a task that explains its errors; a task without it has none to show."""
+
+    def ratio(self, found: Statistics) -> Ratio | None:
+        """The metric that parts of a split are compared by, unit by unit."""
+
+    def columns(self, found: Statistics, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+        """What the task knows of each unit that a split can be parted by: its class."""
+        return {}
+
+    def mistakes(
+        self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """The worst answers, worst first.
+
+        Args:
+          found: of the split.
+          ids: of each unit, in the order of its rows.
+          class_names: one a class; () where labels are no classes.
+          limit: how many at most.
+
+        Returns:
+          Dicts: `id`, `position` (among the units), and what was right and what was answered.
+        """
+        return []
+
+    def confusions(self, metrics: Mapping[str, Any], limit: int = 10) -> list[dict[str, Any]]:
+        """Which answers are given for one another: rows of a table."""
+        return []
+
+    def baselines(
+        self,
+        labels: np.ndarray,
+        found: Statistics,
+        class_names: Sequence[str],
+        metrics: Mapping[str, Any],
+    ) -> list[Baseline]:
+        """Answers that need no network: by chance, and the best that is always the same.
+
+        Args:
+          labels: of the training split.
+          found: of the split that is tested on.
+          class_names: one a class.
+          metrics: of the network on that split.
+        """
+        return []
+
+    def pictures(
+        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+    ) -> list[Picture]:
+        """Figures of the answers on a split."""
+        return []

@@ -1,0 +1,60 @@
+"""Audits the data of a config before anything is trained on them.
+
+    python scripts/audit.py --config=configs/finetune.py --workdir=runs/audit \
+        --config.data.source=folder:PATH --fix=clean.csv
+
+Looked for are: copies within and across splits, exact and near; one input under several labels;
+likely label errors; classes without examples; broken, dark, blurred, tiny and turned images;
+damaged, empty and cut texts; groups in two splits; shifts between splits. WORKDIR gets audit.html,
+audit.json and audit.csv. The data are not touched: --fix writes a cleaned index, and
+--config.data.exclude=clean.csv leaves out, or labels anew, what it says. Look through it first.
+
+Near copies, label errors and shifts are also looked for in the features of config.init, unless
+--nofeatures.
+"""
+
+import pathlib
+
+from absl import flags
+
+from ftjax.cli import launch
+
+CONFIG = launch.define_config()
+WORKDIR = launch.define_workdir()
+FIX = flags.DEFINE_string('fix', None, 'Write a cleaned index there, for config.data.exclude.')
+FEATURES = flags.DEFINE_bool('features', True, 'Compare features of the pretrained network too.')
+
+
+def main():
+    from ftjax.config import plain, read_config
+    from ftjax.data.audit.overview import sizes
+    from ftjax.data.audit.quick import leak_line
+    from ftjax.data.audit.records import cleaned_index, index_text
+    from ftjax.errors import UserError
+    from ftjax.io.files.atomic import write_text
+    from ftjax.runs.audit import audit_data
+
+    fix = None if FIX.value is None else pathlib.Path(FIX.value)
+    if fix is not None and fix.exists():
+        raise UserError(f'--fix={fix} exists already; choose another file')
+    values = plain(CONFIG.value)
+    values.pop('ablation', None)
+    found = audit_data(read_config(values), FEATURES.value)
+    folder = pathlib.Path(WORKDIR.value)
+    found.write(folder)
+    print(sizes(found.opened.splits))
+    print(leak_line(found.audit) or 'there is no held-out split')
+    print('\n'.join(found.lines()) or 'nothing was found')
+    print(f'features: {found.source}')
+    print(f'{len(found.records):,} rows in {folder / "audit.csv"}; see {folder / "audit.html"}')
+    if fix is not None:
+        write_text(fix, index_text(found.records))
+        actions = [record.action for record in cleaned_index(found.records)]
+        counts = ', '.join(
+            f'{name} {actions.count(name):,}' for name in ('drop', 'relabel', 'review')
+        )
+        print(f'{fix}: {counts}; --config.data.exclude={fix} applies it')
+
+
+if __name__ == '__main__':
+    launch.run(main)

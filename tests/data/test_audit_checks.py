@@ -1,0 +1,244 @@
+"""The checks of the whole audit, each on what is planted for it."""
+
+import csv
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+from sklearn.metrics import average_precision_score
+
+from ftjax.data import Dataset, DataSettings, Splits, load_data
+from ftjax.data.audit.audit_page import audit_page
+from ftjax.data.audit.examples import Examples
+from ftjax.data.audit.full import Seen, full_audit, open_files
+from ftjax.data.audit.label_errors import confident_learning, held_out_probabilities
+from ftjax.data.audit.near_features import feature_pairs
+from ftjax.data.audit.records import cleaned_index, index_text, records
+from ftjax.data.audit.shift import shift_between
+from ftjax.data.audit.text_findings import repaired_text, text_findings
+
+
+def blobs(n, classes=3, noise=0.1, seed=0, apart=2.0):
+    """Features, true labels, labels of which a share is wrong, and which those are."""
+    rng = np.random.default_rng(seed)
+    true = rng.integers(0, classes, n)
+    centres = apart * rng.normal(size=(classes, 8))
+    wrong = rng.random(n) < noise
+    given = np.where(wrong, (true + rng.integers(1, classes, n)) % classes, true)
+    return centres[true] + rng.normal(size=(n, 8)), true, given, wrong
+
+
+def split_texts(train, test, labels=None):
+    labels = labels or [i % 2 for i in range(len(train) + len(test))]
+    whole = Dataset(
+        name='d x', kind='text', inputs=[*train, *test], labels=labels, class_names='ab'
+    )
+    where = np.arange(len(whole))
+    return Splits(
+        train=whole.take(where[: len(train)]),
+        val=whole.take([]),
+        test=whole.take(where[len(train) :]),
+        given=('train', 'test'),
+    )
+
+
+def test_confident_learning_finds_planted_label_errors():
+    features, true, given, wrong = blobs(600)
+    probabilities = held_out_probabilities(features, given)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    found = confident_learning(given, probabilities)
+    flagged = np.isin(np.arange(600), found.flagged)
+    assert (flagged & wrong).sum() / wrong.sum() > 0.85
+    assert (flagged & wrong).sum() / flagged.sum() > 0.85
+    assert (found.suggested[flagged & wrong] == true[flagged & wrong]).mean() > 0.9
+    assert average_precision_score(wrong, found.score) > 0.9
+    assert found.joint.sum() == pytest.approx(600)
+    np.testing.assert_allclose(found.joint.sum(axis=1), np.bincount(given))
+    assert abs(np.trace(found.joint) / 600 - (1 - wrong.mean())) < 0.03
+
+
+def test_label_errors_agree_with_cleanlab():
+    filters = pytest.importorskip('cleanlab.filter')
+    from cleanlab.rank import get_label_quality_scores
+
+    for seed in range(3):
+        features, _, given, wrong = blobs(600, classes=4, seed=seed, apart=1.2)
+        probabilities = held_out_probabilities(features, given)
+        found = confident_learning(given, probabilities)
+        theirs = np.flatnonzero(filters.find_label_issues(given, probabilities, n_jobs=1))
+        both = np.intersect1d(theirs, found.flagged)
+        assert len(both) / len(np.union1d(theirs, found.flagged)) > 0.9
+        score = 1 - get_label_quality_scores(given, probabilities)
+        ours = average_precision_score(wrong, found.score)
+        assert ours >= average_precision_score(wrong, score) - 1e-9
+
+
+def test_a_head_has_seen_no_example_of_a_group():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 5)
+    features = rng.normal(size=(60, 6))[groups] + 0.01 * rng.normal(size=(300, 6))
+    labels = rng.integers(0, 2, 60)[groups]  # of a group, and nothing else tells it
+    alone = held_out_probabilities(features, labels)
+    whole = held_out_probabilities(features, labels, groups)
+    accuracy = [(p.argmax(axis=1) == labels).mean() for p in (alone, whole)]
+    assert accuracy[1] < 0.65 and accuracy[0] >= accuracy[1] - 0.05
+    assert held_out_probabilities(features[:3], np.array([0, 0, 1])) is None
+
+
+def test_a_shift_is_found_and_none_is_not():
+    p = []
+    for seed in range(60):
+        left, right = np.random.default_rng(seed).normal(size=(2, 80, 5))
+        p.append(shift_between(left, right, seed, 300).p)
+    assert 0.0 <= np.mean(np.array(p) <= 0.1) <= 0.22 and 0.35 < np.mean(p) < 0.65
+    rng = np.random.default_rng(1)
+    left, right = rng.normal(size=(200, 5)), rng.normal(1.5 * np.eye(5)[0], size=(150, 5))
+    found = shift_between(left, right)
+    # Of two normals 1.5 standard deviations apart the best classifier has AUC 0.856.
+    assert 0.78 < found.auc < 0.92 and found.p < 0.002
+    assert shift_between(left[:10], right) is None
+
+
+def test_feature_pairs_are_copies_and_not_classes():
+    rng = np.random.default_rng(0)
+    centres = 5 * rng.normal(size=(4, 16))
+    features = centres[np.arange(200) % 4] + 0.5 * rng.normal(size=(200, 16))
+    copied = features[:10] + 0.02 * rng.normal(size=(10, 16))
+    pairs, cosines = feature_pairs(np.concatenate([features, copied]))
+    assert pairs.tolist() == [[i, 200 + i] for i in range(10)]
+    assert (cosines > 0.99).all()
+
+
+def test_damaged_texts_are_told_apart_from_whole_ones():
+    for text in (
+        'naïve café – “quoted” 10 €',
+        'Ångström',
+        '日本語のテキスト',
+        'добрый день',
+        'plain',
+    ):
+        assert repaired_text(text) is None
+        for encoding in ('cp1252', 'latin-1'):
+            try:
+                broken = text.encode().decode(encoding)
+            except UnicodeDecodeError:
+                continue
+            if broken != text:
+                assert repaired_text(broken) == text
+    texts = ['fine text', 'caf\ufffd', 'caf\u00c3\u00a9', 'N/A', '   ', 'добрый день', 'more']
+    splits = split_texts(texts, ['another'])
+    found = {one.check: one for one in text_findings(Examples(splits), np.full(8, 4), 4)}
+    where = {name: [row.position for row in one.rows] for name, one in found.items()}
+    assert where == {
+        'replacement characters': [1],
+        'mojibake': [2],
+        'empty texts': [4],
+        'placeholders': [3],
+        'cut texts': [*range(8)],
+        'several scripts': [5],
+    }
+    assert (
+        found['cut texts'].measured == 1.0
+        and "'café' was meant" in found['mojibake'].rows[0].detail
+    )
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """26 photographs of which some are broken, dark, blurred, turned, tiny, grey or lengthy."""
+    rng = np.random.default_rng(0)
+    for i in range(26):
+        coarse = Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))
+        image = coarse.resize((120, 100), Image.Resampling.NEAREST)
+        options = {}
+        if i == 3:
+            image = image.filter(ImageFilter.GaussianBlur(5))
+        if i == 4:
+            image = Image.eval(image, lambda v: v // 16)
+        if i == 5:
+            image = Image.new('RGB', (120, 100), (90, 90, 90))
+        if i == 6:
+            image = image.resize((12, 10))
+        if i == 7:
+            image = image.resize((400, 100))
+        if i == 8:
+            image = image.convert('L')
+        if i == 9:
+            options['exif'] = Image.Exif()
+            options['exif'][0x0112] = 6
+        place = tmp_path / 'd' / 'ab'[i % 2] / f'{i:02d}.jpg'
+        place.parent.mkdir(parents=True, exist_ok=True)
+        image.save(place, quality=95, **options)
+    bad = tmp_path / 'd' / 'a' / '10.jpg'
+    bad.write_bytes(bad.read_bytes()[:700])
+    return f'folder:{tmp_path}/d'
+
+
+def test_images_that_are_odd_are_named(photographs, tmp_path):
+    splits = load_data(DataSettings(source=photographs, verify='none', val_fraction=0))
+    opened = open_files(splits)
+    assert [(split, i) for split, i, _ in opened.broken] in (
+        [('train', 'a/10.jpg')], [('test', 'a/10.jpg')],
+    )  # fmt: skip
+    audit = full_audit(opened, Seen(side=64))
+    named = {
+        one.check: sorted(audit.examples.id(row.position)[2:4] for row in one.rows)
+        for one in audit.findings
+    }
+    assert named['blurred images'] == ['03'] and named['dark or bright images'] == ['04']
+    assert named['blank images'] == ['05'] and named['tiny images'] == ['06']
+    assert named['odd shapes'] == ['07'] and named['mixed modes'] == ['08']
+    assert named['EXIF rotation'] == ['09']
+    found = records(audit, opened.broken)
+    assert found[0].check == 'broken files' and found[0].action == 'drop'
+    file = tmp_path / 'clean.csv'
+    file.write_text(index_text(found))
+    again = load_data(DataSettings(source=photographs, exclude=str(file)))
+    assert sum(map(len, (again.train, again.val, again.test))) == 25
+    html = audit_page(audit, opened, 'none')
+    assert html.count('<img alt=') >= 7 and '10.jpg' in html
+
+
+def test_a_page_shows_copies_side_by_side_and_no_text_becomes_markup():
+    splits = split_texts(['<b>Good</b> & fine', 'other', 'third'], ['<B>good</B> & fine!', 'new'])
+    audit = full_audit(open_files(splits))
+    html = audit_page(audit, open_files(splits), 'none')
+    assert '<b>' not in html and '&lt;b&gt;Good&lt;/b&gt; &amp; fine' in html
+    assert '&lt;B&gt;good&lt;/B&gt; &amp; fine!' in html
+    assert 'test 1 exact, 0 near' in html
+
+
+def test_the_cleaned_index_takes_the_strongest_action(tmp_path):
+    text = 'a long sentence of many words that is repeated'
+    train = [text, text + '!', 'something else', text.replace('many', 'some'), 'fresh words here']
+    splits = split_texts(train, [text.upper(), 'test only'], [0, 0, 1, 0, 1, 0, 1])
+    audit = full_audit(open_files(splits))
+    assert audit.leaks() == {'test': {'n': 2, 'exact': 1, 'near': 0}}
+    index = cleaned_index(records(audit))
+    assert [(one.split, one.id, one.action) for one in index if one.action == 'drop'] == [
+        ('train', '000000', 'drop'), ('train', '000001', 'drop'),
+    ]  # fmt: skip
+    rows = [*csv.DictReader(io.StringIO(index_text(records(audit))))]
+    assert rows[0]['split'] == 'train' and rows[0]['partner'] == 'test 000005'
+    assert dataclasses.asdict(index[0])['check'] == 'copies in training'
+
+
+def test_label_errors_and_shifts_are_findings():
+    features, _, given, _ = blobs(400, classes=2, noise=0.08)
+    whole = Dataset(
+        name='d', kind='text', inputs=[f'text number {i}' for i in range(400)],
+        labels=given, class_names='ab',
+    )  # fmt: skip
+    parts = [whole.take(np.arange(*ends)) for ends in ((0, 250), (250, 250), (250, 400))]
+    splits = Splits(train=parts[0], val=parts[1], test=parts[2])
+    audit = full_audit(open_files(splits), Seen(features))
+    one = next(one for one in audit.findings if one.check == 'label errors')
+    assert 0.04 < one.measured < 0.14
+    assert {row.action for row in one.rows if row.position >= 250} == {'review'}
+    assert 'relabel' in {row.action for row in one.rows}
+    assert not any(one.check == 'shift between splits' for one in audit.findings)
+    moved = features + np.where(np.arange(400) < 250, 0, 3)[:, None] * np.eye(8)[0]
+    audit = full_audit(open_files(splits), Seen(moved))
+    assert any(one.check == 'shift between splits' for one in audit.findings)

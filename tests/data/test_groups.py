@@ -1,0 +1,215 @@
+"""Groups: no split, fold or few-shot subset parts them, and intervals resample them."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from sklearn.model_selection import StratifiedGroupKFold
+
+from ftjax.data import Dataset, DataSettings, load_data
+from ftjax.data.grouped_splits import dealt_groups
+from ftjax.data.splitting import fold, hold_out, hold_out_per_class
+from ftjax.errors import UserError
+from ftjax.evaluation.intervals import mean_interval, share_interval, wilson_interval
+from ftjax.tasks import task_of
+
+
+def grouped(labels, groups, task='classification', classes=None):
+    labels = np.asarray(labels)
+    classes = classes or (labels.shape[1] if labels.ndim > 1 else int(labels.max()) + 1)
+    return Dataset(
+        name='d', kind='text', inputs=[f't{i}' for i in range(len(labels))], labels=labels,
+        class_names=() if task == 'regression' else [f'c{i}' for i in range(classes)],
+        task=task, groups=[f'g{g}' for g in groups],
+    )  # fmt: skip
+
+
+def parted(one, other):
+    return not set(one.groups) & set(other.groups)
+
+
+@st.composite
+def data_with_groups(draw):
+    seed, count = draw(st.integers(0, 2**16)), draw(st.integers(30, 120))
+    groups, classes = draw(st.integers(8, 25)), draw(st.integers(2, 4))
+    rng = np.random.default_rng(seed)
+    of = np.concatenate([np.arange(groups), rng.integers(0, groups, count)])
+    task = draw(st.sampled_from(('classification', 'multilabel', 'regression')))
+    if task == 'classification':
+        labels = np.concatenate([np.arange(groups) % classes, rng.integers(0, classes, count)])
+    elif task == 'multilabel':
+        labels = (rng.random((len(of), classes)) < 0.5).astype(np.float32)
+    else:
+        labels = rng.normal(size=len(of)).astype(np.float32)
+    return grouped(labels, of, task, classes if task != 'regression' else None), seed
+
+
+@settings(max_examples=40, deadline=None)
+@given(data_with_groups(), st.floats(0.1, 0.4))
+def test_no_group_crosses_a_split_or_a_fold(drawn, share):
+    data, seed = drawn
+    count = max(1, round(share * len(data)))
+    rest, held = hold_out(data, count, seed, 0)
+    assert parted(rest, held) and len(held) and len(rest) + len(held) == len(data)
+    largest = max(np.unique(data.groups.astype(str), return_counts=True)[1])
+    assert abs(len(held) - count) <= largest + 1
+    if data.task == 'classification':
+        assert set(rest.labels) == set(data.labels)
+    seen = []
+    for i in range(4):
+        others, mine = fold(data, 4, i, seed)
+        assert parted(others, mine) and len(others) + len(mine) == len(data)
+        seen += mine.ids.tolist()
+    assert sorted(seen) == sorted(data.ids.tolist())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**16), st.integers(2, 5), st.integers(6, 30), st.integers(2, 4))
+def test_folds_are_those_of_stratified_group_k_fold(seed, folds, groups, classes):
+    rng = np.random.default_rng(seed)
+    of = np.concatenate([np.arange(groups), rng.integers(0, groups, 10 * groups)])
+    labels = np.concatenate([np.arange(groups) % classes, rng.integers(0, classes, 10 * groups)])
+    counts = np.zeros((groups, classes))
+    np.add.at(counts, (of, labels), 1)
+    part = dealt_groups(counts, [1 / folds] * folds)[of]
+    reference = StratifiedGroupKFold(folds).split(of, labels, of)
+    for i, (_, test) in enumerate(reference):
+        np.testing.assert_array_equal(np.flatnonzero(part == i), test)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**16), st.integers(1, 4))
+def test_few_shot_subsets_come_by_group_and_grow(seed, k):
+    of = np.repeat(np.arange(20), 8)
+    labels = np.repeat(np.arange(20) % 2, 8)
+    data = grouped(labels, of)
+    for stream in (1, 3):
+        rest, few = hold_out_per_class(data, k, seed, stream, 'x')
+        _, more = hold_out_per_class(data, k + 1, seed, stream, 'x')
+        assert parted(rest, few) and set(few.ids) <= set(more.ids)
+        assert np.bincount(few.labels).tolist() == [k, k]
+        assert len(set(few.groups)) == 2  # of one group a class, each of eight
+
+
+def csv_of(tmp_path, rows, name='d.csv', header='text,label,patient'):
+    (tmp_path / name).write_text('\n'.join([header, *rows]) + '\n')
+    return f'csv:{tmp_path}/{name}'
+
+
+def test_a_column_names_groups(tmp_path):
+    rows = [f'text {i},{"ab"[i // 6 % 2]},p{i // 6}' for i in range(120)]
+    source = csv_of(tmp_path, rows)
+    splits = load_data(DataSettings(source=source, group_column='patient'))
+    parts = (splits.train, splits.val, splits.test)
+    assert all(len(part) for part in parts)
+    assert not any(set(a.groups) & set(b.groups) for a in parts for b in parts if a is not b)
+    assert all(splits.train.take([3]).groups == splits.train.groups[[3]])
+    for test_fold in range(3):
+        found = load_data(
+            DataSettings(source=source, group_column='patient', folds=3, fold=test_fold)
+        )
+        assert not set(found.train.groups) & set(found.test.groups)
+    plain = load_data(DataSettings(source=source))
+    assert set(plain.train.groups) == set() and plain.fingerprint != splits.fingerprint
+    with pytest.raises(UserError, match=r"no column 'patent'.*group_column.*'patient'"):
+        load_data(DataSettings(source=source, group_column='patent'))
+    with pytest.raises(UserError, match=r"1 of 3 examples have an empty 'patient'.*d.csv:3"):
+        load_data(
+            DataSettings(
+                source=csv_of(tmp_path, ['x,a,p', 'y,b,', 'z,a,q']), group_column='patient'
+            )
+        )
+
+
+def test_a_pattern_finds_groups_in_file_names(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(60):
+        place = tmp_path / 'ab'[i // 5 % 2] / f'patient_{i // 5}_{i % 5}.png'
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(place)
+    source, pattern = f'folder:{tmp_path}', r'(?P<group>patient_\d+)_'
+    splits = load_data(DataSettings(source=source, group_pattern=pattern))
+    assert not set(splits.train.groups) & {*splits.val.groups, *splits.test.groups}
+    assert 'patient_3' in {*splits.train.groups, *splits.val.groups, *splits.test.groups}
+    few = load_data(DataSettings(source=source, group_pattern=pattern, test_per_class=3))
+    assert len(few.test) == 6 and not set(few.train.groups) & set(few.test.groups)
+    assert any('the rest of their groups is in the test split' in note for note in few.notes)
+    with pytest.raises(UserError, match=r'60 of 60 examples have no match of data\.group_pattern'):
+        load_data(DataSettings(source=source, group_pattern='(?P<group>person)'))
+    for wrong, told in (('(', 'no regular expression'), ('x', 'names no group')):
+        with pytest.raises(UserError, match=told):
+            DataSettings(group_pattern=wrong)
+    with pytest.raises(UserError, match='both set'):
+        DataSettings(group_pattern=pattern, group_column='x')
+
+
+def test_given_splits_that_share_a_group_are_refused(tmp_path):
+    for name, people in (('train', '0123'), ('test', '34')):
+        csv_of(
+            tmp_path,
+            [f'{name} {p} {i},{"ab"[i]},{p}' for p in people for i in (0, 1)],
+            f'{name}.csv',
+        )
+    with pytest.raises(UserError, match=r'1 groups lie in train and in test \(3\)'):
+        load_data(DataSettings(source=f'csv:{tmp_path}', group_column='patient', val_fraction=0))
+
+
+def test_intervals_resample_groups():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(30), 20)
+    right = np.repeat(rng.random(30) < 0.7, 20).astype(int)  # all of a patient, or none
+    low, high = share_interval(right, groups)
+    alone = share_interval(right)
+    assert alone == list(wilson_interval(right.sum(), len(right)))
+    # The same as of 30 independent examples, up to the kind of interval.
+    few = wilson_interval(right[::20].sum(), 30)
+    assert high - low == pytest.approx(few[1] - few[0], rel=0.15)
+    assert high - low > 3 * (alone[1] - alone[0])
+    values = rng.normal(size=600)
+    assert mean_interval(values) == mean_interval(values, None)
+    assert share_interval(right, np.zeros(600)) is None
+
+
+def test_intervals_over_groups_cover_what_they_say():
+    rng, hits = np.random.default_rng(1), 0
+    for _ in range(200):
+        ability = rng.beta(4, 2, 40)
+        right = rng.random((40, 10)) < ability[:, None]
+        low, high = share_interval(right.reshape(-1), np.repeat(np.arange(40), 10))
+        hits += low <= 2 / 3 <= high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+@pytest.mark.parametrize('task', ['classification', 'multilabel', 'regression'])
+def test_every_task_measures_with_groups(task):
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(size=(60, 1 if task == 'regression' else 3)).astype(np.float32)
+    labels = {
+        'classification': rng.integers(0, 3, 60),
+        'multilabel': (rng.random((60, 3)) < 0.5).astype(np.float32),
+        'regression': rng.normal(size=60).astype(np.float32),
+    }[task]
+    order = rng.permutation(60)
+    batch = {'labels': labels[order], 'index': order, 'mask': np.ones(60, np.float32)}
+    groups = np.repeat(np.arange(6), 10).astype(str)
+    with_groups = task_of(task).measure([(outputs[order], batch)], groups=groups)
+    without = task_of(task).measure([(outputs[order], batch)])
+    assert with_groups.pop('groups') == 6
+    for name, value in without.items():
+        if name.endswith('_interval'):
+            assert with_groups[name] != value
+        else:
+            assert with_groups[name] == value
+
+
+def test_groups_must_be_one_an_example():
+    data = grouped([0, 1, 0], [0, 1, 2])
+    with pytest.raises(UserError, match='2 groups for 3 examples'):
+        dataclasses.replace(data, groups=['a', 'b'])
+    with pytest.raises(UserError, match='3 groups, too few for 4 folds'):
+        fold(data, 4, 0)
+    with pytest.raises(UserError, match='none can be held out'):
+        hold_out(grouped([0, 0, 1, 1], [0, 0, 1, 1]), 1, 0, 0)

@@ -1,0 +1,86 @@
+"""The audit from end to end: the script on a planted table, and features of a network."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+from PIL import Image
+
+from ftjax.config import read_config
+from ftjax.data import DataSettings, load_data
+from ftjax.runs.audit import audit_data
+from ftjax.runs.frozen_features import frozen_features
+
+
+def audit(tmp_path, *flags):
+    return subprocess.run(
+        [
+            *(sys.executable, 'scripts/audit.py', '--config=configs/finetune.py:texts'),
+            *(f'--workdir={tmp_path}/out', '--nofeatures', *flags),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_the_script_finds_what_is_planted_and_its_index_takes_it_out(tmp_path):
+    rng = np.random.default_rng(0)
+    words = [''.join(rng.choice([*'abcdefghij'], 6)) for _ in range(400)]
+    rows = [(' '.join(rng.choice(words, 12)), 'xy'[i % 2]) for i in range(60)]
+    rows += [(text.upper() + '!', label) for text, label in rows[:6]]  # copies
+    rows += [(rows[10][0], 'y'), ('caf\u00c3\u00a9', 'x'), ('N/A', 'y')]  # a conflict, damage
+    with (tmp_path / 'd.csv').open('w', newline='') as file:
+        csv.writer(file).writerows([('text', 'label'), *rows])
+    source = f'--config.data.source=csv:{tmp_path}/d.csv'
+    done = audit(tmp_path, source, f'--fix={tmp_path}/clean.csv')
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / 'out' / 'audit.json').read_text())
+    checks = {one['check']: one for one in told['findings']}
+    assert checks['one input, several labels']['examples'] == 2
+    assert checks['mojibake']['examples'] == checks['placeholders']['examples'] == 1
+    assert 'audit.html' in done.stdout and 'error:   1 input stands under several' in done.stdout
+    assert (tmp_path / 'out' / 'audit.html').read_text().count('<section>') > 3
+    exclude = str(tmp_path / 'clean.csv')
+    again = load_data(DataSettings(source=f'csv:{tmp_path}/d.csv', exclude=exclude))
+    texts = [text for part in (again.train, again.val, again.test) for text in part.inputs]
+    assert 'N/A' not in texts and len({text.lower().strip('!') for text in texts}) == len(texts)
+    assert len(texts) >= 60 - 2
+    assert not any('stand in training too' in note for note in again.notes)
+    refused = audit(tmp_path, source, f'--fix={exclude}')
+    assert refused.returncode == 2 and 'exists already' in refused.stderr
+
+
+def test_features_are_one_row_an_example_in_its_order(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        place = tmp_path / 'd' / 'ab'[i % 2] / f'{i:02d}.png'
+        place.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 256, (7, 7), dtype=np.uint8)
+        Image.fromarray(pixels).resize((28, 28), Image.Resampling.BICUBIC).save(place)
+    bad = tmp_path / 'd' / 'a' / '02.png'
+    bad.write_bytes(bad.read_bytes()[:90])
+    config = read_config({'init': 'glyphs', 'data': {'source': f'folder:{tmp_path}/d'}})
+    found = audit_data(config, progress=False)
+    assert found.source.startswith('glyphs, before head') and len(found.opened.broken) == 1
+    assert any('cannot be read' in line for line in found.lines())
+    found.write(tmp_path / 'out')
+    rows = [*csv.DictReader((tmp_path / 'out' / 'audit.csv').open())]
+    assert rows[0]['check'] == 'broken files' and rows[0]['id'] == 'a/02.png'
+    from ftjax.data.matching import matching_preprocessing
+    from ftjax.runs.prepare import open_network
+
+    splits = found.opened.splits
+    opened = open_network(config, splits)
+    pre = matching_preprocessing(splits.train, opened.network, opened.preprocessing, config.data)
+    args = opened.network, opened.variables
+    whole = frozen_features(*args, [splits.train, splits.test], pre)
+    assert whole.shape[0] == len(splits.train) + len(splits.test)
+    order = np.arange(len(splits.train))[::-1]
+    np.testing.assert_allclose(
+        frozen_features(*args, [splits.train.take(order)], pre)[::-1],
+        whole[: len(order)],
+        atol=1e-4,
+    )
