@@ -9,9 +9,12 @@ from typing import Any
 from ftjax.config import Config, read_config
 from ftjax.data import Splits
 from ftjax.data.audit.overview import findings, overview
+from ftjax.pages.elements import lines, paragraph
+from ftjax.runs.course import course_text
 from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.run import train
+from ftjax.tasks.metrics_text import metrics_text
 
 _log = logging.getLogger(__name__)
 __all__ = ['Finetuning', 'Prepared', 'finetune', 'prepare', 'split_metrics', 'train']
@@ -36,6 +39,14 @@ class Finetuning:
         self.prepared = prepare(config, data)
         self.result: dict[str, Any] | None = None
         self.variables = self.prepared.variables
+
+    def _repr_html_(self) -> str:
+        if self.result is None:
+            what = paragraph(f'{self.config.init} on {self.config.data.source}, not trained yet')
+        else:
+            what = lines(f'{course_text(self.prepared, self.result)}\ntest split:\n')
+            what += lines(metrics_text(self.result['metrics']))
+        return what + self.prepared.plan._repr_html_()
 
     def data(self) -> str:
         """Sizes of the splits, classes, and what is to be known of them."""

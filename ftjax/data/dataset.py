@@ -161,6 +161,8 @@ class Splits:
     """{id of an example: what it belongs to}, where a column of the source looks like that."""
     group_column: str = ''
     """The name of that column."""
+    slices: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict, compare=False)
+    """By column of data.slices {id of an example: what stands there}."""
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -31,6 +31,11 @@ def load_data(settings: DataSettings) -> Splits:
     """
     parts = read_source(settings)
     train, test = parts.training, parts.test
+    if set(settings.slices) - set(parts.slices):
+        raise UserError(
+            f'data.slices names columns of a CSV or JSONL file; data.source {settings.source!r} '
+            'has none'
+        )
     whole = len(train)
     if not whole:
         raise UserError(f'{settings.source}: no training examples')
@@ -68,6 +73,7 @@ def load_data(settings: DataSettings) -> Splits:
         notes=tuple(notes),
         groups=parts.groups,
         group_column=parts.group_column,
+        slices=parts.slices,
     )
 
 

@@ -43,8 +43,9 @@ class Slice:
 
     def worse(self, sign: int, alpha: float = 0.05) -> bool:
         """Whether it is worse than the rest; `sign` is that of the metric."""
-        known = self.p is not None and self.value is not None and self.rest is not None
-        return known and self.p < alpha and sign * (self.value - self.rest) < 0
+        if self.p is None or self.value is None or self.rest is None:
+            return False
+        return self.p < alpha and sign * (self.value - self.rest) < 0
 
 
 def slices(ratio: Ratio, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> list[Slice]:
