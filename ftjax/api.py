@@ -18,9 +18,11 @@ from ftjax.data.in_python import splits_in_python, test_in_python
 from ftjax.data.sources.registry import IN_PYTHON
 from ftjax.errors import UserError, check_name
 from ftjax.io.json.jsonl import read_jsonl
+from ftjax.pages.elements import lines, paragraph
 from ftjax.plotting.run_history import history_figure
 from ftjax.runs.answering import Answers, answers_to, features_of
 from ftjax.runs.calibration_file import read_calibration, save_calibration
+from ftjax.runs.course import course_text
 from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.examination import examine
 from ftjax.runs.model_folder import save_model
@@ -30,6 +32,7 @@ from ftjax.runs.rate_range import RateRange, rate_range
 from ftjax.runs.run import train
 from ftjax.runs.trained import Trained, of_variables, open_trained
 from ftjax.tasks import task_of
+from ftjax.tasks.metrics_text import metrics_text
 
 _log = logging.getLogger(__name__)
 __all__ = [
@@ -71,6 +74,14 @@ class Finetuning:
         self._fitted: dict[str, Any] | None = None
         self._folder: pathlib.Path | None = None
         self._trained: Trained | None = None
+
+    def _repr_html_(self) -> str:
+        if self.result is None:
+            what = paragraph(f'{self.config.init} on {self.config.data.source}, not trained yet')
+        else:
+            what = lines(f'{course_text(self.prepared, self.result)}\ntest split:\n')
+            what += lines(metrics_text(self.result['metrics']))
+        return what + self.prepared.plan._repr_html_()
 
     def data(self) -> str:
         """Sizes of the splits, classes, and what is to be known of them."""

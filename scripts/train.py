@@ -3,12 +3,12 @@
     python scripts/train.py --config=configs/quickstart_train.py --workdir=runs/digits \
         --config.freeze=last:2
 
-The folder then holds config.json, plan.json, load_report.json, metrics.jsonl, checkpoints/,
-model/ and result.json. A finished run is not repeated, an interrupted one goes on, from the
-last step if it was stopped by SIGTERM or Ctrl-C, from the last validation if it was killed.
-Under a config with another plan it goes on only with --allow-plan-change, and where the data, the
-pretrained weights or code of your own are no longer what they were only with --allow_data_change,
---allow_weights_change or --allow_code_change: result.json then tells of both.
+The folder then holds config.json, plan.json, load_report.json, metrics.jsonl, checkpoints/, model/,
+result.json and report.html, the page to open first. A finished run is not repeated, an interrupted
+one goes on, from the last step if it was stopped by SIGTERM or Ctrl-C, from the last validation if
+it was killed. Under a config with another plan it goes on only with --allow-plan-change, and where
+the data, the pretrained weights or code of your own are no longer what they were only with
+--allow_data_change, --allow_weights_change or --allow_code_change: result.json then tells of both.
 
 On several hosts the same command runs on each, and they find each other under Slurm's srun and
 on TPU pods; anywhere else they are told, here the first of two:
@@ -41,11 +41,13 @@ def main():
     from ftjax.errors import UserError
     from ftjax.io.files.lock import run_lock
     from ftjax.runs.audit import audit_into
+    from ftjax.runs.course import course_text
     from ftjax.runs.memory_plan import refuse_what_cannot_fit
     from ftjax.runs.prepare import prepare
     from ftjax.runs.run import check_finished, train
     from ftjax.runs.run_folder import check_folder
     from ftjax.runs.run_spec import run_spec
+    from ftjax.tasks import task_of
     from ftjax.tasks.metrics_text import metrics_text
     from ftjax.training.cost.memory_limit import device_limit
 
@@ -76,11 +78,15 @@ def main():
                 profile=PROFILE.value,
                 allow=ALLOWED(),
             )
-    say(decided(prepared, result))
+    say(course_text(prepared, result))
+    n, counted = result['metrics'].get('n'), task_of(prepared.data.task).counted
+    say(f'test split, {n:,} {counted}:' if n else 'test split:')
     say(metrics_text(result['metrics'], f'{folder / "result.json"}: metrics'))
     if not result['frozen_unchanged']:
         raise RuntimeError(f'frozen leaves moved: {result["moved_frozen"]}')
     say(f'frozen leaves and statistics: bitwise unchanged; results in {folder}')
+    if (folder / 'report.html').exists():
+        say(f'report: {folder / "report.html"}')
     for path in result['still_trainable']:
         say(f'warning: {path} was to train and has not moved')
     if result.get('data_changed'):
@@ -88,17 +94,6 @@ def main():
             f'{result["data_changed"]}; the model is kept in {folder}, its numbers are of no one '
             'data set'
         )
-
-
-def decided(prepared, result):
-    """Which metric chose the weights, its value, and whether it ended the run early."""
-    from ftjax.training.loop.validation import decision
-
-    settings, done = prepared.config.train, result.get('steps', 0)
-    step = -1 if 'averaged' in result else result.get('best_step', done)
-    line = decision(settings, prepared.data.task, result.get('validation', {}), step, done)
-    early = f'; stopped early (train.patience={settings.patience})'
-    return line + (early if result.get('stopped_early') else '')
 
 
 def finished_result(folder):

@@ -68,7 +68,14 @@ def test_train_and_evaluate(call, tmp_path):
         'versions seed data_fingerprint'
     )
     assert set(wanted.split()) <= set(result) and result['frozen_unchanged'] is True
-    names = ('config.json', 'plan.json', 'load_report.json', 'metrics.jsonl', 'model')
+    names = (
+        'config.json',
+        'plan.json',
+        'load_report.json',
+        'metrics.jsonl',
+        'model',
+        'report.html',
+    )
     assert all((folder / name).exists() for name in names)
     again = call('train', *QUICK, f'--workdir={folder}', '--config.freeze=last:1')
     assert again.returncode == 0 and 'finished already' in again.stdout
@@ -85,6 +92,23 @@ def test_train_and_evaluate(call, tmp_path):
     refused(
         call('train', *QUICK, f'--workdir={folder}', '--config.freeze=head'), 'another', 'workdir'
     )
+
+
+@pytest.mark.slow
+def test_a_report_is_written_again_and_can_be_left_out(call, tmp_path):
+    folder, quiet = tmp_path / 'run', tmp_path / 'quiet'
+    assert call('train', *QUICK, f'--workdir={folder}').returncode == 0
+    before = (folder / 'report.html').read_text()
+    (folder / 'report.html').unlink()
+    done = call('report', f'--workdir={folder}')
+    assert done.returncode == 0 and 'Test accuracy' in done.stdout, done.stderr
+    after = (folder / 'report.html').read_text()
+    assert after.count('<h2>') == before.count('<h2>') and after.count('<img') >= 20
+    refused(call('report', f'--workdir={tmp_path}'), 'no config.json')
+    done = call('train', *QUICK, '--config.train.report=False', f'--workdir={quiet}')
+    assert done.returncode == 0
+    names = {path.name for path in quiet.iterdir()}
+    assert not names & {'report.html', 'report.json', 'test_examples.npz'}
 
 
 @pytest.mark.slow

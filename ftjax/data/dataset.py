@@ -172,6 +172,8 @@ class Splits:
     """The name of that column."""
     given: tuple[str, ...] = ('train', 'val', 'test')
     """Which splits the source gives; the others are cut from its training examples."""
+    slices: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict, compare=False)
+    """By column of data.slices {id of an example: what stands there}."""
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -35,6 +35,11 @@ def load_data(settings: DataSettings) -> Splits:
 def split_data(parts: Parts, settings: DataSettings) -> Splits:
     """As `load_data`, of what a source gave."""
     train, test = parts.training, parts.test
+    if set(settings.slices) - set(parts.slices):
+        raise UserError(
+            f'data.slices names columns of a CSV or JSONL file; data.source {settings.source!r} '
+            'has none'
+        )
     whole = len(train)
     if not whole:
         raise UserError(f'{settings.source}: no training examples')
@@ -72,6 +77,7 @@ def split_data(parts: Parts, settings: DataSettings) -> Splits:
         groups=parts.groups,
         group_column=parts.group_column,
         given=tuple(name for name in parts.given if not (name == 'test' and settings.folds)),
+        slices=parts.slices,
     )
 
 

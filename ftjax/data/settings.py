@@ -101,6 +101,8 @@ class DataSettings:
     image_root: str = ''
     """Folder that image paths in a table are relative to, and must lie in; empty for the
     table's own. `/` lets absolute paths lead anywhere."""
+    slices: tuple[str, ...] = ()
+    """CSV and JSONL: columns by whose values the report tells the scores apart."""
     split_column: str = ''
     """Column that says train, val or test; empty for none."""
     group_column: str = ''
@@ -159,6 +161,7 @@ class DataSettings:
         if len(self.delimiter) > 1:
             raise UserError(f'data.delimiter is {self.delimiter!r}; expected one character')
         object.__setattr__(self, 'class_names', tuple(self.class_names))
+        object.__setattr__(self, 'slices', tuple(self.slices))
         if len(set(self.class_names)) < len(self.class_names):
             raise UserError('data.class_names holds a name twice')
         if parse_augment(self.augment) and kind.from_inputs:

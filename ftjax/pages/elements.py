@@ -75,6 +75,16 @@ def flat(value: Any, name: str = '') -> Iterator[tuple[str, str]]:
         yield name.replace('_', ' '), words[value] if known else str(value)
 
 
+def lines(text: str) -> str:
+    """Text of many lines, as in a terminal."""
+    return '<pre>' + '\n'.join(in_html(line) for line in text.split('\n')) + '</pre>'
+
+
+def details(summary: str, text: str) -> str:
+    """Text of many lines that opens on a click."""
+    return f'<details><summary>{in_html(summary)}</summary>{lines(text)}</details>'
+
+
 def figure(drawing: bytes, inches: float, caption: str) -> str:
     """An SVG drawing of a width in inches, inside the page."""
     # Line ends and indents are a tenth of a drawing; a report with many is sent around whole.

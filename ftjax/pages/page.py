@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
 from ftjax.pages.style_sheet import STYLE
@@ -21,4 +22,12 @@ def page(title: str, parts: Sequence[str]) -> str:
         f'<title>{in_html(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n'
         + '\n'.join(parts)
         + '\n</main>\n</body>\n</html>\n'
+    )
+
+
+def framed(whole: str, height: int = 800) -> str:
+    """A page inside another, as a notebook's, of a height in pixels; neither styles the other."""
+    return (
+        f'<iframe title="report" sandbox="" style="width: 100%; height: {height}px; border: 0" '
+        f'srcdoc="{html.escape(whole, quote=True)}"></iframe>'
     )

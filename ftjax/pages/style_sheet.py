@@ -66,6 +66,7 @@ pre { overflow-x: auto; background: var(--panel); padding: .6rem .8rem; border-r
   main { padding: 1.2rem .9rem 3rem; }
   figure img { width: 100% !important; }
   .facts th { width: 8rem; }
+  tbody th { white-space: normal; min-width: 6rem; }
 }
 @page { size: auto; margin: 16mm 14mm; }
 @media print {

@@ -13,6 +13,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
+from ftjax.tasks.statistics import Statistics, grouped
 
 NOTHING_MEASURED = {'n': 0}
 
@@ -42,6 +43,20 @@ def split_metrics(prepared: Prepared, variables: dict[str, Any], split: str = 't
     )
 
 
+def split_statistics(
+    prepared: Prepared, variables: dict[str, Any], split: str = 'test'
+) -> Statistics:
+    """What the task counts of each example of a split."""
+    return network_statistics(
+        prepared.network,
+        variables,
+        prepared.data,
+        prepared.config,
+        prepared.preprocessing,
+        split,
+    )
+
+
 def network_metrics(
     network: Network,
     variables: Any,
@@ -51,6 +66,19 @@ def network_metrics(
     split: str = 'test',
 ) -> dict[str, Any]:
     """Metrics of a network on a split, on whole arrays."""
+    found = network_statistics(network, variables, data, config, preprocessing, split)
+    return task_of(getattr(data, split).task).measured(found, data.class_names)
+
+
+def network_statistics(
+    network: Network,
+    variables: Any,
+    data: Splits,
+    config: Config,
+    preprocessing: Preprocessing | TextPreprocessing | None,
+    split: str = 'test',
+) -> Statistics:
+    """What the task counts of each example of a split: metrics follow from it."""
     dataset = getattr(data, split)
     if not len(dataset):
         raise UserError(
@@ -59,4 +87,4 @@ def network_metrics(
         )
     batches = split_batches(data, split, config, preprocessing)
     outputs = predict(network, variables, batches, preprocessing)
-    return task_of(dataset.task).measure(outputs, dataset.class_names, groups=dataset.groups)
+    return grouped(task_of(dataset.task).collected(outputs), dataset.groups)

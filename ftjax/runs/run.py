@@ -20,12 +20,15 @@ from ftjax.io.files.lock import run_lock
 from ftjax.io.identity.identity_changes import FILE, differences, refused
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
-from ftjax.runs.evaluate import NOTHING_MEASURED, split_metrics
+from ftjax.runs.evaluate import NOTHING_MEASURED, split_statistics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
 from ftjax.runs.model_folder import save_model
 from ftjax.runs.prepare import Prepared
-from ftjax.runs.run_folder import PLACES, PLAN_SECTIONS, start_folder, write_choices
+from ftjax.runs.report.run_report import RunReport, write_report
+from ftjax.runs.run_folder import NO_RESULT, PLAN_SECTIONS, start_folder, write_choices
 from ftjax.runs.run_spec import run_spec
+from ftjax.tasks import task_of
+from ftjax.tasks.statistics import Statistics
 from ftjax.training.checkpoints.plan_change import PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity
 from ftjax.training.loop.fit import FitResult, fit
@@ -117,9 +120,10 @@ def finished(
 ) -> dict[str, Any]:
     """What result.json holds; the run's folder gets it, and the network."""
     config, data = prepared.config, prepared.data
-    metrics = NOTHING_MEASURED | {'task': data.task}
+    metrics, found = NOTHING_MEASURED | {'task': data.task}, Statistics({})
     if len(data.test):
-        metrics = split_metrics(prepared, result.variables)
+        found = split_statistics(prepared, result.variables)
+        metrics = task_of(data.task).measured(found, data.class_names)
     plan = result.plan
     summary = {
         'metrics': metrics,
@@ -165,7 +169,10 @@ def finished(
             write_choices(folder, plan)
         save_model(folder / 'model', prepared, result.variables)
         summary['data'] = {'sizes': sizes(data), 'notes': list(findings(data))}
-        write_json(folder / 'result.json', {**summary, 'provenance': provenance()})
+        told = {**summary, 'provenance': provenance()}
+        write_json(folder / 'result.json', told)
+        if config.train.report:
+            write_report(folder, lambda: RunReport.of(prepared, result, told, found, folder.name))
     process_group.wait('result')  # who ended now would take the first one along
     return summary
 
@@ -175,7 +182,11 @@ def identity_of_run(
 ) -> RunIdentity:
     """Of which run, and of which inputs, the checkpoints of a config are."""
     return RunIdentity(
-        inputs, flat_config(config), plan=PLAN_SECTIONS, places=PLACES, allowed=frozenset(allow)
+        inputs,
+        flat_config(config),
+        plan=PLAN_SECTIONS,
+        no_result=NO_RESULT,
+        allowed=frozenset(allow),
     )
 
 

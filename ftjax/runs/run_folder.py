@@ -18,7 +18,8 @@ from ftjax.runs.trained import how_read
 from ftjax.training.checkpoints.plan_change import FLAG, PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity, saved_identity
 
-PLACES = ('mesh', 'mesh_rules')
+NO_RESULT = ('mesh', 'mesh_rules', 'train.report', 'data.slices')
+"""What changes no number: where things lie on the devices, and what is told of them."""
 
 
 FOLDERS = ('checkpoints', 'model', 'network', 'profile')
@@ -76,8 +77,7 @@ def check_folder(
         before = read_config(read_json(known))
     except UserError as error:
         raise UserError(f'{known}: {error}; choose another --workdir') from error
-    # Where things lie on the devices changes no result.
-    keys = [k for k in config_differences(before, prepared.config) if k not in PLACES]
+    keys = [k for k in config_differences(before, prepared.config) if k not in NO_RESULT]
     other = [key for key in keys if key.split('.')[0] not in PLAN_SECTIONS]
     if other or (keys and not any((folder / 'checkpoints').glob('[0-9]*'))):
         differs = ', '.join(other or keys)

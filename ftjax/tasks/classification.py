@@ -167,7 +167,7 @@ class Classification(Task):
 
     def confusions(self, metrics: Mapping[str, Any], limit: int = 10) -> list[dict[str, Any]]:
         """The pairs of classes that are taken for one another."""
-        return confused_pairs(dict(metrics), limit)
+        return confused_pairs(dict(metrics), limit) if 'confusion_matrix' in metrics else []
 
     def baselines(
         self,
@@ -205,8 +205,8 @@ class Classification(Task):
         if 2 <= found.outputs <= 100:
             made.append(
                 Picture(
-                    'Confusion matrix: examples by true and predicted class; colour and percent '
-                    'are shares of the true class.',
+                    'Examples by true and predicted class; colour, and percent where it is '
+                    'written, is the share of the true class.',
                     confusion_matrix_figure(dict(metrics), 'Confusion matrix'),
                 )
             )

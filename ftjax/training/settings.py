@@ -48,6 +48,8 @@ class TrainSettings:
     skip_bad: Annotated[int, at_least(0, 'a number of steps')] = 0
     """Steps of the run whose loss or gradient may be NaN or infinite: such a step is skipped and
     counted, and one more than so many ends the run."""
+    report: bool = True
+    """Write report.html, and what it is made from, into the run's folder at the end."""
     remat: bool = False
     """Run the stages from the cut on again in the backward pass in place of keeping all that
     they computed: less memory, for one more forward pass of what trains."""

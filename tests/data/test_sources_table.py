@@ -196,3 +196,15 @@ def test_bad_jsonl_is_refused_by_line(write, line, words):
     message = refusal(write('d.jsonl', '{"text": "a", "label": 1}\n' + line + '\n'), 'jsonl')
     for word in words:
         assert word in message
+
+
+def test_columns_to_tell_scores_apart_by_go_with_their_examples(write):
+    path = write('d.csv', 'text,label,site,age\na,1,<b>,3\nb,0,y,4\nc,1,y,\n')
+    found = parts(path, slices=('site', 'age')).slices
+    assert found['site'] == {'d.csv:2': '<b>', 'd.csv:3': 'y', 'd.csv:4': 'y'}
+    assert found['age']['d.csv:4'] == ''
+    assert "no column 'sight' (data.slices); did you mean 'site'" in refusal(
+        path, slices=('sight',)
+    )
+    with pytest.raises(UserError, match='names columns of a CSV or JSONL file'):
+        load_data(DataSettings(source='digits', slices=('site',)))

@@ -115,7 +115,7 @@ def stopped(tmp_path, monkeypatch):
 
     def run(prepared, folder):
         with monkeypatch.context() as patch:
-            patch.setattr(ftjax.runs.run, 'split_metrics', stop)
+            patch.setattr(ftjax.runs.run, 'split_statistics', stop)
             with pytest.raises(KeyboardInterrupt):
                 train(prepared, folder, progress=False)
         return folder
@@ -201,7 +201,7 @@ def test_checkpoints_of_another_run_are_refused(tmp_path, stopped):
 def test_a_best_checkpoint_of_another_run_is_refused_too(tmp_path, stopped):
     from ftjax.training.checkpoints.run_identity import RunIdentity
 
-    own = RunIdentity({}, {'seed': 0, 'mesh.data': 1}, plan=('train',), places=('mesh',))
+    own = RunIdentity({}, {'seed': 0, 'mesh.data': 1}, plan=('train',), no_result=('mesh',))
     assert own.same_run({'config': {'seed': 0, 'mesh.data': 8, 'gone': 1}}, 3, tmp_path) == []
     assert own.same_run(None, 3, tmp_path) == [] and own.same_run({'config': 5}, 3, tmp_path) == []
     with pytest.raises(UserError, match='step 3 is of another run: seed is 7, here 0'):
@@ -257,13 +257,13 @@ def test_files_that_change_while_a_run_is_going_are_told_of(tmp_path, monkeypatc
     images = tmp_path / 'images'
     write_images(images)
     prepared = ready(tmp_path, source=f'folder:{images}')
-    measured = ftjax.runs.evaluate.split_metrics
+    measured = ftjax.runs.evaluate.split_statistics
 
     def replaced(*arguments):
         Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(prepared.data.test.inputs[0])
         return measured(*arguments)
 
-    monkeypatch.setattr(ftjax.runs.run, 'split_metrics', replaced)
+    monkeypatch.setattr(ftjax.runs.run, 'split_statistics', replaced)
     _, result = train(prepared, tmp_path / 'run', progress=False)
     assert 'the test split' in result['data_changed'] and 'while the run' in result['data_changed']
     assert read_json(tmp_path / 'run' / 'result.json')['data_changed'] == result['data_changed']

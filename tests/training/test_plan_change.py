@@ -140,6 +140,14 @@ def test_a_folder_tells_which_keys_differ_and_writes_nothing(splits, tmp_path):
     assert read_json(tmp_path / 'config.json')['freeze']['strategy'] == 'head'
 
 
+def test_what_is_told_of_a_run_is_no_part_of_it(splits, tmp_path):
+    start_folder(tmp_path, ready(splits))
+    told = {section: CONFIG[section] for section in ('train', 'data')}
+    told['train'] = {**told['train'], 'report': False}
+    quiet = ready(splits, train=told['train'], data={**told['data'], 'slices': ('site',)})
+    assert check_folder(tmp_path, quiet).keys == ()
+
+
 def test_without_checkpoints_or_when_finished_another_plan_is_another_run(splits, tmp_path):
     start_folder(tmp_path, ready(splits))
     with pytest.raises(UserError, match=r'another config \(freeze.strategy differs\)'):

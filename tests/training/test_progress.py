@@ -1,6 +1,8 @@
 """The ETA leaves compilation out, and lines come where there is no terminal."""
 
 import io
+import sys
+import types
 
 import pytest
 
@@ -94,3 +96,55 @@ def test_durations():
         '1 min 01 s',
         '2 h 01 min',
     ]
+
+
+def test_rows_come_under_their_headings_once():
+    stream = io.StringIO()
+    with Progress(2, 'train', stream=stream) as progress:
+        with progress.excluded('validating', tell=False):
+            pass
+        progress.row({'epoch': 1.0, 'val loss': 0.5, 'rate': None}, 'best so far')
+        progress.row({'epoch': 2.0, 'val loss': 0.75, 'rate': 1e-3})
+        progress.update(2)
+    heads, first, second = (line.split() for line in stream.getvalue().splitlines()[:3])
+    assert heads == ['epoch', 'val', 'loss', 'rate']
+    assert first == ['1', '0.5', '–', 'best', 'so', 'far'] and second == ['2', '0.75', '0.001']
+
+
+def test_rows_stand_above_the_bar_of_a_terminal():
+    pytest.importorskip('rich')
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    with Progress(1, 'train', stream=stream) as progress:
+        progress.row({'epoch': 1.0, 'val [b]loss': 0.5}, 'best')
+    assert 'val [b]loss' in stream.getvalue()
+
+
+def test_a_notebook_gets_one_table_in_place(monkeypatch):
+    shown = []
+
+    class Handle:
+        def update(self, page):
+            shown.append(page)
+
+    def display(page, display_id):
+        shown.append(page)
+        return Handle()
+
+    shell = types.SimpleNamespace(kernel=object())
+    for name, module in {
+        'IPython': types.SimpleNamespace(get_ipython=lambda: shell),
+        'IPython.display': types.SimpleNamespace(HTML=str, display=display),
+    }.items():
+        monkeypatch.setitem(sys.modules, name, module)
+    stream = io.StringIO()
+    with Progress(40, 'a <b>', stream=stream) as progress:
+        for epoch in range(1, 41):
+            progress.row({'epoch': float(epoch)}, 'best')
+    assert stream.getvalue() == ''
+    assert 'a &lt;b&gt;' in shown[-1] and '<table' in shown[-1]
+    assert shown[-1].count('<tr>') == 1 + 15  # the headings and the last rows

@@ -108,6 +108,8 @@ def parts_from_rows(
         rows = _by_split_column(rows, settings)
     if settings.group_column:
         _need(columns, settings.group_column, 'group_column', source)
+    for name in settings.slices:
+        _need(columns, name, 'slices', source)
     every = [(split, row) for split in rows for row in rows[split]]
     raw = [_cell(row, settings.label_column) if labelled else None for _, row in every]
     labels, names = label_kind.read(
@@ -146,6 +148,10 @@ def parts_from_rows(
         if group_column
         else {},
         group_column=group_column,
+        slices={
+            name: {row.id: str(row.cells.get(name, '')) for _, row in every}
+            for name in settings.slices
+        },
         no_train=f'{source}: no row is of split train'
         if settings.split_column
         else f'{source.parent}: no train file there to train on; name it by data.train_file',

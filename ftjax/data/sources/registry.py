@@ -33,6 +33,8 @@ class Parts:
     """{id of an example: what it belongs to}, where a column looks like that."""
     group_column: str = ''
     """The name of that column."""
+    slices: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    """By column of data.slices {id of an example: what stands there}."""
     no_train: str = ''
     """What to say to who wants to train where there is no training split."""
 

@@ -26,6 +26,7 @@ from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.segment import Segment
 from ftjax.freezing.settings import FreezeSettings, as_settings
 from ftjax.models.stages import Network
+from ftjax.pages.elements import paragraph, table
 
 __all__ = ['FreezeSettings', 'Phase', 'Plan', 'RunLength', 'as_settings', 'make_plan']
 
@@ -156,6 +157,18 @@ class Plan:
         lowest = min(order.index(base.leaves[path].stage) for path in open_)
         above = set(order[lowest:])
         return frozenset(path for path in base.trainable if base.leaves[path].stage in above)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                *(f'{phase.start:,}', f'{phase.size(trainable_only=True):,}', phase.cut),
+                ', '.join(name for name, stage in phase.stages.items() if stage.trains),
+            ]
+            for phase in self.phases
+        ]
+        total = f'{self.phases[0].size():,} parameters in all'
+        header = ['from step', 'trained parameters', 'cut', 'stages that train']
+        return paragraph(f'{self.strategy}: {total}') + table(header, rows)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: what plan.json holds."""

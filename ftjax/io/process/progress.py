@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self, TextIO
 
+from ftjax.io.process.live_table import LiveTable
 from ftjax.printable import printable
 
 
@@ -90,6 +91,7 @@ class Progress:
         self._every, self._clock = every_seconds, clock
         self._stream = stream or sys.stderr
         self._values: dict[str, Any] = {}
+        self._table = LiveTable()
         self._bar: Any = None
         self._task: Any = None
         self._began = self._shown_at = 0.0
@@ -97,7 +99,9 @@ class Progress:
     def __enter__(self) -> Self:
         self._began = self._clock()
         self._shown_at = -math.inf
-        if self._enabled and self._stream.isatty():
+        if self._enabled and self._table.in_notebook():
+            self._table.show(self._described())
+        elif self._enabled and self._stream.isatty():
             self._bar, self._task = _rich_bar(self._stream, self._description, self.pace)
         return self
 
@@ -108,7 +112,7 @@ class Progress:
         elif self._enabled:
             ending = 'stopped' if kind is not None else 'done'
             took = duration(self._clock() - self._began)
-            self._print(f'{self._counted()}, {ending} in {took}{self._shown_values()}')
+            self._say(f'{self._counted()}, {ending} in {took}{self._shown_values()}')
 
     def update(self, done: int, values: Mapping[str, object] | None = None) -> None:
         """Shows that `done` units are finished, with the newest `values` (name to number)."""
@@ -120,20 +124,51 @@ class Progress:
             self._bar.update(self._task, completed=done, status=self._status())
         elif self._enabled and now - self._shown_at >= self._every and done < self.pace.total:
             self._shown_at = now
-            self._print(f'{self._counted()}, {self._status()}')
+            self._say(self._described())
+
+    def row(self, values: Mapping[str, object], note: str = '') -> None:
+        """Adds a row to the table of the loop, such as what a validation found.
+
+        Args:
+          values: heading to number, the same headings each time.
+          note: a word at its end.
+        """
+        if not self._enabled:
+            return
+        lines = self._table.add({name: _shown(value) for name, value in values.items()}, note)
+        if self._table.handle is not None:
+            self._table.show(self._described())
+            return
+        for line in lines:
+            if self._bar is not None:
+                self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            else:
+                self._print(line)
 
     @contextlib.contextmanager
-    def excluded(self, activity: str) -> Iterator[None]:
-        """Runs a block whose time the ETA leaves out, such as 'compiling'."""
+    def excluded(self, activity: str, tell: bool = True) -> Iterator[None]:
+        """Runs a block whose time the ETA leaves out, such as 'compiling'.
+
+        With `tell` False only a bar says so, and no line of its own.
+        """
         began = self._clock()
         if self._bar is not None:
             self._bar.update(self._task, status=activity)
-        elif self._enabled:
-            self._print(f'{self._counted()}, {activity}')
+        elif self._enabled and tell:
+            self._say(f'{self._counted()}, {activity}')
         try:
             yield
         finally:
             self.pace.exclude(self._clock() - began)
+
+    def _described(self) -> str:
+        return f'{self._counted()}, {self._status()}'
+
+    def _say(self, line: str) -> None:
+        if self._table.handle is not None:
+            self._table.show(line)
+        else:
+            self._print(line)
 
     def _counted(self) -> str:
         share = 100 * self.pace.done / max(1, self.pace.total)
@@ -173,6 +208,8 @@ def duration(seconds: float) -> str:
 
 
 def _shown(value: Any) -> str:
+    if value is None:
+        return '–'
     return printable(value) if isinstance(value, (str, int)) else f'{float(value):.4g}'
 
 

@@ -27,8 +27,8 @@ class RunIdentity:
     """Values of the config by dotted keys."""
     plan: tuple[str, ...] = ()
     """Sections of the config that say what trains: PlanChange decides on them."""
-    places: tuple[str, ...] = ()
-    """Sections that change no result."""
+    no_result: tuple[str, ...] = ()
+    """Sections and keys that change no result."""
     allowed: frozenset[str] = frozenset()
     """Kinds of inputs that may differ: 'data', 'weights', 'code'."""
 
@@ -44,7 +44,7 @@ class RunIdentity:
         """
         before = part(saved, 'config')
         keys = [key for key in self.config if key in before and before[key] != self.config[key]]
-        keys = [key for key in keys if key.split('.')[0] not in self.places]
+        keys = [key for key in keys if not {key, key.split('.')[0]} & {*self.no_result}]
         other = [key for key in keys if key.split('.')[0] not in self.plan]
         if other:
             told = joined([f'{k} is {before[k]!r}, here {self.config[k]!r}' for k in other])

@@ -6,6 +6,8 @@ import contextlib
 import dataclasses
 import logging
 import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 from ftjax.distributed.preemption import stop_if_requested, stops_on_signals, while_wanted
 from ftjax.distributed.process_group import first, same_everywhere
@@ -111,7 +113,7 @@ def fit(
                 stop_if_requested()
             if run_state.done < total and run_state.done % every:
                 continue  # a phase ends here, no validation is due
-            with bar.excluded('validating'), run_state.timings.stage('evaluation'):
+            with bar.excluded('validating', tell=False), run_state.timings.stage('evaluation'):
                 batches = while_wanted(source.validation)
                 weights = phase_state.as_trained()
                 outputs = predict(
@@ -130,6 +132,8 @@ def fit(
             if not run_state.history:
                 warn_of_still(phase_state.still(), run_state.done)
             run_state.record(row, values, phase_state.current())
+            best = run_state.best.step == run_state.done and run_state.best.defined
+            bar.row(shown(run_state.history[-1]), 'best so far' if best else '')
         final = run_state.final(PhaseState(spec))
     if progress and run_state.done < total:
         whole = total / spec.steps_per_epoch
@@ -148,6 +152,15 @@ def fit(
             'choose by: the last weights are kept'
         )
     return result_of(loaded, final, run_state)
+
+
+def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the screen tells of a validation, under short headings."""
+    names = {'epoch': 'epoch', 'step': 'step', 'train_loss': 'train loss'}
+    names |= {
+        key: key.replace('_', ' ') for key in row if key.startswith('val_') and key != 'val_score'
+    }
+    return {name: row.get(key) for key, name in {**names, 'rate': 'rate'}.items()}
 
 
 def with_statistics_of(spec: RunSpec) -> RunSpec:

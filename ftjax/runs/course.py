@@ -1,0 +1,29 @@
+"""The course of a run in a line or two: which weights it ended with, and whether it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.runs.prepare import Prepared
+from ftjax.training.loop.validation import decision
+
+
+def course_text(prepared: Prepared, result: Mapping[str, Any]) -> str:
+    """Best validation, early stop and which weights are kept.
+
+    Args:
+      prepared: the run.
+      result: what its result.json holds.
+    """
+    per_epoch, steps = prepared.run_length.steps_per_epoch, result.get('steps') or 0
+    settings = prepared.config.train
+    lines = []
+    if result.get('stopped_early'):
+        whole = prepared.run_length.steps / per_epoch
+        lines.append(f'stopped early after {steps / per_epoch:.4g} of {whole:.4g} epochs')
+    validation = result.get('validation') or {}
+    if validation:
+        best = -1 if 'averaged' in result else result.get('best_step') or steps
+        lines.append(decision(settings, prepared.data.task, validation, best, steps))
+    return '\n'.join(lines) or f'{steps:,} steps, no validation'

@@ -1,0 +1,265 @@
+"""The report of a run: of every task, from memory and from its folder, whatever the data hold."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from report_cases import HOSTILE, TASKS, report, run
+
+from ftjax.api import Finetuning
+from ftjax.errors import UserError
+from ftjax.io.files.atomic import write_json
+from ftjax.runs.course import course_text
+from ftjax.runs.report import contents
+from ftjax.runs.report.answer import answer, metric_table
+from ftjax.runs.report.cautions import cautions
+from ftjax.runs.report.kept_examples import KeptExamples
+from ftjax.runs.report.run_report import RunReport, write_report
+
+SECTIONS = ('What was trained', 'Data', 'Learning curves', 'Metrics', 'How to make it again')
+
+
+class Page(HTMLParser):
+    """Tags that are closed in turn, what they show, and where pictures come from."""
+
+    void = ('meta', 'img', 'br', 'link')
+
+    def __init__(self, page):
+        super().__init__()
+        self.open, self.tags, self.text, self.sources = [], [], [], []
+        self.handlers = []
+        self.feed(page)
+        assert self.open == []
+        self.shown = ' '.join(self.text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.handlers += [name for name, _ in attrs if name.startswith('on')]
+        self.sources += [value for name, value in attrs if name in ('src', 'href')]
+        if tag not in self.void:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != 'style':
+            self.text.append(data)
+
+
+@pytest.mark.parametrize('kind', TASKS)
+def test_a_page_of_every_task_says_all_and_obeys_no_name(kind):
+    made = report(kind, groups=True)
+    page = made.html()
+    found = Page(page)
+    for title in (*SECTIONS, 'Worst mistakes', 'Parts of the test split'):
+        assert title in found.shown, title
+    assert answer(made) in found.shown
+    assert not {'script', 'b', 'i', 'run', 'note'} & set(found.tags)
+    assert not found.handlers
+    assert all(source.startswith('data:image/') for source in found.sources)
+    assert not set('\x1b\x07\r') & set(page)
+    assert '<i>0</i>' in found.shown  # the values of data.slices, as text
+    assert len(found.sources) >= 5  # the network, three curves or four, and answers
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made and not drawn: that is most of the time of a page."""
+    monkeypatch.setattr(contents, 'figure_bytes', lambda *_: b'<svg/>')
+
+
+@pytest.mark.parametrize('kind', TASKS)
+@pytest.mark.parametrize('test', [0, 1])
+def test_none_or_one_test_example_is_no_fault(kind, test, undrawn):
+    made = report(kind, test=test)
+    Page(made.html())
+    assert ('no test split' in answer(made)) == (test == 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('kind', TASKS)
+def test_figures_of_one_test_example_are_drawn(kind):
+    Page(report(kind, test=1).html())
+
+
+@pytest.mark.parametrize('kind', ['two', 'multilabel'])
+def test_a_test_split_of_one_class_is_no_fault(kind):
+    prepared, fitted, result, found = run(kind)
+    if kind == 'multilabel':
+        found.rows['true'][:] = found.rows['counts'][:] = 0
+    else:
+        found.rows['label'][:] = 0
+    Page(RunReport.of(prepared, fitted, result, found).html())
+
+
+@pytest.mark.parametrize('kind', TASKS)
+def test_it_is_made_again_from_the_folder(kind, tmp_path, undrawn):
+    prepared, fitted, result, found = run(kind, groups=True)
+    made = RunReport.of(prepared, fitted, result, found, tmp_path.name)
+    write_report(tmp_path, lambda: made)
+    for name in ('config', 'plan', 'result'):
+        write_json(tmp_path / f'{name}.json', getattr(made, name))
+    lines = ''.join(json.dumps(row) + '\n' for row in made.history)
+    (tmp_path / 'metrics.jsonl').write_text(lines)
+    again = RunReport.read(tmp_path)
+    assert answer(again) == answer(made) and cautions(again) == cautions(made)
+    assert metric_table(again) == metric_table(made)
+    assert again.kept.about['mistakes'] == made.kept.about['mistakes']
+    for name, values in made.kept.columns.items():
+        known = again.kept.columns[name]
+        if values.dtype.kind in 'biuf':
+            np.testing.assert_allclose(known, values, rtol=1e-6)
+        else:
+            assert known.tolist() == values.tolist()
+    assert Page(again.html()).tags == Page((tmp_path / 'report.html').read_text()).tags
+
+
+def test_a_run_of_an_earlier_version_has_a_shorter_page(tmp_path, undrawn):
+    made = report('images')
+    for name in ('config', 'plan', 'result'):
+        write_json(tmp_path / f'{name}.json', getattr(made, name))
+    again = RunReport.read(tmp_path)
+    assert again.kept is None
+    shown = Page(again.html()).shown
+    assert 'Metrics' in shown and 'Worst mistakes' not in shown
+
+
+def test_what_is_no_finished_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r'no config\.json'):
+        RunReport.read(tmp_path)
+    write_json(tmp_path / 'config.json', {})
+    with pytest.raises(UserError, match='not finished'):
+        RunReport.read(tmp_path)
+
+
+def test_damaged_files_are_refused_by_name(tmp_path):
+    report('images').kept.write(tmp_path)
+    told = json.loads((tmp_path / 'report.json').read_text())
+    write_json(tmp_path / 'report.json', {**told, 'mistakes': 'none'})
+    with pytest.raises(UserError, match='mistakes'):
+        KeptExamples.read(tmp_path)
+    told['columns'][0]['levels'] = ['one']
+    write_json(tmp_path / 'report.json', told)
+    with pytest.raises(UserError, match='levels'):
+        KeptExamples.read(tmp_path)
+
+
+def test_a_picture_that_is_none_is_left_out(undrawn):
+    made = report('images')
+    made.kept.about['mistakes'][0]['picture'] = 'data:image/png;base64,AA" onerror="x'
+    page = Page(made.html())
+    assert not page.handlers and 'onerror' not in page.shown
+
+
+def test_a_failed_report_costs_no_result(tmp_path, caplog):
+    def broken():
+        raise ValueError('no\nfigure')
+
+    write_report(tmp_path, broken)
+    assert 'its report is not: ValueError: no figure' in caplog.text
+    assert list(tmp_path.iterdir()) == []
+
+
+def told(made, word):
+    return [said for said in cautions(made) if word in said]
+
+
+def changed(made, **result):
+    return RunReport(made.name, made.config, made.plan, {**made.result, **result}, made.history,
+                     made.kept)  # fmt: skip
+
+
+def test_cautions_come_where_they_are_due_and_only_there():
+    plain = ('a', 'b', 'c', 'd')
+    small, large = report('images', test=40, names=plain), report('images', test=1500, names=plain)
+    assert told(small, 'examples are few') and not told(large, 'examples are few')
+    accuracy = large.result['metrics']['accuracy']
+    near = changed(large, validation={'accuracy': accuracy + 0.01})
+    far = changed(large, validation={'accuracy': accuracy + 0.3})
+    assert told(far, 'disagree') and not told(near, 'disagree')
+    assert told(changed(large, stopped_early=True, steps=30), 'after 3 of 8 epochs')
+    assert not told(changed(large, stopped_early=True, steps=30), 'longer run')
+    assert told(large, 'longer run') and not told(changed(large, best_step=40), 'longer run')
+    assert told(changed(large, steps_skipped=2), 'edge of what is stable')
+    assert told(changed(large, frozen_unchanged=False, moved_frozen=['x/y']), 'x/y')
+    made = {'git': {'commit': 'abc', 'dirty': True}}
+    assert told(changed(large, provenance=made), 'not committed')
+    assert told(large, 'a <note> of the data')
+
+
+def test_uneven_classes_are_told_of_and_even_ones_are_not():
+    def with_majority(share):
+        made = report('two', names=('a', 'b'), test=400)
+        made.kept.about['baselines'][1]['metrics']['accuracy'] = share
+        return told(made, 'uneven')
+
+    assert with_majority(0.9) and not with_majority(0.5)
+
+
+def test_a_network_that_knows_nothing_is_not_told_apart_from_the_majority():
+    prepared, fitted, result, found = run('two', names=('a', 'b'), test=50)
+    majority = float((found.rows['label'] == 0).mean())
+    metrics = {**result['metrics'], 'accuracy': majority}
+    metrics['accuracy_interval'] = [majority - 0.1, majority + 0.1]
+    made = RunReport.of(prepared, fitted, {**result, 'metrics': metrics}, found)
+    assert told(made, 'not told apart')
+
+
+def test_the_answer_names_interval_number_and_baseline():
+    said = answer(report('images', names=('a', 'b', 'c', 'd')))
+    assert re.fullmatch(
+        r'Test accuracy \d+\.\d % \[\d+\.\d, \d+\.\d\] on 60 images; .* has \d+\.\d %\.', said
+    )
+    assert 'lower is better' in answer(report('regression'))
+    assert 'hidden tokens in 60 texts' in answer(report('masked'))
+
+
+def test_copies_of_training_examples_are_counted(undrawn):
+    prepared, fitted, result, found = run('images')
+    pixels = prepared.data.test.inputs.copy()
+    pixels[:7] = prepared.data.train.inputs[:7]
+    object.__setattr__(prepared.data.test, 'inputs', pixels)
+    made = RunReport.of(prepared, fitted, result, found)
+    assert made.kept.about['copies'] == 7
+    shown = Page(made.html()).shown
+    assert '7 test examples are, byte for byte' in shown
+    assert 'exact copy of a training example: yes' in shown
+
+
+def test_phases_are_drawn_and_listed():
+    shown = Page(report('images', freeze='gradual').html()).shown
+    assert 'From step 0' in shown and 'Phases' in shown
+
+
+def test_a_notebook_shows_the_page_apart_from_its_own(undrawn):
+    shown = report('images')._repr_html_()
+    assert shown.startswith('<iframe') and '<script' not in shown
+    assert HOSTILE[0] not in shown
+
+
+def test_plans_and_runs_are_tables_in_a_notebook():
+    prepared, _, result, _ = run('images', freeze='gradual')
+    plan = Page(prepared.plan._repr_html_())
+    assert plan.tags.count('tr') == 1 + len(prepared.plan.phases) > 2
+    fresh = Finetuning.__new__(Finetuning)
+    fresh.config, fresh.prepared, fresh.result = prepared.config, prepared, None
+    assert 'not trained yet' in Page(fresh._repr_html_()).shown
+    fresh.result = result
+    shown = Page(fresh._repr_html_())
+    assert 'accuracy' in shown.shown and 'script' not in shown.tags
+
+
+def test_the_course_of_a_run_in_words():
+    prepared, _, result, _ = run('images')
+    assert course_text(prepared, result) == (
+        'best validation at step 80 of 80 (epoch 8): accuracy 0.9; these weights are kept'
+    )
+    early = {**result, 'stopped_early': True, 'steps': 30, 'best_step': 10}
+    assert course_text(prepared, early).splitlines() == [
+        'stopped early after 3 of 8 epochs',
+        'best validation at step 10 of 30 (epoch 1): accuracy 0.9; these weights are kept',
+    ]
+    assert course_text(prepared, {'steps': 5}) == '5 steps, no validation'
