@@ -9,7 +9,7 @@ An arm's object in summary.json:
   val_mean, difference (null for the reference): {interval, bootstrap, p, p_holm, verdict,
   wins, ties, seeds, n_unpaired}, probability_of_improvement (interval),
   params_trainable, params_total, trainable_share, optimizer_bytes, wall_seconds,
-  step_seconds, step_flops, peak_memory_bytes: means over the finished runs, or null,
+  step_seconds, step_flops, step_bytes: means over the finished runs, or null,
   depth, shifts: {name: {mean (interval), difference}}, movement: {stage: mean}.
 """
 
@@ -91,7 +91,7 @@ def summarise_arm(
         'wall_seconds': _mean(ok, 'wall_seconds'),
         'step_seconds': _mean(ok, 'step_seconds_median'),
         'step_flops': _mean(ok, 'step_flops'),
-        'peak_memory_bytes': _mean(ok, 'peak_memory_bytes'),
+        'step_bytes': _mean(ok, 'step_bytes'),
         'depth': next((row['depth'] for row in ok if 'depth' in row), depth_of(arm)),
         'shifts': _shifts(ok, metric, confidence, overlap),
         'movement': _movement(ok),

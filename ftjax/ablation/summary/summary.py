@@ -5,7 +5,7 @@ A row is one run. Read here: `arm`, `rate` (null: not trained), `seed`, `status`
 (default 'all'), `retries` (of a cell that had failed), `data_fingerprint` and `test_fingerprint`
 (of all splits, and of the test split), `shifts` (name of a further test set to its metrics),
 `movement` (stage to how far it moved), `depth`, `params_trainable`, `params_total`,
-`optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`, `peak_memory_bytes`.
+`optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`, `step_bytes`.
 
 summary.json (`schema` 1):
   question, metric, val_metric, higher_is_better (of the metric), val_higher_is_better,
