@@ -16,8 +16,12 @@ from ftjax.ablation.grid.equal_compute import at_equal_compute
 from ftjax.ablation.grid.forecast import forecast
 from ftjax.ablation.grid.row_identity import RowIdentities, identity_notes
 from ftjax.ablation.grid.rows import read_rows
-from ftjax.ablation.grid.run_grid import jobs_of, pending, present, run_grid
+from ftjax.ablation.grid.run_grid import jobs_of, run_grid
+from ftjax.ablation.grid.schedule import FullGrid, Schedule
+from ftjax.ablation.grid.short_runs import with_short_runs
+from ftjax.ablation.grid.trials import Trials
 from ftjax.ablation.grid.variants import chosen, expanded
+from ftjax.ablation.rates.trials import SHARES
 from ftjax.ablation.settings import AblationSettings
 from ftjax.config import merged, read_config
 from ftjax.data.audit.overview import overview
@@ -62,8 +66,9 @@ def run_grids(
             own, note = at_equal_compute(settings, CellRunner(of_task, settings, splits).length)
             told = [note]
         place = folder_of(task, folder)
-        runner = CellRunner(of_task, expanded(own), splits)
-        made = run_one(runner, place, engine, vectorise, retry_failed, allow)
+        grid, schedule = scheduled(own, of_task)
+        runner = CellRunner(of_task, grid, splits)
+        made = run_one(runner, schedule, place, engine, vectorise, retry_failed, allow)
         kept, more = chosen(made, own)
         told += identity_notes(place)
         rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
@@ -73,8 +78,21 @@ def run_grids(
     return rows, notes
 
 
+def scheduled(
+    settings: AblationSettings, values: Mapping[str, Any]
+) -> tuple[AblationSettings, Schedule]:
+    """The grid that is run, each variant and short run an arm of it, and what is run when."""
+    grid = expanded(settings)
+    if settings.search == 'grid':
+        return grid, FullGrid(grid)
+    if settings.search == 'halving':
+        grid = with_short_runs(grid, values, SHARES)
+    return grid, Trials(settings)
+
+
 def run_one(
     runner: CellRunner,
+    schedule: Schedule,
     folder: pathlib.Path,
     engine: Engine,
     vectorise: bool,
@@ -104,6 +122,7 @@ def run_one(
         foresee=foresee,
         retry_failed=retry_failed,
         identities=RowIdentities(runner.identity_key, runner.identity, allow),
+        schedule=schedule,
     )
 
 
@@ -121,12 +140,13 @@ def check_data(
       UserError: the task has no such metric, or no examples to choose by or to be tested on.
     """
     known: KnownSplits = {}
-    grid = expanded(settings)
     for task, changes in reversed([*tasks_of(settings).items()]):
-        rows = present(grid, read_rows(folder_of(task, folder) / 'runs.jsonl'))
+        of_task = merged(values, changes)
+        grid, schedule = scheduled(settings, of_task)
+        rows = schedule.present(read_rows(folder_of(task, folder) / 'runs.jsonl'))
         rows = [row for row in rows if not (retry_failed and row['status'] == 'failed')]
-        if pending(grid, rows):
-            CellRunner(merged(values, changes), grid, known).check()
+        if schedule.pending(rows):
+            CellRunner(of_task, grid, known).check()
     return known
 
 
