@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+from ftjax.ablation.budgets.budget import read_budget
 from ftjax.ablation.gates.gates import check_gates
 from ftjax.ablation.rates.choice import check_rates
 from ftjax.ablation.rates.trials import SEARCHES
@@ -73,6 +74,10 @@ class AblationSettings:
     """Rounds of further rates, at most: while the best rate of any arm lies on the edge of what
     it tried, every arm gets one more. An arm whose best is on the edge even then is marked, and
     is in no sentence on the best."""
+    budget: str = ''
+    """What may be spent, '30 min', '2e15 flops' or '60 runs'; empty for the full grid. Within it
+    arms race: rates are chosen with the first seed, then seeds, those named at most, go to the
+    arms whose verdict against the reference is open. See ftjax/ablation/racing/race.py."""
     question: str = ''
     gates: tuple[tuple[str, ...], ...] = ()
     """Orderings that must come out, (rule, arm, ..) each; see ftjax/ablation/gates/gates.py."""
@@ -109,6 +114,8 @@ class AblationSettings:
                     "source ('digits') or changes of config.data ({'source': 'digits'})"
                 )
         metric_of(self.metric, 'config.ablation.metric:')
+        if self.budget:
+            self._check_race()
         if self.reference:
             check_name(self.reference, self.arms, 'reference arm')
         object.__setattr__(self, 'gates', as_gates(self.gates, 'gates'))
@@ -182,6 +189,20 @@ class AblationSettings:
             for arm in self.tuned:
                 if {key, key.split('.')[0]} & set(self.changes(arm)):
                     raise UserError(f'{where} is set by arm {arm!r} itself')
+
+    def _check_race(self) -> None:
+        read_budget(self.budget, 'config.ablation.budget')
+        others = {'tune': self.tune, 'folds': self.folds, 'search': self.search != 'grid'}
+        for name, given in others.items():
+            if given:
+                raise UserError(
+                    f'config.ablation.budget does not go with config.ablation.{name}: a race tunes '
+                    'rates alone, and compares arms on seeds'
+                )
+        if len(self.seeds) < 2:
+            raise UserError(
+                'config.ablation.budget needs seeds to add: name 2 or more in config.ablation.seeds'
+            )
 
     def _check_groups(self) -> None:
         for group, names in self.groups.items():

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from ftjax.ablation.cells.task_grids import scheduled
+from ftjax.ablation.grid.drawn_trials import Trials
 from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.grid.short_runs import arm_and_share, short, with_short_runs
-from ftjax.ablation.grid.trials import Trials
 from ftjax.ablation.grid.variants import chosen
 from ftjax.ablation.rates.trials import Trial, halved, next_of
 from ftjax.ablation.settings import AblationSettings, read_ablation

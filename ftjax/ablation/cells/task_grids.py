@@ -10,17 +10,19 @@ from typing import Any
 
 from ftjax.ablation.cells.extra_test_sets import further_settings
 from ftjax.ablation.cells.run_cell import CellRunner, KnownSplits
+from ftjax.ablation.cells.task_race import budget_of_task, race_of, with_pilots
 from ftjax.ablation.engines.engine import Cell, Engine
+from ftjax.ablation.grid.cell_schedule import FullGrid, Schedule
 from ftjax.ablation.grid.claim import check_place
+from ftjax.ablation.grid.drawn_trials import Trials
 from ftjax.ablation.grid.equal_compute import at_equal_compute
 from ftjax.ablation.grid.forecast import forecast
 from ftjax.ablation.grid.row_identity import RowIdentities, identity_notes
 from ftjax.ablation.grid.rows import read_rows
 from ftjax.ablation.grid.run_grid import jobs_of, run_grid
-from ftjax.ablation.grid.schedule import FullGrid, Schedule
 from ftjax.ablation.grid.short_runs import with_short_runs
-from ftjax.ablation.grid.trials import Trials
 from ftjax.ablation.grid.variants import chosen, expanded
+from ftjax.ablation.racing.account import described, sentences
 from ftjax.ablation.rates.trials import SHARES
 from ftjax.ablation.settings import AblationSettings
 from ftjax.config import merged, read_config
@@ -40,8 +42,10 @@ def run_grids(
     vectorise: bool = True,
     retry_failed: bool = False,
     allow: Collection[str] = (),
-) -> tuple[Rows, list[str]]:
-    """Runs what is missing; returns the rows that a summary is made of, and notes for readers.
+) -> tuple[Rows, list[str], dict[str, Any]]:
+    """Runs what is missing; returns rows for a summary, notes for readers, and races.
+
+    Races are those of `account.described`, by task; none without a budget.
 
     Several tasks have a folder each below `folder`, which then holds the rows of all. The data
     of every task that has runs to make are looked at before the first of them.
@@ -56,8 +60,8 @@ def run_grids(
     if settings.tasks:
         check_place(folder)
     splits = check_data(values, settings, folder, retry_failed)
-    rows, notes = [], []
-    for task, changes in tasks_of(settings).items():
+    rows, notes, races = [], [], {}
+    for number, (task, changes) in enumerate(tasks_of(settings).items()):
         if task:
             print(f'{printable(task)}:', flush=True)
         of_task = merged(values, changes)
@@ -68,14 +72,24 @@ def run_grids(
         place = folder_of(task, folder)
         grid, schedule = scheduled(own, of_task)
         runner = CellRunner(of_task, grid, splits)
-        made = run_one(runner, schedule, place, engine, vectorise, retry_failed, allow)
-        kept, more = chosen(made, own)
+        if settings.budget:
+            race = race_of(runner, place, engine.workers, budget_of_task(settings, races, number))
+            made = run_one(runner, race, place, engine, vectorise, retry_failed, allow)
+            standing = race.standing(made)
+            kept = race.results(made)
+            if not kept:
+                raise UserError(f'config.ablation.budget {settings.budget!r}: {standing.ended}')
+            races[task] = described(race, standing)
+            more = sentences(races[task])
+        else:
+            made = run_one(runner, schedule, place, engine, vectorise, retry_failed, allow)
+            kept, more = chosen(made, own)
         told += identity_notes(place)
         rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
     if settings.tasks:
         write_text(folder / 'runs.jsonl', ''.join(json.dumps(row) + '\n' for row in rows))
-    return rows, notes
+    return rows, notes, races
 
 
 def scheduled(
@@ -83,6 +97,8 @@ def scheduled(
 ) -> tuple[AblationSettings, Schedule]:
     """The grid that is run, each variant and short run an arm of it, and what is run when."""
     grid = expanded(settings)
+    if settings.budget:
+        grid = with_pilots(grid, values)
     if settings.search == 'grid':
         return grid, FullGrid(grid)
     if settings.search == 'halving':
@@ -145,7 +161,7 @@ def check_data(
         grid, schedule = scheduled(settings, of_task)
         rows = schedule.present(read_rows(folder_of(task, folder) / 'runs.jsonl'))
         rows = [row for row in rows if not (retry_failed and row['status'] == 'failed')]
-        if schedule.pending(rows):
+        if settings.budget or schedule.pending(rows):
             CellRunner(of_task, grid, known).check()
     return known
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.engines.engine import Cell, Engine, Execute, InProcess, Job, Together, Work
+from ftjax.ablation.grid.cell_schedule import FullGrid, Schedule
 from ftjax.ablation.grid.claim import claim
 from ftjax.ablation.grid.row_identity import RowIdentities
 from ftjax.ablation.grid.rows import cell_of, read_rows
-from ftjax.ablation.grid.schedule import FullGrid, Schedule
 from ftjax.ablation.settings import AblationSettings
 from ftjax.distributed.preemption import says_where, stops_on_signals
 from ftjax.io.files.atomic import to_jsonable

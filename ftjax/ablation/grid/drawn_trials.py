@@ -8,8 +8,8 @@ import math
 from typing import Any
 
 from ftjax.ablation.engines.engine import Cell
+from ftjax.ablation.grid.cell_schedule import untuned
 from ftjax.ablation.grid.rows import cell_of, of_grid
-from ftjax.ablation.grid.schedule import untuned
 from ftjax.ablation.grid.short_runs import short
 from ftjax.ablation.grid.variants import named
 from ftjax.ablation.rates.choice import score_of
