@@ -57,6 +57,7 @@ def main():
     from ftjax.ablation.cells.task_grids import check_grids, run_grids
     from ftjax.ablation.engines.factory import make_engine
     from ftjax.ablation.engines.worker_start import start_worker
+    from ftjax.ablation.racing.account import seeds_run
     from ftjax.ablation.report.gate_verdicts import grid_verdicts
     from ftjax.ablation.report.results_folder import write_results
     from ftjax.ablation.settings import read_ablation
@@ -78,7 +79,7 @@ def main():
     start = functools.partial(start_worker, config_file.config_filename, os.getcwd())
     engine = make_engine(ENGINE.value, WORKERS.value, start, RAY_ADDRESS.value)
     with run_lock(folder, enabled=launch.first_process()):
-        rows, notes = run_grids(
+        rows, notes, races = run_grids(
             values, settings, folder, engine, VECTORISE.value == 'auto', RETRY.value, ALLOWED()
         )
     if engine.workers > 1:
@@ -91,7 +92,7 @@ def main():
         reference=settings.reference or next(iter(settings.arms)),
         metric=settings.metric,
         arms=list(settings.arms),
-        seeds=settings.draws,
+        seeds=seeds_run(races, settings.draws),
         folds=settings.folds,
         question=settings.question,
     )

@@ -58,10 +58,12 @@ ROOMS = (
 ABLATION = (
     'statistics',
     'rates',
+    'budgets',
     'gates',
     'settings',
     'engines',
     'grid',
+    'racing',
     'cells',
     'summary',
     'report',

@@ -3,6 +3,7 @@
 An arm's object in summary.json:
   arm, n (runs planned), n_ok, n_diverged, n_failed, n_unfinished, n_missing,
   rate (chosen; null: not trained or never finished), rate_edge, n_trials, n_tied,
+  rate_estimate (vertex of a parabola in log rate: {rate, low, high, confidence, ..}, or null),
   curve: [{rate, mean, n_unfinished, values {seed: validation metric or null}}],
   seeds: {seed: test metric, null where unfinished},
   mean (interval, t), sd, iqm (interval, bootstrap); null where no run finished,

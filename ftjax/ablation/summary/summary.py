@@ -3,7 +3,8 @@
 A row is one run. Read here: `arm`, `rate` (null: not trained), `seed`, `status` ('ok',
 'diverged' or 'failed'), `val` and `test` (metric to number); and where present `task`
 (default 'all'), `retries` (of a cell that had failed), `data_fingerprint` and `test_fingerprint`
-(of all splits, and of the test split), `shifts` (name of a further test set to its metrics),
+(of all splits, and of the test split), `tried` (rates of all trials of the arm, where a
+sampler drew them), `shifts` (name of a further test set to its metrics),
 `movement` (stage to how far it moved), `depth`, `params_trainable`, `params_total`,
 `optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`, `step_bytes`.
 
@@ -27,6 +28,7 @@ from typing import Any
 
 from ftjax.ablation.grid.rows import STATUSES
 from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
+from ftjax.ablation.rates.parabola import estimate_rate
 from ftjax.ablation.statistics.paired import holm
 from ftjax.ablation.summary.arm import (
     add_comparison,
@@ -111,6 +113,9 @@ def summarise(
             summaries.append(
                 summarise_arm(arm, of_arm, choice, planned, metric, confidence, overlap)
             )
+            better = val_metric.higher_is_better
+            estimate = estimate_rate(choice, higher_is_better=better, confidence=confidence)
+            summaries[-1]['rate_estimate'] = estimate
         _compare(summaries, reference, higher_is_better, floor, confidence, overlap)
         tasks.append({'task': task, 'arms': summaries})
     overall = None
@@ -233,7 +238,12 @@ def _choose(
     tuning_seeds: Sequence[int] | None,
 ) -> Choice:
     curve = rate_curve(rows, metric, tuning_seeds)
-    return choose_rate(curve, higher_is_better=metric.higher_is_better, tolerance=tolerance)
+    return choose_rate(
+        curve,
+        higher_is_better=metric.higher_is_better,
+        tolerance=tolerance,
+        tried=rows[0].get('tried', ()) if rows else (),
+    )
 
 
 def _compare(
