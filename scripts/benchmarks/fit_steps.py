@@ -37,7 +37,6 @@ class FitSteps:
         plan = make_plan(freeze, network, variables)
         settings = TrainSettings(
             cache='on' if cached else 'off',
-            steps_per_call=longest,
             eval_every=64.0,  # a multiple of the steps of a call
         )
         self.spec = RunSpec(
@@ -51,7 +50,9 @@ class FitSteps:
         self.phase_state = phase_state = PhaseState(self.spec)
         phase_state.enter(0)
         self.source = Sources(self.spec).of(phase_state, 0)
-        self.chunk = self.spec.steps_per_call(self.source.start)
+        # Not by train.steps_per_call: convolutions keep to one step a call, as in a run.
+        calls = self.spec.steps_per_call(self.source.start)
+        self.chunk = calls if longest is None else min(calls, longest)
         self.run = MultiStep(phase_state.step(self.source.start))
         self.known: Any = None
 

@@ -99,7 +99,8 @@ class Timed:
 
         from ftjax.training.step.state import make_state
 
-        state, frozen = make_state(self.variables, phase, self.spec.train_step(phase).tx)
+        tx, ema = self.spec.train_step(phase).tx, self.spec.step_optimizer.ema
+        state, frozen = make_state(self.variables, phase, tx, ema)
         if self.plan.of_kind('regulariser'):
             frozen = frozen.replace(reference=jax.tree.map(jnp.array, state.trainable))
         batch = {
