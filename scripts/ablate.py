@@ -19,10 +19,7 @@ are now is refused; --allow_data_change, --allow_weights_change and --allow_code
 the report says so.
 """
 
-import functools
-import os
 import pathlib
-from typing import Any
 
 from absl import flags
 
@@ -30,16 +27,8 @@ from ftjax.cli import launch
 
 CONFIG = launch.define_config()
 WORKDIR = launch.define_workdir()
-ENGINE = flags.DEFINE_enum(
-    'engine', 'in_process', ['in_process', 'processes', 'ray'], 'Where the runs run.'
-)
-WORKERS = flags.DEFINE_integer(
-    'workers', None, 'Runs at a time: half the processors, or the cluster, unless given.'
-)
+ENGINE = launch.define_engine()
 ALLOWED = launch.define_allowed_changes()
-RAY_ADDRESS = flags.DEFINE_string(
-    'ray_address', '', 'Of a running Ray cluster; empty to start one on this machine.'
-)
 VECTORISE = flags.DEFINE_enum(
     'vectorise',
     'auto',
@@ -55,13 +44,8 @@ flags.DEFINE_alias('retry-failed', 'retry_failed')
 
 def main():
     from ftjax.ablation.cells.task_grids import check_grids, run_grids
-    from ftjax.ablation.engines.factory import make_engine
-    from ftjax.ablation.engines.worker_start import start_worker
-    from ftjax.ablation.racing.account import seeds_run
-    from ftjax.ablation.report.gate_verdicts import grid_verdicts
-    from ftjax.ablation.report.results_folder import write_results
+    from ftjax.ablation.report.grid_report import write_grid_results
     from ftjax.ablation.settings import read_ablation
-    from ftjax.ablation.summary.summary import summarise
     from ftjax.config import plain
     from ftjax.errors import UserError
     from ftjax.io.files.lock import run_lock
@@ -72,46 +56,13 @@ def main():
     settings = read_ablation(values.pop('ablation'))
     check_grids(values, settings)
     folder = pathlib.Path(WORKDIR.value)
-    if ENGINE.value != 'in_process':
-        # What is measured here must leave an accelerator's memory to the workers.
-        os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-    config_file: Any = flags.FLAGS['config']
-    start = functools.partial(start_worker, config_file.config_filename, os.getcwd())
-    engine = make_engine(ENGINE.value, WORKERS.value, start, RAY_ADDRESS.value)
+    engine = ENGINE()
     with run_lock(folder, enabled=launch.first_process()):
         rows, notes, races = run_grids(
             values, settings, folder, engine, VECTORISE.value == 'auto', RETRY.value, ALLOWED()
         )
-    if engine.workers > 1:
-        notes.append(
-            f'Runs ran {engine.workers} at a time: where they shared processors, times of steps '
-            'and runs are longer than those of a run alone.'
-        )
-    summary = summarise(
-        rows,
-        reference=settings.reference or next(iter(settings.arms)),
-        metric=settings.metric,
-        arms=list(settings.arms),
-        seeds=seeds_run(races, settings.draws),
-        folds=settings.folds,
-        question=settings.question,
-    )
-    table = write_results(
-        folder,
-        summary,
-        title=settings.question or 'Ablation',
-        setup={
-            'data': values['data']['source'],
-            'training examples a class': values['data']['examples_per_class'] or 'all',
-            'network': values['init'],
-            'seeds': ', '.join(map(str, settings.seeds)),
-            **({'tasks': settings.tasks} if settings.tasks else {}),
-            **({'folds': settings.folds} if settings.folds else {}),
-            **({'tuned beside the rate': settings.tune} if settings.tune else {}),
-            **({'equal': settings.equal} if settings.equal != 'steps' else {}),
-        },
-        notes=(*settings.notes, *notes),
-        gates=grid_verdicts(settings, summary, rows),
+    _, table = write_grid_results(
+        folder, values, settings, rows, notes, races, engine.workers
     )
     print(table)
 

@@ -41,6 +41,7 @@ from absl import logging as absl_logging
 from ftjax.cli.flags import (
     define_allowed_changes,
     define_config,
+    define_engine,
     define_own_parts,
     define_workdir,
     parse_flags,
@@ -54,6 +55,7 @@ from ftjax.xla.compilation_cache import enable_compilation_cache
 __all__ = [
     'define_allowed_changes',
     'define_config',
+    'define_engine',
     'define_own_parts',
     'define_workdir',
     'explain',

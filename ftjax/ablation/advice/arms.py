@@ -15,6 +15,7 @@ from ftjax.errors import UserError
 from ftjax.optim.optimizer import shapes_of, state_bytes
 from ftjax.runs.prepare import Opened, Prepared, prepare
 from ftjax.runs.run_spec import run_spec
+from ftjax.tasks.registry import task_of
 
 FULL = 'full'
 FEW = 10.0
@@ -23,6 +24,10 @@ of pretrained matrices: the ratio that was best for LoRA in 'LoRA Without Regret
 Thinking Machines, 2025). The search for rates goes on from there."""
 STEP = math.sqrt(10.0)
 """Between neighbours of a starting grid of rates."""
+
+
+SEEDS = 10
+"""Most seeds of an arm; the race adds them where they are needed."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -124,3 +129,59 @@ def described(strategy: str, factor: float, prepared: Prepared) -> CandidateArm:
         optimizer_bytes=state_bytes(state),
         backward=1 - stages.index(phase.cut) / len(stages),
     )
+
+
+def ablation_of(
+    arms: list[CandidateArm], data: Splits, given: Mapping[str, Any], budget: str
+) -> dict[str, Any]:
+    """The section `ablation` of a race of these arms.
+
+    Args:
+      arms: from `candidate_arms`.
+      data: of the run: baselines follow from it.
+      given: keys that the config sets itself; they replace those made here.
+      budget: of the race, '10 min'.
+
+    Raises:
+      UserError: `full` is no arm, and the config names neither arms nor another reference.
+    """
+    named: dict[str, Any] = {
+        arm.strategy: {'freeze': arm.strategy, 'rates': arm.rates} for arm in arms
+    }
+    if FULL not in named and not {'arms', 'reference'} & set(given):
+        raise UserError(
+            'the network cannot be trained whole, which all other arms are compared with; name '
+            'arms and their reference in the config, config.ablation'
+        )
+    if data.label_kind.one_class:
+        kinds = ('probe',) if data.train.kind == 'text' else ('pixels', 'probe')
+        named |= {kind: {'baseline': kind} for kind in kinds}
+    made = {
+        'question': 'What to freeze?',
+        'arms': named,
+        'rates': arms[0].rates,
+        'seeds': tuple(range(SEEDS)),
+        'reference': FULL,
+        'metric': task_of(data.task).default_metric,
+        'budget': budget,
+    }
+    return {**made, **given}
+
+
+def described_arms(arms: list[CandidateArm], left_out: Mapping[str, str]) -> str:
+    """The arms with what their plans cost, and those left out, as lines for people."""
+    rows = [('arm', 'trained parameters', 'optimizer state', 'backward pass through', 'rates')]
+    rows += [
+        (
+            arm.strategy,
+            f'{arm.trainable:,} ({100 * arm.share:.2g} %)',
+            f'{arm.optimizer_bytes:,} bytes',
+            f'{100 * arm.backward:.0f} % of the stages',
+            ', '.join(f'{rate:g}' for rate in arm.rates),
+        )
+        for arm in arms
+    ]
+    wide = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ['  '.join(f'{cell:{n}}' for cell, n in zip(row, wide, strict=True)) for row in rows]
+    lines += [f'left out {strategy}: {why}' for strategy, why in left_out.items()]
+    return '\n'.join(line.rstrip() for line in lines)

@@ -20,10 +20,9 @@ def advice_page(
     advice: Advice,
     summary: Mapping[str, Any],
     *,
-    margin: float,
     data: Sequence[str],
     command: str,
-    spent: Sequence[str],
+    notes: Sequence[str],
     not_compared: Mapping[str, str],
     provenance: Mapping[str, Any],
 ) -> str:
@@ -32,10 +31,9 @@ def advice_page(
     Args:
       advice: from `recommend`.
       summary: that it was made from.
-      margin: the loss of score that it accepts, in the metric's unit.
       data: lines on the data: sizes, classes, what an audit found.
       command: trains the choice.
-      spent: sentences on the budget and what it was spent on.
+      notes: sentences on what was run, the budget among them.
       not_compared: {strategy: why it was no arm}.
       provenance: command, versions, commit.
     """
@@ -49,15 +47,15 @@ def advice_page(
     if figure is not None:
         caption = f'What every arm gives up and what it saves, against {summary["reference"]}'
         parts.append(drawn_figure(Drawn('differences_by_cost', caption, None, figure)))
-    parts.append(section('All arms', table(*arms_table(summary)) + _legend(summary, margin)))
-    parts.append(section('What is not decided', _undecided(advice, summary, margin)))
+    parts.append(section('All arms', table(*arms_table(summary)) + _legend(summary)))
+    parts.append(section('What is not decided', _undecided(advice, summary)))
     if advice.left_out or not_compared:
         told = {**not_compared, **advice.left_out}
         parts.append(
             section('Left out', bullets([f'{arm}: {why}.' for arm, why in told.items()]))
         )
     parts.append(section('Data', bullets(list(data))))
-    parts.append(section('What was run', bullets([*spent, *summary['caveats']])))
+    parts.append(section('What was run', bullets([*notes, *summary['caveats']])))
     parts.append(section('Provenance', facts(dict(flat(to_jsonable(dict(provenance)))))))
     return page(title, parts)
 
@@ -97,20 +95,20 @@ def arms_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _legend(summary: Mapping[str, Any], margin: float) -> str:
+def _legend(summary: Mapping[str, Any]) -> str:
     level = f'{100 * summary["confidence"]:g} %'
     unit = ' points' if number_formats.scale_of(summary['metric']) == 100 else ''
     return paragraph(
         f'Differences are paired over seeds; their {level} intervals hold for all arms at once '
         f'and give the verdicts. Equivalent means within '
-        f'{number_formats.score(margin, summary["metric"])}{unit} of {summary["reference"]}. '
+        f'{number_formats.score(summary["margin"], summary["metric"])}{unit} of {summary["reference"]}. '
         'Time of a step: median. Device memory: of the compiled step. Rates are chosen on '
         'validation data, all numbers are of test data.',
         'legend',
     )
 
 
-def _undecided(advice: Advice, summary: Mapping[str, Any], margin: float) -> str:
+def _undecided(advice: Advice, summary: Mapping[str, Any]) -> str:
     if not advice.undecided:
         return paragraph('Every arm has a verdict, or is listed below as left out.')
     lines = []

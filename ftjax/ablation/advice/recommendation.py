@@ -52,6 +52,7 @@ class Advice:
 
     Attributes:
       choice: the recommended arm; None where no run of the reference finished.
+      rate: its learning rate.
       why: 'better' than the reference, 'as good' and cheaper, or 'nothing cheaper' is.
       as_good: the cheapest arm that is as good as the reference.
       sentences: the recommendation in two sentences.
@@ -60,6 +61,7 @@ class Advice:
     """
 
     choice: str | None
+    rate: float | None
     why: str
     as_good: str | None
     sentences: tuple[str, ...]
@@ -67,13 +69,13 @@ class Advice:
     left_out: Mapping[str, str]
 
 
-def recommend(summary: Mapping[str, Any], margin: float) -> Advice:
+def recommend(summary: Mapping[str, Any]) -> Advice:
     """The advice that a summary of one task gives.
 
     Args:
-      summary: from `summarise`.
-      margin: a loss of score that is accepted for a cheaper arm, in the metric's unit.
+      summary: from `summarise`; a loss up to its margin is accepted for a cheaper arm.
     """
+    margin: float = summary['margin']
     arms: Sequence[Arm] = summary['tasks'][0]['arms']
     reference = next(arm for arm in arms if arm['arm'] == summary['reference'])
     trained = [arm for arm in arms if arm['rate'] is not None and arm is not reference]
@@ -85,7 +87,13 @@ def recommend(summary: Mapping[str, Any], margin: float) -> Advice:
     if reference['mean'] is None:
         said = f'No run of {reference["arm"]} finished, so that there is nothing to compare with.'
         return Advice(
-            choice=None, why='', as_good=None, sentences=(said,), undecided=(), left_out=left_out
+            choice=None,
+            rate=None,
+            why='',
+            as_good=None,
+            sentences=(said,),
+            undecided=(),
+            left_out=left_out,
         )
     better = [arm for arm in able if arm['difference']['verdict'] == 'better']
     good = [arm for arm in able if is_as_good(arm, margin, summary['higher_is_better'])]
@@ -97,9 +105,10 @@ def recommend(summary: Mapping[str, Any], margin: float) -> Advice:
         why = 'nothing cheaper' if choice is reference else 'as good'
     return Advice(
         choice=choice['arm'],
+        rate=choice['rate'],
         why=why,
         as_good=cheapest['arm'],
-        sentences=_sentences(choice, why, cheapest, reference, summary, margin),
+        sentences=_sentences(choice, why, cheapest, reference, summary),
         undecided=undecided,
         left_out=left_out,
     )
@@ -124,7 +133,7 @@ def _why_not(arm: Arm) -> str:
         return 'none of its runs finished'
     if arm['rate_edge']:
         return f'its best rate is the {arm["rate_edge"]}est that was tried: a better one may exist'
-    if arm['difference'] is None or arm['difference']['verdict'] == 'no verdict':
+    if arm['difference'] is None or arm['difference']['interval']['low'] is None:
         return 'too few seeds for a verdict'
     return ''
 
@@ -150,9 +159,8 @@ def _sentences(
     cheapest: Arm,
     reference: Arm,
     summary: Mapping[str, Any],
-    margin: float,
 ) -> tuple[str, str]:
-    metric, name = summary['metric'], reference['arm']
+    metric, margin, name = summary['metric'], summary['margin'], reference['arm']
     unit = ' points' if number_formats.scale_of(metric) == 100 else ''
     allowed = f'{number_formats.score(margin, metric)}{unit}'
 
@@ -165,7 +173,7 @@ def _sentences(
     score = f'{number_formats.score(choice["mean"]["estimate"], metric)} {title}'
     if why == 'nothing cheaper':
         return (
-            f'Train everything ({name}): {score}.',
+            f'Train {name}: {score}.',
             f'No cheaper arm was shown to be within {allowed} of it.',
         )
     trained = number_formats.share(choice['trainable_share'])
