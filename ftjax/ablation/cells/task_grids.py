@@ -73,6 +73,22 @@ def run_grids(
     return rows, notes
 
 
+def stored_rows(settings: AblationSettings, folder: pathlib.Path) -> tuple[Rows, list[str]]:
+    """What `run_grids` gives, from the rows that a folder holds; nothing is run.
+
+    Raises:
+      UserError: the folder holds none.
+    """
+    file = folder / 'runs.jsonl'
+    rows = read_rows(file)
+    if not rows:
+        raise UserError(f'{file} holds no rows to summarise')
+    if settings.tasks:
+        return rows, []  # of each arm what it chose, already
+    kept, notes = chosen(present(expanded(settings), rows), settings)
+    return kept, [*identity_notes(folder), *notes]
+
+
 def run_one(
     runner: CellRunner,
     folder: pathlib.Path,
