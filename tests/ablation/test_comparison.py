@@ -163,6 +163,9 @@ def test_an_arm_that_stands_out_leaves_the_others_their_precision():
     assert found['arm3'].high - found['arm3'].low < 1.25 * (alone['arm3'].high - alone['arm3'].low)
     named = compare_to_reference(scores, 'arm0', outside_prior=['arm2'], **HIGHER)
     assert named.outside_prior == ('arm2', 'collapsed')
+    two = {arm: scores[arm] for arm in ('arm0', 'arm1')}
+    apart = compare_to_reference(two, 'arm0', outside_prior=['arm1'], **HIGHER)
+    assert apart.arms == compare_to_reference(two, 'arm0', **HIGHER).arms
 
 
 def test_mistakes_are_refused():

@@ -84,7 +84,8 @@ class DifferenceModel:
     def _fitted_prior(self) -> tuple[VariancePrior, np.ndarray]:
         """The prior of the arms that belong together, and which do not."""
         outside, varies = self._named.copy(), self._variances > self._tiny
-        if not (varies & ~outside).any():
+        # Two arms have the same residuals: what varies is their difference alone.
+        if len(outside) < 3 or not (varies & ~outside).any():
             outside[:] = False
         while True:
             inside = ~outside & (self._df > 0)
