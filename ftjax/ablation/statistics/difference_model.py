@@ -183,5 +183,8 @@ class DifferenceModel:
 
     @staticmethod
     def _satterthwaite(parts: np.ndarray, df: np.ndarray) -> np.ndarray:
-        """Degrees of freedom of sums of variances: of parts (.., arms) with df (.., arms)."""
-        return parts.sum(-1) ** 2 / (parts**2 / df).sum(-1)
+        """Degrees of freedom of sums of variances: of parts (.., arms) with df (.., arms).
+
+        At least 1: they are a scale for |t|, and with fewer its tail leaves all numbers behind.
+        """
+        return np.maximum(parts.sum(-1) ** 2 / (parts**2 / df).sum(-1), 1.0)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,8 @@ SPREADS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.25, 1.5)
 TYPICAL_SPREAD = 0.5
 EQUAL = 1e6
 """Degrees of freedom that stand for equal variances."""
+LEAST_CURVATURE = 0.02
+"""Where the likelihood is flatter its normal approximation says nothing; the grid ends there."""
 STEPS = np.linspace(-4, 7, 28)
 """Points of log s0, in its posterior standard deviations around the mode; long to the right."""
 
@@ -101,11 +104,13 @@ def fit_prior(
         ratio = np.log(df * variances) - np.log(d0)[:, None]  # -inf where arms do not vary
     # The mode of log s0 for each d0: the log likelihood is concave, Newton's method finds it.
     mode = np.full(len(d0), np.log((df * variances).sum() / df.sum()))
-    curvature = np.ones(len(d0))
-    for _ in range(12):
+    for _ in range(100):
         pull = special.expit(ratio - mode[:, None])
-        curvature = np.maximum(((a + c) * pull * (1 - pull)).sum(1), 1e-6)
-        mode = mode + np.clip((-a + (a + c) * pull).sum(1) / curvature, -1, 1)
+        curvature = np.maximum(((a + c) * pull * (1 - pull)).sum(1), LEAST_CURVATURE)
+        step = np.clip((-a + (a + c) * pull).sum(1) / curvature, -2, 2)
+        mode = mode + step
+        if np.abs(step).max() < 1e-3:
+            break
     width = 1 / np.sqrt(curvature)
     log_s0 = mode[:, None] + width[:, None] * STEPS
     # Of s2 / s0, which has an F distribution; terms without d0 and s0 are left out.
@@ -129,5 +134,5 @@ def degrees_of(spread: float) -> float:
     if spread == 0:
         return EQUAL
     # The variance of the logarithm of a chi-squared variable is trigamma(d0 / 2).
-    half = optimize.brentq(lambda x: special.polygamma(1, x) - 4 * spread**2, 1e-3, 1e6)
-    return 2 * half
+    half: Any = optimize.brentq(lambda x: special.polygamma(1, x) - 4 * spread**2, 1e-3, 1e6)
+    return 2 * float(half)

@@ -62,7 +62,9 @@ def summarise_overall(summary: Mapping[str, Any], floor: float | None) -> dict[s
     arms = []
     for arm, runs in complete.items():
         finished = [score for score in seeds[arm].values() if score is not None]
-        other = compared is not None and arm != reference
+        difference = None
+        if compared is not None and arm != reference:
+            difference = difference_of(compared[arm], compared)
         arms.append(
             {
                 'arm': arm,
@@ -76,7 +78,7 @@ def summarise_overall(summary: Mapping[str, Any], floor: float | None) -> dict[s
                 ),
                 'mean': mean_interval(finished, confidence) if finished else None,
                 'iqm': bootstrap.aggregate(runs, confidence=confidence),
-                'difference': difference_of(compared[arm], compared) if other else None,
+                'difference': difference,
                 'profile': _profile(runs, thresholds, higher_is_better, confidence),
             }
         )

@@ -121,7 +121,7 @@ def summarise(
         sources = sources_of(of_task, summaries, reference, metric)
         if sources is not None:
             tasks[-1]['sources'] = sources
-    summary = {
+    summary: dict[str, Any] = {
         'schema': 1,
         'question': question,
         'metric': metric.name,
