@@ -14,6 +14,9 @@ tuned beside the rate, equal compute, folds, further test sets, gates) is explai
 ftjax/ablation/settings.py. A run whose worker dies is tried once more and then counted as
 failed; with --retry_failed a later call tries such runs again, and the table says so.
 
+With --summarise nothing is run: tables, figures and report are made again from the rows that
+the folder holds, under the present statistics.
+
 Rows tell what they were made from. A folder whose rows had other data, weights or code than there
 are now is refused; --allow_data_change, --allow_weights_change and --allow_code_change go on, and
 the report says so.
@@ -40,15 +43,17 @@ RETRY = flags.DEFINE_bool(
     'retry_failed', False, 'Try runs again that had failed: whose worker died twice.'
 )
 flags.DEFINE_alias('retry-failed', 'retry_failed')
+SUMMARISE = flags.DEFINE_bool(
+    'summarise', False, 'Make tables, figures and report again from the rows, and run nothing.'
+)
 
 
 def main():
-    from ftjax.ablation.cells.task_grids import check_grids, run_grids
+    from ftjax.ablation.cells.task_grids import check_grids, stored_rows
     from ftjax.ablation.report.grid_report import write_grid_results
     from ftjax.ablation.settings import read_ablation
     from ftjax.config import plain
     from ftjax.errors import UserError
-    from ftjax.io.files.lock import run_lock
 
     values = plain(CONFIG.value)
     if 'ablation' not in values:
@@ -56,15 +61,23 @@ def main():
     settings = read_ablation(values.pop('ablation'))
     check_grids(values, settings)
     folder = pathlib.Path(WORKDIR.value)
+    found = (
+        stored_rows(values, settings, folder) if SUMMARISE.value else run(values, settings, folder)
+    )
+    _, table = write_grid_results(folder, values, settings, *found)
+    print(table)
+
+
+def run(values, settings, folder):
+    """Runs what is missing; gives all rows, notes for readers, and races."""
+    from ftjax.ablation.cells.task_grids import run_grids
+    from ftjax.io.files.lock import run_lock
+
     engine = ENGINE()
     with run_lock(folder, enabled=launch.first_process()):
-        rows, notes, races = run_grids(
+        return run_grids(
             values, settings, folder, engine, VECTORISE.value == 'auto', RETRY.value, ALLOWED()
         )
-    _, table = write_grid_results(
-        folder, values, settings, rows, notes, races, engine.workers
-    )
-    print(table)
 
 
 if __name__ == '__main__':

@@ -53,9 +53,7 @@ def main():
     with run_lock(folder, enabled=launch.first_process()):
         # Not vectorised: the time of a step is then its own, and costs can be compared.
         rows, notes, races = run_grids(values, settings, folder, engine, False, allow=ALLOWED())
-        summary, _ = write_grid_results(
-            folder, values, settings, rows, notes, races, engine.workers
-        )
+        summary, _ = write_grid_results(folder, values, settings, rows, notes, races)
         advice = recommend(summary)
         write_advice(folder, values, settings, advice, summary, data, notes, not_compared)
     print('\n'.join(['', *advice.sentences, '', f'Why: {folder / "advice.html"}']))

@@ -51,9 +51,7 @@ def advice_page(
     parts.append(section('What is not decided', _undecided(advice, summary)))
     if advice.left_out or not_compared:
         told = {**not_compared, **advice.left_out}
-        parts.append(
-            section('Left out', bullets([f'{arm}: {why}.' for arm, why in told.items()]))
-        )
+        parts.append(section('Left out', bullets([f'{arm}: {why}.' for arm, why in told.items()])))
     parts.append(section('Data', bullets(list(data))))
     parts.append(section('What was run', bullets([*notes, *summary['caveats']])))
     parts.append(section('Provenance', facts(dict(flat(to_jsonable(dict(provenance)))))))

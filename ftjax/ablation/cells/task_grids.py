@@ -89,6 +89,11 @@ def run_grids(
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
     if settings.tasks:
         write_text(folder / 'runs.jsonl', ''.join(json.dumps(row) + '\n' for row in rows))
+    if engine.workers > 1:
+        notes.append(
+            f'Runs ran {engine.workers} at a time: where they shared processors, times of steps '
+            'and runs are longer than those of a run alone.'
+        )
     return rows, notes, races
 
 
@@ -104,6 +109,30 @@ def scheduled(
     if settings.search == 'halving':
         grid = with_short_runs(grid, values, SHARES)
     return grid, Trials(settings)
+
+
+def stored_rows(
+    values: Mapping[str, Any], settings: AblationSettings, folder: pathlib.Path
+) -> tuple[Rows, list[str], dict[str, Any]]:
+    """What `run_grids` gives, from the rows that a folder holds; nothing is run.
+
+    Raises:
+      UserError: the folder holds none, or those of a race.
+    """
+    file = folder / 'runs.jsonl'
+    rows = read_rows(file)
+    if not rows:
+        raise UserError(f'{file} holds no rows to summarise')
+    if settings.budget:
+        raise UserError(
+            'the looks of a race (config.ablation.budget) are taken again by the same command '
+            'without --summarise; runs that are there are not repeated'
+        )
+    if settings.tasks:
+        return rows, [], {}  # of each arm what it chose, already
+    _, schedule = scheduled(settings, values)
+    kept, notes = chosen(schedule.present(rows), settings)
+    return kept, [*identity_notes(folder), *notes], {}
 
 
 def run_one(

@@ -10,6 +10,7 @@ from ftjax.ablation.racing.account import seeds_run
 from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.report.results_folder import write_results
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.summary.raced import with_races
 from ftjax.ablation.summary.summary import summarise
 
 
@@ -20,7 +21,6 @@ def write_grid_results(
     rows: Sequence[Mapping[str, Any]],
     notes: Sequence[str],
     races: Mapping[str, Mapping[str, Any]],
-    workers: int = 1,
 ) -> tuple[dict[str, Any], str]:
     """Writes what `write_results` writes; returns the summary, and the table as text.
 
@@ -29,23 +29,20 @@ def write_grid_results(
       values: the config as plain dicts, without its section `ablation`.
       settings: that section.
       rows, notes, races: from `run_grids`.
-      workers: runs at a time.
     """
-    if workers > 1:
-        notes = [
-            *notes,
-            f'Runs ran {workers} at a time: where they shared processors, times of steps and runs '
-            'are longer than those of a run alone.',
-        ]
     summary = summarise(
         rows,
         reference=settings.reference or next(iter(settings.arms)),
         metric=settings.metric,
         arms=list(settings.arms),
         seeds=seeds_run(races, settings.draws),
+        margin=settings.margin,
+        outside_prior=settings.outside_prior,
         folds=settings.folds,
         question=settings.question,
     )
+    if races:
+        summary = with_races(summary, races)
     table = write_results(
         folder,
         summary,
