@@ -33,6 +33,7 @@ ROOMS = (
     'part_kinds',
     'registry',
     'io',
+    'pages',
     'models',
     'preprocessing',
     'pretrained',

@@ -97,8 +97,8 @@ def candidate_arms(
 def strategies(blocks: int) -> dict[str, float]:
     """{strategy: its rates over those of full fine-tuning} for a network of so many blocks.
 
-    >>> list(strategies(12))
-    ['full', 'head', 'norm', 'bitfit', 'first:1', 'last:1', 'last:3', 'last:6', 'llrd:0.75', 'lora:8,targets=.']
+    >>> [name for name in strategies(12) if name.startswith('last')]
+    ['last:1', 'last:3', 'last:6']
     >>> [name for name in strategies(2) if name.startswith('last')]
     ['last:1']
     """

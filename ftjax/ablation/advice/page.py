@@ -96,10 +96,10 @@ def arms_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 def _legend(summary: Mapping[str, Any]) -> str:
     level = f'{100 * summary["confidence"]:g} %'
     unit = ' points' if number_formats.scale_of(summary['metric']) == 100 else ''
+    margin = f'{number_formats.score(summary["margin"], summary["metric"])}{unit}'
     return paragraph(
         f'Differences are paired over seeds; their {level} intervals hold for all arms at once '
-        f'and give the verdicts. Equivalent means within '
-        f'{number_formats.score(summary["margin"], summary["metric"])}{unit} of {summary["reference"]}. '
+        f'and give the verdicts. Equivalent: within {margin} of {summary["reference"]}. '
         'Time of a step: median. Device memory: of the compiled step. Rates are chosen on '
         'validation data, all numbers are of test data.',
         'legend',

@@ -16,7 +16,6 @@ from ftjax.ablation.settings import AblationSettings
 from ftjax.io.files.atomic import write_json
 from ftjax.io.json.stored_fields import read_fields
 
-MARGIN = 0.01
 ESTIMATES = 'race_estimates.json'
 
 
@@ -48,10 +47,10 @@ def race_of(runner: CellRunner, folder: pathlib.Path, workers: int, budget: Budg
     return Race(
         settings=settings,
         budget=budget,
-        margin=MARGIN,
+        margin=settings.equivalence_margin,
         expected=({**known, **new}).__getitem__,
         workers=workers,
-        outside_prior=[arm for arm in arms if arm not in settings.tuned],
+        outside_prior=[arm for arm in arms if arm in settings.outside_prior],
     )
 
 

@@ -253,8 +253,8 @@ def compare_arms(
     """
     seeds = sorted({int(seed) for scores in arms.values() for seed in scores})
     known = {arm: {int(seed): value for seed, value in of.items()} for arm, of in arms.items()}
-    table = {
-        arm: [float('nan') if of.get(seed) is None else of[seed] for seed in seeds]
+    table: dict[str, list[float]] = {
+        arm: [float('nan') if (score := of.get(seed)) is None else score for seed in seeds]
         for arm, of in known.items()
     }
     return compare_to_reference(table, reference, **options)

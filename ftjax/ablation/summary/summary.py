@@ -32,6 +32,7 @@ from ftjax.ablation.grid.rows import STATUSES
 from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
 from ftjax.ablation.rates.parabola import estimate_rate
 from ftjax.ablation.statistics.comparison import compare_arms
+from ftjax.ablation.statistics.margin import default_margin
 from ftjax.ablation.summary.arm import difference_of, interval_of, summarise_arm
 from ftjax.ablation.summary.coverage import covered
 from ftjax.ablation.summary.overall import CAVEAT, comparison_options, summarise_overall
@@ -41,9 +42,6 @@ from ftjax.evaluation.metric import Metric
 from ftjax.io.files.atomic import read_json, to_jsonable
 from ftjax.io.json.stored_fields import check_fields_of
 from ftjax.tasks.metrics import metric_of
-
-MARGIN = 0.01
-"""Share of a metric's range up to which a difference does not matter, unless a config says."""
 
 
 def summarise(
@@ -251,16 +249,6 @@ def _choose(
         tolerance=tolerance,
         tried=rows[0].get('tried', ()) if rows else (),
     )
-
-
-def default_margin(metric: Metric) -> float:
-    """MARGIN of the metric's range; 0 where it has not both bounds.
-
-    >>> default_margin(metric_of('accuracy')), default_margin(metric_of('mse'))
-    (0.01, 0.0)
-    """
-    low, high = metric.bounds
-    return 0.0 if low is None or high is None else MARGIN * (high - low)
 
 
 def _compare(arms: Sequence[dict[str, Any]], summary: Mapping[str, Any]) -> None:
