@@ -10,9 +10,10 @@ grid goes on. What it will take is said first. In processes of this machine, or 
     python scripts/ablate.py --config=.. --workdir=.. --engine=ray --ray_address=auto
 
 Scores do not depend on the engine. What a config's section `ablation` may hold (tasks, what is
-tuned beside the rate, equal compute, folds, further test sets, gates) is explained in
-ftjax/ablation/settings.py. A run whose worker dies is tried once more and then counted as
-failed; with --retry_failed a later call tries such runs again, and the table says so.
+tuned beside the rate, equal compute, folds, further test sets, gates, a budget within which arms
+race) is explained in ftjax/ablation/settings.py. A run whose worker dies is tried once more and
+then counted as failed; with --retry_failed a later call tries such runs again, and the table says
+so.
 
 Rows tell what they were made from. A folder whose rows had other data, weights or code than there
 are now is refused; --allow_data_change, --allow_weights_change and --allow_code_change go on, and
@@ -96,6 +97,8 @@ def main():
         folds=settings.folds,
         question=settings.question,
     )
+    if races:
+        summary['races'] = races
     table = write_results(
         folder,
         summary,
@@ -108,6 +111,7 @@ def main():
             **({'tasks': settings.tasks} if settings.tasks else {}),
             **({'folds': settings.folds} if settings.folds else {}),
             **({'tuned beside the rate': settings.tune} if settings.tune else {}),
+            **({'budget': settings.budget} if settings.budget else {}),
             **({'equal': settings.equal} if settings.equal != 'steps' else {}),
         },
         notes=(*settings.notes, *notes),

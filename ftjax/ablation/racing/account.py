@@ -8,8 +8,9 @@ from typing import Any
 
 from ftjax.ablation.racing.looks import final, numbers_of
 from ftjax.ablation.racing.narrowing import HELD
-from ftjax.ablation.racing.race import Race, Standing
-from ftjax.ablation.racing.spending import POWER
+from ftjax.ablation.racing.race import Race
+from ftjax.ablation.racing.spending import LEAST, POWER
+from ftjax.ablation.racing.standing import Standing
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.process.progress import duration
 
@@ -30,7 +31,7 @@ def described(race: Race, standing: Standing) -> dict[str, Any]:
             'spent': ledger.spent,
             'ended': standing.ended,
             'alpha': race.alpha,
-            'spending': f'alpha t^{POWER:g}',
+            'spending': f'alpha max(t^{POWER:g}, {LEAST:g})',
             'rounds': [
                 {
                     'what': one.what,

@@ -15,7 +15,8 @@ summary.json (`schema` 1):
   there are any), vectorised (arms whose runs shared programs, where there are any), retried
   (runs that had failed before, where there are any),
   tasks: one object a task: task, and arms, each an object as `summary_arm` describes,
-  overall: null for one task, else as `summary_overall` describes.
+  overall: null for one task, else as `summary_overall` describes,
+  races: {task: see racing/account.described}, where arms raced within a budget.
 Intervals are objects {estimate, low, high, n, method, confidence}; bounds are null where
 there are too few seeds for any.
 """
