@@ -15,6 +15,9 @@ race) is explained in ftjax/ablation/settings.py. A run whose worker dies is tri
 then counted as failed; with --retry_failed a later call tries such runs again, and the table says
 so.
 
+With --summarise nothing is run: tables, figures and report are made again from the rows that
+the folder holds, under the present statistics.
+
 Rows tell what they were made from. A folder whose rows had other data, weights or code than there
 are now is refused; --allow_data_change, --allow_weights_change and --allow_code_change go on, and
 the report says so.
@@ -52,12 +55,13 @@ RETRY = flags.DEFINE_bool(
     'retry_failed', False, 'Try runs again that had failed: whose worker died twice.'
 )
 flags.DEFINE_alias('retry-failed', 'retry_failed')
+SUMMARISE = flags.DEFINE_bool(
+    'summarise', False, 'Make tables, figures and report again from the rows, and run nothing.'
+)
 
 
 def main():
-    from ftjax.ablation.cells.task_grids import check_grids, run_grids
-    from ftjax.ablation.engines.factory import make_engine
-    from ftjax.ablation.engines.worker_start import start_worker
+    from ftjax.ablation.cells.task_grids import check_grids, stored_rows
     from ftjax.ablation.racing.account import seeds_run
     from ftjax.ablation.report.gate_verdicts import grid_verdicts
     from ftjax.ablation.report.results_folder import write_results
@@ -65,7 +69,6 @@ def main():
     from ftjax.ablation.summary.summary import summarise
     from ftjax.config import plain
     from ftjax.errors import UserError
-    from ftjax.io.files.lock import run_lock
 
     values = plain(CONFIG.value)
     if 'ablation' not in values:
@@ -73,32 +76,21 @@ def main():
     settings = read_ablation(values.pop('ablation'))
     check_grids(values, settings)
     folder = pathlib.Path(WORKDIR.value)
-    if ENGINE.value != 'in_process':
-        # What is measured here must leave an accelerator's memory to the workers.
-        os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
-    config_file: Any = flags.FLAGS['config']
-    start = functools.partial(start_worker, config_file.config_filename, os.getcwd())
-    engine = make_engine(ENGINE.value, WORKERS.value, start, RAY_ADDRESS.value)
-    with run_lock(folder, enabled=launch.first_process()):
-        rows, notes, races = run_grids(
-            values, settings, folder, engine, VECTORISE.value == 'auto', RETRY.value, ALLOWED()
-        )
-    if engine.workers > 1:
-        notes.append(
-            f'Runs ran {engine.workers} at a time: where they shared processors, times of steps '
-            'and runs are longer than those of a run alone.'
-        )
+    rows, notes, races = (
+        stored_rows(values, settings, folder) if SUMMARISE.value else run(values, settings, folder)
+    )
     summary = summarise(
         rows,
         reference=settings.reference or next(iter(settings.arms)),
         metric=settings.metric,
         arms=list(settings.arms),
         seeds=seeds_run(races, settings.draws),
+        margin=settings.margin,
+        outside_prior=settings.outside_prior,
         folds=settings.folds,
         question=settings.question,
+        races=races,
     )
-    if races:
-        summary['races'] = races
     table = write_results(
         folder,
         summary,
@@ -118,6 +110,31 @@ def main():
         gates=grid_verdicts(settings, summary, rows),
     )
     print(table)
+
+
+def run(values, settings, folder):
+    """Runs what is missing; gives all rows, notes for readers, and races."""
+    from ftjax.ablation.cells.task_grids import run_grids
+    from ftjax.ablation.engines.factory import make_engine
+    from ftjax.ablation.engines.worker_start import start_worker
+    from ftjax.io.files.lock import run_lock
+
+    if ENGINE.value != 'in_process':
+        # What is measured here must leave an accelerator's memory to the workers.
+        os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+    config_file: Any = flags.FLAGS['config']
+    start = functools.partial(start_worker, config_file.config_filename, os.getcwd())
+    engine = make_engine(ENGINE.value, WORKERS.value, start, RAY_ADDRESS.value)
+    with run_lock(folder, enabled=launch.first_process()):
+        rows, notes, races = run_grids(
+            values, settings, folder, engine, VECTORISE.value == 'auto', RETRY.value, ALLOWED()
+        )
+    if engine.workers > 1:
+        notes.append(
+            f'Runs ran {engine.workers} at a time: where they shared processors, times of steps '
+            'and runs are longer than those of a run alone.'
+        )
+    return rows, notes, races
 
 
 if __name__ == '__main__':

@@ -70,13 +70,17 @@ class AblationSettings:
     """What chooses rates on validation data and is reported on test data, in its own direction:
     of 'mse', 'log_loss' or 'loss' the lowest is best. One that the task has; see
     ftjax/tasks/."""
+    margin: Annotated[float | None, at_least(0)] = None
+    """Differences up to this one, in the metric's own unit (0.01 of an accuracy is a point), do
+    not matter: an arm whose interval lies within it is equivalent to the reference. None: a
+    hundredth of the metric's range, or 0 where that has no bounds."""
     max_extra: Annotated[int, at_least(0)] = 6
     """Rounds of further rates, at most: while the best rate of any arm lies on the edge of what
     it tried, every arm gets one more. An arm whose best is on the edge even then is marked, and
     is in no sentence on the best."""
     budget: str = ''
     """What may be spent, '30 min', '2e15 flops' or '60 runs'; empty for the full grid. Within it
-    arms race: rates are chosen with the first seed, then seeds, those named at most, go to the
+    arms race: rates are chosen with the first seeds, then seeds, those named at most, go to the
     arms whose verdict against the reference is open. See ftjax/ablation/racing/race.py."""
     question: str = ''
     gates: tuple[tuple[str, ...], ...] = ()
@@ -152,6 +156,16 @@ class AblationSettings:
     def tuned(self) -> tuple[str, ...]:
         """The arms that have a learning rate to tune."""
         return tuple(name for name in self.arms if 'baseline' not in self.changes(name))
+
+    @property
+    def outside_prior(self) -> tuple[str, ...]:
+        """The arms whose noise tells nothing of the others': baselines, random weights."""
+        changes = {name: self.changes(name) for name in self.arms}
+        return tuple(
+            name
+            for name, given in changes.items()
+            if 'baseline' in given or str(given.get('init', '')).startswith('random:')
+        )
 
     @property
     def grids(self) -> dict[str, tuple[float, ...]]:

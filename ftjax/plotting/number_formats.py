@@ -117,12 +117,5 @@ def rate(value: float | None, edge: str | None = None) -> str:
     return f'{value:.3g}' + {'low': ' ↓', 'high': ' ↑'}.get(edge or '', '')
 
 
-def p_value(value: float | None) -> str:
-    """A p value as papers write it."""
-    if value is None:
-        return '–'
-    return '<0.001' if value < 0.001 else f'{value:.3f}'
-
-
 def _minus(text: str) -> str:
     return text.replace('-', '−') if 'e' not in text else text

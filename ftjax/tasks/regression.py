@@ -11,6 +11,7 @@ import numpy as np
 
 from ftjax.data.labels.values import Values
 from ftjax.errors import UserError
+from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import bootstrap_mean_interval
 from ftjax.evaluation.metric import Metric, error
 from ftjax.tasks.registry import task
@@ -83,6 +84,11 @@ class Regression(Task):
             return result
         result |= {'mse_interval': bootstrap_mean_interval(squares)}
         return {**result, 'mae_interval': bootstrap_mean_interval(sizes)}
+
+    def example_scores(self, found: Statistics) -> ExampleScores:
+        """The squared error of each prediction."""
+        errors = found.rows['predictions'] - found.rows['targets']
+        return ExampleScores(metric='mse', values=errors**2)
 
     def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
         """The target, the prediction, and the signed error."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ftjax.data.labels import LabelKind
 from ftjax.errors import UserError, shown
+from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.metric import Metric
 from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
 from ftjax.registry import Part, Term, parts
@@ -133,6 +134,10 @@ class Task:
         """
         raise NotImplementedError
 
+    def example_scores(self, found: Statistics) -> ExampleScores | None:
+        """What each example of a split scored; None where no metric is the mean of such scores."""
+        return None
+
     # What people read.
 
     def text(self, metrics: Mapping[str, Any]) -> str:
@@ -225,6 +230,8 @@ class Task:
     ) -> dict[str, Any]:
         """All metrics of a split with their intervals: `task`, `n` and what `values` gives.
 
+        `examples` are the scores of its examples, packed, where the task has any.
+
         Raises:
           UserError: there is no example, or labels are not those of the network.
           NonFinitePredictions: an output is NaN or infinite.
@@ -234,7 +241,9 @@ class Task:
             raise UserError(f'nothing to evaluate: the split holds no {self.counted}')
         refuse_non_finite(found.rows['finite'])
         values = self.values(found, class_names or ()) | self.own_values(found, None)
-        return {'task': self.name, 'n': len(found), **values}
+        scores = self.example_scores(found)
+        told = {} if scores is None else {'examples': scores.packed()}
+        return {'task': self.name, 'n': len(found), **values, **told}
 
     def validate(
         self,

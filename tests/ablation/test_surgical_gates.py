@@ -2,9 +2,9 @@
 
 import pytest
 
-from ftjax.ablation.gates.task_gates import mean_of_tasks
 from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.summary.overall import mean_of_tasks
 from ftjax.ablation.summary.summary import summarise
 
 GROUPS = {'noise': ('a', 'b'), 'flip': ('c',)}

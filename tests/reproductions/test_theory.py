@@ -48,7 +48,8 @@ def test_an_output_shift_is_met_by_the_last_layer_and_an_input_shift_by_the_firs
 
 
 def test_a_gate_passes_by_its_mean_and_a_report_says_nothing():
-    assert gate('up', np.array([1.0, 2.0]))['passed'] is True
-    assert gate('down', np.array([-1.0, 0.5]))['passed'] is False
+    assert gate('up', np.array([1.9, 2.0, 2.1]))['passed'] is True
+    assert gate('down', np.array([-1.9, -2.0, -2.1]))['passed'] is False
+    assert gate('unsettled', np.array([1.0, 2.0]))['passed'] is None
     told = gate('either', np.array([1.0, 2.0]), 'report')
     assert told['passed'] is None and told['value'] == pytest.approx(1.5)

@@ -14,6 +14,7 @@ from ftjax.ablation.report.figures import Drawn, draw
 from ftjax.ablation.report.html_style import STYLE
 from ftjax.ablation.report.race_table import LEGEND, race_table
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
+from ftjax.ablation.report.uncertainty_table import uncertainty_table
 from ftjax.io.files.atomic import to_jsonable, write_text
 from ftjax.plotting import number_formats
 from ftjax.plotting.save import figure_bytes
@@ -131,6 +132,10 @@ def _results(summary: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:
         if shifts is not None:
             parts.append('<p>Other test sets, mean and interval:</p>')
             parts.append(_table(*shifts))
+        sources = uncertainty_table(task, summary)
+        if sources is not None:
+            parts.append(f'<p>{in_html(sources[0])}</p>')
+            parts.append(_table(*sources[1:]))
         parts += [_figure(one) for one in drawn if one.task == task['task']]
     parts += [] if several else across
     parts.append(f'<p class="legend">{in_html(tables.legend(summary))}</p>')

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -64,6 +64,8 @@ class Comparison:
       arms: their comparisons.
       outside_prior: arms whose variance tells nothing of the others': those named, and those
         whose variance stands out.
+      model: in which arms were compared; None where none could be.
+      compared: the arms in it, the reference first.
     """
 
     reference: str
@@ -72,12 +74,49 @@ class Comparison:
     alpha: float
     arms: tuple[ArmComparison, ...]
     outside_prior: tuple[str, ...] = ()
+    model: DifferenceModel | None = dataclasses.field(default=None, compare=False, repr=False)
+    compared: tuple[str, ...] = ()
 
     def __getitem__(self, arm: str) -> ArmComparison:
         return next(one for one in self.arms if one.arm == arm)
 
     def __iter__(self) -> Iterator[ArmComparison]:
         return iter(self.arms)
+
+    def contrast(self, weights: Mapping[str, float]) -> ArmComparison:
+        """A weighted sum of means of arms, judged in the same model with the same critical value.
+
+        Of an arm and the reference, the comparison that is in `arms`; what holds of other sums does
+        not hold together, each holds with 1 - alpha or more.
+
+        Args:
+          weights: of arms; they add up to 0.
+
+        >>> scores = {'full': [0.8, 0.9, 0.9], 'head': [0.6, 0.7, 0.6], 'last': [0.8, 0.8, 0.7]}
+        >>> found = compare_to_reference(scores, 'full', higher_is_better=True, margin=0.0)
+        >>> found.contrast({'head': 1, 'full': -1}).low == found['head'].low
+        True
+        >>> round(found.contrast({'last': 1, 'head': -1}).difference, 3)
+        0.133
+        """
+        name = ' '.join(f'{weight:+g} {arm}' for arm, weight in weights.items())
+        used = {arm: weight for arm, weight in weights.items() if weight}
+        if self.model is None or not {*used} <= {*self.compared} or not used:
+            return ArmComparison(arm=name, seeds=0)
+        vector = np.array([used.get(arm, 0.0) for arm in self.compared[1:]])
+        bound = self.model.bound(self.alpha) if self.model.known else float('nan')
+        difference, error, half = self.model.combination(vector, bound)
+        seeds = self.model.seeds
+        if not self.model.known:
+            return ArmComparison(arm=name, seeds=seeds, difference=difference)
+        above = float(self.model.above(vector[None])[0])
+        return ArmComparison(
+            arm=name,
+            seeds=seeds,
+            standard_error=error,
+            probability_better=above if self.higher_is_better else 1 - above,
+            **judged(difference, half, self.margin, self.higher_is_better),
+        )
 
 
 def compare_to_reference(
@@ -129,7 +168,8 @@ def compare_to_reference(
     seeds = dict(zip(names, (there[0] & there).sum(1).tolist(), strict=True))
     fields: dict[str, dict] = {}
     outside: tuple[str, ...] = ()
-    if joined.sum() > 1:
+    model, compared = None, [arm for arm, one in zip(names, joined, strict=True) if one]
+    if len(compared) > 1:
         model = DifferenceModel(
             table[joined][:, there[joined].any(0)],
             np.array([arm in outside_prior for arm in names])[joined],
@@ -137,7 +177,6 @@ def compare_to_reference(
             draws=max(draws, int(20 / alpha)),
             overlap=overlap,
         )
-        compared = [arm for arm, one in zip(names, joined, strict=True) if one]
         outside = tuple(arm for arm, out in zip(compared, model.outside, strict=True) if out)
         found = _fields(model, alpha, margin, higher_is_better)
         fields = dict(zip(compared[1:], found, strict=True))
@@ -146,6 +185,8 @@ def compare_to_reference(
         higher_is_better=higher_is_better,
         margin=margin,
         alpha=alpha,
+        model=model,
+        compared=tuple(compared),
         arms=tuple(
             ArmComparison(arm=arm, seeds=seeds[arm], **fields.get(arm, {})) for arm in names[1:]
         ),
@@ -172,33 +213,48 @@ def _fields(
     if not model.known:
         return [{'difference': float(difference)} for difference in model.differences]
     bound = model.bound(alpha)
-    above, half = model.above(), model.halves(bound)
+    above = model.above() if higher_is_better else 1 - model.above()
     rows = zip(
         model.differences,
-        model.differences - half,
-        model.differences + half,
+        model.halves(bound),
         model.standard_errors,
-        above if higher_is_better else 1 - above,
+        above,
         model.further_seeds(bound, margin),
         strict=True,
     )
     found = []
-    for difference, low, high, error, better, further in rows:
-        verdict: Verdict = 'undecided'
-        if low > 0 or high < 0:
-            verdict = 'better' if (low > 0) == higher_is_better else 'worse'
-        elif max(-low, high) <= margin:
-            verdict = 'equivalent'
-        helps = verdict == 'undecided' and further <= MOST_SEEDS
-        found.append(
-            {
-                'difference': float(difference),
-                'low': float(low),
-                'high': float(high),
-                'standard_error': float(error),
-                'probability_better': float(better),
-                'verdict': verdict,
-                'further_seeds': int(further) if helps else None,
-            }
-        )
+    for difference, half, error, better, further in rows:
+        fields = judged(float(difference), float(half), margin, higher_is_better)
+        helps = fields['verdict'] == 'undecided' and further <= MOST_SEEDS
+        fields |= {'standard_error': float(error), 'probability_better': float(better)}
+        found.append({**fields, 'further_seeds': int(further) if helps else None})
     return found
+
+
+def judged(difference: float, half: float, margin: float, higher_is_better: bool) -> dict[str, Any]:
+    """A difference with its interval and the verdict that follows from this."""
+    low, high = difference - half, difference + half
+    verdict: Verdict = 'undecided'
+    if low > 0 or high < 0:
+        verdict = 'better' if (low > 0) == higher_is_better else 'worse'
+    elif max(-low, high) <= margin:
+        verdict = 'equivalent'
+    return {'difference': difference, 'low': low, 'high': high, 'verdict': verdict}
+
+
+def compare_arms(
+    arms: Mapping[str, Mapping[Any, float | None]], reference: str, **options: Any
+) -> Comparison:
+    """As `compare_to_reference`, from scores by seed; None, or no score, for a missing run.
+
+    Args:
+      arms: name to {seed: score}.
+      **options: of `compare_to_reference`.
+    """
+    seeds = sorted({int(seed) for scores in arms.values() for seed in scores})
+    known = {arm: {int(seed): value for seed, value in of.items()} for arm, of in arms.items()}
+    table = {
+        arm: [float('nan') if of.get(seed) is None else of[seed] for seed in seeds]
+        for arm, of in known.items()
+    }
+    return compare_to_reference(table, reference, **options)

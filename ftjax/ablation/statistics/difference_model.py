@@ -21,6 +21,7 @@ class DifferenceModel:
     """Of a table of scores (arms, seeds) whose first arm is the reference.
 
     Attributes:
+      seeds: how many.
       known: whether scores vary at all; without that there are differences and nothing else.
       outside: the arms kept out of the prior (arms,).
       differences: arm minus reference (arms - 1,), as are the next two.
@@ -47,7 +48,7 @@ class DifferenceModel:
         """
         # Scores far from 0 that hardly vary would lose digits.
         table = table - np.nanmean(table)
-        self._seeds, self._named, self._spreads = table.shape[1], outside, spreads
+        self.seeds, self._named, self._spreads = table.shape[1], outside, spreads
         self._tiny = (1e-12 * max(1.0, float(np.nanmax(np.abs(table))))) ** 2
         self.outside, self._variances = outside, np.zeros(len(table))
         self._take(*rough_variances(table))
@@ -57,12 +58,13 @@ class DifferenceModel:
             self._take(fit.variances, fit.df)
         contrasts = fit.means[1:] - fit.means[0]
         self.differences = np.einsum('bat,at->b', contrasts, np.nan_to_num(table))
-        wider = 1 + overlap * self._seeds
-        self._parts = (contrasts**2).sum(2) * wider * self._moderated
+        # As errors of differences enter: each score's weight in each.
+        self._contrasts = contrasts * np.sqrt(1 + overlap * self.seeds)
+        self._parts = (self._contrasts**2).sum(2) * self._moderated
         self.standard_errors = np.sqrt(self._parts.sum(1))
         if self.known:
             self.df = self._satterthwaite(self._parts, self._total_df)
-            self._draw(contrasts * np.sqrt(wider), np.isfinite(table), draws)
+            self._draw(np.isfinite(table), draws)
 
     def _take(self, variances: np.ndarray, df: np.ndarray) -> None:
         """Moderates the variances of arms, which have these degrees of freedom (arms,)."""
@@ -73,17 +75,17 @@ class DifferenceModel:
             return
         self._prior, self.outside = self._fitted_prior()
         s0 = np.exp((self._prior.probability * self._prior.log_s0).sum())
-        self._moderated = np.where(
-            self.outside,
-            moderated(variances, df, OUTSIDE_DF, s0),
-            self._prior.means(variances, df),
+        inside = self._prior.moderated(variances, df)
+        wide = moderated(variances, df, OUTSIDE_DF, s0), OUTSIDE_DF + df
+        self._moderated, self._total_df = (
+            np.where(self.outside, out, of) for out, of in zip(wide, inside, strict=True)
         )
-        self._total_df = np.where(self.outside, OUTSIDE_DF + df, self._prior.total_df(df))
 
     def _fitted_prior(self) -> tuple[VariancePrior, np.ndarray]:
         """The prior of the arms that belong together, and which do not."""
         outside, varies = self._named.copy(), self._variances > self._tiny
-        if not (varies & ~outside).any():
+        # Two arms have the same residuals: what varies is their difference alone.
+        if len(outside) < 3 or not (varies & ~outside).any():
             outside[:] = False
         while True:
             inside = ~outside & (self._df > 0)
@@ -98,14 +100,14 @@ class DifferenceModel:
                 return prior, outside
             outside[largest] = True
 
-    def _draw(self, contrasts: np.ndarray, there: np.ndarray, draws: int) -> None:
+    def _draw(self, there: np.ndarray, draws: int) -> None:
         """Draws variances of arms, and from them the errors of all differences."""
         rng = np.random.default_rng(7)
         d0, s0 = (values[:, None] for values in self._prior.draws(draws, rng))
         d0 = np.where(self.outside, OUTSIDE_DF, d0)
         gamma = rng.standard_gamma((d0 + self._df) / 2)
         variances = (d0 * s0 + self._df * self._variances) / (2 * gamma)
-        squares = (contrasts**2).sum(2)
+        squares = (self._contrasts**2).sum(2)
         if there.all():  # the noise of an arm enters by its mean alone
             noise = rng.standard_normal(variances.shape) * np.sqrt(variances)
             errors = noise[:, 1:] * np.sqrt(np.diag(squares[:, 1:]))
@@ -113,10 +115,10 @@ class DifferenceModel:
         else:
             of_arm = np.nonzero(there)[0]
             noise = rng.standard_normal((draws, len(of_arm))) * np.sqrt(variances)[:, of_arm]
-            errors = noise @ contrasts[:, there].T
+            errors = noise @ self._contrasts[:, there].T
         largest = normal_of_t(np.abs(errors) / self.standard_errors, self.df).max(1)
         self._largest = np.sort(largest)
-        self._drawn_errors = np.sqrt(variances @ squares.T)
+        self._drawn_variances = variances
 
     def bound(self, alpha: float) -> float:
         """What the largest |t| of all arms, as a normal variable, exceeds with chance alpha."""
@@ -126,11 +128,33 @@ class DifferenceModel:
         """Half the widths of the intervals that hold together for a bound (arms - 1,)."""
         return self.standard_errors * t_of_normal(bound, self.df)
 
-    def above(self) -> np.ndarray:
-        """The chance that the mean of an arm is above that of the reference (arms - 1,)."""
+    def above(self, combined: np.ndarray | None = None) -> np.ndarray:
+        """The chance that the mean of an arm is above that of the reference (arms - 1,).
+
+        Args:
+          combined: see `combination`; the chances that these are above 0.
+        """
         from scipy import special
 
-        return special.ndtr(self.differences / self._drawn_errors).mean(0)
+        sums, differences = self._contrasts, self.differences
+        if combined is not None:
+            sums, differences = np.tensordot(combined, sums, 1), combined @ differences
+        errors = np.sqrt(self._drawn_variances @ (sums**2).sum(2).T)
+        return special.ndtr(differences / errors).mean(0)
+
+    def combination(self, weights: np.ndarray, bound: float) -> tuple[float, float, float]:
+        """A weighted sum of differences: its value, standard error, and half its interval.
+
+        Args:
+          weights: of the differences (arms - 1,).
+          bound: of the largest |t|, as for the differences themselves.
+        """
+        parts = (np.tensordot(weights, self._contrasts, 1) ** 2).sum(1) * self._moderated
+        error = float(np.sqrt(parts.sum()))
+        if not self.known:
+            return float(weights @ self.differences), error, float('inf')
+        df = self._satterthwaite(parts, self._total_df)
+        return float(weights @ self.differences), error, error * float(t_of_normal(bound, df))
 
     def further_seeds(self, bound: float, margin: float) -> np.ndarray:
         """Seeds to add, all else as it is, until intervals leave out 0 or lie in a margin.
@@ -139,12 +163,12 @@ class DifferenceModel:
           One number an arm (arms - 1,); more than MOST_SEEDS stand for more than is looked at.
         """
         # A further seed adds as many degrees of freedom as each one did.
-        gained = self._df / max(self._seeds - 1, 1)
+        gained = self._df / max(self.seeds - 1, 1)
         size = np.abs(self.differences)
 
         def decided(more: np.ndarray) -> np.ndarray:
             df = self._satterthwaite(self._parts, self._total_df + more[:, None] * gained)
-            error = self.standard_errors * np.sqrt(self._seeds / (self._seeds + more))
+            error = self.standard_errors * np.sqrt(self.seeds / (self.seeds + more))
             half = error * t_of_normal(bound, df)
             return (size > half) | (size + half <= margin)
 
@@ -159,5 +183,8 @@ class DifferenceModel:
 
     @staticmethod
     def _satterthwaite(parts: np.ndarray, df: np.ndarray) -> np.ndarray:
-        """Degrees of freedom of sums of variances: of parts (.., arms) with df (.., arms)."""
-        return parts.sum(-1) ** 2 / (parts**2 / df).sum(-1)
+        """Degrees of freedom of sums of variances: of parts (.., arms) with df (.., arms).
+
+        At least 1: they are a scale for |t|, and with fewer its tail leaves all numbers behind.
+        """
+        return np.maximum(parts.sum(-1) ** 2 / (parts**2 / df).sum(-1), 1.0)

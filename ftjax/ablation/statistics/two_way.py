@@ -11,6 +11,9 @@ import dataclasses
 
 import numpy as np
 
+LEAST_DF = 0.01
+"""Of fewer degrees of freedom nothing is learnt: of one run, or where an arm has all the weight."""
+
 
 @dataclasses.dataclass(frozen=True)
 class TwoWay:
@@ -46,7 +49,7 @@ def two_way(scores: np.ndarray, weights: np.ndarray) -> TwoWay:
     residuals = np.einsum('ast,at->as', centre, known - effect)
     leverage = np.einsum('ast,ast->as', centre @ inverse, centre) * weights[:, None] + share
     df = np.maximum((there * (1 - leverage)).sum(1), 0.0)
-    df[df < 1e-9] = 0.0
+    df[df < LEAST_DF] = 0.0
     means = -np.einsum('as,bst->abt', share, effects)
     means[range(len(scores)), range(len(scores))] += share
     variances = np.divide((residuals**2).sum(1), df, out=np.zeros_like(df), where=df > 0)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,10 @@ SPREADS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.25, 1.5)
 TYPICAL_SPREAD = 0.5
 EQUAL = 1e6
 """Degrees of freedom that stand for equal variances."""
-STEPS = np.linspace(-4, 4, 21)
-"""Points of log s0, in its posterior standard deviations around the mode."""
+LEAST_CURVATURE = 0.02
+"""Where the likelihood is flatter its normal approximation says nothing; the grid ends there."""
+STEPS = np.linspace(-4, 7, 28)
+"""Points of log s0, in its posterior standard deviations around the mode; long to the right."""
 
 
 def moderated(
@@ -53,15 +56,18 @@ class VariancePrior:
     log_s0: np.ndarray
     probability: np.ndarray
 
-    def means(self, variances: np.ndarray, df: np.ndarray) -> np.ndarray:
-        """The moderated variances (arms,), averaged over the grid."""
-        d0 = self.d0[:, None, None]
-        each = moderated(variances, df, d0, np.exp(self.log_s0)[:, :, None])
-        return np.einsum('gh,gha->a', self.probability, each)
+    def moderated(self, variances: np.ndarray, df: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The moderated variances and their degrees of freedom, each (arms,).
 
-    def total_df(self, df: np.ndarray) -> np.ndarray:
-        """Degrees of freedom of the moderated variances (arms,): a harmonic mean over the grid."""
-        return 1 / (self.probability.sum(1) @ (1 / (self.d0[:, None] + df)))
+        They are those of a scaled inverse chi-squared distribution that has the posterior's mean
+        and variance of 1 / variance, the grid averaged over.
+        """
+        d0 = self.d0[:, None, None]
+        inverse = 1 / moderated(variances, df, d0, np.exp(self.log_s0)[:, :, None])
+        weights = self.probability[:, :, None]
+        mean = (weights * inverse).sum((0, 1))
+        square = (weights * inverse**2 * (1 + 2 / (d0 + df))).sum((0, 1))
+        return 1 / mean, 2 * mean**2 / np.maximum(square - mean**2, 2 * mean**2 / EQUAL)
 
     def draws(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draws of d0 and s0, each (count,); evenly spaced over the grid's probability."""
@@ -98,11 +104,13 @@ def fit_prior(
         ratio = np.log(df * variances) - np.log(d0)[:, None]  # -inf where arms do not vary
     # The mode of log s0 for each d0: the log likelihood is concave, Newton's method finds it.
     mode = np.full(len(d0), np.log((df * variances).sum() / df.sum()))
-    curvature = np.ones(len(d0))
-    for _ in range(12):
+    for _ in range(100):
         pull = special.expit(ratio - mode[:, None])
-        curvature = np.maximum(((a + c) * pull * (1 - pull)).sum(1), 1e-6)
-        mode = mode + np.clip((-a + (a + c) * pull).sum(1) / curvature, -1, 1)
+        curvature = np.maximum(((a + c) * pull * (1 - pull)).sum(1), LEAST_CURVATURE)
+        step = np.clip((-a + (a + c) * pull).sum(1) / curvature, -2, 2)
+        mode = mode + step
+        if np.abs(step).max() < 1e-3:
+            break
     width = 1 / np.sqrt(curvature)
     log_s0 = mode[:, None] + width[:, None] * STEPS
     # Of s2 / s0, which has an F distribution; terms without d0 and s0 are left out.
@@ -126,5 +134,5 @@ def degrees_of(spread: float) -> float:
     if spread == 0:
         return EQUAL
     # The variance of the logarithm of a chi-squared variable is trigamma(d0 / 2).
-    half = optimize.brentq(lambda x: special.polygamma(1, x) - 4 * spread**2, 1e-3, 1e6)
-    return 2 * half
+    half: Any = optimize.brentq(lambda x: special.polygamma(1, x) - 4 * spread**2, 1e-3, 1e6)
+    return 2 * float(half)
