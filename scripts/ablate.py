@@ -10,9 +10,10 @@ grid goes on. What it will take is said first. In processes of this machine, or 
     python scripts/ablate.py --config=.. --workdir=.. --engine=ray --ray_address=auto
 
 Scores do not depend on the engine. What a config's section `ablation` may hold (tasks, what is
-tuned beside the rate, equal compute, folds, further test sets, gates) is explained in
-ftjax/ablation/settings.py. A run whose worker dies is tried once more and then counted as
-failed; with --retry_failed a later call tries such runs again, and the table says so.
+tuned beside the rate, equal compute, folds, further test sets, gates, a budget within which arms
+race) is explained in ftjax/ablation/settings.py. A run whose worker dies is tried once more and
+then counted as failed; with --retry_failed a later call tries such runs again, and the table says
+so.
 
 With --summarise nothing is run: tables, figures and report are made again from the rows that
 the folder holds, under the present statistics.

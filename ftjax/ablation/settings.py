@@ -81,7 +81,7 @@ class AblationSettings:
     is in no sentence on the best."""
     budget: str = ''
     """What may be spent, '30 min', '2e15 flops' or '60 runs'; empty for the full grid. Within it
-    arms race: rates are chosen with the first seed, then seeds, those named at most, go to the
+    arms race: rates are chosen with the first seeds, then seeds, those named at most, go to the
     arms whose verdict against the reference is open. See ftjax/ablation/racing/race.py."""
     question: str = ''
     gates: tuple[tuple[str, ...], ...] = ()

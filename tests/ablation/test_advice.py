@@ -91,7 +91,7 @@ def test_what_the_network_does_not_allow_is_left_out_with_the_reason():
 
 def test_arms_that_train_the_same_are_one(opened):
     data, network = opened
-    arms, left_out = candidate_arms({**VALUES, 'freeze': 'head'}, data, network)
+    arms, _ = candidate_arms({**VALUES, 'freeze': 'head'}, data, network)
     trained = [(arm.trainable, arm.backward, arm.optimizer_bytes) for arm in arms]
     same = {'full', 'llrd:0.75'}  # alike but for their rates
     rest = [one for arm, one in zip(arms, trained, strict=True) if arm.strategy not in same]

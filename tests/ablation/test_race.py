@@ -14,7 +14,8 @@ from ftjax.ablation.grid.short_runs import arm_and_share, short
 from ftjax.ablation.racing.account import described, seeds_run, sentences
 from ftjax.ablation.racing.looks import final
 from ftjax.ablation.racing.narrowing import SHARE, pilots_of, rank_correlation
-from ftjax.ablation.racing.race import Race, middle
+from ftjax.ablation.racing.race import Race
+from ftjax.ablation.racing.rate_rounds import middle
 from ftjax.ablation.racing.replay import play, replay
 from ftjax.ablation.racing.spending import spent
 from ftjax.ablation.rates.choice import RatePoint
@@ -82,12 +83,14 @@ def test_a_clear_arm_stops_early_and_a_close_one_gets_the_seeds():
     standing = race.standing(rows)
     verdicts = {arm: (look, one.verdict) for arm, (look, one) in final(standing.looks).items()}
     assert verdicts['bad'] == (1, 'worse') and verdicts['none'] == (1, 'worse')
-    assert seeds_of(rows, 'bad') == seeds_of(rows, 'none') == {0, 1, 2}
+    assert seeds_of(rows, 'bad') == seeds_of(rows, 'none') == {0, 1, 2, 3}
     assert seeds_of(rows, 'close') == set(SETTINGS.seeds) == seeds_of(rows, 'full')
-    # Every tuned arm tried the same rates with the first seed, and only the best with others.
+    # Every tuned arm tried the same rates with the first seed, two of them with the next ones,
+    # and with the seeds after them only the best.
     for arm in race.tuned:
-        assert {row['rate'] for row in rows if row['arm'] == arm and row['seed'] == 0} == set(GRID)
-        assert {row['rate'] for row in rows if row['arm'] == arm and row['seed']} == {1e-3}
+        rates = [{r['rate'] for r in rows if r['arm'] == arm and r['seed'] == s} for s in range(10)]
+        assert rates[0] == set(GRID) and [len(tried) for tried in rates[1:4]] == [2, 2, 2]
+        assert set().union(*rates[4:]) <= {1e-3} == {standing.rates[arm]}
     assert standing.ended in ('all 10 seeds were run', 'every verdict is decided')
 
 
@@ -99,7 +102,7 @@ def test_looks_spend_alpha_and_no_more():
         total += look.alpha
         assert total == pytest.approx(spent(look.seeds / 10, 0.05)) == look.alpha_spent
     assert looks[-1].last and sum(look.alpha for look in looks) == pytest.approx(0.05)
-    assert [look.seeds for look in looks] == [3, 5, 8, 10]
+    assert [look.seeds for look in looks] == [4, 10]
     assert all(look.comparison.alpha == look.alpha for look in looks)
 
 

@@ -27,7 +27,7 @@ def write(folder, settings, tasks=(None,)):
 def test_rows_of_the_grid_count_and_no_others(tmp_path):
     settings = AblationSettings(arms=ARMS, rates=(0.1, 0.2), seeds=(0, 1), max_extra=0)
     write(tmp_path, settings)
-    rows, notes = stored_rows(settings, tmp_path)
+    rows, notes, _ = stored_rows({}, settings, tmp_path)
     assert len(rows) == 8 and {row['arm'] for row in rows} == {*ARMS} and notes == []
 
 
@@ -35,12 +35,12 @@ def test_rows_of_several_tasks_are_those_that_were_chosen(tmp_path):
     tasks = {'one': {'data.seed': 1}, 'two': {'data.seed': 2}}
     settings = AblationSettings(arms=ARMS, rates=(0.1,), seeds=(0, 1), tasks=tasks)
     write(tmp_path, settings, tasks)
-    rows, _ = stored_rows(settings, tmp_path)
+    rows, _, _ = stored_rows({}, settings, tmp_path)
     assert {row['task'] for row in rows} == {*tasks}
 
 
 def test_a_folder_without_rows_is_refused(tmp_path):
     settings = AblationSettings(arms=ARMS, rates=(0.1,))
     with pytest.raises(UserError, match='holds no rows'):
-        stored_rows(settings, tmp_path)
+        stored_rows({}, settings, tmp_path)
     assert not any(tmp_path.iterdir())

@@ -23,6 +23,7 @@ from ftjax.ablation.grid.run_grid import jobs_of, run_grid
 from ftjax.ablation.grid.short_runs import with_short_runs
 from ftjax.ablation.grid.variants import chosen, expanded
 from ftjax.ablation.racing.account import described, sentences
+from ftjax.ablation.racing.race import Race
 from ftjax.ablation.rates.trials import SHARES
 from ftjax.ablation.settings import AblationSettings
 from ftjax.config import merged, read_config
@@ -73,17 +74,10 @@ def run_grids(
         grid, schedule = scheduled(own, of_task)
         runner = CellRunner(of_task, grid, splits)
         if settings.budget:
-            race = race_of(runner, place, engine.workers, budget_of_task(settings, races, number))
-            made = run_one(runner, race, place, engine, vectorise, retry_failed, allow)
-            standing = race.standing(made)
-            kept = race.results(made)
-            if not kept:
-                raise UserError(f'config.ablation.budget {settings.budget!r}: {standing.ended}')
-            races[task] = described(race, standing)
-            more = sentences(races[task])
-        else:
-            made = run_one(runner, schedule, place, engine, vectorise, retry_failed, allow)
-            kept, more = chosen(made, own)
+            amount = budget_of_task(settings, races, number)
+            schedule = race_of(grid, amount, place, engine.workers, runner)
+        made = run_one(runner, schedule, place, engine, vectorise, retry_failed, allow)
+        kept, more = reduced(made, own, schedule, task, races)
         told += identity_notes(place)
         rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
@@ -111,6 +105,24 @@ def scheduled(
     return grid, Trials(settings)
 
 
+def reduced(
+    rows: Rows,
+    settings: AblationSettings,
+    schedule: Schedule,
+    task: str,
+    races: dict[str, Any],
+) -> tuple[Rows, list[str]]:
+    """The rows of a task that a summary is made of, and notes; a race is added to `races`."""
+    if not isinstance(schedule, Race):
+        return chosen(rows, settings)
+    standing = schedule.standing(rows)
+    kept = schedule.results(rows)
+    if not kept:
+        raise UserError(f'config.ablation.budget {settings.budget!r}: {standing.ended}')
+    races[task] = described(schedule, standing)
+    return kept, sentences(races[task])
+
+
 def stored_rows(
     values: Mapping[str, Any], settings: AblationSettings, folder: pathlib.Path
 ) -> tuple[Rows, list[str], dict[str, Any]]:
@@ -123,16 +135,19 @@ def stored_rows(
     rows = read_rows(file)
     if not rows:
         raise UserError(f'{file} holds no rows to summarise')
-    if settings.budget:
-        raise UserError(
-            'the looks of a race (config.ablation.budget) are taken again by the same command '
-            'without --summarise; runs that are there are not repeated'
-        )
-    if settings.tasks:
+    if settings.tasks and not settings.budget:
         return rows, [], {}  # of each arm what it chose, already
-    _, schedule = scheduled(settings, values)
-    kept, notes = chosen(schedule.present(rows), settings)
-    return kept, [*identity_notes(folder), *notes], {}
+    kept, notes, races = [], [], {}
+    for number, (task, changes) in enumerate(tasks_of(settings).items()):
+        place = folder_of(task, folder)
+        grid, schedule = scheduled(settings, merged(values, changes))
+        if settings.budget:
+            schedule = race_of(grid, budget_of_task(settings, races, number), place)
+        there = schedule.present(read_rows(place / 'runs.jsonl'))
+        of_task, more = reduced(there, settings, schedule, task, races)
+        kept += [{'task': task, **row} if task else row for row in of_task]
+        notes += [f'{task}: {n}' if task else n for n in (*identity_notes(place), *more)]
+    return kept, notes, races
 
 
 def run_one(

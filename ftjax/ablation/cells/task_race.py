@@ -13,10 +13,12 @@ from ftjax.ablation.grid.short_runs import arm_and_share, with_short_runs
 from ftjax.ablation.racing.narrowing import SHARE, pilots_of, worth_it
 from ftjax.ablation.racing.race import Race
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.statistics.margin import default_margin
 from ftjax.io.files.atomic import write_json
 from ftjax.io.json.stored_fields import read_fields
+from ftjax.tasks.metrics import metric_of
 
-ESTIMATES = 'race_estimates.json'
+START = 'race_start.json'
 
 
 def budget_of_task(settings: AblationSettings, races: Mapping[str, Any], number: int) -> Budget:
@@ -26,31 +28,51 @@ def budget_of_task(settings: AblationSettings, races: Mapping[str, Any], number:
     return dataclasses.replace(budget, amount=left / max(1, len(settings.tasks) - number))
 
 
-def race_of(runner: CellRunner, folder: pathlib.Path, workers: int, budget: Budget) -> Race:
-    """The race of one task. Estimates are kept in its folder: a later call decides by the same."""
-    settings, path = runner.settings, folder / ESTIMATES
+def race_of(
+    settings: AblationSettings,
+    budget: Budget,
+    folder: pathlib.Path,
+    workers: int = 1,
+    runner: CellRunner | None = None,
+) -> Race:
+    """The race of one task.
+
+    What the runs of arms were estimated to cost, and how many ran at a time, is kept in the folder
+    as it was at the start: a later call decides by the same.
+
+    Args:
+      settings: of the grid, short runs among its arms.
+      budget: of the task.
+      folder: of the task.
+      workers: runs at a time.
+      runner: estimates; None where rows are there and nothing is run.
+    """
+    path = folder / START
 
     def estimated(arm: str) -> float:
+        if budget.kind == 'runs' or runner is None:
+            return 1.0
         if budget.kind == 'seconds':
             return runner.seconds(arm)
-        if budget.kind == 'runs':
-            return 1.0
         length = runner.length(arm) if arm in settings.tuned else None
         return 0.0 if length is None else length.steps * length.flops
 
-    known = read_fields(path, {budget.kind: dict})[budget.kind] if path.exists() else {}
+    fields = {'workers': int, budget.kind: dict}
+    found = read_fields(path, fields) if path.exists() else {'workers': workers, budget.kind: {}}
     arms = [arm for arm in settings.arms if arm_and_share(arm)[1] == 1.0]
-    new = {arm: estimated(arm) for arm in arms if arm not in known}
-    if new:
+    new = {arm: estimated(arm) for arm in arms if arm not in found[budget.kind]}
+    expected = {**found[budget.kind], **new}
+    if new and runner is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, {budget.kind: {**known, **new}})
+        write_json(path, {'workers': found['workers'], budget.kind: expected})
+    margin = default_margin(metric_of(settings.metric))
     return Race(
         settings=settings,
         budget=budget,
-        margin=settings.equivalence_margin,
-        expected=({**known, **new}).__getitem__,
-        workers=workers,
-        outside_prior=[arm for arm in arms if arm in settings.outside_prior],
+        margin=margin if settings.margin is None else settings.margin,
+        expected=expected.__getitem__,
+        workers=found['workers'],
+        outside_prior=settings.outside_prior,
     )
 
 

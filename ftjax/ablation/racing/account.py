@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.racing.looks import final, numbers_of
 from ftjax.ablation.racing.narrowing import HELD
-from ftjax.ablation.racing.race import Race, Standing
-from ftjax.ablation.racing.spending import POWER
+from ftjax.ablation.racing.race import Race
+from ftjax.ablation.racing.spending import LEAST, POWER
+from ftjax.ablation.racing.standing import Standing
+from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.process.progress import duration
 
@@ -17,9 +20,10 @@ from ftjax.io.process.progress import duration
 def described(race: Race, standing: Standing) -> dict[str, Any]:
     """All looks, rounds and verdicts of a race, ready for JSON.
 
-    Keys: budget (as given), unit, amount, spent, ended (why), alpha, spending (the function),
-    rounds ({what, runs, forecast, cost}), looks (see Look.described), verdicts (arm to the numbers
-    of the look that decided it, or of the last, and its number), short_runs (null without any).
+    Keys: budget (as given), unit, amount, spent, ended (why), reference, margin, alpha, spending
+    (the function), rounds ({what, runs, forecast, cost}), looks (see Look.described), verdicts
+    (arm to the numbers of the look that decided it, or of the last, and its number), short_runs
+    (null without any).
     """
     budget, ledger = race.budget, standing.ledger
     return to_jsonable(
@@ -29,8 +33,10 @@ def described(race: Race, standing: Standing) -> dict[str, Any]:
             'amount': budget.amount,
             'spent': ledger.spent,
             'ended': standing.ended,
+            'reference': race.reference,
+            'margin': race.margin,
             'alpha': race.alpha,
-            'spending': f'alpha t^{POWER:g}',
+            'spending': f'alpha max(t^{POWER:g}, {LEAST:g})',
             'rounds': [
                 {
                     'what': one.what,
@@ -49,6 +55,26 @@ def described(race: Race, standing: Standing) -> dict[str, Any]:
             if standing.narrowed is None
             else dataclasses.asdict(standing.narrowed),
         }
+    )
+
+
+def comparison_told(told: Mapping[str, Any], arm: str) -> tuple[ArmComparison, Comparison]:
+    """The comparison of an arm at the look that decided it, or at the last, and all of that look.
+
+    Args:
+      told: from `described`, or read back from JSON, where infinite numbers are null.
+      arm: of its verdicts.
+    """
+    numbers = dict(told['verdicts'][arm])
+    look = told['looks'][numbers.pop('look') - 1]
+    infinite = {'low': -math.inf, 'high': math.inf, 'standard_error': math.inf}
+    infinite['difference'] = math.nan
+    known: dict[str, Any] = {
+        key: infinite.get(key) if v is None else v for key, v in numbers.items()
+    }
+    one = ArmComparison(arm=arm, **known)
+    return one, Comparison(
+        reference=told['reference'], alpha=look['alpha'], margin=told['margin'], arms=(one,)
     )
 
 

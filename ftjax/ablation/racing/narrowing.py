@@ -94,20 +94,16 @@ def narrowing(
     return Narrowing(share=SHARE, pilots=tuple(pilots), correlations=found, held=held)
 
 
-def kept_rates(choice: Choice, metric: Metric) -> tuple[float, ...]:
-    """The best rate of short runs and the better of its neighbours."""
-    rates = [point.rate for point in choice.curve]
-    if choice.rate is None:
-        return tuple(rate for rate in rates if rate is not None)
-    at = rates.index(choice.rate)
+def best_rates(choice: Choice, metric: Metric, count: int) -> tuple[float, ...]:
+    """So many rates, rising: the one chosen and the best of the others.
 
-    def quality(point: RatePoint) -> tuple[int, float]:
-        return -point.n_unfinished, -math.inf if point.mean is None else metric.sign * point.mean
+    The lowest ones where nothing finished.
+    """
+    rated = [point for point in choice.curve if point.rate is not None]
 
-    beside = sorted(
-        (choice.curve[i] for i in (at - 1, at + 1) if 0 <= i < len(rates)),
-        key=quality,
-        reverse=True,
-    )
-    best = [choice.rate, *(point.rate for point in beside[: KEPT - 1] if point.rate is not None)]
-    return tuple(sorted(best))
+    def quality(point: RatePoint) -> tuple[bool, int, float]:
+        score = -math.inf if point.mean is None else metric.sign * point.mean
+        return point.rate == choice.rate, -point.n_unfinished, score
+
+    best = sorted(rated, key=quality, reverse=True)[:count]
+    return tuple(sorted(point.rate for point in best if point.rate is not None))

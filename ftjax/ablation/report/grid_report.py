@@ -10,7 +10,6 @@ from ftjax.ablation.racing.account import seeds_run
 from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.report.results_folder import write_results
 from ftjax.ablation.settings import AblationSettings
-from ftjax.ablation.summary.raced import with_races
 from ftjax.ablation.summary.summary import summarise
 
 
@@ -40,9 +39,8 @@ def write_grid_results(
         outside_prior=settings.outside_prior,
         folds=settings.folds,
         question=settings.question,
+        races=races,
     )
-    if races:
-        summary = with_races(summary, races)
     table = write_results(
         folder,
         summary,
@@ -64,5 +62,6 @@ def setup_of(values: Mapping[str, Any], settings: AblationSettings) -> dict[str,
         **({'tasks': settings.tasks} if settings.tasks else {}),
         **({'folds': settings.folds} if settings.folds else {}),
         **({'tuned beside the rate': settings.tune} if settings.tune else {}),
+        **({'budget': settings.budget} if settings.budget else {}),
         **({'equal': settings.equal} if settings.equal != 'steps' else {}),
     }

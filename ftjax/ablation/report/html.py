@@ -9,6 +9,7 @@ from typing import Any
 from ftjax.ablation.gates.gates import HOW_GATES_PASS
 from ftjax.ablation.report import tables
 from ftjax.ablation.report.figures import Drawn, draw
+from ftjax.ablation.report.race_table import LEGEND, race_table
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
 from ftjax.ablation.report.uncertainty_table import uncertainty_table
 from ftjax.io.files.atomic import to_jsonable, write_text
@@ -63,6 +64,8 @@ def report_html(
         parts.append(f'<p class="question">{in_html(summary["question"])}</p>')
     parts.append(section('Verdicts', _verdicts(summary, gates)))
     parts.append(section('Results', _results(summary, drawn)))
+    if summary.get('races'):
+        parts.append(section('Race', _races(summary)))
     parts.append(section('Caveats', bullets([*notes, *summary['caveats']])))
     parts.append(section('Setup', facts(_setup(summary, setup or {}))))
     if provenance:
@@ -130,6 +133,14 @@ def _results(summary: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:
     parts += [] if several else across
     parts.append(f'<p class="legend">{in_html(tables.legend(summary))}</p>')
     return '\n'.join(parts)
+
+
+def _races(summary: Mapping[str, Any]) -> str:
+    parts = []
+    for task, told in summary['races'].items():
+        parts += [f'<h3>{in_html(task)}</h3>'] if task else []
+        parts.append(table(*race_table(told, summary)))
+    return '\n'.join([*parts, f'<p class="legend">{in_html(LEGEND)}</p>'])
 
 
 def _setup(summary: Mapping[str, Any], setup: Mapping[str, Any]) -> dict[str, str]:

@@ -12,13 +12,14 @@ from ftjax.plotting import number_formats
 def verdict_sentences(task: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
     """One sentence on the best arm, one an arm on how it compares with the reference.
 
-    The best arm is the one with the highest mean; that it is best is not tested, and the
-    sentence says by how much it leads the next.
+    The best arm is the one with the highest mean, arms left out whose best rate lies on the
+    edge of those tried; that it is best is not tested, and the sentence says by how much it
+    leads the next.
     """
     metric, reference = summary['metric'], summary['reference']
     sign = 1 if summary['higher_is_better'] else -1
     ranked = sorted(
-        (arm for arm in task['arms'] if arm['mean']),
+        (arm for arm in task['arms'] if arm['mean'] and not arm['rate_edge']),
         key=lambda arm: -sign * arm['mean']['estimate'],
     )
     sentences = []

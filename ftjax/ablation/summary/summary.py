@@ -3,9 +3,9 @@
 A row is one run. Read here: `arm`, `rate` (null: not trained), `seed`, `status` ('ok',
 'diverged' or 'failed'), `val` and `test` (metric to number); and where present `task`
 (default 'all'), `retries` (of a cell that had failed), `data_fingerprint` and `test_fingerprint`
-(of all splits, and of the test split), `tried` (rates of all trials of the arm, where a
-sampler drew them), `examples` (scores of the test examples, packed), `shifts` (name of a
-further test set to its metrics),
+(of all splits, and of the test split), `examples` (scores of the test examples,
+packed), `tried` (rates of all trials of the arm, where a sampler drew them or short runs were
+among them), `shifts` (name of a further test set to its metrics),
 `movement` (stage to how far it moved), `depth`, `params_trainable`, `params_total`,
 `optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`, `step_bytes`.
 
@@ -17,7 +17,9 @@ summary.json (`schema` 1):
   (runs that had failed before, where there are any),
   tasks: one object a task: task, arms, each an object as `arm` describes, and sources, as
   `uncertainty` describes, where rows tell of test examples,
-  overall: null for one task, else as `overall` describes.
+  overall: null for one task, else as `overall` describes,
+  races: {task: see racing/account.described}, where arms raced within a budget; differences are
+  then those of the look that decided the arm, or of the last one.
 Intervals are objects {estimate, low, high, n, method, confidence}; bounds are null where
 there are too few seeds for any.
 """
@@ -29,6 +31,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.grid.rows import STATUSES
+from ftjax.ablation.racing.account import comparison_told
 from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
 from ftjax.ablation.rates.parabola import estimate_rate
 from ftjax.ablation.statistics.comparison import compare_arms
@@ -60,6 +63,7 @@ def summarise(
     outside_prior: Collection[str] = (),
     folds: int = 0,
     question: str = '',
+    races: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Everything that tables, figures and the report show, ready for JSON.
 
@@ -78,12 +82,13 @@ def summarise(
       floor: score that an unfinished run counts as in IQM and profile over tasks; the worst
         score of the task when left out.
       confidence: probability content of intervals; 1 minus it is the level of the verdicts.
-      margin: differences up to this one do not matter; MARGIN of the metric's range when left
+      margin: differences up to this one do not matter; a hundredth of the metric's range when left
         out, 0 where that has no bounds.
       outside_prior: arms whose variance tells nothing of the others', such as baselines.
       folds: of cross-validation, if the seeds are folds: their training sets overlap, and
         intervals and verdicts allow for it.
       question: what the ablation asks; a sentence.
+      races: what is told of the race of each task, where there were any.
 
     Raises:
       UserError: no rows, an unknown reference or status, or a metric that rows do not have.
@@ -144,8 +149,11 @@ def summarise(
     }
     if folds:
         summary['folds'] = folds
+    if races:
+        summary['races'] = races
     for task in tasks:
         _compare(task['arms'], summary)
+        _take_raced(task, summary)
     if len(tasks) > 1:
         summary['overall'] = summarise_overall(summary, floor)
     shared = dict.fromkeys(row['arm'] for row in rows if row.get('vectorised'))
@@ -192,7 +200,7 @@ def caveats(summary: Mapping[str, Any]) -> list[str]:
                     f'{arm["arm"]}{where}: {arm["n_unfinished"]} of {arm["n"]} runs '
                     f'{_how_unfinished(arm)}; its mean is over the others and may flatter it.'
                 )
-            if arm['n_missing']:
+            if arm['n_missing'] and not _race_of(task, summary):
                 found.append(
                     f'{arm["arm"]}{where}: {arm["n_missing"]} of {arm["n"]} runs are missing.'
                 )
@@ -264,6 +272,24 @@ def _compare(arms: Sequence[dict[str, Any]], summary: Mapping[str, Any]) -> None
         for arm in others:
             if name in arm['shifts']:
                 arm['shifts'][name]['difference'] = interval_of(shifted[arm['arm']], shifted)
+
+
+def _take_raced(task: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Puts the verdicts of a race in place of those that look at its scores once more.
+
+    Looks have spent alpha; an arm that stopped keeps the interval of the look that decided it.
+    """
+    told = _race_of(task, summary)
+    for arm in task['arms'] if told else ():
+        if arm['arm'] in told['verdicts']:
+            arm['difference'] = difference_of(*comparison_told(told, arm['arm']))
+        elif arm['difference'] is not None:
+            arm['difference'] = {**arm['difference'], 'verdict': 'undecided'}
+
+
+def _race_of(task: Mapping[str, Any], summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    races = summary.get('races') or {}
+    return races.get(task['task'], races.get(''))
 
 
 def _how_unfinished(arm: Mapping[str, Any]) -> str:

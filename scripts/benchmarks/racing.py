@@ -1,29 +1,18 @@
-"""Replays of races on stored and simulated grids: results/statistics/racing.{md,json}.
-
-    python scripts/statistics/racing.py [--replays=200] [--output=results/statistics]
-
-A stored grid has three seeds; new grids of more seeds are drawn from its means, the effects of its
-seeds and the variances of its runs (ftjax/ablation/racing/stored.py). On each the full grid and a
-race see the same scores. Nothing is trained. About an hour on one core.
-"""
+"""Races replayed on stored and simulated grids, beside the full grid; nothing is trained."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from absl import flags
 
-from ftjax.cli import launch
+from ftjax.ablation.grid.short_runs import arm_and_share
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-OUTPUT = flags.DEFINE_string('output', str(ROOT / 'results' / 'statistics'), 'Folder to write to.')
-REPLAYS = flags.DEFINE_integer('replays', 200, 'Grids drawn of each kind.')
-ONLY = flags.DEFINE_string('only', '', 'Grids whose name begins so; all if empty.')
+COMMAND = 'python scripts/benchmark.py racing --out=results/statistics'
 STORED = (('quickstart', 'full'), ('strategies', 'full'), ('reproductions/t1', 'all'))
 SEEDS = (5, 10)
 MARGIN = 0.01
@@ -59,21 +48,41 @@ class Case:
     reference: str
     seeds: int
 
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What its row is of."""
+        arms = [arm for arm in self.model.rates if arm_and_share(arm)[1] == 1.0]
+        return self.name, len(arms), self.seeds
 
-def main() -> None:
+
+def run(folder: pathlib.Path, replays: int = 200, only: str = '') -> list[dict[str, Any]]:
+    """Writes racing.json and racing.md; rows that are there already are kept.
+
+    Args:
+      replays: grids drawn of each kind.
+      only: grids whose name begins so.
+    """
+    from benchmarks.tables import write
+
+    from ftjax.io.files.atomic import read_json
     from ftjax.io.process.progress import Progress
 
-    cases = [case for case in (*stored(), *simulated()) if case.name.startswith(ONLY.value)]
-    rows = []
-    with Progress(len(cases), 'grids') as bar:
-        for number, case in enumerate(cases, 1):
-            rows.append(measured(case, REPLAYS.value))
-            print(rows[-1], flush=True)
-            bar.update(number, {})
-    folder = pathlib.Path(OUTPUT.value)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'racing.json').write_text(json.dumps(rows, indent=2) + '\n')
-    (folder / 'racing.md').write_text(markdown(rows))
+    file = folder / 'racing.json'
+    rows = read_json(file) if file.exists() else []
+    rows = [row for row in rows if row['replays'] == replays]
+    cases = [case for case in (*stored(), *simulated()) if case.name.startswith(only)]
+    todo = [case for case in cases if case.key not in [key_of(row) for row in rows]]
+    with Progress(len(todo), 'grids', unit='grid') as bar:
+        for done, case in enumerate(todo, 1):
+            rows.append(measured(case, replays))
+            write(folder, 'racing', rows, CAPTION, COMMAND, show=False)
+            bar.update(done, {'grid': case.name})
+    return rows
+
+
+def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What a row is of."""
+    return row['grid'], row['arms'], row['seeds']
 
 
 def stored() -> Iterator[Case]:
@@ -129,7 +138,6 @@ def simulated_model(arms: int, kind: str) -> Any:
 def measured(case: Case, replays: int) -> dict[str, Any]:
     """The row of a case."""
     from ftjax.ablation.budgets.budget import read_budget
-    from ftjax.ablation.grid.short_runs import arm_and_share
     from ftjax.ablation.racing.narrowing import pilots_of, worth_it
     from ftjax.ablation.racing.race import Race
     from ftjax.ablation.racing.replay import at, replay
@@ -195,27 +203,3 @@ def false_worse(one: Any, case: Case, which: int = 1) -> bool:
 def share(values: list[bool]) -> float:
     """Of those that are true."""
     return float(np.mean(values)) if values else 0.0
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    """The table."""
-    keys = list(rows[0])
-    names = {'false_worse': 'false worse, race', 'false_worse_full': 'false worse, full grid'}
-    names |= {'decided_full': 'decided, full grid', 'decided_race': 'decided, race'}
-    heads = {key: names.get(key, key.replace('_', ' ')) for key in keys}
-
-    def cell(key: str, value: Any) -> str:
-        if isinstance(value, bool):
-            return 'yes' if value else 'no'
-        return f'{100 * value:.1f} %' if isinstance(value, float) else str(value)
-
-    lines = ['# Races and full grids', '', CAPTION, '']
-    lines.append('| ' + ' | '.join(heads.values()) + ' |')
-    lines.append('|' + '---|' * len(heads))
-    lines += ['| ' + ' | '.join(cell(key, row[key]) for key in heads) + ' |' for row in rows]
-    lines += ['', 'Made by: `python scripts/statistics/racing.py`', '']
-    return '\n'.join(lines)
-
-
-if __name__ == '__main__':
-    launch.run(main)
