@@ -103,7 +103,7 @@ class DifferenceModel:
         for level in LEVELS:
             each = np.log(scale * t_of_normal(level, df))
             low, high = each.min(0), each.max(0)
-            for _ in range(22):
+            for _ in range(14):
                 middle = (low + high) / 2
                 tails = special.ndtr(-normal_of_t(np.exp(middle) / scale, df))
                 above = weights @ tails > special.ndtr(-level)
