@@ -59,7 +59,7 @@ class VariancePrior:
     def likely(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Probability, d0 and s0 of the points that matter, each (points,)."""
         shape = self.probability.shape
-        kept = self.probability > 0.01 * self.probability.max()
+        kept = self.probability > 1e-3 * self.probability.max()
         weights = self.probability[kept]
         d0 = np.broadcast_to(self.d0[:, None], shape)[kept]
         return weights / weights.sum(), d0, np.exp(self.log_s0[kept])
