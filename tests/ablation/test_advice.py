@@ -80,7 +80,7 @@ def test_the_arms_follow_from_the_network(opened):
 
 
 def test_what_the_network_does_not_allow_is_left_out_with_the_reason():
-    values = {**VALUES, 'init': '', 'model': {'name': 'resnet_cifar', 'depth': 8}}
+    values = {**VALUES, 'init': '', 'model': {'name': 'resnet_gn_cifar', 'depth': 8}}
     config = read_config(values)
     data = load_data(config.data)
     arms, left_out = candidate_arms(values, data, open_network(config, data))

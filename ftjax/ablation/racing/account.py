@@ -15,13 +15,14 @@ from ftjax.ablation.racing.standing import Standing
 from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.process.progress import duration
+from ftjax.tasks.metrics import metric_of
 
 
 def described(race: Race, standing: Standing) -> dict[str, Any]:
     """All looks, rounds and verdicts of a race, ready for JSON.
 
-    Keys: budget (as given), unit, amount, spent, ended (why), reference, margin, alpha, spending
-    (the function), rounds ({what, runs, forecast, cost}), looks (see Look.described), verdicts
+    Keys: budget (as given), unit, amount, spent, ended (why), reference, higher_is_better, margin,
+    alpha, spending (the function), rounds ({what, runs, forecast, cost}), looks (see Look.described), verdicts
     (arm to the numbers of the look that decided it, or of the last, and its number), short_runs
     (null without any).
     """
@@ -34,6 +35,7 @@ def described(race: Race, standing: Standing) -> dict[str, Any]:
             'spent': ledger.spent,
             'ended': standing.ended,
             'reference': race.reference,
+            'higher_is_better': metric_of(race.settings.metric).higher_is_better,
             'margin': race.margin,
             'alpha': race.alpha,
             'spending': f'alpha max(t^{POWER:g}, {LEAST:g})',
@@ -74,7 +76,12 @@ def comparison_told(told: Mapping[str, Any], arm: str) -> tuple[ArmComparison, C
     }
     one = ArmComparison(arm=arm, **known)
     return one, Comparison(
-        reference=told['reference'], alpha=look['alpha'], margin=told['margin'], arms=(one,)
+        reference=told['reference'],
+        higher_is_better=told['higher_is_better'],
+        margin=told['margin'],
+        alpha=look['alpha'],
+        arms=(one,),
+    )
     )
 
 
@@ -119,7 +126,7 @@ def seeds_run(races: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> S
     return seeds[: max(looks)] if looks else seeds
 
 
-def spent(told: dict[str, Any], amount: float) -> str:
+def spent(told: Mapping[str, Any], amount: float) -> str:
     """An amount of a budget in words.
 
     >>> spent({'unit': 'runs'}, 12.25), spent({'unit': 'seconds'}, 75.0)

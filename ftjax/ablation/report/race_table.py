@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.racing.account import spent
@@ -18,7 +18,7 @@ LEGEND = (
 
 def race_table(
     told: Mapping[str, Any], summary: Mapping[str, Any]
-) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     """Header and rows, a look each.
 
     Args:
