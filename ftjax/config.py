@@ -32,8 +32,8 @@ class Config:
     """The pretrained network: `glyphs` or `docstrings` (shipped), `data:NAME`, a folder or file,
     `hf://ORG/NAME`; `random:` before it for the same network with random weights."""
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """Fields of the network to replace, {'dropout': .1}; with `name`, an untrained network
-    of the registry when `init` is empty."""
+    """Fields of the network to replace, {'dropout': .1}; with `name`, a new network of the registry
+    when `init` is empty, and otherwise what a file without config.json holds."""
     seed: Annotated[int, at_least(0)] = 0
     """Order of the batches, new weights, dropout, augmentation. `data.seed` is the data's."""
     data: DataSettings = dataclasses.field(default_factory=DataSettings)

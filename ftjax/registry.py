@@ -89,7 +89,9 @@ class Term:
         """The name, and the arguments up to the last that is not the default, at least one."""
         defaults, values = self.part.parameters, list(self.arguments.items())
         last = max((i for i, (k, v) in enumerate(values) if v != defaults[k]), default=0)
-        said = [f'{v:g}' if isinstance(v, float) else str(v) for _, v in values[: last + 1]]
+        said = [
+            f'{v:g}' if isinstance(v, float) else str(v) or f'{k}=' for k, v in values[: last + 1]
+        ]
         return self.name + (f':{",".join(said)}' if said else '')
 
     def __eq__(self, other: object) -> bool:
@@ -237,8 +239,8 @@ def parse(kind: str, text: str, where: str = '', more: Iterable[str] = ()) -> Te
       more: further names that messages offer.
 
     Raises:
-      UserError: an unknown name (the nearest is named), too many arguments or one given twice, or
-        a value of the wrong type or out of its range.
+      UserError: an unknown name (the nearest is named), too many arguments, an empty one, or a
+        value of the wrong type or out of its range.
     """
     title, before = KINDS[kind].title, f'{where}: ' if where else ''
     where = where or KINDS[kind].key
@@ -255,10 +257,13 @@ def parse(kind: str, text: str, where: str = '', more: Iterable[str] = ()) -> Te
         raise UserError(f'{before}unknown {title} {shown(name)}; {near}')
     part = there[name]
     arguments, names = dict(part.parameters), list(part.parameters)
-    given = [word.strip() for word in rest.split(',') if word.strip()] if rest else []
+    given = [word.strip() for word in rest.split(',')] if ':' in text else []
+    takes = ', '.join(names) or 'no argument'
     if len(given) > len(names):
-        takes = ', '.join(names) or 'no arguments'
-        raise UserError(f'{where} {text!r}: {name} takes {takes}, not {len(given)} arguments')
+        are = 'one is' if len(given) == 1 else f'{len(given)} are'
+        raise UserError(f'{where} {text!r}: {name} takes {takes}; {are} given')
+    if not all(given):
+        raise UserError(f'{where} {text!r}: an argument is empty; {name} takes {takes}')
     for index, word in enumerate(given):
         key, equals, value = word.partition('=')
         if equals:

@@ -3,9 +3,10 @@
     python scripts/evaluate.py --workdir=runs/digits --split=test
 
 Prints the metrics and the confusion matrix; writes evaluation_SPLIT.json and, for classes,
-confusion_SPLIT.png beside result.json. Data that are no longer those of the run are refused: what
-is tested on may have been trained on. With --allow_data_change they are evaluated, and
-evaluation_SPLIT.json says so.
+confusion_SPLIT.png beside result.json. The weights are the run's own, all of them, in its model/
+with their hash: what the run began with is not read. Data that are no longer those of the run are
+refused: what is tested on may have been trained on. With --allow_data_change they are evaluated,
+and evaluation_SPLIT.json says so.
 """
 
 import pathlib

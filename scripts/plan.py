@@ -22,17 +22,17 @@ from ftjax.cli import launch
 
 CONFIG = launch.define_config('configs/quickstart_train.py')
 LIST = flags.DEFINE_string('list', None, 'Print the parts of a KIND, or of all, and end.')
-KEYS = flags.DEFINE_string('keys', None, 'Print the config keys of a SECTION, or all, and end.')
+KEYS = flags.DEFINE_string('keys', None, 'Print the config keys of a SECTION, one KEY, or all.')
 WRITE = flags.DEFINE_string('write-phases', None, 'Write the phases as a config file, and end.')
 
 LIMIT = flags.DEFINE_string('memory_limit', None, "The device's memory: 8GiB; its own if not said.")
 
 
 def main():
-    if LIST.value or KEYS.value:
+    if LIST.value is not None or KEYS.value is not None:
         from ftjax.cli.listing import list_keys, list_parts
 
-        for line in list_parts(LIST.value) if LIST.value else list_keys(KEYS.value or ''):
+        for line in list_keys(KEYS.value or '') if LIST.value is None else list_parts(LIST.value):
             print(line)
     elif WRITE.value:
         write_phases(pathlib.Path(WRITE.value))
@@ -99,9 +99,10 @@ def show_plan():
 def show_memory(prepared):
     """What the run holds on the device, by what holds it; an error if that is more than it has."""
     from ftjax.errors import UserError
+    from ftjax.io.process.host_memory import shown_size
     from ftjax.runs.memory_advice import advice, suggestions
     from ftjax.runs.memory_plan import run_memory
-    from ftjax.training.cost.memory_limit import device_limit, read_size, shown_size
+    from ftjax.training.cost.memory_limit import device_limit, read_size
 
     limit = device_limit() if LIMIT.value is None else read_size(LIMIT.value)
     memory = run_memory(prepared)
@@ -137,12 +138,16 @@ def with_values(argv):
 
     >>> with_values(['plan.py', '--list', 'optimizer', '--keys'])
     ['plan.py', '--list=optimizer', '--keys=all']
+    >>> with_values(['plan.py', '--list='])
+    ['plan.py', '--list=all']
     """
     words, found = list(argv), []
     while words:
         word = words.pop(0)
         if word in ('--list', '--keys'):
             word += f'={words.pop(0) if words and not words[0].startswith("-") else "all"}'
+        elif word in ('--list=', '--keys='):
+            word += 'all'
         found.append(word)
     return found
 

@@ -73,6 +73,7 @@ def main():
                 profile=PROFILE.value,
                 allow=ALLOWED(),
             )
+    say(decided(prepared, result))
     say(metrics_text(result['metrics'], f'{folder / "result.json"}: metrics'))
     if not result['frozen_unchanged']:
         raise RuntimeError(f'frozen leaves moved: {result["moved_frozen"]}')
@@ -84,6 +85,17 @@ def main():
             f'{result["data_changed"]}; the model is kept in {folder}, its numbers are of no one '
             'data set'
         )
+
+
+def decided(prepared, result):
+    """Which metric chose the weights, its value, and whether it ended the run early."""
+    from ftjax.training.loop.validation import decision
+
+    settings, done = prepared.config.train, result.get('steps', 0)
+    step = -1 if 'averaged' in result else result.get('best_step', done)
+    line = decision(settings, prepared.data.task, result.get('validation', {}), step, done)
+    early = f'; stopped early (train.patience={settings.patience})'
+    return line + (early if result.get('stopped_early') else '')
 
 
 def finished_result(folder):

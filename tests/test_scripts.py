@@ -72,6 +72,11 @@ def test_train_and_evaluate(call, tmp_path):
     assert all((folder / name).exists() for name in names)
     again = call('train', *QUICK, f'--workdir={folder}', '--config.freeze=last:1')
     assert again.returncode == 0 and 'finished already' in again.stdout
+    best = result['validation']['accuracy']
+    decided = (
+        f'weights of step {result["best_step"]} of 4, of the best validation accuracy: {best:.6g}'
+    )
+    assert all(f'{decided} (higher is better)' in each.stdout for each in (done, again))
     found = call('evaluate', f'--workdir={folder}')
     assert found.returncode == 0, found.stderr
     assert 'true \\ predicted' in found.stdout  # the confusion matrix that --help promises

@@ -32,7 +32,8 @@ def list_parts(kind: str) -> Iterator[str]:
             more = f' ({", ".join(part.parameters)})' if len(part.parameters) > 1 else ''
             middle = f'{decides(part):14} ' if name in ('strategy', 'loss') else ''
             source = f' [{part.source}]' if part.source and kind != ALL else ''
-            yield f'{indent}{part.example:18} {middle}{part.summary}{more}{source}'
+            said = part.summary or f'(no docstring; {part.file})'
+            yield f'{indent}{part.example:18} {middle}{said}{more}{source}'
         for task, known in tasks().items() if name == 'metric' else ():
             names = ', '.join(metric.name for metric in known.metrics)
             yield f'{indent}{task:18} {names}; by default {known.default_metric}'
@@ -48,15 +49,25 @@ def decides(part: registry.Part) -> str:
 def list_keys(section: str) -> Iterator[str]:
     """Lines: each key of a section with type and default, below it what it means; `all` sections.
 
-    Raises UserError for a section that there is not.
+    Of `train.loss`, a key, that key alone, and which section it is of. Raises UserError for a
+    section or key that there is not.
     """
-    if section != ALL:
-        check_name(section, [name for name in KEYED if name], 'section of a config:')
+    section, only = section.removeprefix('config.'), ''
+    whole, _, last = section.rpartition('.')
+    if section not in (ALL, *KEYED) and whole in KEYED and last in keys_of(whole):
+        section, only = whole, last
+        of = f'the section {whole!r}' if whole else 'a config, of no section'
+        yield f'{last} is a key of {of}'
+    elif whole in KEYED and whole:
+        check_name(last, keys_of(whole), f'key of config.{whole}:')
+    elif section != ALL:
+        known = [name for name in KEYED if name]
+        check_name(whole or section, [*known, *keys_of('')], 'section of a config:')
     for name in KEYED if section == ALL else [section]:
         cls, dot = KEYED[name], '.' if name else ''
         said = docstrings(cls)
         for field in dataclasses.fields(cls):
-            if not name and field.name in KEYED:
+            if only not in ('', field.name) or (not name and field.name in KEYED):
                 continue
             default = field.default
             if field.default_factory is not dataclasses.MISSING:
@@ -65,6 +76,11 @@ def list_keys(section: str) -> Iterator[str]:
             yield f'config.{name}{dot}{field.name}: {type_said(str(field.type))}{shown}'
             text = said.get(field.name, '')
             yield from textwrap.wrap(text, 92, initial_indent='    ', subsequent_indent='    ')
+
+
+def keys_of(section: str) -> list[str]:
+    """The keys of a section; those of a config that stand in none for ''."""
+    return [f.name for f in dataclasses.fields(KEYED[section]) if section or f.name not in KEYED]
 
 
 def type_said(written: str) -> str:

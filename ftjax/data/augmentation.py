@@ -38,7 +38,10 @@ def parse_augment(text: str) -> Parsed:
     ['pad_crop:4', 'flip:0.5', 'rotate:10']
     """
     found: list[str] = []
-    for part in (part.strip() for part in text.split(',')):
+    parts = [part.strip() for part in text.split(',')]
+    if len(parts) > 1 and not all(parts):
+        raise UserError(f'data.augment {text!r}: a name between commas is empty')
+    for part in parts:
         name, colon, _ = part.partition(':')
         if name in _SHORT and colon:
             raise UserError(f'data.augment {part!r}: {name} takes no amount')

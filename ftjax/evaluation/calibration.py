@@ -39,21 +39,15 @@ def binned(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> list[
     ]
 
 
-def expected_calibration_error(
-    probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
-) -> float:
-    """Mean gap between confidence and accuracy over bins of confidence, weighted by count.
+def calibration_gap(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
+    """The expected calibration error: the mean gap between confidence and accuracy over bins.
 
+    Each bin of confidence counts by its examples; `confidence` (n,), `correct` bool (n,).
     Source: Guo et al. (2017), On calibration of modern neural networks, equation 3.
 
-    >>> expected_calibration_error(np.array([[0.8, 0.2], [0.8, 0.2]]), np.array([0, 1]))
+    >>> calibration_gap(np.array([0.8, 0.8]), np.array([True, False]))
     0.30000000000000004
     """
-    return calibration_gap(probabilities.max(axis=1), probabilities.argmax(axis=1) == labels, bins)
-
-
-def calibration_gap(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
-    """As `expected_calibration_error`, from confidence (n,) and whether each is correct."""
     rows = binned(confidence, correct, bins)
     gaps = sum(row['count'] * abs(row['accuracy'] - row['confidence']) for row in rows)
     return float(gaps / len(correct))

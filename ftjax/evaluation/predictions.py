@@ -1,9 +1,8 @@
-"""What a network answered on a split: gathered from batches, checked, turned to probabilities."""
+"""What a network answered on a split: checked, turned to probabilities."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,55 +11,6 @@ from ftjax.errors import UserError
 
 class NonFinitePredictions(UserError):
     """The network's outputs hold NaN or infinities: the run that made it diverged."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """Outputs of a network on every example of a split, in the order of the split.
-
-    Attributes:
-      outputs: float32 logits (n, classes), or predicted values (n,) or (n, 1).
-      labels: int32 class indices (n,), float32 targets (n,), or float32 (n, classes) of 0 and 1.
-      index: int32 position of each example in its split (n,).
-    """
-
-    outputs: np.ndarray
-    labels: np.ndarray
-    index: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-def gather(pairs: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Predictions:
-    """Joins (outputs, batch) pairs, leaving out the padding (`batch['mask']` is 0).
-
-    Batches of texts come by length: their 'index' puts the examples in the split's order.
-    Metrics are then computed once on whole arrays: averages over batches would weigh a
-    short last batch like a full one.
-
-    Args:
-      pairs: outputs (B, ...) with the batch they came from; a batch holds 'labels' and,
-        where it is padded, 'mask'; 'index' is counted up when absent.
-    """
-    outputs, labels, index = [], [], []
-    seen = 0
-    for output, batch in pairs:
-        real = np.asarray(batch.get('mask', np.ones(len(batch['labels'])))) > 0
-        # bfloat16 outputs become float32 here: scikit-learn does not know them.
-        outputs.append(np.asarray(output).astype(np.float32)[real])
-        labels.append(np.asarray(batch['labels'])[real])
-        index.append(np.asarray(batch.get('index', seen + np.arange(len(real))))[real])
-        seen += len(real)
-    if not seen:
-        raise UserError('nothing to evaluate: the split holds no examples')
-    where = np.concatenate(index).astype(np.int32)
-    order = np.argsort(where, kind='stable')
-    return Predictions(
-        outputs=np.concatenate(outputs)[order],
-        labels=np.concatenate(labels)[order],
-        index=where[order],
-    )
 
 
 def check_finite(outputs: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from ftjax.errors import UserError, check_name
 from ftjax.export.finished_run import FinishedRun, open_finished
 from ftjax.export.huggingface import save_huggingface, save_inputs
 from ftjax.export.peft import save_peft
-from ftjax.export.whole_folder import whole_folder
+from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.json.json_reader import read_object
 from ftjax.models.adapters.adapted import Adapted, adapters_in_words, merge
 from ftjax.models.stages import Network

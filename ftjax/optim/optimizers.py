@@ -49,7 +49,13 @@ def adam(settings: Settings, decay: Transformation) -> Transformation:
 @register('optimizer', 'sgd')
 def sgd(settings: Settings, decay: Transformation) -> Transformation:
     """Gradient descent with `momentum`, the decay added to the gradients."""
-    return optax.chain(decay, optax.trace(settings.momentum, settings.nesterov))
+    return optax.chain(decay, momentum_of(settings))
+
+
+def momentum_of(settings: Settings, amount: float | None = None) -> Transformation:
+    """Adds up directions by an amount, that of the settings by default; no state where it is 0."""
+    amount = settings.momentum if amount is None else amount
+    return optax.trace(amount, settings.nesterov) if amount else optax.identity()
 
 
 @register('optimizer', 'lion', source='Chen et al. 2023, arXiv:2302.06675')
@@ -181,7 +187,7 @@ def lamb(settings: Settings, decay: Transformation, epsilon: float = 1e-6) -> Tr
 def lars(settings: Settings, decay: Transformation, trust: float = 1e-3) -> Transformation:
     """Sgd, each leaf's gradient `trust` times as long as its weights: for large batches."""
     ratio = optax.scale_by_trust_ratio(trust_coefficient=trust)
-    return optax.chain(decay, ratio, optax.trace(settings.momentum, settings.nesterov))
+    return optax.chain(decay, ratio, momentum_of(settings))
 
 
 @register(
@@ -199,8 +205,7 @@ def rmsprop(
 ) -> Transformation:
     """Gradients over their recent root mean square; the decay added to the gradients."""
     by = optax.scale_by_stddev if centered else optax.scale_by_rms
-    last = optax.trace(momentum, settings.nesterov) if momentum else optax.identity()
-    return optax.chain(decay, by(memory, settings.epsilon), last)
+    return optax.chain(decay, by(memory, settings.epsilon), momentum_of(settings, momentum))
 
 
 @register(

@@ -51,8 +51,8 @@ class TextPreprocessing:
     they do the same to every text, wherever the tokenizer lies.
 
     >>> text = TextPreprocessing(tokenizer='t.json', sha256='', vocab_size=9, max_length=48)
-    >>> text.buckets, text.bucket(17)
-    ((16, 32, 48), 32)
+    >>> text.buckets
+    (16, 32, 48)
     """
 
     tokenizer: str = dataclasses.field(compare=False)
@@ -86,10 +86,6 @@ class TextPreprocessing:
                 f'buckets {buckets} must ascend and end in max_length {self.max_length}'
             )
         object.__setattr__(self, 'buckets', buckets)
-
-    def bucket(self, length: int) -> int:
-        """The smallest bucket that holds so many tokens; the last for more than all."""
-        return next((bucket for bucket in self.buckets if bucket >= length), self.buckets[-1])
 
     def with_length(self, max_length: int | None) -> TextPreprocessing:
         """The same for texts of at most so many tokens, if that is fewer; None for no change."""

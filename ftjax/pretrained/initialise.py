@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
+from ftjax.io.process.host_memory import host_free, shown_size
 from ftjax.models.stages import Network
 from ftjax.pretrained.leaves import flatten, stage_of, unflatten
 
@@ -28,9 +30,27 @@ def leaf_shapes(network: Network) -> dict[str, jax.ShapeDtypeStruct]:
 
 
 def random_variables(network: Network, seed: int = 0, dtype: DTypeLike = jnp.float32) -> dict:
-    """All variables of a network from a seed; parameters in `dtype`, statistics in float32."""
-    found = flatten(initialiser(network)(jax.random.key(seed)))  # pyrefly: ignore
+    """All variables of a network from a seed; parameters in `dtype`, statistics in float32.
+
+    Raises:
+      UserError: they need more memory than is free; nothing was allocated.
+    """
+    made, key = initialiser(network), jax.random.key(seed)  # pyrefly: ignore
+    check_room(network, jax.eval_shape(made, key))
+    found = flatten(made(key))
     return unflatten({key: cast(key, leaf, dtype) for key, leaf in found.items()})
+
+
+def check_room(network: Network, shapes: Any) -> None:
+    """UserError where the device's free memory, or the machine's, does not hold such variables."""
+    size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    stats = jax.local_devices()[0].memory_stats() or {}
+    free = stats['bytes_limit'] - stats['bytes_in_use'] if 'bytes_limit' in stats else host_free()
+    if free is not None and size > free:
+        raise UserError(
+            f'the weights of this {type(network).__name__} take {shown_size(size)}, and '
+            f'{shown_size(free)} of memory are free; expected a smaller network (config.model)'
+        )
 
 
 def random_leaves(network: Network, keys: Collection[str], seed: int) -> dict[str, jax.Array]:

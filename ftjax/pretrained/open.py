@@ -15,7 +15,7 @@ from ftjax.errors import UserError
 from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.models.adapters.adapted import plain_network
-from ftjax.models.registry import build, fields_of
+from ftjax.models.registry import build, fields_of, options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -89,7 +89,8 @@ def load_pretrained(
       dtype: of the parameters; running statistics are float32 always.
       model: which network it is, for files without a config.json: a name of the registry or
         {'name': .., option: ..}.
-      options: other fields of the network to replace, as {'dropout': .1}.
+      options: other fields of the network to replace, as {'dropout': .1}; a `name` among them
+        must be that of the network.
       sharding: (leaf key, shape) -> sharding, for more than one device.
 
     Raises:
@@ -100,10 +101,12 @@ def load_pretrained(
       pretrained = load_pretrained('data:resnet26_gn_cifar10', num_classes=2)
       print(pretrained.report.table())
     """
-    random = init.startswith(RANDOM)
+    random, options = init.startswith(RANDOM), dict(options or {})
+    model = model or (dict(options) if 'name' in options else None)
     where = locate(init.removeprefix(RANDOM), weights=not random)
     checkpoint = describe(where, model, tensors=not random)
-    overrides = {**(options or {}), **_size_override(checkpoint, image_size)}
+    _check_name(options.pop('name', None), checkpoint, init)
+    overrides = {**options, **_size_override(checkpoint, image_size)}
     if num_classes is None and class_names is not None:
         num_classes = len(class_names)
     if num_classes is not None:
@@ -166,6 +169,18 @@ def fit_network(
     if 'num_classes' not in overrides:
         return fit_network(checkpoint, {**overrides, 'num_classes': 0}, head)
     return network, keymap, plan
+
+
+def _check_name(name: str | None, checkpoint: Checkpoint, init: str) -> None:
+    """UserError where a config says another network than the checkpoint is."""
+    if name is None:
+        return
+    found, _ = options_of(plain_network(checkpoint.network()))
+    if name != found:
+        raise UserError(
+            f'config.model.name is {name!r}, and the network of {init} is {found!r}; leave the '
+            "name out, or set config.init='' for a new network"
+        )
 
 
 def _size_override(
@@ -287,13 +302,8 @@ def _of_run(found: run_checkpoint.RunCheckpoint, tensors: bool) -> Checkpoint:
     run_checkpoint.check_config(run, file)
     source = None
     if tensors:
-        source = run_checkpoint.open_run(found, config, run, _variables)
+        source = run_checkpoint.open_run(found, config, run, load_pretrained)
     return Checkpoint(folder, own_format.FORMAT, config, source)
-
-
-def _variables(init: str, **how: Any) -> Mapping[str, Any]:
-    """The variables of the checkpoint that a run began with."""
-    return load_pretrained(init, **how).variables
 
 
 def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

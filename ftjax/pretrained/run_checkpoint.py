@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.io.files.saved_step import MANIFEST, SavedStep
+from ftjax.io.files.saved_step import MANIFEST, SavedStep, best_first, steps_in
+from ftjax.io.identity.identity_changes import differences, refused
 from ftjax.io.json.json_values import Integer, Kind, Table, Text, check_table, optional
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -21,6 +21,7 @@ from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.readers.orbax_step import OrbaxStep
 from ftjax.pretrained.readers.tensor_source import Header, TensorSource
+from ftjax.pretrained.weights_identity import weights_of
 
 FOLDER = 'checkpoints'
 DESCRIPTION = 'network'
@@ -55,22 +56,14 @@ def find(path: pathlib.Path) -> RunCheckpoint | None:
         return RunCheckpoint(path.absolute().parents[1], path.absolute())
     if path.name != FOLDER or not path.is_dir() or (path / own_format.CONFIG).exists():
         return None
-    steps = [each for each in path.iterdir() if each.name.isdecimal()]
-    steps = sorted((each for each in steps if (each / MANIFEST).exists()), key=_number)
+    steps = [step for step in steps_in(path) if (path / str(step) / MANIFEST).exists()]
     if not steps:
         return None
-    return RunCheckpoint(path.absolute().parent, max(steps, key=_rank).absolute())
-
-
-def _number(step: pathlib.Path) -> int:
-    return int(step.name)
-
-
-def _rank(step: pathlib.Path) -> tuple[float, int]:
-    """Higher is better; the earliest of equals, and the last where none has a rank."""
-    metrics = SavedStep(step).metrics
-    rank = metrics.get('rank', metrics.get('score', math.nan))  # the score in early versions
-    return (-math.inf, _number(step)) if math.isnan(rank) else (rank, -_number(step))
+    # Of the best validation; the last where none has a rank, which was the score in early versions.
+    found = {step: SavedStep(path / str(step)).metrics for step in steps}
+    ranks = {step: told.get('rank', told.get('score')) for step, told in found.items()}
+    chosen = next(iter(best_first(ranks)), steps[-1])
+    return RunCheckpoint(path.absolute().parent, path.absolute() / str(chosen))
 
 
 class Overlay(TensorSource):
@@ -100,7 +93,7 @@ def open_run(
     found: RunCheckpoint,
     config: Mapping[str, Any],
     run: Mapping[str, Any],
-    load: Callable[..., Mapping[str, Any]],
+    load: Callable[..., Any],
 ) -> Overlay:
     """The leaves of a run's checkpoint.
 
@@ -108,11 +101,11 @@ def open_run(
       found: where it is.
       config: our own description of the network.
       run: the run's config.json.
-      load: (init, options by keyword) -> variables: how the run's beginning is opened.
+      load: (init, options by keyword) -> Pretrained: how the run's beginning is opened.
 
     Raises:
       UserError: the checkpoint is damaged, or frozen statistics were made by the run and kept
-        nowhere.
+        nowhere. Reading a leaf raises it too: the run's beginning is no longer what it was.
     """
     network, step = build(config['model'], config['options']), OrbaxStep(found.step)
     freeze = run.get('freeze')
@@ -123,7 +116,19 @@ def open_run(
             f'{found.step}: the run estimated frozen running statistics (freeze.norm = '
             'recompute), which its checkpoints do not hold; finish the run and open that'
         )
-    return Overlay(step, network, functools.partial(beginning, config, run, load))
+
+    def base() -> dict[str, Any]:
+        found, report = beginning(config, run, load)
+        before, now = step.saved.identity or {}, {'weights': weights_of(found, report)}
+        wrong = refused(differences(before, now), ())
+        if wrong:
+            raise UserError(
+                f'{step.path}: {wrong} from what the run began with, and its frozen leaves are not '
+                'in the checkpoint; put back what it began with, or open the finished run'
+            )
+        return flatten(found)
+
+    return Overlay(step, network, base)
 
 
 _KINDS: dict[str, Kind] = {
@@ -140,9 +145,9 @@ def check_config(run: Mapping[str, Any], path: pathlib.Path) -> None:
 
 
 def beginning(
-    config: Mapping[str, Any], run: Mapping[str, Any], load: Callable[..., Mapping[str, Any]]
-) -> dict[str, Any]:
-    """The leaves that a run started from, by key, adapters left out."""
+    config: Mapping[str, Any], run: Mapping[str, Any], load: Callable[..., Any]
+) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """The variables that a run started from, adapters left out, and how they were loaded."""
     seed, options = run.get('seed', 0), dict(run.get('model') or {})
     classes = config['options'].get('num_classes', 0)
     if not run.get('init'):
@@ -150,8 +155,8 @@ def beginning(
         if not isinstance(name, str):
             raise UserError('config.json of the run: neither init nor model.name is there')
         network = build(name, {**options, 'num_classes': classes})
-        return flatten(random_variables(network, seed))
-    variables = load(
+        return random_variables(network, seed), {}
+    found = load(
         run['init'],
         num_classes=classes,
         class_names=config.get('class_names') or None,
@@ -159,7 +164,7 @@ def beginning(
         seed=seed,
         options=options or None,
     )
-    return flatten(variables)
+    return found.variables, found.report.to_json()
 
 
 def _pair(size: Any) -> Any:

@@ -15,8 +15,6 @@ from ftjax.ablation.gates.gates import gate, ordering
 from ftjax.reproductions.descent import descend, orthonormal_rows, predictions, stacked
 from ftjax.reproductions.two_layer import TwoLayer
 
-ARMS = ('LP', 'FT', 'LP-FT')
-
 
 def errors(
     feature_error: float,

@@ -2,9 +2,7 @@
 
 The same record stands in checkpoints, result.json, the rows of an ablation and the model card, so
 that a number can be held against what made it. Data are hashed as they are read: arrays and texts
-in memory, of image files and TFDS shards all bytes. Weights are hashed as they are loaded, leaf by
-leaf: what stands in a file exactly, what is drawn or computed (a new head, a resized table of
-positions) by a sketch that rounding does not change, because another processor rounds otherwise.
+in memory, of image files and TFDS shards all bytes. Of weights see pretrained/weights_identity.py.
 """
 
 from __future__ import annotations
@@ -17,9 +15,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from flax.traverse_util import flatten_dict
-
 from ftjax.config import Config
 from ftjax.data import Splits
 from ftjax.data.dataset import READ_LATER, joint_fingerprint
@@ -29,12 +24,10 @@ from ftjax.io.identity.source_code import code_identity
 from ftjax.io.process.provenance import git_state, versions
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.stages import Network
+from ftjax.pretrained.weights_identity import weights_hash, weights_of
 from ftjax.registry import own
-from ftjax.runs.prepare import Opened, Prepared
-from ftjax.training.feature_cache.key import augmentations_of, compared, described, weights_hash
-
-NUMBERS, ENTRIES = 4, 2**16
-"""Of a sketch, and entries of a leaf that it looks at."""
+from ftjax.runs.prepare import Prepared
+from ftjax.training.feature_cache.key import augmentations_of, compared, described
 
 
 def run_identity(prepared: Prepared, further: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -128,43 +121,11 @@ def opened_weights(prepared: Prepared) -> dict[str, Any]:
     opened = prepared.opened
     if opened is None:
         return {'loaded': weights_hash(prepared.variables)}
-    return leaves_identity(opened)
-
-
-def leaves_identity(opened: Opened) -> dict[str, Any]:
-    """Of the leaves of an opened network; kept with it, because runs share it."""
     known = vars(opened).get('_identity')
-    if known is None:
-        flat: dict[str, Any] = flatten_dict(dict(opened.variables), sep='/')
-        report = opened.report
-        kept = {*report.get('loaded', {})}
-        kept |= {p for p, how in report.get('transformed', {}).items() if 'resized' not in how}
-        exact = {path: leaf for path, leaf in flat.items() if path in kept}
-        other = {path: leaf for path, leaf in flat.items() if path not in kept}
-        known = {
-            **({'loaded': weights_hash(exact)} if exact else {}),
-            **({'random': sketch(other)} if other else {}),
-        }
+    if known is None:  # kept with the network, because runs share it
+        known = weights_of(opened.variables, opened.report)
         object.__setattr__(opened, '_identity', known)
     return known
-
-
-def sketch(leaves: Mapping[str, Any]) -> list[float]:
-    """A few numbers that tell one draw of random weights from another, whatever the rounding.
-
-    Each is the sum of entries against a wave, over their length: it is about normal for another
-    draw, and moves by a millionth where last digits differ.
-    """
-    sums, length = np.zeros(NUMBERS), 0.0
-    for path in sorted(leaves):
-        leaf = np.asarray(leaves[path]).reshape(-1)
-        leaf = leaf[:: max(1, len(leaf) // ENTRIES)].astype(np.float64)
-        phase = int.from_bytes(hashlib.sha256(path.encode()).digest()[:2], 'little')
-        steps = np.arange(len(leaf))
-        for number in range(NUMBERS):
-            sums[number] += leaf @ np.cos((1 + number / NUMBERS) * steps + phase + number)
-        length += float(leaf @ leaf)
-    return [round(float(x), 4) for x in sums / np.sqrt(length)] if length else [0.0] * NUMBERS
 
 
 def run_code(prepared: Prepared) -> dict[str, Any]:

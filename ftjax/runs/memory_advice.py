@@ -11,10 +11,10 @@ from ftjax.errors import UserError
 from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.plan import FreezeSettings, make_plan
 from ftjax.freezing.strategies.adapters import with_adapters
+from ftjax.io.process.host_memory import shown_size
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.runs.memory_plan import RunMemory, run_memory
 from ftjax.runs.prepare import Prepared
-from ftjax.training.cost.memory_limit import shown_size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ import dataclasses
 
 from ftjax.errors import UserError
 from ftjax.freezing.plan.phase import Phase
+from ftjax.io.process.host_memory import shown_size
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.run_spec import run_spec
 from ftjax.training.cost.memory import (
@@ -14,7 +15,6 @@ from ftjax.training.cost.memory import (
     step_memory,
     validation_memory,
 )
-from ftjax.training.cost.memory_limit import shown_size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,8 @@ from ftjax.errors import UserError
         ({'task': 'clasification'}, ["'clasification'", "'classification'"]),
         ({'augment': 'crop_flp'}, ["'crop_flp'", "'crop_flip'"]),
         ({'augment': 'rotate:x'}, ['rotate:x', 'degrees', 'at least 0 and at most 180']),
+        ({'augment': 'flip:'}, ["'flip:'", 'an argument is empty', 'probability']),
+        ({'augment': 'flip,,shift:2'}, ["'flip,,shift:2'", 'a name between commas is empty']),
         ({'augment': 'flip:2'}, ['flip:2', 'probability is 2', 'at least 0 and at most 1']),
         ({'augment': 'none:1'}, ['none takes no amount']),
         ({'corruption': 'gausian_noise:0.1'}, ["'gaussian_noise'"]),

@@ -97,7 +97,9 @@ def test_every_example_amount_gives_the_same_new_images_each_time(name, photos):
     assert small.inputs.dtype == np.float32 and 0 <= small.inputs.min() <= small.inputs.max() <= 1
 
 
-@pytest.mark.parametrize('text', ['jpeg:0', 'jpeg:101', 'contrast', 'impulse_noise:2', 'none:1'])
+@pytest.mark.parametrize(
+    'text', ['jpeg:0', 'jpeg:101', 'contrast', 'impulse_noise:2', 'none:1', 'none:', 'jpeg:']
+)
 def test_an_amount_out_of_range_is_refused(text):
     with pytest.raises(UserError, match=r'data\.corruption'):
         parse_corruption(text)

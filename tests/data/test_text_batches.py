@@ -18,7 +18,6 @@ from ftjax.data.text.bucket_order import bucket_order
 from ftjax.data.text.tokenize import tokenize
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
-from ftjax.evaluation.predictions import gather
 from ftjax.models.registry import build
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
 from ftjax.pretrained.initialise import random_variables
@@ -62,6 +61,10 @@ def test_tokens_are_those_of_the_tokenizer_whatever_its_file_says_of_length(bert
     assert got.ids.dtype == np.int32 and got.lengths.max() > 40
 
 
+def bucket(prep, length):
+    return min(size for size in prep.buckets if size >= length)
+
+
 def test_batches_are_padded_on_the_right_to_the_smallest_bucket_that_holds_them(texts, prep):
     lengths = np.minimum(tokenize(texts.inputs, prep).lengths, 64)
     seen = set()
@@ -72,7 +75,7 @@ def test_batches_are_padded_on_the_right_to_the_smallest_bucket_that_holds_them(
             ('int32', inputs['input_ids'].shape)
         }
         longest = lengths[batch['index']].max()
-        assert inputs['input_ids'].shape == (8, prep.bucket(longest))
+        assert inputs['input_ids'].shape == (8, bucket(prep, longest))
         mask = inputs['attention_mask']
         np.testing.assert_array_equal(mask.sum(axis=1), lengths[batch['index']])
         assert (np.diff(mask, axis=1) <= 0).all()  # real tokens first
@@ -160,7 +163,7 @@ def test_length_order_pads_less_than_a_plain_permutation(texts, prep):
     lengths = np.minimum(tokenize(texts.inputs, prep).lengths, 64)
     order = np.random.default_rng((0, 0)).permutation(len(texts))
     plain = [
-        prep.bucket(lengths[order[i * 8 : i * 8 + 8]].max()) * 8 for i in range(len(texts) // 8)
+        bucket(prep, lengths[order[i * 8 : i * 8 + 8]].max()) * 8 for i in range(len(texts) // 8)
     ]
     assert sorted_ < 0.8 * sum(plain)
 
@@ -198,15 +201,26 @@ def test_a_set_smaller_than_a_batch_and_an_empty_one(texts, prep):
     assert list(eval_batches(texts.take([]), 4, preprocessing=prep)) == []
 
 
-def test_evaluation_sees_every_text_once_and_gather_puts_them_in_order(texts, prep):
+def by_index(pairs):
+    """Outputs and labels in the order of the split, padding left out; each example comes once."""
+    rows = [
+        (batch['index'][n], outputs[n], batch['labels'][n])
+        for outputs, batch in pairs
+        for n in np.flatnonzero(batch.get('mask', np.ones(len(outputs))))
+    ]
+    rows.sort(key=lambda row: row[0])
+    assert [row[0] for row in rows] == list(range(len(rows)))
+    return np.stack([row[1] for row in rows]), np.stack([row[2] for row in rows])
+
+
+def test_evaluation_sees_every_text_once_and_says_which_it_is(texts, prep):
     batches = eval_batches(texts, 50, preprocessing=prep)
     for _ in range(2):
         got = list(batches)
         assert len(got) == len(batches)
-        found = gather((batch['index'][:, None].astype(float), batch) for batch in got)
-        np.testing.assert_array_equal(found.index, np.arange(len(texts)))
-        np.testing.assert_array_equal(found.outputs[:, 0], np.arange(len(texts)))
-        np.testing.assert_array_equal(found.labels, texts.labels)
+        index, labels = by_index((batch['index'], batch) for batch in got)
+        np.testing.assert_array_equal(index, np.arange(len(texts)))
+        np.testing.assert_array_equal(labels, texts.labels)
 
 
 SIZES = {'vocab_size': 500, 'width': 16, 'depth': 2, 'heads': 2, 'num_classes': 3}
@@ -231,16 +245,16 @@ def test_a_sentence_gives_the_same_logits_alone_and_in_any_padded_batch(
     variables = jax.tree.map(lambda x: 3 * x if x.ndim > 1 else x, random_variables(network, 0))
     lengths = tokenize(texts.inputs, prep).lengths
     data = texts.take([*np.flatnonzero(lengths <= 16)[:9], *np.flatnonzero(lengths > 32)[:3]])
-    alone = gather(predict(network, variables, eval_batches(data, 1, None, prep), prep))
-    assert np.ptp(alone.outputs, axis=0).min() > 1e-2  # sentences do differ
+    alone, _ = by_index(predict(network, variables, eval_batches(data, 1, None, prep), prep))
+    assert np.ptp(alone, axis=0).min() > 1e-2  # sentences do differ
     for size in (5, len(data)):  # with short and long ones in one batch, with padding rows
         batches = eval_batches(data, size, None, prep)
         assert 64 in {batch['inputs']['input_ids'].shape[1] for batch in batches}
-        together = gather(predict(network, variables, batches, prep))
-        np.testing.assert_allclose(together.outputs, alone.outputs, atol=1e-5, rtol=0)
+        together, _ = by_index(predict(network, variables, batches, prep))
+        np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
     batch = TrainStream(data, len(data), 0, preprocessing=prep).batch(0)
     ((got, _),) = predict(network, variables, [batch], prep)
-    np.testing.assert_allclose(got, alone.outputs[batch['index']], atol=1e-5, rtol=0)
+    np.testing.assert_allclose(got, alone[batch['index']], atol=1e-5, rtol=0)
 
 
 def test_tokens_pass_the_device_untouched(texts, prep):

@@ -8,13 +8,13 @@ import pytest
 from sklearn import metrics as sk
 
 from ftjax.errors import UserError
-from ftjax.evaluation.calibration import expected_calibration_error
+from ftjax.evaluation.calibration import calibration_gap
 from ftjax.evaluation.intervals import bootstrap_mean_interval, wilson_interval
 from ftjax.evaluation.mistakes import confident_mistakes, confused_pairs
 from ftjax.evaluation.prediction_figures import confusion_matrix_figure, reliability_figure
-from ftjax.evaluation.predictions import NonFinitePredictions, gather, softmax
+from ftjax.evaluation.predictions import NonFinitePredictions, softmax
 from ftjax.plotting.save import save_figure
-from ftjax.tasks import evaluate
+from ftjax.tasks import evaluate, task_of
 from ftjax.tasks.class_table import confusion_text
 from ftjax.tasks.metrics_text import metrics_text
 
@@ -73,9 +73,7 @@ def test_masked_batches_equal_the_whole_array():
         mask = (np.arange(16) < 16 - short).astype(np.float32)
         index = start + np.arange(16)
         pairs.append((rows, {'labels': truth, 'mask': mask, 'index': index}))
-    gathered = gather(pairs)
-    np.testing.assert_array_equal(gathered.index, np.arange(50))
-    assert evaluate(gathered.outputs, gathered.labels) == evaluate(logits, labels)
+    assert task_of('classification').measure(pairs) == evaluate(logits, labels)
 
 
 def test_log_loss_survives_huge_logits():
@@ -89,12 +87,11 @@ def test_calibration_error_by_hand():
     labels = np.array([0, 0, 0, 1, 0, 0, 1, 1])
     # .9 sure and 3/4 right; .6 sure and 1/2 right.
     expected = 0.5 * abs(0.75 - 0.9) + 0.5 * abs(0.5 - 0.6)
-    assert expected_calibration_error(probabilities, labels, 10) == pytest.approx(expected)
+    right = probabilities.argmax(axis=1) == labels
+    assert calibration_gap(probabilities.max(axis=1), right, 10) == pytest.approx(expected)
     rng = np.random.default_rng(0)
     confidence = rng.uniform(0.5, 1, 40_000)
-    calibrated = np.stack([confidence, 1 - confidence], 1)
-    labels = (rng.uniform(size=40_000) > confidence).astype(int)
-    assert expected_calibration_error(calibrated, labels) < 0.01
+    assert calibration_gap(confidence, rng.uniform(size=40_000) < confidence) < 0.01
 
 
 def test_wilson_interval_closed_form_and_edges():
@@ -126,7 +123,7 @@ def test_errors_name_the_fault():
     with pytest.raises(UserError, match='2 class names for a network of 3'):
         evaluate(logits, labels, ['a', 'b'])
     with pytest.raises(UserError, match='no examples'):
-        gather([])
+        task_of('classification').measure([])
     logits[1, 2] = np.nan
     logits[3] = np.inf
     with pytest.raises(NonFinitePredictions, match='2 of 6 predictions'):

@@ -7,6 +7,7 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from ftjax.api import finetune
 from ftjax.errors import UserError
@@ -85,6 +86,23 @@ def test_a_run_that_has_not_finished_opens_by_its_description(lora_run, tmp_path
     assert sum(shown.parameters.values()) == sum(
         leaf.size for leaf in jax.tree.leaves(finished.variables)
     )
+
+
+def test_another_beginning_is_refused(lora_run, tmp_path):
+    """Frozen leaves are read from what the run began with; a finished run holds its own."""
+    _, folder = lora_run
+    copy, begun = shutil.copytree(folder, tmp_path / 'run'), tmp_path / 'model'
+    shutil.copytree(GOLDENS / 'vit' / 'model', begun)
+    config = json.loads((copy / 'config.json').read_text())
+    (copy / 'config.json').write_text(json.dumps({**config, 'init': str(begun)}))
+    whole = load_pretrained(str(copy / 'checkpoints'))
+    file = begun / 'model.safetensors'
+    tensors = load_file(file)
+    name = next(name for name in tensors if 'layer.0' in name and name.endswith('weight'))
+    save_file({**tensors, name: tensors[name] + np.float32(1e-3)}, file, {'format': 'pt'})
+    with pytest.raises(UserError, match='the pretrained weights differ from what the run began'):
+        load_pretrained(str(copy / 'checkpoints'))
+    same(load_pretrained(str(copy)).variables, whole.variables)
 
 
 @pytest.mark.slow

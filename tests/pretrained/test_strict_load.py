@@ -283,3 +283,9 @@ def test_load_pretrained_takes_an_explicit_model(tmp_path, variables, tensors):
     equal(found.variables, variables)
     with pytest.raises(UserError, match="'width'"):
         load_pretrained(str(tmp_path), model={'name': 'resnet_bn_cifar', 'widht': 3})
+    # As a config says it: config.init with config.model.name.
+    named = load_pretrained(str(tmp_path), options={'name': 'resnet_bn_cifar', **OPTIONS})
+    assert named.network == found.network
+    told = "name is 'resnet_bn_cifar', and the network of glyphs is 'vit'"
+    with pytest.raises(UserError, match=told):
+        load_pretrained('glyphs', options={'name': 'resnet_bn_cifar'})

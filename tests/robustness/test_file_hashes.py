@@ -19,7 +19,7 @@ def apart(tmp_path, monkeypatch):
     """A cache folder of its own, nothing remembered, and files that count as settled at once."""
     monkeypatch.setenv('FTJAX_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setattr(hashes, 'SETTLED', -1.0)
-    hashes.forget()
+    hashes._KNOWN.clear()
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_file_is_read_once_in_this_process_and_in_the_next(tmp_path, reads):
     first = hashes.file_hashes(paths)
     assert first[0] == first[1] and len(first[0]) == 64 and len(reads) == 2
     assert hashes.file_hashes(paths) == first
-    hashes.forget()  # as in a new process
+    hashes._KNOWN.clear()  # as in a new process
     assert hashes.file_hashes([*paths, paths[0]]) == [*first, first[0]]
     assert len(reads) == 2
 
@@ -99,10 +99,10 @@ def test_a_damaged_memory_is_made_again(tmp_path, reads):
     with sqlite3.connect(place) as base:  # a flipped bit in a hash
         base.execute("UPDATE files SET sha256 = 'f' || substr(sha256, 2)")
     for damage in (lambda: None, lambda: place.write_bytes(b'no database' * 999), place.unlink):
-        hashes.forget()
+        hashes._KNOWN.clear()
         damage()
         assert hashes.file_hashes([path]) == found
-    hashes.forget()
+    hashes._KNOWN.clear()
     assert hashes.file_hashes([path]) == found
 
 

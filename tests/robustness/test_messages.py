@@ -295,4 +295,5 @@ def test_an_early_stop_is_said(tmp_path, caplog):
     with caplog.at_level('INFO', 'ftjax'):
         result = train(prepare(read_config(config)), tmp_path)[1]
     assert result['stopped_early'] and result['steps'] == 6
-    assert 'stopped early after 2 of 10 epochs: 1 validations without a better' in caplog.text
+    told = 'stopped early after 2 of 10 epochs: 1 validations without a better accuracy'
+    assert told in caplog.text

@@ -27,9 +27,10 @@ from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.own_format import save_own
+from ftjax.pretrained.weights_identity import sketch
 from ftjax.registry import register
 from ftjax.runs.evaluated_data import how_data_differ
-from ftjax.runs.identity import run_identity, sketch
+from ftjax.runs.identity import run_identity
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import check_finished, train
 from ftjax.training.feature_cache import compute as feature_compute

@@ -1,6 +1,8 @@
 """Code of the user's own is known by what it does: every change counts, comments do not."""
 
 import functools
+import importlib
+import importlib.metadata
 import importlib.util
 import subprocess
 import sys
@@ -8,7 +10,9 @@ import textwrap
 
 import pytest
 
+from ftjax.io.identity import source_code
 from ftjax.io.identity.source_code import code_identity
+from ftjax.io.process import provenance
 from ftjax.models.registry import build
 
 SOURCE = """
@@ -115,6 +119,45 @@ def test_own_modules_that_it_imports_count(tmp_path, monkeypatch):
         found.append(code_identity({'run': sys.modules['own_net'].run}))
     assert found[0]['parts'] != found[1]['parts']
     assert set(found[0]['files']) == {'own_net.py', 'own_layers.py'}
+
+
+@pytest.mark.parametrize('form', ['own_pkg/net.py', 'own_net.py'])
+def test_an_installed_package_counts_where_the_thing_is_of_it(form, tmp_path, monkeypatch):
+    """A network in site-packages; other packages that it uses are left out."""
+    monkeypatch.setattr(source_code.site, 'getsitepackages', lambda: [str(tmp_path)])
+    monkeypatch.syspath_prepend(tmp_path)
+    place, name = tmp_path / form, form.removesuffix('.py').replace('/', '.')
+    place.parent.mkdir(exist_ok=True)
+    found = {}
+    for line in ('return x * 2', 'return x * 3', 'return x * 2  # again'):
+        (tmp_path / 'other_pkg.py').write_text(f'def turn(x):\n    {line}\n')
+        for text in ('return x', 'return -x'):
+            place.write_text(
+                f'import other_pkg\n\n\nclass Net:\n    def run(self, x):\n        {text}\n\n'
+                '    def other(self, x):\n        return other_pkg.turn(x)\n'
+            )
+            for each in ('other_pkg', 'own_pkg', name):
+                monkeypatch.delitem(sys.modules, each, raising=False)
+            importlib.invalidate_caches()
+            monkeypatch.setattr(sys, 'dont_write_bytecode', True)
+            for cached in (source_code._installed, source_code._foreign):
+                cached.cache_clear()
+            made = code_identity({'network': importlib.import_module(name).Net()})
+            found.setdefault(text, []).append(made['parts'])
+            assert list(made['files']) == [place.name]
+    for cached in (source_code._installed, source_code._foreign):
+        monkeypatch.undo()
+        cached.cache_clear()
+    for same in found.values():
+        assert same[0] == same[1] == same[2]
+    assert found['return x'] != found['return -x']
+
+
+def test_packages_whose_versions_are_recorded_are_left_out():
+    by_module = importlib.metadata.packages_distributions()
+    known = {name for module in source_code.RECORDED for name in by_module.get(module, ())}
+    installed = {name.lower() for names in by_module.values() for name in names}
+    assert {n for n in provenance.PACKAGES if n in installed} <= {n.lower() for n in known}
 
 
 def test_it_is_the_same_in_every_process(tmp_path):

@@ -5,6 +5,11 @@ import hashlib
 import itertools
 import json
 import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -20,9 +25,10 @@ from ftjax.freezing.run_length import RunLength
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pretrained.weights_identity import weights_hash
 from ftjax.training.feature_cache import compute, sources, store
 from ftjax.training.feature_cache.compute import Passed
-from ftjax.training.feature_cache.key import features_key, prefix_of, weights_hash
+from ftjax.training.feature_cache.key import features_key, prefix_of
 from ftjax.training.feature_cache.policy import Uses, decide
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.validation import BestSoFar
@@ -364,6 +370,46 @@ def test_a_failed_computation_leaves_no_files(tmp_path):
     known = store.in_files('k' * 64, shapes, 3, tmp_path, works)
     assert known.take(np.array([2]))['hidden'].tolist() == [[1.5, 1.5]]
     assert str(known.arrays['hidden'].dtype) == 'bfloat16'
+
+
+KILLED = """
+import os, signal, sys
+
+import jax
+
+from ftjax.training.feature_cache.store import in_files
+
+shapes = {'hidden': jax.ShapeDtypeStruct((2,), 'float32')}
+in_files('k' * 64, shapes, 3, sys.argv[1], lambda arrays: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_what_a_killed_computation_left_goes_at_the_next_use(tmp_path, repository):
+    shapes = {'hidden': jax.ShapeDtypeStruct((2,), 'float32')}
+    call = [sys.executable, '-c', KILLED, str(tmp_path)]
+    done = subprocess.run(call, cwd=repository, env={**os.environ, 'PYTHONPATH': str(repository)})
+    assert done.returncode == -9
+    (left,) = tmp_path.iterdir()
+    (tmp_path / '.kkk.mine').mkdir()
+    elsewhere = tmp_path / left.name.replace(platform.node(), 'another-machine')
+    shutil.copytree(left, elsewhere)
+    for folder in (left, elsewhere):
+        os.utime(folder, (1e9, 1e9))
+    seen = []
+
+    def other(arrays):
+        seen.extend(tmp_path.iterdir())
+
+    def works(arrays):
+        (mine,) = {*tmp_path.iterdir()} - {elsewhere, tmp_path / '.kkk.mine'}
+        os.utime(mine, (1e9, 1e9))  # however long it takes
+        store.in_files('m' * 64, shapes, 3, tmp_path, other)
+        assert mine in seen
+        arrays['hidden'][:] = 1
+
+    store.in_files('k' * 64, shapes, 3, tmp_path, works)
+    names = {'k' * 64, 'm' * 64, '.kkk.mine', elsewhere.name}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 def test_auto_weighs_passes_and_room():

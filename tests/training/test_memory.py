@@ -13,16 +13,19 @@ from ftjax.freezing.plan.plan import make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.io.process import provenance
+from ftjax.io.process.host_memory import host_free, host_limit, shown_size
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pretrained.initialise import random_variables
+from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.memory_advice import advice, suggestions
 from ftjax.runs.memory_plan import refuse_what_cannot_fit, run_memory
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.run import train
 from ftjax.runs.run_spec import run_spec
 from ftjax.training.cost import memory
-from ftjax.training.cost.memory_limit import device_limit, host_limit, read_size, shown_size
+from ftjax.training.cost.memory_limit import device_limit, read_size
 from ftjax.training.loop import step_runner
 
 FAMILIES = {
@@ -155,6 +158,20 @@ def test_what_cannot_fit_is_refused_before_anything_runs():
     refuse_what_cannot_fit(run, None)
     with pytest.raises(UserError, match=r'cannot fit: .* of .* on the device; scripts/plan\.py'):
         refuse_what_cannot_fit(run, least - 1)
+
+
+@pytest.mark.parametrize('init', ['random:glyphs', ''])
+def test_random_weights_that_do_not_fit_are_refused_before_they_are_made(init):
+    told = r'weights of this ViT take \d{3,}\.\d\d GiB, and [\d.]+ .iB of memory are free'
+    with pytest.raises(UserError, match=told):
+        if init:
+            load_pretrained(init, options={'width': 2**16})
+        else:
+            random_variables(build('vit', {'width': 2**16, 'heads': 2, 'image_size': 16}))
+
+
+def test_what_is_free_is_at_most_what_there_is():
+    assert 2**26 < host_free() <= host_limit()
 
 
 def test_sizes_and_limits(monkeypatch):

@@ -9,7 +9,7 @@ from optax import contrib
 
 from ftjax.errors import UserError
 from ftjax.freezing.plan.phase import PhaseProgram
-from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
+from ftjax.optim.optimizer import OptimizerSettings, make_optimizer, state_bytes
 from ftjax.registry import parts
 
 RATE, DECAY = 0.1, 0.01
@@ -102,11 +102,32 @@ def test_every_optimizer_is_compared():
         ('muon:adamw_rate=0', 'adamw_rate is 0; expected a number, above 0'),
         ('schedule_free_adamw', 'evaluates other weights'),
         ('sophia', 'needs the loss as a function'),
+        ('adafactor:', r"'adafactor:': an argument is empty; adafactor takes memory, smallest, "),
+        ('adafactor:0.8,,1', 'an argument is empty'),
+        ('adamw:0.1', "'adamw:0.1': adamw takes no argument; one is given"),
+        ('yogi:1e-3,2', 'yogi takes epsilon; 2 are given'),
     ],
 )
 def test_what_is_no_optimizer_is_refused(name, words):
     with pytest.raises(UserError, match=words):
         OptimizerSettings(name=name)
+
+
+@pytest.mark.parametrize('name', ['sgd', 'lars'])
+def test_without_momentum_there_is_no_state(name):
+    states = []
+    for momentum in (0.0, 0.9):
+        made = make_optimizer(toy_phase(), OptimizerSettings(name=name, momentum=momentum))
+        states.append(state_bytes(jax.eval_shape(made.init, PARAMS)))
+    assert states == [0, 4 * sum(leaf.size for leaf in PARAMS.values())]
+
+
+def test_sgd_without_momentum_is_that_of_optax():
+    rates = jnp.full(len(PARAMS), RATE, jnp.float32)
+    got = three_steps(
+        make_optimizer(toy_phase(), OptimizerSettings(name='sgd', momentum=0.0)), rates=rates
+    )
+    jax.tree.map(np.testing.assert_array_equal, got, three_steps(optax.sgd(RATE)))
 
 
 def test_prodigy_takes_no_decay():

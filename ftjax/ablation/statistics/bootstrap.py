@@ -40,11 +40,6 @@ def mean(tasks: list[np.ndarray]) -> np.ndarray:
     return np.mean([task.mean(axis=-1) for task in tasks], axis=0)
 
 
-def median(tasks: list[np.ndarray]) -> np.ndarray:
-    """Median over tasks of each task's mean over runs."""
-    return np.median([task.mean(axis=-1) for task in tasks], axis=0)
-
-
 def iqm(tasks: list[np.ndarray]) -> np.ndarray:
     """Interquartile mean: of all scores together, without the lowest and highest quarter.
 

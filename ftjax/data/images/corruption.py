@@ -21,9 +21,9 @@ def parse_corruption(text: str) -> tuple[str, float]:
     >>> parse_corruption('gaussian_noise:0.10')
     ('gaussian_noise', 0.1)
     """
-    name, _, amount = text.partition(':')
+    name, colon, amount = text.partition(':')
     check_name(name, CORRUPTIONS, 'data.corruption')
-    if name in ('none', LABEL_FLIP) and not amount:
+    if name in ('none', LABEL_FLIP) and not colon:
         return name, 0.0
     _, most, example = DISTORTIONS.get(name, (None, 0.0, ''))
     try:

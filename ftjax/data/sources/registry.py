@@ -82,6 +82,8 @@ def read_source(settings: DataSettings) -> Parts:
         _suggest_reader(settings.source)
     part = find('source', name)
     needs = '' if part.details is None else part.details.needs
+    if settings.source.endswith(':') and not needs:
+        raise UserError(f'data.source {settings.source!r}: nothing stands after the colon')
     if needs and not argument:
         raise UserError(f'data.source {name!r} needs what to read: {name}:{needs}')
     reader: Reader = part.function

@@ -58,11 +58,6 @@ def file_hashes(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
     return [_KNOWN.get(state) or found[state] for state in states]
 
 
-def forget() -> None:
-    """Drops what this process remembers; the file stays."""
-    _KNOWN.clear()
-
-
 def _state_of(path: str | os.PathLike[str]) -> State:
     try:
         found = os.stat(path)

@@ -149,7 +149,7 @@ def _take(place: pathlib.Path) -> Held:
     """Folder and lock file, locked, with this process written into the file."""
     while True:
         with contextlib.ExitStack() as undo:
-            folder = _lock_folder(place)
+            folder = lock_folder(place)
             if folder is not None:
                 undo.callback(os.close, folder)
                 if not _same(folder, place):
@@ -167,8 +167,12 @@ def _take(place: pathlib.Path) -> Held:
         return held
 
 
-def _lock_folder(place: pathlib.Path) -> int | None:
-    """The descriptor of the folder, locked; None where folders cannot be."""
+def lock_folder(place: pathlib.Path) -> int | None:
+    """The descriptor of a folder, locked until it is closed; None where folders cannot be.
+
+    Raises:
+      UserError: another process holds it.
+    """
     if not hasattr(os, 'O_DIRECTORY'):  # Windows
         return None
     handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)

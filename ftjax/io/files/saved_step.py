@@ -44,6 +44,22 @@ class Stored:
     sha256: str
 
 
+def steps_in(folder: pathlib.Path) -> tuple[int, ...]:
+    """The steps of a folder's checkpoints in order, damaged ones included."""
+    names = [path.name for path in folder.iterdir() if path.is_dir()]
+    return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
+
+def best_first(ranks: Mapping[int, float | None]) -> list[int]:
+    """Those steps whose rank is a number, the highest rank first, of equals the earliest step.
+
+    >>> best_first({1: 0.5, 2: None, 3: 0.7, 4: float('nan'), 5: 0.7})
+    [3, 5, 1]
+    """
+    known = [(-rank, step) for step, rank in ranks.items() if rank is not None and rank == rank]
+    return [step for _, step in sorted(known)]
+
+
 def check_item(name: str) -> None:
     """ValueError where a name cannot be that of a checkpoint's item."""
     if not _ITEM.fullmatch(name) or name in (MANIFEST.parts[0], 'metrics'):

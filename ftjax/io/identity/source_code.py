@@ -3,7 +3,8 @@
 What is hashed is the compiled code as it is loaded: in a notebook there may be no file, and a file
 may have been edited since it was imported. Comments, the wording of docstrings, names of files and
 numbers of lines do not count. Code of ftjax, of the standard library and of installed packages is
-left out: commit and versions describe it.
+left out: commit and versions describe it. Of a thing that is itself of an installed package whose
+version no run records, such as a network, the code of that package counts too.
 """
 
 from __future__ import annotations
@@ -32,6 +33,11 @@ _LEFT_OUT = {
     *('__dataclass_params__', '__dataclass_fields__', '__init__', '__eq__', '__hash__'),
     *('__repr__', 'parent', 'scope', '_state', '_parent_ref'),
 }
+RECORDED = {
+    *('ftjax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'numpy', 'scipy', 'sklearn', 'grain'),
+    *('PIL', 'tokenizers', 'tensorflow_datasets'),
+}
+"""The modules of the packages whose versions a run records, see process/provenance.py."""
 _GENERATED = '__create_fn__'  # how dataclasses call what they compile
 
 
@@ -43,7 +49,7 @@ def code_identity(things: Mapping[str, object]) -> dict[str, Any]:
     """
     parts, files = {}, set()
     for name, thing in things.items():
-        reader = _Reader()
+        reader = _Reader(_package_of(thing))
         reader.read(thing)
         if reader.files:
             parts[name] = reader.digest.hexdigest()
@@ -60,23 +66,39 @@ def code_identity(things: Mapping[str, object]) -> dict[str, Any]:
 
 
 @functools.cache
+def _installed() -> tuple[str, ...]:
+    """Folders of installed packages."""
+    places = [sysconfig.get_paths()[name] for name in ('purelib', 'platlib')]
+    return _both_forms([*places, *site.getsitepackages(), site.getusersitepackages()])
+
+
+@functools.cache
 def _foreign() -> tuple[str, ...]:
     """Folders whose code is not the user's."""
-    names = ('stdlib', 'platstdlib', 'purelib', 'platlib')
-    places = [sysconfig.get_paths()[name] for name in names]
-    places += [*site.getsitepackages(), site.getusersitepackages()]
-    places.append(str(pathlib.Path(__file__).resolve().parents[2]))
-    return tuple({os.path.join(form, '') for p in places for form in (p, os.path.realpath(p))})
+    places = [sysconfig.get_paths()[name] for name in ('stdlib', 'platstdlib')]
+    return *_installed(), *_both_forms([*places, pathlib.Path(__file__).resolve().parents[2]])
 
 
-def _is_own(file: str) -> bool:
-    return not file.startswith(('<frozen', *_foreign()))
+def _both_forms(folders: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
+    return tuple({os.path.join(form, '') for p in folders for form in (p, os.path.realpath(p))})
+
+
+def _package_of(thing: Any) -> tuple[str, ...]:
+    """Where the installed package of a thing lies; () of one whose version every run records."""
+    kind = thing if isinstance(thing, type | types.FunctionType) else type(thing)
+    name = kind.__module__.partition('.')[0]
+    top = sys.modules.get(name)
+    folders = [*getattr(top, '__path__', ())]
+    places = _both_forms(folders) if folders else (str(getattr(top, '__file__', '')),)
+    return places if name not in RECORDED and places[0].startswith(_installed()) else ()
 
 
 class _Reader:
     """Feeds one thing, and all of the user's own that it uses, to a hash."""
 
-    def __init__(self):
+    def __init__(self, package: tuple[str, ...] = ()):
+        self.package = package
+        """Where installed code lies that counts too."""
         self.digest = hashlib.sha256()
         self.seen: dict[int, tuple[int, Any]] = {}
         self.inside: set[int] = set()
@@ -147,7 +169,7 @@ class _Reader:
         self.feed('function', thing.__qualname__)
         if code.co_qualname.startswith(_GENERATED):  # from what is hashed anyway
             return
-        if not _is_own(code.co_filename):
+        if not self.is_own(code.co_filename):
             self.feed(thing.__module__)
             return
         self.files.add(code.co_filename)
@@ -175,20 +197,20 @@ class _Reader:
     def cls(self, thing: type) -> None:
         for each in thing.__mro__:
             self.feed('class', each.__qualname__)
-            file = _file_of(each)
+            file = self.file_of(each)
             if file is None:
                 self.feed(each.__module__)
                 continue
             self.files.add(file)
             for name, value in sorted(vars(each).items()):
-                if name not in _LEFT_OUT or _written(value):
+                if name not in _LEFT_OUT or self.written(value):
                     self.feed(name)
                     self.read(value)
 
     def module(self, thing: types.ModuleType) -> None:
         self.feed('module', thing.__name__.rpartition('.')[2])
         file = getattr(thing, '__file__', None)
-        if file is None or not _is_own(file):
+        if file is None or not self.is_own(file):
             return
         for name, value in sorted(vars(thing).items()):
             made_here = getattr(value, '__module__', None) == thing.__name__
@@ -204,8 +226,33 @@ class _Reader:
             # Numbers and names among a network's fields stand in its description.
             values = [getattr(thing, f.name, None) for f in dataclasses.fields(thing)]
             self.all_of(value for value in values if not _is_plain(value))
-        elif _file_of(type(thing)) is not None:
+        elif self.file_of(type(thing)) is not None:
             self.all_of(getattr(thing, '__dict__', {}).values())
+
+    def is_own(self, file: str) -> bool:
+        """Whether code of a file counts."""
+        return file.startswith(self.package) or not file.startswith(('<frozen', *_foreign()))
+
+    def written(self, value: object) -> bool:
+        """Whether a method was written by the user, not made by dataclasses or flax."""
+        while hasattr(value, '__wrapped__'):
+            value = value.__wrapped__
+        code = getattr(value, '__code__', None)
+        return (
+            code is not None
+            and self.is_own(code.co_filename)
+            and not code.co_qualname.startswith(_GENERATED)
+        )
+
+    def file_of(self, cls: type) -> str | None:
+        """The file of a class whose code counts, <module> where there is none; None for others."""
+        module = sys.modules.get(cls.__module__)
+        file = getattr(module, '__file__', None)
+        if file is not None:
+            return file if self.is_own(file) else None
+        if module is None or cls.__module__ == '__main__':
+            return f'<{cls.__module__}>'
+        return None
 
 
 def _is_plain(value: object) -> bool:
@@ -215,29 +262,6 @@ def _is_plain(value: object) -> bool:
     return isinstance(value, PLAIN) or (
         isinstance(value, VALUES) and all(_is_plain(part) for part in value)
     )
-
-
-def _written(value: object) -> bool:
-    """Whether a method was written by the user, not made by dataclasses or flax."""
-    while hasattr(value, '__wrapped__'):
-        value = value.__wrapped__
-    code = getattr(value, '__code__', None)
-    return (
-        code is not None
-        and _is_own(code.co_filename)
-        and not code.co_qualname.startswith(_GENERATED)
-    )
-
-
-def _file_of(cls: type) -> str | None:
-    """The file of a class of the user's own, '<module>' where there is none; None for others."""
-    module = sys.modules.get(cls.__module__)
-    file = getattr(module, '__file__', None)
-    if file is not None:
-        return file if _is_own(file) else None
-    if module is None or cls.__module__ == '__main__':
-        return f'<{cls.__module__}>'
-    return None
 
 
 def _names(code: types.CodeType) -> set[str]:

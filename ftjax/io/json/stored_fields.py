@@ -28,6 +28,8 @@ RESULT: dict[str, type] = {
     'metrics': dict,
     'metrics.n': int,
     'steps': int,
+    'validation': dict,
+    'best_step': int,
     'frozen_unchanged': bool,
     'moved_frozen': list,
     'still_trainable': list,

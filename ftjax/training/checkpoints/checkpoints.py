@@ -24,9 +24,11 @@ from ftjax.io.files.saved_step import (
     MANIFEST,
     DamagedError,
     SavedStep,
+    best_first,
     check_item,
     make_manifest,
     orbax,
+    steps_in,
 )
 from ftjax.io.json.tree_json import array_hash, pack
 from ftjax.training.checkpoints import guards
@@ -74,9 +76,8 @@ class Checkpoints:
             raise UserError(f'checkpoints to keep: {keep}; expected at least 1')
         self.folder = pathlib.Path(folder).absolute()
         self.keep, self.metric, self.read_only, self.together = keep, metric, read_only, together
-        self._manager: Any = None  # Orbax's, from the first save on
+        self._saver: Any = None  # Orbax's, from the first save on
         self._under_way: int | None = None
-        self._ranks: dict[int, float] = {}
         if not read_only and process_group.first():
             guards.prepare_folder(self.folder)
         elif not self.folder.is_dir():
@@ -86,13 +87,12 @@ class Checkpoints:
     def steps(self) -> tuple[int, ...]:
         """The steps of all checkpoints that are written, damaged ones included, in order."""
         self.wait()
-        names = [path.name for path in self.folder.iterdir() if path.is_dir()]
-        return tuple(sorted(int(name) for name in names if name.isdecimal()))
+        return steps_in(self.folder)
 
     @property
     def best_step(self) -> int | None:
         """The step with the best metric (the earliest of equals); None if none has it."""
-        return next(iter(self._ranked(self.steps)), None)
+        return next(iter(self._best_first(self.steps)), None)
 
     def save(
         self,
@@ -138,16 +138,13 @@ class Checkpoints:
         with self._guarded(step):
             size = sum(leaf.nbytes for found in arrays.values() for leaf in found.values())
             guards.check_room(self.folder, size)
-            again = self._put_away(step)
-            if self._manager is None:
-                from ftjax.training.checkpoints.writer import open_manager  # it imports Orbax
+            self._put_away(step)
+            if self._saver is None:
+                from ftjax.training.checkpoints.writer import background_saver  # it imports Orbax
 
-                self._manager = open_manager(self.folder, self.together, self)
-            self._ranks[step] = metrics.get(self.metric, math.nan)
-            self._manager.save(step, args=save.Composite(**args), force=True)
+                self._saver = background_saver(self.together)
+            self._saver.save(self.folder / str(step), args=save.Composite(**args))
         self._under_way = step
-        if again:
-            self.wait()
 
     def wait(self) -> None:
         """Returns when the checkpoint that is under way, if one is, is there.
@@ -158,16 +155,13 @@ class Checkpoints:
         step, self._under_way = self._under_way, None
         if step is not None:
             with self._guarded(step):
-                self._manager.wait_until_finished()
+                self._saver.wait_until_finished()
+                check_way(self.folder, itself=True)
                 if process_group.first():
                     guards.put_back(self.folder)
-
-    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        """Answers Orbax's question which checkpoints stay: the last ones and the best."""
-        del context
-        steps = sorted(info.step for info in checkpoints)
-        stay = {*steps[-self.keep :], *self._ranked(steps)[:1]}
-        return [info.step in stay for info in checkpoints]
+                    steps = steps_in(self.folder)
+                    stay = {*steps[-self.keep :], *self._best_first(steps)[:1]}
+                    guards.remove(self.folder, {*steps} - stay)
 
     def restore(self, which: int | str | None = None) -> SavedStep:
         """Reads a checkpoint and checks every leaf against its hash.
@@ -193,7 +187,6 @@ class Checkpoints:
                 _log.warning('the checkpoint of step %d is used instead', step)
             for bad in damaged if not self.read_only else ():
                 guards.set_aside(self.folder, bad)
-                self._forget(bad)
             saved.problems = tuple(damaged.values())
             return saved
         if damaged:
@@ -205,7 +198,7 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            self._forget()
+            self._release()
 
     def __enter__(self) -> Checkpoints:
         return self
@@ -224,32 +217,28 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            self._forget(step)
+            self._release()
+            check_way(self.folder, itself=True)  # whoever took it meanwhile is named, not hindered
             if process_group.first():
                 guards.clear_failed(self.folder)
             raise guards.explained(error, self.folder, step) from error
 
-    def _put_away(self, step: int) -> bool:
-        """Makes way where a checkpoint of that step is there; whether one was."""
+    def _put_away(self, step: int) -> None:
+        """Makes way where a checkpoint of that step is there."""
         if not (self.folder / str(step)).exists():
-            return False
-        self._forget(step)
+            return
         if self.together:
             process_group.wait('checkpoint to be replaced')
         if process_group.first():
             guards.put_away(self.folder, step)
         if self.together:
             process_group.wait('checkpoint put away')
-        return True
 
-    def _forget(self, step: int | None = None) -> None:
-        """Closes Orbax's manager, which remembers what it saw in the folder."""
-        if step is not None:
-            self._ranks.pop(step, None)
-        manager, self._manager = self._manager, None
-        if manager is not None:
+    def _release(self) -> None:
+        saver, self._saver = self._saver, None
+        if saver is not None:
             with contextlib.suppress(Exception):  # `wait` has raised it
-                manager.close()
+                saver.close()
 
     def _order(self, which: int | str | None) -> list[int]:
         """The steps to try, in turn."""
@@ -263,21 +252,15 @@ class Checkpoints:
         order: list[int] = []
         if which == 'best':
             # One whose manifest is damaged may have been the best: it comes first, to be named.
-            order = [step for step in steps if self._rank(step) is None] + self._ranked(steps)
+            order = [step for step in steps if self._rank(step) is None] + self._best_first(steps)
         return order + [step for step in reversed(steps) if step not in order]
 
-    def _ranked(self, steps: Sequence[int]) -> list[int]:
-        """Those of `steps` whose metric is known and no NaN, the best first, then the earliest."""
-        ranks = [(self._rank(step), step) for step in steps]
-        known = [(-rank, step) for rank, step in ranks if rank is not None and rank == rank]
-        return [step for _, step in sorted(known)]
+    def _best_first(self, steps: Sequence[int]) -> list[int]:
+        return best_first({step: self._rank(step) for step in steps})
 
     def _rank(self, step: int) -> float | None:
         """The metric of a checkpoint, NaN where it has none; None if its manifest is damaged."""
-        if step not in self._ranks:
-            try:
-                found = SavedStep(self.folder / str(step)).metrics
-            except UserError:
-                return None
-            self._ranks[step] = found.get(self.metric, math.nan)
-        return self._ranks[step]
+        try:
+            return SavedStep(self.folder / str(step)).metrics.get(self.metric, math.nan)
+        except UserError:
+            return None

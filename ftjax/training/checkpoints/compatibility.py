@@ -40,13 +40,10 @@ class Changes:
     def table(self, limit: int = 20) -> str:
         """Lines for people: the counts, then up to `limit` paths of each kind of change."""
         lines = [self.counts]
-        for name, rows in (
-            ('initialised', [f'{path} ({why})' for path, why in self.initialised.items()]),
-            ('dropped', list(self.dropped)),
-        ):
-            lines += [f'  {name}: {row}' for row in rows[:limit]]
-            if len(rows) > limit:
-                lines.append(f'  {name}: and {len(rows) - limit} more')
+        begun = [f'{path} ({why})' for path, why in self.initialised.items()]
+        for name, rows in (('initialised', begun), ('dropped', self.dropped)):
+            more = [f'and {len(rows) - limit} more'] if len(rows) > limit else []
+            lines += [f'  {name}: {row}' for row in (*rows[:limit], *more)]
         return '\n'.join(lines)
 
 
@@ -62,8 +59,8 @@ def compare(saved: Any, expected: Any, known_as: Callable[[str], str] = str) -> 
     >>> compare(saved, {'mu': {'head/kernel': np.zeros(4)}}).initialised
     {'mu/head/kernel': 'float64(3,) in the checkpoint, float64(4,) expected'}
     """
-    here = leaf_paths(expected)
-    there = {known_as(path): leaf for path, leaf in leaf_paths(saved).items()}
+    here, paths = leaf_paths(expected), leaf_paths(saved)
+    there = {known_as(path): leaf for path, leaf in paths.items()}
     kept, initialised = [], {}
     for path, leaf in here.items():
         found = there.get(known_as(path))
@@ -74,8 +71,8 @@ def compare(saved: Any, expected: Any, known_as: Callable[[str], str] = str) -> 
         else:
             kept.append(path)
     wanted = {known_as(path) for path in here}
-    dropped = tuple(path for path in leaf_paths(saved) if known_as(path) not in wanted)
-    return Changes(kept=tuple(kept), initialised=initialised, dropped=dropped)
+    dropped = tuple(path for path in paths if known_as(path) not in wanted)
+    return Changes(tuple(kept), initialised, dropped)
 
 
 def merge(saved: Any, expected: Any, known_as: Callable[[str], str] = str) -> tuple[Any, Changes]:

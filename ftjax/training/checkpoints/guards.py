@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import time
+from collections.abc import Iterable
 
 from ftjax.errors import UserError
 from ftjax.io.files.owned_files import check_way
@@ -62,6 +63,14 @@ def put_back(folder: pathlib.Path) -> None:
             shutil.rmtree(old)
         else:
             os.replace(old, target)
+
+
+def remove(folder: pathlib.Path, steps: Iterable[int]) -> None:
+    """Removes checkpoints; what a kill leaves of one is taken for half written."""
+    for step in steps:
+        half = folder / f'{step}.removed.orbax-checkpoint-tmp'
+        os.replace(folder / str(step), half)
+        shutil.rmtree(half)
 
 
 def set_aside(folder: pathlib.Path, step: int) -> None:

@@ -18,32 +18,31 @@ def part_hashes(arrays: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str]
 
     All processes must call it, with the same arrays.
     """
-    found, grids, tables = [], [], []
-    for item, leaves in arrays.items():
-        for number, leaf in leaves.items():
-            if not isinstance(leaf, jax.Array):
-                continue
-            sides = leaf.sharding.shard_shape(leaf.shape)
-            grid = [whole // side for whole, side in zip(leaf.shape, sides, strict=True)]
-            table = np.zeros((*grid, 32), np.uint8)
-            for shard in leaf.addressable_shards:
-                if shard.replica_id == 0:
-                    at = [
-                        (s.start or 0) // side for s, side in zip(shard.index, sides, strict=True)
-                    ]
-                    digest = bytes.fromhex(array_hash(np.asarray(shard.data)))
-                    table[tuple(at)] = np.frombuffer(digest, np.uint8)
-            found.append((item, number))
-            grids.append('x'.join(map(str, grid)))
-            tables.append(table.reshape(-1, 32))
-    if not found:
+    every = [(item, n, leaf) for item, leaves in arrays.items() for n, leaf in leaves.items()]
+    shared = [found for found in every if isinstance(found[-1], jax.Array)]
+    if not shared:
         return {}
     from jax.experimental import multihost_utils
 
-    rows = np.max(multihost_utils.process_allgather(np.concatenate(tables)), axis=0)
-    rows = np.split(rows, np.cumsum([len(table) for table in tables])[:-1])
-    hashes = [joined_hash(grid, map(bytes, part)) for grid, part in zip(grids, rows, strict=True)]
-    return dict(zip(found, hashes, strict=True))
+    own = [own_hashes(leaf) for *_, leaf in shared]
+    rows = multihost_utils.process_allgather(np.concatenate([x.reshape(-1, 32) for x in own]))
+    parts = np.split(np.max(rows, axis=0), np.cumsum([x.size // 32 for x in own])[:-1])
+    return {
+        (item, number): joined_hash('x'.join(map(str, x.shape[:-1])), map(bytes, part))
+        for (item, number, _), x, part in zip(shared, own, parts, strict=True)
+    }
+
+
+def own_hashes(leaf: jax.Array) -> np.ndarray:
+    """SHA-256 of each part that lies here: uint8 (*grid, 32), 0 where it lies elsewhere."""
+    sides = leaf.sharding.shard_shape(leaf.shape)
+    table = np.zeros((*np.floor_divide(leaf.shape, sides), 32), np.uint8)
+    for shard in leaf.addressable_shards:
+        if shard.replica_id == 0:
+            at = [(s.start or 0) // side for s, side in zip(shard.index, sides, strict=True)]
+            digest = bytes.fromhex(array_hash(np.asarray(shard.data)))
+            table[tuple(at)] = np.frombuffer(digest, np.uint8)
+    return table
 
 
 def seen_by_all(folder: pathlib.Path) -> bool:

@@ -45,16 +45,8 @@ class PlanChange:
                 f'{folder} holds a run of another plan ({what} changed: {changes.counts}); '
                 f'{FLAG} goes on from step {step} under the new one, or choose another --workdir'
             )
-        if not first():
-            return
-        with JsonLines(folder / FILE) as lines:
-            lines.append(
-                {
-                    'step': step,
-                    'keys': self.keys,
-                    'kept': len(changes.kept),
-                    'initialised': changes.initialised,
-                    'dropped': changes.dropped,
-                },
-                sync=True,
-            )
+        if first():
+            row = {'step': step, 'keys': self.keys, 'kept': len(changes.kept)}
+            more = {'initialised': changes.initialised, 'dropped': changes.dropped}
+            with JsonLines(folder / FILE) as lines:
+                lines.append(row | more, sync=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ftjax.distributed.process_group import first
 from ftjax.errors import UserError
-from ftjax.io.files.saved_step import SavedStep
+from ftjax.io.files.saved_step import SavedStep, steps_in
 from ftjax.io.identity.identity_changes import FILE, differences, flags_for, joined, part, refused
 from ftjax.io.json.jsonl import JsonLines
 
@@ -84,22 +84,18 @@ class RunIdentity:
         told = joined([word for words in changes.values() for word in words])
         _log.warning('since step %d in %s there changed: %s', step, folder, told)
         if first():
+            before = {key: value for key, value in saved.items() if key != 'config'}
+            row = {'step': step, 'changed': changes, 'before': before, 'after': self.inputs}
             with JsonLines(folder / FILE) as lines:
-                before = {key: value for key, value in saved.items() if key != 'config'}
-                lines.append(
-                    {'step': step, 'changed': changes, 'before': before, 'after': self.inputs},
-                    sync=True,
-                )
+                lines.append(row, sync=True)
 
 
 def saved_identity(folder: pathlib.Path) -> tuple[Any, int] | None:
     """Identity and step of the last checkpoint in a run's folder; None where none tells."""
-    steps = [
-        int(path.name) for path in (folder / 'checkpoints').glob('[0-9]*') if path.name.isdecimal()
-    ]
-    for step in sorted(steps, reverse=True):
+    place = folder / 'checkpoints'
+    for step in reversed(steps_in(place) if place.is_dir() else ()):
         try:
-            found = SavedStep(folder / 'checkpoints' / str(step)).identity
+            found = SavedStep(place / str(step)).identity
         except UserError:
             continue  # restoring says what is wrong with it
         return None if found is None else (found, step)

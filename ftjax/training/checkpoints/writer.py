@@ -1,4 +1,4 @@
-"""Orbax's manager of a run's checkpoints, set up to write in the background."""
+"""Orbax's checkpointer, set up to write a run's checkpoints in the background."""
 
 from __future__ import annotations
 
@@ -30,14 +30,12 @@ async def _write(directory: pathlib.Path, make: Callable[[], Any]) -> None:
         (directory / MANIFEST.name).write_text(json.dumps(make()))
 
 
-def open_manager(folder: pathlib.Path, together: bool, policy: Any) -> ocp.CheckpointManager:
-    """A manager of items whose names it learns when they are saved.
+def background_saver(together: bool) -> ocp.AsyncCheckpointer:
+    """Saves items whose names it learns when they are saved.
 
     Args:
-      folder: of all checkpoints; it is there.
       together: whether all processes of the run open it, and each writes what it holds of arrays
         that are shared out; otherwise this process writes alone.
-      policy: tells which steps stay after a save (Orbax's PreservationPolicy).
     """
     options = {} if together else alone()
     kinds = ocp.type_handlers
@@ -51,7 +49,7 @@ def open_manager(folder: pathlib.Path, together: bool, policy: Any) -> ocp.Check
     # By kind of argument: what the items are called is known only when they are saved.
     handlers.add(None, ocp.args.PyTreeSave, arrays)
     handlers.add(None, ocp.args.JsonSave, ManifestHandler())
-    made = ocp.CheckpointManagerOptions(
-        preservation_policy=policy, create=False, save_root_metadata=False, **options
+    items = ocp.CompositeCheckpointHandler(
+        handler_registry=handlers, composite_options=ocp.CompositeOptions(**options)
     )
-    return ocp.CheckpointManager(folder, options=made, handler_registry=handlers)
+    return ocp.AsyncCheckpointer(items, **options)

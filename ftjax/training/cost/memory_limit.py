@@ -35,15 +35,3 @@ def read_size(text: str, what: str = '--memory_limit') -> int:
     if match is None or not float(match[1]):
         raise UserError(f"{what} is {text!r}; expected a size such as '8GiB' or '500MB'")
     return int(float(match[1]) * {**_UNITS, **_BINARY}[(match[2] or '').lower()])
-
-
-def shown_size(size: float) -> str:
-    """Bytes as people read them.
-
-    >>> shown_size(3 * 2**30), shown_size(1536), shown_size(40)
-    ('3.00 GiB', '1.50 KiB', '40 bytes')
-    """
-    for unit, name in ((2**30, 'GiB'), (2**20, 'MiB'), (2**10, 'KiB')):
-        if size >= unit:
-            return f'{size / unit:.2f} {name}'
-    return f'{size:.0f} bytes'

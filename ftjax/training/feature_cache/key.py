@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
-from flax.traverse_util import flatten_dict
 
 from ftjax.data.augmentation import of_kind, parse_augment
 from ftjax.data.dataset import Dataset
@@ -35,17 +33,6 @@ def prefix_of(network: Network, variables: Mapping[str, Any], cut: str) -> dict[
         for name, tree in variables.items()
         if any(stage in before for stage in tree)
     }
-
-
-def weights_hash(variables: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) over paths, dtypes, shapes and bytes of all leaves."""
-    digest = hashlib.sha256()
-    flat: dict[str, Any] = flatten_dict(dict(variables), sep='/')
-    for path in sorted(flat):
-        leaf = np.ascontiguousarray(jax.device_get(flat[path]))
-        digest.update(f'{path} {leaf.dtype} {leaf.shape} '.encode())
-        digest.update(leaf.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
 
 
 def features_key(

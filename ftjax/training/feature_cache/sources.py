@@ -23,9 +23,10 @@ from ftjax.errors import UserError
 from ftjax.freezing.plan.phase import Phase
 from ftjax.io.files.cache_folder import cache_folder
 from ftjax.io.process.progress import Pace, Progress, duration
+from ftjax.pretrained.weights_identity import weights_hash
 from ftjax.training.feature_cache import compute
 from ftjax.training.feature_cache.compute import Passed
-from ftjax.training.feature_cache.key import features_key, prefix_of, weights_hash
+from ftjax.training.feature_cache.key import features_key, prefix_of
 from ftjax.training.feature_cache.policy import Decision, Uses, decide, memory_budget, refusal
 from ftjax.training.feature_cache.store import Features, in_files, in_memory
 from ftjax.training.feature_cache.stored_batches import FeatureBatches, FeatureStream

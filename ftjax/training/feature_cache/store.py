@@ -14,7 +14,6 @@ import logging
 import os
 import pathlib
 import shutil
-import tempfile
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,6 +23,7 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json, write_json
+from ftjax.io.files.whole_folder import partial_folder
 from ftjax.training.feature_cache.compute import Shapes, nested
 
 _log = logging.getLogger(__name__)
@@ -112,19 +112,14 @@ def in_files(
             return known
         _log.warning('features in %s are dropped and computed again: %s', place, STALE)
         shutil.rmtree(place, ignore_errors=True)
-    beside = None
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside = pathlib.Path(tempfile.mkdtemp(prefix=f'.{key[:16]}.', dir=place.parent))
-        write(beside, key, shapes, count, fill)
-        # Where another process was quicker, its folder stays and ours is dropped.
-        with contextlib.suppress(FileExistsError, OSError):
-            os.replace(beside, place)
+        with partial_folder(place) as beside:
+            write(beside, key, shapes, count, fill)
+            # Where another process was quicker, its folder stays and ours is dropped.
+            with contextlib.suppress(OSError):
+                os.replace(beside, place)
     except OSError as error:
         raise UserError(f'features cannot be stored in {place}: {error.strerror}') from error
-    finally:
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
     known = opened(place, key, shapes, count)
     if known is None:
         raise UserError(

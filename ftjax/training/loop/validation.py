@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
+from ftjax.evaluation.metric import Metric
 from ftjax.freezing.plan.plan import Plan
 from ftjax.tasks.metrics import check_metric
-from ftjax.tasks.registry import loss_of
+from ftjax.tasks.registry import loss_of, task_of
 from ftjax.training.settings import TrainSettings
 
 
@@ -58,6 +60,43 @@ def rank(values: dict[str, float]) -> float:
         return -math.inf
     # Loss counts for less than one example of a million; a score of -loss keeps its order.
     return values['score'] + 1e-6 / (1 + max(values['loss'], 0.0))
+
+
+def decision(
+    settings: TrainSettings, task: str, values: Mapping[str, Any], step: int, done: int
+) -> str:
+    """Which metric of the validation decided what, and its value, in words.
+
+    Args:
+      settings: of the run: `keep`, `patience` and `metric`.
+      task: its name.
+      values: metrics of the best validation; {} where there was none.
+      step: of the best validation; -1 for an average of several runs.
+      done: the run's steps.
+
+    >>> decision(TrainSettings(), 'classification', {'accuracy': 0.5, 'loss': 1.0}, 20, 30)
+    'weights of step 20 of 30, of the best validation accuracy: 0.5 (higher is better)'
+    """
+    metric = deciding_metric(settings, task)
+    # They may come from a file.
+    value = metric.value_in({k: x for k, x in values.items() if isinstance(x, (int, float))})
+    if value is None:
+        return f'weights of the last step, {done}: no validation gave a number for {metric.label}'
+    better = 'higher' if metric.higher_is_better else 'lower'
+    said = f'validation {metric.label}: {value:.6g} ({better} is better)'
+    if step < 0:
+        return f'averaged weights; their {said}'
+    if settings.keep == 'best':
+        return f'weights of step {step} of {done}, of the best {said}'
+    return f'weights of the last step, {done}; step {step} had the best {said}'
+
+
+def deciding_metric(settings: TrainSettings, task: str) -> Metric:
+    """The metric that `keep` and `patience` go by."""
+    known = task_of(task)
+    found = known.metric(settings.metric or known.default_metric)
+    assert found is not None  # `check_validation` has refused it
+    return found
 
 
 @dataclasses.dataclass

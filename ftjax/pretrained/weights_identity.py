@@ -1,0 +1,66 @@
+"""Which weights a network was opened with: of a file exactly, of what is drawn by a sketch.
+
+What stands in a file is hashed, leaf by leaf. What is drawn or computed (a new head, a resized
+table of positions) is told by a few numbers that rounding does not change, because another
+processor rounds otherwise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from ftjax.pretrained.leaves import flatten
+
+NUMBERS, ENTRIES = 4, 2**16
+"""Of a sketch, and entries of a leaf that it looks at."""
+
+
+def weights_of(variables: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+    """`loaded`, a hash, and `random`, a sketch; what there is nothing of is left out.
+
+    Args:
+      variables: of the network as it was opened, before adapters.
+      report: its load report as JSON: what was loaded and transformed.
+    """
+    flat = flatten(variables)
+    kept = {*report.get('loaded', {})}
+    kept |= {p for p, how in report.get('transformed', {}).items() if 'resized' not in how}
+    exact = {path: leaf for path, leaf in flat.items() if path in kept}
+    other = {path: leaf for path, leaf in flat.items() if path not in kept}
+    return {
+        **({'loaded': weights_hash(exact)} if exact else {}),
+        **({'random': sketch(other)} if other else {}),
+    }
+
+
+def weights_hash(variables: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over paths, dtypes, shapes and bytes of all leaves."""
+    digest, flat = hashlib.sha256(), flatten(variables)
+    for path in sorted(flat):
+        leaf = np.ascontiguousarray(jax.device_get(flat[path]))
+        digest.update(f'{path} {leaf.dtype} {leaf.shape} '.encode())
+        digest.update(leaf.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def sketch(leaves: Mapping[str, Any]) -> list[float]:
+    """A few numbers that tell one draw of random weights from another, whatever the rounding.
+
+    Each is the sum of entries against a wave, over their length: it is about normal for another
+    draw, and moves by a millionth where last digits differ.
+    """
+    sums, length = np.zeros(NUMBERS), 0.0
+    for path in sorted(leaves):
+        leaf = np.asarray(leaves[path]).reshape(-1)
+        leaf = leaf[:: max(1, len(leaf) // ENTRIES)].astype(np.float64)
+        phase = int.from_bytes(hashlib.sha256(path.encode()).digest()[:2], 'little')
+        steps = np.arange(len(leaf))
+        for number in range(NUMBERS):
+            sums[number] += leaf @ np.cos((1 + number / NUMBERS) * steps + phase + number)
+        length += float(leaf @ leaf)
+    return [round(float(x), 4) for x in sums / np.sqrt(length)] if length else [0.0] * NUMBERS
