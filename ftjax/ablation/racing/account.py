@@ -22,9 +22,9 @@ def described(race: Race, standing: Standing) -> dict[str, Any]:
     """All looks, rounds and verdicts of a race, ready for JSON.
 
     Keys: budget (as given), unit, amount, spent, ended (why), reference, higher_is_better, margin,
-    alpha, spending (the function), rounds ({what, runs, forecast, cost}), looks (see Look.described), verdicts
-    (arm to the numbers of the look that decided it, or of the last, and its number), short_runs
-    (null without any).
+    alpha, spending (the function), rounds ({what, runs, forecast, cost}), looks (see
+    Look.described), verdicts (arm to the numbers of the look that decided it, or of the last, and
+    its number), short_runs (null without any).
     """
     budget, ledger = race.budget, standing.ledger
     return to_jsonable(
@@ -81,7 +81,6 @@ def comparison_told(told: Mapping[str, Any], arm: str) -> tuple[ArmComparison, C
         margin=told['margin'],
         alpha=look['alpha'],
         arms=(one,),
-    )
     )
 
 
