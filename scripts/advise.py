@@ -61,7 +61,7 @@ def main():
 
 def write_advice(folder, values, settings, advice, summary, data, notes, not_compared):
     """advice.json, chosen.py and advice.html."""
-    from ftjax.ablation.advice.page import advice_page
+    from ftjax.ablation.advice.advice_page import advice_page
     from ftjax.cli.config_file import write_config_file
     from ftjax.config import merged
     from ftjax.data.audit.overview import findings, sizes

@@ -68,6 +68,7 @@ ABLATION = (
     'cells',
     'summary',
     'report',
+    'advice',
 )
 HEAVY = (
     'grain',

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftjax.ablation.advice.arms import ablation_of, candidate_arms, described_arms
-from ftjax.ablation.advice.page import advice_page
+from ftjax.ablation.advice.advice_page import advice_page
 from ftjax.ablation.advice.recommendation import is_as_good, recommend
 from ftjax.ablation.settings import read_ablation
 from ftjax.ablation.summary.summary import summarise
