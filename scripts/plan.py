@@ -122,31 +122,13 @@ def show_memory(prepared):
 
 def write_phases(file: pathlib.Path):
     """A config file with the phases of the plan as rules, which makes the same plan."""
-    import pprint
-
-    from ftjax.errors import UserError
+    from ftjax.cli.config_file import write_config_file
     from ftjax.freezing.plan.as_config import written
-    from ftjax.io.files.atomic import write_text
 
-    if file.exists():
-        raise UserError(f'{file} exists already; choose another file')
     values, prepared = prepared_run()
     values['freeze'] = written(prepared.plan, prepared.config.freeze)
-    body = pprint.pformat(values, width=96, sort_dicts=False)
-    text = f'''"""The phases of {prepared.plan.strategy!r}, written out to be edited.
-
-    python scripts/train.py --config={file} --workdir=runs/{file.stem}
-"""
-
-from ftjax.config import template
-
-VALUES = {body}
-
-
-def get_config():
-    return template(**VALUES)
-'''
-    write_text(file, text)
+    strategy = prepared.plan.strategy
+    write_config_file(file, values, f'The phases of {strategy!r}, written out to be edited.')
     print(f'{len(prepared.plan.phases)} phases in {file}')
 
 

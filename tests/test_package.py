@@ -59,13 +59,16 @@ ROOMS = (
 ABLATION = (
     'statistics',
     'rates',
+    'budgets',
     'gates',
     'settings',
     'engines',
     'grid',
+    'racing',
     'cells',
     'summary',
     'report',
+    'advice',
 )
 HEAVY = (
     'grain',

@@ -6,8 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
+from ftjax.ablation.budgets.budget import read_budget
 from ftjax.ablation.gates.gates import check_gates
 from ftjax.ablation.rates.choice import check_rates
+from ftjax.ablation.rates.trials import SEARCHES
+from ftjax.ablation.statistics.margin import default_margin
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.ranges import above, at_least
@@ -36,7 +39,15 @@ class AblationSettings:
     as it is."""
     tune: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What every arm chooses beside its rate, by validation: {'optimizer.weight_decay': (0.0,
-    0.01), 'train.epochs': (5.0, 10.0)}. Each combination is run with each rate."""
+    0.01), 'train.epochs': (5.0, 10.0)}. Each combination is run with each rate, unless `search`
+    draws among them."""
+    search: str = 'grid'
+    """How rates and `tune` are searched: `grid`, all of them; or `trials` points of each arm,
+    with rates between the lowest and the highest of its grid: `random`; `tpe`, which learns from
+    those before; `halving`, random ones on a quarter of the steps, the better half of them on
+    half, and of these the better half in full. All but `grid` need Optuna (ftjax[search])."""
+    trials: Annotated[int, at_least(2)] = 8
+    """Points that each arm tries where `search` draws them."""
     equal: str = 'steps'
     """What arms have alike: `steps`, as the config says; `compute`, so that each spends the
     FLOPs of the reference arm's steps, forward passes of frozen stages counted."""
@@ -60,8 +71,18 @@ class AblationSettings:
     """What chooses rates on validation data and is reported on test data, in its own direction:
     of 'mse', 'log_loss' or 'loss' the lowest is best. One that the task has; see
     ftjax/tasks/."""
-    max_extra: Annotated[int, at_least(0)] = 1
-    """Rounds of further rates where a winner lies on the grid's edge."""
+    margin: Annotated[float | None, at_least(0)] = None
+    """Differences up to this one, in the metric's own unit (0.01 of an accuracy is a point), do
+    not matter: an arm whose interval lies within it is equivalent to the reference. None: a
+    hundredth of the metric's range, or 0 where that has no bounds."""
+    max_extra: Annotated[int, at_least(0)] = 6
+    """Rounds of further rates, at most: while the best rate of any arm lies on the edge of what
+    it tried, every arm gets one more. An arm whose best is on the edge even then is marked, and
+    is in no sentence on the best."""
+    budget: str = ''
+    """What may be spent, '30 min', '2e15 flops' or '60 runs'; empty for the full grid. Within it
+    arms race: rates are chosen with the first seeds, then seeds, those named at most, go to the
+    arms whose verdict against the reference is open. See ftjax/ablation/racing/race.py."""
     question: str = ''
     gates: tuple[tuple[str, ...], ...] = ()
     """Orderings that must come out, (rule, arm, ..) each; see ftjax/ablation/gates/gates.py."""
@@ -98,6 +119,8 @@ class AblationSettings:
                     "source ('digits') or changes of config.data ({'source': 'digits'})"
                 )
         metric_of(self.metric, 'config.ablation.metric:')
+        if self.budget:
+            self._check_race()
         if self.reference:
             check_name(self.reference, self.arms, 'reference arm')
         object.__setattr__(self, 'gates', as_gates(self.gates, 'gates'))
@@ -136,6 +159,21 @@ class AblationSettings:
         return tuple(name for name in self.arms if 'baseline' not in self.changes(name))
 
     @property
+    def equivalence_margin(self) -> float:
+        """The margin, or what stands for it where none is given."""
+        return default_margin(metric_of(self.metric)) if self.margin is None else self.margin
+
+    @property
+    def outside_prior(self) -> tuple[str, ...]:
+        """The arms whose noise tells nothing of the others': baselines, random weights."""
+        changes = {name: self.changes(name) for name in self.arms}
+        return tuple(
+            name
+            for name, given in changes.items()
+            if 'baseline' in given or str(given.get('init', '')).startswith('random:')
+        )
+
+    @property
     def grids(self) -> dict[str, tuple[float, ...]]:
         """The starting grid of every arm that has a rate to tune; all are of one length."""
         return {arm: self._own_rates(arm) or self.rates for arm in self.tuned}
@@ -149,6 +187,13 @@ class AblationSettings:
 
     def _check_tuned(self) -> None:
         check_name(self.equal, ('steps', 'compute'), 'config.ablation.equal:')
+        check_name(self.search, SEARCHES, 'config.ablation.search:')
+        for arm, rates in self.grids.items() if self.search != 'grid' else ():
+            if len(set(rates)) < 2:
+                raise UserError(
+                    f'config.ablation.search {self.search!r} draws between two rates at least; '
+                    f'arm {arm!r} has {len(rates)}'
+                )
         for key, values in self.tune.items():
             where = f'config.ablation.tune: {key!r}'
             if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not values:
@@ -164,6 +209,20 @@ class AblationSettings:
             for arm in self.tuned:
                 if {key, key.split('.')[0]} & set(self.changes(arm)):
                     raise UserError(f'{where} is set by arm {arm!r} itself')
+
+    def _check_race(self) -> None:
+        read_budget(self.budget, 'config.ablation.budget')
+        others = {'tune': self.tune, 'folds': self.folds, 'search': self.search != 'grid'}
+        for name, given in others.items():
+            if given:
+                raise UserError(
+                    f'config.ablation.budget does not go with config.ablation.{name}: a race tunes '
+                    'rates alone, and compares arms on seeds'
+                )
+        if len(self.seeds) < 2:
+            raise UserError(
+                'config.ablation.budget needs seeds to add: name 2 or more in config.ablation.seeds'
+            )
 
     def _check_groups(self) -> None:
         for group, names in self.groups.items():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import os
 import pathlib
 import re
 import runpy
@@ -102,6 +104,31 @@ def define_allowed_changes() -> Callable[[], tuple[str, ...]]:
         holders[kind] = flags.DEFINE_bool(name, False, f'{said[kind]} Both are recorded.')
         flags.DEFINE_alias(name.replace('_', '-'), name)
     return lambda: tuple(kind for kind, holder in holders.items() if holder.value)
+
+
+def define_engine() -> Callable[[], Any]:
+    """The flags --engine, --workers and --ray_address; what is returned makes the engine."""
+    names = ['in_process', 'processes', 'ray']
+    engine = flags.DEFINE_enum('engine', 'in_process', names, 'Where the runs run.')
+    workers = flags.DEFINE_integer(
+        'workers', None, 'Runs at a time: half the processors, or the cluster, unless given.'
+    )
+    address = flags.DEFINE_string(
+        'ray_address', '', 'Of a running Ray cluster; empty to start one on this machine.'
+    )
+
+    def made() -> Any:
+        from ftjax.ablation.engines.factory import make_engine
+        from ftjax.ablation.engines.worker_start import start_worker
+
+        if engine.value != 'in_process':
+            # What is measured here must leave an accelerator's memory to the workers.
+            os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
+        file: Any = flags.FLAGS['config']
+        start = functools.partial(start_worker, file.config_filename, os.getcwd())
+        return make_engine(engine.value, workers.value, start, address.value)
+
+    return made
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:

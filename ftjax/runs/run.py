@@ -133,6 +133,7 @@ def finished(
         'params_trainable': plan.size_trained,
         'optimizer_bytes': result.optimizer_bytes,
         'step_flops': result.step_flops,
+        'step_bytes': result.step_bytes,
         'step_seconds_median': result.step_seconds_median,
         'phases': result.phases,
         'cache': list(result.cache),

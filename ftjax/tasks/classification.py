@@ -13,6 +13,7 @@ from ftjax.data.labels.classes import Classes
 from ftjax.errors import UserError
 from ftjax.evaluation.calibration import binned, calibration_gap
 from ftjax.evaluation.conformal import prediction_sets
+from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import share_interval
 from ftjax.evaluation.metric import LOG_LOSS, averages, error, share
 from ftjax.evaluation.mistakes import confident_answers, confused_pairs
@@ -234,6 +235,11 @@ class Classification(Task):
         """Of the best five of fewer than six."""
         few = name == 'top5_accuracy' and outputs < 6
         return f'with {outputs} classes; expected 6 classes or more' if few else ''
+
+    def example_scores(self, found: Statistics) -> ExampleScores:
+        """Whether each answer is right."""
+        right = found.rows['label'] == found.rows['predicted']
+        return ExampleScores(metric='accuracy', values=right)
 
     def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
         """The class, the answer, and the probability of both."""

@@ -12,6 +12,7 @@ import optax
 from ftjax.data.labels.multi_hot import MultiHot
 from ftjax.errors import UserError
 from ftjax.evaluation.calibration import binned
+from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import bootstrap_interval, share_interval, units
 from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error
 from ftjax.evaluation.mistakes import largest
@@ -125,6 +126,11 @@ class Multilabel(Task):
         rows = metrics.precision_recall_fscore_support(true, answers, average=None, zero_division=0)
         columns = dict(zip(_COLUMNS, (*rows[:3], each), strict=True))
         return {**result, 'per_class': class_rows(names, columns, rows[3])}
+
+    def example_scores(self, found: Statistics) -> ExampleScores:
+        """Whether all labels of each example are right."""
+        right = ((found.rows['logits'] > 0) == found.rows['true']).all(axis=1)
+        return ExampleScores(metric='exact_match', values=right)
 
     def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
         """The true classes, those that were answered, and which were missed or made up."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from ftjax.data.labels.values import Values
 from ftjax.errors import UserError
+from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import mean_interval
 from ftjax.evaluation.metric import Metric, error
 from ftjax.evaluation.mistakes import largest_errors
@@ -89,6 +90,11 @@ class Regression(Task):
         groups = found.rows.get('group')
         result |= {'mse_interval': mean_interval(squares, groups)}
         return {**result, 'mae_interval': mean_interval(sizes, groups)}
+
+    def example_scores(self, found: Statistics) -> ExampleScores:
+        """The squared error of each prediction."""
+        errors = found.rows['predictions'] - found.rows['targets']
+        return ExampleScores(metric='mse', values=errors**2)
 
     def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
         """The target, the prediction, and the signed error."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from ftjax.data.labels import LabelKind
 from ftjax.errors import UserError, shown
+from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.metric import Metric
 from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
 from ftjax.registry import Part, Term, parts
@@ -135,6 +136,10 @@ class Task(Answering, ErrorAnalysis):
         """
         raise NotImplementedError
 
+    def example_scores(self, found: Statistics) -> ExampleScores | None:
+        """What each example of a split scored; None where no metric is the mean of such scores."""
+        return None
+
     # What people read.
 
     def text(self, metrics: Mapping[str, Any]) -> str:
@@ -231,6 +236,8 @@ class Task(Answering, ErrorAnalysis):
     ) -> dict[str, Any]:
         """All metrics of a split with their intervals: `task`, `n` and what `values` gives.
 
+        `examples` are the scores of its examples, packed, where the task has any.
+
         Args:
           pairs: outputs with their batches.
           class_names: one a class; the indices when left out.
@@ -253,7 +260,9 @@ class Task(Answering, ErrorAnalysis):
         group = found.rows.get('group')
         counted = {} if group is None else {'groups': len(np.unique(group))}
         values = self.values(found, class_names or ()) | self.own_values(found, None)
-        return {'task': self.name, 'n': len(found), **counted, **values}
+        scores = self.example_scores(found)
+        told = {} if scores is None else {'examples': scores.packed()}
+        return {'task': self.name, 'n': len(found), **counted, **values, **told}
 
     def validate(
         self,

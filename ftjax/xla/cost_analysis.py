@@ -11,3 +11,15 @@ def flops_of(compiled: Any) -> float:
     costs = compiled.cost_analysis() or {}
     costs = costs[0] if isinstance(costs, (list, tuple)) else costs
     return float(costs.get('flops', math.nan))
+
+
+def bytes_of(compiled: Any) -> int | None:
+    """Device memory in bytes while a program runs: arguments, results and temporary values.
+
+    What is donated counts once. None where the compiler does not say.
+    """
+    found = compiled.memory_analysis()
+    if found is None:
+        return None
+    results = found.output_size_in_bytes - found.alias_size_in_bytes
+    return int(found.argument_size_in_bytes + results + found.temp_size_in_bytes)

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from ftjax.distributed.sharding import Sharding
-from ftjax.xla.cost_analysis import flops_of
+from ftjax.xla.cost_analysis import bytes_of, flops_of
 
 MOST = 256
 """Programs that are kept; those used longest ago go first."""
@@ -32,6 +32,11 @@ class Program:
     def flops(self) -> float:
         """FLOPs that the compiler counts in it, a loop's body once; NaN where it does not."""
         return flops_of(self.call)
+
+    @functools.cached_property
+    def bytes(self) -> int | None:
+        """Device memory while it runs; None where the compiler does not say."""
+        return bytes_of(self.call)
 
 
 def program(

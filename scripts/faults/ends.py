@@ -9,7 +9,7 @@ CLOCK = {
     *('wall_seconds', 'compile_seconds', 'step_seconds_median', 'stage_seconds'),
     *('peak_memory_bytes', 'device_peak_bytes', 'provenance'),
     # Of rows of an ablation: shares of a program that held more or fewer runs.
-    *('vectorised', 'step_flops', 'run_flops'),
+    *('vectorised', 'step_flops', 'step_bytes', 'run_flops'),
 }
 
 

@@ -29,7 +29,7 @@ VALUES = {
     'optimizer': {'name': 'sgd', 'learning_rate': 0.1},
     'train': {'epochs': 3.0},
 }
-CLOCKS = {'wall_seconds', 'step_seconds_median', 'step_flops', 'vectorised'}
+CLOCKS = {'wall_seconds', 'step_seconds_median', 'step_flops', 'step_bytes', 'vectorised'}
 
 
 def runner_of(arms=('head',), rates=(1e-2, 1e-1), seeds=(0,), values=VALUES, **more):

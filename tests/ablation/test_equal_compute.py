@@ -80,7 +80,7 @@ def test_a_mistake_in_a_task_is_found_before_any_run():
 def test_tasks_are_grids_of_their_own_and_a_second_call_runs_nothing(tmp_path, capsys):
     settings = read_ablation(SECTION)
     check_grids(VALUES, settings)
-    rows, notes = run_grids(VALUES, settings, tmp_path, InProcess())
+    rows, notes, _ = run_grids(VALUES, settings, tmp_path, InProcess())
     assert {row['task'] for row in rows} == {'3 a class', 'noise'}
     assert len(rows) == 2 * (2 + 2) + 2 * 2 and all(row['status'] == 'ok' for row in rows)
     assert len(notes) == 4 and notes[0].startswith('3 a class: Arms train for equal compute')
@@ -90,6 +90,6 @@ def test_tasks_are_grids_of_their_own_and_a_second_call_runs_nothing(tmp_path, c
     steps = {arm: given.get('train.steps') for arm, given in config['arms'].items()}
     assert steps['head (weight_decay 0.1)'] > 2 * steps['full (weight_decay 0.1)']
     capsys.readouterr()
-    again, same = run_grids(VALUES, settings, tmp_path, InProcess())
+    again, same, _ = run_grids(VALUES, settings, tmp_path, InProcess())
     assert (again, same) == (rows, notes)
     assert 'to run now' not in capsys.readouterr().out

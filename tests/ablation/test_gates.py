@@ -1,5 +1,6 @@
 """Gates: the orderings that pass, those that fail, and what is said about either."""
 
+import numpy as np
 import pytest
 
 from ftjax.ablation.gates.gates import check_gates, evaluate_gates, gate_rows
@@ -11,14 +12,16 @@ DEPTHS = ('head', 'last:1', 'last:2', 'last:3', 'full')
 CURVE = (0.60, 0.80, 0.85, 0.88, 0.89)
 
 
-def summary_of(means, spread=0.01, **options):
-    """A summary of arms at these means, three seeds that all arms share."""
-    rows = [
-        {'arm': arm, 'rate': None, 'seed': seed, 'status': 'ok', 'val': score, 'test': score}
-        for arm, mean in means.items()
-        for seed in range(3)
-        for score in [{'accuracy': mean + spread * (seed - 1)}]
-    ]
+def summary_of(means, spread=0.01, noise=0.001, **options):
+    """A summary of arms at these means, over three seeds: what they share, and a little noise."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for arm, mean in means.items():
+        own = rng.normal(0, noise, 3)
+        for seed, extra in enumerate(own - own.mean()):
+            score = {'accuracy': mean + spread * (seed - 1) + extra}
+            row = {'arm': arm, 'rate': None, 'seed': seed, 'status': 'ok', 'val': score}
+            rows.append({**row, 'test': score})
     return summarise(rows, reference=next(iter(means)), **options)
 
 
@@ -37,7 +40,8 @@ def test_a_curve_that_rises_and_saturates_passes_all():
     assert [one['passed'] for one in found] == [True] * 3
     assert [one['value'] for one in found] == pytest.approx([29.0, 21.0, 15.0])
     # What seeds share is no spread of the difference.
-    assert found[0]['interval'] == pytest.approx([29.0, 29.0])
+    low, high = found[0]['interval']
+    assert 28 < low < 29 < high < 30
     assert set(found[0]) == {'gate', 'passed', 'value', 'interval', 'kind'}
 
 
@@ -65,6 +69,29 @@ def test_a_fall_within_noise_is_none():
     summary = summarise(rows, reference='full')
     found = evaluate_gates([('rises', 'head', 'last:1', 'full')], summary)[0]
     assert found['passed'] and found['interval'][0] < found['value'] < found['interval'][1]
+
+
+def test_a_gate_and_the_table_cannot_disagree():
+    means = {'all': 0.6, 'head': 0.64, 'first': 0.605, 'last': 0.55}
+    gates = [('above', arm, 'all') for arm in means if arm != 'all']
+    for noise in (0.002, 0.02, 0.1):
+        for higher in (True, False):
+            metric = Metric(name='accuracy', higher_is_better=higher, bounds=(0.0, 1.0))
+            summary = summary_of(means, noise=noise, metric=metric)
+            rows = summary['tasks'][0]['arms'][1:]
+            for gate, arm in zip(evaluate_gates(gates, summary), rows, strict=True):
+                verdict, interval = arm['difference']['verdict'], arm['difference']['interval']
+                outcomes = {'better': True, 'undecided': None}
+                assert gate['passed'] is outcomes.get(verdict, False)
+                ends = [(1 if higher else -1) * 100 * interval[end] for end in ('low', 'high')]
+                assert gate['interval'] == pytest.approx(sorted(ends))
+
+
+def test_seeds_that_do_not_settle_a_claim_leave_it_undecided():
+    gates = [('above', 'full', 'head'), ('worst', 'head'), ('rises', 'head', 'last:1', 'full')]
+    found = verdicts(gates, {'head': 0.6, 'last:1': 0.61, 'full': 0.62}, noise=0.05)
+    assert [one['passed'] for one in found] == [None] * 3
+    assert {row[-1] for row in gate_rows(found)} == {'undecided'}
 
 
 def test_the_worst_arm_is_below_all_others():

@@ -90,7 +90,12 @@ def test_sentences_say_what_the_numbers_say():
     assert other.startswith('a<b: better than full (+10.2 points [')
     assert dead == 'dead: none of its 4 runs finished.'
     even = summarise(rows(better=0.0), reference='full')
-    assert 'not told apart from full (+0.2 points' in verdict_sentences(even['tasks'][0], even)[1]
+    sentence = verdict_sentences(even['tasks'][0], even)[1]
+    assert 'equivalent to full within ±1.0 points (+0.2 points [' in sentence
+    strict = summarise(rows(better=0.0), reference='full', margin=0.0)
+    sentence = verdict_sentences(strict['tasks'][0], strict)[1]
+    assert 'no significant difference from full (+0.2 points' in sentence
+    assert 'more seeds would decide' in sentence
     assert overall_sentences(even) == []
 
 
@@ -98,8 +103,8 @@ def test_several_tasks_have_a_common_verdict():
     table = rows(task='blur') + rows(task='noise', better=0.3)
     summary = summarise(table, reference='full')
     sentence = overall_sentences(summary)[0]
-    assert sentence.startswith('a<b against full: +20.2 points [')
-    assert 'over 2 tasks' in sentence and 'probability 1.00' in sentence
+    assert sentence.startswith('a<b: better than full (+20.2 points [')
+    assert 'over the 2 tasks' in sentence and 'P(better) >0.99' in sentence
     text = ' '.join(parsed(report_html(summary, 'two')).text)
     assert 'All tasks together' in text and 'noise' in text
 

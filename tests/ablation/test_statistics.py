@@ -1,10 +1,11 @@
-"""Means, paired differences and Holm's correction against scipy and closed forms."""
+"""Means and their t intervals against scipy and closed forms."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from ftjax.ablation.statistics.paired import holm, mean_interval, paired_difference
+from ftjax.ablation.statistics.comparison import compare_to_reference
+from ftjax.ablation.statistics.mean_interval import mean_interval
 from ftjax.errors import UserError
 
 
@@ -25,70 +26,6 @@ def test_three_seeds_by_hand():
     assert 'no interval' in str(mean_interval([0.8]))
 
 
-@pytest.mark.parametrize('n', [3, 5])
-def test_t_covers_what_it_promises_and_the_bootstrap_does_not(n):
-    rng = np.random.default_rng(1)
-    covered = {'t': 0, 'bootstrap': 0}
-    trials = 600
-    for _ in range(trials):
-        scores = dict(enumerate(rng.normal(0, 1, n)))
-        difference = paired_difference(scores, dict.fromkeys(scores, 0.0), resamples=300)
-        t, bootstrap = difference.interval, difference.bootstrap
-        covered['t'] += t.low <= 0 <= t.high
-        covered['bootstrap'] += bootstrap.low <= 0 <= bootstrap.high
-    assert covered['t'] / trials == pytest.approx(0.95, abs=0.025)
-    assert covered['bootstrap'] / trials < 0.89
-
-
-def test_paired_difference_equals_the_paired_t_test():
-    rng = np.random.default_rng(2)
-    shared = rng.normal(0, 0.05, 6)
-    arm = dict(enumerate(0.8 + shared + rng.normal(0, 0.01, 6)))
-    reference = dict(enumerate(0.78 + shared + rng.normal(0, 0.01, 6)))
-    found = paired_difference(arm, reference)
-    expected = stats.ttest_rel(list(arm.values()), list(reference.values()))
-    assert found.p == pytest.approx(expected.pvalue)
-    bounds = expected.confidence_interval(0.95)
-    assert (found.interval.low, found.interval.high) == pytest.approx((bounds.low, bounds.high))
-    # Pairing takes the shared part out: the arms' own intervals are wider.
-    own = mean_interval(list(arm.values()))
-    assert found.interval.high - found.interval.low < own.high - own.low
-
-
-def test_unfinished_runs_leave_the_pairs_and_are_counted():
-    arm = {0: 0.9, 1: None, 2: 0.8, 3: 0.7}
-    reference = {0: 0.8, 1: 0.5, 2: 0.8, 4: 0.9}
-    found = paired_difference(arm, reference)
-    assert found.seeds == (0, 2) and found.n_unpaired == 3
-    assert found.interval.estimate == pytest.approx(0.05)
-    assert (found.wins, found.ties) == (1, 1)
-    assert paired_difference({0: None}, {0: 0.5}) is None
-
-
-def test_equal_differences_have_no_p_value():
-    found = paired_difference({0: 0.3, 1: 0.5, 2: 0.7}, {0: 0.2, 1: 0.4, 2: 0.6})
-    assert found.p is None and found.wins == 3
-    assert found.interval.estimate == pytest.approx(0.1)
-
-
-def test_holm_by_the_definition():
-    p = [0.001, 0.2, None, 0.012, 0.04]
-    # 4, 3, 2, 1 times the sorted values, never falling.
-    np.testing.assert_allclose(
-        [x for x in holm(p) if x is not None], [0.004, 0.2, 0.036, 0.08], rtol=1e-12
-    )
-    assert holm(p)[2] is None
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    with pytest.raises(UserError, match=r'\[0, 1\]'):
-        holm([1.2])
-
-
-def test_holm_controls_the_family():
-    rng = np.random.default_rng(3)
-    wrong = np.mean([min(holm(rng.uniform(size=6))) < 0.05 for _ in range(2000)])
-    assert wrong == pytest.approx(0.05, abs=0.015)
-
-
 def test_a_nan_is_refused_rather_than_dropped():
     with pytest.raises(UserError, match='mark its run as diverged'):
         mean_interval([0.5, float('nan')])
@@ -96,7 +33,18 @@ def test_a_nan_is_refused_rather_than_dropped():
         mean_interval([])
 
 
-def test_folds_widen_the_interval_and_the_test_as_nadeau_and_bengio_say():
+@pytest.mark.parametrize('n', [3, 5])
+def test_t_covers_what_it_promises_and_a_bootstrap_does_not(n):
+    rng = np.random.default_rng(1)
+    tables = rng.normal(0, 1, (600, n))
+    found = [mean_interval(values) for values in tables]
+    assert np.mean([one.low <= 0 <= one.high for one in found]) == pytest.approx(0.95, abs=0.025)
+    means = np.array([values[rng.integers(0, n, (300, n))].mean(1) for values in tables])
+    low, high = np.quantile(means, [0.025, 0.975], axis=1)
+    assert ((low <= 0) & (high >= 0)).mean() < 0.89
+
+
+def test_folds_widen_intervals_as_nadeau_and_bengio_say():
     values, other = [0.80, 0.84, 0.79, 0.83, 0.81], [0.78, 0.80, 0.79, 0.80, 0.77]
     interval = mean_interval(values, overlap=1 / 4)
     spread = np.std(values, ddof=1) * np.sqrt(1 / 5 + 1 / 4)
@@ -105,10 +53,11 @@ def test_folds_widen_the_interval_and_the_test_as_nadeau_and_bengio_say():
     assert (interval.low, interval.high) == pytest.approx(
         (np.mean(values) - half, np.mean(values) + half)
     )
-    pair = dict(enumerate(values)), dict(enumerate(other))
-    plain, wide = paired_difference(*pair), paired_difference(*pair, overlap=1 / 4)
-    differences = np.subtract(values, other)
-    t = differences.mean() / (differences.std(ddof=1) * np.sqrt(1 / 5 + 1 / 4))
-    assert wide.p == pytest.approx(2 * stats.t.sf(t, 4)) and wide.p > plain.p
-    assert plain.p == pytest.approx(stats.ttest_rel(values, other).pvalue)
-    assert wide.interval == mean_interval(differences, overlap=1 / 4)
+    pair = {'arm': values, 'other': other}
+    found = compare_to_reference(
+        pair, 'other', higher_is_better=True, margin=0, overlap=1 / 4, draws=200_000
+    )['arm']
+    expected = mean_interval(np.subtract(values, other), overlap=1 / 4)
+    width = expected.high - expected.low
+    assert found.low == pytest.approx(expected.low, abs=0.01 * width)
+    assert found.high == pytest.approx(expected.high, abs=0.01 * width)

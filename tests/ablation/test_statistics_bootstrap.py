@@ -16,7 +16,6 @@ def test_published_rliable_values():
     for scores, value in ((X, 1.5), (Y, 2.0)):
         for statistic in (sb.mean, sb.iqm):
             assert sb.aggregate(scores, statistic).estimate == value
-    assert sb.probability_of_improvement(X, Y).estimate == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize('runs,tasks', [(3, 1), (5, 1), (10, 1), (3, 7), (5, 26)])
@@ -24,17 +23,6 @@ def test_iqm_is_the_trimmed_mean(runs, tasks):
     scores = np.random.default_rng(runs).lognormal(size=(runs, tasks))
     expected = stats.trim_mean(scores, 0.25, axis=None)
     assert sb.aggregate(scores, sb.iqm).estimate == pytest.approx(expected)
-
-
-def test_probability_of_improvement_is_the_u_statistic():
-    rng = np.random.default_rng(0)
-    x, y = rng.integers(0, 6, (5, 4)).astype(float), rng.integers(0, 6, (8, 4)).astype(float)
-    expected = [stats.mannwhitneyu(x[:, t], y[:, t]).statistic / 40 for t in range(4)]
-    found = sb.probability_of_improvement(x, y)
-    assert found.estimate == pytest.approx(np.mean(expected))
-    assert sb.probability_of_improvement(y, x).estimate == pytest.approx(1 - found.estimate)
-    assert sb.probability_of_improvement(x, x).estimate == 0.5
-    assert 0 <= found.low <= found.estimate <= found.high <= 1
 
 
 def test_bootstrap_equals_an_independent_one():
@@ -52,9 +40,9 @@ def test_bootstrap_equals_an_independent_one():
 
 def test_strata_are_kept_apart():
     # Tasks that differ hugely, runs that do not: resampling across tasks would spread.
-    scores = np.array([[0.0, 100.0], [0.1, 100.1], [0.2, 100.2]])
+    scores = np.array([[0.1 * run, 100 + 0.1 * run] for run in range(8)])
     found = sb.aggregate(scores, sb.mean)
-    assert found.high - found.low < 0.3
+    assert 0 < found.high - found.low < 0.5
 
 
 def test_one_task_agrees_with_scipys_bootstrap():
@@ -66,33 +54,22 @@ def test_one_task_agrees_with_scipys_bootstrap():
     assert (found.low, found.high) == pytest.approx(tuple(expected), abs=0.01)
 
 
-def test_pairing_narrows_the_difference():
-    rng = np.random.default_rng(3)
-    shared = rng.normal(0, 1, (8, 3))
-    x, y = shared + 0.2 + rng.normal(0, 0.05, (8, 3)), shared + rng.normal(0, 0.05, (8, 3))
-    paired = sb.paired_aggregate(x, y)
-    assert paired.estimate == pytest.approx((x - y).mean())
-    assert paired.high - paired.low < 0.15
-    # Breaking the pairs (another order of seeds in one arm) must widen it.
-    broken = sb.paired_aggregate(x, y[::-1].copy())
-    assert broken.high - broken.low > 3 * (paired.high - paired.low)
-
-
 def test_ragged_tasks_are_allowed():
     found = sb.aggregate([[0.1, 0.2], [0.3, 0.4, 0.5]], sb.mean)
     assert found.estimate == pytest.approx((0.15 + 0.4) / 2) and found.n == 5
-    with pytest.raises(UserError, match='same seeds'):
-        sb.paired_aggregate([[0.1, 0.2]], [[0.1, 0.2, 0.3]])
     with pytest.raises(UserError, match=r'\(runs, tasks\)'):
         sb.aggregate(np.zeros(3))
 
 
-def test_one_run_has_no_interval():
-    assert sb.aggregate(np.array([[0.4, 0.6]])).low is None
+def test_few_runs_have_no_interval():
+    scores = np.random.default_rng(0).uniform(size=(8, 2))
+    assert sb.aggregate(scores).low is not None
+    assert sb.aggregate([scores[:, 0], scores[:7, 1]]).low is None
+    assert {*sb.performance_profile(scores[:7], [0.5])} == {'thresholds', 'share'}
 
 
 def test_profile_counts_runs_above_each_threshold():
-    profile = sb.performance_profile(Y, [0, 1, 2.5, 3])
+    profile = sb.performance_profile(np.tile(Y, (3, 1)), [0, 1, 2.5, 3])
     assert profile['share'] == pytest.approx([1, 4 / 6, 2 / 6, 0])
     for low, share, high in zip(profile['low'], profile['share'], profile['high'], strict=True):
         assert low <= share <= high

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from ftjax.ablation.gates.gates import evaluate_gates
 from ftjax.ablation.report.tables import markdown, table_markdown, write_summary
-from ftjax.ablation.statistics.paired import mean_interval
+from ftjax.ablation.statistics.mean_interval import mean_interval
+from ftjax.ablation.summary.overall import mean_of_tasks
 from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import Metric
@@ -72,12 +74,53 @@ def test_verdicts_follow_the_known_levels():
         a['arm']: (a['difference'] or {}).get('verdict') for a in summary['tasks'][0]['arms']
     }
     assert verdicts == {'full': None, 'head': 'worse', 'last:2': 'better', 'scratch': 'worse'}
-    assert arm_of(summary, 'last:2')['probability_of_improvement']['estimate'] > 0.7
+    assert arm_of(summary, 'last:2')['difference']['probability_better'] > 0.99
     losses = summarise(grid(), reference='full', metric=LOWER)
     # Read as a loss the grid's best rates are at its ends, and higher is worse.
     assert arm_of(losses, 'last:2')['difference']['verdict'] != 'better'
     noisy = summarise(grid(spread=0.2), reference='full')
-    assert arm_of(noisy, 'last:2')['difference']['verdict'] == 'not told apart'
+    assert arm_of(noisy, 'last:2')['difference']['verdict'] == 'undecided'
+    words = table_markdown(noisy)
+    assert 'no significant difference (' in words and 'more seeds)' in words
+
+
+def test_intervals_hold_together_and_give_the_verdicts():
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(60):
+        rows = [
+            {'arm': f'arm{arm}', 'rate': None, 'seed': seed, 'status': 'ok', 'val': v, 'test': v}
+            for arm in range(6)
+            for seed in range(3)
+            for v in [{'accuracy': 0.8 + rng.normal(0, 0.02)}]
+        ]
+        summary = summarise(rows, reference='arm0')
+        verdicts = []
+        for arm in summary['tasks'][0]['arms'][1:]:
+            low, high = (arm['difference']['interval'][end] for end in ('low', 'high'))
+            verdicts.append(arm['difference']['verdict'])
+            assert (low > 0 or high < 0) == (verdicts[-1] in ('better', 'worse'))
+        wrong += bool({'better', 'worse'} & {*verdicts})
+    assert wrong <= 9  # 5 % of 60 are 3, and three standard errors
+
+
+def test_a_difference_within_the_margin_is_equivalent():
+    rows = grid(spread=0.001)
+    rows += [{**row, 'arm': 'twin'} for row in grid(spread=0.001, seed=0) if row['arm'] == 'full']
+    for row in rows:
+        if row['arm'] == 'twin':
+            row['test'] = {'accuracy': row['test']['accuracy'] + 0.0005 * (-1) ** row['seed']}
+    summary = summarise(rows, reference='full')
+    assert summary['margin'] == 0.01
+    assert arm_of(summary, 'twin')['difference']['verdict'] == 'equivalent'
+    assert 'equivalent (±1.0)' in table_markdown(summary)
+    strict = summarise(rows, reference='full', margin=0.0)
+    assert arm_of(strict, 'twin')['difference']['verdict'] == 'undecided'
+
+
+def test_the_foot_of_the_table_tells_the_measured_rate_of_error():
+    text = table_markdown(summarise(grid(), reference='full'))
+    assert 'simulated grids of 3 arms beside the reference and 5 seeds' in text
 
 
 def test_diverged_failed_and_missing_runs_are_counted_and_told():
@@ -91,7 +134,7 @@ def test_diverged_failed_and_missing_runs_are_counted_and_told():
     summary = summarise(rows, reference='full')
     head, last = arm_of(summary, 'head'), arm_of(summary, 'last:2')
     assert (head['n'], head['n_ok'], head['n_diverged'], head['n_failed']) == (5, 3, 1, 1)
-    assert head['seeds']['1'] is None and head['difference']['n_unpaired'] == 2
+    assert head['seeds']['1'] is None and head['difference']['interval']['n'] == 3
     assert (last['n_ok'], last['n_missing']) == (4, 1)
     text = table_markdown(summary)
     assert '3 of 5 (1 diverged, 1 failed)' in text and '4 of 5 (1 missing)' in text
@@ -107,8 +150,7 @@ def test_an_arm_that_never_finished_stays_in_the_table():
     scratch, never = arm_of(summary, 'scratch'), arm_of(summary, 'never:run')
     assert scratch['mean'] is None and scratch['n_diverged'] == 5
     assert never['n_missing'] == 5 and never['difference'] is None
-    # It lost every comparison rather than leaving it.
-    assert scratch['probability_of_improvement']['estimate'] < 0.2
+    assert scratch['difference'] is None
     text = table_markdown(summary)
     assert '0 of 5 (5 diverged)' in text and '0 of 5 (5 missing)' in text
 
@@ -158,7 +200,11 @@ def test_several_tasks_are_aggregated():
     both = [row['test']['accuracy'] for row in rows if row['arm'] == 'head' and row['rate'] == 1e-3]
     assert overall['head']['mean']['estimate'] == pytest.approx(np.mean(both))
     assert overall['head']['n_runs'] == 10
-    assert overall['last:2']['difference']['low'] > 0
+    difference = overall['last:2']['difference']
+    assert difference['interval']['low'] > 0 and difference['verdict'] == 'better'
+    gate = evaluate_gates([('above', 'last:2', 'full')], mean_of_tasks(summary, ['noise', 'blur']))
+    low_high = [100 * difference['interval'][end] for end in ('low', 'high')]
+    assert gate[0]['interval'] == pytest.approx(low_high)
     profile = overall['head']['profile']
     assert profile['share'][0] == 1 and profile['share'][-1] == 0
     assert '### All tasks together' in table_markdown(summary)

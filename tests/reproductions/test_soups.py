@@ -187,6 +187,11 @@ def test_ablate_makes_the_table_and_a_second_call_repeats_nothing(
     again = call(repository, config, folder)
     assert again.returncode == 0, again.stderr
     assert (folder / 'table.md').read_text().splitlines()[:8] == table.splitlines()[:8]
+    summarised = call(repository, config, folder, '--summarise')
+    assert summarised.returncode == 0, summarised.stderr
+    assert (folder / 'table.md').read_text() == table
+    empty = call(repository, config, tmp_path / 'empty', '--summarise')
+    assert empty.returncode == 2 and 'holds no rows' in empty.stderr
     config.write_text(CONFIG.format(values=values, more="freeze='last:1',"))
     other = call(repository, config, folder)
     assert other.returncode == 2 and 'another config' in other.stderr

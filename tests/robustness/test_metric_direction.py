@@ -59,7 +59,7 @@ def test_rates_verdicts_and_words_follow_the_direction(metric, tmp_path):
     assert [arm['rate'] for arm in task['arms']] == [1e-3, 1e-3]
     assert {row['rate'] for row in rows} == set(RATES)  # none on an edge: nothing was added
     assert task['arms'][1]['difference']['verdict'] == 'better'
-    assert task['arms'][1]['probability_of_improvement']['estimate'] == 1.0
+    assert task['arms'][1]['difference']['probability_better'] > 0.99
     best, other = verdict_sentences(task, summary)
     assert best.startswith('The best mean is that of good') and 'better than bad' in other
     above, worst, report = evaluate_gates(
@@ -93,7 +93,8 @@ def test_over_tasks_the_lower_error_is_better_and_profiles_count_below(tmp_path)
     _, rows = grid_of('mse', tmp_path)
     rows = [{**row, 'task': task} for task in ('one', 'two') for row in rows]
     summary = summarise(rows, reference='bad', metric='mse')
-    assert 'probability 1.00' in overall_sentences(summary)[0]
+    assert 'good: better than bad' in overall_sentences(summary)[0]
+    assert 'P(better) >0.99' in overall_sentences(summary)[0]
     profiles = {arm['arm']: arm['profile'] for arm in summary['overall']['arms']}
     assert profiles['good']['share'][-1] == profiles['bad']['share'][-1] == 1
     middle = len(profiles['good']['share']) // 2
@@ -107,9 +108,9 @@ def test_an_unfinished_run_counts_as_the_highest_error(tmp_path):
     _, rows = grid_of('mse', tmp_path)
     lost = next(row for row in rows if (row['arm'], row['rate']) == ('good', 1e-3))
     lost |= {'status': 'diverged', 'val': {}, 'test': {}}
-    wide = [row for row in rows if row['rate'] == 1e-3]
-    chance = summarise(wide, reference='bad', metric='mse')['tasks'][0]['arms'][1]
-    assert chance['probability_of_improvement']['estimate'] == pytest.approx(2 / 3 + 1 / 18)
+    wide = [{**row, 'task': t} for t in ('one', 'two') for row in rows if row['rate'] == 1e-3]
+    good = summarise(wide, reference='bad', metric='mse')['overall']['arms'][1]
+    assert good['profile']['share'][-2] == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(('metric', 'low'), [('mse', 0.0), ('perplexity', 1.0), ('r2', None)])

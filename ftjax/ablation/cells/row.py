@@ -20,7 +20,7 @@ def finished_fields(
 
     Args:
       validation: of the weights that the run ends with; `score` is left out.
-      metrics: of the test split.
+      metrics: of the test split; the scores of its examples among them, where the task has any.
       shifts: metrics of further test sets, by name; left out where there are none.
       **others: as they are.
     """
@@ -28,6 +28,7 @@ def finished_fields(
         'status': 'ok',
         'val': {name: value for name, value in validation.items() if name != 'score'},
         'test': numbers_of(metrics),
+        **({'examples': metrics['examples']} if 'examples' in metrics else {}),
         **({'shifts': dict(shifts)} if shifts else {}),
         **others,
     }

@@ -188,6 +188,7 @@ class CellRunner:
         moved = movement_fields(prepared, fitted.variables, tests, self.settings.movement_on)
         kept = (
             *('params_total', 'params_trainable', 'optimizer_bytes', 'step_flops'),
+            *('step_bytes', 'steps'),
             *('wall_seconds', 'step_seconds_median', 'frozen_unchanged', 'best_step'),
             'data_fingerprint',
         )

@@ -10,14 +10,21 @@ from typing import Any
 
 from ftjax.ablation.cells.extra_test_sets import further_settings
 from ftjax.ablation.cells.run_cell import CellRunner, KnownSplits
+from ftjax.ablation.cells.task_race import budget_of_task, race_of, with_pilots
 from ftjax.ablation.engines.engine import Cell, Engine
+from ftjax.ablation.grid.cell_schedule import FullGrid, Schedule
 from ftjax.ablation.grid.claim import check_place
+from ftjax.ablation.grid.drawn_trials import Trials
 from ftjax.ablation.grid.equal_compute import at_equal_compute
 from ftjax.ablation.grid.forecast import forecast
 from ftjax.ablation.grid.row_identity import RowIdentities, identity_notes
 from ftjax.ablation.grid.rows import read_rows
-from ftjax.ablation.grid.run_grid import jobs_of, pending, present, run_grid
+from ftjax.ablation.grid.run_grid import jobs_of, run_grid
+from ftjax.ablation.grid.short_runs import with_short_runs
 from ftjax.ablation.grid.variants import chosen, expanded
+from ftjax.ablation.racing.account import described, sentences
+from ftjax.ablation.racing.race import Race
+from ftjax.ablation.rates.trials import SHARES
 from ftjax.ablation.settings import AblationSettings
 from ftjax.config import merged, read_config
 from ftjax.data.audit.overview import overview
@@ -36,8 +43,10 @@ def run_grids(
     vectorise: bool = True,
     retry_failed: bool = False,
     allow: Collection[str] = (),
-) -> tuple[Rows, list[str]]:
-    """Runs what is missing; returns the rows that a summary is made of, and notes for readers.
+) -> tuple[Rows, list[str], dict[str, Any]]:
+    """Runs what is missing; returns rows for a summary, notes for readers, and races.
+
+    Races are those of `account.described`, by task; none without a budget.
 
     Several tasks have a folder each below `folder`, which then holds the rows of all. The data
     of every task that has runs to make are looked at before the first of them.
@@ -52,8 +61,8 @@ def run_grids(
     if settings.tasks:
         check_place(folder)
     splits = check_data(values, settings, folder, retry_failed)
-    rows, notes = [], []
-    for task, changes in tasks_of(settings).items():
+    rows, notes, races = [], [], {}
+    for number, (task, changes) in enumerate(tasks_of(settings).items()):
         if task:
             print(f'{printable(task)}:', flush=True)
         of_task = merged(values, changes)
@@ -62,19 +71,88 @@ def run_grids(
             own, note = at_equal_compute(settings, CellRunner(of_task, settings, splits).length)
             told = [note]
         place = folder_of(task, folder)
-        runner = CellRunner(of_task, expanded(own), splits)
-        made = run_one(runner, place, engine, vectorise, retry_failed, allow)
-        kept, more = chosen(made, own)
+        grid, schedule = scheduled(own, of_task)
+        runner = CellRunner(of_task, grid, splits)
+        if settings.budget:
+            amount = budget_of_task(settings, races, number)
+            schedule = race_of(grid, amount, place, engine.workers, runner)
+        made = run_one(runner, schedule, place, engine, vectorise, retry_failed, allow)
+        kept, more = reduced(made, own, schedule, task, races)
         told += identity_notes(place)
         rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
     if settings.tasks:
         write_text(folder / 'runs.jsonl', ''.join(json.dumps(row) + '\n' for row in rows))
-    return rows, notes
+    if engine.workers > 1:
+        notes.append(
+            f'Runs ran {engine.workers} at a time: where they shared processors, times of steps '
+            'and runs are longer than those of a run alone.'
+        )
+    return rows, notes, races
+
+
+def scheduled(
+    settings: AblationSettings, values: Mapping[str, Any]
+) -> tuple[AblationSettings, Schedule]:
+    """The grid that is run, each variant and short run an arm of it, and what is run when."""
+    grid = expanded(settings)
+    if settings.budget:
+        grid = with_pilots(grid, values)
+    if settings.search == 'grid':
+        return grid, FullGrid(grid)
+    if settings.search == 'halving':
+        grid = with_short_runs(grid, values, SHARES)
+    return grid, Trials(settings)
+
+
+def reduced(
+    rows: Rows,
+    settings: AblationSettings,
+    schedule: Schedule,
+    task: str,
+    races: dict[str, Any],
+) -> tuple[Rows, list[str]]:
+    """The rows of a task that a summary is made of, and notes; a race is added to `races`."""
+    if not isinstance(schedule, Race):
+        return chosen(rows, settings)
+    standing = schedule.standing(rows)
+    kept = schedule.results(rows)
+    if not kept:
+        raise UserError(f'config.ablation.budget {settings.budget!r}: {standing.ended}')
+    races[task] = described(schedule, standing)
+    return kept, sentences(races[task])
+
+
+def stored_rows(
+    values: Mapping[str, Any], settings: AblationSettings, folder: pathlib.Path
+) -> tuple[Rows, list[str], dict[str, Any]]:
+    """What `run_grids` gives, from the rows that a folder holds; nothing is run.
+
+    Raises:
+      UserError: the folder holds none, or those of a race.
+    """
+    file = folder / 'runs.jsonl'
+    rows = read_rows(file)
+    if not rows:
+        raise UserError(f'{file} holds no rows to summarise')
+    if settings.tasks and not settings.budget:
+        return rows, [], {}  # of each arm what it chose, already
+    kept, notes, races = [], [], {}
+    for number, (task, changes) in enumerate(tasks_of(settings).items()):
+        place = folder_of(task, folder)
+        grid, schedule = scheduled(settings, merged(values, changes))
+        if settings.budget:
+            schedule = race_of(grid, budget_of_task(settings, races, number), place)
+        there = schedule.present(read_rows(place / 'runs.jsonl'))
+        of_task, more = reduced(there, settings, schedule, task, races)
+        kept += [{'task': task, **row} if task else row for row in of_task]
+        notes += [f'{task}: {n}' if task else n for n in (*identity_notes(place), *more)]
+    return kept, notes, races
 
 
 def run_one(
     runner: CellRunner,
+    schedule: Schedule,
     folder: pathlib.Path,
     engine: Engine,
     vectorise: bool,
@@ -104,6 +182,7 @@ def run_one(
         foresee=foresee,
         retry_failed=retry_failed,
         identities=RowIdentities(runner.identity_key, runner.identity, allow),
+        schedule=schedule,
     )
 
 
@@ -121,12 +200,13 @@ def check_data(
       UserError: the task has no such metric, or no examples to choose by or to be tested on.
     """
     known: KnownSplits = {}
-    grid = expanded(settings)
     for task, changes in reversed([*tasks_of(settings).items()]):
-        rows = present(grid, read_rows(folder_of(task, folder) / 'runs.jsonl'))
+        of_task = merged(values, changes)
+        grid, schedule = scheduled(settings, of_task)
+        rows = schedule.present(read_rows(folder_of(task, folder) / 'runs.jsonl'))
         rows = [row for row in rows if not (retry_failed and row['status'] == 'failed')]
-        if pending(grid, rows):
-            CellRunner(merged(values, changes), grid, known).check()
+        if settings.budget or schedule.pending(rows):
+            CellRunner(of_task, grid, known).check()
     return known
 
 

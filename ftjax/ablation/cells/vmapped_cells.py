@@ -79,6 +79,7 @@ def fields_of(
         params_trainable=plan.size_trained,
         optimizer_bytes=cell.optimizer_bytes,
         step_flops=cell.step_flops,
+        steps=prepared.run_length.steps,
         step_seconds_median=cell.step_seconds,
         frozen_unchanged=checked.frozen_unchanged,
         best_step=cell.best_step,

@@ -4,96 +4,103 @@ A gate is written in a config as its rule and the arms that the rule is about:
 
     'gates': (('rises', 'head', 'last:1', 'full'), ('worst', 'head'))
 
-"Above" means better: of an error the lower. Values are differences of the metric, paired over
-seeds, with the t interval of their mean. A gate passes by the mean alone, as published orderings
-do; the interval says how sure that is.
+"Above" means better: of an error the lower. A gate is judged as the table is: by the same
+comparison of all arms, with the same critical value, so that the two cannot disagree
+(ftjax/ablation/statistics/comparison.py). It passes if the interval of its value lies above 0.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ftjax.ablation.statistics.paired import mean_interval
+from ftjax.ablation.statistics.comparison import (
+    ArmComparison,
+    compare_arms,
+    compare_to_reference,
+    options_of,
+)
+from ftjax.ablation.statistics.mean_interval import mean_interval
 from ftjax.errors import UserError, check_name
 from ftjax.plotting import number_formats
 
 HOW_GATES_PASS = (
-    'Gates pass by the mean over seeds alone, as published orderings do; these seeds do not '
-    'settle one whose interval holds 0. Values are paired differences.'
+    'A gate passes if the interval of its value lies above 0, fails if it lies below 0 or within '
+    'the margin of equivalence, and is undecided otherwise. Intervals are those of the table: of '
+    'the same model, with the same critical value.'
 )
-Scores = Mapping[str, np.ndarray]
-"""Arm to its scores, one a seed, the same seeds for all; higher is better in those of a gate."""
+Weights = dict[str, float]
+"""Arm to its weight in a sum of means; weights add up to 0."""
+Means = Mapping[str, float]
+"""Arm to its mean, less that of one of the arms; higher is better."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
-    """What a rule makes of the scores.
+class Claim:
+    """What a rule says of some arms.
 
     Attributes:
-      gate: the claim, a sentence with the arms' names.
-      values: the difference that decides, one a seed; the claim holds if their mean is above 0.
-      holds: what must hold besides.
+      gate: a sentence with the arms' names.
+      value: what is shown; the claim holds if it is better than 0.
+      better: what must be better than 0 besides.
+      not_worse: what must not be worse than 0.
     """
 
     gate: str
-    values: np.ndarray
-    holds: bool = True
+    value: Weights
+    better: Sequence[Weights] = ()
+    not_worse: Sequence[Weights] = ()
 
 
-def rises(scores: Scores, *arms: str) -> Measured:
-    """The last arm is above the first, and no arm falls below the one before it.
-
-    A fall counts only if its interval leaves 0 out: neighbours may tie where a curve is flat.
-    """
-    steps = [mean_interval(step) for step in _steps(scores, arms)]
-    falls = [step for step in steps if step.estimate < 0 and (step.high is None or step.high < 0)]
-    claim = f'rises over {", ".join(arms)}: {arms[-1]} minus {arms[0]}, and no step falls'
-    return Measured(claim, scores[arms[-1]] - scores[arms[0]], not falls)
+def rises(means: Means, *arms: str) -> Claim:
+    """The last arm is above the first, and no arm is significantly below the one before it."""
+    words = f'rises over {", ".join(arms)}: {arms[-1]} minus {arms[0]}, and no step falls'
+    return Claim(words, _minus(arms[-1], arms[0]), not_worse=_steps(arms))
 
 
-def saturates(scores: Scores, *arms: str) -> Measured:
+def saturates(means: Means, *arms: str) -> Claim:
     """The first half of the arms' steps gains more than the second half."""
-    middle = arms[len(arms) // 2]
-    gained = scores[middle] - scores[arms[0]]
-    left = scores[arms[-1]] - scores[middle]
-    claim = f'saturates: gain {arms[0]} to {middle} minus gain {middle} to {arms[-1]}'
-    return Measured(claim, gained - left)
+    first, middle, last = arms[0], arms[len(arms) // 2], arms[-1]
+    words = f'saturates: gain {first} to {middle} minus gain {middle} to {last}'
+    return Claim(words, _sum(_minus(middle, first), _minus(middle, last)))
 
 
-def first_step_largest(scores: Scores, *arms: str) -> Measured:
+def first_step_largest(means: Means, *arms: str) -> Claim:
     """The step from the first arm to the second is larger than any later one."""
-    first, *later = _steps(scores, arms)
-    largest = max(range(len(later)), key=lambda n: later[n].mean())
-    rival = f'{arms[largest + 1]} to {arms[largest + 2]}'
-    claim = f'largest step is {arms[0]} to {arms[1]}: minus the next largest, {rival}'
-    return Measured(claim, first - later[largest])
+    first, *later = _steps(arms)
+    gaps = [_sum(first, {arm: -weight for arm, weight in step.items()}) for step in later]
+    nearest = min(range(len(gaps)), key=lambda n: _value(gaps[n], means))
+    rival = f'{arms[nearest + 1]} to {arms[nearest + 2]}'
+    words = f'largest step is {arms[0]} to {arms[1]}: minus the next largest, {rival}'
+    return Claim(words, gaps[nearest], better=gaps)
 
 
-def worst(scores: Scores, arm: str) -> Measured:
+def worst(means: Means, arm: str) -> Claim:
     """Every other arm is above this one."""
-    others = [name for name in scores if name != arm]
+    others = [name for name in means if name != arm]
     if not others:
         raise UserError(f'gate worst: {arm!r} is the only arm')
-    nearest = min(others, key=lambda name: scores[name].mean())
-    return Measured(f'{arm} is the worst arm: {nearest} minus {arm}', scores[nearest] - scores[arm])
+    nearest = min(others, key=lambda name: means[name])
+    words = f'{arm} is the worst arm: {nearest} minus {arm}'
+    return Claim(words, _minus(nearest, arm), better=[_minus(other, arm) for other in others])
 
 
-def above(scores: Scores, better: str, other: str) -> Measured:
+def above(means: Means, better: str, other: str) -> Claim:
     """The first arm is above the second."""
-    return Measured(f'{better} above {other}', scores[better] - scores[other])
+    return Claim(f'{better} above {other}', _minus(better, other))
 
 
-def difference(scores: Scores, arm: str, other: str) -> Measured:
+def difference(means: Means, arm: str, other: str) -> Claim:
     """The first arm minus the second, reported whichever way it falls."""
-    return Measured(f'{arm} minus {other}', scores[arm] - scores[other])
+    return Claim(f'{arm} minus {other}', _minus(arm, other))
 
 
-RULES: dict[str, tuple[Callable[..., Measured], str, int]] = {
+RULES: dict[str, tuple[Callable[..., Claim], str, int]] = {
     'rises': (rises, 'gate', 3),
     'saturates': (saturates, 'gate', 3),
     'first_step_largest': (first_step_largest, 'gate', 3),
@@ -127,9 +134,9 @@ def evaluate_gates(
     Returns:
       Objects {gate, passed, value, interval, kind}: value and interval [low, high] in the
       metric's written unit (percentage points for accuracy); passed is None for a report, and
-      for a gate without a seed that all of its arms finished. Where lower is better a gate
-      counts differences the other way round, above 0 for the better arm, and says so; a report
-      is the plain difference.
+      for a gate that the seeds leave undecided. Where lower is better a gate counts differences
+      the other way round, above 0 for the better arm, and says so; a report is the plain
+      difference.
 
     Raises:
       UserError: several tasks.
@@ -138,24 +145,48 @@ def evaluate_gates(
         raise UserError('gates are evaluated on one task; the summary has several')
     turned = not summary['higher_is_better']
     about = f' (lower {number_formats.title_of(summary["metric"])} is better: signs are turned)'
-    scale = number_formats.scale_of(summary['metric'])
     arms = {arm['arm']: arm['seeds'] for arm in summary['tasks'][0]['arms']}
+    if not any(score is not None for score in arms[summary['reference']].values()):
+        # Nothing is compared to an arm that never finished; any other one serves.
+        finished = (arm for arm, seeds in arms.items() if {*seeds.values()} - {None})
+        summary = {**summary, 'reference': next(finished, summary['reference'])}
+    reference = summary['reference']
+    compared = compare_arms(arms, reference, **options_of(summary))
+    sign = -1 if turned else 1
+    means = {one.arm: sign * one.difference for one in compared} | {reference: 0.0}
     verdicts = []
     for name, *names in gates:
         rule, kind, _ = RULES[name]
-        sign = -1 if turned and kind == 'gate' else 1
-        scores = _paired(arms if name == 'worst' else {arm: arms[arm] for arm in names}, sign)
-        if scores is None:
-            claim = f'{name}: {", ".join(names)} (no seed that all of them finished)'
+        unknown = [arm for arm in (means if name == 'worst' else names) if math.isnan(means[arm])]
+        if unknown:
+            claim = f'{name}: {", ".join(names)} (no seed to compare {", ".join(unknown)} on)'
             verdicts.append(_verdict(claim, None, None, None, kind))
             continue
-        measured = rule(scores, *names)
-        found = mean_interval(scale * measured.values)
-        passed = None if kind == 'report' else bool(found.estimate > 0 and measured.holds)
-        interval = None if found.low is None else [found.low, found.high]
-        claim = measured.gate + (about if sign < 0 else '')
-        verdicts.append(_verdict(claim, passed, found.estimate, interval, kind))
+        claim = rule(means, *names)
+        found = compared.contrast(claim.value)
+        passed = None
+        if kind == 'gate':
+            needed = [compared.contrast(weights).verdict for weights in claim.better]
+            barred = [compared.contrast(weights).verdict for weights in claim.not_worse]
+            passed = _passed([found.verdict, *needed], barred)
+        flip = sign if kind == 'gate' else 1
+        value, interval = _written(found, flip * number_formats.scale_of(summary['metric']))
+        words = claim.gate + (about if flip < 0 else '')
+        verdicts.append(_verdict(words, passed, value, interval, kind))
     return verdicts
+
+
+def _passed(needed: Sequence[str], barred: Sequence[str]) -> bool | None:
+    """Whether a claim holds, given what must be better and what must not be worse."""
+    if {'worse', 'equivalent'} & {*needed} or 'worse' in barred:
+        return False
+    return True if {*needed} == {'better'} else None
+
+
+def _written(found: ArmComparison, scale: float) -> tuple[float, list[float] | None]:
+    if not math.isfinite(found.low):
+        return scale * found.difference, None
+    return scale * found.difference, sorted((scale * found.low, scale * found.high))
 
 
 def gate_rows(verdicts: Sequence[Mapping[str, Any]]) -> list[list[str]]:
@@ -176,30 +207,43 @@ def _verdict(gate: str, passed: bool | None, value: Any, interval: Any, kind: st
     return {'gate': gate, 'passed': passed, 'value': value, 'interval': interval, 'kind': kind}
 
 
-def _paired(arms: Mapping[str, Mapping[Any, float | None]], sign: int) -> Scores | None:
-    """Scores on the seeds that all arms finished; None where there is none."""
-    finished = [{seed for seed, v in seeds.items() if v is not None} for seeds in arms.values()]
-    common = sorted(set.intersection(*finished), key=int)
-    if not common:
-        return None
-    return {arm: sign * np.array([seeds[s] for s in common]) for arm, seeds in arms.items()}
+def _minus(arm: str, other: str) -> Weights:
+    return {arm: 1.0, other: -1.0}
 
 
-def _steps(scores: Scores, arms: Sequence[str]) -> list[np.ndarray]:
-    return [scores[b] - scores[a] for a, b in itertools.pairwise(arms)]
+def _sum(*parts: Weights) -> Weights:
+    arms = dict.fromkeys(arm for part in parts for arm in part)
+    return {arm: sum(part.get(arm, 0.0) for part in parts) for arm in arms}
+
+
+def _steps(arms: Sequence[str]) -> list[Weights]:
+    return [_minus(after, before) for before, after in itertools.pairwise(arms)]
+
+
+def _value(weights: Weights, means: Means) -> float:
+    return sum(weight * means[arm] for arm, weight in weights.items())
+
+
+def ordering(claim: str, errors: Mapping[str, np.ndarray], lower: str, other: str, reference: str):
+    """A gate on errors of arms, one a seed: that one is lower, judged as a table of them is.
+
+    Args:
+      errors: arm to its errors (seeds,).
+      reference: that the table compares with.
+    """
+    finite = {arm: np.where(np.isfinite(of), of, np.nan).tolist() for arm, of in errors.items()}
+    compared = compare_to_reference(finite, reference, higher_is_better=False, margin=0.0)
+    found = compared.contrast(_minus(lower, other))
+    value, interval = _written(found, -1.0)
+    return _verdict(claim, _passed([found.verdict], ()), value, interval, 'gate')
 
 
 def gate(claim: str, values: np.ndarray, kind: str = 'gate') -> dict[str, Any]:
-    """A verdict on paired differences: a gate passes if their mean is above 0."""
-    from ftjax.ablation.statistics.paired import mean_interval
-
+    """A verdict on differences, one a seed: passed if their t interval lies above 0."""
     found = mean_interval(values)
-    interval = None if found.low is None else [found.low, found.high]
-    passed = None if kind == 'report' else bool(found.estimate > 0)
-    return {
-        'gate': claim,
-        'passed': passed,
-        'value': found.estimate,
-        'interval': interval,
-        'kind': kind,
-    }
+    interval, passed = None, None
+    if found.low is not None and found.high is not None:
+        interval = [found.low, found.high]
+        if kind == 'gate' and (found.low > 0 or found.high < 0):
+            passed = found.low > 0
+    return _verdict(claim, passed, found.estimate, interval, kind)

@@ -1,4 +1,4 @@
-"""Verdicts over groups of tasks: mean accuracies seed by seed, and where weights were put."""
+"""Reports on groups of tasks: where weights were put."""
 
 from __future__ import annotations
 
@@ -8,26 +8,6 @@ from typing import Any
 import numpy as np
 
 from ftjax.ablation.gates.gates import gate
-
-
-def mean_of_tasks(summary: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """A summary of one task, as far as gates read it: the mean over tasks, seed by seed.
-
-    A seed that an arm did not finish in every one of the tasks is None.
-    """
-    tasks = [task for task in summary['tasks'] if task['task'] in names]
-    arms = []
-    for place, arm in enumerate(tasks[0]['arms']):
-        seeds = [task['arms'][place]['seeds'] for task in tasks]
-        common = set.intersection(*map(set, seeds))
-        means = {seed: _mean([one[seed] for one in seeds]) for seed in sorted(common, key=int)}
-        arms.append({'arm': arm['arm'], 'seeds': means})
-    return {**summary, 'tasks': [{'task': ' and '.join(names), 'arms': arms}]}
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def weight_verdicts(

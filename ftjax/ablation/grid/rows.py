@@ -13,13 +13,14 @@ from typing import Any
 
 from ftjax.ablation.rates.choice import known_rate
 from ftjax.errors import UserError
+from ftjax.evaluation.example_scores import unpacked
 from ftjax.io.json.jsonl import numbered_jsonl
 
 Row = dict[str, Any]
 STATUSES = ('ok', 'diverged', 'failed')
 NUMBERS = (
     *('params_total', 'params_trainable', 'optimizer_bytes', 'wall_seconds', 'step_flops'),
-    *('step_seconds_median', 'peak_memory_bytes', 'retries', 'depth'),
+    *('step_seconds_median', 'step_bytes', 'retries', 'depth', 'steps', 'cell_seconds'),
 )
 RESULTS = ('status', 'val', 'test', 'shifts')
 """What two rows of one cell must agree on; times may differ."""
@@ -79,6 +80,10 @@ def check_row(row: Mapping[str, Any], where: str) -> None:
     for name in NUMBERS:
         value = row.get(name)
         _expect(value is None or _number(value), where, name, value, 'a number')
+    examples = row.get('examples')
+    if examples is not None:
+        _expect(isinstance(examples, dict), where, 'examples', examples, 'an object')
+        unpacked(examples)
     for name in ('task', 'data_fingerprint', 'test_fingerprint'):
         value = row.get(name)
         _expect(value is None or isinstance(value, str), where, name, value, 'text')

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.engines.engine import Cell, Engine, Execute, InProcess, Job, Together, Work
+from ftjax.ablation.grid.cell_schedule import FullGrid, Schedule
 from ftjax.ablation.grid.claim import claim
 from ftjax.ablation.grid.row_identity import RowIdentities
-from ftjax.ablation.grid.rows import cell_of, of_grid, read_rows
-from ftjax.ablation.rates.search import RateSearch, search_rates
+from ftjax.ablation.grid.rows import cell_of, read_rows
 from ftjax.ablation.settings import AblationSettings
 from ftjax.distributed.preemption import says_where, stops_on_signals
 from ftjax.io.files.atomic import to_jsonable
@@ -33,13 +33,14 @@ def run_grid(
     foresee: Callable[[Sequence[Cell], Rows], str] | None = None,
     retry_failed: bool = False,
     identities: RowIdentities | None = None,
+    schedule: Schedule | None = None,
 ) -> Rows:
     """Runs what is missing and returns the grid's rows of `folder/runs.jsonl`, in its order.
 
     Rows of arms, seeds and rates that the grid does not name stay in the file and do not count.
 
     Every row is on disk before the next is asked for, and this process alone writes them.
-    Rounds of the rate search follow from the rows, so an interrupted grid goes on where it
+    The schedule's rounds follow from the rows, so an interrupted grid goes on where it
     stopped: with the cells that it was in, from their beginning. What the rows hold does not
     depend on the engine.
 
@@ -53,19 +54,20 @@ def run_grid(
       foresee: (cells to run, rows there are) -> what is said of them before the start.
       retry_failed: try cells again whose row says `failed`: a row more, with `retries` in it.
       identities: what rows were made from is held against what it is now.
+      schedule: which cells are run, in which order; None for all rates with all seeds.
     """
+    schedule = FullGrid(settings) if schedule is None else schedule
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     claim(folder, settings, fixed)
     path = folder / 'runs.jsonl'
-    rows = present(settings, read_rows(path))
+    rows = schedule.present(read_rows(path))
     again = {cell_of(row): row for row in rows if retry_failed and row['status'] == 'failed'}
     rows = [row for row in rows if cell_of(row) not in again]
-    planned = len(settings.tuned) * len(settings.rates) * len(settings.draws)
-    planned += (len(settings.arms) - len(settings.tuned)) * len(settings.draws)
+    planned = schedule.planned
     if identities is not None and rows:
         identities.check(rows, folder)
-    cells = pending(settings, rows)
+    cells = schedule.pending(rows)
     if engine is None or not cells:
         engine = InProcess()
     with (
@@ -94,8 +96,8 @@ def run_grid(
                     identities.take(row)
                 if len(rows) <= planned:
                     bar.update(len(rows), {'arm': row['arm']})
-            cells = pending(settings, rows)
-    return in_order(settings, present(settings, rows))
+            cells = schedule.pending(rows)
+    return in_order(settings, schedule.present(rows))
 
 
 def jobs_of(cells: Sequence[Cell], group: Callable[[str], str]) -> list[Job]:
@@ -123,40 +125,3 @@ def in_order(settings: AblationSettings, rows: Rows) -> Rows:
     return sorted(
         rows, key=lambda row: (arms.get(row['arm'], len(arms)), row['seed'], row['rate'] or 0.0)
     )
-
-
-def pending(settings: AblationSettings, rows: Rows) -> list[Cell]:
-    """The cells that the current round still needs; none when the grid is done."""
-    seen = {(row['arm'], row['seed']) for row in rows if row['rate'] is None}
-    cells: list[Cell] = [
-        (arm, None, seed)
-        for arm in settings.arms
-        if arm not in settings.tuned
-        for seed in settings.draws
-        if (arm, seed) not in seen
-    ]
-    if settings.tuned:
-        cells.extend(search_of(settings, rows).pending)
-    return cells
-
-
-def search_of(settings: AblationSettings, rows: Rows) -> RateSearch:
-    """Where the search for rates stands."""
-    return search_rates(
-        [row for row in rows if row['arm'] in settings.tuned],
-        arms=settings.tuned,
-        grid=settings.grids,
-        seeds=settings.draws,
-        metric=settings.metric,
-        max_extra=settings.max_extra,
-    )
-
-
-def tried(settings: AblationSettings, rows: Rows) -> Mapping[str, Sequence[float]]:
-    """Arm to the rates that its search has asked for, those beyond the starting grid included."""
-    return search_of(settings, rows).tried if settings.tuned else {}
-
-
-def present(settings: AblationSettings, rows: Rows) -> Rows:
-    """The rows of the present grid among those of a folder: its arms, seeds and rates."""
-    return of_grid(rows, settings.arms, settings.draws, tried(settings, rows))

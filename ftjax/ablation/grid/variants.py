@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.grid.short_runs import arm_and_share
 from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
 from ftjax.ablation.settings import AblationSettings
 from ftjax.evaluation.metric import Metric
@@ -57,7 +59,7 @@ def expanded(settings: AblationSettings) -> AblationSettings:
             arms[arm] = plain
         for name, values in known.get(arm, {}).items():
             arms[name] = {**plain, **dict(zip(settings.tune, values, strict=True))}
-    bare = {'tune': {}, 'reference': '', 'gates': (), 'group_gates': {}}
+    bare = {'tune': {}, 'search': 'grid', 'reference': '', 'gates': (), 'group_gates': {}}
     return dataclasses.replace(settings, arms=arms, **bare)
 
 
@@ -70,17 +72,26 @@ def chosen(rows: Sequence[Mapping[str, Any]], settings: AblationSettings) -> tup
     Args:
       rows: of the grid of `expanded(settings)`.
     """
-    if not settings.tune:
+    if not settings.tune and settings.search == 'grid':
         return [dict(row) for row in rows], []
-    kept: Rows = [dict(row) for row in rows if row['arm'] not in _names(settings)]
+    plain = [arm for arm in settings.arms if arm not in settings.tuned]
+    kept: Rows = [dict(row) for row in rows if row['arm'] in plain]
     told, metric = [], metric_of(settings.metric)
     for arm, known in variants(settings).items():
         choices = {name: _choice(rows, name, settings) for name in known}
         quality = {name: _quality(choice, metric) for name, choice in choices.items()}
         best = max(known, key=quality.__getitem__)  # the first of equals
         tuned = dict(zip(settings.tune, known[best], strict=True))
-        kept += [{**row, 'arm': arm, 'tuned': tuned} for row in rows if row['arm'] == best]
+        more: dict[str, Any] = {'tuned': tuned} if tuned else {}
+        if settings.search != 'grid':  # edges and number are those of all trials of the arm
+            of_arm = [row['rate'] for row in rows if arm_and_share(row['arm'])[0] in known]
+            more['tried'] = sorted(dict.fromkeys(of_arm))
+        kept += [{**row, 'arm': arm, **more} for row in rows if row['arm'] == best]
         told.append(f'{arm} {_with_edges(known[best], settings.tune)}')
+    if settings.search != 'grid':
+        count = f'{settings.trials} trials of every arm were drawn by search {settings.search!r}'
+        beside = f', {", ".join(settings.tune)} among them: {"; ".join(told)}'
+        return kept, [f'{count}{beside if settings.tune else ""}.']
     keys = ' and '.join(
         f'{key} among {", ".join(map(str, values))}' for key, values in settings.tune.items()
     )
@@ -91,20 +102,16 @@ def chosen(rows: Sequence[Mapping[str, Any]], settings: AblationSettings) -> tup
     ]
 
 
-def _names(settings: AblationSettings) -> set[str]:
-    return {name for known in variants(settings).values() for name in known}
-
-
 def _choice(rows: Sequence[Mapping[str, Any]], name: str, settings: AblationSettings) -> Choice:
     metric = metric_of(settings.metric)
     curve = rate_curve([row for row in rows if row['arm'] == name], metric)
     return choose_rate(curve, higher_is_better=metric.higher_is_better)
 
 
-def _quality(choice: Choice, metric: Metric) -> tuple[int, float]:
+def _quality(choice: Choice, metric: Metric) -> tuple[float, float]:
     points = [point for point in choice.curve if point.rate == choice.rate]
     if choice.rate is None or points[0].mean is None:
-        return -len(choice.seeds) - 1, 0.0
+        return -math.inf, 0.0
     return -points[0].n_unfinished, metric.sign * points[0].mean
 
 

@@ -99,7 +99,11 @@ def rate_curve(
 
 
 def choose_rate(
-    curve: Sequence[RatePoint], *, higher_is_better: bool = True, tolerance: float = 0.0
+    curve: Sequence[RatePoint],
+    *,
+    higher_is_better: bool = True,
+    tolerance: float = 0.0,
+    tried: Sequence[float] = (),
 ) -> Choice:
     """The rate with the best mean validation metric.
 
@@ -112,11 +116,12 @@ def choose_rate(
       curve: from `rate_curve`.
       higher_is_better: False for losses and errors.
       tolerance: difference in the metric below which two rates tie.
+      tried: rates of all trials, where the curve holds those of one variant alone; their
+        lowest and highest are then the edges, and their number that of the trials.
     """
     seeds = tuple(curve[0].values) if curve else ()
-    nothing = Choice(
-        rate=None, edge=None, tied=(), trials=len(curve), seeds=seeds, curve=tuple(curve)
-    )
+    trials = len(tried) or len(curve)
+    nothing = Choice(rate=None, edge=None, tied=(), trials=trials, seeds=seeds, curve=tuple(curve))
     sign = 1.0 if higher_is_better else -1.0
     finished = [
         (point.rate, sign * point.mean, point.n_unfinished)
@@ -130,7 +135,8 @@ def choose_rate(
     best = max(score for _, score in stable)
     slack = max(tolerance, 1e-12 * max(1.0, abs(best)))
     tied = [rate for rate, score in stable if score >= best - slack]
-    ends = {curve[0].rate: 'low', curve[-1].rate: 'high'} if len(curve) > 1 else {}
+    rates = tried or [point.rate for point in curve if point.rate is not None]
+    ends = {min(rates): 'low', max(rates): 'high'} if len(rates) > 1 else {}
     candidates = [rate for rate in tied if rate not in ends] or tied
     rate = candidates[(len(candidates) - 1) // 2]
     return dataclasses.replace(nothing, rate=rate, edge=ends.get(rate), tied=tuple(tied))

@@ -111,9 +111,9 @@ def profiles(summary: Mapping[str, Any]):
     for arm in overall['arms']:
         profile, colour = arm['profile'], styles[arm['arm']]['color']
         thresholds = [scale * value for value in profile['thresholds']]
-        axes.fill_between(
-            thresholds, profile['low'], profile['high'], color=colour, alpha=0.13, linewidth=0
-        )
+        if 'low' in profile:
+            bounds = profile['low'], profile['high']
+            axes.fill_between(thresholds, *bounds, color=colour, alpha=0.13, linewidth=0)
         axes.plot(thresholds, profile['share'], color=colour, linewidth=1.8, label=arm['arm'])
     axes.set_xlabel(f'score τ: {number_formats.headed(summary)}')
     side = 'above' if summary['higher_is_better'] else 'below'

@@ -7,9 +7,10 @@ from typing import Any
 
 from ftjax.ablation.cells.baselines import baseline_of
 from ftjax.ablation.gates.gates import evaluate_gates
-from ftjax.ablation.gates.task_gates import mean_of_tasks, weight_verdicts
+from ftjax.ablation.gates.task_gates import weight_verdicts
 from ftjax.ablation.gates.test_set_gates import mean_of_shifts, movement_verdicts
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.summary.overall import mean_of_tasks
 
 
 def grid_verdicts(

@@ -9,7 +9,9 @@ from typing import Any
 from ftjax.ablation.gates.gates import HOW_GATES_PASS
 from ftjax.ablation.report import tables
 from ftjax.ablation.report.figures import Drawn, draw
+from ftjax.ablation.report.race_table import LEGEND, race_table
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
+from ftjax.ablation.report.uncertainty_table import uncertainty_table
 from ftjax.io.files.atomic import to_jsonable, write_text
 from ftjax.pages.elements import bullets, facts, figure, flat, section, table
 from ftjax.pages.page import page
@@ -62,6 +64,8 @@ def report_html(
         parts.append(f'<p class="question">{in_html(summary["question"])}</p>')
     parts.append(section('Verdicts', _verdicts(summary, gates)))
     parts.append(section('Results', _results(summary, drawn)))
+    if summary.get('races'):
+        parts.append(section('Race', _races(summary)))
     parts.append(section('Caveats', bullets([*notes, *summary['caveats']])))
     parts.append(section('Setup', facts(_setup(summary, setup or {}))))
     if provenance:
@@ -111,7 +115,7 @@ def _results(summary: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:
     if summary['overall'] and summary['overall']['arms']:
         parts.append('<h3>All tasks together</h3>')
         parts.append(table(*tables.overall_table(summary)))
-    across = [_figure(one) for one in drawn if one.task is None]
+    across = [drawn_figure(one) for one in drawn if one.task is None]
     parts += across if several else []
     for task in summary['tasks']:
         if several:
@@ -121,10 +125,22 @@ def _results(summary: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:
         if shifts is not None:
             parts.append('<p>Other test sets, mean and interval:</p>')
             parts.append(table(*shifts))
-        parts += [_figure(one) for one in drawn if one.task == task['task']]
+        sources = uncertainty_table(task, summary)
+        if sources is not None:
+            parts.append(f'<p>{in_html(sources[0])}</p>')
+            parts.append(table(*sources[1:]))
+        parts += [drawn_figure(one) for one in drawn if one.task == task['task']]
     parts += [] if several else across
     parts.append(f'<p class="legend">{in_html(tables.legend(summary))}</p>')
     return '\n'.join(parts)
+
+
+def _races(summary: Mapping[str, Any]) -> str:
+    parts = []
+    for task, told in summary['races'].items():
+        parts += [f'<h3>{in_html(task)}</h3>'] if task else []
+        parts.append(table(*race_table(told, summary)))
+    return '\n'.join([*parts, f'<p class="legend">{in_html(LEGEND)}</p>'])
 
 
 def _setup(summary: Mapping[str, Any], setup: Mapping[str, Any]) -> dict[str, str]:
@@ -141,5 +157,6 @@ def _setup(summary: Mapping[str, Any], setup: Mapping[str, Any]) -> dict[str, st
     return {**dict(flat(to_jsonable(setup))), **held}
 
 
-def _figure(drawn: Drawn) -> str:
+def drawn_figure(drawn: Drawn) -> str:
+    """A figure inside a page, as SVG."""
     return figure(figure_bytes(drawn.figure, 'svg'), drawn.figure.get_figwidth(), drawn.caption)

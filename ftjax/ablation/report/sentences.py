@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ftjax.ablation.report import tables
 from ftjax.plotting import number_formats
 
 
 def verdict_sentences(task: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
     """One sentence on the best arm, one an arm on how it compares with the reference.
 
-    The best arm is the one with the highest mean; that it is best is not tested, and the
-    sentence says by how much it leads the next.
+    The best arm is the one with the highest mean, arms left out whose best rate lies on the
+    edge of those tried; that it is best is not tested, and the sentence says by how much it
+    leads the next.
     """
     metric, reference = summary['metric'], summary['reference']
     sign = 1 if summary['higher_is_better'] else -1
     ranked = sorted(
-        (arm for arm in task['arms'] if arm['mean']),
+        (arm for arm in task['arms'] if arm['mean'] and not arm['rate_edge']),
         key=lambda arm: -sign * arm['mean']['estimate'],
     )
     sentences = []
@@ -43,47 +45,50 @@ def overall_sentences(summary: Mapping[str, Any]) -> list[str]:
     """One sentence an arm on how it compares over all tasks; none for a single task."""
     if not summary['overall']:
         return []
-    metric, reference = summary['metric'], summary['reference']
-    unit = ' points' if number_formats.scale_of(metric) == 100 else ''
     sentences = []
     for arm in summary['overall']['arms']:
-        difference, chance = arm['difference'], arm['probability_of_improvement']
-        if difference is None or chance is None:
-            continue
-        size = number_formats.score(difference['estimate'], metric, signed=True)
-        bounds = number_formats.bounds(difference, metric, signed=True)
-        sentences.append(
-            f'{arm["arm"]} against {reference}: {size}{unit} {bounds} on average over '
-            f'{arm["n_tasks"]} tasks; a run of it is better with probability '
-            f'{chance["estimate"]:.2f}.'
-        )
+        if arm['difference'] is not None:
+            sentences.append(
+                f'{arm["arm"]}: {compared(arm["difference"], summary)} on average over the '
+                f'{arm["n_tasks"]} tasks.'
+            )
     return sentences
 
 
-def _sentence(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+def compared(difference: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """How an arm compares with the reference: 'better than full (+1.0 points [..], 3 seeds, ..)'.
+
+    Args:
+      difference: of an arm, see `ftjax.ablation.summary.arm`.
+    """
     metric, reference = summary['metric'], summary['reference']
-    difference = arm['difference']
+    interval, margin = difference['interval'], number_formats.score(summary['margin'], metric)
+    unit = ' points' if number_formats.scale_of(metric) == 100 else ''
+    known = difference['standard_error'] is not None
+    words = {
+        'better': f'better than {reference}',
+        'worse': f'worse than {reference}',
+        'equivalent': f'equivalent to {reference} within ±{margin}{unit}',
+        'undecided': f'no significant difference from {reference}',
+    }[difference['verdict']]
+    size = number_formats.score(interval['estimate'], metric, signed=True)
+    bounds = number_formats.bounds(interval, metric, signed=True)
+    facts = [f'{size}{unit}' + (f' {bounds}' if known else '')]
+    facts.append(f'{interval["n"]} paired seed{"" if interval["n"] == 1 else "s"}')
+    if known:
+        facts.append(f'P(better) {tables.chance(difference)}')
+    else:
+        words = f'no verdict against {reference}'
+    more = difference['further_seeds']
+    if more is not None:
+        facts.append(f'{tables.seeds(more)} would decide')
+    return f'{words} ({", ".join(facts)})'
+
+
+def _sentence(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    reference, difference = summary['reference'], arm['difference']
     if arm['mean'] is None:
         return f'{arm["arm"]}: none of its {arm["n"]} runs finished.'
     if difference is None:
         return f'{arm["arm"]}: no seed that {reference} finished too; nothing to compare.'
-    interval = difference['interval']
-    size = number_formats.score(interval['estimate'], metric, signed=True)
-    bounds = number_formats.bounds(interval, metric, signed=True)
-    unit = ' points' if number_formats.scale_of(metric) == 100 else ''
-    n = len(difference['seeds'])
-    pairs = f'{n} paired seed{"s" if n != 1 else ""}'
-    words = {
-        'better': f'better than {reference}',
-        'worse': f'worse than {reference}',
-        'not told apart': f'not told apart from {reference}',
-        'no verdict': f'no verdict against {reference}',
-    }[difference['verdict']]
-    tested = '' if difference['p_holm'] is None else f', p {_p(difference["p_holm"])}'
-    spread = '' if bounds == '–' else f' {bounds}'
-    return f'{arm["arm"]}: {words} ({size}{unit}{spread}, {pairs}{tested}).'
-
-
-def _p(value: float) -> str:
-    text = number_formats.p_value(value)
-    return text.replace('<', '< ') if text.startswith('<') else f'= {text}'
+    return f'{arm["arm"]}: {compared(difference, summary)}.'

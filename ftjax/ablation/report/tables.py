@@ -8,6 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
+from ftjax.ablation.report.uncertainty_table import uncertainty_table
+from ftjax.ablation.statistics.bootstrap import FEWEST
+from ftjax.ablation.statistics.error_rates import rate_sentence
 from ftjax.io.files.atomic import write_json, write_text
 from ftjax.plotting import number_formats
 from ftjax.printable import in_markdown
@@ -35,6 +38,10 @@ def table_markdown(summary: Mapping[str, Any]) -> str:
         if shifts is not None:
             parts.append('Other test sets:')
             parts.append(markdown(*shifts))
+        sources = uncertainty_table(task, summary)
+        if sources is not None:
+            parts.append(in_markdown(sources[0]))
+            parts.append(markdown(*sources[1:]))
     if summary['overall'] and summary['overall']['arms']:
         parts.append('### All tasks together')
         parts.append(markdown(*overall_table(summary)))
@@ -59,8 +66,8 @@ def task_table(
         (number_formats.headed(summary), lambda arm: number_formats.score(_mean(arm), metric)),
         (f'{level} interval', lambda arm: number_formats.bounds(arm['mean'], metric, clip=True)),
         (f'difference to {reference}', lambda arm: _difference(arm, metric)),
-        ('p (Holm)', lambda arm: number_formats.p_value((arm['difference'] or {}).get('p_holm'))),
-        ('verdict', lambda arm: (arm['difference'] or {}).get('verdict', '–')),
+        ('P(better)', lambda arm: chance(arm['difference'])),
+        ('verdict', lambda arm: verdict(arm['difference'], summary)),
         ('rate', lambda arm: number_formats.rate(arm['rate'], arm['rate_edge'])),
         ('trainable', lambda arm: number_formats.count(arm['params_trainable'])),
         ('share', lambda arm: number_formats.share(arm['trainable_share'])),
@@ -91,60 +98,88 @@ def shift_table(
 
 
 def overall_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Header and rows over all tasks: mean, IQM, difference, chance to be better."""
+    """Header and rows over all tasks: mean, IQM, difference, P(better), verdict."""
     metric, reference = summary['metric'], summary['reference']
     title = number_formats.headed(summary).removeprefix('test ')
 
-    def with_bounds(interval: Mapping[str, Any] | None, signed: bool = False) -> str:
+    def with_bounds(interval: Mapping[str, Any] | None) -> str:
         if interval is None:
             return '–'
-        value = number_formats.score(interval['estimate'], metric, signed)
-        return f'{value} {number_formats.bounds(interval, metric, signed, clip=not signed)}'
+        value = number_formats.score(interval['estimate'], metric)
+        bounds = number_formats.bounds(interval, metric, clip=True)
+        return value if bounds == '–' else f'{value} {bounds}'
 
     columns: Cells = [
         ('arm', lambda arm: arm['arm']),
         ('runs', lambda arm: f'{arm["n_runs"] - arm["n_unfinished"]} of {arm["n_runs"]}'),
         (f'mean {title}', lambda arm: with_bounds(arm['mean'])),
         (f'IQM {title}', lambda arm: with_bounds(arm['iqm'])),
-        (f'difference to {reference}', lambda arm: with_bounds(arm['difference'], True)),
-        (
-            f'P(better than {reference})',
-            lambda arm: chance(arm['probability_of_improvement']),
-        ),
+        (f'difference to {reference}', lambda arm: _difference(arm, metric)),
+        ('P(better)', lambda arm: chance(arm['difference'])),
+        ('verdict', lambda arm: verdict(arm['difference'], summary)),
     ]
     return _table(columns, summary['overall']['arms'], keep=4)
 
 
-def chance(interval: Mapping[str, Any] | None) -> str:
-    """A probability with its interval."""
-    if interval is None:
+def chance(difference: Mapping[str, Any] | None) -> str:
+    """The probability that an arm is better, in two digits."""
+    if difference is None or difference['standard_error'] is None:
         return '–'
-    text = f'{interval["estimate"]:.2f}'
-    if interval['low'] is None:
-        return text
-    return f'{text} [{interval["low"]:.2f}, {interval["high"]:.2f}]'
+    found = difference['probability_better']
+    return '<0.01' if found < 0.01 else '>0.99' if found > 0.99 else f'{found:.2f}'
+
+
+def verdict(difference: Mapping[str, Any] | None, summary: Mapping[str, Any]) -> str:
+    """A verdict in words, with the seeds that would decide it."""
+    if difference is None:
+        return '–'
+    if difference['standard_error'] is None:
+        return 'no verdict'
+    if difference['verdict'] == 'equivalent':
+        return f'equivalent (±{number_formats.score(summary["margin"], summary["metric"])})'
+    if difference['verdict'] != 'undecided':
+        return difference['verdict']
+    more = difference['further_seeds']
+    return f'no significant difference{"" if more is None else f" ({seeds(more)})"}'
+
+
+def seeds(more: int) -> str:
+    """A number of further seeds.
+
+    >>> seeds(1), seeds(12)
+    ('1 more seed', '12 more seeds')
+    """
+    return f'{more} more seed{"" if more == 1 else "s"}'
 
 
 def legend(summary: Mapping[str, Any]) -> str:
     """How to read the columns, in a paragraph."""
-    level = f'{100 * summary["confidence"]:g} %'
-    chooser = number_formats.headed(summary, 'validation')
+    level, metric = f'{100 * summary["confidence"]:g} %', summary['metric']
+    chooser, reference = number_formats.headed(summary, 'validation'), summary['reference']
+    margin = number_formats.score(summary['margin'], metric)
+    arms = max(len(task['arms']) for task in summary['tasks']) - 1
     lines = [
         f'Mean over seeds with its {level} t interval.',
         'Runs: finished of planned.',
-        f'Difference: arm minus {summary["reference"]}, paired over seeds, with its t interval',
-        '(not adjusted for the number of arms);',
-        "the verdict is that of the paired t test with Holm's correction over the arms.",
+        f'Difference: mean of the arm minus that of {reference}, with {level} intervals that hold '
+        'for all arms at once: seeds paired, variances moderated over arms (Smyth 2004), the '
+        'critical value that of the largest |t| (single step).',
+        'The verdict is read off that interval: better or worse if it leaves out 0'
+        + (f', equivalent if it lies within ±{margin}' if summary['margin'] else '')
+        + '; in brackets how many more seeds would decide, if the estimates stayed as they are.',
+        f'P(better): probability in the same model that the mean is better than that of '
+        f'{reference}, for one arm alone.',
+        rate_sentence(arms, len(summary['seeds']), summary['confidence']),
         f'Rate: chosen on {chooser};',
         'an arrow marks one on the edge of what was tried.',
         'Step: median time of a training step; run: one whole run.',
     ]
     if summary['overall']:
         lines.append(
-            'All tasks together: stratified bootstrap intervals; an unfinished run counts as '
-            "its task's worst score."
+            "IQM over all runs; an unfinished run counts as its task's worst score. Its interval "
+            f'is a stratified bootstrap, from {FEWEST} runs a task on.'
         )
-    return ' '.join(lines)
+    return ' '.join(line for line in lines if line)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -204,4 +239,5 @@ def _difference(arm: Mapping[str, Any], metric: str) -> str:
         return '–'
     interval = arm['difference']['interval']
     value = number_formats.score(interval['estimate'], metric, signed=True)
-    return f'{value} {number_formats.bounds(interval, metric, signed=True)}'
+    bounds = number_formats.bounds(interval, metric, signed=True)
+    return value if bounds == '–' else f'{value} {bounds}'

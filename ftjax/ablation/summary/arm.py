@@ -3,19 +3,20 @@
 An arm's object in summary.json:
   arm, n (runs planned), n_ok, n_diverged, n_failed, n_unfinished, n_missing,
   rate (chosen; null: not trained or never finished), rate_edge, n_trials, n_tied,
+  rate_estimate (vertex of a parabola in log rate: {rate, low, high, confidence, ..}, or null),
   curve: [{rate, mean, n_unfinished, values {seed: validation metric or null}}],
   seeds: {seed: test metric, null where unfinished},
   mean (interval, t), sd, iqm (interval, bootstrap); null where no run finished,
-  val_mean, difference (null for the reference): {interval, bootstrap, p, p_holm, verdict,
-  wins, ties, seeds, n_unpaired}, probability_of_improvement (interval),
+  val_mean, difference (null for the reference, and where nothing can be compared): {interval
+  (simultaneous over the arms), standard_error, probability_better, verdict ('better', 'worse',
+  'equivalent', 'undecided'), further_seeds},
   params_trainable, params_total, trainable_share, optimizer_bytes, wall_seconds,
-  step_seconds, step_flops, peak_memory_bytes: means over the finished runs, or null,
-  depth, shifts: {name: {mean (interval), difference}}, movement: {stage: mean}.
+  step_seconds, step_flops, step_bytes: means over the finished runs, or null,
+  depth, shifts: {name: {mean (interval), difference (interval), seeds}}, movement: {stage: mean}.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -25,7 +26,8 @@ import numpy as np
 
 from ftjax.ablation.rates.choice import SAME, Choice, score_of
 from ftjax.ablation.statistics import bootstrap
-from ftjax.ablation.statistics.paired import mean_interval, paired_difference
+from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
+from ftjax.ablation.statistics.mean_interval import Interval, mean_interval
 from ftjax.evaluation.metric import Metric
 
 Rows = Sequence[Mapping[str, Any]]
@@ -83,7 +85,6 @@ def summarise_arm(
         'iqm': _iqm(finished, confidence),
         'val_mean': validation[0] if validation else None,
         'difference': None,
-        'probability_of_improvement': None,
         'params_trainable': trainable,
         'params_total': total,
         'trainable_share': trainable / total if total and trainable is not None else None,
@@ -91,47 +92,40 @@ def summarise_arm(
         'wall_seconds': _mean(ok, 'wall_seconds'),
         'step_seconds': _mean(ok, 'step_seconds_median'),
         'step_flops': _mean(ok, 'step_flops'),
-        'peak_memory_bytes': _mean(ok, 'peak_memory_bytes'),
+        'step_bytes': _mean(ok, 'step_bytes'),
         'depth': next((row['depth'] for row in ok if 'depth' in row), depth_of(arm)),
         'shifts': _shifts(ok, metric, confidence, overlap),
         'movement': _movement(ok),
     }
 
 
-def add_comparison(
-    arm: dict[str, Any],
-    reference: Mapping[str, Any],
-    higher_is_better: bool,
-    worst: float | None,
-    confidence: float,
-    overlap: float = 0.0,
-) -> None:
-    """Fills in `difference` and `probability_of_improvement` of an arm and its shifts.
+def difference_of(found: ArmComparison, comparison: Comparison) -> dict[str, Any] | None:
+    """The `difference` of an arm; None where it cannot be compared."""
+    interval = interval_of(found, comparison)
+    if interval is None:
+        return None
+    return {
+        'interval': interval,
+        'standard_error': found.standard_error if interval.low is not None else None,
+        'probability_better': found.probability_better,
+        'verdict': found.verdict,
+        'further_seeds': found.further_seeds,
+    }
 
-    Args:
-      worst: what an unfinished run counts as in the probability of improvement.
-    """
-    if arm is reference:
-        return
-    options = {'confidence': confidence, 'overlap': overlap}
-    found = paired_difference(arm['seeds'], reference['seeds'], **options)
-    if found is not None:
-        values = {f.name: getattr(found, f.name) for f in dataclasses.fields(found)}
-        arm['difference'] = {**values, 'p_holm': None, 'verdict': 'no verdict'}
-    if arm['seeds'] and reference['seeds'] and worst is not None:
-        sign = 1 if higher_is_better else -1
-        pair = [
-            [[sign * (worst if s is None else s) for s in one['seeds'].values()]]
-            for one in (arm, reference)
-        ]
-        arm['probability_of_improvement'] = bootstrap.probability_of_improvement(
-            *pair, confidence=confidence
-        )
-    for name, shift in arm['shifts'].items():
-        partner = reference['shifts'].get(name)
-        if partner is not None:
-            found = paired_difference(shift['seeds'], partner['seeds'], **options)
-            shift['difference'] = None if found is None else found.interval
+
+def interval_of(found: ArmComparison, comparison: Comparison) -> Interval | None:
+    """A difference with its simultaneous interval; None where there is no difference."""
+    if math.isnan(found.difference):
+        return None
+    known = math.isfinite(found.low)
+    return Interval(
+        estimate=found.difference,
+        low=found.low if known else None,
+        high=found.high if known else None,
+        n=found.seeds,
+        method='simultaneous',
+        confidence=1 - comparison.alpha,
+    )
 
 
 def worst_score(arms: Sequence[Mapping[str, Any]], higher_is_better: bool) -> float | None:

@@ -46,10 +46,12 @@ def covered(rows: Sequence[Mapping[str, Any]], folds: int = 0) -> list[str]:
     return [f'{", ".join(names)}: {sentence}' for sentence, names in said.items()]
 
 
-def _sentence(rows: Sequence[Mapping[str, Any]]) -> str | None:
+def same_test_split(rows: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether all seeds of an arm were tested on the same examples, by their fingerprints.
+
+    None where rows of one task do not tell.
+    """
     tested = [row for row in rows if row.get('status') == 'ok']
-    if len({row['seed'] for row in tested}) < 2:
-        return None  # no intervals
     # The same data throughout, whatever the seed, is the same test split as well.
     for key in ('test_fingerprint', 'data_fingerprint'):
         by_arm: dict[str, set[Any]] = {}
@@ -58,7 +60,13 @@ def _sentence(rows: Sequence[Mapping[str, Any]]) -> str | None:
         if any(None in found for found in by_arm.values()):
             continue
         if all(len(found) == 1 for found in by_arm.values()):
-            return FIXED
+            return True
         if key == 'test_fingerprint':
-            return BY_SEED
-    return UNKNOWN
+            return False
+    return None
+
+
+def _sentence(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    if len({row['seed'] for row in rows if row.get('status') == 'ok'}) < 2:
+        return None  # no intervals
+    return {True: FIXED, False: BY_SEED, None: UNKNOWN}[same_test_split(rows)]

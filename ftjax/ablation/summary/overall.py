@@ -1,13 +1,12 @@
-"""All tasks together: aggregates over tasks and seeds.
+"""All tasks together: the mean over these tasks, seed by seed, compared as on one task.
 
 The `overall` object of summary.json:
-  arms: one object an arm: arm, n_tasks, n_runs, n_unfinished, mean and iqm (intervals over
-  all runs, stratified by task), difference (interval of the paired mean difference to the
-  reference, null for the reference), probability_of_improvement (interval), profile
-  ({thresholds, share, low, high}: share of runs above each threshold, or below it where lower
-  is better).
-An unfinished run counts as the floor, or as the worst finished score of its task; an arm is
-left out if some task has no run of it.
+  arms: one object an arm: arm, n_tasks, n_runs, n_unfinished, mean (interval, t, over the seeds
+  that finished all tasks), iqm (interval, stratified bootstrap, over all runs), difference (as of
+  an arm on one task), profile ({thresholds, share}, and {low, high} where there are runs enough:
+  share of runs above each threshold, or below it where lower is better).
+In IQM and profile an unfinished run counts as the floor, or as the worst finished score of its
+task; an arm is left out if some task has no run of it.
 """
 
 from __future__ import annotations
@@ -18,37 +17,36 @@ from typing import Any
 import numpy as np
 
 from ftjax.ablation.statistics import bootstrap
-from ftjax.ablation.summary.arm import worst_score
+from ftjax.ablation.statistics.comparison import compare_arms, options_of
+from ftjax.ablation.statistics.mean_interval import mean_interval
+from ftjax.ablation.summary.arm import difference_of, worst_score
+
+CAVEAT = (
+    'All tasks together: the mean over the tasks as they are given, seed by seed; its intervals '
+    'say nothing of other tasks.'
+)
 
 
-def summarise_overall(
-    tasks: Sequence[Mapping[str, Any]],
-    reference: str,
-    *,
-    higher_is_better: bool,
-    floor: float | None,
-    confidence: float,
-) -> dict[str, Any]:
+def summarise_overall(summary: Mapping[str, Any], floor: float | None) -> dict[str, Any]:
     """Aggregates every arm that was run on every task.
 
     Args:
-      tasks: the `tasks` of a summary.
+      summary: of all tasks, as far as it is made.
       floor: what an unfinished run counts as; the task's worst score when None.
     """
-    scores: dict[str, list[dict[int, float]]] = {}
-    unfinished: dict[str, int] = {}
+    tasks, higher_is_better = summary['tasks'], summary['higher_is_better']
+    confidence, reference = summary['confidence'], summary['reference']
+    scores: dict[str, list[list[float]]] = {}
     for task in tasks:
         worst = worst_score(task['arms'], higher_is_better) if floor is None else floor
         for arm in task['arms']:
             if arm['seeds'] and worst is not None:
-                filled = {k: worst if v is None else v for k, v in arm['seeds'].items()}
+                filled = [worst if score is None else score for score in arm['seeds'].values()]
                 scores.setdefault(arm['arm'], []).append(filled)
-                missed = unfinished.get(arm['arm'], 0)
-                unfinished[arm['arm']] = missed + arm['n_unfinished']
     complete = {arm: found for arm, found in scores.items() if len(found) == len(tasks)}
     if not complete:
         return {'arms': []}
-    everything = np.concatenate([list(t.values()) for found in complete.values() for t in found])
+    everything = np.concatenate([task for found in complete.values() for task in found])
     thresholds = np.linspace(everything.min(), everything.max(), 60)
     # A threshold beyond the worst score, so that every profile begins (or ends) at 1.
     beyond = 1e-9 + 1e-6 * np.ptp(everything)
@@ -56,22 +54,55 @@ def summarise_overall(
         thresholds[0] -= beyond
     else:
         thresholds[-1] += beyond
+    means = mean_of_tasks(summary, [task['task'] for task in tasks])['tasks'][0]['arms']
+    seeds = {arm['arm']: arm['seeds'] for arm in means if arm['arm'] in complete}
+    compared = None
+    if reference in seeds:
+        compared = compare_arms(seeds, reference, **options_of(summary))
     arms = []
-    for arm, found in complete.items():
-        runs = [list(task.values()) for task in found]
+    for arm, runs in complete.items():
+        finished = [score for score in seeds[arm].values() if score is not None]
+        difference = None
+        if compared is not None and arm != reference:
+            difference = difference_of(compared[arm], compared)
         arms.append(
             {
                 'arm': arm,
                 'n_tasks': len(runs),
                 'n_runs': sum(len(task) for task in runs),
-                'n_unfinished': unfinished[arm],
-                'mean': bootstrap.aggregate(runs, bootstrap.mean, confidence=confidence),
+                'n_unfinished': sum(
+                    one['n_unfinished']
+                    for task in tasks
+                    for one in task['arms']
+                    if one['arm'] == arm
+                ),
+                'mean': mean_interval(finished, confidence) if finished else None,
                 'iqm': bootstrap.aggregate(runs, confidence=confidence),
-                **_comparison(arm, reference, complete, higher_is_better, confidence),
+                'difference': difference,
                 'profile': _profile(runs, thresholds, higher_is_better, confidence),
             }
         )
     return {'arms': arms}
+
+
+def mean_of_tasks(summary: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """A summary of one task, as far as gates read it: the mean over tasks, seed by seed.
+
+    A seed that an arm did not finish in every one of the tasks is None.
+    """
+    tasks = [task for task in summary['tasks'] if task['task'] in names]
+    arms = []
+    for place, arm in enumerate(tasks[0]['arms']):
+        seeds = [task['arms'][place]['seeds'] for task in tasks]
+        common = set.intersection(*map(set, seeds))
+        means = {seed: _mean([one[seed] for one in seeds]) for seed in sorted(common, key=int)}
+        arms.append({'arm': arm['arm'], 'seeds': means})
+    return {**summary, 'tasks': [{'task': ' and '.join(names), 'arms': arms}]}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _profile(
@@ -86,32 +117,3 @@ def _profile(
         confidence=confidence,
     )
     return {**turned, 'thresholds': thresholds.tolist()}
-
-
-def _comparison(
-    arm: str,
-    reference: str,
-    scores: Mapping[str, list[dict[int, float]]],
-    higher_is_better: bool,
-    confidence: float,
-) -> dict[str, Any]:
-    nothing = {'difference': None, 'probability_of_improvement': None}
-    if arm == reference or reference not in scores:
-        return nothing
-    pairs = [
-        (mine, theirs, sorted(set(mine) & set(theirs)))
-        for mine, theirs in zip(scores[arm], scores[reference], strict=True)
-    ]
-    if not all(common for _, _, common in pairs):
-        return nothing
-    ours = [[mine[seed] for seed in common] for mine, _, common in pairs]
-    others = [[theirs[seed] for seed in common] for _, theirs, common in pairs]
-    sign = 1 if higher_is_better else -1
-    return {
-        'difference': bootstrap.paired_aggregate(ours, others, confidence=confidence),
-        'probability_of_improvement': bootstrap.probability_of_improvement(
-            [[sign * value for value in task] for task in ours],
-            [[sign * value for value in task] for task in others],
-            confidence=confidence,
-        ),
-    }

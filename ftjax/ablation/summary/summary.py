@@ -3,18 +3,23 @@
 A row is one run. Read here: `arm`, `rate` (null: not trained), `seed`, `status` ('ok',
 'diverged' or 'failed'), `val` and `test` (metric to number); and where present `task`
 (default 'all'), `retries` (of a cell that had failed), `data_fingerprint` and `test_fingerprint`
-(of all splits, and of the test split), `shifts` (name of a further test set to its metrics),
+(of all splits, and of the test split), `examples` (scores of the test examples,
+packed), `tried` (rates of all trials of the arm, where a sampler drew them or short runs were
+among them), `shifts` (name of a further test set to its metrics),
 `movement` (stage to how far it moved), `depth`, `params_trainable`, `params_total`,
-`optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`, `peak_memory_bytes`.
+`optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`, `step_bytes`.
 
 summary.json (`schema` 1):
   question, metric, val_metric, higher_is_better (of the metric), val_higher_is_better,
-  reference, confidence, seeds, n_runs,
+  reference, confidence, margin, outside_prior (arms), seeds, n_runs,
   total_wall_seconds (of all runs, the search included), caveats (sentences), folds (where
   there are any), vectorised (arms whose runs shared programs, where there are any), retried
   (runs that had failed before, where there are any),
-  tasks: one object a task: task, and arms, each an object as `summary_arm` describes,
-  overall: null for one task, else as `summary_overall` describes.
+  tasks: one object a task: task, arms, each an object as `arm` describes, and sources, as
+  `uncertainty` describes, where rows tell of test examples,
+  overall: null for one task, else as `overall` describes,
+  races: {task: see racing/account.described}, where arms raced within a budget; differences are
+  then those of the look that decided the arm, or of the last one.
 Intervals are objects {estimate, low, high, n, method, confidence}; bounds are null where
 there are too few seeds for any.
 """
@@ -22,20 +27,20 @@ there are too few seeds for any.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.grid.rows import STATUSES
+from ftjax.ablation.racing.account import comparison_told
 from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
-from ftjax.ablation.statistics.paired import holm
-from ftjax.ablation.summary.arm import (
-    add_comparison,
-    summarise_arm,
-    worst_score,
-)
+from ftjax.ablation.rates.parabola import estimate_rate
+from ftjax.ablation.statistics.comparison import compare_arms, options_of
+from ftjax.ablation.statistics.margin import default_margin
+from ftjax.ablation.summary.arm import difference_of, interval_of, summarise_arm
 from ftjax.ablation.summary.coverage import covered
 from ftjax.ablation.summary.leaks import leaked
-from ftjax.ablation.summary.overall import summarise_overall
+from ftjax.ablation.summary.overall import CAVEAT, summarise_overall
+from ftjax.ablation.summary.uncertainty import sources_of
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation.metric import Metric
 from ftjax.io.files.atomic import read_json, to_jsonable
@@ -55,8 +60,11 @@ def summarise(
     tolerance: float = 0.0,
     floor: float | None = None,
     confidence: float = 0.95,
+    margin: float | None = None,
+    outside_prior: Collection[str] = (),
     folds: int = 0,
     question: str = '',
+    races: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Everything that tables, figures and the report show, ready for JSON.
 
@@ -72,13 +80,16 @@ def summarise(
       tuning_seeds: the seeds that choose the rate; all that every rate was run with when
         left out.
       tolerance: see `choose_rate`.
-      floor: score that an unfinished run counts as where it must count as something (the
-        probability of improvement, aggregates over tasks); the worst score of the task when
-        left out.
+      floor: score that an unfinished run counts as in IQM and profile over tasks; the worst
+        score of the task when left out.
       confidence: probability content of intervals; 1 minus it is the level of the verdicts.
-      folds: of cross-validation, if the seeds are folds: their training sets overlap, and the
-        t intervals and tests allow for it.
+      margin: differences up to this one do not matter; a hundredth of the metric's range when left
+        out, 0 where that has no bounds.
+      outside_prior: arms whose variance tells nothing of the others', such as baselines.
+      folds: of cross-validation, if the seeds are folds: their training sets overlap, and
+        intervals and verdicts allow for it.
       question: what the ablation asks; a sentence.
+      races: what is told of the race of each task, where there were any.
 
     Raises:
       UserError: no rows, an unknown reference or status, or a metric that rows do not have.
@@ -112,18 +123,14 @@ def summarise(
             summaries.append(
                 summarise_arm(arm, of_arm, choice, planned, metric, confidence, overlap)
             )
-        _compare(summaries, reference, higher_is_better, floor, confidence, overlap)
+            better = val_metric.higher_is_better
+            estimate = estimate_rate(choice, higher_is_better=better, confidence=confidence)
+            summaries[-1]['rate_estimate'] = estimate
         tasks.append({'task': task, 'arms': summaries})
-    overall = None
-    if len(tasks) > 1:
-        overall = summarise_overall(
-            tasks,
-            reference,
-            higher_is_better=higher_is_better,
-            floor=floor,
-            confidence=confidence,
-        )
-    summary = {
+        sources = sources_of(of_task, summaries, reference, metric)
+        if sources is not None:
+            tasks[-1]['sources'] = sources
+    summary: dict[str, Any] = {
         'schema': 1,
         'question': question,
         'metric': metric.name,
@@ -132,22 +139,33 @@ def summarise(
         'val_higher_is_better': val_metric.higher_is_better,
         'reference': reference,
         'confidence': confidence,
+        'margin': default_margin(metric) if margin is None else margin,
+        'outside_prior': [arm for arm in arms if arm in outside_prior],
         'seeds': sorted(seeds if seeds is not None else {row['seed'] for row in rows}),
         'n_runs': len({_cell(row) for row in rows}),
         'total_wall_seconds': sum(row.get('wall_seconds') or 0.0 for row in rows),
         'caveats': [],
         'tasks': tasks,
-        'overall': overall,
+        'overall': None,
     }
     if folds:
         summary['folds'] = folds
+    if races:
+        summary['races'] = races
+    for task in tasks:
+        _compare(task['arms'], summary)
+        _take_raced(task, summary)
+    if len(tasks) > 1:
+        summary['overall'] = summarise_overall(summary, floor)
     shared = dict.fromkeys(row['arm'] for row in rows if row.get('vectorised'))
     if shared:
         summary['vectorised'] = list(shared)
     retried = sum(bool(row.get('retries')) for row in rows)
     if retried:
         summary['retried'] = retried
-    summary['caveats'] = [*leaked(rows), *caveats(summary), *covered(rows, folds)]
+    together = [CAVEAT] if summary['overall'] else []
+    known = [*leaked(rows), *caveats(summary)]
+    summary['caveats'] = [*known, *together, *covered(rows, folds)]
     return to_jsonable(summary)
 
 
@@ -183,7 +201,7 @@ def caveats(summary: Mapping[str, Any]) -> list[str]:
                     f'{arm["arm"]}{where}: {arm["n_unfinished"]} of {arm["n"]} runs '
                     f'{_how_unfinished(arm)}; its mean is over the others and may flatter it.'
                 )
-            if arm['n_missing']:
+            if arm['n_missing'] and not _race_of(task, summary):
                 found.append(
                     f'{arm["arm"]}{where}: {arm["n_missing"]} of {arm["n"]} runs are missing.'
                 )
@@ -202,8 +220,8 @@ def caveats(summary: Mapping[str, Any]) -> list[str]:
     if folds:
         found.append(
             f'{folds}-fold cross-validation: what is called a seed is one fold of one seed, '
-            f'{n} in all. Training sets of folds overlap: t intervals and p values allow for it '
-            '(Nadeau and Bengio 2003), bootstrap intervals do not.'
+            f'{n} in all. Training sets of folds overlap: intervals and verdicts allow for it '
+            '(Nadeau and Bengio 2003).'
         )
     if summary.get('vectorised'):
         found.append(
@@ -220,8 +238,8 @@ def caveats(summary: Mapping[str, Any]) -> list[str]:
         found.append('Only 1 seed: there are no intervals, and any difference may be chance.')
     elif n < 5:
         found.append(
-            f'Only {n} seeds: intervals are wide, and a difference that is not told apart may '
-            'still be real.'
+            f'Only {n} seeds: intervals are wide, and where no difference is significant there '
+            'may still be one.'
         )
     return found
 
@@ -234,36 +252,47 @@ def _choose(
     tuning_seeds: Sequence[int] | None,
 ) -> Choice:
     curve = rate_curve(rows, metric, tuning_seeds)
-    return choose_rate(curve, higher_is_better=metric.higher_is_better, tolerance=tolerance)
+    return choose_rate(
+        curve,
+        higher_is_better=metric.higher_is_better,
+        tolerance=tolerance,
+        tried=rows[0].get('tried', ()) if rows else (),
+    )
 
 
-def _compare(
-    arms: list[dict[str, Any]],
-    reference: str,
-    higher_is_better: bool,
-    floor: float | None,
-    confidence: float,
-    overlap: float,
-) -> None:
-    """Adds to every arm how it differs from the reference, the p values as one family."""
-    partner = next(arm for arm in arms if arm['arm'] == reference)
-    worst = worst_score(arms, higher_is_better) if floor is None else floor
-    for arm in arms:
-        add_comparison(arm, partner, higher_is_better, worst, confidence, overlap)
-    others = [arm['difference'] for arm in arms if arm['difference'] is not None]
-    for difference, adjusted in zip(others, holm([d['p'] for d in others]), strict=True):
-        difference['p_holm'] = adjusted
-        difference['verdict'] = verdict(difference, higher_is_better, confidence)
+def _compare(arms: Sequence[dict[str, Any]], summary: Mapping[str, Any]) -> None:
+    """Adds to every arm how it differs from the reference, on further test sets too."""
+    reference, options = summary['reference'], options_of(summary)
+    found = compare_arms({arm['arm']: arm['seeds'] for arm in arms}, reference, **options)
+    others = [arm for arm in arms if arm['arm'] != reference]
+    for arm in others:
+        arm['difference'] = difference_of(found[arm['arm']], found)
+    for name in dict.fromkeys(name for arm in arms for name in arm['shifts']):
+        scores = {arm['arm']: arm['shifts'].get(name, {'seeds': {}})['seeds'] for arm in arms}
+        shifted = compare_arms(scores, reference, **options)
+        for arm in others:
+            if name in arm['shifts']:
+                arm['shifts'][name]['difference'] = interval_of(shifted[arm['arm']], shifted)
 
 
-def verdict(difference: Mapping[str, Any], higher_is_better: bool, confidence: float) -> str:
-    """'better', 'worse', 'not told apart', or 'no verdict' where no test can be made."""
-    p, mean = difference['p_holm'], difference['interval'].estimate
-    if p is None:
-        return 'no verdict'
-    if p >= 1 - confidence:
-        return 'not told apart'
-    return 'better' if (mean > 0) == higher_is_better else 'worse'
+def _take_raced(task: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+    """Puts the verdicts of a race in place of those that look at its scores once more.
+
+    Looks have spent alpha; an arm that stopped keeps the interval of the look that decided it.
+    """
+    told = _race_of(task, summary)
+    if told is None:
+        return
+    for arm in task['arms']:
+        if arm['arm'] in told['verdicts']:
+            arm['difference'] = difference_of(*comparison_told(told, arm['arm']))
+        elif arm['difference'] is not None:
+            arm['difference'] = {**arm['difference'], 'verdict': 'undecided'}
+
+
+def _race_of(task: Mapping[str, Any], summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    races = summary.get('races') or {}
+    return races.get(task['task'], races.get(''))
 
 
 def _how_unfinished(arm: Mapping[str, Any]) -> str:

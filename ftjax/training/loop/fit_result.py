@@ -31,7 +31,9 @@ class FitResult:
     step_flops: float | None
     """Of the compiled program: of one step, or of the body of its loop, which is the same."""
     phases: list[dict[str, Any]]
-    """Start, steps, compile seconds, seconds and FLOPs a step of each phase."""
+    """Start, steps, compile seconds, seconds, FLOPs and bytes a step of each phase."""
+    step_bytes: int | None = None
+    """Device memory while a step runs, as compiled: of the phase that takes most."""
     stage_seconds: dict[str, float] = dataclasses.field(default_factory=dict)
     """Where the wall time went: data, step, evaluation, checkpoint, compile."""
     steps_skipped: int = 0
@@ -62,6 +64,7 @@ def result_of(loaded: Mapping[str, Any], final: dict[str, Any], run_state: RunSt
         wall_seconds=timings.wall_seconds,
         step_flops=timings.flops,
         phases=timings.to_json(),
+        step_bytes=timings.bytes,
         stage_seconds=dict(timings.stages),
         steps_skipped=run_state.accumulator.skipped,
         cache=tuple(run_state.cache_lines),

@@ -26,6 +26,8 @@ class PhaseTimes:
     """First step, cut and trainable parameters."""
     compile_seconds: float = 0.0
     flops: float | None = None
+    bytes: int | None = None
+    """Device memory while a call runs; of the program that takes most."""
     count: int = 0
     """Steps run."""
     steps: list[float] = dataclasses.field(default_factory=list)
@@ -66,6 +68,7 @@ class Timings:
             self.known[id(program)] = program
             now.compile_seconds += program.seconds
         now.flops = program.flops if now.flops is None else now.flops
+        now.bytes = max(now.bytes or 0, program.bytes or 0) or None
         now.count += steps
         self.stages['step'] = self.stages.get('step', 0.0) + seconds
         for times in (now.steps, *([] if new else [now.warm])):
@@ -126,6 +129,11 @@ class Timings:
         steps = sum(n for _, n in counted)
         return sum(f * n for f, n in counted) / steps if steps else None
 
+    @property
+    def bytes(self) -> int | None:
+        """Device memory of the steps, as compiled: of the phase that takes most."""
+        return max((p.bytes for p in self.phases if p.bytes is not None), default=None)
+
     def to_json(self) -> list[dict[str, Any]]:
         """Plain values: an entry a phase."""
         return [
@@ -135,6 +143,7 @@ class Timings:
                 'compile_seconds': p.compile_seconds,
                 'step_seconds_median': p.median,
                 'step_flops': p.flops,
+                'step_bytes': p.bytes,
             }
             for p in self.phases
         ]

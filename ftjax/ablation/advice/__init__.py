@@ -1,0 +1,1 @@
+"""What to freeze: arms that a network allows, and the recommendation that their race ends with."""

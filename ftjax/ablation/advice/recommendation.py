@@ -1,0 +1,200 @@
+"""What to freeze, from the summary of a race: a recommendation, what it costs and gives up.
+
+Everything is read from the summary's own verdicts and simultaneous intervals, so that advice and
+report cannot contradict each other.
+
+1. An arm counts if it has a rate inside its grid and a verdict against the reference (all of the
+   network trained), or is the reference.
+2. If any is better than the reference, the one of them with the highest estimate is recommended.
+3. Else the cheapest arm that is as good as the reference: the whole interval of its difference
+   lies above a loss of the margin (non-inferior). The reference itself is one.
+
+The estimate of an arm that was chosen because it was the highest is too high on average; the
+interval is simultaneous over the arms, so that its lower end may be believed all the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftjax.plotting import number_formats
+
+Arm = Mapping[str, Any]
+
+COSTS = (
+    ('step_seconds', 'time of a step'),
+    ('step_bytes', 'device memory'),
+    ('optimizer_bytes', 'optimizer state'),
+)
+"""(key of an arm, in words): what an arm costs; the first decides which is cheapest."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Undecided:
+    """An arm without a verdict, and what a verdict would take.
+
+    Attributes:
+      arm: its name.
+      seeds: further seeds that would decide it; None where that cannot be told.
+      seconds: of their runs, and of the reference's on the same seeds, one after the other.
+    """
+
+    arm: str
+    seeds: int | None
+    seconds: float | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What a race says.
+
+    Attributes:
+      choice: the recommended arm; None where no run of the reference finished.
+      rate: its learning rate.
+      why: 'better' than the reference, 'as good' and cheaper, or 'nothing cheaper' is.
+      as_good: the cheapest arm that is as good as the reference.
+      sentences: the recommendation in two sentences.
+      undecided: arms that the race could not decide.
+      left_out: {arm: why it cannot be recommended}.
+    """
+
+    choice: str | None
+    rate: float | None
+    why: str
+    as_good: str | None
+    sentences: tuple[str, ...]
+    undecided: tuple[Undecided, ...]
+    left_out: Mapping[str, str]
+
+
+def recommend(summary: Mapping[str, Any]) -> Advice:
+    """The advice that a summary of one task gives.
+
+    Args:
+      summary: from `summarise`; a loss up to its margin is accepted for a cheaper arm.
+    """
+    margin: float = summary['margin']
+    arms: Sequence[Arm] = summary['tasks'][0]['arms']
+    reference = next(arm for arm in arms if arm['arm'] == summary['reference'])
+    trained = [arm for arm in arms if arm['rate'] is not None and arm is not reference]
+    left_out = {arm['arm']: why for arm in trained if (why := _why_not(arm))}
+    able = [arm for arm in trained if arm['arm'] not in left_out]
+    undecided = tuple(
+        _undecided(arm, reference) for arm in able if arm['difference']['verdict'] == 'undecided'
+    )
+    if reference['mean'] is None:
+        said = f'No run of {reference["arm"]} finished, so that there is nothing to compare with.'
+        return Advice(
+            choice=None,
+            rate=None,
+            why='',
+            as_good=None,
+            sentences=(said,),
+            undecided=(),
+            left_out=left_out,
+        )
+    better = [arm for arm in able if arm['difference']['verdict'] == 'better']
+    good = [arm for arm in able if is_as_good(arm, margin, summary['higher_is_better'])]
+    cheapest = min([*good, reference], key=_price)
+    if better:
+        choice, why = max(better, key=lambda arm: _gain(arm, summary)), 'better'
+    else:
+        choice = cheapest
+        why = 'nothing cheaper' if choice is reference else 'as good'
+    return Advice(
+        choice=choice['arm'],
+        rate=choice['rate'],
+        why=why,
+        as_good=cheapest['arm'],
+        sentences=_sentences(choice, why, cheapest, reference, summary),
+        undecided=undecided,
+        left_out=left_out,
+    )
+
+
+def is_as_good(arm: Arm, margin: float, higher_is_better: bool) -> bool:
+    """Whether the interval of the difference holds no loss of the margin or more."""
+    interval = arm['difference']['interval']
+    if interval['low'] is None:
+        return False
+    return interval['low'] > -margin if higher_is_better else interval['high'] < margin
+
+
+def cost_against(arm: Arm, reference: Arm, key: str) -> float | None:
+    """A cost as a share of the reference's; None where either is not known."""
+    own, whole = arm.get(key), reference.get(key)
+    return own / whole if own is not None and whole else None
+
+
+def _why_not(arm: Arm) -> str:
+    if arm['mean'] is None:
+        return 'none of its runs finished'
+    if arm['rate_edge']:
+        return f'its best rate is the {arm["rate_edge"]}est that was tried: a better one may exist'
+    if arm['difference'] is None or arm['difference']['interval']['low'] is None:
+        return 'too few seeds for a verdict'
+    return ''
+
+
+def _gain(arm: Arm, summary: Mapping[str, Any]) -> float:
+    return arm['difference']['interval']['estimate'] * (1 if summary['higher_is_better'] else -1)
+
+
+def _price(arm: Arm) -> tuple[float, ...]:
+    return tuple(float('inf') if arm.get(key) is None else arm[key] for key, _ in COSTS)
+
+
+def _undecided(arm: Arm, reference: Arm) -> Undecided:
+    seeds = arm['difference'].get('further_seeds')
+    times = [one['wall_seconds'] for one in (arm, reference)]
+    known = seeds is not None and None not in times
+    return Undecided(arm=arm['arm'], seeds=seeds, seconds=seeds * sum(times) if known else None)
+
+
+def _sentences(
+    choice: Arm,
+    why: str,
+    cheapest: Arm,
+    reference: Arm,
+    summary: Mapping[str, Any],
+) -> tuple[str, str]:
+    metric, margin, name = summary['metric'], summary['margin'], reference['arm']
+    unit = ' points' if number_formats.scale_of(metric) == 100 else ''
+    allowed = f'{number_formats.score(margin, metric)}{unit}'
+
+    def difference(arm: Arm) -> str:
+        interval = arm['difference']['interval']
+        size = number_formats.score(interval['estimate'], metric, signed=True)
+        return f'{size}{unit} {number_formats.bounds(interval, metric, signed=True)}'
+
+    title = number_formats.headed(summary)
+    score = f'{number_formats.score(choice["mean"]["estimate"], metric)} {title}'
+    if why == 'nothing cheaper':
+        return (
+            f'Train {name}: {score}.',
+            f'No cheaper arm was shown to be within {allowed} of it.',
+        )
+    trained = number_formats.share(choice['trainable_share'])
+    first = (
+        f'Train {choice["arm"]} ({trained} of the parameters): {score}, '
+        f'{difference(choice)} against {name}, '
+        + ('which is better.' if why == 'better' else f'so at most {allowed} worse.')
+    )
+    costs = _costs(choice, reference)
+    second = f'It takes {costs} of {name}.' if costs else f'Its cost against {name} is not known.'
+    if why == 'better' and cheapest is not choice and _price(cheapest) < _price(choice):
+        cheaper = f'Cheaper and as good as {name} within {allowed}: {cheapest["arm"]}'
+        known = '' if cheapest is reference else f' ({difference(cheapest)})'
+        second = f'{second[:-1]}; {cheaper[0].lower()}{cheaper[1:]}{known}.'
+    return first, second
+
+
+def _costs(arm: Arm, reference: Arm) -> str:
+    parts = [
+        f'{share:.2g} of the {words}'
+        for key, words in COSTS
+        if (share := cost_against(arm, reference, key)) is not None
+    ]
+    return ', '.join(parts)

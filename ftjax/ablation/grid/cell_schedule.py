@@ -1,0 +1,79 @@
+"""Which cells of a grid are run, in rounds that follow from the rows alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+from ftjax.ablation.engines.engine import Cell
+from ftjax.ablation.grid.rows import of_grid
+from ftjax.ablation.rates.search import RateSearch, search_rates
+from ftjax.ablation.settings import AblationSettings
+
+Rows = list[dict[str, Any]]
+
+
+class Schedule(Protocol):
+    """What is run next. Pure functions of the rows: an interrupted grid goes on by them."""
+
+    @property
+    def planned(self) -> int:
+        """Runs that the grid needs, as far as that is known before the first."""
+        ...
+
+    def pending(self, rows: Rows) -> list[Cell]:
+        """The cells that the current round still needs; none when the grid is done."""
+        ...
+
+    def present(self, rows: Rows) -> Rows:
+        """The rows that are of this grid among those of a folder."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class FullGrid:
+    """Every rate with every seed, and further rates while a winner lies on an edge."""
+
+    settings: AblationSettings
+
+    @property
+    def planned(self) -> int:
+        """See Schedule."""
+        settings = self.settings
+        runs = len(settings.tuned) * len(settings.rates)
+        return (runs + len(settings.arms) - len(settings.tuned)) * len(settings.draws)
+
+    def pending(self, rows: Rows) -> list[Cell]:
+        """See Schedule."""
+        cells = untuned(self.settings, rows)
+        return [*cells, *self.search(rows).pending] if self.settings.tuned else cells
+
+    def present(self, rows: Rows) -> Rows:
+        """See Schedule: its arms, its seeds, and rates that the search has asked for."""
+        settings = self.settings
+        tried = self.search(rows).tried if settings.tuned else {}
+        return of_grid(rows, settings.arms, settings.draws, tried)
+
+    def search(self, rows: Rows) -> RateSearch:
+        """Where the search for rates stands."""
+        settings = self.settings
+        return search_rates(
+            [row for row in rows if row['arm'] in settings.tuned],
+            arms=settings.tuned,
+            grid=settings.grids,
+            seeds=settings.draws,
+            metric=settings.metric,
+            max_extra=settings.max_extra,
+        )
+
+
+def untuned(settings: AblationSettings, rows: Rows) -> list[Cell]:
+    """Cells without a row of the arms that have no rate to tune."""
+    seen = {(row['arm'], row['seed']) for row in rows if row['rate'] is None}
+    return [
+        (arm, None, seed)
+        for arm in settings.arms
+        if arm not in settings.tuned
+        for seed in settings.draws
+        if (arm, seed) not in seen
+    ]

@@ -1,0 +1,1 @@
+"""Racing: seeds go to the arms still in question, until all are decided or a budget is spent."""

@@ -1,0 +1,101 @@
+"""A race: rates first, then seeds for the arms still in question, within a budget.
+
+1. Rates (`rate_rounds.py`). Every arm tries the same number of rates with the first seed, and more
+   while a best one lies on an edge; the better half of them with a second seed, and so on down to
+   two, the better of which is its rate. Where many rates make it worth it, all are tried by short
+   runs first; a few arms, the pilots, are run in full at the same rates, and where both rank the
+   rates alike, the others are run in full at the best two only. Validation decides, as everywhere.
+2. Seeds (`seed_rounds.py`). All arms are run with the seeds of the first look. At a look they are
+   compared with the reference on test scores, at the level that `spending.py` grants it. An arm
+   whose verdict is decided stops; the others and the reference go on to the next look.
+3. The race ends when no arm is in question, when there are no seeds left, or when the next round
+   is forecast not to fit the budget; the look before that is the last one, and spends all of alpha.
+
+Everything follows from the rows, what they cost included, so that a race that was killed goes on
+to the same rows. Source of the scheme: Maron and Moore (1994), Hoeffding races; with alpha spending
+over looks, Jennison and Turnbull (2000), Group Sequential Methods.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from ftjax.ablation.engines.engine import Cell
+from ftjax.ablation.racing.ledger import Ledger, Round
+from ftjax.ablation.racing.rate_rounds import rate_rounds
+from ftjax.ablation.racing.seed_rounds import Scores, seed_rounds
+from ftjax.ablation.racing.standing import Standing, Terms
+from ftjax.ablation.statistics.comparison import Comparison, compare_to_reference
+
+Rows = list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Race(Terms):
+    """Which cells of an ablation are run within a budget; see Schedule."""
+
+    _known: dict[Any, Comparison] = dataclasses.field(default_factory=dict, compare=False)
+
+    @property
+    def planned(self) -> int:
+        """Runs at most, without further rates; see Schedule."""
+        return len(self.tuned) * (len(self.settings.rates) - 1) + len(self.arms) * len(self.draws)
+
+    def pending(self, rows: Rows) -> list[Cell]:
+        """See Schedule."""
+        return self.standing(rows).pending
+
+    def present(self, rows: Rows) -> Rows:
+        """See Schedule: once the race has ended, the rows that it asked for."""
+        arms = self.settings.arms
+        rows = [row for row in rows if row['arm'] in arms and row['seed'] in self.draws]
+        standing = self.standing(rows)
+        return rows if standing.pending else list(standing.ledger.used.values())
+
+    def results(self, rows: Rows) -> Rows:
+        """The full runs at the rates that arms chose among, for a summary.
+
+        `tried` in a row holds the rates that edges are judged by.
+        """
+        standing = self.standing(rows)
+        kept = []
+        for row in standing.ledger.used.values():
+            arm, rate = row['arm'], row['rate']
+            if arm in self.tuned and rate in standing.full.get(arm, ()):
+                kept.append({**row, 'tried': list(standing.tried[arm])})
+            elif arm in self.arms and rate is None:
+                kept.append(row)
+        return kept
+
+    def standing(self, rows: Rows) -> Standing:
+        """Replays the race on the rows, up to the first round that is not complete."""
+        ledger = Ledger(rows, self.budget, self.workers, self.expected)
+        standing = Standing(ledger)
+        for found in self._rounds(standing):
+            missing = ledger.missing(found.cells)
+            if missing:
+                standing.pending = missing
+                return standing
+            ledger.take(found)
+        return standing
+
+    def _rounds(self, standing: Standing) -> Iterator[Round]:
+        """The race as it is told above; a round is yielded, its rows are in the ledger after."""
+        yield from rate_rounds(self, standing)
+        if not standing.ended:
+            yield from seed_rounds(self, standing, self._compare)
+
+    def _compare(self, scores: Scores, alpha: float) -> Comparison:
+        key = repr((scores, alpha))
+        if key not in self._known:
+            self._known[key] = compare_to_reference(
+                scores,
+                self.reference,
+                higher_is_better=self.metric.higher_is_better,
+                margin=self.margin,
+                alpha=alpha,
+                outside_prior=[arm for arm in self.outside_prior if arm in scores],
+            )
+        return self._known[key]

@@ -1,0 +1,192 @@
+"""Rounds of a race in which every arm finds its rate, with equally many trials."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from ftjax.ablation.engines.engine import Cell
+from ftjax.ablation.grid.short_runs import short
+from ftjax.ablation.racing.ledger import Round
+from ftjax.ablation.racing.narrowing import (
+    KEPT,
+    SHARE,
+    best_rates,
+    narrowing,
+    pilots_of,
+    worth_it,
+)
+from ftjax.ablation.racing.seed_rounds import FIRST_LOOK
+from ftjax.ablation.racing.standing import Standing, Terms, cells_of
+from ftjax.ablation.rates.choice import Choice, RatePoint, choose_rate, rate_curve
+from ftjax.ablation.rates.search import search_rates
+
+Grid = Mapping[str, Sequence[float]]
+
+
+def settling(rates: int, seeds: int) -> list[int]:
+    """Rates of an arm that are run with the first seed, the second, .. until one is chosen.
+
+    Halved with each seed, to two at least (Jamieson and Talwalkar 2016, successive halving); with
+    half of the seeds at most, and a third of the runs of the full grid.
+
+    >>> settling(3, 5), settling(3, 10), settling(11, 10), settling(3, 3)
+    ([3, 2], [3, 2, 2, 2], [11, 6, 3, 2, 2], [3])
+    """
+    counts = [rates]
+    while len(counts) < seeds // 2:
+        counts.append(min(rates, max(2, math.ceil(counts[-1] / 2))))
+        if sum(counts) > rates * seeds / 3:
+            return counts[:-1]
+    return counts
+
+
+def rate_rounds(terms: Terms, standing: Standing) -> Iterator[Round]:
+    """The rounds; afterwards `standing` has the rate of every arm, or why the race has ended."""
+    ledger = standing.ledger
+    first = terms.draws[:1]
+    plain = [arm for arm in terms.arms if arm not in terms.tuned]
+    standing.rates = dict.fromkeys(plain)
+    baselines = cells_of(dict.fromkeys(plain, (None,)), first)
+    grids = {arm: sorted(terms.settings.grids[arm]) for arm in terms.tuned}
+    pilots = pilots_of(terms.tuned, terms.reference)
+    most = len(terms.settings.rates) if grids else 0
+    shorts = {short(arm, SHARE): grid for arm, grid in grids.items()}
+    there = bool(shorts) and set(shorts) <= set(terms.settings.arms)
+    kept: Grid = {}
+    if there and worth_it(len(grids), len(pilots), most) and _short_fits(terms, standing, shorts):
+        kept = yield from _narrowed(terms, standing, shorts, pilots, baselines)
+    else:
+        # All rates, or of each arm the middle ones if the budget does not take more.
+        for count in range(most, 0, -1):
+            some = {arm: middle(grid, count) for arm, grid in grids.items()}
+            cells = [*cells_of(some, first), *baselines]
+            if count == 1 or ledger.fits(cells, _reserve(terms)):
+                yield from _search(terms, standing, 'rates', some, cells)
+                break
+        else:
+            yield standing.round('baselines', baselines)
+        kept = {arm: _tried(standing, arm) for arm in terms.tuned}
+        standing.tried = {arm: tuple(rates) for arm, rates in kept.items()}
+    if standing.ended:
+        return
+    most = max(map(len, kept.values()), default=1)
+    for seeds, count in enumerate(settling(most, len(terms.draws))[1:], 1):
+        best = {
+            arm: best_rates(_choice(terms, standing, arm, kept[arm], seeds), terms.metric, count)
+            for arm in kept
+        }
+        several = terms.draws[: seeds + 1]
+        more = standing.round(f'best {count} rates', cells_of(best, several))
+        if not ledger.fits(more.cells, _reserve(terms, len(several))):
+            break
+        yield more
+        kept, standing.settled = best, len(several)
+    for arm in terms.tuned:
+        standing.full[arm] = tuple(kept[arm])
+        choice = _choice(terms, standing, arm, kept[arm], standing.settled)
+        if choice.rate is not None:
+            standing.rates[arm] = choice.rate
+    if terms.reference not in standing.rates:
+        standing.ended = f'no run of the reference {terms.reference} finished'
+
+
+def _reserve(terms: Terms, done: int = 1) -> list[Cell]:
+    """What the first look still needs where arms that are tuned have had so many seeds.
+
+    Which rate makes no difference to the forecast.
+    """
+    had = {arm: done if arm in terms.tuned else 1 for arm in terms.arms}
+    return [(arm, None, draw) for arm in had for draw in terms.draws[had[arm] : FIRST_LOOK]]
+
+
+def _short_fits(terms: Terms, standing: Standing, shorts: Grid) -> bool:
+    """Whether short runs, and a full one of every arm with the seeds of the first look, fit."""
+    whole = cells_of(dict.fromkeys(terms.arms, (None,)), terms.draws[:FIRST_LOOK])
+    return standing.ledger.fits(cells_of(shorts, terms.draws[:1]), whole)
+
+
+def _search(
+    terms: Terms, standing: Standing, what: str, grid: Grid, cells: Sequence[Cell]
+) -> Iterator[Round]:
+    """The grid, and further rates while a best one is on an edge and the budget allows."""
+    ledger = standing.ledger
+    first = standing.round(what, cells)
+    if not ledger.fits(first.cells):
+        standing.ended = 'the budget does not take one run of every arm'
+        return
+    yield first
+    while True:
+        wanted = search_rates(
+            [row for arm in grid for row in ledger.rows(arm)],
+            arms=list(grid),
+            grid=grid,
+            seeds=terms.draws[:1],
+            metric=terms.metric,
+            max_extra=terms.settings.max_extra,
+        ).pending
+        if not wanted or not ledger.fits(wanted, _reserve(terms)):
+            return
+        yield standing.round(f'further {what}', wanted)
+
+
+def _narrowed(
+    terms: Terms,
+    standing: Standing,
+    shorts: Grid,
+    pilots: Sequence[str],
+    baselines: Sequence[Cell],
+) -> Iterator[Round]:
+    """Short runs, full ones of pilots, and of the others those that short runs leave over.
+
+    Returns the rates that every arm chooses among, as many for all.
+    """
+    ledger, first = standing.ledger, terms.draws[:1]
+    yield from _search(
+        terms, standing, 'short runs', shorts, [*cells_of(shorts, first), *baselines]
+    )
+    if standing.ended:
+        return {}
+    tried = {arm: _tried(standing, short(arm, SHARE)) for arm in terms.tuned}
+    standing.tried = {arm: tuple(rates) for arm, rates in tried.items()}
+    yield standing.round('pilots in full', cells_of({arm: tried[arm] for arm in pilots}, first))
+    curves = {arm: _curve(terms, standing, short(arm, SHARE), tried[arm], 1) for arm in tried}
+    full = {arm: _curve(terms, standing, arm, tried[arm], 1) for arm in pilots}
+    standing.narrowed = narrowing(pilots, curves, full, terms.metric)
+    if standing.narrowed.held:
+        found = {arm: _choice(terms, standing, short(arm, SHARE), tried[arm], 1) for arm in tried}
+        tried = {arm: best_rates(choice, terms.metric, KEPT) for arm, choice in found.items()}
+    wanted = standing.round('rates', cells_of(tried, first))
+    if not ledger.fits(wanted.cells):
+        standing.ended = 'full runs at the rates that short runs left over do not fit the budget'
+        return {}
+    yield wanted
+    return tried
+
+
+def _tried(standing: Standing, arm: str) -> list[float]:
+    return sorted({row['rate'] for row in standing.ledger.rows(arm)})
+
+
+def _curve(
+    terms: Terms, standing: Standing, arm: str, rates: Sequence[float], seeds: int
+) -> tuple[RatePoint, ...]:
+    rows = [row for row in standing.ledger.rows(arm) if row['rate'] in rates]
+    return rate_curve(rows, terms.metric, terms.draws[:seeds])
+
+
+def _choice(
+    terms: Terms, standing: Standing, arm: str, rates: Sequence[float], seeds: int
+) -> Choice:
+    better = terms.metric.higher_is_better
+    return choose_rate(_curve(terms, standing, arm, rates, seeds), higher_is_better=better)
+
+
+def middle(rates: Sequence[float], count: int) -> list[float]:
+    """So many neighbours from the middle of sorted rates.
+
+    >>> middle([1, 2, 3, 4, 5], 3), middle([1, 2, 3, 4], 1)
+    ([2, 3, 4], [2])
+    """
+    start = (len(rates) - count) // 2
+    return list(rates[start : start + count])

@@ -1,0 +1,67 @@
+"""From the rows of an ablation to its folder: summary, table, verdicts, figures, report."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ftjax.ablation.racing.account import seeds_run
+from ftjax.ablation.report.gate_verdicts import grid_verdicts
+from ftjax.ablation.report.results_folder import write_results
+from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.summary.summary import summarise
+
+
+def write_grid_results(
+    folder: pathlib.Path,
+    values: Mapping[str, Any],
+    settings: AblationSettings,
+    rows: Sequence[Mapping[str, Any]],
+    notes: Sequence[str],
+    races: Mapping[str, Mapping[str, Any]],
+) -> tuple[dict[str, Any], str]:
+    """Writes what `write_results` writes; returns the summary, and the table as text.
+
+    Args:
+      folder: of the ablation; it is there.
+      values: the config as plain dicts, without its section `ablation`.
+      settings: that section.
+      rows, notes, races: from `run_grids`.
+    """
+    summary = summarise(
+        rows,
+        reference=settings.reference or next(iter(settings.arms)),
+        metric=settings.metric,
+        arms=list(settings.arms),
+        seeds=seeds_run(races, settings.draws),
+        margin=settings.margin,
+        outside_prior=settings.outside_prior,
+        folds=settings.folds,
+        question=settings.question,
+        races=races,
+    )
+    table = write_results(
+        folder,
+        summary,
+        title=settings.question or 'Ablation',
+        setup=setup_of(values, settings),
+        notes=(*settings.notes, *notes),
+        gates=grid_verdicts(settings, summary, rows),
+    )
+    return summary, table
+
+
+def setup_of(values: Mapping[str, Any], settings: AblationSettings) -> dict[str, Any]:
+    """What was held fixed, name to value, in the order to show."""
+    return {
+        'data': values['data']['source'],
+        'training examples a class': values['data']['examples_per_class'] or 'all',
+        'network': values['init'],
+        'seeds': ', '.join(map(str, settings.seeds)),
+        **({'tasks': settings.tasks} if settings.tasks else {}),
+        **({'folds': settings.folds} if settings.folds else {}),
+        **({'tuned beside the rate': settings.tune} if settings.tune else {}),
+        **({'budget': settings.budget} if settings.budget else {}),
+        **({'equal': settings.equal} if settings.equal != 'steps' else {}),
+    }

@@ -1,0 +1,127 @@
+"""Two arms compared example by example: other seeds against other test examples, and McNemar.
+
+Scores are those of each test example in each seed's run. Where all seeds have the same test
+examples they are a table (seeds, examples); else each seed has examples of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ftjax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Uncertainty:
+    """Standard errors of a mean difference, by what would be drawn anew.
+
+    Attributes:
+      difference: mean over seeds and examples.
+      seeds: other seeds, the same test examples; where each seed has test examples of its own,
+        other seeds on endlessly many of them.
+      examples: other test examples, the same trained networks.
+      both: other seeds and other test examples.
+      fixed: whether all seeds have the same test examples.
+    """
+
+    difference: float
+    seeds: float
+    examples: float
+    both: float
+    fixed: bool
+
+
+def uncertainty(
+    arm: Sequence[np.ndarray], reference: Sequence[np.ndarray], *, fixed: bool
+) -> Uncertainty:
+    """Splits the uncertainty of arm minus reference, two seeds or more.
+
+    With the same examples for all seeds: difference = mean + seed + example + rest, each random
+    with a variance of its own (two-way analysis of variance without replication). The variance
+    for other seeds holds the rest too, so does that for other examples, and it counts once in
+    that for both.
+
+    Args:
+      arm, reference: scores of the examples (examples,), an array a seed, in the same order.
+      fixed: whether the examples are the same for all seeds.
+    """
+    differences = [
+        np.asarray(mine, np.float64) - np.asarray(other, np.float64)
+        for mine, other in zip(arm, reference, strict=True)
+    ]
+    count = len(differences)
+    if count < 2 or min(map(len, differences)) < 2:
+        raise UserError('two seeds and two test examples are needed to tell them apart')
+    means = np.array([one.mean() for one in differences])
+    of_seeds = means.var(ddof=1) / count
+    if fixed:
+        table = np.stack(differences)
+        size = table.shape[1]
+        of_examples = table.mean(0).var(ddof=1) / size
+        rest = table - table.mean(0) - table.mean(1, keepdims=True) + table.mean()
+        of_rest = (rest**2).sum() / ((count - 1) * (size - 1)) / (count * size)
+        both = max(of_seeds + of_examples - of_rest, of_seeds, of_examples)
+        parts = of_seeds, of_examples, both
+    else:
+        # What tests of so many examples make of the spread over seeds.
+        of_examples = np.mean([one.var(ddof=1) / len(one) for one in differences]) / count
+        parts = max(of_seeds - of_examples, 0.0), of_examples, of_seeds
+    seeds, examples, both = (float(np.sqrt(part)) for part in parts)
+    mean = float(means.mean())
+    return Uncertainty(difference=mean, seeds=seeds, examples=examples, both=both, fixed=fixed)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class McNemar:
+    """Two networks on the same examples.
+
+    Attributes:
+      first, second: examples that only the one, only the other has right.
+      p: two-sided, exact: of McNemar's test, that neither is right more often.
+    """
+
+    first: int
+    second: int
+    p: float
+
+
+def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
+    """McNemar's exact test on right and wrong, bool (examples,) each.
+
+    Source: Q. McNemar (1947), Psychometrika 12, 153-157.
+
+    >>> mcnemar(np.array([1, 1, 1, 0, 1], bool), np.array([0, 0, 0, 0, 1], bool))
+    McNemar(first=3, second=0, p=0.25)
+    """
+    from scipy import stats
+
+    if first.shape != second.shape:
+        raise UserError(f'{len(first)} examples and {len(second)}; expected the same ones')
+    one, other = int((first & ~second).sum()), int((second & ~first).sum())
+    p = float(stats.binomtest(one, one + other).pvalue) if one + other else 1.0
+    return McNemar(first=one, second=other, p=p)
+
+
+def error_overlap(right: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
+    """Of the errors of one arm or another of two, the share that both make.
+
+    1 for arms that err on the same examples, 0 for arms that never do; NaN where neither errs.
+    Little overlap is what an ensemble of the two needs.
+
+    Args:
+      right: arm to right and wrong, bool, of one shape for all.
+
+    >>> error_overlap({'a': np.array([0, 0, 1], bool), 'b': np.array([0, 1, 1], bool)})['a']['b']
+    0.5
+    """
+    wrong = {arm: ~np.asarray(values, bool) for arm, values in right.items()}
+    found: dict[str, dict[str, float]] = {}
+    for arm, mine in wrong.items():
+        found[arm] = {}
+        for other, theirs in wrong.items():
+            either = int((mine | theirs).sum())
+            found[arm][other] = int((mine & theirs).sum()) / either if either else float('nan')
+    return found

@@ -1,0 +1,45 @@
+"""A config as a Python file that the scripts take."""
+
+from __future__ import annotations
+
+import pathlib
+import pprint
+from collections.abc import Mapping
+from typing import Any
+
+from ftjax.errors import UserError
+from ftjax.io.files.atomic import write_text
+
+
+def write_config_file(file: pathlib.Path, values: Mapping[str, Any], about: str) -> None:
+    """Writes a config file whose `get_config()` gives the values.
+
+    Args:
+      file: where to; it must not exist.
+      values: nested plain dicts of what Python can write: numbers, texts, tuples, None.
+      about: one sentence, for its docstring.
+
+    Raises:
+      UserError: the file exists.
+    """
+    if file.exists():
+        raise UserError(f'{file} exists already; choose another file')
+    body = pprint.pformat(dict(values), width=96, sort_dicts=False)
+    # A name with quotes or backslashes must not end the docstring.
+    told = about.replace('\\', '/').replace('"""', "'''")
+    write_text(
+        file,
+        f'''"""{told}
+
+    python scripts/train.py --config={file} --workdir=runs/{file.stem}
+"""
+
+from ftjax.config import template
+
+VALUES = {body}
+
+
+def get_config():
+    return template(**VALUES)
+''',
+    )

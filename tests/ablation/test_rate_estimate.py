@@ -1,0 +1,80 @@
+"""The vertex between rates, against numpy's polynomials, and its interval, against simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import optimize, stats
+
+from ftjax.ablation.rates.choice import choose_rate, rate_curve
+from ftjax.ablation.rates.parabola import estimate_rate, fieller
+
+
+def choice_of(rates, values, higher_is_better=True):
+    """Values: (seeds, rates); nan is a diverged run."""
+    rows = [
+        {
+            'arm': 'a',
+            'rate': rate,
+            'seed': seed,
+            'status': 'diverged' if math.isnan(value) else 'ok',
+            'val': {'accuracy': value},
+        }
+        for seed, of_seed in enumerate(values)
+        for rate, value in zip(rates, of_seed, strict=True)
+    ]
+    return choose_rate(rate_curve(rows, 'accuracy'), higher_is_better=higher_is_better)
+
+
+@pytest.mark.parametrize('sign', [1, -1])
+def test_the_vertex_is_that_of_the_parabola_through_the_best_three(sign):
+    rates = (1e-4, 1e-3, 2e-3, 1e-2, 1e-1)  # unequal steps, and a far one that must not count
+    values = sign * np.array([[0.1, 0.71, 0.8, 0.6, 0.0], [0.1, 0.75, 0.78, 0.66, 0.3]])
+    found = estimate_rate(choice_of(rates, values, sign > 0), higher_is_better=sign > 0)
+    c2, c1, _ = np.polyfit(np.log(rates[1:4]), values.mean(0)[1:4], 2)
+    assert found.rates == rates[1:4]
+    assert found.rate == pytest.approx(math.exp(-c1 / (2 * c2)))
+
+
+def test_no_estimate_at_an_edge_of_a_plateau_or_without_three():
+    assert estimate_rate(choice_of((1e-3, 1e-2, 1e-1), [[0.9, 0.8, 0.7]])) is None
+    assert estimate_rate(choice_of((1e-3, 1e-2, 1e-1), [[0.9, 0.9, 0.9]])) is None
+    assert estimate_rate(choice_of((1e-3, 1e-2), [[0.9, 0.8]])) is None
+
+
+def test_one_seed_has_no_interval_and_a_diverged_one_does_not_count():
+    rates = (1e-3, 1e-2, 1e-1)
+    one = estimate_rate(choice_of(rates, [[0.5, 0.9, 0.6]]))
+    assert one.low is None and one.high is None and one.rate == pytest.approx(1e-2, rel=0.4)
+    values = [[0.5, 0.9, 0.6], [0.5, 0.9, math.nan], [0.55, 0.9, 0.6]]
+    assert estimate_rate(choice_of(rates, values)).seeds == (0, 2)
+
+
+def test_interval_covers_the_true_vertex_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    rates, truth = (1e-3, 3e-3, 1e-2), math.log(4e-3)
+    x = np.log(rates)
+    curve = 0.9 - 0.1 * (x - truth) ** 2
+    hits = bounded = 0
+    for _ in range(1000):
+        # Seeds shift the whole curve, and each run has noise of its own.
+        values = curve + rng.normal(0, 0.05, (5, 1)) + rng.normal(0, 0.01, (5, 3))
+        found = estimate_rate(choice_of(rates, values))
+        if found is not None and found.low is not None:
+            bounded += 1
+            hits += found.low <= math.exp(truth) <= found.high
+    assert bounded > 950
+    assert abs(hits / bounded - 0.95) < 0.02
+
+
+def test_fieller_holds_the_ratios_that_a_t_test_keeps():
+    rng = np.random.default_rng(1)
+    above, below = rng.normal(1, 0.3, 6), rng.normal(-2, 0.4, 6)
+
+    def p(ratio):
+        return stats.ttest_1samp(above - ratio * below, 0).pvalue - 0.05
+
+    middle = above.mean() / below.mean()
+    ends = [optimize.brentq(p, middle + far, middle) for far in (-3, 3)]
+    assert fieller(above, below) == pytest.approx(ends, rel=1e-6)
+    assert fieller(above, below - below.mean()) is None
