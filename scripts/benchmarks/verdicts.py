@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-import time
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,8 @@ CAPTION = (
     'by 3 standard deviations of the noise, the others not at all. Miss: share of grids in which '
     'one of the simultaneous 95 % intervals or more misses the true difference; wrong: in which '
     'one verdict or more is `better` or `worse` where there is no difference, or the contrary; '
-    'power: share of the arms that differ which are found. Beside it paired t tests with '
-    "Holm's correction. Cases: {cases}. Seconds: of one call on this grid."
+    'power: share of the arms that differ which are found. Holm: paired t tests with '
+    "Holm's correction. Cases: {cases}."
 )
 COMMAND = 'python scripts/benchmark.py verdicts --out=results/statistics'
 
@@ -49,10 +48,8 @@ def run(
     caption = CAPTION.format(cases='; '.join(f'{name}: {said}' for name, said in CASES.items()))
     with Progress(len(todo), 'verdicts', unit='size') as bar:
         for done, (case, arms, seeds) in enumerate(todo, 1):
-            began = time.perf_counter()
             count = of_size(grids, arms)
             ours = measure(case, arms, seeds, count)
-            seconds = (time.perf_counter() - began) / count
             holm = measure(case, arms, seeds, count, holm_tests)
             rows.append(
                 {
@@ -62,7 +59,6 @@ def run(
                     **dataclasses.asdict(ours),
                     'holm wrong': holm.wrong,
                     'holm power': holm.power,
-                    'seconds': seconds,
                 }
             )
             rows.sort(key=lambda row: sizes.index(_size(row)) if _size(row) in sizes else -1)
