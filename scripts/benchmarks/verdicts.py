@@ -115,20 +115,23 @@ def draw(folder: pathlib.Path, rows: list[dict[str, Any]]) -> None:
     from ftjax.plotting.style import COLOURS, GREY, MARKERS, new_figure, quiet, titled
 
     sizes = list(dict.fromkeys((row['arms'], row['seeds']) for row in rows))
-    figure = new_figure(9.2, 3.9)
+    figure = new_figure(10.4, 3.9)
     panels = figure.subplots(1, 2)
-    cases = list(dict.fromkeys(row['case'] for row in rows))
-    for number, case in enumerate(cases):
-        of_case = [row for row in rows if row['case'] == case]
-        places = [sizes.index((row['arms'], row['seeds'])) for row in of_case]
-        look = {'color': COLOURS[number], 'marker': MARKERS[number], 'markersize': 4.5}
-        for axes, key in zip(panels, ('miss', 'power'), strict=True):
-            axes.plot(
-                places, [100 * row[key] for row in of_case], linewidth=1.3, label=case, **look
-            )
-        if case == 'equal':
-            holm = [100 * row['holm power'] for row in of_case]
-            panels[1].plot(places, holm, color=GREY, linestyle='--', label="Holm's paired t, equal")
+    looks = [
+        (case, {'color': COLOURS[number], 'marker': MARKERS[number], 'markersize': 4.5})
+        for number, case in enumerate(dict.fromkeys(row['case'] for row in rows))
+    ]
+    for arms in dict.fromkeys(arms for arms, _ in sizes):  # lines join sizes of as many arms
+        for case, look in looks:
+            found = [row for row in rows if (row['case'], row['arms']) == (case, arms)]
+            places = [sizes.index((arms, row['seeds'])) for row in found]
+            label = case if arms == sizes[0][0] else None
+            for axes, key in zip(panels, ('miss', 'power'), strict=True):
+                axes.plot(places, [100 * row[key] for row in found], label=label, **look)
+            if case == 'equal':
+                holm = [100 * row['holm power'] for row in found]
+                label = "Holm's paired t, equal" if label else None
+                panels[1].plot(places, holm, color=GREY, linestyle='--', label=label)
     panels[0].axhline(5, color=GREY, linewidth=1, linestyle='--')
     titled(panels[0], 'grids in which an interval misses (%); dashed: promised')
     titled(panels[1], 'arms that differ by 3 sd and are found (%)')
@@ -137,7 +140,8 @@ def draw(folder: pathlib.Path, rows: list[dict[str, Any]]) -> None:
         axes.set_xlabel('arms × seeds')
         axes.set_ylim(bottom=0)
         quiet(axes)
-    panels[1].legend(fontsize=7.5, frameon=False)
+    handles, labels = panels[1].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, frameon=False, loc='outside right center')
     save_figure(figure, folder / 'error_rates.png')
 
 
