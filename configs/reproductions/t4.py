@@ -8,7 +8,7 @@ and Ruder 2018 (ULMFiT, table 7, TREC-6 error): full 6.86, full + discriminative
 16.09, chain-thaw 6.71, gradual 6.86, gradual + discriminative 5.86, gradual + stlr 6.02, all
 three 5.69; He et al. 2022 (MAE, figure 9): quality by the number of trained blocks.
 Measured, test accuracy (%): head 74.1, last:1 82.1, last:2 88.3, last:3 89.6, full 88.4; the
-four gates pass by their means, and three of their intervals hold 0. Results:
+curve rises; three seeds leave the other three gates undecided, which hold by their means. Results:
 results/reproductions/t4.
 """
 

@@ -6,7 +6,7 @@ Ten minutes on one idle core; needs no data folder. Published (72 fine-tuned CLI
 ImageNet and five shifted test sets; accuracy in / out of distribution): best single 80.39 /
 47.97, uniform soup 79.97 / 51.58, greedy soup 81.03 / 50.86. Measured, five seeds: best member
 87.5 / 67.8, uniform soup 89.0 / 73.3, greedy soup 88.7 / 70.2; both gates pass. No point of
-WiSE-FT is told apart from the better end out of distribution. Results:
+WiSE-FT differs significantly from the better end out of distribution. Results:
 results/reproductions/t5_digits.
 """
 

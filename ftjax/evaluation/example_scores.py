@@ -54,15 +54,15 @@ def unpacked(found: Mapping[str, Any]) -> ExampleScores:
     """
     try:
         count, kind = int(found['n']), found['kind']
+        size = {'bits': (count + 7) // 8, 'float32': 4 * count}[kind]
         # No more is unpacked than so many examples take.
-        most = count // 8 + 1 if kind == 'bits' else 4 * count
-        data = zlib.decompressobj().decompress(base64.b64decode(found['packed']), most + 1)
+        data = zlib.decompressobj().decompress(base64.b64decode(found['packed']), size + 1)
+        if count < 1 or len(data) != size:
+            raise ValueError('another number of examples')
         if kind == 'bits':
             values = np.unpackbits(np.frombuffer(data, np.uint8), count=count).astype(bool)
         else:
             values = np.frombuffer(data, '<f4').astype(np.float64)
-        if kind not in ('bits', 'float32') or len(data) > most or len(values) != count or count < 1:
-            raise ValueError('another number of examples')
         return ExampleScores(metric=str(found['metric']), values=values)
     except (KeyError, TypeError, ValueError, zlib.error, binascii.Error):
         raise UserError(f'scores of examples are {shown(found)}; {EXPECTED}') from None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.ablation.gates.gates import gate
+from ftjax.ablation.gates.gates import gate, ordering
 from ftjax.reproductions.descent import descend, orthonormal_rows, predictions, stacked
 from ftjax.reproductions.two_layer import TwoLayer
 
@@ -72,15 +72,15 @@ def verdicts(found: Mapping[float, Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The gates of Kumar's theorems, and the sign of LP - FT at the largest feature error."""
     rows = []
     for error, arms in found.items():
-        rows.append(
-            gate(f'error {error:g}: ID error FT below LP', arms['LP']['id'] - arms['FT']['id'])
-        )
+        inside, outside = ({arm: of[kind] for arm, of in arms.items()} for kind in ('id', 'ood'))
+        claim = f'error {error:g}: ID error FT below LP'
+        rows.append(ordering(claim, inside, 'FT', 'LP', 'FT'))
         if error <= 0.3:
-            gap = arms['FT']['ood'] - arms['LP']['ood']
-            rows.append(gate(f'error {error:g}: OOD error LP below FT', gap))
-        other = min(('LP', 'FT'), key=lambda arm: arms[arm]['ood'].mean())
-        gap = arms[other]['ood'] - arms['LP-FT']['ood']
-        rows.append(gate(f'error {error:g}: LP-FT has the lowest mean OOD error', gap))
+            claim = f'error {error:g}: OOD error LP below FT'
+            rows.append(ordering(claim, outside, 'LP', 'FT', 'FT'))
+        other = min(('LP', 'FT'), key=lambda arm: outside[arm].mean())
+        claim = f'error {error:g}: LP-FT has the lowest mean OOD error'
+        rows.append(ordering(claim, outside, 'LP-FT', other, 'FT'))
     largest = max(found)
     gap = found[largest]['LP']['ood'] - found[largest]['FT']['ood']
     rows.append(gate(f'error {largest:g}: OOD error LP minus FT', gap, 'report'))

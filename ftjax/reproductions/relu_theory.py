@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.ablation.gates.gates import gate
+from ftjax.ablation.gates.gates import gate, ordering
 from ftjax.reproductions.descent import descend, predictions, stacked
 from ftjax.reproductions.linear_theory import theory_row
 from ftjax.reproductions.two_layer import TwoLayer
@@ -85,21 +85,21 @@ def verdicts(errors: Mapping[tuple[str, int], Mapping[str, Any]]) -> list[dict[s
     sizes = sorted({count for _, count in found})
     for count in sizes:
         arms = found['input', count]
-        rows.append(gate(f'input shift, n {count}: first below last', arms['last'] - arms['first']))
+        claim = f'input shift, n {count}: first below last'
+        rows.append(ordering(claim, arms, 'first', 'last', 'all'))
     gaps = [found['input', n]['all'] - found['input', n]['first'] for n in (sizes[0], sizes[-1])]
     claim = f'input shift: gap of all to first is smaller at n {sizes[-1]} than at {sizes[0]}'
     rows.append(gate(claim, gaps[0] - gaps[1]))
     for count in sizes:
         arms = found['output', count]
-        rows.append(
-            gate(f'output shift, n {count}: last below first', arms['first'] - arms['last'])
-        )
+        claim = f'output shift, n {count}: last below first'
+        rows.append(ordering(claim, arms, 'last', 'first', 'all'))
         # Far below, as the paper's table has it: by more than half of the other's error.
         far = arms['first'] / 2 - arms['last']
         rows.append(gate(f'output shift, n {count}: last below half of first', far))
         if count >= 40:
-            gap = arms['all'] - arms['last']
-            rows.append(gate(f'output shift, n {count}: last below all', gap))
+            claim = f'output shift, n {count}: last below all'
+            rows.append(ordering(claim, arms, 'last', 'all', 'all'))
     return rows
 
 

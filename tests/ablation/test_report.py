@@ -91,7 +91,11 @@ def test_sentences_say_what_the_numbers_say():
     assert dead == 'dead: none of its 4 runs finished.'
     even = summarise(rows(better=0.0), reference='full')
     sentence = verdict_sentences(even['tasks'][0], even)[1]
+    assert 'equivalent to full within ±1.0 points (+0.2 points [' in sentence
+    strict = summarise(rows(better=0.0), reference='full', margin=0.0)
+    sentence = verdict_sentences(strict['tasks'][0], strict)[1]
     assert 'no significant difference from full (+0.2 points' in sentence
+    assert 'more seeds would decide' in sentence
     assert overall_sentences(even) == []
 
 

@@ -27,7 +27,8 @@ def rows(scores, rate=1e-3, **more):
     made = []
     for (task, arm), score in scores.items():
         for seed in range(3):
-            one = {'accuracy': (score or 0) + 0.01 * seed}
+            own = 0.0002 * len(made) % 0.0011  # a little noise, so that there is some to judge by
+            one = {'accuracy': (score or 0) + 0.01 * seed + own}
             status = 'diverged' if score is None and seed == 2 else 'ok'
             row = {'task': task, 'arm': arm, 'rate': rate, 'seed': seed, 'status': status}
             made.append({**row, 'val': one, 'test': one, **more})
@@ -48,8 +49,8 @@ def test_a_group_is_judged_by_the_mean_of_its_tasks():
     made = rows(SCORES)
     found = verdicts(made, GATES)
     assert [one['gate'] for one in found] == ['noise: low above top', 'flip: top minus low']
-    assert found[0]['passed'] is True and found[0]['value'] == pytest.approx(2.0)
-    assert found[1]['passed'] is None and found[1]['value'] == pytest.approx(60.0)
+    assert found[0]['passed'] is True and found[0]['value'] == pytest.approx(2.0, abs=0.2)
+    assert found[1]['passed'] is None and found[1]['value'] == pytest.approx(60.0, abs=0.2)
 
 
 def test_a_seed_counts_where_every_task_finished_it():
@@ -57,7 +58,7 @@ def test_a_seed_counts_where_every_task_finished_it():
     merged = mean_of_tasks(summary, ('a', 'b'))['tasks'][0]['arms']
     low = next(arm for arm in merged if arm['arm'] == 'low')
     assert low['seeds']['2'] is None
-    assert low['seeds']['1'] == pytest.approx((0.51 + 0.01) / 2)
+    assert low['seeds']['1'] == pytest.approx((0.51 + 0.01) / 2, abs=0.002)
 
 
 def test_weights_are_those_of_the_chosen_rate():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ftjax.ablation.gates.gates import gate
+from ftjax.ablation.gates.gates import gate, ordering
+from ftjax.ablation.statistics.comparison import compare_to_reference
 from ftjax.reproductions.descent import descend, predictions, stacked
 from ftjax.reproductions.linear_theory import errors as linear_errors
 from ftjax.reproductions.linear_theory import verdicts
@@ -37,7 +38,10 @@ def test_the_linear_theorems_hold_on_one_seed():
         assert arms['LP-FT']['ood'].mean() < arms['LP']['ood'].mean()
     told = verdicts(found)
     assert [row['kind'] for row in told].count('report') == 1
-    assert all(row['passed'] for row in told if row['kind'] == 'gate' and 'ID' in row['gate'])
+    gates = {row['gate']: row for row in told if row['kind'] == 'gate'}
+    assert all(row['passed'] is not False for name, row in gates.items() if 'ID' in name)
+    inside = found[1.0]['LP']['id'] - found[1.0]['FT']['id']
+    assert gates['error 1: ID error FT below LP']['value'] == pytest.approx(inside.mean())
 
 
 def test_an_output_shift_is_met_by_the_last_layer_and_an_input_shift_by_the_first():
@@ -47,7 +51,18 @@ def test_an_output_shift_is_met_by_the_last_layer_and_an_input_shift_by_the_firs
     assert given['first']['test'].mean() < given['last']['test'].mean()
 
 
-def test_a_gate_passes_by_its_mean_and_a_report_says_nothing():
+def test_an_ordering_is_judged_as_the_table_is():
+    draw = np.random.default_rng(0)
+    errors = {arm: mean + draw.normal(0, 0.1, 4) for arm, mean in (('all', 1), ('a', 0), ('b', 2))}
+    low, high = ordering('a', errors, 'a', 'all', 'all'), ordering('b', errors, 'b', 'all', 'all')
+    assert low['passed'] is True and high['passed'] is False and low['value'] > 0
+    table = compare_to_reference(errors, 'all', higher_is_better=False, margin=0.0)
+    assert low['interval'] == pytest.approx([-table['a'].high, -table['a'].low])
+    blown = {**errors, 'a': np.array([np.inf, 0.0, 0.1, np.inf])}
+    assert np.isfinite(ordering('a', blown, 'a', 'all', 'all')['value'])
+
+
+def test_a_gate_passes_by_its_interval_and_a_report_says_nothing():
     assert gate('up', np.array([1.9, 2.0, 2.1]))['passed'] is True
     assert gate('down', np.array([-1.9, -2.0, -2.1]))['passed'] is False
     assert gate('unsettled', np.array([1.0, 2.0]))['passed'] is None

@@ -360,7 +360,13 @@ def test_committed_summaries_follow_from_their_rows(name):
     arms = [arm['arm'] for arm in known['tasks'][0]['arms']]
     rows = read_rows(RESULTS / name / 'runs.jsonl')
     found = summarise(
-        rows, reference=known['reference'], metric=known['metric'], arms=arms, seeds=known['seeds']
+        rows,
+        reference=known['reference'],
+        metric=known['metric'],
+        arms=arms,
+        seeds=known['seeds'],
+        margin=known['margin'],
+        outside_prior=known['outside_prior'],
     )
     for arm, want in zip(found['tasks'][0]['arms'], known['tasks'][0]['arms'], strict=True):
         assert (arm['rate'], arm['n_ok']) == (want['rate'], want['n_ok'])

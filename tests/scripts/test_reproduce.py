@@ -76,7 +76,14 @@ def test_the_rows_that_are_committed_give_the_verdicts_that_are(repository, name
     folder = repository / 'results' / 'reproductions' / name
     rows = read_rows(folder / 'runs.jsonl')
     reference = settings.reference or next(iter(settings.arms))
-    summary = summarise(rows, reference=reference, arms=list(settings.arms), seeds=settings.draws)
+    summary = summarise(
+        rows,
+        reference=reference,
+        arms=list(settings.arms),
+        seeds=settings.draws,
+        margin=settings.margin,
+        outside_prior=settings.outside_prior,
+    )
     found, before = grid_verdicts(settings, summary, rows), read_json(folder / 'verdicts.json')
     for key in ('gate', 'kind', 'passed'):
         assert [one[key] for one in found] == [one[key] for one in before]

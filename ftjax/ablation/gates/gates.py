@@ -19,9 +19,13 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.ablation.statistics.comparison import ArmComparison, compare_arms
+from ftjax.ablation.statistics.comparison import (
+    ArmComparison,
+    compare_arms,
+    compare_to_reference,
+    options_of,
+)
 from ftjax.ablation.statistics.mean_interval import mean_interval
-from ftjax.ablation.summary.overall import comparison_options
 from ftjax.errors import UserError, check_name
 from ftjax.plotting import number_formats
 
@@ -147,7 +151,7 @@ def evaluate_gates(
         finished = (arm for arm, seeds in arms.items() if {*seeds.values()} - {None})
         summary = {**summary, 'reference': next(finished, summary['reference'])}
     reference = summary['reference']
-    compared = compare_arms(arms, reference, **comparison_options(summary))
+    compared = compare_arms(arms, reference, **options_of(summary))
     sign = -1 if turned else 1
     means = {one.arm: sign * one.difference for one in compared} | {reference: 0.0}
     verdicts = []
@@ -218,6 +222,20 @@ def _steps(arms: Sequence[str]) -> list[Weights]:
 
 def _value(weights: Weights, means: Means) -> float:
     return sum(weight * means[arm] for arm, weight in weights.items())
+
+
+def ordering(claim: str, errors: Mapping[str, np.ndarray], lower: str, other: str, reference: str):
+    """A gate on errors of arms, one a seed: that one is lower, judged as a table of them is.
+
+    Args:
+      errors: arm to its errors (seeds,).
+      reference: that the table compares with.
+    """
+    finite = {arm: np.where(np.isfinite(of), of, np.nan).tolist() for arm, of in errors.items()}
+    compared = compare_to_reference(finite, reference, higher_is_better=False, margin=0.0)
+    found = compared.contrast(_minus(lower, other))
+    value, interval = _written(found, -1.0)
+    return _verdict(claim, _passed([found.verdict], ()), value, interval, 'gate')
 
 
 def gate(claim: str, values: np.ndarray, kind: str = 'gate') -> dict[str, Any]:

@@ -254,7 +254,19 @@ def compare_arms(
     seeds = sorted({int(seed) for scores in arms.values() for seed in scores})
     known = {arm: {int(seed): value for seed, value in of.items()} for arm, of in arms.items()}
     table = {
-        arm: [float('nan') if of.get(seed) is None else of[seed] for seed in seeds]
+        arm: [float('nan') if (score := of.get(seed)) is None else score for seed in seeds]
         for arm, of in known.items()
     }
     return compare_to_reference(table, reference, **options)
+
+
+def options_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of `compare_arms` that a summary of an ablation was made with."""
+    folds = summary.get('folds')
+    return {
+        'higher_is_better': summary['higher_is_better'],
+        'margin': summary['margin'],
+        'alpha': 1 - summary['confidence'],
+        'outside_prior': summary['outside_prior'],
+        'overlap': 1 / (folds - 1) if folds else 0.0,
+    }

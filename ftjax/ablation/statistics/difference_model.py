@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftjax.ablation.statistics.student import normal_of_t, t_of_normal
+from ftjax.ablation.statistics.student import df_of_ratio, normal_of_t, t_of_normal
 from ftjax.ablation.statistics.two_way import rough_variances, two_way
 from ftjax.ablation.statistics.variance_prior import VariancePrior, fit_prior, moderated
 
@@ -13,6 +13,8 @@ OUTSIDE_DF = 2.0
 FAR_OFF = 0.01
 """An arm is kept out of the prior if the others give its variance a smaller chance than this,
 divided by the number of arms."""
+LEVELS = 1.96, 2.81
+"""At these, as a normal variable, a difference's t distribution is fitted: 5 % and .5 %."""
 MOST_SEEDS = 1000
 """No more further seeds than this are suggested."""
 
@@ -60,10 +62,9 @@ class DifferenceModel:
         self.differences = np.einsum('bat,at->b', contrasts, np.nan_to_num(table))
         # As errors of differences enter: each score's weight in each.
         self._contrasts = contrasts * np.sqrt(1 + overlap * self.seeds)
-        self._parts = (self._contrasts**2).sum(2) * self._moderated
-        self.standard_errors = np.sqrt(self._parts.sum(1))
+        self.standard_errors = self.df = np.full(len(contrasts), np.inf)
         if self.known:
-            self.df = self._satterthwaite(self._parts, self._total_df)
+            self.standard_errors, self.df = self._scales((self._contrasts**2).sum(2))
             self._draw(np.isfinite(table), draws)
 
     def _take(self, variances: np.ndarray, df: np.ndarray) -> None:
@@ -74,12 +75,42 @@ class DifferenceModel:
         if not self.known:
             return
         self._prior, self.outside = self._fitted_prior()
-        s0 = np.exp((self._prior.probability * self._prior.log_s0).sum())
-        inside = self._prior.moderated(variances, df)
-        wide = moderated(variances, df, OUTSIDE_DF, s0), OUTSIDE_DF + df
-        self._moderated, self._total_df = (
-            np.where(self.outside, out, of) for out, of in zip(wide, inside, strict=True)
-        )
+        weights, moderated, _ = self._moderate()
+        # The mean of log variance: a variance known badly must not count by its tail.
+        self._moderated = np.exp(weights @ np.log(np.maximum(moderated, self._tiny)))
+
+    def _moderate(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Points of the prior: probability (points,), moderated variances and df (points, arms)."""
+        weights, d0, s0 = self._prior.likely()
+        prior = np.where(self.outside, OUTSIDE_DF, d0[:, None])
+        return weights, moderated(self._variances, self._df, prior, s0[:, None]), prior + self._df
+
+    def _scales(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Standard errors and degrees of freedom of differences, each (differences,).
+
+        They are those of the t distribution that the posterior of a difference, a mixture of such
+        over the points of the prior, is exceeded as often as, at two levels.
+
+        Args:
+          squares: what the variances of arms are weighted by in each (differences, arms).
+        """
+        from scipy import special
+
+        weights, variances, df = self._moderate()
+        parts = squares * variances[:, None, :]
+        scale, df = np.sqrt(parts.sum(2)), parts.sum(2) ** 2 / (parts**2 / df[:, None, :]).sum(2)
+        ends = []
+        for level in LEVELS:
+            each = np.log(scale * t_of_normal(level, df))
+            low, high = each.min(0), each.max(0)
+            for _ in range(14):
+                middle = (low + high) / 2
+                tails = special.ndtr(-normal_of_t(np.exp(middle) / scale, df))
+                above = weights @ tails > special.ndtr(-level)
+                low, high = np.where(above, middle, low), np.where(above, high, middle)
+            ends.append(np.exp((low + high) / 2))
+        fitted = df_of_ratio(ends[1] / ends[0], *LEVELS)
+        return ends[0] / t_of_normal(LEVELS[0], fitted), fitted
 
     def _fitted_prior(self) -> tuple[VariancePrior, np.ndarray]:
         """The prior of the arms that belong together, and which do not."""
@@ -149,12 +180,12 @@ class DifferenceModel:
           weights: of the differences (arms - 1,).
           bound: of the largest |t|, as for the differences themselves.
         """
-        parts = (np.tensordot(weights, self._contrasts, 1) ** 2).sum(1) * self._moderated
-        error = float(np.sqrt(parts.sum()))
+        value = float(weights @ self.differences)
         if not self.known:
-            return float(weights @ self.differences), error, float('inf')
-        df = self._satterthwaite(parts, self._total_df)
-        return float(weights @ self.differences), error, error * float(t_of_normal(bound, df))
+            return value, float('inf'), float('inf')
+        squares = (np.tensordot(weights, self._contrasts, 1) ** 2).sum(1)
+        (error,), (df,) = self._scales(squares[None])
+        return value, float(error), float(error * t_of_normal(bound, df))
 
     def further_seeds(self, bound: float, margin: float) -> np.ndarray:
         """Seeds to add, all else as it is, until intervals leave out 0 or lie in a margin.
@@ -162,12 +193,11 @@ class DifferenceModel:
         Returns:
           One number an arm (arms - 1,); more than MOST_SEEDS stand for more than is looked at.
         """
-        # A further seed adds as many degrees of freedom as each one did.
-        gained = self._df / max(self.seeds - 1, 1)
         size = np.abs(self.differences)
 
         def decided(more: np.ndarray) -> np.ndarray:
-            df = self._satterthwaite(self._parts, self._total_df + more[:, None] * gained)
+            # A further seed adds as many degrees of freedom as each one did.
+            df = self.df * (1 + more / max(self.seeds - 1, 1))
             error = self.standard_errors * np.sqrt(self.seeds / (self.seeds + more))
             half = error * t_of_normal(bound, df)
             return (size > half) | (size + half <= margin)
@@ -180,11 +210,3 @@ class DifferenceModel:
             enough = np.where(found, middle, enough)
             undecided = np.where(found, undecided, middle)
         return enough
-
-    @staticmethod
-    def _satterthwaite(parts: np.ndarray, df: np.ndarray) -> np.ndarray:
-        """Degrees of freedom of sums of variances: of parts (.., arms) with df (.., arms).
-
-        At least 1: they are a scale for |t|, and with fewer its tail leaves all numbers behind.
-        """
-        return np.maximum(parts.sum(-1) ** 2 / (parts**2 / df).sum(-1), 1.0)

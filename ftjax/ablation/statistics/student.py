@@ -24,5 +24,17 @@ def t_of_normal(z: float | np.ndarray, df: float | np.ndarray) -> np.ndarray:
     return np.sqrt(df * np.expm1((z / _shrink(df)) ** 2 / df))
 
 
+def df_of_ratio(ratio: np.ndarray, lower: float, upper: float) -> np.ndarray:
+    """The df at which |t| at `upper` is `ratio` times |t| at `lower`, both as normal variables.
+
+    >>> t = t_of_normal(np.array([1.96, 2.81]), 5.0)
+    >>> df_of_ratio(t[1] / t[0], 1.96, 2.81).round(1)
+    np.float64(5.0)
+    """
+    grid = np.geomspace(0.5, 1e6, 400)
+    ratios = t_of_normal(upper, grid) / t_of_normal(lower, grid)
+    return np.exp(np.interp(ratio, ratios[::-1], np.log(grid)[::-1]))
+
+
 def _shrink(df: float | np.ndarray) -> float | np.ndarray:
     return (8 * df + 1) / (8 * df + 3)

@@ -56,18 +56,13 @@ class VariancePrior:
     log_s0: np.ndarray
     probability: np.ndarray
 
-    def moderated(self, variances: np.ndarray, df: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The moderated variances and their degrees of freedom, each (arms,).
-
-        They are those of a scaled inverse chi-squared distribution that has the posterior's mean
-        and variance of 1 / variance, the grid averaged over.
-        """
-        d0 = self.d0[:, None, None]
-        inverse = 1 / moderated(variances, df, d0, np.exp(self.log_s0)[:, :, None])
-        weights = self.probability[:, :, None]
-        mean = (weights * inverse).sum((0, 1))
-        square = (weights * inverse**2 * (1 + 2 / (d0 + df))).sum((0, 1))
-        return 1 / mean, 2 * mean**2 / np.maximum(square - mean**2, 2 * mean**2 / EQUAL)
+    def likely(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Probability, d0 and s0 of the points that matter, each (points,)."""
+        shape = self.probability.shape
+        kept = self.probability > 1e-3 * self.probability.max()
+        weights = self.probability[kept]
+        d0 = np.broadcast_to(self.d0[:, None], shape)[kept]
+        return weights / weights.sum(), d0, np.exp(self.log_s0[kept])
 
     def draws(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draws of d0 and s0, each (count,); evenly spaced over the grid's probability."""

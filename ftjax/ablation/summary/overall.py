@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.ablation.statistics import bootstrap
-from ftjax.ablation.statistics.comparison import compare_arms
+from ftjax.ablation.statistics.comparison import compare_arms, options_of
 from ftjax.ablation.statistics.mean_interval import mean_interval
 from ftjax.ablation.summary.arm import difference_of, worst_score
 
@@ -58,7 +58,7 @@ def summarise_overall(summary: Mapping[str, Any], floor: float | None) -> dict[s
     seeds = {arm['arm']: arm['seeds'] for arm in means if arm['arm'] in complete}
     compared = None
     if reference in seeds:
-        compared = compare_arms(seeds, reference, **comparison_options(summary))
+        compared = compare_arms(seeds, reference, **options_of(summary))
     arms = []
     for arm, runs in complete.items():
         finished = [score for score in seeds[arm].values() if score is not None]
@@ -83,18 +83,6 @@ def summarise_overall(summary: Mapping[str, Any], floor: float | None) -> dict[s
             }
         )
     return {'arms': arms}
-
-
-def comparison_options(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What a comparison of arms takes of a summary, besides the scores and the reference."""
-    folds = summary.get('folds')
-    return {
-        'higher_is_better': summary['higher_is_better'],
-        'margin': summary['margin'],
-        'alpha': 1 - summary['confidence'],
-        'outside_prior': summary['outside_prior'],
-        'overlap': 1 / (folds - 1) if folds else 0.0,
-    }
 
 
 def mean_of_tasks(summary: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

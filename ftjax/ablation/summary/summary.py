@@ -34,11 +34,11 @@ from ftjax.ablation.grid.rows import STATUSES
 from ftjax.ablation.racing.account import comparison_told
 from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
 from ftjax.ablation.rates.parabola import estimate_rate
-from ftjax.ablation.statistics.comparison import compare_arms
+from ftjax.ablation.statistics.comparison import compare_arms, options_of
 from ftjax.ablation.statistics.margin import default_margin
 from ftjax.ablation.summary.arm import difference_of, interval_of, summarise_arm
 from ftjax.ablation.summary.coverage import covered
-from ftjax.ablation.summary.overall import CAVEAT, comparison_options, summarise_overall
+from ftjax.ablation.summary.overall import CAVEAT, summarise_overall
 from ftjax.ablation.summary.uncertainty import sources_of
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation.metric import Metric
@@ -162,9 +162,8 @@ def summarise(
     retried = sum(bool(row.get('retries')) for row in rows)
     if retried:
         summary['retried'] = retried
-    summary['caveats'] = [*caveats(summary), *covered(rows, folds)]
-    if summary['overall']:
-        summary['caveats'].append(CAVEAT)
+    together = [CAVEAT] if summary['overall'] else []
+    summary['caveats'] = [*caveats(summary), *together, *covered(rows, folds)]
     return to_jsonable(summary)
 
 
@@ -261,7 +260,7 @@ def _choose(
 
 def _compare(arms: Sequence[dict[str, Any]], summary: Mapping[str, Any]) -> None:
     """Adds to every arm how it differs from the reference, on further test sets too."""
-    reference, options = summary['reference'], comparison_options(summary)
+    reference, options = summary['reference'], options_of(summary)
     found = compare_arms({arm['arm']: arm['seeds'] for arm in arms}, reference, **options)
     others = [arm for arm in arms if arm['arm'] != reference]
     for arm in others:
