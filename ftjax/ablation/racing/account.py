@@ -20,10 +20,10 @@ from ftjax.io.process.progress import duration
 def described(race: Race, standing: Standing) -> dict[str, Any]:
     """All looks, rounds and verdicts of a race, ready for JSON.
 
-    Keys: budget (as given), unit, amount, spent, ended (why), reference, margin, alpha, spending
-    (the function), rounds ({what, runs, forecast, cost}), looks (see Look.described), verdicts
-    (arm to the numbers of the look that decided it, or of the last, and its number), short_runs
-    (null without any).
+    Keys: budget (as given), unit, amount, spent, seeds (that any arm came to), ended (why),
+    reference, higher_is_better, margin, alpha, spending (the function), rounds ({what, runs,
+    forecast, cost}), looks (see Look.described), verdicts (arm to the numbers of the look that
+    decided it, or of the last, and its number), short_runs (null without any).
     """
     budget, ledger = race.budget, standing.ledger
     return to_jsonable(
@@ -32,8 +32,10 @@ def described(race: Race, standing: Standing) -> dict[str, Any]:
             'unit': budget.kind,
             'amount': budget.amount,
             'spent': ledger.spent,
+            'seeds': len({row['seed'] for row in ledger.used.values()}),
             'ended': standing.ended,
             'reference': race.reference,
+            'higher_is_better': race.metric.higher_is_better,
             'margin': race.margin,
             'alpha': race.alpha,
             'spending': f'alpha max(t^{POWER:g}, {LEAST:g})',
@@ -72,7 +74,11 @@ def comparison_told(told: Mapping[str, Any], arm: str) -> tuple[ArmComparison, C
     known = {key: infinite.get(key) if v is None else v for key, v in numbers.items()}
     one = ArmComparison(arm=arm, **known)
     return one, Comparison(
-        reference=told['reference'], alpha=look['alpha'], margin=told['margin'], arms=(one,)
+        reference=told['reference'],
+        higher_is_better=told['higher_is_better'],
+        margin=told['margin'],
+        alpha=look['alpha'],
+        arms=(one,),
     )
 
 
@@ -113,8 +119,8 @@ def sentences(told: dict[str, Any]) -> list[str]:
 
 def seeds_run(races: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> Sequence[int]:
     """Those of the seeds that any race has come to; all of them where there was no race."""
-    looks = [look['seeds'] for told in races.values() for look in told['looks']]
-    return seeds[: max(looks)] if looks else seeds
+    most = max((told['seeds'] for told in races.values()), default=len(seeds))
+    return seeds[:most]
 
 
 def spent(told: dict[str, Any], amount: float) -> str:

@@ -21,6 +21,7 @@ from ftjax.ablation.racing.standing import Standing, Terms, cells_of, choice_of,
 from ftjax.ablation.rates.search import search_rates
 
 Grid = Mapping[str, Sequence[float]]
+TOO_SMALL = 'the budget does not take one run of every arm'
 
 
 def settling(rates: int, seeds: int) -> list[int]:
@@ -68,15 +69,18 @@ def rate_rounds(terms: Terms, standing: Standing) -> Iterator[Round]:
     if there and worth_it(len(grids), len(pilots), most) and _short_fits(terms, standing, shorts):
         kept = yield from _narrowed(terms, standing, shorts, pilots, baselines)
     else:
-        # All rates, or of each arm the middle ones if the budget does not take more.
-        for count in range(most, 0, -1):
+        # One rate first: what runs cost is then measured, and tells how many more are affordable.
+        one = {arm: middle(grid, 1) for arm, grid in grids.items()}
+        begin = standing.round('first rate', [*cells_of(one, first), *baselines])
+        if not ledger.fits(begin.cells):
+            standing.ended = TOO_SMALL
+            return
+        yield begin
+        for count in range(most, 1, -1):
             some = {arm: middle(grid, count) for arm, grid in grids.items()}
-            cells = [*cells_of(some, first), *baselines]
-            if count == 1 or ledger.fits(cells, _reserve(terms)):
-                yield from _search(terms, standing, 'rates', some, cells)
+            if ledger.fits(ledger.new(cells_of(some, first)), _reserve(terms)):
+                yield from _search(terms, standing, 'rates', some, cells_of(some, first))
                 break
-        else:
-            yield standing.round('baselines', baselines)
         kept = {arm: _tried(standing, arm) for arm in terms.tuned}
         standing.tried = {arm: tuple(rates) for arm, rates in kept.items()}
     if standing.ended:
@@ -126,7 +130,7 @@ def _search(
     ledger = standing.ledger
     first = standing.round(what, cells)
     if not ledger.fits(first.cells):
-        standing.ended = 'the budget does not take one run of every arm'
+        standing.ended = TOO_SMALL
         return
     yield first
     while True:
