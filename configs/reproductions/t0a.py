@@ -15,7 +15,7 @@ def get_config():
             'theory': 'linear',
             'question': 'Probe, fine-tune, or one after the other, when features are nearly right?',
             'reference': 'FT',
-            'seeds': 5,
+            'seeds': 20,
             'notes': (
                 'Error: squared, out of distribution, of a target of length 1.',
                 'The size of the random head that FT starts from is our choice (expected length '

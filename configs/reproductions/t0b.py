@@ -16,7 +16,7 @@ def get_config():
             'theory': 'relu',
             'question': 'Which layer of two should learn a shift of inputs, and one of outputs?',
             'reference': 'all',
-            'seeds': 5,
+            'seeds': 20,
             'notes': (
                 "Error: squared, over the target's variance. Rates are chosen on 200 points.",
                 'The sizes of both shifts are our choice: A is 1 + .5 G / sqrt(10), and the last '

@@ -38,7 +38,7 @@ def run(
     from benchmarks.tables import write
 
     from ftjax.ablation.statistics.simulation import CASES, measure
-    from ftjax.io.files.atomic import read_json, write_json
+    from ftjax.io.files.atomic import read_json
     from ftjax.io.process.progress import Progress
 
     file = folder / 'table.json'
@@ -70,19 +70,25 @@ def run(
             bar.update(done, {'case': case})
     draw(folder, rows)
     if footnotes:
-        found = []
-        with Progress(len(FOOTNOTES['arms']), 'footnotes', unit='size') as bar:
-            for done, arms in enumerate(FOOTNOTES['arms'], 1):
-                for seeds in FOOTNOTES['seeds']:
-                    rates = {
-                        case: measure(case, arms, seeds, grids // 4).miss
-                        for case in ('equal', 'unequal')
-                    }
-                    found.append({'arms': arms, 'seeds': seeds, 'grids': grids // 4, **rates})
-                bar.update(done, {})
-        write_json(folder / 'error_rates.json', found)
+        measure_footnotes(folder, grids // 4)
     print((folder / 'table.md').read_text(encoding='utf-8'))
     return rows
+
+
+def measure_footnotes(folder: pathlib.Path, grids: int) -> None:
+    """Writes error_rates.json: misses with equal and with unequal variances, a size a row."""
+    from ftjax.ablation.statistics.simulation import measure
+    from ftjax.io.files.atomic import write_json
+    from ftjax.io.process.progress import Progress
+
+    sizes = [(arms, seeds) for arms in FOOTNOTES['arms'] for seeds in FOOTNOTES['seeds']]
+    found = []
+    with Progress(len(sizes), 'footnotes', unit='size') as bar:
+        for done, (arms, seeds) in enumerate(sizes, 1):
+            rates = {case: measure(case, arms, seeds, grids).miss for case in ('equal', 'unequal')}
+            found.append({'arms': arms, 'seeds': seeds, 'grids': grids, **rates})
+            bar.update(done, {'arms': arms})
+    write_json(folder / 'error_rates.json', found)
 
 
 def of_size(grids: int, arms: int) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from ftjax.ablation.statistics import error_rates
 from ftjax.ablation.statistics.comparison import compare_to_reference
 from ftjax.ablation.statistics.simulation import CASES, measure
 from ftjax.errors import UserError
@@ -193,6 +194,17 @@ def test_intervals_miss_no_more_often_than_promised(case):
     seen = measure(case, arms=6, seeds=3, grids=150)
     assert seen.miss <= at_most(0.1 if case == 'unequal' else 0.06, 150)
     assert seen.wrong <= seen.miss and seen.power > 0.3
+
+
+def test_the_rates_that_reports_tell_are_within_the_limits():
+    for found in error_rates.measured():
+        grids, limit = found['grids'], 0.08 if found['seeds'] >= 5 else 0.1
+        assert found['equal'] <= at_most(0.06, grids), found
+        assert found['unequal'] <= at_most(limit, grids), found
+    nearest = error_rates.error_rates(arms=9, seeds=4)
+    assert (nearest['arms'], nearest['seeds']) == (8, 5)
+    assert error_rates.rate_sentence(3, 1, 0.95) == '' == error_rates.rate_sentence(3, 5, 0.9)
+    assert ' 1 arm beside' in error_rates.rate_sentence(1, 3, 0.95)
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ def test_a_difference_within_the_margin_is_equivalent():
 
 def test_the_foot_of_the_table_tells_the_measured_rate_of_error():
     text = table_markdown(summarise(grid(), reference='full'))
-    assert 'simulated grids of 3 arms beside the reference and 5 seeds' in text
+    assert 'simulated grids of 4 arms beside the reference and 5 seeds' in text
 
 
 def test_diverged_failed_and_missing_runs_are_counted_and_told():

@@ -157,6 +157,7 @@ def legend(summary: Mapping[str, Any]) -> str:
     level, metric = f'{100 * summary["confidence"]:g} %', summary['metric']
     chooser, reference = number_formats.headed(summary, 'validation'), summary['reference']
     margin = number_formats.score(summary['margin'], metric)
+    margin += ' points' if number_formats.scale_of(metric) == 100 else ''
     arms = max(len(task['arms']) for task in summary['tasks']) - 1
     lines = [
         f'Mean over seeds with its {level} t interval.',

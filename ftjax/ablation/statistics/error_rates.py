@@ -26,7 +26,7 @@ def error_rates(arms: int, seeds: int) -> dict[str, Any]:
     def distance(row: dict[str, Any]) -> float:
         return abs(math.log(row['arms'] / arms)) + abs(math.log(row['seeds'] / seeds))
 
-    return min(_measured(), key=distance)
+    return min(measured(), key=distance)
 
 
 def rate_sentence(arms: int, seeds: int, confidence: float) -> str:
@@ -48,5 +48,6 @@ def _many(count: int, word: str) -> str:
 
 
 @functools.cache
-def _measured() -> list[dict[str, Any]]:
+def measured() -> list[dict[str, Any]]:
+    """All sizes that were simulated."""
     return read_json(FILE)
