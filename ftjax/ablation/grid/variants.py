@@ -82,7 +82,7 @@ def chosen(rows: Sequence[Mapping[str, Any]], settings: AblationSettings) -> tup
         quality = {name: _quality(choice, metric) for name, choice in choices.items()}
         best = max(known, key=quality.__getitem__)  # the first of equals
         tuned = dict(zip(settings.tune, known[best], strict=True))
-        more = {'tuned': tuned} if tuned else {}
+        more: dict[str, Any] = {'tuned': tuned} if tuned else {}
         if settings.search != 'grid':  # edges and number are those of all trials of the arm
             of_arm = [row['rate'] for row in rows if arm_and_share(row['arm'])[0] in known]
             more['tried'] = sorted(dict.fromkeys(of_arm))

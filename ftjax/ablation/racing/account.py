@@ -71,7 +71,7 @@ def comparison_told(told: Mapping[str, Any], arm: str) -> tuple[ArmComparison, C
     look = told['looks'][numbers.pop('look') - 1]
     infinite = {'low': -math.inf, 'high': math.inf, 'standard_error': math.inf}
     infinite['difference'] = math.nan
-    known = {key: infinite.get(key) if v is None else v for key, v in numbers.items()}
+    known: dict[str, Any] = {k: infinite.get(k) if v is None else v for k, v in numbers.items()}
     one = ArmComparison(arm=arm, **known)
     return one, Comparison(
         reference=told['reference'],
@@ -82,7 +82,7 @@ def comparison_told(told: Mapping[str, Any], arm: str) -> tuple[ArmComparison, C
     )
 
 
-def sentences(told: dict[str, Any]) -> list[str]:
+def sentences(told: Mapping[str, Any]) -> list[str]:
     """A race in sentences.
 
     Args:
@@ -123,7 +123,7 @@ def seeds_run(races: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> S
     return seeds[:most]
 
 
-def spent(told: dict[str, Any], amount: float) -> str:
+def spent(told: Mapping[str, Any], amount: float) -> str:
     """An amount of a budget in words.
 
     >>> spent({'unit': 'runs'}, 12.25), spent({'unit': 'seconds'}, 75.0)

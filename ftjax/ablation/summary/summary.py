@@ -280,7 +280,9 @@ def _take_raced(task: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
     Looks have spent alpha; an arm that stopped keeps the interval of the look that decided it.
     """
     told = _race_of(task, summary)
-    for arm in task['arms'] if told else ():
+    if told is None:
+        return
+    for arm in task['arms']:
         if arm['arm'] in told['verdicts']:
             arm['difference'] = difference_of(*comparison_told(told, arm['arm']))
         elif arm['difference'] is not None:
