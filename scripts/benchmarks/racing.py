@@ -57,7 +57,7 @@ class Case:
         return self.name, len(arms), self.seeds
 
 
-def run(folder: pathlib.Path, replays: int = 100, only: str = '') -> list[dict[str, Any]]:
+def run(folder: pathlib.Path, replays: int = 60, only: str = '') -> list[dict[str, Any]]:
     """Writes racing.json and racing.md; rows that are there already are kept.
 
     Args:
