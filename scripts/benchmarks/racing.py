@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import pathlib
 from collections.abc import Iterator
 from typing import Any
@@ -25,10 +26,11 @@ CAPTION = (
     'take as long as they did. Simulated ones have arms of which a third differ from the reference '
     'by 0, by -1 to 1 and by -2 to -8 standard deviations of a run; `equal`: all by 0. Where rates '
     'are many, the race narrows them by short runs. Same: verdicts of arms that are those of the '
-    'full grid. All same: grids in which all are. Contrary: grids in which both decide an arm, '
-    'in different ways. Other undecided: arms that one of them decides and the other does not. '
-    'False worse: grids in which an arm is called worse that is not, at the rate it chose. Time '
-    'and runs: of the race over those of the full grid.'
+    'full grid; opposite: better in one and worse in the other; undecided: decided by one of them '
+    'alone. Replicate: the same of two full grids with other seeds, as far as a verdict can be '
+    'repeated at all: near a boundary, and where two rates are as good, chance decides. False '
+    'worse: grids in which an arm is called worse that is not, at the rate it chose. Time and '
+    'runs: of the race over those of the full grid.'
 )
 
 
@@ -55,7 +57,7 @@ class Case:
         return self.name, len(arms), self.seeds
 
 
-def run(folder: pathlib.Path, replays: int = 200, only: str = '') -> list[dict[str, Any]]:
+def run(folder: pathlib.Path, replays: int = 60, only: str = '') -> list[dict[str, Any]]:
     """Writes racing.json and racing.md; rows that are there already are kept.
 
     Args:
@@ -169,25 +171,35 @@ def measured(case: Case, replays: int) -> dict[str, Any]:
         )
         found.append(replay(settings, race, at(model.draw(range(case.seeds), metric, rng))))
     pairs = [pair for one in found for pair in one.verdicts.values()]
+    full_verdicts = [[pair[0] for pair in one.verdicts.values()] for one in found]
+    again = [
+        pair
+        for one, other in itertools.pairwise(full_verdicts)
+        for pair in zip(one, other, strict=True)
+    ]
     return {
         'grid': case.name,
         'arms': len(full),
+        'rates': len(common),
         'seeds': case.seeds,
         'replays': replays,
-        'short_runs': narrowed,
+        'short_runs': 'yes' if narrowed else 'no',
         'same': share([one == other for one, other in pairs]),
-        'all_same': share([one.same == 1.0 for one in found]),
-        'contrary': share([one.contradicted > 0 for one in found]),
-        'other_undecided': share(
-            [one != other and 'undecided' in (one, other) for one, other in pairs]
-        ),
-        'decided_full': share([one != 'undecided' for one, _ in pairs]),
-        'decided_race': share([other != 'undecided' for _, other in pairs]),
+        'opposite': share([opposite(pair) for pair in pairs]),
+        'undecided': share([one != other and 'undecided' in (one, other) for one, other in pairs]),
+        'replicate_same': share([one == other for one, other in again]),
+        'replicate_opposite': share([opposite(pair) for pair in again]),
         'false_worse': share([false_worse(one, case) for one in found]),
         'false_worse_full': share([false_worse(one, case, 0) for one in found]),
+        'same_rate': share([one == other for r in found for one, other in r.rates.values()]),
         'time': float(np.mean([one.seconds[1] / one.seconds[0] for one in found])),
         'runs': float(np.mean([one.runs[1] / one.runs[0] for one in found])),
     }
+
+
+def opposite(pair: tuple[str, str]) -> bool:
+    """Whether an arm is better in one and worse in the other."""
+    return set(pair) == {'better', 'worse'}
 
 
 def false_worse(one: Any, case: Case, which: int = 1) -> bool:

@@ -156,7 +156,7 @@ def test_a_baseline_of_a_real_grid_is_refused_under_other_data(tmp_path, monkeyp
     def grid(allow=()):
         return run_grids(values, settings, tmp_path / 'grid', InProcess(), allow=allow)
 
-    rows, notes = grid()
+    rows, notes, _ = grid()
     assert rows[0]['identity']['data']['train'] and not notes
     grid()
     write(1)

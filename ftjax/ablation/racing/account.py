@@ -15,16 +15,15 @@ from ftjax.ablation.racing.standing import Standing
 from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.process.progress import duration
-from ftjax.tasks.metrics import metric_of
 
 
 def described(race: Race, standing: Standing) -> dict[str, Any]:
     """All looks, rounds and verdicts of a race, ready for JSON.
 
-    Keys: budget (as given), unit, amount, spent, ended (why), reference, higher_is_better, margin,
-    alpha, spending (the function), rounds ({what, runs, forecast, cost}), looks (see
-    Look.described), verdicts (arm to the numbers of the look that decided it, or of the last, and
-    its number), short_runs (null without any).
+    Keys: budget (as given), unit, amount, spent, seeds (that any arm came to), ended (why),
+    reference, higher_is_better, margin, alpha, spending (the function), rounds ({what, runs,
+    forecast, cost}), looks (see Look.described), verdicts (arm to the numbers of the look that
+    decided it, or of the last, and its number), short_runs (null without any).
     """
     budget, ledger = race.budget, standing.ledger
     return to_jsonable(
@@ -33,9 +32,10 @@ def described(race: Race, standing: Standing) -> dict[str, Any]:
             'unit': budget.kind,
             'amount': budget.amount,
             'spent': ledger.spent,
+            'seeds': len({row['seed'] for row in ledger.used.values()}),
             'ended': standing.ended,
             'reference': race.reference,
-            'higher_is_better': metric_of(race.settings.metric).higher_is_better,
+            'higher_is_better': race.metric.higher_is_better,
             'margin': race.margin,
             'alpha': race.alpha,
             'spending': f'alpha max(t^{POWER:g}, {LEAST:g})',
@@ -71,9 +71,7 @@ def comparison_told(told: Mapping[str, Any], arm: str) -> tuple[ArmComparison, C
     look = told['looks'][numbers.pop('look') - 1]
     infinite = {'low': -math.inf, 'high': math.inf, 'standard_error': math.inf}
     infinite['difference'] = math.nan
-    known: dict[str, Any] = {
-        key: infinite.get(key) if v is None else v for key, v in numbers.items()
-    }
+    known: dict[str, Any] = {k: infinite.get(k) if v is None else v for k, v in numbers.items()}
     one = ArmComparison(arm=arm, **known)
     return one, Comparison(
         reference=told['reference'],
@@ -84,7 +82,7 @@ def comparison_told(told: Mapping[str, Any], arm: str) -> tuple[ArmComparison, C
     )
 
 
-def sentences(told: dict[str, Any]) -> list[str]:
+def sentences(told: Mapping[str, Any]) -> list[str]:
     """A race in sentences.
 
     Args:
@@ -121,8 +119,8 @@ def sentences(told: dict[str, Any]) -> list[str]:
 
 def seeds_run(races: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> Sequence[int]:
     """Those of the seeds that any race has come to; all of them where there was no race."""
-    looks = [look['seeds'] for told in races.values() for look in told['looks']]
-    return seeds[: max(looks)] if looks else seeds
+    most = max((told['seeds'] for told in races.values()), default=len(seeds))
+    return seeds[:most]
 
 
 def spent(told: Mapping[str, Any], amount: float) -> str:

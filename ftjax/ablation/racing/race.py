@@ -1,10 +1,11 @@
 """A race: rates first, then seeds for the arms still in question, within a budget.
 
 1. Rates (`rate_rounds.py`). Every arm tries the same number of rates with the first seed, and more
-   while a best one lies on an edge; the better half of them with a second seed, and so on down to
-   two, the better of which is its rate. Where many rates make it worth it, all are tried by short
-   runs first; a few arms, the pilots, are run in full at the same rates, and where both rank the
-   rates alike, the others are run in full at the best two only. Validation decides, as everywhere.
+   while a best one lies on an edge; the better two thirds with a second seed, and so on down to
+   two, the better of which is its rate. (Where rates are many, both go on with their arm, and each
+   look chooses anew.) Where many rates make it worth it, all are tried by short runs first; a few
+   arms, the pilots, are run in full at the same rates, and where both rank the rates alike, the
+   others are run in full at the best two only. Validation decides, as everywhere.
 2. Seeds (`seed_rounds.py`). All arms are run with the seeds of the first look. At a look they are
    compared with the reference on test scores, at the level that `spending.py` grants it. An arm
    whose verdict is decided stops; the others and the reference go on to the next look.

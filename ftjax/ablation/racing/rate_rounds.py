@@ -17,28 +17,40 @@ from ftjax.ablation.racing.narrowing import (
     worth_it,
 )
 from ftjax.ablation.racing.seed_rounds import FIRST_LOOK
-from ftjax.ablation.racing.standing import Standing, Terms, cells_of
-from ftjax.ablation.rates.choice import Choice, RatePoint, choose_rate, rate_curve
+from ftjax.ablation.racing.standing import Standing, Terms, cells_of, choice_of, curve_of
 from ftjax.ablation.rates.search import search_rates
 
 Grid = Mapping[str, Sequence[float]]
+TOO_SMALL = 'the budget does not take one run of every arm'
 
 
 def settling(rates: int, seeds: int) -> list[int]:
     """Rates of an arm that are run with the first seed, the second, .. until one is chosen.
 
-    Halved with each seed, to two at least (Jamieson and Talwalkar 2016, successive halving); with
-    half of the seeds at most, and a third of the runs of the full grid.
+    A third is dropped after each seed, down to two (as in successive halving, Jamieson and
+    Talwalkar 2016, more slowly); with half of the seeds at most, and a third of the full grid's
+    runs.
 
-    >>> settling(3, 5), settling(3, 10), settling(11, 10), settling(3, 3)
-    ([3, 2], [3, 2, 2, 2], [11, 6, 3, 2, 2], [3])
+    >>> settling(3, 5), settling(3, 10), settling(7, 10), settling(3, 3)
+    ([3, 2], [3, 2, 2, 2], [7, 5, 4, 3, 2], [3])
     """
     counts = [rates]
     while len(counts) < seeds // 2:
-        counts.append(min(rates, max(2, math.ceil(counts[-1] / 2))))
+        counts.append(min(rates, max(2, math.ceil(counts[-1] * 2 / 3))))
         if sum(counts) > rates * seeds / 3:
             return counts[:-1]
     return counts
+
+
+def go_on(rates: int, kept: int, seeds: int) -> bool:
+    """Whether the rates kept go on with their arm to its verdict, each look choosing anew.
+
+    So it is where an arm that is never decided takes little over half of the full grid's runs.
+
+    >>> go_on(7, 2, 10), go_on(4, 2, 10), go_on(3, 2, 10)
+    (True, True, False)
+    """
+    return rates + kept * (seeds - 1) <= 0.55 * rates * seeds
 
 
 def rate_rounds(terms: Terms, standing: Standing) -> Iterator[Round]:
@@ -57,15 +69,18 @@ def rate_rounds(terms: Terms, standing: Standing) -> Iterator[Round]:
     if there and worth_it(len(grids), len(pilots), most) and _short_fits(terms, standing, shorts):
         kept = yield from _narrowed(terms, standing, shorts, pilots, baselines)
     else:
-        # All rates, or of each arm the middle ones if the budget does not take more.
-        for count in range(most, 0, -1):
+        # One rate first: what runs cost is then measured, and tells how many more are affordable.
+        one = {arm: middle(grid, 1) for arm, grid in grids.items()}
+        begin = standing.round('first rate', [*cells_of(one, first), *baselines])
+        if not ledger.fits(begin.cells):
+            standing.ended = TOO_SMALL
+            return
+        yield begin
+        for count in range(most, 1, -1):
             some = {arm: middle(grid, count) for arm, grid in grids.items()}
-            cells = [*cells_of(some, first), *baselines]
-            if count == 1 or ledger.fits(cells, _reserve(terms)):
-                yield from _search(terms, standing, 'rates', some, cells)
+            if ledger.fits(ledger.new(cells_of(some, first)), _reserve(terms)):
+                yield from _search(terms, standing, 'rates', some, cells_of(some, first))
                 break
-        else:
-            yield standing.round('baselines', baselines)
         kept = {arm: _tried(standing, arm) for arm in terms.tuned}
         standing.tried = {arm: tuple(rates) for arm, rates in kept.items()}
     if standing.ended:
@@ -73,7 +88,7 @@ def rate_rounds(terms: Terms, standing: Standing) -> Iterator[Round]:
     most = max(map(len, kept.values()), default=1)
     for seeds, count in enumerate(settling(most, len(terms.draws))[1:], 1):
         best = {
-            arm: best_rates(_choice(terms, standing, arm, kept[arm], seeds), terms.metric, count)
+            arm: best_rates(choice_of(terms, standing, arm, kept[arm], seeds), terms.metric, count)
             for arm in kept
         }
         several = terms.draws[: seeds + 1]
@@ -84,9 +99,11 @@ def rate_rounds(terms: Terms, standing: Standing) -> Iterator[Round]:
         kept, standing.settled = best, len(several)
     for arm in terms.tuned:
         standing.full[arm] = tuple(kept[arm])
-        choice = _choice(terms, standing, arm, kept[arm], standing.settled)
+        choice = choice_of(terms, standing, arm, kept[arm], standing.settled)
         if choice.rate is not None:
             standing.rates[arm] = choice.rate
+            on = go_on(most, len(kept[arm]), len(terms.draws))
+            standing.candidates[arm] = tuple(kept[arm]) if on else (choice.rate,)
     if terms.reference not in standing.rates:
         standing.ended = f'no run of the reference {terms.reference} finished'
 
@@ -113,7 +130,7 @@ def _search(
     ledger = standing.ledger
     first = standing.round(what, cells)
     if not ledger.fits(first.cells):
-        standing.ended = 'the budget does not take one run of every arm'
+        standing.ended = TOO_SMALL
         return
     yield first
     while True:
@@ -150,11 +167,11 @@ def _narrowed(
     tried = {arm: _tried(standing, short(arm, SHARE)) for arm in terms.tuned}
     standing.tried = {arm: tuple(rates) for arm, rates in tried.items()}
     yield standing.round('pilots in full', cells_of({arm: tried[arm] for arm in pilots}, first))
-    curves = {arm: _curve(terms, standing, short(arm, SHARE), tried[arm], 1) for arm in tried}
-    full = {arm: _curve(terms, standing, arm, tried[arm], 1) for arm in pilots}
+    curves = {arm: curve_of(terms, standing, short(arm, SHARE), tried[arm], 1) for arm in tried}
+    full = {arm: curve_of(terms, standing, arm, tried[arm], 1) for arm in pilots}
     standing.narrowed = narrowing(pilots, curves, full, terms.metric)
     if standing.narrowed.held:
-        found = {arm: _choice(terms, standing, short(arm, SHARE), tried[arm], 1) for arm in tried}
+        found = {arm: choice_of(terms, standing, short(arm, SHARE), tried[arm], 1) for arm in tried}
         tried = {arm: best_rates(choice, terms.metric, KEPT) for arm, choice in found.items()}
     wanted = standing.round('rates', cells_of(tried, first))
     if not ledger.fits(wanted.cells):
@@ -166,20 +183,6 @@ def _narrowed(
 
 def _tried(standing: Standing, arm: str) -> list[float]:
     return sorted({row['rate'] for row in standing.ledger.rows(arm)})
-
-
-def _curve(
-    terms: Terms, standing: Standing, arm: str, rates: Sequence[float], seeds: int
-) -> tuple[RatePoint, ...]:
-    rows = [row for row in standing.ledger.rows(arm) if row['rate'] in rates]
-    return rate_curve(rows, terms.metric, terms.draws[:seeds])
-
-
-def _choice(
-    terms: Terms, standing: Standing, arm: str, rates: Sequence[float], seeds: int
-) -> Choice:
-    better = terms.metric.higher_is_better
-    return choose_rate(_curve(terms, standing, arm, rates, seeds), higher_is_better=better)
 
 
 def middle(rates: Sequence[float], count: int) -> list[float]:

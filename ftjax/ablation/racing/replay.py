@@ -36,19 +36,6 @@ class Replay:
     seconds: tuple[float, float]
     runs: tuple[int, int]
 
-    @property
-    def same(self) -> float:
-        """Share of arms with the same verdict."""
-        return sum(one == other for one, other in self.verdicts.values()) / len(self.verdicts)
-
-    @property
-    def contradicted(self) -> int:
-        """Arms of which both gave a verdict, each another one, `undecided` being none."""
-        return sum(
-            one != other and 'undecided' not in (one, other)
-            for one, other in self.verdicts.values()
-        )
-
 
 def replay(settings: AblationSettings, race: Race, execute: Execute) -> Replay:
     """Runs both on the same cells.

@@ -9,7 +9,7 @@ from ftjax.ablation.engines.engine import Cell
 from ftjax.ablation.racing.ledger import Round
 from ftjax.ablation.racing.looks import Look
 from ftjax.ablation.racing.spending import spent
-from ftjax.ablation.racing.standing import Standing, Terms
+from ftjax.ablation.racing.standing import Standing, Terms, choice_of
 from ftjax.ablation.rates.choice import score_of
 from ftjax.ablation.statistics.comparison import Comparison
 
@@ -37,6 +37,7 @@ def seed_rounds(terms: Terms, standing: Standing, compare: Compare) -> Iterator[
             return
         yield standing.round(f'seeds up to {seeds}', _with(terms, standing, asked, seeds))
         seen = seeds
+        _choose_again(terms, standing, (terms.reference, *asked), seen)
         last = seen == len(draws) or _affordable(terms, standing, asked, seen) is None
         total = spent(1.0 if last else seen / len(draws), terms.alpha)
         look = Look(
@@ -72,10 +73,20 @@ def _affordable(terms: Terms, standing: Standing, asked: Sequence[str], seen: in
 def _with(terms: Terms, standing: Standing, asked: Sequence[str], seeds: int) -> list[Cell]:
     """Cells of the reference and of arms in question, with so many seeds."""
     return [
-        (arm, standing.rates[arm], draw)
+        (arm, rate, draw)
         for arm in (terms.reference, *asked)
+        for rate in standing.candidates.get(arm, (standing.rates[arm],))
         for draw in terms.draws[:seeds]
     ]
+
+
+def _choose_again(terms: Terms, standing: Standing, arms: Sequence[str], seeds: int) -> None:
+    """The best rate of arms that still have several, by validation on all seeds so far."""
+    for arm in arms:
+        rates = standing.candidates.get(arm, ())
+        if len(rates) > 1:
+            best = choice_of(terms, standing, arm, rates, seeds).rate
+            standing.rates[arm] = standing.rates[arm] if best is None else best
 
 
 def _scores(terms: Terms, standing: Standing, seeds: int) -> Scores:

@@ -11,6 +11,7 @@ from ftjax.ablation.grid.short_runs import arm_and_share
 from ftjax.ablation.racing.ledger import Ledger, Round
 from ftjax.ablation.racing.looks import Look
 from ftjax.ablation.racing.narrowing import Narrowing
+from ftjax.ablation.rates.choice import Choice, RatePoint, choose_rate, rate_curve
 from ftjax.ablation.settings import AblationSettings
 from ftjax.evaluation.metric import Metric
 from ftjax.tasks.metrics import metric_of
@@ -74,7 +75,8 @@ class Standing:
         a run are left out.
       tried: arm to the rates that its edges are judged by.
       full: arm to the rates that it chose among at last, each with so many seeds:
-      settled: seeds that chose.
+      settled: seeds that chose before the first look.
+      candidates: arm to the rates that go on with further seeds.
       narrowed: what short runs said; None where there were none.
       looks: in order.
       ended: why it ended; empty while it goes on.
@@ -86,6 +88,7 @@ class Standing:
     tried: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     full: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     settled: int = 1
+    candidates: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     narrowed: Narrowing | None = None
     looks: list[Look] = dataclasses.field(default_factory=list)
     ended: str = ''
@@ -100,3 +103,19 @@ class Standing:
 def cells_of(grid: Mapping[str, Sequence[float | None]], seeds: Sequence[int]) -> list[Cell]:
     """Every rate of every arm with every seed."""
     return [(arm, rate, seed) for arm, rates in grid.items() for rate in rates for seed in seeds]
+
+
+def curve_of(
+    terms: Terms, standing: Standing, arm: str, rates: Sequence[float], seeds: int
+) -> tuple[RatePoint, ...]:
+    """The validation results of an arm at some rates, over the first seeds."""
+    rows = [row for row in standing.ledger.rows(arm) if row['rate'] in rates]
+    return rate_curve(rows, terms.metric, terms.draws[:seeds])
+
+
+def choice_of(
+    terms: Terms, standing: Standing, arm: str, rates: Sequence[float], seeds: int
+) -> Choice:
+    """The best of some rates of an arm, over the first seeds."""
+    better = terms.metric.higher_is_better
+    return choose_rate(curve_of(terms, standing, arm, rates, seeds), higher_is_better=better)

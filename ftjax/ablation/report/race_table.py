@@ -8,7 +8,15 @@ from typing import Any
 from ftjax.ablation.racing.account import spent
 from ftjax.plotting import number_formats
 
-HEADER = ('look', 'seeds', 'alpha', 'alpha spent', 'spent', 'stopped', 'still in question')
+HEADER: tuple[str, ...] = (
+    'look',
+    'seeds',
+    'alpha',
+    'alpha spent',
+    'spent',
+    'stopped',
+    'still in question',
+)
 LEGEND = (
     'At each look the arms in question are compared with the reference by simultaneous intervals '
     'at its alpha; those of all looks together miss with the alpha of the race at most. Stopped: '

@@ -120,9 +120,10 @@ def summarise(
         for arm in arms:
             of_arm = [row for row in of_task if row['arm'] == arm]
             choice = _choose(of_arm, **selection)
-            summaries.append(
-                summarise_arm(arm, of_arm, choice, planned, metric, confidence, overlap)
-            )
+            ran = {row['seed'] for row in of_arm}
+            # Seeds that an arm did not get, because a race had decided it, are not missing.
+            own = [seed for seed in planned if seed in ran] if races and ran else planned
+            summaries.append(summarise_arm(arm, of_arm, choice, own, metric, confidence, overlap))
             better = val_metric.higher_is_better
             estimate = estimate_rate(choice, higher_is_better=better, confidence=confidence)
             summaries[-1]['rate_estimate'] = estimate
@@ -201,7 +202,7 @@ def caveats(summary: Mapping[str, Any]) -> list[str]:
                     f'{arm["arm"]}{where}: {arm["n_unfinished"]} of {arm["n"]} runs '
                     f'{_how_unfinished(arm)}; its mean is over the others and may flatter it.'
                 )
-            if arm['n_missing'] and not _race_of(task, summary):
+            if arm['n_missing']:
                 found.append(
                     f'{arm["arm"]}{where}: {arm["n_missing"]} of {arm["n"]} runs are missing.'
                 )

@@ -1,0 +1,65 @@
+"""A race of real runs in this process, and what a summary makes of it."""
+
+import dataclasses
+
+import pytest
+
+from ftjax.ablation.cells.task_grids import run_grids, stored_rows
+from ftjax.ablation.engines.engine import InProcess
+from ftjax.ablation.racing.account import comparison_told, seeds_run
+from ftjax.ablation.report.html import report_html
+from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.summary.summary import summarise
+from ftjax.config import plain, template
+from ftjax.errors import UserError
+
+VALUES = plain(
+    template(
+        init='glyphs',
+        data={
+            'source': 'digits:scattered',
+            'examples_per_class': 2,
+            'val_per_class': 2,
+            'batch_size': 10,
+        },
+        train={'epochs': 1.0},
+    )
+)
+SETTINGS = AblationSettings(
+    arms={'head': 'head', 'pixels': {'baseline': 'pixels'}},
+    rates=(1e-2, 1e-1),
+    seeds=(0, 1, 2, 3),
+    max_extra=0,
+    budget='11 runs',
+)
+
+
+def test_it_runs_within_its_budget_and_its_verdicts_are_those_of_the_report(tmp_path, capsys):
+    rows, notes, races = run_grids(VALUES, SETTINGS, tmp_path, InProcess())
+    runs = [one['runs'] for one in races['']['rounds']]
+    assert runs[:3] == [2, 1, 4]  # a rate and the baseline; the other rate; two more seeds of both
+    assert races['']['spent'] == sum(runs) <= 11 and (tmp_path / 'race_start.json').exists()
+    assert all(row['steps'] == 2 for row in rows if row['arm'] == 'head')
+    summary = summarise(
+        rows,
+        reference='head',
+        seeds=seeds_run(races, SETTINGS.draws),
+        outside_prior=SETTINGS.outside_prior,
+        races=races,
+    )
+    (found,) = [arm for arm in summary['tasks'][0]['arms'] if arm['arm'] == 'pixels']
+    one, look = comparison_told(races[''], 'pixels')
+    assert found['difference']['verdict'] == one.verdict
+    assert found['difference']['interval']['low'] == pytest.approx(one.low)
+    assert found['difference']['interval']['confidence'] == pytest.approx(1 - look.alpha)
+    assert '<h2>Race</h2>' in report_html(summary, 'race') and '11 runs' in notes[0]
+    # Made again from the rows, and gone on with: the same.
+    assert stored_rows(VALUES, SETTINGS, tmp_path) == (rows, notes, races)
+    assert run_grids(VALUES, SETTINGS, tmp_path, InProcess()) == (rows, notes, races)
+
+
+def test_too_small_a_budget_is_said_before_the_first_run(tmp_path):
+    small = dataclasses.replace(SETTINGS, budget='1 run')
+    with pytest.raises(UserError, match="budget '1 run': the budget does not take one run of ev"):
+        run_grids(VALUES, small, tmp_path, InProcess())
+    assert not (tmp_path / 'runs.jsonl').read_text()
