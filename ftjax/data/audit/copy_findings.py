@@ -84,8 +84,8 @@ def _held_out(examples: Examples, found: Duplicates) -> Iterator[Finding]:
         yield Finding(
             'copies in validation',
             'warning',
-            f'{copies:,} of {len(examples.parts[2]):,} test examples stand in validation too, where '
-            'rates and steps are chosen',
+            f'{copies:,} of {len(examples.parts[2]):,} test examples stand in validation too, '
+            'where rates and steps are chosen',
             tuple(rows),
         )
 
