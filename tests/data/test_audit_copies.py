@@ -171,3 +171,14 @@ def test_the_audit_is_made_once_for_splits():
     told = quick_audit(splits).to_json()
     assert told['leaks'] == {'test': {'n': 1, 'exact': 1, 'near': 0}}
     assert told['findings'][-1]['examples'] == ['train 000000']
+
+
+def test_copies_in_validation_and_test_are_said_and_dropped_from_validation():
+    text = ['one', 'two', 'three', 'four', 'Three!', 'five']
+    whole = Dataset(name='d', kind='text', inputs=text, labels=[0, 1] * 3, class_names='xy')
+    splits = Splits(train=whole.take([0, 1]), val=whole.take([2, 3]), test=whole.take([4, 5]))
+    found = {one.check: one for one in quick_audit(splits).findings}
+    assert found['copies in validation'].message.startswith('1 of 2 test examples stand in')
+    assert [(row.position, row.action) for row in found['copies in validation'].rows] == [
+        (2, 'drop')
+    ]

@@ -41,6 +41,7 @@ def copy_findings(examples: Examples, found: Duplicates) -> Iterator[Finding]:
                     Row(int(a), 'drop', partner=int(b), detail='near copy') for a, b in _once(pairs)
                 ),
             )
+    yield from _held_out(examples, found)
     yield from _conflicts(examples, found)
     yield from _twice(examples, found)
     apart = [(a, b) for a, b in found.near if not examples.same_label((a, b))]
@@ -66,6 +67,27 @@ def _drop_training(examples: Examples, same: list[np.ndarray], split: int) -> tu
                 Row(int(i), 'drop', partner=int(held[0]), detail='same input') for i in training
             ]
     return tuple(rows)
+
+
+def _held_out(examples: Examples, found: Duplicates) -> Iterator[Finding]:
+    """Test examples that stand in validation too: what is chosen there is chosen on them."""
+    copies, rows = 0, []
+    for group in found.same:
+        of = examples.split[group]
+        if (of == 2).any() and (of == 1).any():
+            copies += int((of == 2).sum())
+            rows += [
+                Row(int(i), 'drop', partner=int(group[of == 2][0]), detail='same input')
+                for i in group[of == 1]
+            ]
+    if rows:
+        yield Finding(
+            'copies in validation',
+            'warning',
+            f'{copies:,} of {len(examples.parts[2]):,} test examples stand in validation too, '
+            'where rates and steps are chosen',
+            tuple(rows),
+        )
 
 
 def _conflicts(examples: Examples, found: Duplicates) -> Iterator[Finding]:
