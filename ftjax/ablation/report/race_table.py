@@ -33,7 +33,7 @@ def race_table(
       told: a race, from `account.described`.
       summary: for the metric.
     """
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for number, look in enumerate(told['looks'], 1):
         arms = look['arms']
         stopped = [
