@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from ftjax.data import DataSettings, TrainStream, eval_batches, load_data
+from ftjax.data.audit.quick import quick_audit
+from ftjax.data.images.geometry import Geometry
 from ftjax.data.sources.registry import read_source
 from ftjax.errors import UserError
 
@@ -148,3 +150,21 @@ def test_names_splits_and_features_that_do_not_exist(folder, tmp_path):
 def test_data_that_is_not_prepared_says_how(tmp_path):
     message = refusal('tfds:mnist', data_dir=str(tmp_path))
     assert 'not prepared' in message and '[tf]' in message and 'array_record' in message
+
+
+def test_records_are_compared_by_their_bytes_and_grouped_by_a_feature(folder):
+    splits = load_data(DataSettings(source=f'tfds:{folder[0]}'))
+    shades = {
+        name: {int(part.inputs.image(i, Geometry(height=2, width=2, channels=1), '')[0, 0, 0])
+               for i in range(len(part))}
+        for name, part in (('train', splits.train), ('test', splits.test))
+    }  # fmt: skip
+    leaks = quick_audit(splits).leaks()
+    assert leaks['test']['exact'] == len(shades['train'] & shades['test']) > 0
+    assert leaks['val']['exact'] == 0
+    source = f'tfds:{folder[0]}:train'
+    by_weight = load_data(DataSettings(source=source, group_column='weight'))
+    assert len(set(by_weight.train.groups)) == len(by_weight.train) and len(by_weight.test)
+    assert not set(by_weight.train.groups) & set(by_weight.test.groups)
+    assert 'lie in train and in test' in refusal(f'tfds:{folder[0]}', group_column='weight')
+    assert "did you mean 'weight'" in refusal(source, group_column='weigth')
