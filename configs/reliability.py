@@ -64,7 +64,13 @@ def get_config(case: str = 'plain'):
             'batch_size': 10,
         },
         optimizer={'learning_rate': 1e-2, 'clip_norm': 1.0},
-        train={'steps': 40, 'eval_every': 1.0, 'steps_per_call': 2, 'cache': 'off'},
+        train={
+            'steps': 40,
+            'eval_every': 1.0,
+            'steps_per_call': 2,
+            'cache': 'off',
+            'report': False,
+        },
     )
     for key, value in CASES[case].items():
         if '.' in key:

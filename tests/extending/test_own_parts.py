@@ -24,6 +24,7 @@ ALONE = sorted(file.name for file in HERE.glob('own_*.py'))
 FEW = (
     *('--config.train.steps=2', '--config.data.examples_per_class=6'),
     *('--config.data.val_per_class=3', '--config.data.batch_size=6'),
+    '--config.train.report=False',
 )
 
 

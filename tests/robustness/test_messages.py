@@ -288,7 +288,7 @@ def test_an_early_stop_is_said(tmp_path, caplog):
         'init': '',
         'model': {'name': 'vit', **size},
         'data': {'source': 'digits', 'examples_per_class': 3, 'batch_size': 10},
-        'train': {'epochs': 10.0, 'patience': 1, 'cache': 'off'},
+        'train': {'epochs': 10.0, 'patience': 1, 'cache': 'off', 'report': False},
         'optimizer': {'learning_rate': 1e-30},
         'freeze': 'last:1',
     }

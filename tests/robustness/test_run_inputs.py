@@ -103,7 +103,7 @@ def config_of(tmp_path, seed=0, init='', source=None, rate=1e-2, train=()):
         'data': {'source': source or f'npz:{tmp_path}/d.npz', 'batch_size': 12},
         'freeze': 'last:1',
         'optimizer': {'learning_rate': rate},
-        'train': {'steps': 2, 'eval_every': 1.0, 'cache': 'off', **dict(train)},
+        'train': {'steps': 2, 'eval_every': 1.0, 'cache': 'off', 'report': False, **dict(train)},
     }
 
 

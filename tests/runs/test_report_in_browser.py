@@ -79,7 +79,7 @@ def test_nothing_overflows_and_every_picture_shows(kind, tmp_path):
     page = report(kind, groups=True, freeze='gradual').html()
     for width in (1200, 400):
         found = look(page, tmp_path, width)
-        assert found['width'] == width and found['scroll'] <= width, found
+        assert found['scroll'] <= found['width'] <= width, found
         assert found['problems'] == '' and found['pictures'] >= 5, found
 
 

@@ -24,7 +24,7 @@ CONFIG = {
     'init': '',
     'model': {'name': 'vit', 'image_size': 16, 'patch_size': 8, 'width': 8, 'depth': 2, 'heads': 2},
     'data': {'source': 'digits:scattered', 'examples_per_class': 3, 'batch_size': 10},
-    'train': {'steps': 6, 'eval_every': 0.67, 'cache': 'off'},
+    'train': {'steps': 6, 'eval_every': 0.67, 'cache': 'off', 'report': False},
     'freeze': 'last:1',
 }
 

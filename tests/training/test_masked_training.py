@@ -134,7 +134,7 @@ def test_one_run_of_the_embedded_task(tmp_path):
         },
         'freeze': 'head',
         'optimizer': {'learning_rate': 3e-2},
-        'train': {'steps': 300, 'eval_every': 5.0, 'steps_per_call': 50},
+        'train': {'steps': 300, 'eval_every': 5.0, 'steps_per_call': 50, 'report': False},
     }
     prepared = prepare(read_config(settings))
     fitted, result = train(prepared, tmp_path, progress=False)

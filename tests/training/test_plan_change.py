@@ -111,7 +111,7 @@ CONFIG = {
     'init': '',
     'model': {'name': 'vit', 'image_size': 16, 'patch_size': 8, 'width': 8, 'depth': 2, 'heads': 2},
     'data': {'source': 'digits:scattered', 'examples_per_class': 3, 'batch_size': 10},
-    'train': {'steps': 2, 'eval_every': 1.0},
+    'train': {'steps': 2, 'eval_every': 1.0, 'report': False},
     'freeze': 'last:1',
 }
 
@@ -132,7 +132,8 @@ def test_a_folder_tells_which_keys_differ_and_writes_nothing(splits, tmp_path):
     with pytest.raises(UserError, match=r'another config \(seed differs\)'):
         start_folder(tmp_path, ready(splits, seed=1), allow_plan_change=True)
     change = start_folder(
-        tmp_path, ready(splits, freeze='head', train={'steps': 3, 'eval_every': 1.0})
+        tmp_path,
+        ready(splits, freeze='head', train={'steps': 3, 'eval_every': 1.0, 'report': False}),
     )
     assert change == PlanChange(('freeze.strategy', 'train.steps'))
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')}
@@ -143,9 +144,9 @@ def test_a_folder_tells_which_keys_differ_and_writes_nothing(splits, tmp_path):
 def test_what_is_told_of_a_run_is_no_part_of_it(splits, tmp_path):
     start_folder(tmp_path, ready(splits))
     told = {section: CONFIG[section] for section in ('train', 'data')}
-    told['train'] = {**told['train'], 'report': False}
-    quiet = ready(splits, train=told['train'], data={**told['data'], 'slices': ('site',)})
-    assert check_folder(tmp_path, quiet).keys == ()
+    told['train'] = {**told['train'], 'report': True}
+    noted = ready(splits, train=told['train'], data={**told['data'], 'slices': ('site',)})
+    assert check_folder(tmp_path, noted).keys == ()
 
 
 def test_without_checkpoints_or_when_finished_another_plan_is_another_run(splits, tmp_path):

@@ -19,7 +19,7 @@ LETTERS = 500
 """Of a text, as many as are shown."""
 _SIDE = 192
 """Pixels of the longer side of a picture, at most."""
-_FILES = 20_000
+_FILES = 5_000
 """Image files whose headers are read for their sizes, at most."""
 
 
