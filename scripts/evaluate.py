@@ -10,8 +10,8 @@ confusion_SPLIT.png beside result.json (for other data their source stands for S
 config.data may be set as --data.KEY=VALUE. Of a source from elsewhere its test split is evaluated,
 or all of it where it has none. --output=FILE.csv writes a row an example: id, label, answer, loss,
 outputs. --calibrate fits a temperature, a threshold and prediction sets on the validation split and
-keeps them beside the weights for scripts/predict.py. --ood=PATH says how well scores of the network
-tell unlabelled inputs from the test split.
+keeps them beside the weights for scripts/predict.py. --ood=PATH or --ood=SOURCE says how well
+scores of the network tell other inputs, labelled or not, from the test split.
 
 The weights are the run's own, all of them, in its model/ with their hash: what the run began with
 is not read. A run's data that are no longer those of the run are refused: what is tested on may
@@ -30,7 +30,7 @@ DATA = launch.define_data("Other data, or the run's own read in another way.")
 METRICS = flags.DEFINE_list('metrics', [], 'Metrics to print, of those that the task has.')
 OUTPUT = flags.DEFINE_string('output', None, '.csv or .jsonl file with a row an example.')
 CALIBRATE = flags.DEFINE_bool('calibrate', False, 'Fit what makes probabilities reliable.')
-OOD = flags.DEFINE_multi_string('ood', [], 'Unlabelled inputs that are unlike the data.')
+OOD = flags.DEFINE_multi_string('ood', [], 'Inputs unlike the data: a path or a source.')
 TASK = flags.DEFINE_string('task', '', 'Of a checkpoint that does not say it.')
 
 ALLOW = flags.DEFINE_bool(

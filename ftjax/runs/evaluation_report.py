@@ -23,7 +23,7 @@ from ftjax.runs.evaluated_data import how_code_differs, how_data_differ
 from ftjax.runs.examination import Examined, examine
 from ftjax.runs.other_data import other_data, with_classes_of
 from ftjax.runs.trained import Trained, open_trained
-from ftjax.runs.unfamiliar_inputs import scores_of
+from ftjax.runs.unfamiliar_inputs import Scores
 from ftjax.tasks import task_of
 from ftjax.tasks.class_table import confusion_text
 from ftjax.tasks.metrics import check_metric
@@ -51,10 +51,14 @@ class EvaluationRequest:
     """File for a row an example."""
     calibrate: bool = False
     unfamiliar: Sequence[str] = ()
-    """Unlabelled inputs to be told from the test split."""
+    """Other inputs, unlabelled or a source, to be told from the test split."""
     task: str = ''
     allow_data_change: bool = False
     allow_code_change: bool = False
+
+
+_NEEDS = {'val': 'calibrate', 'train': 'unfamiliar', 'test': 'unfamiliar'}
+"""Splits of the run, and what of a request needs them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +85,10 @@ def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, An
         raise UserError(f'{folder} is no run folder: it holds no config.json')
     trained = open_trained(request.init, request.parts, request.task)
     config = read_config(read_json(trained.run / 'config.json')) if trained.run else None
-    own = None
-    if config is not None and (not request.data or request.calibrate or request.unfamiliar):
-        own = load_data(config.data)
-    if own is None and (request.calibrate or request.unfamiliar):
+    if config is None and (request.calibrate or request.unfamiliar):
         raise UserError(f'{request.init} is no run: its validation and test splits are not known')
-    sets = _sets(request, trained, config, own)
+    own, notes = _own(request, trained, config)
+    sets = _sets(request, trained, config, own, notes)
     for name in request.metrics:
         check_metric(name, sets[0].dataset.task, trained.network.num_classes, '--metrics')
     if request.calibrate:
@@ -96,10 +98,13 @@ def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, An
     found, told = {}, {}
     for number, one in enumerate(sets):
         done = examine(trained, one.dataset)
-        reliability = task_of(one.dataset.task).reliability(done.outputs, done.labels, fitted)
+        reliability: Mapping[str, Any] = {}
+        if fitted is not None:
+            task = task_of(one.dataset.task)
+            reliability = task.reliability(done.outputs, done.labels, fitted)
         if len(sets) > 1 or request.data:
             say(f'{chr(10) if number else ""}{printable(one.said)}: {len(one.dataset):,} examples')
-        _say(done, request.metrics, reliability if request.calibrate or fitted else {}, say)
+        _say(done, request.metrics, reliability, say)
         for note in one.notes.values():
             say(f'warning: {note}')
         found[one.name] = done
@@ -112,39 +117,60 @@ def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, An
     return told
 
 
-def _sets(
-    request: EvaluationRequest, trained: Trained, config: Config | None, own: Splits | None
-) -> list[_Set]:
-    folder = trained.run or pathlib.Path(request.init)
-    notes = {}
-    if config is not None:
-        changed = how_code_differs(folder, config, trained.network)
-        if changed and not request.allow_code_change:
-            raise UserError(
-                f'{folder}: {changed} from that of the run; --allow_code_change evaluates with '
-                'what there is now and says so'
-            )
-        notes |= {'code_changed': changed} if changed else {}
-    if own is not None and not request.data:
-        differs = how_data_differ(folder, own, trained.class_names, request.split)
+def _own(
+    request: EvaluationRequest, trained: Trained, config: Config | None
+) -> tuple[Splits | None, dict[str, str]]:
+    """The run's own data where they are needed, and what is to be said of them.
+
+    Raises:
+      UserError: a split that is needed, or code of the user's, is no longer that of the run.
+    """
+    folder, notes = trained.run, {}
+    if config is None or folder is None:
+        return None, notes
+    changed = how_code_differs(folder, config, trained.network)
+    if changed and not request.allow_code_change:
+        raise UserError(
+            f'{folder}: {changed} from that of the run; --allow_code_change evaluates with what '
+            'there is now and says so'
+        )
+    sources = request.data.get('source', [config.data.source])
+    needed = [request.split] if config.data.source in sources else []
+    needed += [name for name, asked in _NEEDS.items() if getattr(request, asked)]
+    if not needed:
+        return None, {'code_changed': changed} if changed else notes
+    own = load_data(config.data)
+    for split in dict.fromkeys(needed):
+        differs = how_data_differ(folder, own, trained.class_names, split)
         if differs and not request.allow_data_change:
             raise UserError(
                 f'{folder}: {differs}; --allow_data_change evaluates on what there is now and '
                 'says so'
             )
+        notes |= {'data_changed': differs} if differs else {}
+    return own, notes | ({'code_changed': changed} if changed else {})
+
+
+def _sets(
+    request: EvaluationRequest,
+    trained: Trained,
+    config: Config | None,
+    own: Splits | None,
+    notes: Mapping[str, str],
+) -> list[_Set]:
+    if own is not None and not request.data:
         dataset = getattr(own, request.split)
         if not len(dataset):
             raise UserError(
                 f'{dataset.name}: there is no {request.split} split to evaluate on; set '
                 f'data.{request.split}_fraction, or choose another split'
             )
-        notes = {'data_changed': differs, **notes} if differs else notes
         return [_Set(request.split, request.split, dataset, notes)]
-    base = config.data if config is not None else None
     changes = dict(request.data)
     if config is None:
         changes.setdefault('task', [trained.settings.task])
-    sets = []
+    base = config.data if config is not None else None
+    sets: list[_Set] = []
     for settings, dataset in other_data(base, changes, request.split):
         outputs = trained.network.num_classes
         aligned = with_classes_of(dataset, trained.class_names, outputs)
@@ -181,13 +207,16 @@ def _unfamiliar(
     say: Say,
 ) -> None:
     """AUROC of scores between the run's test split and other inputs."""
-    scores = scores_of(trained, own, own.test, examine(trained, own.test).outputs)
+    assert trained.run is not None
+    base = read_config(read_json(trained.run / 'config.json')).data
+    scores = Scores.fit(trained, own)
+    first = told[next(iter(told))]
     for source in request.unfamiliar:
-        found = scores.against_inputs(source)
+        found = scores.against(source, base)
         say(f'\n{printable(source)}')
-        for line in separation_lines(found) or ['its task has no such scores']:
+        for line in separation_lines(found):
             say(line)
-        told[next(iter(told))].setdefault('unfamiliar', {})[source] = found
+        first.setdefault('unfamiliar', {})[source] = found
 
 
 def _say(done: Examined, wanted: Sequence[str], reliability: Mapping[str, Any], say: Say) -> None:

@@ -88,10 +88,10 @@ def examine(trained: Trained, dataset: Dataset) -> Examined:
     return Examined(metrics, dataset, found.outputs, found.labels, losses)
 
 
-def embeddings(
-    trained: Trained, dataset: Dataset, stage: str, most: int = 5000
+def outputs_on(
+    trained: Trained, dataset: Dataset, stage: str | None, most: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(features (n, width), labels (n,)) of a stage, of at most so many examples, evenly spaced."""
+    """(outputs or embeddings of a stage (n, width), labels), of so many examples, evenly spaced."""
     if len(dataset) > most:
         dataset = dataset.take(np.linspace(0, len(dataset) - 1, most).astype(int))
     reading = trained.reading()

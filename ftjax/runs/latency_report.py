@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
@@ -15,22 +16,30 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from ftjax.config import read_config
+from ftjax.data.dataset import Dataset
+from ftjax.data.load import load_data
 from ftjax.errors import UserError
 from ftjax.evaluation.latency import PROTOCOL, Calls, forward_latency
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather
+from ftjax.io.files.atomic import read_json
 from ftjax.io.process.provenance import host, peak_memory, versions
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.registry import fields_of
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.runs.trained import Trained, open_trained
+from ftjax.runs.examination import outputs_on
+from ftjax.runs.trained import Trained, open_trained, run_of
 
 PRECISIONS: Mapping[str, Mapping[str, Any]] = {
     'float32': {},
     'bfloat16 weights': {'dtype': jnp.bfloat16},
     'bfloat16': {'dtype': jnp.bfloat16, 'options': {'dtype': 'bfloat16'}},
 }
-"""What is measured beside float32: weights held in bfloat16, and computing in it too."""
+"""What is measured, float32 and beside it weights held in bfloat16, and computing in it too."""
+
+EXAMPLES, RANDOM = 512, 64
+"""Test examples, or random inputs where there are none, on which precisions are compared."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +67,7 @@ class LatencyRequest:
 
 def latency_report(request: LatencyRequest, say: Callable[[str], Any]) -> dict[str, Any]:
     """Measures, says a line a measurement, gives all of it: plain JSON."""
-    rows, agreement = [], {}
+    rows, agreement, known_data = [], {}, _test_examples(request.init)
     exact: np.ndarray | None = None
     for name, precision in PRECISIONS.items():
         trained = open_trained(request.init, request.parts, request.task, **precision)
@@ -74,11 +83,13 @@ def latency_report(request: LatencyRequest, say: Callable[[str], Any]) -> dict[s
                 )
                 rows.append({'precision': name, **row})
                 say(latency_line(rows[-1]))
-        outputs = _outputs(trained, lengths[-1])
+        outputs = _outputs(trained, lengths[-1], known_data)
         if exact is None:
             exact = outputs
         else:
-            agreement[name] = change(exact, outputs)
+            agreement[name] = change(exact, outputs) | {'of': 'test examples'}
+            if known_data is None:
+                agreement[name]['of'] = 'random inputs'
             say(f'{name} beside float32: {change_line(agreement[name])}')
     found = {
         'protocol': PROTOCOL,
@@ -126,12 +137,12 @@ def change(exact: np.ndarray, other: np.ndarray) -> dict[str, float]:
     return found
 
 
-def change_line(row: Mapping[str, float]) -> str:
+def change_line(row: Mapping[str, Any]) -> str:
     """A `change` in words."""
     line = f'outputs differ by {row["largest_change"]:.3g} at most (of {row["largest_output"]:.3g})'
     if 'share_of_answers_changed' in row:
         line += f', {row["share_of_answers_changed"]:.2%} of answers'
-    return f'{line}, on {row["examples"]} random inputs'
+    return f'{line}, on {row["examples"]} {row["of"]}'
 
 
 def latency_line(row: Mapping[str, Any]) -> str:
@@ -185,9 +196,23 @@ def _lengths(trained: Trained, asked: Sequence[int]) -> list[int | None]:
     return [*(asked or ends)]
 
 
-def _outputs(trained: Trained, length: int | None, count: int = 64) -> np.ndarray:
-    """Outputs in float32 on random inputs, the same for every precision."""
-    batch = {'inputs': example_batch(trained, count, length, seed=1)}
-    batch |= {'labels': np.zeros(count), 'mask': np.ones(count, np.float32)}
+def _test_examples(init: str) -> Dataset | None:
+    """The test split of a network's run; None where there is none, or it cannot be read now."""
+    run = run_of(pathlib.Path(init))
+    if run is None:
+        return None
+    try:
+        test = load_data(read_config(read_json(run / 'config.json')).data).test
+    except UserError:
+        return None
+    return test if len(test) else None
+
+
+def _outputs(trained: Trained, length: int | None, data: Dataset | None) -> np.ndarray:
+    """Outputs on test examples, or on random inputs: the same for every precision."""
+    if data is not None:
+        return outputs_on(trained, data, None, EXAMPLES)[0].astype(np.float64)
+    batch = {'inputs': example_batch(trained, RANDOM, length, seed=1)}
+    batch |= {'labels': np.zeros(RANDOM), 'mask': np.ones(RANDOM, np.float32)}
     pairs = predict(trained.network, trained.placed, [batch], trained.preprocessing)
     return gather(pairs).outputs.astype(np.float64)

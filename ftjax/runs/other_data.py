@@ -15,6 +15,12 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import is_named
 from ftjax.errors import UserError, did_you_mean
 
+CUTS = (
+    *('seed', 'test_seed', 'test_fraction', 'val_fraction', 'test_per_class', 'val_per_class'),
+    *('examples_per_class', 'folds', 'fold', 'split_column', 'train_file', 'val_file', 'test_file'),
+)
+"""Fields of `config.data` that decide which examples are in which split."""
+
 
 def other_data(
     base: DataSettings | None, changes: Mapping[str, Sequence[Any]], split: str
@@ -40,12 +46,19 @@ def other_data(
     if not sources:
         raise UserError('a checkpoint without a run needs data: --data.source=..')
     kept = {} if base is None else dataclasses.asdict(base)
-    kept |= {'examples_per_class': None, 'val_per_class': None}
     given = {name: values[0] for name, values in changes.items() if name != 'source'}
     found = []
     for source in sources:
-        named = {} if base is None or source == base.source else {'class_names': ()}
-        settings = section(SECTIONS['data'], {**kept, **named, **given, 'source': source}, 'data')
+        own = base is not None and source == base.source
+        cut = next((name for name in given if name in CUTS), None)
+        if own and cut is not None:
+            raise UserError(
+                f'--data.{cut} decides which examples of {source} are in which split: those that '
+                'are evaluated then may have been trained on'
+            )
+        other = {'class_names': (), 'examples_per_class': None, 'val_per_class': None}
+        fields = {**kept, **({} if own else other), **given, 'source': source}
+        settings = section(SECTIONS['data'], fields, 'data')
         elsewhere = is_named(source) and (base is None or source != base.source)
         data = load_test(settings) if elsewhere else getattr(load_data(settings), split)
         found.append((settings, data))

@@ -15,6 +15,8 @@ from ftjax.evaluation.conformal import (
     set_summary,
 )
 from ftjax.evaluation.out_of_distribution import Gaussians, auroc, energy, separation
+from ftjax.evaluation.probability_report import class_report, fit_classes, fit_several
+from ftjax.evaluation.reliability_text import reliability_lines
 from ftjax.evaluation.selective import risk_coverage, selective_accuracy
 from ftjax.evaluation.temperature import LIMITS, fit_temperature, fit_temperature_binary
 
@@ -150,6 +152,45 @@ def test_too_few_scores_give_no_quantile_and_the_set_of_all():
     }
     with pytest.raises(UserError, match='between 0 and 1'):
         conformal_quantile(np.zeros(3), 1.0)
+
+
+def test_the_report_of_two_classes_is_scikit_learns():
+    logits, labels = drawn(400, 2, 2.0, seed=7)
+    fitted = fit_classes(logits[:200], labels[:200])
+    report = class_report(logits[200:], labels[200:], fitted)
+    for name, temperature in (('plain', 1.0), ('calibrated', fitted['temperature'])):
+        chances = special.softmax(logits[200:] / temperature, axis=1)
+        row = report[name]
+        # Over both classes it is twice scikit-learn's.
+        half = sklearn.metrics.brier_score_loss(labels[200:], chances[:, 1])
+        assert row['brier'] == pytest.approx(2 * half)
+        assert row['log_loss'] == pytest.approx(sklearn.metrics.log_loss(labels[200:], chances))
+    chances = special.softmax(logits[:200] / fitted['temperature'], axis=1)[:, 1]
+    best = max(
+        sklearn.metrics.balanced_accuracy_score(labels[:200], chances >= cut) for cut in chances
+    )
+    found = sklearn.metrics.balanced_accuracy_score(labels[:200], chances >= fitted['threshold'])
+    assert found == pytest.approx(best)
+    assert reliability_lines(report)
+    hot = np.stack([labels == 1, labels == 0, logits[:, 0] > 1], axis=1).astype(float)
+    several = np.concatenate([logits, logits[:, :1]], axis=1)
+    fitted = fit_several(several, hot)
+    chances = special.expit(several / fitted['temperature'])
+    best = max(
+        sklearn.metrics.f1_score(hot.ravel(), chances.ravel() >= cut)
+        for cut in np.unique(chances)[1:]
+    )
+    found = sklearn.metrics.f1_score(hot.ravel(), chances.ravel() >= fitted['threshold'])
+    assert found == pytest.approx(best)
+
+
+@pytest.mark.parametrize('labels', [[0], [1], [1, 1, 1]])
+def test_one_example_or_one_class_has_a_report(labels):
+    logits = np.random.default_rng(8).normal(0, 1, (len(labels), 2))
+    fitted = fit_classes(logits, np.array(labels))
+    report = class_report(logits, np.array(labels), fitted)
+    assert fitted['threshold'] is None and report['plain']['n'] == len(labels)
+    assert reliability_lines(report)
 
 
 def test_energy_and_distances_are_scipys():

@@ -52,7 +52,7 @@ def test_a_run_on_its_own_test_split_with_a_row_for_every_example(digits, tmp_pa
     assert told['test']['accuracy'] == result['metrics']['accuracy']
     assert 'true \\ predicted' in said and (digits / 'confusion_test.png').exists()
     kept = json.loads((digits / 'evaluation_test.json').read_text())
-    assert kept['accuracy'] == result['metrics']['accuracy'] and kept['reliability']['selective']
+    assert kept == result['metrics']
     rows = rows_of(output)
     assert len(rows) == result['metrics']['n'] == len({row['id'] for row in rows})
     right = np.mean([row['label'] == row['predicted'] for row in rows])
@@ -93,6 +93,8 @@ def test_shifted_data_and_several_sources(digits, tmp_path):
     (found,) = shifted.values()
     assert found['n'] == own['n'] and found['log_loss'] != own['log_loss']
     assert (digits / 'evaluation_digits_gaussian_noise_0.5.json').exists()
+    with pytest.raises(UserError, match='may have been trained on'):
+        asked(digits, data={'test_fraction': [0.5]})
     (tmp_path / 'new' / '3').rename(tmp_path / 'new' / 'three')
     with pytest.raises(UserError, match=r"class 'three'.*none of that name"):
         asked(digits, data={'source': sources[:1]})
@@ -156,10 +158,12 @@ def test_a_temperature_is_fitted_kept_and_used(digits, tmp_path):
         answer_options(open_trained(str(digits)), coverage=0.7)
     with pytest.raises(UserError, match='its task has none'):
         answer_options(open_trained(str(digits)), threshold='validation')
-    told, said = asked(digits, unfamiliar=[str(_noise(tmp_path))])
-    found = next(iter(told['test']['unfamiliar'].values()))
-    assert set(found) == {'energy', 'mahalanobis'} and 'AUROC' in said
-    assert found['mahalanobis']['auroc'] > 0.9  # noise is far from any digit
+    told, said = asked(digits, unfamiliar=[str(_noise(tmp_path)), 'digits', 'glyphs'])
+    noise, own, letters = told['test']['unfamiliar'].values()
+    assert set(noise) == {'energy', 'mahalanobis'} and said.count('AUROC') == 6
+    assert noise['mahalanobis']['auroc'] > 0.9  # noise is far from any digit
+    assert own['mahalanobis']['auroc'] == own['energy']['auroc'] == 0.5  # from itself
+    assert letters['mahalanobis']['n'][0] == told['test']['n']
     kept['weights'] = 'x'
     (digits / 'model' / 'calibration.json').write_text(json.dumps(kept))
     with pytest.raises(UserError, match='other weights'):

@@ -63,7 +63,13 @@ def pictures(tmp_path_factory):
             for index in range(count):
                 side = (20, 26 + index, 3) if index % 2 else (24 + index, 21)
                 pixels = draw.integers(0, 120, side) + 100 * number
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / f'{index}.png')
+                image, name = Image.fromarray(pixels.astype(np.uint8)), f'{index}.png'
+                if index == 4:  # 12 bits; those of the test split are dark
+                    deep = pixels.astype(np.uint16) * (18 if split == 'train' else 4)
+                    image = Image.fromarray(deep)
+                elif index == 5:
+                    name = '5.jpg'
+                image.save(folder / name)
     return root
 
 
@@ -82,6 +88,8 @@ def test_predictions_of_the_test_split_are_an_evaluations_bit_for_bit(run, pictu
     ids, found, failed = all_of(trained, pictures / 'test')
     assert not failed and [f'test/{name}' for name in ids] == [*data.ids]
     assert found.tobytes() == outputs.tobytes()
+    dark = dataclasses.replace(trained, whites=None)  # what is white is the training data's
+    assert all_of(dark, pictures / 'test')[1].tobytes() != outputs.tobytes()
     for other in (run / 'model', run / 'checkpoints'):
         again = open_trained(str(other))
         assert again.class_names == ('ants', 'bees') and again.settings == trained.settings
