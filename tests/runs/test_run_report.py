@@ -223,7 +223,7 @@ def test_copies_of_training_examples_are_counted(undrawn):
     pixels[:7] = prepared.data.train.inputs[:7]
     object.__setattr__(prepared.data.test, 'inputs', pixels)
     made = RunReport.of(prepared, fitted, result, found)
-    assert made.kept.about['copies'] == 7
+    assert made.kept.about['leaks']['exact'] == 7
     shown = Page(made.html()).shown
     assert '7 test examples are, byte for byte' in shown
     assert 'exact copy of a training example: yes' in shown
@@ -255,11 +255,11 @@ def test_plans_and_runs_are_tables_in_a_notebook():
 def test_the_course_of_a_run_in_words():
     prepared, _, result, _ = run('images')
     assert course_text(prepared, result) == (
-        'best validation at step 80 of 80 (epoch 8): accuracy 0.9; these weights are kept'
+        'weights of step 80 of 80, of the best validation accuracy: 0.9 (higher is better)'
     )
     early = {**result, 'stopped_early': True, 'steps': 30, 'best_step': 10}
     assert course_text(prepared, early).splitlines() == [
         'stopped early after 3 of 8 epochs',
-        'best validation at step 10 of 30 (epoch 1): accuracy 0.9; these weights are kept',
+        'weights of step 10 of 30, of the best validation accuracy: 0.9 (higher is better)',
     ]
     assert course_text(prepared, {'steps': 5}) == '5 steps, no validation'

@@ -4,7 +4,7 @@ The `sources` object of a task in summary.json, where rows tell of test examples
 their mean is the metric: fixed (whether all seeds have the same test examples), examples (in one
 test split, on average), arms: one object an arm: arm, seeds (how many), difference, and the
 standard errors of it for other seeds, for other examples and for both, as
-`ftjax.ablation.statistics.examples.Uncertainty` has them; and, for right and wrong, only_arm and
+`ftjax.ablation.statistics.paired_examples.Uncertainty` has them; and, for right and wrong, only_arm and
 only_reference: examples that only one of the two has right, mean over seeds.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.ablation.rates.choice import known_rate
-from ftjax.ablation.statistics.examples import uncertainty
+from ftjax.ablation.statistics.paired_examples import uncertainty
 from ftjax.ablation.summary.coverage import same_test_split
 from ftjax.evaluation.example_scores import unpacked
 from ftjax.evaluation.metric import Metric

@@ -6,6 +6,8 @@ import dataclasses
 import time
 from typing import Any
 
+import numpy as np
+
 from ftjax.data.audit.class_counts import class_findings
 from ftjax.data.audit.copy_findings import copy_findings
 from ftjax.data.audit.duplicates import Duplicates, find_duplicates
@@ -44,6 +46,12 @@ class Audit:
                     'near': len(near) if self.duplicates.looked_near else None,
                 }
         return found
+
+    def leaked(self, split: int) -> tuple[np.ndarray, np.ndarray]:
+        """Positions, in a held-out split, of examples that stand in training: (same, near)."""
+        before = self.examples.starts[split]
+        exact, near = self.duplicates.leaks(self.examples, split)
+        return exact - before, near - before
 
     def to_json(self) -> dict[str, Any]:
         """For result.json: leaks, and findings with the ids of their first examples."""

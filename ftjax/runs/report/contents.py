@@ -149,12 +149,15 @@ def _data(report: RunReport) -> str:
             half = _LISTED // 2
             said = f'The {half} largest and the {half} smallest of {len(rows):,} classes.'
             parts.append(paragraph(said, 'legend'))
-    copies = kept.about.get('copies')
-    told = f'{copies:,} test examples are' if copies else 'No test example is'
-    parts.append(
-        paragraph(f'{told}, byte for byte, training examples too (TFDS records are not compared).')
-    )
+    parts.append(paragraph(_leaks(kept.about.get('leaks'))))
     return '\n'.join(parts)
+
+
+def _leaks(found: Mapping[str, Any] | None) -> str:
+    if not found or found['exact'] is None:
+        return 'Test examples were not compared with training examples.'
+    near = '' if found['near'] is None else f', and {found["near"]:,} are near copies of one'
+    return f'{found["exact"]:,} of {found["n"]:,} test examples are training examples too{near}.'
 
 
 def _curves(report: RunReport) -> str:

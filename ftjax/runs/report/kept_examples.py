@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from ftjax.data import Dataset, Splits
-from ftjax.data.audit.copies import copies
+from ftjax.data.audit.examples import NAMES
+from ftjax.data.audit.quick import quick_audit
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json, write_bytes, write_json
 from ftjax.io.files.npz_archive import NpzArchive
@@ -140,19 +141,22 @@ def kept_examples(
         'outputs': found.outputs,
         'steps_per_epoch': prepared.run_length.steps_per_epoch,
         'steps_planned': prepared.run_length.steps,
-        'copies': 0,
+        'leaks': None,
         'baselines': [],
         'mistakes': [],
     }
     if not len(found):
         return KeptExamples(Statistics({}), {}, about)
     index = found.rows['index']
-    twins = copies(data.test, data.train)
+    audit = quick_audit(data)
+    exact, near = audit.leaked(NAMES.index('test'))
     columns = dict(task.columns(found, names))
     columns |= {f'{name} (inputs)': values[index] for name, values in input_sizes(data.test)}
-    if len(twins):
-        about['copies'] = len(twins)
-        columns['exact copy of a training example'] = np.where(np.isin(index, twins), 'yes', 'no')
+    about['leaks'] = audit.leaks().get('test')
+    for what, positions in (('exact', exact), ('near', near)):
+        if len(positions):
+            copied = np.isin(index, positions)
+            columns[f'{what} copy of a training example'] = np.where(copied, 'yes', 'no')
     given = {**({data.group_column: data.groups} if data.groups else {}), **data.slices}
     for name, values in given.items():
         told = [values.get(str(each), '') for each in ids[index]]
