@@ -3,8 +3,8 @@
 The `sources` object of a task in summary.json, where rows tell of test examples (`examples`) and
 their mean is the metric: fixed (whether all seeds have the same test examples), examples (in one
 test split, on average), arms: one object an arm: arm, seeds (how many), difference, and the
-standard errors of it for other seeds, for other examples and for both, as
-`ftjax.ablation.statistics.paired_examples.Uncertainty` has them; and, for right and wrong, only_arm and
+standard errors of it for other seeds, for other examples and for both, as `Uncertainty` of
+`ftjax.ablation.statistics.paired_examples` has them; and, for right and wrong, only_arm and
 only_reference: examples that only one of the two has right, mean over seeds.
 """
 
