@@ -162,15 +162,21 @@ class Finetuning:
         known = task_of(self.prepared.data.task)
         return history_figure(self.history, self.config.train.metric or known.default_metric)
 
-    def report(self) -> Any:
-        """The report of the run's folder, made again; its path."""
+    def report(self) -> pathlib.Path:
+        """Writes the report of the run's folder again; its path.
+
+        Raises:
+          UserError: the run has no folder.
+        """
         if self._folder is None:
             raise UserError('a report needs a folder: fit(workdir=..)')
         try:
-            written = importlib.import_module('ftjax.runs.report.run_report')
+            made = importlib.import_module('ftjax.runs.report.run_report')
         except ModuleNotFoundError:
             raise UserError('this version of ftjax writes no report of a run') from None
-        return written.write_report(self._folder)
+        place = self._folder / made.PAGE
+        made.RunReport.read(self._folder).save(place)
+        return place
 
     def lr_find(self, low: float = 1e-6, high: float = 1.0, steps: int = 100) -> RateRange:
         """A range test under the run's own plan: see `rate_range`. The run is not touched."""

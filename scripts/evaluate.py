@@ -13,9 +13,10 @@ outputs. --calibrate fits a temperature, a threshold and prediction sets on the 
 keeps them beside the weights for scripts/predict.py. --ood=PATH or --ood=SOURCE says how well
 scores of the network tell other inputs, labelled or not, from the test split.
 
-The weights are the run's own, all of them, in its model/ with their hash: what the run began with
-is not read. A run's data that are no longer those of the run are refused: what is tested on may
-have been trained on. With --allow_data_change they are evaluated, and the file says so.
+The weights of a run are its own, all of them, in its model/ with their hash: what the run began
+with is not read. Data of a run that are no longer those of the run are refused: what is tested on
+may have been trained on. With --allow_data_change they are evaluated, and evaluation_SPLIT.json
+says so.
 """
 
 from absl import flags
