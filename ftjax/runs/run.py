@@ -24,7 +24,7 @@ from ftjax.runs.evaluate import NOTHING_MEASURED, split_statistics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
 from ftjax.runs.model_folder import save_model
 from ftjax.runs.prepare import Prepared
-from ftjax.runs.report.run_report import RunReport, write_report
+from ftjax.runs.report.run_report import RunReport, report_at_end
 from ftjax.runs.run_folder import NO_RESULT, PLAN_SECTIONS, start_folder, write_choices
 from ftjax.runs.run_spec import run_spec
 from ftjax.tasks import task_of
@@ -173,7 +173,7 @@ def finished(
         told = {**summary, 'provenance': provenance()}
         write_json(folder / 'result.json', told)
         if config.train.report:
-            write_report(folder, lambda: RunReport.of(prepared, result, told, found, folder.name))
+            report_at_end(folder, lambda: RunReport.of(prepared, result, told, found, folder.name))
     process_group.wait('result')  # who ended now would take the first one along
     return summary
 

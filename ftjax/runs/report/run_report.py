@@ -103,7 +103,18 @@ class RunReport:
         return framed(self.html())
 
 
-def write_report(folder: pathlib.Path, make: Callable[[], RunReport]) -> None:
+def write_report(folder: str | os.PathLike[str]) -> pathlib.Path:
+    """Writes report.html of a finished run anew, from its folder alone; the path of the page.
+
+    Raises:
+      UserError: the run is not finished, or a file is damaged.
+    """
+    page = pathlib.Path(folder) / PAGE
+    RunReport.read(folder).save(page)
+    return page
+
+
+def report_at_end(folder: pathlib.Path, make: Callable[[], RunReport]) -> None:
     """Writes report.html and what it can be made from again into the folder of a finished run.
 
     The run is written already: what goes wrong here costs the report, and is said.
