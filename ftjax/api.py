@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import logging
 import os
 import pathlib
@@ -29,6 +28,7 @@ from ftjax.runs.model_folder import save_model
 from ftjax.runs.other_data import other_data, with_classes_of
 from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.rate_range import RateRange, rate_range
+from ftjax.runs.report.run_report import write_report
 from ftjax.runs.run import train
 from ftjax.runs.trained import Trained, of_variables, open_trained
 from ftjax.tasks import task_of
@@ -170,13 +170,7 @@ class Finetuning:
         """
         if self._folder is None:
             raise UserError('a report needs a folder: fit(workdir=..)')
-        try:
-            made = importlib.import_module('ftjax.runs.report.run_report')
-        except ModuleNotFoundError:
-            raise UserError('this version of ftjax writes no report of a run') from None
-        place = self._folder / made.PAGE
-        made.RunReport.read(self._folder).save(place)
-        return place
+        return write_report(self._folder)
 
     def lr_find(self, low: float = 1e-6, high: float = 1.0, steps: int = 100) -> RateRange:
         """A range test under the run's own plan: see `rate_range`. The run is not touched."""

@@ -333,6 +333,7 @@ def test_classes_that_no_held_out_example_tests_are_named():
     assert findings(splits) == (
         "the validation split has no example of 'y', 'z'",
         "training has a single example of 'x', 'y', 'z'",
+        '1 of 3 test examples stand in validation too, where rates and steps are chosen',
     )
 
 
