@@ -329,9 +329,10 @@ def test_classes_that_no_held_out_example_tests_are_named():
     )
     splits = Splits(train=data, val=data.take([]), test=data.take([]))
     assert findings(splits) == ('there is no validation split', 'there is no test split')
-    splits = Splits(train=data.take([0, 2, 4]), val=data.take([1]), test=data.take([1, 3, 5]))
+    splits = Splits(train=data.take([0, 2, 4]), val=data.take([1]), test=data.take([3, 5]))
     assert findings(splits) == (
         "the validation split has no example of 'y', 'z'",
+        "the test split has no example of 'x'",
         "training has a single example of 'x', 'y', 'z'",
     )
 
