@@ -1,6 +1,6 @@
 """What should I freeze, on my data? Races the usual ways of freezing and says which to train.
 
-    python scripts/advise.py --config=configs/own_data.py --workdir=runs/advice --budget='10 min' \
+    python scripts/advise.py --config=configs/finetune.py --workdir=runs/advice --budget='10 min' \
         --config.data.source=folder:PATH --config.init=hf://ORG/NAME
 
 The arms follow from the network: its head, its normalisation layers, its biases, its first and
@@ -21,7 +21,7 @@ from absl import flags
 
 from ftjax.cli import launch
 
-CONFIG = launch.define_config('configs/own_data.py')
+CONFIG = launch.define_config('configs/finetune.py:drawings')
 WORKDIR = launch.define_workdir()
 BUDGET = flags.DEFINE_string('budget', '10 min', "What may be spent: '10 min', '60 runs'.")
 ENGINE = launch.define_engine()
