@@ -128,6 +128,7 @@ def test_where_nothing_is_shown_all_is_trained_and_what_deciding_takes_is_said()
     summary = summary_of({'full': 0.80, 'last:2': 0.78, 'head': 0.60}, noise=0.04, seeds=3)
     advice = recommend(summary)
     assert (advice.choice, advice.why) == ('full', 'nothing cheaper')
+    assert 'as good within 2.0 points' in advice.sentences[0]
     (one,) = [one for one in advice.undecided if one.arm == 'last:2']
     assert one.seeds is None or one.seconds == one.seeds * (40.0 + 20.0)
 

@@ -13,6 +13,7 @@ from ftjax.config import merged, read_config
 from ftjax.data import Splits
 from ftjax.errors import UserError
 from ftjax.optim.optimizer import shapes_of, state_bytes
+from ftjax.plotting import number_formats
 from ftjax.runs.prepare import Opened, Prepared, prepare
 from ftjax.runs.run_spec import run_spec
 from ftjax.tasks.registry import task_of
@@ -174,7 +175,7 @@ def described_arms(arms: list[CandidateArm], left_out: Mapping[str, str]) -> str
     rows += [
         (
             arm.strategy,
-            f'{arm.trainable:,} ({100 * arm.share:.2g} %)',
+            f'{arm.trainable:,} ({number_formats.share(arm.share)})',
             f'{arm.optimizer_bytes:,} bytes',
             f'{100 * arm.backward:.0f} % of the stages',
             ', '.join(f'{rate:g}' for rate in arm.rates),

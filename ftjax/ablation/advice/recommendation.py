@@ -81,9 +81,8 @@ def recommend(summary: Mapping[str, Any]) -> Advice:
     trained = [arm for arm in arms if arm['rate'] is not None and arm is not reference]
     left_out = {arm['arm']: why for arm in trained if (why := _why_not(arm))}
     able = [arm for arm in trained if arm['arm'] not in left_out]
-    undecided = tuple(
-        _undecided(arm, reference) for arm in able if arm['difference']['verdict'] == 'undecided'
-    )
+    open_arms = [arm for arm in able if arm['difference']['verdict'] == 'undecided']
+    undecided = tuple(_undecided(arm, reference) for arm in open_arms)
     if reference['mean'] is None:
         said = f'No run of {reference["arm"]} finished, so that there is nothing to compare with.'
         return Advice(
@@ -108,7 +107,7 @@ def recommend(summary: Mapping[str, Any]) -> Advice:
         rate=choice['rate'],
         why=why,
         as_good=cheapest['arm'],
-        sentences=_sentences(choice, why, cheapest, reference, summary),
+        sentences=_sentences(choice, why, cheapest, reference, open_arms, summary),
         undecided=undecided,
         left_out=left_out,
     )
@@ -158,6 +157,7 @@ def _sentences(
     why: str,
     cheapest: Arm,
     reference: Arm,
+    open_arms: Sequence[Arm],
     summary: Mapping[str, Any],
 ) -> tuple[str, str]:
     metric, margin, name = summary['metric'], summary['margin'], reference['arm']
@@ -169,13 +169,21 @@ def _sentences(
         size = number_formats.score(interval['estimate'], metric, signed=True)
         return f'{size}{unit} {number_formats.bounds(interval, metric, signed=True)}'
 
+    def more(arm: Arm) -> str:
+        found = _undecided(arm, reference)
+        if found.seeds is None:
+            return ''
+        time = '' if found.seconds is None else f', about {number_formats.seconds(found.seconds)},'
+        return f'; {found.seeds} further seed{"s" if found.seeds > 1 else ""}{time} would decide it'
+
     title = number_formats.headed(summary)
     score = f'{number_formats.score(choice["mean"]["estimate"], metric)} {title}'
     if why == 'nothing cheaper':
-        return (
-            f'Train {name}: {score}.',
-            f'No cheaper arm was shown to be within {allowed} of it.',
-        )
+        first = f'Train {name}: {score}; no cheaper arm was shown to be as good within {allowed}.'
+        ahead = max(open_arms, key=lambda arm: _gain(arm, summary), default=None)
+        if ahead is None or _gain(ahead, summary) <= 0:
+            return first, 'No arm that is not decided is ahead of it.'
+        return first, f'Not decided: {ahead["arm"]} is ahead by {difference(ahead)}{more(ahead)}.'
     trained = number_formats.share(choice['trainable_share'])
     first = (
         f'Train {choice["arm"]} ({trained} of the parameters): {score}, '

@@ -21,6 +21,11 @@ class Schedule(Protocol):
         """Runs that the grid needs, as far as that is known before the first."""
         ...
 
+    @property
+    def bound(self) -> str:
+        """What `planned` is: 'at least' so many, or 'at most'."""
+        ...
+
     def pending(self, rows: Rows) -> list[Cell]:
         """The cells that the current round still needs; none when the grid is done."""
         ...
@@ -42,6 +47,8 @@ class FullGrid:
         settings = self.settings
         runs = len(settings.tuned) * len(settings.rates)
         return (runs + len(settings.arms) - len(settings.tuned)) * len(settings.draws)
+
+    bound = 'at least'
 
     def pending(self, rows: Rows) -> list[Cell]:
         """See Schedule."""

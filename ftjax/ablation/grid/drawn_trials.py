@@ -39,6 +39,8 @@ class Trials:
         arms = len(settings.tuned) * trials + len(settings.arms) - len(settings.tuned)
         return arms * len(settings.draws)
 
+    bound = 'at least'
+
     def pending(self, rows: Rows) -> list[Cell]:
         """See Schedule."""
         known = {cell_of(row) for row in rows}

@@ -80,7 +80,7 @@ def run_grid(
         ) as bar,
     ):
         if progress:
-            told = f'{planned} runs planned at least, {len(rows)} finished already'
+            told = f'{planned} runs planned {schedule.bound}, {len(rows)} finished already'
             told += f', {len(again)} failed ones to be tried again' if again else ''
             more = foresee(cells, rows) if foresee is not None and cells else ''
             print('; '.join(part for part in (told, more) if part), flush=True)

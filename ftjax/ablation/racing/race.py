@@ -44,6 +44,8 @@ class Race(Terms):
         """Runs at most, without further rates; see Schedule."""
         return len(self.tuned) * (len(self.settings.rates) - 1) + len(self.arms) * len(self.draws)
 
+    bound = 'at most'
+
     def pending(self, rows: Rows) -> list[Cell]:
         """See Schedule."""
         return self.standing(rows).pending
