@@ -40,6 +40,7 @@ VALUES = {body}
 
 
 def get_config():
+    """The values as a ConfigDict."""
     return template(**VALUES)
 ''',
     )

@@ -97,4 +97,5 @@ VALUES = {
 
 
 def get_config():
+    """The values as a ConfigDict."""
     return template(**VALUES)
