@@ -61,7 +61,8 @@ def main():
             'there is now and says so'
         )
     metrics = network_metrics(
-        found.network, found.variables, data, config, found.preprocessing, SPLIT.value
+        *(found.network, found.variables, data, config, found.preprocessing),
+        *(SPLIT.value, found.threshold),
     )
     told = {'data_changed': differs} if differs else {}
     told |= {'code_changed': changed} if changed else {}

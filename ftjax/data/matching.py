@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.settings import DataSettings
+from ftjax.data.tables.fitted_columns import matching_table
 from ftjax.data.text.wordpiece import trained_tokenizer, wanted_size
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
@@ -37,15 +39,21 @@ def matching_preprocessing(
       UserError: texts for a network of images or the reverse, no tokenizer, or masked tokens
         for a network that does not guess any.
     """
-    takes_text = isinstance(preprocessing, TextPreprocessing) or network.vocab_size is not None
-    if takes_text != (dataset.kind == 'text'):
-        what = ('texts', 'images') if takes_text else ('images', 'texts')
+    takes = 'texts' if isinstance(preprocessing, TextPreprocessing) else network.takes
+    if takes != dataset.takes:
+        said = {'table': 'rows of a table'}
         raise UserError(
-            f'{dataset.name}: {type(network).__name__} takes {what[0]}, the data are {what[1]}; '
-            'choose another config.init or config.data.source'
+            f'{dataset.name}: {type(network).__name__} takes {said.get(takes, takes)}, the data '
+            f'are {said.get(dataset.takes, dataset.takes)}; choose another config.init or '
+            'config.data.source'
         )
-    if not takes_text:
-        return preprocessing
+    if takes == 'table':
+        return matching_table(dataset, network, preprocessing, settings)
+    if takes != 'texts':
+        if settings.window is None or not hasattr(preprocessing, 'window'):
+            return preprocessing
+        images: Any = preprocessing
+        return dataclasses.replace(images, window=settings.window)
     if dataset.label_kind.head == 'lm' and not network.is_lm:
         raise UserError(
             f'{dataset.name}: data.task {dataset.task} needs a head that guesses tokens, and '

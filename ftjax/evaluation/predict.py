@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from ftjax.data.images.on_device import prepare
+from ftjax.data.images.test_time import averaged
 from ftjax.distributed.sharding import Sharding
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
@@ -25,11 +26,17 @@ class Forward:
     preprocessing: Preprocessing | TextPreprocessing | None
     start: str | None
     sharding: Sharding
+    tta: str = 'none'
 
     def __call__(self, variables: Any, inputs: Any) -> Any:
-        if self.start is None and self.preprocessing is not None:
-            inputs = prepare(inputs, self.preprocessing)
-        return self.network.apply(self.sharding.gathered(variables), inputs, start=self.start)
+        variables = self.sharding.gathered(variables)
+
+        def run(inputs: Any) -> Any:
+            if self.start is None and self.preprocessing is not None:
+                inputs = prepare(inputs, self.preprocessing)
+            return self.network.apply(variables, inputs, start=self.start)
+
+        return averaged(run, inputs, self.tta)
 
 
 def predict(
@@ -39,6 +46,7 @@ def predict(
     preprocessing: Preprocessing | TextPreprocessing | None = None,
     start: str | None = None,
     sharding: Sharding | None = None,
+    tta: str = 'none',
 ) -> Iterator[tuple[np.ndarray, dict]]:
     """(outputs, batch) of every batch, in evaluation mode; padded rows are included.
 
@@ -48,11 +56,12 @@ def predict(
       start: the stage that takes the inputs; None for the first, which takes raw ones.
       sharding: the devices, and where the variables lie if they lie there already; by default all
         devices hold them.
+      tta: as `config.data.tta`.
     """
     where = sharding or Sharding()
     one = where.devices == 1
     variables = variables if placed(variables, where) else where.copied(variables)
-    run = Forward(network, preprocessing, start, where)
+    run = Forward(network, preprocessing, start, where, tta)
     places = None if one else where.whole
     for batch in batches:
         inputs = where.batch(batch['inputs'] if one else where.padded(batch['inputs']))

@@ -10,6 +10,7 @@ import jax
 from ftjax.config import Config
 from ftjax.data import Splits, load_data
 from ftjax.data.matching import matching_preprocessing
+from ftjax.data.tables.fitted_columns import network_options
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import Plan, make_plan
 from ftjax.freezing.plan.table import plan_table
@@ -21,7 +22,10 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.open import load_pretrained
+from ftjax.tasks import task_of
+from ftjax.training.adaptation.methods import check_adaptation
 from ftjax.training.loop.validation import check_validation
+from ftjax.training.step.loss_options import loss_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +85,8 @@ def prepare(config: Config, data: Splits | None = None, opened: Opened | None = 
         seed=config.seed,
     )
     check_validation(config.train, plan, data.val)
+    check_adaptation(config.train, data)
+    loss_options(config.train, task_of(data.task), data.train)  # raises before the first step
     return Prepared(
         config, data, network, variables, preprocessing, opened.report, plan, run_length, opened
     )
@@ -111,11 +117,12 @@ def open_network(config: Config, data: Splits) -> Opened:
     name = options.pop('name', None)
     if name is None:
         raise UserError("config.init is empty and config.model.name says no network: 'vit'?")
-    network = build(name, {**options, 'num_classes': classes})
+    sizes = network_options(data.train, config.data)
+    network = build(name, {'num_classes': classes, **sizes, **options})
     return Opened(
         network,
         jax.device_get(random_variables(network, config.seed)),
-        standard_preprocessing(network) if network.vocab_size is None else None,
+        standard_preprocessing(network) if network.takes == 'images' else None,
         {'initialised': f'all of {name}, at random'},
         True,
     )

@@ -20,7 +20,8 @@ from ftjax.io.identity.identity_changes import FILE, differences, refused
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
 from ftjax.pretrained.own_format import save_own
-from ftjax.runs.evaluate import NOTHING_MEASURED, split_metrics
+from ftjax.runs.adapt import adapted
+from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_metrics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.run_folder import PLACES, PLAN_SECTIONS, start_folder, write_choices
@@ -76,7 +77,10 @@ def train(
             result, averaged = fit_averaged(
                 spec, lambda spec, inside: run(spec, inside, identity=identity_of(spec)), folder
             )
-        return result, finished(prepared, result, averaged, folder, inputs)
+        facts = None
+        if prepared.config.train.adapt:
+            result, facts = adapted(prepared, spec, result, progress)
+        return result, finished(prepared, result, averaged, folder, inputs, facts)
 
 
 @contextlib.contextmanager
@@ -113,12 +117,16 @@ def finished(
     averaged: Mapping[str, Any] | None,
     folder: pathlib.Path | None,
     inputs: Mapping[str, Any],
+    adaptation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What result.json holds; the run's folder gets it, and the network."""
     config, data = prepared.config, prepared.data
     metrics = NOTHING_MEASURED | {'task': data.task}
     if len(data.test):
         metrics = split_metrics(prepared, result.variables)
+    threshold: Any = metrics.get('threshold')
+    if threshold is None:
+        threshold = chosen_threshold(prepared, result.variables)
     plan = result.plan
     summary = {
         'metrics': metrics,
@@ -155,6 +163,8 @@ def finished(
     changes = identity_changes(folder)
     if changes:
         summary['identity_changes'] = changes
+    if adaptation is not None:
+        summary['adapted'] = dict(adaptation)
     if averaged is not None:
         summary['averaged'] = averaged
     if folder is not None and process_group.first():
@@ -167,6 +177,7 @@ def finished(
             prepared.preprocessing,
             data.class_names,
             {'init': config.init, 'strategy': prepared.plan.strategy},
+            threshold=threshold,
         )
         summary['data'] = {'sizes': sizes(data), 'notes': list(findings(data))}
         write_json(folder / 'result.json', {**summary, 'provenance': provenance()})

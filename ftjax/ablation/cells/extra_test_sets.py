@@ -41,8 +41,10 @@ class FurtherTest:
     head: Any = None
     """Variables whose head stands in for the trained one; None to keep that."""
 
-    def metrics(self, variables: Mapping[str, Any]) -> dict[str, float | None]:
-        """Of a run's final variables."""
+    def metrics(
+        self, variables: Mapping[str, Any], threshold: float | None = None
+    ) -> dict[str, float | None]:
+        """Of a run's final variables, at the decision threshold of the run if it has one."""
         if self.head is not None:
             trunk = {k: v for k, v in variables['params'].items() if k != 'head'}
             variables = {**variables, 'params': {**trunk, 'head': self.head}}
@@ -50,8 +52,11 @@ class FurtherTest:
         batches = eval_batches(
             self.dataset, settings.eval_batch_size, settings.image_size, self.preprocessing
         )
-        outputs = predict(self.network, variables, batches, self.preprocessing)
-        return numbers_of(task_of(self.dataset.task).measure(outputs, self.dataset.class_names))
+        given = self.network, variables, batches, self.preprocessing
+        outputs = predict(*given, tta=settings.tta)
+        own = None if self.head is not None else threshold  # another head, other classes
+        measured = task_of(self.dataset.task).measure(outputs, self.dataset.class_names, own)
+        return numbers_of(measured)
 
 
 def further_tests(prepared: Prepared, given: Mapping[str, Any]) -> list[FurtherTest]:

@@ -33,6 +33,8 @@ def _keys(dataset: Dataset) -> list[object]:
     if dataset.kind == 'text':
         pairs = dataset.inputs.ndim > 1
         return [tuple(text) if pairs else text for text in dataset.inputs]
+    if dataset.kind == 'table':
+        return list(dataset.inputs.rows)
     shape = dataset.inputs.shape[1:]
     return [
         (shape, dataset.inputs.dtype.str, hashlib.blake2b(image, digest_size=16).digest())

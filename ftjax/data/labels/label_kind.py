@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ftjax.data.missing import is_missing
 from ftjax.errors import UserError
 
 Where = Callable[[int], str]
@@ -87,6 +88,10 @@ class LabelKind:
     def hidden(self, texts: Any, indices: np.ndarray, length: int, draw: Any) -> Any:
         """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""
         raise NotImplementedError
+
+    def is_missing(self, value: Any) -> bool:
+        """Whether what a source gives for a label means that there is none."""
+        return is_missing(value)
 
     def strata(self, labels: np.ndarray, classes: int) -> list[np.ndarray] | None:
         """Positions of the examples of each class, which splits keep level; None without."""

@@ -24,6 +24,8 @@ class Parts:
     train: Dataset | None
     val: Dataset | None = None
     test: Dataset | None = None
+    unlabelled: Dataset | None = None
+    """Examples without a label; those that stand in their labels mean nothing."""
     notes: tuple[str, ...] = ()
     """Sentences on what was left out, or read in a way that is not the only one."""
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -65,6 +67,8 @@ for _name, _module, _needs in (
     ('digits', 'digits', ''),
     ('glyphs', 'glyphs', ''),
     ('docstrings', 'docstrings', ''),
+    ('breast_cancer', 'breast_cancer', ''),
+    ('fraud', 'fraud', ''),
     ('folder', 'folder', 'PATH'),
     ('csv', 'csv_file', 'PATH'),
     ('jsonl', 'jsonl_file', 'PATH'),
@@ -87,6 +91,8 @@ def read_source(settings: DataSettings) -> Parts:
     reader: Reader = part.function
     read = reader(argument, settings)
     given = {name: _of_task(dataset, settings) for name, dataset in read.given.items()}
+    if read.unlabelled is not None:
+        given['unlabelled'] = _of_task(read.unlabelled, settings)
     return dataclasses.replace(read, **given)  # pyrefly: ignore
 
 
