@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import jax
+import numpy as np
+
 from ftjax.data.dataset import Dataset
 from ftjax.data.settings import DataSettings
 from ftjax.data.tables.fitted_columns import matching_table
@@ -13,6 +16,7 @@ from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
 from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
+from ftjax.registry import parse
 
 if TYPE_CHECKING:
     from ftjax.preprocessing.images import Preprocessing
@@ -47,6 +51,7 @@ def matching_preprocessing(
             f'are {said.get(dataset.takes, dataset.takes)}; choose another config.init or '
             'config.data.source'
         )
+    check_views(dataset, preprocessing, settings)
     if takes == 'table':
         return matching_table(dataset, network, preprocessing, settings)
     if takes != 'texts':
@@ -71,3 +76,17 @@ def matching_preprocessing(
             'tokenizer.json beside the weights, or name one by data.tokenizer'
         )
     return preprocessing.with_length(settings.max_length)
+
+
+def check_views(dataset: Dataset, preprocessing: Any, settings: DataSettings) -> None:
+    """UserError where data.tta cannot be of these examples, before anything is trained."""
+    if settings.tta in ('', 'none'):
+        return
+    if dataset.takes != 'images':
+        raise UserError(
+            f"data.tta {settings.tta!r} is for images; expected 'none' for {dataset.name}"
+        )
+    size = settings.image_size or getattr(preprocessing, 'image_size', None)
+    if size is not None:
+        images = jax.ShapeDtypeStruct((1, *size, 3), np.float32)
+        jax.eval_shape(parse('tta', settings.tta), images)

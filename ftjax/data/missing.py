@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError, shown
-from ftjax.registry import Term, parse, register
+from ftjax.registry import Term, parse, read_value, register
 
 KEY = 'data.missing'
 NO_NUMBERS = frozenset({'', 'na', 'n/a', 'nan', 'null', 'none', '?', '-'})
@@ -71,7 +71,9 @@ def mode(values: np.ndarray, indicator: bool = False) -> Any:
 @register('missing', 'constant', details=Rule())
 def constant(values: np.ndarray, value: str = '0', indicator: bool = False) -> Any:
     """A value of your own; `indicator` as of median."""
-    return value if values.dtype == object else float(value)
+    if values.dtype == object:
+        return value
+    return read_value(value, 0.0, f'{KEY} constant')
 
 
 def read_missing(given: object) -> str | dict[str, str]:

@@ -9,14 +9,16 @@ import pytest
 from PIL import Image, ImageEnhance, ImageOps
 from scipy import ndimage
 
-from ftjax.data import augment
+from ftjax.data import DataSettings, augment, load_data
 from ftjax.data.images import policies, tone
 from ftjax.data.images.augmentation import projected, sampled, scale
 from ftjax.data.images.colour import brightened, contrasted, saturated, turned
 from ftjax.data.images.degradation import gaussian_blurred, in_box
 from ftjax.data.images.mixing import mixed
 from ftjax.data.images.test_time import averaged
+from ftjax.data.matching import matching_preprocessing
 from ftjax.errors import UserError
+from ftjax.models.registry import build
 from ftjax.plotting.augmentations import augmented_figure
 from ftjax.plotting.save import save_figure
 
@@ -224,6 +226,14 @@ def test_views_of_a_test_image_are_averaged():
         averaged(lambda x: x, jnp.asarray(BATCH), 'dihedral')
     with pytest.raises(UserError, match='is for images'):
         averaged(lambda x: x, {'input_ids': BATCH}, 'flip')
+
+
+def test_views_that_cannot_be_are_refused_before_a_run():
+    asked = DataSettings(source='digits', image_size=(8, 10), tta='dihedral')
+    data = load_data(asked).train
+    network = build('resnet_bn_cifar', {'depth': 8, 'image_size': 8})
+    with pytest.raises(UserError, match='needs square images; these are 8 x 10'):
+        matching_preprocessing(data, network, None, asked)
 
 
 def test_a_picture_shows_a_batch_before_and_after(tmp_path):

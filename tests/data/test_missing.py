@@ -69,7 +69,7 @@ def test_several_classes_an_example_may_be_none(tmp_path):
     'missing,message',
     [
         ({'txt': 'drop'}, "unknown column in data.missing: 'txt'; did you mean 'text'"),
-        ({'text': 'median'}, 'a text takes error, drop, mode or constant:VALUE'),
+        ({'text': 'median'}, 'a text takes error, drop or constant:VALUE'),
         ({'label': 'constant:a'}, 'a label takes error, drop or keep'),
         ({'text': 'keep'}, 'a text takes'),
         ({'text': 'drp'}, "data.missing of column 'text': unknown rule for missing values 'drp'"),

@@ -104,6 +104,8 @@ def test_all_columns_of_numbers(people):
         ({'missing': {'town': 'mean', 'age': 'drop'}}, 'takes error, drop, mode or constant'),
         ({'categories': 'hot'}, 'data.categories'),
         ({'features': ('one',)}, 'no column of data.features varies'),
+        ({'missing': {'age': 'constant:x', 'town': 'mode'}}, "constant must be a number, not 'x'"),
+        ({'missing': 'median'}, "of column 'town' is 'median'; a category takes"),
     ],
 )
 def test_what_cannot_be_read_is_said(people, more, message):
@@ -184,6 +186,8 @@ def test_kinds_of_data_and_network_must_agree():
     values = {'init': 'glyphs', 'data': {'source': 'breast_cancer'}}
     with pytest.raises(UserError, match='takes images, the data are rows of a table'):
         prepare(read_config(values))
+    with pytest.raises(UserError, match=r"data\.tta 'flip' is for images"):
+        prepare(config(tta='flip'))
     data = load_data(config().data)
     with pytest.raises(UserError, match='takes no augmentation'):
         TrainStream(data.train, 8, 0, None, prepare(config(), data).preprocessing, 'flip')

@@ -33,8 +33,8 @@ def whole_rows(
 ) -> tuple[Rows, list[Row]]:
     """(rows by split with a value in each column, or one put in; rows kept without a label).
 
-    Where a number is missing and is to be filled the cell stays empty: what fills it is fitted
-    once the training rows are known.
+    Where a number or a category is missing and is to be filled the cell stays empty: what fills
+    it is fitted once the training rows are known.
 
     Args:
       rows: by split.
@@ -58,15 +58,14 @@ def whole_rows(
         gaps = {id(row) for _, row in every if column.missing(cell(row, column.name))}
         rule = rules[column.name]
         does = rule.details.rows
-        if not gaps or (does == 'fill' and column.what == 'number'):
+        if not gaps or (does == 'fill' and column.what in ('number', 'category')):
             continue
         found = [row for _, row in every if id(row) in gaps]
         if does == 'refuse':
             raise UserError(_refusal(column, found, len(every)))
         notes.append(f'{_lines(found)}: {_TOLD[does].format(n=_rows(len(found)))} {column.name!r}')
         if does == 'fill':
-            known = [cell(r, column.name) for r in rows['train'] if id(r) not in gaps]
-            value = rule(np.array(known, object)) if known else ''
+            value = rule(np.array([], object))  # a constant: texts take no other
             rows = {
                 split: [_with(row, column.name, value) if id(row) in gaps else row for row in own]
                 for split, own in rows.items()
@@ -88,10 +87,16 @@ def _check_rule(rule: Term, column: Column) -> None:
     does = rule.details.rows
     wrong = does == 'unlabelled' and column.what != 'label'
     wrong |= does == 'fill' and column.what in ('label', 'path')
-    number = rule.name in ('median', 'mean')
-    if wrong or (number and column.what in ('text', 'category')):
-        takes = {'label': 'error, drop or keep', 'path': 'error or drop'}
-        expected = takes.get(column.what, 'error, drop, mode or constant:VALUE')
+    wrong |= column.what == 'text' and rule.name not in ('error', 'drop', 'constant')
+    wrong |= column.what == 'category' and rule.name in ('median', 'mean')
+    if wrong:
+        takes = {
+            'label': 'error, drop or keep',
+            'path': 'error or drop',
+            'text': 'error, drop or constant:VALUE',
+            'category': 'error, drop, mode or constant:VALUE',
+        }
+        expected = takes.get(column.what, 'error, drop, median, mean, mode or constant:NUMBER')
         raise UserError(
             f'{KEY} of column {column.name!r} is {str(rule)!r}; a {column.what} takes {expected}'
         )
