@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ftjax.ablation.report.tables import markdown, table_markdown, write_summary
+from ftjax.ablation.report.tables import markdown, shift_table, table_markdown, write_summary
 from ftjax.ablation.statistics.paired import mean_interval
 from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
@@ -195,3 +195,25 @@ def test_files_are_written_and_rows_line_up(tmp_path):
     assert len(lines) == 2 + len(ARMS) and len({len(line) for line in lines}) == 1
     assert text.startswith('**How much must train?**')
     assert markdown(['a|b'], [['c']]).splitlines()[0] == '| a\\|b |'
+
+
+def test_a_further_test_set_says_how_many_examples_it_has():
+    rows = [
+        {
+            'task': '',
+            'arm': arm,
+            'rate': 1e-3,
+            'seed': seed,
+            'status': 'ok',
+            'val': {'accuracy': 0.5},
+            'test': {'accuracy': 0.5},
+            'shifts': {'fog': {'accuracy': 0.4, 'n': 1210}, 'old rows': {'accuracy': 0.3}},
+            'params_trainable': 1,
+            'params_total': 2,
+        }
+        for arm in ('full', 'head')
+        for seed in range(3)
+    ]
+    summary = summarise(rows, reference='full')
+    header, _ = shift_table(summary['tasks'][0], summary)
+    assert header == ['arm', 'fog (n = 1,210)', 'old rows']

@@ -10,7 +10,7 @@ An arm's object in summary.json:
   wins, ties, seeds, n_unpaired}, probability_of_improvement (interval),
   params_trainable, params_total, trainable_share, optimizer_bytes, wall_seconds,
   step_seconds, step_flops, peak_memory_bytes: means over the finished runs, or null,
-  depth, shifts: {name: {mean (interval), difference}}, movement: {stage: mean}.
+  depth, shifts: {name: {n (examples), mean (interval), difference}}, movement: {stage: mean}.
 """
 
 from __future__ import annotations
@@ -184,8 +184,10 @@ def _shifts(rows: Rows, metric: Metric, confidence: float, overlap: float) -> di
             row['seed']: metric.value_in((row.get('shifts') or {}).get(name, {})) for row in rows
         }
         finished = [s for s in scores.values() if s is not None]
+        counts = [(row.get('shifts') or {}).get(name, {}).get('n') for row in rows]
         if finished:
             found[name] = {
+                'n': max((count for count in counts if isinstance(count, int)), default=None),
                 'mean': mean_interval(finished, confidence, overlap),
                 'difference': None,
                 'seeds': scores,
