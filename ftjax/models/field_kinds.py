@@ -48,6 +48,8 @@ KINDS: dict[str, Kind] = {
     'features': Integer(0, 2**20),
     'codes': ListOf(Integer(1, 2**20), 0, 4096),
     'code_width': Integer(1, 2**12),
+    'target_mean': Number(-1e30, 1e30),
+    'target_scale': Number(0, 1e30, low_belongs=False),
     'inputs': Integer(1, 2**31 - 1),
     'num_classes': Integer(0, 2**31 - 1),
     'vocab_size': Integer(1, 2**31 - 1),

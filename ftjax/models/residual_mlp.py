@@ -35,6 +35,10 @@ class MLP(Network):
     dropout: float = 0.0
     num_classes: int = 2
     reconstruct: bool = False
+    target_mean: float = 0.0
+    target_scale: float = 1.0
+    """Of the values that a regression learns: the head answers with mean + scale x what it
+    computes, so that its weights are those of standardised values."""
     dtype: str = 'float32'
 
     @property
@@ -62,7 +66,10 @@ class MLP(Network):
         if name == 'embed':
             return partial(Embed, self.width, tuple(self.codes), self.code_width, self.dtype)
         if name == 'head':
-            return partial(Head, self.features if self.is_reconstruction else self.num_classes)
+            outputs = self.features if self.is_reconstruction else self.num_classes
+            if self.target_mean == 0 and self.target_scale == 1:
+                return partial(Head, outputs)
+            return partial(ScaledHead, outputs, self.target_mean, self.target_scale)
         return partial(Block, int(self.width * self.mlp_ratio), self.dropout, self.dtype)
 
     def example_input(self, batch_size: int = 1):
@@ -103,3 +110,14 @@ class Block(nn.Module):
         y = nn.LayerNorm(dtype=self.dtype, name='norm')(x)
         y = Mlp(self.hidden, 'relu', self.dropout, self.dtype, name='mlp')(y, mode)
         return {**state, 'hidden': x + y}
+
+
+class ScaledHead(Head):
+    """The head of a regression, in the unit of its values: mean + scale x the linear answer."""
+
+    mean: float = 0.0
+    scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, state, mode: Mode):
+        return self.mean + self.scale * super().__call__(state, mode)

@@ -80,6 +80,11 @@ class Network(nn.Module):
         return 'images' if self.vocab_size is None else 'texts'
 
     @property
+    def target_scale(self) -> float:
+        """The deviation of the values of a regression whose head standardises them; 1 for none."""
+        return 1.0
+
+    @property
     def table_codes(self) -> tuple[int, ...]:
         """Codes of each category of a table that the network embeds."""
         return ()

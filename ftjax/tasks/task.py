@@ -34,6 +34,8 @@ class LossOptions:
     """`(outputs, batch) -> losses`, in place of the task's own."""
     class_weights: tuple[float, ...] = ()
     """How much an example of each class counts; () for all alike."""
+    target_scale: float = 1.0
+    """What errors of a regression are divided by: the deviation of its training targets."""
     class_counts: tuple[int, ...] = ()
     """Training examples of each class, for a loss that asks for them; () for one that does not."""
 

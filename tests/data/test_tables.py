@@ -183,6 +183,9 @@ def leaves(tree):
 def test_kinds_of_data_and_network_must_agree():
     with pytest.raises(UserError, match='takes rows of a table, the data are images'):
         prepare(read_config({'init': '', 'model': {'name': 'mlp'}, 'data': {'source': 'digits'}}))
+    cifar = {'name': 'resnet_bn_cifar', 'depth': 8}
+    with pytest.raises(UserError, match='takes images, the data are rows of a table'):
+        prepare(read_config({'init': '', 'model': cifar, 'data': {'source': 'breast_cancer'}}))
     values = {'init': 'glyphs', 'data': {'source': 'breast_cancer'}}
     with pytest.raises(UserError, match='takes images, the data are rows of a table'):
         prepare(read_config(values))
@@ -232,3 +235,51 @@ def test_a_network_pretrained_on_hidden_features_gets_a_new_head(tmp_path):
     with pytest.raises(UserError, match='a head that guesses features do not'):
         wrong = {**values, 'model': {**values['model'], 'num_classes': 2}}
         prepare(read_config(wrong))
+
+
+@pytest.fixture
+def houses(tmp_path):
+    """240 rows with a price of some 300,000 that two columns explain, up to noise of 5,000."""
+    rng = np.random.default_rng(3)
+    lines = ['size,rooms,label']
+    for _ in range(240):
+        size, rooms = rng.uniform(40, 200), rng.integers(1, 7)
+        price = 50_000 + 1_800 * size + 6_000 * rooms + rng.normal(0, 5_000)
+        lines.append(f'{size:.1f},{rooms},{price:.0f}')
+    path = tmp_path / 'houses.csv'
+    path.write_text('\n'.join(lines))
+    return {
+        'init': '',
+        'model': {'name': 'mlp', 'width': 16, 'depth': 1},
+        'data': {'source': f'csv:{path}', 'features': ('*',), 'task': 'regression'},
+        'optimizer': {'learning_rate': 1e-2},
+        'train': {'steps': 200},
+    }
+
+
+def test_values_are_learned_in_units_of_their_deviation_and_told_in_their_own(houses, tmp_path):
+    prepared = prepare(read_config(houses))
+    labels = prepared.data.train.labels.astype(np.float64)
+    network = prepared.network
+    assert network.target_scale == pytest.approx(labels.std())
+    assert network.target_mean == pytest.approx(labels.mean())
+    _, result = train(prepared, tmp_path / 'run', progress=False)
+    metrics = result['metrics']
+    assert metrics['r2'] > 0.95 and 2_000 < metrics['rmse'] < 20_000  # of prices, not deviations
+    found = load_pretrained(str(tmp_path / 'run'))
+    again = network_metrics(
+        *(found.network, found.variables, prepared.data, prepared.config, found.preprocessing)
+    )
+    assert again == metrics
+    head = found.variables['params']['head']['dense']['kernel']
+    assert np.abs(head).max() < 10
+    step = spec_of(prepared)
+    assert step.loss.target_scale == network.target_scale
+    kept = prepare(read_config({**houses, 'init': str(tmp_path / 'run'), 'model': {}}))
+    assert kept.network.target_mean == network.target_mean and not kept.opened.head_is_new
+
+
+def spec_of(prepared):
+    from ftjax.runs.run_spec import run_spec
+
+    return run_spec(prepared).train_step(prepared.plan.at(0))

@@ -32,6 +32,7 @@ ANSWERS = {
     'grid': tuple | None,
     'noiseless': bool,
     'takes': str,
+    'target_scale': float,
     'table_codes': tuple,
     'is_reconstruction': bool,
     'stages': tuple,

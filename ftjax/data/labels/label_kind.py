@@ -31,6 +31,8 @@ class LabelKind:
     """Whether each example has one class: strata, few-shot subsets and linear baselines need it."""
     from_inputs = False
     """Whether labels are made from the inputs at every step, and not read from the source."""
+    standardised = False
+    """Whether they are values that a network for tables learns in units of their deviation."""
     head = ''
     """The head that a network must have: '' for one of `outputs` numbers, `lm` for tokens."""
 

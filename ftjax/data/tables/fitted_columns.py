@@ -97,7 +97,20 @@ def network_options(train: Dataset, settings: DataSettings) -> dict[str, Any]:
         return {}
     found = table_preprocessing(train, settings)
     head = {'num_classes': 0, 'reconstruct': True} if train.label_kind.head == 'features' else {}
-    return {'features': found.features, 'codes': list(found.codes), **head}
+    return {
+        'features': found.features,
+        'codes': list(found.codes),
+        **head,
+        **target_options(train),
+    }
+
+
+def target_options(train: Dataset) -> dict[str, Any]:
+    """Mean and deviation of the training targets of a table, for a new head; {} for no values."""
+    if train.kind != 'table' or not train.label_kind.standardised:
+        return {}
+    labels = train.labels.astype(np.float64)
+    return {'target_mean': float(labels.mean()), 'target_scale': float(labels.std()) or 1.0}
 
 
 def in_features(dataset: Dataset, preprocessing: Any) -> dict[str, np.ndarray]:

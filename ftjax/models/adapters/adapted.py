@@ -80,6 +80,7 @@ class Adapted(Network):
     ties = of_family('ties')
     grid = of_family('grid')
     takes = of_family('takes')
+    target_scale = of_family('target_scale')
     table_codes = of_family('table_codes')
     is_reconstruction = of_family('is_reconstruction')
 

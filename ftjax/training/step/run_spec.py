@@ -146,8 +146,11 @@ class RunSpec:
             phase=phase.program,
             optimizer=self.step_optimizer,
             task=self.task,
-            loss=loss_options(
-                self.settings, self.task, None if self.data is None else self.data.train
+            loss=dataclasses.replace(
+                loss_options(
+                    self.settings, self.task, None if self.data is None else self.data.train
+                ),
+                target_scale=self.network.target_scale,
             ),
             preprocessing=self.preprocessing,
             augmentation=self.augmentation,
