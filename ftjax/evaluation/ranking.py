@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 Each = list[float | None]
@@ -90,5 +92,5 @@ def _positive(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def _defined(
     above: np.ndarray, below: np.ndarray, positive: np.ndarray, scores: np.ndarray
 ) -> Each:
-    known = positive.any(axis=0) & ~positive.all(axis=0) & np.isfinite(scores).all(axis=0)
+    known: Any = positive.any(axis=0) & ~positive.all(axis=0) & np.isfinite(scores).all(axis=0)
     return [float(above[c] / below[c]) if known[c] else None for c in range(len(known))]

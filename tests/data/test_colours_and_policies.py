@@ -15,6 +15,7 @@ from ftjax.data.images.augmentation import projected, sampled, scale
 from ftjax.data.images.colour import brightened, contrasted, saturated, turned
 from ftjax.data.images.degradation import gaussian_blurred, in_box
 from ftjax.data.images.mixing import mixed
+from ftjax.data.images.on_device import unit_range
 from ftjax.data.images.test_time import averaged
 from ftjax.data.matching import matching_preprocessing
 from ftjax.errors import UserError
@@ -172,7 +173,7 @@ BATCH = RNG.integers(0, 256, (6, 10, 8, 3), dtype=np.uint8)
 
 
 def test_mixup_averages_and_cutmix_counts_pixels():
-    unit = BATCH.astype(np.float32) / 255
+    unit = np.asarray(unit_range(jnp.asarray(BATCH)))
     images, mix = mixed(BATCH, KEY, 'mixup:1')
     share, other = np.asarray(mix['share'])[:, None, None, None], unit[np.asarray(mix['partner'])]
     np.testing.assert_allclose(images, share * unit + (1 - share) * other, atol=1e-6)

@@ -186,9 +186,6 @@ def test_kinds_of_data_and_network_must_agree():
     cifar = {'name': 'resnet_bn_cifar', 'depth': 8}
     with pytest.raises(UserError, match='takes images, the data are rows of a table'):
         prepare(read_config({'init': '', 'model': cifar, 'data': {'source': 'breast_cancer'}}))
-    values = {'init': 'glyphs', 'data': {'source': 'breast_cancer'}}
-    with pytest.raises(UserError, match='takes images, the data are rows of a table'):
-        prepare(read_config(values))
     with pytest.raises(UserError, match=r"data\.tta 'flip' is for images"):
         prepare(config(tta='flip'))
     data = load_data(config().data)
@@ -257,6 +254,7 @@ def houses(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_values_are_learned_in_units_of_their_deviation_and_told_in_their_own(houses, tmp_path):
     prepared = prepare(read_config(houses))
     labels = prepared.data.train.labels.astype(np.float64)

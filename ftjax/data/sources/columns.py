@@ -113,18 +113,10 @@ def parts_from_rows(
     labels, names = label_kind.read(
         raw, lambda i: every[i][1].where, settings.class_names, settings.label_separator
     )
-    root = resolve_path(settings.image_root) if settings.image_root else None
     every += [('unlabelled', row) for row in unlabelled]
     # Of rows without a label the labels are placeholders.
     labels = np.concatenate([labels, np.zeros((len(unlabelled), *labels.shape[1:]), labels.dtype)])
-    inputs: Any
-    if kind == 'table':
-        inputs = table_of([row for _, row in every], features)
-    else:
-        inputs = [_input(row, column, kind, root) for _, row in every]
-    if settings.text_pair_column and kind != 'table':
-        seconds = [_input(row, settings.text_pair_column, kind) for _, row in every]
-        inputs = list(zip(inputs, seconds, strict=True))
+    inputs = _inputs([row for _, row in every], kind, column, features, settings)
     found = verify_images(inputs, settings.verify) if kind == 'image_file' else Found()
     known = (column, settings.label_column, settings.text_pair_column, settings.split_column)
     group_column = _group_column(columns, known, [row for _, row in every])
@@ -156,6 +148,24 @@ def parts_from_rows(
         if settings.split_column
         else f'{source.parent}: no train file there to train on; name it by data.train_file',
     )
+
+
+def _inputs(
+    rows: Sequence[Row],
+    kind: str,
+    column: str,
+    features: Sequence[Column],
+    settings: DataSettings,
+) -> Any:
+    """What the rows hold: a Table, or a list of texts, of pairs of texts or of paths."""
+    if kind == 'table':
+        return table_of(rows, features)
+    root = resolve_path(settings.image_root) if settings.image_root else None
+    first = [_input(row, column, kind, root) for row in rows]
+    if not settings.text_pair_column:
+        return first
+    second = [_input(row, settings.text_pair_column, kind) for row in rows]
+    return list(zip(first, second, strict=True))
 
 
 def _group_column(columns: Sequence[str], used: Sequence[str], rows: Sequence[Row]) -> str:

@@ -98,7 +98,7 @@ def _check_rule(rule: Term, column: Column) -> None:
         }
         expected = takes.get(column.what, 'error, drop, median, mean, mode or constant:NUMBER')
         raise UserError(
-            f'{KEY} of column {column.name!r} is {str(rule)!r}; a {column.what} takes {expected}'
+            f'{KEY} of column {column.name!r} is {rule.name!r}; a {column.what} takes {expected}'
         )
 
 
