@@ -11,14 +11,20 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ftjax.config import read_config
 from ftjax.data import DataSettings, TrainStream, load_data
+from ftjax.data.audit.duplicates import find_duplicates
+from ftjax.data.audit.examples import Examples
 from ftjax.data.synthetic.payments import payments
 from ftjax.data.tables.fitted_columns import in_features, table_preprocessing
 from ftjax.errors import UserError
 from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.evaluate import network_metrics
+from ftjax.runs.examination import examine
+from ftjax.runs.new_inputs import outputs_of_source
 from ftjax.runs.prepare import prepare
+from ftjax.runs.report.run_report import RunReport
 from ftjax.runs.run import train
+from ftjax.runs.trained import open_trained
 
 RNG = np.random.default_rng(0)
 SPLIT = {'val_fraction': 0.2, 'test_fraction': 0.2}
@@ -61,6 +67,27 @@ def test_features_are_those_of_scikit_learn(people):
     np.testing.assert_allclose(got['features'], np.concatenate(want, 1), rtol=1e-5, atol=1e-6)
     assert gaps.any() and got['features'].shape[1] == found.features == 6
     assert TablePreprocessing.from_json(json.loads(json.dumps(found.to_json())), 'x') == found
+
+
+def test_equal_rows_of_two_splits_are_found(people):
+    data = load_data(settings(people, missing={'age': 'mean', 'town': 'mode'}))
+    both = dataclasses.replace(data, test=data.train.take([3, 4]))
+    examples = Examples(both)
+    found = find_duplicates(examples)
+    exact, near = found.leaks(examples, 2)
+    assert (exact - examples.starts[2]).tolist() == [0, 1] and not len(near)
+    rows = [row for part in examples.parts for row in part.inputs.rows]
+    assert sum(map(len, found.same)) == sum(rows.count(row) > 1 for row in rows) < len(rows)
+
+
+def test_groups_are_no_feature(people):
+    text = people.read_text().splitlines()
+    numbered = [f'{line},{"house" if not i else i // 2}' for i, line in enumerate(text)]
+    people.write_text('\n'.join(numbered))
+    found = load_data(settings(people, features=('*',), missing='mean', group_column='house'))
+    assert found.train.inputs.number_names == ('age', 'visits', 'one')
+    assert not {*found.train.groups} & {*found.test.groups}
+    assert found.train.inputs.told(0).startswith(('age', 'visits'))
 
 
 def test_fitted_on_training_rows_alone(people):
@@ -164,6 +191,13 @@ def test_a_network_of_a_table_is_trained_saved_and_read_again(categories, tmp_pa
         *('test', found.threshold),
     )
     assert again == result['metrics']
+    opened = open_trained(str(tmp_path / 'run'))
+    known = examine(opened, prepared.data.test).metrics  # at the threshold of the run
+    assert known == result['metrics'] and known['threshold'] == opened.threshold
+    with pytest.raises(UserError, match='takes rows of a table'):
+        outputs_of_source(opened, 'payments.csv', print)
+    kept = RunReport.read(tmp_path / 'run').kept
+    assert kept.about['kind'] == 'rows' and 'amount' in str(kept.about['mistakes'])
     # Frozen blocks: the run starts from the saved network, with its preprocessing.
     start = read_config({**config(categories=categories).to_json(), 'freeze': 'head', 'model': {}})
     start = dataclasses.replace(start, init=str(tmp_path / 'run'))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_runs import EIGHT, VIT, initial, shades
 
+from ftjax.api import Finetuning
 from ftjax.config import read_config, template
 from ftjax.data import Splits
 from ftjax.errors import UserError
@@ -202,6 +203,10 @@ def test_a_threshold_is_chosen_on_validation_and_kept_with_the_model(two_classes
     saved = json.loads((tmp_path / 'run' / 'model' / 'config.json').read_text())
     assert saved['decision_threshold'] == at
     assert load_pretrained(str(tmp_path / 'run')).threshold == at
+    network = Finetuning(prepared.config, two_classes)
+    network.variables = fitted.variables
+    network.save(tmp_path / 'saved')
+    assert load_pretrained(str(tmp_path / 'saved')).threshold == network.trained.threshold == at
     other = load_pretrained(str(tmp_path / 'run'), class_names=('cat', 'dog'))
     assert other.threshold is None  # a new head decides otherwise
 

@@ -32,6 +32,13 @@ class Table:
         """The rows at these positions."""
         return dataclasses.replace(self, numbers=self.numbers[indices], words=self.words[indices])
 
+    def told(self, index: int) -> str:
+        """A row for people: `age 41, city Bern`; what is missing is left out."""
+        numbers = zip(self.number_names, self.numbers[index], strict=True)
+        words = zip(self.word_names, self.words[index], strict=True)
+        cells = [f'{name} {value:.6g}' for name, value in numbers if not np.isnan(value)]
+        return ', '.join([*cells, *(f'{name} {value}' for name, value in words if value)])
+
     @property
     def rows(self) -> list[bytes]:
         """A key of each row, equal for equal rows."""
