@@ -22,7 +22,7 @@ from ftjax.plotting.run_history import history_figure
 from ftjax.runs.answering import Answers, answers_to, features_of
 from ftjax.runs.calibration_file import read_calibration, save_calibration
 from ftjax.runs.course import course_text
-from ftjax.runs.evaluate import split_metrics
+from ftjax.runs.evaluate import chosen_threshold, split_metrics
 from ftjax.runs.examination import examine
 from ftjax.runs.model_folder import save_model
 from ftjax.runs.other_data import other_data, with_classes_of
@@ -178,7 +178,10 @@ class Finetuning:
 
     def save(self, path: str | os.PathLike[str]) -> pathlib.Path:
         """Writes the network to a folder for `ftjax.load`, `config.init` and the scripts."""
-        folder = save_model(path, self.prepared, self.variables)
+        folder = save_model(
+            *(path, self.prepared, self.variables),
+            chosen_threshold(self.prepared, self.variables),
+        )
         if self._fitted is not None:
             save_calibration(folder, self._fitted)
         return folder
@@ -199,7 +202,12 @@ class Finetuning:
             head = self.result is not None or not (
                 prepared.opened is not None and prepared.opened.head_is_new
             )
-            self._trained = dataclasses.replace(made, head=head, fitted=self._fitted)
+            self._trained = dataclasses.replace(
+                made,
+                head=head,
+                fitted=self._fitted,
+                threshold=chosen_threshold(prepared, self.variables),
+            )
         return self._trained
 
 

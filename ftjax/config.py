@@ -13,6 +13,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_dict
 from ml_collections.config_flags import config_flags
 
+from ftjax.data.augmentation import of_kind, parse_augment
 from ftjax.data.settings import DataSettings
 from ftjax.distributed.mesh_settings import AXES, checked_axes, checked_rules
 from ftjax.errors import UserError, check_name, shown
@@ -55,6 +56,13 @@ class Config:
         object.__setattr__(self, 'mesh', checked_axes(axes))
         object.__setattr__(self, 'mesh_rules', checked_rules(self.mesh_rules))
         size, parts = self.data.batch_size, self.optimizer.accumulate
+        mixing = of_kind(parse_augment(self.data.augment), 'batches')
+        if mixing and parts > 1 and self.train.class_weights:
+            raise UserError(
+                f'data.augment {str(mixing[0])!r} and train.class_weights do not go with '
+                'optimizer.accumulate: how much a part weighs is not known before it is mixed; '
+                'data.sampler weighs classes too'
+            )
         if size % parts:
             raise UserError(
                 f'optimizer.accumulate is {parts}; expected a number that divides '
@@ -154,16 +162,16 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-class FreezeValue(abc.ABC):  # noqa: B024 (kinds are registered with it)
-    """The type of the key `freeze`: a strategy, or a mapping of the fields of FreezeSettings."""
+class TextOrMapping(abc.ABC):  # noqa: B024 (kinds are registered with it)
+    """The type of keys that take a text or a mapping: `freeze`, `train.class_weights`."""
 
 
 for _kind in (str, dict, ConfigDict, FreezeSettings):
-    FreezeValue.register(_kind)
+    TextOrMapping.register(_kind)
 
 
-class _FreezeParser(flags.ArgumentParser):
-    """Reads `--config.freeze=`: a strategy, or a mapping in Python's words."""
+class _TextOrMappingParser(flags.ArgumentParser):
+    """Reads `--config.freeze=`: a text, or a mapping in Python's words."""
 
     def parse(self, argument: Any) -> Any:
         if not isinstance(argument, str) or not argument.lstrip().startswith('{'):
@@ -172,15 +180,14 @@ class _FreezeParser(flags.ArgumentParser):
             return ast.literal_eval(argument)
         except (ValueError, SyntaxError, RecursionError, MemoryError):
             raise ValueError(
-                "expected a strategy such as last:2, or a mapping such as {'strategy': 'last:2', "
-                "'frozen_dtype': 'bfloat16'}"
+                "expected a text such as last:2, or a mapping such as {'strategy': 'last:2'}"
             ) from None
 
     def flag_type(self) -> str:
-        return 'freeze'
+        return 'text or mapping'
 
 
-config_flags.register_flag_parser_for_type(FreezeValue, _FreezeParser())
+config_flags.register_flag_parser_for_type(TextOrMapping, _TextOrMappingParser())
 
 
 def template(**changes: Any) -> ConfigDict:
@@ -193,15 +200,13 @@ def template(**changes: Any) -> ConfigDict:
     ('last:2', True)
     """
     values: dict[str, Any] = {'init': 'glyphs', 'seed': 0, 'model': {}}
-    values['freeze'] = config_dict.FieldReference('full', field_type=FreezeValue)
+    values['freeze'] = config_dict.FieldReference('full', field_type=TextOrMapping)
     values['mesh'] = {name: config_dict.placeholder(int) for name in AXES}
     values['mesh_rules'] = ()
     for name, cls in SECTIONS.items():
         kinds = typing.get_type_hints(cls)
         values[name] = {
-            field.name: field.default
-            if field.default is not None
-            else config_dict.placeholder(optional_type(kinds[field.name]))
+            field.name: _start(field.default, kinds[field.name])
             for field in dataclasses.fields(cls)
         }
     config = ConfigDict(values)
@@ -216,6 +221,16 @@ def template(**changes: Any) -> ConfigDict:
             with config.ignore_type():
                 config[key] = ConfigDict(value) if isinstance(value, Mapping) else value
     return config
+
+
+def _start(default: Any, hint: Any) -> Any:
+    """What stands in a template for a field: its default, of a type that the field takes."""
+    if default is None:
+        return config_dict.placeholder(optional_type(hint))
+    kinds = {typing.get_origin(kind) or kind for kind in typing.get_args(hint)}
+    if {str, Mapping} <= kinds:
+        return config_dict.FieldReference(default, field_type=TextOrMapping)
+    return default
 
 
 def optional_type(hint: Any) -> type:

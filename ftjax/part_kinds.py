@@ -36,7 +36,25 @@ KINDS: dict[str, Kind] = {
         'task', 'data.task', 'how labels are read, learned and measured', ('ftjax.tasks',)
     ),
     'loss': Kind('loss', 'train.loss', 'what training makes small', ('ftjax.tasks.losses',)),
+    'class_weights': Kind(
+        'class weighting',
+        'train.class_weights',
+        'how much an example of each class counts in the loss',
+        ('ftjax.tasks.class_weights',),
+    ),
     'metric': Kind('metric', 'train.metric', 'what a model is judged by'),
+    'adaptation': Kind(
+        'adaptation',
+        'train.adapt',
+        'how a trained network is fitted to unlabelled inputs',
+        ('ftjax.training.adaptation.methods',),
+    ),
+    'threshold': Kind(
+        'decision threshold',
+        'train.threshold',
+        'the probability from which the second of two classes is answered',
+        ('ftjax.tasks.threshold',),
+    ),
     'optimizer': Kind(
         'optimizer', 'optimizer.name', 'the direction of an update', ('ftjax.optim.optimizers',)
     ),
@@ -47,10 +65,32 @@ KINDS: dict[str, Kind] = {
         'augmentation',
         'data.augment',
         'random changes of training examples',
-        ('ftjax.data.images.augmentation', 'ftjax.data.text.augmentation'),
+        (
+            *('ftjax.data.images.augmentation', 'ftjax.data.images.colour'),
+            *('ftjax.data.images.degradation', 'ftjax.data.images.policies'),
+            *('ftjax.data.images.mixing', 'ftjax.data.text.augmentation'),
+        ),
+    ),
+    'sampler': Kind(
+        'sampler',
+        'data.sampler',
+        'how often training draws each class',
+        ('ftjax.data.sampler',),
+    ),
+    'tta': Kind(
+        'test-time augmentation',
+        'data.tta',
+        'views of a test image whose outputs are averaged',
+        ('ftjax.data.images.test_time',),
     ),
     'source': Kind(
         'data.source', 'data.source', 'where examples come from', ('ftjax.data.sources.registry',)
+    ),
+    'missing': Kind(
+        'rule for missing values',
+        'data.missing',
+        'what becomes of rows without a value',
+        ('ftjax.data.missing',),
     ),
     'logger': Kind(
         'logger',

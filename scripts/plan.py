@@ -6,8 +6,9 @@ python scripts/plan.py --list optimizer
 python scripts/plan.py --keys data
 python scripts/plan.py --config=configs/quickstart_train.py --config.freeze=gradual \
     --write-phases=gradual.py
+python scripts/plan.py --config=configs/own_data.py --show-augment=augment.png
 
-The file that the last one writes is a config: edit its phases, and run it. A run whose device
+The file that --write-phases writes is a config: edit its phases, and run it. A run whose device
 memory would be more than there is, or than --memory_limit=8GiB says, is refused, with what would
 make it fit.
 """
@@ -24,6 +25,9 @@ CONFIG = launch.define_config('configs/quickstart_train.py')
 LIST = flags.DEFINE_string('list', None, 'Print the parts of a KIND, or of all, and end.')
 KEYS = flags.DEFINE_string('keys', None, 'Print the config keys of a SECTION, one KEY, or all.')
 WRITE = flags.DEFINE_string('write-phases', None, 'Write the phases as a config file, and end.')
+SHOW = flags.DEFINE_string(
+    'show-augment', None, 'Draw a batch before and after data.augment to a FILE.png, and end.'
+)
 
 LIMIT = flags.DEFINE_string('memory_limit', None, "The device's memory: 8GiB; its own if not said.")
 
@@ -36,8 +40,33 @@ def main():
             print(line)
     elif WRITE.value:
         write_phases(pathlib.Path(WRITE.value))
+    elif SHOW.value:
+        show_augment(pathlib.Path(SHOW.value))
     else:
         show_plan()
+
+
+def show_augment(file: pathlib.Path):
+    """A picture of some training images, each as it is read and after draws of data.augment."""
+    from ftjax.errors import UserError
+    from ftjax.plotting.augmentations import augmented_figure
+    from ftjax.plotting.save import save_figure
+    from ftjax.printable import in_figure
+    from ftjax.runs.run_spec import run_spec
+
+    if file.suffix.lower() not in ('.png', '.svg', '.pdf'):
+        raise UserError(f'--show-augment={file}: expected the name of a .png, .svg or .pdf file')
+    _, prepared = prepared_run()
+    batch = run_spec(prepared).stream.batch(0)
+    names = prepared.data.class_names
+    said = (
+        [in_figure(names[k]) for k in batch['labels']]
+        if batch['labels'].ndim == 1 and names
+        else ()
+    )
+    config = prepared.config
+    save_figure(augmented_figure(batch, config.data.augment, config.seed, said), file)
+    print(f'{config.data.augment} on {len(batch["labels"])} images of the first batch: {file}')
 
 
 def prepared_run():
@@ -143,8 +172,9 @@ def with_values(argv):
     words, found = list(argv), []
     while words:
         word = words.pop(0)
-        if word in ('--list', '--keys'):
-            word += f'={words.pop(0) if words and not words[0].startswith("-") else "all"}'
+        if word in ('--list', '--keys', '--show-augment'):
+            default = 'augment.png' if word == '--show-augment' else 'all'
+            word += f'={words.pop(0) if words and not words[0].startswith("-") else default}'
         elif word in ('--list=', '--keys='):
             word += 'all'
         found.append(word)

@@ -215,3 +215,15 @@ def test_evaluate_knows_strategies_of_a_config_file(call, tmp_path):
     assert done.returncode == 0, done.stderr
     found = call('evaluate', f'--workdir={tmp_path / "run"}', '--split=val')
     assert found.returncode == 0, found.stderr
+
+
+@pytest.mark.slow
+def test_a_picture_of_augmented_images_is_drawn(call, pictures, tmp_path):
+    file = tmp_path / 'seen.png'
+    flags = (f'--config.data.source=folder:{pictures}', *FEW, '--config.data.augment=flip,hue')
+    config = '--config=configs/own_data.py'
+    done = call('plan', config, *flags, f'--show-augment={file}')
+    assert done.returncode == 0, done.stderr
+    assert 'flip,hue on 4 images of the first batch' in done.stdout
+    assert file.read_bytes().startswith(b'\x89PNG')
+    refused(call('plan', config, *flags, '--show-augment', 'x.txt'), 'x.txt', '.png')

@@ -19,6 +19,8 @@ class Augmentation:
     """The `details` of an augmentation: what it changes, and so how it is called.
 
     'images': (image float32 (H, W, C), key, **arguments) -> image, traced, on the device.
+    'batches': (images (B, H, W, C), partners alike, key, **arguments) -> (images, share (B,) of the
+    first of each pair), traced, on the device, after those of single images.
     'words': (text, generator, **arguments) -> text, on the host before tokenisation.
     'tokens': (ids, special, generator, mask_id=.., **arguments) -> ids, on the host, after it.
     """

@@ -16,7 +16,7 @@ from ftjax.data.labels.names import strings
 from ftjax.errors import UserError, check_name
 from ftjax.io.files.file_hashes import file_hashes
 
-KINDS = ('image', 'image_file', 'text', 'tfds')
+KINDS = ('image', 'image_file', 'text', 'tfds', 'table')
 READ_LATER = ('image_file', 'tfds')
 """Kinds whose inputs are read from files while a run is going, not when a split is made."""
 
@@ -37,10 +37,11 @@ class Dataset:
     name: str
     """Where it comes from, for messages: `digits train`."""
     kind: str
-    """What inputs hold: `image` (an array), `image_file` (paths), `text`, `tfds` (records)."""
+    """What inputs hold: `image` (an array), `image_file` (paths), `text`, `tfds` (records), `table`
+    (rows of numbers and categories)."""
     inputs: Any
     """(N, H, W, C) uint8, or float32 in 0..1; an object array of N str, or (N, 2) for pairs of
-    texts; or TFDS records."""
+    texts; TFDS records; or a Table."""
     labels: np.ndarray
     """What the task's kind of labels says (ftjax/data/labels): (N,) int32 classes, (N,) float32
     values, or (N, classes) float32 of 0 and 1."""
@@ -108,6 +109,11 @@ class Dataset:
         """Numbers that a network gives for an example; 0 where that is the network's affair."""
         return self.label_kind.outputs(self.class_names)
 
+    @property
+    def takes(self) -> str:
+        """What a network for it takes: `images`, `texts` or `table`."""
+        return {'text': 'texts', 'table': 'table'}.get(self.kind, 'images')
+
     def take(self, indices: Sequence[int] | np.ndarray) -> Dataset:
         """The examples at these positions, in this order."""
         where = np.asarray(indices, np.int64)
@@ -164,6 +170,8 @@ class Splits:
     train: Dataset
     val: Dataset
     test: Dataset
+    unlabelled: Dataset | None = None
+    """Examples without a label, for what adapts to inputs alone; their labels mean nothing."""
     notes: tuple[str, ...] = ()
     """Sentences on what was left out, or read in a way that is not the only one."""
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)

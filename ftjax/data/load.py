@@ -11,6 +11,7 @@ from ftjax.data.labels.names import check_class_name, spelling_note
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import Parts, read_source
 from ftjax.data.splitting import SUBSET, TEST, VAL, fold, hold_out, hold_out_per_class
+from ftjax.data.unlabelled_split import read_unlabelled
 from ftjax.errors import UserError
 
 
@@ -65,6 +66,7 @@ def split_data(parts: Parts, settings: DataSettings) -> Splits:
         if len(train) < every:
             notes.append(_kept(len(train), every, 'training', key, settings))
     _check_classes(train)
+    unlabelled = read_unlabelled(settings, train) or parts.unlabelled
     splits = [
         _finish(split, name, settings)
         for name, split in (('train', train), ('val', val), ('test', test))
@@ -73,6 +75,7 @@ def split_data(parts: Parts, settings: DataSettings) -> Splits:
         train=splits[0],
         val=splits[1],
         test=splits[2],
+        unlabelled=None if unlabelled is None else _finish(unlabelled, 'unlabelled', settings),
         notes=tuple(notes),
         groups=parts.groups,
         group_column=parts.group_column,

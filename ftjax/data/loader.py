@@ -10,6 +10,7 @@ from ftjax.data.augmentation import Parsed
 from ftjax.data.dataset import Dataset
 from ftjax.data.images.decode import decode, resize_array
 from ftjax.data.images.geometry import geometry_for, match_channels
+from ftjax.data.tables.fitted_columns import in_features
 from ftjax.data.text.batches import TextReader
 from ftjax.data.text.token_masking import NOT_ASKED
 from ftjax.errors import UserError
@@ -42,7 +43,7 @@ class Loader:
         cache_bytes: int = _CACHE_BYTES,
     ):
         self.dataset = dataset
-        self._ready: np.ndarray | None = None  # everything, already as it should be
+        self._ready: Any = None  # everything, already as it should be
         self._kept: np.ndarray | None = None
         self.texts: TextReader | None = None
         if dataset.kind == 'text':
@@ -51,6 +52,11 @@ class Loader:
             elif preprocessing is not None:
                 raise UserError(f'{dataset.name}: the network takes images, the data are texts')
             self._ready = dataset.inputs
+            return
+        if dataset.kind == 'table':
+            # Without a preprocessing its rows are counted and ordered, never read.
+            self._ready = None if preprocessing is None else in_features(dataset, preprocessing)
+            self._kept, self._have = None, np.ones(len(dataset), bool)
             return
         if isinstance(preprocessing, TextPreprocessing):
             raise UserError(f'{dataset.name}: the network takes texts, the data are images')
@@ -124,6 +130,13 @@ class Loader:
                 inputs = self.texts.augmented(indices, length, *draw)
             else:
                 inputs = self.texts.inputs(indices, length)
+        elif isinstance(self._ready, dict):
+            kind = self.dataset.label_kind
+            if kind.from_inputs:
+                shown, hidden = kind.hidden(self._ready['features'], indices, 0, draw)
+                more = {name: array[indices] for name, array in self._ready.items()}
+                return self.assemble(indices, {**more, 'features': shown}, size, hidden)
+            inputs = {name: array[indices] for name, array in self._ready.items()}
         elif self._ready is not None:
             inputs = self._ready[indices]
         elif self._kept is not None and self._have[indices].all():

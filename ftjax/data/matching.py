@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.settings import DataSettings
+from ftjax.data.tables.fitted_columns import matching_table
 from ftjax.data.text.wordpiece import trained_tokenizer, wanted_size
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
 from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
+from ftjax.registry import parse
 
 if TYPE_CHECKING:
     from ftjax.preprocessing.images import Preprocessing
@@ -37,15 +43,22 @@ def matching_preprocessing(
       UserError: texts for a network of images or the reverse, no tokenizer, or masked tokens
         for a network that does not guess any.
     """
-    takes_text = isinstance(preprocessing, TextPreprocessing) or network.vocab_size is not None
-    if takes_text != (dataset.kind == 'text'):
-        what = ('texts', 'images') if takes_text else ('images', 'texts')
+    takes = 'texts' if isinstance(preprocessing, TextPreprocessing) else network.takes
+    if takes != dataset.takes:
+        said = {'table': 'rows of a table'}
         raise UserError(
-            f'{dataset.name}: {type(network).__name__} takes {what[0]}, the data are {what[1]}; '
-            'choose another config.init or config.data.source'
+            f'{dataset.name}: {type(network).__name__} takes {said.get(takes, takes)}, the data '
+            f'are {said.get(dataset.takes, dataset.takes)}; choose another config.init or '
+            'config.data.source'
         )
-    if not takes_text:
-        return preprocessing
+    check_views(dataset, preprocessing, settings)
+    if takes == 'table':
+        return matching_table(dataset, network, preprocessing, settings)
+    if takes != 'texts':
+        if settings.window is None or not hasattr(preprocessing, 'window'):
+            return preprocessing
+        images: Any = preprocessing
+        return dataclasses.replace(images, window=settings.window)
     if dataset.label_kind.head == 'lm' and not network.is_lm:
         raise UserError(
             f'{dataset.name}: data.task {dataset.task} needs a head that guesses tokens, and '
@@ -63,3 +76,17 @@ def matching_preprocessing(
             'tokenizer.json beside the weights, or name one by data.tokenizer'
         )
     return preprocessing.with_length(settings.max_length)
+
+
+def check_views(dataset: Dataset, preprocessing: Any, settings: DataSettings) -> None:
+    """UserError where data.tta cannot be of these examples, before anything is trained."""
+    if settings.tta in ('', 'none'):
+        return
+    if dataset.takes != 'images':
+        raise UserError(
+            f"data.tta {settings.tta!r} is for images; expected 'none' for {dataset.name}"
+        )
+    size = settings.image_size or getattr(preprocessing, 'image_size', None)
+    if size is not None:
+        images = jax.ShapeDtypeStruct((1, *size, 3), np.float32)
+        jax.eval_shape(parse('tta', settings.tta), images)

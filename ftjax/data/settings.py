@@ -5,19 +5,22 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import re
+from collections.abc import Mapping
 from typing import Annotated
 
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.corruption import parse_corruption
 from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
+from ftjax.data.missing import read_missing
 from ftjax.data.text.wordpiece import wanted_size
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.ranges import at_least, between
-from ftjax.registry import find
+from ftjax.registry import find, parse
 
 LAYOUTS = ('header', 'no_header', 'label_first', 'label_last')
 QUOTING = ('auto', 'csv', 'none')
+CATEGORIES = ('one_hot', 'embed')
 VERIFY = ('auto', 'headers', 'decode', 'none')
 
 
@@ -33,8 +36,11 @@ class DataSettings:
 
     source: str = 'digits'
     """`digits`, `digits:scattered`, `glyphs`, `docstrings`, `docstrings:order`,
-    `docstrings:unlabelled`, `folder:PATH`, `csv:PATH`, `jsonl:PATH`, `npz:PATH` or
-    `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
+    `docstrings:unlabelled`, `breast_cancer`, `fraud`, `folder:PATH`, `csv:PATH`, `jsonl:PATH`,
+    `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
+    unlabelled: str = ''
+    """A further source whose labels nothing looks at, for `train.adapt`: a folder with images, or
+    as `source`."""
     task: str = DEFAULT_TASK
     """`classification`, `regression` (labels are then float32), `multilabel`: any number of
     classes an example, as 0 and 1 of float32; or `masked_tokens`: the hidden words of texts,
@@ -63,15 +69,24 @@ class DataSettings:
     """Names, in label order, for sources that carry none; empty for the source's own."""
     image_size: Annotated[tuple[int, int] | None, between(1, 2**16)] = None
     """Height and width in pixels; None for the network's own."""
+    window: Annotated[tuple[float, float] | None, between(-1e9, 1e9)] = None
+    """Centre and width of the values that DICOM files show, (40.0, 400.0) Hounsfield units say;
+    it is kept with the network. None for the network's own, or what each file says."""
     channels: Annotated[int | None, between(1, 3)] = None
     """1 to read images as grey, 3 as RGB; None for as they are (files: RGB)."""
     batch_size: Annotated[int, at_least(1)] = 32
     """Training examples a step."""
     eval_batch_size: Annotated[int, at_least(1)] = 256
     """Examples a batch in evaluation."""
+    sampler: str = ''
+    """How often an epoch draws each class: `balanced`, all equally often, or `sqrt`, in proportion
+    to the square root of their examples; empty for every example once."""
     augment: str = 'none'
     """Comma list of augmentations, `name` or `name:amount`: for images see
     ftjax/data/images/augmentation.py, for texts ftjax/data/text/augmentation.py."""
+    tta: str = 'none'
+    """Views of each image whose outputs are averaged in the evaluation of a finished run: `flip`,
+    `dihedral`, `shift:2`; validation during training looks at images as they are."""
     max_length: Annotated[int | None, at_least(4)] = 128
     """Tokens that a text, or a pair, is cut to; None for as many as the network takes."""
     tokenizer: str = ''
@@ -85,6 +100,12 @@ class DataSettings:
     """CSV and JSONL: the label's column; TFDS: its feature, if there is one of that name."""
     text_column: str = ''
     """Column with texts; empty to look for `text` or `sentence`."""
+    features: tuple[str, ...] = ()
+    """CSV and JSONL: columns of a table of numbers and categories, ('age', 'town'), in place of
+    texts or images; ('*',) for all columns of numbers that are not label, split or group."""
+    categories: str = 'one_hot'
+    """How categories of a table enter the network: `one_hot`, or `embed`, by tables that it
+    learns."""
     text_pair_column: str = ''
     """Column with the second text of a pair; empty for single texts."""
     label_separator: str = '|'
@@ -114,6 +135,10 @@ class DataSettings:
     exclude: str = ''
     """A CSV file that `scripts/audit.py --fix` wrote: which examples are left out of the source,
     and which have another label; empty for none."""
+    missing: str | Mapping[str, str] = ''
+    """CSV and JSONL: what becomes of rows without a value, by column, {'text': 'drop'}: `error`,
+    `drop`, `median`, `mean`, `mode`, `constant:VALUE`, and for the label `keep`, which keeps the
+    row as an unlabelled example; or one rule for all columns but the label. Empty for `error`."""
     layout: str = 'header'
     """`header`: columns named in the first line. `no_header`: columns are called by their
     place, `0`, `1`, .., in label_column, text_column and their kin. `label_first` and
@@ -141,6 +166,8 @@ class DataSettings:
         check_name(self.layout, LAYOUTS, 'data.layout')
         check_name(self.quoting, QUOTING, 'data.quoting')
         check_name(self.verify, VERIFY, 'data.verify')
+        check_name(self.categories, CATEGORIES, 'data.categories')
+        object.__setattr__(self, 'features', tuple(self.features))
         if self.folds == 1:
             raise UserError('data.folds is 1; expected 0 for none, or 2 or more')
         if self.folds and self.test_per_class is not None:
@@ -152,6 +179,20 @@ class DataSettings:
                 raise UserError(f'data.{name} needs one class an example; data.task is {self.task}')
         if self.test_fraction + self.val_fraction >= 1:
             raise UserError('data.test_fraction + data.val_fraction leave nothing to train on')
+        if self.sampler:
+            parse('sampler', self.sampler)
+            if not kind.one_class:
+                raise UserError(
+                    f'data.sampler needs one class an example; data.task is {self.task}'
+                )
+        if self.tta not in ('', 'none'):
+            parse('tta', self.tta)
+        if self.window is not None:
+            object.__setattr__(self, 'window', tuple(map(float, self.window)))
+            if self.window[1] <= 0:
+                raise UserError(
+                    f'data.window is {self.window}; expected (centre, width), width above 0'
+                )
         if self.channels not in (None, 1, 3):
             raise UserError(f'data.channels is {self.channels!r}; expected 1, 3 or None')
         if not self.label_separator:
@@ -172,8 +213,12 @@ class DataSettings:
         if self.group_column and self.group_pattern:
             raise UserError('data.group_column and data.group_pattern are both set; expected one')
         _check_pattern(self.group_pattern)
+        object.__setattr__(self, 'missing', read_missing(self.missing))
         wanted_size(self.tokenizer)
         parse_corruption(self.corruption)
+
+    def __hash__(self) -> int:  # a mapping has none of its own
+        return hash(repr(self))
 
     @property
     def label_kind(self) -> LabelKind:

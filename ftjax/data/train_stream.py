@@ -12,6 +12,7 @@ import numpy as np
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.dataset import Dataset
 from ftjax.data.loader import Batch, Loader
+from ftjax.data.sampler import Order, class_order
 from ftjax.data.text.augmentation import check_text_augmentation
 from ftjax.data.text.bucket_order import bucket_order
 from ftjax.errors import UserError
@@ -36,6 +37,7 @@ class TrainStream:
       preprocessing: the network's; decides channels, filter and crop, or how texts become
         tokens.
       augmentation: of texts, as data.augment; images are augmented on the device, not here.
+      sampler: as data.sampler; an epoch then sees an example more than once, or not at all.
 
     Raises:
       UserError: if the data set is empty, or an augmentation is not one of texts.
@@ -54,6 +56,7 @@ class TrainStream:
         image_size: tuple[int, int] | None = None,
         preprocessing: Preprocessing | TextPreprocessing | None = None,
         augmentation: str = 'none',
+        sampler: str = '',
     ):
         if not len(dataset):
             raise UserError(f'{dataset.name}: no examples to train on')
@@ -65,6 +68,12 @@ class TrainStream:
         self._rows: np.ndarray | None = None
         if self._loader.texts is not None:
             check_text_augmentation(self._todo, self._loader.texts.preprocessing.mask_id)
+        self._drawn: Order | None = None
+        if sampler:
+            draws = self.steps_per_epoch * batch_size
+            self._drawn = class_order(sampler, dataset.labels, draws, seed)
+        if dataset.kind == 'table' and self._todo:
+            raise UserError(f'data.augment {augmentation!r}: a table takes no augmentation')
         # Grain's threads ask for neighbouring numbers: two epochs are in use at most.
         self._order = functools.lru_cache(maxsize=3)(self._permutation)
 
@@ -113,7 +122,8 @@ class TrainStream:
         """The batch of a step (from 0): `inputs`, `labels`, `index`, `mask` (all ones)."""
         rows = self.own(self.positions(step))
         if self._loader.texts is None:
-            return self.indexed(self._loader.batch(rows), step)
+            draw = self.seed, step, self._todo
+            return self.indexed(self._loader.batch(rows, draw=draw), step)
         epoch, within = divmod(step, self.steps_per_epoch)
         order, first = self._order(epoch), within * self.batch_size
         run = self._run * self.batch_size  # one length for all of it
@@ -156,8 +166,11 @@ class TrainStream:
 
     def _permutation(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng((self.seed, epoch))
-        order = rng.permutation(len(self.dataset))
-        order = np.resize(order, self.steps_per_epoch * self.batch_size)
+        if self._drawn is None:
+            order = rng.permutation(len(self.dataset))
+            order = np.resize(order, self.steps_per_epoch * self.batch_size)
+        else:
+            order = self._drawn(epoch)
         if self._loader.texts is None:
             return order
         buckets = self._loader.texts.buckets

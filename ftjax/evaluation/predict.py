@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.data.images.on_device import prepare
+from ftjax.data.images.test_time import averaged
 from ftjax.distributed.sharding import Sharding
 from ftjax.errors import check_name
 from ftjax.models.stages import Network
@@ -28,16 +29,21 @@ class Forward:
     start: str | None
     sharding: Sharding
     stage: str | None = None
+    tta: str = 'none'
 
     def __call__(self, variables: Any, inputs: Any) -> Any:
-        if self.start is None and self.preprocessing is not None:
-            inputs = prepare(inputs, self.preprocessing)
         stages, stop = self.network.stages, None
         if self.stage is not None and self.stage != stages[-1]:
             stop = stages[stages.index(self.stage) + 1]
         weights = self.sharding.gathered(variables)
-        outputs = self.network.apply(weights, inputs, start=self.start, stop=stop)
-        return outputs if self.stage is None else embedding(outputs, inputs)
+
+        def run(inputs: Any) -> Any:
+            if self.start is None and self.preprocessing is not None:
+                inputs = prepare(inputs, self.preprocessing)
+            outputs = self.network.apply(weights, inputs, start=self.start, stop=stop)
+            return outputs if self.stage is None else embedding(outputs, inputs)
+
+        return averaged(run, inputs, self.tta)
 
 
 def embedding(outputs: Any, inputs: Any) -> jax.Array:
@@ -65,6 +71,7 @@ def predict(
     start: str | None = None,
     sharding: Sharding | None = None,
     stage: str | None = None,
+    tta: str = 'none',
 ) -> Iterator[tuple[np.ndarray, dict]]:
     """(outputs, batch) of every batch, in evaluation mode; padded rows are included.
 
@@ -75,6 +82,7 @@ def predict(
       sharding: the devices, and where the variables lie if they lie there already; by default all
         devices hold them.
       stage: its `embedding` is given in place of the outputs.
+      tta: as `config.data.tta`.
 
     Raises:
       UserError: the network has no stage of that name.
@@ -84,7 +92,7 @@ def predict(
     where = sharding or Sharding()
     one = where.devices == 1
     variables = variables if placed(variables, where) else where.copied(variables)
-    run = Forward(network, preprocessing, start, where, stage)
+    run = Forward(network, preprocessing, start, where, stage, tta)
     places = None if one else where.whole
     for batch in batches:
         inputs = where.batch(batch['inputs'] if one else where.padded(batch['inputs']))

@@ -30,6 +30,7 @@ for _name, _target in {
     'distilbert': 'ftjax.models.bert:DistilBERT',
     'gpt2': 'ftjax.models.gpt2:GPT2',
     'llama': 'ftjax.models.llama:Llama',
+    'mlp': 'ftjax.models.residual_mlp:MLP',
     'two_layer': 'ftjax.reproductions.two_layer:TwoLayer',
 }.items():
     register('model', _name, target=_target)

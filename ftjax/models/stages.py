@@ -75,6 +75,26 @@ class Network(nn.Module):
         return None
 
     @property
+    def takes(self) -> str:
+        """What an example is: `images`, `texts` or `table`."""
+        return 'images' if self.vocab_size is None else 'texts'
+
+    @property
+    def target_scale(self) -> float:
+        """The deviation of the values of a regression whose head standardises them; 1 for none."""
+        return 1.0
+
+    @property
+    def table_codes(self) -> tuple[int, ...]:
+        """Codes of each category of a table that the network embeds."""
+        return ()
+
+    @property
+    def is_reconstruction(self) -> bool:
+        """Whether the head answers with the features of a table."""
+        return False
+
+    @property
     def max_positions(self) -> int | None:
         """Rows of the position table of a text network; None for no limit."""
         return None

@@ -39,6 +39,7 @@ _KINDS: dict[str, Kind] = {
     'resize': Text(),
     'crop_fraction': _SHARE,
     'scale': _SCALE,
+    'window': optional(ListOf(Number(-1e9, 1e9), 2, 2)),
 }
 # Of a preprocessor_config.json. Null means the class's own choice to transformers.
 _FLAG = optional(Flag())
@@ -76,6 +77,9 @@ class Preprocessing:
     crop_fraction: float = 1.0
     """Side of the centre crop as a share of the resized image's side."""
     scale: float = 1 / 255
+    window: tuple[float, float] | None = None
+    """Centre and width of the values that DICOM files show, in their units; None for what each
+    file says."""
 
     def __post_init__(self):
         if not ListOf(_SIDE, 2, 2).holds(self.image_size):
@@ -88,6 +92,10 @@ class Preprocessing:
             raise UserError(f'preprocessing: std must be above 0, not {shown(self.std)}')
         for field in ('image_size', 'mean', 'std'):
             object.__setattr__(self, field, tuple(getattr(self, field)))
+        if self.window is not None:
+            object.__setattr__(self, 'window', tuple(self.window))
+            if self.window[1] <= 0:
+                raise UserError(f'preprocessing: window is {self.window}; expected a width above 0')
         check_name(self.interpolation, RESAMPLE.values(), 'interpolation')
         check_name(self.resize, RESIZE_MODES, 'resize mode')
         if len(self.mean) != self.channels or len(self.std) != self.channels:
@@ -109,6 +117,8 @@ class Preprocessing:
     def to_json(self) -> dict[str, Any]:
         """A plain dict; `from_json` is the inverse."""
         fields = dataclasses.asdict(self)
+        if self.window is None:
+            fields.pop('window')
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
     @classmethod

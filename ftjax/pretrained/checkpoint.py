@@ -17,6 +17,7 @@ from ftjax.models.adapters.adapted import with_overrides
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.table_features import is_table, table_of
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing_of
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.initialise import leaf_shapes
@@ -135,6 +136,8 @@ class Checkpoint:
         size = input_size(network)
         if size is None:
             saved = self.config.get('preprocessing') if self.is_own else None
+            if is_table(saved):
+                return table_of(saved, f'{self.folder}/config.json'), 'config.json'
             return text_preprocessing_of(network, self.folder, saved)
         if self.is_own:
             if self.config.get('preprocessing') is None:

@@ -58,6 +58,12 @@ class Pretrained:
     tokenizer: pathlib.Path | None
     """tokenizer.json, for text."""
 
+    @property
+    def threshold(self) -> float | None:
+        """The probability from which the second of two classes is answered; None for 1/2."""
+        own = self.family == own_format.FORMAT and self.report.head == 'kept'
+        return self.config.get('decision_threshold') if own else None
+
 
 def load_pretrained(
     init: str,
@@ -114,6 +120,8 @@ def load_pretrained(
     names = checkpoint.class_names
     if head == 'auto' and names and class_names is not None and tuple(class_names) != names:
         head = 'new'
+    if head == 'auto' and num_classes and checkpoint.network().is_reconstruction:
+        head = 'new'  # it guesses features: as many classes by chance are not those
     if random:
         network = checkpoint.network(**overrides)
         variables = _placed(random_variables(network, seed, dtype), sharding)

@@ -3,7 +3,9 @@
 Tensors are named by leaf key, `params/block_00/attn/query/kernel`. config.json holds
 
     {"format": "ftjax", "model": name, "options": {..}, "preprocessing": {..} or null,
-     "class_names": [..], "provenance": {..}, "weights_sha256": ".."}
+     "class_names": [..], "provenance": {..}, "weights_sha256": "..", "decision_threshold": 0.3}
+
+of which the last is there where one was chosen.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 from ftjax.errors import UserError
 from ftjax.io.files.owned_files import whole_file
 from ftjax.io.files.regular_files import open_regular
-from ftjax.io.json.json_values import Kind, ListOf, Table, Text, check_table, optional
+from ftjax.io.json.json_values import Kind, ListOf, Number, Table, Text, check_table, optional
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
@@ -41,6 +43,7 @@ def save_own(
     class_names: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
+    threshold: float | None = None,
 ) -> pathlib.Path:
     """Writes a folder that `load_pretrained(folder)` opens, bit for bit; returns the folder.
 
@@ -52,6 +55,7 @@ def save_own(
         a text network without one.
       class_names: in the order of the logits; () if there are none.
       provenance: JSON-able facts on how the weights came to be.
+      threshold: the probability from which the second of two classes is answered; None for 1/2.
       tokenizer: a tokenizer.json to copy beside the weights, where no preprocessing says it.
 
     Raises:
@@ -59,6 +63,8 @@ def save_own(
     """
     folder = pathlib.Path(folder)
     config = description(folder, network, preprocessing, class_names, provenance)
+    if threshold is not None:
+        config['decision_threshold'] = threshold
     leaves = flatten(variables)
     tensors = {
         key: (np.dtype(leaf.dtype), tuple(leaf.shape), lambda leaf=leaf: np.asarray(leaf))
@@ -142,6 +148,7 @@ _KINDS: dict[str, Kind] = {
     'class_names': optional(ListOf(Text())),
     'provenance': optional(Table()),
     'weights_sha256': optional(Text(longest=64)),
+    'decision_threshold': optional(Number(0, 1.001)),
 }
 
 

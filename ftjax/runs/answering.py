@@ -76,6 +76,7 @@ def features_of(trained: Trained, x: Any, stage: str | None = None, **how: Any) 
 
 
 def _found(trained: Trained, x: Any) -> Iterator[Found]:
+    trained.check_new_inputs()
     if isinstance(x, (str, os.PathLike)):
         return read_inputs(os.fspath(x), trained.settings, trained.texts)
     return python_items(x, trained.texts)

@@ -8,12 +8,14 @@ from ftjax.config import Config
 from ftjax.data import EvalBatches, Splits, eval_batches
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
+from ftjax.evaluation.predictions import refuse_non_finite
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
 from ftjax.tasks.statistics import Statistics, grouped
+from ftjax.tasks.threshold import choose, fixed
 
 NOTHING_MEASURED = {'n': 0}
 
@@ -32,7 +34,7 @@ def split_batches(
 
 
 def split_metrics(prepared: Prepared, variables: dict[str, Any], split: str = 'test'):
-    """Metrics of a split, on whole arrays."""
+    """Metrics of a split, on whole arrays, at the decision threshold of validation."""
     return network_metrics(
         prepared.network,
         variables,
@@ -40,6 +42,7 @@ def split_metrics(prepared: Prepared, variables: dict[str, Any], split: str = 't
         prepared.config,
         prepared.preprocessing,
         split,
+        chosen_threshold(prepared, variables),
     )
 
 
@@ -57,6 +60,25 @@ def split_statistics(
     )
 
 
+def chosen_threshold(prepared: Prepared, variables: Any) -> float | None:
+    """The decision threshold that train.threshold asks for, chosen on validation; None without.
+
+    Raises:
+      NonFinitePredictions: an output is NaN or infinite.
+    """
+    rule, val = prepared.config.train.threshold, prepared.data.val
+    if not rule:
+        return None
+    if fixed(rule) is not None:
+        return fixed(rule)
+    batches = split_batches(prepared.data, 'val', prepared.config, prepared.preprocessing)
+    tta = prepared.config.data.tta
+    outputs = predict(prepared.network, variables, batches, prepared.preprocessing, tta=tta)
+    found = task_of(val.task).collected(outputs)
+    refuse_non_finite(found.rows['finite'])
+    return choose(rule, found.rows['label'], found.rows['last'])
+
+
 def network_metrics(
     network: Network,
     variables: Any,
@@ -64,10 +86,11 @@ def network_metrics(
     config: Config,
     preprocessing: Preprocessing | TextPreprocessing | None,
     split: str = 'test',
+    threshold: float | None = None,
 ) -> dict[str, Any]:
-    """Metrics of a network on a split, on whole arrays."""
+    """Metrics of a network on a split, on whole arrays, at a decision threshold if one is given."""
     found = network_statistics(network, variables, data, config, preprocessing, split)
-    return task_of(getattr(data, split).task).measured(found, data.class_names)
+    return task_of(getattr(data, split).task).measured(found, data.class_names, threshold)
 
 
 def network_statistics(
@@ -86,5 +109,5 @@ def network_statistics(
             'or choose another split'
         )
     batches = split_batches(data, split, config, preprocessing)
-    outputs = predict(network, variables, batches, preprocessing)
+    outputs = predict(network, variables, batches, preprocessing, tta=config.data.tta)
     return grouped(task_of(dataset.task).collected(outputs), dataset.groups)

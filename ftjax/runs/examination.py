@@ -58,7 +58,10 @@ def examine(trained: Trained, dataset: Dataset) -> Examined:
     task, names = task_of(dataset.task), dataset.class_names
     reading = trained.reading()
     batches = eval_batches(dataset, reading.batch_size, reading.image_size, reading.preprocessing)
-    pairs = predict(trained.network, trained.placed, batches, trained.preprocessing)
+    pairs = predict(
+        *(trained.network, trained.placed, batches, trained.preprocessing),
+        tta=trained.settings.tta,
+    )
     losses = np.full(len(dataset), np.nan)
     told: dict[int, Mapping[str, Any]] = {}
     kept: list[tuple[np.ndarray, dict[str, Any]]] = []
@@ -79,7 +82,7 @@ def examine(trained: Trained, dataset: Dataset) -> Examined:
                     losses[index] = told[index].get('loss', np.nan)
             yield outputs, batch
 
-    metrics = task.measure(seen(), names or trained.class_names)
+    metrics = task.measure(seen(), names or trained.class_names, trained.threshold)
     if not kept:
         examples = tuple(told.get(index, {}) for index in range(len(dataset)))
         nothing = np.zeros((0, 0), np.float32)

@@ -13,7 +13,10 @@ from ftjax.runs.trained import how_read
 
 
 def save_model(
-    folder: str | os.PathLike[str], prepared: Prepared, variables: Mapping[str, Any]
+    folder: str | os.PathLike[str],
+    prepared: Prepared,
+    variables: Mapping[str, Any],
+    threshold: float | None = None,
 ) -> pathlib.Path:
     """Writes a folder that `open_trained` and `config.init` take; returns it."""
     config, data = prepared.config, prepared.data
@@ -28,4 +31,5 @@ def save_model(
             'strategy': prepared.plan.strategy,
             'inputs': how_read(config.data, data),
         },
+        threshold=threshold,
     )

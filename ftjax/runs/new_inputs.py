@@ -51,6 +51,7 @@ def outputs_of_source(
       settings: columns and so on, in place of those of the network's run.
       **how: as of `outputs_of`.
     """
+    trained.check_new_inputs()
     found = read_inputs(source, settings or trained.settings, trained.texts)
     return outputs_of(trained, found, failed, **how)
 
@@ -83,18 +84,11 @@ def outputs_of(
     if mirrored and trained.texts:
         raise UserError('test-time augmentation mirrors images, and the network takes texts')
     for chunk in chunks(found, trained.reading(batch_size), failed):
-        values = _outputs(trained, chunk.batches, stage)
-        if mirrored:
-            values = (values + _outputs(trained, _mirrored(chunk.batches), stage)) / 2
+        pairs = predict(
+            *(trained.network, trained.placed, chunk.batches, trained.preprocessing),
+            stage=stage,
+            tta='flip' if mirrored else trained.settings.tta,
+        )
+        values = gather(pairs).outputs
         check_finite(values)
         yield Outputs(list(chunk.ids), values)
-
-
-def _outputs(trained: Trained, batches: Iterable[dict], stage: str | None) -> np.ndarray:
-    pairs = predict(trained.network, trained.placed, batches, trained.preprocessing, stage=stage)
-    return gather(pairs).outputs
-
-
-def _mirrored(batches: Iterable[dict]) -> Iterator[dict]:
-    for batch in batches:
-        yield {**batch, 'inputs': np.ascontiguousarray(batch['inputs'][:, :, ::-1])}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,18 +12,22 @@ from ftjax.config import Config
 from ftjax.data import Splits, load_data
 from ftjax.data.audit.overview import overview, seen_by
 from ftjax.data.matching import matching_preprocessing
+from ftjax.data.tables.fitted_columns import network_options, target_options
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import Plan, make_plan
 from ftjax.freezing.plan.table import plan_table
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.strategies.adapters import with_adapters
-from ftjax.models.registry import build
+from ftjax.models.registry import build, family, fields_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.initialise import random_variables
-from ftjax.pretrained.open import load_pretrained
+from ftjax.pretrained.open import Pretrained, load_pretrained
+from ftjax.tasks import task_of
+from ftjax.training.adaptation.methods import check_adaptation
 from ftjax.training.loop.validation import check_validation
+from ftjax.training.step.loss_options import loss_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +92,8 @@ def prepare(config: Config, data: Splits | None = None, opened: Opened | None = 
         seed=config.seed,
     )
     check_validation(config.train, plan, data.val)
+    check_adaptation(config.train, data)
+    loss_options(config.train, task_of(data.task), data.train)  # raises before the first step
     return Prepared(
         config, data, network, variables, preprocessing, opened.report, plan, run_length, opened
     )
@@ -99,14 +106,20 @@ def open_network(config: Config, data: Splits) -> Opened:
     """
     classes, options = data.num_outputs, dict(config.model)
     if config.init:
-        pretrained = load_pretrained(
-            config.init,
-            num_classes=classes,
-            class_names=data.class_names or None,
-            image_size=config.data.image_size,
-            seed=config.seed,
-            options=options or None,
-        )
+
+        def load(more: Mapping[str, Any]) -> Pretrained:
+            return load_pretrained(
+                config.init,
+                num_classes=classes,
+                class_names=data.class_names or None,
+                image_size=config.data.image_size,
+                seed=config.seed,
+                options={**more, **options} or None,
+            )
+
+        pretrained, targets = load({}), target_options(data.train)
+        if targets and pretrained.report.head == 'new':
+            pretrained = load(targets)
         return Opened(
             pretrained.network,
             jax.device_get(pretrained.variables),
@@ -117,11 +130,13 @@ def open_network(config: Config, data: Splits) -> Opened:
     name = options.pop('name', None)
     if name is None:
         raise UserError("config.init is empty and config.model.name says no network: 'vit'?")
-    network = build(name, {**options, 'num_classes': classes})
+    fits = 'features' in fields_of(family(name))
+    sizes = network_options(data.train, config.data) if fits else {}
+    network = build(name, {'num_classes': classes, **sizes, **options})
     return Opened(
         network,
         jax.device_get(random_variables(network, config.seed)),
-        standard_preprocessing(network) if network.vocab_size is None else None,
+        standard_preprocessing(network) if network.takes == 'images' else None,
         {'initialised': f'all of {name}, at random'},
         True,
     )
@@ -130,7 +145,9 @@ def open_network(config: Config, data: Splits) -> Opened:
 def what_opens(config: Config, data: Splits) -> tuple:
     """Equal for configs and data that `open_network` gives the same for."""
     asked = data.num_outputs, tuple(data.class_names or ()), config.data.image_size, config.seed
-    return config.init, repr(config.model), *asked
+    # Of a table the network's sizes and units follow from the training rows.
+    table = network_options(data.train, config.data)
+    return config.init, repr(config.model), *asked, repr(table)
 
 
 def standard_preprocessing(network: Network) -> Preprocessing:

@@ -20,7 +20,8 @@ from ftjax.io.files.lock import run_lock
 from ftjax.io.identity.identity_changes import FILE, differences, refused
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
-from ftjax.runs.evaluate import NOTHING_MEASURED, split_statistics
+from ftjax.runs.adapt import adapted
+from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_statistics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
 from ftjax.runs.model_folder import save_model
 from ftjax.runs.prepare import Prepared
@@ -80,7 +81,10 @@ def train(
             result, averaged = fit_averaged(
                 spec, lambda spec, inside: run(spec, inside, identity=identity_of(spec)), folder
             )
-        return result, finished(prepared, result, averaged, folder, inputs)
+        facts = None
+        if prepared.config.train.adapt:
+            result, facts = adapted(prepared, spec, result, progress)
+        return result, finished(prepared, result, averaged, folder, inputs, facts)
 
 
 @contextlib.contextmanager
@@ -117,13 +121,16 @@ def finished(
     averaged: Mapping[str, Any] | None,
     folder: pathlib.Path | None,
     inputs: Mapping[str, Any],
+    adaptation: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What result.json holds; the run's folder gets it, and the network."""
     config, data = prepared.config, prepared.data
     metrics, found = NOTHING_MEASURED | {'task': data.task}, Statistics({})
+    threshold = chosen_threshold(prepared, result.variables)
     if len(data.test):
-        found = split_statistics(prepared, result.variables)
-        metrics = task_of(data.task).measured(found, data.class_names)
+        found, task = split_statistics(prepared, result.variables), task_of(data.task)
+        found = found if threshold is None else task.decided(found, threshold)
+        metrics = task.measured(found, data.class_names, threshold)
     plan = result.plan
     summary = {
         'metrics': metrics,
@@ -161,6 +168,8 @@ def finished(
     changes = identity_changes(folder)
     if changes:
         summary['identity_changes'] = changes
+    if adaptation is not None:
+        summary['adapted'] = dict(adaptation)
     if averaged is not None:
         summary['averaged'] = averaged
     if process_group.first():
@@ -168,7 +177,7 @@ def finished(
     if folder is not None and process_group.first():
         if plan.choices:
             write_choices(folder, plan)
-        save_model(folder / 'model', prepared, result.variables)
+        save_model(folder / 'model', prepared, result.variables, threshold)
         summary['data'] = {'sizes': sizes(data), 'notes': list(findings(data))}
         told = {**summary, 'provenance': provenance()}
         write_json(folder / 'result.json', told)

@@ -30,6 +30,7 @@ def run_spec(prepared: Prepared) -> RunSpec:
         batch_size=config.data.batch_size,
         eval_batch_size=config.data.eval_batch_size,
         augmentation=config.data.augment,
+        sampler=config.data.sampler,
         image_size=config.data.image_size,
         seed=config.seed,
         sharding=sharding,

@@ -30,7 +30,7 @@ from ftjax.tasks import DEFAULT_TASK, Task, task_of
 READ = (
     *('task', 'text_column', 'text_pair_column', 'path_column', 'label_column', 'layout'),
     *('delimiter', 'quoting', 'encoding', 'label_separator', 'channels', 'image_size'),
-    *('max_length', 'eval_batch_size'),
+    *('max_length', 'eval_batch_size', 'tta'),
 )
 """Fields of `config.data` that say how inputs are read, wherever they come from."""
 LARGEST_BATCH = 2**16
@@ -50,6 +50,8 @@ class Trained:
     """Of the head, in the order of the outputs; () where nobody said."""
     settings: DataSettings
     """How its run read inputs; the defaults where there was none."""
+    threshold: float | None = None
+    """From which probability on the run answered the second of two classes; None for no such."""
     whites: Whites | None = None
     head: bool = True
     """Whether the head is a trained one."""
@@ -62,7 +64,7 @@ class Trained:
 
     @property
     def texts(self) -> bool:
-        """Whether it takes texts; else images."""
+        """Whether it takes texts; else images, or rows of a table."""
         return self.network.vocab_size is not None
 
     @property
@@ -89,6 +91,14 @@ class Trained:
         return Reading(
             self.preprocessing, size, settings.image_size, settings.channels, self.whites
         )
+
+    def check_new_inputs(self) -> None:
+        """UserError where inputs are rows of a table: only evaluation reads those."""
+        if self.network.takes == 'table':
+            raise UserError(
+                f'{self.init} takes rows of a table, and new inputs are images or texts; '
+                'scripts/evaluate.py --data.source=csv:FILE evaluates it on other rows'
+            )
 
     def check_head(self) -> None:
         """UserError where there is no trained head to answer."""
@@ -138,6 +148,7 @@ def open_trained(init: str, parts: Sequence[str] = (), task: str = '', **precisi
         preprocessing=found.preprocessing,
         class_names=found.class_names,
         settings=settings,
+        threshold=found.threshold,
         whites=_whites(saved.get('whites'), init),
         head=found.report.head == 'kept' or found.network.is_lm,
         run=run,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.tasks.classification import Classification
+from ftjax.tasks.masked_features import MaskedFeatures
 from ftjax.tasks.masked_tokens import MaskedTokens
 from ftjax.tasks.multilabel import Multilabel
 from ftjax.tasks.registry import DEFAULT_TASK, loss, metric, task, task_of, tasks
@@ -24,6 +25,7 @@ __all__ = [
     'DEFAULT_TASK',
     'Classification',
     'LossOptions',
+    'MaskedFeatures',
     'MaskedTokens',
     'Multilabel',
     'Regression',

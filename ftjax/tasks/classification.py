@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from ftjax.evaluation.calibration import binned, calibration_gap
 from ftjax.evaluation.conformal import prediction_sets
 from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import share_interval
-from ftjax.evaluation.metric import LOG_LOSS, averages, error, share
+from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error, share
 from ftjax.evaluation.mistakes import confident_answers, confused_pairs
 from ftjax.evaluation.prediction_figures import (
     calibration_figure,
@@ -24,7 +25,9 @@ from ftjax.evaluation.prediction_figures import (
 )
 from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
 from ftjax.evaluation.probability_report import class_report, fit_classes
+from ftjax.evaluation.ranking import auroc, average_precision, log_odds, mean_of, sensitivity_at
 from ftjax.evaluation.ratio import Ratio
+from ftjax.printable import printable
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns
 from ftjax.tasks.class_table import class_rows, class_table
 from ftjax.tasks.error_analysis import Baseline, Picture
@@ -33,9 +36,17 @@ from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
 
-_OF_PROBABILITIES = {'log_loss', 'ece', 'brier', 'top5_accuracy'}
+_OF_RANKS = {'auroc', 'average_precision', 'sensitivity_at_95_specificity'}
+_OF_PROBABILITIES = {'log_loss', 'ece', 'brier', 'top5_accuracy', *_OF_RANKS}
+_OF_TWO_SAID = ('sensitivity', 'specificity')
+_OF_TWO = {*_OF_TWO_SAID, 'sensitivity_at_95_specificity'}
+_RANKED = 256
+"""Most classes of which each is ranked against the rest."""
 _SAID = (
     ('balanced_accuracy', 'balanced accuracy'),
+    ('mcc', 'MCC'),
+    ('auroc', 'AUROC'),
+    ('average_precision', 'average precision'),
     ('top5_accuracy', 'top-5 accuracy'),
     ('log_loss', 'log loss'),
     ('ece', 'calibration error'),
@@ -53,6 +64,12 @@ class Classification(Task):
         share('balanced_accuracy'),
         share('top5_accuracy', 'top-5 accuracy'),
         *averages('macro', 'weighted'),
+        Metric(name='mcc', label='MCC', bounds=(-1.0, 1.0)),
+        Metric(name='auroc', label='AUROC', bounds=(0.0, 1.0)),
+        Metric(name='average_precision', bounds=(0.0, 1.0)),
+        share('sensitivity'),
+        share('specificity'),
+        share('sensitivity_at_95_specificity', 'sensitivity at 95 % specificity'),
         LOG_LOSS,
         error('ece', 'calibration error', high=1.0),
         error('brier', 'Brier score', high=2.0),
@@ -95,7 +112,19 @@ class Classification(Task):
             'sure': probabilities.argmax(axis=1) == label,
             'top5': (best == label[:, None]).any(axis=1),
         }
+        if logits.shape[1] <= _RANKED:
+            rows['odds'] = log_odds(logits)
+            rows['last'] = probabilities[:, -1]
         return Statistics(rows)
+
+    def decided(self, found: Statistics, threshold: float) -> Statistics:
+        """The second of two classes is answered from the threshold on."""
+        if found.outputs != 2:
+            raise UserError(
+                f'a decision threshold needs two classes; the network has {found.outputs}'
+            )
+        answers = (found.rows['last'] >= threshold).astype(np.int64)
+        return dataclasses.replace(found, rows={**found.rows, 'predicted': answers})
 
     def values(
         self,
@@ -110,9 +139,13 @@ class Classification(Task):
 
         `accuracy` with `accuracy_interval` (Wilson; over groups the bootstrap),
         `balanced_accuracy`, `top5_accuracy` (None below 6 classes), `precision_macro`,
-        `recall_macro`, `f1_macro` and the same `_weighted`, `log_loss` (nats), `ece` (15 bins),
-        `brier`, `per_class` (name, precision, recall, f1, support) and `confusion_matrix` (rows
-        true, columns predicted, examples).
+        `recall_macro`, `f1_macro` and the same `_weighted`,
+        `mcc`, `auroc` and `average_precision` (of the second of two classes; of more the mean
+        over those that occur, each against the rest), `log_loss` (nats), `ece` (15 bins),
+        `brier`, `per_class` (name, precision, recall, f1, auroc, average_precision, support) and
+        `confusion_matrix` (rows true, columns predicted, examples). Of two classes also
+        `sensitivity` and `specificity` with intervals like that, and
+        `sensitivity_at_95_specificity`. None for what is undefined: of one class alone.
         """
         rows, classes, n = found.rows, found.outputs, len(found)
         names = check_class_names(class_names, classes) if wanted is None else ()
@@ -122,7 +155,7 @@ class Classification(Task):
         support = np.bincount(label, minlength=classes)
         answers = np.bincount(predicted, minlength=classes)
         hits = np.bincount(label[right], minlength=classes)
-        each = {
+        each: dict[str, Any] = {
             'precision': _ratio(hits, answers),
             'recall': _ratio(hits, support),
             'f1': _ratio(2 * hits, answers + support),
@@ -135,8 +168,30 @@ class Classification(Task):
         if 'top5' in rows:
             result['top5_accuracy'] = float(rows['top5'].mean()) if classes > 5 else None
         for average, weights in (('macro', (support + answers) > 0), ('weighted', support)):
-            for name, numbers in each.items():
+            for name in ('precision', 'recall', 'f1'):
+                numbers = each[name]
                 result[f'{name}_{average}'] = float(np.average(numbers, weights=weights))
+        result['mcc'] = _mcc(hits.sum(), answers, support)
+        if 'odds' in rows:
+            each |= {
+                'auroc': auroc(rows['odds'], label),
+                'average_precision': average_precision(rows['odds'], label),
+            }
+        for name in ('auroc', 'average_precision') if 'odds' in rows else ():
+            result[name] = each[name][1] if classes == 2 else mean_of(each[name])
+        for name, c in (('sensitivity', 1), ('specificity', 0)):
+            known = classes == 2 and occurs[c]
+            result[name] = float(each['recall'][c]) if known else None
+            if known and wanted is None:
+                of, group = label == c, rows.get('group')
+                result[f'{name}_interval'] = share_interval(
+                    right[of], None if group is None else group[of]
+                )
+        if 'odds' in rows:
+            positive = label == 1
+            result['sensitivity_at_95_specificity'] = (
+                sensitivity_at(0.95, rows['odds'][:, 1], positive) if classes == 2 else None
+            )
         if 'log_loss' in rows:
             result['log_loss'] = float(rows['log_loss'].mean())
             result['ece'] = calibration_gap(rows['confidence'], rows['sure'])
@@ -232,9 +287,14 @@ class Classification(Task):
         return made
 
     def obstacle(self, name: str, outputs: int) -> str:
-        """Of the best five of fewer than six."""
-        few = name == 'top5_accuracy' and outputs < 6
-        return f'with {outputs} classes; expected 6 classes or more' if few else ''
+        """The number of classes, where it is too small or too large."""
+        if name == 'top5_accuracy' and outputs < 6:
+            return f'with {outputs} classes; expected 6 classes or more'
+        if name in _OF_TWO and outputs != 2:
+            return f'with {outputs} classes; expected two'
+        if name in _OF_RANKS and outputs > _RANKED:
+            return f'with {outputs} classes; expected {_RANKED} or fewer'
+        return ''
 
     def example_scores(self, found: Statistics) -> ExampleScores:
         """Whether each answer is right."""
@@ -292,10 +352,29 @@ class Classification(Task):
         columns = ('precision', 'recall', 'f1')
         lines = class_table(metrics, columns, ('macro', 'weighted'))
         lines.append(metric_line(metrics, 'accuracy', 'accuracy', '.4f'))
-        others = [f'{label} {metrics[k]:.4f}' for k, label in _SAID if metrics[k] is not None]
-        return '\n'.join([*lines, ', '.join(others)])
+        if metrics.get('sensitivity') is not None and metrics.get('specificity') is not None:
+            if metrics.get('threshold') is not None:
+                second = printable(metrics['per_class'][1]['name'])
+                lines.append(f'{second} from a probability of {metrics["threshold"]:.4g} on')
+            lines += [metric_line(metrics, name, name, '.4f') for name in _OF_TWO_SAID]
+        known = [(label, metrics[k]) for k, label in _SAID if metrics.get(k) is not None]
+        return '\n'.join([*lines, ', '.join(f'{label} {value:.4f}' for label, value in known)])
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """Of counts; 0 where both are 0."""
     return np.where(below > 0, above / np.maximum(below, 1), 0.0)
+
+
+def _mcc(hits: int, answers: np.ndarray, support: np.ndarray) -> float | None:
+    """Matthews' correlation of answers and labels; None where there is one class alone.
+
+    0 where every answer is the same. Source: Gorodkin 2004,
+    10.1016/j.compbiolchem.2004.09.006, from counts of each class.
+    """
+    n = float(support.sum())
+    spread = n**2 - float((support**2).sum())
+    if not spread:
+        return None
+    below = spread * (n**2 - float((answers**2).sum()))
+    return float((hits * n - (answers * support).sum()) / below**0.5) if below else 0.0

@@ -30,6 +30,33 @@ def focal(outputs: Array, batch: Batch, gamma: float = 2.0) -> jax.Array:
     return losses * (-jnp.expm1(-losses)) ** gamma
 
 
+@loss(
+    'logit_adjusted',
+    'classification',
+    source='arXiv:2007.07314',
+    ranges={'tau': at_least(0)},
+    counts=True,
+)
+def logit_adjusted(
+    outputs: Array, batch: Batch, tau: float = 1.0, *, class_counts: tuple[int, ...]
+) -> jax.Array:
+    """Cross-entropy of logits + tau log p, p the share of each class in training: (B,).
+
+    Trained so, the logits alone rank classes as if all were equally frequent: equation 10 of the
+    source, which makes the balanced error small.
+    """
+    counts = np.asarray(class_counts, np.float64)
+    shift = jnp.asarray(tau * np.log(counts / counts.sum()), outputs.dtype)
+    return cross_entropy(outputs + shift, batch['labels'])
+
+
+@loss('entropy', 'classification', source='arXiv:2006.10726')
+def entropy(outputs: Array, batch: Batch) -> jax.Array:
+    """The entropy of the predicted classes in nats, whatever the labels: (B,)."""
+    logs = jax.nn.log_softmax(outputs)
+    return -(jnp.exp(logs) * logs).sum(axis=-1)
+
+
 @loss('huber', 'regression', source='10.1214/aoms/1177703732', ranges={'delta': above(0)})
 def huber(outputs: Array, batch: Batch, delta: float = 1.0) -> jax.Array:
     """Half the squared error up to delta, linear beyond it: (B,)."""

@@ -56,6 +56,8 @@ class Loss:
     """The `details` of a loss: the tasks that it is for; () for all."""
 
     tasks: tuple[str, ...] = ()
+    counts: bool = False
+    """Whether it is called with `class_counts`, the training examples of each class."""
 
 
 def loss(
@@ -63,13 +65,16 @@ def loss(
     *tasks: str,
     source: str = '',
     ranges: Mapping[str, Range] | None = None,
+    counts: bool = False,
 ) -> Callable[[Any], Any]:
     """Registers `(outputs, batch, **arguments) -> losses` as a loss of some tasks, or of all.
 
     The losses are float32 in the shape of the task's weights, (B,) where a batch has B examples;
-    the batch holds 'inputs', 'labels' and 'mask'. It is traced into the step.
+    the batch holds 'inputs', 'labels' and 'mask'. It is traced into the step. With `counts` it is
+    called with `class_counts` too, the training examples of each class.
     """
-    return registry.register('loss', name, source=source, ranges=ranges, details=Loss(tasks))
+    details = Loss(tasks, counts)
+    return registry.register('loss', name, source=source, ranges=ranges, details=details)
 
 
 def loss_of(text: str, task: str) -> Term | None:

@@ -41,8 +41,9 @@ class Regression(Task):
     noted = ('mse', 'pearson', 'spearman')
 
     def losses(self, outputs: Array, batch: Batch, options: LossOptions) -> jax.Array:
-        """Squared error (B,) of predictions (B, 1) for float32 labels (B,)."""
-        return jnp.square(outputs[:, 0] - batch['labels'])
+        """Squared error (B,) of predictions (B, 1) for float32 labels (B,), in target scales."""
+        errors = outputs[:, 0] - batch['labels']
+        return jnp.square(errors if options.target_scale == 1 else errors / options.target_scale)
 
     def statistics(
         self, outputs: np.ndarray, batch: Batch, wanted: Collection[str] | None

@@ -35,6 +35,18 @@ class LossOptions:
     """Share of each target that is spread evenly over all classes."""
     loss: Term | None = None
     """`(outputs, batch) -> losses`, in place of the task's own."""
+    class_weights: tuple[float, ...] = ()
+    """How much an example of each class counts; () for all alike."""
+    target_scale: float = 1.0
+    """What errors of a regression are divided by: the deviation of its training targets."""
+    class_counts: tuple[int, ...] = ()
+    """Training examples of each class, for a loss that asks for them; () for one that does not."""
+
+    def losses(self, outputs: Array, batch: Batch) -> jax.Array:
+        """Those of `loss`, which is given the class counts if it asks for them."""
+        assert self.loss is not None
+        given = {'class_counts': self.class_counts} if self.class_counts else {}
+        return self.loss(outputs, batch, **given)
 
 
 PLAIN = LossOptions()
@@ -80,15 +92,37 @@ class Task(Answering, ErrorAnalysis):
         """How much each of `losses` counts, float32; 0 for padding. Of the batch alone."""
         return batch['mask']
 
+    def loss_weights(self, batch: Batch, options: LossOptions) -> Array:
+        """`weights` times those of the classes, where a config gives them."""
+        if not options.class_weights:
+            return self.weights(batch)
+        of_classes = jax.numpy.asarray(options.class_weights, jax.numpy.float32)
+        return self.weights(batch) * of_classes[batch['labels']]
+
     def loss(
         self, outputs: Array, batch: Batch, options: LossOptions = PLAIN
     ) -> tuple[jax.Array, jax.Array]:
-        """(sum, weight) of the loss over a batch; the mean over batches is sums over weights."""
-        weights = self.weights(batch)
+        """(sum, weight) of the loss over a batch; the mean over batches is sums over weights.
+
+        Where inputs are mixed the batch holds `partner` and `share`, and both labels count.
+        """
+        if 'share' not in batch:
+            return self.summed(outputs, batch, options)
+        mask, share = batch['mask'], batch['share']
+        other = {**batch, 'labels': batch['labels'][batch['partner']], 'mask': mask * (1 - share)}
+        pair = ({**batch, 'mask': mask * share}, other)
+        sums, weights = zip(*(self.summed(outputs, one, options) for one in pair), strict=True)
+        return sum(sums), sum(weights)  # pyrefly: ignore
+
+    def summed(
+        self, outputs: Array, batch: Batch, options: LossOptions
+    ) -> tuple[jax.Array, jax.Array]:
+        """(sum, weight) of the loss for the labels of a batch."""
+        weights = self.loss_weights(batch, options)
         if options.loss is None:
             losses = self.losses(outputs, batch, options)
         else:
-            losses = options.loss(outputs, batch)
+            losses = options.losses(outputs, batch)
             if jax.numpy.shape(losses) != weights.shape:
                 raise UserError(
                     f'train.loss {options.loss} gives shape {jax.numpy.shape(losses)}; expected '
@@ -189,6 +223,14 @@ class Task(Answering, ErrorAnalysis):
                 values[name] = value if np.isfinite(value) else None
         return values
 
+    def decided(self, found: Statistics, threshold: float) -> Statistics:
+        """Statistics with the answers that a decision threshold gives.
+
+        Raises:
+          UserError: the task has no decision of that kind.
+        """
+        raise UserError(f'a task of {self.name} has no decision threshold')
+
     def obstacle(self, name: str, outputs: int) -> str:
         """Why a metric of the task is undefined for so many outputs; '' if it is not."""
         return ''
@@ -231,6 +273,7 @@ class Task(Answering, ErrorAnalysis):
         self,
         pairs: Iterable[tuple[Array, Batch]],
         class_names: Sequence[str] | None = None,
+        threshold: float | None = None,
         *,
         groups: Sequence[str] | np.ndarray = (),
     ) -> dict[str, Any]:
@@ -241,6 +284,7 @@ class Task(Answering, ErrorAnalysis):
         Args:
           pairs: outputs with their batches.
           class_names: one a class; the indices when left out.
+          threshold: answers are those that it decides, and it stands among the metrics.
           groups: what each example of the split belongs to, in its order: intervals resample
             these, and `groups` is their number. () where examples are independent.
 
@@ -248,21 +292,28 @@ class Task(Answering, ErrorAnalysis):
           UserError: there is no example, or labels are not those of the network.
           NonFinitePredictions: an output is NaN or infinite.
         """
-        return self.measured(grouped(self.collected(pairs), groups), class_names)
+        found = grouped(self.collected(pairs), groups)
+        return self.measured(found, class_names, threshold)
 
     def measured(
-        self, found: Statistics, class_names: Sequence[str] | None = None
+        self,
+        found: Statistics,
+        class_names: Sequence[str] | None = None,
+        threshold: float | None = None,
     ) -> dict[str, Any]:
         """As `measure`, of what was collected; for groups see `statistics.grouped`."""
         if not len(found):
             raise UserError(f'nothing to evaluate: the split holds no {self.counted}')
         refuse_non_finite(found.rows['finite'])
+        if threshold is not None:
+            found = self.decided(found, threshold)
+        decision = {} if threshold is None else {'threshold': threshold}
         group = found.rows.get('group')
         counted = {} if group is None else {'groups': len(np.unique(group))}
         values = self.values(found, class_names or ()) | self.own_values(found, None)
         scores = self.example_scores(found)
         told = {} if scores is None else {'examples': scores.packed()}
-        return {'task': self.name, 'n': len(found), **counted, **values, **told}
+        return {'task': self.name, 'n': len(found), **counted, **decision, **values, **told}
 
     def validate(
         self,

@@ -14,6 +14,8 @@ from ftjax.field_types import check_fields
 from ftjax.models.stages import Network
 from ftjax.ranges import LARGEST_INT, above, at_least, between
 from ftjax.registry import parse
+from ftjax.tasks import class_weights
+from ftjax.tasks.threshold import check_threshold
 
 STEPS_PER_CALL = 16
 
@@ -36,6 +38,17 @@ class TrainSettings:
     loss: str = ''
     """What training makes small, by name: `focal:2`; empty for the task's own loss, which
     validation measures in any case."""
+    class_weights: str | Mapping[str, float] = ''
+    """How much a training example of each class counts in the loss: `balanced`, `effective:0.999`,
+    or a mapping, {'bee': 10.0}, where classes that it does not name weigh 1; empty for all alike.
+    The loss of a batch is divided by the sum of its weights. Validation is not weighted."""
+    threshold: str = ''
+    """From which probability on the second of two classes is answered in evaluation: where `f1` or
+    `youden` is largest on validation, the lowest of `specificity:0.95` there, or a number; kept
+    with the model. Empty for the more probable class. `metric` is of that in any case."""
+    adapt: str = ''
+    """What fits the trained network to the inputs of data.unlabelled: `bn_adapt`, `tent`,
+    `pseudo_labels:0.9`; the metrics before it stand beside those after it. Empty for nothing."""
     metric: str = ''
     """Which metric of the validation `keep` and `patience` go by, in its own direction: one that
     the task has; empty for the task's default (accuracy, micro F1, squared error, loss)."""
@@ -77,6 +90,8 @@ class TrainSettings:
             raise UserError(
                 f'train.label_smoothing goes with the loss of the task; train.loss is {self.loss!r}'
             )
+        object.__setattr__(self, 'class_weights', class_weights.read(self.class_weights))
+        check_threshold(self.threshold)
         if self.keep not in ('best', 'last'):
             raise UserError(f"train.keep is {self.keep!r}; expected 'best' or 'last'")
         check_name(self.cache, ('off', 'auto', 'on'), 'train.cache')

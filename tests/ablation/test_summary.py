@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftjax.ablation.gates.gates import evaluate_gates
-from ftjax.ablation.report.tables import markdown, table_markdown, write_summary
+from ftjax.ablation.report.tables import markdown, shift_table, table_markdown, write_summary
 from ftjax.ablation.statistics.mean_interval import mean_interval
 from ftjax.ablation.summary.overall import mean_of_tasks
 from ftjax.ablation.summary.summary import summarise
@@ -247,3 +247,25 @@ def test_a_summary_tells_how_many_test_examples_stand_in_training():
     rows = [{**row, 'leaks': {'n': 40, 'exact': row['seed'] % 2, 'near': 3}} for row in grid()]
     told = 'Test examples that also stand in training: up to 1 of 40 exact, 3 near copies.'
     assert summarise(rows, reference='full')['caveats'][0] == told
+
+
+def test_a_further_test_set_says_how_many_examples_it_has():
+    rows = [
+        {
+            'task': '',
+            'arm': arm,
+            'rate': 1e-3,
+            'seed': seed,
+            'status': 'ok',
+            'val': {'accuracy': 0.5},
+            'test': {'accuracy': 0.5},
+            'shifts': {'fog': {'accuracy': 0.4, 'n': 1210}, 'old rows': {'accuracy': 0.3}},
+            'params_trainable': 1,
+            'params_total': 2,
+        }
+        for arm in ('full', 'head')
+        for seed in range(3)
+    ]
+    summary = summarise(rows, reference='full')
+    header, _ = shift_table(summary['tasks'][0], summary)
+    assert header == ['arm', 'fog (n = 1,210)', 'old rows']

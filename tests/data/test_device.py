@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ftjax import registry
 from ftjax.data import augment, prepare
 from ftjax.data.augmentation import known
 from ftjax.data.images.augmentation import affine, crop_resize, rotate
@@ -47,7 +48,14 @@ def test_grey_is_repeated_and_other_channels_refused():
         prepare(IMAGES, Preprocessing(image_size=(16, 12), mean=(0,), std=(1,), channels=1))
 
 
-@pytest.mark.parametrize('name', known('images').split(', '))
+POLICIES = {'rand_augment', 'auto_augment'}
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in POLICIES else name
+    for name in known('images').split(', ')
+]
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_each_image_is_augmented_by_its_own_key_and_reproducibly(name):
     images = jnp.asarray(np.repeat(UNIT[:1], 8, 0))
     apply = jax.jit(lambda x, key: augment(x, key, name))
@@ -59,7 +67,14 @@ def test_each_image_is_augmented_by_its_own_key_and_reproducibly(name):
     assert float(one.min()) >= -1e-5 and float(one.max()) <= 1 + 1e-5
 
 
-@pytest.mark.parametrize('name', known('images').split(', '))
+MOVES = [
+    name
+    for name, part in registry.parts('augmentation').items()
+    if part.function.__module__ == 'ftjax.data.images.augmentation'
+]
+
+
+@pytest.mark.parametrize('name', MOVES)
 def test_augmenting_commutes_with_normalising(name):
     preprocessing = Preprocessing(image_size=(16, 12), mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
     first = prepare(augment(IMAGES, KEY, name), preprocessing)

@@ -7,7 +7,9 @@ from ftjax.data import Dataset, DataSettings, TrainStream, augment, eval_batches
 from ftjax.data.text.augmentation import (
     augment_text,
     character_noise,
+    mask_spans,
     mask_tokens,
+    replace_tokens,
     word_deletion,
     word_swap,
 )
@@ -123,10 +125,42 @@ def test_what_noise_makes_too_long_is_cut_before_the_separator(prep):
     assert (ids[:, -1] == sep).all()
 
 
-def test_both_texts_of_a_pair_are_changed(prep):
+def test_spans_are_masked_until_the_share_is_reached_and_end_at_special_tokens():
+    ids, special = np.arange(100, 160, dtype=np.int32), np.zeros(60, int)
+    special[[0, 30, 59]] = 1
+    runs = []
+    for seed in range(200):
+        got = mask_spans(ids, special, rng(seed), 0.3, 3.0, 7)
+        hit = got == 7
+        assert hit.sum() == round(0.3 * 57) and not hit[special == 1].any()
+        np.testing.assert_array_equal(got[~hit], ids[~hit])
+        edges = np.flatnonzero(np.diff(np.r_[0, hit, 0].astype(int)))
+        runs += (edges[1::2] - edges[::2]).tolist()
+    assert 2.3 < np.mean(runs) < 4.5 and max(runs) > 5  # neighbours join, the last is cut short
+    assert (mask_spans(ids, special, rng(), 0.0, 3.0, 7) == ids).all()
+    assert (mask_spans(ids, np.ones(60), rng(), 0.5, 3.0, 7) == ids).all()
+
+
+def test_replaced_tokens_are_of_the_same_text():
+    ids, special = np.arange(100, 150, dtype=np.int32), np.zeros(50, int)
+    special[[0, 49]] = 1
+    shares = []
+    for seed in range(200):
+        got = replace_tokens(ids, special, rng(seed), 0.2, 7)
+        assert set(got[1:-1]) <= set(ids[1:-1]) and got[0] == 100 and got[-1] == 149
+        shares.append((got != ids).sum() / 48)
+    assert np.mean(shares) == pytest.approx(
+        0.2 * 47 / 48, abs=0.01
+    )  # some are replaced by themselves
+
+
+@pytest.mark.parametrize(
+    'augmentation', ['word_deletion:0.5', 'span_mask:0.5', 'token_replace:0.5', 'token_mask:0.5']
+)
+def test_both_texts_of_a_pair_are_changed(prep, augmentation):
     pairs = [('value name', 'return the message object')] * 8
     data = Dataset(name='d', kind='text', inputs=pairs, labels=[0] * 8, class_names='x')
-    batch = TrainStream(data, 8, 0, None, prep, 'word_deletion:0.5').batch(0)
+    batch = TrainStream(data, 8, 0, None, prep, augmentation).batch(0)
     types = batch['inputs']['token_type_ids']
     for kind in (0, 1):
         ids = [
@@ -155,7 +189,7 @@ def test_names_are_checked(bert, texts, prep):
         DataSettings(augment='token_mask:2')
     with pytest.raises(UserError, match="'flip' is for images; for texts there are word_deletion"):
         TrainStream(texts, 4, 0, None, prep, 'flip')
-    with pytest.raises(UserError, match="'word_swap' is for texts; for images there are flip"):
+    with pytest.raises(UserError, match=r"'word_swap' is for texts; for images there are .*flip"):
         augment(jnp.ones((1, 4, 4, 1)), jax.random.key(0), 'word_swap')
     without = dataclasses.replace(prep, mask_id=None)
     with pytest.raises(UserError, match='no mask token'):

@@ -31,6 +31,10 @@ ANSWERS = {
     'ties': dict,
     'grid': tuple | None,
     'noiseless': bool,
+    'takes': str,
+    'target_scale': float,
+    'table_codes': tuple,
+    'is_reconstruction': bool,
     'stages': tuple,
     'blocks': tuple,
     'sections': tuple,
@@ -84,7 +88,7 @@ def test_every_family_answers_with_the_declared_types(family):
         assert isinstance(getattr(network, name), kind), name
 
 
-@pytest.mark.parametrize('family', ['vit', 'swin', 'bert', 'gpt2'])
+@pytest.mark.parametrize('family', ['vit', 'swin', 'bert', 'gpt2', 'mlp'])
 def test_adapters_change_nothing_of_what_a_network_says_of_itself(family):
     text = {'num_classes': 0, 'head': 'lm'} if family in ('bert', 'gpt2') else {}
     network = build(family, text)

@@ -79,7 +79,7 @@ WRONG = (
     ([BASE, '--config.freeze.frozn_dtype=bfloat16'], "did you mean 'frozen_dtype'"),
     ([BASE, '--config.freeze.rewarm=x'], "rewarm is 'x'; expected a number of steps, at least 0"),
     ([BASE, '--config.freeze.frozen_dtype=int8'], 'bfloat16'),
-    ([BASE, "--config.freeze={'strategy': "], 'expected a strategy such as last:2, or a mapping'),
+    ([BASE, "--config.freeze={'strategy': "], 'expected a text such as last:2, or a mapping'),
     ([BASE, "--config.freeze={'stratgy': 'head'}"], "did you mean 'strategy'"),
     ([BASE, f'--config.data.seed={"9" * 5000}'], 'data.seed is '),
 )

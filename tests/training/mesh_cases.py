@@ -39,8 +39,8 @@ DATA = splits(noise, 64, 27, 9)
 def compiled_with(program, seen):
     """`program` that notes what the training step exchanges and what a device holds of it."""
 
-    def noted(key, function, *arguments, **options):
-        made = program(key, function, *arguments, **options)
+    def noted(function, *arguments, **options):
+        made = program(function, *arguments, **options)
         state, _, batch, *_ = arguments
         seen['collectives'] = collectives(made.call.as_text())
         leaves = jax.tree.leaves((state.trainable, state.opt_state, state.ema))

@@ -28,11 +28,17 @@ RUNS = {
     },
     'cached': {'freeze': 'last:1', 'augment': 'none', 'train': KEPT},
     'views': {'freeze': 'last:1', 'train': {**KEPT, 'cache_views': 2}},
+    'weighted': {
+        'freeze': 'last:1',
+        'train': {'class_weights': {'b': 5.0, 'c': 20.0}},
+        'optimizer': {'accumulate': 2},
+    },
+    'mixed': {'freeze': 'last:1', 'augment': 'rand_augment:1,mixup:1,cutmix'},
     'gradual': {'freeze': 'gradual'},
     'chosen': {'freeze': 'auto_rgn'},
     'statistics': {'network': 'resnet', 'freeze': {'strategy': 'full', 'norm': 'train'}},
 }
-SHARDED = ('full', 'last', 'lora', 'looped', 'gradual')
+SHARDED = ('full', 'last', 'lora', 'looped', 'weighted', 'gradual')
 PROCESSES = ('full', 'last', 'lora', 'looped', 'views', 'chosen')
 RULES = {'freeze': 'last:1', 'mesh': {'fsdp': 8}, 'rules': [['block_.*', 'fsdp']]}
 

@@ -71,7 +71,7 @@ class Pixels(Baseline):
     def check(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> None:
         """See Baseline."""
         _needs_classes('pixels', data)
-        if data.train.kind == 'text':
+        if data.train.takes != 'images':
             raise UserError(
                 f"baseline 'pixels': {data.train.name} holds texts, which have no pixels"
             )
@@ -113,7 +113,8 @@ class Pretrained(Baseline):
             split_metrics(prepared, prepared.variables, split) for split in ('val', 'test')
         )
         tests = further_tests(prepared, settings.also_evaluate)
-        shifts = {further.name: further.metrics(prepared.variables) for further in tests}
+        at = test.get('threshold')
+        shifts = {further.name: further.metrics(prepared.variables, at) for further in tests}
         return finished_fields(numbers_of(val), test, shifts, **fingerprints(data))
 
 

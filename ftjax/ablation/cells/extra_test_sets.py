@@ -41,8 +41,10 @@ class FurtherTest:
     head: Any = None
     """Variables whose head stands in for the trained one; None to keep that."""
 
-    def metrics(self, variables: Mapping[str, Any]) -> dict[str, float | None]:
-        """Of a run's final variables."""
+    def metrics(
+        self, variables: Mapping[str, Any], threshold: float | None = None
+    ) -> dict[str, float | None]:
+        """Of a run's final variables, at the decision threshold of the run if it has one."""
         if self.head is not None:
             trunk = {k: v for k, v in variables['params'].items() if k != 'head'}
             variables = {**variables, 'params': {**trunk, 'head': self.head}}
@@ -50,9 +52,11 @@ class FurtherTest:
         batches = eval_batches(
             self.dataset, settings.eval_batch_size, settings.image_size, self.preprocessing
         )
-        outputs = predict(self.network, variables, batches, self.preprocessing)
-        of = self.dataset
-        return numbers_of(task_of(of.task).measure(outputs, of.class_names, groups=of.groups))
+        given = self.network, variables, batches, self.preprocessing
+        outputs, of = predict(*given, tta=settings.tta), self.dataset
+        own = None if self.head is not None else threshold  # another head, other classes
+        task = task_of(of.task)
+        return numbers_of(task.measure(outputs, of.class_names, own, groups=of.groups))
 
 
 def further_tests(prepared: Prepared, given: Mapping[str, Any]) -> list[FurtherTest]:

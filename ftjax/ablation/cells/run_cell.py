@@ -179,7 +179,8 @@ class CellRunner:
         tests = further_tests(prepared, self.settings.also_evaluate)
         try:
             fitted, result = train(prepared, progress=False)
-            shifts = {test.name: test.metrics(fitted.variables) for test in tests}
+            at = result['metrics'].get('threshold')
+            shifts = {test.name: test.metrics(fitted.variables, at) for test in tests}
             validation = validated(
                 prepared, fitted.variables, fitted.validation, self.settings.metric
             )

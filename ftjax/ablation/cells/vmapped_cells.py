@@ -66,7 +66,7 @@ def fields_of(
     final = {**loaded, 'params': combine({**leaves, **cell.trainable})}
     try:
         metrics = split_metrics(prepared, final)
-        shifts = {test.name: test.metrics(final) for test in tests}
+        shifts = {test.name: test.metrics(final, metrics.get('threshold')) for test in tests}
         validation = validated(prepared, final, cell.validation, metric)
     except NonFinitePredictions as error:
         return {'status': 'diverged', 'reason': str(error)}
@@ -104,6 +104,8 @@ def why_alone(
         return reason
     if config.data.augment != 'none':
         return f'data.augment {config.data.augment!r} draws anew for each run'
+    if config.train.adapt:
+        return 'train.adapt goes on after each run'
     if config.train.skip_bad:
         return 'train.skip_bad counts the bad steps of each run'
     if config.train.cache == 'off' or passed is None:

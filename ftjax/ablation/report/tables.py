@@ -93,7 +93,12 @@ def shift_table(
         value = number_formats.score(found['mean']['estimate'], metric)
         return f'{value} {number_formats.bounds(found["mean"], metric, clip=True)}'
 
-    header = ['arm', *names]
+    def headed(name: str) -> str:
+        counts = [arm['shifts'].get(name, {}).get('n') for arm in task['arms']]
+        known = [count for count in counts if count]  # rows of early versions do not tell
+        return f'{name} (n = {max(known):,})' if known else name
+
+    header = ['arm', *map(headed, names)]
     return header, [[arm['arm'], *(cell(arm, name) for name in names)] for arm in task['arms']]
 
 

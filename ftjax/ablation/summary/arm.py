@@ -12,7 +12,8 @@ An arm's object in summary.json:
   'equivalent', 'undecided'), further_seeds},
   params_trainable, params_total, trainable_share, optimizer_bytes, wall_seconds,
   step_seconds, step_flops, step_bytes: means over the finished runs, or null,
-  depth, shifts: {name: {mean (interval), difference (interval), seeds}}, movement: {stage: mean}.
+  depth, shifts: {name: {n (examples), mean (interval), difference (interval), seeds}},
+  movement: {stage: mean}.
 """
 
 from __future__ import annotations
@@ -178,8 +179,10 @@ def _shifts(rows: Rows, metric: Metric, confidence: float, overlap: float) -> di
             row['seed']: metric.value_in((row.get('shifts') or {}).get(name, {})) for row in rows
         }
         finished = [s for s in scores.values() if s is not None]
+        counts = [(row.get('shifts') or {}).get(name, {}).get('n') for row in rows]
         if finished:
             found[name] = {
+                'n': max((count for count in counts if isinstance(count, int)), default=None),
                 'mean': mean_interval(finished, confidence, overlap),
                 'difference': None,
                 'seeds': scores,

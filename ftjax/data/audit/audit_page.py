@@ -62,7 +62,7 @@ def _section(examples: Examples, finding: Finding) -> str:
     shown = finding.rows[:SHOWN]
     more = len(finding.rows) - len(shown)
     rest = paragraph(f'{more:,} more in audit.csv', 'legend') if more else ''
-    texts = ' texts' if examples.splits.train.kind == 'text' else ''
+    texts = ' texts' if examples.splits.train.kind in ('text', 'table') else ''
     cards = ''.join(_card(examples, row) for row in shown)
     return section(
         f'{finding.check} ({finding.severity})',
@@ -92,6 +92,8 @@ def _content(examples: Examples, position: int) -> str:
         given = part.inputs[at]
         texts: Sequence[str] = [given] if isinstance(given, str) else list(given)
         return ''.join(f'<blockquote>{in_html(text[:_LETTERS])}</blockquote>' for text in texts)
+    if part.kind == 'table':
+        return f'<blockquote>{in_html(part.inputs.told(at))}</blockquote>'
     pixels = _pixels(part, at)
     if pixels is None:
         return ''

@@ -19,7 +19,8 @@ def content_keys(dataset: Dataset) -> list[bytes | str] | None:
     """One of each example, equal for the same input; None where inputs would have to be read.
 
     Image files are compared by their hashes, which the fingerprint of the data needs too, texts as
-    `normalised`, arrays by shape, dtype and bytes, records of TFDS by their encoded bytes.
+    `normalised`, arrays by shape, dtype and bytes, records of TFDS by their encoded bytes,
+    rows of a table by their cells.
 
     Raises:
       UserError: for a file that cannot be read.
@@ -30,6 +31,8 @@ def content_keys(dataset: Dataset) -> list[bytes | str] | None:
         return dataset.inputs.keys
     if dataset.kind == 'text':
         return [text_key(text) for text in dataset.inputs]
+    if dataset.kind == 'table':
+        return list(dataset.inputs.rows)
     inputs = np.ascontiguousarray(dataset.inputs)
     head = f'{inputs.shape[1:]} {inputs.dtype.str} '.encode()
     return [head + hashlib.blake2b(each, digest_size=16).digest() for each in inputs]

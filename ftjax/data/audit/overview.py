@@ -73,7 +73,7 @@ def sizes(splits: Splits) -> str:
     """`train 194 · val 153 · test 49 images, 2 classes (in training: ants 98, bees 96)`."""
     parts = (('train', splits.train), ('val', splits.val), ('test', splits.test))
     counts = ' · '.join(f'{name} {len(part)}' for name, part in parts)
-    what = 'texts' if splits.train.kind == 'text' else 'images'
+    what = {'table': 'rows'}.get(splits.train.takes, splits.train.takes)
     return f'{counts} {what}{_labels(splits.train)}'
 
 

@@ -1,4 +1,4 @@
-"""Random changes of one image on the device, each a pure function of a key.
+"""Random moves of one image on the device, each a pure function of a key.
 
 All keep shape and scale, work on float32 (H, W, C) of any range, and fill what comes into
 view from the image itself, so that they may stand before or after normalisation.
@@ -18,6 +18,12 @@ from ftjax.registry import register
 def flip(image: jax.Array, key: jax.Array, probability: float = 0.5) -> jax.Array:
     """Mirrors left and right with a probability."""
     return jnp.where(jax.random.bernoulli(key, probability), image[:, ::-1], image)
+
+
+@register('augmentation', 'vertical_flip', details=IMAGES, ranges={'probability': between(0, 1)})
+def vertical_flip(image: jax.Array, key: jax.Array, probability: float = 0.5) -> jax.Array:
+    """Mirrors top and bottom with a probability."""
+    return jnp.where(jax.random.bernoulli(key, probability), image[::-1], image)
 
 
 @register('augmentation', 'pad_crop', details=IMAGES, ranges={'pixels': between(0, 64)})
@@ -40,7 +46,43 @@ def shift(image: jax.Array, key: jax.Array, pixels: float = 2.0) -> jax.Array:
 def rotate(image: jax.Array, key: jax.Array, degrees: float = 15.0) -> jax.Array:
     """Turns about the centre by up to so many degrees either way, bilinear."""
     angle = jnp.deg2rad(jax.random.uniform(key, (), minval=-degrees, maxval=degrees))
-    return _warp(image, _rotation(angle), jnp.zeros(2))
+    return warped(image, _rotation(angle), jnp.zeros(2))
+
+
+@register('augmentation', 'scale', details=IMAGES, ranges={'amount': between(0, 0.9)})
+def scale(image: jax.Array, key: jax.Array, amount: float = 0.2) -> jax.Array:
+    """Zooms in or out about the centre, by a factor within 1 - amount .. 1 + amount, bilinear."""
+    factor = jax.random.uniform(key, (), minval=1 - amount, maxval=1 + amount)
+    return warped(image, jnp.eye(2) / factor, jnp.zeros(2))
+
+
+@register('augmentation', 'perspective', details=IMAGES, ranges={'distortion': between(0, 0.9)})
+def perspective(image: jax.Array, key: jax.Array, distortion: float = 0.3) -> jax.Array:
+    """Moves the corners inwards, each by up to this share of half a side: a look from aside."""
+    draws = jax.random.uniform(key, (4, 2)) * distortion / 2
+    corners = jnp.array([[0, 0], [0, 1], [1, 1], [1, 0]], jnp.float32)
+    inwards = jnp.array([[1, 1], [1, -1], [-1, -1], [-1, 1]], jnp.float32)
+    sides = jnp.array(image.shape[:2], jnp.float32) - 1
+    return sampled(image, projected(image.shape, (corners + inwards * draws) * sides))
+
+
+def projected(shape: tuple[int, ...], corners: jax.Array) -> jax.Array:
+    """Where each pixel comes from, (2, H, W), if the image's corners are to lie at these (4, 2).
+
+    Corners are (y, x) in pixels, clockwise from the upper left.
+    """
+    height, width = shape[:2]
+    own = jnp.array([[0, 0], [0, width - 1], [height - 1, width - 1], [height - 1, 0]], jnp.float32)
+    rows, wanted = [], []
+    for (y, x), (v, u) in zip(corners, own, strict=True):
+        rows.append(jnp.stack([x, y, jnp.ones(()), 0 * x, 0 * x, 0 * x, -u * x, -u * y]))
+        rows.append(jnp.stack([0 * x, 0 * x, 0 * x, x, y, jnp.ones(()), -v * x, -v * y]))
+        wanted += [u, v]
+    h = jnp.linalg.solve(jnp.stack(rows), jnp.stack(wanted))
+    y, x = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing='ij')
+    depth = h[6] * x + h[7] * y + 1
+    across = (h[0] * x + h[1] * y + h[2]) / depth
+    return jnp.stack([(h[3] * x + h[4] * y + h[5]) / depth, across])
 
 
 @register('augmentation', 'affine', details=IMAGES, ranges={'strength': between(0, 1)})
@@ -53,7 +95,7 @@ def affine(image: jax.Array, key: jax.Array, strength: float = 0.1) -> jax.Array
     draws = jax.random.uniform(key, (5,), minval=-strength, maxval=strength)
     slant = jnp.array([[1.0, 0.0], [0.0, 1.0]]).at[1, 0].set(draws[2])
     matrix = _rotation(draws[0]) @ slant * jnp.exp(draws[1])
-    return _warp(image, matrix, draws[3:] * jnp.array(image.shape[:2]))
+    return warped(image, matrix, draws[3:] * jnp.array(image.shape[:2]))
 
 
 @register(
@@ -99,12 +141,16 @@ def _rotation(angle: jax.Array) -> jax.Array:
     return jnp.array([[cos, -sin], [sin, cos]])
 
 
-def _warp(image: jax.Array, matrix: jax.Array, offset: jax.Array) -> jax.Array:
+def warped(image: jax.Array, matrix: jax.Array, offset: jax.Array) -> jax.Array:
     """Samples at matrix @ (point - centre) + centre + offset, bilinear, the border repeated."""
     centre = (jnp.array(image.shape[:2]) - 1) / 2
     grid = jnp.stack(jnp.meshgrid(*map(jnp.arange, image.shape[:2]), indexing='ij'))
     points = jnp.einsum('ij,jhw->ihw', matrix, grid - centre[:, None, None])
-    points += (centre + offset)[:, None, None]
+    return sampled(image, points + (centre + offset)[:, None, None])
+
+
+def sampled(image: jax.Array, points: jax.Array) -> jax.Array:
+    """The image at points (2, H, W), rows and columns in pixels, bilinear, the border repeated."""
     last = jnp.array(image.shape[:2])[:, None, None] - 1
     points = jnp.clip(points, 0, last)
     low = jnp.floor(points).astype(jnp.int32)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftjax.data.images.dicom import Window, dicom_image, is_dicom
 from ftjax.data.images.geometry import Geometry, match_channels
 from ftjax.data.images.modes import Whites, flatten
 from ftjax.errors import UserError
@@ -22,6 +23,7 @@ SUFFIXES = (
     *('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.gif', '.tif', '.tiff', '.ppm', '.pgm'),
     # Other names of the same formats: browsers on Windows write .jfif.
     *('.jfif', '.jpe', '.pjpeg', '.pjp', '.apng', '.dib', '.pbm', '.pnm', '.avif'),
+    *('.dcm', '.dicom'),
 )
 FORMATS = ('JPEG', 'PNG', 'BMP', 'WEBP', 'GIF', 'TIFF', 'PPM', 'DIB', 'AVIF')
 MAX_PIXELS = 89_478_485
@@ -51,7 +53,7 @@ def decode(
     """
     name = name or str(source if isinstance(source, str) else 'image')
     channels = geometry.channels if geometry else channels
-    with opened(source, name) as image:
+    with opened(source, name, geometry.window if geometry else None) as image:
         size, box = image.size, None
         if geometry and image.format in ('JPEG', 'MPO'):
             # A JPEG unpacks at 1/2, 1/4 or 1/8 for less work; at least twice the target
@@ -71,8 +73,10 @@ def decode(
 
 
 @contextlib.contextmanager
-def opened(source: str | bytes, name: str) -> Iterator[Image.Image]:
+def opened(source: str | bytes, name: str, window: Window | None = None) -> Iterator[Image.Image]:
     """An image with its header read and its pixels not yet; errors name the file.
+
+    `window` is of DICOM files, which are read whole.
 
     Raises:
       UserError: naming the file, if it is missing, broken, cut short, empty or too large.
@@ -84,12 +88,17 @@ def opened(source: str | bytes, name: str) -> Iterator[Image.Image]:
     try:
         # Never by its path: Pillow would map an uncompressed TIFF into memory under the size
         # that it has when turned, and give its pixels in the wrong order.
-        with (
-            io.BytesIO(source) if isinstance(source, bytes) else open(source, 'rb') as file,
-            Image.open(file, formats=formats) as image,
-        ):
-            check_pixels(image.size, name)
-            yield image
+        with io.BytesIO(source) if isinstance(source, bytes) else open(source, 'rb') as file:
+            head = file.read(132)
+            file.seek(0)
+            if is_dicom(head):
+                image = dicom_image(file.read(), name, window)
+                check_pixels(image.size, name)
+                yield image
+                return
+            with Image.open(file, formats=formats) as image:
+                check_pixels(image.size, name)
+                yield image
     except UserError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -28,6 +28,8 @@ class Geometry:
     channels: int
     interpolation: str = 'bilinear'
     crop_fraction: float = 1.0
+    window: tuple[float, float] | None = None
+    """Centre and width of what DICOM files show; None for the file's own."""
     squash: bool = False
     """Resize to the size itself, whatever the aspect ratio; nothing is cut off."""
 
@@ -91,4 +93,5 @@ def geometry_for(
         interpolation=preprocessing.interpolation,
         crop_fraction=preprocessing.crop_fraction,
         squash=preprocessing.resize == 'squash',
+        window=preprocessing.window,
     )

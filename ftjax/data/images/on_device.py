@@ -72,12 +72,14 @@ def augment(images: Any, key: jax.Array, names: str | Sequence[Term]) -> Any:
     (2, 8, 8, 1)
     """
     todo = parse_augment(names) if isinstance(names, str) else tuple(names)
+    todo = [term for term in todo if kind_of(term) != 'batches']  # see mixing.py
     if not todo or isinstance(images, Mapping):
         return images
     for term in todo:
         if kind_of(term) != 'images':
             raise UserError(
-                f'data.augment {term.name!r} is for texts; for images there are {known("images")}'
+                f'data.augment {term.name!r} is for texts; for images there are '
+                f'{known("images", "batches")}'
             )
     images = unit_range(images)
     keys = jax.random.split(key, images.shape[0])

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from ftjax.data.missing import is_missing
 from ftjax.errors import UserError
 
 Where = Callable[[int], str]
@@ -30,6 +31,8 @@ class LabelKind:
     """Whether each example has one class: strata, few-shot subsets and linear baselines need it."""
     from_inputs = False
     """Whether labels are made from the inputs at every step, and not read from the source."""
+    standardised = False
+    """Whether they are values that a network for tables learns in units of their deviation."""
     head = ''
     """The head that a network must have: '' for one of `outputs` numbers, `lm` for tokens."""
 
@@ -87,6 +90,10 @@ class LabelKind:
     def hidden(self, texts: Any, indices: np.ndarray, length: int, draw: Any) -> Any:
         """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""
         raise NotImplementedError
+
+    def is_missing(self, value: Any) -> bool:
+        """Whether what a source gives for a label means that there is none."""
+        return is_missing(value)
 
     def strata(self, labels: np.ndarray, classes: int) -> list[np.ndarray] | None:
         """Positions of the examples of each class, which splits keep level; None without."""

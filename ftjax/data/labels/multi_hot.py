@@ -45,6 +45,10 @@ class MultiHot(LabelKind):
             self.check(where(part), values, len(names))
         return names, {part: values.astype(np.float32) for part, values in raw.items()}
 
+    def is_missing(self, value: Any) -> bool:
+        """Never: an example may have none of the classes."""
+        return False
+
     def rows(self, raw: np.ndarray) -> np.ndarray:
         """As it is."""
         return raw

@@ -15,6 +15,8 @@ from ftjax.errors import UserError
 class Values(LabelKind):
     """float32 (N,), no classes; the network gives one number an example."""
 
+    standardised = True
+
     def read(
         self, raw: Sequence[Any], where: Where, class_names: Sequence[str] = (), separator='|'
     ) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ftjax.data.dataset import Dataset
 from ftjax.data.settings import DataSettings
+from ftjax.data.sources.missing_cells import Column, whole_rows
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
+from ftjax.data.sources.table_columns import feature_columns, table_of
+from ftjax.data.sources.table_row import Row
+from ftjax.data.sources.table_row import cell as _cell
 from ftjax.data.user_paths import existing_file, existing_folder, inside, resolve_path
 from ftjax.errors import UserError, check_name, did_you_mean
 
@@ -24,25 +29,6 @@ GROUP_COLUMN = re.compile(
 )
 """Names of columns that say what an example belongs to."""
 PATH_COLUMNS = ('path', 'image', 'file', 'filename', 'image_path')
-
-
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """One line of a file: its number from 1, and its cells by column."""
-
-    file: Path
-    line: int
-    cells: Mapping[str, Any]
-
-    @property
-    def id(self) -> str:
-        """Of its example: `train.csv:7`."""
-        return f'{self.file.name}:{self.line}'
-
-    @property
-    def where(self) -> str:
-        """For messages: `train.csv line 7`."""
-        return f'{self.file} line {self.line}'
 
 
 def table_files(argument: str, settings: DataSettings, suffixes: Sequence[str]) -> dict[str, Path]:
@@ -102,7 +88,7 @@ def parts_from_rows(
     labelled = not label_kind.from_inputs
     if labelled:
         _need(columns, settings.label_column, 'label_column', source)
-    kind, column = input_column(columns, settings, source)
+    kind, column = ('table', '') if settings.features else input_column(columns, settings, source)
     if settings.split_column:
         _need(columns, settings.split_column, 'split_column', source)
         rows = _by_split_column(rows, settings)
@@ -110,26 +96,40 @@ def parts_from_rows(
         _need(columns, settings.group_column, 'group_column', source)
     for name in settings.slices:
         _need(columns, name, 'slices', source)
+    features: list[Column] = []
+    notes, used = [*notes], [Column(column, {'image_file': 'path'}.get(kind, kind))]
+    if kind == 'table':
+        label = settings.label_column if labelled else ''
+        taken = [label, settings.split_column, settings.group_column]
+        used = feature_columns(columns, taken, [r for own in rows.values() for r in own], settings)
+        features = [*used]
+    if settings.text_pair_column and kind != 'table':
+        second = pair_column(columns, kind, column, settings, source)
+        used.append(Column(second, 'text'))
+    if labelled:
+        used.append(Column(settings.label_column, 'label', label_kind.is_missing))
+    rows, unlabelled = whole_rows(rows, used, settings, notes)
+    for split, path in files.items():
+        if not rows.get(split) and not settings.split_column:
+            raise UserError(f'{path}: no examples are left, all have missing values')
     every = [(split, row) for split in rows for row in rows[split]]
     raw = [_cell(row, settings.label_column) if labelled else None for _, row in every]
     labels, names = label_kind.read(
         raw, lambda i: every[i][1].where, settings.class_names, settings.label_separator
     )
-    root = resolve_path(settings.image_root) if settings.image_root else None
-    inputs: list[Any] = [input_of(row, column, kind, root) for _, row in every]
-    if settings.text_pair_column:
-        second = pair_column(columns, kind, column, settings, source)
-        seconds = [input_of(row, second, kind) for _, row in every]
-        inputs = list(zip(inputs, seconds, strict=True))
-    used = (column, settings.label_column, settings.text_pair_column, settings.split_column)
-    group_column = _group_column(columns, used, [row for _, row in every])
+    every += [('unlabelled', row) for row in unlabelled]
+    # Of rows without a label the labels are placeholders.
+    labels = np.concatenate([labels, np.zeros((len(unlabelled), *labels.shape[1:]), labels.dtype)])
+    inputs = _inputs([row for _, row in every], kind, column, features, settings)
+    known = (column, settings.label_column, settings.text_pair_column, settings.split_column)
+    group_column = _group_column(columns, known, [row for _, row in every])
     made: dict[str, Dataset] = {}
-    for split in rows:
+    for split in (*rows, *(['unlabelled'] if unlabelled else [])):
         mine = [i for i, (of, _) in enumerate(every) if of == split]
         made[split] = Dataset(
             name=f'{source.name if len(files) == 1 else source.parent.name} {split}',
             kind=kind,
-            inputs=[inputs[i] for i in mine],
+            inputs=inputs[np.array(mine, int)] if kind == 'table' else [inputs[i] for i in mine],
             labels=labels[mine],
             class_names=names,
             task=settings.task,
@@ -143,6 +143,7 @@ def parts_from_rows(
         train=made.get('train'),
         val=made.get('val'),
         test=made.get('test'),
+        unlabelled=made.get('unlabelled'),
         notes=tuple(notes),
         groups={row.id: str(row.cells.get(group_column, '')) for _, row in every}
         if group_column
@@ -156,6 +157,24 @@ def parts_from_rows(
         if settings.split_column
         else f'{source.parent}: no train file there to train on; name it by data.train_file',
     )
+
+
+def _inputs(
+    rows: Sequence[Row],
+    kind: str,
+    column: str,
+    features: Sequence[Column],
+    settings: DataSettings,
+) -> Any:
+    """What the rows hold: a Table, or a list of texts, of pairs of texts or of paths."""
+    if kind == 'table':
+        return table_of(rows, features)
+    root = resolve_path(settings.image_root) if settings.image_root else None
+    first = [input_of(row, column, kind, root) for row in rows]
+    if not settings.text_pair_column:
+        return first
+    second = [input_of(row, settings.text_pair_column, kind) for row in rows]
+    return list(zip(first, second, strict=True))
 
 
 def _group_column(columns: Sequence[str], used: Sequence[str], rows: Sequence[Row]) -> str:
@@ -233,13 +252,6 @@ def _by_split_column(rows: dict[str, list[Row]], settings: DataSettings) -> dict
             check_name(name, SPLIT_NAMES, f'{row.where}: split')
         parted.setdefault(SPLIT_NAMES[name], []).append(row)
     return {split: found for split, found in parted.items() if found}
-
-
-def _cell(row: Row, column: str) -> Any:
-    if column not in row.cells:
-        near = did_you_mean(column, row.cells)
-        raise UserError(f'{row.where}: no {column!r}; {near}')
-    return row.cells[column]
 
 
 def input_of(row: Row, column: str, kind: str, root: Path | None = None) -> str:

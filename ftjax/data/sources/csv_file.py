@@ -7,8 +7,9 @@ from pathlib import Path
 
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.cells import Record, delimiter_of, records, refuse_joined_rows
-from ftjax.data.sources.columns import TEXT_COLUMNS, Row, parts_from_rows, table_files
+from ftjax.data.sources.columns import TEXT_COLUMNS, parts_from_rows, table_files
 from ftjax.data.sources.registry import Parts
+from ftjax.data.sources.table_row import Row
 from ftjax.data.sources.text_file import lines_of, read_text
 from ftjax.errors import UserError
 

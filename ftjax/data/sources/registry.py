@@ -27,6 +27,8 @@ class Parts:
     train: Dataset | None
     val: Dataset | None = None
     test: Dataset | None = None
+    unlabelled: Dataset | None = None
+    """Examples without a label; those that stand in their labels mean nothing."""
     notes: tuple[str, ...] = ()
     """Sentences on what was left out, or read in a way that is not the only one."""
     groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -73,6 +75,8 @@ for _name, _module, _needs in (
     ('digits', 'digits', ''),
     ('glyphs', 'glyphs', ''),
     ('docstrings', 'docstrings', ''),
+    ('breast_cancer', 'breast_cancer', ''),
+    ('fraud', 'fraud', ''),
     ('folder', 'folder', 'PATH'),
     ('csv', 'csv_file', 'PATH'),
     ('jsonl', 'jsonl_file', 'PATH'),
@@ -106,6 +110,8 @@ def read_source(settings: DataSettings) -> Parts:
     if settings.exclude:
         given, note = excluded(given, settings.exclude)
         notes.append(note)
+    if read.unlabelled is not None:
+        given['unlabelled'] = _of_task(read.unlabelled, settings)
     given, found = verified(given, settings.verify)
     return dataclasses.replace(read, **given, notes=(*notes, *found))  # pyrefly: ignore
 

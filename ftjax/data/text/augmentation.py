@@ -91,6 +91,68 @@ def mask_tokens(
     return np.where(hit, mask_id, ids).astype(np.int32)
 
 
+@register(
+    'augmentation',
+    'span_mask',
+    details=Augmentation('tokens'),
+    ranges={'probability': SHARE, 'length': between(1, 64)},
+    probability=0.15,
+    length=3.0,
+)
+def mask_spans(
+    ids: np.ndarray,
+    special: np.ndarray,
+    rng: np.random.Generator,
+    probability: float,
+    length: float,
+    mask_id: int,
+) -> np.ndarray:
+    """Masks spans of tokens of this mean length, geometric, until a share of the text is masked.
+
+    Special tokens stay and end a span, so that none reaches from one text of a pair into the
+    other. Source: Joshi et al. 2020 (SpanBERT), arXiv:1907.10529, section 3.1 (spans of tokens,
+    at most 10; every one is masked).
+    """
+    free = np.flatnonzero(special == 0)
+    wanted, hit = round(probability * len(free)), np.zeros(len(ids), bool)
+    while hit.sum() < wanted:
+        size = min(int(rng.geometric(1 / length)), 10, int(wanted - hit.sum()))
+        start = int(rng.choice(free[~hit[free]]))
+        for place in range(start, min(start + size, len(ids))):
+            if special[place]:
+                break
+            hit[place] = True
+    return np.where(hit, mask_id, ids).astype(np.int32)
+
+
+@register(
+    'augmentation',
+    'token_replace',
+    details=Augmentation('tokens'),
+    ranges={'probability': SHARE},
+    probability=0.1,
+)
+def replace_tokens(
+    ids: np.ndarray,
+    special: np.ndarray,
+    rng: np.random.Generator,
+    probability: float,
+    mask_id: int,
+) -> np.ndarray:
+    """Replaces each token with a probability by another token of the same text, or pair.
+
+    No word comes in that the text has not, and its length stays. Source: the unigram noising of
+    Xie et al. 2017, arXiv:1703.02573, section 3.2, with the text's own frequencies.
+    """
+    free = np.flatnonzero(special == 0)
+    if not len(free):
+        return ids
+    hit = free[rng.random(len(free)) < probability]
+    changed = ids.copy()
+    changed[hit] = ids[rng.choice(free, len(hit))]
+    return changed
+
+
 def augment_text(text: str, rng: np.random.Generator, todo: Sequence[Term]) -> str:
     """The text after the augmentations of words among `todo`, in order.
 
@@ -105,7 +167,7 @@ def augment_text(text: str, rng: np.random.Generator, todo: Sequence[Term]) -> s
 
 def check_text_augmentation(todo: Parsed, mask_id: int | None) -> None:
     """Raises UserError for an augmentation of images, or masking without a mask token."""
-    for term in of_kind(todo, 'images'):
+    for term in of_kind(todo, 'images', 'batches'):
         raise UserError(
             f'data.augment {term.name!r} is for images; for texts there are '
             f'{known("words", "tokens")}'

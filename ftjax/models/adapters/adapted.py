@@ -79,6 +79,10 @@ class Adapted(Network):
     is_lm = of_family('is_lm')
     ties = of_family('ties')
     grid = of_family('grid')
+    takes = of_family('takes')
+    target_scale = of_family('target_scale')
+    table_codes = of_family('table_codes')
+    is_reconstruction = of_family('is_reconstruction')
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         """The family's own stage: adapters act on its modules when they are called."""

@@ -131,7 +131,7 @@ def kept_examples(
     names, ids = data.class_names, np.asarray(data.test.ids, object)
     about: dict[str, Any] = {
         'task': data.task,
-        'kind': 'texts' if data.train.kind == 'text' else 'images',
+        'kind': {'table': 'rows'}.get(data.train.takes, data.train.takes),
         'class_names': list(names),
         'splits': {name: len(part) for name, part in _parts(data)},
         'counts': {

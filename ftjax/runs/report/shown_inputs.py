@@ -32,11 +32,13 @@ class InputPictures:
         self._prepared = prepared
 
     def of(self, index: int) -> dict[str, Any]:
-        """`picture` (an address that holds it), or `texts`."""
+        """`picture` (an address that holds it), or `texts`; a row of a table is one."""
         if self.dataset.kind == 'text':
             given = self.dataset.inputs[index]
             texts = [given] if isinstance(given, str) else list(given)
             return {'texts': [t if len(t) <= LETTERS else t[:LETTERS] + ' …' for t in texts]}
+        if self.dataset.kind == 'table':
+            return {'texts': [self.dataset.inputs.told(index)]}
         if self._loader is None:
             preprocessing = self._prepared.preprocessing
             assert not isinstance(preprocessing, TextPreprocessing)

@@ -6,7 +6,7 @@ import dataclasses
 import math
 import os
 
-from ftjax.data.augmentation import parse_augment
+from ftjax.data.augmentation import of_kind, parse_augment
 from ftjax.freezing.plan.phase import Phase
 from ftjax.freezing.plan.plan import Plan
 from ftjax.training.feature_cache.compute import Passed
@@ -129,6 +129,9 @@ def refusal(plan: Plan, phase: Phase, augmentation: str = 'none', views: int = 1
             )
         if not mode.deterministic:
             return f'stage {name!r} before the cut runs with noise (dropout, stochastic depth)'
+    mixing = of_kind(parse_augment(augmentation), 'batches')
+    if mixing:
+        return f'data.augment {str(mixing[0])!r} mixes other examples at every step'
     if parse_augment(augmentation) and views == 1:
         return (
             f'data.augment {augmentation!r} draws anew at every step; '

@@ -15,6 +15,7 @@ from ftjax.evaluation.metric import Metric
 from ftjax.freezing.plan.plan import Plan
 from ftjax.tasks.metrics import check_metric
 from ftjax.tasks.registry import loss_of, task_of
+from ftjax.tasks.threshold import fixed
 from ftjax.training.settings import TrainSettings
 
 
@@ -24,6 +25,7 @@ def check_validation(settings: TrainSettings, plan: Plan, val: Dataset) -> None:
     Also where train.metric is none that the task has.
     """
     loss_of(settings.loss, val.task)
+    check_threshold_choice(settings.threshold, val)
     if settings.metric:
         check_metric(settings.metric, val.task, val.num_outputs, 'config.train.metric:')
     if len(val):
@@ -40,6 +42,22 @@ def check_validation(settings: TrainSettings, plan: Plan, val: Dataset) -> None:
                 f'{what} chooses by validation, and {val.name} holds no examples: give it some '
                 f'(data.val_fraction, data.val_per_class){remedy}'
             )
+
+
+def check_threshold_choice(threshold: str, val: Dataset) -> None:
+    """Raises UserError where a decision threshold has no meaning, or no examples to go by."""
+    if not threshold:
+        return
+    if not val.label_kind.one_class or val.num_classes != 2:
+        classes = f'{val.num_classes} classes' if val.num_classes else 'none'
+        raise UserError(f'train.threshold needs a task of two classes; {val.task} has {classes}')
+    counts = val.label_kind.counts(val.labels, 2) or [0, 0]
+    if 0 in counts and fixed(threshold) is None:
+        missing = val.class_names[counts.index(0)]
+        raise UserError(
+            f'train.threshold {threshold!r} is chosen on validation examples, and {val.name} has '
+            f'none of class {missing!r}; hold out more (data.val_fraction), or give a number'
+        )
 
 
 def defined(values: dict[str, float]) -> bool:

@@ -25,9 +25,9 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.registry import parse
 from ftjax.tasks import DEFAULT_TASK, task_of
-from ftjax.tasks.registry import loss_of
-from ftjax.tasks.task import LossOptions, Task
+from ftjax.tasks.task import Task
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.loss_options import loss_options
 from ftjax.training.step.multi_step import longest_chunk
 from ftjax.training.step.train_step import TrainStep
 
@@ -54,6 +54,7 @@ class RunSpec:
     batch_size: int = 32
     eval_batch_size: int = 256
     augmentation: str = 'none'
+    sampler: str = ''
     image_size: tuple[int, int] | None = None
     seed: int = 0
     sharding: Sharding = dataclasses.field(default_factory=Sharding)
@@ -81,6 +82,7 @@ class RunSpec:
             self.image_size,
             self.preprocessing,
             self.augmentation if augmented else 'none',
+            self.sampler,
         )
 
     @functools.cached_property
@@ -144,9 +146,11 @@ class RunSpec:
             phase=phase.program,
             optimizer=self.step_optimizer,
             task=self.task,
-            loss=LossOptions(
-                label_smoothing=self.settings.label_smoothing,
-                loss=loss_of(self.settings.loss, self.task.name),
+            loss=dataclasses.replace(
+                loss_options(
+                    self.settings, self.task, None if self.data is None else self.data.train
+                ),
+                target_scale=self.network.target_scale,
             ),
             preprocessing=self.preprocessing,
             augmentation=self.augmentation,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ftjax.data.images.mixing import mixed
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.distributed.sharding import Sharding
 from ftjax.freezing.partition import Flat
@@ -138,7 +139,7 @@ class TrainStep:
             return self.of_part(state, state.stats, frozen, batch, key, wanted)
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
         split = self.sharding.parts(split)
-        whole = self.task.weights(batch).sum()
+        whole = self.task.loss_weights(batch, self.loss).sum()
 
         def add(carry, part):
             stats, loss, grads = carry
@@ -147,7 +148,7 @@ class TrainStep:
                 state, stats, frozen, piece, jax.random.fold_in(key, number), wanted
             )
             # Exactly 1 where all parts weigh the same.
-            share = self.task.weights(piece).sum() * parts / whole
+            share = self.task.loss_weights(piece, self.loss).sum() * parts / whole
             return (
                 stats,
                 loss + more * share / parts,
@@ -165,7 +166,9 @@ class TrainStep:
         noise, draw = jax.random.split(key)
         inputs = batch['inputs']
         if self.start is None and self.preprocessing is not None:
-            inputs = prepare(augment(inputs, draw, self.augmentation), self.preprocessing)
+            inputs = augment(inputs, draw, self.augmentation)
+            inputs, mix = mixed(inputs, draw, self.augmentation)
+            inputs, batch = prepare(inputs, self.preprocessing), {**batch, **mix}
 
         run = make_run(self.network, self.phase, frozen, noise, self.remat, wanted)
         if self.start is None and self.cut is not None:

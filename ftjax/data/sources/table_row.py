@@ -1,0 +1,37 @@
+"""One row of a table: where it stands, and its cells."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ftjax.errors import UserError, did_you_mean
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of a file: its number from 1, and its cells by column."""
+
+    file: Path
+    line: int
+    cells: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Of its example: `train.csv:7`."""
+        return f'{self.file.name}:{self.line}'
+
+    @property
+    def where(self) -> str:
+        """For messages: `train.csv line 7`."""
+        return f'{self.file} line {self.line}'
+
+
+def cell(row: Row, column: str) -> Any:
+    """The value in a column; UserError where the row, an object of JSONL, has none of that name."""
+    if column not in row.cells:
+        near = did_you_mean(column, row.cells)
+        raise UserError(f'{row.where}: no {column!r}; {near}')
+    return row.cells[column]

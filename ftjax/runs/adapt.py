@@ -1,0 +1,59 @@
+"""A trained network adapted to unlabelled inputs, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+from ftjax.data.audit.keys import content_keys
+from ftjax.data.dataset import Dataset
+from ftjax.registry import parse
+from ftjax.runs.evaluate import split_metrics
+from ftjax.runs.prepare import Prepared
+from ftjax.training.adaptation.methods import Trained
+from ftjax.training.loop.fit import fit
+from ftjax.training.loop.fit_result import FitResult
+from ftjax.training.step.run_spec import RunSpec
+
+_log = logging.getLogger(__name__)
+
+
+def adapted(
+    prepared: Prepared, spec: RunSpec, result: FitResult, progress: bool = False
+) -> tuple[FitResult, dict[str, Any]]:
+    """The result with adapted variables, and facts: what was seen, and the metrics before.
+
+    `test_inputs_seen` counts test examples whose inputs are among the unlabelled ones: scores on
+    them are transductive, of inputs that were seen without their labels.
+    """
+    unlabelled, name = prepared.data.unlabelled, prepared.config.train.adapt
+    assert unlabelled is not None
+    trained = Trained(spec, result.variables, unlabelled, lambda own: fit(own, progress=progress))
+    variables, seen = parse('adaptation', name)(trained)
+    test = prepared.data.test
+    facts = {
+        'method': name,
+        'source': unlabelled.name,
+        **seen,
+        'test_inputs_seen': _seen(test, unlabelled),
+        'fingerprint': unlabelled.fingerprint,
+    }
+    if len(test):
+        facts['metrics_before'] = split_metrics(prepared, result.variables)
+    if facts['test_inputs_seen']:
+        _log.info(
+            '%s: %d of %d test examples are among the unlabelled ones: their inputs were seen',
+            name,
+            facts['test_inputs_seen'],
+            len(test),
+        )
+    return dataclasses.replace(result, variables=variables), facts
+
+
+def _seen(test: Dataset, unlabelled: Dataset) -> int:
+    """How many test examples have an input of the unlabelled ones; 0 where keys are not known."""
+    if test.kind != unlabelled.kind or not len(test):
+        return 0
+    known = set(content_keys(unlabelled) or ())
+    return sum(key in known for key in content_keys(test) or ())

@@ -1,0 +1,176 @@
+"""What `train.adapt` names: a trained network is fitted to inputs of another kind, without labels.
+
+A method is called with a Trained and returns the adapted variables with what it has seen. It never
+sees a label of the unlabelled examples: those that stand in that data set are placeholders.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ftjax.data import Dataset, Splits
+from ftjax.data.joined import joined
+from ftjax.errors import UserError
+from ftjax.evaluation.predict import predict
+from ftjax.evaluation.predictions import gather, softmax
+from ftjax.freezing.plan.plan import FreezeSettings, make_plan
+from ftjax.freezing.run_length import RunLength
+from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.optim.schedule import ScheduleSettings
+from ftjax.ranges import above, between
+from ftjax.registry import parse, register
+from ftjax.training.loop.batch_norm_recalibration import recomputed
+from ftjax.training.loop.fit_result import FitResult
+from ftjax.training.settings import TrainSettings
+from ftjax.training.step.run_spec import RunSpec
+
+Adapted = tuple[dict[str, Any], dict[str, Any]]
+"""Variables, and facts for people: how many examples were seen, how many were used."""
+_EPOCHS = above(0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A run that has been trained, and what may be seen of the data that it is for.
+
+    Attributes:
+      spec: of the run.
+      variables: that it ended with.
+      unlabelled: inputs; what stands in the labels means nothing.
+      fit: the training loop.
+    """
+
+    spec: RunSpec
+    variables: dict[str, Any]
+    unlabelled: Dataset
+    fit: Callable[[RunSpec], FitResult]
+
+    def on(self, train: Dataset, **changes: Any) -> RunSpec:
+        """The run's wiring with another training split, from where the run ended.
+
+        It validates nothing: no label of the new data is known.
+        """
+        none = train.take([])
+        size = self.spec.sharding.fitting(min(self.spec.batch_size, len(train)), 1)
+        given: dict[str, Any] = {
+            'variables': self.variables,
+            'batch_size': size,
+            'sampler': '',
+            **changes,
+        }
+        return dataclasses.replace(
+            self.spec, data=Splits(train=train, val=none, test=none), **given
+        )
+
+    def recomputed(self, variables: dict[str, Any]) -> dict[str, Any]:
+        """The variables with BatchNorm's statistics of all unlabelled inputs."""
+        stream = self.on(self.unlabelled).stream_of(self.spec.seed, augmented=False)
+        batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
+        return recomputed(self.spec.network, variables, batches, self.spec.preprocessing)
+
+
+def check_adaptation(settings: TrainSettings, data: Splits) -> None:
+    """Raises UserError where train.adapt has no unlabelled examples to go by."""
+    name = settings.adapt
+    if name:
+        parse('adaptation', name)
+    if name and not data.label_kind.one_class:
+        raise UserError(f'train.adapt {name!r} needs one class an example; not {data.task}')
+    if name and (data.unlabelled is None or not len(data.unlabelled)):
+        raise UserError(
+            f"train.adapt {name!r} needs unlabelled examples: data.unlabelled='folder:PATH', or "
+            "rows without a label that data.missing={'label': 'keep'} keeps"
+        )
+
+
+@register('adaptation', 'bn_adapt', source='arXiv:2006.16971')
+def bn_adapt(run: Trained) -> Adapted:
+    """BatchNorm's running statistics, estimated anew on the unlabelled inputs; no weight moves."""
+    if not run.variables.get('batch_stats'):
+        raise UserError("train.adapt 'bn_adapt' needs a network with BatchNorm; this one has none")
+    return run.recomputed(run.variables), {'seen': len(run.unlabelled)}
+
+
+@register(
+    'adaptation',
+    'tent',
+    source='arXiv:2006.10726',
+    ranges={'epochs': _EPOCHS, 'rate': above(0)},
+)
+def tent(run: Trained, epochs: float = 1.0, rate: float = 1e-3) -> Adapted:
+    """Scales and biases of the norms, trained to make the entropy of predictions small.
+
+    Batches are normalised by themselves meanwhile; afterwards running statistics are estimated
+    on the unlabelled inputs. Adam as in the source, which adapts batch by batch as they arrive;
+    here the examples are gone through `epochs` times first.
+    """
+    spec = run.on(run.unlabelled)
+    settings = TrainSettings(
+        epochs=epochs, loss='entropy', keep='last', cache='off', eval_every=1e9
+    )
+    length = RunLength(settings.total(spec.steps_per_epoch), spec.steps_per_epoch)
+    freeze = FreezeSettings(strategy='norm', head='freeze', norm='train', noise='off')
+    plan = make_plan(freeze, spec.network, run.variables, head_is_new=False, run_length=length)
+    fitted = run.fit(
+        dataclasses.replace(
+            spec,
+            plan=plan,
+            settings=settings,
+            optimizer=OptimizerSettings(name='adam', learning_rate=rate),
+            schedule=ScheduleSettings(name='constant'),
+            augmentation='none',
+        )
+    )
+    seen = {'seen': len(run.unlabelled), 'steps': fitted.steps}
+    return run.recomputed(fitted.variables), seen
+
+
+@register(
+    'adaptation',
+    'pseudo_labels',
+    source='Lee 2013, ICML workshop on challenges in representation learning',
+    ranges={'confidence': between(0, 1), 'epochs': _EPOCHS},
+)
+def pseudo_labels(run: Trained, confidence: float = 0.9, epochs: float = 1.0) -> Adapted:
+    """Trains on with examples whose predicted class is this probable, beside the labelled ones.
+
+    What trains, and how, is as in the run itself. Classes are those that the network predicts:
+    what it gets wrong with confidence is learned too, and nothing here can tell.
+    """
+    spec, unlabelled = run.spec, run.unlabelled
+    if len(spec.plan.phases) > 1 or spec.plan.choose_at:
+        raise UserError(
+            f"train.adapt 'pseudo_labels' trains on as the run did, and freeze "
+            f'{spec.plan.strategy!r} changes what trains on the way'
+        )
+    batches = spec.batches_of(unlabelled)
+    found = gather(predict(spec.network, run.variables, batches, spec.preprocessing))
+    probabilities = softmax(found.outputs)
+    sure = probabilities.max(axis=1) >= confidence
+    labels = probabilities.argmax(axis=1).astype(np.int32)
+    counts = np.bincount(labels[sure], minlength=probabilities.shape[1])
+    seen: dict[str, Any] = {
+        'seen': len(unlabelled),
+        'used': int(sure.sum()),
+        'used_by_class': dict(zip(unlabelled.class_names, counts.tolist(), strict=True)),
+    }
+    if not sure.any():
+        return run.variables, seen
+    named = dataclasses.replace(unlabelled, labels=labels).take(np.flatnonzero(sure))
+    both = run.on(joined(spec.splits.train, named), sampler=spec.sampler)
+    settings = dataclasses.replace(
+        spec.settings,
+        epochs=epochs,
+        steps=None,
+        keep='last',
+        patience=None,
+        cache='off',
+        cache_views=1,
+        eval_every=1e9,
+    )
+    fitted = run.fit(dataclasses.replace(both, settings=settings))
+    return fitted.variables, {**seen, 'steps': fitted.steps}

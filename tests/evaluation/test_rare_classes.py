@@ -1,0 +1,146 @@
+"""Metrics of rare classes against scikit-learn, and decision thresholds."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn import metrics as sk
+
+from ftjax.errors import UserError
+from ftjax.evaluation.predictions import softmax
+from ftjax.evaluation.ranking import log_odds, sensitivity_at
+from ftjax.tasks import evaluate, task_of
+from ftjax.tasks.metrics import check_metric
+from ftjax.tasks.metrics_text import metrics_text
+from ftjax.tasks.threshold import choose
+
+
+def rare(seed, n=300, positives=0.05, ties=False):
+    """Logits of two classes, the second one rare; rounded so that scores tie."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(n) < positives).astype(np.int32)
+    labels[:2] = 0, 1
+    logits = rng.normal(size=(n, 2)) + 1.5 * np.eye(2)[labels]
+    return (np.round(logits, 0 if ties else 6)).astype(np.float32), labels
+
+
+@pytest.mark.parametrize('ties', [False, True])
+def test_two_classes_equal_scikit_learn(ties):
+    logits, labels = rare(0, ties=ties)
+    got, scores = evaluate(logits, labels), logits[:, 1].astype(np.float64) - logits[:, 0]
+    answers = logits.argmax(1)
+    assert got['auroc'] == pytest.approx(sk.roc_auc_score(labels, scores))
+    assert got['average_precision'] == pytest.approx(sk.average_precision_score(labels, scores))
+    assert got['mcc'] == pytest.approx(sk.matthews_corrcoef(labels, answers))
+    assert got['sensitivity'] == pytest.approx(sk.recall_score(labels, answers))
+    assert got['specificity'] == pytest.approx(sk.recall_score(labels, answers, pos_label=0))
+    false, true, _ = sk.roc_curve(labels, scores)
+    want = true[false <= 0.05 + 1e-12].max()
+    assert got['sensitivity_at_95_specificity'] == pytest.approx(want)
+    # The first class is the second one's mirror image.
+    assert got['per_class'][0]['auroc'] == pytest.approx(got['auroc'])
+    want = sk.average_precision_score(1 - labels, -scores)
+    assert got['per_class'][0]['average_precision'] == pytest.approx(want)
+
+
+def test_many_classes_are_ranked_one_against_the_rest():
+    rng = np.random.default_rng(1)
+    labels = rng.integers(0, 6, 200)
+    logits = (rng.normal(size=(200, 6)) + np.eye(6)[labels]).astype(np.float32)
+    got, probabilities = evaluate(logits, labels), softmax(logits)
+    want = sk.roc_auc_score(labels, probabilities, multi_class='ovr', average='macro')
+    assert got['auroc'] == pytest.approx(want)
+    hot = np.eye(6)[labels]
+    want = sk.average_precision_score(hot, probabilities, average='macro')
+    assert got['average_precision'] == pytest.approx(want)
+    assert got['mcc'] == pytest.approx(sk.matthews_corrcoef(labels, logits.argmax(1)))
+    assert got['sensitivity'] is None and got['sensitivity_at_95_specificity'] is None
+
+
+def test_log_odds_rank_where_probabilities_are_all_one():
+    logits = np.array([[0.0, 50.0, 1.0], [0.0, 60.0, 1.0], [0.0, 45.0, 44.0]])
+    assert (softmax(logits)[:2, 1] == 1).all()
+    p = softmax(logits)[2]
+    np.testing.assert_allclose(log_odds(logits)[2], np.log(p) - np.log1p(-p), rtol=1e-9)
+    np.testing.assert_allclose(
+        log_odds(logits)[:2, 1], [50 - np.logaddexp(0, 1)] * 2 + np.r_[0, 10]
+    )
+
+
+def test_a_split_of_one_class_is_undefined_not_a_crash():
+    logits, _ = rare(2, 20)
+    for label in (0, 1):
+        got = evaluate(logits, np.full(20, label, np.int32), ['well', 'ill'])
+        for name in ('auroc', 'average_precision', 'mcc', 'sensitivity_at_95_specificity'):
+            assert got[name] is None, name
+        assert got[('specificity', 'sensitivity')[1 - label]] is None
+        assert 'balanced accuracy' in metrics_text(got)
+    task = task_of('classification')
+    found = task.validate(
+        [(logits, {'labels': np.zeros(20, np.int32), 'mask': np.ones(20)})], 'auroc'
+    )
+    assert np.isnan(found['score']) and np.isfinite(found['loss'])
+
+
+def test_a_class_that_the_split_lacks_is_left_out_of_the_mean():
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 2, 60)  # of three classes
+    logits = rng.normal(size=(60, 3)).astype(np.float32)
+    got, odds = evaluate(logits, labels), log_odds(logits)
+    each = [sk.roc_auc_score(labels == c, odds[:, c]) for c in (0, 1)]
+    assert got['auroc'] == pytest.approx(np.mean(each))
+    assert got['per_class'][2]['auroc'] is None
+
+
+def test_metrics_are_asked_of_tasks_that_have_them():
+    assert check_metric('mcc', 'classification', 2).higher_is_better
+    with pytest.raises(UserError, match='undefined with 3 classes; expected two'):
+        check_metric('sensitivity_at_95_specificity', 'classification', 3)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_thresholds_are_the_best_of_all_cuts(seed):
+    logits, labels = rare(seed, 120, 0.2, ties=seed == 2)
+    sure = softmax(logits)[:, 1]
+    cuts = [np.inf, *np.unique(sure)[::-1]]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        f1 = [sk.f1_score(labels, sure >= cut) for cut in cuts]
+    at = choose('f1', labels, sure)
+    assert sk.f1_score(labels, sure >= at) == pytest.approx(max(f1))
+    false, true, where = sk.roc_curve(labels, sure, drop_intermediate=False)
+    assert choose('youden', labels, sure) == where[np.argmax(true - false)]
+    for least in (0.5, 0.9, 1.0):
+        at = choose(f'specificity:{least}', labels, sure)
+        reached = where[1 - false >= least - 1e-12].min()
+        assert at == reached or (np.isinf(reached) and at > sure.max())
+
+
+def test_a_threshold_decides_answers_and_nothing_else():
+    logits, labels = rare(4)
+    task = task_of('classification')
+    pairs = [(logits, {'labels': labels})]
+    plain, low = task.measure(pairs), task.measure(pairs, ['well', 'ill'], 0.1)
+    answers = softmax(logits)[:, 1] >= 0.1
+    assert low['threshold'] == 0.1
+    assert low['sensitivity'] == pytest.approx(sk.recall_score(labels, answers))
+    assert low['accuracy'] == pytest.approx(sk.accuracy_score(labels, answers))
+    assert low['sensitivity'] > plain['sensitivity']
+    for name in ('auroc', 'average_precision', 'log_loss', 'ece', 'brier'):
+        assert low[name] == plain[name], name
+    assert 'ill from a probability of 0.1 on' in metrics_text(low)
+    with pytest.raises(UserError, match='needs two classes; the network has 3'):
+        task.measure([(np.zeros((2, 3)), {'labels': np.array([0, 1])})], None, 0.5)
+    with pytest.raises(UserError, match='regression has no decision threshold'):
+        task_of('regression').measure([(np.zeros((2, 1)), {'labels': np.zeros(2)})], None, 0.5)
+
+
+def test_wrong_thresholds_are_refused():
+    sure = np.array([0.1, 0.2])
+    with pytest.raises(UserError, match='which have one class'):
+        choose('f1', np.zeros(2), sure)
+    with pytest.raises(UserError, match="did you mean 'youden'"):
+        choose('yuden', np.arange(2), sure)
+    with pytest.raises(UserError, match='expected a number, at least 0 and at most 1'):
+        choose('1.5', np.arange(2), sure)
+    assert sensitivity_at(0.9, sure, np.zeros(2, bool)) is None
