@@ -160,7 +160,7 @@ def test_a_temperature_is_fitted_kept_and_used(digits, tmp_path):
         answer_options(open_trained(str(digits)), threshold='validation')
     told, said = asked(digits, unfamiliar=[str(_noise(tmp_path)), 'digits', 'glyphs'])
     noise, own, letters = told['test']['unfamiliar'].values()
-    assert set(noise) == {'energy', 'mahalanobis'} and said.count('AUROC') == 6
+    assert set(noise) == {'energy', 'mahalanobis'} and said.count(': AUROC') == 6
     assert noise['mahalanobis']['auroc'] > 0.9  # noise is far from any digit
     assert own['mahalanobis']['auroc'] == own['energy']['auroc'] == 0.5  # from itself
     assert letters['mahalanobis']['n'][0] == told['test']['n']
