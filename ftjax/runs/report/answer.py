@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftjax.evaluation.metric import Metric
 from ftjax.plotting import number_formats
+from ftjax.runs.report.report_facts import ReportFacts
 from ftjax.tasks import task_of
 from ftjax.tasks.task import Task
 
-if TYPE_CHECKING:
-    from ftjax.runs.report.run_report import RunReport
 
-
-def task_in(report: RunReport) -> Task:
+def task_in(report: ReportFacts) -> Task:
     """The task of a run; the default where its metrics do not say."""
     named = report.result['metrics'].get('task') or report.config.get('data', {}).get('task')
     return task_of(named) if named else task_of()
 
 
-def deciding(report: RunReport) -> Metric:
+def deciding(report: ReportFacts) -> Metric:
     """The metric that decides which weights the run keeps, if it was measured on the test split.
 
     Else the task's own.
@@ -58,7 +56,7 @@ def bounds_text(interval: tuple[float, float] | None, metric: Metric) -> str:
     return number_formats.bounds(known, metric.name)
 
 
-def counted(report: RunReport) -> str:
+def counted(report: ReportFacts) -> str:
     """How many units the metrics are of: `360 images`."""
     task, metrics = task_in(report), report.result['metrics']
     n, what = metrics.get('n', 0), task.counted
@@ -68,7 +66,7 @@ def counted(report: RunReport) -> str:
     return f'{n:,} {what if n != 1 else what.removesuffix("s")}{of}'
 
 
-def answer(report: RunReport) -> str:
+def answer(report: ReportFacts) -> str:
     """The result in a sentence, with its interval and the best baseline."""
     metrics, metric = report.result['metrics'], deciding(report)
     value = metric.value_in(metrics)
@@ -86,14 +84,14 @@ def answer(report: RunReport) -> str:
     return sentence + '.'
 
 
-def best_baseline(report: RunReport, metric: Metric) -> tuple[str, float] | None:
+def best_baseline(report: ReportFacts, metric: Metric) -> tuple[str, float] | None:
     """Name and value of the best of the baselines; None where there is none."""
     known = [(name, values.get(metric.name)) for name, values in baselines(report).items()]
     valued = [(name, float(value)) for name, value in known if value is not None]
     return max(valued, key=lambda one: metric.sign * one[1], default=None)
 
 
-def baselines(report: RunReport) -> dict[str, Mapping[str, Any]]:
+def baselines(report: ReportFacts) -> dict[str, Mapping[str, Any]]:
     """Metrics of what costs no training, by name."""
     kept = report.kept
     if kept is None:
@@ -101,7 +99,7 @@ def baselines(report: RunReport) -> dict[str, Mapping[str, Any]]:
     return {str(one['name']): one['metrics'] for one in kept.about['baselines']}
 
 
-def metric_table(report: RunReport) -> tuple[list[str], list[list[str]]]:
+def metric_table(report: ReportFacts) -> tuple[list[str], list[list[str]]]:
     """Header and rows: every metric on the test split, its interval, validation, baselines."""
     metrics, validation = report.result['metrics'], report.result.get('validation') or {}
     others = baselines(report)

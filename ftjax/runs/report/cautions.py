@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftjax.evaluation.metric import Metric
 from ftjax.runs.report.answer import (
@@ -14,9 +14,7 @@ from ftjax.runs.report.answer import (
     interval_of,
     value_text,
 )
-
-if TYPE_CHECKING:
-    from ftjax.runs.report.run_report import RunReport
+from ftjax.runs.report.report_facts import ReportFacts
 
 WIDE = 0.05
 """Half of an interval of a share, above which a test split is called small."""
@@ -24,7 +22,7 @@ NARROW = 0.02
 """Half of an interval that more test examples are counted for."""
 
 
-def cautions(report: RunReport) -> list[str]:
+def cautions(report: ReportFacts) -> list[str]:
     """Sentences, the most serious first."""
     return [
         *_integrity(report),
@@ -34,7 +32,7 @@ def cautions(report: RunReport) -> list[str]:
     ]
 
 
-def _integrity(report: RunReport) -> Iterator[str]:
+def _integrity(report: ReportFacts) -> Iterator[str]:
     result = report.result
     if result.get('frozen_unchanged') is False:
         moved = ', '.join(map(str, result.get('moved_frozen', [])[:3]))
@@ -58,12 +56,12 @@ def _integrity(report: RunReport) -> Iterator[str]:
         yield 'The code differs from the commit that is named below: it was not committed.'
 
 
-def _data(report: RunReport) -> Iterator[str]:
+def _data(report: ReportFacts) -> Iterator[str]:
     for note in (report.result.get('data') or {}).get('notes', []):
         yield f'Data: {note}.'
 
 
-def _test_split(report: RunReport) -> Iterator[str]:
+def _test_split(report: ReportFacts) -> Iterator[str]:
     metrics, metric = report.result['metrics'], deciding(report)
     value, n = metric.value_in(metrics), metrics.get('n', 0)
     if value is None or not n:
@@ -92,7 +90,7 @@ def _test_split(report: RunReport) -> Iterator[str]:
 
 
 def _splits_disagree(
-    report: RunReport, metric: Metric, value: float, interval: tuple[float, float] | None
+    report: ReportFacts, metric: Metric, value: float, interval: tuple[float, float] | None
 ) -> Iterator[str]:
     validation = (report.result.get('validation') or {}).get(metric.name)
     sizes = report.kept.about['splits'] if report.kept is not None else {}
@@ -115,7 +113,7 @@ def _splits_disagree(
         )
 
 
-def _imbalance(report: RunReport, metric: Metric) -> Iterator[str]:
+def _imbalance(report: ReportFacts, metric: Metric) -> Iterator[str]:
     outputs = report.kept.about.get('outputs', 0) if report.kept is not None else 0
     if not metric.percent or 'balanced_accuracy' not in report.result['metrics'] or outputs < 2:
         return
@@ -128,7 +126,7 @@ def _imbalance(report: RunReport, metric: Metric) -> Iterator[str]:
             )
 
 
-def _course(report: RunReport) -> Iterator[str]:
+def _course(report: ReportFacts) -> Iterator[str]:
     history, result = report.history, report.result
     kept = report.kept.about if report.kept is not None else {}
     planned, steps = kept.get('steps_planned'), result['steps']

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftjax.evaluation.slices import slices
 from ftjax.freezing.rules import FROZEN
@@ -27,15 +27,13 @@ from ftjax.runs.report.answer import (
 )
 from ftjax.runs.report.cautions import cautions
 from ftjax.runs.report.mistakes_shown import mistakes_shown
-
-if TYPE_CHECKING:
-    from ftjax.runs.report.run_report import RunReport
+from ftjax.runs.report.report_facts import ReportFacts
 
 _LISTED = 50
 """Rows of a table, at most."""
 
 
-def contents(report: RunReport) -> str:
+def contents(report: ReportFacts) -> str:
     """The page of a run."""
     parts = [
         f'<h1>{in_html(report.name)}</h1>',
@@ -58,7 +56,7 @@ def contents(report: RunReport) -> str:
     return page(report.name, parts)
 
 
-def _what(report: RunReport) -> str:
+def _what(report: ReportFacts) -> str:
     config, result = report.config, report.result
     network = config.get('init') or (config.get('model') or {}).get('name', 'a network')
     trained, total = result.get('params_trainable'), result.get('params_total')
@@ -71,7 +69,7 @@ def _what(report: RunReport) -> str:
     )
 
 
-def _cautions(report: RunReport) -> str:
+def _cautions(report: ReportFacts) -> str:
     found = cautions(report)
     spread = (
         'The intervals tell what another choice of test examples would change. They do not '
@@ -81,7 +79,7 @@ def _cautions(report: RunReport) -> str:
     return (bullets(found, 'warnings') if found else '') + paragraph(spread, 'legend')
 
 
-def _trained(report: RunReport) -> str:
+def _trained(report: ReportFacts) -> str:
     phases = report.plan['phases']
     last = phases[-1]
     sizes = stage_sizes(last)
@@ -125,7 +123,7 @@ def _trained(report: RunReport) -> str:
     return '\n'.join(parts)
 
 
-def _data(report: RunReport) -> str:
+def _data(report: ReportFacts) -> str:
     kept = report.kept
     if kept is None:
         return _flat(report.result.get('data'))
@@ -161,7 +159,7 @@ def _leaks(found: Mapping[str, Any] | None) -> str:
     return f'{found["exact"]:,} of {found["n"]:,} test examples are training examples too{near}.'
 
 
-def _curves(report: RunReport) -> str:
+def _curves(report: ReportFacts) -> str:
     per_epoch = _steps_per_epoch(report)
     starts = [phase['start'] / per_epoch for phase in report.plan['phases'][1:]]
     metric = deciding(report)
@@ -181,13 +179,13 @@ def _curves(report: RunReport) -> str:
     return f'<div class="figures">{figures}</div>{paragraph(said)}'
 
 
-def _steps_per_epoch(report: RunReport) -> float:
+def _steps_per_epoch(report: ReportFacts) -> float:
     known = report.kept.about.get('steps_per_epoch') if report.kept is not None else None
     rows = [row for row in report.history if row.get('epoch')]
     return known or (rows[0]['step'] / rows[0]['epoch'] if rows else 1)
 
 
-def _metrics(report: RunReport) -> str:
+def _metrics(report: ReportFacts) -> str:
     header, rows = metric_table(report)
     if not rows:
         return ''
@@ -198,7 +196,7 @@ def _metrics(report: RunReport) -> str:
     return table(header, rows) + paragraph(said, 'legend')
 
 
-def _answers(report: RunReport) -> str:
+def _answers(report: ReportFacts) -> str:
     metrics, task = report.result['metrics'], task_in(report)
     parts = []
     if report.kept is not None and report.kept.found.rows:
@@ -238,7 +236,7 @@ def _plain(value: float | None) -> str:
     return '–' if value is None else f'{value:.3f}'
 
 
-def _slices(report: RunReport) -> str:
+def _slices(report: ReportFacts) -> str:
     if report.kept is None or not report.kept.found.rows:
         return ''
     ratio = task_in(report).ratio(report.kept.found)
@@ -274,7 +272,7 @@ def _flat(value: Any) -> str:
     return facts(dict(flat(value))) if value else ''
 
 
-def _again(report: RunReport) -> str:
+def _again(report: ReportFacts) -> str:
     result = report.result
     made = result.get('provenance') or {}
     told: dict[str, Any] = {

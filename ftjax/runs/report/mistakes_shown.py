@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ftjax.pages.elements import paragraph
 from ftjax.printable import in_html
-
-if TYPE_CHECKING:
-    from ftjax.runs.report.run_report import RunReport
+from ftjax.runs.report.report_facts import ReportFacts
 
 _SHARES = ('confidence', 'label_probability')
 _WORDS = {
@@ -25,7 +23,7 @@ _WORDS = {
 _PICTURE = re.compile(r'data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+')
 
 
-def mistakes_shown(report: RunReport) -> str:
+def mistakes_shown(report: ReportFacts) -> str:
     """The mistakes that were kept, worst first; '' where there are none."""
     kept = report.kept
     if kept is None or not kept.about['mistakes']:
