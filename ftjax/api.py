@@ -19,18 +19,18 @@ from ftjax.errors import UserError, check_name
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.pages.elements import lines, paragraph
 from ftjax.plotting.run_history import history_figure
-from ftjax.runs.answering import Answers, answers_to, features_of
-from ftjax.runs.calibration_file import read_calibration, save_calibration
+from ftjax.runs.assessment.examination import examine
+from ftjax.runs.assessment.other_data import other_data, with_classes_of
+from ftjax.runs.before_training.rate_range import RateRange, rate_range
 from ftjax.runs.course import course_text
 from ftjax.runs.evaluate import chosen_threshold, split_metrics
-from ftjax.runs.examination import examine
-from ftjax.runs.model_folder import save_model
-from ftjax.runs.other_data import other_data, with_classes_of
+from ftjax.runs.prediction.answering import Answers, answers_to, features_of
+from ftjax.runs.prediction.calibration_file import read_calibration, save_calibration
+from ftjax.runs.prediction.model_folder import save_model
+from ftjax.runs.prediction.trained import Trained, of_variables, open_trained
 from ftjax.runs.prepare import Prepared, prepare
-from ftjax.runs.rate_range import RateRange, rate_range
 from ftjax.runs.report.run_report import write_report
 from ftjax.runs.run import train
-from ftjax.runs.trained import Trained, of_variables, open_trained
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics_text import metrics_text
 

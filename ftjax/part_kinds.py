@@ -75,7 +75,7 @@ KINDS: dict[str, Kind] = {
         'sampler',
         'data.sampler',
         'how often training draws each class',
-        ('ftjax.data.sampler',),
+        ('ftjax.data.streams.sampler',),
     ),
     'tta': Kind(
         'test-time augmentation',

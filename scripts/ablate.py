@@ -75,7 +75,7 @@ def run(values, settings, folder):
     from ftjax.ablation.cells.task_grids import folder_of, run_grids, tasks_of
     from ftjax.config import merged, read_config
     from ftjax.io.files.lock import run_lock
-    from ftjax.runs.audit import audit_into
+    from ftjax.runs.before_training.audit import audit_into
 
     engine = ENGINE()
     with run_lock(folder, enabled=launch.first_process()):

@@ -32,7 +32,7 @@ def main():
     from ftjax.data.audit.records import cleaned_index, index_text
     from ftjax.errors import UserError
     from ftjax.io.files.atomic import write_text
-    from ftjax.runs.audit import audit_data
+    from ftjax.runs.before_training.audit import audit_data
 
     fix = None if FIX.value is None else pathlib.Path(FIX.value)
     if fix is not None and fix.exists():

@@ -46,7 +46,7 @@ flags.DEFINE_alias('allow-code-change', 'allow_code_change')
 
 def main():
     from ftjax.errors import UserError
-    from ftjax.runs.evaluation_report import EvaluationRequest, evaluate_all
+    from ftjax.runs.assessment.evaluation_report import EvaluationRequest, evaluate_all
 
     init = WORKDIR.value or INIT.value
     if init is None or (WORKDIR.value and INIT.value):

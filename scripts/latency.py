@@ -31,8 +31,8 @@ def main():
     from ftjax.evaluation.latency import PROTOCOL, Calls
     from ftjax.io.files.atomic import read_json, write_json
     from ftjax.io.files.lock import run_lock
-    from ftjax.runs.latency_report import LatencyRequest, latency_report
-    from ftjax.runs.trained import run_of
+    from ftjax.runs.assessment.latency_report import LatencyRequest, latency_report
+    from ftjax.runs.prediction.trained import run_of
 
     request = LatencyRequest(
         init=WORKDIR.value,

@@ -128,8 +128,8 @@ def show_memory(prepared):
     """What the run holds on the device, by what holds it; an error if that is more than it has."""
     from ftjax.errors import UserError
     from ftjax.io.process.host_memory import shown_size
-    from ftjax.runs.memory_advice import advice, suggestions
-    from ftjax.runs.memory_plan import run_memory
+    from ftjax.runs.before_training.memory_advice import advice, suggestions
+    from ftjax.runs.before_training.memory_plan import run_memory
     from ftjax.training.cost.memory_limit import device_limit, read_size
 
     limit = device_limit() if LIMIT.value is None else read_size(LIMIT.value)

@@ -44,9 +44,9 @@ DATA = launch.define_data("How the input is read, in place of the run's config.d
 
 
 def main():
-    from ftjax.runs.answer_options import answer_options
-    from ftjax.runs.prediction_files import write_features, write_predictions
-    from ftjax.runs.trained import open_trained, reading_settings
+    from ftjax.runs.prediction.answer_options import answer_options
+    from ftjax.runs.prediction.prediction_files import write_features, write_predictions
+    from ftjax.runs.prediction.trained import open_trained, reading_settings
 
     trained = open_trained(WORKDIR.value, PARTS.value, TASK.value)
     settings = reading_settings(trained, DATA())

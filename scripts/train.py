@@ -40,9 +40,9 @@ def main():
     from ftjax.distributed.process_group import from_first
     from ftjax.errors import UserError
     from ftjax.io.files.lock import run_lock
-    from ftjax.runs.audit import audit_into
+    from ftjax.runs.before_training.audit import audit_into
+    from ftjax.runs.before_training.memory_plan import refuse_what_cannot_fit
     from ftjax.runs.course import course_text
-    from ftjax.runs.memory_plan import refuse_what_cannot_fit
     from ftjax.runs.prepare import prepare
     from ftjax.runs.run import check_finished, train
     from ftjax.runs.run_folder import check_folder

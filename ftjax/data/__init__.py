@@ -2,14 +2,14 @@
 
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.dataset import Dataset, Splits
-from ftjax.data.evaluation_batches import EvalBatches, eval_batches
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.data.load import load_data
 from ftjax.data.matching import matching_preprocessing
 from ftjax.data.settings import DataSettings
-from ftjax.data.splitting import fold
+from ftjax.data.splits.splitting import fold
+from ftjax.data.streams.evaluation_batches import EvalBatches, eval_batches
+from ftjax.data.streams.train_stream import TrainStream
 from ftjax.data.text.batches import stacked
-from ftjax.data.train_stream import TrainStream
 
 __all__ = [
     'DataSettings',

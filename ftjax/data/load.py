@@ -10,7 +10,7 @@ from ftjax.data.images.geometry import match_channels
 from ftjax.data.labels.names import check_class_name, spelling_note
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import Parts, read_source
-from ftjax.data.splitting import SUBSET, TEST, VAL, fold, hold_out, hold_out_per_class
+from ftjax.data.splits.splitting import SUBSET, TEST, VAL, fold, hold_out, hold_out_per_class
 from ftjax.data.unlabelled_split import read_unlabelled
 from ftjax.errors import UserError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.evaluation.calibration import reliability
+from ftjax.evaluation.calibration.calibration import reliability
 from ftjax.evaluation.predictions import softmax
 from ftjax.printable import in_figure
 

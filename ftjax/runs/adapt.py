@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from typing import Any
 
-from ftjax.data.audit.keys import content_keys
+from ftjax.data.audit.measures.keys import content_keys
 from ftjax.data.dataset import Dataset
 from ftjax.registry import parse
 from ftjax.runs.evaluate import split_metrics

@@ -23,7 +23,7 @@ from ftjax.io.process.provenance import peak_memory, provenance, versions
 from ftjax.runs.adapt import adapted
 from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_statistics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
-from ftjax.runs.model_folder import save_model
+from ftjax.runs.prediction.model_folder import save_model
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.report.run_report import RunReport, report_at_end
 from ftjax.runs.run_folder import NO_RESULT, PLAN_SECTIONS, start_folder, write_choices

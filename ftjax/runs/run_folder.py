@@ -13,8 +13,8 @@ from ftjax.io.identity.own_parts import remember
 from ftjax.plotting.heatmaps import choices_over_time
 from ftjax.plotting.save import save_figure
 from ftjax.pretrained.own_format import save_description
+from ftjax.runs.prediction.trained import how_read
 from ftjax.runs.prepare import Prepared
-from ftjax.runs.trained import how_read
 from ftjax.training.checkpoints.plan_change import FLAG, PlanChange
 from ftjax.training.checkpoints.run_identity import RunIdentity, saved_identity
 

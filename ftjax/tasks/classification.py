@@ -12,8 +12,9 @@ import numpy as np
 
 from ftjax.data.labels.classes import Classes
 from ftjax.errors import UserError
-from ftjax.evaluation.calibration import binned, calibration_gap
-from ftjax.evaluation.conformal import prediction_sets
+from ftjax.evaluation.calibration.calibration import binned, calibration_gap
+from ftjax.evaluation.calibration.conformal import prediction_sets
+from ftjax.evaluation.calibration.probability_report import class_report, fit_classes
 from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import share_interval
 from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error, share
@@ -24,7 +25,6 @@ from ftjax.evaluation.prediction_figures import (
     threshold_figure,
 )
 from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
-from ftjax.evaluation.probability_report import class_report, fit_classes
 from ftjax.evaluation.ranking import auroc, average_precision, log_odds, mean_of, sensitivity_at
 from ftjax.evaluation.ratio import Ratio
 from ftjax.printable import printable

@@ -11,14 +11,14 @@ import optax
 
 from ftjax.data.labels.multi_hot import MultiHot
 from ftjax.errors import UserError
-from ftjax.evaluation.calibration import binned
+from ftjax.evaluation.calibration.calibration import binned
+from ftjax.evaluation.calibration.probability_report import fit_several
 from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import bootstrap_interval, share_interval, units
 from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.prediction_figures import calibration_figure
 from ftjax.evaluation.predictions import check_class_names
-from ftjax.evaluation.probability_report import fit_several
 from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns, refuse
 from ftjax.tasks.class_table import class_rows, class_table

@@ -39,7 +39,7 @@ def run(folder: pathlib.Path, seed=0, labels=4000):
 
 def shifts(rng, draws=300):
     """Share of data sets in which a shift is found at the 5 % level, without one and with one."""
-    from ftjax.data.audit.shift import shift_between
+    from ftjax.data.audit.measures.shift import shift_between
 
     found = {}
     for moved in (0.0, 0.5):

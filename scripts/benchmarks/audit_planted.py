@@ -80,8 +80,8 @@ def photographs(rng):
     from PIL import Image
 
     from ftjax.data import DataSettings, load_data
-    from ftjax.data.audit.duplicates import find_duplicates
     from ftjax.data.audit.examples import Examples
+    from ftjax.data.audit.measures.duplicates import find_duplicates
 
     originals = sorted(data(HYMENOPTERA).glob('train/*/*.jpg'))
     others = sorted(data(HYMENOPTERA).glob('val/*/*.jpg'))
@@ -126,8 +126,8 @@ def ids(examples, positions):
 
 def copies(splits):
     """Names of test photographs that have copies in training before any is planted."""
-    from ftjax.data.audit.duplicates import find_duplicates
     from ftjax.data.audit.examples import Examples
+    from ftjax.data.audit.measures.duplicates import find_duplicates
 
     examples = Examples(splits)
     exact, near = find_duplicates(examples, whole=True).leaks(examples, 2)
@@ -145,8 +145,8 @@ def sentences(rng, count):
 def texts(rng):
     """Sentences in other dress, and with a word changed, in the test split."""
     from ftjax.data import Dataset, Splits
-    from ftjax.data.audit.duplicates import find_duplicates
     from ftjax.data.audit.examples import Examples
+    from ftjax.data.audit.measures.duplicates import find_duplicates
 
     given = sentences(rng, 3000)
     train, others = given[:2000], given[2000:]
@@ -192,7 +192,7 @@ def texts(rng):
 
 def mojibake(rng):
     """5 % of sentences with accents, their UTF-8 read as Windows-1252 or Latin-1."""
-    from ftjax.data.audit.text_findings import repaired_text
+    from ftjax.data.audit.findings.text_findings import repaired_text
 
     accents = str.maketrans({'a': 'à', 'e': 'é', 'o': 'ö', 'u': 'ü', 'c': 'ç', "'": '\u2019'})
     given = sentences(rng, 2000)
@@ -215,7 +215,7 @@ def mojibake(rng):
 def groups(rng):
     """Data sets whose file names tell patients, split by picture (a leak) or by patient."""
     from ftjax.data import Dataset, Splits
-    from ftjax.data.audit.groups import shared_groups
+    from ftjax.data.audit.findings.groups import shared_groups
 
     forms = ('p{0:02d}_{1}', 'patient {0}-{1}', '{0:04d}_c1s1_{1:06d}', 'subj{0}.scan{1}')
     found, leaking, count = set(), set(), 200
@@ -248,7 +248,7 @@ def label_noise(rng, count):
     """5 % of the labels of CIFAR-10 test images set to another class."""
     from sklearn.metrics import average_precision_score
 
-    from ftjax.data.audit.label_errors import confident_learning, held_out_probabilities
+    from ftjax.data.audit.measures.label_errors import confident_learning, held_out_probabilities
 
     features, labels = cifar_features(count)
     noisy = labels.copy()
@@ -291,7 +291,7 @@ def cifar_features(count):
     from ftjax.config import read_config
     from ftjax.data import load_data
     from ftjax.data.matching import matching_preprocessing
-    from ftjax.runs.frozen_features import frozen_features
+    from ftjax.runs.before_training.frozen_features import frozen_features
     from ftjax.runs.prepare import open_network
 
     config = read_config(

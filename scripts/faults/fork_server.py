@@ -17,7 +17,12 @@ import sys
 import warnings
 
 IMPORTS = (
-    *('ftjax.cli.launch', 'ftjax.api', 'ftjax.runs.memory_plan', 'ftjax.tasks.metrics_text'),
+    *(
+        'ftjax.cli.launch',
+        'ftjax.api',
+        'ftjax.runs.before_training.memory_plan',
+        'ftjax.tasks.metrics_text',
+    ),
     *(
         'ftjax.ablation.cells.task_grids',
         'ftjax.ablation.engines.engine',

@@ -12,12 +12,12 @@ from sklearn.metrics import average_precision_score
 from ftjax.data import Dataset, DataSettings, Splits, load_data
 from ftjax.data.audit.audit_page import audit_page
 from ftjax.data.audit.examples import Examples
+from ftjax.data.audit.findings.text_findings import repaired_text, text_findings
 from ftjax.data.audit.full import Seen, full_audit, open_files
-from ftjax.data.audit.label_errors import confident_learning, held_out_probabilities
-from ftjax.data.audit.near_features import feature_pairs
+from ftjax.data.audit.measures.label_errors import confident_learning, held_out_probabilities
+from ftjax.data.audit.measures.near_features import feature_pairs
+from ftjax.data.audit.measures.shift import shift_between
 from ftjax.data.audit.records import cleaned_index, index_text, records
-from ftjax.data.audit.shift import shift_between
-from ftjax.data.audit.text_findings import repaired_text, text_findings
 
 
 def blobs(n, classes=3, noise=0.1, seed=0, apart=2.0):

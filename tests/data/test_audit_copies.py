@@ -8,12 +8,12 @@ from PIL import Image, ImageFilter
 from scipy.fft import dctn
 
 from ftjax.data import Dataset, DataSettings, Splits, load_data
-from ftjax.data.audit.duplicates import find_duplicates
 from ftjax.data.audit.examples import Examples
-from ftjax.data.audit.keys import normalised
-from ftjax.data.audit.perceptual import BITS, close_pairs, hashes, transforms
+from ftjax.data.audit.measures.duplicates import find_duplicates
+from ftjax.data.audit.measures.keys import normalised
+from ftjax.data.audit.measures.perceptual import BITS, close_pairs, hashes, transforms
+from ftjax.data.audit.measures.shingles import near_texts
 from ftjax.data.audit.quick import leak_line, quick_audit
-from ftjax.data.audit.shingles import near_texts
 
 
 def pictures(count, seed=0, size=64):

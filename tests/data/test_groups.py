@@ -10,8 +10,8 @@ from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ftjax.data import Dataset, DataSettings, load_data
-from ftjax.data.grouped_splits import dealt_groups
-from ftjax.data.splitting import fold, hold_out, hold_out_per_class
+from ftjax.data.splits.grouped_splits import dealt_groups
+from ftjax.data.splits.splitting import fold, hold_out, hold_out_per_class
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import mean_interval, share_interval, wilson_interval
 from ftjax.tasks import task_of

@@ -5,7 +5,7 @@ import pytest
 
 from ftjax import registry
 from ftjax.data import Dataset, DataSettings, TrainStream
-from ftjax.data.sampler import class_order
+from ftjax.data.streams.sampler import class_order
 from ftjax.errors import UserError
 
 COUNTS = (90, 25, 4, 1)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftjax.data import Dataset, DataSettings, fold, load_data
-from ftjax.data.splitting import TEST, hold_out, hold_out_per_class
+from ftjax.data.splits.splitting import TEST, hold_out, hold_out_per_class
 from ftjax.errors import UserError
 
 

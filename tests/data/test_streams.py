@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ftjax.data import Dataset, DataSettings, TrainStream, eval_batches, load_data
-from ftjax.data.loader import Loader
+from ftjax.data.streams.loader import Loader
 from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
 

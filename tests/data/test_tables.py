@@ -11,20 +11,20 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from ftjax.config import read_config
 from ftjax.data import DataSettings, TrainStream, load_data
-from ftjax.data.audit.duplicates import find_duplicates
 from ftjax.data.audit.examples import Examples
+from ftjax.data.audit.measures.duplicates import find_duplicates
 from ftjax.data.synthetic.payments import payments
 from ftjax.data.tables.fitted_columns import in_features, table_preprocessing
 from ftjax.errors import UserError
 from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.pretrained.open import load_pretrained
+from ftjax.runs.assessment.examination import examine
 from ftjax.runs.evaluate import network_metrics
-from ftjax.runs.examination import examine
-from ftjax.runs.new_inputs import outputs_of_source
+from ftjax.runs.prediction.new_inputs import outputs_of_source
+from ftjax.runs.prediction.trained import open_trained
 from ftjax.runs.prepare import prepare
 from ftjax.runs.report.run_report import RunReport
 from ftjax.runs.run import train
-from ftjax.runs.trained import open_trained
 
 RNG = np.random.default_rng(0)
 SPLIT = {'val_fraction': 0.2, 'test_fraction': 0.2}

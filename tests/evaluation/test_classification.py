@@ -8,7 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from ftjax.errors import UserError
-from ftjax.evaluation.calibration import calibration_gap
+from ftjax.evaluation.calibration.calibration import calibration_gap
 from ftjax.evaluation.intervals import bootstrap_mean_interval, wilson_interval
 from ftjax.evaluation.mistakes import confident_mistakes, confused_pairs
 from ftjax.evaluation.prediction_figures import confusion_matrix_figure, reliability_figure

@@ -12,7 +12,7 @@ from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.own_format import save_own
-from ftjax.runs.latency_report import LatencyRequest, change, latency_report
+from ftjax.runs.assessment.latency_report import LatencyRequest, change, latency_report
 
 VIT = build(
     'vit',

@@ -7,18 +7,18 @@ import sklearn.metrics
 from scipy import optimize, spatial, special
 
 from ftjax.errors import UserError
-from ftjax.evaluation.calibration_error import calibration_error, equal_mass_error
-from ftjax.evaluation.conformal import (
+from ftjax.evaluation.calibration.calibration_error import calibration_error, equal_mass_error
+from ftjax.evaluation.calibration.conformal import (
     conformal_quantile,
     nonconformity,
     prediction_sets,
     set_summary,
 )
-from ftjax.evaluation.out_of_distribution import Gaussians, auroc, energy, separation
-from ftjax.evaluation.probability_report import class_report, fit_classes, fit_several
-from ftjax.evaluation.reliability_text import reliability_lines
-from ftjax.evaluation.selective import risk_coverage, selective_accuracy
-from ftjax.evaluation.temperature import LIMITS, fit_temperature, fit_temperature_binary
+from ftjax.evaluation.calibration.out_of_distribution import Gaussians, auroc, energy, separation
+from ftjax.evaluation.calibration.probability_report import class_report, fit_classes, fit_several
+from ftjax.evaluation.calibration.reliability_text import reliability_lines
+from ftjax.evaluation.calibration.selective import risk_coverage, selective_accuracy
+from ftjax.evaluation.calibration.temperature import LIMITS, fit_temperature, fit_temperature_binary
 
 
 def drawn(n, classes, temperature, seed=0):

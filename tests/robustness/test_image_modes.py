@@ -12,7 +12,7 @@ from ftjax.data import DataSettings, load_data
 from ftjax.data.images.decode import MAX_PIXELS, decode
 from ftjax.data.images.modes import Whites
 from ftjax.data.images.verify import verify_images
-from ftjax.data.loader import Loader
+from ftjax.data.streams.loader import Loader
 from ftjax.errors import UserError
 
 RAMP = np.tile(np.linspace(0, 255, 32).round().astype(np.uint8), (32, 1))

@@ -29,7 +29,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.own_format import save_own
 from ftjax.pretrained.weights_identity import sketch
 from ftjax.registry import register
-from ftjax.runs.evaluated_data import how_data_differ
+from ftjax.runs.assessment.evaluated_data import how_data_differ
 from ftjax.runs.identity import run_identity
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import check_finished, train

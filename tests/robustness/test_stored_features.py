@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ftjax.data import Dataset
-from ftjax.data.loader import Loader
+from ftjax.data.streams.loader import Loader
 from ftjax.models.stages import Network
 from ftjax.registry import PARTS, parts, register
 from ftjax.training.feature_cache import compute

@@ -10,8 +10,8 @@ from PIL import Image
 
 from ftjax.config import read_config
 from ftjax.data import DataSettings, load_data
-from ftjax.runs.audit import audit_data
-from ftjax.runs.frozen_features import frozen_features
+from ftjax.runs.before_training.audit import audit_data
+from ftjax.runs.before_training.frozen_features import frozen_features
 
 
 def audit(tmp_path, *flags):

@@ -14,12 +14,12 @@ from PIL import Image
 from ftjax.config import read_config
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
-from ftjax.runs.answer_options import answer_options
-from ftjax.runs.evaluation_report import EvaluationRequest, evaluate_all
-from ftjax.runs.other_data import with_classes_of
+from ftjax.runs.assessment.evaluation_report import EvaluationRequest, evaluate_all
+from ftjax.runs.assessment.other_data import with_classes_of
+from ftjax.runs.prediction.answer_options import answer_options
+from ftjax.runs.prediction.trained import open_trained
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
-from ftjax.runs.trained import open_trained
 
 
 def finished(folder, init, data, **changes):

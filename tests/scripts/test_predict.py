@@ -15,12 +15,12 @@ from ftjax.data import eval_batches, load_data
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather
-from ftjax.runs.answer_options import answer_options
-from ftjax.runs.new_inputs import outputs_of_source
-from ftjax.runs.prediction_files import write_features, write_predictions
+from ftjax.runs.prediction.answer_options import answer_options
+from ftjax.runs.prediction.new_inputs import outputs_of_source
+from ftjax.runs.prediction.prediction_files import write_features, write_predictions
+from ftjax.runs.prediction.trained import open_trained
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
-from ftjax.runs.trained import open_trained
 from ftjax.tasks.answers import AnswerOptions
 
 SHORT = {'train': {'steps': 2}, 'freeze': 'head'}

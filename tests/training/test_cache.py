@@ -17,7 +17,7 @@ import pytest
 from tiny_runs import EIGHT, initial, shades, splits
 
 from ftjax.data import Dataset, Splits
-from ftjax.data.train_stream import TrainStream
+from ftjax.data.streams.train_stream import TrainStream
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
 from ftjax.freezing.plan.plan import FreezeSettings

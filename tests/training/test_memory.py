@@ -19,8 +19,8 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.open import load_pretrained
-from ftjax.runs.memory_advice import advice, suggestions
-from ftjax.runs.memory_plan import refuse_what_cannot_fit, run_memory
+from ftjax.runs.before_training.memory_advice import advice, suggestions
+from ftjax.runs.before_training.memory_plan import refuse_what_cannot_fit, run_memory
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.run import train
 from ftjax.runs.run_spec import run_spec

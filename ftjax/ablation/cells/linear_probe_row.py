@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 
 from ftjax.ablation.cells.row import finished_fields, numbers_of
 from ftjax.data import Dataset
-from ftjax.data.loader import Loader
+from ftjax.data.streams.loader import Loader
 from ftjax.errors import UserError
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import evaluate

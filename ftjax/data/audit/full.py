@@ -8,23 +8,23 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ftjax.data.audit.class_counts import class_findings
-from ftjax.data.audit.copy_findings import copy_findings
-from ftjax.data.audit.duplicates import Duplicates, find_duplicates
 from ftjax.data.audit.examples import NAMES, Examples
 from ftjax.data.audit.finding import Finding, Row, counted, worst_first
-from ftjax.data.audit.groups import group_findings
-from ftjax.data.audit.image_findings import image_findings
-from ftjax.data.audit.image_looks import ImageLook, image_looks
-from ftjax.data.audit.keys import text_key
-from ftjax.data.audit.label_findings import label_findings
-from ftjax.data.audit.near_features import feature_pairs
-from ftjax.data.audit.perceptual import aligned_likeness
-from ftjax.data.audit.pictures import thumbnails
+from ftjax.data.audit.findings.class_counts import class_findings
+from ftjax.data.audit.findings.copy_findings import copy_findings
+from ftjax.data.audit.findings.groups import group_findings
+from ftjax.data.audit.findings.image_findings import image_findings
+from ftjax.data.audit.findings.label_findings import label_findings
+from ftjax.data.audit.findings.shift_findings import shift_findings
+from ftjax.data.audit.findings.text_findings import text_findings
+from ftjax.data.audit.measures.duplicates import Duplicates, find_duplicates
+from ftjax.data.audit.measures.image_looks import ImageLook, image_looks
+from ftjax.data.audit.measures.keys import text_key
+from ftjax.data.audit.measures.near_features import feature_pairs
+from ftjax.data.audit.measures.perceptual import aligned_likeness
+from ftjax.data.audit.measures.pictures import thumbnails
+from ftjax.data.audit.measures.shingles import jaccard
 from ftjax.data.audit.quick import Audit
-from ftjax.data.audit.shift_findings import shift_findings
-from ftjax.data.audit.shingles import jaccard
-from ftjax.data.audit.text_findings import text_findings
 from ftjax.data.dataset import Splits
 
 SEEN_LIKENESS = 0.8

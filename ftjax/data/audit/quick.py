@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.audit.class_counts import class_findings
-from ftjax.data.audit.copy_findings import copy_findings
-from ftjax.data.audit.duplicates import Duplicates, find_duplicates
 from ftjax.data.audit.examples import NAMES, Examples
 from ftjax.data.audit.finding import Finding
-from ftjax.data.audit.groups import group_findings
+from ftjax.data.audit.findings.class_counts import class_findings
+from ftjax.data.audit.findings.copy_findings import copy_findings
+from ftjax.data.audit.findings.groups import group_findings
+from ftjax.data.audit.measures.duplicates import Duplicates, find_duplicates
 from ftjax.data.dataset import Splits
 
 _LISTED = 20

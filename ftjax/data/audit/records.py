@@ -11,7 +11,7 @@ from typing import Any
 
 from ftjax.data.audit.examples import NAMES
 from ftjax.data.audit.finding import SEVERITIES
-from ftjax.data.audit.keys import content_keys
+from ftjax.data.audit.measures.keys import content_keys
 from ftjax.data.audit.quick import Audit
 from ftjax.data.exclude import ACTIONS, COLUMNS
 

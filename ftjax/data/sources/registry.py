@@ -11,10 +11,10 @@ from pathlib import Path
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.exclude import excluded
-from ftjax.data.grouping import with_groups
 from ftjax.data.images.verify import verify_images
 from ftjax.data.labels import labels_of
 from ftjax.data.settings import DataSettings
+from ftjax.data.splits.grouping import with_groups
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
 from ftjax.registry import find, parts, register

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.dataset import Dataset
-from ftjax.data.evaluation_batches import EvalBatches
 from ftjax.data.images.decode import decode, resize_array
 from ftjax.data.images.geometry import Geometry, geometry_for, match_channels
 from ftjax.data.images.modes import Whites
 from ftjax.data.labels import NO_TASK
-from ftjax.data.loader import Loader
+from ftjax.data.streams.evaluation_batches import EvalBatches
+from ftjax.data.streams.loader import Loader
 from ftjax.data.unlabelled.items import Found, Item, Unreadable
 from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing

@@ -10,7 +10,7 @@ import numpy as np
 
 from ftjax.data import Dataset
 from ftjax.data.images.decode import opened
-from ftjax.data.loader import Loader
+from ftjax.data.streams.loader import Loader
 from ftjax.pages.elements import data_address
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.runs.prepare import Prepared

@@ -13,9 +13,9 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.data.augmentation import parse_augment
-from ftjax.data.evaluation_batches import EvalBatches
 from ftjax.data.images.on_device import augment, prepare
-from ftjax.data.loader import Batch, Loader
+from ftjax.data.streams.evaluation_batches import EvalBatches
+from ftjax.data.streams.loader import Batch, Loader
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.sharding import Sharding
 from ftjax.models.stages import Network

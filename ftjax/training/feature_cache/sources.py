@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ftjax.data.augmentation import parse_augment
-from ftjax.data.loader import Batch, Loader
+from ftjax.data.streams.loader import Batch, Loader
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.process_group import least, several
 from ftjax.errors import UserError

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from ftjax.data import EvalBatches, TrainStream
-from ftjax.data.loader import Batch
+from ftjax.data.streams.loader import Batch
 from ftjax.training.feature_cache.store import Features
 
 

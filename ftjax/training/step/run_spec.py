@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from ftjax.data import Dataset, EvalBatches, Splits, TrainStream, eval_batches
 from ftjax.data.augmentation import parse_augment
-from ftjax.data.loader import Loader
+from ftjax.data.streams.loader import Loader
 from ftjax.distributed.process_group import several
 from ftjax.distributed.sharding import Sharding
 from ftjax.freezing.plan.phase import Phase

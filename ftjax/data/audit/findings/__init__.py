@@ -1,0 +1,1 @@
+"""What an audit finds, as sentences with counts and examples."""

@@ -1,0 +1,54 @@
+"""Labels that a head on frozen features, which has not seen the example, takes for errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from ftjax.data.audit.examples import Examples
+from ftjax.data.audit.finding import Finding, Row, counted
+from ftjax.data.audit.measures.label_errors import confident_learning, held_out_probabilities
+
+SURE = 0.95
+"""Probability from which on a training example is to be relabelled, and not only reviewed."""
+
+RIGHT = 0.8
+"""Share of held-out examples that a head must answer as labelled to be believed."""
+
+
+def label_findings(examples: Examples, features: np.ndarray) -> Iterator[Finding]:
+    """Likely label errors, the worst first; nothing where examples have no single class."""
+    if not examples.splits.label_kind.one_class:
+        return
+    labels = np.asarray(examples.labels, np.int64)
+    groups = None
+    if len(examples.splits.train.groups):
+        groups = np.concatenate([part.groups for _, part, _ in examples.blocks()]).astype(str)
+    probabilities = held_out_probabilities(features, labels, groups)
+    if probabilities is None:
+        return
+    found = confident_learning(labels, probabilities)
+    if not len(found.flagged):
+        return
+    names = examples.splits.class_names
+
+    def row(at: int) -> Row:
+        to = int(found.suggested[at])
+        p = float(probabilities[at, to])
+        sure = p >= SURE and examples.split[at] == 0
+        own = float(probabilities[at, labels[at]])
+        detail = f'{names[to]} {p:.2f}, {names[labels[at]]} {own:.2f}'
+        return Row(at, 'relabel' if sure else 'review', label=names[to], detail=detail)
+
+    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
+    yield Finding(
+        'label errors',
+        'warning' if accuracy >= RIGHT else 'note',
+        f'{counted(len(found.flagged), "label is", "labels are")} likely wrong '
+        f'({len(found.flagged) / len(labels):.1%}; confident learning on a head that is right on '
+        f'{accuracy:.1%} of held-out examples'
+        + (')' if accuracy >= RIGHT else ', too few to say much: look at the first)'),
+        tuple(row(int(at)) for at in found.flagged),
+        measured=len(found.flagged) / len(labels),
+    )

@@ -1,0 +1,1 @@
+"""What an audit measures: copies, likeness, looks, shifts, suspicious labels."""

@@ -1,0 +1,1 @@
+"""Which examples stand in which split, with groups and strata."""

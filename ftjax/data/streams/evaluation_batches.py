@@ -1,0 +1,68 @@
+"""Evaluation batches: every example once, the last batch padded and masked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ftjax.data.dataset import Dataset
+from ftjax.data.streams.loader import Batch, Loader
+from ftjax.errors import UserError
+
+if TYPE_CHECKING:
+    from ftjax.preprocessing.images import Preprocessing
+    from ftjax.preprocessing.texts import TextPreprocessing
+
+
+class EvalBatches:
+    """Iterates over a split, as often as wanted; decoded images and tokens are kept.
+
+    Images come in the split's order, texts by length, so that few batches are long: 'index'
+    says which examples a batch holds.
+    """
+
+    def __init__(self, loader: Loader, batch_size: int):
+        self.dataset, self.batch_size = loader.dataset, batch_size
+        self.loader = loader
+        self._order = loader.order()
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.dataset) / self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        count, size = len(self.dataset), self.batch_size
+        if self.loader.waits:
+            from ftjax.data.streams.prefetch import read_ahead
+
+            yield from read_ahead(self.loader, int, 0, count, size)
+            return
+        for first in range(0, count, size):
+            yield self.loader.batch(self._order[first : first + size], size)
+
+
+def eval_batches(
+    dataset: Dataset,
+    batch_size: int,
+    image_size: tuple[int, int] | None = None,
+    preprocessing: Preprocessing | TextPreprocessing | None = None,
+) -> EvalBatches:
+    """Batches of exactly `batch_size` that hold every example once, where mask is 1.
+
+    Sums weighted by the mask equal sums over the whole array. Make it once and iterate over
+    it in every evaluation: images decoded the first time are kept.
+
+    Args:
+      dataset: a split; an empty one gives no batches.
+      batch_size: examples a batch, padding included.
+      image_size: (height, width); None for the preprocessing's or the images' own.
+      preprocessing: the network's; decides channels, filter and crop, or how texts become
+        tokens.
+
+    >>> data = Dataset(name='d', kind='text', inputs='abc', labels=[0] * 3, class_names='x')
+    >>> [batch['mask'].tolist() for batch in eval_batches(data, 2)]
+    [[1.0, 1.0], [1.0, 0.0]]
+    """
+    if batch_size < 1:
+        raise UserError(f'data.eval_batch_size is {batch_size}; expected at least 1')
+    return EvalBatches(Loader(dataset, image_size, preprocessing), batch_size)

@@ -1,0 +1,1 @@
+"""Are probabilities to be believed: calibration, conformal sets, unfamiliar inputs."""

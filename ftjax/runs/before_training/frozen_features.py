@@ -1,0 +1,68 @@
+"""One row of features an example, as a pretrained network has them before its head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ftjax.data import Dataset
+from ftjax.data.streams.loader import Loader
+from ftjax.models.stages import Network
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.training.feature_cache.compute import computed
+
+POOLS = ('pool', 'pooler')
+"""Stages before a head that pool: of texts the mean of all tokens says more than a pooler."""
+
+
+def feature_stage(network: Network) -> str:
+    """The stage whose inputs are the features: the head, or a pooling stage before it."""
+    *_, before, last = network.stages
+    return before if before in POOLS else last
+
+
+def frozen_features(
+    network: Network,
+    variables: Any,
+    datasets: Sequence[Dataset],
+    preprocessing: Preprocessing | TextPreprocessing | None,
+    image_size: tuple[int, int] | None = None,
+    report: Callable[[int], None] = lambda done: None,
+) -> np.ndarray:
+    """Features (n, d), float32, of the examples of data sets one after the other.
+
+    What reaches the head is averaged over positions, of texts over real tokens.
+
+    Args:
+      network, variables: frozen, in evaluation mode.
+      datasets: their inputs are what the network takes.
+      preprocessing: the network's.
+      image_size: (height, width); None for the preprocessing's.
+      report: told how many examples are done, from time to time.
+    """
+    cut, found, done = feature_stage(network), [], 0
+    for dataset in datasets:
+        if not len(dataset):
+            continue
+        loader = Loader(dataset, image_size, preprocessing)
+        rows: dict[int, np.ndarray] = {}
+        for positions, leaves in computed(network, variables, cut, loader, preprocessing):
+            pooled = _pooled(np.asarray(leaves['hidden'], np.float32), leaves.get('mask'))
+            rows |= dict(zip(positions.tolist(), pooled, strict=True))
+            done += len(positions)
+            report(done)
+        found.append(np.stack([rows[i] for i in range(len(dataset))]))
+    return np.concatenate(found)
+
+
+def _pooled(hidden: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    if hidden.ndim == 2:
+        return hidden
+    flat = hidden.reshape(len(hidden), -1, hidden.shape[-1])
+    if mask is None or mask.shape != flat.shape[:2]:
+        return flat.mean(axis=1)
+    weights = mask.astype(np.float32)[..., None]
+    return (flat * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)

@@ -1,0 +1,1 @@
+"""A trained run, opened again, and its answers to new inputs."""

@@ -1,0 +1,94 @@
+"""A trained network's outputs and answers on inputs without labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ftjax.data.settings import DataSettings
+from ftjax.data.unlabelled.chunks import Failed, chunks
+from ftjax.data.unlabelled.inputs import read_inputs
+from ftjax.data.unlabelled.items import Found
+from ftjax.errors import UserError
+from ftjax.evaluation.predict import predict
+from ftjax.evaluation.predictions import check_finite, gather
+from ftjax.runs.prediction.trained import Trained
+from ftjax.tasks.answers import ANSWERS, AnswerOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Outputs:
+    """Of some inputs, in the order of their source."""
+
+    ids: list[str]
+    values: np.ndarray
+    """float32 (n, ..): what the head gives, or the embedding of a stage (n, width)."""
+
+    def rows(self, trained: Trained, options: AnswerOptions = ANSWERS) -> Iterator[dict[str, Any]]:
+        """One dict an input: `id`, and what the task answers."""
+        columns = trained.task.answers(self.values, trained.class_names, options)
+        for number, name in enumerate(self.ids):
+            yield {'id': name, **{key: values[number] for key, values in columns.items()}}
+
+
+def outputs_of_source(
+    trained: Trained,
+    source: str,
+    failed: Failed,
+    *,
+    settings: DataSettings | None = None,
+    **how: Any,
+) -> Iterator[Outputs]:
+    """Outputs on a folder or a file, a part at a time; see `outputs_of`.
+
+    Args:
+      trained: the network.
+      source: what `read_inputs` takes.
+      failed: is told of each input that is left out.
+      settings: columns and so on, in place of those of the network's run.
+      **how: as of `outputs_of`.
+    """
+    trained.check_new_inputs()
+    found = read_inputs(source, settings or trained.settings, trained.texts)
+    return outputs_of(trained, found, failed, **how)
+
+
+def outputs_of(
+    trained: Trained,
+    found: Iterable[Found],
+    failed: Failed,
+    *,
+    batch_size: int | None = None,
+    stage: str | None = None,
+    mirrored: bool = False,
+) -> Iterator[Outputs]:
+    """Outputs on inputs, a part at a time.
+
+    Args:
+      trained: the network.
+      found: inputs, in order.
+      failed: is told of each that is left out.
+      batch_size: inputs a batch; None for that of the run's evaluation. Another one may change
+        the last bits of the outputs.
+      stage: whose embedding is given; None for the outputs of the head.
+      mirrored: mean of the outputs on each image and on its mirror image.
+
+    Raises:
+      UserError: no head, no such stage, or an output that is no number.
+    """
+    if stage is None:
+        trained.check_head()
+    if mirrored and trained.texts:
+        raise UserError('test-time augmentation mirrors images, and the network takes texts')
+    for chunk in chunks(found, trained.reading(batch_size), failed):
+        pairs = predict(
+            *(trained.network, trained.placed, chunk.batches, trained.preprocessing),
+            stage=stage,
+            tta='flip' if mirrored else trained.settings.tta,
+        )
+        values = gather(pairs).outputs
+        check_finite(values)
+        yield Outputs(list(chunk.ids), values)

@@ -1,0 +1,137 @@
+"""Predictions and embeddings of new inputs, written to files as they are made."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ftjax.data.unlabelled.inputs import count_inputs
+from ftjax.data.unlabelled.items import Unreadable
+from ftjax.data.user_paths import resolve_path
+from ftjax.errors import UserError
+from ftjax.io.files.npz_rows import npz_rows
+from ftjax.io.files.row_files import check_kind, row_file
+from ftjax.io.process.progress import Progress
+from ftjax.printable import printable
+from ftjax.runs.prediction.new_inputs import Outputs, outputs_of_source
+from ftjax.runs.prediction.trained import Trained
+from ftjax.tasks.answers import AnswerOptions
+
+NAMED = 20
+"""Inputs that could not be read and are named on the screen; the file names them all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Written:
+    """What became of the inputs."""
+
+    rows: int
+    failed: int
+    first: tuple[Unreadable, ...] = ()
+    """The first of those that could not be read."""
+    errors: pathlib.Path | None = None
+    """The file that names all of them."""
+
+    def warnings(self) -> list[str]:
+        """Lines for people; none where all could be read."""
+        if not self.failed:
+            return []
+        lines = [f'{printable(each.id)}: {printable(each.reason)}' for each in self.first]
+        inputs = 'input' if self.failed == 1 else 'inputs'
+        more = f'; the first {NAMED} are named above' if self.failed > NAMED else ''
+        return [*lines, f'{self.failed:,} {inputs} left out, named in {self.errors}{more}']
+
+
+class _Failures:
+    """Writes down what could not be read, in a file that is there only if it is needed."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path, self.count, self.first = path, 0, []
+        self._stack = contextlib.ExitStack()
+        self._write = None
+
+    def __call__(self, one: Unreadable) -> None:
+        if self._write is None:
+            self._write = self._stack.enter_context(row_file(self.path))
+        self._write({'id': one.id, 'reason': one.reason})
+        self.count += 1
+        if len(self.first) < NAMED:
+            self.first.append(one)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        if not self.count and error[0] is None:
+            self.path.unlink(missing_ok=True)  # of an earlier time
+        return self._stack.__exit__(*error)
+
+
+def write_predictions(
+    trained: Trained,
+    source: str,
+    output: pathlib.Path,
+    options: AnswerOptions,
+    progress: bool = True,
+    **how: Any,
+) -> Written:
+    """Writes a row an input to a .csv or .jsonl file; see `outputs_of_source` for `how`.
+
+    Raises:
+      UserError: nothing could be read; the file cannot be written, or is the input itself.
+    """
+    check_kind(output)
+    with _failures(source, output) as failed, row_file(output) as write:
+        rows = 0
+        for part in _shown(outputs_of_source(trained, source, failed, **how), source, progress):
+            for row in part.rows(trained, options):
+                write(row)
+            rows += len(part.ids)
+        return _written(rows, failed, source)
+
+
+def write_features(
+    trained: Trained,
+    source: str,
+    output: pathlib.Path,
+    stage: str,
+    progress: bool = True,
+    **how: Any,
+) -> Written:
+    """Writes the embedding of a stage of each input to an .npz file: `ids` and `features`."""
+    if output.suffix.lower() != '.npz':
+        raise UserError(f'{output}: embeddings are written to an .npz file')
+    with _failures(source, output) as failed, npz_rows(output, 'features') as write:
+        rows, parts = 0, outputs_of_source(trained, source, failed, stage=stage, **how)
+        for part in _shown(parts, source, progress):
+            write(part.ids, part.values)
+            rows += len(part.ids)
+        return _written(rows, failed, source)
+
+
+def _failures(source: str, output: pathlib.Path) -> _Failures:
+    if output.exists() and output.samefile(resolve_path(source, 'the input')):
+        raise UserError(f'{output} is the input; choose another --output')
+    return _Failures(output.with_name(f'{output.stem}_errors.csv'))
+
+
+def _written(rows: int, failed: _Failures, source: str) -> Written:
+    if not rows:
+        first = failed.first[0]
+        raise UserError(
+            f'{source}: none of {failed.count} inputs could be read; the first, {first.id}: '
+            f'{first.reason}'
+        )
+    return Written(rows, failed.count, tuple(failed.first), failed.path)
+
+
+def _shown(parts: Iterable[Outputs], source: str, progress: bool) -> Iterator[Outputs]:
+    done, total = 0, count_inputs(source) if progress else 0
+    with Progress(max(1, total), 'predict', unit='inputs', enabled=progress) as shown:
+        for part in parts:
+            yield part
+            done += len(part.ids)
+            shown.update(done)
