@@ -111,7 +111,8 @@ def example_batch(trained: Trained, size: int, length: int | None, seed: int = 0
     rng = np.random.default_rng(seed)
     if trained.network.takes == 'table':
         row = trained.network.example_input(1)
-        made = {'features': rng.normal(size=(size, *row['features'].shape[1:])).astype(np.float32)}
+        shape = (size, *row['features'].shape[1:])
+        made: dict[str, Any] = {'features': rng.normal(size=shape).astype(np.float32)}
         if trained.network.table_codes:
             codes = rng.integers(0, trained.network.table_codes, (size, len(row['codes'][0])))
             made['codes'] = codes.astype(np.int32)
