@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ftjax.ablation.engines.engine import Cell
 from ftjax.ablation.racing.chances import Scores, chance_of_rate, noise_of_rates
-from ftjax.ablation.racing.standing import Standing, Terms, choice_of, curve_of, runs_of
+from ftjax.ablation.racing.race_state import RaceState, Terms, choice_of, curve_of, runs_of
 
 UNLIKELY = 0.01
 """A rate with a smaller chance to be chosen in the end gets no further seeds."""
@@ -26,24 +26,22 @@ LEAST_SEEDS = 3
 known."""
 
 
-def horizon(terms: Terms, standing: Standing, asked: Sequence[str], seen: int) -> int:
+def horizon(terms: Terms, state: RaceState, asked: Sequence[str], seen: int) -> int:
     """Seeds that arms in question come to within the budget, each at one rate."""
     live = (terms.reference, *asked)
     for seeds in range(len(terms.draws), seen, -1):
-        if standing.ledger.fits(ahead(terms, standing, live, seen, seeds)):
+        if state.ledger.fits(ahead(terms, state, live, seen, seeds)):
             return seeds
     return seen
 
 
-def ahead(
-    terms: Terms, standing: Standing, arms: Sequence[str], seen: int, seeds: int
-) -> list[Cell]:
+def ahead(terms: Terms, state: RaceState, arms: Sequence[str], seen: int, seeds: int) -> list[Cell]:
     """Cells of arms at the rate that is ahead, after the seeds seen."""
-    return [(arm, standing.rates[arm], draw) for arm in arms for draw in terms.draws[seen:seeds]]
+    return [(arm, state.rates[arm], draw) for arm in arms for draw in terms.draws[seen:seeds]]
 
 
 def next_cells(
-    terms: Terms, standing: Standing, asked: Sequence[str], seen: int, open_: Mapping[str, float]
+    terms: Terms, state: RaceState, asked: Sequence[str], seen: int, open_: Mapping[str, float]
 ) -> list[Cell]:
     """The cells of the next seed; none where that seed does not fit the budget.
 
@@ -53,20 +51,20 @@ def next_cells(
       open_: arm to the chance that its verdict is open.
     """
     live = (terms.reference, *asked)
-    most = horizon(terms, standing, asked, seen)
+    most = horizon(terms, state, asked, seen)
     if most == seen:
         return []
-    cells = ahead(terms, standing, live, seen, seen + 1)
-    ledger, draws = standing.ledger, len(terms.draws)
+    cells = ahead(terms, state, live, seen, seen + 1)
+    ledger, draws = state.ledger, len(terms.draws)
     # Where the budget is short, rates are looked at with a second seed before arms get a fourth;
     # where it nearly reaches the last seed, arms that stop will leave what is lacking.
     short = 2 * most <= draws
     kept_for = min(most, LEAST_SEEDS) if short and seen == 1 else most if short else draws
-    kept = ahead(terms, standing, live, seen, kept_for)
+    kept = ahead(terms, state, live, seen, kept_for)
     left = ledger.budget.amount - ledger.spent - ledger.forecast(kept)
-    for _, arm, rate in sorted(_further(terms, standing, asked, seen, most, open_), reverse=True):
+    for _, arm, rate in sorted(_further(terms, state, asked, seen, most, open_), reverse=True):
         end = seen + 1 if short and seen == 1 else most
-        cost = ledger.alone(arm) * (end - runs_of(terms, standing, arm, rate))
+        cost = ledger.alone(arm) * (end - runs_of(terms, state, arm, rate))
         if cost <= left:
             left -= cost
             cells += [(arm, rate, draw) for draw in terms.draws[: seen + 1]]
@@ -77,21 +75,21 @@ def next_cells(
 
 def _further(
     terms: Terms,
-    standing: Standing,
+    state: RaceState,
     asked: Sequence[str],
     seen: int,
     most: int,
     open_: Mapping[str, float],
 ) -> Iterator[tuple[float, str, float]]:
     """(worth for its cost, arm, rate) of rates that are not ahead but may be in the end."""
-    scores = {arm: _scores(terms, standing, arm) for arm in terms.tuned if arm in standing.rates}
+    scores = {arm: _scores(terms, state, arm) for arm in terms.tuned if arm in state.rates}
     noise = noise_of_rates(list(scores.values()))
     for arm in (terms.reference, *asked):
-        best = standing.rates[arm]
+        best = state.rates[arm]
         if best is None:
             continue
         weight = open_.get(arm, sum(open_[one] for one in asked))
-        cost = max(standing.ledger.alone(arm), 1e-9)
+        cost = max(state.ledger.alone(arm), 1e-9)
         others = [rate for rate in scores[arm] if rate != best]
         others.sort(key=lambda rate: _first(scores[arm][rate]), reverse=True)
         for rank, rate in enumerate(others):
@@ -100,11 +98,11 @@ def _further(
                 yield chance * weight / cost, arm, rate
 
 
-def _scores(terms: Terms, standing: Standing, arm: str) -> dict[float, Scores]:
+def _scores(terms: Terms, state: RaceState, arm: str) -> dict[float, Scores]:
     found: dict[float, Scores] = {}
-    for rate in standing.full[arm]:
-        count = runs_of(terms, standing, arm, rate)
-        (point,) = curve_of(terms, standing, arm, (rate,), count)
+    for rate in state.full[arm]:
+        count = runs_of(terms, state, arm, rate)
+        (point,) = curve_of(terms, state, arm, (rate,), count)
         sign = terms.metric.sign
         values = [point.values[draw] for draw in terms.draws[:count]]
         found[rate] = [None if value is None else sign * value for value in values]
@@ -115,11 +113,11 @@ def _first(scores: Scores) -> float:
     return -math.inf if scores[0] is None else scores[0]
 
 
-def choose_again(terms: Terms, standing: Standing, arms: Sequence[str], seen: int) -> None:
+def choose_again(terms: Terms, state: RaceState, arms: Sequence[str], seen: int) -> None:
     """The best rate of arms by validation, among those that have all seeds so far."""
     for arm in arms:
-        if standing.rates[arm] is None:
+        if state.rates[arm] is None:
             continue
-        rates = [r for r in standing.full[arm] if runs_of(terms, standing, arm, r) >= seen]
-        best = choice_of(terms, standing, arm, rates, seen, standing.tried[arm]).rate
-        standing.rates[arm] = standing.rates[arm] if best is None else best
+        rates = [r for r in state.full[arm] if runs_of(terms, state, arm, r) >= seen]
+        best = choice_of(terms, state, arm, rates, seen, state.tried[arm]).rate
+        state.rates[arm] = state.rates[arm] if best is None else best

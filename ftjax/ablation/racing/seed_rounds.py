@@ -9,8 +9,8 @@ from ftjax.ablation.racing.allocation import choose_again, horizon, next_cells
 from ftjax.ablation.racing.chances import open_chance
 from ftjax.ablation.racing.ledger import Round
 from ftjax.ablation.racing.looks import Look
+from ftjax.ablation.racing.race_state import RaceState, Terms
 from ftjax.ablation.racing.spending import early, is_due
-from ftjax.ablation.racing.standing import Standing, Terms
 from ftjax.ablation.rates.choice import score_of
 from ftjax.ablation.statistics.comparison import Comparison
 
@@ -20,29 +20,29 @@ Compare = Callable[[Scores, float], Comparison]
 SHORT = 'no further round fits the budget'
 
 
-def seed_rounds(terms: Terms, standing: Standing, compare: Compare) -> Iterator[Round]:
-    """The rounds; `standing` gets the looks, and why the race ended."""
-    ledger, draws = standing.ledger, terms.draws
-    asked = [arm for arm in terms.arms if arm in standing.rates and arm != terms.reference]
+def seed_rounds(terms: Terms, state: RaceState, compare: Compare) -> Iterator[Round]:
+    """The rounds; `state` gets the looks, and why the race ended."""
+    ledger, draws = state.ledger, terms.draws
+    asked = [arm for arm in terms.arms if arm in state.rates and arm != terms.reference]
     seen, used, open_ = 1, 0.0, dict.fromkeys(asked, 1.0)
     while asked:
         if seen >= len(draws):
-            standing.ended = f'all {len(draws)} seeds were run'
+            state.ended = f'all {len(draws)} seeds were run'
             return
-        cells = next_cells(terms, standing, asked, seen, open_)
+        cells = next_cells(terms, state, asked, seen, open_)
         if not cells:
-            standing.ended = SHORT
+            state.ended = SHORT
             return
         seen += 1
-        yield standing.round(f'seeds up to {seen}', cells)
-        choose_again(terms, standing, (terms.reference, *asked), seen)
-        last = seen == len(draws) or horizon(terms, standing, asked, seen) == seen
+        yield state.round(f'seeds up to {seen}', cells)
+        choose_again(terms, state, (terms.reference, *asked), seen)
+        last = seen == len(draws) or horizon(terms, state, asked, seen) == seen
         level = terms.alpha - used if last else early(terms.alpha, used)
-        before = standing.looks[-1].seeds if standing.looks else 0
+        before = state.looks[-1].seeds if state.looks else 0
         if not level or not (last or is_due(seen, before)):
             continue
         used += level
-        comparison = compare(_scores(terms, standing, seen), level)
+        comparison = compare(_scores(terms, state, seen), level)
         look = Look(
             seeds=seen,
             alpha=level,
@@ -52,7 +52,7 @@ def seed_rounds(terms: Terms, standing: Standing, compare: Compare) -> Iterator[
             comparison=comparison,
             asked=tuple(asked),
         )
-        standing.looks.append(look)
+        state.looks.append(look)
         asked = [arm for arm in asked if arm not in look.decided]
         bound = _bound(terms)
         open_ = {
@@ -60,9 +60,9 @@ def seed_rounds(terms: Terms, standing: Standing, compare: Compare) -> Iterator[
             for arm in asked
         }
         if asked and last and seen < len(draws):
-            standing.ended = SHORT
+            state.ended = SHORT
             return
-    standing.ended = 'every verdict is decided'
+    state.ended = 'every verdict is decided'
 
 
 def _bound(terms: Terms) -> float:
@@ -74,10 +74,10 @@ def _bound(terms: Terms) -> float:
     return float(special.stdtrit(degrees, 1 - terms.alpha / (2 * arms)))
 
 
-def _scores(terms: Terms, standing: Standing, seeds: int) -> Scores:
+def _scores(terms: Terms, state: RaceState, seeds: int) -> Scores:
     scores = {}
-    for arm, rate in standing.rates.items():
-        rows = [standing.ledger.row((arm, rate, draw)) for draw in terms.draws[:seeds]]
+    for arm, rate in state.rates.items():
+        rows = [state.ledger.row((arm, rate, draw)) for draw in terms.draws[:seeds]]
         found = [None if row is None else score_of(row, terms.metric) for row in rows]
         scores[arm] = [math.nan if score is None else score for score in found]
     return scores

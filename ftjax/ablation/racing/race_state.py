@@ -1,4 +1,4 @@
-"""What a race is told, and where it stands."""
+"""What a race is told, and its state."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ class Terms:
 
 
 @dataclasses.dataclass
-class Standing:
-    """Where a race stands.
+class RaceState:
+    """The state of a race.
 
     Attributes:
       ledger: rows that count and what they cost.
@@ -103,27 +103,27 @@ def cells_of(grid: Mapping[str, Sequence[float | None]], seeds: Sequence[int]) -
 
 
 def curve_of(
-    terms: Terms, standing: Standing, arm: str, rates: Sequence[float], seeds: int
+    terms: Terms, state: RaceState, arm: str, rates: Sequence[float], seeds: int
 ) -> tuple[RatePoint, ...]:
     """The validation results of an arm at some rates, over the first seeds."""
-    rows = [row for row in standing.ledger.rows(arm) if row['rate'] in rates]
+    rows = [row for row in state.ledger.rows(arm) if row['rate'] in rates]
     return rate_curve(rows, terms.metric, terms.draws[:seeds])
 
 
 def choice_of(
     terms: Terms,
-    standing: Standing,
+    state: RaceState,
     arm: str,
     rates: Sequence[float],
     seeds: int,
     tried: Sequence[float] = (),
 ) -> Choice:
     """The best of some rates of an arm, over the first seeds; see `choose_rate` for `tried`."""
-    curve = curve_of(terms, standing, arm, rates, seeds)
+    curve = curve_of(terms, state, arm, rates, seeds)
     return choose_rate(curve, higher_is_better=terms.metric.higher_is_better, tried=tried)
 
 
-def runs_of(terms: Terms, standing: Standing, arm: str, rate: float | None) -> int:
+def runs_of(terms: Terms, state: RaceState, arm: str, rate: float | None) -> int:
     """Seeds that an arm has run at a rate, counted from the first without a gap."""
-    there = (standing.ledger.row((arm, rate, draw)) is not None for draw in terms.draws)
+    there = (state.ledger.row((arm, rate, draw)) is not None for draw in terms.draws)
     return sum(1 for _ in itertools.takewhile(bool, there))
