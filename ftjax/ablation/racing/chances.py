@@ -23,6 +23,12 @@ Scores = Sequence[float | None]
 """Of one rate by seed, in the order of the seeds, higher is better; None for a run that failed."""
 
 
+def differences(one: Scores, other: Scores) -> list[float]:
+    """One minus the other, seed by seed, where both finished."""
+    pairs = zip(one, other, strict=False)
+    return [a - b for a, b in pairs if a is not None and b is not None]
+
+
 def noise_of_rates(arms: Sequence[Mapping[float, Scores]]) -> float | None:
     """The standard deviation over seeds of the difference of two rates of an arm.
 
@@ -36,7 +42,7 @@ def noise_of_rates(arms: Sequence[Mapping[float, Scores]]) -> float | None:
         known = list(arm.values())
         for place, one in enumerate(known):
             for other in known[:place]:
-                both = [a - b for a, b in zip(one, other, strict=False) if None not in (a, b)]
+                both = differences(one, other)
                 if len(both) > 1:
                     total += float(np.var(both)) * len(both)
                     degrees += len(both) - 1
@@ -58,14 +64,14 @@ def chance_of_rate(rate: Scores, best: Scores, seeds: int, noise: float | None, 
     """
     from scipy import special
 
-    both = [pair for pair in zip(rate, best, strict=False) if None not in pair]
+    both = differences(rate, best)
     worse = sum(one is None and other is not None for one, other in zip(rate, best, strict=False))
     if worse or not both:
         return 0.0
     if noise is None:
         return FIRST / 2**rank
     known = len(both)
-    behind = math.fsum(one - other for one, other in both) / known
+    behind = math.fsum(both) / known
     spread = noise * math.sqrt((seeds - known) / (seeds * known)) if seeds > known else 0.0
     if spread == 0.0:
         return 0.5 if behind == 0 else 0.0
