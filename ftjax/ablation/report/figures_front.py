@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftjax.ablation.report.figures_arms import pareto_front
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import GREY, INK, arm_styles, new_figure, place_labels, quiet, titled
 
@@ -13,31 +12,36 @@ from ftjax.plotting.style import GREY, INK, arm_styles, new_figure, place_labels
 COSTS = (
     ('step_seconds', 'time of a step'),
     ('step_bytes', 'device memory'),
-    ('optimizer_bytes', 'optimizer state'),
+    ('step_flops', 'FLOPs of a step'),
+    ('params_trainable', 'trained parameters'),
 )
+PANELS = 3
+"""The first of those costs that are known."""
+NAMED = 14
+"""Up to so many arms are named; of more, those on the front."""
 
 
 def differences_by_cost(task: Mapping[str, Any], summary: Mapping[str, Any]):
     """Difference to the reference, with its interval, against each cost as a share of its.
 
     The front joins the arms that no other beats in both; a point off it may still be on it within
-    its interval. None where no cost of the reference is known.
+    its intervals, which a time has too. None where no cost of the reference is known.
     """
     reference = next(arm for arm in task['arms'] if arm['arm'] == summary['reference'])
     others = [arm for arm in task['arms'] if arm['difference'] and arm['rate'] is not None]
     panels = [
-        (label, [(arm[key] / reference[key], arm) for arm in others if arm.get(key) is not None])
+        (key, label, [(arm[key] / reference[key], arm) for arm in others if arm.get(key)])
         for key, label in COSTS
         if reference.get(key)
     ]
-    panels = [(label, points) for label, points in panels if points]
+    panels = [(key, label, points) for key, label, points in panels if points][:PANELS]
     if not panels:
         return None
     figure = new_figure(0.8 + 3.3 * len(panels), 4.0)
     drawn = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     styles, scale = arm_styles(task['arms']), number_formats.scale_of(summary['metric'])
     labels: list[tuple[Any, list, list]] = []
-    for axes, (label, points) in zip(drawn, panels, strict=True):
+    for axes, (key, label, points) in zip(drawn, panels, strict=True):
         marks, bars = [], []
         whole = (1.0, 0.0, summary['reference'], styles[summary['reference']]['color'])
         places = [(1.0, 0.0)]
@@ -51,6 +55,10 @@ def differences_by_cost(task: Mapping[str, Any], summary: Mapping[str, Any]):
                 ends = [scale * interval['low'], scale * interval['high']]
                 axes.plot([cost, cost], ends, color=style['color'], linewidth=2, alpha=0.55)
                 bars += [(cost, end) for end in ends]
+            spread = arm.get(f'{key}_interval')
+            if spread and spread['low'] is not None:
+                sides = [max(spread[end], 0.0) / reference[key] for end in ('low', 'high')]
+                axes.plot(sides, [middle, middle], color=style['color'], linewidth=2, alpha=0.55)
             marks.append((cost, middle, arm['arm'], style['color']))
             places.append((cost, middle))
         front = pareto_front(places, summary['higher_is_better'])
@@ -66,12 +74,17 @@ def differences_by_cost(task: Mapping[str, Any], summary: Mapping[str, Any]):
         axes.set_xlabel(f'{label}, as a share of {summary["reference"]}')
         quiet(axes, 'both')
         axes.margins(x=0.16, y=0.12)
-        labels.append((axes, [whole, *marks], bars))
+        every = [whole, *marks]
+        if len(every) > NAMED:
+            every = [every[i] for i in sorted({0, *front})]
+        labels.append((axes, every, bars))
     unit = ' (points)' if scale == 100 else ''
     direction = '' if summary['higher_is_better'] else ', lower is better'
     drawn[0].set_ylabel(f'difference to {summary["reference"]}{unit}{direction}')
     level = f'{100 * summary["confidence"]:g} %'
-    titled(drawn[0], f'Bars: simultaneous {level} intervals. Grey steps: the front.', 9)
+    titled(
+        drawn[0], f'Bars: {level} intervals, of differences simultaneous. Grey steps: the front.', 9
+    )
     for axes, marks, bars in labels:
         place_labels(axes, marks, bars)
     return figure
@@ -84,3 +97,18 @@ def _scaled(axes: Any, costs: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
     axes.minorticks_off()
     axes.tick_params(axis='x', labelcolor=INK)
+
+
+def pareto_front(points: Sequence[tuple[float, float]], higher_is_better: bool) -> list[int]:
+    """Indices of the points that no other beats in both cost and score, by rising cost.
+
+    >>> pareto_front([(1, 0.5), (2, 0.4), (3, 0.9)], True)
+    [0, 2]
+    """
+    sign = 1 if higher_is_better else -1
+    order = sorted(range(len(points)), key=lambda i: (points[i][0], -sign * points[i][1]))
+    front: list[int] = []
+    for i in order:
+        if not front or sign * points[i][1] > sign * points[front[-1]][1]:
+            front.append(i)
+    return front
