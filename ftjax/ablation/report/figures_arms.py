@@ -19,6 +19,9 @@ from ftjax.plotting.style import (
     titled,
 )
 
+SQUEEZED = 1.0
+"""A line further below the depth curve than so many of its heights is told in words."""
+
 
 def scores_by_arm(task: Mapping[str, Any], summary: Mapping[str, Any]):
     """Mean and interval of every arm, its seeds as dots, the reference as a line."""
@@ -97,9 +100,16 @@ def depth_curve(task: Mapping[str, Any], summary: Mapping[str, Any]):
     for place, arm in zip(places, deep, strict=True):
         scores = [number_formats.scale_of(metric) * score for score in finished(arm)]
         axes.scatter([place] * len(scores), scores, s=13, color=INK, alpha=0.3, linewidths=0)
+    below = []
     for arm in task['arms']:
         if arm['arm'] in ('scratch', 'none', 'pixels') and arm['mean']:
             level = scaled(arm['mean'], metric)[0]
+            if not min(lows) - SQUEEZED * (max(highs) - min(lows)) <= level <= max(highs):
+                # A line far off would press the curve flat.
+                below.append(
+                    f'{arm["arm"]} {number_formats.score(arm["mean"]["estimate"], metric)}'
+                )
+                continue
             axes.axhline(level, color=GREY, linewidth=1, linestyle='--')
             axes.annotate(
                 arm['arm'],
@@ -116,5 +126,6 @@ def depth_curve(task: Mapping[str, Any], summary: Mapping[str, Any]):
     axes.set_ylabel(number_formats.headed(summary))
     quiet(axes)
     level = f'{100 * summary["confidence"]:g} %'
-    titled(axes, f'Mean with its {level} interval; dots: seeds', 9)
+    far = f'\nFar off, not drawn: {", ".join(below)}' if below else ''
+    titled(axes, f'Mean with its {level} interval; dots: seeds{far}', 9)
     return figure

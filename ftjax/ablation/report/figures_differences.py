@@ -16,7 +16,7 @@ VERDICT_COLOURS = {
     'equivalent': COLOURS[2],
     'undecided': GREY,
 }
-FAR = 4.0
+FAR = 8.0
 """An arm further off than so many typical half widths stands at the border, with an arrow."""
 
 

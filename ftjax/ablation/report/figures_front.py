@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.report.figures_differences import limits
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import GREY, INK, arm_styles, new_figure, place_labels, quiet, titled
 
@@ -37,6 +38,8 @@ def differences_by_cost(task: Mapping[str, Any], summary: Mapping[str, Any]):
     panels = [(key, label, points) for key, label, points in panels if points][:PANELS]
     if not panels:
         return None
+    low, high = limits([arm['difference']['interval'] for arm in others])
+    far = [arm for arm in others if not low <= arm['difference']['interval']['estimate'] <= high]
     figure = new_figure(0.8 + 3.3 * len(panels), 4.0)
     drawn = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     styles, scale = arm_styles(task['arms']), number_formats.scale_of(summary['metric'])
@@ -48,6 +51,8 @@ def differences_by_cost(task: Mapping[str, Any], summary: Mapping[str, Any]):
         axes.axhline(0, color=GREY, linewidth=1, linestyle='--', zorder=1)
         axes.plot(1.0, 0.0, markersize=6, linestyle='', zorder=3, **styles[summary['reference']])
         for cost, arm in points:
+            if arm in far:
+                continue
             interval, style = arm['difference']['interval'], styles[arm['arm']]
             middle = scale * interval['estimate']
             axes.plot(cost, middle, markersize=6, linestyle='', zorder=3, **style)
@@ -88,6 +93,18 @@ def differences_by_cost(task: Mapping[str, Any], summary: Mapping[str, Any]):
     for axes, marks, bars in labels:
         place_labels(axes, marks, bars)
     return figure
+
+
+def named_far(arms: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> str:
+    """Arms with their differences, as text; of more than five the first five."""
+    told = [
+        f'{arm["arm"]} '
+        + number_formats.score(
+            arm['difference']['interval']['estimate'], summary['metric'], signed=True
+        )
+        for arm in arms[:5]
+    ]
+    return ', '.join(told) + (f' and {len(arms) - 5} more' if len(arms) > 5 else '')
 
 
 def _scaled(axes: Any, costs: Sequence[float]) -> None:
