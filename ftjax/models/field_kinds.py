@@ -66,7 +66,7 @@ KINDS: dict[str, Kind] = {
     'layer_scale': optional(Number(-1e6, 1e6)),
     'rope_theta': Number(0, 1e30, low_belongs=False),
     'rope_scaling': optional(ListOf(Either(Text(), Number(0, 1e30, low_belongs=False)), 1, 8)),
-    'dtype': Text(choices=('float32', 'bfloat16', 'float16', 'float64')),
+    'dtype': optional(Text(choices=('float32', 'bfloat16', 'float16', 'float64'))),
 }
 
 
