@@ -9,6 +9,7 @@ from ftjax.errors import UserError
 from ftjax.runs.prediction.calibration_file import read_calibration
 from ftjax.runs.prediction.trained import Trained
 from ftjax.tasks.answers import AnswerOptions
+from ftjax.tasks.threshold import told_threshold
 
 VALIDATION = 'validation'
 
@@ -28,7 +29,8 @@ def answer_options(
       trained: the network.
       top_k, probabilities: as of `AnswerOptions`.
       calibrated: use the temperature, where one was fitted.
-      threshold: a probability, or `validation` for the one fitted on validation data.
+      threshold: a probability, or `validation` for the one fitted on validation data; None for
+        the one of the run (`train.threshold`), where it has one.
       coverage: of the prediction sets; one of those whose quantiles were fitted.
 
     Raises:
@@ -50,6 +52,11 @@ def answer_options(
         said.append(f'a class is answered from a probability of {given["threshold"]:.4g} on')
     elif threshold is not None:
         given['threshold'] = _number(threshold)
+    elif trained.threshold is not None:
+        given |= {'threshold': trained.threshold, 'before_temperature': True}
+        names = trained.class_names or ('the second class',)
+        last = names if trained.settings.label_kind.several else names[-1:]
+        said.append(f'as in the run, {told_threshold(trained.threshold, last)}')
     if coverage is not None:
         quantiles = _needed(trained, fitted)['quantiles']
         quantile = quantiles.get(str(float(coverage)))

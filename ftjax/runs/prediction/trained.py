@@ -13,6 +13,7 @@ import jax
 from ftjax.config import SECTIONS, section
 from ftjax.data.dataset import Splits
 from ftjax.data.images.modes import Whites
+from ftjax.data.labels import labels_of
 from ftjax.data.settings import DataSettings
 from ftjax.data.unlabelled.chunks import Reading
 from ftjax.distributed.sharding import Sharding
@@ -21,11 +22,13 @@ from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import CONFIG, FORMAT
 from ftjax.pretrained.run_checkpoint import FOLDER
 from ftjax.tasks import DEFAULT_TASK, Task, task_of
+from ftjax.tasks.threshold import Threshold
 
 READ = (
     *('task', 'text_column', 'text_pair_column', 'path_column', 'label_column', 'layout'),
@@ -50,8 +53,9 @@ class Trained:
     """Of the head, in the order of the outputs; () where nobody said."""
     settings: DataSettings
     """How its run read inputs; the defaults where there was none."""
-    threshold: float | None = None
-    """From which probability on the run answered the second of two classes; None for no such."""
+    threshold: Threshold | None = None
+    """From which probability on the run answered the second of two classes, or each label; None
+    for no such."""
     whites: Whites | None = None
     head: bool = True
     """Whether the head is a trained one."""
@@ -92,13 +96,19 @@ class Trained:
             self.preprocessing, size, settings.image_size, settings.channels, self.whites
         )
 
-    def check_new_inputs(self) -> None:
-        """UserError where inputs are rows of a table: only evaluation reads those."""
-        if self.network.takes == 'table':
-            raise UserError(
-                f'{self.init} takes rows of a table, and new inputs are images or texts; '
-                'scripts/evaluate.py --data.source=csv:FILE evaluates it on other rows'
-            )
+    @property
+    def table(self) -> TablePreprocessing | None:
+        """How rows of a table are read; None for a network of images or texts.
+
+        Raises:
+          UserError: a network of tables without what was fitted on its training rows.
+        """
+        if self.network.takes != 'table':
+            return None
+        found: Any = self.preprocessing
+        if not isinstance(found, TablePreprocessing):
+            raise UserError(f'{self.init} came without the columns that it takes; use a run of it')
+        return found
 
     def check_head(self) -> None:
         """UserError where there is no trained head to answer."""
@@ -141,6 +151,9 @@ def open_trained(init: str, parts: Sequence[str] = (), task: str = '', **precisi
             settings = dataclasses.replace(settings, task=task)
         elif not given and found.network.num_classes == 1:
             raise UserError(f'{init} gives one number and does not say its task; set --task')
+    several = labels_of(settings.task).several
+    if isinstance(found.threshold, tuple) and not several:
+        raise UserError(f'{init}: several decision thresholds, and its task is {settings.task}')
     return Trained(
         init=init,
         network=found.network,
