@@ -291,7 +291,7 @@ def finetune(
         raise UserError(
             f'finetune: {shown(built)}; expected what config.init takes, or from_nnx(..)'
         )
-    name = init if built is None else built.network.recipe
+    name = init if built is None else built.name
     values = {'init': name, 'freeze': freeze, 'data': settings, **config}
     return Finetuning(read_config(values), splits, built)
 

@@ -55,6 +55,11 @@ class Built:
     class_names: tuple[str, ...] = ()
     """Of the head, in the order of the outputs."""
 
+    @property
+    def name(self) -> str:
+        """Of the registered function that built it; '#1' of one that lives in this process."""
+        return self.network.recipe
+
 
 _STRUCTURES: dict[Any, Structure] = {}
 """By the registered function that builds the model and its arguments as JSON; of a model without
