@@ -30,7 +30,7 @@ def shift_lines(task: Mapping[str, Any], summary: Mapping[str, Any]):
     arms = [arm for arm in task['arms'] if arm['mean'] and arm['shifts']]
     styles, metric = arm_styles(task['arms']), summary['metric']
     figure = new_figure(min(9.6, 3.4 + 1.3 * (len(names) + 1)), max(4.2, 1.0 + 0.2 * len(arms)))
-    axes = figure.add_subplot()
+    axes: Any = figure.add_subplot()
     offsets = np.linspace(-0.3, 0.3, len(arms)) if len(arms) > 1 else [0.0]
     for offset, arm in zip(offsets, arms, strict=True):
         found = [arm['mean'], *(arm['shifts'].get(name, {}).get('mean') for name in names)]
@@ -73,7 +73,7 @@ def in_out_plane(task: Mapping[str, Any], summary: Mapping[str, Any]):
         return None
     metric, styles = summary['metric'], arm_styles(task['arms'])
     figure = new_figure(6.4, 5.0)
-    axes = figure.add_subplot()
+    axes: Any = figure.add_subplot()
     marks, bars = [], []
     for arm in arms:
         out = out_of_distribution(arm, names, summary['confidence'])

@@ -9,6 +9,7 @@ from ftjax.ablation.settings import AblationSettings
 from ftjax.plotting import number_formats
 
 Rows = Sequence[Mapping[str, Any]]
+OF_ADAM, OF_SGD = ('betas', 'epsilon'), ('momentum', 'nesterov')
 
 
 def setup_of(
@@ -83,9 +84,13 @@ def optimizer_line(optimizer: Mapping[str, Any]) -> str:
     >>> optimizer_line({'name': 'sgd', 'learning_rate': 0.1, 'momentum': 0.9, 'nesterov': False})
     'sgd, momentum 0.9'
     """
-    parts = [str(optimizer['name'])]
+    name = str(optimizer['name'])
+    of_others = OF_ADAM if name == 'sgd' else OF_SGD if name.startswith('adam') else ()
+    parts = [name]
     for key, value in optimizer.items():
-        if key in ('name', 'learning_rate') or value in (None, False, '', 0, {}, ()):
+        if key in ('name', 'learning_rate', *of_others) or value in (None, False, '', 0, {}, ()):
+            continue
+        if (key, value) == ('accumulate', 1):
             continue
         parts.append(f'{key.replace("_", " ")} {value}')
     return ', '.join(parts)
