@@ -1,14 +1,17 @@
-"""Rotary position embedding (Su et al. 2021) and the scalings that segment it."""
+"""Rotary position embedding (Su et al. 2021) and the scalings that stretch it."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ftjax.errors import UserError
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Float32, Int
 
 # Scaling -> how many numbers follow its name.
 SCALINGS = {'linear': 1, 'llama3': 4}
@@ -28,8 +31,8 @@ def check_scaling(scaling: tuple[str | float, ...] | None) -> None:
 
 def frequencies(
     depth: int, theta: float, scaling: tuple[str | float, ...] | None = None
-) -> np.ndarray:
-    """Angle a position for each pair of channels: (depth // 2,) float32.
+) -> Float32[np.ndarray, ' pairs']:
+    """Angle a position for each pair of channels.
 
     Args:
       depth: channels of a head, even.
@@ -53,16 +56,15 @@ def frequencies(
     return angle.astype(np.float32)
 
 
-def rotate(x: jax.Array, positions: jax.Array, angle: np.ndarray) -> jax.Array:
+def rotate(
+    x: Float[Array, 'batch time heads depth'],
+    positions: Int[Array, 'batch time'],
+    angle: Float32[np.ndarray, ' pairs'],
+) -> Float[Array, 'batch time heads depth']:
     """Turns channel pairs (i, i + depth / 2) of each position by its angle.
 
-    Args:
-      x: (batch, time, heads, depth).
-      positions: (batch, time) int.
-      angle: of `frequencies`.
-
-    Returns:
-      An array like `x`; products of two depend on the difference of their positions alone.
+    Products of two results depend on the difference of their positions alone. `angle` is of
+    `frequencies`.
     """
     # In float32 whatever x is: bfloat16 cannot tell position 257 from 258.
     turned = positions.astype(jnp.float32)[..., None, None] * angle
