@@ -50,6 +50,11 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Network:
     cls, options = family(name), dict(options or {})
     known = fields_of(cls)
     for key in options:
+        if key == 'dtype' and key not in known:
+            raise UserError(
+                f'model {name!r} has no field dtype, which says what it computes in; leave out '
+                'config.precision and config.model.dtype, or give it one'
+            )
         check_name(key, known, f'option of model {name!r}:')
     for key, value in options.items():
         if isinstance(value, list):
