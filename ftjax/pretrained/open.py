@@ -14,6 +14,7 @@ from jax.typing import DTypeLike
 from ftjax.errors import UserError
 from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.registry import build, fields_of, options_of
 from ftjax.models.stages import Network
@@ -33,6 +34,7 @@ from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.report import LoadReport
 from ftjax.pretrained.strict_load import Sharding, load_into
+from ftjax.pytrees import Variables
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class Pretrained:
     """The commit, for what comes from the hub."""
     family: str
     """The family of the names it came under; 'ftjax' for our own format."""
-    config: Mapping[str, Any]
+    config: JsonObject
     """The checkpoint's configuration, as found."""
     tokenizer: pathlib.Path | None
     """tokenizer.json, for text."""
@@ -215,7 +217,7 @@ def _placed(variables: dict, sharding: Sharding | None) -> dict:
 
 
 def _random_report(
-    init: str, checkpoint: Checkpoint, network: Network, variables: Mapping[str, Any]
+    init: str, checkpoint: Checkpoint, network: Network, variables: Variables
 ) -> LoadReport:
     keys = flatten(variables)
     return LoadReport(

@@ -18,6 +18,7 @@ from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error, share
 from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
 from ftjax.evaluation.ranking import log_odds
 from ftjax.evaluation.ratio import Ratio
+from ftjax.io.json.json_values import JsonObject
 from ftjax.printable import printable
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns
 from ftjax.tasks.class_errors import ClassErrors
@@ -211,7 +212,7 @@ class Classification(ClassErrors, Task):
         return fit_classes(outputs.astype(np.float64), labels)
 
     def reliability(
-        self, outputs: np.ndarray, labels: np.ndarray, fitted: Mapping[str, Any] | None = None
+        self, outputs: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
     ) -> dict[str, Any]:
         """See `class_report`."""
         return class_report(outputs, labels, fitted)

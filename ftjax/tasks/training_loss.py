@@ -6,21 +6,16 @@ What is here is traced into the training step.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.pytrees import Array, Batch
 from ftjax.registry import Term
 
 if TYPE_CHECKING:
     from jaxtyping import Float
-
-Array = jax.Array | np.ndarray
-Batch = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

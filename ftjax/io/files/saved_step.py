@@ -23,6 +23,7 @@ from ftjax.errors import UserError, shown
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.files.regular_files import open_regular, read_bytes
 from ftjax.io.json.json_reader import WIDE, parse_json, read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.tree_json import array_hash, json_hash, pack, path_of, unpack
 
 MANIFEST = pathlib.Path('manifest') / 'metadata'
@@ -71,7 +72,7 @@ def make_manifest(
     items: Mapping[str, Any],
     hashes: Mapping[str, Mapping[str, str]],
     metrics: Mapping[str, float],
-    identity: Mapping[str, Any] | None = None,
+    identity: JsonObject | None = None,
 ) -> dict[str, Any]:
     """The manifest as JSON.
 
@@ -216,7 +217,7 @@ class SavedStep:
             raise self.damaged(f'{item}: {type(error).__name__}: {text[:200]}') from error
 
 
-def _number(value: Any) -> float:
+def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError('a metric is a number')
     return float(value)

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import flax.linen as nn
 
 from ftjax.errors import UserError
-
-Flat = dict[str, Any]
+from ftjax.pytrees import Flat
 
 
 @dataclasses.dataclass(frozen=True)

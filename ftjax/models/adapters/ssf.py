@@ -8,7 +8,8 @@ from typing import Any
 
 import flax.linen as nn
 
-from ftjax.models.adapters.adapter import Adapter, Flat, Site, holders, without
+from ftjax.models.adapters.adapter import Adapter, Site, holders, without
+from ftjax.pytrees import Flat
 from ftjax.registry import register
 
 
