@@ -75,11 +75,11 @@ def forward_latency(
             break
         if spent >= 4 * calls.seconds and len(seconds) >= WARM_UP:
             break
-    of_texts = isinstance(inputs, Mapping)
-    first = inputs['input_ids'] if of_texts else inputs
+    first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
+    texts = isinstance(inputs, Mapping) and 'input_ids' in inputs
     return {
         'batch_size': len(first),
-        **({'length': int(first.shape[1])} if of_texts else {}),
+        **({'length': int(first.shape[1])} if texts else {}),
         **percentiles(np.array(seconds), len(first)),
         'compile_seconds': compiled.seconds,
         **_memory(compiled.call),
