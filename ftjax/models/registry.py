@@ -30,6 +30,9 @@ for _name, _target in {
     'distilbert': 'ftjax.models.bert:DistilBERT',
     'gpt2': 'ftjax.models.gpt2:GPT2',
     'llama': 'ftjax.models.llama:Llama',
+    'olmo2': 'ftjax.models.llama:OLMo2',
+    'phi3': 'ftjax.models.llama:Phi3',
+    'gemma': 'ftjax.models.gemma:Gemma',
     'mlp': 'ftjax.models.residual_mlp:MLP',
     'two_layer': 'ftjax.reproductions.two_layer:TwoLayer',
 }.items():
