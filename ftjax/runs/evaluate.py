@@ -16,7 +16,7 @@ from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
 from ftjax.tasks.statistics import Statistics, grouped
-from ftjax.tasks.threshold import choose, fixed
+from ftjax.tasks.threshold import Threshold, fixed
 
 NOTHING_MEASURED = {'n': 0}
 
@@ -59,7 +59,7 @@ def split_statistics(prepared: Prepared, variables: Variables, split: str = 'tes
     )
 
 
-def chosen_threshold(prepared: Prepared, variables: Variables) -> float | None:
+def chosen_threshold(prepared: Prepared, variables: Variables) -> Threshold | None:
     """The decision threshold that train.threshold asks for, chosen on validation; None without.
 
     Raises:
@@ -75,7 +75,7 @@ def chosen_threshold(prepared: Prepared, variables: Variables) -> float | None:
     outputs = predict(prepared.network, variables, batches, prepared.preprocessing, tta=tta)
     found = task_of(val.task).collected(outputs)
     refuse_non_finite(found.rows['finite'])
-    return choose(rule, found.rows['label'], found.rows['last'])
+    return task_of(val.task).threshold(rule, found)
 
 
 def network_metrics(
@@ -85,7 +85,7 @@ def network_metrics(
     config: Config,
     preprocessing: Preprocessing | TextPreprocessing | None,
     split: str = 'test',
-    threshold: float | None = None,
+    threshold: Threshold | None = None,
 ) -> dict[str, Any]:
     """Metrics of a network on a split, on whole arrays, at a decision threshold if one is given."""
     found = network_statistics(network, variables, data, config, preprocessing, split)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.evaluation.auroc_interval import auroc_interval
 from ftjax.evaluation.calibration.calibration import calibration_gap
 from ftjax.evaluation.intervals import share_interval
 from ftjax.evaluation.predictions import check_class_names
@@ -51,6 +52,12 @@ def class_metrics(
         }
     for name in ('auroc', 'average_precision') if 'odds' in rows else ():
         result[name] = each[name][1] if classes == 2 else mean_of(each[name])
+    if 'odds' in rows and wanted is None:
+        result['auroc_interval'] = auroc_interval(
+            rows['odds'][:, -1:] if classes == 2 else rows['odds'],
+            label[:, None] == (np.ones(1) if classes == 2 else np.arange(classes)),
+            rows.get('group'),
+        )
     for name, c in (('sensitivity', 1), ('specificity', 0)):
         known = classes == 2 and occurs[c]
         result[name] = float(each['recall'][c]) if known else None

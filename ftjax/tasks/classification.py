@@ -28,6 +28,7 @@ from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
+from ftjax.tasks.threshold import Threshold, choose
 
 if TYPE_CHECKING:
     from jaxtyping import Float, Float32, Int
@@ -117,7 +118,11 @@ class Classification(ClassErrors, Task):
             rows['last'] = probabilities[:, -1]
         return Statistics(rows)
 
-    def decided(self, found: Statistics, threshold: float) -> Statistics:
+    def threshold(self, rule: str, found: Statistics) -> Threshold:
+        """That on the probability of the second of two classes."""
+        return choose(rule, found.rows['label'], found.rows['last'])
+
+    def decided(self, found: Statistics, threshold: Threshold) -> Statistics:
         """The second of two classes is answered from the threshold on."""
         if found.outputs != 2:
             raise UserError(
@@ -141,7 +146,8 @@ class Classification(ClassErrors, Task):
         `balanced_accuracy`, `top5_accuracy` (None below 6 classes), `precision_macro`,
         `recall_macro`, `f1_macro` and the same `_weighted`,
         `mcc`, `auroc` and `average_precision` (of the second of two classes; of more the mean
-        over those that occur, each against the rest), `log_loss` (nats), `ece` (15 bins),
+        over those that occur, each against the rest), `auroc_interval`, `log_loss` (nats),
+        `ece` (15 bins),
         `brier`, `per_class` (name, precision, recall, f1, auroc, average_precision, support) and
         `confusion_matrix` (rows true, columns predicted, examples). Of two classes also
         `sensitivity` and `specificity` with intervals like that, and
@@ -230,5 +236,11 @@ class Classification(ClassErrors, Task):
                 second = printable(metrics['per_class'][1]['name'])
                 lines.append(f'{second} from a probability of {metrics["threshold"]:.4g} on')
             lines += [metric_line(metrics, name, name, '.4f') for name in _OF_TWO_SAID]
-        known = [(label, metrics[k]) for k, label in _SAID if metrics.get(k) is not None]
+        if metrics.get('auroc_interval') is not None:
+            lines.append(metric_line(metrics, 'auroc', 'AUROC', '.4f'))
+        known = [
+            (label, metrics[k])
+            for k, label in _SAID
+            if metrics.get(k) is not None and metrics.get(f'{k}_interval') is None
+        ]
         return '\n'.join([*lines, ', '.join(f'{label} {value:.4f}' for label, value in known)])

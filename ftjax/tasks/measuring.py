@@ -17,6 +17,7 @@ from ftjax.evaluation.metric import Metric
 from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
 from ftjax.registry import Part, parts
 from ftjax.tasks.statistics import Statistics, grouped, joined
+from ftjax.tasks.threshold import Threshold
 from ftjax.tasks.training_loss import PLAIN, Array, Batch, LossOptions, TrainingLoss
 
 if TYPE_CHECKING:
@@ -79,7 +80,15 @@ class Measuring(TrainingLoss):
         """What each example of a split scored; None where no metric is the mean of such scores."""
         return None
 
-    def decided(self, found: Statistics, threshold: float) -> Statistics:
+    def threshold(self, rule: str, found: Statistics) -> Threshold:
+        """The decision threshold that `train.threshold` chooses on validation.
+
+        Raises:
+          UserError: the task has none, or there is nothing to choose it by.
+        """
+        raise UserError(f'a task of {self.name} has no decision threshold')
+
+    def decided(self, found: Statistics, threshold: Threshold) -> Statistics:
         """Statistics with the answers that a decision threshold gives.
 
         Raises:
@@ -155,7 +164,7 @@ class Measuring(TrainingLoss):
         self,
         pairs: Pairs,
         class_names: Sequence[str] | None = None,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         *,
         groups: Sequence[str] | np.ndarray = (),
     ) -> dict[str, Any]:
@@ -181,7 +190,7 @@ class Measuring(TrainingLoss):
         self,
         found: Statistics,
         class_names: Sequence[str] | None = None,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
     ) -> dict[str, Any]:
         """As `measure`, of what was collected; for groups see `statistics.grouped`."""
         if not len(found):
@@ -189,13 +198,14 @@ class Measuring(TrainingLoss):
         refuse_non_finite(found.rows['finite'])
         if threshold is not None:
             found = self.decided(found, threshold)
-        decision = {} if threshold is None else {'threshold': threshold}
+        told = list(threshold) if isinstance(threshold, (tuple, list)) else threshold
+        decision = {} if threshold is None else {'threshold': told}
         group = found.rows.get('group')
         counted = {} if group is None else {'groups': len(np.unique(group))}
         values = self.values(found, class_names or ()) | self.own_values(found, None)
         scores = self.example_scores(found)
-        told = {} if scores is None else {'examples': scores.packed()}
-        return {'task': self.name, 'n': len(found), **counted, **decision, **values, **told}
+        of_examples = {} if scores is None else {'examples': scores.packed()}
+        return {'task': self.name, 'n': len(found), **counted, **decision, **values, **of_examples}
 
     def validate(
         self,

@@ -42,9 +42,7 @@ class FurtherTest:
     head: Any = None
     """Variables whose head stands in for the trained one; None to keep that."""
 
-    def metrics(
-        self, variables: Variables, threshold: float | None = None
-    ) -> dict[str, float | None]:
+    def metrics(self, variables: Variables, threshold: Any = None) -> dict[str, float | None]:
         """Of a run's final variables, at the decision threshold of the run if it has one."""
         if self.head is not None:
             trunk = {k: v for k, v in variables['params'].items() if k != 'head'}
