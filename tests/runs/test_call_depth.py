@@ -14,7 +14,13 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIG = {
     'init': 'glyphs',
     'freeze': 'head',
-    'data': {'source': 'digits', 'examples_per_class': 2, 'val_per_class': 2, 'batch_size': 4},
+    'data': {
+        'source': 'digits:scattered',
+        'examples_per_class': 5,
+        'val_per_class': 5,
+        'test_fraction': 0.03,
+        'batch_size': 10,
+    },
     'train': {'steps': 1, 'cache': 'off', 'report': False},
 }
 
@@ -36,11 +42,15 @@ def test_few_functions_lie_between_the_script_and_the_step(monkeypatch):
     def program(*given, **options):
         known = compiled(*given, **options)
 
-        def call(*arguments):
-            seen.append(frames())
-            return known.call(*arguments)
+        class Watched:
+            def __getattr__(self, name):
+                return getattr(known.call, name)
 
-        return dataclasses.replace(known, call=call)
+            def __call__(self, *arguments):
+                seen.append(frames())
+                return known.call(*arguments)
+
+        return dataclasses.replace(known, call=Watched())
 
     monkeypatch.setattr(step_runner, 'program', program)
     run.train(prepare(read_config(CONFIG)), progress=False)
