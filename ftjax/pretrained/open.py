@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,9 +13,10 @@ from jax.typing import DTypeLike
 from ftjax.errors import UserError
 from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.built.network import open_built
-from ftjax.models.registry import build, fields_of, is_recipe, options_of
+from ftjax.models.registry import build, is_recipe, options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -24,16 +25,17 @@ from ftjax.pretrained.built_models import open_model, options_for, placed, sized
 from ftjax.pretrained.checkpoint import Checkpoint
 from ftjax.pretrained.config_check import check_config
 from ftjax.pretrained.config_values import check_values
-from ftjax.pretrained.explain import Explanation, explain
-from ftjax.pretrained.initialise import leaf_shapes, random_variables
-from ftjax.pretrained.keymaps.keymap import KeyMap
+from ftjax.pretrained.fit_network import fit_network, size_override
+from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.locate.locate import RANDOM, Location, locate
 from ftjax.pretrained.own_format import check_hash
 from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
+from ftjax.pretrained.recognise import explained_by, recognised
 from ftjax.pretrained.report import LoadReport
 from ftjax.pretrained.strict_load import Sharding, load_into
+from ftjax.pytrees import Variables
 from ftjax.registry import find
 
 
@@ -55,7 +57,7 @@ class Pretrained:
     """The commit, for what comes from the hub."""
     family: str
     """The family of the names it came under; 'ftjax' for our own format."""
-    config: Mapping[str, Any]
+    config: JsonObject
     """The checkpoint's configuration, as found."""
     tokenizer: pathlib.Path | None
     """tokenizer.json, for text."""
@@ -141,7 +143,7 @@ def load_pretrained(
     where = locate(init.removeprefix(RANDOM), weights=not random)
     checkpoint = describe(where, model, tensors=not random)
     _check_name(options.pop('name', None), checkpoint, init)
-    overrides = {**options, **_size_override(checkpoint, image_size)}
+    overrides = {**options, **size_override(checkpoint, image_size)}
     if num_classes is None and class_names is not None:
         num_classes = len(class_names)
     if num_classes is not None:
@@ -182,32 +184,6 @@ def load_pretrained(
     )
 
 
-def fit_network(
-    checkpoint: Checkpoint, overrides: Mapping[str, Any], head: str = 'auto'
-) -> tuple[Network, KeyMap, Explanation]:
-    """The network for a checkpoint and how its tensors fit, from headers alone.
-
-    Where nobody asks for classes and the file has no head, the network gets none: a base
-    model's config.json names two classes that nobody trained. A pooler that the file lacks is
-    left out too where no head asks for it: features must not pass through random weights.
-    """
-    assert checkpoint.source is not None
-    network = checkpoint.network(**overrides)
-    keymap = checkpoint.key_map(network)
-    plan = explain(network, checkpoint.source, keymap, head)
-    lost = any(key.startswith('params/pooler/') for key in plan.initialised)
-    if lost and 'head' not in network.stages and 'pool' not in overrides:
-        return fit_network(checkpoint, {**overrides, 'pool': 'none'}, head)
-    if head != 'auto' or plan.head != 'new' or plan.head_in_source:
-        return network, keymap, plan
-    # A language model's head is no matter of classes: a new one takes head='new'.
-    if checkpoint.promises_head or network.is_lm:
-        explain(network, checkpoint.source, keymap, 'keep')  # raises, naming what is missing
-    if 'num_classes' not in overrides:
-        return fit_network(checkpoint, {**overrides, 'num_classes': 0}, head)
-    return network, keymap, plan
-
-
 def _check_name(name: str | None, checkpoint: Checkpoint, init: str) -> None:
     """UserError where a config says another network than the checkpoint is."""
     if name is None:
@@ -223,23 +199,8 @@ def _check_model(name: str, found: str, init: str) -> None:
         )
 
 
-def _size_override(
-    checkpoint: Checkpoint, image_size: int | tuple[int, int] | None
-) -> dict[str, Any]:
-    """{'image_size': ..} in the way the network's field has it; {} for None."""
-    if image_size is None:
-        return {}
-    network = plain_network(checkpoint.network())
-    if 'image_size' not in fields_of(type(network)):
-        raise UserError(
-            f'image_size={image_size}: {type(network).__name__} has no image size to set'
-        )
-    sizes = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
-    return {'image_size': sizes[0] if sizes[0] == sizes[1] else sizes}
-
-
 def _random_report(
-    init: str, checkpoint: Checkpoint, network: Network, variables: Mapping[str, Any]
+    init: str, checkpoint: Checkpoint, network: Network, variables: Variables
 ) -> LoadReport:
     keys = flatten(variables)
     return LoadReport(
@@ -286,7 +247,7 @@ def describe(
         family, config = _from_model(model)
     if family is None:
         assert source is not None
-        source, prefix = without_prefix(source, _recognised)
+        source, prefix = without_prefix(source, recognised)
         family = families.family_of_tensors(source.names)
         if family is None or not hasattr(families.module(family), 'config_from_tensors'):
             raise UserError(
@@ -298,29 +259,12 @@ def describe(
     elif source is not None:
         assert config is not None
         source, prefix = without_prefix(
-            source, _counter(Checkpoint(folder, family, config, source))
+            source, explained_by(Checkpoint(folder, family, config, source))
         )
     if prefix:
         notes += (f'the names of all tensors begin with {prefix!r}, which is left off',)
     assert config is not None
     return Checkpoint(folder, family, config, source, where.revision, notes)
-
-
-def _recognised(names: Sequence[str]) -> int:
-    """All names, if they are of a family, or none."""
-    return len(names) if families.family_of_tensors(names) else 0
-
-
-def _counter(checkpoint: Checkpoint) -> Callable[[Sequence[str]], int]:
-    """How many of some tensor names a checkpoint's configuration explains."""
-    if checkpoint.is_own:
-        return lambda names: len(leaf_shapes(checkpoint.network()).keys() & set(names))
-
-    def explained(names):
-        keymap = families.key_map(checkpoint.family, checkpoint.config, names)
-        return sum(keymap.match(n) is not None or keymap.is_unused(n) for n in names)
-
-    return explained
 
 
 def _of_run(step: pathlib.Path, tensors: bool) -> Checkpoint:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import (
     COLOURS,
@@ -23,7 +24,7 @@ SQUEEZED = 1.0
 """A line further below the depth curve than so many of its heights is told in words."""
 
 
-def scores_by_arm(task: Mapping[str, Any], summary: Mapping[str, Any]):
+def scores_by_arm(task: Summary, summary: Summary):
     """Mean and interval of every arm, its seeds as dots, the reference as a line."""
     metric, arms = summary['metric'], task['arms']
     scale, styles = number_formats.scale_of(metric), arm_styles(task['arms'])

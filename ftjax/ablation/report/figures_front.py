@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ftjax.ablation.report.figures_differences import limits
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import GREY, INK, arm_styles, new_figure, place_labels, quiet, titled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # (key of an arm, axis label)
 COSTS = (
@@ -22,7 +25,7 @@ NAMED = 14
 """Up to so many arms are named; of more, those on the front."""
 
 
-def differences_by_cost(task: Mapping[str, Any], summary: Mapping[str, Any]):
+def differences_by_cost(task: Summary, summary: Summary):
     """Difference to the reference, with its interval, against each cost as a share of its.
 
     The front joins the arms that no other beats in both; a point off it may still be on it within
