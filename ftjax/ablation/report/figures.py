@@ -16,6 +16,7 @@ from ftjax.ablation.report import (
     figures_rates,
     figures_shifts,
 )
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import heatmaps
 from ftjax.plotting.save import save_figure
 from ftjax.printable import in_figure

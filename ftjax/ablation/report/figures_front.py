@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftjax.ablation.report.figures_differences import limits
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import GREY, INK, arm_styles, new_figure, place_labels, quiet, titled
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
 # (key of an arm, axis label)
 COSTS = (
@@ -22,7 +23,7 @@ COSTS = (
 PANELS = 3
 """The first of those costs that are known."""
 NAMED = 14
-"""Up to so many arms are named; of more, those on the front."""
+"""Up to so many arms are drawn in full; of more, those on the front, the others as grey dots."""
 
 
 def differences_by_cost(task: Summary, summary: Summary):
@@ -48,9 +49,12 @@ def differences_by_cost(task: Summary, summary: Summary):
     styles, scale = arm_styles(task['arms']), number_formats.scale_of(summary['metric'])
     labels: list[tuple[Any, list, list]] = []
     for axes, (key, label, points) in zip(drawn, panels, strict=True):
-        marks, bars = [], []
+        marks, bars, many = [], [], len(points) >= NAMED
         whole = (1.0, 0.0, summary['reference'], styles[summary['reference']]['color'])
-        places = [(1.0, 0.0)]
+        near = [(cost, arm['difference']['interval']['estimate']) for cost, arm in points]
+        places = [(1.0, 0.0), *((x, scale * y) for x, y in near if low <= y <= high)]
+        front = pareto_front(places, summary['higher_is_better'])
+        on_front = [places[i] for i in front]
         axes.axhline(0, color=GREY, linewidth=1, linestyle='--', zorder=1)
         axes.plot(1.0, 0.0, markersize=6, linestyle='', zorder=3, **styles[summary['reference']])
         for cost, arm in points:
@@ -58,6 +62,9 @@ def differences_by_cost(task: Summary, summary: Summary):
                 continue
             interval, style = arm['difference']['interval'], styles[arm['arm']]
             middle = scale * interval['estimate']
+            if many and (cost, middle) not in on_front:
+                axes.plot(cost, middle, marker='o', markersize=4, color=GREY, alpha=0.6)
+                continue
             axes.plot(cost, middle, markersize=6, linestyle='', zorder=3, **style)
             if interval['low'] is not None:
                 ends = [scale * interval['low'], scale * interval['high']]
@@ -68,11 +75,9 @@ def differences_by_cost(task: Summary, summary: Summary):
                 sides = [max(spread[end], 0.0) / reference[key] for end in ('low', 'high')]
                 axes.plot(sides, [middle, middle], color=style['color'], linewidth=2, alpha=0.55)
             marks.append((cost, middle, arm['arm'], style['color']))
-            places.append((cost, middle))
-        front = pareto_front(places, summary['higher_is_better'])
         axes.plot(
-            [places[i][0] for i in front],
-            [places[i][1] for i in front],
+            [cost for cost, _ in on_front],
+            [middle for _, middle in on_front],
             color=GREY,
             linewidth=1.2,
             drawstyle='steps-post',
@@ -82,23 +87,21 @@ def differences_by_cost(task: Summary, summary: Summary):
         axes.set_xlabel(f'{label}, as a share of {summary["reference"]}')
         quiet(axes, 'both')
         axes.margins(x=0.16, y=0.12)
-        every = [whole, *marks]
-        if len(every) > NAMED:
-            every = [every[i] for i in sorted({0, *front})]
-        labels.append((axes, every, bars))
+        labels.append((axes, [whole, *marks], bars))
     unit = ' (points)' if scale == 100 else ''
     direction = '' if summary['higher_is_better'] else ', lower is better'
     drawn[0].set_ylabel(f'difference to {summary["reference"]}{unit}{direction}')
     level = f'{100 * summary["confidence"]:g} %'
-    titled(
-        drawn[0], f'Bars: {level} intervals, of differences simultaneous. Grey steps: the front.', 9
-    )
+    told = f'Bars: {level} intervals, of differences simultaneous. Grey steps: the front.'
+    if far:
+        told += f'\nFar off, not drawn: {named_far(far, summary)}.'
+    titled(drawn[0], told, 9)
     for axes, marks, bars in labels:
         place_labels(axes, marks, bars)
     return figure
 
 
-def named_far(arms: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> str:
+def named_far(arms: Sequence[Summary], summary: Summary) -> str:
     """Arms with their differences, as text; of more than five the first five."""
     told = [
         f'{arm["arm"]} '
@@ -112,8 +115,11 @@ def named_far(arms: Sequence[Mapping[str, Any]], summary: Mapping[str, Any]) -> 
 
 def _scaled(axes: Any, costs: Sequence[float]) -> None:
     """A logarithmic axis where costs differ by more than a factor of five."""
+    from matplotlib.ticker import LogLocator
+
     if max(costs) > 5 * min(costs) > 0:
         axes.set_xscale('log')
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
     axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
     axes.minorticks_off()
     axes.tick_params(axis='x', labelcolor=INK)
