@@ -18,7 +18,8 @@ from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.leaves import stage_of
 from ftjax.pretrained.locate.locate import Location, locate
-from ftjax.pretrained.open import describe, fit_network
+from ftjax.pretrained.open import describe
+from ftjax.pretrained.outline import fit_network
 from ftjax.pretrained.report import LoadReport
 from ftjax.pretrained.strict_load import report
 

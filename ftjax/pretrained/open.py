@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
@@ -16,53 +13,16 @@ from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.registry import build, fields_of, options_of
-from ftjax.models.stages import Network
-from ftjax.preprocessing.images import Preprocessing
-from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import families, own_format, run_checkpoint
 from ftjax.pretrained.checkpoint import Checkpoint
 from ftjax.pretrained.config_check import check_config
 from ftjax.pretrained.config_values import check_values
-from ftjax.pretrained.explain import Explanation, explain
-from ftjax.pretrained.initialise import leaf_shapes, random_variables
-from ftjax.pretrained.keymaps.keymap import KeyMap
-from ftjax.pretrained.leaves import flatten, unflatten
+from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.locate.locate import RANDOM, Location, locate
-from ftjax.pretrained.own_format import check_hash
+from ftjax.pretrained.outline import Outline, Pretrained, fit_network
 from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
-from ftjax.pretrained.report import LoadReport
-from ftjax.pretrained.strict_load import Sharding, load_into
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Pretrained:
-    """A network, its variables and what travels with them."""
-
-    network: Network
-    variables: dict
-    """{'params': .., 'batch_stats': .. where there are any}: nested dicts of jax.Array."""
-    report: LoadReport
-    preprocessing: Preprocessing | TextPreprocessing | None
-    """Of images or of texts; None for a text network that came without a tokenizer."""
-    class_names: tuple[str, ...]
-    """Of the head, in the order of the logits; () for a new head or where nobody said."""
-    source: str
-    """The init string."""
-    revision: str | None
-    """The commit, for what comes from the hub."""
-    family: str
-    """The family of the names it came under; 'ftjax' for our own format."""
-    config: Mapping[str, Any]
-    """The checkpoint's configuration, as found."""
-    tokenizer: pathlib.Path | None
-    """tokenizer.json, for text."""
-
-    @property
-    def threshold(self) -> float | None:
-        """The probability from which the second of two classes is answered; None for 1/2."""
-        own = self.family == own_format.FORMAT and self.report.head == 'kept'
-        return self.config.get('decision_threshold') if own else None
+from ftjax.pretrained.strict_load import Sharding
 
 
 def load_pretrained(
@@ -107,6 +67,35 @@ def load_pretrained(
       pretrained = load_pretrained('data:resnet26_gn_cifar10', num_classes=2)
       print(pretrained.report.table())
     """
+    found = outline(
+        init,
+        num_classes=num_classes,
+        class_names=class_names,
+        image_size=image_size,
+        seed=seed,
+        head=head,
+        model=model,
+        options=options,
+    )
+    return found.load(dtype, sharding=sharding)
+
+
+def outline(
+    init: str,
+    *,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    seed: int = 0,
+    head: str = 'auto',
+    model: str | Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Outline:
+    """What `load_pretrained` with these arguments would open, from names and headers alone.
+
+    Raises:
+      UserError: as `load_pretrained`, all but what only the tensors' values tell.
+    """
     random, options = init.startswith(RANDOM), dict(options or {})
     model = model or (dict(options) if 'name' in options else None)
     where = locate(init.removeprefix(RANDOM), weights=not random)
@@ -123,60 +112,19 @@ def load_pretrained(
     if head == 'auto' and num_classes and checkpoint.network().is_reconstruction:
         head = 'new'  # it guesses features: as many classes by chance are not those
     if random:
-        network = checkpoint.network(**overrides)
-        variables = _placed(random_variables(network, seed, dtype), sharding)
-        report = _random_report(init, checkpoint, network, variables)
+        network, keymap, explanation = checkpoint.network(**overrides), None, None
     else:
-        network, keymap, _ = fit_network(checkpoint, overrides, head)
-        assert checkpoint.source is not None
-        if checkpoint.is_own:
-            check_hash(checkpoint.source.path, checkpoint.config)
-        variables, report = load_into(
-            network, checkpoint.source, keymap, head=head, seed=seed, dtype=dtype, sharding=sharding
-        )
-    preprocessing, origin = checkpoint.preprocessing(network)
-    notes = (*report.notes, *checkpoint.notes)
-    if preprocessing is not None or origin.startswith('none:'):
-        notes = (*notes, f'preprocessing: {origin}')
-    report = dataclasses.replace(report, notes=notes)
-    return Pretrained(
+        network, keymap, explanation = fit_network(checkpoint, overrides, head)
+    return Outline(
+        init=init,
+        checkpoint=checkpoint,
         network=network,
-        variables=variables,
-        report=report,
-        preprocessing=preprocessing,
-        class_names=names if report.head == 'kept' else tuple(class_names or ()),
-        source=init,
-        revision=where.revision,
-        family=checkpoint.family,
-        config=checkpoint.config,
-        tokenizer=checkpoint.tokenizer,
+        keymap=keymap,
+        explanation=explanation,
+        asked_names=tuple(class_names or ()),
+        head_policy=head,
+        seed=seed,
     )
-
-
-def fit_network(
-    checkpoint: Checkpoint, overrides: Mapping[str, Any], head: str = 'auto'
-) -> tuple[Network, KeyMap, Explanation]:
-    """The network for a checkpoint and how its tensors fit, from headers alone.
-
-    Where nobody asks for classes and the file has no head, the network gets none: a base
-    model's config.json names two classes that nobody trained. A pooler that the file lacks is
-    left out too where no head asks for it: features must not pass through random weights.
-    """
-    assert checkpoint.source is not None
-    network = checkpoint.network(**overrides)
-    keymap = checkpoint.key_map(network)
-    plan = explain(network, checkpoint.source, keymap, head)
-    lost = any(key.startswith('params/pooler/') for key in plan.initialised)
-    if lost and 'head' not in network.stages and 'pool' not in overrides:
-        return fit_network(checkpoint, {**overrides, 'pool': 'none'}, head)
-    if head != 'auto' or plan.head != 'new' or plan.head_in_source:
-        return network, keymap, plan
-    # A language model's head is no matter of classes: a new one takes head='new'.
-    if checkpoint.promises_head or network.is_lm:
-        explain(network, checkpoint.source, keymap, 'keep')  # raises, naming what is missing
-    if 'num_classes' not in overrides:
-        return fit_network(checkpoint, {**overrides, 'num_classes': 0}, head)
-    return network, keymap, plan
 
 
 def _check_name(name: str | None, checkpoint: Checkpoint, init: str) -> None:
@@ -204,26 +152,6 @@ def _size_override(
         )
     sizes = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
     return {'image_size': sizes[0] if sizes[0] == sizes[1] else sizes}
-
-
-def _placed(variables: dict, sharding: Sharding | None) -> dict:
-    """The variables on the devices asked for."""
-    if sharding is None:
-        return variables
-    leaves = flatten(variables).items()
-    return unflatten({k: jax.device_put(leaf, sharding(k, leaf.shape)) for k, leaf in leaves})
-
-
-def _random_report(
-    init: str, checkpoint: Checkpoint, network: Network, variables: Mapping[str, Any]
-) -> LoadReport:
-    keys = flatten(variables)
-    return LoadReport(
-        source=init,
-        family=checkpoint.family,
-        initialised=dict.fromkeys(keys, 'random weights were asked for'),
-        head='new' if 'head' in network.stages else 'none',
-    )
 
 
 def describe(

@@ -30,7 +30,8 @@ from ftjax.models.stages import EVAL, TRAIN, Network
 from ftjax.pretrained.checkpoint import Checkpoint
 from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.locate.locate import locate
-from ftjax.pretrained.open import describe, fit_network
+from ftjax.pretrained.open import describe
+from ftjax.pretrained.outline import fit_network
 from ftjax.pretrained.readers import TensorSource, open_source
 from ftjax.pretrained.strict_load import load_into
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -60,7 +60,7 @@ class LoRA(Adapter):
         # As a sum with (ratio - 1), which is exactly 0 at first: then the output is the base's.
         return out + low + (ratio - 1).astype(out.dtype) * (linear + low)
 
-    def settle(self, params: Flat) -> Flat:
+    def settle(self, params: Mapping[str, Any]) -> Flat:
         """DoRA's magnitudes, from the weights that were loaded."""
         return {
             f'{at}dora_magnitude': column_norm(params[f'{at}kernel'])
