@@ -37,12 +37,12 @@ def late_products(
         return contextlib.nullcontext()
 
     def late(run: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
-        module: Any = context.module
-        if context.method_name != '__call__' or module.scope is None or kwargs:
+        module, scope = context.module, context.module.scope
+        if context.method_name != '__call__' or scope is None or kwargs:
             return run(*args, **kwargs)
         if type(module) is nn.Dense and (kernel := narrow(module, 'kernel', frozen)) is not None:
             out = product(jnp.asarray(args[0], module.dtype), kernel)
-            bias: Any = module.scope.get_variable('params', 'bias') if module.use_bias else None
+            bias: Any = scope.get_variable('params', 'bias') if module.use_bias else None
             return out if bias is None else out + jnp.asarray(bias, module.dtype)
         table = narrow(module, 'embedding', frozen) if type(module) is nn.Embed else None
         if table is not None and table.shape[0] > 1:
