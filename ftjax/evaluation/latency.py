@@ -73,10 +73,11 @@ def forward_latency(
             break
         if spent >= 4 * calls.seconds and len(seconds) >= WARM_UP:
             break
-    first = inputs['input_ids'] if isinstance(inputs, dict) else inputs
+    first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs
+    texts = isinstance(inputs, dict) and 'input_ids' in inputs
     return {
         'batch_size': len(first),
-        **({'length': int(first.shape[1])} if isinstance(inputs, dict) else {}),
+        **({'length': int(first.shape[1])} if texts else {}),
         **percentiles(np.array(seconds), len(first)),
         'compile_seconds': compiled.seconds,
         **_memory(compiled.call),

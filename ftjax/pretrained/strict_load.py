@@ -78,8 +78,8 @@ def load_into(
                 leaf = _resized(key, leaf, plan, keymap)
             leaves[key] = place(key, _cast_once(leaf, wanted(key, leaf.dtype, dtype, held)))
         del tensor, leaf
-    fresh = random_leaves(network, plan.initialised, seed) if plan.initialised else {}
-    for key, leaf in fresh.items():
+    initial = random_leaves(network, plan.initialised, seed) if plan.initialised else {}
+    for key, leaf in initial.items():
         want = wanted(key, np.dtype(np.float32), dtype, held)
         leaves[key] = place(key, cast(key, leaf, want))
     variables = unflatten({key: leaves[key] for key in plan.keys})
