@@ -50,10 +50,11 @@ class Pretrained:
     """tokenizer.json, for text."""
 
     @property
-    def threshold(self) -> float | None:
-        """The probability from which the second of two classes is answered; None for 1/2."""
+    def threshold(self) -> float | tuple[float, ...] | None:
+        """From which probability the second of two classes, or each label, is answered."""
         own = self.family == own_format.FORMAT and self.report.head == 'kept'
-        return self.config.get('decision_threshold') if own else None
+        found = self.config.get('decision_threshold') if own else None
+        return tuple(found) if isinstance(found, list) else found
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
