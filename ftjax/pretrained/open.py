@@ -13,17 +13,20 @@ from ftjax.errors import UserError
 from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.models.adapters.adapted import plain_network
-from ftjax.models.registry import build, fields_of, options_of
+from ftjax.models.built.network import open_built
+from ftjax.models.registry import build, fields_of, is_recipe, options_of
 from ftjax.pretrained import families, own_format, run_checkpoint
+from ftjax.pretrained.built_models import OpenedModel, open_model, options_for, sized
 from ftjax.pretrained.checkpoint import Checkpoint
 from ftjax.pretrained.config_check import check_config
 from ftjax.pretrained.config_values import check_values
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.locate.locate import RANDOM, Location, locate
-from ftjax.pretrained.outline import Outline, Pretrained, fit_network
+from ftjax.pretrained.outline import BuiltOutline, Outline, Pretrained, fit_network
 from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.strict_load import Sharding
+from ftjax.registry import find
 
 
 def load_pretrained(
@@ -42,7 +45,8 @@ def load_pretrained(
     """Opens a pretrained network.
 
     Args:
-      init: 'glyphs' or 'docstrings' (shipped), 'data:NAME', 'hf://ORG/NAME[@REVISION]', the
+      init: 'glyphs' or 'docstrings' (shipped), the name of a registered function that builds a
+        network with its weights, 'data:NAME', 'hf://ORG/NAME[@REVISION]', the
         path of a folder, file or run; with 'random:' before it the same network with random
         weights.
       num_classes: of the task; None keeps the checkpoint's head as it is, or leaves the head
@@ -91,7 +95,7 @@ def outline(
     head: str = 'auto',
     model: str | Mapping[str, Any] | None = None,
     options: Mapping[str, Any] | None = None,
-) -> Outline:
+) -> Outline | BuiltOutline:
     """What `load_pretrained` with these arguments would open, from names and headers alone.
 
     Raises:
@@ -99,6 +103,23 @@ def outline(
     """
     random, options = init.startswith(RANDOM), dict(options or {})
     model = model or (dict(options) if 'name' in options else None)
+    if is_recipe(name := init.removeprefix(RANDOM)):
+        _check_model(options.pop('name', name), name, init)
+        built = open_built(name, options_for(find('model', name).parameters, options, image_size))
+        sized(built.network, image_size)
+
+        def opened(dtype: DTypeLike) -> OpenedModel:
+            return open_model(
+                *(built, name),
+                num_classes=num_classes,
+                class_names=class_names,
+                seed=seed,
+                head=head,
+                dtype=dtype,
+                random=random,
+            )
+
+        return BuiltOutline(init, tuple(class_names or ()), opened)
     where = locate(init.removeprefix(RANDOM), weights=not random)
     checkpoint = describe(where, model, tensors=not random)
     _check_name(options.pop('name', None), checkpoint, init)
@@ -132,7 +153,10 @@ def _check_name(name: str | None, checkpoint: Checkpoint, init: str) -> None:
     """UserError where a config says another network than the checkpoint is."""
     if name is None:
         return
-    found, _ = options_of(plain_network(checkpoint.network()))
+    _check_model(name, options_of(plain_network(checkpoint.network()))[0], init)
+
+
+def _check_model(name: str, found: str, init: str) -> None:
     if name != found:
         raise UserError(
             f'config.model.name is {name!r}, and the network of {init} is {found!r}; leave the '

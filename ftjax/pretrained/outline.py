@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import own_format
+from ftjax.pretrained.built_models import OpenedModel, placed
 from ftjax.pretrained.checkpoint import Checkpoint
 from ftjax.pretrained.explain import Explanation, explain
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
@@ -128,7 +129,7 @@ class Outline:
         checkpoint, found = self.checkpoint, self.report(dtype, held)
         if self.explanation is None:
             variables = random_variables(self.network, self.seed, dtype)
-            variables = jax.device_get(variables) if host else _placed(variables, sharding)
+            variables = jax.device_get(variables) if host else placed(variables, sharding)
         else:
             assert checkpoint.source is not None and self.keymap is not None
             if checkpoint.is_own:
@@ -156,6 +157,69 @@ class Outline:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class BuiltOutline:
+    """The same of a network that a registered function builds with its weights."""
+
+    init: str
+    asked_names: tuple[str, ...]
+    opened: Callable[[DTypeLike], OpenedModel]
+
+    @functools.cached_property
+    def _found(self) -> OpenedModel:
+        return self.opened(jnp.float32)
+
+    @property
+    def network(self) -> Network:
+        """For the classes of the task."""
+        return self._found.network
+
+    @property
+    def head(self) -> str:
+        """'kept', 'new' or 'none'."""
+        return self._found.report.head
+
+    @property
+    def shapes(self) -> dict[str, Any]:
+        """The variables as jax.ShapeDtypeStruct."""
+        return jax.eval_shape(lambda tree: tree, self._found.variables)
+
+    @property
+    def preprocessing(self) -> tuple[Preprocessing | TextPreprocessing | None, str]:
+        """(preprocessing, '')."""
+        return self._found.preprocessing, ''
+
+    def report(self, dtype: DTypeLike = jnp.float32, held: Held | None = None) -> LoadReport:
+        """Where each leaf is from."""
+        del dtype, held
+        return self._found.report
+
+    def load(
+        self,
+        dtype: DTypeLike = jnp.float32,
+        *,
+        held: Held | None = None,
+        sharding: Sharding | None = None,
+        host: bool = False,
+    ) -> Pretrained:
+        """The network with its weights, all of one dtype."""
+        del held
+        found = self._found if jnp.dtype(dtype) == jnp.float32 else self.opened(dtype)
+        variables = placed(found.variables, sharding)
+        return Pretrained(
+            network=found.network,
+            variables=jax.device_get(variables) if host else variables,
+            report=found.report,
+            preprocessing=found.preprocessing,
+            class_names=found.class_names or self.asked_names,
+            source=self.init,
+            revision=None,
+            family=found.report.family,
+            config={},
+            tokenizer=None,
+        )
+
+
 def fit_network(
     checkpoint: Checkpoint, overrides: Mapping[str, Any], head: str = 'auto'
 ) -> tuple[Network, KeyMap, Explanation]:
@@ -180,11 +244,3 @@ def fit_network(
     if 'num_classes' not in overrides:
         return fit_network(checkpoint, {**overrides, 'num_classes': 0}, head)
     return network, keymap, plan
-
-
-def _placed(variables: dict, sharding: Sharding | None) -> dict:
-    """The variables on the devices asked for."""
-    if sharding is None:
-        return variables
-    leaves = flatten(variables).items()
-    return unflatten({k: jax.device_put(leaf, sharding(k, leaf.shape)) for k, leaf in leaves})

@@ -141,6 +141,7 @@ def code_of(config: Config, network: Network) -> dict[str, Any]:
     plain = plain_network(network)  # adapters are named by the config
     named = set(re.findall(r'[\w.-]+', json.dumps(to_jsonable(config.to_json()))))
     things: dict[str, Any] = {f'network {type(plain).__name__}': plain}
+    things |= {f'network, part {n}': each for n, each in enumerate(plain.made_of)}
     # Of images only: those of texts stand here by their kind, as all else.
     things |= augmentations_of(config.data.augment)
     for part in own():
