@@ -6,8 +6,7 @@ import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ftjax.export.carried import carried, write_carried
 from ftjax.export.origin import Origin
@@ -16,6 +15,7 @@ from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import families, own_format
+from ftjax.pytrees import Variables
 
 _log = logging.getLogger(__name__)
 TOKENIZER_FILES = (
@@ -28,7 +28,7 @@ TOKENIZER_FILES = (
 def save_huggingface(
     folder: str | os.PathLike[str],
     network: Network,
-    variables: Mapping[str, Any],
+    variables: Variables,
     preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str] = (),
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -14,17 +14,18 @@ from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.built.network import open_built
-from ftjax.models.registry import build, fields_of, is_recipe, options_of
+from ftjax.models.registry import build, is_recipe, options_of
 from ftjax.pretrained import families, own_format, run_checkpoint
 from ftjax.pretrained.built_models import OpenedModel, open_model, options_for, sized
 from ftjax.pretrained.checkpoint import Checkpoint
 from ftjax.pretrained.config_check import check_config
 from ftjax.pretrained.config_values import check_values
-from ftjax.pretrained.initialise import leaf_shapes
+from ftjax.pretrained.fit_network import fit_network, size_override
 from ftjax.pretrained.locate.locate import RANDOM, Location, locate
-from ftjax.pretrained.outline import BuiltOutline, Outline, Pretrained, fit_network
+from ftjax.pretrained.outline import BuiltOutline, Outline, Pretrained
 from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
+from ftjax.pretrained.recognise import explained_by, recognised
 from ftjax.pretrained.strict_load import Sharding
 from ftjax.registry import find
 
@@ -123,7 +124,7 @@ def outline(
     where = locate(init.removeprefix(RANDOM), weights=not random)
     checkpoint = describe(where, model, tensors=not random)
     _check_name(options.pop('name', None), checkpoint, init)
-    overrides = {**options, **_size_override(checkpoint, image_size)}
+    overrides = {**options, **size_override(checkpoint, image_size)}
     if num_classes is None and class_names is not None:
         num_classes = len(class_names)
     if num_classes is not None:
@@ -164,21 +165,6 @@ def _check_model(name: str, found: str, init: str) -> None:
         )
 
 
-def _size_override(
-    checkpoint: Checkpoint, image_size: int | tuple[int, int] | None
-) -> dict[str, Any]:
-    """{'image_size': ..} in the way the network's field has it; {} for None."""
-    if image_size is None:
-        return {}
-    network = plain_network(checkpoint.network())
-    if 'image_size' not in fields_of(type(network)):
-        raise UserError(
-            f'image_size={image_size}: {type(network).__name__} has no image size to set'
-        )
-    sizes = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
-    return {'image_size': sizes[0] if sizes[0] == sizes[1] else sizes}
-
-
 def describe(
     where: Location, model: str | Mapping[str, Any] | None = None, *, tensors: bool = True
 ) -> Checkpoint:
@@ -215,7 +201,7 @@ def describe(
         family, config = _from_model(model)
     if family is None:
         assert source is not None
-        source, prefix = without_prefix(source, _recognised)
+        source, prefix = without_prefix(source, recognised)
         family = families.family_of_tensors(source.names)
         if family is None or not hasattr(families.module(family), 'config_from_tensors'):
             raise UserError(
@@ -227,29 +213,12 @@ def describe(
     elif source is not None:
         assert config is not None
         source, prefix = without_prefix(
-            source, _counter(Checkpoint(folder, family, config, source))
+            source, explained_by(Checkpoint(folder, family, config, source))
         )
     if prefix:
         notes += (f'the names of all tensors begin with {prefix!r}, which is left off',)
     assert config is not None
     return Checkpoint(folder, family, config, source, where.revision, notes)
-
-
-def _recognised(names: Sequence[str]) -> int:
-    """All names, if they are of a family, or none."""
-    return len(names) if families.family_of_tensors(names) else 0
-
-
-def _counter(checkpoint: Checkpoint) -> Callable[[Sequence[str]], int]:
-    """How many of some tensor names a checkpoint's configuration explains."""
-    if checkpoint.is_own:
-        return lambda names: len(leaf_shapes(checkpoint.network()).keys() & set(names))
-
-    def explained(names):
-        keymap = families.key_map(checkpoint.family, checkpoint.config, names)
-        return sum(keymap.match(n) is not None or keymap.is_unused(n) for n in names)
-
-    return explained
 
 
 def _of_run(step: pathlib.Path, tensors: bool) -> Checkpoint:

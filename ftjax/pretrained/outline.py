@@ -18,7 +18,7 @@ from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import own_format
 from ftjax.pretrained.built_models import OpenedModel, placed
 from ftjax.pretrained.checkpoint import Checkpoint
-from ftjax.pretrained.explain import Explanation, explain
+from ftjax.pretrained.explain import Explanation
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.leaves import flatten, unflatten
@@ -218,29 +218,3 @@ class BuiltOutline:
             config={},
             tokenizer=None,
         )
-
-
-def fit_network(
-    checkpoint: Checkpoint, overrides: Mapping[str, Any], head: str = 'auto'
-) -> tuple[Network, KeyMap, Explanation]:
-    """The network for a checkpoint and how its tensors fit, from headers alone.
-
-    Where nobody asks for classes and the file has no head, the network gets none: a base
-    model's config.json names two classes that nobody trained. A pooler that the file lacks is
-    left out too where no head asks for it: features must not pass through random weights.
-    """
-    assert checkpoint.source is not None
-    network = checkpoint.network(**overrides)
-    keymap = checkpoint.key_map(network)
-    plan = explain(network, checkpoint.source, keymap, head)
-    lost = any(key.startswith('params/pooler/') for key in plan.initialised)
-    if lost and 'head' not in network.stages and 'pool' not in overrides:
-        return fit_network(checkpoint, {**overrides, 'pool': 'none'}, head)
-    if head != 'auto' or plan.head != 'new' or plan.head_in_source:
-        return network, keymap, plan
-    # A language model's head is no matter of classes: a new one takes head='new'.
-    if checkpoint.promises_head or network.is_lm:
-        explain(network, checkpoint.source, keymap, 'keep')  # raises, naming what is missing
-    if 'num_classes' not in overrides:
-        return fit_network(checkpoint, {**overrides, 'num_classes': 0}, head)
-    return network, keymap, plan

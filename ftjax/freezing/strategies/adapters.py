@@ -26,6 +26,7 @@ from ftjax.models.adapters.prompt import Prompt
 from ftjax.models.adapters.ssf import SSF
 from ftjax.models.stages import Network
 from ftjax.pretrained.initialise import random_leaves
+from ftjax.pytrees import Variables
 from ftjax.ranges import above, between
 
 RANKS = between(1, 2**16)
@@ -110,7 +111,7 @@ def prompt_deep(n: int) -> Adapter:
 
 
 def with_adapters(
-    settings: FreezeSettings, network: Network, variables: Mapping[str, Any], seed: int = 0
+    settings: FreezeSettings, network: Network, variables: Variables, seed: int = 0
 ) -> tuple[Network, dict[str, Any]]:
     """The network and its variables, or their shapes, with what the strategy adds.
 
