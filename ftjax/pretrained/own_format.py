@@ -124,6 +124,7 @@ def description(
     provenance: Mapping[str, object] | None,
 ) -> dict[str, Any]:
     """What config.json says of a network; UserError if it has not as many classes as names."""
+    check_reopens(network)
     name, options = options_of(network)
     if class_names and len(class_names) != options['num_classes']:
         raise UserError(
@@ -139,6 +140,16 @@ def description(
     }
     json.dumps(config)  # a provenance that is not JSON fails before anything is written
     return config
+
+
+def check_reopens(network: Network) -> None:
+    """UserError for a network that no other process could build again from what is saved."""
+    if network.is_local:
+        raise UserError(
+            'a network of from_nnx can be saved only by the name of a function that builds it: put '
+            "@register('model', NAME) before a function that returns from_nnx(..), in a file of "
+            'your own, and give NAME as config.init'
+        )
 
 
 def write_json(path: pathlib.Path, value: object) -> None:

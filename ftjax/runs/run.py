@@ -18,8 +18,10 @@ from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.io.files.lock import run_lock
 from ftjax.io.identity.identity_changes import FILE, differences, refused
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
+from ftjax.pretrained.own_format import check_reopens
 from ftjax.runs.adapt import adapted
 from ftjax.runs.before_training.feature_audit import feature_audit, known_findings
 from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_statistics
@@ -67,6 +69,8 @@ def train(
     """
     inputs = process_group.from_first(lambda: run_identity(prepared))
     folder = None if workdir is None else pathlib.Path(workdir)
+    if folder is not None:
+        check_reopens(prepared.network)
     with opened(prepared, folder, allow_plan_change, inputs, allow) as change:
         spec = run_spec(prepared)
         looked_at = folder is not None or progress  # one run of many is not
@@ -216,7 +220,7 @@ def identity_changes(folder: pathlib.Path | None) -> list[dict[str, Any]]:
 
 
 def check_finished(
-    folder: pathlib.Path, result: Mapping[str, Any], prepared: Prepared, allow: Collection[str] = ()
+    folder: pathlib.Path, result: JsonObject, prepared: Prepared, allow: Collection[str] = ()
 ) -> None:
     """Refuses a finished run that was made from other inputs than the present ones.
 
