@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from ftjax.ablation.report.answer import answer
+from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.html import report_html, write_report
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
 from ftjax.ablation.report.setup_facts import setup_of

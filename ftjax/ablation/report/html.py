@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS
 from ftjax.ablation.report import tables
-from ftjax.ablation.report.answer import answer
+from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.figures import Drawn, draw
 from ftjax.ablation.report.race_table import LEGEND, race_table
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
-from ftjax.ablation.report.answer import answer
+from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.uncertainty_table import uncertainty_table
 from ftjax.ablation.statistics.bootstrap import FEWEST
 from ftjax.ablation.statistics.error_rates import rate_sentence

@@ -15,7 +15,8 @@ from ftjax.plotting.learning_curves import learning_curves
 from ftjax.plotting.network_picture import network_picture, stage_sizes
 from ftjax.plotting.save import figure_bytes
 from ftjax.printable import in_html
-from ftjax.runs.report.answer import (
+from ftjax.runs.report.cautions import cautions
+from ftjax.runs.report.executive_answer import (
     answer,
     best_baseline,
     bounds_text,
@@ -25,7 +26,6 @@ from ftjax.runs.report.answer import (
     task_in,
     value_text,
 )
-from ftjax.runs.report.cautions import cautions
 from ftjax.runs.report.mistakes_shown import mistakes_shown
 from ftjax.runs.report.report_facts import ReportFacts
 
