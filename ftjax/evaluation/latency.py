@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 from ftjax.distributed.sharding import Sharding
@@ -14,6 +15,7 @@ from ftjax.evaluation.predict import Forward
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.xla.cost_analysis import flops_of
 from ftjax.xla.program_cache import program
 
 WARM_UP = 5
@@ -43,7 +45,7 @@ def forward_latency(
     calls: Calls = Calls(),
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """Latency of a network on one batch: milliseconds, examples a second, bytes.
+    """Latency of a network on one batch: milliseconds, examples a second, bytes, FLOPs.
 
     Args:
       network, preprocessing: as of `predict`.
@@ -73,12 +75,14 @@ def forward_latency(
             break
         if spent >= 4 * calls.seconds and len(seconds) >= WARM_UP:
             break
-    first = inputs['input_ids'] if isinstance(inputs, dict) else inputs
+    size = len(jax.tree.leaves(inputs)[0])
+    tokens = isinstance(inputs, dict) and 'input_ids' in inputs
     return {
-        'batch_size': len(first),
-        **({'length': int(first.shape[1])} if isinstance(inputs, dict) else {}),
-        **percentiles(np.array(seconds), len(first)),
+        'batch_size': size,
+        **({'length': int(inputs['input_ids'].shape[1])} if tokens else {}),
+        **percentiles(np.array(seconds), size),
         'compile_seconds': compiled.seconds,
+        'flops': flops_of(compiled.call),
         **_memory(compiled.call),
     }
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -107,8 +108,14 @@ def latency_report(request: LatencyRequest, say: Callable[[str], Any]) -> dict[s
 
 
 def example_batch(trained: Trained, size: int, length: int | None, seed: int = 0) -> Any:
-    """A batch of random pixels, or of random tokens of so many each, none of it padding."""
+    """A batch of random pixels or numbers, or of random tokens of so many each, no padding."""
     rng = np.random.default_rng(seed)
+    if trained.network.takes == 'table':
+        rows = jax.tree.map(np.asarray, trained.network.example_input(size))
+        return {
+            name: rng.normal(size=x.shape).astype(x.dtype) if x.dtype.kind == 'f' else x
+            for name, x in rows.items()
+        }
     if length is None:
         shape = trained.network.example_input(1).shape[1:]
         return rng.integers(0, 256, (size, *shape), dtype=np.uint8)
@@ -183,7 +190,7 @@ def _start(request: LatencyRequest, cache: str) -> dict[str, float]:
 def _lengths(trained: Trained, asked: Sequence[int]) -> list[int | None]:
     if not trained.texts:
         if asked:
-            raise UserError('lengths are of texts, and the network takes images')
+            raise UserError(f'lengths are of texts, and the network takes {trained.network.takes}')
         return [None]
     preprocessing = trained.reading().preprocessing
     assert isinstance(preprocessing, TextPreprocessing)
