@@ -22,7 +22,6 @@ from ftjax.plotting.run_history import history_figure
 from ftjax.runs.assessment.examination import examine
 from ftjax.runs.assessment.other_data import other_data, with_classes_of
 from ftjax.runs.before_training.rate_range import RateRange, rate_range
-from ftjax.runs.course import course_text
 from ftjax.runs.evaluate import chosen_threshold, split_metrics
 from ftjax.runs.prediction.answering import Answers, answers_to, features_of
 from ftjax.runs.prediction.calibration_file import read_calibration, save_calibration
@@ -31,6 +30,7 @@ from ftjax.runs.prediction.trained import Trained, of_variables, open_trained
 from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.report.run_report import write_report
 from ftjax.runs.run import train
+from ftjax.runs.training_summary import training_summary
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics_text import metrics_text
 
@@ -79,7 +79,7 @@ class Finetuning:
         if self.result is None:
             what = paragraph(f'{self.config.init} on {self.config.data.source}, not trained yet')
         else:
-            what = lines(f'{course_text(self.prepared, self.result)}\ntest split:\n')
+            what = lines(f'{training_summary(self.prepared, self.result)}\ntest split:\n')
             what += lines(metrics_text(self.result['metrics']))
         return what + self.prepared.plan._repr_html_()
 

@@ -24,6 +24,8 @@ from ftjax.optim.schedule import ScheduleSettings
 from ftjax.ranges import at_least
 from ftjax.training.settings import TrainSettings
 
+PRECISIONS = ('float32', 'bfloat16')
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
@@ -35,6 +37,10 @@ class Config:
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Fields of the network to replace, {'dropout': .1}; with `name`, a new network of the registry
     when `init` is empty, and otherwise what a file without config.json holds."""
+    precision: str = 'float32'
+    """What the network computes in. With `bfloat16` activations and products are of that dtype;
+    weights that train, their moments, the loss and running statistics are float32 all the same.
+    Frozen weights are too, unless `freeze.frozen_dtype` says otherwise."""
     seed: Annotated[int, at_least(0)] = 0
     """Order of the batches, new weights, dropout, augmentation. `data.seed` is the data's."""
     data: DataSettings = dataclasses.field(default_factory=DataSettings)
@@ -52,6 +58,13 @@ class Config:
 
     def __post_init__(self):
         check_fields(Config, vars(self), 'config')
+        check_name(self.precision, PRECISIONS, 'precision')
+        asked = self.model.get('dtype')
+        if self.precision != 'float32' and asked not in (None, self.precision):
+            raise UserError(
+                f'config.precision is {self.precision!r} and config.model.dtype {shown(asked)}; '
+                'drop one of the two'
+            )
         axes = {name: size for name, size in self.mesh.items() if size is not None}
         object.__setattr__(self, 'mesh', checked_axes(axes))
         object.__setattr__(self, 'mesh_rules', checked_rules(self.mesh_rules))
@@ -68,6 +81,16 @@ class Config:
                 f'optimizer.accumulate is {parts}; expected a number that divides '
                 f'data.batch_size={size} into equal parts'
             )
+
+    @property
+    def model_options(self) -> dict[str, Any]:
+        """Fields of the network to replace: `model`, and what `precision` means for it.
+
+        >>> Config(precision='bfloat16', model={'dropout': 0.1}).model_options
+        {'dropout': 0.1, 'dtype': 'bfloat16'}
+        """
+        more = {} if self.precision == 'float32' else {'dtype': self.precision}
+        return {**self.model, **more}
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: what config.json holds, and read_config takes back."""
@@ -199,7 +222,7 @@ def template(**changes: Any) -> ConfigDict:
     >>> config.freeze, config.train.patience is None
     ('last:2', True)
     """
-    values: dict[str, Any] = {'init': 'glyphs', 'seed': 0, 'model': {}}
+    values: dict[str, Any] = {'init': 'glyphs', 'precision': 'float32', 'seed': 0, 'model': {}}
     values['freeze'] = config_dict.FieldReference('full', field_type=TextOrMapping)
     values['mesh'] = {name: config_dict.placeholder(int) for name in AXES}
     values['mesh_rules'] = ()

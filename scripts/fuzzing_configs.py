@@ -47,6 +47,9 @@ SMALL: dict[str, dict[str, Any]] = {
     'distilbert': _BERT,
     'gpt2': {key: value for key, value in _BERT.items() if key != 'mlp_dim'},
     'llama': _LLAMA,
+    'olmo2': _LLAMA,
+    'phi3': _LLAMA,
+    'gemma': _LLAMA,
 }
 TIMM = {
     'architecture': 'vit_tiny_patch16_224',

@@ -4,8 +4,9 @@
 
 The network is a run's folder, its model/ folder, or any checkpoint with a head. Inputs are a folder
 of images, an image, or a .csv, .jsonl or .npz file; they are read as the run read its data, a part
-at a time. The output, .csv or .jsonl, has a row an input: what is predicted and the probability of
-each class, calibrated where a temperature was fitted (scripts/evaluate.py --calibrate).
+at a time. A network of tables takes a .csv or .jsonl file with a column for each of its features.
+The output, .csv or .jsonl, has a row an input: what is predicted and the probability of each class,
+calibrated where a temperature was fitted (scripts/evaluate.py --calibrate).
 
 An input that cannot be read is left out and named, here and in OUTPUT_errors.csv; with --strict
 the exit code is then 1. --features=STAGE writes an embedding an input to an .npz file instead:
@@ -34,7 +35,9 @@ PROBABILITIES = flags.DEFINE_bool('probabilities', True, 'A column for each clas
 MIRRORED = flags.DEFINE_bool('tta', False, 'Mean of the outputs on an image and its mirror image.')
 CALIBRATED = flags.DEFINE_bool('calibrated', True, 'Use the temperature, where one was fitted.')
 THRESHOLD = flags.DEFINE_string(
-    'threshold', None, 'Probability from which a class is answered, or `validation`.'
+    'threshold',
+    None,
+    "Probability from which a class is answered, or `validation`; the run's when left out.",
 )
 COVERAGE = flags.DEFINE_float('coverage', None, 'A column with sets that hold the class so often.')
 BATCH = flags.DEFINE_integer('batch_size', None, "Inputs a batch; the run's when left out.")

@@ -42,11 +42,11 @@ def main():
     from ftjax.io.files.lock import run_lock
     from ftjax.runs.before_training.audit import audit_into
     from ftjax.runs.before_training.memory_plan import refuse_what_cannot_fit
-    from ftjax.runs.course import course_text
     from ftjax.runs.prepare import prepare
     from ftjax.runs.run import check_finished, train
     from ftjax.runs.run_folder import check_folder
     from ftjax.runs.run_spec import run_spec
+    from ftjax.runs.training_summary import training_summary
     from ftjax.tasks import task_of
     from ftjax.tasks.metrics_text import metrics_text
     from ftjax.training.cost.memory_limit import device_limit
@@ -78,7 +78,7 @@ def main():
                 profile=PROFILE.value,
                 allow=ALLOWED(),
             )
-    say(course_text(prepared, result))
+    say(training_summary(prepared, result))
     n, counted = result['metrics'].get('n'), task_of(prepared.data.task).counted
     say(f'test split, {n:,} {counted}:' if n else 'test split:')
     say(metrics_text(result['metrics'], f'{folder / "result.json"}: metrics'))

@@ -1,7 +1,8 @@
-"""What the command line may change of a config beyond what ml_collections can: None, and freezing.
+"""What the command line may change of a config beyond what ml_collections can.
 
 `--config.train.patience=None` for keys that may be None, `--config.freeze.frozen_dtype=bfloat16`
-whether `config.freeze` is a text or a mapping so far.
+whether `config.freeze` is a text or a mapping so far, `--config.model.dropout=0.1` whether
+`config.model` has that field so far or not.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def taken(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]]]:
             found.append((match[1], None))
         elif match and match[1].startswith('freeze.'):
             found.append((match[1], freeze_value(match[1].removeprefix('freeze.'), match[2])))
+        elif match and match[1].startswith('model.'):
+            found.append((match[1], literal(match[2])))
         else:
             rest.append(word)
     return rest, found
@@ -93,13 +96,22 @@ def value_of(cls: type, where: str, name: str, text: str) -> Any:
         return None
     value: Any = text
     if str not in wanted.kinds or text[:1] in ('(', '[', '{'):
-        try:
-            value = ast.literal_eval(text.capitalize() if text in ('true', 'false') else text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            value = text
+        value = literal(text)
     if not any(fits(value, kind) for kind in wanted.kinds):
         raise UserError(f'--{where}.{name} is {shown(text)}; expected {wanted.text(value)}')
     return value
+
+
+def literal(text: str) -> Any:
+    """A value in Python's words; what is none is a text.
+
+    >>> literal('3'), literal('true'), literal('(8, 8)'), literal('bfloat16')
+    (3, True, (8, 8), 'bfloat16')
+    """
+    try:
+        return ast.literal_eval(text.capitalize() if text in ('true', 'false') else text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return text
 
 
 def make(config: Any, changes: Sequence[tuple[str, Any]]) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 
 from ftjax.distributed.sharding import Sharding
@@ -75,12 +74,12 @@ def forward_latency(
             break
         if spent >= 4 * calls.seconds and len(seconds) >= WARM_UP:
             break
-    size = len(jax.tree.leaves(inputs)[0])
-    tokens = isinstance(inputs, dict) and 'input_ids' in inputs
+    first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs
+    texts = isinstance(inputs, dict) and 'input_ids' in inputs
     return {
-        'batch_size': size,
-        **({'length': int(inputs['input_ids'].shape[1])} if tokens else {}),
-        **percentiles(np.array(seconds), size),
+        'batch_size': len(first),
+        **({'length': int(first.shape[1])} if texts else {}),
+        **percentiles(np.array(seconds), len(first)),
         'compile_seconds': compiled.seconds,
         'flops': flops_of(compiled.call),
         **_memory(compiled.call),

@@ -31,8 +31,8 @@ class Anatomy:
     dtypes: Mapping[str, str]
     stats: tuple[str, ...] = ()
     head_is_new: bool = True
-    added: frozenset[str] = frozenset()
-    """Leaves that a strategy added to the network: those of LoRA, adapters, prompts."""
+    adapters: frozenset[str] = frozenset()
+    """Leaves of adapters, which a strategy adds to the network: LoRA, prompts and others."""
 
     @classmethod
     def of(
@@ -57,7 +57,7 @@ class Anatomy:
             dtypes={path: str(leaves[path].dtype) for path in order},
             stats=tuple(flatten_dict(dict(variables.get('batch_stats', {})), sep='/')),
             head_is_new=head_is_new,
-            added=frozenset(path for path in order if network.is_adapter_leaf(path)),
+            adapters=frozenset(path for path in order if network.is_adapter_leaf(path)),
         )
 
     @functools.cached_property

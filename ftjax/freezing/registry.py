@@ -18,7 +18,7 @@ KINDS = {
     'schedule': 'what trains when',
     'data_driven': 'decided from data',
     'adapter': 'new parameters on a frozen trunk',
-    'regulariser': 'a pull towards the pretrained weights',
+    'regulariser': 'a penalty on the distance from the pretrained weights',
     'average': 'an average of the weights along the way',
     'weights': 'what is done with the weights afterwards',
 }

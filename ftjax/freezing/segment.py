@@ -19,13 +19,13 @@ class Segment:
     restart: bool = False
     """The rate's schedule begins anew."""
     reinit: frozenset[str] = frozenset()
-    """Leaves that get fresh random values at `start`."""
+    """Leaves that are re-initialised at `start`."""
 
 
 def in_order(segments: list[Segment], steps: int) -> list[Segment]:
     """Those that begin within the run, by start; of several at one step, the last one.
 
-    Fresh values that one of them asked for are not lost with it.
+    What any of them re-initialises is kept.
     """
     found: dict[int, Segment] = {}
     for segment in sorted(segments, key=lambda s: s.start):

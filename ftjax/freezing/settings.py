@@ -45,7 +45,7 @@ class FreezeSettings:
 
     strategy: str = 'full'
     """A name of the catalogue, or several joined by `+`; not used with rules. Beside phases,
-    only what adds parameters, shapes the rate, pulls or averages: 'lora:8+l2_sp'."""
+    only what adds parameters, shapes the rate, regularises or averages: 'lora:8+l2_sp'."""
     rules: tuple[tuple[str, str], ...] = ()
     """Ordered (pattern, group): first match wins; the group `frozen` does not train."""
     phases: tuple[Mapping[str, Any], ...] = ()

@@ -65,7 +65,13 @@ KINDS: dict[str, Kind] = {
     'drop_path': _SHARE,
     'layer_scale': optional(Number(-1e6, 1e6)),
     'rope_theta': Number(0, 1e30, low_belongs=False),
-    'rope_scaling': optional(ListOf(Either(Text(), Number(0, 1e30, low_belongs=False)), 1, 8)),
+    'rope_scaling': optional(ListOf(Either(Text(), Number(0, 1e30, low_belongs=False)), 1, 4096)),
+    'local_theta': optional(Number(0, 1e30, low_belongs=False)),
+    'query_scale': optional(Number(0, 1e30, low_belongs=False)),
+    'attention_cap': optional(Number(0, 1e30, low_belongs=False)),
+    'logit_cap': optional(Number(0, 1e30, low_belongs=False)),
+    'rotary_part': Number(0, 1, low_belongs=False),
+    'full_blocks': ListOf(Integer(0, 2047), 0, 2048),
     'dtype': Text(choices=('float32', 'bfloat16', 'float16', 'float64')),
 }
 

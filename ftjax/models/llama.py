@@ -1,20 +1,21 @@
-"""Llama and its relatives: Mistral, Qwen2, Qwen3 (Touvron et al. 2023; Jiang et al. 2023)."""
+"""Llama and its relatives: Mistral, Qwen2 and 3, OLMo 2, Phi-3 (Touvron et al. 2023)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
-import jax.numpy as jnp
-from jax.typing import DTypeLike
 
-from ftjax.errors import UserError
-from ftjax.models.layers.attention import attend
+from ftjax.errors import UserError, check_name
 from ftjax.models.layers.mlp import GatedMlp
-from ftjax.models.layers.rotary import check_scaling, frequencies, rotate
+from ftjax.models.layers.rms_norm import rms_norm
+from ftjax.models.layers.rotary import check_scaling
+from ftjax.models.layers.rotary_attention import RotaryAttention
 from ftjax.models.stages import Mode
 from ftjax.models.text_decoder import Decoder
-from ftjax.models.text_decoder_stages import DecoderEmbed, positions
+from ftjax.models.text_decoder_stages import DecoderEmbed
 
 
 class Llama(Decoder):
@@ -27,6 +28,21 @@ class Llama(Decoder):
     ('embed', 'block_00', 'norm', 'head')
     """
 
+    norms: ClassVar[str] = 'pre'
+    """Where a block has norms: before each of its two branches, 'post' (after) or 'both'."""
+    norms_from_one: ClassVar[bool] = False
+    """Whether norms multiply by 1 + scale."""
+    qk_norm_whole: ClassVar[bool] = False
+    """Whether the norm on queries and keys is over all heads at once."""
+    embed_scale: ClassVar[float] = 1.0
+    query_scale: ClassVar[float | None] = None
+    """Scores are divided by its root; None for the channels of a head."""
+    attention_cap: ClassVar[float | None] = None
+    """Scores stay below it; None for no bound."""
+    rotary_part: ClassVar[float] = 1.0
+    """The share of each head's channels, the first, that positions turn."""
+    dropout: ClassVar[float] = 0.0
+    """On what each branch of a block adds."""
     vocab_size: int = 32000
     max_positions: int = 2048
     """How long a text it was trained on; nothing stops at it."""
@@ -63,9 +79,10 @@ class Llama(Decoder):
             raise UserError(
                 f'llama: heads {self.heads} is not a multiple of kv_heads {self.kv_heads}'
             )
-        if self.depth_of_head % 2:
-            raise UserError(f'llama: rotary positions need even heads, not {self.depth_of_head}')
-        check_scaling(self.rope_scaling)
+        check_name(self.norms, ('pre', 'post', 'both'), 'llama norms')
+        if self.rotary_dim % 2 or not self.rotary_dim:
+            raise UserError(f'llama: rotary positions need even heads, not {self.rotary_dim}')
+        check_scaling(self.rope_scaling, self.rotary_dim)
 
     @property
     def depth_of_head(self) -> int:
@@ -73,9 +90,28 @@ class Llama(Decoder):
         return self.head_dim or self.width // self.heads
 
     @property
+    def rotary_dim(self) -> int:
+        """Channels of a head that positions turn."""
+        return int(self.depth_of_head * self.rotary_part)
+
+    @property
     def mlp_width(self) -> int:
         """Channels within the perceptron."""
         return self.mlp_dim or 256 * -(-self.width * 8 // (3 * 256))
+
+    def window_of(self, index: int) -> int | None:
+        """The window of one block."""
+        return self.window if index >= self.window_from else None
+
+    def theta_of(self, index: int) -> float:
+        """The base of one block's rotary positions."""
+        del index  # all alike
+        return self.rope_theta
+
+    def scaling_of(self, index: int) -> tuple[str | float, ...] | None:
+        """The scaling of one block's rotary positions."""
+        del index  # all alike
+        return self.rope_scaling
 
     def make_embed(self):
         return partial(
@@ -85,113 +121,89 @@ class Llama(Decoder):
             max_positions=None,
             dropout=0.0,
             dtype=self.dtype,
+            scale=self.embed_scale,
         )
 
     def make_block(self, index: int):
-        return partial(
-            Block,
+        attention = partial(
+            RotaryAttention,
             heads=self.heads,
             kv_heads=self.kv_heads or self.heads,
             head_dim=self.depth_of_head,
+            rotary_dim=self.rotary_dim,
             causal=self.causal,
-            mlp_dim=self.mlp_width,
-            act=self.act,
-            epsilon=self.epsilon,
-            rope_theta=self.rope_theta,
-            rope_scaling=self.rope_scaling,
+            rope_theta=self.theta_of(index),
+            rope_scaling=self.scaling_of(index),
             qkv_bias=self.qkv_bias,
             out_bias=self.out_bias,
-            mlp_bias=self.mlp_bias,
-            qk_norm=self.qk_norm,
-            window=self.window if index >= self.window_from else None,
+            make_norm=self.make_norm() if self.qk_norm else None,
+            norm_whole=self.qk_norm_whole,
+            query_scale=self.query_scale,
+            cap=self.attention_cap,
+            window=self.window_of(index),
             dtype=self.dtype,
         )
+        mlp = partial(GatedMlp, self.mlp_width, self.act, self.mlp_bias, self.dtype)
+        return partial(Block, attention, mlp, self.make_norm(), self.norms, self.dropout)
 
     def make_norm(self):
-        return partial(rms_norm, epsilon=self.epsilon, dtype=self.dtype)
+        return partial(
+            rms_norm, epsilon=self.epsilon, dtype=self.dtype, from_one=self.norms_from_one
+        )
 
 
-def rms_norm(name: str, epsilon: float, dtype: DTypeLike = jnp.float32) -> nn.RMSNorm:
-    """Division by the root of the mean square, and a scale (Zhang & Sennrich 2019)."""
-    return nn.RMSNorm(epsilon=epsilon, dtype=dtype, name=name)
+class OLMo2(Llama):
+    """Stages `embed, block_00 .., norm[, head]`; norms after each branch (OLMo et al. 2025).
+
+    >>> OLMo2(depth=1, width=32, heads=4).stages
+    ('embed', 'block_00', 'norm')
+    """
+
+    norms: ClassVar[str] = 'post'
+    qk_norm_whole: ClassVar[bool] = True
+    vocab_size: int = 50304
+    epsilon: float = 1e-5
+    qk_norm: bool = True
+    model_type: str = 'olmo2'
+
+
+class Phi3(Llama):
+    """Stages `embed, block_00 .., norm[, head]`; Llama's form (Abdin et al. 2024; Phi-4 too).
+
+    >>> Phi3(depth=1, width=32, heads=4, num_classes=2).stages
+    ('embed', 'block_00', 'norm', 'head')
+    """
+
+    vocab_size: int = 32064
+    epsilon: float = 1e-5
+    rotary_part: float = 1.0  # pyrefly: ignore
+    dropout: float = 0.0  # pyrefly: ignore
+    model_type: str = 'phi3'
 
 
 class Block(nn.Module):
-    """A pre-norm block: {'hidden' (batch, time, width), 'mask'} in and out."""
+    """Attention, then a perceptron: {'hidden' (batch, time, width), 'mask'} in and out."""
 
-    heads: int
-    kv_heads: int
-    head_dim: int
-    causal: bool
-    mlp_dim: int
-    act: str
-    epsilon: float
-    rope_theta: float
-    rope_scaling: tuple[str | float, ...] | None
-    qkv_bias: bool
-    out_bias: bool
-    mlp_bias: bool
-    qk_norm: bool
-    window: int | None
-    dtype: DTypeLike
+    make_attention: Callable[..., nn.Module]
+    make_mlp: Callable[..., nn.Module]
+    make_norm: Callable[..., nn.Module]
+    norms: str
+    dropout: float
 
     @nn.compact
     def __call__(self, state, mode: Mode):
         x = state['hidden']
-        attn = RotaryAttention(
-            heads=self.heads,
-            kv_heads=self.kv_heads,
-            head_dim=self.head_dim,
-            causal=self.causal,
-            rope_theta=self.rope_theta,
-            rope_scaling=self.rope_scaling,
-            qkv_bias=self.qkv_bias,
-            out_bias=self.out_bias,
-            norm_epsilon=self.epsilon if self.qk_norm else None,
-            window=self.window,
-            dtype=self.dtype,
-            name='attn',
-        )
-        x = x + attn(rms_norm('norm1', self.epsilon, self.dtype)(x), state['mask'])
-        mlp = GatedMlp(self.mlp_dim, self.act, self.mlp_bias, self.dtype, name='mlp')
-        x = x + mlp(rms_norm('norm2', self.epsilon, self.dtype)(x), mode)
+        for index, branch in enumerate((self.attention, self.mlp), start=1):
+            y = x if self.norms == 'post' else self.make_norm(name=f'norm{index}')(x)
+            y = branch(y, state['mask'], mode)
+            y = y if self.norms == 'pre' else self.make_norm(name=f'post_norm{index}')(y)
+            x = x + nn.Dropout(self.dropout)(y, deterministic=mode.deterministic)
         return {**state, 'hidden': x}
 
+    def attention(self, x, mask, mode):
+        del mode
+        return self.make_attention(name='attn')(x, mask)
 
-class RotaryAttention(nn.Module):
-    """Attention with rotary positions, heads grouped: (batch, time, width) in and out."""
-
-    heads: int
-    kv_heads: int
-    head_dim: int
-    causal: bool
-    rope_theta: float
-    rope_scaling: tuple[str | float, ...] | None
-    qkv_bias: bool
-    out_bias: bool
-    norm_epsilon: float | None
-    """Of a norm on each query and key head; None for none."""
-    window: int | None
-    dtype: DTypeLike
-
-    @nn.compact
-    def __call__(self, x, mask):
-        batch, time, width = x.shape
-        angle = frequencies(self.head_dim, self.rope_theta, self.rope_scaling)
-
-        def project(name, heads):
-            size = heads * self.head_dim
-            dense = nn.Dense(size, use_bias=self.qkv_bias, dtype=self.dtype, name=name)
-            return dense(x).reshape(batch, time, heads, self.head_dim)
-
-        def turned(name, heads):
-            y = project(name, heads)
-            if self.norm_epsilon is not None:
-                y = rms_norm(f'{name}_norm', self.norm_epsilon, self.dtype)(y)
-            return rotate(y, positions(mask), angle)
-
-        query, key = turned('query', self.heads), turned('key', self.kv_heads)
-        value = project('value', self.kv_heads)
-        out = attend(query, key, value, valid=mask, causal=self.causal, window=self.window)
-        out = out.reshape(batch, time, self.heads * self.head_dim)
-        return nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(out)
+    def mlp(self, x, mask, mode):
+        del mask
+        return self.make_mlp(name='mlp')(x, mode)

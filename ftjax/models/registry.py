@@ -30,6 +30,9 @@ for _name, _target in {
     'distilbert': 'ftjax.models.bert:DistilBERT',
     'gpt2': 'ftjax.models.gpt2:GPT2',
     'llama': 'ftjax.models.llama:Llama',
+    'olmo2': 'ftjax.models.llama:OLMo2',
+    'phi3': 'ftjax.models.llama:Phi3',
+    'gemma': 'ftjax.models.gemma:Gemma',
     'mlp': 'ftjax.models.residual_mlp:MLP',
     'two_layer': 'ftjax.reproductions.two_layer:TwoLayer',
 }.items():
@@ -50,6 +53,11 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Network:
     cls, options = family(name), dict(options or {})
     known = fields_of(cls)
     for key in options:
+        if key == 'dtype' and key not in known:
+            raise UserError(
+                f'model {name!r} has no field dtype, which says what it computes in; leave out '
+                'config.precision and config.model.dtype, or give it one'
+            )
         check_name(key, known, f'option of model {name!r}:')
     for key, value in options.items():
         if isinstance(value, list):

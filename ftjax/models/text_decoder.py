@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -22,6 +23,8 @@ class Decoder(Network):
     on every token: (batch, time, vocab_size) float32.
     """
 
+    logit_cap: ClassVar[float | None] = None
+    """Of a language model's logits; None for no bound."""
     vocab_size: int = 50257
     width: int = 768
     depth: int = 12
@@ -70,11 +73,12 @@ class Decoder(Network):
         if name == 'norm':
             return partial(NormPool, self.make_norm(), 'none' if self.is_lm else self.pool)
         if name == 'head' and self.ties:
-            return partial(TiedHead, TABLE)
+            return partial(TiedHead, TABLE, self.logit_cap)
         if name == 'head':
             # Few classes cost nothing in float32, a vocabulary does.
             dtype = 'float32' if self.num_classes else self.dtype
-            return partial(LinearHead, self.num_classes or self.vocab_size, dtype)
+            cap = None if self.num_classes else self.logit_cap
+            return partial(LinearHead, self.num_classes or self.vocab_size, dtype, cap)
         if name == 'embed':
             return self.make_embed()
         return self.make_block(int(name.removeprefix('block_')))

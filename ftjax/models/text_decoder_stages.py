@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
+from ftjax.models.layers.attention import capped
 from ftjax.models.stages import Mode
 
 
@@ -23,6 +24,8 @@ class DecoderEmbed(nn.Module):
     """Rows of the position table; None for no table."""
     dropout: float
     dtype: DTypeLike
+    scale: float = 1.0
+    """Of the words."""
 
     @nn.compact
     def __call__(self, inputs, mode: Mode):
@@ -38,6 +41,8 @@ class DecoderEmbed(nn.Module):
             return nn.Embed(rows, self.width, embedding_init=init, dtype=self.dtype, name=name)
 
         x = table('word_embed', self.vocab_size)(ids)
+        if self.scale != 1:
+            x = x * jnp.asarray(self.scale, x.dtype)
         if self.max_positions is not None:
             if ids.shape[1] > self.max_positions:
                 raise UserError(
@@ -85,13 +90,15 @@ class LinearHead(nn.Module):
 
     features: int
     dtype: DTypeLike
+    cap: float | None = None
+    """Logits stay below it; None for no bound."""
 
     @nn.compact
     def __call__(self, state, mode: Mode):
         del mode
         init = nn.initializers.normal(0.02)
         dense = nn.Dense(self.features, False, self.dtype, kernel_init=init, name='dense')
-        return dense(state['hidden']).astype(jnp.float32)
+        return capped(dense(state['hidden']).astype(jnp.float32), self.cap)
 
 
 class TiedHead(nn.Module):
@@ -104,6 +111,8 @@ class TiedHead(nn.Module):
 
     table_path: tuple[str, ...]
     """Of the table among the network's params."""
+    cap: float | None = None
+    """Logits stay below it; None for no bound."""
 
     def __call__(self, state, mode: Mode):
         del mode
@@ -117,4 +126,5 @@ class TiedHead(nn.Module):
                 raise UserError(f'a tied head reads params/{path}, which is not there')
             table = table[key]
         table = table.astype(x.dtype)
-        return jnp.einsum('btw,vw->btv', x, table, preferred_element_type=jnp.float32)
+        logits = jnp.einsum('btw,vw->btv', x, table, preferred_element_type=jnp.float32)
+        return capped(logits, self.cap)

@@ -65,7 +65,7 @@ def carry(old: object, new: object, anew: frozenset[str] = frozenset()) -> Any:
     Args:
       old: state of the phase that ends.
       new: state of the phase that begins, just initialised.
-      anew: paths that do not carry: leaves that got fresh values.
+      anew: paths that do not carry: leaves that were re-initialised.
 
     Recorded sums begin again.
     """

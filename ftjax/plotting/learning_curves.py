@@ -1,4 +1,4 @@
-"""The course of one run: losses, the metric that decides, the rate and the gradient norm."""
+"""The training of one run: losses, the metric that decides, the rate and the gradient norm."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def learning_curves(
     starts: Sequence[float] = (),
     reference: tuple[str, float] | None = None,
 ) -> list[tuple[str, Any]]:
-    """(caption, figure) of what is known of the course of a run; none without a validation.
+    """(caption, figure) of what is known of the training of a run; none without a validation.
 
     Args:
       history: rows of metrics.jsonl.

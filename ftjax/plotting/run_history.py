@@ -1,4 +1,4 @@
-"""The course of a run in one figure: losses, and the metric of its validations."""
+"""The training of a run in one figure: losses, and the metric of its validations."""
 
 from __future__ import annotations
 

@@ -90,6 +90,7 @@ KINDS: dict[str, Kind] = {
     # what happens in a block
     'hidden_act': Text(),
     'activation': Text(),
+    'hidden_activation': optional(Text()),
     'activation_function': Text(),
     'layer_norm_eps': _EPSILON,
     'layer_norm_epsilon': _EPSILON,
@@ -117,6 +118,13 @@ KINDS: dict[str, Kind] = {
     'sliding_window': optional(_ROWS),
     'use_sliding_window': optional(Flag()),
     'max_window_layers': Integer(0, 2**16),
+    'sliding_window_pattern': Integer(1, 2**16),
+    'use_bidirectional_attention': optional(Flag()),
+    'query_pre_attn_scalar': _POSITIVE,
+    'attn_logit_softcapping': optional(_POSITIVE),
+    'final_logit_softcapping': optional(_POSITIVE),
+    'rope_local_base_freq': _POSITIVE,
+    'original_max_position_embeddings': _ROWS,
     'layer_types': optional(ListOf(Text())),
     # timm
     'global_pool': optional(Text()),
@@ -131,7 +139,10 @@ _ROPE: dict[str, Kind] = {
     'low_freq_factor': _POSITIVE,
     'high_freq_factor': _POSITIVE,
     'original_max_position_embeddings': _ROWS,
-    'partial_rotary_factor': optional(Number(0, 1)),
+    'partial_rotary_factor': optional(Number(0, 1, low_belongs=False)),
+    'attention_factor': optional(_POSITIVE),
+    'short_factor': ListOf(_POSITIVE),
+    'long_factor': ListOf(_POSITIVE),
 }
 _TIMM: dict[str, Kind] = {
     'input_size': ListOf(_SIDE, 3, 3),

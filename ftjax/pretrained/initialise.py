@@ -1,4 +1,4 @@
-"""Fresh variables: of a whole network, or of the stages a checkpoint does not provide."""
+"""Random initial variables: of a whole network, or of the stages a checkpoint does not provide."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def random_leaves(network: Network, keys: Collection[str], seed: int) -> dict[st
         made = initialiser(network, *stages)  # pyrefly: ignore
     else:  # one program: a program a stage took a minute to compile for adapters in 12 blocks
         made = initialiser_of(network, frozenset(keys))  # pyrefly: ignore
-    fresh = flatten(made(jax.random.key(seed)))  # pyrefly: ignore
-    found = {key: leaf for key, leaf in fresh.items() if key in keys}
+    initial = flatten(made(jax.random.key(seed)))  # pyrefly: ignore
+    found = {key: leaf for key, leaf in initial.items() if key in keys}
     for key, leaf in found.items():
         if not np.isfinite(np.asarray(leaf, np.float32)).all():
             raise UserError(f'{key}: the initialiser gave values that are not finite')

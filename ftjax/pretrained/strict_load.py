@@ -69,8 +69,8 @@ def load_into(
                 leaf = _resized(key, leaf, plan, keymap)
             leaves[key] = place(key, _cast_once(key, leaf, dtype))
         del tensor, leaf
-    fresh = random_leaves(network, plan.initialised, seed) if plan.initialised else {}
-    leaves.update({key: place(key, cast(key, leaf, dtype)) for key, leaf in fresh.items()})
+    initial = random_leaves(network, plan.initialised, seed) if plan.initialised else {}
+    leaves.update({key: place(key, cast(key, leaf, dtype)) for key, leaf in initial.items()})
     variables = unflatten({key: leaves[key] for key in plan.keys})
     return variables, report(plan, source, keymap, dtype)
 

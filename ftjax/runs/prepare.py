@@ -46,8 +46,13 @@ class Prepared:
     """The network as its checkpoint gave it; None where it was made by hand."""
 
     def table(self) -> str:
-        """The plan as text."""
-        return plan_table(self.plan, self.config.optimizer.learning_rate)
+        """The plan as text, and what is computed in, where that is not float32."""
+        table = plan_table(self.plan, self.config.optimizer.learning_rate)
+        dtype = self.config.model_options.get('dtype', 'float32')
+        if dtype == 'float32':
+            return table
+        said = 'weights that train, their moments and the loss are float32'
+        return f'{table}\nprecision: computes in {dtype}; {said}'
 
     def first_screen(self) -> str:
         """What is trained on: sizes, classes, what the network sees, copies, notes."""
@@ -104,7 +109,7 @@ def open_network(config: Config, data: Splits) -> Opened:
 
     Raises UserError for whatever is wrong with the checkpoint.
     """
-    classes, options = data.num_outputs, dict(config.model)
+    classes, options = data.num_outputs, config.model_options
     if config.init:
 
         def load(more: Mapping[str, Any]) -> Pretrained:
@@ -147,7 +152,7 @@ def what_opens(config: Config, data: Splits) -> tuple:
     asked = data.num_outputs, tuple(data.class_names or ()), config.data.image_size, config.seed
     # Of a table the network's sizes and units follow from the training rows.
     table = network_options(data.train, config.data)
-    return config.init, repr(config.model), *asked, repr(table)
+    return config.init, repr(config.model_options), *asked, repr(table)
 
 
 def standard_preprocessing(network: Network) -> Preprocessing:

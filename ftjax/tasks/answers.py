@@ -26,6 +26,8 @@ class AnswerOptions:
     threshold: float | None = None
     """Probability from which a class is answered: of the second of two classes, or of each of
     several labels; None for the task's own."""
+    before_temperature: bool = False
+    """Whether the threshold is of probabilities as the network gives them, as a run chose it."""
     nonconformity: float | None = None
     """A class is in the prediction set if its probability is at least 1 minus this; None for no
     sets."""
@@ -35,7 +37,8 @@ class AnswerOptions:
             raise UserError(f'top_k is {self.top_k}; expected 0 or more')
         if not self.temperature > 0:
             raise UserError(f'temperature is {self.temperature:g}; expected a number above 0')
-        if self.threshold is not None and not 0 < self.threshold < 1:
+        own = self.before_temperature  # a run's may lie just beyond 1: never answered
+        if self.threshold is not None and not (own or 0 < self.threshold < 1):
             raise UserError(f'threshold is {self.threshold:g}; expected a number between 0 and 1')
 
 

@@ -325,7 +325,10 @@ class Classification(Task):
         if options.threshold is not None:
             if len(names) != 2:
                 raise UserError(f'a threshold needs two classes; the network has {len(names)}')
-            best = (probabilities[:, 1] >= options.threshold).astype(np.int64)
+            own = (
+                softmax(outputs.astype(np.float64)) if options.before_temperature else probabilities
+            )
+            best = (own[:, 1] >= options.threshold).astype(np.int64)
         columns: Columns = {
             'predicted': [names[c] for c in best],
             'probability': probabilities[np.arange(len(best)), best],

@@ -55,7 +55,7 @@ class TrainSettings:
     keep: str = 'best'
     """Which weights the run ends with: of the `best` validation, or the `last`."""
     steps_per_call: Annotated[int | None, at_least(1)] = None
-    """Most steps that one dispatch runs: a program loops over them on the device. None for 16,
+    """Most steps of one call of the compiled program, which loops over them. None for 16,
     and for 1 where blocks convolve on a CPU, whose compiler runs convolutions in a loop
     slowly."""
     skip_bad: Annotated[int, at_least(0, 'a number of steps')] = 0
@@ -129,7 +129,7 @@ class TrainSettings:
         return max(1, round(min(self.eval_every * steps_per_epoch, LARGEST_INT)))
 
     def calls(self, network: Network, params: Mapping[str, Any], start: str | None = None) -> int:
-        """Most steps of one dispatch on the present backend, of a network run from a stage on."""
+        """Most steps of one call on the present backend, of a network run from a stage on."""
         if self.steps_per_call is not None:
             return self.steps_per_call
         run = network.stages[network.stages.index(start) if start else 0 :]

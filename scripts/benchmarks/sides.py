@@ -119,7 +119,7 @@ class FineTuning:
         return Preprocessing(image_size=network.image_hw)
 
     def steps(self, count: int) -> None:
-        """Runs some steps in one dispatch, as `fit` does, from batches in memory."""
+        """Runs some steps in one call, as `fit` does, from batches in memory."""
         import jax
 
         from ftjax.data.text.batches import stacked

@@ -80,8 +80,8 @@ def seeds_of(rows, arm):
 def test_a_clear_arm_stops_early_and_a_close_one_gets_the_seeds():
     race = race_of()
     rows = play(race, Runner())
-    standing = race.standing(rows)
-    verdicts = {arm: (look, one.verdict) for arm, (look, one) in final(standing.looks).items()}
+    state = race.state(rows)
+    verdicts = {arm: (look, one.verdict) for arm, (look, one) in final(state.looks).items()}
     assert verdicts['bad'] == (1, 'worse') and verdicts['none'] == (1, 'worse')
     assert seeds_of(rows, 'bad') == seeds_of(rows, 'none') == {0, 1, 2, 3}
     assert seeds_of(rows, 'close') == set(SETTINGS.seeds) == seeds_of(rows, 'full')
@@ -90,13 +90,13 @@ def test_a_clear_arm_stops_early_and_a_close_one_gets_the_seeds():
     for arm in race.tuned:
         rates = [{r['rate'] for r in rows if r['arm'] == arm and r['seed'] == s} for s in range(10)]
         assert rates[0] == set(GRID) and [len(tried) for tried in rates[1:4]] == [2, 2, 2]
-        assert set().union(*rates[4:]) <= {1e-3} == {standing.rates[arm]}
-    assert standing.ended in ('all 10 seeds were run', 'every verdict is decided')
+        assert set().union(*rates[4:]) <= {1e-3} == {state.rates[arm]}
+    assert state.ended in ('all 10 seeds were run', 'every verdict is decided')
 
 
 def test_looks_spend_alpha_and_no_more():
     race = race_of()
-    looks = race.standing(play(race, Runner())).looks
+    looks = race.state(play(race, Runner())).looks
     total = 0.0
     for look in looks[:-1]:
         total += look.alpha
@@ -109,9 +109,9 @@ def test_looks_spend_alpha_and_no_more():
 def test_where_the_budget_ends_the_last_look_spends_all():
     # 13 runs choose the rates, 10 more make three seeds; nothing is left for a fourth.
     race = race_of('24 runs')
-    standing = race.standing(play(race, Runner()))
-    assert standing.ledger.spent == 23 and standing.ended == 'no further round fits the budget'
-    (look,) = standing.looks
+    state = race.state(play(race, Runner()))
+    assert state.ledger.spent == 23 and state.ended == 'no further round fits the budget'
+    (look,) = state.looks
     assert look.last and look.alpha == 0.05 and look.seeds == 3
 
 
@@ -119,32 +119,32 @@ def test_where_the_budget_ends_the_last_look_spends_all():
 def test_a_budget_is_kept_and_small_ones_try_fewer_rates(amount):
     race = race_of(f'{amount} runs')
     rows = play(race, Runner())
-    standing = race.standing(rows)
-    assert len(rows) == standing.ledger.spent <= amount and standing.ended
+    state = race.state(rows)
+    assert len(rows) == state.ledger.spent <= amount and state.ended
     trials = {arm: {r['rate'] for r in rows if r['arm'] == arm} for arm in race.tuned}
     assert len({len(rates) for rates in trials.values()}) == 1
-    assert (len(standing.looks) > 0) == (amount >= 10)
+    assert (len(state.looks) > 0) == (amount >= 10)
 
 
 def test_too_small_a_budget_starts_nothing():
     race = race_of('3 runs')
     assert race.pending([]) == []
-    assert race.standing([]).ended == 'the budget does not take one run of every arm'
+    assert race.state([]).ended == 'the budget does not take one run of every arm'
 
 
 @pytest.mark.parametrize('budget,limit', [('40 s', 40), ('150 flops', 150)])
 def test_time_and_flops_are_budgets_too(budget, limit):
     race = race_of(budget, expected=lambda arm: 5.0)
-    standing = race.standing(play(race, Runner(seconds=1.5)))
-    assert 0.6 * limit < standing.ledger.spent <= limit
-    for one, cost in standing.ledger.rounds[1:]:
+    state = race.state(play(race, Runner(seconds=1.5)))
+    assert 0.6 * limit < state.ledger.spent <= limit
+    for one, cost in state.ledger.rounds[1:]:
         assert cost == pytest.approx(one.forecast)  # all runs take as long
 
 
 def test_with_workers_time_is_that_of_the_clock():
     race = race_of('1 h', workers=4)
     rows = play(race, Runner(seconds=2.0))
-    assert race.standing(rows).ledger.spent < 0.4 * 2.0 * len(rows)
+    assert race.state(rows).ledger.spent < 0.4 * 2.0 * len(rows)
 
 
 def test_killed_anywhere_it_goes_on_to_the_same_rows(tmp_path):
@@ -166,7 +166,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_rows(tmp_path):
         except KeyboardInterrupt:
             continue
     assert rows == whole and len(calls) - len(calls) // 5 == len(whole)
-    assert described(again, again.standing(rows)) == described(race, race.standing(whole))
+    assert described(again, again.state(rows)) == described(race, race.state(whole))
 
 
 def test_rows_that_it_did_not_ask_for_change_nothing():
@@ -178,7 +178,7 @@ def test_rows_that_it_did_not_ask_for_change_nothing():
     more = [{'arm': a, 'rate': r, 'seed': s, **Runner(9.0)(a, r, s)} for a, r, s in cells]
     asked = {(row['arm'], row['rate'], row['seed']) for row in rows}
     more = [row for row in more if (row['arm'], row['rate'], row['seed']) not in asked]
-    assert described(race, race.standing([*more, *rows])) == described(race, race.standing(rows))
+    assert described(race, race.state([*more, *rows])) == described(race, race.state(rows))
 
 
 def test_test_scores_choose_no_rate():
@@ -188,39 +188,39 @@ def test_test_scores_choose_no_rate():
         row = Runner()(arm, rate, seed)
         return {**row, 'test': {'accuracy': row['test']['accuracy'] + 5 * (rate or 0)}}
 
-    assert race.standing(play(race, contradicting)).rates['full'] == 1e-3
+    assert race.state(play(race, contradicting)).rates['full'] == 1e-3
 
 
 def test_believed_short_runs_leave_two_rates_of_every_arm():
     race = race_of(settings=MANY)
     rows = play(race, Runner())
-    standing = race.standing(rows)
-    told = standing.narrowed
+    state = race.state(rows)
+    told = state.narrowed
     assert told.held and told.pilots == pilots_of(race.tuned, 'arm 0') and len(told.pilots) == 2
     assert all(value > 0.8 for value in told.correlations.values())
     for arm in race.tuned:
         first = [row['rate'] for row in rows if row['arm'] == arm and row['seed'] == 0]
         assert len(first) == (5 if arm in told.pilots else 2)
-        assert len(standing.full[arm]) == 2 and standing.rates[arm] == 1e-3
+        assert len(state.full[arm]) == 2 and state.rates[arm] == 1e-3
     kept = race.results(rows)
     assert {row['arm'] for row in kept} == set(race.arms)
     assert all(len(row['tried']) == 5 for row in kept)
     # A short run counts as its share: 8 arms, 5 rates, a quarter.
-    assert standing.ledger.rounds[0][1] == 10.0
-    words = ' '.join(sentences(described(race, standing)))
+    assert state.ledger.rounds[0][1] == 10.0
+    words = ' '.join(sentences(described(race, state)))
     assert 'best two rates only' in words and '25 % of the steps' in words
 
 
 def test_short_runs_that_rank_otherwise_are_not_believed():
     race = race_of(settings=MANY)
     rows = play(race, Runner(upside_down=True))
-    standing = race.standing(rows)
-    assert not standing.narrowed.held
+    state = race.state(rows)
+    assert not state.narrowed.held
     for arm in race.tuned:
         rates = {row['rate'] for row in rows if row['arm'] == arm and row['seed'] == 0}
         # On an edge of the short runs' curve they go further; then all are run in full.
-        assert rates >= set(MANY.rates) and set(standing.full[arm]) == rates
-        assert standing.rates[arm] == 1e-3
+        assert rates >= set(MANY.rates) and set(state.full[arm]) == rates
+        assert state.rates[arm] == 1e-3
 
 
 def test_rank_correlation_puts_a_diverged_rate_last():
@@ -245,16 +245,16 @@ def test_a_diverged_run_is_missing_and_an_arm_without_any_is_left_out():
         return Runner()(arm, rate, seed)
 
     race = race_of()
-    standing = race.standing(play(race, runs))
-    assert 'poor' not in standing.rates
-    assert standing.looks[0].comparison['close'].seeds == standing.looks[0].seeds - 1
+    state = race.state(play(race, runs))
+    assert 'poor' not in state.rates
+    assert state.looks[0].comparison['close'].seeds == state.looks[0].seeds - 1
 
 
 def test_a_reference_that_never_finishes_ends_the_race():
     race = race_of()
     failed = {'status': 'diverged', 'cell_seconds': 1.0}
     rows = play(race, lambda arm, *cell: failed if arm == 'full' else Runner()(arm, *cell))
-    assert race.standing(rows).ended == 'no run of the reference full finished'
+    assert race.state(rows).ended == 'no run of the reference full finished'
 
 
 def test_a_replay_compares_with_the_full_grid():
@@ -274,7 +274,7 @@ def test_it_races_in_processes(tmp_path):
 
 def test_what_is_told_is_json_and_names_every_look():
     race = race_of('60 runs')
-    told = described(race, race.standing(play(race, Runner())))
+    told = described(race, race.state(play(race, Runner())))
     assert json.loads(json.dumps(told)) == told
     assert told['verdicts']['bad']['verdict'] == 'worse' and told['verdicts']['bad']['look'] == 1
     assert told['looks'][0]['arms']['bad']['stopped']

@@ -15,11 +15,13 @@ from ftjax.data.audit.examples import Examples
 from ftjax.data.audit.measures.duplicates import find_duplicates
 from ftjax.data.synthetic.payments import payments
 from ftjax.data.tables.fitted_columns import in_features, table_preprocessing
+from ftjax.data.unlabelled.python_items import python_items
 from ftjax.errors import UserError
 from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.assessment.examination import examine
 from ftjax.runs.evaluate import network_metrics
+from ftjax.runs.prediction.answer_options import answer_options
 from ftjax.runs.prediction.new_inputs import outputs_of_source
 from ftjax.runs.prediction.trained import open_trained
 from ftjax.runs.prepare import prepare
@@ -194,8 +196,7 @@ def test_a_network_of_a_table_is_trained_saved_and_read_again(categories, tmp_pa
     opened = open_trained(str(tmp_path / 'run'))
     known = examine(opened, prepared.data.test).metrics  # at the threshold of the run
     assert known == result['metrics'] and known['threshold'] == opened.threshold
-    with pytest.raises(UserError, match='takes rows of a table'):
-        outputs_of_source(opened, 'payments.csv', print)
+    check_predictions(opened, prepared.data.test, known, tmp_path / 'new.csv')
     kept = RunReport.read(tmp_path / 'run').kept
     assert kept.about['kind'] == 'rows' and 'amount' in str(kept.about['mistakes'])
     # Frozen blocks: the run starts from the saved network, with its preprocessing.
@@ -206,6 +207,38 @@ def test_a_network_of_a_table_is_trained_saved_and_read_again(categories, tmp_pa
     for stage in ('embed', 'block_00', 'block_01'):
         for a, b in zip(*(leaves(tree[stage]) for tree in (kept, moved)), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def check_predictions(opened, test, known, path):
+    """Answers on a file of the test split's rows are those of its evaluation, to the bit."""
+    table, broken = test.inputs, 3
+    names = [*table.word_names, *reversed(table.number_names)]  # any order will do
+    lines = [','.join(names)]
+    for numbers, words in zip(table.numbers.tolist(), table.words, strict=True):
+        cells = ['' if n != n else repr(n) for n in reversed(numbers)]
+        lines.append(','.join([*words, *cells]))
+    row = dict(zip(names, lines[1].split(','), strict=True)) | {'amount': 'much'}
+    lines.insert(broken, ','.join(row.values()))
+    path.write_text('\n'.join(lines))
+    failed = []
+    parts = list(outputs_of_source(opened, str(path), failed.append))
+    outputs = np.concatenate([part.values for part in parts])
+    np.testing.assert_array_equal(outputs, examine(opened, test).outputs)
+    assert [(each.id, each.reason) for each in failed] == [
+        ('new.csv:4', "'amount' is 'much'; expected a number")
+    ]
+    options, said = answer_options(opened)
+    answered = np.array([row['predicted'] for part in parts for row in part.rows(opened, options)])
+    counts = [
+        [int(((test.labels == label) & (answered == name)).sum()) for name in opened.class_names]
+        for label in (0, 1)
+    ]
+    assert counts == known['confusion_matrix'] and 'as in the run' in said[0]
+    (unread,) = python_items([row], False, opened.table)
+    assert 'expected a number' in unread.reason
+    del row['amount']
+    with pytest.raises(UserError, match="no column 'amount'"):
+        list(python_items([row], False, opened.table))
 
 
 def leaves(tree):

@@ -197,6 +197,21 @@ CASES = {
         lm=True,
         left=True,
     ),
+    # As the files of Qwen 2.5 say it.
+    'qwen2_5': llama(
+        'Qwen2',
+        'ForCausalLM',
+        transformers.Qwen2Config(
+            **LLAMA,
+            max_window_layers=1,
+            rope_theta=1000000.0,
+            sliding_window=4,
+            tie_word_embeddings=True,
+            use_sliding_window=False,
+        ),
+        lm=True,
+        left=True,
+    ),
     'qwen3': llama(
         'Qwen3',
         CLASSES,

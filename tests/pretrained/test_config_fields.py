@@ -29,6 +29,21 @@ BASES = {
     'siglip': {'vision_config': {'image_size': 64}},
     'clip_vision_model': {'architectures': ['CLIPVisionModelWithProjection']},
     'siglip_vision_model': {'architectures': ['SiglipVisionModel']},
+    'olmo2': {'num_key_value_heads': 8},
+    # Two channels of each head of 8 are turned.
+    'phi3': {
+        'hidden_size': 256,
+        'num_key_value_heads': 8,
+        'rope_parameters': {
+            'rope_type': 'longrope',
+            'short_factor': [1.0],
+            'long_factor': [2.0],
+            'partial_rotary_factor': 0.25,
+        },
+    },
+    'gemma': {'num_attention_heads': 32},
+    'gemma2': {'num_hidden_layers': 6},
+    'gemma3_text': {'num_hidden_layers': 6},
     TIMM: {'architecture': 'vit_tiny_patch16_224', 'num_classes': 3, 'global_pool': 'token'},
 }
 OTHER = {
@@ -56,6 +71,10 @@ OTHER = {
     'num_attention_heads': 16,
     'n_head': 16,
     'n_heads': 8,
+    'hidden_activation': 'relu',
+    'use_bidirectional_attention': True,
+    'rope_local_base_freq': 7.0,
+    'sliding_window_pattern': 3,
 }
 
 

@@ -13,6 +13,7 @@ LIVE = (
     'mistral_odd',
     'qwen2',
     'qwen2_odd',
+    'qwen2_5',
     'qwen3',
     'qwen3_odd',
     'llama_both',

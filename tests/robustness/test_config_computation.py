@@ -33,6 +33,9 @@ DECODERS = {
     'mistral': TEXT | {'sliding_window': 6},
     'qwen2': TEXT,
     'qwen3': TEXT | {'head_dim': 4},
+    'olmo2': TEXT,
+    'phi3': TEXT,
+    'gemma': TEXT | {'head_dim': 4},
 }
 # Programs that run once: what the compiler saves is more than what it makes faster.
 quick_jit = functools.partial(
@@ -131,7 +134,7 @@ def test_encoders_are_never_causal(model_type):
         ({'model_type': 'qwen2', 'quantization_config': {'bits': 4}}, 'quantization_config='),
         ({'model_type': 'llama', 'per_layer_config': {'0': {}}}, 'per_layer_config='),
         # Fields of relatives: the file was written for another network.
-        ({'model_type': 'llama', 'sliding_window': 4096}, 'a field of mistral, qwen2, qwen3'),
+        ({'model_type': 'llama', 'sliding_window': 4096}, 'a field of phi3, gemma2, gemma3_text'),
         ({'model_type': 'qwen2', 'mlp_bias': True}, 'a field of llama'),
         ({'model_type': 'vit', 'head_dim': 32}, 'head_dim=32'),
         ({'model_type': 'distilbert', 'layer_norm_eps': 1e-5}, 'layer_norm_eps=1e-05'),
@@ -239,6 +242,24 @@ PUBLISHED = {
     'mistral': {'sliding_window': None, 'head_dim': None, 'attention_bias': False},
     'qwen2': {'use_mrope': False, 'max_window_layers': 28, 'sliding_window': 131072},
     'qwen3': {'rope_scaling': None, 'rope_theta': 1000000, 'attention_bias': False},
+    'gemma': {'hidden_act': 'gelu', 'hidden_activation': None, 'head_dim': 256, **GENERATION},
+    'gemma2': {
+        'hidden_act': 'gelu_pytorch_tanh',
+        'cache_implementation': 'hybrid',
+        'sliding_window_size': None,
+        'query_pre_attn_scalar': 256,
+    },
+    'gemma3_text': {
+        '_sliding_window_pattern': 6,
+        'sliding_window_pattern': 6,
+        'attn_logit_softcapping': None,
+        'cache_implementation': 'hybrid',
+        'rope_local_base_freq': 10000,
+        'rope_scaling': None,
+        'use_bidirectional_attention': False,
+    },
+    'olmo2': {'rope_scaling': None, 'attention_bias': False, 'pad_token_id': 100277},
+    'phi3': {'rope_scaling': None, 'sliding_window': None, 'embd_pdrop': 0.0, 'head_dim': None},
     'vit': {'encoder_stride': 16, 'pooler_act': 'tanh', 'pooler_output_size': 768},
     'deit': {'encoder_stride': 16},
     'dinov2': {'out_features': ['stage12'], 'out_indices': [12], 'stage_names': ['stem']},
@@ -275,7 +296,8 @@ ALL = {
 @pytest.mark.parametrize('model_type', PUBLISHED)
 def test_what_published_files_hold_changes_nothing(model_type):
     extras = {**ALL, **PUBLISHED[model_type]}
-    extras.pop('rope_theta', None)  # a value that counts, and is read
+    for name in ('rope_theta', 'pad_token_id'):  # values that count, and are read
+        extras.pop(name, None)
     network, _ = open_config({'model_type': model_type, **extras})
     named = {'id2label': ALL['id2label'], 'model_type': model_type}
     if model_type == 'mistral':
@@ -308,7 +330,7 @@ def test_noise_that_is_not_applied_is_in_the_load_report(tmp_path):
 
 @pytest.mark.parametrize(
     'model_type',
-    ['t5', 'gemma2', 'mixtral', 'qwen2_moe', 'deberta-v2', 'vit_mae', 'phi3', 'albert'],
+    ['t5', 'gemma3n', 'mixtral', 'qwen2_moe', 'deberta-v2', 'vit_mae', 'phimoe', 'albert'],
 )
 def test_other_families_are_refused_by_name(model_type):
     with pytest.raises(UserError, match=f"no family for model type '{model_type}'"):

@@ -1,4 +1,4 @@
-"""Runs of every task that were never trained: data, answers drawn by chance, and a course."""
+"""Runs of every task that were never trained: data, answers drawn by chance, and a history."""
 
 import types
 

@@ -11,12 +11,12 @@ from report_cases import HOSTILE, TASKS, report, run
 from ftjax.api import Finetuning
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
-from ftjax.runs.course import course_text
 from ftjax.runs.report import contents
 from ftjax.runs.report.answer import answer, metric_table
 from ftjax.runs.report.cautions import cautions
 from ftjax.runs.report.kept_examples import KeptExamples
 from ftjax.runs.report.run_report import RunReport, report_at_end, write_report
+from ftjax.runs.training_summary import training_summary
 
 SECTIONS = ('What was trained', 'Data', 'Learning curves', 'Metrics', 'How to make it again')
 
@@ -260,12 +260,12 @@ def test_plans_and_runs_are_tables_in_a_notebook():
 
 def test_the_course_of_a_run_in_words():
     prepared, _, result, _ = run('images')
-    assert course_text(prepared, result) == (
+    assert training_summary(prepared, result) == (
         'weights of step 80 of 80, of the best validation accuracy: 0.9 (higher is better)'
     )
     early = {**result, 'stopped_early': True, 'steps': 30, 'best_step': 10}
-    assert course_text(prepared, early).splitlines() == [
+    assert training_summary(prepared, early).splitlines() == [
         'stopped early after 3 of 8 epochs',
         'weights of step 10 of 30, of the best validation accuracy: 0.9 (higher is better)',
     ]
-    assert course_text(prepared, {'steps': 5}) == '5 steps, no validation'
+    assert training_summary(prepared, {'steps': 5}) == '5 steps, no validation'

@@ -135,7 +135,7 @@ class CellRunner:
         """Equal for cells of the same data and pretrained weights."""
         arm, _, draw = cell
         config = self.config_of(arm, None, draw)
-        return repr((config.data, config.init, config.model, config.seed))
+        return repr((config.data, config.init, config.model_options, config.seed))
 
     def identity(self, cell: tuple[str, float | None, int]) -> dict[str, Any]:
         """What a cell is made from."""
@@ -225,7 +225,7 @@ class CellRunner:
             (rate, *_) = self.settings.grids.get(arm, (None,))
             prepared = self.prepared(arm, rate, self.settings.draws[0])
             # Added parameters change little, and each network would be compiled for it.
-            key = prepared.config.init.removeprefix('random:'), repr(prepared.config.model)
+            key = prepared.config.init.removeprefix('random:'), repr(prepared.config.model_options)
             if key not in self._forward:
                 self._forward[key] = forward_seconds(prepared)
             self._surveys[arm] = survey(prepared, self._forward[key])

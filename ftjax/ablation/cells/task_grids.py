@@ -115,11 +115,11 @@ def reduced(
     """The rows of a task that a summary is made of, and notes; a race is added to `races`."""
     if not isinstance(schedule, Race):
         return chosen(rows, settings)
-    standing = schedule.standing(rows)
+    state = schedule.state(rows)
     kept = schedule.results(rows)
     if not kept:
-        raise UserError(f'config.ablation.budget {settings.budget!r}: {standing.ended}')
-    races[task] = described(schedule, standing)
+        raise UserError(f'config.ablation.budget {settings.budget!r}: {state.ended}')
+    races[task] = described(schedule, state)
     return kept, sentences(races[task])
 
 

@@ -10,14 +10,14 @@ from typing import Any
 from ftjax.ablation.racing.looks import final, numbers_of
 from ftjax.ablation.racing.narrowing import HELD
 from ftjax.ablation.racing.race import Race
+from ftjax.ablation.racing.race_state import RaceState
 from ftjax.ablation.racing.spending import LEAST, POWER
-from ftjax.ablation.racing.standing import Standing
 from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.process.progress import duration
 
 
-def described(race: Race, standing: Standing) -> dict[str, Any]:
+def described(race: Race, state: RaceState) -> dict[str, Any]:
     """All looks, rounds and verdicts of a race, ready for JSON.
 
     Keys: budget (as given), unit, amount, spent, seeds (that any arm came to), ended (why),
@@ -25,7 +25,7 @@ def described(race: Race, standing: Standing) -> dict[str, Any]:
     forecast, cost}), looks (see Look.described), verdicts (arm to the numbers of the look that
     decided it, or of the last, and its number), short_runs (null without any).
     """
-    budget, ledger = race.budget, standing.ledger
+    budget, ledger = race.budget, state.ledger
     return to_jsonable(
         {
             'budget': budget.text,
@@ -33,7 +33,7 @@ def described(race: Race, standing: Standing) -> dict[str, Any]:
             'amount': budget.amount,
             'spent': ledger.spent,
             'seeds': len({row['seed'] for row in ledger.used.values()}),
-            'ended': standing.ended,
+            'ended': state.ended,
             'reference': race.reference,
             'higher_is_better': race.metric.higher_is_better,
             'margin': race.margin,
@@ -48,14 +48,12 @@ def described(race: Race, standing: Standing) -> dict[str, Any]:
                 }
                 for one, cost in ledger.rounds
             ],
-            'looks': [look.described() for look in standing.looks],
+            'looks': [look.described() for look in state.looks],
             'verdicts': {
                 arm: {**numbers_of(one), 'look': number}
-                for arm, (number, one) in final(standing.looks).items()
+                for arm, (number, one) in final(state.looks).items()
             },
-            'short_runs': None
-            if standing.narrowed is None
-            else dataclasses.asdict(standing.narrowed),
+            'short_runs': None if state.narrowed is None else dataclasses.asdict(state.narrowed),
         }
     )
 

@@ -25,9 +25,9 @@ from typing import Any
 
 from ftjax.ablation.engines.engine import Cell
 from ftjax.ablation.racing.ledger import Ledger, Round
+from ftjax.ablation.racing.race_state import RaceState, Terms
 from ftjax.ablation.racing.rate_rounds import rate_rounds
 from ftjax.ablation.racing.seed_rounds import Scores, seed_rounds
-from ftjax.ablation.racing.standing import Standing, Terms
 from ftjax.ablation.statistics.comparison import Comparison, compare_to_reference
 
 Rows = list[dict[str, Any]]
@@ -48,47 +48,47 @@ class Race(Terms):
 
     def pending(self, rows: Rows) -> list[Cell]:
         """See Schedule."""
-        return self.standing(rows).pending
+        return self.state(rows).pending
 
     def present(self, rows: Rows) -> Rows:
         """See Schedule: once the race has ended, the rows that it asked for."""
         arms = self.settings.arms
         rows = [row for row in rows if row['arm'] in arms and row['seed'] in self.draws]
-        standing = self.standing(rows)
-        return rows if standing.pending else list(standing.ledger.used.values())
+        state = self.state(rows)
+        return rows if state.pending else list(state.ledger.used.values())
 
     def results(self, rows: Rows) -> Rows:
         """The full runs at the rates that arms chose among, for a summary.
 
         `tried` in a row holds the rates that edges are judged by.
         """
-        standing = self.standing(rows)
+        state = self.state(rows)
         kept = []
-        for row in standing.ledger.used.values():
+        for row in state.ledger.used.values():
             arm, rate = row['arm'], row['rate']
-            if arm in self.tuned and rate in standing.full.get(arm, ()):
-                kept.append({**row, 'tried': list(standing.tried[arm])})
+            if arm in self.tuned and rate in state.full.get(arm, ()):
+                kept.append({**row, 'tried': list(state.tried[arm])})
             elif arm in self.arms and rate is None:
                 kept.append(row)
         return kept
 
-    def standing(self, rows: Rows) -> Standing:
+    def state(self, rows: Rows) -> RaceState:
         """Replays the race on the rows, up to the first round that is not complete."""
         ledger = Ledger(rows, self.budget, self.workers, self.expected)
-        standing = Standing(ledger)
-        for found in self._rounds(standing):
+        state = RaceState(ledger)
+        for found in self._rounds(state):
             missing = ledger.missing(found.cells)
             if missing:
-                standing.pending = missing
-                return standing
+                state.pending = missing
+                return state
             ledger.take(found)
-        return standing
+        return state
 
-    def _rounds(self, standing: Standing) -> Iterator[Round]:
+    def _rounds(self, state: RaceState) -> Iterator[Round]:
         """The race as it is told above; a round is yielded, its rows are in the ledger after."""
-        yield from rate_rounds(self, standing)
-        if not standing.ended:
-            yield from seed_rounds(self, standing, self._compare)
+        yield from rate_rounds(self, state)
+        if not state.ended:
+            yield from seed_rounds(self, state, self._compare)
 
     def _compare(self, scores: Scores, alpha: float) -> Comparison:
         key = repr((scores, alpha))

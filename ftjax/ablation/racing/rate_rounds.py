@@ -16,8 +16,8 @@ from ftjax.ablation.racing.narrowing import (
     pilots_of,
     worth_it,
 )
+from ftjax.ablation.racing.race_state import RaceState, Terms, cells_of, choice_of, curve_of
 from ftjax.ablation.racing.seed_rounds import FIRST_LOOK
-from ftjax.ablation.racing.standing import Standing, Terms, cells_of, choice_of, curve_of
 from ftjax.ablation.rates.search import search_rates
 
 Grid = Mapping[str, Sequence[float]]
@@ -53,12 +53,12 @@ def go_on(rates: int, kept: int, seeds: int) -> bool:
     return rates + kept * (seeds - 1) <= 0.55 * rates * seeds
 
 
-def rate_rounds(terms: Terms, standing: Standing) -> Iterator[Round]:
-    """The rounds; afterwards `standing` has the rate of every arm, or why the race has ended."""
-    ledger = standing.ledger
+def rate_rounds(terms: Terms, state: RaceState) -> Iterator[Round]:
+    """The rounds; afterwards `state` has the rate of every arm, or why the race has ended."""
+    ledger = state.ledger
     first = terms.draws[:1]
     plain = [arm for arm in terms.arms if arm not in terms.tuned]
-    standing.rates = dict.fromkeys(plain)
+    state.rates = dict.fromkeys(plain)
     baselines = cells_of(dict.fromkeys(plain, (None,)), first)
     grids = {arm: sorted(terms.settings.grids[arm]) for arm in terms.tuned}
     pilots = pilots_of(terms.tuned, terms.reference)
@@ -66,46 +66,46 @@ def rate_rounds(terms: Terms, standing: Standing) -> Iterator[Round]:
     shorts = {short(arm, SHARE): grid for arm, grid in grids.items()}
     there = bool(shorts) and set(shorts) <= set(terms.settings.arms)
     kept: Grid = {}
-    if there and worth_it(len(grids), len(pilots), most) and _short_fits(terms, standing, shorts):
-        kept = yield from _narrowed(terms, standing, shorts, pilots, baselines)
+    if there and worth_it(len(grids), len(pilots), most) and _short_fits(terms, state, shorts):
+        kept = yield from _narrowed(terms, state, shorts, pilots, baselines)
     else:
         # One rate first: what runs cost is then measured, and tells how many more are affordable.
         one = {arm: middle(grid, 1) for arm, grid in grids.items()}
-        begin = standing.round('first rate', [*cells_of(one, first), *baselines])
+        begin = state.round('first rate', [*cells_of(one, first), *baselines])
         if not ledger.fits(begin.cells):
-            standing.ended = TOO_SMALL
+            state.ended = TOO_SMALL
             return
         yield begin
         for count in range(most, 1, -1):
             some = {arm: middle(grid, count) for arm, grid in grids.items()}
             if ledger.fits(ledger.new(cells_of(some, first)), _reserve(terms)):
-                yield from _search(terms, standing, 'rates', some, cells_of(some, first))
+                yield from _search(terms, state, 'rates', some, cells_of(some, first))
                 break
-        kept = {arm: _tried(standing, arm) for arm in terms.tuned}
-        standing.tried = {arm: tuple(rates) for arm, rates in kept.items()}
-    if standing.ended:
+        kept = {arm: _tried(state, arm) for arm in terms.tuned}
+        state.tried = {arm: tuple(rates) for arm, rates in kept.items()}
+    if state.ended:
         return
     most = max(map(len, kept.values()), default=1)
     for seeds, count in enumerate(settling(most, len(terms.draws))[1:], 1):
         best = {
-            arm: best_rates(choice_of(terms, standing, arm, kept[arm], seeds), terms.metric, count)
+            arm: best_rates(choice_of(terms, state, arm, kept[arm], seeds), terms.metric, count)
             for arm in kept
         }
         several = terms.draws[: seeds + 1]
-        more = standing.round(f'best {count} rates', cells_of(best, several))
+        more = state.round(f'best {count} rates', cells_of(best, several))
         if not ledger.fits(more.cells, _reserve(terms, len(several))):
             break
         yield more
-        kept, standing.settled = best, len(several)
+        kept, state.settled = best, len(several)
     for arm in terms.tuned:
-        standing.full[arm] = tuple(kept[arm])
-        choice = choice_of(terms, standing, arm, kept[arm], standing.settled)
+        state.full[arm] = tuple(kept[arm])
+        choice = choice_of(terms, state, arm, kept[arm], state.settled)
         if choice.rate is not None:
-            standing.rates[arm] = choice.rate
+            state.rates[arm] = choice.rate
             on = go_on(most, len(kept[arm]), len(terms.draws))
-            standing.candidates[arm] = tuple(kept[arm]) if on else (choice.rate,)
-    if terms.reference not in standing.rates:
-        standing.ended = f'no run of the reference {terms.reference} finished'
+            state.candidates[arm] = tuple(kept[arm]) if on else (choice.rate,)
+    if terms.reference not in state.rates:
+        state.ended = f'no run of the reference {terms.reference} finished'
 
 
 def _reserve(terms: Terms, done: int = 1) -> list[Cell]:
@@ -117,20 +117,20 @@ def _reserve(terms: Terms, done: int = 1) -> list[Cell]:
     return [(arm, None, draw) for arm in had for draw in terms.draws[had[arm] : FIRST_LOOK]]
 
 
-def _short_fits(terms: Terms, standing: Standing, shorts: Grid) -> bool:
+def _short_fits(terms: Terms, state: RaceState, shorts: Grid) -> bool:
     """Whether short runs, and a full one of every arm with the seeds of the first look, fit."""
     whole = cells_of(dict.fromkeys(terms.arms, (None,)), terms.draws[:FIRST_LOOK])
-    return standing.ledger.fits(cells_of(shorts, terms.draws[:1]), whole)
+    return state.ledger.fits(cells_of(shorts, terms.draws[:1]), whole)
 
 
 def _search(
-    terms: Terms, standing: Standing, what: str, grid: Grid, cells: Sequence[Cell]
+    terms: Terms, state: RaceState, what: str, grid: Grid, cells: Sequence[Cell]
 ) -> Iterator[Round]:
     """The grid, and further rates while a best one is on an edge and the budget allows."""
-    ledger = standing.ledger
-    first = standing.round(what, cells)
+    ledger = state.ledger
+    first = state.round(what, cells)
     if not ledger.fits(first.cells):
-        standing.ended = TOO_SMALL
+        state.ended = TOO_SMALL
         return
     yield first
     while True:
@@ -144,12 +144,12 @@ def _search(
         ).pending
         if not wanted or not ledger.fits(wanted, _reserve(terms)):
             return
-        yield standing.round(f'further {what}', wanted)
+        yield state.round(f'further {what}', wanted)
 
 
 def _narrowed(
     terms: Terms,
-    standing: Standing,
+    state: RaceState,
     shorts: Grid,
     pilots: Sequence[str],
     baselines: Sequence[Cell],
@@ -158,31 +158,29 @@ def _narrowed(
 
     Returns the rates that every arm chooses among, as many for all.
     """
-    ledger, first = standing.ledger, terms.draws[:1]
-    yield from _search(
-        terms, standing, 'short runs', shorts, [*cells_of(shorts, first), *baselines]
-    )
-    if standing.ended:
+    ledger, first = state.ledger, terms.draws[:1]
+    yield from _search(terms, state, 'short runs', shorts, [*cells_of(shorts, first), *baselines])
+    if state.ended:
         return {}
-    tried = {arm: _tried(standing, short(arm, SHARE)) for arm in terms.tuned}
-    standing.tried = {arm: tuple(rates) for arm, rates in tried.items()}
-    yield standing.round('pilots in full', cells_of({arm: tried[arm] for arm in pilots}, first))
-    curves = {arm: curve_of(terms, standing, short(arm, SHARE), tried[arm], 1) for arm in tried}
-    full = {arm: curve_of(terms, standing, arm, tried[arm], 1) for arm in pilots}
-    standing.narrowed = narrowing(pilots, curves, full, terms.metric)
-    if standing.narrowed.held:
-        found = {arm: choice_of(terms, standing, short(arm, SHARE), tried[arm], 1) for arm in tried}
+    tried = {arm: _tried(state, short(arm, SHARE)) for arm in terms.tuned}
+    state.tried = {arm: tuple(rates) for arm, rates in tried.items()}
+    yield state.round('pilots in full', cells_of({arm: tried[arm] for arm in pilots}, first))
+    curves = {arm: curve_of(terms, state, short(arm, SHARE), tried[arm], 1) for arm in tried}
+    full = {arm: curve_of(terms, state, arm, tried[arm], 1) for arm in pilots}
+    state.narrowed = narrowing(pilots, curves, full, terms.metric)
+    if state.narrowed.held:
+        found = {arm: choice_of(terms, state, short(arm, SHARE), tried[arm], 1) for arm in tried}
         tried = {arm: best_rates(choice, terms.metric, KEPT) for arm, choice in found.items()}
-    wanted = standing.round('rates', cells_of(tried, first))
+    wanted = state.round('rates', cells_of(tried, first))
     if not ledger.fits(wanted.cells):
-        standing.ended = 'full runs at the rates that short runs left over do not fit the budget'
+        state.ended = 'full runs at the rates that short runs left over do not fit the budget'
         return {}
     yield wanted
     return tried
 
 
-def _tried(standing: Standing, arm: str) -> list[float]:
-    return sorted({row['rate'] for row in standing.ledger.rows(arm)})
+def _tried(state: RaceState, arm: str) -> list[float]:
+    return sorted({row['rate'] for row in state.ledger.rows(arm)})
 
 
 def middle(rates: Sequence[float], count: int) -> list[float]:

@@ -47,11 +47,11 @@ def replay(settings: AblationSettings, race: Race, execute: Execute) -> Replay:
     """
     rows, raced = play(FullGrid(settings), execute), play(race, execute)
     full, rates = full_verdicts(settings, rows, race)
-    standing = race.standing(raced)
-    found = {arm: one.verdict for arm, (_, one) in final(standing.looks).items()}
+    state = race.state(raced)
+    found = {arm: one.verdict for arm, (_, one) in final(state.looks).items()}
     return Replay(
         verdicts={one.arm: (one.verdict, found.get(one.arm, 'undecided')) for one in full},
-        rates={arm: (rate, standing.rates.get(arm)) for arm, rate in rates.items()},
+        rates={arm: (rate, state.rates.get(arm)) for arm, rate in rates.items()},
         seconds=(seconds_of(rows), seconds_of(raced)),
         runs=(len(rows), len(raced)),
     )

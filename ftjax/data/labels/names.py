@@ -28,7 +28,7 @@ def check_class_count(count: int, what: str) -> None:
 
 
 def check_class_name(name: str, where: str) -> None:
-    """UserError for a name that cannot be written down, or that is no name."""
+    """UserError for a name that UTF-8 cannot hold, or that is too long for one."""
     if len(name) > LONGEST:
         raise UserError(
             f'{where}: the label has {len(name):,} characters ({name[:20]!r}..); expected at '

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.missing import NO_NUMBERS
+from ftjax.data.missing import NO_NUMBERS, is_missing
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.missing_cells import Column
 from ftjax.data.sources.table_row import Row, cell
@@ -32,6 +32,11 @@ def number_of(value: Any) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
+
+
+def word_of(value: Any) -> str:
+    """A cell as a category, '' for nothing."""
+    return '' if is_missing(value) else str(value).strip()
 
 
 def feature_columns(
@@ -78,5 +83,5 @@ def table_of(rows: Sequence[Row], columns: Sequence[Column]) -> Table:
     values = np.array(cells, np.float64)
     texts = np.empty((len(rows), len(words)), object)
     for place, name in enumerate(words):
-        texts[:, place] = ['' if (v := row.cells[name]) is None else str(v).strip() for row in rows]
+        texts[:, place] = [word_of(row.cells[name]) for row in rows]
     return Table(values.reshape(len(rows), len(numbers)), texts, tuple(numbers), tuple(words))

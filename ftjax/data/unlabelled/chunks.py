@@ -23,9 +23,11 @@ from ftjax.data.images.modes import Whites
 from ftjax.data.labels import NO_TASK
 from ftjax.data.streams.evaluation_batches import EvalBatches
 from ftjax.data.streams.loader import Loader
+from ftjax.data.unlabelled.feature_items import table_inputs
 from ftjax.data.unlabelled.items import Found, Item, Unreadable
 from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 
 TEXTS = 16_384
@@ -67,6 +69,11 @@ def chunks(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterator
         for part in _parts(_unicode(found, failed), size):
             yield from _tokenised(part, reading, failed)
         return
+    table: Any = reading.preprocessing
+    if isinstance(table, TablePreprocessing):
+        for part in _parts(_whole(found, failed), reading.batch_size):
+            yield _chunk(part, 'table', table_inputs(part, table), reading)
+        return
     for part in _parts(_decoded(found, reading, failed), reading.batch_size):
         images = np.stack([item.value for item in part])
         yield _chunk(part, 'image', images, reading)
@@ -86,11 +93,16 @@ def _chunk(part: Sequence[Item], kind: str, inputs: Any, reading: Reading) -> Ch
     return Chunk(ids, EvalBatches(loader, reading.batch_size))
 
 
-def _unicode(found: Iterable[Found], failed: Failed) -> Iterator[Item]:
+def _whole(found: Iterable[Found], failed: Failed) -> Iterator[Item]:
     for item in found:
         if isinstance(item, Unreadable):
             failed(item)
-            continue
+        else:
+            yield item
+
+
+def _unicode(found: Iterable[Found], failed: Failed) -> Iterator[Item]:
+    for item in _whole(found, failed):
         try:
             (item.value if isinstance(item.value, str) else ''.join(item.value)).encode()
         except UnicodeEncodeError as error:
@@ -128,10 +140,7 @@ def _decoded(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterat
             failed(Unreadable(item.id, str(error)))
 
     with ThreadPoolExecutor(threads) as pool:
-        for item in found:
-            if isinstance(item, Unreadable):
-                failed(item)
-                continue
+        for item in _whole(found, failed):
             waiting.append((item, pool.submit(_image, item.value, geometry, reading)))
             if len(waiting) > 4 * threads:
                 yield from finished(*waiting.popleft())

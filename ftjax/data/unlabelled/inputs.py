@@ -10,27 +10,35 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.sources.csv_file import SUFFIXES as TABLES
 from ftjax.data.sources.image_tree import is_image, readable, stream_image_files
 from ftjax.data.unlabelled.array_items import array_count, array_items
+from ftjax.data.unlabelled.feature_items import feature_items
 from ftjax.data.unlabelled.items import Found, Item
-from ftjax.data.unlabelled.table_items import LINES, table_items
+from ftjax.data.unlabelled.table_items import LINES, table_items, table_rows
 from ftjax.data.user_paths import existing_file, resolve_path
 from ftjax.errors import UserError
+from ftjax.preprocessing.table_features import TablePreprocessing
 
 
-def read_inputs(source: str, settings: DataSettings, texts: bool) -> Iterator[Found]:
+def read_inputs(
+    source: str, settings: DataSettings, texts: bool, table: TablePreprocessing | None = None
+) -> Iterator[Found]:
     """Inputs in the order of the source, never all of them at once.
 
     Args:
       source: a folder of images, an image, a .csv, .tsv, .txt, .jsonl or .npz file.
       settings: columns, delimiter, encoding and so on, as of a run's data.
       texts: whether the network takes texts; else images.
+      table: of a network that takes rows of a table.
 
     Raises:
       UserError: no such file, no input in it, or one of another kind.
     """
-    found = _reader(source, settings, texts)
+    found = (
+        _rows(source, settings, table) if table is not None else _reader(source, settings, texts)
+    )
     first = next(found, None)
     if first is None:
-        raise UserError(f'{source}: holds no {"text" if texts else "image"}')
+        held = 'row' if table is not None else 'text' if texts else 'image'
+        raise UserError(f'{source}: holds no {held}')
     return itertools.chain([first], found)
 
 
@@ -66,6 +74,17 @@ def _reader(source: str, settings: DataSettings, texts: bool) -> Iterator[Found]
         return iter([Item(readable(path.name), str(path))])
     kinds = 'a .csv, .jsonl or .npz file' if texts else 'a folder, an image, .csv, .jsonl or .npz'
     raise UserError(f'{source} does not say how to read it; expected {kinds}')
+
+
+def _rows(source: str, settings: DataSettings, table: TablePreprocessing) -> Iterator[Found]:
+    path = resolve_path(source, 'the input')
+    kinds = 'a .csv, .tsv, .txt or .jsonl file with a column for each feature'
+    if path.is_dir():
+        raise UserError(f'{source} is a folder, and the network takes a table; expected {kinds}')
+    path = existing_file(source, 'the input')
+    if path.suffix.lower() not in (*TABLES, *LINES):
+        raise UserError(f'{source}: the network takes rows of a table; expected {kinds}')
+    return feature_items(table_rows(path, settings), table)
 
 
 def _images(folder: Path) -> Iterator[Item]:

@@ -11,16 +11,20 @@ import numpy as np
 
 from ftjax.data.images.decode import SUFFIXES
 from ftjax.data.sources.npz_file import as_images
+from ftjax.data.sources.registry import IN_PYTHON
+from ftjax.data.unlabelled.feature_items import feature_items, frame_rows
 from ftjax.data.unlabelled.items import Found, Item, Unreadable
 from ftjax.errors import UserError, shown
+from ftjax.preprocessing.table_features import TablePreprocessing
 
 
-def python_items(x: Any, texts: bool) -> Iterator[Found]:
+def python_items(x: Any, texts: bool, table: TablePreprocessing | None = None) -> Iterator[Found]:
     """Texts, pairs of texts, images (N, H, W[, C]), pictures of Pillow's, or paths of images.
 
     Args:
-      x: an array with the examples along its first axis, or a list of single ones.
+      x: an array with the examples along its first axis, a list of single ones, or a pandas frame.
       texts: whether the network takes texts; else images.
+      table: of a network that takes rows of a table: those of a frame, or mappings of columns.
 
     Raises:
       UserError: something else.
@@ -29,6 +33,9 @@ def python_items(x: Any, texts: bool) -> Iterator[Found]:
         raise UserError(f'the input is {shown(x)}; expected a list or an array of inputs')
     if hasattr(x, 'detach'):
         x = x.detach().cpu().numpy()
+    if table is not None:
+        yield from feature_items(frame_rows(x, Path(IN_PYTHON)), table)
+        return
     for number, value in enumerate(x):
         yield _item(f'{number:06d}', value, texts)
 

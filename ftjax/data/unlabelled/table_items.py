@@ -19,17 +19,19 @@ from ftjax.io.json.json_reader import LENIENT, parse_json
 
 LINES = ('.jsonl', '.ndjson', '.json')
 """Ends of names of files with a JSON object on each line."""
+MOST_BROKEN = 1000
+"""Rows at the beginning of a file that may be unreadable before the file is."""
 
 
 def table_items(path: Path, settings: DataSettings, texts: bool) -> Iterator[Found]:
-    """The inputs of a table; a row that cannot be read is left out, and said.
+    """The texts or image paths of a table; a row that cannot be read is left out, and said.
 
     Columns are found as for a run's data; there need be no label.
 
     Raises:
       UserError: no such column; quotes or bytes that make the rest of the file unreadable.
     """
-    rows = _objects(path, settings) if path.suffix.lower() in LINES else _rows(path, settings)
+    rows = table_rows(path, settings)
     broken: list[Unreadable] = []
     first = None
     for row in rows:
@@ -37,8 +39,6 @@ def table_items(path: Path, settings: DataSettings, texts: bool) -> Iterator[Fou
             first = row
             break
         broken.append(row)
-        if len(broken) > 1000:
-            raise UserError(f'{path}: {broken[0].reason}; nor can the next rows be read')
     if first is None:
         yield from broken
         return
@@ -57,6 +57,24 @@ def table_items(path: Path, settings: DataSettings, texts: bool) -> Iterator[Fou
             yield Item(row.id, (value, input_of(row, second, kind)) if second else value)
         except UserError as error:
             yield Unreadable(row.id, str(error))
+
+
+def table_rows(path: Path, settings: DataSettings) -> Iterator[Row | Unreadable]:
+    """The rows of a table one after the other.
+
+    Raises:
+      UserError: as of `table_items`; none of the first thousand rows can be read.
+    """
+    broken = 0
+    whole = False
+    rows = _objects(path, settings) if path.suffix.lower() in LINES else _rows(path, settings)
+    for row in rows:
+        whole = whole or isinstance(row, Row)
+        if isinstance(row, Unreadable) and not whole:
+            broken += 1
+            if broken > MOST_BROKEN:
+                raise UserError(f'{path}: {row.reason}; nor could the rows before it be read')
+        yield row
 
 
 def _objects(path: Path, settings: DataSettings) -> Iterator[Row | Unreadable]:

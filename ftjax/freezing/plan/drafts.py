@@ -15,7 +15,8 @@ from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.segment import Segment, in_order
 from ftjax.freezing.settings import FreezeSettings
 
-ADDED = 'added'
+ADAPTERS = 'added'
+"""Optimizer group of adapters: so it is called in plan.json and in checkpoints."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +41,7 @@ def from_terms(
     check_together(terms, kinds)
     allowed = frozenset().union(*(term(net) for term in kinds.get('mask', [])))
     if 'adapter' in kinds:
-        allowed |= net.added | net.head
+        allowed |= net.adapters | net.head
     if not allowed:
         allowed = net.leaves
     factors: dict[str, float] = {}
@@ -90,8 +91,8 @@ def segments_of(term: Term, net: Anatomy, run_length: RunLength, seed: int) -> l
 
 
 def group_of(path: str, net: Anatomy) -> str:
-    """The optimizer group of a trainable leaf: added parameters have one of their own."""
-    return ADDED if path in net.added else 'trunk'
+    """The optimizer group of a trainable leaf: adapters have one of their own."""
+    return ADAPTERS if path in net.adapters else 'trunk'
 
 
 def check_together(terms: Sequence[Term], kinds: Mapping[str, Sequence[Term]]) -> None:

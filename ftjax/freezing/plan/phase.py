@@ -93,7 +93,7 @@ class Phase:
     restart: bool = False
     """The schedule begins anew here, and ends where the next phase restarts it."""
     reinit: tuple[str, ...] = ()
-    """Leaves that get fresh random values at `start`."""
+    """Leaves that are re-initialised at `start`."""
     by_rates: bool = False
     """What of the backward pass a step needs is read from its rates: phases that open different
     leaves then share a program, and what a rate of 0 holds costs no gradient."""

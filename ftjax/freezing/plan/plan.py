@@ -249,7 +249,7 @@ def make_plan(
         if policy != 'auto'
         else asked(terms, 'optimizer_state') or 'per_leaf_count',
         rewarm=settings.rewarm,
-        new_leaves=net.new_head | net.added,
+        new_leaves=net.new_head | net.adapters,
         norm=norm,
         noise=noise,
         recompute=norm == 'recompute' and bool(net.stats),

@@ -24,7 +24,7 @@ def plan_table(plan: Plan, learning_rate: float | None = None) -> str:
 def change_line(before: Phase, phase: Phase) -> str:
     """What a phase changes of the one before it: stages that open, stages that close."""
     old, new = set(before.trainable), set(phase.trainable)
-    several = (('opens', new - old), ('closes', old - new), ('fresh values in', phase.reinit))
+    several = (('opens', new - old), ('closes', old - new), ('re-initialises', phase.reinit))
     changes = [f'{word} {", ".join(stages_of(phase, paths))}' for word, paths in several if paths]
     if phase.restart:
         changes.append('the schedule begins anew')

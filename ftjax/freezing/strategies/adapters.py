@@ -135,10 +135,10 @@ def with_adapters(
     wanted = [path for path in flatten_dict(shapes, sep='/') if made.is_adapter_leaf(path)]
     check_each(terms, network, wanted)
     keys = {f'params/{path}' for path in wanted}
-    fresh = {
+    initial = {
         key.removeprefix('params/'): leaf for key, leaf in random_leaves(made, keys, seed).items()
     }
-    whole = {**params, **fresh}
+    whole = {**params, **initial}
     for found in adapters:
         whole.update(found.settle({path: jnp.asarray(leaf) for path, leaf in whole.items()}))
     return made, {**variables, 'params': unflatten_dict(whole, sep='/')}

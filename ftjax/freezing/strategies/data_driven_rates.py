@@ -1,7 +1,7 @@
 """Rates chosen by gradients: Auto-RGN and the two readings of Auto-SNR.
 
 A strategy that looks at the data is a function (net, probe, earlier, step, **parameters) ->
-Choice; its option `when` is a function (span, **parameters) -> steps at which it is asked.
+Choice; its option `when` is a function (run_length, **parameters) -> steps at which it is asked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def every_epoch(run_length: RunLength, **_: Any) -> tuple[int, ...]:
     return tuple(range(0, run_length.steps, run_length.steps_per_epoch))
 
 
-# As released: a fresh optimizer each epoch, the network in evaluation mode throughout.
+# As released: a new optimizer each epoch, the network in evaluation mode throughout.
 OPTIONS = {
     'norm': 'frozen',
     'noise': 'off',

@@ -1,4 +1,4 @@
-"""Regularisers: pulls towards the pretrained weights.
+"""Regularisers: penalties on the distance from the pretrained weights.
 
 A regulariser with the option `acts='penalty'` is a function (weights, start, head,
 **parameters) -> scalar to add to the loss; with `acts='weights'` it is a function (weights,

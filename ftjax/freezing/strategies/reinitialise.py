@@ -1,4 +1,4 @@
-"""Schedules that give some leaves fresh random values, at the start or on the way."""
+"""Schedules that re-initialise some leaves, at the start or during training."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ftjax.ranges import at_least, between
     ranges={'times': between(1, 1000), 'rest': at_least(0)},
 )
 def rifle(net: Anatomy, run_length: RunLength, seed: int, times: int, rest: float):
-    """Everything trains; the head starts afresh every N/times epochs, not in the last ones.
+    """Everything trains; the head is re-initialised every N/times epochs, not in the last ones.
 
-    `rest` is how many epochs at the end stay without a fresh start.
+    `rest` is how many epochs at the end stay without one.
     """
     del seed
     starts = [run_length.share(n / times) for n in range(1, times)]

@@ -1,6 +1,6 @@
 """Schedules that open a network bit by bit.
 
-A schedule is a function (net, span, seed, **parameters) -> list of Segment.
+A schedule is a function (net, run_length, seed, **parameters) -> list of Segment.
 """
 
 from __future__ import annotations

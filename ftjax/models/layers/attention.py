@@ -21,13 +21,14 @@ def attend(
     causal: bool = False,
     window: int | None = None,
     bias: jax.Array | None = None,
+    cap: float | None = None,
 ) -> jax.Array:
     """Scaled dot-product attention.
 
     On a CPU the product runs as batched matrix products over (batch x heads, time, depth),
     which is about twice as fast there as `jax.nn.dot_product_attention`; on a GPU in half
-    precision it is cuDNN's fused kernel, where that can be: without `bias`, whose gradient the
-    kernel leaves out in some shapes without an error.
+    precision it is cuDNN's fused kernel, where that can be: without `cap`, and without `bias`,
+    whose gradient the kernel leaves out in some shapes without an error.
 
     Args:
       query: (batch, time, heads, depth).
@@ -38,6 +39,7 @@ def attend(
       window: with `causal`, how many positions are seen, the own one included; without, how
         far each sees on either side, as in transformers. None for all.
       bias: added to the scores, broadcastable to (batch, heads, time, keys).
+      cap: scores become cap * tanh(scores / cap) before the bias and the masks; None for not.
 
     Returns:
       (batch, time, heads, depth), in the dtype of `value`.
@@ -45,7 +47,8 @@ def attend(
     batch, time, heads, depth = query.shape
     keys, kv_heads = key.shape[1], key.shape[2]
     # The kernel has windows with a causal mask alone.
-    if bias is None and (causal or window is None) and is_fused(query, key):
+    plain = bias is None and cap is None and (causal or window is None)
+    if plain and is_fused(query, key):
         return fused(query, key, value, valid, causal, window)
     if kv_heads != heads:
         key = jnp.repeat(key, heads // kv_heads, axis=2)
@@ -55,7 +58,7 @@ def attend(
         return array.transpose(0, 2, 1, 3).reshape(batch * heads, array.shape[1], depth)
 
     scores = jnp.einsum('ntd,nkd->ntk', merged(query) * depth**-0.5, merged(key))
-    scores = scores.astype(jnp.float32)
+    scores = capped(scores.astype(jnp.float32), cap)
     hidden = jnp.finfo(jnp.float32).min
     if bias is not None or valid is not None:
         scores = scores.reshape(batch, heads, time, keys)
@@ -74,6 +77,11 @@ def attend(
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
     out = jnp.einsum('ntk,nkd->ntd', weights, merged(value))
     return out.reshape(batch, heads, time, depth).transpose(0, 2, 1, 3)
+
+
+def capped(x: jax.Array, cap: float | None) -> jax.Array:
+    """`cap * tanh(x / cap)`, which is x where x is small; x itself for None."""
+    return x if cap is None else cap * jnp.tanh(x / cap)
 
 
 def is_fused(query: jax.Array, key: jax.Array) -> bool:

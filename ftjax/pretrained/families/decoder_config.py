@@ -7,8 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.models.llama import Llama
 from ftjax.models.text_decoder import Decoder
-from ftjax.pretrained.keymaps.hf_config import architecture, label_fields, num_labels, refuse
+from ftjax.pretrained.keymaps.hf_config import (
+    architecture,
+    label_fields,
+    num_labels,
+    read_activation,
+    refuse,
+    write_activation,
+)
 from ftjax.pretrained.keymaps.keymap import Rule, dense
 
 CLASSIFIER = 'ForSequenceClassification'
@@ -47,6 +55,61 @@ def head_options(config: Mapping[str, object], overrides: Mapping[str, object]) 
     return {'num_classes': num_labels(config, CLASSIFIER), 'head': head}
 
 
+ROTARY_READS = (
+    *('hidden_size', 'num_hidden_layers', 'num_attention_heads', 'num_key_value_heads'),
+    *('intermediate_size', 'max_position_embeddings', 'rms_norm_eps'),
+)
+
+
+def rotary_options(
+    fields: Mapping[str, Any], overrides: Mapping[str, object], act: str = 'hidden_act'
+) -> dict[str, Any]:
+    """The fields of a decoder of Llama's form that its relatives name alike, heads among them.
+
+    Args:
+      fields: the config with the defaults of its class.
+      overrides: what the caller asks for in place of the checkpoint's.
+      act: the field of the activation.
+    """
+    width, heads = fields['hidden_size'], fields['num_attention_heads']
+    return {
+        'model_type': fields['model_type'],
+        'vocab_size': fields['vocab_size'],
+        'width': width,
+        'depth': fields['num_hidden_layers'],
+        'heads': heads,
+        'kv_heads': fields.get('num_key_value_heads') or heads,
+        'head_dim': fields.get('head_dim') or width // heads,
+        'mlp_dim': fields['intermediate_size'],
+        'max_positions': fields['max_position_embeddings'],
+        'act': read_activation(fields[act]),
+        'epsilon': fields['rms_norm_eps'],
+        'tied': fields['tie_word_embeddings'],
+        **causal_option(fields),
+        **token_options(fields, {}),
+        **head_options(fields, overrides),
+    }
+
+
+def rotary_fields(
+    network: Llama, labels: Sequence[str], *, prefix: str, act: str = 'hidden_act', **classes: str
+) -> dict[str, Any]:
+    """The inverse of `rotary_options`."""
+    return {
+        'model_type': network.model_type,
+        **decoder_fields(network, labels, prefix=prefix, **classes),
+        'hidden_size': network.width,
+        'num_hidden_layers': network.depth,
+        'num_attention_heads': network.heads,
+        'num_key_value_heads': network.kv_heads or network.heads,
+        'intermediate_size': network.mlp_width,
+        'max_position_embeddings': network.max_positions,
+        act: write_activation(network.act),
+        'rms_norm_eps': network.epsilon,
+        'attention_dropout': 0.0,
+    }
+
+
 def causal_option(config: Mapping[str, object]) -> dict[str, Any]:
     """`causal`: False where transformers 5 makes attention see later tokens, in every family.
 
@@ -67,7 +130,12 @@ def token_options(config: Mapping[str, object], defaults: Mapping[str, object]) 
 
 
 def decoder_fields(
-    network: Decoder, labels: Sequence[str], *, prefix: str, lm: str = 'ForCausalLM'
+    network: Decoder,
+    labels: Sequence[str],
+    *,
+    prefix: str,
+    lm: str = 'ForCausalLM',
+    others: str | None = None,
 ) -> dict[str, Any]:
     """The fields of a config.json that do not depend on the family.
 
@@ -76,6 +144,7 @@ def decoder_fields(
       labels: class names, () when unknown.
       prefix: of the names of transformers' classes, as 'Llama'.
       lm: what ends the name of the language model's class.
+      others: the prefix of the names of the other classes, where that is another.
     """
     if network.num_classes:
         problem = f'its classifier pools the last token, not {network.pool!r}'
@@ -83,7 +152,7 @@ def decoder_fields(
     ending = CLASSIFIER if network.num_classes else lm if network.is_lm else 'Model'
     tokens = {theirs: getattr(network, ours) for ours, theirs in _TOKENS.items()}
     return {
-        'architectures': [prefix + ending],
+        'architectures': [(prefix if network.is_lm or others is None else others) + ending],
         'vocab_size': network.vocab_size,
         'tie_word_embeddings': network.tied,
         **({} if network.causal else {'is_causal': False}),

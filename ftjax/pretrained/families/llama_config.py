@@ -9,39 +9,18 @@ from ftjax.errors import UserError
 from ftjax.models.llama import Llama
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields
+from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
 from ftjax.pretrained.families.decoder_config import (
     DECODER_INERT,
     DECODER_READS,
-    causal_option,
-    decoder_fields,
-    head_options,
-    token_options,
+    ROTARY_READS,
+    rotary_fields,
+    rotary_options,
 )
-from ftjax.pretrained.families.rope_config import LLAMA3, ROPE_READS, rope_options
-from ftjax.pretrained.keymaps.hf_config import read_activation, refuse, write_activation
+from ftjax.pretrained.families.rope_config import ROPE_READS, rope_fields, rope_options
+from ftjax.pretrained.keymaps.hf_config import refuse
 
 _PREFIX = {'llama': 'Llama', 'mistral': 'Mistral', 'qwen2': 'Qwen2', 'qwen3': 'Qwen3'}
-# Those of transformers' classes, where they are not LlamaConfig's.
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    'llama': {},
-    'mistral': {
-        'intermediate_size': 14336,
-        'num_key_value_heads': 8,
-        'max_position_embeddings': 131072,
-        'sliding_window': 4096,
-    },
-    'qwen2': {
-        'vocab_size': 151936,
-        'intermediate_size': 22016,
-        'num_key_value_heads': 32,
-        'max_position_embeddings': 32768,
-        'sliding_window': 4096,
-        'bos_token_id': None,
-        'eos_token_id': None,
-    },
-}
-_DEFAULTS['qwen3'] = {**_DEFAULTS['qwen2'], 'head_dim': 128}
 
 
 def _declared(*reads: str) -> Fields:
@@ -50,9 +29,8 @@ def _declared(*reads: str) -> Fields:
         reads=(
             *DECODER_READS,
             *ROPE_READS,
-            *('hidden_size', 'num_hidden_layers', 'num_attention_heads', 'num_key_value_heads'),
-            *('head_dim', 'intermediate_size', 'max_position_embeddings', 'hidden_act'),
-            *('rms_norm_eps', 'layer_types'),
+            *ROTARY_READS,
+            *('head_dim', 'hidden_act', 'layer_types'),
             *reads,
         ),
         inert={**DECODER_INERT, 'pretraining_tp': 'how a product is split: rounding alone'},
@@ -76,38 +54,16 @@ def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
       UserError: a scaling of positions or a pattern of windows that is not known here.
     """
     kind = config.get('model_type', 'llama')
-    fields: dict[str, Any] = {
-        'num_attention_heads': 32,
-        'num_hidden_layers': 32,
-        'bos_token_id': 1,
-        'eos_token_id': 2,
-        **_DEFAULTS[kind],
-        **config,
-    }
-    width, heads = fields.get('hidden_size', 4096), fields['num_attention_heads']
+    fields = {**known(kind).defaults, **config, 'model_type': kind}
     bias = fields.get('attention_bias', False) if kind in ('llama', 'qwen3') else False
     options = {
-        'model_type': kind,
-        'vocab_size': fields.get('vocab_size', 32000),
-        'width': width,
-        'depth': fields['num_hidden_layers'],
-        'heads': heads,
-        'kv_heads': fields.get('num_key_value_heads') or heads,
-        'head_dim': fields.get('head_dim') or width // heads,
-        'mlp_dim': fields.get('intermediate_size', 11008),
-        'max_positions': fields.get('max_position_embeddings', 2048),
-        'act': read_activation(fields.get('hidden_act', 'silu')),
-        'epsilon': fields.get('rms_norm_eps', 1e-6),
-        'tied': fields.get('tie_word_embeddings', False),
-        **causal_option(config),
+        **rotary_options(fields, overrides),
         'qkv_bias': kind == 'qwen2' or bias,
         'out_bias': bias,
         'mlp_bias': kind == 'llama' and fields.get('mlp_bias', False),
         'qk_norm': kind == 'qwen3',
         **rope_options(fields),
         **_window(kind, fields),
-        **token_options(fields, {}),
-        **head_options(config, overrides),
     }
     return build('llama', {**options, **overrides})
 
@@ -136,28 +92,10 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     assert isinstance(network, Llama)
     kind = network.model_type
     refuse(network, _no_place(network))
-    rope: dict[str, Any] = {'rope_type': 'default'}
-    if network.rope_scaling is not None:
-        name, *numbers = network.rope_scaling
-        rope = {'rope_type': name, **dict(zip(LLAMA3, numbers, strict=False))}
-    if name := rope.get(LLAMA3[-1]):
-        rope[LLAMA3[-1]] = int(name)
     fields = {
-        'model_type': kind,
-        **decoder_fields(network, labels, prefix=_PREFIX[kind]),
-        'hidden_size': network.width,
-        'num_hidden_layers': network.depth,
-        'num_attention_heads': network.heads,
-        'num_key_value_heads': network.kv_heads or network.heads,
+        **rotary_fields(network, labels, prefix=_PREFIX[kind]),
+        **rope_fields(network),
         'head_dim': network.depth_of_head,
-        'intermediate_size': network.mlp_width,
-        'max_position_embeddings': network.max_positions,
-        'hidden_act': write_activation(network.act),
-        'rms_norm_eps': network.epsilon,
-        'rope_parameters': {**rope, 'rope_theta': network.rope_theta},
-        'rope_theta': network.rope_theta,
-        'rope_scaling': rope if network.rope_scaling is not None else None,
-        'attention_dropout': 0.0,
     }
     if kind in ('llama', 'qwen3'):
         fields['attention_bias'] = network.qkv_bias

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.models.layers.rotary import LONG
+from ftjax.models.llama import Llama, Phi3
 
 ROPE_READS = ('rope_parameters', 'rope_scaling', 'rope_theta', 'partial_rotary_factor')
 LLAMA3 = (
@@ -14,6 +17,9 @@ LLAMA3 = (
     'high_freq_factor',
     'original_max_position_embeddings',
 )
+LONG_READS = ('original_max_position_embeddings',)
+LAYERED = ('full_attention', 'sliding_attention')
+_OLD_NAMES = (LONG, 'su', 'yarn')
 
 
 def rope_options(fields: Mapping[str, object]) -> dict[str, Any]:
@@ -39,6 +45,118 @@ def rope_options(fields: Mapping[str, object]) -> dict[str, Any]:
             f'config.json: rotary scaling {name!r} is not supported; known: default, linear, llama3'
         )
     return options
+
+
+def rope_fields(network: Llama) -> dict[str, Any]:
+    """The inverse of `rope_options`, in the form of both versions."""
+    rope = scaling_fields(network.rope_scaling)
+    return {
+        'rope_parameters': {**rope, 'rope_theta': network.rope_theta},
+        'rope_theta': network.rope_theta,
+        'rope_scaling': rope if network.rope_scaling is not None else None,
+    }
+
+
+def scaling_fields(scaling: tuple[str | float, ...] | None) -> dict[str, Any]:
+    """The entries of `rope_parameters` of a scaling that is not 'longrope'."""
+    if scaling is None:
+        return {'rope_type': 'default'}
+    name, *numbers = scaling
+    rope = {'rope_type': name, **dict(zip(LLAMA3, numbers, strict=False))}
+    if LLAMA3[-1] in rope:
+        rope[LLAMA3[-1]] = int(rope[LLAMA3[-1]])
+    return rope
+
+
+def layered_rope(
+    fields: Mapping[str, Any], thetas: Mapping[str, tuple[str, float]], scaled: tuple[str, ...]
+) -> dict[str, dict[str, Any]]:
+    """`rope_options` of each kind of layer, where each has an entry of its own.
+
+    Args:
+      fields: of the config.
+      thetas: kind of layer -> (the field of its base in version 4, the class's default).
+      scaled: the kinds that version 4's `rope_scaling` is of.
+    """
+    given = fields.get('rope_parameters') or {}
+    if not isinstance(given, Mapping) or set(given) - set(thetas):
+        raise UserError(
+            f'config.json: rope_parameters must have entries for {", ".join(thetas)} and no '
+            f'others, not {sorted(given)}'
+        )
+    found = {}
+    for kind, (name, default) in thetas.items():
+        entry = _flat('rope_parameters', given.get(kind))
+        older = _flat('rope_scaling', fields.get('rope_scaling')) if kind in scaled else {}
+        if name in fields:
+            older['rope_theta'] = fields[name]
+        for key in older.keys() & entry.keys():
+            if older[key] != entry[key]:
+                raise UserError(
+                    f'config.json: {key} is {entry[key]} in rope_parameters of {kind} and '
+                    f'{older[key]} in {name if key == "rope_theta" else "rope_scaling"}'
+                )
+        found[kind] = rope_options(
+            {
+                'rope_parameters': {'rope_theta': default, **older, **entry},
+                'max_position_embeddings': fields['max_position_embeddings'],
+                'partial_rotary_factor': fields.get('partial_rotary_factor'),
+            }
+        )
+    return found
+
+
+def longrope_options(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """`rope_theta`, `rope_scaling` and `rotary_part` of Phi-3, which has a scaling of its own.
+
+    Raises:
+      UserError: another scaling, or one that lacks a number.
+    """
+    rope = _parameters(fields)
+    name = rope.get('rope_type', rope.get('type', 'default'))
+    part = fields.get('partial_rotary_factor') or rope.get('partial_rotary_factor', 1.0)
+    if part != rope.get('partial_rotary_factor', part):
+        raise UserError(
+            f'config.json: partial_rotary_factor is {part} and, in rope_parameters, '
+            f'{rope["partial_rotary_factor"]}'
+        )
+    base = {'rope_theta': fields.get('rope_theta', 10000.0), **rope}
+    options: dict[str, Any] = {'rope_theta': _number(base, 'rope_theta'), 'rotary_part': part}
+    if name == 'default':
+        return options
+    if name not in _OLD_NAMES:
+        raise UserError(
+            f'config.json: rotary scaling {name!r} is not supported; known: default, longrope'
+        )
+    length = _number(fields, LLAMA3[-1])
+    factor = rope.get('factor')
+    factor = fields['max_position_embeddings'] / length if factor is None else float(factor)
+    attention = rope.get('attention_factor')
+    if attention is None:
+        attention = math.sqrt(1 + math.log(factor) / math.log(length)) if factor > 1 else 1.0
+    factors = [float(n) for key in ('short_factor', 'long_factor') for n in _list(rope, key)]
+    return {**options, 'rope_scaling': (LONG, float(attention), length, *factors)}
+
+
+def longrope_fields(network: Phi3) -> dict[str, Any]:
+    """The inverse of `longrope_options`."""
+    rope: dict[str, Any] = {
+        'rope_type': 'default',
+        'rope_theta': network.rope_theta,
+        'partial_rotary_factor': network.rotary_part,
+    }
+    if network.rope_scaling is None:
+        return {'rope_parameters': rope}
+    _, attention, length, *factors = network.rope_scaling
+    half = len(factors) // 2
+    rope |= {
+        'rope_type': LONG,
+        'attention_factor': attention,
+        'short_factor': factors[:half],
+        'long_factor': factors[half:],
+        LLAMA3[-1]: int(length),
+    }
+    return {'rope_parameters': rope, LLAMA3[-1]: int(length)}
 
 
 def _parameters(fields: Mapping[str, object]) -> dict[str, Any]:
@@ -71,3 +189,10 @@ def _number(rope: Mapping[str, object], name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f'config.json: {name} of the rotary positions must be a number: {value!r}')
     return float(value)
+
+
+def _list(rope: Mapping[str, object], name: str) -> list[Any]:
+    value = rope.get(name)
+    if not isinstance(value, list):
+        raise UserError(f'config.json: {name} of the rotary positions must be a list: {value!r}')
+    return value

@@ -14,7 +14,7 @@ import dataclasses
 from ftjax.pretrained.keymaps.keymap import KeyMap, Rule
 
 _WORDS = ('weight', 'bias', 'running_mean', 'running_var')
-_RMS = ('llama',)  # their norms were modules of transformers' own, with a `weight`
+_RMS = ('llama', 'gemma')  # their norms were modules of transformers' own, with a `weight`
 _LEAVES = ('kernel', 'scale', 'bias', 'mean', 'var')
 
 

@@ -90,7 +90,9 @@ class Rule:
     collection: str = 'params'
     """'params' or 'batch_stats'."""
     split: int = 0
-    """The source axis along which a fused tensor is cut into equal parts, one for each path."""
+    """The source axis along which a fused tensor is cut into parts, one for each path."""
+    sizes: tuple[int, ...] = ()
+    """The lengths of those parts; empty for equal ones."""
 
     def __post_init__(self):
         if isinstance(self.transform, str):
@@ -124,9 +126,17 @@ class Rule:
 
     def forward(self, tensor: np.ndarray) -> list[np.ndarray]:
         """The leaves that a source tensor becomes, in the order of `paths` (views if possible)."""
+        return [self.layout.forward(part) for part in self._cut(tensor)]
+
+    def _cut(self, tensor: np.ndarray) -> list[np.ndarray]:
         parts = len(self.paths)
-        cut = [tensor] if parts == 1 else np.split(tensor, parts, axis=self.split)
-        return [self.layout.forward(part) for part in cut]
+        if parts == 1:
+            return [tensor]
+        if not self.sizes:
+            return np.split(tensor, parts, axis=self.split)
+        if tensor.ndim <= self.split or tensor.shape[self.split] != sum(self.sizes):
+            raise ValueError(f'{tensor.shape} cannot be cut into {self.sizes}')
+        return np.split(tensor, np.cumsum(self.sizes)[:-1], axis=self.split)
 
     def inverse(self, leaves: Sequence[np.ndarray]) -> np.ndarray:
         """The source tensor of its leaves, in the order of `paths`."""

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -108,14 +107,16 @@ def latency_report(request: LatencyRequest, say: Callable[[str], Any]) -> dict[s
 
 
 def example_batch(trained: Trained, size: int, length: int | None, seed: int = 0) -> Any:
-    """A batch of random pixels or numbers, or of random tokens of so many each, no padding."""
+    """A batch of random pixels, rows of a table, or tokens of so many each, none of it padding."""
     rng = np.random.default_rng(seed)
     if trained.network.takes == 'table':
-        rows = jax.tree.map(np.asarray, trained.network.example_input(size))
-        return {
-            name: rng.normal(size=x.shape).astype(x.dtype) if x.dtype.kind == 'f' else x
-            for name, x in rows.items()
-        }
+        row = trained.network.example_input(1)
+        shape = (size, *row['features'].shape[1:])
+        made: dict[str, Any] = {'features': rng.normal(size=shape).astype(np.float32)}
+        if trained.network.table_codes:
+            codes = rng.integers(0, trained.network.table_codes, (size, len(row['codes'][0])))
+            made['codes'] = codes.astype(np.int32)
+        return made
     if length is None:
         shape = trained.network.example_input(1).shape[1:]
         return rng.integers(0, 256, (size, *shape), dtype=np.uint8)
@@ -190,7 +191,8 @@ def _start(request: LatencyRequest, cache: str) -> dict[str, float]:
 def _lengths(trained: Trained, asked: Sequence[int]) -> list[int | None]:
     if not trained.texts:
         if asked:
-            raise UserError(f'lengths are of texts, and the network takes {trained.network.takes}')
+            takes = 'rows of a table' if trained.network.takes == 'table' else 'images'
+            raise UserError(f'lengths are of texts, and the network takes {takes}')
         return [None]
     preprocessing = trained.reading().preprocessing
     assert isinstance(preprocessing, TextPreprocessing)

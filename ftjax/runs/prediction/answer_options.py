@@ -28,7 +28,8 @@ def answer_options(
       trained: the network.
       top_k, probabilities: as of `AnswerOptions`.
       calibrated: use the temperature, where one was fitted.
-      threshold: a probability, or `validation` for the one fitted on validation data.
+      threshold: a probability, or `validation` for the one fitted on validation data; None for
+        the one of the run (`train.threshold`), where it has one.
       coverage: of the prediction sets; one of those whose quantiles were fitted.
 
     Raises:
@@ -50,6 +51,12 @@ def answer_options(
         said.append(f'a class is answered from a probability of {given["threshold"]:.4g} on')
     elif threshold is not None:
         given['threshold'] = _number(threshold)
+    elif trained.threshold is not None:
+        given |= {'threshold': trained.threshold, 'before_temperature': True}
+        second = trained.class_names[1] if len(trained.class_names) == 2 else 'the second class'
+        said.append(
+            f'{second} is answered from a probability of {trained.threshold:.4g} on, as in the run'
+        )
     if coverage is not None:
         quantiles = _needed(trained, fitted)['quantiles']
         quantile = quantiles.get(str(float(coverage)))

@@ -76,10 +76,9 @@ def features_of(trained: Trained, x: Any, stage: str | None = None, **how: Any) 
 
 
 def _found(trained: Trained, x: Any) -> Iterator[Found]:
-    trained.check_new_inputs()
     if isinstance(x, (str, os.PathLike)):
-        return read_inputs(os.fspath(x), trained.settings, trained.texts)
-    return python_items(x, trained.texts)
+        return read_inputs(os.fspath(x), trained.settings, trained.texts, trained.table)
+    return python_items(x, trained.texts, trained.table)
 
 
 def _check_some(parts: list[Outputs], failed: list[Unreadable]) -> None:

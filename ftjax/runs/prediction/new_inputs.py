@@ -51,8 +51,7 @@ def outputs_of_source(
       settings: columns and so on, in place of those of the network's run.
       **how: as of `outputs_of`.
     """
-    trained.check_new_inputs()
-    found = read_inputs(source, settings or trained.settings, trained.texts)
+    found = read_inputs(source, settings or trained.settings, trained.texts, trained.table)
     return outputs_of(trained, found, failed, **how)
 
 
@@ -81,8 +80,9 @@ def outputs_of(
     """
     if stage is None:
         trained.check_head()
-    if mirrored and trained.texts:
-        raise UserError('test-time augmentation mirrors images, and the network takes texts')
+    if mirrored and trained.network.takes != 'images':
+        told = 'texts' if trained.texts else 'rows of a table'
+        raise UserError(f'test-time augmentation mirrors images, and the network takes {told}')
     for chunk in chunks(found, trained.reading(batch_size), failed):
         pairs = predict(
             *(trained.network, trained.placed, chunk.batches, trained.preprocessing),

@@ -21,6 +21,7 @@ from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import CONFIG, FORMAT
@@ -92,13 +93,19 @@ class Trained:
             self.preprocessing, size, settings.image_size, settings.channels, self.whites
         )
 
-    def check_new_inputs(self) -> None:
-        """UserError where inputs are rows of a table: only evaluation reads those."""
-        if self.network.takes == 'table':
-            raise UserError(
-                f'{self.init} takes rows of a table, and new inputs are images or texts; '
-                'scripts/evaluate.py --data.source=csv:FILE evaluates it on other rows'
-            )
+    @property
+    def table(self) -> TablePreprocessing | None:
+        """How rows of a table are read; None for a network of images or texts.
+
+        Raises:
+          UserError: a network of tables without what was fitted on its training rows.
+        """
+        if self.network.takes != 'table':
+            return None
+        found: Any = self.preprocessing
+        if not isinstance(found, TablePreprocessing):
+            raise UserError(f'{self.init} came without the columns that it takes; use a run of it')
+        return found
 
     def check_head(self) -> None:
         """UserError where there is no trained head to answer."""

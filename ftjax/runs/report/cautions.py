@@ -28,7 +28,7 @@ def cautions(report: ReportFacts) -> list[str]:
         *_integrity(report),
         *_data(report),
         *_test_split(report),
-        *_course(report),
+        *_training(report),
     ]
 
 
@@ -126,7 +126,7 @@ def _imbalance(report: ReportFacts, metric: Metric) -> Iterator[str]:
             )
 
 
-def _course(report: ReportFacts) -> Iterator[str]:
+def _training(report: ReportFacts) -> Iterator[str]:
     history, result = report.history, report.result
     kept = report.kept.about if report.kept is not None else {}
     planned, steps = kept.get('steps_planned'), result['steps']

@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclasses.dataclass
 class MetricAccumulator:
-    """Losses and gradient norms of a row, and the steps skipped for bad numbers so far."""
+    """Losses and gradient norms of a row, and the steps skipped as not finite so far."""
 
     allowed: int = 0
     """Steps of the whole run that may be skipped: `config.train.skip_bad`."""

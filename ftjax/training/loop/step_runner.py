@@ -66,7 +66,7 @@ class StepRunner:
         self.tracer.before_call()
         started = time.perf_counter()
         phase_state.state, metrics = known.call(*arguments)
-        # One number a chunk is waited for: the dispatch of the next overlaps nothing
+        # Each call is waited for: starting the next one meanwhile would save nothing
         # worth having on a CPU, and the time of a step is then the step's own.
         found = {name: np.asarray(values).tolist() for name, values in metrics.items()}
         self.tracer.after_call(count)

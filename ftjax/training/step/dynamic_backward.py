@@ -80,23 +80,23 @@ def as_wanted(function: Callable[..., Any]) -> Callable[..., Any]:
         def of(trainable: Flat, passed: Any) -> Any:
             return function(trainable, passed, *constants)
 
-        outputs, pull, also = jax.vjp(of, trainable, passed, has_aux=True)
-        return (outputs, also), (wanted, pull, trainable, passed)
+        outputs, pullback, also = jax.vjp(of, trainable, passed, has_aux=True)
+        return (outputs, also), (wanted, pullback, trainable, passed)
 
     def backward(saved: Any, cotangents: Any):
-        wanted, pull, *given = saved
+        wanted, pullback, *given = saved
 
-        def nothing(pull: Any, arriving: Any) -> Any:
+        def nothing(pullback: Any, arriving: Any) -> Any:
             return tuple(jax.tree.map(jnp.zeros_like, given))
 
-        def inputs(pull: Any, arriving: Any) -> Any:
-            return nothing(pull, arriving)[0], pull(arriving)[1]
+        def inputs(pullback: Any, arriving: Any) -> Any:
+            return nothing(pullback, arriving)[0], pullback(arriving)[1]
 
-        def everything(pull: Any, arriving: Any) -> Any:
-            return pull(arriving)
+        def everything(pullback: Any, arriving: Any) -> Any:
+            return pullback(arriving)
 
         branches = nothing, inputs, everything  # as NOTHING, INPUTS and ALL count
-        found = jax.lax.switch(wanted, branches, pull, cotangents[0])
+        found = jax.lax.switch(wanted, branches, pullback, cotangents[0])
         return None, *found, None, None
 
     run.defvjp(forward, backward)

@@ -101,13 +101,13 @@ def rematerialised(stage: Callable[..., Moved]) -> Callable[..., Moved]:
         trainable, others, inputs = saved
         inputs = examples_after(inputs, cotangents[0])
         # Statistics are carried on, not trained through: their cotangent is no gradient.
-        _, pull, _ = jax.vjp(
+        _, pullback, _ = jax.vjp(
             lambda trainable, inputs: stage(trainable, others, inputs),
             trainable,
             inputs,
             has_aux=True,
         )
-        trained, passed = pull(cotangents[0])
+        trained, passed = pullback(cotangents[0])
         return trained, None, passed
 
     run.defvjp(forward, backward)

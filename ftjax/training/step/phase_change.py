@@ -25,7 +25,7 @@ def carried(
 
     Args:
       state: as the phase before leaves it.
-      variables: the network's, fresh values of this phase included.
+      variables: the network's, those re-initialised for this phase included.
       phase, tx: the new phase and its optimizer.
       reset: whether no moments are carried.
     """

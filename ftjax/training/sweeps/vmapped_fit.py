@@ -26,7 +26,7 @@ from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps.vmapped_runs import Runs
 
 MOST_STEPS = 64
-"""Steps of one dispatch."""
+"""Steps of one call of the compiled program."""
 
 
 @dataclasses.dataclass(frozen=True)

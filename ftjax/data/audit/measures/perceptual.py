@@ -95,13 +95,13 @@ def _windows(grey: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _crops() -> tuple[list[np.ndarray], list[tuple[int, int]]]:
-    """Matrices (16, 32) that average a stretch of a side to 16 pixels; pairs of them."""
-    stretches, crops = [(0.0, float(SIDE))], [(0, 0)]
+    """Matrices (16, 32) that average a part of a side to 16 pixels; pairs of them."""
+    parts, crops = [(0.0, float(SIDE))], [(0, 0)]
     for size in (0.95 * SIDE, 0.9 * SIDE, 0.85 * SIDE):
-        places = range(len(stretches), len(stretches) + 3)
+        places = range(len(parts), len(parts) + 3)
         crops += [(i, j) for i in places for j in places]
-        stretches += [(at, at + size) for at in (0.0, (SIDE - size) / 2, SIDE - size)]
-    return [_means(low, high) for low, high in stretches], crops
+        parts += [(at, at + size) for at in (0.0, (SIDE - size) / 2, SIDE - size)]
+    return [_means(low, high) for low, high in parts], crops
 
 
 def _means(low: float, high: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The course of a run in a line or two: which weights it ended with, and whether it stopped."""
+"""A training in a line or two: which weights it ended with, and whether it stopped early."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ftjax.runs.prepare import Prepared
 from ftjax.training.loop.validation import decision
 
 
-def course_text(prepared: Prepared, result: Mapping[str, Any]) -> str:
+def training_summary(prepared: Prepared, result: Mapping[str, Any]) -> str:
     """Best validation, early stop and which weights are kept.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a race is told, and where it stands."""
+"""What a race is told, and its state: what has been run, chosen and decided."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Terms:
 
 
 @dataclasses.dataclass
-class Standing:
-    """Where a race stands.
+class RaceState:
+    """The state of a race.
 
     Attributes:
       ledger: rows that count and what they cost.
@@ -106,16 +106,16 @@ def cells_of(grid: Mapping[str, Sequence[float | None]], seeds: Sequence[int]) -
 
 
 def curve_of(
-    terms: Terms, standing: Standing, arm: str, rates: Sequence[float], seeds: int
+    terms: Terms, state: RaceState, arm: str, rates: Sequence[float], seeds: int
 ) -> tuple[RatePoint, ...]:
     """The validation results of an arm at some rates, over the first seeds."""
-    rows = [row for row in standing.ledger.rows(arm) if row['rate'] in rates]
+    rows = [row for row in state.ledger.rows(arm) if row['rate'] in rates]
     return rate_curve(rows, terms.metric, terms.draws[:seeds])
 
 
 def choice_of(
-    terms: Terms, standing: Standing, arm: str, rates: Sequence[float], seeds: int
+    terms: Terms, state: RaceState, arm: str, rates: Sequence[float], seeds: int
 ) -> Choice:
     """The best of some rates of an arm, over the first seeds."""
     better = terms.metric.higher_is_better
-    return choose_rate(curve_of(terms, standing, arm, rates, seeds), higher_is_better=better)
+    return choose_rate(curve_of(terms, state, arm, rates, seeds), higher_is_better=better)
