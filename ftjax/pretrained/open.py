@@ -299,18 +299,13 @@ def _counter(checkpoint: Checkpoint) -> Callable[[Sequence[str]], int]:
     return explained
 
 
-def _of_run(found: run_checkpoint.RunCheckpoint, tensors: bool) -> Checkpoint:
+def _of_run(step: pathlib.Path, tensors: bool) -> Checkpoint:
     """A checkpoint of a run: its description, and its leaves over those it started from."""
-    folder = found.description
+    folder = run_checkpoint.description_of(step.parents[1])
     config = read_object(folder / own_format.CONFIG, LENIENT)
     own_format.check_description(config, folder / own_format.CONFIG)
     config.pop('weights_sha256', None)  # of the finished run's file
-    file = found.run / own_format.CONFIG
-    run = read_object(file) if file.exists() else {}
-    run_checkpoint.check_config(run, file)
-    source = None
-    if tensors:
-        source = run_checkpoint.open_run(found, config, run, load_pretrained)
+    source = run_checkpoint.open_run(step, config, load_pretrained) if tensors else None
     return Checkpoint(folder, own_format.FORMAT, config, source)
 
 

@@ -30,8 +30,7 @@ from ftjax.runs.run_folder import NO_RESULT, PLAN_SECTIONS, start_folder, write_
 from ftjax.runs.run_spec import run_spec
 from ftjax.tasks import task_of
 from ftjax.tasks.statistics import Statistics
-from ftjax.training.checkpoints.plan_change import PlanChange
-from ftjax.training.checkpoints.run_identity import RunIdentity
+from ftjax.training.checkpoints.run_identity import PlanChange, RunIdentity
 from ftjax.training.loop.fit import FitResult, fit
 from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps.weight_averaging import fit_averaged
