@@ -58,6 +58,7 @@ ROOMS = (
 # The same within the ablation room.
 ABLATION = (
     'statistics',
+    'networks',
     'rates',
     'budgets',
     'gates',
