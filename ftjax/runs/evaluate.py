@@ -60,6 +60,17 @@ def split_statistics(
     )
 
 
+def decided_statistics(
+    prepared: Prepared, variables: dict[str, Any], split: str = 'test'
+) -> Statistics:
+    """As `split_statistics`, answered at the decision threshold of validation."""
+    found, threshold = (
+        split_statistics(prepared, variables, split),
+        chosen_threshold(prepared, variables),
+    )
+    return found if threshold is None else task_of(prepared.data.task).decided(found, threshold)
+
+
 def chosen_threshold(prepared: Prepared, variables: Any) -> float | None:
     """The decision threshold that train.threshold asks for, chosen on validation; None without.
 
