@@ -11,6 +11,7 @@ from ftjax.ablation.gates.gates import check_gates
 from ftjax.ablation.rates.choice import check_rates
 from ftjax.ablation.rates.trials import SEARCHES
 from ftjax.ablation.statistics.margin import default_margin
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.ranges import above, at_least
@@ -21,7 +22,7 @@ from ftjax.tasks.metrics import metric_of
 class AblationSettings:
     """Arms x rates x seeds, and how they are compared."""
 
-    arms: Mapping[str, Any]
+    arms: Summary
     """Name to a freezing strategy, or to changes of the config: {'init': 'random:glyphs'}.
     {'baseline': 'pixels'} is a logistic regression on the raw inputs, {'baseline': 'probe'} one
     on what the pretrained network gives its head, its penalty chosen by validation,

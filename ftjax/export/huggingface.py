@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ftjax.export.source_names import save_source
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import families, own_format
+from ftjax.pytrees import Variables
 
 TOKENIZER_FILES = (
     own_format.TOKENIZER,
@@ -24,7 +24,7 @@ TOKENIZER_FILES = (
 def save_huggingface(
     folder: str | os.PathLike[str],
     network: Network,
-    variables: Mapping[str, Any],
+    variables: Variables,
     preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str] = (),
     *,

@@ -13,6 +13,7 @@ from jax.typing import DTypeLike
 from ftjax.errors import UserError
 from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.built.network import open_built
 from ftjax.models.registry import build, fields_of, is_recipe, options_of
@@ -34,6 +35,7 @@ from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.report import LoadReport
 from ftjax.pretrained.strict_load import Sharding, load_into
+from ftjax.pytrees import Variables
 from ftjax.registry import find
 
 
@@ -55,7 +57,7 @@ class Pretrained:
     """The commit, for what comes from the hub."""
     family: str
     """The family of the names it came under; 'ftjax' for our own format."""
-    config: Mapping[str, Any]
+    config: JsonObject
     """The checkpoint's configuration, as found."""
     tokenizer: pathlib.Path | None
     """tokenizer.json, for text."""
@@ -239,7 +241,7 @@ def _size_override(
 
 
 def _random_report(
-    init: str, checkpoint: Checkpoint, network: Network, variables: Mapping[str, Any]
+    init: str, checkpoint: Checkpoint, network: Network, variables: Variables
 ) -> LoadReport:
     keys = flatten(variables)
     return LoadReport(

@@ -18,6 +18,7 @@ from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.io.files.lock import run_lock
 from ftjax.io.identity.identity_changes import FILE, differences, refused
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
 from ftjax.pretrained.own_format import check_reopens
@@ -211,7 +212,7 @@ def identity_changes(folder: pathlib.Path | None) -> list[dict[str, Any]]:
 
 
 def check_finished(
-    folder: pathlib.Path, result: Mapping[str, Any], prepared: Prepared, allow: Collection[str] = ()
+    folder: pathlib.Path, result: JsonObject, prepared: Prepared, allow: Collection[str] = ()
 ) -> None:
     """Refuses a finished run that was made from other inputs than the present ones.
 

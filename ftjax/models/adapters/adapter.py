@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import flax.linen as nn
 
 from ftjax.errors import UserError
+from ftjax.pytrees import Flat
 
-Flat = dict[str, Any]
 _ACTING = contextvars.ContextVar('acting', default=False)
 
 

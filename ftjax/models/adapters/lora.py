@@ -11,7 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ftjax.models.adapters.adapter import Adapter, Flat, Site, holders, without
+from ftjax.models.adapters.adapter import Adapter, Site, holders, without
+from ftjax.pytrees import Flat
 from ftjax.registry import register
 
 
