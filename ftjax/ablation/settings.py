@@ -10,7 +10,6 @@ from ftjax.ablation.budgets.budget import read_budget
 from ftjax.ablation.gates.gates import check_gates
 from ftjax.ablation.rates.choice import check_rates
 from ftjax.ablation.rates.trials import SEARCHES
-from ftjax.ablation.statistics.margin import default_margin
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
@@ -158,11 +157,6 @@ class AblationSettings:
     def tuned(self) -> tuple[str, ...]:
         """The arms that have a learning rate to tune."""
         return tuple(name for name in self.arms if 'baseline' not in self.changes(name))
-
-    @property
-    def equivalence_margin(self) -> float:
-        """The margin, or what stands for it where none is given."""
-        return default_margin(metric_of(self.metric)) if self.margin is None else self.margin
 
     @property
     def outside_prior(self) -> tuple[str, ...]:

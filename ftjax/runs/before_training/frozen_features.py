@@ -52,15 +52,16 @@ def frozen_features(
         loader = Loader(dataset, image_size, preprocessing)
         rows: dict[int, np.ndarray] = {}
         for positions, leaves in computed(network, variables, cut, loader, preprocessing):
-            pooled = _pooled(np.asarray(leaves['hidden'], np.float32), leaves.get('mask'))
-            rows |= dict(zip(positions.tolist(), pooled, strict=True))
+            rows_of = pooled(np.asarray(leaves['hidden'], np.float32), leaves.get('mask'))
+            rows |= dict(zip(positions.tolist(), rows_of, strict=True))
             done += len(positions)
             report(done)
         found.append(np.stack([rows[i] for i in range(len(dataset))]))
     return np.concatenate(found)
 
 
-def _pooled(hidden: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def pooled(hidden: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """(n, d): the mean over positions of (n, .., d), of those that the mask (n, positions) has."""
     if hidden.ndim == 2:
         return hidden
     flat = hidden.reshape(len(hidden), -1, hidden.shape[-1])
