@@ -136,6 +136,13 @@ def test_the_answer_counts_verdicts_and_comes_first():
     assert page.index('Mean over seeds') < page.index('finished runs')
 
 
+def test_one_seed_gives_no_verdict_and_the_answer_says_so():
+    summary = summarise([row for row in rows() if row['seed'] == 0], reference='full')
+    first, second = answer(summary)
+    assert first == 'Of 1 arm compared with full: 1 without a verdict (a<b).'
+    assert second.startswith('The highest mean is that of a<b: 60.0, test accuracy')
+
+
 def test_the_set_up_can_be_repeated_from_the_page():
     values = plain(template(init='glyphs', data={'source': 'digits', 'batch_size': 25}))
     values['optimizer'] |= {'name': 'adamw', 'weight_decay': 0.01}

@@ -49,11 +49,13 @@ _WORDS = {
     'worse': 'worse',
     'equivalent': 'equivalent within ±{margin}',
     'undecided': 'without significant difference',
+    'none': 'without a verdict',
 }
 
 
 def _verdict(arm: Arm) -> str:
-    return arm['difference']['verdict']
+    difference = arm['difference']
+    return 'none' if difference['standard_error'] is None else difference['verdict']
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -70,9 +72,10 @@ def _highest(arms: Sequence[Arm], reference: Arm, summary: Mapping[str, Any]) ->
     best = max(able, key=lambda arm: sign * arm['mean']['estimate'])
     word = 'highest' if sign > 0 else 'lowest'
     score = number_formats.score(best['mean']['estimate'], metric)
-    bounds = number_formats.bounds(best['mean'], metric, clip=True)
+    if best['mean']['low'] is not None:
+        score += f' {number_formats.bounds(best["mean"], metric, clip=True)}'
     title = number_formats.headed(summary).split(',')[0]
-    found = f'The {word} mean is that of {best["arm"]}: {score} {bounds}, {title}'
+    found = f'The {word} mean is that of {best["arm"]}: {score}, {title}'
     if best is reference:
         return [f'{found}; it is the reference.']
     if best.get('difference') is None:
@@ -102,6 +105,8 @@ def _cheapest(compared: Sequence[Arm], reference: Arm, summary: Mapping[str, Any
         and is_as_good(arm, margin, higher)
         and price(arm) < price(reference)
     ]
+    if not good and all(_verdict(arm) == 'none' for arm in compared):
+        return []
     if not good:
         return [f'No cheaper arm is shown to be worse by less than {allowed}.']
     cheapest = min(good, key=price)

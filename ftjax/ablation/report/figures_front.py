@@ -119,7 +119,8 @@ def _scaled(axes: Any, costs: Sequence[float]) -> None:
 
     if max(costs) > 5 * min(costs) > 0:
         axes.set_xscale('log')
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
+        subs = (1, 2, 5) if max(costs) < 100 * min(costs) else (1,)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
     axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
     axes.minorticks_off()
     axes.tick_params(axis='x', labelcolor=INK)
