@@ -12,8 +12,8 @@ from ftjax.api import Finetuning
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.runs.report import contents
+from ftjax.runs.report.answer import answer, metric_table
 from ftjax.runs.report.cautions import cautions
-from ftjax.runs.report.executive_answer import answer, metric_table
 from ftjax.runs.report.kept_examples import KeptExamples
 from ftjax.runs.report.run_report import RunReport, report_at_end, write_report
 from ftjax.runs.training_summary import training_summary

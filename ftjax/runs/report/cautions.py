@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ftjax.evaluation.metric import Metric
-from ftjax.runs.report.executive_answer import (
+from ftjax.runs.report.answer import (
     baselines,
     best_baseline,
     deciding,

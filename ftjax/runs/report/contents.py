@@ -15,8 +15,7 @@ from ftjax.plotting.learning_curves import learning_curves
 from ftjax.plotting.network_picture import network_picture, stage_sizes
 from ftjax.plotting.save import figure_bytes
 from ftjax.printable import in_html
-from ftjax.runs.report.cautions import cautions
-from ftjax.runs.report.executive_answer import (
+from ftjax.runs.report.answer import (
     answer,
     best_baseline,
     bounds_text,
@@ -26,6 +25,7 @@ from ftjax.runs.report.executive_answer import (
     task_in,
     value_text,
 )
+from ftjax.runs.report.cautions import cautions
 from ftjax.runs.report.mistakes_shown import mistakes_shown
 from ftjax.runs.report.report_facts import ReportFacts
 
