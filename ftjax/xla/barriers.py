@@ -6,15 +6,13 @@ outputs of rematerialised stages, or float32 copies of weights that are stored i
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
-from ftjax.pytrees import Array
+from ftjax.pytrees import Array, Tree
 
 
-def weights_after(weights: object, signal: object) -> Any:
+def weights_after(weights: Tree, signal: object) -> Tree:
     """The weights, bit for bit, to be used only once `signal` is there.
 
     It is an optimization barrier, which XLA for CPUs drops before it schedules: there, bfloat16
@@ -23,7 +21,7 @@ def weights_after(weights: object, signal: object) -> Any:
     return jax.lax.optimization_barrier((weights, jax.lax.stop_gradient(signal)))[0]
 
 
-def examples_after(tree: Any, signal: Any) -> Any:
+def examples_after(tree: Tree, signal: object) -> Tree:
     """The tree, bit for bit, with every leaf that has a row an example waiting for `signal`.
 
     Args:
@@ -39,7 +37,7 @@ def examples_after(tree: Any, signal: Any) -> Any:
         return jax.lax.optimization_barrier((tree, numbers))[0]
     ready = always(numbers[0])
 
-    def held(leaf: Array) -> Any:
+    def held(leaf: Array) -> Array:
         if leaf.ndim == 0 or leaf.shape[0] != ready.shape[0]:
             return leaf
         return jnp.where(ready.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, jnp.zeros_like(leaf))
