@@ -56,7 +56,9 @@ def save_huggingface(
     # No names to choose by: the first map is the one whose names go with the config.json.
     save_source(folder / own_format.WEIGHTS, variables, families.key_map(family, config, ()))
     own_format.write_json(folder / own_format.CONFIG, config)
-    save_inputs(folder, family, preprocessing, tokenizer)
+    found = families.module(family)
+    more = found.processor_fields(network) if hasattr(found, 'processor_fields') else {}
+    save_inputs(folder, family, preprocessing, tokenizer, more)
     return folder
 
 
@@ -65,6 +67,7 @@ def save_inputs(
     family: str,
     preprocessing: Preprocessing | TextPreprocessing | None,
     tokenizer: str | os.PathLike[str] | None = None,
+    processor_fields: Mapping[str, Any] | None = None,
 ) -> None:
     """Writes preprocessor_config.json, or copies the tokenizer's files."""
     if isinstance(preprocessing, TextPreprocessing):
@@ -72,6 +75,7 @@ def save_inputs(
     elif preprocessing is not None:
         processor = getattr(families.module(family), 'IMAGE_PROCESSOR', None)
         fields = preprocessing.to_huggingface(*([processor] if processor else []))
+        fields |= processor_fields or {}
         own_format.write_json(folder / 'preprocessor_config.json', fields)
     if tokenizer is not None:
         beside = pathlib.Path(tokenizer).parent

@@ -136,8 +136,16 @@ class Network(nn.Module):
         return False
 
     @property
-    def ties(self) -> Mapping[str, str]:
-        """Stage -> path below params of a leaf that it uses and an earlier stage holds."""
+    def ties(self) -> Mapping[str, str | tuple[str, ...]]:
+        """Stage -> path below params of a leaf that it uses and an earlier stage holds, or several.
+
+        The stage reads it by `shared_leaves.shared_leaf`.
+        """
+        return {}
+
+    @property
+    def runs(self) -> Mapping[str, int]:
+        """Stage -> how often it runs with one set of weights, where that is more than once."""
         return {}
 
     @property

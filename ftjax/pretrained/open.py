@@ -27,6 +27,7 @@ from ftjax.pretrained.explain import Explanation, explain
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.leaves import flatten, unflatten
+from ftjax.pretrained.locate.hub_ids import checked_note
 from ftjax.pretrained.locate.locate import RANDOM, Location, locate
 from ftjax.pretrained.own_format import check_hash
 from ftjax.pretrained.prefixes import without_prefix
@@ -136,6 +137,9 @@ def load_pretrained(
         )
     preprocessing, origin = checkpoint.preprocessing(network)
     notes = (*report.notes, *checkpoint.notes)
+    address = init.removeprefix(RANDOM)
+    if address.startswith('hf://') and (note := checked_note(address, where.path / 'config.json')):
+        notes = (*notes, note)
     if preprocessing is not None or origin.startswith('none:'):
         notes = (*notes, f'preprocessing: {origin}')
     report = dataclasses.replace(report, notes=notes)

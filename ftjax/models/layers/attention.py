@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from ftjax.models.layers.rotary import turn
 from ftjax.models.stages import Mode
 
 
@@ -151,21 +152,27 @@ class SelfAttention(nn.Module):
     """
 
     heads: int
-    qkv_bias: bool = True
+    qkv_bias: bool | tuple[bool, bool, bool] = True
+    """Of all three projections, or of query, key and value."""
     out_bias: bool = True
     causal: bool = False
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, mode: Mode, valid=None, bias=None):
+    def __call__(self, x, mode: Mode, valid=None, bias=None, angle=None):
+        """`angle`, (time, 1, depth / 2), turns queries and keys: rotary positions."""
         batch, time, width = x.shape
+        biases = self.qkv_bias if isinstance(self.qkv_bias, tuple) else (self.qkv_bias,) * 3
 
-        def project(name):
-            dense = nn.Dense(width, use_bias=self.qkv_bias, dtype=self.dtype, name=name)
+        def project(name, use_bias):
+            dense = nn.Dense(width, use_bias=use_bias, dtype=self.dtype, name=name)
             return dense(x).reshape(batch, time, self.heads, width // self.heads)
 
-        query, key, value = project('query'), project('key'), project('value')
+        parts = zip(('query', 'key', 'value'), biases, strict=True)
+        query, key, value = (project(name, use_bias) for name, use_bias in parts)
+        if angle is not None:
+            query, key = (turn(y, jnp.cos(angle), jnp.sin(angle)) for y in (query, key))
         out = attend(query, key, value, valid=valid, causal=self.causal, bias=bias)
         out = nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(
             out.reshape(batch, time, width)
