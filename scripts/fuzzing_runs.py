@@ -68,7 +68,7 @@ def manifest_inputs(draw: random.Random) -> Iterator[str]:
     for name, item in {'state': tree, 'progress': progress}.items():
         items[name], arrays = pack(item)
         hashes[name] = {number: array_hash(array) for number, array in arrays.items()}
-    manifest = make_manifest(3, items, hashes, {'rank': 0.5})
+    manifest = make_manifest(3, items, hashes)
     del manifest['sha256']
     for text in edits([manifest], draw):
         try:
@@ -90,7 +90,7 @@ def read_manifest(folder: pathlib.Path, text: str) -> None:
     file.write_text(text)
     found = run_checkpoint.find(place)
     assert found is not None
-    run_checkpoint.OrbaxStep(found.step)
+    run_checkpoint.RunSource(found)
 
 
 def init_inputs(draw: random.Random) -> Iterator[str]:

@@ -94,7 +94,7 @@ def value_of(cls: type, where: str, name: str, text: str) -> Any:
     wanted = known[name]
     if type(None) in wanted.kinds and text in NONES:
         return None
-    value: Any = text
+    value: object = text
     if str not in wanted.kinds or text[:1] in ('(', '[', '{'):
         value = literal(text)
     if not any(fits(value, kind) for kind in wanted.kinds):

@@ -1,7 +1,7 @@
 """Several processes of one run, on one machine or many: what they agree on.
 
 All of them run the same program in step. The first alone writes files (but for the parts of arrays
-that only others hold, see ftjax/training/checkpoints/parts.py); what only it knows goes
+that only others hold, see ftjax/training/checkpoints/writer.py); what only it knows goes
 to the others from there. Whoever fails ends at once, without waiting for the others: they notice
 by the connections that break, or by the heartbeat that stops.
 """

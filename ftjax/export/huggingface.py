@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ftjax.export.source_names import save_source
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import families, own_format
+from ftjax.pytrees import Variables
 
 TOKENIZER_FILES = (
     own_format.TOKENIZER,
@@ -24,7 +25,7 @@ TOKENIZER_FILES = (
 def save_huggingface(
     folder: str | os.PathLike[str],
     network: Network,
-    variables: Mapping[str, Any],
+    variables: Variables,
     preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str] = (),
     *,
@@ -67,7 +68,7 @@ def save_inputs(
     family: str,
     preprocessing: Preprocessing | TextPreprocessing | None,
     tokenizer: str | os.PathLike[str] | None = None,
-    processor_fields: Mapping[str, Any] | None = None,
+    processor_fields: JsonObject | None = None,
 ) -> None:
     """Writes preprocessor_config.json, or copies the tokenizer's files."""
     if isinstance(preprocessing, TextPreprocessing):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any
 
 from ftjax.errors import UserError, check_name
 from ftjax.export.finished_run import FinishedRun, open_finished
@@ -13,10 +11,12 @@ from ftjax.export.huggingface import save_huggingface, save_inputs
 from ftjax.export.peft import save_peft
 from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.json.json_reader import read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import Adapted, adapters_in_words, merge
 from ftjax.models.stages import Network
 from ftjax.pretrained import families
 from ftjax.pretrained.leaves import flatten, unflatten
+from ftjax.pytrees import Variables
 
 ADAPTERS = ('merged', 'peft')
 FROZEN = 'frozen'
@@ -112,14 +112,22 @@ def write_peft(folder: pathlib.Path, output: pathlib.Path, run: FinishedRun) -> 
     (folder / 'README.md').write_text(card, encoding='utf-8')
 
 
-def class_of(config: Mapping[str, Any]) -> str:
+def class_of(config: JsonObject) -> str:
     """The class of transformers that a config.json names."""
     return config['architectures'][0]
 
 
 def check_family(network: Network) -> str:
     """The family that writes a network; UserError where transformers has none like it."""
-    family = families.family_of_network(network)
+    if network.takes == 'table':
+        raise UserError(
+            f'{type(network).__name__} takes rows of a table, for which transformers has no '
+            f'network; {REMEDY}'
+        )
+    try:
+        family = families.family_of_network(network)
+    except UserError as error:
+        raise UserError(f'{error}; {REMEDY}') from None
     if not getattr(families.module(family), 'IN_TRANSFORMERS', True):
         raise UserError(f'{type(network).__name__} has no place in transformers; {REMEDY}')
     try:
@@ -130,7 +138,7 @@ def check_family(network: Network) -> str:
 
 
 def trained_beside(
-    network: Adapted, variables: Mapping[str, Any], plan: Mapping[str, Any]
+    network: Adapted, variables: Variables, plan: JsonObject
 ) -> tuple[list[str], bool]:
     """Leaves after the last block that an adapter must bring along, and whether others moved."""
     paths = [key.partition('/')[2] for key in flatten(variables) if key.startswith('params/')]

@@ -91,7 +91,7 @@ KINDS: dict[str, Kind] = {
     'conv_size': Integer(0, 2**10),
     'conv_groups': Integer(1, 2**16),
     'pooler_dropout': Number(0, 1),
-    'dtype': Text(choices=('float32', 'bfloat16', 'float16', 'float64')),
+    'dtype': optional(Text(choices=('float32', 'bfloat16', 'float16', 'float64'))),
 }
 
 

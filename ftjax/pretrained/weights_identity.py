@@ -14,13 +14,15 @@ from typing import Any
 import jax
 import numpy as np
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.pretrained.leaves import flatten
+from ftjax.pytrees import Variables
 
 NUMBERS, ENTRIES = 4, 2**16
 """Of a sketch, and entries of a leaf that it looks at."""
 
 
-def weights_of(variables: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+def weights_of(variables: Variables, report: JsonObject) -> dict[str, Any]:
     """`loaded`, a hash, and `random`, a sketch; what there is nothing of is left out.
 
     Args:
@@ -38,7 +40,7 @@ def weights_of(variables: Mapping[str, Any], report: Mapping[str, Any]) -> dict[
     }
 
 
-def weights_hash(variables: Mapping[str, Any]) -> str:
+def weights_hash(variables: Variables) -> str:
     """SHA-256 (hex) over paths, dtypes, shapes and bytes of all leaves."""
     digest, flat = hashlib.sha256(), flatten(variables)
     for path in sorted(flat):

@@ -18,8 +18,10 @@ from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.io.files.lock import run_lock
 from ftjax.io.identity.identity_changes import FILE, differences, refused
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
+from ftjax.pretrained.own_format import check_reopens
 from ftjax.runs.adapt import adapted
 from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_statistics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
@@ -30,8 +32,7 @@ from ftjax.runs.run_folder import NO_RESULT, PLAN_SECTIONS, start_folder, write_
 from ftjax.runs.run_spec import run_spec
 from ftjax.tasks import task_of
 from ftjax.tasks.statistics import Statistics
-from ftjax.training.checkpoints.plan_change import PlanChange
-from ftjax.training.checkpoints.run_identity import RunIdentity
+from ftjax.training.checkpoints.run_identity import PlanChange, RunIdentity
 from ftjax.training.loop.fit import FitResult, fit
 from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps.weight_averaging import fit_averaged
@@ -67,6 +68,8 @@ def train(
     """
     inputs = process_group.from_first(lambda: run_identity(prepared))
     folder = None if workdir is None else pathlib.Path(workdir)
+    if folder is not None:
+        check_reopens(prepared.network)
     with opened(prepared, folder, allow_plan_change, inputs, allow) as change:
         spec = run_spec(prepared)
         run = functools.partial(fit, progress=progress, plan_change=change, profile=profile)
@@ -209,7 +212,7 @@ def identity_changes(folder: pathlib.Path | None) -> list[dict[str, Any]]:
 
 
 def check_finished(
-    folder: pathlib.Path, result: Mapping[str, Any], prepared: Prepared, allow: Collection[str] = ()
+    folder: pathlib.Path, result: JsonObject, prepared: Prepared, allow: Collection[str] = ()
 ) -> None:
     """Refuses a finished run that was made from other inputs than the present ones.
 

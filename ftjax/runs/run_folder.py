@@ -15,8 +15,7 @@ from ftjax.plotting.save import save_figure
 from ftjax.pretrained.own_format import save_description
 from ftjax.runs.prediction.trained import how_read
 from ftjax.runs.prepare import Prepared
-from ftjax.training.checkpoints.plan_change import FLAG, PlanChange
-from ftjax.training.checkpoints.run_identity import RunIdentity, saved_identity
+from ftjax.training.checkpoints.run_identity import FLAG, PlanChange, RunIdentity, saved_identity
 
 NO_RESULT = ('mesh', 'mesh_rules', 'train.report', 'data.slices')
 """What changes no number: where things lie on the devices, and what is told of them."""
@@ -45,7 +44,6 @@ def start_folder(
     change = check_folder(folder, prepared, allow_plan_change)
     saved = saved_identity(folder)
     if saved is not None and identity is not None:
-        identity.same_run(*saved, folder)
         identity.check(*saved, folder)
     if change.keys and not change.allowed:
         return change

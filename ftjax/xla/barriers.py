@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ftjax.pytrees import Array
+
 
 def weights_after(weights: object, signal: object) -> Any:
     """The weights, bit for bit, to be used only once `signal` is there.
@@ -37,7 +39,7 @@ def examples_after(tree: Any, signal: Any) -> Any:
         return jax.lax.optimization_barrier((tree, numbers))[0]
     ready = always(numbers[0])
 
-    def held(leaf: Any) -> Any:
+    def held(leaf: Array) -> Any:
         if leaf.ndim == 0 or leaf.shape[0] != ready.shape[0]:
             return leaf
         return jnp.where(ready.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, jnp.zeros_like(leaf))

@@ -15,7 +15,7 @@ from ftjax.pretrained.inspection import inspect
 from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import save_description
-from ftjax.pretrained.readers.orbax_step import OrbaxStep
+from ftjax.pretrained.run_checkpoint import RunSource
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 
@@ -182,9 +182,9 @@ def test_frozen_statistics_that_the_run_made_are_not_guessed(tmp_path):
 
 def test_only_what_was_trained_is_read(lora_run):
     step = min((lora_run[1] / 'checkpoints').iterdir(), key=lambda path: path.name)
-    source = OrbaxStep(step)
+    source = RunSource(step)
     leaves = {name.rsplit('/', 1)[-1] for name in source.names}
     assert leaves == {'lora_a', 'lora_b', 'kernel', 'bias'}
     assert source.shape('params/head/dense/kernel') == (24, 3)
     with pytest.raises(UserError, match='is damaged: it has no manifest'):
-        OrbaxStep(lora_run[1])
+        RunSource(lora_run[1])

@@ -202,10 +202,10 @@ def test_a_best_checkpoint_of_another_run_is_refused_too(tmp_path, stopped):
     from ftjax.training.checkpoints.run_identity import RunIdentity
 
     own = RunIdentity({}, {'seed': 0, 'mesh.data': 1}, plan=('train',), no_result=('mesh',))
-    assert own.same_run({'config': {'seed': 0, 'mesh.data': 8, 'gone': 1}}, 3, tmp_path) == []
-    assert own.same_run(None, 3, tmp_path) == [] and own.same_run({'config': 5}, 3, tmp_path) == []
+    assert own.check({'config': {'seed': 0, 'mesh.data': 8, 'gone': 1}}, 3, tmp_path) == ([], {})
+    assert all(own.check(saved, 3, tmp_path) == ([], {}) for saved in (None, {'config': 5}))
     with pytest.raises(UserError, match='step 3 is of another run: seed is 7, here 0'):
-        own.same_run({'config': {'seed': 7}}, 3, tmp_path)
+        own.check({'config': {'seed': 7}}, 3, tmp_path)
 
 
 def test_a_folder_of_an_earlier_version_opens(tmp_path, stopped, caplog):

@@ -16,7 +16,7 @@ from ftjax.errors import UserError
 from ftjax.io.files import npz_archive
 from ftjax.io.files.npz_archive import NpzArchive
 from ftjax.pretrained.readers import open_source
-from ftjax.pretrained.readers.orbax_step import OrbaxStep
+from ftjax.pretrained.run_checkpoint import RunSource
 from ftjax.training.checkpoints.checkpoints import Checkpoints
 
 
@@ -224,15 +224,15 @@ def test_dtypes_in_a_msgpack_are_plain_ones(tmp_path):
 @pytest.mark.slow
 def test_the_files_of_a_checkpoint_are_looked_at_before_orbax_opens_them(tmp_path):
     tree = {'params': {}, 'trainable': {'head/kernel': np.ones((2, 3), np.float32)}}
-    with Checkpoints(tmp_path, metric='accuracy') as checkpoints:
-        checkpoints.save(3, {'state': tree}, {'accuracy': 0.5})
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(3, {'state': tree})
     step = tmp_path / '3'
-    assert OrbaxStep(step).read('params/head/kernel').shape == (2, 3)
+    assert RunSource(step).read('params/head/kernel').shape == (2, 3)
     metadata = step / 'state' / '_METADATA'
     whole = metadata.read_bytes()
     for text in ('[' * 10_000 + ']' * 10_000, '[1e999]', 'null', '', '{}'):
         metadata.write_text(text)
-        refusal(OrbaxStep, step)
+        refusal(RunSource, step)
     metadata.write_bytes(whole)
     os.mkfifo(step / 'state' / 'pipe')
-    assert 'a pipe' in refusal(OrbaxStep, step)
+    assert 'a pipe' in refusal(RunSource, step)

@@ -18,8 +18,8 @@ from ftjax.distributed import preemption
 from ftjax.distributed.preemption import Interrupted, requested, stops_on_signals
 from ftjax.freezing import make_plan
 from ftjax.freezing.run_length import RunLength
+from ftjax.io.files.saved_step import restored, steps_in
 from ftjax.optim.optimizer import OptimizerSettings
-from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.loop import fit as fit_module
 from ftjax.training.loop import run_state, step_runner
 from ftjax.training.loop.fit import fit
@@ -101,8 +101,7 @@ def test_it_stops_saves_and_goes_on_to_the_same_bits(
             stop_at(patch, owner, 'DataProbe' if name == 'probe' else name, call)
             with pytest.raises(Interrupted, match=f'SIGTERM at step {step} of 12; saved'):
                 run(variables, tmp_path / 'parts', freeze)
-        with Checkpoints(tmp_path / 'parts' / 'checkpoints', read_only=True) as there:
-            assert there.steps[-1] == step
+        assert steps_in(tmp_path / 'parts' / 'checkpoints')[-1] == step
     parts = run(variables, tmp_path / 'parts', freeze)
     assert all(
         map(np.array_equal, jax.tree.leaves(whole.variables), jax.tree.leaves(parts.variables))
@@ -119,8 +118,9 @@ def test_an_interrupted_save_keeps_the_best_validation_apart(variables, tmp_path
         stop_at(patch, step_runner, 'leaf_rates', 8)
         with pytest.raises(Interrupted):
             run(variables, tmp_path)
-    with Checkpoints(tmp_path / 'checkpoints', metric='rank', read_only=True) as there:
-        assert (there.steps, there.best_step) == ((6, 8), 6)
+    saved = restored(tmp_path / 'checkpoints')
+    assert steps_in(tmp_path / 'checkpoints') == (6, 8) and saved.step == 8
+    assert saved.items['progress']['best']['step'] == 6
 
 
 def test_without_a_folder_it_stops_and_says_that_nothing_is_saved(variables, monkeypatch):
@@ -213,7 +213,7 @@ def test_a_row_is_not_written_twice(variables, tmp_path, monkeypatch):
         def killed(*_):
             raise SystemExit
 
-        patch.setattr(run_state, 'rank', killed)
+        patch.setattr(run_state, 'to_saved', killed)
         with pytest.raises(SystemExit):
             run(variables, tmp_path / 'parts')
     run(variables, tmp_path / 'parts')

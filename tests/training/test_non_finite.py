@@ -13,9 +13,9 @@ from tiny_runs import initial, noise, splits
 from ftjax.data import TrainStream
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
+from ftjax.io.files.saved_step import restored
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.optim.optimizer import OptimizerSettings
-from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.loop.fit import Diverged, fit
 from ftjax.training.loop.non_finite import FILE, described, gradient_norms, shown
 from ftjax.training.settings import TrainSettings
@@ -83,8 +83,7 @@ def test_the_last_good_checkpoint_stays(variables, tmp_path):
     late = next(e for e in range(24) if step_of(e) > 3)
     with pytest.raises(Diverged, match='the last good checkpoint is that of step 3;'):
         run(variables, data([late]), tmp_path, eval_every=0.5, steps_per_call=3)
-    with Checkpoints(tmp_path / 'checkpoints', read_only=True) as there:
-        found = there.restore()
+    found = restored(tmp_path / 'checkpoints')
     assert found.step == 3
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(found.items['state']))
 

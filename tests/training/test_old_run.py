@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ftjax.config import read_config
+from ftjax.io.files.saved_step import restored
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.prepare import prepare
@@ -32,11 +33,10 @@ def old(tmp_path):
 
 
 def test_its_checkpoint_is_read_to_the_bit(old):
-    with Checkpoints(old / 'checkpoints', read_only=True) as checkpoints:
-        restored = checkpoints.restore('best')
-    assert (restored.step, restored.problems) == (4, ())
+    saved = restored(old / 'checkpoints')
+    assert saved.step == 4 and not saved.problems
     digest = hashlib.sha256()
-    for path, leaf in jax.tree_util.tree_flatten_with_path(restored.items)[0]:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(saved.items)[0]:
         digest.update(jax.tree_util.keystr(path).encode())
         digest.update(leaf.tobytes() if isinstance(leaf, np.ndarray) else repr(leaf).encode())
     assert digest.hexdigest() == ITEMS
@@ -46,7 +46,7 @@ def test_its_run_goes_on_as_from_a_checkpoint_of_today(old, tmp_path):
     today = shutil.copytree(old, tmp_path / 'today')
     with Checkpoints(today / 'checkpoints') as checkpoints:
         found = checkpoints.restore(4)
-        checkpoints.save(4, found.items, found.metrics, found.identity)
+        checkpoints.save(4, found.items, identity=found.identity)
     config = read_config(json.loads((old / 'config.json').read_text()))
     one, two = (train(prepare(config), folder, progress=False)[0] for folder in (old, today))
     leaves = zip(jax.tree.leaves(one.variables), jax.tree.leaves(two.variables), strict=True)
@@ -58,7 +58,6 @@ def test_its_run_goes_on_as_from_a_checkpoint_of_today(old, tmp_path):
 
 def test_its_checkpoint_begins_another_run(old):
     loaded = load_pretrained(str(old / 'checkpoints'))
-    with Checkpoints(old / 'checkpoints', read_only=True) as checkpoints:
-        trained = checkpoints.restore().items['state']['trainable']
+    trained = restored(old / 'checkpoints').items['state']['trainable']
     kernel = loaded.variables['params']['head']['dense']['kernel']
     assert np.array_equal(kernel, trained['head/dense/kernel'])

@@ -22,7 +22,7 @@ WRITER = """
     jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[3]))
     from ftjax.distributed.device_put import put
     from ftjax.training.checkpoints.checkpoints import Checkpoints
-    from ftjax.training.checkpoints.parts import seen_by_all
+    from ftjax.training.checkpoints.step_folders import seen_by_all
     import pathlib
     folder = pathlib.Path(sys.argv[1])
     mesh = jax.sharding.Mesh(np.array(jax.devices()).reshape(2, 2), ('data', 'fsdp'))
@@ -33,12 +33,10 @@ WRITER = """
             'whole': np.arange(5.0)}
     state = put(tree, {'rows': rows, 'columns': columns, 'whole': whole})
     add = jax.jit(lambda tree: jax.tree.map(lambda x: x + 1, tree), donate_argnums=0)
-    if jax.process_index() == 0:
-        folder.mkdir()
-    assert seen_by_all(folder)
-    with Checkpoints(folder, together=True) as checkpoints:
+    with Checkpoints(folder, shared=True) as checkpoints:
+        assert checkpoints.together and seen_by_all(folder)
         for step in (1, 2, 2, 3):
-            checkpoints.save(step, {'state': state}, {'rank': step})
+            checkpoints.save(step, {'state': state})
             state = add(state)
 """
 
@@ -58,7 +56,7 @@ def test_two_processes_write_one_checkpoint_and_one_reads_it(tmp_path):
         for number in (0, 1)
     ]
     assert [process.wait(timeout=200) for process in both] == [0, 0]
-    with Checkpoints(folder, read_only=True) as checkpoints:
+    with Checkpoints(folder) as checkpoints:
         assert checkpoints.steps == (2, 3)
         for step, added in ((2, 2), (3, 3)):
             state = checkpoints.restore(step).items['state']

@@ -14,13 +14,13 @@ from ftjax.errors import UserError
 from ftjax.freezing import make_plan
 from ftjax.io.files.atomic import read_json
 from ftjax.io.files.lock import run_lock
+from ftjax.io.files.saved_step import restored
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.runs.run_folder import check_folder, start_folder
-from ftjax.training.checkpoints.checkpoints import Checkpoints
-from ftjax.training.checkpoints.plan_change import FILE, PlanChange
+from ftjax.training.checkpoints.run_identity import FILE, PlanChange
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.run_spec import RunSpec
@@ -71,8 +71,7 @@ def test_another_plan_is_refused_and_the_difference_told(variables, tmp_path, ca
 @pytest.mark.parametrize('old,new', [('last:2', 'head'), ('head', 'last:2')])
 def test_what_moved_stays_whether_or_not_it_still_trains(variables, tmp_path, old, new):
     before = run(variables, tmp_path, old, 2)
-    with Checkpoints(tmp_path / 'checkpoints', read_only=True) as there:
-        moments = there.restore().items['state']['opt_state']
+    moments = restored(tmp_path / 'checkpoints').items['state']['opt_state']
     after = run(variables, tmp_path, new, 4, PlanChange(allowed=True))
     first, old_, new_ = (
         flatten_dict(dict(tree['params']), sep='/')

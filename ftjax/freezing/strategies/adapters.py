@@ -6,7 +6,6 @@ adapters into the network before the plan is made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -25,6 +24,7 @@ from ftjax.models.adapters.prompt import Prompt
 from ftjax.models.adapters.ssf import SSF
 from ftjax.models.stages import Network
 from ftjax.pretrained.initialise import random_leaves
+from ftjax.pytrees import Variables
 from ftjax.ranges import above, between
 
 RANKS = between(1, 2**16)
@@ -109,7 +109,7 @@ def prompt_deep(n: int) -> Adapter:
 
 
 def with_adapters(
-    settings: FreezeSettings, network: Network, variables: Mapping[str, Any], seed: int = 0
+    settings: FreezeSettings, network: Network, variables: Variables, seed: int = 0
 ) -> tuple[Network, dict[str, Any]]:
     """The network and its variables with what the strategy adds; as they are if nothing.
 

@@ -13,6 +13,7 @@ import logging
 import pathlib
 import re
 import sys
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,9 +24,10 @@ from ftjax.errors import UserError, shown
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.files.regular_files import open_regular, read_bytes
 from ftjax.io.json.json_reader import WIDE, parse_json, read_object
-from ftjax.io.json.tree_json import array_hash, json_hash, pack, path_of, unpack
+from ftjax.io.json.tree_json import array_hash, json_hash, path_of, unpack
 
 MANIFEST = pathlib.Path('manifest') / 'metadata'
+_log = logging.getLogger(__name__)
 FORMATS = (1, 2)
 """In 2 there are arrays of which each process wrote its part, hashed part by part."""
 _ITEM = re.compile(r'[A-Za-z]\w*', re.ASCII)
@@ -44,22 +46,6 @@ class Stored:
     sha256: str
 
 
-def steps_in(folder: pathlib.Path) -> tuple[int, ...]:
-    """The steps of a folder's checkpoints in order, damaged ones included."""
-    names = [path.name for path in folder.iterdir() if path.is_dir()]
-    return tuple(sorted(int(name) for name in names if name.isdecimal()))
-
-
-def best_first(ranks: Mapping[int, float | None]) -> list[int]:
-    """Those steps whose rank is a number, the highest rank first, of equals the earliest step.
-
-    >>> best_first({1: 0.5, 2: None, 3: 0.7, 4: float('nan'), 5: 0.7})
-    [3, 5, 1]
-    """
-    known = [(-rank, step) for step, rank in ranks.items() if rank is not None and rank == rank]
-    return [step for _, step in sorted(known)]
-
-
 def check_item(name: str) -> None:
     """ValueError where a name cannot be that of a checkpoint's item."""
     if not _ITEM.fullmatch(name) or name in (MANIFEST.parts[0], 'metrics'):
@@ -70,7 +56,6 @@ def make_manifest(
     step: int,
     items: Mapping[str, Any],
     hashes: Mapping[str, Mapping[str, str]],
-    metrics: Mapping[str, float],
     identity: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The manifest as JSON.
@@ -79,14 +64,13 @@ def make_manifest(
       step: of training.
       items: skeletons of the items, as `pack` gives them.
       hashes: of each item's arrays by number.
-      metrics: of the validation at this step.
       identity: of which run and of which inputs it is, as plain JSON.
     """
     parts = any(':' in text for found in hashes.values() for text in found.values())
     manifest = {
         'format': FORMATS[parts],
         'step': int(step),
-        'metrics': pack({key: float(value) for key, value in metrics.items()})[0],
+        'metrics': {'dict': {}},  # earlier versions read a rank here
         'items': dict(items),
         'hashes': {name: dict(found) for name, found in hashes.items()},
         **({} if identity is None else {'identity': to_jsonable(dict(identity))}),
@@ -98,14 +82,12 @@ class SavedStep:
     """A checkpoint: what its manifest tells, and its arrays when they are asked for."""
 
     step: int
-    metrics: dict[str, float]
-    """NaN and infinities included."""
     identity: dict[str, Any] | None = None
     """None in those of an earlier version."""
     items: dict[str, Any]
     """By name; nested dicts and lists of numbers and text, with `Stored` where arrays are."""
-    problems: tuple[str, ...] = ()
-    """One line for each damaged checkpoint that was passed over to get to this one."""
+    problems: Mapping[int, str] = types.MappingProxyType({})
+    """One line for each damaged checkpoint that was passed over to get to this one, by step."""
 
     def __init__(self, folder: pathlib.Path):
         """Reads the manifest.
@@ -139,7 +121,6 @@ class SavedStep:
         self.step, identity = manifest['step'], manifest.get('identity')
         if type(self.step) is not int or self.step != int(self.folder.name):
             raise ValueError('another step')
-        self.metrics = {key: _number(x) for key, x in unpack(manifest['metrics'], {}).items()}
         self.identity, self.items = identity if isinstance(identity, dict) else None, {}
         for name, skeleton in manifest['items'].items():
             check_item(name)
@@ -216,10 +197,36 @@ class SavedStep:
             raise self.damaged(f'{item}: {type(error).__name__}: {text[:200]}') from error
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError('a metric is a number')
-    return float(value)
+def steps_in(folder: pathlib.Path) -> tuple[int, ...]:
+    """The steps of a folder's checkpoints in order, damaged ones included; () without a folder."""
+    names = [path.name for path in folder.glob('*') if path.is_dir()]
+    return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
+
+def restored(folder: pathlib.Path, step: int | None = None) -> SavedStep:
+    """Reads the last checkpoint of a folder, or that of a step; every leaf is checked.
+
+    A damaged one is named in a warning and in `problems`, and the last that is whole is used.
+
+    Raises:
+      UserError: there is none, the step asked for is not there, or all are damaged.
+    """
+    steps, problems = steps_in(folder), {}
+    if not steps or (step is not None and step not in steps):
+        of, there = f' of step {step}' if step is not None else '', ', '.join(map(str, steps))
+        raise UserError(f'no checkpoint{of} in {folder}; there: {there or "none"}')
+    for tried in sorted(steps, key=lambda one: (one == step, one), reverse=True):
+        try:
+            saved = SavedStep(folder / str(tried)).load()
+        except DamagedError as error:
+            problems[tried] = str(error)
+            _log.warning('%s', error)
+            continue
+        if problems:
+            _log.warning('the checkpoint of step %d is used instead', tried)
+        saved.problems = problems
+        return saved
+    raise UserError('no checkpoint can be used: ' + '; '.join(problems.values()))
 
 
 def alone() -> dict[str, Any]:

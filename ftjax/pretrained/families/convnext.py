@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.convnext import ConvNeXt
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
@@ -157,7 +158,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _timm_options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _timm_options(config: JsonObject) -> dict[str, Any]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     third, width = SIZES[named[1]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.swin import Swin
@@ -78,7 +79,7 @@ def rules(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: Any) -> Network:
     """The network of a config."""
     return build('swin', {**options(config), **overrides})
 

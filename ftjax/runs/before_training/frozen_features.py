@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ftjax.data.streams.loader import Loader
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Variables
 from ftjax.training.feature_cache.compute import computed
 
 POOLS = ('pool', 'pooler')
@@ -26,7 +26,7 @@ def feature_stage(network: Network) -> str:
 
 def frozen_features(
     network: Network,
-    variables: Any,
+    variables: Variables,
     datasets: Sequence[Dataset],
     preprocessing: Preprocessing | TextPreprocessing | None,
     image_size: tuple[int, int] | None = None,

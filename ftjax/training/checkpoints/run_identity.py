@@ -1,4 +1,7 @@
-"""Of which run, and made from which inputs, a checkpoint is: refused under others, or recorded."""
+"""Whether a run may go on from a checkpoint: of the same run, of the same inputs, of the same plan.
+
+What differs and may is said, and recorded in a file of the run.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,42 @@ from typing import Any
 from ftjax.distributed.process_group import first
 from ftjax.errors import UserError
 from ftjax.io.files.saved_step import SavedStep, steps_in
-from ftjax.io.identity.identity_changes import FILE, differences, flags_for, joined, part, refused
+from ftjax.io.identity import identity_changes
+from ftjax.io.identity.identity_changes import differences, flags_for, joined, part, refused
 from ftjax.io.json.jsonl import JsonLines
+from ftjax.training.checkpoints.training_state import Changes
 
+FLAG = '--allow-plan-change'
+FILE = 'plan_changes.jsonl'
 _log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanChange:
+    """What of the config differs from the one that the checkpoints were made with."""
+
+    keys: tuple[str, ...] = ()
+    """Such as 'freeze.strategy'."""
+    allowed: bool = False
+
+    def judge(self, changes: Changes, step: int, folder: pathlib.Path) -> None:
+        """Says and records what becomes of a checkpoint's leaves if the plan is another.
+
+        UserError where that was not asked for.
+        """
+        if changes.same and not self.keys:
+            return
+        what = ', '.join(self.keys) or 'the plan'
+        since = f'{what} changed since the checkpoint of step {step} in {folder}'
+        _log.warning('%s: %s', since, changes.table())
+        if not self.allowed:
+            raise UserError(
+                f'{folder} holds a run of another plan ({what} changed: {changes.counts}); '
+                f'{FLAG} goes on from step {step} under the new one, or choose another --workdir'
+            )
+        row = {'step': step, 'keys': self.keys, 'kept': len(changes.kept)}
+        more = {'initialised': changes.initialised, 'dropped': changes.dropped}
+        _record(folder / FILE, row | more)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +65,18 @@ class RunIdentity:
     no_result: tuple[str, ...] = ()
     """Sections and keys that change no result."""
     allowed: frozenset[str] = frozenset()
-    """Kinds of inputs that may differ: 'data', 'weights', 'code'."""
+    """Kinds of inputs that may differ: 'data', 'weights', 'code'; versions and commit always."""
 
     def to_saved(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""
         return {**self.inputs, 'config': dict(self.config)}
 
-    def same_run(self, saved: Any, step: int, folder: pathlib.Path) -> list[str]:
-        """Keys of the plan under which a checkpoint's config differs.
+    def check(
+        self, saved: Any, step: int, folder: pathlib.Path
+    ) -> tuple[list[str], dict[str, list[str]]]:
+        """Keys of the plan, and what of the inputs, that differ from a checkpoint's.
 
-        Raises:
-          UserError: another key differs: it is a checkpoint of another run.
+        UserError where another key of the config differs, or an input that may not.
         """
         before = part(saved, 'config')
         keys = [key for key in self.config if key in before and before[key] != self.config[key]]
@@ -52,14 +88,6 @@ class RunIdentity:
                 f'{folder}: the checkpoint of step {step} is of another run: {told}; remove it, or '
                 'choose another --workdir'
             )
-        return keys
-
-    def check(self, saved: Any, step: int, folder: pathlib.Path) -> dict[str, list[str]]:
-        """What of a checkpoint's inputs differs from this run's, and may.
-
-        Raises:
-          UserError: data, weights or code differ, and that was not asked for.
-        """
         changes = differences(saved, self.inputs)
         wrong = refused(changes, self.allowed)
         if wrong:
@@ -68,34 +96,33 @@ class RunIdentity:
                 f'{flags_for(changes, self.allowed)} goes on and records both, or choose another '
                 '--workdir'
             )
-        return changes
+        return keys, changes
 
-    def judge(self, saved: Any, step: int, folder: pathlib.Path) -> None:
-        """As `check`; what differs and may is said and noted.
-
-        Versions and commit always may.
-        """
+    def judge(self, saved: Any, step: int, folder: pathlib.Path) -> list[str]:
+        """As `check`, for the keys of the plan; what of the inputs differs is said and recorded."""
         if saved is None:
             _log.info('the checkpoint of step %d does not say what it was made from', step)
-            return
-        changes = self.check(saved, step, folder)
-        if not changes:
-            return
-        told = joined([word for words in changes.values() for word in words])
-        _log.warning('since step %d in %s there changed: %s', step, folder, told)
-        if first():
+        keys, changes = self.check(saved, step, folder)
+        if changes:
+            told = joined([word for words in changes.values() for word in words])
+            _log.warning('since step %d in %s there changed: %s', step, folder, told)
             before = {key: value for key, value in saved.items() if key != 'config'}
             row = {'step': step, 'changed': changes, 'before': before, 'after': self.inputs}
-            with JsonLines(folder / FILE) as lines:
-                lines.append(row, sync=True)
+            _record(folder / identity_changes.FILE, row)
+        return keys
+
+
+def _record(file: pathlib.Path, row: Mapping[str, Any]) -> None:
+    if first():
+        with JsonLines(file) as lines:
+            lines.append(row, sync=True)
 
 
 def saved_identity(folder: pathlib.Path) -> tuple[Any, int] | None:
     """Identity and step of the last checkpoint in a run's folder; None where none tells."""
-    place = folder / 'checkpoints'
-    for step in reversed(steps_in(place) if place.is_dir() else ()):
+    for step in reversed(steps_in(folder / 'checkpoints')):
         try:
-            found = SavedStep(place / str(step)).identity
+            found = SavedStep(folder / 'checkpoints' / str(step)).identity
         except UserError:
             continue  # restoring says what is wrong with it
         return None if found is None else (found, step)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
 from ftjax.distributed.device_put import on_host
 from ftjax.freezing.data_driven_choice import Choice
-from ftjax.freezing.partition import Flat, combine
-from ftjax.training.checkpoints.compatibility import Changes, merge, ungrouped
+from ftjax.freezing.partition import combine
+from ftjax.io.json.tree_json import leaf_paths
+from ftjax.pytrees import Flat
 from ftjax.training.step.phase_state import PhaseState
 
 
@@ -21,14 +25,11 @@ def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, Any]:
     On the host; without `gather`, arrays of which other processes hold parts stay where they are.
     """
     held = on_host if gather else lambda tree: tree
-    leaves, stages = touched(phase_state)
     frozen, phase = phase_state.frozen, phase_state.phase
-    values = {**frozen.params, **phase_state.masters}
-    closed = {p: leaf for p, leaf in values.items() if p in leaves}
-    still = {p: leaf for p, leaf in frozen.stats.items() if p.split('/')[0] in stages}
+    params = {**frozen.params, **phase_state.masters}
     return {
         'state': held(phase_state.state),
-        'closed': held({'params': closed, 'stats': still}),
+        'closed': held(_touched(phase_state, params, frozen.stats)),
         'choices': [choice.to_saved() for choice in phase_state.plan.choices],
         'phase': {
             'start': phase.start,
@@ -37,34 +38,32 @@ def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, Any]:
     }
 
 
-def touched(phase_state: PhaseState) -> tuple[set[str], set[str]]:
-    """Leaves, and stages with statistics, that may differ from what was loaded by now."""
+def touched_leaves(phase_state: PhaseState, variables: Mapping[str, Any]) -> dict[str, Flat]:
+    """What of some variables of the run may differ from what was loaded, on the host."""
+    flat = [flatten_dict(dict(variables.get(k, {})), sep='/') for k in ('params', 'batch_stats')]
+    return jax.tree.map(np.asarray, _touched(phase_state, *flat))
+
+
+def _touched(phase_state: PhaseState, params: Flat, stats: Flat) -> dict[str, Flat]:
+    """Of leaves and statistics those that may differ from what was loaded by now."""
     leaves, stages = set(phase_state.former['params']), set(phase_state.former['stats'])
     for phase in phase_state.plan.phases:
         if phase.start <= phase_state.phase.start:
             leaves |= {*phase.trainable, *phase.reinit}
             stages |= {*phase.moving_stats}
-    return leaves, stages
-
-
-def touched_leaves(phase_state: PhaseState, variables: Mapping[str, Any]) -> dict[str, Flat]:
-    """What of some variables of the run may differ from what was loaded, on the host."""
-    leaves, stages = touched(phase_state)
-    params: Flat = flatten_dict(dict(variables['params']), sep='/')
-    stats: Flat = flatten_dict(dict(variables.get('batch_stats', {})), sep='/')
     return {
-        'params': {p: np.asarray(x) for p, x in params.items() if p in leaves},
-        'stats': {p: np.asarray(x) for p, x in stats.items() if p.split('/')[0] in stages},
+        'params': {path: leaf for path, leaf in params.items() if path in leaves},
+        'stats': {path: leaf for path, leaf in stats.items() if path.split('/')[0] in stages},
     }
 
 
-def overlaid(variables: Mapping[str, Any], leaves: Mapping[str, Flat]) -> dict[str, Any]:
+def overlaid(variables: Mapping[str, Any], *leaves: Mapping[str, Flat]) -> dict[str, Any]:
     """The variables with some leaves replaced; the inverse of `touched_leaves`."""
-    params: Flat = flatten_dict(dict(variables['params']), sep='/')
-    found = {**variables, 'params': combine({**params, **leaves['params']})}
-    if variables.get('batch_stats'):
-        stats: Flat = flatten_dict(dict(variables['batch_stats']), sep='/')
-        found['batch_stats'] = combine({**stats, **leaves['stats']})
+    found = dict(variables)
+    for name, part in (('params', 'params'), ('batch_stats', 'stats')):
+        if variables.get(name):
+            flat: Flat = flatten_dict(dict(variables[name]), sep='/')
+            found[name] = combine(flat | {k: x for some in leaves for k, x in some[part].items()})
     return found
 
 
@@ -80,24 +79,91 @@ def restore(phase_state: PhaseState, saved: Mapping[str, Any], step: int) -> Cha
     if phase_state.plan.term('data_driven') is not None:
         for choice in saved['choices']:
             phase_state.plan = phase_state.plan.with_choice(Choice.from_saved(choice))
-    closed, open_ = saved['closed'], saved['state']
-    variables = overlaid(
-        phase_state.variables,
-        {
-            'params': {**closed['params'], **open_['trainable']},
-            'stats': {**closed['stats'], **open_['stats']},
-        },
-    )
+    closed, state_ = saved['closed'], saved['state']
+    moved = {'params': state_['trainable'], 'stats': state_['stats']}
+    variables = overlaid(phase_state.variables, closed, moved)
     phase = phase_state.plan.at(about['start'])
     state, frozen = phase_state.started(variables, phase)
-    merged, changes = merge(open_, state)
+    merged, changes = merge(state_, state)
     if not changes.same:
         # The start of the old plan's phase means nothing to a new plan.
         phase = phase_state.plan.at(max(step - 1, 0))
         state, frozen = phase_state.started(variables, phase)
-        merged, changes = merge(open_, state, ungrouped)
-        phase_state.former['params'] |= {*open_['trainable'], *closed['params']}
-        moved = {*open_['stats'], *closed['stats']}
-        phase_state.former['stats'] |= {path.split('/')[0] for path in moved}
+        merged, changes = merge(state_, state, ungrouped)
+        phase_state.former['params'] |= {*moved['params'], *closed['params']}
+        phase_state.former['stats'] |= {
+            p.split('/')[0] for p in (*moved['stats'], *closed['stats'])
+        }
     phase_state.stand(variables, phase, merged, frozen)
     return changes
+
+
+@dataclasses.dataclass(frozen=True)
+class Changes:
+    """Leaf paths of an expected tree and of a saved one, by what becomes of them."""
+
+    kept: tuple[str, ...]
+    """In both, with the same shape and dtype: taken from the checkpoint."""
+    initialised: dict[str, str]
+    """Expected but not saved so, with the reason: they start anew."""
+    dropped: tuple[str, ...]
+    """Saved but not expected: they are left behind."""
+
+    @property
+    def same(self) -> bool:
+        """True when nothing is initialised and nothing dropped."""
+        return not self.initialised and not self.dropped
+
+    @property
+    def counts(self) -> str:
+        """How many leaves are kept, initialised and dropped."""
+        kept, begun, dropped = map(len, (self.kept, self.initialised, self.dropped))
+        return f'{kept} leaves kept, {begun} initialised, {dropped} dropped'
+
+    def table(self, limit: int = 40) -> str:
+        """Lines for people: the counts, then up to `limit` paths that are not kept."""
+        rows = [f'  initialised: {path} ({why})' for path, why in self.initialised.items()]
+        rows += [f'  dropped: {path}' for path in self.dropped]
+        more = [f'  and {len(rows) - limit} more'] if len(rows) > limit else []
+        return '\n'.join([self.counts, *rows[:limit], *more])
+
+
+def merge(saved: Any, expected: Any, known_as: Callable[[str], str] = str) -> tuple[Any, Changes]:
+    """`expected`, in its own containers, with the saved value of every leaf that still fits.
+
+    Leaves are compared by path (by what `known_as` says of it), shape and dtype.
+
+    >>> saved = {'mu': {'head/kernel': np.zeros(3), 'norm/scale': np.zeros(2)}}
+    >>> merge(saved, {'mu': {'head/kernel': np.ones(4)}})[1].initialised
+    {'mu/head/kernel': 'float64(3,) in the checkpoint, float64(4,) expected'}
+    """
+    here, paths = leaf_paths(expected), leaf_paths(saved)
+    there = {known_as(path): leaf for path, leaf in paths.items()}
+    kept, initialised = {}, {}
+    for path, leaf in here.items():
+        found = there.get(known_as(path))
+        if found is None:
+            initialised[path] = 'not in the checkpoint'
+        elif _kind(found) != _kind(leaf):
+            initialised[path] = f'{_kind(found)} in the checkpoint, {_kind(leaf)} expected'
+        else:
+            kept[path] = found
+    wanted = {known_as(path) for path in here}
+    dropped = tuple(path for path in paths if known_as(path) not in wanted)
+    merged = jax.tree.unflatten(jax.tree.structure(expected), (here | kept).values())
+    return merged, Changes(tuple(kept), initialised, dropped)
+
+
+def ungrouped(path: str) -> str:
+    """The place of an optimizer's leaf without the name of the group that its plan gave it.
+
+    >>> ungrouped('opt_state/1/inner_states/top/decay/inner_state/0/mu/head/kernel')
+    'opt_state/1/inner_states/*/inner_state/0/mu/head/kernel'
+    """
+    return re.sub(r'inner_states/.+?/(?:no_)?decay/', 'inner_states/*/', path)
+
+
+def _kind(leaf: Any) -> str:
+    if not (hasattr(leaf, 'dtype') and hasattr(leaf, 'shape')):
+        return type(leaf).__name__
+    return f'{getattr(leaf.dtype, "name", leaf.dtype)}{tuple(leaf.shape)}'

@@ -15,8 +15,7 @@ from ftjax.evaluation.predict import predict
 from ftjax.io.process.progress import Progress
 from ftjax.io.process.provenance import device_peak
 from ftjax.optim.schedule import plan_factor
-from ftjax.training.checkpoints.plan_change import PlanChange
-from ftjax.training.checkpoints.run_identity import RunIdentity
+from ftjax.training.checkpoints.run_identity import PlanChange, RunIdentity
 from ftjax.training.feature_cache.sources import Sources
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.data_probe import DataProbe

@@ -13,14 +13,12 @@ from ftjax.distributed import process_group
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.preemption import Interrupted
 from ftjax.training.checkpoints.checkpoints import Checkpoints
-from ftjax.training.checkpoints.parts import seen_by_all
-from ftjax.training.checkpoints.plan_change import PlanChange
-from ftjax.training.checkpoints.run_identity import RunIdentity
+from ftjax.training.checkpoints.run_identity import PlanChange, RunIdentity
 from ftjax.training.checkpoints.training_state import overlaid, restore, to_saved, touched_leaves
 from ftjax.training.loop.metric_accumulator import MetricAccumulator
 from ftjax.training.loop.metrics_log import MetricsLog
 from ftjax.training.loop.timings import Timings
-from ftjax.training.loop.validation import BestSoFar, rank
+from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.phase_state import PhaseState
 
@@ -37,10 +35,9 @@ class RunState:
         self.best_variables: dict[str, Any] | None = None
         self.accumulator, self.timings = MetricAccumulator(settings.skip_bad), Timings()
         self.cache_lines: list[str] = []
-        self.files = False
-        """Whether the run has files, which the first process keeps."""
         self.identity: RunIdentity | None = None
         self.checkpoints: Checkpoints | None = None
+        """None where the run has no files."""
         self.log: MetricsLog | None = None
 
     @property
@@ -61,22 +58,15 @@ class RunState:
           UserError: the checkpoint is of another plan, and `change` does not allow that; or of
             another run or other inputs than `identity` says.
         """
-        self.files, self.identity = True, identity
-        place, sharding = folder / 'checkpoints', self.phase_state.sharding
-        if process_group.first():
-            self.checkpoints = stack.enter_context(Checkpoints(place))
-        if sharding.fsdp > 1 and seen_by_all(place):  # each writes its part of the arrays
-            if self.checkpoints is None:
-                self.checkpoints = stack.enter_context(Checkpoints(place))
-            self.checkpoints.together = True
-        saved = self.restored('last')
+        self.identity, shared = identity, self.phase_state.sharding.fsdp > 1
+        self.checkpoints = stack.enter_context(Checkpoints(folder / 'checkpoints', shared))
+        saved = self.restored()
         if saved is not None:
             items, step = saved['items'], saved['step']
             if identity is not None:
-                keys = identity.same_run(saved['identity'], step, folder)
-                keys = dict.fromkeys((*change.keys, *keys))
-                change = dataclasses.replace(change, keys=tuple(keys))
-                identity.judge(saved['identity'], step, folder)
+                keys = identity.judge(saved['identity'], step, folder)
+                keys = tuple(dict.fromkeys((*change.keys, *keys)))
+                change = dataclasses.replace(change, keys=keys)
             change.judge(restore(self.phase_state, items, step), step, folder)
             self._take_up(items, step)
         written = int(self.history[-1]['step']) if self.history else 0
@@ -92,18 +82,19 @@ class RunState:
         if self.phase_state.entered and self.best.step == self.done:
             self.best_variables = on_host(self.phase_state.current())
 
-    def restored(self, which: str) -> dict[str, Any] | None:
-        """Step, items and identity of a checkpoint; None if there is none.
+    def restored(self, step: int | None = None) -> dict[str, Any] | None:
+        """Step, items and identity of the last checkpoint, or of that of `step`; None without one.
 
         The first process reads it.
         """
-        if self.checkpoints is not None:
-            self.checkpoints.wait()
+        if self.checkpoints is None:
+            return None
+        checkpoints, steps = self.checkpoints, self.checkpoints.steps
 
         def read() -> dict[str, Any] | None:
-            if self.checkpoints is None or not self.checkpoints.steps:
+            if not steps:
                 return None
-            saved = self.checkpoints.restore(which)
+            saved = checkpoints.restore(step if step in steps else None)
             return {'step': saved.step, 'items': saved.items, 'identity': saved.identity}
 
         return process_group.from_first(read)
@@ -127,11 +118,11 @@ class RunState:
             self.best_variables = on_host(current)
         if self.log is not None:
             self.log.write(self.done, row)
-        self.save(values)
+        self.save()
 
-    def save(self, values: dict[str, float] | None = None) -> None:
-        """Writes a checkpoint, if the run has files; `values` are of a validation at this step."""
-        if not self.files or not self.phase_state.entered:
+    def save(self) -> None:
+        """Writes a checkpoint, if the run has files."""
+        if self.checkpoints is None or not self.phase_state.entered:
             return
         told = {
             'history': [json.dumps(row) for row in self.history],
@@ -140,40 +131,38 @@ class RunState:
             'timings': self.timings.to_saved(),
             'cache': self.cache_lines,
         }
-        together = self.checkpoints is not None and self.checkpoints.together
-        items = {**to_saved(self.phase_state, gather=not together), 'progress': told}
+        gather = not self.checkpoints.together
+        items = {**to_saved(self.phase_state, gather), 'progress': told}
         ends_with_best = self.settings.keep == 'best'
         if ends_with_best and self.best_variables is not None and self.best.step != self.done:
             # Every checkpoint ends the run as well as any other, should others be damaged.
             items['best'] = touched_leaves(self.phase_state, self.best_variables)
-        if self.checkpoints is None:
-            return  # the others go on; they wait for the first in the next step
         with self.timings.stage('checkpoint'):
-            ranked = {'rank': rank(values)} if values else None
             identity = None if self.identity is None else self.identity.to_saved()
-            self.checkpoints.save(self.done, items, ranked, identity)
+            self.checkpoints.save(self.done, items, self.best.step, identity)
 
     def save_if_stopped(self, error: BaseException | None, total: int) -> None:
         """Saves what a signal interrupts, and tells where the run of `total` steps stands."""
         if not isinstance(error, Interrupted):
             return
-        there = self.checkpoints is not None and self.done in self.checkpoints.steps
-        if self.files and not process_group.largest(there):
-            self.save()
+        kept = 'nothing is saved'
         if self.checkpoints is not None:
+            if not process_group.largest(self.done in self.checkpoints.steps):
+                self.save()
             self.checkpoints.wait()
+            kept = 'saved: the same command goes on'
         process_group.wait('saved')  # who ended now would take the first one along
-        kept = 'saved: the same command goes on' if self.files else 'nothing is saved'
         error.say(f'at step {self.done} of {total}; {kept}')
 
     def final(self, other: PhaseState) -> dict[str, Any]:
         """The final variables of the run; `other` is a phase state at its start, to restore in."""
         if self.settings.keep == 'last':
             return on_host(self.phase_state.current())
-        saved = self.restored('best') if self.best_variables is None and self.files else None
+        # A checkpoint holds the best weights too, but for those of early versions.
+        saved = self.restored(self.best.step) if self.best_variables is None else None
         if saved is not None:
             if self.identity is not None and self.checkpoints is not None:
-                self.identity.same_run(saved['identity'], saved['step'], self.checkpoints.folder)
+                self.identity.check(saved['identity'], saved['step'], self.checkpoints.folder)
             restore(other, saved['items'], saved['step'])
             return on_host(other.current())
         return self.best_variables or on_host(self.phase_state.current())

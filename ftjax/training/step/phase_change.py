@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,16 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from ftjax.freezing.partition import Flat, combine
+from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.phase import Phase
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer_state import carry
 from ftjax.pretrained.initialise import random_leaves
+from ftjax.pytrees import Flat, Variables
 from ftjax.training.step.state import Frozen, TrainState, split
 
 
 def carried(
-    state: TrainState, variables: Mapping[str, Any], phase: Phase, tx: Any, reset: bool
+    state: TrainState, variables: Variables, phase: Phase, tx: Any, reset: bool
 ) -> tuple[TrainState, Frozen]:
     """State and frozen part of a phase, with what stays of the state of the one before it.
 
@@ -46,7 +46,7 @@ def carried(
     return state, frozen
 
 
-def masters_of(variables: Mapping[str, Any], phase: Phase) -> Flat:
+def masters_of(variables: Variables, phase: Phase) -> Flat:
     """The leaves that a phase holds rounded, on the host, by path."""
     if not phase.stored:
         return {}
@@ -55,7 +55,7 @@ def masters_of(variables: Mapping[str, Any], phase: Phase) -> Flat:
 
 
 def reinitialised(
-    network: Network, variables: Mapping[str, Any], paths: tuple[str, ...], seed: int, step: int
+    network: Network, variables: Variables, paths: tuple[str, ...], seed: int, step: int
 ) -> dict[str, Any]:
     """The variables with new random values for some leaves, from the run's seed and the step."""
     if not paths:
