@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ftjax.models.layers.attention import SelfAttention
@@ -125,16 +127,16 @@ class OffsetBlock(Block):
     shared: bool
 
     def attention(self, x, mode):
-        bias = 0.0
+        tables = []
         if self.own:
-            table = ScoreTable(rows_of(self.grid), self.heads, name='attn_bias')()
-            bias = scores(table, self.grid)
+            tables.append(ScoreTable(rows_of(self.grid), self.heads, name='attn_bias')())
         if self.shared:
-            bias = bias + scores(shared_leaf(self, *TABLE), self.grid)
+            tables.append(shared_leaf(self, *TABLE))
+        bias = scores(functools.reduce(jnp.add, tables), self.grid) if tables else None
         attn = SelfAttention(
             self.heads, self.qkv_bias, dropout=self.dropout, dtype=self.dtype, name='attn'
         )
-        return attn(x, mode, bias=bias if self.own or self.shared else None)
+        return attn(x, mode, bias=bias)
 
 
 class PoolNorm(nn.Module):
