@@ -18,6 +18,7 @@ from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pytrees import Inputs, Variables
+from ftjax.xla.late_products import late_products
 from ftjax.xla.program_cache import program
 
 
@@ -41,7 +42,8 @@ class Forward:
         def run(inputs: Inputs) -> Any:
             if self.start is None and self.preprocessing is not None:
                 inputs = prepare(inputs, self.preprocessing)
-            outputs = self.network.apply(weights, inputs, start=self.start, stop=stop)
+            with late_products(weights):
+                outputs = self.network.apply(weights, inputs, start=self.start, stop=stop)
             return outputs if self.stage is None else embedding(outputs, inputs)
 
         return averaged(run, inputs, self.tta)

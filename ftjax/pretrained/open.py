@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,62 +12,22 @@ from jax.typing import DTypeLike
 from ftjax.errors import UserError
 from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
-from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.built.network import open_built
 from ftjax.models.registry import build, is_recipe, options_of
-from ftjax.models.stages import Network
-from ftjax.preprocessing.images import Preprocessing
-from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import families, own_format, run_checkpoint
-from ftjax.pretrained.built_models import open_model, options_for, placed, sized
+from ftjax.pretrained.built_models import OpenedModel, open_model, options_for, sized
 from ftjax.pretrained.checkpoint import Checkpoint
 from ftjax.pretrained.config_check import check_config
 from ftjax.pretrained.config_values import check_values
 from ftjax.pretrained.fit_network import fit_network, size_override
-from ftjax.pretrained.initialise import random_variables
-from ftjax.pretrained.leaves import flatten
-from ftjax.pretrained.locate.hub_ids import checked_note
 from ftjax.pretrained.locate.locate import RANDOM, Location, locate
-from ftjax.pretrained.own_format import check_hash
+from ftjax.pretrained.outline import BuiltOutline, Outline, Pretrained
 from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.recognise import explained_by, recognised
-from ftjax.pretrained.report import LoadReport
-from ftjax.pretrained.strict_load import Sharding, load_into
-from ftjax.pytrees import Variables
+from ftjax.pretrained.strict_load import Sharding
 from ftjax.registry import find
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Pretrained:
-    """A network, its variables and what travels with them."""
-
-    network: Network
-    variables: dict
-    """{'params': .., 'batch_stats': .. where there are any}: nested dicts of jax.Array."""
-    report: LoadReport
-    preprocessing: Preprocessing | TextPreprocessing | None
-    """Of images or of texts; None for a text network that came without a tokenizer."""
-    class_names: tuple[str, ...]
-    """Of the head, in the order of the logits; () for a new head or where nobody said."""
-    source: str
-    """The init string."""
-    revision: str | None
-    """The commit, for what comes from the hub."""
-    family: str
-    """The family of the names it came under; 'ftjax' for our own format."""
-    config: JsonObject
-    """The checkpoint's configuration, as found."""
-    tokenizer: pathlib.Path | None
-    """tokenizer.json, for text."""
-
-    @property
-    def threshold(self) -> float | tuple[float, ...] | None:
-        """From which probability the second of two classes, or each label, is answered."""
-        own = self.family == own_format.FORMAT and self.report.head == 'kept'
-        found = self.config.get('decision_threshold') if own else None
-        return tuple(found) if isinstance(found, list) else found
 
 
 def load_pretrained(
@@ -114,33 +73,54 @@ def load_pretrained(
       pretrained = load_pretrained('data:resnet26_gn_cifar10', num_classes=2)
       print(pretrained.report.table())
     """
+    found = outline(
+        init,
+        num_classes=num_classes,
+        class_names=class_names,
+        image_size=image_size,
+        seed=seed,
+        head=head,
+        model=model,
+        options=options,
+    )
+    return found.load(dtype, sharding=sharding)
+
+
+def outline(
+    init: str,
+    *,
+    num_classes: int | None = None,
+    class_names: Sequence[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    seed: int = 0,
+    head: str = 'auto',
+    model: str | Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Outline | BuiltOutline:
+    """What `load_pretrained` with these arguments would open, from names and headers alone.
+
+    Raises:
+      UserError: as `load_pretrained`, all but what only the tensors' values tell.
+    """
     random, options = init.startswith(RANDOM), dict(options or {})
     model = model or (dict(options) if 'name' in options else None)
     if is_recipe(name := init.removeprefix(RANDOM)):
         _check_model(options.pop('name', name), name, init)
         built = open_built(name, options_for(find('model', name).parameters, options, image_size))
         sized(built.network, image_size)
-        found = open_model(
-            *(built, init.removeprefix(RANDOM)),
-            num_classes=num_classes,
-            class_names=class_names,
-            seed=seed,
-            head=head,
-            dtype=dtype,
-            random=random,
-        )
-        return Pretrained(
-            network=found.network,
-            variables=placed(found.variables, sharding),
-            report=found.report,
-            preprocessing=found.preprocessing,
-            class_names=found.class_names or tuple(class_names or ()),
-            source=init,
-            revision=None,
-            family=found.report.family,
-            config={},
-            tokenizer=None,
-        )
+
+        def opened(dtype: DTypeLike) -> OpenedModel:
+            return open_model(
+                *(built, name),
+                num_classes=num_classes,
+                class_names=class_names,
+                seed=seed,
+                head=head,
+                dtype=dtype,
+                random=random,
+            )
+
+        return BuiltOutline(init, tuple(class_names or ()), opened)
     where = locate(init.removeprefix(RANDOM), weights=not random)
     checkpoint = describe(where, model, tensors=not random)
     _check_name(options.pop('name', None), checkpoint, init)
@@ -155,36 +135,18 @@ def load_pretrained(
     if head == 'auto' and num_classes and checkpoint.network().is_reconstruction:
         head = 'new'  # it guesses features: as many classes by chance are not those
     if random:
-        network = checkpoint.network(**overrides)
-        variables = placed(random_variables(network, seed, dtype), sharding)
-        report = _random_report(init, checkpoint, network, variables)
+        network, keymap, explanation = checkpoint.network(**overrides), None, None
     else:
-        network, keymap, _ = fit_network(checkpoint, overrides, head)
-        assert checkpoint.source is not None
-        if checkpoint.is_own:
-            check_hash(checkpoint.source.path, checkpoint.config)
-        variables, report = load_into(
-            network, checkpoint.source, keymap, head=head, seed=seed, dtype=dtype, sharding=sharding
-        )
-    preprocessing, origin = checkpoint.preprocessing(network)
-    notes = (*report.notes, *checkpoint.notes)
-    address = init.removeprefix(RANDOM)
-    if address.startswith('hf://') and (note := checked_note(address, where.path / 'config.json')):
-        notes = (*notes, note)
-    if preprocessing is not None or origin.startswith('none:'):
-        notes = (*notes, f'preprocessing: {origin}')
-    report = dataclasses.replace(report, notes=notes)
-    return Pretrained(
+        network, keymap, explanation = fit_network(checkpoint, overrides, head)
+    return Outline(
+        init=init,
+        checkpoint=checkpoint,
         network=network,
-        variables=variables,
-        report=report,
-        preprocessing=preprocessing,
-        class_names=names if report.head == 'kept' else tuple(class_names or ()),
-        source=init,
-        revision=where.revision,
-        family=checkpoint.family,
-        config=checkpoint.config,
-        tokenizer=checkpoint.tokenizer,
+        keymap=keymap,
+        explanation=explanation,
+        asked_names=tuple(class_names or ()),
+        head_policy=head,
+        seed=seed,
     )
 
 
@@ -201,18 +163,6 @@ def _check_model(name: str, found: str, init: str) -> None:
             f'config.model.name is {name!r}, and the network of {init} is {found!r}; leave the '
             "name out, or set config.init='' for a new network"
         )
-
-
-def _random_report(
-    init: str, checkpoint: Checkpoint, network: Network, variables: Variables
-) -> LoadReport:
-    keys = flatten(variables)
-    return LoadReport(
-        source=init,
-        family=checkpoint.family,
-        initialised=dict.fromkeys(keys, 'random weights were asked for'),
-        head='new' if 'head' in network.stages else 'none',
-    )
 
 
 def describe(

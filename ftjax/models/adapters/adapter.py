@@ -111,7 +111,7 @@ class Adapter:
         """
         raise NotImplementedError
 
-    def settle(self, params: Flat) -> Flat:
+    def settle(self, params: Mapping[str, Any]) -> Flat:
         """Values of added leaves that depend on the loaded weights; {} for none."""
         del params
         return {}

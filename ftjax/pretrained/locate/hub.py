@@ -98,6 +98,14 @@ def cached(address: str) -> tuple[pathlib.Path, str] | None:
     return (folder, pathlib.Path(found).name) if whole else None
 
 
+def with_card(address: str) -> pathlib.Path | None:
+    """The folder of a repository with its model card, if it has one; None out of reach."""
+    try:
+        return _snapshot(address, ('config.json', 'README.md', 'LICENSE*'))[0]
+    except UserError:
+        return None
+
+
 def _snapshot(address: str, patterns: tuple[str, ...]) -> tuple[pathlib.Path, str]:
     """(folder, commit) with the files of these patterns, below the address's subfolder."""
     import huggingface_hub

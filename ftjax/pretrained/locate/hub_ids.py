@@ -38,8 +38,12 @@ def hub_ids() -> dict[str, HubId]:
 
 
 def checked_note(address: str, config: pathlib.Path) -> str | None:
-    """What the load report says of a repository's config.json; None where nobody checked it."""
-    known = hub_ids().get(parse(address).repository)
+    """What the load report says of a repository's config.json; None where nobody checked it.
+
+    `address` is any init string; only hf:// ones are of the hub.
+    """
+    address = address.removeprefix('random:')
+    known = hub_ids().get(parse(address).repository) if address.startswith('hf://') else None
     if known is None or known.config_sha256 is None or not config.exists():
         return None
     if hashlib.sha256(config.read_bytes()).hexdigest() == known.config_sha256:

@@ -22,6 +22,7 @@ from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pytrees import Inputs, Variables
+from ftjax.xla.late_products import late_products
 from ftjax.xla.program_cache import program, replicated, sharded
 
 EXAMPLES = 64
@@ -130,7 +131,8 @@ class Prefix:
             inputs = augment(inputs, key, self.augmentation)
         if self.preprocessing is not None:
             inputs = prepare(inputs, self.preprocessing)
-        return self.network.apply(variables, inputs, stop=self.cut)
+        with late_products(variables):
+            return self.network.apply(variables, inputs, stop=self.cut)
 
 
 def compute(

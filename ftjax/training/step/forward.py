@@ -15,6 +15,7 @@ from ftjax.pytrees import Flat, Inputs
 from ftjax.training.step.dynamic_backward import used_by, where_wanted
 from ftjax.training.step.state import Frozen
 from ftjax.xla.barriers import examples_after, weights_after
+from ftjax.xla.late_products import late_products
 
 Moved = tuple[Any, Flat]
 """What stages pass on, and their running statistics afterwards."""
@@ -43,14 +44,15 @@ def make_run(
         variables = {'params': combine(trainable, fixed)}
         if stats or frozen.stats:
             variables['batch_stats'] = combine(stats, frozen.stats)
-        outputs, moved = network.apply(
-            variables,
-            inputs,
-            modes=phase.modes,
-            rngs={'dropout': noise},
-            mutable=['batch_stats'] if phase.moving_stats else [],
-            **stages,
-        )
+        with late_products(frozen.params, phase.stored):
+            outputs, moved = network.apply(
+                variables,
+                inputs,
+                modes=phase.modes,
+                rngs={'dropout': noise},
+                mutable=['batch_stats'] if phase.moving_stats else [],
+                **stages,
+            )
         changed: Any = moved.get('batch_stats', {})
         flat = flatten_dict(dict(changed), sep='/')
         return outputs, {path: flat.get(path, leaf) for path, leaf in stats.items()}

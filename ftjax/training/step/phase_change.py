@@ -47,11 +47,12 @@ def carried(
 
 
 def masters_of(variables: Variables, phase: Phase) -> Flat:
-    """The leaves that a phase holds rounded, on the host, by path."""
+    """The leaves that a phase holds rounded, on the host, by path; none that rounding keeps."""
     if not phase.stored:
         return {}
     params: Flat = flatten_dict(dict(variables['params']), sep='/')
-    return {path: np.asarray(params[path]) for path in phase.stored}
+    rounded = {path for path, dtype in phase.stored.items() if params[path].dtype != dtype}
+    return {path: np.asarray(params[path]) for path in rounded}
 
 
 def reinitialised(
