@@ -135,8 +135,11 @@ def test_encoders_are_never_causal(model_type):
         ({'model_type': 'qwen2', 'quantization_config': {'bits': 4}}, 'quantization_config='),
         ({'model_type': 'llama', 'per_layer_config': {'0': {}}}, 'per_layer_config='),
         # Fields of relatives: the file was written for another network.
-        ({'model_type': 'llama', 'sliding_window': 4096}, 'a field of phi3, gemma2, gemma3_text'),
-        ({'model_type': 'qwen2', 'mlp_bias': True}, 'a field of llama'),
+        (
+            {'model_type': 'llama', 'sliding_window': 4096},
+            'and not of llama, which would leave it out',
+        ),
+        ({'model_type': 'qwen2', 'mlp_bias': True}, 'llama and not of qwen2'),
         ({'model_type': 'vit', 'head_dim': 32}, 'head_dim=32'),
         ({'model_type': 'distilbert', 'layer_norm_eps': 1e-5}, 'layer_norm_eps=1e-05'),
         ({'model_type': 'bert', 'rope_theta': 1e4}, 'rope_theta=10000.0'),
