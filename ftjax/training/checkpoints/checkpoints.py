@@ -124,4 +124,5 @@ class Checkpoints(contextlib.AbstractContextManager):
             _log.error('%s', failure)  # what ended the run matters more
         finally:
             if self._saver is not None:
-                self._saver.close()
+                with contextlib.suppress(Exception):  # `wait` has raised it
+                    self._saver.close()
