@@ -8,26 +8,25 @@ import os
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from ftjax.config import SECTIONS, Config, read_config, section
-from ftjax.data import Splits
+from ftjax.data import Splits, load_data
 from ftjax.data.audit.overview import findings
 from ftjax.data.in_python import splits_in_python, test_in_python
 from ftjax.data.sources.registry import IN_PYTHON
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError, check_name, shown
 from ftjax.io.json.jsonl import read_jsonl
+from ftjax.models.built.network import Built
 from ftjax.pages.elements import lines, paragraph
-from ftjax.plotting.run_history import history_figure
+from ftjax.plotting.learning_curves import learning_figure
 from ftjax.runs.assessment.examination import examine
 from ftjax.runs.assessment.other_data import other_data, with_classes_of
 from ftjax.runs.before_training.rate_range import RateRange, rate_range
-from ftjax.runs.evaluate import chosen_threshold, split_metrics
+from ftjax.runs.evaluate import chosen_threshold, decided_statistics, split_metrics
 from ftjax.runs.prediction.answering import Answers, answers_to, features_of
 from ftjax.runs.prediction.calibration_file import read_calibration, save_calibration
 from ftjax.runs.prediction.model_folder import save_model
 from ftjax.runs.prediction.trained import Trained, of_variables, open_trained
-from ftjax.runs.prepare import Prepared, prepare
+from ftjax.runs.prepare import Prepared, open_built_network, prepare
 from ftjax.runs.report.run_report import write_report
 from ftjax.runs.run import train
 from ftjax.runs.training_summary import training_summary
@@ -64,9 +63,13 @@ class Finetuning:
     freeze = 'head', from step 0
     """
 
-    def __init__(self, config: Config, data: Splits | None = None):
+    def __init__(self, config: Config, data: Splits | None = None, built: Built | None = None):
         self.config = config
-        self.prepared = prepare(config, data)
+        opened = None
+        if built is not None:
+            data = data if data is not None else load_data(config.data)
+            opened = open_built_network(config, data, built)
+        self.prepared = prepare(config, data, opened)
         self.result: dict[str, Any] | None = None
         self.variables = self.prepared.variables
         self.history: list[dict[str, float]] = []
@@ -145,22 +148,24 @@ class Finetuning:
         return self._fitted
 
     def mistakes(self, split: str = 'test', limit: int = 20) -> list[dict[str, Any]]:
-        """The examples of a split with the largest loss, worst first; right answers left out."""
+        """The worst answers on a split, worst first, as its report has them.
+
+        Each has `id` and `position` in the split, and what its task tells: of classes `label`,
+        `predicted` and the probability of both.
+        """
         check_name(split, SPLITS, 'split')
-        done, found = examine(self.trained, getattr(self.prepared.data, split)), []
-        for index in np.argsort(-done.losses, kind='stable'):
-            row = done.row(int(index))
-            true = row.get('label', row.get('labels', row.get('target')))
-            if true is None or true != row.get('predicted'):
-                found.append(row)
-            if len(found) == limit:
-                break
-        return found
+        self.trained.check_head()
+        data, task = getattr(self.prepared.data, split), task_of(self.prepared.data.task)
+        found = decided_statistics(self.prepared, self.variables, split)
+        index = found.rows['index']
+        names = [str(data.ids[i]) for i in index]
+        worst = task.mistakes(found, names, data.class_names, limit)
+        return [{**one, 'position': int(index[one['position']])} for one in worst]
 
     def plot(self) -> Any:
-        """Losses and the validation metric by epoch, as a matplotlib Figure."""
-        known = task_of(self.prepared.data.task)
-        return history_figure(self.history, self.config.train.metric or known.default_metric)
+        """Losses, the validation metric, rate and gradient norm by epoch: a matplotlib Figure."""
+        metric = self.config.train.metric or task_of(self.prepared.data.task).default_metric
+        return learning_figure(self.history, metric, (self.result or {}).get('best_step'))
 
     def report(self) -> pathlib.Path:
         """Writes the report of the run's folder again; its path.
@@ -253,11 +258,13 @@ class Loaded:
         return read_calibration(self.trained)
 
 
-def finetune(init: str, source: Any, /, *, freeze: Any = 'full', **config: Any) -> Finetuning:
+def finetune(
+    init: str | Built, source: Any, /, *, freeze: Any = 'full', **config: Any
+) -> Finetuning:
     """Fine-tuning in four lines: `finetune('glyphs', 'digits', freeze='last:2').fit()`.
 
     Args:
-      init: what `config.init` takes.
+      init: what `config.init` takes, or a model of your own: `ftjax.models.from_nnx(..)`.
       source: what `config.data.source` takes; `(x, y)`; a dict of these by split; a pandas frame; a
         data set that can be indexed (PyTorch's, grain's); or Splits.
       freeze: what `config.freeze` takes.
@@ -279,8 +286,14 @@ def finetune(init: str, source: Any, /, *, freeze: Any = 'full', **config: Any) 
     else:
         settings['source'] = IN_PYTHON
         splits = splits_in_python(source, section(SECTIONS['data'], settings, 'data'))
-    values = {'init': init, 'freeze': freeze, 'data': settings, **config}
-    return Finetuning(read_config(values), splits)
+    built = None if isinstance(init, str) else init
+    if built is not None and not isinstance(built, Built):
+        raise UserError(
+            f'finetune: {shown(built)}; expected what config.init takes, or from_nnx(..)'
+        )
+    name = init if built is None else built.name
+    values = {'init': name, 'freeze': freeze, 'data': settings, **config}
+    return Finetuning(read_config(values), splits, built)
 
 
 def load(path: str | os.PathLike[str], task: str = '') -> Loaded:

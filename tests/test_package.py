@@ -30,6 +30,7 @@ ROOMS = (
     'printable',
     'ranges',
     'field_types',
+    'pytrees',
     'part_kinds',
     'registry',
     'pages',
@@ -58,6 +59,7 @@ ROOMS = (
 # The same within the ablation room.
 ABLATION = (
     'statistics',
+    'networks',
     'rates',
     'budgets',
     'gates',

@@ -12,10 +12,11 @@ from ftjax.evaluation.predictions import refuse_non_finite
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
 from ftjax.tasks.statistics import Statistics, grouped
-from ftjax.tasks.threshold import choose, fixed
+from ftjax.tasks.threshold import Threshold, fixed
 
 NOTHING_MEASURED = {'n': 0}
 
@@ -33,7 +34,7 @@ def split_batches(
     )
 
 
-def split_metrics(prepared: Prepared, variables: dict[str, Any], split: str = 'test'):
+def split_metrics(prepared: Prepared, variables: Variables, split: str = 'test'):
     """Metrics of a split, on whole arrays, at the decision threshold of validation."""
     return network_metrics(
         prepared.network,
@@ -46,9 +47,7 @@ def split_metrics(prepared: Prepared, variables: dict[str, Any], split: str = 't
     )
 
 
-def split_statistics(
-    prepared: Prepared, variables: dict[str, Any], split: str = 'test'
-) -> Statistics:
+def split_statistics(prepared: Prepared, variables: Variables, split: str = 'test') -> Statistics:
     """What the task counts of each example of a split."""
     return network_statistics(
         prepared.network,
@@ -60,7 +59,16 @@ def split_statistics(
     )
 
 
-def chosen_threshold(prepared: Prepared, variables: Any) -> float | None:
+def decided_statistics(prepared: Prepared, variables: Variables, split: str = 'test') -> Statistics:
+    """As `split_statistics`, answered at the decision threshold of validation."""
+    found, threshold = (
+        split_statistics(prepared, variables, split),
+        chosen_threshold(prepared, variables),
+    )
+    return found if threshold is None else task_of(prepared.data.task).decided(found, threshold)
+
+
+def chosen_threshold(prepared: Prepared, variables: Variables) -> Threshold | None:
     """The decision threshold that train.threshold asks for, chosen on validation; None without.
 
     Raises:
@@ -76,17 +84,17 @@ def chosen_threshold(prepared: Prepared, variables: Any) -> float | None:
     outputs = predict(prepared.network, variables, batches, prepared.preprocessing, tta=tta)
     found = task_of(val.task).collected(outputs)
     refuse_non_finite(found.rows['finite'])
-    return choose(rule, found.rows['label'], found.rows['last'])
+    return task_of(val.task).threshold(rule, found)
 
 
 def network_metrics(
     network: Network,
-    variables: Any,
+    variables: Variables,
     data: Splits,
     config: Config,
     preprocessing: Preprocessing | TextPreprocessing | None,
     split: str = 'test',
-    threshold: float | None = None,
+    threshold: Threshold | None = None,
 ) -> dict[str, Any]:
     """Metrics of a network on a split, on whole arrays, at a decision threshold if one is given."""
     found = network_statistics(network, variables, data, config, preprocessing, split)
@@ -95,7 +103,7 @@ def network_metrics(
 
 def network_statistics(
     network: Network,
-    variables: Any,
+    variables: Variables,
     data: Splits,
     config: Config,
     preprocessing: Preprocessing | TextPreprocessing | None,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
+from ftjax.tasks.threshold import Threshold
 
 Columns = dict[str, Sequence[Any] | np.ndarray]
 
@@ -23,7 +25,7 @@ class AnswerOptions:
     """Whether every class has a column with its probability."""
     temperature: float = 1.0
     """Logits are divided by it: fitted on validation data, it calibrates probabilities."""
-    threshold: float | None = None
+    threshold: Threshold | None = None
     """Probability from which a class is answered: of the second of two classes, or of each of
     several labels; None for the task's own."""
     before_temperature: bool = False
@@ -38,7 +40,7 @@ class AnswerOptions:
         if not self.temperature > 0:
             raise UserError(f'temperature is {self.temperature:g}; expected a number above 0')
         own = self.before_temperature  # a run's may lie just beyond 1: never answered
-        if self.threshold is not None and not (own or 0 < self.threshold < 1):
+        if isinstance(self.threshold, float | int) and not (own or 0 < self.threshold < 1):
             raise UserError(f'threshold is {self.threshold:g}; expected a number between 0 and 1')
 
 
@@ -96,7 +98,7 @@ class Answering:
         raise UserError(f'a network of task {self.name} gives no probabilities to calibrate')
 
     def reliability(
-        self, outputs: np.ndarray, labels: np.ndarray, fitted: Mapping[str, Any] | None = None
+        self, outputs: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
     ) -> dict[str, Any]:
         """How far probabilities can be relied on, where there are any; else {}."""
         return {}

@@ -29,6 +29,12 @@ class LabelKind:
     """Whether the labels index class names."""
     one_class = False
     """Whether each example has one class: strata, few-shot subsets and linear baselines need it."""
+
+    @property
+    def several(self) -> bool:
+        """Whether each example has any number of classes."""
+        return self.named and not self.one_class
+
     from_inputs = False
     """Whether labels are made from the inputs at every step, and not read from the source."""
     standardised = False
@@ -91,7 +97,7 @@ class LabelKind:
         """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""
         raise NotImplementedError
 
-    def is_missing(self, value: Any) -> bool:
+    def is_missing(self, value: object) -> bool:
         """Whether what a source gives for a label means that there is none."""
         return is_missing(value)
 

@@ -17,10 +17,11 @@ from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.io.json.json_reader import parse_json
 from ftjax.io.json.json_values import Integer, Kind, Number, Table, Text, check, check_table
-from ftjax.models.adapters.adapter import Adapter, Site
+from ftjax.models.adapters.adapter import Adapter, Site, acting
 from ftjax.models.field_kinds import check_options
 from ftjax.models.registry import build, family, fields_of, options_of
 from ftjax.models.stages import EVAL, Modes, Network
+from ftjax.pytrees import Inputs, Variables
 from ftjax.registry import find
 
 _FIELDS: dict[str, Kind] = {
@@ -83,6 +84,8 @@ class Adapted(Network):
     target_scale = of_family('target_scale')
     table_codes = of_family('table_codes')
     is_reconstruction = of_family('is_reconstruction')
+    made_of = of_family('made_of')
+    is_local = of_family('is_local')
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         """The family's own stage: adapters act on its modules when they are called."""
@@ -92,6 +95,14 @@ class Adapted(Network):
         """Whether a parameter is one of the adapters'."""
         return any(read_adapter(text).owns(path) for text in self.adapters)
 
+    def has_role(self, path: str, role: str) -> bool:
+        """As in the network without adapters."""
+        return self.network.has_role(path, role)
+
+    def fresh(self, key: Any) -> dict[str, Any]:
+        """As of the network without adapters."""
+        return self.network.fresh(key)
+
     def example_input(self, batch_size: int = 1) -> Any:
         """That of the family."""
         return self.network.example_input(batch_size)
@@ -99,7 +110,7 @@ class Adapted(Network):
     @nn.compact
     def __call__(
         self,
-        inputs: Any,
+        inputs: Inputs,
         *,
         start: str | None = None,
         stop: str | None = None,
@@ -120,7 +131,7 @@ class Adapted(Network):
                 run = functools.partial(call_through, adapter, site, run)
             return run(*args, **kwargs)
 
-        with nn.intercept_methods(intercept):
+        with nn.intercept_methods(intercept), acting():
             return super().__call__(inputs, start=start, stop=stop, modes=modes, taps=taps)
 
 
@@ -209,7 +220,7 @@ def adapters_in_words(network: Adapted) -> str:
     )
 
 
-def merge(network: Network, variables: Mapping[str, Any]) -> tuple[Network, dict[str, Any]]:
+def merge(network: Network, variables: Variables) -> tuple[Network, dict[str, Any]]:
     """The network without adapters, and its variables with theirs folded in.
 
     Outputs are equal to rounding. A network without adapters comes back as it is. Raises

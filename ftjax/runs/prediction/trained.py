@@ -13,12 +13,14 @@ import jax
 from ftjax.config import SECTIONS, section
 from ftjax.data.dataset import Splits
 from ftjax.data.images.modes import Whites
+from ftjax.data.labels import labels_of
 from ftjax.data.settings import DataSettings
 from ftjax.data.unlabelled.chunks import Reading
 from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError, check_name
 from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.table_features import TablePreprocessing
@@ -26,7 +28,9 @@ from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import CONFIG, FORMAT
 from ftjax.pretrained.run_checkpoint import FOLDER
+from ftjax.pytrees import Variables
 from ftjax.tasks import DEFAULT_TASK, Task, task_of
+from ftjax.tasks.threshold import Threshold
 
 READ = (
     *('task', 'text_column', 'text_pair_column', 'path_column', 'label_column', 'layout'),
@@ -45,14 +49,15 @@ class Trained:
     init: str
     """What was opened."""
     network: Network
-    variables: Mapping[str, Any]
+    variables: Variables
     preprocessing: Preprocessing | TextPreprocessing | None
     class_names: tuple[str, ...]
     """Of the head, in the order of the outputs; () where nobody said."""
     settings: DataSettings
     """How its run read inputs; the defaults where there was none."""
-    threshold: float | None = None
-    """From which probability on the run answered the second of two classes; None for no such."""
+    threshold: Threshold | None = None
+    """From which probability on the run answered the second of two classes, or each label; None
+    for no such."""
     whites: Whites | None = None
     head: bool = True
     """Whether the head is a trained one."""
@@ -60,7 +65,7 @@ class Trained:
     """The folder of its run, where there is one."""
     model: pathlib.Path | None = None
     """The folder of its weights, where calibration.json lies beside them."""
-    fitted: Mapping[str, Any] | None = None
+    fitted: JsonObject | None = None
     """What was fitted on validation data in this process, in place of that file."""
 
     @property
@@ -148,6 +153,9 @@ def open_trained(init: str, parts: Sequence[str] = (), task: str = '', **precisi
             settings = dataclasses.replace(settings, task=task)
         elif not given and found.network.num_classes == 1:
             raise UserError(f'{init} gives one number and does not say its task; set --task')
+    several = labels_of(settings.task).several
+    if isinstance(found.threshold, tuple) and not several:
+        raise UserError(f'{init}: several decision thresholds, and its task is {settings.task}')
     return Trained(
         init=init,
         network=found.network,
@@ -180,7 +188,7 @@ def reading_settings(trained: Trained, changes: Mapping[str, Sequence[Any]]) -> 
 def of_variables(
     init: str,
     network: Network,
-    variables: Mapping[str, Any],
+    variables: Variables,
     preprocessing: Preprocessing | TextPreprocessing | None,
     settings: DataSettings,
     data: Splits,
@@ -219,7 +227,7 @@ def _model_folder(path: pathlib.Path) -> pathlib.Path | None:
     return None
 
 
-def _saved(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _saved(config: JsonObject) -> Mapping[str, Any]:
     inputs = (config.get('provenance') or {}).get('inputs')
     return inputs if isinstance(inputs, Mapping) else {}
 

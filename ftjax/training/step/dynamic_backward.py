@@ -13,18 +13,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ftjax.freezing.partition import Flat
 from ftjax.freezing.plan.phase import PhaseProgram
 from ftjax.models.stages import Network
+from ftjax.pytrees import Flat, Inputs
 
 NOTHING, INPUTS, ALL = 0, 1, 2
 """What of a stage's backward pass is wanted: gradients of its inputs, and of its leaves too."""
 
 
 def used_by(network: Network, name: str, leaves: Flat) -> Flat:
-    """The leaves of a stage, and the one that it shares with an earlier stage, if any."""
-    tied = network.ties.get(name)
-    return {p: leaf for p, leaf in leaves.items() if p.split('/')[0] == name or p == tied}
+    """The leaves of a stage, and those that it shares with earlier stages, if any."""
+    tied = network.ties.get(name, ())
+    tied = (tied,) if isinstance(tied, str) else tied
+    return {p: leaf for p, leaf in leaves.items() if p.split('/')[0] == name or p in tied}
 
 
 def wanted_at(network: Network, phase: PhaseProgram, rates: jax.Array) -> dict[str, jax.Array]:
@@ -51,7 +52,7 @@ def where_wanted(stage: Callable[..., Any], wanted: jax.Array, first: bool) -> C
       first: whether nothing that trains lies before the stage: its inputs need no gradient.
     """
 
-    def run(trainable: Flat, others: Any, inputs: Any) -> Any:
+    def run(trainable: Flat, others: Any, inputs: Inputs) -> Any:
         leaves, tree = jax.tree.flatten(inputs)
         floats = [jnp.issubdtype(x.dtype, jnp.inexact) and not first for x in leaves]
         passed = {n: x for n, x in enumerate(leaves) if floats[n]}
