@@ -364,6 +364,7 @@ def kill_while_saving(folder, start, delay):
     """Kills a process at some moment of its third save or so; the last step it had saved."""
     with subprocess.Popen(python(SAVE_FOR_EVER, folder, start), stdout=subprocess.PIPE) as process:
         process.stdout.readline()
+        start = int(process.stdout.readline())  # the one before is written
         time.sleep(delay)
         process.send_signal(signal.SIGKILL)
         rest = process.stdout.read().split()
