@@ -201,7 +201,7 @@ class Network(nn.Module):
         """
         return ROLES[role].search(path) is not None
 
-    def fresh(self, key: jax.Array) -> dict[str, Any]:
+    def own_initial(self, key: jax.Array) -> dict[str, Any]:
         """Flat random variables of a network whose `init` cannot draw them: 'params/..' -> array.
 
         {} where `init` draws all.
