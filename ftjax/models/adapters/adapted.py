@@ -79,6 +79,7 @@ class Adapted(Network):
     pad_id = of_family('pad_id')
     is_lm = of_family('is_lm')
     ties = of_family('ties')
+    runs = of_family('runs')
     grid = of_family('grid')
     takes = of_family('takes')
     target_scale = of_family('target_scale')
@@ -103,7 +104,7 @@ class Adapted(Network):
         """As of the network without adapters."""
         return self.network.fresh(key)
 
-    def example_input(self, batch_size: int = 1) -> Any:
+    def example_input(self, batch_size: int = 1) -> Inputs:
         """That of the family."""
         return self.network.example_input(batch_size)
 
