@@ -24,6 +24,7 @@ import jax
 
 from ftjax.errors import UserError, check_name
 from ftjax.models.stage_boundary import DEEP, written
+from ftjax.pytrees import Inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -213,7 +214,7 @@ class Network(nn.Module):
         del path
         return False
 
-    def example_input(self, batch_size: int = 1) -> Any:
+    def example_input(self, batch_size: int = 1) -> Inputs:
         """Inputs of the right shape and dtype, all zeros: for init, tracing and cost."""
         raise self._missing('example_input')
 

@@ -19,6 +19,7 @@ from ftjax.pretrained.checkpoint import input_size
 from ftjax.pretrained.initialise import cast, random_leaves, random_variables
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.report import LoadReport
+from ftjax.pytrees import Variables
 
 FAMILY = 'built'
 
@@ -127,7 +128,7 @@ def options_for(
     return {**size, **options}
 
 
-def placed(variables: Mapping[str, Any], sharding: Any) -> dict[str, Any]:
+def placed(variables: Variables, sharding: Any) -> dict[str, Any]:
     """The variables on the devices asked for."""
     if sharding is None:
         return dict(variables)

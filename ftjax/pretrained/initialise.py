@@ -116,7 +116,7 @@ def initialiser_of(network: Network, keys: frozenset[str]) -> Callable[[jax.Arra
     return jax.jit(init)
 
 
-def cast(key: str, leaf: Array, dtype: DTypeLike) -> Any:
+def cast(key: str, leaf: Array, dtype: DTypeLike) -> Array:
     """A leaf in the dtype asked for: parameters in `dtype`, running statistics in float32."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return leaf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from ftjax.evaluation.calibration.calibration import binned
 from ftjax.evaluation.calibration.probability_report import fit_several
 from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import bootstrap_interval, share_interval, units
-from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error
+from ftjax.evaluation.metric import LOG_LOSS, Metric, MetricValues, averages, error
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.prediction_figures import calibration_figure
 from ftjax.evaluation.predictions import check_class_names
@@ -221,7 +221,7 @@ class Multilabel(Task):
         labels: np.ndarray,
         found: Statistics,
         class_names: Sequence[str],
-        metrics: Mapping[str, Any],
+        metrics: MetricValues,
     ) -> list[Baseline]:
         """Always the classes whose answer gives the highest micro F1 in training."""
         counts = np.asarray(labels).sum(axis=0)
@@ -245,7 +245,7 @@ class Multilabel(Task):
         return [Baseline(f'always {said}{more}', values)]
 
     def pictures(
-        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+        self, found: Statistics, metrics: MetricValues, class_names: Sequence[str]
     ) -> list[Picture]:
         """How sure each answer is, class by class, and how often it is right."""
         if 'logits' not in found.rows:
@@ -261,7 +261,7 @@ class Multilabel(Task):
             )
         ]
 
-    def text(self, metrics: Mapping[str, Any]) -> str:
+    def text(self, metrics: MetricValues) -> str:
         """Per-class rows, the averages below, and the numbers over whole examples."""
         lines = class_table(metrics, _COLUMNS, ('micro', 'macro'))
         if metrics.get('threshold') is not None:

@@ -104,7 +104,7 @@ class Adapted(Network):
         """As of the network without adapters."""
         return self.network.fresh(key)
 
-    def example_input(self, batch_size: int = 1) -> Any:
+    def example_input(self, batch_size: int = 1) -> Inputs:
         """That of the family."""
         return self.network.example_input(batch_size)
 
