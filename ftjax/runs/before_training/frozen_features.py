@@ -31,10 +31,11 @@ def frozen_features(
     preprocessing: Preprocessing | TextPreprocessing | None,
     image_size: tuple[int, int] | None = None,
     report: Callable[[int], None] = lambda done: None,
+    cut: str = '',
 ) -> np.ndarray:
     """Features (n, d), float32, of the examples of data sets one after the other.
 
-    What reaches the head is averaged over positions, of texts over real tokens.
+    What reaches the cut is averaged over positions, of texts over real tokens.
 
     Args:
       network, variables: frozen, in evaluation mode.
@@ -42,23 +43,25 @@ def frozen_features(
       preprocessing: the network's.
       image_size: (height, width); None for the preprocessing's.
       report: told how many examples are done, from time to time.
+      cut: stage whose inputs are the features; '' for that of `feature_stage`.
     """
-    cut, found, done = feature_stage(network), [], 0
+    cut, found, done = cut or feature_stage(network), [], 0
     for dataset in datasets:
         if not len(dataset):
             continue
         loader = Loader(dataset, image_size, preprocessing)
         rows: dict[int, np.ndarray] = {}
         for positions, leaves in computed(network, variables, cut, loader, preprocessing):
-            pooled = _pooled(np.asarray(leaves['hidden'], np.float32), leaves.get('mask'))
-            rows |= dict(zip(positions.tolist(), pooled, strict=True))
+            rows_of = pooled(np.asarray(leaves['hidden'], np.float32), leaves.get('mask'))
+            rows |= dict(zip(positions.tolist(), rows_of, strict=True))
             done += len(positions)
             report(done)
         found.append(np.stack([rows[i] for i in range(len(dataset))]))
     return np.concatenate(found)
 
 
-def _pooled(hidden: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def pooled(hidden: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """(n, d): the mean over positions of (n, .., d), of those that the mask (n, positions) has."""
     if hidden.ndim == 2:
         return hidden
     flat = hidden.reshape(len(hidden), -1, hidden.shape[-1])
