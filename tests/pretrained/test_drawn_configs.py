@@ -40,6 +40,8 @@ SIZES = {
 BASES = {
     'resnet': {'embedding_size': 8},
     'swin': {'patch_size': 4},
+    'dinov3_vit': {'num_attention_heads': 3},
+    'efficientnet': {'hidden_dim': 2560},
     'dinov2': {'mlp_ratio': 2},
     'convnext': {'patch_size': 4},
     'roberta': {'max_position_embeddings': 40},
