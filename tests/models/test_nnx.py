@@ -330,9 +330,10 @@ class Foreign(nnx.Module):
     def __init__(self, rngs):
         self.ln = nnx.LayerNorm(8, rngs=rngs)
         self.mixer = nnx.MultiHeadAttention(2, 8, decode=False, rngs=rngs)
+        self.drop = nnx.Dropout(0.5)
 
-    def __call__(self, x):
-        return x + self.mixer(self.ln(x))
+    def __call__(self, x, *, rngs):
+        return x + self.drop(self.mixer(self.ln(x)), rngs=rngs)
 
 
 class Tower(nnx.Module):
@@ -353,6 +354,18 @@ TOWER = {
 @functools.cache
 def tower():
     return from_nnx(Tower(nnx.Rngs(0)), TOWER, example=images(1))
+
+
+def test_a_module_that_takes_rngs_is_given_those_of_the_run():
+    def run(mode, seed):
+        keys = {'dropout': jax.random.key(seed)}
+        return tower().network.apply(tower().variables, images(), modes=mode, rngs=keys)
+
+    noisy = Mode(deterministic=False)
+    np.testing.assert_array_equal(run(noisy, 0), run(noisy, 0))
+    assert not np.array_equal(run(noisy, 0), run(noisy, 1))
+    np.testing.assert_array_equal(run(EVAL, 0), run(EVAL, 1))
+    assert not tower().network.noiseless
 
 
 def test_strategies_find_norms_and_attention_by_the_types_of_modules():

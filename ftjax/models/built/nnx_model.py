@@ -16,7 +16,7 @@ from flax.traverse_util import unflatten_dict
 from ftjax.errors import UserError, check_name
 from ftjax.models.built.network import Built, Shapes, Structure, built_network
 from ftjax.models.built.nnx_layers import NORMS
-from ftjax.models.built.nnx_parts import Part, Stage, described, outputs_of, split_model
+from ftjax.models.built.nnx_parts import Part, Stage, call, described, outputs_of, split_model
 from ftjax.models.built.nnx_stage import NNXStage
 from ftjax.models.stages import ROLES
 
@@ -49,7 +49,8 @@ def from_nnx(
       model: it is only read.
       stages: name -> what the stage runs, in depth order: the path of a module, 'blocks.0' (of one
         layer of a stack, 'blocks[0]'); several paths in a row; or a function (model, x) -> x. Call
-        them embed or stem, block_00 .., norm, head.
+        them embed or stem, block_00 .., norm, head. A module or function with an argument `rngs`
+        is given the run's random keys.
       example: one batch of inputs, or their shapes.
       rebuild: the same model with other random weights, `lambda rngs: Model(.., rngs=rngs)`: for
         `random:` and strategies that draw weights anew.
@@ -90,7 +91,7 @@ def from_nnx(
         roles=roles_of(parts, leaves, roles or {}),
         ties=ties_of(parts),
         made_of=(type(model), *(what for what in stages.values() if callable(what))),
-        draws=any(slot.kind == 'random' for part in parts for slot in part.slots),
+        draws=any(part.draws or any(s.kind == 'random' for s in part.slots) for part in parts),
         says={
             'vocab_size': vocab_size,
             'max_positions': max_positions,
@@ -116,9 +117,13 @@ def ties_of(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
 
 def check_whole(model: Any, example: Any, out: Any) -> None:
     """UserError where the model itself gives another shape than its stages in turn."""
+    graphdef, state = nnx.split(model)
+
+    def run(state: Any, x: Any) -> Any:
+        return call(nnx.merge(graphdef, state), x, nnx.Rngs(0))
+
     try:
-        graphdef, state = nnx.split(model)
-        whole = jax.eval_shape(lambda state, x: nnx.merge(graphdef, state)(x), state, example)
+        whole = jax.eval_shape(run, state, example)
     except Exception:  # its call takes more than inputs: nothing to compare with
         return
     if getattr(whole, 'shape', out.shape) != out.shape:

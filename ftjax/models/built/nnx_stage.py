@@ -44,7 +44,7 @@ class NNXStage(nn.Module):
             keys = {s.path: s.key for s in part.slots if s.kind == 'params' and not s.tied}
             through_adapters(module, self.scope, keys)
         alone = part.takes is jax.Array and isinstance(state, Mapping) and 'hidden' in state
-        out = part.run(module, state['hidden'] if alone else state)
+        out = part.run(module, state['hidden'] if alone else state, self.rngs(mode))
         if mode.batch_stats and self.is_mutable_collection('batch_stats'):
             self.keep_statistics(module)
         if part.last:
@@ -60,6 +60,11 @@ class NNXStage(nn.Module):
         if slot.tied:
             return self.shared(slot)
         return own[f'{slot.kind}/{slot.key}'] if slot.kind != 'absent' else None
+
+    def rngs(self, mode: Mode) -> nnx.Rngs:
+        """What a call that takes random keys is given."""
+        noisy = self.part.draws and not mode.deterministic
+        return nnx.Rngs(self.make_rng('dropout') if noisy else 0)
 
     def random(self, slot: Slot, mode: Mode) -> Any:
         """A counter at 0; a key of the variable's own, drawn for this call."""
