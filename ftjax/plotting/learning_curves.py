@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import COLOURS, GREY, INK, new_figure, quiet, titled
 from ftjax.printable import in_figure
@@ -17,7 +18,7 @@ SIZE = (4.8, 2.9)
 
 
 def learning_curves(
-    history: Sequence[Mapping[str, Any]],
+    history: Sequence[JsonObject],
     metric: str,
     best_step: int | None = None,
     starts: Sequence[float] = (),
@@ -76,7 +77,7 @@ def learning_curves(
     return made
 
 
-def _series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
+def _series(history: Sequence[JsonObject], key: str) -> tuple[np.ndarray, np.ndarray]:
     pairs = [(row['epoch'], row[key]) for row in history if row.get(key) is not None]
     found = np.array(pairs, np.float64).reshape(-1, 2)
     return found[:, 0], found[:, 1]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting.style import COLOURS, new_figure, quiet
 from ftjax.tasks.metrics import as_metric
 
 
-def history_figure(history: Sequence[Mapping[str, Any]], metric: str) -> Any:
+def history_figure(history: Sequence[JsonObject], metric: str) -> Any:
     """Losses, and a validation metric, by epoch; UserError before the first validation."""
     if not history:
         raise UserError('nothing was trained yet, so there is no history; call fit() first')
