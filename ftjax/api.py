@@ -8,8 +8,6 @@ import os
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from ftjax.config import SECTIONS, Config, read_config, section
 from ftjax.data import Splits, load_data
 from ftjax.data.audit.overview import findings
@@ -19,11 +17,11 @@ from ftjax.errors import UserError, check_name, shown
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.models.built.network import Built
 from ftjax.pages.elements import lines, paragraph
-from ftjax.plotting.run_history import history_figure
+from ftjax.plotting.learning_curves import learning_figure
 from ftjax.runs.assessment.examination import examine
 from ftjax.runs.assessment.other_data import other_data, with_classes_of
 from ftjax.runs.before_training.rate_range import RateRange, rate_range
-from ftjax.runs.evaluate import chosen_threshold, split_metrics
+from ftjax.runs.evaluate import chosen_threshold, decided_statistics, split_metrics
 from ftjax.runs.prediction.answering import Answers, answers_to, features_of
 from ftjax.runs.prediction.calibration_file import read_calibration, save_calibration
 from ftjax.runs.prediction.model_folder import save_model
@@ -150,22 +148,24 @@ class Finetuning:
         return self._fitted
 
     def mistakes(self, split: str = 'test', limit: int = 20) -> list[dict[str, Any]]:
-        """The examples of a split with the largest loss, worst first; right answers left out."""
+        """The worst answers on a split, worst first, as its report has them.
+
+        Each has `id` and `position` in the split, and what its task tells: of classes `label`,
+        `predicted` and the probability of both.
+        """
         check_name(split, SPLITS, 'split')
-        done, found = examine(self.trained, getattr(self.prepared.data, split)), []
-        for index in np.argsort(-done.losses, kind='stable'):
-            row = done.row(int(index))
-            true = row.get('label', row.get('labels', row.get('target')))
-            if true is None or true != row.get('predicted'):
-                found.append(row)
-            if len(found) == limit:
-                break
-        return found
+        self.trained.check_head()
+        data, task = getattr(self.prepared.data, split), task_of(self.prepared.data.task)
+        found = decided_statistics(self.prepared, self.variables, split)
+        index = found.rows['index']
+        names = [str(data.ids[i]) for i in index]
+        worst = task.mistakes(found, names, data.class_names, limit)
+        return [{**one, 'position': int(index[one['position']])} for one in worst]
 
     def plot(self) -> Any:
-        """Losses and the validation metric by epoch, as a matplotlib Figure."""
-        known = task_of(self.prepared.data.task)
-        return history_figure(self.history, self.config.train.metric or known.default_metric)
+        """Losses, the validation metric, rate and gradient norm by epoch: a matplotlib Figure."""
+        metric = self.config.train.metric or task_of(self.prepared.data.task).default_metric
+        return learning_figure(self.history, metric, (self.result or {}).get('best_step'))
 
     def report(self) -> pathlib.Path:
         """Writes the report of the run's folder again; its path.

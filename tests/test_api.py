@@ -123,7 +123,7 @@ def test_data_that_cannot_be_meant_are_refused(data, words):
 
 def test_a_run_answers_plots_and_is_loaded_again(run, tmp_path, caplog):
     assert run.history and run.history[-1]['step'] == 4
-    assert len(run.plot().axes) == 2
+    assert [axes.get_xlabel() for axes in run.plot().axes] == ['epoch'] * 4
     with pytest.raises(UserError, match="unknown split 'dev'"):
         run.evaluate('dev')
     test = run.prepared.data.test
@@ -135,7 +135,9 @@ def test_a_run_answers_plots_and_is_loaded_again(run, tmp_path, caplog):
     assert run.features(test.inputs, stage='embed').shape[0] == len(test)
     wrong = run.mistakes()
     assert len(wrong) == round((1 - right) * len(test))
-    assert [row['loss'] for row in wrong] == sorted((row['loss'] for row in wrong), reverse=True)
+    sure = [row['confidence'] for row in wrong]
+    assert sure == sorted(sure, reverse=True) and wrong[0]['id'] == test.ids[wrong[0]['position']]
+    assert all(row['label'] != row['predicted'] for row in wrong)
     fitted = run.calibrate()
     softer = run.predict(test.inputs)
     assert softer.predicted == answers.predicted and softer[0]['p:0'] != answers[0]['p:0']

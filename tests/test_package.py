@@ -59,6 +59,7 @@ ROOMS = (
 # The same within the ablation room.
 ABLATION = (
     'statistics',
+    'networks',
     'rates',
     'budgets',
     'gates',

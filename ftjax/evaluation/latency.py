@@ -16,6 +16,7 @@ from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pytrees import Inputs, Variables
+from ftjax.xla.cost_analysis import flops_of
 from ftjax.xla.program_cache import program
 
 WARM_UP = 5
@@ -45,7 +46,7 @@ def forward_latency(
     calls: Calls = Calls(),
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
-    """Latency of a network on one batch: milliseconds, examples a second, bytes.
+    """Latency of a network on one batch: milliseconds, examples a second, bytes, FLOPs.
 
     Args:
       network, preprocessing: as of `predict`.
@@ -82,6 +83,7 @@ def forward_latency(
         **({'length': int(first.shape[1])} if texts else {}),
         **percentiles(np.array(seconds), len(first)),
         'compile_seconds': compiled.seconds,
+        'flops': flops_of(compiled.call),
         **_memory(compiled.call),
     }
 

@@ -99,13 +99,16 @@ def calibration_figure(rows: Sequence[Mapping[str, Any]], bins: int = 15, title:
     return figure
 
 
-def threshold_figure(labels: np.ndarray, probability: np.ndarray, name: str):
+def threshold_figure(
+    labels: np.ndarray, probability: np.ndarray, name: str, threshold: float = 0.5
+):
     """What each threshold on the probability of the second of two classes gives; a Figure.
 
     Args:
       labels: 0 or 1 (n,), both of them present.
       probability: of class 1 (n,).
       name: of class 1.
+      threshold: at which the network answers: it is marked.
     """
     import sklearn.metrics
     from matplotlib.figure import Figure
@@ -118,7 +121,8 @@ def threshold_figure(labels: np.ndarray, probability: np.ndarray, name: str):
     lines = (('precision', precision[:-1], BLUE, '-'), ('recall', recall[:-1], INK, '--'))
     for label, values, colour, dashes in lines:
         upper.plot(at, values, color=colour, linestyle=dashes, label=label)
-    upper.axvline(0.5, color=GREY, linewidth=1, linestyle=':', label='threshold 0.5')
+    said = f'threshold {threshold:.3g}'
+    upper.axvline(threshold, color=GREY, linewidth=1, linestyle=':', label=said)
     upper.set(xlabel=f'threshold on P({_shortened(name)})', ylabel='share', xlim=(0, 1))
     upper.set_ylim(0, 1.02)
     upper.set_title('Precision and recall by threshold', fontsize=10, loc='left')

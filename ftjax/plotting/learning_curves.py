@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ftjax.errors import UserError
 from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import COLOURS, GREY, INK, new_figure, quiet, titled
@@ -33,9 +35,52 @@ def learning_curves(
       starts: epochs at which later phases begin.
       reference: name and value of the metric without a network, for a line across.
     """
-    if not history:
-        return []
     best = next((row['epoch'] for row in history if row['step'] == best_step), None)
+    made = []
+    for panel in _panels(history, metric, reference):
+        figure = new_figure(*SIZE)
+        _draw(figure.add_subplot(), panel, best, starts)
+        made.append((panel.caption, figure))
+    return made
+
+
+def learning_figure(
+    history: Sequence[JsonObject], metric: str, best_step: int | None = None
+) -> Any:
+    """The same curves side by side in one matplotlib Figure.
+
+    Raises:
+      UserError: before the first validation.
+    """
+    panels = _panels(history, metric, None)
+    if not panels:
+        raise UserError('nothing was trained yet, so there is no history; call fit() first')
+    best = next((row['epoch'] for row in history if row['step'] == best_step), None)
+    rows = -(-len(panels) // 2)
+    figure = new_figure(2 * SIZE[0], rows * SIZE[1])
+    places = figure.subplots(rows, 2, squeeze=False).reshape(-1)
+    for axes, panel in zip(places, panels, strict=False):
+        _draw(axes, panel, best, ())
+    for axes in places[len(panels) :]:
+        axes.set_axis_off()
+    return figure
+
+
+@dataclasses.dataclass(frozen=True)
+class _Panel:
+    title: str
+    label: str
+    caption: str
+    lines: Mapping[str, tuple[np.ndarray, np.ndarray]]
+    scale: float = 1.0
+    across: tuple[str, float] | None = None
+    logarithmic: bool = False
+
+
+def _panels(
+    history: Sequence[JsonObject], metric: str, reference: tuple[str, float] | None
+) -> list[_Panel]:
+    """What there is to draw, the loss first."""
     percent = number_formats.scale_of(metric) == 100
     higher = as_metric(metric).higher_is_better
     better = 'higher is better' if higher else 'lower is better'
@@ -68,13 +113,23 @@ def learning_curves(
         if not known or (title != 'Loss' and set(lines.values()) == {'val_loss'}):
             continue
         decides = title.startswith('Validation')
-        scale = 100.0 if percent and decides else 1.0
-        across = reference if decides else None
-        figure = _figure(title, label, known, scale, best, starts, across)
-        if title == 'Gradient norm' and all((y > 0).all() for _, y in known.values()):
-            figure.axes[0].set_yscale('log')
-        made.append((caption, figure))
+        made.append(
+            _Panel(
+                title,
+                label,
+                caption,
+                known,
+                scale=100.0 if percent and decides else 1.0,
+                across=reference if decides else None,
+                logarithmic=title == 'Gradient norm'
+                and all((y > 0).all() for _, y in known.values()),
+            )
+        )
     return made
+
+
+def _above_zero(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bool:
+    return all((y > 0).all() for _, y in lines.values())
 
 
 def _series(history: Sequence[JsonObject], key: str) -> tuple[np.ndarray, np.ndarray]:
@@ -83,21 +138,11 @@ def _series(history: Sequence[JsonObject], key: str) -> tuple[np.ndarray, np.nda
     return found[:, 0], found[:, 1]
 
 
-def _figure(
-    title: str,
-    label: str,
-    lines: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    scale: float,
-    best: float | None,
-    starts: Sequence[float],
-    across: tuple[str, float] | None,
-) -> Any:
-    figure = new_figure(*SIZE)
-    axes = figure.add_subplot()
-    for number, (name, (x, y)) in enumerate(lines.items()):
+def _draw(axes: Any, panel: _Panel, best: float | None, starts: Sequence[float]) -> None:
+    for number, (name, (x, y)) in enumerate(panel.lines.items()):
         marker = 'o' if len(x) < 30 else ''
         axes.plot(
-            *(x, scale * y),
+            *(x, panel.scale * y),
             color=COLOURS[number],
             linestyle=('-', '--')[number % 2],
             marker=marker,
@@ -108,16 +153,17 @@ def _figure(
     for number, start in enumerate(starts):
         said = 'next phase' if number == 0 else None
         axes.axvline(start, color=GREY, linewidth=0.9, linestyle=':', label=said)
-    if across is not None:
-        name, value = across
+    if panel.across is not None:
+        name, value = panel.across
         said = in_figure(name if len(name) <= 40 else name[:39] + '…')
-        axes.axhline(scale * value, color=GREY, linewidth=1.2, linestyle='--', label=said)
+        axes.axhline(panel.scale * value, color=GREY, linewidth=1.2, linestyle='--', label=said)
     if best is not None:
         axes.axvline(best, color=INK, linewidth=0.9, linestyle='-.', label='best validation')
-    axes.set(xlabel='epoch', ylabel=label)
+    axes.set(xlabel='epoch', ylabel=panel.label)
     axes.set_xlim(left=0)
     quiet(axes)
-    titled(axes, title)
+    titled(axes, panel.title)
     if len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(frameon=False, fontsize=8)
-    return figure
+    if panel.logarithmic:
+        axes.set_yscale('log')

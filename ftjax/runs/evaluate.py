@@ -59,6 +59,15 @@ def split_statistics(prepared: Prepared, variables: Variables, split: str = 'tes
     )
 
 
+def decided_statistics(prepared: Prepared, variables: Variables, split: str = 'test') -> Statistics:
+    """As `split_statistics`, answered at the decision threshold of validation."""
+    found, threshold = (
+        split_statistics(prepared, variables, split),
+        chosen_threshold(prepared, variables),
+    )
+    return found if threshold is None else task_of(prepared.data.task).decided(found, threshold)
+
+
 def chosen_threshold(prepared: Prepared, variables: Variables) -> Threshold | None:
     """The decision threshold that train.threshold asks for, chosen on validation; None without.
 

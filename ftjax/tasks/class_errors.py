@@ -32,7 +32,7 @@ class ClassErrors(ErrorAnalysis):
     ) -> list[dict[str, Any]]:
         """The wrong answers that the network was most sure of."""
         rows, names = found.rows, check_class_names(class_names, found.outputs)
-        both = rows['confidence'], np.exp(-rows['log_loss'])
+        both = _answered(rows), np.exp(-rows['log_loss'])
         return confident_answers(rows['label'], rows['predicted'], *both, ids, names, limit)
 
     def confusions(self, metrics: Mapping[str, Any], limit: int = 10) -> list[dict[str, Any]]:
@@ -89,13 +89,30 @@ class ClassErrors(ErrorAnalysis):
             )
         )
         if found.outputs == 2 and len(np.unique(rows['label'])) == 2:
-            positive = np.where(rows['predicted'] == 1, rows['confidence'], 1 - rows['confidence'])
-            name = check_class_names(class_names, 2)[1]
+            chances, name = _second(rows), check_class_names(class_names, 2)[1]
+            chosen = metrics.get('threshold')
+            said = '0.5' if chosen is None else f'{chosen:.4g}, chosen before (train.threshold)'
+            more = ' A threshold is chosen on validation data.' if chosen is None else ''
             made.append(
                 Picture(
                     f'What another threshold on the probability of {name!r} would give; the '
-                    'network answers at 0.5. A threshold is chosen on validation data.',
-                    threshold_figure(rows['label'], positive, name),
+                    f'network answers at {said}.{more}',
+                    threshold_figure(rows['label'], chances, name, chosen or 0.5),
                 )
             )
         return made
+
+
+def _second(rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The probability of the second of two classes (n,)."""
+    if 'last' in rows:
+        return rows['last']
+    return np.where(rows['predicted'] == 1, rows['confidence'], 1 - rows['confidence'])
+
+
+def _answered(rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The probability of the class that is answered (n,): with a threshold not the largest."""
+    if 'odds' not in rows or rows['odds'].shape[1] != 2:
+        return rows['confidence']
+    last = _second(rows)
+    return np.where(rows['predicted'] == 1, last, 1 - last)

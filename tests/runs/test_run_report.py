@@ -17,6 +17,7 @@ from ftjax.runs.report.cautions import cautions
 from ftjax.runs.report.kept_examples import KeptExamples
 from ftjax.runs.report.run_report import RunReport, report_at_end, write_report
 from ftjax.runs.training_summary import training_summary
+from ftjax.tasks import task_of
 
 SECTIONS = ('What was trained', 'Data', 'Learning curves', 'Metrics', 'How to make it again')
 
@@ -269,3 +270,19 @@ def test_the_course_of_a_run_in_words():
         'weights of step 10 of 30, of the best validation accuracy: 0.9 (higher is better)',
     ]
     assert training_summary(prepared, {'steps': 5}) == '5 steps, no validation'
+
+
+def test_with_a_threshold_mistakes_figure_and_caption_are_of_its_answers():
+    prepared, fitted, result, found = run('two')
+    task = task_of(prepared.data.task)
+    decided = task.decided(found, 0.9)
+    metrics = task.measured(decided, prepared.data.class_names, 0.9)
+    made = RunReport.of(prepared, fitted, {**result, 'metrics': metrics}, decided)
+    shown = Page(made.html()).shown
+    assert 'answers at 0.9, chosen before' in shown and 'answers at 0.5' not in shown
+    names = prepared.data.class_names
+    ids = [str(i) for i in range(len(decided))]
+    for one in task.mistakes(decided, ids, names, 60):
+        last = decided.rows['last'][one['position']]
+        assert (one['predicted'] == names[1]) == (last >= 0.9)
+        assert one['confidence'] == pytest.approx(last if last >= 0.9 else 1 - last)

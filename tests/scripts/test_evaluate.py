@@ -1,6 +1,7 @@
 """Evaluations of runs and checkpoints on their own data, on other data, and what they leave."""
 
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -14,7 +15,9 @@ from PIL import Image
 from ftjax.config import read_config
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
+from ftjax.pretrained.locate.locate import data_folder
 from ftjax.runs.assessment.evaluation_report import EvaluationRequest, evaluate_all
+from ftjax.runs.assessment.examination import Examined
 from ftjax.runs.assessment.other_data import with_classes_of
 from ftjax.runs.prediction.answer_options import answer_options
 from ftjax.runs.prediction.trained import open_trained
@@ -98,6 +101,30 @@ def test_shifted_data_and_several_sources(digits, tmp_path):
     (tmp_path / 'new' / '3').rename(tmp_path / 'new' / 'three')
     with pytest.raises(UserError, match=r"class 'three'.*none of that name"):
         asked(digits, data={'source': sources[:1]})
+
+
+def test_rows_of_a_run_with_a_threshold_are_answered_at_it():
+    data = Dataset(name='d', kind='text', inputs=['x'] * 2, labels=[0, 1], class_names=('a', 'b'))
+    outputs = np.log(np.array([[0.6, 0.4], [0.8, 0.2]], np.float32))
+    half = Examined({}, data, outputs, data.labels, np.zeros(2))
+    assert [row['predicted'] for row in half.rows()] == ['a', 'a']
+    third = [*dataclasses.replace(half, threshold=1 / 3).rows()]
+    assert [row['predicted'] for row in third] == ['b', 'a']
+    assert [row['confidence'] for row in third] == pytest.approx([0.4, 0.8])
+
+
+@pytest.mark.slow
+def test_a_checkpoint_without_a_run_has_its_known_accuracy():
+    folder = data_folder()
+    if not (folder / 'resnet20_cifar10').is_dir():
+        pytest.skip('needs the optional data folder')
+    source = f'npz:{folder / "cifar10" / "cifar10_test10k.npz"}'
+    said = []
+    request = EvaluationRequest(
+        init='data:resnet20_cifar10', is_run=False, data={'source': [source]}
+    )
+    (found,) = evaluate_all(request, said.append).values()
+    assert found['n'] == 10_000 and found['accuracy'] == 0.9173  # as its authors' network
 
 
 def test_labels_take_the_heads_order():

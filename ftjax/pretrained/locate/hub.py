@@ -84,6 +84,15 @@ def cached(address: str) -> tuple[pathlib.Path, str] | None:
     return (folder, folder.name) if whole else None
 
 
+def with_card(address: str) -> pathlib.Path | None:
+    """The folder of a repository with its model card, if it has one; None out of reach."""
+    repository, revision = parse(address)
+    try:
+        return _snapshot(address, repository, revision, ('config.json', 'README.md', 'LICENSE*'))
+    except UserError:
+        return None
+
+
 def _snapshot(
     address: str, repository: str, revision: str | None, patterns: tuple[str, ...]
 ) -> pathlib.Path:

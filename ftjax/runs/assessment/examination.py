@@ -15,6 +15,8 @@ from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import check_class_names, gather
 from ftjax.runs.prediction.trained import Trained
 from ftjax.tasks import LossOptions, task_of
+from ftjax.tasks.answers import AnswerOptions
+from ftjax.tasks.threshold import Threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Examined:
     """Of each example, (n,); float64."""
     told: tuple[Mapping[str, Any], ...] = ()
     """What the task tells of each example, where outputs are not kept."""
+    threshold: Threshold | None = None
+    """Of its run, at which answers are given; None for the task's own."""
 
     def row(self, index: int) -> dict[str, Any]:
         """Of an example by its position: `id`, what its task tells, `loss`, outputs."""
@@ -39,6 +43,14 @@ class Examined:
         task, names = task_of(self.dataset.task), self.dataset.class_names
         outputs = self.outputs[index]
         row |= _plain(task.example(outputs, self.labels[index], names))
+        if self.threshold is not None:
+            chosen = AnswerOptions(
+                threshold=self.threshold, before_temperature=True, probabilities=False
+            )
+            answered = task.answers(outputs[None], names, chosen)
+            row |= {'predicted': answered['predicted'][0]}
+            if 'confidence' in row:
+                row |= {'confidence': float(answered['probability'][0])}
         return row | {'loss': float(self.losses[index])} | _outputs(outputs, names)
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -88,7 +100,9 @@ def examine(trained: Trained, dataset: Dataset) -> Examined:
         nothing = np.zeros((0, 0), np.float32)
         return Examined(metrics, dataset, nothing, dataset.labels, losses, examples)
     found = gather(kept)
-    return Examined(metrics, dataset, found.outputs, found.labels, losses)
+    return Examined(
+        *(metrics, dataset, found.outputs, found.labels, losses), threshold=trained.threshold
+    )
 
 
 def outputs_on(

@@ -31,10 +31,11 @@ def frozen_features(
     preprocessing: Preprocessing | TextPreprocessing | None,
     image_size: tuple[int, int] | None = None,
     report: Callable[[int], None] = lambda done: None,
+    cut: str = '',
 ) -> np.ndarray:
     """Features (n, d), float32, of the examples of data sets one after the other.
 
-    What reaches the head is averaged over positions, of texts over real tokens.
+    What reaches the cut is averaged over positions, of texts over real tokens.
 
     Args:
       network, variables: frozen, in evaluation mode.
@@ -42,8 +43,9 @@ def frozen_features(
       preprocessing: the network's.
       image_size: (height, width); None for the preprocessing's.
       report: told how many examples are done, from time to time.
+      cut: stage whose inputs are the features; '' for that of `feature_stage`.
     """
-    cut, found, done = feature_stage(network), [], 0
+    cut, found, done = cut or feature_stage(network), [], 0
     for dataset in datasets:
         if not len(dataset):
             continue
