@@ -3,7 +3,7 @@
 import importlib
 from typing import Any
 
-__all__ = ['from_nnx']
+__all__ = ['from_nnx', 'into_nnx']
 
 
 def __getattr__(name: str) -> Any:

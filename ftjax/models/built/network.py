@@ -42,6 +42,8 @@ class Structure:
     """Attributes of the stage contract: vocab_size, is_lm, .."""
     fresh: Callable[[jax.Array], dict[str, Any]] | None = None
     """Other random weights by leaf; None where nobody said how to draw them."""
+    write: Callable[[Any, Mapping[str, Any]], None] | None = None
+    """(a model, leaves): puts weights into a model of the same kind."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,14 +11,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError, check_name
-from ftjax.models.built.network import Built, Shapes, Structure, built_network
+from ftjax.models.adapters.adapted import merge
+from ftjax.models.built.network import Built, BuiltNetwork, Shapes, Structure, built_network
 from ftjax.models.built.nnx_layers import NORMS
-from ftjax.models.built.nnx_parts import Part, Stage, call, described, outputs_of, split_model
+from ftjax.models.built.nnx_parts import (
+    Part,
+    Stage,
+    call,
+    described,
+    outputs_of,
+    split_model,
+    write_part,
+)
 from ftjax.models.built.nnx_stage import NNXStage
-from ftjax.models.stages import ROLES
+from ftjax.models.stages import ROLES, Network
 
 BY_NAME = {
     'attention': re.compile(r'(^|[/_])(self_?)?att(n|ention)'),
@@ -82,6 +91,10 @@ def from_nnx(
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), structure.example)
         return split_model(rebuild(nnx.Rngs(key)), stages, zeros)[1]
 
+    def write(model: nnx.Module, leaves: Mapping[str, Any]) -> None:
+        for part in split_model(model, stages, example)[0]:
+            write_part(model, stages[part.stage], part, leaves)
+
     structure = Structure(
         stages=tuple(by_name),
         make_stage=make_stage,
@@ -100,10 +113,30 @@ def from_nnx(
             'is_lm': is_lm,
         },
         fresh=None if rebuild is None else fresh,
+        write=write,
     )
     check_whole(model, example, out)
     variables = {'params': {}, **unflatten_dict(leaves, sep='/')}
     return Built(built_network(structure), variables, preprocessing, tuple(class_names))
+
+
+def into_nnx(model: nnx.Module, network: Network, variables: Mapping[str, Any]) -> nnx.Module:
+    """Puts trained weights back into a model, adapters merged; returns it.
+
+    Args:
+      model: of the same class and sizes as that which `from_nnx` was given; it is changed. A head
+        for other classes is put into its `nnx.Linear`.
+      network: of `from_nnx`, with adapters or without.
+      variables: its variables, as a run ends with them.
+
+    Raises:
+      UserError: adapters that cannot be merged, or a network that is not of `from_nnx`.
+    """
+    plain, merged = merge(network, variables)
+    if not isinstance(plain, BuiltNetwork) or plain.structure.write is None:
+        raise UserError(f'{type(plain).__name__} is no network of from_nnx')
+    plain.structure.write(model, flatten_dict(merged, sep='/'))
+    return model
 
 
 def ties_of(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:

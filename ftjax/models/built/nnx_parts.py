@@ -53,6 +53,8 @@ class Part:
     last: bool = False
     draws: bool = False
     """Whether what it runs takes random keys."""
+    build: Callable[..., nnx.Module] | None = None
+    """Makes the module with random weights: `build(rngs=..)`; None where it came with its own."""
 
     def merged(self, values: Mapping[Path, Any]) -> Any:
         """The module with values; what is not among them cannot be read."""
@@ -345,6 +347,29 @@ def check_all_used(model: nnx.Module, stages: Mapping[str, Stage], owners: Mappi
         missing = sorted(set(range(len(value_of(variable)))) - layers)
         if missing:
             raise UserError(f'layer [{missing[0]}] of {name} is in no stage; name it in one')
+
+
+def write_part(model: nnx.Module, what: Stage, part: Part, leaves: Mapping[str, Any]) -> None:
+    """Puts the leaves of a stage into the variables of a live model."""
+    stacked = STACKED.fullmatch(what) if isinstance(what, str) else None
+    root: Any = model
+    if isinstance(what, str):
+        found = follow(model, stacked[1] if stacked else what, part.stage)
+        root = found if isinstance(found, nnx.Module) else model
+    for slot in part.slots:
+        value = leaves.get(f'{slot.kind}/{part.stage}/{slot.key}')
+        if slot.tied or value is None:
+            continue
+        holder = root
+        for key in slot.path[:-1]:
+            holder = holder[key] if isinstance(key, int) else getattr(holder, key)
+        last = slot.path[-1]
+        variable = holder[last] if isinstance(last, int) else getattr(holder, last)
+        if stacked:
+            value = variable.get_value().at[int(stacked[2])].set(value)
+        elif last == 'kernel' and isinstance(holder, nnx.Linear):
+            holder.out_features = int(value.shape[-1])
+        variable.set_value(jnp.asarray(value))
 
 
 def outputs_of(out: Any) -> int:

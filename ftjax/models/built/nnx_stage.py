@@ -43,7 +43,7 @@ class NNXStage(nn.Module):
         if adapters_act():
             keys = {s.path: s.key for s in part.slots if s.kind == 'params' and not s.tied}
             through_adapters(module, self.scope, keys)
-        alone = part.takes is jax.Array and isinstance(state, Mapping) and 'hidden' in state
+        alone = part.takes is jax.Array and isinstance(state, Mapping) and set(state) == {'hidden'}
         out = part.run(module, state['hidden'] if alone else state, self.rngs(mode))
         if mode.batch_stats and self.is_mutable_collection('batch_stats'):
             self.keep_statistics(module)
@@ -93,11 +93,16 @@ class NNXStage(nn.Module):
 
     def initialise(self) -> None:
         """Declares the leaves. The model's own are NaN: NNX keeps no initialisers."""
+        built: Mapping[Path, Any] = {}
+        if self.part.build is not None:
+            module = self.part.build(rngs=nnx.Rngs(self.make_rng('params')))
+            built = dict(nnx.to_flat_state(nnx.state(module)))
         for kind in ('params', 'batch_stats'):
             made = {}
             for slot in self.part.slots:
                 if slot.kind == kind and not slot.tied:
-                    made[slot.key] = self.drawn(slot)
+                    own = built.get(slot.path)
+                    made[slot.key] = self.drawn(slot) if own is None else own.get_value()
             for name, leaves in unflatten_dict(made, sep='/').items():
                 self.put_variable(kind, name, leaves)
 
