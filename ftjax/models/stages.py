@@ -149,7 +149,15 @@ class Network(nn.Module):
 
     @property
     def ties(self) -> Mapping[str, str | tuple[str, ...]]:
-        """Stage -> path below params of a leaf, or several, that an earlier stage holds."""
+        """Stage -> path below params of a leaf, or several, that an earlier stage holds.
+
+        The stage reads it by `shared_leaves.shared_leaf`.
+        """
+        return {}
+
+    @property
+    def runs(self) -> Mapping[str, int]:
+        """Stage -> how often it runs with one set of weights, where that is more than once."""
         return {}
 
     @property

@@ -145,6 +145,8 @@ class Embed(nn.Module):
     dropout: float
     dtype: DTypeLike
     patch_bias: bool = True
+    positions: bool = True
+    """Whether there is a table of learned positions."""
     registers: int = 0
     norm_epsilon: float | None = None
     """Of a norm after the positions (CLIP); None for no norm."""
@@ -167,10 +169,10 @@ class Embed(nn.Module):
         x = x.reshape(x.shape[0], -1, self.width)
         prefix = [self.tokens(name, 1, x) for name in self.prefix_tokens]
         x = jnp.concatenate([*prefix, x], axis=1)
-        positions = self.param(
-            'pos_embed', nn.initializers.normal(0.02), (1, x.shape[1], self.width)
-        )
-        x = x + positions.astype(x.dtype)
+        if self.positions:
+            shape = (1, x.shape[1], self.width)
+            positions = self.param('pos_embed', nn.initializers.normal(0.02), shape)
+            x = x + positions.astype(x.dtype)
         if self.registers:
             registers, first = self.tokens('register_tokens', self.registers, x), len(prefix)
             x = jnp.concatenate([x[:, :first], registers, x[:, first:]], axis=1)
@@ -214,7 +216,7 @@ class Block(nn.Module):
     heads: int
     mlp_dim: int
     act: str
-    qkv_bias: bool
+    qkv_bias: bool | tuple[bool, bool, bool]
     layer_scale: float | None
     epsilon: float
     dropout: float

@@ -103,16 +103,11 @@ def entries(node: object) -> dict:
 
 
 def open_run(step: pathlib.Path, config: Mapping[str, Any], load: Callable[..., Any]) -> RunSource:
-    """The leaves of a run's checkpoint.
+    """The leaves of a run's checkpoint, `config` being our own description of its network.
 
-    Args:
-      step: where it is.
-      config: our own description of the network.
-      load: (init, options by keyword) -> Pretrained: how the run's beginning is opened.
-
-    Raises:
-      UserError: the checkpoint is damaged, or frozen statistics were made by the run and kept
-        nowhere. Reading a leaf raises it too: the run's beginning is no longer what it was.
+    `load` opens the run's beginning: (init, options by keyword) -> Pretrained. UserError where the
+    checkpoint is damaged, or frozen statistics were made by the run and kept nowhere; reading a
+    leaf raises it where the run's beginning is no longer what it was.
     """
     file = step.parents[1] / own_format.CONFIG
     run = read_object(file) if file.exists() else {}

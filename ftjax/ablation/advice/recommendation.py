@@ -20,16 +20,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.statistics.row_types import Summary
+from ftjax.ablation.summary.good_enough import COSTS, cost_against, is_as_good, price
 from ftjax.plotting import number_formats
 
 Arm = Mapping[str, Any]
-
-COSTS = (
-    ('step_seconds', 'time of a step'),
-    ('step_bytes', 'device memory'),
-    ('optimizer_bytes', 'optimizer state'),
-)
-"""(key of an arm, in words): what an arm costs; the first decides which is cheapest."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +91,7 @@ def recommend(summary: Summary) -> Advice:
         )
     better = [arm for arm in able if arm['difference']['verdict'] == 'better']
     good = [arm for arm in able if is_as_good(arm, margin, summary['higher_is_better'])]
-    cheapest = min([*good, reference], key=_price)
+    cheapest = min([*good, reference], key=price)
     if better:
         choice, why = max(better, key=lambda arm: _gain(arm, summary)), 'better'
     else:
@@ -114,20 +108,6 @@ def recommend(summary: Summary) -> Advice:
     )
 
 
-def is_as_good(arm: Arm, margin: float, higher_is_better: bool) -> bool:
-    """Whether the interval of the difference holds no loss of the margin or more."""
-    interval = arm['difference']['interval']
-    if interval['low'] is None:
-        return False
-    return interval['low'] > -margin if higher_is_better else interval['high'] < margin
-
-
-def cost_against(arm: Arm, reference: Arm, key: str) -> float | None:
-    """A cost as a share of the reference's; None where either is not known."""
-    own, whole = arm.get(key), reference.get(key)
-    return own / whole if own is not None and whole else None
-
-
 def _why_not(arm: Arm) -> str:
     if arm['mean'] is None:
         return 'none of its runs finished'
@@ -140,10 +120,6 @@ def _why_not(arm: Arm) -> str:
 
 def _gain(arm: Arm, summary: Summary) -> float:
     return arm['difference']['interval']['estimate'] * (1 if summary['higher_is_better'] else -1)
-
-
-def _price(arm: Arm) -> tuple[float, ...]:
-    return tuple(float('inf') if arm.get(key) is None else arm[key] for key, _ in COSTS)
 
 
 def _undecided(arm: Arm, reference: Arm) -> Undecided:
@@ -193,7 +169,7 @@ def _sentences(
     )
     costs = _costs(choice, reference)
     second = f'It takes {costs} of {name}.' if costs else f'Its cost against {name} is not known.'
-    if why == 'better' and cheapest is not choice and _price(cheapest) < _price(choice):
+    if why == 'better' and cheapest is not choice and price(cheapest) < price(choice):
         cheaper = f'Cheaper and as good as {name} within {allowed}: {cheapest["arm"]}'
         known = '' if cheapest is reference else f' ({difference(cheapest)})'
         second = f'{second[:-1]}; {cheaper[0].lower()}{cheaper[1:]}{known}.'

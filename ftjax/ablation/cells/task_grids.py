@@ -167,9 +167,10 @@ def run_one(
     def foresee(cells: Sequence[Cell], rows: Rows) -> str:
         tuned = {arm for arm, rate, _ in cells if rate is not None}
         stored = max((runner.survey(arm).stored for arm in tuned), default=0)
-        told = forecast(jobs_of(cells, group), rows, runner.seconds, engine.workers, stored)
-        first = runner.data_of(runner.config_of(*cells[0]))
-        return f'{overview(first)}\n{told}'
+        return forecast(jobs_of(cells, group), rows, runner.seconds, engine.workers, stored)
+
+    def about(cells: Sequence[Cell]) -> str:
+        return overview(runner.data_of(runner.config_of(*cells[0])))
 
     return run_grid(
         runner.settings,
@@ -180,6 +181,7 @@ def run_one(
         together=runner.together,
         group=group,
         foresee=foresee,
+        about=about,
         retry_failed=retry_failed,
         identities=RowIdentities(runner.identity_key, runner.identity, allow),
         schedule=schedule,

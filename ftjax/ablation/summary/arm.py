@@ -12,6 +12,7 @@ An arm's object in summary.json:
   'equivalent', 'undecided'), further_seeds},
   params_trainable, params_total, trainable_share, optimizer_bytes, wall_seconds,
   step_seconds, step_flops, step_bytes: means over the finished runs, or null,
+  step_seconds_interval (t interval over the runs),
   depth, shifts: {name: {n (examples), mean (interval), difference (interval), seeds}},
   movement: {stage: mean}.
 """
@@ -92,6 +93,7 @@ def summarise_arm(
         'optimizer_bytes': _mean(ok, 'optimizer_bytes'),
         'wall_seconds': _mean(ok, 'wall_seconds'),
         'step_seconds': _mean(ok, 'step_seconds_median'),
+        'step_seconds_interval': _interval(ok, 'step_seconds_median', confidence),
         'step_flops': _mean(ok, 'step_flops'),
         'step_bytes': _mean(ok, 'step_bytes'),
         'depth': next((row['depth'] for row in ok if 'depth' in row), depth_of(arm)),
@@ -169,6 +171,11 @@ def _mean(rows: Rows, key: str) -> float | None:
         return None
     mean = math.fsum(values) / len(values)
     return int(mean) if all(isinstance(v, int) for v in values) and mean == int(mean) else mean
+
+
+def _interval(rows: Rows, key: str, confidence: float) -> Interval | None:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return mean_interval(values, confidence) if values else None
 
 
 def _shifts(rows: Rows, metric: Metric, confidence: float, overlap: float) -> dict[str, Any]:

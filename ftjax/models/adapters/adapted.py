@@ -79,6 +79,7 @@ class Adapted(Network):
     pad_id = of_family('pad_id')
     is_lm = of_family('is_lm')
     ties = of_family('ties')
+    runs = of_family('runs')
     grid = of_family('grid')
     takes = of_family('takes')
     target_scale = of_family('target_scale')
