@@ -274,7 +274,7 @@ def conv(source: str, path: str, *, bias: bool = True) -> tuple[Rule, ...]:
 
 def dense_1x1(source: str, path: str, *, bias: bool = True) -> tuple[Rule, ...]:
     """Rules of a PyTorch convolution of one pixel that is a dense layer here: (out, in, 1, 1)."""
-    rules = (Rule(f'{source}.weight', f'{path}/kernel', 'dense_1x1'),)
+    rules = (Rule(f'{source}.weight', f'{path}/kernel', 'pointwise'),)
     return (*rules, Rule(f'{source}.bias', f'{path}/bias')) if bias else rules
 
 
