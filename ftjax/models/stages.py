@@ -26,6 +26,7 @@ import jax
 
 from ftjax.errors import UserError, check_name
 from ftjax.models.stage_boundary import DEEP, written
+from ftjax.pytrees import Inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +207,7 @@ class Network(nn.Module):
         """
         return ROLES[role].search(path) is not None
 
-    def fresh(self, key: jax.Array) -> dict[str, Any]:
+    def own_initial(self, key: jax.Array) -> dict[str, Any]:
         """Flat random variables of a network whose `init` cannot draw them: 'params/..' -> array.
 
         {} where `init` draws all.
@@ -219,7 +220,7 @@ class Network(nn.Module):
         del path
         return False
 
-    def example_input(self, batch_size: int = 1) -> Any:
+    def example_input(self, batch_size: int = 1) -> Inputs:
         """Inputs of the right shape and dtype, all zeros: for init, tracing and cost."""
         raise self._missing('example_input')
 

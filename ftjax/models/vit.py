@@ -55,9 +55,15 @@ class ViT(Network):
         check_name(self.stem, ('patch', 'conv'), 'vit stem')
         if self.pool == 'cls' and 'cls_token' not in self.prefix_tokens:
             raise UserError('vit: pool cls needs class_token not to be False')
-        if any(size % patch for size, patch in zip(self.image_hw, self.patch_hw, strict=True)):
+        sizes = list(zip(self.image_hw, self.patch_hw, strict=True))
+        if self.stem == 'conv' and any(size % patch for size, patch in sizes):
             raise UserError(
-                f'vit: image size {self.image_hw} is not a multiple of the patch {self.patch_hw}'
+                f'vit: image size {self.image_hw} is not a multiple of the patch {self.patch_hw}, '
+                "which stem 'conv' needs"
+            )
+        if any(size < patch for size, patch in sizes):
+            raise UserError(
+                f'vit: image size {self.image_hw} is smaller than the patch {self.patch_hw}'
             )
 
     @property

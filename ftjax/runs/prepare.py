@@ -285,7 +285,9 @@ def what_opens(config: Config, data: Splits) -> tuple:
 
 def standard_preprocessing(network: Network) -> Preprocessing:
     """For a network that came without one: its own size, pixels to [-1, 1]."""
-    height, width, channels = network.example_input().shape[1:]
+    image = network.example_input()
+    assert not isinstance(image, Mapping)
+    height, width, channels = image.shape[1:]
     half = (0.5,) * channels
     return Preprocessing(image_size=(height, width), mean=half, std=half, channels=channels)
 

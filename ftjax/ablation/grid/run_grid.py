@@ -13,13 +13,12 @@ from ftjax.ablation.grid.claim import claim
 from ftjax.ablation.grid.row_identity import RowIdentities
 from ftjax.ablation.grid.rows import cell_of, read_rows
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.statistics.row_types import RowList
 from ftjax.distributed.preemption import says_where, stops_on_signals
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.json.jsonl import JsonLines
 from ftjax.io.process.progress import Progress
 from ftjax.printable import printable
-
-Rows = list[dict[str, Any]]
 
 
 def run_grid(
@@ -32,15 +31,15 @@ def run_grid(
     engine: Engine | None = None,
     together: Together | None = None,
     group: Callable[[str], str] = lambda arm: '',
-    foresee: Callable[[Sequence[Cell], Rows], str] | None = None,
+    foresee: Callable[[Sequence[Cell], RowList], str] | None = None,
     about: Callable[[Sequence[Cell]], str] | None = None,
     retry_failed: bool = False,
     identities: RowIdentities | None = None,
     schedule: Schedule | None = None,
-) -> Rows:
+) -> RowList:
     """Runs what is missing and returns the grid's rows of `folder/runs.jsonl`, in its order.
 
-    Rows of arms, seeds and rates that the grid does not name stay in the file and do not count.
+    RowList of arms, seeds and rates that the grid does not name stay in the file and do not count.
 
     Every row is on disk before the next is asked for, and this process alone writes them.
     The schedule's rounds follow from the rows, so an interrupted grid goes on where it
@@ -157,7 +156,7 @@ def jobs_of(cells: Sequence[Cell], group: Callable[[str], str]) -> list[Job]:
     return [tuple(job) for job in jobs.values()]
 
 
-def in_order(settings: AblationSettings, rows: Rows) -> Rows:
+def in_order(settings: AblationSettings, rows: RowList) -> RowList:
     """The rows as the grid names them: arm by arm, seed by seed, rates rising.
 
     Workers finish in any order, and the last digit of a mean depends on that of its terms.

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,9 +30,9 @@ from ftjax.ablation.rates.choice import SAME, Choice, score_of
 from ftjax.ablation.statistics import bootstrap
 from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
 from ftjax.ablation.statistics.mean_interval import Interval, mean_interval
+from ftjax.ablation.statistics.row_types import Row, Rows, Summary
 from ftjax.evaluation.metric import Metric
 
-Rows = Sequence[Mapping[str, Any]]
 Scores = dict[int, float | None]
 
 
@@ -131,7 +131,7 @@ def interval_of(found: ArmComparison, comparison: Comparison) -> Interval | None
     )
 
 
-def worst_score(arms: Sequence[Mapping[str, Any]], higher_is_better: bool) -> float | None:
+def worst_score(arms: Sequence[Summary], higher_is_better: bool) -> float | None:
     """The worst finished score of any arm; None where no run finished."""
     scores = [s for arm in arms for s in arm['seeds'].values() if s is not None]
     if not scores:
@@ -151,7 +151,7 @@ def depth_of(arm: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def _at(row: Mapping[str, Any], choice: Choice) -> bool:
+def _at(row: Row, choice: Choice) -> bool:
     rate = row.get('rate')
     if choice.rate is None:
         # Not trained, or no tuning run finished at any rate: then those count as unfinished.

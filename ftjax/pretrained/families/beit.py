@@ -152,7 +152,7 @@ def _timm_options(config: Mapping[str, Any]) -> dict[str, Any]:
         'patch_size': int(named[2]),
         'width': width,
         'depth': depth,
-        'num_heads': heads,
+        'heads': heads,
         'epsilon': 1e-6,
         'pool': 'mean',
     }
@@ -161,14 +161,13 @@ def _timm_options(config: Mapping[str, Any]) -> dict[str, Any]:
         'patch_size': 'patch_size',
         'embed_dim': 'width',
         'depth': 'depth',
-        'num_heads': 'num_heads',
+        'num_heads': 'heads',
         'init_values': 'layer_scale',
         'use_abs_pos_emb': 'absolute_positions',
         'use_rel_pos_bias': 'relative_bias',
         'use_shared_rel_pos_bias': 'shared_bias',
     }
-    options = options_from_timm(config, base, arguments)
-    return {**options, 'heads': options.pop('num_heads')}
+    return options_from_timm(config, base, arguments, pooled='avg')
 
 
 def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, Any]:
