@@ -390,8 +390,8 @@ def test_adapters_merge_into_projections_of_several_dimensions(adapter):
     network, variables = tower().network, tower().variables
     ours, draw = adapted(network, [adapter]), np.random.default_rng(0)
     own = flatten_dict(variables['params'], sep='/')
-    fresh = {path: leaf for path, leaf in leaf_paths(ours).items() if path not in own}
-    added = {p: draw.normal(0.5, 0.2, x.shape).astype(np.float32) for p, x in fresh.items()}
+    more = {path: leaf for path, leaf in leaf_paths(ours).items() if path not in own}
+    added = {p: draw.normal(0.5, 0.2, x.shape).astype(np.float32) for p, x in more.items()}
     whole = {**variables, 'params': unflatten_dict({**own, **added}, sep='/')}
     out, (plain, merged) = ours.apply(whole, images()), merge(ours, whole)
     assert added and not np.allclose(out, network.apply(variables, images()), atol=1e-3)
