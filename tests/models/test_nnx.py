@@ -10,6 +10,7 @@ import pytest
 from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ftjax import registry
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.models import from_nnx, into_nnx
@@ -20,6 +21,7 @@ from ftjax.models.adapters.prompt import Prompt
 from ftjax.models.adapters.ssf import SSF
 from ftjax.models.registry import build
 from ftjax.models.stages import EVAL, TRAIN, Mode, Network
+from ftjax.pretrained.locate.locate import locate
 
 SIZES = {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 2, 'heads': 2, 'num_classes': 3}
 
@@ -505,3 +507,17 @@ def test_weights_go_back_into_a_model_with_adapters_merged_and_a_head_for_other_
     close(back(X), Stacked(nnx.Rngs(0))(X))
     with pytest.raises(UserError, match='ViT is no network of from_nnx'):
         into_nnx(model, build('vit', SIZES), {'params': {}})
+
+
+def test_arguments_of_a_building_function_are_checked_before_it_runs(monkeypatch):
+    monkeypatch.setitem(registry.PARTS, 'model', dict(registry.parts('model')))
+    registry.register('model', 'built_here')(lambda width=8, sizes=(1, 2): None)
+    for options, said in (
+        ({'wdith': 3}, "option of model 'built_here': 'wdith'; did you mean 'width'"),
+        ({'width': 'abc'}, "width is 'abc'; expected a value as 8"),
+        ({'sizes': [1, 2]}, r"'built_here' returned None; expected from_nnx\(\.\.\)"),
+    ):
+        with pytest.raises(UserError, match=said):
+            build('built_here', options)
+    with pytest.raises(UserError, match=r"no pretrained network 'bulit_here'.*'built_here'"):
+        locate('bulit_here')

@@ -11,6 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from tiny_runs import noise, splits
 
 from ftjax.api import finetune
+from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.models import from_nnx
@@ -143,7 +144,10 @@ def test_a_model_in_python_is_trained_answers_and_takes_adapters(twins, tmp_path
     assert len(done.predict(list(x[:3]))) == 3 and done.features(list(x[:3])).shape[0] == 3
     assert 'precision: computes in bfloat16' in done.plan()
     with pytest.raises(
-        Exception, match=r"can be saved only by the name.*@register\('model', NAME\)"
+        UserError, match=r"can be saved only by the name.*@register\('model', NAME\)"
     ):
         fine(freeze='head', train={'steps': 1}).fit(tmp_path / 'run', progress=False)
     assert not (tmp_path / 'run').exists()
+    noted = r'its layers .*fc1.*query.*; lora:2,targets=\w+ says which'
+    with pytest.raises(UserError, match=noted):
+        fine(freeze='lora:2,4,nothing')
