@@ -64,7 +64,7 @@ def open_model(
     others = bool(names) and class_names is not None and tuple(class_names) != names
     new = bool(classes) and (head == 'new' or (head == 'auto' and (classes != own or others)))
     network = built.network.clone(num_classes=classes)
-    fresh = {f'params/head/{key}' for key in new_head_leaves(network)} if new else set()
+    initial = {f'params/head/{key}' for key in new_head_leaves(network)} if new else set()
     if random and not can_draw(network):
         raise UserError(
             f'random:{source}: its function says no rebuild=, by which from_nnx draws other '
@@ -73,16 +73,16 @@ def open_model(
     if random:
         leaves = flatten(random_variables(network, seed, dtype))
     else:
-        leaves = {k: x for k, x in flatten(built.variables).items() if k not in fresh}
+        leaves = {k: x for k, x in flatten(built.variables).items() if k not in initial}
         leaves = {k: x for k, x in leaves.items() if k.split('/')[1] in network.stages}
-        leaves |= random_leaves(network, fresh, seed) if fresh else {}
+        leaves |= random_leaves(network, initial, seed) if initial else {}
         leaves = {key: cast(key, jnp.asarray(leaf), dtype) for key, leaf in leaves.items()}
     made, why = {k: k.partition('/')[2] for k in leaves}, {}
-    if random or fresh:
+    if random or initial:
         why = {
             key: 'random weights were asked for' if random else f'a new head for {classes} classes'
             for key in leaves
-            if random or key in fresh
+            if random or key in initial
         }
     preprocessing, note = preprocessing_of(built.preprocessing, network)
     report = LoadReport(

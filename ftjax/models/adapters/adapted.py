@@ -100,9 +100,9 @@ class Adapted(Network):
         """As in the network without adapters."""
         return self.network.has_role(path, role)
 
-    def fresh(self, key: Any) -> dict[str, Any]:
+    def own_initial(self, key: Any) -> dict[str, Any]:
         """As of the network without adapters."""
-        return self.network.fresh(key)
+        return self.network.own_initial(key)
 
     def example_input(self, batch_size: int = 1) -> Inputs:
         """That of the family."""
