@@ -43,7 +43,7 @@ def get_config():
                 'pixels': {'baseline': 'pixels'},
             },
             'rates': (1e-3, 3e-3, 1e-2),
-            'seeds': (0, 1, 2),
+            'seeds': (0, 1, 2, 3, 4),
             'reference': 'full',
         },
         convert_dict=False,

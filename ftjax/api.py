@@ -9,12 +9,13 @@ import pathlib
 from typing import Any
 
 from ftjax.config import SECTIONS, Config, read_config, section
-from ftjax.data import Splits
+from ftjax.data import Splits, load_data
 from ftjax.data.audit.overview import findings
 from ftjax.data.in_python import splits_in_python, test_in_python
 from ftjax.data.sources.registry import IN_PYTHON
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError, check_name, shown
 from ftjax.io.json.jsonl import read_jsonl
+from ftjax.models.built.network import Built
 from ftjax.pages.elements import lines, paragraph
 from ftjax.plotting.learning_curves import learning_figure
 from ftjax.runs.assessment.examination import examine
@@ -25,7 +26,7 @@ from ftjax.runs.prediction.answering import Answers, answers_to, features_of
 from ftjax.runs.prediction.calibration_file import read_calibration, save_calibration
 from ftjax.runs.prediction.model_folder import save_model
 from ftjax.runs.prediction.trained import Trained, of_variables, open_trained
-from ftjax.runs.prepare import Prepared, prepare
+from ftjax.runs.prepare import Prepared, open_built_network, prepare
 from ftjax.runs.report.run_report import write_report
 from ftjax.runs.run import train
 from ftjax.runs.training_summary import training_summary
@@ -62,9 +63,13 @@ class Finetuning:
     freeze = 'head', from step 0
     """
 
-    def __init__(self, config: Config, data: Splits | None = None):
+    def __init__(self, config: Config, data: Splits | None = None, built: Built | None = None):
         self.config = config
-        self.prepared = prepare(config, data)
+        opened = None
+        if built is not None:
+            data = data if data is not None else load_data(config.data)
+            opened = open_built_network(config, data, built)
+        self.prepared = prepare(config, data, opened)
         self.result: dict[str, Any] | None = None
         self.variables = self.prepared.variables
         self.history: list[dict[str, float]] = []
@@ -253,11 +258,13 @@ class Loaded:
         return read_calibration(self.trained)
 
 
-def finetune(init: str, source: Any, /, *, freeze: Any = 'full', **config: Any) -> Finetuning:
+def finetune(
+    init: str | Built, source: Any, /, *, freeze: Any = 'full', **config: Any
+) -> Finetuning:
     """Fine-tuning in four lines: `finetune('glyphs', 'digits', freeze='last:2').fit()`.
 
     Args:
-      init: what `config.init` takes.
+      init: what `config.init` takes, or a model of your own: `ftjax.models.from_nnx(..)`.
       source: what `config.data.source` takes; `(x, y)`; a dict of these by split; a pandas frame; a
         data set that can be indexed (PyTorch's, grain's); or Splits.
       freeze: what `config.freeze` takes.
@@ -279,8 +286,14 @@ def finetune(init: str, source: Any, /, *, freeze: Any = 'full', **config: Any) 
     else:
         settings['source'] = IN_PYTHON
         splits = splits_in_python(source, section(SECTIONS['data'], settings, 'data'))
-    values = {'init': init, 'freeze': freeze, 'data': settings, **config}
-    return Finetuning(read_config(values), splits)
+    built = None if isinstance(init, str) else init
+    if built is not None and not isinstance(built, Built):
+        raise UserError(
+            f'finetune: {shown(built)}; expected what config.init takes, or from_nnx(..)'
+        )
+    name = init if built is None else built.name
+    values = {'init': name, 'freeze': freeze, 'data': settings, **config}
+    return Finetuning(read_config(values), splits, built)
 
 
 def load(path: str | os.PathLike[str], task: str = '') -> Loaded:

@@ -119,7 +119,15 @@ def class_of(config: Mapping[str, Any]) -> str:
 
 def check_family(network: Network) -> str:
     """The family that writes a network; UserError where transformers has none like it."""
-    family = families.family_of_network(network)
+    if network.takes == 'table':
+        raise UserError(
+            f'{type(network).__name__} takes rows of a table, for which transformers has no '
+            f'network; {REMEDY}'
+        )
+    try:
+        family = families.family_of_network(network)
+    except UserError as error:
+        raise UserError(f'{error}; {REMEDY}') from None
     if not getattr(families.module(family), 'IN_TRANSFORMERS', True):
         raise UserError(f'{type(network).__name__} has no place in transformers; {REMEDY}')
     try:

@@ -11,9 +11,7 @@ from typing import Any
 from flax.traverse_util import flatten_dict
 
 from ftjax.errors import UserError
-from ftjax.models.stages import Network
-
-NORM_LEAF = re.compile(r'(^|.*/)[a-z_]*norm\d*[a-z_]*/(scale|bias)')
+from ftjax.models.stages import ROLES, Network
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +31,8 @@ class Anatomy:
     head_is_new: bool = True
     adapters: frozenset[str] = frozenset()
     """Leaves of adapters, which a strategy adds to the network: LoRA, prompts and others."""
+    roles: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+    """The leaves of each role: `norm`, `attention`, `position`, `mlp`."""
 
     @classmethod
     def of(
@@ -58,6 +58,10 @@ class Anatomy:
             stats=tuple(flatten_dict(dict(variables.get('batch_stats', {})), sep='/')),
             head_is_new=head_is_new,
             adapters=frozenset(path for path in order if network.is_adapter_leaf(path)),
+            roles={
+                role: frozenset(path for path in order if network.has_role(path, role))
+                for role in ROLES
+            },
         )
 
     @functools.cached_property
@@ -86,7 +90,7 @@ class Anatomy:
     @functools.cached_property
     def norms(self) -> frozenset[str]:
         """Scales and biases of the normalisation layers."""
-        return frozenset(path for path in self.shapes if NORM_LEAF.fullmatch(path))
+        return self.roles['norm']
 
     @functools.cached_property
     def stem(self) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ KINDS: dict[str, Kind] = {
     'logit_cap': optional(Number(0, 1e30, low_belongs=False)),
     'rotary_part': Number(0, 1, low_belongs=False),
     'full_blocks': ListOf(Integer(0, 2047), 0, 2048),
-    'dtype': Text(choices=('float32', 'bfloat16', 'float16', 'float64')),
+    'dtype': optional(Text(choices=('float32', 'bfloat16', 'float16', 'float64'))),
 }
 
 

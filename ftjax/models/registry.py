@@ -24,6 +24,7 @@ for _name, _target in {
     'resnet_gn_cifar': 'ftjax.models.resnet_cifar:ResNetGroupNorm',
     'resnet_bn_cifar': 'ftjax.models.resnet_cifar:ResNetBatchNorm',
     'adapted': 'ftjax.models.adapters.adapted:Adapted',
+    'built': 'ftjax.models.built.network:BuiltNetwork',
     'bert': 'ftjax.models.bert:BERT',
     'roberta': 'ftjax.models.bert:RoBERTa',
     'electra': 'ftjax.models.bert:ELECTRA',
@@ -41,7 +42,13 @@ for _name, _target in {
 
 def family(name: str) -> type[Network]:
     """The class of a family; raises UserError with the nearest name if there is none."""
-    return find('model', name).function
+    return find('model', 'built' if is_recipe(name) else name).function
+
+
+def is_recipe(name: str) -> bool:
+    """Whether a name is that of a registered function that builds a model with its weights."""
+    part = parts('model').get(name)
+    return part is not None and not isinstance(part.target, str | type)
 
 
 def build(name: str, options: Mapping[str, Any] | None = None) -> Network:
@@ -51,6 +58,10 @@ def build(name: str, options: Mapping[str, Any] | None = None) -> Network:
     ('embed', 'block_00', 'block_01', 'norm', 'head')
     """
     cls, options = family(name), dict(options or {})
+    if is_recipe(name):
+        from ftjax.models.built.network import open_built  # it brings NNX along
+
+        return open_built(name, options).network
     known = fields_of(cls)
     for key in options:
         if key == 'dtype' and key not in known:

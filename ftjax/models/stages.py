@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 
 from ftjax.errors import UserError, check_name
 from ftjax.models.stage_boundary import DEEP, written
@@ -35,6 +36,13 @@ class Mode:
     """Normalise by the batch and update the running statistics (BatchNorm only)."""
 
 
+ROLES = {
+    'norm': re.compile(r'(^|/)[a-z_]*norm\d*[a-z_]*/(scale|bias)$'),
+    'attention': re.compile(r'/attn/'),
+    'position': re.compile(r'/pos_embed|/position'),
+    'mlp': re.compile(r'/mlp/'),
+}
+"""What names of leaves mean."""
 EVAL = Mode()
 TRAIN = Mode(deterministic=False, batch_stats=True)
 Modes = Mode | Mapping[str, Mode]
@@ -136,9 +144,19 @@ class Network(nn.Module):
         return False
 
     @property
-    def ties(self) -> Mapping[str, str]:
-        """Stage -> path below params of a leaf that it uses and an earlier stage holds."""
+    def ties(self) -> Mapping[str, str | tuple[str, ...]]:
+        """Stage -> path below params of a leaf, or several, that an earlier stage holds."""
         return {}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it cannot be built again from its name and fields in another process."""
+        return False
+
+    @property
+    def made_of(self) -> tuple[Any, ...]:
+        """Classes and functions of a user's own that it runs, beyond its own class."""
+        return ()
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -166,6 +184,21 @@ class Network(nn.Module):
         The module itself is built inside `__call__`, where linen binds it to its scope.
         """
         raise self._missing('make_stage')
+
+    def has_role(self, path: str, role: str) -> bool:
+        """Whether a leaf is one of those that a strategy means by a key of ROLES, 'norm' say.
+
+        By its name, 'block_00/norm1/scale', unless a network says more.
+        """
+        return ROLES[role].search(path) is not None
+
+    def fresh(self, key: jax.Array) -> dict[str, Any]:
+        """Flat random variables of a network whose `init` cannot draw them: 'params/..' -> array.
+
+        {} where `init` draws all.
+        """
+        del key
+        return {}
 
     def is_adapter_leaf(self, path: str) -> bool:
         """Whether a parameter was added by an adapter and is none of the network's own."""

@@ -67,7 +67,8 @@ def random_leaves(network: Network, keys: Collection[str], seed: int) -> dict[st
     found = {key: leaf for key, leaf in initial.items() if key in keys}
     for key, leaf in found.items():
         if not np.isfinite(np.asarray(leaf, np.float32)).all():
-            raise UserError(f'{key}: the initialiser gave values that are not finite')
+            hint = '' if network.made_of == () else '; from_nnx(.., rebuild=..) says how to draw it'
+            raise UserError(f'{key}: the initialiser gave values that are not finite{hint}')
     return found
 
 
@@ -75,7 +76,7 @@ def random_leaves(network: Network, keys: Collection[str], seed: int) -> dict[st
 def initialiser(network: Network, stage: str | None = None) -> Callable[[jax.Array], Any]:
     """Makes variables of a network, or of one stage, from a key; compiled once for all seeds."""
     if stage is None:
-        return jax.jit(lambda key: network.init(key, network.example_input(1)))
+        return jax.jit(lambda key: drawn(network, key, network.init(key, network.example_input(1))))
     index = network.stages.index(stage)
     following = network.stages[index + 1] if index + 1 < len(network.stages) else None
 
@@ -87,9 +88,20 @@ def initialiser(network: Network, stage: str | None = None) -> Callable[[jax.Arr
 
     def init(key: jax.Array) -> Any:
         inputs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), entering)
-        return network.init(key, inputs, start=stage, stop=following)
+        return drawn(network, key, network.init(key, inputs, start=stage, stop=following))
 
     return jax.jit(init)
+
+
+def drawn(network: Network, key: jax.Array, variables: Any) -> dict[str, Any]:
+    """The variables that `init` gave, with those that the network draws by itself."""
+    fresh = network.fresh(key)
+    if not fresh:
+        return variables
+    found = flatten(variables)
+    same = {k: x for k, x in fresh.items() if k in found and x.shape == found[k].shape}
+    # A head for other classes keeps what `init` drew of it.
+    return unflatten({**found, **same})
 
 
 @functools.lru_cache(maxsize=64)
@@ -97,7 +109,7 @@ def initialiser_of(network: Network, keys: frozenset[str]) -> Callable[[jax.Arra
     """Makes some leaves from a key; the compiler drops what only the others need."""
 
     def init(key: jax.Array) -> Any:
-        found = flatten(network.init(key, network.example_input(1)))
+        found = flatten(drawn(network, key, network.init(key, network.example_input(1))))
         return unflatten({name: leaf for name, leaf in found.items() if name in keys})
 
     return jax.jit(init)

@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
@@ -15,24 +14,27 @@ from ftjax.errors import UserError
 from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.models.adapters.adapted import plain_network
-from ftjax.models.registry import build, fields_of, options_of
+from ftjax.models.built.network import open_built
+from ftjax.models.registry import build, fields_of, is_recipe, options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import families, own_format, run_checkpoint
+from ftjax.pretrained.built_models import open_model, options_for, placed, sized
 from ftjax.pretrained.checkpoint import Checkpoint
 from ftjax.pretrained.config_check import check_config
 from ftjax.pretrained.config_values import check_values
 from ftjax.pretrained.explain import Explanation, explain
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.keymaps.keymap import KeyMap
-from ftjax.pretrained.leaves import flatten, unflatten
+from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.locate.locate import RANDOM, Location, locate
 from ftjax.pretrained.own_format import check_hash
 from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.report import LoadReport
 from ftjax.pretrained.strict_load import Sharding, load_into
+from ftjax.registry import find
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,10 +61,11 @@ class Pretrained:
     """tokenizer.json, for text."""
 
     @property
-    def threshold(self) -> float | None:
-        """The probability from which the second of two classes is answered; None for 1/2."""
+    def threshold(self) -> float | tuple[float, ...] | None:
+        """From which probability the second of two classes, or each label, is answered."""
         own = self.family == own_format.FORMAT and self.report.head == 'kept'
-        return self.config.get('decision_threshold') if own else None
+        found = self.config.get('decision_threshold') if own else None
+        return tuple(found) if isinstance(found, list) else found
 
 
 def load_pretrained(
@@ -81,7 +84,8 @@ def load_pretrained(
     """Opens a pretrained network.
 
     Args:
-      init: 'glyphs' or 'docstrings' (shipped), 'data:NAME', 'hf://ORG/NAME[@REVISION]', the
+      init: 'glyphs' or 'docstrings' (shipped), the name of a registered function that builds a
+        network with its weights, 'data:NAME', 'hf://ORG/NAME[@REVISION]', the
         path of a folder, file or run; with 'random:' before it the same network with random
         weights.
       num_classes: of the task; None keeps the checkpoint's head as it is, or leaves the head
@@ -109,6 +113,31 @@ def load_pretrained(
     """
     random, options = init.startswith(RANDOM), dict(options or {})
     model = model or (dict(options) if 'name' in options else None)
+    if is_recipe(name := init.removeprefix(RANDOM)):
+        _check_model(options.pop('name', name), name, init)
+        built = open_built(name, options_for(find('model', name).parameters, options, image_size))
+        sized(built.network, image_size)
+        found = open_model(
+            *(built, init.removeprefix(RANDOM)),
+            num_classes=num_classes,
+            class_names=class_names,
+            seed=seed,
+            head=head,
+            dtype=dtype,
+            random=random,
+        )
+        return Pretrained(
+            network=found.network,
+            variables=placed(found.variables, sharding),
+            report=found.report,
+            preprocessing=found.preprocessing,
+            class_names=found.class_names or tuple(class_names or ()),
+            source=init,
+            revision=None,
+            family=found.report.family,
+            config={},
+            tokenizer=None,
+        )
     where = locate(init.removeprefix(RANDOM), weights=not random)
     checkpoint = describe(where, model, tensors=not random)
     _check_name(options.pop('name', None), checkpoint, init)
@@ -124,7 +153,7 @@ def load_pretrained(
         head = 'new'  # it guesses features: as many classes by chance are not those
     if random:
         network = checkpoint.network(**overrides)
-        variables = _placed(random_variables(network, seed, dtype), sharding)
+        variables = placed(random_variables(network, seed, dtype), sharding)
         report = _random_report(init, checkpoint, network, variables)
     else:
         network, keymap, _ = fit_network(checkpoint, overrides, head)
@@ -183,7 +212,10 @@ def _check_name(name: str | None, checkpoint: Checkpoint, init: str) -> None:
     """UserError where a config says another network than the checkpoint is."""
     if name is None:
         return
-    found, _ = options_of(plain_network(checkpoint.network()))
+    _check_model(name, options_of(plain_network(checkpoint.network()))[0], init)
+
+
+def _check_model(name: str, found: str, init: str) -> None:
     if name != found:
         raise UserError(
             f'config.model.name is {name!r}, and the network of {init} is {found!r}; leave the '
@@ -204,14 +236,6 @@ def _size_override(
         )
     sizes = (image_size,) * 2 if isinstance(image_size, int) else tuple(image_size)
     return {'image_size': sizes[0] if sizes[0] == sizes[1] else sizes}
-
-
-def _placed(variables: dict, sharding: Sharding | None) -> dict:
-    """The variables on the devices asked for."""
-    if sharding is None:
-        return variables
-    leaves = flatten(variables).items()
-    return unflatten({k: jax.device_put(leaf, sharding(k, leaf.shape)) for k, leaf in leaves})
 
 
 def _random_report(

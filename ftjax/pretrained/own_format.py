@@ -23,7 +23,17 @@ import numpy as np
 from ftjax.errors import UserError
 from ftjax.io.files.owned_files import whole_file
 from ftjax.io.files.regular_files import open_regular
-from ftjax.io.json.json_values import Kind, ListOf, Number, Table, Text, check_table, optional
+from ftjax.io.json.json_values import (
+    Either,
+    Kind,
+    ListOf,
+    Null,
+    Number,
+    Table,
+    Text,
+    check_table,
+    optional,
+)
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
@@ -43,7 +53,7 @@ def save_own(
     class_names: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
-    threshold: float | None = None,
+    threshold: float | tuple[float, ...] | None = None,
 ) -> pathlib.Path:
     """Writes a folder that `load_pretrained(folder)` opens, bit for bit; returns the folder.
 
@@ -55,7 +65,8 @@ def save_own(
         a text network without one.
       class_names: in the order of the logits; () if there are none.
       provenance: JSON-able facts on how the weights came to be.
-      threshold: the probability from which the second of two classes is answered; None for 1/2.
+      threshold: the probability from which the second of two classes is answered, or of each of
+        several labels; None for 1/2.
       tokenizer: a tokenizer.json to copy beside the weights, where no preprocessing says it.
 
     Raises:
@@ -113,6 +124,7 @@ def description(
     provenance: Mapping[str, object] | None,
 ) -> dict[str, Any]:
     """What config.json says of a network; UserError if it has not as many classes as names."""
+    check_reopens(network)
     name, options = options_of(network)
     if class_names and len(class_names) != options['num_classes']:
         raise UserError(
@@ -128,6 +140,16 @@ def description(
     }
     json.dumps(config)  # a provenance that is not JSON fails before anything is written
     return config
+
+
+def check_reopens(network: Network) -> None:
+    """UserError for a network that no other process could build again from what is saved."""
+    if network.is_local:
+        raise UserError(
+            'a network of from_nnx can be saved only by the name of a function that builds it: put '
+            "@register('model', NAME) before a function that returns from_nnx(..), in a file of "
+            'your own, and give NAME as config.init'
+        )
 
 
 def write_json(path: pathlib.Path, value: object) -> None:
@@ -148,7 +170,7 @@ _KINDS: dict[str, Kind] = {
     'class_names': optional(ListOf(Text())),
     'provenance': optional(Table()),
     'weights_sha256': optional(Text(longest=64)),
-    'decision_threshold': optional(Number(0, 1.001)),
+    'decision_threshold': Either(Number(0, 1.001), ListOf(Number(0, 1.001), 1, 2**20), Null()),
 }
 
 

@@ -15,7 +15,7 @@ from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
 from ftjax.tasks.statistics import Statistics, grouped
-from ftjax.tasks.threshold import choose, fixed
+from ftjax.tasks.threshold import Threshold, fixed
 
 NOTHING_MEASURED = {'n': 0}
 
@@ -71,7 +71,7 @@ def decided_statistics(
     return found if threshold is None else task_of(prepared.data.task).decided(found, threshold)
 
 
-def chosen_threshold(prepared: Prepared, variables: Any) -> float | None:
+def chosen_threshold(prepared: Prepared, variables: Any) -> Threshold | None:
     """The decision threshold that train.threshold asks for, chosen on validation; None without.
 
     Raises:
@@ -87,7 +87,7 @@ def chosen_threshold(prepared: Prepared, variables: Any) -> float | None:
     outputs = predict(prepared.network, variables, batches, prepared.preprocessing, tta=tta)
     found = task_of(val.task).collected(outputs)
     refuse_non_finite(found.rows['finite'])
-    return choose(rule, found.rows['label'], found.rows['last'])
+    return task_of(val.task).threshold(rule, found)
 
 
 def network_metrics(
@@ -97,7 +97,7 @@ def network_metrics(
     config: Config,
     preprocessing: Preprocessing | TextPreprocessing | None,
     split: str = 'test',
-    threshold: float | None = None,
+    threshold: Threshold | None = None,
 ) -> dict[str, Any]:
     """Metrics of a network on a split, on whole arrays, at a decision threshold if one is given."""
     found = network_statistics(network, variables, data, config, preprocessing, split)

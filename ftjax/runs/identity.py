@@ -50,12 +50,14 @@ def run_identity(prepared: Prepared, further: Mapping[str, str] | None = None) -
 
 
 def data_identity(data: Splits, further: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Fingerprints of the splits, and of all three together."""
+    """Fingerprints of the splits, of all three together, and of examples without labels."""
     found = {name: getattr(data, name).fingerprint for name in ('train', 'val', 'test')}
+    unlabelled = data.unlabelled
     return {
         'kind': data.train.kind,
         **found,
         'all': joint_fingerprint(**found),
+        **({} if unlabelled is None else {'unlabelled': unlabelled.fingerprint}),
         **({'further': dict(further)} if further else {}),
     }
 
@@ -70,15 +72,16 @@ def data_changed(data: Splits, identity: Mapping[str, Any]) -> str:
 
     Data that were read whole before the run are what they were: nothing is looked at.
     """
-    for name in ('train', 'val', 'test'):
+    for name in ('train', 'val', 'test', 'unlabelled'):
         split = getattr(data, name)
-        if split.kind not in READ_LATER:
+        if split is None or split.kind not in READ_LATER:
             continue
+        said = 'unlabelled examples' if name == 'unlabelled' else f'{name} split'
         try:
             if split.fingerprint != identity['data'][name]:
-                return f'files of the {name} split ({split.name}) changed while the run was going'
+                return f'files of the {said} ({split.name}) changed while the run was going'
         except UserError as error:
-            return f'files of the {name} split changed while the run was going: {error}'
+            return f'files of the {said} changed while the run was going: {error}'
     return ''
 
 
@@ -138,6 +141,7 @@ def code_of(config: Config, network: Network) -> dict[str, Any]:
     plain = plain_network(network)  # adapters are named by the config
     named = set(re.findall(r'[\w.-]+', json.dumps(to_jsonable(config.to_json()))))
     things: dict[str, Any] = {f'network {type(plain).__name__}': plain}
+    things |= {f'network, part {n}': each for n, each in enumerate(plain.made_of)}
     # Of images only: those of texts stand here by their kind, as all else.
     things |= augmentations_of(config.data.augment)
     for part in own():

@@ -13,15 +13,17 @@ from ftjax.data import Splits, load_data
 from ftjax.data.audit.overview import overview, seen_by
 from ftjax.data.matching import matching_preprocessing
 from ftjax.data.tables.fitted_columns import network_options, target_options
-from ftjax.errors import UserError
+from ftjax.errors import UserError, check_name
 from ftjax.freezing.plan.plan import Plan, make_plan
 from ftjax.freezing.plan.table import plan_table
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.strategies.adapters import with_adapters
-from ftjax.models.registry import build, family, fields_of
+from ftjax.models.built.network import Built
+from ftjax.models.registry import build, family, fields_of, is_recipe
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pretrained.built_models import open_model
 from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.open import Pretrained, load_pretrained
 from ftjax.tasks import task_of
@@ -135,6 +137,11 @@ def open_network(config: Config, data: Splits) -> Opened:
     name = options.pop('name', None)
     if name is None:
         raise UserError("config.init is empty and config.model.name says no network: 'vit'?")
+    if is_recipe(name):
+        raise UserError(
+            f'config.model.name is {name!r}, a model that comes with its weights: name it in '
+            f'config.init, {name!r}, or random:{name} for others'
+        )
     fits = 'features' in fields_of(family(name))
     sizes = network_options(data.train, config.data) if fits else {}
     network = build(name, {'num_classes': classes, **sizes, **options})
@@ -144,6 +151,32 @@ def open_network(config: Config, data: Splits) -> Opened:
         standard_preprocessing(network) if network.takes == 'images' else None,
         {'initialised': f'all of {name}, at random'},
         True,
+    )
+
+
+def open_built_network(config: Config, data: Splits, built: Built) -> Opened:
+    """A model that was built in Python, for the classes of the data.
+
+    Raises UserError for a field of `config.model`, which such a model has no more.
+    """
+    options = config.model_options
+    for key in options:
+        check_name(key, ['dtype'], 'option of a model that is built already:')
+    if 'dtype' in options:
+        network = built.network.clone(dtype=options['dtype'])
+        built = dataclasses.replace(built, network=network)
+    found = open_model(
+        *(built, config.init),
+        num_classes=data.num_outputs,
+        class_names=data.class_names or None,
+        seed=config.seed,
+    )
+    return Opened(
+        found.network,
+        jax.device_get(found.variables),
+        found.preprocessing,
+        found.report.to_json(),
+        found.report.head != 'kept',
     )
 
 

@@ -20,6 +20,7 @@ from ftjax.io.files.lock import run_lock
 from ftjax.io.identity.identity_changes import FILE, differences, refused
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
+from ftjax.pretrained.own_format import check_reopens
 from ftjax.runs.adapt import adapted
 from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_statistics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
@@ -66,6 +67,8 @@ def train(
     """
     inputs = process_group.from_first(lambda: run_identity(prepared))
     folder = None if workdir is None else pathlib.Path(workdir)
+    if folder is not None:
+        check_reopens(prepared.network)
     with opened(prepared, folder, allow_plan_change, inputs, allow) as change:
         spec = run_spec(prepared)
         run = functools.partial(fit, progress=progress, plan_change=change, profile=profile)

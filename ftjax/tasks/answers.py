@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.tasks.threshold import Threshold
 
 Columns = dict[str, Sequence[Any] | np.ndarray]
 
@@ -23,7 +24,7 @@ class AnswerOptions:
     """Whether every class has a column with its probability."""
     temperature: float = 1.0
     """Logits are divided by it: fitted on validation data, it calibrates probabilities."""
-    threshold: float | None = None
+    threshold: Threshold | None = None
     """Probability from which a class is answered: of the second of two classes, or of each of
     several labels; None for the task's own."""
     before_temperature: bool = False
@@ -38,7 +39,7 @@ class AnswerOptions:
         if not self.temperature > 0:
             raise UserError(f'temperature is {self.temperature:g}; expected a number above 0')
         own = self.before_temperature  # a run's may lie just beyond 1: never answered
-        if self.threshold is not None and not (own or 0 < self.threshold < 1):
+        if isinstance(self.threshold, float | int) and not (own or 0 < self.threshold < 1):
             raise UserError(f'threshold is {self.threshold:g}; expected a number between 0 and 1')
 
 

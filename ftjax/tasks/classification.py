@@ -12,6 +12,7 @@ import numpy as np
 
 from ftjax.data.labels.classes import Classes
 from ftjax.errors import UserError
+from ftjax.evaluation.auroc_interval import auroc_interval
 from ftjax.evaluation.calibration.calibration import binned, calibration_gap
 from ftjax.evaluation.calibration.conformal import prediction_sets
 from ftjax.evaluation.calibration.probability_report import class_report, fit_classes
@@ -35,6 +36,7 @@ from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
+from ftjax.tasks.threshold import Threshold, choose
 
 _OF_RANKS = {'auroc', 'average_precision', 'sensitivity_at_95_specificity'}
 _OF_PROBABILITIES = {'log_loss', 'ece', 'brier', 'top5_accuracy', *_OF_RANKS}
@@ -117,7 +119,11 @@ class Classification(Task):
             rows['last'] = probabilities[:, -1]
         return Statistics(rows)
 
-    def decided(self, found: Statistics, threshold: float) -> Statistics:
+    def threshold(self, rule: str, found: Statistics) -> Threshold:
+        """That on the probability of the second of two classes."""
+        return choose(rule, found.rows['label'], found.rows['last'])
+
+    def decided(self, found: Statistics, threshold: Threshold) -> Statistics:
         """The second of two classes is answered from the threshold on."""
         if found.outputs != 2:
             raise UserError(
@@ -141,7 +147,8 @@ class Classification(Task):
         `balanced_accuracy`, `top5_accuracy` (None below 6 classes), `precision_macro`,
         `recall_macro`, `f1_macro` and the same `_weighted`,
         `mcc`, `auroc` and `average_precision` (of the second of two classes; of more the mean
-        over those that occur, each against the rest), `log_loss` (nats), `ece` (15 bins),
+        over those that occur, each against the rest), `auroc_interval`, `log_loss` (nats),
+        `ece` (15 bins),
         `brier`, `per_class` (name, precision, recall, f1, auroc, average_precision, support) and
         `confusion_matrix` (rows true, columns predicted, examples). Of two classes also
         `sensitivity` and `specificity` with intervals like that, and
@@ -179,6 +186,12 @@ class Classification(Task):
             }
         for name in ('auroc', 'average_precision') if 'odds' in rows else ():
             result[name] = each[name][1] if classes == 2 else mean_of(each[name])
+        if 'odds' in rows and wanted is None:
+            result['auroc_interval'] = auroc_interval(
+                rows['odds'][:, -1:] if classes == 2 else rows['odds'],
+                label[:, None] == (np.ones(1) if classes == 2 else np.arange(classes)),
+                rows.get('group'),
+            )
         for name, c in (('sensitivity', 1), ('specificity', 0)):
             known = classes == 2 and occurs[c]
             result[name] = float(each['recall'][c]) if known else None
@@ -362,7 +375,13 @@ class Classification(Task):
                 second = printable(metrics['per_class'][1]['name'])
                 lines.append(f'{second} from a probability of {metrics["threshold"]:.4g} on')
             lines += [metric_line(metrics, name, name, '.4f') for name in _OF_TWO_SAID]
-        known = [(label, metrics[k]) for k, label in _SAID if metrics.get(k) is not None]
+        if metrics.get('auroc_interval') is not None:
+            lines.append(metric_line(metrics, 'auroc', 'AUROC', '.4f'))
+        known = [
+            (label, metrics[k])
+            for k, label in _SAID
+            if metrics.get(k) is not None and metrics.get(f'{k}_interval') is None
+        ]
         return '\n'.join([*lines, ', '.join(f'{label} {value:.4f}' for label, value in known)])
 
 

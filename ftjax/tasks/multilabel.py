@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -26,13 +27,17 @@ from ftjax.tasks.error_analysis import Baseline, Picture
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
+from ftjax.tasks.threshold import Threshold, choose_each, over, told_threshold
 
 _COLUMNS = ('precision', 'recall', 'f1', 'average_precision')
 
 
 @task('multilabel')
 class Multilabel(Task):
-    """Any number of classes an example; one is answered where its probability is above 1/2."""
+    """Any number of classes an example; one is answered where its probability is above 1/2.
+
+    `train.threshold` chooses another one for each class.
+    """
 
     labels = MultiHot()
     metrics = (
@@ -68,6 +73,18 @@ class Multilabel(Task):
             rows |= {'logits': outputs.astype(np.float64), 'true': true.astype(np.int64)}
         return Statistics(rows)
 
+    def threshold(self, rule: str, found: Statistics) -> Threshold:
+        """One for each label, on its probability."""
+        return choose_each(rule, found.rows['true'], _probabilities(found.rows['logits']))
+
+    def decided(self, found: Statistics, threshold: Threshold) -> Statistics:
+        """A label is answered from its threshold on."""
+        logits, true = found.rows['logits'], found.rows['true'] > 0
+        answers = over(_probabilities(logits), threshold)
+        counts = [(answers & true).sum(axis=1), answers.sum(axis=1), true.sum(axis=1)]
+        rows = {'counts': np.stack(counts, axis=1), 'answers': answers}
+        return dataclasses.replace(found, rows={**found.rows, **rows})
+
     def values(
         self,
         found: Statistics,
@@ -92,7 +109,7 @@ class Multilabel(Task):
         metrics: Any = sklearn.metrics
         logits, true, n = found.rows['logits'], found.rows['true'], len(found)
         names = check_class_names(class_names, true.shape[1])
-        answers = (logits > 0).astype(np.int64)
+        answers = _answers(found).astype(np.int64)
         whole = (answers == true).all(axis=1)
         result: dict[str, Any] = {}
         for average in ('micro', 'macro'):
@@ -129,21 +146,13 @@ class Multilabel(Task):
 
     def example_scores(self, found: Statistics) -> ExampleScores:
         """Whether all labels of each example are right."""
-        right = ((found.rows['logits'] > 0) == found.rows['true']).all(axis=1)
+        right = (_answers(found) == found.rows['true']).all(axis=1)
         return ExampleScores(metric='exact_match', values=right)
 
     def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
         """The true classes, those that were answered, and which were missed or made up."""
         names = check_class_names(class_names, len(output))
-        true = {name for name, one in zip(names, label, strict=True) if one > 0}
-        answered = {name for name, z in zip(names, output, strict=True) if z > 0}
-        sets = {
-            'labels': true,
-            'predicted': answered,
-            'missed': true - answered,
-            'wrong': answered - true,
-        }
-        return {key: [name for name in names if name in some] for key, some in sets.items()}
+        return _told(np.asarray(output) > 0, label, names)
 
     def answers(
         self,
@@ -155,11 +164,12 @@ class Multilabel(Task):
         refuse(options, self.name, 'nonconformity')
         names = check_class_names(class_names, outputs.shape[1])
         logits = outputs.astype(np.float64) / options.temperature
-        probabilities = np.exp(-np.logaddexp(0, -logits))
-        over = logits > 0  # as the metrics have it
+        probabilities = _probabilities(logits)
+        answered = logits > 0  # as the metrics have it
         if options.threshold is not None:
-            over = probabilities >= options.threshold
-        found = ['|'.join(names[c] for c in np.flatnonzero(row)) for row in over]
+            own = _probabilities(outputs) if options.before_temperature else probabilities
+            answered = over(own, options.threshold)
+        found = ['|'.join(names[c] for c in np.flatnonzero(row)) for row in answered]
         return {'predicted': found} | class_columns(probabilities, names, options)
 
     def calibration(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
@@ -186,15 +196,16 @@ class Multilabel(Task):
             return []
         logits, true = found.rows['logits'], found.rows['true']
         losses = np.logaddexp(0, np.where(true == 1, -logits, logits)).mean(axis=1)
-        wrong = np.flatnonzero(((logits > 0) != (true > 0)).any(axis=1))
+        answers = _answers(found)
+        wrong = np.flatnonzero((answers != (true > 0)).any(axis=1))
         names, made = check_class_names(class_names, true.shape[1]), []
         for i in largest(losses, limit, wrong):
             sure = [
                 f'{name} {1 / (1 + np.exp(-z)):.2f}'
-                for name, z, one in zip(names, logits[i], true[i], strict=True)
-                if z > 0 or one
+                for name, z, said, one in zip(names, logits[i], answers[i], true[i], strict=True)
+                if said or one
             ]
-            told = {k: ', '.join(v) for k, v in self.example(logits[i], true[i], names).items()}
+            told = {k: ', '.join(v) for k, v in _told(answers[i], true[i], names).items()}
             place = {'id': str(ids[i]), 'position': int(i)}
             made.append(
                 {**place, **told, 'probabilities': ', '.join(sure), 'loss': float(losses[i])}
@@ -249,12 +260,36 @@ class Multilabel(Task):
     def text(self, metrics: Mapping[str, Any]) -> str:
         """Per-class rows, the averages below, and the numbers over whole examples."""
         lines = class_table(metrics, _COLUMNS, ('micro', 'macro'))
+        if metrics.get('threshold') is not None:
+            lines.append(
+                told_threshold(metrics['threshold'], [r['name'] for r in metrics['per_class']])
+            )
         for name, label in (('f1_micro', 'micro F1'), ('exact_match', 'all labels right')):
             lines.append(metric_line(metrics, name, label, '.4f'))
         lines.append(
             f'Hamming loss {metrics["hamming_loss"]:.4f}, log loss {metrics["log_loss"]:.4f}'
         )
         return '\n'.join(lines)
+
+
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64)))
+
+
+def _answers(found: Statistics) -> np.ndarray:
+    """(n, classes) bool: what is answered, at 1/2 where no threshold decided."""
+    return found.rows['answers'] if 'answers' in found.rows else found.rows['logits'] > 0
+
+
+def _told(answered: np.ndarray, true: Any, names: Sequence[str]) -> dict[str, Any]:
+    held = np.asarray(true) > 0
+    sets = {
+        'labels': held,
+        'predicted': answered,
+        'missed': held & ~answered,
+        'wrong': answered & ~held,
+    }
+    return {key: [names[int(c)] for c in np.flatnonzero(some)] for key, some in sets.items()}
 
 
 def _f1(counts: np.ndarray) -> float:

@@ -22,6 +22,7 @@ from ftjax.registry import Part, Term, parts
 from ftjax.tasks.answers import Answering
 from ftjax.tasks.error_analysis import ErrorAnalysis
 from ftjax.tasks.statistics import Statistics, grouped, joined
+from ftjax.tasks.threshold import Threshold
 
 Array = jax.Array | np.ndarray
 Batch = Mapping[str, Any]
@@ -223,7 +224,15 @@ class Task(Answering, ErrorAnalysis):
                 values[name] = value if np.isfinite(value) else None
         return values
 
-    def decided(self, found: Statistics, threshold: float) -> Statistics:
+    def threshold(self, rule: str, found: Statistics) -> Threshold:
+        """The decision threshold that `train.threshold` chooses on validation.
+
+        Raises:
+          UserError: the task has none, or there is nothing to choose it by.
+        """
+        raise UserError(f'a task of {self.name} has no decision threshold')
+
+    def decided(self, found: Statistics, threshold: Threshold) -> Statistics:
         """Statistics with the answers that a decision threshold gives.
 
         Raises:
@@ -273,7 +282,7 @@ class Task(Answering, ErrorAnalysis):
         self,
         pairs: Iterable[tuple[Array, Batch]],
         class_names: Sequence[str] | None = None,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
         *,
         groups: Sequence[str] | np.ndarray = (),
     ) -> dict[str, Any]:
@@ -299,7 +308,7 @@ class Task(Answering, ErrorAnalysis):
         self,
         found: Statistics,
         class_names: Sequence[str] | None = None,
-        threshold: float | None = None,
+        threshold: Threshold | None = None,
     ) -> dict[str, Any]:
         """As `measure`, of what was collected; for groups see `statistics.grouped`."""
         if not len(found):
@@ -307,13 +316,14 @@ class Task(Answering, ErrorAnalysis):
         refuse_non_finite(found.rows['finite'])
         if threshold is not None:
             found = self.decided(found, threshold)
-        decision = {} if threshold is None else {'threshold': threshold}
+        told = list(threshold) if isinstance(threshold, (tuple, list)) else threshold
+        decision = {} if threshold is None else {'threshold': told}
         group = found.rows.get('group')
         counted = {} if group is None else {'groups': len(np.unique(group))}
         values = self.values(found, class_names or ()) | self.own_values(found, None)
         scores = self.example_scores(found)
-        told = {} if scores is None else {'examples': scores.packed()}
-        return {'task': self.name, 'n': len(found), **counted, **decision, **values, **told}
+        shown = {} if scores is None else {'examples': scores.packed()}
+        return {'task': self.name, 'n': len(found), **counted, **decision, **values, **shown}
 
     def validate(
         self,

@@ -1,4 +1,4 @@
-"""Decision thresholds: from which probability on the second of two classes is answered.
+"""Decision thresholds: from which probability on the second of two classes is answered, or a label.
 
 A threshold is chosen on validation examples after training, is kept with the model, and decides
 the answers on every split. Metrics of probabilities (AUROC, log loss) do not depend on it.
@@ -7,14 +7,18 @@ the answers on every split. Metrics of probabilities (AUROC, log loss) do not de
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.printable import printable
 from ftjax.ranges import between
 from ftjax.registry import parse, read_value, register
 
 KEY = 'train.threshold'
+Threshold = float | tuple[float, ...]
+"""Of two classes one number, of several labels one each."""
 _PROBABILITY = between(0, 1)
 
 
@@ -88,6 +92,56 @@ def choose(text: str, labels: np.ndarray, probabilities: np.ndarray) -> float:
     if positive.all() or not positive.any():
         raise UserError(f'{KEY} {text!r} is chosen on validation examples, which have one class')
     return float(parse('threshold', text)(positive, np.asarray(probabilities, np.float64)))
+
+
+def choose_each(text: str, labels: np.ndarray, probabilities: np.ndarray) -> tuple[float, ...]:
+    """A threshold for each of several labels; 1/2 for one that all examples have, or none has.
+
+    Args:
+      text, probabilities: as of `choose`; both arrays (n, labels).
+      labels: 0 or 1.
+
+    Raises:
+      UserError: a rule that needs examples of both kinds, and no label has them.
+
+    >>> labels, sure = np.array([[0, 1], [1, 1]]), np.array([[0.1, 0.3], [0.2, 0.9]])
+    >>> choose_each('f1', labels, sure), choose_each('0.4', labels, sure)
+    ((0.2, 0.5), (0.4, 0.4))
+    """
+    known = [0 < column.mean() < 1 for column in labels.T]
+    if not any(known) and fixed(text) is None:
+        raise UserError(f'{KEY} {text!r} is chosen on validation examples, which all are alike')
+    return tuple(
+        choose(text, labels[:, c], probabilities[:, c])
+        if known[c] or fixed(text) is not None
+        else 0.5
+        for c in range(labels.shape[1])
+    )
+
+
+def over(probabilities: np.ndarray, threshold: Threshold) -> np.ndarray:
+    """(n, labels) bool: which labels are answered, at one threshold or at one each.
+
+    Raises:
+      UserError: as many thresholds as there are labels were expected.
+    """
+    bounds = np.asarray(threshold, np.float64)
+    if bounds.ndim and len(bounds) != probabilities.shape[1]:
+        labels = probabilities.shape[1]
+        raise UserError(f'{len(bounds)} decision thresholds for {labels} labels; expected one each')
+    return probabilities >= bounds
+
+
+def told_threshold(threshold: float | Sequence[float], names: Sequence[str]) -> str:
+    """From which probabilities labels are answered, in words.
+
+    >>> told_threshold([0.25, 0.5], ['sea', 'sky'])
+    'answered from a probability of: sea 0.25, sky 0.5'
+    """
+    each = [threshold] * len(names) if isinstance(threshold, float) else threshold
+    shown = [f'{printable(name)} {at:.4g}' for name, at in zip(names, each, strict=False)]
+    more = f' and {len(shown) - 8} more' if len(shown) > 8 else ''
+    return f'answered from a probability of: {", ".join(shown[:8])}{more}'
 
 
 def _counts(

@@ -43,9 +43,10 @@ class TrainSettings:
     or a mapping, {'bee': 10.0}, where classes that it does not name weigh 1; empty for all alike.
     The loss of a batch is divided by the sum of its weights. Validation is not weighted."""
     threshold: str = ''
-    """From which probability on the second of two classes is answered in evaluation: where `f1` or
-    `youden` is largest on validation, the lowest of `specificity:0.95` there, or a number; kept
-    with the model. Empty for the more probable class. `metric` is of that in any case."""
+    """From which probability on the second of two classes, or each of several labels, is answered
+    in evaluation: where `f1` or `youden` is largest on validation, the lowest of
+    `specificity:0.95` there, or a number; kept with the model. Empty for the more probable class,
+    or 1/2. `metric` is of that in any case."""
     adapt: str = ''
     """What fits the trained network to the inputs of data.unlabelled: `bn_adapt`, `tent`,
     `pseudo_labels:0.9`; the metrics before it stand beside those after it. Empty for nothing."""

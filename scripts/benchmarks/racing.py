@@ -20,15 +20,16 @@ MARGIN = 0.01
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 CAPTION = (
     'Races held against full grids on the same scores. Full grid: all rates with all seeds, then '
-    'one comparison at alpha 0.05. Race: config.ablation.budget without an end, so that it stops '
-    'when every verdict is decided or the seeds are used up. Stored grids have three seeds; of '
-    'each, new grids were drawn from its means, effects of seeds and variances (normal), and runs '
-    'take as long as they did. Simulated ones have arms of which a third differ from the reference '
-    'by 0, by -1 to 1 and by -2 to -8 standard deviations of a run; `equal`: all by 0. Where rates '
+    'one comparison at alpha 0.05. Race: config.ablation.budget is half of the time of the full '
+    'grid. Of each stored grid, new grids were drawn from its means, effects of seeds and '
+    'variances (normal), and runs take as long as they did. Simulated ones have arms of which a '
+    'third differ from the reference by 0, by -1 to 1 and by -2 to -8 standard deviations of a '
+    'run; `equal`: all by 0. Where rates '
     'are many, the race narrows them by short runs. Same: verdicts of arms that are those of the '
     'full grid; opposite: better in one and worse in the other; undecided: decided by one of them '
     'alone. Replicate: the same of two full grids with other seeds, as far as a verdict can be '
-    'repeated at all: near a boundary, and where two rates are as good, chance decides. False '
+    'repeated at all: near a boundary, and where two rates are as good, chance decides. Half same: '
+    'the same of the full grid and of one with half of its seeds, rounded up. False '
     'worse: grids in which an arm is called worse that is not, at the rate it chose. Time and '
     'runs: of the race over those of the full grid.'
 )
@@ -140,9 +141,10 @@ def simulated_model(arms: int, kind: str) -> Any:
 def measured(case: Case, replays: int) -> dict[str, Any]:
     """The row of a case."""
     from ftjax.ablation.budgets.budget import read_budget
+    from ftjax.ablation.grid.cell_schedule import FullGrid
     from ftjax.ablation.racing.narrowing import pilots_of, worth_it
     from ftjax.ablation.racing.race import Race
-    from ftjax.ablation.racing.replay import at, replay
+    from ftjax.ablation.racing.replay import at, full_verdicts, play, replay
     from ftjax.ablation.settings import AblationSettings
     from ftjax.tasks.metrics import metric_of
 
@@ -161,21 +163,29 @@ def measured(case: Case, replays: int) -> dict[str, Any]:
     race_settings = AblationSettings(arms=arms, reference=case.reference, **given)
     outside = [arm for arm in full if arm not in settings.tuned]
     rng = np.random.default_rng(0)
-    found = []
+    expected = {
+        arm: float(np.mean([model.seconds[arm, rate] for rate in model.rates[arm]]))
+        for arm in kinds
+    }
+    whole = sum(model.seconds[arm, rate] for arm in full for rate in model.rates[arm]) * case.seeds
+    found, halves = [], []
     for _ in range(replays):
         race = Race(
             settings=race_settings,
-            budget=read_budget('1e9 runs'),
+            budget=read_budget(f'{whole / 2:.6f} s'),
+            expected=expected.__getitem__,
             margin=MARGIN,
             outside_prior=outside,
         )
-        found.append(replay(settings, race, at(model.draw(range(case.seeds), metric, rng))))
+        execute = at(model.draw(range(case.seeds), metric, rng))
+        found.append(replay(settings, race, execute))
+        less = dataclasses.replace(settings, seeds=settings.seeds[: (case.seeds + 1) // 2])
+        half = full_verdicts(less, play(FullGrid(less), execute), race)[0]
+        halves += [(one.verdict, found[-1].verdicts[one.arm][0]) for one in half]
     pairs = [pair for one in found for pair in one.verdicts.values()]
-    full_verdicts = [[pair[0] for pair in one.verdicts.values()] for one in found]
+    of_full = [[pair[0] for pair in one.verdicts.values()] for one in found]
     again = [
-        pair
-        for one, other in itertools.pairwise(full_verdicts)
-        for pair in zip(one, other, strict=True)
+        pair for one, other in itertools.pairwise(of_full) for pair in zip(one, other, strict=True)
     ]
     return {
         'grid': case.name,
@@ -189,6 +199,7 @@ def measured(case: Case, replays: int) -> dict[str, Any]:
         'undecided': share([one != other and 'undecided' in (one, other) for one, other in pairs]),
         'replicate_same': share([one == other for one, other in again]),
         'replicate_opposite': share([opposite(pair) for pair in again]),
+        'half_same': share([one == other for one, other in halves]),
         'false_worse': share([false_worse(one, case) for one in found]),
         'false_worse_full': share([false_worse(one, case, 0) for one in found]),
         'same_rate': share([one == other for r in found for one, other in r.rates.values()]),

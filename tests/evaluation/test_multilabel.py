@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 from ftjax.errors import UserError
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.tasks import LossOptions, evaluate, task_of
+from ftjax.tasks.answers import AnswerOptions
 from ftjax.tasks.metrics_text import metrics_text
 
 
@@ -74,6 +75,33 @@ def test_the_text_has_every_class_and_the_averages():
     text = metrics_text(result)
     assert f'{result["f1_macro"]:.3f}' in text and f'{result["exact_match"]:.4f}' in text
     assert all(f'\n{" " * 9}{name}' in text for name in 'abcde')
+
+
+def test_each_label_has_the_threshold_with_the_best_f1_of_its_own():
+    logits, labels = case(7)
+    labels[:, 4] = 0  # nothing to choose by
+    task, sure = task_of('multilabel'), 1 / (1 + np.exp(-logits.astype(float)))
+    pairs = [(logits, {'labels': labels})]
+    at = task.threshold('f1', task.collected(pairs))
+    assert isinstance(at, tuple) and at[4] == 0.5
+    for c in range(4):
+        best = max(sk.f1_score(labels[:, c], sure[:, c] >= cut) for cut in np.unique(sure[:, c]))
+        assert sk.f1_score(labels[:, c], sure[:, c] >= at[c] - 1e-12) == pytest.approx(best)
+    plain, result = task.measure(pairs), task.measure(pairs, list('abcde'), at)
+    answers = sure >= np.array(at) - 1e-12
+    assert result['f1_macro'] == pytest.approx(
+        sk.f1_score(labels, answers, average='macro', zero_division=0)
+    )
+    assert result['f1_macro'] > plain['f1_macro'] and result['threshold'] == list(at)
+    assert result['average_precision_macro'] == plain['average_precision_macro']
+    options = AnswerOptions(threshold=at, before_temperature=True, temperature=3.0)
+    told = task.answers(logits, list('abcde'), options)['predicted']
+    assert told == ['|'.join(np.array(list('abcde'))[row]) for row in answers]
+    assert 'answered from a probability of: a 0.' in metrics_text(result)
+    worst = task.mistakes(task.decided(task.collected(pairs), at), list(map(str, range(80))), ())
+    assert len(worst) == min(20, int((answers != labels).any(axis=1).sum()))
+    with pytest.raises(UserError, match='2 decision thresholds for 5 labels'):
+        task.measure(pairs, None, (0.5, 0.5))
 
 
 def test_errors_name_the_fault():

@@ -17,8 +17,10 @@ from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather, softmax
 from ftjax.freezing.plan.plan import make_plan
+from ftjax.io.identity.identity_changes import differences
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.registry import parse
+from ftjax.runs.identity import data_identity
 from ftjax.runs.run import train
 from ftjax.training.adaptation.methods import Trained
 from ftjax.training.loop.batch_norm_recalibration import recomputed
@@ -171,6 +173,18 @@ def test_a_run_says_what_it_saw(tmp_path):
     without = dataclasses.replace(prepared.data, unlabelled=None)
     with pytest.raises(UserError, match='needs unlabelled examples'):
         prepare(config, without)
+
+
+def test_other_unlabelled_examples_are_another_run(run):
+    whole = Splits(train=noise('train', 3), val=noise('val', 3), test=noise('test', 3))
+    one, other = (
+        data_identity(dataclasses.replace(whole, unlabelled=noise('target', count)))
+        for count in (4, 5)
+    )
+    assert differences({'data': one}, {'data': other}) == {
+        'data': ['the set of unlabelled examples']
+    }
+    assert not differences({'data': data_identity(whole)}, {'data': one})
 
 
 def test_a_folder_with_a_test_split_alone_is_scored_whole(tmp_path):

@@ -42,7 +42,7 @@ class FurtherTest:
     """Variables whose head stands in for the trained one; None to keep that."""
 
     def metrics(
-        self, variables: Mapping[str, Any], threshold: float | None = None
+        self, variables: Mapping[str, Any], threshold: Any = None
     ) -> dict[str, float | None]:
         """Of a run's final variables, at the decision threshold of the run if it has one."""
         if self.head is not None:

@@ -11,7 +11,7 @@ from ftjax.ablation.racing.looks import final, numbers_of
 from ftjax.ablation.racing.narrowing import HELD
 from ftjax.ablation.racing.race import Race
 from ftjax.ablation.racing.race_state import RaceState
-from ftjax.ablation.racing.spending import LEAST, POWER
+from ftjax.ablation.racing.spending import EARLY, MOST_EARLY
 from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.process.progress import duration
@@ -21,7 +21,7 @@ def described(race: Race, state: RaceState) -> dict[str, Any]:
     """All looks, rounds and verdicts of a race, ready for JSON.
 
     Keys: budget (as given), unit, amount, spent, seeds (that any arm came to), ended (why),
-    reference, higher_is_better, margin, alpha, spending (the function), rounds ({what, runs,
+    reference, higher_is_better, margin, alpha, spending (in words), rounds ({what, runs,
     forecast, cost}), looks (see Look.described), verdicts (arm to the numbers of the look that
     decided it, or of the last, and its number), short_runs (null without any).
     """
@@ -38,7 +38,7 @@ def described(race: Race, state: RaceState) -> dict[str, Any]:
             'higher_is_better': race.metric.higher_is_better,
             'margin': race.margin,
             'alpha': race.alpha,
-            'spending': f'alpha max(t^{POWER:g}, {LEAST:g})',
+            'spending': f'{EARLY:g} alpha an early look, {MOST_EARLY:g} alpha at most',
             'rounds': [
                 {
                     'what': one.what,

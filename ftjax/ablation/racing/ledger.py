@@ -80,6 +80,11 @@ class Ledger:
         """What cells would cost, from the median of their arm's rows, or from estimates."""
         return self._together([self._expected(cell[0]) for cell in cells])
 
+    def alone(self, arm: str) -> float:
+        """What a further run of an arm adds; of time, its share where several run at a time."""
+        cost = self._expected(arm)
+        return cost / self.workers if self.budget.kind == 'seconds' else cost
+
     def fits(self, *groups: Sequence[Cell]) -> bool:
         """Whether cells, run group after group, end within the budget."""
         return self.spent + sum(map(self.forecast, groups)) <= self.budget.amount

@@ -1,20 +1,19 @@
 """A race: rates first, then seeds for the arms still in question, within a budget.
 
 1. Rates (`rate_rounds.py`). Every arm tries the same number of rates with the first seed, and more
-   while a best one lies on an edge; the better two thirds with a second seed, and so on down to
-   two, the better of which is its rate. (Where rates are many, both go on with their arm, and each
-   look chooses anew.) Where many rates make it worth it, all are tried by short runs first; a few
-   arms, the pilots, are run in full at the same rates, and where both rank the rates alike, the
-   others are run in full at the best two only. Validation decides, as everywhere.
-2. Seeds (`seed_rounds.py`). All arms are run with the seeds of the first look. At a look they are
-   compared with the reference on test scores, at the level that `spending.py` grants it. An arm
-   whose verdict is decided stops; the others and the reference go on to the next look.
+   while a best one lies on an edge. Where many rates make it worth it, all are tried by short runs
+   first; a few arms, the pilots, are run in full at the same rates, and where both rank the rates
+   alike, the others are run in full at the best two only. Validation decides, as everywhere.
+2. Seeds (`seed_rounds.py`). One seed more for the reference and the arms in question, each at the
+   rate that is ahead, and at further rates as far as the budget reaches (`allocation.py`). Then
+   arms are compared with the reference on test scores, at the level that `spending.py` grants that
+   look. An arm whose verdict is decided stops; the others and the reference go on.
 3. The race ends when no arm is in question, when there are no seeds left, or when the next round
    is forecast not to fit the budget; the look before that is the last one, and spends all of alpha.
 
 Everything follows from the rows, what they cost included, so that a race that was killed goes on
-to the same rows. Source of the scheme: Maron and Moore (1994), Hoeffding races; with alpha spending
-over looks, Jennison and Turnbull (2000), Group Sequential Methods.
+to the same rows. Source of the scheme: Maron and Moore (1994), Hoeffding races; with levels of
+looks as in group-sequential trials, Jennison and Turnbull (2000), Group Sequential Methods.
 """
 
 from __future__ import annotations
@@ -42,7 +41,8 @@ class Race(Terms):
     @property
     def planned(self) -> int:
         """Runs at most, without further rates; see Schedule."""
-        return len(self.tuned) * (len(self.settings.rates) - 1) + len(self.arms) * len(self.draws)
+        runs = len(self.tuned) * len(self.settings.rates) + len(self.arms) - len(self.tuned)
+        return runs * len(self.draws)
 
     bound = 'at most'
 
@@ -60,14 +60,15 @@ class Race(Terms):
     def results(self, rows: Rows) -> Rows:
         """The full runs at the rates that arms chose among, for a summary.
 
-        `tried` in a row holds the rates that edges are judged by.
+        `tried` in a row holds the rates that edges are judged by, `chosen` the rate of its arm.
         """
         state = self.state(rows)
         kept = []
         for row in state.ledger.used.values():
             arm, rate = row['arm'], row['rate']
             if arm in self.tuned and rate in state.full.get(arm, ()):
-                kept.append({**row, 'tried': list(state.tried[arm])})
+                more = {'tried': list(state.tried[arm]), 'chosen': state.rates.get(arm)}
+                kept.append({**row, **more})
             elif arm in self.arms and rate is None:
                 kept.append(row)
         return kept

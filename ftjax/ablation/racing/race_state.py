@@ -1,8 +1,9 @@
-"""What a race is told, and its state: what has been run, chosen and decided."""
+"""What a race is told, and its state."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from ftjax.ablation.budgets.budget import Budget
@@ -74,9 +75,7 @@ class RaceState:
       rates: arm to its chosen rate, None for one that is not trained; arms that never finished
         a run are left out.
       tried: arm to the rates that its edges are judged by.
-      full: arm to the rates that it chose among at last, each with so many seeds:
-      settled: seeds that chose before the first look.
-      candidates: arm to the rates that go on with further seeds.
+      full: arm to the rates that were run in full, each with the first seed at least.
       narrowed: what short runs said; None where there were none.
       looks: in order.
       ended: why it ended; empty while it goes on.
@@ -87,8 +86,6 @@ class RaceState:
     rates: dict[str, float | None] = dataclasses.field(default_factory=dict)
     tried: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     full: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-    settled: int = 1
-    candidates: dict[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     narrowed: Narrowing | None = None
     looks: list[Look] = dataclasses.field(default_factory=list)
     ended: str = ''
@@ -114,8 +111,19 @@ def curve_of(
 
 
 def choice_of(
-    terms: Terms, state: RaceState, arm: str, rates: Sequence[float], seeds: int
+    terms: Terms,
+    state: RaceState,
+    arm: str,
+    rates: Sequence[float],
+    seeds: int,
+    tried: Sequence[float] = (),
 ) -> Choice:
-    """The best of some rates of an arm, over the first seeds."""
-    better = terms.metric.higher_is_better
-    return choose_rate(curve_of(terms, state, arm, rates, seeds), higher_is_better=better)
+    """The best of some rates of an arm, over the first seeds; see `choose_rate` for `tried`."""
+    curve = curve_of(terms, state, arm, rates, seeds)
+    return choose_rate(curve, higher_is_better=terms.metric.higher_is_better, tried=tried)
+
+
+def runs_of(terms: Terms, state: RaceState, arm: str, rate: float | None) -> int:
+    """Seeds that an arm has run at a rate, counted from the first without a gap."""
+    there = (state.ledger.row((arm, rate, draw)) is not None for draw in terms.draws)
+    return sum(1 for _ in itertools.takewhile(bool, there))

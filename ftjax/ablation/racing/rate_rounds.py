@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from ftjax.ablation.engines.engine import Cell
 from ftjax.ablation.grid.short_runs import short
+from ftjax.ablation.racing.allocation import LEAST_SEEDS
 from ftjax.ablation.racing.ledger import Round
 from ftjax.ablation.racing.narrowing import (
     KEPT,
@@ -17,40 +17,10 @@ from ftjax.ablation.racing.narrowing import (
     worth_it,
 )
 from ftjax.ablation.racing.race_state import RaceState, Terms, cells_of, choice_of, curve_of
-from ftjax.ablation.racing.seed_rounds import FIRST_LOOK
 from ftjax.ablation.rates.search import search_rates
 
 Grid = Mapping[str, Sequence[float]]
 TOO_SMALL = 'the budget does not take one run of every arm'
-
-
-def settling(rates: int, seeds: int) -> list[int]:
-    """Rates of an arm that are run with the first seed, the second, .. until one is chosen.
-
-    A third is dropped after each seed, down to two (as in successive halving, Jamieson and
-    Talwalkar 2016, more slowly); with half of the seeds at most, and a third of the full grid's
-    runs.
-
-    >>> settling(3, 5), settling(3, 10), settling(7, 10), settling(3, 3)
-    ([3, 2], [3, 2, 2, 2], [7, 5, 4, 3, 2], [3])
-    """
-    counts = [rates]
-    while len(counts) < seeds // 2:
-        counts.append(min(rates, max(2, math.ceil(counts[-1] * 2 / 3))))
-        if sum(counts) > rates * seeds / 3:
-            return counts[:-1]
-    return counts
-
-
-def go_on(rates: int, kept: int, seeds: int) -> bool:
-    """Whether the rates kept go on with their arm to its verdict, each look choosing anew.
-
-    So it is where an arm that is never decided takes little over half of the full grid's runs.
-
-    >>> go_on(7, 2, 10), go_on(4, 2, 10), go_on(3, 2, 10)
-    (True, True, False)
-    """
-    return rates + kept * (seeds - 1) <= 0.55 * rates * seeds
 
 
 def rate_rounds(terms: Terms, state: RaceState) -> Iterator[Round]:
@@ -85,41 +55,26 @@ def rate_rounds(terms: Terms, state: RaceState) -> Iterator[Round]:
         state.tried = {arm: tuple(rates) for arm, rates in kept.items()}
     if state.ended:
         return
-    most = max(map(len, kept.values()), default=1)
-    for seeds, count in enumerate(settling(most, len(terms.draws))[1:], 1):
-        best = {
-            arm: best_rates(choice_of(terms, state, arm, kept[arm], seeds), terms.metric, count)
-            for arm in kept
-        }
-        several = terms.draws[: seeds + 1]
-        more = state.round(f'best {count} rates', cells_of(best, several))
-        if not ledger.fits(more.cells, _reserve(terms, len(several))):
-            break
-        yield more
-        kept, state.settled = best, len(several)
     for arm in terms.tuned:
         state.full[arm] = tuple(kept[arm])
-        choice = choice_of(terms, state, arm, kept[arm], state.settled)
+        choice = choice_of(terms, state, arm, kept[arm], 1)
         if choice.rate is not None:
             state.rates[arm] = choice.rate
-            on = go_on(most, len(kept[arm]), len(terms.draws))
-            state.candidates[arm] = tuple(kept[arm]) if on else (choice.rate,)
     if terms.reference not in state.rates:
         state.ended = f'no run of the reference {terms.reference} finished'
 
 
-def _reserve(terms: Terms, done: int = 1) -> list[Cell]:
-    """What the first look still needs where arms that are tuned have had so many seeds.
+def _reserve(terms: Terms) -> list[Cell]:
+    """What arms still need to have the least number of seeds at one rate.
 
     Which rate makes no difference to the forecast.
     """
-    had = {arm: done if arm in terms.tuned else 1 for arm in terms.arms}
-    return [(arm, None, draw) for arm in had for draw in terms.draws[had[arm] : FIRST_LOOK]]
+    return [(arm, None, draw) for arm in terms.arms for draw in terms.draws[1:LEAST_SEEDS]]
 
 
 def _short_fits(terms: Terms, state: RaceState, shorts: Grid) -> bool:
-    """Whether short runs, and a full one of every arm with the seeds of the first look, fit."""
-    whole = cells_of(dict.fromkeys(terms.arms, (None,)), terms.draws[:FIRST_LOOK])
+    """Whether short runs, and a full one of every arm with the least number of seeds, fit."""
+    whole = cells_of(dict.fromkeys(terms.arms, (None,)), terms.draws[:LEAST_SEEDS])
     return state.ledger.fits(cells_of(shorts, terms.draws[:1]), whole)
 
 

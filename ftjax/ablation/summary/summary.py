@@ -3,11 +3,12 @@
 A row is one run. Read here: `arm`, `rate` (null: not trained), `seed`, `status` ('ok',
 'diverged' or 'failed'), `val` and `test` (metric to number); and where present `task`
 (default 'all'), `retries` (of a cell that had failed), `data_fingerprint` and `test_fingerprint`
-(of all splits, and of the test split), `examples` (scores of the test examples,
-packed), `tried` (rates of all trials of the arm, where a sampler drew them or short runs were
-among them), `shifts` (name of a further test set to its metrics),
-`movement` (stage to how far it moved), `depth`, `params_trainable`, `params_total`,
-`optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`, `step_bytes`.
+(of all splits, and of the test split), `examples` (scores of the test examples, packed), `tried`
+(rates of all trials of the arm, where a sampler drew them or short runs were among them), `chosen`
+(the rate that a race chose, from more seeds than all rates have), `shifts` (name of a further test
+set to its metrics), `movement` (stage to how far it moved), `depth`, `params_trainable`,
+`params_total`, `optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`,
+`step_bytes`.
 
 summary.json (`schema` 1):
   question, metric, val_metric, higher_is_better (of the metric), val_higher_is_better,
@@ -26,6 +27,7 @@ there are too few seeds for any.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -253,12 +255,15 @@ def _choose(
     tuning_seeds: Sequence[int] | None,
 ) -> Choice:
     curve = rate_curve(rows, metric, tuning_seeds)
-    return choose_rate(
-        curve,
-        higher_is_better=metric.higher_is_better,
-        tolerance=tolerance,
-        tried=rows[0].get('tried', ()) if rows else (),
+    tried = rows[0].get('tried', ()) if rows else ()
+    found = choose_rate(
+        curve, higher_is_better=metric.higher_is_better, tolerance=tolerance, tried=tried
     )
+    raced = rows[0].get('chosen') if rows else None
+    if raced is None:
+        return found
+    edge = {min(tried): 'low', max(tried): 'high'}.get(raced) if len(tried) > 1 else None
+    return dataclasses.replace(found, rate=raced, edge=edge)
 
 
 def _compare(arms: Sequence[dict[str, Any]], summary: Mapping[str, Any]) -> None:

@@ -67,7 +67,10 @@ _SIGNED = (*NAMES[1:6], 'brightness', 'colour', 'contrast', 'sharpness')
 
 
 def amounts(bins: int, width: int, height: int, *, wide: bool = False) -> dict[str, np.ndarray]:
-    """By operation the amounts of magnitudes 0 to bins - 1; `wide` those of TrivialAugment."""
+    """By operation the amounts of magnitudes 0 to bins - 1; `wide` those of TrivialAugment.
+
+    The ranges are those of torchvision's AutoAugment, RandAugment and TrivialAugmentWide.
+    """
     steps = np.arange(bins)
 
     def up_to(most: float) -> np.ndarray:
@@ -137,7 +140,7 @@ def trivial_augment(image: jax.Array, key: jax.Array) -> jax.Array:
 
 @register('augmentation', 'auto_augment', details=IMAGES, source='arXiv:1805.09501')
 def auto_augment(image: jax.Array, key: jax.Array, policy: str = 'imagenet') -> jax.Array:
-    """One of a policy's pairs of operations, each with its probability: `imagenet`, `cifar10`."""
+    """A policy's pair of operations, each with its probability: `imagenet`, `cifar10`, `svhn`."""
     pairs = POLICIES[check_name(policy, POLICIES, 'policy of auto_augment:')]
     known = amounts(10, image.shape[1], image.shape[0])
     numbers = jnp.array([[NAMES.index(op) for op, _, _ in pair] for pair in pairs])

@@ -29,6 +29,12 @@ class LabelKind:
     """Whether the labels index class names."""
     one_class = False
     """Whether each example has one class: strata, few-shot subsets and linear baselines need it."""
+
+    @property
+    def several(self) -> bool:
+        """Whether each example has any number of classes."""
+        return self.named and not self.one_class
+
     from_inputs = False
     """Whether labels are made from the inputs at every step, and not read from the source."""
     standardised = False

@@ -84,14 +84,14 @@ def freeze_embed(net: Anatomy):
 @strategy('attention', 'mask', source='DeiT --attn-only; Touvron 2022, arXiv:2203.09795')
 def attention(net: Anatomy):
     """Attention weights, position embeddings and the head; norms and perceptrons frozen."""
-    found = require(net.matching(r'/attn/'), 'attention', net)
-    return found | net.matching(r'/pos_embed|/position') | net.head
+    found = require(net.roles['attention'], 'attention', net)
+    return found | net.roles['position'] | net.head
 
 
 @strategy('mlp', 'mask', source='Touvron 2022, arXiv:2203.09795')
 def mlp(net: Anatomy):
     """The blocks' perceptrons and the head: the complement control of attention."""
-    return require(net.matching(r'/mlp/'), 'perceptron', net) | net.head
+    return require(net.roles['mlp'], 'perceptron', net) | net.head
 
 
 def counted(net: Anatomy, k: int) -> tuple[str, ...]:

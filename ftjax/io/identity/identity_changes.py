@@ -93,6 +93,9 @@ def _data(before: object, after: object) -> list[str]:
     words = [
         f'the {name} split' for name in ('train', 'val', 'test') if old.get(name) != new.get(name)
     ]
+    both = old.get('unlabelled'), new.get('unlabelled')
+    if all(both) and both[0] != both[1]:
+        words.append('the set of unlabelled examples')
     further = part(old, 'further'), part(new, 'further')
     for name in sorted(further[0].keys() & further[1].keys()):
         if further[0][name] != further[1][name]:

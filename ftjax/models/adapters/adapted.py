@@ -17,7 +17,7 @@ from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.io.json.json_reader import parse_json
 from ftjax.io.json.json_values import Integer, Kind, Number, Table, Text, check, check_table
-from ftjax.models.adapters.adapter import Adapter, Site
+from ftjax.models.adapters.adapter import Adapter, Site, acting
 from ftjax.models.field_kinds import check_options
 from ftjax.models.registry import build, family, fields_of, options_of
 from ftjax.models.stages import EVAL, Modes, Network
@@ -83,6 +83,8 @@ class Adapted(Network):
     target_scale = of_family('target_scale')
     table_codes = of_family('table_codes')
     is_reconstruction = of_family('is_reconstruction')
+    made_of = of_family('made_of')
+    is_local = of_family('is_local')
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         """The family's own stage: adapters act on its modules when they are called."""
@@ -91,6 +93,14 @@ class Adapted(Network):
     def is_adapter_leaf(self, path: str) -> bool:
         """Whether a parameter is one of the adapters'."""
         return any(read_adapter(text).owns(path) for text in self.adapters)
+
+    def has_role(self, path: str, role: str) -> bool:
+        """As in the network without adapters."""
+        return self.network.has_role(path, role)
+
+    def fresh(self, key: Any) -> dict[str, Any]:
+        """As of the network without adapters."""
+        return self.network.fresh(key)
 
     def example_input(self, batch_size: int = 1) -> Any:
         """That of the family."""
@@ -120,7 +130,7 @@ class Adapted(Network):
                 run = functools.partial(call_through, adapter, site, run)
             return run(*args, **kwargs)
 
-        with nn.intercept_methods(intercept):
+        with nn.intercept_methods(intercept), acting():
             return super().__call__(inputs, start=start, stop=stop, modes=modes, taps=taps)
 
 

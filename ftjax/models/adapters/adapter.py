@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -11,6 +14,22 @@ import flax.linen as nn
 from ftjax.errors import UserError
 
 Flat = dict[str, Any]
+_ACTING = contextvars.ContextVar('acting', default=False)
+
+
+@contextlib.contextmanager
+def acting() -> Iterator[None]:
+    """While a network with adapters runs: stages whose layers are no linen modules ask for it."""
+    before = _ACTING.set(True)
+    try:
+        yield
+    finally:
+        _ACTING.reset(before)
+
+
+def adapters_act() -> bool:
+    """Whether the network that runs has adapters."""
+    return _ACTING.get()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +73,13 @@ class Site:
                 f'adapter {self.adapter.kind!r} adds a parameter {name!r}; expected a name that '
                 f'begins with {" or ".join(self.adapter.begins)}'
             )
-        assert self.module.scope is not None
-        return self.module.scope.param(name, init, shape)
+        scope = self.module.scope
+        assert scope is not None
+        if scope.has_variable('params', name):  # linen declares a name only once in a call
+            found: Any = scope.get_variable('params', name)
+            if found.shape == shape:
+                return found
+        return scope.param(name, init, shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,3 +129,17 @@ def without(params: Mapping[str, Any], *names: str) -> Flat:
 def holders(params: Mapping[str, Any], name: str) -> list[str]:
     """Paths, with a slash at the end, of the modules that hold a leaf of a name."""
     return [path[: -len(name)] for path in params if path.rsplit('/', 1)[-1] == name]
+
+
+def per_output(factor: Any, weight: Any) -> Any:
+    """A vector over outputs in the shape of a weight's last dimensions: several in (in, a, b)."""
+    count = next(
+        n for n in range(1, weight.ndim + 1) if math.prod(weight.shape[-n:]) == factor.size
+    )
+    return factor.reshape(weight.shape[-count:])
+
+
+def per_input(factor: Any, weight: Any) -> Any:
+    """A vector over inputs that multiplies a weight's first dimensions: several in (a, b, out)."""
+    count = next(n for n in range(1, weight.ndim + 1) if math.prod(weight.shape[:n]) == factor.size)
+    return factor.reshape(*weight.shape[:count], *[1] * (weight.ndim - count))

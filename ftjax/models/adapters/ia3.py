@@ -8,7 +8,15 @@ from typing import Any
 
 import flax.linen as nn
 
-from ftjax.models.adapters.adapter import Adapter, Flat, Site, holders, without
+from ftjax.models.adapters.adapter import (
+    Adapter,
+    Flat,
+    Site,
+    holders,
+    per_input,
+    per_output,
+    without,
+)
 from ftjax.registry import register
 
 OUTPUTS = ('key', 'value')
@@ -42,9 +50,11 @@ class IA3(Adapter):
         """Scales columns and biases, or rows."""
         merged = without(params, 'ia3_input', 'ia3_output')
         for at in holders(params, 'ia3_input'):
-            merged[f'{at}kernel'] = params[f'{at}kernel'] * params[f'{at}ia3_input'][:, None]
+            kernel = params[f'{at}kernel']
+            merged[f'{at}kernel'] = kernel * per_input(params[f'{at}ia3_input'], kernel)
         for at in holders(params, 'ia3_output'):
             for name in ('kernel', 'bias'):
                 if f'{at}{name}' in params:
-                    merged[f'{at}{name}'] = params[f'{at}{name}'] * params[f'{at}ia3_output']
+                    weight = params[f'{at}{name}']
+                    merged[f'{at}{name}'] = weight * per_output(params[f'{at}ia3_output'], weight)
         return merged

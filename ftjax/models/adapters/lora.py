@@ -53,17 +53,17 @@ class LoRA(Adapter):
         low = (x @ a.astype(out.dtype)) @ b.astype(out.dtype) * self.scale
         if not self.magnitude:
             return out + low
-        kernel = site.own('kernel')
+        kernel = site.own('kernel').reshape(x.shape[-1], -1)
         m = site.add('dora_magnitude', lambda *_: column_norm(kernel), (out.shape[-1],))
         ratio = m / jax.lax.stop_gradient(column_norm(kernel + self.scale * (a @ b)))
-        linear = out - site.own('bias').astype(out.dtype) if site.has('bias') else out
+        linear = out - site.own('bias').reshape(-1).astype(out.dtype) if site.has('bias') else out
         # As a sum with (ratio - 1), which is exactly 0 at first: then the output is the base's.
         return out + low + (ratio - 1).astype(out.dtype) * (linear + low)
 
     def settle(self, params: Flat) -> Flat:
         """DoRA's magnitudes, from the weights that were loaded."""
         return {
-            f'{at}dora_magnitude': column_norm(params[f'{at}kernel'])
+            f'{at}dora_magnitude': column_norm(as_matrix(params[f'{at}kernel'], params, at))
             for at in holders(params, 'dora_magnitude')
         }
 
@@ -71,12 +71,13 @@ class LoRA(Adapter):
         """Adds each product to its kernel."""
         merged = without(params, 'lora_a', 'lora_b', 'dora_magnitude')
         for at in holders(params, 'lora_a'):
-            kernel = params[f'{at}kernel'] + self.scale * (
+            kernel = as_matrix(params[f'{at}kernel'], params, at) + self.scale * (
                 params[f'{at}lora_a'] @ params[f'{at}lora_b']
             )
             if self.magnitude:
                 kernel = kernel * (params[f'{at}dora_magnitude'] / column_norm(kernel))
-            merged[f'{at}kernel'] = kernel.astype(params[f'{at}kernel'].dtype)
+            own = params[f'{at}kernel']
+            merged[f'{at}kernel'] = kernel.astype(own.dtype).reshape(own.shape)
         return merged
 
 
@@ -84,6 +85,11 @@ def first_factor(key, shape):
     """Uniform within 1 / sqrt(inputs): Kaiming's rule with a = sqrt(5)."""
     bound = shape[0] ** -0.5
     return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
+
+
+def as_matrix(kernel: Any, params: Flat, at: str) -> Any:
+    """A kernel over several inputs or outputs as (inputs, outputs), as LoRA's factors have them."""
+    return kernel.reshape(len(params[f'{at}lora_a']), -1)
 
 
 def column_norm(kernel: Any) -> jax.Array:

@@ -8,7 +8,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from ftjax.models.adapters.adapter import Adapter, Flat, Site, holders, without
+from ftjax.models.adapters.adapter import Adapter, Flat, Site, holders, per_output, without
 from ftjax.registry import register
 
 
@@ -27,7 +27,7 @@ class SSF(Adapter):
     def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> Any:
         """Scales and shifts the output of a layer that holds weights."""
         out = run(*args, **kwargs)
-        if site.in_head or not path_is_layer(site):
+        if site.in_head or not path_is_layer(site) or not hasattr(out, 'shape'):
             return out
         scale = site.add('ssf_scale', nn.initializers.ones, (out.shape[-1],))
         out = out * scale.astype(out.dtype)
@@ -43,13 +43,16 @@ class SSF(Adapter):
             factor = params[f'{at}ssf_scale']
             for name in ('kernel', 'scale', 'bias'):
                 if f'{at}{name}' in params:
-                    merged[f'{at}{name}'] = params[f'{at}{name}'] * factor
+                    weight = params[f'{at}{name}']
+                    merged[f'{at}{name}'] = weight * per_output(factor, weight)
             if f'{at}bias' in params:
-                merged[f'{at}bias'] = merged[f'{at}bias'] + params[f'{at}ssf_shift']
+                bias = merged[f'{at}bias']
+                merged[f'{at}bias'] = bias + params[f'{at}ssf_shift'].reshape(bias.shape)
         return merged
 
 
 def path_is_layer(site: Site) -> bool:
     """Whether the module is a layer with a kernel, or a normalisation layer."""
     name = site.path.rsplit('/', 1)[-1]
-    return bool(site.path) and (site.has('kernel') or ('norm' in name and site.has('scale')))
+    norm = 'norm' in name or getattr(site.module, 'is_norm', False)
+    return bool(site.path) and (site.has('kernel') or (norm and site.has('scale')))

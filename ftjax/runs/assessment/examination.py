@@ -16,6 +16,7 @@ from ftjax.evaluation.predictions import check_class_names, gather
 from ftjax.runs.prediction.trained import Trained
 from ftjax.tasks import LossOptions, task_of
 from ftjax.tasks.answers import AnswerOptions
+from ftjax.tasks.threshold import Threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Examined:
     """Of each example, (n,); float64."""
     told: tuple[Mapping[str, Any], ...] = ()
     """What the task tells of each example, where outputs are not kept."""
-    threshold: float | None = None
-    """From which probability on the second of two classes is answered; None for the largest."""
+    threshold: Threshold | None = None
+    """Of its run, at which answers are given; None for the task's own."""
 
     def row(self, index: int) -> dict[str, Any]:
         """Of an example by its position: `id`, what its task tells, `loss`, outputs."""
@@ -43,10 +44,13 @@ class Examined:
         outputs = self.outputs[index]
         row |= _plain(task.example(outputs, self.labels[index], names))
         if self.threshold is not None:
-            chosen = AnswerOptions(threshold=self.threshold, probabilities=False)
+            chosen = AnswerOptions(
+                threshold=self.threshold, before_temperature=True, probabilities=False
+            )
             answered = task.answers(outputs[None], names, chosen)
             row |= {'predicted': answered['predicted'][0]}
-            row |= {'confidence': float(answered['probability'][0])}
+            if 'confidence' in row:
+                row |= {'confidence': float(answered['probability'][0])}
         return row | {'loss': float(self.losses[index])} | _outputs(outputs, names)
 
     def rows(self) -> Iterator[dict[str, Any]]:

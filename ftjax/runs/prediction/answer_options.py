@@ -9,6 +9,7 @@ from ftjax.errors import UserError
 from ftjax.runs.prediction.calibration_file import read_calibration
 from ftjax.runs.prediction.trained import Trained
 from ftjax.tasks.answers import AnswerOptions
+from ftjax.tasks.threshold import told_threshold
 
 VALIDATION = 'validation'
 
@@ -53,10 +54,9 @@ def answer_options(
         given['threshold'] = _number(threshold)
     elif trained.threshold is not None:
         given |= {'threshold': trained.threshold, 'before_temperature': True}
-        second = trained.class_names[1] if len(trained.class_names) == 2 else 'the second class'
-        said.append(
-            f'{second} is answered from a probability of {trained.threshold:.4g} on, as in the run'
-        )
+        names = trained.class_names or ('the second class',)
+        last = names if trained.settings.label_kind.several else names[-1:]
+        said.append(f'as in the run, {told_threshold(trained.threshold, last)}')
     if coverage is not None:
         quantiles = _needed(trained, fitted)['quantiles']
         quantile = quantiles.get(str(float(coverage)))

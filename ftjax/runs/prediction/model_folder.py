@@ -10,13 +10,14 @@ from typing import Any
 from ftjax.pretrained.own_format import save_own
 from ftjax.runs.prediction.trained import how_read
 from ftjax.runs.prepare import Prepared
+from ftjax.tasks.threshold import Threshold
 
 
 def save_model(
     folder: str | os.PathLike[str],
     prepared: Prepared,
     variables: Mapping[str, Any],
-    threshold: float | None = None,
+    threshold: Threshold | None = None,
 ) -> pathlib.Path:
     """Writes a folder that `open_trained` and `config.init` take; returns it."""
     config, data = prepared.config, prepared.data

@@ -13,6 +13,7 @@ import jax
 from ftjax.config import SECTIONS, section
 from ftjax.data.dataset import Splits
 from ftjax.data.images.modes import Whites
+from ftjax.data.labels import labels_of
 from ftjax.data.settings import DataSettings
 from ftjax.data.unlabelled.chunks import Reading
 from ftjax.distributed.sharding import Sharding
@@ -27,6 +28,7 @@ from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import CONFIG, FORMAT
 from ftjax.pretrained.run_checkpoint import FOLDER
 from ftjax.tasks import DEFAULT_TASK, Task, task_of
+from ftjax.tasks.threshold import Threshold
 
 READ = (
     *('task', 'text_column', 'text_pair_column', 'path_column', 'label_column', 'layout'),
@@ -51,8 +53,9 @@ class Trained:
     """Of the head, in the order of the outputs; () where nobody said."""
     settings: DataSettings
     """How its run read inputs; the defaults where there was none."""
-    threshold: float | None = None
-    """From which probability on the run answered the second of two classes; None for no such."""
+    threshold: Threshold | None = None
+    """From which probability on the run answered the second of two classes, or each label; None
+    for no such."""
     whites: Whites | None = None
     head: bool = True
     """Whether the head is a trained one."""
@@ -148,6 +151,9 @@ def open_trained(init: str, parts: Sequence[str] = (), task: str = '', **precisi
             settings = dataclasses.replace(settings, task=task)
         elif not given and found.network.num_classes == 1:
             raise UserError(f'{init} gives one number and does not say its task; set --task')
+    several = labels_of(settings.task).several
+    if isinstance(found.threshold, tuple) and not several:
+        raise UserError(f'{init}: several decision thresholds, and its task is {settings.task}')
     return Trained(
         init=init,
         network=found.network,

@@ -66,7 +66,13 @@ def features_key(
         'view': None if view is None else [augmentation, view],
         # Another compiler or machine gives other last digits.
         'made_by': [jax.__version__, jax.default_backend(), jax.device_count(), processor_kind()],
-        'code': code_identity({'network': network, **augmentations_of(augmentation, view)}),
+        'code': code_identity(
+            {
+                'network': network,
+                **{f'part {n}': each for n, each in enumerate(network.made_of)},
+                **augmentations_of(augmentation, view),
+            }
+        ),
         'precision': str(getattr(jax.config, 'jax_default_matmul_precision', None)),
     }
     text = json.dumps(to_jsonable(facts), sort_keys=True)

@@ -48,9 +48,20 @@ def check_threshold_choice(threshold: str, val: Dataset) -> None:
     """Raises UserError where a decision threshold has no meaning, or no examples to go by."""
     if not threshold:
         return
+    if val.label_kind.several:
+        held = val.labels.mean(axis=0) if len(val) else np.zeros(1)
+        if fixed(threshold) is None and not ((held > 0) & (held < 1)).any():
+            raise UserError(
+                f'train.threshold {threshold!r} is chosen on validation examples, and in '
+                f'{val.name} there is no class that some have and some have not'
+            )
+        return
     if not val.label_kind.one_class or val.num_classes != 2:
         classes = f'{val.num_classes} classes' if val.num_classes else 'none'
-        raise UserError(f'train.threshold needs a task of two classes; {val.task} has {classes}')
+        raise UserError(
+            'train.threshold needs a task of two classes, or of several labels; '
+            f'{val.task} has {classes}'
+        )
     counts = val.label_kind.counts(val.labels, 2) or [0, 0]
     if 0 in counts and fixed(threshold) is None:
         missing = val.class_names[counts.index(0)]

@@ -22,9 +22,10 @@ NOTHING, INPUTS, ALL = 0, 1, 2
 
 
 def used_by(network: Network, name: str, leaves: Flat) -> Flat:
-    """The leaves of a stage, and the one that it shares with an earlier stage, if any."""
-    tied = network.ties.get(name)
-    return {p: leaf for p, leaf in leaves.items() if p.split('/')[0] == name or p == tied}
+    """The leaves of a stage, and those that it shares with earlier stages, if any."""
+    tied = network.ties.get(name, ())
+    tied = (tied,) if isinstance(tied, str) else tied
+    return {p: leaf for p, leaf in leaves.items() if p.split('/')[0] == name or p in tied}
 
 
 def wanted_at(network: Network, phase: PhaseProgram, rates: jax.Array) -> dict[str, jax.Array]:
