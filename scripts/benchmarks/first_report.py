@@ -50,43 +50,40 @@ def run(folder: pathlib.Path, repeats: int = 3, target: float = 180.0) -> list[d
             inits += [LARGER] if (data_folder() / LARGER.partition(':')[2]).is_dir() else []
         else:
             draw_photos(photos)
-        count = sum(1 for path in photos.rglob('*') if path.is_file())
+        count = sum(1 for _ in photos.rglob('*.jpg'))
         rows = []
         for init in inits:
-            times: dict[str, list[tuple[float, float]]] = {'cold': [], 'again': []}
+            seen: list[tuple[float, float]] = []
             accuracy = None
             for number in range(repeats):
-                cache = room / f'{len(rows)}_{number}'
-                for kind, seen in times.items():
-                    seconds, accuracy = report_of(init, photos, cache, f'{kind}_{number}')
-                    seen.append(seconds)
-            for kind, seen in times.items():
-                clock, cores = zip(*seen, strict=True)
-                rows.append(
-                    {
-                        'row': f'{init}, {kind}',
-                        'seconds': statistics.median(clock),
-                        'spread': [min(clock), max(clock)],
-                        'target_seconds': target,
-                        'core_seconds': statistics.median(cores),
-                        'ratio': target / statistics.median(clock),
-                        'target': 1.0,
-                        'accuracy': accuracy,
-                        'repeats': repeats,
-                    }
-                )
+                seconds, accuracy = report_of(init, photos, room / f'{len(rows)}_{number}')
+                seen.append(seconds)
+            clock, cores = zip(*seen, strict=True)
+            rows.append(
+                {
+                    'row': init,
+                    'seconds': statistics.median(clock),
+                    'spread': [min(clock), max(clock)],
+                    'target_seconds': target,
+                    'core_seconds': statistics.median(cores),
+                    'ratio': target / statistics.median(clock),
+                    'target': 1.0,
+                    'accuracy': accuracy,
+                    'repeats': repeats,
+                }
+            )
     said = f'{count} of ants and bees' if known.is_dir() else f'{count} drawn ones of {SIDE} px'
     tables.write(folder, 'first_report', rows, CAPTION.format(photos=said), COMMAND)
     return rows
 
 
 def report_of(
-    init: str, photos: pathlib.Path, cache: pathlib.Path, name: str
+    init: str, photos: pathlib.Path, room: pathlib.Path
 ) -> tuple[tuple[float, float], float]:
     """((seconds, seconds of all cores), accuracy) of one fresh process; its report is there."""
-    work = cache / name
+    work = room / 'run'
     code = LINES.format(init=init, source=f'folder:{photos}', workdir=str(work))
-    environment = os.environ | {'FTJAX_CACHE': str(cache / 'cache'), 'PYTHONPATH': str(ROOT)}
+    environment = os.environ | {'FTJAX_CACHE': str(room / 'cache'), 'PYTHONPATH': str(ROOT)}
     environment.pop('JAX_COMPILATION_CACHE_DIR', None)
     before = used()
     began = time.perf_counter()
