@@ -57,7 +57,7 @@ class Expected:
     def _in_range(self, number: Any) -> bool:
         return self.range is None or self.range.holds(number)
 
-    def text(self, value: Any) -> str:
+    def text(self, value: object) -> str:
         """In words, for the message about a value that is something else."""
         words = [self._of(kind, value) for kind in self.kinds]
         return (', or ' if ',' in words[0] else ' or ').join(words)
@@ -127,7 +127,7 @@ def elements_of(options: tuple[Any, ...]) -> tuple[type | None, int | None]:
     return None, None
 
 
-def fits(value: Any, kind: type) -> bool:
+def fits(value: object, kind: type) -> bool:
     """Whether a value is of a kind, as configs write it: lists for tuples, 1 for 1.0."""
     if kind is bool:
         return isinstance(value, bool)

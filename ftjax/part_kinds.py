@@ -56,7 +56,10 @@ KINDS: dict[str, Kind] = {
         ('ftjax.tasks.threshold',),
     ),
     'optimizer': Kind(
-        'optimizer', 'optimizer.name', 'the direction of an update', ('ftjax.optim.optimizers',)
+        'optimizer',
+        'optimizer.name',
+        'the direction of an update',
+        ('ftjax.optim.adam_variants', 'ftjax.optim.optimizers'),
     ),
     'schedule': Kind(
         'schedule', 'schedule.name', 'the learning rate over time', ('ftjax.optim.schedules',)

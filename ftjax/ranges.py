@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
-from typing import Any
 
 LARGEST_INT = 2**31 - 1
 """JAX counts steps, rows and seeds in 32 bits."""
@@ -27,7 +26,7 @@ class Range:
     name: str = ''
     """What the number is, in place of 'a number' or 'a whole number' in messages."""
 
-    def holds(self, value: Any) -> bool:
+    def holds(self, value: float) -> bool:
         """Whether a number lies in the range.
 
         >>> above(0).holds(0), above(0).holds(1e-9), above(0).holds(float('nan'))
@@ -38,13 +37,13 @@ class Range:
         below_high = value <= top if self.high_belongs or self.high is None else value < top
         return bool(above_low and below_high)
 
-    def top(self, value: Any) -> float:
+    def top(self, value: float | None) -> float:
         """The upper end for a number of the kind of `value`."""
         if self.high is not None:
             return self.high
         return LARGEST_INT if isinstance(value, numbers.Integral) else LARGEST_FLOAT
 
-    def text(self, value: Any = None) -> str:
+    def text(self, value: object = None) -> str:
         """The range in words; the end that its type sets is named where `value` is beyond it.
 
         >>> str(at_least(1)), str(between(0, 1, ends='low'))

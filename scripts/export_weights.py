@@ -27,6 +27,9 @@ OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder to make; not there yet, or empty.', required=True
 )
 FORMAT = flags.DEFINE_enum('format', 'hf', ['hf'], 'Of the folder: hf, as transformers has it.')
+DTYPE = flags.DEFINE_enum(
+    'dtype', 'source', ['source', 'float32'], 'Of what trained: as in the source, or as trained.'
+)
 ADAPTERS = flags.DEFINE_enum('adapters', 'merged', ['merged', 'peft'], 'What becomes of adapters.')
 
 
@@ -37,7 +40,11 @@ def main():
 
     restore(pathlib.Path(WORKDIR.value), PARTS.value)
     folder = export_weights(
-        WORKDIR.value, OUTPUT.value, adapters=ADAPTERS.value, command=command_line()
+        WORKDIR.value,
+        OUTPUT.value,
+        adapters=ADAPTERS.value,
+        dtype=DTYPE.value,
+        command=command_line(),
     )
     for file in sorted(path for path in folder.rglob('*') if path.is_file()):
         print(f'{file.stat().st_size:>14,}  {file}')

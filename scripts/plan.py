@@ -70,13 +70,13 @@ def show_augment(file: pathlib.Path):
 
 
 def prepared_run():
-    """The config, ablation section apart, and everything that a run of it needs."""
+    """The config, ablation section apart, and all that a run of it needs but the weights."""
     from ftjax.config import plain, read_config
     from ftjax.runs.prepare import prepare
 
     values = plain(CONFIG.value)
     values.pop('ablation', None)
-    return values, prepare(read_config(values))
+    return values, prepare(read_config(values), weights=False)
 
 
 def show_plan():

@@ -30,6 +30,7 @@ ROOMS = (
     'printable',
     'ranges',
     'field_types',
+    'pytrees',
     'part_kinds',
     'registry',
     'pages',

@@ -10,7 +10,7 @@ from ftjax.ablation.budgets.budget import read_budget
 from ftjax.ablation.gates.gates import check_gates
 from ftjax.ablation.rates.choice import check_rates
 from ftjax.ablation.rates.trials import SEARCHES
-from ftjax.ablation.statistics.margin import default_margin
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.ranges import above, at_least
@@ -21,7 +21,7 @@ from ftjax.tasks.metrics import metric_of
 class AblationSettings:
     """Arms x rates x seeds, and how they are compared."""
 
-    arms: Mapping[str, Any]
+    arms: Summary
     """Name to a freezing strategy, or to changes of the config: {'init': 'random:glyphs'}.
     {'baseline': 'pixels'} is a logistic regression on the raw inputs, {'baseline': 'probe'} one
     on what the pretrained network gives its head, its penalty chosen by validation,
@@ -157,11 +157,6 @@ class AblationSettings:
     def tuned(self) -> tuple[str, ...]:
         """The arms that have a learning rate to tune."""
         return tuple(name for name in self.arms if 'baseline' not in self.changes(name))
-
-    @property
-    def equivalence_margin(self) -> float:
-        """The margin, or what stands for it where none is given."""
-        return default_margin(metric_of(self.metric)) if self.margin is None else self.margin
 
     @property
     def outside_prior(self) -> tuple[str, ...]:

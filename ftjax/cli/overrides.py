@@ -8,6 +8,7 @@ whether `config.freeze` is a text or a mapping so far, `--config.model.dropout=0
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -33,6 +34,20 @@ def optional_keys() -> set[str]:
     return found
 
 
+def empty_keys() -> dict[str, str]:
+    """What stands for nothing, by dotted key, in keys of texts that may say nothing: '' or 'none'.
+
+    >>> empty_keys()['data.sampler'], empty_keys()['data.augment'], empty_keys()['init']
+    ('', 'none', '')
+    """
+    found = {'init': ''}  # random weights
+    for section, cls in SECTIONS.items():
+        for field in dataclasses.fields(cls):
+            if field.default in ('', 'none'):
+                found[f'{section}.{field.name}'] = field.default
+    return found
+
+
 def expected_at(key: str) -> str:
     """What a key of a config takes, in words; empty for one that not every config has."""
     section, _, name = key.rpartition('.')
@@ -50,11 +65,13 @@ def taken(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]]]:
     Raises:
       UserError: an unknown key of `freeze`, or a value that it does not take.
     """
-    rest, found, optional = [], [], optional_keys()
+    rest, found, optional, empty = [], [], optional_keys(), empty_keys()
     for word in argv:
         match = WORD.fullmatch(word)
         if match and match[1] in optional and match[2] in NONES:
             found.append((match[1], None))
+        elif match and match[1] in empty and match[2] in NONES:
+            rest.append(f'--config.{match[1]}={empty[match[1]]}')
         elif match and match[1].startswith('freeze.'):
             found.append((match[1], freeze_value(match[1].removeprefix('freeze.'), match[2])))
         elif match and match[1].startswith('model.'):
@@ -94,7 +111,7 @@ def value_of(cls: type, where: str, name: str, text: str) -> Any:
     wanted = known[name]
     if type(None) in wanted.kinds and text in NONES:
         return None
-    value: Any = text
+    value: object = text
     if str not in wanted.kinds or text[:1] in ('(', '[', '{'):
         value = literal(text)
     if not any(fits(value, kind) for kind in wanted.kinds):

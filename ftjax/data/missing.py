@@ -110,7 +110,7 @@ def rule_of(given: str | Mapping[str, str], column: str, is_label: bool = False)
     return parse('missing', text or 'error', f'{KEY} of column {column!r}')
 
 
-def is_missing(value: Any) -> bool:
+def is_missing(value: object) -> bool:
     """Whether a cell of a text, a path or a label holds nothing."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ftjax.distributed.process_group import several
+from ftjax.pytrees import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ def put(tree: object, shardings: object, axis: int = 0, own: Own | None = None) 
     return jax.tree.map(lambda leaf, where: _put(leaf, where, axis, own), tree, shardings)
 
 
-def _put(leaf: Any, where: NamedSharding, axis: int, own: Own | None) -> jax.Array:
+def _put(leaf: Array, where: NamedSharding, axis: int, own: Own | None) -> jax.Array:
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
         same = leaf.sharding.is_equivalent_to(where, leaf.ndim)
         return leaf if same else jax.jit(_itself, out_shardings=where)(leaf)

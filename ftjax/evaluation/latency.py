@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from ftjax.distributed.sharding import Sharding
@@ -14,6 +15,7 @@ from ftjax.evaluation.predict import Forward
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Inputs, Variables
 from ftjax.xla.cost_analysis import flops_of
 from ftjax.xla.program_cache import program
 
@@ -38,9 +40,9 @@ class Calls:
 
 def forward_latency(
     network: Network,
-    variables: Any,
+    variables: Variables,
     preprocessing: Preprocessing | TextPreprocessing | None,
-    inputs: Any,
+    inputs: Inputs,
     calls: Calls = Calls(),
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Any]:
@@ -74,8 +76,8 @@ def forward_latency(
             break
         if spent >= 4 * calls.seconds and len(seconds) >= WARM_UP:
             break
-    first = next(iter(inputs.values())) if isinstance(inputs, dict) else inputs
-    texts = isinstance(inputs, dict) and 'input_ids' in inputs
+    first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs
+    texts = isinstance(inputs, Mapping) and 'input_ids' in inputs
     return {
         'batch_size': len(first),
         **({'length': int(first.shape[1])} if texts else {}),
@@ -100,7 +102,7 @@ def percentiles(seconds: np.ndarray, batch_size: int) -> dict[str, Any]:
     return found
 
 
-def _memory(compiled: Any) -> dict[str, int]:
+def _memory(compiled: jax.stages.Compiled) -> dict[str, int]:
     """Bytes that the compiler plans for: weights and inputs, temporary memory, outputs."""
     found = compiled.memory_analysis()
     if found is None:

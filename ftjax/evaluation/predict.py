@@ -17,6 +17,8 @@ from ftjax.errors import check_name
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Inputs, Variables
+from ftjax.xla.late_products import late_products
 from ftjax.xla.program_cache import program
 
 
@@ -31,22 +33,23 @@ class Forward:
     stage: str | None = None
     tta: str = 'none'
 
-    def __call__(self, variables: Any, inputs: Any) -> Any:
+    def __call__(self, variables: Variables, inputs: Inputs) -> Any:
         stages, stop = self.network.stages, None
         if self.stage is not None and self.stage != stages[-1]:
             stop = stages[stages.index(self.stage) + 1]
         weights = self.sharding.gathered(variables)
 
-        def run(inputs: Any) -> Any:
+        def run(inputs: Inputs) -> Any:
             if self.start is None and self.preprocessing is not None:
                 inputs = prepare(inputs, self.preprocessing)
-            outputs = self.network.apply(weights, inputs, start=self.start, stop=stop)
+            with late_products(weights):
+                outputs = self.network.apply(weights, inputs, start=self.start, stop=stop)
             return outputs if self.stage is None else embedding(outputs, inputs)
 
         return averaged(run, inputs, self.tta)
 
 
-def embedding(outputs: Any, inputs: Any) -> jax.Array:
+def embedding(outputs: Any, inputs: Inputs) -> jax.Array:
     """One vector an example of what a stage passes on: float32 (B, width).
 
     The mean over the tokens of a text, padding left out, or over the positions of an image;
@@ -65,7 +68,7 @@ def embedding(outputs: Any, inputs: Any) -> jax.Array:
 
 def predict(
     network: Network,
-    variables: Any,
+    variables: Variables,
     batches: Iterable[dict],
     preprocessing: Preprocessing | TextPreprocessing | None = None,
     start: str | None = None,
@@ -100,7 +103,7 @@ def predict(
         yield np.asarray(compiled.call(variables, inputs))[: len(batch['mask'])], batch
 
 
-def placed(variables: Any, sharding: Sharding) -> bool:
+def placed(variables: Variables, sharding: Sharding) -> bool:
     """Whether variables lie on the mesh of a sharding already, each in its place there."""
     return sharding.fsdp > 1 and all(
         isinstance(leaf, jax.Array)

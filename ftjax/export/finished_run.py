@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.export.model_card import CardFacts, model_card
+from ftjax.export.origin import Origin, open_origin
 from ftjax.io.json.json_reader import read_object
 from ftjax.io.json.stored_fields import read_result
 from ftjax.preprocessing.images import Preprocessing
@@ -36,6 +38,11 @@ class FinishedRun:
     def init(self) -> str:
         """What it started from; '' for random weights."""
         return str(self.config.get('init') or '')
+
+    @functools.cached_property
+    def origin(self) -> Origin | None:
+        """The checkpoint of another library that it goes back to, if there is one."""
+        return open_origin(self.init)
 
     @property
     def is_text(self) -> bool:

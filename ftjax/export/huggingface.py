@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from ftjax.export.carried import carried, write_carried
+from ftjax.export.origin import Origin
 from ftjax.export.source_names import save_source
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import families, own_format
+from ftjax.pytrees import Variables
 
+_log = logging.getLogger(__name__)
 TOKENIZER_FILES = (
     own_format.TOKENIZER,
     *('tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'),
@@ -24,12 +28,14 @@ TOKENIZER_FILES = (
 def save_huggingface(
     folder: str | os.PathLike[str],
     network: Network,
-    variables: Mapping[str, Any],
+    variables: Variables,
     preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str] = (),
     *,
     family: str | None = None,
     tokenizer: str | os.PathLike[str] | None = None,
+    origin: Origin | None = None,
+    dtype: str | None = None,
 ) -> pathlib.Path:
     """Writes a network in its family's own format; returns the folder.
 
@@ -42,19 +48,35 @@ def save_huggingface(
       family: a registered family; None for the first that writes this network's class.
         Pass `pretrained.family`, where several share a class.
       tokenizer: a tokenizer.json; the other tokenizer files beside it come along.
+      origin: the checkpoint that the run began with: its config.json is carried on but for what
+        the run changed, and its tensors keep names, dtypes, bytes and files where they did not
+        train.
+      dtype: of tensors that trained or are new; None for what the origin had, or their own.
 
     Raises:
       UserError: no family writes this network, or a leaf has no name there.
     """
     folder = pathlib.Path(folder)
+    if origin is not None:
+        family = origin.checkpoint.family
     if family is None or family == own_format.FORMAT:
         family = families.family_of_network(network)
     config = families.module(family).config_from_network(network, tuple(class_names))
     if class_names:
         config['id2label'] = {str(index): name for index, name in enumerate(class_names)}
         config['label2id'] = {name: index for index, name in enumerate(class_names)}
+    if origin is not None:
+        config = origin.config_of(network, class_names, config)
+    if dtype is not None:
+        config = {k: v for k, v in config.items() if k != 'torch_dtype'} | {'dtype': dtype}
     # No names to choose by: the first map is the one whose names go with the config.json.
-    save_source(folder / own_format.WEIGHTS, variables, families.key_map(family, config, ()))
+    names = families.key_map(family, config, ())
+    if origin is None:
+        save_source(folder / own_format.WEIGHTS, variables, names)
+    else:
+        tensors = carried(origin, network, variables, config, names, dtype)
+        write_carried(folder, tensors, origin)
+        _log.info('%s: %s', folder.name, tensors.said)
     own_format.write_json(folder / own_format.CONFIG, config)
     save_inputs(folder, family, preprocessing, tokenizer)
     return folder

@@ -9,6 +9,7 @@ from typing import Any
 
 from ftjax.evaluation.intervals import wilson_interval
 from ftjax.io.identity.identity_changes import joined, part
+from ftjax.io.json.json_values import JsonObject
 from ftjax.printable import in_markdown
 
 # Metric, its name for people, and whether it is a share that reads best in percent.
@@ -32,9 +33,9 @@ class CardFacts:
 
     model_class: str
     """As in config.json's architectures."""
-    config: Mapping[str, Any]
-    plan: Mapping[str, Any]
-    result: Mapping[str, Any]
+    config: JsonObject
+    plan: JsonObject
+    result: JsonObject
     class_names: Sequence[str] = ()
     is_text: bool = False
     library: str = 'transformers'
@@ -74,9 +75,7 @@ def model_card(facts: CardFacts) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def plan_in_words(
-    plan: Mapping[str, Any], result: Mapping[str, Any], adapters: str = ''
-) -> list[str]:
+def plan_in_words(plan: JsonObject, result: JsonObject, adapters: str = '') -> list[str]:
     """Strategy, trainable share, and the stages of each phase, as sentences."""
     lines = [adapters] if adapters else []
     strategy = result.get('strategy') or plan.get('strategy')
@@ -116,7 +115,7 @@ def runs_of(chosen: Sequence[str], names: Sequence[str]) -> str:
     return ', '.join(joined)
 
 
-def data_in_words(config: Mapping[str, Any], result: Mapping[str, Any]) -> list[str]:
+def data_in_words(config: JsonObject, result: JsonObject) -> list[str]:
     """Where the examples are from, and the fingerprint by which they are known again."""
     data = config.get('data', {})
     lines = [f'- source: `{in_markdown(data["source"])}`'] if data.get('source') else []
@@ -133,7 +132,7 @@ def data_in_words(config: Mapping[str, Any], result: Mapping[str, Any]) -> list[
     return lines
 
 
-def identity_in_words(result: Mapping[str, Any]) -> list[str]:
+def identity_in_words(result: JsonObject) -> list[str]:
     """Hashes of the weights that it started from and of code of its maker's own."""
     identity = result.get('identity')
     loaded, code = part(identity, 'weights').get('loaded'), part(part(identity, 'code'), 'files')
@@ -150,7 +149,7 @@ def identity_in_words(result: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def results_table(result: Mapping[str, Any]) -> list[str]:
+def results_table(result: JsonObject) -> list[str]:
     """The test metrics with 95 % intervals, as a Markdown table; [] where nothing was measured."""
     metrics = result.get('metrics') or {}
     rows = []

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any
 
 from ftjax.errors import UserError, check_name
 from ftjax.export.finished_run import FinishedRun, open_finished
@@ -13,12 +11,15 @@ from ftjax.export.huggingface import save_huggingface, save_inputs
 from ftjax.export.peft import save_peft
 from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.json.json_reader import read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import Adapted, adapters_in_words, merge
 from ftjax.models.stages import Network
 from ftjax.pretrained import families
 from ftjax.pretrained.leaves import flatten, unflatten
+from ftjax.pytrees import Variables
 
 ADAPTERS = ('merged', 'peft')
+DTYPES = ('source', 'float32')
 FROZEN = 'frozen'
 REMEDY = "ftjax itself opens the run's folder (config.init, load_pretrained)"
 
@@ -28,6 +29,7 @@ def export_weights(
     output: str | os.PathLike[str],
     *,
     adapters: str = 'merged',
+    dtype: str = 'source',
     command: str = '',
 ) -> pathlib.Path:
     """Writes a finished run's network for PyTorch; returns the folder.
@@ -38,6 +40,8 @@ def export_weights(
       adapters: 'merged' into the weights, or in the format of 'peft': then the folder holds
         the adapters and the head, and `base/` below it the network that they belong to,
         unless that is a repository of the hub and came through training as it was.
+      dtype: of what trained: 'source', rounded to what the checkpoint had that the run began
+        with, or 'float32', as it was trained.
       command: what was typed, for the model card.
 
     Raises:
@@ -46,16 +50,17 @@ def export_weights(
     """
     output = pathlib.Path(output)
     check_name(adapters, ADAPTERS, 'form of adapters')
+    kind = None if check_name(dtype, DTYPES, 'dtype of an export') == 'source' else dtype
     run = open_finished(workdir, command)
     with whole_folder(output) as folder:
         if adapters == 'peft':
-            write_peft(folder, output, run)
+            write_peft(folder, output, run, kind)
         else:
-            write_merged(folder, run)
+            write_merged(folder, run, kind)
     return output
 
 
-def write_merged(folder: pathlib.Path, run: FinishedRun) -> None:
+def write_merged(folder: pathlib.Path, run: FinishedRun, dtype: str | None = None) -> None:
     """The network without adapters, its preprocessing or tokenizer, and the card."""
     found = run.found
     network, variables = merge(found.network, found.variables)
@@ -67,6 +72,8 @@ def write_merged(folder: pathlib.Path, run: FinishedRun) -> None:
         found.preprocessing,
         found.class_names,
         tokenizer=run.tokenizer,
+        origin=run.origin,
+        dtype=dtype,
     )
     name = class_of(read_object(folder / 'config.json'))
     adapters = ''
@@ -76,7 +83,9 @@ def write_merged(folder: pathlib.Path, run: FinishedRun) -> None:
     (folder / 'README.md').write_text(card, encoding='utf-8')
 
 
-def write_peft(folder: pathlib.Path, output: pathlib.Path, run: FinishedRun) -> None:
+def write_peft(
+    folder: pathlib.Path, output: pathlib.Path, run: FinishedRun, dtype: str | None = None
+) -> None:
     """The adapters and the head; the network that they belong to, if it is nowhere else."""
     found, network = run.found, run.found.network
     if not isinstance(network, Adapted):
@@ -95,7 +104,11 @@ def write_peft(folder: pathlib.Path, output: pathlib.Path, run: FinishedRun) -> 
         base, _, revision = run.init.removeprefix('hf://').partition('@')
     else:
         base, revision = str(output.absolute() / 'base'), ''
-        save_huggingface(folder / 'base', network.network, plain, None, found.class_names)
+        save_huggingface(
+            *(folder / 'base', network.network, plain, None, found.class_names),
+            origin=run.origin,
+            dtype=dtype,
+        )
     save_peft(folder, network, found.variables, also=also, base=base, revision=revision or None)
     save_inputs(folder, family, found.preprocessing, run.tokenizer)
     config = families.module(family).config_from_network(network.network, found.class_names)
@@ -112,7 +125,7 @@ def write_peft(folder: pathlib.Path, output: pathlib.Path, run: FinishedRun) -> 
     (folder / 'README.md').write_text(card, encoding='utf-8')
 
 
-def class_of(config: Mapping[str, Any]) -> str:
+def class_of(config: JsonObject) -> str:
     """The class of transformers that a config.json names."""
     return config['architectures'][0]
 
@@ -138,7 +151,7 @@ def check_family(network: Network) -> str:
 
 
 def trained_beside(
-    network: Adapted, variables: Mapping[str, Any], plan: Mapping[str, Any]
+    network: Adapted, variables: Variables, plan: JsonObject
 ) -> tuple[list[str], bool]:
     """Leaves after the last block that an adapter must bring along, and whether others moved."""
     paths = [key.partition('/')[2] for key in flatten(variables) if key.startswith('params/')]

@@ -12,6 +12,7 @@ from flax.traverse_util import flatten_dict
 
 from ftjax.errors import UserError
 from ftjax.models.stages import ROLES, Network
+from ftjax.pytrees import Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +36,7 @@ class Anatomy:
     """The leaves of each role: `norm`, `attention`, `position`, `mlp`."""
 
     @classmethod
-    def of(
-        cls, network: Network, variables: Mapping[str, Any], head_is_new: bool = True
-    ) -> Anatomy:
+    def of(cls, network: Network, variables: Variables, head_is_new: bool = True) -> Anatomy:
         """Reads a network and its variables, arrays or shapes; raises UserError on strays."""
         leaves: dict[str, Any] = flatten_dict(dict(variables['params']), sep='/')
         strays = sorted({path.split('/')[0] for path in leaves} - set(network.stages))

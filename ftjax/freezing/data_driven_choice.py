@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.io.json.json_values import JsonObject
+
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
@@ -42,7 +44,7 @@ class Choice:
         }
 
     @classmethod
-    def from_saved(cls, saved: Mapping[str, Any]) -> Choice:
+    def from_saved(cls, saved: JsonObject) -> Choice:
         """A choice from a checkpoint."""
         entries = {path: np.asarray(mask, bool) for path, mask in saved['entries'].items()}
         told = json.loads(saved['told']) if 'told' in saved else saved

@@ -8,9 +8,7 @@ from typing import Any
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError
-
-Flat = dict[str, Any]
-"""{path: array}: the form of both halves, so that optimizer state is keyed by path."""
+from ftjax.pytrees import Flat
 
 
 def partition(tree: Mapping[str, object], trainable) -> tuple[Flat, Flat]:

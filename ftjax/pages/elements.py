@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from ftjax.printable import in_html
 
@@ -58,7 +57,7 @@ def facts(values: Mapping[str, object]) -> str:
     return f'<table class="facts">{rows}</table>'
 
 
-def flat(value: Any, name: str = '') -> Iterator[tuple[str, str]]:
+def flat(value: object, name: str = '') -> Iterator[tuple[str, str]]:
     """What JSON holds as facts: (name, text), nested names joined by spaces.
 
     >>> list(flat({'git': {'commit': 'ab', 'dirty': False}, 'seeds': [0, 1]}))

@@ -10,11 +10,12 @@ import numpy as np
 from ftjax.data.images.mixing import mixed
 from ftjax.data.images.on_device import augment, unit_range
 from ftjax.errors import UserError
+from ftjax.pytrees import Batch
 
 EXAMPLES, DRAWS = 8, 4
 
 
-def augmented_figure(batch: Any, names: str, seed: int = 0, said: Any = ()):
+def augmented_figure(batch: Batch, names: str, seed: int = 0, said: Any = ()):
     """A row an example: the image as it is read, then some draws; as a matplotlib Figure.
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import COLOURS, GREY, INK, new_figure, quiet, titled
 from ftjax.printable import in_figure
@@ -19,7 +20,7 @@ SIZE = (4.8, 2.9)
 
 
 def learning_curves(
-    history: Sequence[Mapping[str, Any]],
+    history: Sequence[JsonObject],
     metric: str,
     best_step: int | None = None,
     starts: Sequence[float] = (),
@@ -44,7 +45,7 @@ def learning_curves(
 
 
 def learning_figure(
-    history: Sequence[Mapping[str, Any]], metric: str, best_step: int | None = None
+    history: Sequence[JsonObject], metric: str, best_step: int | None = None
 ) -> Any:
     """The same curves side by side in one matplotlib Figure.
 
@@ -77,7 +78,7 @@ class _Panel:
 
 
 def _panels(
-    history: Sequence[Mapping[str, Any]], metric: str, reference: tuple[str, float] | None
+    history: Sequence[JsonObject], metric: str, reference: tuple[str, float] | None
 ) -> list[_Panel]:
     """What there is to draw, the loss first."""
     percent = number_formats.scale_of(metric) == 100
@@ -131,7 +132,7 @@ def _above_zero(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bool:
     return all((y > 0).all() for _, y in lines.values())
 
 
-def _series(history: Sequence[Mapping[str, Any]], key: str) -> tuple[np.ndarray, np.ndarray]:
+def _series(history: Sequence[JsonObject], key: str) -> tuple[np.ndarray, np.ndarray]:
     pairs = [(row['epoch'], row[key]) for row in history if row.get(key) is not None]
     found = np.array(pairs, np.float64).reshape(-1, 2)
     return found[:, 0], found[:, 1]

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ftjax.io.files.atomic import write_bytes
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def save_figure(figure: object, path: str | os.PathLike[str], dpi: int = 160) -> None:
-    """Writes a matplotlib Figure in the format of the path's ending, whole or not at all."""
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 160) -> None:
+    """Writes a figure in the format of the path's ending, whole or not at all."""
     write_bytes(path, figure_bytes(figure, os.fspath(path).rsplit('.', 1)[-1], dpi))
 
 
-def figure_bytes(figure: Any, file_format: str = 'png', dpi: int = 160) -> bytes:
-    """A matplotlib Figure as a file's bytes; the same figure gives the same bytes."""
+def figure_bytes(figure: Figure, file_format: str = 'png', dpi: int = 160) -> bytes:
+    """A figure as a file's bytes; the same figure gives the same bytes."""
     import matplotlib
 
     buffer = io.BytesIO()

@@ -12,6 +12,7 @@ from ftjax.io.json.json_values import (
     Either,
     Flag,
     Integer,
+    JsonObject,
     Kind,
     ListOf,
     Null,
@@ -134,7 +135,7 @@ class Preprocessing:
     @classmethod
     def from_huggingface(
         cls,
-        config: Mapping[str, Any],
+        config: JsonObject,
         channels: int = 3,
         where: str | os.PathLike[str] = 'preprocessor_config.json',
     ) -> Preprocessing:
@@ -241,7 +242,7 @@ def _both(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _per_channel(
-    config: Mapping[str, Any], field: str, channels: int, kind: Kind, where: Any
+    config: JsonObject, field: str, channels: int, kind: Kind, where: Any
 ) -> tuple[float, ...]:
     """A number for each channel, from one for all or a list."""
     found = config.get(field, 0.5)

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError, check_name
-from ftjax.io.json.json_values import Flag, Kind, ListOf, Number, Table, Text, check_table, optional
+from ftjax.io.json.json_values import (
+    Flag,
+    JsonObject,
+    Kind,
+    ListOf,
+    Number,
+    Table,
+    Text,
+    check_table,
+    optional,
+)
 
 _KIND = 'table'  # in JSON, tells these fields from those of images and texts
 _ANY = Number(-1e308, 1e308)
@@ -124,7 +134,7 @@ class TablePreprocessing:
         return {'kind': _KIND, **dataclasses.asdict(self)}
 
     @classmethod
-    def from_json(cls, saved: Mapping[str, Any], where: str) -> TablePreprocessing:
+    def from_json(cls, saved: JsonObject, where: str) -> TablePreprocessing:
         """From a folder's config.json; raises UserError on fields unknown or of another kind."""
         given = {key: value for key, value in saved.items() if key != 'kind'}
         for name in given:

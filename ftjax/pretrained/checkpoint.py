@@ -13,6 +13,7 @@ import jax
 
 from ftjax.errors import UserError
 from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import with_overrides
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -33,7 +34,7 @@ class Checkpoint:
     folder: pathlib.Path
     family: str
     """A registered family, or 'ftjax' for our own format."""
-    config: Mapping[str, Any]
+    config: JsonObject
     source: TensorSource | None
     """None where only the configuration was asked for."""
     revision: str | None = None

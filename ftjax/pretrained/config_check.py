@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.pretrained import families
 from ftjax.pretrained.config_fields import EVERYWHERE, INERT, READ, TIMM, Fields, known, table
 from ftjax.pretrained.keymaps.hf_config import architecture
@@ -17,7 +18,7 @@ _NOTHING = (None, False, 0, '', [], {})
 
 
 def check_config(
-    family: str, config: Mapping[str, Any], where: pathlib.Path
+    family: str, config: JsonObject, where: pathlib.Path
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Holds every field of a config.json against what its family declares.
 
@@ -45,7 +46,7 @@ def check_config(
 
 
 def _check(
-    model_type: str, fields: Fields, config: Mapping[str, Any], where: pathlib.Path
+    model_type: str, fields: Fields, config: JsonObject, where: pathlib.Path
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     config = _under_own_names(model_type, config, where)
     _check_class(model_type, config, where)
@@ -72,7 +73,7 @@ def _is_declared(name: str, fields: Fields) -> bool:
     return name in READ or name in INERT or name in table()['generation']
 
 
-def _undeclared(model_type: str, name: str, value: Any, where: pathlib.Path) -> list[str]:
+def _undeclared(model_type: str, name: str, value: object, where: pathlib.Path) -> list[str]:
     """Judges a field that no family declares; [name] if nothing reads it either."""
     defaults = known(model_type).defaults
     if name in defaults or name in EVERYWHERE:
@@ -100,9 +101,7 @@ def _undeclared(model_type: str, name: str, value: Any, where: pathlib.Path) -> 
     return [name]
 
 
-def _under_own_names(
-    model_type: str, config: Mapping[str, Any], where: pathlib.Path
-) -> dict[str, Any]:
+def _under_own_names(model_type: str, config: JsonObject, where: pathlib.Path) -> dict[str, Any]:
     """The config with each alias of the class replaced by the field it stands for."""
     renamed = dict(config)
     for alias, name in known(model_type).aliases.items():
@@ -117,7 +116,7 @@ def _under_own_names(
     return renamed
 
 
-def _check_class(model_type: str, config: Mapping[str, Any], where: pathlib.Path) -> None:
+def _check_class(model_type: str, config: JsonObject, where: pathlib.Path) -> None:
     """Refuses classes that come as code with the checkpoint, whatever its model type says."""
     name, prefix = architecture(config), known(model_type).prefix
     if config.get('auto_map') and name and not name.startswith(prefix):
@@ -127,7 +126,7 @@ def _check_class(model_type: str, config: Mapping[str, Any], where: pathlib.Path
         )
 
 
-def _noise(model_type: str, fields: Fields, config: Mapping[str, Any]) -> Iterator[str]:
+def _noise(model_type: str, fields: Fields, config: JsonObject) -> Iterator[str]:
     """What the load report says of noise in training that is not applied as there."""
     effective = {**known(model_type).defaults, **config}
     for name, phrase in fields.noise.items():
@@ -159,12 +158,12 @@ def _readers() -> dict[str, list[str]]:
     return found
 
 
-def _dict(name: str, value: Any, where: pathlib.Path) -> Mapping[str, Any]:
+def _dict(name: str, value: object, where: pathlib.Path) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise UserError(f'{where}: {name} must be a JSON object, not {_short(value)}')
     return value
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + '...'

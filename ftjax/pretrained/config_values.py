@@ -8,13 +8,12 @@ to two families has the kinds of both, and the network's own check (`models.fiel
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
 
 from ftjax.io.json.json_values import (
     Either,
     Flag,
     Integer,
+    JsonObject,
     Kind,
     ListOf,
     Null,
@@ -154,7 +153,7 @@ _TIMM: dict[str, Kind] = {
 _NESTED = {'rope_scaling': _ROPE, 'rope_parameters': _ROPE, 'pretrained_cfg': _TIMM}
 
 
-def check_values(config: Mapping[str, Any], where: str | os.PathLike[str]) -> None:
+def check_values(config: JsonObject, where: str | os.PathLike[str]) -> None:
     """Refuses a config.json with a field that cannot be what it says.
 
     Raises:

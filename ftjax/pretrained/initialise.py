@@ -16,6 +16,7 @@ from ftjax.errors import UserError
 from ftjax.io.process.host_memory import host_free, shown_size
 from ftjax.models.stages import Network
 from ftjax.pretrained.leaves import flatten, stage_of, unflatten
+from ftjax.pytrees import Array, Variables
 
 
 def leaf_shapes(network: Network) -> dict[str, jax.ShapeDtypeStruct]:
@@ -80,7 +81,7 @@ def initialiser(network: Network, stage: str | None = None) -> Callable[[jax.Arr
     index = network.stages.index(stage)
     following = network.stages[index + 1] if index + 1 < len(network.stages) else None
 
-    def enter(variables: Any) -> Any:
+    def enter(variables: Variables) -> Any:
         inputs = network.example_input(1)
         return network.apply(variables, inputs, stop=stage) if index else inputs
 
@@ -115,7 +116,7 @@ def initialiser_of(network: Network, keys: frozenset[str]) -> Callable[[jax.Arra
     return jax.jit(init)
 
 
-def cast(key: str, leaf: Any, dtype: DTypeLike) -> Any:
+def cast(key: str, leaf: Array, dtype: DTypeLike) -> Any:
     """A leaf in the dtype asked for: parameters in `dtype`, running statistics in float32."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return leaf

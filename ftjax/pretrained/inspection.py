@@ -15,10 +15,11 @@ from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pretrained.fit_network import fit_network
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.leaves import stage_of
 from ftjax.pretrained.locate.locate import Location, locate
-from ftjax.pretrained.open import describe, fit_network
+from ftjax.pretrained.open import describe
 from ftjax.pretrained.report import LoadReport
 from ftjax.pretrained.strict_load import report
 

@@ -21,6 +21,9 @@ class Unprefixed(TensorSource):
         self.headers = {name.removeprefix(prefix): h for name, h in source.headers.items()}
         self._source, self._prefix = source, prefix
 
+    def file_of(self, name: str) -> str:
+        return self._source.file_of(self._prefix + name)
+
     def read(self, name: str) -> np.ndarray:
         return self._source.read(self._prefix + name)
 

@@ -21,6 +21,10 @@ from ftjax.pretrained.readers import TensorSource
 from ftjax.pretrained.report import LoadReport
 
 Sharding = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]
+Held = Callable[[str, np.dtype], DTypeLike]
+"""(leaf key, dtype in the file; float32 of a new leaf) -> the dtype to hold a parameter in."""
+BLOCK = 2**22
+"""Entries that are looked at at once."""
 
 
 def load_into(
@@ -31,7 +35,9 @@ def load_into(
     head: str = 'auto',
     seed: int = 0,
     dtype: DTypeLike = jnp.float32,
+    held: Held | None = None,
     sharding: Sharding | None = None,
+    host: bool = False,
 ) -> tuple[dict, LoadReport]:
     """Loads a checkpoint into a network's variables.
 
@@ -45,7 +51,9 @@ def load_into(
       head: 'auto', 'keep' or 'new'; see `explain`.
       seed: for leaves that are initialised.
       dtype: of the parameters; running statistics are float32 always.
+      held: gives each parameter a dtype of its own, in place of `dtype`.
       sharding: (leaf key, shape) -> where the leaf goes; None for the default device.
+      host: leave the leaves in host memory, as NumPy arrays.
 
     Returns:
       Variables {'params': .., 'batch_stats': .. where there are any} and the report.
@@ -56,8 +64,9 @@ def load_into(
     plan = explain(network, source, keymap, head)
 
     def place(key, leaf):
-        # A copy of its own: a view would keep the whole source tensor alive.
-        leaf = np.array(leaf, order='C') if isinstance(leaf, np.ndarray) else leaf
+        if host:
+            return _own(np.asarray(leaf))
+        leaf = _own(leaf) if isinstance(leaf, np.ndarray) else leaf
         return jax.device_put(leaf, sharding(key, leaf.shape) if sharding else None)
 
     leaves: dict[str, Any] = {}
@@ -67,15 +76,30 @@ def load_into(
         for key, leaf in zip(match.keys, match.rule.forward(tensor), strict=True):
             if key in plan.resizes:
                 leaf = _resized(key, leaf, plan, keymap)
-            leaves[key] = place(key, _cast_once(key, leaf, dtype))
+            leaves[key] = place(key, _cast_once(leaf, wanted(key, leaf.dtype, dtype, held)))
         del tensor, leaf
     initial = random_leaves(network, plan.initialised, seed) if plan.initialised else {}
-    leaves.update({key: place(key, cast(key, leaf, dtype)) for key, leaf in initial.items()})
+    for key, leaf in initial.items():
+        want = wanted(key, np.dtype(np.float32), dtype, held)
+        leaves[key] = place(key, cast(key, leaf, want))
     variables = unflatten({key: leaves[key] for key in plan.keys})
-    return variables, report(plan, source, keymap, dtype)
+    return variables, report(plan, source, keymap, dtype, held)
 
 
-def report(plan: Explanation, source: TensorSource, keymap: KeyMap, dtype: DTypeLike) -> LoadReport:
+def wanted(key: str, have: np.dtype, dtype: DTypeLike, held: Held | None) -> np.dtype:
+    """The dtype that a leaf is held in: of a parameter as asked for, of statistics float32."""
+    if not key.startswith('params/'):
+        return np.dtype(np.float32)
+    return np.dtype(dtype if held is None else held(key, have))
+
+
+def report(
+    plan: Explanation,
+    source: TensorSource,
+    keymap: KeyMap,
+    dtype: DTypeLike,
+    held: Held | None = None,
+) -> LoadReport:
     """The report of a load, known before it is done."""
     loaded: dict[str, str] = {}
     transformed: dict[str, str] = {}
@@ -90,7 +114,7 @@ def report(plan: Explanation, source: TensorSource, keymap: KeyMap, dtype: DType
                 old, new = plan.resizes[key]
                 changes.append(f'resized {old[0]}x{old[1]} to {new[0]}x{new[1]}')
             have = source.dtype(name)
-            want = np.dtype(dtype if key.startswith('params/') else np.float32)
+            want = wanted(key, have, dtype, held)
             if have != want and jnp.issubdtype(have, jnp.floating):
                 changes.append(f'{have} to {want}')
             if changes:
@@ -111,12 +135,23 @@ def report(plan: Explanation, source: TensorSource, keymap: KeyMap, dtype: DType
 def _check_finite(tensor: np.ndarray, name: str, source: TensorSource) -> None:
     if not jnp.issubdtype(tensor.dtype, jnp.floating):
         return
-    bad = tensor.size - np.count_nonzero(np.isfinite(tensor))
+    flat = tensor.reshape(-1)
+    blocks = (flat[start : start + BLOCK] for start in range(0, flat.size, BLOCK))
+    bad = sum(block.size - np.count_nonzero(np.isfinite(block)) for block in blocks)
     if bad:
         raise UserError(
             f'{source.path}: tensor {name!r} has {bad} of {tensor.size} values that are NaN or '
             'infinite: the checkpoint is damaged, or comes from a run that diverged'
         )
+
+
+def _own(leaf: np.ndarray) -> np.ndarray:
+    """A leaf whose memory holds nothing else: a view would keep the whole source tensor alive."""
+    base: object = leaf
+    while isinstance(base, np.ndarray) and base.base is not None:
+        base = base.base
+    alone = isinstance(base, np.ndarray) and base.nbytes == leaf.nbytes
+    return leaf if alone and leaf.flags.c_contiguous else np.array(leaf, order='C')
 
 
 def _resized(key: str, leaf: np.ndarray, plan: Explanation, keymap: KeyMap) -> np.ndarray:
@@ -133,7 +168,6 @@ def _resized(key: str, leaf: np.ndarray, plan: Explanation, keymap: KeyMap) -> n
     )
 
 
-def _cast_once(key: str, leaf: np.ndarray, dtype: DTypeLike) -> np.ndarray:
-    want = np.dtype(dtype if key.startswith('params/') else np.float32)
+def _cast_once(leaf: np.ndarray, want: np.dtype) -> np.ndarray:
     same = leaf.dtype == want or not jnp.issubdtype(leaf.dtype, jnp.floating)
-    return leaf if same else leaf.astype(want)
+    return leaf if same else leaf.astype(want, order='C')

@@ -12,15 +12,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.pretrained.leaves import flatten
+from ftjax.pytrees import Variables
 
 NUMBERS, ENTRIES = 4, 2**16
 """Of a sketch, and entries of a leaf that it looks at."""
 
 
-def weights_of(variables: Mapping[str, Any], report: Mapping[str, Any]) -> dict[str, Any]:
+def weights_of(variables: Variables, report: JsonObject) -> dict[str, Any]:
     """`loaded`, a hash, and `random`, a sketch; what there is nothing of is left out.
 
     Args:
@@ -38,11 +41,16 @@ def weights_of(variables: Mapping[str, Any], report: Mapping[str, Any]) -> dict[
     }
 
 
-def weights_hash(variables: Mapping[str, Any]) -> str:
-    """SHA-256 (hex) over paths, dtypes, shapes and bytes of all leaves."""
+def weights_hash(variables: Variables) -> str:
+    """SHA-256 (hex) over paths, dtypes, shapes and bytes of all leaves.
+
+    Half precision counts as float32: the same weights are the same however they are held.
+    """
     digest, flat = hashlib.sha256(), flatten(variables)
     for path in sorted(flat):
         leaf = np.ascontiguousarray(jax.device_get(flat[path]))
+        if leaf.dtype.itemsize == 2 and jnp.issubdtype(leaf.dtype, jnp.floating):
+            leaf = leaf.astype(np.float32)
         digest.update(f'{path} {leaf.dtype} {leaf.shape} '.encode())
         digest.update(leaf.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

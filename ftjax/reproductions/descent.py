@@ -12,6 +12,7 @@ import numpy as np
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.pytrees import Variables
 from ftjax.tasks import task_of
 from ftjax.tasks.regression import Regression
 from ftjax.training.step.state import make_state, variables_of
@@ -21,7 +22,7 @@ PLAIN = OptimizerSettings(name='sgd', momentum=0.0)
 
 
 def descend(
-    network: Network, variables: Any, freeze: str, x: Any, y: Any, rates: Any, steps: int
+    network: Network, variables: Variables, freeze: str, x: Any, y: Any, rates: Any, steps: int
 ) -> Any:
     """Variables after full-batch gradient descent on the squared error.
 
@@ -67,7 +68,7 @@ def stacked(first: Any, last: Any) -> dict[str, Any]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def predictions(network: Network, variables: Any, x: Any) -> jax.Array:
+def predictions(network: Network, variables: Variables, x: Any) -> jax.Array:
     """(runs, examples) outputs at x (runs, examples, inputs)."""
     outputs: Any = jax.vmap(network.apply)(variables, x)
     return outputs[..., 0]

@@ -12,6 +12,7 @@ from ftjax.evaluation.predictions import refuse_non_finite
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
 from ftjax.tasks.statistics import Statistics, grouped
@@ -33,7 +34,7 @@ def split_batches(
     )
 
 
-def split_metrics(prepared: Prepared, variables: dict[str, Any], split: str = 'test'):
+def split_metrics(prepared: Prepared, variables: Variables, split: str = 'test'):
     """Metrics of a split, on whole arrays, at the decision threshold of validation."""
     return network_metrics(
         prepared.network,
@@ -46,9 +47,7 @@ def split_metrics(prepared: Prepared, variables: dict[str, Any], split: str = 't
     )
 
 
-def split_statistics(
-    prepared: Prepared, variables: dict[str, Any], split: str = 'test'
-) -> Statistics:
+def split_statistics(prepared: Prepared, variables: Variables, split: str = 'test') -> Statistics:
     """What the task counts of each example of a split."""
     return network_statistics(
         prepared.network,
@@ -60,9 +59,7 @@ def split_statistics(
     )
 
 
-def decided_statistics(
-    prepared: Prepared, variables: dict[str, Any], split: str = 'test'
-) -> Statistics:
+def decided_statistics(prepared: Prepared, variables: Variables, split: str = 'test') -> Statistics:
     """As `split_statistics`, answered at the decision threshold of validation."""
     found, threshold = (
         split_statistics(prepared, variables, split),
@@ -71,7 +68,7 @@ def decided_statistics(
     return found if threshold is None else task_of(prepared.data.task).decided(found, threshold)
 
 
-def chosen_threshold(prepared: Prepared, variables: Any) -> Threshold | None:
+def chosen_threshold(prepared: Prepared, variables: Variables) -> Threshold | None:
     """The decision threshold that train.threshold asks for, chosen on validation; None without.
 
     Raises:
@@ -92,7 +89,7 @@ def chosen_threshold(prepared: Prepared, variables: Any) -> Threshold | None:
 
 def network_metrics(
     network: Network,
-    variables: Any,
+    variables: Variables,
     data: Splits,
     config: Config,
     preprocessing: Preprocessing | TextPreprocessing | None,
@@ -106,7 +103,7 @@ def network_metrics(
 
 def network_statistics(
     network: Network,
-    variables: Any,
+    variables: Variables,
     data: Splits,
     config: Config,
     preprocessing: Preprocessing | TextPreprocessing | None,

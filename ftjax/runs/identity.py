@@ -21,6 +21,7 @@ from ftjax.data.dataset import READ_LATER, joint_fingerprint
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.identity.source_code import code_identity
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.process.provenance import git_state, versions
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.stages import Network
@@ -67,7 +68,7 @@ def baseline_identity(data: Splits) -> dict[str, Any]:
     return {'data': data_identity(data), **_code_state()}
 
 
-def data_changed(data: Splits, identity: Mapping[str, Any]) -> str:
+def data_changed(data: Splits, identity: JsonObject) -> str:
     """What has happened to the data's files since an identity was taken; '' for nothing.
 
     Data that were read whole before the run are what they were: nothing is looked at.
@@ -167,6 +168,6 @@ def _code_state() -> dict[str, Any]:
     return {**(git_state() or {'commit': None}), 'versions': versions()}
 
 
-def _hash(value: Any) -> str:
+def _hash(value: object) -> str:
     text = json.dumps(to_jsonable(value), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

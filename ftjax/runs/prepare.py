@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from ftjax.config import Config
 from ftjax.data import Splits, load_data
@@ -24,8 +26,11 @@ from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.built_models import open_model
-from ftjax.pretrained.initialise import random_variables
-from ftjax.pretrained.open import Pretrained, load_pretrained
+from ftjax.pretrained.initialise import leaf_shapes, random_variables
+from ftjax.pretrained.leaves import unflatten
+from ftjax.pretrained.open import outline
+from ftjax.pretrained.outline import BuiltOutline, Outline
+from ftjax.pretrained.strict_load import Held
 from ftjax.tasks import task_of
 from ftjax.training.adaptation.methods import check_adaptation
 from ftjax.training.loop.validation import check_validation
@@ -68,54 +73,131 @@ class Opened:
 
     network: Network
     variables: dict[str, Any]
-    """On the host; nobody changes them in place, so that runs may share them."""
+    """On the host; nobody changes them in place, so that runs may share them. Shapes alone where
+    nothing was read."""
     preprocessing: Preprocessing | TextPreprocessing | None
     report: dict[str, Any]
     head_is_new: bool
 
 
-def prepare(config: Config, data: Splits | None = None, opened: Opened | None = None) -> Prepared:
-    """Config → data → network → pretrained variables → plan.
+@dataclasses.dataclass(frozen=True)
+class Unopened:
+    """The same from names and headers alone, and how its weights are read."""
 
-    `opened` is for callers that have done that part before: `open_network(config, data)`.
+    network: Network
+    shapes: dict[str, Any]
+    preprocessing: Preprocessing | TextPreprocessing | None
+    head_is_new: bool
+    report: Callable[[Held], dict[str, Any]]
+    read: Callable[[Held], dict[str, Any]]
 
-    Raises UserError for whatever in the config, the data or the checkpoint is wrong.
+    def open(self, held: Held, weights: bool = True) -> Opened:
+        """Reads the weights, each leaf into the dtype that `held` says; or leaves shapes."""
+        return Opened(
+            self.network,
+            self.read(held) if weights else self.shapes,
+            self.preprocessing,
+            self.report(held),
+            self.head_is_new,
+        )
+
+
+def prepare(
+    config: Config,
+    data: Splits | None = None,
+    opened: Opened | None = None,
+    weights: bool = True,
+) -> Prepared:
+    """Config → data → network → plan → pretrained variables.
+
+    Args:
+      config: of the run.
+      data: the splits, for callers that have read them before.
+      opened: `open_network(config, data)`, for callers that have done that before.
+      weights: whether the weights are read; without, `variables` are shapes, which are enough to
+        price a run.
+
+    Raises UserError for whatever in the config, the data or the checkpoint is wrong; what the
+    config and headers tell is found before any weight is read.
     """
     data = data if data is not None else load_data(config.data)
-    opened = opened if opened is not None else open_network(config, data)
+    found = opened if opened is not None else outline_network(config, data)
     preprocessing = matching_preprocessing(
-        data.train, opened.network, opened.preprocessing, config.data
+        data.train, found.network, found.preprocessing, config.data
     )
-    network, variables = with_adapters(config.freeze, opened.network, opened.variables, config.seed)
-    # A run copies to the device what it needs there, in the dtype that its plan says.
-    variables = jax.device_get(variables)
+    known = found.shapes if isinstance(found, Unopened) else float32_shapes(found.variables)
+    network, shapes = with_adapters(config.freeze, found.network, known, config.seed)
     run_length = run_length_of(config, data)
     plan = make_plan(
         config.freeze,
         network,
-        variables,
-        head_is_new=opened.head_is_new,
+        shapes,
+        head_is_new=found.head_is_new,
         run_length=run_length,
         seed=config.seed,
     )
     check_validation(config.train, plan, data.val)
     check_adaptation(config.train, data)
     loss_options(config.train, task_of(data.task), data.train)  # raises before the first step
+    if isinstance(found, Unopened):
+        found = found.open(as_planned(plan), weights)
+    variables = shapes
+    if weights:
+        _, variables = with_adapters(config.freeze, found.network, found.variables, config.seed)
+        # A run copies to the device what it needs there, in the dtype that its plan says.
+        variables = jax.device_get(variables)
     return Prepared(
-        config, data, network, variables, preprocessing, opened.report, plan, run_length, opened
+        config, data, network, variables, preprocessing, found.report, plan, run_length, found
     )
 
 
+def as_planned(plan: Plan) -> Held:
+    """How leaves are held on the host: in float32, or as in the file what only the device rounds.
+
+    A leaf that no phase trains, that is stored in half precision on the device and that the file
+    has in half precision too never becomes float32: nothing is lost by that.
+    """
+    phases = [*plan.phases, *([plan.base] if plan.base else [])]
+    stored = frozenset.intersection(*(frozenset(phase.stored) for phase in phases)) - plan.trained
+
+    def held(key: str, have: np.dtype) -> np.dtype:
+        half = jnp.issubdtype(have, jnp.floating) and have.itemsize == 2
+        return have if half and key.removeprefix('params/') in stored else np.dtype(np.float32)
+
+    return held
+
+
+def in_float32(key: str, have: np.dtype) -> np.dtype:
+    """Holds every parameter in float32, for plans that are not known yet."""
+    del key, have
+    return np.dtype(np.float32)
+
+
+def float32_shapes(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Shapes of variables as a network has them by itself, however they are held."""
+
+    def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
+        half = jnp.issubdtype(leaf.dtype, jnp.floating) and leaf.dtype.itemsize == 2
+        return jax.ShapeDtypeStruct(leaf.shape, jnp.float32 if half else leaf.dtype)
+
+    return jax.tree.map(shape_of, dict(variables))
+
+
 def open_network(config: Config, data: Splits) -> Opened:
-    """The network of a config for the classes of its data, with weights.
+    """The network of a config for the classes of its data, with weights in float32.
 
     Raises UserError for whatever is wrong with the checkpoint.
     """
+    return outline_network(config, data).open(in_float32)
+
+
+def outline_network(config: Config, data: Splits) -> Unopened:
+    """The network of a config for the classes of its data; no weights are read."""
     classes, options = data.num_outputs, config.model_options
     if config.init:
 
-        def load(more: Mapping[str, Any]) -> Pretrained:
-            return load_pretrained(
+        def outlined(more: Mapping[str, Any]) -> Outline | BuiltOutline:
+            return outline(
                 config.init,
                 num_classes=classes,
                 class_names=data.class_names or None,
@@ -124,15 +206,16 @@ def open_network(config: Config, data: Splits) -> Opened:
                 options={**more, **options} or None,
             )
 
-        pretrained, targets = load({}), target_options(data.train)
-        if targets and pretrained.report.head == 'new':
-            pretrained = load(targets)
-        return Opened(
-            pretrained.network,
-            jax.device_get(pretrained.variables),
-            pretrained.preprocessing,
-            pretrained.report.to_json(),
-            pretrained.report.head != 'kept',
+        found, targets = outlined({}), target_options(data.train)
+        if targets and found.head == 'new':
+            found = outlined(targets)
+        return Unopened(
+            found.network,
+            found.shapes,
+            found.preprocessing[0],
+            found.head != 'kept',
+            lambda held: found.report(held=held).to_json(),
+            lambda held: found.load(held=held, host=True).variables,
         )
     name = options.pop('name', None)
     if name is None:
@@ -145,12 +228,13 @@ def open_network(config: Config, data: Splits) -> Opened:
     fits = 'features' in fields_of(family(name))
     sizes = network_options(data.train, config.data) if fits else {}
     network = build(name, {'num_classes': classes, **sizes, **options})
-    return Opened(
+    return Unopened(
         network,
-        jax.device_get(random_variables(network, config.seed)),
+        unflatten(leaf_shapes(network)),
         standard_preprocessing(network) if network.takes == 'images' else None,
-        {'initialised': f'all of {name}, at random'},
         True,
+        lambda held: {'initialised': f'all of {name}, at random'},
+        lambda held: jax.device_get(random_variables(network, config.seed)),
     )
 
 

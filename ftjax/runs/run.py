@@ -18,10 +18,12 @@ from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.io.files.lock import run_lock
 from ftjax.io.identity.identity_changes import FILE, differences, refused
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
 from ftjax.pretrained.own_format import check_reopens
 from ftjax.runs.adapt import adapted
+from ftjax.runs.before_training.feature_audit import feature_audit, known_findings
 from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_statistics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
 from ftjax.runs.prediction.model_folder import save_model
@@ -71,6 +73,9 @@ def train(
         check_reopens(prepared.network)
     with opened(prepared, folder, allow_plan_change, inputs, allow) as change:
         spec = run_spec(prepared)
+        looked_at = folder is not None or progress  # one run of many is not
+        if looked_at and process_group.first():
+            feature_audit(prepared)  # says what it finds before anything is trained
         run = functools.partial(fit, progress=progress, plan_change=change, profile=profile)
 
         def identity_of(spec: RunSpec) -> RunIdentity:
@@ -86,6 +91,8 @@ def train(
         facts = None
         if prepared.config.train.adapt:
             result, facts = adapted(prepared, spec, result, progress)
+        if looked_at and process_group.first():
+            feature_audit(prepared)  # now that features are stored
         return result, finished(prepared, result, averaged, folder, inputs, facts)
 
 
@@ -175,7 +182,9 @@ def finished(
     if averaged is not None:
         summary['averaged'] = averaged
     if process_group.first():
-        summary['audit'] = quick_audit(data).to_json()
+        audit = quick_audit(data)
+        more = (*audit.findings, *known_findings(data))
+        summary['audit'] = dataclasses.replace(audit, findings=more).to_json()
     if folder is not None and process_group.first():
         if plan.choices:
             write_choices(folder, plan)
@@ -211,7 +220,7 @@ def identity_changes(folder: pathlib.Path | None) -> list[dict[str, Any]]:
 
 
 def check_finished(
-    folder: pathlib.Path, result: Mapping[str, Any], prepared: Prepared, allow: Collection[str] = ()
+    folder: pathlib.Path, result: JsonObject, prepared: Prepared, allow: Collection[str] = ()
 ) -> None:
     """Refuses a finished run that was made from other inputs than the present ones.
 

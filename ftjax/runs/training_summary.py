@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from ftjax.io.json.json_values import JsonObject
 from ftjax.runs.prepare import Prepared
 from ftjax.training.loop.validation import decision
 
 
-def training_summary(prepared: Prepared, result: Mapping[str, Any]) -> str:
+def training_summary(prepared: Prepared, result: JsonObject) -> str:
     """Best validation, early stop and which weights are kept.
 
     Args:

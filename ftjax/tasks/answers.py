@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.tasks.threshold import Threshold
 
 Columns = dict[str, Sequence[Any] | np.ndarray]
@@ -97,7 +98,7 @@ class Answering:
         raise UserError(f'a network of task {self.name} gives no probabilities to calibrate')
 
     def reliability(
-        self, outputs: np.ndarray, labels: np.ndarray, fitted: Mapping[str, Any] | None = None
+        self, outputs: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
     ) -> dict[str, Any]:
         """How far probabilities can be relied on, where there are any; else {}."""
         return {}

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ftjax.data.labels.classes import Classes
 from ftjax.errors import UserError
-from ftjax.evaluation.auroc_interval import auroc_interval
-from ftjax.evaluation.calibration.calibration import binned, calibration_gap
 from ftjax.evaluation.calibration.conformal import prediction_sets
 from ftjax.evaluation.calibration.probability_report import class_report, fit_classes
 from ftjax.evaluation.example_scores import ExampleScores
-from ftjax.evaluation.intervals import share_interval
 from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error, share
-from ftjax.evaluation.mistakes import confident_answers, confused_pairs
-from ftjax.evaluation.prediction_figures import (
-    calibration_figure,
-    confusion_matrix_figure,
-    threshold_figure,
-)
 from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
-from ftjax.evaluation.ranking import auroc, average_precision, log_odds, mean_of, sensitivity_at
+from ftjax.evaluation.ranking import log_odds
 from ftjax.evaluation.ratio import Ratio
+from ftjax.io.json.json_values import JsonObject
 from ftjax.printable import printable
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns
-from ftjax.tasks.class_table import class_rows, class_table
-from ftjax.tasks.error_analysis import Baseline, Picture
+from ftjax.tasks.class_errors import ClassErrors
+from ftjax.tasks.class_metrics import class_metrics
+from ftjax.tasks.class_table import class_table
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
 from ftjax.tasks.threshold import Threshold, choose
+
+if TYPE_CHECKING:
+    from jaxtyping import Float, Float32, Int
 
 _OF_RANKS = {'auroc', 'average_precision', 'sensitivity_at_95_specificity'}
 _OF_PROBABILITIES = {'log_loss', 'ece', 'brier', 'top5_accuracy', *_OF_RANKS}
@@ -57,7 +52,7 @@ _SAID = (
 
 
 @task('classification')
-class Classification(Task):
+class Classification(ClassErrors, Task):
     """One class an example."""
 
     labels = Classes()
@@ -79,18 +74,22 @@ class Classification(Task):
     default_metric = 'accuracy'
     noted = ('accuracy',)
 
-    def losses(self, outputs: Array, batch: Batch, options: LossOptions) -> jax.Array:
-        """Cross-entropy in nats: (B,) from logits (B, classes) and int32 labels (B,)."""
+    def losses(
+        self, outputs: Float[Array, 'batch classes'], batch: Batch, options: LossOptions
+    ) -> Float[Array, ' batch']:
+        """Cross-entropy in nats, of int32 labels (batch,)."""
         return cross_entropy(outputs, batch['labels'], options.label_smoothing)
 
     counts_correct = True
 
-    def correct(self, outputs: Array, batch: Batch) -> jax.Array:
-        """Whether the highest logit is that of the label: float32 (B,)."""
+    def correct(
+        self, outputs: Float[Array, 'batch classes'], batch: Batch
+    ) -> Float32[Array, ' batch']:
+        """Whether the highest logit is that of the label."""
         return (outputs.argmax(axis=-1) == batch['labels']).astype(jnp.float32)
 
     def statistics(
-        self, outputs: np.ndarray, batch: Batch, wanted: Collection[str] | None
+        self, outputs: Float[np.ndarray, 'n classes'], batch: Batch, wanted: Collection[str] | None
     ) -> Statistics:
         """The class and the answer; what its probabilities come to, where they are wanted."""
         check_classification(outputs, batch['labels'], batch['index'])
@@ -154,152 +153,12 @@ class Classification(Task):
         `sensitivity` and `specificity` with intervals like that, and
         `sensitivity_at_95_specificity`. None for what is undefined: of one class alone.
         """
-        rows, classes, n = found.rows, found.outputs, len(found)
-        names = check_class_names(class_names, classes) if wanted is None else ()
-        label, predicted = rows['label'], rows['predicted']
-        right = label == predicted
-        correct = int(right.sum())
-        support = np.bincount(label, minlength=classes)
-        answers = np.bincount(predicted, minlength=classes)
-        hits = np.bincount(label[right], minlength=classes)
-        each: dict[str, Any] = {
-            'precision': _ratio(hits, answers),
-            'recall': _ratio(hits, support),
-            'f1': _ratio(2 * hits, answers + support),
-        }
-        occurs = support > 0
-        result: dict[str, Any] = {'accuracy': correct / n}
-        if wanted is None:
-            result['accuracy_interval'] = share_interval(right, rows.get('group'))
-        result['balanced_accuracy'] = float(np.mean(each['recall'][occurs]))
-        if 'top5' in rows:
-            result['top5_accuracy'] = float(rows['top5'].mean()) if classes > 5 else None
-        for average, weights in (('macro', (support + answers) > 0), ('weighted', support)):
-            for name in ('precision', 'recall', 'f1'):
-                numbers = each[name]
-                result[f'{name}_{average}'] = float(np.average(numbers, weights=weights))
-        result['mcc'] = _mcc(hits.sum(), answers, support)
-        if 'odds' in rows:
-            each |= {
-                'auroc': auroc(rows['odds'], label),
-                'average_precision': average_precision(rows['odds'], label),
-            }
-        for name in ('auroc', 'average_precision') if 'odds' in rows else ():
-            result[name] = each[name][1] if classes == 2 else mean_of(each[name])
-        if 'odds' in rows and wanted is None:
-            result['auroc_interval'] = auroc_interval(
-                rows['odds'][:, -1:] if classes == 2 else rows['odds'],
-                label[:, None] == (np.ones(1) if classes == 2 else np.arange(classes)),
-                rows.get('group'),
-            )
-        for name, c in (('sensitivity', 1), ('specificity', 0)):
-            known = classes == 2 and occurs[c]
-            result[name] = float(each['recall'][c]) if known else None
-            if known and wanted is None:
-                of, group = label == c, rows.get('group')
-                result[f'{name}_interval'] = share_interval(
-                    right[of], None if group is None else group[of]
-                )
-        if 'odds' in rows:
-            positive = label == 1
-            result['sensitivity_at_95_specificity'] = (
-                sensitivity_at(0.95, rows['odds'][:, 1], positive) if classes == 2 else None
-            )
-        if 'log_loss' in rows:
-            result['log_loss'] = float(rows['log_loss'].mean())
-            result['ece'] = calibration_gap(rows['confidence'], rows['sure'])
-            result['brier'] = float(rows['brier'].mean())
-        if wanted is not None:
-            return result
-        result['per_class'] = class_rows(names, each, support)
-        matrix = np.bincount(label * classes + predicted, minlength=classes**2)
-        result['confusion_matrix'] = matrix.reshape(classes, classes).tolist()
-        return result
+        return class_metrics(found, class_names, wanted)
 
     def ratio(self, found: Statistics) -> Ratio:
         """Accuracy."""
         right = (found.rows['label'] == found.rows['predicted']).astype(np.float64)
         return Ratio(self.metrics[0], right, np.ones(len(right)))
-
-    def columns(self, found: Statistics, class_names: Sequence[str]) -> dict[str, np.ndarray]:
-        """The true class."""
-        names = np.asarray(check_class_names(class_names, found.outputs), object)
-        return {'class': names[found.rows['label']]}
-
-    def mistakes(
-        self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
-    ) -> list[dict[str, Any]]:
-        """The wrong answers that the network was most sure of."""
-        rows, names = found.rows, check_class_names(class_names, found.outputs)
-        both = _answered(rows), np.exp(-rows['log_loss'])
-        return confident_answers(rows['label'], rows['predicted'], *both, ids, names, limit)
-
-    def confusions(self, metrics: Mapping[str, Any], limit: int = 10) -> list[dict[str, Any]]:
-        """The pairs of classes that are taken for one another."""
-        return confused_pairs(dict(metrics), limit) if 'confusion_matrix' in metrics else []
-
-    def baselines(
-        self,
-        labels: np.ndarray,
-        found: Statistics,
-        class_names: Sequence[str],
-        metrics: Mapping[str, Any],
-    ) -> list[Baseline]:
-        """A guess without looking, and always the most frequent class of training.
-
-        The log loss of the second is that of the classes' frequencies in training, each class
-        counted once more (Laplace), so that it is finite.
-        """
-        classes, tested = found.outputs, found.rows['label']
-        counts = np.bincount(labels.astype(np.int64), minlength=classes)
-        most, occur = int(counts.argmax()), len(np.unique(tested))
-        frequencies = (counts + 1) / (counts + 1).sum()
-        name = check_class_names(class_names, classes)[most]
-        even = {'accuracy': 1 / classes, 'balanced_accuracy': 1 / classes}
-        always = {
-            'accuracy': float((tested == most).mean()),
-            'balanced_accuracy': float((tested == most).any()) / occur,
-            'log_loss': float(-np.log(frequencies[tested]).mean()),
-        }
-        return [
-            Baseline('chance', {**even, 'log_loss': float(np.log(classes))}),
-            Baseline(f'always {name!r}', always),
-        ]
-
-    def pictures(
-        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
-    ) -> list[Picture]:
-        """Confusion matrix, reliability diagram and, of two classes, the curves of a threshold."""
-        rows, made = found.rows, []
-        if 2 <= found.outputs <= 100:
-            made.append(
-                Picture(
-                    'Examples by true and predicted class; colour, and percent where it is '
-                    'written, is the share of the true class.',
-                    confusion_matrix_figure(dict(metrics), 'Confusion matrix'),
-                )
-            )
-        bins = binned(rows['confidence'], rows['sure'])
-        made.append(
-            Picture(
-                'Reliability: where the bars lie below the diagonal, the network is surer than '
-                'it is right.',
-                calibration_figure(bins, title='Accuracy by confidence'),
-            )
-        )
-        if found.outputs == 2 and len(np.unique(rows['label'])) == 2:
-            chances, name = _second(rows), check_class_names(class_names, 2)[1]
-            chosen = metrics.get('threshold')
-            said = '0.5' if chosen is None else f'{chosen:.4g}, chosen before (train.threshold)'
-            more = ' A threshold is chosen on validation data.' if chosen is None else ''
-            made.append(
-                Picture(
-                    f'What another threshold on the probability of {name!r} would give; the '
-                    f'network answers at {said}.{more}',
-                    threshold_figure(rows['label'], chances, name, chosen or 0.5),
-                )
-            )
-        return made
 
     def obstacle(self, name: str, outputs: int) -> str:
         """The number of classes, where it is too small or too large."""
@@ -329,7 +188,7 @@ class Classification(Task):
 
     def answers(
         self,
-        outputs: np.ndarray,
+        outputs: Float[np.ndarray, 'n classes'],
         class_names: Sequence[str] = (),
         options: AnswerOptions = ANSWERS,
     ) -> Columns:
@@ -354,13 +213,15 @@ class Classification(Task):
             columns['set'] = ['|'.join(names[c] for c in np.flatnonzero(row)) for row in sets]
         return columns | class_columns(probabilities, names, options)
 
-    def calibration(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    def calibration(
+        self, outputs: Float[np.ndarray, 'n classes'], labels: Int[np.ndarray, ' n']
+    ) -> dict[str, Any]:
         """Temperature, a threshold of two classes, quantiles of prediction sets."""
         check_classification(outputs, labels)
         return fit_classes(outputs.astype(np.float64), labels)
 
     def reliability(
-        self, outputs: np.ndarray, labels: np.ndarray, fitted: Mapping[str, Any] | None = None
+        self, outputs: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
     ) -> dict[str, Any]:
         """See `class_report`."""
         return class_report(outputs, labels, fitted)
@@ -383,37 +244,3 @@ class Classification(Task):
             if metrics.get(k) is not None and metrics.get(f'{k}_interval') is None
         ]
         return '\n'.join([*lines, ', '.join(f'{label} {value:.4f}' for label, value in known)])
-
-
-def _second(rows: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The probability of the second of two classes (n,)."""
-    if 'last' in rows:
-        return rows['last']
-    return np.where(rows['predicted'] == 1, rows['confidence'], 1 - rows['confidence'])
-
-
-def _answered(rows: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The probability of the class that is answered (n,): with a threshold not the largest."""
-    if 'odds' not in rows or rows['odds'].shape[1] != 2:
-        return rows['confidence']
-    last = _second(rows)
-    return np.where(rows['predicted'] == 1, last, 1 - last)
-
-
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Of counts; 0 where both are 0."""
-    return np.where(below > 0, above / np.maximum(below, 1), 0.0)
-
-
-def _mcc(hits: int, answers: np.ndarray, support: np.ndarray) -> float | None:
-    """Matthews' correlation of answers and labels; None where there is one class alone.
-
-    0 where every answer is the same. Source: Gorodkin 2004,
-    10.1016/j.compbiolchem.2004.09.006, from counts of each class.
-    """
-    n = float(support.sum())
-    spread = n**2 - float((support**2).sum())
-    if not spread:
-        return None
-    below = spread * (n**2 - float((answers**2).sum()))
-    return float((hits * n - (answers * support).sum()) / below**0.5) if below else 0.0

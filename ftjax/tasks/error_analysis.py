@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.statistics import Statistics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Picture:
     """A matplotlib figure with the sentence below it."""
 
     caption: str
-    figure: Any
+    figure: Figure
 
 
 class ErrorAnalysis:

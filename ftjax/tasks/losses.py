@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,13 +11,18 @@ import optax
 
 from ftjax.ranges import above, at_least
 from ftjax.tasks.registry import loss
-from ftjax.tasks.task import Batch
+from ftjax.tasks.training_loss import Array, Batch
 
-Array = jax.Array | np.ndarray
+if TYPE_CHECKING:
+    from jaxtyping import Float, Int
 
 
-def cross_entropy(logits: Array, labels: Array, label_smoothing: float = 0.0) -> jax.Array:
-    """Of int32 classes (..) under logits (.., classes), in nats.
+def cross_entropy(
+    logits: Float[Array, '*axes classes'],
+    labels: Int[Array, '*axes'],
+    label_smoothing: float = 0.0,
+) -> Float[Array, '*axes']:
+    """Of classes under logits, in nats.
 
     `label_smoothing` is the mass that is spread evenly over all classes.
     """
@@ -24,8 +31,10 @@ def cross_entropy(logits: Array, labels: Array, label_smoothing: float = 0.0) ->
 
 
 @loss('focal', 'classification', source='arXiv:1708.02002', ranges={'gamma': at_least(0)})
-def focal(outputs: Array, batch: Batch, gamma: float = 2.0) -> jax.Array:
-    """Cross-entropy times (1 - p)^gamma, p the probability of the right class: (B,)."""
+def focal(
+    outputs: Float[Array, 'batch classes'], batch: Batch, gamma: float = 2.0
+) -> Float[Array, ' batch']:
+    """Cross-entropy times (1 - p)^gamma, p the probability of the right class."""
     losses = cross_entropy(outputs, batch['labels'])
     return losses * (-jnp.expm1(-losses)) ** gamma
 
@@ -38,9 +47,13 @@ def focal(outputs: Array, batch: Batch, gamma: float = 2.0) -> jax.Array:
     counts=True,
 )
 def logit_adjusted(
-    outputs: Array, batch: Batch, tau: float = 1.0, *, class_counts: tuple[int, ...]
-) -> jax.Array:
-    """Cross-entropy of logits + tau log p, p the share of each class in training: (B,).
+    outputs: Float[Array, 'batch classes'],
+    batch: Batch,
+    tau: float = 1.0,
+    *,
+    class_counts: tuple[int, ...],
+) -> Float[Array, ' batch']:
+    """Cross-entropy of logits + tau log p, p the share of each class in training.
 
     Trained so, the logits alone rank classes as if all were equally frequent: equation 10 of the
     source, which makes the balanced error small.
@@ -51,19 +64,21 @@ def logit_adjusted(
 
 
 @loss('entropy', 'classification', source='arXiv:2006.10726')
-def entropy(outputs: Array, batch: Batch) -> jax.Array:
-    """The entropy of the predicted classes in nats, whatever the labels: (B,)."""
+def entropy(outputs: Float[Array, 'batch classes'], batch: Batch) -> Float[Array, ' batch']:
+    """The entropy of the predicted classes in nats, whatever the labels."""
     logs = jax.nn.log_softmax(outputs)
     return -(jnp.exp(logs) * logs).sum(axis=-1)
 
 
 @loss('huber', 'regression', source='10.1214/aoms/1177703732', ranges={'delta': above(0)})
-def huber(outputs: Array, batch: Batch, delta: float = 1.0) -> jax.Array:
-    """Half the squared error up to delta, linear beyond it: (B,)."""
+def huber(
+    outputs: Float[Array, 'batch 1'], batch: Batch, delta: float = 1.0
+) -> Float[Array, ' batch']:
+    """Half the squared error up to delta, linear beyond it."""
     return optax.huber_loss(outputs[:, 0], batch['labels'], delta=delta)
 
 
 @loss('absolute_error', 'regression')
-def absolute_error(outputs: Array, batch: Batch) -> jax.Array:
-    """The absolute error: (B,)."""
+def absolute_error(outputs: Float[Array, 'batch 1'], batch: Batch) -> Float[Array, ' batch']:
+    """The absolute error."""
     return jnp.abs(outputs[:, 0] - batch['labels'])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -16,6 +15,9 @@ from ftjax.evaluation.predictions import finite_rows
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @task('masked_features')
@@ -32,8 +34,10 @@ class MaskedFeatures(Task):
     unit = 'rows'
     counted = 'hidden features'
 
-    def losses(self, outputs: Array, batch: Batch, options: LossOptions) -> jax.Array:
-        """Squared errors (B, features) of what the network answers."""
+    def losses(
+        self, outputs: Float[Array, 'batch features'], batch: Batch, options: LossOptions
+    ) -> Float[Array, 'batch features']:
+        """Squared errors of what the network answers."""
         return jnp.square(outputs - batch['labels'])
 
     def statistics(

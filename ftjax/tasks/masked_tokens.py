@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from ftjax.data.labels.tokens import HiddenTokens
@@ -23,6 +22,9 @@ from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @task('masked_tokens')
@@ -44,8 +46,10 @@ class MaskedTokens(Task):
     unit = 'texts'
     counted = 'hidden tokens'
 
-    def losses(self, outputs: Array, batch: Batch, options: LossOptions) -> jax.Array:
-        """Cross-entropy in nats of each token: (B, time) from logits (B, time, vocabulary)."""
+    def losses(
+        self, outputs: Float[Array, 'batch time vocabulary'], batch: Batch, options: LossOptions
+    ) -> Float[Array, 'batch time']:
+        """Cross-entropy in nats of each token."""
         return cross_entropy(outputs, batch['labels'], options.label_smoothing)
 
     def statistics(

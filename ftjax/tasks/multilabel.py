@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 import optax
 
@@ -28,6 +27,9 @@ from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
 from ftjax.tasks.threshold import Threshold, choose_each, over, told_threshold
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 _COLUMNS = ('precision', 'recall', 'f1', 'average_precision')
 
@@ -51,8 +53,10 @@ class Multilabel(Task):
     default_metric = 'f1_micro'
     noted = ('f1_micro',)
 
-    def losses(self, outputs: Array, batch: Batch, options: LossOptions) -> jax.Array:
-        """Mean over the classes of the binary cross-entropy: (B,) from logits (B, classes)."""
+    def losses(
+        self, outputs: Float[Array, 'batch classes'], batch: Batch, options: LossOptions
+    ) -> Float[Array, ' batch']:
+        """Mean over the classes of the binary cross-entropy, for labels (batch, classes)."""
         smoothing = options.label_smoothing
         targets = batch['labels'] * (1 - smoothing) + smoothing / 2
         return optax.sigmoid_binary_cross_entropy(outputs, targets).mean(axis=-1)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,6 +21,9 @@ from ftjax.tasks.error_analysis import Baseline, Picture
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @task('regression')
@@ -40,8 +42,10 @@ class Regression(Task):
     default_metric = 'mse'
     noted = ('mse', 'pearson', 'spearman')
 
-    def losses(self, outputs: Array, batch: Batch, options: LossOptions) -> jax.Array:
-        """Squared error (B,) of predictions (B, 1) for float32 labels (B,), in target scales."""
+    def losses(
+        self, outputs: Float[Array, 'batch 1'], batch: Batch, options: LossOptions
+    ) -> Float[Array, ' batch']:
+        """Squared error for float32 labels (batch,), in target scales."""
         errors = outputs[:, 0] - batch['labels']
         return jnp.square(errors if options.target_scale == 1 else errors / options.target_scale)
 

@@ -6,176 +6,30 @@ in the config file.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import jax
 import numpy as np
 
 from ftjax.data.labels import LabelKind
-from ftjax.errors import UserError, shown
-from ftjax.evaluation.example_scores import ExampleScores
-from ftjax.evaluation.metric import Metric
-from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
-from ftjax.registry import Part, Term, parts
 from ftjax.tasks.answers import Answering
 from ftjax.tasks.error_analysis import ErrorAnalysis
-from ftjax.tasks.statistics import Statistics, grouped, joined
-from ftjax.tasks.threshold import Threshold
+from ftjax.tasks.measuring import Measuring
+from ftjax.tasks.training_loss import PLAIN, Array, Batch, LossOptions
 
-Array = jax.Array | np.ndarray
-Batch = Mapping[str, Any]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LossOptions:
-    """What a config says about the loss."""
-
-    label_smoothing: float = 0.0
-    """Share of each target that is spread evenly over all classes."""
-    loss: Term | None = None
-    """`(outputs, batch) -> losses`, in place of the task's own."""
-    class_weights: tuple[float, ...] = ()
-    """How much an example of each class counts; () for all alike."""
-    target_scale: float = 1.0
-    """What errors of a regression are divided by: the deviation of its training targets."""
-    class_counts: tuple[int, ...] = ()
-    """Training examples of each class, for a loss that asks for them; () for one that does not."""
-
-    def losses(self, outputs: Array, batch: Batch) -> jax.Array:
-        """Those of `loss`, which is given the class counts if it asks for them."""
-        assert self.loss is not None
-        given = {'class_counts': self.class_counts} if self.class_counts else {}
-        return self.loss(outputs, batch, **given)
+__all__ = ['PLAIN', 'Array', 'Batch', 'LossOptions', 'Task', 'metric_line']
 
 
-PLAIN = LossOptions()
-
-
-class Task(Answering, ErrorAnalysis):
+class Task(Measuring, Answering, ErrorAnalysis):
     """What a network is trained to do, and how well it does it.
 
-    It holds no data and no settings: one instance serves all runs of a process, and is part of
-    the key of their compiled programs.
+    A task defines `labels`, `metrics`, `default_metric`, `losses`, `statistics`, `values` and
+    `example`; the rest has defaults. It holds no data and no settings: one instance serves all
+    runs of a process, and is part of the key of their compiled programs.
     """
 
-    name = ''
-    """As in `config.data.task`; said as the task is registered."""
     labels: ClassVar[LabelKind]
     """How labels are read and checked, how many outputs and which head the network needs."""
-    metrics: ClassVar[tuple[Metric, ...]]
-    """All that `values` may give as single numbers."""
-    default_metric: ClassVar[str]
-    """Decides which weights a run keeps, where the config names none."""
-    noted: ClassVar[tuple[str, ...]] = ()
-    """Metrics that every validation notes beside the loss."""
-    unit = 'examples'
-    """What intervals resample: what is drawn independently. Never tokens, never pixels."""
-
-    counted = 'examples'
-    """What `n` counts, for people."""
-
-    # The loss: traced into the step.
-
-    def losses(self, outputs: Array, batch: Batch, options: LossOptions) -> jax.Array:
-        """Losses, in the shape of `weights`: of each example (B,), or of each token (B, time).
-
-        Args:
-          outputs: of the network, with the batch as leading axis.
-          batch: all of it: 'inputs', 'labels', 'mask', 'index'; so a loss may compare two views
-            of an example, or the examples of a batch (then `mask` tells which are padding).
-          options: of the config.
-        """
-        raise NotImplementedError
-
-    def weights(self, batch: Batch) -> Array:
-        """How much each of `losses` counts, float32; 0 for padding. Of the batch alone."""
-        return batch['mask']
-
-    def loss_weights(self, batch: Batch, options: LossOptions) -> Array:
-        """`weights` times those of the classes, where a config gives them."""
-        if not options.class_weights:
-            return self.weights(batch)
-        of_classes = jax.numpy.asarray(options.class_weights, jax.numpy.float32)
-        return self.weights(batch) * of_classes[batch['labels']]
-
-    def loss(
-        self, outputs: Array, batch: Batch, options: LossOptions = PLAIN
-    ) -> tuple[jax.Array, jax.Array]:
-        """(sum, weight) of the loss over a batch; the mean over batches is sums over weights.
-
-        Where inputs are mixed the batch holds `partner` and `share`, and both labels count.
-        """
-        if 'share' not in batch:
-            return self.summed(outputs, batch, options)
-        mask, share = batch['mask'], batch['share']
-        other = {**batch, 'labels': batch['labels'][batch['partner']], 'mask': mask * (1 - share)}
-        pair = ({**batch, 'mask': mask * share}, other)
-        sums, weights = zip(*(self.summed(outputs, one, options) for one in pair), strict=True)
-        return sum(sums), sum(weights)  # pyrefly: ignore
-
-    def summed(
-        self, outputs: Array, batch: Batch, options: LossOptions
-    ) -> tuple[jax.Array, jax.Array]:
-        """(sum, weight) of the loss for the labels of a batch."""
-        weights = self.loss_weights(batch, options)
-        if options.loss is None:
-            losses = self.losses(outputs, batch, options)
-        else:
-            losses = options.losses(outputs, batch)
-            if jax.numpy.shape(losses) != weights.shape:
-                raise UserError(
-                    f'train.loss {options.loss} gives shape {jax.numpy.shape(losses)}; expected '
-                    f'a loss an example, {weights.shape}'
-                )
-        return (losses * weights).sum(), weights.sum()
-
-    counts_correct: ClassVar[bool] = False
-    """Whether the default metric is the mean of `correct`, and validations note nothing more."""
-
-    def correct(self, outputs: Array, batch: Batch) -> jax.Array:
-        """1 where the answer is right, in the shape of `weights`: for programs of many runs."""
-        raise NotImplementedError
-
-    # What is counted, on the host.
-
-    def statistics(
-        self, outputs: np.ndarray, batch: Batch, wanted: Collection[str] | None
-    ) -> Statistics:
-        """What a batch adds to metrics: rows, one a unit, that are joined, and sums.
-
-        Args:
-          outputs: of real examples, float32 or wider.
-          batch: 'labels', 'mask' and 'index' of these.
-          wanted: metrics that will be asked of it; None for all.
-
-        Raises:
-          UserError: outputs or labels of a shape that the task does not have.
-        """
-        raise NotImplementedError
-
-    def values(
-        self,
-        found: Statistics,
-        class_names: Sequence[str] = (),
-        wanted: Collection[str] | None = None,
-    ) -> dict[str, Any]:
-        """Metrics from statistics, ready for JSON; None for one that is undefined.
-
-        Args:
-          found: of a whole split.
-          class_names: one a class; the indices when left out.
-          wanted: names of metrics, of which no interval is needed; None for all there is to
-            tell, with `NAME_interval` beside a metric that has one.
-        """
-        raise NotImplementedError
-
-    def example_scores(self, found: Statistics) -> ExampleScores | None:
-        """What each example of a split scored; None where no metric is the mean of such scores."""
-        return None
-
-    # What people read.
 
     def text(self, metrics: Mapping[str, Any]) -> str:
         """`values` for a terminal: a line a metric, with its interval where there is one."""
@@ -195,181 +49,6 @@ class Task(Answering, ErrorAnalysis):
           class_names: one a class; () where labels are no classes.
         """
         raise NotImplementedError
-
-    # The same for all tasks.
-
-    def metric(self, name: str) -> Metric | None:
-        """The metric of this name, or with this other name; None if there is none."""
-        own = self.own_metrics.get(name)
-        shipped = (metric for metric in self.metrics if name in metric.names)
-        return next(shipped, None if own is None else own.details)
-
-    @property
-    def own_metrics(self) -> Mapping[str, Part]:
-        """Metrics that users registered, where a row is an example."""
-        return parts('metric') if self.unit == Task.unit else {}
-
-    def own_values(
-        self, found: Statistics, wanted: Collection[str] | None
-    ) -> dict[str, float | None]:
-        """The metrics that users registered, of a whole split; None for what is no number."""
-        values: dict[str, float | None] = {}
-        for name, part in self.own_metrics.items():
-            if wanted is None or name in wanted:
-                given = part.function(found.rows['outputs'], found.rows['labels'])
-                try:
-                    value = float(given)
-                except (TypeError, ValueError):
-                    raise UserError(f'metric {name!r} gave {shown(given)}, no number') from None
-                values[name] = value if np.isfinite(value) else None
-        return values
-
-    def threshold(self, rule: str, found: Statistics) -> Threshold:
-        """The decision threshold that `train.threshold` chooses on validation.
-
-        Raises:
-          UserError: the task has none, or there is nothing to choose it by.
-        """
-        raise UserError(f'a task of {self.name} has no decision threshold')
-
-    def decided(self, found: Statistics, threshold: Threshold) -> Statistics:
-        """Statistics with the answers that a decision threshold gives.
-
-        Raises:
-          UserError: the task has no decision of that kind.
-        """
-        raise UserError(f'a task of {self.name} has no decision threshold')
-
-    def obstacle(self, name: str, outputs: int) -> str:
-        """Why a metric of the task is undefined for so many outputs; '' if it is not."""
-        return ''
-
-    def collected(
-        self, pairs: Iterable[tuple[Array, Batch]], wanted: Collection[str] | None = None
-    ) -> Statistics:
-        """The statistics of (outputs, batch) pairs, padding left out, in the split's order.
-
-        Raises:
-          UserError: there is no example.
-        """
-        parts, seen = [], 0
-        for outputs, batch in pairs:
-            outputs, labels = np.asarray(outputs), np.asarray(batch['labels'])
-            # bfloat16 becomes float32 here: NumPy does not compute with it.
-            outputs = outputs.astype(np.result_type(outputs.dtype, np.float32), copy=False)
-            index = np.asarray(batch.get('index', seen + np.arange(len(labels))))
-            seen += len(labels)
-            real = {**batch, 'labels': labels, 'index': index}
-            if 'mask' in batch:
-                mask = np.asarray(batch['mask'])
-                rows = (mask.reshape(len(mask), -1) > 0).any(axis=1)
-                real |= {'mask': mask}
-                if not rows.all():
-                    outputs = outputs[rows]
-                    real = {'labels': labels[rows], 'index': index[rows], 'mask': mask[rows]}
-            if not len(real['labels']):
-                continue
-            part = self.statistics(outputs, real, wanted)
-            rows = {'index': real['index'], **part.rows}
-            if any(wanted is None or name in wanted for name in self.own_metrics):
-                rows |= {'outputs': outputs, 'labels': real['labels']}
-            if wanted is None and 'finite' not in rows:
-                rows['finite'] = finite_rows(outputs)
-            parts.append(dataclasses.replace(part, rows=rows, outputs=outputs.shape[-1]))
-        return joined(parts)
-
-    def measure(
-        self,
-        pairs: Iterable[tuple[Array, Batch]],
-        class_names: Sequence[str] | None = None,
-        threshold: Threshold | None = None,
-        *,
-        groups: Sequence[str] | np.ndarray = (),
-    ) -> dict[str, Any]:
-        """All metrics of a split with their intervals: `task`, `n` and what `values` gives.
-
-        `examples` are the scores of its examples, packed, where the task has any.
-
-        Args:
-          pairs: outputs with their batches.
-          class_names: one a class; the indices when left out.
-          threshold: answers are those that it decides, and it stands among the metrics.
-          groups: what each example of the split belongs to, in its order: intervals resample
-            these, and `groups` is their number. () where examples are independent.
-
-        Raises:
-          UserError: there is no example, or labels are not those of the network.
-          NonFinitePredictions: an output is NaN or infinite.
-        """
-        found = grouped(self.collected(pairs), groups)
-        return self.measured(found, class_names, threshold)
-
-    def measured(
-        self,
-        found: Statistics,
-        class_names: Sequence[str] | None = None,
-        threshold: Threshold | None = None,
-    ) -> dict[str, Any]:
-        """As `measure`, of what was collected; for groups see `statistics.grouped`."""
-        if not len(found):
-            raise UserError(f'nothing to evaluate: the split holds no {self.counted}')
-        refuse_non_finite(found.rows['finite'])
-        if threshold is not None:
-            found = self.decided(found, threshold)
-        told = list(threshold) if isinstance(threshold, (tuple, list)) else threshold
-        decision = {} if threshold is None else {'threshold': told}
-        group = found.rows.get('group')
-        counted = {} if group is None else {'groups': len(np.unique(group))}
-        values = self.values(found, class_names or ()) | self.own_values(found, None)
-        scores = self.example_scores(found)
-        shown = {} if scores is None else {'examples': scores.packed()}
-        return {'task': self.name, 'n': len(found), **counted, **decision, **values, **shown}
-
-    def validate(
-        self,
-        pairs: Iterable[tuple[Array, Batch]],
-        metric: str = '',
-        options: LossOptions = PLAIN,
-    ) -> dict[str, float]:
-        """The loss, the metrics that are `noted` or asked for, and `score`, larger is better.
-
-        Args:
-          pairs: outputs with their batches.
-          metric: that decides; '' for the task's default.
-          options: of the loss, which is not smoothed here.
-
-        `score` is the metric, its sign turned where lower is better; NaN where it is undefined.
-        {} where there is no example.
-        """
-        decides = self.metric(metric or self.default_metric)
-        assert decides is not None
-        sums = np.zeros(2)
-
-        def summed() -> Iterable[tuple[Array, Batch]]:
-            for outputs, batch in pairs:
-                weights = np.asarray(self.weights(batch), np.float64)
-                losses = np.asarray(self.losses(outputs, batch, options), np.float64)
-                sums[:] += [(losses * weights).sum(), weights.sum()]
-                yield outputs, batch
-
-        # The loss of the task is a metric too, under whatever name.
-        wanted, losses = (
-            {*self.noted, decides.name},
-            [m.name for m in self.metrics if 'loss' in m.names],
-        )
-        found = self.collected(summed(), wanted - {*losses})
-        if not sums[1]:
-            return {}
-        loss = float(sums[0] / sums[1])
-        asked = wanted - {*losses}
-        known = self.values(found, (), asked) | self.own_values(found, asked)
-        known |= dict.fromkeys(losses, loss)
-        value = known.get(decides.name)
-        kept = {
-            name: value for name, value in known.items() if name in wanted and value is not None
-        }
-        score = np.nan if value is None else decides.sign * value
-        return {'loss': loss, **kept, 'score': float(score)}
 
 
 def metric_line(metrics: Mapping[str, Any], name: str, label: str, form: str) -> str:

@@ -11,14 +11,28 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ftjax.pytrees import Array
+
 
 def weights_after(weights: object, signal: object) -> Any:
     """The weights, bit for bit, to be used only once `signal` is there.
 
-    It is an optimization barrier, which XLA for CPUs drops before it schedules: there, bfloat16
-    weights save memory as arguments of a program, not inside it.
+    It is an optimization barrier, which XLA for CPUs drops before it schedules: there,
+    `widened_after` does what it can.
     """
     return jax.lax.optimization_barrier((weights, jax.lax.stop_gradient(signal)))[0]
+
+
+def widened_after(weight: jax.Array, signal: jax.Array, dtype: Any) -> jax.Array:
+    """A weight cast to a dtype of more bits, but not before `signal` is there.
+
+    On a CPU, where the compiler removes a barrier, the cast goes through a choice whose outcome
+    the compiler cannot see.
+    """
+    if jax.default_backend() != 'cpu':
+        return weights_after(weight, signal).astype(dtype)
+    first = jax.lax.stop_gradient(signal)[(0,) * signal.ndim].astype(jnp.float32)
+    return jnp.where(unseen(first), weight, jnp.zeros_like(weight)).astype(dtype)
 
 
 def examples_after(tree: Any, signal: Any) -> Any:
@@ -37,7 +51,7 @@ def examples_after(tree: Any, signal: Any) -> Any:
         return jax.lax.optimization_barrier((tree, numbers))[0]
     ready = always(numbers[0])
 
-    def held(leaf: Any) -> Any:
+    def held(leaf: Array) -> Any:
         if leaf.ndim == 0 or leaf.shape[0] != ready.shape[0]:
             return leaf
         return jnp.where(ready.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, jnp.zeros_like(leaf))
@@ -50,5 +64,9 @@ def always(signal: jax.Array) -> jax.Array:
 
     A product with 0 may be a NaN and therefore stays in the program; as an integer a NaN is 0.
     """
-    row = signal.reshape(signal.shape[0], -1)[:, 0].astype(jnp.float32)
-    return (row * 0.0).astype(jnp.int32) == 0
+    return unseen(signal.reshape(signal.shape[0], -1)[:, 0].astype(jnp.float32))
+
+
+def unseen(values: jax.Array) -> jax.Array:
+    """True for every float32 value, as a compiler cannot know."""
+    return (values * 0.0).astype(jnp.int32) == 0

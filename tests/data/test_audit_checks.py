@@ -127,7 +127,7 @@ def test_damaged_texts_are_told_apart_from_whole_ones():
                 continue
             if broken != text:
                 assert repaired_text(broken) == text
-    texts = ['fine text', 'caf\ufffd', 'caf\u00c3\u00a9', 'N/A', '   ', 'добрый день', 'more']
+    texts = ['fine text', 'caf\ufffd', 'caf\u00c3\u00a9', 'N/A', '   ', 'добрый день', ':-)']
     splits = split_texts(texts, ['another'])
     found = {one.check: one for one in text_findings(Examples(splits), np.full(8, 4), 4)}
     where = {name: [row.position for row in one.rows] for name, one in found.items()}
@@ -138,6 +138,7 @@ def test_damaged_texts_are_told_apart_from_whole_ones():
         'placeholders': [3],
         'cut texts': [*range(8)],
         'several scripts': [5],
+        'texts without words': [6],
     }
     assert (
         found['cut texts'].measured == 1.0

@@ -28,9 +28,10 @@ from flax.traverse_util import flatten_dict
 from ftjax.export.source_names import to_source
 from ftjax.models.stages import EVAL, TRAIN, Network
 from ftjax.pretrained.checkpoint import Checkpoint
+from ftjax.pretrained.fit_network import fit_network
 from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.locate.locate import locate
-from ftjax.pretrained.open import describe, fit_network
+from ftjax.pretrained.open import describe
 from ftjax.pretrained.readers import TensorSource, open_source
 from ftjax.pretrained.strict_load import load_into
 

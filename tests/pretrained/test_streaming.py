@@ -24,7 +24,8 @@ import json, pathlib, re, sys
 import jax, jax.numpy as jnp
 from ftjax.pretrained.open import describe
 from ftjax.pretrained.locate.locate import locate
-from ftjax.pretrained.open import fit_network, load_pretrained
+from ftjax.pretrained.fit_network import fit_network
+from ftjax.pretrained.open import load_pretrained
 def peak():
     status = pathlib.Path('/proc/self/status').read_text()
     return 1024 * int(re.search(r'VmHWM:\\s*(\\d+) kB', status)[1])

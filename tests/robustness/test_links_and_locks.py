@@ -13,7 +13,8 @@ from ftjax.config import read_config
 from ftjax.errors import UserError
 from ftjax.io.files import lock
 from ftjax.io.files.atomic import read_json, write_json
-from ftjax.io.files.lock import NAME, run_lock
+from ftjax.io.files.lock import run_lock
+from ftjax.io.files.lock_owner import NAME
 from ftjax.io.files.owned_files import check_way, open_plain, owned, whole_file
 from ftjax.io.json.jsonl import JsonLines
 from ftjax.runs.prepare import prepare

@@ -7,12 +7,16 @@ import pytest
 from flax.traverse_util import flatten_dict
 from tiny_runs import noise, splits
 
+from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError
+from ftjax.evaluation.predict import Forward
 from ftjax.freezing.plan.plan import FreezeSettings, make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.pretrained.initialise import leaf_shapes
+from ftjax.pretrained.leaves import unflatten
 from ftjax.training.checkpoints.training_state import to_saved
 from ftjax.training.cost.cost import compile_step
 from ftjax.training.loop.fit import fit
@@ -202,3 +206,24 @@ def test_a_cached_run_is_the_same_run(variables):
 def test_another_dtype_is_refused():
     with pytest.raises(UserError, match=r"freeze\.frozen_dtype 'bfloat'.*bfloat16"):
         FreezeSettings(frozen_dtype='bfloat')
+
+
+def test_no_float32_copy_of_all_frozen_weights_is_made_at_once():
+    """Neither in a training step, forward and backward, nor in evaluation."""
+    bert = build('bert', {'vocab_size': 64, 'width': 64, 'depth': 4, 'heads': 2, 'num_classes': 3})
+    shapes = unflatten(leaf_shapes(bert))
+    net, variables = with_adapters(settings_of('lora:2'), bert, shapes)
+    plan = make_plan(settings_of('lora:2'), net, variables)
+    step = compile_step(RunSpec(net, variables, plan, batch_size=1), plan.at(0))
+    half = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, jnp.bfloat16), shapes)
+    forward = jax.jit(Forward(bert, None, None, Sharding())).lower(half, bert.example_input())
+    blocks = sum(4 * leaf.size for path, leaf in plan.at(0).leaves.items() if 'block' in path)
+    for program in (step, forward.compile()):
+        assert program.memory_analysis().temp_size_in_bytes < 0.4 * blocks
+
+
+def test_rounded_weights_give_the_numbers_of_their_float32_values(variables):
+    half = jax.tree.map(lambda x: x.astype(jnp.bfloat16), variables)
+    wide = jax.tree.map(lambda x: x.astype(jnp.float32), half)
+    run, images = jax.jit(Forward(NET, None, None, Sharding())), DATA.val.inputs
+    np.testing.assert_allclose(run(half, images), run(wide, images), rtol=1e-5, atol=1e-6)

@@ -14,7 +14,8 @@ import pytest
 
 from ftjax.errors import UserError
 from ftjax.io.files import lock
-from ftjax.io.files.lock import NAME, run_lock
+from ftjax.io.files.lock import run_lock
+from ftjax.io.files.lock_owner import NAME, boot
 
 HOLD = """
 import sys, time
@@ -169,7 +170,7 @@ def test_an_owner_elsewhere_that_ends_meanwhile_is_not_waited_for(tmp_path, quic
 
 
 def test_the_same_kernel_under_another_name_is_not_waited_for(tmp_path):
-    elsewhere(tmp_path, boot=lock._boot())  # a container that was started anew
+    elsewhere(tmp_path, boot=boot())  # a container that was started anew
     with run_lock(tmp_path):
         pass
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ftjax.ablation.advice.recommendation import COSTS, Advice, cost_against
 from ftjax.ablation.report.figures import Drawn, drawable
 from ftjax.ablation.report.figures_front import differences_by_cost
 from ftjax.ablation.report.html import drawn_figure
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import to_jsonable
+from ftjax.io.json.json_values import JsonObject
 from ftjax.pages.elements import bullets, facts, flat, paragraph, section, table
 from ftjax.pages.page import page
 from ftjax.plotting import number_formats
@@ -18,13 +19,13 @@ from ftjax.printable import in_html
 
 def advice_page(
     advice: Advice,
-    summary: Mapping[str, Any],
+    summary: Summary,
     *,
     data: Sequence[str],
     command: str,
     notes: Sequence[str],
     not_compared: Mapping[str, str],
-    provenance: Mapping[str, Any],
+    provenance: JsonObject,
 ) -> str:
     """The page as HTML.
 
@@ -58,7 +59,7 @@ def advice_page(
     return page(title, parts)
 
 
-def arms_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def arms_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Header and rows of all arms: score, difference with interval, verdict, costs as shares."""
     metric, name = summary['metric'], summary['reference']
     arms = summary['tasks'][0]['arms']
@@ -93,7 +94,7 @@ def arms_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _legend(summary: Mapping[str, Any]) -> str:
+def _legend(summary: Summary) -> str:
     level = f'{100 * summary["confidence"]:g} %'
     unit = ' points' if number_formats.scale_of(summary['metric']) == 100 else ''
     margin = f'{number_formats.score(summary["margin"], summary["metric"])}{unit}'
@@ -106,7 +107,7 @@ def _legend(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _undecided(advice: Advice, summary: Mapping[str, Any]) -> str:
+def _undecided(advice: Advice, summary: Summary) -> str:
     if not advice.undecided:
         return paragraph('Every arm has a verdict, or is listed below as left out.')
     lines = []

@@ -19,6 +19,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 
 Arm = Mapping[str, Any]
@@ -69,7 +70,7 @@ class Advice:
     left_out: Mapping[str, str]
 
 
-def recommend(summary: Mapping[str, Any]) -> Advice:
+def recommend(summary: Summary) -> Advice:
     """The advice that a summary of one task gives.
 
     Args:
@@ -137,7 +138,7 @@ def _why_not(arm: Arm) -> str:
     return ''
 
 
-def _gain(arm: Arm, summary: Mapping[str, Any]) -> float:
+def _gain(arm: Arm, summary: Summary) -> float:
     return arm['difference']['interval']['estimate'] * (1 if summary['higher_is_better'] else -1)
 
 
@@ -158,7 +159,7 @@ def _sentences(
     cheapest: Arm,
     reference: Arm,
     open_arms: Sequence[Arm],
-    summary: Mapping[str, Any],
+    summary: Summary,
 ) -> tuple[str, str]:
     metric, margin, name = summary['metric'], summary['margin'], reference['arm']
     unit = ' points' if number_formats.scale_of(metric) == 100 else ''

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from ftjax.ablation.statistics.row_types import Row
 from ftjax.errors import UserError, check_name, shown
 
 SECONDS = {
@@ -37,7 +37,7 @@ class Budget:
     kind: str
     text: str
 
-    def cost(self, row: Mapping[str, Any], share: float = 1.0) -> float:
+    def cost(self, row: Row, share: float = 1.0) -> float:
         """What a row has cost.
 
         Args:

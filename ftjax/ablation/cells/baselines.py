@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ftjax.ablation.cells.extra_test_sets import further_tests
@@ -11,6 +11,7 @@ from ftjax.ablation.cells.linear_probe_row import probe_row
 from ftjax.ablation.cells.pixel_baseline import PixelRegression
 from ftjax.ablation.cells.row import finished_fields, numbers_of
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.statistics.row_types import Rows
 from ftjax.data import Splits
 from ftjax.errors import UserError, check_name
 from ftjax.runs.evaluate import split_metrics
@@ -56,9 +57,7 @@ class Baseline:
         """
         raise NotImplementedError
 
-    def verdicts(
-        self, settings: AblationSettings, rows: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
+    def verdicts(self, settings: AblationSettings, rows: Rows) -> list[dict[str, Any]]:
         """Verdicts on the rows of one task beyond the gates of the config."""
         return []
 

@@ -21,6 +21,7 @@ from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.open import load_pretrained
+from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
 
@@ -41,9 +42,7 @@ class FurtherTest:
     head: Any = None
     """Variables whose head stands in for the trained one; None to keep that."""
 
-    def metrics(
-        self, variables: Mapping[str, Any], threshold: Any = None
-    ) -> dict[str, float | None]:
+    def metrics(self, variables: Variables, threshold: Any = None) -> dict[str, float | None]:
         """Of a run's final variables, at the decision threshold of the run if it has one."""
         if self.head is not None:
             trunk = {k: v for k, v in variables['params'].items() if k != 'head'}

@@ -14,11 +14,12 @@ from ftjax.ablation.cells.linear_probe_row import features_of
 from ftjax.data import Dataset
 from ftjax.freezing.data_driven_choice import Choice
 from ftjax.models.stages import Network
+from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 
 
 def movement_fields(
-    prepared: Prepared, variables: Mapping[str, Any], tests: Sequence[FurtherTest], examples: int
+    prepared: Prepared, variables: Variables, tests: Sequence[FurtherTest], examples: int
 ) -> dict[str, Any]:
     """Fields of a row: `features_moved` {test set: distance} and `movement` {stage: distance}.
 

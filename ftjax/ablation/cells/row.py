@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ftjax.pytrees import Variables
 from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks.metrics import known_metrics, metric_of
@@ -45,7 +46,7 @@ def numbers_of(metrics: Mapping[str, Any]) -> dict[str, float | None]:
 
 
 def validated(
-    prepared: Prepared, variables: Any, validation: Mapping[str, float], metric: str
+    prepared: Prepared, variables: Variables, validation: Mapping[str, float], metric: str
 ) -> dict[str, float | None]:
     """Validation metrics of a run's final weights, the one that an ablation asks for among them.
 

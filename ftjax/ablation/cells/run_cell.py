@@ -18,6 +18,7 @@ from ftjax.data import Splits, load_data
 from ftjax.data.audit.quick import quick_audit
 from ftjax.errors import UserError
 from ftjax.evaluation.predictions import NonFinitePredictions
+from ftjax.io.json.json_values import JsonObject
 from ftjax.runs.identity import baseline_identity, data_changed, run_identity
 from ftjax.runs.prepare import Opened, Prepared, open_network, prepare, what_opens
 from ftjax.runs.run import train
@@ -258,7 +259,7 @@ def leak_fields(data: Splits) -> dict[str, Any]:
     return {'leaks': found} if found else {}
 
 
-def check_unchanged(data: Splits, identity: Mapping[str, Any]) -> None:
+def check_unchanged(data: Splits, identity: JsonObject) -> None:
     """UserError if files of the data changed since an identity was taken: no row is of both."""
     changed = data_changed(data, identity)
     if changed:

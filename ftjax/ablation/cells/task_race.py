@@ -14,6 +14,7 @@ from ftjax.ablation.racing.narrowing import SHARE, pilots_of, worth_it
 from ftjax.ablation.racing.race import Race
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.statistics.margin import default_margin
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import write_json
 from ftjax.io.json.stored_fields import read_fields
 from ftjax.tasks.metrics import metric_of
@@ -21,7 +22,7 @@ from ftjax.tasks.metrics import metric_of
 START = 'race_start.json'
 
 
-def budget_of_task(settings: AblationSettings, races: Mapping[str, Any], number: int) -> Budget:
+def budget_of_task(settings: AblationSettings, races: Summary, number: int) -> Budget:
     """The budget of a task: what those before it have left, shared out evenly."""
     budget = read_budget(settings.budget)
     left = budget.amount - sum(race['spent'] for race in races.values())

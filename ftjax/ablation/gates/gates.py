@@ -26,6 +26,7 @@ from ftjax.ablation.statistics.comparison import (
     options_of,
 )
 from ftjax.ablation.statistics.mean_interval import mean_interval
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.errors import UserError, check_name
 from ftjax.plotting import number_formats
 
@@ -122,9 +123,7 @@ def check_gates(gates: Sequence[Sequence[str]], arms: Sequence[str]) -> None:
             raise UserError(f'gate {name!r} needs {fewest} arms, it has {len(names)}')
 
 
-def evaluate_gates(
-    gates: Sequence[Sequence[str]], summary: Mapping[str, Any]
-) -> list[dict[str, Any]]:
+def evaluate_gates(gates: Sequence[Sequence[str]], summary: Summary) -> list[dict[str, Any]]:
     """The verdicts, in the order of the gates.
 
     Args:
@@ -203,7 +202,7 @@ def gate_rows(verdicts: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def _verdict(gate: str, passed: bool | None, value: Any, interval: Any, kind: str):
+def _verdict(gate: str, passed: bool | None, value: object, interval: Any, kind: str):
     return {'gate': gate, 'passed': passed, 'value': value, 'interval': interval, 'kind': kind}
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ftjax.ablation.gates.gates import gate
+from ftjax.ablation.statistics.row_types import Rows, Summary
 
 
 def weight_verdicts(
-    summary: Mapping[str, Any],
-    rows: Sequence[Mapping[str, Any]],
+    summary: Summary,
+    rows: Rows,
     group: str,
     names: Sequence[str],
 ) -> list[dict[str, Any]]:

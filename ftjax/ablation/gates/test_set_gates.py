@@ -9,12 +9,13 @@ import numpy as np
 
 from ftjax.ablation.gates.gates import gate
 from ftjax.ablation.rates.choice import known_rate
+from ftjax.ablation.statistics.row_types import Rows, Summary
 
 Groups = Mapping[str, Sequence[str]]
 """Name to the further test sets that are judged together."""
 
 
-def mean_of_shifts(summary: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def mean_of_shifts(summary: Summary, names: Sequence[str]) -> dict[str, Any]:
     """A summary as far as gates read it: the mean over further test sets, seed by seed.
 
     A seed without a score on every one of them has none.
@@ -33,9 +34,7 @@ def mean_of_shifts(summary: Mapping[str, Any], names: Sequence[str]) -> dict[str
     return {**summary, 'tasks': tasks}
 
 
-def movement_verdicts(
-    summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], groups: Groups
-) -> list[dict[str, Any]]:
+def movement_verdicts(summary: Summary, rows: Rows, groups: Groups) -> list[dict[str, Any]]:
     """Reports: how far the features of each arm moved at its chosen rate, in percent.
 
     On the task's own test set and, of each group, on average; an arm whose features stayed as

@@ -77,7 +77,7 @@ def differences(one: Any, other: Any, path: str = '') -> Iterator[str]:
             yield f'{where} is given {told} ({_short(one.get(key, other.get(key)))})'
 
 
-def is_off(value: Any) -> bool:
+def is_off(value: object) -> bool:
     """Whether a setting is at a value that means as much as its absence.
 
     >>> is_off({'data': None, 'fsdp': None}), is_off({'data': 4, 'fsdp': None})
@@ -88,6 +88,6 @@ def is_off(value: Any) -> bool:
     return value in (None, False, 0, '', 'none', [])
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + '...'

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from ftjax.ablation.engines.engine import Cell, Job
+from ftjax.ablation.statistics.row_types import Rows
 from ftjax.io.process.progress import duration
 
 ROW_BYTES = 3_000
@@ -16,7 +16,7 @@ REPORT_BYTES = 4_000_000
 
 def forecast(
     jobs: Sequence[Job],
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     expected: Callable[[str], float],
     workers: int = 1,
     stored: int = 0,

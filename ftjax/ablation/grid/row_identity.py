@@ -9,6 +9,7 @@ from typing import Any
 from ftjax.ablation.engines.engine import Cell, Row
 from ftjax.errors import UserError
 from ftjax.io.identity.identity_changes import FILE, INPUTS, differences, flags_for, joined, refused
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import JsonLines, read_jsonl
 
 
@@ -87,7 +88,7 @@ class RowIdentities:
                 f'{row["seed"]}, {wrong} from what earlier runs had'
             )
 
-    def _first(self, cell: Cell, identity: Mapping[str, Any]) -> dict[str, Any]:
+    def _first(self, cell: Cell, identity: JsonObject) -> dict[str, Any]:
         """What the first cell of the same data and weights had, and the first of the same arm."""
         found: dict[str, Any] = {}
         # Arms have code of their own: strategies, for instance.
@@ -108,7 +109,7 @@ def identity_notes(folder: pathlib.Path) -> list[str]:
     return [f'Rows were not all made from the same inputs: between them changed {words} ({FILE}).']
 
 
-def _words(row: Mapping[str, Any]) -> list[str]:
+def _words(row: Row) -> list[str]:
     changed = row.get('changed')
     found = changed.values() if isinstance(changed, dict) else ()
     return [str(word) for words in found if isinstance(words, list) for word in words]

@@ -49,7 +49,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     return [row for _, row in kept.values()]
 
 
-def check_row(row: Mapping[str, Any], where: str) -> None:
+def check_row(row: Row, where: str) -> None:
     """Raises UserError, with `where`, for a field that is missing or of another type."""
     for name in ('arm', 'seed', 'status', 'rate'):
         if name not in row:
@@ -89,7 +89,7 @@ def check_row(row: Mapping[str, Any], where: str) -> None:
         _expect(value is None or isinstance(value, str), where, name, value, 'text')
 
 
-def cell_of(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def cell_of(row: Row) -> tuple[Any, ...]:
     """(task, arm, rate, seed); the rate in nine digits, so that rounding makes no new cell."""
     rate = row['rate']
     return row.get('task'), row['arm'], None if rate is None else f'{rate:.9g}', row['seed']
@@ -123,7 +123,7 @@ def _tried_again(row: Row, before: Row) -> bool:
     return before['status'] == 'failed' and row.get('retries', 0) > before.get('retries', 0)
 
 
-def _named(row: Mapping[str, Any]) -> str:
+def _named(row: Row) -> str:
     rate = '' if row['rate'] is None else f', rate {row["rate"]:g}'
     return f'arm {row["arm"]!r}{rate}, seed {row["seed"]}'
 
@@ -144,10 +144,10 @@ def _metrics(value: Any, where: str, name: str) -> None:
         _expect(fine, where, f'{name}.{key}', number, 'a number or null')
 
 
-def _number(value: Any) -> bool:
+def _number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _expect(fine: bool, where: str, name: str, value: Any, expected: str) -> None:
+def _expect(fine: bool, where: str, name: str, value: object, expected: str) -> None:
     if not fine:
         raise UserError(f'{where}: {name!r} is {repr(value)[:60]}; expected {expected}')

@@ -63,7 +63,7 @@ def expanded(settings: AblationSettings) -> AblationSettings:
     return dataclasses.replace(settings, arms=arms, **bare)
 
 
-def chosen(rows: Sequence[Mapping[str, Any]], settings: AblationSettings) -> tuple[Rows, list[str]]:
+def chosen(rows: Rows, settings: AblationSettings) -> tuple[Rows, list[str]]:
     """The rows of one task with the best variant for each arm, under the arm's name; and notes.
 
     A variant with fewer unfinished runs at its rate goes first, then the better validation
@@ -102,7 +102,7 @@ def chosen(rows: Sequence[Mapping[str, Any]], settings: AblationSettings) -> tup
     ]
 
 
-def _choice(rows: Sequence[Mapping[str, Any]], name: str, settings: AblationSettings) -> Choice:
+def _choice(rows: Rows, name: str, settings: AblationSettings) -> Choice:
     metric = metric_of(settings.metric)
     curve = rate_curve([row for row in rows if row['arm'] == name], metric)
     return choose_rate(curve, higher_is_better=metric.higher_is_better)

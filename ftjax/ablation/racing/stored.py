@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.ablation.rates.choice import score_of
+from ftjax.ablation.statistics.row_types import Rows
 from ftjax.evaluation.metric import Metric
 
 Cell = tuple[str, float | None]
@@ -68,7 +69,7 @@ class GridModel:
         return found
 
 
-def model_of(rows: Sequence[Mapping[str, Any]], metric: Metric) -> GridModel:
+def model_of(rows: Rows, metric: Metric) -> GridModel:
     """The model of a stored grid of one task, from the seeds that every cell finished.
 
     The variance of a cell is known from two degrees of freedom or so: half of it is taken from

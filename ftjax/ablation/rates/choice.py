@@ -6,8 +6,8 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
+from ftjax.ablation.statistics.row_types import Row, Rows
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import Metric
 from ftjax.tasks.metrics import as_metric
@@ -63,7 +63,7 @@ class Choice:
 
 
 def rate_curve(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     metric: str | Metric,
     seeds: Sequence[int] | None = None,
 ) -> tuple[RatePoint, ...]:
@@ -166,7 +166,7 @@ def known_rate(rate: float | None, known: Iterable[float | None]) -> float | Non
     return float(rate)
 
 
-def score_of(row: Mapping[str, Any], metric: str | Metric, split: str = 'test') -> float | None:
+def score_of(row: Row, metric: str | Metric, split: str = 'test') -> float | None:
     """The metric of a run; None where the run did not finish or the number is undefined.
 
     Raises:

@@ -20,6 +20,7 @@ from ftjax.ablation.rates.choice import (
     known_rate,
     rate_curve,
 )
+from ftjax.ablation.statistics.row_types import Rows
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import Metric
 from ftjax.tasks.metrics import metric_of
@@ -47,7 +48,7 @@ class RateSearch:
 
 
 def search_rates(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     *,
     arms: Sequence[str],
     grid: Grid,
@@ -208,7 +209,7 @@ def refinement(choice: Choice) -> float:
     return math.sqrt(winner.rate * neighbour.rate)
 
 
-def _among(rows: Sequence[Mapping[str, Any]], rates: Sequence[float]) -> list[Mapping[str, Any]]:
+def _among(rows: Rows, rates: Sequence[float]) -> list[Mapping[str, Any]]:
     return [row for row in rows if known_rate(row['rate'], rates) in rates]
 
 

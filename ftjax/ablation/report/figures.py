@@ -7,12 +7,16 @@ import os
 import pathlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftjax.ablation.report import figures_arms, figures_rates
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import heatmaps
 from ftjax.plotting.save import save_figure
 from ftjax.printable import in_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # (file name, caption, function of a task and the summary); order is that of the report.
 OF_TASK = (
@@ -36,10 +40,10 @@ class Drawn:
     name: str
     caption: str
     task: str | None
-    figure: Any
+    figure: Figure
 
 
-def draw(summary: Mapping[str, Any]) -> Iterator[Drawn]:
+def draw(summary: Summary) -> Iterator[Drawn]:
     """Every figure that the summary has the numbers for, one after the other.
 
     Args:
@@ -61,13 +65,13 @@ def draw(summary: Mapping[str, Any]) -> Iterator[Drawn]:
                 yield Drawn(name + ending, about, called, figure)
 
 
-def drawable(summary: Mapping[str, Any]) -> dict[str, Any]:
+def drawable(summary: Summary) -> dict[str, Any]:
     """The summary with the names of arms, tasks, test sets and stages as matplotlib draws them."""
 
     def named(found: Mapping[str, Any]) -> dict[str, Any]:
         return {in_figure(name): value for name, value in found.items()}
 
-    def of_arm(arm: Mapping[str, Any]) -> dict[str, Any]:
+    def of_arm(arm: Summary) -> dict[str, Any]:
         inside = {key: named(arm[key]) for key in ('shifts', 'movement') if key in arm}
         return {**arm, 'arm': in_figure(arm['arm']), **inside}
 
@@ -84,7 +88,7 @@ def drawable(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 def save_figures(
     folder: str | os.PathLike[str],
-    summary: Mapping[str, Any],
+    summary: Summary,
     formats: tuple[str, ...] = ('png', 'svg'),
     drawn: Iterable[Drawn] | None = None,
 ) -> list[pathlib.Path]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import (
     COLOURS,
@@ -20,6 +21,9 @@ from ftjax.plotting.style import (
     titled,
 )
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 # (key of an arm, axis label, title of the panel, unit of the ticks)
 COSTS = (
     ('params_trainable', 'trainable parameters', 'by trainable parameters', ''),
@@ -28,7 +32,7 @@ COSTS = (
 )
 
 
-def scores_by_arm(task: Mapping[str, Any], summary: Mapping[str, Any]):
+def scores_by_arm(task: Summary, summary: Summary):
     """Mean and interval of every arm, its seeds as dots, the reference as a line."""
     metric, arms = summary['metric'], task['arms']
     scale, styles = number_formats.scale_of(metric), arm_styles(task['arms'])
@@ -78,7 +82,7 @@ def scores_by_arm(task: Mapping[str, Any], summary: Mapping[str, Any]):
     return figure
 
 
-def scores_by_share(task: Mapping[str, Any], summary: Mapping[str, Any]):
+def scores_by_share(task: Summary, summary: Summary):
     """Score against the share of parameters that train, on a logarithmic axis; None without."""
     arms = [a for a in task['arms'] if a['mean'] and a['trainable_share']]
     if len(arms) < 2:
@@ -94,7 +98,7 @@ def scores_by_share(task: Mapping[str, Any], summary: Mapping[str, Any]):
     return figure
 
 
-def scores_by_cost(task: Mapping[str, Any], summary: Mapping[str, Any]):
+def scores_by_cost(task: Summary, summary: Summary):
     """Score against every cost that was measured, the Pareto front drawn; None without any."""
     from matplotlib.ticker import EngFormatter, MaxNLocator
 
@@ -159,7 +163,7 @@ def pareto_front(points: Sequence[tuple[float, float]], higher_is_better: bool) 
     return front
 
 
-def depth_curve(task: Mapping[str, Any], summary: Mapping[str, Any]):
+def depth_curve(task: Summary, summary: Summary):
     """Score against the number of trained blocks; None with fewer than three depths.
 
     'full' stands at the right end; arms without a depth are lines across.
@@ -210,24 +214,24 @@ def depth_curve(task: Mapping[str, Any], summary: Mapping[str, Any]):
 
 
 def _scatter(
-    axes: Any,
+    axes: Axes,
     points: Sequence[tuple[float, Mapping[str, Any]]],
-    arms: Sequence[Mapping[str, Any]],
-    summary: Mapping[str, Any],
+    arms: Sequence[Summary],
+    summary: Summary,
 ) -> None:
     styles = arm_styles(arms)
     for cost, arm in points:
         mean, low, high = scaled(arm['mean'], summary['metric'])
-        style = styles[arm['arm']]
+        style: dict[str, Any] = styles[arm['arm']]
         axes.plot([cost, cost], [low, high], color=style['color'], linewidth=2, alpha=0.55)
         axes.plot(cost, mean, markersize=5.5, linestyle='', zorder=3, **style)
 
 
 def _finish(
-    axes: Any,
+    axes: Axes,
     points: Sequence[tuple[float, Mapping[str, Any]]],
-    arms: Sequence[Mapping[str, Any]],
-    summary: Mapping[str, Any],
+    arms: Sequence[Summary],
+    summary: Summary,
     ylabel: bool = True,
     avoid: Sequence[tuple[float, float]] = (),
 ) -> None:

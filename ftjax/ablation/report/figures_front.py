@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from ftjax.ablation.report.figures_arms import pareto_front
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import GREY, INK, arm_styles, new_figure, place_labels, quiet, titled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # (key of an arm, axis label)
 COSTS = (
@@ -17,7 +21,7 @@ COSTS = (
 )
 
 
-def differences_by_cost(task: Mapping[str, Any], summary: Mapping[str, Any]):
+def differences_by_cost(task: Summary, summary: Summary):
     """Difference to the reference, with its interval, against each cost as a share of its.
 
     The front joins the arms that no other beats in both; a point off it may still be on it within
@@ -77,7 +81,7 @@ def differences_by_cost(task: Mapping[str, Any], summary: Mapping[str, Any]):
     return figure
 
 
-def _scaled(axes: Any, costs: Sequence[float]) -> None:
+def _scaled(axes: Axes, costs: Sequence[float]) -> None:
     """A logarithmic axis where costs differ by more than a factor of five."""
     if max(costs) > 5 * min(costs) > 0:
         axes.set_xscale('log')

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import (
     GREY,
@@ -17,7 +15,7 @@ from ftjax.plotting.style import (
 )
 
 
-def rate_curves(task: Mapping[str, Any], summary: Mapping[str, Any]):
+def rate_curves(task: Summary, summary: Summary):
     """One panel an arm: seeds, mean, chosen rate, unfinished runs; None if no rate was searched.
 
     All panels share their axes and show the other arms in grey, so that both the shape of a
@@ -91,12 +89,12 @@ def rate_curves(task: Mapping[str, Any], summary: Mapping[str, Any]):
     return figure
 
 
-def _line(arm: Mapping[str, Any], scale: float) -> tuple[list[float], list[float]]:
+def _line(arm: Summary, scale: float) -> tuple[list[float], list[float]]:
     points = [p for p in arm['curve'] if p['mean'] is not None and p['rate'] is not None]
     return [p['rate'] for p in points], [scale * p['mean'] for p in points]
 
 
-def profiles(summary: Mapping[str, Any]):
+def profiles(summary: Summary):
     """Performance profiles over all tasks: share of runs above each score; None for one task.
 
     Below each score where lower is better.

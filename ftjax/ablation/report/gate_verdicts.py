@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.cells.baselines import baseline_of
@@ -10,12 +9,11 @@ from ftjax.ablation.gates.gates import evaluate_gates
 from ftjax.ablation.gates.task_gates import weight_verdicts
 from ftjax.ablation.gates.test_set_gates import mean_of_shifts, movement_verdicts
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.statistics.row_types import Rows, Summary
 from ftjax.ablation.summary.overall import mean_of_tasks
 
 
-def grid_verdicts(
-    settings: AblationSettings, summary: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
-) -> list[dict[str, Any]]:
+def grid_verdicts(settings: AblationSettings, summary: Summary, rows: Rows) -> list[dict[str, Any]]:
     """Objects {gate, passed, value, interval, kind}, in the order of the config.
 
     Of several tasks the mean is judged, seed by seed.

@@ -10,6 +10,7 @@ from ftjax.ablation.racing.account import seeds_run
 from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.report.results_folder import write_results
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.statistics.row_types import Rows
 from ftjax.ablation.summary.summary import summarise
 
 
@@ -17,7 +18,7 @@ def write_grid_results(
     folder: pathlib.Path,
     values: Mapping[str, Any],
     settings: AblationSettings,
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     notes: Sequence[str],
     races: Mapping[str, Mapping[str, Any]],
 ) -> tuple[dict[str, Any], str]:

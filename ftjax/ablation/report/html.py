@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS
 from ftjax.ablation.report import tables
@@ -12,7 +11,9 @@ from ftjax.ablation.report.figures import Drawn, draw
 from ftjax.ablation.report.race_table import LEGEND, race_table
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
 from ftjax.ablation.report.uncertainty_table import uncertainty_table
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import to_jsonable, write_text
+from ftjax.io.json.json_values import JsonObject
 from ftjax.pages.elements import bullets, facts, figure, flat, section, table
 from ftjax.pages.page import page
 from ftjax.plotting import number_formats
@@ -22,13 +23,13 @@ from ftjax.printable import in_html
 
 def write_report(
     path: str | os.PathLike[str],
-    summary: Mapping[str, Any],
+    summary: Summary,
     *,
     title: str,
-    setup: Mapping[str, Any] | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    setup: JsonObject | None = None,
+    provenance: JsonObject | None = None,
     notes: Sequence[str] = (),
-    gates: Sequence[Mapping[str, Any]] = (),
+    gates: Sequence[Summary] = (),
     drawn: Sequence[Drawn] | None = None,
 ) -> None:
     """Writes the report of an ablation, whole or not at all.
@@ -49,12 +50,12 @@ def write_report(
 
 
 def report_html(
-    summary: Mapping[str, Any],
+    summary: Summary,
     title: str,
-    setup: Mapping[str, Any] | None = None,
-    provenance: Mapping[str, Any] | None = None,
+    setup: JsonObject | None = None,
+    provenance: JsonObject | None = None,
     notes: Sequence[str] = (),
-    gates: Sequence[Mapping[str, Any]] = (),
+    gates: Sequence[Summary] = (),
     drawn: Sequence[Drawn] | None = None,
 ) -> str:
     """The page as a string; see `write_report`."""
@@ -73,7 +74,7 @@ def report_html(
     return page(title, parts)
 
 
-def _verdicts(summary: Mapping[str, Any], gates: Sequence[Mapping[str, Any]]) -> str:
+def _verdicts(summary: Summary, gates: Sequence[Summary]) -> str:
     parts = []
     if gates:
         parts.append(_gates(gates))
@@ -88,7 +89,7 @@ def _verdicts(summary: Mapping[str, Any], gates: Sequence[Mapping[str, Any]]) ->
     return '\n'.join(parts)
 
 
-def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
+def _gates(gates: Sequence[Summary]) -> str:
     rows = []
     for gate in gates:
         words = {True: 'passed', False: 'failed', None: 'reported'}
@@ -109,7 +110,7 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> str:
     return f'{gates_table}\n<p class="legend">{in_html(HOW_GATES_PASS)}</p>'
 
 
-def _results(summary: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:
+def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
     several = len(summary['tasks']) > 1
     parts = []
     if summary['overall'] and summary['overall']['arms']:
@@ -135,7 +136,7 @@ def _results(summary: Mapping[str, Any], drawn: Sequence[Drawn]) -> str:
     return '\n'.join(parts)
 
 
-def _races(summary: Mapping[str, Any]) -> str:
+def _races(summary: Summary) -> str:
     parts = []
     for task, told in summary['races'].items():
         parts += [f'<h3>{in_html(task)}</h3>'] if task else []
@@ -143,7 +144,7 @@ def _races(summary: Mapping[str, Any]) -> str:
     return '\n'.join([*parts, f'<p class="legend">{in_html(LEGEND)}</p>'])
 
 
-def _setup(summary: Mapping[str, Any], setup: Mapping[str, Any]) -> dict[str, str]:
+def _setup(summary: Summary, setup: JsonObject) -> dict[str, str]:
     arms = [arm['arm'] for arm in summary['tasks'][0]['arms']]
     held = {
         'arms': ', '.join(arms),

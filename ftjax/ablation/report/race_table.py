@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.racing.account import spent
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 
 HEADER: tuple[str, ...] = (
@@ -25,7 +26,7 @@ LEGEND = (
 
 
 def race_table(
-    told: Mapping[str, Any], summary: Mapping[str, Any]
+    told: Mapping[str, Any], summary: Summary
 ) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     """Header and rows, a look each.
 

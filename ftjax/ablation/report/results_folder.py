@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ftjax.ablation.report.figures import draw, save_figures
 from ftjax.ablation.report.html import write_report
 from ftjax.ablation.report.tables import table_markdown, write_summary
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import write_json
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.process.provenance import command_line, provenance
 
 
 def write_results(
     folder: pathlib.Path,
-    summary: Mapping[str, Any],
+    summary: Summary,
     *,
     title: str,
-    setup: Mapping[str, Any],
+    setup: JsonObject,
     notes: Sequence[str] = (),
-    gates: Sequence[Mapping[str, Any]] = (),
+    gates: Sequence[Summary] = (),
 ) -> str:
     """Writes summary.json, table.md, figures/, report.html and, of gates, verdicts.json.
 

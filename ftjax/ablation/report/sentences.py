@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftjax.ablation.report import tables
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 
 
-def verdict_sentences(task: Mapping[str, Any], summary: Mapping[str, Any]) -> list[str]:
+def verdict_sentences(task: Summary, summary: Summary) -> list[str]:
     """One sentence on the best arm, one an arm on how it compares with the reference.
 
     The best arm is the one with the highest mean, arms left out whose best rate lies on the
@@ -41,7 +42,7 @@ def verdict_sentences(task: Mapping[str, Any], summary: Mapping[str, Any]) -> li
     return sentences
 
 
-def overall_sentences(summary: Mapping[str, Any]) -> list[str]:
+def overall_sentences(summary: Summary) -> list[str]:
     """One sentence an arm on how it compares over all tasks; none for a single task."""
     if not summary['overall']:
         return []
@@ -55,7 +56,7 @@ def overall_sentences(summary: Mapping[str, Any]) -> list[str]:
     return sentences
 
 
-def compared(difference: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+def compared(difference: Mapping[str, Any], summary: Summary) -> str:
     """How an arm compares with the reference: 'better than full (+1.0 points [..], 3 seeds, ..)'.
 
     Args:
@@ -85,7 +86,7 @@ def compared(difference: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     return f'{words} ({", ".join(facts)})'
 
 
-def _sentence(arm: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+def _sentence(arm: Summary, summary: Summary) -> str:
     reference, difference = summary['reference'], arm['difference']
     if arm['mean'] is None:
         return f'{arm["arm"]}: none of its {arm["n"]} runs finished.'

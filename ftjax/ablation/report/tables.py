@@ -11,6 +11,7 @@ from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
 from ftjax.ablation.report.uncertainty_table import uncertainty_table
 from ftjax.ablation.statistics.bootstrap import FEWEST
 from ftjax.ablation.statistics.error_rates import rate_sentence
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import write_json, write_text
 from ftjax.plotting import number_formats
 from ftjax.printable import in_markdown
@@ -18,14 +19,14 @@ from ftjax.printable import in_markdown
 Cells = list[tuple[str, Callable[[Mapping[str, Any]], str]]]
 
 
-def write_summary(folder: str | os.PathLike[str], summary: Mapping[str, Any]) -> None:
+def write_summary(folder: str | os.PathLike[str], summary: Summary) -> None:
     """Writes summary.json and table.md into a folder, each whole or not at all."""
     folder = pathlib.Path(folder)
     write_json(folder / 'summary.json', summary)
     write_text(folder / 'table.md', table_markdown(summary))
 
 
-def table_markdown(summary: Mapping[str, Any]) -> str:
+def table_markdown(summary: Summary) -> str:
     """All tasks' tables, the overall one where there are several, and the caveats."""
     parts = []
     if summary['question']:
@@ -54,9 +55,7 @@ def table_markdown(summary: Mapping[str, Any]) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def task_table(
-    task: Mapping[str, Any], summary: Mapping[str, Any]
-) -> tuple[list[str], list[list[str]]]:
+def task_table(task: Summary, summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Header and rows of one task; columns that no arm has a number for are left out."""
     metric, reference = summary['metric'], summary['reference']
     level = f'{100 * summary["confidence"]:g} %'
@@ -77,16 +76,14 @@ def task_table(
     return _table(columns, task['arms'], keep=4)
 
 
-def shift_table(
-    task: Mapping[str, Any], summary: Mapping[str, Any]
-) -> tuple[list[str], list[list[str]]] | None:
+def shift_table(task: Summary, summary: Summary) -> tuple[list[str], list[list[str]]] | None:
     """Mean on every further test set by arm, with the interval; None where there is none."""
     names = list(dict.fromkeys(name for arm in task['arms'] for name in arm['shifts']))
     if not names:
         return None
     metric = summary['metric']
 
-    def cell(arm: Mapping[str, Any], name: str) -> str:
+    def cell(arm: Summary, name: str) -> str:
         found = arm['shifts'].get(name)
         if found is None:
             return '–'
@@ -102,7 +99,7 @@ def shift_table(
     return header, [[arm['arm'], *(cell(arm, name) for name in names)] for arm in task['arms']]
 
 
-def overall_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def overall_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     """Header and rows over all tasks: mean, IQM, difference, P(better), verdict."""
     metric, reference = summary['metric'], summary['reference']
     title = number_formats.headed(summary).removeprefix('test ')
@@ -134,7 +131,7 @@ def chance(difference: Mapping[str, Any] | None) -> str:
     return '<0.01' if found < 0.01 else '>0.99' if found > 0.99 else f'{found:.2f}'
 
 
-def verdict(difference: Mapping[str, Any] | None, summary: Mapping[str, Any]) -> str:
+def verdict(difference: Mapping[str, Any] | None, summary: Summary) -> str:
     """A verdict in words, with the seeds that would decide it."""
     if difference is None:
         return '–'
@@ -157,7 +154,7 @@ def seeds(more: int) -> str:
     return f'{more} more seed{"" if more == 1 else "s"}'
 
 
-def legend(summary: Mapping[str, Any]) -> str:
+def legend(summary: Summary) -> str:
     """How to read the columns, in a paragraph."""
     level, metric = f'{100 * summary["confidence"]:g} %', summary['metric']
     chooser, reference = number_formats.headed(summary, 'validation'), summary['reference']
@@ -213,9 +210,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join([line(table[0]), line(rules), *(line(row) for row in table[1:])])
 
 
-def _table(
-    columns: Cells, arms: Sequence[Mapping[str, Any]], keep: int
-) -> tuple[list[str], list[list[str]]]:
+def _table(columns: Cells, arms: Sequence[Summary], keep: int) -> tuple[list[str], list[list[str]]]:
     cells = [(title, [write(arm) for arm in arms]) for title, write in columns]
     shown = [
         (title, column)
@@ -227,7 +222,7 @@ def _table(
     ]
 
 
-def _runs(arm: Mapping[str, Any]) -> str:
+def _runs(arm: Summary) -> str:
     text = f'{arm["n_ok"]} of {arm["n"]}'
     notes = [f'{arm[key]} {word}' for key, word in _NOTES if arm[key]]
     return f'{text} ({", ".join(notes)})' if notes else text
@@ -236,11 +231,11 @@ def _runs(arm: Mapping[str, Any]) -> str:
 _NOTES = (('n_diverged', 'diverged'), ('n_failed', 'failed'), ('n_missing', 'missing'))
 
 
-def _mean(arm: Mapping[str, Any]) -> float | None:
+def _mean(arm: Summary) -> float | None:
     return arm['mean']['estimate'] if arm['mean'] else None
 
 
-def _difference(arm: Mapping[str, Any], metric: str) -> str:
+def _difference(arm: Summary, metric: str) -> str:
     if arm['difference'] is None:
         return '–'
     interval = arm['difference']['interval']

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 
 
 def uncertainty_table(
-    task: Mapping[str, Any], summary: Mapping[str, Any]
+    task: Summary, summary: Summary
 ) -> tuple[str, list[str], list[list[str]]] | None:
     """Where the uncertainty of differences comes from: a sentence, header and rows; or None."""
     sources = task.get('sources')

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ftjax.ablation.statistics.difference_model import MOST_SEEDS, DifferenceModel
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.ablation.statistics.two_way import joined_to
 from ftjax.ablation.statistics.variance_prior import SPREADS
 from ftjax.errors import UserError, check_name
@@ -260,7 +261,7 @@ def compare_arms(
     return compare_to_reference(table, reference, **options)
 
 
-def options_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+def options_of(summary: Summary) -> dict[str, Any]:
     """The options of `compare_arms` that a summary of an ablation was made with."""
     folds = summary.get('folds')
     return {

@@ -7,8 +7,7 @@ both labels by their shares; metrics are of images as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 from ftjax.data.augmentation import Augmentation, of_kind, parse_augment
 from ftjax.data.images.degradation import in_box
 from ftjax.data.images.on_device import unit_range
+from ftjax.pytrees import Inputs
 from ftjax.ranges import above
 from ftjax.registry import Term, register
 
@@ -57,8 +57,8 @@ def cutmix(
 
 
 def mixed(
-    images: Any, key: jax.Array, names: str | Sequence[Term]
-) -> tuple[Any, dict[str, jax.Array]]:
+    images: Inputs, key: jax.Array, names: str | Sequence[Term]
+) -> tuple[Inputs, dict[str, jax.Array]]:
     """The images of a batch mixed, and what the loss must know of it: `partner` and `share`.
 
     Of several mixing augmentations each batch gets one, drawn at random. Without one the images
@@ -69,7 +69,7 @@ def mixed(
       and share float32 (B,) of the first.
     """
     todo = of_kind(parse_augment(names) if isinstance(names, str) else names, 'batches')
-    if not todo or not hasattr(images, 'shape'):
+    if not todo or isinstance(images, Mapping):
         return images, {}
     order, which, draw = jax.random.split(jax.random.fold_in(key, _APART), 3)
     images = unit_range(jnp.asarray(images))

@@ -6,7 +6,7 @@ Batches of tokens pass through untouched: texts are augmented and tokenised on t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,14 @@ import jax.numpy as jnp
 from ftjax.data.augmentation import kind_of, known, parse_augment
 from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Array, Inputs
 from ftjax.registry import Term
 
 if TYPE_CHECKING:
     from ftjax.preprocessing.images import Preprocessing
 
 
-def prepare(images: Any, preprocessing: Preprocessing | TextPreprocessing) -> Any:
+def prepare(images: Inputs, preprocessing: Preprocessing | TextPreprocessing) -> Inputs:
     """Normalises images as the network expects: (pixels * scale - mean) / std per channel.
 
     Args:
@@ -53,7 +54,7 @@ def prepare(images: Any, preprocessing: Preprocessing | TextPreprocessing) -> An
     return (images - mean) / std
 
 
-def augment(images: Any, key: jax.Array, names: str | Sequence[Term]) -> Any:
+def augment(images: Inputs, key: jax.Array, names: str | Sequence[Term]) -> Inputs:
     """Augments every image by draws of its own; the same key gives the same images.
 
     Args:
@@ -89,7 +90,7 @@ def augment(images: Any, key: jax.Array, names: str | Sequence[Term]) -> Any:
     return images
 
 
-def unit_range(images: jax.Array) -> jax.Array:
+def unit_range(images: Array) -> Array:
     """uint8 to float32 in 0..1; floats as they are, in float32."""
     if images.dtype == jnp.uint8:
         return images.astype(jnp.float32) / 255

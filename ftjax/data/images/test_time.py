@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ftjax.errors import UserError
+from ftjax.pytrees import Inputs
 from ftjax.ranges import between
 from ftjax.registry import parse, register
 
@@ -48,7 +49,7 @@ def shift(images: jax.Array, pixels: int = 2) -> list[jax.Array]:
     ]
 
 
-def averaged(run: Callable[[Any], jax.Array], inputs: Any, name: str) -> jax.Array:
+def averaged(run: Callable[[Any], jax.Array], inputs: Inputs, name: str) -> jax.Array:
     """The mean of a network's outputs (logits, values) over the views of some images.
 
     Args:

@@ -148,7 +148,7 @@ def _by_given_names(names: list[str], where: Where, known: list[str]) -> np.ndar
     )
 
 
-def _name(value: Any, where: Where, row: int) -> str:
+def _name(value: object, where: Where, row: int) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, float) and not math.isnan(value):

@@ -97,7 +97,7 @@ class LabelKind:
         """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""
         raise NotImplementedError
 
-    def is_missing(self, value: Any) -> bool:
+    def is_missing(self, value: object) -> bool:
         """Whether what a source gives for a label means that there is none."""
         return is_missing(value)
 

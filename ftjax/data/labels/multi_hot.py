@@ -45,7 +45,7 @@ class MultiHot(LabelKind):
             self.check(where(part), values, len(names))
         return names, {part: values.astype(np.float32) for part, values in raw.items()}
 
-    def is_missing(self, value: Any) -> bool:
+    def is_missing(self, value: object) -> bool:
         """Never: an example may have none of the classes."""
         return False
 
@@ -80,7 +80,7 @@ class MultiHot(LabelKind):
         return labels.sum(axis=0).astype(int).tolist()
 
 
-def _parts(value: Any, separator: str) -> Sequence[Any]:
+def _parts(value: object, separator: str) -> Sequence[Any]:
     """The labels of one example; none for an empty text or null."""
     if value is None:
         return []

@@ -126,5 +126,5 @@ def _rows(count: int) -> str:
     return f'{count:,} row{"s" * (count > 1)}'
 
 
-def _with(row: Row, column: str, value: Any) -> Row:
+def _with(row: Row, column: str, value: object) -> Row:
     return dataclasses.replace(row, cells={**row.cells, column: value})

@@ -163,7 +163,8 @@ def _suggest_reader(source: str) -> None:
         there = path.exists()
     except (UserError, OSError, ValueError):
         path, there = Path(source), False
-    if not there and '/' not in source and '\\' not in source:
+    named = path.suffix.lower() in _BY_SUFFIX
+    if not there and not named and '/' not in source and '\\' not in source:
         return
     prefix = _BY_SUFFIX.get(path.suffix.lower(), '' if path.is_file() else 'folder')
     if path.is_dir() and any(file.suffix.lower() in _BY_SUFFIX for file in path.glob('train.*')):

@@ -16,7 +16,7 @@ from ftjax.data.tables.table_inputs import Table
 from ftjax.errors import UserError, check_name
 
 
-def no_number(value: Any) -> bool:
+def no_number(value: object) -> bool:
     """Whether a cell of a column of numbers holds nothing: empty, NA, NaN, null."""
     if isinstance(value, str):
         return value.strip().lower() in NO_NUMBERS

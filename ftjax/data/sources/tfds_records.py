@@ -216,7 +216,7 @@ def _labels(
     return kind.read(values, lambda i: f'{where} [{i}]', class_names, settings.label_separator)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> Any:
     """A label as str, a number, or a list of these."""
     if isinstance(value, bytes | str):
         return _text(value)

@@ -40,7 +40,7 @@ def python_items(x: Any, texts: bool, table: TablePreprocessing | None = None) -
         yield _item(f'{number:06d}', value, texts)
 
 
-def _item(name: str, value: Any, texts: bool) -> Found:
+def _item(name: str, value: object, texts: bool) -> Found:
     if texts:
         if isinstance(value, str):
             return Item(name, str(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ftjax.evaluation.calibration.conformal import (
 from ftjax.evaluation.calibration.selective import selective_accuracy
 from ftjax.evaluation.calibration.temperature import fit_temperature, fit_temperature_binary
 from ftjax.evaluation.predictions import softmax
+from ftjax.io.json.json_values import JsonObject
 
 COVERAGES = (0.5, 0.8, 0.9, 0.95, 0.99)
 """Of the prediction sets whose quantiles are kept."""
@@ -88,7 +88,7 @@ def _best_cut(probabilities: np.ndarray, positive: np.ndarray, score: Any) -> fl
 
 
 def class_report(
-    logits: np.ndarray, labels: np.ndarray, fitted: Mapping[str, Any] | None = None
+    logits: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
 ) -> dict[str, Any]:
     """How far probabilities can be relied on, on other examples than were fitted on.
 

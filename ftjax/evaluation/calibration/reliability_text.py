@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 
-def reliability_lines(report: Mapping[str, Any]) -> list[str]:
+
+def reliability_lines(report: JsonObject) -> list[str]:
     """Lines of a `class_report`."""
     lines = []
     for name, said in (('plain', ''), ('calibrated', ' after temperature scaling')):

@@ -27,6 +27,7 @@ from ftjax.freezing.segment import Segment
 from ftjax.freezing.settings import FreezeSettings, as_settings
 from ftjax.models.stages import Network
 from ftjax.pages.elements import paragraph, table
+from ftjax.pytrees import Variables
 
 __all__ = ['FreezeSettings', 'Phase', 'Plan', 'RunLength', 'as_settings', 'make_plan']
 
@@ -182,7 +183,7 @@ class Plan:
 def make_plan(
     freeze: str | FreezeSettings | Mapping[str, Any],
     network: Network,
-    variables: Mapping[str, Any],
+    variables: Variables,
     *,
     head_is_new: bool = True,
     run_length: RunLength | None = None,

@@ -6,7 +6,8 @@ adapters into the network before the plan is made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -25,6 +26,7 @@ from ftjax.models.adapters.prompt import Prompt
 from ftjax.models.adapters.ssf import SSF
 from ftjax.models.stages import Network
 from ftjax.pretrained.initialise import random_leaves
+from ftjax.pytrees import Variables
 from ftjax.ranges import above, between
 
 RANKS = between(1, 2**16)
@@ -109,9 +111,9 @@ def prompt_deep(n: int) -> Adapter:
 
 
 def with_adapters(
-    settings: FreezeSettings, network: Network, variables: Mapping[str, Any], seed: int = 0
+    settings: FreezeSettings, network: Network, variables: Variables, seed: int = 0
 ) -> tuple[Network, dict[str, Any]]:
-    """The network and its variables with what the strategy adds; as they are if nothing.
+    """The network and its variables, or their shapes, with what the strategy adds.
 
     Raises UserError if the network has nothing that an adapter acts on.
     """
@@ -129,19 +131,49 @@ def with_adapters(
                 'put it first'
             )
     adapters = [term() for term in terms]
+    for number, one in enumerate(adapters):
+        for other, term in zip(adapters[:number], terms, strict=False):
+            if one.kind == other.kind:
+                raise UserError(
+                    f'freeze {settings.described!r}: {term} and {terms[number]} would add '
+                    'parameters of the same names; keep one'
+                )
     made = adapted(network, adapters)
     params: dict[str, Any] = flatten_dict(dict(variables['params']), sep='/')
-    shapes = jax.eval_shape(made.init, jax.random.key(0), made.example_input())['params']
-    wanted = [path for path in flatten_dict(shapes, sep='/') if made.is_adapter_leaf(path)]
-    check_each(terms, network, wanted)
-    keys = {f'params/{path}' for path in wanted}
-    initial = {
-        key.removeprefix('params/'): leaf for key, leaf in random_leaves(made, keys, seed).items()
-    }
-    whole = {**params, **initial}
-    for found in adapters:
-        whole.update(found.settle({path: jnp.asarray(leaf) for path, leaf in whole.items()}))
+    added = added_leaves(made)  # pyrefly: ignore
+    check_each(terms, network, list(added))
+    if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in params.values()):
+        return made, {**variables, 'params': unflatten_dict({**params, **added}, sep='/')}
+    found = random_leaves(made, {f'params/{path}' for path in added}, seed)
+    whole = {**params, **{key.removeprefix('params/'): leaf for key, leaf in found.items()}}
+    for one in adapters:
+        whole.update(one.settle(OnDevice(whole)))
     return made, {**variables, 'params': unflatten_dict(whole, sep='/')}
+
+
+@functools.lru_cache(maxsize=64)
+def added_leaves(network: Adapted) -> Mapping[str, jax.ShapeDtypeStruct]:
+    """Path -> shape of every leaf that adapters add to a network."""
+    shapes = jax.eval_shape(network.init, jax.random.key(0), network.example_input())['params']
+    flat: Any = flatten_dict(shapes, sep='/')
+    return {path: leaf for path, leaf in flat.items() if network.is_adapter_leaf(path)}
+
+
+class OnDevice(Mapping[str, Any]):
+    """Leaves by path, each put on the device in float32 when it is asked for."""
+
+    def __init__(self, leaves: Mapping[str, Any]):
+        self.leaves = leaves
+
+    def __getitem__(self, path: str) -> jax.Array:
+        leaf = jnp.asarray(self.leaves[path])
+        return leaf.astype(jnp.float32) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.leaves)
+
+    def __len__(self) -> int:
+        return len(self.leaves)
 
 
 def check_each(terms: list[Term], network: Network, wanted: list[str]) -> None:

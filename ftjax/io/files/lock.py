@@ -9,15 +9,15 @@ life, a touch of the file every HEARTBEAT seconds. They are watched for, STALE s
 never dated: two machines need not agree on the time.
 
 An owner asks before each write whether folder and file are still its own, and stops if not.
+
+Why not `filelock` (4.2.11, tried on Linux): while its lock is held and `.lock` is removed, a second
+start gets the lock; its file does not name the owner; and an owner that lost it is not told.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
-import errno
-import json
 import logging
 import os
 import pathlib
@@ -26,18 +26,26 @@ import secrets
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.files.kernel_lock import lock, lock_folder, same, unlock
+from ftjax.io.files.lock_owner import (
+    MOST,
+    NAME,
+    Owner,
+    alive,
+    boot,
+    read_owner,
+    refusal,
+    sign_of_life,
+    write_owner,
+)
 from ftjax.io.files.owned_files import open_plain, owned
-from ftjax.io.json.json_reader import parse_json
 
-NAME = '.lock'
 HEARTBEAT = 20.0
 STALE = 120.0
 LOOK = 1.0
 """Seconds between looks for a sign of life."""
-_MOST = 4096  # bytes of a lock file; a larger one is not ours
 _log = logging.getLogger(__name__)
 
 
@@ -56,13 +64,13 @@ class Held:
     def lost(self) -> str:
         """Why the folder is no longer this process's; empty while it is."""
         path = self.place / NAME
-        if self.folder is not None and not _same(self.folder, self.place):
+        if self.folder is not None and not same(self.folder, self.place):
             return 'it was removed or replaced'
-        if not _same(self.file, path):
+        if not same(self.file, path):
             if os.path.lexists(path):
                 return f'{NAME} in it is another file now'
             return '' if self.folder is not None else f'{NAME} in it was removed'
-        if self.folder is None and _read_owner(self.file).get('token') != self.token:
+        if self.folder is None and read_owner(self.file).get('token') != self.token:
             return f'{NAME} in it names another process now'
         return ''
 
@@ -78,13 +86,13 @@ class Held:
     def release(self) -> None:
         """Gives the folder back."""
         # Unlinked while held: whoever opened the file meanwhile finds it gone and retries.
-        if _same(self.file, self.place / NAME):
+        if same(self.file, self.place / NAME):
             with contextlib.suppress(OSError):
                 os.unlink(self.place / NAME)
         # Not by closing alone: a child that was forked just now has copies of the descriptors.
         for handle in (self.file, self.folder):
             if handle is not None:
-                _unlock(handle)
+                unlock(handle)
         self.close()
 
     def close(self) -> None:
@@ -152,62 +160,19 @@ def _take(place: pathlib.Path) -> Held:
             folder = lock_folder(place)
             if folder is not None:
                 undo.callback(os.close, folder)
-                if not _same(folder, place):
+                if not same(folder, place):
                     continue
             handle = open_plain(place / NAME, os.O_RDWR | os.O_CREAT)
             undo.callback(os.close, handle)
-            if os.fstat(handle).st_size > _MOST:
+            if os.fstat(handle).st_size > MOST:
                 raise UserError(f'{place / NAME} is no lock of a run, and is left as it is')
-            locked = _lock(handle, place)
-            if not _same(handle, place / NAME) or not _is_free(handle, place, locked):
+            locked = lock(handle, place)
+            if not same(handle, place / NAME) or not _is_free(handle, place, locked):
                 continue
             held = Held(place, handle, folder, secrets.token_hex(8))
-            _write_owner(handle, held.token)
+            write_owner(handle, held.token)
             undo.pop_all()
         return held
-
-
-def lock_folder(place: pathlib.Path) -> int | None:
-    """The descriptor of a folder, locked until it is closed; None where folders cannot be.
-
-    Raises:
-      UserError: another process holds it.
-    """
-    if not hasattr(os, 'O_DIRECTORY'):  # Windows
-        return None
-    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        if _lock(handle, place):
-            return handle
-    except BaseException:
-        os.close(handle)
-        raise
-    os.close(handle)
-    return None
-
-
-def _lock(handle: int, place: pathlib.Path) -> bool:
-    """Whether the kernel gave its lock; False where the file system has none."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            raise _refusal(place, _owner_of(place)) from None
-        return False
-    return True
-
-
-def _unlock(handle: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    with contextlib.suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def _is_free(handle: int, place: pathlib.Path, locked: bool) -> bool:
@@ -215,14 +180,14 @@ def _is_free(handle: int, place: pathlib.Path, locked: bool) -> bool:
 
     False if the file went away meanwhile: everything is to be looked at anew.
     """
-    owner = _read_owner(handle)
+    owner = read_owner(handle)
     if not owner:
         return True
     here = owner.get('host') == platform.node()
-    if here and not locked and _alive(owner):
-        raise _refusal(place, owner)
+    if here and not locked and alive(owner):
+        raise refusal(place, owner)
     # The same kernel under another name: a container that was started anew, for instance.
-    if here or (locked and owner.get('boot') and owner['boot'] == _boot()):
+    if here or (locked and owner.get('boot') and owner['boot'] == boot()):
         _log.warning(
             'process %s, which used %s since %s, ended without notice: going on from its last '
             'checkpoint',
@@ -231,10 +196,10 @@ def _is_free(handle: int, place: pathlib.Path, locked: bool) -> bool:
             owner.get('since'),
         )
         return True
-    return _shows_no_sign(place, owner)
+    return _gives_no_sign(place, owner)
 
 
-def _shows_no_sign(place: pathlib.Path, owner: dict[str, Any]) -> bool:
+def _gives_no_sign(place: pathlib.Path, owner: Owner) -> bool:
     """Watches for a sign of life of an owner on another machine; refuses at the first.
 
     False if the file is not what it was: its owner ended, or another process came first.
@@ -246,119 +211,16 @@ def _shows_no_sign(place: pathlib.Path, owner: dict[str, Any]) -> bool:
         who,
         STALE,
     )
-    before, end = _sign(place), time.monotonic() + STALE
+    before, end = sign_of_life(place), time.monotonic() + STALE
     while (left := end - time.monotonic()) > 0:
         time.sleep(min(LOOK, left))
-        now = _sign(place)
+        now = sign_of_life(place)
         if now is None or before is None or now[0] != before[0]:
             return False
         if now != before:
-            raise _refusal(place, owner)
+            raise refusal(place, owner)
     _log.warning('%s gave no sign of life for %g s: taking over', who, STALE)
     return True
-
-
-def _sign(place: pathlib.Path) -> tuple[Any, ...] | None:
-    """What changes with every sign of life; None if the file is gone."""
-    try:
-        # Opened anew each time: that is when a network file system looks at the server.
-        handle = os.open(place / NAME, os.O_RDONLY | getattr(os, 'O_NOFOLLOW', 0))
-    except OSError:
-        return None
-    try:
-        found = os.fstat(handle)
-        return (found.st_dev, found.st_ino), found.st_mtime_ns, os.pread(handle, _MOST, 0)
-    finally:
-        os.close(handle)
-
-
-def _refusal(place: pathlib.Path, owner: dict[str, Any]) -> UserError:
-    who = 'another process'
-    if owner:
-        who = f'process {owner.get("pid")} on {owner.get("host")} since {owner.get("since")}'
-    return UserError(f'{place} is in use by {who}; wait for it or choose another --workdir')
-
-
-def _owner_of(place: pathlib.Path) -> dict[str, Any]:
-    """Who the lock file in a folder names; {} if it is not there."""
-    found = _sign(place)
-    return _parsed(found[-1]) if found else {}
-
-
-def _read_owner(handle: int) -> dict[str, Any]:
-    """Who the file names; {} if it is empty or holds nothing of ours."""
-    try:
-        return _parsed(os.pread(handle, _MOST, 0))
-    except OSError:
-        return {}
-
-
-def _parsed(data: bytes) -> dict[str, Any]:
-    try:
-        owner = parse_json(data, NAME)
-    except ValueError:
-        return {}
-    if not isinstance(owner, dict) or not isinstance(owner.get('host'), str):
-        return {}
-    # It is shown to people: what could do more than that to a terminal is left out.
-    return {key: value for key, value in owner.items() if _is_plain(value)}
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, str):
-        return value.isprintable() and len(value) < 300
-    return value is None or isinstance(value, int)
-
-
-def _write_owner(handle: int, token: str) -> None:
-    owner = {
-        'pid': os.getpid(),
-        'host': platform.node(),
-        'since': datetime.datetime.now().astimezone().isoformat(sep=' ', timespec='seconds'),
-        'started': _started(os.getpid()),
-        'boot': _boot(),
-        'token': token,
-    }
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(owner).encode() + b'\n', 0)
-    os.fsync(handle)
-
-
-def _alive(owner: dict[str, Any]) -> bool:
-    """Whether the process lives; a later one that got its number does not count."""
-    pid = owner.get('pid')
-    if not isinstance(pid, int) or not 0 < pid < 2**31:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # it lives and belongs to someone else
-        pass
-    return owner.get('started') == _started(pid)
-
-
-def _started(pid: int) -> str | None:
-    """When a process began, in ticks since the machine did; None where it is not known."""
-    try:
-        return pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]
-    except (OSError, IndexError):
-        return None
-
-
-def _boot() -> str | None:
-    """Names this start of this machine's kernel; None where it is not known."""
-    try:
-        return pathlib.Path('/proc/sys/kernel/random/boot_id').read_text().strip()
-    except OSError:
-        return None
-
-
-def _same(handle: int, path: pathlib.Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(handle), os.stat(path, follow_symlinks=False))
-    except OSError:
-        return False
 
 
 def _beat(held: Held, ended: threading.Event) -> None:

@@ -63,7 +63,7 @@ def _csv_rows(file: BinaryIO) -> Write:
     return write
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return ''
     if isinstance(value, np.generic):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from ftjax.errors import UserError
-from ftjax.io.files.lock import lock_folder
+from ftjax.io.files.kernel_lock import lock_folder
 
 _PARTIAL = '.ftjax-partial.'
 _YOUNG = 60.0  # seconds: whoever made the folder just now may not hold it yet

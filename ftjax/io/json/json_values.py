@@ -16,6 +16,8 @@ from typing import Any, Protocol, TypeVar
 from ftjax.errors import UserError, shown
 
 Value = TypeVar('Value')
+JsonObject = Mapping[str, Any]
+"""What a JSON file or a line of one holds: fields by name."""
 
 
 class Kind(Protocol):

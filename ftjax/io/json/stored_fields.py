@@ -75,7 +75,7 @@ def check_fields_of(
         raise UserError(f'{where} holds {_shown(found)}; expected an object')
     values = {}
     for name, kind in fields.items():
-        value: Any = found
+        value: object = found
         for part in name.split('.'):
             if not isinstance(value, dict) or part not in value:
                 value = None

@@ -151,7 +151,7 @@ def joined_hash(grid: str, digests: Iterable[bytes]) -> str:
     return f'{grid}:{hashlib.sha256(b"".join(digests)).hexdigest()}'
 
 
-def json_hash(value: Any) -> str:
+def json_hash(value: object) -> str:
     """SHA-256 over a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(',', ':'))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -21,6 +21,7 @@ from ftjax.models.adapters.adapter import Adapter, Site, acting
 from ftjax.models.field_kinds import check_options
 from ftjax.models.registry import build, family, fields_of, options_of
 from ftjax.models.stages import EVAL, Modes, Network
+from ftjax.pytrees import Inputs, Variables
 from ftjax.registry import find
 
 _FIELDS: dict[str, Kind] = {
@@ -109,7 +110,7 @@ class Adapted(Network):
     @nn.compact
     def __call__(
         self,
-        inputs: Any,
+        inputs: Inputs,
         *,
         start: str | None = None,
         stop: str | None = None,
@@ -219,7 +220,7 @@ def adapters_in_words(network: Adapted) -> str:
     )
 
 
-def merge(network: Network, variables: Mapping[str, Any]) -> tuple[Network, dict[str, Any]]:
+def merge(network: Network, variables: Variables) -> tuple[Network, dict[str, Any]]:
     """The network without adapters, and its variables with theirs folded in.
 
     Outputs are equal to rounding. A network without adapters comes back as it is. Raises

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import flax.linen as nn
 
 from ftjax.errors import UserError
+from ftjax.pytrees import Flat
 
-Flat = dict[str, Any]
 _ACTING = contextvars.ContextVar('acting', default=False)
 
 
@@ -111,7 +111,7 @@ class Adapter:
         """
         raise NotImplementedError
 
-    def settle(self, params: Flat) -> Flat:
+    def settle(self, params: Mapping[str, Any]) -> Flat:
         """Values of added leaves that depend on the loaded weights; {} for none."""
         del params
         return {}

@@ -10,13 +10,13 @@ import flax.linen as nn
 
 from ftjax.models.adapters.adapter import (
     Adapter,
-    Flat,
     Site,
     holders,
     per_input,
     per_output,
     without,
 )
+from ftjax.pytrees import Flat
 from ftjax.registry import register
 
 OUTPUTS = ('key', 'value')

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ftjax.models.adapters.adapter import Adapter, Flat, Site, holders, without
+from ftjax.models.adapters.adapter import Adapter, Site, holders, without
+from ftjax.pytrees import Flat
 from ftjax.registry import register
 
 
@@ -60,7 +61,7 @@ class LoRA(Adapter):
         # As a sum with (ratio - 1), which is exactly 0 at first: then the output is the base's.
         return out + low + (ratio - 1).astype(out.dtype) * (linear + low)
 
-    def settle(self, params: Flat) -> Flat:
+    def settle(self, params: Mapping[str, Any]) -> Flat:
         """DoRA's magnitudes, from the weights that were loaded."""
         return {
             f'{at}dora_magnitude': column_norm(as_matrix(params[f'{at}kernel'], params, at))
@@ -87,7 +88,7 @@ def first_factor(key, shape):
     return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
 
 
-def as_matrix(kernel: Any, params: Flat, at: str) -> Any:
+def as_matrix(kernel: Any, params: Mapping[str, Any], at: str) -> Any:
     """A kernel over several inputs or outputs as (inputs, outputs), as LoRA's factors have them."""
     return kernel.reshape(len(params[f'{at}lora_a']), -1)
 

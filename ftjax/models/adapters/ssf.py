@@ -8,7 +8,8 @@ from typing import Any
 
 import flax.linen as nn
 
-from ftjax.models.adapters.adapter import Adapter, Flat, Site, holders, per_output, without
+from ftjax.models.adapters.adapter import Adapter, Site, holders, per_output, without
+from ftjax.pytrees import Flat
 from ftjax.registry import register
 
 

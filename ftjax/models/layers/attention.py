@@ -1,8 +1,8 @@
-"""Multi-head attention in the layout each backend runs fastest."""
+"""Multi-head attention in the form each backend runs fastest."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import flax.linen as nn
 import jax
@@ -11,18 +11,21 @@ from jax.typing import DTypeLike
 
 from ftjax.models.stages import Mode
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Float
+
 
 def attend(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
+    query: Float[Array, 'batch time heads depth'],
+    key: Float[Array, 'batch keys kv_heads depth'],
+    value: Float[Array, 'batch keys kv_heads depth'],
     *,
-    valid: jax.Array | None = None,
+    valid: Bool[Array, 'batch keys'] | None = None,
     causal: bool = False,
     window: int | None = None,
-    bias: jax.Array | None = None,
+    bias: Float[Array, '#batch #heads #time #keys'] | None = None,
     cap: float | None = None,
-) -> jax.Array:
+) -> Float[Array, 'batch time heads depth']:
     """Scaled dot-product attention.
 
     On a CPU the product runs as batched matrix products over (batch x heads, time, depth),
@@ -31,18 +34,16 @@ def attend(
     whose gradient the kernel leaves out in some shapes without an error.
 
     Args:
-      query: (batch, time, heads, depth).
-      key: (batch, keys, kv_heads, depth); kv_heads divides heads (grouped-query attention).
-      value: the shape of `key`.
-      valid: (batch, keys) bool, False for padding; at least one True a row.
+      query, key, value: kv_heads divides heads (grouped-query attention).
+      valid: False for padding; at least one True a row.
       causal: each position sees itself and what is before it.
       window: with `causal`, how many positions are seen, the own one included; without, how
         far each sees on either side, as in transformers. None for all.
-      bias: added to the scores, broadcastable to (batch, heads, time, keys).
+      bias: added to the scores.
       cap: scores become cap * tanh(scores / cap) before the bias and the masks; None for not.
 
     Returns:
-      (batch, time, heads, depth), in the dtype of `value`.
+      The heads' answers, in the dtype of `value`.
     """
     batch, time, heads, depth = query.shape
     keys, kv_heads = key.shape[1], key.shape[2]
@@ -79,12 +80,14 @@ def attend(
     return out.reshape(batch, heads, time, depth).transpose(0, 2, 1, 3)
 
 
-def capped(x: jax.Array, cap: float | None) -> jax.Array:
+def capped(x: Float[Array, '*axes'], cap: float | None) -> Float[Array, '*axes']:
     """`cap * tanh(x / cap)`, which is x where x is small; x itself for None."""
     return x if cap is None else cap * jnp.tanh(x / cap)
 
 
-def is_fused(query: jax.Array, key: jax.Array) -> bool:
+def is_fused(
+    query: Float[Array, 'batch time heads depth'], key: Float[Array, 'batch keys kv_heads depth']
+) -> bool:
     """Whether cuDNN's kernel takes arrays of these shapes and dtypes, on the present backend.
 
     Its heads have up to 128 channels, a multiple of 8. Its causal mask is aligned at the first
@@ -101,14 +104,14 @@ def is_fused(query: jax.Array, key: jax.Array) -> bool:
 
 
 def fused(
-    query: jax.Array,
-    key: jax.Array,
-    value: jax.Array,
-    valid: jax.Array | None,
+    query: Float[Array, 'batch time heads depth'],
+    key: Float[Array, 'batch time kv_heads depth'],
+    value: Float[Array, 'batch time kv_heads depth'],
+    valid: Bool[Array, 'batch time'] | None,
     causal: bool,
     window: int | None,
     implementation: Literal['cudnn', 'xla'] = 'cudnn',
-) -> jax.Array:
+) -> Float[Array, 'batch time heads depth']:
     """`attend` by `jax.nn.dot_product_attention`; arguments as there."""
     time = query.shape[1]
     mask = lengths = None
@@ -133,22 +136,19 @@ def fused(
     return out[:, :time]
 
 
-def longer(x: jax.Array, length: int) -> jax.Array:
+def longer(x: Array, length: int) -> Array:
     """An array with zeros, or False, after its second axis, up to a length."""
     return jnp.pad(x, [(0, 0), (0, length - x.shape[1]), *[(0, 0)] * (x.ndim - 2)])
 
 
-def _both_sides(time: int, keys: int, window: int) -> jax.Array:
-    """(time, keys) bool: True up to `window` positions before and after each position."""
+def _both_sides(time: int, keys: int, window: int) -> Bool[Array, 'time keys']:
+    """True up to `window` positions before and after each position."""
     ones = jnp.ones((time, keys), bool)
     return jnp.triu(ones, keys - time - window) & jnp.tril(ones, keys - time + window)
 
 
 class SelfAttention(nn.Module):
-    """Self-attention with separate query, key, value and output projections.
-
-    Input and output (batch, time, width); `valid` (batch, time) bool masks padding.
-    """
+    """Self-attention with separate query, key, value and output projections."""
 
     heads: int
     qkv_bias: bool = True
@@ -158,7 +158,13 @@ class SelfAttention(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, mode: Mode, valid=None, bias=None):
+    def __call__(
+        self,
+        x: Float[Array, 'batch time width'],
+        mode: Mode,
+        valid: Bool[Array, 'batch time'] | None = None,
+        bias: Float[Array, '#batch #heads time time'] | None = None,
+    ) -> Float[Array, 'batch time width']:
         batch, time, width = x.shape
 
         def project(name):

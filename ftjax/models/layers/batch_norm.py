@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
 from jax.typing import DTypeLike
 
 from ftjax.models.stages import Mode
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
 
 
 class BatchNorm(nn.Module):
@@ -24,7 +29,9 @@ class BatchNorm(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, mode: Mode):
+    def __call__(
+        self, x: Float[Array, '*axes channels'], mode: Mode
+    ) -> Float[Array, '*axes channels']:
         channels = x.shape[-1]
         running_mean = self.variable('batch_stats', 'mean', jnp.zeros, (channels,))
         running_var = self.variable('batch_stats', 'var', jnp.ones, (channels,))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import jax
 from jax import lax
 from jax.typing import DTypeLike
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
 
 GROUP = 8
 """Examples a group."""
@@ -27,7 +30,12 @@ def conv3x3(features: int, stride: int, name: str, dtype: DTypeLike) -> nn.Conv:
     )
 
 
-def convolve(inputs: jax.Array, kernel: jax.Array, *sizes: Any, **options: Any) -> jax.Array:
+def convolve(
+    inputs: Float[Array, 'batch height width channels'],
+    kernel: Float[Array, 'down across in_channels features'],
+    *sizes: Any,
+    **options: Any,
+) -> Float[Array, 'batch rows columns features']:
     """`lax.conv_general_dilated`, for `nn.Conv(conv_general_dilated=convolve)`.
 
     The gradient of a kernel is a convolution of the inputs with a "kernel" as large as the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import flax.linen as nn
 import jax
@@ -13,8 +14,11 @@ from ftjax.errors import check_name
 from ftjax.models.layers.norms import WrittenLayerNorm
 from ftjax.models.stages import Mode
 
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float
 
-def gelu(x: jax.Array) -> jax.Array:
+
+def gelu(x: Float[Array, '*axes']) -> Float[Array, '*axes']:
     """The Gaussian error linear unit: x times the normal distribution function.
 
     By `erf` in float32, as PyTorch's, also of half precision: `jax.nn.gelu` takes `erfc`, which
@@ -25,7 +29,7 @@ def gelu(x: jax.Array) -> jax.Array:
     return (0.5 * x32 * (1 + jax.lax.erf(x32 * 0.5**0.5))).astype(x.dtype)
 
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     'gelu': gelu,
     'gelu_tanh': lambda x: jax.nn.gelu(x, approximate=True),
     'quick_gelu': lambda x: x * jax.nn.sigmoid(1.702 * x),
@@ -35,13 +39,13 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+def activation(name: str) -> Callable[[Array], Array]:
     """An elementwise activation by name; raises UserError with the nearest name."""
     return ACTIVATIONS[check_name(name, ACTIVATIONS, 'activation')]
 
 
 class Mlp(nn.Module):
-    """Two dense layers with an activation between: (.., width) -> (.., hidden) -> (.., width)."""
+    """Two dense layers with an activation between."""
 
     hidden: int
     act: str = 'gelu'
@@ -49,7 +53,7 @@ class Mlp(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, mode: Mode):
+    def __call__(self, x: Float[Array, '*axes width'], mode: Mode) -> Float[Array, '*axes width']:
         width = x.shape[-1]
         x = nn.Dense(self.hidden, dtype=self.dtype, name='fc1')(x)
         x = nn.Dense(width, dtype=self.dtype, name='fc2')(activation(self.act)(x))
@@ -57,7 +61,7 @@ class Mlp(nn.Module):
 
 
 class GatedMlp(nn.Module):
-    """down(act(gate x) * up x): (.., width) -> (.., hidden) -> (.., width) (Shazeer 2020)."""
+    """down(act(gate x) * up x) (Shazeer 2020)."""
 
     hidden: int
     act: str = 'silu'
@@ -65,7 +69,7 @@ class GatedMlp(nn.Module):
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
-    def __call__(self, x, mode: Mode):
+    def __call__(self, x: Float[Array, '*axes width'], mode: Mode) -> Float[Array, '*axes width']:
         del mode  # no dropout in here
 
         def dense(features, name):
@@ -81,7 +85,7 @@ class LayerScale(nn.Module):
     initial: float = 1e-5
 
     @nn.compact
-    def __call__(self, x):
+    def __call__(self, x: Float[Array, '*axes width']) -> Float[Array, '*axes width']:
         scale = self.param('scale', nn.initializers.constant(self.initial), (x.shape[-1],))
         return x * scale.astype(x.dtype)
 
@@ -92,7 +96,7 @@ class DropPath(nn.Module):
     rate: float = 0.0
 
     @nn.compact
-    def __call__(self, x, mode: Mode):
+    def __call__(self, x: Float[Array, '*axes width'], mode: Mode) -> Float[Array, '*axes width']:
         # One draw an example, shared by its tokens or pixels: dropout with a broadcast mask.
         return nn.Dropout(self.rate, broadcast_dims=range(1, x.ndim))(
             x, deterministic=mode.deterministic

@@ -1,14 +1,17 @@
-"""Rotary position embedding (Su et al. 2021) and the scalings that segment it."""
+"""Rotary position embedding (Su et al. 2021) and the scalings that stretch it."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ftjax.errors import UserError
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float, Float32, Int
 
 # Scaling -> how many numbers follow its name.
 SCALINGS = {'linear': 1, 'llama3': 4}
@@ -32,8 +35,8 @@ def check_scaling(scaling: tuple[str | float, ...] | None, depth: int) -> None:
 
 def frequencies(
     depth: int, theta: float, scaling: tuple[str | float, ...] | None = None, time: int = 0
-) -> np.ndarray:
-    """Angle a position for each pair of channels: (depth // 2,) float32.
+) -> Float32[np.ndarray, ' pairs']:
+    """Angle a position for each pair of channels.
 
     Args:
       depth: channels of a head that are turned, even.
@@ -69,25 +72,33 @@ def attention_factor(scaling: tuple[str | float, ...] | None) -> float:
     return float(scaling[1]) if scaling is not None and scaling[0] == LONG else 1.0
 
 
-def rotate(x: jax.Array, positions: jax.Array, angle: np.ndarray, factor: float = 1.0) -> jax.Array:
-    """Turns channel pairs (i, i + depth / 2) of each position by its angle.
+def rotate(
+    x: Float[Array, 'batch time heads channels'],
+    positions: Int[Array, 'batch time'],
+    angle: Float32[np.ndarray, ' pairs'],
+    factor: float = 1.0,
+) -> Float[Array, 'batch time heads channels']:
+    """Turns channel pairs (i, i + pairs) of each position by its angle.
+
+    Products of two results depend on the difference of their positions alone.
 
     Args:
-      x: (batch, time, heads, channels); the first `depth` of them are turned.
-      positions: (batch, time) int.
-      angle: of `frequencies`, (depth / 2,).
+      x: the first 2 * pairs channels are turned.
+      positions: of each token.
+      angle: of `frequencies`.
       factor: of the channels that are turned.
-
-    Returns:
-      An array like `x`; products of two depend on the difference of their positions alone.
     """
     # In float32 whatever x is: bfloat16 cannot tell position 257 from 258.
     turned = positions.astype(jnp.float32)[..., None, None] * angle
     return turn(x, jnp.cos(turned) * factor, jnp.sin(turned) * factor)
 
 
-def turn(x: jax.Array, cos: jax.Array | np.ndarray, sin: jax.Array | np.ndarray) -> jax.Array:
-    """Channel pairs (i, i + depth / 2) turned by angles of these cosines: (.., depth / 2)."""
+def turn(
+    x: Float[Array, '*axes channels'],
+    cos: Float[Array | np.ndarray, '*#axes pairs'],
+    sin: Float[Array | np.ndarray, '*#axes pairs'],
+) -> Float[Array, '*axes channels']:
+    """Channel pairs (i, i + pairs) turned by angles of these cosines."""
     depth = 2 * cos.shape[-1]
     first, second, kept = jnp.split(x.astype(jnp.float32), (depth // 2, depth), axis=-1)
     out = [first * cos - second * sin, second * cos + first * sin, kept]

@@ -37,10 +37,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from ftjax.errors import UserError, did_you_mean, shown
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.pretrained.keymaps.flax_names import flax_names
@@ -177,7 +178,7 @@ def module(family: str) -> Any:
     return parts('family')[family].function
 
 
-def family_of_config(config: Mapping[str, Any]) -> str | None:
+def family_of_config(config: JsonObject) -> str | None:
     """The family of a config.json; None if it names neither a model type nor an architecture.
 
     Raises:
@@ -225,7 +226,7 @@ def family_of_model(name: str) -> str:
     raise UserError(f'no key map for model {name!r}; {did_you_mean(name, known)}')
 
 
-def key_map(family: str, config: Mapping[str, Any], names: Iterable[str]) -> KeyMap:
+def key_map(family: str, config: JsonObject, names: Iterable[str]) -> KeyMap:
     """The family's key map; of several, the one that explains most of `names`.
 
     The names of transformers' former Flax models follow from each map and are tried too.

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.bert import BERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -122,7 +123,7 @@ def network_from_config(config: Mapping[str, object], **overrides: Any) -> Netwo
     return build('bert', {**encoder_options(config), **overrides})
 
 
-def encoder_options(config: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
+def encoder_options(config: JsonObject, **defaults: Any) -> dict[str, Any]:
     """The fields that BERT and its relatives name alike; `defaults` where not BERT's."""
     config = {**defaults, **config}
     dropout = config.get('hidden_dropout_prob', 0.1)

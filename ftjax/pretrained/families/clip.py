@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.clip import CLIPVision
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
@@ -62,14 +63,14 @@ def tower(base: str, block: str = BLOCK) -> tuple[Rule, ...]:
     )
 
 
-def grid(config: Mapping[str, Any]) -> tuple[int, int]:
+def grid(config: JsonObject) -> tuple[int, int]:
     """Patches down and across at the size in the config of a tower."""
     sizes = zip(pair(config.get('image_size', 224)), pair(config['patch_size']), strict=True)
     down, across = (image // patch for image, patch in sizes)
     return down, across
 
 
-def vision_config(config: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+def vision_config(config: JsonObject, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the vision tower: in a dict of their own where there is a text tower."""
     if config.get('model_type') not in ('clip', 'siglip'):
         return {**defaults, **config.get('vision_config', config)}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.convnext import ConvNeXt
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
@@ -127,7 +128,7 @@ def network_from_config(config: Mapping[str, object], **overrides: Any) -> Netwo
     return build('convnext', {**_options(config), **overrides})
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: JsonObject) -> dict[str, Any]:
     if 'architecture' in config:
         return _timm_options(config)
     scale = config.get('layer_scale_init_value', 1e-6)
@@ -148,7 +149,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _timm_options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _timm_options(config: JsonObject) -> dict[str, Any]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     third, width = SIZES[named[1]]

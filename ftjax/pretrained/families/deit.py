@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.deit import DeiT
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
@@ -77,7 +78,7 @@ def network_from_config(config: Mapping[str, object], **overrides: Any) -> Netwo
     return build('deit', {**_options(config), **overrides})
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: JsonObject) -> dict[str, Any]:
     if 'architecture' not in config:
         return {
             **vit_options(config),

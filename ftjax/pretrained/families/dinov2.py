@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.dinov2 import DINOv2
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
@@ -41,7 +42,7 @@ FIELDS = {
 }
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: JsonObject) -> KeyMap:
     """The map, with the prefix that the class in the config saves."""
     options = _options(config)
     patches = zip(pair(options['image_size']), pair(options['patch_size']), strict=True)
@@ -94,7 +95,7 @@ def network_from_config(config: Mapping[str, object], **overrides: Any) -> Netwo
     return build('dinov2', options)
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: JsonObject) -> dict[str, Any]:
     width, gated = config.get('hidden_size', 768), config.get('use_swiglu_ffn', False)
     inner = int(width * config.get('mlp_ratio', 4))
     registers = config.get('num_register_tokens', 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.gpt2 import GPT2
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -79,7 +80,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return KeyMap('gpt2', rules, _UNUSED, ('transformer.',))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: Any) -> Network:
     """The network of a config: a classifier, a language model, or neither."""
     # The defaults are those of GPT2Config: config.json leaves out what equals them.
     options = {

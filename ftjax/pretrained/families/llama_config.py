@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.llama import Llama
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -47,7 +48,7 @@ FIELDS = {
 }
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: Any) -> Network:
     """The network of a config: a classifier, a language model, or neither.
 
     Raises:

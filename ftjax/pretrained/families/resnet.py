@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.resnet import ResNet
@@ -89,7 +90,7 @@ def network_from_config(config: Mapping[str, object], **overrides: Any) -> Netwo
     return build('resnet', {**_options(config), **overrides})
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: JsonObject) -> dict[str, Any]:
     if 'architecture' in config:
         return _timm_options(config)
     return {
@@ -105,7 +106,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _timm_options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _timm_options(config: JsonObject) -> dict[str, Any]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     block, depths = DEPTHS[named[1]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.registry import build, options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
@@ -62,7 +63,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return GROUP_NORM if config['model_type'] == 'resnet_gn_cifar' else BATCH_NORM
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: Any) -> Network:
     """The network; config holds its fields beside 'model_type' and what transformers adds."""
     options = {key: value for key, value in config.items() if key not in _BOOKKEEPING}
     return build(config['model_type'], {**options, **overrides})

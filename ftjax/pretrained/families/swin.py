@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.swin import Swin
@@ -74,7 +75,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return KeyMap('swin', rules, _UNUSED, ('swin.',))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: Any) -> Network:
     """The network of a config."""
     options = {
         'image_size': size(config.get('image_size', 224)),

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftjax.errors import UserError, check_name
+from ftjax.io.json.json_values import JsonObject
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.config_fields import BOOKKEEPING, Fields
 
@@ -23,7 +24,7 @@ TIMM_FIELDS = Fields(
 
 
 def options_from_timm(
-    config: Mapping[str, Any], base: Mapping[str, Any], arguments: Mapping[str, str]
+    config: JsonObject, base: Mapping[str, Any], arguments: Mapping[str, str]
 ) -> dict[str, Any]:
     """A network's fields: those of the architecture, changed by the config's own.
 
@@ -52,7 +53,7 @@ def options_from_timm(
 
 
 def pixels(
-    config: Mapping[str, Any],
+    config: JsonObject,
     image_size: tuple[int, int],
     mean: tuple[float, ...] = HALF,
     std: tuple[float, ...] = HALF,

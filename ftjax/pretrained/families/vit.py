@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -201,7 +202,7 @@ def _options(config: Mapping[str, object]) -> dict[str, Any]:
     return {**options, 'layer_scale': config.get('layer_scale_init_value')}
 
 
-def _timm_options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _timm_options(config: JsonObject) -> dict[str, Any]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     width, depth, heads = SIZES[named[1]]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ftjax.errors import UserError, check_name
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
 from ftjax.models.vit import ViT
 
@@ -33,12 +34,12 @@ def write_activation(name: str) -> str:
     return next(theirs for theirs, ours in ACTIVATIONS.items() if ours == name)
 
 
-def architecture(config: Mapping[str, Any], default: str = '') -> str:
+def architecture(config: JsonObject, default: str = '') -> str:
     """The class of transformers that saved the checkpoint; `default` if it is not named."""
     return (config.get('architectures') or [default])[0]
 
 
-def num_labels(config: Mapping[str, Any], architectures: str = 'ForImageClassification') -> int:
+def num_labels(config: JsonObject, architectures: str = 'ForImageClassification') -> int:
     """Classes of the head; 0 for a checkpoint saved without one.
 
     A config without labels means two to transformers, so only the class that saved it tells
@@ -78,7 +79,7 @@ def plain(value: int | Sequence[int]) -> int | list[int]:
     return value if isinstance(value, int) else list(value)
 
 
-def vit_options(config: Mapping[str, Any]) -> dict[str, Any]:
+def vit_options(config: JsonObject) -> dict[str, Any]:
     """The fields of a ViT that its descendants in transformers all name alike.
 
     Raises:

@@ -47,6 +47,10 @@ class ShardedSource(TensorSource):
             raise UserError(f'{self.path}: its shard {shard} is missing')
         return SafetensorsSource(file)
 
+    def file_of(self, name: str) -> str:
+        """Name of the shard."""
+        return self._home[name].path.name
+
     def read(self, name: str) -> np.ndarray:
         """One tensor, from the shard that holds it."""
         return self._home[name].read(name)

@@ -60,6 +60,11 @@ class TensorSource(abc.ABC):
         """A tensor's dtype, from the header."""
         return self.headers[name].dtype
 
+    def file_of(self, name: str) -> str:
+        """Name of the file that holds a tensor, one of several for shards."""
+        del name
+        return self.path.name
+
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ftjax.data.streams.loader import Loader
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Variables
 from ftjax.training.feature_cache.compute import computed
 
 POOLS = ('pool', 'pooler')
@@ -26,7 +26,7 @@ def feature_stage(network: Network) -> str:
 
 def frozen_features(
     network: Network,
-    variables: Any,
+    variables: Variables,
     datasets: Sequence[Dataset],
     preprocessing: Preprocessing | TextPreprocessing | None,
     image_size: tuple[int, int] | None = None,
@@ -52,15 +52,16 @@ def frozen_features(
         loader = Loader(dataset, image_size, preprocessing)
         rows: dict[int, np.ndarray] = {}
         for positions, leaves in computed(network, variables, cut, loader, preprocessing):
-            pooled = _pooled(np.asarray(leaves['hidden'], np.float32), leaves.get('mask'))
-            rows |= dict(zip(positions.tolist(), pooled, strict=True))
+            rows_of = pooled(np.asarray(leaves['hidden'], np.float32), leaves.get('mask'))
+            rows |= dict(zip(positions.tolist(), rows_of, strict=True))
             done += len(positions)
             report(done)
         found.append(np.stack([rows[i] for i in range(len(dataset))]))
     return np.concatenate(found)
 
 
-def _pooled(hidden: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def pooled(hidden: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """(n, d): the mean over positions of (n, .., d), of those that the mask (n, positions) has."""
     if hidden.ndim == 2:
         return hidden
     flat = hidden.reshape(len(hidden), -1, hidden.shape[-1])

@@ -14,7 +14,7 @@ from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.io.process.host_memory import shown_size
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.runs.before_training.memory_plan import RunMemory, run_memory
-from ftjax.runs.prepare import Prepared
+from ftjax.runs.prepare import Prepared, float32_shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,8 +124,8 @@ def changed(prepared: Prepared, config: Config) -> Prepared:
 
     if config.freeze == prepared.config.freeze:
         return dataclasses.replace(prepared, config=config)
-    network, variables = prepared.network, prepared.variables
-    leaves = flatten_dict(dict(variables['params']), sep='/')
+    network, variables = prepared.network, float32_shapes(prepared.variables)
+    leaves = flatten_dict(variables['params'], sep='/')
     own = {path: leaf for path, leaf in leaves.items() if not network.is_adapter_leaf(path)}
     bare = {**variables, 'params': combine(own)}
     network, variables = with_adapters(config.freeze, plain_network(network), bare, config.seed)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.runs.prediction.calibration_file import read_calibration
 from ftjax.runs.prediction.trained import Trained
 from ftjax.tasks.answers import AnswerOptions
@@ -71,7 +72,7 @@ def answer_options(
     return AnswerOptions(**given), said
 
 
-def _needed(trained: Trained, fitted: Mapping[str, Any] | None) -> Mapping[str, Any]:
+def _needed(trained: Trained, fitted: JsonObject | None) -> Mapping[str, Any]:
     if fitted is None:
         raise UserError(
             f'{trained.init}: nothing was fitted on validation data yet; '

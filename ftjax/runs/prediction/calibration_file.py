@@ -9,6 +9,7 @@ from typing import Any
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.io.json.json_reader import read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.stored_fields import check_fields_of
 from ftjax.pretrained.own_format import CONFIG
 from ftjax.runs.prediction.trained import Trained
@@ -17,7 +18,7 @@ FILE = 'calibration.json'
 _FIELDS = {'n': int, 'temperature': float, 'threshold': float, 'quantiles': dict, 'weights': str}
 
 
-def save_calibration(model: pathlib.Path, fitted: Mapping[str, Any]) -> pathlib.Path:
+def save_calibration(model: pathlib.Path, fitted: JsonObject) -> pathlib.Path:
     """Writes what a task's `calibration` gave, with the hash of the weights it is for."""
     write_json(model / FILE, {**fitted, 'weights': _weights(model)})
     return model / FILE

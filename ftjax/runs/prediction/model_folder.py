@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping
-from typing import Any
 
 from ftjax.pretrained.own_format import save_own
+from ftjax.pytrees import Variables
 from ftjax.runs.prediction.trained import how_read
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks.threshold import Threshold
@@ -16,7 +15,7 @@ from ftjax.tasks.threshold import Threshold
 def save_model(
     folder: str | os.PathLike[str],
     prepared: Prepared,
-    variables: Mapping[str, Any],
+    variables: Variables,
     threshold: Threshold | None = None,
 ) -> pathlib.Path:
     """Writes a folder that `open_trained` and `config.init` take; returns it."""

@@ -20,6 +20,7 @@ from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError, check_name
 from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.table_features import TablePreprocessing
@@ -27,6 +28,7 @@ from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import CONFIG, FORMAT
 from ftjax.pretrained.run_checkpoint import FOLDER
+from ftjax.pytrees import Variables
 from ftjax.tasks import DEFAULT_TASK, Task, task_of
 from ftjax.tasks.threshold import Threshold
 
@@ -47,7 +49,7 @@ class Trained:
     init: str
     """What was opened."""
     network: Network
-    variables: Mapping[str, Any]
+    variables: Variables
     preprocessing: Preprocessing | TextPreprocessing | None
     class_names: tuple[str, ...]
     """Of the head, in the order of the outputs; () where nobody said."""
@@ -63,7 +65,7 @@ class Trained:
     """The folder of its run, where there is one."""
     model: pathlib.Path | None = None
     """The folder of its weights, where calibration.json lies beside them."""
-    fitted: Mapping[str, Any] | None = None
+    fitted: JsonObject | None = None
     """What was fitted on validation data in this process, in place of that file."""
 
     @property
@@ -186,7 +188,7 @@ def reading_settings(trained: Trained, changes: Mapping[str, Sequence[Any]]) -> 
 def of_variables(
     init: str,
     network: Network,
-    variables: Mapping[str, Any],
+    variables: Variables,
     preprocessing: Preprocessing | TextPreprocessing | None,
     settings: DataSettings,
     data: Splits,
@@ -225,7 +227,7 @@ def _model_folder(path: pathlib.Path) -> pathlib.Path | None:
     return None
 
 
-def _saved(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _saved(config: JsonObject) -> Mapping[str, Any]:
     inputs = (config.get('provenance') or {}).get('inputs')
     return inputs if isinstance(inputs, Mapping) else {}
 

@@ -13,8 +13,9 @@ from flax.traverse_util import flatten_dict
 
 from ftjax.distributed.device_put import on_host
 from ftjax.freezing.data_driven_choice import Choice
-from ftjax.freezing.partition import Flat, combine
+from ftjax.freezing.partition import combine
 from ftjax.io.json.tree_json import leaf_paths
+from ftjax.pytrees import Flat
 from ftjax.training.step.phase_state import PhaseState
 
 

@@ -34,7 +34,7 @@ def phase_cost(spec: RunSpec, phase: Phase) -> StepCost:
     return cost_of(compile_step(spec, phase), spec, phase)
 
 
-def cost_of(compiled: Any, spec: RunSpec, phase: Phase) -> StepCost:
+def cost_of(compiled: jax.stages.Compiled, spec: RunSpec, phase: Phase) -> StepCost:
     """FLOPs and bytes of a compiled step."""
     step, memory = spec.train_step(phase), compiled.memory_analysis()
     return StepCost(

@@ -13,6 +13,7 @@ import numpy as np
 
 from ftjax.evaluation.predict import Forward
 from ftjax.freezing.plan.phase import Phase
+from ftjax.pytrees import Batch
 from ftjax.training.step.multi_step import MultiStep
 from ftjax.training.step.run_spec import RunSpec, batch_shapes
 from ftjax.training.step.state import make_state, variables_of
@@ -75,7 +76,7 @@ def least_memory(spec: RunSpec, phase: Phase, steps: int = 1) -> int:
 
 
 def step_arguments(
-    spec: RunSpec, phase: Phase, steps: int | None = None, batch: Any = None
+    spec: RunSpec, phase: Phase, steps: int | None = None, batch: Batch | None = None
 ) -> tuple[dict[str, int], tuple]:
     """(bytes on a device by what holds them, the arguments of a call as shapes).
 
@@ -124,9 +125,10 @@ def validation_memory(spec: RunSpec, phase: Phase) -> Memory:
     return measured(compiled, {**held, 'batch': size_of(inputs)}, 0)
 
 
-def measured(compiled: Any, held: Mapping[str, int], gradients: int) -> Memory:
+def measured(compiled: jax.stages.Compiled, held: Mapping[str, int], gradients: int) -> Memory:
     """A compiled program's temporary memory and outputs beside what it is given."""
     found = compiled.memory_analysis()
+    assert found is not None
     outputs = found.output_size_in_bytes - found.alias_size_in_bytes
     temporary = int(found.temp_size_in_bytes)
     return Memory(held, min(gradients, temporary), temporary, max(int(outputs), 0))

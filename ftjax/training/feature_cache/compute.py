@@ -21,6 +21,8 @@ from ftjax.distributed.sharding import Sharding
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Inputs, Variables
+from ftjax.xla.late_products import late_products
 from ftjax.xla.program_cache import program, replicated, sharded
 
 EXAMPLES = 64
@@ -58,7 +60,7 @@ class Passed:
 
 def passed_on(
     network: Network,
-    variables: Any,
+    variables: Variables,
     cut: str,
     loader: Loader,
     preprocessing: Preprocessing | TextPreprocessing | None,
@@ -94,9 +96,9 @@ def passed_on(
 
 def traced(
     network: Network,
-    variables: Any,
+    variables: Variables,
     cut: str,
-    inputs: Any,
+    inputs: Inputs,
     preprocessing: Preprocessing | TextPreprocessing | None,
 ) -> Passed | str:
     """What such inputs pass on, found without computing anything."""
@@ -124,17 +126,18 @@ class Prefix:
     preprocessing: Preprocessing | TextPreprocessing | None
     augmentation: str = 'none'
 
-    def __call__(self, variables: Any, inputs: Any, key: Any = None) -> Any:
+    def __call__(self, variables: Variables, inputs: Inputs, key: Any = None) -> Any:
         if key is not None:
             inputs = augment(inputs, key, self.augmentation)
         if self.preprocessing is not None:
             inputs = prepare(inputs, self.preprocessing)
-        return self.network.apply(variables, inputs, stop=self.cut)
+        with late_products(variables):
+            return self.network.apply(variables, inputs, stop=self.cut)
 
 
 def compute(
     network: Network,
-    variables: Any,
+    variables: Variables,
     cut: str,
     loader: Loader,
     preprocessing: Preprocessing | TextPreprocessing | None,
@@ -159,7 +162,7 @@ def compute(
 
 def computed(
     network: Network,
-    variables: Any,
+    variables: Variables,
     cut: str,
     loader: Loader,
     preprocessing: Preprocessing | TextPreprocessing | None,

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -21,11 +20,12 @@ from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Variables
 
 VERSION = 2  # of what is stored; a change of how features are computed raises it
 
 
-def prefix_of(network: Network, variables: Mapping[str, Any], cut: str) -> dict[str, Any]:
+def prefix_of(network: Network, variables: Variables, cut: str) -> dict[str, Any]:
     """The variables of the stages before the cut, collection by collection."""
     before = set(network.stages[: network.stages.index(cut)])
     return {

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -162,6 +163,25 @@ def reserve(path: pathlib.Path) -> None:
         except OSError as error:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
                 raise
+
+
+def stored(key: str, count: int, folder: str | os.PathLike[str]) -> Features | None:
+    """Features of a key in memory or in files below `folder`; None where there are none."""
+    if key in _KEPT:
+        return _KEPT[key]
+    place = pathlib.Path(folder).expanduser() / key
+    try:
+        said = read_json(place / 'features.json')['arrays']
+        shapes = {
+            path: jax.ShapeDtypeStruct(
+                np.load(place / one['file'], mmap_mode='r', allow_pickle=False).shape[1:],
+                jnp.dtype(one['dtype']),
+            )
+            for path, one in said.items()
+        }
+    except (UserError, OSError, ValueError, KeyError, TypeError):
+        return None  # a run that needs them says what is wrong
+    return opened(place, key, shapes, count)
 
 
 def opened(place: pathlib.Path, key: str, shapes: Shapes, count: int) -> Features | None:

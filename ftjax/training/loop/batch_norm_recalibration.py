@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ from ftjax.distributed.sharding import Sharding
 from ftjax.models.stages import Mode, Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Inputs, Variables
 from ftjax.xla.program_cache import program, replicated
 
 
@@ -27,7 +28,7 @@ class BatchStatistics:
     preprocessing: Preprocessing | TextPreprocessing | None
     stages: frozenset[str]
 
-    def __call__(self, variables: Any, inputs: Any) -> Any:
+    def __call__(self, variables: Variables, inputs: Inputs) -> Any:
         if self.preprocessing is not None:
             inputs = prepare(inputs, self.preprocessing)
         modes = {name: Mode(deterministic=True, batch_stats=True) for name in self.stages}
@@ -46,7 +47,7 @@ class BatchStatistics:
 
 def recomputed(
     network: Network,
-    variables: Mapping[str, Any],
+    variables: Variables,
     batches: Iterable[Any],
     preprocessing: Preprocessing | TextPreprocessing | None = None,
     stages: Collection[str] | None = None,

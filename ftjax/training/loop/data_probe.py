@@ -20,7 +20,8 @@ from ftjax.models.stages import Network
 from ftjax.optim.optimizer_state import recorded
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.tasks.task import LossOptions, Task
+from ftjax.pytrees import Batch
+from ftjax.tasks.task import Array, LossOptions, Task
 from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.loop.trial_plan import trial_plan, trial_spec
 from ftjax.training.step.phase_state import PhaseState
@@ -42,14 +43,14 @@ class Gradients:
     each: bool
     """Whether of every example by itself, stacked on a leading axis."""
 
-    def __call__(self, params: Any, rest: Any, stats: Any, batch: Any) -> Any:
+    def __call__(self, params: Any, rest: Any, stats: Any, batch: Batch) -> Any:
         if not self.each:
             return jax.grad(self.loss)(params, rest, stats, batch)
         one = jax.tree.map(lambda x: x[:, None], batch)
         over_examples = jax.vmap(jax.grad(self.loss), in_axes=(None, None, None, 0))
         return over_examples(params, rest, stats, one)
 
-    def loss(self, params: Any, rest: Any, stats: Any, batch: Any) -> jax.Array:
+    def loss(self, params: Any, rest: Any, stats: Any, batch: Batch) -> Array:
         """The mean loss of a batch."""
         variables = {'params': combine(params, rest), **stats}
         inputs = batch['inputs']
@@ -99,7 +100,7 @@ class DataProbe:
         for number in range(wanted):
             yield self.run(True, parts.batch(number))
 
-    def run(self, each: bool, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    def run(self, each: bool, batch: Batch) -> Mapping[str, Any]:
         """Gradients of a batch, or of each of its examples, on the host."""
         stats = {key: self.variables[key] for key in self.variables if key != 'params'}
         arguments = self.params, self.rest, stats, jax.device_put(model_inputs(batch))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from ftjax.io.json.json_values import JsonObject
 
 
 @dataclasses.dataclass
@@ -74,7 +76,7 @@ class MetricAccumulator:
         }
 
     @classmethod
-    def from_saved(cls, saved: Mapping[str, Any], allowed: int) -> MetricAccumulator:
+    def from_saved(cls, saved: JsonObject, allowed: int) -> MetricAccumulator:
         """From a checkpoint."""
         return cls(
             allowed,

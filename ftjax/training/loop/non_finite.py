@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from ftjax.distributed.device_put import on_host
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
+from ftjax.pytrees import Batch
 from ftjax.training.step.phase_state import PhaseState
 
 FILE = 'bad_step.json'
@@ -28,7 +28,7 @@ class Diverged(UserError):
 
 def diverged(
     phase_state: PhaseState,
-    batch: Mapping[str, Any],
+    batch: Batch,
     rates: np.ndarray,
     metrics: Mapping[str, float],
     step: int,
@@ -91,7 +91,7 @@ def shown(ids: Sequence[str], limit: int = 6) -> str:
 
 
 def gradient_norms(
-    phase_state: PhaseState, batch: Mapping[str, Any], rates: np.ndarray, start: str | None = None
+    phase_state: PhaseState, batch: Batch, rates: np.ndarray, start: str | None = None
 ) -> dict[str, float]:
     """The norm of the gradient of each stage that trains, by the step's own loss and noise.
 

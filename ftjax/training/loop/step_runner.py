@@ -12,6 +12,7 @@ import numpy as np
 
 from ftjax.data.text.batches import stacked
 from ftjax.optim.schedule import leaf_rates
+from ftjax.pytrees import Batch
 from ftjax.training.feature_cache.sources import Source
 from ftjax.training.loop.non_finite import described, diverged, shown
 from ftjax.training.loop.profiling import Profile
@@ -112,6 +113,6 @@ class StepRunner:
             _log.warning('step %d is skipped: %s; examples %s', step, described(values), shown(ids))
 
 
-def model_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
+def model_inputs(batch: Batch) -> dict[str, Any]:
     """What of a batch goes to the device."""
     return {key: batch[key] for key in ('inputs', 'labels', 'mask')}

@@ -6,12 +6,13 @@ import contextlib
 import dataclasses
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ftjax.freezing.plan.phase import Phase
+from ftjax.io.json.json_values import JsonObject
 from ftjax.xla.program_cache import Program
 
 MOST = 4096
@@ -100,7 +101,7 @@ class Timings:
         return {'phases': rows, 'stages': dict(self.stages), 'wall': self.wall_seconds}
 
     @classmethod
-    def from_saved(cls, saved: Mapping[str, Any]) -> Timings:
+    def from_saved(cls, saved: JsonObject) -> Timings:
         """From a checkpoint."""
         timings = cls()
         for row in saved['phases']:

@@ -13,9 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ftjax.freezing.partition import Flat
 from ftjax.freezing.plan.phase import PhaseProgram
 from ftjax.models.stages import Network
+from ftjax.pytrees import Flat, Inputs
 
 NOTHING, INPUTS, ALL = 0, 1, 2
 """What of a stage's backward pass is wanted: gradients of its inputs, and of its leaves too."""
@@ -52,7 +52,7 @@ def where_wanted(stage: Callable[..., Any], wanted: jax.Array, first: bool) -> C
       first: whether nothing that trains lies before the stage: its inputs need no gradient.
     """
 
-    def run(trainable: Flat, others: Any, inputs: Any) -> Any:
+    def run(trainable: Flat, others: Any, inputs: Inputs) -> Any:
         leaves, tree = jax.tree.flatten(inputs)
         floats = [jnp.issubdtype(x.dtype, jnp.inexact) and not first for x in leaves]
         passed = {n: x for n, x in enumerate(leaves) if floats[n]}

@@ -8,12 +8,14 @@ from typing import Any
 import jax
 from flax.traverse_util import flatten_dict
 
-from ftjax.freezing.partition import Flat, combine
+from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.phase import PhaseProgram
 from ftjax.models.stages import Network, stage_slice
+from ftjax.pytrees import Flat, Inputs
 from ftjax.training.step.dynamic_backward import used_by, where_wanted
 from ftjax.training.step.state import Frozen
 from ftjax.xla.barriers import examples_after, weights_after
+from ftjax.xla.late_products import late_products
 
 Moved = tuple[Any, Flat]
 """What stages pass on, and their running statistics afterwards."""
@@ -38,23 +40,24 @@ def make_run(
         step runs, as `wanted_at` gives it; None for everything from the cut on.
     """
 
-    def whole(trainable: Flat, fixed: Flat, stats: Flat, inputs: Any, **stages: Any) -> Moved:
+    def whole(trainable: Flat, fixed: Flat, stats: Flat, inputs: Inputs, **stages: Any) -> Moved:
         variables = {'params': combine(trainable, fixed)}
         if stats or frozen.stats:
             variables['batch_stats'] = combine(stats, frozen.stats)
-        outputs, moved = network.apply(
-            variables,
-            inputs,
-            modes=phase.modes,
-            rngs={'dropout': noise},
-            mutable=['batch_stats'] if phase.moving_stats else [],
-            **stages,
-        )
+        with late_products(frozen.params, phase.stored):
+            outputs, moved = network.apply(
+                variables,
+                inputs,
+                modes=phase.modes,
+                rngs={'dropout': noise},
+                mutable=['batch_stats'] if phase.moving_stats else [],
+                **stages,
+            )
         changed: Any = moved.get('batch_stats', {})
         flat = flatten_dict(dict(changed), sep='/')
         return outputs, {path: flat.get(path, leaf) for path, leaf in stats.items()}
 
-    def run(trainable: Flat, stats: Flat, inputs: Any, start=None, stop=None) -> Moved:
+    def run(trainable: Flat, stats: Flat, inputs: Inputs, start=None, stop=None) -> Moved:
         again = remat and stop is None  # the stages before the cut have no backward pass
         told = wanted if stop is None else None
         if not again and not phase.stored and told is None:
@@ -91,10 +94,10 @@ def rematerialised(stage: Callable[..., Moved]) -> Callable[..., Moved]:
     """
 
     @jax.custom_vjp
-    def run(trainable: Flat, others: Any, inputs: Any) -> Moved:
+    def run(trainable: Flat, others: Any, inputs: Inputs) -> Moved:
         return stage(trainable, others, inputs)
 
-    def forward(trainable: Flat, others: Any, inputs: Any):
+    def forward(trainable: Flat, others: Any, inputs: Inputs):
         return stage(trainable, others, inputs), (trainable, others, inputs)
 
     def backward(saved: Any, cotangents: Any):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -10,16 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from ftjax.freezing.partition import Flat, combine
+from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.phase import Phase
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer_state import carry
 from ftjax.pretrained.initialise import random_leaves
+from ftjax.pytrees import Flat, Variables
 from ftjax.training.step.state import Frozen, TrainState, split
 
 
 def carried(
-    state: TrainState, variables: Mapping[str, Any], phase: Phase, tx: Any, reset: bool
+    state: TrainState, variables: Variables, phase: Phase, tx: Any, reset: bool
 ) -> tuple[TrainState, Frozen]:
     """State and frozen part of a phase, with what stays of the state of the one before it.
 
@@ -46,16 +46,17 @@ def carried(
     return state, frozen
 
 
-def masters_of(variables: Mapping[str, Any], phase: Phase) -> Flat:
-    """The leaves that a phase holds rounded, on the host, by path."""
+def masters_of(variables: Variables, phase: Phase) -> Flat:
+    """The leaves that a phase holds rounded, on the host, by path; none that rounding keeps."""
     if not phase.stored:
         return {}
     params: Flat = flatten_dict(dict(variables['params']), sep='/')
-    return {path: np.asarray(params[path]) for path in phase.stored}
+    rounded = {path for path, dtype in phase.stored.items() if params[path].dtype != dtype}
+    return {path: np.asarray(params[path]) for path in rounded}
 
 
 def reinitialised(
-    network: Network, variables: Mapping[str, Any], paths: tuple[str, ...], seed: int, step: int
+    network: Network, variables: Variables, paths: tuple[str, ...], seed: int, step: int
 ) -> dict[str, Any]:
     """The variables with new random values for some leaves, from the run's seed and the step."""
     if not paths:

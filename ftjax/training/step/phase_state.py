@@ -12,8 +12,8 @@ from flax.traverse_util import flatten_dict
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.process_group import several
 from ftjax.freezing.gradient_probe import Probe
-from ftjax.freezing.partition import Flat
 from ftjax.freezing.plan.phase import Phase
+from ftjax.pytrees import Flat, Variables
 from ftjax.training.step.phase_change import carried, masters_of, reinitialised
 from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.step.state import Frozen, TrainState, make_state, variables_of
@@ -64,19 +64,17 @@ class PhaseState:
             state, frozen = carried(self.state, variables, phase, tx, reset)
         self.stand(variables, phase, state, frozen)
 
-    def with_new_values(self, variables: Mapping[str, Any], phase: Phase) -> Mapping[str, Any]:
+    def with_new_values(self, variables: Variables, phase: Phase) -> Mapping[str, Any]:
         """Variables with the leaves that a phase begins anew at their random values."""
         return reinitialised(self.network, variables, phase.reinit, self.seed, phase.start)
 
-    def started(self, variables: Mapping[str, Any], phase: Phase) -> tuple[TrainState, Frozen]:
+    def started(self, variables: Variables, phase: Phase) -> tuple[TrainState, Frozen]:
         """State and frozen part of a phase that begins with some variables."""
         tx, ema = self.spec.train_step(phase).tx, self.spec.step_optimizer.ema
         with self.sharding.making():  # before anything lies where the sharding says
             return make_state(variables, phase, tx, ema, self.seed)
 
-    def stand(
-        self, variables: Mapping[str, Any], phase: Phase, state: TrainState, frozen: Frozen
-    ) -> None:
+    def stand(self, variables: Variables, phase: Phase, state: TrainState, frozen: Frozen) -> None:
         """Lets the phase state stand in a phase: its parts, each where the sharding says."""
         frozen = frozen.replace(entries=self.entries(phase), reference=self.reference(phase))
         self.masters = masters_of(variables, phase)

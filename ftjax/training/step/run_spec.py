@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -23,6 +22,7 @@ from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Variables
 from ftjax.registry import parse
 from ftjax.tasks import DEFAULT_TASK, task_of
 from ftjax.tasks.task import Task
@@ -41,7 +41,7 @@ class RunSpec:
     """
 
     network: Network
-    variables: Mapping[str, Any]
+    variables: Variables
     """As `load_pretrained` gives them; shapes are enough to price a run."""
     plan: Plan
     data: Splits | None = None

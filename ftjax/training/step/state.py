@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import flax.struct
@@ -10,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict
 
-from ftjax.freezing.partition import Flat, combine, partition
+from ftjax.freezing.partition import combine, partition
 from ftjax.freezing.plan.phase import Phase
+from ftjax.pytrees import Array, Flat, Variables
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -39,7 +39,7 @@ class Frozen(flax.struct.PyTreeNode):
     """The trainable leaves as they were loaded, where a regulariser asks for them."""
 
 
-def split(variables: Mapping[str, Any], phase: Phase) -> tuple[Flat, Flat, Frozen]:
+def split(variables: Variables, phase: Phase) -> tuple[Flat, Flat, Frozen]:
     """(trainable leaves, running statistics that move, everything else) of some variables.
 
     Frozen leaves are held in the dtype that the phase says.
@@ -52,14 +52,12 @@ def split(variables: Mapping[str, Any], phase: Phase) -> tuple[Flat, Flat, Froze
     return trainable, moving, Frozen(params, fixed)
 
 
-def rounded(leaf: Any, dtype: str | None) -> Any:
+def rounded(leaf: Array, dtype: str | None) -> Any:
     """A leaf in a dtype, to the nearest value; as it is for None."""
     return leaf if dtype is None else leaf.astype(dtype)
 
 
-def make_state(
-    variables: Mapping[str, Any], phase: Phase, optimizer, ema: float = 0.0, seed: int = 0
-):
+def make_state(variables: Variables, phase: Phase, optimizer, ema: float = 0.0, seed: int = 0):
     """(TrainState, Frozen) at step 0; copies what will be donated, so `variables` live on."""
     trainable, moving, frozen = split(variables, phase)
     trainable, moving = jax.tree.map(jnp.array, (trainable, moving))

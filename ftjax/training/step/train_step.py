@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +14,23 @@ import optax
 from ftjax.data.images.mixing import mixed
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.distributed.sharding import Sharding
-from ftjax.freezing.partition import Flat
 from ftjax.freezing.plan.phase import PhaseProgram
 from ftjax.freezing.registry import Term
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Batch, Flat
 from ftjax.tasks.task import PLAIN, LossOptions, Task
 from ftjax.training.step.dynamic_backward import wanted_at
 from ftjax.training.step.forward import make_run
 from ftjax.training.step.state import Frozen, TrainState
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Float32, Int, Key
+
+Found = tuple[tuple[jax.Array, Flat], Flat]
+"""((loss, running statistics afterwards), gradients of the trainable leaves)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,8 +106,8 @@ class TrainStep:
         )
 
     def __call__(
-        self, state: TrainState, frozen: Frozen, batch: Any, rates: jax.Array
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        self, state: TrainState, frozen: Frozen, batch: Batch, rates: Float32[Array, ' leaves']
+    ) -> tuple[TrainState, dict[str, Float32[Array, '']]]:
         (loss, stats), grads = self.gradients(state, frozen, batch, rates)
         updates, opt_state = self.tx.update(grads, state.opt_state, state.trainable, rates=rates)
         trainable: Any = optax.apply_updates(state.trainable, updates)
@@ -117,8 +124,8 @@ class TrainStep:
         return state, {'loss': loss, 'grad_norm': optax.tree.norm(grads)}
 
     def gradients(
-        self, state: TrainState, frozen: Frozen, batch: Any, rates: jax.Array
-    ) -> tuple[tuple[jax.Array, Flat], Flat]:
+        self, state: TrainState, frozen: Frozen, batch: Batch, rates: Float32[Array, ' leaves']
+    ) -> Found:
         """((loss, running statistics afterwards), gradients as the optimizer gets them)."""
         phase = self.phase
         key = jax.random.fold_in(jax.random.key(state.seed), state.step)
@@ -132,7 +139,14 @@ class TrainStep:
         """The regularisers that act on the loss ('penalty'), or on the weights ('weights')."""
         return [term for term in self.regularisers if term.details.acts == where]
 
-    def accumulated(self, state, frozen, batch, key, wanted):
+    def accumulated(
+        self,
+        state: TrainState,
+        frozen: Frozen,
+        batch: Batch,
+        key: Key[Array, ''],
+        wanted: Mapping[str, Int[Array, '']] | None,
+    ) -> Found:
         """Loss, statistics and gradients of a batch, computed in equal parts."""
         parts = self.optimizer.accumulate
         if parts == 1:
@@ -160,7 +174,15 @@ class TrainStep:
         (stats, loss, grads), _ = jax.lax.scan(add, start, (jnp.arange(parts), split))
         return (loss, stats), grads
 
-    def of_part(self, state, stats, frozen, batch, key, wanted):
+    def of_part(
+        self,
+        state: TrainState,
+        stats: Flat,
+        frozen: Frozen,
+        batch: Batch,
+        key: Key[Array, ''],
+        wanted: Mapping[str, Int[Array, '']] | None,
+    ) -> Found:
         """Loss, statistics and gradients of a batch that is computed at once."""
         weights, frozen = self.sharding.gathered((state.trainable, frozen))
         noise, draw = jax.random.split(key)
@@ -193,7 +215,7 @@ class TrainStep:
         return found, self.sharding.spread(grads)
 
 
-def moving_only(grads: Flat, phase: PhaseProgram, rates: jax.Array) -> Flat:
+def moving_only(grads: Flat, phase: PhaseProgram, rates: Float32[Array, ' leaves']) -> Flat:
     """The gradients, 0 of leaves held by a rate of 0: they count for no clip and no norm."""
 
     def masked(grads: Flat) -> Flat:

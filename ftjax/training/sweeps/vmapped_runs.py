@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.data.text.batches import stacked
+from ftjax.pytrees import Batch
 from ftjax.tasks.task import PLAIN
 from ftjax.training.feature_cache.sources import Source
 from ftjax.training.loop.step_runner import model_inputs
@@ -40,7 +41,7 @@ class VmappedScores:
 
     step: TrainStep
 
-    def __call__(self, states: Any, frozen: Frozen, batch: Any) -> jax.Array:
+    def __call__(self, states: Any, frozen: Frozen, batch: Batch) -> jax.Array:
         network, start, task = self.step.network, self.step.start, self.step.task
 
         def one(state):

@@ -13,6 +13,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.evaluation.predict import predict
 from ftjax.freezing.plan.verification import verify
+from ftjax.pytrees import Variables
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit_result import FitResult
 from ftjax.training.loop.validation import defined
@@ -93,19 +94,19 @@ def fit_averaged(
     return result, {'strategy': str(term), **evidence}
 
 
-def recalibrated(spec: RunSpec, variables: Any, stages: Collection[str]) -> dict[str, Any]:
+def recalibrated(spec: RunSpec, variables: Variables, stages: Collection[str]) -> dict[str, Any]:
     """Variables with the running statistics of some stages estimated anew."""
     stream = spec.stream_of(spec.seed, augmented=False)
     batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
     return recomputed(spec.network, variables, batches, spec.preprocessing, stages)
 
 
-def validated(spec: RunSpec, variables: Any) -> dict[str, float]:
+def validated(spec: RunSpec, variables: Variables) -> dict[str, float]:
     """Validation metrics of some variables, with 'score'."""
     outputs = predict(spec.network, variables, spec.validation, spec.preprocessing)
     return spec.task.validate(outputs, spec.settings.metric)
 
 
-def flat(variables: Mapping[str, Any]) -> dict[str, Any]:
+def flat(variables: Variables) -> dict[str, Any]:
     """{'params/block_00/..': leaf} of all collections."""
     return dict(flatten_dict(dict(variables), sep='/'))

@@ -65,6 +65,14 @@ def text_findings(
             counted(len(blank), 'text is empty', 'texts are empty'),
             tuple(Row(i, 'drop') for i in blank),
         )
+    wordless = [i for i in every if words[i] and not any(map(str.isalnum, words[i]))]
+    if wordless:
+        yield Finding(
+            'texts without words',
+            'note',
+            f'{counted(len(wordless), "text has", "texts have")} neither letters nor digits',
+            tuple(Row(i, 'review', detail=repr(texts[i][:80])) for i in wordless),
+        )
     stand_ins = [i for i in every if words[i] in PLACEHOLDERS]
     if stand_ins:
         yield Finding(
