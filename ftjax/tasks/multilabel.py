@@ -158,6 +158,13 @@ class Multilabel(Task):
         names = check_class_names(class_names, len(output))
         return _told(np.asarray(output) > 0, label, names)
 
+    def example_at(
+        self, output: np.ndarray, label: Any, class_names: Sequence[str], threshold: Threshold
+    ) -> dict[str, Any]:
+        """A label is answered from its threshold on."""
+        names = check_class_names(class_names, len(output))
+        return _told(over(_probabilities(output[None]), threshold)[0], label, names)
+
     def answers(
         self,
         outputs: np.ndarray,
