@@ -24,10 +24,9 @@ SIDE, COUNT = 256, 200
 CAPTION = (
     'Seconds from the start of Python to report.html, four lines: import, '
     "`finetune(WEIGHTS, 'folder:PHOTOS', freeze='last:2')`, `fit(FOLDER)`, `report()`, all else at "
-    'its default. Cold: with an empty compilation cache; again: with the one that the run before '
-    'has filled. Photographs: {photos}. Ratio: target over median; spread: least and most of the '
-    'repeats; core seconds: of all cores, which say more where the machine does something else '
-    'beside. Accuracy: of the test split, that the report begins with.'
+    'its default, with empty caches. Photographs: {photos}. Ratio: target over median; spread: '
+    'least and most of the repeats; core seconds: of all cores, which say more where the machine '
+    'does something else beside. Accuracy: of the test split, that the report begins with.'
 )
 COMMAND = 'python scripts/benchmark.py first_report'
 
