@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
 Array = jax.Array | np.ndarray
+
+Tree = TypeVar('Tree')
+"""A tree of arrays; what is returned has the same structure."""
 
 Variables = Mapping[str, Any]
 """A network's variables, nested: collection ('params', 'batch_stats'), stage, module, leaf."""

@@ -47,6 +47,33 @@ SMALL: dict[str, dict[str, Any]] = {
     'distilbert': _BERT,
     'gpt2': {key: value for key, value in _BERT.items() if key != 'mlp_dim'},
     'llama': _LLAMA,
+    'xlm_roberta': _BERT,
+    'albert': {**_BERT, 'embedding_size': 2},
+    'mpnet': _BERT,
+    'deberta': {**_BERT, 'buckets': 4},
+    'modernbert': _BERT,
+    'dinov3': {**_VIT, 'width': 8, 'num_classes': 0},
+    'beit': _VIT,
+    'swinv2': {
+        'image_size': 16,
+        'patch_size': 4,
+        'width': 4,
+        'depths': (1, 1),
+        'heads': (1, 2),
+        'window': 2,
+        'num_classes': 3,
+    },
+    'convnextv2': _CONV,
+    'efficientnet': {
+        'repeats': (1, 1),
+        'entries': (32, 16),
+        'widths': (16, 24),
+        'kernels': (3, 3),
+        'strides': (1, 2),
+        'expansions': (1, 2),
+        'width_factor': 0.25,
+        'num_classes': 3,
+    },
     'olmo2': _LLAMA,
     'phi3': _LLAMA,
     'gemma': _LLAMA,
@@ -84,7 +111,7 @@ def foreign_configs() -> list[dict[str, Any]]:
     found = []
     for name, options in SMALL.items():
         module = families.module(families.family_of_model(name))
-        labels = () if name == 'resnet_gn_cifar' else ('a', 'b', 'c')
+        labels = () if name in ('resnet_gn_cifar', 'dinov3') else ('a', 'b', 'c')
         found.append(module.config_from_network(build(name, options), labels))
     whole = next(config for config in found if config['model_type'] == 'clip')
     rope = {'rope_type': 'linear', 'factor': 2.0, 'rope_theta': 10000.0}

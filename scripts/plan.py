@@ -83,6 +83,7 @@ def show_plan():
     """The table by stage, the cut, and the cost beside that of full fine-tuning."""
     from flax.traverse_util import flatten_dict
 
+    from ftjax.export.weights import export_in_words
     from ftjax.freezing.partition import combine
     from ftjax.freezing.plan.plan import make_plan
     from ftjax.models.adapters.adapted import plain_network
@@ -93,6 +94,7 @@ def show_plan():
     print(prepared.first_screen())
     print()
     print(prepared.table())
+    print(export_in_words(prepared.network))
     net, spec = prepared.network, run_spec(prepared)
     cost, bare = plan_cost(spec), plain_network(net)
     leaves = flatten_dict(dict(spec.variables['params']), sep='/')

@@ -32,7 +32,6 @@ def get_config():
     config.data.corruption = 'gaussian_blur:1'
     section = config.ablation
     section['question'] = 'Probe, fine-tune, or both, where the features are not right?'
-    section['seeds'] = (0, 1, 2, 3, 4)
     section['also_evaluate'] = {
         'clean': {'corruption': 'none'},
         'gaussian noise': {'corruption': 'gaussian_noise:0.10'},

@@ -35,7 +35,6 @@ def get_config():
         rates=(1e-3, 3e-3, 1e-2),
         orders=3,
     )
-    section['seeds'] = (0, 1, 2, 3, 4)
     section['also_evaluate'] = data.ablation['also_evaluate']
     section['notes'] = (*BLURRED, *SHARED)
     return config

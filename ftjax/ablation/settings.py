@@ -23,7 +23,7 @@ class AblationSettings:
 
     arms: Summary
     """Name to a freezing strategy, or to changes of the config: {'init': 'random:glyphs'}.
-    {'baseline': 'pixels'} is a logistic regression on the raw inputs, {'baseline': 'probe'} one
+    {'baseline': 'pixels'} is a logistic regression on the raw pixels, {'baseline': 'probe'} one
     on what the pretrained network gives its head, its penalty chosen by validation,
     {'baseline': 'pretrained'} the network as it was loaded; one with options is a mapping,
     {'baseline': {'name': .., ..}}; see ftjax/ablation/cells/baselines.py. An arm

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
 from ftjax.distributed.process_group import several
-from ftjax.pytrees import Array
+from ftjax.pytrees import Array, Tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Own:
     """Rows of the whole batch, those of other processes included."""
 
 
-def put(tree: object, shardings: object, axis: int = 0, own: Own | None = None) -> Any:
+def put(tree: Tree, shardings: object, axis: int = 0, own: Own | None = None) -> Tree:
     """Puts a tree on devices, some of which may be other processes'.
 
     Args:
@@ -60,7 +60,7 @@ def _put(leaf: Array, where: NamedSharding, axis: int, own: Own | None) -> jax.A
     return jax.make_array_from_callback(shape, where, read)
 
 
-def on_host(tree: object) -> Any:
+def on_host(tree: Tree) -> Tree:
     """Whole arrays in host memory, in every process, whichever devices hold their parts.
 
     All processes must call it, with the same tree.
@@ -83,6 +83,6 @@ def on_host(tree: object) -> Any:
     return jax.device_get(jax.tree.unflatten(structure, leaves))
 
 
-def _itself(tree: object) -> Any:
+def _itself(tree: Tree) -> Tree:
     """At module level, so that it is compiled once for each kind of tree."""
     return tree

@@ -11,13 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.io.json.tree_json import pack, unpack
+
+Value = TypeVar('Value')
 
 PIECE = 2**24
 """Bytes that are sent from the first process at once."""
@@ -74,7 +76,7 @@ def same_everywhere(what: str, value: object) -> None:
         raise UserError(f'process {other[0]} has another {what} than process 0; give all the same')
 
 
-def from_first(make: Callable[[], Any]) -> Any:
+def from_first(make: Callable[[], Value]) -> Value:
     """What `make` returns in the first process, in all of them; the others do not call it.
 
     The value is a tree of dicts, lists, NumPy arrays, numbers, text and None, as a checkpoint
@@ -93,7 +95,8 @@ def from_first(make: Callable[[], Any]) -> Any:
         own = arrays[name].reshape(-1).view(np.uint8).tobytes() if first() else b''
         # A copy: what comes back from bytes could not be written to.
         found[name] = np.frombuffer(_sent(own), jax.numpy.dtype(kind)).reshape(shape).copy()
-    return value if first() else unpack(header[0], found)
+    sent: Any = value if first() else unpack(header[0], found)
+    return sent
 
 
 def _sent(data: bytes) -> bytes:

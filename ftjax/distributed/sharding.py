@@ -26,6 +26,7 @@ from ftjax.distributed.mesh_settings import AXES, SHARED, WHOLE, checked_axes, c
 from ftjax.distributed.process_group import several
 from ftjax.errors import UserError
 from ftjax.freezing.rules import why_dead
+from ftjax.pytrees import Array, Tree
 
 SMALL = 1024
 """Entries below which a leaf lies whole on every device: sharing it out would save nothing."""
@@ -124,7 +125,7 @@ class Sharding:
         places = self.examples().addressable_devices_indices_map((size,)).values()
         return np.unique(np.concatenate([np.arange(size)[place] for place in places if place]))
 
-    def batch(self, tree: object, axis: int = 0, size: int | None = None) -> Any:
+    def batch(self, tree: Tree, axis: int = 0, size: int | None = None) -> Tree:
         """Puts a batch on the devices, its examples (along `axis`) shared out evenly.
 
         Args:
@@ -140,11 +141,11 @@ class Sharding:
         own = None if whole is None else Own(self.rows(whole), whole)
         return put(tree, self.examples(axis), axis, own)
 
-    def copied(self, tree: object) -> Any:
+    def copied(self, tree: Tree) -> Tree:
         """Puts a tree on every device."""
         return put(tree, self.whole)
 
-    def padded(self, tree: object) -> Any:
+    def padded(self, tree: Tree) -> Tree:
         """A batch with its first example repeated, so that it can be shared out."""
 
         def longer(leaf):
@@ -194,18 +195,18 @@ class Sharding:
             return self.whole
         return NamedSharding(self.mesh, PartitionSpec(*[None] * -max(sides)[1], AXES[1]))
 
-    def gathered(self, tree: object) -> Any:
+    def gathered(self, tree: Tree) -> Tree:
         """Within a step: leaves whole on every device, whatever they lie like between steps."""
         return tree if self.fsdp == 1 else jax.lax.with_sharding_constraint(tree, self.whole)
 
-    def spread(self, leaves: Mapping[str, Any]) -> dict[str, Any]:
+    def spread(self, leaves: Mapping[str, Array]) -> dict[str, Array]:
         """Within a step: gradients of trainable leaves where these lie."""
         if self.fsdp == 1:
             return dict(leaves)
         places = {p: self.sharding(p, leaf.shape, SHARED) for p, leaf in leaves.items()}
         return jax.lax.with_sharding_constraint(dict(leaves), places)
 
-    def parts(self, tree: object) -> Any:
+    def parts(self, tree: Tree) -> Tree:
         """Within a step: batches stacked for accumulation, examples of each over all devices."""
         if self.devices == 1:
             return tree

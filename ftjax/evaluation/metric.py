@@ -7,6 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+MetricValues = Mapping[str, Any]
+"""What a task measured of a split: numbers by metric, `NAME_interval`, `per_class`, .."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Metric:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ftjax.export.carried import carried, write_carried
 from ftjax.export.origin import Origin
 from ftjax.export.source_names import save_source
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -78,7 +79,9 @@ def save_huggingface(
         write_carried(folder, tensors, origin)
         _log.info('%s: %s', folder.name, tensors.said)
     own_format.write_json(folder / own_format.CONFIG, config)
-    save_inputs(folder, family, preprocessing, tokenizer)
+    found = families.module(family)
+    more = found.processor_fields(network) if hasattr(found, 'processor_fields') else {}
+    save_inputs(folder, family, preprocessing, tokenizer, more)
     return folder
 
 
@@ -87,6 +90,7 @@ def save_inputs(
     family: str,
     preprocessing: Preprocessing | TextPreprocessing | None,
     tokenizer: str | os.PathLike[str] | None = None,
+    processor_fields: JsonObject | None = None,
 ) -> None:
     """Writes preprocessor_config.json, or copies the tokenizer's files."""
     if isinstance(preprocessing, TextPreprocessing):
@@ -94,6 +98,7 @@ def save_inputs(
     elif preprocessing is not None:
         processor = getattr(families.module(family), 'IMAGE_PROCESSOR', None)
         fields = preprocessing.to_huggingface(*([processor] if processor else []))
+        fields |= processor_fields or {}
         own_format.write_json(folder / 'preprocessor_config.json', fields)
     if tokenizer is not None:
         beside = pathlib.Path(tokenizer).parent

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ftjax.evaluation.intervals import wilson_interval
+from ftjax.evaluation.metric import MetricValues
 from ftjax.io.identity.identity_changes import joined, part
 from ftjax.io.json.json_values import JsonObject
 from ftjax.printable import in_markdown
@@ -170,7 +170,7 @@ def results_table(result: JsonObject) -> list[str]:
     return ['| metric | value | 95 % interval |', '|---|---|---|', *rows, '', told]
 
 
-def interval_of(metrics: Mapping[str, Any], name: str) -> Sequence[float] | None:
+def interval_of(metrics: MetricValues, name: str) -> Sequence[float] | None:
     """The interval of a metric, computed for an accuracy that comes without."""
     found = metrics.get(f'{name}_interval')
     if found is None and name == 'accuracy' and metrics.get('n') and not metrics.get('groups'):

@@ -42,6 +42,10 @@ _VIT = (
 MODULES: dict[str, tuple[tuple[str, str], ...]] = {
     'vit': _VIT,
     'deit': _VIT,
+    'vit_mae': _VIT,
+    'beit': _VIT,
+    'dinov3': (('layer.', 'model.layer.'),),
+    'dinov3_convnext': (('stages.', 'model.stages.'),),
     'dinov2': (*_VIT[1:5], ('mlp.weights_out', 'mlp.down_proj')),
     'swin': (
         *((f'attention.self.{old}', f'attention.{new}') for old, new in _QKV),

@@ -12,7 +12,13 @@ from ftjax.export.peft import save_peft
 from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.json.json_reader import read_object
 from ftjax.io.json.json_values import JsonObject
-from ftjax.models.adapters.adapted import Adapted, adapters_in_words, merge
+from ftjax.models.adapters.adapted import (
+    Adapted,
+    adapters_in_words,
+    merge,
+    plain_network,
+    read_adapter,
+)
 from ftjax.models.stages import Network
 from ftjax.pretrained import families
 from ftjax.pretrained.leaves import flatten, unflatten
@@ -148,6 +154,21 @@ def check_family(network: Network) -> str:
     except UserError as error:
         raise UserError(f'{error}; {REMEDY}') from None
     return family
+
+
+def export_in_words(network: Network) -> str:
+    """What class of transformers a network is exported as, or why there is none."""
+    try:
+        plain = plain_network(network)
+        family = check_family(plain)
+    except UserError as error:
+        return f'export to transformers: none ({error})'
+    texts = network.adapters if isinstance(network, Adapted) else ()
+    kept = [one for one in map(read_adapter, texts) if not one.mergeable]
+    if kept:
+        return f'export to transformers: none ({kept[0].kind} cannot be merged; {REMEDY})'
+    name = class_of(families.module(family).config_from_network(plain, ()))
+    return f'export to transformers: {name}'
 
 
 def trained_beside(

@@ -183,3 +183,51 @@ class DistilBERT(BERT):
     token_types: int = 0
     pool: str = 'cls'
     head_dropout: float = 0.2
+
+
+class XLMRoBERTa(RoBERTa):
+    """Stages `embed, block_00 .., pool, head`: RoBERTa in 100 languages (Conneau et al. 2020).
+
+    >>> XLMRoBERTa(depth=1, width=32, heads=2).stages
+    ('embed', 'block_00', 'pool', 'head')
+    """
+
+    vocab_size: int = 250002
+
+
+class ALBERT(BERT):
+    """Stages `embed, block_00 .., pooler, head`: blocks run several times (Lan et al. 2020).
+
+    There are `groups` blocks, usually one, which together run `depth` times. What trains in a
+    block trains in all its runs; a part of the depth cannot be frozen alone.
+
+    >>> ALBERT(depth=12, width=32, heads=2, embedding_size=8).stages
+    ('embed', 'block_00', 'pooler', 'head')
+    """
+
+    vocab_size: int = 30000
+    act: str = 'gelu_tanh'
+    dropout: float = 0.0
+    embedding_size: int | None = 128
+    groups: int = 1
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 1 <= self.groups <= self.depth:
+            raise UserError(f'ALBERT: {self.groups} groups of {self.depth} runs of blocks')
+
+    @property
+    def runs(self) -> dict[str, int]:
+        groups = [int(i / (self.depth / self.groups)) for i in range(self.depth)]
+        return {f'block_{group:02d}': groups.count(group) for group in range(self.groups)}
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        around = [name for name in super().stages if not name.startswith('block')]
+        return (around[0], *self.runs, *around[1:])
+
+    def make_stage(self, name: str) -> Callable[..., nn.Module]:
+        stage = super().make_stage(name)
+        if not name.startswith('block'):
+            return stage
+        return partial(stage, mlp_dropout=0.0, times=self.runs[name])

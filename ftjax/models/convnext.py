@@ -1,9 +1,10 @@
-"""ConvNeXt (Liu et al. 2022)."""
+"""ConvNeXt (Liu et al. 2022) and ConvNeXt V2 (Woo et al. 2023)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -14,9 +15,6 @@ from ftjax.models.layers.heads import Head, pair
 from ftjax.models.layers.mlp import DropPath, LayerScale, Mlp, layer_norm
 from ftjax.models.stage_names import block_names, place
 from ftjax.models.stages import Mode, Network
-
-# The norms before the last have this epsilon whatever `epsilon` says, as in the original.
-INNER_EPSILON = 1e-6
 
 
 class ConvNeXt(Network):
@@ -29,6 +27,8 @@ class ConvNeXt(Network):
     ('stem', 'stage1_block0', 'stage2_block0', 'norm', 'head')
     """
 
+    response_norm: ClassVar[bool] = False
+    """Whether blocks have global response normalisation."""
     depths: tuple[int, ...] = (3, 3, 9, 3)
     widths: tuple[int, ...] = (96, 192, 384, 768)
     patch_size: int = 4
@@ -36,6 +36,8 @@ class ConvNeXt(Network):
     layer_scale: float | None = 1e-6
     epsilon: float = 1e-6
     """Of the last norm."""
+    inner_epsilon: float = 1e-6
+    """Of the norms before the last."""
     drop_path: float = 0.0
     image_size: int | tuple[int, int] = 224
     channels: int = 3
@@ -53,7 +55,7 @@ class ConvNeXt(Network):
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         if name == 'stem':
-            return partial(Stem, self.widths[0], self.patch_size, self.dtype)
+            return partial(Stem, self.widths[0], self.patch_size, self.inner_epsilon, self.dtype)
         if name == 'norm':
             return partial(PoolNorm, self.epsilon, self.dtype)
         if name == 'head':
@@ -66,6 +68,8 @@ class ConvNeXt(Network):
             downsample=stage > 0 and index == 0,
             act=self.act,
             layer_scale=self.layer_scale,
+            response_norm=self.response_norm,
+            epsilon=self.inner_epsilon,
             drop_path=self.drop_path * depth,
             dtype=self.dtype,
         )
@@ -74,17 +78,29 @@ class ConvNeXt(Network):
         return jnp.zeros((batch_size, *pair(self.image_size), self.channels), jnp.float32)
 
 
+class ConvNeXtV2(ConvNeXt):
+    """Stages `stem, stage1_block0 .., norm, head`; response normalisation, no LayerScale.
+
+    >>> ConvNeXtV2(depths=(1, 1), widths=(8, 16), num_classes=10).stages
+    ('stem', 'stage1_block0', 'stage2_block0', 'norm', 'head')
+    """
+
+    response_norm: ClassVar[bool] = True
+    layer_scale: float | None = None
+
+
 class Stem(nn.Module):
     """Patches and a norm: (batch, h, w, channels) -> (batch, h / patch, w / patch, width)."""
 
     width: int
     patch: int
+    epsilon: float
     dtype: str
 
     @nn.compact
     def __call__(self, images, mode: Mode):
         x = patches(self.width, self.patch, self.dtype)(images.astype(self.dtype))
-        return {'hidden': layer_norm('norm', INNER_EPSILON, self.dtype)(x)}
+        return {'hidden': layer_norm('norm', self.epsilon, self.dtype)(x)}
 
 
 def patches(features: int, size: int, dtype: str) -> nn.Conv:
@@ -96,11 +112,12 @@ class Downsample(nn.Module):
     """A norm and 2x2 patches: half the height and width."""
 
     width: int
+    epsilon: float
     dtype: str
 
     @nn.compact
     def __call__(self, x):
-        return patches(self.width, 2, self.dtype)(layer_norm('norm', INNER_EPSILON, self.dtype)(x))
+        return patches(self.width, 2, self.dtype)(layer_norm('norm', self.epsilon, self.dtype)(x))
 
 
 class Block(nn.Module):
@@ -110,6 +127,8 @@ class Block(nn.Module):
     downsample: bool
     act: str
     layer_scale: float | None
+    response_norm: bool
+    epsilon: float
     drop_path: float
     dtype: str
 
@@ -117,10 +136,17 @@ class Block(nn.Module):
     def __call__(self, state, mode: Mode):
         x = state['hidden']
         if self.downsample:
-            x = Downsample(self.width, self.dtype, name='downsample')(x)
+            x = Downsample(self.width, self.epsilon, self.dtype, name='downsample')(x)
         y = DepthwiseConv(7, self.dtype, name='conv')(x)
-        y = layer_norm('norm', INNER_EPSILON, self.dtype)(y)
-        y = Mlp(4 * self.width, self.act, dtype=self.dtype, name='mlp')(y, mode)
+        y = layer_norm('norm', self.epsilon, self.dtype)(y)
+        mlp = Mlp(
+            4 * self.width,
+            self.act,
+            dtype=self.dtype,
+            response_norm=self.response_norm,
+            name='mlp',
+        )
+        y = mlp(y, mode)
         if self.layer_scale is not None:
             y = LayerScale(self.layer_scale, name='ls')(y)
         return {**state, 'hidden': x + DropPath(self.drop_path)(y, mode)}

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+
+from ftjax.pytrees import Tree
 
 DEEP = 8
 """Blocks from which on that is worth its copies."""
 
 
-def written(state: object) -> Any:
+def written(state: Tree) -> Tree:
     """The state that leaves a stage; on a CPU its gradient is not fused with what reads it.
 
     XLA's CPU compiler takes a sum that several operations read into each of them. Down a

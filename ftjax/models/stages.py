@@ -24,6 +24,7 @@ import jax
 
 from ftjax.errors import UserError, check_name
 from ftjax.models.stage_boundary import DEEP, written
+from ftjax.pytrees import Inputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +146,15 @@ class Network(nn.Module):
 
     @property
     def ties(self) -> Mapping[str, str | tuple[str, ...]]:
-        """Stage -> path below params of a leaf, or several, that an earlier stage holds."""
+        """Stage -> path below params of a leaf, or several, that an earlier stage holds.
+
+        The stage reads it by `shared_leaves.shared_leaf`.
+        """
+        return {}
+
+    @property
+    def runs(self) -> Mapping[str, int]:
+        """Stage -> how often it runs with one set of weights, where that is more than once."""
         return {}
 
     @property
@@ -192,7 +201,7 @@ class Network(nn.Module):
         """
         return ROLES[role].search(path) is not None
 
-    def fresh(self, key: jax.Array) -> dict[str, Any]:
+    def own_initial(self, key: jax.Array) -> dict[str, Any]:
         """Flat random variables of a network whose `init` cannot draw them: 'params/..' -> array.
 
         {} where `init` draws all.
@@ -205,7 +214,7 @@ class Network(nn.Module):
         del path
         return False
 
-    def example_input(self, batch_size: int = 1) -> Any:
+    def example_input(self, batch_size: int = 1) -> Inputs:
         """Inputs of the right shape and dtype, all zeros: for init, tracing and cost."""
         raise self._missing('example_input')
 

@@ -60,6 +60,10 @@ class Swin(Network):
                     f'swin: stage {stage + 1} has {self.width << stage} channels, '
                     f'not a multiple of its {heads} heads'
                 )
+        self.check_windows()
+
+    def check_windows(self) -> None:
+        """Raises UserError where an image has less than one window."""
         if min(self.grid_of(len(self.depths) - 1)) < self.window:
             raise UserError(
                 f'swin: the last stage sees {self.grid_of(len(self.depths) - 1)} positions of an '

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -12,6 +11,7 @@ from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.models.layers.attention import capped
+from ftjax.models.shared_leaves import shared_leaf
 from ftjax.models.stages import Mode
 
 
@@ -102,12 +102,7 @@ class LinearHead(nn.Module):
 
 
 class TiedHead(nn.Module):
-    """Products with the word embeddings: (batch, time, width) -> (batch, time, vocab), float32.
-
-    The table is read from the params that the run was given, not handed from stage to stage:
-    what flows has a batch axis and can be cached, a table has none. Its gradient finds the one
-    leaf wherever a run starts.
-    """
+    """Products with the word embeddings: (batch, time, width) -> (batch, time, vocab), float32."""
 
     table_path: tuple[str, ...]
     """Of the table among the network's params."""
@@ -117,14 +112,7 @@ class TiedHead(nn.Module):
     def __call__(self, state, mode: Mode):
         del mode
         x = state['hidden']
-        # The scope that this stage stands in, so that it works within whatever runs the stages.
-        above: Any = self.scope.parent if self.scope else None
-        table: Any = above.variables().get('params', {}) if above else {}
-        for key in self.table_path:
-            if key not in table:
-                path = '/'.join(self.table_path)
-                raise UserError(f'a tied head reads params/{path}, which is not there')
-            table = table[key]
+        table = shared_leaf(self, *self.table_path)
         table = table.astype(x.dtype)
         logits = jnp.einsum('btw,vw->btv', x, table, preferred_element_type=jnp.float32)
         return capped(logits, self.cap)

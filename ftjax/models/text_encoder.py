@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
@@ -82,15 +83,26 @@ class PostNormBlock(nn.Module):
     epsilon: float
     dropout: float
     dtype: DTypeLike
+    mlp_dropout: float | None = None
+    """Of the perceptron, where it is not `dropout`."""
+    times: int = 1
+    """How often the block runs, with the same weights."""
 
     @nn.compact
     def __call__(self, state, mode: Mode):
-        x = state['hidden']
+        x, bias = state['hidden'], self.attention_bias(state)
         attn = SelfAttention(self.heads, dropout=self.dropout, dtype=self.dtype, name='attn')
-        x = x + attn(x, mode, valid=state['mask'])
-        x = layer_norm('norm1', self.epsilon, self.dtype)(x)
-        x = x + Mlp(self.mlp_dim, self.act, self.dropout, self.dtype, name='mlp')(x, mode)
-        return {**state, 'hidden': layer_norm('norm2', self.epsilon, self.dtype)(x)}
+        dropout = self.dropout if self.mlp_dropout is None else self.mlp_dropout
+        mlp = Mlp(self.mlp_dim, self.act, dropout, self.dtype, name='mlp')
+        norm1, norm2 = (layer_norm(name, self.epsilon, self.dtype) for name in ('norm1', 'norm2'))
+        for _ in range(self.times):
+            x = norm1(x + attn(x, mode, valid=state['mask'], bias=bias))
+            x = norm2(x + mlp(x, mode))
+        return {**state, 'hidden': x}
+
+    def attention_bias(self, state) -> jax.Array | None:
+        """What is added to the scores, (1, heads, time, time); None for nothing."""
+        del state
 
 
 class Pool(nn.Module):

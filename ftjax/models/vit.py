@@ -55,9 +55,15 @@ class ViT(Network):
         check_name(self.stem, ('patch', 'conv'), 'vit stem')
         if self.pool == 'cls' and 'cls_token' not in self.prefix_tokens:
             raise UserError('vit: pool cls needs class_token not to be False')
-        if any(size % patch for size, patch in zip(self.image_hw, self.patch_hw, strict=True)):
+        sizes = list(zip(self.image_hw, self.patch_hw, strict=True))
+        if self.stem == 'conv' and any(size % patch for size, patch in sizes):
             raise UserError(
-                f'vit: image size {self.image_hw} is not a multiple of the patch {self.patch_hw}'
+                f'vit: image size {self.image_hw} is not a multiple of the patch {self.patch_hw}, '
+                "which stem 'conv' needs"
+            )
+        if any(size < patch for size, patch in sizes):
+            raise UserError(
+                f'vit: image size {self.image_hw} is smaller than the patch {self.patch_hw}'
             )
 
     @property
@@ -145,6 +151,8 @@ class Embed(nn.Module):
     dropout: float
     dtype: DTypeLike
     patch_bias: bool = True
+    positions: bool = True
+    """Whether there is a table of learned positions."""
     registers: int = 0
     norm_epsilon: float | None = None
     """Of a norm after the positions (CLIP); None for no norm."""
@@ -167,10 +175,10 @@ class Embed(nn.Module):
         x = x.reshape(x.shape[0], -1, self.width)
         prefix = [self.tokens(name, 1, x) for name in self.prefix_tokens]
         x = jnp.concatenate([*prefix, x], axis=1)
-        positions = self.param(
-            'pos_embed', nn.initializers.normal(0.02), (1, x.shape[1], self.width)
-        )
-        x = x + positions.astype(x.dtype)
+        if self.positions:
+            shape = (1, x.shape[1], self.width)
+            positions = self.param('pos_embed', nn.initializers.normal(0.02), shape)
+            x = x + positions.astype(x.dtype)
         if self.registers:
             registers, first = self.tokens('register_tokens', self.registers, x), len(prefix)
             x = jnp.concatenate([x[:, :first], registers, x[:, first:]], axis=1)
@@ -214,7 +222,7 @@ class Block(nn.Module):
     heads: int
     mlp_dim: int
     act: str
-    qkv_bias: bool
+    qkv_bias: bool | tuple[bool, bool, bool]
     layer_scale: float | None
     epsilon: float
     dropout: float

@@ -12,7 +12,7 @@ from ftjax.plotting.style import INK, LIGHT, new_figure
 
 
 def scores_by_shift(summary: Mapping[str, Any]):
-    """Arms against tasks (or, with one task, against its further test sets); None without.
+    """Arms against tasks, such as shifts; None for one task.
 
     Colour is the difference to the reference on that column, the number is the score.
     """
@@ -98,18 +98,7 @@ def _columns(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
             task['task']: {a['arm']: a['mean']['estimate'] for a in task['arms'] if a['mean']}
             for task in tasks
         }
-    arms = tasks[0]['arms']
-    names = dict.fromkeys(name for arm in arms for name in arm['shifts'])
-    if not names:
-        return {}
-    columns = {'test': {a['arm']: a['mean']['estimate'] for a in arms if a['mean']}}
-    for name in names:
-        columns[name] = {
-            arm['arm']: arm['shifts'][name]['mean']['estimate']
-            for arm in arms
-            if name in arm['shifts']
-        }
-    return columns
+    return {}
 
 
 def _number(value: float | None) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -51,6 +52,9 @@ _SAVED: dict[str, Kind] = {
     'do_normalize': _FLAG,
     'resample': Either(Integer(0, 5), Text(tuple(RESAMPLE.values())), Null()),
     'crop_pct': optional(_SHARE),
+    'image_processor_type': optional(Text()),
+    'rescale_offset': optional(_FLAG),
+    'include_top': optional(_FLAG),
 }
 _SIZES = {'height': _SIDE, 'width': _SIDE, 'shortest_edge': _SIDE}
 
@@ -173,6 +177,13 @@ class Preprocessing:
             std = _per_channel(config, 'image_std', channels, _DEVIATION, where)
         if config.get('do_rescale', True):
             scale = check(config.get('rescale_factor', 1 / 255), f'{where}: rescale_factor', _SCALE)
+        if (config.get('image_processor_type') or '').startswith('EfficientNet'):
+            # It subtracts 1 after scaling if asked to, and by default divides once more.
+            if config.get('rescale_offset') and config.get('do_rescale', True):
+                mean = tuple(value + 1 for value in mean)
+            if config.get('include_top', True):
+                again = _per_channel(config, 'image_std', channels, _DEVIATION, where)
+                std = tuple(map(operator.mul, std, again))
         resample = 2 if config.get('resample') is None else config['resample']
         return cls(
             image_size=target,

@@ -19,6 +19,7 @@ from ftjax.pretrained.checkpoint import input_size
 from ftjax.pretrained.initialise import cast, random_leaves, random_variables
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.report import LoadReport
+from ftjax.pytrees import Variables
 
 FAMILY = 'built'
 
@@ -63,7 +64,7 @@ def open_model(
     others = bool(names) and class_names is not None and tuple(class_names) != names
     new = bool(classes) and (head == 'new' or (head == 'auto' and (classes != own or others)))
     network = built.network.clone(num_classes=classes)
-    fresh = {f'params/head/{key}' for key in new_head_leaves(network)} if new else set()
+    initial = {f'params/head/{key}' for key in new_head_leaves(network)} if new else set()
     if random and not can_draw(network):
         raise UserError(
             f'random:{source}: its function says no rebuild=, by which from_nnx draws other '
@@ -72,16 +73,16 @@ def open_model(
     if random:
         leaves = flatten(random_variables(network, seed, dtype))
     else:
-        leaves = {k: x for k, x in flatten(built.variables).items() if k not in fresh}
+        leaves = {k: x for k, x in flatten(built.variables).items() if k not in initial}
         leaves = {k: x for k, x in leaves.items() if k.split('/')[1] in network.stages}
-        leaves |= random_leaves(network, fresh, seed) if fresh else {}
+        leaves |= random_leaves(network, initial, seed) if initial else {}
         leaves = {key: cast(key, jnp.asarray(leaf), dtype) for key, leaf in leaves.items()}
     made, why = {k: k.partition('/')[2] for k in leaves}, {}
-    if random or fresh:
+    if random or initial:
         why = {
             key: 'random weights were asked for' if random else f'a new head for {classes} classes'
             for key in leaves
-            if random or key in fresh
+            if random or key in initial
         }
     preprocessing, note = preprocessing_of(built.preprocessing, network)
     report = LoadReport(
@@ -127,7 +128,7 @@ def options_for(
     return {**size, **options}
 
 
-def placed(variables: Mapping[str, Any], sharding: Any) -> dict[str, Any]:
+def placed(variables: Variables, sharding: Any) -> dict[str, Any]:
     """The variables on the devices asked for."""
     if sharding is None:
         return dict(variables)

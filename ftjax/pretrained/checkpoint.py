@@ -22,9 +22,15 @@ from ftjax.preprocessing.table_features import is_table, table_of
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing_of
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.initialise import leaf_shapes
+from ftjax.pretrained.keymaps.hf_config import architecture
 from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, identity
 from ftjax.pretrained.readers import TensorSource
 from ftjax.printable import printable
+
+OTHER_TASK = re.compile(
+    r'For(TokenClassification|QuestionAnswering|MultipleChoice|NextSentencePrediction)$'
+)
+"""Classes of transformers whose heads no network here has, under names of those that it has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +105,9 @@ class Checkpoint:
             )
         names = self.source.names if self.source else ()
         with self._explaining({}):
-            return families.key_map(self.family, self.config, names)
+            found = families.key_map(self.family, self.config, names)
+        name = architecture(self.config)
+        return found.without_head(name) if OTHER_TASK.search(name) else found
 
     @property
     def promises_head(self) -> bool:
@@ -110,7 +118,7 @@ class Checkpoint:
         if self.is_own:
             return bool(self.config['options'].get('num_classes'))
         classes = self.config.get('architectures') or []
-        return any(re.search(r'For\w*Classification', name) for name in classes)
+        return any(re.search(r'For(Sequence|Image)Classification', name) for name in classes)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -99,8 +99,8 @@ class _Account:
         if match is None or not any(key in self.wanted for key in match.keys):
             if match and 'head' not in self.network.stages and stage_of(match.keys[0]) == 'head':
                 self.skipped[name] = 'the network has no head'
-            elif self.keymap.is_unused(name):
-                self.skipped[name] = 'declared unused by the key map'
+            elif why := self.keymap.why_unused(name):
+                self.skipped[name] = why
             else:
                 self.extra.append(name)
             return

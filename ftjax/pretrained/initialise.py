@@ -96,11 +96,11 @@ def initialiser(network: Network, stage: str | None = None) -> Callable[[jax.Arr
 
 def drawn(network: Network, key: jax.Array, variables: Any) -> dict[str, Any]:
     """The variables that `init` gave, with those that the network draws by itself."""
-    fresh = network.fresh(key)
-    if not fresh:
+    own = network.own_initial(key)
+    if not own:
         return variables
     found = flatten(variables)
-    same = {k: x for k, x in fresh.items() if k in found and x.shape == found[k].shape}
+    same = {k: x for k, x in own.items() if k in found and x.shape == found[k].shape}
     # A head for other classes keeps what `init` drew of it.
     return unflatten({**found, **same})
 
@@ -116,7 +116,7 @@ def initialiser_of(network: Network, keys: frozenset[str]) -> Callable[[jax.Arra
     return jax.jit(init)
 
 
-def cast(key: str, leaf: Array, dtype: DTypeLike) -> Any:
+def cast(key: str, leaf: Array, dtype: DTypeLike) -> Array:
     """A leaf in the dtype asked for: parameters in `dtype`, running statistics in float32."""
     if not jnp.issubdtype(leaf.dtype, jnp.floating):
         return leaf

@@ -22,6 +22,7 @@ from ftjax.pretrained.explain import Explanation
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.leaves import flatten, unflatten
+from ftjax.pretrained.locate.hub_ids import checked_note
 from ftjax.pretrained.own_format import check_hash
 from ftjax.pretrained.report import LoadReport
 from ftjax.pretrained.strict_load import Held, Sharding, load_into, report
@@ -103,6 +104,8 @@ class Outline:
             found = report(self.explanation, self.checkpoint.source, self.keymap, dtype, held)
         preprocessing, origin = self.preprocessing
         notes = (*found.notes, *self.checkpoint.notes)
+        if note := checked_note(self.init, self.checkpoint.folder / own_format.CONFIG):
+            notes = (*notes, note)
         if preprocessing is not None or origin.startswith('none:'):
             notes = (*notes, f'preprocessing: {origin}')
         return dataclasses.replace(found, notes=notes)

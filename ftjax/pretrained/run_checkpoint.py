@@ -13,7 +13,7 @@ from ftjax.errors import UserError
 from ftjax.io.files.saved_step import MANIFEST, SavedStep, Stored, steps_in
 from ftjax.io.identity.identity_changes import differences, refused
 from ftjax.io.json.json_reader import read_object
-from ftjax.io.json.json_values import Integer, Table, Text, check_table, optional
+from ftjax.io.json.json_values import Integer, JsonObject, Table, Text, check_table, optional
 from ftjax.models.registry import build
 from ftjax.pretrained import own_format
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
@@ -102,17 +102,12 @@ def entries(node: object) -> dict:
     return node if isinstance(node, dict) else {}
 
 
-def open_run(step: pathlib.Path, config: Mapping[str, Any], load: Callable[..., Any]) -> RunSource:
-    """The leaves of a run's checkpoint.
+def open_run(step: pathlib.Path, config: JsonObject, load: Callable[..., Any]) -> RunSource:
+    """The leaves of a run's checkpoint, `config` being our own description of its network.
 
-    Args:
-      step: where it is.
-      config: our own description of the network.
-      load: (init, options by keyword) -> Pretrained: how the run's beginning is opened.
-
-    Raises:
-      UserError: the checkpoint is damaged, or frozen statistics were made by the run and kept
-        nowhere. Reading a leaf raises it too: the run's beginning is no longer what it was.
+    `load` opens the run's beginning: (init, options by keyword) -> Pretrained. UserError where the
+    checkpoint is damaged, or frozen statistics were made by the run and kept nowhere; reading a
+    leaf raises it where the run's beginning is no longer what it was.
     """
     file = step.parents[1] / own_format.CONFIG
     run = read_object(file) if file.exists() else {}
@@ -143,7 +138,7 @@ def open_run(step: pathlib.Path, config: Mapping[str, Any], load: Callable[..., 
 
 
 def beginning(
-    config: Mapping[str, Any], run: Mapping[str, Any], load: Callable[..., Any]
+    config: JsonObject, run: Mapping[str, Any], load: Callable[..., Any]
 ) -> tuple[Mapping[str, Any], dict[str, Any]]:
     """The variables that a run started from, adapters left out, and how they were loaded."""
     seed, options = run.get('seed', 0), dict(run.get('model') or {})

@@ -17,10 +17,11 @@ from typing import Annotated, Any
 import numpy as np
 from flax.traverse_util import unflatten_dict
 
-from ftjax.ablation.cells.baselines import BASELINES, Baseline, Row, fingerprints
+from ftjax.ablation.cells.baselines import BASELINES, Baseline, fingerprints
 from ftjax.ablation.cells.extra_test_sets import further_tests
 from ftjax.ablation.cells.row import finished_fields, numbers_of
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.statistics.row_types import OwnRow
 from ftjax.config import Config, merged, read_config
 from ftjax.data import Splits
 from ftjax.errors import UserError, check_name
@@ -39,7 +40,7 @@ from ftjax.training.sweeps.weight_averaging import SEEDS_APART, flat
 
 SHIFTED = 'mean of shifts'
 START, BEST, MEAN, UNIFORM, GREEDY = 'start', 'best member', 'members', 'uniform', 'greedy'
-_LAST: dict[str, dict[str, Row]] = {}
+_LAST: dict[str, dict[str, OwnRow]] = {}
 """The rows of the seed that was made last, for its other arms."""
 
 
@@ -94,7 +95,7 @@ class Soup(Baseline):
                 'metric of which the highest is best'
             )
 
-    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> Row:
+    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> OwnRow:
         """See Baseline."""
         assert prepared is not None
         described = prepared.config, settings.also_evaluate, settings.metric, data.fingerprint
@@ -104,7 +105,7 @@ class Soup(Baseline):
             try:
                 _LAST[key] = seed_rows(self, prepared, settings)
             except (Diverged, NonFinitePredictions) as error:
-                lost: Row = {'status': 'diverged', 'reason': str(error)}
+                lost: OwnRow = {'status': 'diverged', 'reason': str(error)}
                 _LAST[key] = dict.fromkeys(arms_of(self.points), lost)
         return _LAST[key][self.take]
 
@@ -160,7 +161,7 @@ def wise(alpha: float) -> str:
     return f'WiSE-FT {alpha:g}'
 
 
-def seed_rows(soup: Soup, prepared: Prepared, settings: AblationSettings) -> dict[str, Row]:
+def seed_rows(soup: Soup, prepared: Prepared, settings: AblationSettings) -> dict[str, OwnRow]:
     """The fields of the rows of the start, the members and every average of one seed.
 
     Members are chosen and greedy soups are made on validation data in distribution alone.
@@ -185,10 +186,10 @@ def seed_rows(soup: Soup, prepared: Prepared, settings: AblationSettings) -> dic
         own = dataclasses.replace(own, variables=probed.variables)
         ends.append(flat(train(own, progress=False)[0].variables))
 
-    def validated(weights: Mapping[str, Any]) -> Row:
+    def validated(weights: Mapping[str, Any]) -> OwnRow:
         return numbers_of(split_metrics(prepared, _tree(weights), 'val'))
 
-    def row(weights: Mapping[str, Any], **more: Any) -> Row:
+    def row(weights: Mapping[str, Any], **more: Any) -> OwnRow:
         shifts = {test.name: test.metrics(_tree(weights)) for test in tests}
         shifts = {SHIFTED: _means(list(shifts.values())), **shifts}
         metrics = split_metrics(prepared, _tree(weights))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -54,12 +54,23 @@ class Prepared:
 
     def table(self) -> str:
         """The plan as text, and what is computed in, where that is not float32."""
-        table = plan_table(self.plan, self.config.optimizer.learning_rate)
+        table = '\n'.join(
+            [plan_table(self.plan, self.config.optimizer.learning_rate), *self._runs_again()]
+        )
         dtype = self.config.model_options.get('dtype', 'float32')
         if dtype == 'float32':
             return table
         said = 'weights that train, their moments and the loss are float32'
         return f'{table}\nprecision: computes in {dtype}; {said}'
+
+    def _runs_again(self) -> Iterator[str]:
+        """What freezing means for stages that run more than once with one set of weights."""
+        for stage, times in self.network.runs.items():
+            if times > 1:
+                yield (
+                    f'{stage} runs {times} times with one set of weights: what is frozen or trains '
+                    'in it does so in every run, and no part of that depth can be frozen alone'
+                )
 
     def first_screen(self) -> str:
         """What is trained on: sizes, classes, what the network sees, copies, notes."""
@@ -274,7 +285,9 @@ def what_opens(config: Config, data: Splits) -> tuple:
 
 def standard_preprocessing(network: Network) -> Preprocessing:
     """For a network that came without one: its own size, pixels to [-1, 1]."""
-    height, width, channels = network.example_input().shape[1:]
+    image = network.example_input()
+    assert not isinstance(image, Mapping)
+    height, width, channels = image.shape[1:]
     half = (0.5,) * channels
     return Preprocessing(image_size=(height, width), mean=half, std=half, channels=channels)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.evaluation.calibration.calibration import binned
+from ftjax.evaluation.metric import MetricValues
 from ftjax.evaluation.mistakes import confident_answers, confused_pairs
 from ftjax.evaluation.prediction_figures import (
     calibration_figure,
@@ -35,7 +36,7 @@ class ClassErrors(ErrorAnalysis):
         both = _answered(rows), np.exp(-rows['log_loss'])
         return confident_answers(rows['label'], rows['predicted'], *both, ids, names, limit)
 
-    def confusions(self, metrics: Mapping[str, Any], limit: int = 10) -> list[dict[str, Any]]:
+    def confusions(self, metrics: MetricValues, limit: int = 10) -> list[dict[str, Any]]:
         """The pairs of classes that are taken for one another."""
         return confused_pairs(dict(metrics), limit) if 'confusion_matrix' in metrics else []
 
@@ -44,7 +45,7 @@ class ClassErrors(ErrorAnalysis):
         labels: np.ndarray,
         found: Statistics,
         class_names: Sequence[str],
-        metrics: Mapping[str, Any],
+        metrics: MetricValues,
     ) -> list[Baseline]:
         """A guess without looking, and always the most frequent class of training.
 
@@ -68,7 +69,7 @@ class ClassErrors(ErrorAnalysis):
         ]
 
     def pictures(
-        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+        self, found: Statistics, metrics: MetricValues, class_names: Sequence[str]
     ) -> list[Picture]:
         """Confusion matrix, reliability diagram and, of two classes, the curves of a threshold."""
         rows, made = found.rows, []

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.evaluation.metric import MetricValues
 from ftjax.printable import printable
 
 _HEADS = {'average_precision': 'avg prec'}
@@ -27,7 +28,7 @@ def class_rows(
 
 
 def class_table(
-    metrics: Mapping[str, Any],
+    metrics: MetricValues,
     columns: Sequence[str],
     averages: Sequence[str],
     max_classes: int = 50,

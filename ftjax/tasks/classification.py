@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from ftjax.errors import UserError
 from ftjax.evaluation.calibration.conformal import prediction_sets
 from ftjax.evaluation.calibration.probability_report import class_report, fit_classes
 from ftjax.evaluation.example_scores import ExampleScores
-from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error, share
+from ftjax.evaluation.metric import LOG_LOSS, Metric, MetricValues, averages, error, share
 from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
 from ftjax.evaluation.ranking import log_odds
 from ftjax.evaluation.ratio import Ratio
@@ -235,7 +235,7 @@ class Classification(ClassErrors, Task):
         """See `class_report`."""
         return class_report(outputs, labels, fitted)
 
-    def text(self, metrics: Mapping[str, Any]) -> str:
+    def text(self, metrics: MetricValues) -> str:
         """Per-class rows with averages below, like scikit-learn's classification_report."""
         columns = ('precision', 'recall', 'f1')
         lines = class_table(metrics, columns, ('macro', 'weighted'))

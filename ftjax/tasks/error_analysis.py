@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftjax.evaluation.metric import MetricValues
 from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.statistics import Statistics
 
@@ -61,7 +62,7 @@ class ErrorAnalysis:
         """
         return []
 
-    def confusions(self, metrics: Mapping[str, Any], limit: int = 10) -> list[dict[str, Any]]:
+    def confusions(self, metrics: MetricValues, limit: int = 10) -> list[dict[str, Any]]:
         """Which answers are given for one another: rows of a table."""
         return []
 
@@ -70,7 +71,7 @@ class ErrorAnalysis:
         labels: np.ndarray,
         found: Statistics,
         class_names: Sequence[str],
-        metrics: Mapping[str, Any],
+        metrics: MetricValues,
     ) -> list[Baseline]:
         """Answers that need no network: by chance, and the best that is always the same.
 
@@ -83,7 +84,7 @@ class ErrorAnalysis:
         return []
 
     def pictures(
-        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+        self, found: Statistics, metrics: MetricValues, class_names: Sequence[str]
     ) -> list[Picture]:
         """Figures of the answers on a split."""
         return []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ import numpy as np
 
 from ftjax.data.labels.features import NOT_ASKED, HiddenFeatures
 from ftjax.evaluation.intervals import bootstrap_interval
-from ftjax.evaluation.metric import Metric, error
+from ftjax.evaluation.metric import Metric, MetricValues, error
 from ftjax.evaluation.predictions import finite_rows
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
@@ -78,7 +78,7 @@ class MaskedFeatures(Task):
         errors, _, asked = self.statistics(output[None], batch, None).rows['sums'][0]
         return {'asked': int(asked), 'loss': errors / max(asked, 1)}
 
-    def text(self, metrics: Mapping[str, Any]) -> str:
+    def text(self, metrics: MetricValues) -> str:
         """The loss with its interval, and the share of the variance."""
         lines = [f'hidden features {metrics["n"]} of {metrics["rows"]} rows']
         lines += [

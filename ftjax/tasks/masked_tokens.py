@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from ftjax.data.labels.tokens import HiddenTokens
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval, units
-from ftjax.evaluation.metric import error, share
+from ftjax.evaluation.metric import MetricValues, error, share
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.prediction_figures import spread_figure
 from ftjax.evaluation.predictions import finite_rows
@@ -151,7 +151,7 @@ class MaskedTokens(Task):
         labels: np.ndarray,
         found: Statistics,
         class_names: Sequence[str],
-        metrics: Mapping[str, Any],
+        metrics: MetricValues,
     ) -> list[Baseline]:
         """The frequencies of the hidden tokens: no guess that ignores the text has a lower loss."""
         entropy = metrics.get('unigram_entropy')
@@ -160,7 +160,7 @@ class MaskedTokens(Task):
         return [Baseline('token frequencies', {'loss': entropy, 'perplexity': math.exp(entropy)})]
 
     def pictures(
-        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+        self, found: Statistics, metrics: MetricValues, class_names: Sequence[str]
     ) -> list[Picture]:
         """How the loss is spread over texts."""
         nats, _, asked = found.rows['sums'].T
@@ -168,7 +168,7 @@ class MaskedTokens(Task):
         figure = spread_figure(nats / np.maximum(asked, 1), what, 'texts', 'Loss of each text')
         return [Picture('The mean loss of the hidden tokens of each text.', figure)]
 
-    def text(self, metrics: Mapping[str, Any]) -> str:
+    def text(self, metrics: MetricValues) -> str:
         """Loss and accuracy with their intervals, and the loss that knows only frequencies."""
         lines = [f'hidden tokens  {metrics["n"]}']
         lines += [metric_line(metrics, name, f'{name:<14}', '.4f') for name in ('loss', 'accuracy')]

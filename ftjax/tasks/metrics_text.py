@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ftjax.errors import UserError
+from ftjax.evaluation.metric import MetricValues
 from ftjax.tasks.registry import task_of
 from ftjax.tasks.task import metric_line
 
 
-def metrics_text(metrics: Mapping[str, Any], where: str = '') -> str:
+def metrics_text(metrics: MetricValues, where: str = '') -> str:
     """The lines or the table of what a task's `measure` found.
 
     Args:

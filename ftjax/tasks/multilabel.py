@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,18 +11,15 @@ import optax
 
 from ftjax.data.labels.multi_hot import MultiHot
 from ftjax.errors import UserError
-from ftjax.evaluation.calibration.calibration import binned
 from ftjax.evaluation.calibration.probability_report import fit_several
 from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import bootstrap_interval, share_interval, units
-from ftjax.evaluation.metric import LOG_LOSS, Metric, averages, error
-from ftjax.evaluation.mistakes import largest
-from ftjax.evaluation.prediction_figures import calibration_figure
+from ftjax.evaluation.metric import LOG_LOSS, Metric, MetricValues, averages, error
 from ftjax.evaluation.predictions import check_class_names
 from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns, refuse
 from ftjax.tasks.class_table import class_rows, class_table
-from ftjax.tasks.error_analysis import Baseline, Picture
+from ftjax.tasks.multilabel_errors import MultilabelErrors, answers_of, micro_f1, told_labels
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
@@ -35,7 +32,7 @@ _COLUMNS = ('precision', 'recall', 'f1', 'average_precision')
 
 
 @task('multilabel')
-class Multilabel(Task):
+class Multilabel(MultilabelErrors, Task):
     """Any number of classes an example; one is answered where its probability is above 1/2.
 
     `train.threshold` chooses another one for each class.
@@ -106,14 +103,14 @@ class Multilabel(Task):
         and classes) and `per_class` (name, the four numbers, support).
         """
         if 'logits' not in found.rows:
-            return {'f1_micro': _f1(found.rows['counts'])}
+            return {'f1_micro': micro_f1(found.rows['counts'])}
         import sklearn.metrics
 
         # Its type stubs do not take NumPy 2's arrays.
         metrics: Any = sklearn.metrics
         logits, true, n = found.rows['logits'], found.rows['true'], len(found)
         names = check_class_names(class_names, true.shape[1])
-        answers = _answers(found).astype(np.int64)
+        answers = answers_of(found).astype(np.int64)
         whole = (answers == true).all(axis=1)
         result: dict[str, Any] = {}
         for average in ('micro', 'macro'):
@@ -142,7 +139,9 @@ class Multilabel(Task):
         if wanted is not None:
             return result
         groups = found.rows.get('group')
-        result['f1_micro_interval'] = bootstrap_interval(units(found.rows['counts'], groups), _f1)
+        result['f1_micro_interval'] = bootstrap_interval(
+            units(found.rows['counts'], groups), micro_f1
+        )
         result['exact_match_interval'] = share_interval(whole, groups)
         rows = metrics.precision_recall_fscore_support(true, answers, average=None, zero_division=0)
         columns = dict(zip(_COLUMNS, (*rows[:3], each), strict=True))
@@ -150,13 +149,13 @@ class Multilabel(Task):
 
     def example_scores(self, found: Statistics) -> ExampleScores:
         """Whether all labels of each example are right."""
-        right = (_answers(found) == found.rows['true']).all(axis=1)
+        right = (answers_of(found) == found.rows['true']).all(axis=1)
         return ExampleScores(metric='exact_match', values=right)
 
     def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
         """The true classes, those that were answered, and which were missed or made up."""
         names = check_class_names(class_names, len(output))
-        return _told(np.asarray(output) > 0, label, names)
+        return told_labels(np.asarray(output) > 0, label, names)
 
     def example_at(
         self, output: np.ndarray, label: Any, class_names: Sequence[str], threshold: Threshold
@@ -195,80 +194,7 @@ class Multilabel(Task):
         assert metric is not None
         return Ratio(metric, 2 * hits, answered + true)
 
-    def columns(self, found: Statistics, class_names: Sequence[str]) -> dict[str, np.ndarray]:
-        """How many classes an example has."""
-        return {'classes of the example': found.rows['counts'][:, 2]}
-
-    def mistakes(
-        self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
-    ) -> list[dict[str, Any]]:
-        """The examples of the highest loss: sure answers that are wrong."""
-        if 'logits' not in found.rows:
-            return []
-        logits, true = found.rows['logits'], found.rows['true']
-        losses = np.logaddexp(0, np.where(true == 1, -logits, logits)).mean(axis=1)
-        answers = _answers(found)
-        wrong = np.flatnonzero((answers != (true > 0)).any(axis=1))
-        names, made = check_class_names(class_names, true.shape[1]), []
-        for i in largest(losses, limit, wrong):
-            sure = [
-                f'{name} {1 / (1 + np.exp(-z)):.2f}'
-                for name, z, said, one in zip(names, logits[i], answers[i], true[i], strict=True)
-                if said or one
-            ]
-            told = {k: ', '.join(v) for k, v in _told(answers[i], true[i], names).items()}
-            place = {'id': str(ids[i]), 'position': int(i)}
-            made.append(
-                {**place, **told, 'probabilities': ', '.join(sure), 'loss': float(losses[i])}
-            )
-        return made
-
-    def baselines(
-        self,
-        labels: np.ndarray,
-        found: Statistics,
-        class_names: Sequence[str],
-        metrics: Mapping[str, Any],
-    ) -> list[Baseline]:
-        """Always the classes whose answer gives the highest micro F1 in training."""
-        counts = np.asarray(labels).sum(axis=0)
-        order = np.argsort(-counts, kind='stable')
-        sizes = np.arange(1, len(order) + 1) * len(labels)
-        best = int(np.argmax(2 * np.cumsum(counts[order]) / (sizes + counts.sum()))) + 1
-        if 'true' not in found.rows:
-            return []
-        true = found.rows['true'] > 0
-        answers = np.zeros(true.shape, bool)
-        answers[:, order[:best]] = True
-        sums = [(answers & true).sum(axis=1), answers.sum(axis=1), true.sum(axis=1)]
-        names = check_class_names(class_names, true.shape[1])
-        said = ', '.join(repr(names[i]) for i in order[: min(best, 3)])
-        more = ' ..' if best > 3 else ''
-        values = {
-            'f1_micro': _f1(np.stack(sums, axis=1)),
-            'exact_match': float((answers == true).all(axis=1).mean()),
-            'hamming_loss': float((answers != true).mean()),
-        }
-        return [Baseline(f'always {said}{more}', values)]
-
-    def pictures(
-        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
-    ) -> list[Picture]:
-        """How sure each answer is, class by class, and how often it is right."""
-        if 'logits' not in found.rows:
-            return []
-        probability = 1 / (1 + np.exp(-found.rows['logits'].astype(np.float64).ravel()))
-        sure = np.maximum(probability, 1 - probability)
-        right = (probability > 0.5) == (found.rows['true'].ravel() > 0)
-        return [
-            Picture(
-                'Reliability of the answers yes and no, of all classes together: where the bars '
-                'lie below the diagonal, the network is surer than it is right.',
-                calibration_figure(binned(sure, right), title='Accuracy by confidence'),
-            )
-        ]
-
-    def text(self, metrics: Mapping[str, Any]) -> str:
+    def text(self, metrics: MetricValues) -> str:
         """Per-class rows, the averages below, and the numbers over whole examples."""
         lines = class_table(metrics, _COLUMNS, ('micro', 'macro'))
         if metrics.get('threshold') is not None:
@@ -285,28 +211,6 @@ class Multilabel(Task):
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:
     return np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64)))
-
-
-def _answers(found: Statistics) -> np.ndarray:
-    """(n, classes) bool: what is answered, at 1/2 where no threshold decided."""
-    return found.rows['answers'] if 'answers' in found.rows else found.rows['logits'] > 0
-
-
-def _told(answered: np.ndarray, true: Any, names: Sequence[str]) -> dict[str, Any]:
-    held = np.asarray(true) > 0
-    sets = {
-        'labels': held,
-        'predicted': answered,
-        'missed': held & ~answered,
-        'wrong': answered & ~held,
-    }
-    return {key: [names[int(c)] for c in np.flatnonzero(some)] for key, some in sets.items()}
-
-
-def _f1(counts: np.ndarray) -> float:
-    """Micro F1 from the classes found, answered and true of each example (n, 3)."""
-    hits, answered, true = counts.sum(axis=0)
-    return float(2 * hits / (answered + true)) if answered + true else 0.0
 
 
 def _check(logits: np.ndarray, labels: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from ftjax.data.labels.values import Values
 from ftjax.errors import UserError
 from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import mean_interval
-from ftjax.evaluation.metric import Metric, error
+from ftjax.evaluation.metric import Metric, MetricValues, error
 from ftjax.evaluation.mistakes import largest_errors
 from ftjax.evaluation.prediction_figures import agreement_figure
 from ftjax.evaluation.ratio import Ratio
@@ -136,7 +136,7 @@ class Regression(Task):
         labels: np.ndarray,
         found: Statistics,
         class_names: Sequence[str],
-        metrics: Mapping[str, Any],
+        metrics: MetricValues,
     ) -> list[Baseline]:
         """Always the mean of the training targets."""
         constant = np.full(len(found), np.asarray(labels, np.float64).mean())
@@ -147,7 +147,7 @@ class Regression(Task):
         return [Baseline('always the mean of training', known)]
 
     def pictures(
-        self, found: Statistics, metrics: Mapping[str, Any], class_names: Sequence[str]
+        self, found: Statistics, metrics: MetricValues, class_names: Sequence[str]
     ) -> list[Picture]:
         """Predictions against targets, and the errors."""
         return [

@@ -6,12 +6,13 @@ in the config file.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from ftjax.data.labels import LabelKind
+from ftjax.evaluation.metric import MetricValues
 from ftjax.tasks.answers import Answering
 from ftjax.tasks.error_analysis import ErrorAnalysis
 from ftjax.tasks.measuring import Measuring
@@ -32,7 +33,7 @@ class Task(Measuring, Answering, ErrorAnalysis):
     labels: ClassVar[LabelKind]
     """How labels are read and checked, how many outputs and which head the network needs."""
 
-    def text(self, metrics: Mapping[str, Any]) -> str:
+    def text(self, metrics: MetricValues) -> str:
         """`values` for a terminal: a line a metric, with its interval where there is one."""
         known = {*metrics, self.default_metric}  # without that it is no evaluation
         names = [metric.name for metric in self.metrics if metric.name in known]
@@ -58,7 +59,7 @@ class Task(Measuring, Answering, ErrorAnalysis):
         return self.example(output, label, class_names)
 
 
-def metric_line(metrics: Mapping[str, Any], name: str, label: str, form: str) -> str:
+def metric_line(metrics: MetricValues, name: str, label: str, form: str) -> str:
     """`LABEL 0.5, 95 % interval 0.4 to 0.6`: a metric as `form` writes numbers."""
     value, interval = metrics[name], metrics.get(f'{name}_interval')
     line = f'{label} ' + ('undefined' if value is None else f'{value:{form}}')

@@ -6,15 +6,14 @@ outputs of rematerialised stages, or float32 copies of weights that are stored i
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
-from ftjax.pytrees import Array
+from ftjax.pytrees import Array, Tree
 
 
-def weights_after(weights: object, signal: object) -> Any:
+def weights_after(weights: Tree, signal: object) -> Tree:
     """The weights, bit for bit, to be used only once `signal` is there.
 
     It is an optimization barrier, which XLA for CPUs drops before it schedules: there,
@@ -23,7 +22,7 @@ def weights_after(weights: object, signal: object) -> Any:
     return jax.lax.optimization_barrier((weights, jax.lax.stop_gradient(signal)))[0]
 
 
-def widened_after(weight: jax.Array, signal: jax.Array, dtype: Any) -> jax.Array:
+def widened_after(weight: jax.Array, signal: jax.Array, dtype: DTypeLike) -> jax.Array:
     """A weight cast to a dtype of more bits, but not before `signal` is there.
 
     On a CPU, where the compiler removes a barrier, the cast goes through a choice whose outcome
@@ -35,7 +34,7 @@ def widened_after(weight: jax.Array, signal: jax.Array, dtype: Any) -> jax.Array
     return jnp.where(unseen(first), weight, jnp.zeros_like(weight)).astype(dtype)
 
 
-def examples_after(tree: Any, signal: Any) -> Any:
+def examples_after(tree: Tree, signal: object) -> Tree:
     """The tree, bit for bit, with every leaf that has a row an example waiting for `signal`.
 
     Args:
@@ -51,7 +50,7 @@ def examples_after(tree: Any, signal: Any) -> Any:
         return jax.lax.optimization_barrier((tree, numbers))[0]
     ready = always(numbers[0])
 
-    def held(leaf: Array) -> Any:
+    def held(leaf: Array) -> Array:
         if leaf.ndim == 0 or leaf.shape[0] != ready.shape[0]:
             return leaf
         return jnp.where(ready.reshape(-1, *[1] * (leaf.ndim - 1)), leaf, jnp.zeros_like(leaf))

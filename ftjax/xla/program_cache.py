@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from ftjax.distributed.sharding import Sharding
+from ftjax.pytrees import Tree
 from ftjax.xla.cost_analysis import bytes_of, flops_of
 
 MOST = 256
@@ -84,11 +85,11 @@ def crowded(share: float = 0.5) -> bool:
         return False
 
 
-def replicated(tree: Any) -> Any:
+def replicated(tree: Tree) -> Tree:
     """Puts a tree on every device."""
     return Sharding().copied(tree)
 
 
-def sharded(batch: Any, axis: int = 0) -> Any:
+def sharded(batch: Tree, axis: int = 0) -> Tree:
     """Puts a batch on the devices, its examples (along `axis`) shared out evenly."""
     return Sharding().batch(batch, axis)

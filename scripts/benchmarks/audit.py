@@ -12,17 +12,9 @@ import time
 from typing import Any
 
 import numpy as np
-from benchmarks.audit_planted import (
-    CIFAR,
-    HYMENOPTERA,
-    data,
-    groups,
-    label_noise,
-    mojibake,
-    photographs,
-    texts,
-)
+from benchmarks.audit_planted import CIFAR, HYMENOPTERA, data, groups, label_noise, photographs
 from benchmarks.audit_planted_looks import damaged_texts, looks
+from benchmarks.audit_planted_texts import mojibake, texts
 
 
 def run(folder: pathlib.Path, seed=0, labels=4000):

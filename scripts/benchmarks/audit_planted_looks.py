@@ -5,7 +5,8 @@ import pathlib
 import tempfile
 
 import numpy as np
-from benchmarks.audit_planted import HYMENOPTERA, data, jpeg, row, sentences
+from benchmarks.audit_planted import HYMENOPTERA, data, jpeg, row
+from benchmarks.audit_planted_texts import sentences
 
 EACH = 20
 """Photographs, and texts, that each fault is planted in."""

@@ -8,6 +8,7 @@ FILES = ('model/model.safetensors', 'metrics.jsonl', 'plan.json', 'config.json',
 CLOCK = {
     *('wall_seconds', 'compile_seconds', 'step_seconds_median', 'stage_seconds'),
     *('peak_memory_bytes', 'device_peak_bytes', 'provenance'),
+    'seconds',  # of the audit
     # Of rows of an ablation: shares of a program that held more or fewer runs.
     *('vectorised', 'step_flops', 'step_bytes', 'run_flops'),
 }

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from ftjax.ablation.report import figures, figures_arms
+from ftjax.ablation.report import (
+    figures,
+    figures_arms,
+    figures_differences,
+    figures_front,
+    figures_shifts,
+)
 from ftjax.ablation.summary.summary import summarise
 from ftjax.plotting import style
 
@@ -39,7 +45,7 @@ def rich():
         'step_seconds_median': 0.01,
         'step_flops': 1e9,
         'movement': {'stem': 0.0, 'head': 0.5},
-        'shifts': {'blur': {'accuracy': 0.4}, 'noise': {'accuracy': 0.5}},
+        'shifts': {'blur': {'accuracy': 0.4, 'n': 9}, 'noise': {'accuracy': 0.5, 'n': 9}},
     }
     table = rows(**extra)
     table[2]['status'] = 'diverged'
@@ -48,10 +54,11 @@ def rich():
 
 def test_every_figure_is_drawn_where_its_numbers_exist(rich):
     assert [drawn.name for drawn in figures.draw(rich)] == [
-        'scores_by_shift',
+        'differences_by_arm',
         'scores_by_arm',
-        'scores_by_share',
-        'scores_by_cost',
+        'differences_by_cost',
+        'shift_lines',
+        'in_out_plane',
         'depth_curve',
         'rate_curves',
         'movement',
@@ -81,7 +88,7 @@ def test_tasks_get_figures_of_their_own(tmp_path):
 def test_redrawing_changes_no_byte(tmp_path, rich):
     task = rich['tasks'][0]
     for name in ('a.svg', 'b.svg'):
-        figures.save_figure(figures_arms.scores_by_cost(task, rich), tmp_path / name)
+        figures.save_figure(figures_front.differences_by_cost(task, rich), tmp_path / name)
     assert (tmp_path / 'a.svg').read_bytes() == (tmp_path / 'b.svg').read_bytes()
 
 
@@ -112,6 +119,61 @@ def test_labels_do_not_overlap():
 
 def test_pareto_front_by_hand():
     points = [(3, 0.9), (1, 0.5), (2, 0.4), (3, 0.95), (4, 0.95)]
-    assert figures_arms.pareto_front(points, True) == [1, 3]
-    assert figures_arms.pareto_front(points, False) == [1, 2]
-    assert figures_arms.pareto_front([], True) == []
+    assert figures_front.pareto_front(points, True) == [1, 3]
+    assert figures_front.pareto_front(points, False) == [1, 2]
+    assert figures_front.pareto_front([], True) == []
+
+
+def test_differences_are_ranked_and_one_far_off_stands_at_the_border(rich):
+    task = rich['tasks'][0]
+    figure = figures_differences.differences_by_arm(task, rich)
+    axes = figure.axes[0]
+    names = [tick.get_text() for tick in axes.get_yticklabels()]
+    estimates = {
+        arm['arm']: arm['difference']['interval'] for arm in task['arms'] if arm['difference']
+    }
+    assert names == sorted(estimates, key=lambda name: -estimates[name]['estimate'])
+    assert names[0] == 'last:2' and names[-1] == 'scratch'
+    low, high = axes.get_xlim()
+    assert low > 100 * estimates['scratch']['high']  # 50 points off
+    for name in names[:-1]:
+        assert low < 100 * estimates[name]['low'] < 100 * estimates[name]['high'] < high
+    labels = ' '.join(text.get_text() for text in axes.texts)
+    assert '−50' in labels or '−49' in labels
+
+
+def test_limits_hold_zero_and_all_but_what_is_far_off():
+    near = [{'estimate': e, 'low': e - 0.02, 'high': e + 0.02} for e in (-0.01, 0.0, 0.03)]
+    far = {'estimate': -0.5, 'low': -0.52, 'high': -0.48}
+    low, high = figures_differences.limits([*near, far])
+    assert -0.05 < low < -0.03 and 0.05 < high < 0.06
+    assert figures_differences.limits([far])[0] < -0.52
+
+
+def test_out_of_distribution_is_the_mean_over_sets_seed_by_seed(rich):
+    arm = rich['tasks'][0]['arms'][0]
+    found = figures_shifts.out_of_distribution(arm, ['blur', 'noise'], 0.95)
+    assert found['estimate'] == pytest.approx(0.45) and found['n'] == 3
+    assert figures_shifts.test_sets(rich['tasks'][0]) == ['blur', 'noise']
+
+
+def test_fifty_arms_are_drawn_and_few_are_named():
+    rng = np.random.default_rng(1)
+    table = [
+        {
+            'arm': f'arm {place}',
+            'rate': 1e-3,
+            'seed': seed,
+            'status': 'ok',
+            'val': {'accuracy': 0.5},
+            'test': {'accuracy': 0.7 + 0.01 * rng.normal()},
+            'step_seconds_median': 0.01 * (place + 1),
+        }
+        for place in range(50)
+        for seed in range(3)
+    ]
+    summary = summarise(table, reference='arm 49')
+    figure = figures_front.differences_by_cost(summary['tasks'][0], summary)
+    assert 1 < len(figure.axes[0].texts) <= figures_front.NAMED + 6
+    ranked = figures_differences.differences_by_arm(summary['tasks'][0], summary)
+    assert len(ranked.axes[0].get_yticklabels()) == 49 and ranked.get_figheight() < 13

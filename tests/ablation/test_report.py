@@ -5,9 +5,14 @@ from html.parser import HTMLParser
 
 import pytest
 
+from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.html import report_html, write_report
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
+from ftjax.ablation.report.setup_facts import setup_of
+from ftjax.ablation.report.tables import table_markdown
+from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.summary.summary import summarise
+from ftjax.config import plain, template
 from ftjax.evaluation.metric import Metric
 
 
@@ -119,3 +124,45 @@ def test_units_follow_the_metric(metric):
     sentence = verdict_sentences(summary['tasks'][0], summary)[1]
     assert 'worse than full' in sentence
     assert ('points' in sentence) == (metric == 'accuracy')
+
+
+def test_the_answer_counts_verdicts_and_comes_first():
+    summary = summarise(rows(), reference='full')
+    first, second = answer(summary)
+    assert first == 'Of 1 arm compared with full: 1 better (a<b).'
+    assert second.startswith('The highest mean is that of a<b: 61.8 [')
+    page = ' '.join(parsed(report_html(summary, 'a title')).text)
+    assert page.index(first) < page.index('P(better)')
+    assert page.index('Mean over seeds') < page.index('finished runs')
+
+
+def test_one_seed_gives_no_verdict_and_the_answer_says_so():
+    summary = summarise([row for row in rows() if row['seed'] == 0], reference='full')
+    first, second = answer(summary)
+    assert first == 'Of 1 arm compared with full: 1 without a verdict (a<b).'
+    assert second.startswith('The highest mean is that of a<b: 60.0, test accuracy')
+
+
+def test_the_set_up_can_be_repeated_from_the_page():
+    values = plain(template(init='glyphs', data={'source': 'digits', 'batch_size': 25}))
+    values['optimizer'] |= {'name': 'adamw', 'weight_decay': 0.01}
+    settings = AblationSettings(arms={'full': 'full'}, rates=(1e-3,), seeds=(0, 1))
+    table = rows()
+    for row in table:
+        row['sizes'] = {'train': 1000, 'val': 20, 'test': 359}
+        row['guessing'] = {'classes': 10, 'majority': 0.25}
+        row['shifts'] = {'noisy': {'accuracy': 0.1, 'n': 77}}
+    told = setup_of(values, settings, table)
+    assert told['examples'] == 'train 1,000, val 20, test 359' and told['examples of noisy'] == '77'
+    assert (
+        told['accuracy of guessing'].startswith('10 %') and '25 %' in told['accuracy of guessing']
+    )
+    assert told['optimizer'] == 'adamw, betas (0.9, 0.999), epsilon 1e-08, weight decay 0.01'
+    assert {'length', 'augmentation', 'weights kept', 'starting rates', 'seeds'} <= set(told)
+
+
+def test_times_that_are_shares_are_marked():
+    table = [{**row, 'wall_seconds': 2.0, 'vectorised': 3} for row in rows() if row['arm'] == 'a<b']
+    table += [{**row, 'wall_seconds': 2.0} for row in rows() if row['arm'] == 'full']
+    text = table_markdown(summarise(table, reference='full'))
+    assert '2 s*' in text and '*: a share of one program' in text.replace('\\', '')

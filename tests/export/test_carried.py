@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import shutil
 
 import ml_dtypes
@@ -11,9 +12,11 @@ from safetensors.numpy import load_file
 
 from ftjax.errors import UserError
 from ftjax.export.origin import LABELS, open_origin
-from ftjax.export.weights import export_weights
+from ftjax.export.weights import export_in_words, export_weights
 from ftjax.freezing.plan.plan import as_settings, make_plan
 from ftjax.freezing.strategies.adapters import with_adapters
+from ftjax.models.registry import build
+from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import save_own, write_json
@@ -166,3 +169,20 @@ def test_a_kept_head_changes_nothing(tmp_path):
     assert config_of(folder) == config_of(first)
     assert load_file(folder / 'model.safetensors').keys() == raw(first).keys()
     assert raw(folder) == raw(first)
+
+
+@pytest.mark.parametrize(
+    'model, strategy, words',
+    [
+        ({'pool': 'cls'}, 'head', 'transformers: ViTForImageClassification'),
+        ({'pool': 'cls'}, 'lora:2', 'transformers: ViTForImageClassification'),
+        ({'pool': 'cls'}, 'adapter:4', 'none .adapter cannot be merged; ftjax itself opens'),
+        ({'pool': 'mean'}, 'head', 'none .*pools the class token.*ftjax itself opens'),
+    ],
+)
+def test_it_is_said_before_a_run_whether_it_can_be_exported(model, strategy, words):
+    sizes = {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 1, 'heads': 2}
+    network = build('vit', {**sizes, **model, 'num_classes': 3})
+    shapes = unflatten(leaf_shapes(network))
+    made, _ = with_adapters(as_settings(strategy), network, shapes)
+    assert re.search(words, export_in_words(made))

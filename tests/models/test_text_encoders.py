@@ -19,6 +19,9 @@ NETWORKS = {
     'roberta': ('roberta', {'head_dropout': 0.5}),
     'electra': ('electra', {'embedding_size': 6}),
     'distilbert': ('distilbert', {'dropout': 0.0}),
+    'albert': ('albert', {'embedding_size': 6, 'groups': 2}),
+    'mpnet': ('mpnet', {'dropout': 0.2}),
+    'deberta': ('deberta', {'buckets': 4, 'conv_size': 3}),
 }
 INPUTS = {
     'input_ids': np.array([[5, 6, 7, 8, 9], [9, 8, 1, 1, 1]], np.int32),

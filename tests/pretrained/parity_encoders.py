@@ -123,8 +123,8 @@ def save_old(model, folder):
     save_file(tensors, file)
 
 
-def roberta(config, build=transformers.RobertaForSequenceClassification, **more):
-    return case('RoBERTa', build, config, encoder('roberta.', config), **more)
+def roberta(config, build=transformers.RobertaForSequenceClassification, family='RoBERTa', **more):
+    return case(family, build, config, encoder('roberta.', config), **more)
 
 
 def electra(config, **more):
@@ -176,10 +176,11 @@ CASES = {
         inputs=tokens(40, pad_id=3, token_types=2),
         golden=True,
     ),
-    'roberta_xlm': roberta(
+    'xlm_roberta': roberta(
         transformers.XLMRobertaConfig(**TINY, type_vocab_size=1, num_labels=LABELS),
         transformers.XLMRobertaForSequenceClassification,
         inputs=tokens(40, pad_id=1),
+        family='XLM-R',
     ),
     'roberta_camembert': roberta(
         transformers.CamembertConfig(**TINY, type_vocab_size=1, num_labels=LABELS),

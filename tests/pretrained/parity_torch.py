@@ -57,6 +57,8 @@ class Case:
     """Whether it is committed."""
     reopens: bool = True
     """Whether transformers has a place for the network (asked of its own checkpoints only)."""
+    pixels: tuple[int, ...] | None = None
+    """Shape of what its image processor gives; None for (1, channels, height, width)."""
     missing: tuple[str, ...] = ()
     """Beginnings of names that transformers rightly misses in what we save."""
 
@@ -71,7 +73,7 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             if tensor.ndim >= 2:
-                normal(tensor, 0, tensor[0].numel() ** -0.5)
+                normal(tensor, 0, max(tensor[0].numel(), 1) ** -0.5)
             else:
                 gain = name.endswith(('weight', 'lambda1', 'layer_scale_parameter', 'gamma'))
                 normal(tensor, float(gain), 0.2)
@@ -133,9 +135,14 @@ def run(case: Case, model, inputs: Inputs, labels: np.ndarray) -> dict[str, np.n
 
 
 def catcher(seen: dict, stage: str, select: Callable):
-    """A forward hook that keeps a module's output; the first of several runs counts."""
+    """A forward hook that keeps a module's output; the first of several runs counts.
+
+    The last counts where `select` has an attribute `last`.
+    """
 
     def hook(module, args, output):
+        if getattr(select, 'last', False):
+            seen[stage] = select(output)
         seen.setdefault(stage, select(output))  # what a hook returns would replace the output
 
     return hook
@@ -199,14 +206,14 @@ def check_opens(case: Case, model: torch.nn.Module, folder: pathlib.Path) -> Non
         after = case.logits(case.forward(opened.eval(), tensors(inputs)))
     torch.testing.assert_close(after, before, rtol=1e-6, atol=1e-6)
     if pretrained.preprocessing is not None:
-        check_processor(pretrained.preprocessing, folder / 'export')
+        check_processor(pretrained.preprocessing, folder / 'export', case.pixels)
 
 
-def check_processor(preprocessing, folder: pathlib.Path) -> None:
+def check_processor(preprocessing, folder: pathlib.Path, shape: tuple[int, ...] | None) -> None:
     """transformers' own preprocessing, opened from our export, gives images of the right size."""
     if preprocessing.channels != 3:
         return  # its processors take no others
     processor = transformers.AutoImageProcessor.from_pretrained(folder)
     image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     pixels = np.asarray(processor(images=image, return_tensors='np')['pixel_values'])
-    assert pixels.shape == (1, 3, *preprocessing.image_size)
+    assert pixels.shape == (shape or (1, 3, *preprocessing.image_size))

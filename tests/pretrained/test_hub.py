@@ -44,6 +44,7 @@ def hub(toy_net):
     """(address, requests): what huggingface_hub asks a hub for, answered."""
     requests: list[tuple[str, str, int]] = []  # method, path, bytes sent
     files = {file.name: file.read_bytes() for file in toy_net.iterdir()}
+    listed = [*files, *(f'inner/{name}' for name in files)]
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = 'HTTP/1.1'
@@ -65,14 +66,15 @@ def hub(toy_net):
             parts = self.path.partition('?')[0].strip('/').split('/')
             if parts[:5] == ['api', 'models', 'toy', 'net', 'tree']:
                 rows = [
-                    {'type': 'file', 'path': name, 'size': len(body), 'oid': 'e' * 40}
-                    for name, body in files.items()
+                    {'type': 'file', 'path': name, 'size': len(files[file]), 'oid': 'e' * 40}
+                    for name in listed
+                    for file in (name.removeprefix('inner/'),)
                 ]
                 return self.answer(200, json.dumps(rows).encode())
             if parts[:4] == ['api', 'models', 'toy', 'net']:
                 if len(parts) > 4 and parts[4:] not in (['revision', 'main'], ['revision', COMMIT]):
                     return self.answer(404, X_Error_Code='RevisionNotFound')
-                siblings = [{'rfilename': name} for name in files]
+                siblings = [{'rfilename': name} for name in listed]
                 info = {'id': 'toy/net', 'modelId': 'toy/net', 'sha': COMMIT, 'siblings': siblings}
                 info |= {'tags': [], 'private': False, 'downloads': 0, 'likes': 0}
                 return self.answer(200, json.dumps(info).encode())
@@ -123,9 +125,12 @@ try:
     found = load_pretrained('hf://toy/net')
     out |= {'head': found.report.head, 'revision': found.revision, 'names': found.class_names}
     out['sum'] = float(found.variables['params']['stem']['conv']['kernel'].sum())
+    inner = load_pretrained('hf://toy/net/inner')
+    out |= {'inner': inner.revision}
+    out['inner_sum'] = float(inner.variables['params']['stem']['conv']['kernel'].sum())
 except UserError as error:
     out['errors'].append(str(error))
-for init in ('hf://toy/net@v9', 'hf://toy/other'):
+for init in ('hf://toy/net@v9', 'hf://toy/other', 'hf://toy/net/outer'):
     try:
         load_pretrained(init)
     except UserError as error:
@@ -149,12 +154,15 @@ def test_a_repository_is_fetched_once_and_then_opened_offline(hub, tmp_path):
     assert found['sum'] == np.prod((3, 3, 3, 32))
     assert "no revision 'v9'" in found['errors'][0]
     assert 'no such repository' in found['errors'][1]
+    assert 'no files in outer' in found['errors'][2]
+    assert (found['inner'], found['inner_sum']) == (COMMIT, found['sum'])
     assert not any('pytorch_model.bin' in path for _, path, _ in requests)
     requests.clear()
     offline = run(LOAD, tmp_path, endpoint, HF_HUB_OFFLINE='1')
     assert offline['sum'] == found['sum']
     assert offline['revision'] == COMMIT
-    assert all('HF_HUB_OFFLINE' in error for error in offline['errors'])
+    assert offline['inner_sum'] == found['sum']
+    assert all('HF_HUB_OFFLINE' in error for error in offline['errors'][:2])
     assert not requests
 
 
@@ -179,16 +187,17 @@ def test_inspection_fetches_headers_only(hub, toy_net, tmp_path):
 @pytest.mark.parametrize(
     'address, parts',
     [
-        ('hf://google/vit', ('google/vit', None)),
-        ('hf://google/vit@refs/pr/3', ('google/vit', 'refs/pr/3')),
-        ('hf://gpt2', ('gpt2', None)),
+        ('hf://google/vit', ('google/vit', None, '')),
+        ('hf://google/vit@refs/pr/3', ('google/vit', 'refs/pr/3', '')),
+        ('hf://gpt2', ('gpt2', None, '')),
+        ('hf://a/b/c/d@v1', ('a/b', 'v1', 'c/d')),
     ],
 )
 def test_addresses(address, parts):
     assert parse(address) == parts
 
 
-@pytest.mark.parametrize('address', ['hf://', 'hf://a/b/c', 'hf:///b', 'hf://a/'])
+@pytest.mark.parametrize('address', ['hf://', 'hf://a/b/', 'hf:///b', 'hf://a/', 'hf://a/b/../c'])
 def test_wrong_addresses(address):
     with pytest.raises(UserError, match='expected hf://ORG/NAME'):
         parse(address)

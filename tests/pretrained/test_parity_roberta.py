@@ -6,7 +6,7 @@ import pytest
 LIVE = (
     'roberta',
     'roberta_odd',
-    'roberta_xlm',
+    'xlm_roberta',
     'roberta_camembert',
     'roberta_masked',
 )

@@ -16,6 +16,7 @@ from ftjax.pretrained import families
 from ftjax.pretrained.config_check import check_config
 from ftjax.pretrained.inspection import inspect
 from ftjax.pretrained.open import load_pretrained
+from ftjax.pretrained.relatives import _OF_KIND, KIND_OF, KINDS, NEAREST
 
 GOLDENS = Path(__file__).parents[1] / 'pretrained' / 'goldens'
 FILE = Path('config.json')
@@ -134,8 +135,11 @@ def test_encoders_are_never_causal(model_type):
         ({'model_type': 'qwen2', 'quantization_config': {'bits': 4}}, 'quantization_config='),
         ({'model_type': 'llama', 'per_layer_config': {'0': {}}}, 'per_layer_config='),
         # Fields of relatives: the file was written for another network.
-        ({'model_type': 'llama', 'sliding_window': 4096}, 'a field of phi3, gemma2, gemma3_text'),
-        ({'model_type': 'qwen2', 'mlp_bias': True}, 'a field of llama'),
+        (
+            {'model_type': 'llama', 'sliding_window': 4096},
+            'and not of llama, which would leave it out',
+        ),
+        ({'model_type': 'qwen2', 'mlp_bias': True}, 'llama and not of qwen2'),
         ({'model_type': 'vit', 'head_dim': 32}, 'head_dim=32'),
         ({'model_type': 'distilbert', 'layer_norm_eps': 1e-5}, 'layer_norm_eps=1e-05'),
         ({'model_type': 'bert', 'rope_theta': 1e4}, 'rope_theta=10000.0'),
@@ -330,8 +334,34 @@ def test_noise_that_is_not_applied_is_in_the_load_report(tmp_path):
 
 @pytest.mark.parametrize(
     'model_type',
-    ['t5', 'gemma3n', 'mixtral', 'qwen2_moe', 'deberta-v2', 'vit_mae', 'phimoe', 'albert'],
+    ['t5', 'gemma3n', 'mixtral', 'qwen2_moe', 'deberta', 'vit_msn', 'phimoe', 'segformer'],
 )
 def test_other_families_are_refused_by_name(model_type):
     with pytest.raises(UserError, match=f"no family for model type '{model_type}'"):
         families.family_of_config({'model_type': model_type, 'architectures': ['SomeModel']})
+
+
+@pytest.mark.parametrize(
+    ('model_type', 'told', 'not_told'),
+    [
+        ('opt', 'it is a decoder of text; of that kind are llama', 'did you mean'),
+        ('data2vec-vision', 'beit has its form', 'deit'),
+        ('gemma3', 'gemma3_text is its language model alone', 'did you mean'),
+        ('mixtral', 'mistral is it without experts', 'did you mean'),
+        ('t5', 'there is none of that kind', 'did you mean'),
+        ('bertt', 'known are albert, beit, bert,', 'did you mean'),
+        ('', 'known are albert', 'did you mean'),
+    ],
+)
+def test_relatives_are_named_by_kinship(model_type, told, not_told):
+    with pytest.raises(UserError) as error:
+        families.family_of_config({'model_type': model_type, 'architectures': ['SomeModel']})
+    assert told in str(error.value)
+    assert not_told not in str(error.value)
+
+
+def test_relatives_are_no_families_and_their_kinds_are():
+    known = {name for row in families.rows().values() for name in row.model_types}
+    assert not known & (set(KIND_OF) | set(NEAREST))
+    assert {name for names in KINDS.values() for name in names} <= known
+    assert sum(len(names.split()) for names in _OF_KIND.values()) == len(KIND_OF)

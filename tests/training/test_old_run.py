@@ -1,4 +1,8 @@
-"""A run folder that an earlier version wrote (checkpoint of step 4 of 6) opens and goes on."""
+"""Run folders that earlier versions wrote open and go on.
+
+old_run: its only checkpoint is of step 4 of 6. old_best, made by make_old_run.py: checkpoints of
+steps 4, the best, 8 and 10 of 12.
+"""
 
 import hashlib
 import json
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 
 from ftjax.config import read_config
-from ftjax.io.files.saved_step import restored
+from ftjax.io.files.saved_step import restored, steps_in
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.prepare import prepare
@@ -25,11 +29,15 @@ LOSS = 2.301655375515973
 """Of its validation after step 6, when that version went on from this folder."""
 
 
+def unpacked(archive, folder):
+    with tarfile.open(archive) as files:
+        files.extractall(folder, filter='data')
+    return folder / 'old'
+
+
 @pytest.fixture
 def old(tmp_path):
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(tmp_path, filter='data')
-    return tmp_path / 'old'
+    return unpacked(ARCHIVE, tmp_path)
 
 
 def test_its_checkpoint_is_read_to_the_bit(old):
@@ -61,3 +69,18 @@ def test_its_checkpoint_begins_another_run(old):
     trained = restored(old / 'checkpoints').items['state']['trainable']
     kernel = loaded.variables['params']['head']['dense']['kernel']
     assert np.array_equal(kernel, trained['head/dense/kernel'])
+
+
+def test_its_best_checkpoint_begins_another_run_and_stays_when_it_goes_on(tmp_path):
+    old = unpacked(ARCHIVE.with_name('old_best.tar.xz'), tmp_path)
+    found = load_pretrained(str(old / 'checkpoints'))
+    assert found.report.source == str(old / 'checkpoints' / '4')
+    trained = restored(old / 'checkpoints', 4).items['state']['trainable']
+    kernel = found.variables['params']['head']['dense']['kernel']
+    assert np.array_equal(kernel, trained['head/dense/kernel'])
+    rows = read_jsonl(old / 'metrics.jsonl')
+    config = read_config(json.loads((old / 'config.json').read_text()))
+    result, _ = train(prepare(config), old, progress=False)
+    assert read_jsonl(old / 'metrics.jsonl')[:5] == rows and result.steps == 12
+    assert steps_in(old / 'checkpoints') == (*([4] if result.best_step == 4 else []), 10, 12)
+    assert result.best_step in (4, 12)

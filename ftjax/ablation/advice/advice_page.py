@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ftjax.ablation.advice.recommendation import COSTS, Advice, cost_against
+from ftjax.ablation.advice.recommendation import Advice
 from ftjax.ablation.report.figures import Drawn, drawable
 from ftjax.ablation.report.figures_front import differences_by_cost
 from ftjax.ablation.report.html import drawn_figure
 from ftjax.ablation.statistics.row_types import Summary
+from ftjax.ablation.summary.good_enough import COSTS, cost_against
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.json.json_values import JsonObject
 from ftjax.pages.elements import bullets, facts, flat, paragraph, section, table

@@ -19,17 +19,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.racing.allocation import LEAST_SEEDS
 from ftjax.ablation.statistics.row_types import Summary
+from ftjax.ablation.summary.good_enough import COSTS, cost_against, is_as_good, price
 from ftjax.plotting import number_formats
 
 Arm = Mapping[str, Any]
-
-COSTS = (
-    ('step_seconds', 'time of a step'),
-    ('step_bytes', 'device memory'),
-    ('optimizer_bytes', 'optimizer state'),
-)
-"""(key of an arm, in words): what an arm costs; the first decides which is cheapest."""
+TOO_FEW = 'too few seeds for a verdict'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -54,7 +50,8 @@ class Advice:
     Attributes:
       choice: the recommended arm; None where no run of the reference finished.
       rate: its learning rate.
-      why: 'better' than the reference, 'as good' and cheaper, or 'nothing cheaper' is.
+      why: 'better' than the reference, 'as good' and cheaper, 'nothing cheaper' is, or 'no verdict'
+        was possible.
       as_good: the cheapest arm that is as good as the reference.
       sentences: the recommendation in two sentences.
       undecided: arms that the race could not decide.
@@ -97,35 +94,25 @@ def recommend(summary: Summary) -> Advice:
         )
     better = [arm for arm in able if arm['difference']['verdict'] == 'better']
     good = [arm for arm in able if is_as_good(arm, margin, summary['higher_is_better'])]
-    cheapest = min([*good, reference], key=_price)
+    cheapest = min([*good, reference], key=price)
     if better:
         choice, why = max(better, key=lambda arm: _gain(arm, summary)), 'better'
     else:
         choice = cheapest
         why = 'nothing cheaper' if choice is reference else 'as good'
+    if not able and TOO_FEW in left_out.values():
+        why, said = 'no verdict', _too_small(arms, reference, summary)
+    else:
+        said = _sentences(choice, why, cheapest, reference, open_arms, summary)
     return Advice(
         choice=choice['arm'],
         rate=choice['rate'],
         why=why,
         as_good=cheapest['arm'],
-        sentences=_sentences(choice, why, cheapest, reference, open_arms, summary),
+        sentences=said,
         undecided=undecided,
         left_out=left_out,
     )
-
-
-def is_as_good(arm: Arm, margin: float, higher_is_better: bool) -> bool:
-    """Whether the interval of the difference holds no loss of the margin or more."""
-    interval = arm['difference']['interval']
-    if interval['low'] is None:
-        return False
-    return interval['low'] > -margin if higher_is_better else interval['high'] < margin
-
-
-def cost_against(arm: Arm, reference: Arm, key: str) -> float | None:
-    """A cost as a share of the reference's; None where either is not known."""
-    own, whole = arm.get(key), reference.get(key)
-    return own / whole if own is not None and whole else None
 
 
 def _why_not(arm: Arm) -> str:
@@ -134,16 +121,26 @@ def _why_not(arm: Arm) -> str:
     if arm['rate_edge']:
         return f'its best rate is the {arm["rate_edge"]}est that was tried: a better one may exist'
     if arm['difference'] is None or arm['difference']['interval']['low'] is None:
-        return 'too few seeds for a verdict'
+        return TOO_FEW
     return ''
+
+
+def _too_small(arms: Sequence[Arm], reference: Arm, summary: Summary) -> tuple[str, str]:
+    """What is said where no arm has seeds enough: that, and what enough would take."""
+    fewest = min(arm['n_ok'] for arm in arms)
+    known = [max(0, LEAST_SEEDS - arm['n_ok']) * (arm['wall_seconds'] or 0.0) for arm in arms]
+    score = number_formats.score(reference['mean']['estimate'], summary['metric'])
+    return (
+        f'Nothing is decided: the budget gave every arm {fewest} finished '
+        f'run{"" if fewest == 1 else "s"}, and a verdict needs several seeds.',
+        f'Until then train {reference["arm"]}: {score} {number_formats.headed(summary)}; '
+        f'{LEAST_SEEDS} seeds of every arm would take about {number_formats.seconds(sum(known))} '
+        'more.',
+    )
 
 
 def _gain(arm: Arm, summary: Summary) -> float:
     return arm['difference']['interval']['estimate'] * (1 if summary['higher_is_better'] else -1)
-
-
-def _price(arm: Arm) -> tuple[float, ...]:
-    return tuple(float('inf') if arm.get(key) is None else arm[key] for key, _ in COSTS)
 
 
 def _undecided(arm: Arm, reference: Arm) -> Undecided:
@@ -193,7 +190,7 @@ def _sentences(
     )
     costs = _costs(choice, reference)
     second = f'It takes {costs} of {name}.' if costs else f'Its cost against {name} is not known.'
-    if why == 'better' and cheapest is not choice and _price(cheapest) < _price(choice):
+    if why == 'better' and cheapest is not choice and price(cheapest) < price(choice):
         cheaper = f'Cheaper and as good as {name} within {allowed}: {cheapest["arm"]}'
         known = '' if cheapest is reference else f' ({difference(cheapest)})'
         second = f'{second[:-1]}; {cheaper[0].lower()}{cheaper[1:]}{known}.'

@@ -8,17 +8,15 @@ from typing import Any, ClassVar
 
 from ftjax.ablation.cells.extra_test_sets import further_tests
 from ftjax.ablation.cells.linear_probe_row import probe_row
-from ftjax.ablation.cells.pixel_baseline import PixelRegression
+from ftjax.ablation.cells.pixel_baseline import PixelRegression, pixels_of
 from ftjax.ablation.cells.row import finished_fields, numbers_of
 from ftjax.ablation.settings import AblationSettings
-from ftjax.ablation.statistics.row_types import Rows
+from ftjax.ablation.statistics.row_types import OwnRow, Rows
 from ftjax.data import Splits
 from ftjax.errors import UserError, check_name
 from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import evaluate
-
-Row = dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class Baseline:
         The arguments are those of `row`.
         """
 
-    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> Row:
+    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> OwnRow:
         """The fields of a row.
 
         Args:
@@ -63,7 +61,7 @@ class Baseline:
 
 
 class Pixels(Baseline):
-    """A logistic regression on the raw inputs."""
+    """A logistic regression on the raw pixels, of images in files at 32 x 32."""
 
     network = False
 
@@ -75,13 +73,13 @@ class Pixels(Baseline):
                 f"baseline 'pixels': {data.train.name} holds texts, which have no pixels"
             )
 
-    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> Row:
+    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> OwnRow:
         """See Baseline."""
         fitted = PixelRegression(
-            (data.train.inputs, data.train.labels), (data.val.inputs, data.val.labels)
+            (pixels_of(data.train), data.train.labels), (pixels_of(data.val), data.val.labels)
         )
         val, test = (
-            evaluate(fitted.outputs(part.inputs), part.labels, data.class_names, task=data.task)
+            evaluate(fitted.outputs(pixels_of(part)), part.labels, data.class_names, task=data.task)
             for part in (data.val, data.test)
         )
         return finished_fields(
@@ -96,7 +94,7 @@ class Probe(Baseline):
         """See Baseline."""
         _needs_classes('probe', data)
 
-    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> Row:
+    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> OwnRow:
         """See Baseline."""
         assert prepared is not None
         return probe_row(prepared)
@@ -105,7 +103,7 @@ class Probe(Baseline):
 class Pretrained(Baseline):
     """The network as it was loaded."""
 
-    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> Row:
+    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> OwnRow:
         """See Baseline."""
         assert prepared is not None
         val, test = (

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ftjax.data.audit.measures.pictures import thumbnails
+from ftjax.data.dataset import Dataset
+
 PENALTIES = (0.01, 0.1, 1.0, 10.0)
 
 
@@ -31,6 +34,15 @@ class PixelRegression:
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
         """Log probabilities (N, classes)."""
         return self._model.predict_log_proba(flat(inputs))
+
+
+def pixels_of(dataset: Dataset) -> np.ndarray:
+    """The images as an array; those in files at 32 x 32 pixels, whatever their aspect ratio."""
+    if dataset.kind == 'image':
+        return dataset.inputs
+    found = thumbnails(dataset, whole=True)
+    assert found is not None
+    return found
 
 
 def flat(inputs: np.ndarray) -> np.ndarray:

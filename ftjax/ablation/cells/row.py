@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ftjax.evaluation.metric import MetricValues
 from ftjax.pytrees import Variables
 from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import Prepared
@@ -13,7 +14,7 @@ from ftjax.tasks.metrics import known_metrics, metric_of
 
 def finished_fields(
     validation: Mapping[str, float | None],
-    metrics: Mapping[str, Any],
+    metrics: MetricValues,
     shifts: Mapping[str, Mapping[str, float | None]],
     **others: Any,
 ) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def finished_fields(
     }
 
 
-def numbers_of(metrics: Mapping[str, Any]) -> dict[str, float | None]:
+def numbers_of(metrics: MetricValues) -> dict[str, float | None]:
     """The metrics that are single numbers; None for one that is undefined on this split."""
     known = known_metrics()
     return {

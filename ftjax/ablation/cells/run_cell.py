@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import numpy as np
+
 from ftjax.ablation.cells.baselines import Baseline, baseline_of
 from ftjax.ablation.cells.estimate import Survey, forward_seconds, survey
 from ftjax.ablation.cells.extra_test_sets import further_dataset, further_tests
@@ -173,7 +175,7 @@ class CellRunner:
             assert prepared is not None
             row = self.trained_row(prepared)
         check_unchanged(data, identity)
-        return {**row, **folds, **leak_fields(data), 'identity': identity}
+        return {**row, **folds, **split_fields(data), 'identity': identity}
 
     def trained_row(self, prepared: Prepared) -> dict[str, Any]:
         """What the run of a cell gives."""
@@ -217,8 +219,8 @@ class CellRunner:
         )
         folds = {'fold': prepared.config.data.fold} if prepared.config.data.folds else {}
         check_unchanged(prepared.data, identity)
-        leaks = leak_fields(prepared.data)
-        return [{**row, **folds, **leaks, 'identity': identity} for row in rows]
+        of_splits = split_fields(prepared.data)
+        return [{**row, **folds, **of_splits, 'identity': identity} for row in rows]
 
     def survey(self, arm: str) -> Survey:
         """What a run of an arm takes, and whether several can share a program."""
@@ -253,10 +255,16 @@ class CellRunner:
         return '' if self.survey(arm).alone else arm
 
 
-def leak_fields(data: Splits) -> dict[str, Any]:
-    """How many test examples stand in training too, for a row."""
+def split_fields(data: Splits) -> dict[str, Any]:
+    """Of the splits, for a row: sizes, what guessing gives, test examples that train too."""
     found = quick_audit(data).leaks().get('test')
-    return {'leaks': found} if found else {}
+    sizes = {'train': len(data.train), 'val': len(data.val), 'test': len(data.test)}
+    fields: dict[str, Any] = {'sizes': sizes, **({'leaks': found} if found else {})}
+    if data.label_kind.one_class and len(data.test):
+        counts = np.unique(np.asarray(data.test.labels), return_counts=True)[1]
+        majority = float(counts.max() / counts.sum())
+        fields['guessing'] = {'classes': data.num_outputs, 'majority': majority}
+    return fields
 
 
 def check_unchanged(data: Splits, identity: JsonObject) -> None:

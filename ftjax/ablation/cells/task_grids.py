@@ -26,13 +26,12 @@ from ftjax.ablation.racing.account import described, sentences
 from ftjax.ablation.racing.race import Race
 from ftjax.ablation.rates.trials import SHARES
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.statistics.row_types import RowList
 from ftjax.config import merged, read_config
 from ftjax.data.audit.overview import overview
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import to_jsonable, write_text
 from ftjax.printable import printable
-
-Rows = list[dict[str, Any]]
 
 
 def run_grids(
@@ -43,7 +42,7 @@ def run_grids(
     vectorise: bool = True,
     retry_failed: bool = False,
     allow: Collection[str] = (),
-) -> tuple[Rows, list[str], dict[str, Any]]:
+) -> tuple[RowList, list[str], dict[str, Any]]:
     """Runs what is missing; returns rows for a summary, notes for readers, and races.
 
     Races are those of `account.described`, by task; none without a budget.
@@ -106,12 +105,12 @@ def scheduled(
 
 
 def reduced(
-    rows: Rows,
+    rows: RowList,
     settings: AblationSettings,
     schedule: Schedule,
     task: str,
     races: dict[str, Any],
-) -> tuple[Rows, list[str]]:
+) -> tuple[RowList, list[str]]:
     """The rows of a task that a summary is made of, and notes; a race is added to `races`."""
     if not isinstance(schedule, Race):
         return chosen(rows, settings)
@@ -125,7 +124,7 @@ def reduced(
 
 def stored_rows(
     values: Mapping[str, Any], settings: AblationSettings, folder: pathlib.Path
-) -> tuple[Rows, list[str], dict[str, Any]]:
+) -> tuple[RowList, list[str], dict[str, Any]]:
     """What `run_grids` gives, from the rows that a folder holds; nothing is run.
 
     Raises:
@@ -158,18 +157,19 @@ def run_one(
     vectorise: bool,
     retry_failed: bool = False,
     allow: Collection[str] = (),
-) -> Rows:
+) -> RowList:
     """All rows of one grid."""
 
     def group(arm: str) -> str:
         return runner.group(arm) if vectorise or arm not in runner.settings.tuned else ''
 
-    def foresee(cells: Sequence[Cell], rows: Rows) -> str:
+    def foresee(cells: Sequence[Cell], rows: RowList) -> str:
         tuned = {arm for arm, rate, _ in cells if rate is not None}
         stored = max((runner.survey(arm).stored for arm in tuned), default=0)
-        told = forecast(jobs_of(cells, group), rows, runner.seconds, engine.workers, stored)
-        first = runner.data_of(runner.config_of(*cells[0]))
-        return f'{overview(first)}\n{told}'
+        return forecast(jobs_of(cells, group), rows, runner.seconds, engine.workers, stored)
+
+    def about(cells: Sequence[Cell]) -> str:
+        return overview(runner.data_of(runner.config_of(*cells[0])))
 
     return run_grid(
         runner.settings,
@@ -180,6 +180,7 @@ def run_one(
         together=runner.together,
         group=group,
         foresee=foresee,
+        about=about,
         retry_failed=retry_failed,
         identities=RowIdentities(runner.identity_key, runner.identity, allow),
         schedule=schedule,

@@ -14,8 +14,9 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
+from ftjax.ablation.statistics.row_types import OwnRow
 from ftjax.distributed.preemption import stop_if_requested
 from ftjax.errors import UserError
 
@@ -23,12 +24,11 @@ Cell = tuple[str, float | None, int]
 """(arm, rate, seed); the rate is None for an arm that is not trained."""
 Job = tuple[Cell, ...]
 """Cells that one worker runs, together if there are several."""
-Row = dict[str, Any]
-Execute = Callable[[str, float | None, int], Row]
+Execute = Callable[[str, float | None, int], OwnRow]
 """(arm, rate, seed) -> a row's fields, `status` among them: a function of the cell alone."""
-Together = Callable[[Job], list[Row]]
+Together = Callable[[Job], list[OwnRow]]
 """The fields of several cells' rows, in the order of the cells."""
-Run = Callable[[Sequence[Job]], Iterator[Row]]
+Run = Callable[[Sequence[Job]], Iterator[OwnRow]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Work:
     execute: Execute
     together: Together | None = None
 
-    def __call__(self, job: Job) -> list[Row]:
+    def __call__(self, job: Job) -> list[OwnRow]:
         """The rows of a job's cells, whole."""
         began = time.perf_counter()
         if len(job) > 1 and self.together is not None:
@@ -51,7 +51,7 @@ class Work:
         return [row_of(cell, {**times, **row}) for cell, row in zip(job, found, strict=True)]
 
 
-def row_of(cell: Cell, fields: Row) -> Row:
+def row_of(cell: Cell, fields: OwnRow) -> OwnRow:
     """A row of runs.jsonl: which cell it is of, and its fields."""
     return {**dict(zip(('arm', 'rate', 'seed'), cell, strict=True)), **fields}
 
@@ -78,7 +78,7 @@ class InProcess:
     def open(self, work: Work) -> Iterator[Run]:
         """See Engine."""
 
-        def run(jobs: Sequence[Job]) -> Iterator[Row]:
+        def run(jobs: Sequence[Job]) -> Iterator[OwnRow]:
             for job in jobs:
                 stop_if_requested()
                 yield from work(job)
@@ -90,7 +90,7 @@ class InProcess:
 class Outcome:
     """What became of a job in another process: its rows, or one reason why there are none."""
 
-    rows: list[Row] = dataclasses.field(default_factory=list)
+    rows: list[OwnRow] = dataclasses.field(default_factory=list)
     mistake: str = ''
     """What a user can put right: it ends the grid, as it would here."""
     fault: str = ''

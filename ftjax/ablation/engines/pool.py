@@ -6,7 +6,8 @@ import collections
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from ftjax.ablation.engines.engine import Cell, Job, Outcome, Row, row_of
+from ftjax.ablation.engines.engine import Cell, Job, Outcome, row_of
+from ftjax.ablation.statistics.row_types import OwnRow
 from ftjax.distributed.preemption import stop_if_requested
 from ftjax.errors import UserError
 
@@ -47,7 +48,7 @@ class Pool:
         self.died: set[Cell] = set()
         """Cells whose worker has died once."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Row]:
+    def run(self, jobs: Sequence[Job]) -> Iterator[OwnRow]:
         """Rows as they are finished.
 
         Raises:
@@ -113,7 +114,7 @@ class Pool:
         own.add(job[0][0])
         return job
 
-    def after_death(self, job: Job, how: str) -> tuple[list[Job], list[Row]]:
+    def after_death(self, job: Job, how: str) -> tuple[list[Job], list[OwnRow]]:
         """The jobs to try again, one a cell, and the rows of cells that have been tried twice."""
         again: list[Job] = [(cell,) for cell in job if cell not in self.died]
         reason = f'its worker died twice, now by {how}'

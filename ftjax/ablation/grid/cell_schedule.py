@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Protocol
 
 from ftjax.ablation.engines.engine import Cell
 from ftjax.ablation.grid.rows import of_grid
 from ftjax.ablation.rates.search import RateSearch, search_rates
 from ftjax.ablation.settings import AblationSettings
-
-Rows = list[dict[str, Any]]
+from ftjax.ablation.statistics.row_types import RowList
 
 
 class Schedule(Protocol):
@@ -26,11 +25,11 @@ class Schedule(Protocol):
         """What `planned` is: 'at least' so many, or 'at most'."""
         ...
 
-    def pending(self, rows: Rows) -> list[Cell]:
+    def pending(self, rows: RowList) -> list[Cell]:
         """The cells that the current round still needs; none when the grid is done."""
         ...
 
-    def present(self, rows: Rows) -> Rows:
+    def present(self, rows: RowList) -> RowList:
         """The rows that are of this grid among those of a folder."""
         ...
 
@@ -50,18 +49,18 @@ class FullGrid:
 
     bound = 'at least'
 
-    def pending(self, rows: Rows) -> list[Cell]:
+    def pending(self, rows: RowList) -> list[Cell]:
         """See Schedule."""
         cells = untuned(self.settings, rows)
         return [*cells, *self.search(rows).pending] if self.settings.tuned else cells
 
-    def present(self, rows: Rows) -> Rows:
+    def present(self, rows: RowList) -> RowList:
         """See Schedule: its arms, its seeds, and rates that the search has asked for."""
         settings = self.settings
         tried = self.search(rows).tried if settings.tuned else {}
         return of_grid(rows, settings.arms, settings.draws, tried)
 
-    def search(self, rows: Rows) -> RateSearch:
+    def search(self, rows: RowList) -> RateSearch:
         """Where the search for rates stands."""
         settings = self.settings
         return search_rates(
@@ -74,7 +73,7 @@ class FullGrid:
         )
 
 
-def untuned(settings: AblationSettings, rows: Rows) -> list[Cell]:
+def untuned(settings: AblationSettings, rows: RowList) -> list[Cell]:
     """Cells without a row of the arms that have no rate to tune."""
     seen = {(row['arm'], row['seed']) for row in rows if row['rate'] is None}
     return [

@@ -15,9 +15,8 @@ from ftjax.ablation.grid.variants import named
 from ftjax.ablation.rates.choice import score_of
 from ftjax.ablation.rates.trials import SHARES, Trial, next_of
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.statistics.row_types import RowList
 from ftjax.tasks.metrics import metric_of
-
-Rows = list[dict[str, Any]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +40,14 @@ class Trials:
 
     bound = 'at least'
 
-    def pending(self, rows: Rows) -> list[Cell]:
+    def pending(self, rows: RowList) -> list[Cell]:
         """See Schedule."""
         known = {cell_of(row) for row in rows}
         wanted = [cell for arm in self.settings.tuned for cell in self._cells(arm, rows)[1]]
         missing = [c for c in wanted if (None, c[0], f'{c[1]:.9g}', c[2]) not in known]
         return [*untuned(self.settings, rows), *missing]
 
-    def present(self, rows: Rows) -> Rows:
+    def present(self, rows: RowList) -> RowList:
         """See Schedule."""
         settings = self.settings
         rates: dict[str, set[float]] = {}
@@ -59,11 +58,11 @@ class Trials:
         tried = {name: tuple(of_name) for name, of_name in rates.items()}
         return of_grid(rows, {*plain, *tried}, settings.draws, tried)
 
-    def rates(self, arm: str, rows: Rows) -> tuple[float, ...]:
+    def rates(self, arm: str, rows: RowList) -> tuple[float, ...]:
         """Rates of the trials of an arm that had its full length."""
         return tuple(trial.rate for trial in self._trials(arm, rows)[0] if trial.share == 1.0)
 
-    def _cells(self, arm: str, rows: Rows) -> tuple[list[Any], list[Any]]:
+    def _cells(self, arm: str, rows: RowList) -> tuple[list[Any], list[Any]]:
         done, wanted = self._trials(arm, rows)
         draws = self.settings.draws
         return (
@@ -71,7 +70,7 @@ class Trials:
             [(self._name(arm, trial), trial.rate, draw) for trial in wanted for draw in draws],
         )
 
-    def _trials(self, arm: str, rows: Rows) -> tuple[list[Trial], list[Trial]]:
+    def _trials(self, arm: str, rows: RowList) -> tuple[list[Trial], list[Trial]]:
         settings = self.settings
         return next_of(
             settings.search,

@@ -6,7 +6,8 @@ import pathlib
 from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import Any
 
-from ftjax.ablation.engines.engine import Cell, Row
+from ftjax.ablation.engines.engine import Cell
+from ftjax.ablation.statistics.row_types import OwnRow
 from ftjax.errors import UserError
 from ftjax.io.identity.identity_changes import FILE, INPUTS, differences, flags_for, joined, refused
 from ftjax.io.json.json_values import JsonObject
@@ -32,7 +33,7 @@ class RowIdentities:
         self.key, self.identify, self.allowed = key, identify, frozenset(allowed)
         self._seen: dict[Hashable, dict[str, Any]] = {}
 
-    def check(self, rows: list[Row], folder: pathlib.Path) -> None:
+    def check(self, rows: list[OwnRow], folder: pathlib.Path) -> None:
         """Compares rows that are there with the present inputs of their cells.
 
         Rows of an earlier version that tell of no inputs are taken as they are.
@@ -72,7 +73,7 @@ class RowIdentities:
                     line = {'cell': cell, 'changed': inputs, 'before': before, 'after': now[key]}
                     lines.append(line, sync=True)
 
-    def take(self, row: Row) -> None:
+    def take(self, row: OwnRow) -> None:
         """Compares a new row with the first of the same inputs in this call.
 
         Raises:
@@ -109,7 +110,7 @@ def identity_notes(folder: pathlib.Path) -> list[str]:
     return [f'Rows were not all made from the same inputs: between them changed {words} ({FILE}).']
 
 
-def _words(row: Row) -> list[str]:
+def _words(row: OwnRow) -> list[str]:
     changed = row.get('changed')
     found = changed.values() if isinstance(changed, dict) else ()
     return [str(word) for words in found if isinstance(words, list) for word in words]

@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.rates.choice import known_rate
+from ftjax.ablation.statistics.row_types import OwnRow
 from ftjax.errors import UserError
 from ftjax.evaluation.example_scores import unpacked
 from ftjax.io.json.jsonl import numbered_jsonl
 
-Row = dict[str, Any]
 STATUSES = ('ok', 'diverged', 'failed')
 NUMBERS = (
     *('params_total', 'params_trainable', 'optimizer_bytes', 'wall_seconds', 'step_flops'),
@@ -26,7 +26,7 @@ RESULTS = ('status', 'val', 'test', 'shifts')
 """What two rows of one cell must agree on; times may differ."""
 
 
-def read_rows(path: str | os.PathLike[str]) -> list[Row]:
+def read_rows(path: str | os.PathLike[str]) -> list[OwnRow]:
     """The rows of a file, one a cell, in its order; none where there is no file.
 
     Of a cell that was tried again the last attempt counts, of equal rows the first.
@@ -34,7 +34,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     Raises:
       UserError: a field is missing or of another type, or two rows contradict each other.
     """
-    kept: dict[tuple[Any, ...], tuple[int, Row]] = {}
+    kept: dict[tuple[Any, ...], tuple[int, OwnRow]] = {}
     for line, row in numbered_jsonl(path):
         check_row(row, f'{os.fspath(path)} line {line}')
         cell = cell_of(row)
@@ -49,7 +49,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
     return [row for _, row in kept.values()]
 
 
-def check_row(row: Row, where: str) -> None:
+def check_row(row: OwnRow, where: str) -> None:
     """Raises UserError, with `where`, for a field that is missing or of another type."""
     for name in ('arm', 'seed', 'status', 'rate'):
         if name not in row:
@@ -89,18 +89,18 @@ def check_row(row: Row, where: str) -> None:
         _expect(value is None or isinstance(value, str), where, name, value, 'text')
 
 
-def cell_of(row: Row) -> tuple[Any, ...]:
+def cell_of(row: OwnRow) -> tuple[Any, ...]:
     """(task, arm, rate, seed); the rate in nine digits, so that rounding makes no new cell."""
     rate = row['rate']
     return row.get('task'), row['arm'], None if rate is None else f'{rate:.9g}', row['seed']
 
 
 def of_grid(
-    rows: Iterable[Row],
+    rows: Iterable[OwnRow],
     arms: Collection[str],
     seeds: Collection[int],
     rates: Mapping[str, Sequence[float]],
-) -> list[Row]:
+) -> list[OwnRow]:
     """The rows of a grid: its arms, its seeds, and of each arm that has rates those.
 
     Args:
@@ -119,16 +119,16 @@ def of_grid(
     ]
 
 
-def _tried_again(row: Row, before: Row) -> bool:
+def _tried_again(row: OwnRow, before: OwnRow) -> bool:
     return before['status'] == 'failed' and row.get('retries', 0) > before.get('retries', 0)
 
 
-def _named(row: Row) -> str:
+def _named(row: OwnRow) -> str:
     rate = '' if row['rate'] is None else f', rate {row["rate"]:g}'
     return f'arm {row["arm"]!r}{rate}, seed {row["seed"]}'
 
 
-def _difference(first: Row, second: Row) -> str:
+def _difference(first: OwnRow, second: OwnRow) -> str:
     key = next(key for key in RESULTS if first.get(key) != second.get(key))
     one, other = first.get(key), second.get(key)
     while isinstance(one, dict) and isinstance(other, dict):

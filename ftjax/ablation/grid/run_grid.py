@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,12 +13,12 @@ from ftjax.ablation.grid.claim import claim
 from ftjax.ablation.grid.row_identity import RowIdentities
 from ftjax.ablation.grid.rows import cell_of, read_rows
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.statistics.row_types import RowList
 from ftjax.distributed.preemption import says_where, stops_on_signals
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.json.jsonl import JsonLines
 from ftjax.io.process.progress import Progress
-
-Rows = list[dict[str, Any]]
+from ftjax.printable import printable
 
 
 def run_grid(
@@ -30,14 +31,15 @@ def run_grid(
     engine: Engine | None = None,
     together: Together | None = None,
     group: Callable[[str], str] = lambda arm: '',
-    foresee: Callable[[Sequence[Cell], Rows], str] | None = None,
+    foresee: Callable[[Sequence[Cell], RowList], str] | None = None,
+    about: Callable[[Sequence[Cell]], str] | None = None,
     retry_failed: bool = False,
     identities: RowIdentities | None = None,
     schedule: Schedule | None = None,
-) -> Rows:
+) -> RowList:
     """Runs what is missing and returns the grid's rows of `folder/runs.jsonl`, in its order.
 
-    Rows of arms, seeds and rates that the grid does not name stay in the file and do not count.
+    RowList of arms, seeds and rates that the grid does not name stay in the file and do not count.
 
     Every row is on disk before the next is asked for, and this process alone writes them.
     The schedule's rounds follow from the rows, so an interrupted grid goes on where it
@@ -51,7 +53,9 @@ def run_grid(
       engine: where cells run; None for one after the other, in this process.
       together: runs the cells of a job that holds several.
       group: of an arm: cells of one seed whose arms have the same are one job; '' for none.
-      foresee: (cells to run, rows there are) -> what is said of them before the start.
+      foresee: (cells to run, rows there are) -> how long they take: said before the start, and
+        again when the first of them is there.
+      about: cells to run -> what is said of their data before the start.
       retry_failed: try cells again whose row says `failed`: a row more, with `retries` in it.
       identities: what rows were made from is held against what it is now.
       schedule: which cells are run, in which order; None for all rates with all seeds.
@@ -70,11 +74,15 @@ def run_grid(
     cells = schedule.pending(rows)
     if engine is None or not cells:
         engine = InProcess()
+    work = Work(execute, together)
+    if progress and isinstance(engine, InProcess):
+        # Nothing is shown while a first program is compiled: it can take as long as many runs.
+        work = Announced(execute, together, first_of_arms(cells))
     with (
         stops_on_signals(),
         says_where(lambda: f'after {len(rows)} finished runs; the same command goes on'),
         JsonLines(path) as log,
-        engine.open(Work(execute, together)) as run,
+        engine.open(work) as run,
         Progress(
             max(planned, len(rows)), 'ablation', unit='run', start=len(rows), enabled=progress
         ) as bar,
@@ -82,8 +90,10 @@ def run_grid(
         if progress:
             told = f'{planned} runs planned {schedule.bound}, {len(rows)} finished already'
             told += f', {len(again)} failed ones to be tried again' if again else ''
-            more = foresee(cells, rows) if foresee is not None and cells else ''
-            print('; '.join(part for part in (told, more) if part), flush=True)
+            print('; '.join(filter(None, (told, about(cells) if about and cells else ''))))
+            if foresee is not None and cells:
+                print(foresee(cells, rows), flush=True)
+        updated = False
         while cells:
             for row in run(jobs_of(cells, group if together is not None else lambda arm: '')):
                 row = to_jsonable(row)
@@ -96,8 +106,38 @@ def run_grid(
                     identities.take(row)
                 if len(rows) <= planned:
                     bar.update(len(rows), {'arm': row['arm']})
+                if progress and foresee is not None and not updated:
+                    done = row['arm'], row['rate'], row['seed']
+                    left = [cell for cell in cells if cell != done]
+                    updated = True
+                    if left:
+                        print(foresee(left, rows), flush=True)
             cells = schedule.pending(rows)
     return in_order(settings, schedule.present(rows))
+
+
+@dataclasses.dataclass(frozen=True)
+class Announced(Work):
+    """Work in this process that says when it comes to an arm for the first time."""
+
+    places: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def __call__(self, job: Job) -> list[dict[str, Any]]:
+        """See Work."""
+        place = self.places.pop(job[0][0], '')
+        if place:
+            print(f'compiling arm {printable(job[0][0])} ({place})', flush=True)
+        return super().__call__(job)
+
+
+def first_of_arms(cells: Sequence[Cell]) -> dict[str, str]:
+    """Arm to its place among the arms that are trained: '2 of 8'.
+
+    >>> first_of_arms([('full', 0.1, 0), ('pixels', None, 0), ('head', 0.1, 0)])
+    {'full': '1 of 2', 'head': '2 of 2'}
+    """
+    arms = dict.fromkeys(arm for arm, rate, _ in cells if rate is not None)
+    return {arm: f'{number} of {len(arms)}' for number, arm in enumerate(arms, 1)}
 
 
 def jobs_of(cells: Sequence[Cell], group: Callable[[str], str]) -> list[Job]:
@@ -116,7 +156,7 @@ def jobs_of(cells: Sequence[Cell], group: Callable[[str], str]) -> list[Job]:
     return [tuple(job) for job in jobs.values()]
 
 
-def in_order(settings: AblationSettings, rows: Rows) -> Rows:
+def in_order(settings: AblationSettings, rows: RowList) -> RowList:
     """The rows as the grid names them: arm by arm, seed by seed, rates rising.
 
     Workers finish in any order, and the last digit of a mean depends on that of its terms.

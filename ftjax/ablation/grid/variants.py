@@ -15,10 +15,10 @@ from typing import Any
 from ftjax.ablation.grid.short_runs import arm_and_share
 from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.statistics.row_types import RowList
 from ftjax.evaluation.metric import Metric
 from ftjax.tasks.metrics import metric_of
 
-Rows = list[dict[str, Any]]
 Values = tuple[Any, ...]
 
 
@@ -63,7 +63,7 @@ def expanded(settings: AblationSettings) -> AblationSettings:
     return dataclasses.replace(settings, arms=arms, **bare)
 
 
-def chosen(rows: Rows, settings: AblationSettings) -> tuple[Rows, list[str]]:
+def chosen(rows: RowList, settings: AblationSettings) -> tuple[RowList, list[str]]:
     """The rows of one task with the best variant for each arm, under the arm's name; and notes.
 
     A variant with fewer unfinished runs at its rate goes first, then the better validation
@@ -75,7 +75,7 @@ def chosen(rows: Rows, settings: AblationSettings) -> tuple[Rows, list[str]]:
     if not settings.tune and settings.search == 'grid':
         return [dict(row) for row in rows], []
     plain = [arm for arm in settings.arms if arm not in settings.tuned]
-    kept: Rows = [dict(row) for row in rows if row['arm'] in plain]
+    kept: RowList = [dict(row) for row in rows if row['arm'] in plain]
     told, metric = [], metric_of(settings.metric)
     for arm, known in variants(settings).items():
         choices = {name: _choice(rows, name, settings) for name in known}
@@ -102,7 +102,7 @@ def chosen(rows: Rows, settings: AblationSettings) -> tuple[Rows, list[str]]:
     ]
 
 
-def _choice(rows: Rows, name: str, settings: AblationSettings) -> Choice:
+def _choice(rows: RowList, name: str, settings: AblationSettings) -> Choice:
     metric = metric_of(settings.metric)
     curve = rate_curve([row for row in rows if row['arm'] == name], metric)
     return choose_rate(curve, higher_is_better=metric.higher_is_better)

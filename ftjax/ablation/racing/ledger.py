@@ -12,8 +12,7 @@ from ftjax.ablation.engines.engine import Cell
 from ftjax.ablation.grid.forecast import makespan
 from ftjax.ablation.grid.rows import cell_of
 from ftjax.ablation.grid.short_runs import arm_and_share
-
-Row = dict[str, Any]
+from ftjax.ablation.statistics.row_types import OwnRow
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Ledger:
 
     def __init__(
         self,
-        rows: Sequence[Row],
+        rows: Sequence[OwnRow],
         budget: Budget,
         workers: int,
         expected: Callable[[str], float],
@@ -49,7 +48,7 @@ class Ledger:
         self.there = {key_of(row['arm'], row['rate'], row['seed']): row for row in rows}
         self.budget, self.workers, self.expected = budget, workers, expected
         self.spent = 0.0
-        self.used: dict[tuple[Any, ...], Row] = {}
+        self.used: dict[tuple[Any, ...], OwnRow] = {}
         self.rounds: list[tuple[Round, float]] = []
         """Rounds that are complete, each with what it cost."""
         self._costs: dict[str, list[float]] = {}
@@ -89,11 +88,11 @@ class Ledger:
         """Whether cells, run group after group, end within the budget."""
         return self.spent + sum(map(self.forecast, groups)) <= self.budget.amount
 
-    def rows(self, arm: str) -> list[Row]:
+    def rows(self, arm: str) -> list[OwnRow]:
         """The rows of an arm that rounds have asked for."""
         return [row for row in self.used.values() if row['arm'] == arm]
 
-    def row(self, cell: Cell) -> Row | None:
+    def row(self, cell: Cell) -> OwnRow | None:
         """The row of a cell that a round has asked for."""
         return self.used.get(key_of(*cell))
 

@@ -28,8 +28,7 @@ from ftjax.ablation.racing.race_state import RaceState, Terms
 from ftjax.ablation.racing.rate_rounds import rate_rounds
 from ftjax.ablation.racing.seed_rounds import Scores, seed_rounds
 from ftjax.ablation.statistics.comparison import Comparison, compare_to_reference
-
-Rows = list[dict[str, Any]]
+from ftjax.ablation.statistics.row_types import RowList
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,18 +45,18 @@ class Race(Terms):
 
     bound = 'at most'
 
-    def pending(self, rows: Rows) -> list[Cell]:
+    def pending(self, rows: RowList) -> list[Cell]:
         """See Schedule."""
         return self.state(rows).pending
 
-    def present(self, rows: Rows) -> Rows:
+    def present(self, rows: RowList) -> RowList:
         """See Schedule: once the race has ended, the rows that it asked for."""
         arms = self.settings.arms
         rows = [row for row in rows if row['arm'] in arms and row['seed'] in self.draws]
         state = self.state(rows)
         return rows if state.pending else list(state.ledger.used.values())
 
-    def results(self, rows: Rows) -> Rows:
+    def results(self, rows: RowList) -> RowList:
         """The full runs at the rates that arms chose among, for a summary.
 
         `tried` in a row holds the rates that edges are judged by, `chosen` the rate of its arm.
@@ -73,7 +72,7 @@ class Race(Terms):
                 kept.append(row)
         return kept
 
-    def state(self, rows: Rows) -> RaceState:
+    def state(self, rows: RowList) -> RaceState:
         """Replays the race on the rows, up to the first round that is not complete."""
         ledger = Ledger(rows, self.budget, self.workers, self.expected)
         state = RaceState(ledger)

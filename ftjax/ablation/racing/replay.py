@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
+from ftjax.ablation.engines.engine import Execute
 from ftjax.ablation.grid.cell_schedule import FullGrid, Schedule
 from ftjax.ablation.racing.looks import final
 from ftjax.ablation.racing.race import Race
 from ftjax.ablation.rates.choice import score_of
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.statistics.comparison import Comparison, compare_to_reference
+from ftjax.ablation.statistics.row_types import OwnRow
 from ftjax.tasks.metrics import metric_of
-
-Row = dict[str, Any]
-Execute = Callable[[str, float | None, int], Row]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,9 +55,9 @@ def replay(settings: AblationSettings, race: Race, execute: Execute) -> Replay:
     )
 
 
-def play(schedule: Schedule, execute: Execute) -> list[Row]:
+def play(schedule: Schedule, execute: Execute) -> list[OwnRow]:
     """All rows that a schedule asks for."""
-    rows: list[Row] = []
+    rows: list[OwnRow] = []
     while cells := schedule.pending(rows):
         for arm, rate, seed in cells:
             rows.append({'arm': arm, 'rate': rate, 'seed': seed, **execute(arm, rate, seed)})
@@ -67,7 +65,7 @@ def play(schedule: Schedule, execute: Execute) -> list[Row]:
 
 
 def full_verdicts(
-    settings: AblationSettings, rows: list[Row], race: Race
+    settings: AblationSettings, rows: list[OwnRow], race: Race
 ) -> tuple[Comparison, dict[str, float | None]]:
     """The verdicts of a full grid with all of alpha, and the rates they are at."""
     metric = metric_of(settings.metric)
@@ -91,11 +89,11 @@ def full_verdicts(
     return compared, rates
 
 
-def seconds_of(rows: list[Row]) -> float:
+def seconds_of(rows: list[OwnRow]) -> float:
     """Time of all runs."""
     return math.fsum(row.get('wall_seconds') or 0.0 for row in rows)
 
 
-def at(table: Mapping[tuple[str, float | None, int], Row]) -> Execute:
+def at(table: Mapping[tuple[str, float | None, int], OwnRow]) -> Execute:
     """Reads rows from a table in place of running them."""
     return lambda arm, rate, seed: table[arm, rate, seed]

@@ -72,21 +72,22 @@ class GridModel:
 def model_of(rows: Rows, metric: Metric) -> GridModel:
     """The model of a stored grid of one task, from the seeds that every cell finished.
 
-    The variance of a cell is known from two degrees of freedom or so: half of it is taken from
-    the cell and half is the median over the grid.
+    A run takes as long as those of its arm did on average: rates differ because the first one was
+    compiled. The variance of a cell is known from two degrees of freedom or so: half of it is
+    taken from the cell and half is the median over the grid.
 
     Args:
       rows: of runs.jsonl, at least two seeds.
       metric: of validation and test.
     """
     cells: dict[Cell, dict[int, np.ndarray]] = {}
-    times: dict[Cell, list[float]] = {}
+    times: dict[str, list[float]] = {}
     for row in rows:
         scores = [score_of(row, metric, split) for split in ('val', 'test')]
         if None not in scores:
             cell = row['arm'], row['rate']
             cells.setdefault(cell, {})[row['seed']] = np.array(scores, float)
-            times.setdefault(cell, []).append(row.get('wall_seconds') or 0.0)
+            times.setdefault(row['arm'], []).append(row.get('wall_seconds') or 0.0)
     seeds = sorted(set.intersection(*(set(of_cell) for of_cell in cells.values())))
     table = np.array([[of_cell[seed] for seed in seeds] for of_cell in cells.values()])
     means = table.mean(1)
@@ -112,7 +113,7 @@ def model_of(rows: Rows, metric: Metric) -> GridModel:
         rates={arm: tuple(sorted(of, key=lambda rate: rate or 0.0)) for arm, of in rates.items()},
         means=dict(zip(cells, means, strict=True)),
         sds=dict(zip(cells, sds, strict=True)),
-        seconds={cell: sum(of_cell) / len(of_cell) for cell, of_cell in times.items()},
+        seconds={cell: sum(times[cell[0]]) / len(times[cell[0]]) for cell in cells},
         seed_effect=effects.T @ effects / df,
         correlation=float(np.clip(correlation, -0.9, 0.9)),
         common=float(np.clip(np.mean(products), 0.0, 0.95)) if products else 0.0,

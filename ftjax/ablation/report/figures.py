@@ -9,7 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ftjax.ablation.report import figures_arms, figures_rates
+from ftjax.ablation.report import (
+    figures_arms,
+    figures_differences,
+    figures_front,
+    figures_rates,
+    figures_shifts,
+)
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import heatmaps
 from ftjax.plotting.save import save_figure
@@ -20,9 +26,19 @@ if TYPE_CHECKING:
 
 # (file name, caption, function of a task and the summary); order is that of the report.
 OF_TASK = (
+    (
+        'differences_by_arm',
+        'Differences to the reference, the best arm first',
+        figures_differences.differences_by_arm,
+    ),
     ('scores_by_arm', 'Score of every arm', figures_arms.scores_by_arm),
-    ('scores_by_share', 'Score against trained share', figures_arms.scores_by_share),
-    ('scores_by_cost', 'Score against cost, with the Pareto front', figures_arms.scores_by_cost),
+    (
+        'differences_by_cost',
+        'What every arm gives up and what it costs, against the reference',
+        figures_front.differences_by_cost,
+    ),
+    ('shift_lines', 'Every arm on every test set', figures_shifts.shift_lines),
+    ('in_out_plane', 'In and out of distribution', figures_shifts.in_out_plane),
     ('depth_curve', 'Score against depth', figures_arms.depth_curve),
     ('rate_curves', 'Learning rates tried, on validation data', figures_rates.rate_curves),
     ('movement', 'Which stages moved, and how far', heatmaps.movement),

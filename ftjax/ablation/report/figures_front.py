@@ -5,62 +5,79 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ftjax.ablation.report.figures_arms import pareto_front
+from ftjax.ablation.report.figures_differences import limits
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import GREY, INK, arm_styles, new_figure, place_labels, quiet, titled
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    pass
 
 # (key of an arm, axis label)
 COSTS = (
     ('step_seconds', 'time of a step'),
     ('step_bytes', 'device memory'),
-    ('optimizer_bytes', 'optimizer state'),
+    ('step_flops', 'FLOPs of a step'),
+    ('params_trainable', 'trained parameters'),
 )
+PANELS = 3
+"""The first of those costs that are known."""
+NAMED = 14
+"""Up to so many arms are drawn in full; of more, those on the front, the others as grey dots."""
 
 
 def differences_by_cost(task: Summary, summary: Summary):
     """Difference to the reference, with its interval, against each cost as a share of its.
 
     The front joins the arms that no other beats in both; a point off it may still be on it within
-    its interval. None where no cost of the reference is known.
+    its intervals, which a time has too. None where no cost of the reference is known.
     """
     reference = next(arm for arm in task['arms'] if arm['arm'] == summary['reference'])
     others = [arm for arm in task['arms'] if arm['difference'] and arm['rate'] is not None]
     panels = [
-        (label, [(arm[key] / reference[key], arm) for arm in others if arm.get(key) is not None])
+        (key, label, [(arm[key] / reference[key], arm) for arm in others if arm.get(key)])
         for key, label in COSTS
         if reference.get(key)
     ]
-    panels = [(label, points) for label, points in panels if points]
+    panels = [(key, label, points) for key, label, points in panels if points][:PANELS]
     if not panels:
         return None
+    low, high = limits([arm['difference']['interval'] for arm in others])
+    far = [arm for arm in others if not low <= arm['difference']['interval']['estimate'] <= high]
     figure = new_figure(0.8 + 3.3 * len(panels), 4.0)
     drawn = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     styles, scale = arm_styles(task['arms']), number_formats.scale_of(summary['metric'])
     labels: list[tuple[Any, list, list]] = []
-    for axes, (label, points) in zip(drawn, panels, strict=True):
-        marks, bars = [], []
+    for axes, (key, label, points) in zip(drawn, panels, strict=True):
+        marks, bars, many = [], [], len(points) >= NAMED
         whole = (1.0, 0.0, summary['reference'], styles[summary['reference']]['color'])
-        places = [(1.0, 0.0)]
+        near = [(cost, arm['difference']['interval']['estimate']) for cost, arm in points]
+        places = [(1.0, 0.0), *((x, scale * y) for x, y in near if low <= y <= high)]
+        front = pareto_front(places, summary['higher_is_better'])
+        on_front = [places[i] for i in front]
         axes.axhline(0, color=GREY, linewidth=1, linestyle='--', zorder=1)
         axes.plot(1.0, 0.0, markersize=6, linestyle='', zorder=3, **styles[summary['reference']])
         for cost, arm in points:
+            if arm in far:
+                continue
             interval, style = arm['difference']['interval'], styles[arm['arm']]
             middle = scale * interval['estimate']
+            if many and (cost, middle) not in on_front:
+                axes.plot(cost, middle, marker='o', markersize=4, color=GREY, alpha=0.6)
+                continue
             axes.plot(cost, middle, markersize=6, linestyle='', zorder=3, **style)
             if interval['low'] is not None:
                 ends = [scale * interval['low'], scale * interval['high']]
                 axes.plot([cost, cost], ends, color=style['color'], linewidth=2, alpha=0.55)
                 bars += [(cost, end) for end in ends]
+            spread = arm.get(f'{key}_interval')
+            if spread and spread['low'] is not None:
+                sides = [max(spread[end], 0.0) / reference[key] for end in ('low', 'high')]
+                axes.plot(sides, [middle, middle], color=style['color'], linewidth=2, alpha=0.55)
             marks.append((cost, middle, arm['arm'], style['color']))
-            places.append((cost, middle))
-        front = pareto_front(places, summary['higher_is_better'])
         axes.plot(
-            [places[i][0] for i in front],
-            [places[i][1] for i in front],
+            [cost for cost, _ in on_front],
+            [middle for _, middle in on_front],
             color=GREY,
             linewidth=1.2,
             drawstyle='steps-post',
@@ -75,16 +92,50 @@ def differences_by_cost(task: Summary, summary: Summary):
     direction = '' if summary['higher_is_better'] else ', lower is better'
     drawn[0].set_ylabel(f'difference to {summary["reference"]}{unit}{direction}')
     level = f'{100 * summary["confidence"]:g} %'
-    titled(drawn[0], f'Bars: simultaneous {level} intervals. Grey steps: the front.', 9)
+    told = f'Bars: {level} intervals, of differences simultaneous. Grey steps: the front.'
+    if far:
+        told += f'\nFar off, not drawn: {named_far(far, summary)}.'
+    titled(drawn[0], told, 9)
     for axes, marks, bars in labels:
         place_labels(axes, marks, bars)
     return figure
 
 
-def _scaled(axes: Axes, costs: Sequence[float]) -> None:
+def named_far(arms: Sequence[Summary], summary: Summary) -> str:
+    """Arms with their differences, as text; of more than five the first five."""
+    told = [
+        f'{arm["arm"]} '
+        + number_formats.score(
+            arm['difference']['interval']['estimate'], summary['metric'], signed=True
+        )
+        for arm in arms[:5]
+    ]
+    return ', '.join(told) + (f' and {len(arms) - 5} more' if len(arms) > 5 else '')
+
+
+def _scaled(axes: Any, costs: Sequence[float]) -> None:
     """A logarithmic axis where costs differ by more than a factor of five."""
+    from matplotlib.ticker import LogLocator
+
     if max(costs) > 5 * min(costs) > 0:
         axes.set_xscale('log')
+        subs = (1, 2, 5) if max(costs) < 100 * min(costs) else (1,)
+        axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=9))
     axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
     axes.minorticks_off()
     axes.tick_params(axis='x', labelcolor=INK)
+
+
+def pareto_front(points: Sequence[tuple[float, float]], higher_is_better: bool) -> list[int]:
+    """Indices of the points that no other beats in both cost and score, by rising cost.
+
+    >>> pareto_front([(1, 0.5), (2, 0.4), (3, 0.9)], True)
+    [0, 2]
+    """
+    sign = 1 if higher_is_better else -1
+    order = sorted(range(len(points)), key=lambda i: (points[i][0], -sign * points[i][1]))
+    front: list[int] = []
+    for i in order:
+        if not front or sign * points[i][1] > sign * points[front[-1]][1]:
+            front.append(i)
+    return front

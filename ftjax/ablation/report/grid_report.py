@@ -9,6 +9,7 @@ from typing import Any
 from ftjax.ablation.racing.account import seeds_run
 from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.report.results_folder import write_results
+from ftjax.ablation.report.setup_facts import setup_of
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.statistics.row_types import Rows
 from ftjax.ablation.summary.summary import summarise
@@ -46,23 +47,8 @@ def write_grid_results(
         folder,
         summary,
         title=settings.question or 'Ablation',
-        setup=setup_of(values, settings),
+        setup=setup_of(values, settings, rows),
         notes=(*settings.notes, *notes),
         gates=grid_verdicts(settings, summary, rows),
     )
     return summary, table
-
-
-def setup_of(values: Mapping[str, Any], settings: AblationSettings) -> dict[str, Any]:
-    """What was held fixed, name to value, in the order to show."""
-    return {
-        'data': values['data']['source'],
-        'training examples a class': values['data']['examples_per_class'] or 'all',
-        'network': values['init'],
-        'seeds': ', '.join(map(str, settings.seeds)),
-        **({'tasks': settings.tasks} if settings.tasks else {}),
-        **({'folds': settings.folds} if settings.folds else {}),
-        **({'tuned beside the rate': settings.tune} if settings.tune else {}),
-        **({'budget': settings.budget} if settings.budget else {}),
-        **({'equal': settings.equal} if settings.equal != 'steps' else {}),
-    }

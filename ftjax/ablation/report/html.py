@@ -1,4 +1,4 @@
-"""report.html: one self-contained page with question, setup, verdicts, figures, provenance."""
+"""report.html: one self-contained page: answer, figures and tables, verdicts, setup, origin."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS
 from ftjax.ablation.report import tables
+from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.figures import Drawn, draw
 from ftjax.ablation.report.race_table import LEGEND, race_table
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
@@ -19,6 +20,9 @@ from ftjax.pages.page import page
 from ftjax.plotting import number_formats
 from ftjax.plotting.save import figure_bytes
 from ftjax.printable import in_html
+
+FIRST = 'differences_by_arm'
+"""The figure that stands before the tables."""
 
 
 def write_report(
@@ -63,8 +67,9 @@ def report_html(
     parts = [f'<h1>{in_html(title)}</h1>']
     if summary['question'] not in ('', title):
         parts.append(f'<p class="question">{in_html(summary["question"])}</p>')
-    parts.append(section('Verdicts', _verdicts(summary, gates)))
+    parts.append(section('Answer', bullets(answer(summary), 'answer')))
     parts.append(section('Results', _results(summary, drawn)))
+    parts.append(section('Verdicts', _verdicts(summary, gates)))
     if summary.get('races'):
         parts.append(section('Race', _races(summary)))
     parts.append(section('Caveats', bullets([*notes, *summary['caveats']])))
@@ -112,7 +117,9 @@ def _gates(gates: Sequence[Summary]) -> str:
 
 def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
     several = len(summary['tasks']) > 1
-    parts = []
+    first = [] if several else [one for one in drawn if one.name == FIRST]
+    parts = [drawn_figure(one) for one in first]
+    parts.append(f'<p class="legend">{in_html(tables.legend(summary))}</p>')
     if summary['overall'] and summary['overall']['arms']:
         parts.append('<h3>All tasks together</h3>')
         parts.append(table(*tables.overall_table(summary)))
@@ -130,9 +137,10 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
         if sources is not None:
             parts.append(f'<p>{in_html(sources[0])}</p>')
             parts.append(table(*sources[1:]))
-        parts += [drawn_figure(one) for one in drawn if one.task == task['task']]
+        parts += [
+            drawn_figure(one) for one in drawn if one.task == task['task'] and one not in first
+        ]
     parts += [] if several else across
-    parts.append(f'<p class="legend">{in_html(tables.legend(summary))}</p>')
     return '\n'.join(parts)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
+from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.uncertainty_table import uncertainty_table
 from ftjax.ablation.statistics.bootstrap import FEWEST
 from ftjax.ablation.statistics.error_rates import rate_sentence
@@ -26,11 +27,13 @@ def write_summary(folder: str | os.PathLike[str], summary: Summary) -> None:
     write_text(folder / 'table.md', table_markdown(summary))
 
 
-def table_markdown(summary: Summary) -> str:
-    """All tasks' tables, the overall one where there are several, and the caveats."""
+def table_markdown(summary: Mapping[str, Any]) -> str:
+    """The answer, how to read the tables, those of all tasks and the overall one, and caveats."""
     parts = []
     if summary['question']:
         parts.append(f'**{in_markdown(summary["question"])}**')
+    parts.append(in_markdown(' '.join(answer(summary))))
+    parts.append(in_markdown(legend(summary)))
     for task in summary['tasks']:
         if len(summary['tasks']) > 1:
             parts.append(f'### {in_markdown(task["task"])}')
@@ -50,7 +53,6 @@ def table_markdown(summary: Summary) -> str:
         header = ['gate', 'kind', 'value', 'interval', 'outcome']
         parts.append(markdown(header, gate_rows(summary['gates'])))
         parts.append(HOW_GATES_PASS)
-    parts.append(in_markdown(legend(summary)))
     parts.append('\n'.join(f'- {in_markdown(caveat)}' for caveat in summary['caveats']))
     return '\n\n'.join(parts) + '\n'
 
@@ -61,17 +63,17 @@ def task_table(task: Summary, summary: Summary) -> tuple[list[str], list[list[st
     level = f'{100 * summary["confidence"]:g} %'
     columns: Cells = [
         ('arm', lambda arm: arm['arm'] + (' (reference)' if arm['arm'] == reference else '')),
-        ('runs', _runs),
+        ('finished runs', _runs),
         (number_formats.headed(summary), lambda arm: number_formats.score(_mean(arm), metric)),
         (f'{level} interval', lambda arm: number_formats.bounds(arm['mean'], metric, clip=True)),
         (f'difference to {reference}', lambda arm: _difference(arm, metric)),
         ('P(better)', lambda arm: chance(arm['difference'])),
         ('verdict', lambda arm: verdict(arm['difference'], summary)),
-        ('rate', lambda arm: number_formats.rate(arm['rate'], arm['rate_edge'])),
-        ('trainable', lambda arm: number_formats.count(arm['params_trainable'])),
-        ('share', lambda arm: number_formats.share(arm['trainable_share'])),
-        ('step', lambda arm: number_formats.seconds(arm['step_seconds'])),
-        ('run', lambda arm: number_formats.seconds(arm['wall_seconds'])),
+        ('learning rate', lambda arm: number_formats.rate(arm['rate'], arm['rate_edge'])),
+        ('trained parameters', lambda arm: number_formats.count(arm['params_trainable'])),
+        ('share trained', lambda arm: number_formats.share(arm['trainable_share'])),
+        ('time of a step', lambda arm: _time(arm, 'step_seconds', summary)),
+        ('duration of a run', lambda arm: _time(arm, 'wall_seconds', summary)),
     ]
     return _table(columns, task['arms'], keep=4)
 
@@ -113,7 +115,7 @@ def overall_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
 
     columns: Cells = [
         ('arm', lambda arm: arm['arm']),
-        ('runs', lambda arm: f'{arm["n_runs"] - arm["n_unfinished"]} of {arm["n_runs"]}'),
+        ('finished runs', lambda arm: f'{arm["n_runs"] - arm["n_unfinished"]} of {arm["n_runs"]}'),
         (f'mean {title}', lambda arm: with_bounds(arm['mean'])),
         (f'IQM {title}', lambda arm: with_bounds(arm['iqm'])),
         (f'difference to {reference}', lambda arm: _difference(arm, metric)),
@@ -163,23 +165,32 @@ def legend(summary: Summary) -> str:
     arms = max(len(task['arms']) for task in summary['tasks']) - 1
     lines = [
         f'Mean over seeds with its {level} t interval.',
-        'Runs: finished of planned.',
+        'Finished runs: of those planned.',
         f'Difference: mean of the arm minus that of {reference}, with {level} intervals that hold '
         'for all arms at once: seeds paired, variances moderated over arms (Smyth 2004), the '
         'critical value that of the largest |t| (single step).',
-        'The verdict is read off that interval: better or worse if it leaves out 0'
-        + (f', equivalent if it lies within ±{margin}' if summary['margin'] else '')
+        'Verdict: read off that interval: better or worse if it leaves out 0'
+        + (
+            f', equivalent if it lies within ±{margin}, the margin up to which differences do not '
+            'matter'
+            if summary['margin']
+            else ''
+        )
         + '; in brackets how many more seeds would decide, if the estimates stayed as they are.',
         f'P(better): probability in the same model that the mean is better than that of '
         f'{reference}, for one arm alone.',
         rate_sentence(arms, len(summary['seeds']), summary['confidence']),
-        f'Rate: chosen on {chooser};',
+        f'Learning rate: chosen on {chooser};',
         'an arrow marks one on the edge of what was tried.',
-        'Step: median time of a training step; run: one whole run.',
+        'Time of a step: the median of a run, averaged over runs.',
+        '*: a share of one program in which several runs ran together; lower than alone.'
+        if summary.get('vectorised')
+        else '',
     ]
     if summary['overall']:
         lines.append(
-            "IQM over all runs; an unfinished run counts as its task's worst score. Its interval "
+            'IQM: interquartile mean, the mean of the middle half of all runs; an unfinished run '
+            "counts as its task's worst score. Its interval "
             f'is a stratified bootstrap, from {FEWEST} runs a task on.'
         )
     return ' '.join(line for line in lines if line)
@@ -231,7 +242,13 @@ def _runs(arm: Summary) -> str:
 _NOTES = (('n_diverged', 'diverged'), ('n_failed', 'failed'), ('n_missing', 'missing'))
 
 
-def _mean(arm: Summary) -> float | None:
+def _time(arm: Mapping[str, Any], key: str, summary: Mapping[str, Any]) -> str:
+    """A time, with a star where it is a share of a program of several runs."""
+    joint = arm['arm'] in summary.get('vectorised', ()) and arm[key] is not None
+    return number_formats.seconds(arm[key]) + ('*' if joint else '')
+
+
+def _mean(arm: Mapping[str, Any]) -> float | None:
     return arm['mean']['estimate'] if arm['mean'] else None
 
 

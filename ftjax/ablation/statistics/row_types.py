@@ -10,5 +10,10 @@ Row = Mapping[str, Any]
 
 Rows = Sequence[Row]
 
+OwnRow = dict[str, Any]
+"""A row that is being made."""
+
+RowList = list[OwnRow]
+
 Summary = Mapping[str, Any]
 """summary.json, or a part of it: of a task, of an arm."""

@@ -12,6 +12,7 @@ An arm's object in summary.json:
   'equivalent', 'undecided'), further_seeds},
   params_trainable, params_total, trainable_share, optimizer_bytes, wall_seconds,
   step_seconds, step_flops, step_bytes: means over the finished runs, or null,
+  step_seconds_interval (t interval over the runs),
   depth, shifts: {name: {n (examples), mean (interval), difference (interval), seeds}},
   movement: {stage: mean}.
 """
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,9 @@ from ftjax.ablation.rates.choice import SAME, Choice, score_of
 from ftjax.ablation.statistics import bootstrap
 from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
 from ftjax.ablation.statistics.mean_interval import Interval, mean_interval
+from ftjax.ablation.statistics.row_types import Row, Rows, Summary
 from ftjax.evaluation.metric import Metric
 
-Rows = Sequence[Mapping[str, Any]]
 Scores = dict[int, float | None]
 
 
@@ -92,6 +93,7 @@ def summarise_arm(
         'optimizer_bytes': _mean(ok, 'optimizer_bytes'),
         'wall_seconds': _mean(ok, 'wall_seconds'),
         'step_seconds': _mean(ok, 'step_seconds_median'),
+        'step_seconds_interval': _interval(ok, 'step_seconds_median', confidence),
         'step_flops': _mean(ok, 'step_flops'),
         'step_bytes': _mean(ok, 'step_bytes'),
         'depth': next((row['depth'] for row in ok if 'depth' in row), depth_of(arm)),
@@ -129,7 +131,7 @@ def interval_of(found: ArmComparison, comparison: Comparison) -> Interval | None
     )
 
 
-def worst_score(arms: Sequence[Mapping[str, Any]], higher_is_better: bool) -> float | None:
+def worst_score(arms: Sequence[Summary], higher_is_better: bool) -> float | None:
     """The worst finished score of any arm; None where no run finished."""
     scores = [s for arm in arms for s in arm['seeds'].values() if s is not None]
     if not scores:
@@ -149,7 +151,7 @@ def depth_of(arm: str) -> int | None:
     return int(found.group(1)) if found else None
 
 
-def _at(row: Mapping[str, Any], choice: Choice) -> bool:
+def _at(row: Row, choice: Choice) -> bool:
     rate = row.get('rate')
     if choice.rate is None:
         # Not trained, or no tuning run finished at any rate: then those count as unfinished.
@@ -169,6 +171,11 @@ def _mean(rows: Rows, key: str) -> float | None:
         return None
     mean = math.fsum(values) / len(values)
     return int(mean) if all(isinstance(v, int) for v in values) and mean == int(mean) else mean
+
+
+def _interval(rows: Rows, key: str, confidence: float) -> Interval | None:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return mean_interval(values, confidence) if values else None
 
 
 def _shifts(rows: Rows, metric: Metric, confidence: float, overlap: float) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ftjax.ablation.statistics.row_types import Rows
 
 FIXED = (
     'Intervals cover the choice of the seed on a fixed test set; they do not cover the choice of '
@@ -25,7 +26,7 @@ FOLDS = (
 )
 
 
-def covered(rows: Sequence[Mapping[str, Any]], folds: int = 0) -> list[str]:
+def covered(rows: Rows, folds: int = 0) -> list[str]:
     """Sentences on what intervals cover: one, or one for each kind of task; none without any.
 
     Args:
@@ -46,7 +47,7 @@ def covered(rows: Sequence[Mapping[str, Any]], folds: int = 0) -> list[str]:
     return [f'{", ".join(names)}: {sentence}' for sentence, names in said.items()]
 
 
-def same_test_split(rows: Sequence[Mapping[str, Any]]) -> bool | None:
+def same_test_split(rows: Rows) -> bool | None:
     """Whether all seeds of an arm were tested on the same examples, by their fingerprints.
 
     None where rows of one task do not tell.
@@ -66,7 +67,7 @@ def same_test_split(rows: Sequence[Mapping[str, Any]]) -> bool | None:
     return None
 
 
-def _sentence(rows: Sequence[Mapping[str, Any]]) -> str | None:
+def _sentence(rows: Rows) -> str | None:
     if len({row['seed'] for row in rows if row.get('status') == 'ok'}) < 2:
         return None  # no intervals
     return {True: FIXED, False: BY_SEED, None: UNKNOWN}[same_test_split(rows)]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from ftjax.ablation.statistics.row_types import Rows
 
 
-def leaked(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def leaked(rows: Rows) -> list[str]:
     """A sentence for each task whose rows tell, the most of any of its splits.
 
     >>> found = {'exact': 2, 'near': 0, 'n': 50}
@@ -30,7 +29,7 @@ def leaked(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return found
 
 
-def _most(rows: Sequence[Mapping[str, Any]], kind: str) -> str | None:
+def _most(rows: Rows, kind: str) -> str | None:
     counts = [row['leaks'].get(kind) for row in rows]
     known = [count for count in counts if count is not None]
     if len(known) < len(counts):

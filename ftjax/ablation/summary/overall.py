@@ -11,7 +11,7 @@ task; an arm is left out if some task has no run of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import numpy as np
 from ftjax.ablation.statistics import bootstrap
 from ftjax.ablation.statistics.comparison import compare_arms, options_of
 from ftjax.ablation.statistics.mean_interval import mean_interval
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.ablation.summary.arm import difference_of, worst_score
 
 CAVEAT = (
@@ -27,7 +28,7 @@ CAVEAT = (
 )
 
 
-def summarise_overall(summary: Mapping[str, Any], floor: float | None) -> dict[str, Any]:
+def summarise_overall(summary: Summary, floor: float | None) -> dict[str, Any]:
     """Aggregates every arm that was run on every task.
 
     Args:
@@ -85,7 +86,7 @@ def summarise_overall(summary: Mapping[str, Any], floor: float | None) -> dict[s
     return {'arms': arms}
 
 
-def mean_of_tasks(summary: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+def mean_of_tasks(summary: Summary, names: Sequence[str]) -> dict[str, Any]:
     """A summary of one task, as far as gates read it: the mean over tasks, seed by seed.
 
     A seed that an arm did not finish in every one of the tasks is None.

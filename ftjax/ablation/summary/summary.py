@@ -38,6 +38,7 @@ from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
 from ftjax.ablation.rates.parabola import estimate_rate
 from ftjax.ablation.statistics.comparison import compare_arms, options_of
 from ftjax.ablation.statistics.margin import default_margin
+from ftjax.ablation.statistics.row_types import Row, Rows, Summary
 from ftjax.ablation.summary.arm import difference_of, interval_of, summarise_arm
 from ftjax.ablation.summary.coverage import covered
 from ftjax.ablation.summary.leaks import leaked
@@ -51,7 +52,7 @@ from ftjax.tasks.metrics import metric_of
 
 
 def summarise(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     *,
     reference: str,
     metric: str | Metric = 'accuracy',
@@ -193,7 +194,7 @@ def read_summary(path: str | os.PathLike[str]) -> dict[str, Any]:
     return found
 
 
-def caveats(summary: Mapping[str, Any]) -> list[str]:
+def caveats(summary: Summary) -> list[str]:
     """What a reader must know before believing the table; sentences, the gravest first."""
     found = []
     for task in summary['tasks']:
@@ -248,7 +249,7 @@ def caveats(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _choose(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Rows,
     *,
     metric: Metric,
     tolerance: float,
@@ -266,7 +267,7 @@ def _choose(
     return dataclasses.replace(found, rate=raced, edge=edge)
 
 
-def _compare(arms: Sequence[dict[str, Any]], summary: Mapping[str, Any]) -> None:
+def _compare(arms: Sequence[dict[str, Any]], summary: Summary) -> None:
     """Adds to every arm how it differs from the reference, on further test sets too."""
     reference, options = summary['reference'], options_of(summary)
     found = compare_arms({arm['arm']: arm['seeds'] for arm in arms}, reference, **options)
@@ -281,7 +282,7 @@ def _compare(arms: Sequence[dict[str, Any]], summary: Mapping[str, Any]) -> None
                 arm['shifts'][name]['difference'] = interval_of(shifted[arm['arm']], shifted)
 
 
-def _take_raced(task: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
+def _take_raced(task: Summary, summary: Summary) -> None:
     """Puts the verdicts of a race in place of those that look at its scores once more.
 
     Looks have spent alpha; an arm that stopped keeps the interval of the look that decided it.
@@ -296,17 +297,17 @@ def _take_raced(task: Mapping[str, Any], summary: Mapping[str, Any]) -> None:
             arm['difference'] = {**arm['difference'], 'verdict': 'undecided'}
 
 
-def _race_of(task: Mapping[str, Any], summary: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _race_of(task: Summary, summary: Summary) -> Mapping[str, Any] | None:
     races = summary.get('races') or {}
     return races.get(task['task'], races.get(''))
 
 
-def _how_unfinished(arm: Mapping[str, Any]) -> str:
+def _how_unfinished(arm: Summary) -> str:
     parts = [(arm['n_diverged'], 'diverged'), (arm['n_failed'], 'failed')]
     if all(count for count, _ in parts):
         return f'diverged ({arm["n_diverged"]}) or failed ({arm["n_failed"]})'
     return next(word for count, word in parts if count)
 
 
-def _cell(row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _cell(row: Row) -> tuple[Any, ...]:
     return row.get('task', 'all'), row['arm'], row.get('rate'), row['seed']

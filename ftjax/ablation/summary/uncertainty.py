@@ -11,13 +11,14 @@ only_reference: examples that only one of the two has right, mean over seeds.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ftjax.ablation.rates.choice import known_rate
 from ftjax.ablation.statistics.paired_examples import uncertainty
+from ftjax.ablation.statistics.row_types import Rows, Summary
 from ftjax.ablation.summary.coverage import same_test_split
 from ftjax.evaluation.example_scores import unpacked
 from ftjax.evaluation.metric import Metric
@@ -25,9 +26,7 @@ from ftjax.evaluation.metric import Metric
 ByArm = dict[str, dict[int, np.ndarray]]
 
 
-def example_scores(
-    rows: Sequence[Mapping[str, Any]], arms: Sequence[Mapping[str, Any]], metric: Metric
-) -> ByArm:
+def example_scores(rows: Rows, arms: Sequence[Summary], metric: Metric) -> ByArm:
     """Arm to seed to the scores of its test examples, at the arm's chosen rate.
 
     Args:
@@ -50,8 +49,8 @@ def example_scores(
 
 
 def sources_of(
-    rows: Sequence[Mapping[str, Any]],
-    arms: Sequence[Mapping[str, Any]],
+    rows: Rows,
+    arms: Sequence[Summary],
     reference: str,
     metric: Metric,
 ) -> dict[str, Any] | None:

@@ -13,7 +13,6 @@ import logging
 import pathlib
 import re
 import sys
-import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -86,7 +85,7 @@ class SavedStep:
     """None in those of an earlier version."""
     items: dict[str, Any]
     """By name; nested dicts and lists of numbers and text, with `Stored` where arrays are."""
-    problems: Mapping[int, str] = types.MappingProxyType({})
+    problems: dict[int, str]
     """One line for each damaged checkpoint that was passed over to get to this one, by step."""
 
     def __init__(self, folder: pathlib.Path):
@@ -118,7 +117,7 @@ class SavedStep:
 
     def _take(self, manifest: Mapping[str, Any]) -> None:
         """Unpacks the manifest; whoever writes one can compute its hash too."""
-        self.step, identity = manifest['step'], manifest.get('identity')
+        self.step, self.problems, identity = manifest['step'], {}, manifest.get('identity')
         if type(self.step) is not int or self.step != int(self.folder.name):
             raise ValueError('another step')
         self.identity, self.items = identity if isinstance(identity, dict) else None, {}

@@ -19,12 +19,13 @@ Skeleton = Any
 _SCALARS = (str, bool, int, float)
 
 
-def pack(tree: Any) -> tuple[Skeleton, dict[str, Any]]:
+def pack(tree: Any, into: Mapping[str, Any] | None = None) -> tuple[Skeleton, dict[str, Any]]:
     """Splits a tree into a JSON skeleton and its arrays by name ('00000', '00001', ..).
 
     Lists and tuples become lists; dicts, named tuples and other pytree nodes become dicts by
     key or field name. Every array is copied to the host, but those that other processes hold
-    parts of: they stay what they are.
+    parts of: they stay what they are. Arrays of an earlier call given as `into` are written over
+    where they fit: memory that is new to the process costs more than the copy.
 
     Raises:
       TypeError: a leaf is no array, number, text or None; or a dict has a key that is no text.
@@ -36,25 +37,25 @@ def pack(tree: Any) -> tuple[Skeleton, dict[str, Any]]:
     {'a/b': array([0., 0.]), 'best': -inf, 'rest': []}
     """
     arrays: dict[str, Any] = {}
-    return _pack(tree, arrays, ''), arrays
+    return _pack(tree, arrays, '', into or {}), arrays
 
 
-def _pack(node: Any, arrays: dict[str, Any], path: str) -> Skeleton:
+def _pack(node: Any, arrays: dict[str, Any], path: str, into: Mapping[str, Any]) -> Skeleton:
     if node is None or (isinstance(node, _SCALARS) and not isinstance(node, np.generic)):
         if isinstance(node, float) and not math.isfinite(node):
             return {'float': repr(node)}
         return node
     if isinstance(node, (np.ndarray, np.generic, jax.Array)):
-        array = node if shared_out(node) else to_host(node, path)
+        name = f'{len(arrays):05d}'
+        array = node if shared_out(node) else to_host(node, path, into.get(name))
         if array.size == 0:  # Orbax refuses them.
             return {'empty': [array.dtype.name, list(array.shape)]}
-        name = f'{len(arrays):05d}'
         arrays[name] = array
         return {'array': name}
     children = dict(_children(node, path))
     if isinstance(node, list) or type(node) is tuple:
-        return {'list': [_pack(x, arrays, _join(path, k)) for k, x in children.items()]}
-    return {'dict': {k: _pack(x, arrays, _join(path, k)) for k, x in children.items()}}
+        return {'list': [_pack(x, arrays, _join(path, k), into) for k, x in children.items()]}
+    return {'dict': {k: _pack(x, arrays, _join(path, k), into) for k, x in children.items()}}
 
 
 def unpack(skeleton: Skeleton, arrays: Mapping[str, Any]) -> Any:
@@ -107,8 +108,8 @@ def path_of(keys: Iterable[Any]) -> str:
     return '/'.join(_key_name(key) for key in keys)
 
 
-def to_host(leaf: Any, path: str = '') -> np.ndarray:
-    """The whole array as NumPy, in native byte order, in memory of its own."""
+def to_host(leaf: Any, path: str = '', into: Any = None) -> np.ndarray:
+    """The whole array as NumPy, in native byte order, in memory of its own: `into` if that fits."""
     if isinstance(leaf, jax.Array):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             raise TypeError(f'{path}: save jax.random.key_data(key), not the key itself')
@@ -118,7 +119,11 @@ def to_host(leaf: Any, path: str = '') -> np.ndarray:
     if array.dtype.kind in 'OSUMm':
         raise TypeError(f'{path}: cannot store an array of {array.dtype}; use a list')
     # A copy, in row order: the caller may donate or overwrite the buffer.
-    return np.array(array, array.dtype.newbyteorder('='), order='C', copy=True)
+    kind = array.dtype.newbyteorder('=')
+    if isinstance(into, np.ndarray) and (into.dtype, into.shape) == (kind, array.shape):
+        np.copyto(into, array)
+        return into
+    return np.array(array, kind, order='C', copy=True)
 
 
 def shared_out(leaf: Any) -> bool:

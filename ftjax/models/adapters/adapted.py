@@ -79,6 +79,7 @@ class Adapted(Network):
     pad_id = of_family('pad_id')
     is_lm = of_family('is_lm')
     ties = of_family('ties')
+    runs = of_family('runs')
     grid = of_family('grid')
     takes = of_family('takes')
     target_scale = of_family('target_scale')
@@ -99,11 +100,11 @@ class Adapted(Network):
         """As in the network without adapters."""
         return self.network.has_role(path, role)
 
-    def fresh(self, key: Any) -> dict[str, Any]:
+    def own_initial(self, key: Any) -> dict[str, Any]:
         """As of the network without adapters."""
-        return self.network.fresh(key)
+        return self.network.own_initial(key)
 
-    def example_input(self, batch_size: int = 1) -> Any:
+    def example_input(self, batch_size: int = 1) -> Inputs:
         """That of the family."""
         return self.network.example_input(batch_size)
 

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 
 from ftjax.errors import UserError
-from ftjax.pytrees import Flat
+from ftjax.pytrees import Array, Flat
 
 _ACTING = contextvars.ContextVar('acting', default=False)
 
@@ -58,12 +59,12 @@ class Site:
         scope = self.module.scope
         return scope is not None and scope.has_variable('params', name)
 
-    def own(self, name: str) -> Any:
+    def own(self, name: str) -> jax.Array:
         """A parameter that the module holds itself."""
         assert self.module.scope is not None
         return self.module.scope.get_variable('params', name)
 
-    def add(self, name: str, init: Callable, shape: tuple[int, ...]) -> Any:
+    def add(self, name: str, init: Callable, shape: tuple[int, ...]) -> jax.Array:
         """An added parameter beside the module's own: made at init, read afterwards.
 
         Raises UserError for a name that would not tell whose parameter it is.
@@ -131,7 +132,7 @@ def holders(params: Mapping[str, Any], name: str) -> list[str]:
     return [path[: -len(name)] for path in params if path.rsplit('/', 1)[-1] == name]
 
 
-def per_output(factor: Any, weight: Any) -> Any:
+def per_output(factor: Array, weight: Array) -> Array:
     """A vector over outputs in the shape of a weight's last dimensions: several in (in, a, b)."""
     count = next(
         n for n in range(1, weight.ndim + 1) if math.prod(weight.shape[-n:]) == factor.size
@@ -139,7 +140,7 @@ def per_output(factor: Any, weight: Any) -> Any:
     return factor.reshape(weight.shape[-count:])
 
 
-def per_input(factor: Any, weight: Any) -> Any:
+def per_input(factor: Array, weight: Array) -> Array:
     """A vector over inputs that multiplies a weight's first dimensions: several in (a, b, out)."""
     count = next(n for n in range(1, weight.ndim + 1) if math.prod(weight.shape[:n]) == factor.size)
     return factor.reshape(*weight.shape[:count], *[1] * (weight.ndim - count))

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ftjax.models.adapters.adapter import Adapter, Site, holders, without
-from ftjax.pytrees import Flat
+from ftjax.pytrees import Array, Flat
 from ftjax.registry import register
 
 
@@ -88,7 +88,7 @@ def first_factor(key, shape):
     return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
 
 
-def as_matrix(kernel: Any, params: Mapping[str, Any], at: str) -> Any:
+def as_matrix(kernel: Array, params: Mapping[str, Array], at: str) -> Array:
     """A kernel over several inputs or outputs as (inputs, outputs), as LoRA's factors have them."""
     return kernel.reshape(len(params[f'{at}lora_a']), -1)
 

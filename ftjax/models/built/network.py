@@ -40,7 +40,7 @@ class Structure:
     """Whether anything in it is random: dropout, stochastic depth."""
     says: Mapping[str, Any]
     """Attributes of the stage contract: vocab_size, is_lm, .."""
-    fresh: Callable[[jax.Array], dict[str, Any]] | None = None
+    own_initial: Callable[[jax.Array], dict[str, Any]] | None = None
     """Other random weights by leaf; None where nobody said how to draw them."""
 
 
@@ -137,8 +137,8 @@ class BuiltNetwork(Network):
     def is_local(self) -> bool:
         return self.recipe.startswith('#')
 
-    def fresh(self, key: jax.Array) -> dict[str, Any]:
-        found = self.structure.fresh
+    def own_initial(self, key: jax.Array) -> dict[str, Any]:
+        found = self.structure.own_initial
         return {} if found is None else found(key)
 
     def example_input(self, batch_size: int = 1) -> Any:
@@ -168,7 +168,7 @@ def head_shapes(structure: Structure, classes: int) -> dict[str, tuple[int, ...]
 
 def can_draw(network: BuiltNetwork) -> bool:
     """Whether there are other random weights of a network."""
-    return network.structure.fresh is not None
+    return network.structure.own_initial is not None
 
 
 def new_head_leaves(network: BuiltNetwork) -> tuple[str, ...]:

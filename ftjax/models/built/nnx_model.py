@@ -76,7 +76,7 @@ def from_nnx(
     def make_stage(name: str, dtype: str | None, shapes: Shapes | None) -> Callable[..., nn.Module]:
         return functools.partial(NNXStage, by_name[name], dtype, shapes)
 
-    def fresh(key: jax.Array) -> dict[str, Any]:
+    def own_initial(key: jax.Array) -> dict[str, Any]:
         assert rebuild is not None
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), structure.example)
         return split_model(rebuild(nnx.Rngs(key)), stages, zeros)[1]
@@ -98,7 +98,7 @@ def from_nnx(
             'pad_id': pad_id,
             'is_lm': is_lm,
         },
-        fresh=None if rebuild is None else fresh,
+        own_initial=None if rebuild is None else own_initial,
     )
     check_whole(model, example, out)
     variables = {'params': {}, **unflatten_dict(leaves, sep='/')}

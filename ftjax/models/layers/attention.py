@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
+from ftjax.models.layers.rotary import turn
 from ftjax.models.stages import Mode
 
 if TYPE_CHECKING:
@@ -151,7 +153,8 @@ class SelfAttention(nn.Module):
     """Self-attention with separate query, key, value and output projections."""
 
     heads: int
-    qkv_bias: bool = True
+    qkv_bias: bool | tuple[bool, bool, bool] = True
+    """Of all three projections, or of query, key and value."""
     out_bias: bool = True
     causal: bool = False
     dropout: float = 0.0
@@ -164,14 +167,20 @@ class SelfAttention(nn.Module):
         mode: Mode,
         valid: Bool[Array, 'batch time'] | None = None,
         bias: Float[Array, '#batch #heads time time'] | None = None,
+        angle: jax.Array | np.ndarray | None = None,
     ) -> Float[Array, 'batch time width']:
+        """`angle` turns queries and keys: rotary positions."""
         batch, time, width = x.shape
+        biases = self.qkv_bias if isinstance(self.qkv_bias, tuple) else (self.qkv_bias,) * 3
 
-        def project(name):
-            dense = nn.Dense(width, use_bias=self.qkv_bias, dtype=self.dtype, name=name)
+        def project(name, use_bias):
+            dense = nn.Dense(width, use_bias=use_bias, dtype=self.dtype, name=name)
             return dense(x).reshape(batch, time, self.heads, width // self.heads)
 
-        query, key, value = project('query'), project('key'), project('value')
+        parts = zip(('query', 'key', 'value'), biases, strict=True)
+        query, key, value = (project(name, use_bias) for name, use_bias in parts)
+        if angle is not None:
+            query, key = (turn(y, jnp.cos(angle), jnp.sin(angle)) for y in (query, key))
         out = attend(query, key, value, valid=valid, causal=self.causal, bias=bias)
         out = nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(
             out.reshape(batch, time, width)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ftjax.errors import check_name
-from ftjax.models.layers.norms import WrittenLayerNorm
+from ftjax.models.layers.norms import GlobalResponseNorm, WrittenLayerNorm
 from ftjax.models.stages import Mode
 
 if TYPE_CHECKING:
@@ -51,12 +51,20 @@ class Mlp(nn.Module):
     act: str = 'gelu'
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
+    use_bias: bool = True
+    response_norm: bool = False
+    """Whether a GlobalResponseNorm follows the activation: (batch, h, w, width) then."""
 
     @nn.compact
     def __call__(self, x: Float[Array, '*axes width'], mode: Mode) -> Float[Array, '*axes width']:
+        def dense(features, name):
+            return nn.Dense(features, use_bias=self.use_bias, dtype=self.dtype, name=name)
+
         width = x.shape[-1]
-        x = nn.Dense(self.hidden, dtype=self.dtype, name='fc1')(x)
-        x = nn.Dense(width, dtype=self.dtype, name='fc2')(activation(self.act)(x))
+        x = activation(self.act)(dense(self.hidden, 'fc1')(x))
+        if self.response_norm:
+            x = GlobalResponseNorm(self.dtype, name='response_norm')(x)
+        x = dense(width, 'fc2')(x)
         return nn.Dropout(self.dropout)(x, deterministic=mode.deterministic)
 
 
@@ -103,8 +111,12 @@ class DropPath(nn.Module):
         )
 
 
-def layer_norm(name: str | None, epsilon: float, dtype: DTypeLike = jnp.float32) -> nn.Module:
+def layer_norm(
+    name: str | None, epsilon: float, dtype: DTypeLike = jnp.float32, *, use_bias: bool = True
+) -> nn.Module:
     """LayerNorm with a two-pass variance: the one-pass form loses digits on large means."""
-    if jax.default_backend() == 'gpu':
+    if use_bias and jax.default_backend() == 'gpu':
         return WrittenLayerNorm(epsilon, dtype, name=name)
-    return nn.LayerNorm(epsilon=epsilon, dtype=dtype, use_fast_variance=False, name=name)
+    return nn.LayerNorm(
+        epsilon=epsilon, dtype=dtype, use_bias=use_bias, use_fast_variance=False, name=name
+    )

@@ -1,4 +1,4 @@
-"""LayerNorm with a written gradient, for a GPU."""
+"""LayerNorm with a written gradient, for a GPU; global response normalisation."""
 
 from __future__ import annotations
 
@@ -71,3 +71,23 @@ def _backward(epsilon: float, dtype: DTypeLike, saved: Any, cotangent: jax.Array
 
 _normalised = jax.custom_vjp(lambda *given: _forward(*given)[0], nondiff_argnums=(3, 4))
 _normalised.defvjp(_forward, _backward)
+
+
+class GlobalResponseNorm(nn.Module):
+    """Channels weighed by their share of the image's response: (batch, h, w, c) in and out.
+
+    Params scale, bias: (c,), zero at first (Woo et al. 2023, ConvNeXt V2).
+    """
+
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        shape = (x.shape[-1],)
+        scale = self.param('scale', nn.initializers.zeros, shape).astype(self.dtype)
+        bias = self.param('bias', nn.initializers.zeros, shape).astype(self.dtype)
+        total = jnp.square(x.astype(jnp.float32)).sum((1, 2), keepdims=True)
+        # The root has no gradient at nought: a channel that is silent gets none.
+        response = jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1)), 0)
+        share = response / (response.mean(-1, keepdims=True) + 1e-6)
+        return scale * (x * share.astype(x.dtype)) + bias + x

@@ -24,6 +24,8 @@ and may expose
         what to assume where no preprocessor_config.json is beside the weights.
     class_names(config: dict) -> tuple[str, ...]
         where config.json has no id2label.
+    processor_fields(network) -> dict
+        what transformers' image processor must know beyond the usual fields.
     IMAGE_PROCESSOR: str
         the class of transformers in preprocessor_config.json, if not ViT's.
     IN_TRANSFORMERS = False
@@ -46,6 +48,7 @@ from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.pretrained.keymaps.flax_names import flax_names
 from ftjax.pretrained.keymaps.keymap import KeyMap
+from ftjax.pretrained.relatives import relatives
 from ftjax.registry import parts, register
 
 
@@ -87,8 +90,23 @@ for _name, _row in {
     ),
     'dinov2': Row(models=('dinov2',), model_types=('dinov2', 'dinov2_with_registers')),
     'clip': Row(models=('clip_vision',), model_types=('clip', 'clip_vision_model')),
+    'dinov3': Row(models=('dinov3',), model_types=('dinov3_vit',)),
+    'dinov3_convnext': Row(model_types=('dinov3_convnext',)),
     'siglip': Row(models=('siglip_vision',), model_types=('siglip', 'siglip_vision_model')),
+    'siglip2': Row(model_types=('siglip2', 'siglip2_vision_model')),
+    'vit_mae': Row(model_types=('vit_mae',)),
+    'beit': Row(
+        models=('beit',),
+        model_types=('beit',),
+        architectures=(r'beit_(base|large)_patch\d+_\d+(\..*)?',),
+    ),
     'swin': Row(models=('swin',), model_types=('swin',)),
+    'swinv2': Row(models=('swinv2',), model_types=('swinv2',)),
+    'convnextv2': Row(
+        models=('convnextv2',),
+        model_types=('convnextv2',),
+        architectures=(r'convnextv2_(atto|femto|pico|nano|tiny|small|base|large|huge)(\..*)?',),
+    ),
     'convnext': Row(
         models=('convnext',),
         model_types=('convnext',),
@@ -107,6 +125,7 @@ for _name, _row in {
             r'(module\.)?layer2\.0\.downsample\.1\.weight',
         ),
     ),
+    'efficientnet': Row(models=('efficientnet',), model_types=('efficientnet',)),
     'resnet_cifar': Row(
         models=('resnet_gn_cifar', 'resnet_bn_cifar'),
         model_types=('resnet_gn_cifar', 'resnet_bn_cifar'),
@@ -120,8 +139,29 @@ for _name, _row in {
     ),
     'roberta': Row(
         models=('roberta',),
-        model_types=('roberta', 'xlm-roberta', 'camembert'),
+        model_types=('roberta', 'camembert'),
         tensors=(r'roberta\.encoder\.layer\.0\.attention\.self\.query\.weight',),
+    ),
+    'xlm_roberta': Row(models=('xlm_roberta',), model_types=('xlm-roberta',)),
+    'mpnet': Row(
+        models=('mpnet',),
+        model_types=('mpnet',),
+        tensors=(r'(mpnet\.)?encoder\.relative_attention_bias\.weight',),
+    ),
+    'albert': Row(
+        models=('albert',),
+        model_types=('albert',),
+        tensors=(r'(albert\.)?encoder\.embedding_hidden_mapping_in\.weight',),
+    ),
+    'deberta': Row(
+        models=('deberta',),
+        model_types=('deberta-v2',),
+        tensors=(r'(deberta\.)?encoder\.layer\.0\.attention\.self\.query_proj\.weight',),
+    ),
+    'modernbert': Row(
+        models=('modernbert',),
+        model_types=('modernbert',),
+        tensors=(r'(model\.)?layers\.0\.attn\.Wqkv\.weight',),
     ),
     'electra': Row(
         models=('electra',),
@@ -198,7 +238,7 @@ def family_of_config(config: JsonObject) -> str | None:
     known = [name for row in rows().values() for name in row.model_types]
     wanted = wanted or next(iter(names), '')
     raise UserError(
-        f'config.json: no family for model type {shown(wanted)}; {did_you_mean(wanted, known)}'
+        f'config.json: no family for model type {shown(wanted)}; {relatives(wanted, known)}'
     )
 
 

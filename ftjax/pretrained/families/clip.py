@@ -72,7 +72,7 @@ def grid(config: JsonObject) -> tuple[int, int]:
 
 def vision_config(config: JsonObject, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of the vision tower: in a dict of their own where there is a text tower."""
-    if config.get('model_type') not in ('clip', 'siglip'):
+    if config.get('model_type') not in ('clip', 'siglip', 'siglip2'):
         return {**defaults, **config.get('vision_config', config)}
     tower = config.get('vision_config') or {}
     # Written by CLIP's first versions: it wins as a whole, its defaults included.

@@ -21,6 +21,7 @@ from ftjax.pretrained.keymaps.hf_config import (
     num_labels,
     plain,
     read_activation,
+    refuse,
     size,
     write_activation,
 )
@@ -49,20 +50,21 @@ FIELDS = {
     ),
     TIMM: TIMM_FIELDS,
 }
-_BLOCK = 'stage{stage+1}_block{block}'
+BLOCK = 'stage{stage+1}_block{block}'
 
 
 def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps of the three naming schemes, transformers' first."""
     base = '' if architecture(config) == 'ConvNextModel' else 'convnext.'
     return (
-        KeyMap('convnext', _transformers(base), prefixes=('convnext.',)),
-        KeyMap('convnext (timm)', _TIMM),
+        KeyMap('convnext', transformers_rules(base), prefixes=('convnext.',)),
+        KeyMap('convnext (timm)', TIMM_RULES),
         KeyMap('convnext (torchvision)', _TORCHVISION),
     )
 
 
-def _transformers(base: str) -> tuple[Rule, ...]:
+def transformers_rules(base: str) -> tuple[Rule, ...]:
+    """Rules of ConvNeXt in transformers, those of V2 as far as they are the same."""
     stage = f'{base}encoder.stages.{{stage}}'
     block = f'{stage}.layers.{{block}}'
     return (
@@ -70,27 +72,27 @@ def _transformers(base: str) -> tuple[Rule, ...]:
         *norm(f'{base}embeddings.layernorm', 'stem/norm'),
         *norm(f'{stage}.downsampling_layer.0', 'stage{stage+1}_block0/downsample/norm'),
         *conv(f'{stage}.downsampling_layer.1', 'stage{stage+1}_block0/downsample/conv'),
-        *conv(f'{block}.dwconv', f'{_BLOCK}/conv'),
-        *norm(f'{block}.layernorm', f'{_BLOCK}/norm'),
-        *dense(f'{block}.pwconv1', f'{_BLOCK}/mlp/fc1'),
-        *dense(f'{block}.pwconv2', f'{_BLOCK}/mlp/fc2'),
-        Rule(f'{block}.layer_scale_parameter', f'{_BLOCK}/ls/scale'),
+        *conv(f'{block}.dwconv', f'{BLOCK}/conv'),
+        *norm(f'{block}.layernorm', f'{BLOCK}/norm'),
+        *dense(f'{block}.pwconv1', f'{BLOCK}/mlp/fc1'),
+        *dense(f'{block}.pwconv2', f'{BLOCK}/mlp/fc2'),
+        Rule(f'{block}.layer_scale_parameter', f'{BLOCK}/ls/scale'),
         *norm(f'{base}layernorm', 'norm/norm'),
         *dense('classifier', 'head/dense'),
     )
 
 
 _STAGE = 'stages.{stage}'
-_TIMM = (
+TIMM_RULES = (
     *conv('stem.0', 'stem/conv'),
     *norm('stem.1', 'stem/norm'),
     *norm(f'{_STAGE}.downsample.0', 'stage{stage+1}_block0/downsample/norm'),
     *conv(f'{_STAGE}.downsample.1', 'stage{stage+1}_block0/downsample/conv'),
-    *conv(f'{_STAGE}.blocks.{{block}}.conv_dw', f'{_BLOCK}/conv'),
-    *norm(f'{_STAGE}.blocks.{{block}}.norm', f'{_BLOCK}/norm'),
-    *dense(f'{_STAGE}.blocks.{{block}}.mlp.fc1', f'{_BLOCK}/mlp/fc1'),
-    *dense(f'{_STAGE}.blocks.{{block}}.mlp.fc2', f'{_BLOCK}/mlp/fc2'),
-    Rule(f'{_STAGE}.blocks.{{block}}.gamma', f'{_BLOCK}/ls/scale'),
+    *conv(f'{_STAGE}.blocks.{{block}}.conv_dw', f'{BLOCK}/conv'),
+    *norm(f'{_STAGE}.blocks.{{block}}.norm', f'{BLOCK}/norm'),
+    *dense(f'{_STAGE}.blocks.{{block}}.mlp.fc1', f'{BLOCK}/mlp/fc1'),
+    *dense(f'{_STAGE}.blocks.{{block}}.mlp.fc2', f'{BLOCK}/mlp/fc2'),
+    Rule(f'{_STAGE}.blocks.{{block}}.gamma', f'{BLOCK}/ls/scale'),
     *norm('head.norm', 'norm/norm'),
     *dense('head.fc', 'head/dense'),
 )
@@ -128,9 +130,16 @@ def network_from_config(config: Mapping[str, object], **overrides: Any) -> Netwo
     return build('convnext', {**_options(config), **overrides})
 
 
-def _options(config: JsonObject) -> dict[str, Any]:
-    if 'architecture' in config:
-        return _timm_options(config)
+def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+    return _timm_options(config) if 'architecture' in config else options(config)
+
+
+def options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a network of transformers' config.
+
+    Raises:
+      UserError: fields that do not go together.
+    """
     scale = config.get('layer_scale_init_value', 1e-6)
     depths = tuple(config.get('depths') or (3, 3, 9, 3))
     if (stages := config.get('num_stages', len(depths))) != len(depths):
@@ -166,6 +175,7 @@ def _timm_options(config: JsonObject) -> dict[str, Any]:
 def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, Any]:
     """The config.json that transformers opens."""
     assert isinstance(network, ConvNeXt)
+    refuse(network, _no_place(network))
     name = 'ConvNextForImageClassification' if network.num_classes else 'ConvNextModel'
     return {
         'model_type': 'convnext',
@@ -182,6 +192,12 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
         'num_channels': network.channels,
         **label_fields(network.num_classes, labels),
     }
+
+
+def _no_place(network: ConvNeXt) -> str | None:
+    if network.inner_epsilon != 1e-6:
+        return 'the epsilon of its inner norms is 1e-6'
+    return None
 
 
 def config_from_tensors(source: TensorSource) -> dict[str, Any]:

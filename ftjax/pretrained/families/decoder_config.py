@@ -28,7 +28,7 @@ DECODER_READS = (
 DECODER_INERT = {'is_decoder': 'is_causal says what a token sees'}
 _TOKENS = {'pad_id': 'pad_token_id', 'bos_id': 'bos_token_id', 'eos_id': 'eos_token_id'}
 # A classifier's file lacks the one, a language model's the other; a tied head needs neither.
-UNUSED_HEADS = (r'lm_head\.weight', r'score\.weight')
+UNUSED_HEADS = (r'lm_head\.weight', r'score\.(weight|bias)', r'(qa_outputs|classifier)\..*')
 
 
 def is_base(config: Mapping[str, object]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.gemma import Gemma
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -67,7 +68,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return decoder_map('gemma', config, NORMS if config.get('model_type') == 'gemma' else _BOTH)
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: Any) -> Network:
     """The network of a config: a classifier, a language model, or neither.
 
     Raises:

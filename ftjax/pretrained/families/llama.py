@@ -66,7 +66,7 @@ def decoder_map(
             *head_rules(config),
         ),
         _UNUSED,
-        ('model.',),
+        ('model.', 'transformer.'),  # the latter in the class that answers questions
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.llama import OLMo2
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -39,7 +40,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return decoder_map('olmo2', config, _NORMS)
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: Any) -> Network:
     """The network of a config: a classifier, a language model, or neither."""
     fields = {**known('olmo2').defaults, **config, 'model_type': 'olmo2'}
     options = rotary_options(fields, overrides) | rope_options(fields)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.llama import Phi3
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -38,7 +39,7 @@ FIELDS = {
 }
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: JsonObject) -> KeyMap:
     """The map: queries, keys and values are stored as one, and so are gate and up."""
     fields = {**known('phi3').defaults, **config}
     heads = fields['num_attention_heads']
@@ -56,7 +57,7 @@ def key_map(config: Mapping[str, Any]) -> KeyMap:
     return decoder_map('phi3', config, NORMS, fused)
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: Any) -> Network:
     """The network of a config: a classifier, a language model, or neither."""
     fields = {**known('phi3').defaults, **config, 'model_type': 'phi3'}
     options = {

@@ -1,4 +1,4 @@
-"""RoBERTa, XLM-RoBERTa and CamemBERT, which are one network, under the names of transformers."""
+"""RoBERTa and CamemBERT, which are one network, under the names of transformers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ftjax.pretrained.keymaps.keymap import KeyMap, dense
 
 # Positions count up from the padding's id.
 _DECLARED = encoder_declared('pad_token_id', embedding_size=NO_PROJECTION)
-FIELDS = dict.fromkeys(('roberta', 'xlm-roberta', 'camembert'), _DECLARED)
+FIELDS = dict.fromkeys(('roberta', 'camembert'), _DECLARED)
 _UNUSED = (r'lm_head\..*', r'classifier\.(weight|bias)')  # the last of a token classifier
 
 
@@ -34,12 +34,14 @@ def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     return key_maps('roberta', config, head, _UNUSED)
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
-    """The network of a config."""
+def network_from_config(
+    config: Mapping[str, object], *, name: str = 'roberta', **overrides: Any
+) -> Network:
+    """The network of a config; `name` is that of RoBERTa or of a relative in the registry."""
     defaults = known(config.get('model_type', 'roberta')).defaults
     options = encoder_options(config, vocab_size=defaults['vocab_size'])
     pad_id = config.get('pad_token_id', 1)
-    return build('roberta', {**options, 'pad_id': pad_id, **overrides})
+    return build(name, {**options, 'pad_id': pad_id, **overrides})
 
 
 def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, Any]:

@@ -34,14 +34,14 @@ FIELDS = {
     ),
 }
 # Rightly left over: the text tower, and the pooling that an image classifier goes round.
-_UNUSED = (
+UNUSED = (
     r'text_model\..*',
     r'logit_(scale|bias)',
     r'(vision_model\.)?embeddings\.position_ids',
     r'(vision_model\.)?head\..*',
 )
 # SiglipVisionConfig's, where they are not ViT's.
-_DEFAULTS = {'hidden_act': 'gelu_pytorch_tanh', 'layer_norm_eps': 1e-6}
+DEFAULTS = {'hidden_act': 'gelu_pytorch_tanh', 'layer_norm_eps': 1e-6}
 
 
 def key_map(config: Mapping[str, object]) -> KeyMap:
@@ -50,6 +50,16 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     rules = (
         Rule(f'{base}embeddings.position_embedding.weight', 'embed/pos_embed', 'add_axis'),
         *conv(f'{base}embeddings.patch_embedding', 'embed/patch_embed'),
+        *above_patches(base),
+    )
+    fields = vision_config(config, {'patch_size': 16})
+    table = PositionTable('embed/pos_embed', 0, grid(fields))
+    return KeyMap('siglip_vision', rules, UNUSED, ('vision_model.',), positions=(table,))
+
+
+def above_patches(base: str) -> tuple[Rule, ...]:
+    """Rules of the blocks and of what follows them, the classifier included."""
+    return (
         *tower(base),
         *norm(f'{base}post_layernorm', 'norm/norm'),
         Rule(f'{base}head.probe', 'pooler/probe'),
@@ -60,15 +70,18 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
         *dense(f'{base}head.mlp.fc2', 'pooler/mlp/fc2'),
         *dense('classifier', 'head/dense'),
     )
-    fields = vision_config(config, {'patch_size': 16})
-    table = PositionTable('embed/pos_embed', 0, grid(fields))
-    return KeyMap('siglip_vision', rules, _UNUSED, ('vision_model.',), positions=(table,))
 
 
 def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
     """The network of a config: SigLIP's own feature, or with classes transformers' classifier."""
-    fields = vision_config(config, _DEFAULTS)
-    options = vit_options(fields) | {'num_classes': num_labels(config)} | overrides
+    return tower_network(config, vision_config(config, DEFAULTS), overrides)
+
+
+def tower_network(
+    config: Mapping[str, object], fields: Mapping[str, Any], overrides: Mapping[str, object]
+) -> Network:
+    """The network of a config whose vision tower has these fields."""
+    options = {**vit_options(fields), 'num_classes': num_labels(config), **overrides}
     attends = not options['num_classes'] and fields.get('vision_use_head', True)
     options.setdefault('pool', 'map' if attends else 'mean')
     return build('siglip_vision', options)
@@ -77,16 +90,32 @@ def network_from_config(config: Mapping[str, object], **overrides: Any) -> Netwo
 def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, Any]:
     """The config.json that transformers opens."""
     assert isinstance(network, SigLIPVision)
+    fields = {**tower_fields(network), 'model_type': 'siglip_vision_model'}
+    return whole_fields(network, labels, fields, 'siglip', 'Siglip')
+
+
+def tower_fields(network: SigLIPVision) -> dict[str, Any]:
+    """The fields of the config of a vision tower."""
     refuse(network, _no_place(network))
     shared = ('qkv_bias', 'hidden_dropout_prob', 'attention_probs_dropout_prob')
     fields = {k: v for k, v in vit_fields(network).items() if k not in shared}
-    fields |= {'model_type': 'siglip_vision_model', 'vision_use_head': network.pool == 'map'}
+    return {**fields, 'vision_use_head': network.pool == 'map'}
+
+
+def whole_fields(
+    network: SigLIPVision,
+    labels: Sequence[str],
+    tower: Mapping[str, Any],
+    model_type: str,
+    prefix: str,
+) -> dict[str, Any]:
+    """The config of a tower alone, or with a classifier that of the whole around it."""
     if not network.num_classes:
-        return {'architectures': ['SiglipVisionModel'], **fields}
+        return {'architectures': [f'{prefix}VisionModel'], **tower}
     return {
-        'model_type': 'siglip',
-        'architectures': ['SiglipForImageClassification'],
-        'vision_config': fields,
+        'model_type': model_type,
+        'architectures': [f'{prefix}ForImageClassification'],
+        'vision_config': dict(tower),
         **label_fields(network.num_classes, labels),
     }
 

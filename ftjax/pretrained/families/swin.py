@@ -49,9 +49,14 @@ _UNUSED = (
 def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map, with the prefix that the class in the config saves."""
     base = '' if architecture(config) == 'SwinModel' else 'swin.'
+    return KeyMap('swin', rules(base), _UNUSED, ('swin.',))
+
+
+def rules(base: str) -> tuple[Rule, ...]:
+    """Rules of Swin, and of V2 as far as they are the same."""
     layer, path = f'{base}encoder.layers.{{stage}}', 'stage{stage+1}_block{block}'
     block, attention = f'{layer}.blocks.{{block}}', f'{layer}.blocks.{{block}}.attention'
-    rules = (
+    return (
         *conv(f'{base}embeddings.patch_embeddings.projection', 'embed/patch_embed'),
         *norm(f'{base}embeddings.norm', 'embed/norm'),
         Rule(f'{base}embeddings.position_embeddings', 'embed/pos_embed'),
@@ -72,12 +77,16 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
         *norm(f'{base}layernorm', 'norm/norm'),
         *dense('classifier', 'head/dense'),
     )
-    return KeyMap('swin', rules, _UNUSED, ('swin.',))
 
 
 def network_from_config(config: JsonObject, **overrides: Any) -> Network:
     """The network of a config."""
-    options = {
+    return build('swin', {**options(config), **overrides})
+
+
+def options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of the network of a config."""
+    return {
         'image_size': size(config.get('image_size', 224)),
         'patch_size': size(config.get('patch_size', 4)),
         'channels': config.get('num_channels', 3),
@@ -94,7 +103,6 @@ def network_from_config(config: JsonObject, **overrides: Any) -> Network:
         'drop_path': config.get('drop_path_rate', 0.1),
         'num_classes': num_labels(config),
     }
-    return build('swin', {**options, **overrides})
 
 
 def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, Any]:

@@ -24,7 +24,11 @@ TIMM_FIELDS = Fields(
 
 
 def options_from_timm(
-    config: JsonObject, base: Mapping[str, Any], arguments: Mapping[str, str]
+    config: JsonObject,
+    base: Mapping[str, Any],
+    arguments: Mapping[str, str],
+    *,
+    pooled: str | None = None,
 ) -> dict[str, Any]:
     """A network's fields: those of the architecture, changed by the config's own.
 
@@ -32,6 +36,7 @@ def options_from_timm(
       config: timm's config.json.
       base: the fields of the architecture it names.
       arguments: entries of its `model_args` that the network can follow -> fields.
+      pooled: its `global_pool`; None for 'token' where there are heads of attention, else 'avg'.
 
     Raises:
       UserError: `model_args` asks for something that the network cannot follow.
@@ -41,7 +46,7 @@ def options_from_timm(
         check_name(name, arguments, 'entry of model_args in a timm config.json:')
         options[arguments[name]] = tuple(value) if isinstance(value, list) else value
     pooling = config.get('global_pool')
-    own = 'token' if 'heads' in base else 'avg'
+    own = pooled or ('token' if 'heads' in base else 'avg')
     if pooling not in (None, own):
         raise UserError(
             f'timm config.json: global_pool {pooling!r} is not supported for '

@@ -114,7 +114,7 @@ def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
 
     base = '' if architecture(config, 'For') == 'ViTModel' else 'vit.'
     return (
-        KeyMap('vit', _transformers(base), _UNUSED, ('vit.',), positions=positions(False)),
+        KeyMap('vit', transformers_rules(base), _UNUSED, ('vit.',), positions=positions(False)),
         KeyMap(
             'vit (timm)',
             (*timm_trunk(), *dense('head', 'head/dense')),
@@ -128,7 +128,8 @@ def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
 _UNUSED = (r'pooler\.dense\..*', r'embeddings\.mask_token', r'decoder\..*')
 
 
-def _transformers(base: str) -> tuple[Rule, ...]:
+def transformers_rules(base: str) -> tuple[Rule, ...]:
+    """Rules of transformers' ViT, its classifier included."""
     return (
         Rule(f'{base}embeddings.cls_token', 'embed/cls_token'),
         Rule(f'{base}embeddings.position_embeddings', 'embed/pos_embed'),

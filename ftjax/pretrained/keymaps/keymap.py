@@ -192,6 +192,10 @@ class KeyMap:
     """Regular expressions (full match) of leaf paths that a file may lack, as 'pooler/.*';
     they are initialised, and reported so. The stage `head` always may be."""
     positions: tuple[PositionTable, ...] = ()
+    other_head: tuple[str, ...] = ()
+    """Templates of tensors of a head for another task, which are left over."""
+    other_class: str = ''
+    """The class that has that head."""
 
     # Rules without placeholders are looked up, not tried one by one: our own files, whose map
     # has a rule for every leaf, would otherwise take time quadratic in their number.
@@ -229,8 +233,25 @@ class KeyMap:
 
     def is_unused(self, name: str) -> bool:
         """Whether the map declares this tensor as rightly left over."""
+        return self.why_unused(name) is not None
+
+    def why_unused(self, name: str) -> str | None:
+        """Why a tensor is rightly left over; None if it is not."""
         spellings = self.spellings(name)
-        return any(re.fullmatch(pattern, s) for pattern in self.unused for s in spellings)
+        if any(template(t).read(s) is not None for t in self.other_head for s in spellings):
+            return f'of the head of {self.other_class}, which is for another task'
+        found = any(re.fullmatch(pattern, s) for pattern in self.unused for s in spellings)
+        return 'declared unused by the key map' if found else None
+
+    def without_head(self, architecture: str) -> KeyMap:
+        """The map for a class whose head is for another task, whatever its tensors are called."""
+        own = [rule for rule in self.rules if rule.paths[0].startswith('head/')]
+        return dataclasses.replace(
+            self,
+            rules=tuple(rule for rule in self.rules if rule not in own),
+            other_head=tuple(rule.source for rule in own),
+            other_class=architecture,
+        )
 
     def may_initialise(self, key: str) -> bool:
         """Whether the leaf with this key may be missing from a file."""

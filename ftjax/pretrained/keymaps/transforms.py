@@ -46,6 +46,8 @@ TRANSFORMS: dict[str, Transform] = {
         permute('dense', 1, 0),  # (out, in) -> (in, out)
         permute('conv', 2, 3, 1, 0),  # OIHW -> HWIO, depthwise too: (C, 1, h, w) -> (h, w, 1, C)
         permute('conv1d', 2, 1, 0),  # (out, in, time) -> (time, in, out)
+        # A 1x1 convolution as a dense layer: (out, in, 1, 1) -> (in, out).
+        Transform('pointwise', lambda x: x[..., 0, 0].T, lambda x: x.T[..., None, None]),
         Transform('copy', lambda x: x, lambda x: x),
         Transform('add_axis', lambda x: x[None], lambda x: x[0]),  # (t, w) -> (1, t, w)
         Transform('add_two_axes', lambda x: x[None, None], lambda x: x[0, 0]),  # (w,) -> (1, 1, w)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import pathlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from ftjax.errors import UserError, shown
 
@@ -23,26 +24,40 @@ WEIGHTS = ('model.safetensors', 'model-*.safetensors', 'model.safetensors.index.
 FALLBACK = ('flax_model.msgpack', '*.npz')
 
 
-def parse(address: str) -> tuple[str, str | None]:
-    """(repository, revision or None) of hf://ORG/NAME[@REVISION].
+class Address(NamedTuple):
+    """What hf://ORG/NAME[/SUBFOLDER][@REVISION] says."""
 
-    >>> parse('hf://google/vit-base-patch16-224@main')
-    ('google/vit-base-patch16-224', 'main')
+    repository: str
+    revision: str | None
+    subfolder: str = ''
+    """Where config.json and weights are in the repository; '' for at its top."""
+
+
+def parse(address: str) -> Address:
+    """The parts of an address; UserError for what is none.
+
+    >>> parse('hf://google/vit-base-patch16-224@main').repository
+    'google/vit-base-patch16-224'
     """
-    repository, _, revision = address.removeprefix('hf://').partition('@')
-    parts = repository.split('/')
-    if not 1 <= len(parts) <= 2 or not all(parts) or len(address) > 500:
-        raise UserError(f'{shown(address)}: expected hf://ORG/NAME or hf://ORG/NAME@REVISION')
-    return repository, revision or None
+    path, _, revision = address.removeprefix('hf://').partition('@')
+    parts = path.split('/')
+    if not all(parts) or {'.', '..'} & set(parts) or len(address) > 500:
+        raise UserError(
+            f'{shown(address)}: expected hf://ORG/NAME, hf://ORG/NAME/SUBFOLDER or either with '
+            '@REVISION'
+        )
+    return Address('/'.join(parts[:2]), revision or None, '/'.join(parts[2:]))
 
 
 def fetch(address: str, *, weights: bool = True) -> tuple[pathlib.Path, str]:
     """Brings a repository's files into the cache; returns (folder, commit).
 
+    Of a repository with several networks the folder is the SUBFOLDER of the address.
+
     HF_HUB_OFFLINE, HF_HOME and HF_TOKEN are respected, being huggingface_hub's own.
 
     Args:
-      address: hf://ORG/NAME[@REVISION].
+      address: hf://ORG/NAME[/SUBFOLDER][@REVISION].
       weights: False for config and tokenizer only.
 
     Raises:
@@ -51,10 +66,9 @@ def fetch(address: str, *, weights: bool = True) -> tuple[pathlib.Path, str]:
     """
     from ftjax.pretrained.readers.open_source import weights_in
 
-    repository, revision = parse(address)
-    folder = _snapshot(address, repository, revision, SMALL + (WEIGHTS if weights else ()))
+    folder, commit = _snapshot(address, SMALL + (WEIGHTS if weights else ()))
     if weights and not any(folder.glob('model*.safetensors')):
-        folder = _snapshot(address, repository, revision, SMALL + FALLBACK)
+        folder, commit = _snapshot(address, SMALL + FALLBACK)
         try:
             weights_in(folder)
         except UserError:
@@ -63,7 +77,7 @@ def fetch(address: str, *, weights: bool = True) -> tuple[pathlib.Path, str]:
                 'loaded); many repositories have a branch or a pull request with safetensors: '
                 'give it as @REVISION'
             ) from None
-    return folder, folder.name
+    return folder, commit
 
 
 def cached(address: str) -> tuple[pathlib.Path, str] | None:
@@ -71,39 +85,42 @@ def cached(address: str) -> tuple[pathlib.Path, str] | None:
     import huggingface_hub
     from huggingface_hub import errors
 
-    repository, revision = parse(address)
+    repository, revision, subfolder = parse(address)
     try:
         found = huggingface_hub.snapshot_download(
             repository, revision=revision, local_files_only=True
         )
     except (errors.LocalEntryNotFoundError, errors.HFValidationError):
         return None
-    folder = pathlib.Path(found)
+    folder = pathlib.Path(found, subfolder)
     # Configuration alone leaves a snapshot too; a broken link is a download not finished.
     whole = any(file.exists() for file in folder.glob('model*.safetensors'))
-    return (folder, folder.name) if whole else None
+    return (folder, pathlib.Path(found).name) if whole else None
 
 
 def with_card(address: str) -> pathlib.Path | None:
     """The folder of a repository with its model card, if it has one; None out of reach."""
-    repository, revision = parse(address)
     try:
-        return _snapshot(address, repository, revision, ('config.json', 'README.md', 'LICENSE*'))
+        return _snapshot(address, ('config.json', 'README.md', 'LICENSE*'))[0]
     except UserError:
         return None
 
 
-def _snapshot(
-    address: str, repository: str, revision: str | None, patterns: tuple[str, ...]
-) -> pathlib.Path:
+def _snapshot(address: str, patterns: tuple[str, ...]) -> tuple[pathlib.Path, str]:
+    """(folder, commit) with the files of these patterns, below the address's subfolder."""
     import huggingface_hub
 
+    repository, revision, subfolder = parse(address)
+    below = f'{subfolder}/' if subfolder else ''
     with asking(address, revision):
-        return pathlib.Path(
+        root = pathlib.Path(
             huggingface_hub.snapshot_download(
-                repository, revision=revision, allow_patterns=list(patterns)
+                repository, revision=revision, allow_patterns=[below + name for name in patterns]
             )
         )
+    if not (root / subfolder).is_dir():
+        raise UserError(f'{address}: the repository {repository} has no files in {subfolder}')
+    return root / subfolder, root.name
 
 
 @contextlib.contextmanager

@@ -22,7 +22,12 @@ class HubHeaders(TensorSource):
         import huggingface_hub
         from huggingface_hub import errors
 
-        repository, revision = parse(address)
+        repository, revision, subfolder = parse(address)
+        if subfolder:
+            raise UserError(
+                f'{address}: headers alone are read at the top of a repository; load_pretrained '
+                'fetches what is in a subfolder'
+            )
         self.path = pathlib.Path(repository)
         with asking(address, revision):
             try:

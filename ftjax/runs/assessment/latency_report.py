@@ -118,8 +118,9 @@ def example_batch(trained: Trained, size: int, length: int | None, seed: int = 0
             made['codes'] = codes.astype(np.int32)
         return made
     if length is None:
-        shape = trained.network.example_input(1).shape[1:]
-        return rng.integers(0, 256, (size, *shape), dtype=np.uint8)
+        image = trained.network.example_input(1)
+        assert not isinstance(image, Mapping)
+        return rng.integers(0, 256, (size, *image.shape[1:]), dtype=np.uint8)
     vocab = trained.network.vocab_size or 1
     inputs = {
         'input_ids': rng.integers(0, vocab, (size, length), dtype=np.int32),

@@ -51,6 +51,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         self.together = shared and step_folders.seen_by_all(self.folder)
         self._saver: Any = None  # Orbax's, from the first save on
         self._under_way: tuple[int, int | None] | None = None
+        self._copies: dict[str, dict[str, Any]] = {}  # of the last save, for the next one
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -81,10 +82,11 @@ class Checkpoints(contextlib.AbstractContextManager):
             return
         from ftjax.training.checkpoints import writer  # it imports Orbax
 
-        skeletons, arrays = {}, {}
+        skeletons, arrays, before = {}, {}, self._copies
         for name, tree in items.items():
             check_item(name)
-            skeletons[name], arrays[name] = pack(tree)
+            skeletons[name], arrays[name] = pack(tree, before.get(name))
+        self._copies = before | arrays
         place = self.folder / str(step)
         check_way(place, itself=True)
         with step_folders.guarded(self.folder, step):
@@ -124,4 +126,5 @@ class Checkpoints(contextlib.AbstractContextManager):
             _log.error('%s', failure)  # what ended the run matters more
         finally:
             if self._saver is not None:
-                self._saver.close()
+                with contextlib.suppress(Exception):  # `wait` has raised it
+                    self._saver.close()

@@ -98,7 +98,8 @@ def guarded(folder: pathlib.Path, step: int) -> Iterator[None]:
         codes |= {error.errno or 0} if isinstance(error, OSError) else set()
         if not codes:
             raise
-        why = f'the disk is full ({text[-160:]})' if codes & _FULL else text[:160]
+        told = f' ({error.strerror})' if isinstance(error, OSError) else ''
+        why = f'the disk is full{told}' if codes & _FULL else text[:160]
         raise UserError(
             f'cannot save the checkpoint of step {step} in {folder}: {why}; the earlier '
             'checkpoints are untouched'

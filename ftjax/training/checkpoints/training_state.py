@@ -24,7 +24,7 @@ def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, Any]:
 
     On the host; without `gather`, arrays of which other processes hold parts stay where they are.
     """
-    held = on_host if gather else lambda tree: tree
+    held: Callable[[Any], Any] = on_host if gather else lambda tree: tree
     frozen, phase = phase_state.frozen, phase_state.phase
     params = {**frozen.params, **phase_state.masters}
     return {

@@ -59,13 +59,15 @@ def hashed(arrays: Arrays, manifest: Callable[[Any], Any]) -> ocp.args.Composite
     """What Orbax saves: arrays, and what `manifest` makes of their hashes in the background."""
     shared = part_hashes(arrays)
 
-    def hashes() -> dict[str, dict[str, str]]:
-        return {
-            item: {n: shared.get((item, n)) or array_hash(leaf) for n, leaf in leaves.items()}
-            for item, leaves in arrays.items()
-        }
+    def make() -> Any:
+        return manifest(
+            {
+                item: {n: shared.get((item, n)) or array_hash(leaf) for n, leaf in leaves.items()}
+                for item, leaves in arrays.items()
+            }
+        )
 
-    later: Any = lambda: manifest(hashes())  # noqa: E731
+    later: Any = make  # a function, see ManifestHandler
     items = {item: ocp.args.PyTreeSave(leaves) for item, leaves in arrays.items() if leaves}
     return ocp.args.Composite(**items, **{MANIFEST.parts[0]: ocp.args.JsonSave(later)})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 
@@ -44,7 +43,7 @@ def cost_of(compiled: jax.stages.Compiled, spec: RunSpec, phase: Phase) -> StepC
     )
 
 
-def compile_step(spec: RunSpec, phase: Phase) -> Any:
+def compile_step(spec: RunSpec, phase: Phase) -> jax.stages.Compiled:
     """The step of a phase, compiled for `(state, frozen, batch, rates)`; the state is donated."""
     _, (state, frozen, batch, rates, _) = step_arguments(spec, phase)
     places = None

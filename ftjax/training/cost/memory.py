@@ -13,7 +13,7 @@ import numpy as np
 
 from ftjax.evaluation.predict import Forward
 from ftjax.freezing.plan.phase import Phase
-from ftjax.pytrees import Batch
+from ftjax.pytrees import Batch, Tree
 from ftjax.training.step.multi_step import MultiStep
 from ftjax.training.step.run_spec import RunSpec, batch_shapes
 from ftjax.training.step.state import make_state, variables_of
@@ -134,7 +134,7 @@ def measured(compiled: jax.stages.Compiled, held: Mapping[str, int], gradients: 
     return Memory(held, min(gradients, temporary), temporary, max(int(outputs), 0))
 
 
-def placed(tree: Any, places: Any) -> Any:
+def placed(tree: Tree, places: object) -> Tree:
     """Shapes with the shardings that their arrays will have."""
     return jax.tree.map(
         lambda x, place: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree, places

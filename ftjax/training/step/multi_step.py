@@ -32,7 +32,7 @@ class MultiStep:
             skips = skips - ~finite
             moves, goes_on = finite & (skips >= 0), skips >= 0
             kept = state.replace(step=jnp.where(goes_on, new.step, state.step))
-            state = jax.tree.map(lambda old, fresh: jnp.where(moves, fresh, old), kept, new)
+            state = jax.tree.map(lambda old, after: jnp.where(moves, after, old), kept, new)
             return (state, skips), metrics
 
         if rates.shape[0] == 1:  # no loop: convolutions inside one are slow on a CPU

@@ -7,6 +7,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import optax
 from flax.traverse_util import flatten_dict
 
 from ftjax.freezing.partition import combine, partition
@@ -24,7 +25,7 @@ class TrainState(flax.struct.PyTreeNode):
     seed: jax.Array
     trainable: Flat
     stats: Flat
-    opt_state: Any
+    opt_state: optax.OptState
     ema: Flat | None = None
 
 
@@ -52,7 +53,7 @@ def split(variables: Variables, phase: Phase) -> tuple[Flat, Flat, Frozen]:
     return trainable, moving, Frozen(params, fixed)
 
 
-def rounded(leaf: Array, dtype: str | None) -> Any:
+def rounded(leaf: Array, dtype: str | None) -> Array:
     """A leaf in a dtype, to the nearest value; as it is for None."""
     return leaf if dtype is None else leaf.astype(dtype)
 

@@ -1,0 +1,28 @@
+"""A leaf that a stage reads and an earlier stage holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+
+from ftjax.errors import UserError
+
+
+def shared_leaf(stage: nn.Module, *path: str) -> jax.Array:
+    """The leaf at `path` among the network's params, from within a stage; see `Network.ties`.
+
+    It is read from the params that the run was given, not handed from stage to stage: what flows
+    has a batch axis and can be cached, a table has none. Its gradient finds the one leaf wherever
+    a run starts.
+    """
+    # The scope that the stage stands in, so that it works within whatever runs the stages.
+    above: Any = stage.scope.parent if stage.scope else None
+    leaf: Any = above.variables().get('params', {}) if above else {}
+    for key in path:
+        if key not in leaf:
+            kind = type(stage).__name__
+            raise UserError(f'{kind} reads params/{"/".join(path)}, which is not there')
+        leaf = leaf[key]
+    return leaf

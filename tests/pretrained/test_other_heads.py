@@ -1,0 +1,62 @@
+"""Heads for another task are left out, whatever their tensors are called, and that is said."""
+
+import json
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+
+from ftjax.pretrained.open import outline
+from ftjax.pretrained.readers import open_source
+from ftjax.pretrained.readers.safetensors_file import write_safetensors
+
+GOLDENS = pathlib.Path(__file__).parent / 'goldens'
+TOKENS, QUESTIONS = 'ForTokenClassification', 'ForQuestionAnswering'
+# golden, class, head in the golden's file, the head's tensors there and what that class calls them
+CASES = [
+    ('llama', 'Llama' + TOKENS, 'score', ('score',), 'model.'),
+    ('llama', 'Llama' + QUESTIONS, 'score', ('qa_outputs',), 'transformer.'),
+    ('qwen3', 'Qwen3' + TOKENS, 'score', ('score',), 'model.'),
+    ('gpt2', 'GPT2' + TOKENS, 'score', ('classifier',), 'transformer.'),
+    ('gpt2', 'GPT2' + QUESTIONS, 'score', ('qa_outputs',), 'transformer.'),
+    ('bert', 'Bert' + TOKENS, 'classifier', ('classifier',), 'bert.'),
+    ('bert', 'BertForMultipleChoice', 'classifier', ('classifier',), 'bert.'),
+    ('distilbert', 'DistilBert' + QUESTIONS, 'classifier', ('qa_outputs',), 'distilbert.'),
+    ('electra', 'Electra' + TOKENS, 'classifier', ('classifier',), 'electra.'),
+    ('roberta', 'Roberta' + TOKENS, 'classifier', ('classifier',), 'roberta.'),
+]
+
+
+@pytest.mark.parametrize('golden, name, head, others, base', CASES, ids=lambda x: str(x))
+def test_a_head_for_another_task_is_left_out_and_said(golden, name, head, others, base, tmp_path):
+    shutil.copytree(GOLDENS / golden / 'model', tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / 'config.json').read_text())
+    config['architectures'] = [name]
+    (tmp_path / 'config.json').write_text(json.dumps(config))
+    source, rows = open_source(tmp_path), {}
+    for tensor in source.names:
+        if not tensor.startswith((head, 'pre_classifier')):
+            old = tensor.partition('.')[0] + '.'
+            values = source.read(tensor)
+            rows[base + tensor.removeprefix(old)] = values
+    classes = len(config.get('id2label') or 'ab')
+    width = next(v.shape[0] for k, v in rows.items() if v.ndim == 1)
+    for other in others:
+        rows[f'{other}.weight'] = np.ones((classes, width), np.float32)
+        rows[f'{other}.bias'] = np.ones(classes, np.float32)
+    write_safetensors(
+        tmp_path / 'model.safetensors',
+        {k: (v.dtype, v.shape, lambda v=v: v) for k, v in rows.items()},
+    )
+    bare = outline(str(tmp_path))
+    assert (bare.head, 'head' in bare.network.stages) == ('none', False)
+    made = outline(str(tmp_path), num_classes=classes)
+    assert made.head == 'new'
+    skipped = made.report().skipped
+    for other in others:
+        assert f'{other}.weight' in skipped
+    if others[0] in ('score', 'classifier') and golden not in ('gpt2', 'roberta', 'electra'):
+        assert skipped[f'{others[0]}.weight'] == (
+            f'of the head of {name}, which is for another task'
+        )

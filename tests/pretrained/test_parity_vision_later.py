@@ -1,0 +1,35 @@
+"""DINOv3, SigLIP 2, MAE, BEiT, Swin V2 and others against PyTorch where it is installed."""
+
+import pytest
+
+LIVE = (
+    'dinov3',
+    'dinov3_gated',
+    'dinov3_bare',
+    'dinov3_convnext',
+    'dinov3_convnext_odd',
+    'siglip2',
+    'siglip2_classifier',
+    'vit_mae',
+    'vit_mae_odd',
+    'beit',
+    'beit_odd',
+    'beit_shared',
+    'convnextv2',
+    'convnextv2_odd',
+    'swinv2',
+    'swinv2_odd',
+    'efficientnet',
+    'efficientnet_odd',
+)
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.parametrize('name', LIVE)
+def test_live(name, tmp_path):
+    pytest.importorskip('torch')
+    from parity_cases import all_cases
+    from parity_torch import check_live
+
+    check_live(all_cases()[name], tmp_path)
