@@ -162,7 +162,7 @@ class Multilabel(MultilabelErrors, Task):
     ) -> dict[str, Any]:
         """A label is answered from its threshold on."""
         names = check_class_names(class_names, len(output))
-        return _told(over(_probabilities(output[None]), threshold)[0], label, names)
+        return told_labels(over(_probabilities(output[None]), threshold)[0], label, names)
 
     def answers(
         self,
