@@ -45,6 +45,7 @@ def get_config():
             'rates': (1e-3, 3e-3, 1e-2),
             'seeds': (0, 1, 2, 3, 4),
             'reference': 'full',
+            'notes': (),  # what readers of the table are told
         },
         convert_dict=False,
     )

@@ -117,6 +117,16 @@ def test_a_better_arm_is_recommended_and_the_cheapest_as_good_named():
     assert '0.5 of the time of a step' in advice.sentences[1]
 
 
+def test_one_seed_decides_nothing_and_the_advice_says_what_enough_would_take():
+    summary = summary_of({'full': 0.80, 'last:2': 0.90, 'head': 0.81}, seeds=1)
+    advice = recommend(summary)
+    assert (advice.choice, advice.why, advice.as_good) == ('full', 'no verdict', 'full')
+    assert 'Nothing is decided' in advice.sentences[0] and '1 finished run,' in advice.sentences[0]
+    # Two more seeds of each: a run takes ten times the step.
+    more = 2 * 10 * sum(COSTS[arm][0] for arm in ('full', 'last:2', 'head'))
+    assert f'3 seeds of every arm would take about {more / 60:.3g} min more' in advice.sentences[1]
+
+
 def test_without_a_better_arm_the_cheapest_as_good_one_is_recommended():
     summary = summary_of({'full': 0.80, 'last:2': 0.80, 'head': 0.795}, noise=0.001)
     advice = recommend(summary)

@@ -19,11 +19,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.racing.allocation import LEAST_SEEDS
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.ablation.summary.good_enough import COSTS, cost_against, is_as_good, price
 from ftjax.plotting import number_formats
 
 Arm = Mapping[str, Any]
+TOO_FEW = 'too few seeds for a verdict'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,8 @@ class Advice:
     Attributes:
       choice: the recommended arm; None where no run of the reference finished.
       rate: its learning rate.
-      why: 'better' than the reference, 'as good' and cheaper, or 'nothing cheaper' is.
+      why: 'better' than the reference, 'as good' and cheaper, 'nothing cheaper' is, or 'no verdict'
+        was possible.
       as_good: the cheapest arm that is as good as the reference.
       sentences: the recommendation in two sentences.
       undecided: arms that the race could not decide.
@@ -97,12 +100,16 @@ def recommend(summary: Summary) -> Advice:
     else:
         choice = cheapest
         why = 'nothing cheaper' if choice is reference else 'as good'
+    if not able and TOO_FEW in left_out.values():
+        why, said = 'no verdict', _too_small(arms, reference, summary)
+    else:
+        said = _sentences(choice, why, cheapest, reference, open_arms, summary)
     return Advice(
         choice=choice['arm'],
         rate=choice['rate'],
         why=why,
         as_good=cheapest['arm'],
-        sentences=_sentences(choice, why, cheapest, reference, open_arms, summary),
+        sentences=said,
         undecided=undecided,
         left_out=left_out,
     )
@@ -114,8 +121,22 @@ def _why_not(arm: Arm) -> str:
     if arm['rate_edge']:
         return f'its best rate is the {arm["rate_edge"]}est that was tried: a better one may exist'
     if arm['difference'] is None or arm['difference']['interval']['low'] is None:
-        return 'too few seeds for a verdict'
+        return TOO_FEW
     return ''
+
+
+def _too_small(arms: Sequence[Arm], reference: Arm, summary: Summary) -> tuple[str, str]:
+    """What is said where no arm has seeds enough: that, and what enough would take."""
+    fewest = min(arm['n_ok'] for arm in arms)
+    known = [max(0, LEAST_SEEDS - arm['n_ok']) * (arm['wall_seconds'] or 0.0) for arm in arms]
+    score = number_formats.score(reference['mean']['estimate'], summary['metric'])
+    return (
+        f'Nothing is decided: the budget gave every arm {fewest} finished '
+        f'run{"" if fewest == 1 else "s"}, and a verdict needs several seeds.',
+        f'Until then train {reference["arm"]}: {score} {number_formats.headed(summary)}; '
+        f'{LEAST_SEEDS} seeds of every arm would take about {number_formats.seconds(sum(known))} '
+        'more.',
+    )
 
 
 def _gain(arm: Arm, summary: Summary) -> float:
