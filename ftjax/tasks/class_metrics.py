@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.evaluation.auroc_interval import auroc_interval
+from ftjax.evaluation.average_precision_interval import average_precision_interval
 from ftjax.evaluation.calibration.calibration import calibration_gap
 from ftjax.evaluation.intervals import share_interval
 from ftjax.evaluation.predictions import check_class_names
@@ -58,6 +59,10 @@ def class_metrics(
             label[:, None] == (np.ones(1) if classes == 2 else np.arange(classes)),
             rows.get('group'),
         )
+        if classes == 2:
+            result['average_precision_interval'] = average_precision_interval(
+                rows['odds'][:, 1], label == 1, rows.get('group')
+            )
     for name, c in (('sensitivity', 1), ('specificity', 0)):
         known = classes == 2 and occurs[c]
         result[name] = float(each['recall'][c]) if known else None

@@ -146,9 +146,9 @@ class Classification(ClassErrors, Task):
         `balanced_accuracy`, `top5_accuracy` (None below 6 classes), `precision_macro`,
         `recall_macro`, `f1_macro` and the same `_weighted`,
         `mcc`, `auroc` and `average_precision` (of the second of two classes; of more the mean
-        over those that occur, each against the rest), `auroc_interval`, `log_loss` (nats),
-        `ece` (15 bins),
-        `brier`, `per_class` (name, precision, recall, f1, auroc, average_precision, support) and
+        over those that occur, each against the rest), `auroc_interval` and, of two classes,
+        `average_precision_interval` (bootstrap), `log_loss` (nats), `ece` (15 bins), `brier`,
+        `per_class` (name, precision, recall, f1, auroc, average_precision, support) and
         `confusion_matrix` (rows true, columns predicted, examples). Of two classes also
         `sensitivity` and `specificity` with intervals like that, and
         `sensitivity_at_95_specificity`. None for what is undefined: of one class alone.
@@ -185,6 +185,15 @@ class Classification(ClassErrors, Task):
             'confidence': float(probabilities[best]),
             'label_probability': float(probabilities[int(label)]),
         }
+
+    def example_at(
+        self, output: np.ndarray, label: Any, class_names: Sequence[str], threshold: Threshold
+    ) -> dict[str, Any]:
+        """The second of two classes is answered from the threshold on."""
+        names, probabilities = check_class_names(class_names, len(output)), softmax(output)
+        best = int(probabilities[1] >= threshold)
+        told = {'predicted': names[best], 'confidence': float(probabilities[best])}
+        return self.example(output, label, class_names) | told
 
     def answers(
         self,
@@ -236,8 +245,9 @@ class Classification(ClassErrors, Task):
                 second = printable(metrics['per_class'][1]['name'])
                 lines.append(f'{second} from a probability of {metrics["threshold"]:.4g} on')
             lines += [metric_line(metrics, name, name, '.4f') for name in _OF_TWO_SAID]
-        if metrics.get('auroc_interval') is not None:
-            lines.append(metric_line(metrics, 'auroc', 'AUROC', '.4f'))
+        for name, label in _SAID:
+            if metrics.get(name) is not None and metrics.get(f'{name}_interval') is not None:
+                lines.append(metric_line(metrics, name, label, '.4f'))
         known = [
             (label, metrics[k])
             for k, label in _SAID

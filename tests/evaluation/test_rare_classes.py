@@ -8,6 +8,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from ftjax.errors import UserError
+from ftjax.evaluation import average_precision_interval as precision_bootstrap
 from ftjax.evaluation.auroc_interval import auroc_interval
 from ftjax.evaluation.intervals import wilson_interval
 from ftjax.evaluation.predictions import softmax
@@ -177,6 +178,28 @@ def test_intervals_of_areas_at_their_ends():
     one = np.arange(8)[:, None] == 4  # no variance from a single positive
     assert auroc_interval(scores, one) is None
     assert auroc_interval(scores, labels, np.zeros(8)) is None
+
+
+@pytest.mark.parametrize('of_groups', [False, True])
+def test_the_interval_of_average_precision_is_a_bootstrap_of_scikit_learns(of_groups, monkeypatch):
+    monkeypatch.setattr(precision_bootstrap, 'RESAMPLES', 60)
+    logits, labels = rare(2, 90, 0.2, ties=True)
+    scores, positive = log_odds(logits)[:, 1], labels == 1
+    groups = np.repeat(np.arange(30), 3) if of_groups else None
+    unit = np.arange(90) if groups is None else groups
+    draw, found = np.random.default_rng(0), []
+    for _ in range(60):
+        times = np.bincount(draw.integers(0, unit.max() + 1, unit.max() + 1), minlength=90)
+        rows = np.repeat(np.arange(90), times[unit])
+        found.append(sk.average_precision_score(labels[rows], scores[rows]))
+    told = precision_bootstrap.average_precision_interval(scores, positive, groups)
+    np.testing.assert_allclose(told, np.percentile(found, [2.5, 97.5]))
+    result = evaluate(logits, labels)
+    low, high = result['average_precision_interval']
+    assert low < result['average_precision'] < high
+    one = np.zeros(90, bool)
+    assert precision_bootstrap.average_precision_interval(scores, one) is None
+    assert precision_bootstrap.average_precision_interval(scores, positive, np.zeros(90)) is None
 
 
 @pytest.mark.parametrize('of_groups', [False, True])
