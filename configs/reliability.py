@@ -2,8 +2,8 @@
 
     python scripts/train.py --config=configs/reliability.py:gradual --workdir=runs/tiny
 
-The argument names the case: a strategy; `plain` (augmentation, dropout, a moving average, skipped
-bad numbers), `cached` and `cached_files` (features of the frozen stages), `badly_timed`
+The argument names the case: a strategy; `plain` (augmentation, dropout, a moving average, steps
+skipped as not finite), `cached` and `cached_files` (features of the frozen stages), `badly_timed`
 (validations that fall into the middle of phases and calls), `texts` (batches of several lengths),
 `vectorised` (an ablation). A run takes a second or two, of which half are its 10 validations and
 checkpoints: there are many moments to be killed at.

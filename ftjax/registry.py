@@ -131,6 +131,7 @@ def register(
     ranges: Mapping[str, Range] | None = None,
     details: Any = None,
     target: str | None = None,
+    _frames: int = 1,
     **parameters: Any,
 ) -> Callable[[Any], Any]:
     """Registers the decorated function or class.
@@ -142,6 +143,7 @@ def register(
       ranges: which numbers an argument takes: `{'share': between(0, 1)}`.
       details: what else the kind needs to know.
       target: 'module:attribute', in place of decorating, for what is imported when first used.
+      _frames: of functions that register for their caller: how many calls above it stands.
       **parameters: arguments with defaults, where the function does not say them itself.
 
     Raises:
@@ -157,7 +159,8 @@ def register(
     check_name(kind, KINDS, 'kind of part:')
     if not re.fullmatch(r'[A-Za-z_][\w.-]*', name):
         raise UserError(f'{KINDS[kind].title} {shown(name)}: expected a name of letters and digits')
-    caller = _place(sys._getframe(1).f_code.co_filename, sys._getframe(1).f_globals)
+    frame = sys._getframe(_frames)
+    caller = _place(frame.f_code.co_filename, frame.f_globals)
 
     def add(function: Any) -> Any:
         written = _written(function)

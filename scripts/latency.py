@@ -33,6 +33,7 @@ def main():
     from ftjax.io.files.lock import run_lock
     from ftjax.runs.assessment.latency_report import LatencyRequest, latency_report
     from ftjax.runs.prediction.trained import run_of
+    from ftjax.runs.report.run_report import PAGE, write_report
 
     request = LatencyRequest(
         init=WORKDIR.value,
@@ -52,6 +53,8 @@ def main():
         with run_lock(run):
             write_json(run / 'result.json', {**read_json(run / 'result.json'), 'latency': found})
         print(f'kept in {run / "result.json"}: latency')
+        if (run / PAGE).exists():
+            print(f'and in {write_report(run)}')
 
 
 def numbers(words, name):

@@ -3,11 +3,16 @@
 import importlib
 from typing import Any
 
-__all__ = ['from_nnx']
+_LATE = {
+    'from_nnx': 'ftjax.models.built.nnx_model',
+    'into_nnx': 'ftjax.models.built.nnx_model',
+    'from_linen': 'ftjax.models.built.linen_model',
+}
+__all__ = sorted(_LATE)  # pyrefly: ignore
 
 
 def __getattr__(name: str) -> Any:
     """What brings a library along is imported when it is first asked for."""
-    if name in __all__:
-        return getattr(importlib.import_module('ftjax.models.built.nnx_model'), name)
+    if name in _LATE:
+        return getattr(importlib.import_module(_LATE[name]), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -13,6 +13,8 @@ normalisation layers, `kernel` and `bias` for weights.
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib
 import inspect
 import itertools
 import re
@@ -44,6 +46,8 @@ ROLES = {
     'mlp': re.compile(r'/mlp/'),
 }
 """What names of leaves mean."""
+NNX_CLASS = 'ftjax.models.built.nnx_class'
+"""What runs classes of NNX; it brings NNX along."""
 EVAL = Mode()
 TRAIN = Mode(deterministic=False, batch_stats=True)
 Modes = Mode | Mapping[str, Mode]
@@ -187,10 +191,12 @@ class Network(nn.Module):
         first, *others = (tuple(names) for _, names in pairs)
         return ((*self.stages[: self.stages.index(first[0])], *first), *others)
 
-    def make_stage(self, name: str) -> Callable[..., nn.Module]:
+    def make_stage(self, name: str) -> Callable[..., Any]:
         """The constructor of one stage's module, all but its name: `partial(Block, heads=3)`.
 
-        The module itself is built inside `__call__`, where linen binds it to its scope.
+        The module itself is built inside `__call__`, where linen binds it to its scope. The class
+        may be one of NNX: it is built with `rngs=`, called with what flows (the array, where
+        `hidden` alone flows), and follows the mode as `train()` and `eval()` say.
         """
         raise self._missing('make_stage')
 
@@ -249,11 +255,22 @@ class Network(nn.Module):
         """
         state, seen = inputs, {}
         for name in stage_slice(self.stages, start, stop):
-            state = self.make_stage(name)(name=name)(state, mode_of(modes, name))
+            made = self.make_stage(name)
+            if not is_linen(made):
+                made = importlib.import_module(NNX_CLASS).constructor(
+                    *(made, name, name == self.stages[-1])
+                )
+            state = made(name=name)(state, mode_of(modes, name))
             state = written(state) if len(self.blocks) >= DEEP else state
             if name in taps:
                 seen[name] = state
         return (state, seen) if taps else state
+
+
+def is_linen(made: Any) -> bool:
+    """Whether a stage's constructor is no class of another library."""
+    target = made.func if isinstance(made, functools.partial) else made
+    return not isinstance(target, type) or issubclass(target, nn.Module)
 
 
 def stage_slice(stages: Sequence[str], start: str | None, stop: str | None) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ figcaption { color: var(--quiet); font-size: .88rem; margin-top: .3rem; }
   padding: .6rem .7rem; font-size: .82rem; overflow-wrap: anywhere; min-width: 0; }
 .example img { width: 100%; max-height: 9rem; object-fit: contain; display: block;
   margin-bottom: .4rem; image-rendering: pixelated; background: #8a94a0; border-radius: 4px; }
+.example .name { margin: 0 0 .3rem; line-height: 1.3; }
 .example blockquote { margin: 0 0 .4rem; padding-left: .6rem; font-size: .9rem;
   border-left: 3px solid var(--line); }
 .example dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .5rem; margin: 0; }

@@ -186,6 +186,15 @@ class Classification(ClassErrors, Task):
             'label_probability': float(probabilities[int(label)]),
         }
 
+    def example_at(
+        self, output: np.ndarray, label: Any, class_names: Sequence[str], threshold: Threshold
+    ) -> dict[str, Any]:
+        """The second of two classes is answered from the threshold on."""
+        names, probabilities = check_class_names(class_names, len(output)), softmax(output)
+        best = int(probabilities[1] >= threshold)
+        told = {'predicted': names[best], 'confidence': float(probabilities[best])}
+        return self.example(output, label, class_names) | told
+
     def answers(
         self,
         outputs: Float[np.ndarray, 'n classes'],

@@ -157,6 +157,13 @@ class Multilabel(MultilabelErrors, Task):
         names = check_class_names(class_names, len(output))
         return told_labels(np.asarray(output) > 0, label, names)
 
+    def example_at(
+        self, output: np.ndarray, label: Any, class_names: Sequence[str], threshold: Threshold
+    ) -> dict[str, Any]:
+        """A label is answered from its threshold on."""
+        names = check_class_names(class_names, len(output))
+        return told_labels(over(_probabilities(output[None]), threshold)[0], label, names)
+
     def answers(
         self,
         outputs: np.ndarray,

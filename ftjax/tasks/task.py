@@ -16,6 +16,7 @@ from ftjax.evaluation.metric import MetricValues
 from ftjax.tasks.answers import Answering
 from ftjax.tasks.error_analysis import ErrorAnalysis
 from ftjax.tasks.measuring import Measuring
+from ftjax.tasks.threshold import Threshold
 from ftjax.tasks.training_loss import PLAIN, Array, Batch, LossOptions
 
 __all__ = ['PLAIN', 'Array', 'Batch', 'LossOptions', 'Task', 'metric_line']
@@ -50,6 +51,12 @@ class Task(Measuring, Answering, ErrorAnalysis):
           class_names: one a class; () where labels are no classes.
         """
         raise NotImplementedError
+
+    def example_at(
+        self, output: np.ndarray, label: Any, class_names: Sequence[str], threshold: Threshold
+    ) -> dict[str, Any]:
+        """As `example`, answered at a decision threshold; of a task that has one."""
+        return self.example(output, label, class_names)
 
 
 def metric_line(metrics: MetricValues, name: str, label: str, form: str) -> str:

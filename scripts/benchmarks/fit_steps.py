@@ -55,6 +55,7 @@ class FitSteps:
         self.chunk = calls if longest is None else min(calls, longest)
         self.run = MultiStep(phase_state.step(self.source.start))
         self.known: Any = None
+        self.losses: Any = None
 
     @property
     def trainable(self) -> int:
@@ -96,7 +97,7 @@ class FitSteps:
         )
         self.known = program(self.run, *arguments, donate=(0,), places=places)
         phase_state.state, metrics = self.known.call(*arguments)
-        losses = {name: np.asarray(values) for name, values in metrics.items()}['loss']
+        self.losses = losses = np.asarray(metrics['loss'])
         if not np.isfinite(losses).all():
             raise FloatingPointError(f'a loss of the benchmark is no number: {losses}')
 

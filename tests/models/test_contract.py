@@ -36,6 +36,7 @@ ANSWERS = {
     'table_codes': tuple,
     'is_reconstruction': bool,
     'made_of': tuple,
+    'runs': dict,
     'is_local': bool,
     'stages': tuple,
     'blocks': tuple,

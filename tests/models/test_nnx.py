@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,16 +10,18 @@ import pytest
 from flax import nnx
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ftjax import registry
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import make_plan
-from ftjax.models import from_nnx
+from ftjax.models import from_nnx, into_nnx
 from ftjax.models.adapters.adapted import adapted, merge
 from ftjax.models.adapters.ia3 import IA3
 from ftjax.models.adapters.lora import LoRA
 from ftjax.models.adapters.prompt import Prompt
 from ftjax.models.adapters.ssf import SSF
 from ftjax.models.registry import build
-from ftjax.models.stages import EVAL, TRAIN, Mode
+from ftjax.models.stages import EVAL, TRAIN, Mode, Network
+from ftjax.pretrained.locate.locate import locate
 
 SIZES = {'image_size': 8, 'patch_size': 4, 'width': 8, 'depth': 2, 'heads': 2, 'num_classes': 3}
 
@@ -330,9 +333,10 @@ class Foreign(nnx.Module):
     def __init__(self, rngs):
         self.ln = nnx.LayerNorm(8, rngs=rngs)
         self.mixer = nnx.MultiHeadAttention(2, 8, decode=False, rngs=rngs)
+        self.drop = nnx.Dropout(0.5)
 
-    def __call__(self, x):
-        return x + self.mixer(self.ln(x))
+    def __call__(self, x, *, rngs):
+        return x + self.drop(self.mixer(self.ln(x)), rngs=rngs)
 
 
 class Tower(nnx.Module):
@@ -353,6 +357,18 @@ TOWER = {
 @functools.cache
 def tower():
     return from_nnx(Tower(nnx.Rngs(0)), TOWER, example=images(1))
+
+
+def test_a_module_that_takes_rngs_is_given_those_of_the_run():
+    def run(mode, seed):
+        keys = {'dropout': jax.random.key(seed)}
+        return tower().network.apply(tower().variables, images(), modes=mode, rngs=keys)
+
+    noisy = Mode(deterministic=False)
+    np.testing.assert_array_equal(run(noisy, 0), run(noisy, 0))
+    assert not np.array_equal(run(noisy, 0), run(noisy, 1))
+    np.testing.assert_array_equal(run(EVAL, 0), run(EVAL, 1))
+    assert not tower().network.noiseless
 
 
 def test_strategies_find_norms_and_attention_by_the_types_of_modules():
@@ -376,8 +392,8 @@ def test_adapters_merge_into_projections_of_several_dimensions(adapter):
     network, variables = tower().network, tower().variables
     ours, draw = adapted(network, [adapter]), np.random.default_rng(0)
     own = flatten_dict(variables['params'], sep='/')
-    fresh = {path: leaf for path, leaf in leaf_paths(ours).items() if path not in own}
-    added = {p: draw.normal(0.5, 0.2, x.shape).astype(np.float32) for p, x in fresh.items()}
+    more = {path: leaf for path, leaf in leaf_paths(ours).items() if path not in own}
+    added = {p: draw.normal(0.5, 0.2, x.shape).astype(np.float32) for p, x in more.items()}
     whole = {**variables, 'params': unflatten_dict({**own, **added}, sep='/')}
     out, (plain, merged) = ours.apply(whole, images()), merge(ours, whole)
     assert added and not np.allclose(out, network.apply(variables, images()), atol=1e-3)
@@ -391,3 +407,117 @@ def test_a_dtype_is_that_of_its_layers():
     out = network.apply(tower().variables, images())
     assert out.dtype == jnp.float32
     np.testing.assert_allclose(out, tower().network.apply(tower().variables, images()), atol=0.05)
+
+
+class NNXHead(nnx.Module):
+    """Takes the array, gives the outputs."""
+
+    def __init__(self, width, classes, *, rngs):
+        self.dense = nnx.Linear(width, classes, rngs=rngs)
+
+    def __call__(self, x):
+        return self.dense(x.mean((1, 2)))
+
+
+class MixedStages(Network):
+    """A linen stem, blocks of NNX with BatchNorm and dropout, a head of NNX."""
+
+    num_classes: int = 3
+
+    @property
+    def stages(self):
+        return ('stem', 'block_00', 'block_01', 'head')
+
+    def make_stage(self, name):
+        if name == 'stem':
+            return LinenStem
+        if name == 'head':
+            return functools.partial(NNXHead, 6, self.num_classes)
+        return functools.partial(NNXBlock, 6)
+
+    def example_input(self, batch_size=1):
+        return jnp.zeros((batch_size, 8, 8, 3))
+
+
+class LinenStem(nn.Module):
+    @nn.compact
+    def __call__(self, images, mode):
+        return {'hidden': nn.Conv(6, (3, 3), name='conv')(images)}
+
+
+class NNXBlock(nnx.Module):
+    def __init__(self, width, *, rngs):
+        self.conv = nnx.Conv(width, width, (3, 3), rngs=rngs)
+        self.bn = nnx.BatchNorm(width, rngs=rngs)
+        self.drop = nnx.Dropout(0.5, rngs=rngs)
+        self.table = nnx.Variable(jnp.arange(float(width)))
+
+    def __call__(self, x):
+        return x + self.drop(nnx.relu(self.bn(self.conv(x)))) + self.table
+
+
+def test_make_stage_may_give_classes_of_nnx():
+    network = MixedStages()
+    variables = jax.jit(network.init)(jax.random.key(0), network.example_input())
+    assert {*variables} == {'params', 'batch_stats'}
+    assert {*variables['params']['block_00']} == {'conv', 'bn'}
+    kernels = [variables['params'][f'block_0{i}']['conv']['kernel'] for i in range(2)]
+    assert not np.array_equal(*kernels)  # drawn from keys of their own
+    x = images()
+    whole = network.apply(variables, x)
+    state = network.apply(variables, x, stop='block_01')
+    close(network.apply(variables, state, start='block_01'), whole)
+    runs = [
+        network.apply(
+            *(variables, x),
+            modes=TRAIN,
+            rngs={'dropout': jax.random.key(i)},
+            mutable=['batch_stats'],
+        )
+        for i in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(runs[0][0], runs[1][0])
+    assert not np.array_equal(runs[0][0], runs[2][0])
+    before, after = variables['batch_stats']['block_00'], runs[0][1]['batch_stats']['block_00']
+    assert not np.array_equal(before['bn']['mean'], after['bn']['mean'])
+
+
+def test_weights_go_back_into_a_model_with_adapters_merged_and_a_head_for_other_classes():
+    from ftjax.pretrained.built_models import open_model
+
+    ours = open_model(tower(), 'tower', num_classes=5)
+    assert ours.report.head == 'new' and set(ours.report.initialised) == {
+        'params/head/kernel',
+        'params/head/bias',
+    }
+    made, draw = adapted(ours.network, [LoRA(2)]), np.random.default_rng(0)
+    own = flatten_dict(ours.variables['params'], sep='/')
+    shapes = leaf_paths(made)
+    added = {p: draw.normal(size=x.shape) * 0.1 for p, x in shapes.items() if p not in own}
+    whole = {**ours.variables, 'params': unflatten_dict({**own, **added}, sep='/')}
+    model = into_nnx(Tower(nnx.Rngs(7)), made, whole)
+    model.eval()
+    x = TOWER['embed'](model, images())
+    for layer in model.layers:
+        x = layer(x, rngs=nnx.Rngs(0))
+    close(TOWER['head'](model, x), made.apply(whole, images()), 1e-5)
+    assert model.out.out_features == 5
+    stack = from_nnx(Stacked(nnx.Rngs(0)), stacked('layers[{}]'), example=X)
+    back = into_nnx(Stacked(nnx.Rngs(9)), stack.network, stack.variables)
+    close(back(X), Stacked(nnx.Rngs(0))(X))
+    with pytest.raises(UserError, match='ViT is no network of from_nnx'):
+        into_nnx(model, build('vit', SIZES), {'params': {}})
+
+
+def test_arguments_of_a_building_function_are_checked_before_it_runs(monkeypatch):
+    monkeypatch.setitem(registry.PARTS, 'model', dict(registry.parts('model')))
+    registry.register('model', 'built_here')(lambda width=8, sizes=(1, 2): None)
+    for options, said in (
+        ({'wdith': 3}, "option of model 'built_here': 'wdith'; did you mean 'width'"),
+        ({'width': 'abc'}, "width is 'abc'; expected a value as 8"),
+        ({'sizes': [1, 2]}, r"'built_here' returned None; expected from_nnx\(\.\.\)"),
+    ):
+        with pytest.raises(UserError, match=said):
+            build('built_here', options)
+    with pytest.raises(UserError, match=r"no pretrained network 'bulit_here'.*'built_here'"):
+        locate('bulit_here')

@@ -1,6 +1,7 @@
 """BERT and its relatives: the stage contract, pooling, positions, dropout, errors."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from ftjax.errors import UserError
 from ftjax.models.registry import build, options_of
 from ftjax.models.stages import EVAL, TRAIN
 from ftjax.models.text_encoder import Pool
+from ftjax.runs.prepare import Prepared
 
 TINY = {'vocab_size': 30, 'width': 16, 'depth': 2, 'heads': 2, 'mlp_dim': 24, 'max_positions': 12}
 NETWORKS = {
@@ -158,3 +160,16 @@ def test_wrong_inputs(name, inputs, match):
 def test_wrong_options(options, match):
     with pytest.raises(UserError, match=match):
         build('bert', TINY | options)
+
+
+def test_albert_runs_its_blocks_several_times_and_the_plan_says_so():
+    network = build('albert', TINY | {'embedding_size': 6, 'depth': 5, 'groups': 2})
+    assert network.runs == {'block_00': 3, 'block_01': 2}
+    assert network.blocks == ('block_00', 'block_01')
+    lines = list(Prepared._runs_again(types.SimpleNamespace(network=network)))
+    assert [line.split(' with one set')[0] for line in lines] == [
+        'block_00 runs 3 times',
+        'block_01 runs 2 times',
+    ]
+    assert all('no part of that depth can be frozen alone' in line for line in lines)
+    assert not list(Prepared._runs_again(types.SimpleNamespace(network=build('bert', TINY))))

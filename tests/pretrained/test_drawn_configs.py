@@ -149,11 +149,16 @@ def torch_model(config):
     torch.backends.mkldnn.enabled = False
     kind = 'Image' if 'image_size' in json.dumps(config) else 'Sequence'
     kind = 'Image' if config['model_type'] in ('resnet', 'convnext', 'convnextv2') else kind
-    try:
-        made = transformers.AutoConfig.for_model(**config, num_labels=3)
-        auto = getattr(transformers, f'AutoModelFor{kind}Classification')
-        model = auto.from_config(made, attn_implementation='eager').eval()
-    except Exception:  # whatever it raises for sizes that do not go together
+    model = None
+    for auto in (f'AutoModelFor{kind}Classification', 'AutoModel'):  # some have no classifier
+        try:
+            made = transformers.AutoConfig.for_model(**config, num_labels=3)
+            cls = getattr(transformers, auto)
+            model = cls.from_config(made, attn_implementation='eager').eval()
+            break
+        except Exception:  # whatever it raises for sizes that do not go together
+            continue
+    if model is None:
         return None
     with torch.no_grad():
         for name, leaf in model.named_parameters():
@@ -187,13 +192,25 @@ def compared(model, folder, config):
             inputs = {name: rows[:1] for name, rows in inputs.items()}
             given = {name: rows[:1] for name, rows in given.items()}
     with torch.no_grad():
-        theirs = model(**given).logits.numpy()
-    return np.asarray(quick_jit(found.network.apply)(found.variables, inputs)), theirs
+        theirs = model(**given)
+    ours = quick_jit(found.network.apply)(found.variables, inputs)
+    ours = np.asarray(ours['hidden'] if isinstance(ours, dict) else ours)
+    if hasattr(theirs, 'logits'):
+        expected = theirs.logits
+    elif ours.ndim > 2:
+        expected = theirs.last_hidden_state
+    else:  # of DeiT the pooler has a layer that is left over here
+        expected = theirs.pooler_output
+        expected = theirs.last_hidden_state[:, 0] if found.family == 'deit' else expected
+    return ours, expected.detach().numpy()
+
+
+NOT_DRAWN = {'siglip2': 'it takes patches', 'vit_mae': 'transformers masks it at random'}
 
 
 @pytest.mark.torch
 @pytest.mark.slow
-@pytest.mark.parametrize('model_type', MODEL_TYPES)
+@pytest.mark.parametrize('model_type', [name for name in MODEL_TYPES if name not in NOT_DRAWN])
 def test_a_draw_gives_the_outputs_of_transformers_or_is_refused(model_type, tmp_path):
     pytest.importorskip('transformers')
     wrong, equal = [], 0

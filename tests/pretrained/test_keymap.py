@@ -119,6 +119,8 @@ def test_which_leaves_may_be_missing():
         *((row, (5, 4)) for row in TRANSFORMS.values() if row.name in ('dense', 'copy')),
         *((row, (5,)) for row in TRANSFORMS.values() if row.name.startswith('add')),
         (TRANSFORMS['squeeze'], (1, 7)),
+        (TRANSFORMS['pointwise'], (5, 4, 1, 1)),
+        (TRANSFORMS['channels'], (1, 6, 1, 1)),
         (TRANSFORMS['conv1d'], (5, 4, 3)),
         (reshape('heads', (8, 2, 4), (8, 8)), (8, 2, 4)),
         (permute('roll', 1, 2, 0), (2, 3, 4)),
@@ -135,7 +137,7 @@ def test_transforms_come_back_bit_for_bit(transform, shape):
 def test_every_transform_is_tested_above():
     assert set(TRANSFORMS) == {
         *('dense', 'conv', 'conv1d', 'copy'),
-        *('add_axis', 'add_two_axes', 'squeeze'),
+        *('add_axis', 'add_two_axes', 'squeeze', 'pointwise', 'channels'),
     }
 
 

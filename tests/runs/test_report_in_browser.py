@@ -62,6 +62,7 @@ def look(page, folder, width, *flags):
             BROWSER,
             *('--no-sandbox', '--headless', '--disable-gpu', '--allow-file-access-from-files'),
             *('--virtual-time-budget=9000', '--window-size=1400,1000', '--dump-dom', *flags),
+            *('--enable-logging=stderr', '--v=0'),
             outer.as_uri(),
         ],
         capture_output=True,
@@ -69,6 +70,8 @@ def look(page, folder, width, *flags):
         timeout=120,
         check=False,
     )
+    said = [line for line in done.stderr.splitlines() if 'CONSOLE' in line]
+    assert not said, said
     found = re.search(r'\{"scroll".*\}', done.stdout)
     assert found, done.stdout[-500:] + done.stderr[-500:]
     return json.loads(found[0])

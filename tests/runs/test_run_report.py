@@ -73,6 +73,29 @@ def undrawn(monkeypatch):
 
 
 @pytest.mark.parametrize('kind', TASKS)
+def test_every_figure_has_a_title_and_every_axis_a_label(kind, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        contents, 'figure_bytes', lambda figure, _: drawn.append(figure) or b'<svg/>'
+    )
+    report(kind).html()
+    assert len(drawn) >= 5
+    for figure in drawn:
+        assert any(axes.get_title(loc=side) for axes in figure.axes for side in ('left', 'center'))
+        for axes in figure.axes:
+            shared = axes.get_shared_x_axes().joined(axes, figure.axes[-1]) and len(figure.axes) > 1
+            assert axes.get_xlabel() or axes.get_ylabel(), axes
+            below = axes is figure.axes[-1] or not shared
+            colours = axes.get_label() == '<colorbar>'
+            assert axes.get_xlabel() or colours or not below, axes.get_title()
+            beside = axes.get_shared_y_axes().joined(axes, figure.axes[0])
+            assert axes.get_ylabel() or (beside and axes is not figure.axes[0]), axes.get_title()
+            label = f'{axes.get_xlabel()} {axes.get_ylabel()}'.lower()
+            if re.search(r'\bloss\b|(squared|absolute) error', label):
+                assert 'lower is better' in label or 'log scale' in label, label
+
+
+@pytest.mark.parametrize('kind', TASKS)
 @pytest.mark.parametrize('test', [0, 1])
 def test_none_or_one_test_example_is_no_fault(kind, test, undrawn):
     made = report(kind, test=test)
@@ -286,3 +309,15 @@ def test_with_a_threshold_mistakes_figure_and_caption_are_of_its_answers():
         last = decided.rows['last'][one['position']]
         assert (one['predicted'] == names[1]) == (last >= 0.9)
         assert one['confidence'] == pytest.approx(last if last >= 0.9 else 1 - last)
+
+
+def test_latency_is_tables_of_what_was_measured(undrawn):
+    row = {'precision': 'float32', 'batch_size': 8, 'p50_ms': 1.5, 'p95_ms': 2.0, 'p99_ms': None}
+    row |= {'examples_per_second': 4000.0, 'argument_bytes': 2**21, 'calls': 30, 'length': 16}
+    change = {'largest_change': 0.01, 'largest_output': 3.0, 'examples': 9, 'of': 'random inputs'}
+    found = {'rows': [row], 'change': {'<b>': change}, 'protocol': 'One <i>process'}
+    found |= {'start': {'cold': {'seconds': 8.0}, 'warm': {'seconds': 3.0}}}
+    page = Page(changed(report('two'), latency=found).html())
+    for said in ('1.5 ms', '4 k', '2.0 MiB', '0.01 of 3', 'One <i>process', 'kept programs', '8 s'):
+        assert said in page.shown, said
+    assert not {'b', 'i'} & set(page.tags)

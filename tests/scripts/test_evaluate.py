@@ -111,6 +111,18 @@ def test_rows_of_a_run_with_a_threshold_are_answered_at_it():
     third = [*dataclasses.replace(half, threshold=1 / 3).rows()]
     assert [row['predicted'] for row in third] == ['b', 'a']
     assert [row['confidence'] for row in third] == pytest.approx([0.4, 0.8])
+    several = Dataset(
+        name='d',
+        kind='text',
+        inputs=['x'],
+        labels=[[1, 0]],
+        class_names=('a', 'b'),
+        task='multilabel',
+    )
+    logits = np.array([[-0.5, 0.5]], np.float32)  # probabilities .38 and .62
+    done = Examined({}, several, logits, several.labels, np.zeros(1), threshold=(0.3, 0.7))
+    (row,) = done.rows()
+    assert (row['predicted'], row['missed'], row['wrong']) == ('a', '', '')
 
 
 @pytest.mark.slow

@@ -141,7 +141,7 @@ def with_adapters(
     made = adapted(network, adapters)
     params: dict[str, Any] = flatten_dict(dict(variables['params']), sep='/')
     added = added_leaves(made)  # pyrefly: ignore
-    check_each(terms, network, list(added))
+    check_each(terms, network, list(added), params)
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in params.values()):
         return made, {**variables, 'params': unflatten_dict({**params, **added}, sep='/')}
     found = random_leaves(made, {f'params/{path}' for path in added}, seed)
@@ -176,14 +176,26 @@ class OnDevice(Mapping[str, Any]):
         return len(self.leaves)
 
 
-def check_each(terms: list[Term], network: Network, wanted: list[str]) -> None:
+def check_each(
+    terms: list[Term], network: Network, wanted: list[str], params: Mapping[str, Any]
+) -> None:
     """UserError for the first term that adds nothing to this network."""
+    dense = sorted({p.split('/')[-2] for p in params if p.endswith('/kernel')} - {'head'})
     for term in terms:
         if not any(map(term().owns, wanted)):
             raise UserError(
                 f'{term} finds nothing to act on in {type(network).__name__}: it has no layer '
-                f'that it matches; its blocks are {network.blocks[0]} .. {network.blocks[-1]}'
+                f'that it matches; its blocks are {network.blocks[0]} .. {network.blocks[-1]}, '
+                f'its layers {", ".join(dense[:12])}{which(term, dense)}'
             )
+
+
+def which(term: Term, dense: list[str]) -> str:
+    """How a term that takes a pattern of layers would be written for one of them."""
+    if 'targets' not in term.arguments or not dense:
+        return ''
+    rank = next(iter(term.arguments.values()))
+    return f'; {term.name}:{rank},targets={dense[0]} says which'
 
 
 def terms_of(settings: FreezeSettings) -> list[Term]:

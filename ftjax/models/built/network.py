@@ -42,6 +42,8 @@ class Structure:
     """Attributes of the stage contract: vocab_size, is_lm, .."""
     own_initial: Callable[[jax.Array], dict[str, Any]] | None = None
     """Other random weights by leaf; None where nobody said how to draw them."""
+    write: Callable[[Any, Mapping[str, Any]], None] | None = None
+    """(a model, leaves): puts weights into a model of the same kind."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,6 +203,10 @@ def run_recipe(recipe: str, options: str) -> Built:
     return dataclasses.replace(built, network=network)
 
 
+LISTS: dict[type, tuple[type, ...]] = {tuple: (list,)}
+"""What a config may hold in place of a value's own type."""
+
+
 def open_built(name: str, options: Mapping[str, Any]) -> Built:
     """The network that a registered function builds, with its weights.
 
@@ -213,7 +219,13 @@ def open_built(name: str, options: Mapping[str, Any]) -> Built:
     """
     known, own = find('model', name).parameters, dict(options)
     fields = {key: own.pop(key) for key in ('num_classes', 'dtype') if key in own}
-    for key in own:
+    for key, value in own.items():
         check_name(key, [*known, 'num_classes', 'dtype'], f'option of model {name!r}:')
+        wanted = known[key]
+        kinds = (int, float) if type(wanted) is float else (type(wanted),)
+        if wanted is not None and type(value) not in (*kinds, *LISTS.get(type(wanted), ())):
+            raise UserError(
+                f'model {name!r}: {key} is {shown(value)}; expected a value as {wanted!r}'
+            )
     built = run_recipe(name, json.dumps(own, sort_keys=True))
     return dataclasses.replace(built, network=built.network.clone(**fields))

@@ -11,14 +11,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from flax.traverse_util import unflatten_dict
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError, check_name
-from ftjax.models.built.network import Built, Shapes, Structure, built_network
+from ftjax.models.adapters.adapted import merge
+from ftjax.models.built.network import Built, BuiltNetwork, Shapes, Structure, built_network
 from ftjax.models.built.nnx_layers import NORMS
-from ftjax.models.built.nnx_parts import Part, Stage, described, outputs_of, split_model
+from ftjax.models.built.nnx_parts import (
+    Part,
+    Stage,
+    call,
+    described,
+    outputs_of,
+    split_model,
+    write_part,
+)
 from ftjax.models.built.nnx_stage import NNXStage
-from ftjax.models.stages import ROLES
+from ftjax.models.stages import ROLES, Network
 
 BY_NAME = {
     'attention': re.compile(r'(^|[/_])(self_?)?att(n|ention)'),
@@ -49,7 +58,8 @@ def from_nnx(
       model: it is only read.
       stages: name -> what the stage runs, in depth order: the path of a module, 'blocks.0' (of one
         layer of a stack, 'blocks[0]'); several paths in a row; or a function (model, x) -> x. Call
-        them embed or stem, block_00 .., norm, head.
+        them embed or stem, block_00 .., norm, head. A module or function with an argument `rngs`
+        is given the run's random keys.
       example: one batch of inputs, or their shapes.
       rebuild: the same model with other random weights, `lambda rngs: Model(.., rngs=rngs)`: for
         `random:` and strategies that draw weights anew.
@@ -81,6 +91,10 @@ def from_nnx(
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), structure.example)
         return split_model(rebuild(nnx.Rngs(key)), stages, zeros)[1]
 
+    def write(model: nnx.Module, leaves: Mapping[str, Any]) -> None:
+        for part in split_model(model, stages, example)[0]:
+            write_part(model, stages[part.stage], part, leaves)
+
     structure = Structure(
         stages=tuple(by_name),
         make_stage=make_stage,
@@ -90,7 +104,7 @@ def from_nnx(
         roles=roles_of(parts, leaves, roles or {}),
         ties=ties_of(parts),
         made_of=(type(model), *(what for what in stages.values() if callable(what))),
-        draws=any(slot.kind == 'random' for part in parts for slot in part.slots),
+        draws=any(part.draws or any(s.kind == 'random' for s in part.slots) for part in parts),
         says={
             'vocab_size': vocab_size,
             'max_positions': max_positions,
@@ -99,10 +113,30 @@ def from_nnx(
             'is_lm': is_lm,
         },
         own_initial=None if rebuild is None else own_initial,
+        write=write,
     )
     check_whole(model, example, out)
     variables = {'params': {}, **unflatten_dict(leaves, sep='/')}
     return Built(built_network(structure), variables, preprocessing, tuple(class_names))
+
+
+def into_nnx(model: nnx.Module, network: Network, variables: Mapping[str, Any]) -> nnx.Module:
+    """Puts trained weights back into a model, adapters merged; returns it.
+
+    Args:
+      model: of the same class and sizes as that which `from_nnx` was given; it is changed. A head
+        for other classes is put into its `nnx.Linear`.
+      network: of `from_nnx`, with adapters or without.
+      variables: its variables, as a run ends with them.
+
+    Raises:
+      UserError: adapters that cannot be merged, or a network that is not of `from_nnx`.
+    """
+    plain, merged = merge(network, variables)
+    if not isinstance(plain, BuiltNetwork) or plain.structure.write is None:
+        raise UserError(f'{type(plain).__name__} is no network of from_nnx')
+    plain.structure.write(model, flatten_dict(merged, sep='/'))
+    return model
 
 
 def ties_of(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
@@ -116,9 +150,13 @@ def ties_of(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
 
 def check_whole(model: Any, example: Any, out: Any) -> None:
     """UserError where the model itself gives another shape than its stages in turn."""
+    graphdef, state = nnx.split(model)
+
+    def run(state: Any, x: Any) -> Any:
+        return call(nnx.merge(graphdef, state), x, nnx.Rngs(0))
+
     try:
-        graphdef, state = nnx.split(model)
-        whole = jax.eval_shape(lambda state, x: nnx.merge(graphdef, state)(x), state, example)
+        whole = jax.eval_shape(run, state, example)
     except Exception:  # its call takes more than inputs: nothing to compare with
         return
     if getattr(whole, 'shape', out.shape) != out.shape:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -15,8 +16,10 @@ from ftjax.errors import UserError, shown
 
 Path = tuple[Any, ...]
 """Of a variable in an NNX graph; keys of lists are numbers."""
-Stage = str | Sequence[str] | Callable[[Any, Any], Any]
-"""What a stage runs: a module's path, several in a row, or a function (model, x) of the model."""
+Stage = str | Sequence[str] | Callable[..., Any]
+"""What a stage runs: a module's path, several in a row, or a function (model, x) of the model.
+A function, or a module's `__call__`, that has an argument `rngs` is given the run's."""
+Run = Callable[[Any, Any, nnx.Rngs], Any]
 STACKED = re.compile(r'(.*)\[(\d+)\]')
 
 
@@ -40,7 +43,7 @@ class Part:
     """What one stage runs: a function of the module that a graph definition and values make."""
 
     stage: str
-    run: Callable[[Any, Any], Any]
+    run: Run
     graphdef: Any
     templates: Mapping[Path, Any]
     """The variables without their values."""
@@ -48,6 +51,10 @@ class Part:
     takes: type = jax.Array
     """Array, or dict, as the stage before returns it."""
     last: bool = False
+    draws: bool = False
+    """Whether what it runs takes random keys."""
+    build: Callable[..., nnx.Module] | None = None
+    """Makes the module with random weights: `build(rngs=..)`; None where it came with its own."""
 
     def merged(self, values: Mapping[Path, Any]) -> Any:
         """The module with values; what is not among them cannot be read."""
@@ -89,13 +96,15 @@ class Opened:
     """A part of the live model, before it is known which leaves are its own."""
 
     stage: str
-    run: Callable[[Any, Any], Any]
+    run: Run
     graphdef: Any
     variables: dict[Path, Any]
     identities: dict[Path, Any]
     """The same for two paths, of this part or of another, that hold one variable."""
     whole: bool
     """Whether it holds the whole model, of which it uses a part."""
+    draws: bool
+    """Whether it takes random keys."""
 
 
 def open_stage(model: nnx.Module, stage: str, what: Stage) -> Opened:
@@ -105,28 +114,40 @@ def open_stage(model: nnx.Module, stage: str, what: Stage) -> Opened:
         module = follow(model, stacked[1] if stacked else what, stage)
         if isinstance(module, nnx.Module):
             place = (id(module), int(stacked[2])) if stacked else ()
-            return opened_as(stage, call, module, place, whole=False)
+            return opened_as(stage, call, module, place, False, takes_rngs(module))
         what = (what,)
     if callable(what):
-        return opened_as(stage, what, model, (), whole=True)
-    paths = list(what)
-    for path in paths:
-        follow(model, path, stage)
+        takes = takes_rngs(what)
 
-    def in_turn(model: Any, x: Any) -> Any:
+        def function(model: Any, x: Any, rngs: nnx.Rngs) -> Any:
+            return what(model, x, rngs=rngs) if takes else what(model, x)
+
+        return opened_as(stage, function, model, (), True, takes)
+    paths = list(what)
+    modules = [follow(model, path, stage) for path in paths]
+
+    def in_turn(model: Any, x: Any, rngs: nnx.Rngs) -> Any:
         for path in paths:
-            x = follow(model, path, stage)(x)
+            x = call(follow(model, path, stage), x, rngs)
         return x
 
-    return opened_as(stage, in_turn, model, (), whole=True)
+    return opened_as(stage, in_turn, model, (), True, any(map(takes_rngs, modules)))
 
 
-def call(module: Any, x: Any) -> Any:
+def call(module: Any, x: Any, rngs: nnx.Rngs) -> Any:
     """What a stage that is a module runs."""
-    return module(x)
+    return module(x, rngs=rngs) if takes_rngs(module) else module(x)
 
 
-def opened_as(stage: str, run: Any, module: Any, place: tuple, whole: bool) -> Opened:
+def takes_rngs(function: Any) -> bool:
+    """Whether a module or function has an argument `rngs` of its call."""
+    try:
+        return 'rngs' in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # of something that is not written in Python
+        return False
+
+
+def opened_as(stage: str, run: Run, module: Any, place: tuple, whole: bool, draws: bool) -> Opened:
     """A module's variables; those of the layer `place[1]` of a stack, where there is one."""
     graphdef, state = nnx.split(module)
     variables = dict(nnx.to_flat_state(state))
@@ -135,7 +156,7 @@ def opened_as(stage: str, run: Any, module: Any, place: tuple, whole: bool) -> O
     if place:
         variables = {path: layer_of(stage, x, place[1]) for path, x in variables.items()}
         identities = {path: (each, place[1]) for path, each in identities.items()}
-    return Opened(stage, run, graphdef, variables, identities, whole)
+    return Opened(stage, run, graphdef, variables, identities, whole, draws)
 
 
 def layer_of(stage: str, variable: Any, index: int) -> Any:
@@ -194,7 +215,7 @@ def used_paths(part: Opened, x: Any) -> tuple[set[Path], Any]:
         flat = [(path, filled(each, found[path])) for path, each in part.variables.items()]
         module = nnx.merge(part.graphdef, nnx.from_flat_state(flat))
         set_mode(module, True, False)
-        return part.run(module, x)
+        return part.run(module, x, nnx.Rngs(0))
 
     try:
         traced, out = jax.make_jaxpr(run, return_shape=True)(order, x)
@@ -261,7 +282,8 @@ def split_model(
             used |= {p for p, v in opened.variables.items() if kind_of(v) in leaves_kinds}
         slots = slots_of(opened, used, owners, leaves)
         templates = {path: emptied(v) for path, v in opened.variables.items()}
-        parts.append(Part(name, opened.run, opened.graphdef, templates, slots, takes, last))
+        made = (name, opened.run, opened.graphdef, templates, slots, takes, last, opened.draws)
+        parts.append(Part(*made))
         x, takes = out, (jax.Array if hasattr(out, 'shape') else dict)
     check_all_used(model, stages, owners)
     return parts, leaves, x
@@ -325,6 +347,29 @@ def check_all_used(model: nnx.Module, stages: Mapping[str, Stage], owners: Mappi
         missing = sorted(set(range(len(value_of(variable)))) - layers)
         if missing:
             raise UserError(f'layer [{missing[0]}] of {name} is in no stage; name it in one')
+
+
+def write_part(model: nnx.Module, what: Stage, part: Part, leaves: Mapping[str, Any]) -> None:
+    """Puts the leaves of a stage into the variables of a live model."""
+    stacked = STACKED.fullmatch(what) if isinstance(what, str) else None
+    root: Any = model
+    if isinstance(what, str):
+        found = follow(model, stacked[1] if stacked else what, part.stage)
+        root = found if isinstance(found, nnx.Module) else model
+    for slot in part.slots:
+        value = leaves.get(f'{slot.kind}/{part.stage}/{slot.key}')
+        if slot.tied or value is None:
+            continue
+        holder = root
+        for key in slot.path[:-1]:
+            holder = holder[key] if isinstance(key, int) else getattr(holder, key)
+        last = slot.path[-1]
+        variable = holder[last] if isinstance(last, int) else getattr(holder, last)
+        if stacked:
+            value = variable.get_value().at[int(stacked[2])].set(value)
+        elif last == 'kernel' and isinstance(holder, nnx.Linear):
+            holder.out_features = int(value.shape[-1])
+        variable.set_value(jnp.asarray(value))
 
 
 def outputs_of(out: Any) -> int:

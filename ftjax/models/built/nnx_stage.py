@@ -43,8 +43,8 @@ class NNXStage(nn.Module):
         if adapters_act():
             keys = {s.path: s.key for s in part.slots if s.kind == 'params' and not s.tied}
             through_adapters(module, self.scope, keys)
-        alone = part.takes is jax.Array and isinstance(state, Mapping) and 'hidden' in state
-        out = part.run(module, state['hidden'] if alone else state)
+        alone = part.takes is jax.Array and isinstance(state, Mapping) and set(state) == {'hidden'}
+        out = part.run(module, state['hidden'] if alone else state, self.rngs(mode))
         if mode.batch_stats and self.is_mutable_collection('batch_stats'):
             self.keep_statistics(module)
         if part.last:
@@ -60,6 +60,11 @@ class NNXStage(nn.Module):
         if slot.tied:
             return self.shared(slot)
         return own[f'{slot.kind}/{slot.key}'] if slot.kind != 'absent' else None
+
+    def rngs(self, mode: Mode) -> nnx.Rngs:
+        """What a call that takes random keys is given."""
+        noisy = self.part.draws and not mode.deterministic
+        return nnx.Rngs(self.make_rng('dropout') if noisy else 0)
 
     def random(self, slot: Slot, mode: Mode) -> Any:
         """A counter at 0; a key of the variable's own, drawn for this call."""
@@ -88,11 +93,16 @@ class NNXStage(nn.Module):
 
     def initialise(self) -> None:
         """Declares the leaves. The model's own are NaN: NNX keeps no initialisers."""
+        built: Mapping[Path, Any] = {}
+        if self.part.build is not None:
+            module = self.part.build(rngs=nnx.Rngs(self.make_rng('params')))
+            built = dict(nnx.to_flat_state(nnx.state(module)))
         for kind in ('params', 'batch_stats'):
             made = {}
             for slot in self.part.slots:
                 if slot.kind == kind and not slot.tied:
-                    made[slot.key] = self.drawn(slot)
+                    own = built.get(slot.path)
+                    made[slot.key] = self.drawn(slot) if own is None else own.get_value()
             for name, leaves in unflatten_dict(made, sep='/').items():
                 self.put_variable(kind, name, leaves)
 

@@ -293,6 +293,17 @@ def conv(source: str, path: str, *, bias: bool = True) -> tuple[Rule, ...]:
     return (*rules, Rule(f'{source}.bias', f'{path}/bias')) if bias else rules
 
 
+def dense_1x1(source: str, path: str, *, bias: bool = True) -> tuple[Rule, ...]:
+    """Rules of a PyTorch convolution of one pixel that is a dense layer here: (out, in, 1, 1)."""
+    rules = (Rule(f'{source}.weight', f'{path}/kernel', 'pointwise'),)
+    return (*rules, Rule(f'{source}.bias', f'{path}/bias')) if bias else rules
+
+
+def per_channel(source: str, path: str) -> tuple[Rule, ...]:
+    """The rule of a tensor (1, C, 1, 1), one number a channel, that is a vector (C,) here."""
+    return (Rule(source, path, 'channels'),)
+
+
 def norm(source: str, path: str, *, bias: bool = True) -> tuple[Rule, ...]:
     """Rules of a PyTorch LayerNorm, GroupNorm or RMSNorm: weight and bias, (channels,)."""
     rules = (Rule(f'{source}.weight', f'{path}/scale'),)

@@ -51,6 +51,8 @@ TRANSFORMS: dict[str, Transform] = {
         Transform('copy', lambda x: x, lambda x: x),
         Transform('add_axis', lambda x: x[None], lambda x: x[0]),  # (t, w) -> (1, t, w)
         Transform('add_two_axes', lambda x: x[None, None], lambda x: x[0, 0]),  # (w,) -> (1, 1, w)
+        # One number a channel, as layer scales and norms keep it: (1, C, 1, 1) -> (C,).
+        Transform('channels', lambda x: x[0, :, 0, 0], lambda x: x[None, :, None, None]),
         Transform('squeeze', lambda x: x.squeeze(0), lambda x: x[None]),  # (1, ..) -> (..)
     )
 }

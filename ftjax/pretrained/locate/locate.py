@@ -9,7 +9,9 @@ import re
 
 from ftjax.errors import UserError, check_name, did_you_mean, shown
 from ftjax.io.files.presence import existing
+from ftjax.models.registry import is_recipe
 from ftjax.pretrained.readers import TensorSource
+from ftjax.registry import parts
 
 SHIPPED = pathlib.Path(__file__).resolve().parents[1] / 'weights'
 RANDOM = 'random:'
@@ -60,7 +62,8 @@ def locate(init: str, *, weights: bool = True) -> Location:
         return Location(_below_data(init.removeprefix('data:')))
     path = existing(_with_variables(init))
     if path is None:
-        schemes = [*shipped, 'data:NAME', 'hf://ORG/NAME']
+        own = [name for name in parts('model') if is_recipe(name)]
+        schemes = [*shipped, *own, 'data:NAME', 'hf://ORG/NAME']
         near = did_you_mean(init, schemes)
         if re.fullmatch(r'[\w-][\w.-]*/[\w.-]+', init) and not pathlib.Path(init).parent.is_dir():
             near = f"did you mean 'hf://{init}'?"

@@ -15,7 +15,6 @@ from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import check_class_names, gather
 from ftjax.runs.prediction.trained import Trained
 from ftjax.tasks import LossOptions, task_of
-from ftjax.tasks.answers import AnswerOptions
 from ftjax.tasks.threshold import Threshold
 
 
@@ -42,15 +41,9 @@ class Examined:
             return row | _plain(self.told[index])
         task, names = task_of(self.dataset.task), self.dataset.class_names
         outputs = self.outputs[index]
-        row |= _plain(task.example(outputs, self.labels[index], names))
-        if self.threshold is not None:
-            chosen = AnswerOptions(
-                threshold=self.threshold, before_temperature=True, probabilities=False
-            )
-            answered = task.answers(outputs[None], names, chosen)
-            row |= {'predicted': answered['predicted'][0]}
-            if 'confidence' in row:
-                row |= {'confidence': float(answered['probability'][0])}
+        given = outputs, self.labels[index], names
+        at = self.threshold
+        row |= _plain(task.example(*given) if at is None else task.example_at(*given, at))
         return row | {'loss': float(self.losses[index])} | _outputs(outputs, names)
 
     def rows(self) -> Iterator[dict[str, Any]]:

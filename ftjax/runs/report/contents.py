@@ -26,6 +26,7 @@ from ftjax.runs.report.answer import (
     value_text,
 )
 from ftjax.runs.report.cautions import cautions
+from ftjax.runs.report.latency_shown import latency_shown
 from ftjax.runs.report.mistakes_shown import mistakes_shown
 from ftjax.runs.report.report_facts import ReportFacts
 
@@ -49,7 +50,7 @@ def contents(report: ReportFacts) -> str:
         ('Answers', _answers(report)),
         ('Worst mistakes', mistakes_shown(report)),
         ('Parts of the test split', _slices(report)),
-        ('Latency', _flat(report.result.get('latency'))),
+        ('Latency', latency_shown(report.result.get('latency'))),
         ('How to make it again', _again(report)),
     )
     parts += [section(title, content) for title, content in several if content]

@@ -49,8 +49,10 @@ def _example(mistake: Mapping[str, Any]) -> str:
     facts = ''.join(
         f'<dt>{in_html(_WORDS.get(name, name))}</dt><dd>{in_html(_value(name, value))}</dd>'
         for name, value in mistake.items()
-        if name not in ('picture', 'texts', 'position') and value not in ('', None)
+        if name not in ('id', 'picture', 'texts', 'position') and value not in ('', None)
     )
+    # The name of a file is long: it has the whole width.
+    parts.append(paragraph(mistake.get('id', ''), 'name'))
     return f'<div class="example">{"".join(parts)}<dl>{facts}</dl></div>'
 
 
