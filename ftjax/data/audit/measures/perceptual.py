@@ -56,7 +56,8 @@ def close_pairs(left: np.ndarray, right: np.ndarray, most: int) -> Iterator[np.n
         rows = left[start : start + step]
         # Most pairs are told apart by the lowest frequencies, which are the first word.
         first = np.bitwise_count(rows[:, :1] ^ words[0])
-        i, j = np.nonzero(first <= most)
+        # Of a flat array that is several times as quick as `np.nonzero` of two axes.
+        i, j = np.divmod(np.flatnonzero(first <= most), len(right))
         apart = first[i, j].astype(np.int64)
         for word, column in enumerate(words[1:], 1):
             apart += np.bitwise_count(rows[i, word] ^ column[j])
