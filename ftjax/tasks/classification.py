@@ -73,6 +73,7 @@ class Classification(ClassErrors, Task):
         error('brier', 'Brier score', high=2.0),
     )
     default_metric = 'accuracy'
+    loss_unit = 'nats'
     noted = ('accuracy',)
 
     def losses(

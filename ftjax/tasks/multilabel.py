@@ -58,6 +58,7 @@ class Multilabel(MultilabelErrors, Task):
         LOG_LOSS,
     )
     default_metric = 'f1_micro'
+    loss_unit = 'nats'
     noted = ('f1_micro',)
 
     def losses(

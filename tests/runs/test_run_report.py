@@ -21,6 +21,12 @@ from ftjax.tasks import task_of
 
 SECTIONS = ('What was trained', 'Data', 'Learning curves', 'Metrics', 'How to make it again')
 
+UNITS = r'%|nats|units of the|share|probability|number of|a step'
+WITHOUT = {
+    *('epoch', 'examples', 'texts', 'from step'),  # counts of what they name
+    *('true class', 'predicted class', 'stage, input at the top'),  # names
+}
+
 
 class Page(HTMLParser):
     """Tags that are closed in turn, what they show, and where pictures come from."""
@@ -93,6 +99,8 @@ def test_every_figure_has_a_title_and_every_axis_a_label(kind, monkeypatch):
             label = f'{axes.get_xlabel()} {axes.get_ylabel()}'.lower()
             if re.search(r'\bloss\b|(squared|absolute) error', label):
                 assert 'lower is better' in label or 'log scale' in label, label
+            for each in filter(None, (axes.get_xlabel(), axes.get_ylabel())):
+                assert re.search(UNITS, each) or each in WITHOUT, each
 
 
 @pytest.mark.parametrize('kind', TASKS)
