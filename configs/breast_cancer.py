@@ -6,7 +6,7 @@
     python scripts/ablate.py --config=configs/breast_cancer.py --workdir=runs/masses_arms
 
 The perceptron is pretrained on all 569 masses without their diagnosis (30 numbers each): it has
-seen the test inputs too, not their labels.
+seen the test inputs too, not their labels. Results: results/breast_cancer.
 """
 
 from ml_collections import ConfigDict

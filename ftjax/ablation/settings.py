@@ -65,6 +65,10 @@ class AblationSettings:
     """Examples of each test set, at most, on which is measured how far what reaches the head
     moved from what the run began with; how far each stage's weights moved is noted too. 0 for
     neither."""
+    unfamiliar_on: Annotated[int, at_least(0, 'a number of examples')] = 0
+    """Examples of the training split, of the test split and of each of `also_evaluate`, at most,
+    on which is measured how well a run's scores tell the further test sets from its own: the AUROC
+    of the energy and of the Mahalanobis distance. It needs one class an example. 0 for not."""
     reference: str = ''
     """Arm the others are compared with; empty for the first."""
     metric: str = 'accuracy'
@@ -119,6 +123,11 @@ class AblationSettings:
                     "source ('digits') or changes of config.data ({'source': 'digits'})"
                 )
         metric_of(self.metric, 'config.ablation.metric:')
+        if self.unfamiliar_on and not self.also_evaluate:
+            raise UserError(
+                'config.ablation.unfamiliar_on needs test sets to tell from the own one: name some '
+                'in config.ablation.also_evaluate'
+            )
         if self.budget:
             self._check_race()
         if self.reference:
@@ -149,7 +158,7 @@ class AblationSettings:
     @property
     def rows_hold(self) -> dict[str, Any]:
         """What decides the rows besides arms and config, where it is given."""
-        named = ('folds', 'also_evaluate', 'movement_on')
+        named = ('folds', 'also_evaluate', 'movement_on', 'unfamiliar_on')
         given = {name: getattr(self, name) for name in named}
         return {key: value for key, value in given.items() if value}
 

@@ -12,6 +12,7 @@ from ftjax.ablation.cells.estimate import Survey, forward_seconds, survey
 from ftjax.ablation.cells.extra_test_sets import further_dataset, further_tests
 from ftjax.ablation.cells.movement import chosen_weights, movement_fields
 from ftjax.ablation.cells.row import finished_fields, validated
+from ftjax.ablation.cells.unfamiliar import check_unfamiliar, unfamiliar_fields
 from ftjax.ablation.cells.vmapped_cells import run_together
 from ftjax.ablation.grid.equal_compute import Length
 from ftjax.ablation.settings import AblationSettings
@@ -96,6 +97,8 @@ class CellRunner:
             data = self.data_of(config)
             where = 'config.ablation.metric:'
             check_metric(settings.metric, data.task, data.num_outputs, where)
+            if settings.unfamiliar_on:
+                check_unfamiliar(data)
             if not len(data.val):
                 raise UserError(
                     f'arm {arm!r} is tuned by validation, and {data.val.name} holds no examples: '
@@ -187,6 +190,9 @@ class CellRunner:
             validation = validated(
                 prepared, fitted.variables, fitted.validation, self.settings.metric
             )
+            unfamiliar = unfamiliar_fields(
+                prepared, fitted.variables, tests, self.settings.unfamiliar_on
+            )
         except (Diverged, NonFinitePredictions) as error:
             return {'status': 'diverged', 'reason': str(error)}
         moved = movement_fields(prepared, fitted.variables, tests, self.settings.movement_on)
@@ -203,6 +209,7 @@ class CellRunner:
             test_fingerprint=prepared.data.test.fingerprint,
             **{key: result[key] for key in kept},
             **moved,
+            **unfamiliar,
             **chosen_weights(prepared.network, fitted.plan.choices),
         )
 
@@ -213,10 +220,7 @@ class CellRunner:
         prepared = self.prepared(*job[0])
         identity = self.identity_of(prepared, prepared.data)
         rates = [rate for _, rate, _ in job if rate is not None]
-        settings = self.settings
-        rows = run_together(
-            prepared, rates, settings.also_evaluate, settings.movement_on, settings.metric
-        )
+        rows = run_together(prepared, rates, self.settings)
         folds = {'fold': prepared.config.data.fold} if prepared.config.data.folds else {}
         check_unchanged(prepared.data, identity)
         of_splits = split_fields(prepared.data)

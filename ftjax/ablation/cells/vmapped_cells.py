@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -12,6 +12,8 @@ from flax.traverse_util import flatten_dict
 from ftjax.ablation.cells.extra_test_sets import further_tests
 from ftjax.ablation.cells.movement import movement_fields
 from ftjax.ablation.cells.row import finished_fields, validated
+from ftjax.ablation.cells.unfamiliar import unfamiliar_fields
+from ftjax.ablation.settings import AblationSettings
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.verification import verify
@@ -27,24 +29,22 @@ from ftjax.training.sweeps.vmapped_fit import Cell, fit_many, obstacle
 def run_together(
     prepared: Prepared,
     rates: Sequence[float],
-    also_evaluate: Mapping[str, Any],
-    movement_on: int = 0,
-    metric: str = 'accuracy',
+    settings: AblationSettings,
 ) -> list[dict[str, Any]]:
     """The fields of the rows that the runs would have one by one, a rate each.
 
     A run that diverges leaves the others alone. Times and FLOPs are shares of the program's;
-    `vectorised` says how many runs it held. The other arguments are as in AblationSettings.
+    `vectorised` says how many runs it held.
     """
     config = prepared.config
     began = time.perf_counter()
-    tests = further_tests(prepared, also_evaluate)
+    tests = further_tests(prepared, settings.also_evaluate)
     cells = fit_many(run_spec(prepared), {config.seed: prepared.variables}, rates)
     share = (time.perf_counter() - began) / len(cells)
     rows = []
     for cell in cells:
         began = time.perf_counter()
-        fields = fields_of(prepared, cell, tests, movement_on, metric)
+        fields = fields_of(prepared, cell, tests, settings)
         seconds = share + time.perf_counter() - began
         rows.append({**fields, 'wall_seconds': seconds, 'vectorised': len(cells)})
     return rows
@@ -54,8 +54,7 @@ def fields_of(
     prepared: Prepared,
     cell: Cell,
     tests: Sequence[Any],
-    movement_on: int = 0,
-    metric: str = 'accuracy',
+    settings: AblationSettings,
 ) -> dict[str, Any]:
     """The fields of one cell, evaluated as a run of its own is."""
     if cell.bad_step is not None:
@@ -67,7 +66,8 @@ def fields_of(
     try:
         metrics = split_metrics(prepared, final)
         shifts = {test.name: test.metrics(final, metrics.get('threshold')) for test in tests}
-        validation = validated(prepared, final, cell.validation, metric)
+        validation = validated(prepared, final, cell.validation, settings.metric)
+        unfamiliar = unfamiliar_fields(prepared, final, tests, settings.unfamiliar_on)
     except NonFinitePredictions as error:
         return {'status': 'diverged', 'reason': str(error)}
     checked = verify(loaded, final, plan.trained, plan.moving_stats, plan.entries)
@@ -85,7 +85,8 @@ def fields_of(
         best_step=cell.best_step,
         data_fingerprint=prepared.data.fingerprint,
         test_fingerprint=prepared.data.test.fingerprint,
-        **movement_fields(prepared, final, tests, movement_on),
+        **movement_fields(prepared, final, tests, settings.movement_on),
+        **unfamiliar,
     )
 
 

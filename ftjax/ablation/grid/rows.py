@@ -70,6 +70,11 @@ def check_row(row: OwnRow, where: str) -> None:
     _expect(shifts is None or isinstance(shifts, dict), where, 'shifts', shifts, 'an object')
     for name, found in (shifts or {}).items():
         _metrics(found, where, f'shifts.{name}')
+    unfamiliar = row.get('unfamiliar')
+    known = unfamiliar is None or isinstance(unfamiliar, dict)
+    _expect(known, where, 'unfamiliar', unfamiliar, 'an object')
+    for name, found in (unfamiliar or {}).items():
+        _metrics(found, where, f'unfamiliar.{name}')
     for name in ('movement', 'features_moved', 'weights'):
         _metrics(row.get(name), where, name)
     leaks = row.get('leaks')

@@ -12,6 +12,7 @@ from ftjax.ablation.report.figures import Drawn, draw
 from ftjax.ablation.report.race_table import LEGEND, race_table
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
 from ftjax.ablation.report.uncertainty_table import uncertainty_table
+from ftjax.ablation.report.unfamiliar_table import unfamiliar_table
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import to_jsonable, write_text
 from ftjax.io.json.json_values import JsonObject
@@ -133,10 +134,10 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
         if shifts is not None:
             parts.append('<p>Other test sets, mean and interval:</p>')
             parts.append(table(*shifts))
-        sources = uncertainty_table(task, summary)
-        if sources is not None:
-            parts.append(f'<p>{in_html(sources[0])}</p>')
-            parts.append(table(*sources[1:]))
+        for told in (unfamiliar_table(task, summary), uncertainty_table(task, summary)):
+            if told is not None:
+                parts.append(f'<p>{in_html(told[0])}</p>')
+                parts.append(table(*told[1:]))
         parts += [
             drawn_figure(one) for one in drawn if one.task == task['task'] and one not in first
         ]

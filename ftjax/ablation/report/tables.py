@@ -10,6 +10,7 @@ from typing import Any
 from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.uncertainty_table import uncertainty_table
+from ftjax.ablation.report.unfamiliar_table import unfamiliar_table
 from ftjax.ablation.statistics.bootstrap import FEWEST
 from ftjax.ablation.statistics.error_rates import rate_sentence
 from ftjax.ablation.statistics.row_types import Summary
@@ -42,10 +43,10 @@ def table_markdown(summary: Mapping[str, Any]) -> str:
         if shifts is not None:
             parts.append('Other test sets:')
             parts.append(markdown(*shifts))
-        sources = uncertainty_table(task, summary)
-        if sources is not None:
-            parts.append(in_markdown(sources[0]))
-            parts.append(markdown(*sources[1:]))
+        for told in (unfamiliar_table(task, summary), uncertainty_table(task, summary)):
+            if told is not None:
+                parts.append(in_markdown(told[0]))
+                parts.append(markdown(*told[1:]))
     if summary['overall'] and summary['overall']['arms']:
         parts.append('### All tasks together')
         parts.append(markdown(*overall_table(summary)))

@@ -14,7 +14,7 @@ An arm's object in summary.json:
   step_seconds, step_flops, step_bytes: means over the finished runs, or null,
   step_seconds_interval (t interval over the runs),
   depth, shifts: {name: {n (examples), mean (interval), difference (interval), seeds}},
-  movement: {stage: mean}.
+  movement: {stage: mean}, unfamiliar: {name: {score: AUROC over the seeds (interval)}}.
 """
 
 from __future__ import annotations
@@ -99,6 +99,7 @@ def summarise_arm(
         'depth': next((row['depth'] for row in ok if 'depth' in row), depth_of(arm)),
         'shifts': _shifts(ok, metric, confidence, overlap),
         'movement': _movement(ok),
+        'unfamiliar': _unfamiliar(ok, confidence, overlap),
     }
 
 
@@ -195,6 +196,18 @@ def _shifts(rows: Rows, metric: Metric, confidence: float, overlap: float) -> di
                 'seeds': scores,
             }
     return found
+
+
+def _unfamiliar(rows: Rows, confidence: float, overlap: float) -> dict[str, Any]:
+    values: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        for name, scores in (row.get('unfamiliar') or {}).items():
+            for score, auroc in scores.items():
+                values.setdefault(name, {}).setdefault(score, []).append(auroc)
+    return {
+        name: {score: mean_interval(found, confidence, overlap) for score, found in scores.items()}
+        for name, scores in values.items()
+    }
 
 
 def _movement(rows: Rows) -> dict[str, float]:

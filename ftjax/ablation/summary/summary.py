@@ -6,7 +6,8 @@ A row is one run. Read here: `arm`, `rate` (null: not trained), `seed`, `status`
 (of all splits, and of the test split), `examples` (scores of the test examples, packed), `tried`
 (rates of all trials of the arm, where a sampler drew them or short runs were among them), `chosen`
 (the rate that a race chose, from more seeds than all rates have), `shifts` (name of a further test
-set to its metrics), `movement` (stage to how far it moved), `depth`, `params_trainable`,
+set to its metrics), `unfamiliar` (name of a further test set to the AUROC of each score that tells
+it from the own one), `movement` (stage to how far it moved), `depth`, `params_trainable`,
 `params_total`, `optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`,
 `step_bytes`.
 
