@@ -2,14 +2,15 @@
 
 The file is a CSV with the columns split, id, action and label; others are for people. `split` is
 that of the source (train for all where the source has no splits), `action` is drop, relabel, keep
-or review; the last two change nothing.
+or review; the last two change nothing. Ids and labels may be written as a spreadsheet takes them
+for text (`'=a.jpg`): so the audit writes them.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.data.user_paths import existing_file
 from ftjax.errors import UserError, check_name, did_you_mean
+from ftjax.printable import in_spreadsheet
 
 COLUMNS = ('split', 'id', 'action', 'label')
 ACTIONS = ('drop', 'relabel', 'review', 'keep')
@@ -33,15 +35,18 @@ def excluded(parts: Mapping[str, Dataset], file: str) -> tuple[dict[str, Dataset
     made, dropped, relabelled = dict(parts), 0, 0
     for name, rows in _rows(path, parts).items():
         part = made[name]
-        where: dict[str, int] = {}
-        for position, i in enumerate(part.ids):
-            where.setdefault(str(i), position)
+        where = _written(part.ids)
         keep, labels = np.ones(len(part), bool), np.array(part.labels)
         for line, row in rows:
             if row['id'] not in where:
                 near = did_you_mean(row['id'], where)
                 raise UserError(f'{path} line {line}: {part.name} has no {row["id"]!r}; {near}')
             at = where[row['id']]
+            if at is None:
+                raise UserError(
+                    f'{path} line {line}: {row["id"]!r} stands for two examples of {part.name}, '
+                    'whose names differ in signs that a table does not hold; rename one'
+                )
             if row['action'] == 'drop':
                 keep[at] = False
             elif row['action'] == 'relabel':
@@ -84,6 +89,24 @@ def _rows(
 def _label(part: Dataset, label: str, where: str) -> int:
     if not part.label_kind.one_class:
         raise UserError(f'{where}: relabel needs one class an example, not task {part.task}')
-    if label not in part.class_names:
+    at = _written(part.class_names).get(label)
+    if at is None:
         raise UserError(f'{where}: no class {label!r}; {did_you_mean(label, part.class_names)}')
-    return part.class_names.index(label)
+    return at
+
+
+def _written(names: Iterable[object]) -> dict[str, int | None]:
+    """Positions by name, as it is and as `in_spreadsheet` writes it; None where two share one.
+
+    >>> _written(['a', '=b', "'=b"])
+    {'a': 0, '=b': 1, "'=b": None}
+    """
+    found: dict[str, int | None] = {}
+    of: dict[str, str] = {}
+    for position, name in enumerate(map(str, names)):
+        for form in dict.fromkeys((name, in_spreadsheet(name))):
+            if of.setdefault(form, name) != name:
+                found[form] = None
+            else:
+                found.setdefault(form, position)
+    return found

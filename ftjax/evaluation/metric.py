@@ -21,6 +21,7 @@ class Metric:
       label: how tables and figures call it; the name in words when left out.
       bounds: lowest and highest value there is; None where there is no bound.
       percent: whether it is written in percent (a share of examples).
+      unit: of its values, for axes; empty where they have none.
       also: other names under which a run may note the same number.
     """
 
@@ -29,6 +30,7 @@ class Metric:
     label: str = ''
     bounds: tuple[float | None, float | None] = (None, None)
     percent: bool = False
+    unit: str = ''
     also: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -75,13 +77,16 @@ def share(name: str, label: str = '') -> Metric:
 
 
 def error(
-    name: str, label: str = '', low: float = 0.0, high: float | None = None, also=()
+    name: str, label: str = '', low: float = 0.0, high: float | None = None, also=(), unit: str = ''
 ) -> Metric:
     """A metric of which less is better."""
-    return Metric(name=name, higher_is_better=False, label=label, bounds=(low, high), also=also)
+    bounds = low, high
+    return Metric(
+        name=name, higher_is_better=False, label=label, bounds=bounds, also=also, unit=unit
+    )
 
 
-LOG_LOSS = error('log_loss', also=('loss',))
+LOG_LOSS = error('log_loss', also=('loss',), unit='nats')
 
 
 def averages(*kinds: str) -> tuple[Metric, ...]:

@@ -88,7 +88,7 @@ def calibration_figure(rows: Sequence[Mapping[str, Any]], bins: int = 15, title:
         linewidth=1,
         label='bin means',
     )
-    upper.set(ylabel='accuracy', ylim=(0, 1.02), xlim=(0, 1))
+    upper.set(ylabel='accuracy (share of examples)', ylim=(0, 1.02), xlim=(0, 1))
     # Outside: inside there is no corner that bars never reach.
     figure.legend(frameon=False, loc='outside upper right', ncols=2, fontsize=8)
     lower.bar(middles, [row['count'] for row in rows], 0.92 / bins, color=GREY)
@@ -123,14 +123,20 @@ def threshold_figure(
         upper.plot(at, values, color=colour, linestyle=dashes, label=label)
     said = f'threshold {threshold:.3g}'
     upper.axvline(threshold, color=GREY, linewidth=1, linestyle=':', label=said)
-    upper.set(xlabel=f'threshold on P({_shortened(name)})', ylabel='share', xlim=(0, 1))
+    upper.set(
+        xlabel=f'threshold on the probability of {_shortened(name)}',
+        ylabel='share of examples',
+        xlim=(0, 1),
+    )
     upper.set_ylim(0, 1.02)
     upper.set_title('Precision and recall by threshold', fontsize=10, loc='left')
     upper.legend(frameon=False, fontsize=8)
     area = metrics.roc_auc_score(labels, probability)
     lower.plot(false_rate, true_rate, color=BLUE, label=f'network, area {area:.3f}')
     lower.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle='--', label='chance, area 0.5')
-    lower.set(xlabel='false positive rate', ylabel='true positive rate', xlim=(0, 1))
+    lower.set(
+        xlabel='false positive rate (share)', ylabel='true positive rate (share)', xlim=(0, 1)
+    )
     lower.set_ylim(0, 1.02)
     lower.set_title('ROC curve', fontsize=10, loc='left')
     lower.legend(frameon=False, fontsize=8)

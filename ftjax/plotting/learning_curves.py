@@ -25,6 +25,7 @@ def learning_curves(
     best_step: int | None = None,
     starts: Sequence[float] = (),
     reference: tuple[str, float] | None = None,
+    loss_unit: str = '',
 ) -> list[tuple[str, Any]]:
     """(caption, figure) of what is known of the training of a run; none without a validation.
 
@@ -34,10 +35,11 @@ def learning_curves(
       best_step: the step of these.
       starts: epochs at which later phases begin.
       reference: name and value of the metric without a network, for a line across.
+      loss_unit: of both losses; empty where they have none in common.
     """
     best = next((row['epoch'] for row in history if row['step'] == best_step), None)
     made = []
-    for panel in _panels(history, metric, reference):
+    for panel in _panels(history, metric, reference, loss_unit):
         figure = new_figure(*SIZE)
         _draw(figure.add_subplot(), panel, best, starts)
         made.append((panel.caption, figure))
@@ -78,30 +80,40 @@ class _Panel:
 
 
 def _panels(
-    history: Sequence[JsonObject], metric: str, reference: tuple[str, float] | None
+    history: Sequence[JsonObject],
+    metric: str,
+    reference: tuple[str, float] | None,
+    loss_unit: str = '',
 ) -> list[_Panel]:
     """What there is to draw, the loss first."""
     percent = number_formats.scale_of(metric) == 100
     higher = as_metric(metric).higher_is_better
     better = 'higher is better' if higher else 'lower is better'
+    unit = as_metric(metric).unit
+    decided = number_formats.title_of(metric) + (f' ({unit})' if unit else '')
     wanted = [
         (
             'Loss',
-            'loss, lower is better',
+            f'loss ({loss_unit}), lower is better' if loss_unit else 'loss, lower is better',
             {'training': 'train_loss', 'validation': 'val_loss'},
             'Training loss is the mean over the steps since the last validation.',
         ),
         (
             f'Validation {number_formats.title_of(metric)}',
-            f'{number_formats.title_of(metric)}, {better}',
+            f'{decided}, {better}',
             {'validation': f'val_{metric}'},
             'The metric that decides which weights are kept'
             + ('.' if reference is None else f'; dashed: {reference[0]}, on the test split.'),
         ),
-        ('Learning rate', 'rate', {'rate': 'rate'}, 'The rate of leaves with multiplier 1.'),
+        (
+            'Learning rate',
+            'learning rate a step',
+            {'rate': 'rate'},
+            'The rate of leaves with multiplier 1.',
+        ),
         (
             'Gradient norm',
-            'L2 norm, log scale',
+            'L2 norm (units of the loss), log scale',
             {'trained leaves': 'grad_norm'},
             'Mean over the steps since the last validation, before clipping.',
         ),
@@ -159,7 +171,9 @@ def _draw(axes: Any, panel: _Panel, best: float | None, starts: Sequence[float])
         axes.axhline(panel.scale * value, color=GREY, linewidth=1.2, linestyle='--', label=said)
     if best is not None:
         axes.axvline(best, color=INK, linewidth=0.9, linestyle='-.', label='best validation')
-    axes.set(xlabel='epoch', ylabel=panel.label)
+    # A long label would be cut off at the ends of the axis.
+    beside = panel.label if len(panel.label) < 32 else panel.label.replace(', ', ',\n')
+    axes.set(xlabel='epoch', ylabel=beside)
     axes.set_xlim(left=0)
     quiet(axes)
     titled(axes, panel.title)

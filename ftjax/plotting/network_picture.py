@@ -85,7 +85,7 @@ def network_picture(phases: Sequence[Mapping[str, Any]]) -> Any:
     right.set_xlim(left=0)
     most = int(np.floor(np.log10(max(totals) or 1)))
     right.set_xticks(sorted({0, 10 ** max(1, most // 2), 10**most}))
-    right.set_xlabel('parameters, log scale')
+    right.set_xlabel('number of parameters, log scale')
     quiet(right, 'x')
     right.tick_params(axis='y', length=0)
     titled(right, 'Parameters')

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ftjax.evaluation.auroc_interval import auroc_interval
-from ftjax.evaluation.average_precision_interval import average_precision_interval
 from ftjax.evaluation.calibration.calibration import calibration_gap
 from ftjax.evaluation.intervals import share_interval
 from ftjax.evaluation.predictions import check_class_names
 from ftjax.evaluation.ranking import auroc, average_precision, mean_of, sensitivity_at
+from ftjax.evaluation.ranking_bootstrap import average_precision_interval, sensitivity_interval
 from ftjax.tasks.class_table import class_rows
 from ftjax.tasks.statistics import Statistics
 
@@ -76,6 +76,10 @@ def class_metrics(
         result['sensitivity_at_95_specificity'] = (
             sensitivity_at(0.95, rows['odds'][:, 1], positive) if classes == 2 else None
         )
+        if classes == 2 and wanted is None:
+            result['sensitivity_at_95_specificity_interval'] = sensitivity_interval(
+                0.95, rows['odds'][:, 1], positive, rows.get('group')
+            )
     if 'log_loss' in rows:
         result['log_loss'] = float(rows['log_loss'].mean())
         result['ece'] = calibration_gap(rows['confidence'], rows['sure'])

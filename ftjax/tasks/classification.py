@@ -44,6 +44,7 @@ _SAID = (
     ('mcc', 'MCC'),
     ('auroc', 'AUROC'),
     ('average_precision', 'average precision'),
+    ('sensitivity_at_95_specificity', 'sensitivity at 95 % specificity'),
     ('top5_accuracy', 'top-5 accuracy'),
     ('log_loss', 'log loss'),
     ('ece', 'calibration error'),
@@ -72,6 +73,7 @@ class Classification(ClassErrors, Task):
         error('brier', 'Brier score', high=2.0),
     )
     default_metric = 'accuracy'
+    loss_unit = 'nats'
     noted = ('accuracy',)
 
     def losses(
@@ -151,7 +153,7 @@ class Classification(ClassErrors, Task):
         `per_class` (name, precision, recall, f1, auroc, average_precision, support) and
         `confusion_matrix` (rows true, columns predicted, examples). Of two classes also
         `sensitivity` and `specificity` with intervals like that, and
-        `sensitivity_at_95_specificity`. None for what is undefined: of one class alone.
+        `sensitivity_at_95_specificity` (bootstrap). None for what is undefined: of one class alone.
         """
         return class_metrics(found, class_names, wanted)
 

@@ -26,10 +26,11 @@ class MaskedFeatures(Task):
 
     labels = HiddenFeatures()
     metrics = (
-        error('loss', also=('mse',)),
+        error('loss', also=('mse',), unit='squared units of the features'),
         Metric(name='explained', label='share of the variance', bounds=(None, 1.0), percent=True),
     )
     default_metric = 'loss'
+    loss_unit = 'squared units of the features'
     noted = ('explained',)
     unit = 'rows'
     counted = 'hidden features'

@@ -38,10 +38,11 @@ class MaskedTokens(Task):
     labels = HiddenTokens()
     metrics = (
         share('accuracy'),
-        error('loss', also=('log_loss',)),
+        error('loss', also=('log_loss',), unit='nats'),
         error('perplexity', low=1.0),
     )
     default_metric = 'loss'
+    loss_unit = 'nats'
     noted = ('accuracy',)
     unit = 'texts'
     counted = 'hidden tokens'

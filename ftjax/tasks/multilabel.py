@@ -16,6 +16,10 @@ from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import bootstrap_interval, share_interval, units
 from ftjax.evaluation.metric import LOG_LOSS, Metric, MetricValues, averages, error
 from ftjax.evaluation.predictions import check_class_names
+from ftjax.evaluation.ranking_bootstrap import (
+    average_precision_interval,
+    macro_precision_interval,
+)
 from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns, refuse
 from ftjax.tasks.class_table import class_rows, class_table
@@ -29,6 +33,12 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 _COLUMNS = ('precision', 'recall', 'f1', 'average_precision')
+_SAID = (
+    ('f1_micro', 'micro F1'),
+    ('average_precision_micro', 'micro average precision'),
+    ('average_precision_macro', 'macro average precision'),
+    ('exact_match', 'all labels right'),
+)
 
 
 @task('multilabel')
@@ -48,6 +58,7 @@ class Multilabel(MultilabelErrors, Task):
         LOG_LOSS,
     )
     default_metric = 'f1_micro'
+    loss_unit = 'nats'
     noted = ('f1_micro',)
 
     def losses(
@@ -98,7 +109,8 @@ class Multilabel(MultilabelErrors, Task):
         goes over the classes that occur: without a positive it is undefined.
 
         `precision`, `recall`, `f1` and `average_precision`, each `_micro` and `_macro`;
-        `f1_micro_interval` (bootstrap over examples); `exact_match` (all labels of an example
+        the intervals of `f1_micro` and of both averages of average precision (bootstrap over
+        examples); `exact_match` (all labels of an example
         right) with its interval (Wilson); `hamming_loss`, `log_loss` (nats, mean over examples
         and classes) and `per_class` (name, the four numbers, support).
         """
@@ -143,6 +155,15 @@ class Multilabel(MultilabelErrors, Task):
             units(found.rows['counts'], groups), micro_f1
         )
         result['exact_match_interval'] = share_interval(whole, groups)
+        if known:
+            # Micro: every pair of an example and a class is ranked, and examples are drawn.
+            owners = np.repeat(np.arange(n) if groups is None else groups, len(names))
+            result['average_precision_micro_interval'] = average_precision_interval(
+                logits.ravel(), true.ravel() > 0, owners
+            )
+            result['average_precision_macro_interval'] = macro_precision_interval(
+                logits, true > 0, groups
+            )
         rows = metrics.precision_recall_fscore_support(true, answers, average=None, zero_division=0)
         columns = dict(zip(_COLUMNS, (*rows[:3], each), strict=True))
         return {**result, 'per_class': class_rows(names, columns, rows[3])}
@@ -201,8 +222,9 @@ class Multilabel(MultilabelErrors, Task):
             lines.append(
                 told_threshold(metrics['threshold'], [r['name'] for r in metrics['per_class']])
             )
-        for name, label in (('f1_micro', 'micro F1'), ('exact_match', 'all labels right')):
-            lines.append(metric_line(metrics, name, label, '.4f'))
+        for name, label in _SAID:
+            if metrics[name] is not None:
+                lines.append(metric_line(metrics, name, label, '.4f'))
         lines.append(
             f'Hamming loss {metrics["hamming_loss"]:.4f}, log loss {metrics["log_loss"]:.4f}'
         )

@@ -32,14 +32,15 @@ class Regression(Task):
 
     labels = Values()
     metrics = (
-        error('mse', 'MSE', also=('loss',)),
-        error('rmse', 'RMSE'),
-        error('mae', 'MAE'),
+        error('mse', 'MSE', also=('loss',), unit='squared units of the label'),
+        error('rmse', 'RMSE', unit='units of the label'),
+        error('mae', 'MAE', unit='units of the label'),
         Metric(name='r2', label='R²', bounds=(None, 1.0)),
         Metric(name='pearson', label='Pearson r', bounds=(-1.0, 1.0)),
         Metric(name='spearman', label='Spearman ρ', bounds=(-1.0, 1.0)),
     )
     default_metric = 'mse'
+    loss_unit = 'squared units of the target'
     noted = ('mse', 'pearson', 'spearman')
 
     def losses(

@@ -46,6 +46,9 @@ PLAIN = LossOptions()
 class TrainingLoss:
     """What a task is trained by: the part of `Task` that the step calls."""
 
+    loss_unit: ClassVar[str] = ''
+    """Of `losses`, for axes; empty where they have none."""
+
     def losses(
         self, outputs: Float[Array, 'batch ...'], batch: Batch, options: LossOptions
     ) -> Float[Array, 'batch ...']:

@@ -1,10 +1,17 @@
 """A cleaned index: examples left out and labels changed, without touching the data."""
 
+import csv
+import dataclasses
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from ftjax.data import DataSettings, load_data
+from ftjax.data.audit.full import full_audit, open_files
+from ftjax.data.audit.records import csv_text, index_text, records
+from ftjax.data.exclude import excluded
 from ftjax.errors import UserError
 
 
@@ -50,6 +57,42 @@ def test_what_does_not_fit_is_said_with_its_line(rows, told, source, tmp_path):
         load_data(DataSettings(source=source, exclude=index(tmp_path, head='id,action')))
     with pytest.raises(UserError, match=r'data\.exclude'):
         load_data(DataSettings(source=source, exclude=str(tmp_path / 'no.csv')))
+
+
+def test_what_the_audit_writes_is_no_formula_and_is_found_again(tmp_path):
+    rng = np.random.default_rng(0)
+    names = ['=1+1', '@SUM(A1)', '-2', 'new\nline', '\x1b[31m', '<b>', 'a, "b"']
+    for i, name in enumerate([*names, *map(str, range(30))]):
+        pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+        for copy in ('', ' again') if i < len(names) else ('',):
+            place = tmp_path / 'images' / ('=x', '-y')[i % 2] / f'{name}{copy}.png'
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(place)
+    source = f'folder:{tmp_path}/images'
+    audit = full_audit(open_files(load_data(DataSettings(source=source))))
+    found = records(audit)
+    for text in (csv_text(found), index_text(found)):
+        cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+        assert not any(cell.startswith(('=', '@', '+', '-')) for cell in cells)
+        assert all(cell.isprintable() for cell in cells) and "'=x/" in text
+    (tmp_path / 'out.csv').write_text(index_text(found))
+    again = load_data(DataSettings(source=source, exclude=str(tmp_path / 'out.csv')))
+    assert sum(map(len, (again.train, again.val, again.test))) == 37
+
+
+def test_names_that_a_table_holds_alike_are_refused(tmp_path):
+    rows = ['text,label,split,id', *(f't{i},{"ab"[i % 2]},train,{i}' for i in range(20))]
+    part = load_data(DataSettings(source=_written_csv(tmp_path, rows))).train
+    parts = {'train': dataclasses.replace(part, ids=['=a', "'=a", *part.ids[2:]])}
+    with pytest.raises(UserError, match='stands for two examples of'):
+        excluded(parts, index(tmp_path, "train,'=a,drop,,"))
+    left, _ = excluded(parts, index(tmp_path, 'train,=a,drop,,'))
+    assert left['train'].ids[0] == "'=a"
+
+
+def _written_csv(folder, rows):
+    (folder / 't.csv').write_text('\n'.join(rows) + '\n')
+    return f'csv:{folder}/t.csv'
 
 
 def test_a_broken_file_that_is_left_out_is_not_opened(tmp_path):

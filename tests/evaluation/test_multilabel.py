@@ -8,6 +8,7 @@ import pytest
 from sklearn import metrics as sk
 
 from ftjax.errors import UserError
+from ftjax.evaluation import ranking_bootstrap
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.tasks import LossOptions, evaluate, task_of
 from ftjax.tasks.answers import AnswerOptions
@@ -67,6 +68,29 @@ def test_classes_that_do_not_occur_and_examples_without_labels():
     assert none['average_precision_micro'] is none['average_precision_macro'] is None
     assert none['f1_micro'] == 0
     assert json.dumps(none, allow_nan=False) and '-' in metrics_text(none)
+
+
+@pytest.mark.parametrize('of_groups', [False, True])
+def test_intervals_of_average_precision_are_a_bootstrap_of_scikit_learns(of_groups, monkeypatch):
+    monkeypatch.setattr(ranking_bootstrap, 'RESAMPLES', 40)
+    logits, labels = case(3, 48, 3)
+    logits, unit = np.round(logits), np.arange(48) // (4 if of_groups else 1)  # with equal scores
+    labels[:, 2] = np.arange(48) == 5  # which many a resample lacks
+    draw, micro, macro = np.random.default_rng(0), [], []
+    for _ in range(40):
+        times = np.bincount(draw.integers(0, unit.max() + 1, unit.max() + 1), minlength=48)
+        rows = np.repeat(np.arange(48), times[unit])
+        occur = labels[rows].any(axis=0)
+        micro.append(sk.average_precision_score(labels[rows], logits[rows], average='micro'))
+        each = sk.average_precision_score(labels[rows][:, occur], logits[rows][:, occur])
+        macro.append(each)
+    batch = {'labels': labels, 'index': np.arange(48)}
+    groups = [f'{i:02d}' for i in unit] if of_groups else ()
+    result = task_of('multilabel').measure([(logits, batch)], list('abc'), groups=groups)
+    for name, found in (('micro', micro), ('macro', macro)):
+        told = result[f'average_precision_{name}_interval']
+        np.testing.assert_allclose(told, np.percentile(found, [2.5, 97.5]), err_msg=name)
+        assert f'{name} average precision' in metrics_text(result)
 
 
 def test_the_text_has_every_class_and_the_averages():

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from ftjax.errors import UserError
-from ftjax.evaluation import average_precision_interval as precision_bootstrap
+from ftjax.evaluation import ranking_bootstrap
 from ftjax.evaluation.auroc_interval import auroc_interval
 from ftjax.evaluation.intervals import wilson_interval
 from ftjax.evaluation.predictions import softmax
@@ -182,7 +182,7 @@ def test_intervals_of_areas_at_their_ends():
 
 @pytest.mark.parametrize('of_groups', [False, True])
 def test_the_interval_of_average_precision_is_a_bootstrap_of_scikit_learns(of_groups, monkeypatch):
-    monkeypatch.setattr(precision_bootstrap, 'RESAMPLES', 60)
+    monkeypatch.setattr(ranking_bootstrap, 'RESAMPLES', 60)
     logits, labels = rare(2, 90, 0.2, ties=True)
     scores, positive = log_odds(logits)[:, 1], labels == 1
     groups = np.repeat(np.arange(30), 3) if of_groups else None
@@ -192,14 +192,54 @@ def test_the_interval_of_average_precision_is_a_bootstrap_of_scikit_learns(of_gr
         times = np.bincount(draw.integers(0, unit.max() + 1, unit.max() + 1), minlength=90)
         rows = np.repeat(np.arange(90), times[unit])
         found.append(sk.average_precision_score(labels[rows], scores[rows]))
-    told = precision_bootstrap.average_precision_interval(scores, positive, groups)
+    told = ranking_bootstrap.average_precision_interval(scores, positive, groups)
     np.testing.assert_allclose(told, np.percentile(found, [2.5, 97.5]))
     result = evaluate(logits, labels)
     low, high = result['average_precision_interval']
     assert low < result['average_precision'] < high
     one = np.zeros(90, bool)
-    assert precision_bootstrap.average_precision_interval(scores, one) is None
-    assert precision_bootstrap.average_precision_interval(scores, positive, np.zeros(90)) is None
+    assert ranking_bootstrap.average_precision_interval(scores, one) is None
+    assert ranking_bootstrap.average_precision_interval(scores, positive, np.zeros(90)) is None
+
+
+def sensitivity_by_hand(labels, scores):
+    false, true, _ = sk.roc_curve(labels, scores, drop_intermediate=False)
+    return true[false <= 0.05 + 1e-12].max()
+
+
+@pytest.mark.parametrize('of_groups', [False, True])
+def test_the_interval_of_sensitivity_chooses_its_threshold_anew(of_groups, monkeypatch):
+    monkeypatch.setattr(ranking_bootstrap, 'RESAMPLES', 60)
+    logits, labels = rare(2, 90, 0.2, ties=True)
+    scores, positive = log_odds(logits)[:, 1], labels == 1
+    groups = np.repeat(np.arange(30), 3) if of_groups else None
+    unit = np.arange(90) if groups is None else groups
+    draw, found = np.random.default_rng(0), []
+    for _ in range(60):
+        times = np.bincount(draw.integers(0, unit.max() + 1, unit.max() + 1), minlength=90)
+        rows = np.repeat(np.arange(90), times[unit])
+        found.append(sensitivity_by_hand(labels[rows], scores[rows]))
+    told = ranking_bootstrap.sensitivity_interval(0.95, scores, positive, groups)
+    np.testing.assert_allclose(told, np.percentile(found, [2.5, 97.5]))
+    result = evaluate(logits, labels)
+    low, high = result['sensitivity_at_95_specificity_interval']
+    assert low <= result['sensitivity_at_95_specificity'] <= high and low < high
+    assert 'sensitivity at 95 % specificity' in metrics_text(result)
+    one = np.zeros(90, bool)
+    assert ranking_bootstrap.sensitivity_interval(0.95, scores, one) is None
+    assert ranking_bootstrap.sensitivity_interval(0.95, scores, positive, np.zeros(90)) is None
+
+
+def test_the_interval_of_sensitivity_holds_nearly_as_often_as_it_says(monkeypatch):
+    """Normal scores 1.5 apart: of 300 draws of 50 positives and 150 others 88 to 98 % hold it."""
+    monkeypatch.setattr(ranking_bootstrap, 'RESAMPLES', 200)
+    rng, held, true = np.random.default_rng(0), 0, stats.norm.cdf(1.5 - stats.norm.ppf(0.95))
+    positive = np.arange(200) < 50
+    for _ in range(300):
+        scores = rng.normal(size=200) + 1.5 * positive
+        low, high = ranking_bootstrap.sensitivity_interval(0.95, scores, positive)
+        held += low <= true <= high
+    assert 0.88 <= held / 300 <= 0.98, held
 
 
 @pytest.mark.parametrize('of_groups', [False, True])

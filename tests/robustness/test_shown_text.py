@@ -11,6 +11,8 @@ from ftjax.ablation.report.html import report_html
 from ftjax.ablation.report.tables import table_markdown
 from ftjax.ablation.summary.summary import summarise
 from ftjax.cli.launch import _LevelFormatter, explain
+from ftjax.data import Dataset, Splits
+from ftjax.data.audit.overview import overview
 from ftjax.errors import UserError
 from ftjax.evaluation.prediction_figures import confusion_matrix_figure
 from ftjax.export.model_card import CardFacts, model_card
@@ -171,3 +173,18 @@ def test_sentences_say_what_is_meant():
     words = [compared(saved) for saved in (10.0, 2.0, 1.0, 0.8, 0.0)]
     assert words[:4] == ['10.0 times fewer', '2.0 times fewer', 'as many', '1.2 times as many']
     assert 'fewer' not in words[4] and 'unknown' not in counted(float('nan'))
+
+
+@pytest.mark.parametrize('classes', [2, 30])
+def test_the_first_screen_shows_names_of_classes_and_hides_no_line(name, classes):
+    names = (name, *(str(k) for k in range(1, classes)))
+    labels = np.repeat(np.arange(classes), 2)[: 2 * classes - 1]
+    given = {'kind': 'text', 'inputs': [f'text {i}' for i in range(len(labels))]}
+    data = Dataset(
+        name='d', labels=labels[::-1] if classes == 2 else labels, class_names=names, **given
+    )
+    others = data.take(np.flatnonzero(data.labels)[:1])  # none of that name
+    shown = overview(Splits(train=data, val=others, test=others))
+    assert len(shown.splitlines()) > 1
+    assert not set(UNSEEN) & set(shown)
+    assert printable(name) in shown.splitlines()[0]

@@ -46,8 +46,12 @@ def audit_page(audit: Audit, opened: Opened, source: str) -> str:
             }
         ),
     ]
-    rows = [(one.check, one.severity, f'{len(one.rows):,}', one.message) for one in findings]
-    overview = table(('check', 'severity', 'examples', 'finding'), rows) if rows else ''
+    counts = [len(opened.broken) if one is broken else len(one.rows) for one in findings]
+    rows = [
+        (one.message, one.check, one.severity, f'{count:,}')
+        for one, count in zip(findings, counts, strict=True)
+    ]
+    overview = table(('finding', 'check', 'severity', 'examples'), rows) if rows else ''
     return page(
         'Data audit',
         [

@@ -17,20 +17,12 @@ from ftjax.data.audit.findings.image_findings import image_findings
 from ftjax.data.audit.findings.label_findings import label_findings
 from ftjax.data.audit.findings.shift_findings import shift_findings
 from ftjax.data.audit.findings.text_findings import text_findings
+from ftjax.data.audit.measures.confirmed import alike
 from ftjax.data.audit.measures.duplicates import Duplicates, find_duplicates
 from ftjax.data.audit.measures.image_looks import ImageLook, image_looks
-from ftjax.data.audit.measures.keys import text_key
 from ftjax.data.audit.measures.near_features import feature_pairs
-from ftjax.data.audit.measures.perceptual import aligned_likeness
-from ftjax.data.audit.measures.pictures import thumbnails
-from ftjax.data.audit.measures.shingles import jaccard
 from ftjax.data.audit.quick import Audit
 from ftjax.data.dataset import Splits
-
-SEEN_LIKENESS = 0.8
-"""Correlation of pixels, at the best of some crops, that confirms a pair of like features."""
-SHARED_SHINGLES = 0.3
-"""Jaccard index that does for texts."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -135,24 +127,6 @@ def with_features(examples: Examples, found: Duplicates, features: np.ndarray) -
     pairs = pairs[group[pairs[:, 0]] != group[pairs[:, 1]]]
     near = np.unique(np.concatenate([found.near, pairs]), axis=0)
     return dataclasses.replace(found, near=near, looked_near=True, why_not='')
-
-
-def alike(examples: Examples, pairs: np.ndarray) -> np.ndarray:
-    """(k,) bool: whether the pixels or shingles of pairs are at all those of near copies."""
-    if not len(pairs):
-        return np.zeros(0, bool)
-    parts = [part for _, part, _ in examples.blocks()]
-    if parts[0].kind == 'text':
-        texts = [text_key(text) for part in parts for text in part.inputs]
-        return jaccard(texts, pairs) >= SHARED_SHINGLES
-    thumbs = [thumbnails(part, True) for part in parts]
-    known = [one for one in thumbs if one is not None]
-    if len(known) < len(parts):
-        return np.zeros(len(pairs), bool)
-    pictures = np.concatenate(known)
-    left, right = pictures[pairs[:, 0]], pictures[pairs[:, 1]]
-    best = np.maximum(aligned_likeness(left, right), aligned_likeness(left, right[:, :, ::-1]))
-    return best >= SEEN_LIKENESS
 
 
 def near_within(examples: Examples, found: Duplicates) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.images.geometry import geometry_for
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.printable import printable
 
 _LISTED = 12
 """Classes that are listed one by one; of more the smallest and the largest are."""
@@ -88,11 +89,10 @@ def _labels(train: Dataset) -> str:
     counts = train.label_kind.counts(train.labels, train.num_classes)
     if counts is None:
         return train.label_kind.summary(train.labels)
+    names = [printable(name) for name in train.class_names]
     if len(counts) <= _LISTED:
-        listed = ', '.join(f'{n} {c}' for n, c in zip(train.class_names, counts, strict=True))
+        listed = ', '.join(f'{n} {c}' for n, c in zip(names, counts, strict=True))
     else:
         few, most = int(np.argmin(counts)), int(np.argmax(counts))
-        listed = (
-            f'{train.class_names[few]} {counts[few]} .. {train.class_names[most]} {counts[most]}'
-        )
+        listed = f'{names[few]} {counts[few]} .. {names[most]} {counts[most]}'
     return f', {len(counts):,} classes (in training: {listed})'

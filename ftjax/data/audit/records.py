@@ -14,6 +14,7 @@ from ftjax.data.audit.finding import SEVERITIES
 from ftjax.data.audit.measures.keys import content_keys
 from ftjax.data.audit.quick import Audit
 from ftjax.data.exclude import ACTIONS, COLUMNS
+from ftjax.printable import in_spreadsheet
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,11 +89,13 @@ def cleaned_index(found: Sequence[Record]) -> list[Record]:
 
 
 def csv_text(found: Sequence[Record], fields: Sequence[str] = FIELDS) -> str:
-    """A CSV file of records."""
+    """A CSV file of records, of which no spreadsheet takes a cell for a formula."""
     out = io.StringIO(newline='')
     table = csv.writer(out, lineterminator='\n')
     table.writerow(fields)
-    table.writerows([getattr(record, field) for field in fields] for record in found)
+    table.writerows(
+        [in_spreadsheet(getattr(record, field)) for field in fields] for record in found
+    )
     return out.getvalue()
 
 

@@ -165,7 +165,9 @@ def _curves(report: ReportFacts) -> str:
     starts = [phase['start'] / per_epoch for phase in report.plan['phases'][1:]]
     metric = deciding(report)
     best_step, reference = report.result.get('best_step'), best_baseline(report, metric)
-    drawn = learning_curves(report.history, metric.name, best_step, starts, reference)
+    own_loss = not (report.config.get('train') or {}).get('loss')
+    unit = task_in(report).loss_unit if own_loss else ''
+    drawn = learning_curves(report.history, metric.name, best_step, starts, reference, unit)
     if not drawn:
         return ''
     figures = ''.join(_drawn(each, caption) for caption, each in drawn)
