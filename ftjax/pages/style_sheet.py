@@ -61,6 +61,7 @@ figcaption { color: var(--quiet); font-size: .88rem; margin-top: .3rem; }
 .example dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .5rem; margin: 0; }
 .example dt { color: var(--quiet); }
 .example dd { margin: 0; }
+.examples:not(.texts) dl.long { grid-template-columns: 1fr; }
 pre { overflow-x: auto; background: var(--panel); padding: .6rem .8rem; border-radius: 6px;
   font-size: .82rem; }
 @media (max-width: 40rem) {

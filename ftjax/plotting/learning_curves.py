@@ -171,7 +171,9 @@ def _draw(axes: Any, panel: _Panel, best: float | None, starts: Sequence[float])
         axes.axhline(panel.scale * value, color=GREY, linewidth=1.2, linestyle='--', label=said)
     if best is not None:
         axes.axvline(best, color=INK, linewidth=0.9, linestyle='-.', label='best validation')
-    axes.set(xlabel='epoch', ylabel=panel.label)
+    # A long label would be cut off at the ends of the axis.
+    beside = panel.label if len(panel.label) < 32 else panel.label.replace(', ', ',\n')
+    axes.set(xlabel='epoch', ylabel=beside)
     axes.set_xlim(left=0)
     quiet(axes)
     titled(axes, panel.title)

@@ -69,6 +69,8 @@ def test_a_page_of_every_task_says_all_and_obeys_no_name(kind):
     assert all(source.startswith('data:image/') for source in found.sources)
     assert not set('\x1b\x07\r') & set(page)
     assert '<i>0</i>' in found.shown  # the values of data.slices, as text
+    pictures = 'Pictures are shown' in found.shown
+    assert pictures == (kind not in ('texts', 'pairs', 'masked'))
     assert len(found.sources) >= 5  # the network, three curves or four, and answers
 
 
@@ -99,6 +101,8 @@ def test_every_figure_has_a_title_and_every_axis_a_label(kind, monkeypatch):
             label = f'{axes.get_xlabel()} {axes.get_ylabel()}'.lower()
             if re.search(r'\bloss\b|(squared|absolute) error', label):
                 assert 'lower is better' in label or 'log scale' in label, label
+            longest = max(map(len, axes.get_ylabel().split('\n')))
+            assert longest <= 40, axes.get_ylabel()
             for each in filter(None, (axes.get_xlabel(), axes.get_ylabel())):
                 assert re.search(UNITS, each) or each in WITHOUT, each
 

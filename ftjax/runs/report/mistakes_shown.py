@@ -20,6 +20,8 @@ _WORDS = {
     'asked': 'hidden tokens',
     'right': 'guessed right',
 }
+_BESIDE = 24
+"""Characters of a value that stands beside its name."""
 _PICTURE = re.compile(r'data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+')
 
 
@@ -33,8 +35,10 @@ def mistakes_shown(report: ReportFacts) -> str:
     texts = ' texts' if any('texts' in each for each in mistakes) else ''
     said = (
         f'The {len(mistakes)} worst answers on the test split, worst first. Many are wrong labels '
-        'or inputs that nobody could tell. Pictures are shown as the network sees them.'
+        'or inputs that nobody could tell.'
     )
+    if any('picture' in each for each in mistakes):
+        said += ' Pictures are shown as the network sees them.'
     return f'{paragraph(said)}<div class="examples{texts}">{shown}</div>'
 
 
@@ -46,14 +50,17 @@ def _example(mistake: Mapping[str, Any]) -> str:
     for text in mistake.get('texts', ()):
         shown = '<br>'.join(in_html(line) for line in str(text).splitlines())
         parts.append(f'<blockquote>{shown}</blockquote>')
-    facts = ''.join(
-        f'<dt>{in_html(_WORDS.get(name, name))}</dt><dd>{in_html(_value(name, value))}</dd>'
+    told = {
+        _WORDS.get(name, name): _value(name, value)
         for name, value in mistake.items()
         if name not in ('id', 'picture', 'texts', 'position') and value not in ('', None)
-    )
+    }
+    facts = ''.join(f'<dt>{in_html(k)}</dt><dd>{in_html(v)}</dd>' for k, v in told.items())
+    # Beside its name a long value would be a column of a few letters, on a card of a picture.
+    long = ' class="long"' if any(len(value) > _BESIDE for value in told.values()) else ''
     # The name of a file is long: it has the whole width.
     parts.append(paragraph(mistake.get('id', ''), 'name'))
-    return f'<div class="example">{"".join(parts)}<dl>{facts}</dl></div>'
+    return f'<div class="example">{"".join(parts)}<dl{long}>{facts}</dl></div>'
 
 
 def _value(name: str, value: Any) -> str:
