@@ -13,6 +13,7 @@ Near copies, label errors and shifts are also looked for in the features of conf
 --nofeatures.
 """
 
+import os
 import pathlib
 
 from absl import flags
@@ -26,28 +27,47 @@ FEATURES = flags.DEFINE_bool('features', True, 'Compare features of the pretrain
 
 
 def main():
+    from ftjax.io.files.lock import run_lock
+
+    check_fix()
+    folder = pathlib.Path(WORKDIR.value)
+    with run_lock(folder):  # made before the work, which may take minutes
+        audit(folder)
+
+
+def check_fix():
+    """UserError where --fix cannot be written, or is there already."""
+    from ftjax.errors import UserError
+
+    if FIX.value is None:
+        return
+    fix = pathlib.Path(FIX.value)
+    if fix.exists():
+        raise UserError(f'--fix={fix} exists already; choose another file')
+    above = next(place for place in fix.absolute().parents if place.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(f'--fix={fix}: {above} is no folder that can be written to')
+
+
+def audit(folder):
     from ftjax.config import plain, read_config
     from ftjax.data.audit.overview import sizes
     from ftjax.data.audit.quick import leak_line
     from ftjax.data.audit.records import cleaned_index, index_text
-    from ftjax.errors import UserError
     from ftjax.io.files.atomic import write_text
     from ftjax.runs.before_training.audit import audit_data
 
-    fix = None if FIX.value is None else pathlib.Path(FIX.value)
-    if fix is not None and fix.exists():
-        raise UserError(f'--fix={fix} exists already; choose another file')
     values = plain(CONFIG.value)
     values.pop('ablation', None)
     found = audit_data(read_config(values), FEATURES.value)
-    folder = pathlib.Path(WORKDIR.value)
     found.write(folder)
     print(sizes(found.opened.splits))
     print(leak_line(found.audit) or 'there is no held-out split')
     print('\n'.join(found.lines()) or 'nothing was found')
     print(f'features: {found.source}')
     print(f'{len(found.records):,} rows in {folder / "audit.csv"}; see {folder / "audit.html"}')
-    if fix is not None:
+    if FIX.value is not None:
+        fix = pathlib.Path(FIX.value)
         write_text(fix, index_text(found.records))
         actions = [record.action for record in cleaned_index(found.records)]
         counts = ', '.join(

@@ -229,7 +229,13 @@ class Top(nn.Module):
     def __call__(self, state, mode: Mode):
         x = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name='conv')(state['hidden'])
         x = activation(self.act)(self.make_norm(name='norm')(x, mode))
-        return {'hidden': x.max(axis=(1, 2)) if self.pool == 'max' else x.mean(axis=(1, 2))}
+        if self.pool == 'mean':
+            return {'hidden': x.mean(axis=(1, 2))}
+        # Not `max`, whose gradient looks for the places that equal it: where a compiler computes
+        # `x` twice, rounded in two ways, it finds none, and the gradient is zero.
+        x = x.reshape(x.shape[0], -1, x.shape[-1])
+        place = x.argmax(axis=1, keepdims=True)
+        return {'hidden': jnp.take_along_axis(x, place, axis=1)[:, 0]}
 
 
 class DropHead(nn.Module):

@@ -84,23 +84,15 @@ def markdown(rows: list[dict], versions: dict[str, str]) -> str:
         'Errors are the largest over all cases, relative to the largest value of the tensor.',
         f'Written by `python scripts/parity/parity_table.py` with torch {versions["torch"]} and '
         f'transformers {versions["transformers"]}.',
-        *_by_others(rows),
         '',
         '| family | names of | cases | outputs of stages | gradients | SGD step | round trip |',
         '|---|---|---|---|---|---|---|',
     ]
     for row in rows:
         errors = ' | '.join(f'{row[e]:.1e}' if e in row else '' for e in ERRORS)
-        star = ' *' if 'measured_by' in row else ''
-        first = f'{row["family"]}{star} | {row["source"]} | {row["cases"]}'
+        first = f'{row["family"]} | {row["source"]} | {row["cases"]}'
         lines.append(f'| {first} | {errors} | {row["round_trip"]} |')
     return '\n'.join([*lines, ''])
-
-
-def _by_others(rows: list[dict]) -> list[str]:
-    """A line on rows that this script did not measure itself."""
-    found = {row['measured_by'] for row in rows if 'measured_by' in row}
-    return [f'Rows with a star are of the {each}; run the script for all digits.' for each in found]
 
 
 if __name__ == '__main__':

@@ -211,7 +211,7 @@ EFFICIENT = {
     'depth_coefficient': 1.1,
     'num_block_repeats': [1, 1],
     'in_channels': [32, 16],
-    'out_channels': [16, 48],
+    'out_channels': [16, 32],
     'kernel_sizes': [3, 5],
     'strides': [1, 2],
     'expand_ratios': [1, 4],

@@ -1,5 +1,6 @@
-"""ModernBERT, DeBERTa, MPNet, ALBERT against PyTorch where it is installed."""
+"""ModernBERT, DeBERTa, MPNet, ALBERT against PyTorch: goldens always, live where it is."""
 
+import parity_engine
 import pytest
 
 LIVE = (
@@ -17,6 +18,28 @@ LIVE = (
     'albert',
     'albert_odd',
 )
+GOLDENS = (
+    'modernbert',
+    'deberta',
+)
+SLOWER = (
+    'deberta_conv',
+    'mpnet',
+    'albert',
+)
+
+
+@pytest.mark.parametrize(
+    'name', [*GOLDENS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOWER)]
+)
+def test_golden(name):
+    parity_engine.measure(parity_engine.GOLDENS / name).check()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['modernbert', 'deberta', 'deberta_conv', 'mpnet', 'albert'])
+def test_padding_does_not_matter(name):
+    assert parity_engine.padding_error(parity_engine.GOLDENS / name) <= 1e-5
 
 
 @pytest.mark.slow

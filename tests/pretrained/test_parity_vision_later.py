@@ -1,5 +1,6 @@
-"""DINOv3, SigLIP 2, MAE, BEiT, Swin V2 and others against PyTorch where it is installed."""
+"""DINOv3, SigLIP 2, MAE, BEiT, Swin V2 and others against PyTorch, live where it is."""
 
+import parity_engine
 import pytest
 
 LIVE = (
@@ -22,6 +23,25 @@ LIVE = (
     'efficientnet',
     'efficientnet_odd',
 )
+GOLDENS = (
+    'dinov3',
+    'siglip2',
+)
+SLOWER = (
+    'dinov3_convnext',
+    'vit_mae',
+    'beit',
+    'convnextv2',
+    'swinv2',
+    'efficientnet',
+)
+
+
+@pytest.mark.parametrize(
+    'name', [*GOLDENS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOWER)]
+)
+def test_golden(name):
+    parity_engine.measure(parity_engine.GOLDENS / name).check()
 
 
 @pytest.mark.slow

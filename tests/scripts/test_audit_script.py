@@ -50,8 +50,13 @@ def test_the_script_finds_what_is_planted_and_its_index_takes_it_out(tmp_path):
     assert 'n/a' not in left and len(set(left)) == len(left)
     assert len(texts) >= 60 - 2
     assert not any('stand in training too' in note for note in again.notes)
-    refused = audit(tmp_path, source, f'--fix={exclude}')
-    assert refused.returncode == 2 and 'exists already' in refused.stderr
+    before = {file.name: file.read_bytes() for file in (tmp_path / 'out').iterdir()}
+    for fix, said in ((exclude, 'exists already'), (f'{exclude}/x.csv', 'is no folder')):
+        refused = audit(tmp_path, source, f'--fix={fix}')
+        assert refused.returncode == 2 and said in refused.stderr
+    refused = audit(tmp_path, source, f'--workdir={exclude}/out')  # the last one counts
+    assert refused.returncode == 2 and refused.stderr.startswith('error: cannot write to')
+    assert {file.name: file.read_bytes() for file in (tmp_path / 'out').iterdir()} == before
 
 
 def test_features_are_one_row_an_example_in_its_order(tmp_path):

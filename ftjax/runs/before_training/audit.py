@@ -42,12 +42,15 @@ class DataAudit:
         return [f'{one.severity + ":":<9}{one.message}' for one in every]
 
     def write(self, folder: pathlib.Path) -> None:
-        """audit.html, audit.json and audit.csv."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """audit.html, audit.json and audit.csv; the largest first, for a disk that is nearly full.
+
+        Raises:
+          UserError: the folder cannot be written to, or the disk is full.
+        """
         told = {'features': self.source, 'broken_files': len(self.opened.broken)}
+        write_text(folder / 'audit.html', audit_page(self.audit, self.opened, self.source))
         write_json(folder / 'audit.json', to_json(self.audit, self.records, told))
         write_text(folder / 'audit.csv', csv_text(self.records))
-        write_text(folder / 'audit.html', audit_page(self.audit, self.opened, self.source))
 
 
 def audit_into(folder: pathlib.Path, config: Config) -> str:
