@@ -25,6 +25,7 @@ VALUES = {
         'examples_per_class': 2,
         'val_per_class': 2,
         'batch_size': 10,
+        'eval_batch_size': 40,
     },
     'optimizer': {'name': 'sgd', 'learning_rate': 0.1},
     'train': {'steps': 2},
@@ -47,6 +48,7 @@ def outputs(prepared, test, stage):
     return gather(predict(*given, stage=stage)).outputs
 
 
+@pytest.mark.slow
 def test_it_is_the_auroc_of_scikit_learn_on_scores_made_here():
     from scipy.special import logsumexp
     from sklearn.metrics import roc_auc_score
