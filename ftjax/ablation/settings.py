@@ -68,7 +68,8 @@ class AblationSettings:
     unfamiliar_on: Annotated[int, at_least(0, 'a number of examples')] = 0
     """Examples of the training split, of the test split and of each of `also_evaluate`, at most,
     on which is measured how well a run's scores tell the further test sets from its own: the AUROC
-    of the energy and of the Mahalanobis distance. It needs one class an example. 0 for not."""
+    of the energy and of the Mahalanobis distance. It needs one class an example; baselines have no
+    such scores. 0 for none."""
     reference: str = ''
     """Arm the others are compared with; empty for the first."""
     metric: str = 'accuracy'
