@@ -56,11 +56,6 @@ def known_findings(data: Splits) -> tuple[Finding, ...]:
     return vars(data).get('_feature_audit', ())
 
 
-def looked_at(data: Splits) -> bool:
-    """Whether `feature_audit` has found stored features of splits."""
-    return '_feature_audit' in vars(data)
-
-
 def _found(prepared: Prepared) -> tuple[Finding, ...] | None:
     known = _features(prepared)
     if known is None:
