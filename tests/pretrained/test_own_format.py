@@ -236,7 +236,7 @@ def test_names_that_are_nothing(monkeypatch, tmp_path):
         ('glyfs', 'no pretrained network'),
         ('random:glyfs', 'no pretrained network'),
         ('data:x', 'set FTJAX_DATA'),
-        ('hf://a/b/c', 'expected hf://'),
+        ('hf://a/b//c', 'expected hf://'),
         ('hf://', 'expected hf://'),
     ):
         with pytest.raises(UserError, match=message):
