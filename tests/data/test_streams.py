@@ -83,7 +83,9 @@ def test_a_batch_is_a_pure_function_of_seed_and_step():
 @pytest.mark.parametrize('start', [0, 5])
 def test_iterating_equals_asking_step_by_step(start):
     stream = TrainStream(arrays(20), 6, seed=3)
-    for step, batch in enumerate(itertools.islice(stream.iterate(start), 9), start):
+    found = list(itertools.islice(stream.iterate(start), 9))
+    assert len(found) == 9
+    for step, batch in enumerate(found, start):
         same(batch, stream.batch(step))
 
 

@@ -11,8 +11,10 @@ import jax
 from flax import nnx
 
 from ftjax.errors import UserError
-from ftjax.models.built.nnx_parts import Part, Slot, call, emptied, kind_of, takes_rngs, value_of
+from ftjax.models.built.nnx_opened import call, takes_rngs
+from ftjax.models.built.nnx_parts import Part, Slot
 from ftjax.models.built.nnx_stage import NNXStage
+from ftjax.models.built.nnx_variables import emptied, kind_of, value_of
 
 
 def constructor(made: Any, stage: str, last: bool) -> Callable[..., nn.Module]:

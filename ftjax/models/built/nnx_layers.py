@@ -11,7 +11,7 @@ import flax.linen as nn
 from flax import nnx
 
 from ftjax.errors import UserError
-from ftjax.models.built.nnx_parts import Path
+from ftjax.models.built.nnx_variables import Path
 
 DENSE = (nnx.Linear, nnx.LinearGeneral)
 NORMS = (nnx.LayerNorm, nnx.RMSNorm, nnx.BatchNorm, nnx.GroupNorm, nnx.InstanceNorm)

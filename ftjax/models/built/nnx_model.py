@@ -17,16 +17,10 @@ from ftjax.errors import UserError, check_name
 from ftjax.models.adapters.adapted import merge
 from ftjax.models.built.network import Built, BuiltNetwork, Shapes, Structure, built_network
 from ftjax.models.built.nnx_layers import NORMS
-from ftjax.models.built.nnx_parts import (
-    Part,
-    Stage,
-    call,
-    described,
-    outputs_of,
-    split_model,
-    write_part,
-)
+from ftjax.models.built.nnx_opened import call, described
+from ftjax.models.built.nnx_parts import Part, outputs_of, split_model, write_part
 from ftjax.models.built.nnx_stage import NNXStage
+from ftjax.models.built.nnx_variables import Stage
 from ftjax.models.stages import ROLES, Network
 
 BY_NAME = {

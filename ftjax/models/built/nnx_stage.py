@@ -14,7 +14,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ftjax.errors import UserError
 from ftjax.models.adapters.adapter import adapters_act
 from ftjax.models.built.nnx_layers import through_adapters
-from ftjax.models.built.nnx_parts import Part, Path, Slot, set_mode
+from ftjax.models.built.nnx_opened import set_mode
+from ftjax.models.built.nnx_parts import Part, Slot
+from ftjax.models.built.nnx_variables import Path
 from ftjax.models.stages import Mode
 
 
