@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from ftjax.errors import UserError, check_name, did_you_mean
+from ftjax.models.layers.pixel_heads import is_of_pixels
 from ftjax.models.stages import Network
 from ftjax.pretrained.families import family_of_tensors
 from ftjax.pretrained.initialise import leaf_shapes
@@ -97,8 +98,11 @@ class _Account:
         """One tensor: matched with leaves, declared unused, or unexplained."""
         match = self.keymap.match(name)
         if match is None or not any(key in self.wanted for key in match.keys):
-            if match and 'head' not in self.network.stages and stage_of(match.keys[0]) == 'head':
+            of_head = match is not None and stage_of(match.keys[0]) == 'head'
+            if match and of_head and 'head' not in self.network.stages:
                 self.skipped[name] = 'the network has no head'
+            elif match and of_head and self.network.is_dense != is_of_pixels(match.keys[0]):
+                self.skipped[name] = 'one head answers the image, the other each position of it'
             elif why := self.keymap.why_unused(name):
                 self.skipped[name] = why
             else:

@@ -33,7 +33,8 @@ def fit_network(
     if head != 'auto' or plan.head != 'new' or plan.head_in_source:
         return network, keymap, plan
     # A language model's head is no matter of classes: a new one takes head='new'.
-    if checkpoint.promises_head or network.is_lm:
+    promised = checkpoint.promises_head and not network.is_dense
+    if promised or network.is_lm:
         explain(network, checkpoint.source, keymap, 'keep')  # raises, naming what is missing
     if 'num_classes' not in overrides:
         return fit_network(checkpoint, {**overrides, 'num_classes': 0}, head)
