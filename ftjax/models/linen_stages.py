@@ -14,7 +14,7 @@ NNX_CLASS = 'ftjax.models.built.nnx_class'
 
 
 def linen_stage(made: Callable[..., Any], name: str, last: bool) -> Callable[..., Any]:
-    """The constructor of a stage, `make_stage(name)`, of a class of NNX wrapped; `last`: the head."""
+    """What `make_stage` gives for a name, a class of NNX wrapped; `last` for the last stage."""
     target = made.func if isinstance(made, functools.partial) else made
     if not isinstance(target, type) or issubclass(target, nn.Module):
         return made

@@ -17,6 +17,8 @@ from ftjax.pretrained.prefixes import partial_prefix
 from ftjax.pretrained.readers import TensorSource
 
 HEADS = ('auto', 'keep', 'new')
+OTHER_HEAD = 'one head answers the image, the other each position of it'
+"""Why a head in the file is not the network's."""
 Shape = tuple[int, ...]
 
 
@@ -102,7 +104,7 @@ class _Account:
             if match and of_head and 'head' not in self.network.stages:
                 self.skipped[name] = 'the network has no head'
             elif match and of_head and self.network.is_dense != is_of_pixels(match.keys[0]):
-                self.skipped[name] = 'one head answers the image, the other each position of it'
+                self.skipped[name] = OTHER_HEAD
             elif why := self.keymap.why_unused(name):
                 self.skipped[name] = why
             else:

@@ -8,6 +8,10 @@ import pytest
 from ftjax.errors import UserError
 from ftjax.models.layers.resize import bilinear_matrix, resized, resized_on_host
 from ftjax.models.registry import build
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.pretrained.initialise import random_variables
+from ftjax.pretrained.open import load_pretrained
+from ftjax.pretrained.own_format import save_own
 
 SQUARE = {'image_size': 28, 'patch_size': 7, 'depth': 3, 'width': 16, 'heads': 2}
 SMALL = {
@@ -122,3 +126,24 @@ def test_heads_that_there_are_not_are_refused(family, head, words):
     with pytest.raises(UserError) as found:
         build(family, {'head': head})
     assert words in str(found.value)
+
+
+def test_a_checkpoint_changes_its_head_and_keeps_it(tmp_path):
+    options = {**SMALL['dinov2'], 'num_classes': 5}
+    preprocessing = Preprocessing(image_size=(28, 28))
+    pooled = build('dinov2', options)
+    names = tuple('abcde')
+    save_own(
+        tmp_path / 'pooled', pooled, random_variables(pooled, 0), preprocessing, class_names=names
+    )
+    given = {'num_classes': 5, 'class_names': names}
+    dense = load_pretrained(str(tmp_path / 'pooled'), options={'head': 'fpn:8'}, **given)
+    assert dense.report.head == 'new' and dense.network.is_dense
+    save_own(tmp_path / 'dense', dense.network, dense.variables, preprocessing, class_names=names)
+    again = load_pretrained(str(tmp_path / 'dense'), **given)
+    assert again.report.head == 'kept' and again.network == dense.network
+    jax.tree.map(np.testing.assert_array_equal, again.variables, dense.variables)
+    back = load_pretrained(str(tmp_path / 'dense'), options={'head': 'pooled'}, **given)
+    assert back.report.head == 'new' and not back.network.is_dense
+    other = load_pretrained(str(tmp_path / 'dense'), num_classes=3)
+    assert other.report.head == 'new' and other.network.is_dense
