@@ -50,6 +50,7 @@ ROOMS = (
     'config',
     'runs',
     'export',
+    'serving',
     'ablation',
     'reproductions',
     'api',

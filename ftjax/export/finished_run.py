@@ -92,7 +92,12 @@ class FinishedRun:
 
 def open_finished(workdir: str | os.PathLike[str], command: str = '') -> FinishedRun:
     """Opens the folder of a run; UserError where there is none, or one that has not finished."""
-    workdir = pathlib.Path(workdir)
+    files = finished_files(pathlib.Path(workdir))
+    return FinishedRun(load_pretrained(str(workdir)), *files, command)
+
+
+def finished_files(workdir: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """config.json, plan.json and result.json of a run; UserError for one that has not finished."""
     missing = [name for name in FILES if not (workdir / f'{name}.json').exists()]
     if len(missing) == len(FILES):
         raise UserError(f'{workdir} is no run folder; give the --workdir that training had')
@@ -102,5 +107,4 @@ def open_finished(workdir: str | os.PathLike[str], command: str = '') -> Finishe
             'again to continue it'
         )
     config, plan = (read_object(workdir / f'{name}.json') for name in FILES[:2])
-    result = read_result(workdir / 'result.json')
-    return FinishedRun(load_pretrained(str(workdir)), config, plan, result, command)
+    return config, plan, read_result(workdir / 'result.json')

@@ -1,0 +1,102 @@
+r"""Writes a finished run's network for others: a bundle to deploy, StableHLO, ONNX, or PyTorch.
+
+    python scripts/train.py --config=configs/quickstart_train.py --workdir=runs/digits
+    python scripts/export.py --workdir=runs/digits --format=bundle --output=bundles/digits
+    python scripts/serve.py --bundle=bundles/digits
+
+`bundle` is a folder that proves itself: programs by jax.export for CPU, CUDA and TPU with any
+number of examples a batch, weights beside them, a signature, golden inputs with outputs, reference
+statistics of the validation split, a card, and the SHA-256 of every file. `ftjax.serving.load`
+opens it with jax and numpy, without flax. JAX promises to run its programs for six months; then
+
+    python scripts/export.py --refresh --bundle=bundles/digits --output=bundles/digits_new
+
+makes them anew from the weights. `stablehlo` writes the program alone, as text and as portable
+bytecode, with its weights.
+
+`hf` is a folder that transformers opens with the same logits: safetensors, config.json with the
+classes' names, preprocessor_config.json or the tokenizer, and a model card.
+
+    python scripts/train.py --config=configs/quickstart_train.py --workdir=runs/lora \
+        --config.init= --config.model="{'name': 'vit', 'image_size': 32, 'depth': 2}" \
+        --config.freeze=lora:8
+    python scripts/export.py --workdir=runs/lora --format=hf --output=exports/merged
+    python scripts/export.py --workdir=runs/lora --format=hf --output=exports/lora --adapters=peft
+
+A run that began with --config.init=hf://ORG/NAME is exported in the same way. The shipped networks
+(`glyphs`, `docstrings`) pool by a mean, which transformers has no class for: they are refused
+there. Adapters are merged into the weights; with `--adapters=peft` LoRA and IA3 are written in
+PEFT's own format instead, for `peft.PeftModel.from_pretrained`.
+"""
+
+import pathlib
+
+from absl import flags
+
+from ftjax.cli import launch
+
+WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a finished run.')
+PARTS = launch.define_own_parts()
+OUTPUT = flags.DEFINE_string(
+    'output', None, 'Folder to make; not there yet, or empty.', required=True
+)
+FORMAT = flags.DEFINE_enum('format', 'hf', ['hf', 'bundle', 'stablehlo'], 'What is written.')
+REFRESH = flags.DEFINE_bool('refresh', False, "Make a bundle's programs anew from its weights.")
+BUNDLE = flags.DEFINE_string('bundle', None, 'The bundle that --refresh begins with.')
+DTYPE = flags.DEFINE_enum(
+    'dtype', 'source', ['source', 'float32'], 'hf: what trained as in the source, or as trained.'
+)
+ADAPTERS = flags.DEFINE_enum(
+    'adapters', 'merged', ['merged', 'peft'], 'hf: what becomes of adapters.'
+)
+
+
+def main():
+    from ftjax.errors import UserError
+    from ftjax.serving.bundle.manifest import MANIFEST, manifest_digest
+
+    if REFRESH.value != (BUNDLE.value is not None) or REFRESH.value == (WORKDIR.value is not None):
+        raise UserError('expected --workdir=RUN, or --refresh with --bundle=OLD')
+    folder = write()
+    for file in sorted(path for path in folder.rglob('*') if path.is_file()):
+        print(f'{file.stat().st_size:>14,}  {file}')
+    if (folder / MANIFEST).exists():
+        print(f'sha256 of {MANIFEST}: {manifest_digest(folder)}')
+
+
+def write() -> pathlib.Path:
+    """Writes what was asked for; the folder."""
+    import jax
+
+    from ftjax.io.identity.own_parts import restore
+    from ftjax.io.process.provenance import command_line
+
+    if REFRESH.value or FORMAT.value != 'hf':
+        # Kernels that only one platform has must not be inside.
+        jax.config.update('jax_platforms', 'cpu')
+    if REFRESH.value:
+        from ftjax.serving.making.refresh import refresh
+
+        return refresh(BUNDLE.value, OUTPUT.value, parts=PARTS.value)
+    if FORMAT.value == 'bundle':
+        from ftjax.serving.making.write_bundle import write_bundle
+
+        return write_bundle(WORKDIR.value, OUTPUT.value, parts=PARTS.value, command=command_line())
+    if FORMAT.value == 'stablehlo':
+        from ftjax.serving.making.stablehlo import write_stablehlo
+
+        return write_stablehlo(WORKDIR.value, OUTPUT.value, parts=PARTS.value)
+    from ftjax.export.weights import export_weights
+
+    restore(pathlib.Path(WORKDIR.value), PARTS.value)
+    return export_weights(
+        WORKDIR.value,
+        OUTPUT.value,
+        adapters=ADAPTERS.value,
+        dtype=DTYPE.value,
+        command=command_line(),
+    )
+
+
+if __name__ == '__main__':
+    launch.run(main)
