@@ -55,46 +55,45 @@ def main():
     from ftjax.errors import UserError
     from ftjax.serving.bundle.manifest import MANIFEST, manifest_digest
 
-    if REFRESH.value != (BUNDLE.value is not None) or REFRESH.value == (WORKDIR.value is not None):
+    if REFRESH.value and (BUNDLE.value is None or WORKDIR.value is not None):
+        raise UserError('--refresh takes --bundle=OLD, and no --workdir')
+    if not REFRESH.value and (BUNDLE.value is not None or WORKDIR.value is None):
         raise UserError('expected --workdir=RUN, or --refresh with --bundle=OLD')
-    folder = write()
+    folder = write(BUNDLE.value or WORKDIR.value or '')
     for file in sorted(path for path in folder.rglob('*') if path.is_file()):
         print(f'{file.stat().st_size:>14,}  {file}')
     if (folder / MANIFEST).exists():
         print(f'sha256 of {MANIFEST}: {manifest_digest(folder)}')
 
 
-def write() -> pathlib.Path:
-    """Writes what was asked for; the folder."""
+def write(source: str) -> pathlib.Path:
+    """Writes what was asked for, of a run's folder or a bundle; the folder."""
     import jax
 
     from ftjax.io.identity.own_parts import restore
     from ftjax.io.process.provenance import command_line
 
+    output, parts, command = OUTPUT.value, PARTS.value, command_line()
     if REFRESH.value or FORMAT.value != 'hf':
         # Kernels that only one platform has must not be inside.
         jax.config.update('jax_platforms', 'cpu')
     if REFRESH.value:
         from ftjax.serving.making.refresh import refresh
 
-        return refresh(BUNDLE.value, OUTPUT.value, parts=PARTS.value)
+        return refresh(source, output, parts=parts)
     if FORMAT.value == 'bundle':
         from ftjax.serving.making.write_bundle import write_bundle
 
-        return write_bundle(WORKDIR.value, OUTPUT.value, parts=PARTS.value, command=command_line())
+        return write_bundle(source, output, parts=parts, command=command)
     if FORMAT.value == 'stablehlo':
         from ftjax.serving.making.stablehlo import write_stablehlo
 
-        return write_stablehlo(WORKDIR.value, OUTPUT.value, parts=PARTS.value)
+        return write_stablehlo(source, output, parts=parts)
     from ftjax.export.weights import export_weights
 
-    restore(pathlib.Path(WORKDIR.value), PARTS.value)
+    restore(pathlib.Path(source), parts)
     return export_weights(
-        WORKDIR.value,
-        OUTPUT.value,
-        adapters=ADAPTERS.value,
-        dtype=DTYPE.value,
-        command=command_line(),
+        source, output, adapters=ADAPTERS.value, dtype=DTYPE.value, command=command
     )
 
 

@@ -1,5 +1,7 @@
 """Finished runs of three kinds, tiny, and their bundles: made once for all tests of serving."""
 
+import pathlib
+import sys
 import types
 
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 from ftjax.api import finetune
 from ftjax.serving.making.write_bundle import write_bundle
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 NAMES = ('ant', 'bee', 'cat')
 VIT = {

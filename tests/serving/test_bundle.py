@@ -210,7 +210,7 @@ def test_tokens_beyond_the_vocabulary_and_nan_are_refused(texts):
     ('name', 'options'),
     [
         ('resnet', {'depths': (1, 1), 'widths': (8, 16)}),
-        ('resnet_cifar', {'depth': 8}),
+        ('resnet_bn_cifar', {'depth': 8}),
         ('convnext', {'depths': (1, 1), 'widths': (8, 16)}),
         ('swin', {'image_size': 16, 'width': 8, 'depths': (2,), 'heads': (2,), 'window': 2}),
     ],

@@ -52,7 +52,7 @@ def read_goldens(folder: pathlib.Path) -> Goldens:
     arrays = read_arrays(folder / FILE)
     path = folder / RAW
     found = read_object(path, LIMITS)
-    ids = check(found.get('ids'), f'{path}: ids', ListOf(Text(), 1, 1000))
+    ids: Any = check(found.get('ids'), f'{path}: ids', ListOf(Text(), 1, 1000))
     raw = found.get('raw')
     inputs = {k.removeprefix('inputs/'): v for k, v in arrays.items() if k.startswith('inputs/')}
     outputs = arrays.get('outputs', np.zeros(0))

@@ -14,7 +14,7 @@ import numpy as np
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.io.json.json_reader import JsonLimits, read_object
-from ftjax.io.json.json_values import Integer, ListOf, Text, check
+from ftjax.io.json.json_values import Integer, Kind, ListOf, Text, check, check_table
 from ftjax.serving.bundle.goldens import read_arrays, write_arrays
 from ftjax.serving.bundle.signature import Signature
 
@@ -23,6 +23,7 @@ RESERVOIR = 512
 """Examples whose features are kept, at most."""
 BINS = 20
 LIMITS = JsonLimits(size=2**22, depth=8, duplicates=False)
+_FACTS: dict[str, Kind] = {'count': Integer(1, 2**50), 'split': Text()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +110,8 @@ def read_reference(folder: pathlib.Path, signature: Signature) -> Reference:
     """Reads them; UserError for arrays of other shapes than the signature's."""
     arrays, path = read_arrays(folder / FILE), folder / FACTS
     facts = read_object(path, LIMITS)
-    ids = check(facts.get('ids'), f'{path}: ids', ListOf(Text(), 1, RESERVOIR))
-    said = check(facts.get('said'), f'{path}: said', ListOf(Text(), len(ids), len(ids)))
+    ids: Any = check(facts.get('ids'), f'{path}: ids', ListOf(Text(), 1, RESERVOIR))
+    said: Any = check(facts.get('said'), f'{path}: said', ListOf(Text(), len(ids), len(ids)))
     classes = len(signature.class_names) if signature.activation != 'none' else 0
     shapes = {
         'features': (len(ids), signature.features),
@@ -122,9 +123,10 @@ def read_reference(folder: pathlib.Path, signature: Signature) -> Reference:
     for name, shape in shapes.items():
         if name not in arrays or arrays[name].shape != shape:
             raise UserError(f'{folder / FILE}: {name} is missing, or has not the shape {shape}')
+    check_table({'count': None, 'split': None, **facts}, _FACTS, str(path))
     return Reference(
-        count=check(facts.get('count'), f'{path}: count', Integer(1, 2**50)),
-        split=check(facts.get('split'), f'{path}: split', Text()),
+        count=facts['count'],
+        split=facts['split'],
         ids=tuple(ids),
         said=tuple(said),
         **{name: arrays[name] for name in shapes},

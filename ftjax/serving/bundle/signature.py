@@ -147,18 +147,13 @@ def read_signature(folder: pathlib.Path) -> Signature:
     inputs = {}
     for name, row in found['inputs'].items():
         _check_fields(row, _ARRAY, f'{path}: input {name}')
-        inputs[name] = InputArray(**{**row, 'shape': tuple(row['shape'])})
+        fields: dict[str, Any] = {**row, 'shape': tuple(row['shape'])}
+        inputs[name] = InputArray(**fields)
     threshold = found['threshold']
-    return Signature(
-        **{
-            **found,
-            'inputs': inputs,
-            'lengths': tuple(found['lengths']),
-            'class_names': tuple(found['class_names']),
-            'preprocessing': tuple(found['preprocessing']),
-            'threshold': tuple(threshold) if isinstance(threshold, list) else threshold,
-        }
-    )
+    given: dict[str, Any] = {**found, 'inputs': inputs}
+    given |= {name: tuple(found[name]) for name in ('lengths', 'class_names', 'preprocessing')}
+    given['threshold'] = tuple(threshold) if isinstance(threshold, list) else threshold
+    return Signature(**given)
 
 
 def _check_fields(found: Mapping[str, Any], kinds: Mapping[str, Kind], where: str) -> None:
