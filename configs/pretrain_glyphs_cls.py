@@ -3,9 +3,9 @@
     python scripts/pretrain.py --config=configs/pretrain_glyphs_cls.py --workdir=runs/glyphs_cls \
         --publish=ftjax/pretrained/weights/glyphs_cls --publish_dtype=float16
 
-It sees the same characters as `glyphs` does. Its layout is that of ViTForImageClassification, one
-large patch in place of a convolutional stem and a class token in place of a mean, so that what is
-fine-tuned from it can be exported.
+About 14 minutes on two cores that do other work too. It sees the same characters as `glyphs` does.
+Its layout is that of ViTForImageClassification, one large patch in place of a convolutional stem
+and a class token in place of a mean, so that what is fine-tuned from it can be exported.
 """
 
 from ftjax.config import template
