@@ -57,7 +57,7 @@ def head_options(config: Mapping[str, object], overrides: Mapping[str, object]) 
 
 ROTARY_READS = (
     *('hidden_size', 'num_hidden_layers', 'num_attention_heads', 'num_key_value_heads'),
-    *('intermediate_size', 'max_position_embeddings', 'rms_norm_eps'),
+    *('intermediate_size', 'max_position_embeddings', 'rms_norm_eps', 'attention_dropout'),
 )
 
 
@@ -84,6 +84,7 @@ def rotary_options(
         'max_positions': fields['max_position_embeddings'],
         'act': read_activation(fields[act]),
         'epsilon': fields['rms_norm_eps'],
+        'attention_dropout': fields.get('attention_dropout', 0.0),
         'tied': fields['tie_word_embeddings'],
         **causal_option(fields),
         **token_options(fields, {}),
@@ -106,7 +107,7 @@ def rotary_fields(
         'max_position_embeddings': network.max_positions,
         act: write_activation(network.act),
         'rms_norm_eps': network.epsilon,
-        'attention_dropout': 0.0,
+        'attention_dropout': network.attention_dropout,
     }
 
 

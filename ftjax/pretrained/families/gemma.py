@@ -10,7 +10,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.gemma import Gemma
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import Fields, known
 from ftjax.pretrained.families.decoder_config import (
     DECODER_INERT,
     DECODER_READS,
@@ -47,7 +47,6 @@ def _declared(*reads: str, **inert: str) -> Fields:
             *('head_dim', 'attention_bias', 'hidden_activation', 'use_bidirectional_attention'),
         ),
         inert={**DECODER_INERT, **inert},
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
     )
 
 
