@@ -103,8 +103,9 @@ def network_from_config(config: JsonObject, **overrides: Any) -> Network:
                 f'config.json: use_bidirectional_attention of {kind} with is_causal='
                 f'{str(options["causal"]).lower()} is not supported'
             )
-        # What the window is there: as wide on both sides together.
-        options |= {'causal': False, 'window': fields['sliding_window'] // 2}
+        options['causal'] = False
+        if 'window' in options:  # as wide on both sides together
+            options['window'] = fields['sliding_window'] // 2
     return build('gemma', {**options, **overrides})
 
 
