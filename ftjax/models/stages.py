@@ -167,7 +167,7 @@ class Network(nn.Module):
         return False
 
     @property
-    def made_of(self) -> tuple[Any, ...]:
+    def made_of(self) -> tuple[object, ...]:
         """Classes and functions of a user's own that it runs, beyond its own class."""
         return ()
 
@@ -267,7 +267,7 @@ class Network(nn.Module):
         return (state, seen) if taps else state
 
 
-def is_linen(made: Any) -> bool:
+def is_linen(made: object) -> bool:
     """Whether a stage's constructor is no class of another library."""
     target = made.func if isinstance(made, functools.partial) else made
     return not isinstance(target, type) or issubclass(target, nn.Module)

@@ -73,7 +73,7 @@ class RayActors:
 class RayWorker:
     """One actor."""
 
-    def __init__(self, actor: Any, work: Any, start: Callable[[], None] | None):
+    def __init__(self, actor: Any, work: object, start: Callable[[], None] | None):
         self.actor: Any = actor.remote(work, start)
         self.result: Any = None
 
@@ -112,7 +112,7 @@ def connect(address: str, workers: int | None) -> None:
 
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     given = {k: v for k, v in os.environ.items() if k.startswith(PREFIXES)}
-    options: dict[str, Any] = {'address': address, 'runtime_env': {'env_vars': given}}
+    options: dict[str, object] = {'address': address, 'runtime_env': {'env_vars': given}}
     if not address:
         options = {'address': 'local', 'num_cpus': workers, 'include_dashboard': False}
     # Ray puts a handler of its own for SIGTERM in place of ours.
