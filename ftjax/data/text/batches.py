@@ -16,6 +16,7 @@ from ftjax.data.text.token_masking import hide_tokens
 from ftjax.data.text.tokenize import Tokens, tokenize
 from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Batch
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -137,7 +138,7 @@ class TextReader:
 
 
 def stacked(
-    batches: Sequence[Mapping[str, Any]],
+    batches: Sequence[Batch],
     preprocessing: Preprocessing | TextPreprocessing | None = None,
 ) -> dict[str, object]:
     """Batches along a new leading axis, for a program that loops over them.
