@@ -25,6 +25,7 @@ import flax.linen as nn
 import jax
 
 from ftjax.errors import UserError, check_name
+from ftjax.models.several_texts import run_stage
 from ftjax.models.stage_boundary import DEEP, written
 from ftjax.pytrees import Inputs
 
@@ -131,6 +132,11 @@ class Network(nn.Module):
     def is_lm(self) -> bool:
         """Whether the head is a language model's: logits (batch, time, vocab_size)."""
         return False
+
+    @property
+    def head_kind(self) -> str:
+        """What the outputs are, where not numbers of a whole example: `LabelKind.head` says it."""
+        return 'lm' if self.is_lm else 'features' if self.is_reconstruction else ''
 
     @property
     def grid(self) -> tuple[int, int] | None:
@@ -260,7 +266,7 @@ class Network(nn.Module):
                 made = importlib.import_module(NNX_CLASS).constructor(
                     *(made, name, name == self.stages[-1])
                 )
-            state = made(name=name)(state, mode_of(modes, name))
+            state = run_stage(made(name=name), state, mode_of(modes, name))
             state = written(state) if len(self.blocks) >= DEEP else state
             if name in taps:
                 seen[name] = state

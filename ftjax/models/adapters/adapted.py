@@ -78,6 +78,7 @@ class Adapted(Network):
     token_types = of_family('token_types')
     pad_id = of_family('pad_id')
     is_lm = of_family('is_lm')
+    head_kind = of_family('head_kind')
     ties = of_family('ties')
     runs = of_family('runs')
     grid = of_family('grid')
