@@ -29,6 +29,8 @@ ANSWERS = {
     'pad_id': int | None,
     'is_lm': bool,
     'head_kind': str,
+    'is_dense': bool,
+    'tapped': tuple,
     'ties': dict,
     'grid': tuple | None,
     'noiseless': bool,

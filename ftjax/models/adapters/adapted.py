@@ -79,6 +79,8 @@ class Adapted(Network):
     pad_id = of_family('pad_id')
     is_lm = of_family('is_lm')
     head_kind = of_family('head_kind')
+    is_dense = of_family('is_dense')
+    tapped = of_family('tapped')
     ties = of_family('ties')
     runs = of_family('runs')
     grid = of_family('grid')
@@ -100,6 +102,10 @@ class Adapted(Network):
     def has_role(self, path: str, role: str) -> bool:
         """As in the network without adapters."""
         return self.network.has_role(path, role)
+
+    def feature_map(self, hidden: Any) -> Any:
+        """As of the network without adapters."""
+        return self.network.feature_map(hidden)
 
     def own_initial(self, key: Any) -> dict[str, Any]:
         """As of the network without adapters."""

@@ -1,0 +1,43 @@
+"""Figures as files: small where they hold lines, unchanged where they hold photographs."""
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+from ftjax.plotting.save import figure_bytes, with_palette
+
+
+def pixels(png):
+    return np.asarray(Image.open(io.BytesIO(png)).convert('RGB'), np.int16)
+
+
+def png(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, 'PNG')
+    return buffer.getvalue()
+
+
+def test_lines_and_text_take_a_palette_and_look_the_same():
+    figure, axes = plt.subplots()
+    axes.plot([0, 1, 2], [0, 3, 1])
+    axes.set_title('accuracy')
+    small = figure_bytes(figure)
+    plt.close(figure)
+    assert Image.open(io.BytesIO(small)).mode == 'P'
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=160)
+    assert len(small) < len(buffer.getvalue())
+    assert np.abs(pixels(small) - pixels(buffer.getvalue())).mean() < 0.5
+
+
+def test_a_photograph_keeps_its_colours():
+    smooth = np.add.outer(np.linspace(0, 255, 200), np.zeros(200))
+    image = np.stack([smooth, smooth.T, 255 - smooth], -1).astype(np.uint8)
+    assert with_palette(png(image)) == png(image)
+
+
+def test_the_smaller_of_the_two_is_written():
+    plain = png(np.zeros((2, 2, 3), np.uint8))
+    assert len(with_palette(plain)) <= len(plain)
