@@ -48,7 +48,7 @@ def gather(pairs: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Pred
     seen = 0
     for output, batch in pairs:
         mask = np.asarray(batch.get('mask', np.ones(len(batch['labels'])))) > 0
-        real = mask.reshape(len(mask), -1).any(axis=1)
+        real = np.asarray(mask.reshape(len(mask), -1).any(axis=1))
         # bfloat16 outputs become float32 here: scikit-learn does not know them.
         given = np.asarray(output).astype(np.float32)
         pair = given, np.asarray(batch['labels'])

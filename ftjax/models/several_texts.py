@@ -12,7 +12,7 @@ TEXTS = 'texts'
 """What flows beside the hidden states of such examples: bool (batch, texts)."""
 
 
-def texts_of(state: Any) -> tuple[int, int] | None:
+def texts_of(state: Any) -> tuple[int, ...] | None:
     """(examples, texts of each) of what a stage takes; None where an example is one text.
 
     >>> texts_of({'input_ids': jnp.zeros((2, 3, 8), int)}), texts_of({'hidden': jnp.zeros((2, 8))})

@@ -141,7 +141,7 @@ class LabelKind:
     def told(self, label: Any, class_names: Sequence[str]) -> str:
         """A label of a data set as people read it."""
         if np.ndim(label):
-            held = np.flatnonzero(np.asarray(label))
+            held = np.flatnonzero(np.asarray(label)).tolist()
             return ', '.join(class_names[i] if i < len(class_names) else str(i) for i in held)
         return class_names[int(label)] if class_names else f'{float(label):g}'
 
