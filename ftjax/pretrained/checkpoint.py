@@ -120,9 +120,7 @@ class Checkpoint:
         name = architecture(self.config)
         is_other = bool(OTHER_TASK.search(name))
         if network.head_kind == 'tags':
-            is_other = bool(name) and not re.search(
-                r'(Model|LM|ForPreTraining|' + TAGGER + ')$', name
-            )
+            is_other = not re.search(rf'(^|Model|LM|ForPreTraining|{TAGGER})$', name)
         return found.without_head(name) if is_other else found
 
     @property
