@@ -101,7 +101,7 @@ def check_head(dataset: Dataset, network: Network) -> None:
     )
 
 
-def check_views(dataset: Dataset, preprocessing: Any, settings: DataSettings) -> None:
+def check_views(dataset: Dataset, preprocessing: object, settings: DataSettings) -> None:
     """UserError where data.tta cannot be of these examples, before anything is trained."""
     if settings.tta in ('', 'none'):
         return

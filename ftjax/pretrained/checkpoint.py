@@ -7,7 +7,6 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import jax
 
@@ -55,7 +54,7 @@ class Checkpoint:
         """Whether it is in our own format."""
         return self.family == own_format.FORMAT
 
-    def network(self, **overrides: Any) -> Network:
+    def network(self, **overrides: object) -> Network:
         """The network that the checkpoint describes, with some fields replaced."""
         with self._explaining(overrides):
             if self.is_own:
@@ -78,13 +77,13 @@ class Checkpoint:
             )
         return network
 
-    def _has_tags(self, overrides: Mapping[str, Any]) -> bool:
+    def _has_tags(self, overrides: Mapping[str, object]) -> bool:
         """Whether the file is of a network that answers for every token, and nobody says other."""
         own = architecture(self.config).endswith(TAGGER)
         return own and not overrides.keys() & {'num_classes', 'pool', 'head'}
 
     @contextlib.contextmanager
-    def _explaining(self, overrides: Mapping[str, Any]) -> Iterator[None]:
+    def _explaining(self, overrides: Mapping[str, object]) -> Iterator[None]:
         """Whatever its configuration makes a family raise becomes one line that names the file.
 
         Values are checked before; this is for those that are well in themselves and do not go
