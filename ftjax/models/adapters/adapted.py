@@ -87,6 +87,7 @@ class Adapted(Network):
     token_types = of_family('token_types')
     pad_id = of_family('pad_id')
     is_lm = of_family('is_lm')
+    head_kind = of_family('head_kind')
     is_dense = of_family('is_dense')
     tapped = of_family('tapped')
     ties = of_family('ties')
