@@ -18,15 +18,19 @@ bytecode, with its weights.
 classes' names, preprocessor_config.json or the tokenizer, and a model card.
 
     python scripts/train.py --config=configs/quickstart_train.py --workdir=runs/lora \
-        --config.init= --config.model="{'name': 'vit', 'image_size': 32, 'depth': 2}" \
-        --config.freeze=lora:8
+        --config.init=glyphs_cls --config.freeze=lora:8
     python scripts/export.py --workdir=runs/lora --format=hf --output=exports/merged
     python scripts/export.py --workdir=runs/lora --format=hf --output=exports/lora --adapters=peft
 
-A run that began with --config.init=hf://ORG/NAME is exported in the same way. The shipped networks
-(`glyphs`, `docstrings`) pool by a mean, which transformers has no class for: they are refused
-there. Adapters are merged into the weights; with `--adapters=peft` LoRA and IA3 are written in
+A run that began with --config.init=hf://ORG/NAME is exported in the same way. Of the shipped
+networks `glyphs` and `docstrings` pool by a mean, which transformers has no class for: they are
+refused there. Adapters are merged into the weights; with `--adapters=peft` LoRA and IA3 are written in
 PEFT's own format instead, for `peft.PeftModel.from_pretrained`.
+
+    python scripts/export.py --workdir=runs/lora --output=exports/hub --push_to_hub=ORG/NAME
+
+also uploads the folder, card and plan included. A repository that this makes is private unless
+--public says otherwise; one that exists stays as visible as it is. The token is huggingface_hub's.
 """
 
 import pathlib
@@ -46,6 +50,10 @@ BUNDLE = flags.DEFINE_string('bundle', None, 'The bundle that --refresh begins w
 DTYPE = flags.DEFINE_enum(
     'dtype', 'source', ['source', 'float32'], 'hf: what trained as in the source, or as trained.'
 )
+PUSH = flags.DEFINE_string(
+    'push_to_hub', '', 'hf: ORG/NAME of the hub to upload the folder to as well; needs a token.'
+)
+PUBLIC = flags.DEFINE_bool('public', False, 'hf: whether a repository that this makes is public.')
 ADAPTERS = flags.DEFINE_enum(
     'adapters', 'merged', ['merged', 'peft'], 'hf: what becomes of adapters.'
 )
@@ -59,11 +67,15 @@ def main():
         raise UserError('--refresh takes --bundle=OLD, and no --workdir')
     if not REFRESH.value and (BUNDLE.value is not None or WORKDIR.value is None):
         raise UserError('expected --workdir=RUN, or --refresh with --bundle=OLD')
+    if PUSH.value and (REFRESH.value or FORMAT.value != 'hf'):
+        raise UserError('--push_to_hub uploads what --format=hf writes')
     folder = write(BUNDLE.value or WORKDIR.value or '')
     for file in sorted(path for path in folder.rglob('*') if path.is_file()):
         print(f'{file.stat().st_size:>14,}  {file}')
     if (folder / MANIFEST).exists():
         print(f'sha256 of {MANIFEST}: {manifest_digest(folder)}')
+    if PUSH.value:
+        print(f'pushed to hf://{PUSH.value}')
 
 
 def write(source: str) -> pathlib.Path:
@@ -93,7 +105,13 @@ def write(source: str) -> pathlib.Path:
 
     restore(pathlib.Path(source), parts)
     return export_weights(
-        source, output, adapters=ADAPTERS.value, dtype=DTYPE.value, command=command
+        source,
+        output,
+        adapters=ADAPTERS.value,
+        dtype=DTYPE.value,
+        command=command,
+        push_to=PUSH.value,
+        private=not PUBLIC.value,
     )
 
 

@@ -14,7 +14,6 @@ import os
 import pathlib
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from ftjax.pretrained import families, own_format
 from ftjax.pretrained.keymaps.keymap import KeyMap, Match
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
+from ftjax.pytrees import Variables
 
 CONFIG, WEIGHTS = 'adapter_config.json', 'adapter_model.safetensors'
 _QKV = tuple((part, f'{part[0]}_proj') for part in ('query', 'key', 'value'))
@@ -73,7 +73,7 @@ class Part:
 def save_peft(
     folder: str | os.PathLike[str],
     network: Adapted,
-    variables: Mapping[str, object],
+    variables: Variables,
     *,
     also: Collection[str] = (),
     base: str | None = None,
@@ -150,9 +150,7 @@ def renamed(family: str, name: str) -> str:
     return name
 
 
-def parts_of(
-    params: Mapping[str, object], leaf: str, family: str, keymap: KeyMap
-) -> dict[str, list[Part]]:
+def parts_of(params: Variables, leaf: str, family: str, keymap: KeyMap) -> dict[str, list[Part]]:
     """Module -> our layers with a leaf of this name that it holds; several if it is fused."""
     found: dict[str, list[Part]] = {}
     for at in holders(params, leaf):
@@ -171,7 +169,7 @@ def parts_of(
 
 def lora_tensors(
     adapter: LoRA, params: Mapping[str, np.ndarray], family: str, keymap: KeyMap
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Tensors by module, and the fields of adapter_config.json.
 
     Layers that the source fuses share one pair of factors there: their ranks add up, each
@@ -225,7 +223,7 @@ def magnitudes(params: Mapping[str, np.ndarray], match: Match) -> np.ndarray:
 
 def ia3_tensors(
     params: Mapping[str, np.ndarray], family: str, keymap: KeyMap
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Tensors by module, and the fields of adapter_config.json; 1 where a fused part has none."""
     tensors: dict[str, np.ndarray] = {}
     outputs = parts_of(params, 'ia3_output', family, keymap)

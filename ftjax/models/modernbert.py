@@ -22,8 +22,8 @@ class ModernBERT(Network):
 
     Input {'input_ids', 'attention_mask'}: int (batch, time). Most blocks see a window; those in
     `full_blocks` see all tokens. `norm` also pools: 'cls', 'mean' (of real tokens), or 'none' for
-    one vector a token. `pooler` is the dense layer and norm that masked language modelling has
-    before its head too, so it comes with weights.
+    one vector, and logits, a token. `pooler` is the dense layer and norm that masked language
+    modelling has before its head too, so it comes with weights.
 
     >>> ModernBERT(depth=2, width=32, heads=2, num_classes=3).stages
     ('embed', 'block_00', 'block_01', 'norm', 'pooler', 'head')
@@ -56,6 +56,10 @@ class ModernBERT(Network):
     """The base of rotary positions in blocks with a window."""
     dropout: float = 0.0
     """On the embeddings."""
+    attention_dropout: float = 0.0
+    """Of the attention weights, and of what attention answers."""
+    mlp_dropout: float = 0.0
+    """Within the perceptrons."""
     head_dropout: float = 0.0
     dtype: str = 'float32'
     pad_id: int | None = None
@@ -69,11 +73,13 @@ class ModernBERT(Network):
                 'channels'
             )
         check_name(self.pool, ('cls', 'mean', 'none'), 'modernbert pool')
-        if self.num_classes and self.pool == 'none':
-            raise UserError("modernbert: a head needs pool 'cls' or 'mean'")
         if not set(self.full) <= set(range(self.depth)):
             raise UserError(f'modernbert: full_blocks {self.full_blocks} of {self.depth} blocks')
         check_scaling(self.rope_scaling, self.width // self.heads)
+
+    @property
+    def head_kind(self) -> str:
+        return 'tags' if self.num_classes and self.pool == 'none' else ''
 
     @property
     def full(self) -> tuple[int, ...]:
@@ -118,10 +124,13 @@ class ModernBERT(Network):
             query_scale=None,
             cap=None,
             window=None if is_full else self.window,
+            weight_dropout=self.attention_dropout,
             dtype=self.dtype,
         )
-        mlp = partial(GatedMlp, self.mlp_dim, self.act, self.mlp_bias, self.dtype)
-        return partial(Block, attention, mlp, make_norm, index > 0)
+        mlp = partial(
+            GatedMlp, self.mlp_dim, self.act, self.mlp_bias, self.dtype, dropout=self.mlp_dropout
+        )
+        return partial(Block, attention, mlp, make_norm, index > 0, self.attention_dropout)
 
     def example_input(self, batch_size: int = 1):
         tokens = jnp.zeros((batch_size, min(8, self.max_positions)), jnp.int32)
@@ -162,12 +171,15 @@ class Block(nn.Module):
     make_mlp: Callable[..., nn.Module]
     make_norm: Callable[..., nn.Module]
     first_norm: bool
+    dropout: float
+    """Of what attention answers."""
 
     @nn.compact
     def __call__(self, state, mode: Mode):
         x = state['hidden']
         y = self.make_norm(name='norm1')(x) if self.first_norm else x
-        x = x + self.make_attention(name='attn')(y, state['mask'])
+        y = self.make_attention(name='attn')(y, state['mask'], mode)
+        x = x + nn.Dropout(self.dropout)(y, deterministic=mode.deterministic)
         x = x + self.make_mlp(name='mlp')(self.make_norm(name='norm2')(x), mode)
         return {**state, 'hidden': x}
 

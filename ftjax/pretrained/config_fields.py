@@ -37,7 +37,6 @@ class Fields:
     """Field that holds a whole configuration -> its model type."""
 
 
-NO_ATTENTION_DROPOUT = 'attention weights are not dropped in training'
 KERNEL = 'how attention is computed, not what'
 TASK_ONLY = 'of a head for another task'
 GENERATION = 'of text generation'
@@ -89,7 +88,7 @@ INERT = {
 }
 # Fields that no class lists and that the shared code of transformers, version 4 or 5, reads for
 # every model: field -> the value that changes nothing.
-EVERYWHERE: dict[str, Any] = {
+EVERYWHERE: dict[str, object] = {
     'is_causal': False,
     'is_decoder': False,
     'is_encoder_decoder': False,

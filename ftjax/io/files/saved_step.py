@@ -53,18 +53,11 @@ def check_item(name: str) -> None:
 
 def make_manifest(
     step: int,
-    items: Mapping[str, Any],
+    items: Mapping[str, object],
     hashes: Mapping[str, Mapping[str, str]],
-    identity: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The manifest as JSON.
-
-    Args:
-      step: of training.
-      items: skeletons of the items, as `pack` gives them.
-      hashes: of each item's arrays by number.
-      identity: of which run and of which inputs it is, as plain JSON.
-    """
+    identity: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """The manifest as JSON, of skeletons as `pack` gives them and the hashes of their arrays."""
     parts = any(':' in text for found in hashes.values() for text in found.values())
     manifest = {
         'format': FORMATS[parts],
@@ -81,7 +74,7 @@ class SavedStep:
     """A checkpoint: what its manifest tells, and its arrays when they are asked for."""
 
     step: int
-    identity: dict[str, Any] | None = None
+    identity: dict[str, object] | None = None
     """None in those of an earlier version."""
     items: dict[str, Any]
     """By name; nested dicts and lists of numbers and text, with `Stored` where arrays are."""
@@ -133,11 +126,10 @@ class SavedStep:
         Raises:
           DamagedError: an array is missing or differs; it is named by its path in the tree.
         """
-        flat, structure = jax.tree_util.tree_flatten_with_path(self.items)
+        flat = jax.tree_util.tree_leaves_with_path(self.items)
         stored = [(path_of(keys), leaf) for keys, leaf in flat if isinstance(leaf, Stored)]
-        arrays = iter(self.arrays(stored))
-        leaves = [next(arrays) if isinstance(leaf, Stored) else leaf for _, leaf in flat]
-        self.items = jax.tree.unflatten(structure, leaves)
+        read = iter(self.arrays(stored))
+        self.items = jax.tree.map(lambda x: next(read) if isinstance(x, Stored) else x, self.items)
         return self
 
     def arrays(self, wanted: Sequence[tuple[str, Stored]]) -> list[np.ndarray]:
@@ -146,7 +138,7 @@ class SavedStep:
         Raises:
           DamagedError: one is missing or is not what was saved.
         """
-        read: dict[str, dict[str, Any]] = {}
+        read: dict[str, dict[str, object]] = {}
         for item in sorted({leaf.item for _, leaf in wanted}):
             numbers = [leaf.number for _, leaf in wanted if leaf.item == item]
             with self._reader(item) as (ocp, reader):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.llama import Llama
 from ftjax.models.text_decoder import Decoder
 from ftjax.pretrained.keymaps.hf_config import (
@@ -45,7 +45,9 @@ def head_rules(config: Mapping[str, object]) -> tuple[Rule, ...]:
     return tuple(rule for name in names for rule in dense(name, 'head/dense', bias=False))
 
 
-def head_options(config: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, Any]:
+def head_options(
+    config: Mapping[str, object], overrides: Mapping[str, object]
+) -> dict[str, object]:
     """`num_classes` and `head`: the checkpoint's, or what the overrides leave of them."""
     if 'num_classes' in overrides:
         return {'num_classes': overrides['num_classes'], 'head': 'none'}
@@ -57,13 +59,13 @@ def head_options(config: Mapping[str, object], overrides: Mapping[str, object]) 
 
 ROTARY_READS = (
     *('hidden_size', 'num_hidden_layers', 'num_attention_heads', 'num_key_value_heads'),
-    *('intermediate_size', 'max_position_embeddings', 'rms_norm_eps'),
+    *('intermediate_size', 'max_position_embeddings', 'rms_norm_eps', 'attention_dropout'),
 )
 
 
 def rotary_options(
-    fields: Mapping[str, Any], overrides: Mapping[str, object], act: str = 'hidden_act'
-) -> dict[str, Any]:
+    fields: JsonObject, overrides: Mapping[str, object], act: str = 'hidden_act'
+) -> dict[str, object]:
     """The fields of a decoder of Llama's form that its relatives name alike, heads among them.
 
     Args:
@@ -84,6 +86,7 @@ def rotary_options(
         'max_positions': fields['max_position_embeddings'],
         'act': read_activation(fields[act]),
         'epsilon': fields['rms_norm_eps'],
+        'attention_dropout': fields.get('attention_dropout', 0.0),
         'tied': fields['tie_word_embeddings'],
         **causal_option(fields),
         **token_options(fields, {}),
@@ -93,7 +96,7 @@ def rotary_options(
 
 def rotary_fields(
     network: Llama, labels: Sequence[str], *, prefix: str, act: str = 'hidden_act', **classes: str
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The inverse of `rotary_options`."""
     return {
         'model_type': network.model_type,
@@ -106,11 +109,11 @@ def rotary_fields(
         'max_position_embeddings': network.max_positions,
         act: write_activation(network.act),
         'rms_norm_eps': network.epsilon,
-        'attention_dropout': 0.0,
+        'attention_dropout': network.attention_dropout,
     }
 
 
-def causal_option(config: Mapping[str, object]) -> dict[str, Any]:
+def causal_option(config: Mapping[str, object]) -> dict[str, object]:
     """`causal`: False where transformers 5 makes attention see later tokens, in every family.
 
     Raises:
@@ -122,7 +125,9 @@ def causal_option(config: Mapping[str, object]) -> dict[str, Any]:
     return {'causal': causal}
 
 
-def token_options(config: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, Any]:
+def token_options(
+    config: Mapping[str, object], defaults: Mapping[str, object]
+) -> dict[str, object]:
     """The special tokens; `defaults` are those of transformers' class."""
     fields = {**defaults, **config}
     found = {ours: fields.get(theirs) for ours, theirs in _TOKENS.items()}
@@ -136,7 +141,7 @@ def decoder_fields(
     prefix: str,
     lm: str = 'ForCausalLM',
     others: str | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The fields of a config.json that do not depend on the family.
 
     Args:

@@ -9,7 +9,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.llama import OLMo2
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import Fields, known
 from ftjax.pretrained.families.decoder_config import (
     DECODER_INERT,
     DECODER_READS,
@@ -26,7 +26,6 @@ FIELDS = {
     'olmo2': Fields(
         reads=(*DECODER_READS, *ROTARY_READS, *ROPE_READS, 'hidden_act', 'attention_bias'),
         inert=DECODER_INERT,
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
     )
 }
 _NORMS = {
@@ -40,7 +39,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return decoder_map('olmo2', config, _NORMS)
 
 
-def network_from_config(config: JsonObject, **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config: a classifier, a language model, or neither."""
     fields = {**known('olmo2').defaults, **config, 'model_type': 'olmo2'}
     options = rotary_options(fields, overrides) | rope_options(fields)

@@ -8,7 +8,7 @@ from typing import Any
 from ftjax.models.registry import build
 from ftjax.models.siglip import SigLIPVision
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields
+from ftjax.pretrained.config_fields import Fields
 from ftjax.pretrained.families.clip import TEXT_TOWER, grid, tower, vision_config
 from ftjax.pretrained.families.vit import VIT_READS, fused
 from ftjax.pretrained.keymaps.hf_config import (
@@ -29,8 +29,7 @@ FIELDS = {
         nested={'vision_config': 'siglip_vision_model'},
     ),
     'siglip_vision_model': Fields(
-        reads=(*VIT_READS, 'intermediate_size', 'vision_use_head'),
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
+        reads=(*VIT_READS, 'intermediate_size', 'vision_use_head', 'attention_dropout'),
     ),
 }
 # Rightly left over: the text tower, and the pooling that an image classifier goes round.
@@ -72,13 +71,13 @@ def above_patches(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config: SigLIP's own feature, or with classes transformers' classifier."""
     return tower_network(config, vision_config(config, DEFAULTS), overrides)
 
 
 def tower_network(
-    config: Mapping[str, object], fields: Mapping[str, Any], overrides: Mapping[str, object]
+    config: Mapping[str, object], fields: Mapping[str, object], overrides: Mapping[str, object]
 ) -> Network:
     """The network of a config whose vision tower has these fields."""
     options = {**vit_options(fields), 'num_classes': num_labels(config), **overrides}
@@ -94,21 +93,25 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     return whole_fields(network, labels, fields, 'siglip', 'Siglip')
 
 
-def tower_fields(network: SigLIPVision) -> dict[str, Any]:
+def tower_fields(network: SigLIPVision) -> dict[str, object]:
     """The fields of the config of a vision tower."""
     refuse(network, _no_place(network))
     shared = ('qkv_bias', 'hidden_dropout_prob', 'attention_probs_dropout_prob')
     fields = {k: v for k, v in vit_fields(network).items() if k not in shared}
-    return {**fields, 'vision_use_head': network.pool == 'map'}
+    return {
+        **fields,
+        'attention_dropout': network.attention_dropout,
+        'vision_use_head': network.pool == 'map',
+    }
 
 
 def whole_fields(
     network: SigLIPVision,
     labels: Sequence[str],
-    tower: Mapping[str, Any],
+    tower: Mapping[str, object],
     model_type: str,
     prefix: str,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The config of a tower alone, or with a classifier that of the whole around it."""
     if not network.num_classes:
         return {'architectures': [f'{prefix}VisionModel'], **tower}

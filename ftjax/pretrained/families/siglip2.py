@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.siglip import SigLIPVision
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import Fields, known
 from ftjax.pretrained.families.clip import TEXT_TOWER, vision_config
 from ftjax.pretrained.families.siglip import (
     DEFAULTS,
@@ -39,14 +40,13 @@ FIELDS = {
         reads=(
             *('num_patches', 'patch_size', 'num_channels', 'hidden_size', 'num_hidden_layers'),
             *('num_attention_heads', 'hidden_act', 'layer_norm_eps', 'intermediate_size'),
-            'vision_use_head',
+            *('vision_use_head', 'attention_dropout'),
         ),
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
     ),
 }
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map, with the prefix that the class in the config saves."""
     base = '' if architecture(config) == 'Siglip2VisionModel' else 'vision_model.'
     fields = _fields(config)
@@ -68,12 +68,12 @@ def key_map(config: Mapping[str, Any]) -> KeyMap:
     return KeyMap('siglip2_vision', rules, UNUSED, ('vision_model.',), positions=(table,))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config, for images of as many patches as the table has."""
     return tower_network(config, _fields(config), overrides)
 
 
-def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(config: Mapping[str, object]) -> JsonObject:
     """The tower's, and the side of its square images in pixels."""
     defaults = {**known('siglip2_vision_model').defaults, **DEFAULTS}
     fields = vision_config(config, defaults)

@@ -12,7 +12,7 @@ from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.vit import ViT
 from ftjax.preprocessing.images import Preprocessing
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TIMM, Fields
+from ftjax.pretrained.config_fields import TIMM, Fields
 from ftjax.pretrained.families.timm_config import TIMM_FIELDS, depth_of, options_from_timm, pixels
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
@@ -46,13 +46,15 @@ VIT_READS = (
 )
 _LEFT_OVER = 'of a pooler that is left over'
 VIT_FIELDS = Fields(
-    reads=(*VIT_READS, 'intermediate_size', 'qkv_bias', 'hidden_dropout_prob'),
+    reads=(
+        *(*VIT_READS, 'intermediate_size', 'qkv_bias', 'hidden_dropout_prob'),
+        'attention_probs_dropout_prob',
+    ),
     inert={
         'encoder_stride': 'of masked image modelling',
         'pooler_output_size': _LEFT_OVER,
         'pooler_act': _LEFT_OVER,
     },
-    noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
 )
 FIELDS = {'vit': VIT_FIELDS, TIMM: TIMM_FIELDS}
 
@@ -159,7 +161,7 @@ _TORCHVISION = (
 )
 
 
-def _augreg(options: Mapping[str, Any]) -> tuple[Rule, ...]:
+def _augreg(options: JsonObject) -> tuple[Rule, ...]:
     """Flax's own layout: kernels (in, out), but heads on an axis of their own."""
     width, heads = options['width'], options['heads']
     split = (heads, width // heads)
@@ -190,7 +192,7 @@ def _augreg(options: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a transformers or timm config."""
     return build('vit', {**_options(config), **overrides})
 
@@ -203,7 +205,7 @@ def _options(config: Mapping[str, object]) -> dict[str, Any]:
     return {**options, 'layer_scale': config.get('layer_scale_init_value')}
 
 
-def _timm_options(config: JsonObject) -> dict[str, Any]:
+def _timm_options(config: JsonObject) -> dict[str, object]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     width, depth, heads = SIZES[named[1]]
@@ -254,7 +256,7 @@ def _no_place(network: ViT) -> str | None:
     return None
 
 
-def config_from_tensors(source: TensorSource) -> dict[str, Any]:
+def config_from_tensors(source: TensorSource) -> JsonObject:
     """Sizes from the shapes in a timm, torchvision or AugReg file; heads are 64 wide, as in all.
 
     An AugReg file holds the number of heads itself.

@@ -22,7 +22,7 @@ from ftjax.io.process.progress import Progress
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.runs.before_training.frozen_features import feature_stage, frozen_features
-from ftjax.runs.prepare import open_network
+from ftjax.runs.network_opening import open_network
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -106,7 +106,7 @@ def seen_by_network(config: Config, splits: Splits, features: bool, progress: bo
     source = f'{config.init}, before {feature_stage(opened.network)}, {found.shape[1]} numbers'
     if isinstance(preprocessing, TextPreprocessing):
         readers = [TextReader(part, preprocessing) for part in parts]
-        lengths = np.concatenate([reader.tokens.lengths for reader in readers])
+        lengths = np.concatenate([reader.rows.tokens.lengths for reader in readers])
         return Seen(found, 0, lengths, readers[0].preprocessing.max_length, source)
     side = min(preprocessing.image_size) if isinstance(preprocessing, Preprocessing) else 0
     return Seen(found, side, source=source)
