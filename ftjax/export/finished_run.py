@@ -100,7 +100,7 @@ def open_finished(
     return FinishedRun(load_pretrained(str(workdir)), *files, command, place)
 
 
-def finished_files(workdir: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+def finished_files(workdir: pathlib.Path) -> tuple[JsonObject, JsonObject, JsonObject]:
     """config.json, plan.json and result.json of a run; UserError for one that has not finished."""
     missing = [name for name in FILES if not (workdir / f'{name}.json').exists()]
     if len(missing) == len(FILES):

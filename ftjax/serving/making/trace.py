@@ -43,7 +43,7 @@ class Served:
     def __call__(
         self, weights: Mapping[str, jax.Array], inputs: Mapping[str, jax.Array]
     ) -> dict[str, jax.Array]:
-        variables, taken = unflatten(weights), inputs.get(IMAGES, inputs)
+        variables, taken = unflatten(dict(weights)), inputs.get(IMAGES, inputs)
         states = []
 
         def run(view: Any) -> jax.Array:
