@@ -68,7 +68,7 @@ class NNXStage(nn.Module):
         noisy = self.part.draws and not mode.deterministic
         return nnx.Rngs(self.make_rng('dropout') if noisy else 0)
 
-    def random(self, slot: Slot, mode: Mode) -> Any:
+    def random(self, slot: Slot, mode: Mode) -> object:
         """A counter at 0; a key of the variable's own, drawn for this call."""
         if issubclass(type(self.part.templates[slot.path]), nnx.RngCount):
             return jnp.zeros((), jnp.uint32)
