@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.pytrees import Flat, Variables
@@ -14,7 +12,7 @@ def flatten(variables: Variables) -> Flat:
     return dict(flatten_dict(dict(variables), sep='/'))
 
 
-def unflatten(leaves: Flat) -> dict[str, Any]:
+def unflatten(leaves: Flat) -> dict[str, object]:
     """The inverse of `flatten`.
 
     >>> unflatten({'params/head/bias': 0})

@@ -19,7 +19,7 @@ from ftjax.training.feature_cache.key import prefix_of
 from ftjax.training.sweeps.linear_probe import fit_probe
 
 
-def probe_row(prepared: Prepared) -> dict[str, Any]:
+def probe_row(prepared: Prepared) -> dict[str, object]:
     """Fits linear heads over a path of penalties and evaluates the best on validation data.
 
     The network's head is not used; what it would be given is, one vector an example.

@@ -8,16 +8,15 @@ option `ema` names the parameter that is the decay of a moving average during th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.freezing.registry import strategy
+from ftjax.pytrees import Flat
 from ftjax.ranges import between
-
-Flat = Mapping[str, Any]
 
 
 @strategy(
