@@ -53,6 +53,8 @@ class Swin(ImageNetwork):
     absolute_positions: bool = False
     epsilon: float = 1e-5
     dropout: float = 0.0
+    attention_dropout: float = 0.0
+    """Of the attention weights."""
     drop_path: float = 0.0
     num_classes: int = 1000
     dtype: str = 'float32'
@@ -83,7 +85,7 @@ class Swin(ImageNetwork):
 
     @property
     def noiseless(self) -> bool:
-        return not (self.dropout or self.drop_path)
+        return not (self.dropout or self.attention_dropout or self.drop_path)
 
     def grid_of(self, stage: int) -> tuple[int, int]:
         """Positions down and across in a stage, from 0."""
@@ -134,6 +136,7 @@ class Swin(ImageNetwork):
             qkv_bias=self.qkv_bias,
             epsilon=self.epsilon,
             dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
             drop_path=self.drop_path * depth,
             dtype=self.dtype,
         )
@@ -204,6 +207,7 @@ class Block(nn.Module):
     qkv_bias: bool
     epsilon: float
     dropout: float
+    attention_dropout: float
     drop_path: float
     dtype: str
 
@@ -241,7 +245,12 @@ class Block(nn.Module):
     def in_windows(self, x, mode, bias):
         """Attention of windows (.., places, width), each by itself."""
         attn = SelfAttention(
-            self.heads, self.qkv_bias, dropout=self.dropout, dtype=self.dtype, name='attn'
+            self.heads,
+            self.qkv_bias,
+            dropout=self.dropout,
+            weight_dropout=self.attention_dropout,
+            dtype=self.dtype,
+            name='attn',
         )
         return attn(x, mode, bias=bias)
 

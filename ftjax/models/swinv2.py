@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.models.layers.attention import attend
+from ftjax.models.layers.attention import attend, weight_dropout
 from ftjax.models.layers.heads import pair
 from ftjax.models.layers.image_windows import pad_to_multiple
 from ftjax.models.layers.mlp import DropPath, Mlp, layer_norm
@@ -90,8 +90,10 @@ class CosineBlock(Block):
         return OffsetNetwork(self.window, self.measure, self.heads, name='attn_bias')()
 
     def in_windows(self, x, mode, bias):
-        del mode  # no dropout in here
-        return CosineAttention(self.heads, self.qkv_bias, self.dtype, name='attn')(x, bias)
+        attn = CosineAttention(
+            self.heads, self.qkv_bias, self.attention_dropout, self.dtype, name='attn'
+        )
+        return attn(x, mode, bias)
 
 
 class Downsample(nn.Module):
@@ -114,10 +116,11 @@ class CosineAttention(nn.Module):
 
     heads: int
     qkv_bias: bool
+    dropout: float
     dtype: str
 
     @nn.compact
-    def __call__(self, x, bias):
+    def __call__(self, x, mode: Mode, bias):
         batch, time, width = x.shape
         depth = width // self.heads
 
@@ -132,8 +135,10 @@ class CosineAttention(nn.Module):
         # `attend` divides by the root of the depth.
         query = (unit(query) * (factor * depth**0.5)).astype(query.dtype)
         value = project('value', self.qkv_bias)
-        out = attend(query, unit(key), value, bias=bias).reshape(batch, time, width)
-        return nn.Dense(width, dtype=self.dtype, name='out')(out)
+        drop = weight_dropout(self.dropout, mode)
+        out = attend(query, unit(key), value, bias=bias, drop=drop).reshape(batch, time, width)
+        out = nn.Dense(width, dtype=self.dtype, name='out')(out)
+        return nn.Dropout(self.dropout)(out, deterministic=mode.deterministic)
 
 
 def unit(x: jax.Array) -> jax.Array:
