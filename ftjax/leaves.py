@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.pytrees import Flat, Variables
@@ -12,7 +14,7 @@ def flatten(variables: Variables) -> Flat:
     return dict(flatten_dict(dict(variables), sep='/'))
 
 
-def unflatten(leaves: Flat) -> dict[str, object]:
+def unflatten(leaves: Mapping[str, object]) -> dict[str, object]:
     """The inverse of `flatten`.
 
     >>> unflatten({'params/head/bias': 0})
