@@ -6,7 +6,8 @@
 
 http://127.0.0.1:8000/ takes an image or a text; /docs has the API with an example; /readyz is 200
 once every program is compiled and the golden outputs are right. Requests are put together to
-batches: the first waits --latency_ms for others. SIGTERM answers what was accepted, then ends.
+batches: the first waits --latency_ms for others. SIGTERM answers what was accepted, then ends
+with 0.
 
 Only this machine reaches it unless --host says otherwise. A bearer token is read from
 --token_file or $FTJAX_TOKEN. It needs the packages of `pip install 'ftjax[serve]'`. Where several

@@ -15,8 +15,8 @@ from ftjax.data.load import load_data
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.io.files.atomic import read_json
+from ftjax.leaves import flatten
 from ftjax.models.registry import build
-from ftjax.pretrained.leaves import flatten
 from ftjax.runs.prediction.answering import answers_to
 from ftjax.runs.prediction.trained import open_trained
 from ftjax.serving.bundle.exported_programs import outside_calls

@@ -13,7 +13,7 @@ from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.json.json_reader import read_object
-from ftjax.pretrained.leaves import flatten
+from ftjax.leaves import flatten
 from ftjax.pretrained.own_files import WEIGHTS
 from ftjax.runs.prediction.trained import Trained, open_trained
 from ftjax.serving.making.bundle_inputs import batches_of, input_arrays, lengths_of

@@ -18,8 +18,8 @@ from ftjax.data.images.on_device import prepare
 from ftjax.data.images.test_time import averaged
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import embedding
+from ftjax.leaves import unflatten
 from ftjax.models.stages import Network
-from ftjax.pretrained.leaves import unflatten
 from ftjax.serving.bundle.exported_programs import PLATFORMS, jax_export, outside_calls
 from ftjax.serving.bundle.signature import InputArray
 
@@ -43,8 +43,8 @@ class Served:
     def __call__(
         self, weights: Mapping[str, jax.Array], inputs: Mapping[str, jax.Array]
     ) -> dict[str, jax.Array]:
-        variables, taken = unflatten(dict(weights)), inputs.get(IMAGES, inputs)
-        states = []
+        variables: Any = unflatten(dict(weights))
+        taken, states = inputs.get(IMAGES, inputs), []
 
         def run(view: Any) -> jax.Array:
             ready = view if self.preprocessing is None else prepare(view, self.preprocessing)

@@ -17,7 +17,7 @@ from ftjax.errors import UserError
 from ftjax.export.finished_run import finished_files
 from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.process.provenance import versions
-from ftjax.pretrained.leaves import flatten
+from ftjax.leaves import flatten
 from ftjax.pretrained.own_files import CONFIG, TOKENIZER, WEIGHTS
 from ftjax.runs.assessment.evaluated_data import how_data_differ
 from ftjax.runs.prediction.answer_options import answer_options

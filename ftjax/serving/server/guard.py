@@ -37,6 +37,8 @@ class Guard:
 
     def __init__(self, app: Any, settings: ServerSettings, metrics: ServerMetrics):
         self.app, self.settings, self.metrics = app, settings, metrics
+        self.draining = False
+        """Whether the server is about to end."""
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope['type'] != 'http':
@@ -52,6 +54,7 @@ class Guard:
             if message['type'] == 'http.response.start':
                 told['status'] = message['status']
                 own = [(b'x-request-id', request_id.encode())]
+                own += [(b'connection', b'close')] * self.draining
                 message = {**message, 'headers': [*message.get('headers', ()), *own]}
             await send(message)
 

@@ -8,6 +8,7 @@ import os
 
 from ftjax.errors import UserError
 from ftjax.serving.bundle.loaded_bundle import load
+from ftjax.serving.server.draining_server import draining_server
 from ftjax.serving.server.http_app import guarded_app
 from ftjax.serving.server.server_settings import LOOPBACK, ServerSettings
 from ftjax.serving.server.service import Service
@@ -28,26 +29,19 @@ def serve(
     Raises:
       UserError: the bundle is refused, the address is taken, packages are missing.
     """
-    try:
-        import uvicorn
-    except ImportError:
-        raise UserError("a server needs the package uvicorn: pip install 'ftjax[serve]'") from None
     # Goldens run when the programs are compiled, and /readyz waits for them.
     bundle = load(folder, sha256=sha256, goldens=False)
     requests_as_they_are()
-    app = guarded_app(Service(bundle, settings))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            timeout_graceful_shutdown=int(settings.timeout) + 5,
-            limit_concurrency=4 * settings.queue,
-        )
+    server = draining_server(
+        guarded_app(Service(bundle, settings)),
+        host=settings.host,
+        port=settings.port,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=int(settings.timeout) + 5,
+        limit_concurrency=4 * settings.queue,
     )
     if settings.host != LOOPBACK and not settings.token:
         _log.warning('%s is open to others, and no token is asked for', settings.host)
