@@ -32,6 +32,7 @@ ROOMS = (
     'field_types',
     'pytrees',
     'part_kinds',
+    'part_arguments',
     'registry',
     'pages',
     'io',
