@@ -19,6 +19,7 @@ from ftjax.distributed.mesh_settings import AXES, checked_axes, checked_rules
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.freezing.plan.plan import FreezeSettings, as_settings
+from ftjax.io.json.json_values import JsonObject
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
 from ftjax.ranges import at_least
@@ -32,8 +33,9 @@ class Config:
     """Everything that decides a run."""
 
     init: str = 'glyphs'
-    """The pretrained network: `glyphs` or `docstrings` (shipped), `data:NAME`, a folder or file,
-    `hf://ORG/NAME`; `random:` before it for the same network with random weights."""
+    """The pretrained network: `glyphs`, `glyphs_cls` or `docstrings` (shipped), `data:NAME`, a
+    folder or file, `hf://ORG/NAME`; `random:` before it for the same network with random
+    weights."""
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Fields of the network to replace, {'dropout': .1}; with `name`, a new network of the registry
     when `init` is empty, and otherwise what a file without config.json holds."""
@@ -105,7 +107,7 @@ SECTIONS = {
 }
 
 
-def read_config(values: Mapping[str, Any]) -> Config:
+def read_config(values: Mapping[str, object]) -> Config:
     """A Config from a ConfigDict or a plain mapping; `ablation` is read elsewhere.
 
     Raises UserError for an unknown key, with the nearest right one.
@@ -113,7 +115,7 @@ def read_config(values: Mapping[str, Any]) -> Config:
     >>> read_config({'freeze': 'last:2', 'data': {'batch_size': 8}}).data.batch_size
     8
     """
-    given: dict[str, Any] = plain(values)
+    given: JsonObject = plain(values)
     if not isinstance(given, dict):
         raise UserError(f'the config is {shown(given)}; expected a mapping of its keys')
     given.pop('ablation', None)
@@ -146,7 +148,7 @@ def config_differences(one: Config, other: Config) -> list[str]:
     return found
 
 
-def section(cls: type, values: Any, name: str) -> Any:
+def section(cls: type, values: object, name: str) -> Any:
     """One section as its dataclass."""
     if dataclasses.is_dataclass(values):
         return values
@@ -161,7 +163,7 @@ def section(cls: type, values: Any, name: str) -> Any:
         raise UserError(f'config.{name}: {error}') from error
 
 
-def plain(values: Any) -> Any:
+def plain(values: object) -> Any:
     """A ConfigDict as nested plain dicts, copied."""
     values = values.to_dict() if hasattr(values, 'to_dict') else values
     if isinstance(values, Mapping):
@@ -169,7 +171,7 @@ def plain(values: Any) -> Any:
     return values
 
 
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, Any]:
     """`base` with the keys of `changes` replaced; 'data.batch_size' reaches into a section.
 
     >>> merged({'data': {'seed': 0}}, {'data.seed': 1, 'freeze': 'head'})
@@ -196,7 +198,7 @@ for _kind in (str, dict, ConfigDict, FreezeSettings):
 class _TextOrMappingParser(flags.ArgumentParser):
     """Reads `--config.freeze=`: a text, or a mapping in Python's words."""
 
-    def parse(self, argument: Any) -> Any:
+    def parse(self, argument: object) -> object:
         if not isinstance(argument, str) or not argument.lstrip().startswith('{'):
             return argument
         try:
@@ -222,7 +224,7 @@ def template(**changes: Any) -> ConfigDict:
     >>> config.freeze, config.train.patience is None
     ('last:2', True)
     """
-    values: dict[str, Any] = {'init': 'glyphs', 'precision': 'float32', 'seed': 0, 'model': {}}
+    values: dict[str, object] = {'init': 'glyphs', 'precision': 'float32', 'seed': 0, 'model': {}}
     values['freeze'] = config_dict.FieldReference('full', field_type=TextOrMapping)
     values['mesh'] = {name: config_dict.placeholder(int) for name in AXES}
     values['mesh_rules'] = ()
@@ -246,7 +248,7 @@ def template(**changes: Any) -> ConfigDict:
     return config
 
 
-def _start(default: Any, hint: Any) -> Any:
+def _start(default: object, hint: object) -> object:
     """What stands in a template for a field: its default, of a type that the field takes."""
     if default is None:
         return config_dict.placeholder(optional_type(hint))
@@ -256,7 +258,7 @@ def _start(default: Any, hint: Any) -> Any:
     return default
 
 
-def optional_type(hint: Any) -> type:
+def optional_type(hint: object) -> type:
     """The type X of a field that is `X | None`."""
     kind = next(arg for arg in typing.get_args(hint) if arg is not type(None))
     return typing.get_origin(kind) or kind

@@ -13,7 +13,7 @@ LARGEST = 1e9
 """Beyond it no argument of a part can be meant."""
 
 
-def place_of(word: str, index: int, parameters: Mapping[str, Any]) -> str:
+def place_of(word: str, index: int, parameters: Mapping[str, object]) -> str:
     """Which argument a word without a name is: that of its place, as a rule.
 
     A word where a number stands goes to the first later argument that is text, if there is one:
@@ -28,7 +28,7 @@ def place_of(word: str, index: int, parameters: Mapping[str, Any]) -> str:
     return texts[0] if texts else names[index]
 
 
-def read_value(value: str, default: Any, what: str, allowed: Range | None = None) -> Any:
+def read_value(value: str, default: object, what: str, allowed: Range | None = None) -> Any:
     """Converts an argument to the type of its default (None stands for a number)."""
     if isinstance(default, str):
         return value

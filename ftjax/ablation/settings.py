@@ -13,6 +13,7 @@ from ftjax.ablation.rates.trials import SEARCHES
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
+from ftjax.io.json.json_values import JsonObject
 from ftjax.ranges import above, at_least
 from ftjax.tasks.metrics import metric_of
 
@@ -157,7 +158,7 @@ class AblationSettings:
         return divmod(draw, self.folds) if self.folds else (draw, None)
 
     @property
-    def rows_hold(self) -> dict[str, Any]:
+    def rows_hold(self) -> dict[str, object]:
         """What decides the rows besides arms and config, where it is given."""
         named = ('folds', 'also_evaluate', 'movement_on', 'unfamiliar_on')
         given = {name: getattr(self, name) for name in named}
@@ -263,7 +264,7 @@ class AblationSettings:
             )
 
 
-def fits_texts(given: Any) -> bool:
+def fits_texts(given: object) -> bool:
     """Whether something is a sequence of texts."""
     return isinstance(given, (tuple, list)) and all(isinstance(word, str) for word in given)
 
@@ -278,7 +279,7 @@ def as_gates(given: Any, name: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(gate) for gate in given)
 
 
-def read_ablation(values: Mapping[str, Any]) -> AblationSettings:
+def read_ablation(values: JsonObject) -> AblationSettings:
     """AblationSettings from a config's section; raises UserError for an unknown key."""
     known = [field.name for field in dataclasses.fields(AblationSettings)]
     for key in values:

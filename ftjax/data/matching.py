@@ -59,11 +59,7 @@ def matching_preprocessing(
             return preprocessing
         images: Any = preprocessing
         return dataclasses.replace(images, window=settings.window)
-    if dataset.label_kind.head == 'lm' and not network.is_lm:
-        raise UserError(
-            f'{dataset.name}: data.task {dataset.task} needs a head that guesses tokens, and '
-            f"{type(network).__name__} has none; set config.model.head to 'lm'"
-        )
+    check_head(dataset, network)
     if settings.tokenizer:
         size = wanted_size(settings.tokenizer)
         path = resolve_path(settings.tokenizer)
@@ -75,10 +71,37 @@ def matching_preprocessing(
             f'{type(network).__name__} came without a tokenizer that can be read; put its '
             'tokenizer.json beside the weights, or name one by data.tokenizer'
         )
-    return preprocessing.with_length(settings.max_length)
+    form = dataset.label_kind.form
+    return dataclasses.replace(preprocessing.with_length(settings.max_length), form=form)
 
 
-def check_views(dataset: Dataset, preprocessing: Any, settings: DataSettings) -> None:
+NEEDED = {
+    'lm': ('guesses tokens', "head to 'lm'"),
+    'tags': ('answers for every token', "pool to 'none'"),
+    'vector': ('gives a vector', "head to 'vector'"),
+}
+"""Heads that a task of texts may need: what they do, and the option of the network for one."""
+
+
+def check_head(dataset: Dataset, network: Network) -> None:
+    """UserError unless a network of texts has the head that the task of the data needs."""
+    needs, has = dataset.label_kind.head, network.head_kind
+    if needs == has or (has == 'lm' and needs not in NEEDED):
+        return
+    name = type(network).__name__
+    if needs in NEEDED:
+        does, remedy = NEEDED[needs]
+        raise UserError(
+            f'{dataset.name}: data.task {dataset.task} needs a head that {does}, and {name} has '
+            f'none; set config.model.{remedy}'
+        )
+    raise UserError(
+        f'{dataset.name}: data.task {dataset.task} takes outputs of a whole example, and the head '
+        f'of {name} {NEEDED.get(has, ("is of another kind", ""))[0]}'
+    )
+
+
+def check_views(dataset: Dataset, preprocessing: object, settings: DataSettings) -> None:
     """UserError where data.tta cannot be of these examples, before anything is trained."""
     if settings.tta in ('', 'none'):
         return

@@ -14,7 +14,7 @@ import functools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -27,6 +27,11 @@ from ftjax.distributed.process_group import several
 from ftjax.errors import UserError
 from ftjax.freezing.rules import why_dead
 from ftjax.pytrees import Array, Tree
+
+State = TypeVar('State')
+"""What a step changes, a TrainState."""
+Fixed = TypeVar('Fixed')
+"""What it only reads, a Frozen."""
 
 SMALL = 1024
 """Entries below which a leaf lies whole on every device: sharing it out would save nothing."""
@@ -154,11 +159,11 @@ class Sharding:
 
         return jax.tree.map(longer, tree)
 
-    def place(self, state: object, frozen: object) -> tuple[Any, Any]:
+    def place(self, state: State, frozen: Fixed) -> tuple[State, Fixed]:
         """Puts a TrainState and its Frozen where they belong."""
         return put(state, self.of_state(state)), put(frozen, self.of_frozen(frozen))
 
-    def of_state(self, state: Any) -> Any:
+    def of_state(self, state: Any) -> object:
         """A sharding for each leaf of a TrainState: by the path that it belongs to."""
 
         def find(keys, leaf):
@@ -167,7 +172,7 @@ class Sharding:
 
         return jax.tree_util.tree_map_with_path(find, state)
 
-    def of_frozen(self, frozen: object) -> Any:
+    def of_frozen(self, frozen: object) -> object:
         """A sharding for each leaf of a Frozen; beside trainable leaves, as they lie."""
 
         def find(keys, leaf):
@@ -212,7 +217,7 @@ class Sharding:
             return tree
         return jax.lax.with_sharding_constraint(tree, self.examples(axis=1))
 
-    def making(self) -> contextlib.AbstractContextManager[Any]:
+    def making(self) -> contextlib.AbstractContextManager[object]:
         """What is made inside is made in host memory: no device ever holds all of it."""
         if self.fsdp > 1:
             with contextlib.suppress(RuntimeError):  # a JAX that was told to leave the CPU alone

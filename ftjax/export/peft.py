@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from ftjax.models.adapters.oft import OFT
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
+from ftjax.pytrees import Variables
 
 CONFIG, WEIGHTS = 'adapter_config.json', 'adapter_model.safetensors'
 
@@ -34,7 +35,7 @@ CONFIG, WEIGHTS = 'adapter_config.json', 'adapter_model.safetensors'
 def save_peft(
     folder: str | os.PathLike[str],
     network: Adapted,
-    variables: Mapping[str, object],
+    variables: Variables,
     *,
     also: Collection[str] = (),
     base: str | None = None,

@@ -6,11 +6,11 @@ For some families they differ from the names of tensors in files.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 
 from ftjax.errors import UserError
 from ftjax.models.adapters.adapter import holders
 from ftjax.pretrained.keymaps.keymap import KeyMap, Match
+from ftjax.pytrees import Variables
 
 _QKV = tuple((part, f'{part[0]}_proj') for part in ('query', 'key', 'value'))
 _VIT = (
@@ -59,9 +59,7 @@ def renamed(family: str, name: str) -> str:
     return name
 
 
-def parts_of(
-    params: Mapping[str, object], leaf: str, family: str, keymap: KeyMap
-) -> dict[str, list[Part]]:
+def parts_of(params: Variables, leaf: str, family: str, keymap: KeyMap) -> dict[str, list[Part]]:
     """Module -> our layers with a leaf of this name that it holds; several if it is fused."""
     found: dict[str, list[Part]] = {}
     for at in holders(params, leaf):

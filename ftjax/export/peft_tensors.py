@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from ftjax.pretrained.keymaps.keymap import KeyMap, Match
 
 def lora_tensors(
     adapter: LoRA, params: Mapping[str, np.ndarray], family: str, keymap: KeyMap
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Tensors by module, and the fields of adapter_config.json.
 
     Layers that the source fuses share one pair of factors there: their ranks add up, each
@@ -71,7 +70,7 @@ def magnitudes(params: Mapping[str, np.ndarray], match: Match) -> np.ndarray:
 
 def ia3_tensors(
     params: Mapping[str, np.ndarray], family: str, keymap: KeyMap
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Tensors by module, and the fields of adapter_config.json; 1 where a fused part has none."""
     tensors: dict[str, np.ndarray] = {}
     outputs = parts_of(params, 'ia3_output', family, keymap)
@@ -93,7 +92,7 @@ def ia3_tensors(
 
 def oft_tensors(
     adapter: OFT, params: Mapping[str, np.ndarray], family: str, keymap: KeyMap
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Tensors by module, and the fields of adapter_config.json.
 
     A module that the source fuses has one rotation for all its parts: a part's own has no place.

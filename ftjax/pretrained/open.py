@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -12,6 +11,7 @@ from jax.typing import DTypeLike
 from ftjax.errors import UserError
 from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.built.network import open_built
 from ftjax.models.registry import build, is_recipe, options_of
@@ -39,16 +39,16 @@ def load_pretrained(
     seed: int = 0,
     head: str = 'auto',
     dtype: DTypeLike = jnp.float32,
-    model: str | Mapping[str, Any] | None = None,
-    options: Mapping[str, Any] | None = None,
+    model: str | Mapping[str, object] | None = None,
+    options: Mapping[str, object] | None = None,
     sharding: Sharding | None = None,
 ) -> Pretrained:
     """Opens a pretrained network.
 
     Args:
-      init: 'glyphs' or 'docstrings' (shipped), the name of a registered function that builds a
-        network with its weights, 'data:NAME', 'hf://ORG/NAME[@REVISION]', the
-        path of a folder, file or run; with 'random:' before it the same network with random
+      init: 'glyphs', 'glyphs_cls' or 'docstrings' (shipped), the name of a registered
+        function that builds a network with its weights, 'data:NAME', 'hf://ORG/NAME[@REVISION]',
+        the path of a folder, file or run; with 'random:' before it the same network with random
         weights.
       num_classes: of the task; None keeps the checkpoint's head as it is, or leaves the head
         out where it has none; 0 leaves it out.
@@ -94,8 +94,8 @@ def outline(
     image_size: int | tuple[int, int] | None = None,
     seed: int = 0,
     head: str = 'auto',
-    model: str | Mapping[str, Any] | None = None,
-    options: Mapping[str, Any] | None = None,
+    model: str | Mapping[str, object] | None = None,
+    options: JsonObject | None = None,
 ) -> Outline | BuiltOutline:
     """What `load_pretrained` with these arguments would open, from names and headers alone.
 
@@ -166,7 +166,7 @@ def _check_model(name: str, found: str, init: str) -> None:
 
 
 def describe(
-    where: Location, model: str | Mapping[str, Any] | None = None, *, tensors: bool = True
+    where: Location, model: str | Mapping[str, object] | None = None, *, tensors: bool = True
 ) -> Checkpoint:
     """Recognises a checkpoint: by config.json, by `model`, or by the names of its tensors.
 
@@ -231,7 +231,7 @@ def _of_run(step: pathlib.Path, tensors: bool) -> Checkpoint:
     return Checkpoint(folder, own_format.FORMAT, config, source)
 
 
-def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _from_model(model: str | JsonObject) -> tuple[str, dict[str, object]]:
     """The family and the config of a model of the registry given by name and options."""
     options = {'name': model} if isinstance(model, str) else dict(model)
     name = options.pop('name', None)

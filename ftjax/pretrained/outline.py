@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -46,7 +46,7 @@ class Pretrained:
     """The commit, for what comes from the hub."""
     family: str
     """The family of the names it came under; 'ftjax' for our own format."""
-    config: Mapping[str, Any]
+    config: JsonObject
     """The checkpoint's configuration, as found."""
     tokenizer: pathlib.Path | None
     """tokenizer.json, for text."""
@@ -81,7 +81,7 @@ class Outline:
         return 'new' if 'head' in self.network.stages else 'none'
 
     @functools.cached_property
-    def shapes(self) -> dict[str, Any]:
+    def shapes(self) -> dict[str, object]:
         """The variables as jax.ShapeDtypeStruct, in float32."""
         return unflatten(leaf_shapes(self.network))
 
@@ -183,7 +183,7 @@ class BuiltOutline:
         return self._found.report.head
 
     @property
-    def shapes(self) -> dict[str, Any]:
+    def shapes(self) -> dict[str, object]:
         """The variables as jax.ShapeDtypeStruct."""
         return jax.eval_shape(lambda tree: tree, self._found.variables)
 

@@ -16,7 +16,6 @@ import os
 import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -40,6 +39,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
+from ftjax.pytrees import Variables
 
 FORMAT = 'ftjax'
 WEIGHTS, CONFIG, TOKENIZER = 'model.safetensors', 'config.json', 'tokenizer.json'
@@ -48,7 +48,7 @@ WEIGHTS, CONFIG, TOKENIZER = 'model.safetensors', 'config.json', 'tokenizer.json
 def save_own(
     folder: str | os.PathLike[str],
     network: Network,
-    variables: Mapping[str, object],
+    variables: Variables,
     preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,
@@ -122,7 +122,7 @@ def description(
     preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str],
     provenance: Mapping[str, object] | None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """What config.json says of a network; UserError if it has not as many classes as names."""
     check_reopens(network)
     name, options = options_of(network)
@@ -130,7 +130,7 @@ def description(
         raise UserError(
             f'{folder}: {len(class_names)} class names for {options["num_classes"]} classes'
         )
-    config: dict[str, Any] = {
+    config: dict[str, object] = {
         'format': FORMAT,
         'model': name,
         'options': options,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +18,7 @@ from ftjax.pretrained.leaves import unflatten
 from ftjax.pretrained.positions import resize_table
 from ftjax.pretrained.readers import TensorSource
 from ftjax.pretrained.report import LoadReport
+from ftjax.pytrees import Flat
 
 Sharding = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]
 Held = Callable[[str, np.dtype], DTypeLike]
@@ -69,7 +69,7 @@ def load_into(
         leaf = _own(leaf) if isinstance(leaf, np.ndarray) else leaf
         return jax.device_put(leaf, sharding(key, leaf.shape) if sharding else None)
 
-    leaves: dict[str, Any] = {}
+    leaves: Flat = {}
     for name, match in plan.reads.items():
         tensor = source.read(name)
         _check_finite(tensor, name, source)

@@ -31,6 +31,7 @@ from ftjax.pretrained.leaves import unflatten
 from ftjax.pretrained.open import outline
 from ftjax.pretrained.outline import BuiltOutline, Outline
 from ftjax.pretrained.strict_load import Held
+from ftjax.pytrees import Variables
 from ftjax.tasks import task_of
 from ftjax.training.adaptation.methods import check_adaptation
 from ftjax.training.loop.validation import check_validation
@@ -44,7 +45,7 @@ class Prepared:
     config: Config
     data: Splits
     network: Network
-    variables: dict[str, Any]
+    variables: Variables
     preprocessing: Preprocessing | TextPreprocessing | None
     load_report: dict[str, Any]
     plan: Plan
@@ -83,7 +84,7 @@ class Opened:
     """A network as the checkpoint gives it to a task, before the plan is made."""
 
     network: Network
-    variables: dict[str, Any]
+    variables: Variables
     """On the host; nobody changes them in place, so that runs may share them. Shapes alone where
     nothing was read."""
     preprocessing: Preprocessing | TextPreprocessing | None
@@ -100,7 +101,7 @@ class Unopened:
     preprocessing: Preprocessing | TextPreprocessing | None
     head_is_new: bool
     report: Callable[[Held], dict[str, Any]]
-    read: Callable[[Held], dict[str, Any]]
+    read: Callable[[Held], dict[str, object]]
 
     def open(self, held: Held, weights: bool = True) -> Opened:
         """Reads the weights, each leaf into the dtype that `held` says; or leaves shapes."""
@@ -184,7 +185,7 @@ def in_float32(key: str, have: np.dtype) -> np.dtype:
     return np.dtype(np.float32)
 
 
-def float32_shapes(variables: Mapping[str, Any]) -> dict[str, Any]:
+def float32_shapes(variables: Variables) -> dict[str, object]:
     """Shapes of variables as a network has them by itself, however they are held."""
 
     def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -205,9 +206,11 @@ def open_network(config: Config, data: Splits) -> Opened:
 def outline_network(config: Config, data: Splits) -> Unopened:
     """The network of a config for the classes of its data; no weights are read."""
     classes, options = data.num_outputs, config.model_options
+    if data.train.takes == 'texts':
+        options = {**data.label_kind.network_options, **options}
     if config.init:
 
-        def outlined(more: Mapping[str, Any]) -> Outline | BuiltOutline:
+        def outlined(more: Mapping[str, object]) -> Outline | BuiltOutline:
             return outline(
                 config.init,
                 num_classes=classes,
@@ -280,7 +283,8 @@ def what_opens(config: Config, data: Splits) -> tuple:
     asked = data.num_outputs, tuple(data.class_names or ()), config.data.image_size, config.seed
     # Of a table the network's sizes and units follow from the training rows.
     table = network_options(data.train, config.data)
-    return config.init, repr(config.model_options), *asked, repr(table)
+    kind = repr(dict(data.label_kind.network_options))
+    return config.init, repr(config.model_options), *asked, repr(table), kind
 
 
 def standard_preprocessing(network: Network) -> Preprocessing:

@@ -22,6 +22,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
 from ftjax.pretrained.own_format import check_reopens
+from ftjax.pytrees import Variables
 from ftjax.runs.adapt import adapted
 from ftjax.runs.before_training.feature_audit import feature_audit, known_findings
 from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_statistics
@@ -101,7 +102,7 @@ def opened(
     prepared: Prepared,
     folder: pathlib.Path | None,
     allow_plan_change: bool,
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, object],
     allow: Collection[str],
 ) -> Iterator[PlanChange]:
     """The run's folder, locked; gives what differs from the run in it, and whether that may be."""
@@ -127,11 +128,11 @@ def opened(
 def finished(
     prepared: Prepared,
     result: FitResult,
-    averaged: Mapping[str, Any] | None,
+    averaged: Variables | None,
     folder: pathlib.Path | None,
     inputs: Mapping[str, Any],
-    adaptation: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    adaptation: Mapping[str, object] | None = None,
+) -> dict[str, object]:
     """What result.json holds; the run's folder gets it, and the network."""
     config, data = prepared.config, prepared.data
     metrics, found = NOTHING_MEASURED | {'task': data.task}, Statistics({})
@@ -199,7 +200,7 @@ def finished(
 
 
 def identity_of_run(
-    config: Config, inputs: Mapping[str, Any], allow: Collection[str] = ()
+    config: Config, inputs: Mapping[str, object], allow: Collection[str] = ()
 ) -> RunIdentity:
     """Of which run, and of which inputs, the checkpoints of a config are."""
     return RunIdentity(
@@ -211,7 +212,7 @@ def identity_of_run(
     )
 
 
-def identity_changes(folder: pathlib.Path | None) -> list[dict[str, Any]]:
+def identity_changes(folder: pathlib.Path | None) -> list[dict[str, object]]:
     """Where a run went on under other inputs, versions or code: what changed, and both."""
     if folder is None:
         return []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import signal
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 from ftjax.ablation.engines.engine import Job, Outcome, Run, Server, Work, with_default
 from ftjax.ablation.engines.pool import Pool, Worker
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 
 PREFIXES = ('FTJAX_', 'JAX_', 'XLA_', 'OMP_')
 """Beginnings of the environment variables that workers get."""
@@ -73,7 +75,7 @@ class RayActors:
 class RayWorker:
     """One actor."""
 
-    def __init__(self, actor: Any, work: Any, start: Callable[[], None] | None):
+    def __init__(self, actor: Any, work: object, start: Callable[[], None] | None):
         self.actor: Any = actor.remote(work, start)
         self.result: Any = None
 
@@ -112,7 +114,7 @@ def connect(address: str, workers: int | None) -> None:
 
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     given = {k: v for k, v in os.environ.items() if k.startswith(PREFIXES)}
-    options: dict[str, Any] = {'address': address, 'runtime_env': {'env_vars': given}}
+    options: JsonObject = {'address': address, 'runtime_env': {'env_vars': given}}
     if not address:
         options = {'address': 'local', 'num_cpus': workers, 'include_dashboard': False}
     # Ray puts a handler of its own for SIGTERM in place of ours.
@@ -125,7 +127,7 @@ def connect(address: str, workers: int | None) -> None:
         with warnings.catch_warnings(), threads, memory:
             # JAX warns of the forks by which Ray starts its processes: each is another program.
             warnings.filterwarnings('ignore', 'os.fork', RuntimeWarning)
-            ray.init(**options, log_to_driver=False, logging_level='WARNING')
+            ray.init(**options, log_to_driver=False, logging_level=logging.WARNING)
     except ConnectionError as error:
         raise UserError(f'no Ray cluster at {address!r}: {said(error)}') from error
     finally:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.statistics.row_types import Row
 from ftjax.errors import UserError
 from ftjax.evaluation.latency import Calls, forward_latency
 from ftjax.models.stages import Network
@@ -21,7 +22,9 @@ BATCHES = (1, 32)
 CALLS = Calls(count=20, seconds=0.5)
 
 
-def network_facts(prepared: Prepared, parity: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def network_facts(
+    prepared: Prepared, parity: Sequence[Mapping[str, object]] = ()
+) -> dict[str, object]:
     """Size, FLOPs and latency of a forward pass, licence, parity: plain JSON.
 
     Args:
@@ -57,9 +60,7 @@ def _latency(prepared: Prepared, size: int) -> dict[str, Any]:
     return forward_latency(trained.network, trained.placed, trained.preprocessing, inputs, CALLS)
 
 
-def parity_of(
-    network: Network, family: str, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, Any] | None:
+def parity_of(network: Network, family: str, rows: Sequence[Row]) -> dict[str, object] | None:
     """How far outputs of the network's family were from the original library's; None unmeasured.
 
     Args:

@@ -189,7 +189,7 @@ def added_leaves(network: Adapted) -> Mapping[str, jax.ShapeDtypeStruct]:
 class OnDevice(Mapping[str, Any]):
     """Leaves by path, each put on the device in float32 when it is asked for."""
 
-    def __init__(self, leaves: Mapping[str, Any]):
+    def __init__(self, leaves: Mapping[str, object]):
         self.leaves = leaves
 
     def __getitem__(self, path: str) -> jax.Array:
@@ -203,9 +203,7 @@ class OnDevice(Mapping[str, Any]):
         return len(self.leaves)
 
 
-def check_each(
-    terms: list[Term], network: Network, wanted: list[str], params: Mapping[str, Any]
-) -> None:
+def check_each(terms: list[Term], network: Network, wanted: list[str], params: Variables) -> None:
     """UserError for the first term that adds nothing to this network."""
     dense = sorted({p.split('/')[-2] for p in params if p.endswith('/kernel')} - {'head'})
     for term in terms:

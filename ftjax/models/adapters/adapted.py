@@ -16,7 +16,16 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.io.json.json_reader import parse_json
-from ftjax.io.json.json_values import Integer, Kind, Number, Table, Text, check, check_table
+from ftjax.io.json.json_values import (
+    Integer,
+    JsonObject,
+    Kind,
+    Number,
+    Table,
+    Text,
+    check,
+    check_table,
+)
 from ftjax.models.adapters.adapter import Adapter, Site, acting
 from ftjax.models.field_kinds import check_options
 from ftjax.models.registry import build, family, fields_of, options_of
@@ -78,6 +87,7 @@ class Adapted(Network):
     token_types = of_family('token_types')
     pad_id = of_family('pad_id')
     is_lm = of_family('is_lm')
+    head_kind = of_family('head_kind')
     is_dense = of_family('is_dense')
     tapped = of_family('tapped')
     ties = of_family('ties')
@@ -142,7 +152,9 @@ class Adapted(Network):
             return super().__call__(inputs, start=start, stop=stop, modes=modes, taps=taps)
 
 
-def call_through(adapter: Adapter, site: Site, run: Callable, *args: Any, **kwargs: Any) -> Any:
+def call_through(
+    adapter: Adapter, site: Site, run: Callable, *args: object, **kwargs: object
+) -> object:
     """One adapter's call of one module."""
     return adapter.call(site, run, args, kwargs)
 
@@ -204,7 +216,7 @@ def plain_network(network: Network) -> Network:
     return network.network if isinstance(network, Adapted) else network
 
 
-def with_overrides(options: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def with_overrides(options: JsonObject, overrides: Mapping[str, object]) -> dict[str, object]:
     """Options of an Adapted with some fields replaced, those of the family's network included.
 
     Raises UserError for a field that neither has.

@@ -14,6 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ftjax.errors import UserError, shown
 from ftjax.models.built.network import Built, Shapes, Structure, built_network
 from ftjax.models.stages import EVAL, ROLES, Mode
+from ftjax.pytrees import Variables
 
 Stage = str | Callable[..., Any]
 """A submodule's path, 'layers.0', of a module with `setup`; or (module, x) or (module, x, mode)."""
@@ -27,7 +28,7 @@ class LinenStage(nn.Module):
     run: Callable[[Any, Any, Mode], Any]
     last: bool
 
-    def __call__(self, state: Any, mode: Mode) -> Any:
+    def __call__(self, state: object, mode: Mode) -> Any:
         alone = isinstance(state, Mapping) and set(state) == {'hidden'}
         x = state['hidden'] if alone else state
         out = self.run(self.within(self.scope), x, mode)
@@ -38,11 +39,11 @@ class LinenStage(nn.Module):
 
 def from_linen(
     module: nn.Module,
-    variables: Mapping[str, Any],
+    variables: Variables,
     stages: Mapping[str, Stage] | None,
     *,
     example: Any,
-    preprocessing: Any = None,
+    preprocessing: object = None,
     class_names: Sequence[str] = (),
 ) -> Built:
     """A linen module that is no `Network`, its weights included, as a network of stages.
@@ -140,7 +141,7 @@ def runner(what: Stage) -> Callable[[Any, Any, Mode], Any]:
     return lambda module, x, mode: what(module, x)
 
 
-def reached(module: Any, path: str) -> Any:
+def reached(module: Any, path: str) -> object:
     """The submodule at a path."""
     found = module
     for word in path.split('.'):
@@ -148,7 +149,7 @@ def reached(module: Any, path: str) -> Any:
     return found
 
 
-def called(module: Any, x: Any, mode: Mode) -> Any:
+def called(module: Any, x: object, mode: Mode) -> object:
     """A module's output, the arguments of its call that say how it runs given by the mode."""
     noisy = not mode.deterministic
     said = {
@@ -162,7 +163,7 @@ def called(module: Any, x: Any, mode: Mode) -> Any:
     return module(x, **{key: value for key, value in said.items() if key in known})
 
 
-def traced(constructor: Callable[..., nn.Module], name: str, x: Any) -> tuple[list[str], Any]:
+def traced(constructor: Callable[..., nn.Module], name: str, x: object) -> tuple[list[str], Any]:
     """The leaves that a stage has, and the shape of what it returns."""
     try:
         stage = constructor()

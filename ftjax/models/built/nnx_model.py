@@ -22,6 +22,7 @@ from ftjax.models.built.nnx_parts import Part, outputs_of, split_model, write_pa
 from ftjax.models.built.nnx_stage import NNXStage
 from ftjax.models.built.nnx_variables import Stage
 from ftjax.models.stages import ROLES, Network
+from ftjax.pytrees import Flat, Variables
 
 BY_NAME = {
     'attention': re.compile(r'(^|[/_])(self_?)?att(n|ention)'),
@@ -35,9 +36,9 @@ def from_nnx(
     model: nnx.Module,
     stages: Mapping[str, Stage],
     *,
-    example: Any,
+    example: object,
     rebuild: Callable[[nnx.Rngs], nnx.Module] | None = None,
-    preprocessing: Any = None,
+    preprocessing: object = None,
     class_names: Sequence[str] = (),
     roles: Mapping[str, str] | None = None,
     vocab_size: int | None = None,
@@ -114,7 +115,7 @@ def from_nnx(
     return Built(built_network(structure), variables, preprocessing, tuple(class_names))
 
 
-def into_nnx(model: nnx.Module, network: Network, variables: Mapping[str, Any]) -> nnx.Module:
+def into_nnx(model: nnx.Module, network: Network, variables: Variables) -> nnx.Module:
     """Puts trained weights back into a model, adapters merged; returns it.
 
     Args:
@@ -142,11 +143,11 @@ def ties_of(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
     return {name: keys for name, keys in tied.items() if keys}
 
 
-def check_whole(model: Any, example: Any, out: Any) -> None:
+def check_whole(model: object, example: object, out: Any) -> None:
     """UserError where the model itself gives another shape than its stages in turn."""
     graphdef, state = nnx.split(model)
 
-    def run(state: Any, x: Any) -> Any:
+    def run(state: object, x: object) -> Any:
         return call(nnx.merge(graphdef, state), x, nnx.Rngs(0))
 
     try:
@@ -179,7 +180,7 @@ def head_leaves(part: Part, outputs: int) -> dict[str, tuple[int, ...]]:
 
 
 def roles_of(
-    parts: Sequence[Part], leaves: Mapping[str, Any], said: Mapping[str, str]
+    parts: Sequence[Part], leaves: Flat, said: Mapping[str, str]
 ) -> dict[str, frozenset[str]]:
     """The leaves of each role: by the types of their modules, by name, or as somebody said."""
     for role in said:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.bert import ALBERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -67,7 +68,7 @@ def _trunk(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config."""
     fields = {**known('albert').defaults, **config}
     options = {
@@ -94,8 +95,6 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     assert isinstance(network, ALBERT)
     size = network.embedding_size or network.width
     refuse(network, 'its ALBERT counts all positions' if network.pad_id is not None else None)
-    # A dense layer follows the embeddings there whatever their size.
-    refuse(network, 'its embeddings are narrower' if size == network.width else None)
     fields = encoder_fields(network, 'Albert', labels, pool='pooler')
     del fields['classifier_dropout']
     return {

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.beit import BEiT
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
@@ -64,7 +65,7 @@ _UNUSED = (
 )
 
 
-def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps of both naming schemes, transformers' first."""
     options = _options(config)
     sizes = zip(pair(options['image_size']), pair(options['patch_size']), strict=True)
@@ -118,12 +119,12 @@ _TIMM = (
 )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a transformers or timm config."""
     return build('beit', {**_options(config), **overrides})
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: Mapping[str, object]) -> dict[str, Any]:
     if 'architecture' in config:
         return _timm_options(config)
     fields = {**known('beit').defaults, **config}
@@ -143,7 +144,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _timm_options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _timm_options(config: JsonObject) -> dict[str, object]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     width, depth, heads = SIZES[named[1]]

@@ -125,16 +125,16 @@ _TORCHVISION = (
 )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a transformers or timm config."""
     return build('convnext', {**_options(config), **overrides})
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: Mapping[str, object]) -> dict[str, Any]:
     return _timm_options(config) if 'architecture' in config else options(config)
 
 
-def options(config: Mapping[str, Any]) -> dict[str, Any]:
+def options(config: JsonObject) -> dict[str, Any]:
     """The fields of a network of transformers' config.
 
     Raises:
@@ -158,7 +158,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _timm_options(config: JsonObject) -> dict[str, Any]:
+def _timm_options(config: JsonObject) -> dict[str, object]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     third, width = SIZES[named[1]]
@@ -200,7 +200,7 @@ def _no_place(network: ConvNeXt) -> str | None:
     return None
 
 
-def config_from_tensors(source: TensorSource) -> dict[str, Any]:
+def config_from_tensors(source: TensorSource) -> JsonObject:
     """Sizes from the shapes in a timm or torchvision file."""
     names = set(source.names)
     torchvision = 'features.0.0.weight' in names

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.modernbert import ModernBERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields, known
-from ftjax.pretrained.families.bert import CLASSIFIER
+from ftjax.pretrained.families.bert import CLASSIFIER, ending
 from ftjax.pretrained.families.rope_config import LAYERED, layered_rope, scaling_fields
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
@@ -92,7 +93,7 @@ def _fused(source: str, paths: tuple[str, ...]) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config.
 
     Raises:
@@ -130,7 +131,7 @@ def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
     return build('modernbert', {**options, **overrides})
 
 
-def full_blocks(fields: Mapping[str, Any], depth: int) -> tuple[int, ...]:
+def full_blocks(fields: JsonObject, depth: int) -> tuple[int, ...]:
     """The blocks without a window: those of `layer_types`, or every so many."""
     every = fields.get('global_attn_every_n_layers', 3)
     types = fields['layer_types'] or [LAYERED[i % every > 0] for i in range(depth)]
@@ -148,7 +149,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     refuse(network, problem)
     return {
         'model_type': 'modernbert',
-        'architectures': [f'ModernBert{CLASSIFIER if network.num_classes else "Model"}'],
+        'architectures': [f'ModernBert{ending(network)}'],
         'vocab_size': network.vocab_size,
         'hidden_size': network.width,
         'num_hidden_layers': network.depth,

@@ -63,7 +63,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return GROUP_NORM if config['model_type'] == 'resnet_gn_cifar' else BATCH_NORM
 
 
-def network_from_config(config: JsonObject, **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network; config holds its fields beside 'model_type' and what transformers adds."""
     options = {key: value for key, value in config.items() if key not in _BOOKKEEPING}
     return build(config['model_type'], {**options, **overrides})
@@ -76,7 +76,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     return {'model_type': name, **options}
 
 
-def config_from_tensors(source: TensorSource) -> dict[str, Any]:
+def config_from_tensors(source: TensorSource) -> JsonObject:
     """Variant, depth, width, channels and classes, read off names and shapes."""
     names = {name.removeprefix('module.'): name for name in source.names}
     group_norm = 'bn.bias' in names

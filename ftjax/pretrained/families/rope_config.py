@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.layers.rotary import LONG
 from ftjax.models.llama import Llama, Phi3
 
@@ -22,7 +23,7 @@ LAYERED = ('full_attention', 'sliding_attention')
 _OLD_NAMES = (LONG, 'su', 'yarn')
 
 
-def rope_options(fields: Mapping[str, object]) -> dict[str, Any]:
+def rope_options(fields: Mapping[str, object]) -> dict[str, object]:
     """`rope_theta` and `rope_scaling`: transformers 5 has both in a dict, 4 in two fields.
 
     Raises:
@@ -31,7 +32,7 @@ def rope_options(fields: Mapping[str, object]) -> dict[str, Any]:
     """
     rope = _parameters(fields)
     base = fields.get('rope_theta', 10000.0)
-    options: dict[str, Any] = {'rope_theta': _number({'rope_theta': base, **rope}, 'rope_theta')}
+    options: dict[str, object] = {'rope_theta': _number({'rope_theta': base, **rope}, 'rope_theta')}
     name = rope.get('rope_type', rope.get('type', 'default'))
     if rope.get('partial_rotary_factor', fields.get('partial_rotary_factor') or 1) != 1:
         raise UserError('config.json: rotary positions on a part of each head are not supported')
@@ -47,7 +48,7 @@ def rope_options(fields: Mapping[str, object]) -> dict[str, Any]:
     return options
 
 
-def rope_fields(network: Llama) -> dict[str, Any]:
+def rope_fields(network: Llama) -> dict[str, object]:
     """The inverse of `rope_options`, in the form of both versions."""
     rope = scaling_fields(network.rope_scaling)
     return {
@@ -57,7 +58,7 @@ def rope_fields(network: Llama) -> dict[str, Any]:
     }
 
 
-def scaling_fields(scaling: tuple[str | float, ...] | None) -> dict[str, Any]:
+def scaling_fields(scaling: tuple[str | float, ...] | None) -> JsonObject:
     """The entries of `rope_parameters` of a scaling that is not 'longrope'."""
     if scaling is None:
         return {'rope_type': 'default'}
@@ -69,8 +70,8 @@ def scaling_fields(scaling: tuple[str | float, ...] | None) -> dict[str, Any]:
 
 
 def layered_rope(
-    fields: Mapping[str, Any], thetas: Mapping[str, tuple[str, float]], scaled: tuple[str, ...]
-) -> dict[str, dict[str, Any]]:
+    fields: JsonObject, thetas: Mapping[str, tuple[str, float]], scaled: tuple[str, ...]
+) -> dict[str, dict[str, object]]:
     """`rope_options` of each kind of layer, where each has an entry of its own.
 
     Args:
@@ -106,7 +107,7 @@ def layered_rope(
     return found
 
 
-def longrope_options(fields: Mapping[str, Any]) -> dict[str, Any]:
+def longrope_options(fields: JsonObject) -> JsonObject:
     """`rope_theta`, `rope_scaling` and `rotary_part` of Phi-3, which has a scaling of its own.
 
     Raises:
@@ -121,7 +122,7 @@ def longrope_options(fields: Mapping[str, Any]) -> dict[str, Any]:
             f'{rope["partial_rotary_factor"]}'
         )
     base = {'rope_theta': fields.get('rope_theta', 10000.0), **rope}
-    options: dict[str, Any] = {'rope_theta': _number(base, 'rope_theta'), 'rotary_part': part}
+    options: dict[str, object] = {'rope_theta': _number(base, 'rope_theta'), 'rotary_part': part}
     if name == 'default':
         return options
     if name not in _OLD_NAMES:
@@ -138,9 +139,9 @@ def longrope_options(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, 'rope_scaling': (LONG, float(attention), length, *factors)}
 
 
-def longrope_fields(network: Phi3) -> dict[str, Any]:
+def longrope_fields(network: Phi3) -> dict[str, object]:
     """The inverse of `longrope_options`."""
-    rope: dict[str, Any] = {
+    rope: dict[str, object] = {
         'rope_type': 'default',
         'rope_theta': network.rope_theta,
         'partial_rotary_factor': network.rotary_part,
@@ -171,7 +172,7 @@ def _parameters(fields: Mapping[str, object]) -> dict[str, Any]:
     return {**old, **new}
 
 
-def _flat(name: str, value: object) -> dict[str, Any]:
+def _flat(name: str, value: object) -> dict[str, object]:
     """The entries, which hold for all layers; {} for null."""
     if not isinstance(value, Mapping | None):
         raise UserError(f'config.json: {name} must be a JSON object, not {value!r}')

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.siglip import SigLIPVision
 from ftjax.models.stages import Network
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
@@ -46,7 +47,7 @@ FIELDS = {
 }
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map, with the prefix that the class in the config saves."""
     base = '' if architecture(config) == 'Siglip2VisionModel' else 'vision_model.'
     fields = _fields(config)
@@ -68,12 +69,12 @@ def key_map(config: Mapping[str, Any]) -> KeyMap:
     return KeyMap('siglip2_vision', rules, UNUSED, ('vision_model.',), positions=(table,))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config, for images of as many patches as the table has."""
     return tower_network(config, _fields(config), overrides)
 
 
-def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(config: Mapping[str, object]) -> JsonObject:
     """The tower's, and the side of its square images in pixels."""
     defaults = {**known('siglip2_vision_model').defaults, **DEFAULTS}
     fields = vision_config(config, defaults)

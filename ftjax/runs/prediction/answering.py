@@ -13,6 +13,7 @@ from ftjax.data.unlabelled.inputs import read_inputs
 from ftjax.data.unlabelled.items import Found, Unreadable
 from ftjax.data.unlabelled.python_items import python_items
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.runs.prediction.answer_options import answer_options
 from ftjax.runs.prediction.new_inputs import Outputs, outputs_of
 from ftjax.runs.prediction.trained import Trained
@@ -39,12 +40,12 @@ class Answers:
         return self.rows[index]
 
     @property
-    def predicted(self) -> list[Any]:
+    def predicted(self) -> list[object]:
         """What is predicted of each input."""
         return [row['predicted'] for row in self.rows]
 
 
-def answers_to(trained: Trained, x: Any, options: dict[str, Any], **how: Any) -> Answers:
+def answers_to(trained: Trained, x: Any, options: JsonObject, **how: Any) -> Answers:
     """What a network answers; `options` as of `answer_options`, `how` as of `outputs_of`.
 
     Raises:
@@ -75,9 +76,12 @@ def features_of(trained: Trained, x: Any, stage: str | None = None, **how: Any) 
     return np.concatenate([part.values for part in parts])
 
 
-def _found(trained: Trained, x: Any) -> Iterator[Found]:
+def _found(trained: Trained, x: object) -> Iterator[Found]:
     if isinstance(x, (str, os.PathLike)):
         return read_inputs(os.fspath(x), trained.settings, trained.texts, trained.table)
+    if trained.texts and isinstance(x, (list, tuple, np.ndarray)):
+        kind, unit = trained.settings.label_kind, trained.settings.units
+        x = [kind.as_text(value, f'input {number}', unit) for number, value in enumerate(x)]
     return python_items(x, trained.texts, trained.table)
 
 

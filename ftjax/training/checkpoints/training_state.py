@@ -15,16 +15,16 @@ from ftjax.distributed.device_put import on_host
 from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.partition import combine
 from ftjax.io.json.tree_json import leaf_paths
-from ftjax.pytrees import Flat
+from ftjax.pytrees import Flat, Variables
 from ftjax.training.step.phase_state import PhaseState
 
 
-def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, Any]:
+def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, object]:
     """What a checkpoint holds of a phase state: state, choices, and leaves that have closed.
 
     On the host; without `gather`, arrays of which other processes hold parts stay where they are.
     """
-    held: Callable[[Any], Any] = on_host if gather else lambda tree: tree
+    held: Callable[[Any], object] = on_host if gather else lambda tree: tree
     frozen, phase = phase_state.frozen, phase_state.phase
     params = {**frozen.params, **phase_state.masters}
     return {
@@ -38,7 +38,7 @@ def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, Any]:
     }
 
 
-def touched_leaves(phase_state: PhaseState, variables: Mapping[str, Any]) -> dict[str, Flat]:
+def touched_leaves(phase_state: PhaseState, variables: Variables) -> dict[str, Flat]:
     """What of some variables of the run may differ from what was loaded, on the host."""
     flat = [flatten_dict(dict(variables.get(k, {})), sep='/') for k in ('params', 'batch_stats')]
     return jax.tree.map(np.asarray, _touched(phase_state, *flat))
@@ -57,7 +57,7 @@ def _touched(phase_state: PhaseState, params: Flat, stats: Flat) -> dict[str, Fl
     }
 
 
-def overlaid(variables: Mapping[str, Any], *leaves: Mapping[str, Flat]) -> dict[str, Any]:
+def overlaid(variables: Variables, *leaves: Mapping[str, Flat]) -> dict[str, object]:
     """The variables with some leaves replaced; the inverse of `touched_leaves`."""
     found = dict(variables)
     for name, part in (('params', 'params'), ('batch_stats', 'stats')):
@@ -128,7 +128,9 @@ class Changes:
         return '\n'.join([self.counts, *rows[:limit], *more])
 
 
-def merge(saved: Any, expected: Any, known_as: Callable[[str], str] = str) -> tuple[Any, Changes]:
+def merge(
+    saved: object, expected: object, known_as: Callable[[str], str] = str
+) -> tuple[Any, Changes]:
     """`expected`, in its own containers, with the saved value of every leaf that still fits.
 
     Leaves are compared by path (by what `known_as` says of it), shape and dtype.
@@ -163,7 +165,7 @@ def ungrouped(path: str) -> str:
     return re.sub(r'inner_states/.+?/(?:no_)?decay/', 'inner_states/*/', path)
 
 
-def _kind(leaf: Any) -> str:
+def _kind(leaf: object) -> str:
     if not (hasattr(leaf, 'dtype') and hasattr(leaf, 'shape')):
         return type(leaf).__name__
     return f'{getattr(leaf.dtype, "name", leaf.dtype)}{tuple(leaf.shape)}'

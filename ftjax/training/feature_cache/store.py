@@ -52,7 +52,7 @@ class Features:
         """Of all arrays."""
         return sum(array.nbytes for array in self.arrays.values())
 
-    def take(self, rows: np.ndarray) -> Any:
+    def take(self, rows: np.ndarray) -> object:
         """The inputs of the stage at the cut for some examples."""
         return nested({path: np.asarray(array[rows]) for path, array in self.arrays.items()})
 
@@ -200,7 +200,9 @@ def opened(place: pathlib.Path, key: str, shapes: Shapes, count: int) -> Feature
     return Features(key, arrays)
 
 
-def array_in(folder: pathlib.Path, said: Mapping[str, Any], shape: Any, count: int) -> np.ndarray:
+def array_in(
+    folder: pathlib.Path, said: Mapping[str, Any], shape: jax.ShapeDtypeStruct, count: int
+) -> np.ndarray:
     """One array, mapped read-only; ValueError if it is not what was written."""
     dtype, path = jnp.dtype(shape.dtype), folder / said['file']
     if checksum(path) != said['crc32']:

@@ -7,11 +7,11 @@ import dataclasses
 import logging
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 from ftjax.distributed.preemption import stop_if_requested, stops_on_signals, while_wanted
 from ftjax.distributed.process_group import first, same_everywhere
 from ftjax.evaluation.predict import predict
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.process.progress import Progress
 from ftjax.io.process.provenance import device_peak
 from ftjax.optim.schedule import plan_factor
@@ -119,7 +119,9 @@ def fit(
                     *(spec.network, weights, batches, spec.preprocessing),
                     *(source.start, spec.sharding),
                 )
-                values = spec.task.validate(outputs, settings.metric)
+                values = spec.task.validate(
+                    outputs, settings.metric, class_names=spec.splits.class_names
+                )
             factor = plan_factor(phase_state.plan, spec.schedule, run_state.done - 1, total)
             row = {
                 'epoch': run_state.done / spec.steps_per_epoch,
@@ -153,7 +155,7 @@ def fit(
     return result_of(loaded, final, run_state)
 
 
-def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def shown(row: Mapping[str, object]) -> JsonObject:
     """What the screen tells of a validation, under short headings."""
     names = {'epoch': 'epoch', 'step': 'step', 'train_loss': 'train loss'}
     names |= {

@@ -12,6 +12,8 @@ from typing import Any
 from ftjax.distributed import process_group
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.preemption import Interrupted
+from ftjax.io.json.json_values import JsonObject
+from ftjax.pytrees import Variables
 from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.checkpoints.run_identity import PlanChange, RunIdentity
 from ftjax.training.checkpoints.training_state import overlaid, restore, to_saved, touched_leaves
@@ -26,13 +28,15 @@ from ftjax.training.step.phase_state import PhaseState
 class RunState:
     """All that a run has behind it, in memory and, with a workdir, in its files."""
 
-    def __init__(self, phase_state: PhaseState, settings: TrainSettings, loaded: Mapping[str, Any]):
+    def __init__(
+        self, phase_state: PhaseState, settings: TrainSettings, loaded: Mapping[str, object]
+    ):
         """A run at step 0: its phase state, settings, and variables as they were loaded."""
         self.phase_state, self.settings, self.loaded = phase_state, settings, loaded
         self.done = 0
         self.history: list[dict[str, float]] = []
         self.best = BestSoFar(settings.patience)
-        self.best_variables: dict[str, Any] | None = None
+        self.best_variables: Variables | None = None
         self.accumulator, self.timings = MetricAccumulator(settings.skip_bad), Timings()
         self.cache_lines: list[str] = []
         self.identity: RunIdentity | None = None
@@ -111,7 +115,7 @@ class RunState:
             self.timings = Timings.from_saved(told['timings'])
             self.cache_lines[:] = told['cache']
 
-    def record(self, row: Mapping[str, Any], values: dict[str, float], current: Any) -> None:
+    def record(self, row: JsonObject, values: dict[str, float], current: Variables) -> None:
         """Takes a validation in: the row, its metrics, and the variables that were validated."""
         self.history.append({'step': self.done, **row})
         if self.best.update(self.done, values):
@@ -154,7 +158,7 @@ class RunState:
         process_group.wait('saved')  # who ended now would take the first one along
         error.say(f'at step {self.done} of {total}; {kept}')
 
-    def final(self, other: PhaseState) -> dict[str, Any]:
+    def final(self, other: PhaseState) -> Variables:
         """The final variables of the run; `other` is a phase state at its start, to restore in."""
         if self.settings.keep == 'last':
             return on_host(self.phase_state.current())

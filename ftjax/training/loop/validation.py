@@ -13,6 +13,7 @@ from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import Metric
 from ftjax.freezing.plan.plan import Plan
+from ftjax.io.json.json_values import JsonObject
 from ftjax.tasks.metrics import check_metric
 from ftjax.tasks.registry import loss_of, task_of
 from ftjax.tasks.threshold import fixed
@@ -92,7 +93,7 @@ def rank(values: dict[str, float]) -> float:
 
 
 def decision(
-    settings: TrainSettings, task: str, values: Mapping[str, Any], step: int, done: int
+    settings: TrainSettings, task: str, values: Mapping[str, object], step: int, done: int
 ) -> str:
     """Which metric of the validation decided what, and its value, in words.
 
@@ -166,6 +167,6 @@ class BestSoFar:
         return {'step': self.step, 'score': self.score, 'values': self.values, 'since': self.since}
 
     @classmethod
-    def from_json(cls, saved: dict[str, Any], patience: int | None) -> BestSoFar:
+    def from_json(cls, saved: JsonObject, patience: int | None) -> BestSoFar:
         """The inverse of to_json."""
         return cls(patience, saved['step'], saved['score'], dict(saved['values']), saved['since'])

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from ftjax.pytrees import Batch
 from ftjax.training.step.state import Frozen, TrainState
 from ftjax.training.step.train_step import TrainStep
 
@@ -24,7 +24,9 @@ class MultiStep:
 
     step: TrainStep
 
-    def __call__(self, state: TrainState, frozen: Frozen, batches: Any, rates: Any, skips: Any):
+    def __call__(
+        self, state: TrainState, frozen: Frozen, batches: Batch, rates: jax.Array, skips: jax.Array
+    ):
         def one(carry, inputs):
             state, skips = carry
             new, metrics = self.step(state, frozen, *inputs)
