@@ -20,12 +20,12 @@ from ftjax.errors import UserError
 from ftjax.export.peft_modules import renamed
 from ftjax.export.peft_tensors import ia3_tensors, lora_tensors, oft_tensors
 from ftjax.export.source_names import to_source
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapted import Adapted, read_adapter
 from ftjax.models.adapters.ia3 import IA3
 from ftjax.models.adapters.lora import LoRA
 from ftjax.models.adapters.oft import OFT
 from ftjax.pretrained import families, own_format
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
 from ftjax.pytrees import Variables
 
