@@ -1,5 +1,6 @@
 """Pages are in step with the code, and no link of theirs leads nowhere."""
 
+import doctest
 import pathlib
 import re
 
@@ -60,3 +61,10 @@ def test_a_part_between_marks_is_replaced():
     with pytest.raises(UserError, match='no part'):
         with_generated(page, 'y', [])
     assert list(table(['a'], [['b|c']]))[-1] == '| b\\|c |'
+
+
+def test_the_examples_of_the_pitfalls_run():
+    page = ROOT / 'ftjax' / 'freezing' / 'PITFALLS.md'
+    found = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert found.attempted > 30
+    assert not found.failed
