@@ -11,7 +11,7 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.data.settings import DataSettings
 from ftjax.data.tables.fitted_columns import matching_table
-from ftjax.data.text.wordpiece import trained_tokenizer, wanted_size
+from ftjax.data.text.trained_tokenizer import trained_tokenizer, wanted
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
 from ftjax.models.stages import Network
@@ -20,6 +20,17 @@ from ftjax.registry import parse
 
 if TYPE_CHECKING:
     from ftjax.preprocessing.images import Preprocessing
+
+
+HEADS = {
+    'lm': ('is_lm', 'a head that guesses tokens', ''),
+    'decoder': (
+        'is_decoder',
+        'a head that guesses the next token from those before it',
+        ' of a decoder (gpt2, llama, ..)',
+    ),
+}
+"""Head that labels ask for -> attribute of a network that has it, and words for messages."""
 
 
 def matching_preprocessing(
@@ -59,16 +70,18 @@ def matching_preprocessing(
             return preprocessing
         images: Any = preprocessing
         return dataclasses.replace(images, window=settings.window)
-    if dataset.label_kind.head == 'lm' and not network.is_lm:
+    head = HEADS.get(dataset.label_kind.head)
+    if head is not None and not getattr(network, head[0]):
         raise UserError(
-            f'{dataset.name}: data.task {dataset.task} needs a head that guesses tokens, and '
-            f"{type(network).__name__} has none; set config.model.head to 'lm'"
+            f'{dataset.name}: data.task {dataset.task} needs {head[1]}, and '
+            f"{type(network).__name__} has none; set config.model.head to 'lm'{head[2]}"
         )
     if settings.tokenizer:
-        size = wanted_size(settings.tokenizer)
+        made = wanted(settings.tokenizer)
         path = resolve_path(settings.tokenizer)
-        if size is not None:
-            path = trained_tokenizer(dataset.inputs.reshape(-1), size)
+        if made is not None:
+            prefix, size = made
+            path = trained_tokenizer(dataset.inputs.reshape(-1), size, prefix)
         preprocessing = text_preprocessing(network, path)
     if not isinstance(preprocessing, TextPreprocessing):
         raise UserError(

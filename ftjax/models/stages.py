@@ -128,8 +128,18 @@ class Network(nn.Module):
         return None
 
     @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Tokens that end a text, of a language model; () where it says none."""
+        return ()
+
+    @property
     def is_lm(self) -> bool:
         """Whether the head is a language model's: logits (batch, time, vocab_size)."""
+        return False
+
+    @property
+    def is_decoder(self) -> bool:
+        """Whether the head guesses the next token from those before it; see `Decoder`."""
         return False
 
     @property

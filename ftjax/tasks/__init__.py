@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.tasks.causal_lm import CausalLM
 from ftjax.tasks.classification import Classification
 from ftjax.tasks.masked_features import MaskedFeatures
 from ftjax.tasks.masked_tokens import MaskedTokens
@@ -23,6 +24,7 @@ from ftjax.tasks.task import LossOptions, Task
 
 __all__ = [
     'DEFAULT_TASK',
+    'CausalLM',
     'Classification',
     'LossOptions',
     'MaskedFeatures',

@@ -37,10 +37,17 @@ class LabelKind:
 
     from_inputs = False
     """Whether labels are made from the inputs at every step, and not read from the source."""
+    drawn = False
+    """Whether what is made from the inputs is drawn anew at every step."""
+    reader = 'ftjax.data.text.batches:TextReader'
+    """'module:class' of what makes inputs of texts, as `text.readers` takes it."""
+    packs = False
+    """Whether several texts may stand in one row of a batch: data.packing."""
     standardised = False
     """Whether they are values that a network for tables learns in units of their deviation."""
     head = ''
-    """The head that a network must have: '' for one of `outputs` numbers, `lm` for tokens."""
+    """The head that a network must have: '' for one of `outputs` numbers, `lm` for tokens,
+    `decoder` for those that follow, `features` for those of a table."""
 
     def read(
         self, raw: Sequence[Any], where: Where, class_names: Sequence[str] = (), separator='|'
@@ -96,6 +103,23 @@ class LabelKind:
     def hidden(self, texts: Any, indices: np.ndarray, length: int, draw: Any) -> Any:
         """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""
         raise NotImplementedError
+
+    def asked(self, labels: np.ndarray) -> np.ndarray:
+        """Which of the labels made from inputs count: the mask of a batch."""
+        return labels != -1
+
+    def columns_of(self, columns: Sequence[str], settings: Mapping[str, str]) -> dict[str, str]:
+        """`text_column` and `text_pair_column`, where the kind knows them by their names.
+
+        Args:
+          columns: of a CSV or JSONL file.
+          settings: what a config says of both.
+        """
+        return {}
+
+    def text_of(self, value: object, where: str) -> object:
+        """The text that a cell holds; other values as they are, which is refused."""
+        return value
 
     def is_missing(self, value: object) -> bool:
         """Whether what a source gives for a label means that there is none."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,8 @@ def parts_from_rows(
     source = files[first]
     label_kind = settings.label_kind
     labelled = not label_kind.from_inputs
+    given = {name: getattr(settings, name) for name in ('text_column', 'text_pair_column')}
+    settings = dataclasses.replace(settings, **label_kind.columns_of(columns, given))
     if labelled:
         _need(columns, settings.label_column, 'label_column', source)
     kind, column = ('table', '') if settings.features else input_column(columns, settings, source)
@@ -113,7 +116,9 @@ def parts_from_rows(
         if not rows.get(split) and not settings.split_column:
             raise UserError(f'{path}: no examples are left, all have missing values')
     every = [(split, row) for split in rows for row in rows[split]]
-    raw = [_cell(row, settings.label_column) if labelled else None for _, row in every]
+    raw = [
+        _cell(row, settings.label_column) if labelled else row.cells.get(column) for _, row in every
+    ]
     labels, names = label_kind.read(
         raw, lambda i: every[i][1].where, settings.class_names, settings.label_separator
     )
@@ -170,7 +175,8 @@ def _inputs(
     if kind == 'table':
         return table_of(rows, features)
     root = resolve_path(settings.image_root) if settings.image_root else None
-    first = [input_of(row, column, kind, root) for row in rows]
+    text_of = settings.label_kind.text_of
+    first = [input_of(row, column, kind, root, text_of) for row in rows]
     if not settings.text_pair_column:
         return first
     second = [input_of(row, settings.text_pair_column, kind) for row in rows]
@@ -254,13 +260,21 @@ def _by_split_column(rows: dict[str, list[Row]], settings: DataSettings) -> dict
     return {split: found for split, found in parted.items() if found}
 
 
-def input_of(row: Row, column: str, kind: str, root: Path | None = None) -> str:
+def input_of(
+    row: Row,
+    column: str,
+    kind: str,
+    root: Path | None = None,
+    text_of: Callable[[object, str], object] = lambda value, where: value,
+) -> str:
     """The text of a row, or the path of its image, which lies in `root` or beside the table.
+
+    `text_of` is `(value, where) -> text`, for values that are more than one.
 
     Raises:
       UserError: an empty cell, a path that leads elsewhere, no such file.
     """
-    value = _cell(row, column)
+    value = text_of(_cell(row, column), row.where)
     if not isinstance(value, str) or not value.strip():
         raise UserError(f'{row.where}: {column!r} is {value!r}; expected a text')
     if kind == 'text':

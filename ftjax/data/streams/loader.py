@@ -11,8 +11,7 @@ from ftjax.data.dataset import Dataset
 from ftjax.data.images.decode import decode, resize_array
 from ftjax.data.images.geometry import geometry_for, match_channels
 from ftjax.data.tables.fitted_columns import in_features
-from ftjax.data.text.batches import TextReader
-from ftjax.data.text.token_masking import NOT_ASKED
+from ftjax.data.text.readers import reader_of
 from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
 
@@ -45,10 +44,10 @@ class Loader:
         self.dataset = dataset
         self._ready: Any = None  # everything, already as it should be
         self._kept: np.ndarray | None = None
-        self.texts: TextReader | None = None
+        self.texts: Any = None  # a TextReader, or what the kind of labels has in its place
         if dataset.kind == 'text':
             if isinstance(preprocessing, TextPreprocessing):
-                self.texts = TextReader(dataset, preprocessing, keep=cache_bytes > 0)
+                self.texts = reader_of(dataset, preprocessing, keep=cache_bytes > 0)
             elif preprocessing is not None:
                 raise UserError(f'{dataset.name}: the network takes images, the data are texts')
             self._ready = dataset.inputs
@@ -117,8 +116,8 @@ class Loader:
         Returns:
           inputs (B, H, W, C), (B,) str, or a dict of int32 (B, length) tokens; labels (B,) or
           (B, classes); index int32 (B,), the position in the split; mask float32 (B,), 1 for a
-          real example. Where labels are hidden tokens, they and mask are (B, length): those to be
-          guessed, and 1 for each of them.
+          real example. Where labels are tokens, they and mask have a row of tokens an example:
+          those to be guessed, and 1 for each of them.
         """
         if self.texts is not None:
             length = length or self.texts.length(indices)
@@ -145,6 +144,16 @@ class Loader:
             inputs = np.stack([self.example(int(i)) for i in indices])
         return self.assemble(indices, inputs, size)
 
+    def packed(self, indices: np.ndarray, rows: int) -> Batch:
+        """As `batch`, texts packed into so many rows of the split's longest length.
+
+        `index` is that of the first text of a row; a row without a text repeats the first row,
+        with mask 0.
+        """
+        inputs, labels, first = self.texts.packed(indices, rows)
+        mask = self.dataset.label_kind.asked(labels).astype(np.float32)
+        return {'inputs': inputs, 'labels': labels, 'index': first, 'mask': mask}
+
     def assemble(
         self,
         indices: np.ndarray,
@@ -154,9 +163,13 @@ class Loader:
     ) -> Batch:
         """The batch of inputs already read; padding repeats the first example.
 
-        `hidden` (B, length) are the labels of masked tokens, instead of the split's own.
+        `hidden` (B, length, ..) are labels made from the inputs, instead of the split's own. Where
+        none are given, of stored features say, they are made once more if nothing is drawn.
         """
-        indices = np.asarray(indices)
+        indices, kind = np.asarray(indices), self.dataset.label_kind
+        if hidden is None and kind.from_inputs and not kind.drawn and self.texts is not None:
+            everything = np.arange(len(self.dataset))
+            hidden = kind.hidden(self.texts, indices, self.texts.length(everything), None)[1]
         size = size or len(indices)
         mask = np.zeros(size, np.float32)
         mask[: len(indices)] = 1
@@ -170,7 +183,7 @@ class Loader:
                 inputs = inputs[rows]
         labels = self.dataset.labels[indices]
         if hidden is not None:
-            labels, mask = hidden, mask[:, None] * (hidden != NOT_ASKED)
+            labels, mask = hidden, mask[:, None] * kind.asked(hidden)
         return {
             'inputs': inputs,
             'labels': labels,

@@ -43,6 +43,11 @@ class Prompt(Adapter):
             tokens = site.add('prompt_tokens', prompt_init, shape).astype(hidden.dtype)
             tokens = jnp.broadcast_to(tokens, (len(hidden), *shape))
             state['hidden'] = jnp.concatenate([hidden[:, :1], tokens, hidden[:, 1:]], axis=1)
+            if 'mask' in state and state['mask'].dtype != bool:
+                raise UserError(
+                    'prompt: its tokens belong to one text, and with data.packing a row holds '
+                    'several; turn data.packing off'
+                )
             if 'mask' in state:
                 ones = jnp.ones((len(hidden), self.tokens), state['mask'].dtype)
                 mask = state['mask']

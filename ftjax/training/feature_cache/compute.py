@@ -70,7 +70,7 @@ def passed_on(
     Each leaf must have a row an example, of one shape for all examples: texts of several
     lengths have that only where the stages before the cut pool them.
     """
-    if loader.dataset.label_kind.from_inputs:
+    if loader.dataset.label_kind.drawn:
         return 'other tokens are hidden at every step'
     rows = loader.order()
     # The first of the order is the shortest text, the last the longest; images are alike.
