@@ -116,7 +116,7 @@ def _compiled(text: str) -> Template:
     class Generation(Extension):
         """`{% generation %} .. {% endgeneration %}`, which marks an answer, as its content."""
 
-        tags = frozenset({'generation'})
+        tags = frozenset({'generation'})  # pyrefly: ignore
 
         def parse(self, parser: Any) -> Any:
             next(parser.stream)
@@ -137,7 +137,7 @@ def _compiled(text: str) -> Template:
         trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
     )
     environment.filters['tojson'] = _json
-    environment.globals['raise_exception'] = _refused
+    environment.globals['raise_exception'] = _refused  # pyrefly: ignore
     return environment.from_string(text)
 
 

@@ -38,6 +38,7 @@ OUTPUTS = {  # of each task: outputs of two examples, and their labels
     'regression': (np.zeros((2, 1), np.float32), np.array([0.5, 2], np.float32)),
     'multilabel': (np.zeros((2, 3), np.float32), np.eye(3, dtype=np.float32)[:2]),
     'masked_tokens': (np.zeros((2, 4, 9), np.float32), np.ones((2, 4), np.int32)),
+    'causal_lm': (np.zeros((2, 4, 3), np.float32), np.ones((2, 4, 2), np.int32)),
     'masked_features': (np.zeros((2, 5), np.float32), np.ones((2, 5), np.float32)),
 }
 

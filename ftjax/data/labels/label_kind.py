@@ -108,7 +108,7 @@ class LabelKind:
         """Which of the labels made from inputs count: the mask of a batch."""
         return labels != -1
 
-    def columns_of(self, columns: Sequence[str], settings: Mapping[str, str]) -> dict[str, str]:
+    def columns_of(self, columns: Sequence[str], settings: Mapping[str, str]) -> dict[str, Any]:
         """`text_column` and `text_pair_column`, where the kind knows them by their names.
 
         Args:

@@ -30,7 +30,7 @@ class NextTokens(LabelKind):
     reader = 'ftjax.data.text.sequences:SequenceReader'
     packs = True
 
-    def columns_of(self, columns: Sequence[str], settings: Mapping[str, str]) -> dict[str, str]:
+    def columns_of(self, columns: Sequence[str], settings: Mapping[str, str]) -> dict[str, Any]:
         """The usual columns of conversations, or of prompts and completions."""
         if settings['text_column']:
             return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,21 @@ if TYPE_CHECKING:
 
 Batch = dict[str, Any]
 _CACHE_BYTES = 512 * 2**20
+
+
+def real_rows(batch: Mapping[str, Any]) -> np.ndarray:
+    """Which rows of a batch are no padding, bool (B,).
+
+    Padding has mask 0 and repeats an example; a text of which no token counts is none.
+
+    >>> real_rows({'mask': np.array([1, 0, 0]), 'index': np.array([3, 3, 4])}).tolist()
+    [True, False, True]
+    """
+    mask = np.asarray(batch['mask'])
+    counts: np.ndarray = np.any(mask.reshape(len(mask), -1) > 0, axis=1)  # pyrefly: ignore
+    if 'index' in batch:
+        counts[np.unique(batch['index'], return_index=True)[1]] = True
+    return counts
 
 
 class Loader:

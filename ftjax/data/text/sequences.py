@@ -172,17 +172,18 @@ def _made(dataset: Dataset, preprocessing: TextPreprocessing) -> Sequences:
         lost.append(max(0, len(ids) - longest))
     columns = list(zip(*parts, strict=True)) or [(), (), ()]
     kinds = np.int32, bool, np.int32
-    joined = [
+    ids, counted, sizes = (
         np.concatenate([np.zeros(0, kind), *column]).astype(kind)
         for kind, column in zip(kinds, columns, strict=True)
-    ]
-    if len(joined[0]) and joined[0].max() >= preprocessing.vocab_size:
+    )
+    if len(ids) and ids.max() >= preprocessing.vocab_size:
         raise UserError(
-            f'{preprocessing.tokenizer} gives token {joined[0].max()}, and the network knows '
+            f'{preprocessing.tokenizer} gives token {ids.max()}, and the network knows '
             f'{preprocessing.vocab_size} (from 0): it is the tokenizer of another network'
         )
-    starts = np.concatenate([[0], np.cumsum([len(ids) for ids, _, _ in parts])]).astype(np.int64)
-    return Sequences(*joined, starts, np.array(lost, np.int64))
+    lengths = [len(part) for part, _, _ in parts]
+    starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return Sequences(ids, counted, sizes, starts, np.array(lost, np.int64))
 
 
 def _examples(

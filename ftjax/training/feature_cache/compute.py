@@ -15,7 +15,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.data.streams.evaluation_batches import EvalBatches
-from ftjax.data.streams.loader import Batch, Loader
+from ftjax.data.streams.loader import Batch, Loader, real_rows
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.sharding import Sharding
 from ftjax.models.stages import Network
@@ -183,7 +183,7 @@ def computed(
             arguments = *arguments, replicated(jax.random.fold_in(key, number))
         known = program(run, *arguments, places=places)
         found: dict[str, Any] = flatten_dict(on_host(known.call(*arguments)), sep='/')
-        real = batch['mask'] > 0
+        real = real_rows(batch)
         yield batch['index'][real], {path: leaf[real] for path, leaf in found.items()}
 
 
