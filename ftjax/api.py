@@ -11,21 +11,20 @@ from typing import Any
 from ftjax.config import SECTIONS, Config, read_config, section
 from ftjax.data import Splits, load_data
 from ftjax.data.audit.overview import findings
-from ftjax.data.in_python import splits_in_python, test_in_python
+from ftjax.data.in_python import splits_in_python
 from ftjax.data.sources.registry import IN_PYTHON
 from ftjax.errors import UserError, check_name, shown
-from ftjax.io.json.jsonl import read_jsonl
 from ftjax.models.built.network import Built
 from ftjax.pages.elements import lines, paragraph
 from ftjax.plotting.learning_curves import learning_figure
 from ftjax.runs.assessment.examination import examine
-from ftjax.runs.assessment.other_data import other_data, with_classes_of
 from ftjax.runs.before_training.rate_range import RateRange, rate_range
 from ftjax.runs.evaluate import chosen_threshold, decided_statistics, split_metrics
 from ftjax.runs.prediction.answering import Answers, answers_to, features_of
-from ftjax.runs.prediction.calibration_file import read_calibration, save_calibration
+from ftjax.runs.prediction.calibration_file import save_calibration
+from ftjax.runs.prediction.loaded import Loaded, load
 from ftjax.runs.prediction.model_folder import save_model
-from ftjax.runs.prediction.trained import Trained, of_variables, open_trained
+from ftjax.runs.prediction.trained import Trained, of_variables
 from ftjax.runs.prepare import Prepared, open_built_network, prepare
 from ftjax.runs.report.run_report import write_report
 from ftjax.runs.run import train
@@ -216,48 +215,6 @@ class Finetuning:
         return self._trained
 
 
-class Loaded:
-    """A trained network from a folder: answers, embeddings, metrics on labelled data."""
-
-    def __init__(self, trained: Trained):
-        self.trained = trained
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """In the order of the outputs; () where nobody said."""
-        return self.trained.class_names
-
-    @property
-    def history(self) -> list[dict[str, Any]]:
-        """A dict a validation of its run; [] where there is no run."""
-        run = self.trained.run
-        return [] if run is None else read_jsonl(run / 'metrics.jsonl')
-
-    def predict(self, x: Any, *, tta: bool = False, **options: Any) -> Answers:
-        """As `Finetuning.predict`."""
-        return answers_to(self.trained, x, options, mirrored=tta)
-
-    def features(self, x: Any, stage: str | None = None) -> Any:
-        """As `Finetuning.features`."""
-        return features_of(self.trained, x, stage)
-
-    def evaluate(self, data: Any) -> dict[str, Any]:
-        """Metrics on all of a labelled source, or of data as `finetune` takes them."""
-        outputs = self.trained.network.num_classes
-        if isinstance(data, str):
-            base = dataclasses.replace(self.trained.settings, source='', class_names=())
-            ((_, found),) = other_data(base, {'source': [data]}, 'test')
-        else:
-            found = test_in_python(data, self.trained.settings)
-        aligned = with_classes_of(found, self.trained.class_names, outputs)
-        return examine(self.trained, aligned).metrics
-
-    @property
-    def calibration(self) -> Any:
-        """What was fitted on validation data; None where nothing was."""
-        return read_calibration(self.trained)
-
-
 def finetune(
     init: str | Built, source: Any, /, *, freeze: Any = 'full', **config: Any
 ) -> Finetuning:
@@ -294,13 +251,3 @@ def finetune(
     name = init if built is None else built.name
     values = {'init': name, 'freeze': freeze, 'data': settings, **config}
     return Finetuning(read_config(values), splits, built)
-
-
-def load(path: str | os.PathLike[str], task: str = '') -> Loaded:
-    """A trained network: the folder of a run, its `model/`, what `save` wrote, or any checkpoint.
-
-    Args:
-      path: the folder, or what `config.init` takes.
-      task: of a checkpoint that does not say it.
-    """
-    return Loaded(open_trained(os.fspath(path), task=task))

@@ -32,8 +32,9 @@ class Config:
     """Everything that decides a run."""
 
     init: str = 'glyphs'
-    """The pretrained network: `glyphs` or `docstrings` (shipped), `data:NAME`, a folder or file,
-    `hf://ORG/NAME`; `random:` before it for the same network with random weights."""
+    """The pretrained network: `glyphs`, `glyphs_cls` or `docstrings` (shipped), `data:NAME`, a
+    folder or file, `hf://ORG/NAME`; `random:` before it for the same network with random
+    weights."""
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Fields of the network to replace, {'dropout': .1}; with `name`, a new network of the registry
     when `init` is empty, and otherwise what a file without config.json holds."""

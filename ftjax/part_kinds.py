@@ -107,6 +107,12 @@ KINDS: dict[str, Kind] = {
         'parameters added to a frozen network',
         tuple(f'ftjax.models.adapters.{name}' for name in _ADAPTERS),
     ),
+    'head': Kind(
+        'head of every position',
+        'model.head',
+        'what answers each position of an image, for segmentation',
+        ('ftjax.models.layers.pixel_heads',),
+    ),
     'model': Kind('model', 'model.name', 'networks', ('ftjax.models.registry',)),
     'family': Kind(
         'pretrained family',

@@ -8,44 +8,6 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.evaluation.predictions import (
-    check_class_names,
-    check_classification,
-    check_finite,
-    softmax,
-)
-
-
-def confident_mistakes(
-    logits: np.ndarray,
-    labels: np.ndarray,
-    ids: Sequence[str],
-    class_names: Sequence[str] | None = None,
-    limit: int = 20,
-) -> list[dict[str, Any]]:
-    """The wrong answers given with most confidence: often wrong labels, or real surprises.
-
-    Args:
-      logits: float (n, classes).
-      labels: int (n,).
-      ids: stable name of each example, n of them.
-      class_names: one a class; the indices when left out.
-      limit: how many at most.
-
-    Returns:
-      Dicts, most confident first: `id`, `position` (in the arrays), `label`, `predicted`
-      (names), `confidence` (probability of the predicted class), `label_probability`.
-    """
-    logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
-    check_classification(logits, labels)
-    check_finite(logits)
-    if len(ids) != len(labels):
-        raise UserError(f'{len(ids)} example ids for {len(labels)} labels')
-    names = check_class_names(class_names, logits.shape[1])
-    probabilities, rows = softmax(logits), np.arange(len(labels))
-    predicted = logits.argmax(axis=1)
-    both = probabilities[rows, predicted], probabilities[rows, labels]
-    return confident_answers(labels, predicted, *both, ids, names, limit)
 
 
 def confident_answers(
@@ -57,7 +19,21 @@ def confident_answers(
     names: Sequence[str],
     limit: int = 20,
 ) -> list[dict[str, Any]]:
-    """As `confident_mistakes`, from classes and answers (n,) and the probability of both."""
+    """The wrong answers given with most confidence: often wrong labels, or real surprises.
+
+    Args:
+      labels: int (n,).
+      predicted: classes, int (n,).
+      confidence: probability of the predicted class (n,).
+      label_probability: that of the label's class (n,).
+      ids: stable name of each example, n of them.
+      names: one a class.
+      limit: how many at most.
+
+    Returns:
+      Dicts, most confident first: `id`, `position` (in the arrays), `label`, `predicted`
+      (names), `confidence`, `label_probability`.
+    """
     wrong = np.flatnonzero(predicted != labels)
     return [
         {

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.evaluation.calibration.calibration import reliability
-from ftjax.evaluation.predictions import softmax
 from ftjax.printable import in_figure
 
 INK = '#1f2933'
@@ -65,13 +63,8 @@ def confusion_matrix_figure(metrics: dict[str, Any], title: str = ''):
     return figure
 
 
-def reliability_figure(logits: np.ndarray, labels: np.ndarray, bins: int = 15, title: str = ''):
-    """Accuracy against confidence with the number of examples below; a matplotlib Figure."""
-    return calibration_figure(reliability(softmax(logits), np.asarray(labels), bins), bins, title)
-
-
 def calibration_figure(rows: Sequence[Mapping[str, Any]], bins: int = 15, title: str = ''):
-    """As `reliability_figure`, from the rows of `reliability` or `binned`."""
+    """Accuracy against confidence over the number of examples, of `reliability` or `binned`."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.6, 5.0), layout='constrained')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
@@ -32,6 +33,7 @@ class BEiT(ViT):
     ('embed', 'block_00', 'norm', 'head')
     """
 
+    answers_positions: ClassVar[bool] = False
     pool: str = 'mean'
     layer_scale: float | None = 0.1
     epsilon: float = 1e-12

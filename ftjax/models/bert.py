@@ -62,7 +62,7 @@ class BERT(Network):
         super().__post_init__()
         name = type(self).__name__
         check_name(self.head, ('none', 'lm'), f'{name} head')
-        if self.is_lm and self.embedding_size not in (None, self.width):
+        if self.is_lm and self.projects:
             raise UserError(f"{name}: head 'lm' needs embeddings as wide as the blocks")
         if self.width % self.heads:
             raise UserError(f'{name}: width {self.width} is not a multiple of heads {self.heads}')
@@ -77,6 +77,11 @@ class BERT(Network):
     @property
     def is_lm(self) -> bool:
         return self.head == 'lm' and not self.num_classes
+
+    @property
+    def projects(self) -> bool:
+        """Whether a dense layer follows the embeddings."""
+        return self.embedding_size not in (None, self.width)
 
     @property
     def longest_text(self) -> int:
@@ -107,6 +112,7 @@ class BERT(Network):
                 epsilon=self.epsilon,
                 dropout=self.dropout,
                 dtype=self.dtype,
+                project=self.projects,
             )
         if name == 'pool':
             return partial(Pool, self.pool)
@@ -215,6 +221,10 @@ class ALBERT(BERT):
         super().__post_init__()
         if not 1 <= self.groups <= self.depth:
             raise UserError(f'ALBERT: {self.groups} groups of {self.depth} runs of blocks')
+
+    @property
+    def projects(self) -> bool:
+        return True  # whatever their size
 
     @property
     def runs(self) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 
@@ -23,6 +24,7 @@ class CLIPVision(ViT):
     ('embed', 'block_00', 'norm', 'pooler')
     """
 
+    answers_positions: ClassVar[bool] = False
     act: str = 'quick_gelu'
     epsilon: float = 1e-5
     projection: int = 0

@@ -10,14 +10,16 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ftjax.errors import UserError
+from ftjax.models.image_network import ImageNetwork
 from ftjax.models.layers.depthwise import DepthwiseConv
-from ftjax.models.layers.heads import Head, pair
+from ftjax.models.layers.heads import pair
 from ftjax.models.layers.mlp import DropPath, LayerScale, Mlp, layer_norm
+from ftjax.models.layers.pixel_heads import NormMap
 from ftjax.models.stage_names import block_names, place
-from ftjax.models.stages import Mode, Network
+from ftjax.models.stages import Mode
 
 
-class ConvNeXt(Network):
+class ConvNeXt(ImageNetwork):
     """Stages `stem, stage1_block0 .., norm, head`; input (batch, height, width, channels) float.
 
     The defaults are ConvNeXt-T. The first block of each stage but the first halves the image
@@ -56,10 +58,12 @@ class ConvNeXt(Network):
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         if name == 'stem':
             return partial(Stem, self.widths[0], self.patch_size, self.inner_epsilon, self.dtype)
+        if name == 'norm' and self.is_dense:
+            return partial(NormMap, self.epsilon, self.dtype)
         if name == 'norm':
             return partial(PoolNorm, self.epsilon, self.dtype)
         if name == 'head':
-            return partial(Head, self.num_classes)
+            return self.head_stage()
         stage, index = place(name)
         depth = self.blocks.index(name) / max(len(self.blocks) - 1, 1)
         return partial(

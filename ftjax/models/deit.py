@@ -36,6 +36,8 @@ class DeiT(ViT):
         return ('cls_token', 'dist_token')
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
+        if self.is_dense:
+            return super().make_stage(name)
         if self.distilled_head and name == 'norm':
             return partial(NormBoth, self.epsilon, self.dtype)
         if self.distilled_head and name == 'head':

@@ -43,7 +43,7 @@ class DINOv2(ViT):
         stage = super().make_stage(name)
         if name == 'embed':
             return partial(stage, registers=self.registers)
-        if name == 'norm' and self.pool == 'cls_mean':
+        if name == 'norm' and self.pool == 'cls_mean' and not self.is_dense:
             return partial(NormClassAndMean, 1 + self.registers, self.epsilon, self.dtype)
         if name.startswith('block') and self.gated:
             assert isinstance(stage, partial)  # of Block: the fields are the same

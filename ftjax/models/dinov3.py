@@ -65,20 +65,17 @@ class DINOv3(ViT):
         stage = super().make_stage(name)
         if name == 'embed':
             return partial(stage, positions=False, registers=self.registers)
-        if name == 'norm' and self.pool == 'cls_mean':
+        if name == 'norm' and self.pool == 'cls_mean' and not self.is_dense:
             return partial(NormClassAndMean, 1 + self.registers, self.epsilon, self.dtype)
         if not name.startswith('block'):
             return stage
         assert isinstance(stage, partial)  # of Block: its fields are among these
         shared = {**stage.keywords, 'drop_path': self.drop_path}
         shared['qkv_bias'] = (self.query_bias, self.key_bias, self.value_bias)
-        down, across = (
-            side // patch for side, patch in zip(self.image_hw, self.patch_hw, strict=True)
-        )
         return partial(
             TurnedBlock,
             **shared,
-            grid=(down, across),
+            grid=self.patch_grid,
             prefix=1 + self.registers,
             rope_theta=self.rope_theta,
             out_bias=self.out_bias,

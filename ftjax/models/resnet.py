@@ -9,20 +9,21 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from ftjax.errors import UserError, check_name
+from ftjax.models.image_network import ImageNetwork
 from ftjax.models.layers.batch_norm import BatchNorm
-from ftjax.models.layers.heads import Head, pair
+from ftjax.models.layers.heads import pair
 from ftjax.models.layers.mlp import activation
 from ftjax.models.resnet_cifar import MeanPool
 from ftjax.models.stage_names import block_names, place
-from ftjax.models.stages import Mode, Network
+from ftjax.models.stages import Mode
 
 
-class ResNet(Network):
+class ResNet(ImageNetwork):
     """Stages `stem, stage1_block0 .., pool, head`; input (batch, height, width, channels) float.
 
     The defaults are ResNet-18; `image_size` only serves to make example inputs. With
     `stride_first` a bottleneck shrinks the image in its first convolution (the paper), else in
-    the 3x3 (torchvision, 'v1.5').
+    the 3x3 (torchvision, 'v1.5'). Before a head of every position there is no `pool`.
 
     >>> ResNet(depths=(1, 1), widths=(8, 16), num_classes=10).stages
     ('stem', 'stage1_block0', 'stage2_block0', 'pool', 'head')
@@ -51,7 +52,9 @@ class ResNet(Network):
 
     @property
     def stages(self) -> tuple[str, ...]:
-        return ('stem', *block_names(self.depths), 'pool', *(('head',) if self.num_classes else ()))
+        after = () if self.is_dense else ('pool',)
+        head = ('head',) if self.num_classes else ()
+        return ('stem', *block_names(self.depths), *after, *head)
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         if name == 'stem':
@@ -59,7 +62,7 @@ class ResNet(Network):
         if name == 'pool':
             return MeanPool
         if name == 'head':
-            return partial(Head, self.num_classes)
+            return self.head_stage()
         stage, index = place(name)
         entry = self.stem_width if stage == 0 else self.widths[stage - 1]
         shrinks = index == 0 and (stage > 0 or self.shrink_first_stage)

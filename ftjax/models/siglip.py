@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ class SigLIPVision(ViT):
     ('embed', 'block_00', 'norm', 'pooler')
     """
 
+    answers_positions: ClassVar[bool] = False
     pool: str = 'map'
     act: str = 'gelu_tanh'
 

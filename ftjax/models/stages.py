@@ -13,8 +13,6 @@ normalisation layers, `kernel` and `bias` for weights.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import importlib
 import inspect
 import itertools
 import re
@@ -25,6 +23,7 @@ import flax.linen as nn
 import jax
 
 from ftjax.errors import UserError, check_name
+from ftjax.models.linen_stages import linen_stage
 from ftjax.models.stage_boundary import DEEP, written
 from ftjax.pytrees import Inputs
 
@@ -46,8 +45,6 @@ ROLES = {
     'mlp': re.compile(r'/mlp/'),
 }
 """What names of leaves mean."""
-NNX_CLASS = 'ftjax.models.built.nnx_class'
-"""What runs classes of NNX; it brings NNX along."""
 EVAL = Mode()
 TRAIN = Mode(deterministic=False, batch_stats=True)
 Modes = Mode | Mapping[str, Mode]
@@ -143,6 +140,16 @@ class Network(nn.Module):
         return False
 
     @property
+    def is_dense(self) -> bool:
+        """Whether the head gives logits of each position: (batch, rows, columns, classes)."""
+        return False
+
+    @property
+    def tapped(self) -> tuple[str, ...]:
+        """Stages whose `feature_map` flows on to the head as well: `tap_0`, `tap_1`, .."""
+        return ()
+
+    @property
     def grid(self) -> tuple[int, int] | None:
         """(down, across) of the positions that params/embed/pos_embed is learned for.
 
@@ -217,6 +224,10 @@ class Network(nn.Module):
         """
         return ROLES[role].search(path) is not None
 
+    def feature_map(self, hidden: jax.Array) -> jax.Array:
+        """What a block passes on as a map (batch, rows, columns, width); for `tapped` stages."""
+        return hidden
+
     def own_initial(self, key: jax.Array) -> dict[str, Any]:
         """Flat random variables of a network whose `init` cannot draw them: 'params/..' -> array.
 
@@ -265,22 +276,15 @@ class Network(nn.Module):
         """
         state, seen = inputs, {}
         for name in stage_slice(self.stages, start, stop):
-            made = self.make_stage(name)
-            if not is_linen(made):
-                made = importlib.import_module(NNX_CLASS).constructor(
-                    *(made, name, name == self.stages[-1])
-                )
+            made = linen_stage(self.make_stage(name), name, name == self.stages[-1])
             state = made(name=name)(state, mode_of(modes, name))
             state = written(state) if len(self.blocks) >= DEEP else state
+            if name in self.tapped:
+                number = self.tapped.index(name)
+                state = {**state, f'tap_{number}': self.feature_map(state['hidden'])}
             if name in taps:
                 seen[name] = state
         return (state, seen) if taps else state
-
-
-def is_linen(made: Any) -> bool:
-    """Whether a stage's constructor is no class of another library."""
-    target = made.func if isinstance(made, functools.partial) else made
-    return not isinstance(target, type) or issubclass(target, nn.Module)
 
 
 def stage_slice(stages: Sequence[str], start: str | None, stop: str | None) -> tuple[str, ...]:

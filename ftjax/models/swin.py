@@ -11,17 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.models.image_network import ImageNetwork
 from ftjax.models.layers.attention import SelfAttention
-from ftjax.models.layers.heads import Head, pair
+from ftjax.models.layers.heads import pair
 from ftjax.models.layers.mlp import DropPath, Mlp, layer_norm
+from ftjax.models.layers.pixel_heads import NormMap
 from ftjax.models.stage_names import block_names, place
-from ftjax.models.stages import Mode, Network
+from ftjax.models.stages import Mode
 
 # The norms of the patches and of their merging, whatever `epsilon` says, as in the original.
 INNER_EPSILON = 1e-5
 
 
-class Swin(Network):
+class Swin(ImageNetwork):
     """Stages `embed, stage1_block0 .., norm, head`; input (batch, height, width, channels) float.
 
     The defaults are Swin-T. Hidden states keep the shape of the image, (batch, h, w, c). The
@@ -105,10 +107,12 @@ class Swin(Network):
                 dropout=self.dropout,
                 dtype=self.dtype,
             )
+        if name == 'norm' and self.is_dense:
+            return partial(NormMap, self.epsilon, self.dtype)
         if name == 'norm':
             return partial(NormMean, self.epsilon, self.dtype)
         if name == 'head':
-            return partial(Head, self.num_classes)
+            return self.head_stage()
         stage, index = place(name)
         # One window covers the whole side: there is nothing to shift it to.
         shifts = index % 2 == 1 and min(self.grid_of(stage)) > self.window

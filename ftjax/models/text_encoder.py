@@ -33,6 +33,8 @@ class TokenEmbed(nn.Module):
     epsilon: float
     dropout: float
     dtype: DTypeLike
+    project: bool
+    """Whether a dense layer takes what was summed to `width`."""
 
     @nn.compact
     def __call__(self, inputs, mode: Mode):
@@ -51,7 +53,7 @@ class TokenEmbed(nn.Module):
         x = x + self.table('position_embed', self.max_positions)(self.positions(ids))
         x = layer_norm('norm', self.epsilon, self.dtype)(x)
         x = nn.Dropout(self.dropout)(x, deterministic=mode.deterministic)
-        if self.embedding_size not in (None, self.width):
+        if self.project:
             x = nn.Dense(self.width, dtype=self.dtype, name='project')(x)
         return {'hidden': x, 'mask': mask}
 

@@ -10,18 +10,21 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ftjax.errors import UserError, check_name
+from ftjax.models.image_network import ImageNetwork
 from ftjax.models.layers.attention import SelfAttention
-from ftjax.models.layers.heads import Head, pair
+from ftjax.models.layers.heads import pair
 from ftjax.models.layers.mlp import DropPath, LayerScale, Mlp, layer_norm
 from ftjax.models.layers.patches import PatchProjection
-from ftjax.models.stages import Mode, Network
+from ftjax.models.layers.pixel_heads import NormMap, as_map
+from ftjax.models.stages import Mode
 
 
-class ViT(Network):
+class ViT(ImageNetwork):
     """Stages `embed, block_00 .., norm, head`; input (batch, height, width, channels) float.
 
     `norm` also pools (class token, or the mean over patches), so what reaches the head, and
-    what a head-only run caches, is one vector an example.
+    what a head-only run caches, is one vector an example. Before a head of every position it
+    passes on the patches' map.
 
     >>> ViT(depth=2, width=32, heads=2, num_classes=10).stages
     ('embed', 'block_00', 'block_01', 'norm', 'head')
@@ -89,7 +92,15 @@ class ViT(Network):
 
     @property
     def grid(self) -> tuple[int, int]:
+        return self.patch_grid
+
+    @property
+    def patch_grid(self) -> tuple[int, int]:
+        """(down, across): the patches of an input."""
         return self.image_hw[0] // self.patch_hw[0], self.image_hw[1] // self.patch_hw[1]
+
+    def feature_map(self, hidden):
+        return as_map(hidden, self.patch_grid)
 
     @property
     def noiseless(self) -> bool:
@@ -113,10 +124,12 @@ class ViT(Network):
                 dropout=self.dropout,
                 dtype=self.dtype,
             )
+        if name == 'norm' and self.is_dense:
+            return partial(NormMap, self.epsilon, self.dtype, self.patch_grid)
         if name == 'norm':
             return partial(NormPool, self.pool, len(self.prefix_tokens), self.epsilon, self.dtype)
         if name == 'head':
-            return partial(Head, self.num_classes)
+            return self.head_stage()
         index = int(name.removeprefix('block_'))
         return partial(
             Block,

@@ -140,10 +140,6 @@ def _panels(
     return made
 
 
-def _above_zero(lines: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> bool:
-    return all((y > 0).all() for _, y in lines.values())
-
-
 def _series(history: Sequence[JsonObject], key: str) -> tuple[np.ndarray, np.ndarray]:
     pairs = [(row['epoch'], row[key]) for row in history if row.get(key) is not None]
     found = np.array(pairs, np.float64).reshape(-1, 2)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from ftjax.errors import UserError, check_name, did_you_mean
+from ftjax.models.layers.pixel_heads import is_of_pixels
 from ftjax.models.stages import Network
 from ftjax.pretrained.families import family_of_tensors
 from ftjax.pretrained.initialise import leaf_shapes
@@ -16,6 +17,8 @@ from ftjax.pretrained.prefixes import partial_prefix
 from ftjax.pretrained.readers import TensorSource
 
 HEADS = ('auto', 'keep', 'new')
+OTHER_HEAD = 'one head answers the image, the other each position of it'
+"""Why a head in the file is not the network's."""
 Shape = tuple[int, ...]
 
 
@@ -97,8 +100,11 @@ class _Account:
         """One tensor: matched with leaves, declared unused, or unexplained."""
         match = self.keymap.match(name)
         if match is None or not any(key in self.wanted for key in match.keys):
-            if match and 'head' not in self.network.stages and stage_of(match.keys[0]) == 'head':
+            of_head = match is not None and stage_of(match.keys[0]) == 'head'
+            if match and of_head and 'head' not in self.network.stages:
                 self.skipped[name] = 'the network has no head'
+            elif match and of_head and self.network.is_dense != is_of_pixels(match.keys[0]):
+                self.skipped[name] = OTHER_HEAD
             elif why := self.keymap.why_unused(name):
                 self.skipped[name] = why
             else:

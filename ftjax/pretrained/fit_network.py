@@ -10,7 +10,7 @@ from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.registry import fields_of
 from ftjax.models.stages import Network
 from ftjax.pretrained.checkpoint import Checkpoint
-from ftjax.pretrained.explain import Explanation, explain
+from ftjax.pretrained.explain import OTHER_HEAD, Explanation, explain
 from ftjax.pretrained.keymaps.keymap import KeyMap
 
 
@@ -33,7 +33,9 @@ def fit_network(
     if head != 'auto' or plan.head != 'new' or plan.head_in_source:
         return network, keymap, plan
     # A language model's head is no matter of classes: a new one takes head='new'.
-    if checkpoint.promises_head or network.is_lm:
+    another = network.is_dense or OTHER_HEAD in plan.skipped.values()
+    promised = checkpoint.promises_head and not another
+    if promised or network.is_lm:
         explain(network, checkpoint.source, keymap, 'keep')  # raises, naming what is missing
     if 'num_classes' not in overrides:
         return fit_network(checkpoint, {**overrides, 'num_classes': 0}, head)

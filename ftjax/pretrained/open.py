@@ -46,9 +46,9 @@ def load_pretrained(
     """Opens a pretrained network.
 
     Args:
-      init: 'glyphs' or 'docstrings' (shipped), the name of a registered function that builds a
-        network with its weights, 'data:NAME', 'hf://ORG/NAME[@REVISION]', the
-        path of a folder, file or run; with 'random:' before it the same network with random
+      init: 'glyphs', 'glyphs_cls' or 'docstrings' (shipped), the name of a registered
+        function that builds a network with its weights, 'data:NAME', 'hf://ORG/NAME[@REVISION]',
+        the path of a folder, file or run; with 'random:' before it the same network with random
         weights.
       num_classes: of the task; None keeps the checkpoint's head as it is, or leaves the head
         out where it has none; 0 leaves it out.

@@ -6,7 +6,7 @@ from scipy import stats
 
 from ftjax.ablation.grid.rows import check_row
 from ftjax.ablation.report.tables import table_markdown
-from ftjax.ablation.statistics.paired_examples import error_overlap, mcnemar, uncertainty
+from ftjax.ablation.statistics.paired_examples import mcnemar, uncertainty
 from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 from ftjax.evaluation.example_scores import ExampleScores, unpacked
@@ -95,13 +95,6 @@ def test_mcnemar_is_the_exact_binomial_test():
     assert mcnemar(one, one).p == 1.0
     with pytest.raises(UserError, match='200 examples and 5'):
         mcnemar(one, other[:5])
-
-
-def test_overlap_of_errors_by_hand():
-    right = {'a': [0, 0, 1, 1], 'b': [0, 1, 0, 1], 'c': [1, 1, 1, 1]}
-    found = error_overlap({arm: np.array(values, bool) for arm, values in right.items()})
-    assert found['a']['a'] == 1 and found['a']['b'] == found['b']['a'] == pytest.approx(1 / 3)
-    assert found['a']['c'] == 0 and np.isnan(found['c']['c'])
 
 
 @pytest.mark.parametrize('fixed', [True, False])

@@ -8,10 +8,10 @@ import pytest
 from sklearn import metrics as sk
 
 from ftjax.errors import UserError
-from ftjax.evaluation.calibration.calibration import calibration_gap
+from ftjax.evaluation.calibration.calibration import calibration_gap, reliability
 from ftjax.evaluation.intervals import bootstrap_mean_interval, wilson_interval
-from ftjax.evaluation.mistakes import confident_mistakes, confused_pairs
-from ftjax.evaluation.prediction_figures import confusion_matrix_figure, reliability_figure
+from ftjax.evaluation.mistakes import confident_answers, confused_pairs
+from ftjax.evaluation.prediction_figures import calibration_figure, confusion_matrix_figure
 from ftjax.evaluation.predictions import NonFinitePredictions, softmax
 from ftjax.plotting.save import save_figure
 from ftjax.tasks import evaluate, task_of
@@ -133,7 +133,9 @@ def test_errors_name_the_fault():
 def test_confident_mistakes_are_sorted_and_named():
     logits = np.array([[5.0, 0, 0], [0, 3, 0], [0, 0, 1], [4, 0, 0], [0, 9, 0]])
     labels = np.array([0, 2, 0, 1, 1])
-    found = confident_mistakes(logits, labels, list('abcde'), ['x', 'y', 'z'], limit=2)
+    predicted, probabilities = logits.argmax(1), softmax(logits)
+    both = (probabilities[range(5), classes] for classes in (predicted, labels))
+    found = confident_answers(labels, predicted, *both, list('abcde'), ['x', 'y', 'z'], limit=2)
     assert [row['id'] for row in found] == ['d', 'b']
     assert (found[0]['label'], found[0]['predicted']) == ('y', 'x')
     assert found[0]['confidence'] == pytest.approx(np.exp(4) / (np.exp(4) + 2))
@@ -165,7 +167,8 @@ def test_figures_are_written_whole_and_reproducibly(tmp_path):
     result = evaluate(logits, labels, ['ant', 'bee', 'moth'])
     save_figure(confusion_matrix_figure(result, 'test split'), tmp_path / 'a.png')
     save_figure(confusion_matrix_figure(result, 'test split'), tmp_path / 'b.png')
-    save_figure(reliability_figure(logits, labels), tmp_path / 'c.svg')
+    rows = reliability(softmax(logits), labels, 15)
+    save_figure(calibration_figure(rows), tmp_path / 'c.svg')
     first = (tmp_path / 'a.png').read_bytes()
     assert first.startswith(b'\x89PNG') and first == (tmp_path / 'b.png').read_bytes()
     assert b'</svg>' in (tmp_path / 'c.svg').read_bytes()

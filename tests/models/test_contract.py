@@ -28,6 +28,8 @@ ANSWERS = {
     'token_types': int,
     'pad_id': int | None,
     'is_lm': bool,
+    'is_dense': bool,
+    'tapped': tuple,
     'ties': dict,
     'grid': tuple | None,
     'noiseless': bool,

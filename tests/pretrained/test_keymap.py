@@ -4,15 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftjax.errors import UserError
-from ftjax.pretrained.keymaps.keymap import (
-    KeyMap,
-    PositionTable,
-    Rule,
-    Template,
-    batch_norm,
-    dense,
-    norm,
-)
+from ftjax.pretrained.keymaps.key_template import Template
+from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, Rule, batch_norm, dense, norm
 from ftjax.pretrained.keymaps.transforms import TRANSFORMS, Transform, permute, reshape
 
 MAP = KeyMap(

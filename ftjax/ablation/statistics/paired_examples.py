@@ -7,7 +7,7 @@ examples they are a table (seeds, examples); else each seed has examples of its 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -103,25 +103,3 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> McNemar:
     one, other = int((first & ~second).sum()), int((second & ~first).sum())
     p = float(stats.binomtest(one, one + other).pvalue) if one + other else 1.0
     return McNemar(first=one, second=other, p=p)
-
-
-def error_overlap(right: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Of the errors of one arm or another of two, the share that both make.
-
-    1 for arms that err on the same examples, 0 for arms that never do; NaN where neither errs.
-    Little overlap is what an ensemble of the two needs.
-
-    Args:
-      right: arm to right and wrong, bool, of one shape for all.
-
-    >>> error_overlap({'a': np.array([0, 0, 1], bool), 'b': np.array([0, 1, 1], bool)})['a']['b']
-    0.5
-    """
-    wrong = {arm: ~np.asarray(values, bool) for arm, values in right.items()}
-    found: dict[str, dict[str, float]] = {}
-    for arm, mine in wrong.items():
-        found[arm] = {}
-        for other, theirs in wrong.items():
-            either = int((mine | theirs).sum())
-            found[arm][other] = int((mine & theirs).sum()) / either if either else float('nan')
-    return found

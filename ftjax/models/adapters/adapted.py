@@ -80,6 +80,8 @@ class Adapted(Network):
     end_ids = of_family('end_ids')
     is_lm = of_family('is_lm')
     is_decoder = of_family('is_decoder')
+    is_dense = of_family('is_dense')
+    tapped = of_family('tapped')
     ties = of_family('ties')
     runs = of_family('runs')
     grid = of_family('grid')
@@ -101,6 +103,10 @@ class Adapted(Network):
     def has_role(self, path: str, role: str) -> bool:
         """As in the network without adapters."""
         return self.network.has_role(path, role)
+
+    def feature_map(self, hidden: Any) -> Any:
+        """As of the network without adapters."""
+        return self.network.feature_map(hidden)
 
     def own_initial(self, key: Any) -> dict[str, Any]:
         """As of the network without adapters."""

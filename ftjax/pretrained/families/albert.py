@@ -94,8 +94,6 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     assert isinstance(network, ALBERT)
     size = network.embedding_size or network.width
     refuse(network, 'its ALBERT counts all positions' if network.pad_id is not None else None)
-    # A dense layer follows the embeddings there whatever their size.
-    refuse(network, 'its embeddings are narrower' if size == network.width else None)
     fields = encoder_fields(network, 'Albert', labels, pool='pooler')
     del fields['classifier_dropout']
     return {

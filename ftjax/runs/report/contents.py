@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ftjax.evaluation.slices import slices
 from ftjax.freezing.rules import FROZEN
 from ftjax.pages.elements import bullets, details, facts, figure, flat, paragraph, section, table
 from ftjax.pages.page import page
@@ -18,17 +17,16 @@ from ftjax.printable import in_html
 from ftjax.runs.report.answer import (
     answer,
     best_baseline,
-    bounds_text,
     counted,
     deciding,
     metric_table,
     task_in,
-    value_text,
 )
 from ftjax.runs.report.cautions import cautions
 from ftjax.runs.report.latency_shown import latency_shown
 from ftjax.runs.report.mistakes_shown import mistakes_shown
 from ftjax.runs.report.report_facts import ReportFacts
+from ftjax.runs.report.slices_shown import slices_shown
 
 _LISTED = 50
 """Rows of a table, at most."""
@@ -49,7 +47,7 @@ def contents(report: ReportFacts) -> str:
         ('Metrics', _metrics(report)),
         ('Answers', _answers(report)),
         ('Worst mistakes', mistakes_shown(report)),
-        ('Parts of the test split', _slices(report)),
+        ('Parts of the test split', slices_shown(report)),
         ('Latency', latency_shown(report.result.get('latency'))),
         ('How to make it again', _again(report)),
     )
@@ -237,38 +235,6 @@ def _answers(report: ReportFacts) -> str:
 
 def _plain(value: float | None) -> str:
     return '–' if value is None else f'{value:.3f}'
-
-
-def _slices(report: ReportFacts) -> str:
-    if report.kept is None or not report.kept.found.rows:
-        return ''
-    ratio = task_in(report).ratio(report.kept.found)
-    found = [] if ratio is None else slices(ratio, report.kept.columns)
-    if ratio is None or not found:
-        return ''
-    metric = ratio.metric
-    ranked = sorted(found, key=lambda one: (not one.worse(metric.sign), one.column))
-    rows = [
-        [
-            f'{one.column}: {one.level}',
-            f'{one.n:,}',
-            value_text(one.value, metric),
-            bounds_text(one.interval, metric),
-            value_text(one.rest, metric),
-            number_formats.p_value(one.p),
-            'worse than the rest' if one.worse(metric.sign) else '',
-        ]
-        for one in ranked[:_LISTED]
-    ]
-    lower = '' if metric.higher_is_better else ', lower is better'
-    title = f'{metric.label}{lower}'
-    header = ['part', 'examples', title, 'interval', 'the rest', 'p', '']
-    said = (
-        f'{len(found)} parts were looked at: the intervals hold together at 95 %, and p is '
-        'multiplied by their number (Bonferroni). p: that a part is as the rest of the split '
-        '(Fisher’s exact test of shares, else Welch’s t).'
-    )
-    return table(header, rows) + paragraph(said, 'legend')
 
 
 def _flat(value: Any) -> str:

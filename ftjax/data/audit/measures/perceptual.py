@@ -18,7 +18,6 @@ import numpy as np
 from ftjax.data.images.thumbnails import SIDE
 
 KEPT = 12
-BITS = KEPT * KEPT - 1
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _BLOCK = 2**22
 """Comparisons at a time: what they take stays in the cache of a core."""

@@ -1,0 +1,66 @@
+"""What a reader must know before believing the table of an ablation."""
+
+from __future__ import annotations
+
+from ftjax.ablation.statistics.row_types import Summary
+
+
+def caveats(summary: Summary) -> list[str]:
+    """What a reader must know before believing the table; sentences, the gravest first."""
+    found = []
+    for task in summary['tasks']:
+        where = '' if len(summary['tasks']) == 1 else f' on {task["task"]}'
+        for arm in task['arms']:
+            if arm['n_unfinished']:
+                found.append(
+                    f'{arm["arm"]}{where}: {arm["n_unfinished"]} of {arm["n"]} runs '
+                    f'{_how_unfinished(arm)}; its mean is over the others and may flatter it.'
+                )
+            if arm['n_missing']:
+                found.append(
+                    f'{arm["arm"]}{where}: {arm["n_missing"]} of {arm["n"]} runs are missing.'
+                )
+            if arm['rate_edge']:
+                found.append(
+                    f'{arm["arm"]}{where}: the best rate {arm["rate"]:g} is the '
+                    f'{arm["rate_edge"]}est that was tried; a better one may lie beyond.'
+                )
+        trials = {arm['n_trials'] for arm in task['arms'] if arm['rate'] is not None}
+        if len(trials) > 1:
+            counts = ', '.join(str(n) for n in sorted(trials))
+            found.append(f'Arms{where} were tuned with unequal numbers of rates ({counts}).')
+        if trials == {1}:
+            found.append(f'Every arm{where} was run at one rate: none was tuned.')
+    n, folds = len(summary['seeds']), summary.get('folds')
+    if folds:
+        found.append(
+            f'{folds}-fold cross-validation: what is called a seed is one fold of one seed, '
+            f'{n} in all. Training sets of folds overlap: intervals and verdicts allow for it '
+            '(Nadeau and Bengio 2003).'
+        )
+    if summary.get('vectorised'):
+        found.append(
+            f'Runs of {", ".join(summary["vectorised"])} shared programs, several rates at a '
+            'time: their times and FLOPs are shares, lower than those of a run alone.'
+        )
+    if summary.get('retried'):
+        count = summary['retried']
+        found.append(
+            f'{count} run{"s" if count > 1 else ""} had failed before and '
+            f'{"were" if count > 1 else "was"} tried again (--retry_failed).'
+        )
+    if n == 1:
+        found.append('Only 1 seed: there are no intervals, and any difference may be chance.')
+    elif n < 5:
+        found.append(
+            f'Only {n} seeds: intervals are wide, and where no difference is significant there '
+            'may still be one.'
+        )
+    return found
+
+
+def _how_unfinished(arm: Summary) -> str:
+    parts = [(arm['n_diverged'], 'diverged'), (arm['n_failed'], 'failed')]
+    if all(count for count, _ in parts):
+        return f'diverged ({arm["n_diverged"]}) or failed ({arm["n_failed"]})'
+    return next(word for count, word in parts if count)
