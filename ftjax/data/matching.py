@@ -91,7 +91,7 @@ def matching_preprocessing(
     return preprocessing.with_length(settings.max_length)
 
 
-def check_views(dataset: Dataset, preprocessing: Any, settings: DataSettings) -> None:
+def check_views(dataset: Dataset, preprocessing: object, settings: DataSettings) -> None:
     """UserError where data.tta cannot be of these examples, before anything is trained."""
     if settings.tta in ('', 'none'):
         return

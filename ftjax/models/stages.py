@@ -184,7 +184,7 @@ class Network(nn.Module):
         return False
 
     @property
-    def made_of(self) -> tuple[Any, ...]:
+    def made_of(self) -> tuple[object, ...]:
         """Classes and functions of a user's own that it runs, beyond its own class."""
         return ()
 

@@ -7,7 +7,6 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import jax
 
@@ -52,7 +51,7 @@ class Checkpoint:
         """Whether it is in our own format."""
         return self.family == own_format.FORMAT
 
-    def network(self, **overrides: Any) -> Network:
+    def network(self, **overrides: object) -> Network:
         """The network that the checkpoint describes, with some fields replaced."""
         with self._explaining(overrides):
             if self.is_own:
@@ -73,7 +72,7 @@ class Checkpoint:
         return network
 
     @contextlib.contextmanager
-    def _explaining(self, overrides: Mapping[str, Any]) -> Iterator[None]:
+    def _explaining(self, overrides: Mapping[str, object]) -> Iterator[None]:
         """Whatever its configuration makes a family raise becomes one line that names the file.
 
         Values are checked before; this is for those that are well in themselves and do not go

@@ -100,7 +100,7 @@ class Unopened:
     preprocessing: Preprocessing | TextPreprocessing | None
     head_is_new: bool
     report: Callable[[Held], dict[str, Any]]
-    read: Callable[[Held], dict[str, Any]]
+    read: Callable[[Held], dict[str, object]]
 
     def open(self, held: Held, weights: bool = True) -> Opened:
         """Reads the weights, each leaf into the dtype that `held` says; or leaves shapes."""
@@ -184,7 +184,7 @@ def in_float32(key: str, have: np.dtype) -> np.dtype:
     return np.dtype(np.float32)
 
 
-def float32_shapes(variables: Mapping[str, Any]) -> dict[str, Any]:
+def float32_shapes(variables: Mapping[str, object]) -> dict[str, object]:
     """Shapes of variables as a network has them by itself, however they are held."""
 
     def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -207,7 +207,7 @@ def outline_network(config: Config, data: Splits) -> Unopened:
     classes, options = data.num_outputs, config.model_options
     if config.init:
 
-        def outlined(more: Mapping[str, Any]) -> Outline | BuiltOutline:
+        def outlined(more: Mapping[str, object]) -> Outline | BuiltOutline:
             return outline(
                 config.init,
                 num_classes=classes,

@@ -99,6 +99,6 @@ class Answering:
 
     def reliability(
         self, outputs: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """How far probabilities can be relied on, where there are any; else {}."""
         return {}

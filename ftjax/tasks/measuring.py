@@ -168,7 +168,7 @@ class Measuring(TrainingLoss):
         threshold: Threshold | None = None,
         *,
         groups: Sequence[str] | np.ndarray = (),
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """All metrics of a split with their intervals: `task`, `n` and what `values` gives.
 
         `examples` are the scores of its examples, packed, where the task has any.
@@ -192,7 +192,7 @@ class Measuring(TrainingLoss):
         found: Statistics,
         class_names: Sequence[str] | None = None,
         threshold: Threshold | None = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """As `measure`, of what was collected; for groups see `statistics.grouped`."""
         if not len(found):
             raise UserError(f'nothing to evaluate: the split holds no {self.counted}')

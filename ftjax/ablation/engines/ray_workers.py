@@ -74,7 +74,7 @@ class RayActors:
 class RayWorker:
     """One actor."""
 
-    def __init__(self, actor: Any, work: Any, start: Callable[[], None] | None):
+    def __init__(self, actor: Any, work: object, start: Callable[[], None] | None):
         self.actor: Any = actor.remote(work, start)
         self.result: Any = None
 

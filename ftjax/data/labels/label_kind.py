@@ -94,13 +94,13 @@ class LabelKind:
         """Numbers that a network gives for an example; 0 where they are the network's affair."""
         return len(class_names)
 
-    def shapes(self, examples: int, outputs: int, inputs: Any) -> tuple[Any, Any]:
+    def shapes(self, examples: int, outputs: int, inputs: object) -> tuple[object, object]:
         """Shapes and dtypes of a batch's labels and mask, of `outputs` numbers an example."""
         mask = jax.ShapeDtypeStruct((examples,), np.float32)
         each = (examples, outputs)[: self.axes]
         return jax.ShapeDtypeStruct(each, self.dtype), mask
 
-    def hidden(self, texts: Any, indices: np.ndarray, length: int, draw: Any) -> Any:
+    def hidden(self, texts: object, indices: np.ndarray, length: int, draw: object) -> Any:
         """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""
         raise NotImplementedError
 

@@ -80,7 +80,7 @@ class MultiHot(LabelKind):
         return labels.sum(axis=0).astype(int).tolist()
 
 
-def _parts(value: object, separator: str) -> Sequence[Any]:
+def _parts(value: object, separator: str) -> Sequence[object]:
     """The labels of one example; none for an empty text or null."""
     if value is None:
         return []

@@ -145,7 +145,7 @@ class TextReader:
 def stacked(
     batches: Sequence[Mapping[str, Any]],
     preprocessing: Preprocessing | TextPreprocessing | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Batches along a new leading axis, for a program that loops over them.
 
     Token batches of several lengths are padded to the longest of them first; those of

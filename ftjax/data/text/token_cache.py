@@ -14,7 +14,7 @@ import logging
 import pathlib
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def key_of(texts: np.ndarray, preprocessing: TextPreprocessing) -> str:
     import tokenizers
 
     digest = hashlib.sha256()
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         'version': _VERSION,
         'library': tokenizers.__version__,
         'tokenizer': preprocessing.sha256,

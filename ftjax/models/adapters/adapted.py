@@ -144,7 +144,9 @@ class Adapted(Network):
             return super().__call__(inputs, start=start, stop=stop, modes=modes, taps=taps)
 
 
-def call_through(adapter: Adapter, site: Site, run: Callable, *args: Any, **kwargs: Any) -> Any:
+def call_through(
+    adapter: Adapter, site: Site, run: Callable, *args: object, **kwargs: object
+) -> object:
     """One adapter's call of one module."""
     return adapter.call(site, run, args, kwargs)
 
@@ -206,7 +208,9 @@ def plain_network(network: Network) -> Network:
     return network.network if isinstance(network, Adapted) else network
 
 
-def with_overrides(options: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def with_overrides(
+    options: Mapping[str, Any], overrides: Mapping[str, object]
+) -> dict[str, object]:
     """Options of an Adapted with some fields replaced, those of the family's network included.
 
     Raises UserError for a field that neither has.

@@ -118,12 +118,12 @@ def tables(source: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config."""
     return build('bert', {**encoder_options(config), **overrides})
 
 
-def encoder_options(config: JsonObject, **defaults: Any) -> dict[str, Any]:
+def encoder_options(config: JsonObject, **defaults: object) -> dict[str, object]:
     """The fields that BERT and its relatives name alike; `defaults` where not BERT's."""
     config = {**defaults, **config}
     dropout = config.get('hidden_dropout_prob', 0.1)
@@ -156,7 +156,9 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     }
 
 
-def encoder_fields(network: BERT, name: str, labels: Sequence[str], *, pool: str) -> dict[str, Any]:
+def encoder_fields(
+    network: BERT, name: str, labels: Sequence[str], *, pool: str
+) -> dict[str, object]:
     """The inverse of `encoder_options`; `pool` is what the classifier in transformers has."""
     if network.num_classes and network.pool != pool:
         refuse(network, f'its classifier takes pool {pool!r}, not {network.pool!r}')

@@ -51,7 +51,7 @@ _PARTS = {
 }
 
 
-def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps for names with and without 'deberta.', that of the class in the config first."""
     bases = ['deberta.', '']
     if architecture(config) == 'DebertaV2Model':
@@ -90,7 +90,7 @@ def _rules(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
     """The network of a config.
 
     Raises:

@@ -67,7 +67,7 @@ def _trunk(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: JsonObject, **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config; sinusoidal positions are stored, so they load as learned ones."""
     options = {
         'vocab_size': config.get('vocab_size', 30522),

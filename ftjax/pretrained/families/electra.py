@@ -42,7 +42,7 @@ def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     return key_maps('electra', config, head, _UNUSED)
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config."""
     options = encoder_options(config, **_DEFAULTS)
     size = config.get('embedding_size', 128)

@@ -92,7 +92,7 @@ def _fused(source: str, paths: tuple[str, ...]) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
     """The network of a config.
 
     Raises:

@@ -35,7 +35,7 @@ def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
 
 
 def network_from_config(
-    config: Mapping[str, object], *, name: str = 'roberta', **overrides: Any
+    config: Mapping[str, object], *, name: str = 'roberta', **overrides: object
 ) -> Network:
     """The network of a config; `name` is that of RoBERTa or of a relative in the registry."""
     defaults = known(config.get('model_type', 'roberta')).defaults

@@ -39,7 +39,7 @@ class Answers:
         return self.rows[index]
 
     @property
-    def predicted(self) -> list[Any]:
+    def predicted(self) -> list[object]:
         """What is predicted of each input."""
         return [row['predicted'] for row in self.rows]
 
@@ -75,7 +75,7 @@ def features_of(trained: Trained, x: Any, stage: str | None = None, **how: Any) 
     return np.concatenate([part.values for part in parts])
 
 
-def _found(trained: Trained, x: Any) -> Iterator[Found]:
+def _found(trained: Trained, x: object) -> Iterator[Found]:
     if isinstance(x, (str, os.PathLike)):
         return read_inputs(os.fspath(x), trained.settings, trained.texts, trained.table)
     return python_items(x, trained.texts, trained.table)

@@ -118,7 +118,7 @@ def small(values: np.ndarray) -> np.ndarray:
 
 
 def kept_examples(
-    prepared: Prepared, found: Statistics, metrics: Mapping[str, Any]
+    prepared: Prepared, found: Statistics, metrics: Mapping[str, object]
 ) -> KeptExamples:
     """What is to be kept of a run on its test examples.
 

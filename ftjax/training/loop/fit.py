@@ -153,7 +153,7 @@ def fit(
     return result_of(loaded, final, run_state)
 
 
-def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def shown(row: Mapping[str, object]) -> dict[str, Any]:
     """What the screen tells of a validation, under short headings."""
     names = {'epoch': 'epoch', 'step': 'step', 'train_loss': 'train loss'}
     names |= {

@@ -170,7 +170,7 @@ class RunSpec:
         )
 
     @functools.cached_property
-    def batch_shapes(self) -> dict[str, Any]:
+    def batch_shapes(self) -> dict[str, object]:
         """Shapes of 'inputs', 'labels' and 'mask' of the largest training batch."""
         if self.data is None:
             inputs = jax.eval_shape(lambda: self.network.example_input(self.batch_size))
