@@ -22,17 +22,6 @@ if TYPE_CHECKING:
     from ftjax.preprocessing.images import Preprocessing
 
 
-HEADS = {
-    'lm': ('is_lm', 'a head that guesses tokens', ''),
-    'decoder': (
-        'is_decoder',
-        'a head that guesses the next token from those before it',
-        ' of a decoder (gpt2, llama, ..)',
-    ),
-}
-"""Head that labels ask for -> attribute of a network that has it, and words for messages."""
-
-
 def matching_preprocessing(
     dataset: Dataset,
     network: Network,
@@ -70,12 +59,7 @@ def matching_preprocessing(
             return preprocessing
         images: Any = preprocessing
         return dataclasses.replace(images, window=settings.window)
-    head = HEADS.get(dataset.label_kind.head)
-    if head is not None and not getattr(network, head[0]):
-        raise UserError(
-            f'{dataset.name}: data.task {dataset.task} needs {head[1]}, and '
-            f"{type(network).__name__} has none; set config.model.head to 'lm'{head[2]}"
-        )
+    check_head(dataset, network)
     if settings.tokenizer:
         made = wanted(settings.tokenizer)
         path = resolve_path(settings.tokenizer)
@@ -88,7 +72,39 @@ def matching_preprocessing(
             f'{type(network).__name__} came without a tokenizer that can be read; put its '
             'tokenizer.json beside the weights, or name one by data.tokenizer'
         )
-    return preprocessing.with_length(settings.max_length)
+    form = dataset.label_kind.form
+    return dataclasses.replace(preprocessing.with_length(settings.max_length), form=form)
+
+
+NEEDED = {
+    'lm': ('guesses tokens', "head to 'lm'"),
+    'tags': ('answers for every token', "pool to 'none'"),
+    'vector': ('gives a vector', "head to 'vector'"),
+}
+"""Heads that a task of texts may need: what they do, and the option of the network for one."""
+
+
+def check_head(dataset: Dataset, network: Network) -> None:
+    """UserError unless a network of texts has the head that the task of the data needs."""
+    needs, has = dataset.label_kind.head, network.head_kind
+    if dataset.label_kind.causal and has == 'lm' and not network.is_decoder:
+        raise UserError(
+            f'{dataset.name}: data.task {dataset.task} guesses each token from those before '
+            f'it, and {type(network).__name__} sees those after it too; choose a decoder (gpt2, ..)'
+        )
+    if needs == has or (has == 'lm' and needs not in NEEDED):
+        return
+    name = type(network).__name__
+    if needs in NEEDED:
+        does, remedy = NEEDED[needs]
+        raise UserError(
+            f'{dataset.name}: data.task {dataset.task} needs a head that {does}, and {name} has '
+            f'none; set config.model.{remedy}'
+        )
+    raise UserError(
+        f'{dataset.name}: data.task {dataset.task} takes outputs of a whole example, and the head '
+        f'of {name} {NEEDED.get(has, ("is of another kind", ""))[0]}'
+    )
 
 
 def check_views(dataset: Dataset, preprocessing: object, settings: DataSettings) -> None:

@@ -24,6 +24,7 @@ import jax
 
 from ftjax.errors import UserError, check_name
 from ftjax.models.linen_stages import linen_stage
+from ftjax.models.several_texts import run_stage
 from ftjax.models.stage_boundary import DEEP, written
 from ftjax.pytrees import Inputs
 
@@ -140,6 +141,11 @@ class Network(nn.Module):
         return False
 
     @property
+    def head_kind(self) -> str:
+        """What the outputs are, where not numbers of a whole example: `LabelKind.head` says it."""
+        return 'lm' if self.is_lm else 'features' if self.is_reconstruction else ''
+
+    @property
     def is_dense(self) -> bool:
         """Whether the head gives logits of each position: (batch, rows, columns, classes)."""
         return False
@@ -151,26 +157,20 @@ class Network(nn.Module):
 
     @property
     def grid(self) -> tuple[int, int] | None:
-        """(down, across) of the positions that params/embed/pos_embed is learned for.
+        """(down, across) of the positions of params/embed/pos_embed, without prefix tokens' rows.
 
-        Rows of prefix tokens are not counted. None for no such table, or a square one.
+        None for no such table, or a square one.
         """
         return None
 
     @property
     def noiseless(self) -> bool:
-        """Whether no stage draws random numbers in training: no dropout, no stochastic depth.
-
-        False where it is not known.
-        """
+        """Whether no stage draws random numbers in training; False where it is not known."""
         return False
 
     @property
     def ties(self) -> Mapping[str, str | tuple[str, ...]]:
-        """Stage -> path below params of a leaf, or several, that an earlier stage holds.
-
-        The stage reads it by `shared_leaves.shared_leaf`.
-        """
+        """Stage -> paths below params of leaves of an earlier stage, for `shared_leaf`."""
         return {}
 
     @property
@@ -277,7 +277,7 @@ class Network(nn.Module):
         state, seen = inputs, {}
         for name in stage_slice(self.stages, start, stop):
             made = linen_stage(self.make_stage(name), name, name == self.stages[-1])
-            state = made(name=name)(state, mode_of(modes, name))
+            state = run_stage(made(name=name), state, mode_of(modes, name))
             state = written(state) if len(self.blocks) >= DEEP else state
             if name in self.tapped:
                 number = self.tapped.index(name)

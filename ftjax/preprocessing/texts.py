@@ -30,6 +30,9 @@ LENGTHS = (16, 32, 64, 128, 256, 512)
 """Lengths that batches are padded to, in tokens, where nothing else is asked for."""
 _LONGEST = 512  # tokens; a network may have positions for far more than fit a batch
 _KIND = 'text'  # in JSON, tells these fields from those of images
+FORMS = ('joined', 'apart', 'choices', 'words')
+"""What an example's texts become: one row of tokens; a row each; rows of the first with each of the
+others; or a text is words that are tokenised one by one, in windows where they are many."""
 _ROW = Integer(0, 2**31 - 1)
 _KINDS: dict[str, Kind] = {
     'tokenizer': Text(),
@@ -44,6 +47,7 @@ _KINDS: dict[str, Kind] = {
     'end_id': optional(_ROW),
     'chat_template': optional(Text(longest=LONGEST)),
     'chat_tokens': ListOf(ListOf(Text(), 2, 2)),
+    'form': Text(),
 }
 
 
@@ -76,6 +80,8 @@ class TextPreprocessing:
     """Whether `token_type_ids` mark the two texts of a pair."""
     separator: str | None = None
     """Put between the texts of a pair; None where the tokenizer has a form for pairs."""
+    form: str = FORMS[0]
+    """One of FORMS."""
     end_id: int | None = None
     """Id of the token that ends a text; None if the tokenizer has none."""
     chat_template: str | None = None
@@ -85,6 +91,7 @@ class TextPreprocessing:
 
     def __post_init__(self):
         check_table(dataclasses.asdict(self), _KINDS, 'preprocessing')
+        check_name(self.form, FORMS, 'form of texts')
         if self.max_length < 4:
             raise UserError(f'max_length is {self.max_length} tokens; expected at least 4')
         buckets = tuple(self.buckets) or (
@@ -127,6 +134,8 @@ class TextPreprocessing:
     def to_json(self) -> dict[str, Any]:
         """A plain dict without the path; `from_json` is the inverse."""
         fields = dataclasses.asdict(self)
+        if self.form == FORMS[0]:  # as files had it before there were others
+            del fields['form']
         for name in ('end_id', 'chat_template', 'chat_tokens'):  # only where there are any
             if not fields[name] and fields[name] != 0:
                 del fields[name]

@@ -205,6 +205,8 @@ def open_network(config: Config, data: Splits) -> Opened:
 def outline_network(config: Config, data: Splits) -> Unopened:
     """The network of a config for the classes of its data; no weights are read."""
     classes, options = data.num_outputs, config.model_options
+    if data.train.takes == 'texts':
+        options = {**data.label_kind.network_options, **options}
     if config.init:
 
         def outlined(more: Mapping[str, object]) -> Outline | BuiltOutline:
@@ -280,7 +282,8 @@ def what_opens(config: Config, data: Splits) -> tuple:
     asked = data.num_outputs, tuple(data.class_names or ()), config.data.image_size, config.seed
     # Of a table the network's sizes and units follow from the training rows.
     table = network_options(data.train, config.data)
-    return config.init, repr(config.model_options), *asked, repr(table)
+    kind = repr(dict(data.label_kind.network_options))
+    return config.init, repr(config.model_options), *asked, repr(table), kind
 
 
 def standard_preprocessing(network: Network) -> Preprocessing:

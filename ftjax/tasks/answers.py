@@ -89,6 +89,17 @@ class Answering:
         flat = outputs.reshape(len(outputs), -1)
         return {f'output_{i}': flat[:, i] for i in range(flat.shape[1])}
 
+    def answers_to(
+        self,
+        inputs: Sequence[Any],
+        outputs: np.ndarray,
+        class_names: Sequence[str] = (),
+        options: AnswerOptions = ANSWERS,
+    ) -> Columns:
+        """As `answers`, for a task whose answers also tell of the inputs: parts of a text, say."""
+        del inputs
+        return self.answers(outputs, class_names, options)
+
     def calibration(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         """What is fitted on validation outputs (n, ..) so that probabilities can be relied on.
 

@@ -213,6 +213,7 @@ class Measuring(TrainingLoss):
         pairs: Pairs,
         metric: str = '',
         options: LossOptions = PLAIN,
+        class_names: Sequence[str] = (),
     ) -> dict[str, float]:
         """The loss, the metrics that are `noted` or asked for, and `score`, larger is better.
 
@@ -220,6 +221,7 @@ class Measuring(TrainingLoss):
           pairs: outputs with their batches.
           metric: that decides; '' for the task's default.
           options: of the loss, which is not smoothed here.
+          class_names: one a class; the indices when left out.
 
         `score` is the metric, its sign turned where lower is better; NaN where it is undefined.
         {} where there is no example.
@@ -245,7 +247,7 @@ class Measuring(TrainingLoss):
             return {}
         loss = float(sums[0] / sums[1])
         asked = wanted - {*losses}
-        known = self.values(found, (), asked) | self.own_values(found, asked)
+        known = self.values(found, class_names, asked) | self.own_values(found, asked)
         known |= dict.fromkeys(losses, loss)
         value = known.get(decides.name)
         kept = {

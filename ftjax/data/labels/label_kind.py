@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -46,8 +47,27 @@ class LabelKind:
     standardised = False
     """Whether they are values that a network for tables learns in units of their deviation."""
     head = ''
-    """The head that a network must have: '' for one of `outputs` numbers, `lm` for tokens,
-    `decoder` for those that follow, `features` for those of a table."""
+    """The head that a network must have (`Network.head_kind`): '' for `outputs` numbers an example,
+    `lm` for the tokens of a vocabulary, `tags` for numbers of each token, `vector` for one."""
+    causal = False
+    """Whether the head must guess each token from those before it alone: that of a decoder."""
+    form = 'joined'
+    """What the texts of an example become: one of FORMS of ftjax/preprocessing/texts.py."""
+    network_options: Mapping[str, Any] = MappingProxyType({})
+    """Options of a network of texts that give it this head, where a config does not say others."""
+
+    text_columns: tuple[str, ...] = ('text', 'sentence')
+    """Columns of a table that a text is looked for in, the first that is there."""
+    label_columns: tuple[str, ...] = ()
+    """Other names of the label's column, where it has not that of the settings."""
+
+    def as_text(self, value: Any, where: str, units: str) -> Any:
+        """What a table holds for a text, as the text that a data set holds; else as it is.
+
+        `units` is data.units, `where` for messages.
+        """
+        del where, units
+        return value
 
     def read(
         self, raw: Sequence[Any], where: Where, class_names: Sequence[str] = (), separator='|'
@@ -79,6 +99,9 @@ class LabelKind:
 
     def check(self, name: str, labels: np.ndarray, classes: int) -> None:
         """Raises UserError unless labels (N, ..) are of this kind; `name` is the data set's."""
+
+    def check_inputs(self, inputs: Sequence[Any], labels: np.ndarray, where: Where) -> None:
+        """Raises UserError unless each text goes with its label."""
 
     def check_training(self, name: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
         """Raises UserError where nothing can be learned from the labels of a training split."""
@@ -117,13 +140,14 @@ class LabelKind:
         """
         return {}
 
-    def text_of(self, value: object, where: str) -> object:
-        """The text that a cell holds; other values as they are, which is refused."""
-        return value
-
     def is_missing(self, value: object) -> bool:
         """Whether what a source gives for a label means that there is none."""
         return is_missing(value)
+
+    def renumbered(self, labels: np.ndarray, where: np.ndarray, classes: int) -> np.ndarray:
+        """Labels whose class i is class `where[i]` of so many; of a kind that is `named`."""
+        del classes
+        return where[labels]
 
     def strata(self, labels: np.ndarray, classes: int) -> list[np.ndarray] | None:
         """Positions of the examples of each class, which splits keep level; None without."""
@@ -134,6 +158,13 @@ class LabelKind:
 
     def counts(self, labels: np.ndarray, classes: int) -> list[int] | None:
         """Examples of each class; None where there are no classes."""
+
+    def told(self, label: Any, class_names: Sequence[str]) -> str:
+        """A label of a data set as people read it."""
+        if np.ndim(label):
+            held = np.flatnonzero(np.asarray(label)).tolist()
+            return ', '.join(class_names[i] if i < len(class_names) else str(i) for i in held)
+        return class_names[int(label)] if class_names else f'{float(label):g}'
 
     def summary(self, labels: np.ndarray) -> str:
         """What the first screen says of labels without classes."""

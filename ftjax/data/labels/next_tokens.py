@@ -26,7 +26,8 @@ class NextTokens(LabelKind):
 
     dtype = np.int32
     from_inputs = True
-    head = 'decoder'
+    head = 'lm'
+    causal = True
     reader = 'ftjax.data.text.sequences:SequenceReader'
     packs = True
 
@@ -40,8 +41,9 @@ class NextTokens(LabelKind):
             return dict(zip(('text_column', 'text_pair_column'), _PAIR, strict=True))
         return {}
 
-    def text_of(self, value: object, where: str) -> object:
+    def as_text(self, value: Any, where: str, units: str) -> Any:
         """A conversation as JSON; a text as it is."""
+        del units
         from ftjax.preprocessing.conversation import written
 
         return written(value, where) if isinstance(value, list) else value

@@ -80,6 +80,7 @@ for _name, _module, _needs in (
     ('folder', 'folder', 'PATH'),
     ('csv', 'csv_file', 'PATH'),
     ('jsonl', 'jsonl_file', 'PATH'),
+    ('conll', 'conll_file', 'PATH'),
     ('npz', 'npz_file', 'PATH'),
     ('tfds', 'tfds_records', 'NAME'),
 ):
@@ -152,6 +153,7 @@ def _of_task(dataset: Dataset, settings: DataSettings) -> Dataset:
 _BY_SUFFIX = {
     **dict.fromkeys(('.csv', '.tsv', '.txt'), 'csv'),
     **dict.fromkeys(('.jsonl', '.ndjson', '.json'), 'jsonl'),
+    **dict.fromkeys(('.conll', '.bio', '.iob', '.iob2'), 'conll'),
     '.npz': 'npz',
 }
 

@@ -13,6 +13,8 @@ from ftjax.data.images.decode import decode, resize_array
 from ftjax.data.images.geometry import geometry_for, match_channels
 from ftjax.data.tables.fitted_columns import in_features
 from ftjax.data.text.readers import reader_of
+from ftjax.data.text.token_masking import NOT_ASKED
+from ftjax.data.text.word_windows import NOWHERE
 from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
 
@@ -132,8 +134,8 @@ class Loader:
         Returns:
           inputs (B, H, W, C), (B,) str, or a dict of int32 (B, length) tokens; labels (B,) or
           (B, classes); index int32 (B,), the position in the split; mask float32 (B,), 1 for a
-          real example. Where labels are tokens, they and mask have a row of tokens an example:
-          those to be guessed, and 1 for each of them.
+          real example. Where there is a label for each of some tokens, labels and mask have the
+          shape of the tokens: NOT_ASKED and 0 at the others.
         """
         if self.texts is not None:
             length = length or self.texts.length(indices)
@@ -145,6 +147,10 @@ class Loader:
                 inputs = self.texts.augmented(indices, length, *draw)
             else:
                 inputs = self.texts.inputs(indices, length)
+            places = self.texts.places(indices, length)
+            if places is not None:
+                hidden = at_places(self.dataset.labels[indices], places)
+                return self.assemble(indices, inputs, size, hidden)
         elif isinstance(self._ready, dict):
             kind = self.dataset.label_kind
             if kind.from_inputs:
@@ -179,8 +185,8 @@ class Loader:
     ) -> Batch:
         """The batch of inputs already read; padding repeats the first example.
 
-        `hidden` (B, length, ..) are labels made from the inputs, instead of the split's own. Where
-        none are given, of stored features say, they are made once more if nothing is drawn.
+        `hidden` (B, .., length) are labels of tokens, instead of the split's own. Where none are
+        given, of stored features say, those of inputs are made once more if nothing is drawn.
         """
         indices, kind = np.asarray(indices), self.dataset.label_kind
         if hidden is None and kind.from_inputs and not kind.drawn and self.texts is not None:
@@ -199,7 +205,8 @@ class Loader:
                 inputs = inputs[rows]
         labels = self.dataset.labels[indices]
         if hidden is not None:
-            labels, mask = hidden, mask[:, None] * kind.asked(hidden)
+            asked = kind.asked(hidden)
+            labels, mask = hidden, mask.reshape(-1, *(1,) * (asked.ndim - 1)) * asked
         return {
             'inputs': inputs,
             'labels': labels,
@@ -215,3 +222,20 @@ class Loader:
             name = f'{data.name} {data.ids[index]}'
             return data.inputs.image(index, self._geometry, name, data.whites)
         return decode(data.inputs[index], self._geometry, whites=data.whites)
+
+
+def at_places(labels: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Labels of words at the tokens that stand for them: int32 in the shape of `places`.
+
+    Args:
+      labels: (B, words) of each word; of another shape they are not of words, and 0 is given.
+      places: int (B, .., tokens), the word that a token stands for, NOWHERE at others.
+
+    >>> at_places(np.array([[5, 6]]), np.array([[-1, 0, -1, 1]])).tolist()
+    [[-1, 5, -1, 6]]
+    """
+    if labels.ndim != 2:
+        return np.where(places == NOWHERE, NOT_ASKED, 0).astype(np.int32)
+    flat = np.maximum(places, 0).reshape(len(places), -1)
+    found = np.take_along_axis(labels, flat, axis=1).reshape(places.shape)
+    return np.where(places == NOWHERE, NOT_ASKED, found).astype(np.int32)

@@ -13,7 +13,6 @@ from ftjax.data.augmentation import parse_augment
 from ftjax.data.dataset import Dataset
 from ftjax.data.streams.loader import Batch, Loader
 from ftjax.data.streams.sampler import Order, class_order
-from ftjax.data.text.augmentation import check_text_augmentation
 from ftjax.data.text.bucket_order import bucket_order
 from ftjax.data.text.packing import rows_needed
 from ftjax.errors import UserError
@@ -73,7 +72,7 @@ class TrainStream:
         # Few numbers of rows: a program is compiled for each.
         self._unit = row_unit * max(1, batch_size // (8 * row_unit))
         if self._loader.texts is not None:
-            check_text_augmentation(self._todo, self._loader.texts.preprocessing.mask_id)
+            self._loader.texts.check_augmentation(self._todo)
         self._drawn: Order | None = None
         if sampler:
             draws = self.steps_per_epoch * batch_size

@@ -80,6 +80,7 @@ class Adapted(Network):
     end_ids = of_family('end_ids')
     is_lm = of_family('is_lm')
     is_decoder = of_family('is_decoder')
+    head_kind = of_family('head_kind')
     is_dense = of_family('is_dense')
     tapped = of_family('tapped')
     ties = of_family('ties')

@@ -13,6 +13,7 @@ from ftjax.pretrained.families.bert import (
     encoder_declared,
     encoder_fields,
     encoder_options,
+    head_rules,
     key_maps,
 )
 from ftjax.pretrained.keymaps.hf_config import refuse
@@ -35,7 +36,8 @@ _UNUSED = (
 
 def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps for names with and without 'electra.'."""
-    head = (
+    head = head_rules(
+        config,
         *dense('classifier.dense', 'head/hidden'),
         *dense('classifier.out_proj', 'head/dense'),
     )

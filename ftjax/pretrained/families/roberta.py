@@ -14,6 +14,7 @@ from ftjax.pretrained.families.bert import (
     encoder_declared,
     encoder_fields,
     encoder_options,
+    head_rules,
     key_maps,
 )
 from ftjax.pretrained.keymaps.hf_config import refuse
@@ -27,7 +28,8 @@ _UNUSED = (r'lm_head\..*', r'classifier\.(weight|bias)')  # the last of a token 
 
 def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps for names with and without 'roberta.'."""
-    head = (
+    head = head_rules(
+        config,
         *dense('classifier.dense', 'head/hidden'),
         *dense('classifier.out_proj', 'head/dense'),
     )

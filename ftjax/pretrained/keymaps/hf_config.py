@@ -23,6 +23,10 @@ ACTIVATIONS = {
 }
 
 
+TAGGER = 'ForTokenClassification'
+"""What the name of a class of transformers ends in whose head answers for every token."""
+
+
 def read_activation(name: str) -> str:
     """Our name of an activation; raises UserError with the nearest if there is none."""
     return ACTIVATIONS[check_name(name, ACTIVATIONS, 'activation in config.json:')]

@@ -78,6 +78,9 @@ def features_of(trained: Trained, x: Any, stage: str | None = None, **how: Any) 
 def _found(trained: Trained, x: object) -> Iterator[Found]:
     if isinstance(x, (str, os.PathLike)):
         return read_inputs(os.fspath(x), trained.settings, trained.texts, trained.table)
+    if trained.texts and isinstance(x, (list, tuple, np.ndarray)):
+        kind, unit = trained.settings.label_kind, trained.settings.units
+        x = [kind.as_text(value, f'input {number}', unit) for number, value in enumerate(x)]
     return python_items(x, trained.texts, trained.table)
 
 

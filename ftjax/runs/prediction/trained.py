@@ -35,7 +35,7 @@ from ftjax.tasks.threshold import Threshold
 READ = (
     *('task', 'text_column', 'text_pair_column', 'path_column', 'label_column', 'layout'),
     *('delimiter', 'quoting', 'encoding', 'label_separator', 'channels', 'image_size'),
-    *('max_length', 'eval_batch_size', 'tta'),
+    *('max_length', 'eval_batch_size', 'tta', 'units'),
 )
 """Fields of `config.data` that say how inputs are read, wherever they come from."""
 LARGEST_BATCH = 2**16
@@ -165,7 +165,7 @@ def open_trained(init: str, parts: Sequence[str] = (), task: str = '', **precisi
         settings=settings,
         threshold=found.threshold,
         whites=_whites(saved.get('whites'), init),
-        head=found.report.head == 'kept' or found.network.is_lm,
+        head=found.report.head == 'kept' or found.network.head_kind in ('lm', 'vector'),
         run=run,
         model=_model_folder(pathlib.Path(init)),
     )

@@ -168,7 +168,8 @@ def kept_examples(
     pictures = InputPictures(data.test, prepared)
     for mistake in task.mistakes(found, ids[index].tolist(), names, MISTAKES):
         place = int(index[mistake['position']])
-        about['mistakes'].append({**mistake, **pictures.of(place)})
+        shown = {**mistake, **pictures.of(place)}
+        about['mistakes'].append(task.in_context(shown, data.test, place))
     return KeptExamples(found, columns, about)
 
 

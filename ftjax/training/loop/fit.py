@@ -119,7 +119,9 @@ def fit(
                     *(spec.network, weights, batches, spec.preprocessing),
                     *(source.start, spec.sharding),
                 )
-                values = spec.task.validate(outputs, settings.metric)
+                values = spec.task.validate(
+                    outputs, settings.metric, class_names=spec.splits.class_names
+                )
             factor = plan_factor(phase_state.plan, spec.schedule, run_state.done - 1, total)
             row = {
                 'epoch': run_state.done / spec.steps_per_epoch,

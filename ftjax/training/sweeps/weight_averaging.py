@@ -104,7 +104,7 @@ def recalibrated(spec: RunSpec, variables: Variables, stages: Collection[str]) -
 def validated(spec: RunSpec, variables: Variables) -> dict[str, float]:
     """Validation metrics of some variables, with 'score'."""
     outputs = predict(spec.network, variables, spec.validation, spec.preprocessing)
-    return spec.task.validate(outputs, spec.settings.metric)
+    return spec.task.validate(outputs, spec.settings.metric, class_names=spec.splits.class_names)
 
 
 def flat(variables: Variables) -> dict[str, object]:
