@@ -31,6 +31,7 @@ from ftjax.pretrained.leaves import unflatten
 from ftjax.pretrained.open import outline
 from ftjax.pretrained.outline import BuiltOutline, Outline
 from ftjax.pretrained.strict_load import Held
+from ftjax.pytrees import Variables
 from ftjax.tasks import task_of
 from ftjax.training.adaptation.methods import check_adaptation
 from ftjax.training.loop.validation import check_validation
@@ -44,7 +45,7 @@ class Prepared:
     config: Config
     data: Splits
     network: Network
-    variables: dict[str, Any]
+    variables: Variables
     preprocessing: Preprocessing | TextPreprocessing | None
     load_report: dict[str, Any]
     plan: Plan
@@ -83,7 +84,7 @@ class Opened:
     """A network as the checkpoint gives it to a task, before the plan is made."""
 
     network: Network
-    variables: dict[str, Any]
+    variables: Variables
     """On the host; nobody changes them in place, so that runs may share them. Shapes alone where
     nothing was read."""
     preprocessing: Preprocessing | TextPreprocessing | None
@@ -184,7 +185,7 @@ def in_float32(key: str, have: np.dtype) -> np.dtype:
     return np.dtype(np.float32)
 
 
-def float32_shapes(variables: Mapping[str, object]) -> dict[str, object]:
+def float32_shapes(variables: Variables) -> dict[str, object]:
     """Shapes of variables as a network has them by itself, however they are held."""
 
     def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:

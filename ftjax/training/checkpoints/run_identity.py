@@ -16,6 +16,7 @@ from ftjax.errors import UserError
 from ftjax.io.files.saved_step import SavedStep, steps_in
 from ftjax.io.identity import identity_changes
 from ftjax.io.identity.identity_changes import differences, flags_for, joined, part, refused
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import JsonLines
 from ftjax.training.checkpoints.training_state import Changes
 
@@ -58,7 +59,7 @@ class RunIdentity:
 
     inputs: Mapping[str, Any]
     """Data, weights, code, commit and versions; see ftjax/runs/identity.py."""
-    config: Mapping[str, Any]
+    config: JsonObject
     """Values of the config by dotted keys."""
     plan: tuple[str, ...] = ()
     """Sections of the config that say what trains: PlanChange decides on them."""
