@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import flax.linen as nn
@@ -178,8 +179,12 @@ class SelfAttention(nn.Module):
         valid: Bool[Array, 'batch time'] | Int[Array, 'batch time'] | None = None,
         bias: Float[Array, '#batch #heads time time'] | None = None,
         angle: jax.Array | np.ndarray | None = None,
+        attended: Callable[..., Array] | None = None,
     ) -> Float[Array, 'batch time width']:
-        """`angle` turns queries and keys: rotary positions."""
+        """`angle` turns queries and keys: rotary positions; `attended` stands for `attend`.
+
+        It is called with the module, queries, keys, values and `valid`.
+        """
         batch, time, width = x.shape
         biases = self.qkv_bias if isinstance(self.qkv_bias, tuple) else (self.qkv_bias,) * 3
 
@@ -191,7 +196,10 @@ class SelfAttention(nn.Module):
         query, key, value = (project(name, use_bias) for name, use_bias in parts)
         if angle is not None:
             query, key = (turn(y, jnp.cos(angle), jnp.sin(angle)) for y in (query, key))
-        out = attend(query, key, value, valid=valid, causal=self.causal, bias=bias)
+        if attended is not None:
+            out = attended(self, query, key, value, valid=valid)
+        else:
+            out = attend(query, key, value, valid=valid, causal=self.causal, bias=bias)
         out = nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(
             out.reshape(batch, time, width)
         )
