@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import flax.linen as nn
 from jax.typing import DTypeLike
 
-from ftjax.models.layers.attention import attend
+from ftjax.models.layers.attention import attend, weight_dropout
 from ftjax.models.layers.key_value_cache import attend_cached, from_place
 from ftjax.models.layers.rotary import attention_factor, frequencies, rotate
+from ftjax.models.stages import Mode
 from ftjax.models.text_decoder_stages import positions
 
 
@@ -36,10 +36,12 @@ class RotaryAttention(nn.Module):
     cap: float | None
     """Scores stay below it; None for no bound."""
     window: int | None
+    weight_dropout: float
+    """Of the attention weights."""
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x, mask, place=None):
+    def __call__(self, x, mask, mode: Mode, place=None):
         """`place` of tokens whose keys and values are kept: see `attend_cached`."""
         batch, time, width = x.shape
         steps = positions(mask) if place is None else from_place(positions(mask), place, time)
@@ -62,12 +64,12 @@ class RotaryAttention(nn.Module):
         if self.query_scale is not None:
             query = query * (self.head_dim / self.query_scale) ** 0.5
         value = project('value', self.kv_heads)
-        if place is None:
-            how = {'causal': self.causal}
-            attended = attend
+        seen = {'valid': mask, 'window': self.window, 'cap': self.cap}
+        if place is not None:
+            out = attend_cached(self, query, key, value, place=place, **seen)
         else:
-            how, attended = {'place': place}, partial(attend_cached, self)
-        out = attended(query, key, value, valid=mask, window=self.window, cap=self.cap, **how)
+            drop = weight_dropout(self.weight_dropout, mode)
+            out = attend(query, key, value, causal=self.causal, drop=drop, **seen)
         out = out.reshape(batch, time, self.heads * self.head_dim)
         return nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(out)
 
