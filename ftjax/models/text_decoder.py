@@ -28,6 +28,10 @@ class Decoder(Network):
     it answers with their `token_scores` and never holds all logits. With `segments`, int (batch,
     time), a row holds several texts: a token sees its own text alone, whose positions count from
     0; 0 is padding.
+
+    With `place`, int (batch,), the tokens are the next ones of texts of which that many were seen,
+    a whole beginning or one token, and `attention_mask` is of the longest text that there can be:
+    keys and values go to the collection `cache`, and the logits are those of the last token.
     """
 
     logit_cap: ClassVar[float | None] = None

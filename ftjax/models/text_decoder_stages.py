@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.models.layers.attention import capped
+from ftjax.models.layers.key_value_cache import from_place
 from ftjax.models.layers.token_scores import token_scores
 from ftjax.models.shared_leaves import shared_leaf
 from ftjax.models.stages import Mode
@@ -19,7 +20,7 @@ from ftjax.models.stages import Mode
 class DecoderEmbed(nn.Module):
     """Words, and learned positions if there are any: `hidden` (batch, time, width), `mask`.
 
-    `segments`, where inputs have them, are the mask: see `Decoder`.
+    `segments`, where inputs have them, are the mask; `targets` and `place` go on: see `Decoder`.
     """
 
     vocab_size: int
@@ -49,17 +50,20 @@ class DecoderEmbed(nn.Module):
         if self.scale != 1:
             x = x * jnp.asarray(self.scale, x.dtype)
         if self.max_positions is not None:
-            if ids.shape[1] > self.max_positions:
+            if mask.shape[1] > self.max_positions:
                 raise UserError(
-                    f'{ids.shape[1]} tokens where the network has positions for '
+                    f'{mask.shape[1]} tokens where the network has positions for '
                     f'{self.max_positions}: truncate the text'
                 )
-            x = x + table('position_embed', self.max_positions)(positions(mask))
-        asked = {'targets': inputs['targets']} if 'targets' in inputs else {}
+            steps = positions(mask)
+            if 'place' in inputs:
+                steps = from_place(steps, inputs['place'], ids.shape[1])
+            x = x + table('position_embed', self.max_positions)(steps)
+        more = {name: inputs[name] for name in ('targets', 'place') if name in inputs}
         return {
             'hidden': nn.Dropout(self.dropout)(x, deterministic=mode.deterministic),
             'mask': mask,
-            **asked,
+            **more,
         }
 
 
@@ -89,6 +93,8 @@ class NormPool(nn.Module):
         del mode
         x, mask = state['hidden'], state['mask']
         norm = self.make_norm(name='norm')
+        if 'place' in state:  # of what is written, the last token alone asks for the next
+            x = x[:, -1:]
         if self.pool == 'none':
             return {**state, 'hidden': norm(x)}
         if self.pool == 'last':  # the norm is a token's own affair: normalise the one kept

@@ -12,7 +12,7 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.data.labels.next_tokens import CONVERSATION, NOT_ASKED
 from ftjax.data.text.packing import first_fit
-from ftjax.data.text.tokenize import encoded
+from ftjax.data.text.tokenize import begun, encoded
 from ftjax.errors import UserError
 from ftjax.preprocessing.conversation import read_messages
 
@@ -200,7 +200,7 @@ def _examples(
         prompts = encoded(tokenizer, list(texts[:, 0]), name, offsets=True)
         answers = encoded(tokenizer, list(texts[:, 1]), name, offsets=True, special=False)
         for prompt, answer, (_, text) in zip(prompts, answers, texts, strict=True):
-            begin = _begun(prompt)
+            begin = begun(prompt)
             ids = np.array([*begin, *answer.ids, *end], np.int64)
             counted = np.arange(len(ids)) >= len(begin)
             sizes = [np.zeros(len(begin)), _sizes(answer, text), np.zeros(len(end))]
@@ -213,7 +213,7 @@ def _examples(
             yield _conversation(text, f'{name} {dataset.ids[index]}', preprocessing, tokenizer)
             continue
         code = next(plain)
-        begin = _begun(code)
+        begin = begun(code)
         ids = np.array([*begin, *end], np.int64)
         sizes = np.concatenate([_sizes(code, text)[: len(begin)], np.zeros(len(end))])
         yield ids, np.ones(len(ids), bool), sizes.astype(np.int32)
@@ -236,15 +236,6 @@ def _conversation(
     for begin, end in spans:
         counted |= (first >= begin) & (last <= end) & (last > begin)
     return np.array(code.ids, np.int64), counted, _sizes(code, written)
-
-
-def _begun(code: Encoding) -> list[int]:
-    """The ids without what the tokenizer added at the end: there the text goes on."""
-    ids, added = code.ids, code.special_tokens_mask
-    count = len(ids)
-    while count and added[count - 1]:
-        count -= 1
-    return ids[:count]
 
 
 def _sizes(code: Encoding, text: str) -> np.ndarray:

@@ -145,6 +145,15 @@ def encoded(
         ) from error
 
 
+def begun(code: Encoding) -> list[int]:
+    """The ids without what the tokenizer added at the end: there the text goes on."""
+    ids, added = code.ids, code.special_tokens_mask
+    count = len(ids)
+    while count and added[count - 1]:
+        count -= 1
+    return ids[:count]
+
+
 def _flat(codes: list[Encoding], pad: list[int]) -> tuple[np.ndarray, ...]:
     """ids, types and special tokens of encodings in flat arrays, and their lengths.
 

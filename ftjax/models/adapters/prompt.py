@@ -37,6 +37,8 @@ class Prompt(Adapter):
         hidden = state['hidden']
         if hidden.ndim != 3:
             raise UserError(f'prompt: {site.path} carries an image, not tokens; use adapter or ssf')
+        if 'place' in state:
+            raise UserError('prompt: its tokens stand within a text, which is not kept as it grows')
         if enters:
             shape = (self.tokens, hidden.shape[-1])
             tokens = site.add('prompt_tokens', prompt_init, shape).astype(hidden.dtype)

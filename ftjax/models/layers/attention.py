@@ -200,8 +200,12 @@ class SelfAttention(nn.Module):
         valid: Bool[Array, 'batch time'] | Int[Array, 'batch time'] | None = None,
         bias: Float[Array, '#batch #heads time time'] | None = None,
         angle: jax.Array | np.ndarray | None = None,
+        attended: Callable[..., Array] | None = None,
     ) -> Float[Array, 'batch time width']:
-        """`angle` turns queries and keys: rotary positions."""
+        """`angle` turns queries and keys: rotary positions; `attended` stands for `attend`.
+
+        It is called with the module, queries, keys, values and `valid`.
+        """
         batch, time, width = x.shape
         biases = self.qkv_bias if isinstance(self.qkv_bias, tuple) else (self.qkv_bias,) * 3
 
@@ -214,7 +218,10 @@ class SelfAttention(nn.Module):
         if angle is not None:
             query, key = (turn(y, jnp.cos(angle), jnp.sin(angle)) for y in (query, key))
         drop = weight_dropout(self.weight_dropout, mode)
-        out = attend(query, key, value, valid=valid, causal=self.causal, bias=bias, drop=drop)
+        if attended is not None:
+            out = attended(self, query, key, value, valid=valid)
+        else:
+            out = attend(query, key, value, valid=valid, causal=self.causal, bias=bias, drop=drop)
         out = nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(
             out.reshape(batch, time, width)
         )
