@@ -9,8 +9,8 @@ from tiny_decoder import WORDS, decoder, initial, preprocessing_of
 
 from ftjax.errors import UserError
 from ftjax.evaluation.generation.decoding import Decoding
+from ftjax.evaluation.generation.generated_texts import generated, padded_left
 from ftjax.evaluation.generation.sampling import GREEDY, Sampling
-from ftjax.evaluation.generation.texts import generated, padded_left
 from ftjax.models.adapters.adapted import adapted, merge
 from ftjax.models.adapters.lora import LoRA
 from ftjax.models.adapters.prompt import Prompt

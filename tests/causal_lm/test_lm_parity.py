@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from ftjax.evaluation.generation.decoding import Decoding
+from ftjax.evaluation.generation.generated_texts import padded_left
 from ftjax.evaluation.generation.sampling import GREEDY
-from ftjax.evaluation.generation.texts import padded_left
 from ftjax.pretrained.open import load_pretrained
 from ftjax.tasks import task_of
 

@@ -65,7 +65,9 @@ def generated(
         rows = order[first : first + batch_size]
         full = np.concatenate([rows, np.repeat(rows[:1], batch_size - len(rows))])
         given = padded_left([ids[row] for row in full], lengths[rows].max(), preprocessing.pad_id)
-        batch = where.batch(where.padded((*given, np.asarray(jax.random.key_data(keys))[full])))
+        batch: Any = where.batch(
+            where.padded((*given, np.asarray(jax.random.key_data(keys))[full]))
+        )
         arguments: Any = (variables, *batch[:2], jax.random.wrap_key_data(batch[2]))
         tokens = np.asarray(program(run, *arguments).call(*arguments))
         for row, new in zip(rows, tokens, strict=False):
