@@ -14,6 +14,7 @@ from ftjax.data.tables.fitted_columns import matching_table
 from ftjax.data.text.wordpiece import trained_tokenizer, wanted_size
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
+from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
 from ftjax.registry import parse
@@ -52,13 +53,16 @@ def matching_preprocessing(
             'config.data.source'
         )
     check_views(dataset, preprocessing, settings)
+    check_positions(dataset, network)
     if takes == 'table':
         return matching_table(dataset, network, preprocessing, settings)
     if takes != 'texts':
-        if settings.window is None or not hasattr(preprocessing, 'window'):
-            return preprocessing
         images: Any = preprocessing
-        return dataclasses.replace(images, window=settings.window)
+        if settings.window is not None and hasattr(preprocessing, 'window'):
+            images = dataclasses.replace(images, window=settings.window)
+        if network.is_dense and images is not None:  # what a crop cuts off would have no answer
+            images = dataclasses.replace(images, resize='squash', crop_fraction=1.0)
+        return images
     if dataset.label_kind.head == 'lm' and not network.is_lm:
         raise UserError(
             f'{dataset.name}: data.task {dataset.task} needs a head that guesses tokens, and '
@@ -78,10 +82,30 @@ def matching_preprocessing(
     return preprocessing.with_length(settings.max_length)
 
 
+def check_positions(dataset: Dataset, network: Network) -> None:
+    """UserError unless a head of every position goes with labels of every pixel."""
+    labels, name = dataset.label_kind.head == 'dense', type(plain_network(network)).__name__
+    if labels and not network.is_dense:
+        raise UserError(
+            f'{dataset.name}: data.task {dataset.task} needs a head that answers each position of '
+            f"an image, and {name} has none; set config.model.head to 'linear' or 'fpn'"
+        )
+    if network.is_dense and not labels:
+        raise UserError(
+            f'{dataset.name}: data.task {dataset.task} takes one answer an image, and the head of '
+            f"{name} answers each position; set config.model.head to 'pooled'"
+        )
+
+
 def check_views(dataset: Dataset, preprocessing: Any, settings: DataSettings) -> None:
     """UserError where data.tta cannot be of these examples, before anything is trained."""
     if settings.tta in ('', 'none'):
         return
+    if dataset.label_kind.head == 'dense':
+        raise UserError(
+            f'data.tta {settings.tta!r} moves images, and answers for each pixel are not moved '
+            f"back; expected 'none' for {dataset.name}"
+        )
     if dataset.takes != 'images':
         raise UserError(
             f"data.tta {settings.tta!r} is for images; expected 'none' for {dataset.name}"

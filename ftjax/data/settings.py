@@ -11,6 +11,7 @@ from typing import Annotated
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.corruption import parse_corruption
 from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
+from ftjax.data.masks.mask_values import check_palette
 from ftjax.data.missing import read_missing
 from ftjax.data.text.wordpiece import wanted_size
 from ftjax.errors import UserError, check_name, shown
@@ -35,9 +36,9 @@ class DataSettings:
     """
 
     source: str = 'digits'
-    """`digits`, `digits:scattered`, `glyphs`, `docstrings`, `docstrings:order`,
+    """`digits`, `digits:scattered`, `glyphs`, `pages`, `docstrings`, `docstrings:order`,
     `docstrings:unlabelled`, `breast_cancer`, `fraud`, `folder:PATH`, `csv:PATH`, `jsonl:PATH`,
-    `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
+    `masks:PATH`, `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
     unlabelled: str = ''
     """A further source whose labels nothing looks at, for `train.adapt`: a folder with images, or
     as `source`."""
@@ -67,6 +68,12 @@ class DataSettings:
     """Decides the test split, or the folds, in place of `seed`: the same for every seed."""
     class_names: tuple[str, ...] = ()
     """Names, in label order, for sources that carry none; empty for the source's own."""
+    ignore_index: Annotated[int | None, between(0, 255)] = 255
+    """The value of mask files whose pixels count for nothing; None for no such. Where it is below
+    the number of classes these are the other values, in order."""
+    palette: tuple[str, ...] = ()
+    """The colour of each class, ('#000000', '#ff8000'), in label order: of mask files that are
+    pictures in colour, and of the masks that a report and predictions show."""
     image_size: Annotated[tuple[int, int] | None, between(1, 2**16)] = None
     """Height and width in pixels; None for the network's own."""
     window: Annotated[tuple[float, float] | None, between(-1e9, 1e9)] = None
@@ -205,6 +212,9 @@ class DataSettings:
         object.__setattr__(self, 'slices', tuple(self.slices))
         if len(set(self.class_names)) < len(self.class_names):
             raise UserError('data.class_names holds a name twice')
+        object.__setattr__(self, 'palette', tuple(self.palette))
+        check_palette(self.palette)
+        kind.check_augmentation(parse_augment(self.augment))
         if parse_augment(self.augment) and kind.from_inputs:
             raise UserError(
                 f'data.augment is {self.augment!r}; expected none, data.task {self.task} '

@@ -63,6 +63,36 @@ def confusion_matrix_figure(metrics: dict[str, Any], title: str = ''):
     return figure
 
 
+def shares_figure(matrix: np.ndarray, names: Sequence[str], title: str):
+    """A confusion matrix (true, answered) as shares of the true class, in percent; a Figure.
+
+    Of more than 20 classes no numbers are written.
+    """
+    from matplotlib.figure import Figure
+
+    share = 100 * matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+    shown, n = [_shortened(name) for name in names], len(names)
+    side = float(np.clip(2.2 + 0.42 * n, 4.2, 14))
+    figure = Figure(figsize=(side + 0.9, side), layout='constrained')
+    axes = figure.add_subplot()
+    image = axes.imshow(share, cmap='Blues', vmin=0, vmax=100)
+    ticks = range(0, n, max(1, n // 40))
+    axes.set_xticks(ticks, [shown[i] for i in ticks], rotation=90)
+    axes.set_yticks(ticks, [shown[i] for i in ticks])
+    for row, column in np.argwhere(share >= 0.5) if n <= 20 else ():
+        ink = 'white' if share[row, column] > 55 else INK
+        where = {'ha': 'center', 'va': 'center', 'fontsize': 8, 'color': ink}
+        axes.text(column, row, f'{share[row, column]:.0f}', **where)
+    axes.set(xlabel='answered class', ylabel='true class')
+    axes.set_title(title, fontsize=10)
+    bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
+    bar.set_label('share of the true class (%)')
+    bar.outline.set_visible(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return figure
+
+
 def calibration_figure(rows: Sequence[Mapping[str, Any]], bins: int = 15, title: str = ''):
     """Accuracy against confidence over the number of examples, of `reliability` or `binned`."""
     from matplotlib.figure import Figure

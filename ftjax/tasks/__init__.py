@@ -19,6 +19,7 @@ from ftjax.tasks.masked_tokens import MaskedTokens
 from ftjax.tasks.multilabel import Multilabel
 from ftjax.tasks.registry import DEFAULT_TASK, loss, metric, task, task_of, tasks
 from ftjax.tasks.regression import Regression
+from ftjax.tasks.segmentation import Segmentation
 from ftjax.tasks.task import LossOptions, Task
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     'MaskedTokens',
     'Multilabel',
     'Regression',
+    'Segmentation',
     'Task',
     'evaluate',
     'loss',

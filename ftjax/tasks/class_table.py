@@ -10,7 +10,7 @@ import numpy as np
 from ftjax.evaluation.metric import MetricValues
 from ftjax.printable import printable
 
-_HEADS = {'average_precision': 'avg prec'}
+_HEADS = {'average_precision': 'avg prec', 'boundary_f1': 'boundary'}
 
 
 def class_rows(

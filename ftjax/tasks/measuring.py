@@ -76,6 +76,14 @@ class Measuring(TrainingLoss):
         """
         raise NotImplementedError
 
+    def summed_on_host(
+        self, outputs: np.ndarray, batch: Batch, options: LossOptions
+    ) -> tuple[float, float]:
+        """(sum, weight) of the loss over a batch, added in float64."""
+        weights = np.asarray(self.weights(batch), np.float64)
+        losses = np.asarray(self.losses(outputs, batch, options), np.float64)
+        return float((losses * weights).sum()), float(weights.sum())
+
     def example_scores(self, found: Statistics) -> ExampleScores | None:
         """What each example of a split scored; None where no metric is the mean of such scores."""
         return None
@@ -148,7 +156,8 @@ class Measuring(TrainingLoss):
                 real |= {'mask': mask}
                 if not rows.all():
                     outputs = outputs[rows]
-                    real = {'labels': labels[rows], 'index': index[rows], 'mask': mask[rows]}
+                    known = ((name, value) for name, value in real.items() if name != 'inputs')
+                    real = {name: np.asarray(value)[rows] for name, value in known}
             if not len(real['labels']):
                 continue
             part = self.statistics(outputs, real, wanted)
@@ -229,9 +238,7 @@ class Measuring(TrainingLoss):
 
         def with_losses() -> Pairs:
             for outputs, batch in pairs:
-                weights = np.asarray(self.weights(batch), np.float64)
-                losses = np.asarray(self.losses(outputs, batch, options), np.float64)
-                sums[:] += [(losses * weights).sum(), weights.sum()]
+                sums[:] += self.summed_on_host(outputs, batch, options)
                 yield outputs, batch
 
         # The loss of the task is a metric too, under whatever name.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
+from ftjax.data.augmentation import Parsed
 from ftjax.data.missing import is_missing
 from ftjax.errors import UserError
 
@@ -39,8 +40,11 @@ class LabelKind:
     """Whether labels are made from the inputs at every step, and not read from the source."""
     standardised = False
     """Whether they are values that a network for tables learns in units of their deviation."""
+    moves = False
+    """Whether labels move with the images that an augmentation moves."""
     head = ''
-    """The head that a network must have: '' for one of `outputs` numbers, `lm` for tokens."""
+    """The head that a network must have: '' for one of `outputs` numbers, `lm` for tokens,
+    `dense` for each position of an image."""
 
     def read(
         self, raw: Sequence[Any], where: Where, class_names: Sequence[str] = (), separator='|'
@@ -73,6 +77,12 @@ class LabelKind:
     def check(self, name: str, labels: np.ndarray, classes: int) -> None:
         """Raises UserError unless labels (N, ..) are of this kind; `name` is the data set's."""
 
+    def check_inputs(self, name: str, images: np.ndarray, labels: np.ndarray) -> None:
+        """Raises UserError unless labels fit the images in memory (N, height, width, channels)."""
+
+    def check_augmentation(self, terms: Parsed) -> None:
+        """Raises UserError for an augmentation that labels cannot follow."""
+
     def check_training(self, name: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
         """Raises UserError where nothing can be learned from the labels of a training split."""
         counts = self.counts(labels, len(class_names))
@@ -92,6 +102,18 @@ class LabelKind:
         mask = jax.ShapeDtypeStruct((examples,), np.float32)
         each = (examples, outputs)[: self.axes]
         return jax.ShapeDtypeStruct(each, self.dtype), mask
+
+    def hashed(self, labels: np.ndarray) -> Iterator[bytes | np.ndarray]:
+        """What of the labels enters the fingerprint of a data set."""
+        yield np.ascontiguousarray(labels).astype(labels.dtype.newbyteorder('<'))
+
+    def of_batches(self, labels: np.ndarray, size: tuple[int, int] | None) -> Any:
+        """Labels as batches hold them, indexed by positions; `size` is that of images."""
+        return labels
+
+    def of_evaluation(self, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """What a batch of an evaluation holds beside the labels that a loss is of."""
+        return {}
 
     def hidden(self, texts: Any, indices: np.ndarray, length: int, draw: Any) -> Any:
         """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""

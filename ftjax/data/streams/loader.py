@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,6 +44,7 @@ class Loader:
         cache_bytes: int = _CACHE_BYTES,
     ):
         self.dataset = dataset
+        self._geometry: Any = None  # of images
         self._ready: Any = None  # everything, already as it should be
         self._kept: np.ndarray | None = None
         self.texts: TextReader | None = None
@@ -80,6 +82,17 @@ class Loader:
             return False
         # Arrays that are kept are resized once, quicker than grain is imported.
         return self._kept is None or (self.dataset.kind != 'image' and not self._have.all())
+
+    @functools.cached_property
+    def labels(self) -> Any:
+        """Those of the split as batches hold them, by position."""
+        size = None if self._geometry is None else self._geometry.shape[:2]
+        return self.dataset.label_kind.of_batches(self.dataset.labels, size)
+
+    def for_evaluation(self, batch: Batch) -> Batch:
+        """A batch with what metrics are of, where that is more than what a loss is of."""
+        dataset = self.dataset
+        return {**batch, **dataset.label_kind.of_evaluation(dataset.labels[batch['index']])}
 
     def example(self, index: int) -> np.ndarray:
         """One decoded image; raises UserError naming a broken file. Safe from threads."""
@@ -168,7 +181,7 @@ class Loader:
                 inputs = {name: array[rows] for name, array in inputs.items()}
             else:
                 inputs = inputs[rows]
-        labels = self.dataset.labels[indices]
+        labels = self.labels[indices]
         if hidden is not None:
             labels, mask = hidden, mask[:, None] * (hidden != NOT_ASKED)
         return {

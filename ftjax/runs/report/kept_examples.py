@@ -22,6 +22,7 @@ from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json, write_bytes, write_json
 from ftjax.io.files.npz_archive import NpzArchive
 from ftjax.io.json.stored_fields import check_fields_of
+from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.report.shown_inputs import InputPictures, input_sizes
 from ftjax.tasks import task_of
@@ -118,7 +119,10 @@ def small(values: np.ndarray) -> np.ndarray:
 
 
 def kept_examples(
-    prepared: Prepared, found: Statistics, metrics: Mapping[str, Any]
+    prepared: Prepared,
+    found: Statistics,
+    metrics: Mapping[str, Any],
+    variables: Variables,
 ) -> KeptExamples:
     """What is to be kept of a run on its test examples.
 
@@ -126,6 +130,7 @@ def kept_examples(
       prepared: the run.
       found: of its test split; without a row where there is none.
       metrics: of the same.
+      variables: the weights that were kept, for answers that are shown on their inputs.
     """
     data, task = prepared.data, task_of(prepared.data.task)
     names, ids = data.class_names, np.asarray(data.test.ids, object)
@@ -166,9 +171,13 @@ def kept_examples(
         for each in task.baselines(data.train.labels, found, names, metrics)
     ]
     pictures = InputPictures(data.test, prepared)
-    for mistake in task.mistakes(found, ids[index].tolist(), names, MISTAKES):
-        place = int(index[mistake['position']])
-        about['mistakes'].append({**mistake, **pictures.of(place)})
+    mistakes = task.mistakes(found, ids[index].tolist(), names, MISTAKES)
+    places = [int(index[mistake['position']]) for mistake in mistakes]
+    if task.draws_answers and places:
+        shown = pictures.answered(places, variables)
+    else:
+        shown = [pictures.of(place) for place in places]
+    about['mistakes'] = [{**one, **seen} for one, seen in zip(mistakes, shown, strict=True)]
     return KeptExamples(found, columns, about)
 
 
