@@ -73,7 +73,7 @@ class Finetuning:
         self.variables = self.prepared.variables
         self.history: list[dict[str, float]] = []
         """A dict a validation: step, epoch, losses, metrics, rate."""
-        self._fitted: dict[str, Any] | None = None
+        self._fitted: dict[str, object] | None = None
         self._folder: pathlib.Path | None = None
         self._trained: Trained | None = None
 
@@ -120,7 +120,7 @@ class Finetuning:
         check_name(split, SPLITS, 'split')
         return split_metrics(self.prepared, self.variables, split)
 
-    def predict(self, x: Any, *, tta: bool = False, **options: Any) -> Answers:
+    def predict(self, x: object, *, tta: bool = False, **options: object) -> Answers:
         """What the network answers on new inputs.
 
         Args:
@@ -132,11 +132,11 @@ class Finetuning:
         """
         return answers_to(self.trained, x, options, mirrored=tta)
 
-    def features(self, x: Any, stage: str | None = None) -> Any:
+    def features(self, x: object, stage: str | None = None) -> Any:
         """Embeddings, float32 (n, width), of a stage; of the last before the head if None."""
         return features_of(self.trained, x, stage)
 
-    def calibrate(self) -> dict[str, Any]:
+    def calibrate(self) -> dict[str, object]:
         """Fits a temperature, a threshold and prediction sets on the validation split.
 
         `predict` uses the temperature from then on.
@@ -161,7 +161,7 @@ class Finetuning:
         worst = task.mistakes(found, names, data.class_names, limit)
         return [{**one, 'position': int(index[one['position']])} for one in worst]
 
-    def plot(self) -> Any:
+    def plot(self) -> object:
         """Losses, the validation metric, rate and gradient norm by epoch: a matplotlib Figure."""
         metric = self.config.train.metric or task_of(self.prepared.data.task).default_metric
         return learning_figure(self.history, metric, (self.result or {}).get('best_step'))
@@ -216,7 +216,7 @@ class Finetuning:
 
 
 def finetune(
-    init: str | Built, source: Any, /, *, freeze: Any = 'full', **config: Any
+    init: str | Built, source: object, /, *, freeze: object = 'full', **config: Any
 ) -> Finetuning:
     """Fine-tuning in four lines: `finetune('glyphs', 'digits', freeze='last:2').fit()`.
 

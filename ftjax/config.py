@@ -32,8 +32,9 @@ class Config:
     """Everything that decides a run."""
 
     init: str = 'glyphs'
-    """The pretrained network: `glyphs` or `docstrings` (shipped), `data:NAME`, a folder or file,
-    `hf://ORG/NAME`; `random:` before it for the same network with random weights."""
+    """The pretrained network: `glyphs`, `glyphs_cls` or `docstrings` (shipped), `data:NAME`, a
+    folder or file, `hf://ORG/NAME`; `random:` before it for the same network with random
+    weights."""
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Fields of the network to replace, {'dropout': .1}; with `name`, a new network of the registry
     when `init` is empty, and otherwise what a file without config.json holds."""
@@ -105,7 +106,7 @@ SECTIONS = {
 }
 
 
-def read_config(values: Mapping[str, Any]) -> Config:
+def read_config(values: Mapping[str, object]) -> Config:
     """A Config from a ConfigDict or a plain mapping; `ablation` is read elsewhere.
 
     Raises UserError for an unknown key, with the nearest right one.
@@ -146,7 +147,7 @@ def config_differences(one: Config, other: Config) -> list[str]:
     return found
 
 
-def section(cls: type, values: Any, name: str) -> Any:
+def section(cls: type, values: object, name: str) -> Any:
     """One section as its dataclass."""
     if dataclasses.is_dataclass(values):
         return values
@@ -161,7 +162,7 @@ def section(cls: type, values: Any, name: str) -> Any:
         raise UserError(f'config.{name}: {error}') from error
 
 
-def plain(values: Any) -> Any:
+def plain(values: object) -> Any:
     """A ConfigDict as nested plain dicts, copied."""
     values = values.to_dict() if hasattr(values, 'to_dict') else values
     if isinstance(values, Mapping):
@@ -169,7 +170,7 @@ def plain(values: Any) -> Any:
     return values
 
 
-def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, object], changes: Mapping[str, object]) -> dict[str, Any]:
     """`base` with the keys of `changes` replaced; 'data.batch_size' reaches into a section.
 
     >>> merged({'data': {'seed': 0}}, {'data.seed': 1, 'freeze': 'head'})
@@ -196,7 +197,7 @@ for _kind in (str, dict, ConfigDict, FreezeSettings):
 class _TextOrMappingParser(flags.ArgumentParser):
     """Reads `--config.freeze=`: a text, or a mapping in Python's words."""
 
-    def parse(self, argument: Any) -> Any:
+    def parse(self, argument: object) -> object:
         if not isinstance(argument, str) or not argument.lstrip().startswith('{'):
             return argument
         try:
@@ -222,7 +223,7 @@ def template(**changes: Any) -> ConfigDict:
     >>> config.freeze, config.train.patience is None
     ('last:2', True)
     """
-    values: dict[str, Any] = {'init': 'glyphs', 'precision': 'float32', 'seed': 0, 'model': {}}
+    values: dict[str, object] = {'init': 'glyphs', 'precision': 'float32', 'seed': 0, 'model': {}}
     values['freeze'] = config_dict.FieldReference('full', field_type=TextOrMapping)
     values['mesh'] = {name: config_dict.placeholder(int) for name in AXES}
     values['mesh_rules'] = ()
@@ -246,7 +247,7 @@ def template(**changes: Any) -> ConfigDict:
     return config
 
 
-def _start(default: Any, hint: Any) -> Any:
+def _start(default: object, hint: object) -> object:
     """What stands in a template for a field: its default, of a type that the field takes."""
     if default is None:
         return config_dict.placeholder(optional_type(hint))
@@ -256,7 +257,7 @@ def _start(default: Any, hint: Any) -> Any:
     return default
 
 
-def optional_type(hint: Any) -> type:
+def optional_type(hint: object) -> type:
     """The type X of a field that is `X | None`."""
     kind = next(arg for arg in typing.get_args(hint) if arg is not type(None))
     return typing.get_origin(kind) or kind

@@ -77,7 +77,7 @@ class Expected:
         return name
 
 
-def check_fields(cls: type, values: Mapping[str, Any], where: str) -> None:
+def check_fields(cls: type, values: Mapping[str, object], where: str) -> None:
     """UserError for the first value that is not what its field takes.
 
     Args:
@@ -117,7 +117,7 @@ def expected_of(cls: type) -> dict[str, Expected]:
     return found
 
 
-def elements_of(options: tuple[Any, ...]) -> tuple[type | None, int | None]:
+def elements_of(options: tuple[object, ...]) -> tuple[type | None, int | None]:
     """Kind and number of the elements of the sequence among some types."""
     for option in options:
         inside = typing.get_args(option)

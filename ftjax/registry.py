@@ -42,9 +42,9 @@ class Part:
 
     kind: str
     name: str
-    target: Any
+    target: object
     """The function or class; 'module:attribute' for one that is imported when first used."""
-    parameters: Mapping[str, Any]
+    parameters: Mapping[str, object]
     """{argument: default}. An argument is of its default's type; None stands for a number."""
     ranges: Mapping[str, Range] = dataclasses.field(default_factory=dict)
     """Which numbers an argument takes; any where it is not named."""
@@ -82,7 +82,7 @@ class Term:
     part: Part
     arguments: Mapping[str, Any]
 
-    def __call__(self, *positional: Any, **more: Any) -> Any:
+    def __call__(self, *positional: object, **more: object) -> Any:
         return self.part.function(*positional, **more, **self.arguments)
 
     def __str__(self) -> str:
@@ -129,10 +129,10 @@ def register(
     *,
     source: str = '',
     ranges: Mapping[str, Range] | None = None,
-    details: Any = None,
+    details: object = None,
     target: str | None = None,
     _frames: int = 1,
-    **parameters: Any,
+    **parameters: object,
 ) -> Callable[[Any], Any]:
     """Registers the decorated function or class.
 
@@ -162,7 +162,7 @@ def register(
     frame = sys._getframe(_frames)
     caller = _place(frame.f_code.co_filename, frame.f_globals)
 
-    def add(function: Any) -> Any:
+    def add(function: object) -> Any:
         written = _written(function)
         file = caller
         if written is not None:
@@ -186,19 +186,19 @@ def register(
     return add if target is None else add(target)
 
 
-def _written(part: Any) -> types.FunctionType | None:
+def _written(part: object) -> types.FunctionType | None:
     """The Python function that a part is, or a method of the class that it is."""
     members = vars(part).values() if isinstance(part, type) else (part,)
     plain = (inspect.unwrap(each) for each in members if callable(each))
     return next((each for each in plain if isinstance(each, types.FunctionType)), None)
 
 
-def _place(file: str, names: Mapping[str, Any]) -> str:
+def _place(file: str, names: Mapping[str, object]) -> str:
     """The file of some code; its module where there is none, as in a notebook."""
     return os.path.realpath(file) if os.path.isfile(file) else str(names.get('__name__'))
 
 
-def defaults_of(function: Any) -> dict[str, Any]:
+def defaults_of(function: object) -> dict[str, object]:
     """Arguments of a function that have defaults, in order; {} of a class or what is not loaded.
 
     >>> defaults_of(lambda image, key, share=0.5: image)
@@ -278,7 +278,7 @@ def parse(kind: str, text: str, where: str = '', more: Iterable[str] = ()) -> Te
     return Term(part, arguments)
 
 
-def read_value(value: str, default: Any, what: str, allowed: Range | None = None) -> Any:
+def read_value(value: str, default: object, what: str, allowed: Range | None = None) -> Any:
     """Converts an argument to the type of its default (None stands for a number)."""
     if isinstance(default, str):
         return value

@@ -1,9 +1,10 @@
 """Trains a network from random weights and, on request, publishes it in our own format.
 
     python scripts/pretrain.py --config=configs/pretrain_glyphs.py --workdir=runs/glyphs
+    python scripts/pretrain.py --config=configs/pretrain_glyphs_cls.py --workdir=runs/glyphs_cls
     python scripts/pretrain.py --config=configs/pretrain_docstrings.py --workdir=runs/docstrings
 
-An interrupted run goes on. The configs say what the two shipped networks were made by.
+An interrupted run goes on. The configs say what the three shipped networks were made by.
 """
 
 import pathlib

@@ -157,7 +157,7 @@ class AblationSettings:
         return divmod(draw, self.folds) if self.folds else (draw, None)
 
     @property
-    def rows_hold(self) -> dict[str, Any]:
+    def rows_hold(self) -> dict[str, object]:
         """What decides the rows besides arms and config, where it is given."""
         named = ('folds', 'also_evaluate', 'movement_on', 'unfamiliar_on')
         given = {name: getattr(self, name) for name in named}
@@ -263,7 +263,7 @@ class AblationSettings:
             )
 
 
-def fits_texts(given: Any) -> bool:
+def fits_texts(given: object) -> bool:
     """Whether something is a sequence of texts."""
     return isinstance(given, (tuple, list)) and all(isinstance(word, str) for word in given)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pathlib
 import pprint
 from collections.abc import Mapping
-from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_text
 
 
-def write_config_file(file: pathlib.Path, values: Mapping[str, Any], about: str) -> None:
+def write_config_file(file: pathlib.Path, values: Mapping[str, object], about: str) -> None:
     """Writes a config file whose `get_config()` gives the values.
 
     Args:

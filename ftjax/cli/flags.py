@@ -254,7 +254,7 @@ def _check_config(given: str, argv: Sequence[str], error: BaseException) -> None
             ) from error
 
 
-def _leaves(config: Any, prefix: str = '') -> Iterator[tuple[str, Any]]:
+def _leaves(config: Any, prefix: str = '') -> Iterator[tuple[str, object]]:
     """Dotted keys of a ConfigDict, inner ones included, with their values.
 
     A placeholder comes with its type: it is None but can be set.

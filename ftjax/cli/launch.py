@@ -32,7 +32,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import jax
 from absl import app, flags
@@ -75,14 +75,14 @@ _GONE = ('Gloo', 'gloo', 'Connection reset', 'Connection closed', 'heartbeat')
 _OUT_OF = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
-def run(main: Callable[[], Any], argv: Sequence[str] | None = None) -> NoReturn:
+def run(main: Callable[[], object], argv: Sequence[str] | None = None) -> NoReturn:
     """Parses the flags, runs `main()` and ends the process; see the exit codes above.
 
     What a user or the machine did wrong is one line on stderr, `error: ...`. With
     FTJAX_TRACEBACK=1 in the environment the traceback comes before it.
     """
 
-    def with_flags(rest: Sequence[str]) -> Any:
+    def with_flags(rest: Sequence[str]) -> object:
         if len(rest) > 1:
             raise UserError(f'unexpected argument {rest[1]!r}; flags are written --name=value')
         set_up_logs()

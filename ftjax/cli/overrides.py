@@ -56,7 +56,7 @@ def expected_at(key: str) -> str:
     return known[name].text(None) if name in known else ''
 
 
-def taken(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]]]:
+def taken(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, object]]]:
     """The arguments without the overrides that are made here, and those, (key, value) each.
 
     >>> taken(['train.py', '--config.train.patience=None', '--config.freeze.rewarm=3'])
@@ -81,18 +81,18 @@ def taken(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, Any]]]:
     return rest, found
 
 
-def freeze_value(name: str, text: str) -> Any:
+def freeze_value(name: str, text: str) -> object:
     """The value of a field of `freeze` from its text."""
     return value_of(FreezeSettings, 'config.freeze', name, text)
 
 
-def data_values(words: Sequence[str]) -> dict[str, list[Any]]:
+def data_values(words: Sequence[str]) -> dict[str, list[object]]:
     """Values of fields of `config.data` from `KEY=VALUE` each, by key.
 
     >>> data_values(['source=npz:a.npz', 'source=npz:b.npz', 'channels=1', 'class_names=no,yes'])
     {'source': ['npz:a.npz', 'npz:b.npz'], 'channels': [1], 'class_names': [('no', 'yes')]}
     """
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[object]] = {}
     for word in words:
         name, equals, text = word.partition('=')
         if not equals:
@@ -119,7 +119,7 @@ def value_of(cls: type, where: str, name: str, text: str) -> Any:
     return value
 
 
-def literal(text: str) -> Any:
+def literal(text: str) -> object:
     """A value in Python's words; what is none is a text.
 
     >>> literal('3'), literal('true'), literal('(8, 8)'), literal('bfloat16')
@@ -131,7 +131,7 @@ def literal(text: str) -> Any:
         return text
 
 
-def make(config: Any, changes: Sequence[tuple[str, Any]]) -> None:
+def make(config: Any, changes: Sequence[tuple[str, object]]) -> None:
     """Sets the keys of a ConfigDict.
 
     Raises:

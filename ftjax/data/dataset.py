@@ -80,7 +80,7 @@ class Dataset:
                 f'{len(ids)} ids; expected one of each per example'
             )
         if self.kind == 'image' and count:
-            kind.check_inputs(self.name, inputs, labels)
+            kind.check_inputs(inputs, labels, lambda i: f'{self.name} {ids[i]}')
         groups = strings(self.groups) if len(self.groups) else ()
         if len(groups) not in (0, count):
             raise UserError(f'{self.name}: {len(groups)} groups for {count} examples')

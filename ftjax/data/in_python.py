@@ -29,7 +29,7 @@ EXPECTED = (
 _FILE = Path(IN_PYTHON)
 
 
-def splits_in_python(data: Any, settings: DataSettings) -> Splits:
+def splits_in_python(data: object, settings: DataSettings) -> Splits:
     """Splits from what a program holds; what is not given is cut off as `load_data` does.
 
     Args:
@@ -52,12 +52,12 @@ def splits_in_python(data: Any, settings: DataSettings) -> Splits:
     return split_data(*_read(data, settings))
 
 
-def test_in_python(data: Any, settings: DataSettings) -> Dataset:
+def test_in_python(data: object, settings: DataSettings) -> Dataset:
     """All of what a program holds, or its test split, to evaluate on; as `splits_in_python`."""
     return test_of(*_read(data, settings))
 
 
-def _read(data: Any, settings: DataSettings) -> tuple[Parts, DataSettings]:
+def _read(data: object, settings: DataSettings) -> tuple[Parts, DataSettings]:
     settings = dataclasses.replace(settings, source=IN_PYTHON)
     names = getattr(data, 'classes', None)
     if not settings.class_names and isinstance(names, (list, tuple)):
@@ -107,11 +107,11 @@ def _pair(data: Any, settings: DataSettings) -> _Pair:
     return _Pair([item[0] for item in items], [item[1] for item in items])
 
 
-def _indexed(data: Any) -> bool:
+def _indexed(data: object) -> bool:
     return hasattr(data, '__getitem__') and not isinstance(data, np.ndarray)
 
 
-def _of(item: Mapping[str, Any], names: Sequence[str]) -> Any:
+def _of(item: Mapping[str, object], names: Sequence[str]) -> object:
     for name in names:
         if name in item:
             return item[name]
@@ -175,7 +175,7 @@ def _image(item: Any) -> np.ndarray:
     return array
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> object:
     """A number or text of Python's own, of a NumPy or PyTorch scalar."""
     scalar = getattr(value, 'ndim', None) == 0 and hasattr(value, 'item')
     return value.item() if scalar else value

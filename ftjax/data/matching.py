@@ -53,21 +53,17 @@ def matching_preprocessing(
             'config.data.source'
         )
     check_views(dataset, preprocessing, settings)
-    check_positions(dataset, network)
     if takes == 'table':
         return matching_table(dataset, network, preprocessing, settings)
     if takes != 'texts':
+        check_head(dataset, network)
         images: Any = preprocessing
         if settings.window is not None and hasattr(preprocessing, 'window'):
             images = dataclasses.replace(images, window=settings.window)
         if network.is_dense and images is not None:  # what a crop cuts off would have no answer
             images = dataclasses.replace(images, resize='squash', crop_fraction=1.0)
         return images
-    if dataset.label_kind.head == 'lm' and not network.is_lm:
-        raise UserError(
-            f'{dataset.name}: data.task {dataset.task} needs a head that guesses tokens, and '
-            f"{type(network).__name__} has none; set config.model.head to 'lm'"
-        )
+    check_head(dataset, network)
     if settings.tokenizer:
         size = wanted_size(settings.tokenizer)
         path = resolve_path(settings.tokenizer)
@@ -79,25 +75,38 @@ def matching_preprocessing(
             f'{type(network).__name__} came without a tokenizer that can be read; put its '
             'tokenizer.json beside the weights, or name one by data.tokenizer'
         )
-    return preprocessing.with_length(settings.max_length)
+    form = dataset.label_kind.form
+    return dataclasses.replace(preprocessing.with_length(settings.max_length), form=form)
 
 
-def check_positions(dataset: Dataset, network: Network) -> None:
-    """UserError unless a head of every position goes with labels of every pixel."""
-    labels, name = dataset.label_kind.head == 'dense', type(plain_network(network)).__name__
-    if labels and not network.is_dense:
+NEEDED = {
+    'lm': ('guesses tokens', "head to 'lm'"),
+    'tags': ('answers for every token', "pool to 'none'"),
+    'vector': ('gives a vector', "head to 'vector'"),
+    'dense': ('answers each position of an image', "head to 'linear' or 'fpn'"),
+}
+"""Heads that a task may need: what they do, and the option of the network for one."""
+
+
+def check_head(dataset: Dataset, network: Network) -> None:
+    """UserError unless a network has the head that the task of the data needs."""
+    needs, has = dataset.label_kind.head, network.head_kind
+    if needs == has or (has == 'lm' and needs not in NEEDED):
+        return
+    name = type(plain_network(network)).__name__
+    if needs in NEEDED:
+        does, remedy = NEEDED[needs]
         raise UserError(
-            f'{dataset.name}: data.task {dataset.task} needs a head that answers each position of '
-            f"an image, and {name} has none; set config.model.head to 'linear' or 'fpn'"
+            f'{dataset.name}: data.task {dataset.task} needs a head that {does}, and {name} has '
+            f'none; set config.model.{remedy}'
         )
-    if network.is_dense and not labels:
-        raise UserError(
-            f'{dataset.name}: data.task {dataset.task} takes one answer an image, and the head of '
-            f"{name} answers each position; set config.model.head to 'pooled'"
-        )
+    raise UserError(
+        f'{dataset.name}: data.task {dataset.task} takes outputs of a whole example, and the head '
+        f'of {name} {NEEDED.get(has, ("is of another kind", ""))[0]}'
+    )
 
 
-def check_views(dataset: Dataset, preprocessing: Any, settings: DataSettings) -> None:
+def check_views(dataset: Dataset, preprocessing: object, settings: DataSettings) -> None:
     """UserError where data.tta cannot be of these examples, before anything is trained."""
     if settings.tta in ('', 'none'):
         return

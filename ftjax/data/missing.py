@@ -40,12 +40,12 @@ def error(values: np.ndarray) -> Any:
 
 
 @register('missing', 'drop', details=Rule('leave out'))
-def drop(values: np.ndarray) -> Any:
+def drop(values: np.ndarray) -> object:
     """Leaves out rows without a value."""
 
 
 @register('missing', 'keep', details=Rule('unlabelled'))
-def keep(values: np.ndarray) -> Any:
+def keep(values: np.ndarray) -> object:
     """Keeps rows without a label as unlabelled examples; for the label's column."""
 
 
@@ -69,7 +69,7 @@ def mode(values: np.ndarray, indicator: bool = False) -> Any:
 
 
 @register('missing', 'constant', details=Rule())
-def constant(values: np.ndarray, value: str = '0', indicator: bool = False) -> Any:
+def constant(values: np.ndarray, value: str = '0', indicator: bool = False) -> object:
     """A value of your own; `indicator` as of median."""
     if values.dtype == object:
         return value

@@ -11,6 +11,7 @@ from typing import Annotated
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.corruption import parse_corruption
 from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
+from ftjax.data.labels.tags import UNITS
 from ftjax.data.masks.mask_values import check_palette
 from ftjax.data.missing import read_missing
 from ftjax.data.text.wordpiece import wanted_size
@@ -37,15 +38,17 @@ class DataSettings:
 
     source: str = 'digits'
     """`digits`, `digits:scattered`, `glyphs`, `pages`, `docstrings`, `docstrings:order`,
-    `docstrings:unlabelled`, `breast_cancer`, `fraud`, `folder:PATH`, `csv:PATH`, `jsonl:PATH`,
-    `masks:PATH`, `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
+    `docstrings:unlabelled`, `docstrings:code`, `breast_cancer`, `fraud`, `folder:PATH`,
+    `masks:PATH`, `csv:PATH`, `jsonl:PATH`, `conll:PATH`, `npz:PATH` or
+    `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
     unlabelled: str = ''
     """A further source whose labels nothing looks at, for `train.adapt`: a folder with images, or
     as `source`."""
     task: str = DEFAULT_TASK
     """`classification`, `regression` (labels are then float32), `multilabel`: any number of
-    classes an example, as 0 and 1 of float32; or `masked_tokens`: the hidden words of texts,
-    for a network with a language model's head. Or a task that the config file registers."""
+    classes an example, as 0 and 1 of float32; `token_classification`: a tag for each word of a
+    text; or `masked_tokens`: the hidden words of texts, for a network with a language model's
+    head. Or a task that the config file registers."""
     seed: Annotated[int, at_least(0)] = 0
     """Decides the splits and the few-shot subset."""
     test_fraction: Annotated[float, between(0, 1, ends='low')] = 0.2
@@ -115,6 +118,9 @@ class DataSettings:
     learns."""
     text_pair_column: str = ''
     """Column with the second text of a pair; empty for single texts."""
+    units: str = 'words'
+    """What a text that is given as one string has a tag for, where data.task is
+    token_classification: each of its `words`, parted by spaces, or of its `characters`."""
     label_separator: str = '|'
     """Between the labels of one example, for `multilabel`; JSONL may give a list instead."""
     train_file: str = ''
@@ -174,6 +180,7 @@ class DataSettings:
         check_name(self.quoting, QUOTING, 'data.quoting')
         check_name(self.verify, VERIFY, 'data.verify')
         check_name(self.categories, CATEGORIES, 'data.categories')
+        check_name(self.units, UNITS, 'data.units')
         object.__setattr__(self, 'features', tuple(self.features))
         if self.folds == 1:
             raise UserError('data.folds is 1; expected 0 for none, or 2 or more')

@@ -29,24 +29,22 @@ def resolve_path(text: str, what: str = 'path') -> Path:
 
 def existing_folder(text: str, what: str) -> Path:
     """The folder at `text`; raises UserError naming its nearest sibling if there is none."""
-    path = resolve_path(text, what)
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise UserError(f'{what}: {path} is a file; expected a folder')
-    _check_data_folder(text, what)
-    raise UserError(f'{what}: no folder {path}; {_near(path, folders=True)}')
+    return _existing(text, what, ('file', 'folder'))
 
 
 def existing_file(text: str, what: str) -> Path:
     """The file at `text`; raises UserError naming its nearest sibling if there is none."""
-    path = resolve_path(text, what)
-    if path.is_file():
+    return _existing(text, what, ('folder', 'file'))
+
+
+def _existing(text: str, what: str, kinds: tuple[str, str]) -> Path:
+    path, (other, kind) = resolve_path(text, what), kinds
+    if path.is_dir() if kind == 'folder' else path.is_file():
         return path
-    if path.is_dir():
-        raise UserError(f'{what}: {path} is a folder; expected a file')
+    if path.is_dir() or (kind == 'folder' and path.exists()):
+        raise UserError(f'{what}: {path} is a {other}; expected a {kind}')
     _check_data_folder(text, what)
-    raise UserError(f'{what}: no file {path}; {_near(path, folders=False)}')
+    raise UserError(f'{what}: no {kind} {path}; {_near(path, folders=kind == "folder")}')
 
 
 def inside(folder: Path, relative: str, where: str) -> Path:

@@ -158,7 +158,7 @@ class Sharding:
         """Puts a TrainState and its Frozen where they belong."""
         return put(state, self.of_state(state)), put(frozen, self.of_frozen(frozen))
 
-    def of_state(self, state: Any) -> Any:
+    def of_state(self, state: Any) -> object:
         """A sharding for each leaf of a TrainState: by the path that it belongs to."""
 
         def find(keys, leaf):
@@ -167,7 +167,7 @@ class Sharding:
 
         return jax.tree_util.tree_map_with_path(find, state)
 
-    def of_frozen(self, frozen: object) -> Any:
+    def of_frozen(self, frozen: object) -> object:
         """A sharding for each leaf of a Frozen; beside trainable leaves, as they lie."""
 
         def find(keys, leaf):
@@ -212,7 +212,7 @@ class Sharding:
             return tree
         return jax.lax.with_sharding_constraint(tree, self.examples(axis=1))
 
-    def making(self) -> contextlib.AbstractContextManager[Any]:
+    def making(self) -> contextlib.AbstractContextManager[object]:
         """What is made inside is made in host memory: no device ever holds all of it."""
         if self.fsdp > 1:
             with contextlib.suppress(RuntimeError):  # a JAX that was told to leave the CPU alone

@@ -32,7 +32,7 @@ class ExampleScores:
     metric: str
     values: np.ndarray
 
-    def packed(self) -> dict[str, Any]:
+    def packed(self) -> dict[str, object]:
         """Ready for JSON; a bool takes a bit, a float keeps seven digits.
 
         >>> scores = ExampleScores(metric='accuracy', values=np.array([True, False, True]))

@@ -59,7 +59,7 @@ def forward_latency(
     run = Forward(network, preprocessing, None, where)
     compiled = program(run, variables, where.batch(inputs))
 
-    def once() -> Any:
+    def once() -> object:
         return np.asarray(compiled.call(variables, where.batch(inputs)))  # waits for the device
 
     for _ in range(WARM_UP):
@@ -88,13 +88,13 @@ def forward_latency(
     }
 
 
-def percentiles(seconds: np.ndarray, batch_size: int) -> dict[str, Any]:
+def percentiles(seconds: np.ndarray, batch_size: int) -> dict[str, object]:
     """`p50_ms`, `p95_ms`, `p99_ms`, `examples_per_second` and `calls`.
 
     >>> percentiles(np.full(10, 0.5), 4)['examples_per_second']
     8.0
     """
-    found: dict[str, Any] = {'calls': len(seconds)}
+    found: dict[str, object] = {'calls': len(seconds)}
     for share, least in ((50, 1), (95, 20), (99, 100)):
         enough = len(seconds) >= least
         found[f'p{share}_ms'] = 1000 * float(np.percentile(seconds, share)) if enough else None

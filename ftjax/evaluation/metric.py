@@ -57,7 +57,7 @@ class Metric:
         value = value if low is None else max(low, value)
         return value if high is None else min(high, value)
 
-    def known_in(self, values: Mapping[str, Any]) -> bool:
+    def known_in(self, values: Mapping[str, object]) -> bool:
         """Whether the metrics of a run name it; its value may still be None."""
         return any(name in values for name in self.names)
 

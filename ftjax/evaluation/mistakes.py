@@ -18,7 +18,7 @@ def confident_answers(
     ids: Sequence[str],
     names: Sequence[str],
     limit: int = 20,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """The wrong answers given with most confidence: often wrong labels, or real surprises.
 
     Args:
@@ -61,7 +61,7 @@ def largest(values: np.ndarray, limit: int, among: np.ndarray | None = None) -> 
 
 def largest_errors(
     predictions: np.ndarray, targets: np.ndarray, ids: Sequence[str], limit: int = 20
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """The examples that a regression misses by most, worst first.
 
     Returns:
@@ -86,7 +86,7 @@ def largest_errors(
     ]
 
 
-def confused_pairs(metrics: dict[str, Any], limit: int = 10) -> list[dict[str, Any]]:
+def confused_pairs(metrics: dict[str, Any], limit: int = 10) -> list[dict[str, object]]:
     """The most frequent confusions in `classification_metrics`, most frequent first.
 
     Returns:

@@ -41,15 +41,21 @@ def gather(pairs: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Pred
 
     Args:
       pairs: outputs (B, ...) with the batch they came from; a batch holds 'labels' and,
-        where it is padded, 'mask'; 'index' is counted up when absent.
+        where it is padded, 'mask'; 'index' is counted up when absent. Where the mask has axes
+        beyond the examples, outputs and labels become object arrays of those that it names.
     """
     outputs, labels, index = [], [], []
     seen = 0
     for output, batch in pairs:
-        real = np.asarray(batch.get('mask', np.ones(len(batch['labels'])))) > 0
+        mask = np.asarray(batch.get('mask', np.ones(len(batch['labels'])))) > 0
+        real = np.asarray(mask.reshape(len(mask), -1).any(axis=1))
         # bfloat16 outputs become float32 here: scikit-learn does not know them.
-        outputs.append(np.asarray(output).astype(np.float32)[real])
-        labels.append(np.asarray(batch['labels'])[real])
+        given = np.asarray(output).astype(np.float32)
+        pair = given, np.asarray(batch['labels'])
+        if given.ndim > mask.ndim > 1:
+            pair = tuple(_asked(each, mask) for each in pair)
+        outputs.append(pair[0][real])
+        labels.append(pair[1][real])
         index.append(np.asarray(batch.get('index', seen + np.arange(len(real))))[real])
         seen += len(real)
     if not seen:
@@ -63,6 +69,14 @@ def gather(pairs: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]]) -> Pred
     )
 
 
+def _asked(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Of each example the values where it is asked: an object array of (places, ..) arrays."""
+    found = np.empty(len(values), object)
+    for row, (each, where) in enumerate(zip(values, mask, strict=True)):
+        found[row] = each[where]
+    return found
+
+
 def check_finite(outputs: np.ndarray) -> None:
     """Raises NonFinitePredictions, with the count, unless every output is a number."""
     refuse_non_finite(finite_rows(outputs))
@@ -70,6 +84,8 @@ def check_finite(outputs: np.ndarray) -> None:
 
 def finite_rows(outputs: np.ndarray) -> np.ndarray:
     """Which rows hold numbers alone: bool (n,)."""
+    if outputs.dtype == object:
+        return np.array([np.isfinite(row).all() for row in outputs], bool)
     return np.asarray(np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1))
 
 

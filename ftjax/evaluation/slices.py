@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -48,7 +47,7 @@ class Slice:
         return self.p < alpha and sign * (self.value - self.rest) < 0
 
 
-def slices(ratio: Ratio, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> list[Slice]:
+def slices(ratio: Ratio, columns: Mapping[str, Sequence[object] | np.ndarray]) -> list[Slice]:
     """The metric on every part of every column, corrected for the number of parts.
 
     Args:

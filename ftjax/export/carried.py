@@ -54,7 +54,7 @@ class Carried:
 def carried(
     origin: Origin,
     network: Network,
-    variables: Mapping[str, Any],
+    variables: Mapping[str, object],
     config: Mapping[str, Any],
     names: KeyMap,
     trained_dtype: str | None = None,
@@ -137,7 +137,7 @@ def renamed(names: KeyMap, match: Match) -> str | None:
     return found[0] if same and found[1].rule.split == match.rule.split else None
 
 
-def base_of(names: KeyMap, leaves: Mapping[str, Any]) -> str:
+def base_of(names: KeyMap, leaves: Mapping[str, object]) -> str:
     """What the names of all tensors but the head's begin with, 'bert.'; '' for nothing."""
     trunk = [names.source_of(key) for key in leaves if stage_of(key) != 'head']
     firsts = {found[0].partition('.')[0] for found in trunk if found}
@@ -153,7 +153,7 @@ def belongs(
     return same_class or bare or name.startswith(base)
 
 
-def unchanged(match: Match, tensor: np.ndarray, leaves: list[Any]) -> bool:
+def unchanged(match: Match, tensor: np.ndarray, leaves: list[object]) -> bool:
     """Whether the leaves are what loading made of a tensor, bit for bit."""
     for part, leaf in zip(match.rule.forward(tensor), leaves, strict=True):
         now = np.asarray(leaf)
@@ -163,7 +163,7 @@ def unchanged(match: Match, tensor: np.ndarray, leaves: list[Any]) -> bool:
     return True
 
 
-def _maker(match: Match, leaves: list[Any], dtype: np.dtype, name: str) -> Lazy:
+def _maker(match: Match, leaves: list[object], dtype: np.dtype, name: str) -> Lazy:
     def make() -> np.ndarray:
         return in_range(match.rule.inverse([np.asarray(leaf) for leaf in leaves]), dtype, name)
 
@@ -189,7 +189,7 @@ def is_float(dtype: Any) -> bool:
     return bool(jnp.issubdtype(dtype, jnp.floating))
 
 
-def config_dtype(config: Mapping[str, Any]) -> np.dtype | None:
+def config_dtype(config: Mapping[str, object]) -> np.dtype | None:
     """The dtype that a config.json names; None for none or 'auto'."""
     name = config.get('dtype') or config.get('torch_dtype')
     name = name.removeprefix('torch.') if isinstance(name, str) else ''

@@ -33,6 +33,8 @@ class FinishedRun:
     result: dict[str, Any]
     command: str = ''
     """What was typed to export it."""
+    place: str = 'FOLDER'
+    """Where its users will open it from: a folder, or ORG/NAME of the hub."""
 
     @property
     def init(self) -> str:
@@ -72,7 +74,7 @@ class FinishedRun:
         lines = [
             f'from transformers import {processor}, {model_class}',
             *usage,
-            f"processor = {processor}.from_pretrained('FOLDER')",
+            f"processor = {processor}.from_pretrained('{self.place}')",
         ]
         return model_card(
             CardFacts(
@@ -90,7 +92,9 @@ class FinishedRun:
         )
 
 
-def open_finished(workdir: str | os.PathLike[str], command: str = '') -> FinishedRun:
+def open_finished(
+    workdir: str | os.PathLike[str], command: str = '', place: str = 'FOLDER'
+) -> FinishedRun:
     """Opens the folder of a run; UserError where there is none, or one that has not finished."""
     workdir = pathlib.Path(workdir)
     missing = [name for name in FILES if not (workdir / f'{name}.json').exists()]
@@ -103,4 +107,4 @@ def open_finished(workdir: str | os.PathLike[str], command: str = '') -> Finishe
         )
     config, plan = (read_object(workdir / f'{name}.json') for name in FILES[:2])
     result = read_result(workdir / 'result.json')
-    return FinishedRun(load_pretrained(str(workdir)), config, plan, result, command)
+    return FinishedRun(load_pretrained(str(workdir)), config, plan, result, command, place)

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 
 from ftjax.evaluation.intervals import wilson_interval
 from ftjax.evaluation.metric import MetricValues
+from ftjax.export.leaves_in_words import leaves_tables
 from ftjax.io.identity.identity_changes import joined, part
 from ftjax.io.json.json_values import JsonObject
 from ftjax.printable import in_markdown
 
+PLAN = 'training_plan.json'
+"""The run's plan.json, as an exported folder has it."""
 # Metric, its name for people, and whether it is a share that reads best in percent.
 METRICS = (
     ('accuracy', 'accuracy', True),
@@ -94,7 +97,15 @@ def plan_in_words(plan: JsonObject, result: JsonObject, adapters: str = '') -> l
         sentence = f'{when} in {runs_of(trains, names)}'
         rest = runs_of([name for name in names if name not in trains], names)
         lines.append(f'- {sentence}; frozen: {rest}.' if rest else f'- {sentence}; nothing frozen.')
-    return lines
+    return [*lines, *leaves_tables(plan), *frozen_in_words(result)]
+
+
+def frozen_in_words(result: JsonObject) -> list[str]:
+    """Whether frozen leaves were compared with what was loaded, and where the plan is."""
+    told = f'The whole plan is in `{PLAN}`.'
+    if result.get('frozen_unchanged') is True:
+        told = f'After training every frozen leaf was bitwise as it was loaded. {told}'
+    return ['', told]
 
 
 def runs_of(chosen: Sequence[str], names: Sequence[str]) -> str:

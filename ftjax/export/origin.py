@@ -52,7 +52,7 @@ class Origin:
 
     def config_of(
         self, network: Network, class_names: Sequence[str], written: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Its config.json with what the run changed: the head, and fields of the network.
 
         Args:
@@ -87,11 +87,11 @@ class Origin:
         return found
 
 
-def _is_config(value: Any, model_type: str) -> bool:
+def _is_config(value: object, model_type: str) -> bool:
     return isinstance(value, Mapping) and value.get('model_type') == model_type
 
 
-def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+def differing(before: Mapping[str, object], after: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of `after` that `before` has not; of nested objects theirs.
 
     >>> differing({'a': 1, 'b': {'c': 2, 'd': 3}}, {'a': 1, 'b': {'c': 2, 'd': 4}})
@@ -110,7 +110,7 @@ def differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, 
 
 def patched(
     config: Mapping[str, Any], changes: Mapping[str, Any], model_type: str | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """A config with some entries replaced, under whatever name of a field it has."""
     found = dict(config)
     aliases = known(model_type).aliases if model_type else {}

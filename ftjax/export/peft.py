@@ -14,7 +14,6 @@ import os
 import pathlib
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -171,7 +170,7 @@ def parts_of(
 
 def lora_tensors(
     adapter: LoRA, params: Mapping[str, np.ndarray], family: str, keymap: KeyMap
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Tensors by module, and the fields of adapter_config.json.
 
     Layers that the source fuses share one pair of factors there: their ranks add up, each
@@ -225,7 +224,7 @@ def magnitudes(params: Mapping[str, np.ndarray], match: Match) -> np.ndarray:
 
 def ia3_tensors(
     params: Mapping[str, np.ndarray], family: str, keymap: KeyMap
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+) -> tuple[dict[str, np.ndarray], dict[str, object]]:
     """Tensors by module, and the fields of adapter_config.json; 1 where a fused part has none."""
     tensors: dict[str, np.ndarray] = {}
     outputs = parts_of(params, 'ia3_output', family, keymap)

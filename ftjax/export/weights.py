@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 
 from ftjax.errors import UserError, check_name
 from ftjax.export.finished_run import FinishedRun, open_finished
+from ftjax.export.hub_push import check_push, push_folder
 from ftjax.export.huggingface import save_huggingface, save_inputs
+from ftjax.export.model_card import PLAN
 from ftjax.export.peft import save_peft
 from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.json.json_reader import read_object
@@ -20,10 +23,11 @@ from ftjax.models.adapters.adapted import (
     read_adapter,
 )
 from ftjax.models.stages import Network
-from ftjax.pretrained import families
+from ftjax.pretrained import families, own_format
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pytrees import Variables
 
+_log = logging.getLogger(__name__)
 ADAPTERS = ('merged', 'peft')
 DTYPES = ('source', 'float32')
 FROZEN = 'frozen'
@@ -37,6 +41,8 @@ def export_weights(
     adapters: str = 'merged',
     dtype: str = 'source',
     command: str = '',
+    push_to: str = '',
+    private: bool = True,
 ) -> pathlib.Path:
     """Writes a finished run's network for PyTorch; returns the folder.
 
@@ -49,20 +55,32 @@ def export_weights(
       dtype: of what trained: 'source', rounded to what the checkpoint had that the run began
         with, or 'float32', as it was trained.
       command: what was typed, for the model card.
+      push_to: ORG/NAME of the hub to upload the folder to as well; '' for nowhere.
+      private: of a repository that this makes; one that exists stays as visible as it is.
 
     Raises:
       UserError: no finished run there, a network that transformers or PEFT has no place for,
-        or an output that holds something.
+        an output that holds something, or a hub that refuses; then the folder stays.
     """
     output = pathlib.Path(output)
     check_name(adapters, ADAPTERS, 'form of adapters')
     kind = None if check_name(dtype, DTYPES, 'dtype of an export') == 'source' else dtype
-    run = open_finished(workdir, command)
+    if push_to:
+        check_push(push_to)
+    run = open_finished(workdir, command, push_to or 'FOLDER')
+    if push_to and adapters == 'peft' and not base_of(run)[0]:
+        raise UserError(
+            'adapters alone cannot be pushed: the network that they belong to is on no hub (the '
+            'run began elsewhere, or changed more of it); push with --adapters=merged'
+        )
     with whole_folder(output) as folder:
         if adapters == 'peft':
             write_peft(folder, output, run, kind)
         else:
             write_merged(folder, run, kind)
+        own_format.write_json(folder / PLAN, run.plan)
+    if push_to:
+        _log.info('pushed: %s', push_folder(output, push_to, private=private))
     return output
 
 
@@ -85,7 +103,7 @@ def write_merged(folder: pathlib.Path, run: FinishedRun, dtype: str | None = Non
     adapters = ''
     if isinstance(found.network, Adapted):
         adapters = f'Adapters ({adapters_in_words(found.network)}) were merged into the weights.'
-    card = run.card(name, [f"model = {name}.from_pretrained('FOLDER')"], adapters)
+    card = run.card(name, [f"model = {name}.from_pretrained('{run.place}')"], adapters)
     (folder / 'README.md').write_text(card, encoding='utf-8')
 
 
@@ -100,16 +118,15 @@ def write_peft(
             'export it with --adapters=merged'
         )
     family = check_family(network.network)
-    also, elsewhere = trained_beside(network, found.variables, run.plan)
+    also, _ = trained_beside(network, found.variables, run.plan)
     leaves = flatten(found.variables).items()
     plain = unflatten(
         {k: leaf for k, leaf in leaves if not network.is_adapter_leaf(k.partition('/')[2])}
     )
-    on_hub = run.init.startswith('hf://') and not elsewhere
-    if on_hub:
-        base, _, revision = run.init.removeprefix('hf://').partition('@')
-    else:
-        base, revision = str(output.absolute() / 'base'), ''
+    base, revision = base_of(run)
+    on_hub = bool(base)
+    if not on_hub:
+        base = str(output.absolute() / 'base')
         save_huggingface(
             *(folder / 'base', network.network, plain, None, found.class_names),
             origin=run.origin,
@@ -124,11 +141,22 @@ def write_peft(
     usage = [
         'from peft import PeftModel',
         f'base = {name}.from_pretrained({opening})',
-        "model = PeftModel.from_pretrained(base, 'FOLDER')",
+        f"model = PeftModel.from_pretrained(base, '{run.place}')",
     ]
     adapters = f'Adapters ({adapters_in_words(network)}) in the format of PEFT, for `{base}`.'
     card = run.card(name, usage, adapters, peft=True)
     (folder / 'README.md').write_text(card, encoding='utf-8')
+
+
+def base_of(run: FinishedRun) -> tuple[str, str]:
+    """(ORG/NAME, revision) of the network that adapters belong to; '' where the hub has it not."""
+    network = run.found.network
+    if not isinstance(network, Adapted) or not run.init.startswith('hf://'):
+        return '', ''
+    if trained_beside(network, run.found.variables, run.plan)[1]:
+        return '', ''
+    base, _, revision = run.init.removeprefix('hf://').partition('@')
+    return base, revision
 
 
 def class_of(config: JsonObject) -> str:

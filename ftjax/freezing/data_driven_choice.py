@@ -33,7 +33,7 @@ class Choice:
             'open_entries': {path: int(mask.sum()) for path, mask in self.entries.items()},
         }
 
-    def to_saved(self) -> dict[str, Any]:
+    def to_saved(self) -> dict[str, object]:
         """What a checkpoint holds; the inverse of from_saved."""
         # As text, because a checkpoint does not keep the order of keys.
         told = {'weights': dict(self.weights), 'evidence': dict(self.evidence)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 
 class Probe(Protocol):
@@ -18,20 +18,20 @@ class Probe(Protocol):
         ...
 
     @property
-    def params(self) -> Mapping[str, Any]:
+    def params(self) -> Mapping[str, object]:
         """The present weights."""
         ...
 
     @property
-    def recorded(self) -> Mapping[str, Any]:
+    def recorded(self) -> Mapping[str, object]:
         """Sums of the gradients of all steps since the last choice, where it was asked for."""
         ...
 
-    def gradients(self, batches: int) -> Iterator[Mapping[str, Any]]:
+    def gradients(self, batches: int) -> Iterator[Mapping[str, object]]:
         """The gradient of the mean loss of each of some training batches."""
         ...
 
-    def example_gradients(self, examples: int) -> Iterator[Mapping[str, Any]]:
+    def example_gradients(self, examples: int) -> Iterator[Mapping[str, object]]:
         """Gradients of single training examples, stacked on a leading axis, part by part."""
         ...
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -32,7 +31,7 @@ def partition(tree: Mapping[str, object], trainable) -> tuple[Flat, Flat]:
     )
 
 
-def combine(*halves: Mapping[str, Any]) -> dict[str, Any]:
+def combine(*halves: Mapping[str, object]) -> dict[str, object]:
     """The nested tree of some flat dicts with disjoint paths: the inverse of partition.
 
     >>> combine({'b/w': 2}, {'a/w': 1})

@@ -99,7 +99,7 @@ class FreezeSettings:
         return 'phases' if self.phases else 'rules' if self.rules else self.strategy
 
 
-def read_phase(given: object) -> dict[str, Any]:
+def read_phase(given: object) -> dict[str, object]:
     """One user-written phase as a mapping; UserError for a key it cannot have."""
     if not isinstance(given, Mapping):
         parts = tuple(given) if isinstance(given, (tuple, list)) else ()

@@ -13,7 +13,14 @@ from ftjax.errors import UserError, check_name
 from ftjax.models.stages import Network
 from ftjax.models.text_decoder import TABLE
 from ftjax.models.text_decoder_stages import TiedHead
-from ftjax.models.text_encoder import Pool, Pooler, PostNormBlock, TextHead, TokenEmbed
+from ftjax.models.text_encoder import (
+    Pool,
+    Pooler,
+    PostNormBlock,
+    TextHead,
+    TokenEmbed,
+    VectorHead,
+)
 
 
 class BERT(Network):
@@ -21,9 +28,10 @@ class BERT(Network):
 
     Input {'input_ids', 'attention_mask', 'token_type_ids'}: int (batch, time), the last two
     optional. With `pool` 'cls' or 'mean' the stage after the blocks is `pool` and has no
-    parameters; with 'none', for networks without head, there is no such stage and the output
-    is one vector a token. Without classes, `head` 'lm' follows the blocks: logits of every token,
-    (batch, time, vocab_size) float32, for masked tokens.
+    parameters; with 'none' there is no such stage: the output is one vector a token, or, with
+    classes, logits of every token, (batch, time, num_classes) float32. Without classes, `head`
+    'lm' follows the blocks: logits of every token, (batch, time, vocab_size) float32, for masked
+    tokens; 'vector' follows the pool: vectors of length 1, (batch, width) float32.
 
     >>> BERT(depth=2, width=32, heads=2, num_classes=3).stages
     ('embed', 'block_00', 'block_01', 'pooler', 'head')
@@ -55,14 +63,16 @@ class BERT(Network):
     rows of the table serve no token; None counts all from 0."""
     dtype: str = 'float32'
     head: str = 'none'
-    """What follows where there are no classes: 'none', or 'lm', products with the table of word
-    embeddings. BERT's own has a layer more before them, which goes when the classes come."""
+    """What follows where there are no classes: 'none', 'vector', or 'lm', products with the table
+    of words. BERT's own has a layer more before them, which goes when the classes come."""
+    vector_dim: int = 0
+    """Numbers of the vectors of head 'vector', by a linear layer; 0 for `width`, without one."""
 
     def __post_init__(self):
         super().__post_init__()
         name = type(self).__name__
-        check_name(self.head, ('none', 'lm'), f'{name} head')
-        if self.is_lm and self.embedding_size not in (None, self.width):
+        check_name(self.head, ('none', 'lm', 'vector'), f'{name} head')
+        if self.is_lm and self.projects:
             raise UserError(f"{name}: head 'lm' needs embeddings as wide as the blocks")
         if self.width % self.heads:
             raise UserError(f'{name}: width {self.width} is not a multiple of heads {self.heads}')
@@ -71,12 +81,23 @@ class BERT(Network):
                 f'{name}: pad_id {self.pad_id} leaves no positions of {self.max_positions}'
             )
         check_name(self.pool, ('pooler', 'cls', 'mean', 'none'), f'{name} pool')
-        if self.num_classes and self.pool == 'none':
-            raise UserError(f"{name}: a head needs pool 'pooler', 'cls' or 'mean', not 'none'")
+        if self.head_kind == 'vector' and self.pool == 'none':
+            raise UserError(f"{name}: head 'vector' needs pool 'pooler', 'cls' or 'mean'")
 
     @property
     def is_lm(self) -> bool:
         return self.head == 'lm' and not self.num_classes
+
+    @property
+    def head_kind(self) -> str:
+        if self.num_classes:
+            return 'tags' if self.pool == 'none' else ''
+        return '' if self.head == 'none' else self.head
+
+    @property
+    def projects(self) -> bool:
+        """Whether a dense layer follows the embeddings."""
+        return self.embedding_size not in (None, self.width)
 
     @property
     def longest_text(self) -> int:
@@ -92,7 +113,8 @@ class BERT(Network):
         if self.is_lm:
             return ('embed', *blocks, 'head')
         pools = {'pooler': ('pooler',), 'none': ()}.get(self.pool, ('pool',))
-        return ('embed', *blocks, *pools, *(('head',) if self.num_classes else ()))
+        has_head = self.num_classes or self.head_kind == 'vector'
+        return ('embed', *blocks, *pools, *(('head',) if has_head else ()))
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         if name == 'embed':
@@ -107,6 +129,7 @@ class BERT(Network):
                 epsilon=self.epsilon,
                 dropout=self.dropout,
                 dtype=self.dtype,
+                project=self.projects,
             )
         if name == 'pool':
             return partial(Pool, self.pool)
@@ -114,11 +137,14 @@ class BERT(Network):
             return partial(Pooler, self.dtype)
         if name == 'head' and self.is_lm:
             return partial(TiedHead, TABLE)
+        if name == 'head' and self.head_kind == 'vector':
+            return partial(VectorHead, self.vector_dim)
         if name == 'head':
             return partial(
                 TextHead,
                 num_classes=self.num_classes,
-                hidden_act=self.head_act,
+                # As of transformers, whose heads for tokens have no hidden layer.
+                hidden_act=None if self.head_kind == 'tags' else self.head_act,
                 dropout=self.head_dropout,
                 first_dropout=self.head_drops_first,
             )
@@ -215,6 +241,10 @@ class ALBERT(BERT):
         super().__post_init__()
         if not 1 <= self.groups <= self.depth:
             raise UserError(f'ALBERT: {self.groups} groups of {self.depth} runs of blocks')
+
+    @property
+    def projects(self) -> bool:
+        return True  # whatever their size
 
     @property
     def runs(self) -> dict[str, int]:

@@ -140,6 +140,7 @@ class DistanceEmbed(nn.Module):
     vectors: int
     """Vectors for distances; 0 for none."""
     vector_norm: bool
+    project: bool
 
     @nn.compact
     def __call__(self, inputs, mode: Mode):
@@ -163,7 +164,7 @@ class DistanceEmbed(nn.Module):
             x = x + self.table('type_embed', self.token_types, size)(types)
         elif types is not None:
             raise UserError('token_type_ids: this network has no token types')
-        if size != self.width:
+        if self.project:
             x = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name='project')(x)
         x = layer_norm('norm', self.epsilon, self.dtype)(x)
         if self.vectors:

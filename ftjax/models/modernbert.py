@@ -22,8 +22,8 @@ class ModernBERT(Network):
 
     Input {'input_ids', 'attention_mask'}: int (batch, time). Most blocks see a window; those in
     `full_blocks` see all tokens. `norm` also pools: 'cls', 'mean' (of real tokens), or 'none' for
-    one vector a token. `pooler` is the dense layer and norm that masked language modelling has
-    before its head too, so it comes with weights.
+    one vector, and logits, a token. `pooler` is the dense layer and norm that masked language
+    modelling has before its head too, so it comes with weights.
 
     >>> ModernBERT(depth=2, width=32, heads=2, num_classes=3).stages
     ('embed', 'block_00', 'block_01', 'norm', 'pooler', 'head')
@@ -69,11 +69,13 @@ class ModernBERT(Network):
                 'channels'
             )
         check_name(self.pool, ('cls', 'mean', 'none'), 'modernbert pool')
-        if self.num_classes and self.pool == 'none':
-            raise UserError("modernbert: a head needs pool 'cls' or 'mean'")
         if not set(self.full) <= set(range(self.depth)):
             raise UserError(f'modernbert: full_blocks {self.full_blocks} of {self.depth} blocks')
         check_scaling(self.rope_scaling, self.width // self.heads)
+
+    @property
+    def head_kind(self) -> str:
+        return 'tags' if self.num_classes and self.pool == 'none' else ''
 
     @property
     def full(self) -> tuple[int, ...]:

@@ -24,6 +24,7 @@ import jax
 
 from ftjax.errors import UserError, check_name
 from ftjax.models.linen_stages import linen_stage
+from ftjax.models.several_texts import run_stage
 from ftjax.models.stage_boundary import DEEP, written
 from ftjax.pytrees import Inputs
 
@@ -130,6 +131,13 @@ class Network(nn.Module):
         return False
 
     @property
+    def head_kind(self) -> str:
+        """What the outputs are, where not numbers of a whole example: `LabelKind.head` says it."""
+        if self.is_dense:
+            return 'dense'
+        return 'lm' if self.is_lm else 'features' if self.is_reconstruction else ''
+
+    @property
     def is_dense(self) -> bool:
         """Whether the head gives logits of each position: (batch, rows, columns, classes)."""
         return False
@@ -174,7 +182,7 @@ class Network(nn.Module):
         return False
 
     @property
-    def made_of(self) -> tuple[Any, ...]:
+    def made_of(self) -> tuple[object, ...]:
         """Classes and functions of a user's own that it runs, beyond its own class."""
         return ()
 
@@ -267,7 +275,7 @@ class Network(nn.Module):
         state, seen = inputs, {}
         for name in stage_slice(self.stages, start, stop):
             made = linen_stage(self.make_stage(name), name, name == self.stages[-1])
-            state = made(name=name)(state, mode_of(modes, name))
+            state = run_stage(made(name=name), state, mode_of(modes, name))
             state = written(state) if len(self.blocks) >= DEEP else state
             if name in self.tapped:
                 number = self.tapped.index(name)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from ftjax.errors import UserError, check_name
 from ftjax.models.stages import Network
 from ftjax.models.text_decoder_stages import LinearHead, NormPool, TiedHead
+from ftjax.models.text_encoder import VectorHead
 
 
 class Decoder(Network):
@@ -19,8 +20,9 @@ class Decoder(Network):
 
     Input {'input_ids', 'attention_mask'}: int (batch, time); without a mask all tokens are
     real. Padding may be on either side. With `num_classes` the head is a classifier on the
-    pooled token: (batch, num_classes). Without, and `head` 'lm', it is a language model's,
-    on every token: (batch, time, vocab_size) float32.
+    pooled token, (batch, num_classes), or with pool 'none' on every token. Without, `head` 'lm'
+    is a language model's, on every token: (batch, time, vocab_size) float32; 'vector' gives the
+    pooled token at length 1.
     """
 
     logit_cap: ClassVar[float | None] = None
@@ -32,7 +34,7 @@ class Decoder(Network):
     max_positions: int = 1024
     num_classes: int = 0
     head: str = 'none'
-    """What follows the norm where there are no classes: 'none' or 'lm'."""
+    """What follows the norm where there are no classes: 'none', 'lm' or 'vector'."""
     tied: bool = True
     """Whether the language model's head is the table of word embeddings."""
     pool: str = 'last'
@@ -50,14 +52,20 @@ class Decoder(Network):
 
     def __post_init__(self):
         super().__post_init__()
-        check_name(self.head, ('none', 'lm'), 'head')
+        check_name(self.head, ('none', 'lm', 'vector'), 'head')
         check_name(self.pool, ('last', 'mean', 'none'), 'pool')
-        if self.num_classes and self.pool == 'none':
-            raise UserError(f"{type(self).__name__}: a classifier needs pool 'last' or 'mean'")
+        if self.head_kind == 'vector' and self.pool == 'none':
+            raise UserError(f"{type(self).__name__}: head 'vector' needs pool 'last' or 'mean'")
 
     @property
     def is_lm(self) -> bool:
         return self.head == 'lm' and not self.num_classes
+
+    @property
+    def head_kind(self) -> str:
+        if self.num_classes:
+            return 'tags' if self.pool == 'none' else ''
+        return '' if self.head == 'none' else self.head
 
     @property
     def ties(self) -> dict[str, str]:
@@ -66,12 +74,14 @@ class Decoder(Network):
     @property
     def stages(self) -> tuple[str, ...]:
         blocks = tuple(f'block_{i:02d}' for i in range(self.depth))
-        has_head = self.num_classes or self.is_lm
+        has_head = self.num_classes or self.head != 'none'
         return ('embed', *blocks, 'norm', *(('head',) if has_head else ()))
 
     def make_stage(self, name: str) -> Callable[..., nn.Module]:
         if name == 'norm':
             return partial(NormPool, self.make_norm(), 'none' if self.is_lm else self.pool)
+        if name == 'head' and self.head_kind == 'vector':
+            return partial(VectorHead, 0)
         if name == 'head' and self.ties:
             return partial(TiedHead, TABLE, self.logit_cap)
         if name == 'head':

@@ -33,6 +33,8 @@ class TokenEmbed(nn.Module):
     epsilon: float
     dropout: float
     dtype: DTypeLike
+    project: bool
+    """Whether a dense layer takes what was summed to `width`."""
 
     @nn.compact
     def __call__(self, inputs, mode: Mode):
@@ -51,7 +53,7 @@ class TokenEmbed(nn.Module):
         x = x + self.table('position_embed', self.max_positions)(self.positions(ids))
         x = layer_norm('norm', self.epsilon, self.dtype)(x)
         x = nn.Dropout(self.dropout)(x, deterministic=mode.deterministic)
-        if self.embedding_size not in (None, self.width):
+        if self.project:
             x = nn.Dense(self.width, dtype=self.dtype, name='project')(x)
         return {'hidden': x, 'mask': mask}
 
@@ -132,8 +134,24 @@ class Pooler(nn.Module):
         return {'hidden': jnp.tanh(nn.Dense(x.shape[-1], dtype=self.dtype, name='dense')(x))}
 
 
+class VectorHead(nn.Module):
+    """Vectors of length 1: (batch, width) -> (batch, dim or width), float32."""
+
+    dim: int
+    """Numbers of a vector, by a linear layer; 0 for those that come in."""
+
+    @nn.compact
+    def __call__(self, state, mode: Mode):
+        del mode
+        x = state['hidden'].astype(jnp.float32)
+        if self.dim:
+            x = nn.Dense(self.dim, kernel_init=nn.initializers.normal(0.02), name='dense')(x)
+        # Below this length, which no vector of a network has, the gradient would be no number.
+        return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), 1e-24))
+
+
 class TextHead(nn.Module):
-    """The classifier: (batch, width) -> logits (batch, num_classes), float32."""
+    """The classifier: (.., width) -> logits (.., num_classes), float32."""
 
     num_classes: int
     hidden_act: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import optax
@@ -127,7 +127,7 @@ def scale_by_rates(order: tuple[str, ...]) -> optax.GradientTransformationExtraA
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyrefly: ignore
 
 
-def state_bytes(opt_state: Any) -> int:
+def state_bytes(opt_state: object) -> int:
     """Bytes that an optimizer state takes."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(opt_state))
 

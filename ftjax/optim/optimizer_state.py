@@ -59,7 +59,7 @@ def recorded(opt_state: Any) -> dict[str, jax.Array]:
     return first.sums if isinstance(first, Recorded) else {}
 
 
-def carry(old: object, new: object, anew: frozenset[str] = frozenset()) -> Any:
+def carry(old: object, new: object, anew: frozenset[str] = frozenset()) -> object:
     """The new state with what the old one holds of the same leaves, whatever their groups.
 
     Args:

@@ -45,7 +45,7 @@ def scores_by_shift(summary: Mapping[str, Any]):
     )
 
 
-def movement(task: Mapping[str, Any], summary: Mapping[str, Any]):
+def movement(task: Mapping[str, Any], summary: Mapping[str, object]):
     """How far each stage's parameters moved from where they began; None if not measured."""
     arms = [arm for arm in task['arms'] if arm['movement']]
     if not arms:

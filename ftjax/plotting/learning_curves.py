@@ -48,7 +48,7 @@ def learning_curves(
 
 def learning_figure(
     history: Sequence[JsonObject], metric: str, best_step: int | None = None
-) -> Any:
+) -> object:
     """The same curves side by side in one matplotlib Figure.
 
     Raises:

@@ -31,7 +31,7 @@ def stage_sizes(phase: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     return {name: (total, trained) for name, (total, trained) in sizes.items()}
 
 
-def network_picture(phases: Sequence[Mapping[str, Any]]) -> Any:
+def network_picture(phases: Sequence[Mapping[str, object]]) -> object:
     """Stages from the input down to the output, a column a phase, and parameters by stage.
 
     Args:

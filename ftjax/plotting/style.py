@@ -108,13 +108,13 @@ def place_labels(
         for dx, dy in ((1, 0.6), (1, -0.6), (-1, 0.6), (-1, -0.6), (0, 1.2), (0, -1.2))
     ]
 
-    def box_at(x: float, y: float, points_wide: float) -> Any:
+    def box_at(x: float, y: float, points_wide: float) -> object:
         side = points_wide * figure.dpi / 72
         left, bottom = axes.transData.transform((x, y)) - side / 2
         return Bbox.from_bounds(left, bottom, side, side)
 
     taken = [box_at(x, y, 10) for x, y, *_ in points] + [box_at(x, y, 4) for x, y in avoid]
-    labels: list[Any] = []
+    labels: list[object] = []
     frame = axes.get_window_extent(renderer)
     for x, y, text, colour in sorted(points):
         own = axes.transData.transform((x, y))

@@ -196,7 +196,7 @@ class Preprocessing:
             scale=scale,
         )
 
-    def to_huggingface(self, processor: str = 'ViTImageProcessor') -> dict[str, Any]:
+    def to_huggingface(self, processor: str = 'ViTImageProcessor') -> dict[str, object]:
         """The fields of a preprocessor_config.json that `from_huggingface` reads back.
 
         A centre crop is written with `crop_size`, which ViTImageProcessor ignores: pass
@@ -204,7 +204,7 @@ class Preprocessing:
         """
         height, width = self.image_size
         number = next(key for key, name in RESAMPLE.items() if name == self.interpolation)
-        config: dict[str, Any] = {
+        config: dict[str, object] = {
             'image_processor_type': processor,
             'do_resize': True,
             'resample': number,
@@ -253,7 +253,7 @@ def _both(size: int | tuple[int, int]) -> tuple[int, int]:
 
 
 def _per_channel(
-    config: JsonObject, field: str, channels: int, kind: Kind, where: Any
+    config: JsonObject, field: str, channels: int, kind: Kind, where: object
 ) -> tuple[float, ...]:
     """A number for each channel, from one for all or a list."""
     found = config.get(field, 0.5)

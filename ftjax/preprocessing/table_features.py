@@ -94,7 +94,7 @@ class TablePreprocessing:
         words: np.ndarray,
         number_names: tuple[str, ...],
         word_names: tuple[str, ...],
-        ids: Any = (),
+        ids: object = (),
     ) -> dict[str, np.ndarray]:
         """`features` float32 (N, features) and, where they are embedded, `codes` int32.
 

@@ -29,6 +29,9 @@ LENGTHS = (16, 32, 64, 128, 256, 512)
 """Lengths that batches are padded to, in tokens, where nothing else is asked for."""
 _LONGEST = 512  # tokens; a network may have positions for far more than fit a batch
 _KIND = 'text'  # in JSON, tells these fields from those of images
+FORMS = ('joined', 'apart', 'choices', 'words')
+"""What an example's texts become: one row of tokens; a row each; rows of the first with each of the
+others; or a text is words that are tokenised one by one, in windows where they are many."""
 _ROW = Integer(0, 2**31 - 1)
 _KINDS: dict[str, Kind] = {
     'tokenizer': Text(),
@@ -40,6 +43,7 @@ _KINDS: dict[str, Kind] = {
     'mask_id': optional(_ROW),
     'token_types': Flag(),
     'separator': optional(Text()),
+    'form': Text(),
 }
 
 
@@ -72,9 +76,12 @@ class TextPreprocessing:
     """Whether `token_type_ids` mark the two texts of a pair."""
     separator: str | None = None
     """Put between the texts of a pair; None where the tokenizer has a form for pairs."""
+    form: str = FORMS[0]
+    """One of FORMS."""
 
     def __post_init__(self):
         check_table(dataclasses.asdict(self), _KINDS, 'preprocessing')
+        check_name(self.form, FORMS, 'form of texts')
         if self.max_length < 4:
             raise UserError(f'max_length is {self.max_length} tokens; expected at least 4')
         buckets = tuple(self.buckets) or (
@@ -109,6 +116,8 @@ class TextPreprocessing:
     def to_json(self) -> dict[str, Any]:
         """A plain dict without the path; `from_json` is the inverse."""
         fields = dataclasses.asdict(self)
+        if self.form == FORMS[0]:  # as files had it before there were others
+            del fields['form']
         return {'kind': _KIND, **fields, 'tokenizer': 'tokenizer.json', 'buckets': [*self.buckets]}
 
     @classmethod

@@ -88,7 +88,7 @@ def parse_tokenizer(text: str, path: pathlib.Path | str) -> Tokenizer:
     return tokenizer
 
 
-def special_id(tokenizer: Tokenizer, role: str, config: dict[str, Any]) -> int | None:
+def special_id(tokenizer: Tokenizer, role: str, config: dict[str, object]) -> int | None:
     """The id of the 'pad', 'mask' or 'eos' token; None if the tokenizer has none.
 
     Args:

@@ -97,7 +97,7 @@ def open_model(
     return OpenedModel(network, unflatten(leaves), report, preprocessing, kept)
 
 
-def preprocessing_of(said: Any, network: Network) -> tuple[Any, tuple[str, ...]]:
+def preprocessing_of(said: object, network: Network) -> tuple[Any, tuple[str, ...]]:
     """What a network's inputs are prepared by, and what the report says of it."""
     size = input_size(network)
     if said is not None or size is None or network.takes != 'images':
@@ -121,8 +121,8 @@ def sized(network: Network, image_size: int | tuple[int, int] | None) -> None:
 
 
 def options_for(
-    parameters: Mapping[str, Any], options: Mapping[str, Any], image_size: Any
-) -> dict[str, Any]:
+    parameters: Mapping[str, object], options: Mapping[str, object], image_size: object
+) -> dict[str, object]:
     """The arguments of a building function: the config's, and the image size if it has one."""
     size = {'image_size': image_size} if image_size and 'image_size' in parameters else {}
     return {**size, **options}

@@ -7,7 +7,6 @@ import dataclasses
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import jax
 
@@ -15,6 +14,8 @@ from ftjax.errors import UserError
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import with_overrides
+from ftjax.models.bert import BERT
+from ftjax.models.modernbert import ModernBERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
@@ -22,7 +23,7 @@ from ftjax.preprocessing.table_features import is_table, table_of
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing_of
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.keymaps.hf_config import architecture
+from ftjax.pretrained.keymaps.hf_config import TAGGER, architecture, num_labels
 from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, identity
 from ftjax.pretrained.readers import TensorSource
 from ftjax.printable import printable
@@ -30,7 +31,8 @@ from ftjax.printable import printable
 OTHER_TASK = re.compile(
     r'For(TokenClassification|QuestionAnswering|MultipleChoice|NextSentencePrediction)$'
 )
-"""Classes of transformers whose heads no network here has, under names of those that it has."""
+"""Classes of transformers whose heads are not those of a network with one answer to a text, under
+names of those that it has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Checkpoint:
         """Whether it is in our own format."""
         return self.family == own_format.FORMAT
 
-    def network(self, **overrides: Any) -> Network:
+    def network(self, **overrides: object) -> Network:
         """The network that the checkpoint describes, with some fields replaced."""
         with self._explaining(overrides):
             if self.is_own:
@@ -60,8 +62,11 @@ class Checkpoint:
                 merged = with_overrides if name == 'adapted' else dict.__or__
                 network = build(name, merged(options, overrides))
             else:
-                family = families.module(self.family)
-                network = family.network_from_config(dict(self.config), **overrides)
+                made = families.module(self.family).network_from_config
+                network = made(dict(self.config), **overrides)
+                if isinstance(network, BERT | ModernBERT) and self._has_tags(overrides):
+                    tags = {'pool': 'none', 'num_classes': num_labels(self.config, TAGGER)}
+                    network = made(dict(self.config), **overrides, **tags)
         # A network takes time to look at that grows with its blocks: not before this is known.
         blocks = len(network.blocks)
         tensors = blocks if self.source is None else len(self.source.names)
@@ -72,8 +77,13 @@ class Checkpoint:
             )
         return network
 
+    def _has_tags(self, overrides: Mapping[str, object]) -> bool:
+        """Whether the file is of a network that answers for every token, and nobody says other."""
+        own = architecture(self.config).endswith(TAGGER)
+        return own and not overrides.keys() & {'num_classes', 'pool', 'head'}
+
     @contextlib.contextmanager
-    def _explaining(self, overrides: Mapping[str, Any]) -> Iterator[None]:
+    def _explaining(self, overrides: Mapping[str, object]) -> Iterator[None]:
         """Whatever its configuration makes a family raise becomes one line that names the file.
 
         Values are checked before; this is for those that are well in themselves and do not go
@@ -107,7 +117,10 @@ class Checkpoint:
         with self._explaining({}):
             found = families.key_map(self.family, self.config, names)
         name = architecture(self.config)
-        return found.without_head(name) if OTHER_TASK.search(name) else found
+        is_other = bool(OTHER_TASK.search(name))
+        if network.head_kind == 'tags':
+            is_other = not re.search(rf'(^|Model|LM|ForPreTraining|{TAGGER})$', name)
+        return found.without_head(name) if is_other else found
 
     @property
     def promises_head(self) -> bool:

@@ -47,7 +47,7 @@ def check_config(
 
 def _check(
     model_type: str, fields: Fields, config: JsonObject, where: pathlib.Path
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+) -> tuple[dict[str, object], tuple[str, ...]]:
     config = _under_own_names(model_type, config, where)
     _check_class(model_type, config, where)
     notes = list(_noise(model_type, fields, config))
@@ -101,7 +101,7 @@ def _undeclared(model_type: str, name: str, value: object, where: pathlib.Path) 
     return [name]
 
 
-def _under_own_names(model_type: str, config: JsonObject, where: pathlib.Path) -> dict[str, Any]:
+def _under_own_names(model_type: str, config: JsonObject, where: pathlib.Path) -> dict[str, object]:
     """The config with each alias of the class replaced by the field it stands for."""
     renamed = dict(config)
     for alias, name in known(model_type).aliases.items():
@@ -158,7 +158,7 @@ def _readers() -> dict[str, list[str]]:
     return found
 
 
-def _dict(name: str, value: object, where: pathlib.Path) -> Mapping[str, Any]:
+def _dict(name: str, value: object, where: pathlib.Path) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise UserError(f'{where}: {name} must be a JSON object, not {_short(value)}')
     return value

@@ -89,7 +89,7 @@ INERT = {
 }
 # Fields that no class lists and that the shared code of transformers, version 4 or 5, reads for
 # every model: field -> the value that changes nothing.
-EVERYWHERE: dict[str, Any] = {
+EVERYWHERE: dict[str, object] = {
     'is_causal': False,
     'is_decoder': False,
     'is_encoder_decoder': False,

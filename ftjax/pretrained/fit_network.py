@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.models.adapters.adapted import plain_network
@@ -15,7 +14,7 @@ from ftjax.pretrained.keymaps.keymap import KeyMap
 
 
 def fit_network(
-    checkpoint: Checkpoint, overrides: Mapping[str, Any], head: str = 'auto'
+    checkpoint: Checkpoint, overrides: Mapping[str, object], head: str = 'auto'
 ) -> tuple[Network, KeyMap, Explanation]:
     """The network for a checkpoint and how its tensors fit, from headers alone.
 
@@ -44,7 +43,7 @@ def fit_network(
 
 def size_override(
     checkpoint: Checkpoint, image_size: int | tuple[int, int] | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """{'image_size': ..} in the way the network's field has it; {} for None."""
     if image_size is None:
         return {}

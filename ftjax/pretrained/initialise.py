@@ -42,7 +42,7 @@ def random_variables(network: Network, seed: int = 0, dtype: DTypeLike = jnp.flo
     return unflatten({key: cast(key, leaf, dtype) for key, leaf in found.items()})
 
 
-def check_room(network: Network, shapes: Any) -> None:
+def check_room(network: Network, shapes: object) -> None:
     """UserError where the device's free memory, or the machine's, does not hold such variables."""
     size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     stats = jax.local_devices()[0].memory_stats() or {}
@@ -81,7 +81,7 @@ def initialiser(network: Network, stage: str | None = None) -> Callable[[jax.Arr
     index = network.stages.index(stage)
     following = network.stages[index + 1] if index + 1 < len(network.stages) else None
 
-    def enter(variables: Variables) -> Any:
+    def enter(variables: Variables) -> object:
         inputs = network.example_input(1)
         return network.apply(variables, inputs, stop=stage) if index else inputs
 
@@ -94,7 +94,7 @@ def initialiser(network: Network, stage: str | None = None) -> Callable[[jax.Arr
     return jax.jit(init)
 
 
-def drawn(network: Network, key: jax.Array, variables: Any) -> dict[str, Any]:
+def drawn(network: Network, key: jax.Array, variables: Any) -> dict[str, object]:
     """The variables that `init` gave, with those that the network draws by itself."""
     own = network.own_initial(key)
     if not own:

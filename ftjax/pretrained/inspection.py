@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import jax.numpy as jnp
 
@@ -31,7 +30,7 @@ class Inspection:
     source: str
     family: str
     model: str
-    options: dict[str, Any]
+    options: dict[str, object]
     stages: tuple[str, ...]
     parameters: dict[str, int]
     """Stage -> number of parameters; 0 for one without."""
@@ -72,7 +71,7 @@ class Inspection:
         return '\n'.join([*lines, self.report.table()])
 
 
-def inspect(init: str, model: str | Mapping[str, Any] | None = None) -> Inspection:
+def inspect(init: str, model: str | Mapping[str, object] | None = None) -> Inspection:
     """Recognises a checkpoint and accounts for its tensors without reading any of them.
 
     Args:
@@ -116,7 +115,7 @@ def inspect(init: str, model: str | Mapping[str, Any] | None = None) -> Inspecti
     )
 
 
-def named(network: Network) -> tuple[str, dict[str, Any]]:
+def named(network: Network) -> tuple[str, dict[str, object]]:
     """The model and its options; of a network with adapters its family's, and the adapters."""
     name, options = options_of(network)
     if not isinstance(network, Adapted):

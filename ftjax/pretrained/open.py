@@ -39,16 +39,16 @@ def load_pretrained(
     seed: int = 0,
     head: str = 'auto',
     dtype: DTypeLike = jnp.float32,
-    model: str | Mapping[str, Any] | None = None,
-    options: Mapping[str, Any] | None = None,
+    model: str | Mapping[str, object] | None = None,
+    options: Mapping[str, object] | None = None,
     sharding: Sharding | None = None,
 ) -> Pretrained:
     """Opens a pretrained network.
 
     Args:
-      init: 'glyphs' or 'docstrings' (shipped), the name of a registered function that builds a
-        network with its weights, 'data:NAME', 'hf://ORG/NAME[@REVISION]', the
-        path of a folder, file or run; with 'random:' before it the same network with random
+      init: 'glyphs', 'glyphs_cls' or 'docstrings' (shipped), the name of a registered
+        function that builds a network with its weights, 'data:NAME', 'hf://ORG/NAME[@REVISION]',
+        the path of a folder, file or run; with 'random:' before it the same network with random
         weights.
       num_classes: of the task; None keeps the checkpoint's head as it is, or leaves the head
         out where it has none; 0 leaves it out.
@@ -94,7 +94,7 @@ def outline(
     image_size: int | tuple[int, int] | None = None,
     seed: int = 0,
     head: str = 'auto',
-    model: str | Mapping[str, Any] | None = None,
+    model: str | Mapping[str, object] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Outline | BuiltOutline:
     """What `load_pretrained` with these arguments would open, from names and headers alone.
@@ -166,7 +166,7 @@ def _check_model(name: str, found: str, init: str) -> None:
 
 
 def describe(
-    where: Location, model: str | Mapping[str, Any] | None = None, *, tensors: bool = True
+    where: Location, model: str | Mapping[str, object] | None = None, *, tensors: bool = True
 ) -> Checkpoint:
     """Recognises a checkpoint: by config.json, by `model`, or by the names of its tensors.
 
@@ -231,7 +231,7 @@ def _of_run(step: pathlib.Path, tensors: bool) -> Checkpoint:
     return Checkpoint(folder, own_format.FORMAT, config, source)
 
 
-def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, object]]:
     """The family and the config of a model of the registry given by name and options."""
     options = {'name': model} if isinstance(model, str) else dict(model)
     name = options.pop('name', None)

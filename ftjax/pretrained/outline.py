@@ -81,7 +81,7 @@ class Outline:
         return 'new' if 'head' in self.network.stages else 'none'
 
     @functools.cached_property
-    def shapes(self) -> dict[str, Any]:
+    def shapes(self) -> dict[str, object]:
         """The variables as jax.ShapeDtypeStruct, in float32."""
         return unflatten(leaf_shapes(self.network))
 
@@ -183,7 +183,7 @@ class BuiltOutline:
         return self._found.report.head
 
     @property
-    def shapes(self) -> dict[str, Any]:
+    def shapes(self) -> dict[str, object]:
         """The variables as jax.ShapeDtypeStruct."""
         return jax.eval_shape(lambda tree: tree, self._found.variables)
 

@@ -16,7 +16,6 @@ import os
 import pathlib
 import shutil
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -122,7 +121,7 @@ def description(
     preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str],
     provenance: Mapping[str, object] | None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """What config.json says of a network; UserError if it has not as many classes as names."""
     check_reopens(network)
     name, options = options_of(network)
@@ -130,7 +129,7 @@ def description(
         raise UserError(
             f'{folder}: {len(class_names)} class names for {options["num_classes"]} classes'
         )
-    config: dict[str, Any] = {
+    config: dict[str, object] = {
         'format': FORMAT,
         'model': name,
         'options': options,

@@ -70,7 +70,7 @@ class RunSource(TensorSource):
         self,
         step: pathlib.Path,
         before: Mapping[str, Header] | None = None,
-        read_before: Callable[[], Mapping[str, Any]] = dict,
+        read_before: Callable[[], Mapping[str, object]] = dict,
     ):
         """Reads manifest and headers; UserError if they are damaged or of a later version."""
         self.path, self.saved = step, SavedStep(step)
@@ -102,7 +102,7 @@ def entries(node: object) -> dict:
     return node if isinstance(node, dict) else {}
 
 
-def open_run(step: pathlib.Path, config: JsonObject, load: Callable[..., Any]) -> RunSource:
+def open_run(step: pathlib.Path, config: JsonObject, load: Callable[..., object]) -> RunSource:
     """The leaves of a run's checkpoint, `config` being our own description of its network.
 
     `load` opens the run's beginning: (init, options by keyword) -> Pretrained. UserError where the
@@ -114,7 +114,7 @@ def open_run(step: pathlib.Path, config: JsonObject, load: Callable[..., Any]) -
     kinds = {'init': optional(Text()), 'model': optional(Table()), 'data': optional(Table())}
     check_table(run, {**kinds, 'seed': Integer(-(2**31), 2**31 - 1)}, str(file))
 
-    def read_before() -> dict[str, Any]:
+    def read_before() -> dict[str, object]:
         found, report = beginning(config, run, load)
         now = {'weights': weights_of(found, report)}
         wrong = refused(differences(source.saved.identity or {}, now), ())
@@ -139,7 +139,7 @@ def open_run(step: pathlib.Path, config: JsonObject, load: Callable[..., Any]) -
 
 def beginning(
     config: JsonObject, run: Mapping[str, Any], load: Callable[..., Any]
-) -> tuple[Mapping[str, Any], dict[str, Any]]:
+) -> tuple[Mapping[str, object], dict[str, object]]:
     """The variables that a run started from, adapters left out, and how they were loaded."""
     seed, options = run.get('seed', 0), dict(run.get('model') or {})
     classes = config['options'].get('num_classes', 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,7 +68,7 @@ def load_into(
         leaf = _own(leaf) if isinstance(leaf, np.ndarray) else leaf
         return jax.device_put(leaf, sharding(key, leaf.shape) if sharding else None)
 
-    leaves: dict[str, Any] = {}
+    leaves: dict[str, object] = {}
     for name, match in plan.reads.items():
         tensor = source.read(name)
         _check_finite(tensor, name, source)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +22,7 @@ NUMBERS, ENTRIES = 4, 2**16
 """Of a sketch, and entries of a leaf that it looks at."""
 
 
-def weights_of(variables: Variables, report: JsonObject) -> dict[str, Any]:
+def weights_of(variables: Variables, report: JsonObject) -> dict[str, object]:
     """`loaded`, a hash, and `random`, a sketch; what there is nothing of is left out.
 
     Args:
@@ -56,7 +55,7 @@ def weights_hash(variables: Variables) -> str:
     return digest.hexdigest()
 
 
-def sketch(leaves: Mapping[str, Any]) -> list[float]:
+def sketch(leaves: Mapping[str, object]) -> list[float]:
     """A few numbers that tell one draw of random weights from another, whatever the rounding.
 
     Each is the sum of entries against a wave, over their length: it is about normal for another

@@ -22,7 +22,13 @@ PLAIN = OptimizerSettings(name='sgd', momentum=0.0)
 
 
 def descend(
-    network: Network, variables: Variables, freeze: str, x: Any, y: Any, rates: Any, steps: int
+    network: Network,
+    variables: Variables,
+    freeze: str,
+    x: object,
+    y: object,
+    rates: object,
+    steps: int,
 ) -> Any:
     """Variables after full-batch gradient descent on the squared error.
 
@@ -57,7 +63,7 @@ def descend(
     return jax.jit(jax.vmap(run))(variables, x, y, jnp.asarray(rates, jnp.float32))
 
 
-def stacked(first: Any, last: Any) -> dict[str, Any]:
+def stacked(first: object, last: object) -> dict[str, object]:
     """Variables of two-layer networks from (runs, inputs, width) and (runs, width) weights."""
     return {
         'params': {
@@ -68,7 +74,7 @@ def stacked(first: Any, last: Any) -> dict[str, Any]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def predictions(network: Network, variables: Variables, x: Any) -> jax.Array:
+def predictions(network: Network, variables: Variables, x: object) -> jax.Array:
     """(runs, examples) outputs at x (runs, examples, inputs)."""
     outputs: Any = jax.vmap(network.apply)(variables, x)
     return outputs[..., 0]

@@ -66,7 +66,7 @@ def errors(
     return found
 
 
-def verdicts(found: Mapping[float, Mapping[str, Any]]) -> list[dict[str, Any]]:
+def verdicts(found: Mapping[float, Mapping[str, Any]]) -> list[dict[str, object]]:
     """The gates of Kumar's theorems, and the sign of LP - FT at the largest feature error."""
     rows = []
     for error, arms in found.items():
@@ -103,7 +103,7 @@ def rows(seeds: int = 5, **options: Any) -> tuple[list[dict[str, Any]], list[dic
     return made, verdicts(found)
 
 
-def theory_row(task: str, arm: str, seed: int, test: float, val: float) -> dict[str, Any]:
+def theory_row(task: str, arm: str, seed: int, test: float, val: float) -> dict[str, object]:
     """A finished run as the summary reads it; `val` is the error that its choices saw."""
     cell = {'task': task, 'arm': arm, 'seed': seed, 'rate': None, 'status': 'ok'}
     return {**cell, 'test': {'error': test}, 'val': {'error': val}}

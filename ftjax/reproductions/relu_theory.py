@@ -78,7 +78,7 @@ def errors(
     return found
 
 
-def verdicts(errors: Mapping[tuple[str, int], Mapping[str, Any]]) -> list[dict[str, Any]]:
+def verdicts(errors: Mapping[tuple[str, int], Mapping[str, Any]]) -> list[dict[str, object]]:
     """The gates: each shift is met best by the layer it is in."""
     rows = []
     found = {key: {arm: e['test'] for arm, e in arms.items()} for key, arms in errors.items()}

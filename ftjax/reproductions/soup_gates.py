@@ -21,7 +21,7 @@ def soup_verdicts(
     inside: Sequence[str],
     shifted: str,
     metric: str = 'accuracy',
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Gates on the soups, reports on the line from start to best member.
 
     Args:

@@ -50,7 +50,7 @@ class Soup(Baseline):
 
     take: str
     """Which of `arms_of`."""
-    start: Mapping[str, Any]
+    start: Mapping[str, object]
     """Changes of the config for the run whose end all members start from:
     {'freeze': 'head', 'optimizer.learning_rate': 1e-2}."""
     rates: Annotated[tuple[float, ...], above(0)]
@@ -110,8 +110,8 @@ class Soup(Baseline):
         return _LAST[key][self.take]
 
     def verdicts(
-        self, settings: AblationSettings, rows: Sequence[Mapping[str, Any]]
-    ) -> list[dict[str, Any]]:
+        self, settings: AblationSettings, rows: Sequence[Mapping[str, object]]
+    ) -> list[dict[str, object]]:
         """See Baseline."""
         return soup_verdicts(
             rows,
@@ -128,7 +128,7 @@ class Soup(Baseline):
 BASELINES['soups'] = Soup
 
 
-def soup_arms(**options: Any) -> dict[str, Any]:
+def soup_arms(**options: Any) -> dict[str, object]:
     """`config.ablation.arms` of a soup: every row that it has. The options are those of Soup.
 
     >>> list(soup_arms(start={'freeze': 'head'}, rates=(1e-3, 1e-2), points=3))[-2:]
@@ -186,10 +186,10 @@ def seed_rows(soup: Soup, prepared: Prepared, settings: AblationSettings) -> dic
         own = dataclasses.replace(own, variables=probed.variables)
         ends.append(flat(train(own, progress=False)[0].variables))
 
-    def validated(weights: Mapping[str, Any]) -> OwnRow:
+    def validated(weights: Mapping[str, object]) -> OwnRow:
         return numbers_of(split_metrics(prepared, _tree(weights), 'val'))
 
-    def row(weights: Mapping[str, Any], **more: Any) -> OwnRow:
+    def row(weights: Mapping[str, object], **more: object) -> OwnRow:
         shifts = {test.name: test.metrics(_tree(weights)) for test in tests}
         shifts = {SHIFTED: _means(list(shifts.values())), **shifts}
         metrics = split_metrics(prepared, _tree(weights))
@@ -199,7 +199,7 @@ def seed_rows(soup: Soup, prepared: Prepared, settings: AblationSettings) -> dic
     members = [row(end, own_rate=rate) for end, rate in zip(ends, rates, strict=True)]
     known = {id(end): one['val'][metric] for end, one in zip(ends, members, strict=True)}
 
-    def score(weights: Mapping[str, Any]) -> float:
+    def score(weights: Mapping[str, object]) -> float:
         return known[id(weights)] if id(weights) in known else validated(weights)[metric]
 
     best = max(range(len(ends)), key=lambda n: (members[n]['val'][metric], -n))
@@ -224,7 +224,7 @@ def _member(config: Config, rate: float, order: int) -> Config:
     return dataclasses.replace(config, seed=seed, optimizer=optimizer)
 
 
-def _tree(weights: Mapping[str, Any]) -> dict[str, Any]:
+def _tree(weights: Mapping[str, object]) -> dict[str, object]:
     return unflatten_dict(dict(weights), sep='/')
 
 
@@ -237,7 +237,7 @@ def _means(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float | No
     return found
 
 
-def _brief(member: Mapping[str, Any], metric: str) -> dict[str, Any]:
+def _brief(member: Mapping[str, Any], metric: str) -> dict[str, object]:
     """What is noted of a member beside the best."""
     return {
         'rate': member['own_rate'],

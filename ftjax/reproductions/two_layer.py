@@ -22,7 +22,7 @@ class First(nn.Module):
     act: str
 
     @nn.compact
-    def __call__(self, state: Any, mode: Mode) -> Any:
+    def __call__(self, state: object, mode: Mode) -> Any:
         del mode
         dense = nn.Dense(self.width, use_bias=False, name='dense')
         return {'hidden': ACTIVATIONS[self.act](dense(state))}

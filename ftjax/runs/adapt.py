@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import Any
 
 from ftjax.data.audit.measures.keys import content_keys
 from ftjax.data.dataset import Dataset
@@ -21,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 def adapted(
     prepared: Prepared, spec: RunSpec, result: FitResult, progress: bool = False
-) -> tuple[FitResult, dict[str, Any]]:
+) -> tuple[FitResult, dict[str, object]]:
     """The result with adapted variables, and facts: what was seen, and the metrics before.
 
     `test_inputs_seen` counts test examples whose inputs are among the unlabelled ones: scores on

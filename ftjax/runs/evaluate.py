@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ftjax.config import Config
 from ftjax.data import EvalBatches, Splits, eval_batches
 from ftjax.errors import UserError
@@ -95,7 +93,7 @@ def network_metrics(
     preprocessing: Preprocessing | TextPreprocessing | None,
     split: str = 'test',
     threshold: Threshold | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Metrics of a network on a split, on whole arrays, at a decision threshold if one is given."""
     found = network_statistics(network, variables, data, config, preprocessing, split)
     return task_of(getattr(data, split).task).measured(found, data.class_names, threshold)

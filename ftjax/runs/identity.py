@@ -31,7 +31,7 @@ from ftjax.runs.prepare import Prepared
 from ftjax.training.feature_cache.key import augmentations_of, compared, described
 
 
-def run_identity(prepared: Prepared, further: Mapping[str, str] | None = None) -> dict[str, Any]:
+def run_identity(prepared: Prepared, further: Mapping[str, str] | None = None) -> dict[str, object]:
     """The identity of a run's inputs, ready for JSON.
 
     Args:
@@ -50,7 +50,7 @@ def run_identity(prepared: Prepared, further: Mapping[str, str] | None = None) -
     return to_jsonable(found)
 
 
-def data_identity(data: Splits, further: Mapping[str, str] | None = None) -> dict[str, Any]:
+def data_identity(data: Splits, further: Mapping[str, str] | None = None) -> dict[str, object]:
     """Fingerprints of the splits, of all three together, and of examples without labels."""
     found = {name: getattr(data, name).fingerprint for name in ('train', 'val', 'test')}
     unlabelled = data.unlabelled
@@ -63,7 +63,7 @@ def data_identity(data: Splits, further: Mapping[str, str] | None = None) -> dic
     }
 
 
-def baseline_identity(data: Splits) -> dict[str, Any]:
+def baseline_identity(data: Splits) -> dict[str, object]:
     """The identity of what is computed from data alone, without a network."""
     return {'data': data_identity(data), **_code_state()}
 
@@ -86,7 +86,7 @@ def data_changed(data: Splits, identity: JsonObject) -> str:
     return ''
 
 
-def weights_identity(prepared: Prepared) -> dict[str, Any]:
+def weights_identity(prepared: Prepared) -> dict[str, object]:
     """Hashes of the weights that a run starts from, of their network and preprocessing."""
     prep = prepared.preprocessing
     network = prepared.network if prepared.opened is None else prepared.opened.network
@@ -99,7 +99,7 @@ def weights_identity(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def options_set(network: Network) -> Any:
+def options_set(network: Network) -> object:
     """Family and fields of a network, without those at their defaults.
 
     A later version may have more fields: networks that do without are the same.
@@ -108,7 +108,7 @@ def options_set(network: Network) -> Any:
     return [found[0], _beyond_defaults(network, found[1])] if isinstance(found, list) else found
 
 
-def _beyond_defaults(thing: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+def _beyond_defaults(thing: Any, values: Mapping[str, object]) -> dict[str, object]:
     """Those fields of a dataclass that are not at their defaults, ready for JSON."""
     defaults = {field.name: field.default for field in dataclasses.fields(thing)}
     ready = {name: to_jsonable(value) for name, value in values.items()}
@@ -120,7 +120,7 @@ def _beyond_defaults(thing: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def opened_weights(prepared: Prepared) -> dict[str, Any]:
+def opened_weights(prepared: Prepared) -> dict[str, object]:
     """`loaded`, a hash, and `random`, a sketch, of the leaves that a checkpoint gave."""
     opened = prepared.opened
     if opened is None:
@@ -132,16 +132,16 @@ def opened_weights(prepared: Prepared) -> dict[str, Any]:
     return known
 
 
-def run_code(prepared: Prepared) -> dict[str, Any]:
+def run_code(prepared: Prepared) -> dict[str, object]:
     """The code of the user's own that a run uses; {} where there is none."""
     return code_of(prepared.config, prepared.network)
 
 
-def code_of(config: Config, network: Network) -> dict[str, Any]:
+def code_of(config: Config, network: Network) -> dict[str, object]:
     """The code of the user's own that a config names or a network is made of."""
     plain = plain_network(network)  # adapters are named by the config
     named = set(re.findall(r'[\w.-]+', json.dumps(to_jsonable(config.to_json()))))
-    things: dict[str, Any] = {f'network {type(plain).__name__}': plain}
+    things: dict[str, object] = {f'network {type(plain).__name__}': plain}
     things |= {f'network, part {n}': each for n, each in enumerate(plain.made_of)}
     # Of images only: those of texts stand here by their kind, as all else.
     things |= augmentations_of(config.data.augment)
@@ -151,7 +151,7 @@ def code_of(config: Config, network: Network) -> dict[str, Any]:
     return code_identity(things)
 
 
-def flat_config(config: Config) -> dict[str, Any]:
+def flat_config(config: Config) -> dict[str, object]:
     """{'data.batch_size': 32}: the config's values by dotted keys, ready for JSON."""
     found = {}
     for name, value in to_jsonable(config.to_json()).items():
@@ -163,7 +163,7 @@ def flat_config(config: Config) -> dict[str, Any]:
 
 
 @functools.cache
-def _code_state() -> dict[str, Any]:
+def _code_state() -> dict[str, object]:
     """Commit and versions, of the moment when this process first asked."""
     return {**(git_state() or {'commit': None}), 'versions': versions()}
 

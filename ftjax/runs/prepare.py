@@ -100,7 +100,7 @@ class Unopened:
     preprocessing: Preprocessing | TextPreprocessing | None
     head_is_new: bool
     report: Callable[[Held], dict[str, Any]]
-    read: Callable[[Held], dict[str, Any]]
+    read: Callable[[Held], dict[str, object]]
 
     def open(self, held: Held, weights: bool = True) -> Opened:
         """Reads the weights, each leaf into the dtype that `held` says; or leaves shapes."""
@@ -184,7 +184,7 @@ def in_float32(key: str, have: np.dtype) -> np.dtype:
     return np.dtype(np.float32)
 
 
-def float32_shapes(variables: Mapping[str, Any]) -> dict[str, Any]:
+def float32_shapes(variables: Mapping[str, object]) -> dict[str, object]:
     """Shapes of variables as a network has them by itself, however they are held."""
 
     def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -205,9 +205,11 @@ def open_network(config: Config, data: Splits) -> Opened:
 def outline_network(config: Config, data: Splits) -> Unopened:
     """The network of a config for the classes of its data; no weights are read."""
     classes, options = data.num_outputs, config.model_options
+    if data.train.takes == 'texts':
+        options = {**data.label_kind.network_options, **options}
     if config.init:
 
-        def outlined(more: Mapping[str, Any]) -> Outline | BuiltOutline:
+        def outlined(more: Mapping[str, object]) -> Outline | BuiltOutline:
             return outline(
                 config.init,
                 num_classes=classes,
@@ -280,7 +282,8 @@ def what_opens(config: Config, data: Splits) -> tuple:
     asked = data.num_outputs, tuple(data.class_names or ()), config.data.image_size, config.seed
     # Of a table the network's sizes and units follow from the training rows.
     table = network_options(data.train, config.data)
-    return config.init, repr(config.model_options), *asked, repr(table)
+    kind = repr(dict(data.label_kind.network_options))
+    return config.init, repr(config.model_options), *asked, repr(table), kind
 
 
 def standard_preprocessing(network: Network) -> Preprocessing:

@@ -101,7 +101,7 @@ def opened(
     prepared: Prepared,
     folder: pathlib.Path | None,
     allow_plan_change: bool,
-    inputs: Mapping[str, Any],
+    inputs: Mapping[str, object],
     allow: Collection[str],
 ) -> Iterator[PlanChange]:
     """The run's folder, locked; gives what differs from the run in it, and whether that may be."""
@@ -130,8 +130,8 @@ def finished(
     averaged: Mapping[str, Any] | None,
     folder: pathlib.Path | None,
     inputs: Mapping[str, Any],
-    adaptation: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    adaptation: Mapping[str, object] | None = None,
+) -> dict[str, object]:
     """What result.json holds; the run's folder gets it, and the network."""
     config, data = prepared.config, prepared.data
     metrics, found = NOTHING_MEASURED | {'task': data.task}, Statistics({})
@@ -199,7 +199,7 @@ def finished(
 
 
 def identity_of_run(
-    config: Config, inputs: Mapping[str, Any], allow: Collection[str] = ()
+    config: Config, inputs: Mapping[str, object], allow: Collection[str] = ()
 ) -> RunIdentity:
     """Of which run, and of which inputs, the checkpoints of a config are."""
     return RunIdentity(
@@ -211,7 +211,7 @@ def identity_of_run(
     )
 
 
-def identity_changes(folder: pathlib.Path | None) -> list[dict[str, Any]]:
+def identity_changes(folder: pathlib.Path | None) -> list[dict[str, object]]:
     """Where a run went on under other inputs, versions or code: what changed, and both."""
     if folder is None:
         return []

@@ -21,6 +21,7 @@ from ftjax.tasks.registry import DEFAULT_TASK, loss, metric, task, task_of, task
 from ftjax.tasks.regression import Regression
 from ftjax.tasks.segmentation import Segmentation
 from ftjax.tasks.task import LossOptions, Task
+from ftjax.tasks.token_classification import TokenClassification
 
 __all__ = [
     'DEFAULT_TASK',
@@ -32,6 +33,7 @@ __all__ = [
     'Regression',
     'Segmentation',
     'Task',
+    'TokenClassification',
     'evaluate',
     'loss',
     'metric',

@@ -100,6 +100,17 @@ class Answering:
             'file'
         )
 
+    def answers_to(
+        self,
+        inputs: Sequence[Any],
+        outputs: np.ndarray,
+        class_names: Sequence[str] = (),
+        options: AnswerOptions = ANSWERS,
+    ) -> Columns:
+        """As `answers`, for a task whose answers also tell of the inputs: parts of a text, say."""
+        del inputs
+        return self.answers(outputs, class_names, options)
+
     def calibration(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         """What is fitted on validation outputs (n, ..) so that probabilities can be relied on.
 
@@ -110,6 +121,6 @@ class Answering:
 
     def reliability(
         self, outputs: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """How far probabilities can be relied on, where there are any; else {}."""
         return {}

@@ -19,7 +19,7 @@ from ftjax.tasks.statistics import Statistics
 
 def class_metrics(
     found: Statistics, class_names: Sequence[str], wanted: Collection[str] | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Every number that `Classification.values` describes; without intervals if some are wanted."""
     rows, classes, n = found.rows, found.outputs, len(found)
     names = check_class_names(class_names, classes) if wanted is None else ()
@@ -35,7 +35,7 @@ def class_metrics(
         'f1': _ratio(2 * hits, answers + support),
     }
     occurs = support > 0
-    result: dict[str, Any] = {'accuracy': correct / n}
+    result: dict[str, object] = {'accuracy': correct / n}
     if wanted is None:
         result['accuracy_interval'] = share_interval(right, rows.get('group'))
     result['balanced_accuracy'] = float(np.mean(each['recall'][occurs]))

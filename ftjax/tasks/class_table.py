@@ -15,7 +15,7 @@ _HEADS = {'average_precision': 'avg prec', 'boundary_f1': 'boundary'}
 
 def class_rows(
     names: Sequence[str], columns: Mapping[str, Any], support: np.ndarray
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """One dict a class: `name`, its numbers, `support` (examples), ready for JSON."""
     return [
         {

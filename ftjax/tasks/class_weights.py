@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -91,7 +90,7 @@ def class_weights(
     if not given:
         return ()
     if isinstance(given, str):
-        found: Any = parse('class_weights', given)(np.asarray(counts, np.float64))
+        found: object = parse('class_weights', given)(np.asarray(counts, np.float64))
         weights = np.asarray(found, np.float64)
         if weights.shape != (len(counts),) or not all(map(_EACH.holds, weights.tolist())):
             raise UserError(

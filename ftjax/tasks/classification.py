@@ -189,8 +189,8 @@ class Classification(ClassErrors, Task):
         }
 
     def example_at(
-        self, output: np.ndarray, label: Any, class_names: Sequence[str], threshold: Threshold
-    ) -> dict[str, Any]:
+        self, output: np.ndarray, label: object, class_names: Sequence[str], threshold: Threshold
+    ) -> dict[str, object]:
         """The second of two classes is answered from the threshold on."""
         names, probabilities = check_class_names(class_names, len(output)), softmax(output)
         best = int(probabilities[1] >= threshold)
@@ -233,7 +233,7 @@ class Classification(ClassErrors, Task):
 
     def reliability(
         self, outputs: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """See `class_report`."""
         return class_report(outputs, labels, fitted)
 

@@ -19,6 +19,8 @@ from ftjax.tasks.statistics import Statistics
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ftjax.data.dataset import Dataset
+
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
@@ -77,6 +79,17 @@ class ErrorAnalysis:
           palette: as `config.data.palette`.
         """
         raise NotImplementedError
+
+    def in_context(self, mistake: Mapping[str, Any], data: Dataset, place: int) -> dict[str, Any]:
+        """A mistake with what people see of its input, an example of a split; as it is if enough.
+
+        Args:
+          mistake: one of `mistakes`, with `texts` or a `picture`.
+          data: the split.
+          place: of the example in it.
+        """
+        del data, place
+        return dict(mistake)
 
     def confusions(self, metrics: MetricValues, limit: int = 10) -> list[dict[str, Any]]:
         """Which answers are given for one another: rows of a table."""

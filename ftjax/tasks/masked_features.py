@@ -72,7 +72,9 @@ class MaskedFeatures(Task):
         rows = {'n': int(count), 'rows': len(sums)}
         return {**rows, **result, 'loss_interval': bootstrap_interval(sums, _loss)}
 
-    def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
+    def example(
+        self, output: np.ndarray, label: object, class_names: Sequence[str]
+    ) -> dict[str, Any]:
         """How many features of the row were asked for, and their mean squared error."""
         label = np.asarray(label)
         batch = {'labels': label[None], 'mask': label[None] != NOT_ASKED}

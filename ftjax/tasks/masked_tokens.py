@@ -101,7 +101,9 @@ class MaskedTokens(Task):
             'unigram_entropy': float(-(shares * np.log(shares)).sum()),
         }
 
-    def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
+    def example(
+        self, output: np.ndarray, label: object, class_names: Sequence[str]
+    ) -> dict[str, Any]:
         """How many tokens of the text were asked for, how many guessed, and the mean loss."""
         label = np.asarray(label)
         batch = {'labels': label[None], 'mask': label[None] >= 0}

@@ -77,7 +77,7 @@ class Measuring(TrainingLoss):
         raise NotImplementedError
 
     def summed_on_host(
-        self, outputs: np.ndarray, batch: Batch, options: LossOptions
+        self, outputs: Array, batch: Batch, options: LossOptions
     ) -> tuple[float, float]:
         """(sum, weight) of the loss over a batch, added in float64."""
         weights = np.asarray(self.weights(batch), np.float64)
@@ -176,7 +176,7 @@ class Measuring(TrainingLoss):
         threshold: Threshold | None = None,
         *,
         groups: Sequence[str] | np.ndarray = (),
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """All metrics of a split with their intervals: `task`, `n` and what `values` gives.
 
         `examples` are the scores of its examples, packed, where the task has any.
@@ -200,7 +200,7 @@ class Measuring(TrainingLoss):
         found: Statistics,
         class_names: Sequence[str] | None = None,
         threshold: Threshold | None = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """As `measure`, of what was collected; for groups see `statistics.grouped`."""
         if not len(found):
             raise UserError(f'nothing to evaluate: the split holds no {self.counted}')
@@ -221,6 +221,7 @@ class Measuring(TrainingLoss):
         pairs: Pairs,
         metric: str = '',
         options: LossOptions = PLAIN,
+        class_names: Sequence[str] = (),
     ) -> dict[str, float]:
         """The loss, the metrics that are `noted` or asked for, and `score`, larger is better.
 
@@ -228,6 +229,7 @@ class Measuring(TrainingLoss):
           pairs: outputs with their batches.
           metric: that decides; '' for the task's default.
           options: of the loss, which is not smoothed here.
+          class_names: one a class; the indices when left out.
 
         `score` is the metric, its sign turned where lower is better; NaN where it is undefined.
         {} where there is no example.
@@ -251,7 +253,7 @@ class Measuring(TrainingLoss):
             return {}
         loss = float(sums[0] / sums[1])
         asked = wanted - {*losses}
-        known = self.values(found, (), asked) | self.own_values(found, asked)
+        known = self.values(found, class_names, asked) | self.own_values(found, asked)
         known |= dict.fromkeys(losses, loss)
         value = known.get(decides.name)
         kept = {

@@ -124,7 +124,7 @@ class Multilabel(MultilabelErrors, Task):
         names = check_class_names(class_names, true.shape[1])
         answers = answers_of(found).astype(np.int64)
         whole = (answers == true).all(axis=1)
-        result: dict[str, Any] = {}
+        result: dict[str, object] = {}
         for average in ('micro', 'macro'):
             numbers = metrics.precision_recall_fscore_support(
                 true, answers, average=average, zero_division=0
@@ -173,14 +173,16 @@ class Multilabel(MultilabelErrors, Task):
         right = (answers_of(found) == found.rows['true']).all(axis=1)
         return ExampleScores(metric='exact_match', values=right)
 
-    def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
+    def example(
+        self, output: np.ndarray, label: object, class_names: Sequence[str]
+    ) -> dict[str, Any]:
         """The true classes, those that were answered, and which were missed or made up."""
         names = check_class_names(class_names, len(output))
         return told_labels(np.asarray(output) > 0, label, names)
 
     def example_at(
-        self, output: np.ndarray, label: Any, class_names: Sequence[str], threshold: Threshold
-    ) -> dict[str, Any]:
+        self, output: np.ndarray, label: object, class_names: Sequence[str], threshold: Threshold
+    ) -> dict[str, object]:
         """A label is answered from its threshold on."""
         names = check_class_names(class_names, len(output))
         return told_labels(over(_probabilities(output[None]), threshold)[0], label, names)

@@ -98,7 +98,7 @@ def answers_of(found: Statistics) -> np.ndarray:
     return found.rows['answers'] if 'answers' in found.rows else found.rows['logits'] > 0
 
 
-def told_labels(answered: np.ndarray, true: Any, names: Sequence[str]) -> dict[str, Any]:
+def told_labels(answered: np.ndarray, true: object, names: Sequence[str]) -> dict[str, Any]:
     """The names of the true classes, those answered, those missed and those made up."""
     held = np.asarray(true) > 0
     sets = {

@@ -80,7 +80,7 @@ class Regression(Task):
         varies = len(targets) > 1 and np.ptp(targets) > 0
         correlates = varies and np.ptp(predictions) > 0  # NaN fails it too
         mse = float(np.mean(squares))
-        result: dict[str, Any] = {
+        result: dict[str, object] = {
             'mse': mse,
             'rmse': mse**0.5,
             'mae': float(np.mean(sizes)),

@@ -61,7 +61,8 @@ class Segmentation(PixelErrors, Task):
     ) -> Float[Array, 'batch height width']:
         """Cross-entropy in nats of each pixel; of one that is not counted it means nothing."""
         labels = jnp.asarray(batch['labels'])
-        logits = resized(jnp.asarray(outputs, jnp.float32), labels.shape[1:])
+        _, height, width = labels.shape
+        logits = resized(jnp.asarray(outputs, jnp.float32), (height, width))
         right = labels[..., None] == jnp.arange(logits.shape[-1], dtype=labels.dtype)
         picked = jnp.where(right, logits, 0).sum(axis=-1)
         smooth = options.label_smoothing
@@ -74,7 +75,7 @@ class Segmentation(PixelErrors, Task):
         return batch['mask'][:, None, None] * (batch['labels'] != NOT_COUNTED)
 
     def summed_on_host(
-        self, outputs: np.ndarray, batch: Batch, options: LossOptions
+        self, outputs: Array, batch: Batch, options: LossOptions
     ) -> tuple[float, float]:
         """Image by image: the logits of a whole batch at the images' size may be a gigabyte."""
         total = np.zeros(2)

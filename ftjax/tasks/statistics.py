@@ -38,12 +38,23 @@ def joined(parts: Sequence[Statistics]) -> Statistics:
     """
     if not parts:
         return Statistics({})
-    rows = {name: np.concatenate([part.rows[name] for part in parts]) for name in parts[0].rows}
+    rows = {name: _stacked([part.rows[name] for part in parts]) for name in parts[0].rows}
     order = np.argsort(rows['index'], kind='stable')
     return Statistics(
         {name: values[order] for name, values in rows.items()},
         {name: np.sum([part.sums[name] for part in parts], axis=0) for name in parts[0].sums},
         parts[0].outputs,
+    )
+
+
+def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """One after the other; what is said of each word of a text has -1 after the shorter ones."""
+    widths = {array.shape[1:] for array in arrays}
+    if len(widths) == 1:
+        return np.concatenate(arrays)
+    longest = max(width[0] for width in widths)
+    return np.concatenate(
+        [np.pad(a, ((0, 0), (0, longest - a.shape[1])), constant_values=-1) for a in arrays]
     )
 
 

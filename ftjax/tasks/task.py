@@ -42,7 +42,9 @@ class Task(Measuring, Answering, ErrorAnalysis):
         lines += [metric_line(metrics, name, f'{name:<{width}}', '.6g') for name in names]
         return '\n'.join(lines)
 
-    def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
+    def example(
+        self, output: np.ndarray, label: object, class_names: Sequence[str]
+    ) -> dict[str, Any]:
         """One example in an error analysis: what was right, what was answered, how sure.
 
         Args:
@@ -53,8 +55,8 @@ class Task(Measuring, Answering, ErrorAnalysis):
         raise NotImplementedError
 
     def example_at(
-        self, output: np.ndarray, label: Any, class_names: Sequence[str], threshold: Threshold
-    ) -> dict[str, Any]:
+        self, output: np.ndarray, label: object, class_names: Sequence[str], threshold: Threshold
+    ) -> dict[str, object]:
         """As `example`, answered at a decision threshold; of a task that has one."""
         return self.example(output, label, class_names)
 

@@ -129,7 +129,9 @@ class TrainSettings:
         """Steps between validations, at least one."""
         return max(1, round(min(self.eval_every * steps_per_epoch, LARGEST_INT)))
 
-    def calls(self, network: Network, params: Mapping[str, Any], start: str | None = None) -> int:
+    def calls(
+        self, network: Network, params: Mapping[str, object], start: str | None = None
+    ) -> int:
         """Most steps of one call on the present backend, of a network run from a stage on."""
         if self.steps_per_call is not None:
             return self.steps_per_call

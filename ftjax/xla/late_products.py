@@ -20,7 +20,7 @@ from ftjax.xla.barriers import widened_after
 
 
 def late_products(
-    variables: Any, frozen: Collection[str] | None = None
+    variables: object, frozen: Collection[str] | None = None
 ) -> contextlib.AbstractContextManager:
     """Within it, networks that are applied to these variables widen weights where they use them.
 
@@ -36,13 +36,13 @@ def late_products(
     if not half:
         return contextlib.nullcontext()
 
-    def late(run: Callable, args: tuple, kwargs: dict, context: Any) -> Any:
+    def late(run: Callable, args: tuple, kwargs: dict, context: Any) -> object:
         module, scope = context.module, context.module.scope
         if context.method_name != '__call__' or scope is None or kwargs:
             return run(*args, **kwargs)
         if type(module) is nn.Dense and (kernel := narrow(module, 'kernel', frozen)) is not None:
             out = product(jnp.asarray(args[0], module.dtype), kernel)
-            bias: Any = scope.get_variable('params', 'bias') if module.use_bias else None
+            bias: object = scope.get_variable('params', 'bias') if module.use_bias else None
             return out if bias is None else out + jnp.asarray(bias, module.dtype)
         table = narrow(module, 'embedding', frozen) if type(module) is nn.Embed else None
         if table is not None and table.shape[0] > 1:

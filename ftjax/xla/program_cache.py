@@ -41,7 +41,7 @@ class Program:
 
 
 def program(
-    function: Any, *arguments: Any, donate: tuple[int, ...] = (), places: Any = None
+    function: Any, *arguments: object, donate: tuple[int, ...] = (), places: Any = None
 ) -> Program:
     """Compiles `function` for arguments of these shapes, or finds it compiled already.
 

@@ -46,8 +46,8 @@ def same(one, two):
 
 
 def test_tokens_are_made_once(texts, prep, counted):
-    first = cached_tokens(texts, prep)
-    again = cached_tokens(texts, prep)
+    first = cached_tokens(texts.inputs, prep)
+    again = cached_tokens(texts.inputs, prep)
     same(first, again)
     assert len(counted) == 1
     (file,) = files()
@@ -78,7 +78,7 @@ def test_whatever_changes_the_tokens_changes_the_key(texts, prep):
 
 @pytest.mark.parametrize('damage', ['flip', 'cut', 'empty', 'garbage', 'other'])
 def test_a_damaged_file_is_noticed_and_made_again(texts, prep, counted, damage, caplog):
-    first = cached_tokens(texts, prep)
+    first = cached_tokens(texts.inputs, prep)
     (file,) = files()
     data = bytearray(file.read_bytes())
     if damage == 'flip':
@@ -93,15 +93,15 @@ def test_a_damaged_file_is_noticed_and_made_again(texts, prep, counted, damage, 
     if damage == 'other':  # a whole file of other tokens: every part of it reads well
         np.savez(file, ids=np.arange(3), types=0, special=0, starts=0, checksum=np.zeros(32, 'u1'))
     with caplog.at_level(logging.WARNING, 'ftjax'):
-        same(cached_tokens(texts, prep), first)
+        same(cached_tokens(texts.inputs, prep), first)
     assert len(counted) == 2
     assert 'is damaged' in caplog.text
-    same(cached_tokens(texts, prep), first)
+    same(cached_tokens(texts.inputs, prep), first)
     assert len(counted) == 2  # it was put right on disk too
 
 
 def test_a_file_of_objects_is_not_loaded(texts, prep, counted, tmp_path):
-    cached_tokens(texts, prep)
+    cached_tokens(texts.inputs, prep)
     (file,) = files()
 
     class Trap:
@@ -109,18 +109,18 @@ def test_a_file_of_objects_is_not_loaded(texts, prep, counted, tmp_path):
             return os.mkdir, (str(tmp_path / 'trapped'),)
 
     np.savez(file, ids=np.array([Trap()], object), types=0, special=0, starts=0, checksum=0)
-    cached_tokens(texts, prep)
+    cached_tokens(texts.inputs, prep)
     assert len(counted) == 2 and not (tmp_path / 'trapped').exists()
 
 
 def test_without_a_folder_to_write_tokens_stay_in_memory(
     texts, prep, counted, tmp_path, monkeypatch
 ):
-    first = cached_tokens(texts, prep)
+    first = cached_tokens(texts.inputs, prep)
     (tmp_path / 'file').write_text('')
     monkeypatch.setenv('FTJAX_CACHE', str(tmp_path / 'file'))
-    same(cached_tokens(texts, prep), first)
-    same(cached_tokens(texts, prep), first)
+    same(cached_tokens(texts.inputs, prep), first)
+    same(cached_tokens(texts.inputs, prep), first)
     assert len(counted) == 3
 
 
@@ -128,7 +128,7 @@ def test_without_a_folder_to_write_tokens_stay_in_memory(
 def test_a_read_only_folder(texts, prep, counted, tmp_path, monkeypatch):
     (tmp_path / 'ro').mkdir(mode=0o500)
     monkeypatch.setenv('FTJAX_CACHE', str(tmp_path / 'ro'))
-    cached_tokens(texts, prep)
+    cached_tokens(texts.inputs, prep)
     assert list((tmp_path / 'ro').iterdir()) == []
 
 
@@ -137,7 +137,7 @@ def test_a_full_disk_leaves_nothing_behind(texts, prep, monkeypatch):
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr(os, 'replace', full)
-    cached_tokens(texts, prep)
+    cached_tokens(texts.inputs, prep)
     assert files() == []
 
 

@@ -28,6 +28,7 @@ ANSWERS = {
     'token_types': int,
     'pad_id': int | None,
     'is_lm': bool,
+    'head_kind': str,
     'is_dense': bool,
     'tapped': tuple,
     'ties': dict,

@@ -155,7 +155,7 @@ def test_rotary_scalings():
     [
         ('gpt2', {'width': 10, 'heads': 4}, 'width 10'),
         ('gpt2', {'head': 'ml'}, "unknown head 'ml'"),
-        ('gpt2', {'num_classes': 2, 'pool': 'none'}, 'needs pool'),
+        ('gpt2', {'head': 'vector', 'pool': 'none'}, 'needs pool'),
         ('llama', {'kv_heads': 3}, 'multiple of kv_heads 3'),
         ('llama', {'head_dim': 5}, 'even heads'),
         ('llama', {'rope_scaling': ('yarn', 2.0)}, 'known are'),

@@ -154,7 +154,7 @@ def test_wrong_inputs(name, inputs, match):
     [
         ({'heads': 3}, 'not a multiple of heads 3'),
         ({'pool': 'man'}, "'mean'"),
-        ({'pool': 'none', 'num_classes': 2}, 'a head needs pool'),
+        ({'pool': 'none', 'num_classes': 0, 'head': 'vector'}, 'needs pool'),
     ],
 )
 def test_wrong_options(options, match):

@@ -13,7 +13,7 @@ from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
 from ftjax.runs.prepare import open_network, prepare
 from ftjax.runs.run import train
-from ftjax.tasks import Task, task_of
+from ftjax.tasks import Task, task_of, tasks
 from ftjax.training.loop import fit as fit_module
 from ftjax.training.loop.validation import BestSoFar, rank
 
@@ -117,8 +117,8 @@ def test_a_validation_without_numbers_loses_to_any_other(seen, best, since):
 def test_where_no_validation_gives_numbers_the_last_weights_are_kept(monkeypatch, caplog, last):
     validate = Task.validate
 
-    def undefined(self, outputs, metric=''):
-        return {**validate(self, outputs, metric), 'score': math.nan}
+    def undefined(self, outputs, metric='', **more):
+        return {**validate(self, outputs, metric, **more), 'score': math.nan}
 
     monkeypatch.setattr(Task, 'validate', undefined)
     monkeypatch.setattr(fit_module._log, 'propagate', True)
@@ -128,6 +128,6 @@ def test_where_no_validation_gives_numbers_the_last_weights_are_kept(monkeypatch
     assert found.best_step == 12 and 'the last weights are kept' in caplog.text
 
 
-@pytest.mark.parametrize('task', ['classification', 'regression', 'multilabel', 'masked_tokens'])
+@pytest.mark.parametrize('task', list(tasks()))
 def test_a_split_without_examples_has_no_score(task):
     assert task_of(task).validate([]) == {}

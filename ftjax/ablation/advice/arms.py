@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 
@@ -53,7 +52,7 @@ class CandidateArm:
 
 
 def candidate_arms(
-    values: Mapping[str, Any], data: Splits, opened: Opened
+    values: Mapping[str, object], data: Splits, opened: Opened
 ) -> tuple[list[CandidateArm], dict[str, str]]:
     """The arms for a network, the cheapest first, and {strategy: why it is left out}.
 
@@ -72,7 +71,7 @@ def candidate_arms(
     """
     arms: list[CandidateArm] = []
     left_out: dict[str, str] = {}
-    known: dict[Any, str] = {}
+    known: dict[object, str] = {}
     for strategy, factor in strategies(len(opened.network.blocks)).items():
         config = read_config(merged(values, {'freeze': strategy}))
         try:
@@ -133,8 +132,8 @@ def described(strategy: str, factor: float, prepared: Prepared) -> CandidateArm:
 
 
 def ablation_of(
-    arms: list[CandidateArm], data: Splits, given: Mapping[str, Any], budget: str
-) -> dict[str, Any]:
+    arms: list[CandidateArm], data: Splits, given: Mapping[str, object], budget: str
+) -> dict[str, object]:
     """The section `ablation` of a race of these arms.
 
     Args:
@@ -146,7 +145,7 @@ def ablation_of(
     Raises:
       UserError: `full` is no arm, and the config names neither arms nor another reference.
     """
-    named: dict[str, Any] = {
+    named: dict[str, object] = {
         arm.strategy: {'freeze': arm.strategy, 'rates': arm.rates} for arm in arms
     }
     if FULL not in named and not {'arms', 'reference'} & set(given):

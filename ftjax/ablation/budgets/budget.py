@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from typing import Any
 
 from ftjax.ablation.statistics.row_types import Row
 from ftjax.errors import UserError, check_name, shown
@@ -51,7 +50,7 @@ class Budget:
         return row.get('cell_seconds') or row.get('wall_seconds') or 0.0
 
 
-def read_budget(text: Any, where: str = 'budget') -> Budget:
+def read_budget(text: object, where: str = 'budget') -> Budget:
     """The budget that a text names.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ftjax.ablation.cells.extra_test_sets import further_tests
 from ftjax.ablation.cells.linear_probe_row import probe_row
@@ -55,7 +55,7 @@ class Baseline:
         """
         raise NotImplementedError
 
-    def verdicts(self, settings: AblationSettings, rows: Rows) -> list[dict[str, Any]]:
+    def verdicts(self, settings: AblationSettings, rows: Rows) -> list[dict[str, object]]:
         """Verdicts on the rows of one task beyond the gates of the config."""
         return []
 

@@ -39,7 +39,7 @@ class FurtherTest:
     settings: DataSettings
     network: Network
     preprocessing: Preprocessing | TextPreprocessing | None
-    head: Any = None
+    head: object = None
     """Variables whose head stands in for the trained one; None to keep that."""
 
     def metrics(self, variables: Variables, threshold: Any = None) -> dict[str, float | None]:
@@ -58,7 +58,7 @@ class FurtherTest:
         return numbers_of(task.measure(outputs, of.class_names, own, groups=of.groups))
 
 
-def further_tests(prepared: Prepared, given: Mapping[str, Any]) -> list[FurtherTest]:
+def further_tests(prepared: Prepared, given: Mapping[str, object]) -> list[FurtherTest]:
     """The further test sets of a run, read and checked before it is trained.
 
     A test set of the network's first task is left out where the network has no head of it: one
@@ -74,7 +74,7 @@ def further_tests(prepared: Prepared, given: Mapping[str, Any]) -> list[FurtherT
     return [test for name in given if (test := further_test(prepared, name, given[name]))]
 
 
-def further_test(prepared: Prepared, name: str, given: Any) -> FurtherTest | None:
+def further_test(prepared: Prepared, name: str, given: object) -> FurtherTest | None:
     """One of them."""
     settings, head = further_settings(prepared.config.data, name, given)
     dataset = further_dataset(prepared.config.data, name, given)
@@ -112,7 +112,7 @@ def further_settings(base: DataSettings, name: str, given: Any) -> tuple[DataSet
     return read_config({'data': {**kept, **changes}}).data, head
 
 
-def further_dataset(base: DataSettings, name: str, given: Any) -> Dataset:
+def further_dataset(base: DataSettings, name: str, given: object) -> Dataset:
     """The examples of a further test set, before anybody asks whether a head fits them."""
     settings, head = further_settings(base, name, given)
     return further_split(settings, scored_whole(base, head, given))

@@ -20,7 +20,7 @@ from ftjax.runs.prepare import Prepared
 
 def movement_fields(
     prepared: Prepared, variables: Variables, tests: Sequence[FurtherTest], examples: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Fields of a row: `features_moved` {test set: distance} and `movement` {stage: distance}.
 
     The task's own test set is called `test`. No fields where `examples` is 0.
@@ -80,12 +80,12 @@ def weights_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[s
     return found
 
 
-def norm(leaves: Sequence[Any]) -> float:
+def norm(leaves: Sequence[object]) -> float:
     """The Euclidean length of some arrays as one vector."""
     return float(np.sqrt(sum(np.sum(np.float64(np.asarray(leaf)) ** 2) for leaf in leaves)))
 
 
-def chosen_weights(network: Network, choices: Sequence[Choice]) -> dict[str, Any]:
+def chosen_weights(network: Network, choices: Sequence[Choice]) -> dict[str, object]:
     """The field `weights`: by section of the network, and of the head, what choices gave it.
 
     It is the mean weight of the leaves. Leaves without any weight (norms, under auto_rgn) are left

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ftjax.evaluation.metric import MetricValues
 from ftjax.pytrees import Variables
@@ -16,8 +15,8 @@ def finished_fields(
     validation: Mapping[str, float | None],
     metrics: MetricValues,
     shifts: Mapping[str, Mapping[str, float | None]],
-    **others: Any,
-) -> dict[str, Any]:
+    **others: object,
+) -> dict[str, object]:
     """Fields of a run that has finished.
 
     Args:

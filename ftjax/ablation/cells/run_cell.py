@@ -43,7 +43,7 @@ class CellRunner:
 
     def __init__(
         self,
-        values: Mapping[str, Any],
+        values: Mapping[str, object],
         settings: AblationSettings,
         known: KnownSplits | None = None,
     ):
@@ -56,7 +56,7 @@ class CellRunner:
         """
         self.values, self.settings = dict(values), settings
         self._splits: KnownSplits = {} if known is None else known
-        self._opened: tuple[Any, Opened] | None = None
+        self._opened: tuple[object, Opened] | None = None
         self._surveys: dict[str, Survey] = {}
         self._forward: dict[tuple[str, str], float] = {}
 
@@ -66,7 +66,7 @@ class CellRunner:
     def config_of(self, arm: str, rate: float | None, draw: int) -> Config:
         """The config of a cell."""
         seed, fold = self.settings.seed_and_fold(draw)
-        changes: dict[str, Any] = {'seed': seed, 'data.seed': seed}
+        changes: dict[str, object] = {'seed': seed, 'data.seed': seed}
         if fold is not None:
             changes |= {'data.folds': self.settings.folds, 'data.fold': fold}
         if rate is not None:
@@ -143,14 +143,14 @@ class CellRunner:
         config = self.config_of(arm, None, draw)
         return repr((config.data, config.init, config.model_options, config.seed))
 
-    def identity(self, cell: tuple[str, float | None, int]) -> dict[str, Any]:
+    def identity(self, cell: tuple[str, float | None, int]) -> dict[str, object]:
         """What a cell is made from."""
         arm, _, _ = cell
         config = self.config_of(*cell)
         data = self.data_of(config)
         return self.identity_of(self.prepared_for(self.baseline(arm), config, data), data)
 
-    def identity_of(self, prepared: Prepared | None, data: Splits) -> dict[str, Any]:
+    def identity_of(self, prepared: Prepared | None, data: Splits) -> dict[str, object]:
         """What a run of the grid is made from, its further test sets included."""
         if prepared is None:
             return baseline_identity(data)
@@ -259,11 +259,11 @@ class CellRunner:
         return '' if self.survey(arm).alone else arm
 
 
-def split_fields(data: Splits) -> dict[str, Any]:
+def split_fields(data: Splits) -> dict[str, object]:
     """Of the splits, for a row: sizes, what guessing gives, test examples that train too."""
     found = quick_audit(data).leaks().get('test')
     sizes = {'train': len(data.train), 'val': len(data.val), 'test': len(data.test)}
-    fields: dict[str, Any] = {'sizes': sizes, **({'leaks': found} if found else {})}
+    fields: dict[str, object] = {'sizes': sizes, **({'leaks': found} if found else {})}
     if data.label_kind.one_class and len(data.test):
         counts = np.unique(np.asarray(data.test.labels), return_counts=True)[1]
         majority = float(counts.max() / counts.sum())

@@ -35,7 +35,7 @@ from ftjax.printable import printable
 
 
 def run_grids(
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     settings: AblationSettings,
     folder: pathlib.Path,
     engine: Engine,
@@ -91,7 +91,7 @@ def run_grids(
 
 
 def scheduled(
-    settings: AblationSettings, values: Mapping[str, Any]
+    settings: AblationSettings, values: Mapping[str, object]
 ) -> tuple[AblationSettings, Schedule]:
     """The grid that is run, each variant and short run an arm of it, and what is run when."""
     grid = expanded(settings)
@@ -123,7 +123,7 @@ def reduced(
 
 
 def stored_rows(
-    values: Mapping[str, Any], settings: AblationSettings, folder: pathlib.Path
+    values: Mapping[str, object], settings: AblationSettings, folder: pathlib.Path
 ) -> tuple[RowList, list[str], dict[str, Any]]:
     """What `run_grids` gives, from the rows that a folder holds; nothing is run.
 
@@ -188,7 +188,7 @@ def run_one(
 
 
 def check_data(
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     settings: AblationSettings,
     folder: pathlib.Path,
     retry_failed: bool = False,
@@ -211,7 +211,7 @@ def check_data(
     return known
 
 
-def check_grids(values: Mapping[str, Any], settings: AblationSettings) -> None:
+def check_grids(values: Mapping[str, object], settings: AblationSettings) -> None:
     """Reads the config of every arm on every task: a mistake should not wait for its turn."""
     places = [place_of(task) for task in settings.tasks]
     if len(set(places)) < len(places):
@@ -225,7 +225,7 @@ def check_grids(values: Mapping[str, Any], settings: AblationSettings) -> None:
                 further_settings(config.data, name, given)
 
 
-def tasks_of(settings: AblationSettings) -> Mapping[str, Mapping[str, Any]]:
+def tasks_of(settings: AblationSettings) -> Mapping[str, Mapping[str, object]]:
     """{task: changes of the config}; one without name or changes where none are named."""
     return settings.tasks or {'': {}}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 from ftjax.ablation.budgets.budget import Budget, read_budget
 from ftjax.ablation.cells.run_cell import CellRunner
@@ -77,7 +76,7 @@ def race_of(
     )
 
 
-def with_pilots(settings: AblationSettings, values: Mapping[str, Any]) -> AblationSettings:
+def with_pilots(settings: AblationSettings, values: Mapping[str, object]) -> AblationSettings:
     """The settings with short runs of all arms, where a race would narrow the rates by them."""
     pilots = pilots_of(settings.tuned, settings.reference or next(iter(settings.arms)))
     if not worth_it(len(settings.tuned), len(pilots), len(settings.rates)):

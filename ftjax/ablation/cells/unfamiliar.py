@@ -20,7 +20,7 @@ from ftjax.runs.prepare import Prepared
 
 def unfamiliar_fields(
     prepared: Prepared, variables: Variables, tests: Sequence[FurtherTest], examples: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The field `unfamiliar`: {test set: {score: AUROC}}; none where `examples` is 0.
 
     The AUROC is the chance that an example of the further test set has a higher score than one of

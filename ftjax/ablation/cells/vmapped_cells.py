@@ -30,7 +30,7 @@ def run_together(
     prepared: Prepared,
     rates: Sequence[float],
     settings: AblationSettings,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """The fields of the rows that the runs would have one by one, a rate each.
 
     A run that diverges leaves the others alone. Times and FLOPs are shares of the program's;
@@ -55,7 +55,7 @@ def fields_of(
     cell: Cell,
     tests: Sequence[Any],
     settings: AblationSettings,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The fields of one cell, evaluated as a run of its own is."""
     if cell.bad_step is not None:
         reason = f'loss or gradient is no number at step {cell.bad_step}'

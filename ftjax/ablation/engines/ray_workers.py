@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import signal
 import threading
@@ -73,7 +74,7 @@ class RayActors:
 class RayWorker:
     """One actor."""
 
-    def __init__(self, actor: Any, work: Any, start: Callable[[], None] | None):
+    def __init__(self, actor: Any, work: object, start: Callable[[], None] | None):
         self.actor: Any = actor.remote(work, start)
         self.result: Any = None
 
@@ -125,7 +126,7 @@ def connect(address: str, workers: int | None) -> None:
         with warnings.catch_warnings(), threads, memory:
             # JAX warns of the forks by which Ray starts its processes: each is another program.
             warnings.filterwarnings('ignore', 'os.fork', RuntimeWarning)
-            ray.init(**options, log_to_driver=False, logging_level='WARNING')
+            ray.init(**options, log_to_driver=False, logging_level=logging.WARNING)
     except ConnectionError as error:
         raise UserError(f'no Ray cluster at {address!r}: {said(error)}') from error
     finally:

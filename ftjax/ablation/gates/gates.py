@@ -123,7 +123,7 @@ def check_gates(gates: Sequence[Sequence[str]], arms: Sequence[str]) -> None:
             raise UserError(f'gate {name!r} needs {fewest} arms, it has {len(names)}')
 
 
-def evaluate_gates(gates: Sequence[Sequence[str]], summary: Summary) -> list[dict[str, Any]]:
+def evaluate_gates(gates: Sequence[Sequence[str]], summary: Summary) -> list[dict[str, object]]:
     """The verdicts, in the order of the gates.
 
     Args:
@@ -202,7 +202,7 @@ def gate_rows(verdicts: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def _verdict(gate: str, passed: bool | None, value: object, interval: Any, kind: str):
+def _verdict(gate: str, passed: bool | None, value: object, interval: object, kind: str):
     return {'gate': gate, 'passed': passed, 'value': value, 'interval': interval, 'kind': kind}
 
 
@@ -237,7 +237,7 @@ def ordering(claim: str, errors: Mapping[str, np.ndarray], lower: str, other: st
     return _verdict(claim, _passed([found.verdict], ()), value, interval, 'gate')
 
 
-def gate(claim: str, values: np.ndarray, kind: str = 'gate') -> dict[str, Any]:
+def gate(claim: str, values: np.ndarray, kind: str = 'gate') -> dict[str, object]:
     """A verdict on differences, one a seed: passed if their t interval lies above 0."""
     found = mean_interval(values)
     interval, passed = None, None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ def weight_verdicts(
     rows: Rows,
     group: str,
     names: Sequence[str],
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Reports on the weights that runs of some tasks chose, at their arm's chosen rate.
 
     Args:

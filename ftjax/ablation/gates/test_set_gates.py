@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ Groups = Mapping[str, Sequence[str]]
 """Name to the further test sets that are judged together."""
 
 
-def mean_of_shifts(summary: Summary, names: Sequence[str]) -> dict[str, Any]:
+def mean_of_shifts(summary: Summary, names: Sequence[str]) -> dict[str, object]:
     """A summary as far as gates read it: the mean over further test sets, seed by seed.
 
     A seed without a score on every one of them has none.
@@ -25,7 +24,7 @@ def mean_of_shifts(summary: Summary, names: Sequence[str]) -> dict[str, Any]:
         arms = []
         for arm in task['arms']:
             by_test = [arm['shifts'].get(name, {'seeds': {}})['seeds'] for name in names]
-            means: dict[Any, float | None] = {}
+            means: dict[object, float | None] = {}
             for seed in by_test[0]:
                 scores = [seeds.get(seed) for seeds in by_test]
                 means[seed] = None if None in scores else float(np.mean(scores))
@@ -34,7 +33,7 @@ def mean_of_shifts(summary: Summary, names: Sequence[str]) -> dict[str, Any]:
     return {**summary, 'tasks': tasks}
 
 
-def movement_verdicts(summary: Summary, rows: Rows, groups: Groups) -> list[dict[str, Any]]:
+def movement_verdicts(summary: Summary, rows: Rows, groups: Groups) -> list[dict[str, object]]:
     """Reports: how far the features of each arm moved at its chosen rate, in percent.
 
     On the task's own test set and, of each group, on average; an arm whose features stayed as

@@ -6,7 +6,6 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
@@ -17,7 +16,7 @@ FILE = 'ablation.json'
 OTHER = 'choose another --workdir'
 
 
-def claim(folder: pathlib.Path, settings: AblationSettings, fixed: Mapping[str, Any]) -> None:
+def claim(folder: pathlib.Path, settings: AblationSettings, fixed: Mapping[str, object]) -> None:
     """Notes what the folder's rows are made with; refuses to mix two ablations.
 
     Arms, rates and seeds may be added and left out: rows know of which they are. An arm that was
@@ -56,7 +55,7 @@ def check_place(folder: pathlib.Path) -> None:
         raise UserError(f'{folder} holds an ablation without tasks; {OTHER}')
 
 
-def differences(one: Any, other: Any, path: str = '') -> Iterator[str]:
+def differences(one: object, other: object, path: str = '') -> Iterator[str]:
     """Where two descriptions differ; keys left out count where their value means something.
 
     >>> list(differences({'rate': 1}, {'rate': 1, 'folds': 0}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable, Collection, Hashable, Mapping
-from typing import Any
 
 from ftjax.ablation.engines.engine import Cell
 from ftjax.ablation.statistics.row_types import OwnRow
@@ -20,7 +19,7 @@ class RowIdentities:
     def __init__(
         self,
         key: Callable[[Cell], Hashable],
-        identify: Callable[[Cell], Mapping[str, Any]],
+        identify: Callable[[Cell], Mapping[str, object]],
         allowed: Collection[str] = (),
     ):
         """A grid's cells.
@@ -31,7 +30,7 @@ class RowIdentities:
           allowed: kinds of inputs that may differ.
         """
         self.key, self.identify, self.allowed = key, identify, frozenset(allowed)
-        self._seen: dict[Hashable, dict[str, Any]] = {}
+        self._seen: dict[Hashable, dict[str, object]] = {}
 
     def check(self, rows: list[OwnRow], folder: pathlib.Path) -> None:
         """Compares rows that are there with the present inputs of their cells.
@@ -45,7 +44,7 @@ class RowIdentities:
         Raises:
           UserError: inputs of a row differ, and that was not asked for.
         """
-        now: dict[Hashable, Mapping[str, Any]] = {}
+        now: dict[Hashable, Mapping[str, object]] = {}
         noted: set[str] = set()
         # Seed by seed, because a seed is a data set, which is then read once.
         for row in sorted(rows, key=lambda row: row['seed']):
@@ -89,9 +88,9 @@ class RowIdentities:
                 f'{row["seed"]}, {wrong} from what earlier runs had'
             )
 
-    def _first(self, cell: Cell, identity: JsonObject) -> dict[str, Any]:
+    def _first(self, cell: Cell, identity: JsonObject) -> dict[str, object]:
         """What the first cell of the same data and weights had, and the first of the same arm."""
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         # Arms have code of their own: strategies, for instance.
         for key, kinds in ((self.key(cell), ('data', 'weights')), (cell[0], ('code',))):
             known = self._seen.setdefault(key, {})

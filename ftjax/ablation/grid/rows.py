@@ -34,7 +34,7 @@ def read_rows(path: str | os.PathLike[str]) -> list[OwnRow]:
     Raises:
       UserError: a field is missing or of another type, or two rows contradict each other.
     """
-    kept: dict[tuple[Any, ...], tuple[int, OwnRow]] = {}
+    kept: dict[tuple[object, ...], tuple[int, OwnRow]] = {}
     for line, row in numbered_jsonl(path):
         check_row(row, f'{os.fspath(path)} line {line}')
         cell = cell_of(row)
@@ -94,7 +94,7 @@ def check_row(row: OwnRow, where: str) -> None:
         _expect(value is None or isinstance(value, str), where, name, value, 'text')
 
 
-def cell_of(row: OwnRow) -> tuple[Any, ...]:
+def cell_of(row: OwnRow) -> tuple[object, ...]:
     """(task, arm, rate, seed); the rate in nine digits, so that rounding makes no new cell."""
     rate = row['rate']
     return row.get('task'), row['arm'], None if rate is None else f'{rate:.9g}', row['seed']

@@ -25,7 +25,7 @@ def run_grid(
     settings: AblationSettings,
     execute: Execute,
     folder: str | pathlib.Path,
-    fixed: Mapping[str, Any],
+    fixed: Mapping[str, object],
     progress: bool = True,
     *,
     engine: Engine | None = None,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from ftjax.ablation.settings import AblationSettings
 from ftjax.config import merged, read_config
@@ -34,7 +33,7 @@ def arm_and_share(name: str) -> tuple[str, float]:
 
 
 def with_short_runs(
-    settings: AblationSettings, values: Mapping[str, Any], shares: Collection[float]
+    settings: AblationSettings, values: Mapping[str, object], shares: Collection[float]
 ) -> AblationSettings:
     """The settings with an arm more for each arm that is tuned and each share below 1.
 

@@ -31,7 +31,7 @@ def variants(settings: AblationSettings) -> dict[str, dict[str, Values]]:
     }
 
 
-def named(arm: str, tune: Mapping[str, Any], values: Values) -> str:
+def named(arm: str, tune: Mapping[str, object], values: Values) -> str:
     """What rows call a variant.
 
     >>> named('head', {'optimizer.weight_decay': (0.0, 0.1)}, (0.1,))
@@ -82,7 +82,7 @@ def chosen(rows: RowList, settings: AblationSettings) -> tuple[RowList, list[str
         quality = {name: _quality(choice, metric) for name, choice in choices.items()}
         best = max(known, key=quality.__getitem__)  # the first of equals
         tuned = dict(zip(settings.tune, known[best], strict=True))
-        more: dict[str, Any] = {'tuned': tuned} if tuned else {}
+        more: dict[str, object] = {'tuned': tuned} if tuned else {}
         if settings.search != 'grid':  # edges and number are those of all trials of the arm
             of_arm = [row['rate'] for row in rows if arm_and_share(row['arm'])[0] in known]
             more['tried'] = sorted(dict.fromkeys(of_arm))

@@ -21,7 +21,9 @@ BATCHES = (1, 32)
 CALLS = Calls(count=20, seconds=0.5)
 
 
-def network_facts(prepared: Prepared, parity: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def network_facts(
+    prepared: Prepared, parity: Sequence[Mapping[str, object]] = ()
+) -> dict[str, object]:
     """Size, FLOPs and latency of a forward pass, licence, parity: plain JSON.
 
     Args:
@@ -59,7 +61,7 @@ def _latency(prepared: Prepared, size: int) -> dict[str, Any]:
 
 def parity_of(
     network: Network, family: str, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     """How far outputs of the network's family were from the original library's; None unmeasured.
 
     Args:

@@ -64,7 +64,7 @@ def network_table(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]
     ], rows
 
 
-def network_text(found: Mapping[str, Any]) -> str:
+def network_text(found: Mapping[str, object]) -> str:
     """The table in lines for a terminal, in two parts, and the answer below it."""
     lines: list[str] = []
     for header, rows in _parted(found):
@@ -80,7 +80,7 @@ def network_text(found: Mapping[str, Any]) -> str:
     return '\n'.join([*(line.rstrip() for line in lines), *map(printable, answer_sentences(found))])
 
 
-def _parted(found: Mapping[str, Any]) -> list[tuple[list[str], list[list[str]]]]:
+def _parted(found: Mapping[str, object]) -> list[tuple[list[str], list[list[str]]]]:
     """The table in two: what judges a network, and what it costs; names in both."""
     header, rows = network_table(found)
     return [
@@ -122,7 +122,11 @@ def answer_sentences(found: Mapping[str, Any]) -> list[str]:
 
 
 def network_page(
-    found: Mapping[str, Any], *, data: Sequence[str], command: str, provenance: Mapping[str, Any]
+    found: Mapping[str, object],
+    *,
+    data: Sequence[str],
+    command: str,
+    provenance: Mapping[str, object],
 ) -> str:
     """The page as HTML.
 

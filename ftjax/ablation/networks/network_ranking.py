@@ -38,7 +38,7 @@ from ftjax.training.sweeps.log_evidence import log_evidence
 Say = Callable[[str], Any]
 
 
-def check_networks(values: Mapping[str, Any], inits: Sequence[str], data: Splits) -> None:
+def check_networks(values: Mapping[str, object], inits: Sequence[str], data: Splits) -> None:
     """Opens every network on the data, and gives none of them back.
 
     Raises:
@@ -68,14 +68,14 @@ def check_networks(values: Mapping[str, Any], inits: Sequence[str], data: Splits
 
 
 def compare_networks(
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     inits: Sequence[str],
     data: Splits,
     *,
-    parity: Sequence[Mapping[str, Any]] = (),
+    parity: Sequence[Mapping[str, object]] = (),
     say: Say = print,
     progress: bool = True,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Runs, judges and measures networks; plain JSON.
 
     Args:
@@ -131,7 +131,7 @@ def compare_networks(
     }
 
 
-def _prepared(values: Mapping[str, Any], init: str, data: Splits) -> Prepared:
+def _prepared(values: Mapping[str, object], init: str, data: Splits) -> Prepared:
     return prepare(read_config(merged(values, {'init': init, 'freeze': 'head'})), data)
 
 

@@ -121,7 +121,7 @@ def seeds_run(races: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> S
     return seeds[:most]
 
 
-def spent(told: Mapping[str, Any], amount: float) -> str:
+def spent(told: Mapping[str, object], amount: float) -> str:
     """An amount of a budget in words.
 
     >>> spent({'unit': 'runs'}, 12.25), spent({'unit': 'seconds'}, 75.0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from ftjax.ablation.budgets.budget import Budget
 from ftjax.ablation.engines.engine import Cell
@@ -48,7 +47,7 @@ class Ledger:
         self.there = {key_of(row['arm'], row['rate'], row['seed']): row for row in rows}
         self.budget, self.workers, self.expected = budget, workers, expected
         self.spent = 0.0
-        self.used: dict[tuple[Any, ...], OwnRow] = {}
+        self.used: dict[tuple[object, ...], OwnRow] = {}
         self.rounds: list[tuple[Round, float]] = []
         """Rounds that are complete, each with what it cost."""
         self._costs: dict[str, list[float]] = {}
@@ -115,6 +114,6 @@ class Ledger:
         return makespan(costs, self.workers) if self.budget.kind == 'seconds' else sum(costs)
 
 
-def key_of(arm: str, rate: float | None, seed: int) -> tuple[Any, ...]:
+def key_of(arm: str, rate: float | None, seed: int) -> tuple[object, ...]:
     """A cell with its rate in nine digits."""
     return cell_of({'arm': arm, 'rate': rate, 'seed': seed})

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
 
 from ftjax.ablation.engines.engine import Cell
 from ftjax.ablation.racing.ledger import Ledger, Round
@@ -35,7 +34,7 @@ from ftjax.ablation.statistics.row_types import RowList
 class Race(Terms):
     """Which cells of an ablation are run within a budget; see Schedule."""
 
-    _known: dict[Any, Comparison] = dataclasses.field(default_factory=dict, compare=False)
+    _known: dict[object, Comparison] = dataclasses.field(default_factory=dict, compare=False)
 
     @property
     def planned(self) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ftjax.ablation.rates.choice import (
     Choice,
@@ -78,7 +77,7 @@ def search_rates(
         raise UserError('a rate search needs at least one seed')
     tried = {arm: check_rates(grid_of(arm, grid)) for arm in arms}
     done: dict[str, dict[float | None, set[int]]] = {arm: {} for arm in arms}
-    of_arm: dict[str, list[Mapping[str, Any]]] = {arm: [] for arm in arms}
+    of_arm: dict[str, list[Mapping[str, object]]] = {arm: [] for arm in arms}
     for row in rows:
         arm, rate = row['arm'], row.get('rate')
         if arm in of_arm and rate is not None and row['seed'] in seeds:
@@ -209,7 +208,7 @@ def refinement(choice: Choice) -> float:
     return math.sqrt(winner.rate * neighbour.rate)
 
 
-def _among(rows: Rows, rates: Sequence[float]) -> list[Mapping[str, Any]]:
+def _among(rows: Rows, rates: Sequence[float]) -> list[Mapping[str, object]]:
     return [row for row in rows if known_rate(row['rate'], rates) in rates]
 
 

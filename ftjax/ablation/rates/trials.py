@@ -44,7 +44,7 @@ def next_of(
     score: Score,
     *,
     rates: Sequence[float],
-    tune: Mapping[str, Sequence[Any]],
+    tune: Mapping[str, Sequence[object]],
     trials: int,
 ) -> tuple[list[Trial], list[Trial]]:
     """Trials that an arm has had, and those that it needs now; none of these when it is done.
@@ -109,7 +109,11 @@ class Study:
     """An Optuna study with a seed, by its ask-and-tell interface."""
 
     def __init__(
-        self, search: str, rates: Sequence[float], tune: Mapping[str, Sequence[Any]], startup: int
+        self,
+        search: str,
+        rates: Sequence[float],
+        tune: Mapping[str, Sequence[object]],
+        startup: int,
     ):
         """`startup` trials are drawn at random before TPE has something to go by.
 
@@ -126,21 +130,21 @@ class Study:
         kinds = optuna.distributions
         self.tune = tune
         # Numbers of values, because Optuna's choices are texts and numbers only.
-        self.space: dict[str, Any] = {
+        self.space: dict[str, object] = {
             key: kinds.IntDistribution(0, len(values) - 1)
             if ordered(values)
             else kinds.CategoricalDistribution(list(range(len(values))))
             for key, values in tune.items()
         }
         self.space['rate'] = kinds.FloatDistribution(min(rates), max(rates), log=True)
-        sampler: Any = (
+        sampler: object = (
             optuna.samplers.TPESampler(seed=0, n_startup_trials=startup)
             if search == 'tpe'
             else optuna.samplers.RandomSampler(seed=0)
         )
         self.study = optuna.create_study(direction='maximize', sampler=sampler)
         self.failed = optuna.trial.TrialState.PRUNED
-        self.open: list[Any] = []
+        self.open: list[object] = []
 
     def ask(self) -> Trial:
         """One more trial."""

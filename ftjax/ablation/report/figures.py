@@ -84,10 +84,10 @@ def draw(summary: Summary) -> Iterator[Drawn]:
 def drawable(summary: Summary) -> dict[str, Any]:
     """The summary with the names of arms, tasks, test sets and stages as matplotlib draws them."""
 
-    def named(found: Mapping[str, Any]) -> dict[str, Any]:
+    def named(found: Mapping[str, object]) -> dict[str, object]:
         return {in_figure(name): value for name, value in found.items()}
 
-    def of_arm(arm: Summary) -> dict[str, Any]:
+    def of_arm(arm: Summary) -> dict[str, object]:
         inside = {key: named(arm[key]) for key in ('shifts', 'movement') if key in arm}
         return {**arm, 'arm': in_figure(arm['arm']), **inside}
 

@@ -90,7 +90,7 @@ def limits(intervals: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
 
 
 def _titled(
-    axes: Any, found: Sequence[tuple[str, Mapping[str, Any]]], summary: Mapping[str, Any]
+    axes: Any, found: Sequence[tuple[str, Mapping[str, object]]], summary: Mapping[str, Any]
 ) -> None:
     from matplotlib.lines import Line2D
 

@@ -47,7 +47,7 @@ def differences_by_cost(task: Summary, summary: Summary):
     figure = new_figure(0.8 + 3.3 * len(panels), 4.0)
     drawn = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     styles, scale = arm_styles(task['arms']), number_formats.scale_of(summary['metric'])
-    labels: list[tuple[Any, list, list]] = []
+    labels: list[tuple[object, list, list]] = []
     for axes, (key, label, points) in zip(drawn, panels, strict=True):
         marks, bars, many = [], [], len(points) >= NAMED
         whole = (1.0, 0.0, summary['reference'], styles[summary['reference']]['color'])

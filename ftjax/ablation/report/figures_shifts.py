@@ -107,7 +107,7 @@ def test_sets(task: Mapping[str, Any]) -> list[str]:
 
 def out_of_distribution(
     arm: Mapping[str, Any], names: Sequence[str], confidence: float
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     """The mean over test sets, seed by seed, with its t interval; None where no seed has all."""
     seeds = [arm['shifts'][name]['seeds'] for name in names]
     common = set.intersection(*map(set, seeds))

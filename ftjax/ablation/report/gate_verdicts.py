@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ftjax.ablation.cells.baselines import baseline_of
 from ftjax.ablation.gates.gates import evaluate_gates
 from ftjax.ablation.gates.task_gates import weight_verdicts
@@ -13,7 +11,9 @@ from ftjax.ablation.statistics.row_types import Rows, Summary
 from ftjax.ablation.summary.overall import mean_of_tasks
 
 
-def grid_verdicts(settings: AblationSettings, summary: Summary, rows: Rows) -> list[dict[str, Any]]:
+def grid_verdicts(
+    settings: AblationSettings, summary: Summary, rows: Rows
+) -> list[dict[str, object]]:
     """Objects {gate, passed, value, interval, kind}, in the order of the config.
 
     Of several tasks the mean is judged, seed by seed.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ftjax.ablation.racing.account import seeds_run
 from ftjax.ablation.report.gate_verdicts import grid_verdicts
@@ -17,12 +16,12 @@ from ftjax.ablation.summary.summary import summarise
 
 def write_grid_results(
     folder: pathlib.Path,
-    values: Mapping[str, Any],
+    values: Mapping[str, object],
     settings: AblationSettings,
     rows: Rows,
     notes: Sequence[str],
-    races: Mapping[str, Mapping[str, Any]],
-) -> tuple[dict[str, Any], str]:
+    races: Mapping[str, Mapping[str, object]],
+) -> tuple[dict[str, object], str]:
     """Writes what `write_results` writes; returns the summary, and the table as text.
 
     Args:

@@ -14,7 +14,7 @@ OF_ADAM, OF_SGD = ('betas', 'epsilon'), ('momentum', 'nesterov')
 
 def setup_of(
     values: Mapping[str, Any], settings: AblationSettings, rows: Rows = ()
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """What was held fixed, name to value, in the order to show; arms may change it.
 
     Args:
@@ -78,7 +78,7 @@ def chance_lines(rows: Rows) -> dict[str, str]:
     return found
 
 
-def optimizer_line(optimizer: Mapping[str, Any]) -> str:
+def optimizer_line(optimizer: Mapping[str, object]) -> str:
     """The optimizer with all that is set of it but the rate.
 
     >>> optimizer_line({'name': 'sgd', 'learning_rate': 0.1, 'momentum': 0.9, 'nesterov': False})

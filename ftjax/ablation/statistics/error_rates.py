@@ -48,6 +48,6 @@ def _many(count: int, word: str) -> str:
 
 
 @functools.cache
-def measured() -> list[dict[str, Any]]:
+def measured() -> list[dict[str, object]]:
     """All sizes that were simulated."""
     return read_json(FILE)

@@ -44,7 +44,7 @@ def summarise_arm(
     metric: Metric,
     confidence: float,
     overlap: float = 0.0,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The object of an arm, without its comparison to the reference.
 
     Args:
@@ -160,7 +160,7 @@ def _at(row: Row, choice: Choice) -> bool:
     return rate is not None and abs(rate - choice.rate) <= SAME * choice.rate
 
 
-def _iqm(finished: list[float], confidence: float) -> Any:
+def _iqm(finished: list[float], confidence: float) -> object:
     if not finished:
         return None
     return bootstrap.aggregate([finished], confidence=confidence)
@@ -198,7 +198,7 @@ def _shifts(rows: Rows, metric: Metric, confidence: float, overlap: float) -> di
     return found
 
 
-def _unfamiliar(rows: Rows, confidence: float, overlap: float) -> dict[str, Any]:
+def _unfamiliar(rows: Rows, confidence: float, overlap: float) -> dict[str, object]:
     values: dict[str, dict[str, list[float]]] = {}
     for row in rows:
         for name, scores in (row.get('unfamiliar') or {}).items():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ftjax.ablation.statistics.row_types import Rows
 
 FIXED = (
@@ -55,7 +53,7 @@ def same_test_split(rows: Rows) -> bool | None:
     tested = [row for row in rows if row.get('status') == 'ok']
     # The same data throughout, whatever the seed, is the same test split as well.
     for key in ('test_fingerprint', 'data_fingerprint'):
-        by_arm: dict[str, set[Any]] = {}
+        by_arm: dict[str, set[object]] = {}
         for row in tested:
             by_arm.setdefault(row['arm'], set()).add(row.get(key))
         if any(None in found for found in by_arm.values()):

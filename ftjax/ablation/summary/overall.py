@@ -28,7 +28,7 @@ CAVEAT = (
 )
 
 
-def summarise_overall(summary: Summary, floor: float | None) -> dict[str, Any]:
+def summarise_overall(summary: Summary, floor: float | None) -> dict[str, object]:
     """Aggregates every arm that was run on every task.
 
     Args:

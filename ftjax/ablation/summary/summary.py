@@ -69,8 +69,8 @@ def summarise(
     outside_prior: Collection[str] = (),
     folds: int = 0,
     question: str = '',
-    races: Mapping[str, Mapping[str, Any]] | None = None,
-) -> dict[str, Any]:
+    races: Mapping[str, Mapping[str, object]] | None = None,
+) -> dict[str, object]:
     """Everything that tables, figures and the report show, ready for JSON.
 
     Args:
@@ -136,7 +136,7 @@ def summarise(
         sources = sources_of(of_task, summaries, reference, metric)
         if sources is not None:
             tasks[-1]['sources'] = sources
-    summary: dict[str, Any] = {
+    summary: dict[str, object] = {
         'schema': 1,
         'question': question,
         'metric': metric.name,
@@ -250,5 +250,5 @@ def _race_of(task: Summary, summary: Summary) -> Mapping[str, Any] | None:
     return races.get(task['task'], races.get(''))
 
 
-def _cell(row: Row) -> tuple[Any, ...]:
+def _cell(row: Row) -> tuple[object, ...]:
     return row.get('task', 'all'), row['arm'], row.get('rate'), row['seed']

@@ -53,7 +53,7 @@ def sources_of(
     arms: Sequence[Summary],
     reference: str,
     metric: Metric,
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     """The `sources` of a task; None where rows do not tell it."""
     scores = example_scores(rows, arms, metric)
     fixed = same_test_split(rows)

@@ -72,11 +72,7 @@ class Examples:
         """The label of an example as people read it."""
         if not self.labelled:
             return ''
-        names, label = self.splits.class_names, self.labels[position]
-        if np.ndim(label):
-            held = np.flatnonzero(np.asarray(label))
-            return ', '.join(names[i] if i < len(names) else str(i) for i in held)
-        return names[int(label)] if names else f'{float(label):g}'
+        return self.splits.label_kind.told(self.labels[position], self.splits.class_names)
 
     def same_label(self, positions: Sequence[int] | np.ndarray) -> bool:
         """Whether examples have one label; always where labels are made from the inputs."""

@@ -21,16 +21,19 @@ from ftjax.errors import UserError
 from ftjax.registry import Term, parts
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float, Key, UInt8
+    from jaxtyping import Array, Key, Shaped, UInt8
 
 
 def augment_with_masks(
-    images: Float[Array, 'batch height width channels'],
+    images: Shaped[Array, 'batch height width channels'],
     masks: UInt8[Array, 'batch height width'],
     key: Key[Array, ''],
     names: str | Sequence[Term],
-) -> tuple[Float[Array, 'batch height width channels'], UInt8[Array, 'batch height width']]:
+) -> tuple[Any, UInt8[Array, 'batch height width']]:
     """Images as `augment` gives them for the key, and masks moved as the images are.
+
+    Returns:
+      float32 (B, H, W, C), and the masks.
 
     Raises:
       UserError: see `check_joint`.
@@ -39,14 +42,14 @@ def augment_with_masks(
     if not todo:
         return images, masks
     check_joint(todo)
-    images = unit_range(images)
+    moved_images = unit_range(images)
     keys = jax.random.split(key, images.shape[0])
     for turn, term in enumerate(todo):
         own = jax.vmap(lambda k, turn=turn: jax.random.fold_in(k, turn))(keys)
-        images = jax.vmap(term)(images, own)
+        moved_images = jax.vmap(term)(moved_images, own)
         if term.details.moves:
             masks = jax.vmap(functools.partial(moved, term))(masks, own)
-    return images, masks
+    return moved_images, masks
 
 
 def moved(

@@ -105,7 +105,7 @@ def class_ids(labels: np.ndarray) -> tuple[str, ...]:
     return tuple(str(int(value)) for value in found)
 
 
-def class_indices(labels: Any, what: str) -> np.ndarray:
+def class_indices(labels: object, what: str) -> np.ndarray:
     """Numeric labels as int32; raises UserError when they are not whole numbers.
 
     >>> class_indices(np.array([0.0, 2.0]), 'y')

@@ -33,7 +33,7 @@ class HiddenFeatures(LabelKind):
         """0: their number is that of the features, the network's own affair."""
         return 0
 
-    def shapes(self, examples: int, outputs: int, inputs: Any) -> tuple[Any, Any]:
+    def shapes(self, examples: int, outputs: int, inputs: Any) -> tuple[object, object]:
         """One label a feature."""
         each = jax.ShapeDtypeStruct(inputs['features'].shape, np.float32)
         return each, each

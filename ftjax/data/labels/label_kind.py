@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -43,8 +44,26 @@ class LabelKind:
     moves = False
     """Whether labels move with the images that an augmentation moves."""
     head = ''
-    """The head that a network must have: '' for one of `outputs` numbers, `lm` for tokens,
-    `dense` for each position of an image."""
+    """The head that a network must have (`Network.head_kind`): '' for `outputs` numbers an example,
+    `lm` for the tokens of a vocabulary, `tags` for numbers of each token, `vector` for one,
+    `dense` for numbers of each position of an image."""
+    form = 'joined'
+    """What the texts of an example become: one of FORMS of ftjax/preprocessing/texts.py."""
+    network_options: Mapping[str, Any] = MappingProxyType({})
+    """Options of a network of texts that give it this head, where a config does not say others."""
+
+    text_columns: tuple[str, ...] = ('text', 'sentence')
+    """Columns of a table that a text is looked for in, the first that is there."""
+    label_columns: tuple[str, ...] = ()
+    """Other names of the label's column, where it has not that of the settings."""
+
+    def as_text(self, value: Any, where: str, units: str) -> Any:
+        """What a table holds for a text, as the text that a data set holds; else as it is.
+
+        `units` is data.units, `where` for messages.
+        """
+        del where, units
+        return value
 
     def read(
         self, raw: Sequence[Any], where: Where, class_names: Sequence[str] = (), separator='|'
@@ -77,11 +96,11 @@ class LabelKind:
     def check(self, name: str, labels: np.ndarray, classes: int) -> None:
         """Raises UserError unless labels (N, ..) are of this kind; `name` is the data set's."""
 
-    def check_inputs(self, name: str, images: np.ndarray, labels: np.ndarray) -> None:
-        """Raises UserError unless labels fit the images in memory (N, height, width, channels)."""
-
     def check_augmentation(self, terms: Parsed) -> None:
         """Raises UserError for an augmentation that labels cannot follow."""
+
+    def check_inputs(self, inputs: Sequence[Any], labels: np.ndarray, where: Where) -> None:
+        """Raises UserError unless each text, or image in memory, goes with its label."""
 
     def check_training(self, name: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
         """Raises UserError where nothing can be learned from the labels of a training split."""
@@ -97,7 +116,7 @@ class LabelKind:
         """Numbers that a network gives for an example; 0 where they are the network's affair."""
         return len(class_names)
 
-    def shapes(self, examples: int, outputs: int, inputs: Any) -> tuple[Any, Any]:
+    def shapes(self, examples: int, outputs: int, inputs: object) -> tuple[object, object]:
         """Shapes and dtypes of a batch's labels and mask, of `outputs` numbers an example."""
         mask = jax.ShapeDtypeStruct((examples,), np.float32)
         each = (examples, outputs)[: self.axes]
@@ -115,13 +134,18 @@ class LabelKind:
         """What a batch of an evaluation holds beside the labels that a loss is of."""
         return {}
 
-    def hidden(self, texts: Any, indices: np.ndarray, length: int, draw: Any) -> Any:
+    def hidden(self, texts: object, indices: np.ndarray, length: int, draw: object) -> Any:
         """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""
         raise NotImplementedError
 
     def is_missing(self, value: object) -> bool:
         """Whether what a source gives for a label means that there is none."""
         return is_missing(value)
+
+    def renumbered(self, labels: np.ndarray, where: np.ndarray, classes: int) -> np.ndarray:
+        """Labels whose class i is class `where[i]` of so many; of a kind that is `named`."""
+        del classes
+        return where[labels]
 
     def strata(self, labels: np.ndarray, classes: int) -> list[np.ndarray] | None:
         """Positions of the examples of each class, which splits keep level; None without."""
@@ -132,6 +156,13 @@ class LabelKind:
 
     def counts(self, labels: np.ndarray, classes: int) -> list[int] | None:
         """Examples of each class; None where there are no classes."""
+
+    def told(self, label: Any, class_names: Sequence[str]) -> str:
+        """A label of a data set as people read it."""
+        if np.ndim(label):
+            held = np.flatnonzero(np.asarray(label)).tolist()
+            return ', '.join(class_names[i] if i < len(class_names) else str(i) for i in held)
+        return class_names[int(label)] if class_names else f'{float(label):g}'
 
     def summary(self, labels: np.ndarray) -> str:
         """What the first screen says of labels without classes."""

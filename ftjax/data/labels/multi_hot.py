@@ -70,6 +70,12 @@ class MultiHot(LabelKind):
                 '0 or 1'
             )
 
+    def renumbered(self, labels: np.ndarray, where: np.ndarray, classes: int) -> np.ndarray:
+        """Columns in their new places, 0 in the others."""
+        found = np.zeros((len(labels), classes), labels.dtype)
+        found[:, where] = labels
+        return found
+
     def loses(self, labels: np.ndarray, parts: list[np.ndarray]) -> bool:
         """Whether all examples of some label are in one of the parts."""
         whole = labels.sum(axis=0)
@@ -80,7 +86,7 @@ class MultiHot(LabelKind):
         return labels.sum(axis=0).astype(int).tolist()
 
 
-def _parts(value: object, separator: str) -> Sequence[Any]:
+def _parts(value: object, separator: str) -> Sequence[object]:
     """The labels of one example; none for an empty text or null."""
     if value is None:
         return []

@@ -87,7 +87,7 @@ def strings(values: Any) -> np.ndarray:
     return array
 
 
-def names_of(values: Any) -> tuple[str, ...]:
+def names_of(values: object) -> tuple[str, ...]:
     """Class names from an array of str or bytes."""
     values = np.asarray(values)
     if values.dtype.kind == 'S':

@@ -71,13 +71,13 @@ class PixelClasses(LabelKind):
         if len(labels) and not 2 <= classes <= MOST:
             raise UserError(f'{name}: {classes} classes; masks tell 2 to {MOST} of them apart')
 
-    def check_inputs(self, name: str, images: np.ndarray, labels: np.ndarray) -> None:
+    def check_inputs(self, inputs: Sequence[Any], labels: np.ndarray, where: Where) -> None:
         """Each mask is of its image's size."""
-        size = images.shape[1:3]
         for number, each in enumerate(labels):
+            size = inputs[number].shape[:2]
             if each.read().shape != size:
                 raise UserError(
-                    f'{name}: mask {number} is {told_size(each.read().shape)} and its image '
+                    f'{where(number)}: the mask is {told_size(each.read().shape)} and its image '
                     f'{told_size(size)}; expected the same'
                 )
 

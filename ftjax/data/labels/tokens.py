@@ -33,7 +33,7 @@ class HiddenTokens(LabelKind):
         """0: their number is the vocabulary's, and a language model's own affair."""
         return 0
 
-    def shapes(self, examples: int, outputs: int, inputs: Any) -> tuple[Any, Any]:
+    def shapes(self, examples: int, outputs: int, inputs: Any) -> tuple[object, object]:
         """One label a token."""
         each = inputs['input_ids'].shape
         return jax.ShapeDtypeStruct(each, np.int32), jax.ShapeDtypeStruct(each, np.float32)

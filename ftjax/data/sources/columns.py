@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.dataset import Dataset
+from ftjax.data.labels import LabelKind
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.missing_cells import Column, whole_rows
 from ftjax.data.sources.registry import Parts
@@ -20,7 +22,7 @@ from ftjax.data.sources.table_row import cell as _cell
 from ftjax.data.user_paths import existing_file, existing_folder, inside, resolve_path
 from ftjax.errors import UserError, check_name, did_you_mean
 
-TEXT_COLUMNS = ('text', 'sentence')
+TEXT_COLUMNS = LabelKind.text_columns
 GROUP_COLUMN = re.compile(
     r'(?:(?:patient|subject|participant|person|speaker|user|author|writer|group|case|study|series|'
     r'session|site|family|animal|individual|donor|slide|video|film|clip|scene|document|doc)'
@@ -87,6 +89,9 @@ def parts_from_rows(
     label_kind = settings.label_kind
     labelled = not label_kind.from_inputs
     if labelled:
+        others = [name for name in label_kind.label_columns if name in columns]
+        if settings.label_column == DataSettings.label_column not in columns and others:
+            settings = dataclasses.replace(settings, label_column=others[0])
         _need(columns, settings.label_column, 'label_column', source)
     kind, column = ('table', '') if settings.features else input_column(columns, settings, source)
     if settings.split_column:
@@ -117,10 +122,13 @@ def parts_from_rows(
     labels, names = label_kind.read(
         raw, lambda i: every[i][1].where, settings.class_names, settings.label_separator
     )
+    inputs = _inputs([row for _, row in every], kind, column, features, settings)
+    label_kind.check_inputs(inputs, labels, lambda i: every[i][1].where)
     every += [('unlabelled', row) for row in unlabelled]
     # Of rows without a label the labels are placeholders.
     labels = np.concatenate([labels, np.zeros((len(unlabelled), *labels.shape[1:]), labels.dtype)])
-    inputs = _inputs([row for _, row in every], kind, column, features, settings)
+    if unlabelled:
+        inputs = _inputs([row for _, row in every], kind, column, features, settings)
     known = (column, settings.label_column, settings.text_pair_column, settings.split_column)
     group_column = _group_column(columns, known, [row for _, row in every])
     made: dict[str, Dataset] = {}
@@ -170,10 +178,10 @@ def _inputs(
     if kind == 'table':
         return table_of(rows, features)
     root = resolve_path(settings.image_root) if settings.image_root else None
-    first = [input_of(row, column, kind, root) for row in rows]
+    first = [input_of(row, column, kind, settings, root) for row in rows]
     if not settings.text_pair_column:
         return first
-    second = [input_of(row, settings.text_pair_column, kind) for row in rows]
+    second = [input_of(row, settings.text_pair_column, kind, settings) for row in rows]
     return list(zip(first, second, strict=True))
 
 
@@ -216,7 +224,9 @@ def input_column(
         if name and kind in kinds:
             _need(columns, name, setting, source)
             return kind, name
-    known = [('text', name) for name in TEXT_COLUMNS]
+    texts = settings.label_kind.text_columns
+    own = [name for name in texts if name in columns and name not in TEXT_COLUMNS]
+    known = [('text', name) for name in own[:1] or texts]
     known += [('image_file', name) for name in PATH_COLUMNS]
     found = [(kind, name) for kind, name in known if name in columns and kind in kinds]
     if len(found) != 1:
@@ -254,13 +264,17 @@ def _by_split_column(rows: dict[str, list[Row]], settings: DataSettings) -> dict
     return {split: found for split, found in parted.items() if found}
 
 
-def input_of(row: Row, column: str, kind: str, root: Path | None = None) -> str:
+def input_of(
+    row: Row, column: str, kind: str, settings: DataSettings, root: Path | None = None
+) -> str:
     """The text of a row, or the path of its image, which lies in `root` or beside the table.
 
     Raises:
       UserError: an empty cell, a path that leads elsewhere, no such file.
     """
     value = _cell(row, column)
+    if kind == 'text':
+        value = settings.label_kind.as_text(value, row.where, settings.units)
     if not isinstance(value, str) or not value.strip():
         raise UserError(f'{row.where}: {column!r} is {value!r}; expected a text')
     if kind == 'text':

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -136,7 +135,7 @@ def _id_notes(
     )
 
 
-def _values(array: np.ndarray) -> list[Any]:
+def _values(array: np.ndarray) -> list[object]:
     return list(names_of(array)) if array.dtype.kind == 'S' else array.reshape(-1).tolist()
 
 
@@ -169,7 +168,7 @@ def _dataset(
     )
 
 
-def _texts(array: np.ndarray) -> list[Any]:
+def _texts(array: np.ndarray) -> list[object]:
     """Texts of an array (N,), or pairs of an array (N, 2)."""
     flat = names_of(array)
     return list(flat) if array.ndim == 1 else list(zip(flat[::2], flat[1::2], strict=True))

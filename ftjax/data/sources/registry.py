@@ -82,6 +82,7 @@ for _name, _module, _needs in (
     ('pages', 'glyph_pages', ''),
     ('csv', 'csv_file', 'PATH'),
     ('jsonl', 'jsonl_file', 'PATH'),
+    ('conll', 'conll_file', 'PATH'),
     ('npz', 'npz_file', 'PATH'),
     ('tfds', 'tfds_records', 'NAME'),
 ):
@@ -154,6 +155,7 @@ def _of_task(dataset: Dataset, settings: DataSettings) -> Dataset:
 _BY_SUFFIX = {
     **dict.fromkeys(('.csv', '.tsv', '.txt'), 'csv'),
     **dict.fromkeys(('.jsonl', '.ndjson', '.json'), 'jsonl'),
+    **dict.fromkeys(('.conll', '.bio', '.iob', '.iob2'), 'conll'),
     '.npz': 'npz',
 }
 

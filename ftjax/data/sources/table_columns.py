@@ -34,7 +34,7 @@ def number_of(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def word_of(value: Any) -> str:
+def word_of(value: object) -> str:
     """A cell as a category, '' for nothing."""
     return '' if is_missing(value) else str(value).strip()
 

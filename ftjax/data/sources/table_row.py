@@ -16,7 +16,7 @@ class Row:
 
     file: Path
     line: int
-    cells: Mapping[str, Any]
+    cells: Mapping[str, object]
 
     @property
     def id(self) -> str:

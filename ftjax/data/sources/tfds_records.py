@@ -216,7 +216,7 @@ def _labels(
     return kind.read(values, lambda i: f'{where} [{i}]', class_names, settings.label_separator)
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
     """A label as str, a number, or a list of these."""
     if isinstance(value, bytes | str):
         return _text(value)
@@ -233,7 +233,7 @@ def _class_names(feature: Any) -> tuple[str, ...]:
 
 
 def _label_feature(name: str, info: Any, settings: DataSettings) -> str:
-    features: Mapping[str, Any] = info.features
+    features: Mapping[str, object] = info.features
     if settings.label_column in features:
         return settings.label_column
     classes = [key for key, f in features.items() if type(f).__name__ == 'ClassLabel']

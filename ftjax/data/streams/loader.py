@@ -14,6 +14,7 @@ from ftjax.data.images.geometry import geometry_for, match_channels
 from ftjax.data.tables.fitted_columns import in_features
 from ftjax.data.text.batches import TextReader
 from ftjax.data.text.token_masking import NOT_ASKED
+from ftjax.data.text.word_windows import NOWHERE
 from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
 
@@ -130,8 +131,8 @@ class Loader:
         Returns:
           inputs (B, H, W, C), (B,) str, or a dict of int32 (B, length) tokens; labels (B,) or
           (B, classes); index int32 (B,), the position in the split; mask float32 (B,), 1 for a
-          real example. Where labels are hidden tokens, they and mask are (B, length): those to be
-          guessed, and 1 for each of them.
+          real example. Where there is a label for each of some tokens, labels and mask have the
+          shape of the tokens: NOT_ASKED and 0 at the others.
         """
         if self.texts is not None:
             length = length or self.texts.length(indices)
@@ -143,6 +144,10 @@ class Loader:
                 inputs = self.texts.augmented(indices, length, *draw)
             else:
                 inputs = self.texts.inputs(indices, length)
+            places = self.texts.places(indices, length)
+            if places is not None:
+                hidden = at_places(self.dataset.labels[indices], places)
+                return self.assemble(indices, inputs, size, hidden)
         elif isinstance(self._ready, dict):
             kind = self.dataset.label_kind
             if kind.from_inputs:
@@ -167,7 +172,7 @@ class Loader:
     ) -> Batch:
         """The batch of inputs already read; padding repeats the first example.
 
-        `hidden` (B, length) are the labels of masked tokens, instead of the split's own.
+        `hidden` (B, .., length) are labels of tokens, instead of the split's own.
         """
         indices = np.asarray(indices)
         size = size or len(indices)
@@ -183,7 +188,8 @@ class Loader:
                 inputs = inputs[rows]
         labels = self.labels[indices]
         if hidden is not None:
-            labels, mask = hidden, mask[:, None] * (hidden != NOT_ASKED)
+            real = mask.reshape(-1, *(1,) * (hidden.ndim - 1))
+            labels, mask = hidden, real * (hidden != NOT_ASKED)
         return {
             'inputs': inputs,
             'labels': labels,
@@ -199,3 +205,20 @@ class Loader:
             name = f'{data.name} {data.ids[index]}'
             return data.inputs.image(index, self._geometry, name, data.whites)
         return decode(data.inputs[index], self._geometry, whites=data.whites)
+
+
+def at_places(labels: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Labels of words at the tokens that stand for them: int32 in the shape of `places`.
+
+    Args:
+      labels: (B, words) of each word; of another shape they are not of words, and 0 is given.
+      places: int (B, .., tokens), the word that a token stands for, NOWHERE at others.
+
+    >>> at_places(np.array([[5, 6]]), np.array([[-1, 0, -1, 1]])).tolist()
+    [[-1, 5, -1, 6]]
+    """
+    if labels.ndim != 2:
+        return np.where(places == NOWHERE, NOT_ASKED, 0).astype(np.int32)
+    flat = np.maximum(places, 0).reshape(len(places), -1)
+    found = np.take_along_axis(labels, flat, axis=1).reshape(places.shape)
+    return np.where(places == NOWHERE, NOT_ASKED, found).astype(np.int32)

@@ -13,7 +13,6 @@ from ftjax.data.augmentation import parse_augment
 from ftjax.data.dataset import Dataset
 from ftjax.data.streams.loader import Batch, Loader
 from ftjax.data.streams.sampler import Order, class_order
-from ftjax.data.text.augmentation import check_text_augmentation
 from ftjax.data.text.bucket_order import bucket_order
 from ftjax.errors import UserError
 
@@ -67,7 +66,7 @@ class TrainStream:
         self._todo, self._run = parse_augment(augmentation), 1
         self._rows: np.ndarray | None = None
         if self._loader.texts is not None:
-            check_text_augmentation(self._todo, self._loader.texts.preprocessing.mask_id)
+            self._loader.texts.check_augmentation(self._todo)
         self._drawn: Order | None = None
         if sampler:
             draws = self.steps_per_epoch * batch_size

@@ -105,7 +105,7 @@ def network_options(train: Dataset, settings: DataSettings) -> dict[str, Any]:
     }
 
 
-def target_options(train: Dataset) -> dict[str, Any]:
+def target_options(train: Dataset) -> dict[str, object]:
     """Mean and deviation of the training targets of a table, for a new head; {} for no values."""
     if train.kind != 'table' or not train.label_kind.standardised:
         return {}
@@ -113,7 +113,7 @@ def target_options(train: Dataset) -> dict[str, Any]:
     return {'target_mean': float(labels.mean()), 'target_scale': float(labels.std()) or 1.0}
 
 
-def in_features(dataset: Dataset, preprocessing: Any) -> dict[str, np.ndarray]:
+def in_features(dataset: Dataset, preprocessing: object) -> dict[str, np.ndarray]:
     """The rows of a table as a network takes them; UserError where it takes something else."""
     if not isinstance(preprocessing, TablePreprocessing):
         raise UserError(f'{dataset.name}: the network takes no rows of a table')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ import numpy as np
 from ftjax.data.augmentation import Parsed, of_kind
 from ftjax.data.dataset import Dataset
 from ftjax.data.text.augmentation import augment_text, check_text_augmentation
+from ftjax.data.text.text_rows import TextRows, arranged
 from ftjax.data.text.token_cache import cached_tokens
 from ftjax.data.text.token_masking import hide_tokens
-from ftjax.data.text.tokenize import Tokens, tokenize
+from ftjax.data.text.tokenize import tokenize
+from ftjax.data.text.word_windows import WordWindows
 from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
 
@@ -27,19 +30,23 @@ class TextReader:
     """The texts of a split as inputs of a network.
 
     Tokens are made once, or read from the cache. `buckets` (N,) int64 is the padded length
-    that each text needs.
+    that each example needs. Where an example is several texts, or windows of a long one, arrays of
+    its batches have one more axis before that of the tokens.
     """
 
     def __init__(self, dataset: Dataset, preprocessing: TextPreprocessing, keep: bool = True):
         """Tokenises; `keep` says whether the tokens are kept on disk for the next time."""
         self.dataset = dataset
         self.preprocessing = preprocessing.with_length(dataset.max_length)
-        if keep:
-            self.tokens = cached_tokens(dataset, self.preprocessing)
+        self.rows: TextRows | WordWindows
+        if self.preprocessing.form == 'words':
+            self.rows = WordWindows(dataset.inputs, self.preprocessing, dataset.name)
         else:
-            self.tokens = tokenize(dataset.inputs, self.preprocessing, dataset.name)
-        bounds = np.array(self.preprocessing.buckets)
-        self.buckets = bounds[np.searchsorted(bounds, self.tokens.lengths)]
+            texts, each = arranged(dataset.inputs, self.preprocessing.form)
+            made = cached_tokens if keep else tokenize
+            tokens = made(texts, self.preprocessing, dataset.name)
+            self.rows = TextRows(tokens, each, self.preprocessing)
+        self.buckets = self.rows.buckets
         self._tokenizer: Tokenizer | None = None
 
     def length(self, indices: np.ndarray) -> int:
@@ -51,7 +58,11 @@ class TextReader:
 
         Each is int32 (B, length); None stands for the smallest bucket that holds these texts.
         """
-        return self._inputs(self._padded(self.tokens, indices, length or self.length(indices)))
+        return self._inputs(self.rows.padded(indices, length or self.length(indices)))
+
+    def places(self, indices: np.ndarray, length: int) -> np.ndarray | None:
+        """The word that each token of `inputs` stands for, NOWHERE at others; None of no words."""
+        return self.rows.padded(indices, length).get('places')
 
     def augmented(
         self, indices: np.ndarray, length: int, seed: int, step: int, todo: Parsed
@@ -60,17 +71,28 @@ class TextReader:
 
         A text that noise makes longer than `length` is cut.
         """
-        check_text_augmentation(todo, self.preprocessing.mask_id)
+        self.check_augmentation(todo)
         rngs = [np.random.default_rng((seed, step, int(index))) for index in indices]
-        tokens, rows = self.tokens, indices
+        rows, at = self.rows, indices
         if of_kind(todo, 'words'):
-            tokens, rows = self._changed(indices, rngs, todo, length), np.arange(len(indices))
-        padded = self._padded(tokens, rows, length)
+            rows, at = self._changed(indices, rngs, todo, length), np.arange(len(indices))
+        padded = rows.padded(at, length)
         for term in of_kind(todo, 'tokens'):
-            rows = zip(padded['ids'], padded['special'], rngs, strict=True)
-            mask_id = self.preprocessing.mask_id or 0
-            padded['ids'] = np.stack([term(*row, mask_id=mask_id) for row in rows])
+            shape, mask_id = padded['ids'].shape, self.preprocessing.mask_id or 0
+            flat = (padded[name].reshape(-1, shape[-1]) for name in ('ids', 'special'))
+            draws = [rng for rng in rngs for _ in range(math.prod(shape[1:-1]))]
+            changed = [term(*row, mask_id=mask_id) for row in zip(*flat, draws, strict=True)]
+            padded['ids'] = np.stack(changed).reshape(shape)
         return self._inputs(padded)
+
+    def check_augmentation(self, todo: Parsed) -> None:
+        """UserError for an augmentation that is none of such texts."""
+        check_text_augmentation(todo, self.preprocessing.mask_id)
+        for term in of_kind(todo, 'words') if isinstance(self.rows, WordWindows) else ():
+            raise UserError(
+                f'data.augment {term.name!r} changes the words of a text, and data.task '
+                f'{self.dataset.task} has a label for each; expected one of tokens (token_mask)'
+            )
 
     def masked(
         self, indices: np.ndarray, length: int, draw: tuple[int, int] | None = None
@@ -90,7 +112,7 @@ class TextReader:
                 f'{self.dataset.name}: {self.preprocessing.tokenizer} has no mask token, which '
                 f'data.task {self.dataset.task} needs'
             )
-        padded = self._padded(self.tokens, indices, length)
+        padded = self.rows.padded(indices, length)
         found = [
             hide_tokens(
                 ids,
@@ -111,23 +133,21 @@ class TextReader:
         special = [i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special]
         return np.setdiff1d([*tokenizer.get_vocab().values()], special)
 
-    def _padded(self, tokens: Tokens, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
-        return tokens.padded(rows, length, self.preprocessing.pad_id)
-
     def _changed(
         self, indices: np.ndarray, rngs: Sequence[Any], todo: Parsed, length: int
-    ) -> Tokens:
+    ) -> TextRows:
         if self._tokenizer is None:
             self._tokenizer = self.preprocessing.open()
         # The tokenizer cuts, not we: it keeps what it adds at the end.
         self._tokenizer.enable_truncation(length)
-        texts = [
-            augment_text(texts, rng, todo)
-            if isinstance(texts, str)
-            else tuple(augment_text(text, rng, todo) for text in texts)
-            for texts, rng in zip(self.dataset.inputs[indices], rngs, strict=True)
-        ]
-        return tokenize(texts, self.preprocessing, self.dataset.name, self._tokenizer)
+        given = self.dataset.inputs[indices]
+        changed = given.copy()
+        for number, rng in enumerate(rngs):
+            for place in np.ndindex(given.shape[1:]):
+                changed[(number, *place)] = augment_text(given[(number, *place)], rng, todo)
+        texts, each = arranged(changed, self.preprocessing.form)
+        tokens = tokenize(texts, self.preprocessing, self.dataset.name, self._tokenizer)
+        return TextRows(tokens, each, self.preprocessing)
 
     def _inputs(self, padded: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         inputs = {'input_ids': padded['ids'], 'attention_mask': padded['real']}
@@ -139,7 +159,7 @@ class TextReader:
 def stacked(
     batches: Sequence[Mapping[str, Any]],
     preprocessing: Preprocessing | TextPreprocessing | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Batches along a new leading axis, for a program that loops over them.
 
     Token batches of several lengths are padded to the longest of them first; those of
@@ -155,7 +175,7 @@ def stacked(
     """
     inputs = batches[0].get('inputs')
     if isinstance(inputs, Mapping) and 'input_ids' in inputs:
-        length = max(batch['inputs']['input_ids'].shape[1] for batch in batches)
+        length = max(batch['inputs']['input_ids'].shape[-1] for batch in batches)
         of_texts = isinstance(preprocessing, TextPreprocessing)
         fill = {'input_ids': preprocessing.pad_id if of_texts else 0}
         batches = [
@@ -172,9 +192,10 @@ def stacked(
 
 
 def _lengthened(array: np.ndarray, length: int, value: int) -> np.ndarray:
-    if array.shape[1] == length:
+    if array.shape[-1] == length:
         return array
-    return np.pad(array, ((0, 0), (0, length - array.shape[1])), constant_values=value)
+    wider = [(0, 0)] * (array.ndim - 1) + [(0, length - array.shape[-1])]
+    return np.pad(array, wider, constant_values=value)
 
 
 def _stack(values: Sequence[Any]) -> Any:

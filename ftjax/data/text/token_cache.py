@@ -14,11 +14,10 @@ import logging
 import pathlib
 import zipfile
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftjax.data.dataset import Dataset
 from ftjax.data.text.tokenize import Tokens, tokenize
 from ftjax.errors import UserError
 from ftjax.io.files.cache_folder import cache_folder
@@ -32,16 +31,20 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(Tokens))
 _DTYPES = {'ids': np.int32, 'types': np.uint8, 'special': np.uint8, 'starts': np.int64}
 
 
-def cached_tokens(dataset: Dataset, preprocessing: TextPreprocessing) -> Tokens:
-    """The tokens of a split's texts, from disk if they were made before.
+def cached_tokens(
+    texts: np.ndarray, preprocessing: TextPreprocessing, name: str = 'texts'
+) -> Tokens:
+    """The tokens of texts (N,) or pairs (N, 2), from disk if they were made before.
+
+    `name` is of the data, for messages.
 
     Raises:
       UserError: as `tokenize` does.
     """
-    path = cache_folder() / 'tokens' / f'{key_of(dataset.inputs, preprocessing)}.npz'
+    path = cache_folder() / 'tokens' / f'{key_of(texts, preprocessing)}.npz'
     tokens = _read(path)
-    if tokens is None or len(tokens) != len(dataset):
-        tokens = tokenize(dataset.inputs, preprocessing, dataset.name)
+    if tokens is None or len(tokens) != len(texts):
+        tokens = tokenize(texts, preprocessing, name)
         _write(path, tokens)
     return tokens
 
@@ -51,7 +54,7 @@ def key_of(texts: np.ndarray, preprocessing: TextPreprocessing) -> str:
     import tokenizers
 
     digest = hashlib.sha256()
-    settings: dict[str, Any] = {
+    settings: dict[str, object] = {
         'version': _VERSION,
         'library': tokenizers.__version__,
         'tokenizer': preprocessing.sha256,

@@ -60,7 +60,7 @@ class Tokens:
 
 
 def tokenize(
-    texts: Sequence[str | Sequence[str]],
+    texts: Sequence[str | Sequence[str]] | np.ndarray,
     preprocessing: TextPreprocessing,
     name: str = 'texts',
     tokenizer: Tokenizer | None = None,

@@ -12,7 +12,6 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 
@@ -69,7 +68,7 @@ def chunks(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterator
         for part in _parts(_unicode(found, failed), size):
             yield from _tokenised(part, reading, failed)
         return
-    table: Any = reading.preprocessing
+    table: object = reading.preprocessing
     if isinstance(table, TablePreprocessing):
         for part in _parts(_whole(found, failed), reading.batch_size):
             yield _chunk(part, 'table', table_inputs(part, table), reading)
@@ -85,7 +84,7 @@ def _parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield part
 
 
-def _chunk(part: Sequence[Item], kind: str, inputs: Any, reading: Reading) -> Chunk:
+def _chunk(part: Sequence[Item], kind: str, inputs: object, reading: Reading) -> Chunk:
     ids = [item.id for item in part]
     labels = np.zeros(len(part), np.float32)
     data = Dataset(name='inputs', kind=kind, inputs=inputs, labels=labels, task=NO_TASK, ids=ids)

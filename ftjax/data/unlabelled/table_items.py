@@ -53,8 +53,9 @@ def table_items(path: Path, settings: DataSettings, texts: bool) -> Iterator[Fou
             yield row
             continue
         try:
-            value = input_of(row, column, kind, root)
-            yield Item(row.id, (value, input_of(row, second, kind)) if second else value)
+            value = input_of(row, column, kind, settings, root)
+            pair = (value, input_of(row, second, kind, settings)) if second else value
+            yield Item(row.id, pair)
         except UserError as error:
             yield Unreadable(row.id, str(error))
 

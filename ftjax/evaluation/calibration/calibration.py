@@ -9,7 +9,7 @@ import numpy as np
 
 def reliability(
     probabilities: np.ndarray, labels: np.ndarray, bins: int = 15
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Confidence against accuracy in equal-width bins of confidence; empty bins are left out.
 
     Args:

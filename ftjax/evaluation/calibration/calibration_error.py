@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 RESAMPLES = 500
@@ -30,7 +28,7 @@ def equal_mass_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15
 
 def calibration_error(
     confidence: np.ndarray, correct: np.ndarray, bins: int = 15, seed: int = 0
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """`ece` with its interval, and what it would be of a network that is calibrated.
 
     With few examples a bin's accuracy differs from its confidence by chance, so the error is above

@@ -7,7 +7,6 @@ Sources: Liu et al. (2020), Energy-based out-of-distribution detection, arXiv 20
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
@@ -62,7 +61,7 @@ class Gaussians:
         return found
 
 
-def separation(familiar: np.ndarray, unfamiliar: np.ndarray, seed: int = 0) -> dict[str, Any]:
+def separation(familiar: np.ndarray, unfamiliar: np.ndarray, seed: int = 0) -> dict[str, object]:
     """`auroc`: how often an unfamiliar input has the higher score, equal ones counted half.
 
     Args:

@@ -22,7 +22,7 @@ COVERAGES = (0.5, 0.8, 0.9, 0.95, 0.99)
 """Of the prediction sets whose quantiles are kept."""
 
 
-def fit_classes(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def fit_classes(logits: np.ndarray, labels: np.ndarray) -> dict[str, object]:
     """From validation logits (n, classes) and int labels (n,): plain JSON.
 
     `temperature`; `threshold`, of two classes: the probability of the second, after the
@@ -43,7 +43,7 @@ def fit_classes(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def fit_several(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def fit_several(logits: np.ndarray, labels: np.ndarray) -> dict[str, object]:
     """The same where each class is a question of its own: labels (n, classes) of 0 and 1.
 
     `threshold` is the probability, the same for all classes, with the best micro F1.
@@ -89,7 +89,7 @@ def _best_cut(probabilities: np.ndarray, positive: np.ndarray, score: Any) -> fl
 
 def class_report(
     logits: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """How far probabilities can be relied on, on other examples than were fitted on.
 
     `plain`, and `calibrated` where a temperature was fitted: the calibration error in bins of
@@ -98,7 +98,7 @@ def class_report(
     """
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
     plain = softmax(logits)
-    report: dict[str, Any] = {'plain': _numbers(logits, labels)}
+    report: dict[str, object] = {'plain': _numbers(logits, labels)}
     best = plain
     if fitted:
         report['temperature'] = fitted['temperature']
@@ -112,7 +112,7 @@ def class_report(
     return {**report, 'selective': selective_accuracy(best.max(axis=1), right)}
 
 
-def _numbers(logits: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+def _numbers(logits: np.ndarray, labels: np.ndarray) -> dict[str, object]:
     probabilities, rows = softmax(logits), np.arange(len(labels))
     # The squared distance to the label's corner, without an array of corners.
     brier = (probabilities**2).sum(axis=1) - 2 * probabilities[rows, labels] + 1

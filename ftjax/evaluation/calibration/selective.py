@@ -6,8 +6,6 @@ Source: Geifman and El-Yaniv (2017), Selective classification for deep neural ne
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 COVERAGES = (1.0, 0.95, 0.9, 0.8, 0.7, 0.5)
@@ -26,7 +24,7 @@ def risk_coverage(confidence: np.ndarray, correct: np.ndarray) -> tuple[np.ndarr
     return counts / len(wrong), np.cumsum(wrong) / counts
 
 
-def selective_accuracy(confidence: np.ndarray, correct: np.ndarray) -> dict[str, Any]:
+def selective_accuracy(confidence: np.ndarray, correct: np.ndarray) -> dict[str, object]:
     """`at`: accuracy and the least confidence at some coverages; `aurc`; `excess_aurc`.
 
     `aurc` is the mean of the risk over all coverages; `excess_aurc` is how far it lies above that

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.freezing.plan.phase import Leaf, Phase
@@ -13,7 +12,7 @@ from ftjax.freezing.rules import FROZEN
 from ftjax.freezing.settings import EXTRA_KINDS, FreezeSettings
 
 
-def written(plan: Plan, settings: FreezeSettings) -> dict[str, Any]:
+def written(plan: Plan, settings: FreezeSettings) -> dict[str, object]:
     """`config.freeze` with the plan's phases written out; it makes the same plan again.
 
     Raises UserError for a plan whose phases are decided while it runs.
@@ -26,7 +25,7 @@ def written(plan: Plan, settings: FreezeSettings) -> dict[str, Any]:
         )
     extra = '+'.join(str(term) for kind in EXTRA_KINDS for term in plan.of_kind(kind))
     ends = [*(phase.start for phase in plan.phases[1:]), None]
-    freeze: dict[str, Any] = {'strategy': extra} if extra else {}
+    freeze: dict[str, object] = {'strategy': extra} if extra else {}
     freeze |= {
         'norm': 'recompute' if plan.recompute else plan.norm,
         'noise': plan.noise,
@@ -42,13 +41,13 @@ def written(plan: Plan, settings: FreezeSettings) -> dict[str, Any]:
     return freeze
 
 
-def written_phase(phase: Phase, end: int | None) -> dict[str, Any]:
+def written_phase(phase: Phase, end: int | None) -> dict[str, object]:
     """One phase, with a group of its own for every rate there is."""
     kinds: dict[tuple[float, float | None], str] = {}
     groups = {}
     for path, leaf in phase.leaves.items():
         groups[path] = FROZEN if leaf.group == FROZEN else name_of(leaf, kinds)
-    found: dict[str, Any] = {
+    found: dict[str, object] = {
         'until': None if end is None else f'{end} steps',
         'rules': rules_of(groups),
     }

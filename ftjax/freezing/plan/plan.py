@@ -181,7 +181,7 @@ class Plan:
 
 
 def make_plan(
-    freeze: str | FreezeSettings | Mapping[str, Any],
+    freeze: str | FreezeSettings | Mapping[str, object],
     network: Network,
     variables: Variables,
     *,

@@ -33,7 +33,7 @@ def verify(
     after: Mapping[str, Any],
     trainable: Iterable[str],
     moving_stats: Iterable[str] = (),
-    entries: Mapping[str, Any] | None = None,
+    entries: Mapping[str, object] | None = None,
 ) -> Verification:
     """Compares variables bitwise with what was loaded.
 

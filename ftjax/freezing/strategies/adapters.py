@@ -162,7 +162,7 @@ def added_leaves(network: Adapted) -> Mapping[str, jax.ShapeDtypeStruct]:
 class OnDevice(Mapping[str, Any]):
     """Leaves by path, each put on the device in float32 when it is asked for."""
 
-    def __init__(self, leaves: Mapping[str, Any]):
+    def __init__(self, leaves: Mapping[str, object]):
         self.leaves = leaves
 
     def __getitem__(self, path: str) -> jax.Array:
@@ -177,7 +177,7 @@ class OnDevice(Mapping[str, Any]):
 
 
 def check_each(
-    terms: list[Term], network: Network, wanted: list[str], params: Mapping[str, Any]
+    terms: list[Term], network: Network, wanted: list[str], params: Mapping[str, object]
 ) -> None:
     """UserError for the first term that adds nothing to this network."""
     dense = sorted({p.split('/')[-2] for p in params if p.endswith('/kernel')} - {'head'})

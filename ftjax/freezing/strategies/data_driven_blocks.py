@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ftjax.errors import UserError
@@ -15,7 +13,7 @@ from ftjax.freezing.strategies.unfreezing import groups_of
 from ftjax.ranges import above, at_least, between
 
 
-def between_intervals(run_length: RunLength, intervals: int, **_: Any) -> tuple[int, ...]:
+def between_intervals(run_length: RunLength, intervals: int, **_: object) -> tuple[int, ...]:
     """The steps that end each interval but the last."""
     return tuple(sorted({run_length.share(n / intervals) for n in range(1, intervals)} - {0}))
 

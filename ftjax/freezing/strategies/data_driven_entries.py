@@ -7,7 +7,6 @@ optimizer still holds moments for whole leaves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from ftjax.freezing.run_length import RunLength
 from ftjax.ranges import at_least, between
 
 
-def at_first(run_length: RunLength, **_: Any) -> tuple[int, ...]:
+def at_first(run_length: RunLength, **_: object) -> tuple[int, ...]:
     """Before the first step."""
     del run_length
     return (0,)

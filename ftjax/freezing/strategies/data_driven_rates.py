@@ -20,7 +20,7 @@ from ftjax.ranges import at_least
 SOURCE = 'surgical fine-tuning, arXiv:2210.11466, and its code'
 
 
-def every_epoch(run_length: RunLength, **_: Any) -> tuple[int, ...]:
+def every_epoch(run_length: RunLength, **_: object) -> tuple[int, ...]:
     """The first step of each epoch."""
     return tuple(range(0, run_length.steps, run_length.steps_per_epoch))
 

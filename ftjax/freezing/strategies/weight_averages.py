@@ -110,7 +110,7 @@ def interpolate(start: Flat, end: Flat, alpha: float) -> dict[str, Any]:
     return mixed
 
 
-def mean_of(ends: Sequence[Flat]) -> dict[str, Any]:
+def mean_of(ends: Sequence[Flat]) -> dict[str, object]:
     """The mean of some weights, leaf by leaf, summed in double precision."""
     mixed = {}
     for path, first in ends[0].items():

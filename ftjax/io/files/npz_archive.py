@@ -7,6 +7,7 @@ are compared with one another, with the file, and with a limit on what a few byt
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import lzma
 import math
@@ -91,19 +92,10 @@ class NpzArchive:
 
     def read(self, name: str) -> np.ndarray:
         """One array, unpacked; the archive's checksum is checked on the way."""
-        header, member = self.headers[name], self._members[name]
+        header = self.headers[name]
         data = np.empty(header.nbytes, np.uint8)
-        try:
-            with (
-                open_regular(self.path) as file,
-                zipfile.ZipFile(file) as archive,
-                archive.open(member) as unpacked,
-            ):
-                if _read_header(unpacked, self._where(name)) != header:
-                    raise UserError(f'{self._where(name)} has changed since it was opened')
-                _fill(unpacked, data, self._where(name))
-        except _BROKEN as error:
-            raise self._damaged(error, name) from None
+        with self._unpacked(name) as unpacked:
+            _fill(unpacked, data, self._where(name))
         array = data.view(header.dtype) if header.nbytes else np.empty(0, header.dtype)
         return array.reshape(header.shape, order='F' if header.fortran else 'C')
 
@@ -112,25 +104,31 @@ class NpzArchive:
 
         Whole where the first index runs fastest. The checksum is known at the end alone.
         """
-        header, member = self.headers[name], self._members[name]
+        header = self.headers[name]
         if header.fortran or not header.shape:
             yield self.read(name)
             return
         size = math.prod(header.shape[1:]) * header.dtype.itemsize
+        with self._unpacked(name) as unpacked:
+            for first in range(0, header.shape[0], rows):
+                count = min(rows, header.shape[0] - first)
+                data = np.empty(count * size, np.uint8)
+                last = first + count == header.shape[0]
+                _fill(unpacked, data, self._where(name), last)
+                yield data.view(header.dtype).reshape(count, *header.shape[1:])
+
+    @contextlib.contextmanager
+    def _unpacked(self, name: str) -> Iterator[IO[bytes]]:
+        """The data of one array, its header read; whatever is broken there becomes one line."""
         try:
             with (
                 open_regular(self.path) as file,
                 zipfile.ZipFile(file) as archive,
-                archive.open(member) as unpacked,
+                archive.open(self._members[name]) as unpacked,
             ):
-                if _read_header(unpacked, self._where(name)) != header:
+                if _read_header(unpacked, self._where(name)) != self.headers[name]:
                     raise UserError(f'{self._where(name)} has changed since it was opened')
-                for first in range(0, header.shape[0], rows):
-                    count = min(rows, header.shape[0] - first)
-                    data = np.empty(count * size, np.uint8)
-                    last = first + count == header.shape[0]
-                    _fill(unpacked, data, self._where(name), last)
-                    yield data.view(header.dtype).reshape(count, *header.shape[1:])
+                yield unpacked
         except _BROKEN as error:
             raise self._damaged(error, name) from None
 

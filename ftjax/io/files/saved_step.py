@@ -53,10 +53,10 @@ def check_item(name: str) -> None:
 
 def make_manifest(
     step: int,
-    items: Mapping[str, Any],
+    items: Mapping[str, object],
     hashes: Mapping[str, Mapping[str, str]],
-    identity: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    identity: Mapping[str, object] | None = None,
+) -> dict[str, object]:
     """The manifest as JSON.
 
     Args:
@@ -81,7 +81,7 @@ class SavedStep:
     """A checkpoint: what its manifest tells, and its arrays when they are asked for."""
 
     step: int
-    identity: dict[str, Any] | None = None
+    identity: dict[str, object] | None = None
     """None in those of an earlier version."""
     items: dict[str, Any]
     """By name; nested dicts and lists of numbers and text, with `Stored` where arrays are."""
@@ -146,7 +146,7 @@ class SavedStep:
         Raises:
           DamagedError: one is missing or is not what was saved.
         """
-        read: dict[str, dict[str, Any]] = {}
+        read: dict[str, dict[str, object]] = {}
         for item in sorted({leaf.item for _, leaf in wanted}):
             numbers = [leaf.number for _, leaf in wanted if leaf.item == item]
             with self._reader(item) as (ocp, reader):

@@ -31,7 +31,7 @@ _ENTRY = {
 }
 
 
-def remember(folder: pathlib.Path, config: Any) -> None:
+def remember(folder: pathlib.Path, config: object) -> None:
     """Writes `parts.json` of the user's files that registered what a config names, if any did."""
     named = set(re.findall(r'[\w.-]+', json.dumps(to_jsonable(config))))
     entries: list[dict[str, Any]] = []

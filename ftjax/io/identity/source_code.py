@@ -41,7 +41,7 @@ RECORDED = {
 _GENERATED = '__create_fn__'  # how dataclasses call what they compile
 
 
-def code_identity(things: Mapping[str, object]) -> dict[str, Any]:
+def code_identity(things: Mapping[str, object]) -> dict[str, object]:
     """Hashes of the user's own among some classes, functions and objects, by their names here.
 
     {} where none is. `python` is the version that compiled the code: another gives other
@@ -83,7 +83,7 @@ def _both_forms(folders: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
     return tuple({os.path.join(form, '') for p in folders for form in (p, os.path.realpath(p))})
 
 
-def _package_of(thing: Any) -> tuple[str, ...]:
+def _package_of(thing: object) -> tuple[str, ...]:
     """Where the installed package of a thing lies; () of one whose version every run records."""
     kind = thing if isinstance(thing, type | types.FunctionType) else type(thing)
     name = kind.__module__.partition('.')[0]
@@ -100,7 +100,7 @@ class _Reader:
         self.package = package
         """Where installed code lies that counts too."""
         self.digest = hashlib.sha256()
-        self.seen: dict[int, tuple[int, Any]] = {}
+        self.seen: dict[int, tuple[int, object]] = {}
         self.inside: set[int] = set()
         self.files: set[str] = set()
         """Files of own code that were met; `<string>` and its like for code without one."""

@@ -92,7 +92,7 @@ def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return [row for _, row in numbered_jsonl(path)]
 
 
-def numbered_jsonl(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, Any]]]:
+def numbered_jsonl(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, object]]]:
     """As `read_jsonl`, each object with the number of its line, from 1."""
     check_way(path, itself=True)
     try:
@@ -112,7 +112,7 @@ def numbered_jsonl(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, An
     return rows
 
 
-def _rewrite(path: pathlib.Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def _rewrite(path: pathlib.Path, rows: Sequence[Mapping[str, object]]) -> None:
     check_way(path, itself=True)
     text = b''.join(_line(row) for row in rows)
     if text != (path.read_bytes() if path.exists() else b''):
@@ -146,7 +146,7 @@ def _repair(handle: int) -> None:
         os.ftruncate(handle, size - len(last))
 
 
-def _parse(line: bytes) -> dict[str, Any] | None:
+def _parse(line: bytes) -> dict[str, object] | None:
     try:
         # Those who read its fields refuse what is not finite, with the number of the line.
         row = parse_json(line, 'a row', LENIENT)

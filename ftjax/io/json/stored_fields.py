@@ -56,7 +56,7 @@ def read_result(path: str | os.PathLike[str], needed: Collection[str] = ()) -> d
 
 def check_fields_of(
     found: object, where: str, fields: Mapping[str, type], optional: Collection[str] = ()
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The fields of an object by dotted name, each of the type that it is to have.
 
     Args:

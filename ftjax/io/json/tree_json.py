@@ -19,7 +19,7 @@ Skeleton = Any
 _SCALARS = (str, bool, int, float)
 
 
-def pack(tree: Any, into: Mapping[str, Any] | None = None) -> tuple[Skeleton, dict[str, Any]]:
+def pack(tree: object, into: Mapping[str, object] | None = None) -> tuple[Skeleton, dict[str, Any]]:
     """Splits a tree into a JSON skeleton and its arrays by name ('00000', '00001', ..).
 
     Lists and tuples become lists; dicts, named tuples and other pytree nodes become dicts by
@@ -36,11 +36,13 @@ def pack(tree: Any, into: Mapping[str, Any] | None = None) -> tuple[Skeleton, di
     >>> unpack(skeleton, arrays)
     {'a/b': array([0., 0.]), 'best': -inf, 'rest': []}
     """
-    arrays: dict[str, Any] = {}
+    arrays: dict[str, object] = {}
     return _pack(tree, arrays, '', into or {}), arrays
 
 
-def _pack(node: Any, arrays: dict[str, Any], path: str, into: Mapping[str, Any]) -> Skeleton:
+def _pack(
+    node: object, arrays: dict[str, object], path: str, into: Mapping[str, object]
+) -> Skeleton:
     if node is None or (isinstance(node, _SCALARS) and not isinstance(node, np.generic)):
         if isinstance(node, float) and not math.isfinite(node):
             return {'float': repr(node)}
@@ -58,7 +60,7 @@ def _pack(node: Any, arrays: dict[str, Any], path: str, into: Mapping[str, Any])
     return {'dict': {k: _pack(x, arrays, _join(path, k), into) for k, x in children.items()}}
 
 
-def unpack(skeleton: Skeleton, arrays: Mapping[str, Any]) -> Any:
+def unpack(skeleton: Skeleton, arrays: Mapping[str, object]) -> object:
     """Inverse of `pack`: nested dicts and lists with what `arrays` has by name.
 
     Raises:
@@ -86,7 +88,7 @@ def unpack(skeleton: Skeleton, arrays: Mapping[str, Any]) -> Any:
     raise ValueError(f'a skeleton holds {kind!r}')
 
 
-def leaf_paths(tree: Any) -> dict[str, Any]:
+def leaf_paths(tree: object) -> dict[str, object]:
     """Leaves by path, keys joined by '/'; the same for a tree and for what `unpack` returns.
 
     None is an empty node, not a leaf.
@@ -94,7 +96,7 @@ def leaf_paths(tree: Any) -> dict[str, Any]:
     Raises:
       ValueError: two leaves share a path ({'a/b': .., 'a': {'b': ..}}).
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         path = path_of(keys)
         if path in found:
@@ -103,12 +105,12 @@ def leaf_paths(tree: Any) -> dict[str, Any]:
     return found
 
 
-def path_of(keys: Iterable[Any]) -> str:
+def path_of(keys: Iterable[object]) -> str:
     """A leaf's path, from the keys that JAX gives it."""
     return '/'.join(_key_name(key) for key in keys)
 
 
-def to_host(leaf: Any, path: str = '', into: Any = None) -> np.ndarray:
+def to_host(leaf: object, path: str = '', into: object = None) -> np.ndarray:
     """The whole array as NumPy, in native byte order, in memory of its own: `into` if that fits."""
     if isinstance(leaf, jax.Array):
         if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -162,7 +164,7 @@ def json_hash(value: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _children(node: Any, path: str) -> Iterator[tuple[str, Any]]:
+def _children(node: object, path: str) -> Iterator[tuple[str, object]]:
     """Key names and values one level below a pytree node."""
     if isinstance(node, Mapping):
         for key in node:
@@ -175,7 +177,7 @@ def _children(node: Any, path: str) -> Iterator[tuple[str, Any]]:
         yield _key_name(keys[0]), value
 
 
-def _key_name(key: Any) -> str:
+def _key_name(key: object) -> str:
     for attribute in ('key', 'name', 'idx'):
         if hasattr(key, attribute):
             return str(getattr(key, attribute))

@@ -90,10 +90,10 @@ class Progress:
         self._unit, self._enabled = unit, enabled
         self._every, self._clock = every_seconds, clock
         self._stream = stream or sys.stderr
-        self._values: dict[str, Any] = {}
+        self._values: dict[str, object] = {}
         self._table = LiveTable()
         self._bar: Any = None
-        self._task: Any = None
+        self._task: object = None
         self._began = self._shown_at = 0.0
 
     def __enter__(self) -> Self:

@@ -11,7 +11,6 @@ import re
 import shlex
 import subprocess
 import sys
-from typing import Any
 
 import jax
 
@@ -48,7 +47,7 @@ CODE = ('ftjax', 'scripts', 'configs', 'pyproject.toml')
 _SOURCE = pathlib.Path(__file__).resolve().parents[3]
 
 
-def provenance(**also: Any) -> dict[str, Any]:
+def provenance(**also: object) -> dict[str, object]:
     """What made a result, ready for JSON; `also` adds seeds, fingerprints and the like."""
     return {
         'created': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
@@ -71,7 +70,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def git_state(root: str | os.PathLike[str] = _SOURCE) -> dict[str, Any] | None:
+def git_state(root: str | os.PathLike[str] = _SOURCE) -> dict[str, object] | None:
     """The commit that the code runs from and whether code differs from it; None outside git.
 
     Only code (package, scripts, configs) can make it dirty: a run that writes results into
@@ -99,7 +98,7 @@ def command_line() -> str:
     return shlex.join(['python', script, *arguments] if script.endswith('.py') else sys.argv)
 
 
-def host() -> dict[str, Any]:
+def host() -> dict[str, object]:
     """The machine: system, processor, cores this process may use, memory, devices."""
     devices = jax.devices()
     usable = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else None

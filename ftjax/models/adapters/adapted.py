@@ -78,6 +78,7 @@ class Adapted(Network):
     token_types = of_family('token_types')
     pad_id = of_family('pad_id')
     is_lm = of_family('is_lm')
+    head_kind = of_family('head_kind')
     is_dense = of_family('is_dense')
     tapped = of_family('tapped')
     ties = of_family('ties')
@@ -142,7 +143,9 @@ class Adapted(Network):
             return super().__call__(inputs, start=start, stop=stop, modes=modes, taps=taps)
 
 
-def call_through(adapter: Adapter, site: Site, run: Callable, *args: Any, **kwargs: Any) -> Any:
+def call_through(
+    adapter: Adapter, site: Site, run: Callable, *args: object, **kwargs: object
+) -> object:
     """One adapter's call of one module."""
     return adapter.call(site, run, args, kwargs)
 
@@ -204,7 +207,9 @@ def plain_network(network: Network) -> Network:
     return network.network if isinstance(network, Adapted) else network
 
 
-def with_overrides(options: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+def with_overrides(
+    options: Mapping[str, Any], overrides: Mapping[str, object]
+) -> dict[str, object]:
     """Options of an Adapted with some fields replaced, those of the family's network included.
 
     Raises UserError for a field that neither has.

@@ -105,14 +105,14 @@ class Adapter:
         """Whether a parameter, by its path, is one that it added."""
         return path.rsplit('/', 1)[-1].startswith(self.begins)
 
-    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> Any:
+    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> object:
         """Runs the module, `run(*args, **kwargs)`, with what the adapter adds.
 
         Raises nothing: modules that the adapter has no business with run as they are.
         """
         raise NotImplementedError
 
-    def settle(self, params: Mapping[str, Any]) -> Flat:
+    def settle(self, params: Mapping[str, object]) -> Flat:
         """Values of added leaves that depend on the loaded weights; {} for none."""
         del params
         return {}
@@ -122,12 +122,12 @@ class Adapter:
         raise NotImplementedError
 
 
-def without(params: Mapping[str, Any], *names: str) -> Flat:
+def without(params: Mapping[str, object], *names: str) -> Flat:
     """The parameters without the leaves of some names."""
     return {path: leaf for path, leaf in params.items() if path.rsplit('/', 1)[-1] not in names}
 
 
-def holders(params: Mapping[str, Any], name: str) -> list[str]:
+def holders(params: Mapping[str, object], name: str) -> list[str]:
     """Paths, with a slash at the end, of the modules that hold a leaf of a name."""
     return [path[: -len(name)] for path in params if path.rsplit('/', 1)[-1] == name]
 

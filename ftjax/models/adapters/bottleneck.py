@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -25,7 +24,7 @@ class Bottleneck(Adapter):
     kind = 'adapter'
     reduction: int = 8
 
-    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> Any:
+    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> object:
         """Adds the perceptron's output to a block's."""
         out = run(*args, **kwargs)
         if not site.is_block:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 
@@ -31,7 +30,7 @@ class IA3(Adapter):
     kind = 'ia3'
     mergeable = True
 
-    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> Any:
+    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> object:
         """Scales what comes out of keys and values, and what goes into the second dense layer."""
         name = site.path.rsplit('/', 1)[-1]
         if not isinstance(site.module, nn.Dense) or site.in_head:

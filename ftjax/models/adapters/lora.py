@@ -42,7 +42,7 @@ class LoRA(Adapter):
         """What multiplies A B."""
         return self.alpha / (self.rank**0.5 if self.stabilised else self.rank)
 
-    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> Any:
+    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> object:
         """Adds the low-rank product to a dense layer's output."""
         out = run(*args, **kwargs)
         dense = isinstance(site.module, nn.Dense) and re.search(self.targets, site.path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 
@@ -25,7 +24,7 @@ class SSF(Adapter):
     kind = 'ssf'
     mergeable = True
 
-    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> Any:
+    def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> object:
         """Scales and shifts the output of a layer that holds weights."""
         out = run(*args, **kwargs)
         if site.in_head or not path_is_layer(site) or not hasattr(out, 'shape'):

@@ -27,7 +27,7 @@ class LinenStage(nn.Module):
     run: Callable[[Any, Any, Mode], Any]
     last: bool
 
-    def __call__(self, state: Any, mode: Mode) -> Any:
+    def __call__(self, state: object, mode: Mode) -> Any:
         alone = isinstance(state, Mapping) and set(state) == {'hidden'}
         x = state['hidden'] if alone else state
         out = self.run(self.within(self.scope), x, mode)
@@ -38,11 +38,11 @@ class LinenStage(nn.Module):
 
 def from_linen(
     module: nn.Module,
-    variables: Mapping[str, Any],
+    variables: Mapping[str, object],
     stages: Mapping[str, Stage] | None,
     *,
     example: Any,
-    preprocessing: Any = None,
+    preprocessing: object = None,
     class_names: Sequence[str] = (),
 ) -> Built:
     """A linen module that is no `Network`, its weights included, as a network of stages.
@@ -140,7 +140,7 @@ def runner(what: Stage) -> Callable[[Any, Any, Mode], Any]:
     return lambda module, x, mode: what(module, x)
 
 
-def reached(module: Any, path: str) -> Any:
+def reached(module: Any, path: str) -> object:
     """The submodule at a path."""
     found = module
     for word in path.split('.'):
@@ -148,7 +148,7 @@ def reached(module: Any, path: str) -> Any:
     return found
 
 
-def called(module: Any, x: Any, mode: Mode) -> Any:
+def called(module: Any, x: object, mode: Mode) -> object:
     """A module's output, the arguments of its call that say how it runs given by the mode."""
     noisy = not mode.deterministic
     said = {
@@ -162,7 +162,7 @@ def called(module: Any, x: Any, mode: Mode) -> Any:
     return module(x, **{key: value for key, value in said.items() if key in known})
 
 
-def traced(constructor: Callable[..., nn.Module], name: str, x: Any) -> tuple[list[str], Any]:
+def traced(constructor: Callable[..., nn.Module], name: str, x: object) -> tuple[list[str], Any]:
     """The leaves that a stage has, and the shape of what it returns."""
     try:
         stage = constructor()

@@ -63,7 +63,7 @@ class Built:
         return self.network.recipe
 
 
-_STRUCTURES: dict[Any, Structure] = {}
+_STRUCTURES: dict[object, Structure] = {}
 """By the registered function that builds the model and its arguments as JSON; of a model without
 one by a name of this process."""
 _COUNT = itertools.count(1)
@@ -98,7 +98,7 @@ class BuiltNetwork(Network):
         return {name: keys for name, keys in self.structure.ties.items() if name in self.stages}
 
     @property
-    def made_of(self) -> tuple[Any, ...]:
+    def made_of(self) -> tuple[object, ...]:
         return self.structure.made_of
 
     @property

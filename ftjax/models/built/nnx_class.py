@@ -48,6 +48,6 @@ def part_of(cls: Any, args: tuple, kwargs: tuple, stage: str, last: bool) -> Par
     return Part(stage, call, graphdef, templates, slots, last=last, draws=draws, build=build)
 
 
-def constant(variable: Any) -> Any:
+def constant(variable: object) -> object:
     """The value of what is neither trained nor drawn."""
     return value_of(variable) if kind_of(variable) == 'constant' else None

@@ -25,7 +25,7 @@ class DenseLayer(nn.Dense):
 
     run: Callable[..., Any] | None = None
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self, inputs: object) -> Any:
         assert self.run is not None
         return self.run(inputs)
 
@@ -36,7 +36,7 @@ class OtherLayer(nn.Module):
     run: Callable[..., Any] | None = None
     is_norm: bool = False
 
-    def __call__(self, inputs: Any) -> Any:
+    def __call__(self, inputs: object) -> Any:
         assert self.run is not None
         return self.run(inputs)
 
@@ -64,7 +64,7 @@ def through_adapters(module: nnx.Module, scope: Any, keys: Mapping[Path, str]) -
 def adapted_class(cls: Any) -> type:
     """A layer's class whose calls go through adapters."""
 
-    def __call__(self: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self: object, inputs: Any, *args: object, **kwargs: object) -> Any:
         scope = _SCOPES.get(self)
         if scope is None:
             raise UserError(
@@ -93,7 +93,7 @@ def adapted_class(cls: Any) -> type:
     return type(cls.__name__, (cls,), {'__call__': __call__, '__module__': cls.__module__})
 
 
-def dimensions(layer: Any) -> tuple[int, int]:
+def dimensions(layer: object) -> tuple[int, int]:
     """How many last dimensions of its input a dense layer sums over, and how many it makes."""
     if not isinstance(layer, nnx.LinearGeneral):
         return 1, 1

@@ -35,9 +35,9 @@ def from_nnx(
     model: nnx.Module,
     stages: Mapping[str, Stage],
     *,
-    example: Any,
+    example: object,
     rebuild: Callable[[nnx.Rngs], nnx.Module] | None = None,
-    preprocessing: Any = None,
+    preprocessing: object = None,
     class_names: Sequence[str] = (),
     roles: Mapping[str, str] | None = None,
     vocab_size: int | None = None,
@@ -114,7 +114,7 @@ def from_nnx(
     return Built(built_network(structure), variables, preprocessing, tuple(class_names))
 
 
-def into_nnx(model: nnx.Module, network: Network, variables: Mapping[str, Any]) -> nnx.Module:
+def into_nnx(model: nnx.Module, network: Network, variables: Mapping[str, object]) -> nnx.Module:
     """Puts trained weights back into a model, adapters merged; returns it.
 
     Args:
@@ -142,11 +142,11 @@ def ties_of(parts: Sequence[Part]) -> dict[str, tuple[str, ...]]:
     return {name: keys for name, keys in tied.items() if keys}
 
 
-def check_whole(model: Any, example: Any, out: Any) -> None:
+def check_whole(model: object, example: object, out: Any) -> None:
     """UserError where the model itself gives another shape than its stages in turn."""
     graphdef, state = nnx.split(model)
 
-    def run(state: Any, x: Any) -> Any:
+    def run(state: object, x: object) -> Any:
         return call(nnx.merge(graphdef, state), x, nnx.Rngs(0))
 
     try:
@@ -179,7 +179,7 @@ def head_leaves(part: Part, outputs: int) -> dict[str, tuple[int, ...]]:
 
 
 def roles_of(
-    parts: Sequence[Part], leaves: Mapping[str, Any], said: Mapping[str, str]
+    parts: Sequence[Part], leaves: Mapping[str, object], said: Mapping[str, str]
 ) -> dict[str, frozenset[str]]:
     """The leaves of each role: by the types of their modules, by name, or as somebody said."""
     for role in said:

@@ -58,7 +58,7 @@ def open_stage(model: nnx.Module, stage: str, what: Stage) -> Opened:
     paths = list(what)
     modules = [follow(model, path, stage) for path in paths]
 
-    def in_turn(model: Any, x: Any, rngs: nnx.Rngs) -> Any:
+    def in_turn(model: object, x: object, rngs: nnx.Rngs) -> object:
         for path in paths:
             x = call(follow(model, path, stage), x, rngs)
         return x
@@ -66,7 +66,7 @@ def open_stage(model: nnx.Module, stage: str, what: Stage) -> Opened:
     return opened_as(stage, in_turn, model, (), True, any(map(takes_rngs, modules)))
 
 
-def call(module: Any, x: Any, rngs: nnx.Rngs) -> Any:
+def call(module: Any, x: object, rngs: nnx.Rngs) -> object:
     """What a stage that is a module runs."""
     return module(x, rngs=rngs) if takes_rngs(module) else module(x)
 
@@ -79,7 +79,9 @@ def takes_rngs(function: Any) -> bool:
         return False
 
 
-def opened_as(stage: str, run: Run, module: Any, place: tuple, whole: bool, draws: bool) -> Opened:
+def opened_as(
+    stage: str, run: Run, module: object, place: tuple, whole: bool, draws: bool
+) -> Opened:
     """A module's variables; those of the layer `place[1]` of a stack, where there is one."""
     graphdef, state = nnx.split(module)
     variables = dict(nnx.to_flat_state(state))
@@ -91,7 +93,7 @@ def opened_as(stage: str, run: Run, module: Any, place: tuple, whole: bool, draw
     return Opened(stage, run, graphdef, variables, identities, whole, draws)
 
 
-def layer_of(stage: str, variable: Any, index: int) -> Any:
+def layer_of(stage: str, variable: object, index: int) -> object:
     """The variable of one layer of a stack."""
     value = value_of(variable)
     if value.ndim == 0:
@@ -101,7 +103,7 @@ def layer_of(stage: str, variable: Any, index: int) -> Any:
     return filled(variable, value[index])
 
 
-def follow(model: Any, path: str, stage: str) -> Any:
+def follow(model: Any, path: str, stage: str) -> object:
     """What an attribute path leads to: 'encoder.layers.0'."""
     found = model
     for word in path.split('.'):
@@ -117,7 +119,7 @@ def follow(model: Any, path: str, stage: str) -> Any:
     return found
 
 
-def hint(found: Any, path: str, word: str) -> str:
+def hint(found: object, path: str, word: str) -> str:
     """What may have been meant by a path that leads nowhere."""
     if word.isdigit() and isinstance(found, nnx.Module):
         lengths = {value_of(x).shape[:1] for x in jax.tree.leaves(nnx.state(found, nnx.Param))}
@@ -133,7 +135,7 @@ def hint(found: Any, path: str, word: str) -> str:
     return f'; {type(found).__name__} has {", ".join(names[:12])}'
 
 
-def used_paths(part: Opened, x: Any) -> tuple[set[Path], Any]:
+def used_paths(part: Opened, x: object) -> tuple[set[Path], object]:
     """Paths of the variables that a stage reads, and what it returns: shapes alone."""
     wanted = {p: v for p, v in part.variables.items() if kind_of(v) in LEAF_KINDS}
     rest = {p: value_of(v) for p, v in part.variables.items() if p not in wanted}
@@ -142,7 +144,7 @@ def used_paths(part: Opened, x: Any) -> tuple[set[Path], Any]:
     }
     places, order = list(shapes), list(shapes.values())
 
-    def run(values: list[Any], x: Any) -> Any:
+    def run(values: list[object], x: object) -> Any:
         found = {**rest, **dict(zip(places, values, strict=True))}
         flat = [(path, filled(each, found[path])) for path, each in part.variables.items()]
         module = nnx.merge(part.graphdef, nnx.from_flat_state(flat))
@@ -167,7 +169,7 @@ def used_paths(part: Opened, x: Any) -> tuple[set[Path], Any]:
     return used, out
 
 
-def described(x: Any) -> str:
+def described(x: object) -> str:
     """Shapes and dtypes, in a few words."""
     leaves = jax.tree.map(lambda leaf: f'{leaf.dtype}{list(leaf.shape)}', x)
     return leaves if isinstance(leaves, str) else ', '.join(jax.tree.leaves(leaves))

@@ -58,15 +58,15 @@ class Part:
     build: Callable[..., nnx.Module] | None = None
     """Makes the module with random weights: `build(rngs=..)`; None where it came with its own."""
 
-    def merged(self, values: Mapping[Path, Any]) -> Any:
+    def merged(self, values: Mapping[Path, object]) -> Any:
         """The module with values; what is not among them cannot be read."""
         flat = [(path, filled(each, values.get(path))) for path, each in self.templates.items()]
         return nnx.merge(self.graphdef, nnx.from_flat_state(flat))
 
 
 def split_model(
-    model: nnx.Module, stages: Mapping[str, Stage], example: Any
-) -> tuple[list[Part], dict[str, Any], Any]:
+    model: nnx.Module, stages: Mapping[str, Stage], example: object
+) -> tuple[list[Part], dict[str, object], object]:
     """(a part for each stage, leaves by 'collection/stage/..', shape of the output).
 
     Raises:
@@ -76,8 +76,8 @@ def split_model(
     if not isinstance(model, nnx.Module):
         raise UserError(f'from_nnx: expected a built nnx.Module, not {shown(model)}')
     x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), example)
-    owners: dict[Any, str] = {}
-    leaves: dict[str, Any] = {}
+    owners: dict[object, str] = {}
+    leaves: dict[str, object] = {}
     parts: list[Part] = []
     takes: type = jax.Array
     for number, (name, what) in enumerate(stages.items()):
@@ -101,7 +101,7 @@ def split_model(
 
 
 def slots_of(
-    part: Opened, used: set[Path], owners: dict[Any, str], leaves: dict[str, Any]
+    part: Opened, used: set[Path], owners: dict[object, str], leaves: dict[str, object]
 ) -> tuple[Slot, ...]:
     """The slots of a part; what it owns is added to `owners` and `leaves`."""
     own = [p for p in used if part.identities[p] not in owners]
@@ -139,7 +139,7 @@ def common(paths: Sequence[Path]) -> int:
 
 def check_all_used(model: nnx.Module, stages: Mapping[str, Stage], owners: Mapping) -> None:
     """UserError for a parameter that no stage uses: it would be lost."""
-    stacks: dict[Any, set[int]] = {}
+    stacks: dict[object, set[int]] = {}
     for identity in owners:
         if isinstance(identity, tuple):
             stacks.setdefault(identity[0], set()).add(identity[1])

@@ -33,7 +33,7 @@ class NNXStage(nn.Module):
     shapes: Mapping[str, tuple[int, ...]] | None = None
     """Shapes of leaves that are not the model's own: those of a head for other classes."""
 
-    def __call__(self, state: Any, mode: Mode) -> Any:
+    def __call__(self, state: object, mode: Mode) -> Any:
         part = self.part
         if self.is_initializing():
             self.initialise()
@@ -53,7 +53,7 @@ class NNXStage(nn.Module):
             return out.astype(jnp.float32)
         return out if isinstance(out, dict) else {'hidden': out}
 
-    def value(self, slot: Slot, own: Mapping[str, Any], mode: Mode) -> Any:
+    def value(self, slot: Slot, own: Mapping[str, object], mode: Mode) -> Any:
         """What a variable holds in this call; None for one that is not read."""
         if slot.kind == 'constant':
             return slot.value
@@ -76,7 +76,7 @@ class NNXStage(nn.Module):
         number = list(self.part.templates).index(slot.path)
         return jax.random.fold_in(key, number)
 
-    def shared(self, slot: Slot) -> Any:
+    def shared(self, slot: Slot) -> object:
         """A leaf of an earlier stage, read from the variables that the run was given."""
         above: Any = self.scope.parent if self.scope else None
         found: Any = above.variables() if above else {}
@@ -108,7 +108,7 @@ class NNXStage(nn.Module):
             for name, leaves in unflatten_dict(made, sep='/').items():
                 self.put_variable(kind, name, leaves)
 
-    def drawn(self, slot: Slot) -> Any:
+    def drawn(self, slot: Slot) -> object:
         """A leaf of a new head, drawn as `Head` of ftjax draws it; NaN for one of the model's."""
         template = self.template(slot.path)
         shape = (self.shapes or {}).get(slot.key)
@@ -118,7 +118,7 @@ class NNXStage(nn.Module):
             return jnp.zeros(shape, template.dtype)
         return nn.initializers.normal(0.01)(self.make_rng('params'), shape, template.dtype)
 
-    def keep_statistics(self, module: Any) -> None:
+    def keep_statistics(self, module: object) -> None:
         """Puts what the call made of the running statistics into the collection."""
         now = dict(nnx.to_flat_state(nnx.state(module, nnx.BatchStat)))
         kept = {s.key: s for s in self.part.slots if s.kind == 'batch_stats' and not s.tied}

@@ -20,14 +20,14 @@ LEAF_KINDS = ('params', 'batch_stats')
 """Kinds of variables that are leaves of a network."""
 
 
-def filled(template: Any, value: Any) -> Any:
+def filled(template: object, value: object) -> object:
     """A variable with a value, or with its shape alone."""
     if not isinstance(template, nnx.Variable):
         return template if value is None else value
     return template if value is None else template.replace(value)
 
 
-def emptied(variable: Any) -> Any:
+def emptied(variable: Any) -> object:
     """A variable that knows its shape and dtype alone."""
     if not isinstance(variable, nnx.Variable):
         return jax.ShapeDtypeStruct(variable.shape, variable.dtype)
@@ -35,12 +35,12 @@ def emptied(variable: Any) -> Any:
     return variable.replace(jax.ShapeDtypeStruct(value.shape, value.dtype))
 
 
-def value_of(variable: Any) -> Any:
+def value_of(variable: object) -> Any:
     """The array in a variable."""
     return variable.get_value() if isinstance(variable, nnx.Variable) else variable
 
 
-def kind_of(variable: Any) -> str:
+def kind_of(variable: object) -> str:
     """What a variable is to a run."""
     if isinstance(variable, nnx.Param):
         return 'params'

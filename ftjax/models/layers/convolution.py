@@ -33,7 +33,7 @@ def conv3x3(features: int, stride: int, name: str, dtype: DTypeLike) -> nn.Conv:
 def convolve(
     inputs: Float[Array, 'batch height width channels'],
     kernel: Float[Array, 'down across in_channels features'],
-    *sizes: Any,
+    *sizes: object,
     **options: Any,
 ) -> Float[Array, 'batch rows columns features']:
     """`lax.conv_general_dilated`, for `nn.Conv(conv_general_dilated=convolve)`.

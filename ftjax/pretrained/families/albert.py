@@ -67,7 +67,7 @@ def _trunk(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
     """The network of a config."""
     fields = {**known('albert').defaults, **config}
     options = {
@@ -94,8 +94,6 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     assert isinstance(network, ALBERT)
     size = network.embedding_size or network.width
     refuse(network, 'its ALBERT counts all positions' if network.pad_id is not None else None)
-    # A dense layer follows the embeddings there whatever their size.
-    refuse(network, 'its embeddings are narrower' if size == network.width else None)
     fields = encoder_fields(network, 'Albert', labels, pool='pooler')
     del fields['classifier_dropout']
     return {

@@ -64,7 +64,7 @@ _UNUSED = (
 )
 
 
-def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps of both naming schemes, transformers' first."""
     options = _options(config)
     sizes = zip(pair(options['image_size']), pair(options['patch_size']), strict=True)
@@ -118,12 +118,12 @@ _TIMM = (
 )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a transformers or timm config."""
     return build('beit', {**_options(config), **overrides})
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: Mapping[str, object]) -> dict[str, Any]:
     if 'architecture' in config:
         return _timm_options(config)
     fields = {**known('beit').defaults, **config}
@@ -143,7 +143,7 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _timm_options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _timm_options(config: Mapping[str, Any]) -> dict[str, object]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     width, depth, heads = SIZES[named[1]]

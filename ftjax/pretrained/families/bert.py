@@ -13,6 +13,7 @@ from ftjax.models.stages import Network
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields
 from ftjax.pretrained.families.vit import BLOCK, QKV
 from ftjax.pretrained.keymaps.hf_config import (
+    TAGGER,
     architecture,
     label_fields,
     num_labels,
@@ -118,12 +119,12 @@ def tables(source: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config."""
     return build('bert', {**encoder_options(config), **overrides})
 
 
-def encoder_options(config: JsonObject, **defaults: Any) -> dict[str, Any]:
+def encoder_options(config: JsonObject, **defaults: object) -> dict[str, object]:
     """The fields that BERT and its relatives name alike; `defaults` where not BERT's."""
     config = {**defaults, **config}
     dropout = config.get('hidden_dropout_prob', 0.1)
@@ -156,13 +157,37 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     }
 
 
-def encoder_fields(network: BERT, name: str, labels: Sequence[str], *, pool: str) -> dict[str, Any]:
+def ending(network: Network) -> str:
+    """What the name of its class in transformers ends in."""
+    if network.head_kind == 'tags':
+        return TAGGER
+    return CLASSIFIER if network.num_classes else 'Model'
+
+
+def no_head(network: BERT, pool: str) -> str | None:
+    """Why transformers has no head like this; `pool` is what its classifier has."""
+    if network.num_classes and network.pool not in (pool, 'none'):
+        return f'its classifier takes pool {pool!r}, not {network.pool!r}'
+    if network.head_kind == 'vector' and network.vector_dim:
+        return 'it has no linear layer after the pool (vector_dim)'
+    return None
+
+
+def head_rules(config: JsonObject, *rules: Rule) -> tuple[Rule, ...]:
+    """Rules of the head of a classifier; of one that answers for tokens, which has one layer."""
+    if architecture(config).endswith(TAGGER):
+        return dense('classifier', 'head/dense')
+    return rules
+
+
+def encoder_fields(
+    network: BERT, name: str, labels: Sequence[str], *, pool: str
+) -> dict[str, object]:
     """The inverse of `encoder_options`; `pool` is what the classifier in transformers has."""
-    if network.num_classes and network.pool != pool:
-        refuse(network, f'its classifier takes pool {pool!r}, not {network.pool!r}')
+    refuse(network, no_head(network, pool))
     refuse(network, 'it has token types' if not network.token_types else None)
     return {
-        'architectures': [f'{name}{CLASSIFIER if network.num_classes else "Model"}'],
+        'architectures': [f'{name}{ending(network)}'],
         'vocab_size': network.vocab_size,
         'hidden_size': network.width,
         'num_hidden_layers': network.depth,

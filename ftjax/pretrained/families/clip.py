@@ -70,7 +70,7 @@ def grid(config: JsonObject) -> tuple[int, int]:
     return down, across
 
 
-def vision_config(config: JsonObject, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def vision_config(config: JsonObject, defaults: Mapping[str, object]) -> dict[str, Any]:
     """The fields of the vision tower: in a dict of their own where there is a text tower."""
     if config.get('model_type') not in ('clip', 'siglip', 'siglip2'):
         return {**defaults, **config.get('vision_config', config)}
@@ -102,7 +102,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return KeyMap('clip_vision', rules, _UNUSED, ('vision_model.',), positions=(table,))
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config: CLIP's own feature, or with classes transformers' classifier."""
     fields = vision_config(config, _DEFAULTS)
     options = vit_options(fields) | {'num_classes': num_labels(config)} | overrides

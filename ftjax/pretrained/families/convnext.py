@@ -125,12 +125,12 @@ _TORCHVISION = (
 )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a transformers or timm config."""
     return build('convnext', {**_options(config), **overrides})
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: Mapping[str, object]) -> dict[str, Any]:
     return _timm_options(config) if 'architecture' in config else options(config)
 
 
@@ -158,7 +158,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _timm_options(config: JsonObject) -> dict[str, Any]:
+def _timm_options(config: JsonObject) -> dict[str, object]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     third, width = SIZES[named[1]]

@@ -69,7 +69,7 @@ def _response_norm(source: str, transform: str | Transform) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a transformers or timm config."""
     return build('convnextv2', {**_options(config), **overrides})
 

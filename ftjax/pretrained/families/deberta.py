@@ -10,7 +10,7 @@ from ftjax.models.deberta import KINDS, DeBERTa
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields, known
-from ftjax.pretrained.families.bert import CLASSIFIER, POOLER, tables
+from ftjax.pretrained.families.bert import CLASSIFIER, POOLER, ending, no_head, tables
 from ftjax.pretrained.families.vit import BLOCK
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
@@ -51,7 +51,7 @@ _PARTS = {
 }
 
 
-def key_map(config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps for names with and without 'deberta.', that of the class in the config first."""
     bases = ['deberta.', '']
     if architecture(config) == 'DebertaV2Model':
@@ -90,7 +90,7 @@ def _rules(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
     """The network of a config.
 
     Raises:
@@ -150,7 +150,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     size = network.embedding_size or network.width
     return {
         'model_type': 'deberta-v2',
-        'architectures': [f'DebertaV2{CLASSIFIER if network.num_classes else "Model"}'],
+        'architectures': [f'DebertaV2{ending(network)}'],
         'vocab_size': network.vocab_size,
         'hidden_size': network.width,
         'num_hidden_layers': network.depth,
@@ -183,8 +183,8 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
 
 
 def _no_place(network: DeBERTa) -> str | None:
-    if network.num_classes and network.pool != 'pooler':
-        return f"its classifier takes pool 'pooler', not {network.pool!r}"
+    if (problem := no_head(network, 'pooler')) is not None:
+        return problem
     if network.pad_id is not None:
         return 'its DeBERTa counts all positions'
     return None

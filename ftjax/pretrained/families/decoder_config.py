@@ -45,7 +45,9 @@ def head_rules(config: Mapping[str, object]) -> tuple[Rule, ...]:
     return tuple(rule for name in names for rule in dense(name, 'head/dense', bias=False))
 
 
-def head_options(config: Mapping[str, object], overrides: Mapping[str, object]) -> dict[str, Any]:
+def head_options(
+    config: Mapping[str, object], overrides: Mapping[str, object]
+) -> dict[str, object]:
     """`num_classes` and `head`: the checkpoint's, or what the overrides leave of them."""
     if 'num_classes' in overrides:
         return {'num_classes': overrides['num_classes'], 'head': 'none'}
@@ -63,7 +65,7 @@ ROTARY_READS = (
 
 def rotary_options(
     fields: Mapping[str, Any], overrides: Mapping[str, object], act: str = 'hidden_act'
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The fields of a decoder of Llama's form that its relatives name alike, heads among them.
 
     Args:
@@ -93,7 +95,7 @@ def rotary_options(
 
 def rotary_fields(
     network: Llama, labels: Sequence[str], *, prefix: str, act: str = 'hidden_act', **classes: str
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The inverse of `rotary_options`."""
     return {
         'model_type': network.model_type,
@@ -110,7 +112,7 @@ def rotary_fields(
     }
 
 
-def causal_option(config: Mapping[str, object]) -> dict[str, Any]:
+def causal_option(config: Mapping[str, object]) -> dict[str, object]:
     """`causal`: False where transformers 5 makes attention see later tokens, in every family.
 
     Raises:
@@ -122,7 +124,9 @@ def causal_option(config: Mapping[str, object]) -> dict[str, Any]:
     return {'causal': causal}
 
 
-def token_options(config: Mapping[str, object], defaults: Mapping[str, object]) -> dict[str, Any]:
+def token_options(
+    config: Mapping[str, object], defaults: Mapping[str, object]
+) -> dict[str, object]:
     """The special tokens; `defaults` are those of transformers' class."""
     fields = {**defaults, **config}
     found = {ours: fields.get(theirs) for ours, theirs in _TOKENS.items()}
@@ -136,7 +140,7 @@ def decoder_fields(
     prefix: str,
     lm: str = 'ForCausalLM',
     others: str | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The fields of a config.json that do not depend on the family.
 
     Args:

@@ -73,7 +73,7 @@ def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
 _DISTILLED = 'head/distilled'
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a transformers or timm config."""
     return build('deit', {**_options(config), **overrides})
 

@@ -88,7 +88,7 @@ def _gated(block: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config; a head sees the class token and the patches' mean."""
     options = {**_options(config), **overrides}
     options.setdefault('pool', 'cls_mean' if options['num_classes'] else 'cls')

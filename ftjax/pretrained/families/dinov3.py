@@ -37,7 +37,7 @@ FIELDS = {
 _ATTENTION = {'q_proj': 'query', 'k_proj': 'key', 'v_proj': 'value', 'o_proj': 'out'}
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map; which layers the perceptron has follows from the config."""
     fields = {**known('dinov3_vit').defaults, **config}
     layer = 'layer.{block}'
@@ -69,7 +69,7 @@ def key_map(config: Mapping[str, Any]) -> KeyMap:
     return KeyMap('dinov3_vit', rules, unused, ('model.',))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
     """The network of a config; none of transformers' classes has a classifier."""
     fields = {**known('dinov3_vit').defaults, **config}
     options = {

@@ -49,7 +49,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return KeyMap('dinov3_convnext', rules, prefixes=('model.',))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
     """The network of a config; none of transformers' classes has a classifier."""
     scale = config.get('layer_scale_init_value', 1e-6)
     if scale == 0:

@@ -10,7 +10,7 @@ from ftjax.models.bert import DistilBERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields
-from ftjax.pretrained.families.bert import CLASSIFIER, UNUSED, tables
+from ftjax.pretrained.families.bert import CLASSIFIER, UNUSED, ending, no_head, tables
 from ftjax.pretrained.families.vit import BLOCK
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
@@ -67,7 +67,7 @@ def _trunk(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: JsonObject, **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config; sinusoidal positions are stored, so they load as learned ones."""
     options = {
         'vocab_size': config.get('vocab_size', 30522),
@@ -91,7 +91,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     refuse(network, _no_place(network))
     return {
         'model_type': 'distilbert',
-        'architectures': [f'DistilBert{CLASSIFIER if network.num_classes else "Model"}'],
+        'architectures': [f'DistilBert{ending(network)}'],
         'vocab_size': network.vocab_size,
         'dim': network.width,
         'n_layers': network.depth,
@@ -108,8 +108,8 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
 
 
 def _no_place(network: DistilBERT) -> str | None:
-    if network.num_classes and network.pool != 'cls':
-        return f"its classifier takes pool 'cls', not {network.pool!r}"
+    if (problem := no_head(network, 'cls')) is not None:
+        return problem
     if network.token_types or network.embedding_size or network.pad_id is not None:
         return 'its DistilBERT has no token_types, embedding_size or pad_id'
     if network.epsilon != EPSILON:

@@ -59,7 +59,7 @@ _NUMBERS = {
 _UNUSED = (r'.*\.num_batches_tracked',)
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map: there blocks are counted over all stages, so there is a rule for each."""
     base = '' if architecture(config) == 'EfficientNetModel' else 'efficientnet.'
     network = network_from_config(config)
@@ -91,7 +91,7 @@ def _block(source: str, path: str) -> Iterator[Rule]:
     yield from batch_norm(f'{source}.projection.project_bn', f'{path}/project_norm')
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
     """The network of a config.
 
     Raises:

@@ -13,6 +13,7 @@ from ftjax.pretrained.families.bert import (
     encoder_declared,
     encoder_fields,
     encoder_options,
+    head_rules,
     key_maps,
 )
 from ftjax.pretrained.keymaps.hf_config import refuse
@@ -35,14 +36,15 @@ _UNUSED = (
 
 def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps for names with and without 'electra.'."""
-    head = (
+    head = head_rules(
+        config,
         *dense('classifier.dense', 'head/hidden'),
         *dense('classifier.out_proj', 'head/dense'),
     )
     return key_maps('electra', config, head, _UNUSED)
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config."""
     options = encoder_options(config, **_DEFAULTS)
     size = config.get('embedding_size', 128)

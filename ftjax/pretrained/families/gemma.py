@@ -68,7 +68,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return decoder_map('gemma', config, NORMS if config.get('model_type') == 'gemma' else _BOTH)
 
 
-def network_from_config(config: JsonObject, **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config: a classifier, a language model, or neither.
 
     Raises:
@@ -122,7 +122,7 @@ def _activation(fields: Mapping[str, Any]) -> str:
     return act
 
 
-def _windows(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _windows(kind: str, fields: Mapping[str, Any]) -> dict[str, object]:
     """The window, and which blocks have none."""
     depth, window = fields['num_hidden_layers'], fields['sliding_window']
     every = fields.get('sliding_window_pattern', _PATTERNS[kind])

@@ -80,7 +80,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return KeyMap('gpt2', rules, _UNUSED, ('transformer.',))
 
 
-def network_from_config(config: JsonObject, **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config: a classifier, a language model, or neither."""
     # The defaults are those of GPT2Config: config.json leaves out what equals them.
     options = {

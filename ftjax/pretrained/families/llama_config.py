@@ -48,7 +48,7 @@ FIELDS = {
 }
 
 
-def network_from_config(config: JsonObject, **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config: a classifier, a language model, or neither.
 
     Raises:
@@ -69,7 +69,7 @@ def network_from_config(config: JsonObject, **overrides: Any) -> Network:
     return build('llama', {**options, **overrides})
 
 
-def _window(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _window(kind: str, fields: Mapping[str, Any]) -> dict[str, object]:
     """The window, and the block from which on it holds."""
     depth = fields['num_hidden_layers']
     window, first = fields.get('sliding_window'), depth

@@ -10,7 +10,7 @@ from ftjax.models.modernbert import ModernBERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields, known
-from ftjax.pretrained.families.bert import CLASSIFIER
+from ftjax.pretrained.families.bert import CLASSIFIER, ending
 from ftjax.pretrained.families.rope_config import LAYERED, layered_rope, scaling_fields
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
@@ -92,7 +92,7 @@ def _fused(source: str, paths: tuple[str, ...]) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
     """The network of a config.
 
     Raises:
@@ -148,7 +148,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     refuse(network, problem)
     return {
         'model_type': 'modernbert',
-        'architectures': [f'ModernBert{CLASSIFIER if network.num_classes else "Model"}'],
+        'architectures': [f'ModernBert{ending(network)}'],
         'vocab_size': network.vocab_size,
         'hidden_size': network.width,
         'num_hidden_layers': network.depth,

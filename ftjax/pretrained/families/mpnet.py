@@ -9,7 +9,14 @@ from ftjax.models.mpnet import MPNet
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields, known
-from ftjax.pretrained.families.bert import CLASSIFIER, UNUSED, tables
+from ftjax.pretrained.families.bert import (
+    CLASSIFIER,
+    UNUSED,
+    ending,
+    head_rules,
+    no_head,
+    tables,
+)
 from ftjax.pretrained.families.vit import BLOCK
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
@@ -41,7 +48,8 @@ def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     bases = ['mpnet.', '']
     if architecture(config) == 'MPNetModel':
         bases.reverse()
-    head = (
+    head = head_rules(
+        config,
         *dense('classifier.dense', 'head/hidden'),
         *dense('classifier.out_proj', 'head/dense'),
     )
@@ -67,7 +75,7 @@ def _trunk(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
     """The network of a config."""
     fields = {**known('mpnet').defaults, **config}
     options = {
@@ -93,7 +101,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     refuse(network, _no_place(network))
     return {
         'model_type': 'mpnet',
-        'architectures': [f'MPNet{CLASSIFIER if network.num_classes else "Model"}'],
+        'architectures': [f'MPNet{ending(network)}'],
         'vocab_size': network.vocab_size,
         'hidden_size': network.width,
         'num_hidden_layers': network.depth,
@@ -111,8 +119,8 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
 
 
 def _no_place(network: MPNet) -> str | None:
-    if network.num_classes and network.pool != 'cls':
-        return f"its classifier takes pool 'cls', not {network.pool!r}"
+    if (problem := no_head(network, 'cls')) is not None:
+        return problem
     if network.token_types or network.embedding_size or network.pad_id != PADDING:
         return f'its MPNet has pad_id {PADDING}, no token_types and no embedding_size'
     if network.head_dropout != network.dropout:

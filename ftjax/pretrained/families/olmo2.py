@@ -40,7 +40,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return decoder_map('olmo2', config, _NORMS)
 
 
-def network_from_config(config: JsonObject, **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config: a classifier, a language model, or neither."""
     fields = {**known('olmo2').defaults, **config, 'model_type': 'olmo2'}
     options = rotary_options(fields, overrides) | rope_options(fields)

@@ -38,12 +38,12 @@ class OwnFamily:
         if preprocessing is not None:
             self.preprocessing = lambda config: preprocessing
 
-    def key_map(self, config: Mapping[str, Any]) -> tuple[KeyMap, ...]:
+    def key_map(self, config: Mapping[str, object]) -> tuple[KeyMap, ...]:
         """One map for each way of naming the tensors."""
         del config
         return self.maps
 
-    def network_from_config(self, config: Mapping[str, Any], **overrides: Any) -> Network:
+    def network_from_config(self, config: Mapping[str, object], **overrides: object) -> Network:
         """The network of a config.json; UserError for a key that nobody reads."""
         known, options = fields_of(family(self.model)), {}
         for key, value in config.items():

@@ -57,7 +57,7 @@ def key_map(config: JsonObject) -> KeyMap:
     return decoder_map('phi3', config, NORMS, fused)
 
 
-def network_from_config(config: JsonObject, **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config: a classifier, a language model, or neither."""
     fields = {**known('phi3').defaults, **config, 'model_type': 'phi3'}
     options = {

@@ -85,7 +85,7 @@ _TORCHVISION = (
 )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a transformers or timm config."""
     return build('resnet', {**_options(config), **overrides})
 
@@ -106,7 +106,7 @@ def _options(config: JsonObject) -> dict[str, Any]:
     }
 
 
-def _timm_options(config: JsonObject) -> dict[str, Any]:
+def _timm_options(config: JsonObject) -> dict[str, object]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     block, depths = DEPTHS[named[1]]

@@ -63,7 +63,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return GROUP_NORM if config['model_type'] == 'resnet_gn_cifar' else BATCH_NORM
 
 
-def network_from_config(config: JsonObject, **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network; config holds its fields beside 'model_type' and what transformers adds."""
     options = {key: value for key, value in config.items() if key not in _BOOKKEEPING}
     return build(config['model_type'], {**options, **overrides})

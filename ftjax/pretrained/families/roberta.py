@@ -14,6 +14,7 @@ from ftjax.pretrained.families.bert import (
     encoder_declared,
     encoder_fields,
     encoder_options,
+    head_rules,
     key_maps,
 )
 from ftjax.pretrained.keymaps.hf_config import refuse
@@ -27,7 +28,8 @@ _UNUSED = (r'lm_head\..*', r'classifier\.(weight|bias)')  # the last of a token 
 
 def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
     """The maps for names with and without 'roberta.'."""
-    head = (
+    head = head_rules(
+        config,
         *dense('classifier.dense', 'head/hidden'),
         *dense('classifier.out_proj', 'head/dense'),
     )
@@ -35,7 +37,7 @@ def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
 
 
 def network_from_config(
-    config: Mapping[str, object], *, name: str = 'roberta', **overrides: Any
+    config: Mapping[str, object], *, name: str = 'roberta', **overrides: object
 ) -> Network:
     """The network of a config; `name` is that of RoBERTa or of a relative in the registry."""
     defaults = known(config.get('model_type', 'roberta')).defaults

@@ -22,7 +22,7 @@ LAYERED = ('full_attention', 'sliding_attention')
 _OLD_NAMES = (LONG, 'su', 'yarn')
 
 
-def rope_options(fields: Mapping[str, object]) -> dict[str, Any]:
+def rope_options(fields: Mapping[str, object]) -> dict[str, object]:
     """`rope_theta` and `rope_scaling`: transformers 5 has both in a dict, 4 in two fields.
 
     Raises:
@@ -31,7 +31,7 @@ def rope_options(fields: Mapping[str, object]) -> dict[str, Any]:
     """
     rope = _parameters(fields)
     base = fields.get('rope_theta', 10000.0)
-    options: dict[str, Any] = {'rope_theta': _number({'rope_theta': base, **rope}, 'rope_theta')}
+    options: dict[str, object] = {'rope_theta': _number({'rope_theta': base, **rope}, 'rope_theta')}
     name = rope.get('rope_type', rope.get('type', 'default'))
     if rope.get('partial_rotary_factor', fields.get('partial_rotary_factor') or 1) != 1:
         raise UserError('config.json: rotary positions on a part of each head are not supported')
@@ -47,7 +47,7 @@ def rope_options(fields: Mapping[str, object]) -> dict[str, Any]:
     return options
 
 
-def rope_fields(network: Llama) -> dict[str, Any]:
+def rope_fields(network: Llama) -> dict[str, object]:
     """The inverse of `rope_options`, in the form of both versions."""
     rope = scaling_fields(network.rope_scaling)
     return {
@@ -70,7 +70,7 @@ def scaling_fields(scaling: tuple[str | float, ...] | None) -> dict[str, Any]:
 
 def layered_rope(
     fields: Mapping[str, Any], thetas: Mapping[str, tuple[str, float]], scaled: tuple[str, ...]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, object]]:
     """`rope_options` of each kind of layer, where each has an entry of its own.
 
     Args:
@@ -121,7 +121,7 @@ def longrope_options(fields: Mapping[str, Any]) -> dict[str, Any]:
             f'{rope["partial_rotary_factor"]}'
         )
     base = {'rope_theta': fields.get('rope_theta', 10000.0), **rope}
-    options: dict[str, Any] = {'rope_theta': _number(base, 'rope_theta'), 'rotary_part': part}
+    options: dict[str, object] = {'rope_theta': _number(base, 'rope_theta'), 'rotary_part': part}
     if name == 'default':
         return options
     if name not in _OLD_NAMES:
@@ -138,9 +138,9 @@ def longrope_options(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**options, 'rope_scaling': (LONG, float(attention), length, *factors)}
 
 
-def longrope_fields(network: Phi3) -> dict[str, Any]:
+def longrope_fields(network: Phi3) -> dict[str, object]:
     """The inverse of `longrope_options`."""
-    rope: dict[str, Any] = {
+    rope: dict[str, object] = {
         'rope_type': 'default',
         'rope_theta': network.rope_theta,
         'partial_rotary_factor': network.rotary_part,
@@ -171,7 +171,7 @@ def _parameters(fields: Mapping[str, object]) -> dict[str, Any]:
     return {**old, **new}
 
 
-def _flat(name: str, value: object) -> dict[str, Any]:
+def _flat(name: str, value: object) -> dict[str, object]:
     """The entries, which hold for all layers; {} for null."""
     if not isinstance(value, Mapping | None):
         raise UserError(f'config.json: {name} must be a JSON object, not {value!r}')

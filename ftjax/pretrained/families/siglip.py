@@ -72,13 +72,13 @@ def above_patches(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config: SigLIP's own feature, or with classes transformers' classifier."""
     return tower_network(config, vision_config(config, DEFAULTS), overrides)
 
 
 def tower_network(
-    config: Mapping[str, object], fields: Mapping[str, Any], overrides: Mapping[str, object]
+    config: Mapping[str, object], fields: Mapping[str, object], overrides: Mapping[str, object]
 ) -> Network:
     """The network of a config whose vision tower has these fields."""
     options = {**vit_options(fields), 'num_classes': num_labels(config), **overrides}
@@ -94,7 +94,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     return whole_fields(network, labels, fields, 'siglip', 'Siglip')
 
 
-def tower_fields(network: SigLIPVision) -> dict[str, Any]:
+def tower_fields(network: SigLIPVision) -> dict[str, object]:
     """The fields of the config of a vision tower."""
     refuse(network, _no_place(network))
     shared = ('qkv_bias', 'hidden_dropout_prob', 'attention_probs_dropout_prob')
@@ -105,10 +105,10 @@ def tower_fields(network: SigLIPVision) -> dict[str, Any]:
 def whole_fields(
     network: SigLIPVision,
     labels: Sequence[str],
-    tower: Mapping[str, Any],
+    tower: Mapping[str, object],
     model_type: str,
     prefix: str,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The config of a tower alone, or with a classifier that of the whole around it."""
     if not network.num_classes:
         return {'architectures': [f'{prefix}VisionModel'], **tower}

@@ -46,7 +46,7 @@ FIELDS = {
 }
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map, with the prefix that the class in the config saves."""
     base = '' if architecture(config) == 'Siglip2VisionModel' else 'vision_model.'
     fields = _fields(config)
@@ -68,12 +68,12 @@ def key_map(config: Mapping[str, Any]) -> KeyMap:
     return KeyMap('siglip2_vision', rules, UNUSED, ('vision_model.',), positions=(table,))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config, for images of as many patches as the table has."""
     return tower_network(config, _fields(config), overrides)
 
 
-def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(config: Mapping[str, object]) -> dict[str, Any]:
     """The tower's, and the side of its square images in pixels."""
     defaults = {**known('siglip2_vision_model').defaults, **DEFAULTS}
     fields = vision_config(config, defaults)

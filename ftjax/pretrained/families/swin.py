@@ -79,7 +79,7 @@ def rules(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: JsonObject, **overrides: Any) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config."""
     return build('swin', {**options(config), **overrides})
 

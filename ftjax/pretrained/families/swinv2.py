@@ -50,7 +50,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return KeyMap('swinv2', rules, _UNUSED, ('swinv2.',))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
     """The network of a config."""
     windows = config.get('pretrained_window_sizes', known('swinv2').defaults[_WINDOWS])
     options = {**swin.options(config), 'pretrained_windows': tuple(windows)}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from ftjax.errors import UserError, check_name
 from ftjax.io.json.json_values import JsonObject
@@ -25,11 +24,11 @@ TIMM_FIELDS = Fields(
 
 def options_from_timm(
     config: JsonObject,
-    base: Mapping[str, Any],
+    base: Mapping[str, object],
     arguments: Mapping[str, str],
     *,
     pooled: str | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """A network's fields: those of the architecture, changed by the config's own.
 
     Args:

@@ -190,7 +190,7 @@ def _augreg(options: Mapping[str, Any]) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a transformers or timm config."""
     return build('vit', {**_options(config), **overrides})
 
@@ -203,7 +203,7 @@ def _options(config: Mapping[str, object]) -> dict[str, Any]:
     return {**options, 'layer_scale': config.get('layer_scale_init_value')}
 
 
-def _timm_options(config: JsonObject) -> dict[str, Any]:
+def _timm_options(config: JsonObject) -> dict[str, object]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     width, depth, heads = SIZES[named[1]]

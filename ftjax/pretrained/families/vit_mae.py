@@ -50,7 +50,7 @@ def key_map(config: Mapping[str, Any]) -> KeyMap:
 _SIZES = (('image_size', 224), ('patch_size', 16))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The encoder; none of transformers' classes has a classifier."""
     return build('vit', {**vit_options(config), 'num_classes': 0, **overrides})
 

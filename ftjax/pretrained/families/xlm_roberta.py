@@ -13,7 +13,7 @@ FIELDS = {'xlm-roberta': roberta.FIELDS['roberta']}
 key_map = roberta.key_map
 
 
-def network_from_config(config: Mapping[str, object], **overrides: Any) -> Network:
+def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:
     """The network of a config."""
     fields = {'model_type': 'xlm-roberta', **config}
     return roberta.network_from_config(fields, name='xlm_roberta', **overrides)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ftjax.errors import UserError, check_name
 from ftjax.io.json.json_values import JsonObject
@@ -22,6 +21,10 @@ ACTIVATIONS = {
     'swish': 'silu',
     'tanh': 'tanh',
 }
+
+
+TAGGER = 'ForTokenClassification'
+"""What the name of a class of transformers ends in whose head answers for every token."""
 
 
 def read_activation(name: str) -> str:
@@ -52,7 +55,7 @@ def num_labels(config: JsonObject, architectures: str = 'ForImageClassification'
     return int(config.get('num_labels', 2 if config.get('architectures') else 0))
 
 
-def label_fields(count: int, labels: Sequence[str]) -> dict[str, Any]:
+def label_fields(count: int, labels: Sequence[str]) -> dict[str, object]:
     """The fields of config.json that name `count` classes; numbers stand for unknown names."""
     if not count:
         return {}
@@ -79,7 +82,7 @@ def plain(value: int | Sequence[int]) -> int | list[int]:
     return value if isinstance(value, int) else list(value)
 
 
-def vit_options(config: JsonObject) -> dict[str, Any]:
+def vit_options(config: JsonObject) -> dict[str, object]:
     """The fields of a ViT that its descendants in transformers all name alike.
 
     Raises:
@@ -101,7 +104,7 @@ def vit_options(config: JsonObject) -> dict[str, Any]:
     }
 
 
-def vit_fields(network: ViT) -> dict[str, Any]:
+def vit_fields(network: ViT) -> dict[str, object]:
     """The inverse of `vit_options`; a family takes what its config has."""
     return {
         'image_size': plain(network.image_size),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 from ftjax.config import Config
 from ftjax.data import Splits
@@ -50,7 +49,7 @@ def how_code_differs(folder: pathlib.Path, config: Config, network: Network) -> 
     return refused(differences({'code': old}, {'code': code_of(config, network)}), ())
 
 
-def _result(folder: pathlib.Path) -> Any:
+def _result(folder: pathlib.Path) -> object:
     try:
         return json.loads((folder / 'result.json').read_text('utf-8'))
     except (OSError, ValueError, RecursionError):

@@ -72,7 +72,7 @@ class _Set:
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, Any]]:
+def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, object]]:
     """Evaluates on each data set, says what was found, writes the files; metrics by name.
 
     Raises:
@@ -98,7 +98,7 @@ def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, An
     found, told = {}, {}
     for number, one in enumerate(sets):
         done = examine(trained, one.dataset)
-        reliability: Mapping[str, Any] = {}
+        reliability: Mapping[str, object] = {}
         if fitted is not None:
             task = task_of(one.dataset.task)
             reliability = task.reliability(done.outputs, done.labels, fitted)
@@ -219,7 +219,9 @@ def _unfamiliar(
         first.setdefault('unfamiliar', {})[source] = found
 
 
-def _say(done: Examined, wanted: Sequence[str], reliability: Mapping[str, Any], say: Say) -> None:
+def _say(
+    done: Examined, wanted: Sequence[str], reliability: Mapping[str, object], say: Say
+) -> None:
     metrics = done.metrics
     if wanted:
         task = task_of(metrics['task'])
@@ -241,7 +243,7 @@ def _write(
     request: EvaluationRequest,
     folder: pathlib.Path | None,
     found: Mapping[str, Examined],
-    told: Mapping[str, Mapping[str, Any]],
+    told: Mapping[str, Mapping[str, object]],
 ) -> None:
     for name, metrics in told.items():
         if folder is not None:

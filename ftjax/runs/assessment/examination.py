@@ -36,7 +36,7 @@ class Examined:
 
     def row(self, index: int) -> dict[str, Any]:
         """Of an example by its position: `id`, what its task tells, `loss`, outputs."""
-        row: dict[str, Any] = {'id': str(self.dataset.ids[index])}
+        row: dict[str, object] = {'id': str(self.dataset.ids[index])}
         if self.told:
             return row | _plain(self.told[index])
         task, names = task_of(self.dataset.task), self.dataset.class_names
@@ -68,7 +68,7 @@ def examine(trained: Trained, dataset: Dataset) -> Examined:
         tta=trained.settings.tta,
     )
     losses = np.full(len(dataset), np.nan)
-    told: dict[int, Mapping[str, Any]] = {}
+    told: dict[int, Mapping[str, object]] = {}
     kept: list[tuple[np.ndarray, dict[str, Any]]] = []
 
     def seen() -> Iterator[tuple[np.ndarray, dict]]:
@@ -120,7 +120,7 @@ def _outputs(outputs: np.ndarray, names: tuple[str, ...]) -> dict[str, float]:
     return {f'output:{name}': float(value) for name, value in zip(called, flat, strict=True)}
 
 
-def _plain(example: Mapping[str, Any]) -> dict[str, Any]:
+def _plain(example: Mapping[str, object]) -> dict[str, object]:
     """Lists of names as one text, so that a row is flat."""
     return {
         key: '|'.join(map(str, value)) if isinstance(value, (list, tuple)) else value

@@ -31,7 +31,7 @@ from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.runs.assessment.examination import outputs_on
 from ftjax.runs.prediction.trained import Trained, open_trained, run_of
 
-PRECISIONS: Mapping[str, Mapping[str, Any]] = {
+PRECISIONS: Mapping[str, Mapping[str, object]] = {
     'float32': {},
     'bfloat16 weights': {'dtype': jnp.bfloat16},
     'bfloat16': {'dtype': jnp.bfloat16, 'options': {'dtype': 'bfloat16'}},
@@ -65,7 +65,7 @@ class LatencyRequest:
             raise UserError('no batch size to measure')
 
 
-def latency_report(request: LatencyRequest, say: Callable[[str], Any]) -> dict[str, Any]:
+def latency_report(request: LatencyRequest, say: Callable[[str], object]) -> dict[str, Any]:
     """Measures, says a line a measurement, gives all of it: plain JSON."""
     rows, agreement, known_data = [], {}, _test_examples(request.init)
     exact: np.ndarray | None = None
@@ -112,7 +112,7 @@ def example_batch(trained: Trained, size: int, length: int | None, seed: int = 0
     if trained.network.takes == 'table':
         row = trained.network.example_input(1)
         shape = (size, *row['features'].shape[1:])
-        made: dict[str, Any] = {'features': rng.normal(size=shape).astype(np.float32)}
+        made: dict[str, object] = {'features': rng.normal(size=shape).astype(np.float32)}
         if trained.network.table_codes:
             codes = rng.integers(0, trained.network.table_codes, (size, len(row['codes'][0])))
             made['codes'] = codes.astype(np.int32)
@@ -146,7 +146,7 @@ def change(exact: np.ndarray, other: np.ndarray) -> dict[str, float]:
     return found
 
 
-def change_line(row: Mapping[str, Any]) -> str:
+def change_line(row: Mapping[str, object]) -> str:
     """A `change` in words."""
     line = f'outputs differ by {row["largest_change"]:.3g} at most (of {row["largest_output"]:.3g})'
     if 'share_of_answers_changed' in row:
@@ -154,7 +154,7 @@ def change_line(row: Mapping[str, Any]) -> str:
     return f'{line}, on {row["examples"]} {row["of"]}'
 
 
-def latency_line(row: Mapping[str, Any]) -> str:
+def latency_line(row: Mapping[str, object]) -> str:
     """A measurement in words."""
     length = f', {row["length"]} tokens' if 'length' in row else ''
     names = ('p50_ms', 'p95_ms', 'p99_ms')

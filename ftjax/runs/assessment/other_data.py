@@ -95,9 +95,5 @@ def with_classes_of(dataset: Dataset, class_names: Sequence[str], outputs: int) 
                     f'{did_you_mean(name, known)} (--data.class_names=.. names those of the data)'
                 )
         where = np.array([known.index(name) for name in names])
-    if dataset.label_kind.one_class:
-        labels = where[dataset.labels]
-    else:
-        labels = np.zeros((len(dataset), len(known)), dataset.labels.dtype)
-        labels[:, where] = dataset.labels
+    labels = dataset.label_kind.renumbered(dataset.labels, where, len(known))
     return dataclasses.replace(dataset, labels=labels, class_names=known)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -53,7 +52,7 @@ class Scores:
         made = cls(trained, stage, gaussians, {})
         return dataclasses.replace(made, familiar=made._of_data(own.test))
 
-    def against(self, source: str, base: DataSettings) -> dict[str, Any]:
+    def against(self, source: str, base: DataSettings) -> dict[str, object]:
         """AUROC of each score for other inputs: at most MOST of them.
 
         Args:

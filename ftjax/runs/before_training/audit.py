@@ -106,7 +106,7 @@ def seen_by_network(config: Config, splits: Splits, features: bool, progress: bo
     source = f'{config.init}, before {feature_stage(opened.network)}, {found.shape[1]} numbers'
     if isinstance(preprocessing, TextPreprocessing):
         readers = [TextReader(part, preprocessing) for part in parts]
-        lengths = np.concatenate([reader.tokens.lengths for reader in readers])
+        lengths = np.concatenate([reader.rows.tokens.lengths for reader in readers])
         return Seen(found, 0, lengths, readers[0].preprocessing.max_length, source)
     side = min(preprocessing.image_size) if isinstance(preprocessing, Preprocessing) else 0
     return Seen(found, side, source=source)

@@ -50,15 +50,17 @@ class Subject:
         opened = self.prepared.opened
         return self.prepared.network if opened is None else opened.network
 
-    def run(self, mode: Any = EVAL, seed: int = 0, inputs: Any = None, **stages: Any) -> Any:
+    def run(
+        self, mode: object = EVAL, seed: int = 0, inputs: object = None, **stages: object
+    ) -> Any:
         """(output, statistics afterwards) of some stages."""
         given = self.inputs if inputs is None else inputs
         return self._apply(mode, tuple(stages.items()))(self.variables, given, seed)
 
     @functools.cache  # noqa: B019 (as long as the check)
-    def _apply(self, mode: Any, stages: tuple) -> Callable[..., Any]:
+    def _apply(self, mode: object, stages: tuple) -> Callable[..., Any]:
         @jax.jit
-        def run(variables: Any, inputs: Any, seed: Any) -> Any:
+        def run(variables: object, inputs: object, seed: Any) -> Any:
             rngs = {'dropout': jax.random.key(seed)}
             options = {'modes': mode, 'rngs': rngs, 'mutable': ['batch_stats']}
             return self.network.apply(variables, inputs, **options, **dict(stages))
@@ -70,7 +72,7 @@ def moved(variables: Mapping[str, Any]) -> dict[str, Any]:
     """The variables, parameters moved at random by a hundredth of their size or 0.02."""
     draw = np.random.default_rng(0)
 
-    def near(leaf: Any) -> Any:
+    def near(leaf: object) -> object:
         leaf = np.asarray(leaf)
         if not np.issubdtype(leaf.dtype, np.floating):
             return leaf
@@ -92,12 +94,12 @@ def pairs(stages: tuple[str, ...]) -> list[tuple[str, str | None]]:
     return list(zip(stages, [*stages[1:], None], strict=True))
 
 
-def same(one: Any, two: Any) -> bool:
+def same(one: object, two: object) -> bool:
     """Whether two outputs are the same bits."""
     return all(jax.tree.leaves(jax.tree.map(np.array_equal, one, two)))
 
 
-def compared(found: Any, expected: Any, what: str) -> float:
+def compared(found: object, expected: object, what: str) -> float:
     """The largest error relative to the largest entry; Wrong where it is above CLOSE."""
     worst = 0.0
     for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,7 @@ class RateRange:
         tried = ', '.join(f'{rate:g}' for rate in self.grid)
         return f'rates to try, each in a whole run: {tried} (a range test is no answer by itself)'
 
-    def figure(self) -> Any:
+    def figure(self) -> object:
         """Loss against rate, as a matplotlib Figure."""
         from ftjax.plotting.style import COLOURS, GREY, new_figure, quiet
 

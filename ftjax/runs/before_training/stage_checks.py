@@ -112,7 +112,7 @@ def modes_are_honoured(subject: Subject) -> str:
 def gradients_reach_every_leaf(subject: Subject) -> str:
     """The gradient of the loss is finite and not 0 in every parameter."""
 
-    def loss(params: Any) -> Any:
+    def loss(params: object) -> Any:
         rngs = {'dropout': jax.random.key(0)}
         given = {**subject.variables, 'params': params}
         options = {'modes': TRAIN, 'rngs': rngs, 'mutable': ['batch_stats']}

@@ -39,7 +39,7 @@ class Answers:
         return self.rows[index]
 
     @property
-    def predicted(self) -> list[Any]:
+    def predicted(self) -> list[object]:
         """What is predicted of each input."""
         return [row['predicted'] for row in self.rows]
 
@@ -75,9 +75,12 @@ def features_of(trained: Trained, x: Any, stage: str | None = None, **how: Any) 
     return np.concatenate([part.values for part in parts])
 
 
-def _found(trained: Trained, x: Any) -> Iterator[Found]:
+def _found(trained: Trained, x: object) -> Iterator[Found]:
     if isinstance(x, (str, os.PathLike)):
         return read_inputs(os.fspath(x), trained.settings, trained.texts, trained.table)
+    if trained.texts and isinstance(x, (list, tuple, np.ndarray)):
+        kind, unit = trained.settings.label_kind, trained.settings.units
+        x = [kind.as_text(value, f'input {number}', unit) for number, value in enumerate(x)]
     return python_items(x, trained.texts, trained.table)
 
 

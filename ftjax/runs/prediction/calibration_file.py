@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
@@ -24,7 +23,7 @@ def save_calibration(model: pathlib.Path, fitted: JsonObject) -> pathlib.Path:
     return model / FILE
 
 
-def read_calibration(trained: Trained) -> Mapping[str, Any] | None:
+def read_calibration(trained: Trained) -> Mapping[str, object] | None:
     """What was fitted for a network; None where nothing was.
 
     Raises:

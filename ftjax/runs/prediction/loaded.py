@@ -32,15 +32,15 @@ class Loaded:
         run = self.trained.run
         return [] if run is None else read_jsonl(run / 'metrics.jsonl')
 
-    def predict(self, x: Any, *, tta: bool = False, **options: Any) -> Answers:
+    def predict(self, x: object, *, tta: bool = False, **options: object) -> Answers:
         """As `Finetuning.predict`."""
         return answers_to(self.trained, x, options, mirrored=tta)
 
-    def features(self, x: Any, stage: str | None = None) -> Any:
+    def features(self, x: object, stage: str | None = None) -> Any:
         """As `Finetuning.features`."""
         return features_of(self.trained, x, stage)
 
-    def evaluate(self, data: Any) -> dict[str, Any]:
+    def evaluate(self, data: object) -> dict[str, Any]:
         """Metrics on all of a labelled source, or of data as `finetune` takes them."""
         outputs = self.trained.network.num_classes
         if isinstance(data, str):

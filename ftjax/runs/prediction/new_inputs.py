@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,14 @@ class Outputs:
 
     ids: list[str]
     values: np.ndarray
-    """float32 (n, ..): what the head gives, or the embedding of a stage (n, width)."""
+    """float32 (n, ..): what the head gives, or the embedding of a stage (n, width); an object array
+    of (words, ..) arrays where an input is words."""
+    inputs: Sequence[Any] = ()
+    """As the data hold them."""
 
     def rows(self, trained: Trained, options: AnswerOptions = ANSWERS) -> Iterator[dict[str, Any]]:
         """One dict an input: `id`, and what the task answers."""
-        columns = trained.task.answers(self.values, trained.class_names, options)
+        columns = trained.task.answers_to(self.inputs, self.values, trained.class_names, options)
         for number, name in enumerate(self.ids):
             yield {'id': name, **{key: values[number] for key, values in columns.items()}}
 
@@ -91,4 +94,4 @@ def outputs_of(
         )
         values = gather(pairs).outputs
         check_finite(values)
-        yield Outputs(list(chunk.ids), values)
+        yield Outputs(list(chunk.ids), values, chunk.batches.dataset.inputs)

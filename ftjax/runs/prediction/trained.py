@@ -35,7 +35,7 @@ from ftjax.tasks.threshold import Threshold
 READ = (
     *('task', 'text_column', 'text_pair_column', 'path_column', 'label_column', 'layout'),
     *('delimiter', 'quoting', 'encoding', 'label_separator', 'channels', 'image_size'),
-    *('max_length', 'eval_batch_size', 'tta'),
+    *('max_length', 'eval_batch_size', 'tta', 'units'),
 )
 """Fields of `config.data` that say how inputs are read, wherever they come from."""
 LARGEST_BATCH = 2**16
@@ -107,7 +107,7 @@ class Trained:
         """
         if self.network.takes != 'table':
             return None
-        found: Any = self.preprocessing
+        found: object = self.preprocessing
         if not isinstance(found, TablePreprocessing):
             raise UserError(f'{self.init} came without the columns that it takes; use a run of it')
         return found
@@ -121,7 +121,7 @@ class Trained:
             )
 
 
-def how_read(settings: DataSettings, data: Splits) -> dict[str, Any]:
+def how_read(settings: DataSettings, data: Splits) -> dict[str, object]:
     """What a model's folder says of how inputs are read: plain JSON."""
     fields = {name: getattr(settings, name) for name in READ}
     whites = data.train.whites
@@ -165,7 +165,7 @@ def open_trained(init: str, parts: Sequence[str] = (), task: str = '', **precisi
         settings=settings,
         threshold=found.threshold,
         whites=_whites(saved.get('whites'), init),
-        head=found.report.head == 'kept' or found.network.is_lm,
+        head=found.report.head == 'kept' or found.network.head_kind in ('lm', 'vector'),
         run=run,
         model=_model_folder(pathlib.Path(init)),
     )
@@ -227,17 +227,17 @@ def _model_folder(path: pathlib.Path) -> pathlib.Path | None:
     return None
 
 
-def _saved(config: JsonObject) -> Mapping[str, Any]:
+def _saved(config: JsonObject) -> Mapping[str, object]:
     inputs = (config.get('provenance') or {}).get('inputs')
     return inputs if isinstance(inputs, Mapping) else {}
 
 
-def _run_data(run: pathlib.Path) -> Mapping[str, Any]:
+def _run_data(run: pathlib.Path) -> Mapping[str, object]:
     data = read_object(run / CONFIG, LENIENT).get('data')
     return data if isinstance(data, Mapping) else {}
 
 
-def _settings(fields: Any, init: str) -> DataSettings:
+def _settings(fields: object, init: str) -> DataSettings:
     if not isinstance(fields, Mapping):
         raise UserError(f'{init}: what it says of its inputs is no object')
     for name in fields:
@@ -251,7 +251,7 @@ def _settings(fields: Any, init: str) -> DataSettings:
     return found
 
 
-def _whites(fields: Any, init: str) -> Whites | None:
+def _whites(fields: object, init: str) -> Whites | None:
     if fields is None:
         return None
     known = {'whole': int, 'real': float}

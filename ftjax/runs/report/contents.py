@@ -151,7 +151,7 @@ def _data(report: ReportFacts) -> str:
     return '\n'.join(parts)
 
 
-def _leaks(found: Mapping[str, Any] | None) -> str:
+def _leaks(found: Mapping[str, object] | None) -> str:
     if not found or found['exact'] is None:
         return 'Test examples were not compared with training examples.'
     near = '' if found['near'] is None else f', and {found["near"]:,} are near copies of one'
@@ -237,14 +237,14 @@ def _plain(value: float | None) -> str:
     return '–' if value is None else f'{value:.3f}'
 
 
-def _flat(value: Any) -> str:
+def _flat(value: object) -> str:
     return facts(dict(flat(value))) if value else ''
 
 
 def _again(report: ReportFacts) -> str:
     result = report.result
     made = result.get('provenance') or {}
-    told: dict[str, Any] = {
+    told: dict[str, object] = {
         'command': made.get('command'),
         'git': made.get('git'),
         'seed': result.get('seed'),

@@ -121,7 +121,7 @@ def small(values: np.ndarray) -> np.ndarray:
 def kept_examples(
     prepared: Prepared,
     found: Statistics,
-    metrics: Mapping[str, Any],
+    metrics: Mapping[str, object],
     variables: Variables,
 ) -> KeptExamples:
     """What is to be kept of a run on its test examples.
@@ -174,10 +174,11 @@ def kept_examples(
     mistakes = task.mistakes(found, ids[index].tolist(), names, MISTAKES)
     places = [int(index[mistake['position']]) for mistake in mistakes]
     if task.draws_answers and places:
-        shown = pictures.answered(places, variables)
+        seen = pictures.answered(places, variables)
     else:
-        shown = [pictures.of(place) for place in places]
-    about['mistakes'] = [{**one, **seen} for one, seen in zip(mistakes, shown, strict=True)]
+        seen = [pictures.of(place) for place in places]
+    for mistake, one, place in zip(mistakes, seen, places, strict=True):
+        about['mistakes'].append(task.in_context({**mistake, **one}, data.test, place))
     return KeptExamples(found, columns, about)
 
 

@@ -63,7 +63,7 @@ def _example(mistake: Mapping[str, Any]) -> str:
     return f'<div class="example">{"".join(parts)}<dl{long}>{facts}</dl></div>'
 
 
-def _value(name: str, value: Any) -> str:
+def _value(name: str, value: object) -> str:
     if isinstance(value, float):
         return f'{100 * value:.1f} %' if name in _SHARES else f'{value:.4g}'
     return str(value)

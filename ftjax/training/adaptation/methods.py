@@ -49,7 +49,7 @@ class Trained:
     unlabelled: Dataset
     fit: Callable[[RunSpec], FitResult]
 
-    def on(self, train: Dataset, **changes: Any) -> RunSpec:
+    def on(self, train: Dataset, **changes: object) -> RunSpec:
         """The run's wiring with another training split, from where the run ended.
 
         It validates nothing: no label of the new data is known.
@@ -66,7 +66,7 @@ class Trained:
             self.spec, data=Splits(train=train, val=none, test=none), **given
         )
 
-    def recomputed(self, variables: dict[str, Any]) -> dict[str, Any]:
+    def recomputed(self, variables: dict[str, object]) -> dict[str, object]:
         """The variables with BatchNorm's statistics of all unlabelled inputs."""
         stream = self.on(self.unlabelled).stream_of(self.spec.seed, augmented=False)
         batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
@@ -153,7 +153,7 @@ def pseudo_labels(run: Trained, confidence: float = 0.9, epochs: float = 1.0) ->
     sure = probabilities.max(axis=1) >= confidence
     labels = probabilities.argmax(axis=1).astype(np.int32)
     counts = np.bincount(labels[sure], minlength=probabilities.shape[1])
-    seen: dict[str, Any] = {
+    seen: dict[str, object] = {
         'seen': len(unlabelled),
         'used': int(sure.sum()),
         'used_by_class': dict(zip(unlabelled.class_names, counts.tolist(), strict=True)),

@@ -51,7 +51,7 @@ class Checkpoints(contextlib.AbstractContextManager):
         self.together = shared and step_folders.seen_by_all(self.folder)
         self._saver: Any = None  # Orbax's, from the first save on
         self._under_way: tuple[int, int | None] | None = None
-        self._copies: dict[str, dict[str, Any]] = {}  # of the last save, for the next one
+        self._copies: dict[str, dict[str, object]] = {}  # of the last save, for the next one
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -62,9 +62,9 @@ class Checkpoints(contextlib.AbstractContextManager):
     def save(
         self,
         step: int,
-        items: Mapping[str, Any],
+        items: Mapping[str, object],
         best: int | None = None,
-        identity: Mapping[str, Any] | None = None,
+        identity: Mapping[str, object] | None = None,
     ) -> None:
         """Copies a checkpoint's values and lets it be written; the next call raises what failed.
 

@@ -67,12 +67,12 @@ class RunIdentity:
     allowed: frozenset[str] = frozenset()
     """Kinds of inputs that may differ: 'data', 'weights', 'code'; versions and commit always."""
 
-    def to_saved(self) -> dict[str, Any]:
+    def to_saved(self) -> dict[str, object]:
         """What a checkpoint holds of it."""
         return {**self.inputs, 'config': dict(self.config)}
 
     def check(
-        self, saved: Any, step: int, folder: pathlib.Path
+        self, saved: object, step: int, folder: pathlib.Path
     ) -> tuple[list[str], dict[str, list[str]]]:
         """Keys of the plan, and what of the inputs, that differ from a checkpoint's.
 
@@ -112,13 +112,13 @@ class RunIdentity:
         return keys
 
 
-def _record(file: pathlib.Path, row: Mapping[str, Any]) -> None:
+def _record(file: pathlib.Path, row: Mapping[str, object]) -> None:
     if first():
         with JsonLines(file) as lines:
             lines.append(row, sync=True)
 
 
-def saved_identity(folder: pathlib.Path) -> tuple[Any, int] | None:
+def saved_identity(folder: pathlib.Path) -> tuple[object, int] | None:
     """Identity and step of the last checkpoint in a run's folder; None where none tells."""
     for step in reversed(steps_in(folder / 'checkpoints')):
         try:

@@ -19,12 +19,12 @@ from ftjax.pytrees import Flat
 from ftjax.training.step.phase_state import PhaseState
 
 
-def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, Any]:
+def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, object]:
     """What a checkpoint holds of a phase state: state, choices, and leaves that have closed.
 
     On the host; without `gather`, arrays of which other processes hold parts stay where they are.
     """
-    held: Callable[[Any], Any] = on_host if gather else lambda tree: tree
+    held: Callable[[Any], object] = on_host if gather else lambda tree: tree
     frozen, phase = phase_state.frozen, phase_state.phase
     params = {**frozen.params, **phase_state.masters}
     return {
@@ -57,7 +57,7 @@ def _touched(phase_state: PhaseState, params: Flat, stats: Flat) -> dict[str, Fl
     }
 
 
-def overlaid(variables: Mapping[str, Any], *leaves: Mapping[str, Flat]) -> dict[str, Any]:
+def overlaid(variables: Mapping[str, Any], *leaves: Mapping[str, Flat]) -> dict[str, object]:
     """The variables with some leaves replaced; the inverse of `touched_leaves`."""
     found = dict(variables)
     for name, part in (('params', 'params'), ('batch_stats', 'stats')):
@@ -128,7 +128,9 @@ class Changes:
         return '\n'.join([self.counts, *rows[:limit], *more])
 
 
-def merge(saved: Any, expected: Any, known_as: Callable[[str], str] = str) -> tuple[Any, Changes]:
+def merge(
+    saved: object, expected: object, known_as: Callable[[str], str] = str
+) -> tuple[Any, Changes]:
     """`expected`, in its own containers, with the saved value of every leaf that still fits.
 
     Leaves are compared by path (by what `known_as` says of it), shape and dtype.
@@ -163,7 +165,7 @@ def ungrouped(path: str) -> str:
     return re.sub(r'inner_states/.+?/(?:no_)?decay/', 'inner_states/*/', path)
 
 
-def _kind(leaf: Any) -> str:
+def _kind(leaf: object) -> str:
     if not (hasattr(leaf, 'dtype') and hasattr(leaf, 'shape')):
         return type(leaf).__name__
     return f'{getattr(leaf.dtype, "name", leaf.dtype)}{tuple(leaf.shape)}'

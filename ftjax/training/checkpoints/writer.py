@@ -55,11 +55,11 @@ def background_saver(together: bool) -> ocp.AsyncCheckpointer:
     return ocp.AsyncCheckpointer(items, **options)
 
 
-def hashed(arrays: Arrays, manifest: Callable[[Any], Any]) -> ocp.args.Composite:
+def hashed(arrays: Arrays, manifest: Callable[[Any], object]) -> ocp.args.Composite:
     """What Orbax saves: arrays, and what `manifest` makes of their hashes in the background."""
     shared = part_hashes(arrays)
 
-    def make() -> Any:
+    def make() -> object:
         return manifest(
             {
                 item: {n: shared.get((item, n)) or array_hash(leaf) for n, leaf in leaves.items()}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -141,7 +140,7 @@ def placed(tree: Tree, places: object) -> Tree:
     )
 
 
-def size_of(tree: Any) -> int:
+def size_of(tree: object) -> int:
     """Bytes of a tree of shapes on one device."""
     total = 0
     for leaf in jax.tree.leaves(tree):

@@ -103,7 +103,7 @@ def traced(
 ) -> Passed | str:
     """What such inputs pass on, found without computing anything."""
     run, outputs = Prefix(network, cut, preprocessing), []
-    given: Any = None
+    given: object = None
     for size in (2, 1):
         given = jax.tree.map(
             lambda x, n=size: jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype), inputs
@@ -219,6 +219,6 @@ def batches_of(loader: Loader, augmentation: str, view: int | None) -> Iterator[
         yield loader.batch(rows[first : first + size], size, draw=draw)
 
 
-def nested(flat: Mapping[str, Any]) -> Any:
+def nested(flat: Mapping[str, object]) -> Any:
     """Features by path as what the stage at the cut takes."""
     return unflatten_dict(dict(flat), sep='/')

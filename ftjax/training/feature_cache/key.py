@@ -25,7 +25,7 @@ from ftjax.pytrees import Variables
 VERSION = 2  # of what is stored; a change of how features are computed raises it
 
 
-def prefix_of(network: Network, variables: Variables, cut: str) -> dict[str, Any]:
+def prefix_of(network: Network, variables: Variables, cut: str) -> dict[str, object]:
     """The variables of the stages before the cut, collection by collection."""
     before = set(network.stages[: network.stages.index(cut)])
     return {
@@ -88,13 +88,13 @@ def described(network: Network) -> Any:
     return [name, {key: value for key, value in options.items() if key != 'num_classes'}]
 
 
-def augmentations_of(augmentation: str, view: int | None = 0) -> dict[str, Any]:
+def augmentations_of(augmentation: str, view: int | None = 0) -> dict[str, object]:
     """The functions that make an augmented view of images, by name."""
     todo = [] if view is None else of_kind(parse_augment(augmentation), 'images')
     return {f'augmentation {term.name}': term.part.function for term in todo}
 
 
-def compared(preprocessing: Preprocessing | TextPreprocessing) -> dict[str, Any]:
+def compared(preprocessing: Preprocessing | TextPreprocessing) -> dict[str, object]:
     """The fields that decide what a preprocessing does: not where a tokenizer lies."""
     kept = [field.name for field in dataclasses.fields(preprocessing) if field.compare]
     return {name: getattr(preprocessing, name) for name in kept}

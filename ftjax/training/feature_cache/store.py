@@ -52,7 +52,7 @@ class Features:
         """Of all arrays."""
         return sum(array.nbytes for array in self.arrays.values())
 
-    def take(self, rows: np.ndarray) -> Any:
+    def take(self, rows: np.ndarray) -> object:
         """The inputs of the stage at the cut for some examples."""
         return nested({path: np.asarray(array[rows]) for path, array in self.arrays.items()})
 

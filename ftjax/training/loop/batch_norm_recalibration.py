@@ -48,10 +48,10 @@ class BatchStatistics:
 def recomputed(
     network: Network,
     variables: Variables,
-    batches: Iterable[Any],
+    batches: Iterable[object],
     preprocessing: Preprocessing | TextPreprocessing | None = None,
     stages: Collection[str] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The variables with means and variances of all `batches`, of equal size; no labels are used.
 
     Each batch is normalised by itself, as in training. The variance of the whole is the mean of

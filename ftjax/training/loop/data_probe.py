@@ -43,7 +43,7 @@ class Gradients:
     each: bool
     """Whether of every example by itself, stacked on a leading axis."""
 
-    def __call__(self, params: Any, rest: Any, stats: Any, batch: Batch) -> Any:
+    def __call__(self, params: object, rest: object, stats: object, batch: Batch) -> Any:
         if not self.each:
             return jax.grad(self.loss)(params, rest, stats, batch)
         one = jax.tree.map(lambda x: x[:, None], batch)
@@ -88,12 +88,12 @@ class DataProbe:
         draw = int(np.random.default_rng((phase_state.seed, step, 3)).integers(2**31))
         self.stream = functools.partial(self.spec.stream_of, draw, augmented=False)
 
-    def gradients(self, batches: int) -> Iterator[Mapping[str, Any]]:
+    def gradients(self, batches: int) -> Iterator[Mapping[str, object]]:
         """The gradient of the mean loss of each of some training batches."""
         for number in range(batches):
             yield self.run(False, self.stream().batch(number))
 
-    def example_gradients(self, examples: int) -> Iterator[Mapping[str, Any]]:
+    def example_gradients(self, examples: int) -> Iterator[Mapping[str, object]]:
         """Gradients of single training examples, stacked on a leading axis, part by part."""
         parts = self.stream(min(PART, len(self.spec.splits.train)))
         wanted = max(1, min(examples, len(self.spec.splits.train)) // parts.batch_size)

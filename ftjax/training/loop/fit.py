@@ -119,7 +119,9 @@ def fit(
                     *(spec.network, weights, batches, spec.preprocessing),
                     *(source.start, spec.sharding),
                 )
-                values = spec.task.validate(outputs, settings.metric)
+                values = spec.task.validate(
+                    outputs, settings.metric, class_names=spec.splits.class_names
+                )
             factor = plan_factor(phase_state.plan, spec.schedule, run_state.done - 1, total)
             row = {
                 'epoch': run_state.done / spec.steps_per_epoch,
@@ -153,7 +155,7 @@ def fit(
     return result_of(loaded, final, run_state)
 
 
-def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+def shown(row: Mapping[str, object]) -> dict[str, Any]:
     """What the screen tells of a validation, under short headings."""
     names = {'epoch': 'epoch', 'step': 'step', 'train_loss': 'train loss'}
     names |= {

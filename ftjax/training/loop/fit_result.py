@@ -42,7 +42,9 @@ class FitResult:
     """What was decided about storing features, a line a phase."""
 
 
-def result_of(loaded: Mapping[str, Any], final: dict[str, Any], run_state: RunState) -> FitResult:
+def result_of(
+    loaded: Mapping[str, object], final: dict[str, object], run_state: RunState
+) -> FitResult:
     """The result of a run that stands at its end: variables as loaded, and as it leaves them."""
     phase_state, timings = run_state.phase_state, run_state.timings
     plan, former = phase_state.plan, phase_state.former

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -66,7 +65,7 @@ class MetricAccumulator:
         self.losses, self.norms, self.skipped_in_row = [], [], 0
         return row
 
-    def to_saved(self) -> dict[str, Any]:
+    def to_saved(self) -> dict[str, object]:
         """What a checkpoint holds; the inverse of from_saved."""
         return {
             'losses': np.asarray(self.losses, np.float64),

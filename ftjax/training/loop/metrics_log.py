@@ -29,7 +29,7 @@ class MetricsLog:
         folder: str | os.PathLike[str],
         *,
         resume_step: int | None = None,
-        rows: Sequence[Mapping[str, Any]] | None = None,
+        rows: Sequence[Mapping[str, object]] | None = None,
         loggers: Sequence[str] = (),
     ):
         """Opens the log of the run in `folder`.

@@ -26,13 +26,15 @@ from ftjax.training.step.phase_state import PhaseState
 class RunState:
     """All that a run has behind it, in memory and, with a workdir, in its files."""
 
-    def __init__(self, phase_state: PhaseState, settings: TrainSettings, loaded: Mapping[str, Any]):
+    def __init__(
+        self, phase_state: PhaseState, settings: TrainSettings, loaded: Mapping[str, object]
+    ):
         """A run at step 0: its phase state, settings, and variables as they were loaded."""
         self.phase_state, self.settings, self.loaded = phase_state, settings, loaded
         self.done = 0
         self.history: list[dict[str, float]] = []
         self.best = BestSoFar(settings.patience)
-        self.best_variables: dict[str, Any] | None = None
+        self.best_variables: dict[str, object] | None = None
         self.accumulator, self.timings = MetricAccumulator(settings.skip_bad), Timings()
         self.cache_lines: list[str] = []
         self.identity: RunIdentity | None = None

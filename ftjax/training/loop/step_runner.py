@@ -113,6 +113,6 @@ class StepRunner:
             _log.warning('step %d is skipped: %s; examples %s', step, described(values), shown(ids))
 
 
-def model_inputs(batch: Batch) -> dict[str, Any]:
+def model_inputs(batch: Batch) -> dict[str, object]:
     """What of a batch goes to the device."""
     return {key: batch[key] for key in ('inputs', 'labels', 'mask')}

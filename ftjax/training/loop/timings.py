@@ -91,7 +91,7 @@ class Timings:
         """Since the run's first start, the time between interruptions left out."""
         return self.earlier + time.perf_counter() - self.began
 
-    def to_saved(self) -> dict[str, Any]:
+    def to_saved(self) -> dict[str, object]:
         """What a checkpoint holds; the inverse of from_saved."""
         rows = []
         for phase in self.phases:

@@ -92,7 +92,7 @@ def rank(values: dict[str, float]) -> float:
 
 
 def decision(
-    settings: TrainSettings, task: str, values: Mapping[str, Any], step: int, done: int
+    settings: TrainSettings, task: str, values: Mapping[str, object], step: int, done: int
 ) -> str:
     """Which metric of the validation decided what, and its value, in words.
 

@@ -43,7 +43,9 @@ def wanted_at(network: Network, phase: PhaseProgram, rates: jax.Array) -> dict[s
     return found
 
 
-def where_wanted(stage: Callable[..., Any], wanted: jax.Array, first: bool) -> Callable[..., Any]:
+def where_wanted(
+    stage: Callable[..., object], wanted: jax.Array, first: bool
+) -> Callable[..., Any]:
     """`stage(trainable, others, inputs)`, of whose backward pass only what is wanted runs.
 
     Args:
@@ -52,7 +54,7 @@ def where_wanted(stage: Callable[..., Any], wanted: jax.Array, first: bool) -> C
       first: whether nothing that trains lies before the stage: its inputs need no gradient.
     """
 
-    def run(trainable: Flat, others: Any, inputs: Inputs) -> Any:
+    def run(trainable: Flat, others: object, inputs: Inputs) -> Any:
         leaves, tree = jax.tree.flatten(inputs)
         floats = [jnp.issubdtype(x.dtype, jnp.inexact) and not first for x in leaves]
         passed = {n: x for n, x in enumerate(leaves) if floats[n]}
@@ -67,17 +69,17 @@ def where_wanted(stage: Callable[..., Any], wanted: jax.Array, first: bool) -> C
     return run
 
 
-def as_wanted(function: Callable[..., Any]) -> Callable[..., Any]:
+def as_wanted(function: Callable[..., object]) -> Callable[..., Any]:
     """`run(wanted, trainable, passed, fixed, others)`: the function of all arguments but the first.
 
     It has gradients with respect to `trainable` and `passed`.
     """
 
     @jax.custom_vjp
-    def run(wanted: jax.Array, *given: Any) -> Any:
+    def run(wanted: jax.Array, *given: object) -> Any:
         return function(*given)
 
-    def forward(wanted: jax.Array, trainable: Flat, passed: Any, *constants: Any):
+    def forward(wanted: jax.Array, trainable: Flat, passed: object, *constants: object):
         def of(trainable: Flat, passed: Any) -> Any:
             return function(trainable, passed, *constants)
 
@@ -87,13 +89,13 @@ def as_wanted(function: Callable[..., Any]) -> Callable[..., Any]:
     def backward(saved: Any, cotangents: Any):
         wanted, pullback, *given = saved
 
-        def nothing(pullback: Any, arriving: Any) -> Any:
+        def nothing(pullback: object, arriving: object) -> Any:
             return tuple(jax.tree.map(jnp.zeros_like, given))
 
-        def inputs(pullback: Any, arriving: Any) -> Any:
+        def inputs(pullback: Any, arriving: object) -> Any:
             return nothing(pullback, arriving)[0], pullback(arriving)[1]
 
-        def everything(pullback: Any, arriving: Any) -> Any:
+        def everything(pullback: Any, arriving: object) -> object:
             return pullback(arriving)
 
         branches = nothing, inputs, everything  # as NOTHING, INPUTS and ALL count

@@ -79,7 +79,7 @@ def make_run(
     return run
 
 
-def late(fixed: Flat, phase: PhaseProgram, name: str, signal: Any) -> Flat:
+def late(fixed: Flat, phase: PhaseProgram, name: str, signal: object) -> Flat:
     """The frozen leaves, those of a stage that are stored in less ordered after its inputs."""
     own = {p: x for p, x in fixed.items() if p in phase.stored and p.split('/')[0] == name}
     return {**fixed, **weights_after(own, signal)} if own else fixed
@@ -94,10 +94,10 @@ def rematerialised(stage: Callable[..., Moved]) -> Callable[..., Moved]:
     """
 
     @jax.custom_vjp
-    def run(trainable: Flat, others: Any, inputs: Inputs) -> Moved:
+    def run(trainable: Flat, others: object, inputs: Inputs) -> Moved:
         return stage(trainable, others, inputs)
 
-    def forward(trainable: Flat, others: Any, inputs: Inputs):
+    def forward(trainable: Flat, others: object, inputs: Inputs):
         return stage(trainable, others, inputs), (trainable, others, inputs)
 
     def backward(saved: Any, cotangents: Any):

@@ -24,7 +24,9 @@ class MultiStep:
 
     step: TrainStep
 
-    def __call__(self, state: TrainState, frozen: Frozen, batches: Any, rates: Any, skips: Any):
+    def __call__(
+        self, state: TrainState, frozen: Frozen, batches: object, rates: Any, skips: object
+    ):
         def one(carry, inputs):
             state, skips = carry
             new, metrics = self.step(state, frozen, *inputs)

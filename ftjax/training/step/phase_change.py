@@ -57,7 +57,7 @@ def masters_of(variables: Variables, phase: Phase) -> Flat:
 
 def reinitialised(
     network: Network, variables: Variables, paths: tuple[str, ...], seed: int, step: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The variables with new random values for some leaves, from the run's seed and the step."""
     if not paths:
         return dict(variables)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -64,7 +63,7 @@ class PhaseState:
             state, frozen = carried(self.state, variables, phase, tx, reset)
         self.stand(variables, phase, state, frozen)
 
-    def with_new_values(self, variables: Variables, phase: Phase) -> Mapping[str, Any]:
+    def with_new_values(self, variables: Variables, phase: Phase) -> Mapping[str, object]:
         """Variables with the leaves that a phase begins anew at their random values."""
         return reinitialised(self.network, variables, phase.reinit, self.seed, phase.start)
 
@@ -117,12 +116,12 @@ class PhaseState:
         """The training step of the present phase."""
         return self.spec.train_step(self.phase, start)
 
-    def current(self, averaged: bool = True) -> dict[str, Any]:
+    def current(self, averaged: bool = True) -> dict[str, object]:
         """The network's variables as they are now; frozen leaves with the values they came with."""
         kept = self.frozen.replace(params={**self.frozen.params, **self.masters})
         return variables_of(self.state, kept, averaged=averaged)
 
-    def as_trained(self, averaged: bool = True) -> dict[str, Any]:
+    def as_trained(self, averaged: bool = True) -> dict[str, object]:
         """As `current`, with frozen leaves as the device holds them: what a step computes with."""
         return variables_of(self.state, self.frozen, averaged=averaged)
 

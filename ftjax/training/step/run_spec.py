@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -168,7 +167,7 @@ class RunSpec:
         )
 
     @functools.cached_property
-    def batch_shapes(self) -> dict[str, Any]:
+    def batch_shapes(self) -> dict[str, object]:
         """Shapes of 'inputs', 'labels' and 'mask' of the largest training batch."""
         if self.data is None:
             inputs = jax.eval_shape(lambda: self.network.example_input(self.batch_size))
@@ -178,7 +177,7 @@ class RunSpec:
         return batch_shapes(self.stream_of(self.seed).loader, self.batch_size)
 
 
-def batch_shapes(loader: Loader, size: int) -> dict[str, Any]:
+def batch_shapes(loader: Loader, size: int) -> dict[str, object]:
     """Shapes of the largest batch of a split: images are alike, of texts it has the longest."""
     batch = loader.batch(loader.order()[-1:])
     return {

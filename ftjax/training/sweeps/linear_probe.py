@@ -9,7 +9,6 @@ probes: Kornblith et al. 2019, arXiv:1805.08974, section 3.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,7 +103,9 @@ def fit_probe(
     )
 
 
-def _solve(x: Any, y: Any, penalties: Any, classes: int, steps: int, tolerance: float) -> Any:
+def _solve(
+    x: object, y: object, penalties: object, classes: int, steps: int, tolerance: float
+) -> object:
     """((kernels, biases), iterations, largest entries of the gradients), each by penalty."""
     solver = optax.lbfgs()
 
@@ -141,7 +142,7 @@ def _solve(x: Any, y: Any, penalties: Any, classes: int, steps: int, tolerance: 
 
 
 def checked(
-    features: Any, labels: Any, classes: int, penalties: tuple[float, ...]
+    features: object, labels: object, classes: int, penalties: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features float64, labels int32 and penalties float64, or UserError."""
     x, y = np.asarray(features, np.float64), np.asarray(labels)

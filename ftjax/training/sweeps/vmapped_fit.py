@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,7 +58,7 @@ class Cell:
 
 
 def fit_many(
-    spec: RunSpec, variables: Mapping[int, Mapping[str, Any]], rates: Sequence[float]
+    spec: RunSpec, variables: Mapping[int, Mapping[str, object]], rates: Sequence[float]
 ) -> list[Cell]:
     """What `fit` gives for every rate and seed, up to rounding: seed by seed, rate by rate.
 

@@ -41,7 +41,7 @@ class VmappedScores:
 
     step: TrainStep
 
-    def __call__(self, states: Any, frozen: Frozen, batch: Batch) -> jax.Array:
+    def __call__(self, states: object, frozen: Frozen, batch: Batch) -> jax.Array:
         network, start, task = self.step.network, self.step.start, self.step.task
 
         def one(state):

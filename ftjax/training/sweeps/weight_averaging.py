@@ -29,7 +29,7 @@ def fit_averaged(
     spec: RunSpec,
     run: Callable[[RunSpec, pathlib.Path | None], FitResult],
     workdir: pathlib.Path | None,
-) -> tuple[FitResult, dict[str, Any]]:
+) -> tuple[FitResult, dict[str, object]]:
     """The average of runs, as the plan's strategy on whole sets of weights asks, and the evidence.
 
     Args:
@@ -60,9 +60,9 @@ def fit_averaged(
     for path in net.new_head if net is not None else ():
         start[f'params/{path}'] = ends[0][f'params/{path}']
     whole = {id(known) for known in (*ends, start)}
-    scores: dict[int, tuple[Any, Any, dict[str, float]]] = {}
+    scores: dict[int, tuple[object, object, dict[str, float]]] = {}
 
-    def settled(weights: Mapping[str, Any]) -> tuple[Any, dict[str, float]]:
+    def settled(weights: Mapping[str, object]) -> tuple[Any, dict[str, float]]:
         """Variables and metrics; what is no average keeps its own statistics."""
         if id(weights) not in scores:
             made = unflatten_dict(dict(weights), sep='/')
@@ -72,7 +72,7 @@ def fit_averaged(
             scores[id(weights)] = weights, made, validated(spec, made)
         return scores[id(weights)][1:]
 
-    def score(weights: Mapping[str, Any]) -> float:
+    def score(weights: Mapping[str, object]) -> float:
         values = settled(weights)[1]
         return values['score'] if defined(values) else -math.inf  # loses to every number
 
@@ -94,7 +94,7 @@ def fit_averaged(
     return result, {'strategy': str(term), **evidence}
 
 
-def recalibrated(spec: RunSpec, variables: Variables, stages: Collection[str]) -> dict[str, Any]:
+def recalibrated(spec: RunSpec, variables: Variables, stages: Collection[str]) -> dict[str, object]:
     """Variables with the running statistics of some stages estimated anew."""
     stream = spec.stream_of(spec.seed, augmented=False)
     batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
@@ -104,9 +104,9 @@ def recalibrated(spec: RunSpec, variables: Variables, stages: Collection[str]) -
 def validated(spec: RunSpec, variables: Variables) -> dict[str, float]:
     """Validation metrics of some variables, with 'score'."""
     outputs = predict(spec.network, variables, spec.validation, spec.preprocessing)
-    return spec.task.validate(outputs, spec.settings.metric)
+    return spec.task.validate(outputs, spec.settings.metric, class_names=spec.splits.class_names)
 
 
-def flat(variables: Variables) -> dict[str, Any]:
+def flat(variables: Variables) -> dict[str, object]:
     """{'params/block_00/..': leaf} of all collections."""
     return dict(flatten_dict(dict(variables), sep='/'))
