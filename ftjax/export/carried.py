@@ -21,11 +21,13 @@ import numpy as np
 from ftjax.errors import UserError
 from ftjax.export.origin import Origin
 from ftjax.export.source_names import to_source
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
 from ftjax.pretrained.keymaps.keymap import KeyMap, Match
 from ftjax.pretrained.leaves import flatten, stage_of, unflatten
 from ftjax.pretrained.own_format import WEIGHTS, write_json
 from ftjax.pretrained.readers.safetensors_file import Lazy, write_safetensors
+from ftjax.pytrees import Variables
 
 INDEX = f'{WEIGHTS}.index.json'
 FORMAT = {'format': 'pt'}
@@ -54,8 +56,8 @@ class Carried:
 def carried(
     origin: Origin,
     network: Network,
-    variables: Mapping[str, object],
-    config: Mapping[str, Any],
+    variables: Variables,
+    config: JsonObject,
     names: KeyMap,
     trained_dtype: str | None = None,
 ) -> Carried:

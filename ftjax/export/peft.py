@@ -27,6 +27,7 @@ from ftjax.pretrained import families, own_format
 from ftjax.pretrained.keymaps.keymap import KeyMap, Match
 from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
+from ftjax.pytrees import Variables
 
 CONFIG, WEIGHTS = 'adapter_config.json', 'adapter_model.safetensors'
 _QKV = tuple((part, f'{part[0]}_proj') for part in ('query', 'key', 'value'))
@@ -72,7 +73,7 @@ class Part:
 def save_peft(
     folder: str | os.PathLike[str],
     network: Adapted,
-    variables: Mapping[str, object],
+    variables: Variables,
     *,
     also: Collection[str] = (),
     base: str | None = None,
@@ -149,9 +150,7 @@ def renamed(family: str, name: str) -> str:
     return name
 
 
-def parts_of(
-    params: Mapping[str, object], leaf: str, family: str, keymap: KeyMap
-) -> dict[str, list[Part]]:
+def parts_of(params: Variables, leaf: str, family: str, keymap: KeyMap) -> dict[str, list[Part]]:
     """Module -> our layers with a leaf of this name that it holds; several if it is fused."""
     found: dict[str, list[Part]] = {}
     for at in holders(params, leaf):

@@ -6,13 +6,12 @@ import dataclasses
 import functools
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from flax.traverse_util import flatten_dict
 
 from ftjax.errors import UserError
 from ftjax.models.stages import ROLES, Network
-from ftjax.pytrees import Variables
+from ftjax.pytrees import Flat, Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Anatomy:
     @classmethod
     def of(cls, network: Network, variables: Variables, head_is_new: bool = True) -> Anatomy:
         """Reads a network and its variables, arrays or shapes; raises UserError on strays."""
-        leaves: dict[str, Any] = flatten_dict(dict(variables['params']), sep='/')
+        leaves: Flat = flatten_dict(dict(variables['params']), sep='/')
         strays = sorted({path.split('/')[0] for path in leaves} - set(network.stages))
         if strays:
             raise UserError(

@@ -29,7 +29,7 @@ class OpenedModel:
     """A built model as the network of a task."""
 
     network: Network
-    variables: dict[str, Any]
+    variables: Variables
     report: LoadReport
     preprocessing: Preprocessing | TextPreprocessing | None
     class_names: tuple[str, ...]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -46,7 +46,7 @@ class Pretrained:
     """The commit, for what comes from the hub."""
     family: str
     """The family of the names it came under; 'ftjax' for our own format."""
-    config: Mapping[str, Any]
+    config: JsonObject
     """The checkpoint's configuration, as found."""
     tokenizer: pathlib.Path | None
     """tokenizer.json, for text."""

@@ -138,7 +138,7 @@ def open_run(step: pathlib.Path, config: JsonObject, load: Callable[..., object]
 
 
 def beginning(
-    config: JsonObject, run: Mapping[str, Any], load: Callable[..., Any]
+    config: JsonObject, run: JsonObject, load: Callable[..., Any]
 ) -> tuple[Mapping[str, object], dict[str, object]]:
     """The variables that a run started from, adapters left out, and how they were loaded."""
     seed, options = run.get('seed', 0), dict(run.get('model') or {})

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ftjax.ablation.gates.gates import gate
+from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting import number_formats
 
 
 def soup_verdicts(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[JsonObject],
     *,
     start: str,
     best: str,

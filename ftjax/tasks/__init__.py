@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from ftjax.evaluation.metric import MetricValues
 from ftjax.tasks.classification import Classification
 from ftjax.tasks.masked_features import MaskedFeatures
 from ftjax.tasks.masked_tokens import MaskedTokens
@@ -49,6 +49,6 @@ def evaluate(
     class_names: Sequence[str] | None = None,
     *,
     task: str = DEFAULT_TASK,
-) -> dict[str, Any]:
+) -> MetricValues:
     """All metrics of outputs (n, ..) for labels (n, ..): see `values` of the task."""
     return task_of(task).measure([(outputs, {'labels': np.asarray(labels)})], class_names)

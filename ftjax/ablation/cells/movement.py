@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ftjax.ablation.cells.extra_test_sets import FurtherTest
 from ftjax.ablation.cells.linear_probe_row import features_of
 from ftjax.data import Dataset
 from ftjax.freezing.data_driven_choice import Choice
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
 from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
@@ -64,7 +65,7 @@ def distance(before: np.ndarray, after: np.ndarray) -> float:
     return float(moved / np.linalg.norm(np.float64(before), axis=1).mean())
 
 
-def weights_moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, float]:
+def weights_moved(before: JsonObject, after: JsonObject) -> dict[str, float]:
     """By stage, the length of the change of all its parameters over their length before.
 
     Stages without parameters, or with none but zeros, are left out.

@@ -19,6 +19,7 @@ from ftjax.data.text.tokenize import tokenize
 from ftjax.data.text.word_windows import WordWindows
 from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Batch
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -157,7 +158,7 @@ class TextReader:
 
 
 def stacked(
-    batches: Sequence[Mapping[str, Any]],
+    batches: Sequence[Batch],
     preprocessing: Preprocessing | TextPreprocessing | None = None,
 ) -> dict[str, object]:
     """Batches along a new leading axis, for a program that loops over them.

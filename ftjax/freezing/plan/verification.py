@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 from flax.traverse_util import flatten_dict
+
+from ftjax.io.json.json_values import JsonObject
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +30,8 @@ class Verification:
 
 
 def verify(
-    before: Mapping[str, Any],
-    after: Mapping[str, Any],
+    before: JsonObject,
+    after: JsonObject,
     trainable: Iterable[str],
     moving_stats: Iterable[str] = (),
     entries: Mapping[str, object] | None = None,

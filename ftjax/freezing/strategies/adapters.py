@@ -176,9 +176,7 @@ class OnDevice(Mapping[str, Any]):
         return len(self.leaves)
 
 
-def check_each(
-    terms: list[Term], network: Network, wanted: list[str], params: Mapping[str, object]
-) -> None:
+def check_each(terms: list[Term], network: Network, wanted: list[str], params: Variables) -> None:
     """UserError for the first term that adds nothing to this network."""
     dense = sorted({p.split('/')[-2] for p in params if p.endswith('/kernel')} - {'head'})
     for term in terms:

@@ -7,7 +7,6 @@ Choice; its option `when` is a function (run_length, **parameters) -> steps at w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.run_length import RunLength
+from ftjax.pytrees import Flat
 from ftjax.ranges import at_least
 
 SOURCE = 'surgical fine-tuning, arXiv:2210.11466, and its code'
@@ -110,7 +110,7 @@ def auto_snr_paper(net: Anatomy, probe, earlier, step: int, examples: int, thres
     Mean of E[g]^2 / (Var[g] + 1e-8) with moments over single examples, as the paper says.
     """
     del earlier
-    sums: dict[str, Any] = {}
+    sums: Flat = {}
     count = 0
     for gradients in probe.example_gradients(examples):
         for path, gradient in gradients.items():

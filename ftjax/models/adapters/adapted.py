@@ -16,7 +16,16 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.io.json.json_reader import parse_json
-from ftjax.io.json.json_values import Integer, Kind, Number, Table, Text, check, check_table
+from ftjax.io.json.json_values import (
+    Integer,
+    JsonObject,
+    Kind,
+    Number,
+    Table,
+    Text,
+    check,
+    check_table,
+)
 from ftjax.models.adapters.adapter import Adapter, Site, acting
 from ftjax.models.field_kinds import check_options
 from ftjax.models.registry import build, family, fields_of, options_of
@@ -207,9 +216,7 @@ def plain_network(network: Network) -> Network:
     return network.network if isinstance(network, Adapted) else network
 
 
-def with_overrides(
-    options: Mapping[str, Any], overrides: Mapping[str, object]
-) -> dict[str, object]:
+def with_overrides(options: JsonObject, overrides: Mapping[str, object]) -> dict[str, object]:
     """Options of an Adapted with some fields replaced, those of the family's network included.
 
     Raises UserError for a field that neither has.

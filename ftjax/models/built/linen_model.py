@@ -14,6 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from ftjax.errors import UserError, shown
 from ftjax.models.built.network import Built, Shapes, Structure, built_network
 from ftjax.models.stages import EVAL, ROLES, Mode
+from ftjax.pytrees import Variables
 
 Stage = str | Callable[..., Any]
 """A submodule's path, 'layers.0', of a module with `setup`; or (module, x) or (module, x, mode)."""
@@ -38,7 +39,7 @@ class LinenStage(nn.Module):
 
 def from_linen(
     module: nn.Module,
-    variables: Mapping[str, object],
+    variables: Variables,
     stages: Mapping[str, Stage] | None,
     *,
     example: Any,

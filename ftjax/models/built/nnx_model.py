@@ -22,6 +22,7 @@ from ftjax.models.built.nnx_parts import Part, outputs_of, split_model, write_pa
 from ftjax.models.built.nnx_stage import NNXStage
 from ftjax.models.built.nnx_variables import Stage
 from ftjax.models.stages import ROLES, Network
+from ftjax.pytrees import Flat, Variables
 
 BY_NAME = {
     'attention': re.compile(r'(^|[/_])(self_?)?att(n|ention)'),
@@ -114,7 +115,7 @@ def from_nnx(
     return Built(built_network(structure), variables, preprocessing, tuple(class_names))
 
 
-def into_nnx(model: nnx.Module, network: Network, variables: Mapping[str, object]) -> nnx.Module:
+def into_nnx(model: nnx.Module, network: Network, variables: Variables) -> nnx.Module:
     """Puts trained weights back into a model, adapters merged; returns it.
 
     Args:
@@ -179,7 +180,7 @@ def head_leaves(part: Part, outputs: int) -> dict[str, tuple[int, ...]]:
 
 
 def roles_of(
-    parts: Sequence[Part], leaves: Mapping[str, object], said: Mapping[str, str]
+    parts: Sequence[Part], leaves: Flat, said: Mapping[str, str]
 ) -> dict[str, frozenset[str]]:
     """The leaves of each role: by the types of their modules, by name, or as somebody said."""
     for role in said:

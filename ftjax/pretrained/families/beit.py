@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.beit import BEiT
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
@@ -143,7 +144,7 @@ def _options(config: Mapping[str, object]) -> dict[str, Any]:
     return options
 
 
-def _timm_options(config: Mapping[str, Any]) -> dict[str, object]:
+def _timm_options(config: JsonObject) -> dict[str, object]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     width, depth, heads = SIZES[named[1]]

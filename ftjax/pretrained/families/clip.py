@@ -70,7 +70,7 @@ def grid(config: JsonObject) -> tuple[int, int]:
     return down, across
 
 
-def vision_config(config: JsonObject, defaults: Mapping[str, object]) -> dict[str, Any]:
+def vision_config(config: JsonObject, defaults: Mapping[str, object]) -> JsonObject:
     """The fields of the vision tower: in a dict of their own where there is a text tower."""
     if config.get('model_type') not in ('clip', 'siglip', 'siglip2'):
         return {**defaults, **config.get('vision_config', config)}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.llama import Llama
 from ftjax.models.text_decoder import Decoder
 from ftjax.pretrained.keymaps.hf_config import (
@@ -64,7 +64,7 @@ ROTARY_READS = (
 
 
 def rotary_options(
-    fields: Mapping[str, Any], overrides: Mapping[str, object], act: str = 'hidden_act'
+    fields: JsonObject, overrides: Mapping[str, object], act: str = 'hidden_act'
 ) -> dict[str, object]:
     """The fields of a decoder of Llama's form that its relatives name alike, heads among them.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.dinov3 import DINOv3
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -69,7 +70,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return KeyMap('dinov3_vit', rules, unused, ('model.',))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config; none of transformers' classes has a classifier."""
     fields = {**known('dinov3_vit').defaults, **config}
     options = {

@@ -109,7 +109,7 @@ def network_from_config(config: JsonObject, **overrides: object) -> Network:
     return build('gemma', {**options, **overrides})
 
 
-def _activation(fields: Mapping[str, Any]) -> str:
+def _activation(fields: JsonObject) -> str:
     """Of Gemma 1, whose first files say `gelu` and mean the one by tanh."""
     act = fields['hidden_act'].replace('gelu_pytorch_tanh', 'gelu')
     act = 'gelu_pytorch_tanh' if act == 'gelu' else act
@@ -122,7 +122,7 @@ def _activation(fields: Mapping[str, Any]) -> str:
     return act
 
 
-def _windows(kind: str, fields: Mapping[str, Any]) -> dict[str, object]:
+def _windows(kind: str, fields: JsonObject) -> dict[str, object]:
     """The window, and which blocks have none."""
     depth, window = fields['num_hidden_layers'], fields['sliding_window']
     every = fields.get('sliding_window_pattern', _PATTERNS[kind])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ftjax.errors import UserError
@@ -69,7 +69,7 @@ def network_from_config(config: JsonObject, **overrides: object) -> Network:
     return build('llama', {**options, **overrides})
 
 
-def _window(kind: str, fields: Mapping[str, Any]) -> dict[str, object]:
+def _window(kind: str, fields: JsonObject) -> dict[str, object]:
     """The window, and the block from which on it holds."""
     depth = fields['num_hidden_layers']
     window, first = fields.get('sliding_window'), depth

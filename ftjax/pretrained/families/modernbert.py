@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.modernbert import ModernBERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -92,7 +93,7 @@ def _fused(source: str, paths: tuple[str, ...]) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config.
 
     Raises:
@@ -130,7 +131,7 @@ def network_from_config(config: Mapping[str, Any], **overrides: object) -> Netwo
     return build('modernbert', {**options, **overrides})
 
 
-def full_blocks(fields: Mapping[str, Any], depth: int) -> tuple[int, ...]:
+def full_blocks(fields: JsonObject, depth: int) -> tuple[int, ...]:
     """The blocks without a window: those of `layer_types`, or every so many."""
     every = fields.get('global_attn_every_n_layers', 3)
     types = fields['layer_types'] or [LAYERED[i % every > 0] for i in range(depth)]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.siglip import SigLIPVision
 from ftjax.models.stages import Network
 from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
@@ -73,7 +74,7 @@ def network_from_config(config: Mapping[str, object], **overrides: object) -> Ne
     return tower_network(config, _fields(config), overrides)
 
 
-def _fields(config: Mapping[str, object]) -> dict[str, Any]:
+def _fields(config: Mapping[str, object]) -> JsonObject:
     """The tower's, and the side of its square images in pixels."""
     defaults = {**known('siglip2_vision_model').defaults, **DEFAULTS}
     fields = vision_config(config, defaults)

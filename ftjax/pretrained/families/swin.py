@@ -84,7 +84,7 @@ def network_from_config(config: JsonObject, **overrides: object) -> Network:
     return build('swin', {**options(config), **overrides})
 
 
-def options(config: Mapping[str, Any]) -> dict[str, Any]:
+def options(config: JsonObject) -> dict[str, Any]:
     """The fields of the network of a config."""
     return {
         'image_size': size(config.get('image_size', 224)),

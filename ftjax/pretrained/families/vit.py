@@ -159,7 +159,7 @@ _TORCHVISION = (
 )
 
 
-def _augreg(options: Mapping[str, Any]) -> tuple[Rule, ...]:
+def _augreg(options: JsonObject) -> tuple[Rule, ...]:
     """Flax's own layout: kernels (in, out), but heads on an axis of their own."""
     width, heads = options['width'], options['heads']
     split = (heads, width // heads)
@@ -254,7 +254,7 @@ def _no_place(network: ViT) -> str | None:
     return None
 
 
-def config_from_tensors(source: TensorSource) -> dict[str, Any]:
+def config_from_tensors(source: TensorSource) -> JsonObject:
     """Sizes from the shapes in a timm, torchvision or AugReg file; heads are 64 wide, as in all.
 
     An AugReg file holds the number of heads itself.

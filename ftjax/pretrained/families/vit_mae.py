@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -36,7 +37,7 @@ FIELDS = {
 }
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: JsonObject) -> KeyMap:
     """The map, with the prefix that the class in the config saves: ViT's rules."""
     base = '' if architecture(config) == 'ViTMAEModel' else 'vit.'
     sizes = (pair(config.get(name, default)) for name, default in _SIZES)
@@ -64,6 +65,6 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     return {**fields, 'model_type': 'vit_mae', 'architectures': ['ViTMAEModel'], 'mask_ratio': 0.0}
 
 
-def preprocessing(config: Mapping[str, Any]) -> Preprocessing:
+def preprocessing(config: JsonObject) -> Preprocessing:
     """ImageNet's mean and standard deviation."""
     return pixels({}, pair(config.get('image_size', 224)), *IMAGENET)

@@ -21,7 +21,7 @@ from ftjax.distributed.sharding import Sharding
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.pytrees import Inputs, Variables
+from ftjax.pytrees import Flat, Inputs, Variables
 from ftjax.xla.late_products import late_products
 from ftjax.xla.program_cache import program, replicated, sharded
 
@@ -219,6 +219,6 @@ def batches_of(loader: Loader, augmentation: str, view: int | None) -> Iterator[
         yield loader.batch(rows[first : first + size], size, draw=draw)
 
 
-def nested(flat: Mapping[str, object]) -> Any:
+def nested(flat: Flat) -> Any:
     """Features by path as what the stage at the cut takes."""
     return unflatten_dict(dict(flat), sep='/')

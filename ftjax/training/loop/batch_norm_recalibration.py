@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ from ftjax.distributed.sharding import Sharding
 from ftjax.models.stages import Mode, Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.pytrees import Inputs, Variables
+from ftjax.pytrees import Batch, Inputs, Variables
 from ftjax.xla.program_cache import program, replicated
 
 
@@ -28,7 +27,7 @@ class BatchStatistics:
     preprocessing: Preprocessing | TextPreprocessing | None
     stages: frozenset[str]
 
-    def __call__(self, variables: Variables, inputs: Inputs) -> Any:
+    def __call__(self, variables: Variables, inputs: Inputs) -> Variables:
         if self.preprocessing is not None:
             inputs = prepare(inputs, self.preprocessing)
         modes = {name: Mode(deterministic=True, batch_stats=True) for name in self.stages}
@@ -48,7 +47,7 @@ class BatchStatistics:
 def recomputed(
     network: Network,
     variables: Variables,
-    batches: Iterable[object],
+    batches: Iterable[Batch],
     preprocessing: Preprocessing | TextPreprocessing | None = None,
     stages: Collection[str] | None = None,
 ) -> dict[str, object]:

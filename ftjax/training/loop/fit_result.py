@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from ftjax.freezing.plan.plan import Plan
 from ftjax.freezing.plan.verification import Verification, verify
 from ftjax.optim.optimizer import state_bytes
+from ftjax.pytrees import Variables
 from ftjax.training.loop.run_state import RunState
 
 
@@ -16,7 +16,7 @@ from ftjax.training.loop.run_state import RunState
 class FitResult:
     """What `fit` gives back."""
 
-    variables: dict[str, Any]
+    variables: Variables
     plan: Plan
     """As it was at the end, with the choices that were made on the way."""
     steps: int
@@ -42,9 +42,7 @@ class FitResult:
     """What was decided about storing features, a line a phase."""
 
 
-def result_of(
-    loaded: Mapping[str, object], final: dict[str, object], run_state: RunState
-) -> FitResult:
+def result_of(loaded: Variables, final: Variables, run_state: RunState) -> FitResult:
     """The result of a run that stands at its end: variables as loaded, and as it leaves them."""
     phase_state, timings = run_state.phase_state, run_state.timings
     plan, former = phase_state.plan, phase_state.former

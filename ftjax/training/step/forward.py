@@ -100,7 +100,7 @@ def rematerialised(stage: Callable[..., Moved]) -> Callable[..., Moved]:
     def forward(trainable: Flat, others: object, inputs: Inputs):
         return stage(trainable, others, inputs), (trainable, others, inputs)
 
-    def backward(saved: Any, cotangents: Any):
+    def backward(saved: tuple[Flat, object, Inputs], cotangents: Moved):
         trainable, others, inputs = saved
         inputs = examples_after(inputs, cotangents[0])
         # Statistics are carried on, not trained through: their cotangent is no gradient.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax.traverse_util import flatten_dict
 
 from ftjax.freezing.partition import combine
@@ -19,7 +18,11 @@ from ftjax.training.step.state import Frozen, TrainState, split
 
 
 def carried(
-    state: TrainState, variables: Variables, phase: Phase, tx: Any, reset: bool
+    state: TrainState,
+    variables: Variables,
+    phase: Phase,
+    tx: optax.GradientTransformation,
+    reset: bool,
 ) -> tuple[TrainState, Frozen]:
     """State and frozen part of a phase, with what stays of the state of the one before it.
 
