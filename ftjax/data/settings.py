@@ -77,6 +77,10 @@ class DataSettings:
     palette: tuple[str, ...] = ()
     """The colour of each class, ('#000000', '#ff8000'), in label order: of mask files that are
     pictures in colour, and of the masks that a report and predictions show."""
+    sliding: Annotated[float | None, between(0, 1, ends='low')] = None
+    """Segmentation: images are looked at in their own size, through windows of `image_size` that
+    overlap by this share of a side, 0.33 say, and whose logits are averaged; in training and
+    validation each window is an example. None brings every image to `image_size`."""
     image_size: Annotated[tuple[int, int] | None, between(1, 2**16)] = None
     """Height and width in pixels; None for the network's own."""
     window: Annotated[tuple[float, float] | None, between(-1e9, 1e9)] = None
@@ -221,6 +225,11 @@ class DataSettings:
             raise UserError('data.class_names holds a name twice')
         object.__setattr__(self, 'palette', tuple(self.palette))
         check_palette(self.palette)
+        if self.sliding is not None and (kind.head != 'dense' or self.image_size is None):
+            raise UserError(
+                'data.sliding needs labels of each pixel (data.task) and data.image_size, the size '
+                'of a window'
+            )
         kind.check_augmentation(parse_augment(self.augment))
         if parse_augment(self.augment) and kind.from_inputs:
             raise UserError(

@@ -7,6 +7,7 @@ from ftjax.data import EvalBatches, Splits, eval_batches
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import refuse_non_finite
+from ftjax.evaluation.sliding import split_outputs
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -114,6 +115,5 @@ def network_statistics(
             f'{dataset.name}: there is no {split} split to evaluate on; set data.{split}_fraction, '
             'or choose another split'
         )
-    batches = split_batches(data, split, config, preprocessing)
-    outputs = predict(network, variables, batches, preprocessing, tta=config.data.tta)
+    outputs = split_outputs(network, variables, dataset, config.data, preprocessing)
     return grouped(task_of(dataset.task).collected(outputs), dataset.groups)

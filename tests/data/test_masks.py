@@ -15,6 +15,7 @@ from ftjax.data.images.on_device import augment
 from ftjax.data.masks.mask import MaskPixels, masks, nearest
 from ftjax.data.masks.mask_values import MaskValues
 from ftjax.data.masks.palette import colours, painted
+from ftjax.data.masks.tiles import corners, tiled
 from ftjax.data.settings import DataSettings
 from ftjax.data.streams.evaluation_batches import eval_batches
 from ftjax.data.streams.train_stream import TrainStream
@@ -298,3 +299,25 @@ def test_values_of_masks_in_files_are_read_again_when_a_batch_asks(tmp_path):
     with pytest.raises(UserError, match=r'a\.png: the value 9 of row 0, column 0 is no class'):
         stream.batch(0)
     assert dataclasses.replace(splits.train.labels[0], path='x').values == MaskValues(3)
+
+
+def test_windows_cover_an_image_and_a_split_is_cut_into_them():
+    data = arrays(2, 6)
+    cut = tiled(data, (4, 4), 0.25)
+    places = [(0, 0), (0, 2), (2, 0), (2, 2)]
+    assert corners((6, 6), (4, 4), 0.25) == places and len(cut) == 8
+    assert cut.ids[1] == '000000 0,2' and cut.class_names == data.class_names
+    for number, (top, left) in enumerate(places):
+        where = slice(top, top + 4), slice(left, left + 4)
+        np.testing.assert_array_equal(cut.inputs[number], data.inputs[0][where])
+        np.testing.assert_array_equal(cut.labels[number].read(), data.labels[0].read()[where])
+    large = tiled(data, (8, 7), 0.0)
+    assert large.inputs.shape == (2, 8, 7, 1)
+    mask = large.labels[0].read()
+    np.testing.assert_array_equal(mask[:6, :6], data.labels[0].read())
+    assert (mask[6:] == 255).all() and (mask[:, 6:] == 255).all()
+
+
+def test_sliding_needs_the_size_of_a_window():
+    with pytest.raises(UserError, match=r'data\.sliding needs labels of each pixel'):
+        DataSettings(task='segmentation', sliding=0.5)

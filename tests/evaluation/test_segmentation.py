@@ -7,6 +7,7 @@ import pytest
 
 from ftjax.data.masks.mask import MaskPixels, masks
 from ftjax.errors import UserError
+from ftjax.evaluation.sliding import stitched, window_batches
 from ftjax.tasks import pixel_metrics
 from ftjax.tasks.pixel_counts import boundary, boundary_counts, confusion, tolerance
 from ftjax.tasks.registry import task_of
@@ -237,3 +238,23 @@ def test_loss_and_gradient_are_those_of_torch(smoothing):
     expected.backward()
     assert float(loss) == pytest.approx(expected.item(), rel=1e-5)
     np.testing.assert_allclose(gradient, given.grad.numpy(), atol=1e-6)
+
+
+def test_windows_are_put_together_and_averaged_where_they_overlap():
+    images = [np.arange(12, dtype=np.uint8).reshape(2, 6, 1), np.zeros((1, 3, 1), np.uint8)]
+    batches = list(window_batches(iter(images), (2, 4), 0.5, 2))
+    assert [batch['mask'].tolist() for batch in batches] == [[1, 1], [1, 0]]
+    assert batches[0]['corner'].tolist() == [[0, 0], [0, 2]]
+
+    def run():
+        for number, batch in enumerate(batches):
+            # The first window answers 1 and 0 everywhere, the second 0 and 4.
+            outputs = np.zeros((2, 1, 2, 2), np.float32)
+            outputs[0, ..., 0], outputs[1, ..., 1] = 1, 4 * (1 - number)
+            yield outputs, batch
+
+    (first, large), (second, small) = stitched(run(), (2, 4))
+    assert (first, second) == (0, 1) and large.shape == (2, 6, 2) and small.shape == (1, 3, 2)
+    assert large[0, :, 0].tolist() == [1, 1, 0.5, 0.5, 0, 0]
+    assert large[1, :, 1].tolist() == [0, 0, 2, 2, 4, 4]
+    assert small[..., 0].tolist() == [[1, 1, 1]]
