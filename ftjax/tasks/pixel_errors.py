@@ -11,7 +11,7 @@ from ftjax.data.masks.mask_values import NOT_COUNTED
 from ftjax.data.masks.palette import colours, painted
 from ftjax.evaluation.metric import MetricValues
 from ftjax.evaluation.mistakes import largest
-from ftjax.evaluation.prediction_figures import shares_figure, spread_figure
+from ftjax.evaluation.prediction_figures import shares, shares_figure, spread_figure
 from ftjax.evaluation.predictions import check_class_names
 from ftjax.models.layers.resize import resized_on_host
 from ftjax.tasks import pixel_metrics
@@ -79,8 +79,10 @@ class PixelErrors(ErrorAnalysis):
         made = []
         matrix = np.asarray(metrics['confusion_matrix'], np.float64)
         if 2 <= len(matrix) <= 100:
-            names = check_class_names(class_names, len(matrix))
-            figure = shares_figure(matrix, names, 'Pixels by true and answered class')
+            names, share = check_class_names(class_names, len(matrix)), shares(matrix)
+            few = np.argwhere(share >= 0.005) if len(matrix) <= 20 else ()
+            texts = {(row, column): f'{100 * share[row, column]:.0f} %' for row, column in few}
+            figure = shares_figure(matrix, names, 'Pixels by true and predicted class', texts)
             made.append(Picture('Pixels of each true class, by the class answered.', figure))
         score = self._each(found)
         score = score[np.isfinite(score)]
