@@ -28,6 +28,8 @@ class GPT2(Decoder):
     """None for four times the width."""
     act: str = 'gelu_tanh'
     dropout: float = 0.1
+    attention_dropout: float = 0.0
+    """Of the attention weights."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -54,6 +56,7 @@ class GPT2(Decoder):
             act=self.act,
             epsilon=self.epsilon,
             dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
             dtype=self.dtype,
         )
 
@@ -70,13 +73,19 @@ class Block(nn.Module):
     act: str
     epsilon: float
     dropout: float
+    attention_dropout: float
     dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state, mode: Mode):
         x, mask = state['hidden'], state['mask']
         attn = SelfAttention(
-            self.heads, causal=self.causal, dropout=self.dropout, dtype=self.dtype, name='attn'
+            self.heads,
+            causal=self.causal,
+            dropout=self.dropout,
+            weight_dropout=self.attention_dropout,
+            dtype=self.dtype,
+            name='attn',
         )
         x = x + attn(layer_norm('norm1', self.epsilon, self.dtype)(x), mode, valid=mask)
         mlp = Mlp(self.mlp_dim, self.act, self.dropout, self.dtype, name='mlp')

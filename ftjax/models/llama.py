@@ -68,6 +68,8 @@ class Llama(Decoder):
     how far it sees on either side."""
     window_from: int = 0
     """The first block that has the window."""
+    attention_dropout: float = 0.0
+    """Of the attention weights."""
     model_type: str = 'llama'
     """What transformers calls it; here only the fields above count."""
 
@@ -141,6 +143,7 @@ class Llama(Decoder):
             query_scale=self.query_scale,
             cap=self.attention_cap,
             window=self.window_of(index),
+            weight_dropout=self.attention_dropout,
             dtype=self.dtype,
         )
         mlp = partial(GatedMlp, self.mlp_width, self.act, self.mlp_bias, self.dtype)
@@ -201,8 +204,7 @@ class Block(nn.Module):
         return {**state, 'hidden': x}
 
     def attention(self, x, mask, mode):
-        del mode
-        return self.make_attention(name='attn')(x, mask)
+        return self.make_attention(name='attn')(x, mask, mode)
 
     def mlp(self, x, mask, mode):
         del mask

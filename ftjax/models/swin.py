@@ -48,6 +48,8 @@ class Swin(ImageNetwork):
     absolute_positions: bool = False
     epsilon: float = 1e-5
     dropout: float = 0.0
+    attention_dropout: float = 0.0
+    """Of the attention weights."""
     drop_path: float = 0.0
     num_classes: int = 1000
     dtype: str = 'float32'
@@ -78,7 +80,7 @@ class Swin(ImageNetwork):
 
     @property
     def noiseless(self) -> bool:
-        return not (self.dropout or self.drop_path)
+        return not (self.dropout or self.attention_dropout or self.drop_path)
 
     def grid_of(self, stage: int) -> tuple[int, int]:
         """Positions down and across in a stage, from 0."""
@@ -129,6 +131,7 @@ class Swin(ImageNetwork):
             qkv_bias=self.qkv_bias,
             epsilon=self.epsilon,
             dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
             drop_path=self.drop_path * depth,
             dtype=self.dtype,
         )
@@ -205,6 +208,7 @@ class Block(nn.Module):
     qkv_bias: bool
     epsilon: float
     dropout: float
+    attention_dropout: float
     drop_path: float
     dtype: str
 
@@ -230,7 +234,12 @@ class Block(nn.Module):
             # Windows of one image lie side by side in the batch, images one after another.
             bias = jnp.tile(bias + mask[:, None], (x.shape[0], 1, 1, 1))
         y = SelfAttention(
-            self.heads, self.qkv_bias, dropout=self.dropout, dtype=self.dtype, name='attn'
+            self.heads,
+            self.qkv_bias,
+            dropout=self.dropout,
+            weight_dropout=self.attention_dropout,
+            dtype=self.dtype,
+            name='attn',
         )(to_windows(x, self.window), mode, bias=bias)
         y = from_windows(y, self.window, padded)
         if self.shift:

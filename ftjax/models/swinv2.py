@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.models.layers.attention import attend
+from ftjax.models.layers.attention import attend, weight_dropout
 from ftjax.models.layers.heads import pair
 from ftjax.models.layers.mlp import DropPath, Mlp, layer_norm
 from ftjax.models.stage_names import place
@@ -89,6 +89,8 @@ class Block(nn.Module):
     qkv_bias: bool
     epsilon: float
     dropout: float
+    attention_dropout: float
+    """Of the attention weights, and of what attention answers."""
     drop_path: float
     dtype: str
     measure: int
@@ -105,7 +107,6 @@ class Block(nn.Module):
         return {**state, 'hidden': x}
 
     def attention(self, x, mode):
-        del mode  # no dropout in here
         height, width = x.shape[1:3]
         x = pad_to_multiple(x, (self.window, self.window))
         padded = (x.shape[1], x.shape[2])
@@ -115,8 +116,10 @@ class Block(nn.Module):
             mask = shift_mask(*padded, self.window, self.shift)
             # Windows of one image lie side by side in the batch, images one after another.
             bias = jnp.tile(bias + mask[:, None], (x.shape[0], 1, 1, 1))
-        attn = CosineAttention(self.heads, self.qkv_bias, self.dtype, name='attn')
-        y = from_windows(attn(to_windows(x, self.window), bias), self.window, padded)
+        attn = CosineAttention(
+            self.heads, self.qkv_bias, self.attention_dropout, self.dtype, name='attn'
+        )
+        y = from_windows(attn(to_windows(x, self.window), mode, bias), self.window, padded)
         if self.shift:
             y = jnp.roll(y, (self.shift, self.shift), axis=(1, 2))
         return y[:, :height, :width]
@@ -142,10 +145,11 @@ class CosineAttention(nn.Module):
 
     heads: int
     qkv_bias: bool
+    dropout: float
     dtype: str
 
     @nn.compact
-    def __call__(self, x, bias):
+    def __call__(self, x, mode: Mode, bias):
         batch, time, width = x.shape
         depth = width // self.heads
 
@@ -160,8 +164,10 @@ class CosineAttention(nn.Module):
         # `attend` divides by the root of the depth.
         query = (unit(query) * (factor * depth**0.5)).astype(query.dtype)
         value = project('value', self.qkv_bias)
-        out = attend(query, unit(key), value, bias=bias).reshape(batch, time, width)
-        return nn.Dense(width, dtype=self.dtype, name='out')(out)
+        drop = weight_dropout(self.dropout, mode)
+        out = attend(query, unit(key), value, bias=bias, drop=drop).reshape(batch, time, width)
+        out = nn.Dense(width, dtype=self.dtype, name='out')(out)
+        return nn.Dropout(self.dropout)(out, deterministic=mode.deterministic)
 
 
 def unit(x: jax.Array) -> jax.Array:

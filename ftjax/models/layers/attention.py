@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import flax.linen as nn
@@ -16,6 +18,9 @@ from ftjax.models.stages import Mode
 if TYPE_CHECKING:
     from jaxtyping import Array, Bool, Float
 
+Drop = Callable[[jax.Array], jax.Array]
+"""Dropout of attention weights."""
+
 
 def attend(
     query: Float[Array, 'batch time heads depth'],
@@ -27,13 +32,14 @@ def attend(
     window: int | None = None,
     bias: Float[Array, '#batch #heads #time #keys'] | None = None,
     cap: float | None = None,
+    drop: Drop | None = None,
 ) -> Float[Array, 'batch time heads depth']:
     """Scaled dot-product attention.
 
     On a CPU the product runs as batched matrix products over (batch x heads, time, depth),
     which is about twice as fast there as `jax.nn.dot_product_attention`; on a GPU in half
-    precision it is cuDNN's fused kernel, where that can be: without `cap`, and without `bias`,
-    whose gradient the kernel leaves out in some shapes without an error.
+    precision it is cuDNN's fused kernel, where that can be: without `cap` and `drop`, and without
+    `bias`, whose gradient the kernel leaves out in some shapes without an error.
 
     Args:
       query, key, value: kv_heads divides heads (grouped-query attention).
@@ -43,6 +49,7 @@ def attend(
         far each sees on either side, as in transformers. None for all.
       bias: added to the scores.
       cap: scores become cap * tanh(scores / cap) before the bias and the masks; None for not.
+      drop: dropout of the weights, as `weight_dropout` gives it; None for none.
 
     Returns:
       The heads' answers, in the dtype of `value`.
@@ -50,7 +57,7 @@ def attend(
     batch, time, heads, depth = query.shape
     keys, kv_heads = key.shape[1], key.shape[2]
     # The kernel has windows with a causal mask alone.
-    plain = bias is None and cap is None and (causal or window is None)
+    plain = bias is None and cap is None and drop is None and (causal or window is None)
     if plain and is_fused(query, key):
         return fused(query, key, value, valid, causal, window)
     if kv_heads != heads:
@@ -78,8 +85,20 @@ def attend(
     elif window is not None:
         scores = jnp.where(_both_sides(time, keys, window), scores, hidden)
     weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
+    weights = weights if drop is None else drop(weights)
     out = jnp.einsum('ntk,nkd->ntd', weights, merged(value))
     return out.reshape(batch, heads, time, depth).transpose(0, 2, 1, 3)
+
+
+def weight_dropout(rate: float, mode: Mode) -> Drop | None:
+    """Dropout of attention weights for `attend`; None where nothing is dropped.
+
+    For a compact method: the layer that it makes is a child of the module that calls.
+    """
+    if not rate or mode.deterministic:
+        return None
+    # A name, so that the numbers of other layers of dropout, and their draws, stay.
+    return partial(nn.Dropout(rate, name='dropped_weights'), deterministic=False)
 
 
 def capped(x: Float[Array, '*axes'], cap: float | None) -> Float[Array, '*axes']:
@@ -158,6 +177,9 @@ class SelfAttention(nn.Module):
     out_bias: bool = True
     causal: bool = False
     dropout: float = 0.0
+    """Of what the layer answers."""
+    weight_dropout: float = 0.0
+    """Of the attention weights."""
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -181,7 +203,8 @@ class SelfAttention(nn.Module):
         query, key, value = (project(name, use_bias) for name, use_bias in parts)
         if angle is not None:
             query, key = (turn(y, jnp.cos(angle), jnp.sin(angle)) for y in (query, key))
-        out = attend(query, key, value, valid=valid, causal=self.causal, bias=bias)
+        drop = weight_dropout(self.weight_dropout, mode)
+        out = attend(query, key, value, valid=valid, causal=self.causal, bias=bias, drop=drop)
         out = nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(
             out.reshape(batch, time, width)
         )

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import flax.linen as nn
 from jax.typing import DTypeLike
 
-from ftjax.models.layers.attention import attend
+from ftjax.models.layers.attention import attend, weight_dropout
 from ftjax.models.layers.rotary import attention_factor, frequencies, rotate
+from ftjax.models.stages import Mode
 from ftjax.models.text_decoder_stages import positions
 
 
@@ -34,10 +35,12 @@ class RotaryAttention(nn.Module):
     cap: float | None
     """Scores stay below it; None for no bound."""
     window: int | None
+    weight_dropout: float
+    """Of the attention weights."""
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x, mask):
+    def __call__(self, x, mask, mode: Mode):
         batch, time, width = x.shape
         scaling = self.rope_scaling
         angle = frequencies(self.rotary_dim, self.rope_theta, scaling, time)
@@ -59,7 +62,14 @@ class RotaryAttention(nn.Module):
             query = query * (self.head_dim / self.query_scale) ** 0.5
         value = project('value', self.kv_heads)
         out = attend(
-            query, key, value, valid=mask, causal=self.causal, window=self.window, cap=self.cap
+            query,
+            key,
+            value,
+            valid=mask,
+            causal=self.causal,
+            window=self.window,
+            cap=self.cap,
+            drop=weight_dropout(self.weight_dropout, mode),
         )
         out = out.reshape(batch, time, self.heads * self.head_dim)
         return nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(out)

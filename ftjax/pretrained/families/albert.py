@@ -9,7 +9,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.bert import ALBERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields, known
+from ftjax.pretrained.config_fields import TASK_ONLY, Fields, known
 from ftjax.pretrained.families.bert import CLASSIFIER, POOLER, UNUSED, encoder_fields, tables
 from ftjax.pretrained.families.vit import BLOCK, QKV
 from ftjax.pretrained.keymaps.hf_config import (
@@ -26,7 +26,7 @@ FIELDS = {
             *('vocab_size', 'embedding_size', 'hidden_size', 'num_hidden_layers'),
             *('num_hidden_groups', 'num_attention_heads', 'intermediate_size', 'hidden_act'),
             *('hidden_dropout_prob', 'max_position_embeddings', 'type_vocab_size'),
-            *('layer_norm_eps', 'classifier_dropout_prob'),
+            *('layer_norm_eps', 'classifier_dropout_prob', 'attention_probs_dropout_prob'),
         ),
         inert={
             'tie_word_embeddings': TASK_ONLY,
@@ -36,7 +36,6 @@ FIELDS = {
             'net_structure_type': 'read by nothing',
             'num_memory_blocks': 'read by nothing',
         },
-        noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
     )
 }
 _UNUSED = (*UNUSED, r'(\w+\.)?pooler\.(weight|bias)', r'(predictions|sop_classifier)\..*')
@@ -81,6 +80,7 @@ def network_from_config(config: JsonObject, **overrides: object) -> Network:
         'mlp_dim': fields['intermediate_size'],
         'act': read_activation(fields['hidden_act']),
         'dropout': fields['hidden_dropout_prob'],
+        'attention_dropout': fields['attention_probs_dropout_prob'],
         'head_dropout': fields['classifier_dropout_prob'],
         'max_positions': fields['max_position_embeddings'],
         'token_types': fields['type_vocab_size'],

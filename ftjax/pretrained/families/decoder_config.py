@@ -59,7 +59,7 @@ def head_options(
 
 ROTARY_READS = (
     *('hidden_size', 'num_hidden_layers', 'num_attention_heads', 'num_key_value_heads'),
-    *('intermediate_size', 'max_position_embeddings', 'rms_norm_eps'),
+    *('intermediate_size', 'max_position_embeddings', 'rms_norm_eps', 'attention_dropout'),
 )
 
 
@@ -86,6 +86,7 @@ def rotary_options(
         'max_positions': fields['max_position_embeddings'],
         'act': read_activation(fields[act]),
         'epsilon': fields['rms_norm_eps'],
+        'attention_dropout': fields.get('attention_dropout', 0.0),
         'tied': fields['tie_word_embeddings'],
         **causal_option(fields),
         **token_options(fields, {}),
@@ -108,7 +109,7 @@ def rotary_fields(
         'max_position_embeddings': network.max_positions,
         act: write_activation(network.act),
         'rms_norm_eps': network.epsilon,
-        'attention_dropout': 0.0,
+        'attention_dropout': network.attention_dropout,
     }
 
 

@@ -10,7 +10,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.llama import Llama
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import Fields, known
 from ftjax.pretrained.families.decoder_config import (
     DECODER_INERT,
     DECODER_READS,
@@ -35,7 +35,6 @@ def _declared(*reads: str) -> Fields:
             *reads,
         ),
         inert={**DECODER_INERT, 'pretraining_tp': 'how a product is split: rounding alone'},
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
     )
 
 

@@ -26,7 +26,6 @@ FIELDS = {
             'pretrained_window_sizes',
         ),
         inert=_SWIN.inert,
-        noise=_SWIN.noise,
     )
 }
 _UNUSED = (

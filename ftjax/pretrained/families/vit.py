@@ -12,7 +12,7 @@ from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.vit import ViT
 from ftjax.preprocessing.images import Preprocessing
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TIMM, Fields
+from ftjax.pretrained.config_fields import TIMM, Fields
 from ftjax.pretrained.families.timm_config import TIMM_FIELDS, depth_of, options_from_timm, pixels
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
@@ -46,13 +46,15 @@ VIT_READS = (
 )
 _LEFT_OVER = 'of a pooler that is left over'
 VIT_FIELDS = Fields(
-    reads=(*VIT_READS, 'intermediate_size', 'qkv_bias', 'hidden_dropout_prob'),
+    reads=(
+        *(*VIT_READS, 'intermediate_size', 'qkv_bias', 'hidden_dropout_prob'),
+        'attention_probs_dropout_prob',
+    ),
     inert={
         'encoder_stride': 'of masked image modelling',
         'pooler_output_size': _LEFT_OVER,
         'pooler_act': _LEFT_OVER,
     },
-    noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
 )
 FIELDS = {'vit': VIT_FIELDS, TIMM: TIMM_FIELDS}
 

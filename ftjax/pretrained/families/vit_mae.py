@@ -15,7 +15,7 @@ from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.vit import ViT
 from ftjax.preprocessing.images import Preprocessing
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields
+from ftjax.pretrained.config_fields import Fields
 from ftjax.pretrained.families import vit
 from ftjax.pretrained.families.convnext import IMAGENET
 from ftjax.pretrained.families.timm_config import pixels
@@ -26,13 +26,15 @@ _MASKED = 'of masked image modelling'
 _PARTS = ('num_attention_heads', 'hidden_size', 'num_hidden_layers', 'intermediate_size')
 FIELDS = {
     'vit_mae': Fields(
-        reads=(*vit.VIT_READS, 'intermediate_size', 'qkv_bias', 'hidden_dropout_prob'),
+        reads=(
+            *(*vit.VIT_READS, 'intermediate_size', 'qkv_bias', 'hidden_dropout_prob'),
+            'attention_probs_dropout_prob',
+        ),
         inert={
             'mask_ratio': _MASKED,
             'norm_pix_loss': _MASKED,
             **{f'decoder_{part}': _MASKED for part in _PARTS},
         },
-        noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
     )
 }
 
