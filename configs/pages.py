@@ -1,4 +1,4 @@
-"""Segmentation on the embedded example: digits and letters on pages of noise; 10 s on a CPU.
+"""Segmentation on the embedded example: digits and letters on pages of noise; seconds on a CPU.
 
     python scripts/train.py --config=configs/pages.py --workdir=runs/pages
 
@@ -19,7 +19,6 @@ def get_config():
             'test_fraction': 0.4,
             'val_fraction': 0.2,
             'batch_size': 16,
-            'augment': 'pad_crop:4',
             'palette': ('#000000', '#e69f00', '#56b4e9'),
         },
         freeze='last:2',

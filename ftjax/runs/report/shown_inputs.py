@@ -74,7 +74,7 @@ def picture(pixels: np.ndarray, side: int = _SIDE) -> str:
         pixels = np.rint(255 * np.clip(np.nan_to_num(pixels), 0, 1)).astype(np.uint8)
     shown = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., 0]
     image = Image.fromarray(np.ascontiguousarray(shown))
-    small = max(image.size) <= 64
+    small = max(image.size) <= side // 3
     image.thumbnail((side, side))
     buffer = io.BytesIO()
     # Small pictures keep every pixel; of photographs nobody sees the difference.
