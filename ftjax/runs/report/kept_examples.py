@@ -22,11 +22,11 @@ from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json, write_bytes, write_json
 from ftjax.io.files.npz_archive import NpzArchive
 from ftjax.io.json.stored_fields import check_fields_of
-from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.report.shown_inputs import InputPictures, input_sizes
 from ftjax.tasks import task_of
 from ftjax.tasks.statistics import Statistics
+from ftjax.training.loop.fit_result import FitResult
 
 ROWS, ABOUT = 'test_examples.npz', 'report.json'
 LARGEST = 32 * 2**20
@@ -122,7 +122,7 @@ def kept_examples(
     prepared: Prepared,
     found: Statistics,
     metrics: Mapping[str, object],
-    variables: Variables,
+    fitted: FitResult,
 ) -> KeptExamples:
     """What is to be kept of a run on its test examples.
 
@@ -130,7 +130,7 @@ def kept_examples(
       prepared: the run.
       found: of its test split; without a row where there is none.
       metrics: of the same.
-      variables: the weights that were kept, for answers that are shown on their inputs.
+      fitted: its training: answers that are shown on their inputs are of the weights kept.
     """
     data, task = prepared.data, task_of(prepared.data.task)
     names, ids = data.class_names, np.asarray(data.test.ids, object)
@@ -174,7 +174,7 @@ def kept_examples(
     mistakes = task.mistakes(found, ids[index].tolist(), names, MISTAKES)
     places = [int(index[mistake['position']]) for mistake in mistakes]
     if task.draws_answers and places:
-        seen = pictures.answered(places, variables)
+        seen = pictures.answered(places, fitted.variables)
     else:
         seen = [pictures.of(place) for place in places]
     for mistake, one, place in zip(mistakes, seen, places, strict=True):
