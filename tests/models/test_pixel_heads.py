@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
+from ftjax.export.weights import export_in_words
 from ftjax.models.layers.resize import bilinear_matrix, resized, resized_on_host
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
@@ -147,3 +148,8 @@ def test_a_checkpoint_changes_its_head_and_keeps_it(tmp_path):
     assert back.report.head == 'new' and not back.network.is_dense
     other = load_pretrained(str(tmp_path / 'dense'), num_classes=3)
     assert other.report.head == 'new' and other.network.is_dense
+
+
+def test_transformers_has_no_such_head():
+    said = export_in_words(build('vit', {**SMALL['vit'], 'pool': 'cls', 'head': 'linear'}))
+    assert said.startswith('export to transformers: none (ViT answers each position of an image')
