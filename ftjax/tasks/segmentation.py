@@ -116,7 +116,7 @@ class Segmentation(PixelErrors, Task):
         `miou`, `dice` and `boundary_f1`, means over the classes that occur in labels or answers,
         and `pixel_accuracy`, each with its interval over images; `pixels` that were counted;
         `per_class` (name, iou, dice, boundary_f1, share of the counted pixels, and support, the
-        images whose label has it) and `confusion_matrix` (rows true, columns answered, pixels).
+        images whose label has it) and `pixel_confusion` (rows true, columns answered).
         None for what is undefined.
         """
         counts = np.asarray(found.rows['pixels'], np.float64)
@@ -152,7 +152,7 @@ class Segmentation(PixelErrors, Task):
                 }
                 for c, (name, *own) in enumerate(zip(names, *each, strict=True))
             ],
-            'confusion_matrix': found.sums['confusion'].tolist(),
+            'pixel_confusion': found.sums['confusion'].tolist(),
         }
 
     def ratio(self, found: Statistics) -> Ratio:

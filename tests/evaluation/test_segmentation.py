@@ -48,7 +48,7 @@ def test_three_pixels_by_hand_loss():
 
 def test_three_pixels_by_hand_metrics():
     found = TASK.measure([(LOGITS[None], batch_of(LABEL[None]))], ('a', 'b'))
-    assert found['confusion_matrix'] == [[1, 0], [1, 0]]
+    assert found['pixel_confusion'] == [[1, 0], [1, 0]]
     assert found['miou'] == pytest.approx((1 / 2 + 0) / 2)
     assert found['dice'] == pytest.approx((2 / 3 + 0) / 2)
     assert found['pixel_accuracy'] == 1 / 2 and found['pixels'] == 2
@@ -113,7 +113,7 @@ def test_metrics_are_those_of_the_set_and_equal_to_scikit_learns():
     counted = labels != 255
     true, said = labels[counted], answers[counted]
     np.testing.assert_array_equal(
-        found['confusion_matrix'], sklearn.metrics.confusion_matrix(true, said)
+        found['pixel_confusion'], sklearn.metrics.confusion_matrix(true, said)
     )
     known = sklearn.metrics
     assert found['miou'] == pytest.approx(known.jaccard_score(true, said, average='macro'))

@@ -78,7 +78,7 @@ def test_masks_that_are_written_are_those_that_were_measured(folder, tmp_path, d
             answer = np.array(image)
         label = np.array(Image.open(folder / 'test' / 'masks' / f'{number}.png'))
         total += confusion(label, answer, 3)
-    np.testing.assert_array_equal(total, result['metrics']['confusion_matrix'])
+    np.testing.assert_array_equal(total, result['metrics']['pixel_confusion'])
     assert result['metrics']['n'] == len(SIZES)
     assert len(prepared.data.train) == (len(SIZES) if not data else len(prepared.data.train))
     with pytest.raises(UserError, match='is there already and not empty'):
