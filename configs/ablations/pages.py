@@ -26,6 +26,7 @@ def get_config():
             'rates': (1e-3, 3e-3),
             'seeds': (0, 1, 2),
             'reference': 'full',
+            'metric': 'miou',
             'max_extra': 0,
         },
         convert_dict=False,

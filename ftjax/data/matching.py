@@ -103,6 +103,7 @@ def check_head(dataset: Dataset, network: Network) -> None:
     raise UserError(
         f'{dataset.name}: data.task {dataset.task} takes outputs of a whole example, and the head '
         f'of {name} {NEEDED.get(has, ("is of another kind", ""))[0]}'
+        + ("; set config.model.head to 'pooled'" if has == 'dense' else '')
     )
 
 

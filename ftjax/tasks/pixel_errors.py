@@ -77,7 +77,7 @@ class PixelErrors(ErrorAnalysis):
     ) -> list[Picture]:
         """The confusion matrix in shares of the true class, and how images differ."""
         made = []
-        matrix = np.asarray(metrics['pixel_confusion'], np.float64)
+        matrix = np.asarray(found.sums['confusion'], np.float64)
         if 2 <= len(matrix) <= 100:
             names, share = check_class_names(class_names, len(matrix)), shares(matrix)
             few = np.argwhere(share >= 0.005) if len(matrix) <= 20 else ()

@@ -80,6 +80,8 @@ def test_masks_that_are_written_are_those_that_were_measured(folder, tmp_path, d
         total += confusion(label, answer, 3)
     np.testing.assert_array_equal(total, result['metrics']['pixel_confusion'])
     assert result['metrics']['n'] == len(SIZES)
+    page = (tmp_path / 'run' / 'report.html').read_text()
+    assert page.count('<img alt=') == len(SIZES) and 'mIoU of an image' in page
     assert len(prepared.data.train) == (len(SIZES) if not data else len(prepared.data.train))
     with pytest.raises(UserError, match='is there already and not empty'):
         write_masks(trained, str(folder / 'test' / 'images'), output, progress=False)

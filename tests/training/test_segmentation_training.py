@@ -26,6 +26,18 @@ SIZES = {'image_size': 8, 'patch_size': 2, 'width': 8, 'depth': 3, 'heads': 2, '
 NETWORKS = {
     head: build('vit', {**SIZES, 'head': head, 'pool': 'mean'}) for head in ('linear', 'fpn:8')
 }
+CONVNEXT = build(
+    'convnext',
+    {
+        'depths': (1, 1, 1),
+        'widths': (8, 12, 16),
+        'patch_size': 2,
+        'image_size': 8,
+        'num_classes': 3,
+        'head': 'fpn:8',
+        'layer_scale': 1.0,
+    },
+)
 EIGHT = Preprocessing(image_size=(8, 8))
 
 
@@ -118,12 +130,11 @@ def test_views_of_images_are_not_stored_without_their_masks():
 
 @pytest.mark.torch
 @pytest.mark.slow
-@pytest.mark.parametrize('head', ['linear', 'fpn:8'])
-def test_loss_and_gradients_of_the_step_are_those_of_torch(head):
-    """The head and the trunk's last norm in PyTorch, on the features that reach them."""
+@pytest.mark.parametrize('network', [*NETWORKS.values(), CONVNEXT], ids=['linear', 'fpn', 'maps'])
+def test_loss_and_gradients_are_those_of_torch(network):
+    """The last norm and the head in PyTorch, on the features that reach them."""
     import torch
 
-    network = NETWORKS[head]
     variables = jax.device_get(initial(network))
     images = (DATA.train.inputs[:4].astype(np.float32) / 255 - 0.5) / 0.5
     labels = np.stack([each.read() for each in DATA.train.labels[:4]])
@@ -134,34 +145,36 @@ def test_loss_and_gradients_of_the_step_are_those_of_torch(head):
         total, weight = TASK.loss(outputs, {'labels': labels, 'mask': np.ones(4, np.float32)})
         return total / weight
 
+    def tensor(leaf):
+        return torch.tensor(np.array(leaf), requires_grad=True)
+
     own = {name: variables['params'][name] for name in ('norm', 'head')}
     loss, grads = jax.value_and_grad(ours, argnums=(0, 1))(own, state)
-    leaves = jax.tree.map(
-        lambda x: torch.tensor(np.array(x), requires_grad=True), (own, dict(state))
-    )
-    params, given = leaves
-    grid = SIZES['image_size'] // SIZES['patch_size']
+    params, given = jax.tree.map(tensor, (own, dict(state)))
 
-    def norm(x, leaf, epsilon=1e-6):
-        return torch.nn.functional.layer_norm(x, x.shape[-1:], leaf['scale'], leaf['bias'], epsilon)
+    def norm(x, leaf):
+        return torch.nn.functional.layer_norm(x, x.shape[-1:], leaf['scale'], leaf['bias'], 1e-6)
 
     def dense(x, leaf):
         return x @ leaf['kernel'] + leaf['bias']
 
-    last = norm(given['hidden'][:, -grid * grid :], params['norm']['norm'])
-    last = last.reshape(4, grid, grid, -1)
-    own_head = params['head']
-    if head == 'linear':
-        logits = dense(last, own_head['pixel_logits'])
-    else:
-        maps = [norm(given[f'tap_{n}'], own_head[f'pixel_norm_{n}']) for n in range(2)] + [last]
-        total = sum(dense(x, own_head[f'pixel_map_{n}']) for n, x in enumerate(maps))
-        logits = dense(torch.relu(total), own_head['pixel_logits'])
-    large = torch.nn.functional.interpolate(
-        logits.permute(0, 3, 1, 2), size=(8, 8), mode='bilinear', align_corners=False
-    )
+    def large(x, size):
+        x = x.permute(0, 3, 1, 2)
+        shape = {'size': size, 'mode': 'bilinear', 'align_corners': False}
+        return torch.nn.functional.interpolate(x, **shape).permute(0, 2, 3, 1)
+
+    last, head = norm(given['hidden'], params['norm']['norm']), params['head']
+    if last.ndim == 3:
+        side = SIZES['image_size'] // SIZES['patch_size']
+        last = last[:, -side * side :].reshape(4, side, side, -1)
+    if 'pixel_map_0' in head:
+        taps = sum(name.startswith('tap_') for name in given)
+        maps = [norm(given[f'tap_{n}'], head[f'pixel_norm_{n}']) for n in range(taps)] + [last]
+        maps = [dense(x, head[f'pixel_map_{n}']) for n, x in enumerate(maps)]
+        last = torch.relu(sum(large(x, maps[0].shape[1:3]) for x in maps))
+    logits = large(dense(last, head['pixel_logits']), (8, 8))
     expected = torch.nn.functional.cross_entropy(
-        large, torch.tensor(labels.astype(np.int64)), ignore_index=255
+        logits.permute(0, 3, 1, 2), torch.tensor(labels.astype(np.int64)), ignore_index=255
     )
     expected.backward()
     assert float(loss) == pytest.approx(expected.item(), rel=1e-5)
