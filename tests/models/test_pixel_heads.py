@@ -7,6 +7,9 @@ import pytest
 
 from ftjax.errors import UserError
 from ftjax.export.weights import export_in_words
+from ftjax.models.adapters.adapted import adapted
+from ftjax.models.adapters.lora import LoRA
+from ftjax.models.adapters.prompt import Prompt
 from ftjax.models.layers.resize import bilinear_matrix, resized, resized_on_host
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
@@ -153,3 +156,19 @@ def test_a_checkpoint_changes_its_head_and_keeps_it(tmp_path):
 def test_transformers_has_no_such_head():
     said = export_in_words(build('vit', {**SMALL['vit'], 'pool': 'cls', 'head': 'linear'}))
     assert said.startswith('export to transformers: none (ViT answers each position of an image')
+
+
+@pytest.mark.slow
+def test_adapters_leave_the_head_its_patches():
+    network, variables, images = made('dinov2', 'fpn:8')
+    expected = network.apply(variables, images)
+    low = adapted(network, [LoRA(rank=2)])
+    assert low.is_dense and low.tapped == network.tapped
+    found = {**random_variables(low, 0)['params'], **variables['params']}
+    assert set(found) == set(network.stages)
+    prompted = adapted(network, [Prompt(tokens=3)])
+    started = random_variables(prompted, 0)
+    shape = jax.eval_shape(prompted.apply, started, images).shape
+    assert shape == expected.shape == (2, 4, 4, 5)
+    state = prompted.apply(started, images, stop='norm')
+    assert state['tap_0'].shape == (2, 4, 4, 16) and state['hidden'].shape == (2, 19, 16)
