@@ -8,7 +8,6 @@ per-image ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 Counts = np.ndarray
-_RESAMPLES, _AT_ONCE = 2000, 50
 
 
 def iou(counts: Counts) -> Float[np.ndarray, '*axes classes']:
@@ -55,37 +53,6 @@ def mean(values: Float[np.ndarray, '*axes classes']) -> Float[np.ndarray, '*axes
     """Over the classes that are defined; NaN where none is."""
     known = np.isfinite(values)
     return _ratio(np.where(known, values, 0).sum(axis=-1), known.sum(axis=-1))
-
-
-def intervals(
-    rows: Float[np.ndarray, 'images numbers'],
-    statistic: Callable[[np.ndarray], np.ndarray],
-    seed: int = 0,
-) -> list[list[float] | None]:
-    """95 % percentile bootstrap intervals of several numbers, images resampled.
-
-    Args:
-      rows: what each image, or each group of images, adds to the counts.
-      statistic: counts (samples, numbers) -> (samples, metrics), NaN where undefined.
-      seed: of the resampling.
-
-    Returns:
-      (low, high) of each metric; None below two images, or where every sample is undefined.
-    """
-    n = len(rows)
-    if n < 2:
-        return []
-    rng, found = np.random.default_rng(seed), []
-    for _ in range(0, _RESAMPLES, _AT_ONCE):
-        drawn = rng.integers(0, n, (_AT_ONCE, n))
-        times = np.stack([np.bincount(each, minlength=n) for each in drawn])
-        found.append(statistic(times @ rows))
-    values = np.concatenate(found)
-    spread: list[list[float] | None] = []
-    for column in values.T:
-        known = column[np.isfinite(column)]
-        spread.append([float(x) for x in np.percentile(known, [2.5, 97.5])] if len(known) else None)
-    return spread
 
 
 def _parts(counts: Counts) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -16,7 +16,7 @@ import numpy as np
 from ftjax.data.labels.pixels import PixelClasses
 from ftjax.data.masks.mask_values import NOT_COUNTED
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import units
+from ftjax.evaluation.intervals import bootstrap_intervals_of_sums, units
 from ftjax.evaluation.metric import MetricValues, share
 from ftjax.evaluation.predictions import check_class_names, finite_rows
 from ftjax.evaluation.ratio import Ratio
@@ -133,7 +133,8 @@ class Segmentation(PixelErrors, Task):
             parts = sums.reshape(len(sums), 7, -1)
             return np.stack([*_scores(parts[:, :3], parts[:, 3:]).values()], axis=-1)
 
-        spread = pixel_metrics.intervals(units(flat, found.rows.get('group')), statistic)
+        resampled = units(flat, found.rows.get('group'))
+        spread = bootstrap_intervals_of_sums(resampled, statistic)
         names = check_class_names(class_names, counts.shape[-1])
         each = pixel_metrics.iou(summed), pixel_metrics.dice(summed)
         each = *each, pixel_metrics.boundary_f1(edges.sum(axis=0))

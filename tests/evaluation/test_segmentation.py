@@ -7,6 +7,7 @@ import pytest
 
 from ftjax.data.masks.mask import MaskPixels, masks
 from ftjax.errors import UserError
+from ftjax.evaluation.intervals import bootstrap_interval
 from ftjax.evaluation.sliding import stitched, window_batches
 from ftjax.tasks import pixel_metrics
 from ftjax.tasks.pixel_counts import boundary, boundary_counts, confusion, tolerance
@@ -159,6 +160,11 @@ def test_intervals_resample_images_and_groups_of_them():
     low, high = found['pixel_accuracy_interval']
     assert low < found['pixel_accuracy'] < high and high - low > 0.2  # of pixels it would be 0.06
     rows = TASK.collected(pairs)
+    right, counted = rows.rows['pixels'][:, 0].sum(axis=1), rows.rows['pixels'][:, 1].sum(axis=1)
+    one_by_one = bootstrap_interval(
+        np.stack([right, counted], axis=1), lambda drawn: drawn[:, 0].sum() / drawn[:, 1].sum()
+    )
+    assert found['pixel_accuracy_interval'] == pytest.approx(one_by_one, rel=1e-12)
     apart = TASK.measured(grouped(rows, [*'aaaaaabbbbbb']))
     low, high = apart['pixel_accuracy_interval']
     assert low == pytest.approx(0.4, abs=0.08) and high == pytest.approx(0.95, abs=0.05)
