@@ -1,15 +1,19 @@
 """Heads of every position: shapes, the same in parts as whole, resizing, and refusals."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ftjax import registry
 from ftjax.errors import UserError
 from ftjax.export.weights import export_in_words
 from ftjax.models.adapters.adapted import adapted
 from ftjax.models.adapters.lora import LoRA
 from ftjax.models.adapters.prompt import Prompt
+from ftjax.models.layers.pixel_heads import PixelHead, SummedHead
 from ftjax.models.layers.resize import bilinear_matrix, resized, resized_on_host
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
@@ -172,3 +176,17 @@ def test_adapters_leave_the_head_its_patches():
     assert shape == expected.shape == (2, 4, 4, 5)
     state = prompted.apply(started, images, stop='norm')
     assert state['tap_0'].shape == (2, 4, 4, 16) and state['hidden'].shape == (2, 19, 16)
+
+
+def test_a_head_of_ones_own_is_named_like_the_shipped_ones(monkeypatch):
+    monkeypatch.setitem(registry.PARTS, 'head', dict(registry.parts('head')))
+
+    @registry.register('head', 'coarse', details=PixelHead(2))
+    def coarse(classes, normalised, width: int = 4):
+        """Two maps, summed."""
+        return functools.partial(SummedHead, classes, normalised, width)
+
+    network = build('dinov2', {**SMALL['dinov2'], 'num_classes': 5, 'head': 'coarse:6'})
+    assert network.tapped == ('block_01',)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), network.example_input())
+    assert shapes['params']['head']['pixel_map_0']['kernel'].shape == (16, 6)
