@@ -33,6 +33,7 @@ ROOMS = (
     'pytrees',
     'leaves',
     'part_kinds',
+    'part_arguments',
     'registry',
     'pages',
     'io',
@@ -51,6 +52,7 @@ ROOMS = (
     'config',
     'runs',
     'export',
+    'serving',
     'ablation',
     'reproductions',
     'api',
@@ -177,7 +179,7 @@ def test_no_circle_of_modules():
         visit(name)
 
 
-TASK_NAMES = {'classification', 'regression', 'multilabel', 'masked_tokens'}
+TASK_NAMES = {'causal_lm', 'classification', 'regression', 'multilabel', 'masked_tokens'}
 SCRIPTS = sorted((ROOT / 'scripts').rglob('*.py'))
 
 

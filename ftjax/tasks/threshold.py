@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.part_arguments import read_value
 from ftjax.printable import printable
 from ftjax.ranges import between
-from ftjax.registry import parse, read_value, register
+from ftjax.registry import parse, register
 
 KEY = 'train.threshold'
 Threshold = float | tuple[float, ...]
@@ -117,19 +118,6 @@ def choose_each(text: str, labels: np.ndarray, probabilities: np.ndarray) -> tup
         else 0.5
         for c in range(labels.shape[1])
     )
-
-
-def over(probabilities: np.ndarray, threshold: Threshold) -> np.ndarray:
-    """(n, labels) bool: which labels are answered, at one threshold or at one each.
-
-    Raises:
-      UserError: as many thresholds as there are labels were expected.
-    """
-    bounds = np.asarray(threshold, np.float64)
-    if bounds.ndim and len(bounds) != probabilities.shape[1]:
-        labels = probabilities.shape[1]
-        raise UserError(f'{len(bounds)} decision thresholds for {labels} labels; expected one each')
-    return probabilities >= bounds
 
 
 def told_threshold(threshold: float | Sequence[float], names: Sequence[str]) -> str:

@@ -251,7 +251,7 @@ def test_folders_that_are_no_finished_run(image_run, tmp_path):
 
 
 def test_the_script_in_one_line(image_run, repository, tmp_path):
-    script = [sys.executable, str(repository / 'scripts' / 'export_weights.py')]
+    script = [sys.executable, str(repository / 'scripts' / 'export.py')]
     done = subprocess.run(
         [*script, f'--workdir={tmp_path}', f'--output={tmp_path / "out"}'],
         capture_output=True,
@@ -266,7 +266,7 @@ def test_the_script_in_one_line(image_run, repository, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert 'model.safetensors' in done.stdout
-    assert 'scripts/export_weights.py' in (tmp_path / 'out' / 'README.md').read_text()
+    assert 'scripts/export.py' in (tmp_path / 'out' / 'README.md').read_text()
 
 
 def torch_logits(model, inputs):
@@ -315,6 +315,7 @@ PEFT = [
     *(('gpt2', strategy) for strategy in ('lora:2', 'rslora:2', 'dora:2', 'ia3')),
     *((golden, 'lora:2') for golden in ('deit', 'dinov2', 'swin_odd', 'clip_classifier')),
     *((golden, 'ia3') for golden in ('deit', 'dinov2_registers', 'swin_odd', 'distilbert')),
+    *((golden, 'oft:4') for golden in ('vit', 'bert')),
     *((golden, 'dora:2') for golden in ('roberta', 'electra', 'distilbert', 'llama', 'qwen3')),
 ]
 
