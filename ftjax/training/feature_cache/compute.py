@@ -183,7 +183,7 @@ def computed(
             arguments = *arguments, replicated(jax.random.fold_in(key, number))
         known = program(run, *arguments, places=places)
         found: dict[str, Any] = flatten_dict(on_host(known.call(*arguments)), sep='/')
-        real = batch['mask'] > 0
+        real = (batch['mask'] > 0).reshape(len(batch['mask']), -1).any(axis=1)
         yield batch['index'][real], {path: leaf[real] for path, leaf in found.items()}
 
 
