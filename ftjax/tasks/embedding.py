@@ -81,38 +81,27 @@ class Embedding(Task):
 
         `query` is 1 for the first of equal first texts, and 0 where nothing belongs to it.
         """
-        from scipy.sparse import csr_array
-
         rows = dict(found.rows)
         vectors, numbers = rows.pop('vectors'), rows.pop('numbers')
         vectors = np.where(np.isfinite(vectors), vectors, 0)
         texts = vectors.shape[1]
         if texts == 1:
-            candidates, holder = vectors[:, 0], np.arange(len(vectors))
-            asks, skipped = numbers[:, 1], holder
+            candidates, holder, skipped = vectors[:, 0], np.arange(len(vectors)), True
+            asks, answers = numbers[:, 1], holder
         else:
             known, first = np.unique(numbers[:, 1:-1].T.reshape(-1), return_index=True)
             candidates = vectors[:, 1:].swapaxes(0, 1).reshape(-1, vectors.shape[-1])[first]
-            holder, skipped = first % len(vectors), None
-            asks = numbers[:, 0]
+            holder, skipped = first % len(vectors), False
+            asks, answers = numbers[:, 0], np.searchsorted(known, numbers[:, 1])
         asked = np.unique(asks, return_inverse=True)[1]
-        if texts == 1:
-            one = np.stack([asked, np.arange(len(asked))])
-        else:
-            one = np.unique(np.stack([asked, np.searchsorted(known, numbers[:, 1])]), axis=1)
-        shape = int(asked.max()) + 1, len(candidates)
-        relevant = csr_array((np.ones(one.shape[1]), (one[0], one[1])), shape=shape)[asked]
-        if skipped is not None:
-            relevant = relevant - csr_array(
-                (np.ones(len(asked)), (skipped, skipped)), relevant.shape
-            )
-        got = ranked(vectors[:, 0], candidates, relevant, skipped)
-        belongs = np.asarray(relevant.sum(axis=1)) > 0
+        order = np.argsort(asked, kind='stable')
+        belonging = np.split(answers[order], np.cumsum(np.bincount(asked))[:-1])
+        got = ranked(vectors[:, 0], candidates, [belonging[number] for number in asked], skipped)
         once = np.zeros(len(asked), bool)
-        once[np.unique(asks if texts > 1 else holder, return_index=True)[1]] = True
+        once[np.unique(holder if skipped else asks, return_index=True)[1]] = True
         rows |= {name: got.recalls[:, k] for k, name in enumerate(_RECALLS)}
         rows |= {'mrr_at_10': got.reciprocal, 'ndcg_at_10': got.gains}
-        rows |= {'query': once & belongs, 'nearest': rows['index'][holder[got.nearest]]}
+        rows |= {'query': once & (got.total > 0), 'nearest': rows['index'][holder[got.nearest]]}
         if texts > 2:
             pairs = np.einsum('nd,nkd->nk', vectors[:, 0], vectors[:, 1:])
             rows['triplet'] = pairs[:, 0] > pairs[:, 1:].max(axis=1)

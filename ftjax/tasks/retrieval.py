@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from scipy.sparse import csr_array
 
 DEPTH = 10
 CUTOFFS = (1, 5, 10)
@@ -24,36 +21,40 @@ class Ranked:
     reciprocal: np.ndarray
     """1 over the rank of the first that belongs to it, 0 beyond 10."""
     gains: np.ndarray
-    """nDCG of the first 10, every relevant candidate counting 1."""
+    """nDCG of the first 10, every candidate that belongs to it counting 1."""
     nearest: np.ndarray
     """Position of the candidate that is nearest."""
+    total: np.ndarray
+    """How many candidates belong to it."""
 
 
 def ranked(
-    queries: np.ndarray, candidates: np.ndarray, relevant: csr_array, skipped: np.ndarray | None
+    queries: np.ndarray, candidates: np.ndarray, belonging: Sequence[np.ndarray], skip: bool
 ) -> Ranked:
     """Ranks candidates by their cosine with each query.
 
     Args:
       queries, candidates: (n, dim) and (m, dim), of length 1.
-      relevant: (n, m) bool, sparse: which candidates belong to a query.
-      skipped: (n,) the candidate that is the query itself; None where there is none.
+      belonging: of each query the positions of the candidates that belong to it.
+      skip: whether candidate i is query i itself, and no answer to it.
 
     Of equal cosines the earlier candidate comes first.
     """
     count = len(candidates)
+    step = max(1, _CHUNK // max(count, 1))
     parts = []
-    for first in range(0, len(queries), max(1, _CHUNK // max(count, 1))):
-        rows = slice(first, first + max(1, _CHUNK // max(count, 1)))
-        near = queries[rows] @ candidates.T
-        if skipped is not None:
-            near[np.arange(len(near)), skipped[rows]] = -np.inf
+    for first in range(0, len(queries), step):
+        near = queries[first : first + step] @ candidates.T
+        wanted = np.zeros(near.shape, bool)
+        for row, members in enumerate(belonging[first : first + step]):
+            wanted[row, members] = True
+        if skip:
+            itself = np.arange(len(near)), first + np.arange(len(near))
+            near[itself], wanted[itself] = -np.inf, False
         order = np.argsort(-near, axis=1, kind='stable')[:, :DEPTH]
-        wanted = relevant[rows].toarray() > 0
-        hits = np.take_along_axis(wanted, order, axis=1)
-        parts.append((hits, wanted.sum(axis=1), order[:, 0]))
+        parts.append((np.take_along_axis(wanted, order, axis=1), wanted.sum(axis=1), order[:, 0]))
     hits, total, nearest = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return Ranked(*measures(hits, total), nearest)
+    return Ranked(*measures(hits, total), nearest, total)
 
 
 def measures(hits: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -77,7 +77,7 @@ class SimilarTexts(LabelKind):
         """0: the numbers of a vector are the network's own affair."""
         return 0
 
-    def shapes(self, examples: int, outputs: int, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+    def shapes(self, examples: int, outputs: int, inputs: Any) -> tuple[Any, Any]:
         """A number for each text, and the class."""
         ids = inputs['input_ids'].shape
         texts = ids[1] if len(ids) == 3 else 1
