@@ -38,6 +38,8 @@ OUTPUTS = {  # of each task: outputs of two examples, and their labels
     'regression': (np.zeros((2, 1), np.float32), np.array([0.5, 2], np.float32)),
     'multilabel': (np.zeros((2, 3), np.float32), np.eye(3, dtype=np.float32)[:2]),
     'masked_tokens': (np.zeros((2, 4, 9), np.float32), np.ones((2, 4), np.int32)),
+    'embedding': (np.ones((2, 2, 5), np.float32), np.arange(6, dtype=np.int32).reshape(2, 3)),
+    'text_similarity': (np.ones((2, 2, 5), np.float32), np.array([0.5, 1], np.float32)),
     'token_classification': (np.zeros((2, 4, 3), np.float32), np.ones((2, 4), np.int32)),
     'masked_features': (np.zeros((2, 5), np.float32), np.ones((2, 5), np.float32)),
 }
@@ -129,7 +131,7 @@ def test_shapes_in_tasks_are_those_of_their_losses(monkeypatch):
 
     with all_checked(ftjax.tasks, monkeypatch) as found:
         for name, (outputs, labels) in OUTPUTS.items():
-            per_place = outputs.ndim > 2 or 'masked' in name
+            per_place = 'token' in name or 'masked' in name
             mask = np.ones(labels.shape if per_place else 2, np.float32)
             batch = {'labels': labels, 'mask': mask, 'index': np.arange(2)}
             assert np.isfinite(task_of(name).validate([(outputs, batch)])['loss'])

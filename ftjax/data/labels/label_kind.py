@@ -40,6 +40,8 @@ class LabelKind:
     """Whether labels are made from the inputs at every step, and not read from the source."""
     standardised = False
     """Whether they are values that a network for tables learns in units of their deviation."""
+    compared = True
+    """Whether equal inputs should have equal labels, where these are data."""
     head = ''
     """The head that a network must have (`Network.head_kind`): '' for `outputs` numbers an example,
     `lm` for the tokens of a vocabulary, `tags` for numbers of each token, `vector` for one."""

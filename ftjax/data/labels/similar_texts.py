@@ -46,6 +46,7 @@ class SimilarTexts(LabelKind):
     dtype, axes = np.int32, 2
     head, form, network_options = 'vector', 'apart', VECTOR
     label_is_optional = True
+    compared = False
 
     def texts_of(self, columns: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
         """See COLUMNS."""

@@ -33,15 +33,7 @@ from ftjax.tasks import DEFAULT_TASK, Task, task_of
 from ftjax.tasks.threshold import Threshold
 
 READ = (
-    *(
-        'task',
-        'text_column',
-        'text_columns',
-        'text_pair_column',
-        'path_column',
-        'label_column',
-        'layout',
-    ),
+    *('task', 'text_column', 'text_pair_column', 'path_column', 'label_column', 'layout'),
     *('delimiter', 'quoting', 'encoding', 'label_separator', 'channels', 'image_size'),
     *('max_length', 'eval_batch_size', 'tta', 'units'),
 )
