@@ -6,7 +6,9 @@ import dataclasses
 import logging
 import os
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ftjax.config import SECTIONS, Config, read_config, section
 from ftjax.data import Splits, load_data
@@ -14,23 +16,28 @@ from ftjax.data.audit.overview import findings
 from ftjax.data.in_python import splits_in_python
 from ftjax.data.sources.registry import IN_PYTHON
 from ftjax.errors import UserError, check_name, shown
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.built.network import Built
 from ftjax.pages.elements import lines, paragraph
 from ftjax.plotting.learning_curves import learning_figure
 from ftjax.runs.assessment.examination import examine
 from ftjax.runs.before_training.rate_range import RateRange, rate_range
 from ftjax.runs.evaluate import chosen_threshold, decided_statistics, split_metrics
+from ftjax.runs.network_opening import open_built_network
 from ftjax.runs.prediction.answering import Answers, answers_to, features_of
 from ftjax.runs.prediction.calibration_file import save_calibration
 from ftjax.runs.prediction.loaded import Loaded, load
 from ftjax.runs.prediction.model_folder import save_model
 from ftjax.runs.prediction.trained import Trained, of_variables
-from ftjax.runs.prepare import Prepared, open_built_network, prepare
+from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.report.run_report import write_report
 from ftjax.runs.run import train
 from ftjax.runs.training_summary import training_summary
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics_text import metrics_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _log = logging.getLogger(__name__)
 __all__ = [
@@ -69,7 +76,7 @@ class Finetuning:
             data = data if data is not None else load_data(config.data)
             opened = open_built_network(config, data, built)
         self.prepared = prepare(config, data, opened)
-        self.result: dict[str, Any] | None = None
+        self.result: JsonObject | None = None
         self.variables = self.prepared.variables
         self.history: list[dict[str, float]] = []
         """A dict a validation: step, epoch, losses, metrics, rate."""
@@ -115,7 +122,7 @@ class Finetuning:
 
     run = fit
 
-    def evaluate(self, split: str = 'test') -> dict[str, Any]:
+    def evaluate(self, split: str = 'test') -> dict[str, object]:
         """Metrics of a split, train, val or test, with the weights as they are now."""
         check_name(split, SPLITS, 'split')
         return split_metrics(self.prepared, self.variables, split)
@@ -132,7 +139,7 @@ class Finetuning:
         """
         return answers_to(self.trained, x, options, mirrored=tta)
 
-    def features(self, x: object, stage: str | None = None) -> Any:
+    def features(self, x: object, stage: str | None = None) -> np.ndarray:
         """Embeddings, float32 (n, width), of a stage; of the last before the head if None."""
         return features_of(self.trained, x, stage)
 
@@ -161,7 +168,7 @@ class Finetuning:
         worst = task.mistakes(found, names, data.class_names, limit)
         return [{**one, 'position': int(index[one['position']])} for one in worst]
 
-    def plot(self) -> object:
+    def plot(self) -> Figure:
         """Losses, the validation metric, rate and gradient norm by epoch: a matplotlib Figure."""
         metric = self.config.train.metric or task_of(self.prepared.data.task).default_metric
         return learning_figure(self.history, metric, (self.result or {}).get('best_step'))

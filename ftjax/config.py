@@ -19,6 +19,7 @@ from ftjax.distributed.mesh_settings import AXES, checked_axes, checked_rules
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.freezing.plan.plan import FreezeSettings, as_settings
+from ftjax.io.json.json_values import JsonObject
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
 from ftjax.ranges import at_least
@@ -114,7 +115,7 @@ def read_config(values: Mapping[str, object]) -> Config:
     >>> read_config({'freeze': 'last:2', 'data': {'batch_size': 8}}).data.batch_size
     8
     """
-    given: dict[str, Any] = plain(values)
+    given: JsonObject = plain(values)
     if not isinstance(given, dict):
         raise UserError(f'the config is {shown(given)}; expected a mapping of its keys')
     given.pop('ablation', None)

@@ -13,6 +13,7 @@ from ftjax.ablation.rates.trials import SEARCHES
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
+from ftjax.io.json.json_values import JsonObject
 from ftjax.ranges import above, at_least
 from ftjax.tasks.metrics import metric_of
 
@@ -278,7 +279,7 @@ def as_gates(given: Any, name: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(gate) for gate in given)
 
 
-def read_ablation(values: Mapping[str, Any]) -> AblationSettings:
+def read_ablation(values: JsonObject) -> AblationSettings:
     """AblationSettings from a config's section; raises UserError for an unknown key."""
     known = [field.name for field in dataclasses.fields(AblationSettings)]
     for key in values:

@@ -14,7 +14,7 @@ import functools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -27,6 +27,11 @@ from ftjax.distributed.process_group import several
 from ftjax.errors import UserError
 from ftjax.freezing.rules import why_dead
 from ftjax.pytrees import Array, Tree
+
+State = TypeVar('State')
+"""What a step changes, a TrainState."""
+Fixed = TypeVar('Fixed')
+"""What it only reads, a Frozen."""
 
 SMALL = 1024
 """Entries below which a leaf lies whole on every device: sharing it out would save nothing."""
@@ -154,7 +159,7 @@ class Sharding:
 
         return jax.tree.map(longer, tree)
 
-    def place(self, state: object, frozen: object) -> tuple[Any, Any]:
+    def place(self, state: State, frozen: Fixed) -> tuple[State, Fixed]:
         """Puts a TrainState and its Frozen where they belong."""
         return put(state, self.of_state(state)), put(frozen, self.of_frozen(frozen))
 

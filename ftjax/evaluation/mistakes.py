@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.evaluation.metric import MetricValues
 
 
 def confident_answers(
@@ -86,7 +86,7 @@ def largest_errors(
     ]
 
 
-def confused_pairs(metrics: dict[str, Any], limit: int = 10) -> list[dict[str, object]]:
+def confused_pairs(metrics: MetricValues, limit: int = 10) -> list[dict[str, object]]:
     """The most frequent confusions in `classification_metrics`, most frequent first.
 
     Returns:

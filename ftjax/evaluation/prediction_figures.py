@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ftjax.evaluation.metric import MetricValues
+from ftjax.io.json.json_values import JsonObject
 from ftjax.printable import in_figure
 
 INK = '#1f2933'
@@ -14,7 +16,7 @@ BLUE = '#1f5fa8'
 GREY = '#9aa5b1'
 
 
-def confusion_matrix_figure(metrics: dict[str, Any], title: str = ''):
+def confusion_matrix_figure(metrics: MetricValues, title: str = ''):
     """Confusion matrix of `classification_metrics` as a matplotlib Figure.
 
     Colour is the share of the true class (rows sum to 1), so that rare classes can be read;
@@ -63,7 +65,7 @@ def confusion_matrix_figure(metrics: dict[str, Any], title: str = ''):
     return figure
 
 
-def calibration_figure(rows: Sequence[Mapping[str, Any]], bins: int = 15, title: str = ''):
+def calibration_figure(rows: Sequence[JsonObject], bins: int = 15, title: str = ''):
     """Accuracy against confidence over the number of examples, of `reliability` or `binned`."""
     from matplotlib.figure import Figure
 

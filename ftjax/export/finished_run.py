@@ -6,12 +6,12 @@ import dataclasses
 import functools
 import os
 import pathlib
-from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.export.model_card import CardFacts, model_card
 from ftjax.export.origin import Origin, open_origin
 from ftjax.io.json.json_reader import read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.stored_fields import read_result
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -27,10 +27,10 @@ class FinishedRun:
     """A run's network and the files of its folder."""
 
     found: Pretrained
-    config: dict[str, Any]
+    config: JsonObject
     """config.json, as are the next two."""
-    plan: dict[str, Any]
-    result: dict[str, Any]
+    plan: JsonObject
+    result: JsonObject
     command: str = ''
     """What was typed to export it."""
     place: str = 'FOLDER'

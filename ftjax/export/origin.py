@@ -10,6 +10,7 @@ from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.checkpoint import Checkpoint
@@ -51,7 +52,7 @@ class Origin:
         return self.checkpoint.key_map(network)
 
     def config_of(
-        self, network: Network, class_names: Sequence[str], written: Mapping[str, Any]
+        self, network: Network, class_names: Sequence[str], written: JsonObject
     ) -> dict[str, object]:
         """Its config.json with what the run changed: the head, and fields of the network.
 
@@ -91,7 +92,7 @@ def _is_config(value: object, model_type: str) -> bool:
     return isinstance(value, Mapping) and value.get('model_type') == model_type
 
 
-def differing(before: Mapping[str, object], after: Mapping[str, Any]) -> dict[str, Any]:
+def differing(before: Mapping[str, object], after: JsonObject) -> dict[str, Any]:
     """The entries of `after` that `before` has not; of nested objects theirs.
 
     >>> differing({'a': 1, 'b': {'c': 2, 'd': 3}}, {'a': 1, 'b': {'c': 2, 'd': 4}})
@@ -109,7 +110,7 @@ def differing(before: Mapping[str, object], after: Mapping[str, Any]) -> dict[st
 
 
 def patched(
-    config: Mapping[str, Any], changes: Mapping[str, Any], model_type: str | None = None
+    config: JsonObject, changes: JsonObject, model_type: str | None = None
 ) -> dict[str, object]:
     """A config with some entries replaced, under whatever name of a field it has."""
     found = dict(config)

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.leaves import flatten
 from ftjax.pretrained.keymaps.keymap import KeyMap, Match
-from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.readers.safetensors_file import Lazy, write_safetensors
+from ftjax.pytrees import Variables
 
 
 def to_source(
-    variables: Mapping[str, object], keymap: KeyMap, *, prefix: str = ''
+    variables: Variables, keymap: KeyMap, *, prefix: str = ''
 ) -> dict[str, tuple[np.dtype, tuple[int, ...], Lazy]]:
     """The checkpoint's tensors of a network's variables, made when asked for.
 
@@ -56,7 +57,7 @@ def _maker(leaves: Mapping[str, object], match: Match) -> Lazy:
 
 def save_source(
     path: str | pathlib.Path,
-    variables: Mapping[str, object],
+    variables: Variables,
     keymap: KeyMap,
     *,
     prefix: str = '',

@@ -19,7 +19,7 @@ class Choice:
     step: int
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """By leaf: a factor of its learning rate; 0 freezes it, 1 where absent."""
-    evidence: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    evidence: JsonObject = dataclasses.field(default_factory=dict)
     """The numbers behind it, as plain values; `by_stage` is drawn."""
     entries: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
     """By leaf: a bool array of its shape; entries that are False stay as they are."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from ftjax.pytrees import Variables
+
 
 class Probe(Protocol):
     """Gradients and trials at the present weights, in evaluation mode, without an update.
@@ -18,7 +20,7 @@ class Probe(Protocol):
         ...
 
     @property
-    def params(self) -> Mapping[str, object]:
+    def params(self) -> Variables:
         """The present weights."""
         ...
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ftjax import registry
 from ftjax.errors import UserError, check_name
+from ftjax.io.json.json_values import JsonObject
 from ftjax.ranges import Range
 from ftjax.registry import Part, Term
 
@@ -61,7 +62,7 @@ def strategy(
     kind: str,
     *,
     source: str = '',
-    options: Mapping[str, Any] | None = None,
+    options: JsonObject | None = None,
     ranges: Mapping[str, Range] | None = None,
     **parameters: Any,
 ) -> Callable[[Any], Any]:

@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ftjax.models.layers.attention import SelfAttention
 from ftjax.models.layers.mlp import layer_norm
 from ftjax.models.layers.score_table import ScoreTable
 from ftjax.models.shared_leaves import shared_leaf
@@ -46,11 +45,6 @@ class BEiT(ViT):
     @property
     def prefix_tokens(self) -> tuple[str, ...]:
         return ('cls_token',)
-
-    @property
-    def patch_grid(self) -> tuple[int, int]:
-        """Patches down and across."""
-        return super().grid
 
     @property
     def grid(self) -> tuple[int, int] | None:  # pyrefly: ignore
@@ -135,10 +129,7 @@ class OffsetBlock(Block):
         if self.shared:
             tables.append(shared_leaf(self, *TABLE))
         bias = scores(functools.reduce(jnp.add, tables), self.grid) if tables else None
-        attn = SelfAttention(
-            self.heads, self.qkv_bias, dropout=self.dropout, dtype=self.dtype, name='attn'
-        )
-        return attn(x, mode, bias=bias)
+        return self.self_attention()(x, mode, bias=bias)
 
 
 class PoolNorm(nn.Module):

@@ -55,6 +55,8 @@ class BERT(Network):
     act: str = 'gelu'
     epsilon: float = 1e-12
     dropout: float = 0.1
+    attention_dropout: float = 0.0
+    """Of the attention weights."""
     head_dropout: float = 0.1
     embedding_size: int | None = None
     """Of the embedding tables, where a dense layer widens them to the blocks' width."""
@@ -155,6 +157,7 @@ class BERT(Network):
             act=self.act,
             epsilon=self.epsilon,
             dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
             dtype=self.dtype,
         )
 

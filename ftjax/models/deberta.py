@@ -103,6 +103,7 @@ class DeBERTa(BERT):
             largest=self.largest,
             share_keys=self.share_keys,
             dropout=self.dropout,
+            weight_dropout=self.attention_dropout,
             dtype=self.dtype,
         )
         return partial(

@@ -10,7 +10,6 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.models.dinov2 import NormClassAndMean
-from ftjax.models.layers.attention import SelfAttention
 from ftjax.models.layers.mlp import GatedMlp, Mlp
 from ftjax.models.vit import Block, ViT
 
@@ -99,14 +98,7 @@ class TurnedBlock(Block):
         depth = x.shape[-1] // self.heads
         turned = axial_angles(self.grid, depth, self.rope_theta)
         angle = np.concatenate([np.zeros((self.prefix, depth // 2), np.float32), turned])
-        attn = SelfAttention(
-            self.heads,
-            self.qkv_bias,
-            self.out_bias,
-            dropout=self.dropout,
-            dtype=self.dtype,
-            name='attn',
-        )
+        attn = self.self_attention(out_bias=self.out_bias)
         return attn(x, mode, angle=angle[:, None])
 
     def mlp(self, x, mode):

@@ -63,6 +63,8 @@ KINDS: dict[str, Kind] = {
     'inner_epsilon': Number(0, 1),
     'pretrained_windows': ListOf(Integer(0, 2**16), 1, 16),
     'dropout': Number(0, 1),
+    'attention_dropout': Number(0, 1),
+    'mlp_dropout': Number(0, 1),
     'head_dropout': Number(0, 1),
     'drop_path': _SHARE,
     'layer_scale': optional(Number(-1e6, 1e6)),

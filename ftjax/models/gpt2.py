@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.models.layers.attention import SelfAttention
+from ftjax.models.layers.key_value_cache import attend_cached
 from ftjax.models.layers.mlp import Mlp, layer_norm
 from ftjax.models.stages import Mode
 from ftjax.models.text_decoder import Decoder
@@ -28,6 +29,8 @@ class GPT2(Decoder):
     """None for four times the width."""
     act: str = 'gelu_tanh'
     dropout: float = 0.1
+    attention_dropout: float = 0.0
+    """Of the attention weights."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -54,6 +57,7 @@ class GPT2(Decoder):
             act=self.act,
             epsilon=self.epsilon,
             dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
             dtype=self.dtype,
         )
 
@@ -70,15 +74,23 @@ class Block(nn.Module):
     act: str
     epsilon: float
     dropout: float
+    attention_dropout: float
     dtype: DTypeLike
 
     @nn.compact
     def __call__(self, state, mode: Mode):
         x, mask = state['hidden'], state['mask']
         attn = SelfAttention(
-            self.heads, causal=self.causal, dropout=self.dropout, dtype=self.dtype, name='attn'
+            self.heads,
+            causal=self.causal,
+            dropout=self.dropout,
+            weight_dropout=self.attention_dropout,
+            dtype=self.dtype,
+            name='attn',
         )
-        x = x + attn(layer_norm('norm1', self.epsilon, self.dtype)(x), mode, valid=mask)
+        keeps = partial(attend_cached, place=state['place']) if 'place' in state else None
+        y = layer_norm('norm1', self.epsilon, self.dtype)(x)
+        x = x + attn(y, mode, valid=mask, attended=keeps)
         mlp = Mlp(self.mlp_dim, self.act, self.dropout, self.dtype, name='mlp')
         x = x + mlp(layer_norm('norm2', self.epsilon, self.dtype)(x), mode)
         return {**state, 'hidden': x}

@@ -68,6 +68,8 @@ class Llama(Decoder):
     how far it sees on either side."""
     window_from: int = 0
     """The first block that has the window."""
+    attention_dropout: float = 0.0
+    """Of the attention weights."""
     model_type: str = 'llama'
     """What transformers calls it; here only the fields above count."""
 
@@ -141,6 +143,7 @@ class Llama(Decoder):
             query_scale=self.query_scale,
             cap=self.attention_cap,
             window=self.window_of(index),
+            weight_dropout=self.attention_dropout,
             dtype=self.dtype,
         )
         mlp = partial(GatedMlp, self.mlp_width, self.act, self.mlp_bias, self.dtype)
@@ -195,15 +198,14 @@ class Block(nn.Module):
         x = state['hidden']
         for index, branch in enumerate((self.attention, self.mlp), start=1):
             y = x if self.norms == 'post' else self.make_norm(name=f'norm{index}')(x)
-            y = branch(y, state['mask'], mode)
+            y = branch(y, state, mode)
             y = y if self.norms == 'pre' else self.make_norm(name=f'post_norm{index}')(y)
             x = x + nn.Dropout(self.dropout)(y, deterministic=mode.deterministic)
         return {**state, 'hidden': x}
 
-    def attention(self, x, mask, mode):
-        del mode
-        return self.make_attention(name='attn')(x, mask)
+    def attention(self, x, state, mode):
+        return self.make_attention(name='attn')(x, state['mask'], mode, state.get('place'))
 
-    def mlp(self, x, mask, mode):
-        del mask
+    def mlp(self, x, state, mode):
+        del state
         return self.make_mlp(name='mlp')(x, mode)

@@ -56,6 +56,10 @@ class ModernBERT(Network):
     """The base of rotary positions in blocks with a window."""
     dropout: float = 0.0
     """On the embeddings."""
+    attention_dropout: float = 0.0
+    """Of the attention weights, and of what attention answers."""
+    mlp_dropout: float = 0.0
+    """Within the perceptrons."""
     head_dropout: float = 0.0
     dtype: str = 'float32'
     pad_id: int | None = None
@@ -120,10 +124,13 @@ class ModernBERT(Network):
             query_scale=None,
             cap=None,
             window=None if is_full else self.window,
+            weight_dropout=self.attention_dropout,
             dtype=self.dtype,
         )
-        mlp = partial(GatedMlp, self.mlp_dim, self.act, self.mlp_bias, self.dtype)
-        return partial(Block, attention, mlp, make_norm, index > 0)
+        mlp = partial(
+            GatedMlp, self.mlp_dim, self.act, self.mlp_bias, self.dtype, dropout=self.mlp_dropout
+        )
+        return partial(Block, attention, mlp, make_norm, index > 0, self.attention_dropout)
 
     def example_input(self, batch_size: int = 1):
         tokens = jnp.zeros((batch_size, min(8, self.max_positions)), jnp.int32)
@@ -164,12 +171,15 @@ class Block(nn.Module):
     make_mlp: Callable[..., nn.Module]
     make_norm: Callable[..., nn.Module]
     first_norm: bool
+    dropout: float
+    """Of what attention answers."""
 
     @nn.compact
     def __call__(self, state, mode: Mode):
         x = state['hidden']
         y = self.make_norm(name='norm1')(x) if self.first_norm else x
-        x = x + self.make_attention(name='attn')(y, state['mask'])
+        y = self.make_attention(name='attn')(y, state['mask'], mode)
+        x = x + nn.Dropout(self.dropout)(y, deterministic=mode.deterministic)
         x = x + self.make_mlp(name='mlp')(self.make_norm(name='norm2')(x), mode)
         return {**state, 'hidden': x}
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from ftjax.errors import UserError, check_name
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.field_kinds import check_options
 from ftjax.models.stages import Network
 from ftjax.registry import find, parts, register
@@ -61,7 +61,7 @@ def is_recipe(name: str) -> bool:
     return part is not None and not isinstance(part.target, str | type)
 
 
-def build(name: str, options: Mapping[str, Any] | None = None) -> Network:
+def build(name: str, options: JsonObject | None = None) -> Network:
     """Builds a network from its family's name and its fields.
 
     >>> build('vit', {'depth': 2, 'width': 32, 'heads': 2}).stages

@@ -12,19 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.models.layers.attention import attend
+from ftjax.models.layers.attention import attend, weight_dropout
 from ftjax.models.layers.heads import pair
+from ftjax.models.layers.image_windows import pad_to_multiple
 from ftjax.models.layers.mlp import DropPath, Mlp, layer_norm
 from ftjax.models.stage_names import place
 from ftjax.models.stages import Mode
-from ftjax.models.swin import (
-    INNER_EPSILON,
-    Swin,
-    from_windows,
-    pad_to_multiple,
-    shift_mask,
-    to_windows,
-)
+from ftjax.models.swin import INNER_EPSILON, Block, Swin
 
 LARGEST = math.log(100)
 """Of the logarithm of what cosines are multiplied by."""
@@ -73,24 +67,12 @@ class SwinV2(Swin):
             'window': window,
             'shift': self.window // 2 if index % 2 and rows > window else 0,
         }
-        return partial(Block, **fields, measure=self.pretrained_windows[stage] or window)
+        return partial(CosineBlock, **fields, measure=self.pretrained_windows[stage] or window)
 
 
-class Block(nn.Module):
+class CosineBlock(Block):
     """Attention within windows, then a perceptron, each with a norm after it."""
 
-    width: int
-    downsample: bool
-    heads: int
-    window: int
-    shift: int
-    mlp_dim: int
-    act: str
-    qkv_bias: bool
-    epsilon: float
-    dropout: float
-    drop_path: float
-    dtype: str
     measure: int
 
     @nn.compact
@@ -104,22 +86,14 @@ class Block(nn.Module):
             x = x + DropPath(self.drop_path)(y, mode)
         return {**state, 'hidden': x}
 
-    def attention(self, x, mode):
-        del mode  # no dropout in here
-        height, width = x.shape[1:3]
-        x = pad_to_multiple(x, (self.window, self.window))
-        padded = (x.shape[1], x.shape[2])
-        bias = OffsetNetwork(self.window, self.measure, self.heads, name='attn_bias')()
-        if self.shift:
-            x = jnp.roll(x, (-self.shift, -self.shift), axis=(1, 2))
-            mask = shift_mask(*padded, self.window, self.shift)
-            # Windows of one image lie side by side in the batch, images one after another.
-            bias = jnp.tile(bias + mask[:, None], (x.shape[0], 1, 1, 1))
-        attn = CosineAttention(self.heads, self.qkv_bias, self.dtype, name='attn')
-        y = from_windows(attn(to_windows(x, self.window), bias), self.window, padded)
-        if self.shift:
-            y = jnp.roll(y, (self.shift, self.shift), axis=(1, 2))
-        return y[:, :height, :width]
+    def offsets(self):
+        return OffsetNetwork(self.window, self.measure, self.heads, name='attn_bias')()
+
+    def in_windows(self, x, mode, bias):
+        attn = CosineAttention(
+            self.heads, self.qkv_bias, self.attention_dropout, self.dtype, name='attn'
+        )
+        return attn(x, mode, bias)
 
 
 class Downsample(nn.Module):
@@ -142,10 +116,11 @@ class CosineAttention(nn.Module):
 
     heads: int
     qkv_bias: bool
+    dropout: float
     dtype: str
 
     @nn.compact
-    def __call__(self, x, bias):
+    def __call__(self, x, mode: Mode, bias):
         batch, time, width = x.shape
         depth = width // self.heads
 
@@ -160,8 +135,10 @@ class CosineAttention(nn.Module):
         # `attend` divides by the root of the depth.
         query = (unit(query) * (factor * depth**0.5)).astype(query.dtype)
         value = project('value', self.qkv_bias)
-        out = attend(query, unit(key), value, bias=bias).reshape(batch, time, width)
-        return nn.Dense(width, dtype=self.dtype, name='out')(out)
+        drop = weight_dropout(self.dropout, mode)
+        out = attend(query, unit(key), value, bias=bias, drop=drop).reshape(batch, time, width)
+        out = nn.Dense(width, dtype=self.dtype, name='out')(out)
+        return nn.Dropout(self.dropout)(out, deterministic=mode.deterministic)
 
 
 def unit(x: jax.Array) -> jax.Array:

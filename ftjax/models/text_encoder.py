@@ -84,6 +84,7 @@ class PostNormBlock(nn.Module):
     act: str
     epsilon: float
     dropout: float
+    attention_dropout: float
     dtype: DTypeLike
     mlp_dropout: float | None = None
     """Of the perceptron, where it is not `dropout`."""
@@ -93,7 +94,13 @@ class PostNormBlock(nn.Module):
     @nn.compact
     def __call__(self, state, mode: Mode):
         x, bias = state['hidden'], self.attention_bias(state)
-        attn = SelfAttention(self.heads, dropout=self.dropout, dtype=self.dtype, name='attn')
+        attn = SelfAttention(
+            self.heads,
+            dropout=self.dropout,
+            weight_dropout=self.attention_dropout,
+            dtype=self.dtype,
+            name='attn',
+        )
         dropout = self.dropout if self.mlp_dropout is None else self.mlp_dropout
         mlp = Mlp(self.mlp_dim, self.act, dropout, self.dtype, name='mlp')
         norm1, norm2 = (layer_norm(name, self.epsilon, self.dtype) for name in ('norm1', 'norm2'))

@@ -47,6 +47,8 @@ class ViT(ImageNetwork):
     layer_scale: float | None = None
     epsilon: float = 1e-6
     dropout: float = 0.0
+    attention_dropout: float = 0.0
+    """Of the attention weights."""
     drop_path: float = 0.0
     dtype: str = 'float32'
 
@@ -104,7 +106,7 @@ class ViT(ImageNetwork):
 
     @property
     def noiseless(self) -> bool:
-        return not (self.dropout or self.drop_path)
+        return not (self.dropout or self.attention_dropout or self.drop_path)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -140,6 +142,7 @@ class ViT(ImageNetwork):
             layer_scale=self.layer_scale,
             epsilon=self.epsilon,
             dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
             drop_path=self.drop_path * index / max(self.depth - 1, 1),
             dtype=self.dtype,
         )
@@ -239,6 +242,7 @@ class Block(nn.Module):
     layer_scale: float | None
     epsilon: float
     dropout: float
+    attention_dropout: float
     drop_path: float
     dtype: DTypeLike
 
@@ -253,10 +257,19 @@ class Block(nn.Module):
         return {**state, 'hidden': x}
 
     def attention(self, x, mode):
-        attn = SelfAttention(
-            self.heads, self.qkv_bias, dropout=self.dropout, dtype=self.dtype, name='attn'
+        return self.self_attention()(x, mode)
+
+    def self_attention(self, **fields):
+        """The layer; a family of another kind of attention gives more fields."""
+        return SelfAttention(
+            self.heads,
+            self.qkv_bias,
+            dropout=self.dropout,
+            weight_dropout=self.attention_dropout,
+            dtype=self.dtype,
+            name='attn',
+            **fields,
         )
-        return attn(x, mode)
 
     def mlp(self, x, mode):
         return Mlp(self.mlp_dim, self.act, self.dropout, self.dtype, name='mlp')(x, mode)

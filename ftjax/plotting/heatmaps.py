@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import INK, LIGHT, new_figure
 
 
-def scores_by_shift(summary: Mapping[str, Any]):
+def scores_by_shift(summary: JsonObject):
     """Arms against tasks, such as shifts; None for one task.
 
     Colour is the difference to the reference on that column, the number is the score.
@@ -90,7 +91,7 @@ def choices_over_time(
     )
 
 
-def _columns(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def _columns(summary: JsonObject) -> dict[str, dict[str, float]]:
     """Column name to {arm: mean score}."""
     tasks = summary['tasks']
     if len(tasks) > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from ftjax.plotting import number_formats
 from ftjax.plotting.style import COLOURS, GREY, INK, new_figure, quiet, titled
 from ftjax.printable import in_figure
 from ftjax.tasks.metrics import as_metric
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SIZE = (4.8, 2.9)
 """Inches of each figure: two fit beside each other on a page, one on a telephone."""
@@ -26,7 +30,7 @@ def learning_curves(
     starts: Sequence[float] = (),
     reference: tuple[str, float] | None = None,
     loss_unit: str = '',
-) -> list[tuple[str, Any]]:
+) -> list[tuple[str, Figure]]:
     """(caption, figure) of what is known of the training of a run; none without a validation.
 
     Args:
@@ -48,7 +52,7 @@ def learning_curves(
 
 def learning_figure(
     history: Sequence[JsonObject], metric: str, best_step: int | None = None
-) -> object:
+) -> Figure:
     """The same curves side by side in one matplotlib Figure.
 
     Raises:
@@ -146,7 +150,7 @@ def _series(history: Sequence[JsonObject], key: str) -> tuple[np.ndarray, np.nda
     return found[:, 0], found[:, 1]
 
 
-def _draw(axes: Any, panel: _Panel, best: float | None, starts: Sequence[float]) -> None:
+def _draw(axes: Axes, panel: _Panel, best: float | None, starts: Sequence[float]) -> None:
     for number, (name, (x, y)) in enumerate(panel.lines.items()):
         marker = 'o' if len(x) < 30 else ''
         axes.plot(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ftjax.freezing.rules import FROZEN
+from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting.style import COLOURS, GREY, LIGHT, new_figure, quiet, titled
 from ftjax.printable import in_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHOWN = 8
 """Phases that are drawn beside each other; of more, some in between are left out."""
 
 
-def stage_sizes(phase: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+def stage_sizes(phase: JsonObject) -> dict[str, tuple[int, int]]:
     """(parameters, those that train) of each stage of a phase as plan.json has it.
 
     >>> leaf = {'group': 'frozen', 'shape': [2, 3]}
@@ -31,7 +35,7 @@ def stage_sizes(phase: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     return {name: (total, trained) for name, (total, trained) in sizes.items()}
 
 
-def network_picture(phases: Sequence[Mapping[str, object]]) -> object:
+def network_picture(phases: Sequence[Mapping[str, object]]) -> Figure:
     """Stages from the input down to the output, a column a phase, and parameters by stage.
 
     Args:

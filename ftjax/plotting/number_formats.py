@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.tasks.metrics import as_metric
 
 
@@ -23,7 +24,7 @@ def title_of(metric: str) -> str:
     return as_metric(metric).label + (' (%)' if scale_of(metric) == 100 else '')
 
 
-def headed(summary: Mapping[str, Any], split: str = 'test') -> str:
+def headed(summary: JsonObject, split: str = 'test') -> str:
     """The split and the metric for axes and headers; the direction where lower is better.
 
     >>> headed({'metric': 'accuracy', 'higher_is_better': True})

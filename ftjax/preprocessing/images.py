@@ -127,7 +127,7 @@ class Preprocessing:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in fields.items()}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Preprocessing:
+    def from_json(cls, fields: JsonObject) -> Preprocessing:
         """The inverse of `to_json`; raises UserError on an unknown or missing field."""
         known = [field.name for field in dataclasses.fields(cls)]
         for name in fields:

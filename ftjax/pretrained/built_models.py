@@ -11,13 +11,13 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.built.network import Built, can_draw, new_head_leaves
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.checkpoint import input_size
 from ftjax.pretrained.initialise import cast, random_leaves, random_variables
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.report import LoadReport
 from ftjax.pytrees import Variables
 
@@ -29,7 +29,7 @@ class OpenedModel:
     """A built model as the network of a task."""
 
     network: Network
-    variables: dict[str, Any]
+    variables: Variables
     report: LoadReport
     preprocessing: Preprocessing | TextPreprocessing | None
     class_names: tuple[str, ...]

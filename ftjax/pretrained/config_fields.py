@@ -37,7 +37,6 @@ class Fields:
     """Field that holds a whole configuration -> its model type."""
 
 
-NO_ATTENTION_DROPOUT = 'attention weights are not dropped in training'
 KERNEL = 'how attention is computed, not what'
 TASK_ONLY = 'of a head for another task'
 GENERATION = 'of text generation'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -12,6 +11,7 @@ from jax.typing import DTypeLike
 from ftjax.errors import UserError
 from ftjax.io.identity.own_parts import restore
 from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.built.network import open_built
 from ftjax.models.registry import build, is_recipe, options_of
@@ -95,7 +95,7 @@ def outline(
     seed: int = 0,
     head: str = 'auto',
     model: str | Mapping[str, object] | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: JsonObject | None = None,
 ) -> Outline | BuiltOutline:
     """What `load_pretrained` with these arguments would open, from names and headers alone.
 
@@ -231,7 +231,7 @@ def _of_run(step: pathlib.Path, tensors: bool) -> Checkpoint:
     return Checkpoint(folder, own_format.FORMAT, config, source)
 
 
-def _from_model(model: str | Mapping[str, Any]) -> tuple[str, dict[str, object]]:
+def _from_model(model: str | JsonObject) -> tuple[str, dict[str, object]]:
     """The family and the config of a model of the registry given by name and options."""
     options = {'name': model} if isinstance(model, str) else dict(model)
     name = options.pop('name', None)

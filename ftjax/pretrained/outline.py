@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from ftjax.io.json.json_values import JsonObject
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -21,7 +22,6 @@ from ftjax.pretrained.checkpoint import Checkpoint
 from ftjax.pretrained.explain import Explanation
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.keymaps.keymap import KeyMap
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.locate.hub_ids import checked_note
 from ftjax.pretrained.own_format import check_hash
 from ftjax.pretrained.report import LoadReport
@@ -46,7 +46,7 @@ class Pretrained:
     """The commit, for what comes from the hub."""
     family: str
     """The family of the names it came under; 'ftjax' for our own format."""
-    config: Mapping[str, Any]
+    config: JsonObject
     """The checkpoint's configuration, as found."""
     tokenizer: pathlib.Path | None
     """tokenizer.json, for text."""

@@ -33,12 +33,13 @@ from ftjax.io.json.json_values import (
     check_table,
     optional,
 )
+from ftjax.leaves import flatten
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
+from ftjax.pytrees import Variables
 
 FORMAT = 'ftjax'
 WEIGHTS, CONFIG, TOKENIZER = 'model.safetensors', 'config.json', 'tokenizer.json'
@@ -47,7 +48,7 @@ WEIGHTS, CONFIG, TOKENIZER = 'model.safetensors', 'config.json', 'tokenizer.json
 def save_own(
     folder: str | os.PathLike[str],
     network: Network,
-    variables: Mapping[str, object],
+    variables: Variables,
     preprocessing: Preprocessing | TextPreprocessing | None,
     class_names: Sequence[str] = (),
     provenance: Mapping[str, object] | None = None,

@@ -10,14 +10,15 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
+from ftjax.leaves import unflatten
 from ftjax.models.stages import Network
 from ftjax.pretrained.explain import Explanation, explain
 from ftjax.pretrained.initialise import cast, random_leaves
 from ftjax.pretrained.keymaps.keymap import KeyMap
-from ftjax.pretrained.leaves import unflatten
 from ftjax.pretrained.positions import resize_table
 from ftjax.pretrained.readers import TensorSource
 from ftjax.pretrained.report import LoadReport
+from ftjax.pytrees import Flat
 
 Sharding = Callable[[str, tuple[int, ...]], jax.sharding.Sharding]
 Held = Callable[[str, np.dtype], DTypeLike]
@@ -68,7 +69,7 @@ def load_into(
         leaf = _own(leaf) if isinstance(leaf, np.ndarray) else leaf
         return jax.device_put(leaf, sharding(key, leaf.shape) if sharding else None)
 
-    leaves: dict[str, object] = {}
+    leaves: Flat = {}
     for name, match in plan.reads.items():
         tensor = source.read(name)
         _check_finite(tensor, name, source)

@@ -8,15 +8,14 @@ processor rounds otherwise.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ftjax.io.json.json_values import JsonObject
-from ftjax.pretrained.leaves import flatten
-from ftjax.pytrees import Variables
+from ftjax.leaves import flatten
+from ftjax.pytrees import Flat, Variables
 
 NUMBERS, ENTRIES = 4, 2**16
 """Of a sketch, and entries of a leaf that it looks at."""
@@ -55,7 +54,7 @@ def weights_hash(variables: Variables) -> str:
     return digest.hexdigest()
 
 
-def sketch(leaves: Mapping[str, object]) -> list[float]:
+def sketch(leaves: Flat) -> list[float]:
     """A few numbers that tell one draw of random weights from another, whatever the rounding.
 
     Each is the sum of entries against a wave, over their length: it is about normal for another

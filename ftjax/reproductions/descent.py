@@ -12,7 +12,7 @@ import numpy as np
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer import OptimizerSettings
-from ftjax.pytrees import Variables
+from ftjax.pytrees import Array, Variables
 from ftjax.tasks import task_of
 from ftjax.tasks.regression import Regression
 from ftjax.training.step.state import make_state, variables_of
@@ -25,11 +25,11 @@ def descend(
     network: Network,
     variables: Variables,
     freeze: str,
-    x: object,
-    y: object,
-    rates: object,
+    x: Array,
+    y: Array,
+    rates: Array,
     steps: int,
-) -> Any:
+) -> Variables:
     """Variables after full-batch gradient descent on the squared error.
 
     Args:

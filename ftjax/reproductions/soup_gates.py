@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from ftjax.ablation.gates.gates import gate
+from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting import number_formats
 
 
 def soup_verdicts(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[JsonObject],
     *,
     start: str,
     best: str,
@@ -49,7 +49,7 @@ def soup_verdicts(
         numbers = [r['shifts'][shifted] if split == 'ood' else r[split] for r in found]
         return scale * np.array([one[metric] for one in numbers])
 
-    def report(claim: str, values: np.ndarray) -> dict[str, Any]:
+    def report(claim: str, values: np.ndarray) -> dict[str, object]:
         return gate(claim, values, 'report')
 
     gain = points(greedy, 'val') - points(best, 'val')

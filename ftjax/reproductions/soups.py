@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from flax.traverse_util import unflatten_dict
 
 from ftjax.ablation.cells.baselines import BASELINES, Baseline, fingerprints
 from ftjax.ablation.cells.extra_test_sets import further_tests
@@ -29,6 +28,8 @@ from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.field_types import check_fields
 from ftjax.freezing.strategies.weight_averages import interpolate, mean_of, soup_greedy
 from ftjax.io.files.atomic import to_jsonable
+from ftjax.leaves import unflatten
+from ftjax.pytrees import Variables
 from ftjax.ranges import above, at_least
 from ftjax.reproductions.soup_gates import soup_verdicts
 from ftjax.runs.evaluate import split_metrics
@@ -50,7 +51,7 @@ class Soup(Baseline):
 
     take: str
     """Which of `arms_of`."""
-    start: Mapping[str, object]
+    start: Variables
     """Changes of the config for the run whose end all members start from:
     {'freeze': 'head', 'optimizer.learning_rate': 1e-2}."""
     rates: Annotated[tuple[float, ...], above(0)]
@@ -186,10 +187,10 @@ def seed_rows(soup: Soup, prepared: Prepared, settings: AblationSettings) -> dic
         own = dataclasses.replace(own, variables=probed.variables)
         ends.append(flat(train(own, progress=False)[0].variables))
 
-    def validated(weights: Mapping[str, object]) -> OwnRow:
+    def validated(weights: Variables) -> OwnRow:
         return numbers_of(split_metrics(prepared, _tree(weights), 'val'))
 
-    def row(weights: Mapping[str, object], **more: object) -> OwnRow:
+    def row(weights: Variables, **more: object) -> OwnRow:
         shifts = {test.name: test.metrics(_tree(weights)) for test in tests}
         shifts = {SHIFTED: _means(list(shifts.values())), **shifts}
         metrics = split_metrics(prepared, _tree(weights))
@@ -199,7 +200,7 @@ def seed_rows(soup: Soup, prepared: Prepared, settings: AblationSettings) -> dic
     members = [row(end, own_rate=rate) for end, rate in zip(ends, rates, strict=True)]
     known = {id(end): one['val'][metric] for end, one in zip(ends, members, strict=True)}
 
-    def score(weights: Mapping[str, object]) -> float:
+    def score(weights: Variables) -> float:
         return known[id(weights)] if id(weights) in known else validated(weights)[metric]
 
     best = max(range(len(ends)), key=lambda n: (members[n]['val'][metric], -n))
@@ -224,8 +225,8 @@ def _member(config: Config, rate: float, order: int) -> Config:
     return dataclasses.replace(config, seed=seed, optimizer=optimizer)
 
 
-def _tree(weights: Mapping[str, object]) -> dict[str, object]:
-    return unflatten_dict(dict(weights), sep='/')
+def _tree(weights: Variables) -> dict[str, object]:
+    return unflatten(weights)
 
 
 def _means(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:

@@ -22,6 +22,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
 from ftjax.pretrained.own_format import check_reopens
+from ftjax.pytrees import Variables
 from ftjax.runs.adapt import adapted
 from ftjax.runs.before_training.feature_audit import feature_audit, known_findings
 from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_statistics
@@ -127,7 +128,7 @@ def opened(
 def finished(
     prepared: Prepared,
     result: FitResult,
-    averaged: Mapping[str, Any] | None,
+    averaged: Variables | None,
     folder: pathlib.Path | None,
     inputs: Mapping[str, Any],
     adaptation: Mapping[str, object] | None = None,

@@ -9,10 +9,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from ftjax.evaluation.metric import MetricValues
+from ftjax.tasks.causal_lm import CausalLM
 from ftjax.tasks.classification import Classification
 from ftjax.tasks.embedding import Embedding
 from ftjax.tasks.masked_features import MaskedFeatures
@@ -26,6 +27,7 @@ from ftjax.tasks.token_classification import TokenClassification
 
 __all__ = [
     'DEFAULT_TASK',
+    'CausalLM',
     'Classification',
     'Embedding',
     'LossOptions',
@@ -51,6 +53,6 @@ def evaluate(
     class_names: Sequence[str] | None = None,
     *,
     task: str = DEFAULT_TASK,
-) -> dict[str, Any]:
+) -> MetricValues:
     """All metrics of outputs (n, ..) for labels (n, ..): see `values` of the task."""
     return task_of(task).measure([(outputs, {'labels': np.asarray(labels)})], class_names)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
 from ftjax.evaluation.metric import MetricValues
+from ftjax.io.json.json_values import JsonObject
 from ftjax.printable import printable
 
 _HEADS = {'average_precision': 'avg prec'}
 
 
 def class_rows(
-    names: Sequence[str], columns: Mapping[str, Any], support: np.ndarray
+    names: Sequence[str], columns: JsonObject, support: np.ndarray
 ) -> list[dict[str, object]]:
     """One dict a class: `name`, its numbers, `support` (examples), ready for JSON."""
     return [
@@ -37,7 +37,7 @@ def class_table(
 
     Of more than `max_classes` classes those with the lowest F1 are listed.
     """
-    rows: list[dict[str, Any]] = [
+    rows: list[JsonObject] = [
         {**row, 'name': printable(row['name'])} for row in metrics['per_class']
     ]
     lines = []
@@ -62,7 +62,7 @@ def _number(value: float | None) -> str:
     return f'{"-":>10}' if value is None else f'{value:10.3f}'
 
 
-def confusion_text(metrics: dict[str, Any], max_classes: int = 20) -> str:
+def confusion_text(metrics: MetricValues, max_classes: int = 20) -> str:
     """The confusion matrix as text (rows true, columns predicted); a note when too wide."""
     matrix = metrics['confusion_matrix']
     names = [printable(row['name']) for row in metrics['per_class']]

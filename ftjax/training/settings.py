@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
-from flax.traverse_util import flatten_dict
 
 from ftjax.errors import UserError, check_name
 from ftjax.field_types import check_fields
+from ftjax.leaves import flatten
 from ftjax.models.stages import Network
+from ftjax.pytrees import Variables
 from ftjax.ranges import LARGEST_INT, above, at_least, between
 from ftjax.registry import parse
 from ftjax.tasks import class_weights
@@ -129,14 +130,12 @@ class TrainSettings:
         """Steps between validations, at least one."""
         return max(1, round(min(self.eval_every * steps_per_epoch, LARGEST_INT)))
 
-    def calls(
-        self, network: Network, params: Mapping[str, object], start: str | None = None
-    ) -> int:
+    def calls(self, network: Network, params: Variables, start: str | None = None) -> int:
         """Most steps of one call on the present backend, of a network run from a stage on."""
         if self.steps_per_call is not None:
             return self.steps_per_call
         run = network.stages[network.stages.index(start) if start else 0 :]
-        flat: dict[str, Any] = flatten_dict(dict(params), sep='/')
+        flat = flatten(params)
         convolves = any(
             len(leaf.shape) == 4 and path.split('/')[0] in {*network.blocks} & {*run}
             for path, leaf in flat.items()

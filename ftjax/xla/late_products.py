@@ -36,7 +36,9 @@ def late_products(
     if not half:
         return contextlib.nullcontext()
 
-    def late(run: Callable, args: tuple, kwargs: dict, context: Any) -> object:
+    def late(
+        run: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext
+    ) -> object:
         module, scope = context.module, context.module.scope
         if context.method_name != '__call__' or scope is None or kwargs:
             return run(*args, **kwargs)

@@ -8,7 +8,7 @@ import functools
 import gc
 import pathlib
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
@@ -26,7 +26,7 @@ _PROGRAMS: collections.OrderedDict[Hashable, Program] = collections.OrderedDict(
 class Program:
     """A compiled function and the seconds its compilation took."""
 
-    call: Any
+    call: jax.stages.Compiled
     seconds: float
 
     @functools.cached_property
@@ -41,7 +41,10 @@ class Program:
 
 
 def program(
-    function: Any, *arguments: object, donate: tuple[int, ...] = (), places: Any = None
+    function: Callable[..., object],
+    *arguments: object,
+    donate: tuple[int, ...] = (),
+    places: Any = None,
 ) -> Program:
     """Compiles `function` for arguments of these shapes, or finds it compiled already.
 

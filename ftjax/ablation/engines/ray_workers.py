@@ -19,6 +19,7 @@ from typing import Any
 from ftjax.ablation.engines.engine import Job, Outcome, Run, Server, Work, with_default
 from ftjax.ablation.engines.pool import Pool, Worker
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 
 PREFIXES = ('FTJAX_', 'JAX_', 'XLA_', 'OMP_')
 """Beginnings of the environment variables that workers get."""
@@ -113,7 +114,7 @@ def connect(address: str, workers: int | None) -> None:
 
     os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     given = {k: v for k, v in os.environ.items() if k.startswith(PREFIXES)}
-    options: dict[str, Any] = {'address': address, 'runtime_env': {'env_vars': given}}
+    options: JsonObject = {'address': address, 'runtime_env': {'env_vars': given}}
     if not address:
         options = {'address': 'local', 'num_cpus': workers, 'include_dashboard': False}
     # Ray puts a handler of its own for SIGTERM in place of ours.

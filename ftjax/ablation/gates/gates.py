@@ -15,7 +15,6 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -188,7 +187,7 @@ def _written(found: ArmComparison, scale: float) -> tuple[float, list[float] | N
     return scale * found.difference, sorted((scale * found.low, scale * found.high))
 
 
-def gate_rows(verdicts: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+def gate_rows(verdicts: Sequence[Summary]) -> list[list[str]]:
     """Rows of a table: gate, kind, value, interval, outcome."""
     words = {True: 'passed', False: 'failed', None: 'reported'}
     rows = []

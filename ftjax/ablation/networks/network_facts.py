@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.statistics.row_types import Row
 from ftjax.errors import UserError
 from ftjax.evaluation.latency import Calls, forward_latency
 from ftjax.models.stages import Network
@@ -59,9 +60,7 @@ def _latency(prepared: Prepared, size: int) -> dict[str, Any]:
     return forward_latency(trained.network, trained.placed, trained.preprocessing, inputs, CALLS)
 
 
-def parity_of(
-    network: Network, family: str, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, object] | None:
+def parity_of(network: Network, family: str, rows: Sequence[Row]) -> dict[str, object] | None:
     """How far outputs of the network's family were from the original library's; None unmeasured.
 
     Args:

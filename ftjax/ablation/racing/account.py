@@ -13,11 +13,13 @@ from ftjax.ablation.racing.race import Race
 from ftjax.ablation.racing.race_state import RaceState
 from ftjax.ablation.racing.spending import EARLY, MOST_EARLY
 from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import to_jsonable
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.process.progress import duration
 
 
-def described(race: Race, state: RaceState) -> dict[str, Any]:
+def described(race: Race, state: RaceState) -> JsonObject:
     """All looks, rounds and verdicts of a race, ready for JSON.
 
     Keys: budget (as given), unit, amount, spent, seeds (that any arm came to), ended (why),
@@ -58,7 +60,7 @@ def described(race: Race, state: RaceState) -> dict[str, Any]:
     )
 
 
-def comparison_told(told: Mapping[str, Any], arm: str) -> tuple[ArmComparison, Comparison]:
+def comparison_told(told: JsonObject, arm: str) -> tuple[ArmComparison, Comparison]:
     """The comparison of an arm at the look that decided it, or at the last, and all of that look.
 
     Args:
@@ -80,7 +82,7 @@ def comparison_told(told: Mapping[str, Any], arm: str) -> tuple[ArmComparison, C
     )
 
 
-def sentences(told: Mapping[str, Any]) -> list[str]:
+def sentences(told: JsonObject) -> list[str]:
     """A race in sentences.
 
     Args:
@@ -115,7 +117,7 @@ def sentences(told: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def seeds_run(races: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> Sequence[int]:
+def seeds_run(races: Mapping[str, Summary], seeds: Sequence[int]) -> Sequence[int]:
     """Those of the seeds that any race has come to; all of them where there was no race."""
     most = max((told['seeds'] for told in races.values()), default=len(seeds))
     return seeds[:most]

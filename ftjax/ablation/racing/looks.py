@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
-from typing import Any
 
 from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
+from ftjax.io.json.json_values import JsonObject
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Look:
             if one.arm in self.asked and one.verdict != 'undecided'
         )
 
-    def described(self) -> dict[str, Any]:
+    def described(self) -> JsonObject:
         """Numbers of the look, ready for JSON: those of the arms that were in question."""
         return {
             'seeds': self.seeds,
@@ -56,7 +56,7 @@ class Look:
         }
 
 
-def numbers_of(one: ArmComparison) -> dict[str, Any]:
+def numbers_of(one: ArmComparison) -> JsonObject:
     """An arm's comparison, its name left out."""
     return {key: value for key, value in dataclasses.asdict(one).items() if key != 'arm'}
 

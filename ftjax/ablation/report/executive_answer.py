@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.ablation.summary.good_enough import COSTS, cost_against, is_as_good, price
 from ftjax.plotting import number_formats
 
 LISTED = 6
 """Up to so many arms are named in a sentence."""
-Arm = Mapping[str, Any]
 
 
-def answer(summary: Mapping[str, Any]) -> list[str]:
+def answer(summary: Summary) -> list[str]:
     """Which arms are better and worse than the reference, the best mean, the cheapest as good.
 
     Of several tasks, over all of them together.
@@ -31,7 +30,7 @@ def answer(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _counted(compared: Sequence[Arm], summary: Mapping[str, Any]) -> str:
+def _counted(compared: Sequence[Summary], summary: Summary) -> str:
     by = {word: [a['arm'] for a in compared if _verdict(a) == word] for word in _WORDS}
     margin = number_formats.score(summary['margin'], summary['metric'])
     parts = [
@@ -53,7 +52,7 @@ _WORDS = {
 }
 
 
-def _verdict(arm: Arm) -> str:
+def _verdict(arm: Summary) -> str:
     difference = arm['difference']
     return 'none' if difference['standard_error'] is None else difference['verdict']
 
@@ -64,7 +63,7 @@ def _listed(names: Sequence[str]) -> str:
     return f' ({", ".join(names)})'
 
 
-def _highest(arms: Sequence[Arm], reference: Arm, summary: Mapping[str, Any]) -> list[str]:
+def _highest(arms: Sequence[Summary], reference: Summary, summary: Summary) -> list[str]:
     sign, metric = (1 if summary['higher_is_better'] else -1), summary['metric']
     able = [arm for arm in arms if arm['mean'] and not arm.get('rate_edge')]
     if not able:
@@ -89,7 +88,7 @@ def _highest(arms: Sequence[Arm], reference: Arm, summary: Mapping[str, Any]) ->
     return [f'{found}, {against}, which {seeds} would decide.']
 
 
-def _cheapest(compared: Sequence[Arm], reference: Arm, summary: Mapping[str, Any]) -> list[str]:
+def _cheapest(compared: Sequence[Summary], reference: Summary, summary: Summary) -> list[str]:
     """The cheapest arm that is not worse by the margin; none where times are not known."""
     margin, higher = summary['margin'], summary['higher_is_better']
     if not reference.get('step_seconds') or not margin:
@@ -121,5 +120,5 @@ def _cheapest(compared: Sequence[Arm], reference: Arm, summary: Mapping[str, Any
     ]
 
 
-def _unit(summary: Mapping[str, Any]) -> str:
+def _unit(summary: Summary) -> str:
     return ' points' if number_formats.scale_of(summary['metric']) == 100 else ''

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import (
@@ -74,7 +71,7 @@ def scores_by_arm(task: Summary, summary: Summary):
     return figure
 
 
-def depth_curve(task: Mapping[str, Any], summary: Mapping[str, Any]):
+def depth_curve(task: Summary, summary: Summary):
     """Score against the number of trained blocks; None with fewer than three depths.
 
     'full' stands at the right end; arms without a depth are lines across.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import COLOURS, GREY, INK, LIGHT, new_figure, quiet, titled
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 VERDICT_COLOURS = {
     'better': COLOURS[0],
@@ -20,7 +24,7 @@ FAR = 8.0
 """An arm further off than so many typical half widths stands at the border, with an arrow."""
 
 
-def differences_by_arm(task: Mapping[str, Any], summary: Mapping[str, Any]):
+def differences_by_arm(task: Summary, summary: Summary):
     """Every arm's difference with its simultaneous interval, the best at the top.
 
     An arm far off is drawn at the border, so that the others keep their place. None where no arm
@@ -90,7 +94,7 @@ def limits(intervals: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
 
 
 def _titled(
-    axes: Any, found: Sequence[tuple[str, Mapping[str, object]]], summary: Mapping[str, Any]
+    axes: Axes, found: Sequence[tuple[str, Mapping[str, object]]], summary: Summary
 ) -> None:
     from matplotlib.lines import Line2D
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ftjax.ablation.report.figures_differences import limits
 from ftjax.ablation.statistics.row_types import Summary
@@ -11,7 +11,7 @@ from ftjax.plotting import number_formats
 from ftjax.plotting.style import GREY, INK, arm_styles, new_figure, place_labels, quiet, titled
 
 if TYPE_CHECKING:
-    pass
+    from matplotlib.axes import Axes
 
 # (key of an arm, axis label)
 COSTS = (
@@ -113,7 +113,7 @@ def named_far(arms: Sequence[Summary], summary: Summary) -> str:
     return ', '.join(told) + (f' and {len(arms) - 5} more' if len(arms) > 5 else '')
 
 
-def _scaled(axes: Any, costs: Sequence[float]) -> None:
+def _scaled(axes: Axes, costs: Sequence[float]) -> None:
     """A logarithmic axis where costs differ by more than a factor of five."""
     from matplotlib.ticker import LogLocator
 

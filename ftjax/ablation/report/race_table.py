@@ -7,6 +7,7 @@ from typing import Any
 
 from ftjax.ablation.racing.account import spent
 from ftjax.ablation.statistics.row_types import Summary
+from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting import number_formats
 
 HEADER: tuple[str, ...] = (
@@ -25,9 +26,7 @@ LEGEND = (
 )
 
 
-def race_table(
-    told: Mapping[str, Any], summary: Summary
-) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+def race_table(told: JsonObject, summary: Summary) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     """Header and rows, a look each.
 
     Args:

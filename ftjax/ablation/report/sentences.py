@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from ftjax.ablation.report import tables
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
@@ -56,7 +53,7 @@ def overall_sentences(summary: Summary) -> list[str]:
     return sentences
 
 
-def compared(difference: Mapping[str, Any], summary: Summary) -> str:
+def compared(difference: Summary, summary: Summary) -> str:
     """How an arm compares with the reference: 'better than full (+1.0 points [..], 3 seeds, ..)'.
 
     Args:

@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.settings import AblationSettings
+from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting import number_formats
 
 Rows = Sequence[Mapping[str, Any]]
 OF_ADAM, OF_SGD = ('betas', 'epsilon'), ('momentum', 'nesterov')
 
 
-def setup_of(
-    values: Mapping[str, Any], settings: AblationSettings, rows: Rows = ()
-) -> dict[str, object]:
+def setup_of(values: JsonObject, settings: AblationSettings, rows: Rows = ()) -> dict[str, object]:
     """What was held fixed, name to value, in the order to show; arms may change it.
 
     Args:

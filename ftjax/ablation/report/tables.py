@@ -28,7 +28,7 @@ def write_summary(folder: str | os.PathLike[str], summary: Summary) -> None:
     write_text(folder / 'table.md', table_markdown(summary))
 
 
-def table_markdown(summary: Mapping[str, Any]) -> str:
+def table_markdown(summary: Summary) -> str:
     """The answer, how to read the tables, those of all tasks and the overall one, and caveats."""
     parts = []
     if summary['question']:
@@ -107,7 +107,7 @@ def overall_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     metric, reference = summary['metric'], summary['reference']
     title = number_formats.headed(summary).removeprefix('test ')
 
-    def with_bounds(interval: Mapping[str, Any] | None) -> str:
+    def with_bounds(interval: Summary | None) -> str:
         if interval is None:
             return '–'
         value = number_formats.score(interval['estimate'], metric)
@@ -126,7 +126,7 @@ def overall_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     return _table(columns, summary['overall']['arms'], keep=4)
 
 
-def chance(difference: Mapping[str, Any] | None) -> str:
+def chance(difference: Summary | None) -> str:
     """The probability that an arm is better, in two digits."""
     if difference is None or difference['standard_error'] is None:
         return '–'
@@ -134,7 +134,7 @@ def chance(difference: Mapping[str, Any] | None) -> str:
     return '<0.01' if found < 0.01 else '>0.99' if found > 0.99 else f'{found:.2f}'
 
 
-def verdict(difference: Mapping[str, Any] | None, summary: Summary) -> str:
+def verdict(difference: Summary | None, summary: Summary) -> str:
     """A verdict in words, with the seeds that would decide it."""
     if difference is None:
         return '–'
@@ -243,13 +243,13 @@ def _runs(arm: Summary) -> str:
 _NOTES = (('n_diverged', 'diverged'), ('n_failed', 'failed'), ('n_missing', 'missing'))
 
 
-def _time(arm: Mapping[str, Any], key: str, summary: Mapping[str, Any]) -> str:
+def _time(arm: Summary, key: str, summary: Summary) -> str:
     """A time, with a star where it is a share of a program of several runs."""
     joint = arm['arm'] in summary.get('vectorised', ()) and arm[key] is not None
     return number_formats.seconds(arm[key]) + ('*' if joint else '')
 
 
-def _mean(arm: Mapping[str, Any]) -> float | None:
+def _mean(arm: Summary) -> float | None:
     return arm['mean']['estimate'] if arm['mean'] else None
 
 

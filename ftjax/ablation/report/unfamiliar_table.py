@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ftjax.ablation.statistics.row_types import Summary
 
 TITLES = {'energy': 'energy', 'mahalanobis': 'Mahalanobis distance'}
@@ -27,7 +25,7 @@ def unfamiliar_table(
         'class of the training split.'
     )
 
-    def cell(interval: dict[str, Any] | None) -> str:
+    def cell(interval: Summary | None) -> str:
         if interval is None:
             return '–'
         value = f'{interval["estimate"]:.3f}'

@@ -12,6 +12,7 @@ import pathlib
 from typing import Any
 
 from ftjax.io.files.atomic import read_json
+from ftjax.io.json.json_values import JsonObject
 
 FILE = pathlib.Path(__file__).with_suffix('.json')
 
@@ -23,7 +24,7 @@ def error_rates(arms: int, seeds: int) -> dict[str, Any]:
       arms: besides the reference.
     """
 
-    def distance(row: dict[str, Any]) -> float:
+    def distance(row: JsonObject) -> float:
         return abs(math.log(row['arms'] / arms)) + abs(math.log(row['seeds'] / seeds))
 
     return min(measured(), key=distance)

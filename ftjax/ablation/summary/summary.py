@@ -175,7 +175,7 @@ def summarise(
     return to_jsonable(summary)
 
 
-def read_summary(path: str | os.PathLike[str]) -> dict[str, Any]:
+def read_summary(path: str | os.PathLike[str]) -> Summary:
     """A summary.json, for tables, figures and the report.
 
     Raises:

@@ -11,6 +11,7 @@ from ftjax.data.dataset import Dataset
 from ftjax.data.missing import rule_of
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
 from ftjax.preprocessing.table_features import CategoryColumn, NumberColumn, TablePreprocessing
 
@@ -91,7 +92,7 @@ def matching_table(
     return preprocessing
 
 
-def network_options(train: Dataset, settings: DataSettings) -> dict[str, Any]:
+def network_options(train: Dataset, settings: DataSettings) -> JsonObject:
     """Fields of a new network for a table that follow from its training rows; {} for other data."""
     if train.kind != 'table':
         return {}

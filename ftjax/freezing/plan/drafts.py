@@ -14,6 +14,7 @@ from ftjax.freezing.rules import FROZEN, Unmatched, assign
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.segment import Segment, in_order
 from ftjax.freezing.settings import FreezeSettings
+from ftjax.io.json.json_values import JsonObject
 
 ADAPTERS = 'added'
 """Optimizer group of adapters: so it is called in plan.json and in checkpoints."""
@@ -178,7 +179,7 @@ def user_phases(
 
 
 def user_phase(
-    phase: Mapping[str, Any], net: Anatomy, run_length: RunLength, seed: int, start: int
+    phase: JsonObject, net: Anatomy, run_length: RunLength, seed: int, start: int
 ) -> Draft:
     """One draft from one user-written phase."""
     rate = float(phase.get('rate', 1.0))

@@ -12,16 +12,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError
 from ftjax.freezing.registry import Term, parse, strategy
 from ftjax.freezing.settings import FreezeSettings
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapted import Adapted, adapted
 from ftjax.models.adapters.adapter import Adapter
+from ftjax.models.adapters.adapter_plus import AdapterPlus
 from ftjax.models.adapters.bottleneck import Bottleneck
 from ftjax.models.adapters.ia3 import IA3
 from ftjax.models.adapters.lora import LoRA
+from ftjax.models.adapters.oft import OFT
 from ftjax.models.adapters.prompt import Prompt
 from ftjax.models.adapters.ssf import SSF
 from ftjax.models.stages import Network
@@ -74,6 +76,19 @@ def dora(r: int, alpha: float, targets: str) -> Adapter:
     return LoRA(r, alpha, targets, magnitude=True)
 
 
+@strategy(
+    'oft',
+    'adapter',
+    block=32,
+    targets='query|value',
+    source='OFT, arXiv:2306.07280, and its code in PEFT',
+    ranges={'block': between(2, 2**12)},
+)
+def oft(block: int, targets: str) -> Adapter:
+    """Rotates the inputs of queries and values (or `targets`) in blocks; mergeable."""
+    return OFT(block, targets)
+
+
 @strategy('ia3', 'adapter', source='T-Few, arXiv:2205.05638')
 def ia3() -> Adapter:
     """Vectors, 1 at first, that scale keys, values and the perceptrons' inside; mergeable."""
@@ -90,6 +105,18 @@ def ia3() -> Adapter:
 def adapter(reduction: int) -> Adapter:
     """A residual bottleneck after each block, its last layer 0 at first."""
     return Bottleneck(reduction)
+
+
+@strategy(
+    'adapter_plus',
+    'adapter',
+    rank=8,
+    source='Adapter+, arXiv:2406.06820, and its code',
+    ranges={'rank': RANKS},
+)
+def adapter_plus(rank: int) -> Adapter:
+    """A bottleneck after each block's skip, scaled a channel; near the identity at first."""
+    return AdapterPlus(rank)
 
 
 @strategy('ssf', 'adapter', source='SSF, arXiv:2210.08823')
@@ -139,24 +166,27 @@ def with_adapters(
                     'parameters of the same names; keep one'
                 )
     made = adapted(network, adapters)
-    params: dict[str, Any] = flatten_dict(dict(variables['params']), sep='/')
+    params = flatten(variables['params'])
     added = added_leaves(made)  # pyrefly: ignore
     check_each(terms, network, list(added), params)
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in params.values()):
-        return made, {**variables, 'params': unflatten_dict({**params, **added}, sep='/')}
+        return made, {**variables, 'params': unflatten({**params, **added})}
     found = random_leaves(made, {f'params/{path}' for path in added}, seed)
     whole = {**params, **{key.removeprefix('params/'): leaf for key, leaf in found.items()}}
     for one in adapters:
         whole.update(one.settle(OnDevice(whole)))
-    return made, {**variables, 'params': unflatten_dict(whole, sep='/')}
+    return made, {**variables, 'params': unflatten(whole)}
 
 
 @functools.lru_cache(maxsize=64)
 def added_leaves(network: Adapted) -> Mapping[str, jax.ShapeDtypeStruct]:
     """Path -> shape of every leaf that adapters add to a network."""
     shapes = jax.eval_shape(network.init, jax.random.key(0), network.example_input())['params']
-    flat: Any = flatten_dict(shapes, sep='/')
-    return {path: leaf for path, leaf in flat.items() if network.is_adapter_leaf(path)}
+    return {
+        path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for path, leaf in flatten(shapes).items()
+        if network.is_adapter_leaf(path)
+    }
 
 
 class OnDevice(Mapping[str, Any]):
@@ -176,9 +206,7 @@ class OnDevice(Mapping[str, Any]):
         return len(self.leaves)
 
 
-def check_each(
-    terms: list[Term], network: Network, wanted: list[str], params: Mapping[str, object]
-) -> None:
+def check_each(terms: list[Term], network: Network, wanted: list[str], params: Variables) -> None:
     """UserError for the first term that adds nothing to this network."""
     dense = sorted({p.split('/')[-2] for p in params if p.endswith('/kernel')} - {'head'})
     for term in terms:

@@ -7,7 +7,6 @@ Choice; its option `when` is a function (run_length, **parameters) -> steps at w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -110,13 +109,13 @@ def auto_snr_paper(net: Anatomy, probe, earlier, step: int, examples: int, thres
     Mean of E[g]^2 / (Var[g] + 1e-8) with moments over single examples, as the paper says.
     """
     del earlier
-    sums: dict[str, Any] = {}
-    count = 0
+    sums: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    count, none = 0, np.zeros(())
     for gradients in probe.example_gradients(examples):
         for path, gradient in gradients.items():
             if path not in net.norms:
                 values = np.asarray(gradient, np.float64)
-                first, second = sums.get(path, (0.0, 0.0))
+                first, second = sums.get(path, (none, none))
                 sums[path] = first + values.sum(0), second + (values**2).sum(0)
         count += len(next(iter(gradients.values())))
     ratios = {}

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+
+from ftjax.io.json.json_values import JsonObject
 
 INPUTS = ('data', 'weights', 'code')
 """What a result is a function of: under others, a run goes on only if that is asked for."""
@@ -73,7 +74,7 @@ def joined(words: Sequence[str]) -> str:
     return ', '.join(shown[:-1]) + (' and ' if shown[:-1] else '') + shown[-1]
 
 
-def part(identity: object, name: str) -> dict[str, Any]:
+def part(identity: object, name: str) -> JsonObject:
     """A part of an identity; {} where a file holds none or something else."""
     found = identity.get(name) if isinstance(identity, Mapping) else None
     return dict(found) if isinstance(found, Mapping) else {}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json
+from ftjax.io.json.json_values import JsonObject
 
 WORDS = {
     str: 'text',
@@ -19,7 +19,7 @@ WORDS = {
 }
 
 
-def read_fields(path: str | os.PathLike[str], fields: Mapping[str, type]) -> dict[str, Any]:
+def read_fields(path: str | os.PathLike[str], fields: Mapping[str, type]) -> JsonObject:
     """Some fields of a JSON object in a file, by dotted name: see `check_fields_of`."""
     return check_fields_of(read_json(path), os.fspath(path), fields)
 
@@ -39,7 +39,7 @@ RESULT: dict[str, type] = {
 """The fields of a run's result.json that somebody reads."""
 
 
-def read_result(path: str | os.PathLike[str], needed: Collection[str] = ()) -> dict[str, Any]:
+def read_result(path: str | os.PathLike[str], needed: Collection[str] = ()) -> JsonObject:
     """What the result.json of a finished run holds.
 
     Args:

@@ -11,12 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.io.json.json_reader import parse_json
-from ftjax.io.json.json_values import Integer, Kind, Number, Table, Text, check, check_table
+from ftjax.io.json.json_values import (
+    Integer,
+    JsonObject,
+    Kind,
+    Number,
+    Table,
+    Text,
+    check,
+    check_table,
+)
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapter import Adapter, Site, acting
 from ftjax.models.field_kinds import check_options
 from ftjax.models.registry import build, family, fields_of, options_of
@@ -77,7 +86,9 @@ class Adapted(Network):
     longest_text = of_family('longest_text')
     token_types = of_family('token_types')
     pad_id = of_family('pad_id')
+    end_ids = of_family('end_ids')
     is_lm = of_family('is_lm')
+    is_decoder = of_family('is_decoder')
     head_kind = of_family('head_kind')
     is_dense = of_family('is_dense')
     tapped = of_family('tapped')
@@ -207,9 +218,7 @@ def plain_network(network: Network) -> Network:
     return network.network if isinstance(network, Adapted) else network
 
 
-def with_overrides(
-    options: Mapping[str, Any], overrides: Mapping[str, object]
-) -> dict[str, object]:
+def with_overrides(options: JsonObject, overrides: Mapping[str, object]) -> dict[str, object]:
     """Options of an Adapted with some fields replaced, those of the family's network included.
 
     Raises UserError for a field that neither has.
@@ -240,7 +249,7 @@ def merge(network: Network, variables: Variables) -> tuple[Network, dict[str, An
     """
     if not isinstance(network, Adapted):
         return network, dict(variables)
-    params = flatten_dict(dict(variables['params']), sep='/')
+    params = flatten(variables['params'])
     for text in network.adapters:  # the innermost first
         adapter = read_adapter(text)
         if not adapter.mergeable:
@@ -252,4 +261,4 @@ def merge(network: Network, variables: Variables) -> tuple[Network, dict[str, An
     base = build(
         network.base, {**json.loads(network.base_options), 'num_classes': network.num_classes}
     )
-    return base, {**variables, 'params': unflatten_dict(params, sep='/')}
+    return base, {**variables, 'params': unflatten(params)}

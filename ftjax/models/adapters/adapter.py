@@ -6,14 +6,14 @@ import contextlib
 import contextvars
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 
 from ftjax.errors import UserError
-from ftjax.pytrees import Array, Flat
+from ftjax.pytrees import Array, Flat, Variables
 
 _ACTING = contextvars.ContextVar('acting', default=False)
 
@@ -64,6 +64,11 @@ class Site:
         assert self.module.scope is not None
         return self.module.scope.get_variable('params', name)
 
+    def random(self, name: str) -> jax.Array:
+        """A key of this call from one of the run's streams, 'dropout' say."""
+        assert self.module.scope is not None
+        return self.module.scope.make_rng(name)
+
     def add(self, name: str, init: Callable, shape: tuple[int, ...]) -> jax.Array:
         """An added parameter beside the module's own: made at init, read afterwards.
 
@@ -112,7 +117,7 @@ class Adapter:
         """
         raise NotImplementedError
 
-    def settle(self, params: Mapping[str, object]) -> Flat:
+    def settle(self, params: Variables) -> Flat:
         """Values of added leaves that depend on the loaded weights; {} for none."""
         del params
         return {}
@@ -122,12 +127,12 @@ class Adapter:
         raise NotImplementedError
 
 
-def without(params: Mapping[str, object], *names: str) -> Flat:
+def without(params: Variables, *names: str) -> Flat:
     """The parameters without the leaves of some names."""
     return {path: leaf for path, leaf in params.items() if path.rsplit('/', 1)[-1] not in names}
 
 
-def holders(params: Mapping[str, object], name: str) -> list[str]:
+def holders(params: Variables, name: str) -> list[str]:
     """Paths, with a slash at the end, of the modules that hold a leaf of a name."""
     return [path[: -len(name)] for path in params if path.rsplit('/', 1)[-1] == name]
 

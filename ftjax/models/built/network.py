@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 
 from ftjax.errors import UserError, check_name, shown
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
+from ftjax.pytrees import Variables
 from ftjax.registry import find
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -51,7 +53,7 @@ class Built:
     """A network made of a built model, and the weights that the model came with."""
 
     network: BuiltNetwork
-    variables: dict[str, Any]
+    variables: Variables
     preprocessing: Any = None
     """What its inputs are prepared by: `ftjax.preprocessing`; None for pixels to [-1, 1]."""
     class_names: tuple[str, ...] = ()
@@ -207,7 +209,7 @@ LISTS: dict[type, tuple[type, ...]] = {tuple: (list,)}
 """What a config may hold in place of a value's own type."""
 
 
-def open_built(name: str, options: Mapping[str, Any]) -> Built:
+def open_built(name: str, options: JsonObject) -> Built:
     """The network that a registered function builds, with its weights.
 
     Args:

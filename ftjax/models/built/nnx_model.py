@@ -11,9 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError, check_name
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapted import merge
 from ftjax.models.built.network import Built, BuiltNetwork, Shapes, Structure, built_network
 from ftjax.models.built.nnx_layers import NORMS
@@ -22,6 +22,7 @@ from ftjax.models.built.nnx_parts import Part, outputs_of, split_model, write_pa
 from ftjax.models.built.nnx_stage import NNXStage
 from ftjax.models.built.nnx_variables import Stage
 from ftjax.models.stages import ROLES, Network
+from ftjax.pytrees import Flat, Variables
 
 BY_NAME = {
     'attention': re.compile(r'(^|[/_])(self_?)?att(n|ention)'),
@@ -110,11 +111,11 @@ def from_nnx(
         write=write,
     )
     check_whole(model, example, out)
-    variables = {'params': {}, **unflatten_dict(leaves, sep='/')}
+    variables = {'params': {}, **unflatten(leaves)}
     return Built(built_network(structure), variables, preprocessing, tuple(class_names))
 
 
-def into_nnx(model: nnx.Module, network: Network, variables: Mapping[str, object]) -> nnx.Module:
+def into_nnx(model: nnx.Module, network: Network, variables: Variables) -> nnx.Module:
     """Puts trained weights back into a model, adapters merged; returns it.
 
     Args:
@@ -129,7 +130,7 @@ def into_nnx(model: nnx.Module, network: Network, variables: Mapping[str, object
     plain, merged = merge(network, variables)
     if not isinstance(plain, BuiltNetwork) or plain.structure.write is None:
         raise UserError(f'{type(plain).__name__} is no network of from_nnx')
-    plain.structure.write(model, flatten_dict(merged, sep='/'))
+    plain.structure.write(model, flatten(merged))
     return model
 
 
@@ -179,7 +180,7 @@ def head_leaves(part: Part, outputs: int) -> dict[str, tuple[int, ...]]:
 
 
 def roles_of(
-    parts: Sequence[Part], leaves: Mapping[str, object], said: Mapping[str, str]
+    parts: Sequence[Part], leaves: Flat, said: Mapping[str, str]
 ) -> dict[str, frozenset[str]]:
     """The leaves of each role: by the types of their modules, by name, or as somebody said."""
     for role in said:

@@ -23,6 +23,7 @@ from ftjax.models.built.nnx_variables import (
     kind_of,
     value_of,
 )
+from ftjax.pytrees import Flat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Part:
 
 def split_model(
     model: nnx.Module, stages: Mapping[str, Stage], example: object
-) -> tuple[list[Part], dict[str, object], object]:
+) -> tuple[list[Part], Flat, object]:
     """(a part for each stage, leaves by 'collection/stage/..', shape of the output).
 
     Raises:
@@ -77,7 +78,7 @@ def split_model(
         raise UserError(f'from_nnx: expected a built nnx.Module, not {shown(model)}')
     x = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), example)
     owners: dict[object, str] = {}
-    leaves: dict[str, object] = {}
+    leaves: Flat = {}
     parts: list[Part] = []
     takes: type = jax.Array
     for number, (name, what) in enumerate(stages.items()):
@@ -101,7 +102,7 @@ def split_model(
 
 
 def slots_of(
-    part: Opened, used: set[Path], owners: dict[object, str], leaves: dict[str, object]
+    part: Opened, used: set[Path], owners: dict[object, str], leaves: Flat
 ) -> tuple[Slot, ...]:
     """The slots of a part; what it owns is added to `owners` and `leaves`."""
     own = [p for p in used if part.identities[p] not in owners]

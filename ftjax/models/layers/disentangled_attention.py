@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 
-from ftjax.models.layers.attention import attend
+from ftjax.models.layers.attention import attend, weight_dropout
 from ftjax.models.stages import Mode
 
 
@@ -21,6 +21,8 @@ class DisentangledAttention(nn.Module):
     largest: int
     share_keys: bool
     dropout: float
+    weight_dropout: float
+    """Of the attention weights."""
     dtype: DTypeLike
 
     @property
@@ -59,7 +61,8 @@ class DisentangledAttention(nn.Module):
                 found = jnp.take_along_axis(found, rows.T[None, None], axis=-1)
                 bias = bias + found.swapaxes(-1, -2)
             bias = bias.astype(jnp.float32) * (share * depth**-0.5)
-        out = attend(query * share, key, value, valid=mask, bias=bias)
+        drop = weight_dropout(self.weight_dropout, mode)
+        out = attend(query * share, key, value, valid=mask, bias=bias, drop=drop)
         out = nn.Dense(width, dtype=self.dtype, name='out')(out.reshape(batch, time, width))
         return nn.Dropout(self.dropout)(out, deterministic=mode.deterministic)
 

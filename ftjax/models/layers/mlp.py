@@ -75,16 +75,19 @@ class GatedMlp(nn.Module):
     act: str = 'silu'
     use_bias: bool = True
     dtype: DTypeLike = jnp.float32
+    dropout: float = 0.0
+    """Of the products within."""
 
     @nn.compact
     def __call__(self, x: Float[Array, '*axes width'], mode: Mode) -> Float[Array, '*axes width']:
-        del mode  # no dropout in here
-
         def dense(features, name):
             return nn.Dense(features, use_bias=self.use_bias, dtype=self.dtype, name=name)
 
         gate, up = dense(self.hidden, 'gate')(x), dense(self.hidden, 'up')(x)
-        return dense(x.shape[-1], 'down')(activation(self.act)(gate) * up)
+        inner = nn.Dropout(self.dropout)(
+            activation(self.act)(gate) * up, deterministic=mode.deterministic
+        )
+        return dense(x.shape[-1], 'down')(inner)
 
 
 class LayerScale(nn.Module):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.bert import ALBERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields, known
+from ftjax.pretrained.config_fields import TASK_ONLY, Fields, known
 from ftjax.pretrained.families.bert import CLASSIFIER, POOLER, UNUSED, encoder_fields, tables
 from ftjax.pretrained.families.vit import BLOCK, QKV
 from ftjax.pretrained.keymaps.hf_config import (
@@ -25,7 +26,7 @@ FIELDS = {
             *('vocab_size', 'embedding_size', 'hidden_size', 'num_hidden_layers'),
             *('num_hidden_groups', 'num_attention_heads', 'intermediate_size', 'hidden_act'),
             *('hidden_dropout_prob', 'max_position_embeddings', 'type_vocab_size'),
-            *('layer_norm_eps', 'classifier_dropout_prob'),
+            *('layer_norm_eps', 'classifier_dropout_prob', 'attention_probs_dropout_prob'),
         ),
         inert={
             'tie_word_embeddings': TASK_ONLY,
@@ -35,7 +36,6 @@ FIELDS = {
             'net_structure_type': 'read by nothing',
             'num_memory_blocks': 'read by nothing',
         },
-        noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
     )
 }
 _UNUSED = (*UNUSED, r'(\w+\.)?pooler\.(weight|bias)', r'(predictions|sop_classifier)\..*')
@@ -67,7 +67,7 @@ def _trunk(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config."""
     fields = {**known('albert').defaults, **config}
     options = {
@@ -80,6 +80,7 @@ def network_from_config(config: Mapping[str, Any], **overrides: object) -> Netwo
         'mlp_dim': fields['intermediate_size'],
         'act': read_activation(fields['hidden_act']),
         'dropout': fields['hidden_dropout_prob'],
+        'attention_dropout': fields['attention_probs_dropout_prob'],
         'head_dropout': fields['classifier_dropout_prob'],
         'max_positions': fields['max_position_embeddings'],
         'token_types': fields['type_vocab_size'],

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.beit import BEiT
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
-from ftjax.pretrained.config_fields import BACKBONE, NO_ATTENTION_DROPOUT, TIMM, Fields, known
+from ftjax.pretrained.config_fields import BACKBONE, TIMM, Fields, known
 from ftjax.pretrained.families.timm_config import TIMM_FIELDS, options_from_timm, pixels
 from ftjax.pretrained.families.vit import BLOCK, QKV, SIZES, VIT_READS, encoder
 from ftjax.pretrained.keymaps.hf_config import (
@@ -37,6 +38,7 @@ FIELDS = {
     'beit': Fields(
         reads=(
             *(*VIT_READS, *_FLAGS, 'intermediate_size', 'hidden_dropout_prob'),
+            'attention_probs_dropout_prob',
             *('layer_scale_init_value', 'drop_path_rate', 'use_mean_pooling'),
         ),
         inert={
@@ -53,7 +55,6 @@ FIELDS = {
                 _SEGMENTS,
             ),
         },
-        noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
     ),
     TIMM: TIMM_FIELDS,
 }
@@ -143,7 +144,7 @@ def _options(config: Mapping[str, object]) -> dict[str, Any]:
     return options
 
 
-def _timm_options(config: Mapping[str, Any]) -> dict[str, object]:
+def _timm_options(config: JsonObject) -> dict[str, object]:
     named = NAMES.fullmatch(config['architecture'])
     assert named is not None  # the table of families led here by this very expression
     width, depth, heads = SIZES[named[1]]

@@ -10,7 +10,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.bert import BERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields
+from ftjax.pretrained.config_fields import TASK_ONLY, Fields
 from ftjax.pretrained.families.vit import BLOCK, QKV
 from ftjax.pretrained.keymaps.hf_config import (
     TAGGER,
@@ -31,7 +31,8 @@ POOLER = r'pooler/.*'
 _READS = (
     *('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads'),
     *('intermediate_size', 'max_position_embeddings', 'type_vocab_size', 'hidden_act'),
-    *('layer_norm_eps', 'hidden_dropout_prob', 'classifier_dropout'),
+    *('layer_norm_eps', 'hidden_dropout_prob', 'attention_probs_dropout_prob'),
+    'classifier_dropout',
 )
 _INERT = {
     'tie_word_embeddings': TASK_ONLY,
@@ -46,11 +47,7 @@ _INERT = {
 
 def encoder_declared(*reads: str, **inert: str) -> Fields:
     """The fields of BERT or a relative: `reads` and `inert` beyond BERT's."""
-    return Fields(
-        reads=(*_READS, *reads),
-        inert={**_INERT, **inert},
-        noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
-    )
+    return Fields(reads=(*_READS, *reads), inert={**_INERT, **inert})
 
 
 NO_PROJECTION = 'of a check of sizes alone'
@@ -140,6 +137,7 @@ def encoder_options(config: JsonObject, **defaults: object) -> dict[str, object]
         'act': read_activation(config.get('hidden_act', 'gelu')),
         'epsilon': config.get('layer_norm_eps', 1e-12),
         'dropout': dropout,
+        'attention_dropout': config.get('attention_probs_dropout_prob', 0.1),
         'head_dropout': dropout if head_dropout is None else head_dropout,
         'num_classes': num_labels(config, CLASSIFIER),
     }
@@ -198,7 +196,7 @@ def encoder_fields(
         'hidden_act': write_activation(network.act),
         'layer_norm_eps': network.epsilon,
         'hidden_dropout_prob': network.dropout,
-        'attention_probs_dropout_prob': 0.0,
+        'attention_probs_dropout_prob': network.attention_dropout,
         'classifier_dropout': network.head_dropout,
         **label_fields(network.num_classes, labels),
     }

@@ -10,7 +10,7 @@ from ftjax.models.clip import CLIPVision
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import Fields, known
 from ftjax.pretrained.families.vit import BLOCK, VIT_READS
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
@@ -32,8 +32,7 @@ FIELDS = {
         nested=dict.fromkeys(('vision_config', 'vision_config_dict'), 'clip_vision_model'),
     ),
     'clip_vision_model': Fields(
-        reads=(*VIT_READS, 'intermediate_size', 'projection_dim'),
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
+        reads=(*VIT_READS, 'intermediate_size', 'projection_dim', 'attention_dropout'),
     ),
 }
 # Rightly left over: the text tower, and what an image classifier goes round.
@@ -70,7 +69,7 @@ def grid(config: JsonObject) -> tuple[int, int]:
     return down, across
 
 
-def vision_config(config: JsonObject, defaults: Mapping[str, object]) -> dict[str, Any]:
+def vision_config(config: JsonObject, defaults: Mapping[str, object]) -> JsonObject:
     """The fields of the vision tower: in a dict of their own where there is a text tower."""
     if config.get('model_type') not in ('clip', 'siglip', 'siglip2'):
         return {**defaults, **config.get('vision_config', config)}
@@ -120,6 +119,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     refuse(network, _no_place(network))
     shared = ('qkv_bias', 'hidden_dropout_prob', 'attention_probs_dropout_prob')
     fields = {k: v for k, v in vit_fields(network).items() if k not in shared}
+    fields['attention_dropout'] = network.attention_dropout
     fields |= {'projection_dim': network.projection or 512}
     if not network.num_classes:
         name = 'CLIPVisionModelWithProjection' if network.projection else 'CLIPVisionModel'

@@ -134,7 +134,7 @@ def _options(config: Mapping[str, object]) -> dict[str, Any]:
     return _timm_options(config) if 'architecture' in config else options(config)
 
 
-def options(config: Mapping[str, Any]) -> dict[str, Any]:
+def options(config: JsonObject) -> dict[str, Any]:
     """The fields of a network of transformers' config.
 
     Raises:
@@ -200,7 +200,7 @@ def _no_place(network: ConvNeXt) -> str | None:
     return None
 
 
-def config_from_tensors(source: TensorSource) -> dict[str, Any]:
+def config_from_tensors(source: TensorSource) -> JsonObject:
     """Sizes from the shapes in a timm or torchvision file."""
     names = set(source.names)
     torchvision = 'features.0.0.weight' in names

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.convnext import ConvNeXtV2
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
@@ -74,7 +75,7 @@ def network_from_config(config: Mapping[str, object], **overrides: object) -> Ne
     return build('convnextv2', {**_options(config), **overrides})
 
 
-def _options(config: Mapping[str, Any]) -> dict[str, Any]:
+def _options(config: JsonObject) -> dict[str, Any]:
     if 'architecture' not in config:
         return {**convnext.options(config), 'layer_scale': None}
     named = NAMES.fullmatch(config['architecture'])

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.deberta import KINDS, DeBERTa
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields, known
+from ftjax.pretrained.config_fields import TASK_ONLY, Fields, known
 from ftjax.pretrained.families.bert import CLASSIFIER, POOLER, ending, no_head, tables
 from ftjax.pretrained.families.vit import BLOCK
 from ftjax.pretrained.keymaps.hf_config import (
@@ -32,9 +33,9 @@ FIELDS = {
             *('max_relative_positions', 'position_biased_input', 'norm_rel_ebd'),
             *('conv_kernel_size', 'conv_act', 'conv_groups', 'pooler_dropout'),
             *('pooler_hidden_act', 'pooler_hidden_size', 'attention_head_size'),
+            'attention_probs_dropout_prob',
         ),
         inert={'legacy': TASK_ONLY, 'tie_word_embeddings': TASK_ONLY},
-        noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
     )
 }
 _UNUSED = (
@@ -90,7 +91,7 @@ def _rules(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config.
 
     Raises:
@@ -116,6 +117,7 @@ def network_from_config(config: Mapping[str, Any], **overrides: object) -> Netwo
         'act': read_activation(fields['hidden_act']),
         'epsilon': fields['layer_norm_eps'],
         'dropout': dropout,
+        'attention_dropout': fields['attention_probs_dropout_prob'],
         'head_dropout': dropout if head_dropout is None else head_dropout,
         'absolute_positions': fields['position_biased_input'],
         'relative': relative,
@@ -162,7 +164,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
         'hidden_act': write_activation(network.act),
         'layer_norm_eps': network.epsilon,
         'hidden_dropout_prob': network.dropout,
-        'attention_probs_dropout_prob': 0.0,
+        'attention_probs_dropout_prob': network.attention_dropout,
         'cls_dropout': network.head_dropout,
         'position_biased_input': network.absolute_positions,
         'relative_attention': network.relative,

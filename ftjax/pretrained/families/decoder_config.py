@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.llama import Llama
 from ftjax.models.text_decoder import Decoder
 from ftjax.pretrained.keymaps.hf_config import (
@@ -59,12 +59,12 @@ def head_options(
 
 ROTARY_READS = (
     *('hidden_size', 'num_hidden_layers', 'num_attention_heads', 'num_key_value_heads'),
-    *('intermediate_size', 'max_position_embeddings', 'rms_norm_eps'),
+    *('intermediate_size', 'max_position_embeddings', 'rms_norm_eps', 'attention_dropout'),
 )
 
 
 def rotary_options(
-    fields: Mapping[str, Any], overrides: Mapping[str, object], act: str = 'hidden_act'
+    fields: JsonObject, overrides: Mapping[str, object], act: str = 'hidden_act'
 ) -> dict[str, object]:
     """The fields of a decoder of Llama's form that its relatives name alike, heads among them.
 
@@ -86,6 +86,7 @@ def rotary_options(
         'max_positions': fields['max_position_embeddings'],
         'act': read_activation(fields[act]),
         'epsilon': fields['rms_norm_eps'],
+        'attention_dropout': fields.get('attention_dropout', 0.0),
         'tied': fields['tie_word_embeddings'],
         **causal_option(fields),
         **token_options(fields, {}),
@@ -108,7 +109,7 @@ def rotary_fields(
         'max_position_embeddings': network.max_positions,
         act: write_activation(network.act),
         'rms_norm_eps': network.epsilon,
-        'attention_dropout': 0.0,
+        'attention_dropout': network.attention_dropout,
     }
 
 

@@ -122,7 +122,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     }
 
 
-def config_from_tensors(source: TensorSource) -> dict[str, Any]:
+def config_from_tensors(source: TensorSource) -> JsonObject:
     """Sizes from the shapes in a timm file; heads are 64 wide, as in all of them."""
     names = set(source.names)
     width, channels, patch_h, patch_w = source.shape('patch_embed.proj.weight')

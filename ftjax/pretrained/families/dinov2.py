@@ -10,7 +10,7 @@ from ftjax.models.dinov2 import DINOv2
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import BACKBONE, NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import BACKBONE, Fields, known
 from ftjax.pretrained.families.vit import BLOCK, QKV, VIT_READS
 from ftjax.pretrained.keymaps.hf_config import (
     label_fields,
@@ -26,7 +26,7 @@ REGISTERS = 'dinov2_with_registers'
 _READS = (
     *VIT_READS,
     *('mlp_ratio', 'qkv_bias', 'hidden_dropout_prob', 'layerscale_value', 'drop_path_rate'),
-    'use_swiglu_ffn',
+    *('use_swiglu_ffn', 'attention_probs_dropout_prob'),
 )
 _INERT = {
     **BACKBONE,
@@ -35,10 +35,9 @@ _INERT = {
     'use_mask_token': 'of masked image modelling',
     'intermediate_size': 'mlp_ratio is read',
 }
-_NOISE = {'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT}
 FIELDS = {
-    'dinov2': Fields(reads=_READS, inert=_INERT, noise=_NOISE),
-    REGISTERS: Fields(reads=(*_READS, 'num_register_tokens'), inert=_INERT, noise=_NOISE),
+    'dinov2': Fields(reads=_READS, inert=_INERT),
+    REGISTERS: Fields(reads=(*_READS, 'num_register_tokens'), inert=_INERT),
 }
 
 

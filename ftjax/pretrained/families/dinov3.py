@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.dinov3 import DINOv3
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
-from ftjax.pretrained.config_fields import BACKBONE, NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import BACKBONE, Fields, known
 from ftjax.pretrained.families.convnext import IMAGENET
 from ftjax.pretrained.families.timm_config import pixels
 from ftjax.pretrained.families.vit import BLOCK, VIT_READS
@@ -24,14 +25,12 @@ FIELDS = {
         reads=(
             *(*VIT_READS, *_BIASES, 'proj_bias', 'intermediate_size', 'rope_theta'),
             *('layerscale_value', 'drop_path_rate', 'use_gated_mlp', 'num_register_tokens'),
+            'attention_dropout',
         ),
         inert={**BACKBONE, 'apply_layernorm': DETECTOR, 'reshape_hidden_states': DETECTOR},
-        noise={
-            'attention_dropout': NO_ATTENTION_DROPOUT,
-            **dict.fromkeys(
-                ('pos_embed_shift', 'pos_embed_jitter', 'pos_embed_rescale'), NOT_MOVED
-            ),
-        },
+        noise=dict.fromkeys(
+            ('pos_embed_shift', 'pos_embed_jitter', 'pos_embed_rescale'), NOT_MOVED
+        ),
     )
 }
 _ATTENTION = {'q_proj': 'query', 'k_proj': 'key', 'v_proj': 'value', 'o_proj': 'out'}
@@ -69,7 +68,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return KeyMap('dinov3_vit', rules, unused, ('model.',))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config; none of transformers' classes has a classifier."""
     fields = {**known('dinov3_vit').defaults, **config}
     options = {
@@ -98,6 +97,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
         **{k: v for k, v in vit_fields(network).items() if k not in shared},
         'layerscale_value': network.layer_scale,
         'drop_path_rate': network.drop_path,
+        'attention_dropout': network.attention_dropout,
         'use_gated_mlp': network.gated,
         'num_register_tokens': network.registers,
         'rope_theta': network.rope_theta,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.convnext import ConvNeXt
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
@@ -49,7 +50,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return KeyMap('dinov3_convnext', rules, prefixes=('model.',))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config; none of transformers' classes has a classifier."""
     scale = config.get('layer_scale_init_value', 1e-6)
     if scale == 0:

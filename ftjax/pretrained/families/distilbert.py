@@ -9,7 +9,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.bert import DistilBERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields
+from ftjax.pretrained.config_fields import TASK_ONLY, Fields
 from ftjax.pretrained.families.bert import CLASSIFIER, UNUSED, ending, no_head, tables
 from ftjax.pretrained.families.vit import BLOCK
 from ftjax.pretrained.keymaps.hf_config import (
@@ -27,14 +27,14 @@ FIELDS = {
     'distilbert': Fields(
         reads=(
             *('vocab_size', 'dim', 'n_layers', 'n_heads', 'hidden_dim', 'activation'),
-            *('max_position_embeddings', 'dropout', 'seq_classif_dropout'),
+            *('max_position_embeddings', 'dropout', 'attention_dropout'),
+            'seq_classif_dropout',
         ),
         inert={
             'sinusoidal_pos_embds': 'the file has the table of positions either way',
             'tie_word_embeddings': TASK_ONLY,
             'qa_dropout': TASK_ONLY,
         },
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
     )
 }
 _UNUSED = (*UNUSED, r'vocab_(transform|layer_norm|projector)\..*')
@@ -79,6 +79,7 @@ def network_from_config(config: JsonObject, **overrides: object) -> Network:
         'act': read_activation(config.get('activation', 'gelu')),
         'epsilon': EPSILON,
         'dropout': config.get('dropout', 0.1),
+        'attention_dropout': config.get('attention_dropout', 0.1),
         'head_dropout': config.get('seq_classif_dropout', 0.2),
         'num_classes': num_labels(config, CLASSIFIER),
     }
@@ -100,7 +101,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
         'max_position_embeddings': network.max_positions,
         'activation': write_activation(network.act),
         'dropout': network.dropout,
-        'attention_dropout': 0.0,
+        'attention_dropout': network.attention_dropout,
         'seq_classif_dropout': network.head_dropout,
         'pad_token_id': 0,
         **label_fields(network.num_classes, labels),

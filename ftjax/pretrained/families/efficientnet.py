@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.efficientnet import TOP, EfficientNet
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -91,7 +92,7 @@ def _block(source: str, path: str) -> Iterator[Rule]:
     yield from batch_norm(f'{source}.projection.project_bn', f'{path}/project_norm')
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config.
 
     Raises:

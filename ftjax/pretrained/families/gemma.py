@@ -10,7 +10,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.gemma import Gemma
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import Fields, known
 from ftjax.pretrained.families.decoder_config import (
     DECODER_INERT,
     DECODER_READS,
@@ -47,7 +47,6 @@ def _declared(*reads: str, **inert: str) -> Fields:
             *('head_dim', 'attention_bias', 'hidden_activation', 'use_bidirectional_attention'),
         ),
         inert={**DECODER_INERT, **inert},
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
     )
 
 
@@ -104,12 +103,13 @@ def network_from_config(config: JsonObject, **overrides: object) -> Network:
                 f'config.json: use_bidirectional_attention of {kind} with is_causal='
                 f'{str(options["causal"]).lower()} is not supported'
             )
-        # What the window is there: as wide on both sides together.
-        options |= {'causal': False, 'window': fields['sliding_window'] // 2}
+        options['causal'] = False
+        if 'window' in options:  # as wide on both sides together
+            options['window'] = fields['sliding_window'] // 2
     return build('gemma', {**options, **overrides})
 
 
-def _activation(fields: Mapping[str, Any]) -> str:
+def _activation(fields: JsonObject) -> str:
     """Of Gemma 1, whose first files say `gelu` and mean the one by tanh."""
     act = fields['hidden_act'].replace('gelu_pytorch_tanh', 'gelu')
     act = 'gelu_pytorch_tanh' if act == 'gelu' else act
@@ -122,7 +122,7 @@ def _activation(fields: Mapping[str, Any]) -> str:
     return act
 
 
-def _windows(kind: str, fields: Mapping[str, Any]) -> dict[str, object]:
+def _windows(kind: str, fields: JsonObject) -> dict[str, object]:
     """The window, and which blocks have none."""
     depth, window = fields['num_hidden_layers'], fields['sliding_window']
     every = fields.get('sliding_window_pattern', _PATTERNS[kind])

@@ -9,7 +9,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.gpt2 import GPT2
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields
+from ftjax.pretrained.config_fields import TASK_ONLY, Fields
 from ftjax.pretrained.families.decoder_config import (
     DECODER_INERT,
     DECODER_READS,
@@ -38,7 +38,7 @@ FIELDS = {
         reads=(
             *DECODER_READS,
             *('n_embd', 'n_layer', 'n_head', 'n_positions', 'n_inner', 'activation_function'),
-            *('layer_norm_epsilon', 'resid_pdrop'),
+            *('layer_norm_epsilon', 'resid_pdrop', 'attn_pdrop'),
         ),
         inert={
             **DECODER_INERT,
@@ -48,7 +48,6 @@ FIELDS = {
             'n_ctx': 'n_positions is read',
             'reorder_and_upcast_attn': 'rounding in float16 alone',
         },
-        noise={'attn_pdrop': NO_ATTENTION_DROPOUT},
         stand_ins={'embd_pdrop': 'resid_pdrop'},
     )
 }
@@ -93,6 +92,7 @@ def network_from_config(config: JsonObject, **overrides: object) -> Network:
         'act': read_activation(config.get('activation_function', 'gelu_new')),
         'epsilon': config.get('layer_norm_epsilon', 1e-5),
         'dropout': config.get('resid_pdrop', 0.1),
+        'attention_dropout': config.get('attn_pdrop', 0.1),
         'tied': config.get('tie_word_embeddings', True),
         **causal_option(config),
         **token_options(config, _TOKENS),
@@ -118,5 +118,5 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
         'layer_norm_epsilon': network.epsilon,
         'resid_pdrop': network.dropout,
         'embd_pdrop': network.dropout,
-        'attn_pdrop': 0.0,
+        'attn_pdrop': network.attention_dropout,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ftjax.errors import UserError
@@ -10,7 +10,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.llama import Llama
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import Fields, known
 from ftjax.pretrained.families.decoder_config import (
     DECODER_INERT,
     DECODER_READS,
@@ -35,7 +35,6 @@ def _declared(*reads: str) -> Fields:
             *reads,
         ),
         inert={**DECODER_INERT, 'pretraining_tp': 'how a product is split: rounding alone'},
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
     )
 
 
@@ -69,7 +68,7 @@ def network_from_config(config: JsonObject, **overrides: object) -> Network:
     return build('llama', {**options, **overrides})
 
 
-def _window(kind: str, fields: Mapping[str, Any]) -> dict[str, object]:
+def _window(kind: str, fields: JsonObject) -> dict[str, object]:
     """The window, and the block from which on it holds."""
     depth = fields['num_hidden_layers']
     window, first = fields.get('sliding_window'), depth

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.modernbert import ModernBERT
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields, known
+from ftjax.pretrained.config_fields import TASK_ONLY, Fields, known
 from ftjax.pretrained.families.bert import CLASSIFIER, ending
 from ftjax.pretrained.families.rope_config import LAYERED, layered_rope, scaling_fields
 from ftjax.pretrained.keymaps.hf_config import (
@@ -37,7 +38,7 @@ FIELDS = {
             *('global_attn_every_n_layers', 'global_rope_theta', 'local_rope_theta'),
             *('rope_parameters', 'rope_scaling', 'partial_rotary_factor', 'embedding_dropout'),
             *('classifier_pooling', 'classifier_dropout', 'classifier_bias'),
-            *('classifier_activation', 'pad_token_id'),
+            *('classifier_activation', 'pad_token_id', 'attention_dropout', 'mlp_dropout'),
         ),
         inert={
             'layer_norm_eps': 'norm_eps is read',
@@ -51,10 +52,6 @@ FIELDS = {
             'deterministic_flash_attn': 'how attention is computed, not what',
             'reference_compile': 'how the model is run, not what it computes',
             'repad_logits_with_grad': 'how the model is run, not what it computes',
-        },
-        noise={
-            'attention_dropout': NO_ATTENTION_DROPOUT,
-            'mlp_dropout': 'nothing is dropped within the perceptron in training',
         },
     )
 }
@@ -92,7 +89,7 @@ def _fused(source: str, paths: tuple[str, ...]) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config.
 
     Raises:
@@ -123,6 +120,8 @@ def network_from_config(config: Mapping[str, Any], **overrides: object) -> Netwo
         **full,
         'local_theta': local['rope_theta'],
         'dropout': fields['embedding_dropout'],
+        'attention_dropout': fields['attention_dropout'],
+        'mlp_dropout': fields['mlp_dropout'],
         'head_dropout': fields['classifier_dropout'],
         'pad_id': fields['pad_token_id'],
         'num_classes': num_labels(config, CLASSIFIER),
@@ -130,7 +129,7 @@ def network_from_config(config: Mapping[str, Any], **overrides: object) -> Netwo
     return build('modernbert', {**options, **overrides})
 
 
-def full_blocks(fields: Mapping[str, Any], depth: int) -> tuple[int, ...]:
+def full_blocks(fields: JsonObject, depth: int) -> tuple[int, ...]:
     """The blocks without a window: those of `layer_types`, or every so many."""
     every = fields.get('global_attn_every_n_layers', 3)
     types = fields['layer_types'] or [LAYERED[i % every > 0] for i in range(depth)]
@@ -174,8 +173,8 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
         },
         'embedding_dropout': network.dropout,
         'classifier_dropout': network.head_dropout,
-        'attention_dropout': 0.0,
-        'mlp_dropout': 0.0,
+        'attention_dropout': network.attention_dropout,
+        'mlp_dropout': network.mlp_dropout,
         'pad_token_id': network.pad_id,
         **label_fields(network.num_classes, labels),
     }

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.mpnet import MPNet
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, TASK_ONLY, Fields, known
+from ftjax.pretrained.config_fields import TASK_ONLY, Fields, known
 from ftjax.pretrained.families.bert import (
     CLASSIFIER,
     UNUSED,
@@ -34,10 +35,9 @@ FIELDS = {
         reads=(
             *('vocab_size', 'hidden_size', 'num_hidden_layers', 'num_attention_heads'),
             *('intermediate_size', 'max_position_embeddings', 'hidden_act', 'layer_norm_eps'),
-            'hidden_dropout_prob',
+            *('hidden_dropout_prob', 'attention_probs_dropout_prob'),
         ),
         inert={'tie_word_embeddings': TASK_ONLY},
-        noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
     )
 }
 _UNUSED = (*UNUSED, r'lm_head\..*', r'classifier\.(weight|bias)')
@@ -75,7 +75,7 @@ def _trunk(base: str) -> tuple[Rule, ...]:
     )
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config."""
     fields = {**known('mpnet').defaults, **config}
     options = {
@@ -88,6 +88,7 @@ def network_from_config(config: Mapping[str, Any], **overrides: object) -> Netwo
         'act': read_activation(fields['hidden_act']),
         'epsilon': fields['layer_norm_eps'],
         'dropout': fields['hidden_dropout_prob'],
+        'attention_dropout': fields['attention_probs_dropout_prob'],
         'head_dropout': fields['hidden_dropout_prob'],
         'pad_id': PADDING,
         'num_classes': num_labels(config, CLASSIFIER),
@@ -111,7 +112,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
         'hidden_act': write_activation(network.act),
         'layer_norm_eps': network.epsilon,
         'hidden_dropout_prob': network.dropout,
-        'attention_probs_dropout_prob': 0.0,
+        'attention_probs_dropout_prob': network.attention_dropout,
         'relative_attention_num_buckets': 32,
         'pad_token_id': PADDING,
         **label_fields(network.num_classes, labels),

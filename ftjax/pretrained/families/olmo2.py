@@ -9,7 +9,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.llama import OLMo2
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import Fields, known
 from ftjax.pretrained.families.decoder_config import (
     DECODER_INERT,
     DECODER_READS,
@@ -26,7 +26,6 @@ FIELDS = {
     'olmo2': Fields(
         reads=(*DECODER_READS, *ROTARY_READS, *ROPE_READS, 'hidden_act', 'attention_bias'),
         inert=DECODER_INERT,
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
     )
 }
 _NORMS = {

@@ -9,7 +9,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.llama import Phi3
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import Fields, known
 from ftjax.pretrained.families.decoder_config import (
     DECODER_INERT,
     DECODER_READS,
@@ -34,7 +34,6 @@ FIELDS = {
             *('hidden_act', 'resid_pdrop', 'sliding_window'),
         ),
         inert={**DECODER_INERT, 'embd_pdrop': 'read by nothing'},
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
     )
 }
 

@@ -140,7 +140,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     }
 
 
-def config_from_tensors(source: TensorSource) -> dict[str, Any]:
+def config_from_tensors(source: TensorSource) -> JsonObject:
     """Sizes from the shapes in a torchvision or timm file."""
     names = {name.removeprefix('module.'): name for name in source.names}
     stages = range(1, depth_of((n.replace('layer', 'layer.', 1) for n in names), 'layer.'))

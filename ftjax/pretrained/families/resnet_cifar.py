@@ -76,7 +76,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     return {'model_type': name, **options}
 
 
-def config_from_tensors(source: TensorSource) -> dict[str, Any]:
+def config_from_tensors(source: TensorSource) -> JsonObject:
     """Variant, depth, width, channels and classes, read off names and shapes."""
     names = {name.removeprefix('module.'): name for name in source.names}
     group_norm = 'bn.bias' in names

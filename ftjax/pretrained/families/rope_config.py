@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.layers.rotary import LONG
 from ftjax.models.llama import Llama, Phi3
 
@@ -57,7 +58,7 @@ def rope_fields(network: Llama) -> dict[str, object]:
     }
 
 
-def scaling_fields(scaling: tuple[str | float, ...] | None) -> dict[str, Any]:
+def scaling_fields(scaling: tuple[str | float, ...] | None) -> JsonObject:
     """The entries of `rope_parameters` of a scaling that is not 'longrope'."""
     if scaling is None:
         return {'rope_type': 'default'}
@@ -69,7 +70,7 @@ def scaling_fields(scaling: tuple[str | float, ...] | None) -> dict[str, Any]:
 
 
 def layered_rope(
-    fields: Mapping[str, Any], thetas: Mapping[str, tuple[str, float]], scaled: tuple[str, ...]
+    fields: JsonObject, thetas: Mapping[str, tuple[str, float]], scaled: tuple[str, ...]
 ) -> dict[str, dict[str, object]]:
     """`rope_options` of each kind of layer, where each has an entry of its own.
 
@@ -106,7 +107,7 @@ def layered_rope(
     return found
 
 
-def longrope_options(fields: Mapping[str, Any]) -> dict[str, Any]:
+def longrope_options(fields: JsonObject) -> JsonObject:
     """`rope_theta`, `rope_scaling` and `rotary_part` of Phi-3, which has a scaling of its own.
 
     Raises:

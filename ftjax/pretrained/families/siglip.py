@@ -8,7 +8,7 @@ from typing import Any
 from ftjax.models.registry import build
 from ftjax.models.siglip import SigLIPVision
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields
+from ftjax.pretrained.config_fields import Fields
 from ftjax.pretrained.families.clip import TEXT_TOWER, grid, tower, vision_config
 from ftjax.pretrained.families.vit import VIT_READS, fused
 from ftjax.pretrained.keymaps.hf_config import (
@@ -29,8 +29,7 @@ FIELDS = {
         nested={'vision_config': 'siglip_vision_model'},
     ),
     'siglip_vision_model': Fields(
-        reads=(*VIT_READS, 'intermediate_size', 'vision_use_head'),
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
+        reads=(*VIT_READS, 'intermediate_size', 'vision_use_head', 'attention_dropout'),
     ),
 }
 # Rightly left over: the text tower, and the pooling that an image classifier goes round.
@@ -99,7 +98,11 @@ def tower_fields(network: SigLIPVision) -> dict[str, object]:
     refuse(network, _no_place(network))
     shared = ('qkv_bias', 'hidden_dropout_prob', 'attention_probs_dropout_prob')
     fields = {k: v for k, v in vit_fields(network).items() if k not in shared}
-    return {**fields, 'vision_use_head': network.pool == 'map'}
+    return {
+        **fields,
+        'attention_dropout': network.attention_dropout,
+        'vision_use_head': network.pool == 'map',
+    }
 
 
 def whole_fields(

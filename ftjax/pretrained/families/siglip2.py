@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.siglip import SigLIPVision
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields, known
+from ftjax.pretrained.config_fields import Fields, known
 from ftjax.pretrained.families.clip import TEXT_TOWER, vision_config
 from ftjax.pretrained.families.siglip import (
     DEFAULTS,
@@ -39,9 +40,8 @@ FIELDS = {
         reads=(
             *('num_patches', 'patch_size', 'num_channels', 'hidden_size', 'num_hidden_layers'),
             *('num_attention_heads', 'hidden_act', 'layer_norm_eps', 'intermediate_size'),
-            'vision_use_head',
+            *('vision_use_head', 'attention_dropout'),
         ),
-        noise={'attention_dropout': NO_ATTENTION_DROPOUT},
     ),
 }
 
@@ -73,7 +73,7 @@ def network_from_config(config: Mapping[str, object], **overrides: object) -> Ne
     return tower_network(config, _fields(config), overrides)
 
 
-def _fields(config: Mapping[str, object]) -> dict[str, Any]:
+def _fields(config: Mapping[str, object]) -> JsonObject:
     """The tower's, and the side of its square images in pixels."""
     defaults = {**known('siglip2_vision_model').defaults, **DEFAULTS}
     fields = vision_config(config, defaults)

@@ -9,7 +9,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.swin import Swin
-from ftjax.pretrained.config_fields import BACKBONE, NO_ATTENTION_DROPOUT, Fields
+from ftjax.pretrained.config_fields import BACKBONE, Fields
 from ftjax.pretrained.families.vit import QKV
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
@@ -27,7 +27,8 @@ FIELDS = {
         reads=(
             *('image_size', 'patch_size', 'num_channels', 'embed_dim', 'depths', 'num_heads'),
             *('window_size', 'mlp_ratio', 'hidden_act', 'qkv_bias', 'use_absolute_embeddings'),
-            *('layer_norm_eps', 'hidden_dropout_prob', 'drop_path_rate'),
+            *('layer_norm_eps', 'hidden_dropout_prob', 'attention_probs_dropout_prob'),
+            'drop_path_rate',
         ),
         inert={
             **BACKBONE,
@@ -36,7 +37,6 @@ FIELDS = {
             'hidden_size': 'follows from embed_dim and depths',
             'path_norm': 'read by nothing',
         },
-        noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
     )
 }
 _UNUSED = (
@@ -84,7 +84,7 @@ def network_from_config(config: JsonObject, **overrides: object) -> Network:
     return build('swin', {**options(config), **overrides})
 
 
-def options(config: Mapping[str, Any]) -> dict[str, Any]:
+def options(config: JsonObject) -> dict[str, Any]:
     """The fields of the network of a config."""
     return {
         'image_size': size(config.get('image_size', 224)),
@@ -100,6 +100,7 @@ def options(config: Mapping[str, Any]) -> dict[str, Any]:
         'absolute_positions': config.get('use_absolute_embeddings', False),
         'epsilon': config.get('layer_norm_eps', 1e-5),
         'dropout': config.get('hidden_dropout_prob', 0.0),
+        'attention_dropout': config.get('attention_probs_dropout_prob', 0.0),
         'drop_path': config.get('drop_path_rate', 0.1),
         'num_classes': num_labels(config),
     }
@@ -124,7 +125,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
         'use_absolute_embeddings': network.absolute_positions,
         'layer_norm_eps': network.epsilon,
         'hidden_dropout_prob': network.dropout,
-        'attention_probs_dropout_prob': 0.0,
+        'attention_probs_dropout_prob': network.attention_dropout,
         'drop_path_rate': network.drop_path,
         **label_fields(network.num_classes, labels),
     }

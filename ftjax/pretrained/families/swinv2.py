@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
@@ -25,7 +26,6 @@ FIELDS = {
             'pretrained_window_sizes',
         ),
         inert=_SWIN.inert,
-        noise=_SWIN.noise,
     )
 }
 _UNUSED = (
@@ -50,7 +50,7 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     return KeyMap('swinv2', rules, _UNUSED, ('swinv2.',))
 
 
-def network_from_config(config: Mapping[str, Any], **overrides: object) -> Network:
+def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config."""
     windows = config.get('pretrained_window_sizes', known('swinv2').defaults[_WINDOWS])
     options = {**swin.options(config), 'pretrained_windows': tuple(windows)}
@@ -74,6 +74,6 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     }
 
 
-def preprocessing(config: Mapping[str, Any]) -> Preprocessing:
+def preprocessing(config: JsonObject) -> Preprocessing:
     """ImageNet's mean and standard deviation."""
     return pixels({}, pair(config.get('image_size', 224)), *IMAGENET)

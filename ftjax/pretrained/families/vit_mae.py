@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.vit import ViT
 from ftjax.preprocessing.images import Preprocessing
-from ftjax.pretrained.config_fields import NO_ATTENTION_DROPOUT, Fields
+from ftjax.pretrained.config_fields import Fields
 from ftjax.pretrained.families import vit
 from ftjax.pretrained.families.convnext import IMAGENET
 from ftjax.pretrained.families.timm_config import pixels
@@ -25,18 +26,20 @@ _MASKED = 'of masked image modelling'
 _PARTS = ('num_attention_heads', 'hidden_size', 'num_hidden_layers', 'intermediate_size')
 FIELDS = {
     'vit_mae': Fields(
-        reads=(*vit.VIT_READS, 'intermediate_size', 'qkv_bias', 'hidden_dropout_prob'),
+        reads=(
+            *(*vit.VIT_READS, 'intermediate_size', 'qkv_bias', 'hidden_dropout_prob'),
+            'attention_probs_dropout_prob',
+        ),
         inert={
             'mask_ratio': _MASKED,
             'norm_pix_loss': _MASKED,
             **{f'decoder_{part}': _MASKED for part in _PARTS},
         },
-        noise={'attention_probs_dropout_prob': NO_ATTENTION_DROPOUT},
     )
 }
 
 
-def key_map(config: Mapping[str, Any]) -> KeyMap:
+def key_map(config: JsonObject) -> KeyMap:
     """The map, with the prefix that the class in the config saves: ViT's rules."""
     base = '' if architecture(config) == 'ViTMAEModel' else 'vit.'
     sizes = (pair(config.get(name, default)) for name, default in _SIZES)
@@ -64,6 +67,6 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
     return {**fields, 'model_type': 'vit_mae', 'architectures': ['ViTMAEModel'], 'mask_ratio': 0.0}
 
 
-def preprocessing(config: Mapping[str, Any]) -> Preprocessing:
+def preprocessing(config: JsonObject) -> Preprocessing:
     """ImageNet's mean and standard deviation."""
     return pixels({}, pair(config.get('image_size', 224)), *IMAGENET)

@@ -101,6 +101,9 @@ def vit_options(config: JsonObject) -> dict[str, object]:
         'qkv_bias': config.get('qkv_bias', True),
         'epsilon': config.get('layer_norm_eps', 1e-12),
         'dropout': config.get('hidden_dropout_prob', 0.0),
+        'attention_dropout': config.get(
+            'attention_probs_dropout_prob', config.get('attention_dropout', 0.0)
+        ),
     }
 
 
@@ -118,7 +121,7 @@ def vit_fields(network: ViT) -> dict[str, object]:
         'qkv_bias': network.qkv_bias,
         'layer_norm_eps': network.epsilon,
         'hidden_dropout_prob': network.dropout,
-        'attention_probs_dropout_prob': 0.0,
+        'attention_probs_dropout_prob': network.attention_dropout,
     }
 
 

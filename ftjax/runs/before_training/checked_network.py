@@ -12,6 +12,7 @@ import numpy as np
 
 from ftjax.data.images.on_device import prepare as prepared_images
 from ftjax.models.stages import EVAL, Mode
+from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.run_spec import run_spec
 
@@ -68,7 +69,7 @@ class Subject:
         return run
 
 
-def moved(variables: Mapping[str, Any]) -> dict[str, Any]:
+def moved(variables: Variables) -> dict[str, Any]:
     """The variables, parameters moved at random by a hundredth of their size or 0.02."""
     draw = np.random.default_rng(0)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from ftjax.optim.schedule import ScheduleSettings
 from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.run_spec import run_spec
 from ftjax.training.loop.fit import fit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SMOOTHING = 0.9
 _ROUND = (1.0, 3.0)  # rates that are tried: 1e-4, 3e-4, 1e-3, ..
@@ -38,7 +42,7 @@ class RateRange:
         tried = ', '.join(f'{rate:g}' for rate in self.grid)
         return f'rates to try, each in a whole run: {tried} (a range test is no answer by itself)'
 
-    def figure(self) -> object:
+    def figure(self) -> Figure:
         """Loss against rate, as a matplotlib Figure."""
         from ftjax.plotting.style import COLOURS, GREY, new_figure, quiet
 

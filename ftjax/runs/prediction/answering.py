@@ -13,6 +13,7 @@ from ftjax.data.unlabelled.inputs import read_inputs
 from ftjax.data.unlabelled.items import Found, Unreadable
 from ftjax.data.unlabelled.python_items import python_items
 from ftjax.errors import UserError
+from ftjax.io.json.json_values import JsonObject
 from ftjax.runs.prediction.answer_options import answer_options
 from ftjax.runs.prediction.new_inputs import Outputs, outputs_of
 from ftjax.runs.prediction.trained import Trained
@@ -44,7 +45,7 @@ class Answers:
         return [row['predicted'] for row in self.rows]
 
 
-def answers_to(trained: Trained, x: Any, options: dict[str, Any], **how: Any) -> Answers:
+def answers_to(trained: Trained, x: Any, options: JsonObject, **how: Any) -> Answers:
     """What a network answers; `options` as of `answer_options`, `how` as of `outputs_of`.
 
     Raises:

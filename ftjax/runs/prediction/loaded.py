@@ -6,7 +6,10 @@ import dataclasses
 import os
 from typing import Any
 
+import numpy as np
+
 from ftjax.data.in_python import test_in_python
+from ftjax.evaluation.metric import MetricValues
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.runs.assessment.examination import examine
 from ftjax.runs.assessment.other_data import other_data, with_classes_of
@@ -36,11 +39,11 @@ class Loaded:
         """As `Finetuning.predict`."""
         return answers_to(self.trained, x, options, mirrored=tta)
 
-    def features(self, x: object, stage: str | None = None) -> Any:
+    def features(self, x: object, stage: str | None = None) -> np.ndarray:
         """As `Finetuning.features`."""
         return features_of(self.trained, x, stage)
 
-    def evaluate(self, data: object) -> dict[str, Any]:
+    def evaluate(self, data: object) -> MetricValues:
         """Metrics on all of a labelled source, or of data as `finetune` takes them."""
         outputs = self.trained.network.num_classes
         if isinstance(data, str):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from ftjax.evaluation.metric import Metric
+from ftjax.evaluation.metric import Metric, MetricValues
+from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting import number_formats
 from ftjax.runs.report.report_facts import ReportFacts
 from ftjax.tasks import task_of
@@ -43,7 +41,7 @@ def value_text(value: float | None, metric: Metric) -> str:
     return f'{text} %' if metric.percent and value is not None else text
 
 
-def interval_of(metrics: Mapping[str, Any], metric: Metric) -> tuple[float, float] | None:
+def interval_of(metrics: MetricValues, metric: Metric) -> tuple[float, float] | None:
     """The 95 % interval of a metric; None where it was not measured."""
     named = (metrics.get(f'{name}_interval') for name in metric.names)
     found = next((each for each in named if each), None)
@@ -91,7 +89,7 @@ def best_baseline(report: ReportFacts, metric: Metric) -> tuple[str, float] | No
     return max(valued, key=lambda one: metric.sign * one[1], default=None)
 
 
-def baselines(report: ReportFacts) -> dict[str, Mapping[str, Any]]:
+def baselines(report: ReportFacts) -> dict[str, JsonObject]:
     """Metrics of what costs no training, by name."""
     kept = report.kept
     if kept is None:

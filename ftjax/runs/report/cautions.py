@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from ftjax.evaluation.metric import Metric
+from ftjax.io.json.json_values import JsonObject
 from ftjax.runs.report.answer import (
     baselines,
     best_baseline,
@@ -158,5 +158,5 @@ def _training(report: ReportFacts) -> Iterator[str]:
         )
 
 
-def _column(history: Sequence[Mapping[str, Any]], key: str) -> list[float]:
+def _column(history: Sequence[JsonObject], key: str) -> list[float]:
     return [float(row[key]) for row in history if row.get(key) is not None]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ftjax.freezing.rules import FROZEN
 from ftjax.pages.elements import bullets, details, facts, figure, flat, paragraph, section, table
@@ -27,6 +27,9 @@ from ftjax.runs.report.latency_shown import latency_shown
 from ftjax.runs.report.mistakes_shown import mistakes_shown
 from ftjax.runs.report.report_facts import ReportFacts
 from ftjax.runs.report.slices_shown import slices_shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _LISTED = 50
 """Rows of a table, at most."""
@@ -266,5 +269,5 @@ def _bytes(value: int | None) -> str | None:
     return None if value is None else f'{value / 2**20:,.0f} MiB'
 
 
-def _drawn(drawing: Any, caption: str) -> str:
+def _drawn(drawing: Figure, caption: str) -> str:
     return figure(figure_bytes(drawing, 'svg'), drawing.get_figwidth(), caption)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ftjax.io.json.json_values import JsonObject
 from ftjax.pages.elements import facts, flat, paragraph, table
 from ftjax.plotting import number_formats
 
@@ -60,7 +61,7 @@ def _milliseconds(value: float | None) -> str:
     return '–' if value is None else f'{value:.3g} ms'
 
 
-def _mebibytes(row: Mapping[str, Any]) -> str:
+def _mebibytes(row: JsonObject) -> str:
     known = [row.get(f'{name}_bytes') for name in ('argument', 'temporary', 'output')]
     sizes = [size for size in known if size is not None]
     return f'{sum(sizes) / 2**20:,.1f} MiB' if sizes else '–'

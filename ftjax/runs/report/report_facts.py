@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Self
 
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json, to_jsonable
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.json.stored_fields import check_fields_of, read_result
 from ftjax.io.process.provenance import provenance
@@ -25,10 +26,10 @@ class ReportFacts:
 
     name: str
     """What the run is called: its folder."""
-    config: Mapping[str, Any]
-    plan: Mapping[str, Any]
-    result: Mapping[str, Any]
-    history: Sequence[Mapping[str, Any]]
+    config: JsonObject
+    plan: JsonObject
+    result: JsonObject
+    history: Sequence[JsonObject]
     kept: KeptExamples | None
     """None of a run that kept nothing for a report, of an earlier version say."""
 
@@ -61,7 +62,7 @@ class ReportFacts:
         cls,
         prepared: Prepared,
         fitted: FitResult,
-        result: Mapping[str, Any],
+        result: JsonObject,
         found: Statistics,
         name: str = 'run',
     ) -> Self:

@@ -19,8 +19,10 @@ from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather, softmax
 from ftjax.freezing.plan.plan import FreezeSettings, make_plan
 from ftjax.freezing.run_length import RunLength
+from ftjax.io.json.json_values import JsonObject
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
+from ftjax.pytrees import Variables
 from ftjax.ranges import above, between
 from ftjax.registry import parse, register
 from ftjax.training.loop.batch_norm_recalibration import recomputed
@@ -28,7 +30,7 @@ from ftjax.training.loop.fit_result import FitResult
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.run_spec import RunSpec
 
-Adapted = tuple[dict[str, Any], dict[str, Any]]
+Adapted = tuple[Variables, dict[str, Any]]
 """Variables, and facts for people: how many examples were seen, how many were used."""
 _EPOCHS = above(0)
 
@@ -45,7 +47,7 @@ class Trained:
     """
 
     spec: RunSpec
-    variables: dict[str, Any]
+    variables: Variables
     unlabelled: Dataset
     fit: Callable[[RunSpec], FitResult]
 
@@ -56,7 +58,7 @@ class Trained:
         """
         none = train.take([])
         size = self.spec.sharding.fitting(min(self.spec.batch_size, len(train)), 1)
-        given: dict[str, Any] = {
+        given: JsonObject = {
             'variables': self.variables,
             'batch_size': size,
             'sampler': '',
@@ -66,7 +68,7 @@ class Trained:
             self.spec, data=Splits(train=train, val=none, test=none), **given
         )
 
-    def recomputed(self, variables: dict[str, object]) -> dict[str, object]:
+    def recomputed(self, variables: Variables) -> dict[str, object]:
         """The variables with BatchNorm's statistics of all unlabelled inputs."""
         stream = self.on(self.unlabelled).stream_of(self.spec.seed, augmented=False)
         batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))

@@ -16,6 +16,7 @@ from ftjax.errors import UserError
 from ftjax.io.files.saved_step import SavedStep, steps_in
 from ftjax.io.identity import identity_changes
 from ftjax.io.identity.identity_changes import differences, flags_for, joined, part, refused
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import JsonLines
 from ftjax.training.checkpoints.training_state import Changes
 
@@ -33,23 +34,19 @@ class PlanChange:
     allowed: bool = False
 
     def judge(self, changes: Changes, step: int, folder: pathlib.Path) -> None:
-        """Says and records what becomes of a checkpoint's leaves if the plan is another.
-
-        UserError where that was not asked for.
-        """
+        """Says and records what becomes of a checkpoint's leaves; UserError if not `allowed`."""
         if changes.same and not self.keys:
             return
         what = ', '.join(self.keys) or 'the plan'
-        since = f'{what} changed since the checkpoint of step {step} in {folder}'
-        _log.warning('%s: %s', since, changes.table())
+        told = what, step, folder, changes.table()
+        _log.warning('%s changed since the checkpoint of step %d in %s: %s', *told)
         if not self.allowed:
             raise UserError(
                 f'{folder} holds a run of another plan ({what} changed: {changes.counts}); '
                 f'{FLAG} goes on from step {step} under the new one, or choose another --workdir'
             )
-        row = {'step': step, 'keys': self.keys, 'kept': len(changes.kept)}
-        more = {'initialised': changes.initialised, 'dropped': changes.dropped}
-        _record(folder / FILE, row | more)
+        row = {**dataclasses.asdict(changes), 'kept': len(changes.kept)}
+        _record(folder / FILE, {'step': step, 'keys': self.keys, **row})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +55,7 @@ class RunIdentity:
 
     inputs: Mapping[str, Any]
     """Data, weights, code, commit and versions; see ftjax/runs/identity.py."""
-    config: Mapping[str, Any]
+    config: JsonObject
     """Values of the config by dotted keys."""
     plan: tuple[str, ...] = ()
     """Sections of the config that say what trains: PlanChange decides on them."""

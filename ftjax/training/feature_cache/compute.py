@@ -10,18 +10,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.data.streams.evaluation_batches import EvalBatches
-from ftjax.data.streams.loader import Batch, Loader
+from ftjax.data.streams.loader import Batch, Loader, real_rows
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.sharding import Sharding
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.pytrees import Inputs, Variables
+from ftjax.pytrees import Flat, Inputs, Variables
 from ftjax.xla.late_products import late_products
 from ftjax.xla.program_cache import program, replicated, sharded
 
@@ -70,7 +70,7 @@ def passed_on(
     Each leaf must have a row an example, of one shape for all examples: texts of several
     lengths have that only where the stages before the cut pool them.
     """
-    if loader.dataset.label_kind.from_inputs:
+    if loader.dataset.label_kind.drawn:
         return 'other tokens are hidden at every step'
     rows = loader.order()
     # The first of the order is the shortest text, the last the longest; images are alike.
@@ -108,7 +108,7 @@ def traced(
         given = jax.tree.map(
             lambda x, n=size: jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype), inputs
         )
-        outputs.append(flatten_dict(dict(jax.eval_shape(run, variables, given)), sep='/'))
+        outputs.append(flatten(jax.eval_shape(run, variables, given)))
     for path, leaf in outputs[0].items():
         if leaf.shape[:1] != (2,) or outputs[1][path].shape != (1, *leaf.shape[1:]):
             return f'{path!r}, which flows into {cut!r}, has no row for each example'
@@ -182,9 +182,9 @@ def computed(
             key = jax.random.fold_in(jax.random.key(VIEW_SEED), view)
             arguments = *arguments, replicated(jax.random.fold_in(key, number))
         known = program(run, *arguments, places=places)
-        found: dict[str, Any] = flatten_dict(on_host(known.call(*arguments)), sep='/')
-        real = (batch['mask'] > 0).reshape(len(batch['mask']), -1).any(axis=1)
-        yield batch['index'][real], {path: leaf[real] for path, leaf in found.items()}
+        found = flatten(on_host(known.call(*arguments)))
+        real = real_rows(batch)
+        yield batch['index'][real], {p: np.asarray(leaf)[real] for p, leaf in found.items()}
 
 
 def agree(
@@ -219,6 +219,6 @@ def batches_of(loader: Loader, augmentation: str, view: int | None) -> Iterator[
         yield loader.batch(rows[first : first + size], size, draw=draw)
 
 
-def nested(flat: Mapping[str, object]) -> Any:
+def nested(flat: Flat) -> Any:
     """Features by path as what the stage at the cut takes."""
-    return unflatten_dict(dict(flat), sep='/')
+    return unflatten(flat)

@@ -12,8 +12,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.streams.loader import Batch, Loader
@@ -100,7 +102,7 @@ class Sources:
                 *(self.image_size, self.augmentation, view),
             )
 
-            def fill(arrays: Any) -> None:
+            def fill(arrays: Mapping[str, np.ndarray]) -> None:
                 report = reporter(len(dataset)) if self.tell else lambda done: None
                 work = phase_state.network, variables, cut, loader, self.preprocessing, arrays
                 with (bar or Progress(1, '', enabled=False)).excluded('computing features'):
@@ -110,7 +112,7 @@ class Sources:
                         f'{dataset.name}: files changed while features were computed; start again'
                     )
 
-            def probe(arrays: Any) -> bool:
+            def probe(arrays: Mapping[str, np.ndarray]) -> bool:
                 work = phase_state.network, variables, cut, loader, self.preprocessing
                 first = next(compute.computed(*work, self.augmentation, view), None)
                 return first is None or compute.agree(arrays, *first)

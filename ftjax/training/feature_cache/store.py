@@ -200,7 +200,9 @@ def opened(place: pathlib.Path, key: str, shapes: Shapes, count: int) -> Feature
     return Features(key, arrays)
 
 
-def array_in(folder: pathlib.Path, said: Mapping[str, Any], shape: Any, count: int) -> np.ndarray:
+def array_in(
+    folder: pathlib.Path, said: Mapping[str, Any], shape: jax.ShapeDtypeStruct, count: int
+) -> np.ndarray:
     """One array, mapped read-only; ValueError if it is not what was written."""
     dtype, path = jnp.dtype(shape.dtype), folder / said['file']
     if checksum(path) != said['crc32']:

@@ -9,18 +9,18 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from ftjax.data import fold
 from ftjax.data.images.on_device import prepare
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.process_group import several
 from ftjax.freezing.partition import combine
+from ftjax.leaves import flatten
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer_state import recorded
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.pytrees import Batch
+from ftjax.pytrees import Batch, Flat, Variables
 from ftjax.tasks.task import Array, LossOptions, Task
 from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.loop.trial_plan import trial_plan, trial_spec
@@ -43,14 +43,14 @@ class Gradients:
     each: bool
     """Whether of every example by itself, stacked on a leading axis."""
 
-    def __call__(self, params: object, rest: object, stats: object, batch: Batch) -> Any:
+    def __call__(self, params: Flat, rest: Flat, stats: Variables, batch: Batch) -> Flat:
         if not self.each:
             return jax.grad(self.loss)(params, rest, stats, batch)
         one = jax.tree.map(lambda x: x[:, None], batch)
         over_examples = jax.vmap(jax.grad(self.loss), in_axes=(None, None, None, 0))
         return over_examples(params, rest, stats, one)
 
-    def loss(self, params: Any, rest: Any, stats: Any, batch: Batch) -> Array:
+    def loss(self, params: Flat, rest: Flat, stats: Variables, batch: Batch) -> Array:
         """The mean loss of a batch."""
         variables = {'params': combine(params, rest), **stats}
         inputs = batch['inputs']
@@ -76,10 +76,10 @@ class DataProbe:
         """`fit` gives the last validation score of a short run of its own."""
         self.phase_state, self.spec, self.step, self.fit = phase_state, phase_state.spec, step, fit
         self.seed = phase_state.seed
-        self.variables = phase_state.current(averaged=False)
+        self.variables: Variables = phase_state.current(averaged=False)
         if several():  # each process looks at all of the data by itself
             self.variables = jax.device_put(on_host(self.variables), jax.local_devices()[0])
-        flat: dict[str, Any] = flatten_dict(self.variables['params'], sep='/')
+        flat = flatten(self.variables['params'])
         base = phase_state.plan.base
         assert base is not None
         self.params = {path: flat[path] for path in base.trainable}

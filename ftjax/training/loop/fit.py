@@ -7,11 +7,11 @@ import dataclasses
 import logging
 import pathlib
 from collections.abc import Mapping
-from typing import Any
 
 from ftjax.distributed.preemption import stop_if_requested, stops_on_signals, while_wanted
 from ftjax.distributed.process_group import first, same_everywhere
 from ftjax.evaluation.predict import predict
+from ftjax.io.json.json_values import JsonObject
 from ftjax.io.process.progress import Progress
 from ftjax.io.process.provenance import device_peak
 from ftjax.optim.schedule import plan_factor
@@ -155,7 +155,7 @@ def fit(
     return result_of(loaded, final, run_state)
 
 
-def shown(row: Mapping[str, object]) -> dict[str, Any]:
+def shown(row: Mapping[str, object]) -> JsonObject:
     """What the screen tells of a validation, under short headings."""
     names = {'epoch': 'epoch', 'step': 'step', 'train_loss': 'train loss'}
     names |= {

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any
 
 from ftjax.freezing.plan.plan import Plan
 from ftjax.freezing.plan.verification import Verification, verify
 from ftjax.optim.optimizer import state_bytes
+from ftjax.pytrees import Variables
 from ftjax.training.loop.run_state import RunState
 
 
@@ -16,7 +15,7 @@ from ftjax.training.loop.run_state import RunState
 class FitResult:
     """What `fit` gives back."""
 
-    variables: dict[str, Any]
+    variables: Variables
     plan: Plan
     """As it was at the end, with the choices that were made on the way."""
     steps: int
@@ -30,7 +29,7 @@ class FitResult:
     wall_seconds: float
     step_flops: float | None
     """Of the compiled program: of one step, or of the body of its loop, which is the same."""
-    phases: list[dict[str, Any]]
+    phases: list[dict[str, object]]
     """Start, steps, compile seconds, seconds, FLOPs and bytes a step of each phase."""
     step_bytes: int | None = None
     """Device memory while a step runs, as compiled: of the phase that takes most."""
@@ -42,9 +41,7 @@ class FitResult:
     """What was decided about storing features, a line a phase."""
 
 
-def result_of(
-    loaded: Mapping[str, object], final: dict[str, object], run_state: RunState
-) -> FitResult:
+def result_of(loaded: Variables, final: Variables, run_state: RunState) -> FitResult:
     """The result of a run that stands at its end: variables as loaded, and as it leaves them."""
     phase_state, timings = run_state.phase_state, run_state.timings
     plan, former = phase_state.plan, phase_state.former

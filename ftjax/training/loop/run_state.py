@@ -12,6 +12,8 @@ from typing import Any
 from ftjax.distributed import process_group
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.preemption import Interrupted
+from ftjax.io.json.json_values import JsonObject
+from ftjax.pytrees import Variables
 from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.checkpoints.run_identity import PlanChange, RunIdentity
 from ftjax.training.checkpoints.training_state import overlaid, restore, to_saved, touched_leaves
@@ -34,7 +36,7 @@ class RunState:
         self.done = 0
         self.history: list[dict[str, float]] = []
         self.best = BestSoFar(settings.patience)
-        self.best_variables: dict[str, object] | None = None
+        self.best_variables: Variables | None = None
         self.accumulator, self.timings = MetricAccumulator(settings.skip_bad), Timings()
         self.cache_lines: list[str] = []
         self.identity: RunIdentity | None = None
@@ -113,7 +115,7 @@ class RunState:
             self.timings = Timings.from_saved(told['timings'])
             self.cache_lines[:] = told['cache']
 
-    def record(self, row: Mapping[str, Any], values: dict[str, float], current: Any) -> None:
+    def record(self, row: JsonObject, values: dict[str, float], current: Variables) -> None:
         """Takes a validation in: the row, its metrics, and the variables that were validated."""
         self.history.append({'step': self.done, **row})
         if self.best.update(self.done, values):
@@ -156,7 +158,7 @@ class RunState:
         process_group.wait('saved')  # who ended now would take the first one along
         error.say(f'at step {self.done} of {total}; {kept}')
 
-    def final(self, other: PhaseState) -> dict[str, Any]:
+    def final(self, other: PhaseState) -> Variables:
         """The final variables of the run; `other` is a phase state at its start, to restore in."""
         if self.settings.keep == 'last':
             return on_host(self.phase_state.current())

@@ -13,6 +13,7 @@ from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import Metric
 from ftjax.freezing.plan.plan import Plan
+from ftjax.io.json.json_values import JsonObject
 from ftjax.tasks.metrics import check_metric
 from ftjax.tasks.registry import loss_of, task_of
 from ftjax.tasks.threshold import fixed
@@ -166,6 +167,6 @@ class BestSoFar:
         return {'step': self.step, 'score': self.score, 'values': self.values, 'since': self.since}
 
     @classmethod
-    def from_json(cls, saved: dict[str, Any], patience: int | None) -> BestSoFar:
+    def from_json(cls, saved: JsonObject, patience: int | None) -> BestSoFar:
         """The inverse of to_json."""
         return cls(patience, saved['step'], saved['score'], dict(saved['values']), saved['since'])

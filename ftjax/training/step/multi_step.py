@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from ftjax.pytrees import Batch
 from ftjax.training.step.state import Frozen, TrainState
 from ftjax.training.step.train_step import TrainStep
 
@@ -25,7 +25,7 @@ class MultiStep:
     step: TrainStep
 
     def __call__(
-        self, state: TrainState, frozen: Frozen, batches: object, rates: Any, skips: object
+        self, state: TrainState, frozen: Frozen, batches: Batch, rates: jax.Array, skips: jax.Array
     ):
         def one(carry, inputs):
             state, skips = carry

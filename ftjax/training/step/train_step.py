@@ -30,6 +30,8 @@ from ftjax.training.step.state import Frozen, TrainState
 if TYPE_CHECKING:
     from jaxtyping import Array, Float32, Int, Key
 
+LEAST = 1e-30
+"""Weight of a batch below which its mean loss is 0, not undefined."""
 Found = tuple[tuple[jax.Array, Flat], Flat]
 """((loss, running statistics afterwards), gradients of the trainable leaves)."""
 
@@ -156,7 +158,8 @@ class TrainStep:
         split = self.sharding.parts(split)
         if self.task.compares(self.loss):
             return of_compared(self, state, frozen, batch, split, key, wanted)
-        whole = self.task.loss_weights(batch, self.loss).sum()
+        # A part, or all, may weigh nothing: completions that were cut off.
+        whole = jnp.maximum(self.task.loss_weights(batch, self.loss).sum(), LEAST)
 
         def add(carry, part):
             stats, loss, grads = carry
@@ -197,7 +200,7 @@ class TrainStep:
             outputs, moved = run(trainable)
             if cotangents is None:
                 total, weight = self.task.loss(outputs, batch, self.loss)
-                loss = total / weight
+                loss = total / jnp.maximum(weight, LEAST)
             else:
                 loss = jnp.vdot(outputs, cotangents)
             loss += sum(

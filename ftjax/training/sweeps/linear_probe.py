@@ -16,6 +16,7 @@ import numpy as np
 import optax
 
 from ftjax.errors import UserError
+from ftjax.pytrees import Array
 
 PATH = tuple(float(c) for c in np.logspace(-4, 4, 17))
 """Inverse penalties that are tried unless others are given."""
@@ -104,8 +105,8 @@ def fit_probe(
 
 
 def _solve(
-    x: object, y: object, penalties: object, classes: int, steps: int, tolerance: float
-) -> object:
+    x: jax.Array, y: jax.Array, penalties: jax.Array, classes: int, steps: int, tolerance: float
+) -> tuple[tuple[jax.Array, jax.Array], jax.Array, jax.Array]:
     """((kernels, biases), iterations, largest entries of the gradients), each by penalty."""
     solver = optax.lbfgs()
 
@@ -142,7 +143,7 @@ def _solve(
 
 
 def checked(
-    features: object, labels: object, classes: int, penalties: tuple[float, ...]
+    features: Array, labels: Array, classes: int, penalties: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Features float64, labels int32 and penalties float64, or UserError."""
     x, y = np.asarray(features, np.float64), np.asarray(labels)

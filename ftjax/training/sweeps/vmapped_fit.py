@@ -17,6 +17,7 @@ import numpy as np
 from ftjax.errors import UserError
 from ftjax.optim.optimizer import state_bytes
 from ftjax.optim.schedule import leaf_rates
+from ftjax.pytrees import Variables
 from ftjax.training.feature_cache.sources import Sources
 from ftjax.training.loop.validation import BestSoFar, check_validation
 from ftjax.training.step.multi_step import longest_chunk
@@ -58,7 +59,7 @@ class Cell:
 
 
 def fit_many(
-    spec: RunSpec, variables: Mapping[int, Mapping[str, object]], rates: Sequence[float]
+    spec: RunSpec, variables: Mapping[int, Variables], rates: Sequence[float]
 ) -> list[Cell]:
     """What `fit` gives for every rate and seed, up to rounding: seed by seed, rate by rate.
 

@@ -17,7 +17,7 @@ from ftjax.tasks.task import PLAIN
 from ftjax.training.feature_cache.sources import Source
 from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.step.phase_state import PhaseState
-from ftjax.training.step.state import Frozen, variables_of
+from ftjax.training.step.state import Frozen, TrainState, variables_of
 from ftjax.training.step.train_step import TrainStep
 from ftjax.xla.cost_analysis import flops_of
 from ftjax.xla.program_cache import program, replicated
@@ -29,7 +29,9 @@ class VmappedSteps:
 
     step: TrainStep
 
-    def __call__(self, states: Any, frozen: Frozen, batches: Any, rates: Any) -> Any:
+    def __call__(
+        self, states: TrainState, frozen: Frozen, batches: Batch, rates: jax.Array
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
         over_rates = jax.vmap(self.step, in_axes=(0, None, None, 0))
         over_seeds = jax.vmap(over_rates, in_axes=(0, None, 0, None))
         return jax.lax.scan(lambda s, x: over_seeds(s, frozen, *x), states, (batches, rates))
@@ -41,7 +43,7 @@ class VmappedScores:
 
     step: TrainStep
 
-    def __call__(self, states: object, frozen: Frozen, batch: Batch) -> jax.Array:
+    def __call__(self, states: TrainState, frozen: Frozen, batch: Batch) -> jax.Array:
         network, start, task = self.step.network, self.step.start, self.step.task
 
         def one(state):
@@ -64,7 +66,7 @@ class Runs:
         self.rates = np.asarray(rates, np.float64)
         many = len(rates)
         self.frozen = self.phase_state.frozen
-        self.states: Any = jax.tree.map(
+        self.states: TrainState = jax.tree.map(
             lambda *leaves: jnp.stack([jnp.broadcast_to(x, (many, *x.shape)) for x in leaves]),
             *(phase_state.state for phase_state in phase_states),
         )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import pathlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.evaluation.predict import predict
 from ftjax.freezing.plan.verification import verify
-from ftjax.pytrees import Variables
+from ftjax.leaves import flatten, unflatten
+from ftjax.pytrees import Flat, Variables
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit_result import FitResult
 from ftjax.training.loop.validation import defined
@@ -62,17 +62,17 @@ def fit_averaged(
     whole = {id(known) for known in (*ends, start)}
     scores: dict[int, tuple[object, object, dict[str, float]]] = {}
 
-    def settled(weights: Mapping[str, object]) -> tuple[Any, dict[str, float]]:
+    def settled(weights: Variables) -> tuple[Any, dict[str, float]]:
         """Variables and metrics; what is no average keeps its own statistics."""
         if id(weights) not in scores:
-            made = unflatten_dict(dict(weights), sep='/')
+            made = unflatten(weights)
             if moving and id(weights) not in whole:
                 made = recalibrated(spec, made, moving)
             # The weights are kept beside, so that no other dict gets their id meanwhile.
             scores[id(weights)] = weights, made, validated(spec, made)
         return scores[id(weights)][1:]
 
-    def score(weights: Mapping[str, object]) -> float:
+    def score(weights: Variables) -> float:
         values = settled(weights)[1]
         return values['score'] if defined(values) else -math.inf  # loses to every number
 
@@ -107,6 +107,6 @@ def validated(spec: RunSpec, variables: Variables) -> dict[str, float]:
     return spec.task.validate(outputs, spec.settings.metric, class_names=spec.splits.class_names)
 
 
-def flat(variables: Variables) -> dict[str, object]:
+def flat(variables: Variables) -> Flat:
     """{'params/block_00/..': leaf} of all collections."""
-    return dict(flatten_dict(dict(variables), sep='/'))
+    return flatten(variables)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ftjax.pytrees import Flat, Variables
 
-def flatten(variables: Mapping[str, object]) -> dict[str, Any]:
+
+def flatten(variables: Variables) -> Flat:
     """{'params': {'head': {'bias': x}}} -> {'params/head/bias': x}; empty dicts are dropped."""
     return dict(flatten_dict(dict(variables), sep='/'))
 
 
-def unflatten(leaves: Mapping[str, object]) -> dict[str, Any]:
+def unflatten(leaves: Mapping[str, object]) -> dict[str, object]:
     """The inverse of `flatten`.
 
     >>> unflatten({'params/head/bias': 0})
