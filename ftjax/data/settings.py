@@ -37,7 +37,7 @@ class DataSettings:
 
     source: str = 'digits'
     """`digits`, `digits:scattered`, `glyphs`, `docstrings`, `docstrings:order`,
-    `docstrings:unlabelled`, `docstrings:code`, `breast_cancer`, `fraud`, `folder:PATH`,
+    `docstrings:unlabelled`, `docstrings:code`, `docstrings:pairs`, `breast_cancer`, `fraud`, `folder:PATH`,
     `csv:PATH`, `jsonl:PATH`, `conll:PATH`, `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`.
     `$FTJAX_DATA` may stand in a path."""
     unlabelled: str = ''

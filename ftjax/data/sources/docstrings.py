@@ -11,7 +11,7 @@ from ftjax.data.sources.registry import Parts
 from ftjax.data.text.word_windows import joined_words
 from ftjax.errors import UserError, check_name
 
-_ORDER, _UNLABELLED, _CODE = 'order', 'unlabelled', 'code'
+_ORDER, _UNLABELLED, _CODE, _PAIRS = 'order', 'unlabelled', 'code', 'pairs'
 _WRITTEN_OR_NOT = ('shuffled', 'written')
 
 
@@ -28,6 +28,8 @@ def read(argument: str, settings: DataSettings) -> Parts:
     `docstrings:code`: some 3,000 lines of code, not of documentation, for data.task
     token_classification: what is called, defined, a parameter or a string
     (ftjax/data/synthetic/code_lines.py).
+    `docstrings:pairs`: some 2,000 functions, for data.task embedding: the sentence that says what
+    one does, and its name with its parameters.
 
     Raises:
       UserError: another variant, a task that the sentences have no labels for, or a standard
@@ -41,10 +43,14 @@ def read(argument: str, settings: DataSettings) -> Parts:
     )
 
     if argument:
-        check_name(argument, [_ORDER, _UNLABELLED, _CODE], "variant of data.source 'docstrings':")
+        check_name(
+            argument, [_ORDER, _UNLABELLED, _CODE, _PAIRS], "variant of data.source 'docstrings':"
+        )
     kind = settings.label_kind
     if argument == _CODE:
         return _code(settings)
+    if argument == _PAIRS:
+        return _pairs(settings)
     if not kind.from_inputs and (argument == _UNLABELLED or not kind.one_class):
         unlabelled = argument == _UNLABELLED
         what = 'data.task masked_tokens' if unlabelled else f'data.task {DEFAULT_TASK}'
@@ -96,5 +102,28 @@ def _code(settings: DataSettings) -> Parts:
             class_names=names,
             task=settings.task,
             ids=[line.id for line in lines],
+        )
+    )
+
+
+def _pairs(settings: DataSettings) -> Parts:
+    from ftjax.data.synthetic.summaries import summaries
+
+    kind = settings.label_kind
+    if kind.form != 'apart' or not kind.label_is_optional:
+        raise UserError(
+            f'data.source {settings.source!r} is for data.task embedding, not {settings.task}'
+        )
+    found = summaries()
+    inputs = [(each.sentence, each.name) for each in found]
+    labels, _ = kind.read([None] * len(found), lambda i: found[i].id)
+    return Parts(
+        train=Dataset(
+            name=settings.source,
+            kind='text',
+            inputs=inputs,
+            labels=kind.of_inputs(inputs, labels, lambda i: found[i].id),
+            task=settings.task,
+            ids=[each.id for each in found],
         )
     )
