@@ -11,7 +11,7 @@ from ftjax.data.sources.registry import Parts
 from ftjax.data.text.word_windows import joined_words
 from ftjax.errors import UserError, check_name
 
-_ORDER, _UNLABELLED, _CODE, _PAIRS = 'order', 'unlabelled', 'code', 'pairs'
+_VARIANTS = _ORDER, _UNLABELLED, _CODE, _PAIRS = 'order', 'unlabelled', 'code', 'pairs'
 _WRITTEN_OR_NOT = ('shuffled', 'written')
 
 
@@ -43,9 +43,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
     )
 
     if argument:
-        check_name(
-            argument, [_ORDER, _UNLABELLED, _CODE, _PAIRS], "variant of data.source 'docstrings':"
-        )
+        check_name(argument, _VARIANTS, "variant of data.source 'docstrings':")
     kind = settings.label_kind
     if argument == _CODE:
         return _code(settings)
