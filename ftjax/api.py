@@ -23,12 +23,13 @@ from ftjax.plotting.learning_curves import learning_figure
 from ftjax.runs.assessment.examination import examine
 from ftjax.runs.before_training.rate_range import RateRange, rate_range
 from ftjax.runs.evaluate import chosen_threshold, decided_statistics, split_metrics
+from ftjax.runs.network_opening import open_built_network
 from ftjax.runs.prediction.answering import Answers, answers_to, features_of
 from ftjax.runs.prediction.calibration_file import save_calibration
 from ftjax.runs.prediction.loaded import Loaded, load
 from ftjax.runs.prediction.model_folder import save_model
 from ftjax.runs.prediction.trained import Trained, of_variables
-from ftjax.runs.prepare import Prepared, open_built_network, prepare
+from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.report.run_report import write_report
 from ftjax.runs.run import train
 from ftjax.runs.training_summary import training_summary

@@ -37,7 +37,7 @@ def main():
     from ftjax.config import plain, read_config
     from ftjax.data import load_data
     from ftjax.io.files.lock import run_lock
-    from ftjax.runs.prepare import open_network
+    from ftjax.runs.network_opening import open_network
 
     values = plain(CONFIG.value)
     given = values.pop('ablation', {})

@@ -38,6 +38,7 @@ import jax
 from absl import app, flags
 from absl import logging as absl_logging
 
+from ftjax.cli.flag_parsing import parse_flags
 from ftjax.cli.flags import (
     define_allowed_changes,
     define_audit,
@@ -46,7 +47,6 @@ from ftjax.cli.flags import (
     define_engine,
     define_own_parts,
     define_workdir,
-    parse_flags,
 )
 from ftjax.distributed import initialize, process_group
 from ftjax.distributed.preemption import Interrupted

@@ -214,7 +214,7 @@ def cifar_features(count):
     from ftjax.data import load_data
     from ftjax.data.matching import matching_preprocessing
     from ftjax.runs.before_training.frozen_features import frozen_features
-    from ftjax.runs.prepare import open_network
+    from ftjax.runs.network_opening import open_network
 
     config = read_config(
         {

@@ -12,7 +12,7 @@ from ftjax.ablation.settings import read_ablation
 from ftjax.ablation.summary.summary import summarise
 from ftjax.config import read_config
 from ftjax.data import load_data
-from ftjax.runs.prepare import open_network
+from ftjax.runs.network_opening import open_network
 
 VALUES = {
     'init': 'random:glyphs',

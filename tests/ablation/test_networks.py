@@ -22,7 +22,7 @@ from ftjax.models.registry import build
 from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.licence import licence_of
 from ftjax.pretrained.own_format import save_own
-from ftjax.runs.prepare import standard_preprocessing
+from ftjax.runs.network_opening import standard_preprocessing
 from ftjax.training.sweeps.label_probes import probe_outputs, target_columns
 from ftjax.training.sweeps.linear_probe import PATH
 from ftjax.training.sweeps.log_evidence import log_evidence

@@ -11,7 +11,8 @@ from ftjax.config import read_config
 from ftjax.data import Splits
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
-from ftjax.runs.prepare import open_network, prepare
+from ftjax.runs.network_opening import open_network
+from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.tasks import Task, task_of, tasks
 from ftjax.training.loop import fit as fit_module

@@ -76,7 +76,7 @@ def test_features_are_one_row_an_example_in_its_order(tmp_path):
     rows = [*csv.DictReader((tmp_path / 'out' / 'audit.csv').open())]
     assert rows[0]['check'] == 'broken files' and rows[0]['id'] == 'a/02.png'
     from ftjax.data.matching import matching_preprocessing
-    from ftjax.runs.prepare import open_network
+    from ftjax.runs.network_opening import open_network
 
     splits = found.opened.splits
     opened = open_network(config, splits)

@@ -13,7 +13,8 @@ from ftjax.data import Splits
 from ftjax.errors import UserError
 from ftjax.optim.optimizer import shapes_of, state_bytes
 from ftjax.plotting import number_formats
-from ftjax.runs.prepare import Opened, Prepared, prepare
+from ftjax.runs.network_opening import Opened
+from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.run_spec import run_spec
 from ftjax.tasks.registry import task_of
 

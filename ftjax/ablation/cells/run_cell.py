@@ -23,7 +23,8 @@ from ftjax.errors import UserError
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.io.json.json_values import JsonObject
 from ftjax.runs.identity import baseline_identity, data_changed, run_identity
-from ftjax.runs.prepare import Opened, Prepared, open_network, prepare, what_opens
+from ftjax.runs.network_opening import Opened, open_network, what_opens
+from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.run import train
 from ftjax.runs.run_spec import run_spec
 from ftjax.tasks.metrics import check_metric

@@ -57,14 +57,7 @@ def make_manifest(
     hashes: Mapping[str, Mapping[str, str]],
     identity: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
-    """The manifest as JSON.
-
-    Args:
-      step: of training.
-      items: skeletons of the items, as `pack` gives them.
-      hashes: of each item's arrays by number.
-      identity: of which run and of which inputs it is, as plain JSON.
-    """
+    """The manifest as JSON, of skeletons as `pack` gives them and the hashes of their arrays."""
     parts = any(':' in text for found in hashes.values() for text in found.values())
     manifest = {
         'format': FORMATS[parts],
@@ -133,11 +126,10 @@ class SavedStep:
         Raises:
           DamagedError: an array is missing or differs; it is named by its path in the tree.
         """
-        flat, structure = jax.tree_util.tree_flatten_with_path(self.items)
+        flat = jax.tree_util.tree_leaves_with_path(self.items)
         stored = [(path_of(keys), leaf) for keys, leaf in flat if isinstance(leaf, Stored)]
-        arrays = iter(self.arrays(stored))
-        leaves = [next(arrays) if isinstance(leaf, Stored) else leaf for _, leaf in flat]
-        self.items = jax.tree.unflatten(structure, leaves)
+        read = iter(self.arrays(stored))
+        self.items = jax.tree.map(lambda x: next(read) if isinstance(x, Stored) else x, self.items)
         return self
 
     def arrays(self, wanted: Sequence[tuple[str, Stored]]) -> list[np.ndarray]:

@@ -22,7 +22,7 @@ from ftjax.io.process.progress import Progress
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.runs.before_training.frozen_features import feature_stage, frozen_features
-from ftjax.runs.prepare import open_network
+from ftjax.runs.network_opening import open_network
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

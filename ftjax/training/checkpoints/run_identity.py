@@ -34,23 +34,19 @@ class PlanChange:
     allowed: bool = False
 
     def judge(self, changes: Changes, step: int, folder: pathlib.Path) -> None:
-        """Says and records what becomes of a checkpoint's leaves if the plan is another.
-
-        UserError where that was not asked for.
-        """
+        """Says and records what becomes of a checkpoint's leaves; UserError if not `allowed`."""
         if changes.same and not self.keys:
             return
         what = ', '.join(self.keys) or 'the plan'
-        since = f'{what} changed since the checkpoint of step {step} in {folder}'
-        _log.warning('%s: %s', since, changes.table())
+        told = what, step, folder, changes.table()
+        _log.warning('%s changed since the checkpoint of step %d in %s: %s', *told)
         if not self.allowed:
             raise UserError(
                 f'{folder} holds a run of another plan ({what} changed: {changes.counts}); '
                 f'{FLAG} goes on from step {step} under the new one, or choose another --workdir'
             )
-        row = {'step': step, 'keys': self.keys, 'kept': len(changes.kept)}
-        more = {'initialised': changes.initialised, 'dropped': changes.dropped}
-        _record(folder / FILE, row | more)
+        row = {**dataclasses.asdict(changes), 'kept': len(changes.kept)}
+        _record(folder / FILE, {'step': step, 'keys': self.keys, **row})
 
 
 @dataclasses.dataclass(frozen=True)
