@@ -99,7 +99,7 @@ def _block(source: str, path: str) -> Iterator[Rule]:
     yield from batch_norm(f'{source}.projection.project_bn', f'{path}/project_norm')
 
 
-def network_from_config(config: JsonObject, **overrides: object) -> EfficientNet:
+def network_from_config(config: JsonObject, **overrides: Any) -> EfficientNet:
     """The network of a transformers or timm config.
 
     Raises:
