@@ -122,7 +122,7 @@ class Finetuning:
 
     run = fit
 
-    def evaluate(self, split: str = 'test') -> dict[str, Any]:
+    def evaluate(self, split: str = 'test') -> dict[str, object]:
         """Metrics of a split, train, val or test, with the weights as they are now."""
         check_name(split, SPLITS, 'split')
         return split_metrics(self.prepared, self.variables, split)

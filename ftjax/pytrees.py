@@ -16,7 +16,7 @@ Tree = TypeVar('Tree')
 Variables = Mapping[str, Any]
 """A network's variables, nested: collection ('params', 'batch_stats'), stage, module, leaf."""
 
-Flat = dict[str, Any]
+Flat = dict[str, Array]
 """{path: array}, a path like 'block_00/attn/query/kernel': the form of optimizer states."""
 
 Inputs = Array | Mapping[str, Any]

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.leaves import unflatten
 from ftjax.models.adapters.adapted import adapted
 from ftjax.models.adapters.lora import LoRA
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.leaves import unflatten
 from ftjax.pretrained.locate.locate import SHIPPED, Location
 from ftjax.pretrained.open import describe
 

@@ -31,6 +31,7 @@ ROOMS = (
     'ranges',
     'field_types',
     'pytrees',
+    'leaves',
     'part_kinds',
     'registry',
     'pages',

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import pathlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -22,12 +22,12 @@ from ftjax.errors import UserError
 from ftjax.export.origin import Origin
 from ftjax.export.source_names import to_source
 from ftjax.io.json.json_values import JsonObject
+from ftjax.leaves import flatten, stage_of, unflatten
 from ftjax.models.stages import Network
 from ftjax.pretrained.keymaps.keymap import KeyMap, Match
-from ftjax.pretrained.leaves import flatten, stage_of, unflatten
 from ftjax.pretrained.own_format import WEIGHTS, write_json
 from ftjax.pretrained.readers.safetensors_file import Lazy, write_safetensors
-from ftjax.pytrees import Variables
+from ftjax.pytrees import Array, Variables
 
 INDEX = f'{WEIGHTS}.index.json'
 FORMAT = {'format': 'pt'}
@@ -155,7 +155,7 @@ def belongs(
     return same_class or bare or name.startswith(base)
 
 
-def unchanged(match: Match, tensor: np.ndarray, leaves: list[object]) -> bool:
+def unchanged(match: Match, tensor: np.ndarray, leaves: Sequence[Array]) -> bool:
     """Whether the leaves are what loading made of a tensor, bit for bit."""
     for part, leaf in zip(match.rule.forward(tensor), leaves, strict=True):
         now = np.asarray(leaf)
@@ -165,7 +165,7 @@ def unchanged(match: Match, tensor: np.ndarray, leaves: list[object]) -> bool:
     return True
 
 
-def _maker(match: Match, leaves: list[object], dtype: np.dtype, name: str) -> Lazy:
+def _maker(match: Match, leaves: Sequence[Array], dtype: np.dtype, name: str) -> Lazy:
     def make() -> np.ndarray:
         return in_range(match.rule.inverse([np.asarray(leaf) for leaf in leaves]), dtype, name)
 

@@ -19,13 +19,13 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.export.source_names import to_source
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapted import Adapted, read_adapter
 from ftjax.models.adapters.adapter import holders
 from ftjax.models.adapters.ia3 import IA3
 from ftjax.models.adapters.lora import LoRA, column_norm
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.keymaps.keymap import KeyMap, Match
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
 from ftjax.pytrees import Variables
 

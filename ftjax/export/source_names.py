@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.leaves import flatten
 from ftjax.pretrained.keymaps.keymap import KeyMap, Match
-from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.readers.safetensors_file import Lazy, write_safetensors
 from ftjax.pytrees import Variables
 

@@ -15,6 +15,7 @@ from ftjax.export.peft import save_peft
 from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.json.json_reader import read_object
 from ftjax.io.json.json_values import JsonObject
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapted import (
     Adapted,
     adapters_in_words,
@@ -24,7 +25,6 @@ from ftjax.models.adapters.adapted import (
 )
 from ftjax.models.stages import Network
 from ftjax.pretrained import families, own_format
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pytrees import Variables
 
 _log = logging.getLogger(__name__)

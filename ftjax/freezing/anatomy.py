@@ -7,11 +7,10 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 
-from flax.traverse_util import flatten_dict
-
 from ftjax.errors import UserError
+from ftjax.leaves import flatten
 from ftjax.models.stages import ROLES, Network
-from ftjax.pytrees import Flat, Variables
+from ftjax.pytrees import Variables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Anatomy:
     @classmethod
     def of(cls, network: Network, variables: Variables, head_is_new: bool = True) -> Anatomy:
         """Reads a network and its variables, arrays or shapes; raises UserError on strays."""
-        leaves: Flat = flatten_dict(dict(variables['params']), sep='/')
+        leaves = flatten(variables['params'])
         strays = sorted({path.split('/')[0] for path in leaves} - set(network.stages))
         if strays:
             raise UserError(
@@ -53,7 +52,7 @@ class Anatomy:
             sections=network.sections,
             shapes={path: tuple(leaves[path].shape) for path in order},
             dtypes={path: str(leaves[path].dtype) for path in order},
-            stats=tuple(flatten_dict(dict(variables.get('batch_stats', {})), sep='/')),
+            stats=tuple(flatten(variables.get('batch_stats', {}))),
             head_is_new=head_is_new,
             adapters=frozenset(path for path in order if network.is_adapter_leaf(path)),
             roles={

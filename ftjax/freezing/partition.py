@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from flax.traverse_util import flatten_dict, unflatten_dict
-
 from ftjax.errors import UserError
+from ftjax.leaves import flatten, unflatten
 from ftjax.pytrees import Flat
 
 
@@ -21,7 +20,7 @@ def partition(tree: Mapping[str, object], trainable) -> tuple[Flat, Flat]:
     ({'b/w': 2}, {'a/w': 1})
     """
     wanted = getattr(trainable, 'trainable', trainable)
-    flat = flatten_dict(dict(tree), sep='/')
+    flat = flatten(tree)
     missing = sorted(set(wanted) - set(flat))
     if missing:
         raise UserError(f'the plan trains {missing[0]!r}, which the parameters do not have')
@@ -37,9 +36,9 @@ def combine(*halves: Mapping[str, object]) -> dict[str, object]:
     >>> combine({'b/w': 2}, {'a/w': 1})
     {'b': {'w': 2}, 'a': {'w': 1}}
     """
-    merged: Flat = {}
+    merged: dict[str, object] = {}
     for half in halves:
         merged.update(half)
     if len(merged) != sum(len(half) for half in halves):
         raise ValueError('combine: a path stands in more than one half')
-    return unflatten_dict(merged, sep='/')
+    return unflatten(merged)

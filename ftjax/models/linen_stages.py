@@ -13,7 +13,7 @@ NNX_CLASS = 'ftjax.models.built.nnx_class'
 """What runs classes of NNX; it brings NNX along."""
 
 
-def linen_stage(made: Callable[..., Any], name: str, last: bool) -> Callable[..., Any]:
+def linen_stage(made: Callable[..., object], name: str, last: bool) -> Callable[..., Any]:
     """What `make_stage` gives for a name, a class of NNX wrapped; `last` for the last stage."""
     target = made.func if isinstance(made, functools.partial) else made
     if not isinstance(target, type) or issubclass(target, nn.Module):

@@ -12,7 +12,7 @@ TEXTS = 'texts'
 """What flows beside the hidden states of such examples: bool (batch, texts)."""
 
 
-def texts_of(state: Any) -> tuple[int, ...] | None:
+def texts_of(state: object) -> tuple[int, ...] | None:
     """(examples, texts of each) of what a stage takes; None where an example is one text.
 
     >>> texts_of({'input_ids': jnp.zeros((2, 3, 8), int)}), texts_of({'hidden': jnp.zeros((2, 8))})
@@ -26,7 +26,7 @@ def texts_of(state: Any) -> tuple[int, ...] | None:
     return None if ids is None or jnp.ndim(ids) != 3 else jnp.shape(ids)[:2]
 
 
-def run_stage(stage: Callable[..., Any], state: Any, mode: Any) -> Any:
+def run_stage(stage: Callable[..., object], state: Any, mode: object) -> Any:
     """`stage(state, mode)`, with (batch, texts, ..) as (batch x texts, ..) inside.
 
     Outside every leaf has a row an example, so that features of examples can be stored, and

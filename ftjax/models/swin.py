@@ -6,14 +6,19 @@ from collections.abc import Callable
 from functools import partial
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.models.image_network import ImageNetwork
 from ftjax.models.layers.attention import SelfAttention
 from ftjax.models.layers.heads import pair
+from ftjax.models.layers.image_windows import (
+    RelativeBias,
+    from_windows,
+    pad_to_multiple,
+    shift_mask,
+    to_windows,
+)
 from ftjax.models.layers.mlp import DropPath, Mlp, layer_norm
 from ftjax.models.layers.pixel_heads import NormMap
 from ftjax.models.stage_names import block_names, place
@@ -175,12 +180,6 @@ class Embed(nn.Module):
         return {'hidden': nn.Dropout(self.dropout)(x, deterministic=mode.deterministic)}
 
 
-def pad_to_multiple(x: jax.Array, sizes: tuple[int, int]) -> jax.Array:
-    """Zeros below and to the right until both sides are multiples: (batch, h, w, c)."""
-    down, across = (-side % size for side, size in zip(x.shape[1:3], sizes, strict=True))
-    return jnp.pad(x, ((0, 0), (0, down), (0, across), (0, 0)))
-
-
 class Downsample(nn.Module):
     """Joins 2x2 neighbours, a norm and a linear map: half the sides, `width` channels."""
 
@@ -227,65 +226,33 @@ class Block(nn.Module):
         height, width = x.shape[1:3]
         x = pad_to_multiple(x, (self.window, self.window))
         padded = (x.shape[1], x.shape[2])
-        bias = RelativeBias(self.window, self.heads, name='attn_bias')()
+        bias = self.offsets()
         if self.shift:
             x = jnp.roll(x, (-self.shift, -self.shift), axis=(1, 2))
             mask = shift_mask(*padded, self.window, self.shift)
             # Windows of one image lie side by side in the batch, images one after another.
             bias = jnp.tile(bias + mask[:, None], (x.shape[0], 1, 1, 1))
-        y = SelfAttention(
+        y = self.in_windows(to_windows(x, self.window), mode, bias)
+        y = from_windows(y, self.window, padded)
+        if self.shift:
+            y = jnp.roll(y, (self.shift, self.shift), axis=(1, 2))
+        return y[:, :height, :width]
+
+    def offsets(self):
+        """What is added to the scores of each pair of places: (heads, places, places)."""
+        return RelativeBias(self.window, self.heads, name='attn_bias')()
+
+    def in_windows(self, x, mode, bias):
+        """Attention of windows (.., places, width), each by itself."""
+        attn = SelfAttention(
             self.heads,
             self.qkv_bias,
             dropout=self.dropout,
             weight_dropout=self.attention_dropout,
             dtype=self.dtype,
             name='attn',
-        )(to_windows(x, self.window), mode, bias=bias)
-        y = from_windows(y, self.window, padded)
-        if self.shift:
-            y = jnp.roll(y, (self.shift, self.shift), axis=(1, 2))
-        return y[:, :height, :width]
-
-
-def to_windows(x: jax.Array, window: int) -> jax.Array:
-    """(batch, h, w, c) -> (batch x windows, window x window, c)."""
-    batch, height, width, channels = x.shape
-    x = x.reshape(batch, height // window, window, width // window, window, channels)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, window * window, channels)
-
-
-def from_windows(x: jax.Array, window: int, size: tuple[int, int]) -> jax.Array:
-    """The inverse of `to_windows` for an image of (height, width) `size`."""
-    (height, width), channels = size, x.shape[-1]
-    x = x.reshape(-1, height // window, width // window, window, window, channels)
-    return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, height, width, channels)
-
-
-class RelativeBias(nn.Module):
-    """A learned score for each offset within a window: (1, heads, positions, positions)."""
-
-    window: int
-    heads: int
-
-    @nn.compact
-    def __call__(self):
-        reach = 2 * self.window - 1
-        shape = (reach * reach, self.heads)
-        table = self.param('table', nn.initializers.normal(0.02), shape)
-        place = np.stack(np.divmod(np.arange(self.window**2), self.window))
-        down, across = place[:, :, None] - place[:, None, :] + self.window - 1
-        return table[down * reach + across].transpose(2, 0, 1)[None]
-
-
-def shift_mask(height: int, width: int, window: int, shift: int) -> np.ndarray:
-    """-100 between positions that a shift has brought together from far: (windows, t, t)."""
-    down, across = (
-        (np.arange(side) >= side - window).astype(int) + (np.arange(side) >= side - shift)
-        for side in (height, width)
-    )
-    region = (3 * down[:, None] + across).reshape(height // window, window, width // window, window)
-    region = region.transpose(0, 2, 1, 3).reshape(-1, window * window)
-    return np.where(region[:, :, None] == region[:, None, :], 0.0, -100.0).astype(np.float32)
+        )
+        return attn(x, mode, bias=bias)
 
 
 class NormMean(nn.Module):

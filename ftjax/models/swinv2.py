@@ -14,17 +14,11 @@ import numpy as np
 from ftjax.errors import UserError
 from ftjax.models.layers.attention import attend, weight_dropout
 from ftjax.models.layers.heads import pair
+from ftjax.models.layers.image_windows import pad_to_multiple
 from ftjax.models.layers.mlp import DropPath, Mlp, layer_norm
 from ftjax.models.stage_names import place
 from ftjax.models.stages import Mode
-from ftjax.models.swin import (
-    INNER_EPSILON,
-    Swin,
-    from_windows,
-    pad_to_multiple,
-    shift_mask,
-    to_windows,
-)
+from ftjax.models.swin import INNER_EPSILON, Block, Swin
 
 LARGEST = math.log(100)
 """Of the logarithm of what cosines are multiplied by."""
@@ -73,26 +67,12 @@ class SwinV2(Swin):
             'window': window,
             'shift': self.window // 2 if index % 2 and rows > window else 0,
         }
-        return partial(Block, **fields, measure=self.pretrained_windows[stage] or window)
+        return partial(CosineBlock, **fields, measure=self.pretrained_windows[stage] or window)
 
 
-class Block(nn.Module):
+class CosineBlock(Block):
     """Attention within windows, then a perceptron, each with a norm after it."""
 
-    width: int
-    downsample: bool
-    heads: int
-    window: int
-    shift: int
-    mlp_dim: int
-    act: str
-    qkv_bias: bool
-    epsilon: float
-    dropout: float
-    attention_dropout: float
-    """Of the attention weights, and of what attention answers."""
-    drop_path: float
-    dtype: str
     measure: int
 
     @nn.compact
@@ -106,23 +86,14 @@ class Block(nn.Module):
             x = x + DropPath(self.drop_path)(y, mode)
         return {**state, 'hidden': x}
 
-    def attention(self, x, mode):
-        height, width = x.shape[1:3]
-        x = pad_to_multiple(x, (self.window, self.window))
-        padded = (x.shape[1], x.shape[2])
-        bias = OffsetNetwork(self.window, self.measure, self.heads, name='attn_bias')()
-        if self.shift:
-            x = jnp.roll(x, (-self.shift, -self.shift), axis=(1, 2))
-            mask = shift_mask(*padded, self.window, self.shift)
-            # Windows of one image lie side by side in the batch, images one after another.
-            bias = jnp.tile(bias + mask[:, None], (x.shape[0], 1, 1, 1))
+    def offsets(self):
+        return OffsetNetwork(self.window, self.measure, self.heads, name='attn_bias')()
+
+    def in_windows(self, x, mode, bias):
         attn = CosineAttention(
             self.heads, self.qkv_bias, self.attention_dropout, self.dtype, name='attn'
         )
-        y = from_windows(attn(to_windows(x, self.window), mode, bias), self.window, padded)
-        if self.shift:
-            y = jnp.roll(y, (self.shift, self.shift), axis=(1, 2))
-        return y[:, :height, :width]
+        return attn(x, mode, bias)
 
 
 class Downsample(nn.Module):

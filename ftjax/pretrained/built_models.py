@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ftjax.errors import UserError, shown
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.built.network import Built, can_draw, new_head_leaves
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
@@ -18,7 +19,6 @@ from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.checkpoint import input_size
 from ftjax.pretrained.initialise import cast, random_leaves, random_variables
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.report import LoadReport
 from ftjax.pytrees import Variables
 

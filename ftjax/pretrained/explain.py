@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 
 from ftjax.errors import UserError, check_name, did_you_mean
+from ftjax.leaves import stage_of
 from ftjax.models.layers.pixel_heads import is_of_pixels
 from ftjax.models.stages import Network
 from ftjax.pretrained.families import family_of_tensors
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.keymaps.keymap import KeyMap, Match
-from ftjax.pretrained.leaves import stage_of
 from ftjax.pretrained.positions import grid_of
 from ftjax.pretrained.prefixes import partial_prefix
 from ftjax.pretrained.readers import TensorSource

@@ -14,9 +14,9 @@ from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.io.process.host_memory import host_free, shown_size
+from ftjax.leaves import flatten, stage_of, unflatten
 from ftjax.models.stages import Network
-from ftjax.pretrained.leaves import flatten, stage_of, unflatten
-from ftjax.pytrees import Array, Variables
+from ftjax.pytrees import Array, Flat, Variables
 
 
 def leaf_shapes(network: Network) -> dict[str, jax.ShapeDtypeStruct]:
@@ -25,7 +25,8 @@ def leaf_shapes(network: Network) -> dict[str, jax.ShapeDtypeStruct]:
     def init():
         return network.init(jax.random.key(0), network.example_input(1))
 
-    found = flatten(jax.eval_shape(init))
+    shapes = flatten(jax.eval_shape(init)).items()
+    found = {key: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for key, leaf in shapes}
     depth = {stage: index for index, stage in enumerate(network.stages)}
     return dict(sorted(found.items(), key=lambda item: depth[stage_of(item[0])]))
 
@@ -54,7 +55,7 @@ def check_room(network: Network, shapes: object) -> None:
         )
 
 
-def random_leaves(network: Network, keys: Collection[str], seed: int) -> dict[str, jax.Array]:
+def random_leaves(network: Network, keys: Collection[str], seed: int) -> Flat:
     """Some leaves, equal to what `random_variables` gives them with the same seed.
 
     Nothing else is computed, so a new head costs no memory for the trunk.

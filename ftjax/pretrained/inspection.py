@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 
+from ftjax.leaves import stage_of
 from ftjax.models.adapters.adapted import Adapted, adapters_in_words
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
@@ -16,7 +17,6 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.fit_network import fit_network
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.leaves import stage_of
 from ftjax.pretrained.locate.locate import Location, locate
 from ftjax.pretrained.open import describe
 from ftjax.pretrained.report import LoadReport

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from ftjax.io.json.json_values import JsonObject
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -21,7 +22,6 @@ from ftjax.pretrained.checkpoint import Checkpoint
 from ftjax.pretrained.explain import Explanation
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
 from ftjax.pretrained.keymaps.keymap import KeyMap
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.locate.hub_ids import checked_note
 from ftjax.pretrained.own_format import check_hash
 from ftjax.pretrained.report import LoadReport

@@ -33,11 +33,11 @@ from ftjax.io.json.json_values import (
     check_table,
     optional,
 )
+from ftjax.leaves import flatten
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
 from ftjax.pytrees import Variables
 

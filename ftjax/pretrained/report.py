@@ -6,7 +6,7 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-from ftjax.pretrained.leaves import stage_of
+from ftjax.leaves import stage_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,13 @@ from ftjax.io.files.saved_step import MANIFEST, SavedStep, Stored, steps_in
 from ftjax.io.identity.identity_changes import differences, refused
 from ftjax.io.json.json_reader import read_object
 from ftjax.io.json.json_values import Integer, JsonObject, Table, Text, check_table, optional
+from ftjax.leaves import flatten
 from ftjax.models.registry import build
 from ftjax.pretrained import own_format
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
-from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.readers.tensor_source import Header, TensorSource
 from ftjax.pretrained.weights_identity import weights_of
+from ftjax.pytrees import Flat
 
 FOLDER = 'checkpoints'
 DESCRIPTION = 'network'
@@ -114,7 +115,7 @@ def open_run(step: pathlib.Path, config: JsonObject, load: Callable[..., object]
     kinds = {'init': optional(Text()), 'model': optional(Table()), 'data': optional(Table())}
     check_table(run, {**kinds, 'seed': Integer(-(2**31), 2**31 - 1)}, str(file))
 
-    def read_before() -> dict[str, object]:
+    def read_before() -> Flat:
         found, report = beginning(config, run, load)
         now = {'weights': weights_of(found, report)}
         wrong = refused(differences(source.saved.identity or {}, now), ())

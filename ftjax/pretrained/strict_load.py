@@ -10,11 +10,11 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
+from ftjax.leaves import unflatten
 from ftjax.models.stages import Network
 from ftjax.pretrained.explain import Explanation, explain
 from ftjax.pretrained.initialise import cast, random_leaves
 from ftjax.pretrained.keymaps.keymap import KeyMap
-from ftjax.pretrained.leaves import unflatten
 from ftjax.pretrained.positions import resize_table
 from ftjax.pretrained.readers import TensorSource
 from ftjax.pretrained.report import LoadReport

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.io.json.json_values import JsonObject
-from ftjax.pretrained.leaves import flatten
+from ftjax.leaves import flatten
 from ftjax.pytrees import Flat, Variables
 
 NUMBERS, ENTRIES = 4, 2**16

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -50,7 +49,7 @@ def soup_verdicts(
         numbers = [r['shifts'][shifted] if split == 'ood' else r[split] for r in found]
         return scale * np.array([one[metric] for one in numbers])
 
-    def report(claim: str, values: np.ndarray) -> dict[str, Any]:
+    def report(claim: str, values: np.ndarray) -> dict[str, object]:
         return gate(claim, values, 'report')
 
     gain = points(greedy, 'val') - points(best, 'val')

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
-from flax.traverse_util import unflatten_dict
 
 from ftjax.ablation.cells.baselines import BASELINES, Baseline, fingerprints
 from ftjax.ablation.cells.extra_test_sets import further_tests
@@ -29,6 +28,7 @@ from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.field_types import check_fields
 from ftjax.freezing.strategies.weight_averages import interpolate, mean_of, soup_greedy
 from ftjax.io.files.atomic import to_jsonable
+from ftjax.leaves import unflatten
 from ftjax.pytrees import Variables
 from ftjax.ranges import above, at_least
 from ftjax.reproductions.soup_gates import soup_verdicts
@@ -226,7 +226,7 @@ def _member(config: Config, rate: float, order: int) -> Config:
 
 
 def _tree(weights: Variables) -> dict[str, object]:
-    return unflatten_dict(dict(weights), sep='/')
+    return unflatten(weights)
 
 
 def _means(scores: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:

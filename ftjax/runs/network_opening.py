@@ -13,6 +13,7 @@ from ftjax.config import Config
 from ftjax.data import Splits
 from ftjax.data.tables.fitted_columns import network_options, target_options
 from ftjax.errors import UserError, check_name
+from ftjax.leaves import unflatten
 from ftjax.models.built.network import Built
 from ftjax.models.registry import build, family, fields_of, is_recipe
 from ftjax.models.stages import Network
@@ -20,7 +21,6 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.built_models import open_model
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
-from ftjax.pretrained.leaves import unflatten
 from ftjax.pretrained.open import outline
 from ftjax.pretrained.outline import BuiltOutline, Outline
 from ftjax.pretrained.strict_load import Held

@@ -136,7 +136,7 @@ def as_planned(plan: Plan) -> Held:
     return held
 
 
-def float32_shapes(variables: Variables) -> dict[str, object]:
+def float32_shapes(variables: Variables) -> Variables:
     """Shapes of variables as a network has them by itself, however they are held."""
 
     def shape_of(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -91,7 +91,7 @@ class Answering:
 
     def answers_to(
         self,
-        inputs: Sequence[Any],
+        inputs: Sequence[object],
         outputs: np.ndarray,
         class_names: Sequence[str] = (),
         options: AnswerOptions = ANSWERS,

@@ -64,7 +64,9 @@ class ErrorAnalysis:
         """
         return []
 
-    def in_context(self, mistake: Mapping[str, Any], data: Dataset, place: int) -> dict[str, Any]:
+    def in_context(
+        self, mistake: Mapping[str, object], data: Dataset, place: int
+    ) -> dict[str, object]:
         """A mistake with what people see of its input, an example of a split; as it is if enough.
 
         Args:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,7 @@ def marked(text: str, spans: Iterable[Named]) -> str:
 
 def worst_texts(
     found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """The texts with most spans that are missed or not there; of equal ones the higher loss."""
     scheme = scheme_of(names_of_tags(found, class_names))
     true, answered = (tag_rows(found.rows[name]) for name in ('true', 'answered'))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -55,12 +54,12 @@ def names_of_tags(found: Statistics, class_names: Sequence[str]) -> tuple[str, .
 
 def tag_metrics(
     found: Statistics, class_names: Sequence[str], wanted: Collection[str] | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Numbers over all spans and all words, with intervals over texts: see `values` of the task."""
     true, answered = found.rows['true'], found.rows['answered']
     words = np.stack([(true == answered) & (true >= 0), true >= 0]).sum(axis=-1)
     of_words = np.stack([*words, found.rows['nats']], axis=1)
-    result: dict[str, Any] = {'word_accuracy': _accuracy(of_words), 'loss': _loss(of_words)}
+    result: dict[str, object] = {'word_accuracy': _accuracy(of_words), 'loss': _loss(of_words)}
     if wanted is not None and not set(wanted) & {*SPAN_METRICS}:
         return result
     scheme = scheme_of(names_of_tags(found, class_names))
@@ -101,7 +100,7 @@ def _loss(rows: np.ndarray) -> float:
     return float(rows[:, 2].sum() / rows[:, 1].sum())
 
 
-def _per_type(scheme: Scheme, counts: np.ndarray) -> list[dict[str, Any]]:
+def _per_type(scheme: Scheme, counts: np.ndarray) -> list[dict[str, object]]:
     found, answered, true = counts.T
     columns = {
         'precision': found / np.maximum(answered, 1),
@@ -113,7 +112,7 @@ def _per_type(scheme: Scheme, counts: np.ndarray) -> list[dict[str, Any]]:
 
 def _confused(
     scheme: Scheme, true: Sequence[np.ndarray], answered: Sequence[np.ndarray]
-) -> list[dict[str, Any]]:
+) -> list[dict[str, object]]:
     """Spans with both ends right and another type, the most frequent first."""
     counts = np.zeros((len(scheme.types),) * 2, int)
     for pair in zip(true, answered, strict=True):

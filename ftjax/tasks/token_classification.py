@@ -102,7 +102,9 @@ class TokenClassification(Task):
         right = ((true == found.rows['answered']) & (true >= 0)).sum(axis=1)
         return Ratio(metric, right.astype(np.float64), (true >= 0).sum(axis=1).astype(np.float64))
 
-    def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
+    def example(
+        self, output: np.ndarray, label: object, class_names: Sequence[str]
+    ) -> dict[str, Any]:
         """The tags, the answers, and the mean loss of a word."""
         label = np.asarray(label)
         batch = {'labels': label[None], 'mask': label[None] != NOT_ASKED}
@@ -156,7 +158,9 @@ class TokenClassification(Task):
         """The texts with most spans that are missed or not there."""
         return worst_texts(found, ids, class_names, limit)
 
-    def in_context(self, mistake: Mapping[str, Any], data: Dataset, place: int) -> dict[str, Any]:
+    def in_context(
+        self, mistake: Mapping[str, Any], data: Dataset, place: int
+    ) -> dict[str, object]:
         """The text with its spans marked, as they are true and as they were answered."""
         text = str(data.inputs[place])
         both = [marked(text, mistake[name]) for name in ('label', 'predicted')]

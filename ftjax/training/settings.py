@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Annotated
 
 import jax
-from flax.traverse_util import flatten_dict
 
 from ftjax.errors import UserError, check_name
 from ftjax.field_types import check_fields
+from ftjax.leaves import flatten
 from ftjax.models.stages import Network
-from ftjax.pytrees import Flat, Variables
+from ftjax.pytrees import Variables
 from ftjax.ranges import LARGEST_INT, above, at_least, between
 from ftjax.registry import parse
 from ftjax.tasks import class_weights
@@ -135,7 +135,7 @@ class TrainSettings:
         if self.steps_per_call is not None:
             return self.steps_per_call
         run = network.stages[network.stages.index(start) if start else 0 :]
-        flat: Flat = flatten_dict(dict(params), sep='/')
+        flat = flatten(params)
         convolves = any(
             len(leaf.shape) == 4 and path.split('/')[0] in {*network.blocks} & {*run}
             for path, leaf in flat.items()

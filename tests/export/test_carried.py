@@ -15,9 +15,9 @@ from ftjax.export.origin import LABELS, open_origin
 from ftjax.export.weights import export_in_words, export_weights
 from ftjax.freezing.plan.plan import as_settings, make_plan
 from ftjax.freezing.strategies.adapters import with_adapters
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.registry import build
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import save_own, write_json
 from ftjax.pretrained.readers import open_source

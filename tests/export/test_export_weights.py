@@ -14,11 +14,11 @@ from safetensors.numpy import load_file
 from ftjax.api import finetune
 from ftjax.errors import UserError
 from ftjax.export.weights import export_weights
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapted import merge
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import save_own, write_json
 

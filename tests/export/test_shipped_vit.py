@@ -8,7 +8,7 @@ from PIL import Image
 
 from ftjax.api import finetune
 from ftjax.export.weights import export_weights
-from ftjax.pretrained.leaves import flatten
+from ftjax.leaves import flatten
 from ftjax.pretrained.locate.locate import SHIPPED
 from ftjax.pretrained.open import load_pretrained
 

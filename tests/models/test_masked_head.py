@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
+from ftjax.leaves import flatten
 from ftjax.models.registry import build, options_of
 from ftjax.pretrained.initialise import random_variables
-from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import save_own
 

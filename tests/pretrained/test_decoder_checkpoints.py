@@ -10,9 +10,9 @@ from safetensors.numpy import load_file, save_file
 
 from ftjax.errors import UserError
 from ftjax.export.huggingface import save_huggingface
+from ftjax.leaves import flatten
 from ftjax.models.registry import build
 from ftjax.pretrained import families
-from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import save_own
 

@@ -15,12 +15,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from ftjax.export.huggingface import save_huggingface
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.keymaps.flax_names import flax_names
 from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, batch_norm, dense, norm
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.open import load_pretrained
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'

@@ -15,10 +15,10 @@ import pytest
 
 from ftjax.errors import UserError
 from ftjax.export.huggingface import save_huggingface
+from ftjax.leaves import unflatten
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.leaves import unflatten
 from ftjax.pretrained.locate.hub import parse
 
 COMMIT = 'c0ffee' * 6 + 'c0ff'

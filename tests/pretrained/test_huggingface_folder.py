@@ -9,10 +9,10 @@ import pytest
 
 from ftjax.errors import UserError
 from ftjax.export.huggingface import save_huggingface
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.open import load_pretrained
 
 NETWORK = build('resnet_bn_cifar', {'depth': 8, 'width': 8, 'num_classes': 3})

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import save_own
 from ftjax.pretrained.positions import resize_table

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file, save_file
 
 from ftjax.api import finetune
 from ftjax.errors import UserError
+from ftjax.leaves import flatten
 from ftjax.pretrained.inspection import inspect
-from ftjax.pretrained.leaves import flatten
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import save_description
 from ftjax.pretrained.run_checkpoint import RunSource

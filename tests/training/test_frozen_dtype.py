@@ -13,10 +13,10 @@ from ftjax.evaluation.predict import Forward
 from ftjax.freezing.plan.plan import FreezeSettings, make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.strategies.adapters import with_adapters
+from ftjax.leaves import unflatten
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.leaves import unflatten
 from ftjax.training.checkpoints.training_state import to_saved
 from ftjax.training.cost.cost import compile_step
 from ftjax.training.loop.fit import fit

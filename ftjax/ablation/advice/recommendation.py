@@ -17,14 +17,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ftjax.ablation.racing.allocation import LEAST_SEEDS
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.ablation.summary.good_enough import COSTS, cost_against, is_as_good, price
 from ftjax.plotting import number_formats
 
-Arm = Mapping[str, Any]
 TOO_FEW = 'too few seeds for a verdict'
 
 
@@ -74,7 +72,7 @@ def recommend(summary: Summary) -> Advice:
       summary: from `summarise`; a loss up to its margin is accepted for a cheaper arm.
     """
     margin: float = summary['margin']
-    arms: Sequence[Arm] = summary['tasks'][0]['arms']
+    arms: Sequence[Summary] = summary['tasks'][0]['arms']
     reference = next(arm for arm in arms if arm['arm'] == summary['reference'])
     trained = [arm for arm in arms if arm['rate'] is not None and arm is not reference]
     left_out = {arm['arm']: why for arm in trained if (why := _why_not(arm))}
@@ -115,7 +113,7 @@ def recommend(summary: Summary) -> Advice:
     )
 
 
-def _why_not(arm: Arm) -> str:
+def _why_not(arm: Summary) -> str:
     if arm['mean'] is None:
         return 'none of its runs finished'
     if arm['rate_edge']:
@@ -125,7 +123,7 @@ def _why_not(arm: Arm) -> str:
     return ''
 
 
-def _too_small(arms: Sequence[Arm], reference: Arm, summary: Summary) -> tuple[str, str]:
+def _too_small(arms: Sequence[Summary], reference: Summary, summary: Summary) -> tuple[str, str]:
     """What is said where no arm has seeds enough: that, and what enough would take."""
     fewest = min(arm['n_ok'] for arm in arms)
     known = [max(0, LEAST_SEEDS - arm['n_ok']) * (arm['wall_seconds'] or 0.0) for arm in arms]
@@ -139,11 +137,11 @@ def _too_small(arms: Sequence[Arm], reference: Arm, summary: Summary) -> tuple[s
     )
 
 
-def _gain(arm: Arm, summary: Summary) -> float:
+def _gain(arm: Summary, summary: Summary) -> float:
     return arm['difference']['interval']['estimate'] * (1 if summary['higher_is_better'] else -1)
 
 
-def _undecided(arm: Arm, reference: Arm) -> Undecided:
+def _undecided(arm: Summary, reference: Summary) -> Undecided:
     seeds = arm['difference'].get('further_seeds')
     times = [one['wall_seconds'] for one in (arm, reference)]
     known = seeds is not None and None not in times
@@ -151,23 +149,23 @@ def _undecided(arm: Arm, reference: Arm) -> Undecided:
 
 
 def _sentences(
-    choice: Arm,
+    choice: Summary,
     why: str,
-    cheapest: Arm,
-    reference: Arm,
-    open_arms: Sequence[Arm],
+    cheapest: Summary,
+    reference: Summary,
+    open_arms: Sequence[Summary],
     summary: Summary,
 ) -> tuple[str, str]:
     metric, margin, name = summary['metric'], summary['margin'], reference['arm']
     unit = ' points' if number_formats.scale_of(metric) == 100 else ''
     allowed = f'{number_formats.score(margin, metric)}{unit}'
 
-    def difference(arm: Arm) -> str:
+    def difference(arm: Summary) -> str:
         interval = arm['difference']['interval']
         size = number_formats.score(interval['estimate'], metric, signed=True)
         return f'{size}{unit} {number_formats.bounds(interval, metric, signed=True)}'
 
-    def more(arm: Arm) -> str:
+    def more(arm: Summary) -> str:
         found = _undecided(arm, reference)
         if found.seeds is None:
             return ''
@@ -197,7 +195,7 @@ def _sentences(
     return first, second
 
 
-def _costs(arm: Arm, reference: Arm) -> str:
+def _costs(arm: Summary, reference: Summary) -> str:
     parts = [
         f'{share:.2g} of the {words}'
         for key, words in COSTS

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from ftjax.ablation.cells.row import finished_fields, numbers_of
 from ftjax.data import Dataset
 from ftjax.data.streams.loader import Loader
 from ftjax.errors import UserError
+from ftjax.leaves import flatten
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import evaluate
 from ftjax.training.feature_cache import compute
@@ -19,7 +18,7 @@ from ftjax.training.feature_cache.key import prefix_of
 from ftjax.training.sweeps.linear_probe import fit_probe
 
 
-def probe_row(prepared: Prepared) -> dict[str, Any]:
+def probe_row(prepared: Prepared) -> dict[str, object]:
     """Fits linear heads over a path of penalties and evaluates the best on validation data.
 
     The network's head is not used; what it would be given is, one vector an example.
@@ -38,7 +37,7 @@ def probe_row(prepared: Prepared) -> dict[str, Any]:
         for x, part in ((val, data.val), (test, data.test))
     ]
     head = probe.kernels[best].size + probe.biases[best].size
-    leaves: dict[str, Any] = flatten_dict(dict(prepared.variables['params']), sep='/')
+    leaves = flatten(prepared.variables['params'])
     trunk = sum(
         math.prod(leaf.shape) for path, leaf in leaves.items() if path.split('/')[0] != 'head'
     )

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from ftjax.ablation.cells.extra_test_sets import FurtherTest
 from ftjax.ablation.cells.linear_probe_row import features_of
 from ftjax.data import Dataset
 from ftjax.freezing.data_driven_choice import Choice
 from ftjax.io.json.json_values import JsonObject
+from ftjax.leaves import flatten
 from ftjax.models.stages import Network
 from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
@@ -72,8 +71,8 @@ def weights_moved(before: JsonObject, after: JsonObject) -> dict[str, float]:
     """
     found = {}
     for stage, leaves in before.items():
-        old: dict[str, Any] = flatten_dict(dict(leaves), sep='/')
-        new: dict[str, Any] = flatten_dict(dict(after[stage]), sep='/')
+        old = flatten(leaves)
+        new = flatten(after[stage])
         length = norm([old[path] for path in old])
         if length:
             change = norm([np.float64(np.asarray(new[path])) - old[path] for path in old])

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-from flax.traverse_util import flatten_dict
 
 from ftjax.ablation.cells.extra_test_sets import further_tests
 from ftjax.ablation.cells.movement import movement_fields
@@ -17,6 +16,7 @@ from ftjax.ablation.settings import AblationSettings
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.verification import verify
+from ftjax.leaves import flatten
 from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.run_spec import run_spec
@@ -61,7 +61,7 @@ def fields_of(
         reason = f'loss or gradient is no number at step {cell.bad_step}'
         return {'status': 'diverged', 'reason': reason}
     plan, loaded = prepared.plan, prepared.variables
-    leaves: dict[str, Any] = flatten_dict(dict(loaded['params']), sep='/')
+    leaves = flatten(loaded['params'])
     final = {**loaded, 'params': combine({**leaves, **cell.trainable})}
     try:
         metrics = split_metrics(prepared, final)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.ablation.summary.good_enough import COSTS, cost_against, is_as_good, price
@@ -11,7 +10,6 @@ from ftjax.plotting import number_formats
 
 LISTED = 6
 """Up to so many arms are named in a sentence."""
-Arm = Mapping[str, Any]
 
 
 def answer(summary: Summary) -> list[str]:
@@ -32,7 +30,7 @@ def answer(summary: Summary) -> list[str]:
     ]
 
 
-def _counted(compared: Sequence[Arm], summary: Summary) -> str:
+def _counted(compared: Sequence[Summary], summary: Summary) -> str:
     by = {word: [a['arm'] for a in compared if _verdict(a) == word] for word in _WORDS}
     margin = number_formats.score(summary['margin'], summary['metric'])
     parts = [
@@ -54,7 +52,7 @@ _WORDS = {
 }
 
 
-def _verdict(arm: Arm) -> str:
+def _verdict(arm: Summary) -> str:
     difference = arm['difference']
     return 'none' if difference['standard_error'] is None else difference['verdict']
 
@@ -65,7 +63,7 @@ def _listed(names: Sequence[str]) -> str:
     return f' ({", ".join(names)})'
 
 
-def _highest(arms: Sequence[Arm], reference: Arm, summary: Summary) -> list[str]:
+def _highest(arms: Sequence[Summary], reference: Summary, summary: Summary) -> list[str]:
     sign, metric = (1 if summary['higher_is_better'] else -1), summary['metric']
     able = [arm for arm in arms if arm['mean'] and not arm.get('rate_edge')]
     if not able:
@@ -90,7 +88,7 @@ def _highest(arms: Sequence[Arm], reference: Arm, summary: Summary) -> list[str]
     return [f'{found}, {against}, which {seeds} would decide.']
 
 
-def _cheapest(compared: Sequence[Arm], reference: Arm, summary: Summary) -> list[str]:
+def _cheapest(compared: Sequence[Summary], reference: Summary, summary: Summary) -> list[str]:
     """The cheapest arm that is not worse by the margin; none where times are not known."""
     margin, higher = summary['margin'], summary['higher_is_better']
     if not reference.get('step_seconds') or not margin:

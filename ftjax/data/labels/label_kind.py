@@ -53,7 +53,7 @@ class LabelKind:
     label_columns: tuple[str, ...] = ()
     """Other names of the label's column, where it has not that of the settings."""
 
-    def as_text(self, value: Any, where: str, units: str) -> Any:
+    def as_text(self, value: object, where: str, units: str) -> object:
         """What a table holds for a text, as the text that a data set holds; else as it is.
 
         `units` is data.units, `where` for messages.
@@ -92,7 +92,7 @@ class LabelKind:
     def check(self, name: str, labels: np.ndarray, classes: int) -> None:
         """Raises UserError unless labels (N, ..) are of this kind; `name` is the data set's."""
 
-    def check_inputs(self, inputs: Sequence[Any], labels: np.ndarray, where: Where) -> None:
+    def check_inputs(self, inputs: Sequence[object], labels: np.ndarray, where: Where) -> None:
         """Raises UserError unless each text goes with its label."""
 
     def check_training(self, name: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:

@@ -39,7 +39,7 @@ class Tags(LabelKind):
         """False: a word has one tag."""
         return False
 
-    def as_text(self, value: Any, where: str, units: str) -> Any:
+    def as_text(self, value: object, where: str, units: str) -> object:
         """A list of words, or one string that is cut into words or characters, as one text."""
         if isinstance(value, str):
             words = value.split() if units == 'words' else list(value)
@@ -103,7 +103,7 @@ class Tags(LabelKind):
             told = class_names[occurring[0]] if len(occurring) else 'none'
             raise UserError(f'{name}: one tag only ({told!r}); expected two or more to tell apart')
 
-    def shapes(self, examples: int, outputs: int, inputs: Any) -> tuple[Any, Any]:
+    def shapes(self, examples: int, outputs: int, inputs: Any) -> tuple[object, object]:
         """One label a token."""
         each = inputs['input_ids'].shape
         return jax.ShapeDtypeStruct(each, np.int32), jax.ShapeDtypeStruct(each, np.float32)
@@ -120,12 +120,12 @@ class Tags(LabelKind):
         """Words of each tag."""
         return np.bincount(labels[labels != NOT_ASKED], minlength=classes).tolist()
 
-    def told(self, label: Any, class_names: Sequence[str]) -> str:
+    def told(self, label: object, class_names: Sequence[str]) -> str:
         """The tags, parted by spaces."""
         return ' '.join(class_names[tag] for tag in np.asarray(label) if tag != NOT_ASKED)
 
 
-def _tags(value: Any, where: Where, row: int) -> list[Any]:
+def _tags(value: object, where: Where, row: int) -> list[object]:
     if isinstance(value, str):
         value = value.split()
     if not isinstance(value, (list, tuple, np.ndarray)):

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from ftjax.io.json.json_values import JsonObject
+from ftjax.leaves import flatten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +48,8 @@ def verify(
     trainable, moving_stats = set(trainable), set(moving_stats)
     moved, still = [], []
     for collection in before:
-        old = flatten_dict(dict(before[collection]), sep='/')
-        new = flatten_dict(dict(after[collection]), sep='/')
+        old = flatten(before[collection])
+        new = flatten(after[collection])
         for path in old:
             held, mask = np.asarray(old[path]), (entries or {}).get(path)
             same = held.tobytes() == np.asarray(new[path]).tobytes()

@@ -12,11 +12,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError
 from ftjax.freezing.registry import Term, parse, strategy
 from ftjax.freezing.settings import FreezeSettings
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapted import Adapted, adapted
 from ftjax.models.adapters.adapter import Adapter
 from ftjax.models.adapters.bottleneck import Bottleneck
@@ -139,24 +139,27 @@ def with_adapters(
                     'parameters of the same names; keep one'
                 )
     made = adapted(network, adapters)
-    params: dict[str, Any] = flatten_dict(dict(variables['params']), sep='/')
+    params = flatten(variables['params'])
     added = added_leaves(made)  # pyrefly: ignore
     check_each(terms, network, list(added), params)
     if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in params.values()):
-        return made, {**variables, 'params': unflatten_dict({**params, **added}, sep='/')}
+        return made, {**variables, 'params': unflatten({**params, **added})}
     found = random_leaves(made, {f'params/{path}' for path in added}, seed)
     whole = {**params, **{key.removeprefix('params/'): leaf for key, leaf in found.items()}}
     for one in adapters:
         whole.update(one.settle(OnDevice(whole)))
-    return made, {**variables, 'params': unflatten_dict(whole, sep='/')}
+    return made, {**variables, 'params': unflatten(whole)}
 
 
 @functools.lru_cache(maxsize=64)
 def added_leaves(network: Adapted) -> Mapping[str, jax.ShapeDtypeStruct]:
     """Path -> shape of every leaf that adapters add to a network."""
     shapes = jax.eval_shape(network.init, jax.random.key(0), network.example_input())['params']
-    flat: Any = flatten_dict(shapes, sep='/')
-    return {path: leaf for path, leaf in flat.items() if network.is_adapter_leaf(path)}
+    return {
+        path: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        for path, leaf in flatten(shapes).items()
+        if network.is_adapter_leaf(path)
+    }
 
 
 class OnDevice(Mapping[str, Any]):

@@ -14,7 +14,6 @@ from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.run_length import RunLength
-from ftjax.pytrees import Flat
 from ftjax.ranges import at_least
 
 SOURCE = 'surgical fine-tuning, arXiv:2210.11466, and its code'
@@ -110,13 +109,13 @@ def auto_snr_paper(net: Anatomy, probe, earlier, step: int, examples: int, thres
     Mean of E[g]^2 / (Var[g] + 1e-8) with moments over single examples, as the paper says.
     """
     del earlier
-    sums: Flat = {}
-    count = 0
+    sums: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    count, none = 0, np.zeros(())
     for gradients in probe.example_gradients(examples):
         for path, gradient in gradients.items():
             if path not in net.norms:
                 values = np.asarray(gradient, np.float64)
-                first, second = sums.get(path, (0.0, 0.0))
+                first, second = sums.get(path, (none, none))
                 sums[path] = first + values.sum(0), second + (values**2).sum(0)
         count += len(next(iter(gradients.values())))
     ratios = {}

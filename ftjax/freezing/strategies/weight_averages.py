@@ -8,16 +8,14 @@ option `ema` names the parameter that is the decay of a moving average during th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.freezing.registry import strategy
+from ftjax.pytrees import Flat
 from ftjax.ranges import between
-
-Flat = Mapping[str, Any]
 
 
 @strategy(
@@ -93,7 +91,7 @@ def soup_greedy(ends: Sequence[Flat], start: Flat, score: Callable, runs: int):
     return mixed, {'members': scores, 'taken': taken, 'score': best}
 
 
-def interpolate(start: Flat, end: Flat, alpha: float) -> dict[str, Any]:
+def interpolate(start: Flat, end: Flat, alpha: float) -> Flat:
     """(1 - alpha) start + alpha end, leaf by leaf; exact at both ends.
 
     >>> interpolate({'w': np.array([0.0, 2.0])}, {'w': np.array([1.0, 2.0])}, 0.25)['w'].tolist()
@@ -101,7 +99,7 @@ def interpolate(start: Flat, end: Flat, alpha: float) -> dict[str, Any]:
     """
     if alpha in (0.0, 1.0):
         return dict(start if alpha == 0.0 else end)
-    mixed = {}
+    mixed: Flat = {}
     for path, leaf in end.items():
         old, new = np.asarray(start[path]), np.asarray(leaf)
         # A leaf that never moved stays bitwise: (1 - a) w + a w would round.
@@ -110,9 +108,9 @@ def interpolate(start: Flat, end: Flat, alpha: float) -> dict[str, Any]:
     return mixed
 
 
-def mean_of(ends: Sequence[Flat]) -> dict[str, object]:
+def mean_of(ends: Sequence[Flat]) -> Flat:
     """The mean of some weights, leaf by leaf, summed in double precision."""
-    mixed = {}
+    mixed: Flat = {}
     for path, first in ends[0].items():
         leaves = [np.asarray(end[path]) for end in ends]
         if all(leaf.tobytes() == leaves[0].tobytes() for leaf in leaves):

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
@@ -26,6 +25,7 @@ from ftjax.io.json.json_values import (
     check,
     check_table,
 )
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapter import Adapter, Site, acting
 from ftjax.models.field_kinds import check_options
 from ftjax.models.registry import build, family, fields_of, options_of
@@ -247,7 +247,7 @@ def merge(network: Network, variables: Variables) -> tuple[Network, dict[str, An
     """
     if not isinstance(network, Adapted):
         return network, dict(variables)
-    params = flatten_dict(dict(variables['params']), sep='/')
+    params = flatten(variables['params'])
     for text in network.adapters:  # the innermost first
         adapter = read_adapter(text)
         if not adapter.mergeable:
@@ -259,4 +259,4 @@ def merge(network: Network, variables: Variables) -> tuple[Network, dict[str, An
     base = build(
         network.base, {**json.loads(network.base_options), 'num_classes': network.num_classes}
     )
-    return base, {**variables, 'params': unflatten_dict(params, sep='/')}
+    return base, {**variables, 'params': unflatten(params)}

@@ -9,9 +9,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError, shown
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.built.given import check_example, check_names, check_stages
 from ftjax.models.built.network import Built, Shapes, Structure, built_network
 from ftjax.models.stages import EVAL, ROLES, Mode
@@ -98,7 +98,7 @@ def from_linen(
         return functools.partial(LinenStage, bind, runs[name], name == last)
 
     leaves, owners, x = {}, {}, example
-    known = flatten_dict(dict(variables), sep='/')
+    known = flatten(variables)
     for name in runs:
         found, x = traced(make_stage(name, None, None), name, x)
         for path in found:
@@ -128,7 +128,7 @@ def from_linen(
         draws=True,
         says={},
     )
-    made = {'params': {}, **unflatten_dict(leaves, sep='/')}
+    made = {'params': {}, **unflatten(leaves)}
     return Built(built_network(structure), made, preprocessing, tuple(class_names))
 
 
@@ -181,4 +181,4 @@ def traced(constructor: Callable[..., nn.Module], name: str, x: object) -> tuple
             f'stage {name!r} does not run ({type(error).__name__}: {reason}); submodules made in '
             'a compact `__call__` cannot be reached from outside: give stages=None for one stage'
         ) from error
-    return list(flatten_dict(dict(made), sep='/')), out
+    return list(flatten(made)), out

@@ -11,9 +11,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError, check_name
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapted import merge
 from ftjax.models.built.given import (
     check_drawn,
@@ -126,7 +126,7 @@ def from_nnx(
         write=write,
     )
     check_whole(model, example, out)
-    variables = {'params': {}, **unflatten_dict(leaves, sep='/')}
+    variables = {'params': {}, **unflatten(leaves)}
     return Built(built_network(structure), variables, preprocessing, tuple(class_names))
 
 
@@ -145,7 +145,7 @@ def into_nnx(model: nnx.Module, network: Network, variables: Variables) -> nnx.M
     plain, merged = merge(network, variables)
     if not isinstance(plain, BuiltNetwork) or plain.structure.write is None:
         raise UserError(f'{type(plain).__name__} is no network of from_nnx')
-    plain.structure.write(model, flatten_dict(merged, sep='/'))
+    plain.structure.write(model, flatten(merged))
     return model
 
 

@@ -67,7 +67,7 @@ class Part:
 
 def split_model(
     model: nnx.Module, stages: Mapping[str, Stage], example: object
-) -> tuple[list[Part], dict[str, object], object]:
+) -> tuple[list[Part], Flat, object]:
     """(a part for each stage, leaves by 'collection/stage/..', shape of the output).
 
     Raises:

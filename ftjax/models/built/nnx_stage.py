@@ -9,9 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.errors import UserError
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapter import adapters_act
 from ftjax.models.built.nnx_layers import through_adapters
 from ftjax.models.built.nnx_opened import set_mode
@@ -37,7 +37,7 @@ class NNXStage(nn.Module):
         part = self.part
         if self.is_initializing():
             self.initialise()
-        own = flatten_dict(dict(self.variables), sep='/')
+        own = flatten(self.variables)
         module = part.merged({slot.path: self.value(slot, own, mode) for slot in part.slots})
         set_mode(module, mode.deterministic, mode.batch_stats)
         if self.dtype is not None:
@@ -68,7 +68,7 @@ class NNXStage(nn.Module):
         noisy = self.part.draws and not mode.deterministic
         return nnx.Rngs(self.make_rng('dropout') if noisy else 0)
 
-    def random(self, slot: Slot, mode: Mode) -> Any:
+    def random(self, slot: Slot, mode: Mode) -> object:
         """A counter at 0; a key of the variable's own, drawn for this call."""
         if issubclass(type(self.part.templates[slot.path]), nnx.RngCount):
             return jnp.zeros((), jnp.uint32)
@@ -105,7 +105,7 @@ class NNXStage(nn.Module):
                 if slot.kind == kind and not slot.tied:
                     own = built.get(slot.path)
                     made[slot.key] = self.drawn(slot) if own is None else own.get_value()
-            for name, leaves in unflatten_dict(made, sep='/').items():
+            for name, leaves in unflatten(made).items():
                 self.put_variable(kind, name, leaves)
 
     def drawn(self, slot: Slot) -> object:
@@ -123,7 +123,7 @@ class NNXStage(nn.Module):
         now = dict(nnx.to_flat_state(nnx.state(module, nnx.BatchStat)))
         kept = {s.key: s for s in self.part.slots if s.kind == 'batch_stats' and not s.tied}
         found = {key: now[slot.path].get_value() for key, slot in kept.items()}
-        for name, leaves in unflatten_dict(found, sep='/').items():
+        for name, leaves in unflatten(found).items():
             self.put_variable('batch_stats', name, leaves)
 
 

@@ -14,6 +14,7 @@ from ftjax.models.vit import ViT
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.config_fields import TIMM, Fields
 from ftjax.pretrained.families.timm_config import TIMM_FIELDS, depth_of, options_from_timm, pixels
+from ftjax.pretrained.families.vit_augreg import BLOCK, QKV, augreg_rules
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
@@ -23,11 +24,8 @@ from ftjax.pretrained.keymaps.hf_config import (
     vit_options,
 )
 from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
-from ftjax.pretrained.keymaps.transforms import reshape
 from ftjax.pretrained.readers import TensorSource
 
-BLOCK = 'block_{block:02d}'
-QKV = ('query', 'key', 'value')
 # timm's sizes: width, depth, heads.
 SIZES = {
     'tiny': (192, 12, 3),
@@ -123,7 +121,7 @@ def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
             positions=positions(True),
         ),
         KeyMap('vit (torchvision)', _TORCHVISION, positions=positions(False)),
-        KeyMap('vit (AugReg)', _augreg(options), positions=positions(True)),
+        KeyMap('vit (AugReg)', augreg_rules(options), positions=positions(True)),
     )
 
 
@@ -159,37 +157,6 @@ _TORCHVISION = (
     *norm('encoder.ln', 'norm/norm'),
     *dense('heads.head', 'head/dense'),
 )
-
-
-def _augreg(options: JsonObject) -> tuple[Rule, ...]:
-    """Flax's own layout: kernels (in, out), but heads on an axis of their own."""
-    width, heads = options['width'], options['heads']
-    split = (heads, width // heads)
-    kernel = reshape('join heads', (width, *split), (width, width))
-    bias = reshape('join heads', split, (width,))
-    out = reshape('join heads', (*split, width), (width, width))
-    block = 'Transformer/encoderblock_{block}'
-    attention = f'{block}/MultiHeadDotProductAttention_1'
-
-    def copied(source, path, leaves):
-        return tuple(Rule(f'{source}/{leaf}', f'{path}/{leaf}') for leaf in leaves)
-
-    weights, scales = ('kernel', 'bias'), ('scale', 'bias')
-    return (
-        Rule('cls', 'embed/cls_token'),
-        Rule('Transformer/posembed_input/pos_embedding', 'embed/pos_embed'),
-        *copied('embedding', 'embed/patch_embed', weights),
-        *copied(f'{block}/LayerNorm_0', f'{BLOCK}/norm1', scales),
-        *(Rule(f'{attention}/{n}/kernel', f'{BLOCK}/attn/{n}/kernel', kernel) for n in QKV),
-        *(Rule(f'{attention}/{n}/bias', f'{BLOCK}/attn/{n}/bias', bias) for n in QKV),
-        Rule(f'{attention}/out/kernel', f'{BLOCK}/attn/out/kernel', out),
-        Rule(f'{attention}/out/bias', f'{BLOCK}/attn/out/bias'),
-        *copied(f'{block}/LayerNorm_2', f'{BLOCK}/norm2', scales),
-        *copied(f'{block}/MlpBlock_3/Dense_0', f'{BLOCK}/mlp/fc1', weights),
-        *copied(f'{block}/MlpBlock_3/Dense_1', f'{BLOCK}/mlp/fc2', weights),
-        *copied('Transformer/encoder_norm', 'norm/norm', scales),
-        *copied('head', 'head/dense', weights),
-    )
 
 
 def network_from_config(config: Mapping[str, object], **overrides: object) -> Network:

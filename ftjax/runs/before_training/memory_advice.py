@@ -12,6 +12,7 @@ from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.plan import FreezeSettings, make_plan
 from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.io.process.host_memory import shown_size
+from ftjax.leaves import flatten
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.runs.before_training.memory_plan import RunMemory, run_memory
 from ftjax.runs.prepare import Prepared, float32_shapes
@@ -120,12 +121,10 @@ def terms_of(config: Config):
 
 def changed(prepared: Prepared, config: Config) -> Prepared:
     """The run under another config of the same data and network."""
-    from flax.traverse_util import flatten_dict
-
     if config.freeze == prepared.config.freeze:
         return dataclasses.replace(prepared, config=config)
     network, variables = prepared.network, float32_shapes(prepared.variables)
-    leaves = flatten_dict(variables['params'], sep='/')
+    leaves = flatten(variables['params'])
     own = {path: leaf for path, leaf in leaves.items() if not network.is_adapter_leaf(path)}
     bare = {**variables, 'params': combine(own)}
     network, variables = with_adapters(config.freeze, plain_network(network), bare, config.seed)

@@ -17,7 +17,7 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import make_plan
-from ftjax.pretrained.leaves import flatten
+from ftjax.leaves import flatten
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import save_own
 from ftjax.runs.before_training.checked_network import Subject, Wrong, compared

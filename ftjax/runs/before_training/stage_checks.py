@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ftjax.leaves import flatten
 from ftjax.models.stages import EVAL, ROLES, TRAIN, Mode
-from ftjax.pretrained.leaves import flatten
 from ftjax.runs.before_training.checked_network import (
     EXAMPLES,
     Modes,

@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from ftjax.distributed.device_put import on_host
 from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.partition import combine
 from ftjax.io.json.tree_json import leaf_paths
+from ftjax.leaves import flatten
 from ftjax.pytrees import Flat, Variables
 from ftjax.training.step.phase_state import PhaseState
 
@@ -40,7 +40,7 @@ def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, object]:
 
 def touched_leaves(phase_state: PhaseState, variables: Variables) -> dict[str, Flat]:
     """What of some variables of the run may differ from what was loaded, on the host."""
-    flat = [flatten_dict(dict(variables.get(k, {})), sep='/') for k in ('params', 'batch_stats')]
+    flat = [flatten(variables.get(k, {})) for k in ('params', 'batch_stats')]
     return jax.tree.map(np.asarray, _touched(phase_state, *flat))
 
 
@@ -62,7 +62,7 @@ def overlaid(variables: Variables, *leaves: Mapping[str, Flat]) -> dict[str, obj
     found = dict(variables)
     for name, part in (('params', 'params'), ('batch_stats', 'stats')):
         if variables.get(name):
-            flat: Flat = flatten_dict(dict(variables[name]), sep='/')
+            flat = flatten(variables[name])
             found[name] = combine(flat | {k: x for some in leaves for k, x in some[part].items()})
     return found
 

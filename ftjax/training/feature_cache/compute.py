@@ -10,7 +10,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.on_device import augment, prepare
@@ -18,6 +17,7 @@ from ftjax.data.streams.evaluation_batches import EvalBatches
 from ftjax.data.streams.loader import Batch, Loader
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.sharding import Sharding
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -108,7 +108,7 @@ def traced(
         given = jax.tree.map(
             lambda x, n=size: jax.ShapeDtypeStruct((n, *x.shape[1:]), x.dtype), inputs
         )
-        outputs.append(flatten_dict(dict(jax.eval_shape(run, variables, given)), sep='/'))
+        outputs.append(flatten(jax.eval_shape(run, variables, given)))
     for path, leaf in outputs[0].items():
         if leaf.shape[:1] != (2,) or outputs[1][path].shape != (1, *leaf.shape[1:]):
             return f'{path!r}, which flows into {cut!r}, has no row for each example'
@@ -182,9 +182,9 @@ def computed(
             key = jax.random.fold_in(jax.random.key(VIEW_SEED), view)
             arguments = *arguments, replicated(jax.random.fold_in(key, number))
         known = program(run, *arguments, places=places)
-        found: dict[str, Any] = flatten_dict(on_host(known.call(*arguments)), sep='/')
+        found = flatten(on_host(known.call(*arguments)))
         real = batch['mask'] > 0
-        yield batch['index'][real], {path: leaf[real] for path, leaf in found.items()}
+        yield batch['index'][real], {p: np.asarray(leaf)[real] for p, leaf in found.items()}
 
 
 def agree(
@@ -221,4 +221,4 @@ def batches_of(loader: Loader, augmentation: str, view: int | None) -> Iterator[
 
 def nested(flat: Flat) -> Any:
     """Features by path as what the stage at the cut takes."""
-    return unflatten_dict(dict(flat), sep='/')
+    return unflatten(flat)

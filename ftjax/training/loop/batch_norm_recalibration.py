@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.data.images.on_device import prepare
 from ftjax.distributed.sharding import Sharding
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.stages import Mode, Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -70,7 +70,7 @@ def recomputed(
         even = all(len(leaf) % sharding.devices == 0 for leaf in jax.tree.leaves(batch))
         inputs = sharding.batch(batch) if even else sharding.copied(batch)
         compiled = program(run, variables, inputs, places=places)
-        found = flatten_dict(jax.device_get(compiled.call(variables, inputs)), sep='/')
+        found = flatten(jax.device_get(compiled.call(variables, inputs)))
         seen.append({path: np.asarray(leaf, np.float64) for path, leaf in found.items()})
     total: dict[str, np.ndarray] = {}
     for path in seen[0]:
@@ -80,4 +80,4 @@ def recomputed(
             value += np.stack([found[f'{path[:-3]}mean'] for found in seen]).var(axis=0)
         total[path] = value.astype(np.float32)
     made = jax.device_get(variables)
-    return {**made, 'batch_stats': {**made['batch_stats'], **unflatten_dict(total, sep='/')}}
+    return {**made, 'batch_stats': {**made['batch_stats'], **unflatten(total)}}

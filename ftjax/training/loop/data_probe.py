@@ -9,13 +9,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from ftjax.data import fold
 from ftjax.data.images.on_device import prepare
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.process_group import several
 from ftjax.freezing.partition import combine
+from ftjax.leaves import flatten
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer_state import recorded
 from ftjax.preprocessing.images import Preprocessing
@@ -76,10 +76,10 @@ class DataProbe:
         """`fit` gives the last validation score of a short run of its own."""
         self.phase_state, self.spec, self.step, self.fit = phase_state, phase_state.spec, step, fit
         self.seed = phase_state.seed
-        self.variables = phase_state.current(averaged=False)
+        self.variables: Variables = phase_state.current(averaged=False)
         if several():  # each process looks at all of the data by itself
             self.variables = jax.device_put(on_host(self.variables), jax.local_devices()[0])
-        flat: Flat = flatten_dict(self.variables['params'], sep='/')
+        flat = flatten(self.variables['params'])
         base = phase_state.plan.base
         assert base is not None
         self.params = {path: flat[path] for path in base.trainable}

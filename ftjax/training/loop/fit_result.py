@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 from ftjax.freezing.plan.plan import Plan
 from ftjax.freezing.plan.verification import Verification, verify
@@ -30,7 +29,7 @@ class FitResult:
     wall_seconds: float
     step_flops: float | None
     """Of the compiled program: of one step, or of the body of its loop, which is the same."""
-    phases: list[dict[str, Any]]
+    phases: list[dict[str, object]]
     """Start, steps, compile seconds, seconds, FLOPs and bytes a step of each phase."""
     step_bytes: int | None = None
     """Device memory while a step runs, as compiled: of the phase that takes most."""

@@ -7,8 +7,8 @@ what is frozen, and each stage decides while the step runs how much of its backw
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +17,12 @@ from ftjax.freezing.plan.phase import PhaseProgram
 from ftjax.models.stages import Network
 from ftjax.pytrees import Flat, Inputs
 
+Leaf = TypeVar('Leaf')
 NOTHING, INPUTS, ALL = 0, 1, 2
 """What of a stage's backward pass is wanted: gradients of its inputs, and of its leaves too."""
 
 
-def used_by(network: Network, name: str, leaves: Flat) -> Flat:
+def used_by(network: Network, name: str, leaves: Mapping[str, Leaf]) -> dict[str, Leaf]:
     """The leaves of a stage, and those that it shares with earlier stages, if any."""
     tied = network.ties.get(name, ())
     tied = (tied,) if isinstance(tied, str) else tied

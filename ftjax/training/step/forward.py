@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-from flax.traverse_util import flatten_dict
 
 from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.phase import PhaseProgram
+from ftjax.leaves import flatten
 from ftjax.models.stages import Network, stage_slice
 from ftjax.pytrees import Flat, Inputs
 from ftjax.training.step.dynamic_backward import used_by, where_wanted
@@ -54,7 +54,7 @@ def make_run(
                 **stages,
             )
         changed: Any = moved.get('batch_stats', {})
-        flat = flatten_dict(dict(changed), sep='/')
+        flat = flatten(changed)
         return outputs, {path: flat.get(path, leaf) for path, leaf in stats.items()}
 
     def run(trainable: Flat, stats: Flat, inputs: Inputs, start=None, stop=None) -> Moved:

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax.traverse_util import flatten_dict
 
 from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.phase import Phase
+from ftjax.leaves import flatten
 from ftjax.models.stages import Network
 from ftjax.optim.optimizer_state import carry
 from ftjax.pretrained.initialise import random_leaves
@@ -53,7 +53,7 @@ def masters_of(variables: Variables, phase: Phase) -> Flat:
     """The leaves that a phase holds rounded, on the host, by path; none that rounding keeps."""
     if not phase.stored:
         return {}
-    params: Flat = flatten_dict(dict(variables['params']), sep='/')
+    params = flatten(variables['params'])
     rounded = {path for path, dtype in phase.stored.items() if params[path].dtype != dtype}
     return {path: np.asarray(params[path]) for path in rounded}
 
@@ -64,7 +64,7 @@ def reinitialised(
     """The variables with new random values for some leaves, from the run's seed and the step."""
     if not paths:
         return dict(variables)
-    params: Flat = flatten_dict(dict(variables['params']), sep='/')
+    params = flatten(variables['params'])
     draw = int(np.random.default_rng((seed, step, 5)).integers(2**31))
     found = random_leaves(network, {f'params/{path}' for path in paths}, draw)
     for key, leaf in found.items():

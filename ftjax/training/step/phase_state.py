@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.process_group import several
 from ftjax.freezing.gradient_probe import Probe
 from ftjax.freezing.plan.phase import Phase
+from ftjax.leaves import flatten
 from ftjax.pytrees import Flat, Variables
 from ftjax.training.step.phase_change import carried, masters_of, reinitialised
 from ftjax.training.step.run_spec import RunSpec
@@ -34,7 +34,7 @@ class PhaseState:
         self.spec, self.plan = spec, spec.plan
         self.network, self.variables = spec.network, spec.variables
         self.seed, self.sharding = spec.seed, spec.sharding
-        self.loaded: Flat = flatten_dict(dict(spec.variables['params']), sep='/')
+        self.loaded: Flat = flatten(spec.variables['params'])
         self.phase: Phase = self.plan.base or self.plan.phases[0]
         self.entered = False
         self.former: dict[str, set[str]] = {'params': set(), 'stats': set()}
@@ -116,12 +116,12 @@ class PhaseState:
         """The training step of the present phase."""
         return self.spec.train_step(self.phase, start)
 
-    def current(self, averaged: bool = True) -> dict[str, object]:
+    def current(self, averaged: bool = True) -> Variables:
         """The network's variables as they are now; frozen leaves with the values they came with."""
         kept = self.frozen.replace(params={**self.frozen.params, **self.masters})
         return variables_of(self.state, kept, averaged=averaged)
 
-    def as_trained(self, averaged: bool = True) -> dict[str, object]:
+    def as_trained(self, averaged: bool = True) -> Variables:
         """As `current`, with frozen leaves as the device holds them: what a step computes with."""
         return variables_of(self.state, self.frozen, averaged=averaged)
 

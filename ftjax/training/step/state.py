@@ -8,10 +8,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
-from flax.traverse_util import flatten_dict
 
 from ftjax.freezing.partition import combine, partition
 from ftjax.freezing.plan.phase import Phase
+from ftjax.leaves import flatten
 from ftjax.pytrees import Array, Flat, Variables
 
 
@@ -47,7 +47,7 @@ def split(variables: Variables, phase: Phase) -> tuple[Flat, Flat, Frozen]:
     """
     trainable, params = partition(variables['params'], phase)
     params = {path: rounded(leaf, phase.stored.get(path)) for path, leaf in params.items()}
-    flat = flatten_dict(dict(variables.get('batch_stats', {})), sep='/')
+    flat = flatten(variables.get('batch_stats', {}))
     moving = {path: leaf for path, leaf in flat.items() if path.split('/')[0] in phase.moving_stats}
     fixed = {path: leaf for path, leaf in flat.items() if path not in moving}
     return trainable, moving, Frozen(params, fixed)

@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ftjax.evaluation.predict import predict
 from ftjax.freezing.plan.verification import verify
+from ftjax.leaves import flatten, unflatten
 from ftjax.pytrees import Flat, Variables
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit_result import FitResult
@@ -65,7 +65,7 @@ def fit_averaged(
     def settled(weights: Variables) -> tuple[Any, dict[str, float]]:
         """Variables and metrics; what is no average keeps its own statistics."""
         if id(weights) not in scores:
-            made = unflatten_dict(dict(weights), sep='/')
+            made = unflatten(weights)
             if moving and id(weights) not in whole:
                 made = recalibrated(spec, made, moving)
             # The weights are kept beside, so that no other dict gets their id meanwhile.
@@ -109,4 +109,4 @@ def validated(spec: RunSpec, variables: Variables) -> dict[str, float]:
 
 def flat(variables: Variables) -> Flat:
     """{'params/block_00/..': leaf} of all collections."""
-    return dict(flatten_dict(dict(variables), sep='/'))
+    return flatten(variables)

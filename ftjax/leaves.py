@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 from flax.traverse_util import flatten_dict, unflatten_dict
 
@@ -14,7 +14,7 @@ def flatten(variables: Variables) -> Flat:
     return dict(flatten_dict(dict(variables), sep='/'))
 
 
-def unflatten(leaves: Flat) -> dict[str, Any]:
+def unflatten(leaves: Mapping[str, object]) -> dict[str, object]:
     """The inverse of `flatten`.
 
     >>> unflatten({'params/head/bias': 0})
