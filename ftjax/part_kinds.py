@@ -19,11 +19,11 @@ class Kind:
 
 
 _STRATEGIES = (
-    *('masks', 'learning_rates', 'unfreezing', 'freezeout', 'random_subsets', 'reinitialise'),
+    *('masks', 'learning_rates', 'unfreezing', 'freezeout', 'random_subsets', 'block_turns'),
     *('data_driven_rates', 'data_driven_blocks', 'data_driven_entries'),
-    *('adapters', 'regularisers', 'weight_averages'),
+    *('adapters', 'regularisers', 'weight_averages', 'reinitialise'),
 )
-_ADAPTERS = ('lora', 'ia3', 'ssf', 'bottleneck', 'prompt')
+_ADAPTERS = ('lora', 'oft', 'ia3', 'ssf', 'bottleneck', 'adapter_plus', 'prompt')
 
 KINDS: dict[str, Kind] = {
     'strategy': Kind(

@@ -29,11 +29,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ftjax.errors import UserError, check_name, did_you_mean, shown
+from ftjax.part_arguments import place_of, read_value
 from ftjax.part_kinds import KINDS
 from ftjax.ranges import Range
-
-LARGEST = 1e9
-"""Beyond it no argument of a part can be meant."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -272,29 +270,7 @@ def parse(kind: str, text: str, where: str = '', more: Iterable[str] = ()) -> Te
         if equals:
             check_name(key, names, f'argument of {name}:')
         else:
-            key, value = names[index], word
+            key, value = place_of(word, index, part.parameters), word
         what = f'{where} {text!r}: {key}'
         arguments[key] = read_value(value, part.parameters[key], what, part.ranges.get(key))
     return Term(part, arguments)
-
-
-def read_value(value: str, default: object, what: str, allowed: Range | None = None) -> Any:
-    """Converts an argument to the type of its default (None stands for a number)."""
-    if isinstance(default, str):
-        return value
-    if isinstance(default, bool):
-        if value.lower() not in ('true', 'false'):
-            raise UserError(f'{what} must be true or false, not {value!r}')
-        return value.lower() == 'true'
-    kind = int if isinstance(default, int) else float
-    try:
-        number = kind(value)
-        if not abs(number) < LARGEST:  # NaN fails it too
-            raise ValueError
-    except ValueError:
-        expected = 'a whole number' if kind is int else 'a number'
-        within = '' if allowed is None else f' ({allowed})'
-        raise UserError(f'{what} must be {expected}, not {value!r}{within}') from None
-    if allowed is not None and not allowed.holds(number):
-        raise UserError(f'{what} is {number:g}; expected a number, {allowed.text(number)}')
-    return number

@@ -33,6 +33,7 @@ ROOMS = (
     'pytrees',
     'leaves',
     'part_kinds',
+    'part_arguments',
     'registry',
     'pages',
     'io',

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError, shown
-from ftjax.registry import Term, parse, read_value, register
+from ftjax.part_arguments import read_value
+from ftjax.registry import Term, parse, register
 
 KEY = 'data.missing'
 NO_NUMBERS = frozenset({'', 'na', 'n/a', 'nan', 'null', 'none', '?', '-'})

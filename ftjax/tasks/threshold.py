@@ -12,9 +12,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.part_arguments import read_value
 from ftjax.printable import printable
 from ftjax.ranges import between
-from ftjax.registry import parse, read_value, register
+from ftjax.registry import parse, register
 
 KEY = 'train.threshold'
 Threshold = float | tuple[float, ...]

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import math
+import os
 
 import numpy as np
 import pytest
 
 from ftjax.ablation.budgets.budget import read_budget
+from ftjax.ablation.engines.factory import make_engine
 from ftjax.ablation.engines.process_workers import Processes
 from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.grid.short_runs import arm_and_share, short
@@ -270,6 +272,18 @@ def test_it_races_in_processes(tmp_path):
     rows = [
         run_grid(SETTINGS, Runner(), tmp_path / name, {}, False, engine=engine, schedule=race_of())
         for name, engine in (('here', None), ('there', Processes(2)))
+    ]
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.slow
+def test_it_races_on_a_cluster(tmp_path, monkeypatch):
+    pytest.importorskip('ray')
+    # Actors do not inherit the path of modules.
+    monkeypatch.setenv('PYTHONPATH', os.path.dirname(__file__))
+    rows = [
+        run_grid(SETTINGS, Runner(), tmp_path / name, {}, False, engine=engine, schedule=race_of())
+        for name, engine in (('here', None), ('there', make_engine('ray', 2)))
     ]
     assert rows[0] == rows[1]
 

@@ -20,7 +20,7 @@ from ftjax.errors import UserError
 from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.assessment.examination import examine
-from ftjax.runs.evaluate import network_metrics
+from ftjax.runs.evaluate import chosen_threshold, split_metrics
 from ftjax.runs.prediction.answer_options import answer_options
 from ftjax.runs.prediction.new_inputs import outputs_of_source
 from ftjax.runs.prediction.trained import open_trained
@@ -188,11 +188,9 @@ def test_a_network_of_a_table_is_trained_saved_and_read_again(categories, tmp_pa
     assert result['metrics']['auroc'] > 0.7 and result['metrics']['n'] == 400
     found = load_pretrained(str(tmp_path / 'run'))
     assert found.preprocessing == prepared.preprocessing
-    again = network_metrics(
-        *(found.network, found.variables, prepared.data, prepared.config, found.preprocessing),
-        *('test', found.threshold),
-    )
-    assert again == result['metrics']
+    read = dataclasses.replace(prepared, network=found.network, preprocessing=found.preprocessing)
+    assert split_metrics(read, found.variables) == result['metrics']
+    assert chosen_threshold(read, found.variables) == found.threshold
     opened = open_trained(str(tmp_path / 'run'))
     known = examine(opened, prepared.data.test).metrics  # at the threshold of the run
     assert known == result['metrics'] and known['threshold'] == opened.threshold
@@ -332,10 +330,8 @@ def test_values_are_learned_in_units_of_their_deviation_and_told_in_their_own(ho
     metrics = result['metrics']
     assert metrics['r2'] > 0.95 and 2_000 < metrics['rmse'] < 20_000  # of prices, not deviations
     found = load_pretrained(str(tmp_path / 'run'))
-    again = network_metrics(
-        *(found.network, found.variables, prepared.data, prepared.config, found.preprocessing)
-    )
-    assert again == metrics
+    read = dataclasses.replace(prepared, network=found.network, preprocessing=found.preprocessing)
+    assert split_metrics(read, found.variables) == metrics
     head = found.variables['params']['head']['dense']['kernel']
     assert np.abs(head).max() < 10
     step = spec_of(prepared)

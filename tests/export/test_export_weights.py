@@ -315,6 +315,7 @@ PEFT = [
     *(('gpt2', strategy) for strategy in ('lora:2', 'rslora:2', 'dora:2', 'ia3')),
     *((golden, 'lora:2') for golden in ('deit', 'dinov2', 'swin_odd', 'clip_classifier')),
     *((golden, 'ia3') for golden in ('deit', 'dinov2_registers', 'swin_odd', 'distilbert')),
+    *((golden, 'oft:4') for golden in ('vit', 'bert')),
     *((golden, 'dora:2') for golden in ('roberta', 'electra', 'distilbert', 'llama', 'qwen3')),
 ]
 

@@ -29,9 +29,16 @@ SHORT = {
     'fisher_mask': 'fisher_mask:0.05,8',
     'random_mask': 'random_mask:0.05',
     'auto_snr_paper': 'auto_snr_paper:8',
+    'oft': 'oft:4',
+    'loraplus': 'lora:2+loraplus:16',
+    'blocks': 'blocks:1-2',
+    'badam': 'badam:4',
 }
 STRATEGIES = [SHORT.get(name, found.example) for name, found in sorted(catalogue().items())]
-TRANSFORMERS_ONLY = ('attention', 'mlp', 'lora', 'rslora', 'dora', 'ia3', 'prompt', 'prompt_deep')
+TRANSFORMERS_ONLY = (
+    *('attention', 'attention_proj', 'mlp', 'mlp_in'),
+    *('lora', 'rslora', 'dora', 'oft', 'ia3', 'prompt', 'prompt_deep'),
+)
 STATISTICS_FROZEN = ('lp_ft', 'auto_rgn', 'auto_snr_code', 'auto_snr_paper', 'block')
 RUN_LENGTH = RunLength(12, 2)
 SETTINGS = {
@@ -116,7 +123,7 @@ def intended(prepared, plan, strategy):
     if name == 'anb':
         before = net.stages[: net.stages.index(net.blocks[0]) + 1]
         return {p for p in paths if p.split('/')[0] not in before}
-    if name in ('lisa', 'hft'):
+    if name in ('lisa', 'hft', 'badam'):
         return set().union(*(phase.trainable for phase in plan.phases))
     return paths
 

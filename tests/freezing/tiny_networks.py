@@ -87,7 +87,8 @@ def expected(net, variables, strategy):
 
     head = of('head')
     name, _, k = strategy.partition(':')
-    k = int(k or 0)
+    low, _, high = k.partition('-')
+    k = int(low or 0)
     after = stages[stages.index(blocks[-1]) + 1 :]
     before = stages[: stages.index(blocks[0])]
     match name:
@@ -103,6 +104,15 @@ def expected(net, variables, strategy):
             return of(*blocks[k:], *after)
         case 'block':
             return of(*(before if k == 1 else ()), blocks[k - 1]) | head
+        case 'blocks':
+            return of(*blocks[k : int(high) + 1]) | head
+        case 'mlp_in':
+            into = ('/mlp/fc1/', '/mlp/gate/', '/mlp/up/')
+            return {p for p in paths if any(name in p for name in into)} | head
+        case 'attention_proj':
+            parts = ('query', 'key', 'value', 'out')
+            found = {p for p in paths if '/attn/' in p and p.split('/')[-2] in parts}
+            return found | head
         case 'bitfit':
             return {p for p in paths if p.endswith('/bias')} | head
         case 'norm':

@@ -24,7 +24,7 @@ FAMILIES = {
     'bert': {'vocab_size': 20, 'width': 8, 'depth': 2, 'heads': 2, 'mlp_dim': 16},
     'llama': {'vocab_size': 20, 'width': 8, 'depth': 2, 'heads': 2, 'mlp_dim': 16},
 }
-MERGEABLE = ('lora:2', 'rslora:2', 'dora:2', 'ia3', 'ssf')
+MERGEABLE = ('lora:2', 'rslora:2', 'dora:2', 'oft:4', 'ia3', 'ssf')
 EXACT = (*MERGEABLE, 'adapter:4')
 
 

@@ -12,7 +12,7 @@ from ftjax.data.synthetic.docstrings import labelled_sentences
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.pretrained.open import load_pretrained
-from ftjax.runs.evaluate import network_metrics
+from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.runs.run_spec import run_spec
@@ -65,8 +65,7 @@ def config(**changes):
 def test_a_few_steps_lower_the_loss_below_what_frequencies_give(corpus, tmp_path):
     prepared = prepare(config(), corpus)
     fitted, result = train(prepared, tmp_path / 'run', progress=False)
-    run = corpus, prepared.config, prepared.preprocessing
-    before = network_metrics(prepared.network, prepared.variables, *run)
+    before = split_metrics(prepared, prepared.variables)
     metrics = result['metrics']
     assert abs(before['loss'] - math.log(128)) < 0.5  # nothing is known yet
     # One of nine words by frequencies, one of three by the sentence: ln 9 and ln 3.

@@ -112,7 +112,7 @@ def strategies(blocks: int) -> dict[str, float]:
         'first:1': 1.0,
         **{f'last:{depth}': 1.0 for depth in depths if depth < blocks},
         'llrd:0.75': 1.0,
-        'lora:8,targets=.': FEW,
+        'lora:8,all': FEW,
     }
 
 

@@ -19,9 +19,11 @@ from ftjax.freezing.settings import FreezeSettings
 from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapted import Adapted, adapted
 from ftjax.models.adapters.adapter import Adapter
+from ftjax.models.adapters.adapter_plus import AdapterPlus
 from ftjax.models.adapters.bottleneck import Bottleneck
 from ftjax.models.adapters.ia3 import IA3
 from ftjax.models.adapters.lora import LoRA
+from ftjax.models.adapters.oft import OFT
 from ftjax.models.adapters.prompt import Prompt
 from ftjax.models.adapters.ssf import SSF
 from ftjax.models.stages import Network
@@ -74,6 +76,19 @@ def dora(r: int, alpha: float, targets: str) -> Adapter:
     return LoRA(r, alpha, targets, magnitude=True)
 
 
+@strategy(
+    'oft',
+    'adapter',
+    block=32,
+    targets='query|value',
+    source='OFT, arXiv:2306.07280, and its code in PEFT',
+    ranges={'block': between(2, 2**12)},
+)
+def oft(block: int, targets: str) -> Adapter:
+    """Rotates the inputs of queries and values (or `targets`) in blocks; mergeable."""
+    return OFT(block, targets)
+
+
 @strategy('ia3', 'adapter', source='T-Few, arXiv:2205.05638')
 def ia3() -> Adapter:
     """Vectors, 1 at first, that scale keys, values and the perceptrons' inside; mergeable."""
@@ -90,6 +105,18 @@ def ia3() -> Adapter:
 def adapter(reduction: int) -> Adapter:
     """A residual bottleneck after each block, its last layer 0 at first."""
     return Bottleneck(reduction)
+
+
+@strategy(
+    'adapter_plus',
+    'adapter',
+    rank=8,
+    source='Adapter+, arXiv:2406.06820, and its code',
+    ranges={'rank': RANKS},
+)
+def adapter_plus(rank: int) -> Adapter:
+    """A bottleneck after each block's skip, scaled a channel; near the identity at first."""
+    return AdapterPlus(rank)
 
 
 @strategy('ssf', 'adapter', source='SSF, arXiv:2210.08823')

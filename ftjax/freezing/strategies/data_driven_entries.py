@@ -70,12 +70,12 @@ def child_tuning_d(net: Anatomy, probe, earlier, step: int, share: float, batche
     'random_mask',
     'data_driven',
     share=0.005,
-    source='the control of BitFit, arXiv:2106.10199, and its code',
+    source='the control of BitFit, arXiv:2106.10199; SHiRA (random), arXiv:2406.13175',
     options={'when': at_first},
     ranges={'share': between(0, 1, ends='high')},
 )
 def random_mask(net: Anatomy, probe, earlier, step: int, share: float):
-    """Entries drawn at random, and the head: the control of every sparse strategy."""
+    """Entries drawn at random, and the head: the control that chosen entries must beat."""
     del earlier
     draw = np.random.default_rng((probe.seed, 7))
     return highest(net, step, {p: draw.random(net.shapes[p]) for p in probe.params}, share)

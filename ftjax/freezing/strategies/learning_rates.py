@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.registry import strategy
 from ftjax.ranges import above, at_least, between
@@ -68,6 +69,21 @@ def llrd_zhang(net: Anatomy, decay: float):
 def discriminative(net: Anatomy, factor: float):
     """Each group's rate is the one above it over 2.6, from the head downwards."""
     return by_depth(net, 1.0, lambda depth: factor**-depth)
+
+
+@strategy(
+    'loraplus',
+    'rates',
+    ratio=16.0,
+    source='LoRA+, arXiv:2402.12354',
+    ranges={'ratio': above(0)},
+)
+def loraplus(net: Anatomy, ratio: float):
+    """B of every pair of LoRA learns `ratio` times as fast as A: `lora:8+loraplus:16`."""
+    second = net.matching(r'/lora_b$') & net.adapters
+    if not second:
+        raise UserError('loraplus acts on the factors of LoRA; write lora:8+loraplus:16')
+    return {path: ratio if path in second else 1.0 for path in net.shapes}
 
 
 @strategy(

@@ -6,6 +6,8 @@ trainable leaves. Definitions follow the code or the full text that each source 
 
 from __future__ import annotations
 
+import re
+
 from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.registry import strategy
@@ -63,6 +65,43 @@ def block(net: Anatomy, k: int):
     return net.within(*net.sections[k - 1]) | net.new_head
 
 
+@strategy('blocks', 'mask', range='0-0', source='mid-block tuning, arXiv:2604.11838')
+def blocks(net: Anatomy, range: str):
+    """Blocks a to b of `a-b`, counted from 0, b included; the head where its classes are new.
+
+    In percent of the depth L, `20%-80%` are the blocks from int(.2 L) to before int(.8 L). Below
+    block a no gradient is computed; what lies above b passes it on and stays as it is.
+    """
+    first, last = block_range(range, len(net.blocks))
+    return net.within(*net.blocks[first:last]) | net.new_head
+
+
+def block_range(text: str, depth: int) -> tuple[int, int]:
+    """First block and the one after the last of '2-5' or '20%-80%'; UserError otherwise.
+
+    >>> block_range('2-5', 12), block_range('20%-80%', 12)
+    ((2, 6), (2, 9))
+    """
+    found = re.fullmatch(r'(\d{1,4})(%?)-(\d{1,4})(%?)', text)
+    if found is None or found[2] != found[4]:
+        raise UserError(
+            f"blocks:{text}: expected two numbers of blocks, 'blocks:2-5', or two shares of the "
+            "depth, 'blocks:20%-80%'"
+        )
+    low, high = int(found[1]), int(found[3])
+    if found[2]:
+        first, after = low * depth // 100, high * depth // 100
+        if high > 100:
+            raise UserError(f'blocks:{text}: a share of the depth is at most 100%')
+    else:
+        first, after = low, high + 1
+        if after > depth:
+            raise UserError(f'blocks:{text}: the network has blocks 0 to {depth - 1}')
+    if first >= after:
+        raise UserError(f'blocks:{text} holds no block of the {depth}; expected the lower first')
+    return first, after
+
+
 @strategy('bitfit', 'mask', source='BitFit, arXiv:2106.10199')
 def bitfit(net: Anatomy):
     """Every bias, those of the norms included, and the whole head."""
@@ -92,6 +131,20 @@ def attention(net: Anatomy):
 def mlp(net: Anatomy):
     """The blocks' perceptrons and the head: the complement control of attention."""
     return require(net.roles['mlp'], 'perceptron', net) | net.head
+
+
+@strategy('mlp_in', 'mask', source='arXiv:2510.08564')
+def mlp_in(net: Anatomy):
+    """Layers that lead into the perceptrons (gate and up, or the first of two), and the head."""
+    found = net.roles['mlp'] & net.matching(r'/(gate|up|fc1)/(kernel|bias)$')
+    return require(found, 'gate, up or fc1', net) | net.head
+
+
+@strategy('attention_proj', 'mask', source='arXiv:2510.08564')
+def attention_proj(net: Anatomy):
+    """Queries, keys, values and outputs of attention, and the head: the twin of mlp_in."""
+    found = net.roles['attention'] & net.matching(r'/(kernel|bias)$')
+    return require(found - net.roles['position'] - net.norms, 'attention', net) | net.head
 
 
 def counted(net: Anatomy, k: int) -> tuple[str, ...]:

@@ -64,6 +64,11 @@ class Site:
         assert self.module.scope is not None
         return self.module.scope.get_variable('params', name)
 
+    def random(self, name: str) -> jax.Array:
+        """A key of this call from one of the run's streams, 'dropout' say."""
+        assert self.module.scope is not None
+        return self.module.scope.make_rng(name)
+
     def add(self, name: str, init: Callable, shape: tuple[int, ...]) -> jax.Array:
         """An added parameter beside the module's own: made at init, read afterwards.
 

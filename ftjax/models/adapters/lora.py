@@ -15,12 +15,16 @@ from ftjax.models.adapters.adapter import Adapter, Site, holders, without
 from ftjax.pytrees import Array, Flat
 from ftjax.registry import register
 
+ALL = 'all'
+"""Every dense layer."""
+
 
 @register('adapter', 'lora')
 @dataclasses.dataclass(frozen=True)
 class LoRA(Adapter):
     """W + (alpha / rank) A B on the dense layers whose path holds `targets` (arXiv:2106.09685).
 
+    `targets` is a regular expression, or 'all' for every dense layer but the head's.
     A (inputs, rank) is drawn uniformly as PEFT draws it, B (rank, outputs) is 0. `stabilised`
     scales by alpha / sqrt(rank) (rsLoRA, arXiv:2312.03732). `magnitude` adds a vector m
     (outputs,), at first the norm of each column of W, and uses
@@ -45,7 +49,7 @@ class LoRA(Adapter):
     def call(self, site: Site, run: Callable, args: tuple, kwargs: dict) -> object:
         """Adds the low-rank product to a dense layer's output."""
         out = run(*args, **kwargs)
-        dense = isinstance(site.module, nn.Dense) and re.search(self.targets, site.path)
+        dense = isinstance(site.module, nn.Dense) and is_target(self.targets, site.path)
         if not dense or site.in_head:
             return out
         x = args[0].astype(out.dtype)
@@ -80,6 +84,11 @@ class LoRA(Adapter):
             own = params[f'{at}kernel']
             merged[f'{at}kernel'] = kernel.astype(own.dtype).reshape(own.shape)
         return merged
+
+
+def is_target(targets: str, path: str) -> bool:
+    """Whether an adapter acts on the layer of a path: `targets` is a pattern, or 'all'."""
+    return targets == ALL or bool(re.search(targets, path))
 
 
 def first_factor(key, shape):
