@@ -146,7 +146,5 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
 
 
 def preprocessing(config: JsonObject) -> Preprocessing:
-    """What timm's config says; else ImageNet's mean and standard deviation, of colours."""
-    network = network_from_config(config)
-    half = ((0.5,) * network.channels,) * 2
-    return pixels(config, pair(network.image_size), *(IMAGENET if network.channels == 3 else half))
+    """What timm's config says; else ImageNet's mean and standard deviation."""
+    return pixels(config, pair(network_from_config(config).image_size), *IMAGENET)
