@@ -178,7 +178,7 @@ def test_no_circle_of_modules():
         visit(name)
 
 
-TASK_NAMES = {'classification', 'regression', 'multilabel', 'masked_tokens'}
+TASK_NAMES = {'causal_lm', 'classification', 'regression', 'multilabel', 'masked_tokens'}
 SCRIPTS = sorted((ROOT / 'scripts').rglob('*.py'))
 
 

@@ -54,6 +54,8 @@ class Dataset:
     """Channels that image files are read with; None for RGB. Arrays have their own."""
     max_length: int | None = None
     """Tokens that a text is cut to; None for as many as the network takes."""
+    packed: bool = False
+    """Whether training batches hold several texts in a row."""
     whites: Whites | None = None
     """What is white in image files of more than 8 bits; None where there are none."""
     groups: Any = ()

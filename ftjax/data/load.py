@@ -158,7 +158,8 @@ def _check_classes(train: Dataset) -> None:
 def _finish(split: Dataset, name: str, settings: DataSettings) -> Dataset:
     split = dataclasses.replace(split, name=f'{settings.source} {name}')
     if split.kind == 'text':
-        split = dataclasses.replace(split, max_length=settings.max_length)
+        packed = settings.packing and name == 'train'
+        split = dataclasses.replace(split, max_length=settings.max_length, packed=packed)
     if split.kind == 'image' and settings.channels:
         split = dataclasses.replace(split, inputs=match_channels(split.inputs, settings.channels))
     return corrupt(split, settings.corruption)

@@ -11,7 +11,7 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.data.settings import DataSettings
 from ftjax.data.tables.fitted_columns import matching_table
-from ftjax.data.text.wordpiece import trained_tokenizer, wanted_size
+from ftjax.data.text.trained_tokenizer import trained_tokenizer, wanted
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
 from ftjax.models.stages import Network
@@ -61,10 +61,11 @@ def matching_preprocessing(
         return dataclasses.replace(images, window=settings.window)
     check_head(dataset, network)
     if settings.tokenizer:
-        size = wanted_size(settings.tokenizer)
+        made = wanted(settings.tokenizer)
         path = resolve_path(settings.tokenizer)
-        if size is not None:
-            path = trained_tokenizer(dataset.inputs.reshape(-1), size)
+        if made is not None:
+            prefix, size = made
+            path = trained_tokenizer(dataset.inputs.reshape(-1), size, prefix)
         preprocessing = text_preprocessing(network, path)
     if not isinstance(preprocessing, TextPreprocessing):
         raise UserError(
@@ -86,6 +87,11 @@ NEEDED = {
 def check_head(dataset: Dataset, network: Network) -> None:
     """UserError unless a network of texts has the head that the task of the data needs."""
     needs, has = dataset.label_kind.head, network.head_kind
+    if dataset.label_kind.causal and has == 'lm' and not network.is_decoder:
+        raise UserError(
+            f'{dataset.name}: data.task {dataset.task} guesses each token from those before '
+            f'it, and {type(network).__name__} sees those after it too; choose a decoder (gpt2, ..)'
+        )
     if needs == has or (has == 'lm' and needs not in NEEDED):
         return
     name = type(network).__name__

@@ -13,7 +13,7 @@ from ftjax.data.images.corruption import parse_corruption
 from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
 from ftjax.data.labels.tags import UNITS
 from ftjax.data.missing import read_missing
-from ftjax.data.text.wordpiece import wanted_size
+from ftjax.data.text.trained_tokenizer import wanted
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.ranges import at_least, between
@@ -46,8 +46,9 @@ class DataSettings:
     task: str = DEFAULT_TASK
     """`classification`, `regression` (labels are then float32), `multilabel`: any number of
     classes an example, as 0 and 1 of float32; `token_classification`: a tag for each word of a
-    text; or `masked_tokens`: the hidden words of texts, for a network with a language model's
-    head. Or a task that the config file registers."""
+    text; `masked_tokens`: the hidden words of texts, for a network with a language model's head;
+    or `causal_lm`: the tokens that follow, of texts, of completions of prompts, or of what an
+    assistant says. Or a task that the config file registers."""
     seed: Annotated[int, at_least(0)] = 0
     """Decides the splits and the few-shot subset."""
     test_fraction: Annotated[float, between(0, 1, ends='low')] = 0.2
@@ -92,9 +93,12 @@ class DataSettings:
     `dihedral`, `shift:2`; validation during training looks at images as they are."""
     max_length: Annotated[int | None, at_least(4)] = 128
     """Tokens that a text, or a pair, is cut to; None for as many as the network takes."""
+    packing: bool = False
+    """Whether the texts of a training batch share rows of `max_length` tokens: fewer rows, none
+    of them mostly padding, and the same loss. For `causal_lm`."""
     tokenizer: str = ''
     """A tokenizer.json, or a folder with one, instead of the one beside the weights;
-    `wordpiece:SIZE` makes one from the training texts."""
+    `wordpiece:SIZE`, or `bytes:SIZE` for a decoder, makes one from the training texts."""
     corruption: str = 'none'
     """`gaussian_noise:0.10`, or another of ftjax/data/images/distortions.py with its amount, on
     every image of every split; images in memory only. `label_flip`: class k of K has the label
@@ -192,6 +196,8 @@ class DataSettings:
                 raise UserError(
                     f'data.sampler needs one class an example; data.task is {self.task}'
                 )
+        if self.packing and not kind.packs:
+            raise UserError(f'data.packing needs texts of a decoder; data.task is {self.task}')
         if self.tta not in ('', 'none'):
             parse('tta', self.tta)
         if self.window is not None:
@@ -221,7 +227,7 @@ class DataSettings:
             raise UserError('data.group_column and data.group_pattern are both set; expected one')
         _check_pattern(self.group_pattern)
         object.__setattr__(self, 'missing', read_missing(self.missing))
-        wanted_size(self.tokenizer)
+        wanted(self.tokenizer)
         parse_corruption(self.corruption)
 
     def __hash__(self) -> int:  # a mapping has none of its own

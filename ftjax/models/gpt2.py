@@ -9,6 +9,7 @@ from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.models.layers.attention import SelfAttention
+from ftjax.models.layers.key_value_cache import attend_cached
 from ftjax.models.layers.mlp import Mlp, layer_norm
 from ftjax.models.stages import Mode
 from ftjax.models.text_decoder import Decoder
@@ -87,7 +88,9 @@ class Block(nn.Module):
             dtype=self.dtype,
             name='attn',
         )
-        x = x + attn(layer_norm('norm1', self.epsilon, self.dtype)(x), mode, valid=mask)
+        keeps = partial(attend_cached, place=state['place']) if 'place' in state else None
+        y = layer_norm('norm1', self.epsilon, self.dtype)(x)
+        x = x + attn(y, mode, valid=mask, attended=keeps)
         mlp = Mlp(self.mlp_dim, self.act, self.dropout, self.dtype, name='mlp')
         x = x + mlp(layer_norm('norm2', self.epsilon, self.dtype)(x), mode)
         return {**state, 'hidden': x}

@@ -198,14 +198,14 @@ class Block(nn.Module):
         x = state['hidden']
         for index, branch in enumerate((self.attention, self.mlp), start=1):
             y = x if self.norms == 'post' else self.make_norm(name=f'norm{index}')(x)
-            y = branch(y, state['mask'], mode)
+            y = branch(y, state, mode)
             y = y if self.norms == 'pre' else self.make_norm(name=f'post_norm{index}')(y)
             x = x + nn.Dropout(self.dropout)(y, deterministic=mode.deterministic)
         return {**state, 'hidden': x}
 
-    def attention(self, x, mask, mode):
-        return self.make_attention(name='attn')(x, mask, mode)
+    def attention(self, x, state, mode):
+        return self.make_attention(name='attn')(x, state['mask'], mode, state.get('place'))
 
-    def mlp(self, x, mask, mode):
-        del mask
+    def mlp(self, x, state, mode):
+        del state
         return self.make_mlp(name='mlp')(x, mode)

@@ -126,8 +126,18 @@ class Network(nn.Module):
         return None
 
     @property
+    def end_ids(self) -> tuple[int, ...]:
+        """Tokens that end a text, of a language model; () where it says none."""
+        return ()
+
+    @property
     def is_lm(self) -> bool:
         """Whether the head is a language model's: logits (batch, time, vocab_size)."""
+        return False
+
+    @property
+    def is_decoder(self) -> bool:
+        """Whether the head guesses the next token from those before it; see `Decoder`."""
         return False
 
     @property
@@ -147,26 +157,20 @@ class Network(nn.Module):
 
     @property
     def grid(self) -> tuple[int, int] | None:
-        """(down, across) of the positions that params/embed/pos_embed is learned for.
+        """(down, across) of the positions of params/embed/pos_embed, without prefix tokens' rows.
 
-        Rows of prefix tokens are not counted. None for no such table, or a square one.
+        None for no such table, or a square one.
         """
         return None
 
     @property
     def noiseless(self) -> bool:
-        """Whether no stage draws random numbers in training: no dropout, no stochastic depth.
-
-        False where it is not known.
-        """
+        """Whether no stage draws random numbers in training; False where it is not known."""
         return False
 
     @property
     def ties(self) -> Mapping[str, str | tuple[str, ...]]:
-        """Stage -> path below params of a leaf, or several, that an earlier stage holds.
-
-        The stage reads it by `shared_leaves.shared_leaf`.
-        """
+        """Stage -> paths below params of leaves of an earlier stage, for `shared_leaf`."""
         return {}
 
     @property

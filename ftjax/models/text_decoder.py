@@ -23,6 +23,15 @@ class Decoder(Network):
     pooled token, (batch, num_classes), or with pool 'none' on every token. Without, `head` 'lm'
     is a language model's, on every token: (batch, time, vocab_size) float32; 'vector' gives the
     pooled token at length 1.
+
+    A language model also takes `targets`, int (batch, time), ids of the tokens that are to follow:
+    it answers with their `token_scores` and never holds all logits. With `segments`, int (batch,
+    time), a row holds several texts: a token sees its own text alone, whose positions count from
+    0; 0 is padding.
+
+    With `place`, int (batch,), the tokens are the next ones of texts of which that many were seen,
+    a whole beginning or one token, and `attention_mask` is of the longest text that there can be:
+    keys and values go to the collection `cache`, and the logits are those of the last token.
     """
 
     logit_cap: ClassVar[float | None] = None
@@ -48,7 +57,7 @@ class Decoder(Network):
     bos_id: int | None = None
     """What a text starts with; not used here, kept for what generates."""
     eos_id: int | tuple[int, ...] | None = None
-    """What a text ends with; not used here, kept for what generates."""
+    """What a text ends with, for what generates; None where nobody says."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -58,8 +67,17 @@ class Decoder(Network):
             raise UserError(f"{type(self).__name__}: head 'vector' needs pool 'last' or 'mean'")
 
     @property
+    def end_ids(self) -> tuple[int, ...]:
+        given = self.eos_id if isinstance(self.eos_id, tuple) else (self.eos_id,)
+        return tuple(end for end in given if end is not None and end >= 0)
+
+    @property
     def is_lm(self) -> bool:
         return self.head == 'lm' and not self.num_classes
+
+    @property
+    def is_decoder(self) -> bool:
+        return self.is_lm and self.causal
 
     @property
     def head_kind(self) -> str:

@@ -11,12 +11,17 @@ from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
 from ftjax.models.layers.attention import capped
+from ftjax.models.layers.key_value_cache import from_place
+from ftjax.models.layers.token_scores import token_scores
 from ftjax.models.shared_leaves import shared_leaf
 from ftjax.models.stages import Mode
 
 
 class DecoderEmbed(nn.Module):
-    """Words, and learned positions if there are any: `hidden` (batch, time, width), `mask`."""
+    """Words, and learned positions if there are any: `hidden` (batch, time, width), `mask`.
+
+    `segments`, where inputs have them, are the mask; `targets` and `place` go on: see `Decoder`.
+    """
 
     vocab_size: int
     width: int
@@ -35,6 +40,7 @@ class DecoderEmbed(nn.Module):
             raise UserError('token_type_ids: this network has no token types')
         ids, mask = inputs['input_ids'], inputs.get('attention_mask')
         mask = jnp.ones(ids.shape, bool) if mask is None else jnp.asarray(mask, bool)
+        mask = inputs.get('segments', mask)
 
         def table(name, rows):
             init = nn.initializers.normal(0.02)
@@ -44,20 +50,32 @@ class DecoderEmbed(nn.Module):
         if self.scale != 1:
             x = x * jnp.asarray(self.scale, x.dtype)
         if self.max_positions is not None:
-            if ids.shape[1] > self.max_positions:
+            if mask.shape[1] > self.max_positions:
                 raise UserError(
-                    f'{ids.shape[1]} tokens where the network has positions for '
+                    f'{mask.shape[1]} tokens where the network has positions for '
                     f'{self.max_positions}: truncate the text'
                 )
-            x = x + table('position_embed', self.max_positions)(positions(mask))
+            steps = positions(mask)
+            if 'place' in inputs:
+                steps = from_place(steps, inputs['place'], ids.shape[1])
+            x = x + table('position_embed', self.max_positions)(steps)
+        more = {name: inputs[name] for name in ('targets', 'place') if name in inputs}
         return {
             'hidden': nn.Dropout(self.dropout)(x, deterministic=mode.deterministic),
             'mask': mask,
+            **more,
         }
 
 
 def positions(mask: jax.Array) -> jax.Array:
-    """Real tokens before each token, so that padding on the left shifts nothing: int32."""
+    """Real tokens before each token, so that padding on the left shifts nothing: int32.
+
+    Of segments, int (batch, time): tokens of the same segment before each.
+    """
+    if mask.dtype != bool:
+        place = jnp.arange(mask.shape[1], dtype=jnp.int32)
+        first = jnp.pad(mask[:, 1:] != mask[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+        return place - jax.lax.cummax(jnp.where(first, place, 0), axis=1)
     return jnp.maximum(jnp.cumsum(mask.astype(jnp.int32), axis=1) - 1, 0)
 
 
@@ -75,6 +93,8 @@ class NormPool(nn.Module):
         del mode
         x, mask = state['hidden'], state['mask']
         norm = self.make_norm(name='norm')
+        if 'place' in state:  # of what is written, the last token alone asks for the next
+            x = x[:, -1:]
         if self.pool == 'none':
             return {**state, 'hidden': norm(x)}
         if self.pool == 'last':  # the norm is a token's own affair: normalise the one kept
@@ -86,7 +106,10 @@ class NormPool(nn.Module):
 
 
 class LinearHead(nn.Module):
-    """A linear map without bias: (.., width) -> (.., features), float32."""
+    """A linear map without bias: (.., width) -> (.., features), float32.
+
+    Of `targets` in the state, the `token_scores` instead.
+    """
 
     features: int
     dtype: DTypeLike
@@ -98,11 +121,20 @@ class LinearHead(nn.Module):
         del mode
         init = nn.initializers.normal(0.02)
         dense = nn.Dense(self.features, False, self.dtype, kernel_init=init, name='dense')
-        return capped(dense(state['hidden']).astype(jnp.float32), self.cap)
+
+        def logits(dense, x):
+            return capped(dense(x).astype(jnp.float32), self.cap)
+
+        if 'targets' in state:
+            return token_scores(dense, logits, state['hidden'], state['targets'])
+        return logits(dense, state['hidden'])
 
 
 class TiedHead(nn.Module):
-    """Products with the word embeddings: (batch, time, width) -> (batch, time, vocab), float32."""
+    """Products with the word embeddings: (batch, time, width) -> (batch, time, vocab), float32.
+
+    Of `targets` in the state, the `token_scores` instead.
+    """
 
     table_path: tuple[str, ...]
     """Of the table among the network's params."""
@@ -114,5 +146,11 @@ class TiedHead(nn.Module):
         x = state['hidden']
         table = shared_leaf(self, *self.table_path)
         table = table.astype(x.dtype)
-        logits = jnp.einsum('btw,vw->btv', x, table, preferred_element_type=jnp.float32)
-        return capped(logits, self.cap)
+
+        def logits(_, x):
+            found = jnp.einsum('btw,vw->btv', x, table, preferred_element_type=jnp.float32)
+            return capped(found, self.cap)
+
+        if 'targets' in state:
+            return token_scores(self, logits, x, state['targets'])
+        return logits(self, x)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ftjax.errors import UserError, check_name
 from ftjax.io.json.json_values import Flag, Integer, Kind, ListOf, Text, check_table, optional
 from ftjax.models.stages import Network
+from ftjax.preprocessing.chat_template import LONGEST, ChatTemplate, read_chat_template
 from ftjax.preprocessing.tokenizer import (
     check_digest,
     digest,
@@ -43,6 +44,9 @@ _KINDS: dict[str, Kind] = {
     'mask_id': optional(_ROW),
     'token_types': Flag(),
     'separator': optional(Text()),
+    'end_id': optional(_ROW),
+    'chat_template': optional(Text(longest=LONGEST)),
+    'chat_tokens': ListOf(ListOf(Text(), 2, 2)),
     'form': Text(),
 }
 
@@ -78,6 +82,12 @@ class TextPreprocessing:
     """Put between the texts of a pair; None where the tokenizer has a form for pairs."""
     form: str = FORMS[0]
     """One of FORMS."""
+    end_id: int | None = None
+    """Id of the token that ends a text; None if the tokenizer has none."""
+    chat_template: str | None = None
+    """How conversations are written, in Jinja's language; None where nobody says."""
+    chat_tokens: tuple[tuple[str, str], ...] = ()
+    """Special tokens that the template may write, (name, token) each."""
 
     def __post_init__(self):
         check_table(dataclasses.asdict(self), _KINDS, 'preprocessing')
@@ -93,6 +103,7 @@ class TextPreprocessing:
                 f'buckets {buckets} must ascend and end in max_length {self.max_length}'
             )
         object.__setattr__(self, 'buckets', buckets)
+        object.__setattr__(self, 'chat_tokens', tuple((a, b) for a, b in self.chat_tokens))
 
     def with_length(self, max_length: int | None) -> TextPreprocessing:
         """The same for texts of at most so many tokens, if that is fewer; None for no change."""
@@ -100,6 +111,13 @@ class TextPreprocessing:
             return self
         buckets = (*(length for length in self.buckets if length < max_length), max_length)
         return dataclasses.replace(self, max_length=max_length, buckets=buckets)
+
+    @property
+    def chat(self) -> ChatTemplate | None:
+        """How conversations are written; None where the checkpoint says nothing."""
+        if self.chat_template is None:
+            return None
+        return ChatTemplate(self.chat_template, self.chat_tokens)
 
     def open(self) -> Tokenizer:
         """The `tokenizers.Tokenizer`, cutting to max_length; UserError if it is not the same."""
@@ -118,6 +136,9 @@ class TextPreprocessing:
         fields = dataclasses.asdict(self)
         if self.form == FORMS[0]:  # as files had it before there were others
             del fields['form']
+        for name in ('end_id', 'chat_template', 'chat_tokens'):  # only where there are any
+            if not fields[name] and fields[name] != 0:
+                del fields[name]
         return {'kind': _KIND, **fields, 'tokenizer': 'tokenizer.json', 'buckets': [*self.buckets]}
 
     @classmethod
@@ -165,6 +186,8 @@ def text_preprocessing(
     # Some decoders' -1 stands for none.
     given_pad = None if network.pad_id is None or network.pad_id < 0 else network.pad_id
     pads = (given_pad, *(special_id(opened, role, config) for role in ('pad', 'eos')), 0)
+    ends = (special_id(opened, 'eos', config), *network.end_ids)
+    chat = read_chat_template(found.parent, config)
     joined = opened.num_special_tokens_to_add(True) <= opened.num_special_tokens_to_add(False)
     return TextPreprocessing(
         tokenizer=str(found),
@@ -175,6 +198,9 @@ def text_preprocessing(
         mask_id=special_id(opened, 'mask', config),
         token_types=network.token_types > 1,
         separator='\n' if joined else None,
+        end_id=next((end for end in ends if end is not None), None),
+        chat_template=None if chat is None else chat.text,
+        chat_tokens=() if chat is None else chat.tokens,
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ftjax.evaluation.metric import MetricValues
+from ftjax.tasks.causal_lm import CausalLM
 from ftjax.tasks.classification import Classification
 from ftjax.tasks.masked_features import MaskedFeatures
 from ftjax.tasks.masked_tokens import MaskedTokens
@@ -24,6 +25,7 @@ from ftjax.tasks.token_classification import TokenClassification
 
 __all__ = [
     'DEFAULT_TASK',
+    'CausalLM',
     'Classification',
     'LossOptions',
     'MaskedFeatures',

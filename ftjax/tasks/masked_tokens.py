@@ -12,23 +12,21 @@ from ftjax.data.labels.tokens import HiddenTokens
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval, units
 from ftjax.evaluation.metric import MetricValues, error, share
-from ftjax.evaluation.mistakes import largest
-from ftjax.evaluation.prediction_figures import spread_figure
 from ftjax.evaluation.predictions import finite_rows
-from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns
-from ftjax.tasks.error_analysis import Baseline, Picture
+from ftjax.tasks.error_analysis import Baseline
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
-from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
+from ftjax.tasks.task import Array, Batch, LossOptions, metric_line
+from ftjax.tasks.token_errors import TokenErrors, accuracy_of, loss_of, text_row
 
 if TYPE_CHECKING:
     from jaxtyping import Float
 
 
 @task('masked_tokens')
-class MaskedTokens(Task):
+class MaskedTokens(TokenErrors):
     """Tokens of a text that the network does not see.
 
     The tokens of a text have its topic and its length in common: they are no independent sample,
@@ -46,6 +44,7 @@ class MaskedTokens(Task):
     noted = ('accuracy',)
     unit = 'texts'
     counted = 'hidden tokens'
+    asked = 'hidden token'
 
     def losses(
         self, outputs: Float[Array, 'batch time vocabulary'], batch: Batch, options: LossOptions
@@ -85,7 +84,7 @@ class MaskedTokens(Task):
         asked tokens' frequencies: no guess that ignores the sentence has a lower loss.
         """
         sums = found.rows['sums']
-        loss, accuracy = _loss(sums), _accuracy(sums)
+        loss, accuracy = loss_of(sums), accuracy_of(sums)
         result = {'loss': loss, 'perplexity': math.exp(min(loss, 700.0)), 'accuracy': accuracy}
         if wanted is not None:
             return result
@@ -96,8 +95,8 @@ class MaskedTokens(Task):
             'n': int(sums[:, 2].sum()),
             'texts': len(sums),
             **result,
-            'loss_interval': bootstrap_interval(resampled, _loss),
-            'accuracy_interval': bootstrap_interval(resampled, _accuracy),
+            'loss_interval': bootstrap_interval(resampled, loss_of),
+            'accuracy_interval': bootstrap_interval(resampled, accuracy_of),
             'unigram_entropy': float(-(shares * np.log(shares)).sum()),
         }
 
@@ -107,8 +106,7 @@ class MaskedTokens(Task):
         """How many tokens of the text were asked for, how many guessed, and the mean loss."""
         label = np.asarray(label)
         batch = {'labels': label[None], 'mask': label[None] >= 0}
-        nats, right, asked = self.statistics(output[None], batch, None).rows['sums'][0]
-        return {'asked': int(asked), 'right': int(right), 'loss': nats / max(asked, 1)}
+        return dict(text_row(self.statistics(output[None], batch, None).rows['sums'][0]))
 
     def answers(
         self,
@@ -121,33 +119,6 @@ class MaskedTokens(Task):
             'the network guesses hidden tokens of texts and has no answer to a whole one; '
             '--features=STAGE writes embeddings of its texts'
         )
-
-    def ratio(self, found: Statistics) -> Ratio:
-        """The loss a hidden token."""
-        metric = self.metric(self.default_metric)
-        assert metric is not None
-        return Ratio(metric, found.rows['sums'][:, 0], found.rows['sums'][:, 2])
-
-    def columns(self, found: Statistics, class_names: Sequence[str]) -> dict[str, np.ndarray]:
-        """How many tokens of a text were hidden."""
-        return {'hidden tokens': found.rows['sums'][:, 2]}
-
-    def mistakes(
-        self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
-    ) -> list[dict[str, Any]]:
-        """The texts whose hidden tokens are worst guessed."""
-        nats, right, asked = found.rows['sums'].T
-        losses = nats / np.maximum(asked, 1)
-        return [
-            {
-                'id': str(ids[i]),
-                'position': int(i),
-                'asked': int(asked[i]),
-                'right': int(right[i]),
-                'loss': float(losses[i]),
-            }
-            for i in largest(losses, limit)
-        ]
 
     def baselines(
         self,
@@ -162,15 +133,6 @@ class MaskedTokens(Task):
             return []
         return [Baseline('token frequencies', {'loss': entropy, 'perplexity': math.exp(entropy)})]
 
-    def pictures(
-        self, found: Statistics, metrics: MetricValues, class_names: Sequence[str]
-    ) -> list[Picture]:
-        """How the loss is spread over texts."""
-        nats, _, asked = found.rows['sums'].T
-        what = 'loss a hidden token (nats), lower is better'
-        figure = spread_figure(nats / np.maximum(asked, 1), what, 'texts', 'Loss of each text')
-        return [Picture('The mean loss of the hidden tokens of each text.', figure)]
-
     def text(self, metrics: MetricValues) -> str:
         """Loss and accuracy with their intervals, and the loss that knows only frequencies."""
         lines = [f'hidden tokens  {metrics["n"]}']
@@ -178,11 +140,3 @@ class MaskedTokens(Task):
         lines.append(f'perplexity     {metrics["perplexity"]:.2f}')
         lines.append(f'by frequencies {metrics["unigram_entropy"]:.4f} (their entropy, nats)')
         return '\n'.join(lines)
-
-
-def _loss(sums: np.ndarray) -> float:
-    return float(sums[:, 0].sum() / sums[:, 2].sum())
-
-
-def _accuracy(sums: np.ndarray) -> float:
-    return float(sums[:, 1].sum() / sums[:, 2].sum())

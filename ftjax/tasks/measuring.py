@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from ftjax.data.streams.loader import real_rows
 from ftjax.errors import UserError, shown
 from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.metric import Metric
@@ -144,7 +145,7 @@ class Measuring(TrainingLoss):
             real = {**batch, 'labels': labels, 'index': index}
             if 'mask' in batch:
                 mask = np.asarray(batch['mask'])
-                rows = (mask.reshape(len(mask), -1) > 0).any(axis=1)
+                rows = real_rows(batch)
                 real |= {'mask': mask}
                 if not rows.all():
                     outputs = outputs[rows]

@@ -39,6 +39,11 @@ def answers(name, n=23, seed=0):
         return outputs, hidden.astype(np.float32)
     labels = np.where(rng.random((n, 9)) < 0.5, rng.integers(0, 7, (n, 9)), -1).astype(np.int32)
     labels[:, 0] = 3
+    if name == 'causal_lm':
+        scores = np.abs(rng.normal(size=(n, 9, 3)))
+        scores[..., 2] = rng.random((n, 9)) < 0.4
+        bytes_ = rng.integers(0, 5, (n, 9))
+        return scores.astype(np.float32), np.stack([labels, bytes_], -1).astype(np.int32)
     return rng.normal(size=(n, 9, 7)).astype(np.float32), labels
 
 
@@ -49,8 +54,8 @@ def batches(name, size, n=23):
     for start in range(0, n, size):
         rows = np.resize(order[start : start + size], size)
         mask = (np.arange(size) < n - start).astype(np.float32)
-        if labels.ndim == 2 and name != 'multilabel':
-            mask = mask[:, None] * (labels[rows] != -1)
+        if task_of(name).labels.from_inputs:
+            mask = mask[:, None] * task_of(name).labels.asked(labels[rows])
         yield outputs[rows], {'labels': labels[rows], 'mask': mask, 'index': rows}
 
 

@@ -28,6 +28,8 @@ ANSWERS = {
     'token_types': int,
     'pad_id': int | None,
     'is_lm': bool,
+    'end_ids': tuple,
+    'is_decoder': bool,
     'head_kind': str,
     'is_dense': bool,
     'tapped': tuple,

@@ -9,6 +9,7 @@ import numpy as np
 from ftjax.data.audit.quick import leak_line, quick_audit
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.images.geometry import geometry_for
+from ftjax.data.text.readers import reader_class
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.printable import printable
@@ -53,8 +54,7 @@ def seen_by(
     if train.kind == 'text':
         if not isinstance(preprocessing, TextPreprocessing):
             return ''
-        longest = preprocessing.with_length(train.max_length).max_length
-        return f'the network sees up to {longest} tokens of a text'
+        return reader_class(train.label_kind).seen(train, preprocessing)
     images = train.kind in ('image', 'image_file', 'tfds')
     if not images or not isinstance(preprocessing, Preprocessing):
         return ''

@@ -21,6 +21,7 @@ class HiddenFeatures(LabelKind):
     """Zeros (N,) in a data set; in a batch float32 (B, features)."""
 
     from_inputs = True
+    drawn = True
     head = 'features'
 
     def read(

@@ -38,11 +38,19 @@ class LabelKind:
 
     from_inputs = False
     """Whether labels are made from the inputs at every step, and not read from the source."""
+    drawn = False
+    """Whether what is made from the inputs is drawn anew at every step."""
+    reader = 'ftjax.data.text.batches:TextReader'
+    """'module:class' of what makes inputs of texts, as `text.readers` takes it."""
+    packs = False
+    """Whether several texts may stand in one row of a batch: data.packing."""
     standardised = False
     """Whether they are values that a network for tables learns in units of their deviation."""
     head = ''
     """The head that a network must have (`Network.head_kind`): '' for `outputs` numbers an example,
     `lm` for the tokens of a vocabulary, `tags` for numbers of each token, `vector` for one."""
+    causal = False
+    """Whether the head must guess each token from those before it alone: that of a decoder."""
     form = 'joined'
     """What the texts of an example become: one of FORMS of ftjax/preprocessing/texts.py."""
     network_options: Mapping[str, Any] = MappingProxyType({})
@@ -118,6 +126,19 @@ class LabelKind:
     def hidden(self, texts: object, indices: np.ndarray, length: int, draw: object) -> Any:
         """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""
         raise NotImplementedError
+
+    def asked(self, labels: np.ndarray) -> np.ndarray:
+        """Which of the labels made from inputs count: the mask of a batch."""
+        return labels != -1
+
+    def columns_of(self, columns: Sequence[str], settings: Mapping[str, str]) -> dict[str, Any]:
+        """`text_column` and `text_pair_column`, where the kind knows them by their names.
+
+        Args:
+          columns: of a CSV or JSONL file.
+          settings: what a config says of both.
+        """
+        return {}
 
     def is_missing(self, value: object) -> bool:
         """Whether what a source gives for a label means that there is none."""

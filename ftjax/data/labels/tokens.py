@@ -15,6 +15,7 @@ class HiddenTokens(LabelKind):
     """Zeros (N,) in a data set; in a batch int32 (B, time), as `hide_tokens` gives them."""
 
     from_inputs = True
+    drawn = True
     head = 'lm'
 
     def read(

@@ -88,6 +88,8 @@ def parts_from_rows(
     source = files[first]
     label_kind = settings.label_kind
     labelled = not label_kind.from_inputs
+    given = {name: getattr(settings, name) for name in ('text_column', 'text_pair_column')}
+    settings = dataclasses.replace(settings, **label_kind.columns_of(columns, given))
     if labelled:
         others = [name for name in label_kind.label_columns if name in columns]
         if settings.label_column == DataSettings.label_column not in columns and others:
@@ -118,7 +120,9 @@ def parts_from_rows(
         if not rows.get(split) and not settings.split_column:
             raise UserError(f'{path}: no examples are left, all have missing values')
     every = [(split, row) for split in rows for row in rows[split]]
-    raw = [_cell(row, settings.label_column) if labelled else None for _, row in every]
+    raw = [
+        _cell(row, settings.label_column) if labelled else row.cells.get(column) for _, row in every
+    ]
     labels, names = label_kind.read(
         raw, lambda i: every[i][1].where, settings.class_names, settings.label_separator
     )
@@ -268,6 +272,8 @@ def input_of(
     row: Row, column: str, kind: str, settings: DataSettings, root: Path | None = None
 ) -> str:
     """The text of a row, or the path of its image, which lies in `root` or beside the table.
+
+    `text_of` is `(value, where) -> text`, for values that are more than one.
 
     Raises:
       UserError: an empty cell, a path that leads elsewhere, no such file.

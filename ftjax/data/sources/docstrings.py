@@ -51,6 +51,8 @@ def read(argument: str, settings: DataSettings) -> Parts:
         pairs = labelled_sentences()
         sentences = [sentence for sentence, _ in pairs]
         labels = [names.index(group) for _, group in pairs]
+    if kind.from_inputs:
+        labels = [0] * len(sentences)
     texts = [sentence.text for sentence in sentences]
     if argument == _ORDER:
         names = _WRITTEN_OR_NOT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from ftjax.data.dataset import Dataset
 from ftjax.data.images.decode import decode, resize_array
 from ftjax.data.images.geometry import geometry_for, match_channels
 from ftjax.data.tables.fitted_columns import in_features
-from ftjax.data.text.batches import TextReader
+from ftjax.data.text.readers import reader_of
 from ftjax.data.text.token_masking import NOT_ASKED
 from ftjax.data.text.word_windows import NOWHERE
 from ftjax.errors import UserError
@@ -22,6 +23,21 @@ if TYPE_CHECKING:
 
 Batch = dict[str, Any]
 _CACHE_BYTES = 512 * 2**20
+
+
+def real_rows(batch: Mapping[str, Any]) -> np.ndarray:
+    """Which rows of a batch are no padding, bool (B,).
+
+    Padding has mask 0 and repeats an example; a text of which no token counts is none.
+
+    >>> real_rows({'mask': np.array([1, 0, 0]), 'index': np.array([3, 3, 4])}).tolist()
+    [True, False, True]
+    """
+    mask = np.asarray(batch['mask'])
+    counts: np.ndarray = np.any(mask.reshape(len(mask), -1) > 0, axis=1)  # pyrefly: ignore
+    if 'index' in batch:
+        counts[np.unique(batch['index'], return_index=True)[1]] = True
+    return counts
 
 
 class Loader:
@@ -46,10 +62,10 @@ class Loader:
         self.dataset = dataset
         self._ready: Any = None  # everything, already as it should be
         self._kept: np.ndarray | None = None
-        self.texts: TextReader | None = None
+        self.texts: Any = None  # a TextReader, or what the kind of labels has in its place
         if dataset.kind == 'text':
             if isinstance(preprocessing, TextPreprocessing):
-                self.texts = TextReader(dataset, preprocessing, keep=cache_bytes > 0)
+                self.texts = reader_of(dataset, preprocessing, keep=cache_bytes > 0)
             elif preprocessing is not None:
                 raise UserError(f'{dataset.name}: the network takes images, the data are texts')
             self._ready = dataset.inputs
@@ -150,6 +166,16 @@ class Loader:
             inputs = np.stack([self.example(int(i)) for i in indices])
         return self.assemble(indices, inputs, size)
 
+    def packed(self, indices: np.ndarray, rows: int) -> Batch:
+        """As `batch`, texts packed into so many rows of the split's longest length.
+
+        `index` is that of the first text of a row; a row without a text repeats the first row,
+        with mask 0.
+        """
+        inputs, labels, first = self.texts.packed(indices, rows)
+        mask = self.dataset.label_kind.asked(labels).astype(np.float32)
+        return {'inputs': inputs, 'labels': labels, 'index': first, 'mask': mask}
+
     def assemble(
         self,
         indices: np.ndarray,
@@ -159,9 +185,13 @@ class Loader:
     ) -> Batch:
         """The batch of inputs already read; padding repeats the first example.
 
-        `hidden` (B, .., length) are labels of tokens, instead of the split's own.
+        `hidden` (B, .., length) are labels of tokens, instead of the split's own. Where none are
+        given, of stored features say, those of inputs are made once more if nothing is drawn.
         """
-        indices = np.asarray(indices)
+        indices, kind = np.asarray(indices), self.dataset.label_kind
+        if hidden is None and kind.from_inputs and not kind.drawn and self.texts is not None:
+            everything = np.arange(len(self.dataset))
+            hidden = kind.hidden(self.texts, indices, self.texts.length(everything), None)[1]
         size = size or len(indices)
         mask = np.zeros(size, np.float32)
         mask[: len(indices)] = 1
@@ -175,8 +205,8 @@ class Loader:
                 inputs = inputs[rows]
         labels = self.dataset.labels[indices]
         if hidden is not None:
-            real = mask.reshape(-1, *(1,) * (hidden.ndim - 1))
-            labels, mask = hidden, real * (hidden != NOT_ASKED)
+            asked = kind.asked(hidden)
+            labels, mask = hidden, mask.reshape(-1, *(1,) * (asked.ndim - 1)) * asked
         return {
             'inputs': inputs,
             'labels': labels,

@@ -14,6 +14,7 @@ from ftjax.data.dataset import Dataset
 from ftjax.data.streams.loader import Batch, Loader
 from ftjax.data.streams.sampler import Order, class_order
 from ftjax.data.text.bucket_order import bucket_order
+from ftjax.data.text.packing import rows_needed
 from ftjax.errors import UserError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class TrainStream:
         tokens.
       augmentation: of texts, as data.augment; images are augmented on the device, not here.
       sampler: as data.sampler; an epoch then sees an example more than once, or not at all.
+      row_unit: of packed texts, what the rows of a batch are a multiple of.
 
     Raises:
       UserError: if the data set is empty, or an augmentation is not one of texts.
@@ -56,6 +58,7 @@ class TrainStream:
         preprocessing: Preprocessing | TextPreprocessing | None = None,
         augmentation: str = 'none',
         sampler: str = '',
+        row_unit: int = 1,
     ):
         if not len(dataset):
             raise UserError(f'{dataset.name}: no examples to train on')
@@ -65,6 +68,9 @@ class TrainStream:
         self._loader = Loader(dataset, image_size, preprocessing)
         self._todo, self._run = parse_augment(augmentation), 1
         self._rows: np.ndarray | None = None
+        self.packed = dataset.packed and self._loader.texts is not None
+        # Few numbers of rows: a program is compiled for each.
+        self._unit = row_unit * max(1, batch_size // (8 * row_unit))
         if self._loader.texts is not None:
             self._loader.texts.check_augmentation(self._todo)
         self._drawn: Order | None = None
@@ -98,6 +104,8 @@ class TrainStream:
 
         `index` stays that of the whole batch.
         """
+        if self.packed:
+            raise UserError('data.packing: the processes of a run cannot share packed rows')
         other = copy.copy(self)
         other._rows = rows
         return other
@@ -119,6 +127,8 @@ class TrainStream:
 
     def batch(self, step: int) -> Batch:
         """The batch of a step (from 0): `inputs`, `labels`, `index`, `mask` (all ones)."""
+        if self.packed:
+            return self._packed(step)
         rows = self.own(self.positions(step))
         if self._loader.texts is None:
             draw = self.seed, step, self._todo
@@ -129,6 +139,16 @@ class TrainStream:
         length = self._loader.texts.length(order[first // run * run :][:run])
         draw = self.seed, step, self._todo
         return self.indexed(self._loader.batch(rows, length=length, draw=draw), step)
+
+    def _packed(self, step: int) -> Batch:
+        """The texts of a step in as many rows as any step of its run needs."""
+        epoch, within = divmod(step, self.steps_per_epoch)
+        first = within // self._run * self._run
+        steps = range(first, min(first + self._run, self.steps_per_epoch))
+        texts, start = self._loader.texts, epoch * self.steps_per_epoch
+        lengths = [texts.sequences.lengths[self.positions(start + each)] for each in steps]
+        rows = rows_needed(lengths, texts.preprocessing.max_length, self._unit)
+        return self._loader.packed(self.positions(step), rows)
 
     def indexed(self, batch: Batch, step: int) -> Batch:
         """A batch of the rows that are read here, with the `index` of the whole one."""
@@ -170,7 +190,7 @@ class TrainStream:
             order = np.resize(order, self.steps_per_epoch * self.batch_size)
         else:
             order = self._drawn(epoch)
-        if self._loader.texts is None:
+        if self._loader.texts is None or self.packed:
             return order
         buckets = self._loader.texts.buckets
         return bucket_order(order, buckets, self.batch_size, self._run, rng)

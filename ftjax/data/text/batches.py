@@ -50,6 +50,12 @@ class TextReader:
         self.buckets = self.rows.buckets
         self._tokenizer: Tokenizer | None = None
 
+    @staticmethod
+    def seen(dataset: Dataset, preprocessing: TextPreprocessing) -> str:
+        """What the first screen says of how much of a text the network sees."""
+        longest = preprocessing.with_length(dataset.max_length).max_length
+        return f'the network sees up to {longest} tokens of a text'
+
     def length(self, indices: np.ndarray) -> int:
         """The smallest bucket that holds these texts, in tokens."""
         return int(self.buckets[indices].max())

@@ -83,7 +83,7 @@ def tokenize(
     given = [_given(text, preprocessing.separator) for text in texts]
     parts = [_flat([], [])]  # so that there is something to join for no text at all
     for first in range(0, len(given), _PART):
-        codes = _encode(tokenizer, given[first : first + _PART], name, first)
+        codes = encoded(tokenizer, given[first : first + _PART], name, first)
         parts.append(_flat(codes, [preprocessing.pad_id]))
     ids, types, special, lengths = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     if len(ids) and ids.max() >= preprocessing.vocab_size:
@@ -101,11 +101,31 @@ def _given(text: str | Sequence[str], separator: str | None) -> str | tuple[str,
     return (first, second) if separator is None else f'{first}{separator}{second}'
 
 
-def _encode(
-    tokenizer: Tokenizer, texts: list[str | tuple[str, str]], name: str, first: int
+def encoded(
+    tokenizer: Tokenizer,
+    texts: Sequence[str | tuple[str, str]],
+    name: str,
+    first: int = 0,
+    *,
+    offsets: bool = False,
+    special: bool = True,
 ) -> list[Encoding]:
+    """What the library makes of some texts.
+
+    Args:
+      tokenizer: as it is set to cut.
+      texts: or pairs.
+      name: of the data, for messages.
+      first: number of the first text, for messages.
+      offsets: whether each token's place in the text is wanted, which takes longer.
+      special: whether special tokens are added.
+
+    Raises:
+      UserError: a text that is no valid Unicode, or that the tokenizer fails on.
+    """
     try:
-        return tokenizer.encode_batch_fast(texts)
+        encode = tokenizer.encode_batch if offsets else tokenizer.encode_batch_fast
+        return encode(list(texts), add_special_tokens=special)
     except TypeError:
         for number, text in enumerate(texts, first):
             try:
@@ -123,6 +143,15 @@ def _encode(
             f'{name}: the tokenizer failed on one of examples {first} to {last}: '
             f'{in_one_line(error)}'
         ) from error
+
+
+def begun(code: Encoding) -> list[int]:
+    """The ids without what the tokenizer added at the end: there the text goes on."""
+    ids, added = code.ids, code.special_tokens_mask
+    count = len(ids)
+    while count and added[count - 1]:
+        count -= 1
+    return ids[:count]
 
 
 def _flat(codes: list[Encoding], pad: list[int]) -> tuple[np.ndarray, ...]:

@@ -37,11 +37,18 @@ class Prompt(Adapter):
         hidden = state['hidden']
         if hidden.ndim != 3:
             raise UserError(f'prompt: {site.path} carries an image, not tokens; use adapter or ssf')
+        if 'place' in state:
+            raise UserError('prompt: its tokens stand within a text, which is not kept as it grows')
         if enters:
             shape = (self.tokens, hidden.shape[-1])
             tokens = site.add('prompt_tokens', prompt_init, shape).astype(hidden.dtype)
             tokens = jnp.broadcast_to(tokens, (len(hidden), *shape))
             state['hidden'] = jnp.concatenate([hidden[:, :1], tokens, hidden[:, 1:]], axis=1)
+            if 'mask' in state and state['mask'].dtype != bool:
+                raise UserError(
+                    'prompt: its tokens belong to one text, and with data.packing a row holds '
+                    'several; turn data.packing off'
+                )
             if 'mask' in state:
                 ones = jnp.ones((len(hidden), self.tokens), state['mask'].dtype)
                 mask = state['mask']

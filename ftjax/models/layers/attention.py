@@ -16,7 +16,7 @@ from ftjax.models.layers.rotary import turn
 from ftjax.models.stages import Mode
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Bool, Float
+    from jaxtyping import Array, Bool, Float, Int
 
 Drop = Callable[[jax.Array], jax.Array]
 """Dropout of attention weights."""
@@ -27,7 +27,7 @@ def attend(
     key: Float[Array, 'batch keys kv_heads depth'],
     value: Float[Array, 'batch keys kv_heads depth'],
     *,
-    valid: Bool[Array, 'batch keys'] | None = None,
+    valid: Bool[Array, 'batch keys'] | Int[Array, 'batch keys'] | None = None,
     causal: bool = False,
     window: int | None = None,
     bias: Float[Array, '#batch #heads #time #keys'] | None = None,
@@ -43,7 +43,8 @@ def attend(
 
     Args:
       query, key, value: kv_heads divides heads (grouped-query attention).
-      valid: False for padding; at least one True a row.
+      valid: False for padding; at least one True a row. Of integers, which text of a row each
+        position belongs to: it sees those of the same.
       causal: each position sees itself and what is before it.
       window: with `causal`, how many positions are seen, the own one included; without, how
         far each sees on either side, as in transformers. None for all.
@@ -75,7 +76,7 @@ def attend(
         if bias is not None:
             scores = scores + bias
         if valid is not None:
-            scores = jnp.where(valid[:, None, None, :], scores, hidden)
+            scores = jnp.where(seen_keys(valid), scores, hidden)
         scores = scores.reshape(batch * heads, time, keys)
     if causal:
         seen = jnp.tril(jnp.ones((time, keys), bool), keys - time)
@@ -88,6 +89,15 @@ def attend(
     weights = weights if drop is None else drop(weights)
     out = jnp.einsum('ntk,nkd->ntd', weights, merged(value))
     return out.reshape(batch, heads, time, depth).transpose(0, 2, 1, 3)
+
+
+def seen_keys(
+    valid: Bool[Array, 'batch keys'] | Int[Array, 'batch keys'],
+) -> Bool[Array, 'batch 1 #keys keys']:
+    """Which keys each query sees: all that are no padding, or those of its own text."""
+    if valid.dtype == bool:
+        return valid[:, None, None, :]
+    return (valid[:, :, None] == valid[:, None, :])[:, None]
 
 
 def weight_dropout(rate: float, mode: Mode) -> Drop | None:
@@ -128,7 +138,7 @@ def fused(
     query: Float[Array, 'batch time heads depth'],
     key: Float[Array, 'batch time kv_heads depth'],
     value: Float[Array, 'batch time kv_heads depth'],
-    valid: Bool[Array, 'batch time'] | None,
+    valid: Bool[Array, 'batch time'] | Int[Array, 'batch time'] | None,
     causal: bool,
     window: int | None,
     implementation: Literal['cudnn', 'xla'] = 'cudnn',
@@ -140,7 +150,7 @@ def fused(
     even = time + time % 2
     query, key, value = (longer(x, even) for x in (query, key, value))
     if valid is not None:
-        mask = longer(valid, even)[:, None, None, :]
+        mask = seen_keys(longer(valid, even))
         mask = jnp.broadcast_to(mask, (len(valid), 1, even, even))  # the kernel wants it whole
     elif even > time and not causal:
         lengths = jnp.full(len(query), time, jnp.int32)
@@ -187,11 +197,15 @@ class SelfAttention(nn.Module):
         self,
         x: Float[Array, 'batch time width'],
         mode: Mode,
-        valid: Bool[Array, 'batch time'] | None = None,
+        valid: Bool[Array, 'batch time'] | Int[Array, 'batch time'] | None = None,
         bias: Float[Array, '#batch #heads time time'] | None = None,
         angle: jax.Array | np.ndarray | None = None,
+        attended: Callable[..., Array] | None = None,
     ) -> Float[Array, 'batch time width']:
-        """`angle` turns queries and keys: rotary positions."""
+        """`angle` turns queries and keys: rotary positions; `attended` stands for `attend`.
+
+        It is called with the module, queries, keys, values and `valid`.
+        """
         batch, time, width = x.shape
         biases = self.qkv_bias if isinstance(self.qkv_bias, tuple) else (self.qkv_bias,) * 3
 
@@ -204,7 +218,10 @@ class SelfAttention(nn.Module):
         if angle is not None:
             query, key = (turn(y, jnp.cos(angle), jnp.sin(angle)) for y in (query, key))
         drop = weight_dropout(self.weight_dropout, mode)
-        out = attend(query, key, value, valid=valid, causal=self.causal, bias=bias, drop=drop)
+        if attended is not None:
+            out = attended(self, query, key, value, valid=valid)
+        else:
+            out = attend(query, key, value, valid=valid, causal=self.causal, bias=bias, drop=drop)
         out = nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(
             out.reshape(batch, time, width)
         )

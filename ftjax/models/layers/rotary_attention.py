@@ -8,6 +8,7 @@ import flax.linen as nn
 from jax.typing import DTypeLike
 
 from ftjax.models.layers.attention import attend, weight_dropout
+from ftjax.models.layers.key_value_cache import attend_cached, from_place
 from ftjax.models.layers.rotary import attention_factor, frequencies, rotate
 from ftjax.models.stages import Mode
 from ftjax.models.text_decoder_stages import positions
@@ -40,10 +41,12 @@ class RotaryAttention(nn.Module):
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x, mask, mode: Mode):
+    def __call__(self, x, mask, mode: Mode, place=None):
+        """`place` of tokens whose keys and values are kept: see `attend_cached`."""
         batch, time, width = x.shape
+        steps = positions(mask) if place is None else from_place(positions(mask), place, time)
         scaling = self.rope_scaling
-        angle = frequencies(self.rotary_dim, self.rope_theta, scaling, time)
+        angle = frequencies(self.rotary_dim, self.rope_theta, scaling, mask.shape[1])
 
         def project(name, heads):
             size = heads * self.head_dim
@@ -55,22 +58,18 @@ class RotaryAttention(nn.Module):
         def turned(name, heads):
             y = project(name, heads)
             y = y if self.norm_whole else self.normed(name, y)
-            return rotate(y, positions(mask), angle, attention_factor(scaling))
+            return rotate(y, steps, angle, attention_factor(scaling))
 
         query, key = turned('query', self.heads), turned('key', self.kv_heads)
         if self.query_scale is not None:
             query = query * (self.head_dim / self.query_scale) ** 0.5
         value = project('value', self.kv_heads)
-        out = attend(
-            query,
-            key,
-            value,
-            valid=mask,
-            causal=self.causal,
-            window=self.window,
-            cap=self.cap,
-            drop=weight_dropout(self.weight_dropout, mode),
-        )
+        seen = {'valid': mask, 'window': self.window, 'cap': self.cap}
+        if place is not None:
+            out = attend_cached(self, query, key, value, place=place, **seen)
+        else:
+            drop = weight_dropout(self.weight_dropout, mode)
+            out = attend(query, key, value, causal=self.causal, drop=drop, **seen)
         out = out.reshape(batch, time, self.heads * self.head_dim)
         return nn.Dense(width, use_bias=self.out_bias, dtype=self.dtype, name='out')(out)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ftjax.data import eval_batches
 from ftjax.data.dataset import Dataset
+from ftjax.data.streams.loader import real_rows
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import check_class_names, gather
@@ -76,7 +77,7 @@ def examine(trained: Trained, dataset: Dataset) -> Examined:
         for outputs, batch in pairs:
             wide = np.asarray(outputs).astype(np.float32)
             each = np.asarray(task.losses(wide, batch, LossOptions()), np.float64)
-            real = np.asarray(batch['mask']).reshape(len(wide), -1).max(axis=1) > 0
+            real = real_rows(batch)
             if each.ndim == 1:
                 losses[batch['index'][real]] = each[real]
                 kept.append((wide, batch | {'inputs': None}))

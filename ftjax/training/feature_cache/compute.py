@@ -14,7 +14,7 @@ import numpy as np
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.data.streams.evaluation_batches import EvalBatches
-from ftjax.data.streams.loader import Batch, Loader
+from ftjax.data.streams.loader import Batch, Loader, real_rows
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.sharding import Sharding
 from ftjax.leaves import flatten, unflatten
@@ -70,7 +70,7 @@ def passed_on(
     Each leaf must have a row an example, of one shape for all examples: texts of several
     lengths have that only where the stages before the cut pool them.
     """
-    if loader.dataset.label_kind.from_inputs:
+    if loader.dataset.label_kind.drawn:
         return 'other tokens are hidden at every step'
     rows = loader.order()
     # The first of the order is the shortest text, the last the longest; images are alike.
@@ -183,7 +183,7 @@ def computed(
             arguments = *arguments, replicated(jax.random.fold_in(key, number))
         known = program(run, *arguments, places=places)
         found = flatten(on_host(known.call(*arguments)))
-        real = batch['mask'] > 0
+        real = real_rows(batch)
         yield batch['index'][real], {p: np.asarray(leaf)[real] for p, leaf in found.items()}
 
 

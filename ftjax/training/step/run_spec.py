@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -82,6 +84,7 @@ class RunSpec:
             self.preprocessing,
             self.augmentation if augmented else 'none',
             self.sampler,
+            row_unit=self.sharding.devices * self.optimizer.accumulate,
         )
 
     @functools.cached_property
@@ -174,15 +177,21 @@ class RunSpec:
             kind, outputs = self.task.labels, self.network.num_classes
             labels, mask = kind.shapes(self.batch_size, outputs, inputs)
             return {'inputs': inputs, 'labels': labels, 'mask': mask}
-        return batch_shapes(self.stream_of(self.seed).loader, self.batch_size)
+        stream = self.stream_of(self.seed)
+        if stream.packed:
+            return shapes_of(stream.batch(0))
+        return batch_shapes(stream.loader, self.batch_size)
 
 
-def batch_shapes(loader: Loader, size: int) -> dict[str, object]:
+def batch_shapes(loader: Loader, size: int) -> dict[str, Any]:
     """Shapes of the largest batch of a split: images are alike, of texts it has the longest."""
-    batch = loader.batch(loader.order()[-1:])
-    return {
-        name: jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((size, *x.shape[1:]), jnp.result_type(x)), batch[name]
-        )
-        for name in ('inputs', 'labels', 'mask')
-    }
+    return shapes_of(loader.batch(loader.order()[-1:]), size)
+
+
+def shapes_of(batch: Mapping[str, Any], size: int | None = None) -> dict[str, Any]:
+    """Shapes of what a step takes of a batch, of `size` rows; None for as many as it has."""
+
+    def shape_of(x: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((size or len(x), *x.shape[1:]), jnp.result_type(x))
+
+    return {name: jax.tree.map(shape_of, batch[name]) for name in ('inputs', 'labels', 'mask')}

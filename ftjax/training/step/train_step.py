@@ -29,6 +29,8 @@ from ftjax.training.step.state import Frozen, TrainState
 if TYPE_CHECKING:
     from jaxtyping import Array, Float32, Int, Key
 
+LEAST = 1e-30
+"""Weight of a batch below which its mean loss is 0, not undefined."""
 Found = tuple[tuple[jax.Array, Flat], Flat]
 """((loss, running statistics afterwards), gradients of the trainable leaves)."""
 
@@ -153,7 +155,8 @@ class TrainStep:
             return self.of_part(state, state.stats, frozen, batch, key, wanted)
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
         split = self.sharding.parts(split)
-        whole = self.task.loss_weights(batch, self.loss).sum()
+        # A part, or all, may weigh nothing: completions that were cut off.
+        whole = jnp.maximum(self.task.loss_weights(batch, self.loss).sum(), LEAST)
 
         def add(carry, part):
             stats, loss, grads = carry
@@ -204,7 +207,7 @@ class TrainStep:
                 used = term(used, frozen.reference, chance, self.unregularised)
             outputs, moved = run(used, stats, inputs, start=self.cut)
             total, weight = self.task.loss(outputs, batch, self.loss)
-            loss = total / weight
+            loss = total / jnp.maximum(weight, LEAST)
             loss += sum(
                 term(trainable, frozen.reference, self.unregularised)
                 for term in self.acting('penalty')

@@ -3,7 +3,7 @@
 import pytest
 
 from ftjax.data import DataSettings
-from ftjax.data.text.wordpiece import trained_tokenizer
+from ftjax.data.text.trained_tokenizer import BYTES, END, trained_tokenizer
 from ftjax.errors import UserError
 from ftjax.preprocessing.tokenizer import open_tokenizer, special_id
 
@@ -38,3 +38,11 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv('FTJAX_CACHE', str(tmp_path / 'file'))
     with pytest.raises(UserError, match='FTJAX_CACHE'):
         trained_tokenizer(['some words'], 200)
+
+
+def test_a_tokenizer_of_bytes_spells_any_text_and_gives_it_back(sentences):
+    tokenizer = open_tokenizer(trained_tokenizer(sentences, 400, BYTES))
+    assert 300 < tokenizer.get_vocab_size() <= 400
+    assert special_id(tokenizer, 'eos', {}) == tokenizer.token_to_id(END) == 0
+    text = 'Zwölf  Boxkämpfer, \u4e2d\u6587!\n'
+    assert tokenizer.decode(tokenizer.encode(text).ids) == text

@@ -1,0 +1,85 @@
+"""The loop that writes texts: one compiled program for a batch, with keys and values kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+
+from ftjax.evaluation.generation.sampling import Sampling
+from ftjax.models.stages import Network
+from ftjax.pytrees import Variables
+from ftjax.xla.late_products import late_products
+
+if TYPE_CHECKING:
+    from jaxtyping import Array, Bool, Int, Key
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoding:
+    """`run(variables, ids, mask, keys) -> tokens`: a value, and the key of its program.
+
+    Shapes do not change as texts grow: the cache holds the beginning and all new tokens. The loop
+    ends early where every text has.
+    """
+
+    network: Network
+    new_tokens: int
+    """Written at most."""
+    sampling: Sampling
+    ends: tuple[int, ...] = ()
+    """Tokens that end a text; they are the last that is written of it."""
+    pad_id: int = 0
+    """What follows the end."""
+
+    def __call__(
+        self,
+        variables: Variables,
+        ids: Int[Array, 'batch time'],
+        mask: Bool[Array, 'batch time'],
+        keys: Key[Array, ' batch'],
+    ) -> Int[Array, 'batch new']:
+        """New tokens of texts that begin with `ids`, padded on the left.
+
+        Args:
+          variables: of the network.
+          ids: the beginnings.
+          mask: False for padding.
+          keys: of each text.
+        """
+        batch, time = ids.shape
+        room = jnp.concatenate([mask, jnp.ones((batch, self.new_tokens), bool)], axis=1)
+
+        def logits_of(cache: Any, tokens: Array, place: Array) -> tuple[Array, Any]:
+            inputs = {'input_ids': tokens, 'attention_mask': room}
+            inputs['place'] = jnp.broadcast_to(place, (batch,))
+            with late_products(variables):
+                logits, moved = self.network.apply(
+                    {**variables, **cache}, inputs, mutable=['cache']
+                )
+            return logits[:, -1], moved
+
+        def chosen(logits: Array, done: Array, number: Array) -> tuple[Array, Array]:
+            drawn = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
+            tokens = jnp.where(done, self.pad_id, self.sampling.chosen(logits, drawn))
+            ended = jnp.isin(tokens, jnp.array(self.ends, tokens.dtype)) if self.ends else done
+            return tokens, done | ended
+
+        logits, cache = logits_of({}, ids, jnp.int32(0))
+        first, done = chosen(logits, jnp.zeros(batch, bool), jnp.int32(0))
+        written = jnp.full((batch, self.new_tokens), self.pad_id, first.dtype).at[:, 0].set(first)
+
+        def more(state: Any) -> Array:
+            number, _, done, _, _ = state
+            return (number < self.new_tokens) & ~done.all()
+
+        def step(state: Any) -> Any:
+            number, tokens, done, written, cache = state
+            logits, cache = logits_of(cache, tokens[:, None], time + number - 1)
+            tokens, done = chosen(logits, done, number)
+            return number + 1, tokens, done, written.at[:, number].set(tokens), cache
+
+        start = jnp.int32(1), first, done, written, cache
+        return jax.lax.while_loop(more, step, start)[3]

@@ -1,0 +1,149 @@
+"""A checkpoint's chat template: from messages to one text, and where in it the assistant speaks.
+
+The template is text in Jinja's language, which comes with the checkpoint. jinja2 renders it in its
+`ImmutableSandboxedEnvironment`: it reads the messages, and nothing of Python or of the machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ftjax.errors import UserError
+from ftjax.io.files.regular_files import read_bytes
+from ftjax.preprocessing.conversation import ASSISTANT, Messages
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+FILE = 'chat_template.jinja'
+LONGEST = 2**18
+"""Characters of a template, and of what an operator in it may make of texts."""
+_NAMED = ('bos_token', 'eos_token', 'unk_token', 'pad_token')
+
+
+@dataclasses.dataclass(frozen=True)
+class ChatTemplate:
+    """A template and the special tokens that it may write, (name, token) each."""
+
+    text: str
+    tokens: tuple[tuple[str, str], ...] = ()
+
+    def rendered(self, messages: Messages, where: str, answer: bool = False) -> str:
+        """The messages as one text; with `answer` up to where the assistant's answer begins.
+
+        Raises:
+          UserError: the template is broken, refuses the messages, or does what it may not.
+        """
+        import jinja2
+
+        try:
+            return _compiled(self.text).render(
+                messages=messages, add_generation_prompt=answer, **dict(self.tokens)
+            )
+        except UserError as error:
+            raise UserError(f'{where}: the chat template refuses it: {error}') from None
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+            raise UserError(f'{where}: the chat template fails: {error}') from error
+        except (RecursionError, OverflowError, MemoryError, ZeroDivisionError) as error:
+            raise UserError(f'{where}: the chat template fails: {type(error).__name__}') from error
+
+    def spans(self, messages: Messages, where: str) -> tuple[str, list[tuple[int, int]]]:
+        """(the rendered text, where in it each message of the assistant begins and ends).
+
+        A span holds the message and what ends it (`<|im_end|>`), not the white space after that. It
+        begins where the text with a generation prompt ends, so that what is learned follows what
+        the network is given when it answers.
+
+        Raises:
+          UserError: the template writes a conversation otherwise once more follows.
+        """
+        text, found = self.rendered(messages, where), []
+        for number, message in enumerate(messages):
+            if message['role'] != ASSISTANT:
+                continue
+            before = self.rendered(messages[:number], where, answer=True) if number else ''
+            upto = self.rendered(messages[: number + 1], where).rstrip()
+            if not text.startswith(upto) or not upto.startswith(before):
+                raise UserError(
+                    f'{where}: the chat template writes message {number} in another way than '
+                    'before an answer, so that it is not known which tokens are the answer'
+                )
+            found.append((len(before), len(upto)))
+        return text, found
+
+
+def read_chat_template(folder: pathlib.Path, config: Mapping[str, Any]) -> ChatTemplate | None:
+    """That of a checkpoint's folder: chat_template.jinja, or what tokenizer_config.json holds.
+
+    Args:
+      folder: of the checkpoint.
+      config: tokenizer_config.json.
+
+    Raises:
+      UserError: the file cannot be read, or is too long.
+    """
+    text = config.get('chat_template')
+    if isinstance(text, list):  # several by name
+        named = {each.get('name'): each.get('template') for each in text if isinstance(each, dict)}
+        text = named.get('default')
+    if (folder / FILE).is_file():
+        try:
+            text = read_bytes(folder / FILE, LONGEST).decode('utf-8')
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f'{folder / FILE} cannot be read: {error}') from error
+    if not isinstance(text, str):
+        return None
+    if len(text) > LONGEST:
+        raise UserError(f'{folder}: its chat template has {len(text):,} characters')
+    tokens = []
+    for name in _NAMED:
+        token = config.get(name)
+        token = token.get('content') if isinstance(token, dict) else token
+        tokens += [(name, token)] if isinstance(token, str) else []
+    return ChatTemplate(text, tuple(tokens))
+
+
+@functools.lru_cache(maxsize=8)
+def _compiled(text: str) -> Template:
+    from jinja2.ext import Extension, loopcontrols
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Generation(Extension):
+        """`{% generation %} .. {% endgeneration %}`, which marks an answer, as its content."""
+
+        tags = frozenset({'generation'})  # pyrefly: ignore
+
+        def parse(self, parser: Any) -> Any:
+            next(parser.stream)
+            return parser.parse_statements(('name:endgeneration',), drop_needle=True)
+
+    class Environment(ImmutableSandboxedEnvironment):
+        """No operator makes a long text out of a short one."""
+
+        intercepted_binops = frozenset({'*', '**'})
+
+        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+            sizes = [len(x) if isinstance(x, Sequence) else abs(x) for x in (left, right)]
+            if operator == '**' or sizes[0] * sizes[1] > LONGEST:
+                raise UserError(f'{operator} of large values')
+            return super().call_binop(context, operator, left, right)
+
+    environment = Environment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
+    environment.filters['tojson'] = _json
+    environment.globals['raise_exception'] = _refused  # pyrefly: ignore
+    return environment.from_string(text)
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _refused(message: object) -> None:
+    raise UserError(str(message))
