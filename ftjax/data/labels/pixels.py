@@ -71,8 +71,8 @@ class PixelClasses(LabelKind):
         if len(labels) and not 2 <= classes <= MOST:
             raise UserError(f'{name}: {classes} classes; masks tell 2 to {MOST} of them apart')
 
-    def check_inputs(self, inputs: Sequence[Any], labels: np.ndarray, where: Where) -> None:
-        """Each mask is of its image's size."""
+    def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
+        """The masks, each of its image's size."""
         for number, each in enumerate(labels):
             size = inputs[number].shape[:2]
             if each.read().shape != size:
@@ -80,6 +80,7 @@ class PixelClasses(LabelKind):
                     f'{where(number)}: the mask is {told_size(each.read().shape)} and its image '
                     f'{told_size(size)}; expected the same'
                 )
+        return labels
 
     def check_augmentation(self, terms: Parsed) -> None:
         """Only augmentations of which is known how they move pixels."""
