@@ -147,10 +147,7 @@ class Loader:
                 inputs = self.texts.augmented(indices, length, *draw)
             else:
                 inputs = self.texts.inputs(indices, length)
-            places = self.texts.places(indices, length)
-            if places is not None:
-                hidden = at_places(self.dataset.labels[indices], places)
-                return self.assemble(indices, inputs, size, hidden)
+            return self.assemble(indices, inputs, size, self._labels_of_words(indices, length))
         elif isinstance(self._ready, dict):
             kind = self.dataset.label_kind
             if kind.from_inputs:
@@ -192,6 +189,8 @@ class Loader:
         if hidden is None and kind.from_inputs and not kind.drawn and self.texts is not None:
             everything = np.arange(len(self.dataset))
             hidden = kind.hidden(self.texts, indices, self.texts.length(everything), None)[1]
+        if hidden is None and self.texts is not None:
+            hidden = self._labels_of_words(indices)
         size = size or len(indices)
         mask = np.zeros(size, np.float32)
         mask[: len(indices)] = 1
@@ -213,6 +212,18 @@ class Loader:
             'index': indices.astype(np.int32),
             'mask': mask,
         }
+
+    def _labels_of_words(self, indices: np.ndarray, length: int | None = None) -> np.ndarray | None:
+        """Those of the split at the tokens of words; None where texts are no words.
+
+        Of stored features the length is that of the whole split.
+        """
+        assert self.texts is not None
+        if self.texts.preprocessing.form != 'words':
+            return None
+        length = length or self.texts.length(np.arange(len(self.dataset)))
+        places = self.texts.places(indices, length)
+        return None if places is None else at_places(self.dataset.labels[indices], places)
 
     def _read(self, index: int) -> np.ndarray:
         data = self.dataset
