@@ -29,14 +29,15 @@ _CACHE_BYTES = 512 * 2**20
 def real_rows(batch: Mapping[str, Any]) -> np.ndarray:
     """Which rows of a batch are no padding, bool (B,).
 
-    Padding has mask 0 and repeats an example; a text of which no token counts is none.
+    Padding has mask 0 and repeats an example. A mask of tokens (B, time) can be 0 for a real text
+    too, of which none counts: there the first row of an example is real.
 
-    >>> real_rows({'mask': np.array([1, 0, 0]), 'index': np.array([3, 3, 4])}).tolist()
+    >>> real_rows({'mask': np.array([[1], [0], [0]]), 'index': np.array([3, 3, 4])}).tolist()
     [True, False, True]
     """
     mask = np.asarray(batch['mask'])
     counts: np.ndarray = np.any(mask.reshape(len(mask), -1) > 0, axis=1)  # pyrefly: ignore
-    if 'index' in batch:
+    if mask.ndim > 1 and 'index' in batch:
         counts[np.unique(batch['index'], return_index=True)[1]] = True
     return counts
 
