@@ -22,6 +22,7 @@ from ftjax.tasks.multilabel import Multilabel
 from ftjax.tasks.multiple_choice import MultipleChoice
 from ftjax.tasks.registry import DEFAULT_TASK, loss, metric, task, task_of, tasks
 from ftjax.tasks.regression import Regression
+from ftjax.tasks.segmentation import Segmentation
 from ftjax.tasks.task import LossOptions, Task
 from ftjax.tasks.text_ranking import TextRanking
 from ftjax.tasks.text_similarity import TextSimilarity
@@ -38,6 +39,7 @@ __all__ = [
     'Multilabel',
     'MultipleChoice',
     'Regression',
+    'Segmentation',
     'Task',
     'TextRanking',
     'TextSimilarity',
