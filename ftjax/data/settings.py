@@ -37,8 +37,9 @@ class DataSettings:
 
     source: str = 'digits'
     """`digits`, `digits:scattered`, `glyphs`, `docstrings`, `docstrings:order`,
-    `docstrings:unlabelled`, `docstrings:code`, `breast_cancer`, `fraud`, `folder:PATH`,
-    `csv:PATH`, `jsonl:PATH`, `conll:PATH`, `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`.
+    `docstrings:unlabelled`, `docstrings:questions`, `docstrings:code`, `breast_cancer`, `fraud`,
+    `folder:PATH`, `csv:PATH`, `jsonl:PATH`, `conll:PATH`, `npz:PATH` or
+    `tfds:NAME[/CONFIG][:SPLIT]`.
     `$FTJAX_DATA` may stand in a path."""
     unlabelled: str = ''
     """A further source whose labels nothing looks at, for `train.adapt`: a folder with images, or

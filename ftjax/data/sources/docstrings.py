@@ -10,7 +10,8 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import Parts
 from ftjax.errors import UserError, check_name
 
-_ORDER, _UNLABELLED = 'order', 'unlabelled'
+_ORDER, _UNLABELLED, _QUESTIONS = 'order', 'unlabelled', 'questions'
+_VARIANTS = (_ORDER, _UNLABELLED, _QUESTIONS)
 _WRITTEN_OR_NOT = ('shuffled', 'written')
 
 
@@ -22,8 +23,10 @@ def read(argument: str, settings: DataSettings) -> Parts:
     smallest. Sentences of one module are in all splits: a topic is learned, not a style.
     `docstrings:order`: the same sentences, the inner words of half of them shuffled; the class
     is `shuffled` or `written`. No bag of words can tell them apart.
-    `docstrings:unlabelled`: some 16,000 others, for data.task masked_tokens; no sentence is also
+    `docstrings:unlabelled`: some 16,000 others, for tasks that guess tokens; no sentence is also
     among those above.
+    `docstrings:questions`: prompts and completions for a decoder: the topic of a labelled sentence,
+    or its first or last word.
 
     Raises:
       UserError: another variant, a task that the sentences have no labels for, or a standard
@@ -37,8 +40,10 @@ def read(argument: str, settings: DataSettings) -> Parts:
     )
 
     if argument:
-        check_name(argument, [_ORDER, _UNLABELLED], "variant of data.source 'docstrings':")
+        check_name(argument, _VARIANTS, "variant of data.source 'docstrings':")
     kind = settings.label_kind
+    if argument == _QUESTIONS:
+        return _questions(settings)
     if not kind.from_inputs and (argument == _UNLABELLED or not kind.one_class):
         unlabelled = argument == _UNLABELLED
         what = 'data.task masked_tokens' if unlabelled else f'data.task {DEFAULT_TASK}'
@@ -66,5 +71,25 @@ def read(argument: str, settings: DataSettings) -> Parts:
             class_names=settings.class_names or names,
             task=settings.task,
             ids=[sentence.id for sentence in sentences],
+        )
+    )
+
+
+def _questions(settings: DataSettings) -> Parts:
+    from ftjax.data.synthetic.docstring_questions import questions
+
+    if not settings.label_kind.causal:
+        raise UserError(
+            f'data.source {settings.source!r} is for data.task causal_lm, not {settings.task}'
+        )
+    ids, prompts, answers = zip(*questions(), strict=True)
+    return Parts(
+        train=Dataset(
+            name=settings.source,
+            kind='text',
+            inputs=list(zip(prompts, answers, strict=True)),
+            labels=np.zeros(len(ids), np.int32),
+            task=settings.task,
+            ids=ids,
         )
     )
