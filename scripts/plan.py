@@ -4,6 +4,7 @@ python scripts/plan.py --config=configs/quickstart_train.py --config.freeze=last
 python scripts/plan.py --list
 python scripts/plan.py --list optimizer
 python scripts/plan.py --keys data
+python scripts/plan.py --keys --markdown
 python scripts/plan.py --config=configs/quickstart_train.py --config.freeze=gradual \
     --write-phases=gradual.py
 python scripts/plan.py --config=configs/own_data.py --show-augment=augment.png
@@ -24,6 +25,7 @@ from ftjax.cli import launch
 CONFIG = launch.define_config('configs/quickstart_train.py')
 LIST = flags.DEFINE_string('list', None, 'Print the parts of a KIND, or of all, and end.')
 KEYS = flags.DEFINE_string('keys', None, 'Print the config keys of a SECTION, one KEY, or all.')
+MARKDOWN = flags.DEFINE_bool('markdown', False, 'With --list or --keys: tables in Markdown.')
 WRITE = flags.DEFINE_string('write-phases', None, 'Write the phases as a config file, and end.')
 SHOW = flags.DEFINE_string(
     'show-augment', None, 'Draw a batch before and after data.augment to a FILE.png, and end.'
@@ -34,16 +36,26 @@ LIMIT = flags.DEFINE_string('memory_limit', None, "The device's memory: 8GiB; it
 
 def main():
     if LIST.value is not None or KEYS.value is not None:
-        from ftjax.cli.listing import list_keys, list_parts
-
-        for line in list_keys(KEYS.value or '') if LIST.value is None else list_parts(LIST.value):
-            print(line)
+        print_listing()
     elif WRITE.value:
         write_phases(pathlib.Path(WRITE.value))
     elif SHOW.value:
         show_augment(pathlib.Path(SHOW.value))
     else:
         show_plan()
+
+
+def print_listing():
+    """What there is to name in a config, or its keys, for a terminal or in Markdown."""
+    from ftjax.cli.listing import list_keys, list_parts
+    from ftjax.cli.listing_markdown import keys_markdown, parts_markdown
+
+    if LIST.value is not None:
+        lines = (parts_markdown if MARKDOWN.value else list_parts)(LIST.value)
+    else:
+        lines = (keys_markdown if MARKDOWN.value else list_keys)(KEYS.value or '')
+    for line in lines:
+        print(line)
 
 
 def show_augment(file: pathlib.Path):

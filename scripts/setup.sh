@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv and installs ftjax into it, in the versions that the tests passed with.
 #
-#   bash scripts/setup.sh             what running, testing and logging need
+#   bash scripts/setup.sh             what running, testing, logging and serving need
 #   bash scripts/setup.sh --parity    torch and transformers as well, for the parity tests
 #
 # A second call with nothing changed does nothing and needs no network.
@@ -14,10 +14,10 @@ fail() {
   exit 1
 }
 
-extras='test,logging'
+extras='test,logging,serve'
 for argument in "$@"; do
   case "$argument" in
-    --parity) extras='test,logging,parity' ;;
+    --parity) extras='test,logging,serve,parity' ;;
     *) fail "unknown argument $argument; expected nothing or --parity" ;;
   esac
 done
@@ -102,4 +102,4 @@ fi
   fail 'the installation failed (see above); with the network back, run the same command again'
 echo "$wanted" >"$stamp"
 # What was installed with torch has all that the plain installation has.
-echo "$wanted" >'.venv/installed-test,logging'
+echo "$wanted" >'.venv/installed-test,logging,serve'

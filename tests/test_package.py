@@ -52,6 +52,7 @@ ROOMS = (
     'config',
     'runs',
     'export',
+    'serving',
     'ablation',
     'reproductions',
     'api',

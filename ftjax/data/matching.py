@@ -14,11 +14,11 @@ from ftjax.data.tables.fitted_columns import matching_table
 from ftjax.data.text.trained_tokenizer import trained_tokenizer, wanted
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
-from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
 from ftjax.registry import parse
 
 if TYPE_CHECKING:
+    from ftjax.models.stages import Network
     from ftjax.preprocessing.images import Preprocessing
 
 

@@ -96,7 +96,12 @@ def open_finished(
     workdir: str | os.PathLike[str], command: str = '', place: str = 'FOLDER'
 ) -> FinishedRun:
     """Opens the folder of a run; UserError where there is none, or one that has not finished."""
-    workdir = pathlib.Path(workdir)
+    files = finished_files(pathlib.Path(workdir))
+    return FinishedRun(load_pretrained(str(workdir)), *files, command, place)
+
+
+def finished_files(workdir: pathlib.Path) -> tuple[JsonObject, JsonObject, JsonObject]:
+    """config.json, plan.json and result.json of a run; UserError for one that has not finished."""
     missing = [name for name in FILES if not (workdir / f'{name}.json').exists()]
     if len(missing) == len(FILES):
         raise UserError(f'{workdir} is no run folder; give the --workdir that training had')
@@ -106,5 +111,4 @@ def open_finished(
             'again to continue it'
         )
     config, plan = (read_object(workdir / f'{name}.json') for name in FILES[:2])
-    result = read_result(workdir / 'result.json')
-    return FinishedRun(load_pretrained(str(workdir)), config, plan, result, command, place)
+    return config, plan, read_result(workdir / 'result.json')

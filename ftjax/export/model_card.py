@@ -97,14 +97,15 @@ def plan_in_words(plan: JsonObject, result: JsonObject, adapters: str = '') -> l
         sentence = f'{when} in {runs_of(trains, names)}'
         rest = runs_of([name for name in names if name not in trains], names)
         lines.append(f'- {sentence}; frozen: {rest}.' if rest else f'- {sentence}; nothing frozen.')
-    return [*lines, *leaves_tables(plan), *frozen_in_words(result)]
+    return [*lines, *leaves_tables(plan), *frozen_in_words(result, adapters)]
 
 
-def frozen_in_words(result: JsonObject) -> list[str]:
+def frozen_in_words(result: JsonObject, adapters: str = '') -> list[str]:
     """Whether frozen leaves were compared with what was loaded, and where the plan is."""
     told = f'The whole plan is in `{PLAN}`.'
     if result.get('frozen_unchanged') is True:
-        told = f'After training every frozen leaf was bitwise as it was loaded. {told}'
+        when = ', before the merge,' if 'merged' in adapters else ''
+        told = f'After training{when} every frozen leaf was bitwise as it was loaded. {told}'
     return ['', told]
 
 

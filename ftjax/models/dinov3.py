@@ -11,14 +11,14 @@ import numpy as np
 from ftjax.errors import UserError
 from ftjax.models.dinov2 import NormClassAndMean
 from ftjax.models.layers.mlp import GatedMlp, Mlp
-from ftjax.models.vit import Block, ViT
+from ftjax.models.vit import Block, NormPool, ViT
 
 
 class DINOv3(ViT):
     """Stages `embed, block_00 .., norm, head`; no table of positions, so any image size fits.
 
-    Queries and keys of patches are turned by their place in the image. `pool` is 'cls' or
-    'cls_mean' (class token and mean of the patches, side by side). All blocks have the same rate
+    Queries and keys of patches are turned by their place in the image. `pool` is 'cls',
+    'mean' (of the patches) or 'cls_mean' (both, side by side). All blocks have the same rate
     of stochastic depth. While it was trained positions were scaled at random; here they are not.
 
     >>> DINOv3(depth=1, width=32, heads=2, num_classes=10).stages
@@ -50,7 +50,7 @@ class DINOv3(ViT):
 
     @property
     def pools(self) -> tuple[str, ...]:
-        return ('cls', 'cls_mean')
+        return ('cls', 'mean', 'cls_mean')
 
     @property
     def prefix_tokens(self) -> tuple[str, ...]:
@@ -66,6 +66,8 @@ class DINOv3(ViT):
             return partial(stage, positions=False, registers=self.registers)
         if name == 'norm' and self.pool == 'cls_mean' and not self.is_dense:
             return partial(NormClassAndMean, 1 + self.registers, self.epsilon, self.dtype)
+        if name == 'norm' and self.pool == 'mean' and not self.is_dense:
+            return partial(NormPool, 'mean', 1 + self.registers, self.epsilon, self.dtype)
         if not name.startswith('block'):
             return stage
         assert isinstance(stage, partial)  # of Block: its fields are among these

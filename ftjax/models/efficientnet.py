@@ -62,7 +62,9 @@ class EfficientNet(Network):
     """'mean' or 'max'."""
     epsilon: float = 1e-3
     momentum: float = 0.01
-    """Weight of a new batch in the running statistics, but for those of an expansion: 0.1."""
+    """Weight of a new batch in the running statistics, but for those of an expansion."""
+    expansion_momentum: float = 0.1
+    """Of those: in transformers PyTorch's own, in timm no other than of the rest."""
     dropout: float = 0.0
     """On what blocks beside a shortcut give, growing from 0 with depth."""
     head_dropout: float = 0.2
@@ -130,6 +132,7 @@ class EfficientNet(Network):
             squeeze=self.squeeze,
             act=self.act,
             make_norm=norm,
+            expansion_momentum=self.expansion_momentum,
             dropout=self.dropout * count / len(self.blocks),
             dtype=self.dtype,
         )
@@ -173,6 +176,7 @@ class Block(nn.Module):
     squeeze: float
     act: str
     make_norm: Callable[..., nn.Module]
+    expansion_momentum: float
     dropout: float
     dtype: str
 
@@ -183,8 +187,8 @@ class Block(nn.Module):
         y = x
         if self.expansion != 1:
             y = self.pointwise(wide, 'expand')(y)
-            # Of all norms this one alone has PyTorch's own momentum in transformers.
-            y = act(self.make_norm(momentum=0.1, name='expand_norm')(y, mode))
+            norm = self.make_norm(momentum=self.expansion_momentum, name='expand_norm')
+            y = act(norm(y, mode))
         y = DepthwiseConv(self.kernel, self.dtype, use_bias=False, name='conv')(y)
         if self.stride == 2:
             # Every other place of the convolution at stride 1: where it starts is the padding.

@@ -88,6 +88,7 @@ KINDS: dict[str, Kind] = {
     'even_blocks': ListOf(Integer(0, 2**16), 0, 4096),
     'squeeze': Number(0, 1, low_belongs=False),
     'momentum': Number(0, 1),
+    'expansion_momentum': Number(0, 1),
     'buckets': Integer(0, 2**20),
     'farthest': Integer(0, 2**20),
     'conv_size': Integer(0, 2**10),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from ftjax.errors import UserError, check_name
 from ftjax.io.json.json_values import Flag, Integer, Kind, ListOf, Text, check_table, optional
-from ftjax.models.stages import Network
 from ftjax.preprocessing.chat_template import LONGEST, ChatTemplate, read_chat_template
 from ftjax.preprocessing.tokenizer import (
     check_digest,
@@ -25,6 +24,8 @@ from ftjax.preprocessing.tokenizer import (
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+    from ftjax.models.stages import Network
 
 LENGTHS = (16, 32, 64, 128, 256, 512)
 """Lengths that batches are padded to, in tokens, where nothing else is asked for."""

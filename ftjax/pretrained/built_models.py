@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, shown
 from ftjax.leaves import flatten, unflatten
 from ftjax.models.built.network import Built, can_draw, new_head_leaves
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.checkpoint import input_size
 from ftjax.pretrained.initialise import cast, random_leaves, random_variables
@@ -22,6 +23,8 @@ from ftjax.pretrained.report import LoadReport
 from ftjax.pytrees import Variables
 
 FAMILY = 'built'
+KINDS = (Preprocessing, TextPreprocessing, TablePreprocessing)
+"""What prepares inputs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +102,11 @@ def open_model(
 
 def preprocessing_of(said: object, network: Network) -> tuple[Any, tuple[str, ...]]:
     """What a network's inputs are prepared by, and what the report says of it."""
+    if said is not None and not isinstance(said, KINDS):
+        raise UserError(
+            f'preprocessing={shown(said)} of a built model; expected '
+            'ftjax.preprocessing.images.Preprocessing or TextPreprocessing'
+        )
     size = input_size(network)
     if said is not None or size is None or network.takes != 'images':
         return said, ()

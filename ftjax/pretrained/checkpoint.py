@@ -170,15 +170,15 @@ class Checkpoint:
         elif (file := self.folder / 'preprocessor_config.json').exists():
             found = Preprocessing.from_huggingface(read_object(file, LENIENT), size[2], file)
             origin = file.name
-        elif hasattr(families.module(self.family), 'preprocessing'):
-            with self._explaining({}):
-                found = families.module(self.family).preprocessing(self.config)
-            origin = f'the family {self.family}'
         else:
-            found = Preprocessing(
-                image_size=size[:2], mean=(0.5,) * size[2], std=(0.5,) * size[2], channels=size[2]
-            )
+            half = (0.5,) * size[2]
+            found = Preprocessing(image_size=size[:2], mean=half, std=half, channels=size[2])
             origin = 'assumed (mean .5, std .5): no preprocessor_config.json beside the weights'
+            if hasattr(families.module(self.family), 'preprocessing'):
+                with self._explaining({}):
+                    usual = families.module(self.family).preprocessing(self.config)
+                if usual.channels == size[2]:  # colours have no say in what is grey
+                    found, origin = usual, f'the family {self.family}'
         return found.with_size(size[:2]), origin
 
     @property

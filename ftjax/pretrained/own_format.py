@@ -38,11 +38,15 @@ from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pretrained.own_files import CONFIG, FORMAT, TOKENIZER, WEIGHTS
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
 from ftjax.pytrees import Variables
 
-FORMAT = 'ftjax'
-WEIGHTS, CONFIG, TOKENIZER = 'model.safetensors', 'config.json', 'tokenizer.json'
+__all__ = [
+    *('CONFIG', 'FORMAT', 'TOKENIZER', 'WEIGHTS'),
+    *('check_description', 'check_hash', 'check_reopens', 'description'),
+    *('save_description', 'save_own', 'write_json', 'write_text'),
+]
 
 
 def save_own(

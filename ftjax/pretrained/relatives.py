@@ -96,6 +96,14 @@ NEAREST = {
     'dinov3': 'its transformers are dinov3_vit, its ConvNeXts dinov3_convnext',
     'clip_text_model': 'clip opens its tower of images alone',
 }
+# The same of architectures of timm, by the beginnings of their names.
+NEAREST_IN_TIMM = {
+    'efficientnet_b': 'it pads otherwise than tf_efficientnet_b0 .. b8, which are opened',
+    'vit_7b_patch16_dinov3': (
+        'vit_small, vit_base, vit_large and vit_huge_plus_patch16_dinov3 are opened'
+    ),
+    'swin_': 'of timm swinv2_* is opened; swin of transformers',
+}
 
 
 def relatives(model_type: str, known: Collection[str]) -> str:
@@ -106,6 +114,8 @@ def relatives(model_type: str, known: Collection[str]) -> str:
       known: all model types that families open.
     """
     kind, near = KIND_OF.get(model_type), NEAREST.get(model_type)
+    timm = (text for begins, text in NEAREST_IN_TIMM.items() if model_type.startswith(begins))
+    near = near or next(timm, None)
     if kind is None and near is None:
         return f'known are {", ".join(sorted(known))}'
     said = [near] if near else []

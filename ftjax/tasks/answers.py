@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -73,6 +73,8 @@ class Answering:
     """What a task makes of outputs on new inputs: the part of `Task` that needs no labels."""
 
     name = ''
+    activation: ClassVar[str] = 'none'
+    """What makes probabilities of outputs, one of `evaluation.decisions.DECISIONS`; or none."""
 
     def answers(
         self,

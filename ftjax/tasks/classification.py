@@ -13,6 +13,7 @@ from ftjax.data.labels.classes import Classes
 from ftjax.errors import UserError
 from ftjax.evaluation.calibration.conformal import prediction_sets
 from ftjax.evaluation.calibration.probability_report import class_report, fit_classes
+from ftjax.evaluation.decisions import one_class
 from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.metric import LOG_LOSS, Metric, MetricValues, averages, error, share
 from ftjax.evaluation.predictions import check_class_names, check_classification, softmax
@@ -73,6 +74,7 @@ class Classification(ClassErrors, Task):
         error('brier', 'Brier score', high=2.0),
     )
     default_metric = 'accuracy'
+    activation = 'softmax'
     loss_unit = 'nats'
     noted = ('accuracy',)
 
@@ -205,15 +207,10 @@ class Classification(ClassErrors, Task):
     ) -> Columns:
         """`predicted` and its `probability`; `set`, the `top` ones and `p:CLASS` as asked for."""
         names = check_class_names(class_names, outputs.shape[1])
-        probabilities = softmax(outputs.astype(np.float64) / options.temperature)
-        best = outputs.argmax(axis=1)
-        if options.threshold is not None:
-            if len(names) != 2:
-                raise UserError(f'a threshold needs two classes; the network has {len(names)}')
-            own = (
-                softmax(outputs.astype(np.float64)) if options.before_temperature else probabilities
-            )
-            best = (own[:, 1] >= options.threshold).astype(np.int64)
+        answered, probabilities = one_class(
+            outputs, options.temperature, options.threshold, options.before_temperature
+        )
+        best = answered.argmax(axis=1)
         columns: Columns = {
             'predicted': [names[c] for c in best],
             'probability': probabilities[np.arange(len(best)), best],

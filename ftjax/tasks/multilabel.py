@@ -12,6 +12,7 @@ import optax
 from ftjax.data.labels.multi_hot import MultiHot
 from ftjax.errors import UserError
 from ftjax.evaluation.calibration.probability_report import fit_several
+from ftjax.evaluation.decisions import over, several_labels, sigmoid
 from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import bootstrap_interval, share_interval, units
 from ftjax.evaluation.metric import LOG_LOSS, Metric, MetricValues, averages, error
@@ -27,7 +28,7 @@ from ftjax.tasks.multilabel_errors import MultilabelErrors, answers_of, micro_f1
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
-from ftjax.tasks.threshold import Threshold, choose_each, over, told_threshold
+from ftjax.tasks.threshold import Threshold, choose_each, told_threshold
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -58,6 +59,7 @@ class Multilabel(MultilabelErrors, Task):
         LOG_LOSS,
     )
     default_metric = 'f1_micro'
+    activation = 'sigmoid'
     loss_unit = 'nats'
     noted = ('f1_micro',)
 
@@ -87,12 +89,12 @@ class Multilabel(MultilabelErrors, Task):
 
     def threshold(self, rule: str, found: Statistics) -> Threshold:
         """One for each label, on its probability."""
-        return choose_each(rule, found.rows['true'], _probabilities(found.rows['logits']))
+        return choose_each(rule, found.rows['true'], sigmoid(found.rows['logits']))
 
     def decided(self, found: Statistics, threshold: Threshold) -> Statistics:
         """A label is answered from its threshold on."""
         logits, true = found.rows['logits'], found.rows['true'] > 0
-        answers = over(_probabilities(logits), threshold)
+        answers = over(sigmoid(logits), threshold)
         counts = [(answers & true).sum(axis=1), answers.sum(axis=1), true.sum(axis=1)]
         rows = {'counts': np.stack(counts, axis=1), 'answers': answers}
         return dataclasses.replace(found, rows={**found.rows, **rows})
@@ -185,7 +187,7 @@ class Multilabel(MultilabelErrors, Task):
     ) -> dict[str, object]:
         """A label is answered from its threshold on."""
         names = check_class_names(class_names, len(output))
-        return told_labels(over(_probabilities(output[None]), threshold)[0], label, names)
+        return told_labels(over(sigmoid(output[None]), threshold)[0], label, names)
 
     def answers(
         self,
@@ -196,12 +198,9 @@ class Multilabel(MultilabelErrors, Task):
         """`predicted`, the classes of a probability above the threshold (1/2), parted by `|`."""
         refuse(options, self.name, 'nonconformity')
         names = check_class_names(class_names, outputs.shape[1])
-        logits = outputs.astype(np.float64) / options.temperature
-        probabilities = _probabilities(logits)
-        answered = logits > 0  # as the metrics have it
-        if options.threshold is not None:
-            own = _probabilities(outputs) if options.before_temperature else probabilities
-            answered = over(own, options.threshold)
+        answered, probabilities = several_labels(
+            outputs, options.temperature, options.threshold, options.before_temperature
+        )
         found = ['|'.join(names[c] for c in np.flatnonzero(row)) for row in answered]
         return {'predicted': found} | class_columns(probabilities, names, options)
 
@@ -231,10 +230,6 @@ class Multilabel(MultilabelErrors, Task):
             f'Hamming loss {metrics["hamming_loss"]:.4f}, log loss {metrics["log_loss"]:.4f}'
         )
         return '\n'.join(lines)
-
-
-def _probabilities(logits: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0, -np.asarray(logits, np.float64)))
 
 
 def _check(logits: np.ndarray, labels: np.ndarray) -> None:

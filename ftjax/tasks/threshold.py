@@ -120,19 +120,6 @@ def choose_each(text: str, labels: np.ndarray, probabilities: np.ndarray) -> tup
     )
 
 
-def over(probabilities: np.ndarray, threshold: Threshold) -> np.ndarray:
-    """(n, labels) bool: which labels are answered, at one threshold or at one each.
-
-    Raises:
-      UserError: as many thresholds as there are labels were expected.
-    """
-    bounds = np.asarray(threshold, np.float64)
-    if bounds.ndim and len(bounds) != probabilities.shape[1]:
-        labels = probabilities.shape[1]
-        raise UserError(f'{len(bounds)} decision thresholds for {labels} labels; expected one each')
-    return probabilities >= bounds
-
-
 def told_threshold(threshold: float | Sequence[float], names: Sequence[str]) -> str:
     """From which probabilities labels are answered, in words.
 

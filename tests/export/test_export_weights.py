@@ -251,7 +251,7 @@ def test_folders_that_are_no_finished_run(image_run, tmp_path):
 
 
 def test_the_script_in_one_line(image_run, repository, tmp_path):
-    script = [sys.executable, str(repository / 'scripts' / 'export_weights.py')]
+    script = [sys.executable, str(repository / 'scripts' / 'export.py')]
     done = subprocess.run(
         [*script, f'--workdir={tmp_path}', f'--output={tmp_path / "out"}'],
         capture_output=True,
@@ -266,7 +266,7 @@ def test_the_script_in_one_line(image_run, repository, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert 'model.safetensors' in done.stdout
-    assert 'scripts/export_weights.py' in (tmp_path / 'out' / 'README.md').read_text()
+    assert 'scripts/export.py' in (tmp_path / 'out' / 'README.md').read_text()
 
 
 def torch_logits(model, inputs):

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from ml_collections import ConfigDict
 
 from ftjax.config import template
 from ftjax.models import from_nnx
@@ -57,5 +58,24 @@ def tiny_nnx(width: int = 16):
     )
 
 
-def get_config():
-    return template(init='tiny_nnx', freeze='last:1')
+def get_config(ablate=''):
+    config = template(init='tiny_nnx', freeze='last:1')
+    if ablate:
+        config.data.source = 'digits'
+        config.data.examples_per_class, config.data.val_per_class = 6, 3
+        config.data.batch_size, config.train.steps = 6, 3
+        config.ablation = ConfigDict(
+            {
+                'arms': {
+                    'full': 'full',
+                    'last:1': 'last:1',
+                    'lora:2': 'lora:2,targets=dense',
+                    'head': 'head',
+                },
+                'rates': (1e-2,),
+                'seeds': (0, 1),
+                'max_extra': 0,
+            },
+            convert_dict=False,
+        )
+    return config

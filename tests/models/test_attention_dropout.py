@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from ftjax.api import finetune
+from ftjax.leaves import flatten, unflatten
 from ftjax.models.layers.attention import attend, weight_dropout
 from ftjax.models.registry import build
 from ftjax.models.stages import EVAL, TRAIN
 from ftjax.pretrained import families
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.leaves import flatten, unflatten
 from ftjax.pretrained.open import load_pretrained
 
 CONFIG = {'vocab_size': 40, 'width': 16, 'depth': 2, 'heads': 2, 'num_classes': 3}

@@ -43,6 +43,7 @@ BASES = {
         'share_att_key': True,
     },
     'modernbert': {'pad_token_id': 0, 'local_attention': 4},
+    'phi3': {'pad_token_id': 0},
 }
 ACTIVATION_FIELDS = (
     *('hidden_act', 'activation', 'activation_function', 'hidden_activation'),

@@ -169,3 +169,18 @@ def test_unknown_activation_names_the_nearest(tmp_path):
     file.write_text(json.dumps(json.loads(file.read_text()) | {'hidden_act': 'geluu'}))
     with pytest.raises(UserError, match="'geluu'; did you mean 'gelu'"):
         load_pretrained(str(tmp_path / 'model'))
+
+
+def test_a_grey_network_is_not_given_the_mean_of_colours(tmp_path):
+    """Of a folder without preprocessor_config.json, whose family has ImageNet's numbers."""
+    source = GOLDENS / 'convnextv2' / 'model'
+    tensors = load_file(source / 'model.safetensors')
+    name = next(n for n, x in tensors.items() if x.ndim == 4 and x.shape[1] == 3)
+    tensors[name] = np.ascontiguousarray(tensors[name].sum(axis=1, keepdims=True))
+    save_file(tensors, tmp_path / 'model.safetensors')
+    config = json.loads((source / 'config.json').read_text())
+    (tmp_path / 'config.json').write_text(json.dumps({**config, 'num_channels': 1}))
+    grey = load_pretrained(str(tmp_path))
+    assert (grey.preprocessing.channels, grey.preprocessing.mean) == (1, (0.5,))
+    assert any('assumed (mean .5' in note for note in grey.report.notes)
+    assert load_pretrained(str(source)).preprocessing.mean == (0.485, 0.456, 0.406)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from ftjax.data.missing import rule_of
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
 from ftjax.io.json.json_values import JsonObject
-from ftjax.models.stages import Network
 from ftjax.preprocessing.table_features import CategoryColumn, NumberColumn, TablePreprocessing
+
+if TYPE_CHECKING:
+    from ftjax.models.stages import Network
 
 _log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ import jax
 
 from ftjax.errors import UserError, shown
 from ftjax.leaves import flatten, unflatten
+from ftjax.models.built.given import check_example, check_names, check_stages
 from ftjax.models.built.network import Built, Shapes, Structure, built_network
 from ftjax.models.stages import EVAL, ROLES, Mode
 from ftjax.pytrees import Variables
@@ -78,6 +79,9 @@ def from_linen(
     """
     if not isinstance(module, nn.Module):
         raise UserError(f'from_linen: expected a linen module, not {shown(module)}')
+    if stages is not None:
+        check_stages(stages, 'from_linen', rows=False)
+    check_example(example, 'from_linen')
     bind = functools.partial(bound, module)
     wanted: Mapping[str, Stage] = {'block_00': lambda m, x, mode: called(m, x, mode)}
     wanted = wanted if stages is None else stages
@@ -111,6 +115,7 @@ def from_linen(
     if missing:
         raise UserError(f'{missing[0]} is used by no stage ({", ".join(runs)})')
     paths = [key.removeprefix('params/') for key in leaves if key.startswith('params/')]
+    check_names(class_names, int(x.shape[-1]), 'from_linen')
     structure = Structure(
         stages=tuple(runs),
         make_stage=make_stage,

@@ -15,6 +15,14 @@ from flax import nnx
 from ftjax.errors import UserError, check_name
 from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapted import merge
+from ftjax.models.built.given import (
+    check_drawn,
+    check_example,
+    check_names,
+    check_patterns,
+    check_rebuild,
+    check_stages,
+)
 from ftjax.models.built.network import Built, BuiltNetwork, Shapes, Structure, built_network
 from ftjax.models.built.nnx_layers import NORMS
 from ftjax.models.built.nnx_opened import call, described
@@ -75,7 +83,12 @@ def from_nnx(
     >>> built.network.stages, built.variables['params']['head']['kernel'].shape
     (('block_00', 'head'), (8, 3))
     """
+    check_stages(stages, 'from_nnx')
+    check_example(example, 'from_nnx')
+    check_rebuild(rebuild)
+    check_patterns(roles or {})
     parts, leaves, out = split_model(model, stages, example)
+    check_names(class_names, outputs_of(out), 'from_nnx')
     by_name = {part.stage: part for part in parts}
 
     def make_stage(name: str, dtype: str | None, shapes: Shapes | None) -> Callable[..., nn.Module]:
@@ -84,7 +97,9 @@ def from_nnx(
     def own_initial(key: jax.Array) -> dict[str, Any]:
         assert rebuild is not None
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), structure.example)
-        return split_model(rebuild(nnx.Rngs(key)), stages, zeros)[1]
+        drawn = split_model(rebuild(nnx.Rngs(key)), stages, zeros)[1]
+        check_drawn(leaves, drawn)
+        return drawn
 
     def write(model: nnx.Module, leaves: Mapping[str, Any]) -> None:
         for part in split_model(model, stages, example)[0]:

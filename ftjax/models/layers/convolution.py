@@ -49,7 +49,10 @@ def convolve(
     run = partial(lax.conv_general_dilated, **options)
     groups = options.get('feature_group_count', 1) * options.get('batch_group_count', 1)
     examples = inputs.shape[0]
-    if jax.default_backend() != 'cpu' or groups > 1 or examples <= GROUP:
+    # A program that is exported for any number of examples has no gradient.
+    if not isinstance(examples, int) or jax.default_backend() != 'cpu' or groups > 1:
+        return run(inputs, kernel, *sizes)
+    if examples <= GROUP:
         return run(inputs, kernel, *sizes)
 
     @jax.custom_vjp

@@ -90,7 +90,13 @@ for _name, _row in {
     ),
     'dinov2': Row(models=('dinov2',), model_types=('dinov2', 'dinov2_with_registers')),
     'clip': Row(models=('clip_vision',), model_types=('clip', 'clip_vision_model')),
-    'dinov3': Row(models=('dinov3',), model_types=('dinov3_vit',)),
+    'dinov3': Row(
+        models=('dinov3',),
+        model_types=('dinov3_vit',),
+        architectures=(
+            r'vit_(small|small_plus|base|large|huge_plus)_patch16_dinov3(_qkvb)?(\..*)?',
+        ),
+    ),
     'dinov3_convnext': Row(model_types=('dinov3_convnext',)),
     'siglip': Row(models=('siglip_vision',), model_types=('siglip', 'siglip_vision_model')),
     'siglip2': Row(model_types=('siglip2', 'siglip2_vision_model')),
@@ -101,7 +107,11 @@ for _name, _row in {
         architectures=(r'beit_(base|large)_patch\d+_\d+(\..*)?',),
     ),
     'swin': Row(models=('swin',), model_types=('swin',)),
-    'swinv2': Row(models=('swinv2',), model_types=('swinv2',)),
+    'swinv2': Row(
+        models=('swinv2',),
+        model_types=('swinv2',),
+        architectures=(r'swinv2_(tiny|small|base|large)_window\d+(to\d+)?_\d+(to\d+)?(\..*)?',),
+    ),
     'convnextv2': Row(
         models=('convnextv2',),
         model_types=('convnextv2',),
@@ -125,7 +135,11 @@ for _name, _row in {
             r'(module\.)?layer2\.0\.downsample\.1\.weight',
         ),
     ),
-    'efficientnet': Row(models=('efficientnet',), model_types=('efficientnet',)),
+    'efficientnet': Row(
+        models=('efficientnet',),
+        model_types=('efficientnet',),
+        architectures=(r'tf_efficientnet_b[0-8](\..*)?',),
+    ),
     'resnet_cifar': Row(
         models=('resnet_gn_cifar', 'resnet_bn_cifar'),
         model_types=('resnet_gn_cifar', 'resnet_bn_cifar'),

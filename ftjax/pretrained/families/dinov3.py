@@ -1,8 +1,8 @@
-"""DINOv3's vision transformers under the names of transformers."""
+"""DINOv3's vision transformers under the names of transformers and timm."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ftjax.io.json.json_values import JsonObject
@@ -10,9 +10,10 @@ from ftjax.models.dinov3 import DINOv3
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
-from ftjax.pretrained.config_fields import BACKBONE, Fields, known
+from ftjax.pretrained.config_fields import BACKBONE, TIMM, Fields, known
+from ftjax.pretrained.families import dinov3_timm
 from ftjax.pretrained.families.convnext import IMAGENET
-from ftjax.pretrained.families.timm_config import pixels
+from ftjax.pretrained.families.timm_config import TIMM_FIELDS, pixels
 from ftjax.pretrained.families.vit import BLOCK, VIT_READS
 from ftjax.pretrained.keymaps.hf_config import refuse, vit_fields, vit_options
 from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, conv, dense, norm
@@ -31,13 +32,17 @@ FIELDS = {
         noise=dict.fromkeys(
             ('pos_embed_shift', 'pos_embed_jitter', 'pos_embed_rescale'), NOT_MOVED
         ),
-    )
+    ),
+    TIMM: TIMM_FIELDS,
 }
 _ATTENTION = {'q_proj': 'query', 'k_proj': 'key', 'v_proj': 'value', 'o_proj': 'out'}
 
 
-def key_map(config: Mapping[str, object]) -> KeyMap:
-    """The map; which layers the perceptron has follows from the config."""
+def key_map(config: JsonObject) -> tuple[KeyMap, ...]:
+    """The maps of both naming schemes; the layers of the perceptron follow from the config."""
+    if 'architecture' in config:
+        gated = dinov3_timm.options(config)['gated']
+        return (dinov3_timm.key_map(gated=gated),)
     fields = {**known('dinov3_vit').defaults, **config}
     layer = 'layer.{block}'
     mlp = {'up_proj': 'fc1', 'down_proj': 'fc2'}
@@ -65,11 +70,14 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
     unused = (r'embeddings\.mask_token',)
     if not fields['num_register_tokens']:
         unused += (r'embeddings\.register_tokens',)  # a tensor without elements
-    return KeyMap('dinov3_vit', rules, unused, ('model.',))
+    timm = dinov3_timm.key_map(gated=fields['use_gated_mlp'])
+    return KeyMap('dinov3_vit', rules, unused, ('model.',)), timm
 
 
 def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config; none of transformers' classes has a classifier."""
+    if 'architecture' in config:
+        return build('dinov3', {**dinov3_timm.options(config), **overrides})
     fields = {**known('dinov3_vit').defaults, **config}
     options = {
         **vit_options({**fields, 'qkv_bias': True, 'hidden_dropout_prob': 0.0}),
@@ -116,8 +124,8 @@ def _no_place(network: DINOv3) -> str | None:
     return None
 
 
-def preprocessing(config: Mapping[str, object]) -> Preprocessing:
-    """ImageNet's mean and standard deviation."""
+def preprocessing(config: JsonObject) -> Preprocessing:
+    """What timm's config says; else ImageNet's mean and standard deviation."""
     network = network_from_config(config)
     assert isinstance(network, DINOv3)
-    return pixels({}, network.image_hw, *IMAGENET)
+    return pixels(config, network.image_hw, *IMAGENET)

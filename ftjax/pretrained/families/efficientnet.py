@@ -1,16 +1,21 @@
-"""EfficientNet under the names of transformers."""
+"""EfficientNet under the names of transformers and timm."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.io.json.json_values import JsonObject
 from ftjax.models.efficientnet import TOP, EfficientNet
+from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
 from ftjax.models.stages import Network
-from ftjax.pretrained.config_fields import Fields, known
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.pretrained.config_fields import TIMM, Fields, known
+from ftjax.pretrained.families import efficientnet_timm
+from ftjax.pretrained.families.convnext import IMAGENET
+from ftjax.pretrained.families.timm_config import TIMM_FIELDS, pixels
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
@@ -33,7 +38,8 @@ FIELDS = {
             *('dropout_rate', 'drop_connect_rate', 'image_size', 'num_channels'),
         ),
         inert={'num_hidden_layers': 'num_block_repeats are read'},
-    )
+    ),
+    TIMM: TIMM_FIELDS,
 }
 # Field of transformers -> ours, for the lists of one number a stage.
 _LISTS = {
@@ -60,8 +66,8 @@ _NUMBERS = {
 _UNUSED = (r'.*\.num_batches_tracked',)
 
 
-def key_map(config: Mapping[str, object]) -> KeyMap:
-    """The map: there blocks are counted over all stages, so there is a rule for each."""
+def key_map(config: JsonObject) -> tuple[KeyMap, ...]:
+    """The maps of transformers, which counts blocks over all stages, and of timm."""
     base = '' if architecture(config) == 'EfficientNetModel' else 'efficientnet.'
     network = network_from_config(config)
     rules = (
@@ -76,7 +82,8 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
         *batch_norm(f'{base}encoder.top_bn', 'top/norm'),
         *dense('classifier', 'head/dense'),
     )
-    return KeyMap('efficientnet', rules, _UNUSED, ('efficientnet.',))
+    named = KeyMap('efficientnet', rules, _UNUSED, ('efficientnet.',))
+    return named, efficientnet_timm.key_map(network)
 
 
 def _block(source: str, path: str) -> Iterator[Rule]:
@@ -92,12 +99,17 @@ def _block(source: str, path: str) -> Iterator[Rule]:
     yield from batch_norm(f'{source}.projection.project_bn', f'{path}/project_norm')
 
 
-def network_from_config(config: JsonObject, **overrides: object) -> Network:
-    """The network of a config.
+def network_from_config(config: JsonObject, **overrides: Any) -> EfficientNet:
+    """The network of a transformers or timm config.
 
     Raises:
       UserError: numbers that do not go together.
     """
+    if 'architecture' in config:
+        options = efficientnet_timm.options(config, overrides.get('image_size'))
+        network = build('efficientnet', {**options, **overrides})
+        assert isinstance(network, EfficientNet)
+        return network
     fields = {**known('efficientnet').defaults, **config}
     options = {
         **{ours: tuple(fields[theirs]) for theirs, ours in _LISTS.items()},
@@ -131,3 +143,8 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
         'image_size': plain(network.image_size),
         **label_fields(network.num_classes, labels),
     }
+
+
+def preprocessing(config: JsonObject) -> Preprocessing:
+    """What timm's config says; else ImageNet's mean and standard deviation."""
+    return pixels(config, pair(network_from_config(config).image_size), *IMAGENET)

@@ -1,4 +1,4 @@
-"""Swin V2 under the names of transformers."""
+"""Swin V2 under the names of transformers and timm."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.swinv2 import SwinV2
 from ftjax.preprocessing.images import Preprocessing
-from ftjax.pretrained.config_fields import Fields, known
-from ftjax.pretrained.families import swin
+from ftjax.pretrained.config_fields import TIMM, Fields, known
+from ftjax.pretrained.families import swin, swinv2_timm
 from ftjax.pretrained.families.convnext import IMAGENET
-from ftjax.pretrained.families.timm_config import pixels
+from ftjax.pretrained.families.timm_config import TIMM_FIELDS, pixels
 from ftjax.pretrained.keymaps.hf_config import architecture
 from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, dense
 
@@ -26,7 +26,8 @@ FIELDS = {
             'pretrained_window_sizes',
         ),
         inert=_SWIN.inert,
-    )
+    ),
+    TIMM: TIMM_FIELDS,
 }
 _UNUSED = (
     r'.*\.relative_(position_index|coords_table)',  # follow from the window
@@ -35,8 +36,8 @@ _UNUSED = (
 )
 
 
-def key_map(config: Mapping[str, object]) -> KeyMap:
-    """The map, with the prefix that the class in the config saves."""
+def key_map(config: Mapping[str, object]) -> tuple[KeyMap, ...]:
+    """The maps of both naming schemes, transformers' first."""
     base = '' if architecture(config) == 'Swinv2Model' else 'swinv2.'
     attention = f'{base}encoder.layers.{{stage}}.blocks.{{block}}.attention.self'
     path = 'stage{stage+1}_block{block}'
@@ -47,11 +48,13 @@ def key_map(config: Mapping[str, object]) -> KeyMap:
         *dense(f'{network}.2', f'{path}/attn_bias/fc2', bias=False),
         *swin.rules(base),
     )
-    return KeyMap('swinv2', rules, _UNUSED, ('swinv2.',))
+    return KeyMap('swinv2', rules, _UNUSED, ('swinv2.',)), swinv2_timm.MAP
 
 
 def network_from_config(config: JsonObject, **overrides: object) -> Network:
-    """The network of a config."""
+    """The network of a transformers or timm config."""
+    if 'architecture' in config:
+        return build('swinv2', {**swinv2_timm.options(config), **overrides})
     windows = config.get('pretrained_window_sizes', known('swinv2').defaults[_WINDOWS])
     options = {**swin.options(config), 'pretrained_windows': tuple(windows)}
     return build('swinv2', {**options, **overrides})
@@ -75,5 +78,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
 
 
 def preprocessing(config: JsonObject) -> Preprocessing:
-    """ImageNet's mean and standard deviation."""
-    return pixels({}, pair(config.get('image_size', 224)), *IMAGENET)
+    """What timm's config says; else ImageNet's mean and standard deviation."""
+    network = network_from_config(config)
+    assert isinstance(network, SwinV2)
+    return pixels(config, pair(network.image_size), *IMAGENET)

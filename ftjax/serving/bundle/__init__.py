@@ -1,0 +1,1 @@
+"""A bundle, read: manifest, signature, programs, goldens. It imports neither flax nor optax."""

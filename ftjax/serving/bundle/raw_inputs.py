@@ -1,0 +1,168 @@
+"""Raw inputs to arrays: image files, texts, rows of a table, read as a run reads its data."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from ftjax.data.images.decode import MAX_PIXELS, check_pixels, decode, opened, resize_array
+from ftjax.data.images.geometry import Geometry
+from ftjax.data.images.modes import Whites
+from ftjax.data.sources.table_row import Row
+from ftjax.data.text.tokenize import tokenize
+from ftjax.data.unlabelled.feature_items import feature_items, table_inputs
+from ftjax.data.unlabelled.items import Unreadable
+from ftjax.errors import UserError, shown
+from ftjax.io.json.json_reader import read_object
+from ftjax.preprocessing.images import Preprocessing
+from ftjax.preprocessing.table_features import TablePreprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pretrained.own_files import CONFIG
+from ftjax.serving.bundle.signature import Signature
+
+Example = dict[str, np.ndarray]
+"""One example as the program takes it, without the batch axis."""
+
+
+class Reader(Protocol):
+    """Makes arrays of one kind of raw input."""
+
+    def read(self, raw: Any) -> Example:
+        """One example; UserError for what cannot be read."""
+        ...
+
+    def stacked(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+        """Examples as a batch, (n, ..) each."""
+        ...
+
+
+class ImageReader:
+    """Image files as bytes or paths, or uint8 arrays (H, W[, C]), at the network's size."""
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        dtype: str,
+        whites: Whites | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ):
+        self.geometry, self.dtype, self.whites = geometry, dtype, whites
+        self.max_pixels = max_pixels
+
+    def read(self, raw: Any) -> Example:
+        if isinstance(raw, (bytes, str)):
+            with opened(raw, 'the image') as image:  # its header alone
+                self._check_size(image.size)
+            pixels = decode(raw, self.geometry, name='the image', whites=self.whites)
+        else:
+            pixels = np.asarray(raw)
+            if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+                raise UserError(
+                    f'the image is {pixels.dtype} {shown(pixels.shape)}; expected uint8 (height, '
+                    'width) or (height, width, channels)'
+                )
+            check_pixels(pixels.shape[1::-1], 'the image')
+            self._check_size(pixels.shape[1::-1])
+            pixels = resize_array(pixels if pixels.ndim == 3 else pixels[..., None], self.geometry)
+        if self.dtype == 'float32':  # of a run whose data were not whole numbers
+            pixels = pixels.astype(np.float32) / 255
+        return {'images': pixels}
+
+    def stacked(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+        return {'images': np.stack([each['images'] for each in examples])}
+
+    def _check_size(self, size: tuple[int, int]) -> None:
+        if size[0] * size[1] > self.max_pixels:
+            raise UserError(
+                f'the image has {size[0]} x {size[1]} pixels; at most {self.max_pixels:,} are taken'
+            )
+
+
+class TextReader:
+    """Texts, and pairs of texts, as token ids."""
+
+    def __init__(self, preprocessing: TextPreprocessing):
+        self.preprocessing = preprocessing
+        self.tokenizer = preprocessing.open()
+
+    def read(self, raw: Any) -> Example:
+        pair = isinstance(raw, (list, tuple)) and len(raw) == 2
+        if not isinstance(raw, str) and not (pair and all(isinstance(t, str) for t in raw)):
+            raise UserError(f'the input is {shown(raw)}; expected a text, or a pair of texts')
+        tokens = tokenize(
+            [raw if isinstance(raw, str) else tuple(raw)],
+            *(self.preprocessing, 'inputs', self.tokenizer),
+        )
+        made = {'input_ids': tokens.ids, 'attention_mask': np.ones(len(tokens.ids), np.int32)}
+        if self.preprocessing.token_types:
+            made['token_type_ids'] = tokens.types.astype(np.int32)
+        return made
+
+    def stacked(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+        longest = max(len(each['input_ids']) for each in examples)
+        pads = {'input_ids': self.preprocessing.pad_id}
+        return {
+            name: np.stack(
+                [
+                    np.pad(
+                        each[name],
+                        (0, longest - len(each[name])),
+                        constant_values=pads.get(name, 0),
+                    )
+                    for each in examples
+                ]
+            )
+            for name in examples[0]
+        }
+
+
+class TableReader:
+    """Rows of a table: {column: value}; None or a missing optional value is a gap."""
+
+    def __init__(self, preprocessing: TablePreprocessing):
+        self.preprocessing = preprocessing
+
+    def read(self, raw: Any) -> Example:
+        if not isinstance(raw, Mapping):
+            raise UserError(f'the input is {shown(raw)}; expected an object with a value a column')
+        row = Row(pathlib.Path('the input'), 1, {str(name): value for name, value in raw.items()})
+        (item,) = feature_items([row], self.preprocessing)
+        if isinstance(item, Unreadable):
+            raise UserError(item.reason)
+        table = table_inputs([item], self.preprocessing)
+        made = self.preprocessing.apply(
+            *(table.numbers, table.words, table.number_names, table.word_names)
+        )
+        return {name: array[0] for name, array in made.items()}
+
+    def stacked(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
+        return {name: np.stack([each[name] for each in examples]) for name in examples[0]}
+
+
+def reader_of(folder: pathlib.Path, signature: Signature) -> Reader:
+    """The reader of a bundle's inputs, by the config.json in it."""
+    config = read_object(folder / CONFIG)
+    fields = config.get('preprocessing')
+    inputs = (config.get('provenance') or {}).get('inputs') or {}
+    if signature.takes == 'table':
+        return TableReader(TablePreprocessing.from_json(fields or {}, str(folder)))
+    if signature.takes == 'texts':
+        preprocessing = TextPreprocessing.from_json(fields or {}, folder)
+        return TextReader(preprocessing.with_length(signature.lengths[-1]))
+    preprocessing = Preprocessing.from_json(fields or {})
+    spec = signature.inputs['images']
+    height, width, channels = map(int, spec.shape)
+    whites = inputs.get('whites')
+    geometry = Geometry(
+        height=height,
+        width=width,
+        channels=channels,
+        interpolation=preprocessing.interpolation,
+        crop_fraction=preprocessing.crop_fraction,
+        squash=preprocessing.resize == 'squash',
+        window=preprocessing.window,
+    )
+    return ImageReader(geometry, spec.dtype, Whites(**whites) if whites else None)

@@ -1,0 +1,133 @@
+"""Reference statistics: what outputs and features look like on validation data.
+
+A server compares what it sees with them; the reservoir is also where nearest examples are from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from ftjax.errors import UserError
+from ftjax.io.files.atomic import write_json
+from ftjax.io.json.json_reader import JsonLimits, read_object
+from ftjax.io.json.json_values import Integer, Kind, ListOf, Text, check, check_table
+from ftjax.serving.bundle.goldens import read_arrays, write_arrays
+from ftjax.serving.bundle.signature import Signature
+
+FILE, FACTS = 'reference.safetensors', 'reference.json'
+RESERVOIR = 512
+"""Examples whose features are kept, at most."""
+BINS = 20
+LIMITS = JsonLimits(size=2**22, depth=8, duplicates=False)
+_FACTS: dict[str, Kind] = {'count': Integer(1, 2**50), 'split': Text()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """Statistics of a data set under the bundle's own program."""
+
+    count: int
+    """Examples that were counted."""
+    split: str
+    ids: tuple[str, ...]
+    """Of the reservoir."""
+    said: tuple[str, ...]
+    """What was predicted of each of those."""
+    features: np.ndarray
+    """float32 (reservoir, width)."""
+    mean: np.ndarray
+    """float64 (width,): of the features of all examples."""
+    histogram: np.ndarray
+    """int64 (BINS,): of the probability of the answer, or of the value between the edges."""
+    edges: np.ndarray
+    """float64 (BINS + 1,)."""
+    predicted: np.ndarray
+    """int64 (classes,): how often each was answered; (0,) without classes."""
+
+    def nearest(self, features: np.ndarray, count: int = 3) -> list[list[dict[str, Any]]]:
+        """For each of (n, width) the reservoir's examples of the smallest Euclidean distance."""
+        wide, own = features.astype(np.float64), self.features.astype(np.float64)
+        squares = (wide**2).sum(1)[:, None] + (own**2).sum(1) - 2 * wide @ own.T
+        distances = np.sqrt(np.maximum(squares, 0))
+        order = np.argsort(distances, axis=1, kind='stable')[:, :count]
+        return [
+            [
+                {'id': self.ids[i], 'predicted': self.said[i], 'distance': float(row[i])}
+                for i in chosen
+            ]
+            for row, chosen in zip(distances, order, strict=True)
+        ]
+
+
+def measure(
+    outputs: np.ndarray,
+    features: np.ndarray,
+    ids: tuple[str, ...],
+    signature: Signature,
+    split: str,
+    seed: int = 0,
+) -> Reference:
+    """Reference statistics of (n, outputs) and (n, width); the reservoir is drawn by the seed."""
+    decided, classes = signature.decide(outputs), np.zeros(0, np.int64)
+    rng = np.random.default_rng(seed)
+    kept = np.sort(rng.permutation(len(outputs))[:RESERVOIR])
+    if decided is None:
+        values, edges = outputs[:, 0].astype(np.float64), None
+        said = tuple(f'{value:.6g}' for value in values[kept])
+    else:
+        answered, probabilities = decided
+        classes, edges = answered.sum(axis=0), np.linspace(0, 1, BINS + 1)
+        values = probabilities.max(axis=1)
+        names = signature.class_names
+        said = tuple('|'.join(names[c] for c in np.flatnonzero(answered[i])) for i in kept)
+    histogram, edges = np.histogram(values, BINS if edges is None else edges)
+    return Reference(
+        count=len(outputs),
+        split=split,
+        ids=tuple(ids[i] for i in kept),
+        said=said,
+        features=features[kept].astype(np.float32),
+        mean=features.mean(axis=0, dtype=np.float64),
+        histogram=histogram.astype(np.int64),
+        edges=edges.astype(np.float64),
+        predicted=classes.astype(np.int64),
+    )
+
+
+def write_reference(folder: pathlib.Path, found: Reference) -> None:
+    """Writes reference.safetensors and reference.json."""
+    arrays = ('features', 'mean', 'histogram', 'edges', 'predicted')
+    write_arrays(folder / FILE, {name: getattr(found, name) for name in arrays})
+    facts = {name: getattr(found, name) for name in ('count', 'split', 'ids', 'said')}
+    write_json(folder / FACTS, facts)
+
+
+def read_reference(folder: pathlib.Path, signature: Signature) -> Reference:
+    """Reads them; UserError for arrays of other shapes than the signature's."""
+    arrays, path = read_arrays(folder / FILE), folder / FACTS
+    facts = read_object(path, LIMITS)
+    ids: Any = check(facts.get('ids'), f'{path}: ids', ListOf(Text(), 1, RESERVOIR))
+    said: Any = check(facts.get('said'), f'{path}: said', ListOf(Text(), len(ids), len(ids)))
+    classes = len(signature.class_names) if signature.activation != 'none' else 0
+    shapes = {
+        'features': (len(ids), signature.features),
+        'mean': (signature.features,),
+        'histogram': (BINS,),
+        'edges': (BINS + 1,),
+        'predicted': (classes,),
+    }
+    for name, shape in shapes.items():
+        if name not in arrays or arrays[name].shape != shape:
+            raise UserError(f'{folder / FILE}: {name} is missing, or has not the shape {shape}')
+    check_table({'count': None, 'split': None, **facts}, _FACTS, str(path))
+    return Reference(
+        count=facts['count'],
+        split=facts['split'],
+        ids=tuple(ids),
+        said=tuple(said),
+        **{name: arrays[name] for name in shapes},
+    )

@@ -1,0 +1,1 @@
+"""A bundle, made from a finished run."""

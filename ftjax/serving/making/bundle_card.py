@@ -1,0 +1,81 @@
+"""The README.md of a bundle: the run's model card, and what the bundle takes and gives."""
+
+from __future__ import annotations
+
+from ftjax.export.model_card import CardFacts, model_card
+from ftjax.io.json.json_values import JsonObject
+from ftjax.printable import in_markdown
+from ftjax.runs.prediction.trained import Trained
+from ftjax.serving.bundle.signature import Signature
+
+_RAW = {
+    'images': "pathlib.Path('image.png').read_bytes()",
+    'texts': "'a text'",
+    'table': "{'column': 1.0}",
+}
+
+
+def bundle_card(
+    trained: Trained,
+    signature: Signature,
+    files: tuple[JsonObject, JsonObject, JsonObject],
+    command: str,
+) -> str:
+    """The card as Markdown; `files` are config, plan and result of the run."""
+    usage = [
+        *(['import pathlib', ''] if signature.takes == 'images' else []),
+        'from ftjax import serving',
+        '',
+        "bundle = serving.load('FOLDER')  # verifies hashes and golden outputs",
+        f'print(bundle.predict([{_RAW[signature.takes]}]))',
+    ]
+    card = model_card(
+        CardFacts(
+            model_class=type(trained.network).__name__,
+            config=files[0],
+            plan=files[1],
+            result=files[2],
+            class_names=signature.class_names,
+            is_text=signature.takes == 'texts',
+            library='ftjax',
+            usage='\n'.join(usage),
+            command=command,
+        )
+    )
+    return card + '\n'.join(['', *sections(signature), ''])
+
+
+def sections(signature: Signature) -> list[str]:
+    """Inputs, outputs and what the folder holds of the data, as lines of Markdown."""
+    rows = [
+        f'| {name} | {one.dtype} | (batch, {", ".join(map(str, one.shape))}) '
+        f'| {one.low:g} to {one.high:g} | {one.unit} |'
+        for name, one in signature.inputs.items()
+    ]
+    classes = ', '.join(in_markdown(name) for name in signature.class_names[:50])
+    decided = {
+        'softmax': f'one of {len(signature.class_names)} classes: {classes}',
+        'sigmoid': f'any of {len(signature.class_names)} labels: {classes}',
+        'none': f'{signature.outputs} numbers an example',
+    }[signature.activation]
+    lines = ['## Inputs', '', '| array | dtype | shape | range | unit |', '|---|---|---|---|---|']
+    lines += [*rows, '', *(f'- {in_markdown(step)}' for step in signature.preprocessing), '']
+    lines += ['## Answers', '', f'- {decided}']
+    if signature.temperature != 1:
+        lines.append(f'- logits are divided by a temperature of {signature.temperature:.4g}')
+    if signature.threshold is not None:
+        lines.append(f'- answered from a probability of {signature.threshold} on')
+    shares = ', '.join(f'{name} {share:g}' for name, share in signature.tolerance.items())
+    return [
+        *lines,
+        '',
+        '## What this folder says of the data',
+        '',
+        'goldens.safetensors and goldens.json hold examples of the validation split as they are; '
+        'reference.safetensors holds embeddings and ids of some more. Who gets the folder gets '
+        'these.',
+        '',
+        f'Outputs may differ from the goldens by these shares of the largest output: {shares}. '
+        'bundle.json says until when JAX promises to run the programs; '
+        '`scripts/export.py --refresh` makes them anew.',
+    ]

@@ -1,0 +1,131 @@
+"""Dynamic batching: examples of many requests in one call of a program.
+
+The first example of a batch waits for others until the latency budget is spent or the batch is
+full. While a batch runs, others gather behind it. Texts wait with those of their own length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ftjax.serving.server.refusal import Refusal
+
+Run = Callable[[Sequence[Any], int, int], Sequence[Any]]
+"""(examples, bucket, batch size) -> an answer, or an exception, an example."""
+
+
+@dataclasses.dataclass
+class _Waiting:
+    example: Any
+    future: asyncio.Future[Any]
+    since: float
+
+
+class Batcher:
+    """One queue a bucket, one thread that runs; see `submit`."""
+
+    def __init__(self, run: Run, sizes: Sequence[int], latency: float, queue: int):
+        """`latency` in seconds; `queue` is how many examples may be on their way at once."""
+        self._run, self.sizes, self.latency, self.queue = run, tuple(sizes), latency, queue
+        self._waiting: dict[int, collections.deque[_Waiting]] = {}
+        self._arrived = asyncio.Event()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix='ftjax-batches')
+        self._worker: asyncio.Task[None] | None = None
+        self.pending = 0
+        """Examples that were accepted and are not answered yet."""
+        self.closed = False
+
+    def start(self) -> None:
+        """Begins to run batches, in the present event loop."""
+        self._worker = asyncio.create_task(self._work())
+
+    async def close(self) -> None:
+        """Answers what was accepted, takes nothing more, ends."""
+        self.closed = True
+        while self.pending:
+            await asyncio.sleep(0.005)
+        if self._worker is not None:
+            self._worker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._worker
+        self._thread.shutdown(wait=True)
+
+    @contextlib.contextmanager
+    def place(self, count: int) -> Iterator[None]:
+        """Room for so many examples while a request is read and answered; else Refusal 429."""
+        if self.closed:
+            raise Refusal(503, 'the server is stopping')
+        if self.pending + count > self.queue:
+            raise Refusal(
+                429, f'{self.pending} examples are waiting already; try again in a second'
+            )
+        self.pending += count
+        try:
+            yield
+        finally:
+            self.pending -= count
+
+    async def submit(self, examples: Sequence[tuple[int, Any]]) -> list[Any]:
+        """The answers to (bucket, example) pairs, in their order; raises what their run raised."""
+        loop = asyncio.get_running_loop()
+        futures = []
+        for bucket, example in examples:
+            one = _Waiting(example, loop.create_future(), loop.time())
+            self._waiting.setdefault(bucket, collections.deque()).append(one)
+            futures.append(one.future)
+        self._arrived.set()
+        try:
+            return list(await asyncio.gather(*futures))
+        finally:
+            for future in futures:  # of a client that went away, or timed out
+                future.cancel()
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            bucket = self._oldest()
+            if bucket is None:
+                self._arrived.clear()
+                await self._arrived.wait()
+                continue
+            waiting = self._waiting[bucket]
+            left = waiting[0].since + self.latency - loop.time()
+            if left > 0 and len(waiting) < self.sizes[-1]:
+                self._arrived.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._arrived.wait(), left)
+                continue
+            taken: list[_Waiting] = []
+            while waiting and len(taken) < self.sizes[-1]:
+                one = waiting.popleft()
+                if not one.future.done():
+                    taken.append(one)
+            if taken:
+                await self._answer(bucket, taken)
+
+    async def _answer(self, bucket: int, taken: Sequence[_Waiting]) -> None:
+        size = next(size for size in self.sizes if size >= len(taken))
+        loop = asyncio.get_running_loop()
+        try:
+            examples = [one.example for one in taken]
+            answers = await loop.run_in_executor(self._thread, self._run, examples, bucket, size)
+        except Exception as error:  # whatever it is, those who wait must hear of it
+            answers = [error] * len(taken)
+        for one, answer in zip(taken, answers, strict=True):
+            if one.future.done():
+                continue
+            if isinstance(answer, Exception):
+                one.future.set_exception(answer)
+            else:
+                one.future.set_result(answer)
+
+    def _oldest(self) -> int | None:
+        """The bucket whose first example has waited longest; None where nothing waits."""
+        heads = {bucket: rows[0].since for bucket, rows in self._waiting.items() if rows}
+        return min(heads, key=heads.__getitem__) if heads else None

@@ -1,0 +1,58 @@
+"""Serves a bundle over HTTP: predictions, health, metrics, and a page to try it by hand.
+
+    python scripts/export.py --workdir=runs/digits --format=bundle --output=bundles/digits
+    python scripts/serve.py --bundle=bundles/digits --port=8000
+    curl -s http://127.0.0.1:8000/v1/predict -F image=@digit.png
+
+http://127.0.0.1:8000/ takes an image or a text; /docs has the API with an example; /readyz is 200
+once every program is compiled and the golden outputs are right. Requests are put together to
+batches: the first waits --latency_ms for others. SIGTERM answers what was accepted, then ends
+with 0.
+
+Only this machine reaches it unless --host says otherwise. A bearer token is read from
+--token_file or $FTJAX_TOKEN. It needs the packages of `pip install 'ftjax[serve]'`. Where several
+servers share a GPU, set XLA_PYTHON_CLIENT_PREALLOCATE=false.
+"""
+
+from absl import flags
+
+from ftjax.cli import launch
+
+BUNDLE = flags.DEFINE_string('bundle', None, 'Folder of a bundle.', required=True)
+SHA256 = flags.DEFINE_string('sha256', None, 'Of its bundle.json, to be sure which one it is.')
+HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for all.')
+PORT = flags.DEFINE_integer('port', 8000, 'Port to listen on.')
+SIZES = flags.DEFINE_list('batch_sizes', ['1', '8', '32'], 'Examples a batch, ascending.')
+LATENCY = flags.DEFINE_float('latency_ms', 2.0, 'What the first of a batch waits for others.')
+QUEUE = flags.DEFINE_integer('queue', 512, 'Examples on their way; more get 429.')
+TIMEOUT = flags.DEFINE_float('timeout', 10.0, 'Seconds a request.')
+MAX_BYTES = flags.DEFINE_integer('max_bytes', 8 * 2**20, 'Of a request.')
+MAX_INPUTS = flags.DEFINE_integer('max_inputs', 64, 'Of a request.')
+TOKEN_FILE = flags.DEFINE_string('token_file', None, 'File with the token that clients send.')
+
+
+def main():
+    from ftjax.errors import UserError
+    from ftjax.serving.server.serve_bundle import serve
+    from ftjax.serving.server.server_settings import ServerSettings, read_token
+
+    try:
+        sizes = tuple(int(size) for size in SIZES.value)
+    except ValueError:
+        raise UserError(f'--batch_sizes={",".join(SIZES.value)}: expected numbers') from None
+    settings = ServerSettings(
+        host=HOST.value,
+        port=PORT.value,
+        batch_sizes=sizes,
+        latency_ms=LATENCY.value,
+        queue=QUEUE.value,
+        timeout=TIMEOUT.value,
+        max_bytes=MAX_BYTES.value,
+        max_inputs=MAX_INPUTS.value,
+        token=read_token(TOKEN_FILE.value),
+    )
+    serve(BUNDLE.value, settings, SHA256.value)
+
+
+if __name__ == '__main__':
+    launch.run(main)
