@@ -77,6 +77,13 @@ class Measuring(TrainingLoss):
         """
         raise NotImplementedError
 
+    def completed(self, found: Statistics) -> Statistics:
+        """Statistics of a whole split, with what needs all its rows at once: ranks, say.
+
+        What is large and only served for that is left out, since a run keeps what is given.
+        """
+        return found
+
     def example_scores(self, found: Statistics) -> ExampleScores | None:
         """What each example of a split scored; None where no metric is the mean of such scores."""
         return None
@@ -159,7 +166,8 @@ class Measuring(TrainingLoss):
             if wanted is None and 'finite' not in rows:
                 rows['finite'] = finite_rows(outputs)
             parts.append(dataclasses.replace(part, rows=rows, outputs=outputs.shape[-1]))
-        return joined(parts)
+        found = joined(parts)
+        return self.completed(found) if len(found) else found
 
     def measure(
         self,

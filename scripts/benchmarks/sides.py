@@ -122,7 +122,7 @@ class FineTuning:
         """Runs some steps in one call, as `fit` does, from batches in memory."""
         import jax
 
-        from ftjax.data.text.batches import stacked
+        from ftjax.data.text.stacked_batches import stacked
         from ftjax.training.loop.step_runner import model_inputs
         from ftjax.training.step.multi_step import MultiStep
         from ftjax.xla.program_cache import program, replicated

@@ -28,14 +28,15 @@ _CACHE_BYTES = 512 * 2**20
 def real_rows(batch: Mapping[str, Any]) -> np.ndarray:
     """Which rows of a batch are no padding, bool (B,).
 
-    Padding has mask 0 and repeats an example; a text of which no token counts is none.
+    Padding has mask 0 and repeats an example. A mask of tokens (B, time) can be 0 for a real text
+    too, of which none counts: there the first row of an example is real.
 
-    >>> real_rows({'mask': np.array([1, 0, 0]), 'index': np.array([3, 3, 4])}).tolist()
+    >>> real_rows({'mask': np.array([[1], [0], [0]]), 'index': np.array([3, 3, 4])}).tolist()
     [True, False, True]
     """
     mask = np.asarray(batch['mask'])
     counts: np.ndarray = np.any(mask.reshape(len(mask), -1) > 0, axis=1)  # pyrefly: ignore
-    if 'index' in batch:
+    if mask.ndim > 1 and 'index' in batch:
         counts[np.unique(batch['index'], return_index=True)[1]] = True
     return counts
 
@@ -147,10 +148,7 @@ class Loader:
                 inputs = self.texts.augmented(indices, length, *draw)
             else:
                 inputs = self.texts.inputs(indices, length)
-            places = self.texts.places(indices, length)
-            if places is not None:
-                hidden = at_places(self.dataset.labels[indices], places)
-                return self.assemble(indices, inputs, size, hidden)
+            return self.assemble(indices, inputs, size, self._labels_of_words(indices, length))
         elif isinstance(self._ready, dict):
             kind = self.dataset.label_kind
             if kind.from_inputs:
@@ -192,6 +190,8 @@ class Loader:
         if hidden is None and kind.from_inputs and not kind.drawn and self.texts is not None:
             everything = np.arange(len(self.dataset))
             hidden = kind.hidden(self.texts, indices, self.texts.length(everything), None)[1]
+        if hidden is None and self.texts is not None:
+            hidden = self._labels_of_words(indices)
         size = size or len(indices)
         mask = np.zeros(size, np.float32)
         mask[: len(indices)] = 1
@@ -213,6 +213,18 @@ class Loader:
             'index': indices.astype(np.int32),
             'mask': mask,
         }
+
+    def _labels_of_words(self, indices: np.ndarray, length: int | None = None) -> np.ndarray | None:
+        """Those of the split at the tokens of words; None where texts are no words.
+
+        Of stored features the length is that of the whole split.
+        """
+        assert self.texts is not None
+        if self.texts.preprocessing.form != 'words':
+            return None
+        length = length or self.texts.length(np.arange(len(self.dataset)))
+        places = self.texts.places(indices, length)
+        return None if places is None else at_places(self.dataset.labels[indices], places)
 
     def _read(self, index: int) -> np.ndarray:
         data = self.dataset

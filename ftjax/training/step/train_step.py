@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -22,8 +22,9 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pytrees import Batch, Flat
 from ftjax.tasks.task import PLAIN, LossOptions, Task
+from ftjax.training.step.compared_parts import of_compared
 from ftjax.training.step.dynamic_backward import wanted_at
-from ftjax.training.step.forward import make_run
+from ftjax.training.step.forward import Moved, make_run
 from ftjax.training.step.state import Frozen, TrainState
 
 if TYPE_CHECKING:
@@ -155,6 +156,8 @@ class TrainStep:
             return self.of_part(state, state.stats, frozen, batch, key, wanted)
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
         split = self.sharding.parts(split)
+        if self.task.compares(self.loss):
+            return of_compared(self, state, frozen, batch, split, key, wanted)
         # A part, or all, may weigh nothing: completions that were cut off.
         whole = jnp.maximum(self.task.loss_weights(batch, self.loss).sum(), LEAST)
 
@@ -185,8 +188,40 @@ class TrainStep:
         batch: Batch,
         key: Key[Array, ''],
         wanted: Mapping[str, Int[Array, '']] | None,
+        cotangents: jax.Array | None = None,
     ) -> Found:
-        """Loss, statistics and gradients of a batch that is computed at once."""
+        """Loss, statistics and gradients of a batch that is computed at once.
+
+        With `cotangents`, gradients of a loss by the outputs, the product of both is the loss.
+        """
+        run, batch, frozen, weights = self.entered(state, stats, frozen, batch, key, wanted)
+
+        def loss_of(trainable):
+            outputs, moved = run(trainable)
+            if cotangents is None:
+                total, weight = self.task.loss(outputs, batch, self.loss)
+                loss = total / jnp.maximum(weight, LEAST)
+            else:
+                loss = jnp.vdot(outputs, cotangents)
+            loss += sum(
+                term(trainable, frozen.reference, self.unregularised)
+                for term in self.acting('penalty')
+            )
+            return loss, moved
+
+        found, grads = jax.value_and_grad(loss_of, has_aux=True)(weights)
+        return found, self.sharding.spread(grads)
+
+    def entered(
+        self,
+        state: TrainState,
+        stats: Flat,
+        frozen: Frozen,
+        batch: Batch,
+        key: Key[Array, ''],
+        wanted: Mapping[str, Int[Array, '']] | None,
+    ) -> tuple[Callable[[Flat], Moved], Batch, Frozen, Flat]:
+        """(`run(trainable)` from the cut on, the batch as its loss takes it, frozen, trainable)."""
         weights, frozen = self.sharding.gathered((state.trainable, frozen))
         noise, draw = jax.random.split(key)
         inputs = batch['inputs']
@@ -200,22 +235,14 @@ class TrainStep:
             inputs, stats = run(weights, stats, inputs, stop=self.cut)
             inputs = jax.lax.stop_gradient(inputs)
 
-        def loss_of(trainable):
+        def whole(trainable: Flat) -> Moved:
             used = trainable
             for number, term in enumerate(self.acting('weights')):
                 chance = jax.random.fold_in(draw, number)
                 used = term(used, frozen.reference, chance, self.unregularised)
-            outputs, moved = run(used, stats, inputs, start=self.cut)
-            total, weight = self.task.loss(outputs, batch, self.loss)
-            loss = total / jnp.maximum(weight, LEAST)
-            loss += sum(
-                term(trainable, frozen.reference, self.unregularised)
-                for term in self.acting('penalty')
-            )
-            return loss, moved
+            return run(used, stats, inputs, start=self.cut)
 
-        found, grads = jax.value_and_grad(loss_of, has_aux=True)(weights)
-        return found, self.sharding.spread(grads)
+        return whole, batch, frozen, weights
 
 
 def moving_only(grads: Flat, phase: PhaseProgram, rates: Float32[Array, ' leaves']) -> Flat:
