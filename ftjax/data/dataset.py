@@ -44,7 +44,7 @@ class Dataset:
     texts each; TFDS records; or a Table."""
     labels: np.ndarray
     """What the task's kind of labels says (ftjax/data/labels): (N,) int32 classes, (N,) float32
-    values, or (N, classes) float32 of 0 and 1."""
+    values, (N, classes) float32 of 0 and 1, or (N,) masks."""
     class_names: tuple[str, ...] = ()
     """Names in label order; empty where labels are no classes."""
     task: str = DEFAULT_TASK
@@ -81,6 +81,8 @@ class Dataset:
                 f'{self.name}: {count} inputs, labels of shape {labels.shape} and '
                 f'{len(ids)} ids; expected one of each per example'
             )
+        if self.kind == 'image' and count:
+            labels = kind.of_inputs(inputs, labels, lambda i: f'{self.name} {ids[i]}')
         groups = strings(self.groups) if len(self.groups) else ()
         if len(groups) not in (0, count):
             raise UserError(f'{self.name}: {len(groups)} groups for {count} examples')
@@ -148,7 +150,8 @@ class Dataset:
             _feed(digest, repr(self.whites).encode())
         for group in self.groups:
             _feed(digest, group.encode())
-        _feed(digest, np.ascontiguousarray(self.labels).astype(self.labels.dtype.newbyteorder('<')))
+        for part in self.label_kind.hashed(self.labels):
+            _feed(digest, part)
         if self.kind == 'image':
             _feed(digest, f'{self.inputs.dtype} {self.inputs.shape}'.encode())
             _feed(digest, np.ascontiguousarray(self.inputs))

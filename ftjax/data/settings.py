@@ -12,6 +12,7 @@ from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.corruption import parse_corruption
 from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
 from ftjax.data.labels.tags import UNITS
+from ftjax.data.masks.mask_values import check_palette
 from ftjax.data.missing import read_missing
 from ftjax.data.text.trained_tokenizer import wanted
 from ftjax.errors import UserError, check_name, shown
@@ -36,10 +37,10 @@ class DataSettings:
     """
 
     source: str = 'digits'
-    """`digits`, `digits:scattered`, `glyphs`, `docstrings`, `docstrings:order`,
+    """`digits`, `digits:scattered`, `glyphs`, `pages`, `docstrings`, `docstrings:order`,
     `docstrings:unlabelled`, `docstrings:code`, `docstrings:pairs`, `docstrings:questions`,
-    `breast_cancer`, `fraud`, `folder:PATH`, `csv:PATH`, `jsonl:PATH`, `conll:PATH`, `npz:PATH` or
-    `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
+    `breast_cancer`, `fraud`, `folder:PATH`, `masks:PATH`, `csv:PATH`, `jsonl:PATH`, `conll:PATH`,
+    `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
     unlabelled: str = ''
     """A further source whose labels nothing looks at, for `train.adapt`: a folder with images, or
     as `source`."""
@@ -72,6 +73,16 @@ class DataSettings:
     """Decides the test split, or the folds, in place of `seed`: the same for every seed."""
     class_names: tuple[str, ...] = ()
     """Names, in label order, for sources that carry none; empty for the source's own."""
+    ignore_index: Annotated[int | None, between(0, 255)] = 255
+    """The value of mask files whose pixels count for nothing; None for no such. Where it is below
+    the number of classes these are the other values, in order."""
+    palette: tuple[str, ...] = ()
+    """The colour of each class, ('#000000', '#ff8000'), in label order: of mask files that are
+    pictures in colour, and of the masks that a report and predictions show."""
+    sliding: Annotated[float | None, between(0, 1, ends='low')] = None
+    """Segmentation: images are looked at in their own size, through windows of `image_size` that
+    overlap by this share of a side, 0.33 say, and whose logits are averaged; in training and
+    validation each window is an example. None brings every image to `image_size`."""
     image_size: Annotated[tuple[int, int] | None, between(1, 2**16)] = None
     """Height and width in pixels; None for the network's own."""
     window: Annotated[tuple[float, float] | None, between(-1e9, 1e9)] = None
@@ -230,6 +241,14 @@ class DataSettings:
         object.__setattr__(self, 'slices', tuple(self.slices))
         if len(set(self.class_names)) < len(self.class_names):
             raise UserError('data.class_names holds a name twice')
+        object.__setattr__(self, 'palette', tuple(self.palette))
+        check_palette(self.palette)
+        if self.sliding is not None and (kind.head != 'dense' or self.image_size is None):
+            raise UserError(
+                'data.sliding needs labels of each pixel (data.task) and data.image_size, the size '
+                'of a window'
+            )
+        kind.check_augmentation(parse_augment(self.augment))
         if parse_augment(self.augment) and kind.from_inputs:
             raise UserError(
                 f'data.augment is {self.augment!r}; expected none, data.task {self.task} '

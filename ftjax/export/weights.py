@@ -179,6 +179,11 @@ def check_family(network: Network) -> str:
             f'{type(network).__name__} takes rows of a table, for which transformers has no '
             f'network; {REMEDY}'
         )
+    if network.is_dense:
+        raise UserError(
+            f'{type(network).__name__} answers each position of an image, and transformers has no '
+            f'such head; {REMEDY}'
+        )
     try:
         family = families.family_of_network(network)
     except UserError as error:

@@ -21,6 +21,7 @@ from ftjax.tasks.masked_tokens import MaskedTokens
 from ftjax.tasks.multilabel import Multilabel
 from ftjax.tasks.registry import DEFAULT_TASK, loss, metric, task, task_of, tasks
 from ftjax.tasks.regression import Regression
+from ftjax.tasks.segmentation import Segmentation
 from ftjax.tasks.task import LossOptions, Task
 from ftjax.tasks.text_similarity import TextSimilarity
 from ftjax.tasks.token_classification import TokenClassification
@@ -35,6 +36,7 @@ __all__ = [
     'MaskedTokens',
     'Multilabel',
     'Regression',
+    'Segmentation',
     'Task',
     'TextSimilarity',
     'TokenClassification',

@@ -77,6 +77,14 @@ class Measuring(TrainingLoss):
         """
         raise NotImplementedError
 
+    def summed_on_host(
+        self, outputs: Array, batch: Batch, options: LossOptions
+    ) -> tuple[float, float]:
+        """(sum, weight) of the loss over a batch, added in float64."""
+        weights = np.asarray(self.weights(batch), np.float64)
+        losses = np.asarray(self.losses(outputs, batch, options), np.float64)
+        return float((losses * weights).sum()), float(weights.sum())
+
     def completed(self, found: Statistics) -> Statistics:
         """Statistics of a whole split, with what needs all its rows at once: ranks, say.
 
@@ -156,7 +164,8 @@ class Measuring(TrainingLoss):
                 real |= {'mask': mask}
                 if not rows.all():
                     outputs = outputs[rows]
-                    real = {'labels': labels[rows], 'index': index[rows], 'mask': mask[rows]}
+                    known = ((name, value) for name, value in real.items() if name != 'inputs')
+                    real = {name: np.asarray(value)[rows] for name, value in known}
             if not len(real['labels']):
                 continue
             part = self.statistics(outputs, real, wanted)
@@ -240,9 +249,7 @@ class Measuring(TrainingLoss):
 
         def with_losses() -> Pairs:
             for outputs, batch in pairs:
-                weights = np.asarray(self.weights(batch), np.float64)
-                losses = np.asarray(self.losses(outputs, batch, options), np.float64)
-                sums[:] += [(losses * weights).sum(), weights.sum()]
+                sums[:] += self.summed_on_host(outputs, batch, options)
                 yield outputs, batch
 
         # The loss of the task is a metric too, under whatever name.

@@ -42,6 +42,9 @@ def answers(name, n=23, seed=0):
         hidden = np.where(rng.random((n, 7)) < 0.5, rng.normal(size=(n, 7)), -1)
         hidden[:, 0] = 0.5
         return outputs, hidden.astype(np.float32)
+    if name == 'segmentation':
+        masks = rng.choice(np.array([*range(7), 255], np.uint8), (n, 5, 6))
+        return rng.normal(size=(n, 3, 2, 7)).astype(np.float32), masks
     labels = np.where(rng.random((n, 9)) < 0.5, rng.integers(0, 7, (n, 9)), -1).astype(np.int32)
     labels[:, 0] = 3
     if name == 'causal_lm':
@@ -93,7 +96,10 @@ def test_a_loss_is_a_sum_and_a_weight():
     for name in tasks():
         outputs, batch = next(batches(name, 32))
         total, weight = task_of(name).loss(outputs, batch)
-        assert weight == batch['mask'].sum()
+        counted = batch['mask']
+        if name == 'segmentation':
+            counted = counted[:, None, None] * (batch['labels'] != 255)
+        assert weight == counted.sum()
         noise = np.where(batch['mask'] > 0, 0, 50.0)  # padding counts for nothing
         noise = noise.reshape(noise.shape + (1,) * (outputs.ndim - noise.ndim))
         assert task_of(name).loss(outputs + noise, batch)[0] == pytest.approx(float(total))

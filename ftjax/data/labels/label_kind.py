@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import jax
 import numpy as np
 
+from ftjax.data.augmentation import Parsed
 from ftjax.data.missing import is_missing
 from ftjax.errors import UserError
 
@@ -46,11 +47,14 @@ class LabelKind:
     """Whether several texts may stand in one row of a batch: data.packing."""
     standardised = False
     """Whether they are values that a network for tables learns in units of their deviation."""
+    moves = False
+    """Whether labels move with the images that an augmentation moves."""
     compared = True
     """Whether equal inputs should have equal labels, where these are data."""
     head = ''
     """The head that a network must have (`Network.head_kind`): '' for `outputs` numbers an example,
-    `lm` for the tokens of a vocabulary, `tags` for numbers of each token, `vector` for one."""
+    `lm` for the tokens of a vocabulary, `tags` for numbers of each token, `vector` for one,
+    `dense` for numbers of each position of an image."""
     causal = False
     """Whether the head must guess each token from those before it alone: that of a decoder."""
     form = 'joined'
@@ -115,6 +119,9 @@ class LabelKind:
     def check(self, name: str, labels: np.ndarray, classes: int) -> None:
         """Raises UserError unless labels (N, ..) are of this kind; `name` is the data set's."""
 
+    def check_augmentation(self, terms: Parsed) -> None:
+        """Raises UserError for an augmentation that labels cannot follow."""
+
     def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
         """Labels that go with their inputs, and hold what the inputs tell of them.
 
@@ -143,6 +150,18 @@ class LabelKind:
         mask = jax.ShapeDtypeStruct((examples,), np.float32)
         each = (examples, outputs)[: self.axes]
         return jax.ShapeDtypeStruct(each, self.dtype), mask
+
+    def hashed(self, labels: np.ndarray) -> Iterator[bytes | np.ndarray]:
+        """What of the labels enters the fingerprint of a data set."""
+        yield np.ascontiguousarray(labels).astype(labels.dtype.newbyteorder('<'))
+
+    def of_batches(self, labels: np.ndarray, size: tuple[int, int] | None) -> Any:
+        """Labels as batches hold them, indexed by positions; `size` is that of images."""
+        return labels
+
+    def of_evaluation(self, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """What a batch of an evaluation holds beside the labels that a loss is of."""
+        return {}
 
     def hidden(self, texts: object, indices: np.ndarray, length: int, draw: object) -> Any:
         """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,7 @@ class Loader:
         cache_bytes: int = _CACHE_BYTES,
     ):
         self.dataset = dataset
+        self._geometry: Any = None  # of images
         self._ready: Any = None  # everything, already as it should be
         self._kept: np.ndarray | None = None
         self.texts: Any = None  # a TextReader, or what the kind of labels has in its place
@@ -98,6 +100,17 @@ class Loader:
             return False
         # Arrays that are kept are resized once, quicker than grain is imported.
         return self._kept is None or (self.dataset.kind != 'image' and not self._have.all())
+
+    @functools.cached_property
+    def labels(self) -> Any:
+        """Those of the split as batches hold them, by position."""
+        size = None if self._geometry is None else self._geometry.shape[:2]
+        return self.dataset.label_kind.of_batches(self.dataset.labels, size)
+
+    def for_evaluation(self, batch: Batch) -> Batch:
+        """A batch with what metrics are of, where that is more than what a loss is of."""
+        dataset = self.dataset
+        return {**batch, **dataset.label_kind.of_evaluation(dataset.labels[batch['index']])}
 
     def example(self, index: int) -> np.ndarray:
         """One decoded image; raises UserError naming a broken file. Safe from threads."""
@@ -203,7 +216,7 @@ class Loader:
                 inputs = {name: array[rows] for name, array in inputs.items()}
             else:
                 inputs = inputs[rows]
-        labels = self.dataset.labels[indices]
+        labels = self.labels[indices]
         if hidden is not None:
             asked = kind.asked(hidden)
             labels, mask = hidden, mask.reshape(-1, *(1,) * (asked.ndim - 1)) * asked

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from ftjax.data.images.joint import augment_with_masks
 from ftjax.data.images.mixing import mixed
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.distributed.sharding import Sharding
@@ -151,6 +152,7 @@ class TrainStep:
         wanted: Mapping[str, Int[Array, '']] | None,
     ) -> Found:
         """Loss, statistics and gradients of a batch, computed in equal parts."""
+        batch = self.moved(batch, key)
         parts = self.optimizer.accumulate
         if parts == 1:
             return self.of_part(state, state.stats, frozen, batch, key, wanted)
@@ -179,6 +181,19 @@ class TrainStep:
         start = (state.stats, jnp.zeros(()), zeros)
         (stats, loss, grads), _ = jax.lax.scan(add, start, (jnp.arange(parts), split))
         return (loss, stats), grads
+
+    def moved(self, batch: Batch, key: Key[Array, '']) -> Batch:
+        """A whole batch augmented, where labels move with the images.
+
+        Before it is parted: how many pixels are counted is known of moved labels alone.
+        """
+        ready = self.start is not None or self.preprocessing is None
+        if ready or not self.task.labels.moves:
+            return batch
+        inputs, labels = augment_with_masks(
+            batch['inputs'], batch['labels'], jax.random.split(key)[1], self.augmentation
+        )
+        return {**batch, 'inputs': inputs, 'labels': labels}
 
     def of_part(
         self,
@@ -226,7 +241,8 @@ class TrainStep:
         noise, draw = jax.random.split(key)
         inputs = batch['inputs']
         if self.start is None and self.preprocessing is not None:
-            inputs = augment(inputs, draw, self.augmentation)
+            if not self.task.labels.moves:
+                inputs = augment(inputs, draw, self.augmentation)
             inputs, mix = mixed(inputs, draw, self.augmentation)
             inputs, batch = prepare(inputs, self.preprocessing), {**batch, **mix}
 
