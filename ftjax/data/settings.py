@@ -38,9 +38,9 @@ class DataSettings:
 
     source: str = 'digits'
     """`digits`, `digits:scattered`, `glyphs`, `pages`, `docstrings`, `docstrings:order`,
-    `docstrings:unlabelled`, `docstrings:code`, `docstrings:pairs`, `breast_cancer`, `fraud`,
-    `folder:PATH`, `masks:PATH`, `csv:PATH`, `jsonl:PATH`, `conll:PATH`, `npz:PATH` or
-    `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
+    `docstrings:unlabelled`, `docstrings:code`, `docstrings:pairs`, `docstrings:questions`,
+    `breast_cancer`, `fraud`, `folder:PATH`, `masks:PATH`, `csv:PATH`, `jsonl:PATH`, `conll:PATH`,
+    `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
     unlabelled: str = ''
     """A further source whose labels nothing looks at, for `train.adapt`: a folder with images, or
     as `source`."""
