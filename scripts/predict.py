@@ -10,7 +10,8 @@ calibrated where a temperature was fitted (scripts/evaluate.py --calibrate).
 
 An input that cannot be read is left out and named, here and in OUTPUT_errors.csv; with --strict
 the exit code is then 1. --features=STAGE writes an embedding an input to an .npz file instead:
-the arrays `ids` and `features`.
+the arrays `ids` and `features`. A network that answers each pixel writes masks of the images' own
+size into a new folder: --output=masks.
 """
 
 import pathlib
@@ -27,7 +28,7 @@ INPUT = flags.DEFINE_string(
     'input', None, 'Folder of images, an image, a .csv, .jsonl or .npz file.', required=True
 )
 OUTPUT = flags.DEFINE_string(
-    'output', None, '.csv or .jsonl file; .npz for features.', required=True
+    'output', None, '.csv or .jsonl file; .npz for features; a folder for masks.', required=True
 )
 FEATURES = flags.DEFINE_string('features', None, 'Stage whose embeddings are written instead.')
 TOP_K = flags.DEFINE_integer('top_k', 0, 'Columns for so many most probable classes.')
@@ -48,6 +49,7 @@ DATA = launch.define_data("How the input is read, in place of the run's config.d
 
 def main():
     from ftjax.runs.prediction.answer_options import answer_options
+    from ftjax.runs.prediction.mask_files import write_masks
     from ftjax.runs.prediction.prediction_files import write_features, write_predictions
     from ftjax.runs.prediction.trained import open_trained, reading_settings
 
@@ -57,6 +59,8 @@ def main():
     source, output = INPUT.value, pathlib.Path(OUTPUT.value)
     if FEATURES.value:
         done = write_features(trained, source, output, FEATURES.value, **how)
+    elif not output.suffix:
+        done = write_masks(trained, source, output, **how)
     else:
         options, said = answer_options(
             trained,

@@ -9,7 +9,7 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.splits.splitting import fold
 from ftjax.data.streams.evaluation_batches import EvalBatches, eval_batches
 from ftjax.data.streams.train_stream import TrainStream
-from ftjax.data.text.batches import stacked
+from ftjax.data.text.stacked_batches import stacked
 
 __all__ = [
     'DataSettings',

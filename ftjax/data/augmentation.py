@@ -26,9 +26,14 @@ class Augmentation:
     """
 
     of: str = 'images'
+    moves: bool | None = None
+    """Whether it moves the pixels of an image, linearly interpolated, and does nothing else; False
+    for one that leaves every pixel in its place. None: it may do both, and masks cannot follow."""
 
 
-IMAGES = Augmentation()
+IMAGES = Augmentation(moves=False)
+MOVES = Augmentation(moves=True)
+"""The details of an augmentation that moves pixels."""
 
 
 def parse_augment(text: str) -> Parsed:

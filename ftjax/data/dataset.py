@@ -40,11 +40,11 @@ class Dataset:
     """What inputs hold: `image` (an array), `image_file` (paths), `text`, `tfds` (records), `table`
     (rows of numbers and categories)."""
     inputs: Any
-    """(N, H, W, C) uint8, or float32 in 0..1; an object array of N str, or (N, 2) for pairs of
-    texts; TFDS records; or a Table."""
+    """(N, H, W, C) uint8, or float32 in 0..1; an object array of N str, or (N, k) for k
+    texts each; TFDS records; or a Table."""
     labels: np.ndarray
     """What the task's kind of labels says (ftjax/data/labels): (N,) int32 classes, (N,) float32
-    values, or (N, classes) float32 of 0 and 1."""
+    values, (N, classes) float32 of 0 and 1, or (N,) masks."""
     class_names: tuple[str, ...] = ()
     """Names in label order; empty where labels are no classes."""
     task: str = DEFAULT_TASK
@@ -67,7 +67,7 @@ class Dataset:
         labels = np.asarray(self.labels, kind.dtype)
         inputs = self.inputs
         if self.kind == 'text':
-            inputs = _texts(self.name, inputs)
+            inputs = _texts(self.name, inputs, pairs=kind.form == 'joined' and bool(self.task))
         elif self.kind == 'image_file':
             inputs = strings(inputs)
         elif self.kind == 'image':
@@ -81,6 +81,8 @@ class Dataset:
                 f'{self.name}: {count} inputs, labels of shape {labels.shape} and '
                 f'{len(ids)} ids; expected one of each per example'
             )
+        if self.kind == 'image' and count:
+            labels = kind.of_inputs(inputs, labels, lambda i: f'{self.name} {ids[i]}')
         groups = strings(self.groups) if len(self.groups) else ()
         if len(groups) not in (0, count):
             raise UserError(f'{self.name}: {len(groups)} groups for {count} examples')
@@ -148,7 +150,8 @@ class Dataset:
             _feed(digest, repr(self.whites).encode())
         for group in self.groups:
             _feed(digest, group.encode())
-        _feed(digest, np.ascontiguousarray(self.labels).astype(self.labels.dtype.newbyteorder('<')))
+        for part in self.label_kind.hashed(self.labels):
+            _feed(digest, part)
         if self.kind == 'image':
             _feed(digest, f'{self.inputs.dtype} {self.inputs.shape}'.encode())
             _feed(digest, np.ascontiguousarray(self.inputs))
@@ -218,15 +221,17 @@ def joint_fingerprint(train: str, val: str, test: str) -> str:
     return hashlib.sha256(f'{train} {val} {test}'.encode()).hexdigest()
 
 
-def _texts(name: str, values: Any) -> np.ndarray:
-    """An object array of str: (N,), or (N, 2) where every example is a pair."""
-    pairs = [isinstance(value, (tuple, list, np.ndarray)) for value in values]
-    if not any(pairs):
+def _texts(name: str, values: Any, pairs: bool) -> np.ndarray:
+    """An object array of str: (N,), or (N, k) where every example is k texts; 2 where `pairs`."""
+    several = [isinstance(value, (tuple, list, np.ndarray)) for value in values]
+    if not any(several):
         return strings(values)
-    if not all(pairs) or any(len(value) != 2 for value in values):
-        raise UserError(f'{name}: expected one text an example throughout, or two throughout')
+    each = {len(value) for value in values} if all(several) else {0}
+    if len(each) > 1 or min(each) < 2 or (pairs and each != {2}):
+        many = 'two throughout' if pairs else 'as many throughout'
+        raise UserError(f'{name}: expected one text an example throughout, or {many}')
     flat = strings([text for value in values for text in value])
-    return flat.reshape(-1, 2)
+    return flat.reshape(-1, *each)
 
 
 def _images(name: str, images: np.ndarray) -> np.ndarray:

@@ -14,6 +14,8 @@ from ftjax.data.tables.fitted_columns import matching_table
 from ftjax.data.text.trained_tokenizer import trained_tokenizer, wanted
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
+from ftjax.models.adapters.adapted import plain_network
+from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
 from ftjax.registry import parse
 
@@ -55,10 +57,13 @@ def matching_preprocessing(
     if takes == 'table':
         return matching_table(dataset, network, preprocessing, settings)
     if takes != 'texts':
-        if settings.window is None or not hasattr(preprocessing, 'window'):
-            return preprocessing
+        check_head(dataset, network)
         images: Any = preprocessing
-        return dataclasses.replace(images, window=settings.window)
+        if settings.window is not None and hasattr(preprocessing, 'window'):
+            images = dataclasses.replace(images, window=settings.window)
+        if network.is_dense and images is not None:  # what a crop cuts off would have no answer
+            images = dataclasses.replace(images, resize='squash', crop_fraction=1.0)
+        return images
     check_head(dataset, network)
     if settings.tokenizer:
         made = wanted(settings.tokenizer)
@@ -80,12 +85,13 @@ NEEDED = {
     'lm': ('guesses tokens', "head to 'lm'"),
     'tags': ('answers for every token', "pool to 'none'"),
     'vector': ('gives a vector', "head to 'vector'"),
+    'dense': ('answers each position of an image', "head to 'linear' or 'fpn'"),
 }
-"""Heads that a task of texts may need: what they do, and the option of the network for one."""
+"""Heads that a task may need: what they do, and the option of the network for one."""
 
 
 def check_head(dataset: Dataset, network: Network) -> None:
-    """UserError unless a network of texts has the head that the task of the data needs."""
+    """UserError unless a network has the head that the task of the data needs."""
     needs, has = dataset.label_kind.head, network.head_kind
     if dataset.label_kind.causal and has == 'lm' and not network.is_decoder:
         raise UserError(
@@ -94,7 +100,7 @@ def check_head(dataset: Dataset, network: Network) -> None:
         )
     if needs == has or (has == 'lm' and needs not in NEEDED):
         return
-    name = type(network).__name__
+    name = type(plain_network(network)).__name__
     if needs in NEEDED:
         does, remedy = NEEDED[needs]
         raise UserError(
@@ -104,6 +110,7 @@ def check_head(dataset: Dataset, network: Network) -> None:
     raise UserError(
         f'{dataset.name}: data.task {dataset.task} takes outputs of a whole example, and the head '
         f'of {name} {NEEDED.get(has, ("is of another kind", ""))[0]}'
+        + ("; set config.model.head to 'pooled'" if has == 'dense' else '')
     )
 
 
@@ -111,6 +118,11 @@ def check_views(dataset: Dataset, preprocessing: object, settings: DataSettings)
     """UserError where data.tta cannot be of these examples, before anything is trained."""
     if settings.tta in ('', 'none'):
         return
+    if dataset.label_kind.head == 'dense':
+        raise UserError(
+            f'data.tta {settings.tta!r} moves images, and answers for each pixel are not moved '
+            f"back; expected 'none' for {dataset.name}"
+        )
     if dataset.takes != 'images':
         raise UserError(
             f"data.tta {settings.tta!r} is for images; expected 'none' for {dataset.name}"

@@ -12,11 +12,12 @@ from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.corruption import parse_corruption
 from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
 from ftjax.data.labels.tags import UNITS
+from ftjax.data.masks.mask_values import check_palette
 from ftjax.data.missing import read_missing
 from ftjax.data.text.trained_tokenizer import wanted
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
-from ftjax.ranges import at_least, between
+from ftjax.ranges import above, at_least, between
 from ftjax.registry import find, parse
 
 LAYOUTS = ('header', 'no_header', 'label_first', 'label_last')
@@ -36,20 +37,20 @@ class DataSettings:
     """
 
     source: str = 'digits'
-    """`digits`, `digits:scattered`, `glyphs`, `docstrings`, `docstrings:order`,
-    `docstrings:unlabelled`, `docstrings:questions`, `docstrings:code`, `breast_cancer`, `fraud`,
-    `folder:PATH`, `csv:PATH`, `jsonl:PATH`, `conll:PATH`, `npz:PATH` or
-    `tfds:NAME[/CONFIG][:SPLIT]`.
-    `$FTJAX_DATA` may stand in a path."""
+    """`digits`, `digits:scattered`, `glyphs`, `pages`, `docstrings`, `docstrings:order`,
+    `docstrings:unlabelled`, `docstrings:code`, `docstrings:pairs`, `docstrings:questions`,
+    `breast_cancer`, `fraud`, `folder:PATH`, `masks:PATH`, `csv:PATH`, `jsonl:PATH`, `conll:PATH`,
+    `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
     unlabelled: str = ''
     """A further source whose labels nothing looks at, for `train.adapt`: a folder with images, or
     as `source`."""
     task: str = DEFAULT_TASK
     """`classification`, `regression` (labels are then float32), `multilabel`: any number of
     classes an example, as 0 and 1 of float32; `token_classification`: a tag for each word of a
-    text; `masked_tokens`: the hidden words of texts, for a network with a language model's head;
-    or `causal_lm`: the tokens that follow, of texts, of completions of prompts, or of what an
-    assistant says. Or a task that the config file registers."""
+    text; `embedding`: vectors of texts that belong together; `text_similarity`: a number for a
+    pair of texts, as the cosine of their vectors; `masked_tokens`: the hidden words of texts, for a
+    network with a language model's head; or `causal_lm`: the tokens that follow, of texts, of
+    completions of prompts, or of what an assistant says. Or one that the config file registers."""
     seed: Annotated[int, at_least(0)] = 0
     """Decides the splits and the few-shot subset."""
     test_fraction: Annotated[float, between(0, 1, ends='low')] = 0.2
@@ -72,6 +73,16 @@ class DataSettings:
     """Decides the test split, or the folds, in place of `seed`: the same for every seed."""
     class_names: tuple[str, ...] = ()
     """Names, in label order, for sources that carry none; empty for the source's own."""
+    ignore_index: Annotated[int | None, between(0, 255)] = 255
+    """The value of mask files whose pixels count for nothing; None for no such. Where it is below
+    the number of classes these are the other values, in order."""
+    palette: tuple[str, ...] = ()
+    """The colour of each class, ('#000000', '#ff8000'), in label order: of mask files that are
+    pictures in colour, and of the masks that a report and predictions show."""
+    sliding: Annotated[float | None, between(0, 1, ends='low')] = None
+    """Segmentation: images are looked at in their own size, through windows of `image_size` that
+    overlap by this share of a side, 0.33 say, and whose logits are averaged; in training and
+    validation each window is an example. None brings every image to `image_size`."""
     image_size: Annotated[tuple[int, int] | None, between(1, 2**16)] = None
     """Height and width in pixels; None for the network's own."""
     window: Annotated[tuple[float, float] | None, between(-1e9, 1e9)] = None
@@ -114,6 +125,12 @@ class DataSettings:
     categories: str = 'one_hot'
     """How categories of a table enter the network: `one_hot`, or `embed`, by tables that it
     learns."""
+    text_columns: tuple[str, ...] = ()
+    """Columns of texts that go through the network each by itself, for `embedding`: (anchor,
+    positive) and perhaps negatives; empty to look for `anchor`, `positive`, `negative` and other
+    usual names."""
+    label_scale: Annotated[float, above(0)] = 1.0
+    """What labels that are numbers are divided by: 5 for the scores of STS-B, say."""
     text_pair_column: str = ''
     """Column with the second text of a pair; empty for single texts."""
     units: str = 'words'
@@ -180,6 +197,11 @@ class DataSettings:
         check_name(self.categories, CATEGORIES, 'data.categories')
         check_name(self.units, UNITS, 'data.units')
         object.__setattr__(self, 'features', tuple(self.features))
+        object.__setattr__(self, 'text_columns', tuple(self.text_columns))
+        if self.label_scale != 1 and not kind.scaled:
+            raise UserError(
+                f'data.label_scale needs labels that are numbers; data.task is {self.task}'
+            )
         if self.folds == 1:
             raise UserError('data.folds is 1; expected 0 for none, or 2 or more')
         if self.folds and self.test_per_class is not None:
@@ -219,6 +241,14 @@ class DataSettings:
         object.__setattr__(self, 'slices', tuple(self.slices))
         if len(set(self.class_names)) < len(self.class_names):
             raise UserError('data.class_names holds a name twice')
+        object.__setattr__(self, 'palette', tuple(self.palette))
+        check_palette(self.palette)
+        if self.sliding is not None and (kind.head != 'dense' or self.image_size is None):
+            raise UserError(
+                'data.sliding needs labels of each pixel (data.task) and data.image_size, the size '
+                'of a window'
+            )
+        kind.check_augmentation(parse_augment(self.augment))
         if parse_augment(self.augment) and kind.from_inputs:
             raise UserError(
                 f'data.augment is {self.augment!r}; expected none, data.task {self.task} '

@@ -84,4 +84,9 @@ def _without_labels(parts: list[Dataset], train: Dataset) -> Dataset:
 
 
 def _placeholders(count: int, train: Dataset) -> np.ndarray:
+    if train.labels.dtype == object:
+        raise UserError(
+            'data.unlabelled is for train.adapt, which needs one class an example; data.task is '
+            f'{train.task}'
+        )
     return np.zeros((count, *train.labels.shape[1:]), train.labels.dtype)

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+_AT_ONCE = 50
+"""Resamples whose sums are made together."""
+
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Interval of a proportion; sound near 0 and 1, where the normal one is not.
@@ -53,6 +56,43 @@ def bootstrap_interval(
     tail = 100 * (1 - confidence) / 2
     low, high = np.percentile(found, [tail, 100 - tail])
     return [float(low), float(high)]
+
+
+def bootstrap_intervals_of_sums(
+    rows: np.ndarray,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    confidence: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> list[list[float] | None]:
+    """As `bootstrap_interval`, of several functions of the sums over rows, from the same resamples.
+
+    Args:
+      rows: what each unit adds to the sums, (n, k).
+      statistic: sums (samples, k) -> (samples, numbers), NaN where a number is undefined.
+
+    Returns:
+      (low, high) of each number, over the resamples where it is defined; None where it never is.
+      [] below two rows.
+
+    >>> rows = np.array([[2.0, 4.0], [2.0, 4.0]])
+    >>> bootstrap_intervals_of_sums(rows, lambda sums: sums[:, :1] / sums[:, 1:])
+    [[0.5, 0.5]]
+    """
+    if len(rows) < 2:
+        return []
+    rng, found = np.random.default_rng(seed), []
+    for start in range(0, resamples, _AT_ONCE):
+        size = min(_AT_ONCE, resamples - start)
+        drawn = [rng.integers(0, len(rows), len(rows)) for _ in range(size)]
+        times = np.stack([np.bincount(each, minlength=len(rows)) for each in drawn])
+        found.append(statistic(times @ rows))
+    tail, spread = 100 * (1 - confidence) / 2, []
+    for values in np.concatenate(found).T:
+        known = values[np.isfinite(values)]
+        ends = np.percentile(known, [tail, 100 - tail]) if len(known) else None
+        spread.append(None if ends is None else [float(end) for end in ends])
+    return spread
 
 
 def bootstrap_mean_interval(values: np.ndarray, **options: Any) -> list[float] | None:

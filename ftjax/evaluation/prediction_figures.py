@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,50 @@ GREY = '#9aa5b1'
 def confusion_matrix_figure(metrics: MetricValues, title: str = ''):
     """Confusion matrix of `classification_metrics` as a matplotlib Figure.
 
-    Colour is the share of the true class (rows sum to 1), so that rare classes can be read;
-    numbers are examples, of few classes with that share below; left out where the cells grow too
-    small for them.
+    Numbers are examples, of few classes with the share of the true class below; left out where the
+    cells grow too small for them.
+    """
+    matrix = np.asarray(metrics['confusion_matrix'])
+    n, share = len(matrix), shares(matrix)
+    texts = {}
+    for row, column in zip(*np.nonzero(matrix), strict=True) if n <= 30 else ():
+        percent = f'\n{100 * share[row, column]:.0f} %' if n <= 8 else ''
+        texts[row, column] = f'{matrix[row, column]}{percent}'
+    interval = metrics['accuracy_interval']
+    bounds = ' [{:.3f}, {:.3f}]'.format(*interval) if interval else ''
+    accuracy = f'accuracy {metrics["accuracy"]:.3f}{bounds}, n = {metrics["n"]}'
+    size = float(np.clip(150 / n / max(2, len(str(matrix.max()))), 4.5, 10))
+    names = [row['name'] for row in metrics['per_class']]
+    return shares_figure(matrix, names, f'{title}\n{accuracy}' if title else accuracy, texts, size)
+
+
+def shares(matrix: np.ndarray) -> np.ndarray:
+    """A confusion matrix (true, answered) in shares of the true class: rows sum to 1."""
+    return matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+
+
+def shares_figure(
+    matrix: np.ndarray,
+    names: Sequence[str],
+    title: str,
+    texts: Mapping[tuple[int, int], str],
+    size: float = 8.0,
+):
+    """A confusion matrix as a matplotlib Figure.
+
+    Colour is the share of the true class, so that rare classes can be read.
+
+    Args:
+      matrix: (true, answered), of whatever is counted.
+      names: one a class.
+      title: above it.
+      texts: what is written in cells.
+      size: of these letters.
     """
     from matplotlib.figure import Figure
 
-    matrix = np.asarray(metrics['confusion_matrix'])
-    names = [_shortened(row['name']) for row in metrics['per_class']]
-    share = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    n = len(names)
+    share, n = shares(matrix), len(names)
+    names = [_shortened(name) for name in names]
     side = float(np.clip(2.2 + 0.42 * n, 4.2, 14))
     figure = Figure(figsize=(side + 0.9, side), layout='constrained')
     axes = figure.add_subplot()
@@ -38,25 +72,19 @@ def confusion_matrix_figure(metrics: MetricValues, title: str = ''):
     rotation = 0 if max(len(name) for name in names) <= 3 else 90
     axes.set_xticks(ticks, [names[i] for i in ticks], rotation=rotation)
     axes.set_yticks(ticks, [names[i] for i in ticks])
-    if n <= 30:
-        size = float(np.clip(150 / n / max(2, len(str(matrix.max()))), 4.5, 10))
-        for row, column in zip(*np.nonzero(matrix), strict=True):
-            percent = f'\n{100 * share[row, column]:.0f} %' if n <= 8 else ''
-            axes.text(
-                column,
-                row,
-                f'{matrix[row, column]}{percent}',
-                ha='center',
-                va='center',
-                fontsize=size,
-                color='white' if share[row, column] > 0.55 else INK,
-            )
+    for (row, column), text in texts.items():
+        axes.text(
+            column,
+            row,
+            text,
+            ha='center',
+            va='center',
+            fontsize=size,
+            color='white' if share[row, column] > 0.55 else INK,
+        )
     axes.set_xlabel('predicted class')
     axes.set_ylabel('true class')
-    interval = metrics['accuracy_interval']
-    bounds = ' [{:.3f}, {:.3f}]'.format(*interval) if interval else ''
-    accuracy = f'accuracy {metrics["accuracy"]:.3f}{bounds}, n = {metrics["n"]}'
-    axes.set_title(f'{title}\n{accuracy}' if title else accuracy, fontsize=10)
+    axes.set_title(title, fontsize=10)
     bar = figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03)
     bar.set_label('share of the true class')
     bar.outline.set_visible(False)

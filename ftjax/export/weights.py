@@ -12,6 +12,7 @@ from ftjax.export.hub_push import check_push, push_folder
 from ftjax.export.huggingface import save_huggingface, save_inputs
 from ftjax.export.model_card import PLAN
 from ftjax.export.peft import save_peft
+from ftjax.export.sentence_modules import USAGE, trunk_of, write_modules
 from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.json.json_reader import read_object
 from ftjax.io.json.json_values import JsonObject
@@ -24,6 +25,7 @@ from ftjax.models.adapters.adapted import (
     read_adapter,
 )
 from ftjax.models.stages import Network
+from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained import families, own_format
 from ftjax.pytrees import Variables
 
@@ -88,11 +90,12 @@ def write_merged(folder: pathlib.Path, run: FinishedRun, dtype: str | None = Non
     """The network without adapters, its preprocessing or tokenizer, and the card."""
     found = run.found
     network, variables = merge(found.network, found.variables)
-    check_family(network)
+    trunk, weights = trunk_of(network, variables)
+    check_family(trunk)
     save_huggingface(
         folder,
-        network,
-        variables,
+        trunk,
+        weights,
         found.preprocessing,
         found.class_names,
         tokenizer=run.tokenizer,
@@ -103,7 +106,12 @@ def write_merged(folder: pathlib.Path, run: FinishedRun, dtype: str | None = Non
     adapters = ''
     if isinstance(found.network, Adapted):
         adapters = f'Adapters ({adapters_in_words(found.network)}) were merged into the weights.'
-    card = run.card(name, [f"model = {name}.from_pretrained('{run.place}')"], adapters)
+    usage = [f"model = {name}.from_pretrained('{run.place}')"]
+    if network.head_kind == 'vector':
+        assert not isinstance(found.preprocessing, Preprocessing)
+        write_modules(folder, network, variables, found.preprocessing)
+        usage = [line.format(place=run.place) for line in USAGE]
+    card = run.card(name, usage, adapters)
     (folder / 'README.md').write_text(card, encoding='utf-8')
 
 
@@ -170,6 +178,11 @@ def check_family(network: Network) -> str:
         raise UserError(
             f'{type(network).__name__} takes rows of a table, for which transformers has no '
             f'network; {REMEDY}'
+        )
+    if network.is_dense:
+        raise UserError(
+            f'{type(network).__name__} answers each position of an image, and transformers has no '
+            f'such head; {REMEDY}'
         )
     try:
         family = families.family_of_network(network)

@@ -143,6 +143,8 @@ class Network(nn.Module):
     @property
     def head_kind(self) -> str:
         """What the outputs are, where not numbers of a whole example: `LabelKind.head` says it."""
+        if self.is_dense:
+            return 'dense'
         return 'lm' if self.is_lm else 'features' if self.is_reconstruction else ''
 
     @property

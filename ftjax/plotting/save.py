@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from ftjax.io.files.atomic import write_bytes
 
@@ -42,6 +41,8 @@ def with_palette(png: bytes) -> bytes:
     A picture of many colours, one that holds photographs, say, is returned as it is: where
     channels differ by more than `TOLERANCE` levels on average.
     """
+    from PIL import Image
+
     image = Image.open(io.BytesIO(png)).convert('RGB')
     few = image.quantize(256, dither=Image.Dither.NONE)
     difference = np.asarray(image, np.int16) - np.asarray(few.convert('RGB'), np.int16)

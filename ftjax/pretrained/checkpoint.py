@@ -13,7 +13,7 @@ import jax
 from ftjax.errors import UserError
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.io.json.json_values import JsonObject
-from ftjax.models.adapters.adapted import with_overrides
+from ftjax.models.adapters.adapted import plain_network, with_overrides
 from ftjax.models.bert import BERT
 from ftjax.models.modernbert import ModernBERT
 from ftjax.models.registry import build
@@ -26,6 +26,7 @@ from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.keymaps.hf_config import TAGGER, architecture, num_labels
 from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, identity
 from ftjax.pretrained.readers import TensorSource
+from ftjax.pretrained.sentence_folder import pooling_of
 from ftjax.printable import printable
 
 OTHER_TASK = re.compile(
@@ -57,6 +58,7 @@ class Checkpoint:
     def network(self, **overrides: object) -> Network:
         """The network that the checkpoint describes, with some fields replaced."""
         with self._explaining(overrides):
+            overrides = self._with_pool(overrides)
             if self.is_own:
                 name, options = self.config['model'], self.config['options']
                 merged = with_overrides if name == 'adapted' else dict.__or__
@@ -76,6 +78,21 @@ class Checkpoint:
                 f'are {tensors} tensors'
             )
         return network
+
+    def _with_pool(self, overrides: Mapping[str, object]) -> dict[str, object]:
+        """With the pool of a head that gives a vector, where nobody says another.
+
+        It is that of sentence-transformers' settings beside the weights; else the network's own,
+        and the mean for one whose own is none.
+        """
+        if overrides.get('head') != 'vector' or 'pool' in overrides:
+            return dict(overrides)
+        found = pooling_of(self.folder)
+        if found is None:
+            without = {name: value for name, value in overrides.items() if name != 'head'}
+            pool = getattr(plain_network(self.network(**without)), 'pool', 'mean')
+            found = pool if pool in ('mean', 'last') else 'mean'
+        return {**overrides, 'pool': found}
 
     def _has_tags(self, overrides: Mapping[str, object]) -> bool:
         """Whether the file is of a network that answers for every token, and nobody says other."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from ftjax.data import eval_batches
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
-from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import refuse_non_finite
+from ftjax.evaluation.sliding import split_outputs
 from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
@@ -62,6 +61,5 @@ def chosen_threshold(prepared: Prepared, variables: Variables) -> Threshold | No
 def _collected(prepared: Prepared, variables: Variables, dataset: Dataset) -> Statistics:
     """What the task counts of the network's outputs on a split."""
     settings, preprocessing = prepared.config.data, prepared.preprocessing
-    batches = eval_batches(dataset, settings.eval_batch_size, settings.image_size, preprocessing)
-    outputs = predict(prepared.network, variables, batches, preprocessing, tta=settings.tta)
+    outputs = split_outputs(prepared.network, variables, dataset, settings, preprocessing)
     return task_of(dataset.task).collected(outputs)

@@ -15,24 +15,30 @@ import numpy as np
 from ftjax.evaluation.metric import MetricValues
 from ftjax.tasks.causal_lm import CausalLM
 from ftjax.tasks.classification import Classification
+from ftjax.tasks.embedding import Embedding
 from ftjax.tasks.masked_features import MaskedFeatures
 from ftjax.tasks.masked_tokens import MaskedTokens
 from ftjax.tasks.multilabel import Multilabel
 from ftjax.tasks.registry import DEFAULT_TASK, loss, metric, task, task_of, tasks
 from ftjax.tasks.regression import Regression
+from ftjax.tasks.segmentation import Segmentation
 from ftjax.tasks.task import LossOptions, Task
+from ftjax.tasks.text_similarity import TextSimilarity
 from ftjax.tasks.token_classification import TokenClassification
 
 __all__ = [
     'DEFAULT_TASK',
     'CausalLM',
     'Classification',
+    'Embedding',
     'LossOptions',
     'MaskedFeatures',
     'MaskedTokens',
     'Multilabel',
     'Regression',
+    'Segmentation',
     'Task',
+    'TextSimilarity',
     'TokenClassification',
     'evaluate',
     'loss',

@@ -100,6 +100,17 @@ class Answering:
         flat = outputs.reshape(len(outputs), -1)
         return {f'output_{i}': flat[:, i] for i in range(flat.shape[1])}
 
+    def mask(self, output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """The answer to one input as an image: uint8 (rows, columns) of `size`, class indices.
+
+        Raises:
+          UserError: the task has no answer for each pixel.
+        """
+        raise UserError(
+            f'a network of task {self.name} gives no masks; write its answers to a .csv or .jsonl '
+            'file'
+        )
+
     def answers_to(
         self,
         inputs: Sequence[object],

@@ -10,7 +10,7 @@ from ftjax.evaluation.metric import MetricValues
 from ftjax.io.json.json_values import JsonObject
 from ftjax.printable import printable
 
-_HEADS = {'average_precision': 'avg prec'}
+_HEADS = {'average_precision': 'avg prec', 'boundary_f1': 'boundary'}
 
 
 def class_rows(

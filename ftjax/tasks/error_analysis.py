@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -63,6 +63,22 @@ class ErrorAnalysis:
           Dicts: `id`, `position` (among the units), and what was right and what was answered.
         """
         return []
+
+    draws_answers: ClassVar[bool] = False
+    """Whether `drawn` shows an answer on its input; the worst are then answered once more."""
+
+    def drawn(
+        self, image: np.ndarray, output: np.ndarray, label: Any, palette: Sequence[str]
+    ) -> np.ndarray:
+        """A picture, uint8 (rows, columns, 3), of an image with what is right and was answered.
+
+        Args:
+          image: as the network sees it, before normalisation.
+          output: of the network.
+          label: as the batch holds it.
+          palette: as `config.data.palette`.
+        """
+        raise NotImplementedError
 
     def in_context(
         self, mistake: Mapping[str, object], data: Dataset, place: int

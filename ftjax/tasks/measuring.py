@@ -77,6 +77,21 @@ class Measuring(TrainingLoss):
         """
         raise NotImplementedError
 
+    def summed_on_host(
+        self, outputs: Array, batch: Batch, options: LossOptions
+    ) -> tuple[float, float]:
+        """(sum, weight) of the loss over a batch, added in float64."""
+        weights = np.asarray(self.weights(batch), np.float64)
+        losses = np.asarray(self.losses(outputs, batch, options), np.float64)
+        return float((losses * weights).sum()), float(weights.sum())
+
+    def completed(self, found: Statistics) -> Statistics:
+        """Statistics of a whole split, with what needs all its rows at once: ranks, say.
+
+        What is large and only served for that is left out, since a run keeps what is given.
+        """
+        return found
+
     def example_scores(self, found: Statistics) -> ExampleScores | None:
         """What each example of a split scored; None where no metric is the mean of such scores."""
         return None
@@ -149,7 +164,8 @@ class Measuring(TrainingLoss):
                 real |= {'mask': mask}
                 if not rows.all():
                     outputs = outputs[rows]
-                    real = {'labels': labels[rows], 'index': index[rows], 'mask': mask[rows]}
+                    known = ((name, value) for name, value in real.items() if name != 'inputs')
+                    real = {name: np.asarray(value)[rows] for name, value in known}
             if not len(real['labels']):
                 continue
             part = self.statistics(outputs, real, wanted)
@@ -159,7 +175,8 @@ class Measuring(TrainingLoss):
             if wanted is None and 'finite' not in rows:
                 rows['finite'] = finite_rows(outputs)
             parts.append(dataclasses.replace(part, rows=rows, outputs=outputs.shape[-1]))
-        return joined(parts)
+        found = joined(parts)
+        return self.completed(found) if len(found) else found
 
     def measure(
         self,
@@ -232,9 +249,7 @@ class Measuring(TrainingLoss):
 
         def with_losses() -> Pairs:
             for outputs, batch in pairs:
-                weights = np.asarray(self.weights(batch), np.float64)
-                losses = np.asarray(self.losses(outputs, batch, options), np.float64)
-                sums[:] += [(losses * weights).sum(), weights.sum()]
+                sums[:] += self.summed_on_host(outputs, batch, options)
                 yield outputs, batch
 
         # The loss of the task is a metric too, under whatever name.

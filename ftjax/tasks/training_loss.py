@@ -104,6 +104,11 @@ class TrainingLoss:
                 )
         return (losses * weights).sum(), weights.sum()
 
+    def compares(self, options: LossOptions) -> bool:
+        """Whether a loss hangs on the other examples of its batch: parts of one are no batches."""
+        del options
+        return False
+
     counts_correct: ClassVar[bool] = False
     """Whether the default metric is the mean of `correct`, and validations note nothing more."""
 

@@ -39,15 +39,17 @@ class Case:
 
     def data(self, network: Any, folder: pathlib.Path) -> tuple[Any, Any]:
         """(splits, preprocessing); a tokenizer is written to the folder."""
-        from benchmarks.sides import made_images
+        from benchmarks.sides import made_images, made_masks
 
         from ftjax.data import Splits
         from ftjax.preprocessing.images import Preprocessing
         from ftjax.preprocessing.texts import text_preprocessing
 
-        if self.unit == 'images':
-            size = self.options['image_size']
-            train, val = made_images(self.examples, size), made_images(8, size, seed=1)
+        if self.unit != 'sentences':
+            size, make = self.options['image_size'], made_images
+            if self.unit == 'masks':
+                make = made_masks
+            train, val = make(self.examples, size), make(8, size, seed=1)
             preprocessing: Any = Preprocessing(image_size=(size, size))
         else:
             train, val = made_texts(self.examples), made_texts(8, seed=1)
@@ -71,6 +73,9 @@ CASES = {
     'vit': Case('ViT', 'vit', vit(), 16, 64),
     'bert': Case('BERT', 'bert', {**BERT, **NOISELESS}, 32, TEXTS, 'sentences'),
     'resnet': Case('ResNet-26', 'resnet_gn_cifar', {'depth': 26, 'image_size': 32}, 64, 256),
+    'segmentation': Case(
+        'ViT segmentation', 'vit', vit(num_classes=21, head='linear'), 16, 64, 'masks'
+    ),
     'vit_b': Case('ViT-B/16 bf16', 'vit', LARGE, 128, 1024),
 }
 """All but the last are of the table for a CPU; the last is for a GPU."""

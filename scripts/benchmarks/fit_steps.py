@@ -78,7 +78,7 @@ class FitSteps:
 
     def call(self) -> None:
         """One call, as `StepRunner` makes it: batches in, losses and norms out."""
-        from ftjax.data.text.batches import stacked
+        from ftjax.data.text.stacked_batches import stacked
         from ftjax.training.loop.step_runner import model_inputs
         from ftjax.xla.program_cache import program
 

@@ -27,6 +27,24 @@ def made_images(count: int, size: int, seed: int = 0) -> Any:
     )
 
 
+def made_masks(count: int, size: int, seed: int = 0) -> Any:
+    """Random images with masks of 21 classes in blocks of 8 pixels, a tenth of them not counted."""
+    import dataclasses
+
+    from ftjax.data.masks.mask import MaskPixels, masks
+
+    rng, images = np.random.default_rng(seed), made_images(count, size, seed)
+    blocks = rng.integers(0, 21, (count, -(-size // 8), -(-size // 8)))
+    labels = blocks.repeat(8, axis=1).repeat(8, axis=2)[:, :size, :size].astype(np.uint8)
+    labels[rng.random(labels.shape) < 0.1] = 255
+    return dataclasses.replace(
+        images,
+        labels=masks([MaskPixels(each) for each in labels]),
+        class_names=tuple(map(str, range(21))),
+        task='segmentation',
+    )
+
+
 def made_network(size: int, depth: int) -> tuple[Any, Any]:
     """A ViT and its variables, random."""
     import jax
@@ -122,7 +140,7 @@ class FineTuning:
         """Runs some steps in one call, as `fit` does, from batches in memory."""
         import jax
 
-        from ftjax.data.text.batches import stacked
+        from ftjax.data.text.stacked_batches import stacked
         from ftjax.training.loop.step_runner import model_inputs
         from ftjax.training.step.multi_step import MultiStep
         from ftjax.xla.program_cache import program, replicated

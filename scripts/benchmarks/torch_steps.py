@@ -75,11 +75,12 @@ class LowRank(nn.Module):
 def made(case: Any, data: Any, preprocessing: Any) -> tuple[nn.Module, dict[str, Any], Any]:
     """(model, {its head and blocks, and what comes after}, all inputs) of a case."""
     options = case.options
-    images = case.unit == 'images'
+    images = case.unit != 'sentences'
     inputs: Any = torch.tensor(data.train.inputs).permute(0, 3, 1, 2) if images else None
     if case.family == 'vit':
         sizes = {name: options[name] for name in ('width', 'depth', 'heads')}
-        model: Any = ViT(options['image_size'], options['patch_size'], classes=10, **sizes)
+        sizes |= {'classes': options['num_classes'], 'dense': case.unit == 'masks'}
+        model: Any = ViT(options['image_size'], options['patch_size'], **sizes)
         parts = {'head': model.head, 'blocks': model.blocks, 'after': [model.norm]}
     elif case.family == 'resnet_gn_cifar':
         model = ResNet(options['depth'], 10)
@@ -181,7 +182,10 @@ class TorchSteps:
         self.optimizer = torch.optim.AdamW(trained, 1e-3, weight_decay=0.01)
         if compiled:
             self.model = torch.compile(self.model)
-        self.inputs, self.labels = inputs, torch.tensor(np.array(data.train.labels)).long()
+        labels = data.train.labels
+        if case.unit == 'masks':
+            labels = np.stack([each.read() for each in labels])
+        self.inputs, self.labels = inputs, torch.tensor(np.array(labels)).long()
         self.order, self.place = torch.randperm(len(inputs)), 0
 
     def steps(self, count: int) -> int:
@@ -193,16 +197,25 @@ class TorchSteps:
             rows = self.rows()
             inputs, labels = self.inputs[rows].to(self.device), self.labels[rows].to(self.device)
             with torch.autocast(self.device, torch.bfloat16, enabled=half):
-                loss = F.cross_entropy(self.logits(inputs), labels)
+                loss = self.loss(inputs, labels)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
         assert loss is not None and np.isfinite(loss.item())
         return count
 
+    def loss(self, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The mean cross-entropy of examples, or of the pixels that are counted."""
+        logits = self.logits(inputs)
+        if self.case.unit != 'masks':
+            return F.cross_entropy(logits, labels)
+        size = labels.shape[1:]
+        large = F.interpolate(logits, size=size, mode='bilinear', align_corners=False)
+        return F.cross_entropy(large, labels, ignore_index=255)
+
     def logits(self, inputs: torch.Tensor) -> torch.Tensor:
         """The model's output for images as bytes, or for tokens."""
-        if self.case.unit == 'images':
+        if self.case.unit != 'sentences':
             return self.model((inputs.float() / 255 - 0.5) / 0.5)
         return self.model(input_ids=inputs, attention_mask=torch.ones_like(inputs)).logits
 

@@ -36,10 +36,20 @@ class Block(nn.Module):
 
 
 class ViT(nn.Module):
-    """Class token, learned positions, final norm, linear head."""
+    """Class token, learned positions, final norm, linear head: of the token, or of each patch."""
 
-    def __init__(self, image: int, patch: int, width: int, depth: int, heads: int, classes: int):
+    def __init__(
+        self,
+        image: int,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        classes: int,
+        dense: bool = False,
+    ):
         super().__init__()
+        self.dense, self.side = dense, image // patch
         self.patches = nn.Conv2d(3, width, patch, patch)
         self.token = nn.Parameter(torch.zeros(1, 1, width))
         self.places = nn.Parameter(torch.randn(1, (image // patch) ** 2 + 1, width) * 0.02)
@@ -51,6 +61,9 @@ class ViT(nn.Module):
         x = torch.cat([self.token.expand(len(x), -1, -1), x], dim=1) + self.places
         for block in self.blocks:
             x = block(x)
+        if self.dense:
+            x = self.head(self.norm(x[:, 1:])).transpose(1, 2)
+            return x.reshape(len(x), -1, self.side, self.side)
         return self.head(self.norm(x[:, 0]))
 
 

@@ -94,9 +94,9 @@ def test_undistorted_characters_agree_with_the_font_renderer():
 
 def test_every_face_draws_every_class_differently():
     """A face that lacked a character would draw the same box, or nothing, for each."""
-    from ftjax.data.synthetic.glyphs import FONTS, _atlas
+    from ftjax.data.synthetic.glyphs import FONTS, glyph_atlas
 
-    fields, widths, labels = _atlas()
+    fields, widths, labels = glyph_atlas()
     assert len(fields) == len(CHARACTERS) * len(FONTS) - 10  # no old-style figures
     assert set(labels) == set(range(len(CLASS_NAMES)))
     assert (fields.max(axis=(1, 2)) > 0.02).all() and (widths > 0).all()

@@ -33,10 +33,18 @@ def answers(name, n=23, seed=0):
         return outputs, (rng.random((n, 7)) < 0.4).astype(np.float32)
     if name == 'regression':
         return outputs[:, :1], rng.normal(size=n).astype(np.float32)
+    if name == 'embedding':  # triplets, every text another one
+        numbers = np.concatenate([np.arange(3 * n).reshape(n, 3), np.full((n, 1), -1)], axis=1)
+        return rng.normal(size=(n, 3, 7)).astype(np.float32), numbers.astype(np.int32)
+    if name == 'text_similarity':
+        return rng.normal(size=(n, 2, 7)).astype(np.float32), rng.random(n).astype(np.float32)
     if name == 'masked_features':
         hidden = np.where(rng.random((n, 7)) < 0.5, rng.normal(size=(n, 7)), -1)
         hidden[:, 0] = 0.5
         return outputs, hidden.astype(np.float32)
+    if name == 'segmentation':
+        masks = rng.choice(np.array([*range(7), 255], np.uint8), (n, 5, 6))
+        return rng.normal(size=(n, 3, 2, 7)).astype(np.float32), masks
     labels = np.where(rng.random((n, 9)) < 0.5, rng.integers(0, 7, (n, 9)), -1).astype(np.int32)
     labels[:, 0] = 3
     if name == 'causal_lm':
@@ -54,8 +62,9 @@ def batches(name, size, n=23):
     for start in range(0, n, size):
         rows = np.resize(order[start : start + size], size)
         mask = (np.arange(size) < n - start).astype(np.float32)
-        if task_of(name).labels.from_inputs:
-            mask = mask[:, None] * task_of(name).labels.asked(labels[rows])
+        kind = task_of(name).labels
+        if kind.from_inputs or kind.head == 'tags':
+            mask = mask[:, None] * kind.asked(labels[rows])
         yield outputs[rows], {'labels': labels[rows], 'mask': mask, 'index': rows}
 
 
@@ -87,7 +96,10 @@ def test_a_loss_is_a_sum_and_a_weight():
     for name in tasks():
         outputs, batch = next(batches(name, 32))
         total, weight = task_of(name).loss(outputs, batch)
-        assert weight == batch['mask'].sum()
+        counted = batch['mask']
+        if name == 'segmentation':
+            counted = counted[:, None, None] * (batch['labels'] != 255)
+        assert weight == counted.sum()
         noise = np.where(batch['mask'] > 0, 0, 50.0)  # padding counts for nothing
         noise = noise.reshape(noise.shape + (1,) * (outputs.ndim - noise.ndim))
         assert task_of(name).loss(outputs + noise, batch)[0] == pytest.approx(float(total))

@@ -38,6 +38,8 @@ OUTPUTS = {  # of each task: outputs of two examples, and their labels
     'regression': (np.zeros((2, 1), np.float32), np.array([0.5, 2], np.float32)),
     'multilabel': (np.zeros((2, 3), np.float32), np.eye(3, dtype=np.float32)[:2]),
     'masked_tokens': (np.zeros((2, 4, 9), np.float32), np.ones((2, 4), np.int32)),
+    'embedding': (np.ones((2, 2, 5), np.float32), np.arange(6, dtype=np.int32).reshape(2, 3)),
+    'text_similarity': (np.ones((2, 2, 5), np.float32), np.array([0.5, 1], np.float32)),
     'causal_lm': (np.zeros((2, 4, 3), np.float32), np.ones((2, 4, 2), np.int32)),
     'token_classification': (np.zeros((2, 4, 3), np.float32), np.ones((2, 4), np.int32)),
     'masked_features': (np.zeros((2, 5), np.float32), np.ones((2, 5), np.float32)),
@@ -130,9 +132,9 @@ def test_shapes_in_tasks_are_those_of_their_losses(monkeypatch):
 
     with all_checked(ftjax.tasks, monkeypatch) as found:
         for name, (outputs, labels) in OUTPUTS.items():
-            kind, places = task_of(name).labels, labels.shape[: outputs.ndim - 1]
-            mask = np.ones(places if outputs.ndim > 2 else kind.asked(labels).shape, np.float32)
-            mask = mask if outputs.ndim > 2 or kind.from_inputs else np.ones(2, np.float32)
+            kind = task_of(name).labels
+            per_place = kind.from_inputs or kind.head == 'tags'
+            mask = np.ones(kind.asked(labels).shape if per_place else 2, np.float32)
             batch = {'labels': labels, 'mask': mask, 'index': np.arange(2)}
             assert np.isfinite(task_of(name).validate([(outputs, batch)])['loss'])
             total, weight = task_of(name).loss(outputs, batch)

@@ -1,11 +1,19 @@
 """Heads of every position: shapes, the same in parts as whole, resizing, and refusals."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ftjax import registry
 from ftjax.errors import UserError
+from ftjax.export.weights import export_in_words
+from ftjax.models.adapters.adapted import adapted
+from ftjax.models.adapters.lora import LoRA
+from ftjax.models.adapters.prompt import Prompt
+from ftjax.models.layers.pixel_heads import PixelHead, SummedHead
 from ftjax.models.layers.resize import bilinear_matrix, resized, resized_on_host
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
@@ -147,3 +155,38 @@ def test_a_checkpoint_changes_its_head_and_keeps_it(tmp_path):
     assert back.report.head == 'new' and not back.network.is_dense
     other = load_pretrained(str(tmp_path / 'dense'), num_classes=3)
     assert other.report.head == 'new' and other.network.is_dense
+
+
+def test_transformers_has_no_such_head():
+    said = export_in_words(build('vit', {**SMALL['vit'], 'pool': 'cls', 'head': 'linear'}))
+    assert said.startswith('export to transformers: none (ViT answers each position of an image')
+
+
+@pytest.mark.slow
+def test_adapters_leave_the_head_its_patches():
+    network, variables, images = made('dinov2', 'fpn:8')
+    expected = network.apply(variables, images)
+    low = adapted(network, [LoRA(rank=2)])
+    assert low.is_dense and low.tapped == network.tapped
+    found = {**random_variables(low, 0)['params'], **variables['params']}
+    assert set(found) == set(network.stages)
+    prompted = adapted(network, [Prompt(tokens=3)])
+    started = random_variables(prompted, 0)
+    shape = jax.eval_shape(prompted.apply, started, images).shape
+    assert shape == expected.shape == (2, 4, 4, 5)
+    state = prompted.apply(started, images, stop='norm')
+    assert state['tap_0'].shape == (2, 4, 4, 16) and state['hidden'].shape == (2, 19, 16)
+
+
+def test_a_head_of_ones_own_is_named_like_the_shipped_ones(monkeypatch):
+    monkeypatch.setitem(registry.PARTS, 'head', dict(registry.parts('head')))
+
+    @registry.register('head', 'coarse', details=PixelHead(2))
+    def coarse(classes, normalised, width: int = 4):
+        """Two maps, summed."""
+        return functools.partial(SummedHead, classes, normalised, width)
+
+    network = build('dinov2', {**SMALL['dinov2'], 'num_classes': 5, 'head': 'coarse:6'})
+    assert network.tapped == ('block_01',)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), network.example_input())
+    assert shapes['params']['head']['pixel_map_0']['kernel'].shape == (16, 6)

@@ -168,6 +168,12 @@ MADE = {
     'multilabel': evaluate(
         np.array([[1.0, -1], [1, 1]]), np.array([[1, 0], [0, 1]]), task='multilabel'
     ),
+    'embedding': task_of('embedding').measure(
+        [(np.eye(6).reshape(3, 2, 6), {'labels': np.arange(9).reshape(3, 3), 'mask': np.ones(3)})]
+    ),
+    'text_similarity': task_of('text_similarity').measure(
+        [(np.array([[[1, 0], [1, 0.5]], [[1, 0], [0, 1]]]), {'labels': np.array([0.9, 0.2])})]
+    ),
     'token_classification': task_of('token_classification').measure(
         [(np.eye(5)[None, :3], {'labels': np.array([[0, 1, 3]]), 'mask': np.ones((1, 3))})]
     ),
@@ -177,13 +183,15 @@ MADE = {
 }
 
 
+COUNTS = ('n', 'rows', 'texts', 'words', 'bytes', 'queries', 'candidates', 'unigram_entropy')
+
+
 @pytest.mark.parametrize('task', MADE)
 def test_the_table_of_metrics_is_that_of_the_evaluation(task):
     made = {
         key
         for key, value in numbers_of(MADE[task]).items()
-        if key not in ('n', 'rows', 'texts', 'words', 'bytes', 'unigram_entropy')
-        and value is not None
+        if key not in COUNTS and value is not None
     }
     outputs = len(MADE[task].get('per_class', ()))
     defined = [m for m in task_of(task).metrics if not task_of(task).obstacle(m.name, outputs)]

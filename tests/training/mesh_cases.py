@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from collectives import collectives
 from flax.traverse_util import flatten_dict
-from tiny_runs import initial, noise, splits
+from tiny_runs import blocks, initial, noise, splits
 
 from ftjax.distributed import initialize
 from ftjax.distributed.sharding import Sharding
@@ -30,10 +30,12 @@ from ftjax.training.step.run_spec import RunSpec
 NETWORKS = {
     'vit': ('vit', {'patch_size': 4, 'width': 32, 'depth': 2, 'heads': 2}),
     'resnet': ('resnet_bn_cifar', {'depth': 8, 'width': 4}),
+    'dense': ('vit', {'patch_size': 2, 'width': 32, 'depth': 2, 'heads': 2, 'head': 'fpn:8'}),
 }
 
 
 DATA = splits(noise, 64, 27, 9)
+MASKED = splits(blocks, 64, 27, 9)
 
 
 def compiled_with(program, seen):
@@ -79,7 +81,7 @@ def run(case):
                 network,
                 variables,
                 plan,
-                DATA,
+                MASKED if network.is_dense else DATA,
                 optimizer=OptimizerSettings(**{**settings, **case.get('optimizer', {})}),
                 schedule=ScheduleSettings(name='constant', warmup=0.0),
                 settings=TrainSettings(**train),

@@ -33,12 +33,18 @@ RUNS = {
         'train': {'class_weights': {'b': 5.0, 'c': 20.0}},
         'optimizer': {'accumulate': 2},
     },
+    'segmented': {
+        'network': 'dense',
+        'freeze': 'last:1',
+        'augment': 'flip,pad_crop:1',
+        'optimizer': {'accumulate': 2},
+    },
     'mixed': {'freeze': 'last:1', 'augment': 'rand_augment:1,mixup:1,cutmix'},
     'gradual': {'freeze': 'gradual'},
     'chosen': {'freeze': 'auto_rgn'},
     'statistics': {'network': 'resnet', 'freeze': {'strategy': 'full', 'norm': 'train'}},
 }
-SHARDED = ('full', 'last', 'lora', 'looped', 'weighted', 'gradual')
+SHARDED = ('full', 'last', 'lora', 'looped', 'weighted', 'segmented', 'gradual')
 PROCESSES = ('full', 'last', 'lora', 'looped', 'views', 'chosen')
 RULES = {'freeze': 'last:1', 'mesh': {'fsdp': 8}, 'rules': [['block_.*', 'fsdp']]}
 

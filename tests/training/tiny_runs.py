@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from ftjax.data import Dataset, Splits
+from ftjax.data.masks.mask import MaskPixels, masks
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 
@@ -31,6 +32,22 @@ def shades(name, count):
     draw = np.random.default_rng(len(name))
     dark = draw.integers(0, 60, (count, 8, 8, 3))
     return of_classes(name, (dark + 60 * classes(count)[:, None, None, None]).astype(np.uint8))
+
+
+def blocks(name, count):
+    """Images with masks of three classes; how many pixels are counted differs."""
+    draw = np.random.default_rng(len(name))
+    labels = draw.integers(0, 3, (count, 4, 4)).repeat(2, axis=1).repeat(2, axis=2).astype(np.uint8)
+    images = draw.integers(0, 60, (count, 8, 8, 3)) + 60 * labels[..., None]
+    labels[draw.random(labels.shape) < 0.5 * draw.random((count, 1, 1))] = 255
+    return Dataset(
+        name=name,
+        kind='image',
+        inputs=images.astype(np.uint8),
+        labels=masks([MaskPixels(each) for each in labels]),
+        class_names=('a', 'b', 'c'),
+        task='segmentation',
+    )
 
 
 def of_classes(name, images):

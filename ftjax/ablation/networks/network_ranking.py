@@ -56,7 +56,7 @@ def check_networks(values: Mapping[str, object], inits: Sequence[str], data: Spl
                 f'{data.train.name}: there is no {name} split; set data.{name}_fraction'
             )
     kind = data.label_kind
-    if kind.from_inputs or data.train.labels.ndim > 2:
+    if kind.from_inputs or kind.head or data.train.labels.ndim > 2:
         raise UserError(
             f'networks are compared by a linear probe, which needs a label for each example; '
             f'data.task is {data.task}'

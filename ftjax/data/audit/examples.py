@@ -66,7 +66,8 @@ class Examples:
     @property
     def labelled(self) -> bool:
         """Whether labels are data, and not made from the inputs."""
-        return not self.splits.label_kind.from_inputs
+        kind = self.splits.label_kind
+        return kind.compared and not kind.from_inputs
 
     def label(self, position: int) -> str:
         """The label of an example as people read it."""

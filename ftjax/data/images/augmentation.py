@@ -9,24 +9,24 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ftjax.data.augmentation import IMAGES
+from ftjax.data.augmentation import MOVES
 from ftjax.ranges import between
 from ftjax.registry import register
 
 
-@register('augmentation', 'flip', details=IMAGES, ranges={'probability': between(0, 1)})
+@register('augmentation', 'flip', details=MOVES, ranges={'probability': between(0, 1)})
 def flip(image: jax.Array, key: jax.Array, probability: float = 0.5) -> jax.Array:
     """Mirrors left and right with a probability."""
     return jnp.where(jax.random.bernoulli(key, probability), image[:, ::-1], image)
 
 
-@register('augmentation', 'vertical_flip', details=IMAGES, ranges={'probability': between(0, 1)})
+@register('augmentation', 'vertical_flip', details=MOVES, ranges={'probability': between(0, 1)})
 def vertical_flip(image: jax.Array, key: jax.Array, probability: float = 0.5) -> jax.Array:
     """Mirrors top and bottom with a probability."""
     return jnp.where(jax.random.bernoulli(key, probability), image[::-1], image)
 
 
-@register('augmentation', 'pad_crop', details=IMAGES, ranges={'pixels': between(0, 64)})
+@register('augmentation', 'pad_crop', details=MOVES, ranges={'pixels': between(0, 64)})
 def pad_crop(image: jax.Array, key: jax.Array, pixels: float = 4.0) -> jax.Array:
     """Pads by reflection and cuts the original size out at a random place.
 
@@ -36,27 +36,27 @@ def pad_crop(image: jax.Array, key: jax.Array, pixels: float = 4.0) -> jax.Array
     return _shifted(image, key, int(pixels), 'reflect')
 
 
-@register('augmentation', 'shift', details=IMAGES, ranges={'pixels': between(0, 64)})
+@register('augmentation', 'shift', details=MOVES, ranges={'pixels': between(0, 64)})
 def shift(image: jax.Array, key: jax.Array, pixels: float = 2.0) -> jax.Array:
     """Moves by up to so many whole pixels a side; the border is repeated."""
     return _shifted(image, key, int(pixels), 'edge')
 
 
-@register('augmentation', 'rotate', details=IMAGES, ranges={'degrees': between(0, 180)})
+@register('augmentation', 'rotate', details=MOVES, ranges={'degrees': between(0, 180)})
 def rotate(image: jax.Array, key: jax.Array, degrees: float = 15.0) -> jax.Array:
     """Turns about the centre by up to so many degrees either way, bilinear."""
     angle = jnp.deg2rad(jax.random.uniform(key, (), minval=-degrees, maxval=degrees))
     return warped(image, _rotation(angle), jnp.zeros(2))
 
 
-@register('augmentation', 'scale', details=IMAGES, ranges={'amount': between(0, 0.9)})
+@register('augmentation', 'scale', details=MOVES, ranges={'amount': between(0, 0.9)})
 def scale(image: jax.Array, key: jax.Array, amount: float = 0.2) -> jax.Array:
     """Zooms in or out about the centre, by a factor within 1 - amount .. 1 + amount, bilinear."""
     factor = jax.random.uniform(key, (), minval=1 - amount, maxval=1 + amount)
     return warped(image, jnp.eye(2) / factor, jnp.zeros(2))
 
 
-@register('augmentation', 'perspective', details=IMAGES, ranges={'distortion': between(0, 0.9)})
+@register('augmentation', 'perspective', details=MOVES, ranges={'distortion': between(0, 0.9)})
 def perspective(image: jax.Array, key: jax.Array, distortion: float = 0.3) -> jax.Array:
     """Moves the corners inwards, each by up to this share of half a side: a look from aside."""
     draws = jax.random.uniform(key, (4, 2)) * distortion / 2
@@ -85,7 +85,7 @@ def projected(shape: tuple[int, ...], corners: jax.Array) -> jax.Array:
     return jnp.stack([(h[3] * x + h[4] * y + h[5]) / depth, across])
 
 
-@register('augmentation', 'affine', details=IMAGES, ranges={'strength': between(0, 1)})
+@register('augmentation', 'affine', details=MOVES, ranges={'strength': between(0, 1)})
 def affine(image: jax.Array, key: jax.Array, strength: float = 0.1) -> jax.Array:
     """A small random turn, scaling, slant and move, all in proportion to one strength.
 
@@ -99,7 +99,7 @@ def affine(image: jax.Array, key: jax.Array, strength: float = 0.1) -> jax.Array
 
 
 @register(
-    'augmentation', 'random_resized_crop', details=IMAGES, ranges={'least_area': between(0.01, 1)}
+    'augmentation', 'random_resized_crop', details=MOVES, ranges={'least_area': between(0.01, 1)}
 )
 def random_resized_crop(image: jax.Array, key: jax.Array, least_area: float = 0.35) -> jax.Array:
     """Cuts out a random box of at least this share of the area and resizes it, antialiased.

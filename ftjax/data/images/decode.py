@@ -115,6 +115,21 @@ def opened(source: str | bytes, name: str, window: Window | None = None) -> Iter
         ) from error
 
 
+def upright_size(path: str) -> tuple[int, int]:
+    """(height, width) of an image file as `decode` gives it, from its header.
+
+    Raises:
+      UserError: as `opened`.
+    """
+    from PIL import Image
+
+    t = Image.Transpose
+    with opened(path, path) as image:
+        lying = _turn(image) in (t.TRANSPOSE, t.TRANSVERSE, t.ROTATE_90, t.ROTATE_270)
+        width, height = image.size
+        return (width, height) if lying else (height, width)
+
+
 def resize_array(image: np.ndarray, geometry: Geometry) -> np.ndarray:
     """An image in memory, uint8 or float32 (H, W, C), resized and cropped; dtype is kept."""
     from PIL import Image

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ftjax.data.augmentation import IMAGES
+from ftjax.data.augmentation import Augmentation
 from ftjax.data.images import tone
 from ftjax.data.images.augmentation import warped
 from ftjax.data.images.auto_augment import POLICIES
@@ -23,6 +23,8 @@ from ftjax.ranges import between
 from ftjax.registry import register
 
 Operation = Callable[[jax.Array, jax.Array], jax.Array]
+BOTH = Augmentation()
+"""Some operations move pixels and others change them."""
 
 
 def _shear(axis: int) -> Operation:
@@ -112,7 +114,7 @@ def _signs(key: jax.Array, number: jax.Array) -> jax.Array:
 @register(
     'augmentation',
     'rand_augment',
-    details=IMAGES,
+    details=BOTH,
     source='arXiv:1909.13719',
     ranges={'operations': between(1, 8), 'magnitude': between(0, 30)},
 )
@@ -128,7 +130,7 @@ def rand_augment(
     return image
 
 
-@register('augmentation', 'trivial_augment', details=IMAGES, source='arXiv:2103.10158')
+@register('augmentation', 'trivial_augment', details=BOTH, source='arXiv:2103.10158')
 def trivial_augment(image: jax.Array, key: jax.Array) -> jax.Array:
     """One operation of fourteen, of a random magnitude; the paper's wide range."""
     which, size, sign = jax.random.split(key, 3)
@@ -138,7 +140,7 @@ def trivial_augment(image: jax.Array, key: jax.Array) -> jax.Array:
     return applied(image, number, amount * _signs(sign, number))
 
 
-@register('augmentation', 'auto_augment', details=IMAGES, source='arXiv:1805.09501')
+@register('augmentation', 'auto_augment', details=BOTH, source='arXiv:1805.09501')
 def auto_augment(image: jax.Array, key: jax.Array, policy: str = 'imagenet') -> jax.Array:
     """A policy's pair of operations, each with its probability: `imagenet`, `cifar10`, `svhn`."""
     pairs = POLICIES[check_name(policy, POLICIES, 'policy of auto_augment:')]

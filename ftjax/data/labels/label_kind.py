@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 import jax
 import numpy as np
 
+from ftjax.data.augmentation import Parsed
 from ftjax.data.missing import is_missing
 from ftjax.errors import UserError
 
@@ -46,9 +47,14 @@ class LabelKind:
     """Whether several texts may stand in one row of a batch: data.packing."""
     standardised = False
     """Whether they are values that a network for tables learns in units of their deviation."""
+    moves = False
+    """Whether labels move with the images that an augmentation moves."""
+    compared = True
+    """Whether equal inputs should have equal labels, where these are data."""
     head = ''
     """The head that a network must have (`Network.head_kind`): '' for `outputs` numbers an example,
-    `lm` for the tokens of a vocabulary, `tags` for numbers of each token, `vector` for one."""
+    `lm` for the tokens of a vocabulary, `tags` for numbers of each token, `vector` for one,
+    `dense` for numbers of each position of an image."""
     causal = False
     """Whether the head must guess each token from those before it alone: that of a decoder."""
     form = 'joined'
@@ -60,6 +66,19 @@ class LabelKind:
     """Columns of a table that a text is looked for in, the first that is there."""
     label_columns: tuple[str, ...] = ()
     """Other names of the label's column, where it has not that of the settings."""
+    label_is_optional = False
+    """Whether a table may be without that column: the texts alone say what belongs together."""
+    scaled = False
+    """Whether they are numbers that data.label_scale may divide."""
+
+    def texts_of(self, columns: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
+        """The columns of a table whose texts go through the network each by itself; () for none.
+
+        `given` is data.text_columns.
+        """
+        if given:
+            raise UserError('data.text_columns is for tasks of several texts: embedding, say')
+        return ()
 
     def as_text(self, value: object, where: str, units: str) -> object:
         """What a table holds for a text, as the text that a data set holds; else as it is.
@@ -100,8 +119,17 @@ class LabelKind:
     def check(self, name: str, labels: np.ndarray, classes: int) -> None:
         """Raises UserError unless labels (N, ..) are of this kind; `name` is the data set's."""
 
-    def check_inputs(self, inputs: Sequence[object], labels: np.ndarray, where: Where) -> None:
-        """Raises UserError unless each text goes with its label."""
+    def check_augmentation(self, terms: Parsed) -> None:
+        """Raises UserError for an augmentation that labels cannot follow."""
+
+    def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
+        """Labels that go with their inputs, and hold what the inputs tell of them.
+
+        Raises:
+          UserError: a label does not go with its input.
+        """
+        del inputs, where
+        return labels
 
     def check_training(self, name: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
         """Raises UserError where nothing can be learned from the labels of a training split."""
@@ -122,6 +150,18 @@ class LabelKind:
         mask = jax.ShapeDtypeStruct((examples,), np.float32)
         each = (examples, outputs)[: self.axes]
         return jax.ShapeDtypeStruct(each, self.dtype), mask
+
+    def hashed(self, labels: np.ndarray) -> Iterator[bytes | np.ndarray]:
+        """What of the labels enters the fingerprint of a data set."""
+        yield np.ascontiguousarray(labels).astype(labels.dtype.newbyteorder('<'))
+
+    def of_batches(self, labels: np.ndarray, size: tuple[int, int] | None) -> Any:
+        """Labels as batches hold them, indexed by positions; `size` is that of images."""
+        return labels
+
+    def of_evaluation(self, labels: np.ndarray) -> dict[str, np.ndarray]:
+        """What a batch of an evaluation holds beside the labels that a loss is of."""
+        return {}
 
     def hidden(self, texts: object, indices: np.ndarray, length: int, draw: object) -> Any:
         """Inputs and labels made from texts, where `from_inputs`; see `TextReader.masked`."""

@@ -86,8 +86,8 @@ class Tags(LabelKind):
                 f'{classes} tags have numbers 0 to {classes - 1}'
             )
 
-    def check_inputs(self, inputs: Sequence[Any], labels: np.ndarray, where: Where) -> None:
-        """A tag for each word."""
+    def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
+        """As they are, if there is a tag for each word."""
         for row, (text, tags) in enumerate(zip(inputs, labels, strict=True)):
             words, given = len(words_of(text)), int((tags != NOT_ASKED).sum())
             if words != given:
@@ -95,6 +95,7 @@ class Tags(LabelKind):
                     f'{where(row)}: {words} words and {given} tags; expected a tag for each word '
                     "(data.units='characters' cuts a text into characters)"
                 )
+        return labels
 
     def check_training(self, name: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
         """Two tags or more occur; others may be those of words that other splits have."""

@@ -15,7 +15,7 @@ from ftjax.errors import UserError
 class Values(LabelKind):
     """float32 (N,), no classes; the network gives one number an example."""
 
-    standardised = True
+    standardised = scaled = True
 
     def read(
         self, raw: Sequence[Any], where: Where, class_names: Sequence[str] = (), separator='|'

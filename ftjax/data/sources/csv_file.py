@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.cells import Record, delimiter_of, records, refuse_joined_rows
-from ftjax.data.sources.columns import TEXT_COLUMNS, parts_from_rows, table_files
+from ftjax.data.sources.columns import parts_from_rows, table_files
+from ftjax.data.sources.input_columns import TEXT_COLUMNS
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.table_row import Row
 from ftjax.data.sources.text_file import lines_of, read_text

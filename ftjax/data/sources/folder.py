@@ -31,7 +31,10 @@ def read(argument: str, settings: DataSettings) -> Parts:
       UserError: for a missing folder, no images, an empty class, a class that training lacks.
     """
     if not settings.label_kind.one_class:
-        raise UserError(f"{settings.source}: class folders hold classes; use 'csv:' for values")
+        raise UserError(
+            f"{settings.source}: class folders hold classes; use 'csv:' for values, 'masks:' for "
+            'a class for each pixel'
+        )
     given = existing_folder(argument, f'data.source {settings.source}')
     root = unwrapped(given, settings.class_names)
     splits = split_folders(root, settings)

@@ -78,6 +78,8 @@ for _name, _module, _needs in (
     ('breast_cancer', 'breast_cancer', ''),
     ('fraud', 'fraud', ''),
     ('folder', 'folder', 'PATH'),
+    ('masks', 'mask_folder', 'PATH'),
+    ('pages', 'glyph_pages', ''),
     ('csv', 'csv_file', 'PATH'),
     ('jsonl', 'jsonl_file', 'PATH'),
     ('conll', 'conll_file', 'PATH'),

@@ -35,10 +35,12 @@ class EvalBatches:
         if self.loader.waits:
             from ftjax.data.streams.prefetch import read_ahead
 
-            yield from read_ahead(self.loader, int, 0, count, size)
+            ahead = read_ahead(self.loader, int, 0, count, size)
+            yield from map(self.loader.for_evaluation, ahead)
             return
         for first in range(0, count, size):
-            yield self.loader.batch(self._order[first : first + size], size)
+            batch = self.loader.batch(self._order[first : first + size], size)
+            yield self.loader.for_evaluation(batch)
 
 
 def eval_batches(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +29,15 @@ _CACHE_BYTES = 512 * 2**20
 def real_rows(batch: Mapping[str, Any]) -> np.ndarray:
     """Which rows of a batch are no padding, bool (B,).
 
-    Padding has mask 0 and repeats an example; a text of which no token counts is none.
+    Padding has mask 0 and repeats an example. A mask of tokens (B, time) can be 0 for a real text
+    too, of which none counts: there the first row of an example is real.
 
-    >>> real_rows({'mask': np.array([1, 0, 0]), 'index': np.array([3, 3, 4])}).tolist()
+    >>> real_rows({'mask': np.array([[1], [0], [0]]), 'index': np.array([3, 3, 4])}).tolist()
     [True, False, True]
     """
     mask = np.asarray(batch['mask'])
     counts: np.ndarray = np.any(mask.reshape(len(mask), -1) > 0, axis=1)  # pyrefly: ignore
-    if 'index' in batch:
+    if mask.ndim > 1 and 'index' in batch:
         counts[np.unique(batch['index'], return_index=True)[1]] = True
     return counts
 
@@ -60,6 +62,7 @@ class Loader:
         cache_bytes: int = _CACHE_BYTES,
     ):
         self.dataset = dataset
+        self._geometry: Any = None  # of images
         self._ready: Any = None  # everything, already as it should be
         self._kept: np.ndarray | None = None
         self.texts: Any = None  # a TextReader, or what the kind of labels has in its place
@@ -97,6 +100,17 @@ class Loader:
             return False
         # Arrays that are kept are resized once, quicker than grain is imported.
         return self._kept is None or (self.dataset.kind != 'image' and not self._have.all())
+
+    @functools.cached_property
+    def labels(self) -> Any:
+        """Those of the split as batches hold them, by position."""
+        size = None if self._geometry is None else self._geometry.shape[:2]
+        return self.dataset.label_kind.of_batches(self.dataset.labels, size)
+
+    def for_evaluation(self, batch: Batch) -> Batch:
+        """A batch with what metrics are of, where that is more than what a loss is of."""
+        dataset = self.dataset
+        return {**batch, **dataset.label_kind.of_evaluation(dataset.labels[batch['index']])}
 
     def example(self, index: int) -> np.ndarray:
         """One decoded image; raises UserError naming a broken file. Safe from threads."""
@@ -147,10 +161,7 @@ class Loader:
                 inputs = self.texts.augmented(indices, length, *draw)
             else:
                 inputs = self.texts.inputs(indices, length)
-            places = self.texts.places(indices, length)
-            if places is not None:
-                hidden = at_places(self.dataset.labels[indices], places)
-                return self.assemble(indices, inputs, size, hidden)
+            return self.assemble(indices, inputs, size, self._labels_of_words(indices, length))
         elif isinstance(self._ready, dict):
             kind = self.dataset.label_kind
             if kind.from_inputs:
@@ -192,6 +203,8 @@ class Loader:
         if hidden is None and kind.from_inputs and not kind.drawn and self.texts is not None:
             everything = np.arange(len(self.dataset))
             hidden = kind.hidden(self.texts, indices, self.texts.length(everything), None)[1]
+        if hidden is None and self.texts is not None:
+            hidden = self._labels_of_words(indices)
         size = size or len(indices)
         mask = np.zeros(size, np.float32)
         mask[: len(indices)] = 1
@@ -203,7 +216,7 @@ class Loader:
                 inputs = {name: array[rows] for name, array in inputs.items()}
             else:
                 inputs = inputs[rows]
-        labels = self.dataset.labels[indices]
+        labels = self.labels[indices]
         if hidden is not None:
             asked = kind.asked(hidden)
             labels, mask = hidden, mask.reshape(-1, *(1,) * (asked.ndim - 1)) * asked
@@ -213,6 +226,18 @@ class Loader:
             'index': indices.astype(np.int32),
             'mask': mask,
         }
+
+    def _labels_of_words(self, indices: np.ndarray, length: int | None = None) -> np.ndarray | None:
+        """Those of the split at the tokens of words; None where texts are no words.
+
+        Of stored features the length is that of the whole split.
+        """
+        assert self.texts is not None
+        if self.texts.preprocessing.form != 'words':
+            return None
+        length = length or self.texts.length(np.arange(len(self.dataset)))
+        places = self.texts.places(indices, length)
+        return None if places is None else at_places(self.dataset.labels[indices], places)
 
     def _read(self, index: int) -> np.ndarray:
         data = self.dataset

@@ -89,7 +89,7 @@ def render_glyphs(
     """
     if count < 1:
         raise UserError(f'glyphs: the number of images must be positive, not {count}')
-    fields, widths, labels = _atlas()
+    fields, widths, labels = glyph_atlas()
     images = np.empty((count, size, size, 1), np.uint8)
     classes = np.empty(count, np.int32)
     for chunk, start in enumerate(range(0, count, _CHUNK)):
@@ -121,6 +121,27 @@ def _draw(
     d: Distortion,
 ) -> np.ndarray:
     """One chunk of images, uint8 (_CHUNK, size, size)."""
+    distance, ink, softness, noise = drawn_shapes(rng, fields, widths, pick, size, d)
+    image = inked(distance, ink, softness)
+    image += noise[:, None, None] * rng.standard_normal(image.shape, np.float32)
+    return as_bytes(image)
+
+
+def drawn_shapes(
+    rng: np.random.Generator,
+    fields: np.ndarray,
+    widths: np.ndarray,
+    pick: np.ndarray,
+    size: int,
+    d: Distortion,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Distorted characters before they are inked.
+
+    Returns:
+      Distances to the stroke's edge (n, size, size), above 0 inside it, in half sizes of the
+      character; brightness of the stroke (n,); width of its soft edge (n,), in half sizes;
+      standard deviation of the noise (n,).
+    """
     n = len(pick)
     half = size * rng.uniform(*d.size, n) / 2  # half the character's longer side, pixels
     angle = np.deg2rad(rng.uniform(-d.angle, d.angle, n))
@@ -141,10 +162,17 @@ def _draw(
     u, v = (w + shift for w, shift in zip((u, v), _warp(rng, n, size, d.warp), strict=True))
 
     distance = _sample(fields, pick, u, v) + (stroke - widths[pick])[:, None, None]
-    softness = (blur / half)[:, None, None]
+    return distance, ink, blur / half, noise
+
+
+def inked(distance: np.ndarray, ink: np.ndarray, softness: np.ndarray) -> np.ndarray:
+    """Brightness (n, size, size) of strokes, from what `drawn_shapes` gives."""
     with np.errstate(over='ignore'):  # far outside the stroke exp overflows to a brightness of 0
-        image = ink[:, None, None] / (1 + np.exp(-4 * distance / softness))
-    image += noise[:, None, None] * rng.standard_normal((n, size, size), np.float32)
+        return ink[:, None, None] / (1 + np.exp(-4 * distance / softness[:, None, None]))
+
+
+def as_bytes(image: np.ndarray) -> np.ndarray:
+    """Brightness of 0 to 1, what lies beyond cut off, as uint8."""
     return (255 * np.clip(image, 0, 1) + 0.5).astype(np.uint8)
 
 
@@ -173,7 +201,7 @@ def _sample(fields: np.ndarray, pick: np.ndarray, u: np.ndarray, v: np.ndarray) 
 
 
 @functools.cache
-def _atlas() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def glyph_atlas() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Distance fields float32 (G, _GRID, _GRID), their half stroke widths (G,), labels (G,).
 
     Distances are positive inside the stroke and in half sizes of the character.

@@ -19,12 +19,9 @@ from ftjax.data.text.tokenize import tokenize
 from ftjax.data.text.word_windows import WordWindows
 from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.pytrees import Batch
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
-
-    from ftjax.preprocessing.images import Preprocessing
 
 
 class TextReader:
@@ -69,7 +66,9 @@ class TextReader:
 
     def places(self, indices: np.ndarray, length: int) -> np.ndarray | None:
         """The word that each token of `inputs` stands for, NOWHERE at others; None of no words."""
-        return self.rows.padded(indices, length).get('places')
+        if not isinstance(self.rows, WordWindows):
+            return None
+        return self.rows.padded(indices, length)['places']
 
     def augmented(
         self, indices: np.ndarray, length: int, seed: int, step: int, todo: Parsed
@@ -161,51 +160,3 @@ class TextReader:
         if self.preprocessing.token_types:
             inputs['token_type_ids'] = padded['types']
         return inputs
-
-
-def stacked(
-    batches: Sequence[Batch],
-    preprocessing: Preprocessing | TextPreprocessing | None = None,
-) -> dict[str, object]:
-    """Batches along a new leading axis, for a program that loops over them.
-
-    Token batches of several lengths are padded to the longest of them first; those of
-    `TrainStream.in_runs` have one length already.
-
-    Args:
-      batches: of one size; arrays or dicts of arrays.
-      preprocessing: the network's; gives the id of padding.
-
-    >>> tokens = [{'inputs': {'input_ids': np.ones((2, n), np.int32)}} for n in (4, 8)]
-    >>> stacked(tokens)['inputs']['input_ids'].shape
-    (2, 2, 8)
-    """
-    inputs = batches[0].get('inputs')
-    if isinstance(inputs, Mapping) and 'input_ids' in inputs:
-        length = max(batch['inputs']['input_ids'].shape[-1] for batch in batches)
-        of_texts = isinstance(preprocessing, TextPreprocessing)
-        fill = {'input_ids': preprocessing.pad_id if of_texts else 0}
-        batches = [
-            {
-                **batch,
-                'inputs': {
-                    name: _lengthened(array, length, fill.get(name, 0))
-                    for name, array in batch['inputs'].items()
-                },
-            }
-            for batch in batches
-        ]
-    return _stack(batches)
-
-
-def _lengthened(array: np.ndarray, length: int, value: int) -> np.ndarray:
-    if array.shape[-1] == length:
-        return array
-    wider = [(0, 0)] * (array.ndim - 1) + [(0, length - array.shape[-1])]
-    return np.pad(array, wider, constant_values=value)
-
-
-def _stack(values: Sequence[Any]) -> Any:
-    if isinstance(values[0], Mapping):
-        return {key: _stack([value[key] for value in values]) for key in values[0]}
-    return np.stack(values)

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from ftjax.data.dataset import Dataset
-from ftjax.data.images.decode import decode, resize_array
+from ftjax.data.images.decode import decode, resize_array, upright_size
 from ftjax.data.images.geometry import Geometry, geometry_for, match_channels
 from ftjax.data.images.modes import Whites
 from ftjax.data.labels import NO_TASK
@@ -45,6 +45,8 @@ class Reading:
     image_size: tuple[int, int] | None = None
     channels: int | None = None
     whites: Whites | None = None
+    sizes: bool = False
+    """Whether the images' own sizes are wanted, for answers of each pixel."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Chunk:
 
     ids: Sequence[str]
     batches: EvalBatches
+    sizes: Sequence[tuple[int, int] | None] = ()
+    """(height, width) of each image as it came, where the reading asks for it."""
 
 
 def chunks(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterator[Chunk]:
@@ -89,7 +93,8 @@ def _chunk(part: Sequence[Item], kind: str, inputs: object, reading: Reading) ->
     labels = np.zeros(len(part), np.float32)
     data = Dataset(name='inputs', kind=kind, inputs=inputs, labels=labels, task=NO_TASK, ids=ids)
     loader = Loader(data, reading.image_size, reading.preprocessing, cache_bytes=0)
-    return Chunk(ids, EvalBatches(loader, reading.batch_size))
+    sizes = [item.size for item in part]
+    return Chunk(ids, EvalBatches(loader, reading.batch_size), sizes)
 
 
 def _whole(found: Iterable[Found], failed: Failed) -> Iterator[Item]:
@@ -130,26 +135,29 @@ def _decoded(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterat
     assert not isinstance(reading.preprocessing, TextPreprocessing)
     geometry = geometry_for(nothing, reading.image_size, reading.preprocessing)
     threads = min(16, 2 * (os.cpu_count() or 1))
-    waiting: collections.deque[tuple[Item, Future[np.ndarray]]] = collections.deque()
+    waiting: collections.deque[tuple[Item, Future[Item]]] = collections.deque()
 
-    def finished(item: Item, future: Future[np.ndarray]) -> Iterator[Item]:
+    def finished(item: Item, future: Future[Item]) -> Iterator[Item]:
         try:
-            yield Item(item.id, future.result())
+            yield future.result()
         except UserError as error:
             failed(Unreadable(item.id, str(error)))
 
     with ThreadPoolExecutor(threads) as pool:
         for item in _whole(found, failed):
-            waiting.append((item, pool.submit(_image, item.value, geometry, reading)))
+            waiting.append((item, pool.submit(_image, item, geometry, reading)))
             if len(waiting) > 4 * threads:
                 yield from finished(*waiting.popleft())
         while waiting:
             yield from finished(*waiting.popleft())
 
 
-def _image(value: str | np.ndarray, geometry: Geometry, reading: Reading) -> np.ndarray:
+def _image(item: Item, geometry: Geometry, reading: Reading) -> Item:
+    value, size = item.value, None
     if isinstance(value, str):
-        return decode(value, geometry, whites=reading.whites)
+        size = upright_size(value) if reading.sizes else None
+        return Item(item.id, decode(value, geometry, whites=reading.whites), size)
     if reading.channels:
         value = match_channels(value, reading.channels)
-    return resize_array(value, geometry)
+    size = (value.shape[0], value.shape[1]) if reading.sizes else None
+    return Item(item.id, resize_array(value, geometry), size)

@@ -14,6 +14,8 @@ class Item:
     """As a data set of a run calls it: `cats/1.jpg`, `test.csv:7`, `000007`."""
     value: Any
     """The path of an image file, an array (H, W[, C]), a text, or a pair of texts."""
+    size: tuple[int, int] | None = None
+    """Height and width of an image that was brought to another size; None where nobody asks."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.cells import Record, delimiter_of, refuse_joined_rows, stream_records
-from ftjax.data.sources.columns import TEXT_COLUMNS, input_column, input_of, pair_column
 from ftjax.data.sources.csv_file import wrong_count
+from ftjax.data.sources.input_columns import TEXT_COLUMNS, input_column, input_of, pair_column
 from ftjax.data.sources.table_row import Row
 from ftjax.data.sources.text_file import LONGEST_LINE, stream_lines
 from ftjax.data.unlabelled.items import Found, Item, Unreadable

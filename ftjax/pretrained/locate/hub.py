@@ -19,6 +19,8 @@ SMALL = (
     'vocab.txt',
     'vocab.json',
     'merges.txt',
+    'modules.json',
+    '1_Pooling/config.json',
 )
 WEIGHTS = ('model.safetensors', 'model-*.safetensors', 'model.safetensors.index.json')
 FALLBACK = ('flax_model.msgpack', '*.npz')

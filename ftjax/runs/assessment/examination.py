@@ -14,6 +14,7 @@ from ftjax.data.streams.loader import real_rows
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import check_class_names, gather
+from ftjax.evaluation.sliding import split_outputs
 from ftjax.runs.prediction.trained import Trained
 from ftjax.tasks import LossOptions, task_of
 from ftjax.tasks.threshold import Threshold
@@ -62,11 +63,9 @@ def examine(trained: Trained, dataset: Dataset) -> Examined:
     if not len(dataset):
         raise UserError(f'{dataset.name}: there are no examples to evaluate on')
     task, names = task_of(dataset.task), dataset.class_names
-    reading = trained.reading()
-    batches = eval_batches(dataset, reading.batch_size, reading.image_size, reading.preprocessing)
-    pairs = predict(
-        *(trained.network, trained.placed, batches, trained.preprocessing),
-        tta=trained.settings.tta,
+    trained.reading()  # says what is missing
+    pairs = split_outputs(
+        *(trained.network, trained.placed, dataset, trained.settings, trained.preprocessing)
     )
     losses = np.full(len(dataset), np.nan)
     told: dict[int, Mapping[str, object]] = {}

@@ -30,6 +30,8 @@ class Outputs:
     of (words, ..) arrays where an input is words."""
     inputs: Sequence[Any] = ()
     """As the data hold them."""
+    sizes: Sequence[tuple[int, int] | None] = ()
+    """(height, width) of each image as it came, where the network answers its positions."""
 
     def rows(self, trained: Trained, options: AnswerOptions = ANSWERS) -> Iterator[dict[str, Any]]:
         """One dict an input: `id`, and what the task answers."""
@@ -88,6 +90,15 @@ def outputs_of(
     if mirrored and trained.network.takes != 'images':
         told = 'texts' if trained.texts else 'rows of a table'
         raise UserError(f'test-time augmentation mirrors images, and the network takes {told}')
+    if mirrored and trained.network.is_dense:
+        raise UserError(
+            'test-time augmentation mirrors images, and answers for pixels are not mirrored back'
+        )
+    if stage is None and trained.settings.sliding is not None:
+        raise UserError(
+            'the network answers windows that slide over images (data.sliding): its answers are '
+            'masks, written by scripts/predict.py --output=FOLDER'
+        )
     for chunk in chunks(found, trained.reading(batch_size), failed):
         pairs = predict(
             *(trained.network, trained.placed, chunk.batches, trained.preprocessing),
@@ -96,4 +107,4 @@ def outputs_of(
         )
         values = gather(pairs).outputs
         check_finite(values)
-        yield Outputs(list(chunk.ids), values, chunk.batches.dataset.inputs)
+        yield Outputs(list(chunk.ids), values, chunk.batches.dataset.inputs, chunk.sizes)

@@ -45,7 +45,7 @@ class Written:
         return [*lines, f'{self.failed:,} {inputs} left out, named in {self.errors}{more}']
 
 
-class _Failures:
+class Failures:
     """Writes down what could not be read, in a file that is there only if it is needed."""
 
     def __init__(self, path: pathlib.Path):
@@ -84,13 +84,13 @@ def write_predictions(
       UserError: nothing could be read; the file cannot be written, or is the input itself.
     """
     check_kind(output)
-    with _failures(source, output) as failed, row_file(output) as write:
+    with failures(source, output) as failed, row_file(output) as write:
         rows = 0
-        for part in _shown(outputs_of_source(trained, source, failed, **how), source, progress):
+        for part in shown(outputs_of_source(trained, source, failed, **how), source, progress):
             for row in part.rows(trained, options):
                 write(row)
             rows += len(part.ids)
-        return _written(rows, failed, source)
+        return written(rows, failed, source)
 
 
 def write_features(
@@ -104,21 +104,23 @@ def write_features(
     """Writes the embedding of a stage of each input to an .npz file: `ids` and `features`."""
     if output.suffix.lower() != '.npz':
         raise UserError(f'{output}: embeddings are written to an .npz file')
-    with _failures(source, output) as failed, npz_rows(output, 'features') as write:
+    with failures(source, output) as failed, npz_rows(output, 'features') as write:
         rows, parts = 0, outputs_of_source(trained, source, failed, stage=stage, **how)
-        for part in _shown(parts, source, progress):
+        for part in shown(parts, source, progress):
             write(part.ids, part.values)
             rows += len(part.ids)
-        return _written(rows, failed, source)
+        return written(rows, failed, source)
 
 
-def _failures(source: str, output: pathlib.Path) -> _Failures:
+def failures(source: str, output: pathlib.Path) -> Failures:
+    """What takes down inputs that cannot be read, beside the output."""
     if output.exists() and output.samefile(resolve_path(source, 'the input')):
         raise UserError(f'{output} is the input; choose another --output')
-    return _Failures(output.with_name(f'{output.stem}_errors.csv'))
+    return Failures(output.with_name(f'{output.stem}_errors.csv'))
 
 
-def _written(rows: int, failed: _Failures, source: str) -> Written:
+def written(rows: int, failed: Failures, source: str) -> Written:
+    """What became of the inputs; UserError where none could be read."""
     if not rows:
         first = failed.first[0]
         raise UserError(
@@ -128,10 +130,11 @@ def _written(rows: int, failed: _Failures, source: str) -> Written:
     return Written(rows, failed.count, tuple(failed.first), failed.path)
 
 
-def _shown(parts: Iterable[Outputs], source: str, progress: bool) -> Iterator[Outputs]:
+def shown(parts: Iterable[Outputs], source: str, progress: bool) -> Iterator[Outputs]:
+    """The outputs as they come, with their progress."""
     done, total = 0, count_inputs(source) if progress else 0
-    with Progress(max(1, total), 'predict', unit='inputs', enabled=progress) as shown:
+    with Progress(max(1, total), 'predict', unit='inputs', enabled=progress) as bar:
         for part in parts:
             yield part
             done += len(part.ids)
-            shown.update(done)
+            bar.update(done)

@@ -35,7 +35,7 @@ from ftjax.tasks.threshold import Threshold
 READ = (
     *('task', 'text_column', 'text_pair_column', 'path_column', 'label_column', 'layout'),
     *('delimiter', 'quoting', 'encoding', 'label_separator', 'channels', 'image_size'),
-    *('max_length', 'eval_batch_size', 'tta', 'units'),
+    *('max_length', 'eval_batch_size', 'tta', 'units', 'palette', 'sliding'),
 )
 """Fields of `config.data` that say how inputs are read, wherever they come from."""
 LARGEST_BATCH = 2**16
@@ -95,7 +95,12 @@ class Trained:
         if size < 1:
             raise UserError(f'batch_size is {size}; expected at least 1')
         return Reading(
-            self.preprocessing, size, settings.image_size, settings.channels, self.whites
+            self.preprocessing,
+            size,
+            settings.image_size,
+            settings.channels,
+            self.whites,
+            sizes=self.network.is_dense,
         )
 
     @property

@@ -26,6 +26,7 @@ from ftjax.runs.prepare import Prepared
 from ftjax.runs.report.shown_inputs import InputPictures, input_sizes
 from ftjax.tasks import task_of
 from ftjax.tasks.statistics import Statistics
+from ftjax.training.loop.fit_result import FitResult
 
 ROWS, ABOUT = 'test_examples.npz', 'report.json'
 LARGEST = 32 * 2**20
@@ -118,7 +119,10 @@ def small(values: np.ndarray) -> np.ndarray:
 
 
 def kept_examples(
-    prepared: Prepared, found: Statistics, metrics: Mapping[str, object]
+    prepared: Prepared,
+    found: Statistics,
+    metrics: Mapping[str, object],
+    fitted: FitResult,
 ) -> KeptExamples:
     """What is to be kept of a run on its test examples.
 
@@ -126,6 +130,7 @@ def kept_examples(
       prepared: the run.
       found: of its test split; without a row where there is none.
       metrics: of the same.
+      fitted: its training: answers that are shown on their inputs are of the weights kept.
     """
     data, task = prepared.data, task_of(prepared.data.task)
     names, ids = data.class_names, np.asarray(data.test.ids, object)
@@ -166,10 +171,14 @@ def kept_examples(
         for each in task.baselines(data.train.labels, found, names, metrics)
     ]
     pictures = InputPictures(data.test, prepared)
-    for mistake in task.mistakes(found, ids[index].tolist(), names, MISTAKES):
-        place = int(index[mistake['position']])
-        shown = {**mistake, **pictures.of(place)}
-        about['mistakes'].append(task.in_context(shown, data.test, place))
+    mistakes = task.mistakes(found, ids[index].tolist(), names, MISTAKES)
+    places = [int(index[mistake['position']]) for mistake in mistakes]
+    if task.draws_answers and places:
+        seen = pictures.answered(places, fitted.variables)
+    else:
+        seen = [pictures.of(place) for place in places]
+    for mistake, one, place in zip(mistakes, seen, places, strict=True):
+        about['mistakes'].append(task.in_context({**mistake, **one}, data.test, place))
     return KeptExamples(found, columns, about)
 
 

@@ -82,5 +82,5 @@ class ReportFacts:
             to_jsonable(fitted.plan.to_json()),
             to_jsonable(result),
             to_jsonable(fitted.history),
-            kept_examples(prepared, found, result['metrics']),
+            kept_examples(prepared, found, result['metrics'], fitted),
         )

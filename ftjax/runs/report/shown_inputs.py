@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from ftjax.data import Dataset
+from ftjax.data import Dataset, eval_batches
 from ftjax.data.images.decode import opened
 from ftjax.data.streams.loader import Loader
+from ftjax.evaluation.predict import predict
 from ftjax.pages.elements import data_address
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
+from ftjax.tasks import task_of
 
 LETTERS = 500
 """Of a text, as many as are shown."""
@@ -46,17 +49,33 @@ class InputPictures:
             self._loader = Loader(self.dataset, size, preprocessing, cache_bytes=0)
         return {'picture': picture(self._loader.example(index))}
 
+    def answered(self, places: Sequence[int], variables: Variables) -> list[dict[str, Any]]:
+        """As `of`, of several: with what is right and what a network with these weights answers."""
+        config, preprocessing = self._prepared.config.data, self._prepared.preprocessing
+        task, part = task_of(self.dataset.task), self.dataset.take(places)
+        batches = eval_batches(part, config.eval_batch_size, config.image_size, preprocessing)
+        found: dict[int, dict[str, Any]] = {}
+        for outputs, batch in predict(self._prepared.network, variables, batches, preprocessing):
+            for at in np.flatnonzero(batch['mask']):
+                given = batch['inputs'][at], outputs[at], batch['labels'][at]
+                drawn = task.drawn(*given, config.palette)
+                found[int(batch['index'][at])] = {'picture': picture(drawn, 2 * _SIDE)}
+        return [found[place] for place in range(len(part))]
 
-def picture(pixels: np.ndarray) -> str:
-    """An address that holds an image (height, width, channels), uint8 or float in 0..1."""
+
+def picture(pixels: np.ndarray, side: int = _SIDE) -> str:
+    """An address that holds an image (height, width, channels), uint8 or float in 0..1.
+
+    It is made smaller where its longer side is more than `side` pixels.
+    """
     from PIL import Image
 
     if pixels.dtype != np.uint8:
         pixels = np.rint(255 * np.clip(np.nan_to_num(pixels), 0, 1)).astype(np.uint8)
     shown = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., 0]
     image = Image.fromarray(np.ascontiguousarray(shown))
-    small = max(image.size) <= 64
-    image.thumbnail((_SIDE, _SIDE))
+    small = max(image.size) <= side // 3
+    image.thumbnail((side, side))
     buffer = io.BytesIO()
     # Small pictures keep every pixel; of photographs nobody sees the difference.
     image.save(buffer, 'PNG' if small else 'JPEG', quality=85)

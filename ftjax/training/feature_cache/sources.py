@@ -135,6 +135,8 @@ class Sources:
             return Decision(False, False, "train.cache is 'off'"), None
 
         def refused(phase: Phase) -> str | None:
+            if self.views > 1 and self.stream.dataset.label_kind.moves:
+                return 'labels move with the images, and views of these alone are stored'
             return refusal(phase_state.plan, phase, self.augmentation, self.views)
 
         reason = refused(phase_state.phase)

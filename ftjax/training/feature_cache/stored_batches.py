@@ -56,4 +56,5 @@ class FeatureBatches:
         order = loader.order()
         for first in range(0, len(order), size):
             rows = order[first : first + size]
-            yield loader.assemble(rows, self.features.take(rows), size)
+            batch = loader.assemble(rows, self.features.take(rows), size)
+            yield loader.for_evaluation(batch)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.text.batches import stacked
+from ftjax.data.text.stacked_batches import stacked
 from ftjax.optim.schedule import leaf_rates
 from ftjax.pytrees import Batch
 from ftjax.training.feature_cache.sources import Source

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from ftjax.data.images.joint import augment_with_masks
 from ftjax.data.images.mixing import mixed
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.distributed.sharding import Sharding
@@ -22,8 +23,9 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pytrees import Batch, Flat
 from ftjax.tasks.task import PLAIN, LossOptions, Task
+from ftjax.training.step.compared_parts import of_compared
 from ftjax.training.step.dynamic_backward import wanted_at
-from ftjax.training.step.forward import make_run
+from ftjax.training.step.forward import Moved, make_run
 from ftjax.training.step.state import Frozen, TrainState
 
 if TYPE_CHECKING:
@@ -150,11 +152,14 @@ class TrainStep:
         wanted: Mapping[str, Int[Array, '']] | None,
     ) -> Found:
         """Loss, statistics and gradients of a batch, computed in equal parts."""
+        batch = self.moved(batch, key)
         parts = self.optimizer.accumulate
         if parts == 1:
             return self.of_part(state, state.stats, frozen, batch, key, wanted)
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
         split = self.sharding.parts(split)
+        if self.task.compares(self.loss):
+            return of_compared(self, state, frozen, batch, split, key, wanted)
         # A part, or all, may weigh nothing: completions that were cut off.
         whole = jnp.maximum(self.task.loss_weights(batch, self.loss).sum(), LEAST)
 
@@ -177,6 +182,19 @@ class TrainStep:
         (stats, loss, grads), _ = jax.lax.scan(add, start, (jnp.arange(parts), split))
         return (loss, stats), grads
 
+    def moved(self, batch: Batch, key: Key[Array, '']) -> Batch:
+        """A whole batch augmented, where labels move with the images.
+
+        Before it is parted: how many pixels are counted is known of moved labels alone.
+        """
+        ready = self.start is not None or self.preprocessing is None
+        if ready or not self.task.labels.moves:
+            return batch
+        inputs, labels = augment_with_masks(
+            batch['inputs'], batch['labels'], jax.random.split(key)[1], self.augmentation
+        )
+        return {**batch, 'inputs': inputs, 'labels': labels}
+
     def of_part(
         self,
         state: TrainState,
@@ -185,29 +203,21 @@ class TrainStep:
         batch: Batch,
         key: Key[Array, ''],
         wanted: Mapping[str, Int[Array, '']] | None,
+        cotangents: jax.Array | None = None,
     ) -> Found:
-        """Loss, statistics and gradients of a batch that is computed at once."""
-        weights, frozen = self.sharding.gathered((state.trainable, frozen))
-        noise, draw = jax.random.split(key)
-        inputs = batch['inputs']
-        if self.start is None and self.preprocessing is not None:
-            inputs = augment(inputs, draw, self.augmentation)
-            inputs, mix = mixed(inputs, draw, self.augmentation)
-            inputs, batch = prepare(inputs, self.preprocessing), {**batch, **mix}
+        """Loss, statistics and gradients of a batch that is computed at once.
 
-        run = make_run(self.network, self.phase, frozen, noise, self.remat, wanted)
-        if self.start is None and self.cut is not None:
-            inputs, stats = run(weights, stats, inputs, stop=self.cut)
-            inputs = jax.lax.stop_gradient(inputs)
+        With `cotangents`, gradients of a loss by the outputs, the product of both is the loss.
+        """
+        run, batch, frozen, weights = self.entered(state, stats, frozen, batch, key, wanted)
 
         def loss_of(trainable):
-            used = trainable
-            for number, term in enumerate(self.acting('weights')):
-                chance = jax.random.fold_in(draw, number)
-                used = term(used, frozen.reference, chance, self.unregularised)
-            outputs, moved = run(used, stats, inputs, start=self.cut)
-            total, weight = self.task.loss(outputs, batch, self.loss)
-            loss = total / jnp.maximum(weight, LEAST)
+            outputs, moved = run(trainable)
+            if cotangents is None:
+                total, weight = self.task.loss(outputs, batch, self.loss)
+                loss = total / jnp.maximum(weight, LEAST)
+            else:
+                loss = jnp.vdot(outputs, cotangents)
             loss += sum(
                 term(trainable, frozen.reference, self.unregularised)
                 for term in self.acting('penalty')
@@ -216,6 +226,39 @@ class TrainStep:
 
         found, grads = jax.value_and_grad(loss_of, has_aux=True)(weights)
         return found, self.sharding.spread(grads)
+
+    def entered(
+        self,
+        state: TrainState,
+        stats: Flat,
+        frozen: Frozen,
+        batch: Batch,
+        key: Key[Array, ''],
+        wanted: Mapping[str, Int[Array, '']] | None,
+    ) -> tuple[Callable[[Flat], Moved], Batch, Frozen, Flat]:
+        """(`run(trainable)` from the cut on, the batch as its loss takes it, frozen, trainable)."""
+        weights, frozen = self.sharding.gathered((state.trainable, frozen))
+        noise, draw = jax.random.split(key)
+        inputs = batch['inputs']
+        if self.start is None and self.preprocessing is not None:
+            if not self.task.labels.moves:
+                inputs = augment(inputs, draw, self.augmentation)
+            inputs, mix = mixed(inputs, draw, self.augmentation)
+            inputs, batch = prepare(inputs, self.preprocessing), {**batch, **mix}
+
+        run = make_run(self.network, self.phase, frozen, noise, self.remat, wanted)
+        if self.start is None and self.cut is not None:
+            inputs, stats = run(weights, stats, inputs, stop=self.cut)
+            inputs = jax.lax.stop_gradient(inputs)
+
+        def whole(trainable: Flat) -> Moved:
+            used = trainable
+            for number, term in enumerate(self.acting('weights')):
+                chance = jax.random.fold_in(draw, number)
+                used = term(used, frozen.reference, chance, self.unregularised)
+            return run(used, stats, inputs, start=self.cut)
+
+        return whole, batch, frozen, weights
 
 
 def moving_only(grads: Flat, phase: PhaseProgram, rates: Float32[Array, ' leaves']) -> Flat:

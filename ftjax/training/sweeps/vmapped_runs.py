@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ftjax.data.text.batches import stacked
+from ftjax.data.text.stacked_batches import stacked
 from ftjax.pytrees import Batch
 from ftjax.tasks.task import PLAIN
 from ftjax.training.feature_cache.sources import Source

@@ -80,7 +80,7 @@ class Waits:
 
 def device_alone(side: Any) -> float:
     """Seconds of a step on batches that lie on the device."""
-    from ftjax.data.text.batches import stacked
+    from ftjax.data.text.stacked_batches import stacked
     from ftjax.training.loop.step_runner import model_inputs
 
     phase_state, count = side.phase_state, side.chunk

@@ -1,0 +1,123 @@
+"""Which columns of a table hold inputs, and what a row holds there."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from ftjax.data.labels import LabelKind
+from ftjax.data.settings import DataSettings
+from ftjax.data.sources.missing_cells import Column
+from ftjax.data.sources.table_columns import table_of
+from ftjax.data.sources.table_row import Row, cell
+from ftjax.data.user_paths import inside, resolve_path
+from ftjax.errors import UserError, did_you_mean
+
+TEXT_COLUMNS = LabelKind.text_columns
+PATH_COLUMNS = ('path', 'image', 'file', 'filename', 'image_path')
+
+
+def inputs_of(
+    rows: Sequence[Row],
+    kind: str,
+    column: str,
+    features: Sequence[Column],
+    settings: DataSettings,
+    texts: Sequence[str] = (),
+) -> Any:
+    """What the rows hold: a Table, or a list of texts, of several texts or of paths.
+
+    `texts` are the columns of several texts that go through the network each by itself.
+    """
+    if kind == 'table':
+        return table_of(rows, features)
+    root = resolve_path(settings.image_root) if settings.image_root else None
+    if texts:
+        each = [[input_of(row, name, kind, settings) for row in rows] for name in texts]
+        return list(zip(*each, strict=True))
+    first = [input_of(row, column, kind, settings, root) for row in rows]
+    if not settings.text_pair_column:
+        return first
+    second = [input_of(row, settings.text_pair_column, kind, settings) for row in rows]
+    return list(zip(first, second, strict=True))
+
+
+def need(columns: Sequence[str], name: str, setting: str, source: Path) -> None:
+    """UserError unless a column that a setting names is there."""
+    if name not in columns:
+        near = did_you_mean(name, columns)
+        raise UserError(f'{source}: no column {name!r} (data.{setting}); {near}')
+
+
+def input_column(
+    columns: Sequence[str],
+    settings: DataSettings,
+    source: Path,
+    kinds: Collection[str] = ('text', 'image_file'),
+) -> tuple[str, str]:
+    """(kind of the inputs, their column), of the kinds that are wanted.
+
+    Raises:
+      UserError: no such column, or several.
+    """
+    if len(kinds) > 1 and settings.text_column and settings.path_column:
+        raise UserError('data.text_column and data.path_column are both set; expected one')
+    for kind, setting in (('text', 'text_column'), ('image_file', 'path_column')):
+        name = getattr(settings, setting)
+        if name and kind in kinds:
+            need(columns, name, setting, source)
+            return kind, name
+    texts = settings.label_kind.text_columns
+    own = [name for name in texts if name in columns and name not in TEXT_COLUMNS]
+    known = [('text', name) for name in own[:1] or texts]
+    known += [('image_file', name) for name in PATH_COLUMNS]
+    found = [(kind, name) for kind, name in known if name in columns and kind in kinds]
+    if len(found) != 1:
+        both = ' and '.join(name for _, name in found) or 'none of the usual columns'
+        raise UserError(
+            f'{source}: has {both}; set data.text_column or data.path_column to one of: '
+            + ', '.join(columns)
+        )
+    return found[0]
+
+
+def pair_column(
+    columns: Sequence[str], kind: str, first: str, settings: DataSettings, source: Path
+) -> str:
+    """The column of the second text of a pair; UserError unless it can be."""
+    second = settings.text_pair_column
+    need(columns, second, 'text_pair_column', source)
+    if kind != 'text' or first == second:
+        raise UserError(
+            f'{source}: data.text_pair_column {second!r} is the second of two texts; expected '
+            f'another column as data.text_column, not {first!r}'
+        )
+    return second
+
+
+def input_of(
+    row: Row, column: str, kind: str, settings: DataSettings, root: Path | None = None
+) -> str:
+    """The text of a row, or the path of its image, which lies in `root` or beside the table.
+
+    Raises:
+      UserError: an empty cell, a path that leads elsewhere, no such file.
+    """
+    value = cell(row, column)
+    if kind == 'text':
+        value = settings.label_kind.as_text(value, row.where, settings.units)
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f'{row.where}: {column!r} is {value!r}; expected a text')
+    if kind == 'text':
+        return value
+    folder = root or row.file.parent
+    path = inside(folder, value, row.where)
+    if not path.is_file() and '\\' in value:  # written on Windows
+        path = inside(folder, value.replace('\\', '/'), row.where)
+    if not path.is_file():
+        raise UserError(
+            f'{row.where}: no image {path}; paths are relative to {folder}, and data.image_root '
+            'says another folder'
+        )
+    return str(path)

@@ -1,0 +1,119 @@
+"""Images answered at their own size: by windows of the network's, whose answers are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftjax.data import Dataset, eval_batches
+from ftjax.data.masks.tiles import corners, cut, native
+from ftjax.data.settings import DataSettings
+from ftjax.evaluation.predict import predict
+from ftjax.models.layers.resize import resized_on_host
+from ftjax.models.stages import Network
+from ftjax.pytrees import Variables
+
+if TYPE_CHECKING:
+    from ftjax.preprocessing.images import Preprocessing
+    from ftjax.preprocessing.texts import TextPreprocessing
+
+Pairs = Iterable[tuple[np.ndarray, dict[str, Any]]]
+
+
+def window_batches(
+    images: Iterable[np.ndarray], window: tuple[int, int], overlap: float, size: int
+) -> Iterator[dict[str, Any]]:
+    """Batches of windows, image after image; the last one is padded.
+
+    Each holds 'inputs' (size, rows, columns, channels), 'index' (the number of the image), 'mask',
+    'corner' (size, 2) and 'whole' (size, 2), the height and width of the image.
+    """
+    waiting: list[tuple[np.ndarray, int, tuple[int, int], tuple[int, int]]] = []
+
+    def batch(some: list[Any]) -> dict[str, Any]:
+        filled = [*some, *[some[0]] * (size - len(some))]
+        inputs, index, corner, whole = zip(*filled, strict=True)
+        mask = np.zeros(size, np.float32)
+        mask[: len(some)] = 1
+        return {
+            'inputs': np.stack(inputs),
+            'index': np.array(index, np.int32),
+            'mask': mask,
+            'corner': np.array(corner),
+            'whole': np.array(whole),
+        }
+
+    for number, image in enumerate(images):
+        for corner in corners(image.shape[:2], window, overlap):
+            waiting.append((cut(image, corner, window), number, corner, image.shape[:2]))
+            if len(waiting) == size:
+                yield batch(waiting)
+                waiting = []
+    if waiting:
+        yield batch(waiting)
+
+
+def stitched(pairs: Pairs, window: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+    """(number, logits (height, width, classes) float32) of each image, from those of its windows.
+
+    Logits are brought to the window's size, and averaged where windows overlap. One image is held
+    at a time.
+    """
+    present, total, times = -1, np.zeros(0), np.zeros(0)
+    for outputs, batch in pairs:
+        for at in np.flatnonzero(batch['mask']):
+            number, (height, width) = int(batch['index'][at]), batch['whole'][at]
+            if number != present:
+                if present >= 0:
+                    yield present, total / times
+                present = number
+                total = np.zeros((height, width, outputs.shape[-1]), np.float32)
+                times = np.zeros((height, width, 1), np.float32)
+            top, left = batch['corner'][at]
+            logits = resized_on_host(np.asarray(outputs[at], np.float32), window)
+            rows, columns = min(window[0], height - top), min(window[1], width - left)
+            where = slice(top, top + rows), slice(left, left + columns)
+            total[where] += logits[:rows, :columns]
+            times[where] += 1
+    if present >= 0:
+        yield present, total / times
+
+
+def split_outputs(
+    network: Network,
+    variables: Variables,
+    dataset: Dataset,
+    settings: DataSettings,
+    preprocessing: Preprocessing | TextPreprocessing | None,
+    batch_size: int | None = None,
+) -> Iterator[tuple[np.ndarray, dict]]:
+    """(outputs, batch) that hold every example of a split, as its settings look at it.
+
+    With `data.sliding` these are logits (1, height, width, classes) of one image after the other.
+
+    Args:
+      network, variables, preprocessing: as of `predict`.
+      dataset: the split.
+      settings: of the data: `sliding`, `image_size`, `eval_batch_size`, `tta`.
+      batch_size: examples or windows a batch, in place of `eval_batch_size`.
+    """
+    size = batch_size or settings.eval_batch_size
+
+    def run(batches: Iterable[dict]) -> Pairs:
+        return predict(network, variables, batches, preprocessing, tta=settings.tta)
+
+    if settings.sliding is None:
+        yield from run(eval_batches(dataset, size, settings.image_size, preprocessing))
+        return
+    window = settings.image_size
+    assert window is not None  # the settings have refused it
+    channels = getattr(preprocessing, 'channels', None)
+    images = (native(dataset, index, channels) for index in range(len(dataset)))
+    pairs = run(window_batches(images, window, settings.sliding, size))
+    for number, logits in stitched(pairs, window):
+        label = dataset.labels[number : number + 1]
+        batch = {'labels': label[0].read()[None], 'masks': label}
+        batch |= {'mask': np.ones(1, np.float32), 'index': np.array([number], np.int32)}
+        yield logits[None], batch

@@ -1,0 +1,118 @@
+"""Masks that a network answers new images with, written as PNG files at the images' own size."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ftjax.data.images.decode import decode
+from ftjax.data.images.geometry import match_channels
+from ftjax.data.images.modes import Whites
+from ftjax.data.masks.palette import colours
+from ftjax.data.settings import DataSettings
+from ftjax.data.unlabelled.chunks import Failed
+from ftjax.data.unlabelled.inputs import read_inputs
+from ftjax.data.unlabelled.items import Unreadable
+from ftjax.data.user_paths import inside
+from ftjax.errors import UserError
+from ftjax.evaluation.predict import predict
+from ftjax.evaluation.predictions import check_finite
+from ftjax.evaluation.sliding import stitched, window_batches
+from ftjax.io.files.whole_folder import whole_folder
+from ftjax.runs.prediction.new_inputs import Outputs, outputs_of_source
+from ftjax.runs.prediction.prediction_files import Written, failures, shown, written
+from ftjax.runs.prediction.trained import Trained
+
+
+def write_masks(
+    trained: Trained, source: str, output: pathlib.Path, progress: bool = True, **how: Any
+) -> Written:
+    """Writes an indexed PNG an image into a new folder; see `outputs_of_source` for `how`.
+
+    Values are class indices and colours those of data.palette: `masks:` reads them back. A file is
+    called as its image, and by the whole name where two images differ in their endings alone.
+
+    Raises:
+      UserError: the network gives no masks, nothing could be read, the folder is not empty.
+    """
+    if not trained.network.is_dense:
+        raise UserError(
+            f'{output}: {trained.init} answers each input as a whole; its answers are written to a '
+            '.csv or .jsonl file'
+        )
+    table = colours(trained.network.num_classes, trained.settings.palette)
+    rows, taken = 0, set()
+    with failures(source, output) as failed, whole_folder(output) as folder:
+        answered = slid if trained.settings.sliding is not None else of_whole_images
+        for part in shown(answered(trained, source, failed, **how), source, progress):
+            for name, logits, size in zip(part.ids, part.values, part.sizes, strict=True):
+                short = str(pathlib.PurePosixPath(name).with_suffix('.png'))
+                short = f'{name}.png' if short in taken else short
+                taken.add(short)
+                path = inside(folder, short, 'the name of an input')
+                path.parent.mkdir(parents=True, exist_ok=True)
+                assert size is not None  # asked for by `Trained.reading`
+                save_mask(path, trained.task.mask(logits, size), table)
+            rows += len(part.ids)
+        return written(rows, failed, source)
+
+
+def of_whole_images(trained: Trained, source: str, failed: Failed, **how: Any) -> Iterator[Outputs]:
+    """Outputs on images that are brought to the network's size."""
+    return outputs_of_source(trained, source, failed, **how)
+
+
+def slid(
+    trained: Trained,
+    source: str,
+    failed: Failed,
+    *,
+    settings: DataSettings | None = None,
+    batch_size: int | None = None,
+    mirrored: bool = False,
+) -> Iterator[Outputs]:
+    """Logits of each pixel of images in their own size, one image after the other."""
+    settings = settings or trained.settings
+    window, overlap, size = settings.image_size, settings.sliding, batch_size
+    assert window is not None and overlap is not None
+    if mirrored:
+        raise UserError('test-time augmentation is not for images that windows slide over')
+    channels, names = getattr(trained.preprocessing, 'channels', 3), []
+
+    def images() -> Iterator[np.ndarray]:
+        for item in read_inputs(source, settings, texts=False):
+            if isinstance(item, Unreadable):
+                failed(item)
+                continue
+            try:
+                image = pixels_of(item.value, channels, trained.whites)
+            except UserError as error:
+                failed(Unreadable(item.id, str(error)))
+                continue
+            names.append(item.id)
+            yield image
+
+    batches = window_batches(images(), window, overlap, size or settings.eval_batch_size)
+    pairs = predict(trained.network, trained.placed, batches, trained.preprocessing)
+    for number, logits in stitched(pairs, window):
+        check_finite(logits[None])
+        yield Outputs([names[number]], logits[None], sizes=[logits.shape[:2]])
+
+
+def pixels_of(value: str | np.ndarray, channels: int, whites: Whites | None) -> np.ndarray:
+    """An image in its own size, from its file or an array."""
+    if isinstance(value, str):
+        return decode(value, None, channels, whites=whites)
+    return match_channels(value, channels)
+
+
+def save_mask(path: pathlib.Path, mask: np.ndarray, table: np.ndarray) -> None:
+    """An indexed PNG: class indices (rows, columns), with the colour of each class (classes, 3)."""
+    from PIL import Image
+
+    image = Image.fromarray(mask)  # of bytes: mode L
+    image.putpalette(table.reshape(-1).tolist())
+    image.save(path)

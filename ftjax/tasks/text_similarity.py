@@ -1,0 +1,133 @@
+"""How alike two texts are, as the cosine of their vectors. What is resampled are pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ftjax.data.labels.text_scores import TextScores
+from ftjax.errors import UserError
+from ftjax.evaluation.intervals import bootstrap_interval
+from ftjax.evaluation.metric import Metric, error
+from ftjax.evaluation.mistakes import largest
+from ftjax.evaluation.ratio import Ratio
+from ftjax.tasks.contrastive_losses import cosine_regression, unit
+from ftjax.tasks.registry import task
+from ftjax.tasks.statistics import Statistics
+from ftjax.tasks.task import Array, Batch, LossOptions, Task
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+
+@task('text_similarity')
+class TextSimilarity(Task):
+    """A number for a pair of texts that each go through the network alone."""
+
+    labels = TextScores()
+    metrics = (
+        Metric(name='spearman', label='Spearman correlation', bounds=(-1.0, 1.0)),
+        Metric(name='pearson', label='Pearson correlation', bounds=(-1.0, 1.0)),
+        error('cosine_mse', 'squared error of the cosine', also=('loss',)),
+    )
+    default_metric = 'spearman'
+
+    def losses(
+        self, outputs: Float[Array, 'batch 2 dim'], batch: Batch, options: LossOptions
+    ) -> Float[Array, ' batch']:
+        """The squared error of the cosine."""
+        return cosine_regression(outputs, batch)
+
+    def statistics(
+        self, outputs: np.ndarray, batch: Batch, wanted: Collection[str] | None
+    ) -> Statistics:
+        """The cosine of each pair and its score."""
+        if outputs.ndim != 3 or outputs.shape[1] != 2:
+            raise UserError(
+                f'vectors of shape {outputs.shape}: expected two texts an example '
+                '(data.text_columns)'
+            )
+        with np.errstate(invalid='ignore', over='ignore'):  # outputs that are no numbers
+            vectors = np.asarray(unit(outputs.astype(np.float32)), np.float64)
+            cosines = (vectors[:, 0] * vectors[:, 1]).sum(axis=-1)
+        return Statistics({'cosine': cosines, 'score': batch['labels'].astype(np.float64)})
+
+    def values(
+        self,
+        found: Statistics,
+        class_names: Sequence[str] = (),
+        wanted: Collection[str] | None = None,
+    ) -> dict[str, Any]:
+        """`spearman`, `pearson` and `cosine_mse` with intervals over pairs.
+
+        A correlation is None where all cosines or all scores are equal. Groups of pairs are not
+        resampled: their intervals are left out.
+        """
+        pairs = np.stack([found.rows['cosine'], found.rows['score']], axis=1)
+        known = {'spearman': _spearman, 'pearson': _pearson, 'cosine_mse': _mse}
+        values: dict[str, Any] = {
+            name: measure(pairs)
+            for name, measure in known.items()
+            if wanted is None or name in wanted
+        }
+        values = {n: v if v is not None and np.isfinite(v) else None for n, v in values.items()}
+        if wanted is not None or 'group' in found.rows:
+            return values
+        intervals = {
+            f'{name}_interval': bootstrap_interval(pairs, measure)
+            for name, measure in known.items()
+            if values[name] is not None
+        }
+        return {**values, **intervals}
+
+    def ratio(self, found: Statistics) -> Ratio:
+        """The mean squared error: a correlation is no ratio of sums."""
+        metric = self.metric('cosine_mse')
+        assert metric is not None
+        errors = np.square(found.rows['cosine'] - found.rows['score'])
+        return Ratio(metric, errors, np.ones(len(errors)))
+
+    def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
+        """The score and the cosine."""
+        vectors = np.asarray(unit(output), np.float64)
+        return {'score': float(label), 'cosine': float(vectors[0] @ vectors[1])}
+
+    def mistakes(
+        self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
+    ) -> list[dict[str, Any]]:
+        """The pairs whose ranks by cosine and by score differ most."""
+        ranks = [_ranks(found.rows[name]) for name in ('cosine', 'score')]
+        return [
+            {
+                'id': str(ids[i]),
+                'position': int(i),
+                'score': float(found.rows['score'][i]),
+                'cosine': float(found.rows['cosine'][i]),
+            }
+            for i in largest(np.abs(ranks[0] - ranks[1]), limit)
+        ]
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    from scipy.stats import rankdata
+
+    return rankdata(values)
+
+
+def _pearson(pairs: np.ndarray) -> float:
+    """0 of a resample without spread would be a lie; NaN says that there is none."""
+    spread = pairs.std(axis=0)
+    if not spread.all():
+        return float('nan')
+    centred = (pairs - pairs.mean(axis=0)) / spread
+    return float((centred[:, 0] * centred[:, 1]).mean())
+
+
+def _spearman(pairs: np.ndarray) -> float:
+    return _pearson(np.stack([_ranks(pairs[:, 0]), _ranks(pairs[:, 1])], axis=1))
+
+
+def _mse(pairs: np.ndarray) -> float:
+    return float(np.square(pairs[:, 0] - pairs[:, 1]).mean())
