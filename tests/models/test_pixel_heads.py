@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -190,3 +191,13 @@ def test_a_head_of_ones_own_is_named_like_the_shipped_ones(monkeypatch):
     assert network.tapped == ('block_01',)
     shapes = jax.eval_shape(network.init, jax.random.key(0), network.example_input())
     assert shapes['params']['head']['pixel_map_0']['kernel'].shape == (16, 6)
+
+
+@pytest.mark.slow
+def test_a_program_takes_any_number_of_images():
+    network, variables, images = made('dinov2', 'fpn:8')
+    (count,) = jax.export.symbolic_shape('n')
+    given = jax.ShapeDtypeStruct((count, *images.shape[1:]), jnp.float32)
+    found = jax.export.export(jax.jit(network.apply))(variables, given)
+    expected = network.apply(variables, images)
+    np.testing.assert_allclose(found.call(variables, images), expected, atol=1e-6)

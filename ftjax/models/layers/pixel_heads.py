@@ -138,4 +138,5 @@ def as_map(
 ) -> Float[Array, 'batch rows columns width']:
     """The tokens of patches, the last rows x columns of all, as a map."""
     rows, columns = grid
-    return tokens[:, -rows * columns :].reshape(len(tokens), rows, columns, -1)
+    batch, _, width = tokens.shape  # a length may be symbolic, which `len` refuses
+    return tokens[:, -rows * columns :].reshape(batch, rows, columns, width)
