@@ -12,7 +12,9 @@ opens it with jax and numpy, without flax. JAX promises to run its programs for 
     python scripts/export.py --refresh --bundle=bundles/digits --output=bundles/digits_new
 
 makes them anew from the weights. `stablehlo` writes the program alone, as text and as portable
-bytecode, with its weights.
+bytecode, with its weights. `onnx` writes a model that onnxruntime runs, with signature and goldens,
+equal to 1e-5 or not at all; jax2onnx needs an environment of its own, which
+scripts/to_onnx/make_environment.sh makes.
 
 `hf` is a folder that transformers opens with the same logits: safetensors, config.json with the
 classes' names, preprocessor_config.json or the tokenizer, and a model card.
@@ -44,7 +46,9 @@ PARTS = launch.define_own_parts()
 OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder to make; not there yet, or empty.', required=True
 )
-FORMAT = flags.DEFINE_enum('format', 'hf', ['hf', 'bundle', 'stablehlo'], 'What is written.')
+FORMAT = flags.DEFINE_enum(
+    'format', 'hf', ['hf', 'bundle', 'stablehlo', 'onnx'], 'What is written.'
+)
 REFRESH = flags.DEFINE_bool('refresh', False, "Make a bundle's programs anew from its weights.")
 BUNDLE = flags.DEFINE_string('bundle', None, 'The bundle that --refresh begins with.')
 DTYPE = flags.DEFINE_enum(
@@ -101,6 +105,11 @@ def write(source: str) -> pathlib.Path:
         from ftjax.serving.making.stablehlo import write_stablehlo
 
         return write_stablehlo(source, output, parts=parts)
+    if FORMAT.value == 'onnx':
+        from ftjax.serving.making.onnx_folder import write_onnx
+
+        converter = pathlib.Path(__file__).with_name('to_onnx') / 'convert_bundle.py'
+        return write_onnx(source, output, converter, parts=parts, command=command)
     from ftjax.export.weights import export_weights
 
     restore(pathlib.Path(source), parts)

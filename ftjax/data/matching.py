@@ -14,8 +14,6 @@ from ftjax.data.tables.fitted_columns import matching_table
 from ftjax.data.text.trained_tokenizer import trained_tokenizer, wanted
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError
-from ftjax.models.adapters.adapted import plain_network
-from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
 from ftjax.registry import parse
 
@@ -100,6 +98,9 @@ def check_head(dataset: Dataset, network: Network) -> None:
         )
     if needs == has or (has == 'lm' and needs not in NEEDED):
         return
+    # Not above: a server reads inputs by this room, and has no flax.
+    from ftjax.models.adapters.adapted import plain_network
+
     name = type(plain_network(network)).__name__
     if needs in NEEDED:
         does, remedy = NEEDED[needs]

@@ -38,9 +38,9 @@ class DataSettings:
 
     source: str = 'digits'
     """`digits`, `digits:scattered`, `glyphs`, `pages`, `docstrings`, `docstrings:order`,
-    `docstrings:unlabelled`, `docstrings:code`, `docstrings:pairs`, `breast_cancer`, `fraud`,
-    `folder:PATH`, `masks:PATH`, `csv:PATH`, `jsonl:PATH`, `conll:PATH`, `npz:PATH` or
-    `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
+    `docstrings:unlabelled`, `docstrings:code`, `docstrings:pairs`, `docstrings:questions`,
+    `breast_cancer`, `fraud`, `folder:PATH`, `masks:PATH`, `csv:PATH`, `jsonl:PATH`, `conll:PATH`,
+    `npz:PATH` or `tfds:NAME[/CONFIG][:SPLIT]`. `$FTJAX_DATA` may stand in a path."""
     unlabelled: str = ''
     """A further source whose labels nothing looks at, for `train.adapt`: a folder with images, or
     as `source`."""
@@ -48,8 +48,9 @@ class DataSettings:
     """`classification`, `regression` (labels are then float32), `multilabel`: any number of
     classes an example, as 0 and 1 of float32; `token_classification`: a tag for each word of a
     text; `embedding`: vectors of texts that belong together; `text_similarity`: a number for a
-    pair of texts, as the cosine of their vectors; `masked_tokens`: the hidden words of texts, for a
-    network with a language model's head; or `causal_lm`: the tokens that follow, of texts, of
+    pair of texts, as the cosine of their vectors; `multiple_choice` and `text_ranking`: the right
+    one, or the order, of texts that go with another; `masked_tokens`: the hidden words of texts,
+    for a network with a language model's head; or `causal_lm`: the tokens that follow, of texts, of
     completions of prompts, or of what an assistant says. Or one that the config file registers."""
     seed: Annotated[int, at_least(0)] = 0
     """Decides the splits and the few-shot subset."""

@@ -28,6 +28,8 @@ class Anatomy:
     dtypes: Mapping[str, str]
     stats: tuple[str, ...] = ()
     head_is_new: bool = True
+    keeps_head: bool = False
+    """Whether the head is a pretrained decoder's: a part of what came, not the task's own."""
     adapters: frozenset[str] = frozenset()
     """Leaves of adapters, which a strategy adds to the network: LoRA, prompts and others."""
     roles: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
@@ -54,6 +56,7 @@ class Anatomy:
             dtypes={path: str(leaves[path].dtype) for path in order},
             stats=tuple(flatten(variables.get('batch_stats', {}))),
             head_is_new=head_is_new,
+            keeps_head=network.is_decoder and not head_is_new,
             adapters=frozenset(path for path in order if network.is_adapter_leaf(path)),
             roles={
                 role: frozenset(path for path in order if network.has_role(path, role))

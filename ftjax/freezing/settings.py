@@ -63,7 +63,8 @@ class FreezeSettings:
     """Dropout and stochastic depth: on in the stages that are `trained`, `off` everywhere,
     or the strategy's own (`auto`), which is `trained` unless it says otherwise."""
     head: str = 'auto'
-    """`train` or `freeze` the head whatever the strategy says; `auto` leaves it to it."""
+    """`train` or `freeze` the head whatever the strategy says; `auto` leaves it to it, but for a
+    pretrained decoder's, which trains with the whole network or alone."""
     optimizer_state: str = 'auto'
     """At a change of phase: `keep` moments and one shared count, `reset` all, or keep moments
     and give every leaf its own count (`per_leaf_count`, the default), so that the first Adam

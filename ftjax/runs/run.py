@@ -24,6 +24,7 @@ from ftjax.io.process.provenance import peak_memory, provenance, versions
 from ftjax.pretrained.own_format import check_reopens
 from ftjax.pytrees import Variables
 from ftjax.runs.adapt import adapted
+from ftjax.runs.assessment.forgetting import forgetting, general_data
 from ftjax.runs.before_training.feature_audit import feature_audit, known_findings
 from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_statistics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
@@ -72,6 +73,7 @@ def train(
     folder = None if workdir is None else pathlib.Path(workdir)
     if folder is not None:
         check_reopens(prepared.network)
+    general_data(prepared)  # what cannot be compared is refused before anything is trained
     with opened(prepared, folder, allow_plan_change, inputs, allow) as change:
         spec = run_spec(prepared)
         looked_at = folder is not None or progress  # one run of many is not
@@ -182,6 +184,9 @@ def finished(
         summary['adapted'] = dict(adaptation)
     if averaged is not None:
         summary['averaged'] = averaged
+    general = general_data(prepared)
+    if general is not None:
+        summary['forgetting'] = forgetting(prepared, result.variables, general)
     if process_group.first():
         audit = quick_audit(data)
         more = (*audit.findings, *known_findings(data))

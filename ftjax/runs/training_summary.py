@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ftjax.io.json.json_values import JsonObject
+from ftjax.runs.assessment.forgetting import forgetting_text
 from ftjax.runs.prepare import Prepared
 from ftjax.training.loop.validation import decision
 
@@ -24,4 +25,6 @@ def training_summary(prepared: Prepared, result: JsonObject) -> str:
     if validation:
         best = -1 if 'averaged' in result else result.get('best_step') or steps
         lines.append(decision(settings, prepared.data.task, validation, best, steps))
+    if result.get('forgetting'):
+        lines.append(forgetting_text(result['forgetting']))
     return '\n'.join(lines) or f'{steps:,} steps, no validation'

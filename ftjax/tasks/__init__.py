@@ -19,10 +19,12 @@ from ftjax.tasks.embedding import Embedding
 from ftjax.tasks.masked_features import MaskedFeatures
 from ftjax.tasks.masked_tokens import MaskedTokens
 from ftjax.tasks.multilabel import Multilabel
+from ftjax.tasks.multiple_choice import MultipleChoice
 from ftjax.tasks.registry import DEFAULT_TASK, loss, metric, task, task_of, tasks
 from ftjax.tasks.regression import Regression
 from ftjax.tasks.segmentation import Segmentation
 from ftjax.tasks.task import LossOptions, Task
+from ftjax.tasks.text_ranking import TextRanking
 from ftjax.tasks.text_similarity import TextSimilarity
 from ftjax.tasks.token_classification import TokenClassification
 
@@ -35,9 +37,11 @@ __all__ = [
     'MaskedFeatures',
     'MaskedTokens',
     'Multilabel',
+    'MultipleChoice',
     'Regression',
     'Segmentation',
     'Task',
+    'TextRanking',
     'TextSimilarity',
     'TokenClassification',
     'evaluate',

@@ -51,6 +51,9 @@ class TrainSettings:
     adapt: str = ''
     """What fits the trained network to the inputs of data.unlabelled: `bn_adapt`, `tent`,
     `pseudo_labels:0.9`; the metrics before it stand beside those after it. Empty for nothing."""
+    forgetting: str = ''
+    """A source of other data, as data.source, on which the trained network is compared with the
+    network as it was loaded: `docstrings:unlabelled`. Of some 500 examples; empty for nothing."""
     metric: str = ''
     """Which metric of the validation `keep` and `patience` go by, in its own direction: one that
     the task has; empty for the task's default (accuracy, micro F1, squared error, loss)."""

@@ -36,6 +36,10 @@ def answers(name, n=23, seed=0):
     if name == 'embedding':  # triplets, every text another one
         numbers = np.concatenate([np.arange(3 * n).reshape(n, 3), np.full((n, 1), -1)], axis=1)
         return rng.normal(size=(n, 3, 7)).astype(np.float32), numbers.astype(np.int32)
+    if name == 'multiple_choice':
+        return outputs[:, :4, None], rng.integers(0, 4, n).astype(np.int32)
+    if name == 'text_ranking':
+        return outputs[..., None], rng.integers(0, 3, (n, 7)).astype(np.float32)
     if name == 'text_similarity':
         return rng.normal(size=(n, 2, 7)).astype(np.float32), rng.random(n).astype(np.float32)
     if name == 'masked_features':

@@ -171,6 +171,12 @@ MADE = {
     'embedding': task_of('embedding').measure(
         [(np.eye(6).reshape(3, 2, 6), {'labels': np.arange(9).reshape(3, 3), 'mask': np.ones(3)})]
     ),
+    'multiple_choice': task_of('multiple_choice').measure(
+        [(np.eye(3)[..., None], {'labels': np.array([0, 1, 0])})]
+    ),
+    'text_ranking': task_of('text_ranking').measure(
+        [(np.eye(3)[..., None], {'labels': np.array([[1, 0, 0], [1, 0, 2], [0, 0, 1.0]])})]
+    ),
     'text_similarity': task_of('text_similarity').measure(
         [(np.array([[[1, 0], [1, 0.5]], [[1, 0], [0, 1]]]), {'labels': np.array([0.9, 0.2])})]
     ),

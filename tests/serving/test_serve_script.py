@@ -179,3 +179,21 @@ def test_bad_flags_are_one_line(images, tmp_path):
         done = subprocess.run([*command, *flags], capture_output=True, text=True, timeout=120)
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
         assert said in done.stderr
+
+
+def test_the_load_test_measures_all_sides_and_finds_no_wrong_answer(images, tmp_path):
+    script = str(ROOT / 'scripts' / 'benchmarks' / 'serving_load.py')
+    flags = [f'--bundle={images.bundle}', '--seconds=0.5', '--rounds=1', '--clients=4']
+    done = subprocess.run(
+        [sys.executable, script, *flags, f'--output={tmp_path / "load.json"}'],
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    sides = json.loads((tmp_path / 'load.json').read_text())['sides']
+    assert len(sides) == 4
+    for row in sides.values():
+        assert row['wrong'] == 0
+        assert row['calls'] > 0
+        assert 0 < row['p50_ms'] <= row['p95_ms'] <= row['p99_ms']

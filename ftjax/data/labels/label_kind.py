@@ -68,6 +68,8 @@ class LabelKind:
     """Other names of the label's column, where it has not that of the settings."""
     label_is_optional = False
     """Whether a table may be without that column: the texts alone say what belongs together."""
+    fills_up = False
+    """Whether examples with fewer texts than others are filled up with empty ones."""
     scaled = False
     """Whether they are numbers that data.label_scale may divide."""
 

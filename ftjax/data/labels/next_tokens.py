@@ -39,7 +39,7 @@ class NextTokens(LabelKind):
             return {'text_column': _MESSAGES}
         if set(_PAIR) <= set(columns):
             return dict(zip(('text_column', 'text_pair_column'), _PAIR, strict=True))
-        return {}
+        return {'text_column': _PAIR[0]} if _PAIR[0] in columns else {}
 
     def as_text(self, value: Any, where: str, units: str) -> Any:
         """A conversation as JSON; a text as it is."""

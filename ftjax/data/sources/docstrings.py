@@ -11,7 +11,8 @@ from ftjax.data.sources.registry import Parts
 from ftjax.data.text.word_windows import joined_words
 from ftjax.errors import UserError, check_name
 
-_VARIANTS = _ORDER, _UNLABELLED, _CODE, _PAIRS = 'order', 'unlabelled', 'code', 'pairs'
+_VARIANTS = ('order', 'unlabelled', 'code', 'pairs', 'questions')
+_ORDER, _UNLABELLED, _CODE, _PAIRS, _QUESTIONS = _VARIANTS
 _WRITTEN_OR_NOT = ('shuffled', 'written')
 
 
@@ -23,13 +24,15 @@ def read(argument: str, settings: DataSettings) -> Parts:
     smallest. Sentences of one module are in all splits: a topic is learned, not a style.
     `docstrings:order`: the same sentences, the inner words of half of them shuffled; the class
     is `shuffled` or `written`. No bag of words can tell them apart.
-    `docstrings:unlabelled`: some 16,000 others, for data.task masked_tokens; no sentence is also
+    `docstrings:unlabelled`: some 16,000 others, for tasks that guess tokens; no sentence is also
     among those above.
     `docstrings:code`: some 3,000 lines of code, not of documentation, for data.task
     token_classification: what is called, defined, a parameter or a string
     (ftjax/data/synthetic/code_lines.py).
     `docstrings:pairs`: some 2,000 functions, for data.task embedding: the sentence that says what
     one does, and its name with its parameters.
+    `docstrings:questions`: prompts and completions for a decoder: the topic of a labelled sentence,
+    or its first or last word.
 
     Raises:
       UserError: another variant, a task that the sentences have no labels for, or a standard
@@ -49,6 +52,8 @@ def read(argument: str, settings: DataSettings) -> Parts:
         return _code(settings)
     if argument == _PAIRS:
         return _pairs(settings)
+    if argument == _QUESTIONS:
+        return _questions(settings)
     if not kind.from_inputs and (argument == _UNLABELLED or not kind.one_class):
         unlabelled = argument == _UNLABELLED
         what = 'data.task masked_tokens' if unlabelled else f'data.task {DEFAULT_TASK}'
@@ -123,5 +128,25 @@ def _pairs(settings: DataSettings) -> Parts:
             labels=kind.of_inputs(inputs, labels, lambda i: found[i].id),
             task=settings.task,
             ids=[each.id for each in found],
+        )
+    )
+
+
+def _questions(settings: DataSettings) -> Parts:
+    from ftjax.data.synthetic.docstring_questions import questions
+
+    if not settings.label_kind.causal:
+        raise UserError(
+            f'data.source {settings.source!r} is for data.task causal_lm, not {settings.task}'
+        )
+    ids, prompts, answers = zip(*questions(), strict=True)
+    return Parts(
+        train=Dataset(
+            name=settings.source,
+            kind='text',
+            inputs=list(zip(prompts, answers, strict=True)),
+            labels=np.zeros(len(ids), np.int32),
+            task=settings.task,
+            ids=ids,
         )
     )

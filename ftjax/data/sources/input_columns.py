@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,29 @@ def inputs_of(
         return table_of(rows, features)
     root = resolve_path(settings.image_root) if settings.image_root else None
     if texts:
-        each = [[input_of(row, name, kind, settings) for row in rows] for name in texts]
-        return list(zip(*each, strict=True))
+        each = [tuple(_texts_of(row, texts, settings)) for row in rows]
+        longest = max(map(len, each), default=0)
+        if settings.label_kind.fills_up:
+            each = [row + ('',) * (longest - len(row)) for row in each]
+        return each
     first = [input_of(row, column, kind, settings, root) for row in rows]
     if not settings.text_pair_column:
         return first
     second = [input_of(row, settings.text_pair_column, kind, settings) for row in rows]
     return list(zip(first, second, strict=True))
+
+
+def _texts_of(row: Row, names: Sequence[str], settings: DataSettings) -> Iterator[str]:
+    """The texts of some columns; where a cell is a list, all that it holds."""
+    for name in names:
+        value = cell(row, name)
+        if not isinstance(value, list):
+            yield input_of(row, name, 'text', settings)
+            continue
+        for text in value:
+            if not isinstance(text, str) or not text.strip():
+                raise UserError(f'{row.where}: {name!r} holds {text!r}; expected texts')
+            yield text
 
 
 def need(columns: Sequence[str], name: str, setting: str, source: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ftjax.data.text.tokenize import Tokens
+from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
 
 
@@ -19,6 +20,10 @@ def arranged(texts: np.ndarray, form: str) -> tuple[np.ndarray, int]:
     >>> arranged(texts, 'choices')[0].tolist(), arranged(texts, 'apart')[1]
     ([['q', 'a'], ['q', 'b']], 3)
     """
+    if form == 'joined' and texts.ndim > 1 and texts.shape[1] != 2:
+        raise UserError(f'{texts.shape[1]} texts an example; the network takes one, or a pair')
+    if form == 'choices' and texts.ndim == 1:
+        raise UserError('single texts; the network takes a text and the choices that it has')
     if texts.ndim == 1 or form == 'joined':
         return texts, 1
     each = texts.shape[1]

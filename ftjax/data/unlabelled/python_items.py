@@ -44,9 +44,9 @@ def _item(name: str, value: object, texts: bool) -> Found:
     if texts:
         if isinstance(value, str):
             return Item(name, str(value))
-        both = isinstance(value, (tuple, list, np.ndarray)) and len(value) == 2
-        if both and all(isinstance(each, str) for each in value):
-            return Item(name, (str(value[0]), str(value[1])))
+        several = isinstance(value, (tuple, list, np.ndarray)) and len(value) > 1
+        if several and all(isinstance(each, str) for each in value):
+            return Item(name, tuple(map(str, value)))
         return Unreadable(name, f'is {shown(value)}; expected a text, or a pair of texts')
     if isinstance(value, (str, os.PathLike)):
         path = Path(value)

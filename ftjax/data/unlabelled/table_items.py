@@ -9,7 +9,13 @@ from pathlib import Path
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.cells import Record, delimiter_of, refuse_joined_rows, stream_records
 from ftjax.data.sources.csv_file import wrong_count
-from ftjax.data.sources.input_columns import TEXT_COLUMNS, input_column, input_of, pair_column
+from ftjax.data.sources.input_columns import (
+    TEXT_COLUMNS,
+    input_column,
+    input_of,
+    inputs_of,
+    pair_column,
+)
 from ftjax.data.sources.table_row import Row
 from ftjax.data.sources.text_file import LONGEST_LINE, stream_lines
 from ftjax.data.unlabelled.items import Found, Item, Unreadable
@@ -43,7 +49,10 @@ def table_items(path: Path, settings: DataSettings, texts: bool) -> Iterator[Fou
         yield from broken
         return
     columns, kind = list(first.cells), 'text' if texts else 'image_file'
-    _, column = input_column(columns, settings, path, (kind,))
+    # Of choices the network sees all; of a task of pairs each text goes through it alone.
+    choices = settings.label_kind.form == 'choices' and texts
+    names = settings.label_kind.texts_of(columns, settings.text_columns) if choices else ()
+    column = names[0] if names else input_column(columns, settings, path, (kind,))[1]
     second = ''
     if settings.text_pair_column and texts:
         second = pair_column(columns, kind, column, settings, path)
@@ -53,6 +62,9 @@ def table_items(path: Path, settings: DataSettings, texts: bool) -> Iterator[Fou
             yield row
             continue
         try:
+            if names:
+                yield Item(row.id, inputs_of([row], kind, column, (), settings, names)[0])
+                continue
             value = input_of(row, column, kind, settings, root)
             pair = (value, input_of(row, second, kind, settings)) if second else value
             yield Item(row.id, pair)

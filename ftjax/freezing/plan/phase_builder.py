@@ -25,9 +25,20 @@ def extra_terms(settings: FreezeSettings) -> list[Term]:
     return terms
 
 
-def with_head(settings: FreezeSettings, net: Anatomy, groups: Mapping[str, str]) -> dict[str, str]:
-    """The groups once `freeze.head` has its say."""
-    groups = dict(groups)
+def with_head(
+    settings: FreezeSettings, net: Anatomy, groups: Mapping[str, str], terms: Sequence[Term] = ()
+) -> dict[str, str]:
+    """The groups once `freeze.head` has its say.
+
+    A pretrained decoder's head is no head of the task: under `auto` a strategy that trains a part
+    of the network leaves it frozen, unless it is the head that it is for.
+    """
+    groups, loaded = dict(groups), net.head - net.adapters
+    by_steps = any(term.details.kind in ('schedule', 'data_driven') for term in terms)
+    if settings.head == 'auto' and net.keeps_head and terms and not by_steps:
+        trains = {groups[path] != FROZEN for path in net.leaves - loaded}
+        if trains == {True, False}:
+            groups |= dict.fromkeys(loaded, FROZEN)
     if settings.head != 'auto':
         for path in net.head:
             if settings.head == 'freeze':

@@ -35,7 +35,7 @@ from ftjax.tasks.threshold import Threshold
 READ = (
     *('task', 'text_column', 'text_pair_column', 'path_column', 'label_column', 'layout'),
     *('delimiter', 'quoting', 'encoding', 'label_separator', 'channels', 'image_size'),
-    *('max_length', 'eval_batch_size', 'tta', 'units', 'palette', 'sliding'),
+    *('max_length', 'eval_batch_size', 'tta', 'units', 'text_columns', 'palette', 'sliding'),
 )
 """Fields of `config.data` that say how inputs are read, wherever they come from."""
 LARGEST_BATCH = 2**16

@@ -17,7 +17,7 @@ from ftjax.runs.prediction.trained import Trained
 from ftjax.serving.bundle.signature import LENGTH, InputArray
 from ftjax.serving.making.trace import IMAGES
 
-_LARGEST = 3.0e38  # of float32, about
+_LARGEST = 1e38  # of float32, about
 
 
 def batches_of(trained: Trained, dataset: Dataset, size: int | None = None) -> EvalBatches:

@@ -1,0 +1,74 @@
+"""Texts that a causal language model writes after prompts, and how good they are.
+
+    python scripts/generate.py --workdir=runs/instruct --prompts=questions.jsonl
+    python scripts/generate.py --workdir=runs/instruct --prompts=test --output=answers.jsonl
+
+The network is a run's folder, its model/ folder, or any checkpoint of a decoder. Prompts are a
+.jsonl or .csv file with the columns `prompt` and, where answers are to be compared, `completion`;
+or with `messages`, written by the checkpoint's own chat template; or a .txt file with one a line;
+or a split of the run's own data: train, val, test.
+
+Decoding is greedy unless --temperature is above 0; what is drawn follows from --seed and the number
+of the prompt. Where there are references, exact match, normalised match and ROUGE-L are told with
+intervals over prompts, and go to OUTPUT_metrics.json.
+"""
+
+import json
+import pathlib
+
+from absl import flags
+
+from ftjax.cli import launch
+
+WORKDIR = launch.define_workdir(
+    said='Folder of a run, its model/ folder, or a checkpoint: what config.init takes.'
+)
+PARTS = launch.define_own_parts()
+PROMPTS = flags.DEFINE_string('prompts', None, 'File, or a split of the run.', required=True)
+OUTPUT = flags.DEFINE_string('output', '', '.jsonl file with a row a prompt; empty to print.')
+NEW = flags.DEFINE_integer('new_tokens', 64, 'Tokens that are written at most.')
+TEMPERATURE = flags.DEFINE_float('temperature', 0.0, 'Of drawing tokens; 0 for greedy.')
+TOP_K = flags.DEFINE_integer('top_k', 0, 'Draws from so many most probable tokens; 0 for all.')
+TOP_P = flags.DEFINE_float('top_p', 1.0, 'Draws from the fewest with this probability; 1 for all.')
+SEED = flags.DEFINE_integer('seed', 0, 'Of what is drawn.')
+BATCH = flags.DEFINE_integer('batch_size', 32, 'Prompts at once.')
+SHOWN = 10
+
+
+def main():
+    from ftjax.errors import UserError
+    from ftjax.evaluation.generation.sampling import Sampling
+    from ftjax.evaluation.generation.text_match import match_text
+    from ftjax.io.files.atomic import write_bytes, write_json
+    from ftjax.runs.prediction.generating import answers_of, read_prompts
+    from ftjax.runs.prediction.trained import open_trained
+
+    output = pathlib.Path(OUTPUT.value) if OUTPUT.value else None
+    if output is not None and output.suffix != '.jsonl':
+        raise UserError(f'{output}: answers are written to a .jsonl file')
+    if BATCH.value < 1:
+        raise UserError(f'batch_size is {BATCH.value}; expected at least 1')
+    sampling = Sampling(temperature=TEMPERATURE.value, top_k=TOP_K.value, top_p=TOP_P.value)
+    trained = open_trained(WORKDIR.value, PARTS.value)
+    rows, metrics = answers_of(
+        trained,
+        read_prompts(trained, PROMPTS.value),
+        sampling=sampling,
+        new_tokens=NEW.value,
+        batch_size=BATCH.value,
+        seed=SEED.value,
+    )
+    for row in rows[: SHOWN if output else None]:
+        print(f'{row["prompt"]!r}\n  -> {row["answer"]!r}')
+    if metrics:
+        print(match_text(metrics))
+    if output is not None:
+        lines = [json.dumps(row, ensure_ascii=False) + '\n' for row in rows]
+        write_bytes(output, ''.join(lines).encode())
+        print(f'{len(rows):,} rows in {output}')
+        if metrics:
+            write_json(output.with_name(f'{output.stem}_metrics.json'), metrics)
+
+
+if __name__ == '__main__':
+    launch.run(main)

@@ -1,0 +1,118 @@
+"""A run of a decoder from config to texts: adapters, forgetting, packing, prompts of its split."""
+
+import dataclasses
+import json
+
+import pytest
+from tiny_decoder import decoder, drawn_texts, initial, preprocessing_of
+
+from ftjax.config import read_config
+from ftjax.errors import UserError
+from ftjax.evaluation.generation.sampling import GREEDY
+from ftjax.freezing.plan.plan import make_plan
+from ftjax.pretrained.own_format import save_own
+from ftjax.runs.prediction.generating import answers_of, read_prompts
+from ftjax.runs.prediction.trained import open_trained
+from ftjax.runs.prepare import prepare
+from ftjax.runs.run import train
+from ftjax.runs.training_summary import training_summary
+
+
+def lines(path, rows):
+    path.write_text('\n'.join(map(json.dumps, rows)))
+    return f'jsonl:{path}'
+
+
+@pytest.fixture
+def base(tmp_path):
+    """A decoder in a folder, and a config that trains it on completions that copy the prompt."""
+    net = decoder(depth=1)
+    preprocessing = preprocessing_of(net, tmp_path, max_length=16, buckets=(8, 16))
+    save_own(tmp_path / 'base', net, initial(net, scale=2), preprocessing)
+    given = drawn_texts(60, longest=3)
+    pairs = [{'prompt': text, 'completion': text} for text in given]
+    general = lines(tmp_path / 'general.jsonl', [{'text': text} for text in drawn_texts(20, 5)])
+    data = {
+        'source': lines(tmp_path / 'pairs.jsonl', pairs),
+        'task': 'causal_lm',
+        'batch_size': 8,
+        'eval_batch_size': 8,
+        'max_length': 16,
+    }
+    return {
+        'init': str(tmp_path / 'base'),
+        'data': data,
+        'freeze': 'lora:2',
+        'optimizer': {'learning_rate': 1e-2},
+        'train': {'steps': 8, 'eval_every': 1.0, 'forgetting': general},
+    }
+
+
+def test_the_head_that_came_stays_frozen_unless_it_is_chosen(base):
+    prepared = prepare(read_config(base))
+    assert not prepared.opened.head_is_new  # a language model keeps its head
+    assert 'learns' in prepared.first_screen()
+
+    loaded = prepared.opened.network, prepared.opened.variables
+
+    def head_trains(freeze):
+        plan = make_plan(freeze, *loaded, head_is_new=False)
+        return any(path.startswith('head') for path in plan.at(0).trainable)
+
+    assert not any(map(head_trains, ('last:1', 'norm', 'first:1')))
+    assert head_trains('full') and head_trains('head')
+    assert head_trains({'strategy': 'last:1', 'head': 'train'})
+    assert not any(path.startswith('head') for path in prepared.plan.at(0).trainable)
+
+
+@pytest.mark.slow
+def test_a_run_tells_what_was_forgotten_and_writes_texts(base, tmp_path):
+    prepared = prepare(read_config(base))
+    _, result = train(prepared, tmp_path / 'run', progress=False)
+    assert result['frozen_unchanged'] and result['metrics']['task'] == 'causal_lm'
+    found = result['forgetting']
+    assert found['metric'] == 'nll' and found['n'] == 20
+    assert found['change'] == pytest.approx(found['after'] - found['before'], abs=1e-9)
+    low, high = found['change_interval']
+    assert low <= found['change'] <= high and 'forgetting on jsonl' in training_summary(
+        prepared, result
+    )
+    trained = open_trained(str(tmp_path / 'run'))
+    prompts = read_prompts(trained, 'test')
+    assert len(prompts) == len(prepared.data.test) and prompts[0].reference is not None
+    rows, metrics = answers_of(trained, prompts, sampling=GREEDY, new_tokens=4, progress=False)
+    assert metrics['n'] == len(rows) and {'exact_match', 'rouge_l_interval'} <= metrics.keys()
+    plain = tmp_path / 'prompts.txt'
+    plain.write_text('a bb\n\nccc\n')
+    rows, metrics = answers_of(
+        *(trained, read_prompts(trained, str(plain))), sampling=GREEDY, new_tokens=4, progress=False
+    )
+    assert [row['id'] for row in rows] == ['prompts.txt:1', 'prompts.txt:3'] and not metrics
+    said = [{'role': 'user', 'content': 'a'}, {'role': 'assistant', 'content': 'bb'}]
+    talk = lines(tmp_path / 'talk.jsonl', [{'messages': said}]).removeprefix('jsonl:')
+    (prompt,) = read_prompts(trained, talk)
+    assert prompt.written and prompt.reference == 'bb'
+    assert prompt.text.endswith('<|im_start|>assistant\n')
+
+
+def test_what_cannot_be_forgotten_or_written_is_said(base, tmp_path):
+    config = read_config(base)
+    fresh = {**base, 'init': f'random:{base["init"]}'}
+    with pytest.raises(UserError, match='its head is new'):
+        train(prepare(read_config(fresh)), progress=False)
+    tags = dataclasses.replace(prepare(config), opened=None)
+    with pytest.raises(UserError, match='nothing that it could forget'):
+        train(tags, progress=False)
+    trained = open_trained(base['init'], task='causal_lm')
+    with pytest.raises(UserError, match='is no run'):
+        read_prompts(trained, 'test')
+    with pytest.raises(UserError, match='no file'):
+        read_prompts(trained, str(tmp_path / 'none.jsonl'))
+    bert = {
+        **base,
+        'init': '',
+        'model': {'name': 'bert', 'head': 'lm', 'depth': 1, 'vocab_size': 12},
+    }
+    bert['data'] = {**base['data'], 'tokenizer': str(tmp_path / 'tokenizer.json')}
+    with pytest.raises(UserError, match='sees those after it too'):
+        prepare(read_config(bert))

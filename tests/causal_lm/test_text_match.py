@@ -1,0 +1,34 @@
+"""Matches of texts, worked out by hand."""
+
+import numpy as np
+import pytest
+
+from ftjax.errors import UserError
+from ftjax.evaluation.generation.text_match import (
+    generation_metrics,
+    longest_common,
+    normalised,
+    rouge_l,
+)
+
+
+def test_rouge_l_of_short_texts():
+    # Lin 2004, section 3.1: police kill the gunman has 'police the gunman' in common, 3 of 4 words.
+    assert rouge_l('police kill the gunman', 'police killed the gunman') == pytest.approx(3 / 4)
+    assert rouge_l('the gunman kill police', 'police killed the gunman') == pytest.approx(2 / 4)
+    assert rouge_l('one two three', 'three') == pytest.approx(2 * (1 / 3) / (1 / 3 + 1))
+    assert rouge_l('', 'a') == rouge_l('a', '') == rouge_l('a', 'b') == 0
+    assert rouge_l('Same, words!', 'same words') == 1
+    assert longest_common('abcbdab', 'bdcaba') == 4  # a textbook's: bcba
+
+
+def test_matches_and_their_intervals():
+    got = generation_metrics([' mail ', 'The Mail.', 'no'], ['mail', 'mail', 'mail'])
+    assert got['exact_match'] == pytest.approx(1 / 3)
+    assert got['normalised_match'] == pytest.approx(2 / 3)
+    assert got['rouge_l'] == pytest.approx((1 + 2 / 3) / 3)
+    assert normalised('A man, an  ant; the Theatre') == 'man ant theatre'
+    low, high = got['exact_match_interval']
+    assert low < 1 / 3 < high and np.isfinite(got['rouge_l_interval']).all()
+    with pytest.raises(UserError, match='0 answers and 1 references'):
+        generation_metrics([], ['a'])

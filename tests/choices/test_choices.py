@@ -1,0 +1,197 @@
+"""Multiple choice and ranking of texts: by hand, from files, and through a run."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from ftjax.config import read_config
+from ftjax.data.load import load_data
+from ftjax.data.settings import DataSettings
+from ftjax.errors import UserError
+from ftjax.runs.prediction.answering import answers_to
+from ftjax.runs.prediction.trained import open_trained
+from ftjax.runs.prepare import prepare
+from ftjax.runs.run import train
+from ftjax.tasks import task_of
+
+TINY = {'vocab_size': 128, 'width': 16, 'depth': 1, 'heads': 2, 'mlp_dim': 16, 'max_positions': 16}
+
+
+def jsonl(path, rows):
+    path.write_text('\n'.join(json.dumps(row) for row in rows))
+    return f'jsonl:{path}'
+
+
+def read(source, task, **changes):
+    given = {'test_fraction': 0.0, 'val_fraction': 0.0, **changes}
+    return load_data(DataSettings(source=source, task=task, **given)).train
+
+
+def test_three_choices_by_hand():
+    scores = np.log(np.array([[1.0, 2.0, 1.0], [4.0, 2.0, 2.0]]))[..., None]
+    batch = {'labels': np.array([1, 2]), 'mask': np.ones(2, np.float32)}
+    task = task_of('multiple_choice')
+    got = task.measure([(scores, batch)])
+    assert got['accuracy'] == 0.5
+    assert got['log_loss'] == pytest.approx((np.log(2) + np.log(4)) / 2)
+    total, weight = task.loss(scores.astype(np.float32), batch)
+    assert float(total / weight) == pytest.approx(got['log_loss'], rel=1e-6)
+    found = task.collected([(scores, batch)])
+    (worst,) = task.mistakes(found, ['a', 'b'], ())
+    assert (worst['id'], worst['label'], worst['predicted']) == ('b', 2, 0)
+    assert worst['label_probability'] == pytest.approx(0.25)
+
+
+def test_three_candidates_by_hand():
+    scores = np.array([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [0.0, 0.0, 0.0]])[..., None]
+    # The best is second; then one of two candidates alone; then nothing is relevant.
+    relevance = np.array([[0, 2, 1], [0, 1, -1], [0, 0, 0]], np.float32)
+    batch = {'labels': relevance, 'mask': np.ones(3, np.float32)}
+    task = task_of('text_ranking')
+    got = task.measure([(scores, batch)])
+    discounts = 1 / np.log2([2, 3, 4])
+    first = (2 * discounts[1] + discounts[2]) / (2 * discounts[0] + discounts[1])
+    assert got['ndcg_at_10'] == pytest.approx((first + discounts[1]) / 2)
+    assert got['mrr_at_10'] == 0.5 and got['queries'] == 2 and got['n'] == 3
+    total, weight = task.loss(scores.astype(np.float32), batch)
+    logs = np.log(np.exp([3.0, 2, 1]) / np.exp([3.0, 2, 1]).sum())
+    pair = np.log(np.exp([3.0, 2]) / np.exp([3.0, 2]).sum())
+    want = -(2 / 3 * logs[1] + 1 / 3 * logs[2]) - pair[1]
+    assert weight == 2 and float(total) == pytest.approx(want, rel=1e-5)
+    grads = jax.grad(lambda s: task.loss(s, batch)[0])(scores.astype(np.float32))
+    assert np.isfinite(grads).all() and not grads[2].any() and not grads[1, 2]
+
+
+def test_graded_gains_are_those_of_scikit_learn():
+    from sklearn.metrics import ndcg_score
+
+    rng = np.random.default_rng(0)
+    relevance = rng.integers(0, 4, (30, 12)).astype(np.float32)
+    scores = rng.normal(size=(30, 12))
+    rows = task_of('text_ranking').statistics(scores[..., None], {'labels': relevance}, None).rows
+    want = [ndcg_score([r], [s], k=10) for r, s in zip(relevance, scores, strict=True)]
+    np.testing.assert_allclose(rows['ndcg_at_10'], want, atol=1e-12)
+
+
+def test_choices_and_candidates_from_files(tmp_path):
+    rows = [
+        {'question': 'a', 'choices': ['b', 'c', 'd'], 'label': 'B'},
+        {'question': 'e', 'choices': ['f', 'g', 'h'], 'label': 2},
+    ]
+    found = read(jsonl(tmp_path / 'a.jsonl', rows), 'multiple_choice')
+    assert found.inputs.tolist() == [['a', 'b', 'c', 'd'], ['e', 'f', 'g', 'h']]
+    assert found.labels.tolist() == [1, 2]
+    rows = [
+        {'query': 'a', 'candidates': ['b', 'c'], 'relevance': [0, 1.5]},
+        {'query': 'd', 'candidates': ['e', 'f', 'g'], 'relevance': [1, 0, 0]},
+    ]
+    found = read(jsonl(tmp_path / 'b.jsonl', rows), 'text_ranking')
+    assert found.inputs.tolist() == [['a', 'b', 'c', ''], ['d', 'e', 'f', 'g']]
+    assert found.labels.tolist() == [[0, 1.5, -1], [1, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ('task', 'row', 'said'),
+    [
+        ('multiple_choice', {'question': 'a', 'choices': ['b', 'c'], 'label': 2}, 'choice 2 of 2'),
+        ('multiple_choice', {'question': 'a', 'choices': ['b'], 'label': 'x y'}, 'is .x y.'),
+        ('multiple_choice', {'question': 'a', 'choices': ['b', ''], 'label': 0}, "holds ''"),
+        ('multiple_choice', {'text': 'a', 'label': 0}, 'no columns of a text and its choices'),
+        ('text_ranking', {'query': 'a', 'candidates': ['b'], 'relevance': [1, 0]}, '1 candidates'),
+        ('text_ranking', {'query': 'a', 'candidates': ['b'], 'relevance': [-1]}, '0 or more'),
+    ],
+)
+def test_what_is_wrong_with_a_row_is_said(tmp_path, task, row, said):
+    with pytest.raises(UserError, match=said):
+        read(jsonl(tmp_path / 'a.jsonl', [row]), task)
+
+
+@pytest.fixture(scope='module')
+def file(tmp_path_factory):
+    """The right choice repeats a word of the question."""
+    rng, rows = np.random.default_rng(0), []
+    words = ['red', 'blue', 'green', 'black', 'white']
+    for _ in range(120):
+        one, other = rng.choice(words, 2, replace=False)
+        right = int(rng.integers(2))
+        choices = [str(one), str(other)] if right == 0 else [str(other), str(one)]
+        rows.append({'question': f'which is {one}', 'choices': choices, 'label': right})
+    path = tmp_path_factory.mktemp('choices') / 'all.jsonl'
+    jsonl(path, rows)
+    return path
+
+
+def config(file, **changes):
+    data = {'source': f'jsonl:{file}', 'task': 'multiple_choice', 'tokenizer': 'wordpiece:128'}
+    return read_config(
+        {
+            'init': '',
+            'model': {'name': 'bert', 'pool': 'mean', 'dropout': 0.0, 'head_dropout': 0.0, **TINY},
+            'data': {**data, 'max_length': 16, 'batch_size': 8, 'eval_batch_size': 16},
+            'optimizer': {'learning_rate': 1e-2, 'name': 'sgd', **changes.pop('optimizer', {})},
+            'train': {'steps': 6, 'eval_every': 0.5, 'report': False, **changes.pop('train', {})},
+            **changes,
+        }
+    )
+
+
+@pytest.mark.slow
+def test_a_run_its_parts_its_features_and_its_answers(file, tmp_path):
+    def losses(**changes):
+        fitted, _ = train(prepare(config(file, **changes)), progress=False)
+        return [row['train_loss'] for row in fitted.history]
+
+    plain = losses()
+    for parts in (2, 4):
+        assert losses(optimizer={'accumulate': parts}) == pytest.approx(plain, rel=1e-5)
+    assert losses(train={'remat': True}) == pytest.approx(plain, rel=1e-5)
+    frozen = [losses(freeze='head', train={'cache': cache}) for cache in ('off', 'on')]
+    assert frozen[0] == pytest.approx(frozen[1], rel=1e-5)
+    prepared = prepare(config(file))
+    _, result = train(prepared, tmp_path / 'run', progress=False)
+    opened = open_trained(str(tmp_path / 'run'))
+    test = prepared.data.test
+    given = answers_to(opened, [tuple(each) for each in test.inputs], {})
+    right = np.mean(np.array(given.predicted) == test.labels)
+    assert right == pytest.approx(result['metrics']['accuracy'])
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+def test_scores_and_loss_are_those_of_transformers(tmp_path):
+    import torch
+    import transformers
+
+    from ftjax.export.huggingface import save_huggingface
+    from ftjax.models.registry import build
+    from ftjax.pretrained.initialise import random_variables
+
+    network = build('bert', {**TINY, 'num_classes': 1})
+    variables = random_variables(network, 0)
+    save_huggingface(tmp_path, network, variables, None)
+    theirs = transformers.BertForMultipleChoice.from_pretrained(tmp_path).eval()
+    rng = np.random.default_rng(0)
+    ids = rng.integers(5, 60, (2, 3, 8)).astype(np.int32)
+    mask = np.ones((2, 3, 8), np.int32)
+    mask[0, 1, 5:] = 0
+    labels = np.array([2, 0], np.int32)
+    inputs = {'input_ids': ids, 'attention_mask': mask}
+    answer = theirs(
+        **{k: torch.tensor(v).long() for k, v in inputs.items()},
+        labels=torch.tensor(labels).long(),
+    )
+    answer.loss.backward()
+    batch = {'labels': labels, 'mask': np.ones(2, np.float32)}
+
+    def loss_of(params):
+        outputs = network.apply({**variables, 'params': params}, inputs)
+        total, weight = task_of('multiple_choice').loss(outputs, batch)
+        return total / weight, outputs
+
+    (loss, outputs), grads = jax.value_and_grad(loss_of, has_aux=True)(variables['params'])
+    np.testing.assert_allclose(outputs[..., 0], answer.logits.detach().numpy(), atol=1e-5)
+    assert float(loss) == pytest.approx(answer.loss.item(), abs=1e-5)
+    want = dict(theirs.named_parameters())['classifier.weight'].grad.numpy().T
+    np.testing.assert_allclose(grads['head']['dense']['kernel'], want, atol=1e-5)
