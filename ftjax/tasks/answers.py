@@ -76,6 +76,14 @@ class Answering:
     activation: ClassVar[str] = 'none'
     """What makes probabilities of outputs, one of `evaluation.decisions.DECISIONS`; or none."""
 
+    no_answer: ClassVar[str] = ''
+    """Why the task has no answer to a whole input, and what there is instead; '' if it has."""
+
+    def check_answers(self) -> None:
+        """UserError where the task has no answer to a whole input."""
+        if self.no_answer:
+            raise UserError(self.no_answer)
+
     def answers(
         self,
         outputs: np.ndarray,
@@ -87,6 +95,7 @@ class Answering:
         Raises:
           UserError: the options, or an answer at all, mean nothing for the task.
         """
+        self.check_answers()
         refuse(options, self.name, 'top_k', 'temperature', 'threshold', 'nonconformity')
         flat = outputs.reshape(len(outputs), -1)
         return {f'output_{i}': flat[:, i] for i in range(flat.shape[1])}

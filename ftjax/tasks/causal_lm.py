@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftjax.data.labels.next_tokens import NextTokens
-from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval, units
 from ftjax.evaluation.metric import MetricValues, error, share
 from ftjax.evaluation.predictions import finite_rows
-from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, metric_line
@@ -48,6 +46,10 @@ class CausalLM(TokenErrors):
     unit = 'texts'
     counted = 'tokens'
     asked = 'token'
+    no_answer = (
+        'a language model answers with texts: scripts/generate.py writes them; '
+        '--features=STAGE writes embeddings of texts'
+    )
 
     def losses(
         self, outputs: Float[Array, 'batch time scores'], batch: Batch, options: LossOptions
@@ -112,18 +114,6 @@ class CausalLM(TokenErrors):
         label = np.asarray(label)
         batch = {'labels': label[None], 'mask': self.labels.asked(label)[None]}
         return dict(text_row(self.statistics(output[None], batch, None).rows['sums'][0]))
-
-    def answers(
-        self,
-        outputs: np.ndarray,
-        class_names: Sequence[str] = (),
-        options: AnswerOptions = ANSWERS,
-    ) -> Columns:
-        """There are none: a language model answers with a text."""
-        raise UserError(
-            'a language model answers with texts: scripts/generate.py writes them; '
-            '--features=STAGE writes embeddings of texts'
-        )
 
     def text(self, metrics: MetricValues) -> str:
         """All metrics with their intervals."""

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftjax.data.labels.tokens import HiddenTokens
-from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval, units
 from ftjax.evaluation.metric import MetricValues, error, share
 from ftjax.evaluation.predictions import finite_rows
-from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns
 from ftjax.tasks.error_analysis import Baseline
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
@@ -45,6 +43,10 @@ class MaskedTokens(TokenErrors):
     unit = 'texts'
     counted = 'hidden tokens'
     asked = 'hidden token'
+    no_answer = (
+        'the network guesses hidden tokens of texts and has no answer to a whole one; '
+        '--features=STAGE writes embeddings of its texts'
+    )
 
     def losses(
         self, outputs: Float[Array, 'batch time vocabulary'], batch: Batch, options: LossOptions
@@ -107,18 +109,6 @@ class MaskedTokens(TokenErrors):
         label = np.asarray(label)
         batch = {'labels': label[None], 'mask': label[None] >= 0}
         return dict(text_row(self.statistics(output[None], batch, None).rows['sums'][0]))
-
-    def answers(
-        self,
-        outputs: np.ndarray,
-        class_names: Sequence[str] = (),
-        options: AnswerOptions = ANSWERS,
-    ) -> Columns:
-        """There are none: a guess for every token of a text is no answer to it."""
-        raise UserError(
-            'the network guesses hidden tokens of texts and has no answer to a whole one; '
-            '--features=STAGE writes embeddings of its texts'
-        )
 
     def baselines(
         self,

@@ -21,6 +21,7 @@ class FitSteps:
         *,
         cached: bool = False,
         longest: int | None = None,
+        head_is_new: bool = True,
     ):
         """`longest`: most steps of a call; None for those of `fit`."""
         from ftjax.freezing.plan.plan import make_plan
@@ -34,7 +35,7 @@ class FitSteps:
         from ftjax.training.step.run_spec import RunSpec
 
         network, variables = with_adapters(as_settings(freeze), network, variables)
-        plan = make_plan(freeze, network, variables)
+        plan = make_plan(freeze, network, variables, head_is_new=head_is_new)
         settings = TrainSettings(
             cache='on' if cached else 'off',
             eval_every=64.0,  # a multiple of the steps of a call

@@ -16,6 +16,7 @@ from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import check_finite, gather
 from ftjax.runs.prediction.trained import Trained
+from ftjax.tasks import task_of
 from ftjax.tasks.answers import ANSWERS, AnswerOptions
 
 
@@ -85,6 +86,7 @@ def outputs_of(
     """
     if stage is None:
         trained.check_head()
+        task_of(trained.settings.task).check_answers()
     if mirrored and trained.network.takes != 'images':
         told = 'texts' if trained.texts else 'rows of a table'
         raise UserError(f'test-time augmentation mirrors images, and the network takes {told}')

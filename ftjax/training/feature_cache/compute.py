@@ -70,6 +70,8 @@ def passed_on(
     Each leaf must have a row an example, of one shape for all examples: texts of several
     lengths have that only where the stages before the cut pool them.
     """
+    if loader.dataset.packed:
+        return 'data.packing puts other texts into a row at every step'
     if loader.dataset.label_kind.drawn:
         return 'other tokens are hidden at every step'
     rows = loader.order()
