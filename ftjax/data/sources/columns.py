@@ -126,9 +126,9 @@ def parts_from_rows(
         if not rows.get(split) and not settings.split_column:
             raise UserError(f'{path}: no examples are left, all have missing values')
     every = [(split, row) for split in rows for row in rows[split]]
-    raw = [
-        _cell(row, settings.label_column) if labelled else row.cells.get(column) for _, row in every
-    ]
+    # What is made from the inputs is told which they are; a label that is not there is None.
+    seen = settings.label_column if labelled else column if label_kind.from_inputs else ''
+    raw = [_cell(row, seen) if labelled else row.cells.get(seen) for _, row in every]
     labels, names = label_kind.read(
         raw, lambda i: every[i][1].where, settings.class_names, settings.label_separator
     )

@@ -51,6 +51,8 @@ class TextReader:
     def seen(dataset: Dataset, preprocessing: TextPreprocessing) -> str:
         """What the first screen says of how much of a text the network sees."""
         longest = preprocessing.with_length(dataset.max_length).max_length
+        if preprocessing.form == 'words':
+            return f'the network sees texts in windows of up to {longest} tokens'
         return f'the network sees up to {longest} tokens of a text'
 
     def length(self, indices: np.ndarray) -> int:
