@@ -26,5 +26,5 @@ def get_config():
         freeze='full',
         optimizer={'learning_rate': 1e-3, 'weight_decay': 0.01, 'clip_norm': 1.0},
         schedule={'warmup': 0.1},
-        train={'epochs': 6.0, 'eval_every': 1.0, 'forgetting': 'docstrings:unlabelled'},
+        train={'epochs': 4.0, 'eval_every': 1.0, 'forgetting': 'docstrings:unlabelled'},
     )

@@ -46,7 +46,7 @@ def load_pretrained(
     """Opens a pretrained network.
 
     Args:
-      init: 'glyphs', 'glyphs_cls' or 'docstrings' (shipped), the name of a registered
+      init: 'glyphs', 'docstrings' or another that is shipped, the name of a registered
         function that builds a network with its weights, 'data:NAME', 'hf://ORG/NAME[@REVISION]',
         the path of a folder, file or run; with 'random:' before it the same network with random
         weights.

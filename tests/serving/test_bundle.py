@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ftjax import serving
+from ftjax.api import finetune
 from ftjax.config import read_config
 from ftjax.data.load import load_data
 from ftjax.errors import UserError
@@ -18,6 +19,7 @@ from ftjax.io.files.atomic import read_json
 from ftjax.leaves import flatten
 from ftjax.models.registry import build
 from ftjax.runs.prediction.answering import answers_to
+from ftjax.runs.prediction.calibration_file import save_calibration
 from ftjax.runs.prediction.trained import open_trained
 from ftjax.serving.bundle.exported_programs import outside_calls
 from ftjax.serving.bundle.goldens import read_goldens
@@ -26,8 +28,11 @@ from ftjax.serving.bundle.signature import InputArray, Signature
 from ftjax.serving.making.bundle_inputs import arrays_of, batches_of
 from ftjax.serving.making.refresh import refresh
 from ftjax.serving.making.trace import Served, trace
+from ftjax.serving.making.write_bundle import write_bundle
 from ftjax.tasks import task_of
 
+VIT = {'name': 'vit', 'image_size': 8, 'patch_size': 4, 'width': 16, 'heads': 2, 'depth': 2}
+VIT |= {'channels': 1, 'mlp_dim': 16}
 KINDS = ('images', pytest.param('texts', marks=pytest.mark.slow))
 
 
@@ -242,3 +247,27 @@ def test_stablehlo_names_its_arguments(images, tmp_path):
     }
     assert main.count('%arg') == len(arguments)
     assert pathlib.Path(folder / 'program.mlirbc').read_bytes()[:4] == b'ML\xefR'
+
+
+@pytest.mark.slow
+def test_adapters_views_a_threshold_and_a_temperature_go_along(tmp_path):
+    random = np.random.default_rng(0)
+    pixels, names = random.integers(0, 256, (60, 8, 8, 1), np.uint8), np.array(['no', 'yes'])
+    np.savez(tmp_path / 'x.npz', x=pixels, y=random.integers(0, 2, 60), class_names=names)
+    run = finetune(
+        '',
+        f'npz:{tmp_path / "x.npz"}',
+        model=VIT,
+        freeze='lora:4',
+        train={'steps': 3, 'threshold': 'f1'},
+        data={'batch_size': 8, 'eval_batch_size': 16, 'tta': 'flip'},
+    ).fit(tmp_path / 'run', progress=False)
+    save_calibration(tmp_path / 'run' / 'model', {**run.calibrate(), 'temperature': 1.7})
+    bundle = serving.load(write_bundle(tmp_path / 'run', tmp_path / 'bundle'))
+    assert bundle.signature.temperature == 1.7
+    assert 0 < bundle.signature.threshold < 1 and bundle.signature.before_temperature
+    trained = open_trained(str(tmp_path / 'run'))
+    rows = answers_to(trained, list(pixels[:16]), {}, batch_size=16).rows
+    found = bundle.predict(list(pixels[:16]))
+    assert [row['predicted'] for row in found] == [row['predicted'] for row in rows]
+    assert [row['probability'] for row in found] == [row['probability'] for row in rows]
