@@ -12,6 +12,7 @@ import numpy as np
 
 from ftjax.pages.elements import lines, paragraph, section
 from ftjax.pages.page import page
+from ftjax.printable import in_html
 from ftjax.serving.bundle.loaded_bundle import Bundle
 from ftjax.serving.server.refusal import WORDS
 
@@ -115,7 +116,7 @@ def api_page(base: str, bundle: Bundle, example: Any, token: bool) -> str:
     return page(
         'API',
         [
-            f'<h1>{len(signature.class_names) or signature.outputs} outputs, one bundle</h1>',
+            f'<h1>API of {in_html(bundle.folder.resolve().name)}</h1>',
             section(
                 'POST /v1/predict',
                 paragraph(inputs)
