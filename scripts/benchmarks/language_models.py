@@ -21,8 +21,8 @@ CAPTION = (
     'over seconds of ftjax, median and quartiles of {rounds} rounds taken in turn. Generation: '
     '{new} greedy tokens after {batch} prompts of {prompt}, both with their caches; the tokens are '
     'compared. The last row: bytes between weights and gradients (not seconds) with chunks, and '
-    'with the logits of all tokens at once. Measured while the machine did other work too, with a load '
-    'of about 10 on two cores: the ratio of core seconds then says more than that of the clock.'
+    'with the logits of all tokens at once. Measured while the machine did other work too, with a '
+    'load of about 10 on two cores: the ratio of core seconds then says more than that of the clock.'
 )
 
 
@@ -167,9 +167,10 @@ def memory(place: str, batch: int, time: int) -> dict[str, Any]:
 
         def loss(variables: Any) -> Any:
             inputs = {'input_ids': ids, 'targets': ids}
-            return found.network.apply(variables, inputs)[..., 0].mean()
+            scores: Any = found.network.apply(variables, inputs)
+            return scores[..., 0].mean()
 
-        compiled = jax.jit(jax.grad(loss)).lower(found.variables).compile()
+        compiled: Any = jax.jit(jax.grad(loss)).lower(found.variables).compile()
         bytes_[chunk] = float(compiled.memory_analysis().temp_size_in_bytes)
     token_scores.token_scores.__defaults__ = (token_scores.CHUNK,)
     ratio = bytes_[2**30] / bytes_[CHUNK]
