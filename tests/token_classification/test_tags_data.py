@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import random
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from ftjax.data.labels.tags import Tags
 from ftjax.data.load import load_data
 from ftjax.data.settings import DataSettings
 from ftjax.data.streams.loader import Loader, at_places
-from ftjax.data.text.word_windows import WordWindows, joined_words, words_of
+from ftjax.data.text.word_windows import WordWindows, _windows, joined_words, words_of
 from ftjax.errors import UserError
 from ftjax.pretrained.open import load_pretrained
 
@@ -179,3 +180,15 @@ def test_tags_of_other_data_get_the_numbers_of_the_head():
     labels = np.array([[0, 1, -1]])
     assert Tags().renumbered(labels, np.array([2, 0]), 3).tolist() == [[2, 0, -1]]
     assert Tags().told(labels[0], ('O', 'B-A')) == 'O B-A'
+
+
+def test_windows_score_every_word_once_whatever_the_words():
+    rng = random.Random(0)
+    for _ in range(300):
+        sizes = [rng.choice([1, 1, 1, 2, 5, 30]) for _ in range(rng.randint(1, 60))]
+        room = rng.randint(3, 25)
+        found = list(_windows(sizes, room))
+        scored = [word for _, _, (first, last) in found for word in range(first, last)]
+        assert scored == list(range(len(sizes)))
+        for first, last, _ in found:  # what a window holds fits, or is one word that is cut
+            assert sum(sizes[first:last]) <= room or last == first + 1

@@ -164,7 +164,7 @@ def _windows(sizes: Sequence[int], room: int) -> Iterator[tuple[int, int, tuple[
         if last >= len(sizes):
             break
         back = starts[last] - OVERLAP * room
-        first = max(first + 1, int(np.searchsorted(starts, back, side='left')))
+        first = max(first + 1, int(np.searchsorted(starts, back, side='right')) - 1)
         first = min(first, last)
     begin = 0
     for number, (first, last) in enumerate(bounds):
