@@ -22,7 +22,7 @@ CAPTION = (
     '{new} greedy tokens after {batch} prompts of {prompt}, both with their caches; the tokens are '
     'compared. The last row: bytes between weights and gradients (not seconds) with chunks, and '
     'with the logits of all tokens at once. Measured while the machine did other work too, with a '
-    'load of about 10 on two cores: the ratio of core seconds then says more than that of the clock.'
+    'load of about 10 on two cores: the ratio of core seconds says more than that of the clock.'
 )
 
 
