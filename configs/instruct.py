@@ -5,7 +5,9 @@
 
 The decoder was pretrained on other sentences of Python's documentation. It is asked for the topic
 of a sentence, its first or its last word; the loss is on the answers alone. On half a thousand
-sentences of its pretraining it is told what it forgot.
+sentences of its pretraining it is told what it forgot. Measured with Python 3.11, one seed:
+exact match 32.2 % of 661 questions, 95 % interval 28.8 to 35.9, and 1.25 nats a token forgotten
+(results/instruct).
 """
 
 from ftjax.config import template

@@ -60,10 +60,11 @@ def embedding(outputs: Any, inputs: Inputs) -> jax.Array:
     if hidden.ndim == 2:
         return hidden
     mask = inputs['attention_mask'] if isinstance(inputs, Mapping) else None
-    if mask is None or hidden.shape[:2] != mask.shape:
-        return hidden.reshape(hidden.shape[0], -1, hidden.shape[-1]).mean(axis=1)
-    real = mask.astype(jnp.float32)[..., None]
-    return (hidden * real).sum(axis=1) / jnp.maximum(real.sum(axis=1), 1)
+    flat = hidden.reshape(hidden.shape[0], -1, hidden.shape[-1])
+    if mask is None or hidden.shape[:-1] != mask.shape:
+        return flat.mean(axis=1)
+    real = mask.reshape(flat.shape[:2]).astype(jnp.float32)[..., None]
+    return (flat * real).sum(axis=1) / jnp.maximum(real.sum(axis=1), 1)
 
 
 def predict(
