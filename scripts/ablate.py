@@ -60,7 +60,7 @@ def main():
     values = plain(CONFIG.value)
     if 'ablation' not in values:
         raise UserError('the config has no section `ablation`; see configs/quickstart.py')
-    settings = read_ablation(values.pop('ablation'))
+    settings = read_ablation(values.pop('ablation'), values['data']['task'])
     check_grids(values, settings)
     folder = pathlib.Path(WORKDIR.value)
     found = (

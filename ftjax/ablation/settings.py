@@ -15,6 +15,7 @@ from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.io.json.json_values import JsonObject
 from ftjax.ranges import above, at_least
+from ftjax.tasks import task_of
 from ftjax.tasks.metrics import metric_of
 
 
@@ -75,8 +76,8 @@ class AblationSettings:
     """Arm the others are compared with; empty for the first."""
     metric: str = 'accuracy'
     """What chooses rates on validation data and is reported on test data, in its own direction:
-    of 'mse', 'log_loss' or 'loss' the lowest is best. One that the task has; see
-    ftjax/tasks/."""
+    of 'mse', 'log_loss' or 'loss' the lowest is best. One that the task has; what a config does
+    not name is the task's own default (`plan.py --list metric`)."""
     margin: Annotated[float | None, at_least(0)] = None
     """Differences up to this one, in the metric's own unit (0.01 of an accuracy is a point), do
     not matter: an arm whose interval lies within it is equivalent to the reference. None: a
@@ -279,11 +280,18 @@ def as_gates(given: Any, name: str) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(gate) for gate in given)
 
 
-def read_ablation(values: JsonObject) -> AblationSettings:
-    """AblationSettings from a config's section; raises UserError for an unknown key."""
+def read_ablation(values: JsonObject, task: str = '') -> AblationSettings:
+    """AblationSettings from a config's section; raises UserError for an unknown key.
+
+    Args:
+      values: the section.
+      task: the config's; its default metric decides where the section names none.
+    """
     known = [field.name for field in dataclasses.fields(AblationSettings)]
     for key in values:
         check_name(key, known, 'key of config.ablation:')
     if 'arms' not in values:
         raise UserError('config.ablation.arms is missing')
+    if task and 'metric' not in values:
+        values = {**values, 'metric': task_of(task).default_metric}
     return AblationSettings(**values)

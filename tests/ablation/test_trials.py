@@ -155,3 +155,13 @@ def test_mistakes_are_named_before_the_first_run(monkeypatch):
     monkeypatch.setitem(sys.modules, 'optuna', None)
     with pytest.raises(UserError, match=r"pip install 'ftjax\[search\]'"):
         Trials(settings_of('random')).pending([])
+
+
+@pytest.mark.parametrize(
+    ('task', 'metric'),
+    [('classification', 'accuracy'), ('regression', 'mse'), ('causal_lm', 'nll'), ('', 'accuracy')],
+)
+def test_the_metric_is_the_tasks_own_unless_it_is_named(task, metric):
+    section = {'arms': {'full': 'full'}, 'rates': (1e-3,)}
+    assert read_ablation(section, task).metric == metric
+    assert read_ablation({**section, 'metric': 'loss'}, task).metric == 'loss'
