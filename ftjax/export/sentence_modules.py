@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import own_format
@@ -23,9 +24,9 @@ USAGE = (
 )
 
 
-def trunk_of(network: Any, variables: Variables) -> tuple[Network, Variables]:
+def trunk_of(network: Network, variables: Variables) -> tuple[Network, Variables]:
     """The network as transformers has it, without a linear layer after the pool."""
-    if not getattr(network, 'vector_dim', 0):
+    if not options_of(network)[1].get('vector_dim', 0):
         return network, variables
     params = {name: stage for name, stage in variables['params'].items() if name != 'head'}
     return network.clone(vector_dim=0), {**variables, 'params': params}
@@ -33,7 +34,7 @@ def trunk_of(network: Any, variables: Variables) -> tuple[Network, Variables]:
 
 def write_modules(
     folder: pathlib.Path,
-    network: Any,
+    network: Network,
     variables: Variables,
     preprocessing: TextPreprocessing | None,
 ) -> None:
@@ -48,21 +49,21 @@ def write_modules(
     Raises:
       UserError: a pool that sentence-transformers has not.
     """
-    if network.pool not in MODES:
-        raise UserError(
-            f'sentence-transformers has no pool {network.pool!r}; expected {", ".join(MODES)}'
-        )
+    options = options_of(network)[1]
+    pool, width, dim = options['pool'], options['width'], options.get('vector_dim', 0)
+    if pool not in MODES:
+        raise UserError(f'sentence-transformers has no pool {pool!r}; expected {", ".join(MODES)}')
     modules = [('', 'Transformer'), (POOLING, 'Pooling')]
-    pooling = {'word_embedding_dimension': network.width, **dict.fromkeys(FLAGS, False)}
-    pooling |= {MODES[network.pool]: True, 'include_prompt': True}
+    pooling = {'word_embedding_dimension': width, **dict.fromkeys(FLAGS, False)}
+    pooling |= {MODES[pool]: True, 'include_prompt': True}
     _write(folder / POOLING, pooling)
-    if network.vector_dim if hasattr(network, 'vector_dim') else 0:
+    if dim:
         modules.append((DENSE, 'Dense'))
         _write(
             folder / DENSE,
             {
-                'in_features': network.width,
-                'out_features': network.vector_dim,
+                'in_features': width,
+                'out_features': dim,
                 'bias': True,
                 'activation_function': 'torch.nn.modules.linear.Identity',
             },

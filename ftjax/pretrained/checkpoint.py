@@ -16,7 +16,7 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import plain_network, with_overrides
 from ftjax.models.bert import BERT
 from ftjax.models.modernbert import ModernBERT
-from ftjax.models.registry import build
+from ftjax.models.registry import build, options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.table_features import is_table, table_of
@@ -90,7 +90,7 @@ class Checkpoint:
         found = pooling_of(self.folder)
         if found is None:
             without = {name: value for name, value in overrides.items() if name != 'head'}
-            pool = getattr(plain_network(self.network(**without)), 'pool', 'mean')
+            pool = options_of(plain_network(self.network(**without)))[1].get('pool', 'mean')
             found = pool if pool in ('mean', 'last') else 'mean'
         return {**overrides, 'pool': found}
 

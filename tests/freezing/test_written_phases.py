@@ -17,14 +17,21 @@ from ftjax.freezing.settings import as_settings
 from ftjax.freezing.strategies.adapters import with_adapters
 
 RUN_LENGTH = RunLength(12, 2)
-SHORT = {'lisa': 'lisa:1,4', 'rifle': 'rifle:3,1', 'reinit_top': 'reinit_top:1'}
+SHORT = {
+    'lisa': 'lisa:1,4',
+    'rifle': 'rifle:3,1',
+    'reinit_top': 'reinit_top:1',
+    'oft': 'oft:4',
+    'loraplus': 'lora:2+loraplus:16',
+    'badam': 'badam:4',
+}
 WRITABLE = [
     SHORT.get(name, found.example)
     for name, found in sorted(catalogue().items())
     if found.details.kind != 'data_driven'
 ]
 
-SLOW = ('adapter:8', 'ssf')  # like lora and ia3, with many more leaves
+SLOW = ('adapter:8', 'adapter_plus:8', 'oft:4', 'ssf')  # like lora and ia3, with more leaves
 
 
 def plan_of(freeze, name='vit'):

@@ -128,7 +128,7 @@ def test_the_child_has_little_memory():
 
 
 class Panics:
-    def encode_batch_fast(self, texts):
+    def encode_batch_fast(self, texts, add_special_tokens):
         class PanicException(BaseException):
             pass
 
