@@ -359,6 +359,19 @@ def tower():
     return from_nnx(Tower(nnx.Rngs(0)), TOWER, example=images(1))
 
 
+def test_an_index_in_brackets_finds_a_module_of_a_list():
+    written = {'block_00': 'layers[0]', 'block_01': 'layers[1]'}
+    found = from_nnx(Tower(nnx.Rngs(0)), TOWER | written, example=images(1))
+    close(found.network.apply(found.variables, images()), tower_output())
+    with pytest.raises(UserError, match=r"has no 'layers\.2'"):
+        from_nnx(Tower(nnx.Rngs(0)), TOWER | {'block_01': 'layers[2]'}, example=images(1))
+
+
+def tower_output():
+    found = tower()
+    return found.network.apply(found.variables, images())
+
+
 def test_a_module_that_takes_rngs_is_given_those_of_the_run():
     def run(mode, seed):
         keys = {'dropout': jax.random.key(seed)}

@@ -43,6 +43,8 @@ def open_stage(model: nnx.Module, stage: str, what: Stage) -> Opened:
     """The part of a model that a stage runs; UserError where there is no such module."""
     if isinstance(what, str):
         stacked = STACKED.fullmatch(what)
+        if stacked and isinstance(attribute(model, stacked[1]), Sequence):
+            what, stacked = f'{stacked[1]}.{int(stacked[2])}', None  # of a list: its own modules
         module = follow(model, stacked[1] if stacked else what, stage)
         if isinstance(module, nnx.Module):
             place = (id(module), int(stacked[2])) if stacked else ()
@@ -101,6 +103,17 @@ def layer_of(stage: str, variable: object, index: int) -> object:
     if index >= len(value):
         raise UserError(f'stage {stage!r}: layer [{index}] of a stack of {len(value)} layers')
     return filled(variable, value[index])
+
+
+def attribute(model: Any, path: str) -> object:
+    """What an attribute path leads to, whatever it is; None where it leads nowhere."""
+    found = model
+    for word in path.split('.'):
+        try:
+            found = found[int(word)] if word.isdigit() else getattr(found, word)
+        except (AttributeError, IndexError, KeyError, TypeError):
+            return None
+    return found
 
 
 def follow(model: Any, path: str, stage: str) -> object:
