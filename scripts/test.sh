@@ -29,7 +29,8 @@ step .venv/bin/ruff format --check
 step .venv/bin/pyrefly check
 # A process for each core, up to four; the tests of one file share a process, and its programs.
 processes=$(.venv/bin/python -c 'import os; print(min(os.cpu_count() or 1, 4))')
-step .venv/bin/python -m pytest -q -n "$processes" --dist loadfile --durations=10 ${marks[@]+"${marks[@]}"} "$@"
+step .venv/bin/python -m pytest -q -n "$processes" --dist loadfile \
+  --no-loadscope-reorder --durations=10 ${marks[@]+"${marks[@]}"} "$@"
 
 if [ ${#failed[@]} -gt 0 ]; then
   echo "FAILED: $(printf '%s; ' "${failed[@]}")" >&2

@@ -32,9 +32,25 @@ SLOW = {
 }
 
 
+# Few tests that take long: run last, one process would wait for them.
+LONG_FILES = (
+    'tests/test_scripts.py',
+    'tests/training/test_cache.py',
+    'tests/scripts/test_evaluate.py',
+    'tests/training/test_masked_training.py',
+    'tests/scripts/test_audit_script.py',
+    'tests/export/test_export_weights.py',
+    'tests/freezing/test_frozen_means_frozen.py',
+)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Marks what slow_tests.txt lists; skips what needs the optional data or torch without them."""
+    """Marks what slow_tests.txt lists; skips what needs the optional data or torch without them.
+
+    Files that take long come first; scripts/test.sh keeps that order.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG_FILES))
     without = {}
     if not DATA.is_dir():
         without['data'] = f'no data folder {DATA} (set FTJAX_DATA)'
