@@ -160,7 +160,8 @@ def test_the_template_opens_a_checkpoint_by_its_key_map(template, tmp_path):
     given = {'inputs': np.ones((2, 8, 8, 1), np.float32), 'block_00': hidden['hidden']}
     prepared = types.SimpleNamespace(config=read_config({'init': str(folder)}))
     held = Subject(prepared, None, {})  # pyrefly: ignore
-    for offset, expected in ((0, 'outputs within'), (0.1, 'outputs differ by')):
+    nothing = 'outputs: what they are compared with is not finite'
+    for offset, expected in ((0, 'outputs within'), (0.1, 'differ by'), (np.nan, nothing)):
         np.savez(tmp_path / 'reference.npz', outputs=outputs + offset, **given)
         found = result(partial(reference_outputs, tmp_path / 'reference.npz'), held)
         assert expected in str(found) and bool(found.wrong) == bool(offset)

@@ -116,3 +116,11 @@ def test_what_cannot_be_run_in_parts_says_so(made):
         from_linen(module, variables, twice, example=X)
     with pytest.raises(UserError, match='says itself what it computes in'):
         made[2].network.clone(dtype='bfloat16').apply(made[2].variables, jnp.zeros((1, 5)))
+
+
+@pytest.mark.parametrize('given', [None, {}, 'params'])
+def test_variables_without_params_are_said_before_anything_runs(made, given):
+    module, variables, _ = made
+    given = variables['params'] if given == 'params' else given
+    with pytest.raises(UserError, match=r"from_linen: variables are .*expected \{'params'"):
+        from_linen(module, given, STAGES, example=X)

@@ -82,6 +82,11 @@ def from_linen(
     if stages is not None:
         check_stages(stages, 'from_linen', rows=False)
     check_example(example, 'from_linen')
+    if not isinstance(variables, Mapping) or not isinstance(variables.get('params'), Mapping):
+        raise UserError(
+            f"from_linen: variables are {shown(variables)[:80]}; expected {{'params': ..}}, as "
+            '`module.init` returns them'
+        )
     bind = functools.partial(bound, module)
     wanted: Mapping[str, Stage] = {'block_00': lambda m, x, mode: called(m, x, mode)}
     wanted = wanted if stages is None else stages

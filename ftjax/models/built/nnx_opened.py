@@ -134,6 +134,8 @@ def follow(model: Any, path: str, stage: str) -> object:
 
 def hint(found: object, path: str, word: str) -> str:
     """What may have been meant by a path that leads nowhere."""
+    if isinstance(found, Sequence):  # an nnx.List is a Module as well
+        return f'; there are {len(found)}, from 0'
     if word.isdigit() and isinstance(found, nnx.Module):
         lengths = {value_of(x).shape[:1] for x in jax.tree.leaves(nnx.state(found, nnx.Param))}
         if len(lengths) == 1 and lengths != {()}:
@@ -142,8 +144,6 @@ def hint(found: object, path: str, word: str) -> str:
                 f': {before} is one module whose leaves are stacks of {lengths.pop()[0]} layers '
                 f'(nnx.scan, nnx.vmap); write {before}[{word}] for one of them'
             )
-    if isinstance(found, Sequence | nnx.List):
-        return f'; there are {len(found)}'
     names = [name for name in vars(found) if not name.startswith('_')]
     return f'; {type(found).__name__} has {", ".join(names[:12])}'
 

@@ -107,6 +107,8 @@ def compared(found: object, expected: object, what: str) -> float:
         a, b = np.asarray(one, np.float64), np.asarray(two, np.float64)
         if not np.isfinite(a).all():
             raise Wrong(f'{what}: not finite')
+        if not np.isfinite(b).all():
+            raise Wrong(f'{what}: what they are compared with is not finite')
         size = max(np.abs(b).max(initial=0), 1e-9)
         worst = max(worst, float(np.abs(a - b).max(initial=0) / size))
     if worst > CLOSE:
