@@ -192,3 +192,23 @@ def test_windows_score_every_word_once_whatever_the_words():
         assert scored == list(range(len(sizes)))
         for first, last, _ in found:  # what a window holds fits, or is one word that is cut
             assert sum(sizes[first:last]) <= room or last == first + 1
+
+
+@pytest.mark.parametrize(
+    ('rows', 'said'),
+    [
+        (['B-PER O', 'X-LOC O'], r"second: tag 'X-LOC' stands beside B- and I-"),
+        (['O O', 'I-LOC O'], r'second: there is I-LOC and no B-LOC: these tags are of IOB1'),
+        (['B-PER I-PER', 'I-LOC O'], r'second: there is I-LOC and no B-LOC'),
+        ([[0, 1], [2, 0]], r'first: the tags are numbers.*data\.class_names='),
+        (['0 1', '2 0'], r'first: the tags are numbers'),
+    ],
+)
+def test_tags_of_another_scheme_are_refused_by_name(rows, said):
+    with pytest.raises(UserError, match=said):
+        Tags().read(rows, lambda row: ('first', 'second')[row])
+
+
+def test_numbers_are_tags_where_they_are_named():
+    labels, names = Tags().read([[0, 1], [2, 0]], str, ('O', 'B-PER', 'I-PER'))
+    assert labels.tolist() == [[0, 1], [2, 0]] and names == ('O', 'B-PER', 'I-PER')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -68,8 +68,14 @@ class Tags(LabelKind):
         owner = [row for row, tags in enumerate(rows) for _ in tags]
         flat = [tag for tags in rows for tag in tags]
         if not class_names:
+            if flat and all(isinstance(tag, int) or str(tag).isdigit() for tag in flat):
+                raise UserError(
+                    f'{where(0)}: the tags are numbers, which do not tell what begins a span; say '
+                    "their names in order: data.class_names=('O','B-PER','I-PER', ..)"
+                )
             class_names = _sorted({str(tag) for tag in flat})
-        _check_scheme(class_names, where(0))
+        at = {str(tag): row for tag, row in zip(reversed(flat), reversed(owner), strict=True)}
+        _check_scheme(class_names, lambda name: where(at.get(name, 0)))
         found, names = Classes().read(flat, lambda i: where(owner[i]), tuple(class_names))
         labels = np.full((len(rows), max(map(len, rows), default=0)), NOT_ASKED, np.int32)
         sizes = np.array([len(tags) for tags in rows])
@@ -149,13 +155,30 @@ def _sorted(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (name != OUTSIDE, by(name))))
 
 
-def _check_scheme(names: Sequence[str], where: str) -> None:
-    """UserError for tags with the marks of BIOES or BILOU."""
-    if not any(name.startswith('B-') for name in names):
+def _check_scheme(names: Sequence[str], where: Callable[[str], str]) -> None:
+    """UserError for tags of another scheme than IOB2 where some have its marks.
+
+    Args:
+      names: of all tags.
+      where: of a tag: where it stands first.
+    """
+    spans = {name for name in names if name.startswith(('B-', 'I-'))}
+    if not spans:
         return
     wrong = next((name for name in names if _OTHER_SCHEME.fullmatch(name)), None)
     if wrong is not None:
         raise UserError(
-            f'{where}: tag {wrong!r} beside B- and I- is of BIOES or BILOU; expected IOB2: write '
-            'S- and U- as B-, E- and L- as I-'
+            f'{where(wrong)}: tag {wrong!r} beside B- and I- is of BIOES or BILOU; expected IOB2: '
+            'write S- and U- as B-, E- and L- as I-'
+        )
+    wrong = next((name for name in names if name not in spans and name != OUTSIDE), None)
+    if wrong is not None:
+        raise UserError(
+            f'{where(wrong)}: tag {wrong!r} stands beside B- and I-; expected O, B-TYPE or I-TYPE'
+        )
+    wrong = next((n for n in names if n[0] == 'I' and f'B{n[1:]}' not in spans), None)
+    if wrong is not None:
+        raise UserError(
+            f'{where(wrong)}: there is {wrong} and no B{wrong[1:]}: these tags are of IOB1; '
+            'expected IOB2, where the first word of each span has B-'
         )
