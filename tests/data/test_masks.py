@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from ftjax.data import Dataset, load_data
+from ftjax.data.labels.pixels import PixelClasses
 from ftjax.data.masks.mask import MaskPixels, masks, nearest
 from ftjax.data.masks.mask_values import MaskValues
 from ftjax.data.masks.palette import colours, painted
@@ -272,3 +273,15 @@ def test_windows_cover_an_image_and_a_split_is_cut_into_them():
 def test_sliding_needs_the_size_of_a_window():
     with pytest.raises(UserError, match=r'data\.sliding needs labels of each pixel'):
         DataSettings(task='segmentation', sliding=0.5)
+
+
+def test_masks_of_0_and_255_do_not_pass_for_one_class_that_is_always_right():
+    binary = np.zeros((2, 4, 4), np.uint8)
+    binary[:, :, 3:] = 255
+    labels = masks([MaskPixels(each) for each in binary])
+    kind = PixelClasses()
+    with pytest.raises(UserError, match=r"one class only \('back'\), and 25% .*write 1 for 255"):
+        kind.check_training('train', labels, ('back', 'box'))
+    binary[1, 0, 0] = 1
+    kind.check_training('train', masks([MaskPixels(each) for each in binary]), ('back', 'box'))
+    kind.check_training('train', labels[:0], ('back', 'box'))

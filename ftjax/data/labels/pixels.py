@@ -82,6 +82,24 @@ class PixelClasses(LabelKind):
                 )
         return labels
 
+    def check_training(self, name: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
+        """Two classes or more occur; masks are read until they do."""
+        seen, pixels, ignored = set(), 0, 0
+        for each in labels:
+            values, counts = np.unique(each.read(), return_counts=True)
+            seen |= {int(value) for value in values} - {NOT_COUNTED}
+            pixels += int(counts.sum())
+            ignored += int(counts[values == NOT_COUNTED].sum())
+            if len(seen) > 1:
+                return
+        if len(labels):
+            told = class_names[seen.pop()] if seen else 'none'
+            raise UserError(
+                f'{name}: its masks hold one class only ({told!r}), and {ignored / pixels:.0%} of '
+                'their pixels count for nothing (data.ignore_index, or a value of no class); '
+                'expected two classes or more: in masks of 0 and 255 write 1 for 255'
+            )
+
     def check_augmentation(self, terms: Parsed) -> None:
         """Only augmentations of which is known how they move pixels."""
         check_joint(terms)
