@@ -83,6 +83,16 @@ def test_what_is_too_long_loses_its_end_which_the_first_screen_counts(eight):
     assert got['mask'].sum(1).tolist() == [5, 2, 0]
 
 
+def test_a_run_that_could_learn_nothing_is_refused_and_the_limit_is_named(eight):
+    data = texts([('a ' * 9, 'bb'), ('a ' * 8, 'bb')], max_length=8)
+    with pytest.raises(UserError, match=r'nothing can be learned.*first 8 .*\(data\.max_length\)'):
+        SequenceReader.seen(data, eight)
+    longer = texts([('a ' * 9, 'bb'), ('a', 'e')], max_length=99)
+    assert '(8 came with the weights; data.max_length can only be less)' in SequenceReader.seen(
+        longer, eight
+    )
+
+
 def test_bytes_are_those_of_utf8(tmp_path):
     from ftjax.data.text.trained_tokenizer import BYTES, trained_tokenizer
     from ftjax.preprocessing.texts import text_preprocessing

@@ -64,9 +64,21 @@ class SequenceReader:
 
     @staticmethod
     def seen(dataset: Dataset, preprocessing: TextPreprocessing) -> str:
-        """What the first screen says: the longest text, what is cut off and what is learned."""
+        """What the first screen says: the longest text, what is cut off and what is learned.
+
+        Raises:
+          UserError: nothing is learned of any example.
+        """
         made = sequences_of(dataset, preprocessing.with_length(dataset.max_length))
         longest = preprocessing.with_length(dataset.max_length).max_length
+        limit = 'data.max_length'
+        if longest != dataset.max_length:
+            limit = f'{longest} came with the weights; data.max_length can only be less'
+        if len(dataset) and not made.counted.any():
+            raise UserError(
+                f'{dataset.name}: nothing can be learned: no token of an answer is among the first '
+                f'{longest} of its example ({limit})'
+            )
         lines = [
             f'the network sees up to {longest} tokens of an example and learns '
             f'{made.counted.sum():,} of {len(made.ids):,} training tokens'
@@ -75,7 +87,7 @@ class SequenceReader:
         if cut.any():
             lines.append(
                 f'truncation: {cut.sum():,} of {len(cut):,} training examples are longer and lose '
-                f'their end, {made.lost.sum():,} tokens together (data.max_length)'
+                f'their end, {made.lost.sum():,} tokens together ({limit})'
             )
         firsts = made.starts[:-1]
         empty = int((np.add.reduceat(made.counted.astype(int), firsts) == 0).sum())
