@@ -40,7 +40,7 @@ KINDS: dict[str, Kind] = {
         'class weighting',
         'train.class_weights',
         'how much an example of each class counts in the loss',
-        ('ftjax.tasks.class_weights',),
+        ('ftjax.tasks.classes.class_weights',),
     ),
     'metric': Kind('metric', 'train.metric', 'what a model is judged by'),
     'adaptation': Kind(

@@ -22,9 +22,9 @@ from ftjax.evaluation.ratio import Ratio
 from ftjax.io.json.json_values import JsonObject
 from ftjax.printable import printable
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns
-from ftjax.tasks.class_errors import ClassErrors
-from ftjax.tasks.class_metrics import class_metrics
-from ftjax.tasks.class_table import class_table
+from ftjax.tasks.classes.class_errors import ClassErrors
+from ftjax.tasks.classes.class_metrics import class_metrics
+from ftjax.tasks.classes.class_table import class_table
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics

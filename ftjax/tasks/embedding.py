@@ -15,10 +15,14 @@ from ftjax.evaluation.metric import Metric, MetricValues, share
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.predictions import finite_rows
 from ftjax.evaluation.ratio import Ratio
-from ftjax.tasks.contrastive_losses import multiple_negatives, supervised_contrastive, unit
 from ftjax.tasks.error_analysis import Baseline
 from ftjax.tasks.registry import task
-from ftjax.tasks.retrieval import CUTOFFS, ranked
+from ftjax.tasks.retrieval.contrastive_losses import (
+    multiple_negatives,
+    supervised_contrastive,
+    unit,
+)
+from ftjax.tasks.retrieval.retrieval import CUTOFFS, ranked
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task
 

@@ -15,9 +15,9 @@ from ftjax.evaluation.predictions import finite_rows
 from ftjax.tasks.error_analysis import Baseline
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
+from ftjax.tasks.spans.token_errors import TokenErrors, accuracy_of, loss_of, text_row
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, metric_line
-from ftjax.tasks.token_errors import TokenErrors, accuracy_of, loss_of, text_row
 
 if TYPE_CHECKING:
     from jaxtyping import Float

@@ -23,8 +23,13 @@ from ftjax.evaluation.ranking_bootstrap import (
 )
 from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns, refuse
-from ftjax.tasks.class_table import class_rows, class_table
-from ftjax.tasks.multilabel_errors import MultilabelErrors, answers_of, micro_f1, told_labels
+from ftjax.tasks.classes.class_table import class_rows, class_table
+from ftjax.tasks.classes.multilabel_errors import (
+    MultilabelErrors,
+    answers_of,
+    micro_f1,
+    told_labels,
+)
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line

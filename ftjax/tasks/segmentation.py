@@ -21,11 +21,11 @@ from ftjax.evaluation.metric import MetricValues, share
 from ftjax.evaluation.predictions import check_class_names, finite_rows
 from ftjax.evaluation.ratio import Ratio
 from ftjax.models.layers.resize import resized, resized_on_host
-from ftjax.tasks import pixel_metrics
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
-from ftjax.tasks.class_table import class_table
-from ftjax.tasks.pixel_counts import boundary_counts, confusion
-from ftjax.tasks.pixel_errors import PixelErrors
+from ftjax.tasks.classes.class_table import class_table
+from ftjax.tasks.pixels import pixel_metrics
+from ftjax.tasks.pixels.pixel_counts import boundary_counts, confusion
+from ftjax.tasks.pixels.pixel_errors import PixelErrors
 from ftjax.tasks.registry import task
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line

@@ -18,7 +18,7 @@ from ftjax.evaluation.predictions import finite_rows
 from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.registry import task
-from ftjax.tasks.retrieval import DEPTH
+from ftjax.tasks.retrieval.retrieval import DEPTH
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task
 

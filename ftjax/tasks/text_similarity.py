@@ -13,8 +13,8 @@ from ftjax.evaluation.intervals import bootstrap_interval
 from ftjax.evaluation.metric import Metric, error
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.ratio import Ratio
-from ftjax.tasks.contrastive_losses import cosine_regression, unit
 from ftjax.tasks.registry import task
+from ftjax.tasks.retrieval.contrastive_losses import cosine_regression, unit
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task
 

@@ -13,13 +13,13 @@ from ftjax.evaluation.metric import MetricValues, error, share
 from ftjax.evaluation.predictions import check_class_names, finite_rows
 from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
-from ftjax.tasks.class_table import class_table
+from ftjax.tasks.classes.class_table import class_table
 from ftjax.tasks.error_analysis import Baseline
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
-from ftjax.tasks.span_errors import marked, told_spans, worst_texts
-from ftjax.tasks.span_metrics import SPAN_METRICS, names_of_tags, tag_metrics
-from ftjax.tasks.spans import scheme_of, tag_rows
+from ftjax.tasks.spans.span_errors import marked, told_spans, worst_texts
+from ftjax.tasks.spans.span_metrics import SPAN_METRICS, names_of_tags, tag_metrics
+from ftjax.tasks.spans.spans import scheme_of, tag_rows
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
 

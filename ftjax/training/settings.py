@@ -15,7 +15,7 @@ from ftjax.models.stages import Network
 from ftjax.pytrees import Variables
 from ftjax.ranges import LARGEST_INT, above, at_least, between
 from ftjax.registry import parse
-from ftjax.tasks import class_weights
+from ftjax.tasks.classes import class_weights
 from ftjax.tasks.threshold import check_threshold
 
 STEPS_PER_CALL = 16

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ftjax.tasks import task_of
-from ftjax.tasks.contrastive_losses import (
+from ftjax.tasks.retrieval.contrastive_losses import (
     cosine_regression,
     multiple_negatives,
     supervised_contrastive,

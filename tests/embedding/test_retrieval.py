@@ -5,7 +5,7 @@ import pytest
 
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics_text import metrics_text
-from ftjax.tasks.retrieval import measures
+from ftjax.tasks.retrieval.retrieval import measures
 
 
 def pair_batch(anchors, positives, numbers):

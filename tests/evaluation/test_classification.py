@@ -15,7 +15,7 @@ from ftjax.evaluation.prediction_figures import calibration_figure, confusion_ma
 from ftjax.evaluation.predictions import NonFinitePredictions, softmax
 from ftjax.plotting.save import save_figure
 from ftjax.tasks import evaluate, task_of
-from ftjax.tasks.class_table import confusion_text
+from ftjax.tasks.classes.class_table import confusion_text
 from ftjax.tasks.metrics_text import metrics_text
 
 

@@ -9,8 +9,8 @@ from ftjax.data.masks.mask import MaskPixels, masks
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval
 from ftjax.evaluation.sliding import stitched, window_batches
-from ftjax.tasks import pixel_metrics
-from ftjax.tasks.pixel_counts import boundary, boundary_counts, confusion, tolerance
+from ftjax.tasks.pixels import pixel_metrics
+from ftjax.tasks.pixels.pixel_counts import boundary, boundary_counts, confusion, tolerance
 from ftjax.tasks.registry import task_of
 from ftjax.tasks.statistics import grouped
 from ftjax.tasks.task import PLAIN, LossOptions

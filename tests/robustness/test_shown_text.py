@@ -20,7 +20,7 @@ from ftjax.io.process.progress import Progress
 from ftjax.plotting.save import figure_bytes
 from ftjax.printable import in_figure, in_html, in_markdown, printable, printable_lines
 from ftjax.tasks import evaluate
-from ftjax.tasks.class_table import confusion_text
+from ftjax.tasks.classes.class_table import confusion_text
 from ftjax.tasks.metrics_text import metrics_text
 from ftjax.training.feature_cache.policy import compared, counted
 

@@ -13,7 +13,7 @@ from ftjax.runs.prediction.prediction_files import write_predictions
 from ftjax.runs.prediction.trained import open_trained
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
-from ftjax.tasks.pixel_counts import confusion
+from ftjax.tasks.pixels.pixel_counts import confusion
 
 NETWORK = {'name': 'vit', 'image_size': 16, 'patch_size': 4, 'width': 16, 'depth': 2, 'heads': 2}
 SIZES = ((20, 24), (16, 16), (12, 30), (31, 17), (18, 18), (20, 20))

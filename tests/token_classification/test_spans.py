@@ -8,8 +8,8 @@ import pytest
 
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics_text import metrics_text
-from ftjax.tasks.span_errors import marked, told_spans
-from ftjax.tasks.spans import scheme_of
+from ftjax.tasks.spans.span_errors import marked, told_spans
+from ftjax.tasks.spans.spans import scheme_of
 
 CASES = json.loads((pathlib.Path(__file__).parent / 'span_goldens.json').read_text())
 NAMES = ('O', 'B-LOC', 'I-LOC', 'B-ORG', 'I-ORG', 'B-PER', 'I-PER')

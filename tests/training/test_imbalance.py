@@ -20,7 +20,7 @@ from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.tasks import LossOptions, task_of
-from ftjax.tasks.class_weights import class_weights
+from ftjax.tasks.classes.class_weights import class_weights
 from ftjax.tasks.registry import loss_of
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings

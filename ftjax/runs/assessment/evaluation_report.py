@@ -25,7 +25,7 @@ from ftjax.runs.assessment.unfamiliar_inputs import Scores
 from ftjax.runs.prediction.calibration_file import read_calibration, save_calibration
 from ftjax.runs.prediction.trained import Trained, open_trained
 from ftjax.tasks import task_of
-from ftjax.tasks.class_table import confusion_text
+from ftjax.tasks.classes.class_table import confusion_text
 from ftjax.tasks.metrics import check_metric
 from ftjax.tasks.metrics_text import metrics_text
 from ftjax.tasks.task import metric_line

@@ -7,60 +7,50 @@ gradients are those of the batch at once. Source: Gao et al. 2021, arXiv:2101.06
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
-from ftjax.pytrees import Batch
-from ftjax.training.step.state import Frozen, TrainState
-
-if TYPE_CHECKING:
-    from ftjax.training.step.train_step import Found, TrainStep
+from ftjax.pytrees import Batch, Flat
+from ftjax.training.step.state import Found
 
 
 def of_compared(
-    step: TrainStep,
-    state: TrainState,
-    frozen: Frozen,
-    batch: Batch,
     split: Batch,
-    key: jax.Array,
-    wanted: Mapping[str, jax.Array] | None,
+    stats: Flat,
+    zeros: Flat,
+    outputs_of: Callable[[jax.Array, Batch], jax.Array],
+    loss_of: Callable[[jax.Array], jax.Array],
+    part_of: Callable[[Flat, jax.Array, Batch, jax.Array], Found],
 ) -> Found:
-    """Loss, statistics and gradients of a batch whose parts are `split` (parts, examples, ..)."""
+    """Loss, statistics and gradients of a batch whose parts are `split` (parts, examples, ..).
+
+    Args:
+      split: the parts.
+      stats: running statistics before.
+      zeros: as the gradients.
+      outputs_of: (number of a part, part) -> its outputs.
+      loss_of: outputs of the whole batch -> its loss.
+      part_of: (statistics, number, part, gradients by its outputs) -> the product of outputs and
+        these with its penalties, statistics, and gradients.
+    """
     parts = len(split['mask'])
     numbers = jnp.arange(parts)
-
-    def outputs_of(_, part):
-        number, piece = part
-        key_of = jax.random.fold_in(key, number)
-        run, _, _, weights = step.entered(state, state.stats, frozen, piece, key_of, wanted)
-        return None, run(weights)[0]
-
-    _, outputs = jax.lax.scan(outputs_of, None, (numbers, split))
-
-    def loss_of(outputs):
-        together = outputs.reshape(-1, *outputs.shape[2:])
-        total, weight = step.task.loss(together, batch, step.loss)
-        return total / weight
-
-    loss, cotangents = jax.value_and_grad(loss_of)(outputs)
+    _, outputs = jax.lax.scan(lambda _, part: (None, outputs_of(*part)), None, (numbers, split))
+    loss, cotangents = jax.value_and_grad(lambda each: loss_of(each.reshape(-1, *each.shape[2:])))(
+        outputs
+    )
 
     def add(carry, part):
         stats, penalties, grads = carry
         number, piece, each = part
-        key_of = jax.random.fold_in(key, number)
         # Penalties are of the weights: each part brings its share of them.
-        (found, stats), new = step.of_part(
-            state, stats, frozen, piece, key_of, wanted, each * parts
-        )
+        (found, stats), new = part_of(stats, number, piece, each * parts)
         penalty = found - parts * jnp.vdot(outputs[number], each)
         grads = jax.tree.map(lambda a, b: a + b / parts, grads, new)
         return (stats, penalties + penalty / parts, grads), None
 
-    zeros = step.sharding.spread(jax.tree.map(jnp.zeros_like, state.trainable))
-    start = state.stats, jnp.zeros(()), zeros
+    start = stats, jnp.zeros(()), zeros
     (stats, penalties, grads), _ = jax.lax.scan(add, start, (numbers, split, cotangents))
     return (loss + penalties, stats), grads

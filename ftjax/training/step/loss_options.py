@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ftjax.data import Dataset
 from ftjax.errors import UserError
-from ftjax.tasks.class_weights import class_weights
+from ftjax.tasks.classes.class_weights import class_weights
 from ftjax.tasks.registry import loss_of
 from ftjax.tasks.task import LossOptions, Task
 from ftjax.training.settings import TrainSettings

@@ -14,6 +14,9 @@ from ftjax.freezing.plan.phase import Phase
 from ftjax.leaves import flatten
 from ftjax.pytrees import Array, Flat, Variables
 
+Found = tuple[tuple[jax.Array, Flat], Flat]
+"""((loss, running statistics afterwards), gradients of the trainable leaves)."""
+
 
 class TrainState(flax.struct.PyTreeNode):
     """What a step takes and gives back; its buffers are donated.

@@ -26,15 +26,13 @@ from ftjax.tasks.task import PLAIN, LossOptions, Task
 from ftjax.training.step.compared_parts import of_compared
 from ftjax.training.step.dynamic_backward import wanted_at
 from ftjax.training.step.forward import Moved, make_run
-from ftjax.training.step.state import Frozen, TrainState
+from ftjax.training.step.state import Found, Frozen, TrainState
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float32, Int, Key
 
 LEAST = 1e-30
 """Weight of a batch below which its mean loss is 0, not undefined."""
-Found = tuple[tuple[jax.Array, Flat], Flat]
-"""((loss, running statistics afterwards), gradients of the trainable leaves)."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,7 +157,7 @@ class TrainStep:
         split = jax.tree.map(lambda x: x.reshape(parts, -1, *x.shape[1:]), batch)
         split = self.sharding.parts(split)
         if self.task.compares(self.loss):
-            return of_compared(self, state, frozen, batch, split, key, wanted)
+            return self.of_compared_parts(state, frozen, batch, split, key, wanted)
         # A part, or all, may weigh nothing: completions that were cut off.
         whole = jnp.maximum(self.task.loss_weights(batch, self.loss).sum(), LEAST)
 
@@ -181,6 +179,33 @@ class TrainStep:
         start = (state.stats, jnp.zeros(()), zeros)
         (stats, loss, grads), _ = jax.lax.scan(add, start, (jnp.arange(parts), split))
         return (loss, stats), grads
+
+    def of_compared_parts(
+        self,
+        state: TrainState,
+        frozen: Frozen,
+        batch: Batch,
+        split: Batch,
+        key: Key[Array, ''],
+        wanted: Mapping[str, Int[Array, '']] | None,
+    ) -> Found:
+        """As `accumulated`, where the loss compares all examples of the batch."""
+
+        def outputs_of(number, piece):
+            key_of = jax.random.fold_in(key, number)
+            run, _, _, weights = self.entered(state, state.stats, frozen, piece, key_of, wanted)
+            return run(weights)[0]
+
+        def loss_of(outputs):
+            total, weight = self.task.loss(outputs, batch, self.loss)
+            return jnp.asarray(total / weight)
+
+        def part_of(stats, number, piece, cotangents):
+            key_of = jax.random.fold_in(key, number)
+            return self.of_part(state, stats, frozen, piece, key_of, wanted, cotangents)
+
+        zeros = self.sharding.spread(jax.tree.map(jnp.zeros_like, state.trainable))
+        return of_compared(split, state.stats, zeros, outputs_of, loss_of, part_of)
 
     def moved(self, batch: Batch, key: Key[Array, '']) -> Batch:
         """A whole batch augmented, where labels move with the images.

@@ -13,7 +13,7 @@ from ftjax.evaluation.intervals import share_interval
 from ftjax.evaluation.predictions import check_class_names
 from ftjax.evaluation.ranking import auroc, average_precision, mean_of, sensitivity_at
 from ftjax.evaluation.ranking_bootstrap import average_precision_interval, sensitivity_interval
-from ftjax.tasks.class_table import class_rows
+from ftjax.tasks.classes.class_table import class_rows
 from ftjax.tasks.statistics import Statistics
 
 

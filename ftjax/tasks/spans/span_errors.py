@@ -8,8 +8,8 @@ import numpy as np
 
 from ftjax.data.text.word_windows import words_of
 from ftjax.evaluation.mistakes import largest
-from ftjax.tasks.span_metrics import names_of_tags
-from ftjax.tasks.spans import scheme_of, tag_rows
+from ftjax.tasks.spans.span_metrics import names_of_tags
+from ftjax.tasks.spans.spans import scheme_of, tag_rows
 from ftjax.tasks.statistics import Statistics
 
 Named = tuple[str, int, int]

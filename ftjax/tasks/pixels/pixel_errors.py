@@ -14,8 +14,8 @@ from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.prediction_figures import shares, shares_figure, spread_figure
 from ftjax.evaluation.predictions import check_class_names
 from ftjax.models.layers.resize import resized_on_host
-from ftjax.tasks import pixel_metrics
 from ftjax.tasks.error_analysis import Baseline, ErrorAnalysis, Picture
+from ftjax.tasks.pixels import pixel_metrics
 from ftjax.tasks.statistics import Statistics
 
 _LOOKED_AT = 500

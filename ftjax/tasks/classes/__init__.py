@@ -1,0 +1,1 @@
+"""Numbers and errors of tasks whose answers are classes."""

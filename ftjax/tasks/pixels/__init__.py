@@ -1,0 +1,1 @@
+"""Counts of pixels, their metrics and errors."""

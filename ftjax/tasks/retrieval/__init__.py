@@ -1,0 +1,1 @@
+"""Losses and metrics of vectors that are compared."""

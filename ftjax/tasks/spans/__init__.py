@@ -1,0 +1,1 @@
+"""Spans of words, their metrics, and errors of tokens."""
