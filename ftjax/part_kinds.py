@@ -35,7 +35,18 @@ KINDS: dict[str, Kind] = {
     'task': Kind(
         'task', 'data.task', 'how labels are read, learned and measured', ('ftjax.tasks',)
     ),
-    'loss': Kind('loss', 'train.loss', 'what training makes small', ('ftjax.tasks.losses',)),
+    'loss': Kind(
+        'loss',
+        'train.loss',
+        'what training makes small',
+        ('ftjax.tasks.losses', 'ftjax.tasks.distillation'),
+    ),
+    'column': Kind(
+        'column of a loss',
+        'train.loss',
+        'numbers of each training example that a loss finds in its batch',
+        ('ftjax.runs.columns.teacher_logits',),
+    ),
     'class_weights': Kind(
         'class weighting',
         'train.class_weights',

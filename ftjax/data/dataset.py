@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 import hashlib
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.data.columns import Column
 from ftjax.data.images.modes import Whites
 from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
 from ftjax.data.labels.names import strings
@@ -60,6 +62,8 @@ class Dataset:
     """What is white in image files of more than 8 bits; None where there are none."""
     groups: Any = ()
     """(N,) str: what each example belongs to, which no split parts; () where nothing is said."""
+    columns: Mapping[str, Column] = dataclasses.field(default_factory=dict)
+    """What a loss finds in its batches beside inputs and labels; it is in no fingerprint."""
 
     def __post_init__(self):
         check_name(self.kind, KINDS, 'kind of data set')
@@ -86,6 +90,9 @@ class Dataset:
         groups = strings(self.groups) if len(self.groups) else ()
         if len(groups) not in (0, count):
             raise UserError(f'{self.name}: {len(groups)} groups for {count} examples')
+        for name, column in self.columns.items():
+            if column.count != count:
+                raise ValueError(f'{self.name}: {name} has {column.count} rows, not {count}')
         own = {'inputs': inputs, 'labels': labels, 'ids': ids, 'groups': groups}
         for field, value in own.items():
             if isinstance(value, np.ndarray):
@@ -123,7 +130,14 @@ class Dataset:
         where = np.asarray(indices, np.int64)
         fields = ('inputs', 'labels', 'ids', *(('groups',) if len(self.groups) else ()))
         picked = {name: getattr(self, name)[where] for name in fields}
-        return dataclasses.replace(self, **picked)
+        columns = {name: column.take(where) for name, column in self.columns.items()}
+        return dataclasses.replace(self, columns=columns, **picked)
+
+    def with_columns(self, columns: Mapping[str, Column]) -> Dataset:
+        """The same examples; a hash of them that is known stays known."""
+        other = copy.copy(self)
+        object.__setattr__(other, 'columns', dict(columns))
+        return other
 
     @property
     def fingerprint(self) -> str:
@@ -187,6 +201,17 @@ class Splits:
     """Which splits the source gives; the others are cut from its training examples."""
     slices: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict, compare=False)
     """By column of data.slices {id of an example: what stands there}."""
+
+    def with_columns(self, columns: Mapping[str, Column]) -> Splits:
+        """The same data, for a loss that finds these in its training batches.
+
+        What was found of the examples and is kept here, by the audit say, stays known.
+        """
+        other = copy.copy(self)
+        object.__setattr__(other, 'train', self.train.with_columns(columns))
+        notes = (note for column in columns.values() for note in column.notes)
+        object.__setattr__(other, 'notes', (*self.notes, *notes))
+        return other
 
     @property
     def class_names(self) -> tuple[str, ...]:

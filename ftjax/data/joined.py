@@ -32,4 +32,5 @@ def joined(first: Dataset, second: Dataset) -> Dataset:
         inputs=np.concatenate([first.inputs, second.inputs]),
         labels=np.concatenate([first.labels, second.labels]),
         ids=[*first.ids, *(f'{second.name}/{name}' for name in second.ids)],
+        columns={},  # of the second nobody knows them
     )

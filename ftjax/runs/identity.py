@@ -51,13 +51,15 @@ def run_identity(prepared: Prepared, further: Mapping[str, str] | None = None) -
 
 
 def data_identity(data: Splits, further: Mapping[str, str] | None = None) -> dict[str, object]:
-    """Fingerprints of the splits, of all three together, and of examples without labels."""
+    """Fingerprints of the splits, of all three together, of unlabelled examples and of columns."""
     found = {name: getattr(data, name).fingerprint for name in ('train', 'val', 'test')}
     unlabelled = data.unlabelled
+    columns = {name: column.identity for name, column in data.train.columns.items()}
     return {
         'kind': data.train.kind,
         **found,
         'all': joint_fingerprint(**found),
+        **({'columns': columns} if columns else {}),
         **({} if unlabelled is None else {'unlabelled': unlabelled.fingerprint}),
         **({'further': dict(further)} if further else {}),
     }

@@ -23,6 +23,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.strict_load import Held
 from ftjax.pytrees import Variables
+from ftjax.runs.columns.of_loss import with_columns_of_loss
 from ftjax.runs.network_opening import Opened, Unopened, outline_network
 from ftjax.tasks import task_of
 from ftjax.training.adaptation.methods import check_adaptation
@@ -94,6 +95,7 @@ def prepare(
     preprocessing = matching_preprocessing(
         data.train, found.network, found.preprocessing, config.data
     )
+    data = with_columns_of_loss(config, data, preprocessing)
     known = found.shapes if isinstance(found, Unopened) else float32_shapes(found.variables)
     network, shapes = with_adapters(config.freeze, found.network, known, config.seed)
     run_length = run_length_of(config, data)

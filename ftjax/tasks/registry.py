@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from ftjax import registry
@@ -58,6 +58,8 @@ class Loss:
     tasks: tuple[str, ...] = ()
     counts: bool = False
     """Whether it is called with `class_counts`, the training examples of each class."""
+    columns: tuple[str, ...] = ()
+    """Registered columns that it finds in `batch['columns']`."""
 
 
 def loss(
@@ -66,14 +68,17 @@ def loss(
     source: str = '',
     ranges: Mapping[str, Range] | None = None,
     counts: bool = False,
+    columns: Sequence[str] = (),
 ) -> Callable[[Any], Any]:
     """Registers `(outputs, batch, **arguments) -> losses` as a loss of some tasks, or of all.
 
     The losses are float32 in the shape of the task's weights, (B,) where a batch has B examples;
     the batch holds 'inputs', 'labels' and 'mask'. It is traced into the step. With `counts` it is
-    called with `class_counts` too, the training examples of each class.
+    called with `class_counts` too, the training examples of each class. With `columns`, names of
+    registered columns, `batch['columns']` holds these by name, float32 (B, ..): numbers of each
+    example that are made once, before the run.
     """
-    details = Loss(tasks, counts)
+    details = Loss(tasks, counts, tuple(columns))
     return registry.register('loss', name, source=source, ranges=ranges, details=details)
 
 
@@ -90,6 +95,11 @@ def loss_of(text: str, task: str) -> Term | None:
     if known and task not in known:
         raise UserError(f'train.loss {text!r} is for {" or ".join(known)}, not for {task}')
     return term
+
+
+def columns_of(loss: Term | None) -> tuple[str, ...]:
+    """The columns that a loss finds in its batches; () of the task's own."""
+    return () if loss is None or loss.details is None else loss.details.columns
 
 
 def metric(

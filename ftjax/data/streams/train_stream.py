@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ftjax.preprocessing.texts import TextPreprocessing
 
 
+STEP_TAKES = ('inputs', 'labels', 'mask', 'columns')
+"""What of a training batch a step takes; `columns` only where the data set has any."""
+
+
 class TrainStream:
     """An endless stream of shuffled batches that can be entered at any step.
 
@@ -132,13 +136,13 @@ class TrainStream:
         rows = self.own(self.positions(step))
         if self._loader.texts is None:
             draw = self.seed, step, self._todo
-            return self.indexed(self._loader.batch(rows, draw=draw), step)
+            return self.completed(self._loader.batch(rows, draw=draw), step)
         epoch, within = divmod(step, self.steps_per_epoch)
         order, first = self._order(epoch), within * self.batch_size
         run = self._run * self.batch_size  # one length for all of it
         length = self._loader.texts.length(order[first // run * run :][:run])
         draw = self.seed, step, self._todo
-        return self.indexed(self._loader.batch(rows, length=length, draw=draw), step)
+        return self.completed(self._loader.batch(rows, length=length, draw=draw), step)
 
     def _packed(self, step: int) -> Batch:
         """The texts of a step in as many rows as any step of its run needs."""
@@ -150,11 +154,17 @@ class TrainStream:
         rows = rows_needed(lengths, texts.preprocessing.max_length, self._unit)
         return self._loader.packed(self.positions(step), rows)
 
-    def indexed(self, batch: Batch, step: int) -> Batch:
-        """A batch of the rows that are read here, with the `index` of the whole one."""
-        if self._rows is None:
-            return batch
-        return {**batch, 'index': self.positions(step).astype(np.int32)}
+    def completed(self, batch: Batch, step: int) -> Batch:
+        """A batch of the rows that are read here: with the `index` of the whole one, and columns.
+
+        `columns` are those of the data set, {name: float32 (rows, ..)}, where it has any.
+        """
+        columns, positions = self.dataset.columns, self.positions(step)
+        if columns:
+            rows = self.own(positions)
+            found = {name: column.rows(rows) for name, column in columns.items()}
+            batch = {**batch, 'columns': found}
+        return batch if self._rows is None else {**batch, 'index': positions.astype(np.int32)}
 
     def iterate(self, start_step: int = 0) -> Iterator[Batch]:
         """The batches from a step on, for ever: equal to batch(start_step), batch(.. + 1), ..
@@ -168,7 +178,7 @@ class TrainStream:
             size = self.batch_size if self._rows is None else len(self._rows)
             ahead = read_ahead(self._loader, self._position, start_step * size, None, size)
             for batch in ahead:
-                yield self.indexed(batch, step)
+                yield self.completed(batch, step)
                 step += 1
                 if not self._loader.waits:
                     break

@@ -101,7 +101,11 @@ def _data(before: object, after: object) -> list[str]:
     for name in sorted(further[0].keys() & further[1].keys()):
         if further[0][name] != further[1][name]:
             words.append(f'the further test set {name!r}')
-    return ['all three splits'] if words[:3] == _ALL_SPLITS else words
+    columns = part(old, 'columns'), part(new, 'columns')
+    both_have = sorted(columns[0].keys() & columns[1].keys())
+    changed = [name for name in both_have if columns[0][name] != columns[1][name]]
+    words += [f'the column of the loss {name!r}' for name in changed]
+    return ['all three splits', *words[3:]] if words[:3] == _ALL_SPLITS else words
 
 
 _ALL_SPLITS = ['the train split', 'the val split', 'the test split']

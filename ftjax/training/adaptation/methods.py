@@ -30,6 +30,15 @@ from ftjax.training.loop.fit_result import FitResult
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.run_spec import RunSpec
 
+
+@dataclasses.dataclass(frozen=True)
+class Adaptation:
+    """The `details` of a method."""
+
+    by_own_loss: bool = False
+    """Whether it trains on by the loss of the run."""
+
+
 Adapted = tuple[Variables, dict[str, Any]]
 """Variables, and facts for people: how many examples were seen, how many were used."""
 _EPOCHS = above(0)
@@ -78,8 +87,12 @@ class Trained:
 def check_adaptation(settings: TrainSettings, data: Splits) -> None:
     """Raises UserError where train.adapt has no unlabelled examples to go by."""
     name = settings.adapt
-    if name:
-        parse('adaptation', name)
+    term = parse('adaptation', name) if name else None
+    if term is not None and (term.details or Adaptation()).by_own_loss and data.train.columns:
+        raise UserError(
+            f'train.adapt {name!r} trains on by train.loss {settings.loss!r} with other examples, '
+            f'of which nobody knows {", ".join(data.train.columns)}'
+        )
     if name and not data.label_kind.one_class:
         raise UserError(f'train.adapt {name!r} needs one class an example; not {data.task}')
     if name and (data.unlabelled is None or not len(data.unlabelled)):
@@ -136,6 +149,7 @@ def tent(run: Trained, epochs: float = 1.0, rate: float = 1e-3) -> Adapted:
     'pseudo_labels',
     source='Lee 2013, ICML workshop on challenges in representation learning',
     ranges={'confidence': between(0, 1), 'epochs': _EPOCHS},
+    details=Adaptation(by_own_loss=True),
 )
 def pseudo_labels(run: Trained, confidence: float = 0.9, epochs: float = 1.0) -> Adapted:
     """Trains on with examples whose predicted class is this probable, beside the labelled ones.

@@ -32,6 +32,8 @@ VIEW_SEED = 0
 """Views are the same for all runs, so that runs of many seeds share them."""
 ROUNDING = 1e-2
 """Of features on an accelerator, as a share of their length: below it they count as the same."""
+OUTPUTS = 'outputs'
+"""The path of what the last stage gives."""
 Shapes = dict[str, jax.ShapeDtypeStruct]
 _TRACED: dict[Any, Any] = {}
 
@@ -61,7 +63,7 @@ class Passed:
 def passed_on(
     network: Network,
     variables: Variables,
-    cut: str,
+    cut: str | None,
     loader: Loader,
     preprocessing: Preprocessing | TextPreprocessing | None,
 ) -> Passed | str:
@@ -99,7 +101,7 @@ def passed_on(
 def traced(
     network: Network,
     variables: Variables,
-    cut: str,
+    cut: str | None,
     inputs: Inputs,
     preprocessing: Preprocessing | TextPreprocessing | None,
 ) -> Passed | str:
@@ -113,7 +115,8 @@ def traced(
         outputs.append(flatten(jax.eval_shape(run, variables, given)))
     for path, leaf in outputs[0].items():
         if leaf.shape[:1] != (2,) or outputs[1][path].shape != (1, *leaf.shape[1:]):
-            return f'{path!r}, which flows into {cut!r}, has no row for each example'
+            to = 'comes out' if cut is None else f'flows into {cut!r}'
+            return f'{path!r}, which {to}, has no row for each example'
     costs = jax.jit(run).lower(variables, given).cost_analysis() or {}
     shapes = {p: jax.ShapeDtypeStruct(x.shape[1:], x.dtype) for p, x in outputs[1].items()}
     return Passed(shapes, float(costs.get('flops', math.nan)))
@@ -121,10 +124,13 @@ def traced(
 
 @dataclasses.dataclass(frozen=True)
 class Prefix:
-    """`run(variables, inputs, key)`: the stages before the cut, in evaluation mode."""
+    """`run(variables, inputs, key)`: the stages before the cut, in evaluation mode.
+
+    Without a cut all of them: {OUTPUTS: what the last one gives}.
+    """
 
     network: Network
-    cut: str
+    cut: str | None
     preprocessing: Preprocessing | TextPreprocessing | None
     augmentation: str = 'none'
 
@@ -134,13 +140,14 @@ class Prefix:
         if self.preprocessing is not None:
             inputs = prepare(inputs, self.preprocessing)
         with late_products(variables):
-            return self.network.apply(variables, inputs, stop=self.cut)
+            found = self.network.apply(variables, inputs, stop=self.cut)
+        return {OUTPUTS: found} if self.cut is None else found
 
 
 def compute(
     network: Network,
     variables: Variables,
-    cut: str,
+    cut: str | None,
     loader: Loader,
     preprocessing: Preprocessing | TextPreprocessing | None,
     into: Mapping[str, np.ndarray],
@@ -165,7 +172,7 @@ def compute(
 def computed(
     network: Network,
     variables: Variables,
-    cut: str,
+    cut: str | None,
     loader: Loader,
     preprocessing: Preprocessing | TextPreprocessing | None,
     augmentation: str = 'none',

@@ -25,9 +25,9 @@ from ftjax.pytrees import Variables
 VERSION = 2  # of what is stored; a change of how features are computed raises it
 
 
-def prefix_of(network: Network, variables: Variables, cut: str) -> dict[str, object]:
-    """The variables of the stages before the cut, collection by collection."""
-    before = set(network.stages[: network.stages.index(cut)])
+def prefix_of(network: Network, variables: Variables, cut: str | None) -> dict[str, object]:
+    """The variables of the stages before the cut, collection by collection; of all with None."""
+    before = set(network.stages[: None if cut is None else network.stages.index(cut)])
     return {
         name: {stage: leaves for stage, leaves in tree.items() if stage in before}
         for name, tree in variables.items()
@@ -37,7 +37,7 @@ def prefix_of(network: Network, variables: Variables, cut: str) -> dict[str, obj
 
 def features_key(
     network: Network,
-    cut: str,
+    cut: str | None,
     weights: str,
     dataset: Dataset,
     preprocessing: Preprocessing | TextPreprocessing | None,

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.streams.loader import Batch, Loader
@@ -24,19 +21,19 @@ from ftjax.distributed.process_group import least, several
 from ftjax.errors import UserError
 from ftjax.freezing.plan.phase import Phase
 from ftjax.io.files.cache_folder import cache_folder
-from ftjax.io.process.progress import Pace, Progress, duration
+from ftjax.io.process.progress import Progress
 from ftjax.pretrained.weights_identity import weights_hash
 from ftjax.training.feature_cache import compute
 from ftjax.training.feature_cache.compute import Passed
-from ftjax.training.feature_cache.key import features_key, prefix_of
+from ftjax.training.feature_cache.key import prefix_of
 from ftjax.training.feature_cache.policy import Decision, Uses, decide, memory_budget, refusal
-from ftjax.training.feature_cache.store import Features, in_files, in_memory
+from ftjax.training.feature_cache.store import Features
 from ftjax.training.feature_cache.stored_batches import FeatureBatches, FeatureStream
+from ftjax.training.feature_cache.stored_outputs import StoredOutputs, reporter, silent
 from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
 
 _log = logging.getLogger(__name__)
-_EVERY = 10.0  # seconds between two lines of a long computation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,31 +93,25 @@ class Sources:
         weights = weights_hash(variables)
 
         def stored(loader: Loader, view: int | None = None) -> Features:
-            dataset, before = loader.dataset, loader.dataset.fingerprint
-            key = features_key(
-                *(phase_state.network, cut, weights, dataset, self.preprocessing),
-                *(self.image_size, self.augmentation, view),
+            wanted = StoredOutputs(
+                network=phase_state.network,
+                variables=variables,
+                weights=weights,
+                cut=cut,
+                loader=loader,
+                preprocessing=self.preprocessing,
+                image_size=self.image_size,
+                augmentation=self.augmentation,
+                view=view,
+                report=reporter(len(loader.dataset)) if self.tell else silent,
+                around=lambda: (bar or Progress(1, '', enabled=False)).excluded(
+                    'computing features'
+                ),
             )
-
-            def fill(arrays: Mapping[str, np.ndarray]) -> None:
-                report = reporter(len(dataset)) if self.tell else lambda done: None
-                work = phase_state.network, variables, cut, loader, self.preprocessing, arrays
-                with (bar or Progress(1, '', enabled=False)).excluded('computing features'):
-                    compute.compute(*work, self.augmentation, view, report)
-                if dataset.fingerprint != before:
-                    raise UserError(
-                        f'{dataset.name}: files changed while features were computed; start again'
-                    )
-
-            def probe(arrays: Mapping[str, np.ndarray]) -> bool:
-                work = phase_state.network, variables, cut, loader, self.preprocessing
-                first = next(compute.computed(*work, self.augmentation, view), None)
-                return first is None or compute.agree(arrays, *first)
-
             if decision.files:
                 folder = self.settings.cache_folder or cache_folder() / 'features'
-                return in_files(key, passed.shapes, len(dataset), folder, fill, probe)
-            return in_memory(key, passed.shapes, len(dataset), self.budget, fill, probe)
+                return wanted.in_files(passed.shapes, folder)
+            return wanted.in_memory(passed.shapes, self.budget)
 
         shown = [None] if self.views == 1 else range(self.views)
         views = [stored(self.stream.loader, view) for view in shown]
@@ -184,18 +175,3 @@ class Sources:
     def budget(self) -> int:
         """Bytes of memory that features may take."""
         return least(memory_budget(self.settings.cache_bytes))
-
-
-def reporter(count: int) -> Callable[[int], None]:
-    """A function that logs now and then how many of `count` examples are done."""
-    pace, began = Pace(count), time.monotonic()
-    last = [began]
-
-    def report(done: int) -> None:
-        now = time.monotonic()
-        pace.mark(done, now - began)
-        if now - last[0] >= _EVERY and pace.seconds_left is not None:
-            last[0] = now
-            _log.info('features %d/%d, %s left', done, count, duration(pace.seconds_left))
-
-    return report

@@ -29,13 +29,13 @@ class FeatureStream:
         """The batch of a step, from 0."""
         rows, loader = self.stream.own(self.stream.positions(step)), self.stream.loader
         if len(self.views) == 1:
-            return self.stream.indexed(loader.assemble(rows, self.views[0].take(rows)), step)
+            return self.stream.completed(loader.assemble(rows, self.views[0].take(rows)), step)
         epoch = step // self.stream.steps_per_epoch
         turns = (self.first[rows] + epoch) % len(self.views)
         parts = [view.take(rows[turns == number]) for number, view in enumerate(self.views)]
         back = np.argsort(np.argsort(turns, kind='stable'))
         inputs = jax.tree.map(lambda *some: np.concatenate(some)[back], *parts)
-        return self.stream.indexed(loader.assemble(rows, inputs), step)
+        return self.stream.completed(loader.assemble(rows, inputs), step)
 
     def iterate(self, start_step: int = 0) -> Iterator[Batch]:
         """The batches from a step on, for ever."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.data.streams.train_stream import STEP_TAKES
 from ftjax.data.text.stacked_batches import stacked
 from ftjax.optim.schedule import leaf_rates
 from ftjax.pytrees import Batch
@@ -115,4 +116,4 @@ class StepRunner:
 
 def model_inputs(batch: Batch) -> dict[str, object]:
     """What of a batch goes to the device."""
-    return {key: batch[key] for key in ('inputs', 'labels', 'mask')}
+    return {key: batch[key] for key in STEP_TAKES if key in batch}

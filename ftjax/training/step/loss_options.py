@@ -5,7 +5,7 @@ from __future__ import annotations
 from ftjax.data import Dataset
 from ftjax.errors import UserError
 from ftjax.tasks.classes.class_weights import class_weights
-from ftjax.tasks.registry import loss_of
+from ftjax.tasks.registry import columns_of, loss_of
 from ftjax.tasks.task import LossOptions, Task
 from ftjax.training.settings import TrainSettings
 
@@ -23,6 +23,11 @@ def loss_options(settings: TrainSettings, task: Task, train: Dataset | None) -> 
     """
     loss = loss_of(settings.loss, task.name)
     counted = loss is not None and loss.details is not None and loss.details.counts
+    missing = set(columns_of(loss)) - set(() if train is None else train.columns)
+    if missing:
+        raise ValueError(
+            f'{settings.loss!r} asks for {sorted(missing)}, which the data do not have'
+        )
     options = LossOptions(label_smoothing=settings.label_smoothing, loss=loss)
     if not (settings.class_weights or counted):
         return options

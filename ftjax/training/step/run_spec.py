@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from ftjax.data import Dataset, EvalBatches, Splits, TrainStream, eval_batches
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.streams.loader import Loader
+from ftjax.data.streams.train_stream import STEP_TAKES
 from ftjax.distributed.process_group import several
 from ftjax.distributed.sharding import Sharding
 from ftjax.freezing.plan.phase import Phase
@@ -171,7 +172,7 @@ class RunSpec:
 
     @functools.cached_property
     def batch_shapes(self) -> dict[str, object]:
-        """Shapes of 'inputs', 'labels' and 'mask' of the largest training batch."""
+        """Shapes of what a step takes of the largest training batch."""
         if self.data is None:
             inputs = jax.eval_shape(lambda: self.network.example_input(self.batch_size))
             kind, outputs = self.task.labels, self.network.num_classes
@@ -180,7 +181,13 @@ class RunSpec:
         stream = self.stream_of(self.seed)
         if stream.packed:
             return shapes_of(stream.batch(0))
-        return batch_shapes(stream.loader, self.batch_size)
+        shapes, columns = batch_shapes(stream.loader, self.batch_size), stream.dataset.columns
+        if columns:  # their shapes are known before there are numbers
+            shapes['columns'] = {
+                name: jax.ShapeDtypeStruct((self.batch_size, *column.shape), jnp.float32)
+                for name, column in columns.items()
+            }
+        return shapes
 
 
 def batch_shapes(loader: Loader, size: int) -> dict[str, Any]:
@@ -194,4 +201,4 @@ def shapes_of(batch: Mapping[str, Any], size: int | None = None) -> dict[str, An
     def shape_of(x: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((size or len(x), *x.shape[1:]), jnp.result_type(x))
 
-    return {name: jax.tree.map(shape_of, batch[name]) for name in ('inputs', 'labels', 'mask')}
+    return {name: jax.tree.map(shape_of, batch[name]) for name in STEP_TAKES if name in batch}
