@@ -209,8 +209,8 @@ class Splits:
         """
         other = copy.copy(self)
         object.__setattr__(other, 'train', self.train.with_columns(columns))
-        notes = (note for column in columns.values() for note in column.notes)
-        object.__setattr__(other, 'notes', (*self.notes, *notes))
+        notes = [note for column in columns.values() for note in column.notes]
+        object.__setattr__(other, 'notes', tuple(dict.fromkeys((*self.notes, *notes))))
         return other
 
     @property

@@ -10,6 +10,8 @@ import pathlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from ftjax.config import Config
 from ftjax.data.audit.overview import findings, sizes
 from ftjax.data.audit.quick import quick_audit
@@ -74,6 +76,8 @@ def train(
     if folder is not None:
         check_reopens(prepared.network)
     general_data(prepared)  # what cannot be compared is refused before anything is trained
+    for column in prepared.data.train.columns.values():
+        column.rows(np.arange(1))  # made now: what it cannot be made of is refused, too
     with opened(prepared, folder, allow_plan_change, inputs, allow) as change:
         spec = run_spec(prepared)
         looked_at = folder is not None or progress  # one run of many is not

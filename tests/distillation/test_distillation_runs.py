@@ -14,6 +14,9 @@ import numpy as np
 import pytest
 from tiny_teacher import config_of, data_of, fitted, images, losses, write_teacher
 
+from ftjax.ablation.cells import CellRunner
+from ftjax.ablation.grid.run_grid import run_grid
+from ftjax.ablation.settings import AblationSettings
 from ftjax.data import Splits
 from ftjax.distributed.preemption import Interrupted, stops_on_signals
 from ftjax.errors import UserError
@@ -297,3 +300,43 @@ def test_examples_of_other_data_have_no_columns(teacher):
     with pytest.raises(UserError, match=r"train\.adapt 'pseudo_labels' trains on by"):
         data = dataclasses.replace(data_of(), unlabelled=images('u', 9))
         prepare(config_of(teacher, train={'adapt': 'pseudo_labels'}), data)
+
+
+@pytest.mark.slow
+def test_a_finished_run_teaches_and_it_is_said_when_its_splits_were_others(tmp_path):
+    run = tmp_path / 'run'
+    fitted(config_of('', train={'steps': 1}), run)
+    screen = prepare(config_of(run), data_of()).first_screen()
+    assert f'the teacher {run}' in screen and 'other splits' not in screen
+    data = dataclasses.replace(data_of(), test=images('another', 12))
+    screen = prepare(config_of(run), data).first_screen()
+    assert 'it may have learned from examples of the test split here' in screen
+    (run / 'result.json').unlink()
+    assert 'other splits' not in prepare(config_of(run), data).first_screen()
+
+
+@pytest.mark.slow
+def test_an_ablation_over_alpha_shares_programs_and_answers(teacher, tmp_path):
+    arms = {
+        f'alpha {alpha}': {'freeze': 'head', 'train.loss': f'distillation:{teacher},{alpha}'}
+        for alpha in (0.0, 0.9)
+    }
+    settings = AblationSettings(arms=arms, rates=(1e-2, 1e-1), seeds=(0,), max_extra=0)
+    values = config_of('').to_json()
+    values['train']['keep'] = 'best'
+    known = {}
+    runner = CellRunner(values, settings, known)
+    known[repr(runner.config_of('alpha 0.9', 1e-2, 0).data)] = data_of()
+    assert runner.group('alpha 0.9') == 'alpha 0.9'  # its runs share a program
+    together = {'together': runner.together, 'group': runner.group}
+    rows = run_grid(settings, runner, tmp_path, {}, progress=False, **together)
+    assert [row['vectorised'] for row in rows] == [2] * 4
+    for row in rows:
+        alone = runner(row['arm'], row['rate'], 0)
+        for split in ('val', 'test'):
+            for name in ('loss', 'accuracy', 'log_loss'):
+                if name in alone[split]:
+                    assert row[split][name] == pytest.approx(alone[split][name], rel=1e-4)
+        assert row['identity']['data']['columns'] == alone['identity']['data']['columns']
+    found = {(row['arm'], row['rate']): row['test']['log_loss'] for row in rows}
+    assert found['alpha 0.0', 1e-1] != found['alpha 0.9', 1e-1]

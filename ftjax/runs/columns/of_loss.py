@@ -26,11 +26,15 @@ from ftjax.tasks.registry import columns_of, loss_of
 class Asked:
     """For which run a column is made."""
 
-    train: Dataset
-    """The training split, as it is read."""
+    data: Splits
     config: Config
     preprocessing: Preprocessing | TextPreprocessing | None
     """Of the network that is trained."""
+
+    @property
+    def train(self) -> Dataset:
+        """The training split, as it is read."""
+        return self.data.train
 
 
 def with_columns_of_loss(
@@ -54,7 +58,7 @@ def with_columns_of_loss(
             f'train.loss {str(loss)!r} has numbers of single examples, and data.augment '
             f'{str(mixing[0])!r} mixes examples; leave one of the two out'
         )
-    asked = Asked(data.train, config, preprocessing)
+    asked = Asked(data, config, preprocessing)
     return data.with_columns({name: column(name, loss, asked) for name in names})
 
 

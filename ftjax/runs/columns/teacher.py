@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import logging
 import pathlib
 
 import jax
 
-from ftjax.data.dataset import Dataset
+from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.matching import matching_preprocessing
 from ftjax.data.streams.loader import Loader
 from ftjax.errors import UserError, did_you_mean
+from ftjax.io.identity.identity_changes import part
+from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.models.registry import is_recipe
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -22,7 +23,6 @@ from ftjax.pytrees import Variables
 from ftjax.runs.prediction.trained import Trained, open_trained
 from ftjax.training.feature_cache.key import compared, described
 
-_log = logging.getLogger(__name__)
 _KNOWN: collections.OrderedDict[tuple[object, ...], Teacher] = collections.OrderedDict()
 _MOST = 8
 
@@ -156,14 +156,29 @@ def reading_differences(
     other: dict[str, object] = {}
     if isinstance(preprocessing, (Preprocessing, TextPreprocessing)):
         other = compared(preprocessing)
-    for name, size in (('data.image_size', teacher.trained.settings.image_size),):
-        mine[name], other[name] = size, image_size
+    if any((teacher.trained.settings.image_size, image_size)):
+        mine['data.image_size'] = teacher.trained.settings.image_size
+        other['data.image_size'] = image_size
     if type(own) is not type(preprocessing):
         return [f'{type(own).__name__}, not {type(preprocessing).__name__}']
     return [
         f'{name} {_short(mine.get(name))}, not {_short(other.get(name))}'
         for name in mine
         if mine.get(name) != other.get(name)
+    ]
+
+
+def other_splits(teacher: Teacher, data: Splits) -> list[str]:
+    """Which of 'val' and 'test' are not those of the teacher's own run, where it says them."""
+    run = teacher.trained.run
+    file = None if run is None else run / 'result.json'
+    found = read_object(file, LENIENT) if file is not None and file.is_file() else {}
+    said = part(part(found, 'identity'), 'data')
+    splits = {'val': data.val, 'test': data.test}
+    return [
+        name
+        for name, split in splits.items()
+        if name in said and len(split) and said[name] != split.fingerprint
     ]
 
 

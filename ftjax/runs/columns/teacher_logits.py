@@ -24,7 +24,7 @@ from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.files.cache_folder import cache_folder
 from ftjax.registry import register
 from ftjax.runs.columns.of_loss import Asked
-from ftjax.runs.columns.teacher import Teacher, reading_differences, teacher_of
+from ftjax.runs.columns.teacher import Teacher, other_splits, reading_differences, teacher_of
 from ftjax.training.feature_cache.compute import OUTPUTS, Passed, passed_on
 from ftjax.training.feature_cache.key import compared
 from ftjax.training.feature_cache.policy import memory_budget
@@ -97,6 +97,12 @@ def notes(teacher: Teacher, asked: Asked, differences: list[str]) -> list[str]:
         said.append(
             f'data.augment {augment!r} changes what the student sees; the answers of the teacher '
             'are of the examples as they are'
+        )
+    other = other_splits(teacher, asked.data)
+    if other:
+        said.append(
+            f'the teacher was trained with other splits: it may have learned from examples of the '
+            f'{" and ".join(other)} split here, and what is measured on them is then too good'
         )
     if differences:
         said.append(f'the teacher sees examples otherwise: {", ".join(differences)}')
