@@ -10,7 +10,7 @@ import numpy as np
 
 from ftjax.serving.bundle.reference import Reference
 from ftjax.serving.bundle.signature import Signature
-from ftjax.serving.monitoring.rows import Rows
+from ftjax.serving.monitoring.traffic_rows import Rows
 
 MOST_ROWS, MOST_BYTES = 512, 2**22
 """Examples in a window's sample, and bytes of their features: whichever is less."""

@@ -22,8 +22,8 @@ from ftjax.io.json.json_reader import JsonLimits, parse_json
 from ftjax.io.json.json_values import Integer, Kind, ListOf, Text, check_table
 from ftjax.pretrained.readers.safetensors_file import SafetensorsSource, write_safetensors
 from ftjax.serving.bundle.reference import BINS, MOST_MEASURES
-from ftjax.serving.monitoring.rows import Rows
 from ftjax.serving.monitoring.sketch import MOST_ROWS, SIZE_BINS, Sketch
+from ftjax.serving.monitoring.traffic_rows import Rows
 
 NAME = re.compile(r'window_(\d{8}T\d{6}Z)_(\d{1,8})_([0-9a-f]{8})_(\d{1,6})\.safetensors')
 LARGEST = 2**25

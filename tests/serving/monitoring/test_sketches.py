@@ -14,9 +14,9 @@ from asgi_calls import call, post, running
 from ftjax import serving
 from ftjax.errors import UserError
 from ftjax.serving.bundle.reference import BINS, read_reference
-from ftjax.serving.monitoring.rows import Rows
 from ftjax.serving.monitoring.sketch import Answered, Sketch
 from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor, drop_oldest
+from ftjax.serving.monitoring.traffic_rows import Rows
 from ftjax.serving.monitoring.window_file import NAME, read_window, window_of, write_window
 
 FACTS = {'bundle': 'b' * 64, 'start': 0, 'seconds': 60, 'refused': 0, 'seed': 1}
