@@ -22,6 +22,7 @@ from ftjax.serving.bundle.reference import read_reference
 from ftjax.serving.monitoring.sketch import answered
 from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor
 from ftjax.serving.server.batcher import Batcher
+from ftjax.serving.server.drift_metrics import DriftMetrics
 from ftjax.serving.server.refusal import Refusal
 from ftjax.serving.server.request_inputs import Asked
 from ftjax.serving.server.server_metrics import ServerMetrics
@@ -40,6 +41,8 @@ class Service:
         self.traffic = traffic
         self._writing: asyncio.Task[None] | None = None
         self.bundle, self.settings, self.metrics = bundle, settings, ServerMetrics()
+        if traffic is not None:
+            self.metrics.registry.register(DriftMetrics(traffic))
         self.name = bundle.folder.resolve().name
         self.metrics.of_bundle(self.name, bundle.digest, bundle.manifest)
         self.reference = read_reference(bundle.folder, bundle.signature)
