@@ -20,7 +20,7 @@ from ftjax.serving.bundle.reference import Reference
 from ftjax.serving.monitoring.martingale import CEILING, Evidence
 from ftjax.serving.monitoring.traffic_rows import Rows
 
-POOL = 2048
+POOL = 4096
 """Examples that a window is compared with, at most."""
 LARGEST = 2**28
 HISTORY = 5000
