@@ -113,7 +113,7 @@ def false_alarms(clean: Any, streams: int, answers: int, seed: int) -> dict[str,
             random = np.random.default_rng([seed, 1, number])
             state, first = stream_of(clean, random, number), {}
             for week in range(1, WEEKS + 1):
-                take_period(state, week_of(clean, answers, week, random), names, 99, pool=500)
+                take_period(state, week_of(clean, answers, week, random), names, 99, pool=400)
                 if alarms_of(state):
                     first.setdefault('ours', week)
                 p = [row['p'] for row in state.periods[-1]['statistics'].values()]
@@ -158,7 +158,7 @@ def delay(clean: Any, moved: Any, streams: int, answers: int, seed: int) -> dict
         after = None
         for week in range(1, BEFORE + AFTER + 1):
             rows = clean if week <= BEFORE else moved
-            take_period(state, week_of(rows, answers, week, random), names, 499, pool=2000)
+            take_period(state, week_of(rows, answers, week, random), names, 499, pool=1500)
             if alarms_of(state):
                 after = week - BEFORE
                 break

@@ -14,7 +14,7 @@ from ftjax.serving.bundle.reference import Reference
 from ftjax.serving.bundle.signature import Signature
 from ftjax.serving.monitoring.later_labels import FEWEST, Labelled, fallen, labelled_periods
 from ftjax.serving.monitoring.periods import Folder, Period, periods_of, read_folder
-from ftjax.serving.monitoring.stream_state import POOL, StreamState
+from ftjax.serving.monitoring.stream_state import POOL, StreamState, rows_of
 from ftjax.serving.monitoring.traffic_rows import Rows
 from ftjax.serving.monitoring.two_sample import PERMUTATIONS, compare
 
@@ -98,6 +98,7 @@ def look(
     late -= sum(name in used for name, w in found.windows if w.start < state.tested_until)
     for period in periods:
         take_period(state, period, reference.measure_names, permutations)
+        beside_reference(state.periods[-1]['statistics'], period.rows, reference)
     accuracy, unknown = labelled_periods(found.windows, labels or {})
     for one in accuracy:
         take_labels(state, one)
@@ -152,6 +153,18 @@ def take_period(
             'evidence': total,
         }
     )
+
+
+def beside_reference(rows: dict[str, dict[str, Any]], new: Rows, reference: Reference) -> None:
+    """Adds to each statistic what it is beside the reference alone: no test, but it stays large.
+
+    What has changed for good is, after some periods, in what a period is compared with.
+    """
+    found = compare(rows_of(reference), new, reference.measure_names, 0, 0)
+    for name, row in rows.items():
+        one = found[name]
+        if one is not None:
+            row['to_reference'] = one.statistic
 
 
 def added(pool: Rows, rows: Rows, seed: int, most: int) -> Rows:

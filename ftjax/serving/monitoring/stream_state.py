@@ -93,11 +93,16 @@ def new_state(bundle: str, reference: Reference, alpha: float, began: int = 0) -
         began=began,
         tested_until=began,
         statistics=statistics,
-        pool=Rows(reference.features, reference.values, reference.answers, reference.measures),
+        pool=rows_of(reference),
         evidence={name: Evidence() for name in statistics},
         right=reference.right,
         labelled=reference.labelled,
     )
+
+
+def rows_of(reference: Reference) -> Rows:
+    """The examples of a reference."""
+    return Rows(reference.features, reference.values, reference.answers, reference.measures)
 
 
 def file_of(folder: pathlib.Path, bundle: str) -> pathlib.Path:
