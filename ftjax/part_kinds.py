@@ -45,7 +45,7 @@ KINDS: dict[str, Kind] = {
         'column of a loss',
         'train.loss',
         'numbers of each training example that a loss finds in its batch',
-        ('ftjax.runs.columns.teacher_logits',),
+        ('ftjax.runs.loss_columns.teacher_logits',),
     ),
     'class_weights': Kind(
         'class weighting',

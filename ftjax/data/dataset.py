@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.columns import Column
+from ftjax.data.example_columns import Column
 from ftjax.data.images.modes import Whites
 from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
 from ftjax.data.labels.names import strings

@@ -23,7 +23,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.strict_load import Held
 from ftjax.pytrees import Variables
-from ftjax.runs.columns.of_loss import with_columns_of_loss
+from ftjax.runs.loss_columns.of_loss import with_columns_of_loss
 from ftjax.runs.network_opening import Opened, Unopened, outline_network
 from ftjax.tasks import task_of
 from ftjax.training.adaptation.methods import check_adaptation

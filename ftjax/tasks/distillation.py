@@ -1,7 +1,7 @@
 """Losses by which a network learns from the logits of another one, its teacher.
 
-The logits are a column of the batch, `teacher_logits` (ftjax/runs/columns): they are made once,
-before the run, from the frozen teacher that `teacher` names.
+The logits are a column of the batch, `teacher_logits` (ftjax/runs/loss_columns): they are made
+once, before the run, from the frozen teacher that `teacher` names.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from ftjax.ranges import above, between
+from ftjax.ranges import between
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import loss
 from ftjax.tasks.training_loss import Array, Batch
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 COLUMN = 'teacher_logits'
-_RANGES = {'alpha': between(0, 1), 'temperature': above(0)}
+_RANGES = {'alpha': between(0, 1), 'temperature': between(0.01, 1000)}
 
 
 @loss(

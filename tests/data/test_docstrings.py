@@ -147,3 +147,18 @@ def test_the_source_has_classes_and_refuses_what_it_has_not():
     ):
         with pytest.raises(UserError, match=words):
             load_data(DataSettings(**fields))
+
+
+def test_statements_are_found_in_the_order_of_a_whole_walk():
+    import ast
+    import gc
+    import typing
+
+    from ftjax.data.synthetic.parsed_files import statements, syntax_tree
+
+    with open(typing.__file__, 'rb') as file:
+        text = file.read() + b'\nmatch x:\n  case 1:\n    y = 1\ntry: pass\nexcept E:\n  def f(): 0'
+    tree = syntax_tree(text)
+    assert gc.isenabled() and syntax_tree('a b') is None and gc.isenabled()
+    whole = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    assert list(statements(tree)) == whole and len(whole) > 1000

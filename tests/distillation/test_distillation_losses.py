@@ -85,7 +85,10 @@ def test_the_loss_is_for_its_tasks_and_says_which_columns_it_needs():
             loss_of(f'{name}:x', 'causal_lm')
     for text, words in (
         ('distillation:x,2', 'alpha is 2; expected a number, at least 0 and at most 1'),
-        ('distillation:x,0.5,0', 'temperature is 0; expected a number, above 0'),
+        (
+            'distillation:x,0.5,0',
+            'temperature is 0; expected a number, at least 0.01 and at most 1000',
+        ),
         ('distillation:x,nan', 'alpha must be a number'),
         ('distillation:x,alfa=1', "argument of distillation: 'alfa'; did you mean 'alpha'"),
     ):

@@ -22,7 +22,7 @@ from ftjax.distributed.preemption import Interrupted, stops_on_signals
 from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.open import load_pretrained
-from ftjax.runs.columns import teacher_logits as module
+from ftjax.runs.loss_columns import teacher_logits as module
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.runs.run_spec import run_spec

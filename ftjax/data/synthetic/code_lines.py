@@ -21,12 +21,12 @@ import hashlib
 import io
 import keyword
 import tokenize
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from ftjax.data.labels.tags import OUTSIDE
 from ftjax.data.synthetic.docstrings import GROUP_OF, library_folder
+from ftjax.data.synthetic.parsed_files import python_files, statements, syntax_tree
 
 TYPES = ('CALL', 'DEF', 'PARAM', 'STRING')
 TAGS = (OUTSIDE, *(f'{mark}-{kind}' for kind in TYPES for mark in 'BI'))
@@ -55,17 +55,12 @@ class CodeLine:
 def code_lines() -> tuple[CodeLine, ...]:
     """Some 3,000 lines of the modules of GROUPS, each once."""
     found: dict[tuple[str, ...], CodeLine] = {}
-    folder = library_folder()
-    for top in sorted(folder.iterdir()):
-        module = top.name.removesuffix('.py')
-        if module not in GROUP_OF or (top.is_file() and top.suffix != '.py'):
-            continue
-        for path in sorted(top.rglob('*.py')) if top.is_dir() else (top,):
-            for line in _lines(path):
-                words, tags = words_and_tags(line)
-                plain = all(word.isascii() for word in words)
-                if _WORDS[0] <= len(words) <= _WORDS[1] and plain and set(tags) != {OUTSIDE}:
-                    found.setdefault(words, CodeLine(words, tags, module))
+    for module, path in python_files(library_folder(), (), GROUP_OF):
+        for line in _lines(path):
+            words, tags = words_and_tags(line)
+            plain = all(word.isascii() for word in words)
+            if _WORDS[0] <= len(words) <= _WORDS[1] and plain and set(tags) != {OUTSIDE}:
+                found.setdefault(words, CodeLine(words, tags, module))
     return tuple(found.values())
 
 
@@ -120,13 +115,10 @@ def _lines(path: Path) -> Iterator[str]:
     """Statements of one line and first lines of definitions, of which the hash picks some."""
     try:
         text = path.read_text(encoding='utf-8')
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of escapes that a later Python will refuse
-            tree = ast.parse(text)
-    except (OSError, SyntaxError, ValueError):
+    except (OSError, ValueError):
         return
-    lines = text.split('\n')
-    for node in ast.walk(tree):
+    tree, lines = syntax_tree(text), text.split('\n')
+    for node in () if tree is None else statements(tree):
         if isinstance(node, _DEFINES):
             line = lines[node.lineno - 1].strip()
             if not line.endswith(':'):

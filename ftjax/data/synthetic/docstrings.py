@@ -14,12 +14,12 @@ import hashlib
 import inspect
 import re
 import sysconfig
-import warnings
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from ftjax.data.synthetic.parsed_files import python_files, syntax_tree
 from ftjax.errors import UserError
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -47,7 +47,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 GROUP_OF = {module: group for group, modules in GROUPS.items() for module in modules}
 
 # Neither the interpreter's own tests, which are no prose, nor anybody else's packages.
-_SKIPPED = {'__pycache__', 'dist-packages', 'idle_test', 'site-packages', 'test', 'tests'}
+SKIPPED = {'__pycache__', 'dist-packages', 'idle_test', 'site-packages', 'test', 'tests'}
 _TOPICS = 'pydoc_data'  # a table of texts: there every string is documentation
 _LICENCE = 'LICENSE.txt'
 _WORDS = (5, 50)  # shorter ones are signatures and titles, longer ones are lists
@@ -140,16 +140,10 @@ def read_sentences(folder: Path, modules: Collection[str] | None = None) -> Iter
       folder: of the library.
       modules: names at the top to keep to; None for all, and the licence.
     """
-    for top in sorted(folder.iterdir()):
-        module = top.name.removesuffix('.py')
-        if top.name in _SKIPPED or not (modules is None or module in modules):
-            continue
-        for path in sorted(top.rglob('*.py')) if top.is_dir() else (top,):
-            if path.suffix != '.py' or _SKIPPED.intersection(path.relative_to(folder).parts):
-                continue
-            for text in _texts(path, every_string=module == _TOPICS):
-                for sentence in sentences_of(text):
-                    yield Sentence(sentence, module)
+    for module, path in python_files(folder, SKIPPED, modules):
+        for text in _texts(path, every_string=module == _TOPICS):
+            for sentence in sentences_of(text):
+                yield Sentence(sentence, module)
     if modules is None and (folder / _LICENCE).is_file():
         text = (folder / _LICENCE).read_text(encoding='utf-8', errors='ignore')
         for sentence in sentences_of(text):
@@ -184,10 +178,10 @@ def _is_prose(sentence: str) -> bool:
 def _texts(path: Path, every_string: bool) -> Iterator[str]:
     """The docstrings of a file, or all its strings; none if this Python cannot parse it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of escapes that a later Python will refuse
-            tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        tree = syntax_tree(path.read_bytes())
+    except OSError:
+        return
+    if tree is None:
         return
     if every_string:
         for node in ast.walk(tree):

@@ -11,13 +11,12 @@ import functools
 import hashlib
 import inspect
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from ftjax.data.synthetic.docstrings import is_held_out, library_folder
+from ftjax.data.synthetic.docstrings import SKIPPED, is_held_out, library_folder
+from ftjax.data.synthetic.parsed_files import python_files, statements, syntax_tree
 
-_SKIPPED = {'__pycache__', 'dist-packages', 'idle_test', 'site-packages', 'test', 'tests'}
 _WORDS = (4, 30)
 _DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -45,14 +44,10 @@ def summaries() -> tuple[Summary, ...]:
     """
     found: dict[str, Summary] = {}
     names: set[str] = set()
-    folder = library_folder()
-    for path in sorted(folder.rglob('*.py')):
-        parts = path.relative_to(folder).parts
-        if _SKIPPED.intersection(parts):
-            continue
+    for module, path in python_files(library_folder(), SKIPPED):
         for sentence, name in _functions(path):
             if is_held_out(sentence) and sentence not in found and name not in names:
-                found[sentence] = Summary(sentence, name, parts[0].removesuffix('.py'))
+                found[sentence] = Summary(sentence, name, module)
                 names.add(name)
     return tuple(found.values())
 
@@ -70,12 +65,10 @@ def as_words(name: str) -> str:
 def _functions(path: Path) -> Iterator[tuple[str, str]]:
     """(first sentence of the docstring, name and parameters) of the functions of a file."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')  # of escapes that a later Python will refuse
-            tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
+        tree = syntax_tree(path.read_bytes())
+    except OSError:
         return
-    for node in ast.walk(tree):
+    for node in () if tree is None else statements(tree):
         text = ast.get_docstring(node, clean=False) if isinstance(node, _DEFINES) else None
         if text is None or not isinstance(node, _DEFINES) or node.name.startswith('__'):
             continue

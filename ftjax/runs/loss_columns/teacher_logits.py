@@ -17,14 +17,14 @@ import math
 import jax
 import numpy as np
 
-from ftjax.data.columns import Column
+from ftjax.data.example_columns import Column
 from ftjax.distributed.process_group import several
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.files.cache_folder import cache_folder
 from ftjax.registry import register
-from ftjax.runs.columns.of_loss import Asked
-from ftjax.runs.columns.teacher import Teacher, other_splits, reading_differences, teacher_of
+from ftjax.runs.loss_columns.of_loss import Asked
+from ftjax.runs.loss_columns.teacher import Teacher, other_splits, reading_differences, teacher_of
 from ftjax.training.feature_cache.compute import OUTPUTS, Passed, passed_on
 from ftjax.training.feature_cache.key import compared
 from ftjax.training.feature_cache.policy import memory_budget

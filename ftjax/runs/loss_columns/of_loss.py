@@ -13,8 +13,8 @@ import numpy as np
 
 from ftjax.config import Config
 from ftjax.data.augmentation import of_kind, parse_augment
-from ftjax.data.columns import Column
 from ftjax.data.dataset import Dataset, Splits
+from ftjax.data.example_columns import Column
 from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
