@@ -46,6 +46,7 @@ class CausalLM(TokenErrors):
     unit = 'texts'
     counted = 'tokens'
     asked = 'token'
+    served = ''
     no_answer = (
         'a language model answers with texts: scripts/generate.py writes them; '
         '--features=STAGE writes embeddings of texts'

@@ -11,8 +11,8 @@ import numpy as np
 from ftjax.data.images.decode import MAX_PIXELS, check_pixels, decode, opened, resize_array
 from ftjax.data.images.geometry import Geometry
 from ftjax.data.images.modes import Whites
+from ftjax.data.labels.tags import UNITS
 from ftjax.data.sources.table_row import Row
-from ftjax.data.text.tokenize import tokenize
 from ftjax.data.unlabelled.feature_items import feature_items, table_inputs
 from ftjax.data.unlabelled.items import Unreadable
 from ftjax.errors import UserError, shown
@@ -21,21 +21,20 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.own_files import CONFIG
+from ftjax.serving.bundle.input_rows import Example, InputRows
 from ftjax.serving.bundle.signature import Signature
-
-Example = dict[str, np.ndarray]
-"""One example as the program takes it, without the batch axis."""
+from ftjax.serving.bundle.text_inputs import text_reader
 
 
 class Reader(Protocol):
     """Makes arrays of one kind of raw input."""
 
-    def read(self, raw: Any) -> Example:
-        """One example; UserError for what cannot be read."""
+    def rows(self, raw: Any) -> InputRows:
+        """One input; UserError for what cannot be read."""
         ...
 
     def stacked(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
-        """Examples as a batch, (n, ..) each."""
+        """Rows as a batch, (n, ..) each."""
         ...
 
 
@@ -52,7 +51,11 @@ class ImageReader:
         self.geometry, self.dtype, self.whites = geometry, dtype, whites
         self.max_pixels = max_pixels
 
+    def rows(self, raw: Any) -> InputRows:
+        return InputRows((self.read(raw),))
+
     def read(self, raw: Any) -> Example:
+        """The image at the network's size; UserError for what is none."""
         if isinstance(raw, (bytes, str)):
             with opened(raw, 'the image') as image:  # its header alone
                 self._check_size(image.size)
@@ -81,51 +84,17 @@ class ImageReader:
             )
 
 
-class TextReader:
-    """Texts, and pairs of texts, as token ids."""
-
-    def __init__(self, preprocessing: TextPreprocessing):
-        self.preprocessing = preprocessing
-        self.tokenizer = preprocessing.open()
-
-    def read(self, raw: Any) -> Example:
-        pair = isinstance(raw, (list, tuple)) and len(raw) == 2
-        if not isinstance(raw, str) and not (pair and all(isinstance(t, str) for t in raw)):
-            raise UserError(f'the input is {shown(raw)}; expected a text, or a pair of texts')
-        tokens = tokenize(
-            [raw if isinstance(raw, str) else tuple(raw)],
-            *(self.preprocessing, 'inputs', self.tokenizer),
-        )
-        made = {'input_ids': tokens.ids, 'attention_mask': np.ones(len(tokens.ids), np.int32)}
-        if self.preprocessing.token_types:
-            made['token_type_ids'] = tokens.types.astype(np.int32)
-        return made
-
-    def stacked(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
-        longest = max(len(each['input_ids']) for each in examples)
-        pads = {'input_ids': self.preprocessing.pad_id}
-        return {
-            name: np.stack(
-                [
-                    np.pad(
-                        each[name],
-                        (0, longest - len(each[name])),
-                        constant_values=pads.get(name, 0),
-                    )
-                    for each in examples
-                ]
-            )
-            for name in examples[0]
-        }
-
-
 class TableReader:
     """Rows of a table: {column: value}; None or a missing optional value is a gap."""
 
     def __init__(self, preprocessing: TablePreprocessing):
         self.preprocessing = preprocessing
 
+    def rows(self, raw: Any) -> InputRows:
+        return InputRows((self.read(raw),))
+
     def read(self, raw: Any) -> Example:
+        """The row as the network takes it; UserError for what is none."""
         if not isinstance(raw, Mapping):
             raise UserError(f'the input is {shown(raw)}; expected an object with a value a column')
         row = Row(pathlib.Path('the input'), 1, {str(name): value for name, value in raw.items()})
@@ -151,7 +120,8 @@ def reader_of(folder: pathlib.Path, signature: Signature) -> Reader:
         return TableReader(TablePreprocessing.from_json(fields or {}, str(folder)))
     if signature.takes == 'texts':
         preprocessing = TextPreprocessing.from_json(fields or {}, folder)
-        return TextReader(preprocessing.with_length(signature.lengths[-1]))
+        units = (inputs.get('data') or {}).get('units', UNITS[0])
+        return text_reader(preprocessing.with_length(signature.lengths[-1]), units)
     preprocessing = Preprocessing.from_json(fields or {})
     spec = signature.inputs['images']
     height, width, channels = map(int, spec.shape)

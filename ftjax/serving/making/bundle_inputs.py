@@ -12,8 +12,10 @@ from ftjax.data.dataset import Dataset
 from ftjax.data.streams.evaluation_batches import EvalBatches, eval_batches
 from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
-from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.preprocessing.texts import FORMS, TextPreprocessing
 from ftjax.runs.prediction.trained import Trained
+from ftjax.serving.bundle.input_rows import InputRows
+from ftjax.serving.bundle.raw_inputs import Reader
 from ftjax.serving.bundle.signature import LENGTH, InputArray
 from ftjax.serving.making.trace import IMAGES
 
@@ -115,3 +117,21 @@ def rows_of(
         real = np.asarray(batch['mask']).reshape(len(batch['index']), -1).max(axis=1) > 0
         arrays = arrays_of(batch['inputs'])
         yield batch['index'][real], {name: np.asarray(a)[real] for name, a in arrays.items()}
+
+
+def inputs_of(
+    trained: Trained, dataset: Dataset, reader: Reader
+) -> Iterator[tuple[np.ndarray, list[InputRows]]]:
+    """(positions in the data set, inputs as a bundle reads them), some at a time.
+
+    Examples of one row are those of an evaluation's batches; others are read as a request's.
+    """
+    found, size = trained.preprocessing, trained.settings.eval_batch_size
+    if isinstance(found, TextPreprocessing) and found.form != FORMS[0]:
+        for first in range(0, len(dataset), size):
+            at = np.arange(first, min(first + size, len(dataset)))
+            yield at, [reader.rows(raw_of(dataset, index)) for index in at.tolist()]
+        return
+    for at, arrays in rows_of(trained, dataset):
+        rows = ({name: array[row] for name, array in arrays.items()} for row in range(len(at)))
+        yield at, [InputRows((row,)) for row in rows]

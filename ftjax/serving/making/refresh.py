@@ -53,6 +53,6 @@ def refresh(
         for bucket, exported in programs.items():
             (made / file_of(bucket)).write_bytes(bytes(exported.serialize()))
         facts = {'network': manifest.get('network'), 'refreshed_from': manifest['versions']}
-        write_manifest(made, versions(), **facts)
+        write_manifest(made, versions(), signature.version, **facts)
         load(made)
     return output

@@ -13,7 +13,7 @@ import numpy as np
 from ftjax.config import read_config
 from ftjax.data.dataset import Dataset
 from ftjax.data.load import load_data
-from ftjax.errors import UserError
+from ftjax.errors import UserError, check_name
 from ftjax.export.finished_run import finished_files
 from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.process.provenance import versions
@@ -23,20 +23,24 @@ from ftjax.runs.assessment.evaluated_data import how_data_differ
 from ftjax.runs.prediction.answer_options import answer_options
 from ftjax.runs.prediction.calibration_file import FILE as CALIBRATION
 from ftjax.runs.prediction.trained import Trained, open_trained
+from ftjax.serving.bundle.answer_forms.answer_form import AnswerForm, Told
+from ftjax.serving.bundle.answer_forms.class_answers import ClassAnswers
+from ftjax.serving.bundle.answer_forms.forms import FORMS
 from ftjax.serving.bundle.exported_programs import file_of
 from ftjax.serving.bundle.goldens import COUNT, TOLERANCE, Goldens, write_goldens
-from ftjax.serving.bundle.loaded_bundle import Bundle, load, to_length
+from ftjax.serving.bundle.input_rows import InputRows
+from ftjax.serving.bundle.loaded_bundle import Bundle, load
 from ftjax.serving.bundle.manifest import write_manifest
 from ftjax.serving.bundle.reference import measure, write_reference
-from ftjax.serving.bundle.signature import Signature, write_signature
+from ftjax.serving.bundle.signature import LENGTH, Signature, write_signature
 from ftjax.serving.making.bundle_card import bundle_card
 from ftjax.serving.making.bundle_inputs import (
     batches_of,
     in_words,
     input_arrays,
+    inputs_of,
     lengths_of,
     raw_of,
-    rows_of,
 )
 from ftjax.serving.making.trace import Served, trace
 
@@ -77,7 +81,8 @@ def write_bundle(
         prove(folder, bundle, trained, data, split)
         card = bundle_card(trained, signature, (config, plan, result), command)
         (folder / CARD).write_text(card, encoding='utf-8')
-        write_manifest(folder, versions(), network=type(trained.network).__name__)
+        network = type(trained.network).__name__
+        write_manifest(folder, versions(), signature.version, network=network)
         load(folder)  # as its users will
     return output
 
@@ -109,35 +114,50 @@ def copy_model(model: pathlib.Path | None, folder: pathlib.Path) -> None:
 
 def write_programs(folder: pathlib.Path, trained: Trained, data: Dataset) -> Signature:
     """Traces and writes the programs; what they take and give."""
+    form = served_form(trained)
     batch = next(iter(batches_of(trained, data.take([0]), 1)))
     task, (options, _) = trained.task, answer_options(trained)
     inputs, lengths = input_arrays(trained, batch['inputs']), lengths_of(trained)
     programs = programs_of(trained, inputs, lengths or (0,))
-    shapes = {len(shape) for p in programs.values() for shape in (a.shape for a in p.out_avals)}
-    if shapes != {2}:
-        raise UserError(
-            f'a network of task {trained.settings.task} gives more than one row of outputs an '
-            'example, which a bundle has no answers for'
-        )
     for bucket, exported in programs.items():
         (folder / file_of(bucket)).write_bytes(bytes(exported.serialize()))
     features, outputs = next(iter(programs.values())).out_avals  # by name, ascending
-    names = trained.class_names or tuple(map(str, range(outputs.shape[1])))
+    shape = outputs.shape[1:]
+    if len(shape) > 1 and lengths:
+        shape = (LENGTH, *shape[1:])
+    if len(shape) > 1 and isinstance(form, ClassAnswers):
+        raise UserError(
+            f'a network of task {trained.settings.task} gives more than one row of outputs an '
+            'example, and the task does not say by `served` how it answers'
+        )
+    names = trained.class_names or tuple(map(str, range(shape[-1])))
     return Signature(
         task=trained.settings.task,
         takes=trained.network.takes,
         inputs=inputs,
         lengths=lengths,
-        outputs=outputs.shape[1],
+        outputs=shape[-1],
         features=features.shape[1],
         activation=task.activation,
-        class_names=names if task.activation != 'none' else (),
+        class_names=names if task.activation != 'none' or form.named else (),
         temperature=options.temperature,
         threshold=options.threshold,
         before_temperature=options.before_temperature,
         tolerance=TOLERANCE,
         preprocessing=in_words(trained),
+        answer=task.served,
+        output_shape=shape if len(shape) > 1 else (),
     )
+
+
+def served_form(trained: Trained) -> AnswerForm:
+    """What a bundle of the task answers with; UserError where it has no answer."""
+    task = trained.task
+    if not task.served:
+        task.check_answers()
+        raise UserError(f'a task of {task.name} says no answer that a bundle could give')
+    check_name(task.served, FORMS, f'served of task {task.name}')
+    return FORMS[task.served]
 
 
 def programs_of(trained: Trained, inputs: Any, buckets: Sequence[int]) -> dict[int, Any]:
@@ -152,41 +172,30 @@ def prove(
     folder: pathlib.Path, bundle: Bundle, trained: Trained, data: Dataset, split: str
 ) -> None:
     """Writes goldens and reference statistics: what the programs give on a split."""
-    count = len(data)
-    outputs = np.zeros((count, bundle.signature.outputs), np.float32)
+    count, form = len(data), bundle.form
+    told: dict[int, Told] = {}
     features = np.zeros((count, bundle.signature.features), np.float32)
-    wanted = np.unique(np.linspace(0, count - 1, COUNT).astype(int))
-    kept: dict[int, dict[str, np.ndarray]] = {}
-    for at, arrays in rows_of(trained, data):
-        found = bundle.run(arrays, trained.settings.eval_batch_size)
-        outputs[at], features[at] = found.outputs, found.features
-        for row, index in enumerate(at):
+    wanted = set(np.linspace(0, count - 1, COUNT).astype(int).tolist())
+    kept: dict[int, InputRows] = {}
+    for at, read in inputs_of(trained, data, bundle.reader):
+        found = bundle.run_each(read, trained.settings.eval_batch_size)
+        for index, given, (outputs, own) in zip(at.tolist(), read, found, strict=True):
+            told[index] = form.told(form.answer(outputs, given, bundle.signature))
+            features[index] = own.mean(axis=0)
             if index in wanted:
-                kept[int(index)] = {name: a[row : row + 1] for name, a in arrays.items()}
+                kept[index] = given
     ids = tuple(str(name) for name in data.ids)
-    write_reference(folder, measure(outputs, features, ids, bundle.signature, split))
-    inputs = joined([kept[int(index)] for index in wanted], bundle.signature)
-    raw = [raw_of(data, int(index)) for index in wanted]
-    golden = bundle.run(inputs)
-    write_goldens(
-        folder,
-        Goldens(
-            inputs,
-            golden.outputs,
-            tuple(ids[i] for i in wanted),
-            () if None in raw else tuple(raw),
-        ),
+    answers = [told[index] for index in range(count)]
+    write_reference(folder, measure(answers, features, ids, bundle.signature, split))
+    chosen = sorted(kept)
+    inputs = bundle.reader.stacked([row for index in chosen for row in kept[index].rows])
+    raw = [raw_of(data, index) for index in chosen]
+    counts = tuple(len(kept[index].rows) for index in chosen)
+    goldens = Goldens(
+        inputs,
+        bundle.run(inputs).outputs,
+        tuple(ids[index] for index in chosen),
+        () if None in raw else tuple(raw),
+        counts if set(counts) != {1} else (),
     )
-
-
-def joined(rows: Sequence[dict[str, np.ndarray]], signature: Signature) -> dict[str, np.ndarray]:
-    """Examples of one row each as one batch, texts padded to the longest bucket among them."""
-    if not signature.lengths:
-        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    longest = max(row['input_ids'].shape[1] for row in rows)
-    return {
-        name: np.concatenate(
-            [to_length(row[name], longest, signature.inputs[name].pad) for row in rows]
-        )
-        for name in rows[0]
-    }
+    write_goldens(folder, goldens)

@@ -135,9 +135,16 @@ def _check_input(number: int, raw: Any, takes: str, settings: ServerSettings) ->
     if isinstance(raw, bytes) and is_dicom(raw[:132]):
         raise Refusal(415, 'DICOM files are not taken: send a PNG or JPEG', number)
     if takes == 'texts':
-        parts = raw if isinstance(raw, list) else [raw]
-        size = sum(len(part) for part in parts if isinstance(part, str))
+        size = _characters(raw)
         if size > settings.max_characters:
             raise Refusal(
                 413, f'{size} characters; at most {settings.max_characters} are taken', number
             )
+
+
+def _characters(raw: Any) -> int:
+    """Of all texts in a value, however deep; every value of a list counts at least 1."""
+    if isinstance(raw, str):
+        return len(raw)
+    parts = raw.values() if isinstance(raw, Mapping) else raw if isinstance(raw, list) else ()
+    return sum(max(1, _characters(part)) for part in parts)

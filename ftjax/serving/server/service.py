@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.serving.bundle.answer_rows import answer_rows
-from ftjax.serving.bundle.goldens import COUNT, read_goldens
+from ftjax.serving.bundle.goldens import read_goldens
+from ftjax.serving.bundle.input_rows import Example, InputRows
 from ftjax.serving.bundle.loaded_bundle import Bundle
 from ftjax.serving.bundle.raw_inputs import ImageReader
 from ftjax.serving.bundle.reference import read_reference
@@ -68,8 +68,8 @@ class Service:
             for size in self.settings.batch_sizes:
                 for bucket in self.bundle.signature.buckets:
                     self.bundle.compile(bucket, size)
-            # Goldens run in the largest batch that is served, if it holds them all.
-            worst = self.bundle.check_goldens(max(self.settings.batch_sizes[-1], COUNT))
+            # Goldens run in the largest batch that is served.
+            worst = self.bundle.check_goldens(self.settings.batch_sizes[-1])
             self._check_reader()
         except Exception as error:  # said by /readyz: the process stays to tell it
             self.failed = str(error) or type(error).__name__
@@ -89,7 +89,8 @@ class Service:
         raw = list(self.goldens.raw)
         if not raw:
             return
-        found = self.bundle.reader.stacked([self.bundle.reader.read(each) for each in raw])
+        read = [self.bundle.reader.rows(each) for each in raw]
+        found = self.bundle.reader.stacked([row for each in read for row in each.rows])
         for name, array in found.items():
             expected = self.goldens.inputs[name]
             same = expected[:, : array.shape[1]] if array.ndim > 1 else expected
@@ -108,54 +109,84 @@ class Service:
             self.metrics.pending.set(self.batcher.pending)
             try:
                 async with asyncio.timeout(self.settings.timeout):
-                    loop = asyncio.get_running_loop()
-                    examples = await asyncio.gather(
-                        *(
-                            loop.run_in_executor(self.readers, self.read, number, raw)
-                            for number, raw in enumerate(asked.inputs)
-                        )
-                    )
-                    found = await self.batcher.submit(examples)
+                    answers = await self._answers(asked)
             except TimeoutError:
                 raise Refusal(504, f'no answer within {self.settings.timeout:g} s') from None
         self.metrics.pending.set(self.batcher.pending)
-        return [self.row(answer, asked) for answer in found]
+        return answers
 
-    def read(self, number: int, raw: Any) -> tuple[int, dict[str, np.ndarray]]:
-        """(bucket, arrays) of one input; Refusal for what is none."""
+    async def _answers(self, asked: Asked) -> list[dict[str, Any]]:
+        loop = asyncio.get_running_loop()
+        read = await asyncio.gather(
+            *(
+                loop.run_in_executor(self.readers, self.read, number, raw)
+                for number, raw in enumerate(asked.inputs)
+            )
+        )
+        rows = [row for each in read for row in each[1]]
+        if len(rows) > self.settings.queue:
+            raise Refusal(
+                413,
+                f'the inputs are {len(rows)} rows of the network; at most {self.settings.queue} '
+                'are taken at once',
+            )
+        with self.batcher.place(len(rows) - len(read)):
+            found = await self.batcher.submit(rows)
+        return await loop.run_in_executor(
+            self.readers, self.told, asked, [given for given, _ in read], found
+        )
+
+    def read(self, number: int, raw: Any) -> tuple[InputRows, list[tuple[int, Example]]]:
+        """One input, and its rows with the bucket of each; Refusal for what is none."""
         bundle = self.bundle
         try:
             if isinstance(raw, str) and bundle.signature.takes == 'images':
                 raise UserError('no path is opened for a request')
-            example = bundle.reader.read(raw)
-            arrays = bundle.checked(bundle.reader.stacked([example]))
-            return bundle.signature.bucket(bundle.length(arrays)), example
+            given, rows = bundle.reader.rows(raw), []
+            for row in given.rows:
+                arrays = bundle.checked(bundle.reader.stacked([row]))
+                rows.append((bundle.signature.bucket(bundle.length(arrays)), row))
         except UserError as error:
             raise Refusal(422, str(error), number) from None
+        return given, rows
 
     def run(self, examples: Sequence[Any], bucket: int, size: int) -> list[Any]:
-        """Answers of one batch: (row, outputs, features), or the exception of an example."""
+        """(outputs, features) of each row of a batch."""
         began = time.perf_counter()
         found = self.bundle.run(self.bundle.reader.stacked(examples), size, bucket)
         self.metrics.program.observe(time.perf_counter() - began)
         self.metrics.batch.observe(len(examples))
         self.metrics.padding.inc(size - len(examples))
-        answers: list[Any] = []
-        for at in range(len(examples)):
+        return list(zip(found.outputs, found.features, strict=True))
+
+    def told(
+        self, asked: Asked, read: Sequence[InputRows], found: Sequence[tuple[np.ndarray, ...]]
+    ) -> list[dict[str, Any]]:
+        """Answers as they are sent, of the outputs and features of all rows of the inputs."""
+        left, answers = iter(found), []
+        for number, given in enumerate(read):
+            parts = [next(left) for _ in given.rows]
+            outputs, features = zip(*parts, strict=True)
+            outputs = self.bundle.without_padding(outputs, given)
             try:
-                (row,) = answer_rows(found.outputs[at : at + 1], self.bundle.signature)
+                row = self.bundle.form.answer(outputs, given, self.bundle.signature)
             except UserError as error:
-                answers.append(Refusal(422, str(error)))
-                continue
-            self.metrics.answered(row)
-            answers.append((row, found.outputs[at], found.features[at]))
+                raise Refusal(422, str(error), number) from None
+            self.metrics.answered(self.bundle.form.told(row))
+            answers.append(self.row(row, outputs, np.mean(features, axis=0), asked))
         return answers
 
-    def row(self, answer: tuple[dict[str, Any], np.ndarray, np.ndarray], asked: Asked) -> Any:
-        """One answer as it is sent."""
-        row, outputs, features = answer
+    def row(
+        self,
+        row: dict[str, Any],
+        outputs: Sequence[np.ndarray],
+        features: np.ndarray,
+        asked: Asked,
+    ) -> dict[str, Any]:
+        """One answer, with what else was asked for."""
         if asked.outputs:
-            row = {**row, 'outputs': [float(value) for value in outputs]}
+            told = [each.tolist() for each in outputs]
+            row = {**row, 'outputs': told[0] if len(told) == 1 else told}
         if asked.nearest:
             row = {**row, 'nearest': self.reference.nearest(features[None], asked.nearest)[0]}
         return row

@@ -1,0 +1,65 @@
+"""The contract of a form of answers: from the outputs of an input's rows to plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ftjax.errors import UserError
+from ftjax.serving.bundle.input_rows import InputRows
+from ftjax.serving.bundle.signature import Signature
+
+Answer = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """One answer in short, for reference statistics and sketches."""
+
+    said: str
+    value: float
+    """The probability of the answer, or its value."""
+    classes: tuple[str, ...] = ()
+    """What was answered, of the bundle's classes; a class may be there several times."""
+    probable: bool = False
+    """Whether the value is a probability."""
+
+
+class AnswerForm:
+    """What outputs are answered as. A form holds no data: one instance serves all bundles."""
+
+    named: ClassVar[bool] = False
+    """Whether the outputs are of classes that have names."""
+    asks: ClassVar[str] = ''
+    """What one input is, for people who read the API's page; '' for that of the kind of input."""
+    lines: ClassVar[str] = ''
+    """What the lines of a text field are on the web page, where an input is several texts."""
+
+    def answer(
+        self, outputs: Sequence[np.ndarray], given: InputRows, signature: Signature
+    ) -> Answer:
+        """What is answered to one input.
+
+        Args:
+          outputs: float32, of each row of the input; of tokens, where they have outputs, with
+            padding at their end.
+          given: the input.
+          signature: of the bundle.
+
+        Raises:
+          UserError: an output that is no finite number.
+        """
+        raise NotImplementedError
+
+    def told(self, answer: Mapping[str, Any]) -> Told:
+        """An answer in short."""
+        raise NotImplementedError
+
+
+def check_outputs_finite(outputs: np.ndarray) -> None:
+    """UserError unless every output is a number."""
+    if not np.isfinite(outputs).all():
+        raise UserError('the network gave an output that is no finite number')
