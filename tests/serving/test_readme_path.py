@@ -1,4 +1,4 @@
-"""README's path from a run to an answer over HTTP, command by command."""
+"""The guide's path from a run to an answer over HTTP, command by command."""
 
 import importlib.util
 import json
@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 @pytest.mark.slow
 @pytest.mark.skipif(not importlib.util.find_spec('uvicorn'), reason='needs the extra serve')
 def test_train_export_serve_curl(tmp_path):
-    text = (ROOT / 'README.md').read_text()
+    text = (ROOT / 'ftjax' / 'runs' / 'GUIDE.md').read_text()
     (block,) = re.findall(r'```bash\n([^`]*?scripts/serve\.py[^`]*?)```', text)
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
