@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ftjax.data.images.decode import MAX_PIXELS, check_pixels, decode, opened, resize_array
 from ftjax.data.images.geometry import Geometry
 from ftjax.data.images.modes import Whites
 from ftjax.data.labels.tags import UNITS
@@ -21,6 +20,8 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.own_files import CONFIG
+from ftjax.serving.bundle.answer_forms.forms import form_of
+from ftjax.serving.bundle.image_inputs import ImageReader, PixelReader, WindowReader
 from ftjax.serving.bundle.input_rows import Example, InputRows
 from ftjax.serving.bundle.signature import Signature
 from ftjax.serving.bundle.text_inputs import text_reader
@@ -36,52 +37,6 @@ class Reader(Protocol):
     def stacked(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
         """Rows as a batch, (n, ..) each."""
         ...
-
-
-class ImageReader:
-    """Image files as bytes or paths, or uint8 arrays (H, W[, C]), at the network's size."""
-
-    def __init__(
-        self,
-        geometry: Geometry,
-        dtype: str,
-        whites: Whites | None = None,
-        max_pixels: int = MAX_PIXELS,
-    ):
-        self.geometry, self.dtype, self.whites = geometry, dtype, whites
-        self.max_pixels = max_pixels
-
-    def rows(self, raw: Any) -> InputRows:
-        return InputRows((self.read(raw),))
-
-    def read(self, raw: Any) -> Example:
-        """The image at the network's size; UserError for what is none."""
-        if isinstance(raw, (bytes, str)):
-            with opened(raw, 'the image') as image:  # its header alone
-                self._check_size(image.size)
-            pixels = decode(raw, self.geometry, name='the image', whites=self.whites)
-        else:
-            pixels = np.asarray(raw)
-            if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
-                raise UserError(
-                    f'the image is {pixels.dtype} {shown(pixels.shape)}; expected uint8 (height, '
-                    'width) or (height, width, channels)'
-                )
-            check_pixels(pixels.shape[1::-1], 'the image')
-            self._check_size(pixels.shape[1::-1])
-            pixels = resize_array(pixels if pixels.ndim == 3 else pixels[..., None], self.geometry)
-        if self.dtype == 'float32':  # of a run whose data were not whole numbers
-            pixels = pixels.astype(np.float32) / 255
-        return {'images': pixels}
-
-    def stacked(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
-        return {'images': np.stack([each['images'] for each in examples])}
-
-    def _check_size(self, size: tuple[int, int]) -> None:
-        if size[0] * size[1] > self.max_pixels:
-            raise UserError(
-                f'the image has {size[0]} x {size[1]} pixels; at most {self.max_pixels:,} are taken'
-            )
 
 
 class TableReader:
@@ -121,7 +76,9 @@ def reader_of(folder: pathlib.Path, signature: Signature) -> Reader:
     if signature.takes == 'texts':
         preprocessing = TextPreprocessing.from_json(fields or {}, folder)
         units = (inputs.get('data') or {}).get('units', UNITS[0])
-        return text_reader(preprocessing.with_length(signature.lengths[-1]), units)
+        return text_reader(
+            preprocessing.with_length(signature.lengths[-1]), units, form_of(signature)
+        )
     preprocessing = Preprocessing.from_json(fields or {})
     spec = signature.inputs['images']
     height, width, channels = map(int, spec.shape)
@@ -135,4 +92,10 @@ def reader_of(folder: pathlib.Path, signature: Signature) -> Reader:
         squash=preprocessing.resize == 'squash',
         window=preprocessing.window,
     )
-    return ImageReader(geometry, spec.dtype, Whites(**whites) if whites else None)
+    overlap = signature.details.get('sliding')
+    kind = ImageReader if len(signature.row_shape) == 1 else PixelReader
+    kind = kind if overlap is None else WindowReader
+    reader = kind(geometry, spec.dtype, Whites(**whites) if whites else None)
+    if isinstance(reader, WindowReader):
+        reader.overlap = float(overlap)
+    return reader

@@ -11,7 +11,8 @@ from ftjax.data.labels.tags import Tags
 from ftjax.data.text.tokenize import tokenize
 from ftjax.data.text.word_windows import WordWindows, word_tokenizer
 from ftjax.errors import UserError, shown
-from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.preprocessing.texts import FORMS, TextPreprocessing
+from ftjax.serving.bundle.answer_forms.answer_form import AnswerForm
 from ftjax.serving.bundle.answer_forms.tag_answers import TextOfWords
 from ftjax.serving.bundle.input_rows import Example, InputRows
 
@@ -103,8 +104,30 @@ class WordsReader(TokenReader):
         )
 
 
-def text_reader(preprocessing: TextPreprocessing, units: str) -> TokenReader:
-    """The reader of the form that texts have; `units` as of data.units."""
+class SeveralTextsReader(TokenReader):
+    """Texts that each go through the network alone, or each with the first: a row each."""
+
+    def __init__(self, preprocessing: TextPreprocessing, form: AnswerForm):
+        super().__init__(preprocessing)
+        self.form = form
+
+    def rows(self, raw: Any) -> InputRows:
+        """A row for each text; or for each after the first, together with it."""
+        if self.preprocessing.form == 'choices':
+            first, *others = self.form.texts_of(raw)
+            return InputRows(self.tokenised([(first, other) for other in others]))
+        texts = [raw] if isinstance(raw, str) else raw
+        good = isinstance(texts, (list, tuple)) and all(isinstance(each, str) for each in texts)
+        if not good or len(texts) != self.form.texts:
+            wanted = 'a text' if self.form.texts == 1 else f'a list of {self.form.texts} texts'
+            raise UserError(f'the input is {shown(raw)}; expected {wanted}')
+        return InputRows(self.tokenised(list(texts)))
+
+
+def text_reader(preprocessing: TextPreprocessing, units: str, form: AnswerForm) -> TokenReader:
+    """The reader of what becomes of texts; `units` as of data.units."""
     if preprocessing.form == 'words':
         return WordsReader(preprocessing, units)
+    if preprocessing.form != FORMS[0]:
+        return SeveralTextsReader(preprocessing, form)
     return TextReader(preprocessing)

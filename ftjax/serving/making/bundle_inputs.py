@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.dataset import Dataset
+from ftjax.data.masks.palette import colours
+from ftjax.data.masks.tiles import native
 from ftjax.data.streams.evaluation_batches import EvalBatches, eval_batches
 from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import FORMS, TextPreprocessing
 from ftjax.runs.prediction.trained import Trained
+from ftjax.serving.bundle.answer_forms.answer_form import AnswerForm
+from ftjax.serving.bundle.answer_forms.mask_answers import PALETTE
+from ftjax.serving.bundle.image_inputs import WindowReader
 from ftjax.serving.bundle.input_rows import InputRows
-from ftjax.serving.bundle.raw_inputs import Reader
+from ftjax.serving.bundle.loaded_bundle import Bundle
 from ftjax.serving.bundle.signature import LENGTH, InputArray
 from ftjax.serving.making.trace import IMAGES
 
@@ -31,6 +36,17 @@ def batches_of(trained: Trained, dataset: Dataset, size: int | None = None) -> E
 def arrays_of(inputs: Any) -> dict[str, np.ndarray]:
     """The inputs of a batch as a bundle's program takes them."""
     return dict(inputs) if isinstance(inputs, dict) else {IMAGES: inputs}
+
+
+def details_of(trained: Trained) -> dict[str, Any]:
+    """What the form of answers needs to know of the network."""
+    settings, details = trained.settings, {}
+    if trained.network.is_dense:
+        table = colours(trained.network.num_classes, settings.palette)
+        details[PALETTE] = [f'#{bytes(each).hex()}' for each in table.tolist()]
+    if settings.sliding is not None:
+        details['sliding'] = float(settings.sliding)
+    return details
 
 
 def lengths_of(trained: Trained) -> tuple[int, ...]:
@@ -92,11 +108,11 @@ def in_words(trained: Trained) -> tuple[str, ...]:
     )
 
 
-def raw_of(dataset: Dataset, index: int) -> Any:
+def raw_of(dataset: Dataset, index: int, form: AnswerForm) -> Any:
     """An example as a request holds it; None where it is an image, or no plain value."""
     if dataset.kind == 'text':
         text = dataset.inputs[index]
-        return text if isinstance(text, str) else [str(part) for part in text]
+        return form.of_example(text if isinstance(text, str) else [str(part) for part in text])
     if dataset.kind != 'table':
         return None
     table = dataset.inputs
@@ -120,17 +136,22 @@ def rows_of(
 
 
 def inputs_of(
-    trained: Trained, dataset: Dataset, reader: Reader
+    trained: Trained, dataset: Dataset, bundle: Bundle
 ) -> Iterator[tuple[np.ndarray, list[InputRows]]]:
     """(positions in the data set, inputs as a bundle reads them), some at a time.
 
     Examples of one row are those of an evaluation's batches; others are read as a request's.
     """
-    found, size = trained.preprocessing, trained.settings.eval_batch_size
+    found, size, reader = trained.preprocessing, trained.settings.eval_batch_size, bundle.reader
     if isinstance(found, TextPreprocessing) and found.form != FORMS[0]:
         for first in range(0, len(dataset), size):
             at = np.arange(first, min(first + size, len(dataset)))
-            yield at, [reader.rows(raw_of(dataset, index)) for index in at.tolist()]
+            yield at, [reader.rows(raw_of(dataset, index, bundle.form)) for index in at.tolist()]
+        return
+    if isinstance(reader, WindowReader):
+        for index in range(len(dataset)):
+            image = native(dataset, index, reader.geometry.channels)
+            yield np.array([index]), [reader.rows(image)]
         return
     for at, arrays in rows_of(trained, dataset):
         rows = ({name: array[row] for name, array in arrays.items()} for row in range(len(at)))

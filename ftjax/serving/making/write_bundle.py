@@ -36,6 +36,7 @@ from ftjax.serving.bundle.signature import LENGTH, Signature, write_signature
 from ftjax.serving.making.bundle_card import bundle_card
 from ftjax.serving.making.bundle_inputs import (
     batches_of,
+    details_of,
     in_words,
     input_arrays,
     inputs_of,
@@ -147,6 +148,7 @@ def write_programs(folder: pathlib.Path, trained: Trained, data: Dataset) -> Sig
         preprocessing=in_words(trained),
         answer=task.served,
         output_shape=shape if len(shape) > 1 else (),
+        details=details_of(trained),
     )
 
 
@@ -177,7 +179,7 @@ def prove(
     features = np.zeros((count, bundle.signature.features), np.float32)
     wanted = set(np.linspace(0, count - 1, COUNT).astype(int).tolist())
     kept: dict[int, InputRows] = {}
-    for at, read in inputs_of(trained, data, bundle.reader):
+    for at, read in inputs_of(trained, data, bundle):
         found = bundle.run_each(read, trained.settings.eval_batch_size)
         for index, given, (outputs, own) in zip(at.tolist(), read, found, strict=True):
             told[index] = form.told(form.answer(outputs, given, bundle.signature))
@@ -189,7 +191,7 @@ def prove(
     write_reference(folder, measure(answers, features, ids, bundle.signature, split))
     chosen = sorted(kept)
     inputs = bundle.reader.stacked([row for index in chosen for row in kept[index].rows])
-    raw = [raw_of(data, index) for index in chosen]
+    raw = [raw_of(data, index, form) for index in chosen]
     counts = tuple(len(kept[index].rows) for index in chosen)
     goldens = Goldens(
         inputs,

@@ -14,9 +14,9 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.serving.bundle.goldens import read_goldens
+from ftjax.serving.bundle.image_inputs import ImageReader
 from ftjax.serving.bundle.input_rows import Example, InputRows
 from ftjax.serving.bundle.loaded_bundle import Bundle
-from ftjax.serving.bundle.raw_inputs import ImageReader
 from ftjax.serving.bundle.reference import read_reference
 from ftjax.serving.server.batcher import Batcher
 from ftjax.serving.server.refusal import Refusal

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, shown
 from ftjax.serving.bundle.input_rows import InputRows
 from ftjax.serving.bundle.signature import Signature
 
@@ -33,10 +33,23 @@ class AnswerForm:
 
     named: ClassVar[bool] = False
     """Whether the outputs are of classes that have names."""
+    texts: ClassVar[int] = 1
+    """How many texts an input is, where each goes through the network alone."""
     asks: ClassVar[str] = ''
     """What one input is, for people who read the API's page; '' for that of the kind of input."""
     lines: ClassVar[str] = ''
     """What the lines of a text field are on the web page, where an input is several texts."""
+
+    def check(self, signature: Signature) -> None:
+        """UserError where the signature lacks what the form needs."""
+
+    def of_example(self, example: Any) -> Any:
+        """What of an example of a data set an input is; `example` as `raw_of` gives it."""
+        return example
+
+    def texts_of(self, raw: Any) -> list[str]:
+        """A text and those that go with it, of an input; UserError for what is none."""
+        raise UserError(f'the input is {shown(raw)}; the answer is of no several texts')
 
     def answer(
         self, outputs: Sequence[np.ndarray], given: InputRows, signature: Signature

@@ -47,6 +47,10 @@ class TagAnswers(AnswerForm):
     named = True
     asks = 'each input a text, whose words are parted by spaces, or a list of words'
 
+    def of_example(self, example: Any) -> Any:
+        """Its words: a space within one is no end of it."""
+        return words_of(example)
+
     def answer(
         self, outputs: Sequence[np.ndarray], given: InputRows, signature: Signature
     ) -> Answer:
