@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
+    from jaxtyping import Float
+
+Array = jax.Array | np.ndarray
 
 
 def unit(vectors: Float[Array, '*axes dim']) -> Float[Array, '*axes dim']:

@@ -3,14 +3,16 @@ over HTTP as well, and what is no input of theirs."""
 
 import asyncio
 import base64
+import html
 import importlib.util
 import io
 import pathlib
+import shlex
 
 import numpy as np
 import pytest
 import tiny_tasks
-from asgi_calls import post, running
+from asgi_calls import call, post, running
 from PIL import Image
 
 from ftjax import serving
@@ -25,6 +27,7 @@ from ftjax.runs.prediction.trained import open_trained
 from ftjax.serving.bundle.reference import read_reference
 from ftjax.serving.making.bundle_inputs import arrays_of, batches_of, raw_of
 from ftjax.serving.making.refresh import refresh
+from ftjax.serving.server.api_page import curl_of, example_of
 from ftjax.serving.server.http_app import guarded_app
 from ftjax.serving.server.server_settings import ServerSettings
 from ftjax.serving.server.service import Service
@@ -242,6 +245,11 @@ def test_the_server_answers_as_the_bundle_and_refuses_what_is_no_input(made):
                 assert len(given.pop('nearest')) == 2
                 assert given.pop('outputs')
                 alike(given, row)
+            example = example_of(service.bundle, service.goldens.raw, service.goldens.inputs)
+            pasted = shlex.split(curl_of('http://h/', example, token=False))[-1]
+            assert (await post(app, pasted.encode()))[0] == 200
+            status, _, page = await call(app, '/docs')
+            assert status == 200 and service.bundle.form.asks in html.unescape(page.decode())
             for poison, wanted, said in POISON[made.name]:
                 status, answer = await post(app, {'inputs': [inputs[0], poison]})
                 assert (status, said in str(answer)) == (wanted, True), (str(poison)[:80], answer)

@@ -102,7 +102,9 @@ class PixelReader(ImageReader):
 class WindowReader(PixelReader):
     """Images in their own size, a row for each window; `overlap` as of data.sliding."""
 
-    overlap = 0.0
+    def __init__(self, *given: Any, overlap: float):
+        super().__init__(*given)
+        self.overlap = overlap
 
     def rows(self, raw: Any) -> InputRows:
         self.check(raw)

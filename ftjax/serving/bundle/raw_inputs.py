@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -21,6 +22,7 @@ from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.own_files import CONFIG
 from ftjax.serving.bundle.answer_forms.forms import form_of
+from ftjax.serving.bundle.answer_forms.mask_answers import SLIDING
 from ftjax.serving.bundle.image_inputs import ImageReader, PixelReader, WindowReader
 from ftjax.serving.bundle.input_rows import Example, InputRows
 from ftjax.serving.bundle.signature import Signature
@@ -92,10 +94,8 @@ def reader_of(folder: pathlib.Path, signature: Signature) -> Reader:
         squash=preprocessing.resize == 'squash',
         window=preprocessing.window,
     )
-    overlap = signature.details.get('sliding')
     kind = ImageReader if len(signature.row_shape) == 1 else PixelReader
-    kind = kind if overlap is None else WindowReader
-    reader = kind(geometry, spec.dtype, Whites(**whites) if whites else None)
-    if isinstance(reader, WindowReader):
-        reader.overlap = float(overlap)
-    return reader
+    overlap = signature.details.get(SLIDING)
+    if overlap is not None:
+        kind = functools.partial(WindowReader, overlap=overlap)
+    return kind(geometry, spec.dtype, Whites(**whites) if whites else None)

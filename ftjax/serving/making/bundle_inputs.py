@@ -17,7 +17,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import FORMS, TextPreprocessing
 from ftjax.runs.prediction.trained import Trained
 from ftjax.serving.bundle.answer_forms.answer_form import AnswerForm
-from ftjax.serving.bundle.answer_forms.mask_answers import PALETTE
+from ftjax.serving.bundle.answer_forms.mask_answers import PALETTE, SLIDING
 from ftjax.serving.bundle.image_inputs import WindowReader
 from ftjax.serving.bundle.input_rows import InputRows
 from ftjax.serving.bundle.loaded_bundle import Bundle
@@ -45,7 +45,7 @@ def details_of(trained: Trained) -> dict[str, Any]:
         table = colours(trained.network.num_classes, settings.palette)
         details[PALETTE] = [f'#{bytes(each).hex()}' for each in table.tolist()]
     if settings.sliding is not None:
-        details['sliding'] = float(settings.sliding)
+        details[SLIDING] = float(settings.sliding)
     return details
 
 

@@ -37,6 +37,10 @@ class AnswerForm:
     """How many texts an input is, where each goes through the network alone."""
     asks: ClassVar[str] = ''
     """What one input is, for people who read the API's page; '' for that of the kind of input."""
+    example: ClassVar[str] = ''
+    """An input as Python writes it; '' for that of the kind of input."""
+    gives: ClassVar[str] = ''
+    """What is answered, for people; '' for classes or values."""
     lines: ClassVar[str] = ''
     """What the lines of a text field are on the web page, where an input is several texts."""
 

@@ -60,6 +60,8 @@ class ChoiceAnswers(_OfSeveral):
     """The right one."""
 
     names, least, columns = ('prompt', 'choices'), 2, Choices.column_sets
+    example = "{'prompt': 'a text', 'choices': ['one', 'another']}"
+    gives = 'which choice is right, and how probable each is'
     asks = 'each input {"prompt": a text, "choices": [texts]}, or a list of all of them'
     lines = 'A text and its choices, a line each'
 
@@ -84,6 +86,8 @@ class OrderAnswers(_OfSeveral):
     """The order, best first."""
 
     names, least, columns = ('query', 'candidates'), 1, Relevance.column_sets
+    example = "{'query': 'a text', 'candidates': ['one', 'another']}"
+    gives = 'the candidates, best first, and their scores'
     asks = 'each input {"query": a text, "candidates": [texts]}, or a list of all of them'
     lines = 'A query and its candidates, a line each'
 

@@ -27,6 +27,8 @@ from ftjax.serving.bundle.signature import FILE, Signature
 
 PALETTE = 'palette'
 """In the signature's details: '#rrggbb' of each class."""
+SLIDING = 'sliding'
+"""There as well: how much windows overlap that slide over images; left out where none do."""
 MOST = 2**27
 """Logits of the pixels of an image: 512 MiB."""
 _COLOUR = re.compile('#[0-9a-f]{6}')
@@ -47,6 +49,7 @@ class MaskAnswers(AnswerForm):
     """Outputs are logits of positions, (rows, columns, classes) a row."""
 
     named = True
+    gives = 'the class of each pixel as an indexed PNG, and the share of each class'
 
     def check(self, signature: Signature) -> None:
         """A colour for each class."""
@@ -54,6 +57,9 @@ class MaskAnswers(AnswerForm):
         good = isinstance(given, list) and len(given) == signature.outputs
         if not good or not all(isinstance(c, str) and _COLOUR.fullmatch(c) for c in given):
             raise UserError(f'{FILE}: {PALETTE} needs a colour (#rrggbb) for each class')
+        overlap = signature.details.get(SLIDING, 0)
+        if not isinstance(overlap, (int, float)) or not 0 <= overlap < 1:
+            raise UserError(f'{FILE}: {SLIDING} is {overlap!r}; expected a share below 1')
 
     def answer(
         self, outputs: Sequence[np.ndarray], given: InputRows, signature: Signature

@@ -45,6 +45,8 @@ class TagAnswers(AnswerForm):
     """Outputs are logits of tags, (tokens, tags) a row; several rows are windows of a text."""
 
     named = True
+    example = "'words of a text'"
+    gives = 'a tag for each word, and the spans that tags say'
     asks = 'each input a text, whose words are parted by spaces, or a list of words'
 
     def of_example(self, example: Any) -> Any:

@@ -22,6 +22,7 @@ class VectorAnswers(AnswerForm):
     """Outputs are vectors, one a text."""
 
     texts = 1
+    gives = 'a vector of length 1'
     asks = 'each input a text'
 
     def of_example(self, example: Any) -> Any:
@@ -45,6 +46,8 @@ class CosineAnswers(AnswerForm):
     """Outputs are vectors of two texts."""
 
     texts = 2
+    example = "['a text', 'another']"
+    gives = 'the cosine of the vectors of two texts'
     asks = 'each input a list of two texts'
     lines = 'Two texts, a line each'
 
