@@ -22,8 +22,9 @@ def test_train_export_serve_curl(tmp_path):
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
     lines = [line for line in block.splitlines() if not line.startswith('pip ')]
-    commands = '\n'.join(lines).replace('8000', port).replace('python ', f'{sys.executable} ')
+    commands = '\n'.join(lines).replace('8000', port)
     commands = commands.replace('runs/', f'{tmp_path}/').replace('bundles/', f'{tmp_path}/bundles/')
+    commands = commands.replace('python ', f'{sys.executable} ')
     commands = commands.replace('quickstart_train.py', 'quickstart_train.py --config.train.steps=2')
     done = subprocess.run(
         ['bash', '-euc', commands], cwd=ROOT, capture_output=True, text=True, timeout=280
