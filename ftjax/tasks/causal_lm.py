@@ -46,7 +46,7 @@ class CausalLM(TokenErrors):
     unit = 'texts'
     counted = 'tokens'
     asked = 'token'
-    served = ''
+    served = 'texts'
     no_answer = (
         'a language model answers with texts: scripts/generate.py writes them; '
         '--features=STAGE writes embeddings of texts'

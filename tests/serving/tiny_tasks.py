@@ -16,7 +16,7 @@ BERT |= {'max_positions': 16, 'dropout': 0.0}
 WORDS = ('red', 'blue', 'green', 'black', 'white', 'grey', 'pink', 'brown')
 
 
-def made(folder, task, rows, model=BERT, **data):
+def made(folder, task, rows, model=BERT, new_tokens=8, **data):
     """A run of two steps on rows, as a JSONL file, or on another source; and its bundle."""
     source = data.pop('source', '')
     if rows:
@@ -39,7 +39,7 @@ def made(folder, task, rows, model=BERT, **data):
         'train': {'steps': 2, 'steps_per_call': 1, 'report': False},
     }
     train(prepare(read_config(config)), folder / 'run', progress=False)
-    bundle = write_bundle(folder / 'run', folder / 'bundle', command='python export')
+    bundle = write_bundle(folder / 'run', folder / 'bundle', new_tokens=new_tokens)
     return types.SimpleNamespace(run=folder / 'run', bundle=bundle)
 
 
@@ -95,6 +95,18 @@ def order(folder):
         relevance = [int(each) for each in rng.integers(0, 2, len(candidates))]
         rows.append({'query': sentence(rng), 'candidates': candidates, 'relevance': relevance})
     return made(folder, 'text_ranking', rows)
+
+
+DECODER = {'name': 'gpt2', 'width': 16, 'depth': 2, 'heads': 2, 'max_positions': 32}
+
+
+def texts(folder):
+    """Prompts with completions."""
+    rng, rows = np.random.default_rng(0), []
+    for _ in range(40):
+        rows.append({'prompt': f'{sentence(rng)} is', 'completion': f' {sentence(rng)}'})
+    model = {**DECODER, 'vocab_size': 300, 'head': 'lm', 'dropout': 0.0}
+    return made(folder, 'causal_lm', rows, model, tokenizer='bytes:300', max_length=32)
 
 
 VIT = {'name': 'vit', 'image_size': 16, 'patch_size': 4, 'width': 16, 'depth': 1, 'heads': 2}

@@ -21,7 +21,8 @@ from ftjax.serving.bundle.exported_programs import (
     platform,
     read_program,
 )
-from ftjax.serving.bundle.goldens import Goldens, check_outputs, read_arrays, read_goldens
+from ftjax.serving.bundle.golden_rows import fitting, real_outputs, to_length
+from ftjax.serving.bundle.goldens import check_outputs, read_arrays, read_goldens
 from ftjax.serving.bundle.input_rows import InputRows
 from ftjax.serving.bundle.manifest import check_manifest, manifest_digest
 from ftjax.serving.bundle.raw_inputs import Reader, reader_of
@@ -38,6 +39,13 @@ class Outputs:
     """float32 (n, ..): of the signature's `row_shape`; tokens, where they have outputs, padded."""
     features: np.ndarray
     """float32 (n, features): the embedding before the head."""
+    tokens: np.ndarray | None = None
+    """int32 (n, new): what was written, of a form that `writes`."""
+
+    @property
+    def answered(self) -> np.ndarray:
+        """What answers are made of."""
+        return self.outputs if self.tokens is None else self.tokens
 
 
 class Bundle:
@@ -112,7 +120,7 @@ class Bundle:
             more = np.broadcast_to(array[:1], (size - count, *array.shape[1:]))
             padded[name] = np.concatenate([array, more]) if size > count else array
         found = self.compile(bucket, size)(self.weights, padded)
-        return Outputs(np.asarray(found['outputs'])[:count], np.asarray(found['features'])[:count])
+        return Outputs(**{name: np.asarray(array)[:count] for name, array in found.items()})
 
     def length(self, arrays: Arrays) -> int:
         """Tokens of texts, padding included; 0 for inputs of one shape."""
@@ -160,19 +168,19 @@ class Bundle:
         """
         read = [self.reader.rows(each) for each in raw]
         arrays = self.reader.stacked([row for each in read for row in each.rows])
-        return self.answers(list(self.run(arrays).outputs), read)
+        return self.answers(list(self.run(arrays).answered), read)
 
     def run_each(
         self, read: Sequence[InputRows], size: int
     ) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
-        """(outputs of each row, features (rows, width)) of each input, `size` rows a batch.
+        """(`answered` of each row, features (rows, width)) of each input, `size` rows a batch.
 
         Rows of a batch are padded to one length, which outputs of tokens have too.
         """
         rows = [row for each in read for row in each.rows]
         parts = [rows[first : first + size] for first in range(0, len(rows), size)]
         found = [self.run(self.reader.stacked(part), size) for part in parts]
-        outputs = iter([row for part in found for row in part.outputs])
+        outputs = iter([row for part in found for row in part.answered])
         features = iter([row for part in found for row in part.features])
         for each in read:
             own = [next(outputs) for _ in each.rows]
@@ -215,39 +223,13 @@ class Bundle:
                 part = {name: array[first : first + count] for name, array in inputs.items()}
                 rows = at[first : first + count]
                 found = self.run(part, count, bucket).outputs
-                expected = goldens.outputs[rows]
-                if LENGTH in self.signature.row_shape:
-                    lengths = part['attention_mask'].sum(axis=1)
-                    found, expected = (_without_padding(a, lengths) for a in (found, expected))
+                found, expected = (
+                    real_outputs(each, part, self.signature)
+                    for each in (found, goldens.outputs[rows])
+                )
                 where = str(self.folder / file_of(bucket))
                 worst = max(worst, check_outputs(found, expected, allowed, where))
         return worst
-
-
-def fitting(
-    goldens: Goldens, signature: Signature, bucket: int
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The rows of goldens that a program's length holds, cut to it, and their positions."""
-    everything = np.arange(len(goldens.outputs))
-    if not signature.lengths:
-        return dict(goldens.inputs), everything
-    lengths = goldens.inputs['attention_mask'].sum(axis=1)
-    at = everything[lengths <= bucket]
-    return {name: array[at][:, :bucket] for name, array in goldens.inputs.items()}, at
-
-
-def _without_padding(outputs: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Outputs of tokens (n, t, ..) up to the longest row, 0 at padding."""
-    outputs = outputs[:, : lengths.max()]
-    real = np.arange(outputs.shape[1]) < lengths[:, None]
-    return np.where(real.reshape(*real.shape, *(1,) * (outputs.ndim - 2)), outputs, 0)
-
-
-def to_length(array: np.ndarray, length: int, pad: int) -> np.ndarray:
-    """Tokens (n, t) padded on the right to (n, length)."""
-    if array.shape[1] > length:
-        raise UserError(f'texts of {array.shape[1]} tokens for a program of {length}')
-    return np.pad(array, ((0, 0), (0, length - array.shape[1])), constant_values=pad)
 
 
 def load(

@@ -23,8 +23,10 @@ from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.own_files import CONFIG
 from ftjax.serving.bundle.answer_forms.forms import form_of
 from ftjax.serving.bundle.answer_forms.mask_answers import SLIDING
+from ftjax.serving.bundle.answer_forms.written_answers import NEW_TOKENS
 from ftjax.serving.bundle.image_inputs import ImageReader, PixelReader, WindowReader
 from ftjax.serving.bundle.input_rows import Example, InputRows
+from ftjax.serving.bundle.prompt_inputs import PromptReader
 from ftjax.serving.bundle.signature import Signature
 from ftjax.serving.bundle.text_inputs import text_reader
 
@@ -77,10 +79,12 @@ def reader_of(folder: pathlib.Path, signature: Signature) -> Reader:
         return TableReader(TablePreprocessing.from_json(fields or {}, str(folder)))
     if signature.takes == 'texts':
         preprocessing = TextPreprocessing.from_json(fields or {}, folder)
+        preprocessing = preprocessing.with_length(signature.lengths[-1])
+        form = form_of(signature)
+        if form.writes:
+            return PromptReader(preprocessing, signature.details[NEW_TOKENS])
         units = (inputs.get('data') or {}).get('units', UNITS[0])
-        return text_reader(
-            preprocessing.with_length(signature.lengths[-1]), units, form_of(signature)
-        )
+        return text_reader(preprocessing, units, form)
     preprocessing = Preprocessing.from_json(fields or {})
     spec = signature.inputs['images']
     height, width, channels = map(int, spec.shape)

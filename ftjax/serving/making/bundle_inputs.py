@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.masks.palette import colours
-from ftjax.data.masks.tiles import native
 from ftjax.data.streams.evaluation_batches import EvalBatches, eval_batches
-from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
-from ftjax.preprocessing.texts import FORMS, TextPreprocessing
+from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.runs.prediction.trained import Trained
 from ftjax.serving.bundle.answer_forms.answer_form import AnswerForm
 from ftjax.serving.bundle.answer_forms.mask_answers import PALETTE, SLIDING
-from ftjax.serving.bundle.image_inputs import WindowReader
-from ftjax.serving.bundle.input_rows import InputRows
-from ftjax.serving.bundle.loaded_bundle import Bundle
 from ftjax.serving.bundle.signature import LENGTH, InputArray
 from ftjax.serving.making.trace import IMAGES
 
@@ -81,15 +74,20 @@ def input_arrays(trained: Trained, inputs: Any) -> dict[str, InputArray]:
     return made
 
 
-def in_words(trained: Trained) -> tuple[str, ...]:
-    """What happens to a raw input before the network."""
+def in_words(trained: Trained, lengths: tuple[int, ...], form: AnswerForm) -> tuple[str, ...]:
+    """What happens to a raw input before the network; `lengths` are those of its programs."""
     found, size = trained.preprocessing, trained.settings.image_size
     if isinstance(found, TextPreprocessing):
+        longer = {'words': 'a longer text is several rows'}.get(found.form, 'a longer one is cut')
+        longer = 'a longer one is refused' if form.writes else longer
         return (
-            'outside: tokenizer.json makes token ids; a text is cut to '
-            f'{lengths_of(trained)[-1]} tokens and padded on the right with {found.pad_id} to the '
-            f'shortest of {", ".join(map(str, lengths_of(trained)))} tokens that holds the batch',
-            'inside: nothing',
+            f'outside: tokenizer.json makes token ids, {lengths[-1]} at most ({longer}); they are '
+            f'padded on the right with {found.pad_id} to the shortest of '
+            f'{", ".join(map(str, lengths))} tokens that holds the batch',
+            'inside: tokens are moved to the right end, and the keys and values of all tokens kept '
+            'while others are written'
+            if form.writes
+            else 'inside: nothing',
         )
     if not isinstance(found, Preprocessing):
         return (
@@ -106,53 +104,3 @@ def in_words(trained: Trained) -> tuple[str, ...]:
         f'inside: (pixels * {found.scale!r} - {list(found.mean)}) / {list(found.std)} per channel'
         + ('' if trained.settings.tta in ('', 'none') else f'; mean over {trained.settings.tta}'),
     )
-
-
-def raw_of(dataset: Dataset, index: int, form: AnswerForm) -> Any:
-    """An example as a request holds it; None where it is an image, or no plain value."""
-    if dataset.kind == 'text':
-        text = dataset.inputs[index]
-        return form.of_example(text if isinstance(text, str) else [str(part) for part in text])
-    if dataset.kind != 'table':
-        return None
-    table = dataset.inputs
-    numbers = zip(table.number_names, table.numbers[index].tolist(), strict=True)
-    words = zip(table.word_names, table.words[index], strict=True)
-    return {name: None if math.isnan(v) else v for name, v in numbers} | {
-        name: word or None for name, word in words
-    }
-
-
-def rows_of(
-    trained: Trained, dataset: Dataset
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """(positions in the data set, inputs of the program), a batch at a time, without padding."""
-    if not len(dataset):
-        raise UserError(f'{dataset.name}: no examples')
-    for batch in batches_of(trained, dataset):
-        real = np.asarray(batch['mask']).reshape(len(batch['index']), -1).max(axis=1) > 0
-        arrays = arrays_of(batch['inputs'])
-        yield batch['index'][real], {name: np.asarray(a)[real] for name, a in arrays.items()}
-
-
-def inputs_of(
-    trained: Trained, dataset: Dataset, bundle: Bundle
-) -> Iterator[tuple[np.ndarray, list[InputRows]]]:
-    """(positions in the data set, inputs as a bundle reads them), some at a time.
-
-    Examples of one row are those of an evaluation's batches; others are read as a request's.
-    """
-    found, size, reader = trained.preprocessing, trained.settings.eval_batch_size, bundle.reader
-    if isinstance(found, TextPreprocessing) and found.form != FORMS[0]:
-        for first in range(0, len(dataset), size):
-            at = np.arange(first, min(first + size, len(dataset)))
-            yield at, [reader.rows(raw_of(dataset, index, bundle.form)) for index in at.tolist()]
-        return
-    if isinstance(reader, WindowReader):
-        for index in range(len(dataset)):
-            image = native(dataset, index, reader.geometry.channels)
-            yield np.array([index]), [reader.rows(image)]
-        return
-    for at, arrays in rows_of(trained, dataset):
-        rows = ({name: array[row] for name, array in arrays.items()} for row in range(len(at)))
-        yield at, [InputRows((row,)) for row in rows]

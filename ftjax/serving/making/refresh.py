@@ -44,7 +44,7 @@ def refresh(
     trained = open_trained(os.fspath(old))
     if trained.model is None:
         raise UserError(f'{old}: no weights to make programs of')
-    programs = programs_of(trained, signature.inputs, signature.buckets)
+    programs = programs_of(trained, signature.inputs, signature.buckets, signature.details)
     names = {file_of(bucket) for bucket in programs}
     with whole_folder(output) as made:
         for path in sorted(old.iterdir()):

@@ -8,8 +8,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from ftjax.config import read_config
 from ftjax.data.dataset import Dataset
 from ftjax.data.load import load_data
@@ -23,27 +21,25 @@ from ftjax.runs.assessment.evaluated_data import how_data_differ
 from ftjax.runs.prediction.answer_options import answer_options
 from ftjax.runs.prediction.calibration_file import FILE as CALIBRATION
 from ftjax.runs.prediction.trained import Trained, open_trained
-from ftjax.serving.bundle.answer_forms.answer_form import AnswerForm, Told
+from ftjax.serving.bundle.answer_forms.answer_form import AnswerForm
 from ftjax.serving.bundle.answer_forms.class_answers import ClassAnswers
 from ftjax.serving.bundle.answer_forms.forms import FORMS
-from ftjax.serving.bundle.exported_programs import file_of
-from ftjax.serving.bundle.goldens import COUNT, TOLERANCE, Goldens, write_goldens
-from ftjax.serving.bundle.input_rows import InputRows
+from ftjax.serving.bundle.exported_programs import PLATFORMS, file_of
+from ftjax.serving.bundle.goldens import TOLERANCE
 from ftjax.serving.bundle.loaded_bundle import Bundle, load
 from ftjax.serving.bundle.manifest import write_manifest
-from ftjax.serving.bundle.reference import measure, write_reference
-from ftjax.serving.bundle.signature import LENGTH, Signature, write_signature
+from ftjax.serving.bundle.signature import LENGTH, InputArray, Signature, write_signature
 from ftjax.serving.making.bundle_card import bundle_card
 from ftjax.serving.making.bundle_inputs import (
     batches_of,
     details_of,
     in_words,
     input_arrays,
-    inputs_of,
     lengths_of,
-    raw_of,
 )
+from ftjax.serving.making.proof import prove
 from ftjax.serving.making.trace import Served, trace
+from ftjax.serving.making.writing_inputs import NEW_TOKENS, writing, writing_inputs
 
 CARD = 'README.md'
 KEPT = (WEIGHTS, CONFIG, TOKENIZER, CALIBRATION)
@@ -56,6 +52,7 @@ def write_bundle(
     *,
     parts: Sequence[str] = (),
     command: str = '',
+    new_tokens: int = NEW_TOKENS,
 ) -> pathlib.Path:
     """Writes a bundle of a finished run and loads it once; returns its folder.
 
@@ -64,6 +61,7 @@ def write_bundle(
       output: what is made; must not exist, or be empty. On any failure nothing is there.
       parts: files with parts of the user's own, in place of those of the run.
       command: what was typed, for the model card.
+      new_tokens: that a language model writes at most after a beginning.
 
     Raises:
       UserError: no finished run; its data have changed; a network that has no one row of outputs
@@ -76,7 +74,7 @@ def write_bundle(
     split, data = reference_data(trained, workdir, config)
     with whole_folder(output) as folder:
         copy_model(trained.model, folder)
-        signature = write_programs(folder, trained, data)
+        signature = write_programs(folder, trained, data, new_tokens)
         write_signature(folder, signature)
         bundle = Bundle(folder, {})
         prove(folder, bundle, trained, data, split)
@@ -113,16 +111,27 @@ def copy_model(model: pathlib.Path | None, folder: pathlib.Path) -> None:
             shutil.copyfile(model / name, folder / name)
 
 
-def write_programs(folder: pathlib.Path, trained: Trained, data: Dataset) -> Signature:
+def taken_of(
+    trained: Trained, data: Dataset, new_tokens: int
+) -> tuple[dict[str, InputArray], tuple[int, ...], dict[str, Any]]:
+    """(arrays that programs take, lengths of texts, details of the signature)."""
+    if served_form(trained).writes:
+        return writing_inputs(trained, new_tokens)
+    batch = next(iter(batches_of(trained, data.take([0]), 1)))
+    return input_arrays(trained, batch['inputs']), lengths_of(trained), details_of(trained)
+
+
+def write_programs(
+    folder: pathlib.Path, trained: Trained, data: Dataset, new_tokens: int
+) -> Signature:
     """Traces and writes the programs; what they take and give."""
     form = served_form(trained)
-    batch = next(iter(batches_of(trained, data.take([0]), 1)))
     task, (options, _) = trained.task, answer_options(trained)
-    inputs, lengths = input_arrays(trained, batch['inputs']), lengths_of(trained)
-    programs = programs_of(trained, inputs, lengths or (0,))
+    inputs, lengths, details = taken_of(trained, data, new_tokens)
+    programs = programs_of(trained, inputs, lengths or (0,), details)
     for bucket, exported in programs.items():
         (folder / file_of(bucket)).write_bytes(bytes(exported.serialize()))
-    features, outputs = next(iter(programs.values())).out_avals  # by name, ascending
+    features, outputs = next(iter(programs.values())).out_avals[:2]  # by name, ascending
     shape = outputs.shape[1:]
     if len(shape) > 1 and lengths:
         shape = (LENGTH, *shape[1:])
@@ -145,10 +154,10 @@ def write_programs(folder: pathlib.Path, trained: Trained, data: Dataset) -> Sig
         threshold=options.threshold,
         before_temperature=options.before_temperature,
         tolerance=TOLERANCE,
-        preprocessing=in_words(trained),
+        preprocessing=in_words(trained, lengths, form),
         answer=task.served,
         output_shape=shape if len(shape) > 1 else (),
-        details=details_of(trained),
+        details=details,
     )
 
 
@@ -162,42 +171,18 @@ def served_form(trained: Trained) -> AnswerForm:
     return FORMS[task.served]
 
 
-def programs_of(trained: Trained, inputs: Any, buckets: Sequence[int]) -> dict[int, Any]:
-    """Exported programs by bucket."""
-    images = trained.network.takes == 'images'
-    preprocessing = trained.preprocessing if images else None
-    served = Served(trained.network, preprocessing, trained.settings.tta)
-    return trace(served, flatten(trained.variables), inputs, buckets)
-
-
-def prove(
-    folder: pathlib.Path, bundle: Bundle, trained: Trained, data: Dataset, split: str
-) -> None:
-    """Writes goldens and reference statistics: what the programs give on a split."""
-    count, form = len(data), bundle.form
-    told: dict[int, Told] = {}
-    features = np.zeros((count, bundle.signature.features), np.float32)
-    wanted = set(np.linspace(0, count - 1, COUNT).astype(int).tolist())
-    kept: dict[int, InputRows] = {}
-    for at, read in inputs_of(trained, data, bundle):
-        found = bundle.run_each(read, trained.settings.eval_batch_size)
-        for index, given, (outputs, own) in zip(at.tolist(), read, found, strict=True):
-            told[index] = form.told(form.answer(outputs, given, bundle.signature))
-            features[index] = own.mean(axis=0)
-            if index in wanted:
-                kept[index] = given
-    ids = tuple(str(name) for name in data.ids)
-    answers = [told[index] for index in range(count)]
-    write_reference(folder, measure(answers, features, ids, bundle.signature, split))
-    chosen = sorted(kept)
-    inputs = bundle.reader.stacked([row for index in chosen for row in kept[index].rows])
-    raw = [raw_of(data, index, form) for index in chosen]
-    counts = tuple(len(kept[index].rows) for index in chosen)
-    goldens = Goldens(
-        inputs,
-        bundle.run(inputs).outputs,
-        tuple(ids[index] for index in chosen),
-        () if None in raw else tuple(raw),
-        counts if set(counts) != {1} else (),
-    )
-    write_goldens(folder, goldens)
+def programs_of(
+    trained: Trained,
+    inputs: Any,
+    buckets: Sequence[int],
+    details: Mapping[str, Any],
+    platforms: Sequence[str] = PLATFORMS,
+) -> dict[int, Any]:
+    """Exported programs by bucket; `details` as of the signature."""
+    if served_form(trained).writes:
+        served = writing(trained, details)
+    else:
+        images = trained.network.takes == 'images'
+        preprocessing = trained.preprocessing if images else None
+        served = Served(trained.network, preprocessing, trained.settings.tta)
+    return trace(served, flatten(trained.variables), inputs, buckets, platforms)

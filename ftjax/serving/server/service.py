@@ -157,7 +157,7 @@ class Service:
         self.metrics.program.observe(time.perf_counter() - began)
         self.metrics.batch.observe(len(examples))
         self.metrics.padding.inc(size - len(examples))
-        return list(zip(found.outputs, found.features, strict=True))
+        return list(zip(found.answered, found.features, strict=True))
 
     def told(
         self, asked: Asked, read: Sequence[InputRows], found: Sequence[tuple[np.ndarray, ...]]

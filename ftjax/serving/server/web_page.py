@@ -109,7 +109,7 @@ async function ask(event) {
     if (!found.ok) throw new Error(body.error.message);
     const answer = body.predictions[0];
     at('told').textContent = answer.vector ? 'a vector of ' + answer.vector.length + ' numbers'
-      : 'predicted: ' + answer.predicted;
+      : answer.text !== undefined ? input + answer.text : 'predicted: ' + answer.predicted;
     fill(at('answer'), ...table(answer, input));
     if (answer.mask) await paint(file, answer.mask.png);
     fill(at('nearest'), ['nearest reference example', 'predicted', 'distance'],

@@ -35,6 +35,8 @@ class AnswerForm:
     """Whether the outputs are of classes that have names."""
     texts: ClassVar[int] = 1
     """How many texts an input is, where each goes through the network alone."""
+    writes: ClassVar[bool] = False
+    """Whether the program gives `tokens`, of which the answer is made, beside outputs."""
     asks: ClassVar[str] = ''
     """What one input is, for people who read the API's page; '' for that of the kind of input."""
     example: ClassVar[str] = ''

@@ -9,6 +9,7 @@ from ftjax.serving.bundle.answer_forms.class_answers import ClassAnswers
 from ftjax.serving.bundle.answer_forms.mask_answers import MaskAnswers
 from ftjax.serving.bundle.answer_forms.tag_answers import TagAnswers
 from ftjax.serving.bundle.answer_forms.vector_answers import CosineAnswers, VectorAnswers
+from ftjax.serving.bundle.answer_forms.written_answers import WrittenAnswers
 from ftjax.serving.bundle.signature import FILE, Signature
 
 FORMS: dict[str, AnswerForm] = {
@@ -19,6 +20,7 @@ FORMS: dict[str, AnswerForm] = {
     'cosine': CosineAnswers(),
     'choice': ChoiceAnswers(),
     'order': OrderAnswers(),
+    'texts': WrittenAnswers(),
 }
 
 
