@@ -14,8 +14,10 @@ from ftjax.evaluation.metric import Metric, error
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.ratio import Ratio
 from ftjax.evaluation.unit_vectors import pair_cosines
+from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.registry import task
 from ftjax.tasks.retrieval.contrastive_losses import cosine_regression
+from ftjax.tasks.retrieval.vectors import vector_columns
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task
 
@@ -93,6 +95,18 @@ class TextSimilarity(Task):
     def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
         """The score and the cosine."""
         return {'score': float(label), 'cosine': float(pair_cosines(output[None])[0])}
+
+    def answers(
+        self,
+        outputs: np.ndarray,
+        class_names: Sequence[str] = (),
+        options: AnswerOptions = ANSWERS,
+    ) -> Columns:
+        """`predicted`, the cosine of a pair; of single texts their vectors."""
+        refuse(options, self.name, 'top_k', 'temperature', 'threshold', 'nonconformity')
+        if outputs.ndim == 2:
+            return vector_columns(outputs)
+        return {'predicted': pair_cosines(outputs)}
 
     def mistakes(
         self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20

@@ -21,7 +21,7 @@ from ftjax.models.registry import build
 from ftjax.runs.prediction.answering import answers_to
 from ftjax.runs.prediction.calibration_file import save_calibration
 from ftjax.runs.prediction.trained import open_trained
-from ftjax.serving.bundle.answer_forms.forms import form_of
+from ftjax.serving.bundle.answer_forms.class_answers import told_outputs
 from ftjax.serving.bundle.answer_rows import answer_rows
 from ftjax.serving.bundle.exported_programs import outside_calls
 from ftjax.serving.bundle.goldens import read_goldens
@@ -178,8 +178,9 @@ def test_statistics_of_values_and_of_labels():
     fields = {'task': 't', 'takes': 'table', 'inputs': arrays, 'features': 2}
     value = Signature(**fields, outputs=1)
     outputs = np.linspace(0, 19, 20)[:, None].astype(np.float32)
-    told = [form_of(value).told(row) for row in answer_rows(outputs, value)]
-    found = measure(told, np.zeros((20, 2)), tuple('abcdefghijklmnopqrst'), value, 'val')
+    found = measure(
+        told_outputs(outputs, value), np.zeros((20, 2)), tuple('abcdefghijklmnopqrst'), value, 'val'
+    )
     assert found.histogram.tolist() == [1] * 20
     assert found.said[:2] == ('0', '1')
     labels = Signature(**fields, outputs=2, activation='sigmoid', class_names=('sea', 'sky'))

@@ -25,7 +25,8 @@ from ftjax.runs.prediction.answering import answers_to
 from ftjax.runs.prediction.mask_files import write_masks
 from ftjax.runs.prediction.trained import open_trained
 from ftjax.serving.bundle.reference import read_reference
-from ftjax.serving.making.bundle_inputs import arrays_of, batches_of, raw_of
+from ftjax.serving.making.bundle_inputs import arrays_of, batches_of
+from ftjax.serving.making.proof import raw_of
 from ftjax.serving.making.refresh import refresh
 from ftjax.serving.server.api_page import curl_of, example_of
 from ftjax.serving.server.http_app import guarded_app

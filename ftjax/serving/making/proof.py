@@ -19,6 +19,7 @@ from ftjax.runs.prediction.trained import Trained
 from ftjax.serving.bundle.answer_forms.answer_form import AnswerForm, Told
 from ftjax.serving.bundle.goldens import COUNT, Goldens, write_goldens
 from ftjax.serving.bundle.image_inputs import WindowReader
+from ftjax.serving.bundle.input_measures import measure_names, measured
 from ftjax.serving.bundle.input_rows import InputRows
 from ftjax.serving.bundle.loaded_bundle import Bundle
 from ftjax.serving.bundle.reference import measure, write_reference
@@ -37,26 +38,34 @@ def prove(
       UserError: the split holds nothing that the programs take.
     """
     form, signature = bundle.form, bundle.signature
-    told: dict[int, tuple[Told, np.ndarray]] = {}
+    told: dict[int, tuple[Told, np.ndarray, np.ndarray]] = {}
     count = min(len(data), WRITTEN) if form.writes else len(data)
     wanted = set(np.linspace(0, count - 1, COUNT).astype(int).tolist())
     kept: dict[int, InputRows] = {}
     for at, read in inputs_of(trained, data, bundle):
         found = bundle.run_each(read, trained.settings.eval_batch_size)
         for index, given, (outputs, own) in zip(at.tolist(), read, found, strict=True):
-            told[index] = form.told(form.answer(outputs, given, signature)), own.mean(axis=0)
+            measures = measured(bundle.reader, raw_of(data, index, form), given)
+            features = own.mean(axis=0) if len(own) > 1 else own[0]
+            told[index] = form.told(form.answer(outputs, given, signature)), features, measures
             if index in wanted or not kept:
                 kept[index] = given
     if not kept:
         raise UserError(f'{data.name}: no example that the programs take')
     order = sorted(told)
     answers = [told[index][0] for index in order]
-    features = np.stack([told[index][1] for index in order])
     ids = tuple(str(data.ids[index]) for index in order)
-    write_reference(folder, measure(answers, features, ids, signature, split))
+    reference = measure(
+        *(answers, np.stack([told[index][1] for index in order]), ids, signature, split),
+        measures=np.stack([told[index][2] for index in order]),
+        measure_names=measure_names(bundle.reader),
+        labels=data.labels if signature.activation == 'softmax' else None,
+    )
+    write_reference(folder, reference)
     chosen = sorted(kept)
     inputs = bundle.reader.stacked([row for index in chosen for row in kept[index].rows])
-    raw = [raw_of(data, index, form) for index in chosen]
+    images = signature.takes == 'images'
+    raw = [None if images else raw_of(data, index, form) for index in chosen]
     counts = tuple(len(kept[index].rows) for index in chosen)
     goldens = Goldens(
         inputs,
@@ -122,7 +131,14 @@ def rows_of(
 
 
 def raw_of(dataset: Dataset, index: int, form: AnswerForm) -> Any:
-    """An example as a request holds it; None where it is an image, or no plain value."""
+    """An example as a request holds it: a text, texts, a row; of images a path or an array.
+
+    None where it is no plain value.
+    """
+    if dataset.kind == 'image_file':
+        return str(dataset.inputs[index])
+    if dataset.kind == 'image':
+        return np.asarray(dataset.inputs[index])
     if dataset.kind == 'text':
         text = dataset.inputs[index]
         if isinstance(dataset.label_kind, NextTokens) and dataset.labels[index] == CONVERSATION:

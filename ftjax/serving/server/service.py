@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import logging
 import os
 import time
@@ -18,7 +20,10 @@ from ftjax.serving.bundle.image_inputs import ImageReader
 from ftjax.serving.bundle.input_rows import Example, InputRows
 from ftjax.serving.bundle.loaded_bundle import Bundle
 from ftjax.serving.bundle.reference import read_reference
+from ftjax.serving.monitoring.sketch import Answered, answered
+from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor
 from ftjax.serving.server.batcher import Batcher
+from ftjax.serving.server.drift_metrics import DriftMetrics
 from ftjax.serving.server.refusal import Refusal
 from ftjax.serving.server.request_inputs import Asked
 from ftjax.serving.server.server_metrics import ServerMetrics
@@ -27,11 +32,29 @@ from ftjax.serving.server.server_settings import ServerSettings
 _log = logging.getLogger('ftjax.serving')
 
 
+@dataclasses.dataclass(frozen=True)
+class ReadInput:
+    """One input of a request."""
+
+    given: InputRows
+    rows: list[tuple[int, Example]]
+    """Of its rows, each with the length that holds it."""
+    measures: np.ndarray | None
+    """What is watched of it; None where nothing is."""
+
+
 class Service:
     """A bundle that answers requests; `start` it in an event loop, `close` it at the end."""
 
-    def __init__(self, bundle: Bundle, settings: ServerSettings):
+    def __init__(
+        self, bundle: Bundle, settings: ServerSettings, traffic: TrafficMonitor | None = None
+    ):
+        """`traffic` keeps sketches of what is answered; None keeps nothing."""
+        self.traffic = traffic
+        self._writing: asyncio.Task[None] | None = None
         self.bundle, self.settings, self.metrics = bundle, settings, ServerMetrics()
+        if traffic is not None:
+            self.metrics.registry.register(DriftMetrics(traffic))
         self.name = bundle.folder.resolve().name
         self.metrics.of_bundle(self.name, bundle.digest, bundle.manifest)
         self.reference = read_reference(bundle.folder, bundle.signature)
@@ -52,6 +75,8 @@ class Service:
         """Takes requests, once all is compiled and the goldens were right."""
         self.batcher.start()
         self._warming = asyncio.create_task(asyncio.to_thread(self.warm_up))
+        if self.traffic is not None:
+            self._writing = asyncio.create_task(self.traffic.run())
 
     async def close(self) -> None:
         """Answers what was accepted, and ends."""
@@ -59,6 +84,11 @@ class Service:
         self.metrics.ready.set(0)
         await self.batcher.close()
         self.readers.shutdown(wait=True, cancel_futures=True)
+        if self.traffic is not None and self._writing is not None:
+            self._writing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._writing
+            self.traffic.store(self.traffic.waiting())
 
     def warm_up(self) -> None:
         """Compiles every bucket at every batch size, and checks goldens in each."""
@@ -97,7 +127,7 @@ class Service:
             if not np.array_equal(array, same):
                 raise UserError(f'{name} of the golden inputs is read otherwise than at export')
 
-    async def answer(self, asked: Asked) -> list[dict[str, Any]]:
+    async def answer(self, asked: Asked, request_id: str = '') -> list[dict[str, Any]]:
         """The answers to a request, in the order of its inputs.
 
         Raises:
@@ -109,13 +139,18 @@ class Service:
             self.metrics.pending.set(self.batcher.pending)
             try:
                 async with asyncio.timeout(self.settings.timeout):
-                    answers = await self._answers(asked)
+                    answers, noted = await self._answers(asked, request_id)
             except TimeoutError:
                 raise Refusal(504, f'no answer within {self.settings.timeout:g} s') from None
         self.metrics.pending.set(self.batcher.pending)
+        if self.traffic is not None:
+            self.traffic.note(request_id, asked.inputs, noted)
         return answers
 
-    async def _answers(self, asked: Asked) -> list[dict[str, Any]]:
+    async def _answers(
+        self, asked: Asked, request_id: str
+    ) -> tuple[list[dict[str, Any]], list[Answered]]:
+        """Answers as they are sent, and as the monitoring counts them."""
         loop = asyncio.get_running_loop()
         read = await asyncio.gather(
             *(
@@ -123,7 +158,7 @@ class Service:
                 for number, raw in enumerate(asked.inputs)
             )
         )
-        rows = [row for each in read for row in each[1]]
+        rows = [row for each in read for row in each.rows]
         if len(rows) > self.settings.queue:
             raise Refusal(
                 413,
@@ -132,12 +167,10 @@ class Service:
             )
         with self.batcher.place(len(rows) - len(read)):
             found = await self.batcher.submit(rows)
-        return await loop.run_in_executor(
-            self.readers, self.told, asked, [given for given, _ in read], found
-        )
+        return await loop.run_in_executor(self.readers, self.told, asked, request_id, read, found)
 
-    def read(self, number: int, raw: Any) -> tuple[InputRows, list[tuple[int, Example]]]:
-        """One input, and its rows with the bucket of each; Refusal for what is none."""
+    def read(self, number: int, raw: Any) -> ReadInput:
+        """One input, its rows, and its measures where traffic is watched; Refusal for none."""
         bundle = self.bundle
         try:
             if isinstance(raw, str) and bundle.signature.takes == 'images':
@@ -148,7 +181,8 @@ class Service:
                 rows.append((bundle.signature.bucket(bundle.length(arrays)), row))
         except UserError as error:
             raise Refusal(422, str(error), number) from None
-        return given, rows
+        measures = None if self.traffic is None else self.traffic.measured(raw, given)
+        return ReadInput(given, rows, measures)
 
     def run(self, examples: Sequence[Any], bucket: int, size: int) -> list[Any]:
         """(outputs, features) of each row of a batch."""
@@ -160,21 +194,30 @@ class Service:
         return list(zip(found.answered, found.features, strict=True))
 
     def told(
-        self, asked: Asked, read: Sequence[InputRows], found: Sequence[tuple[np.ndarray, ...]]
-    ) -> list[dict[str, Any]]:
-        """Answers as they are sent, of the outputs and features of all rows of the inputs."""
-        left, answers = iter(found), []
-        for number, given in enumerate(read):
-            parts = [next(left) for _ in given.rows]
-            outputs, features = zip(*parts, strict=True)
-            outputs = self.bundle.without_padding(outputs, given)
+        self,
+        asked: Asked,
+        request_id: str,
+        read: Sequence[ReadInput],
+        found: Sequence[tuple[np.ndarray, np.ndarray]],
+    ) -> tuple[list[dict[str, Any]], list[Answered]]:
+        """See `_answers`; `found` are outputs and features of all rows of the inputs."""
+        left, answers, noted = iter(found), [], []
+        form, signature = self.bundle.form, self.bundle.signature
+        for number, one in enumerate(read):
+            outputs, parts = zip(*(next(left) for _ in one.rows), strict=True)
+            outputs = self.bundle.without_padding(outputs, one.given)
+            features = np.mean(parts, axis=0) if len(parts) > 1 else parts[0]
             try:
-                row = self.bundle.form.answer(outputs, given, self.bundle.signature)
+                row = form.answer(outputs, one.given, signature)
             except UserError as error:
                 raise Refusal(422, str(error), number) from None
-            self.metrics.answered(self.bundle.form.told(row))
-            answers.append(self.row(row, outputs, np.mean(features, axis=0), asked))
-        return answers
+            told = form.told(row)
+            self.metrics.answered(told)
+            if one.measures is not None:
+                name = f'{request_id}/{number}'
+                noted.append(answered(signature, name, told, features, one.measures))
+            answers.append(self.row(row, outputs, features, asked))
+        return answers, noted
 
     def row(
         self,

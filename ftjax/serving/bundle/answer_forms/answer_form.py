@@ -24,6 +24,8 @@ class Told:
     """The probability of the answer, or its value."""
     classes: tuple[str, ...] = ()
     """What was answered, of the bundle's classes; a class may be there several times."""
+    best: str = ''
+    """The most probable class, where the answer is of classes."""
     probable: bool = False
     """Whether the value is a probability."""
 

@@ -30,5 +30,12 @@ class ClassAnswers(AnswerForm):
             value = found[0] if isinstance(found, list) else found
             return Told(f'{value:.6g}', value)
         classes = tuple(found) if isinstance(found, list) else (found,)
-        sure = max(answer['probabilities'].values())
-        return Told('|'.join(classes), sure, classes, probable=True)
+        probabilities = answer['probabilities']
+        best = max(probabilities, key=probabilities.__getitem__)
+        return Told('|'.join(classes), probabilities[best], classes, best, probable=True)
+
+
+def told_outputs(outputs: np.ndarray, signature: Signature) -> list[Told]:
+    """Answers in short to outputs (n, outputs)."""
+    form = ClassAnswers()
+    return [form.told(row) for row in answer_rows(outputs, signature)]
