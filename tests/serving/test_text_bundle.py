@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import importlib.util
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -197,3 +199,34 @@ def test_other_formats_write_a_program_or_say_why_not(made, tmp_path):
     with pytest.raises(UserError, match='jax2onnx does not convert'):
         write_onnx(made.run, tmp_path / 'onnx', tmp_path / 'convert_bundle.py')
     assert not (tmp_path / 'onnx').exists()
+
+
+BLOCKED = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('flax', 'optax', 'orbax', 'absl', 'ml_collections'):
+            raise ImportError(name + ' is blocked')
+
+sys.meta_path.insert(0, Blocked())
+from ftjax import serving
+
+print(serving.load({bundle!r}).predict(['red is'])[0]['text'], end='')
+"""
+
+
+@pytest.mark.slow
+def test_it_writes_without_flax(made):
+    code = BLOCKED.format(bundle=str(made.bundle))
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    (row,) = serving.load(made.bundle, goldens=False).predict(['red is'])
+    assert (done.returncode, done.stdout) == (0, row['text']), done.stderr
+
+
+@pytest.mark.slow
+def test_weights_that_are_no_numbers_give_an_error_and_no_text(made):
+    bundle = serving.load(made.bundle, goldens=False)
+    bundle.weights = {name: value * np.nan for name, value in bundle.weights.items()}
+    with pytest.raises(UserError, match='no finite number'):
+        bundle.predict(['red is'])

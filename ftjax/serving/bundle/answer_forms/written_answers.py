@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 NEW_TOKENS, ENDS = 'new_tokens', 'ends'
 """In the signature's details: tokens that are written at most, and those that end a text."""
 
+BROKEN = -1
+"""In place of tokens where the network's numbers are not finite."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Prompt:
@@ -62,6 +65,8 @@ class WrittenAnswers(AnswerForm):
         """`text`, how many `tokens` it has, and whether it `ended` before the limit."""
         about: Prompt = given.about
         written = outputs[0][: about.limit]
+        if (written == BROKEN).any():
+            raise UserError('the network gave an output that is no finite number')
         kept = upto_end(written, signature.details[ENDS])
         try:
             text = about.tokenizer.decode(kept.tolist(), skip_special_tokens=True)
