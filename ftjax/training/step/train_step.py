@@ -244,7 +244,7 @@ class TrainStep:
             else:
                 loss = jnp.vdot(outputs, cotangents)
             loss += sum(
-                term(trainable, frozen.reference, self.unregularised)
+                term(trainable, frozen.reference, self.unregularised, *frozen.of_previous(term))
                 for term in self.acting('penalty')
             )
             return loss, moved
