@@ -66,6 +66,7 @@ ABLATION = (
     'rates',
     'budgets',
     'gates',
+    'sequences',
     'settings',
     'engines',
     'grid',
@@ -73,6 +74,7 @@ ABLATION = (
     'cells',
     'summary',
     'report',
+    'leaderboard',
     'advice',
 )
 HEAVY = (

@@ -141,7 +141,7 @@ class AblationSettings:
             )
         if self.budget:
             self._check_race()
-        check_sequence(self)
+        object.__setattr__(self, 'sequence', check_sequence(vars(self), self.tuned))
         if self.reference:
             check_name(self.reference, self.arms, 'reference arm')
         object.__setattr__(self, 'gates', as_gates(self.gates, 'gates'))

@@ -6,12 +6,12 @@ import json
 import numpy as np
 import pytest
 
+from ftjax.ablation.cells.sequence_runner import SequenceRunner, with_trunk
 from ftjax.ablation.cells.task_grids import run_grids
 from ftjax.ablation.engines.engine import InProcess
 from ftjax.ablation.report.grid_report import write_grid_results
-from ftjax.ablation.sequences.sequence_runner import SequenceRunner, with_trunk
+from ftjax.ablation.sequences.sequence_forgetting import forgetting_after
 from ftjax.ablation.settings import AblationSettings
-from ftjax.ablation.statistics.forgetting import forgetting_after
 from ftjax.config import plain, template
 from ftjax.errors import UserError
 from ftjax.leaves import flatten

@@ -10,6 +10,7 @@ from typing import Any
 
 from ftjax.ablation.cells.extra_test_sets import further_settings
 from ftjax.ablation.cells.run_cell import CellRunner, KnownSplits
+from ftjax.ablation.cells.sequence_runner import SequenceRunner
 from ftjax.ablation.cells.task_race import budget_of_task, race_of, with_pilots
 from ftjax.ablation.engines.engine import Cell, Engine
 from ftjax.ablation.grid.cell_schedule import FullGrid, Schedule
@@ -25,7 +26,6 @@ from ftjax.ablation.grid.variants import chosen, expanded
 from ftjax.ablation.racing.account import described, sentences
 from ftjax.ablation.racing.race import Race
 from ftjax.ablation.rates.trials import SHARES
-from ftjax.ablation.sequences.sequence_runner import SequenceRunner
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.statistics.row_types import RowList
 from ftjax.config import merged, read_config

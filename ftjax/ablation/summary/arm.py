@@ -28,9 +28,9 @@ from typing import Any
 import numpy as np
 
 from ftjax.ablation.rates.choice import SAME, Choice, score_of
+from ftjax.ablation.sequences.sequence_forgetting import forgetting_of_arm
 from ftjax.ablation.statistics import bootstrap
 from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
-from ftjax.ablation.statistics.forgetting import forgetting_of_arm
 from ftjax.ablation.statistics.mean_interval import Interval, mean_interval
 from ftjax.ablation.statistics.row_types import Row, Rows, Summary
 from ftjax.evaluation.metric import Metric

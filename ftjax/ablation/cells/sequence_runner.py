@@ -11,7 +11,7 @@ import numpy as np
 
 from ftjax.ablation.cells.row import finished_fields, validated
 from ftjax.ablation.cells.run_cell import CellRunner, check_unchanged, split_fields
-from ftjax.ablation.statistics.forgetting import forgetting_after
+from ftjax.ablation.sequences.sequence_forgetting import forgetting_after
 from ftjax.config import Config, merged
 from ftjax.data import Splits, load_data
 from ftjax.data.audit.overview import overview
