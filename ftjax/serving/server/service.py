@@ -15,7 +15,7 @@ import numpy as np
 from ftjax.errors import UserError
 from ftjax.serving.bundle.answer_rows import answer_rows
 from ftjax.serving.bundle.goldens import COUNT, read_goldens
-from ftjax.serving.bundle.loaded_bundle import Bundle
+from ftjax.serving.bundle.loaded_bundle import Bundle, fitting
 from ftjax.serving.bundle.raw_inputs import ImageReader
 from ftjax.serving.bundle.reference import read_reference
 from ftjax.serving.server.batcher import Batcher
@@ -25,6 +25,10 @@ from ftjax.serving.server.server_metrics import ServerMetrics
 from ftjax.serving.server.server_settings import ServerSettings
 
 _log = logging.getLogger('ftjax.serving')
+MEASURED = 5
+"""Runs of a program at a start, to know how long it takes; fewer of one that takes long."""
+LONGEST = 0.3
+"""Seconds after which no further run is measured."""
 
 
 class Service:
@@ -71,6 +75,7 @@ class Service:
             # Goldens run in the largest batch that is served, if it holds them all.
             worst = self.bundle.check_goldens(max(self.settings.batch_sizes[-1], COUNT))
             self._check_reader()
+            self._measure()
         except Exception as error:  # said by /readyz: the process stays to tell it
             self.failed = str(error) or type(error).__name__
             _log.error('never ready: %s', self.failed)
@@ -83,6 +88,21 @@ class Service:
             time.perf_counter() - began,
             worst,
         )
+
+    def _measure(self) -> None:
+        """Times a run of every program on a golden, so that batches get their best size."""
+        found: dict[tuple[int, int], float] = {}
+        for bucket in self.bundle.signature.buckets:
+            inputs, at = fitting(self.goldens, self.bundle.signature, bucket)
+            for size in self.settings.batch_sizes if len(at) else ():
+                one = {name: array[:1] for name, array in inputs.items()}
+                times: list[float] = []
+                while len(times) < MEASURED and sum(times) < LONGEST:
+                    began = time.perf_counter()
+                    self.bundle.run(one, size, bucket)
+                    times.append(time.perf_counter() - began)
+                found[bucket, size] = min(times)
+        self.batcher.seconds.update(found)
 
     def _check_reader(self) -> None:
         """UserError where raw goldens no longer become the arrays that they became."""
