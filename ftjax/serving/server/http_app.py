@@ -32,7 +32,7 @@ def _app(service: Service) -> Any:
     try:
         import orjson
         from fastapi import FastAPI, Request, Response
-        from starlette.exceptions import HTTPException
+        from fastapi.exceptions import StarletteHTTPException as HTTPException
     except ImportError as error:
         raise UserError(
             f"a server needs the package {error.name}: pip install 'ftjax[serve]'"
