@@ -100,7 +100,7 @@ def test_split():
 
 def padded(arrays, signature):
     """(bucket, arrays of its length)."""
-    from ftjax.serving.bundle.loaded_bundle import to_length
+    from ftjax.serving.bundle.golden_rows import to_length
 
     if not signature.lengths:
         return 0, arrays
