@@ -79,7 +79,7 @@ def measured(
         for _ in range(rounds):
             for key, side in sides.items():
                 found[key].append(side(seconds))
-    rows = [summary(*key, several, expected) for key, several in found.items()]
+    rows = [summary(key, several, expected) for key, several in found.items()]
     return rows, faults(own, requests, expected, bundle.signature.takes)
 
 
@@ -131,10 +131,9 @@ def _threads(folder: pathlib.Path, wire: Sequence[bytes]) -> int:
     return max(rates, key=rates.__getitem__)
 
 
-def summary(
-    side: str, clients: int, size: int, several: Sequence[Answered], expected: Sequence[Any]
-) -> Row:
+def summary(key: tuple[str, int, int], several: Sequence[Answered], expected: Sequence[Any]) -> Row:
     """Throughput (median of rounds, lowest, highest), percentiles over all calls, wrong answers."""
+    side, clients, size = key
     rates = [size * len(one.times) / one.seconds for one in several]
     times = 1000 * np.concatenate([one.times for one in several])
     row: Row = {'side': side, 'clients': clients, 'examples_per_second': float(np.median(rates))}

@@ -63,6 +63,7 @@ def compared(signature, names, plain, small) -> dict[str, Any]:
     files = dict(zip(signature.buckets, names, strict=True))
     sides = [{bucket: opened(paths[files[bucket]]) for bucket in files} for paths in (plain, small)]
     outputs = [np.zeros((len(labels), signature.outputs), np.float32) for _ in sides]
+    bucket, given = 0, {}
     for at, arrays in batches:
         bucket, given = padded(arrays, signature)
         for side, found in zip(sides, outputs, strict=True):
@@ -89,7 +90,7 @@ def test_split():
     from ftjax.errors import UserError
     from ftjax.io.json.json_reader import read_object
     from ftjax.runs.prediction.trained import open_trained
-    from ftjax.serving.making.bundle_inputs import rows_of
+    from ftjax.serving.making.proof import rows_of
 
     folder = pathlib.Path(WORKDIR.value)
     data = load_data(read_config(read_object(folder / 'config.json')).data).test
