@@ -65,20 +65,18 @@ def run(folder: pathlib.Path, replays: int = 60, only: str = '') -> list[dict[st
       replays: grids drawn of each kind.
       only: grids whose name begins so.
     """
-    from benchmarks.tables import write
+    from benchmarks.tables import known_rows, write
 
-    from ftjax.io.files.atomic import read_json
     from ftjax.io.process.progress import Progress
 
-    file = folder / 'racing.json'
-    rows = read_json(file) if file.exists() else []
+    rows = known_rows(folder, 'racing')
     rows = [row for row in rows if row['replays'] == replays]
     cases = [case for case in (*stored(), *simulated()) if case.name.startswith(only)]
     todo = [case for case in cases if case.key not in [key_of(row) for row in rows]]
     with Progress(len(todo), 'grids', unit='grid') as bar:
         for done, case in enumerate(todo, 1):
             rows.append(measured(case, replays))
-            write(folder, 'racing', rows, CAPTION, COMMAND, show=False)
+            write(folder, 'racing', rows, CAPTION, COMMAND, show=False, timed=False)
             bar.update(done, {'grid': case.name})
     return rows
 

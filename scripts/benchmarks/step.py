@@ -71,7 +71,6 @@ def run(
     from benchmarks.cases import CASES
 
     from ftjax.errors import check_name
-    from ftjax.io.files.atomic import read_json
     from ftjax.io.process.progress import Progress
 
     networks = words(networks)
@@ -82,8 +81,7 @@ def run(
         for strategy in wanted
         if (network, strategy) != ('resnet', 'lora:8')
     ]
-    file = folder / 'step.json'
-    rows = {row['row']: row for row in (read_json(file) if file.exists() else ())}
+    rows = tables.rows_here(folder, 'step')
     rate = product_rate(CASES[networks[0]].precision)
     with Progress(len(pairs), 'step', unit='pair') as bar:
         for done, (network, strategy) in enumerate(pairs, 1):

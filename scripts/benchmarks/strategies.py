@@ -29,11 +29,10 @@ def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) 
     folder holds already are kept: an interrupted call goes on where it was.
     """
     import jax
-    from benchmarks.tables import write
+    from benchmarks.tables import rows_here, write
 
     from ftjax.errors import UserError
     from ftjax.freezing.registry import catalogue
-    from ftjax.io.files.atomic import read_json
     from ftjax.io.process.progress import Progress
     from ftjax.models.registry import build
 
@@ -45,8 +44,7 @@ def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) 
     found = [s for s in found if not names or s.name in names]
     if not found:
         raise UserError(f'no strategy among {names}')
-    file = folder / 'strategies.json'
-    rows = {row['row']: row for row in (read_json(file) if file.exists() else ())}
+    rows = rows_here(folder, 'strategies')
     with Progress(len(found), 'strategies', unit='strategy') as bar:
         for done, entry in enumerate(found, 1):
             if entry.example not in rows:

@@ -34,14 +34,12 @@ def run(
         many grids each; written to error_rates.json, for ftjax/ablation/statistics.
       cases: some of those in ftjax/ablation/statistics/simulation.py; all unless given.
     """
-    from benchmarks.tables import write
+    from benchmarks.tables import known_rows, write
 
     from ftjax.ablation.statistics.simulation import CASES, measure
-    from ftjax.io.files.atomic import read_json
     from ftjax.io.process.progress import Progress
 
-    file = folder / 'table.json'
-    rows = read_json(file) if file.exists() else []
+    rows = known_rows(folder, 'table')
     rows = [row for row in rows if row['grids'] == of_size(grids, row['arms'])]
     sizes = [(case, arms, seeds) for case in cases or CASES for arms in ARMS for seeds in SEEDS]
     todo = [size for size in sizes if size not in [_size(row) for row in rows]]
@@ -62,7 +60,7 @@ def run(
                 }
             )
             rows.sort(key=lambda row: sizes.index(_size(row)) if _size(row) in sizes else -1)
-            write(folder, 'table', rows, caption, COMMAND, show=False)
+            write(folder, 'table', rows, caption, COMMAND, show=False, timed=False)
             bar.update(done, {'case': case})
     draw(folder, rows)
     if footnotes:

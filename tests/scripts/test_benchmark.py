@@ -38,3 +38,30 @@ def test_a_table_is_compared_with_an_older_one_by_its_intervals(repository, monk
     (tmp_path / 'summary.json').write_text(json.dumps(summary))
     other = quickstart.means(tmp_path / 'summary.json')
     assert quickstart.within(other, known) == len(known) - 2
+
+
+def test_rows_of_another_machine_stay_beside_those_measured_here(
+    repository, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.syspath_prepend(repository / 'scripts')
+    tables = importlib.import_module('benchmarks.tables')
+    other = {**tables.this_machine(), 'processor': 'Other 9000', 'row': 'full', 'ratio': 2.0}
+    old = {'device': 'cpu', 'threads': 2, 'row': 'full', 'ratio': 3.0}  # before machines were named
+    (tmp_path / 'step.json').write_text(json.dumps([other, old]))
+    for ratio in (0.5, 0.75):  # the second run replaces the row of the first
+        tables.write(tmp_path, 'step', [{'row': 'full', 'ratio': ratio}], 'Said.', 'python x')
+    rows = json.loads((tmp_path / 'step.json').read_text())
+    assert [row['ratio'] for row in rows] == [0.75, 2.0, 3.0]
+    assert [row['ratio'] for row in tables.rows_here(tmp_path, 'step').values()] == [0.75]
+    page = (tmp_path / 'step.md').read_text()
+    assert page.count('| full |') == 3 and 'Other 9000' in page and 'not recorded' in page
+    assert page.endswith(capsys.readouterr().out[-100:])
+
+
+def test_a_table_of_no_times_names_no_machine(repository, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(repository / 'scripts')
+    tables = importlib.import_module('benchmarks.tables')
+    rows = [{'device': 'cpu', 'threads': 2, 'row': 'null', 'missed': 0.05}]
+    tables.write(tmp_path, 'table', rows, 'Said.', 'python x', show=False, timed=False)
+    assert json.loads((tmp_path / 'table.json').read_text()) == [{'row': 'null', 'missed': 0.05}]
+    assert 'Device' not in (tmp_path / 'table.md').read_text()

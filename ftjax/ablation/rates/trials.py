@@ -130,21 +130,21 @@ class Study:
         kinds = optuna.distributions
         self.tune = tune
         # Numbers of values, because Optuna's choices are texts and numbers only.
-        self.space: dict[str, object] = {
+        self.space: dict[str, optuna.distributions.BaseDistribution] = {
             key: kinds.IntDistribution(0, len(values) - 1)
             if ordered(values)
             else kinds.CategoricalDistribution(list(range(len(values))))
             for key, values in tune.items()
         }
         self.space['rate'] = kinds.FloatDistribution(min(rates), max(rates), log=True)
-        sampler: object = (
+        sampler: optuna.samplers.BaseSampler = (
             optuna.samplers.TPESampler(seed=0, n_startup_trials=startup)
             if search == 'tpe'
             else optuna.samplers.RandomSampler(seed=0)
         )
         self.study = optuna.create_study(direction='maximize', sampler=sampler)
         self.failed = optuna.trial.TrialState.PRUNED
-        self.open: list[object] = []
+        self.open: list[optuna.Trial] = []
 
     def ask(self) -> Trial:
         """One more trial."""

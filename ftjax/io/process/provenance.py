@@ -15,6 +15,7 @@ import sys
 import jax
 
 from ftjax.io.files.atomic import read_json, write_json, write_text
+from ftjax.io.process.processor import instruction_set, processor_name
 
 __all__ = [
     'command_line',
@@ -104,7 +105,8 @@ def host() -> dict[str, object]:
     usable = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else None
     return {
         'system': f'{platform.system()} {platform.machine()}',
-        'processor': _processor(),
+        'processor': processor_name(),
+        'instructions': instruction_set(),
         'cores': len(usable) if usable else os.cpu_count(),
         'memory_bytes': _host_memory(),
         'backend': jax.default_backend(),
@@ -152,16 +154,6 @@ def _host_memory() -> int | None:
         return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
     except (AttributeError, OSError, ValueError):
         return None
-
-
-def _processor() -> str:
-    try:
-        for line in pathlib.Path('/proc/cpuinfo').read_text().splitlines():
-            if line.startswith('model name'):
-                return line.split(':', 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def _git(root: pathlib.Path, *arguments: str) -> str | None:
