@@ -9,16 +9,26 @@ once every program is compiled and the golden outputs are right. Requests are pu
 batches: the first waits --latency_ms for others. SIGTERM answers what was accepted, then ends
 with 0.
 
+A version of a registry (scripts/registry.py) is served by its name, and followed: what is promoted
+is compiled and proved beside the version that answers, and takes its place without a lost request.
+
+    python scripts/serve.py --model=digits@production --registry=versions
+
 Only this machine reaches it unless --host says otherwise. A bearer token is read from
 --token_file or $FTJAX_TOKEN. It needs the packages of `pip install 'ftjax[serve]'`. Where several
 servers share a GPU, set XLA_PYTHON_CLIENT_PREALLOCATE=false.
 """
 
+import os
+
 from absl import flags
 
 from ftjax.cli import launch
 
-BUNDLE = flags.DEFINE_string('bundle', None, 'Folder of a bundle.', required=True)
+BUNDLE = flags.DEFINE_string('bundle', None, 'Folder of a bundle.')
+MODEL = flags.DEFINE_string('model', None, 'A version instead: NAME@production, NAME@3, ..')
+REGISTRY = flags.DEFINE_string('registry', None, 'Of --model: folder or URL; else $FTJAX_REGISTRY.')
+POLL = flags.DEFINE_float('poll_seconds', 5.0, 'Between looks for what was promoted.')
 SHA256 = flags.DEFINE_string('sha256', None, 'Of its bundle.json, to be sure which one it is.')
 HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for all.')
 PORT = flags.DEFINE_integer('port', 8000, 'Port to listen on.')
@@ -33,9 +43,14 @@ TOKEN_FILE = flags.DEFINE_string('token_file', None, 'File with the token that c
 
 def main():
     from ftjax.errors import UserError
-    from ftjax.serving.server.serve_bundle import serve
+    from ftjax.serving.server.serve_bundle import serve, serve_version
     from ftjax.serving.server.server_settings import ServerSettings, read_token
 
+    if (BUNDLE.value is None) == (MODEL.value is None):
+        raise UserError('expected either --bundle=FOLDER or --model=NAME@VERSION')
+    url = REGISTRY.value or os.environ.get('FTJAX_REGISTRY', '')
+    if MODEL.value is not None and (not url or SHA256.value):
+        raise UserError('--model needs --registry=URL, or $FTJAX_REGISTRY, and takes no --sha256')
     try:
         sizes = tuple(int(size) for size in SIZES.value)
     except ValueError:
@@ -51,7 +66,10 @@ def main():
         max_inputs=MAX_INPUTS.value,
         token=read_token(TOKEN_FILE.value),
     )
-    serve(BUNDLE.value, settings, SHA256.value)
+    if MODEL.value is not None:
+        serve_version(url, MODEL.value, settings, POLL.value)
+    else:
+        serve(BUNDLE.value or '', settings, SHA256.value)
 
 
 if __name__ == '__main__':

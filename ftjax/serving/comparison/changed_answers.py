@@ -41,6 +41,8 @@ class ChangedAnswers:
     """Of a fixed set of inputs."""
 
     told: str
+    takes: str
+    """`images`, `texts` or `table`."""
     n: int
     """Inputs that both answered."""
     failed: int
@@ -58,14 +60,17 @@ class ChangedAnswers:
 
 
 def changed_answers(
-    first: Bundle, second: Bundle, found: FixedSet, progress: Callable[[int], Any] = lambda _: None
+    first: Bundle,
+    second: Bundle,
+    found: FixedSet,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> ChangedAnswers:
     """Runs both bundles on a fixed set.
 
     Args:
       first, second: the bundles.
       found: the inputs.
-      progress: is told how many inputs a batch had.
+      progress: is told how many inputs of how many are done.
     """
     changes, sizes, failed, moves, probabilities = [], [], 0, {}, False
     values: list[float] = []
@@ -85,7 +90,7 @@ def changed_answers(
                 changes.append(
                     Change(id=given.id, raw=given.raw, first=one, second=other, size=size)
                 )
-        progress(len(part))
+        progress(start + len(part), len(found.inputs))
     if not sizes:
         raise UserError(f'{found.told}: the two bundles have answers in common for none of them')
     least = _SAME * float(np.std(values)) if values else 0.0
@@ -98,6 +103,7 @@ def changed_answers(
     changes.sort(key=lambda each: -each.size)
     return ChangedAnswers(
         told=found.told,
+        takes=first.signature.takes,
         n=len(sizes),
         failed=failed + found.failed,
         changed=len(changes),

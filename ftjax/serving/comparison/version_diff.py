@@ -36,7 +36,7 @@ def diff(
     second: str,
     *,
     on: str | None = None,
-    progress: Callable[[int], Any] = lambda _: None,
+    progress: Callable[[int, int], Any] = lambda done, total: None,
 ) -> VersionDiff:
     """Compares two versions.
 
@@ -44,7 +44,7 @@ def diff(
       registry: or its path or URL.
       first, second: `NAME@3`, `NAME@production` and so on.
       on: a folder or file of inputs, without labels; None for the golden inputs of both.
-      progress: is told how many inputs were answered.
+      progress: is told how many inputs of how many were answered.
 
     Raises:
       UserError: no such version, a damaged one, or inputs that cannot be read.

@@ -9,9 +9,13 @@ import os
 from ftjax.errors import UserError
 from ftjax.serving.bundle.loaded_bundle import load
 from ftjax.serving.server.draining_server import draining_server
+from ftjax.serving.server.follower import Follower, service_of
+from ftjax.serving.server.guard import Guard
 from ftjax.serving.server.http_app import guarded_app
 from ftjax.serving.server.server_settings import LOOPBACK, ServerSettings
 from ftjax.serving.server.service import Service
+from ftjax.serving.versions.names import parse_reference
+from ftjax.serving.versions.registry import Registry
 
 _log = logging.getLogger('ftjax.serving')
 
@@ -30,10 +34,35 @@ def serve(
       UserError: the bundle is refused, the address is taken, packages are missing.
     """
     # Goldens run when the programs are compiled, and /readyz waits for them.
-    bundle = load(folder, sha256=sha256, goldens=False)
+    service = Service(load(folder, sha256=sha256, goldens=False), settings)
+    _serve(guarded_app(service), settings, str(service.bundle.folder))
+
+
+def serve_version(url: str, reference: str, settings: ServerSettings, every: float) -> None:
+    """Serves a version of a registry, and what takes its place; see `serve`.
+
+    Args:
+      url: of the registry.
+      reference: `NAME@production` and so on; `NAME@3` is served as it is.
+      settings: of the server.
+      every: seconds between looks at the registry.
+
+    Raises:
+      UserError: no such version, or it is damaged, and as of `serve`.
+    """
+    if not 0.1 <= every <= 86_400:
+        raise UserError(f'{every:g} seconds between looks; expected 0.1 to 86400')
+    registry, asked = Registry(url), parse_reference(reference)
+    version = registry.resolve(asked)
+    service = service_of(registry, version, settings)
+    follower = Follower(registry, asked, version, every)
+    _serve(guarded_app(service, follower), settings, f'{version}, which is {asked} of {url}')
+
+
+def _serve(app: Guard, settings: ServerSettings, what: str) -> None:
     requests_as_they_are()
     server = draining_server(
-        guarded_app(Service(bundle, settings)),
+        app,
         host=settings.host,
         port=settings.port,
         access_log=False,
@@ -45,7 +74,7 @@ def serve(
     )
     if settings.host != LOOPBACK and not settings.token:
         _log.warning('%s is open to others, and no token is asked for', settings.host)
-    _log.info('http://%s:%d serves %s', settings.host, settings.port, bundle.folder)
+    _log.info('http://%s:%d serves %s', settings.host, settings.port, what)
     # uvicorn ends the process where it cannot listen.
     with contextlib.suppress(KeyboardInterrupt):
         try:

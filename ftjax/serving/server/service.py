@@ -30,10 +30,19 @@ _log = logging.getLogger('ftjax.serving')
 class Service:
     """A bundle that answers requests; `start` it in an event loop, `close` it at the end."""
 
-    def __init__(self, bundle: Bundle, settings: ServerSettings):
-        self.bundle, self.settings, self.metrics = bundle, settings, ServerMetrics()
-        self.name = bundle.folder.resolve().name
-        self.metrics.of_bundle(self.name, bundle.digest, bundle.manifest)
+    def __init__(
+        self,
+        bundle: Bundle,
+        settings: ServerSettings,
+        *,
+        metrics: ServerMetrics | None = None,
+        name: str = '',
+        version: str = '',
+    ):
+        """`name` and `version` are those of a registry; else those of the bundle's folder."""
+        self.bundle, self.settings, self.metrics = bundle, settings, metrics or ServerMetrics()
+        self.name = name or bundle.folder.resolve().name
+        self.version = version or bundle.digest[:12]
         self.reference = read_reference(bundle.folder, bundle.signature)
         self.goldens = read_goldens(bundle.folder)
         reader = bundle.reader
@@ -48,6 +57,11 @@ class Service:
         self.ready = False
         self._warming: asyncio.Task[None] | None = None
 
+    def announce(self) -> None:
+        """Tells the metrics that this is what answers."""
+        bundle = self.bundle
+        self.metrics.of_bundle(self.name, self.version, bundle.digest, bundle.manifest)
+
     def start(self) -> None:
         """Takes requests, once all is compiled and the goldens were right."""
         self.batcher.start()
@@ -56,7 +70,6 @@ class Service:
     async def close(self) -> None:
         """Answers what was accepted, and ends."""
         self.ready = False
-        self.metrics.ready.set(0)
         await self.batcher.close()
         self.readers.shutdown(wait=True, cancel_futures=True)
 
@@ -76,7 +89,6 @@ class Service:
             _log.error('never ready: %s', self.failed)
             return
         self.ready = True
-        self.metrics.ready.set(1)
         _log.info(
             'ready: %d programs compiled in %.1f s, goldens off by %.2g at most',
             len(self.bundle.compiled),
@@ -105,7 +117,6 @@ class Service:
         if not self.ready:
             raise Refusal(503, self.failed or 'programs are being compiled; try again soon')
         with self.batcher.place(len(asked.inputs)):
-            self.metrics.pending.set(self.batcher.pending)
             try:
                 async with asyncio.timeout(self.settings.timeout):
                     loop = asyncio.get_running_loop()
@@ -118,7 +129,6 @@ class Service:
                     found = await self.batcher.submit(examples)
             except TimeoutError:
                 raise Refusal(504, f'no answer within {self.settings.timeout:g} s') from None
-        self.metrics.pending.set(self.batcher.pending)
         return [self.row(answer, asked) for answer in found]
 
     def read(self, number: int, raw: Any) -> tuple[int, dict[str, np.ndarray]]:

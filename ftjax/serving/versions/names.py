@@ -25,11 +25,6 @@ class Reference:
     def __str__(self) -> str:
         return f'{self.name}@{self.which}'
 
-    @property
-    def moves(self) -> bool:
-        """Whether it may be another version tomorrow."""
-        return isinstance(self.which, str)
-
 
 def check_model_name(name: object) -> str:
     """The name of a model, if it is one.
