@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from ftjax.errors import UserError
-from ftjax.serving.bundle.loaded_bundle import load
+from ftjax.serving.bundle.loaded_bundle import Bundle, load
+from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor
 from ftjax.serving.server.live_service import LiveService
 from ftjax.serving.server.server_metrics import ServerMetrics
 from ftjax.serving.server.server_settings import ServerSettings
@@ -22,6 +24,7 @@ from ftjax.serving.versions.names import STAGES, Reference
 from ftjax.serving.versions.records import Version
 from ftjax.serving.versions.registry import Registry, Unreachable
 
+Monitor = Callable[[Bundle], TrafficMonitor]
 RETRY = 300.0
 """Seconds after which a refused version is tried again: it may have been mended."""
 _log = logging.getLogger('ftjax.serving')
@@ -32,6 +35,7 @@ def service_of(
     version: Version,
     settings: ServerSettings,
     metrics: ServerMetrics | None = None,
+    monitor: Monitor | None = None,
 ) -> Service:
     """A service of a version, not yet compiled; every hash is checked.
 
@@ -40,18 +44,33 @@ def service_of(
     """
     folder = registry.open(version)
     bundle = load(folder, sha256=version.sha256, goldens=False)
-    return Service(
-        bundle, settings, metrics=metrics, name=version.name, version=str(version.number)
-    )
+    traffic = None if monitor is None else monitor(bundle)
+    named = {'name': version.name, 'version': str(version.number)}
+    return Service(bundle, settings, traffic, metrics=metrics, **named)
 
 
 class Follower:
     """Looks at a registry every few seconds; see `run`."""
 
-    def __init__(self, registry: Registry, reference: Reference, version: Version, every: float):
-        """`version` is what the reference is at the start; `every` is in seconds."""
+    def __init__(
+        self,
+        registry: Registry,
+        reference: Reference,
+        version: Version,
+        every: float,
+        monitor: Monitor | None = None,
+    ):
+        """A follower that has not looked yet.
+
+        Args:
+          registry: that is looked at.
+          reference: that is followed.
+          version: what it is at the start.
+          every: seconds between two looks.
+          monitor: opens what keeps sketches of the traffic of a bundle.
+        """
         self.registry, self.reference, self.every = registry, reference, every
-        self.version = version
+        self.version, self.monitor = version, monitor
         self.told: list[dict[str, Any]] = []
         """What /v1/models says of all versions, the newest first."""
         self._seen: object = None
@@ -86,9 +105,11 @@ class Follower:
         _log.info('%s is %s now: getting ready beside %s', self.reference, version, self.version)
         try:
             settings = live.service.settings
-            service = await asyncio.to_thread(service_of, self.registry, version, settings, metrics)
+            service = await asyncio.to_thread(
+                service_of, self.registry, version, settings, metrics, self.monitor
+            )
             _check_same(live.service, service)
-            service.batcher.start()
+            service.open()
             await asyncio.to_thread(service.warm_up)
             if service.failed:
                 raise UserError(service.failed)

@@ -90,9 +90,14 @@ def _app(live: LiveService, follower: Follower | None) -> Any:
     @app.post('/v1/predict', summary='Answers', openapi_extra=openapi_of_predict(example()))
     async def predict(request: Request) -> Response:
         with live.using() as service:
-            asked = await asked_of(request, service.bundle.signature.takes, settings)
-            request.scope['state']['inputs'] = len(asked.inputs)
-            rows = await service.answer(asked)
+            try:
+                asked = await asked_of(request, service.bundle.signature.takes, settings)
+                request.scope['state']['inputs'] = len(asked.inputs)
+                rows = await service.answer(asked, id_of(request))
+            except Refusal:
+                if service.traffic is not None:
+                    service.traffic.note_refused()
+                raise
         model = {'name': service.name, 'version': service.version}
         made = answer({'request_id': id_of(request), 'model': model, 'predictions': rows})
         made.headers['x-model-version'] = f'{service.name}@{service.version}'

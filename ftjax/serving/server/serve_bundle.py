@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pathlib
 
 from ftjax.errors import UserError
-from ftjax.serving.bundle.loaded_bundle import load
+from ftjax.serving.bundle.loaded_bundle import Bundle, load
+from ftjax.serving.bundle.reference import read_reference
+from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor
 from ftjax.serving.server.draining_server import draining_server
-from ftjax.serving.server.follower import Follower, service_of
+from ftjax.serving.server.follower import Follower, Monitor, service_of
 from ftjax.serving.server.guard import Guard
 from ftjax.serving.server.http_app import guarded_app
 from ftjax.serving.server.server_settings import LOOPBACK, ServerSettings
@@ -21,7 +24,11 @@ _log = logging.getLogger('ftjax.serving')
 
 
 def serve(
-    folder: str | os.PathLike[str], settings: ServerSettings, sha256: str | None = None
+    folder: str | os.PathLike[str],
+    settings: ServerSettings,
+    sha256: str | None = None,
+    *,
+    monitor: Monitor | None = None,
 ) -> None:
     """Verifies a bundle and serves it; returns after SIGTERM or SIGINT, when all is answered.
 
@@ -29,16 +36,24 @@ def serve(
       folder: of the bundle.
       settings: of the server.
       sha256: of its bundle.json, if it has to be a certain one.
+      monitor: see `monitor_in`; None keeps no sketches of the traffic.
 
     Raises:
       UserError: the bundle is refused, the address is taken, packages are missing.
     """
     # Goldens run when the programs are compiled, and /readyz waits for them.
-    service = Service(load(folder, sha256=sha256, goldens=False), settings)
+    bundle = load(folder, sha256=sha256, goldens=False)
+    service = Service(bundle, settings, None if monitor is None else monitor(bundle))
     _serve(guarded_app(service), settings, str(service.bundle.folder))
 
 
-def serve_version(url: str, reference: str, settings: ServerSettings, every: float) -> None:
+def serve_version(
+    url: str,
+    reference: str,
+    settings: ServerSettings,
+    every: float,
+    monitor: Monitor | None = None,
+) -> None:
     """Serves a version of a registry, and what takes its place; see `serve`.
 
     Args:
@@ -46,6 +61,7 @@ def serve_version(url: str, reference: str, settings: ServerSettings, every: flo
       reference: `NAME@production` and so on; `NAME@3` is served as it is.
       settings: of the server.
       every: seconds between looks at the registry.
+      monitor: see `monitor_in`.
 
     Raises:
       UserError: no such version, or it is damaged, and as of `serve`.
@@ -54,9 +70,30 @@ def serve_version(url: str, reference: str, settings: ServerSettings, every: flo
         raise UserError(f'{every:g} seconds between looks; expected 0.1 to 86400')
     registry, asked = Registry(url), parse_reference(reference)
     version = registry.resolve(asked)
-    service = service_of(registry, version, settings)
-    follower = Follower(registry, asked, version, every)
+    service = service_of(registry, version, settings, monitor=monitor)
+    follower = Follower(registry, asked, version, every, monitor)
     _serve(guarded_app(service, follower), settings, f'{version}, which is {asked} of {url}')
+
+
+def monitor_in(folder: str | None, window_hours: float, keep_inputs: float) -> Monitor | None:
+    """What opens the monitor of a bundle that is served; None where no folder is named.
+
+    Args:
+      folder: for sketches of the traffic; each names its bundle.
+      window_hours: of one of them.
+      keep_inputs: share of the inputs that is kept in the folder; 0 keeps none.
+    """
+    if folder is None:
+        if keep_inputs:
+            raise UserError('keep_inputs needs --monitor=DIR: inputs are kept in its folder')
+        return None
+    place, seconds = pathlib.Path(folder), round(window_hours * 3600)
+
+    def opened(bundle: Bundle) -> TrafficMonitor:
+        reference = read_reference(bundle.folder, bundle.signature)
+        return TrafficMonitor(bundle, reference, place, seconds=seconds, keep_inputs=keep_inputs)
+
+    return opened
 
 
 def _serve(app: Guard, settings: ServerSettings, what: str) -> None:

@@ -19,6 +19,7 @@ class ServerMetrics:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self.registry = registry = CollectorRegistry()
+        self._drift: Any = None
         self.requests = Counter(
             'ftjax_requests', 'Requests by path and status.', ['path', 'status'], registry=registry
         )
@@ -71,6 +72,14 @@ class ServerMetrics:
         self.days.set((ends - datetime.datetime.now(datetime.UTC).date()).days)
         self.info.clear()
         self.info.labels(name, version, sha256).set(1)
+
+    def of_drift(self, collector: Any) -> None:
+        """Puts a collector of the bundle that answers in the place of the one before."""
+        if self._drift is not None:
+            self.registry.unregister(self._drift)
+        if collector is not None:
+            self.registry.register(collector)
+        self._drift = collector
 
     def answered(self, row: Mapping[str, Any]) -> None:
         """Counts one answer: its class, and how probable it is."""

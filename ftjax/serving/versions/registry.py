@@ -27,8 +27,9 @@ from ftjax.printable import printable
 from ftjax.serving.bundle.loaded_bundle import Bundle, load
 from ftjax.serving.bundle.manifest import check_manifest
 from ftjax.serving.versions.names import LATEST, MOST, Reference, check_model_name, parse_reference
+from ftjax.serving.versions.places import open_store
 from ftjax.serving.versions.records import Event, Version, read_event, read_version, to_bytes
-from ftjax.serving.versions.store import Store, open_store
+from ftjax.serving.versions.store import Store
 
 Record = TypeVar('Record', Version, Event)
 _FILE = re.compile(r'([0-9]{6,10})\.json')

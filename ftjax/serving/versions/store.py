@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import pathlib
-import re
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
-from ftjax.errors import UserError
-
 LARGEST = 2**26
 """Bytes of a record."""
-_SCHEME = re.compile(r'([A-Za-z0-9+.-]+)(://|::)')
 
 
 class Store(Protocol):
@@ -63,22 +59,3 @@ class Store(Protocol):
     def clean(self, folder: str, kept: Collection[str]) -> None:
         """Removes from a folder what is not kept, and what killed processes left there."""
         ...
-
-
-def open_store(url: str) -> Store:
-    """The store at a path or a URL, which need not be there yet.
-
-    Raises:
-      UserError: no such scheme, or a package for it is missing.
-    """
-    from ftjax.serving.versions.local_store import LocalStore
-
-    if not url or '\0' in url:
-        raise UserError('--registry is empty; expected a folder, or a URL such as s3://bucket/path')
-    found = _SCHEME.match(url)
-    if found is None or found[1] in ('file', 'local'):
-        path = url if found is None or found[2] == '::' else url[found.end() :]
-        return LocalStore(pathlib.Path(path).expanduser(), url)
-    from ftjax.serving.versions.remote_store import RemoteStore
-
-    return RemoteStore(url)
