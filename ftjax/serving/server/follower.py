@@ -147,7 +147,7 @@ class Follower:
         seen = numbers, registry.numbers(name, 'history')[-1:]
         if seen != self._seen:
             for number in numbers:
-                if number not in self._published:
+                if number not in self._published or 'damaged' in self._published[number]:
                     self._published[number] = _told(registry, name, number)
             held = {}
             for stage in STAGES:

@@ -11,13 +11,15 @@ import contextlib
 import pathlib
 import shutil
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.io.files.cache_folder import cache_folder
 from ftjax.io.files.regular_files import open_regular
 from ftjax.io.files.whole_folder import partial_folder
 from ftjax.serving.versions.store import LARGEST
+
+_RANGE = 2**24
+"""Bytes of a file that are fetched at once."""
 
 
 class RemoteStore:
@@ -49,8 +51,7 @@ class RemoteStore:
         return sorted(name for name in names if name and not name.startswith('.'))
 
     def read(self, path: str) -> bytes:
-        with self.files.open(self.path(path), 'rb') as file:
-            data = file.read(LARGEST + 1)
+        data = self.files.cat_file(self.path(path), start=0, end=LARGEST + 1)
         if len(data) > LARGEST:
             raise OSError(27, f'it has more than {LARGEST} bytes', path)
         return data
@@ -103,12 +104,15 @@ class RemoteStore:
         """Nothing: here nobody knows whether another publisher is at work."""
 
     def _fetch(self, path: str, target: pathlib.Path, size: int) -> None:
-        with self.files.open(self.path(path), 'rb') as old, open(target, 'xb') as new:
-            # No more than the record says: its hash is wrong then anyway.
-            left: Any = size + 1
-            while left and (block := old.read(min(left, 2**22))):
-                new.write(block)
-                left -= len(block)
+        place = self.path(path)
+        have = self.files.size(place)
+        if have != size:
+            raise UserError(f'{place} has {have} bytes; its record says {size}')
+        # By ranges, not by one open file: of some file systems all readers share its position.
+        with open(target, 'xb') as new:
+            for start in range(0, size, _RANGE):
+                end = min(size, start + _RANGE)
+                new.write(self.files.cat_file(place, start=start, end=end))
 
     def _make_folder(self, target: str) -> None:
         with contextlib.suppress(NotImplementedError, FileExistsError):
