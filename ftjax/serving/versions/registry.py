@@ -27,13 +27,19 @@ from ftjax.printable import printable
 from ftjax.serving.bundle.loaded_bundle import Bundle, load
 from ftjax.serving.bundle.manifest import check_manifest
 from ftjax.serving.versions.places import open_store
-from ftjax.serving.versions.records import Event, Version, read_event, read_version, to_bytes
 from ftjax.serving.versions.version_names import (
     LATEST,
     MOST,
     Reference,
     check_model_name,
     parse_reference,
+)
+from ftjax.serving.versions.version_records import (
+    Event,
+    Version,
+    read_event,
+    read_version,
+    to_bytes,
 )
 from ftjax.serving.versions.version_store import Store
 

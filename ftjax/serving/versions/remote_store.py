@@ -21,7 +21,7 @@ from ftjax.serving.versions.version_store import LARGEST
 
 
 class RemoteStore:
-    """See `version_store.Store`. Bundles are copied to the cache folder of this machine before use."""
+    """See `version_store.Store`. Bundles are copied to the cache folder before use."""
 
     def __init__(self, url: str):
         try:
