@@ -100,23 +100,23 @@ def publish(registry, bundle):
 
 
 def show(registry, name=''):
-    from ftjax.serving.versions.listing import list_models, list_versions
+    from ftjax.serving.versions.version_listing import list_models, list_versions
 
     print('\n'.join(list_versions(registry, name) if name else list_models(registry)))
 
 
 def promote(registry, reference, stage):
-    from ftjax.serving.versions import stages
+    from ftjax.serving.versions import promotions
 
-    done = stages.promote(registry, reference, stage, REASON.value)
+    done = promotions.promote(registry, reference, stage, REASON.value)
     version = f'{done.event.name}@{done.event.version}'
     print(f'{version} is in {stage}' + ('' if done.new else ' already: nothing is changed'))
 
 
 def rollback(registry, name, stage):
-    from ftjax.serving.versions import stages
+    from ftjax.serving.versions import promotions
 
-    event = stages.rollback(registry, name, stage, REASON.value).event
+    event = promotions.rollback(registry, name, stage, REASON.value).event
     print(f'{name}@{event.version} is in {stage} again')
 
 

@@ -13,10 +13,10 @@ from ftjax.serving.comparison.diff_page import diff_page
 from ftjax.serving.comparison.diff_text import diff_text
 from ftjax.serving.comparison.run_differences import paired_difference, run_differences
 from ftjax.serving.comparison.version_diff import diff
-from ftjax.serving.versions.listing import list_models, list_versions
+from ftjax.serving.versions.promotions import promote
 from ftjax.serving.versions.publishing import publish
 from ftjax.serving.versions.registry import Registry
-from ftjax.serving.versions.stages import promote
+from ftjax.serving.versions.version_listing import list_models, list_versions
 
 
 def facts(values, test='t' * 64, **more):

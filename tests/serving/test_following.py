@@ -20,10 +20,10 @@ from ftjax.serving.server.follower import Follower, service_of
 from ftjax.serving.server.http_app import guarded_app
 from ftjax.serving.server.server_settings import ServerSettings
 from ftjax.serving.versions import publishing
-from ftjax.serving.versions.names import parse_reference
+from ftjax.serving.versions.promotions import promote, rollback
 from ftjax.serving.versions.publishing import publish
 from ftjax.serving.versions.registry import Registry, create
-from ftjax.serving.versions.stages import promote, rollback
+from ftjax.serving.versions.version_names import parse_reference
 
 needed = ('fastapi', 'uvicorn', 'prometheus_client', 'orjson', 'multipart')
 pytestmark = pytest.mark.skipif(

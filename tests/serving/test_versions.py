@@ -12,10 +12,10 @@ from altered_bundle import altered
 
 from ftjax.errors import UserError
 from ftjax.serving.versions import registry as registry_module
-from ftjax.serving.versions.names import parse_reference
+from ftjax.serving.versions.promotions import promote, rollback
 from ftjax.serving.versions.publishing import publish
 from ftjax.serving.versions.registry import Registry
-from ftjax.serving.versions.stages import promote, rollback
+from ftjax.serving.versions.version_names import parse_reference
 
 PLACES = itertools.count()
 

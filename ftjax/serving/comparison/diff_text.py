@@ -9,7 +9,7 @@ from ftjax.printable import aligned, printable
 from ftjax.serving.comparison.changed_answers import Change, ChangedAnswers, told_of
 from ftjax.serving.comparison.run_differences import MetricPair, PairedDifference
 from ftjax.serving.comparison.version_diff import VersionDiff
-from ftjax.serving.versions.records import Version
+from ftjax.serving.versions.version_records import Version
 
 
 def diff_text(found: VersionDiff) -> Iterator[str]:

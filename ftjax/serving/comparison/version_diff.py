@@ -12,8 +12,8 @@ from ftjax.serving.bundle.loaded_bundle import Bundle, load
 from ftjax.serving.comparison.changed_answers import ChangedAnswers, changed_answers
 from ftjax.serving.comparison.fixed_inputs import golden_inputs, inputs_at
 from ftjax.serving.comparison.run_differences import RunDifferences, run_differences
-from ftjax.serving.versions.records import Version
 from ftjax.serving.versions.registry import Registry
+from ftjax.serving.versions.version_records import Version
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

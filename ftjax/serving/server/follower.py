@@ -20,9 +20,9 @@ from ftjax.serving.server.live_service import LiveService
 from ftjax.serving.server.server_metrics import ServerMetrics
 from ftjax.serving.server.server_settings import ServerSettings
 from ftjax.serving.server.service import Service
-from ftjax.serving.versions.names import STAGES, Reference
-from ftjax.serving.versions.records import Version
 from ftjax.serving.versions.registry import Registry, Unreachable
+from ftjax.serving.versions.version_names import STAGES, Reference
+from ftjax.serving.versions.version_records import Version
 
 Monitor = Callable[[Bundle], TrafficMonitor]
 RETRY = 300.0

@@ -17,8 +17,8 @@ from ftjax.serving.server.guard import Guard
 from ftjax.serving.server.http_app import guarded_app
 from ftjax.serving.server.server_settings import LOOPBACK, ServerSettings
 from ftjax.serving.server.service import Service
-from ftjax.serving.versions.names import parse_reference
 from ftjax.serving.versions.registry import Registry
+from ftjax.serving.versions.version_names import parse_reference
 
 _log = logging.getLogger('ftjax.serving')
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping
 from ftjax.errors import UserError
 from ftjax.io.files.regular_files import open_regular, read_bytes
 from ftjax.io.files.whole_folder import partial_folder, remove_abandoned
-from ftjax.serving.versions.store import LARGEST
+from ftjax.serving.versions.version_store import LARGEST
 
 LOCK = '.publishing'
 PATIENCE = 600.0
@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 class LocalStore:
-    """See `store.Store`. Links below the root are not followed."""
+    """See `version_store.Store`. Links below the root are not followed."""
 
     def __init__(self, root: pathlib.Path, url: str):
         self.root, self.url = root, url

@@ -8,7 +8,7 @@ import re
 from ftjax.errors import UserError
 from ftjax.serving.versions.local_store import LocalStore
 from ftjax.serving.versions.remote_store import RemoteStore
-from ftjax.serving.versions.store import Store
+from ftjax.serving.versions.version_store import Store
 
 _SCHEME = re.compile(r'([A-Za-z0-9+.-]+)(://|::)')
 

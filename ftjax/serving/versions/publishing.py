@@ -13,9 +13,9 @@ from ftjax.errors import UserError
 from ftjax.serving.bundle.loaded_bundle import load
 from ftjax.serving.bundle.manifest import MANIFEST
 from ftjax.serving.bundle.run_facts import read_run_facts
-from ftjax.serving.versions.names import check_model_name
-from ftjax.serving.versions.records import Event, Version, read_event, read_version
 from ftjax.serving.versions.registry import Damaged, Registry, create, made_now, writing
+from ftjax.serving.versions.version_names import check_model_name
+from ftjax.serving.versions.version_records import Event, Version, read_event, read_version
 
 _LONGEST = 2000
 

@@ -4,7 +4,7 @@
     ROOT/NAME/versions/000003.json      that version 3 is this bundle, of whom, when, with metrics
     ROOT/NAME/history/000007.json       that production holds version 3 from now on, and why
 
-Nothing of this is ever changed. What was created last decides: see `store.py`.
+Nothing of this is ever changed. What was created last decides: see `version_store.py`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,22 @@ from ftjax.errors import UserError
 from ftjax.printable import printable
 from ftjax.serving.bundle.loaded_bundle import Bundle, load
 from ftjax.serving.bundle.manifest import check_manifest
-from ftjax.serving.versions.names import LATEST, MOST, Reference, check_model_name, parse_reference
 from ftjax.serving.versions.places import open_store
-from ftjax.serving.versions.records import Event, Version, read_event, read_version, to_bytes
-from ftjax.serving.versions.store import Store
+from ftjax.serving.versions.version_names import (
+    LATEST,
+    MOST,
+    Reference,
+    check_model_name,
+    parse_reference,
+)
+from ftjax.serving.versions.version_records import (
+    Event,
+    Version,
+    read_event,
+    read_version,
+    to_bytes,
+)
+from ftjax.serving.versions.version_store import Store
 
 Record = TypeVar('Record', Version, Event)
 _FILE = re.compile(r'([0-9]{6,10})\.json')

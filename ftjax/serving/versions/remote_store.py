@@ -16,14 +16,14 @@ from ftjax.errors import UserError
 from ftjax.io.files.cache_folder import cache_folder
 from ftjax.io.files.regular_files import open_regular
 from ftjax.io.files.whole_folder import partial_folder
-from ftjax.serving.versions.store import LARGEST
+from ftjax.serving.versions.version_store import LARGEST
 
 _RANGE = 2**24
 """Bytes of a file that are fetched at once."""
 
 
 class RemoteStore:
-    """See `store.Store`. Bundles are copied to the cache folder of this machine before use."""
+    """See `version_store.Store`. Bundles are copied to the cache folder before use."""
 
     def __init__(self, url: str):
         try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 from ftjax.errors import UserError
-from ftjax.serving.versions.names import check_model_name, check_stage
 from ftjax.serving.versions.publishing import checked_note
-from ftjax.serving.versions.records import Event, Version
 from ftjax.serving.versions.registry import Damaged, Registry, create, made_now
+from ftjax.serving.versions.version_names import check_model_name, check_stage
+from ftjax.serving.versions.version_records import Event, Version
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from ftjax.errors import UserError
 from ftjax.plotting.number_formats import score
 from ftjax.printable import aligned, printable
-from ftjax.serving.versions.names import STAGES
-from ftjax.serving.versions.records import Version
 from ftjax.serving.versions.registry import Damaged, Registry
+from ftjax.serving.versions.version_names import STAGES
+from ftjax.serving.versions.version_records import Version
 
 _NOTE = 60
 

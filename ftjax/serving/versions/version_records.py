@@ -14,8 +14,8 @@ from ftjax.io.json.json_reader import JsonLimits, parse_json
 from ftjax.io.json.json_values import Integer, Kind, ListOf, Table, Text, check_table
 from ftjax.serving.bundle.manifest import MANIFEST, file_name
 from ftjax.serving.bundle.run_facts import check_run_facts
-from ftjax.serving.versions.names import MOST, STAGES
-from ftjax.serving.versions.store import LARGEST
+from ftjax.serving.versions.version_names import MOST, STAGES
+from ftjax.serving.versions.version_store import LARGEST
 
 LIMITS = JsonLimits(size=LARGEST, depth=24, duplicates=False)
 ACTIONS = ('promote', 'rollback')
