@@ -49,7 +49,9 @@ def diff_page(found: VersionDiff, command: str, provenance: Mapping[str, Any]) -
 
 def headline(found: VersionDiff) -> list[str]:
     """The two sentences that a reader wants first."""
-    told = [' '.join(paired_told(found))]
+    # The caution, its last line, stands among the warnings.
+    lines_of_text = list(paired_told(found))
+    told = [f'{_sentence("; ".join(lines_of_text[:2]))}.']
     if found.answers is not None:
         told.append(f'{_sentence(changed_told(found.answers))}.')
     return told
@@ -58,6 +60,8 @@ def headline(found: VersionDiff) -> list[str]:
 def cautions(found: VersionDiff) -> list[str]:
     """What a reader must know before the numbers."""
     told = list(found.notes)
+    if found.runs.paired is not None and found.runs.paired.caution:
+        told.append(_sentence(found.runs.paired.caution))
     if found.runs.data.get('test') == 'differs':
         told.append('The test sets differ: the metrics below are not of the same examples.')
     if found.answers is None:
@@ -68,7 +72,9 @@ def cautions(found: VersionDiff) -> list[str]:
 def _answers(answers: ChangedAnswers | None, why: str) -> str:
     if answers is None:
         return paragraph(why)
-    parts = [paragraph(f'{_sentence(changed_told(answers))}.')]
+    parts = []
+    if not answers.changed:
+        parts.append(paragraph('None.'))
     if answers.moves:
         rows = [(f'{old} → {new}', count) for old, new, count in answers.moves]
         parts.append(table(['change', 'inputs'], rows))
@@ -108,9 +114,8 @@ def _metrics(found: VersionDiff) -> str:
     rows = [(title_of(pair.name), *values(pair)) for pair in found.runs.metrics]
     if not rows:
         return paragraph('Neither bundle holds metrics.')
-    told = ' '.join(paired_told(found))
     head = ['test metric', str(found.first), str(found.second)]
-    return paragraph(told) + table(head, rows)
+    return table(head, rows)
 
 
 def _made(found: VersionDiff) -> str:
