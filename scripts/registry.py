@@ -19,6 +19,7 @@ version. digits@3, digits@latest, digits@staging and digits@production name vers
 `promote` and `rollback` check all files first. A rollback goes to what the stage held before; the
 history only grows. `diff` compares data, config, metrics (paired where both runs had the same test
 examples), and the answers on the inputs of --on, without labels, or on the golden inputs of both.
+`publish --to_mlflow` also registers the version in MLflow, as a pyfunc model that loads the bundle.
 """
 
 import contextlib
@@ -33,6 +34,7 @@ from ftjax.cli import launch
 REGISTRY = flags.DEFINE_string('registry', None, 'Folder or URL; else $FTJAX_REGISTRY.')
 NAME = flags.DEFINE_string('name', None, 'publish: the name of the model.')
 NOTE = flags.DEFINE_string('note', '', 'publish: what is to be said of the version.')
+TO_MLFLOW = flags.DEFINE_bool('to_mlflow', False, 'publish: also to $MLFLOW_TRACKING_URI.')
 REASON = flags.DEFINE_string('reason', '', 'promote, rollback: why, for those who come later.')
 ON = flags.DEFINE_string('on', None, 'diff: inputs, as scripts/predict.py takes them.')
 OUTPUT = flags.DEFINE_string('output', None, 'diff: page (.html) to write.')
@@ -44,7 +46,7 @@ COMMANDS = {
     'diff': ('A', 'B'),
 }
 OWN_FLAGS = {
-    'publish': ('name', 'note'),
+    'publish': ('name', 'note', 'to_mlflow'),
     'promote': ('reason',),
     'rollback': ('reason',),
     'diff': ('on', 'output'),
@@ -97,6 +99,10 @@ def publish(registry, bundle):
         print(f'{version} is the same bundle; its stored files were damaged, and are good again')
     else:
         print(f'{version} is the same bundle, published {version.when}: nothing is changed')
+    if TO_MLFLOW.value:
+        from ftjax.serving.versions.mlflow_sink import to_mlflow
+
+        print(f'in MLflow: {to_mlflow(registry, version)}')
 
 
 def show(registry, name=''):

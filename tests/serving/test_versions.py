@@ -363,3 +363,24 @@ def test_records_hold_every_field_of_a_version(local, bundles):
     data = json.loads((local.store.root / 'noise/versions/000001.json').read_text())
     assert set(data['record']) == {field.name for field in dataclasses.fields(version)}
     assert data['record']['note'] == 'a <b> & 猫'
+
+
+@pytest.mark.parametrize('size', [0, 5000, 20_000])
+def test_a_full_disk_leaves_everything_as_it_was(filled, bundles, tmp_path, size):
+    resource = pytest.importorskip('resource')
+    other = altered(bundles[0], tmp_path / 'other', 1, by=0.7)
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, kept[1]))
+        with pytest.raises(UserError, match='cannot write to'):
+            publish(filled, other, 'noise')
+        if not size:
+            with pytest.raises(UserError, match='cannot write to'):
+                promote(filled, 'noise@1', 'production', 'r')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+    assert [each.number for each in filled.versions('noise')] == [1, 2, 3]
+    assert filled.resolve('noise@production').number == 3
+    bundles_of_it = filled.store.root / 'noise' / 'bundles'
+    assert len(list(bundles_of_it.iterdir())) == 3
+    assert publish(filled, other, 'noise').version.number == 4
