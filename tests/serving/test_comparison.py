@@ -94,8 +94,8 @@ def test_changed_answers_are_those_of_both_bundles(registry, tmp_path):
     assert {m[1] for m in found.answers.moves} == {'bee'}
     assert sum(m[2] for m in found.answers.moves) == found.answers.changed
     for one in found.answers.examples:
-        at = int(one.id)
-        assert one.first['predicted'] == sides[0][at]['predicted'] and changed[at]
+        at = int(one.given.id)
+        assert one.first.said == sides[0][at]['predicted'] and changed[at]
     sizes = [one.size for one in found.answers.examples]
     assert sizes == sorted(sizes, reverse=True)
     assert told == [(32, 40), (40, 40)]

@@ -10,30 +10,30 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.serving.bundle.answer_rows import answer_rows
+from ftjax.serving.bundle.answer_forms.answer_form import Told
 from ftjax.serving.bundle.loaded_bundle import Bundle
-from ftjax.serving.comparison.fixed_inputs import FixedInput, FixedSet, stacked
+from ftjax.serving.comparison.fixed_inputs import FixedInput, FixedSet
 
 SHOWN = 12
 """Examples that are kept."""
 _BATCH = 32
 _SAME = 1e-4
 """Share of the spread of a number's values, below which it counts as unchanged."""
-Row = Mapping[str, Any]
+_NUMBERS = ('probabilities', 'shares', 'choices', 'scores', 'vector', 'probability')
+"""Fields of answers whose numbers are compared: the first that is there."""
+Answer = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Change:
     """One input whose answer changed."""
 
-    id: str
-    raw: Any
-    """As `FixedInput` has it."""
-    first: Row
-    """The whole answer, as `Bundle.predict` gives it."""
-    second: Row
+    given: FixedInput
+    first: Told
+    second: Told
+    """Both answers in short."""
     size: float
-    """By which examples are ordered: the largest change of a probability, or of a value."""
+    """By which examples are ordered: the largest change of a number of the answer."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,11 +50,9 @@ class ChangedAnswers:
     changed: int
     """Inputs with another answer; for numbers, with a value that is off by more than rounding."""
     mean_size: float
-    """Mean over all inputs of the largest change of a probability, or of a value."""
-    probabilities: bool
-    """Whether sizes are of probabilities."""
+    """Mean over all inputs of the largest change of a number of the answer."""
     moves: tuple[tuple[str, str, int], ...]
-    """(first, second, inputs) of the most frequent changes."""
+    """(first, second, inputs) of the most frequent changes from one class to another."""
     examples: tuple[Change, ...]
     """The largest changes."""
 
@@ -71,34 +69,35 @@ def changed_answers(
       first, second: the bundles.
       found: the inputs.
       progress: is told how many inputs of how many are done.
+
+    Raises:
+      UserError: there is no input that both answer.
     """
-    changes, sizes, failed, moves, probabilities = [], [], 0, {}, False
+    changes, sizes, failed = [], [], 0
+    moves: dict[tuple[str, str], int] = {}
     values: list[float] = []
     for start in range(0, len(found.inputs), _BATCH):
         part = found.inputs[start : start + _BATCH]
-        sides = [_answers(bundle, part, found.arrays) for bundle in (first, second)]
+        sides = [_answers(bundle, part) for bundle in (first, second)]
         for given, one, other in zip(part, *sides, strict=True):
             if one is None or other is None:
                 failed += 1
                 continue
             size = size_of(one, other)
             sizes.append(size)
-            probabilities = probabilities or 'probabilities' in one
-            if 'probabilities' not in one and isinstance(one['predicted'], float):
+            told = first.form.told(one), second.form.told(other)
+            if isinstance(one.get('predicted'), float):
                 values.append(one['predicted'])
-            if one['predicted'] != other['predicted']:
-                changes.append(
-                    Change(id=given.id, raw=given.raw, first=one, second=other, size=size)
-                )
+            if _decided(one) != _decided(other):
+                changes.append(Change(given=given, first=told[0], second=told[1], size=size))
+                if told[0].classes or told[1].classes:
+                    move = told[0].said, told[1].said
+                    moves[move] = moves.get(move, 0) + 1
         progress(start + len(part), len(found.inputs))
     if not sizes:
-        raise UserError(f'{found.told}: the two bundles have answers in common for none of them')
-    least = _SAME * float(np.std(values)) if values else 0.0
-    changes = [each for each in changes if each.size > least or probabilities]
-    for each in changes:
-        if probabilities:
-            move = told_of(each.first), told_of(each.second)
-            moves[move] = moves.get(move, 0) + 1
+        raise UserError(f'{found.told}: there is none that both bundles answer')
+    if values:
+        changes = [each for each in changes if each.size > _SAME * float(np.std(values))]
     frequent = sorted(moves.items(), key=lambda item: (-item[1], item[0]))[:10]
     changes.sort(key=lambda each: -each.size)
     return ChangedAnswers(
@@ -107,53 +106,54 @@ def changed_answers(
         n=len(sizes),
         failed=failed + found.failed,
         changed=len(changes),
-        mean_size=float(np.mean(sizes)),
-        probabilities=probabilities,
+        mean_size=float(np.mean([size for size in sizes if math.isfinite(size)] or [math.nan])),
         moves=tuple((*move, count) for move, count in frequent),
         examples=tuple(changes[:SHOWN]),
     )
 
 
-def size_of(first: Row, second: Row) -> float:
-    """The largest change of a probability, or of a value; infinite where they cannot be compared.
+def size_of(first: Answer, second: Answer) -> float:
+    """The largest change of a number of an answer; infinite where none can be compared.
 
     >>> size_of({'probabilities': {'a': 0.75, 'b': 0.25}}, {'probabilities': {'a': 0.5, 'c': 0.5}})
     0.5
     """
-    if 'probabilities' in first and 'probabilities' in second:
-        one, other = first['probabilities'], second['probabilities']
-        return max(abs(one.get(c, 0.0) - other.get(c, 0.0)) for c in {*one, *other})
-    try:
-        off = np.abs(np.asarray(first['predicted'], float) - np.asarray(second['predicted'], float))
-    except (TypeError, ValueError):
-        return math.inf if first['predicted'] != second['predicted'] else 0.0
-    return float(off.max(initial=0.0))
+    one, other = _numbers(first), _numbers(second)
+    if not one and not other:
+        return math.inf if _decided(first) != _decided(second) else 0.0
+    return max(abs(one.get(key, 0.0) - other.get(key, 0.0)) for key in {*one, *other})
 
 
-def told_of(row: Row) -> str:
-    """What was answered, in a few words."""
-    found = row['predicted']
-    if isinstance(found, list):
-        return ', '.join(map(str, found)) or 'nothing'
-    return f'{found:.6g}' if isinstance(found, float) else str(found)
+def _numbers(answer: Answer) -> dict[Any, float]:
+    field = next((name for name in _NUMBERS if name in answer), 'predicted')
+    found = answer.get(field)
+    if isinstance(found, Mapping):
+        return dict(found)
+    flat = found if isinstance(found, list) else [found]
+    return {at: value for at, value in enumerate(flat) if isinstance(value, float)}
 
 
-def _answers(bundle: Bundle, part: Sequence[FixedInput], arrays: bool) -> list[Row | None]:
-    found: list[Row | None] = [None] * len(part)
-    examples = {}
+def _decided(answer: Answer) -> Any:
+    """What is answered, without how sure it is."""
+    return next((answer[name] for name in ('predicted', 'text', 'vector') if name in answer), None)
+
+
+def _answers(bundle: Bundle, part: Sequence[FixedInput]) -> list[Answer | None]:
+    found: list[Answer | None] = [None] * len(part)
+    read = {}
     for at, one in enumerate(part):
         try:
-            example = one.raw if arrays else bundle.reader.read(one.raw)
-            batch = stacked([example]) if arrays else bundle.reader.stacked([example])
-            bundle.checked(batch)
+            rows = bundle.reader.rows(one.raw) if one.rows is None else one.rows
+            for row in rows.rows:
+                bundle.checked(bundle.reader.stacked([row]))
         except UserError:
             continue
-        examples[at] = example
-    if not examples:
-        return found
-    join = stacked if arrays else bundle.reader.stacked
-    outputs = bundle.run(join(list(examples.values())), _BATCH).outputs
-    for place, at in enumerate(examples):
-        if np.isfinite(outputs[place]).all():
-            (found[at],) = answer_rows(outputs[place : place + 1], bundle.signature)
+        read[at] = rows
+    outputs = bundle.run_each(list(read.values()), _BATCH)
+    for (at, rows), (own, _) in zip(read.items(), outputs, strict=True):
+        own = bundle.without_padding(own, rows)
+        try:
+            found[at] = bundle.form.answer(own, rows, bundle.signature)
+        except UserError:  # no finite number
+            continue
     return found

@@ -88,17 +88,16 @@ def _answers(answers: ChangedAnswers | None, why: str) -> str:
 def _card(change: Change, takes: str) -> str:
     told = {'before': answer(change, 0), 'now': answer(change, 1)}
     if takes == 'images':
-        return example_card(change.id, told, picture=_picture(change.raw))
-    return example_card(change.id, told, texts=_texts(change.raw))
+        return example_card(change.given.id, told, picture=_picture(change.given.raw))
+    return example_card(change.given.id, told, texts=_texts(change.given.raw))
 
 
 def _picture(raw: Any) -> str:
-    """The address of an image: the path of a file, pixels, or what a program takes."""
+    """The address of an image: the path of a file, or pixels."""
     if isinstance(raw, str | bytes):
         with opened(raw, 'the image') as image:
             return picture(np.asarray(image.convert('RGB')))
-    pixels = raw['images'] if isinstance(raw, Mapping) else raw
-    return picture(pixels if pixels.ndim == 3 else pixels[..., None])
+    return picture(raw if raw.ndim == 3 else raw[..., None])
 
 
 def _texts(raw: Any) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ftjax.plotting.number_formats import p_value, score, title_of
 from ftjax.printable import aligned, printable
-from ftjax.serving.comparison.changed_answers import Change, ChangedAnswers, told_of
+from ftjax.serving.comparison.changed_answers import Change, ChangedAnswers
 from ftjax.serving.comparison.run_differences import MetricPair, PairedDifference
 from ftjax.serving.comparison.version_diff import VersionDiff
 from ftjax.serving.versions.version_records import Version
@@ -39,7 +39,7 @@ def diff_text(found: VersionDiff) -> Iterator[str]:
         yield 'the largest changes:'
         yield from aligned(
             [
-                [f'  {one.id}', answer(one, 0), '->', answer(one, 1)]
+                [f'  {one.given.id}', answer(one, 0), '->', answer(one, 1)]
                 for one in found.answers.examples
             ]
         )
@@ -102,16 +102,15 @@ def interval_told(paired: PairedDifference) -> str:
 
 def changed_told(answers: ChangedAnswers) -> str:
     """How many answers changed."""
-    what = 'a probability' if answers.probabilities else 'a value'
     left = f'; {answers.failed:,} could not be answered by both' if answers.failed else ''
     return (
         f'answers on {answers.told}: {answers.changed:,} of {answers.n:,} changed; largest change '
-        f'of {what}, mean over inputs: {answers.mean_size:.3g}{left}'
+        f'of a number of the answer, mean over inputs: {answers.mean_size:.3g}{left}'
     )
 
 
 def answer(change: Change, which: int) -> str:
     """What one of both answered, with its probability."""
-    row = (change.first, change.second)[which]
-    known = row.get('probability')
-    return told_of(row) + (f' ({100 * known:.1f} %)' if known is not None else '')
+    told = (change.first, change.second)[which]
+    sure = f' ({100 * told.value:.1f} %)' if told.probable else ''
+    return f'{told.said or "–"}{sure}'

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.table_row import Row
 from ftjax.data.unlabelled.inputs import read_inputs
@@ -17,7 +15,9 @@ from ftjax.data.user_paths import existing_file
 from ftjax.errors import UserError
 from ftjax.io.json.json_reader import read_object
 from ftjax.pretrained.own_files import CONFIG
+from ftjax.serving.bundle.answer_forms.class_answers import ClassAnswers
 from ftjax.serving.bundle.goldens import read_goldens
+from ftjax.serving.bundle.input_rows import InputRows
 from ftjax.serving.bundle.loaded_bundle import Bundle
 
 MOST = 100_000
@@ -30,7 +30,9 @@ class FixedInput:
 
     id: str
     raw: Any
-    """As a bundle's reader takes it."""
+    """As a bundle's reader takes it; of a golden image its pixels."""
+    rows: InputRows | None = None
+    """As the programs take it, where that is known already."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +41,6 @@ class FixedSet:
 
     told: str
     inputs: Sequence[FixedInput]
-    arrays: bool = False
-    """Whether `raw` is one example as the programs take it, {name: array}."""
     failed: int = 0
     """Inputs that could not be read."""
 
@@ -92,32 +92,27 @@ def golden_inputs(first: Bundle, second: Bundle) -> FixedSet:
     """The golden inputs of both, each once.
 
     Raises:
-      UserError: goldens are arrays that the other bundle does not take.
+      UserError: goldens are arrays that the other bundle does not take, or that are no answer by
+        themselves.
     """
-    found, raw = {}, True
+    found = {}
     for bundle in (first, second):
         goldens = read_goldens(bundle.folder)
+        for name, value in zip(goldens.ids, goldens.raw, strict=False):
+            found[repr(value)] = FixedInput(name, value)
         if goldens.raw:
-            for name, value in zip(goldens.ids, goldens.raw, strict=True):
-                found[repr(value)] = FixedInput(name, value)
             continue
-        raw = False
+        if not isinstance(bundle.form, ClassAnswers) or _takes(first) != _takes(second):
+            raise UserError(
+                'goldens are arrays, which are not enough here; compare the bundles on files (--on)'
+            )
         for at, name in enumerate(goldens.ids):
-            arrays = {part: array[at] for part, array in goldens.inputs.items()}
-            key = repr([array.tobytes() for array in arrays.values()])
-            found[key] = FixedInput(name, arrays)
-    if not raw and _takes(first) != _takes(second):
-        raise UserError(
-            'the bundles take images of other sizes; --on=FOLDER compares them on files'
-        )
+            row = {part: array[at] for part, array in goldens.inputs.items()}
+            key = repr([array.tobytes() for array in row.values()])
+            found[key] = FixedInput(name, next(iter(row.values())), InputRows((row,)))
     told = f'the {len(found)} golden inputs of both, which are of validation data'
-    return FixedSet(told, list(found.values()), arrays=not raw)
+    return FixedSet(told, list(found.values()))
 
 
 def _takes(bundle: Bundle) -> list[tuple[str, str, tuple[int | str, ...]]]:
     return [(name, a.dtype, a.shape) for name, a in sorted(bundle.signature.inputs.items())]
-
-
-def stacked(examples: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Examples of one shape as a batch."""
-    return {name: np.stack([each[name] for each in examples]) for name in examples[0]}

@@ -182,7 +182,7 @@ def _told(registry: Registry, name: str, number: int) -> dict[str, Any]:
 def _check_same(old: Service, new: Service) -> None:
     """UserError where clients would have to send other inputs, or get another kind of answer."""
     before, now = old.bundle.signature, new.bundle.signature
-    for name in ('takes', 'task'):
+    for name in ('takes', 'task', 'answer'):
         if getattr(before, name) != getattr(now, name):
             raise UserError(
                 f'{name} was {getattr(before, name)} and is {getattr(now, name)}: clients have to '
