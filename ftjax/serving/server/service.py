@@ -52,16 +52,29 @@ class Service:
     """A bundle that answers requests; `start` it in an event loop, `close` it at the end."""
 
     def __init__(
-        self, bundle: Bundle, settings: ServerSettings, traffic: TrafficMonitor | None = None
+        self,
+        bundle: Bundle,
+        settings: ServerSettings,
+        traffic: TrafficMonitor | None = None,
+        *,
+        metrics: ServerMetrics | None = None,
+        name: str = '',
+        version: str = '',
     ):
-        """`traffic` keeps sketches of what is answered; None keeps nothing."""
+        """A service that is not started.
+
+        Args:
+          bundle: that answers.
+          settings: of the server.
+          traffic: keeps sketches of what is answered; None keeps nothing.
+          metrics: of the server, if it has some already.
+          name, version: of a registry; else those of the bundle's folder.
+        """
         self.traffic = traffic
         self._writing: asyncio.Task[None] | None = None
-        self.bundle, self.settings, self.metrics = bundle, settings, ServerMetrics()
-        if traffic is not None:
-            self.metrics.registry.register(DriftMetrics(traffic))
-        self.name = bundle.folder.resolve().name
-        self.metrics.of_bundle(self.name, bundle.digest, bundle.manifest)
+        self.bundle, self.settings, self.metrics = bundle, settings, metrics or ServerMetrics()
+        self.name = name or bundle.folder.resolve().name
+        self.version = version or bundle.digest[:12]
         self.reference = read_reference(bundle.folder, bundle.signature)
         self.goldens = read_goldens(bundle.folder)
         reader = bundle.reader
@@ -76,17 +89,26 @@ class Service:
         self.ready = False
         self._warming: asyncio.Task[None] | None = None
 
+    def announce(self) -> None:
+        """Tells the metrics that this is what answers."""
+        bundle = self.bundle
+        self.metrics.of_bundle(self.name, self.version, bundle.digest, bundle.manifest)
+        self.metrics.of_drift(None if self.traffic is None else DriftMetrics(self.traffic))
+
     def start(self) -> None:
         """Takes requests, once all is compiled and the goldens were right."""
-        self.batcher.start()
+        self.open()
         self._warming = asyncio.create_task(asyncio.to_thread(self.warm_up))
+
+    def open(self) -> None:
+        """Begins to run batches, and to write sketches."""
+        self.batcher.start()
         if self.traffic is not None:
             self._writing = asyncio.create_task(self.traffic.run())
 
     async def close(self) -> None:
         """Answers what was accepted, and ends."""
         self.ready = False
-        self.metrics.ready.set(0)
         await self.batcher.close()
         self.readers.shutdown(wait=True, cancel_futures=True)
         if self.traffic is not None and self._writing is not None:
@@ -112,7 +134,6 @@ class Service:
             _log.error('never ready: %s', self.failed)
             return
         self.ready = True
-        self.metrics.ready.set(1)
         _log.info(
             'ready: %d programs compiled in %.1f s, goldens off by %.2g at most',
             len(self.bundle.compiled),
@@ -157,13 +178,11 @@ class Service:
         if not self.ready:
             raise Refusal(503, self.failed or 'programs are being compiled; try again soon')
         with self.batcher.place(len(asked.inputs)):
-            self.metrics.pending.set(self.batcher.pending)
             try:
                 async with asyncio.timeout(self.settings.timeout):
                     answers, noted = await self._answers(asked, request_id)
             except TimeoutError:
                 raise Refusal(504, f'no answer within {self.settings.timeout:g} s') from None
-        self.metrics.pending.set(self.batcher.pending)
         if self.traffic is not None:
             self.traffic.note(request_id, asked.inputs, noted)
         return answers
