@@ -99,6 +99,7 @@ def show_plan():
     from ftjax.freezing.partition import combine
     from ftjax.freezing.plan.plan import make_plan
     from ftjax.models.adapters.adapted import plain_network
+    from ftjax.runs.before_training.mesh_plan import mesh_table
     from ftjax.runs.run_spec import run_spec
     from ftjax.training.cost.cost import forward_flops, plan_cost
 
@@ -135,6 +136,8 @@ def show_plan():
         f'  temporary memory  {cost.temporary_bytes:,} bytes, '
         f'{cost.temporary_bytes / max(whole.temporary_bytes, 1):.3f} of full'
     )
+    if table := mesh_table(spec):
+        print(f'\n{table}')
     show_memory(prepared)
 
 

@@ -264,21 +264,29 @@ def test_bad_flags_are_one_line(images, tmp_path):
 
 
 def test_the_load_test_measures_all_sides_and_finds_no_wrong_answer(images, tmp_path):
-    script = str(ROOT / 'scripts' / 'benchmarks' / 'serving_load.py')
-    flags = [f'--bundle={images.bundle}', '--seconds=0.5', '--rounds=1', '--clients=4']
+    words = ['serving', f'bundle={images.bundle}', 'seconds=0.3', 'rounds=1', 'clients=(1,4)']
     done = subprocess.run(
-        [sys.executable, script, *flags, f'--output={tmp_path / "load.json"}'],
+        [sys.executable, str(ROOT / 'scripts' / 'benchmark.py'), *words, f'--out={tmp_path}'],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
     )
     assert done.returncode == 0, done.stderr
-    sides = json.loads((tmp_path / 'load.json').read_text())['sides']
-    assert len(sides) == 4
-    for row in sides.values():
+    told = json.loads((tmp_path / 'serving.json').read_text())
+    assert len(told['load']) == 2 + 2 * 2
+    for row in told['load']:
         assert row['wrong'] == 0
-        assert row['calls'] > 0
+        assert row['requests'] > 0
         assert 0 < row['p50_ms'] <= row['p95_ms'] <= row['p99_ms']
+    assert [row['what'] for row in told['held']] == [
+        '64 clients at once',
+        'poisoned requests',
+        'kill -9, restart',
+        'SIGTERM under load',
+    ]
+    assert [row['wrong'] for row in told['held']] == [0] * 4
+    assert (tmp_path / 'serving.md').exists()
+    assert (tmp_path / 'serving.png').exists()
 
 
 @pytest.mark.skipif(BROWSER is None, reason='needs Chromium on the path')

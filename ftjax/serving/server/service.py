@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.serving.bundle.golden_rows import fitting
 from ftjax.serving.bundle.goldens import read_goldens
 from ftjax.serving.bundle.image_inputs import ImageReader
 from ftjax.serving.bundle.input_rows import Example, InputRows
@@ -30,6 +31,10 @@ from ftjax.serving.server.server_metrics import ServerMetrics
 from ftjax.serving.server.server_settings import ServerSettings
 
 _log = logging.getLogger('ftjax.serving')
+MEASURED = 5
+"""Runs of a program at a start, to know how long it takes; fewer of one that takes long."""
+LONGEST = 0.3
+"""Seconds after which no further run is measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +128,7 @@ class Service:
             # Goldens run in the largest batch that is served.
             worst = self.bundle.check_goldens(self.settings.batch_sizes[-1])
             self._check_reader()
+            self._measure()
         except Exception as error:  # said by /readyz: the process stays to tell it
             self.failed = str(error) or type(error).__name__
             _log.error('never ready: %s', self.failed)
@@ -134,6 +140,21 @@ class Service:
             time.perf_counter() - began,
             worst,
         )
+
+    def _measure(self) -> None:
+        """Times a run of every program on a golden, so that batches get their best size."""
+        found: dict[tuple[int, int], float] = {}
+        for bucket in self.bundle.signature.buckets:
+            inputs, at = fitting(self.goldens, self.bundle.signature, bucket)
+            for size in self.settings.batch_sizes if len(at) else ():
+                one = {name: array[:1] for name, array in inputs.items()}
+                times: list[float] = []
+                while len(times) < MEASURED and sum(times) < LONGEST:
+                    began = time.perf_counter()
+                    self.bundle.run(one, size, bucket)
+                    times.append(time.perf_counter() - began)
+                found[bucket, size] = min(times)
+        self.batcher.seconds.update(found)
 
     def _check_reader(self) -> None:
         """UserError where raw goldens no longer become the arrays that they became."""
