@@ -11,6 +11,7 @@ from ftjax.serving.versions.publishing import publish
 from ftjax.serving.versions.registry import Registry
 
 mlflow = pytest.importorskip('mlflow')
+pytest.importorskip('pandas')
 
 
 @pytest.fixture

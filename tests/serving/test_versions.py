@@ -384,3 +384,17 @@ def test_a_full_disk_leaves_everything_as_it_was(filled, bundles, tmp_path, size
     bundles_of_it = filled.store.root / 'noise' / 'bundles'
     assert len(list(bundles_of_it.iterdir())) == 3
     assert publish(filled, other, 'noise').version.number == 4
+
+
+def test_a_file_system_without_hard_links_makes_records_once_too(filled, monkeypatch):
+    def refused(*_):
+        raise PermissionError(1, 'Operation not permitted')
+
+    monkeypatch.setattr(os, 'link', refused)
+    assert promote(filled, 'noise@1', 'production', 'r').event.number == 4
+    assert filled.resolve('noise@production').number == 1
+    record = filled.store.root / 'noise' / 'versions' / '000003.json'
+    before = record.read_bytes()
+    assert filled.store.create('noise/versions/000003.json', b'other') is False
+    assert record.read_bytes() == before
+    assert not [path for path in record.parent.iterdir() if path.name.startswith('.')]

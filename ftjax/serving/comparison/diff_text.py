@@ -79,7 +79,7 @@ def paired_told(found: VersionDiff) -> Iterator[str]:
         yield printable(f'no paired difference: {found.runs.unpaired}')
         return
     yield (
-        f'{found.second} minus {found.first}, paired on the same {paired.n:,} test examples: '
+        f'paired on the same {paired.n:,} test examples, {found.second} minus {found.first}: '
         f'{title_of(paired.metric)} {score(paired.difference, paired.metric, signed=True)}'
         f'{interval_told(paired)}'
     )
@@ -112,5 +112,5 @@ def changed_told(answers: ChangedAnswers) -> str:
 def answer(change: Change, which: int) -> str:
     """What one of both answered, with its probability."""
     told = (change.first, change.second)[which]
-    sure = f' ({100 * told.value:.1f} %)' if told.probable else ''
+    sure = f' ({100 * told.value:.1f}\u00a0%)' if told.probable else ''
     return f'{told.said or "–"}{sure}'

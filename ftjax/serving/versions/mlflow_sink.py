@@ -54,8 +54,10 @@ def to_mlflow(registry: Registry, version: Version) -> str:
     try:
         import mlflow
         from mlflow import pyfunc
-    except ImportError:
-        raise UserError("MLflow is not installed: pip install 'ftjax[mlflow]'") from None
+    except ImportError as error:
+        raise UserError(
+            f"a model of MLflow needs the package {error.name}: pip install 'ftjax[mlflow]'"
+        ) from None
     bundle = registry.open(version)
     found = version.run.get('metrics', {})
     metrics = {name: value for name, value in found.items() if isinstance(value, float)}
