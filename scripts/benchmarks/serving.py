@@ -6,7 +6,8 @@ together; FastAPI with PyTorch in eager mode on the same weights. Clients run on
 processors as the servers, so throughput is below that of clients elsewhere. Then what must not
 happen is counted: wrong answers, lost requests. Options: `networks=vit,bert`, `seconds=2`,
 `rounds=3`, `clients=(1,16)`; `bundle=FOLDER` for a bundle of your own, with `hf=FOLDER` of the same
-run for PyTorch; `made=FOLDER` keeps the networks.
+run for PyTorch; `made=FOLDER` keeps the networks; `torch_threads=N`, all cores if left out, as
+PyTorch itself takes them.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def run(
     bundle: str = '',
     hf: str = '',
     made: str = '',
+    torch_threads: int = os.cpu_count() or 1,
 ) -> None:
     """Measures and writes serving.json, serving.md and serving.png."""
     with tempfile.TemporaryDirectory() as beside:
@@ -48,15 +50,21 @@ def run(
             folders = {pathlib.Path(bundle).name: (pathlib.Path(bundle), hf and pathlib.Path(hf))}
         rows, held, loads, began = [], [], [], time.monotonic()
         for name, (own, other) in folders.items():
-            more, survived = measured(own, other, seconds, rounds, clients)
+            more, survived = measured(own, other, seconds, rounds, clients, torch_threads)
             rows += [{'network': TITLES.get(name, name), **row} for row in more]
             held += [{'network': TITLES.get(name, name), **row} for row in survived]
             loads.append(os.getloadavg()[0])
-        write_results(folder, rows, held, (time.monotonic() - began, max(loads)))
+            # After each network: what was measured is not lost if the next one fails.
+            write_results(folder, rows, held, (time.monotonic() - began, max(loads)))
 
 
 def measured(
-    own: pathlib.Path, other: Any, seconds: float, rounds: int, clients: Sequence[int]
+    own: pathlib.Path,
+    other: Any,
+    seconds: float,
+    rounds: int,
+    clients: Sequence[int],
+    threads: int,
 ) -> tuple[list[Row], list[Row]]:
     """(rows of the load test, rows of what was survived) of one bundle."""
     from ftjax import serving
@@ -71,7 +79,7 @@ def measured(
             SIDES[3]: stack.enter_context(ours(own, f'--batch_sizes=1,4,8,{LARGEST}')),
         }
         if other:
-            servers[SIDES[4]] = stack.enter_context(torch_eager(other, _threads(other, wire)))
+            servers[SIDES[4]] = stack.enter_context(torch_eager(other, threads))
         for server in servers.values():
             server.wait()
         sides = sides_of(bundle, goldens, servers, wire, clients)
@@ -117,18 +125,6 @@ def direct(bundle: Any, goldens: Any, size: int, seconds: float) -> Answered:
         number += 1
     told.seconds = time.perf_counter() - began
     return told
-
-
-def _threads(folder: pathlib.Path, wire: Sequence[bytes]) -> int:
-    """1 or all, with whichever PyTorch answers four clients faster."""
-    rates = {}
-    for threads in {1, os.cpu_count() or 1}:
-        with torch_eager(folder, threads) as server:
-            server.wait()
-            load(server.port, wire, 4, 0.5)
-            found = load(server.port, wire, 4, 1.5)
-            rates[threads] = len(found.times) / found.seconds
-    return max(rates, key=rates.__getitem__)
 
 
 def summary(key: tuple[str, int, int], several: Sequence[Answered], expected: Sequence[Any]) -> Row:

@@ -88,7 +88,7 @@ class Follower:
         """Looks once, and takes what is new."""
         try:
             version = await asyncio.to_thread(self._read)
-        except (UserError, OSError) as error:
+        except Exception as error:  # whatever a file system raises: the old version goes on
             live.service.metrics.registry_errors.inc()
             if str(error) != self._trouble:  # once, not every few seconds
                 _log.warning('%s stays: %s', self.version, error)

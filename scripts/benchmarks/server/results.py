@@ -12,6 +12,8 @@ SIDES = (
     'server, batches',
     'FastAPI + PyTorch eager',
 )
+BUSY = 3
+"""Load average a core from which on other work was there: clients and servers make less."""
 COLUMNS = ('p50_ms', 'p95_ms', 'p99_ms')
 
 
@@ -65,6 +67,12 @@ def page(rows: list[dict[str, Any]], held: list[dict[str, Any]], made: Any) -> s
         "probability that differs from the bundle's golden by more than 1e-5.",
         '',
     ]
+    if made['load_average'] > BUSY * host['cores']:
+        lines += [
+            '**The machine was busy with other work.** Rounds of one side differ several times; '
+            'sides whose ranges overlap are not ranked by this table.',
+            '',
+        ]
     for network in dict.fromkeys(row['network'] for row in rows):
         lines += [f'## {network}', '']
         lines += ['| side | clients | examples/s | ratio | p50 ms | p95 ms | p99 ms | wrong |']
