@@ -321,6 +321,7 @@ def test_every_dependency_is_pinned_to_a_version_it_allows(file, python):
 def test_every_import_is_declared():
     names = {
         'absl': 'absl-py',
+        'mlflow': 'mlflow-skinny',
         'orbax': 'orbax-checkpoint',
         'PIL': 'pillow',
         'sklearn': 'scikit-learn',
