@@ -6,7 +6,12 @@ The network is a run's folder, its model/ folder, or any checkpoint with a head.
 of images, an image, or a .csv, .jsonl or .npz file; they are read as the run read its data, a part
 at a time. A network of tables takes a .csv or .jsonl file with a column for each of its features.
 The output, .csv or .jsonl, has a row an input: what is predicted and the probability of each class,
-calibrated where a temperature was fitted (scripts/evaluate.py --calibrate).
+calibrated where a temperature was fitted (scripts/evaluate.py --calibrate). Columns of texts are
+those of the task, as in training (ftjax/tasks/GUIDE.md); labels may be there or not. What is
+answered: the cosine of two texts (text_similarity), also with their vectors (embedding; .npz holds
+these alone), the choice and the probability of each (multiple_choice), the order of the candidates
+(text_ranking), tags and spans (token_classification), and how well a text, a completion or the
+assistant's part of a conversation is guessed (causal_lm; scripts/generate.py writes texts).
 
 An input that cannot be read is left out and named, here and in OUTPUT_errors.csv; with --strict
 the exit code is then 1. --features=STAGE writes an embedding an input to an .npz file instead:
@@ -57,7 +62,7 @@ def main():
     settings = reading_settings(trained, DATA())
     how = {'settings': settings, 'batch_size': BATCH.value, 'mirrored': MIRRORED.value}
     source, output = INPUT.value, pathlib.Path(OUTPUT.value)
-    if FEATURES.value:
+    if FEATURES.value or output.suffix.lower() == '.npz':
         done = write_features(trained, source, output, FEATURES.value, **how)
     elif not output.suffix:
         done = write_masks(trained, source, output, **how)

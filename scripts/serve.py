@@ -9,6 +9,11 @@ once every program is compiled and the golden outputs are right. Requests are pu
 batches: the first waits --latency_ms for others. SIGTERM answers what was accepted, then ends
 with 0.
 
+With --monitor=DIR it keeps sketches of the traffic in a folder, a file for each window of time:
+counts, sums, histograms and a sample of 512 feature vectors, never an input. scripts/monitor.py
+compares them with the bundle's reference. --keep_inputs=0.01 also keeps that share of the inputs,
+in DIR/inputs, which only the owner of the server can read.
+
 Only this machine reaches it unless --host says otherwise. A bearer token is read from
 --token_file or $FTJAX_TOKEN. It needs the packages of `pip install 'ftjax[serve]'`. Where several
 servers share a GPU, set XLA_PYTHON_CLIENT_PREALLOCATE=false.
@@ -29,6 +34,9 @@ TIMEOUT = flags.DEFINE_float('timeout', 10.0, 'Seconds a request.')
 MAX_BYTES = flags.DEFINE_integer('max_bytes', 8 * 2**20, 'Of a request.')
 MAX_INPUTS = flags.DEFINE_integer('max_inputs', 64, 'Of a request.')
 TOKEN_FILE = flags.DEFINE_string('token_file', None, 'File with the token that clients send.')
+MONITOR = flags.DEFINE_string('monitor', None, 'Folder for sketches of the traffic.')
+WINDOW = flags.DEFINE_float('window_hours', 168.0, 'Length of a window of the sketches.')
+KEEP = flags.DEFINE_float('keep_inputs', 0.0, 'Share of the inputs to keep as files.', 0, 1)
 
 
 def main():
@@ -51,7 +59,14 @@ def main():
         max_inputs=MAX_INPUTS.value,
         token=read_token(TOKEN_FILE.value),
     )
-    serve(BUNDLE.value, settings, SHA256.value)
+    serve(
+        BUNDLE.value,
+        settings,
+        SHA256.value,
+        monitor=MONITOR.value,
+        window_hours=WINDOW.value,
+        keep_inputs=KEEP.value,
+    )
 
 
 if __name__ == '__main__':

@@ -1,8 +1,8 @@
 """What the command line may change of a config beyond what ml_collections can.
 
-`--config.train.patience=None` for keys that may be None, `--config.freeze.frozen_dtype=bfloat16`
-whether `config.freeze` is a text or a mapping so far, `--config.model.dropout=0.1` whether
-`config.model` has that field so far or not.
+`--config.train.patience=None` and `--config.data.palette=None` for keys that may say nothing,
+`--config.freeze.frozen_dtype=bfloat16` whether `config.freeze` is a text or a mapping so far,
+`--config.model.dropout=0.1` whether `config.model` has that field so far or not.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftjax.config import SECTIONS, Config
+from ml_collections import ConfigDict
+
+from ftjax.cli.listing import KEYED
+from ftjax.config import Config
 from ftjax.data.settings import DataSettings
 from ftjax.distributed.mesh_settings import AXES
 from ftjax.errors import UserError, check_name, shown
@@ -27,31 +30,45 @@ NOTHING = Expected(())
 
 def optional_keys() -> set[str]:
     """Dotted keys that may be None, of those that every config has."""
-    found = {f'mesh.{name}' for name in AXES}
-    for section, cls in SECTIONS.items():
-        known = expected_of(cls)
-        found |= {f'{section}.{key}' for key in known if type(None) in known[key].kinds}
+    return {key for key, value in nothing_by_key().items() if value is None}
+
+
+def nothing_by_key() -> dict[str, object]:
+    """What stands for nothing, by dotted key, in keys that may say nothing.
+
+    None where it may be that, '' or 'none' of texts, an empty sequence or mapping of others.
+
+    >>> found = nothing_by_key()
+    >>> [found[key] for key in ('data.palette', 'data.sampler', 'data.augment', 'train.patience')]
+    [(), '', 'none', None]
+    """
+    found: dict[str, object] = {f'mesh.{name}': None for name in AXES}
+    found |= {name: value for name, value in nothing_of(Config).items() if name not in KEYED}
+    for section, cls in KEYED.items():
+        if section:
+            found |= {f'{section}.{name}': value for name, value in nothing_of(cls).items()}
     return found
 
 
-def empty_keys() -> dict[str, str]:
-    """What stands for nothing, by dotted key, in keys of texts that may say nothing: '' or 'none'.
-
-    >>> empty_keys()['data.sampler'], empty_keys()['data.augment'], empty_keys()['init']
-    ('', 'none', '')
-    """
-    found = {'init': ''}  # random weights
-    for section, cls in SECTIONS.items():
-        for field in dataclasses.fields(cls):
-            if field.default in ('', 'none'):
-                found[f'{section}.{field.name}'] = field.default
+def nothing_of(cls: type) -> dict[str, object]:
+    """What stands for nothing in the fields of some settings that may say nothing."""
+    found: dict[str, object] = {'init': ''} if cls is Config else {}  # random weights
+    known = expected_of(cls)
+    for field in dataclasses.fields(cls):
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
+        if type(None) in known.get(field.name, NOTHING).kinds:
+            found[field.name] = None
+        elif default in ('', 'none') or (isinstance(default, tuple | Mapping) and not default):
+            found[field.name] = default
     return found
 
 
 def expected_at(key: str) -> str:
     """What a key of a config takes, in words; empty for one that not every config has."""
     section, _, name = key.rpartition('.')
-    cls = SECTIONS.get(section) if section else Config
+    cls = KEYED.get(section) if section != 'freeze' else None
     known = expected_of(cls) if cls is not None else {}
     return known[name].text(None) if name in known else ''
 
@@ -65,13 +82,14 @@ def taken(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, object]]]:
     Raises:
       UserError: an unknown key of `freeze`, or a value that it does not take.
     """
-    rest, found, optional, empty = [], [], optional_keys(), empty_keys()
+    rest, found, nothing = [], [], nothing_by_key()
     for word in argv:
         match = WORD.fullmatch(word)
-        if match and match[1] in optional and match[2] in NONES:
-            found.append((match[1], None))
-        elif match and match[1] in empty and match[2] in NONES:
-            rest.append(f'--config.{match[1]}={empty[match[1]]}')
+        given = nothing.get(match[1], ...) if match else ...
+        if match and isinstance(given, str) and match[2] in NONES:
+            rest.append(f'--config.{match[1]}={given}')
+        elif match and given is not ... and match[2] in (*NONES, *unset(given)):
+            found.append((match[1], given))
         elif match and match[1].startswith('freeze.'):
             found.append((match[1], freeze_value(match[1].removeprefix('freeze.'), match[2])))
         elif match and match[1].startswith('model.'):
@@ -79,6 +97,11 @@ def taken(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, object]]]:
         else:
             rest.append(word)
     return rest, found
+
+
+def unset(nothing: object) -> tuple[str, ...]:
+    """What else than NONES unsets a key: no value at all, where it holds several."""
+    return ('',) if isinstance(nothing, tuple | Mapping) else ()
 
 
 def freeze_value(name: str, text: str) -> object:
@@ -97,7 +120,8 @@ def data_values(words: Sequence[str]) -> dict[str, list[object]]:
         name, equals, text = word.partition('=')
         if not equals:
             raise UserError(f'--data={shown(word)}; expected --data.KEY=VALUE')
-        if tuple in expected_of(DataSettings).get(name, NOTHING).kinds and text[:1] not in '([':
+        several = tuple in expected_of(DataSettings).get(name, NOTHING).kinds
+        if several and text[:1] not in '([' and text not in NONES:
             found.setdefault(name, []).append(tuple(filter(None, text.split(','))))
             continue
         found.setdefault(name, []).append(value_of(DataSettings, 'data', name, text))
@@ -109,8 +133,9 @@ def value_of(cls: type, where: str, name: str, text: str) -> Any:
     known = expected_of(cls)
     check_name(name, known, f'key of {where}:')
     wanted = known[name]
-    if type(None) in wanted.kinds and text in NONES:
-        return None
+    nothing = nothing_of(cls)
+    if name in nothing and text in (*NONES, *unset(nothing[name])):
+        return nothing[name]
     value: object = text
     if str not in wanted.kinds or text[:1] in ('(', '[', '{'):
         value = literal(text)
@@ -138,13 +163,17 @@ def make(config: Any, changes: Sequence[tuple[str, object]]) -> None:
       UserError: the config has no such section.
     """
     for key, value in changes:
-        section, name = key.split('.')
+        section, _, name = key.partition('.')
         check_name(section, list(config), 'config key')
+        if not name:
+            with config.unlocked(), config.ignore_type():
+                config[section] = ConfigDict(value) if isinstance(value, Mapping) else value
+            continue
         with config.unlocked(), config.ignore_type():
             if section == 'freeze':
                 now = config.freeze
                 now = {'strategy': now} if isinstance(now, str) else dict(now)
-                if name in ('rules', 'phases'):
+                if name in ('rules', 'phases') and value:
                     now.pop('strategy', None)
                 config.freeze = {**now, name: value}
             else:

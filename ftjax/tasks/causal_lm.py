@@ -16,6 +16,7 @@ from ftjax.data.labels.next_tokens import NextTokens
 from ftjax.evaluation.intervals import bootstrap_interval, units
 from ftjax.evaluation.metric import MetricValues, error, share
 from ftjax.evaluation.predictions import finite_rows
+from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.registry import task
 from ftjax.tasks.spans.token_errors import TokenErrors, accuracy_of, loss_of, text_row
 from ftjax.tasks.statistics import Statistics
@@ -46,10 +47,6 @@ class CausalLM(TokenErrors):
     unit = 'texts'
     counted = 'tokens'
     asked = 'token'
-    no_answer = (
-        'a language model answers with texts: scripts/generate.py writes them; '
-        '--features=STAGE writes embeddings of texts'
-    )
 
     def losses(
         self, outputs: Float[Array, 'batch time scores'], batch: Batch, options: LossOptions
@@ -114,6 +111,29 @@ class CausalLM(TokenErrors):
         label = np.asarray(label)
         batch = {'labels': label[None], 'mask': self.labels.asked(label)[None]}
         return dict(text_row(self.statistics(output[None], batch, None).rows['sums'][0]))
+
+    def answers(
+        self,
+        outputs: np.ndarray,
+        class_names: Sequence[str] = (),
+        options: AnswerOptions = ANSWERS,
+    ) -> Columns:
+        """How well a text is guessed: `nll`, nats a token, `perplexity`, `accuracy`, and how many
+        `tokens` count, of those that the network sees. scripts/generate.py writes texts.
+
+        Outputs are an object array (n,) of (tokens, 3) each.
+        """
+        refuse(options, self.name, 'top_k', 'temperature', 'threshold', 'nonconformity')
+        sums = np.array(
+            [[*each[:, [0, 2]].sum(axis=0, dtype=float), len(each)] for each in outputs]
+        )
+        rows = [row[None] for row in sums]
+        return {
+            'nll': [loss_of(row) for row in rows],
+            'perplexity': [_perplexity(row) for row in rows],
+            'accuracy': [accuracy_of(row) for row in rows],
+            'tokens': [len(each) for each in outputs],
+        }
 
     def text(self, metrics: MetricValues) -> str:
         """All metrics with their intervals."""

@@ -15,6 +15,7 @@ from ftjax.evaluation.metric import Metric, MetricValues, share
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.predictions import finite_rows
 from ftjax.evaluation.ratio import Ratio
+from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.error_analysis import Baseline
 from ftjax.tasks.registry import task
 from ftjax.tasks.retrieval.contrastive_losses import (
@@ -23,6 +24,7 @@ from ftjax.tasks.retrieval.contrastive_losses import (
     unit,
 )
 from ftjax.tasks.retrieval.retrieval import CUTOFFS, ranked
+from ftjax.tasks.retrieval.vectors import cosines_with_first, vector_columns
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task
 
@@ -139,6 +141,24 @@ class Embedding(Task):
         if 'triplet' in found.rows:
             values['triplet_accuracy'] = float(found.rows['triplet'].mean())
         return {**counts, **values, **(intervals if queries.any() else {})}
+
+    def answers(
+        self,
+        outputs: np.ndarray,
+        class_names: Sequence[str] = (),
+        options: AnswerOptions = ANSWERS,
+    ) -> Columns:
+        """The vectors; of rows of several texts first their `similarity`, the cosine of the first
+        text with the second, and `similarity_2`, .. with further ones.
+        """
+        refuse(options, self.name, 'top_k', 'temperature', 'threshold', 'nonconformity')
+        if outputs.ndim == 2:
+            return vector_columns(outputs)
+        names = ['similarity', *(f'similarity_{n}' for n in range(2, outputs.shape[1]))]
+        return {
+            **dict(zip(names, cosines_with_first(outputs).T, strict=True)),
+            **vector_columns(outputs),
+        }
 
     def ratio(self, found: Statistics) -> Ratio:
         """NDCG over queries."""

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ftjax.data.labels.choices import NO_CANDIDATE, Relevance
+from ftjax.data.labels.choices import NO_CANDIDATE, Relevance, texts_there
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import mean_interval
 from ftjax.evaluation.metric import Metric
@@ -123,14 +123,23 @@ class TextRanking(Task):
         class_names: Sequence[str] = (),
         options: AnswerOptions = ANSWERS,
     ) -> Columns:
-        """`predicted`: the numbers of the candidates from 0, best first; and their `score`s."""
+        """`predicted`: the numbers of the candidates from 0, best first; and their `scores`."""
         refuse(options, self.name, 'top_k', 'temperature', 'threshold', 'nonconformity')
-        scores = outputs.reshape(len(outputs), -1)
-        order = np.argsort(-scores, axis=1, kind='stable')
-        return {
-            'predicted': [' '.join(map(str, row)) for row in order.tolist()],
-            'scores': [' '.join(f'{each:.6g}' for each in row) for row in scores],
-        }
+        return _columns(list(outputs.reshape(len(outputs), -1)))
+
+    def answers_to(
+        self,
+        inputs: Sequence[Any],
+        outputs: np.ndarray,
+        class_names: Sequence[str] = (),
+        options: AnswerOptions = ANSWERS,
+    ) -> Columns:
+        """As `answers`, and the text of the `first`; nothing of candidates that are not there."""
+        self.answers(outputs, class_names, options)  # refuses options
+        counts = [texts_there(texts) - 1 for texts in inputs]
+        rows = [scores.reshape(-1)[:n] for scores, n in zip(outputs, counts, strict=True)]
+        best = [str(texts[1 + row.argmax()]) for texts, row in zip(inputs, rows, strict=True)]
+        return {**_columns(rows), 'first': best}
 
     def mistakes(
         self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20
@@ -142,3 +151,12 @@ class TextRanking(Task):
             for i in largest(1 - gains, limit)
             if gains[i] < 1
         ]
+
+
+def _columns(rows: Sequence[np.ndarray]) -> Columns:
+    """Answers of the scores (candidates,) of each query."""
+    orders = [np.argsort(-scores, kind='stable').tolist() for scores in rows]
+    return {
+        'predicted': [' '.join(map(str, order)) for order in orders],
+        'scores': [' '.join(f'{each:.6g}' for each in scores) for scores in rows],
+    }

@@ -13,8 +13,10 @@ from ftjax.evaluation.intervals import bootstrap_interval
 from ftjax.evaluation.metric import Metric, error
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.ratio import Ratio
+from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.registry import task
 from ftjax.tasks.retrieval.contrastive_losses import cosine_regression, unit
+from ftjax.tasks.retrieval.vectors import cosines_with_first, vector_columns
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task
 
@@ -93,6 +95,18 @@ class TextSimilarity(Task):
         """The score and the cosine."""
         vectors = np.asarray(unit(output), np.float64)
         return {'score': float(label), 'cosine': float(vectors[0] @ vectors[1])}
+
+    def answers(
+        self,
+        outputs: np.ndarray,
+        class_names: Sequence[str] = (),
+        options: AnswerOptions = ANSWERS,
+    ) -> Columns:
+        """`predicted`, the cosine of a pair; of single texts their vectors."""
+        refuse(options, self.name, 'top_k', 'temperature', 'threshold', 'nonconformity')
+        if outputs.ndim == 2:
+            return vector_columns(outputs)
+        return {'predicted': cosines_with_first(outputs)[:, 0]}
 
     def mistakes(
         self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20

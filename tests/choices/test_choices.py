@@ -15,6 +15,7 @@ from ftjax.runs.prediction.trained import open_trained
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.tasks import task_of
+from ftjax.tasks.task import LossOptions
 
 TINY = {'vocab_size': 128, 'width': 16, 'depth': 1, 'heads': 2, 'mlp_dim': 16, 'max_positions': 16}
 
@@ -31,7 +32,7 @@ def read(source, task, **changes):
 
 def test_three_choices_by_hand():
     scores = np.log(np.array([[1.0, 2.0, 1.0], [4.0, 2.0, 2.0]]))[..., None]
-    batch = {'labels': np.array([1, 2]), 'mask': np.ones(2, np.float32)}
+    batch = {'labels': np.array([[1, 3], [2, 3]]), 'mask': np.ones(2, np.float32)}
     task = task_of('multiple_choice')
     got = task.measure([(scores, batch)])
     assert got['accuracy'] == 0.5
@@ -42,6 +43,54 @@ def test_three_choices_by_hand():
     (worst,) = task.mistakes(found, ['a', 'b'], ())
     assert (worst['id'], worst['label'], worst['predicted']) == ('b', 2, 0)
     assert worst['label_probability'] == pytest.approx(0.25)
+
+
+def test_choices_that_are_not_there_count_for_nothing():
+    """The last of three is empty: probabilities, loss, gradient and smoothing are of two."""
+    scores = np.log(np.array([[1.0, 3.0, 99.0], [4.0, 2.0, 2.0]]))[..., None]
+    batch = {'labels': np.array([[0, 2], [2, 3]]), 'mask': np.ones(2, np.float32)}
+    task = task_of('multiple_choice')
+    got = task.measure([(scores, batch)])
+    assert got['accuracy'] == 0
+    assert got['log_loss'] == pytest.approx((np.log(4) + np.log(4)) / 2)
+
+    def loss(scores, smoothing=0.0):
+        return task.loss(scores, batch, LossOptions(label_smoothing=smoothing))[0]
+
+    assert float(loss(scores.astype(np.float32))) == pytest.approx(2 * np.log(4), rel=1e-6)
+    assert not jax.grad(loss)(scores.astype(np.float32))[0, 2]
+    first = 0.8 * np.log(4) + 0.2 * (np.log(4) + np.log(4 / 3)) / 2
+    second = 0.8 * np.log(4) + 0.2 * (np.log(2) + 2 * np.log(4)) / 3
+    assert float(loss(scores.astype(np.float32), 0.2)) == pytest.approx(first + second, rel=1e-6)
+    given = task.answers_to([['q', 'a', 'b', ''], ['q', 'a', 'b', 'c']], scores)
+    assert given['predicted'].tolist() == [1, 0] and given['choice'] == ['b', 'a']
+    assert given['probabilities'] == ['0.25 0.75', '0.5 0.25 0.25']
+    ranked = task_of('text_ranking').answers_to([['q', 'a', 'b', ''], ['q', 'a', 'b', 'c']], scores)
+    assert ranked['predicted'] == ['1 0', '0 1 2'] and ranked['first'] == ['b', 'a']
+
+
+def test_rows_with_fewer_choices_than_others(tmp_path):
+    rows = [
+        {'question': 'a', 'choices': ['b', 'c'], 'label': 1},
+        {'question': 'e', 'choices': ['f', 'g', 'h'], 'label': 2},
+    ]
+    found = read(jsonl(tmp_path / 'a.jsonl', rows), 'multiple_choice')
+    assert found.inputs[0].tolist() == ['a', 'b', 'c', '']
+    assert found.labels.tolist() == [[1, 2], [2, 3]]
+    assert '2 to 3 choices each' in found.label_kind.summary(found.labels)
+    header = 'sent1,ending0,ending1,ending2,ending3,label\n'
+    (tmp_path / 'a.csv').write_text(f'{header}a,b,c,,,1\nd,e,f,g,h,3\n')
+    found = read(f'csv:{tmp_path}/a.csv', 'multiple_choice')
+    assert found.labels.tolist() == [[1, 2], [3, 4]]
+    (tmp_path / 'a.csv').write_text(f'{header}a,b,c,,d,1\n')
+    with pytest.raises(UserError, match=r"a.csv line 2: 'ending2' is ''"):
+        read(f'csv:{tmp_path}/a.csv', 'multiple_choice')
+    rows = [{'question': 'a', 'choices': ['b', 'c'], 'label': 1}, {**rows[1], 'label': 3}]
+    with pytest.raises(UserError, match=r'a.jsonl line 2: choice 3 of 3; expected 0 to 2'):
+        read(jsonl(tmp_path / 'a.jsonl', rows), 'multiple_choice')
+    rows = [{'anchor': 'a', 'positive': ['b', 'c']}, {'anchor': 'a', 'positive': ['b']}]
+    with pytest.raises(UserError, match=r'a.jsonl line 2: 2 texts, and 3 in .*a.jsonl line 1'):
+        read(jsonl(tmp_path / 'a.jsonl', rows), 'embedding')
 
 
 def test_three_candidates_by_hand():
@@ -82,7 +131,7 @@ def test_choices_and_candidates_from_files(tmp_path):
     ]
     found = read(jsonl(tmp_path / 'a.jsonl', rows), 'multiple_choice')
     assert found.inputs.tolist() == [['a', 'b', 'c', 'd'], ['e', 'f', 'g', 'h']]
-    assert found.labels.tolist() == [1, 2]
+    assert found.labels.tolist() == [[1, 3], [2, 3]]
     rows = [
         {'query': 'a', 'candidates': ['b', 'c'], 'relevance': [0, 1.5]},
         {'query': 'd', 'candidates': ['e', 'f', 'g'], 'relevance': [1, 0, 0]},
@@ -154,7 +203,7 @@ def test_a_run_its_parts_its_features_and_its_answers(file, tmp_path):
     opened = open_trained(str(tmp_path / 'run'))
     test = prepared.data.test
     given = answers_to(opened, [tuple(each) for each in test.inputs], {})
-    right = np.mean(np.array(given.predicted) == test.labels)
+    right = np.mean(np.array(given.predicted) == test.labels[:, 0])
     assert right == pytest.approx(result['metrics']['accuracy'])
 
 
@@ -183,7 +232,8 @@ def test_scores_and_loss_are_those_of_transformers(tmp_path):
         labels=torch.tensor(labels).long(),
     )
     answer.loss.backward()
-    batch = {'labels': labels, 'mask': np.ones(2, np.float32)}
+    given = np.stack([labels, [3, 3]], axis=1)
+    batch = {'labels': given, 'mask': np.ones(2, np.float32)}
 
     def loss_of(params):
         outputs = network.apply({**variables, 'params': params}, inputs)

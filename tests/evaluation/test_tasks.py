@@ -37,7 +37,9 @@ def answers(name, n=23, seed=0):
         numbers = np.concatenate([np.arange(3 * n).reshape(n, 3), np.full((n, 1), -1)], axis=1)
         return rng.normal(size=(n, 3, 7)).astype(np.float32), numbers.astype(np.int32)
     if name == 'multiple_choice':
-        return outputs[:, :4, None], rng.integers(0, 4, n).astype(np.int32)
+        right = rng.integers(0, 4, n)  # of five choices the last ones are not always there
+        labels = np.stack([right, np.maximum(right + 1, rng.integers(2, 6, n))], axis=1)
+        return outputs[:, :5, None], labels.astype(np.int32)
     if name == 'text_ranking':
         return outputs[..., None], rng.integers(0, 3, (n, 7)).astype(np.float32)
     if name == 'text_similarity':

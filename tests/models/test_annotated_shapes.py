@@ -39,7 +39,7 @@ OUTPUTS = {  # of each task: outputs of two examples, and their labels
     'multilabel': (np.zeros((2, 3), np.float32), np.eye(3, dtype=np.float32)[:2]),
     'masked_tokens': (np.zeros((2, 4, 9), np.float32), np.ones((2, 4), np.int32)),
     'embedding': (np.ones((2, 2, 5), np.float32), np.arange(6, dtype=np.int32).reshape(2, 3)),
-    'multiple_choice': (np.zeros((2, 3, 1), np.float32), np.array([0, 2], np.int32)),
+    'multiple_choice': (np.zeros((2, 3, 1), np.float32), np.array([[0, 3], [2, 3]], np.int32)),
     'text_ranking': (np.zeros((2, 3, 1), np.float32), np.eye(3, dtype=np.float32)[:2]),
     'text_similarity': (np.ones((2, 2, 5), np.float32), np.array([0.5, 1], np.float32)),
     'causal_lm': (np.zeros((2, 4, 3), np.float32), np.ones((2, 4, 2), np.int32)),

@@ -11,8 +11,8 @@ from PIL import Image
 
 from ftjax.ablation.cells.extra_test_sets import further_settings, further_split, scored_whole
 from ftjax.api import Finetuning
-from ftjax.cli.overrides import optional_keys, taken
-from ftjax.config import read_config
+from ftjax.cli.overrides import data_values, make, nothing_by_key, optional_keys, taken
+from ftjax.config import merged, read_config, template
 from ftjax.data import Dataset, DataSettings, Splits, load_data
 from ftjax.data.audit.overview import findings, overview, sizes
 from ftjax.data.audit.quick import quick_audit
@@ -342,3 +342,22 @@ def test_every_optional_key_takes_none_on_the_command_line():
         assert taken([f'--config.{key}=none'])[1] == [(key, None)]
         assert taken([f'--config.{key}=None'])[1] == [(key, None)]
     assert {'data.examples_per_class', 'data.image_size', 'train.patience'} <= optional_keys()
+
+
+def test_every_key_that_may_say_nothing_is_unset_by_none():
+    """Texts, sequences and mappings too, whatever the config file says there."""
+    filled = {'data.palette': ('#000000',), 'train.loggers': ('csv',), 'data.sampler': 'sqrt'}
+    filled |= {'model': {'name': 'vit'}, 'data.image_size': (8, 8), 'freeze.norm': 'frozen'}
+    config = template(**merged({}, filled))
+    for key, nothing in nothing_by_key().items():
+        section = key.partition('.')[0]
+        if section in config and section != 'ablation':
+            rest, changes = taken([f'--config.{key}=None'])
+            changes += [(word[len('--config.') :].split('=')[0], nothing) for word in rest]
+            make(config, changes)
+    found = read_config(config)
+    assert found.data.palette == () and found.model == {} and found.data.image_size is None
+    assert found.data == DataSettings(ignore_index=None, max_length=None)
+    assert not found.train.loggers
+    assert found.freeze.norm == 'frozen'  # it has no value that says nothing
+    assert data_values(['palette=None', 'class_names=']) == {'palette': [()], 'class_names': [()]}

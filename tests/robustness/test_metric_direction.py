@@ -172,7 +172,7 @@ MADE = {
         [(np.eye(6).reshape(3, 2, 6), {'labels': np.arange(9).reshape(3, 3), 'mask': np.ones(3)})]
     ),
     'multiple_choice': task_of('multiple_choice').measure(
-        [(np.eye(3)[..., None], {'labels': np.array([0, 1, 0])})]
+        [(np.eye(3)[..., None], {'labels': np.array([[0, 3], [1, 3], [0, 3]])})]
     ),
     'text_ranking': task_of('text_ranking').measure(
         [(np.eye(3)[..., None], {'labels': np.array([[1, 0, 0], [1, 0, 2], [0, 0, 1.0]])})]

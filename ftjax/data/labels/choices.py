@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -17,13 +17,16 @@ NO_CANDIDATE = -1
 
 
 class Choices(LabelKind):
-    """int32 (N,): which of the choices is right, from 0.
+    """int32 (N, 2): which of the choices is right, from 0, and how many there are.
 
     An example is a text and its choices; the network sees the text with each, and gives a number.
+    Examples with fewer choices than others are filled up with empty texts, which count for nothing.
     """
 
-    dtype = np.int32
+    dtype: Any = np.int32
+    axes = 2
     form = 'choices'
+    fills_up = True
     column_sets: tuple[tuple[str, ...], ...] = (
         ('question', 'choices'),
         ('prompt', 'choices'),
@@ -50,33 +53,50 @@ class Choices(LabelKind):
         >>> Choices().read([1, '0', 'B'], str)[0].tolist()
         [1, 0, 1]
         """
-        return np.array([_choice(value, where, row) for row, value in enumerate(raw)], np.int32), ()
+        found = [_choice(value, where, row) for row, value in enumerate(raw)]
+        return np.array(found, np.int32).reshape(-1, 1), ()
 
     def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
-        """As they are, if every one is a choice."""
-        for row, (texts, label) in enumerate(zip(inputs, labels, strict=True)):
-            if not 0 <= label < len(texts) - 1:
+        """With how many choices there are, if every one is a choice."""
+        counts = [texts_there(texts) - 1 for texts in inputs]
+        for row, (choices, (label, *_)) in enumerate(zip(counts, labels, strict=True)):
+            if choices < 2:
+                raise UserError(f'{where(row)}: {choices} choices; expected 2 or more')
+            if not 0 <= label < choices:
                 raise UserError(
-                    f'{where(row)}: choice {label} of {len(texts) - 1}; expected 0 to '
-                    f'{len(texts) - 2}'
+                    f'{where(row)}: choice {label} of {choices}; expected 0 to {choices - 1}'
                 )
-        return labels
+        return np.stack([labels[:, 0], np.array(counts, np.int32)], axis=1)
 
     def outputs(self, class_names: Sequence[str]) -> int:
         """One number for each choice."""
         return 1
 
+    def shapes(self, examples: int, outputs: int, inputs: Any) -> tuple[Any, Any]:
+        """The right choice, and how many there are."""
+        mask = jax.ShapeDtypeStruct((examples,), np.float32)
+        return jax.ShapeDtypeStruct((examples, 2), np.int32), mask
+
+    def hashed(self, labels: np.ndarray) -> Iterator[bytes | np.ndarray]:
+        """The right choices: how many there are is told by the inputs."""
+        return super().hashed(labels[:, 0])
+
+    def told(self, label: Any, class_names: Sequence[str]) -> str:
+        """The right choice, from 0."""
+        return str(int(label[0]))
+
     def summary(self, labels: np.ndarray) -> str:
-        """How often each choice is right."""
-        counts = np.bincount(labels).tolist()
-        return ', right in training: ' + ', '.join(f'{n} of {c}' for c, n in enumerate(counts))
+        """How many choices there are, and how often each is right."""
+        counts, few, most = np.bincount(labels[:, 0]), *_ends(labels[:, 1])
+        told = f'{few}' if few == most else f'{few} to {most}'
+        right = ', '.join(f'{n} of {c}' for c, n in enumerate(counts.tolist()))
+        return f', {told} choices each, right in training: {right}'
 
 
 class Relevance(Choices):
     """float32 (N, candidates): 0 or more, and NO_CANDIDATE where a text has fewer candidates."""
 
-    dtype, axes = np.float32, 2
-    fills_up = True
+    dtype = np.float32
     label_columns = ('relevance', 'scores')
     column_sets = (
         ('query', 'candidates'),
@@ -111,7 +131,7 @@ class Relevance(Choices):
     def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
         """As they are, if there is one for each candidate."""
         for row, (texts, label) in enumerate(zip(inputs, labels, strict=True)):
-            have = sum(bool(text) for text in texts[1:])
+            have = texts_there(texts) - 1
             given = int((label != NO_CANDIDATE).sum())
             if have != given:
                 raise UserError(f'{where(row)}: {have} candidates and {given} numbers of relevance')
@@ -123,6 +143,10 @@ class Relevance(Choices):
         mask = jax.ShapeDtypeStruct((examples,), np.float32)
         return jax.ShapeDtypeStruct(each, np.float32), mask
 
+    def hashed(self, labels: np.ndarray) -> Iterator[bytes | np.ndarray]:
+        """All numbers."""
+        return LabelKind.hashed(self, labels)
+
     def told(self, label: Any, class_names: Sequence[str]) -> str:
         """The relevance of each candidate."""
         return ', '.join(f'{each:g}' for each in label if each != NO_CANDIDATE)
@@ -131,6 +155,29 @@ class Relevance(Choices):
         """How many candidates there are."""
         candidates = int((labels != NO_CANDIDATE).sum())
         return f', {candidates:,} candidates in training, {int((labels > 0).sum()):,} relevant'
+
+
+def texts_there(texts: Sequence[str]) -> int:
+    """How many of the texts of an example are there: empty ones at the end fill it up.
+
+    >>> texts_there(['question', 'one', 'two', ''])
+    3
+    """
+    return sum(bool(text) for text in texts)
+
+
+def filled_up(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Examples of as many texts each: those with fewer end with empty ones.
+
+    >>> filled_up([('q', 'a'), ('q', 'a', 'b')])
+    [('q', 'a', ''), ('q', 'a', 'b')]
+    """
+    longest = max(map(len, rows), default=0)
+    return [row + ('',) * (longest - len(row)) for row in rows]
+
+
+def _ends(counts: np.ndarray) -> tuple[int, int]:
+    return (int(counts.min()), int(counts.max())) if len(counts) else (0, 0)
 
 
 def _choice(value: Any, where: Where, row: int) -> int:

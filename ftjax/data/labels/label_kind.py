@@ -64,6 +64,8 @@ class LabelKind:
 
     text_columns: tuple[str, ...] = ('text', 'sentence')
     """Columns of a table that a text is looked for in, the first that is there."""
+    usual_columns = 'text or sentence'
+    """The names of such columns, and of several that belong together, for messages."""
     label_columns: tuple[str, ...] = ()
     """Other names of the label's column, where it has not that of the settings."""
     label_is_optional = False
@@ -89,6 +91,11 @@ class LabelKind:
         """
         del where, units
         return value
+
+    def label_of(self, value: object) -> float:
+        """What an input tells of its label, where `from_inputs`: of a value as a table holds it."""
+        del value
+        return 0
 
     def read(
         self, raw: Sequence[Any], where: Where, class_names: Sequence[str] = (), separator='|'

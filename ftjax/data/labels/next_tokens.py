@@ -30,6 +30,7 @@ class NextTokens(LabelKind):
     causal = True
     reader = 'ftjax.data.text.sequences:SequenceReader'
     packs = True
+    usual_columns = 'messages, or prompt and completion, or text'
 
     def columns_of(self, columns: Sequence[str], settings: Mapping[str, str]) -> dict[str, Any]:
         """The usual columns of conversations, or of prompts and completions."""
@@ -52,8 +53,11 @@ class NextTokens(LabelKind):
         self, raw: Sequence[Any], where: Where, class_names: Sequence[str] = (), separator='|'
     ) -> tuple[np.ndarray, tuple[str, ...]]:
         """Which of the inputs are conversations."""
-        kinds = [CONVERSATION if isinstance(value, list) else 0 for value in raw]
-        return np.array(kinds, np.int32), ()
+        return np.array([self.label_of(value) for value in raw], np.int32), ()
+
+    def label_of(self, value: object) -> int:
+        """Whether an input is a conversation."""
+        return CONVERSATION if isinstance(value, list) else 0
 
     def read_arrays(
         self, raw: Mapping[str, np.ndarray], where: Callable[[str], str], names: tuple[str, ...]

@@ -29,6 +29,10 @@ COLUMNS = (
 """Columns of texts that are looked for, the first that are all there."""
 
 
+USUAL = 'text, or anchor and positive, or sentence1 and sentence2'
+"""The most usual of them, and of single texts, for messages."""
+
+
 def columns_of_texts(columns: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
     """The columns of a table whose texts are an example; () for a single one."""
     if given:
@@ -47,6 +51,7 @@ class SimilarTexts(LabelKind):
     head, form, network_options = 'vector', 'apart', VECTOR
     label_is_optional = True
     compared = False
+    usual_columns = USUAL
 
     def texts_of(self, columns: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
         """See COLUMNS."""

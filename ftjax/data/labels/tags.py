@@ -32,6 +32,7 @@ class Tags(LabelKind):
     head, form = 'tags', 'words'
     network_options = MappingProxyType({'pool': 'none'})
     text_columns = ('words', 'tokens', *LabelKind.text_columns)
+    usual_columns = 'words, tokens, text or sentence'
     label_columns = ('tags', 'ner_tags')
 
     @property

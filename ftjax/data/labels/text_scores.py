@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ftjax.data.labels.similar_texts import VECTOR, columns_of_texts
+from ftjax.data.labels.similar_texts import USUAL, VECTOR, columns_of_texts
 from ftjax.data.labels.values import Values
 from ftjax.errors import UserError
 
@@ -16,6 +16,7 @@ class TextScores(Values):
 
     standardised = False
     head, form, network_options = 'vector', 'apart', VECTOR
+    usual_columns = USUAL
     label_columns = ('score', 'similarity_score', 'similarity')
 
     def texts_of(self, columns: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,13 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.input_columns import input_column, inputs_of, need, pair_column
+from ftjax.data.sources.input_columns import (
+    input_column,
+    inputs_of,
+    need,
+    pair_column,
+    text_columns,
+)
 from ftjax.data.sources.missing_cells import Column, whole_rows
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
@@ -85,7 +91,7 @@ def parts_from_rows(
     source = files[first]
     label_kind = settings.label_kind
     labelled = not label_kind.from_inputs
-    texts = label_kind.texts_of(columns, settings.text_columns)
+    texts = text_columns(columns, settings, source)
     given = {name: getattr(settings, name) for name in ('text_column', 'text_pair_column')}
     settings = dataclasses.replace(settings, **label_kind.columns_of(columns, given))
     if labelled:
@@ -96,8 +102,6 @@ def parts_from_rows(
         labelled = not (usual and label_kind.label_is_optional)
         if labelled:
             need(columns, settings.label_column, 'label_column', source)
-    for name in texts:
-        need(columns, name, 'text_columns', source)
     kind, column = ('text', texts[0]) if texts else ('table', '')
     if not texts and not settings.features:
         kind, column = input_column(columns, settings, source)
@@ -115,7 +119,8 @@ def parts_from_rows(
         taken = [label, settings.split_column, settings.group_column]
         used = feature_columns(columns, taken, [r for own in rows.values() for r in own], settings)
         features = [*used]
-    used += [Column(name, 'text') for name in texts[1:]]
+    needed = 3 if label_kind.fills_up else len(texts)  # the last of more may be empty
+    used += [Column(name, 'text') for name in texts[1:needed]]
     if settings.text_pair_column and kind != 'table' and not texts:
         second = pair_column(columns, kind, column, settings, source)
         used.append(Column(second, 'text'))

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ftjax.data.labels import LabelKind
+from ftjax.data.labels.choices import filled_up
+from ftjax.data.missing import is_missing
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.missing_cells import Column
 from ftjax.data.sources.table_columns import table_of
@@ -35,9 +37,14 @@ def inputs_of(
     root = resolve_path(settings.image_root) if settings.image_root else None
     if texts:
         each = [tuple(_texts_of(row, texts, settings)) for row in rows]
-        longest = max(map(len, each), default=0)
         if settings.label_kind.fills_up:
-            each = [row + ('',) * (longest - len(row)) for row in each]
+            return filled_up(each)
+        for row, found in zip(rows, each, strict=True):
+            if len(found) != len(each[0]):
+                raise UserError(
+                    f'{row.where}: {len(found)} texts, and {len(each[0])} in {rows[0].where}; '
+                    f'data.task {settings.task} takes as many throughout'
+                )
         return each
     first = [input_of(row, column, kind, settings, root) for row in rows]
     if not settings.text_pair_column:
@@ -47,7 +54,14 @@ def inputs_of(
 
 
 def _texts_of(row: Row, names: Sequence[str], settings: DataSettings) -> Iterator[str]:
-    """The texts of some columns; where a cell is a list, all that it holds."""
+    """The texts of some columns; where a cell is a list, all that it holds.
+
+    Empty cells of the last columns are no texts, where examples may have fewer than others.
+    """
+    if settings.label_kind.fills_up:
+        names = [*names]
+        while len(names) > 3 and is_missing(cell(row, names[-1])):
+            names.pop()
     for name in names:
         value = cell(row, name)
         if not isinstance(value, list):
@@ -64,6 +78,21 @@ def need(columns: Sequence[str], name: str, setting: str, source: Path) -> None:
     if name not in columns:
         near = did_you_mean(name, columns)
         raise UserError(f'{source}: no column {name!r} (data.{setting}); {near}')
+
+
+def text_columns(columns: Sequence[str], settings: DataSettings, source: Path) -> tuple[str, ...]:
+    """The columns whose texts go through the network each by itself; () for none.
+
+    Raises:
+      UserError: one that the settings name, or that the task needs, is not there.
+    """
+    try:
+        names = settings.label_kind.texts_of(columns, settings.text_columns)
+    except UserError as error:
+        raise UserError(f'{source}: {error}') from None
+    for name in names:
+        need(columns, name, 'text_columns', source)
+    return names
 
 
 def input_column(
@@ -90,11 +119,13 @@ def input_column(
     known += [('image_file', name) for name in PATH_COLUMNS]
     found = [(kind, name) for kind, name in known if name in columns and kind in kinds]
     if len(found) != 1:
-        both = ' and '.join(name for _, name in found) or 'none of the usual columns'
-        raise UserError(
-            f'{source}: has {both}; set data.text_column or data.path_column to one of: '
-            + ', '.join(columns)
-        )
+        usual = [settings.label_kind.usual_columns] if 'text' in kinds else []
+        usual += [' or '.join(PATH_COLUMNS[:2])] if 'image_file' in kinds else []
+        none = f'none of the usual columns ({", or ".join(usual)})'
+        both = ' and '.join(name for _, name in found) or none
+        keys = {'text': 'data.text_column', 'image_file': 'data.path_column'}
+        wanted = ' or '.join(key for kind, key in keys.items() if kind in kinds)
+        raise UserError(f'{source}: has {both}; set {wanted} to one of: ' + ', '.join(columns))
     return found[0]
 
 

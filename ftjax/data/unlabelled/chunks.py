@@ -20,6 +20,7 @@ from ftjax.data.images.decode import decode, resize_array, upright_size
 from ftjax.data.images.geometry import Geometry, geometry_for, match_channels
 from ftjax.data.images.modes import Whites
 from ftjax.data.labels import NO_TASK
+from ftjax.data.labels.choices import filled_up
 from ftjax.data.streams.evaluation_batches import EvalBatches
 from ftjax.data.streams.loader import Loader
 from ftjax.data.unlabelled.feature_items import table_inputs
@@ -47,6 +48,8 @@ class Reading:
     whites: Whites | None = None
     sizes: bool = False
     """Whether the images' own sizes are wanted, for answers of each pixel."""
+    task: str = NO_TASK
+    """The task whose labels are made from the inputs; NO_TASK where none are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,7 @@ def chunks(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterator
     """
     if isinstance(reading.preprocessing, TextPreprocessing):
         size = max(1, TEXTS // reading.batch_size) * reading.batch_size
-        for part in _parts(_unicode(found, failed), size):
+        for part in _parts(_unicode(found, reading, failed), size):
             yield from _tokenised(part, reading, failed)
         return
     table: object = reading.preprocessing
@@ -90,8 +93,8 @@ def _parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 def _chunk(part: Sequence[Item], kind: str, inputs: object, reading: Reading) -> Chunk:
     ids = [item.id for item in part]
-    labels = np.zeros(len(part), np.float32)
-    data = Dataset(name='inputs', kind=kind, inputs=inputs, labels=labels, task=NO_TASK, ids=ids)
+    labels, task = np.array([item.label for item in part]), reading.task
+    data = Dataset(name='inputs', kind=kind, inputs=inputs, labels=labels, task=task, ids=ids)
     loader = Loader(data, reading.image_size, reading.preprocessing, cache_bytes=0)
     sizes = [item.size for item in part]
     return Chunk(ids, EvalBatches(loader, reading.batch_size), sizes)
@@ -105,8 +108,21 @@ def _whole(found: Iterable[Found], failed: Failed) -> Iterator[Item]:
             yield item
 
 
-def _unicode(found: Iterable[Found], failed: Failed) -> Iterator[Item]:
+def _unicode(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterator[Item]:
+    """Texts that can be tokenised; of inputs of several texts those with as many as the first."""
+    form, first = getattr(reading.preprocessing, 'form', ''), 0
     for item in _whole(found, failed):
+        texts = 1 if isinstance(item.value, str) else len(item.value)
+        first = first or texts
+        if texts != first and form != 'choices':
+            failed(Unreadable(item.id, f'texts: {texts}; expected {first}, as of the first input'))
+            continue
+        if texts < 3 and form == 'choices':
+            failed(Unreadable(item.id, f'choices: {texts - 1}; expected 2 or more'))
+            continue
+        if item.label and reading.task == NO_TASK:
+            failed(Unreadable(item.id, 'is a conversation; expected a text'))
+            continue
         try:
             (item.value if isinstance(item.value, str) else ''.join(item.value)).encode()
         except UnicodeEncodeError as error:
@@ -118,7 +134,10 @@ def _unicode(found: Iterable[Found], failed: Failed) -> Iterator[Item]:
 def _tokenised(part: Sequence[Item], reading: Reading, failed: Failed) -> Iterator[Chunk]:
     """A chunk, or several around a text on which the tokenizer fails."""
     try:
-        yield _chunk(part, 'text', [item.value for item in part], reading)
+        inputs = [item.value for item in part]
+        if getattr(reading.preprocessing, 'form', '') == 'choices':
+            inputs = filled_up(inputs)
+        yield _chunk(part, 'text', inputs, reading)
     except UserError as error:
         if len(part) == 1:
             failed(Unreadable(part[0].id, str(error)))
@@ -156,8 +175,8 @@ def _image(item: Item, geometry: Geometry, reading: Reading) -> Item:
     value, size = item.value, None
     if isinstance(value, str):
         size = upright_size(value) if reading.sizes else None
-        return Item(item.id, decode(value, geometry, whites=reading.whites), size)
+        return Item(item.id, decode(value, geometry, whites=reading.whites), size=size)
     if reading.channels:
         value = match_channels(value, reading.channels)
     size = (value.shape[0], value.shape[1]) if reading.sizes else None
-    return Item(item.id, resize_array(value, geometry), size)
+    return Item(item.id, resize_array(value, geometry), size=size)

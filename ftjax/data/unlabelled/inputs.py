@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ftjax.data.settings import DataSettings
+from ftjax.data.sources.conll_file import WORDS, sentences
 from ftjax.data.sources.csv_file import SUFFIXES as TABLES
 from ftjax.data.sources.image_tree import is_image, readable, stream_image_files
 from ftjax.data.unlabelled.array_items import array_count, array_items
@@ -16,6 +17,9 @@ from ftjax.data.unlabelled.table_items import LINES, table_items, table_rows
 from ftjax.data.user_paths import existing_file, resolve_path
 from ftjax.errors import UserError
 from ftjax.preprocessing.table_features import TablePreprocessing
+
+TAGGED = ('.conll', '.bio', '.iob', '.iob2')
+"""Ends of names of files with a word on each line."""
 
 
 def read_inputs(
@@ -49,7 +53,7 @@ def count_inputs(source: str) -> int:
         return sum(1 for _ in stream_image_files(path))
     if path.suffix.lower() == '.npz':
         return array_count(path)
-    if path.suffix.lower() not in (*TABLES, *LINES):
+    if path.suffix.lower() not in (*TABLES, *LINES, *TAGGED):
         return 1
     with open(existing_file(source, 'the input'), 'rb') as file:
         return sum(block.count(b'\n') for block in iter(lambda: file.read(2**20), b''))
@@ -70,6 +74,8 @@ def _reader(source: str, settings: DataSettings, texts: bool) -> Iterator[Found]
         return array_items(path, texts)
     if suffix in (*TABLES, *LINES):
         return table_items(path, settings, texts)
+    if suffix in TAGGED and texts and settings.label_kind.form == 'words':
+        return word_items(path, settings)
     if is_image(path.name) and not texts:
         return iter([Item(readable(path.name), str(path))])
     kinds = 'a .csv, .jsonl or .npz file' if texts else 'a folder, an image, .csv, .jsonl or .npz'
@@ -85,6 +91,12 @@ def _rows(source: str, settings: DataSettings, table: TablePreprocessing) -> Ite
     if path.suffix.lower() not in (*TABLES, *LINES):
         raise UserError(f'{source}: the network takes rows of a table; expected {kinds}')
     return feature_items(table_rows(path, settings), table)
+
+
+def word_items(path: Path, settings: DataSettings) -> Iterator[Found]:
+    """The sentences of a CoNLL file; its tags, if it has any, are left out."""
+    for row in sentences(path, settings, tagged=False):
+        yield Item(row.id, settings.label_kind.as_text(row.cells[WORDS], row.where, settings.units))
 
 
 def _images(folder: Path) -> Iterator[Item]:

@@ -13,7 +13,9 @@ class Item:
     id: str
     """As a data set of a run calls it: `cats/1.jpg`, `test.csv:7`, `000007`."""
     value: Any
-    """The path of an image file, an array (H, W[, C]), a text, or a pair of texts."""
+    """The path of an image file, an array (H, W[, C]), a text, or several texts."""
+    label: float = 0
+    """What its kind of labels tells of the input alone (`LabelKind.label_of`)."""
     size: tuple[int, int] | None = None
     """Height and width of an image that was brought to another size; None where nobody asks."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ftjax.data.settings import DataSettings
@@ -15,6 +16,7 @@ from ftjax.data.sources.input_columns import (
     input_of,
     inputs_of,
     pair_column,
+    text_columns,
 )
 from ftjax.data.sources.table_row import Row
 from ftjax.data.sources.text_file import LONGEST_LINE, stream_lines
@@ -48,28 +50,42 @@ def table_items(path: Path, settings: DataSettings, texts: bool) -> Iterator[Fou
     if first is None:
         yield from broken
         return
-    columns, kind = list(first.cells), 'text' if texts else 'image_file'
-    # Of choices the network sees all; of a task of pairs each text goes through it alone.
-    choices = settings.label_kind.form == 'choices' and texts
-    names = settings.label_kind.texts_of(columns, settings.text_columns) if choices else ()
-    column = names[0] if names else input_column(columns, settings, path, (kind,))[1]
-    second = ''
-    if settings.text_pair_column and texts:
-        second = pair_column(columns, kind, column, settings, path)
-    root = resolve_path(settings.image_root) if settings.image_root else None
+    read = _reader(first, path, settings, texts)
     for row in itertools.chain(broken, [first], rows):
         if isinstance(row, Unreadable):
             yield row
             continue
         try:
-            if names:
-                yield Item(row.id, inputs_of([row], kind, column, (), settings, names)[0])
-                continue
-            value = input_of(row, column, kind, settings, root)
-            pair = (value, input_of(row, second, kind, settings)) if second else value
-            yield Item(row.id, pair)
+            yield read(row)
         except UserError as error:
             yield Unreadable(row.id, str(error))
+
+
+def _reader(first: Row, path: Path, settings: DataSettings, texts: bool) -> Callable[[Row], Item]:
+    """What makes an input of a row, by the columns of the first one."""
+    columns, kind = list(first.cells), 'text' if texts else 'image_file'
+    label_kind = settings.label_kind
+    root = resolve_path(settings.image_root) if settings.image_root else None
+    if not texts:
+        image = input_column(columns, settings, path, (kind,))[1]
+        return lambda row: Item(row.id, input_of(row, image, kind, settings, root))
+    alone = bool(settings.text_column) and label_kind.form == 'apart'
+    names = () if alone else text_columns(columns, settings, path)
+    if names:
+        return lambda row: Item(row.id, inputs_of([row], kind, '', (), settings, names)[0])
+    given = {name: getattr(settings, name) for name in ('text_column', 'text_pair_column')}
+    found = dataclasses.replace(settings, **label_kind.columns_of(columns, given))
+    column = input_column(columns, found, path, (kind,))[1]
+    second = ''
+    if found.text_pair_column:
+        second = pair_column(columns, kind, column, found, path)
+
+    def read(row: Row) -> Item:
+        value = input_of(row, column, kind, found)
+        pair = (value, input_of(row, second, kind, found)) if second else value
+        return Item(row.id, pair, label=label_kind.label_of(row.cells[column]))
+
+    return read
 
 
 def table_rows(path: Path, settings: DataSettings) -> Iterator[Row | Unreadable]:

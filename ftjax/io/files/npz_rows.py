@@ -21,9 +21,9 @@ Write = Callable[[Sequence[str], np.ndarray], None]
 
 @contextlib.contextmanager
 def npz_rows(path: str | os.PathLike[str], name: str) -> Iterator[Write]:
-    """A function that adds (n,) names and float32 (n, width) rows; see `numpy.load`.
+    """A function that adds (n,) names and float32 rows (n, ..); see `numpy.load`.
 
-    The archive holds `ids` (N,) and the array `name` (N, width), unpacked. What has been added
+    The archive holds `ids` (N,) and the array `name` (N, ..), unpacked. What has been added
     waits in files beside `path`, so that memory does not grow; on a failure nothing is left.
 
     Raises:
@@ -40,7 +40,7 @@ def npz_rows(path: str | os.PathLike[str], name: str) -> Iterator[Write]:
         def write(ids: Sequence[str], rows: np.ndarray) -> None:
             nonlocal longest
             numbers.write(np.ascontiguousarray(rows, '<f4').tobytes())
-            shape[:] = shape[0] + len(rows), rows.shape[1]
+            shape[:] = shape[0] + len(rows), *rows.shape[1:]
             for each in ids:
                 longest = max(longest, len(each))
                 names.write(json.dumps(each).encode() + b'\n')

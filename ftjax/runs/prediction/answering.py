@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.unlabelled.inputs import read_inputs
-from ftjax.data.unlabelled.items import Found, Unreadable
+from ftjax.data.unlabelled.items import Found, Item, Unreadable
 from ftjax.data.unlabelled.python_items import python_items
 from ftjax.errors import UserError
 from ftjax.io.json.json_values import JsonObject
@@ -41,7 +41,14 @@ class Answers:
 
     @property
     def predicted(self) -> list[object]:
-        """What is predicted of each input."""
+        """What is predicted of each input.
+
+        Raises:
+          UserError: the task predicts nothing, as one of vectors: see `rows` and `outputs`.
+        """
+        if self.rows and 'predicted' not in self.rows[0]:
+            told = ', '.join(list(self.rows[0])[1:4])
+            raise UserError(f'the task predicts no value: see `outputs`, and {told}, .. of `rows`')
         return [row['predicted'] for row in self.rows]
 
 
@@ -81,7 +88,14 @@ def _found(trained: Trained, x: object) -> Iterator[Found]:
         return read_inputs(os.fspath(x), trained.settings, trained.texts, trained.table)
     if trained.texts and isinstance(x, (list, tuple, np.ndarray)):
         kind, unit = trained.settings.label_kind, trained.settings.units
-        x = [kind.as_text(value, f'input {number}', unit) for number, value in enumerate(x)]
+        texts = [kind.as_text(value, f'input {number}', unit) for number, value in enumerate(x)]
+        items = zip(python_items(texts, True, trained.table), x, strict=True)
+        return (
+            dataclasses.replace(item, label=kind.label_of(value))
+            if isinstance(item, Item)
+            else item
+            for item, value in items
+        )
     return python_items(x, trained.texts, trained.table)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.settings import DataSettings
-from ftjax.data.unlabelled.chunks import Failed, chunks
+from ftjax.data.unlabelled.chunks import Chunk, Failed, chunks
 from ftjax.data.unlabelled.inputs import read_inputs
-from ftjax.data.unlabelled.items import Found
+from ftjax.data.unlabelled.items import Found, Unreadable
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import check_finite, gather
@@ -99,12 +99,25 @@ def outputs_of(
             'the network answers windows that slide over images (data.sliding): its answers are '
             'masks, written by scripts/predict.py --output=FOLDER'
         )
-    for chunk in chunks(found, trained.reading(batch_size), failed):
+    for chunk in chunks(found, trained.reading(batch_size, answers=stage is None), failed):
         pairs = predict(
             *(trained.network, trained.placed, chunk.batches, trained.preprocessing),
             stage=stage,
             tta='flip' if mirrored else trained.settings.tta,
         )
-        values = gather(pairs).outputs
-        check_finite(values)
-        yield Outputs(list(chunk.ids), values, chunk.batches.dataset.inputs, chunk.sizes)
+        yield from _gathered(chunk, list(pairs), failed)
+
+
+def _gathered(chunk: Chunk, pairs: Sequence[tuple[Any, Any]], failed: Failed) -> Iterator[Outputs]:
+    """The outputs of a chunk; inputs that have none, of whose tokens none follows, are left out."""
+    if any(np.any(batch['mask']) for _, batch in pairs):
+        found = gather(pairs)
+        check_finite(found.outputs)
+        kept = found.index.tolist()
+        inputs, sizes = chunk.batches.dataset.inputs[found.index], chunk.sizes
+        sizes = [sizes[place] for place in kept] if len(sizes) else ()
+        yield Outputs([chunk.ids[place] for place in kept], found.outputs, inputs, sizes)
+    else:
+        kept = []
+    for place in sorted({*range(len(chunk.ids))} - {*kept}):
+        failed(Unreadable(chunk.ids[place], 'has no token that is to be guessed from others'))

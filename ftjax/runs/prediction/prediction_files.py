@@ -97,11 +97,16 @@ def write_features(
     trained: Trained,
     source: str,
     output: pathlib.Path,
-    stage: str,
+    stage: str | None,
     progress: bool = True,
     **how: Any,
 ) -> Written:
-    """Writes the embedding of a stage of each input to an .npz file: `ids` and `features`."""
+    """Writes the embedding of a stage of each input to an .npz file: `ids` and `features`.
+
+    Of a network whose answers are vectors these are written, where no stage is named.
+    """
+    if stage is None and trained.network.head_kind != 'vector':
+        raise UserError(f'{output}: answers are written to .csv or .jsonl; name --features=STAGE')
     if output.suffix.lower() != '.npz':
         raise UserError(f'{output}: embeddings are written to an .npz file')
     with failures(source, output) as failed, npz_rows(output, 'features') as write:

@@ -13,7 +13,7 @@ import jax
 from ftjax.config import SECTIONS, section
 from ftjax.data.dataset import Splits
 from ftjax.data.images.modes import Whites
-from ftjax.data.labels import labels_of
+from ftjax.data.labels import NO_TASK, labels_of
 from ftjax.data.settings import DataSettings
 from ftjax.data.unlabelled.chunks import Reading
 from ftjax.distributed.sharding import Sharding
@@ -83,8 +83,11 @@ class Trained:
         """The variables on the devices, put there once."""
         return Sharding().copied(self.variables)
 
-    def reading(self, batch_size: int | None = None) -> Reading:
-        """How inputs become batches; UserError for a text network without a tokenizer."""
+    def reading(self, batch_size: int | None = None, answers: bool = False) -> Reading:
+        """How inputs become batches; UserError for a text network without a tokenizer.
+
+        `answers` says whether the head answers: of a language model, how well texts are guessed.
+        """
         if self.texts and not isinstance(self.preprocessing, TextPreprocessing):
             raise UserError(
                 f'{self.init} came without a tokenizer that can be read; put its tokenizer.json '
@@ -94,6 +97,8 @@ class Trained:
         size = settings.eval_batch_size if batch_size is None else batch_size
         if size < 1:
             raise UserError(f'batch_size is {size}; expected at least 1')
+        kind = settings.label_kind
+        guesses = answers and self.texts and kind.from_inputs and not kind.drawn
         return Reading(
             self.preprocessing,
             size,
@@ -101,6 +106,7 @@ class Trained:
             settings.channels,
             self.whites,
             sizes=self.network.is_dense,
+            task=settings.task if guesses else NO_TASK,
         )
 
     @property

@@ -23,7 +23,15 @@ RESERVOIR = 512
 """Examples whose features are kept, at most."""
 BINS = 20
 LIMITS = JsonLimits(size=2**22, depth=8, duplicates=False)
-_FACTS: dict[str, Kind] = {'count': Integer(1, 2**50), 'split': Text()}
+_ARRAYS = ('features', 'mean', 'histogram', 'edges', 'predicted', 'values', 'answers', 'measures')
+MOST_MEASURES = 64
+_FACTS: dict[str, Kind] = {
+    'count': Integer(1, 2**50),
+    'split': Text(),
+    'measure_names': ListOf(Text(longest=200), 0, MOST_MEASURES),
+    'labelled': Integer(0, 2**50),
+    'right': Integer(0, 2**50),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +55,17 @@ class Reference:
     """float64 (BINS + 1,)."""
     predicted: np.ndarray
     """int64 (classes,): how often each was answered; (0,) without classes."""
+    values: np.ndarray
+    """float32 (reservoir,): the probability of the answer, or the value."""
+    answers: np.ndarray
+    """int32 (reservoir,): the most probable class; -1 without classes."""
+    measures: np.ndarray
+    """float32 (reservoir, measures): sizes and gaps of the inputs, NaN where unknown."""
+    measure_names: tuple[str, ...] = ()
+    labelled: int = 0
+    """Examples whose class is known."""
+    right: int = 0
+    """Of those, how many were answered rightly."""
 
     def nearest(self, features: np.ndarray, count: int = 3) -> list[list[dict[str, Any]]]:
         """For each of (n, width) the reservoir's examples of the smallest Euclidean distance."""
@@ -70,16 +89,34 @@ def measure(
     signature: Signature,
     split: str,
     seed: int = 0,
+    *,
+    measures: np.ndarray | None = None,
+    measure_names: tuple[str, ...] = (),
+    labels: np.ndarray | None = None,
 ) -> Reference:
-    """Reference statistics of (n, outputs) and (n, width); the reservoir is drawn by the seed."""
+    """Reference statistics of some examples.
+
+    Args:
+      outputs: (n, outputs).
+      features: (n, width).
+      ids: n of them.
+      signature: how answers are made of outputs.
+      split: its name.
+      seed: of the reservoir.
+      measures: (n, measures) of the inputs; None for none.
+      measure_names: of their columns.
+      labels: (n,) classes; None where answers are no single class.
+    """
     decided, classes = signature.decide(outputs), np.zeros(0, np.int64)
     rng = np.random.default_rng(seed)
     kept = np.sort(rng.permutation(len(outputs))[:RESERVOIR])
+    best = np.full(len(outputs), -1, np.int32)
     if decided is None:
         values, edges = outputs[:, 0].astype(np.float64), None
         said = tuple(f'{value:.6g}' for value in values[kept])
     else:
         answered, probabilities = decided
+        best = probabilities.argmax(axis=1).astype(np.int32)
         classes, edges = answered.sum(axis=0), np.linspace(0, 1, BINS + 1)
         values = probabilities.max(axis=1)
         names = signature.class_names
@@ -95,21 +132,30 @@ def measure(
         histogram=histogram.astype(np.int64),
         edges=edges.astype(np.float64),
         predicted=classes.astype(np.int64),
+        values=values[kept].astype(np.float32),
+        answers=best[kept],
+        measures=np.zeros((len(kept), 0), np.float32)
+        if measures is None
+        else measures[kept].astype(np.float32),
+        measure_names=tuple(measure_names),
+        labelled=0 if labels is None else len(labels),
+        right=0 if labels is None else int((best == labels).sum()),
     )
 
 
 def write_reference(folder: pathlib.Path, found: Reference) -> None:
     """Writes reference.safetensors and reference.json."""
-    arrays = ('features', 'mean', 'histogram', 'edges', 'predicted')
-    write_arrays(folder / FILE, {name: getattr(found, name) for name in arrays})
-    facts = {name: getattr(found, name) for name in ('count', 'split', 'ids', 'said')}
-    write_json(folder / FACTS, facts)
+    write_arrays(folder / FILE, {name: getattr(found, name) for name in _ARRAYS})
+    write_json(folder / FACTS, {name: getattr(found, name) for name in (*_FACTS, 'ids', 'said')})
 
 
 def read_reference(folder: pathlib.Path, signature: Signature) -> Reference:
     """Reads them; UserError for arrays of other shapes than the signature's."""
     arrays, path = read_arrays(folder / FILE), folder / FACTS
-    facts = read_object(path, LIMITS)
+    known = read_object(path, LIMITS)
+    # Bundles of earlier versions know nothing of these.
+    facts: dict[str, Any] = {'measure_names': [], 'labelled': 0, 'right': 0, **known}
+    check_table({'count': None, 'split': None, **facts}, _FACTS, str(path))
     ids: Any = check(facts.get('ids'), f'{path}: ids', ListOf(Text(), 1, RESERVOIR))
     said: Any = check(facts.get('said'), f'{path}: said', ListOf(Text(), len(ids), len(ids)))
     classes = len(signature.class_names) if signature.activation != 'none' else 0
@@ -119,15 +165,23 @@ def read_reference(folder: pathlib.Path, signature: Signature) -> Reference:
         'histogram': (BINS,),
         'edges': (BINS + 1,),
         'predicted': (classes,),
+        'values': (len(ids),),
+        'answers': (len(ids),),
+        'measures': (len(ids), len(facts['measure_names'])),
     }
+    arrays.setdefault('values', np.full(len(ids), np.nan, np.float32))
+    arrays.setdefault('answers', np.full(len(ids), -1, np.int32))
+    arrays.setdefault('measures', np.zeros((len(ids), 0), np.float32))
     for name, shape in shapes.items():
         if name not in arrays or arrays[name].shape != shape:
             raise UserError(f'{folder / FILE}: {name} is missing, or has not the shape {shape}')
-    check_table({'count': None, 'split': None, **facts}, _FACTS, str(path))
     return Reference(
         count=facts['count'],
         split=facts['split'],
         ids=tuple(ids),
         said=tuple(said),
+        measure_names=tuple(facts['measure_names']),
+        labelled=facts['labelled'],
+        right=facts['right'],
         **{name: arrays[name] for name in shapes},
     )

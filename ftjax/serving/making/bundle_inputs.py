@@ -91,7 +91,14 @@ def in_words(trained: Trained) -> tuple[str, ...]:
 
 
 def raw_of(dataset: Dataset, index: int) -> Any:
-    """An example as a request holds it; None where it is an image, or no plain value."""
+    """An example as a request holds it: a text, texts, a row; of images a path or an array.
+
+    None where it is no plain value.
+    """
+    if dataset.kind == 'image_file':
+        return str(dataset.inputs[index])
+    if dataset.kind == 'image':
+        return np.asarray(dataset.inputs[index])
     if dataset.kind == 'text':
         text = dataset.inputs[index]
         return text if isinstance(text, str) else [str(part) for part in text]

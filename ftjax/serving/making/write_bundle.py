@@ -25,6 +25,7 @@ from ftjax.runs.prediction.calibration_file import FILE as CALIBRATION
 from ftjax.runs.prediction.trained import Trained, open_trained
 from ftjax.serving.bundle.exported_programs import file_of
 from ftjax.serving.bundle.goldens import COUNT, TOLERANCE, Goldens, write_goldens
+from ftjax.serving.bundle.input_measures import measure_names, measured
 from ftjax.serving.bundle.loaded_bundle import Bundle, load, to_length
 from ftjax.serving.bundle.manifest import write_manifest
 from ftjax.serving.bundle.reference import measure, write_reference
@@ -157,16 +158,26 @@ def prove(
     features = np.zeros((count, bundle.signature.features), np.float32)
     wanted = np.unique(np.linspace(0, count - 1, COUNT).astype(int))
     kept: dict[int, dict[str, np.ndarray]] = {}
+    names, measures = measure_names(bundle.reader), []
     for at, arrays in rows_of(trained, data):
         found = bundle.run(arrays, trained.settings.eval_batch_size)
         outputs[at], features[at] = found.outputs, found.features
         for row, index in enumerate(at):
+            example = {name: a[row] for name, a in arrays.items()}
+            measures.append((index, measured(bundle.reader, raw_of(data, int(index)), example)))
             if index in wanted:
                 kept[int(index)] = {name: a[row : row + 1] for name, a in arrays.items()}
     ids = tuple(str(name) for name in data.ids)
-    write_reference(folder, measure(outputs, features, ids, bundle.signature, split))
+    found = measure(
+        *(outputs, features, ids, bundle.signature, split),
+        measures=np.array([row for _, row in sorted(measures, key=lambda pair: pair[0])]),
+        measure_names=names,
+        labels=data.labels if bundle.signature.activation == 'softmax' else None,
+    )
+    write_reference(folder, found)
     inputs = joined([kept[int(index)] for index in wanted], bundle.signature)
-    raw = [raw_of(data, int(index)) for index in wanted]
+    images = bundle.signature.takes == 'images'
+    raw = [None if images else raw_of(data, int(index)) for index in wanted]
     golden = bundle.run(inputs)
     write_goldens(
         folder,

@@ -74,9 +74,14 @@ def _app(service: Service) -> Any:
 
     @app.post('/v1/predict', summary='Answers', openapi_extra=openapi_of_predict(example))
     async def predict(request: Request) -> Response:
-        asked = await asked_of(request, bundle.signature.takes, settings)
-        request.scope['state']['inputs'] = len(asked.inputs)
-        rows = await service.answer(asked)
+        try:
+            asked = await asked_of(request, bundle.signature.takes, settings)
+            request.scope['state']['inputs'] = len(asked.inputs)
+            rows = await service.answer(asked, id_of(request))
+        except Refusal:
+            if service.traffic is not None:
+                service.traffic.note_refused()
+            raise
         model = {'name': service.name, 'version': bundle.digest[:12]}
         return answer({'request_id': id_of(request), 'model': model, 'predictions': rows})
 

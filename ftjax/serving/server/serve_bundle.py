@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import pathlib
 
 from ftjax.errors import UserError
 from ftjax.serving.bundle.loaded_bundle import load
+from ftjax.serving.bundle.reference import read_reference
+from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor
 from ftjax.serving.server.draining_server import draining_server
 from ftjax.serving.server.http_app import guarded_app
 from ftjax.serving.server.server_settings import LOOPBACK, ServerSettings
@@ -17,7 +20,13 @@ _log = logging.getLogger('ftjax.serving')
 
 
 def serve(
-    folder: str | os.PathLike[str], settings: ServerSettings, sha256: str | None = None
+    folder: str | os.PathLike[str],
+    settings: ServerSettings,
+    sha256: str | None = None,
+    *,
+    monitor: str | None = None,
+    window_hours: float = 168.0,
+    keep_inputs: float = 0.0,
 ) -> None:
     """Verifies a bundle and serves it; returns after SIGTERM or SIGINT, when all is answered.
 
@@ -25,15 +34,29 @@ def serve(
       folder: of the bundle.
       settings: of the server.
       sha256: of its bundle.json, if it has to be a certain one.
+      monitor: folder for sketches of the traffic; None keeps none.
+      window_hours: of one of them.
+      keep_inputs: share of the inputs that is kept in the folder; 0 keeps none.
 
     Raises:
       UserError: the bundle is refused, the address is taken, packages are missing.
     """
     # Goldens run when the programs are compiled, and /readyz waits for them.
     bundle = load(folder, sha256=sha256, goldens=False)
+    if keep_inputs and monitor is None:
+        raise UserError('keep_inputs needs --monitor=DIR: inputs are kept in its folder')
+    traffic = None
+    if monitor is not None:
+        traffic = TrafficMonitor(
+            bundle,
+            read_reference(bundle.folder, bundle.signature),
+            pathlib.Path(monitor),
+            seconds=round(window_hours * 3600),
+            keep_inputs=keep_inputs,
+        )
     requests_as_they_are()
     server = draining_server(
-        guarded_app(Service(bundle, settings)),
+        guarded_app(Service(bundle, settings, traffic)),
         host=settings.host,
         port=settings.port,
         access_log=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -18,7 +19,10 @@ from ftjax.serving.bundle.goldens import COUNT, read_goldens
 from ftjax.serving.bundle.loaded_bundle import Bundle
 from ftjax.serving.bundle.raw_inputs import ImageReader
 from ftjax.serving.bundle.reference import read_reference
+from ftjax.serving.monitoring.sketch import answered
+from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor
 from ftjax.serving.server.batcher import Batcher
+from ftjax.serving.server.drift_metrics import DriftMetrics
 from ftjax.serving.server.refusal import Refusal
 from ftjax.serving.server.request_inputs import Asked
 from ftjax.serving.server.server_metrics import ServerMetrics
@@ -30,8 +34,15 @@ _log = logging.getLogger('ftjax.serving')
 class Service:
     """A bundle that answers requests; `start` it in an event loop, `close` it at the end."""
 
-    def __init__(self, bundle: Bundle, settings: ServerSettings):
+    def __init__(
+        self, bundle: Bundle, settings: ServerSettings, traffic: TrafficMonitor | None = None
+    ):
+        """`traffic` keeps sketches of what is answered; None keeps nothing."""
+        self.traffic = traffic
+        self._writing: asyncio.Task[None] | None = None
         self.bundle, self.settings, self.metrics = bundle, settings, ServerMetrics()
+        if traffic is not None:
+            self.metrics.registry.register(DriftMetrics(traffic))
         self.name = bundle.folder.resolve().name
         self.metrics.of_bundle(self.name, bundle.digest, bundle.manifest)
         self.reference = read_reference(bundle.folder, bundle.signature)
@@ -52,6 +63,8 @@ class Service:
         """Takes requests, once all is compiled and the goldens were right."""
         self.batcher.start()
         self._warming = asyncio.create_task(asyncio.to_thread(self.warm_up))
+        if self.traffic is not None:
+            self._writing = asyncio.create_task(self.traffic.run())
 
     async def close(self) -> None:
         """Answers what was accepted, and ends."""
@@ -59,6 +72,11 @@ class Service:
         self.metrics.ready.set(0)
         await self.batcher.close()
         self.readers.shutdown(wait=True, cancel_futures=True)
+        if self.traffic is not None and self._writing is not None:
+            self._writing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._writing
+            self.traffic.store(self.traffic.waiting())
 
     def warm_up(self) -> None:
         """Compiles every bucket at every batch size, and checks goldens in each."""
@@ -96,7 +114,7 @@ class Service:
             if not np.array_equal(array, same):
                 raise UserError(f'{name} of the golden inputs is read otherwise than at export')
 
-    async def answer(self, asked: Asked) -> list[dict[str, Any]]:
+    async def answer(self, asked: Asked, request_id: str = '') -> list[dict[str, Any]]:
         """The answers to a request, in the order of its inputs.
 
         Raises:
@@ -109,16 +127,22 @@ class Service:
             try:
                 async with asyncio.timeout(self.settings.timeout):
                     loop = asyncio.get_running_loop()
-                    examples = await asyncio.gather(
+                    read = await asyncio.gather(
                         *(
-                            loop.run_in_executor(self.readers, self.read, number, raw)
+                            loop.run_in_executor(self.readers, self.read_measured, number, raw)
                             for number, raw in enumerate(asked.inputs)
                         )
                     )
-                    found = await self.batcher.submit(examples)
+                    found = await self.batcher.submit([example for example, _ in read])
             except TimeoutError:
                 raise Refusal(504, f'no answer within {self.settings.timeout:g} s') from None
         self.metrics.pending.set(self.batcher.pending)
+        if self.traffic is not None:
+            answers = [
+                answered(self.bundle.signature, f'{request_id}/{number}', answer, measures)
+                for number, (answer, (_, measures)) in enumerate(zip(found, read, strict=True))
+            ]
+            self.traffic.note(request_id, asked.inputs, answers)
         return [self.row(answer, asked) for answer in found]
 
     def read(self, number: int, raw: Any) -> tuple[int, dict[str, np.ndarray]]:
@@ -132,6 +156,13 @@ class Service:
             return bundle.signature.bucket(bundle.length(arrays)), example
         except UserError as error:
             raise Refusal(422, str(error), number) from None
+
+    def read_measured(self, number: int, raw: Any) -> tuple[tuple[int, Any], np.ndarray]:
+        """As `read`, with the measures of the input for the monitoring; none where it is off."""
+        bucket, example = self.read(number, raw)
+        if self.traffic is None:
+            return (bucket, example), np.zeros(0, np.float32)
+        return (bucket, example), self.traffic.measured(raw, example)
 
     def run(self, examples: Sequence[Any], bucket: int, size: int) -> list[Any]:
         """Answers of one batch: (row, outputs, features), or the exception of an example."""

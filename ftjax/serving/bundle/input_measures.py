@@ -1,0 +1,76 @@
+"""Sizes and gaps of raw inputs as plain numbers: what is watched of them beside features."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ftjax.data.images.decode import opened
+from ftjax.errors import UserError
+from ftjax.serving.bundle.raw_inputs import Example, Reader, TableReader, TextReader
+from ftjax.serving.bundle.reference import MOST_MEASURES
+
+IMAGES = ('width', 'height', 'brightness', 'contrast')
+"""In pixels of the file; mean and deviation of what the program takes, as it is there."""
+TEXTS = ('characters', 'tokens')
+
+
+def measure_names(reader: Reader) -> tuple[str, ...]:
+    """What is measured of each input.
+
+    Of images width, height, brightness and contrast; of texts characters and tokens; of rows the
+    number of gaps, and for each column, up to a limit, whether it is one.
+    """
+    if isinstance(reader, TableReader):
+        columns = (*reader.preprocessing.numbers, *reader.preprocessing.categories)
+        names = ['gaps', *(f'no {column.name}'[:200] for column in columns)]
+        return tuple(names[:MOST_MEASURES])
+    return TEXTS if isinstance(reader, TextReader) else IMAGES
+
+
+def measured(reader: Reader, raw: Any, example: Example) -> np.ndarray:
+    """The measures of one input, float32; NaN for what is not known.
+
+    Args:
+      reader: that read it.
+      raw: as a request holds it, or a path of an image; None if it is not there any more.
+      example: what the reader made of it.
+    """
+    if isinstance(reader, TableReader):
+        return _of_row(reader, raw)
+    if isinstance(reader, TextReader):
+        parts: Sequence[str] = [raw] if isinstance(raw, str) else (raw or ())
+        characters = sum(map(len, parts)) if raw is not None else math.nan
+        return np.array([characters, example['attention_mask'].sum()], np.float32)
+    pixels = example['images']
+    width, height = _size(raw)
+    # float64 sums: in float32 the mean of a large image is off.
+    mean, deviation = pixels.mean(dtype=np.float64), pixels.std(dtype=np.float64)
+    return np.array([width, height, mean, deviation], np.float32)
+
+
+def _size(raw: Any) -> tuple[float, float]:
+    if isinstance(raw, np.ndarray):
+        return float(raw.shape[1]), float(raw.shape[0])
+    if not isinstance(raw, (bytes, str)):
+        return math.nan, math.nan
+    try:
+        with opened(raw, 'the image') as image:  # its header alone
+            return float(image.size[0]), float(image.size[1])
+    except UserError:
+        return math.nan, math.nan
+
+
+def _of_row(reader: TableReader, raw: Any) -> np.ndarray:
+    columns = (*reader.preprocessing.numbers, *reader.preprocessing.categories)
+    if not isinstance(raw, Mapping):
+        return np.full(min(MOST_MEASURES, 1 + len(columns)), np.nan, np.float32)
+    gaps = [float(_is_gap(raw.get(column.name))) for column in columns]
+    return np.array([sum(gaps), *gaps][:MOST_MEASURES], np.float32)
+
+
+def _is_gap(value: Any) -> bool:
+    return value is None or value == '' or (isinstance(value, float) and math.isnan(value))

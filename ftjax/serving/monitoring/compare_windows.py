@@ -1,0 +1,167 @@
+"""One look at a folder of windows: every new period is tested once, and evidence adds up."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ftjax.serving.bundle.reference import Reference
+from ftjax.serving.bundle.signature import Signature
+from ftjax.serving.monitoring.later_labels import FEWEST, Labelled, fallen, labelled_periods
+from ftjax.serving.monitoring.periods import Folder, Period, periods_of, read_folder
+from ftjax.serving.monitoring.stream_state import POOL, StreamState
+from ftjax.serving.monitoring.traffic_rows import Rows
+from ftjax.serving.monitoring.two_sample import PERMUTATIONS, compare
+
+LABELS = 0.2
+"""Share of alpha that is kept for accuracy; the rest is for what needs no labels."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Look:
+    """What one look at a folder found."""
+
+    state: StreamState
+    reference: Reference
+    signature: Signature
+    folder: Folder
+    tested: tuple[Period, ...]
+    """Periods that this look tested."""
+    waiting: int
+    """Windows that are not over, or too small to be tested alone."""
+    late: int
+    """Windows that came after their time was tested."""
+    accuracy: tuple[Labelled, ...] = ()
+    unknown_labels: int = 0
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """What the alarm is of: `traffic`, `accuracy`; () for none."""
+        return alarms_of(self.state)
+
+
+def thresholds(alpha: float) -> dict[str, float]:
+    """What evidence has to reach, by kind of alarm: together they err with alpha at most.
+
+    >>> {name: round(value, 9) for name, value in thresholds(0.05).items()}
+    {'traffic': 25.0, 'accuracy': 100.0}
+    """
+    return {'traffic': 1 / (alpha * (1 - LABELS)), 'accuracy': 1 / (alpha * LABELS)}
+
+
+def alarms_of(state: StreamState) -> tuple[str, ...]:
+    """Kinds of alarm that a stream has raised, ever: evidence that was there stays so."""
+    limits = thresholds(state.alpha)
+    raised = {
+        'traffic': state.highest >= limits['traffic'],
+        'accuracy': state.label_evidence.highest >= limits['accuracy'],
+    }
+    return tuple(name for name, is_raised in raised.items() if is_raised)
+
+
+def look(
+    folder: pathlib.Path,
+    state: StreamState,
+    reference: Reference,
+    signature: Signature,
+    *,
+    now: float,
+    labels: Mapping[str, int] | None = None,
+    fewest: int = 50,
+    permutations: int = PERMUTATIONS,
+) -> Look:
+    """Tests the new periods of a folder; `state` is brought forward in place.
+
+    Args:
+      folder: of windows.
+      state: of the stream.
+      reference, signature: of the bundle.
+      now: seconds since 1970: later windows wait.
+      labels: classes by id of an answer; None for none.
+      fewest: examples of a period; smaller ones are put together.
+      permutations: of each test.
+
+    Raises:
+      UserError: a folder that cannot be read.
+    """
+    found = read_folder(folder, state.bundle, reference)
+    found.windows = [pair for pair in found.windows if pair[1].start >= state.began]
+    periods, waiting, late = periods_of(
+        found.windows, state.tested_until, now, fewest, _seed(state.bundle, 0)
+    )
+    used = {name for row in state.periods for name in row.get('files', ())}
+    late -= sum(name in used for name, w in found.windows if w.start < state.tested_until)
+    for period in periods:
+        take_period(state, period, reference, permutations)
+    accuracy, unknown = labelled_periods(found.windows, labels or {})
+    for one in accuracy:
+        take_labels(state, one)
+    return Look(
+        state=state,
+        reference=reference,
+        signature=signature,
+        folder=found,
+        tested=tuple(periods),
+        waiting=waiting,
+        late=late,
+        accuracy=tuple(accuracy),
+        unknown_labels=unknown,
+    )
+
+
+def take_period(
+    state: StreamState, period: Period, reference: Reference, permutations: int = PERMUTATIONS
+) -> None:
+    """Compares a period with all before it, adds to the evidence, and to what is before."""
+    seed = _seed(state.bundle, period.start)
+    found = compare(state.pool, period.rows, reference.measure_names, seed, permutations)
+    rows: dict[str, Any] = {}
+    for name in state.statistics:
+        one = found[name]
+        state.evidence[name] = state.evidence[name].after(one.p if one else None)
+        told = dataclasses.asdict(one) if one else {}
+        rows[name] = {**told, 'evidence': state.evidence[name].value}
+    total = float(np.mean([state.evidence[name].value for name in state.statistics]))
+    state.highest = max(state.highest, total)
+    state.pool = added(state.pool, period.rows, seed)
+    state.tested_until = max(state.tested_until, period.end)
+    told = ('start', 'end', 'seen', 'unusable', 'refused')
+    state.periods.append(
+        {
+            **{name: getattr(period, name) for name in told},
+            'files': list(period.files),
+            'sample': len(period.rows),
+            'statistics': rows,
+            'evidence': total,
+        }
+    )
+
+
+def added(pool: Rows, rows: Rows, seed: int) -> Rows:
+    """Both, or a fair sample of both: chosen without looking at them, which keeps p exact."""
+    both = Rows.joined([pool, rows])
+    if len(both) <= POOL:
+        return both
+    chosen = np.random.default_rng([seed, 1]).permutation(len(both))[:POOL]
+    return both.take(np.sort(chosen))
+
+
+def take_labels(state: StreamState, labelled: Labelled) -> None:
+    """Tests the labels of one time against all before, once there are enough of them."""
+    if labelled.start in state.labels_used or labelled.count < FEWEST:
+        return  # more may come
+    random = np.random.default_rng([_seed(state.bundle, labelled.start), 2])
+    p = fallen(labelled, state.right, state.labelled, random)
+    state.label_evidence = state.label_evidence.after(p)
+    state.right += labelled.right
+    state.labelled += labelled.count
+    state.labels_used.append(labelled.start)
+
+
+def _seed(bundle: str, start: int) -> int:
+    return int.from_bytes(hashlib.sha256(f'{bundle} {start}'.encode()).digest()[:7])

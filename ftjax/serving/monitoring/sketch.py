@@ -1,0 +1,126 @@
+"""What is kept of the answers of one window of time: counts, sums and a sample, of bounded size."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ftjax.serving.bundle.reference import Reference
+from ftjax.serving.bundle.signature import Signature
+from ftjax.serving.monitoring.traffic_rows import Rows
+
+MOST_ROWS, MOST_BYTES = 512, 2**22
+"""Examples in a window's sample, and bytes of their features: whichever is less."""
+SIZE_BINS = 33
+"""Bin 0 counts values below 1, bin b those from 2**(b - 1) to below 2**b."""
+
+
+def sample_size(width: int) -> int:
+    """Examples that a window's sample holds, of features of a width.
+
+    >>> sample_size(64), sample_size(2**16)
+    (512, 16)
+    """
+    return max(16, min(MOST_ROWS, MOST_BYTES // (4 * width)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Answered:
+    """One answer, as a sketch counts it."""
+
+    id: str
+    value: float
+    best: int
+    """The most probable class, or -1."""
+    classes: Sequence[int]
+    """All that were answered."""
+    features: np.ndarray
+    measures: np.ndarray
+
+
+def answered(
+    signature: Signature,
+    id: str,
+    answer: tuple[Mapping[str, Any], np.ndarray, np.ndarray],
+    measures: np.ndarray,
+) -> Answered:
+    """An answer as a sketch counts it.
+
+    Args:
+      signature: of the bundle.
+      id: request and number of the input.
+      answer: (row of `answer_rows`, outputs (k,), features (width,)).
+      measures: of the input.
+    """
+    _, outputs, features = answer
+    decided = signature.decide(outputs[None])
+    if decided is None:
+        return Answered(id, float(outputs[0]), -1, (), features, measures)
+    chosen, probabilities = decided[0][0], decided[1][0]
+    best = int(probabilities.argmax())
+    classes = np.flatnonzero(chosen).tolist()
+    return Answered(id, float(probabilities[best]), best, classes, features, measures)
+
+
+class Sketch:
+    """Counts, sums and a sample of the answers that `note` is given.
+
+    The sample is Vitter's algorithm R: each subset of its size is equally probable, whatever is
+    in the examples. Source: J. Vitter (1985), Random sampling with a reservoir, 10.1145/3147.3165.
+    """
+
+    def __init__(self, reference: Reference, classes: int, seed: int):
+        """`classes` is 0 for answers that are no classes."""
+        width = reference.features.shape[1]
+        self.edges = reference.edges
+        self.names = reference.measure_names
+        self.seen = 0
+        """Answers with finite features."""
+        self.unusable = 0
+        """Answers whose features or value were not finite: counted, in no statistic."""
+        self.histogram = np.zeros(len(self.edges) + 1, np.int64)
+        """Of the values: below the first edge, between edges, above the last."""
+        self.predicted = np.zeros(classes, np.int64)
+        self.sums = np.zeros(width, np.float64)
+        self.sizes = np.zeros((len(self.names), SIZE_BINS), np.int64)
+        self._rows = Rows.empty(width, len(self.names), sample_size(width))
+        self._ids = [''] * len(self._rows)
+        self._random = np.random.default_rng(seed)
+
+    def note(self, answers: Sequence[Answered]) -> None:
+        """Counts some answers."""
+        for one in answers:
+            if not (np.isfinite(one.features).all() and np.isfinite(one.value)):
+                self.unusable += 1
+                continue
+            self.sums += one.features
+            # The last edge belongs to the last bin, as in np.histogram.
+            place = int(np.searchsorted(self.edges, one.value, 'right'))
+            self.histogram[place - (one.value == self.edges[-1])] += 1
+            for chosen in one.classes:
+                self.predicted[chosen] += 1
+            bins = np.frexp(np.nan_to_num(one.measures, nan=-1.0))[1]
+            for measure, (size, power) in enumerate(zip(one.measures, bins, strict=True)):
+                if size == size:  # not NaN
+                    self.sizes[measure, min(max(int(power), 0), SIZE_BINS - 1)] += 1
+            self._keep(one)
+            self.seen += 1
+
+    def _keep(self, one: Answered) -> None:
+        place = self.seen
+        if place >= len(self._rows):
+            place = int(self._random.integers(self.seen + 1))
+            if place >= len(self._rows):
+                return
+        rows = self._rows
+        rows.features[place], rows.values[place] = one.features, one.value
+        rows.answers[place], rows.measures[place] = one.best, one.measures
+        self._ids[place] = one.id
+
+    def sample(self) -> tuple[Rows, tuple[str, ...]]:
+        """Copies of the examples in the sample, and their ids."""
+        filled = np.arange(min(self.seen, len(self._rows)))
+        return self._rows.take(filled), tuple(self._ids[: len(filled)])
