@@ -4,7 +4,7 @@
     python -m ftjax configs recipes      copies the recipes of configs/ into the folder recipes
     python -m ftjax train --config=recipes/finetune.py --workdir=runs/mine
 
-A wheel holds the scripts and recipes in ftjax/shipped; in a checkout they are scripts/ and configs/.
+In a wheel the scripts and recipes are in ftjax/shipped, in a checkout in scripts/ and configs/.
 """
 
 from __future__ import annotations
