@@ -14,7 +14,7 @@ from ftjax.serving.bundle.reference import Reference
 from ftjax.serving.bundle.signature import Signature
 from ftjax.serving.monitoring.later_labels import FEWEST, Labelled, fallen, labelled_periods
 from ftjax.serving.monitoring.periods import Folder, Period, periods_of, read_folder
-from ftjax.serving.monitoring.stream_state import POOL, StreamState
+from ftjax.serving.monitoring.stream_state import POOL, StreamState, rows_of
 from ftjax.serving.monitoring.traffic_rows import Rows
 from ftjax.serving.monitoring.two_sample import PERMUTATIONS, compare
 
@@ -97,7 +97,8 @@ def look(
     used = {name for row in state.periods for name in row.get('files', ())}
     late -= sum(name in used for name, w in found.windows if w.start < state.tested_until)
     for period in periods:
-        take_period(state, period, reference, permutations)
+        take_period(state, period, reference.measure_names, permutations)
+        beside_reference(state.periods[-1]['statistics'], period.rows, reference)
     accuracy, unknown = labelled_periods(found.windows, labels or {})
     for one in accuracy:
         take_labels(state, one)
@@ -115,11 +116,23 @@ def look(
 
 
 def take_period(
-    state: StreamState, period: Period, reference: Reference, permutations: int = PERMUTATIONS
+    state: StreamState,
+    period: Period,
+    names: tuple[str, ...],
+    permutations: int = PERMUTATIONS,
+    pool: int = POOL,
 ) -> None:
-    """Compares a period with all before it, adds to the evidence, and to what is before."""
+    """Compares a period with all before it, adds to the evidence, and to what is before.
+
+    Args:
+      state: brought forward in place.
+      period: the next one.
+      names: of the measures.
+      permutations: of the test.
+      pool: examples that the next period is compared with, at most.
+    """
     seed = _seed(state.bundle, period.start)
-    found = compare(state.pool, period.rows, reference.measure_names, seed, permutations)
+    found = compare(state.pool, period.rows, names, seed, permutations)
     rows: dict[str, Any] = {}
     for name in state.statistics:
         one = found[name]
@@ -128,7 +141,7 @@ def take_period(
         rows[name] = {**told, 'evidence': state.evidence[name].value}
     total = float(np.mean([state.evidence[name].value for name in state.statistics]))
     state.highest = max(state.highest, total)
-    state.pool = added(state.pool, period.rows, seed)
+    state.pool = added(state.pool, period.rows, seed, pool)
     state.tested_until = max(state.tested_until, period.end)
     told = ('start', 'end', 'seen', 'unusable', 'refused')
     state.periods.append(
@@ -142,12 +155,24 @@ def take_period(
     )
 
 
-def added(pool: Rows, rows: Rows, seed: int) -> Rows:
+def beside_reference(rows: dict[str, dict[str, Any]], new: Rows, reference: Reference) -> None:
+    """Adds to each statistic what it is beside the reference alone: no test, but it stays large.
+
+    What has changed for good is, after some periods, in what a period is compared with.
+    """
+    found = compare(rows_of(reference), new, reference.measure_names, 0, 0)
+    for name, row in rows.items():
+        one = found[name]
+        if one is not None:
+            row['to_reference'] = one.statistic
+
+
+def added(pool: Rows, rows: Rows, seed: int, most: int) -> Rows:
     """Both, or a fair sample of both: chosen without looking at them, which keeps p exact."""
     both = Rows.joined([pool, rows])
-    if len(both) <= POOL:
+    if len(both) <= most:
         return both
-    chosen = np.random.default_rng([seed, 1]).permutation(len(both))[:POOL]
+    chosen = np.random.default_rng([seed, 1]).permutation(len(both))[:most]
     return both.take(np.sort(chosen))
 
 

@@ -20,7 +20,7 @@ NAMES = {
     'features': 'features: AUC of a classifier',
     'confidence': 'confidence: KS distance',
     'classes': 'predicted classes: PSI',
-    'inputs': 'sizes and gaps: KS distance',
+    'inputs': 'inputs: KS distance',
 }
 _ROWS = 60
 
@@ -61,7 +61,7 @@ def _verdict(look: Look) -> str:
     if 'traffic' in look.alarms:
         limit = thresholds(state.alpha)['traffic']
         first = next((row for row in state.periods if row['evidence'] >= limit), None)
-        since = f' since the period from {when(first["start"])} on' if first else ''
+        since = f'; the alarm came with the period from {when(first["start"])}' if first else ''
         more = ' Its accuracy has fallen too.' if 'accuracy' in look.alarms else ''
         return f'ALARM: the traffic differs from the reference{since}.{more}'
     if 'accuracy' in look.alarms:
@@ -93,8 +93,12 @@ def _last(look: Look, last: dict[str, Any]) -> str:
             shown = (f'{row["statistic"]:.3f}', f'{row["typical"]:.3f}', f'{row["p"]:.2g}')
         else:
             shown = ('too few', '–', '–')
-        rows.append((told, *shown, f'{row["evidence"]:.3g}'))
-    header = ('', 'value', 'by chance', 'p of this period', 'evidence of all periods')
+        alone = f'{row["to_reference"]:.3f}' if 'to_reference' in row else '–'
+        rows.append((told, alone, *shown, f'{row["evidence"]:.3g}'))
+    header = (
+        *('', 'beside the reference', 'beside all before', 'by chance', 'p'),
+        'evidence of all periods',
+    )
     told = (
         f'{when(last["start"])} to {when(last["end"])} UTC: {last["seen"]:,} answers, of which '
         f'{last["sample"]} are compared; {last["refused"]:,} requests were refused.'

@@ -20,7 +20,7 @@ from ftjax.serving.bundle.reference import Reference
 from ftjax.serving.monitoring.martingale import CEILING, Evidence
 from ftjax.serving.monitoring.traffic_rows import Rows
 
-POOL = 2048
+POOL = 4096
 """Examples that a window is compared with, at most."""
 LARGEST = 2**28
 HISTORY = 5000
@@ -93,11 +93,16 @@ def new_state(bundle: str, reference: Reference, alpha: float, began: int = 0) -
         began=began,
         tested_until=began,
         statistics=statistics,
-        pool=Rows(reference.features, reference.values, reference.answers, reference.measures),
+        pool=rows_of(reference),
         evidence={name: Evidence() for name in statistics},
         right=reference.right,
         labelled=reference.labelled,
     )
+
+
+def rows_of(reference: Reference) -> Rows:
+    """The examples of a reference."""
+    return Rows(reference.features, reference.values, reference.answers, reference.measures)
 
 
 def file_of(folder: pathlib.Path, bundle: str) -> pathlib.Path:

@@ -119,7 +119,11 @@ def test_a_change_alarms_and_the_alarm_stays_until_a_restart(traffic):
     assert found.look.alarms == ('traffic',)
     for week in range(6, 9):
         traffic.write(week)
-    assert traffic.look().look.alarms == ('traffic',)
+    found = traffic.look()
+    assert found.look.alarms == ('traffic',)
+    moved, back = (found.look.state.periods[i]['statistics']['features'] for i in (5, 8))
+    assert moved['to_reference'] > 0.9
+    assert back['to_reference'] < 0.6
     page = (traffic.folder / 'monitor' / 'monitor.html').read_text()
     assert 'ALARM: the traffic differs from the reference' in page
     assert '<script' not in page
