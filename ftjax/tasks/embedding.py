@@ -15,13 +15,13 @@ from ftjax.evaluation.metric import Metric, MetricValues, share
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.predictions import finite_rows
 from ftjax.evaluation.ratio import Ratio
+from ftjax.evaluation.unit_vectors import unit
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.error_analysis import Baseline
 from ftjax.tasks.registry import task
 from ftjax.tasks.retrieval.contrastive_losses import (
     multiple_negatives,
     supervised_contrastive,
-    unit,
 )
 from ftjax.tasks.retrieval.retrieval import CUTOFFS, ranked
 from ftjax.tasks.retrieval.vectors import cosines_with_first, vector_columns
@@ -54,6 +54,7 @@ class Embedding(Task):
     default_metric = 'ndcg_at_10'
     loss_unit = 'nats'
     noted = ('recall_at_1',)
+    served = 'vectors'
 
     def losses(
         self, outputs: Float[Array, 'batch ...'], batch: Batch, options: LossOptions

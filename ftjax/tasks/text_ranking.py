@@ -39,6 +39,7 @@ class TextRanking(Task):
     loss_unit = 'nats'
     unit = 'queries'
     counted = 'queries'
+    served = 'order'
 
     def losses(
         self, outputs: Float[Array, 'batch candidates 1'], batch: Batch, options: LossOptions

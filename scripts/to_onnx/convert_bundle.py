@@ -27,8 +27,8 @@ def main():
 
     from ftjax.io.files.atomic import write_json
     from ftjax.runs.prediction.trained import open_trained
+    from ftjax.serving.bundle.golden_rows import fitting
     from ftjax.serving.bundle.goldens import read_goldens
-    from ftjax.serving.bundle.loaded_bundle import fitting
     from ftjax.serving.bundle.manifest import check_manifest
     from ftjax.serving.bundle.signature import read_signature
 
@@ -89,8 +89,8 @@ def compared(path, signature, inputs, expected, bucket):
     """How far onnxruntime's outputs are from the goldens', at two batch sizes."""
     import onnxruntime
 
+    from ftjax.serving.bundle.golden_rows import real_outputs, to_length
     from ftjax.serving.bundle.goldens import check_outputs
-    from ftjax.serving.bundle.loaded_bundle import to_length
 
     if not len(expected):
         return None
@@ -104,7 +104,11 @@ def compared(path, signature, inputs, expected, bucket):
             for name, array in inputs.items()
         }
         (found,) = session.run(['outputs'], given)
-        worst = max(worst, check_outputs(np.asarray(found), expected[:count], TOLERANCE, str(path)))
+        part = {name: array[:count] for name, array in inputs.items()}
+        found, wanted = (
+            real_outputs(np.asarray(each), part, signature) for each in (found, expected[:count])
+        )
+        worst = max(worst, check_outputs(found, wanted, TOLERANCE, str(path)))
     return worst
 
 

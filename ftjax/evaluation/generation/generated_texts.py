@@ -13,6 +13,7 @@ from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError
 from ftjax.evaluation.generation.decoding import Decoding
 from ftjax.evaluation.generation.sampling import GREEDY, Sampling
+from ftjax.evaluation.generation.text_ends import upto_end
 from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pytrees import Variables
@@ -51,9 +52,7 @@ def generated(
       UserError: no decoder, a prompt without a token, or one that leaves no room.
     """
     ids = prompt_ids(network, prompts, preprocessing, new_tokens, written)
-    ends = network.end_ids
-    if preprocessing.end_id is not None and preprocessing.end_id not in ends:
-        ends = (*ends, preprocessing.end_id)
+    ends = end_tokens(network, preprocessing)
     run = Decoding(network, new_tokens, sampling, ends, preprocessing.pad_id)
     where, tokenizer = Sharding(), preprocessing.open()
     variables = where.copied(variables)
@@ -75,6 +74,13 @@ def generated(
         done += len(rows)
         report(done)
     return found
+
+
+def end_tokens(network: Network, preprocessing: TextPreprocessing) -> tuple[int, ...]:
+    """Tokens that end a text, by the network and by its tokenizer."""
+    own = preprocessing.end_id
+    more = () if own is None or own in network.end_ids else (own,)
+    return (*network.end_ids, *more)
 
 
 def prompt_ids(
@@ -127,9 +133,3 @@ def padded_left(
         ids[number, length - len(row) :] = row
         mask[number, length - len(row) :] = True
     return ids, mask
-
-
-def upto_end(tokens: np.ndarray, ends: Sequence[int]) -> np.ndarray:
-    """Tokens up to, not including, the first that ends a text."""
-    found = np.flatnonzero(np.isin(tokens, list(ends)))
-    return tokens[: found[0]] if len(found) else tokens

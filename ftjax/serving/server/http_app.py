@@ -132,4 +132,7 @@ def model_of(service: Service) -> dict[str, Any]:
         'lengths': signature.lengths,
         'batch_sizes': service.settings.batch_sizes,
         'preprocessing': signature.preprocessing,
+        'answer': signature.answer,
+        'lines': bundle.form.lines,
+        'details': signature.details,
     }

@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from ftjax.serving.bundle.answer_forms.answer_form import Told
 from ftjax.serving.bundle.reference import BINS
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -60,14 +61,12 @@ class ServerMetrics:
         self.days.set((ends - datetime.datetime.now(datetime.UTC).date()).days)
         self.info.labels(name, sha256).set(1)
 
-    def answered(self, row: Mapping[str, Any]) -> None:
-        """Counts one answer: its class, and how probable it is."""
-        if 'probabilities' not in row:
-            return
-        found = row['predicted']
-        for name in found if isinstance(found, list) else [found]:
+    def answered(self, told: Told) -> None:
+        """Counts one answer: its classes, and how probable it is."""
+        for name in told.classes:
             self.predicted.labels(name).inc()
-        self.confidence.observe(max(row['probabilities'].values()))
+        if told.probable:
+            self.confidence.observe(told.value)
 
     def text(self) -> bytes:
         """In the format of Prometheus."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
+from ftjax.evaluation.unit_vectors import unit
 from ftjax.ranges import above
 from ftjax.tasks.registry import loss
 from ftjax.tasks.training_loss import Array, Batch
@@ -18,12 +19,6 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 _FAR = -1e30  # of what does not count: its exponential is 0, and no gradient is NaN
-
-
-def unit(vectors: Float[Array, '*axes dim']) -> Float[Array, '*axes dim']:
-    """Vectors at length 1."""
-    squares = jnp.square(vectors).sum(axis=-1, keepdims=True)
-    return vectors * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
 
 
 def cosines(a: Float[Array, 'n dim'], b: Float[Array, 'm dim']) -> Float[Array, 'n m']:
