@@ -107,13 +107,8 @@ def check_manifest(folder: pathlib.Path, sha256: str | None = None) -> dict[str,
         )
     rows = found['files']
     for name, row in rows.items():
-        if not _NAME.fullmatch(name) or name == MANIFEST:
+        if file_name(name, str(path)) == MANIFEST:
             raise UserError(f'{path}: {shown(name)} is no name of a file of a bundle')
-        if pathlib.PurePath(name).suffix not in SUFFIXES:
-            raise UserError(
-                f'{path}: {name} is a kind of file that no bundle holds; expected '
-                f'{", ".join(SUFFIXES)}'
-            )
         if set(row) != set(_ROW):
             raise UserError(f'{path}: {name} needs sha256 and bytes')
         check_table(row, _ROW, f'{path}: {name}')
@@ -123,6 +118,18 @@ def check_manifest(folder: pathlib.Path, sha256: str | None = None) -> dict[str,
     for name, row in rows.items():
         _check_file(folder / name, row['sha256'], row['bytes'])
     return found
+
+
+def file_name(name: str, where: str) -> str:
+    """The name of a file that a bundle may hold; UserError, which begins with `where`, else."""
+    if not _NAME.fullmatch(name):
+        raise UserError(f'{where}: {shown(name)} is no name of a file of a bundle')
+    if pathlib.PurePath(name).suffix not in SUFFIXES:
+        raise UserError(
+            f'{where}: {name} is a kind of file that no bundle holds; expected '
+            f'{", ".join(SUFFIXES)}'
+        )
+    return name
 
 
 def _check_file(path: pathlib.Path, sha256: str, size: int) -> None:

@@ -20,6 +20,7 @@ class ServerMetrics:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self.registry = registry = CollectorRegistry()
+        self._drift: Any = None
         self.requests = Counter(
             'ftjax_requests', 'Requests by path and status.', ['path', 'status'], registry=registry
         )
@@ -52,14 +53,34 @@ class ServerMetrics:
             'ftjax_guarantee_days', 'Until JAX no longer promises to run it.', registry=registry
         )
         self.info = Gauge(
-            'ftjax_bundle', 'The bundle that answers.', ['name', 'sha256'], registry=registry
+            'ftjax_bundle',
+            'The bundle that answers.',
+            *(['name', 'version', 'sha256'],),
+            registry=registry,
+        )
+        self.promotions = Counter(
+            'ftjax_promotions', 'New versions by what became of them.', ['to'], registry=registry
+        )
+        for outcome in ('live', 'refused'):
+            self.promotions.labels(outcome)
+        self.registry_errors = Counter(
+            'ftjax_registry_errors', 'Looks at the registry that failed.', registry=registry
         )
 
-    def of_bundle(self, name: str, sha256: str, manifest: Mapping[str, Any]) -> None:
-        """Notes the bundle."""
+    def of_bundle(self, name: str, version: str, sha256: str, manifest: Mapping[str, Any]) -> None:
+        """Notes the bundle that answers from now on."""
         ends = datetime.date.fromisoformat(manifest['guarantee_ends'])
         self.days.set((ends - datetime.datetime.now(datetime.UTC).date()).days)
-        self.info.labels(name, sha256).set(1)
+        self.info.clear()
+        self.info.labels(name, version, sha256).set(1)
+
+    def of_drift(self, collector: Any) -> None:
+        """Puts a collector of the bundle that answers in the place of the one before."""
+        if self._drift is not None:
+            self.registry.unregister(self._drift)
+        if collector is not None:
+            self.registry.register(collector)
+        self._drift = collector
 
     def answered(self, told: Told) -> None:
         """Counts one answer: its classes, and how probable it is."""

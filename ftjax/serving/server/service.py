@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.serving.bundle.golden_rows import fitting
 from ftjax.serving.bundle.goldens import read_goldens
 from ftjax.serving.bundle.image_inputs import ImageReader
 from ftjax.serving.bundle.input_rows import Example, InputRows
@@ -30,6 +31,10 @@ from ftjax.serving.server.server_metrics import ServerMetrics
 from ftjax.serving.server.server_settings import ServerSettings
 
 _log = logging.getLogger('ftjax.serving')
+MEASURED = 5
+"""Runs of a program at a start, to know how long it takes; fewer of one that takes long."""
+LONGEST = 0.3
+"""Seconds after which no further run is measured."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +52,29 @@ class Service:
     """A bundle that answers requests; `start` it in an event loop, `close` it at the end."""
 
     def __init__(
-        self, bundle: Bundle, settings: ServerSettings, traffic: TrafficMonitor | None = None
+        self,
+        bundle: Bundle,
+        settings: ServerSettings,
+        traffic: TrafficMonitor | None = None,
+        *,
+        metrics: ServerMetrics | None = None,
+        name: str = '',
+        version: str = '',
     ):
-        """`traffic` keeps sketches of what is answered; None keeps nothing."""
+        """A service that is not started.
+
+        Args:
+          bundle: that answers.
+          settings: of the server.
+          traffic: keeps sketches of what is answered; None keeps nothing.
+          metrics: of the server, if it has some already.
+          name, version: of a registry; else those of the bundle's folder.
+        """
         self.traffic = traffic
         self._writing: asyncio.Task[None] | None = None
-        self.bundle, self.settings, self.metrics = bundle, settings, ServerMetrics()
-        if traffic is not None:
-            self.metrics.registry.register(DriftMetrics(traffic))
-        self.name = bundle.folder.resolve().name
-        self.metrics.of_bundle(self.name, bundle.digest, bundle.manifest)
+        self.bundle, self.settings, self.metrics = bundle, settings, metrics or ServerMetrics()
+        self.name = name or bundle.folder.resolve().name
+        self.version = version or bundle.digest[:12]
         self.reference = read_reference(bundle.folder, bundle.signature)
         self.goldens = read_goldens(bundle.folder)
         reader = bundle.reader
@@ -71,17 +89,26 @@ class Service:
         self.ready = False
         self._warming: asyncio.Task[None] | None = None
 
+    def announce(self) -> None:
+        """Tells the metrics that this is what answers."""
+        bundle = self.bundle
+        self.metrics.of_bundle(self.name, self.version, bundle.digest, bundle.manifest)
+        self.metrics.of_drift(None if self.traffic is None else DriftMetrics(self.traffic))
+
     def start(self) -> None:
         """Takes requests, once all is compiled and the goldens were right."""
-        self.batcher.start()
+        self.open()
         self._warming = asyncio.create_task(asyncio.to_thread(self.warm_up))
+
+    def open(self) -> None:
+        """Begins to run batches, and to write sketches."""
+        self.batcher.start()
         if self.traffic is not None:
             self._writing = asyncio.create_task(self.traffic.run())
 
     async def close(self) -> None:
         """Answers what was accepted, and ends."""
         self.ready = False
-        self.metrics.ready.set(0)
         await self.batcher.close()
         self.readers.shutdown(wait=True, cancel_futures=True)
         if self.traffic is not None and self._writing is not None:
@@ -101,18 +128,33 @@ class Service:
             # Goldens run in the largest batch that is served.
             worst = self.bundle.check_goldens(self.settings.batch_sizes[-1])
             self._check_reader()
+            self._measure()
         except Exception as error:  # said by /readyz: the process stays to tell it
             self.failed = str(error) or type(error).__name__
             _log.error('never ready: %s', self.failed)
             return
         self.ready = True
-        self.metrics.ready.set(1)
         _log.info(
             'ready: %d programs compiled in %.1f s, goldens off by %.2g at most',
             len(self.bundle.compiled),
             time.perf_counter() - began,
             worst,
         )
+
+    def _measure(self) -> None:
+        """Times a run of every program on a golden, so that batches get their best size."""
+        found: dict[tuple[int, int], float] = {}
+        for bucket in self.bundle.signature.buckets:
+            inputs, at = fitting(self.goldens, self.bundle.signature, bucket)
+            for size in self.settings.batch_sizes if len(at) else ():
+                one = {name: array[:1] for name, array in inputs.items()}
+                times: list[float] = []
+                while len(times) < MEASURED and sum(times) < LONGEST:
+                    began = time.perf_counter()
+                    self.bundle.run(one, size, bucket)
+                    times.append(time.perf_counter() - began)
+                found[bucket, size] = min(times)
+        self.batcher.seconds.update(found)
 
     def _check_reader(self) -> None:
         """UserError where raw goldens no longer become the arrays that they became."""
@@ -136,13 +178,11 @@ class Service:
         if not self.ready:
             raise Refusal(503, self.failed or 'programs are being compiled; try again soon')
         with self.batcher.place(len(asked.inputs)):
-            self.metrics.pending.set(self.batcher.pending)
             try:
                 async with asyncio.timeout(self.settings.timeout):
                     answers, noted = await self._answers(asked, request_id)
             except TimeoutError:
                 raise Refusal(504, f'no answer within {self.settings.timeout:g} s') from None
-        self.metrics.pending.set(self.batcher.pending)
         if self.traffic is not None:
             self.traffic.note(request_id, asked.inputs, noted)
         return answers
