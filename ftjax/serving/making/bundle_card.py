@@ -72,8 +72,8 @@ def sections(signature: Signature) -> list[str]:
         '## What this folder says of the data',
         '',
         'goldens.safetensors and goldens.json hold examples of the validation split as they are; '
-        'reference.safetensors holds embeddings and ids of some more. Who gets the folder gets '
-        'these.',
+        'reference.safetensors holds embeddings and ids of some more; run.json holds the config of '
+        'the run and what each test example scored. Who gets the folder gets these.',
         '',
         f'Outputs may differ from the goldens by these shares of the largest output: {shares}. '
         'bundle.json says until when JAX promises to run the programs; '

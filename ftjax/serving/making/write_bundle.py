@@ -29,6 +29,7 @@ from ftjax.serving.bundle.input_measures import measure_names, measured
 from ftjax.serving.bundle.loaded_bundle import Bundle, load, to_length
 from ftjax.serving.bundle.manifest import write_manifest
 from ftjax.serving.bundle.reference import measure, write_reference
+from ftjax.serving.bundle.run_facts import write_run_facts
 from ftjax.serving.bundle.signature import Signature, write_signature
 from ftjax.serving.making.bundle_card import bundle_card
 from ftjax.serving.making.bundle_inputs import (
@@ -76,6 +77,7 @@ def write_bundle(
         write_signature(folder, signature)
         bundle = Bundle(folder, {})
         prove(folder, bundle, trained, data, split)
+        write_run_facts(folder, config, result)
         card = bundle_card(trained, signature, (config, plan, result), command)
         (folder / CARD).write_text(card, encoding='utf-8')
         write_manifest(folder, versions(), network=type(trained.network).__name__)

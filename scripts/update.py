@@ -1,0 +1,66 @@
+r"""Trains a deployed network on with new labelled data, and exports a candidate; never more.
+
+    python scripts/update.py --bundle=bundles/digits --data.source=folder:NEW --workdir=runs/update
+    python scripts/update.py --bundle=bundles/digits --data.source=folder:NEW \
+        --strategies=same,head,last:1 --workdir=runs/update
+
+It goes on from the weights of the bundle with what trained before (`same`), or compares several
+ways of freezing. Any field of config.data may be set as --data.KEY=VALUE; the others are those of
+the bundle's run, learning rate and epochs too unless they are given. The deployed network and all
+that were trained are compared on the test splits of the new data and of the old: what is lost on
+the old is forgetting. The candidate is the best on the validation splits of both.
+
+It writes update.md, update.json and the candidate's bundle to --workdir, and puts nothing in the
+place of what is deployed.
+"""
+
+import pathlib
+
+from absl import flags
+
+from ftjax.cli import launch
+
+BUNDLE = flags.DEFINE_string('bundle', None, 'Folder of the deployed bundle.')
+WORKDIR = launch.define_workdir()
+DATA = launch.define_data('The new data.')
+STRATEGIES = flags.DEFINE_list('strategies', ['same'], 'What trains; several are compared.')
+RATE = flags.DEFINE_float('learning_rate', None, 'Another one than before.', lower_bound=0)
+EPOCHS = flags.DEFINE_float('epochs', None, 'Another number than before.', lower_bound=0)
+FORGETTING = flags.DEFINE_bool('forgetting', True, 'Compare on the old data too.')
+
+
+def main():
+    from ftjax.errors import UserError
+    from ftjax.io.process.provenance import command_line
+    from ftjax.serving.updating.update_model import (
+        TEXT,
+        UpdateRequest,
+        check_strategies,
+        update_model,
+    )
+
+    if BUNDLE.value is None or WORKDIR.value is None:
+        raise UserError('expected --bundle=DIR and --workdir=DIR')
+    changes = DATA()
+    several = [name for name, values in changes.items() if len(values) > 1]
+    if several:
+        raise UserError(f'--data.{several[0]} is given more than once')
+    workdir = pathlib.Path(WORKDIR.value)
+    found = update_model(
+        UpdateRequest(
+            bundle=pathlib.Path(BUNDLE.value),
+            data={name: values[0] for name, values in changes.items()},
+            workdir=workdir,
+            strategies=check_strategies(STRATEGIES.value),
+            learning_rate=RATE.value,
+            epochs=EPOCHS.value,
+            forgetting=FORGETTING.value,
+            command=command_line(),
+        )
+    )
+    print((workdir / TEXT).read_text(encoding='utf-8'))
+    print(f'candidate: {found.candidate}')
+
+
+if __name__ == '__main__':
+    launch.run(main)
