@@ -52,11 +52,13 @@ class Config:
     train: TrainSettings = dataclasses.field(default_factory=TrainSettings)
     mesh: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """Devices along `data` and `fsdp`, {'data': 4, 'fsdp': 2}: batches are shared out over both,
-    trainable leaves with their optimizer state and averages over `fsdp`. {}: all on `data`. It
+    leaves, optimizer state and averages over `fsdp`, where a step gathers one stage after the
+    other. {}: all on `data`. It
     changes no result, so that a run may go on under another mesh."""
     mesh_rules: tuple[tuple[str, str], ...] = ()
-    """(pattern, 'fsdp' or 'whole') by whole path, the first that matches decides: ('block_.*',
-    'fsdp') shares out frozen blocks too, which else lie whole on every device."""
+    """(pattern, 'fsdp' or 'whole') by whole path, the first that matches decides:
+    ('block_.*', 'whole') pins blocks whole on every device, so that no step moves them. Else
+    every leaf of some size is shared out along `fsdp`."""
 
     def __post_init__(self):
         check_fields(Config, vars(self), 'config')

@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 # Line and paragraph ends, controls, marks that turn the reading direction, half surrogates.
 _UNSEEN = {'Cc', 'Cf', 'Cs', 'Cn', 'Zl', 'Zp'}
@@ -82,6 +83,20 @@ def in_figure(text: object) -> str:
     \$x_1\$
     """
     return printable(text).replace('$', '\\$')
+
+
+def aligned(rows: Iterable[Sequence[object]]) -> list[str]:
+    """Rows of cells as lines whose columns begin below each other; cells on one line each.
+
+    >>> aligned([['a', 'bc'], ['def', 'g']])
+    ['a    bc', 'def  g']
+    """
+    table = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        '  '.join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    ]
 
 
 def _escaped(char: str) -> str:

@@ -72,7 +72,7 @@ def main():
 
 def run(values, settings, folder):
     """Runs what is missing; gives all rows, notes for readers, and races."""
-    from ftjax.ablation.cells.task_grids import folder_of, run_grids, tasks_of
+    from ftjax.ablation.cells.task_grids import data_sets_of, folder_of, run_grids
     from ftjax.config import merged, read_config
     from ftjax.io.files.lock import run_lock
     from ftjax.runs.before_training.audit import audit_into
@@ -80,7 +80,7 @@ def run(values, settings, folder):
     engine = ENGINE()
     with run_lock(folder, enabled=launch.first_process()):
         if AUDIT.value == 'full' and launch.first_process():
-            for task, changes in tasks_of(settings).items():
+            for task, changes in data_sets_of(settings).items():
                 config = read_config(merged(values, changes))
                 print(audit_into(folder_of(task, folder) / 'audit', config), flush=True)
         return run_grids(

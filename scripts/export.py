@@ -7,7 +7,10 @@ r"""Writes a finished run's network for others: a bundle to deploy, StableHLO, O
 `bundle` is a folder that proves itself: programs by jax.export for CPU, CUDA and TPU with any
 number of examples a batch, weights beside them, a signature, golden inputs with outputs, reference
 statistics of the validation split, a card, and the SHA-256 of every file. `ftjax.serving.load`
-opens it with jax and numpy, without flax. JAX promises to run its programs for six months; then
+opens it with jax and numpy, without flax. What it answers is what the task says: classes, values,
+tags and spans of words, masks, vectors, cosines, choices, orders; a language model writes up to
+--new_tokens after a beginning, greedy or drawn. A network that guesses hidden tokens has no answer
+to a whole text, and is refused. JAX promises to run its programs for six months; then
 
     python scripts/export.py --refresh --bundle=bundles/digits --output=bundles/digits_new
 
@@ -53,6 +56,9 @@ REFRESH = flags.DEFINE_bool('refresh', False, "Make a bundle's programs anew fro
 BUNDLE = flags.DEFINE_string('bundle', None, 'The bundle that --refresh begins with.')
 DTYPE = flags.DEFINE_enum(
     'dtype', 'source', ['source', 'float32'], 'hf: what trained as in the source, or as trained.'
+)
+NEW_TOKENS = flags.DEFINE_integer(
+    'new_tokens', 64, 'bundle, stablehlo of a language model: tokens that are written at most.'
 )
 PUSH = flags.DEFINE_string(
     'push_to_hub', '', 'hf: ORG/NAME of the hub to upload the folder to as well; needs a token.'
@@ -100,11 +106,13 @@ def write(source: str) -> pathlib.Path:
     if FORMAT.value == 'bundle':
         from ftjax.serving.making.write_bundle import write_bundle
 
-        return write_bundle(source, output, parts=parts, command=command)
+        return write_bundle(
+            source, output, parts=parts, command=command, new_tokens=NEW_TOKENS.value
+        )
     if FORMAT.value == 'stablehlo':
         from ftjax.serving.making.stablehlo import write_stablehlo
 
-        return write_stablehlo(source, output, parts=parts)
+        return write_stablehlo(source, output, parts=parts, new_tokens=NEW_TOKENS.value)
     if FORMAT.value == 'onnx':
         from ftjax.serving.making.onnx_folder import write_onnx
 

@@ -11,6 +11,9 @@ or a split of the run's own data: train, val, test.
 Decoding is greedy unless --temperature is above 0; what is drawn follows from --seed and the number
 of the prompt. Where there are references, exact match, normalised match and ROUGE-L are told with
 intervals over prompts, and go to OUTPUT_metrics.json.
+
+A prompt that cannot be read, has no token, or leaves no room for new tokens is left out and named
+by its line, here and in OUTPUT_errors.csv; no prompt is cut. With --strict the exit code is then 1.
 """
 
 import json
@@ -31,6 +34,7 @@ TEMPERATURE = flags.DEFINE_float('temperature', 0.0, 'Of drawing tokens; 0 for g
 TOP_K = flags.DEFINE_integer('top_k', 0, 'Draws from so many most probable tokens; 0 for all.')
 TOP_P = flags.DEFINE_float('top_p', 1.0, 'Draws from the fewest with this probability; 1 for all.')
 SEED = flags.DEFINE_integer('seed', 0, 'Of what is drawn.')
+STRICT = flags.DEFINE_bool('strict', False, 'Exit code 1 where a prompt was left out.')
 BATCH = flags.DEFINE_integer('batch_size', 32, 'Prompts at once.')
 SHOWN = 10
 
@@ -41,6 +45,7 @@ def main():
     from ftjax.evaluation.generation.text_match import match_text
     from ftjax.io.files.atomic import write_bytes, write_json
     from ftjax.runs.prediction.generating import answers_of, read_prompts
+    from ftjax.runs.prediction.prediction_files import failures, written
     from ftjax.runs.prediction.trained import open_trained
 
     output = pathlib.Path(OUTPUT.value) if OUTPUT.value else None
@@ -50,14 +55,17 @@ def main():
         raise UserError(f'batch_size is {BATCH.value}; expected at least 1')
     sampling = Sampling(temperature=TEMPERATURE.value, top_k=TOP_K.value, top_p=TOP_P.value)
     trained = open_trained(WORKDIR.value, PARTS.value)
-    rows, metrics = answers_of(
-        trained,
-        read_prompts(trained, PROMPTS.value),
-        sampling=sampling,
-        new_tokens=NEW.value,
-        batch_size=BATCH.value,
-        seed=SEED.value,
-    )
+    with failures(PROMPTS.value, output) as failed:
+        rows, metrics = answers_of(
+            trained,
+            read_prompts(trained, PROMPTS.value, failed),
+            failed,
+            sampling=sampling,
+            new_tokens=NEW.value,
+            batch_size=BATCH.value,
+            seed=SEED.value,
+        )
+        done = written(len(rows), failed, PROMPTS.value)
     for row in rows[: SHOWN if output else None]:
         print(f'{row["prompt"]!r}\n  -> {row["answer"]!r}')
     if metrics:
@@ -68,6 +76,10 @@ def main():
         print(f'{len(rows):,} rows in {output}')
         if metrics:
             write_json(output.with_name(f'{output.stem}_metrics.json'), metrics)
+    for line in done.warnings('prompt'):
+        print(f'warning: {line}')
+    if done.failed and STRICT.value:
+        raise SystemExit(1)
 
 
 if __name__ == '__main__':

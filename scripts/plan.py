@@ -99,6 +99,8 @@ def show_plan():
     from ftjax.freezing.partition import combine
     from ftjax.freezing.plan.plan import make_plan
     from ftjax.models.adapters.adapted import plain_network
+    from ftjax.runs.assessment.forgetting import general_data
+    from ftjax.runs.before_training.mesh_plan import mesh_table
     from ftjax.runs.run_spec import run_spec
     from ftjax.training.cost.cost import forward_flops, plan_cost
 
@@ -106,6 +108,9 @@ def show_plan():
     print(prepared.first_screen())
     print()
     print(prepared.table())
+    general = general_data(prepared)  # a run refuses what it cannot compare; so does its plan
+    if general is not None:
+        print(f'forgetting is measured on {len(general):,} examples of {general.name}')
     print(export_in_words(prepared.network))
     net, spec = prepared.network, run_spec(prepared)
     cost, bare = plan_cost(spec), plain_network(net)
@@ -135,6 +140,8 @@ def show_plan():
         f'  temporary memory  {cost.temporary_bytes:,} bytes, '
         f'{cost.temporary_bytes / max(whole.temporary_bytes, 1):.3f} of full'
     )
+    if table := mesh_table(spec):
+        print(f'\n{table}')
     show_memory(prepared)
 
 

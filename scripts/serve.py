@@ -9,6 +9,11 @@ once every program is compiled and the golden outputs are right. Requests are pu
 batches: the first waits --latency_ms for others. SIGTERM answers what was accepted, then ends
 with 0.
 
+A version of a registry (scripts/registry.py) is served by its name, and followed: what is promoted
+is compiled and proved beside the version that answers, and takes its place without a lost request.
+
+    python scripts/serve.py --model=digits@production --registry=versions
+
 With --monitor=DIR it keeps sketches of the traffic in a folder, a file for each window of time:
 counts, sums, histograms and a sample of 512 feature vectors, never an input. scripts/monitor.py
 compares them with the bundle's reference. --keep_inputs=0.01 also keeps that share of the inputs,
@@ -19,11 +24,16 @@ Only this machine reaches it unless --host says otherwise. A bearer token is rea
 servers share a GPU, set XLA_PYTHON_CLIENT_PREALLOCATE=false.
 """
 
+import os
+
 from absl import flags
 
 from ftjax.cli import launch
 
-BUNDLE = flags.DEFINE_string('bundle', None, 'Folder of a bundle.', required=True)
+BUNDLE = flags.DEFINE_string('bundle', None, 'Folder of a bundle.')
+MODEL = flags.DEFINE_string('model', None, 'A version instead: NAME@production, NAME@3, ..')
+REGISTRY = flags.DEFINE_string('registry', None, 'Of --model: folder or URL; else $FTJAX_REGISTRY.')
+POLL = flags.DEFINE_float('poll_seconds', 5.0, 'Between looks for what was promoted.')
 SHA256 = flags.DEFINE_string('sha256', None, 'Of its bundle.json, to be sure which one it is.')
 HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for all.')
 PORT = flags.DEFINE_integer('port', 8000, 'Port to listen on.')
@@ -41,9 +51,14 @@ KEEP = flags.DEFINE_float('keep_inputs', 0.0, 'Share of the inputs to keep as fi
 
 def main():
     from ftjax.errors import UserError
-    from ftjax.serving.server.serve_bundle import serve
+    from ftjax.serving.server.serve_bundle import monitor_in, serve, serve_version
     from ftjax.serving.server.server_settings import ServerSettings, read_token
 
+    if (BUNDLE.value is None) == (MODEL.value is None):
+        raise UserError('expected either --bundle=FOLDER or --model=NAME@VERSION')
+    url = REGISTRY.value or os.environ.get('FTJAX_REGISTRY', '')
+    if MODEL.value is not None and (not url or SHA256.value):
+        raise UserError('--model needs --registry=URL, or $FTJAX_REGISTRY, and takes no --sha256')
     try:
         sizes = tuple(int(size) for size in SIZES.value)
     except ValueError:
@@ -59,14 +74,11 @@ def main():
         max_inputs=MAX_INPUTS.value,
         token=read_token(TOKEN_FILE.value),
     )
-    serve(
-        BUNDLE.value,
-        settings,
-        SHA256.value,
-        monitor=MONITOR.value,
-        window_hours=WINDOW.value,
-        keep_inputs=KEEP.value,
-    )
+    monitor = monitor_in(MONITOR.value, WINDOW.value, KEEP.value)
+    if MODEL.value is not None:
+        serve_version(url, MODEL.value, settings, POLL.value, monitor)
+    else:
+        serve(BUNDLE.value or '', settings, SHA256.value, monitor=monitor)
 
 
 if __name__ == '__main__':

@@ -66,6 +66,7 @@ ABLATION = (
     'rates',
     'budgets',
     'gates',
+    'sequences',
     'settings',
     'engines',
     'grid',
@@ -73,6 +74,7 @@ ABLATION = (
     'cells',
     'summary',
     'report',
+    'leaderboard',
     'advice',
 )
 HEAVY = (
@@ -319,6 +321,7 @@ def test_every_dependency_is_pinned_to_a_version_it_allows(file, python):
 def test_every_import_is_declared():
     names = {
         'absl': 'absl-py',
+        'mlflow': 'mlflow-skinny',
         'orbax': 'orbax-checkpoint',
         'PIL': 'pillow',
         'sklearn': 'scikit-learn',

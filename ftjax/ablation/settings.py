@@ -8,8 +8,10 @@ from typing import Annotated, Any
 
 from ftjax.ablation.budgets.budget import read_budget
 from ftjax.ablation.gates.gates import check_gates
+from ftjax.ablation.gates.given_gates import as_gates, fits_texts
 from ftjax.ablation.rates.choice import check_rates
 from ftjax.ablation.rates.trials import SEARCHES
+from ftjax.ablation.sequences.sequence_checks import check_sequence
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
@@ -26,7 +28,8 @@ class AblationSettings:
     arms: Summary
     """Name to a freezing strategy, or to changes of the config: {'init': 'random:glyphs'}.
     {'baseline': 'pixels'} is a logistic regression on the raw pixels, {'baseline': 'probe'} one
-    on what the pretrained network gives its head, its penalty chosen by validation,
+    on what the pretrained network gives its head, its penalty chosen by validation, {'baseline':
+    {'name': 'head2toe', 'share': 0.1}} one on a chosen share of what all its stages give,
     {'baseline': 'pretrained'} the network as it was loaded; one with options is a mapping,
     {'baseline': {'name': .., ..}}; see ftjax/ablation/cells/baselines.py. An arm
     whose best rate lies elsewhere, a new head on frozen features say, may name a grid of its
@@ -39,6 +42,11 @@ class AblationSettings:
     """Name to changes of the config, a grid each, in which every arm is tuned anew: data sets,
     shifts, numbers of examples, {'5 a class': {'data.examples_per_class': 5}}. {}: the config
     as it is."""
+    sequence: tuple[str, ...] = ()
+    """Tasks of `tasks` in the order in which one network learns them: a run goes through all,
+    each task with a head of its own, and is tested on every task so far after each. The rate is
+    chosen by the mean validation score of each task as it was learned, the result is the mean
+    test score at the end, and a table holds what was forgotten. (): every task by itself."""
     tune: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What every arm chooses beside its rate, by validation: {'optimizer.weight_decay': (0.0,
     0.01), 'train.epochs': (5.0, 10.0)}. Each combination is run with each rate, unless `search`
@@ -133,6 +141,7 @@ class AblationSettings:
             )
         if self.budget:
             self._check_race()
+        object.__setattr__(self, 'sequence', check_sequence(vars(self), self.tuned))
         if self.reference:
             check_name(self.reference, self.arms, 'reference arm')
         object.__setattr__(self, 'gates', as_gates(self.gates, 'gates'))
@@ -163,6 +172,8 @@ class AblationSettings:
         """What decides the rows besides arms and config, where it is given."""
         named = ('folds', 'also_evaluate', 'movement_on', 'unfamiliar_on')
         given = {name: getattr(self, name) for name in named}
+        if self.sequence:
+            given['sequence'] = {task: self.tasks[task] for task in self.sequence}
         return {key: value for key, value in given.items() if value}
 
     @property
@@ -263,21 +274,6 @@ class AblationSettings:
                 f'config.ablation.arms: {arm!r} has {len(own)} rates and the others '
                 f'{len(self.rates)}; arms are compared after equally many trials'
             )
-
-
-def fits_texts(given: object) -> bool:
-    """Whether something is a sequence of texts."""
-    return isinstance(given, (tuple, list)) and all(isinstance(word, str) for word in given)
-
-
-def as_gates(given: Any, name: str) -> tuple[tuple[str, ...], ...]:
-    """Sequences of texts as tuples; UserError for anything else."""
-    for gate in given if isinstance(given, Sequence) else [given]:
-        if not fits_texts(gate) or not gate:
-            raise UserError(
-                f'config.ablation.{name} holds {shown(gate)}; expected (rule, arm, ..), all texts'
-            )
-    return tuple(tuple(gate) for gate in given)
 
 
 def read_ablation(values: JsonObject, task: str = '') -> AblationSettings:

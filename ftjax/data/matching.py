@@ -44,13 +44,7 @@ def matching_preprocessing(
         for a network that does not guess any.
     """
     takes = 'texts' if isinstance(preprocessing, TextPreprocessing) else network.takes
-    if takes != dataset.takes:
-        said = {'table': 'rows of a table'}
-        raise UserError(
-            f'{dataset.name}: {type(network).__name__} takes {said.get(takes, takes)}, the data '
-            f'are {said.get(dataset.takes, dataset.takes)}; choose another config.init or '
-            'config.data.source'
-        )
+    check_takes(dataset, type(network).__name__, takes)
     check_views(dataset, preprocessing, settings)
     if takes == 'table':
         return matching_table(dataset, network, preprocessing, settings)
@@ -79,6 +73,28 @@ def matching_preprocessing(
     return dataclasses.replace(preprocessing.with_length(settings.max_length), form=form)
 
 
+DECODERS = 'a decoder (gpt2, llama, gemma, ..; shipped: docstrings_lm)'
+NETWORKS = {
+    'images': 'a network of images (vit, resnet, convnext, ..; shipped: glyphs)',
+    'texts': 'an encoder of texts (bert, roberta, modernbert, ..; shipped: docstrings)',
+    'table': "a network of tables (config.init='', config.model.name='mlp')",
+}
+"""What takes each kind of input, with names of families and what is shipped."""
+
+
+def check_takes(dataset: Dataset, name: str, takes: str) -> None:
+    """UserError unless a network of that name takes what the data are; says which would."""
+    if takes == dataset.takes:
+        return
+    said = {'table': 'rows of a table'}
+    needed = DECODERS if dataset.label_kind.causal else NETWORKS[dataset.takes]
+    raise UserError(
+        f'{dataset.name}: {name} takes {said.get(takes, takes)}, the data are '
+        f'{said.get(dataset.takes, dataset.takes)}; data.task {dataset.task} needs {needed}: '
+        'choose another config.init, or another config.data.source'
+    )
+
+
 NEEDED = {
     'lm': ('guesses tokens', "head to 'lm'"),
     'tags': ('answers for every token', "pool to 'none'"),
@@ -94,7 +110,7 @@ def check_head(dataset: Dataset, network: Network) -> None:
     if dataset.label_kind.causal and has == 'lm' and not network.is_decoder:
         raise UserError(
             f'{dataset.name}: data.task {dataset.task} guesses each token from those before '
-            f'it, and {type(network).__name__} sees those after it too; choose a decoder (gpt2, ..)'
+            f'it, and {type(network).__name__} sees those after it too; choose {DECODERS}'
         )
     if needs == has or (has == 'lm' and needs not in NEEDED):
         return

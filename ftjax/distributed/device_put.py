@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +12,9 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from ftjax.distributed.process_group import several
 from ftjax.pytrees import Array, Tree
+
+AT_ONCE = 2**28
+"""Bytes that are gathered on a device at once: leaves in parts may be more than it can hold."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,12 +79,29 @@ def on_host(tree: Tree) -> Tree:
         and not leaf.is_fully_addressable
         and not leaf.is_fully_replicated
     }
-    if far:
-        meshes: dict[int, Any] = {n: leaf.sharding for n, leaf in far.items()}
+    for some in pieces(far):
+        meshes: dict[int, Any] = {n: leaf.sharding for n, leaf in some.items()}
         whole = {n: NamedSharding(place.mesh, PartitionSpec()) for n, place in meshes.items()}
-        for number, leaf in jax.jit(_itself, out_shardings=whole)(far).items():
-            leaves[number] = leaf
+        for number, leaf in jax.jit(_itself, out_shardings=whole)(some).items():
+            leaves[number] = jax.device_get(leaf)
     return jax.device_get(jax.tree.unflatten(structure, leaves))
+
+
+def pieces(leaves: dict[int, jax.Array], most: int = AT_ONCE) -> Iterator[dict[int, jax.Array]]:
+    """The leaves in groups of up to so many bytes, in order; a larger leaf by itself.
+
+    >>> import jax.numpy as jnp
+    >>> [list(some) for some in pieces({0: jnp.zeros(2), 1: jnp.zeros(9), 2: jnp.zeros(1)}, 16)]
+    [[0], [1], [2]]
+    """
+    group: dict[int, jax.Array] = {}
+    for number, leaf in leaves.items():
+        if group and sum(x.nbytes for x in group.values()) + leaf.nbytes > most:
+            yield group
+            group = {}
+        group[number] = leaf
+    if group:
+        yield group
 
 
 def _itself(tree: Tree) -> Tree:

@@ -1,9 +1,8 @@
 """Where everything of a run lies: one mesh of devices, and what is shared out along its axes.
 
-Batches are shared out over all devices. Trainable leaves, their optimizer state and averages are
-shared out along `fsdp`; frozen leaves lie whole on every device unless a rule says otherwise, so
-that no step moves them. Within a step leaves are whole: `gathered` before the forward pass, their
-gradients `spread` after the backward pass (as ZeRO's stages 1 and 2, Rajbhandari et al. 2020).
+Batches are shared out over all devices. Leaves, optimizer state and averages are shared out along
+`fsdp`, and `stage_weights.py` gathers the leaves of one stage after the other. A rule may pin
+leaves: then they lie whole on every device, and no step moves them.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.tree_util import DictKey, GetAttrKey
 
 from ftjax.distributed.device_put import Own, put
-from ftjax.distributed.mesh_settings import AXES, SHARED, WHOLE, checked_axes, checked_rules
+from ftjax.distributed.mesh_settings import AXES, SHARED, checked_axes, checked_rules
 from ftjax.distributed.process_group import several
 from ftjax.errors import UserError
 from ftjax.freezing.rules import why_dead
@@ -168,31 +167,30 @@ class Sharding:
 
         def find(keys, leaf):
             path = next((k.key for k in keys if _names(k, state.trainable)), None)
-            return self.sharding(path, leaf.shape, SHARED)
+            return self.sharding(path, leaf.shape)
 
         return jax.tree_util.tree_map_with_path(find, state)
 
     def of_frozen(self, frozen: object) -> object:
-        """A sharding for each leaf of a Frozen; beside trainable leaves, as they lie."""
+        """A sharding for each leaf of a Frozen: by the path that it belongs to."""
 
         def find(keys, leaf):
             field = next(key.name for key in keys if isinstance(key, GetAttrKey))
             path = next((key.key for key in keys if isinstance(key, DictKey)), None)
             path = None if field == 'stats' else path
-            return self.sharding(path, leaf.shape, WHOLE if field == 'params' else SHARED)
+            return self.sharding(path, leaf.shape)
 
         return jax.tree_util.tree_map_with_path(find, frozen)
 
-    def sharding(self, path: str | None, shape: tuple[int, ...], default: str) -> NamedSharding:
+    def sharding(self, path: str | None, shape: tuple[int, ...]) -> NamedSharding:
         """Of one leaf: along its largest dimension that `fsdp` divides, or whole.
 
         Args:
           path: below params; None for what belongs to no leaf, which is whole.
           shape: of the array.
-          default: 'fsdp' or 'whole', where no rule decides.
         """
         rules = (kind for pattern, kind in self.rules if path and re.fullmatch(pattern, path))
-        wanted = path is not None and next(rules, default) == SHARED
+        wanted = path is not None and next(rules, SHARED) == SHARED
         if not wanted or self.fsdp == 1 or math.prod(shape) < SMALL:
             return self.whole
         sides = [(side, -axis) for axis, side in enumerate(shape) if side % self.fsdp == 0]
@@ -208,7 +206,7 @@ class Sharding:
         """Within a step: gradients of trainable leaves where these lie."""
         if self.fsdp == 1:
             return dict(leaves)
-        places = {p: self.sharding(p, leaf.shape, SHARED) for p, leaf in leaves.items()}
+        places = {p: self.sharding(p, leaf.shape) for p, leaf in leaves.items()}
         return jax.lax.with_sharding_constraint(dict(leaves), places)
 
     def parts(self, tree: Tree) -> Tree:

@@ -36,6 +36,8 @@ def bootstrap_interval(
 ) -> list[float] | None:
     """Percentile bootstrap interval of a statistic; None below two rows.
 
+    It is over the resamples where the statistic is a number; None where it never is.
+
     Args:
       rows: numbers of each unit, (n,) or (n, k); whole rows are resampled. A unit is what was
         drawn independently: an example, a text, never a token of a text.
@@ -54,7 +56,10 @@ def bootstrap_interval(
     for index in range(resamples):
         found[index] = statistic(rows[rng.integers(0, len(rows), len(rows))])
     tail = 100 * (1 - confidence) / 2
-    low, high = np.percentile(found, [tail, 100 - tail])
+    known = found[np.isfinite(found)]
+    if not len(known):
+        return None
+    low, high = np.percentile(known, [tail, 100 - tail])
     return [float(low), float(high)]
 
 

@@ -95,3 +95,12 @@ def averages(*kinds: str) -> tuple[Metric, ...]:
     return tuple(
         share(f'{name}_{kind}', f'{kind} {label}') for kind in kinds for name, label in said
     )
+
+
+def metric_line(metrics: MetricValues, name: str, label: str, form: str) -> str:
+    """`LABEL 0.5, 95 % interval 0.4 to 0.6`: a metric as `form` writes numbers."""
+    value, interval = metrics[name], metrics.get(f'{name}_interval')
+    line = f'{label} ' + ('undefined' if value is None else f'{value:{form}}')
+    if interval is not None:
+        line += f', 95 % interval {interval[0]:{form}} to {interval[1]:{form}}'
+    return line

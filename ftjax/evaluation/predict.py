@@ -20,6 +20,7 @@ from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pytrees import Inputs, Variables
 from ftjax.xla.late_products import late_products
 from ftjax.xla.program_cache import program
+from ftjax.xla.stage_forward import apply_in_parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,13 +38,14 @@ class Forward:
         stages, stop = self.network.stages, None
         if self.stage is not None and self.stage != stages[-1]:
             stop = stages[stages.index(self.stage) + 1]
-        weights = self.sharding.gathered(variables)
 
         def run(inputs: Inputs) -> Any:
             if self.start is None and self.preprocessing is not None:
                 inputs = prepare(inputs, self.preprocessing)
-            with late_products(weights):
-                outputs = self.network.apply(weights, inputs, start=self.start, stop=stop)
+            with late_products(variables):
+                outputs = apply_in_parts(
+                    self.network, variables, inputs, self.sharding, self.start, stop
+                )
             return outputs if self.stage is None else embedding(outputs, inputs)
 
         return averaged(run, inputs, self.tta)

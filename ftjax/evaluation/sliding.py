@@ -11,7 +11,7 @@ from ftjax.data import Dataset, eval_batches
 from ftjax.data.masks.tiles import corners, cut, native
 from ftjax.data.settings import DataSettings
 from ftjax.evaluation.predict import predict
-from ftjax.models.layers.resize import resized_on_host
+from ftjax.evaluation.stitched_logits import StitchedLogits
 from ftjax.models.stages import Network
 from ftjax.pytrees import Variables
 
@@ -61,24 +61,18 @@ def stitched(pairs: Pairs, window: tuple[int, int]) -> Iterator[tuple[int, np.nd
     Logits are brought to the window's size, and averaged where windows overlap. One image is held
     at a time.
     """
-    present, total, times = -1, np.zeros(0), np.zeros(0)
+    present, whole = -1, None
     for outputs, batch in pairs:
         for at in np.flatnonzero(batch['mask']):
             number, (height, width) = int(batch['index'][at]), batch['whole'][at]
-            if number != present:
-                if present >= 0:
-                    yield present, total / times
+            if number != present or whole is None:
+                if whole is not None:
+                    yield present, whole.logits
                 present = number
-                total = np.zeros((height, width, outputs.shape[-1]), np.float32)
-                times = np.zeros((height, width, 1), np.float32)
-            top, left = batch['corner'][at]
-            logits = resized_on_host(np.asarray(outputs[at], np.float32), window)
-            rows, columns = min(window[0], height - top), min(window[1], width - left)
-            where = slice(top, top + rows), slice(left, left + columns)
-            total[where] += logits[:rows, :columns]
-            times[where] += 1
-    if present >= 0:
-        yield present, total / times
+                whole = StitchedLogits((int(height), int(width)), window, outputs.shape[-1])
+            whole.add(batch['corner'][at], outputs[at])
+    if whole is not None:
+        yield present, whole.logits
 
 
 def split_outputs(

@@ -37,6 +37,18 @@ class Probe(Protocol):
         """Gradients of single training examples, stacked on a leading axis, part by part."""
         ...
 
+    def contrastive_gradients(
+        self, epochs: float, temperature: float
+    ) -> Iterator[Mapping[str, object]]:
+        """The gradient, batch by batch, of a supervised contrastive loss on what the head is given.
+
+        Source of the loss: Khosla et al. 2020, arXiv:2004.11362. The head has no gradient.
+
+        Raises:
+          UserError: a task without one class an example, or a head that takes more than a vector.
+        """
+        ...
+
     def trial(self, leaves: frozenset[str], folds: int, epochs: float) -> float:
         """Mean held-out accuracy over folds of the training split when `leaves` train."""
         ...

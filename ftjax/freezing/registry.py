@@ -45,6 +45,8 @@ class Strategy:
     """Of 'data_driven': the optimizer sums the gradients that it decides by."""
     acts: str = 'penalty'
     """Of 'regulariser': adds a `penalty` to the loss, or changes the `weights` after a step."""
+    importance: bool = False
+    """Of 'regulariser': it also takes how much each weight matters for previous tasks."""
     runs: str | None = None
     """Of 'weights': the argument that says how many runs it takes."""
 

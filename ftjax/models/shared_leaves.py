@@ -1,13 +1,18 @@
-"""A leaf that a stage reads and an earlier stage holds."""
+"""Leaves that a stage reads: its own, and those that an earlier stage holds."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
 
 from ftjax.errors import UserError
+
+Leaf = TypeVar('Leaf')
+Ties = Mapping[str, str | tuple[str, ...]]
+"""As `Network.ties`."""
 
 
 def shared_leaf(stage: nn.Module, *path: str) -> jax.Array:
@@ -26,3 +31,14 @@ def shared_leaf(stage: nn.Module, *path: str) -> jax.Array:
             raise UserError(f'{kind} reads params/{"/".join(path)}, which is not there')
         leaf = leaf[key]
     return leaf
+
+
+def used_by(ties: Ties, name: str, leaves: Mapping[str, Leaf]) -> dict[str, Leaf]:
+    """The leaves of a stage, and those that it shares with earlier stages, if any.
+
+    >>> used_by({'head': 'embed/table'}, 'head', {'embed/table': 1, 'embed/scale': 2})
+    {'embed/table': 1}
+    """
+    tied = ties.get(name, ())
+    tied = (tied,) if isinstance(tied, str) else tied
+    return {p: leaf for p, leaf in leaves.items() if p.split('/')[0] == name or p in tied}

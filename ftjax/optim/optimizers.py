@@ -187,6 +187,28 @@ def muon(
 
 @register(
     'optimizer',
+    'galore',
+    source='Zhao et al. 2024, arXiv:2403.03507',
+    ranges={'rank': at_least(1), 'every': at_least(1), 'scale': POSITIVE},
+)
+def galore(
+    settings: Settings,
+    decay: Transformation,
+    rank: int = 128,
+    every: int = 200,
+    scale: float = 1.0,
+) -> Transformation:
+    """Adam of matrices in the first `rank` directions of their gradient; the decay decoupled.
+
+    Directions are those of the gradient's singular vectors, found anew `every` so many steps;
+    moments are kept in them alone. All other leaves have Adam as it is.
+    """
+    inner = optax.scale_by_adam(*settings.betas, settings.epsilon)
+    return optax.chain(contrib.scale_by_galore(rank, every, scale, inner), decay)
+
+
+@register(
+    'optimizer',
     'prodigy',
     source='Mishchenko & Defazio 2023, arXiv:2306.06101',
     details=Optimizer(whole=True),

@@ -70,7 +70,7 @@ class ChatTemplate:
             upto = self.rendered(messages[: number + 1], where).rstrip()
             if not text.startswith(upto) or not upto.startswith(before):
                 raise UserError(
-                    f'{where}: the chat template writes message {number} in another way than '
+                    f'{where}: the chat template writes message {number + 1} in another way than '
                     'before an answer, so that it is not known which tokens are the answer'
                 )
             found.append((len(before), len(upto)))

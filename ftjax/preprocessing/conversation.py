@@ -18,15 +18,12 @@ def written(messages: Sequence[Any], where: str) -> str:
     """Messages as JSON text, checked.
 
     Raises:
-      UserError: naming `where`, if a message has no role or no content that is a text, or none is
-        an assistant's.
+      UserError: naming `where`, if a message has no role or no content that is a text.
 
     >>> written([{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Yes'}], 'x')
     '[{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]'
     """
     check_messages(messages, where)
-    if all(message['role'] != ASSISTANT for message in messages):
-        raise UserError(f'{where}: no message of role {ASSISTANT!r}: there is nothing to learn')
     return json.dumps(list(messages), ensure_ascii=False)
 
 
@@ -35,10 +32,16 @@ def check_messages(messages: Sequence[Any], where: str) -> None:
     expected = 'expected {"role": "user", "content": ".."}'
     if not messages:
         raise UserError(f'{where}: no messages; {expected}')
-    for number, message in enumerate(messages):
+    for number, message in enumerate(messages, start=1):
         fields = message if isinstance(message, Mapping) else {}
         if not all(isinstance(fields.get(name), str) for name in ('role', 'content')):
             raise UserError(f'{where}: message {number} is {shown(message)}; {expected}')
+
+
+def check_answered(messages: Messages, where: str) -> None:
+    """UserError unless one of the messages is an assistant's: what is learned."""
+    if all(message['role'] != ASSISTANT for message in messages):
+        raise UserError(f'{where}: no message of role {ASSISTANT!r}: there is nothing to learn')
 
 
 def read_messages(text: str, where: str) -> Messages:

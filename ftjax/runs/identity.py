@@ -92,6 +92,7 @@ def weights_identity(prepared: Prepared) -> dict[str, object]:
     network = prepared.network if prepared.opened is None else prepared.opened.network
     return {
         **opened_weights(prepared),
+        **({'importance': weights_hash(prepared.importance)} if prepared.importance else {}),
         'network': _hash(options_set(network)),
         **(
             {} if prep is None else {'preprocessing': _hash(_beyond_defaults(prep, compared(prep)))}

@@ -11,6 +11,7 @@ import numpy as np
 
 from ftjax.config import Config
 from ftjax.data import Splits
+from ftjax.data.matching import check_takes
 from ftjax.data.tables.fitted_columns import network_options, target_options
 from ftjax.errors import UserError, check_name
 from ftjax.leaves import unflatten
@@ -84,14 +85,18 @@ def outline_network(config: Config, data: Splits) -> Unopened:
     if config.init:
 
         def outlined(more: Mapping[str, object]) -> Outline | BuiltOutline:
-            return outline(
-                config.init,
-                num_classes=classes,
-                class_names=data.class_names or None,
-                image_size=config.data.image_size,
-                seed=config.seed,
-                options={**more, **options} or None,
-            )
+            try:
+                return outline(
+                    config.init,
+                    num_classes=classes,
+                    class_names=data.class_names or None,
+                    image_size=config.data.image_size,
+                    seed=config.seed,
+                    options={**more, **options} or None,
+                )
+            except UserError:
+                _check_kind(config, data)
+                raise
 
         found, targets = outlined({}), target_options(data.train)
         if targets and found.head == 'new':
@@ -114,7 +119,11 @@ def outline_network(config: Config, data: Splits) -> Unopened:
         )
     fits = 'features' in fields_of(family(name))
     sizes = network_options(data.train, config.data) if fits else {}
-    network = build(name, {'num_classes': classes, **sizes, **options})
+    try:
+        network = build(name, {'num_classes': classes, **sizes, **options})
+    except UserError:
+        _check_kind(config, data)
+        raise
     return Unopened(
         network,
         unflatten(leaf_shapes(network)),
@@ -123,6 +132,19 @@ def outline_network(config: Config, data: Splits) -> Unopened:
         lambda held: {'initialised': f'all of {name}, at random'},
         lambda held: jax.device_get(random_variables(network, config.seed)),
     )
+
+
+def _check_kind(config: Config, data: Splits) -> None:
+    """UserError where the network takes another kind of input, whose options the task's are not."""
+    options = config.model_options
+    try:
+        if config.init:
+            network = outline(config.init, options=options or None).network
+        else:
+            network = build(options.pop('name'), options)
+    except UserError:
+        return
+    check_takes(data.train, type(network).__name__, network.takes)
 
 
 def open_built_network(config: Config, data: Splits, built: Built) -> Opened:

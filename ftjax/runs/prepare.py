@@ -22,7 +22,8 @@ from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.strict_load import Held
-from ftjax.pytrees import Variables
+from ftjax.pytrees import Flat, Variables
+from ftjax.runs.before_training.previous_tasks import importance_of
 from ftjax.runs.network_opening import Opened, Unopened, outline_network
 from ftjax.tasks import task_of
 from ftjax.training.adaptation.methods import check_adaptation
@@ -44,6 +45,8 @@ class Prepared:
     run_length: RunLength = dataclasses.field(default_factory=RunLength)
     opened: Opened | None = None
     """The network as its checkpoint gave it; None where it was made by hand."""
+    importance: Flat = dataclasses.field(default_factory=dict)
+    """By leaf, how much its entries matter for the tasks of `train.previous`, on the host."""
 
     def table(self) -> str:
         """The plan as text, and what is computed in, where that is not float32."""
@@ -76,6 +79,7 @@ def prepare(
     data: Splits | None = None,
     opened: Opened | None = None,
     weights: bool = True,
+    importance: Flat | None = None,
 ) -> Prepared:
     """Config → data → network → plan → pretrained variables.
 
@@ -85,6 +89,8 @@ def prepare(
       opened: `open_network(config, data)`, for callers that have done that before.
       weights: whether the weights are read; without, `variables` are shapes, which are enough to
         price a run.
+      importance: how much weights matter for previous tasks, for callers that know; None for what
+        the runs of `train.previous` say.
 
     Raises UserError for whatever in the config, the data or the checkpoint is wrong; what the
     config and headers tell is found before any weight is read.
@@ -105,6 +111,8 @@ def prepare(
         run_length=run_length,
         seed=config.seed,
     )
+    if importance is None:
+        importance = importance_of(config.train.previous, plan, shapes, weights)
     check_validation(config.train, plan, data.val)
     check_adaptation(config.train, data)
     loss_options(config.train, task_of(data.task), data.train)  # raises before the first step
@@ -116,7 +124,8 @@ def prepare(
         # A run copies to the device what it needs there, in the dtype that its plan says.
         variables = jax.device_get(variables)
     return Prepared(
-        config, data, network, variables, preprocessing, found.report, plan, run_length, found
+        *(config, data, network, variables, preprocessing, found.report, plan, run_length, found),
+        importance=importance,
     )
 
 

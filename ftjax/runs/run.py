@@ -143,6 +143,7 @@ def finished(
         found, task = split_statistics(prepared, result.variables), task_of(data.task)
         found = found if threshold is None else task.decided(found, threshold)
         metrics = task.measured(found, data.class_names, threshold)
+        metrics |= data.label_kind.shared_with_training(data.train.inputs, data.test.inputs)
     plan = result.plan
     summary = {
         'metrics': metrics,

@@ -34,4 +34,5 @@ def run_spec(prepared: Prepared) -> RunSpec:
         image_size=config.data.image_size,
         seed=config.seed,
         sharding=sharding,
+        importance=prepared.importance,
     )

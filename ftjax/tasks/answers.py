@@ -76,6 +76,10 @@ class Answering:
     activation: ClassVar[str] = 'none'
     """What makes probabilities of outputs, one of `evaluation.decisions.DECISIONS`; or none."""
 
+    served: ClassVar[str] = 'outputs'
+    """What a bundle answers with: one of `serving.bundle.answer_forms.forms.FORMS`; `outputs` for
+    classes as `activation` says, or values; '' where there is nothing to serve."""
+
     no_answer: ClassVar[str] = ''
     """Why the task has no answer to a whole input, and what there is instead; '' if it has."""
 

@@ -47,6 +47,7 @@ class CausalLM(TokenErrors):
     unit = 'texts'
     counted = 'tokens'
     asked = 'token'
+    served = 'texts'
 
     def losses(
         self, outputs: Float[Array, 'batch time scores'], batch: Batch, options: LossOptions

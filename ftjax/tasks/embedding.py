@@ -15,18 +15,18 @@ from ftjax.evaluation.metric import Metric, MetricValues, share
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.predictions import finite_rows
 from ftjax.evaluation.ratio import Ratio
+from ftjax.evaluation.unit_vectors import unit
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.error_analysis import Baseline
 from ftjax.tasks.registry import task
 from ftjax.tasks.retrieval.contrastive_losses import (
     multiple_negatives,
     supervised_contrastive,
-    unit,
 )
 from ftjax.tasks.retrieval.retrieval import CUTOFFS, ranked
 from ftjax.tasks.retrieval.vectors import cosines_with_first, vector_columns
 from ftjax.tasks.statistics import Statistics
-from ftjax.tasks.task import Array, Batch, LossOptions, Task
+from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -54,6 +54,7 @@ class Embedding(Task):
     default_metric = 'ndcg_at_10'
     loss_unit = 'nats'
     noted = ('recall_at_1',)
+    served = 'vectors'
 
     def losses(
         self, outputs: Float[Array, 'batch ...'], batch: Batch, options: LossOptions
@@ -159,6 +160,19 @@ class Embedding(Task):
             **dict(zip(names, cosines_with_first(outputs).T, strict=True)),
             **vector_columns(outputs),
         }
+
+    def text(self, metrics: MetricValues) -> str:
+        """Queries and candidates first: among more of these all metrics are lower."""
+        asked, among = metrics['queries'], metrics['candidates']
+        lines = [f'{"queries":<11} {asked:,}, each among {among:,} candidates']
+        shared = metrics.get('positives_in_training')
+        if shared is not None:
+            lines[0] += f'; {shared:,} of {metrics["n"]:,} positives stand in training too'
+        lines += [metric_line(metrics, m.name, f'{m.name:<11}', '.4f') for m in self.metrics]
+        triplets = metrics.get('triplet_accuracy')
+        if triplets is not None:
+            lines.append(f'{"triplets":<11} {triplets:.4f} have their positive nearest')
+        return '\n'.join(lines)
 
     def ratio(self, found: Statistics) -> Ratio:
         """NDCG over queries."""

@@ -43,6 +43,7 @@ class MaskedTokens(TokenErrors):
     unit = 'texts'
     counted = 'hidden tokens'
     asked = 'hidden token'
+    served = ''
     no_answer = (
         'the network guesses hidden tokens of texts and has no answer to a whole one; '
         '--features=STAGE writes embeddings of its texts'

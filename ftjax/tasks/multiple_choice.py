@@ -39,6 +39,7 @@ class MultipleChoice(Task):
     default_metric = 'accuracy'
     loss_unit = 'nats'
     noted = ('accuracy',)
+    served = 'choice'
 
     def losses(
         self, outputs: Float[Array, 'batch choices 1'], batch: Batch, options: LossOptions

@@ -18,9 +18,10 @@ from ftjax.data.masks.mask_values import NOT_COUNTED
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_intervals_of_sums, units
 from ftjax.evaluation.metric import MetricValues, share
+from ftjax.evaluation.pixel_answers import answered, class_shares
 from ftjax.evaluation.predictions import check_class_names, finite_rows
 from ftjax.evaluation.ratio import Ratio
-from ftjax.models.layers.resize import resized, resized_on_host
+from ftjax.models.layers.resize import resized
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.classes.class_table import class_table
 from ftjax.tasks.pixels import pixel_metrics
@@ -52,6 +53,7 @@ class Segmentation(PixelErrors, Task):
     noted = ('miou', 'pixel_accuracy')
     unit = 'images'
     counted = 'images'
+    served = 'masks'
 
     def losses(
         self,
@@ -184,8 +186,7 @@ class Segmentation(PixelErrors, Task):
         """`predicted`, the classes there are, and `share:CLASS`, the share of the positions."""
         refuse(options, self.name, 'top_k', 'temperature', 'threshold', 'nonconformity')
         names = check_class_names(class_names, outputs.shape[-1])
-        best = outputs.argmax(axis=-1).reshape(len(outputs), -1)
-        shares = np.stack([(best == c).mean(axis=1) for c in range(len(names))], axis=1)
+        shares = class_shares(outputs)
         there = ['|'.join(names[c] for c in np.flatnonzero(row)) for row in shares]
         columns: Columns = {'predicted': there}
         if options.probabilities:
@@ -204,13 +205,6 @@ class Segmentation(PixelErrors, Task):
             for metric in self.metrics
         ]
         return '\n'.join([*lines, f'{metrics["pixels"]:,} pixels of {metrics["n"]:,} images'])
-
-
-def answered(
-    logits: Float[np.ndarray, 'rows columns classes'], size: tuple[int, ...]
-) -> np.ndarray:
-    """The class of the highest logit of each pixel, logits brought to (height, width) before."""
-    return resized_on_host(np.asarray(logits, np.float32), (size[0], size[1])).argmax(axis=-1)
 
 
 def _labels(batch: Batch) -> Sequence[np.ndarray]:

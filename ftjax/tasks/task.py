@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ftjax.data.labels import LabelKind
-from ftjax.evaluation.metric import MetricValues
+from ftjax.evaluation.metric import MetricValues, metric_line
 from ftjax.tasks.answers import Answering
 from ftjax.tasks.error_analysis import ErrorAnalysis
 from ftjax.tasks.measuring import Measuring
@@ -59,12 +59,3 @@ class Task(Measuring, Answering, ErrorAnalysis):
     ) -> dict[str, object]:
         """As `example`, answered at a decision threshold; of a task that has one."""
         return self.example(output, label, class_names)
-
-
-def metric_line(metrics: MetricValues, name: str, label: str, form: str) -> str:
-    """`LABEL 0.5, 95 % interval 0.4 to 0.6`: a metric as `form` writes numbers."""
-    value, interval = metrics[name], metrics.get(f'{name}_interval')
-    line = f'{label} ' + ('undefined' if value is None else f'{value:{form}}')
-    if interval is not None:
-        line += f', 95 % interval {interval[0]:{form}} to {interval[1]:{form}}'
-    return line

@@ -12,7 +12,7 @@ import numpy as np
 from ftjax.data.labels.choices import NO_CANDIDATE, Relevance, texts_there
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import mean_interval
-from ftjax.evaluation.metric import Metric
+from ftjax.evaluation.metric import Metric, MetricValues
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.predictions import finite_rows
 from ftjax.evaluation.ratio import Ratio
@@ -20,7 +20,7 @@ from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.registry import task
 from ftjax.tasks.retrieval.retrieval import DEPTH
 from ftjax.tasks.statistics import Statistics
-from ftjax.tasks.task import Array, Batch, LossOptions, Task
+from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -39,6 +39,7 @@ class TextRanking(Task):
     loss_unit = 'nats'
     unit = 'queries'
     counted = 'queries'
+    served = 'order'
 
     def losses(
         self, outputs: Float[Array, 'batch candidates 1'], batch: Batch, options: LossOptions
@@ -80,6 +81,7 @@ class TextRanking(Task):
             'ndcg_at_10': (gains * discounts).sum(axis=1) / np.maximum(best, 1e-12),
             'mrr_at_10': np.where((gains > 0).any(axis=1), 1 / (first + 1), 0.0),
             'query': np.asarray((labels > 0).any(axis=1)),
+            'candidates': there.sum(axis=1),
             'finite': finite_rows(outputs),
         }
         return Statistics(rows)
@@ -90,7 +92,10 @@ class TextRanking(Task):
         class_names: Sequence[str] = (),
         wanted: Collection[str] | None = None,
     ) -> dict[str, Any]:
-        """Means over queries with a relevant candidate, with intervals over these."""
+        """Means over queries with a relevant candidate, with intervals over these.
+
+        `queries`, so many; `candidates`, of each on the mean.
+        """
         queries = found.rows['query'] > 0
         names = [m.name for m in self.metrics if wanted is None or m.name in wanted]
         columns = {name: found.rows[name][queries] for name in names}
@@ -102,7 +107,17 @@ class TextRanking(Task):
         group = found.rows.get('group')
         group = None if group is None else group[queries]
         intervals = {f'{n}_interval': mean_interval(c, group) for n, c in columns.items()}
-        return {'queries': int(queries.sum()), **values, **intervals}
+        among = float(found.rows['candidates'][queries].mean())
+        return {'queries': int(queries.sum()), 'candidates': among, **values, **intervals}
+
+    def text(self, metrics: MetricValues) -> str:
+        """Queries and candidates first: among fewer of these all metrics are higher."""
+        if not metrics.get('queries'):
+            return super().text(metrics)
+        asked, among = metrics['queries'], metrics['candidates']
+        lines = [f'{"queries":<11} {asked:,}, each with {among:,.4g} candidates on the mean']
+        lines += [metric_line(metrics, m.name, f'{m.name:<11}', '.4f') for m in self.metrics]
+        return '\n'.join(lines)
 
     def ratio(self, found: Statistics) -> Ratio:
         """NDCG over queries."""

@@ -13,10 +13,11 @@ from ftjax.evaluation.intervals import bootstrap_interval
 from ftjax.evaluation.metric import Metric, error
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.ratio import Ratio
+from ftjax.evaluation.unit_vectors import pair_cosines
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.registry import task
-from ftjax.tasks.retrieval.contrastive_losses import cosine_regression, unit
-from ftjax.tasks.retrieval.vectors import cosines_with_first, vector_columns
+from ftjax.tasks.retrieval.contrastive_losses import cosine_regression
+from ftjax.tasks.retrieval.vectors import vector_columns
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task
 
@@ -35,6 +36,7 @@ class TextSimilarity(Task):
         error('cosine_mse', 'squared error of the cosine', also=('loss',)),
     )
     default_metric = 'spearman'
+    served = 'cosine'
 
     def losses(
         self, outputs: Float[Array, 'batch 2 dim'], batch: Batch, options: LossOptions
@@ -52,8 +54,7 @@ class TextSimilarity(Task):
                 '(data.text_columns)'
             )
         with np.errstate(invalid='ignore', over='ignore'):  # outputs that are no numbers
-            vectors = np.asarray(unit(outputs.astype(np.float32)), np.float64)
-            cosines = (vectors[:, 0] * vectors[:, 1]).sum(axis=-1)
+            cosines = pair_cosines(outputs)
         return Statistics({'cosine': cosines, 'score': batch['labels'].astype(np.float64)})
 
     def values(
@@ -93,8 +94,7 @@ class TextSimilarity(Task):
 
     def example(self, output: np.ndarray, label: Any, class_names: Sequence[str]) -> dict[str, Any]:
         """The score and the cosine."""
-        vectors = np.asarray(unit(output), np.float64)
-        return {'score': float(label), 'cosine': float(vectors[0] @ vectors[1])}
+        return {'score': float(label), 'cosine': float(pair_cosines(output[None])[0])}
 
     def answers(
         self,
@@ -106,7 +106,7 @@ class TextSimilarity(Task):
         refuse(options, self.name, 'top_k', 'temperature', 'threshold', 'nonconformity')
         if outputs.ndim == 2:
             return vector_columns(outputs)
-        return {'predicted': cosines_with_first(outputs)[:, 0]}
+        return {'predicted': pair_cosines(outputs)}
 
     def mistakes(
         self, found: Statistics, ids: Sequence[str], class_names: Sequence[str], limit: int = 20

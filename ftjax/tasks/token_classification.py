@@ -12,14 +12,14 @@ from ftjax.data.text.token_masking import NOT_ASKED
 from ftjax.evaluation.metric import MetricValues, error, share
 from ftjax.evaluation.predictions import check_class_names, finite_rows
 from ftjax.evaluation.ratio import Ratio
+from ftjax.evaluation.spans import scheme_of, tag_rows, told_spans
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.classes.class_table import class_table
 from ftjax.tasks.error_analysis import Baseline
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
-from ftjax.tasks.spans.span_errors import marked, told_spans, worst_texts
+from ftjax.tasks.spans.span_errors import marked, worst_texts
 from ftjax.tasks.spans.span_metrics import SPAN_METRICS, names_of_tags, tag_metrics
-from ftjax.tasks.spans.spans import scheme_of, tag_rows
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, Task, metric_line
 
@@ -52,6 +52,7 @@ class TokenClassification(Task):
     noted = ('word_accuracy',)
     unit = 'texts'
     counted = 'texts'
+    served = 'tags'
 
     def losses(
         self, outputs: Float[Array, '*axes tags'], batch: Batch, options: LossOptions

@@ -54,6 +54,9 @@ class TrainSettings:
     forgetting: str = ''
     """A source of other data, as data.source, on which the trained network is compared with the
     network as it was loaded: `docstrings:unlabelled`. Of some 500 examples; empty for nothing."""
+    previous: tuple[str, ...] = ()
+    """Folders of finished runs whose tasks are to be remembered: `freeze='ewc:100'` asks their
+    networks and training data which weights matter."""
     metric: str = ''
     """Which metric of the validation `keep` and `patience` go by, in its own direction: one that
     the task has; empty for the task's default (accuracy, micro F1, squared error, loss)."""
@@ -101,6 +104,7 @@ class TrainSettings:
             raise UserError(f"train.keep is {self.keep!r}; expected 'best' or 'last'")
         check_name(self.cache, ('off', 'auto', 'on'), 'train.cache')
         object.__setattr__(self, 'loggers', tuple(self.loggers))
+        object.__setattr__(self, 'previous', tuple(self.previous))
         for name in self.loggers:
             parse('logger', name)
         if self.cache_views > 1 and self.cache != 'on':

@@ -68,15 +68,17 @@ def narrowed(found: dict[str, Any]) -> dict[str, Any]:
 
 def rows_of(bundle: Any, pixels: np.ndarray) -> Any:
     """What a server would keep of images (n, H, W, C)."""
+    from ftjax.serving.bundle.answer_forms.class_answers import told_outputs
     from ftjax.serving.bundle.input_measures import measured
+    from ftjax.serving.bundle.input_rows import InputRows
     from ftjax.serving.monitoring.sketch import answered
     from ftjax.serving.monitoring.traffic_rows import Rows
 
     found, parts = bundle.run({'images': pixels}), []
-    for place, one in enumerate(pixels):
-        measures = measured(bundle.reader, one, {'images': one})
-        answer = ({}, found.outputs[place], found.features[place])
-        parts.append(answered(bundle.signature, '', answer, measures))
+    told = told_outputs(found.outputs, bundle.signature)
+    for one, short, features in zip(pixels, told, found.features, strict=True):
+        measures = measured(bundle.reader, one, InputRows(({'images': one},)))
+        parts.append(answered(bundle.signature, '', short, features, measures))
     return Rows(
         np.stack([one.features for one in parts]),
         np.array([one.value for one in parts], np.float32),

@@ -6,10 +6,11 @@ from scipy import stats
 
 from ftjax.ablation.grid.rows import check_row
 from ftjax.ablation.report.tables import table_markdown
-from ftjax.ablation.statistics.paired_examples import mcnemar, uncertainty
+from ftjax.ablation.statistics.paired_examples import uncertainty
 from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 from ftjax.evaluation.example_scores import ExampleScores, unpacked
+from ftjax.evaluation.mcnemar import mcnemar
 from ftjax.tasks import evaluate
 
 

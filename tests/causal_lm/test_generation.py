@@ -117,12 +117,12 @@ def test_texts_of_prompts_do_not_depend_on_the_batch(tmp_path):
 def test_prompts_that_cannot_be_are_named(tmp_path):
     net, prompts = NETWORKS['window'], ['a bb', 'ccc', 'dd e a bb', 'e', 'bb']
     variables, preprocessing = {}, preprocessing_of(net, tmp_path, max_length=8, buckets=(8,))
-    with pytest.raises(UserError, match='prompt 1 has no token'):
+    with pytest.raises(UserError, match='prompt 2 has no token'):
         generated(net, variables, ['a', ''], preprocessing, written=True)
     with pytest.raises(UserError, match='writes no texts'):
         generated(build('bert', {'depth': 1}), variables, prompts, preprocessing)
     short = build('gpt2', GPT2)
-    with pytest.raises(UserError, match=r'prompt 2 has 5 tokens.*no room for 12 new'):
+    with pytest.raises(UserError, match=r'prompt 3 has 5 tokens.*no room for 12 new'):
         own = dataclasses.replace(preprocessing, vocab_size=12)
         generated(short, variables, prompts, own, new_tokens=12)
 

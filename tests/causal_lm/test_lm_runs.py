@@ -4,12 +4,13 @@ import dataclasses
 import json
 
 import pytest
-from tiny_decoder import decoder, drawn_texts, initial, preprocessing_of
+from tiny_decoder import SIZES, decoder, drawn_texts, initial, preprocessing_of
 
 from ftjax.config import read_config
 from ftjax.errors import UserError
-from ftjax.evaluation.generation.sampling import GREEDY
+from ftjax.evaluation.generation.sampling import GREEDY, Sampling
 from ftjax.freezing.plan.plan import make_plan
+from ftjax.models.registry import build
 from ftjax.pretrained.own_format import save_own
 from ftjax.runs.prediction.generating import answers_of, read_prompts
 from ftjax.runs.prediction.trained import open_trained
@@ -116,3 +117,38 @@ def test_what_cannot_be_forgotten_or_written_is_said(base, tmp_path):
     bert['data'] = {**base['data'], 'tokenizer': str(tmp_path / 'tokenizer.json')}
     with pytest.raises(UserError, match='sees those after it too'):
         prepare(read_config(bert))
+
+
+def test_prompts_that_cannot_be_are_left_out_by_line_and_the_rest_is_written(tmp_path):
+    """Too long, empty, no JSON, no Unicode, no prompt: named from line 1; draws stay the same."""
+    sizes = {key: SIZES[key] for key in ('vocab_size', 'width', 'heads', 'head')}
+    net = build('gpt2', {**sizes, 'depth': 1, 'max_positions': 12})
+    preprocessing = preprocessing_of(net, tmp_path, max_length=12, buckets=(8, 12))
+    save_own(tmp_path / 'short', net, initial(net, scale=20), preprocessing)
+    short = open_trained(str(tmp_path / 'short'), task='causal_lm')
+    path = tmp_path / 'prompts.jsonl'
+    given = ['{"prompt": "a"}', json.dumps({'prompt': 'bb ' * 11}), '{"prompt": "ccc"}', '']
+    given += ['{"prompt": " "}', '{"prompt"', '{"prompt": "\\ud800"}', '{"question": "a"}', '[]']
+    path.write_text('\n'.join(given))
+    drawn = Sampling(temperature=1.0)
+    failed = []
+    prompts = read_prompts(short, str(path), failed.append)
+    rows, _ = answers_of(
+        short, prompts, failed.append, sampling=drawn, new_tokens=4, progress=False
+    )
+    assert [row['id'] for row in rows] == ['prompts.jsonl:1', 'prompts.jsonl:3']
+    lines = {one.id.partition(':')[2]: one.reason for one in failed}
+    assert set(lines) == set('256789') and 'has 12 tokens' in lines['2']
+    assert 'surrogate' in lines['7'] and "no 'prompt'" in lines['8'] and 'no object' in lines['9']
+    with pytest.raises(UserError, match=r'prompts\.jsonl:2 has 12 tokens'):
+        answers_of(short, prompts, sampling=drawn, new_tokens=4, progress=False)
+    # The draws of a prompt do not depend on whether one before it is left out.
+    path.write_text('\n'.join(['{"prompt": "a"}', '{"prompt": "e"}', '{"prompt": "ccc"}']))
+    whole, _ = answers_of(
+        short, read_prompts(short, str(path)), sampling=drawn, new_tokens=4, progress=False
+    )
+    assert [row['answer'] for row in rows] == [whole[place]['answer'] for place in (0, 2)]
+    # A conversation that waits for an answer is a prompt, though there is nothing to learn in it.
+    path.write_text(json.dumps({'messages': [{'role': 'user', 'content': 'a'}]}))
+    (prompt,) = read_prompts(short, str(path))
+    assert prompt.written and prompt.reference is None

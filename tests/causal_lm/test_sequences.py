@@ -163,7 +163,7 @@ def test_columns_of_a_file_are_found_by_their_names(tmp_path):
     assert read('other', **columns).inputs[0].tolist() == ['a', 'bb']
     for broken, match in (
         ([{'role': 'user', 'content': 'a'}], "no message of role 'assistant'"),
-        ([{'role': 'assistant'}], 'message 0 is'),
+        ([{'role': 'assistant'}], 'message 1 is'),
         ([], 'no messages'),
     ):
         rows = [{'messages': broken}, {'messages': said}]

@@ -7,9 +7,11 @@ from ftjax.errors import UserError
 from ftjax.evaluation.generation.text_match import (
     generation_metrics,
     longest_common,
+    match_text,
     normalised,
     rouge_l,
 )
+from ftjax.runs.assessment.forgetting import forgetting_text
 
 
 def test_rouge_l_of_short_texts():
@@ -32,3 +34,17 @@ def test_matches_and_their_intervals():
     assert low < 1 / 3 < high and np.isfinite(got['rouge_l_interval']).all()
     with pytest.raises(UserError, match='0 answers and 1 references'):
         generation_metrics([], ['a'])
+
+
+def test_one_answer_has_no_interval_of_its_overlap():
+    found = generation_metrics(['the cat'], ['the dog'])
+    assert found['rouge_l_interval'] is None
+    lines = match_text(found).splitlines()
+    assert lines[-1].split() == ['rouge_l', '0.5000'] and 'nan' not in match_text(found)
+    assert 'interval' in lines[1]  # Wilson's, of a share, holds for one answer too
+    change = {'source': 'x', 'metric': 'nll', 'before': 1.0, 'after': 2.0, 'change': 1.0}
+    said = forgetting_text({**change, 'change_interval': None})
+    assert said == 'forgetting on x: nll 1.0000 as loaded, 2.0000 now: +1.0000'
+    assert forgetting_text({**change, 'change_interval': [0.5, 1.5]}).endswith(
+        '2.0000 now: +1.0000, 95 % interval +0.5000 to +1.5000'
+    )

@@ -1,8 +1,15 @@
 """Metrics of retrieval and of similarity: by hand, and as scipy and scikit-learn have them."""
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from ftjax.data.audit.quick import leak_line, quick_audit
+from ftjax.data.load import load_data
+from ftjax.data.settings import DataSettings
+from ftjax.runs.report.answer import counted
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics_text import metrics_text
 from ftjax.tasks.retrieval.retrieval import measures
@@ -107,3 +114,36 @@ def test_a_correlation_of_equal_scores_is_undefined():
     batch = {'labels': np.ones(5, np.float32), 'mask': np.ones(5, np.float32)}
     got = task_of('text_similarity').measure([(vectors, batch)])
     assert got['spearman'] is None and got['cosine_mse'] > 0
+
+
+def test_candidates_and_leaked_positives_are_said(tmp_path):
+    """On the first screen, in the metrics for a terminal, and in a report's sentence."""
+    rows = {
+        'train': [('red', 'one'), ('blue', 'two')],
+        'val': [('green', 'six')],
+        'test': [('black', 'two'), ('white', 'red'), ('pink', 'nine')],
+    }
+    for name, pairs in rows.items():
+        lines = [json.dumps({'anchor': a, 'positive': b}) for a, b in pairs]
+        (tmp_path / f'{name}.jsonl').write_text('\n'.join(lines))
+    data = load_data(DataSettings(source=f'jsonl:{tmp_path}', task='embedding'))
+    audit = quick_audit(data)
+    assert audit.leaks()['test']['positives_in_training'] == 2  # an anchor of training counts too
+    assert leak_line(audit).endswith(
+        'near, 0 of 1 positives · test 0 exact, 0 near, 2 of 3 positives'
+    )
+    task = task_of('embedding')
+    outputs = np.random.default_rng(0).normal(size=(3, 2, 4)).astype(np.float32)
+    metrics = task.measure([(outputs, {'labels': data.test.labels, 'mask': np.ones(3)})])
+    metrics |= data.label_kind.shared_with_training(data.train.inputs, data.test.inputs)
+    first = task.text(metrics).splitlines()[0]
+    assert first == (
+        'queries     3, each among 3 candidates; 2 of 3 positives stand in training too'
+    )
+    assert len(task.text(metrics).splitlines()) == 6
+    report = SimpleNamespace(result={'metrics': metrics}, config={}, kept=None)
+    assert counted(report) == '3 examples, each query among 3 candidates'
+    ranked = task_of('text_ranking')
+    relevance = np.array([[1, 0, -1], [1, 0, 2]], np.float32)
+    metrics = ranked.measure([(np.ones((2, 3, 1)), {'labels': relevance})])
+    assert metrics['candidates'] == 2.5 and '2.5 candidates' in ranked.text(metrics)

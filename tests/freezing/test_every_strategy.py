@@ -33,6 +33,8 @@ SHORT = {
     'loraplus': 'lora:2+loraplus:16',
     'blocks': 'blocks:1-2',
     'badam': 'badam:4',
+    'ewc': 'ewc:1',
+    'gps': 'gps:2',
 }
 STRATEGIES = [SHORT.get(name, found.example) for name, found in sorted(catalogue().items())]
 TRANSFORMERS_ONLY = (
@@ -95,7 +97,10 @@ def prepared_for(name, strategy, tokenizer=None):
         ),
         variables,
     )
-    return Prepared(config, data, net, variables, preprocessing, {}, plan)
+    shapes = flatten_dict(variables['params'], sep='/')
+    known = {p: draw.random(x.shape, np.float32) for p, x in shapes.items()}
+    importance = known if plan.reads_importance else {}
+    return Prepared(config, data, net, variables, preprocessing, {}, plan, importance=importance)
 
 
 def moved(before, after):
@@ -139,7 +144,8 @@ def refuses(name, strategy):
 # all the rest runs where slow tests run.
 QUICK = {
     'vit': (
-        *('auto_rgn', 'autofreeze', 'dora', 'ema', 'fisher_mask', 'ia3', 'l2_sp', 'lisa'),
+        *('auto_rgn', 'autofreeze', 'dora', 'ema', 'ewc', 'fisher_mask', 'gps', 'ia3', 'l2_sp'),
+        'lisa',
         *('lp_ft', 'prompt_deep', 'reinit_top', 'rifle', 'stlr', 'wise_ft'),
     ),
     'batch_norm': ('last', 'lp_ft', 'auto_rgn'),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
-from ftjax.freezing.strategies.regularisers import l2_sp, mixout
+from ftjax.freezing.strategies.regularisers import ewc, l2_sp, mixout
 from ftjax.freezing.strategies.weight_averages import (
     ema,
     interpolate,
@@ -29,6 +29,19 @@ def test_l2_sp_equals_its_formula_and_has_no_gradient_at_the_start():
     assert float(value) == pytest.approx(0.05 * away + 0.005 * (HEAD['head/kernel'] ** 2).sum())
     gradient = jax.grad(lambda w: l2_sp(w, START, NONE, 0.1, 0.01))(jax.tree.map(jnp.array, START))
     assert all(not leaf.any() for leaf in gradient.values())
+
+
+def test_ewc_equals_its_formula_and_has_no_gradient_at_the_start():
+    fisher = {path: DRAW.random(leaf.shape) for path, leaf in START.items()}
+    value = ewc({**WEIGHTS, **HEAD}, {**START, **HEAD}, frozenset(HEAD), fisher, 3.0, 1)
+    away = sum((fisher[p] * (WEIGHTS[p] - START[p]) ** 2).sum() for p in START)
+    assert float(value) == pytest.approx(1.5 * away)
+    gradient = jax.grad(lambda w: ewc(w, START, NONE, fisher, 3.0, 1))(
+        jax.tree.map(jnp.array, START)
+    )
+    assert all(not leaf.any() for leaf in gradient.values())
+    # A head that previous tasks had too is not that of this task.
+    assert not ewc(HEAD, {'head/kernel': 0.0}, frozenset(HEAD), {'head/kernel': 1.0}, 3.0, 1)
 
 
 def test_mixout_at_its_ends_and_in_expectation():

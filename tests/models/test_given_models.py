@@ -8,6 +8,7 @@ from flax import nnx
 
 from ftjax.errors import UserError
 from ftjax.models import from_linen, from_nnx
+from ftjax.models.built.network import new_head_leaves
 from ftjax.pretrained.open import load_pretrained
 from ftjax.registry import PARTS, parts, register
 
@@ -104,3 +105,71 @@ def test_preprocessing_is_of_a_known_kind(pair):
     pair({'preprocessing': 'x'})
     with pytest.raises(UserError, match="preprocessing='x' of a built model"):
         load_pretrained('pair_of_layers')
+
+
+class Normed(nnx.Module):
+    def __init__(self, rngs):
+        self.body = nnx.Linear(4, 6, rngs=rngs)
+        self.norm = nnx.BatchNorm(6, rngs=rngs)
+        self.out = nnx.Linear(6, 2, rngs=rngs)
+
+
+NORMED = {'block_00': ['body', 'norm'], 'head': 'out'}
+
+
+@pytest.mark.parametrize(
+    'stages, message',
+    [
+        (
+            {**NORMED, 'block_00': lambda m, x: m.norm(m.body(x)).reshape(8, 6)},
+            "'block_00' is for one number of examples alone: .*9 examples.*-1",
+        ),
+        (
+            {**NORMED, 'block_00': lambda m, x: m.norm(m.body(x))[:8]},
+            r"'block_00' is for one number .*shape \(8, 6\) for 9 examples",
+        ),
+        (
+            {**NORMED, 'block_00': lambda m, x: m.norm(m.body(x), use_running_average=False)},
+            "'block_00' does not run in evaluation.*ask for batch statistics there",
+        ),
+    ],
+)
+def test_stages_are_tried_in_evaluation_and_with_another_number_of_examples(stages, message):
+    with pytest.raises(UserError, match=message):
+        from_nnx(Normed(nnx.Rngs(0)), stages, example=jnp.zeros((8, 4)))
+
+
+def test_a_head_that_fixes_the_number_of_classes_is_not_made_anew():
+    fixed = {**NORMED, 'head': lambda m, x: m.out(x).reshape(-1, 2)}
+    built = from_nnx(Normed(nnx.Rngs(0)), fixed, example=jnp.zeros((8, 4)))
+    assert built.network.apply(built.variables, jnp.zeros((3, 4))).shape == (3, 2)
+    with pytest.raises(UserError, match=r'no new head can be made, because .*fixes their number'):
+        new_head_leaves(built.network.clone(num_classes=5))
+    plain = from_nnx(Normed(nnx.Rngs(0)), NORMED, example=jnp.zeros((8, 4)))
+    assert new_head_leaves(plain.network.clone(num_classes=5)) == ('kernel', 'bias')
+
+
+def test_linen_stages_are_tried_alike():
+    class Net(nn.Module):
+        def setup(self):
+            self.body, self.norm, self.out = nn.Dense(6), nn.BatchNorm(), nn.Dense(2)
+
+        def __call__(self, x, train=False):
+            return self.out(self.norm(self.body(x), use_running_average=not train))
+
+    x, net = jnp.zeros((8, 4)), Net()
+    variables = net.init(jax.random.key(0), x)
+
+    def wrapped(block):
+        return from_linen(net, variables, {'block_00': block, 'head': 'out'}, example=x)
+
+    follows = wrapped(
+        lambda m, x, mode: m.norm(m.body(x), use_running_average=not mode.batch_stats)
+    )
+    assert follows.network.num_classes == 2
+    with pytest.raises(
+        UserError, match=r"'block_00' does not run in evaluation.*must follow the mode"
+    ):
+        wrapped(lambda m, x: m.norm(m.body(x), use_running_average=False))
+    with pytest.raises(UserError, match="'block_00' is for one number of examples alone"):
+        wrapped(lambda m, x: m.norm(m.body(x), use_running_average=True).reshape(8, 6))

@@ -201,3 +201,9 @@ def test_addresses(address, parts):
 def test_wrong_addresses(address):
     with pytest.raises(UserError, match='expected hf://ORG/NAME'):
         parse(address)
+
+
+@pytest.mark.parametrize('address', ['hf://a/b@', 'hf://a/b@ ', 'hf://a/b/c@'])
+def test_an_empty_revision_is_no_newest_one(address):
+    with pytest.raises(UserError, match='nothing stands after @; expected a branch'):
+        parse(address)

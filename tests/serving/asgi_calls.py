@@ -64,3 +64,19 @@ async def running(service):
         yield
     finally:
         await service.close()
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app):
+    """The application between its start and its end."""
+    inbox, told = asyncio.Queue(), asyncio.Queue()
+    scope = {'type': 'lifespan', 'asgi': {'version': '3.0'}, 'state': {}}
+    task = asyncio.create_task(app(scope, inbox.get, told.put))
+    await inbox.put({'type': 'lifespan.startup'})
+    assert (await told.get())['type'] == 'lifespan.startup.complete'
+    try:
+        yield
+    finally:
+        await inbox.put({'type': 'lifespan.shutdown'})
+        assert (await told.get())['type'] == 'lifespan.shutdown.complete'
+        await task

@@ -155,3 +155,46 @@ def test_closing_answers_what_was_accepted_and_refuses_the_rest():
 def test_settings_that_cannot_work(changes, said):
     with pytest.raises(UserError, match=said):
         ServerSettings(**changes)
+
+
+def test_a_lone_client_does_not_wait_once_it_is_seen_to_be_alone():
+    runs = Runs()
+
+    async def work(batcher):
+        await batcher.submit([(0, x) for x in range(4)])
+        await batcher.submit([(0, 8)])  # others may follow those four: it waits for them
+        began = time.monotonic()
+        for x in range(5):
+            await batcher.submit([(0, x)])
+        return time.monotonic() - began
+
+    assert run(work, runs, latency=0.4) < 0.4
+
+
+def test_the_batch_size_is_the_one_of_most_examples_a_second():
+    batcher = Batcher(Runs(), (1, 8, 32), 0.0, 64)
+    assert [batcher.size_of(0, count) for count in (1, 5, 9, 50)] == [1, 8, 32, 32]
+    # As of a CPU: twice the examples, twice the time.
+    batcher.seconds = {(0, 1): 0.002, (0, 8): 0.008, (0, 32): 0.032}
+    assert [batcher.size_of(0, count) for count in (1, 3, 5, 16, 30, 50)] == [1, 1, 8, 8, 8, 8]
+    batcher.seconds[0, 32] = 0.016
+    assert [batcher.size_of(0, count) for count in (16, 30)] == [8, 32]
+    # As of an accelerator: any batch takes the same time.
+    batcher.seconds = dict.fromkeys(batcher.seconds, 0.002)
+    assert [batcher.size_of(0, count) for count in (1, 3, 9, 50)] == [1, 8, 32, 32]
+    assert batcher.size_of(16, 9) == 32  # of this length nothing was measured
+
+
+def test_what_is_left_of_a_split_batch_is_answered_too():
+    runs = Runs()
+
+    async def work(batcher):
+        batcher.seconds = {(0, 1): 1.0, (0, 4): 1.0, (0, 16): 16.0}
+        return await batcher.submit([(0, x) for x in range(10)])
+
+    assert run(work, runs, sizes=(1, 4, 16)) == [2 * x for x in range(10)]
+    assert [(examples, size) for examples, _, size in runs.seen] == [
+        ([0, 1, 2, 3], 4),
+        ([4, 5, 6, 7], 4),
+        ([8, 9], 4),
+    ]

@@ -21,6 +21,8 @@ from ftjax.models.registry import build
 from ftjax.runs.prediction.answering import answers_to
 from ftjax.runs.prediction.calibration_file import save_calibration
 from ftjax.runs.prediction.trained import open_trained
+from ftjax.serving.bundle.answer_forms.class_answers import told_outputs
+from ftjax.serving.bundle.answer_rows import answer_rows
 from ftjax.serving.bundle.exported_programs import outside_calls
 from ftjax.serving.bundle.goldens import read_goldens
 from ftjax.serving.bundle.reference import measure, read_reference
@@ -176,11 +178,13 @@ def test_statistics_of_values_and_of_labels():
     fields = {'task': 't', 'takes': 'table', 'inputs': arrays, 'features': 2}
     value = Signature(**fields, outputs=1)
     outputs = np.linspace(0, 19, 20)[:, None].astype(np.float32)
-    found = measure(outputs, np.zeros((20, 2)), tuple('abcdefghijklmnopqrst'), value, 'val')
+    found = measure(
+        told_outputs(outputs, value), np.zeros((20, 2)), tuple('abcdefghijklmnopqrst'), value, 'val'
+    )
     assert found.histogram.tolist() == [1] * 20
     assert found.said[:2] == ('0', '1')
     labels = Signature(**fields, outputs=2, activation='sigmoid', class_names=('sea', 'sky'))
-    rows = serving.bundle.answer_rows.answer_rows(np.array([[3.0, -3.0], [3.0, 3.0]]), labels)
+    rows = answer_rows(np.array([[3.0, -3.0], [3.0, 3.0]]), labels)
     assert [row['predicted'] for row in rows] == [['sea'], ['sea', 'sky']]
     assert rows[0]['probabilities']['sea'] == pytest.approx(1 / (1 + np.exp(-3)))
 

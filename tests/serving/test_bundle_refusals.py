@@ -104,7 +104,7 @@ def test_another_bundle_than_the_one_asked_for(copy):
 
 
 def test_a_version_of_the_format_from_the_future(copy):
-    write_json(copy / 'bundle.json', {**read_json(copy / 'bundle.json'), 'version': 2})
+    write_json(copy / 'bundle.json', {**read_json(copy / 'bundle.json'), 'version': 3})
     refused(copy, 'install a newer one')
 
 

@@ -16,6 +16,7 @@ import time
 
 import numpy as np
 import pytest
+from altered_bundle import altered
 
 from ftjax import serving
 from ftjax.serving.bundle.answer_rows import answer_rows
@@ -32,13 +33,14 @@ pytestmark = [
 
 
 class Server:
-    """A server of a bundle on a free port of the loopback."""
+    """A server of a bundle, or of what flags name, on a free port of the loopback."""
 
     def __init__(self, bundle, *flags):
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             self.port = free.getsockname()[1]
-        command = [sys.executable, str(ROOT / 'scripts' / 'serve.py'), f'--bundle={bundle}']
+        command = [sys.executable, str(ROOT / 'scripts' / 'serve.py')]
+        command += [f'--bundle={bundle}'] * (bundle is not None)
         self.process = subprocess.Popen(
             [*command, f'--port={self.port}', '--batch_sizes=1,8', *flags],
             stderr=subprocess.PIPE,
@@ -151,6 +153,77 @@ def test_sigterm_under_load_loses_no_accepted_request(images):
     assert any('every accepted request was answered' in line for line in server.lines)
 
 
+def test_the_commands_of_the_registry_under_load_lose_no_request(images, tmp_path):
+    """As scripts/deploy/README.md says: publish, promote, serve, publish, promote, roll back."""
+    second = altered(images.bundle, tmp_path / 'second', 1, by=1.0)
+    pixels, results, stop = read_goldens(images.bundle).inputs['images'], [], threading.Event()
+
+    def registry(*words, reason=''):
+        command = [sys.executable, str(ROOT / 'scripts' / 'registry.py'), *words]
+        done = subprocess.run(
+            [*command, f'--registry={tmp_path / "reg"}', *([f'--reason={reason}'] * bool(reason))],
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def client():
+        while not stop.is_set():
+            results.append(server.predict(pixels[:2]))
+
+    assert 'noise@1 is published' in registry('publish', str(images.bundle), '--name=noise')
+    registry('promote', 'noise@1', 'production', reason='first')
+    flags = ['--model=noise@production', f'--registry={tmp_path / "reg"}', '--poll_seconds=0.2']
+    with Server(None, *flags) as server:
+        clients = [threading.Thread(target=client) for _ in range(8)]
+        for one in clients:
+            one.start()
+        registry('publish', str(second), '--name=noise', '--note=favours bees')
+        registry('promote', 'noise@latest', 'production', reason='bees')
+        until(server, '2')
+        assert 'noise@1 is in production again' in registry(
+            'rollback', 'noise', 'production', reason='too many bees'
+        )
+        until(server, '1')
+        stop.set()
+        for one in clients:
+            one.join(60)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        server.reader.join(10)
+    assert {status for status, _ in results} == {200}
+    served = [line for line in server.requests() if line['path'] == '/v1/predict']
+    assert len(served) == len(results)
+    expected = {
+        str(number): serving.load(bundle, goldens=False).run({'images': pixels[:2]}).outputs
+        for number, bundle in enumerate((images.bundle, second), 1)
+    }
+    seen = set()
+    for _, answer in results:
+        version = answer['model']['version']
+        outputs = [row['outputs'] for row in answer['predictions']]
+        np.testing.assert_allclose(outputs, expected[version], atol=1e-5)
+        seen.add(version)
+    assert seen == {'1', '2'}
+    told = registry('list', 'noise')
+    assert 'too many bees' in told and 'favours bees' in told
+    page = tmp_path / 'diff.html'
+    text = registry('diff', 'noise@1', 'noise@2', f'--output={page}')
+    assert 'bee' in text and page.read_text().startswith('<!doctype html>')
+
+
+def until(server, version):
+    """Waits for a version to be the one that answers."""
+    for _ in range(600):
+        models = json.loads(server.get('/v1/models')[1])['models']
+        if models[0]['version'] == version:
+            return
+        time.sleep(0.1)
+    raise AssertionError(server.lines[-20:])
+
+
 def test_a_killed_server_starts_again_and_a_taken_port_is_one_line(images):
     with Server(images.bundle) as first:
         pixels = read_goldens(images.bundle).inputs['images'][:1]
@@ -176,6 +249,10 @@ def test_bad_flags_are_one_line(images, tmp_path):
     command = [sys.executable, str(ROOT / 'scripts' / 'serve.py')]
     for flags, said in (
         ([f'--bundle={tmp_path}'], 'is no bundle'),
+        ([], 'expected either --bundle'),
+        (['--model=noise@1'], 'needs --registry'),
+        (['--model=noise', f'--registry={tmp_path}'], 'expected NAME@3'),
+        (['--model=noise@1', f'--registry={tmp_path}'], "holds no model 'noise'"),
         ([f'--bundle={images.bundle}', '--batch_sizes=8,1'], 'ascending'),
         ([f'--bundle={images.bundle}', '--batch_sizes=a'], 'expected numbers'),
         ([f'--bundle={images.bundle}', '--sha256=00'], 'not the one asked for'),
@@ -187,21 +264,29 @@ def test_bad_flags_are_one_line(images, tmp_path):
 
 
 def test_the_load_test_measures_all_sides_and_finds_no_wrong_answer(images, tmp_path):
-    script = str(ROOT / 'scripts' / 'benchmarks' / 'serving_load.py')
-    flags = [f'--bundle={images.bundle}', '--seconds=0.5', '--rounds=1', '--clients=4']
+    words = ['serving', f'bundle={images.bundle}', 'seconds=0.3', 'rounds=1', 'clients=(1,4)']
     done = subprocess.run(
-        [sys.executable, script, *flags, f'--output={tmp_path / "load.json"}'],
+        [sys.executable, str(ROOT / 'scripts' / 'benchmark.py'), *words, f'--out={tmp_path}'],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=400,
     )
     assert done.returncode == 0, done.stderr
-    sides = json.loads((tmp_path / 'load.json').read_text())['sides']
-    assert len(sides) == 4
-    for row in sides.values():
+    told = json.loads((tmp_path / 'serving.json').read_text())
+    assert len(told['load']) == 2 + 2 * 2
+    for row in told['load']:
         assert row['wrong'] == 0
-        assert row['calls'] > 0
+        assert row['requests'] > 0
         assert 0 < row['p50_ms'] <= row['p95_ms'] <= row['p99_ms']
+    assert [row['what'] for row in told['held']] == [
+        '64 clients at once',
+        'poisoned requests',
+        'kill -9, restart',
+        'SIGTERM under load',
+    ]
+    assert [row['wrong'] for row in told['held']] == [0] * 4
+    assert (tmp_path / 'serving.md').exists()
+    assert (tmp_path / 'serving.png').exists()
 
 
 @pytest.mark.skipif(BROWSER is None, reason='needs Chromium on the path')

@@ -2,74 +2,37 @@
 
 import asyncio
 import base64
+import dataclasses
 import importlib.util
-import io
 import json
 import shlex
-import struct
-import zlib
 
 import numpy as np
 import pytest
 from asgi_calls import call, post, running
-from PIL import Image
+from image_requests import SETTINGS, form, pictures, png, served, with_server
 
 from ftjax import serving
 from ftjax.errors import UserError
 from ftjax.serving.bundle.answer_rows import answer_rows
 from ftjax.serving.bundle.goldens import read_goldens
 from ftjax.serving.server.api_page import curl_of
-from ftjax.serving.server.http_app import guarded_app
 from ftjax.serving.server.server_settings import ServerSettings, read_token
-from ftjax.serving.server.service import Service
 
 needed = ('fastapi', 'uvicorn', 'prometheus_client', 'orjson', 'multipart')
 pytestmark = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in needed), reason='needs the extra serve'
 )
-SETTINGS = ServerSettings(batch_sizes=(1, 4), latency_ms=1, max_bytes=100_000, max_inputs=8)
 
 
-def served(made, settings=SETTINGS):
-    service = Service(serving.load(made.bundle, goldens=False), settings)
-    return service, guarded_app(service)
-
-
-def with_server(made, work, settings=SETTINGS):
-    """Runs `work(service, app)` while a service is ready."""
-
-    async def whole():
-        service, app = served(made, settings)
-        async with running(service):
-            return await work(service, app)
-
-    return asyncio.run(whole())
-
-
-def png(pixels):
-    made = io.BytesIO()
-    Image.fromarray(pixels).save(made, 'png')
-    return made.getvalue()
-
-
-def pictures(count, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (count, 8, 8), np.uint8)
-
-
-def form(*files):
-    edge, parts = b'x7f3', b''
-    for name, data in files:
-        head = f'Content-Disposition: form-data; name="{name}"; filename="a.png"\r\n'
-        parts += b'--' + edge + b'\r\n' + head.encode() + b'\r\n' + data + b'\r\n'
-    return parts + b'--' + edge + b'--\r\n', 'multipart/form-data; boundary=x7f3'
-
-
-def test_answers_are_the_bundles_bit_for_bit_at_the_same_padded_batch(images):
+@pytest.mark.parametrize('size', [1, 4])
+def test_answers_are_the_bundles_bit_for_bit_at_the_same_padded_batch(images, size):
     pixels = pictures(4)
     direct = serving.load(images.bundle, goldens=False)
     expected = {}
-    for count, size in ((1, 1), (3, 4), (4, 4)):
-        found = direct.run({'images': pixels[:count, ..., None]}, size).outputs
+    for count in (1, 3, 4):
+        rows = np.split(pixels[:count, ..., None], range(size, count, size))
+        found = np.concatenate([direct.run({'images': each}, size).outputs for each in rows])
         expected[count] = found, answer_rows(found, direct.signature)
 
     async def work(service, app):
@@ -90,83 +53,7 @@ def test_answers_are_the_bundles_bit_for_bit_at_the_same_padded_batch(images):
         assert as_body[1]['predictions'] == expected[1][1]
         assert service.batcher.pending == 0
 
-    with_server(images, work)
-
-
-def bomb(width, height):
-    """A small PNG that says to be very large."""
-
-    def chunk(kind, data):
-        whole = kind + data
-        return struct.pack('>I', len(data)) + whole + struct.pack('>I', zlib.crc32(whole))
-
-    head = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
-    data = zlib.compress(b'\0' * 10_000_000, 9)
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head) + chunk(b'IDAT', data) + chunk(b'IEND', b'')
-
-
-def encoded(data):
-    return {'inputs': [{'image': base64.b64encode(data).decode()}]}
-
-
-def poisoned():
-    """(what, body, kind, status)."""
-    json_kind = 'application/json'
-    yield 'not JSON', b'{', json_kind, 422
-    yield 'deep', b'[' * 5000, json_kind, 422
-    yield 'NaN', b'{"inputs": [{"pixels": [[NaN]]}]}', json_kind, 422
-    yield 'infinite', b'{"inputs": [{"pixels": [[1e999]]}]}', json_kind, 422
-    yield 'twice', b'{"inputs": [], "inputs": [1]}', json_kind, 422
-    yield 'no object', b'[1]', json_kind, 422
-    yield 'nothing', {'inputs': []}, json_kind, 422
-    yield 'other field', {'inputs': [1], 'neerest': 1}, json_kind, 422
-    yield 'ragged', {'inputs': [{'pixels': [[1, 2], [3]]}]}, json_kind, 422
-    yield 'fractions', {'inputs': [{'pixels': [[0.5]]}]}, json_kind, 422
-    yield 'too bright', {'inputs': [{'pixels': [[256]]}]}, json_kind, 422
-    yield 'a path', {'inputs': [{'image': '/etc/passwd'}]}, json_kind, 422
-    yield 'a text', {'inputs': ['a text']}, json_kind, 422
-    yield 'a bare number', {'inputs': [{'image': 7}]}, json_kind, 422
-    yield 'five channels', {'inputs': [{'pixels': [[[1] * 5]]}]}, json_kind, 422
-    yield 'no image', encoded(b'GIF89a but no'), json_kind, 422
-    yield 'a zip', encoded(b'PK\x03\x04' + b'\0' * 100), json_kind, 422
-    yield 'a pickle', encoded(b'\x80\x04.'), json_kind, 422
-    yield 'cut short', encoded(png(pictures(1)[0])[:70]), json_kind, 422
-    yield 'a bomb', encoded(bomb(100_000, 100_000)), json_kind, 422
-    yield 'a large image', encoded(bomb(5000, 5000)), json_kind, 422
-    yield 'DICOM', encoded(b'\0' * 128 + b'DICM'), json_kind, 415
-    yield 'too many', {'inputs': [{'pixels': [[1]]}] * 9}, json_kind, 413
-    yield 'too large', b'[' + b' ' * 100_001, json_kind, 413
-    yield 'pickle as such', b'\x80\x04.', 'application/x-pickle', 415
-    yield 'a form of nothing', b'--x--', 'multipart/form-data; boundary=y', 400
-    yield 'a form of texts', *form_of_text(), 422
-
-
-def form_of_text():
-    body = b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\nhello\r\n--x--\r\n'
-    return body, 'multipart/form-data; boundary=x'
-
-
-def test_poisoned_requests_get_4xx_and_the_next_one_is_answered(images):
-    good = {'inputs': [{'pixels': pictures(1)[0].tolist()}]}
-
-    async def work(service, app):
-        _, first = await post(app, good)
-        for what, body, kind, status in poisoned():
-            found, answer = await post(app, body, kind=kind)
-            assert (found // 100, what) == (4, what), answer
-            assert found == status or (what == 'a form of nothing' and found == 422), (what, answer)
-            assert answer['error']['message']
-            assert answer['error']['request_id']
-        packed = await post(app, b'x', headers=[('Content-Encoding', 'gzip')])
-        assert packed[0] == 415
-        chunks = [b'[' + b' ' * 60_000, b' ' * 60_000]
-        status, answer = await post(app, b'', parts=chunks)  # says no length
-        assert (status, answer['error']['code']) == (413, 'too_large')
-        _, again = await post(app, good)
-        assert again['predictions'] == first['predictions']
-        assert service.batcher.pending == 0
-
-    with_server(images, work)
+    with_server(images, work, dataclasses.replace(SETTINGS, batch_sizes=(size,)))
 
 
 def test_an_input_that_is_refused_is_named_and_nothing_else_of_the_request_runs(images):

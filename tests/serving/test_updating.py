@@ -1,6 +1,9 @@
 """A deployed network trained on with new data: kept, compared on old and new, never promoted."""
 
 import json
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from ftjax.serving.making.write_bundle import write_bundle
 from ftjax.serving.updating.compare_sets import Scored, changes
 from ftjax.serving.updating.update_model import UpdateRequest, folder_of, update_model
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = np.array(['dark', 'grey', 'bright'])
 
 
@@ -151,3 +155,31 @@ def test_changes_are_paired():
     assert change.difference == pytest.approx((new - old).mean())
     # Twelve of 400 differ: the error of the difference is that of twelve signs.
     assert change.interval[1] - change.interval[0] < 2.2 * 1.96 * np.sqrt(12) / 400
+
+
+@pytest.mark.slow
+def test_a_candidate_is_published_and_nothing_is_promoted(deployed, tmp_path):
+    from ftjax.serving.versions.promotions import promote
+    from ftjax.serving.versions.publishing import publish
+    from ftjax.serving.versions.registry import Registry
+
+    folder, bundle = deployed
+    registry = Registry(str(tmp_path / 'registry'))
+    publish(registry, bundle, 'lights')
+    promote(registry, 'lights@1', 'production', 'first')
+    done = subprocess.run(
+        [
+            *(sys.executable, 'scripts/update.py', f'--registry={tmp_path / "registry"}'),
+            *('--model=lights@production', f'--workdir={tmp_path / "u"}', '--epochs=2'),
+            f'--data.source=npz:{folder / "new.npz"}',
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'published: lights@2, not promoted' in done.stdout
+    assert registry.resolve('lights@production').number == 1
+    made = registry.resolve('lights@latest')
+    assert (made.number, made.facts['updated_from']) == (2, 'lights@1')
+    assert made.facts['update']['tests']['same'][0]['count'] > 0

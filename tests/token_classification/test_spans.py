@@ -6,10 +6,10 @@ import pathlib
 import numpy as np
 import pytest
 
+from ftjax.evaluation.spans import scheme_of, told_spans
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics_text import metrics_text
-from ftjax.tasks.spans.span_errors import marked, told_spans
-from ftjax.tasks.spans.spans import scheme_of
+from ftjax.tasks.spans.span_errors import marked
 
 CASES = json.loads((pathlib.Path(__file__).parent / 'span_goldens.json').read_text())
 NAMES = ('O', 'B-LOC', 'I-LOC', 'B-ORG', 'I-ORG', 'B-PER', 'I-PER')

@@ -3,6 +3,7 @@
 python mesh_cases.py CASES.json [COORDINATOR COUNT INDEX]
 """
 
+import dataclasses
 import json
 import pathlib
 import sys
@@ -21,6 +22,7 @@ from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
+from ftjax.training.cost.traffic import traffic
 from ftjax.training.loop import fit as fit_module
 from ftjax.training.loop import step_runner
 from ftjax.training.loop.fit import fit
@@ -38,22 +40,29 @@ DATA = splits(noise, 64, 27, 9)
 MASKED = splits(blocks, 64, 27, 9)
 
 
-def compiled_with(program, seen):
+def compiled_with(program, seen, spec):
     """`program` that notes what the training step exchanges and what a device holds of it."""
 
     def noted(function, *arguments, **options):
         made = program(function, *arguments, **options)
-        state, _, batch, *_ = arguments
+        state, frozen, batch, *_ = arguments
         seen['collectives'] = collectives(made.call.as_text())
         leaves = jax.tree.leaves((state.trainable, state.opt_state, state.ema))
         seen['state_bytes'] = sum(x.nbytes for x in leaves)
-        held = [x.addressable_shards[0].data.nbytes for x in leaves]
-        seen['state_bytes_per_device'] = sum(held)
+        seen['state_bytes_per_device'] = on_a_device(leaves)
+        leaves += jax.tree.leaves(frozen.params)
+        seen['held_bytes'] = sum(x.nbytes for x in leaves)
+        seen['held_bytes_per_device'] = on_a_device(leaves)
+        seen['traffic'] = dataclasses.asdict(traffic(spec, spec.plan.phases[-1]))
         seen['trainable_bytes'] = [x.nbytes for x in state.trainable.values()]
         seen['rows'] = batch['labels'].addressable_shards[0].data.shape[1]
         return made
 
     return noted
+
+
+def on_a_device(leaves):
+    return sum(x.addressable_shards[0].data.nbytes for x in leaves)
 
 
 def run(case):
@@ -67,6 +76,19 @@ def run(case):
     plan = make_plan(freeze, network, variables, run_length=RunLength(20, 4))
     settings = {'learning_rate': 1e-3, 'weight_decay': 0.1, 'clip_norm': 1.0, 'ema': 0.5}
     train = {'steps': 20, 'eval_every': 0.25, 'cache': 'off', **case.get('train', {})}
+    spec = RunSpec(
+        network,
+        variables,
+        plan,
+        MASKED if network.is_dense else DATA,
+        optimizer=OptimizerSettings(**{**settings, **case.get('optimizer', {})}),
+        schedule=ScheduleSettings(name='constant', warmup=0.0),
+        settings=TrainSettings(**train),
+        batch_size=16,
+        eval_batch_size=9,
+        augmentation=case.get('augment', 'flip'),
+        sharding=sharding,
+    )
     seen, orders = {}, []
     program, steps = step_runner.program, fit_module.StepRunner.judge
 
@@ -74,25 +96,9 @@ def run(case):
         orders.extend(batch['index'].tolist() for batch in group)
         return steps(self, found, group, *rest)
 
-    step_runner.program, fit_module.StepRunner.judge = compiled_with(program, seen), judge
+    step_runner.program, fit_module.StepRunner.judge = compiled_with(program, seen, spec), judge
     try:
-        result = fit(
-            RunSpec(
-                network,
-                variables,
-                plan,
-                MASKED if network.is_dense else DATA,
-                optimizer=OptimizerSettings(**{**settings, **case.get('optimizer', {})}),
-                schedule=ScheduleSettings(name='constant', warmup=0.0),
-                settings=TrainSettings(**train),
-                batch_size=16,
-                eval_batch_size=9,
-                augmentation=case.get('augment', 'flip'),
-                sharding=sharding,
-            ),
-            workdir=case.get('workdir'),
-            progress=False,
-        )
+        result = fit(spec, workdir=case.get('workdir'), progress=False)
     finally:
         step_runner.program, fit_module.StepRunner.judge = program, steps
     flat = flatten_dict(dict(result.variables['params']), sep='/')

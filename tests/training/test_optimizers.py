@@ -50,6 +50,7 @@ PLAIN = {
         adam_weight_decay=DECAY,
         adam_learning_rate=0.2 * RATE,
     ),
+    'galore:2': lambda: contrib.galore(RATE, rank=2, weight_decay=DECAY),
     'prodigy': lambda: contrib.prodigy(RATE),
 }
 NO_DECAY = ('radam', 'yogi', 'adopt', 'novograd', 'rmsprop:', 'sm3', 'adafactor', 'prodigy')

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ftjax.ablation.cells.extra_test_sets import further_tests
+from ftjax.ablation.cells.head2toe_row import head2toe_row
 from ftjax.ablation.cells.linear_probe_row import probe_row
 from ftjax.ablation.cells.pixel_baseline import PixelRegression, pixels_of
 from ftjax.ablation.cells.row import finished_fields, numbers_of
@@ -100,6 +101,24 @@ class Probe(Baseline):
         return probe_row(prepared)
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Head2Toe(Baseline):
+    """A linear head on a share of what all stages of the pretrained network give."""
+
+    share: float = 0.1
+
+    def check(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> None:
+        """See Baseline."""
+        _needs_classes('head2toe', data)
+        if isinstance(self.share, bool) or not 0 < self.share <= 1:
+            raise UserError(f"baseline 'head2toe': share is {self.share}; expected above 0 to 1")
+
+    def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> OwnRow:
+        """See Baseline."""
+        assert prepared is not None
+        return head2toe_row(prepared, self.share)
+
+
 class Pretrained(Baseline):
     """The network as it was loaded."""
 
@@ -118,6 +137,7 @@ class Pretrained(Baseline):
 BASELINES: dict[str, type[Baseline]] = {
     'pixels': Pixels,
     'probe': Probe,
+    'head2toe': Head2Toe,
     'pretrained': Pretrained,
 }
 

@@ -18,6 +18,7 @@ from ftjax.ablation.grid.equal_compute import Length
 from ftjax.ablation.settings import AblationSettings
 from ftjax.config import Config, merged, read_config
 from ftjax.data import Splits, load_data
+from ftjax.data.audit.overview import overview
 from ftjax.data.audit.quick import quick_audit
 from ftjax.errors import UserError
 from ftjax.evaluation.predictions import NonFinitePredictions
@@ -121,11 +122,15 @@ class CellRunner:
 
     def prepared_of(self, config: Config, data: Splits) -> Prepared:
         """As `prepare`, with the network of the cell before where it is the same."""
+        return prepare(config, data, self.opened_for(config, data))
+
+    def opened_for(self, config: Config, data: Splits) -> Opened:
+        """The network of a config, that of the cell before where it is the same."""
         key = what_opens(config, data)
         if self._opened is None or self._opened[0] != key:
             self._opened = None  # room first
             self._opened = key, open_network(config, data)
-        return prepare(config, data, self._opened[1])
+        return self._opened[1]
 
     def baseline(self, arm: str) -> Baseline | None:
         """The baseline that an arm is, if it is one."""
@@ -226,6 +231,10 @@ class CellRunner:
         check_unchanged(prepared.data, identity)
         of_splits = split_fields(prepared.data)
         return [{**row, **folds, **of_splits, 'identity': identity} for row in rows]
+
+    def overview(self, cell: tuple[str, float | None, int]) -> str:
+        """What a cell is trained on: sizes, classes, notes."""
+        return overview(self.data_of(self.config_of(*cell)))
 
     def survey(self, arm: str) -> Survey:
         """What a run of an arm takes, and whether several can share a program."""

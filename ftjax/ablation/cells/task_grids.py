@@ -10,6 +10,7 @@ from typing import Any
 
 from ftjax.ablation.cells.extra_test_sets import further_settings
 from ftjax.ablation.cells.run_cell import CellRunner, KnownSplits
+from ftjax.ablation.cells.sequence_runner import SequenceRunner
 from ftjax.ablation.cells.task_race import budget_of_task, race_of, with_pilots
 from ftjax.ablation.engines.engine import Cell, Engine
 from ftjax.ablation.grid.cell_schedule import FullGrid, Schedule
@@ -28,7 +29,6 @@ from ftjax.ablation.rates.trials import SHARES
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.statistics.row_types import RowList
 from ftjax.config import merged, read_config
-from ftjax.data.audit.overview import overview
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import to_jsonable, write_text
 from ftjax.printable import printable
@@ -57,7 +57,7 @@ def run_grids(
       allow: of 'data', 'weights' and 'code', what may be another than the rows that are there
         were made from.
     """
-    if settings.tasks:
+    if settings.tasks and not settings.sequence:
         check_place(folder)
     splits = check_data(values, settings, folder, retry_failed)
     rows, notes, races = [], [], {}
@@ -71,7 +71,7 @@ def run_grids(
             told = [note]
         place = folder_of(task, folder)
         grid, schedule = scheduled(own, of_task)
-        runner = CellRunner(of_task, grid, splits)
+        runner = runner_of(of_task, grid, splits)
         if settings.budget:
             amount = budget_of_task(settings, races, number)
             schedule = race_of(grid, amount, place, engine.workers, runner)
@@ -80,7 +80,7 @@ def run_grids(
         told += identity_notes(place)
         rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
-    if settings.tasks:
+    if settings.tasks and not settings.sequence:
         write_text(folder / 'runs.jsonl', ''.join(json.dumps(row) + '\n' for row in rows))
     if engine.workers > 1:
         notes.append(
@@ -134,7 +134,7 @@ def stored_rows(
     rows = read_rows(file)
     if not rows:
         raise UserError(f'{file} holds no rows to summarise')
-    if settings.tasks and not settings.budget:
+    if settings.tasks and not settings.budget and not settings.sequence:
         return rows, [], {}  # of each arm what it chose, already
     kept, notes, races = [], [], {}
     for number, (task, changes) in enumerate(tasks_of(settings).items()):
@@ -169,7 +169,7 @@ def run_one(
         return forecast(jobs_of(cells, group), rows, runner.seconds, engine.workers, stored)
 
     def about(cells: Sequence[Cell]) -> str:
-        return overview(runner.data_of(runner.config_of(*cells[0])))
+        return runner.overview(cells[0])
 
     return run_grid(
         runner.settings,
@@ -207,7 +207,7 @@ def check_data(
         rows = schedule.present(read_rows(folder_of(task, folder) / 'runs.jsonl'))
         rows = [row for row in rows if not (retry_failed and row['status'] == 'failed')]
         if settings.budget or schedule.pending(rows):
-            CellRunner(of_task, grid, known).check()
+            runner_of(of_task, grid, known).check()
     return known
 
 
@@ -217,7 +217,7 @@ def check_grids(values: Mapping[str, object], settings: AblationSettings) -> Non
     if len(set(places)) < len(places):
         raise UserError(f'config.ablation.tasks: two of {", ".join(settings.tasks)} share a folder')
     grid = expanded(settings)
-    for changes in tasks_of(settings).values():
+    for changes in data_sets_of(settings).values():
         of_task = merged(values, changes)
         for arm in grid.tuned:
             config = read_config(merged(of_task, grid.changes(arm)))
@@ -226,8 +226,21 @@ def check_grids(values: Mapping[str, object], settings: AblationSettings) -> Non
 
 
 def tasks_of(settings: AblationSettings) -> Mapping[str, Mapping[str, object]]:
-    """{task: changes of the config}; one without name or changes where none are named."""
+    """{task: changes of the config} of every grid; one without name or changes for a sequence."""
+    return {'': {}} if settings.sequence else data_sets_of(settings)
+
+
+def data_sets_of(settings: AblationSettings) -> Mapping[str, Mapping[str, object]]:
+    """{task: changes of the config} of all data; one without name or changes where none are."""
     return settings.tasks or {'': {}}
+
+
+def runner_of(
+    values: Mapping[str, object], settings: AblationSettings, known: KnownSplits
+) -> CellRunner:
+    """What runs the cells of a grid: each a run, or a run on every task of a sequence."""
+    kind = SequenceRunner if settings.sequence else CellRunner
+    return kind(values, settings, known)
 
 
 def folder_of(task: str, folder: pathlib.Path) -> pathlib.Path:

@@ -75,8 +75,12 @@ def check_row(row: OwnRow, where: str) -> None:
     _expect(known, where, 'unfamiliar', unfamiliar, 'an object')
     for name, found in (unfamiliar or {}).items():
         _metrics(found, where, f'unfamiliar.{name}')
-    for name in ('movement', 'features_moved', 'weights'):
+    for name in ('movement', 'features_moved', 'weights', 'forgetting'):
         _metrics(row.get(name), where, name)
+    scores = row.get('scores')
+    _expect(scores is None or isinstance(scores, dict), where, 'scores', scores, 'an object')
+    for name, found in (scores or {}).items():
+        _metrics(found, where, f'scores.{name}')
     leaks = row.get('leaks')
     known = leaks is None or (
         isinstance(leaks, dict) and all(v is None or type(v) is int for v in leaks.values())

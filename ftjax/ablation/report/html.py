@@ -11,8 +11,6 @@ from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.figures import Drawn, draw
 from ftjax.ablation.report.race_table import LEGEND, race_table
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
-from ftjax.ablation.report.uncertainty_table import uncertainty_table
-from ftjax.ablation.report.unfamiliar_table import unfamiliar_table
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import to_jsonable, write_text
 from ftjax.io.json.json_values import JsonObject
@@ -134,7 +132,7 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
         if shifts is not None:
             parts.append('<p>Other test sets, mean and interval:</p>')
             parts.append(table(*shifts))
-        for told in (unfamiliar_table(task, summary), uncertainty_table(task, summary)):
+        for told in tables.told_tables(task, summary):
             if told is not None:
                 parts.append(f'<p>{in_html(told[0])}</p>')
                 parts.append(table(*told[1:]))

@@ -24,7 +24,7 @@ def setup_of(values: JsonObject, settings: AblationSettings, rows: Rows = ()) ->
     data, train = values['data'], values['train']
     steps = train.get('steps')
     return {
-        'data': data['source'],
+        'data': ', then '.join(settings.sequence) or data['source'],
         **({'corruption': data['corruption']} if data.get('corruption', 'none') != 'none' else {}),
         'training examples a class': data['examples_per_class'] or 'all',
         **split_sizes(rows),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
 from ftjax.ablation.report.executive_answer import answer
+from ftjax.ablation.report.forgetting_table import forgetting_table
 from ftjax.ablation.report.uncertainty_table import uncertainty_table
 from ftjax.ablation.report.unfamiliar_table import unfamiliar_table
 from ftjax.ablation.statistics.bootstrap import FEWEST
@@ -28,6 +29,14 @@ def write_summary(folder: str | os.PathLike[str], summary: Summary) -> None:
     write_text(folder / 'table.md', table_markdown(summary))
 
 
+def told_tables(
+    task: Summary, summary: Summary
+) -> Iterator[tuple[str, list[str], list[list[str]]] | None]:
+    """Tables with a sentence each, of what a summary may hold; None for what it does not."""
+    for table in (forgetting_table, unfamiliar_table, uncertainty_table):
+        yield table(task, summary)
+
+
 def table_markdown(summary: Summary) -> str:
     """The answer, how to read the tables, those of all tasks and the overall one, and caveats."""
     parts = []
@@ -43,7 +52,7 @@ def table_markdown(summary: Summary) -> str:
         if shifts is not None:
             parts.append('Other test sets:')
             parts.append(markdown(*shifts))
-        for told in (unfamiliar_table(task, summary), uncertainty_table(task, summary)):
+        for told in told_tables(task, summary):
             if told is not None:
                 parts.append(in_markdown(told[0]))
                 parts.append(markdown(*told[1:]))

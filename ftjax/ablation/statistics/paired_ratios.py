@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from ftjax.ablation.statistics.comparison import judged
-from ftjax.ablation.statistics.paired_examples import mcnemar
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation.intervals import units
+from ftjax.evaluation.mcnemar import mcnemar
 from ftjax.evaluation.ratio import Ratio
 
 DRAWS = 20_000

@@ -14,7 +14,8 @@ An arm's object in summary.json:
   step_seconds, step_flops, step_bytes: means over the finished runs, or null,
   step_seconds_interval (t interval over the runs),
   depth, shifts: {name: {n (examples), mean (interval), difference (interval), seeds}},
-  movement: {stage: mean}, unfamiliar: {name: {score: AUROC over the seeds (interval)}}.
+  movement: {stage: mean}, unfamiliar: {name: {score: AUROC over the seeds (interval)}},
+  forgetting: {'after TASK': {mean (interval), difference (interval), seeds}}.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.ablation.rates.choice import SAME, Choice, score_of
+from ftjax.ablation.sequences.sequence_forgetting import forgetting_of_arm
 from ftjax.ablation.statistics import bootstrap
 from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
 from ftjax.ablation.statistics.mean_interval import Interval, mean_interval
@@ -100,6 +102,7 @@ def summarise_arm(
         'shifts': _shifts(ok, metric, confidence, overlap),
         'movement': _movement(ok),
         'unfamiliar': _unfamiliar(ok, confidence, overlap),
+        'forgetting': forgetting_of_arm(ok, confidence),
     }
 
 

@@ -228,6 +228,13 @@ def _compare(arms: Sequence[dict[str, Any]], summary: Summary) -> None:
         for arm in others:
             if name in arm['shifts']:
                 arm['shifts'][name]['difference'] = interval_of(shifted[arm['arm']], shifted)
+    less_is_better = {**options, 'higher_is_better': False}
+    for name in dict.fromkeys(name for arm in arms for name in arm['forgetting']):
+        lost = {arm['arm']: arm['forgetting'].get(name, {'seeds': {}})['seeds'] for arm in arms}
+        forgot = compare_arms(lost, reference, **less_is_better)
+        for arm in others:
+            if name in arm['forgetting']:
+                arm['forgetting'][name]['difference'] = interval_of(forgot[arm['arm']], forgot)
 
 
 def _take_raced(task: Summary, summary: Summary) -> None:

@@ -33,8 +33,9 @@ class Audit:
         """Of each held-out split that there is: examples, and those that stand in training too.
 
         `exact`: the same input. `near`: a near copy, and not the same; None where near copies
-        were not looked for.
+        were not looked for. And what its kind of labels tells: `shared_with_training`.
         """
+        train = self.examples.parts[0]
         found: dict[str, dict[str, int | None]] = {}
         for split in (1, 2):
             part = self.examples.parts[split]
@@ -44,6 +45,7 @@ class Audit:
                     'n': len(part),
                     'exact': len(exact) if self.duplicates.compared else None,
                     'near': len(near) if self.duplicates.looked_near else None,
+                    **part.label_kind.shared_with_training(train.inputs, part.inputs),
                 }
         return found
 
@@ -100,6 +102,8 @@ def leak_line(audit: Audit) -> str:
         else:
             near = 'near not looked for' if counts['near'] is None else f'{counts["near"]:,} near'
             found.append(f'{name} {counts["exact"]:,} exact, {near}')
+        if counts.get('positives_in_training') is not None:
+            found[-1] += f', {counts["positives_in_training"]:,} of {counts["n"]:,} positives'
     why = audit.duplicates.why_not
     more = f' ({why})' if why and found else ''
     return f'also in training: {" · ".join(found)}{more}' if found else ''

@@ -115,8 +115,8 @@ def opened(source: str | bytes, name: str, window: Window | None = None) -> Iter
         ) from error
 
 
-def upright_size(path: str) -> tuple[int, int]:
-    """(height, width) of an image file as `decode` gives it, from its header.
+def upright_size(source: str | bytes, name: str = '') -> tuple[int, int]:
+    """(height, width) of an image as `decode` gives it, from its header; arguments as there.
 
     Raises:
       UserError: as `opened`.
@@ -124,7 +124,7 @@ def upright_size(path: str) -> tuple[int, int]:
     from PIL import Image
 
     t = Image.Transpose
-    with opened(path, path) as image:
+    with opened(source, name or str(source if isinstance(source, str) else 'image')) as image:
         lying = _turn(image) in (t.TRANSPOSE, t.TRANSVERSE, t.ROTATE_90, t.ROTATE_270)
         width, height = image.size
         return (width, height) if lying else (height, width)

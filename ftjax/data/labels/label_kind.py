@@ -208,6 +208,14 @@ class LabelKind:
     def counts(self, labels: np.ndarray, classes: int) -> list[int] | None:
         """Examples of each class; None where there are no classes."""
 
+    def shared_with_training(self, train: Any, held: Any) -> dict[str, int]:
+        """What of the answers of a held-out split stands in training too, of inputs of both.
+
+        Copies of whole examples are counted for all kinds of data; see ftjax/data/audit.
+        """
+        del train, held
+        return {}
+
     def told(self, label: Any, class_names: Sequence[str]) -> str:
         """A label of a data set as people read it."""
         if np.ndim(label):

@@ -59,6 +59,14 @@ class NextTokens(LabelKind):
         """Whether an input is a conversation."""
         return CONVERSATION if isinstance(value, list) else 0
 
+    def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
+        """As they are, if there is something to learn in each conversation."""
+        from ftjax.preprocessing.conversation import check_answered, read_messages
+
+        for row in np.flatnonzero(labels == CONVERSATION).tolist():
+            check_answered(read_messages(inputs[row], where(row)), where(row))
+        return labels
+
     def read_arrays(
         self, raw: Mapping[str, np.ndarray], where: Callable[[str], str], names: tuple[str, ...]
     ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:

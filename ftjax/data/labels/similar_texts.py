@@ -96,6 +96,18 @@ class SimilarTexts(LabelKind):
         if len(np.unique(told)) < 2:
             raise UserError(f'{name}: all texts belong together; expected some that do not')
 
+    def shared_with_training(self, train: Any, held: Any) -> dict[str, int]:
+        """`positives_in_training`: examples whose second text is a text of training too.
+
+        >>> texts = np.array([['q', 'a'], ['r', 'b']], object)
+        >>> SimilarTexts().shared_with_training(texts, np.array([['s', 'b'], ['s', 'c']], object))
+        {'positives_in_training': 1}
+        """
+        if train.ndim < 2 or held.ndim < 2:
+            return {}
+        known = set(train.reshape(-1).tolist())
+        return {'positives_in_training': sum(text in known for text in held[:, 1].tolist())}
+
     def told(self, label: Any, class_names: Sequence[str]) -> str:
         """The class, if there is one."""
         return '' if label[-1] == NONE else str(int(label[-1]))

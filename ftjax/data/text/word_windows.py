@@ -8,6 +8,7 @@ is written U+00A0. The words are tokenised one by one, as transformers does with
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from ftjax.errors import UserError
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.preprocessing.tokenizer import special_id
 from ftjax.preprocessing.tokenizer_trial import in_one_line
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 OVERLAP = 0.25
 """Of a window, that the next one repeats: words at an edge are scored where they have context."""
@@ -45,12 +49,16 @@ class WordWindows:
     its windows times the longest length: texts of as many windows share batches.
     """
 
-    def __init__(self, texts: Sequence[str], preprocessing: TextPreprocessing, name: str):
+    def __init__(
+        self,
+        texts: Sequence[str],
+        preprocessing: TextPreprocessing,
+        name: str,
+        tokenizer: Tokenizer | None = None,
+    ):
+        """Tokenises; `tokenizer` is that of `word_tokenizer`, where it is open already."""
         self._pad, self.longest = preprocessing.pad_id, preprocessing.max_length
-        tokenizer = preprocessing.open()
-        tokenizer.no_truncation()
-        if type(tokenizer.pre_tokenizer).__name__ == 'ByteLevel':
-            tokenizer.pre_tokenizer.add_prefix_space = True  # a word is one within a text
+        tokenizer = word_tokenizer(preprocessing) if tokenizer is None else tokenizer
         before, after = _around(tokenizer)
         room = self.longest - len(before) - len(after)
         if room < 1:
@@ -121,6 +129,15 @@ class WordWindows:
     @property
     def _last(self) -> int:
         return max(len(self._places) - 1, 0)
+
+
+def word_tokenizer(preprocessing: TextPreprocessing) -> Tokenizer:
+    """The tokenizer of a network, set to take words one by one and to cut nothing."""
+    tokenizer = preprocessing.open()
+    tokenizer.no_truncation()
+    if type(tokenizer.pre_tokenizer).__name__ == 'ByteLevel':
+        tokenizer.pre_tokenizer.add_prefix_space = True  # a word is one within a text
+    return tokenizer
 
 
 def _around(tokenizer) -> tuple[list[int], list[int]]:

@@ -24,7 +24,7 @@ from ftjax.data.labels.choices import filled_up
 from ftjax.data.streams.evaluation_batches import EvalBatches
 from ftjax.data.streams.loader import Loader
 from ftjax.data.unlabelled.feature_items import table_inputs
-from ftjax.data.unlabelled.items import Found, Item, Unreadable
+from ftjax.data.unlabelled.items import Found, Item, Unreadable, unicode_fault
 from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.table_features import TablePreprocessing
@@ -123,12 +123,11 @@ def _unicode(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterat
         if item.label and reading.task == NO_TASK:
             failed(Unreadable(item.id, 'is a conversation; expected a text'))
             continue
-        try:
-            (item.value if isinstance(item.value, str) else ''.join(item.value)).encode()
-        except UnicodeEncodeError as error:
-            failed(Unreadable(item.id, f'is no valid Unicode ({error.reason})'))
-            continue
-        yield item
+        fault = unicode_fault(item.value)
+        if fault:
+            failed(Unreadable(item.id, fault))
+        else:
+            yield item
 
 
 def _tokenised(part: Sequence[Item], reading: Reading, failed: Failed) -> Iterator[Chunk]:

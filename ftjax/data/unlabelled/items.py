@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -30,3 +31,16 @@ class Unreadable:
 
 
 Found = Item | Unreadable
+
+
+def unicode_fault(value: str | Iterable[str]) -> str:
+    r"""Why a text, or one of several, is no valid Unicode; '' if all are.
+
+    >>> unicode_fault('caf\u00e9'), unicode_fault(['a', '\ud800'])
+    ('', 'is no valid Unicode (surrogates not allowed)')
+    """
+    try:
+        (value if isinstance(value, str) else ''.join(value)).encode()
+    except UnicodeEncodeError as error:
+        return f'is no valid Unicode ({error.reason})'
+    return ''

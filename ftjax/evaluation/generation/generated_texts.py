@@ -13,6 +13,7 @@ from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError
 from ftjax.evaluation.generation.decoding import Decoding
 from ftjax.evaluation.generation.sampling import GREEDY, Sampling
+from ftjax.evaluation.generation.text_ends import upto_end
 from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pytrees import Variables
@@ -51,15 +52,43 @@ def generated(
       UserError: no decoder, a prompt without a token, or one that leaves no room.
     """
     ids = prompt_ids(network, prompts, preprocessing, new_tokens, written)
-    ends = network.end_ids
-    if preprocessing.end_id is not None and preprocessing.end_id not in ends:
-        ends = (*ends, preprocessing.end_id)
+    for number, each in enumerate(ids, start=1):
+        reason = no_room(network, each, new_tokens)
+        if reason:
+            raise UserError(f'prompt {number} {reason}')
+    return continued(
+        *(network, variables, ids, keys_of(seed, len(ids)), preprocessing),
+        new_tokens=new_tokens,
+        sampling=sampling,
+        batch_size=batch_size,
+        report=report,
+    )
+
+
+def keys_of(seed: int, count: int) -> jax.Array:
+    """What decides the draws of each of so many prompts, (count,) keys."""
+    return jax.random.split(jax.random.key(seed), max(1, count))
+
+
+def continued(
+    network: Network,
+    variables: Variables,
+    ids: Sequence[Sequence[int]],
+    keys: jax.Array,
+    preprocessing: TextPreprocessing,
+    *,
+    new_tokens: int,
+    sampling: Sampling,
+    batch_size: int,
+    report: Callable[[int], None] = lambda done: None,
+) -> list[str]:
+    """As `generated`, of tokens that have room, with the keys (n,) of their draws."""
+    ends = end_tokens(network, preprocessing)
     run = Decoding(network, new_tokens, sampling, ends, preprocessing.pad_id)
     where, tokenizer = Sharding(), preprocessing.open()
     variables = where.copied(variables)
     lengths = np.array([bucket(len(each), preprocessing.buckets) for each in ids], int)
     found, done = [''] * len(ids), 0
-    keys = jax.random.split(jax.random.key(seed), max(1, len(ids)))
     order = np.argsort(lengths, kind='stable')
     for first in range(0, len(order), batch_size):
         rows = order[first : first + batch_size]
@@ -75,6 +104,13 @@ def generated(
         done += len(rows)
         report(done)
     return found
+
+
+def end_tokens(network: Network, preprocessing: TextPreprocessing) -> tuple[int, ...]:
+    """Tokens that end a text, by the network and by its tokenizer."""
+    own = preprocessing.end_id
+    more = () if own is None or own in network.end_ids else (own,)
+    return (*network.end_ids, *more)
 
 
 def prompt_ids(
@@ -94,17 +130,23 @@ def prompt_ids(
         raise UserError(f'new_tokens is {new_tokens}; expected at least 1')
     tokenizer = preprocessing.open()
     tokenizer.no_truncation()
-    found = [begun(code) for code in encoded(tokenizer, prompts, 'prompts', special=not written)]
+    return [begun(code) for code in encoded(tokenizer, prompts, 'prompts', special=not written)]
+
+
+def no_room(network: Network, ids: Sequence[int], new_tokens: int) -> str:
+    """Why nothing can be written after the tokens of a prompt; '' if it can.
+
+    A prompt is never cut: what is asked for may stand at either of its ends.
+    """
     longest = network.longest_text
-    for number, ids in enumerate(found):
-        if not ids:
-            raise UserError(f'prompt {number} has no token: there is nothing to go on from')
-        if longest is not None and len(ids) + new_tokens > longest:
-            raise UserError(
-                f'prompt {number} has {len(ids)} tokens, and the network takes texts of {longest}: '
-                f'no room for {new_tokens} new ones; shorten it, or ask for fewer'
-            )
-    return found
+    if not ids:
+        return 'has no token: there is nothing to go on from'
+    if longest is not None and len(ids) + new_tokens > longest:
+        return (
+            f'has {len(ids)} tokens, and the network takes texts of {longest}: no room for '
+            f'{new_tokens} new ones; shorten it, or ask for fewer'
+        )
+    return ''
 
 
 def bucket(length: int, buckets: Sequence[int]) -> int:
@@ -127,9 +169,3 @@ def padded_left(
         ids[number, length - len(row) :] = row
         mask[number, length - len(row) :] = True
     return ids, mask
-
-
-def upto_end(tokens: np.ndarray, ends: Sequence[int]) -> np.ndarray:
-    """Tokens up to, not including, the first that ends a text."""
-    found = np.flatnonzero(np.isin(tokens, list(ends)))
-    return tokens[: found[0]] if len(found) else tokens

@@ -10,6 +10,7 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_mean_interval, share_interval
+from ftjax.evaluation.metric import MetricValues, metric_line
 
 NORMALISED = 'small letters, without punctuation, without a, an and the, single spaces'
 _ARTICLES = re.compile(r'\b(a|an|the)\b')
@@ -87,10 +88,9 @@ def longest_common(one: Sequence[str], other: Sequence[str]) -> int:
     return row[-1]
 
 
-def match_text(metrics: dict[str, object]) -> str:
-    """The metrics for a terminal."""
+def match_text(metrics: MetricValues) -> str:
+    """The metrics for a terminal; no interval of an overlap that was measured once."""
     lines = [f'answers          {metrics["n"]:,}']
-    for name in ('exact_match', 'normalised_match', 'rouge_l'):
-        low, high = metrics[f'{name}_interval'] or (float('nan'),) * 2  # pyrefly: ignore
-        lines.append(f'{name:<16} {metrics[name]:.4f}, 95 % interval {low:.4f} to {high:.4f}')
+    names = ('exact_match', 'normalised_match', 'rouge_l')
+    lines += [metric_line(metrics, name, f'{name:<16}', '.4f') for name in names]
     return '\n'.join(lines)

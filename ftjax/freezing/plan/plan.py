@@ -108,6 +108,11 @@ class Plan:
         """The one term of a kind that can stand only once."""
         return next(iter(self.of_kind(kind)), None)
 
+    @property
+    def reads_importance(self) -> bool:
+        """Whether a regulariser asks how much weights matter for previous tasks."""
+        return any(term.details.importance for term in self.of_kind('regulariser'))
+
     def with_choice(self, choice: Choice) -> Plan:
         """The plan once a choice is made: a new phase from its step on.
 

@@ -15,7 +15,7 @@ from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.registry import strategy
 from ftjax.freezing.run_length import RunLength
-from ftjax.ranges import at_least, between
+from ftjax.ranges import above, at_least, between
 
 
 def at_first(run_length: RunLength, **_: object) -> tuple[int, ...]:
@@ -79,6 +79,60 @@ def random_mask(net: Anatomy, probe, earlier, step: int, share: float):
     del earlier
     draw = np.random.default_rng((probe.seed, 7))
     return highest(net, step, {p: draw.random(net.shapes[p]) for p in probe.params}, share)
+
+
+@strategy(
+    'gps',
+    'data_driven',
+    k=1,
+    epochs=1.0,
+    temperature=0.07,
+    source='GPS, arXiv:2312.10136, and its code',
+    options={'when': at_first},
+    ranges={'k': at_least(1), 'epochs': above(0), 'temperature': above(0)},
+)
+def gps(net: Anatomy, probe, earlier, step: int, k: int, epochs: float, temperature: float):
+    """Of every output neuron the k input weights with the highest gradient; biases and the head.
+
+    Gradients of a supervised contrastive loss on what the head is given are summed over `epochs`
+    of training data: a new head, still random, has no say. Of a convolution the inputs are
+    channels and places. Norms, tables (words, positions) and class tokens stay as they are.
+    """
+    del earlier
+    sums: dict[str, np.ndarray] = {}
+    for gradients in probe.contrastive_gradients(epochs, temperature):
+        for path, gradient in gradients.items():
+            sums[path] = sums.get(path, 0.0) + np.asarray(gradient, np.float64)
+    fixed = net.norms | net.roles['position']
+    whole = (net.head | net.adapters | net.matching(r'/bias$')) - fixed
+    kernels = [p for p in sorted(set(sums) - fixed - whole) if p.endswith('/kernel')]
+    kernels = [path for path in kernels if len(net.shapes[path]) > 1]
+    if not kernels:
+        raise UserError('gps needs kernels in the trunk to choose from; only the head is open')
+    entries = {path: of_neurons(np.abs(sums[path]), k) for path in kernels}
+    weights = {path: float(path in whole or path in entries) for path in probe.params}
+    chosen = sum(int(mask.sum()) for mask in entries.values())
+    opened = {
+        name: float(np.mean([entries[p].mean() for p in kernels if p.split('/')[0] == name]))
+        for name in net.stages
+        if any(p.split('/')[0] == name for p in kernels)
+    }
+    partly = {path: mask for path, mask in entries.items() if not mask.all()}
+    return Choice(step, weights, {'by_stage': opened, 'entries': chosen}, partly)
+
+
+def of_neurons(values: np.ndarray, k: int) -> np.ndarray:
+    """A mask of the k highest values of every output, the last axis; of equals the first ones.
+
+    >>> of_neurons(np.array([[3.0, 1.0], [2.0, 5.0]]), 1)
+    array([[ True, False],
+           [False,  True]])
+    """
+    flat = values.reshape(-1, values.shape[-1])
+    best = np.argsort(-flat, axis=0, kind='stable')[:k]
+    mask = np.zeros(flat.shape, bool)
+    np.put_along_axis(mask, best, True, axis=0)
+    return mask.reshape(values.shape)
 
 
 def highest(net: Anatomy, step: int, values: Mapping[str, np.ndarray], share: float) -> Choice:

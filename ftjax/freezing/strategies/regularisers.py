@@ -4,7 +4,8 @@ A regulariser with the option `acts='penalty'` is a function (weights, start, he
 **parameters) -> scalar to add to the loss; with `acts='weights'` it is a function (weights,
 start, key, head, **parameters) -> the weights that the step's forward pass uses. `weights`
 and `start` are flat dicts over the trainable leaves, now and as they were loaded; `head` the
-set of leaves that have no pretrained value.
+set of leaves that have no pretrained value. With the option `importance` a penalty takes one more
+flat dict after `head`: the diagonal of the Fisher information on the tasks of `train.previous`.
 """
 
 from __future__ import annotations
@@ -39,6 +40,34 @@ def l2_sp(weights, start, head, alpha: float, beta: float):
             total += beta / 2 * jnp.sum(jnp.square(leaf))
         else:
             total += alpha / 2 * jnp.sum(jnp.square(leaf - start[path]))
+    return total
+
+
+@strategy(
+    'ewc',
+    'regulariser',
+    strength=100.0,
+    examples=128,
+    source='Kirkpatrick et al. 2017, arXiv:1612.00796',
+    options={'acts': 'penalty', 'importance': True},
+    ranges={'strength': at_least(0), 'examples': at_least(1)},
+)
+def ewc(weights, start, head, importance, strength: float, examples: int):
+    """Adds strength/2 of the squared distance to the start, each weight times its importance.
+
+    Importance is the diagonal of the Fisher information: the mean squared gradient of the loss of
+    single training examples, `examples` of each task in `train.previous`, summed over tasks. A
+    leaf that no previous task had, a new head say, is free.
+
+    >>> w, w0, fisher = {'a': jnp.ones(2)}, {'a': jnp.zeros(2)}, {'a': jnp.array([3.0, 0.0])}
+    >>> float(ewc(w, w0, frozenset(), fisher, 10.0, 128))
+    15.0
+    """
+    del examples
+    total = jnp.zeros(())
+    for path in sorted(set(weights) & set(importance) - head):
+        moved = jnp.square(weights[path] - start[path])
+        total += strength / 2 * jnp.sum(importance[path] * moved)
     return total
 
 

@@ -49,10 +49,9 @@ def partial_folder(target: pathlib.Path) -> Iterator[pathlib.Path]:
       OSError: the folder cannot be made.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    here = f'{_PARTIAL}{platform.node()}.'
-    for left in target.parent.glob(f'.*{glob.escape(here)}*'):
-        _remove_abandoned(left)
-    folder = tempfile.mkdtemp(prefix=f'.{target.name[:16]}{here}', dir=target.parent)
+    remove_abandoned(target.parent)
+    prefix = f'.{target.name[:16]}{_PARTIAL}{platform.node()}.'
+    folder = tempfile.mkdtemp(prefix=prefix, dir=target.parent)
     beside = pathlib.Path(folder)
     held = lock_folder(beside)  # the kernel's lock ends with the process
     try:
@@ -63,10 +62,20 @@ def partial_folder(target: pathlib.Path) -> Iterator[pathlib.Path]:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _remove_abandoned(folder: pathlib.Path) -> None:
-    """Removes a folder that no process of this machine holds; where none can tell it stays."""
+def remove_abandoned(parent: pathlib.Path, young: float = _YOUNG) -> None:
+    """Removes partial folders that no process of this machine holds; unsure ones stay.
+
+    Args:
+      parent: of the folders.
+      young: seconds; what was changed since stays.
+    """
+    for left in parent.glob(f'.*{glob.escape(f"{_PARTIAL}{platform.node()}.")}*'):
+        _remove(left, young)
+
+
+def _remove(folder: pathlib.Path, young: float) -> None:
     with contextlib.suppress(OSError, UserError):  # it is gone, or somebody holds it
-        if folder.is_symlink() or time.time() - folder.stat().st_mtime < _YOUNG:
+        if folder.is_symlink() or (young and time.time() - folder.stat().st_mtime < young):
             return
         held = lock_folder(folder)
         if held is not None:

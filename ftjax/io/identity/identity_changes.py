@@ -21,6 +21,7 @@ SAME_DRAW = 2e-3
 _WEIGHTS = {
     'loaded': 'the pretrained weights',
     'random': 'the weights that are drawn at random',
+    'importance': 'the importance of weights for previous tasks',
     'network': 'the network that the checkpoint describes',
     'preprocessing': "the checkpoint's preprocessing",
 }

@@ -13,7 +13,8 @@ import jax
 from ftjax.errors import UserError, shown
 from ftjax.leaves import flatten, unflatten
 from ftjax.models.built.given import check_example, check_names, check_stages
-from ftjax.models.built.network import Built, Shapes, Structure, built_network
+from ftjax.models.built.network import Built, Shapes, Structure
+from ftjax.models.built.trial import tried
 from ftjax.models.stages import EVAL, ROLES, Mode
 from ftjax.pytrees import Variables
 
@@ -134,7 +135,7 @@ def from_linen(
         says={},
     )
     made = {'params': {}, **unflatten(leaves)}
-    return Built(built_network(structure), made, preprocessing, tuple(class_names))
+    return Built(tried(structure, made), made, preprocessing, tuple(class_names))
 
 
 def bound(module: nn.Module, scope: Any) -> nn.Module:

@@ -164,8 +164,8 @@ def head_shapes(structure: Structure, classes: int) -> dict[str, tuple[int, ...]
     if not structure.head:
         raise UserError(
             f'{classes} classes, and the model has {structure.outputs} outputs: no new head can '
-            'be made, because its last stage is not called head, or has no dense layer of as many '
-            'outputs; build the model for these classes'
+            'be made, because its last stage is not called head, has no dense layer of as many '
+            'outputs, or fixes their number (by a reshape, say); build the model for these classes'
         )
     return {key: (*shape[:-1], classes) for key, shape in structure.head.items()}
 

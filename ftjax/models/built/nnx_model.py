@@ -23,12 +23,13 @@ from ftjax.models.built.given import (
     check_rebuild,
     check_stages,
 )
-from ftjax.models.built.network import Built, BuiltNetwork, Shapes, Structure, built_network
+from ftjax.models.built.network import Built, BuiltNetwork, Shapes, Structure
 from ftjax.models.built.nnx_layers import NORMS
 from ftjax.models.built.nnx_opened import call, described
 from ftjax.models.built.nnx_parts import Part, outputs_of, split_model, write_part
 from ftjax.models.built.nnx_stage import NNXStage
 from ftjax.models.built.nnx_variables import Stage
+from ftjax.models.built.trial import tried
 from ftjax.models.stages import ROLES, Network
 from ftjax.pytrees import Flat, Variables
 
@@ -127,7 +128,7 @@ def from_nnx(
     )
     check_whole(model, example, out)
     variables = {'params': {}, **unflatten(leaves)}
-    return Built(built_network(structure), variables, preprocessing, tuple(class_names))
+    return Built(tried(structure, variables), variables, preprocessing, tuple(class_names))
 
 
 def into_nnx(model: nnx.Module, network: Network, variables: Variables) -> nnx.Module:

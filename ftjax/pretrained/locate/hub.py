@@ -41,7 +41,12 @@ def parse(address: str) -> Address:
     >>> parse('hf://google/vit-base-patch16-224@main').repository
     'google/vit-base-patch16-224'
     """
-    path, _, revision = address.removeprefix('hf://').partition('@')
+    path, at, revision = address.removeprefix('hf://').partition('@')
+    if at and not revision.strip():
+        raise UserError(
+            f'{shown(address)}: nothing stands after @; expected a branch, a tag or a commit, or '
+            'leave out the @ for the newest'
+        )
     parts = path.split('/')
     if not all(parts) or {'.', '..'} & set(parts) or len(address) > 500:
         raise UserError(

@@ -17,6 +17,7 @@ from ftjax.data.load import load_test
 from ftjax.data.streams.evaluation_batches import eval_batches
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval
+from ftjax.evaluation.metric import metric_line
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.ratio import Ratio
 from ftjax.models.stages import Network
@@ -92,11 +93,9 @@ def forgetting(
 
 def forgetting_text(found: Mapping[str, Any]) -> str:
     """One line for a terminal."""
-    low, high = found['change_interval'] or (float('nan'),) * 2
-    return (
-        f'forgetting on {found["source"]}: {found["metric"]} {found["before"]:.4f} as loaded, '
-        f'{found["after"]:.4f} now: {found["change"]:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}'
-    )
+    before, after = found['before'], found['after']
+    said = f'forgetting on {found["source"]}: {found["metric"]} {before:.4f} as loaded, '
+    return metric_line(found, 'change', f'{said}{after:.4f} now:', '+.4f')
 
 
 def _ratio(

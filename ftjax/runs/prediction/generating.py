@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from ftjax.config import read_config
-from ftjax.data import DataSettings, load_data
+from ftjax.data import load_data
 from ftjax.data.dataset import Dataset
-from ftjax.data.labels.next_tokens import CONVERSATION, NextTokens
-from ftjax.data.load import load_test
+from ftjax.data.labels.next_tokens import CONVERSATION
+from ftjax.data.sources.text_file import stream_lines
+from ftjax.data.unlabelled.chunks import Failed
+from ftjax.data.unlabelled.inputs import read_inputs
+from ftjax.data.unlabelled.items import Found, Item, Unreadable
 from ftjax.data.user_paths import existing_file
 from ftjax.errors import UserError
-from ftjax.evaluation.generation.generated_texts import generated
+from ftjax.evaluation.generation.generated_texts import continued, keys_of, no_room, prompt_ids
 from ftjax.evaluation.generation.sampling import Sampling
 from ftjax.evaluation.generation.text_match import generation_metrics
 from ftjax.io.files.atomic import read_json
@@ -26,6 +31,11 @@ from ftjax.runs.prediction.trained import Trained
 
 SPLITS = ('train', 'val', 'test')
 """What stands for a file: a split of the run's own data."""
+
+
+def refuse(one: Unreadable) -> None:
+    """Raises UserError: no prompt may be left out."""
+    raise UserError(f'{one.id} {one.reason}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +50,7 @@ class Prompt:
     """None where nothing is wanted."""
 
 
-def read_prompts(trained: Trained, source: str) -> list[Prompt]:
+def read_prompts(trained: Trained, source: str, failed: Failed = refuse) -> list[Prompt]:
     """Prompts of a file, or of a split of the run's own data.
 
     Args:
@@ -48,52 +58,58 @@ def read_prompts(trained: Trained, source: str) -> list[Prompt]:
       source: a .jsonl or .csv file with the columns `prompt` and, for references, `completion`; or
         with `messages`, of which a last one of the assistant is the reference; or with `text`. A
         .txt file with a prompt a line. Or `train`, `val` or `test`.
+      failed: is told of each row that cannot be read, and is left out.
 
     Raises:
       UserError: no such file, or nothing in it to go on from.
     """
+    if trained.settings.label_kind.head != 'lm' or not trained.settings.label_kind.causal:
+        raise UserError(f'{trained.init}: a network of task {trained.task.name} writes no texts')
     if source in SPLITS and not pathlib.Path(source).exists():
         if trained.run is None:
             raise UserError(f'{trained.init} is no run: its {source} split is not known')
         config = read_config(read_json(trained.run / 'config.json'))
-        return list(_of_dataset(trained, getattr(load_data(config.data), source)))
-    path = existing_file(source, '--prompts')
-    if path.suffix.lower() == '.txt':
-        lines = path.read_text(encoding='utf-8').splitlines()
-        found = [Prompt(f'{path.name}:{n}', line) for n, line in enumerate(lines, 1) if line]
+        items: Iterable[Found] = _items(getattr(load_data(config.data), source))
+    elif source.lower().endswith('.txt'):
+        path = existing_file(source, '--prompts')
+        lines = enumerate(stream_lines(path, trained.settings.encoding), 1)
+        lines = ((number, line.rstrip('\r\n')) for number, line in lines)
+        items = (Item(f'{path.name}:{number}', line) for number, line in lines if line.strip())
     else:
-        reader = 'csv' if path.suffix.lower() in ('.csv', '.tsv') else 'jsonl'
-        own = trained.settings
-        settings = DataSettings(
-            source=f'{reader}:{path}',
-            task=own.task,
-            text_column=own.text_column,
-            text_pair_column=own.text_pair_column,
-        )
-        found = list(_of_dataset(trained, load_test(settings)))
-    if not found:
-        raise UserError(f'{path}: no prompt in it')
+        existing_file(source, '--prompts')
+        items = read_inputs(source, trained.settings, texts=True)
+    found = list(_prompts(trained, items, failed))
+    if not found and failed is refuse:
+        raise UserError(f'{source}: no prompt in it')
     return found
 
 
-def _of_dataset(trained: Trained, dataset: Dataset) -> Iterator[Prompt]:
-    if not isinstance(dataset.label_kind, NextTokens):
-        raise UserError(f'{trained.init}: a network of task {dataset.task} writes no texts')
-    for given, label, name in zip(dataset.inputs, dataset.labels, dataset.ids, strict=True):
-        if dataset.inputs.ndim == 2:
-            yield Prompt(name, given[0], reference=given[1])
-        elif label == CONVERSATION:
-            yield _spoken(trained, str(name), given)
-        else:
-            yield Prompt(name, given)
+def _items(dataset: Dataset) -> Iterator[Found]:
+    for value, label, name in zip(dataset.inputs, dataset.labels, dataset.ids, strict=True):
+        yield Item(str(name), value if isinstance(value, str) else tuple(value), label=label)
+
+
+def _prompts(trained: Trained, items: Iterable[Found], failed: Failed) -> Iterator[Prompt]:
+    for item in items:
+        if isinstance(item, Unreadable):
+            failed(item)
+            continue
+        if item.label == CONVERSATION:
+            try:
+                yield _spoken(trained, item.id, item.value)
+            except UserError as error:
+                failed(Unreadable(item.id, str(error)))
+            continue
+        prompt, *rest = [item.value] if isinstance(item.value, str) else item.value
+        yield Prompt(item.id, prompt, reference=rest[0] if rest else None)
 
 
 def _spoken(trained: Trained, name: str, text: str) -> Prompt:
     template = getattr(trained.preprocessing, 'chat', None)
     if template is None:
-        raise UserError(f'{name} is a conversation, and {trained.init} has no chat template')
+        raise UserError(f'is a conversation, and {trained.init} has no chat template')
     messages, reference = read_messages(text, name), None
-    if messages[-1]['role'] == ASSISTANT:
+    if len(messages) > 1 and messages[-1]['role'] == ASSISTANT:
         *messages, last = messages
         reference = last['content']
     return Prompt(name, template.rendered(messages, name, answer=True), True, reference)
@@ -102,6 +118,7 @@ def _spoken(trained: Trained, name: str, text: str) -> Prompt:
 def answers_of(
     trained: Trained,
     prompts: Sequence[Prompt],
+    failed: Failed = refuse,
     *,
     sampling: Sampling,
     new_tokens: int = 64,
@@ -111,10 +128,17 @@ def answers_of(
 ) -> tuple[list[dict[str, Any]], dict[str, object]]:
     """(a row a prompt: `id`, `prompt`, `answer` and any `reference`; metrics, {} without these).
 
-    Adapters are merged first where that can be: the texts are the same, and written sooner.
+    Adapters are merged first where that can be: the texts are the same, and written sooner. What is
+    drawn follows from the seed and the number of the prompt, those that are left out counted.
+
+    Args:
+      trained, prompts: the network, and what it goes on from.
+      failed: is told of each prompt that is left out: it has no token, or leaves no room.
+      sampling, new_tokens, batch_size, seed: as of `generated`.
+      progress: whether it is shown.
 
     Raises:
-      UserError: as `generated` does.
+      UserError: no decoder.
     """
     preprocessing = trained.preprocessing
     if not isinstance(preprocessing, TextPreprocessing):
@@ -123,26 +147,30 @@ def answers_of(
         network, variables = merge(trained.network, trained.variables)
     except UserError:
         network, variables = trained.network, trained.variables
-    written = {prompt.written for prompt in prompts}
-    answers = [''] * len(prompts)
-    with Progress(len(prompts), 'generate', unit='prompts', enabled=progress) as shown:
-        before = 0
-        for kind in sorted(written):
-            places = [place for place, prompt in enumerate(prompts) if prompt.written == kind]
-            texts = generated(
-                *(network, variables, [prompts[place].text for place in places], preprocessing),
-                new_tokens=new_tokens,
-                sampling=sampling,
-                batch_size=batch_size,
-                seed=seed,
-                written=kind,
-                report=lambda done, before=before: shown.update(before + done),
-            )
-            before += len(places)
-            for place, text in zip(places, texts, strict=True):
-                answers[place] = text
+    ids: dict[int, list[int]] = {}
+    for kind in (False, True):
+        places = [place for place, prompt in enumerate(prompts) if prompt.written == kind]
+        texts = [prompts[place].text for place in places]
+        found = prompt_ids(network, texts, preprocessing, new_tokens, kind)
+        ids |= dict(zip(places, found, strict=True))
+    for place, prompt in enumerate(prompts):
+        reason = no_room(network, ids[place], new_tokens)
+        if reason:
+            failed(Unreadable(prompt.id, reason))
+            del ids[place]
+    kept = sorted(ids)
+    keys = keys_of(seed, len(prompts))[np.array(kept, int)]
+    with Progress(max(1, len(kept)), 'generate', unit='prompts', enabled=progress) as bar:
+        answers = continued(
+            *(network, variables, [ids[place] for place in kept], keys, preprocessing),
+            new_tokens=new_tokens,
+            sampling=sampling,
+            batch_size=batch_size,
+            report=bar.update,
+        )
     rows, pairs = [], []
-    for prompt, answer in zip(prompts, answers, strict=True):
+    for place, answer in zip(kept, answers, strict=True):
+        prompt = prompts[place]
         row = {'id': prompt.id, 'prompt': prompt.text, 'answer': answer}
         if prompt.reference is not None:
             row['reference'] = prompt.reference

@@ -11,6 +11,7 @@ import numpy as np
 from ftjax.data.images.decode import decode
 from ftjax.data.images.geometry import match_channels
 from ftjax.data.images.modes import Whites
+from ftjax.data.masks.indexed_png import indexed_png
 from ftjax.data.masks.palette import colours
 from ftjax.data.settings import DataSettings
 from ftjax.data.unlabelled.chunks import Failed
@@ -55,7 +56,7 @@ def write_masks(
                 path = inside(folder, short, 'the name of an input')
                 path.parent.mkdir(parents=True, exist_ok=True)
                 assert size is not None  # asked for by `Trained.reading`
-                save_mask(path, trained.task.mask(logits, size), table)
+                path.write_bytes(indexed_png(trained.task.mask(logits, size), table))
             rows += len(part.ids)
         return written(rows, failed, source)
 
@@ -107,12 +108,3 @@ def pixels_of(value: str | np.ndarray, channels: int, whites: Whites | None) -> 
     if isinstance(value, str):
         return decode(value, None, channels, whites=whites)
     return match_channels(value, channels)
-
-
-def save_mask(path: pathlib.Path, mask: np.ndarray, table: np.ndarray) -> None:
-    """An indexed PNG: class indices (rows, columns), with the colour of each class (classes, 3)."""
-    from PIL import Image
-
-    image = Image.fromarray(mask)  # of bytes: mode L
-    image.putpalette(table.reshape(-1).tolist())
-    image.save(path)

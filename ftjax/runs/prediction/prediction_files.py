@@ -35,28 +35,33 @@ class Written:
     errors: pathlib.Path | None = None
     """The file that names all of them."""
 
-    def warnings(self) -> list[str]:
-        """Lines for people; none where all could be read."""
+    def warnings(self, what: str = 'input') -> list[str]:
+        """Lines for people, of inputs or of whatever else they are; none where all were read."""
         if not self.failed:
             return []
         lines = [f'{printable(each.id)}: {printable(each.reason)}' for each in self.first]
-        inputs = 'input' if self.failed == 1 else 'inputs'
+        inputs = what if self.failed == 1 else f'{what}s'
         more = f'; the first {NAMED} are named above' if self.failed > NAMED else ''
-        return [*lines, f'{self.failed:,} {inputs} left out, named in {self.errors}{more}']
+        file = '' if self.errors is None else f', named in {self.errors}'
+        return [*lines, f'{self.failed:,} {inputs} left out{file}{more}']
 
 
 class Failures:
-    """Writes down what could not be read, in a file that is there only if it is needed."""
+    """Writes down what could not be read, in a file that is there only if it is needed.
 
-    def __init__(self, path: pathlib.Path):
+    Without a path nothing is written: only the first ones are kept.
+    """
+
+    def __init__(self, path: pathlib.Path | None):
         self.path, self.count, self.first = path, 0, []
         self._stack = contextlib.ExitStack()
         self._write = None
 
     def __call__(self, one: Unreadable) -> None:
-        if self._write is None:
+        if self._write is None and self.path is not None:
             self._write = self._stack.enter_context(row_file(self.path))
-        self._write({'id': one.id, 'reason': one.reason})
+        if self._write is not None:
+            self._write({'id': one.id, 'reason': one.reason})
         self.count += 1
         if len(self.first) < NAMED:
             self.first.append(one)
@@ -65,7 +70,7 @@ class Failures:
         return self
 
     def __exit__(self, *error: Any) -> bool | None:
-        if not self.count and error[0] is None:
+        if not self.count and error[0] is None and self.path is not None:
             self.path.unlink(missing_ok=True)  # of an earlier time
         return self._stack.__exit__(*error)
 
@@ -117,15 +122,20 @@ def write_features(
         return written(rows, failed, source)
 
 
-def failures(source: str, output: pathlib.Path) -> Failures:
-    """What takes down inputs that cannot be read, beside the output."""
-    if output.exists() and output.samefile(resolve_path(source, 'the input')):
+def failures(source: str, output: pathlib.Path | None) -> Failures:
+    """What takes down inputs that cannot be read, beside the output, where there is one."""
+    if output is None:
+        return Failures(None)
+    path = resolve_path(source, 'the input')
+    if output.exists() and path.exists() and output.samefile(path):
         raise UserError(f'{output} is the input; choose another --output')
     return Failures(output.with_name(f'{output.stem}_errors.csv'))
 
 
 def written(rows: int, failed: Failures, source: str) -> Written:
     """What became of the inputs; UserError where none could be read."""
+    if not rows and not failed.count:
+        raise UserError(f'{source}: holds nothing')
     if not rows:
         first = failed.first[0]
         raise UserError(

@@ -61,6 +61,8 @@ def counted(report: ReportFacts) -> str:
     if what == Task.counted and report.kept is not None:
         what = str(report.kept.about.get('kind', what))
     of = f' in {metrics["texts"]:,} texts' if 'texts' in metrics else ''
+    if metrics.get('candidates'):
+        of += f', each query among {metrics["candidates"]:,.4g} candidates'
     return f'{n:,} {what if n != 1 else what.removesuffix("s")}{of}'
 
 

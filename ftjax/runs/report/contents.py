@@ -158,7 +158,10 @@ def _leaks(found: Mapping[str, object] | None) -> str:
     if not found or found['exact'] is None:
         return 'Test examples were not compared with training examples.'
     near = '' if found['near'] is None else f', and {found["near"]:,} are near copies of one'
-    return f'{found["exact"]:,} of {found["n"]:,} test examples are training examples too{near}.'
+    shared = found.get('positives_in_training')
+    more = '' if shared is None else f' Of {shared:,} the positive stands in training too.'
+    said = f'{found["exact"]:,} of {found["n"]:,} test examples are training examples too{near}.'
+    return said + more
 
 
 def _curves(report: ReportFacts) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.io.json.json_reader import JsonLimits, read_object
-from ftjax.io.json.json_values import ListOf, Text, check
+from ftjax.io.json.json_values import Integer, ListOf, Text, check
 from ftjax.pretrained.readers.safetensors_file import SafetensorsSource, write_safetensors
 
 FILE, RAW = 'goldens.safetensors', 'goldens.json'
@@ -32,19 +32,22 @@ class Goldens:
     """Examples and their outputs."""
 
     inputs: Mapping[str, np.ndarray]
-    """As the program takes them, (n, ..); texts padded to the longest among them."""
+    """As the program takes them, (rows, ..); texts padded to the longest among them."""
     outputs: np.ndarray
-    """float32 (n, outputs)."""
+    """float32 (rows, ..)."""
     ids: tuple[str, ...]
     raw: tuple[Any, ...] = ()
     """The examples as a request holds them: texts, or rows of a table; () for images."""
+    counts: tuple[int, ...] = ()
+    """Rows of each example; () where each is one."""
 
 
 def write_goldens(folder: pathlib.Path, goldens: Goldens) -> None:
     """Writes goldens.safetensors and goldens.json."""
     arrays = {f'inputs/{name}': value for name, value in goldens.inputs.items()}
     write_arrays(folder / FILE, {**arrays, 'outputs': goldens.outputs})
-    write_json(folder / RAW, {'ids': goldens.ids, 'raw': goldens.raw})
+    counts = {'counts': goldens.counts} if goldens.counts else {}
+    write_json(folder / RAW, {'ids': goldens.ids, 'raw': goldens.raw, **counts})
 
 
 def read_goldens(folder: pathlib.Path) -> Goldens:
@@ -54,12 +57,16 @@ def read_goldens(folder: pathlib.Path) -> Goldens:
     found = read_object(path, LIMITS)
     ids: Any = check(found.get('ids'), f'{path}: ids', ListOf(Text(), 1, 1000))
     raw = found.get('raw')
+    where = f'{path}: counts'
+    counts: Any = check(found.get('counts', []), where, ListOf(Integer(1, 2**16), 0, len(ids)))
     inputs = {k.removeprefix('inputs/'): v for k, v in arrays.items() if k.startswith('inputs/')}
     outputs = arrays.get('outputs', np.zeros(0))
     rows = {len(array) for array in (*inputs.values(), outputs)}
-    if rows != {len(ids)} or not isinstance(raw, list) or len(raw) not in (0, len(ids)):
+    several = not counts or len(counts) == len(ids)
+    whole = rows == {sum(counts) if counts else len(ids)} and several
+    if not whole or not isinstance(raw, list) or len(raw) not in (0, len(ids)):
         raise UserError(f'{folder}: its goldens differ in number; make the bundle anew')
-    return Goldens(inputs, outputs, tuple(ids), tuple(raw))
+    return Goldens(inputs, outputs, tuple(ids), tuple(raw), tuple(counts))
 
 
 def check_outputs(found: np.ndarray, expected: np.ndarray, tolerance: float, where: str) -> float:

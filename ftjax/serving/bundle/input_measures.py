@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ftjax.data.images.decode import opened
 from ftjax.errors import UserError
-from ftjax.serving.bundle.raw_inputs import Example, Reader, TableReader, TextReader
+from ftjax.serving.bundle.input_rows import InputRows
+from ftjax.serving.bundle.raw_inputs import Reader, TableReader
 from ftjax.serving.bundle.reference import MOST_MEASURES
+from ftjax.serving.bundle.text_inputs import TokenReader
 
 IMAGES = ('width', 'height', 'brightness', 'contrast')
 """In pixels of the file; mean and deviation of what the program takes, as it is there."""
@@ -28,28 +30,36 @@ def measure_names(reader: Reader) -> tuple[str, ...]:
         columns = (*reader.preprocessing.numbers, *reader.preprocessing.categories)
         names = ['gaps', *(f'no {column.name}'[:200] for column in columns)]
         return tuple(names[:MOST_MEASURES])
-    return TEXTS if isinstance(reader, TextReader) else IMAGES
+    return TEXTS if isinstance(reader, TokenReader) else IMAGES
 
 
-def measured(reader: Reader, raw: Any, example: Example) -> np.ndarray:
+def measured(reader: Reader, raw: Any, given: InputRows) -> np.ndarray:
     """The measures of one input, float32; NaN for what is not known.
 
     Args:
       reader: that read it.
       raw: as a request holds it, or a path of an image; None if it is not there any more.
-      example: what the reader made of it.
+      given: what the reader made of it.
     """
     if isinstance(reader, TableReader):
         return _of_row(reader, raw)
-    if isinstance(reader, TextReader):
-        parts: Sequence[str] = [raw] if isinstance(raw, str) else (raw or ())
-        characters = sum(map(len, parts)) if raw is not None else math.nan
-        return np.array([characters, example['attention_mask'].sum()], np.float32)
-    pixels = example['images']
+    if isinstance(reader, TokenReader):
+        characters = math.nan if raw is None else characters_of(raw)
+        tokens = sum(int(row['attention_mask'].sum()) for row in given.rows)
+        return np.array([characters, tokens], np.float32)
+    pixels = np.stack([row['images'] for row in given.rows])
     width, height = _size(raw)
     # float64 sums: in float32 the mean of a large image is off.
     mean, deviation = pixels.mean(dtype=np.float64), pixels.std(dtype=np.float64)
     return np.array([width, height, mean, deviation], np.float32)
+
+
+def characters_of(raw: Any) -> int:
+    """Of all texts in a value, however deep."""
+    if isinstance(raw, str):
+        return len(raw)
+    parts = raw.values() if isinstance(raw, Mapping) else raw if isinstance(raw, list) else ()
+    return sum(map(characters_of, parts))
 
 
 def _size(raw: Any) -> tuple[float, float]:

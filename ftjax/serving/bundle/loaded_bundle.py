@@ -6,7 +6,7 @@ import dataclasses
 import os
 import pathlib
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -14,14 +14,16 @@ import numpy as np
 
 from ftjax.errors import UserError, shown
 from ftjax.pretrained.own_files import WEIGHTS
-from ftjax.serving.bundle.answer_rows import answer_rows
+from ftjax.serving.bundle.answer_forms.forms import form_of
 from ftjax.serving.bundle.exported_programs import (
     check_arguments,
     file_of,
     platform,
     read_program,
 )
-from ftjax.serving.bundle.goldens import Goldens, check_outputs, read_arrays, read_goldens
+from ftjax.serving.bundle.golden_rows import fitting, real_outputs, to_length
+from ftjax.serving.bundle.goldens import check_outputs, read_arrays, read_goldens
+from ftjax.serving.bundle.input_rows import InputRows
 from ftjax.serving.bundle.manifest import check_manifest, manifest_digest
 from ftjax.serving.bundle.raw_inputs import Reader, reader_of
 from ftjax.serving.bundle.signature import LENGTH, Signature, read_signature
@@ -31,12 +33,19 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Outputs:
-    """Of some examples, in their order."""
+    """Of some rows of inputs, in their order."""
 
     outputs: np.ndarray
-    """float32 (n, outputs)."""
+    """float32 (n, ..): of the signature's `row_shape`; tokens, where they have outputs, padded."""
     features: np.ndarray
     """float32 (n, features): the embedding before the head."""
+    tokens: np.ndarray | None = None
+    """int32 (n, new): what was written, of a form that `writes`."""
+
+    @property
+    def answered(self) -> np.ndarray:
+        """What answers are made of."""
+        return self.outputs if self.tokens is None else self.tokens
 
 
 class Bundle:
@@ -55,6 +64,7 @@ class Bundle:
             path = folder / file_of(bucket)
             self.exported[bucket] = read_program(path, manifest.get('versions'))
             check_arguments(self.exported[bucket], weights, self.signature, bucket, str(path))
+        self.form = form_of(self.signature)
         self.weights = jax.device_put(weights)
         self.compiled: dict[tuple[int, int], Any] = {}
         self._lock = threading.Lock()
@@ -110,7 +120,7 @@ class Bundle:
             more = np.broadcast_to(array[:1], (size - count, *array.shape[1:]))
             padded[name] = np.concatenate([array, more]) if size > count else array
         found = self.compile(bucket, size)(self.weights, padded)
-        return Outputs(np.asarray(found['outputs'])[:count], np.asarray(found['features'])[:count])
+        return Outputs(**{name: np.asarray(array)[:count] for name, array in found.items()})
 
     def length(self, arrays: Arrays) -> int:
         """Tokens of texts, padding included; 0 for inputs of one shape."""
@@ -151,19 +161,55 @@ class Bundle:
         return {name: np.asarray(inputs[name]) for name in wanted}
 
     def predict(self, raw: Sequence[Any]) -> list[dict[str, Any]]:
-        """Answers to raw inputs: texts, pairs of texts, image files as bytes, rows as dicts.
+        """Answers to raw inputs: what `form.asks` says; image files as bytes, rows as dicts.
 
         Raises:
-          UserError: an input that cannot be read.
+          UserError: an input that cannot be read, or an output that is no finite number.
         """
-        arrays = self.reader.stacked([self.reader.read(each) for each in raw])
-        return answer_rows(self.run(arrays).outputs, self.signature)
+        read = [self.reader.rows(each) for each in raw]
+        arrays = self.reader.stacked([row for each in read for row in each.rows])
+        return self.answers(list(self.run(arrays).answered), read)
+
+    def run_each(
+        self, read: Sequence[InputRows], size: int
+    ) -> Iterator[tuple[list[np.ndarray], np.ndarray]]:
+        """(`answered` of each row, features (rows, width)) of each input, `size` rows a batch.
+
+        Rows of a batch are padded to one length, which outputs of tokens have too.
+        """
+        rows = [row for each in read for row in each.rows]
+        parts = [rows[first : first + size] for first in range(0, len(rows), size)]
+        found = [self.run(self.reader.stacked(part), size) for part in parts]
+        outputs = iter([row for part in found for row in part.answered])
+        features = iter([row for part in found for row in part.features])
+        for each in read:
+            own = [next(outputs) for _ in each.rows]
+            yield own, np.stack([next(features) for _ in each.rows])
+
+    def without_padding(
+        self, outputs: Sequence[np.ndarray], given: InputRows
+    ) -> Sequence[np.ndarray]:
+        """The outputs of an input's rows, without those of padding where tokens have outputs."""
+        if LENGTH not in self.signature.row_shape:
+            return outputs
+        sizes = [int(row['attention_mask'].sum()) for row in given.rows]
+        return [each[:size] for each, size in zip(outputs, sizes, strict=True)]
+
+    def answers(
+        self, outputs: Sequence[np.ndarray], read: Sequence[InputRows]
+    ) -> list[dict[str, Any]]:
+        """Answers to inputs, of the outputs of all their rows one after the other."""
+        ends = np.cumsum([0, *(len(each.rows) for each in read)])
+        return [
+            self.form.answer(outputs[first:last], each, self.signature)
+            for each, first, last in zip(read, ends[:-1], ends[1:], strict=True)
+        ]
 
     def check_goldens(self, size: int | None = None) -> float:
         """Runs the golden inputs through every program that holds one; see `check_outputs`.
 
         Args:
-          size: examples a batch, at least as many as there are goldens; None for so many.
+          size: rows a batch; None for as many as there are goldens.
 
         Returns:
           How far the outputs were off at most, as a share of the largest.
@@ -172,30 +218,18 @@ class Bundle:
         allowed = self.signature.tolerance.get(platform(), 0.0)
         for bucket in self.signature.buckets:
             inputs, at = fitting(goldens, self.signature, bucket)
-            if len(at):
-                found = self.run(inputs, max(size or 0, len(at)), bucket).outputs
+            count = len(at) if size is None else size
+            for first in range(0, len(at), max(count, 1)):
+                part = {name: array[first : first + count] for name, array in inputs.items()}
+                rows = at[first : first + count]
+                found = self.run(part, count, bucket).outputs
+                found, expected = (
+                    real_outputs(each, part, self.signature)
+                    for each in (found, goldens.outputs[rows])
+                )
                 where = str(self.folder / file_of(bucket))
-                worst = max(worst, check_outputs(found, goldens.outputs[at], allowed, where))
+                worst = max(worst, check_outputs(found, expected, allowed, where))
         return worst
-
-
-def fitting(
-    goldens: Goldens, signature: Signature, bucket: int
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The goldens that a program's length holds, cut to it, and their positions."""
-    everything = np.arange(len(goldens.outputs))
-    if not signature.lengths:
-        return dict(goldens.inputs), everything
-    lengths = goldens.inputs['attention_mask'].sum(axis=1)
-    at = everything[lengths <= bucket]
-    return {name: array[at][:, :bucket] for name, array in goldens.inputs.items()}, at
-
-
-def to_length(array: np.ndarray, length: int, pad: int) -> np.ndarray:
-    """Tokens (n, t) padded on the right to (n, length)."""
-    if array.shape[1] > length:
-        raise UserError(f'texts of {array.shape[1]} tokens for a program of {length}')
-    return np.pad(array, ((0, 0), (0, length - array.shape[1])), constant_values=pad)
 
 
 def load(

@@ -22,7 +22,7 @@ from ftjax.io.json.json_reader import JsonLimits, read_object
 from ftjax.io.json.json_values import Integer, Kind, Table, Text, check_table
 
 MANIFEST = 'bundle.json'
-FORMAT, VERSION = 'ftjax bundle', 1
+FORMAT, VERSION = 'ftjax bundle', 2
 SUFFIXES = ('.json', '.md', '.safetensors', '.jaxexport')
 """Of the files that a bundle may hold; none of them is a program of Python's."""
 LIMITS = JsonLimits(size=2**20, depth=8, duplicates=False)
@@ -40,8 +40,13 @@ _KINDS: dict[str, Kind] = {
 _ROW: dict[str, Kind] = {'sha256': Text(longest=64), 'bytes': Integer(0, 2**50)}
 
 
-def write_manifest(folder: pathlib.Path, versions: Mapping[str, str], **facts: Any) -> str:
-    """Names all files of a folder; returns the manifest's own SHA-256 (hex)."""
+def write_manifest(
+    folder: pathlib.Path, versions: Mapping[str, str], version: int = VERSION, **facts: Any
+) -> str:
+    """Names all files of a folder; returns the manifest's own SHA-256 (hex).
+
+    `version` is the oldest of the format that says what the files say.
+    """
     now = datetime.datetime.now(datetime.UTC)
     files = {}
     for path in sorted(folder.iterdir()):
@@ -52,7 +57,7 @@ def write_manifest(folder: pathlib.Path, versions: Mapping[str, str], **facts: A
         folder / MANIFEST,
         {
             'format': FORMAT,
-            'version': VERSION,
+            'version': version,
             'made': now.isoformat(timespec='seconds'),
             'guarantee_ends': (now + MONTHS).date().isoformat(),
             'versions': dict(versions),
@@ -102,13 +107,8 @@ def check_manifest(folder: pathlib.Path, sha256: str | None = None) -> dict[str,
         )
     rows = found['files']
     for name, row in rows.items():
-        if not _NAME.fullmatch(name) or name == MANIFEST:
+        if file_name(name, str(path)) == MANIFEST:
             raise UserError(f'{path}: {shown(name)} is no name of a file of a bundle')
-        if pathlib.PurePath(name).suffix not in SUFFIXES:
-            raise UserError(
-                f'{path}: {name} is a kind of file that no bundle holds; expected '
-                f'{", ".join(SUFFIXES)}'
-            )
         if set(row) != set(_ROW):
             raise UserError(f'{path}: {name} needs sha256 and bytes')
         check_table(row, _ROW, f'{path}: {name}')
@@ -118,6 +118,18 @@ def check_manifest(folder: pathlib.Path, sha256: str | None = None) -> dict[str,
     for name, row in rows.items():
         _check_file(folder / name, row['sha256'], row['bytes'])
     return found
+
+
+def file_name(name: str, where: str) -> str:
+    """The name of a file that a bundle may hold; UserError, which begins with `where`, else."""
+    if not _NAME.fullmatch(name):
+        raise UserError(f'{where}: {shown(name)} is no name of a file of a bundle')
+    if pathlib.PurePath(name).suffix not in SUFFIXES:
+        raise UserError(
+            f'{where}: {name} is a kind of file that no bundle holds; expected '
+            f'{", ".join(SUFFIXES)}'
+        )
+    return name
 
 
 def _check_file(path: pathlib.Path, sha256: str, size: int) -> None:

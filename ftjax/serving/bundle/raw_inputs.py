@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from ftjax.data.images.decode import MAX_PIXELS, check_pixels, decode, opened, resize_array
 from ftjax.data.images.geometry import Geometry
 from ftjax.data.images.modes import Whites
+from ftjax.data.labels.tags import UNITS
 from ftjax.data.sources.table_row import Row
-from ftjax.data.text.tokenize import tokenize
 from ftjax.data.unlabelled.feature_items import feature_items, table_inputs
 from ftjax.data.unlabelled.items import Unreadable
 from ftjax.errors import UserError, shown
@@ -21,102 +21,26 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.table_features import TablePreprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.own_files import CONFIG
+from ftjax.serving.bundle.answer_forms.forms import form_of
+from ftjax.serving.bundle.answer_forms.mask_answers import SLIDING
+from ftjax.serving.bundle.answer_forms.written_answers import NEW_TOKENS
+from ftjax.serving.bundle.image_inputs import ImageReader, PixelReader, WindowReader
+from ftjax.serving.bundle.input_rows import Example, InputRows
+from ftjax.serving.bundle.prompt_inputs import PromptReader
 from ftjax.serving.bundle.signature import Signature
-
-Example = dict[str, np.ndarray]
-"""One example as the program takes it, without the batch axis."""
+from ftjax.serving.bundle.text_inputs import text_reader
 
 
 class Reader(Protocol):
     """Makes arrays of one kind of raw input."""
 
-    def read(self, raw: Any) -> Example:
-        """One example; UserError for what cannot be read."""
+    def rows(self, raw: Any) -> InputRows:
+        """One input; UserError for what cannot be read."""
         ...
 
     def stacked(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
-        """Examples as a batch, (n, ..) each."""
+        """Rows as a batch, (n, ..) each."""
         ...
-
-
-class ImageReader:
-    """Image files as bytes or paths, or uint8 arrays (H, W[, C]), at the network's size."""
-
-    def __init__(
-        self,
-        geometry: Geometry,
-        dtype: str,
-        whites: Whites | None = None,
-        max_pixels: int = MAX_PIXELS,
-    ):
-        self.geometry, self.dtype, self.whites = geometry, dtype, whites
-        self.max_pixels = max_pixels
-
-    def read(self, raw: Any) -> Example:
-        if isinstance(raw, (bytes, str)):
-            with opened(raw, 'the image') as image:  # its header alone
-                self._check_size(image.size)
-            pixels = decode(raw, self.geometry, name='the image', whites=self.whites)
-        else:
-            pixels = np.asarray(raw)
-            if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
-                raise UserError(
-                    f'the image is {pixels.dtype} {shown(pixels.shape)}; expected uint8 (height, '
-                    'width) or (height, width, channels)'
-                )
-            check_pixels(pixels.shape[1::-1], 'the image')
-            self._check_size(pixels.shape[1::-1])
-            pixels = resize_array(pixels if pixels.ndim == 3 else pixels[..., None], self.geometry)
-        if self.dtype == 'float32':  # of a run whose data were not whole numbers
-            pixels = pixels.astype(np.float32) / 255
-        return {'images': pixels}
-
-    def stacked(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
-        return {'images': np.stack([each['images'] for each in examples])}
-
-    def _check_size(self, size: tuple[int, int]) -> None:
-        if size[0] * size[1] > self.max_pixels:
-            raise UserError(
-                f'the image has {size[0]} x {size[1]} pixels; at most {self.max_pixels:,} are taken'
-            )
-
-
-class TextReader:
-    """Texts, and pairs of texts, as token ids."""
-
-    def __init__(self, preprocessing: TextPreprocessing):
-        self.preprocessing = preprocessing
-        self.tokenizer = preprocessing.open()
-
-    def read(self, raw: Any) -> Example:
-        pair = isinstance(raw, (list, tuple)) and len(raw) == 2
-        if not isinstance(raw, str) and not (pair and all(isinstance(t, str) for t in raw)):
-            raise UserError(f'the input is {shown(raw)}; expected a text, or a pair of texts')
-        tokens = tokenize(
-            [raw if isinstance(raw, str) else tuple(raw)],
-            *(self.preprocessing, 'inputs', self.tokenizer),
-        )
-        made = {'input_ids': tokens.ids, 'attention_mask': np.ones(len(tokens.ids), np.int32)}
-        if self.preprocessing.token_types:
-            made['token_type_ids'] = tokens.types.astype(np.int32)
-        return made
-
-    def stacked(self, examples: Sequence[Example]) -> dict[str, np.ndarray]:
-        longest = max(len(each['input_ids']) for each in examples)
-        pads = {'input_ids': self.preprocessing.pad_id}
-        return {
-            name: np.stack(
-                [
-                    np.pad(
-                        each[name],
-                        (0, longest - len(each[name])),
-                        constant_values=pads.get(name, 0),
-                    )
-                    for each in examples
-                ]
-            )
-            for name in examples[0]
-        }
 
 
 class TableReader:
@@ -125,7 +49,11 @@ class TableReader:
     def __init__(self, preprocessing: TablePreprocessing):
         self.preprocessing = preprocessing
 
+    def rows(self, raw: Any) -> InputRows:
+        return InputRows((self.read(raw),))
+
     def read(self, raw: Any) -> Example:
+        """The row as the network takes it; UserError for what is none."""
         if not isinstance(raw, Mapping):
             raise UserError(f'the input is {shown(raw)}; expected an object with a value a column')
         row = Row(pathlib.Path('the input'), 1, {str(name): value for name, value in raw.items()})
@@ -151,7 +79,12 @@ def reader_of(folder: pathlib.Path, signature: Signature) -> Reader:
         return TableReader(TablePreprocessing.from_json(fields or {}, str(folder)))
     if signature.takes == 'texts':
         preprocessing = TextPreprocessing.from_json(fields or {}, folder)
-        return TextReader(preprocessing.with_length(signature.lengths[-1]))
+        preprocessing = preprocessing.with_length(signature.lengths[-1])
+        form = form_of(signature)
+        if form.writes:
+            return PromptReader(preprocessing, signature.details[NEW_TOKENS])
+        units = (inputs.get('data') or {}).get('units', UNITS[0])
+        return text_reader(preprocessing, units, form)
     preprocessing = Preprocessing.from_json(fields or {})
     spec = signature.inputs['images']
     height, width, channels = map(int, spec.shape)
@@ -165,4 +98,8 @@ def reader_of(folder: pathlib.Path, signature: Signature) -> Reader:
         squash=preprocessing.resize == 'squash',
         window=preprocessing.window,
     )
-    return ImageReader(geometry, spec.dtype, Whites(**whites) if whites else None)
+    kind = ImageReader if len(signature.row_shape) == 1 else PixelReader
+    overlap = signature.details.get(SLIDING)
+    if overlap is not None:
+        kind = functools.partial(WindowReader, overlap=overlap)
+    return kind(geometry, spec.dtype, Whites(**whites) if whites else None)

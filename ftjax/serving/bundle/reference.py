@@ -5,8 +5,10 @@ A server compares what it sees with them; the reservoir is also where nearest ex
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.io.json.json_reader import JsonLimits, read_object
 from ftjax.io.json.json_values import Integer, Kind, ListOf, Text, check, check_table
+from ftjax.serving.bundle.answer_forms.answer_form import Told
 from ftjax.serving.bundle.goldens import read_arrays, write_arrays
 from ftjax.serving.bundle.signature import Signature
 
@@ -82,8 +85,13 @@ class Reference:
         ]
 
 
+def place_of(names: Sequence[str], name: str) -> int:
+    """The number of a class, -1 for ''."""
+    return names.index(name) if name else -1
+
+
 def measure(
-    outputs: np.ndarray,
+    told: Sequence[Told],
     features: np.ndarray,
     ids: tuple[str, ...],
     signature: Signature,
@@ -97,41 +105,33 @@ def measure(
     """Reference statistics of some examples.
 
     Args:
-      outputs: (n, outputs).
+      told: n answers in short.
       features: (n, width).
       ids: n of them.
-      signature: how answers are made of outputs.
+      signature: of the bundle.
       split: its name.
       seed: of the reservoir.
       measures: (n, measures) of the inputs; None for none.
       measure_names: of their columns.
       labels: (n,) classes; None where answers are no single class.
     """
-    decided, classes = signature.decide(outputs), np.zeros(0, np.int64)
     rng = np.random.default_rng(seed)
-    kept = np.sort(rng.permutation(len(outputs))[:RESERVOIR])
-    best = np.full(len(outputs), -1, np.int32)
-    if decided is None:
-        values, edges = outputs[:, 0].astype(np.float64), None
-        said = tuple(f'{value:.6g}' for value in values[kept])
-    else:
-        answered, probabilities = decided
-        best = probabilities.argmax(axis=1).astype(np.int32)
-        classes, edges = answered.sum(axis=0), np.linspace(0, 1, BINS + 1)
-        values = probabilities.max(axis=1)
-        names = signature.class_names
-        said = tuple('|'.join(names[c] for c in np.flatnonzero(answered[i])) for i in kept)
-    histogram, edges = np.histogram(values, BINS if edges is None else edges)
+    kept = np.sort(rng.permutation(len(told))[:RESERVOIR])
+    values = np.array([each.value for each in told], np.float64)
+    bins = np.linspace(0, 1, BINS + 1) if told[0].probable else BINS
+    histogram, edges = np.histogram(values, bins)
+    counts = collections.Counter(name for each in told for name in each.classes)
+    best = np.array([place_of(signature.class_names, each.best) for each in told], np.int32)
     return Reference(
-        count=len(outputs),
+        count=len(told),
         split=split,
         ids=tuple(ids[i] for i in kept),
-        said=said,
+        said=tuple(told[i].said for i in kept),
         features=features[kept].astype(np.float32),
         mean=features.mean(axis=0, dtype=np.float64),
         histogram=histogram.astype(np.int64),
         edges=edges.astype(np.float64),
-        predicted=classes.astype(np.int64),
+        predicted=np.array([counts[name] for name in signature.class_names], np.int64),
         values=values[kept].astype(np.float32),
         answers=best[kept],
         measures=np.zeros((len(kept), 0), np.float32)
@@ -158,13 +158,12 @@ def read_reference(folder: pathlib.Path, signature: Signature) -> Reference:
     check_table({'count': None, 'split': None, **facts}, _FACTS, str(path))
     ids: Any = check(facts.get('ids'), f'{path}: ids', ListOf(Text(), 1, RESERVOIR))
     said: Any = check(facts.get('said'), f'{path}: said', ListOf(Text(), len(ids), len(ids)))
-    classes = len(signature.class_names) if signature.activation != 'none' else 0
     shapes = {
         'features': (len(ids), signature.features),
         'mean': (signature.features,),
         'histogram': (BINS,),
         'edges': (BINS + 1,),
-        'predicted': (classes,),
+        'predicted': (len(signature.class_names),),
         'values': (len(ids),),
         'answers': (len(ids),),
         'measures': (len(ids), len(facts['measure_names'])),

@@ -55,7 +55,12 @@ _KINDS: dict[str, Kind] = {
     'before_temperature': Flag(),
     'tolerance': Table(of=Number(0, 1)),
     'preprocessing': ListOf(Text(longest=2000), 0, 50),
+    'answer': Text(longest=100),
+    'output_shape': _SHAPE,
+    'details': Table(),
 }
+_LATER = {'answer': 'outputs', 'output_shape': [], 'details': {}}
+"""Fields of which version 1 of a bundle knows nothing, as they are there."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,7 +92,7 @@ class Signature:
     lengths: tuple[int, ...] = ()
     """In tokens, ascending: a program each; () for inputs of one shape."""
     outputs: int
-    """Numbers an example, float32: logits, or values."""
+    """Along the last axis of the outputs, float32: logits, or values."""
     features: int
     """Width of the embedding before the head, float32."""
     activation: str = 'none'
@@ -100,10 +105,16 @@ class Signature:
     """By platform: how far outputs may differ from the goldens', as a share of their largest."""
     preprocessing: tuple[str, ...] = ()
     """In words: what is done outside the program, and what inside."""
+    answer: str = 'outputs'
+    """What is made of the outputs: one of `answer_forms.forms.FORMS`."""
+    output_shape: tuple[int | str, ...] = ()
+    """Of a row's outputs; () for `outputs` numbers."""
+    details: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the form of answers needs beside these."""
 
     def __post_init__(self):
         names = self.class_names
-        if self.activation != 'none' and len(names) != self.outputs:
+        if (names or self.activation != 'none') and len(names) != self.outputs:
             raise UserError(f'{FILE}: {len(names)} class names for {self.outputs} outputs')
         if isinstance(self.threshold, tuple) and len(self.threshold) != self.outputs:
             raise UserError(f'{FILE}: {len(self.threshold)} thresholds for {self.outputs} outputs')
@@ -112,6 +123,17 @@ class Signature:
         several = any(LENGTH in array.shape for array in self.inputs.values())
         if several != bool(self.lengths) or not self.inputs:
             raise UserError(f'{FILE}: inputs and lengths do not go together')
+
+    @property
+    def row_shape(self) -> tuple[int | str, ...]:
+        """Of a row's outputs."""
+        return self.output_shape or (self.outputs,)
+
+    @property
+    def version(self) -> int:
+        """The oldest version of bundles that says all this."""
+        later = (self.answer, list(self.output_shape), dict(self.details))
+        return 1 if later == tuple(_LATER.values()) else 2
 
     @property
     def buckets(self) -> tuple[int, ...]:
@@ -136,13 +158,16 @@ class Signature:
 
 def write_signature(folder: pathlib.Path, signature: Signature) -> None:
     """Writes signature.json."""
-    write_json(folder / FILE, signature)
+    fields = dataclasses.asdict(signature)
+    if signature.version == 1:
+        fields = {name: value for name, value in fields.items() if name not in _LATER}
+    write_json(folder / FILE, fields)
 
 
 def read_signature(folder: pathlib.Path) -> Signature:
     """What signature.json says; UserError for fields unknown, missing or of another kind."""
     path = folder / FILE
-    found = read_object(path, LIMITS)
+    found: dict[str, Any] = {**_LATER, **read_object(path, LIMITS)}
     _check_fields(found, _KINDS, str(path))
     inputs = {}
     for name, row in found['inputs'].items():
@@ -151,7 +176,8 @@ def read_signature(folder: pathlib.Path) -> Signature:
         inputs[name] = InputArray(**fields)
     threshold = found['threshold']
     given: dict[str, Any] = {**found, 'inputs': inputs}
-    given |= {name: tuple(found[name]) for name in ('lengths', 'class_names', 'preprocessing')}
+    lists = ('lengths', 'class_names', 'preprocessing', 'output_shape')
+    given |= {name: tuple(found[name]) for name in lists}
     given['threshold'] = tuple(threshold) if isinstance(threshold, list) else threshold
     return Signature(**given)
 

@@ -6,6 +6,7 @@ from ftjax.export.model_card import CardFacts, model_card
 from ftjax.io.json.json_values import JsonObject
 from ftjax.printable import in_markdown
 from ftjax.runs.prediction.trained import Trained
+from ftjax.serving.bundle.answer_forms.forms import form_of
 from ftjax.serving.bundle.signature import Signature
 
 _RAW = {
@@ -22,12 +23,13 @@ def bundle_card(
     command: str,
 ) -> str:
     """The card as Markdown; `files` are config, plan and result of the run."""
+    form = form_of(signature)
     usage = [
         *(['import pathlib', ''] if signature.takes == 'images' else []),
         'from ftjax import serving',
         '',
         "bundle = serving.load('FOLDER')  # verifies hashes and golden outputs",
-        f'print(bundle.predict([{_RAW[signature.takes]}]))',
+        f'print(bundle.predict([{form.example or _RAW[signature.takes]}]))',
     ]
     card = model_card(
         CardFacts(
@@ -53,11 +55,14 @@ def sections(signature: Signature) -> list[str]:
         for name, one in signature.inputs.items()
     ]
     classes = ', '.join(in_markdown(name) for name in signature.class_names[:50])
-    decided = {
-        'softmax': f'one of {len(signature.class_names)} classes: {classes}',
-        'sigmoid': f'any of {len(signature.class_names)} labels: {classes}',
-        'none': f'{signature.outputs} numbers an example',
-    }[signature.activation]
+    decided = (
+        form_of(signature).gives
+        or {
+            'softmax': f'one of {len(signature.class_names)} classes: {classes}',
+            'sigmoid': f'any of {len(signature.class_names)} labels: {classes}',
+            'none': f'{signature.outputs} numbers an example',
+        }[signature.activation]
+    )
     lines = ['## Inputs', '', '| array | dtype | shape | range | unit |', '|---|---|---|---|---|']
     lines += [*rows, '', *(f'- {in_markdown(step)}' for step in signature.preprocessing), '']
     lines += ['## Answers', '', f'- {decided}']

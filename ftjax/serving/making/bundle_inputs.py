@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ftjax.data.dataset import Dataset
+from ftjax.data.masks.palette import colours
 from ftjax.data.streams.evaluation_batches import EvalBatches, eval_batches
-from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.runs.prediction.trained import Trained
+from ftjax.serving.bundle.answer_forms.answer_form import AnswerForm
+from ftjax.serving.bundle.answer_forms.mask_answers import PALETTE, SLIDING
 from ftjax.serving.bundle.signature import LENGTH, InputArray
 from ftjax.serving.making.trace import IMAGES
 
@@ -29,6 +29,17 @@ def batches_of(trained: Trained, dataset: Dataset, size: int | None = None) -> E
 def arrays_of(inputs: Any) -> dict[str, np.ndarray]:
     """The inputs of a batch as a bundle's program takes them."""
     return dict(inputs) if isinstance(inputs, dict) else {IMAGES: inputs}
+
+
+def details_of(trained: Trained) -> dict[str, Any]:
+    """What the form of answers needs to know of the network."""
+    settings, details = trained.settings, {}
+    if trained.network.is_dense:
+        table = colours(trained.network.num_classes, settings.palette)
+        details[PALETTE] = [f'#{bytes(each).hex()}' for each in table.tolist()]
+    if settings.sliding is not None:
+        details[SLIDING] = float(settings.sliding)
+    return details
 
 
 def lengths_of(trained: Trained) -> tuple[int, ...]:
@@ -63,15 +74,20 @@ def input_arrays(trained: Trained, inputs: Any) -> dict[str, InputArray]:
     return made
 
 
-def in_words(trained: Trained) -> tuple[str, ...]:
-    """What happens to a raw input before the network."""
+def in_words(trained: Trained, lengths: tuple[int, ...], form: AnswerForm) -> tuple[str, ...]:
+    """What happens to a raw input before the network; `lengths` are those of its programs."""
     found, size = trained.preprocessing, trained.settings.image_size
     if isinstance(found, TextPreprocessing):
+        longer = {'words': 'a longer text is several rows'}.get(found.form, 'a longer one is cut')
+        longer = 'a longer one is refused' if form.writes else longer
         return (
-            'outside: tokenizer.json makes token ids; a text is cut to '
-            f'{lengths_of(trained)[-1]} tokens and padded on the right with {found.pad_id} to the '
-            f'shortest of {", ".join(map(str, lengths_of(trained)))} tokens that holds the batch',
-            'inside: nothing',
+            f'outside: tokenizer.json makes token ids, {lengths[-1]} at most ({longer}); they are '
+            f'padded on the right with {found.pad_id} to the shortest of '
+            f'{", ".join(map(str, lengths))} tokens that holds the batch',
+            'inside: tokens are moved to the right end, and the keys and values of all tokens kept '
+            'while others are written'
+            if form.writes
+            else 'inside: nothing',
         )
     if not isinstance(found, Preprocessing):
         return (
@@ -88,37 +104,3 @@ def in_words(trained: Trained) -> tuple[str, ...]:
         f'inside: (pixels * {found.scale!r} - {list(found.mean)}) / {list(found.std)} per channel'
         + ('' if trained.settings.tta in ('', 'none') else f'; mean over {trained.settings.tta}'),
     )
-
-
-def raw_of(dataset: Dataset, index: int) -> Any:
-    """An example as a request holds it: a text, texts, a row; of images a path or an array.
-
-    None where it is no plain value.
-    """
-    if dataset.kind == 'image_file':
-        return str(dataset.inputs[index])
-    if dataset.kind == 'image':
-        return np.asarray(dataset.inputs[index])
-    if dataset.kind == 'text':
-        text = dataset.inputs[index]
-        return text if isinstance(text, str) else [str(part) for part in text]
-    if dataset.kind != 'table':
-        return None
-    table = dataset.inputs
-    numbers = zip(table.number_names, table.numbers[index].tolist(), strict=True)
-    words = zip(table.word_names, table.words[index], strict=True)
-    return {name: None if math.isnan(v) else v for name, v in numbers} | {
-        name: word or None for name, word in words
-    }
-
-
-def rows_of(
-    trained: Trained, dataset: Dataset
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """(positions in the data set, inputs of the program), a batch at a time, without padding."""
-    if not len(dataset):
-        raise UserError(f'{dataset.name}: no examples')
-    for batch in batches_of(trained, dataset):
-        real = np.asarray(batch['mask']).reshape(len(batch['index']), -1).max(axis=1) > 0
-        arrays = arrays_of(batch['inputs'])
-        yield batch['index'][real], {name: np.asarray(a)[real] for name, a in arrays.items()}

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 from ftjax.errors import UserError
 from ftjax.io.files.whole_folder import whole_folder
+from ftjax.runs.prediction.trained import open_trained
 from ftjax.serving.bundle import goldens, signature
-from ftjax.serving.making.write_bundle import write_bundle
+from ftjax.serving.making.write_bundle import served_form, write_bundle
 
 VARIABLE = 'FTJAX_ONNX_PYTHON'
 MAKE = 'bash scripts/to_onnx/make_environment.sh'
@@ -40,6 +41,11 @@ def write_onnx(
       UserError: no environment with jax2onnx, an operation that it does not know, or outputs
         that differ by more than 1e-5.
     """
+    if served_form(open_trained(os.fspath(workdir), parts)).writes:
+        raise UserError(
+            f'{workdir}: a language model writes in a loop whose cache and random numbers '
+            'jax2onnx does not convert; --format=bundle and --format=stablehlo do'
+        )
     python = find_python(converter)
     output = pathlib.Path(output)
     with whole_folder(output) as folder, tempfile.TemporaryDirectory() as beside:

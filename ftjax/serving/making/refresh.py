@@ -44,7 +44,7 @@ def refresh(
     trained = open_trained(os.fspath(old))
     if trained.model is None:
         raise UserError(f'{old}: no weights to make programs of')
-    programs = programs_of(trained, signature.inputs, signature.buckets)
+    programs = programs_of(trained, signature.inputs, signature.buckets, signature.details)
     names = {file_of(bucket) for bucket in programs}
     with whole_folder(output) as made:
         for path in sorted(old.iterdir()):
@@ -53,6 +53,6 @@ def refresh(
         for bucket, exported in programs.items():
             (made / file_of(bucket)).write_bytes(bytes(exported.serialize()))
         facts = {'network': manifest.get('network'), 'refreshed_from': manifest['versions']}
-        write_manifest(made, versions(), **facts)
+        write_manifest(made, versions(), signature.version, **facts)
         load(made)
     return output

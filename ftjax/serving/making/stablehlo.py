@@ -13,18 +13,20 @@ from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.json.json_reader import read_object
-from ftjax.leaves import flatten
 from ftjax.pretrained.own_files import WEIGHTS
-from ftjax.runs.prediction.trained import Trained, open_trained
-from ftjax.serving.making.bundle_inputs import batches_of, input_arrays, lengths_of
-from ftjax.serving.making.trace import Served, trace
-from ftjax.serving.making.write_bundle import copy_model, reference_data
+from ftjax.runs.prediction.trained import open_trained
+from ftjax.serving.making.write_bundle import copy_model, programs_of, reference_data, taken_of
+from ftjax.serving.making.writing_inputs import NEW_TOKENS
 
 SIGNATURE = 'arguments.json'
 
 
 def write_stablehlo(
-    workdir: str | os.PathLike[str], output: str | os.PathLike[str], *, parts: Sequence[str] = ()
+    workdir: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    parts: Sequence[str] = (),
+    new_tokens: int = NEW_TOKENS,
 ) -> pathlib.Path:
     """Writes program.mlir, program.mlirbc and arguments.json beside the weights; the folder.
 
@@ -41,12 +43,11 @@ def write_stablehlo(
     if trained.run is None:
         raise UserError(f'{workdir} is no run folder; give the --workdir that training had')
     _, data = reference_data(trained, workdir, read_object(trained.run / 'config.json'))
-    batch = next(iter(batches_of(trained, data.take([0]), 1)))
-    inputs, buckets = input_arrays(trained, batch['inputs']), lengths_of(trained) or (0,)
-    weights = flatten(trained.variables)
+    inputs, lengths, details = taken_of(trained, data, new_tokens)
+    programs = programs_of(trained, inputs, lengths or (0,), details, ['cpu'])
     with whole_folder(output) as folder:
         copy_model(trained.model, folder)
-        for bucket, exported in trace(_served(trained), weights, inputs, buckets, ['cpu']).items():
+        for bucket, exported in programs.items():
             name = f'program_{bucket}' if bucket else 'program'
             (folder / f'{name}.mlir').write_text(exported.mlir_module(), encoding='utf-8')
             (folder / f'{name}.mlirbc').write_bytes(exported.mlir_module_serialized)
@@ -78,8 +79,3 @@ def arguments(exported: Any) -> dict[str, Any]:
 
 def _shape(aval: Any) -> list[int | str]:
     return [side if isinstance(side, int) else str(side) for side in aval.shape]
-
-
-def _served(trained: Trained) -> Served:
-    images = trained.network.takes == 'images'
-    return Served(trained.network, trained.preprocessing if images else None, trained.settings.tta)

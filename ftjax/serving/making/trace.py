@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,21 @@ from ftjax.serving.bundle.signature import InputArray
 
 IMAGES = 'images'
 """The name of the array that a network of images takes; others take dicts already."""
+
+
+class Program(Protocol):
+    """What is traced: a network, and how it is called."""
+
+    @property
+    def network(self) -> Network:
+        """Whose weights it takes."""
+        ...
+
+    def __call__(
+        self, weights: Mapping[str, jax.Array], inputs: Mapping[str, jax.Array]
+    ) -> dict[str, jax.Array]:
+        """Outputs and features."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +74,7 @@ class Served:
 
 
 def trace(
-    served: Served,
+    served: Program,
     weights: Mapping[str, Any],
     inputs: Mapping[str, InputArray],
     buckets: Sequence[int],

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-from ftjax.serving.bundle.reference import Reference
+from ftjax.serving.bundle.answer_forms.answer_form import Told
+from ftjax.serving.bundle.reference import Reference, place_of
 from ftjax.serving.bundle.signature import Signature
 from ftjax.serving.monitoring.traffic_rows import Rows
 
@@ -43,27 +43,20 @@ class Answered:
 
 
 def answered(
-    signature: Signature,
-    id: str,
-    answer: tuple[Mapping[str, Any], np.ndarray, np.ndarray],
-    measures: np.ndarray,
+    signature: Signature, id: str, told: Told, features: np.ndarray, measures: np.ndarray
 ) -> Answered:
     """An answer as a sketch counts it.
 
     Args:
       signature: of the bundle.
       id: request and number of the input.
-      answer: (row of `answer_rows`, outputs (k,), features (width,)).
+      told: the answer in short.
+      features: (width,).
       measures: of the input.
     """
-    _, outputs, features = answer
-    decided = signature.decide(outputs[None])
-    if decided is None:
-        return Answered(id, float(outputs[0]), -1, (), features, measures)
-    chosen, probabilities = decided[0][0], decided[1][0]
-    best = int(probabilities.argmax())
-    classes = np.flatnonzero(chosen).tolist()
-    return Answered(id, float(probabilities[best]), best, classes, features, measures)
+    names = signature.class_names
+    classes = [place_of(names, name) for name in told.classes]
+    return Answered(id, told.value, place_of(names, told.best), classes, features, measures)
 
 
 class Sketch:

@@ -16,6 +16,7 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.serving.bundle.input_measures import measure_names, measured
+from ftjax.serving.bundle.input_rows import InputRows
 from ftjax.serving.bundle.loaded_bundle import Bundle
 from ftjax.serving.bundle.reference import Reference
 from ftjax.serving.monitoring.kept_inputs import KeptInputs
@@ -75,9 +76,9 @@ class TrafficMonitor:
         self._done: list[tuple[str, Window]] = []
         self._begin(self._period())
 
-    def measured(self, raw: Any, example: dict[str, np.ndarray]) -> np.ndarray:
+    def measured(self, raw: Any, given: InputRows) -> np.ndarray:
         """The measures of an input; safe in any thread."""
-        found = measured(self.bundle.reader, raw, example)
+        found = measured(self.bundle.reader, raw, given)
         if self.names == self.reference.measure_names:
             return found
         return np.zeros(len(self.reference.measure_names), np.float32)  # an older bundle

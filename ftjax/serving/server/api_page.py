@@ -19,6 +19,15 @@ from ftjax.serving.server.refusal import WORDS
 _SMALL = 64 * 64
 """Pixels of a golden image that is shown as an example; a drawn one stands for larger ones."""
 
+_ASKS = {
+    'images': 'each input {"image": base64 of a file} or {"pixels": rows of numbers from 0 to '
+    '255}; or files in a form (curl -F image=@a.png -F image=@b.png); or one file as the body '
+    '(curl --data-binary @a.png -H "Content-Type: image/png")',
+    'texts': 'each input a text, or a pair of texts [first, second]; or fields named text in '
+    'a form (curl -F text=..)',
+    'table': 'each input an object with a value a column; null for a gap',
+}
+
 
 def example_of(bundle: Bundle, raw: tuple[Any, ...], inputs: dict[str, np.ndarray]) -> Any:
     """The body of a request that this bundle answers.
@@ -104,14 +113,7 @@ def curl_of(base: str, example: Any, token: bool) -> str:
 def api_page(base: str, bundle: Bundle, example: Any, token: bool) -> str:
     """The page at /docs."""
     signature = bundle.signature
-    inputs = {
-        'images': 'each input {"image": base64 of a file} or {"pixels": rows of numbers from 0 to '
-        '255}; or files in a form (curl -F image=@a.png -F image=@b.png); or one file as the body '
-        '(curl --data-binary @a.png -H "Content-Type: image/png")',
-        'texts': 'each input a text, or a pair of texts [first, second]; or fields named text in '
-        'a form (curl -F text=..)',
-        'table': 'each input an object with a value a column; null for a gap',
-    }[signature.takes]
+    inputs = bundle.form.asks or _ASKS[signature.takes]
     rows = [f'{status}  {word}' for status, word in WORDS.items()]
     return page(
         'API',

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.serving.server.bounded_protocol import bounded_protocol
 from ftjax.serving.server.guard import Guard
 
 PAUSE = 0.5
@@ -33,4 +34,5 @@ def draining_server(app: Guard, **config: Any) -> Any:
             await asyncio.sleep(PAUSE)
             await super().shutdown(sockets)
 
-    return Draining(uvicorn.Config(app, **config))
+    protocol = bounded_protocol(app.settings.timeout)
+    return Draining(uvicorn.Config(app, http=protocol, **config))

@@ -13,6 +13,7 @@ import numpy as np
 from ftjax.data.images.dicom import is_dicom
 from ftjax.errors import UserError, check_name, shown
 from ftjax.io.json.json_reader import JsonLimits, parse_json
+from ftjax.serving.bundle.input_measures import characters_of
 from ftjax.serving.server.refusal import Refusal
 from ftjax.serving.server.server_settings import ServerSettings
 
@@ -135,9 +136,14 @@ def _check_input(number: int, raw: Any, takes: str, settings: ServerSettings) ->
     if isinstance(raw, bytes) and is_dicom(raw[:132]):
         raise Refusal(415, 'DICOM files are not taken: send a PNG or JPEG', number)
     if takes == 'texts':
-        parts = raw if isinstance(raw, list) else [raw]
-        size = sum(len(part) for part in parts if isinstance(part, str))
+        size = max(characters_of(raw), _parts(raw))
         if size > settings.max_characters:
             raise Refusal(
                 413, f'{size} characters; at most {settings.max_characters} are taken', number
             )
+
+
+def _parts(raw: Any) -> int:
+    """How many values there are in one, however deep; an empty list is one."""
+    parts = raw.values() if isinstance(raw, Mapping) else raw if isinstance(raw, list) else ()
+    return max(1, sum(map(_parts, parts)))

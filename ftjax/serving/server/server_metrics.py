@@ -6,6 +6,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from ftjax.serving.bundle.answer_forms.answer_form import Told
 from ftjax.serving.bundle.reference import BINS
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
@@ -19,6 +20,7 @@ class ServerMetrics:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
         self.registry = registry = CollectorRegistry()
+        self._drift: Any = None
         self.requests = Counter(
             'ftjax_requests', 'Requests by path and status.', ['path', 'status'], registry=registry
         )
@@ -51,23 +53,41 @@ class ServerMetrics:
             'ftjax_guarantee_days', 'Until JAX no longer promises to run it.', registry=registry
         )
         self.info = Gauge(
-            'ftjax_bundle', 'The bundle that answers.', ['name', 'sha256'], registry=registry
+            'ftjax_bundle',
+            'The bundle that answers.',
+            *(['name', 'version', 'sha256'],),
+            registry=registry,
+        )
+        self.promotions = Counter(
+            'ftjax_promotions', 'New versions by what became of them.', ['to'], registry=registry
+        )
+        for outcome in ('live', 'refused'):
+            self.promotions.labels(outcome)
+        self.registry_errors = Counter(
+            'ftjax_registry_errors', 'Looks at the registry that failed.', registry=registry
         )
 
-    def of_bundle(self, name: str, sha256: str, manifest: Mapping[str, Any]) -> None:
-        """Notes the bundle."""
+    def of_bundle(self, name: str, version: str, sha256: str, manifest: Mapping[str, Any]) -> None:
+        """Notes the bundle that answers from now on."""
         ends = datetime.date.fromisoformat(manifest['guarantee_ends'])
         self.days.set((ends - datetime.datetime.now(datetime.UTC).date()).days)
-        self.info.labels(name, sha256).set(1)
+        self.info.clear()
+        self.info.labels(name, version, sha256).set(1)
 
-    def answered(self, row: Mapping[str, Any]) -> None:
-        """Counts one answer: its class, and how probable it is."""
-        if 'probabilities' not in row:
-            return
-        found = row['predicted']
-        for name in found if isinstance(found, list) else [found]:
+    def of_drift(self, collector: Any) -> None:
+        """Puts a collector of the bundle that answers in the place of the one before."""
+        if self._drift is not None:
+            self.registry.unregister(self._drift)
+        if collector is not None:
+            self.registry.register(collector)
+        self._drift = collector
+
+    def answered(self, told: Told) -> None:
+        """Counts one answer: its classes, and how probable it is."""
+        for name in told.classes:
             self.predicted.labels(name).inc()
-        self.confidence.observe(max(row['probabilities'].values()))
+        if told.probable:
+            self.confidence.observe(told.value)
 
     def text(self) -> bytes:
         """In the format of Prometheus."""

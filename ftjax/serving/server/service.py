@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import os
 import time
@@ -14,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.serving.bundle.answer_rows import answer_rows
-from ftjax.serving.bundle.goldens import COUNT, read_goldens
+from ftjax.serving.bundle.golden_rows import fitting
+from ftjax.serving.bundle.goldens import read_goldens
+from ftjax.serving.bundle.image_inputs import ImageReader
+from ftjax.serving.bundle.input_rows import Example, InputRows
 from ftjax.serving.bundle.loaded_bundle import Bundle
-from ftjax.serving.bundle.raw_inputs import ImageReader
 from ftjax.serving.bundle.reference import read_reference
-from ftjax.serving.monitoring.sketch import answered
+from ftjax.serving.monitoring.sketch import Answered, answered
 from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor
 from ftjax.serving.server.batcher import Batcher
 from ftjax.serving.server.drift_metrics import DriftMetrics
@@ -29,22 +31,50 @@ from ftjax.serving.server.server_metrics import ServerMetrics
 from ftjax.serving.server.server_settings import ServerSettings
 
 _log = logging.getLogger('ftjax.serving')
+MEASURED = 5
+"""Runs of a program at a start, to know how long it takes; fewer of one that takes long."""
+LONGEST = 0.3
+"""Seconds after which no further run is measured."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadInput:
+    """One input of a request."""
+
+    given: InputRows
+    rows: list[tuple[int, Example]]
+    """Of its rows, each with the length that holds it."""
+    measures: np.ndarray | None
+    """What is watched of it; None where nothing is."""
 
 
 class Service:
     """A bundle that answers requests; `start` it in an event loop, `close` it at the end."""
 
     def __init__(
-        self, bundle: Bundle, settings: ServerSettings, traffic: TrafficMonitor | None = None
+        self,
+        bundle: Bundle,
+        settings: ServerSettings,
+        traffic: TrafficMonitor | None = None,
+        *,
+        metrics: ServerMetrics | None = None,
+        name: str = '',
+        version: str = '',
     ):
-        """`traffic` keeps sketches of what is answered; None keeps nothing."""
+        """A service that is not started.
+
+        Args:
+          bundle: that answers.
+          settings: of the server.
+          traffic: keeps sketches of what is answered; None keeps nothing.
+          metrics: of the server, if it has some already.
+          name, version: of a registry; else those of the bundle's folder.
+        """
         self.traffic = traffic
         self._writing: asyncio.Task[None] | None = None
-        self.bundle, self.settings, self.metrics = bundle, settings, ServerMetrics()
-        if traffic is not None:
-            self.metrics.registry.register(DriftMetrics(traffic))
-        self.name = bundle.folder.resolve().name
-        self.metrics.of_bundle(self.name, bundle.digest, bundle.manifest)
+        self.bundle, self.settings, self.metrics = bundle, settings, metrics or ServerMetrics()
+        self.name = name or bundle.folder.resolve().name
+        self.version = version or bundle.digest[:12]
         self.reference = read_reference(bundle.folder, bundle.signature)
         self.goldens = read_goldens(bundle.folder)
         reader = bundle.reader
@@ -59,17 +89,26 @@ class Service:
         self.ready = False
         self._warming: asyncio.Task[None] | None = None
 
+    def announce(self) -> None:
+        """Tells the metrics that this is what answers."""
+        bundle = self.bundle
+        self.metrics.of_bundle(self.name, self.version, bundle.digest, bundle.manifest)
+        self.metrics.of_drift(None if self.traffic is None else DriftMetrics(self.traffic))
+
     def start(self) -> None:
         """Takes requests, once all is compiled and the goldens were right."""
-        self.batcher.start()
+        self.open()
         self._warming = asyncio.create_task(asyncio.to_thread(self.warm_up))
+
+    def open(self) -> None:
+        """Begins to run batches, and to write sketches."""
+        self.batcher.start()
         if self.traffic is not None:
             self._writing = asyncio.create_task(self.traffic.run())
 
     async def close(self) -> None:
         """Answers what was accepted, and ends."""
         self.ready = False
-        self.metrics.ready.set(0)
         await self.batcher.close()
         self.readers.shutdown(wait=True, cancel_futures=True)
         if self.traffic is not None and self._writing is not None:
@@ -86,15 +125,15 @@ class Service:
             for size in self.settings.batch_sizes:
                 for bucket in self.bundle.signature.buckets:
                     self.bundle.compile(bucket, size)
-            # Goldens run in the largest batch that is served, if it holds them all.
-            worst = self.bundle.check_goldens(max(self.settings.batch_sizes[-1], COUNT))
+            # Goldens run in the largest batch that is served.
+            worst = self.bundle.check_goldens(self.settings.batch_sizes[-1])
             self._check_reader()
+            self._measure()
         except Exception as error:  # said by /readyz: the process stays to tell it
             self.failed = str(error) or type(error).__name__
             _log.error('never ready: %s', self.failed)
             return
         self.ready = True
-        self.metrics.ready.set(1)
         _log.info(
             'ready: %d programs compiled in %.1f s, goldens off by %.2g at most',
             len(self.bundle.compiled),
@@ -102,12 +141,28 @@ class Service:
             worst,
         )
 
+    def _measure(self) -> None:
+        """Times a run of every program on a golden, so that batches get their best size."""
+        found: dict[tuple[int, int], float] = {}
+        for bucket in self.bundle.signature.buckets:
+            inputs, at = fitting(self.goldens, self.bundle.signature, bucket)
+            for size in self.settings.batch_sizes if len(at) else ():
+                one = {name: array[:1] for name, array in inputs.items()}
+                times: list[float] = []
+                while len(times) < MEASURED and sum(times) < LONGEST:
+                    began = time.perf_counter()
+                    self.bundle.run(one, size, bucket)
+                    times.append(time.perf_counter() - began)
+                found[bucket, size] = min(times)
+        self.batcher.seconds.update(found)
+
     def _check_reader(self) -> None:
         """UserError where raw goldens no longer become the arrays that they became."""
         raw = list(self.goldens.raw)
         if not raw:
             return
-        found = self.bundle.reader.stacked([self.bundle.reader.read(each) for each in raw])
+        read = [self.bundle.reader.rows(each) for each in raw]
+        found = self.bundle.reader.stacked([row for each in read for row in each.rows])
         for name, array in found.items():
             expected = self.goldens.inputs[name]
             same = expected[:, : array.shape[1]] if array.ndim > 1 else expected
@@ -123,70 +178,98 @@ class Service:
         if not self.ready:
             raise Refusal(503, self.failed or 'programs are being compiled; try again soon')
         with self.batcher.place(len(asked.inputs)):
-            self.metrics.pending.set(self.batcher.pending)
             try:
                 async with asyncio.timeout(self.settings.timeout):
-                    loop = asyncio.get_running_loop()
-                    read = await asyncio.gather(
-                        *(
-                            loop.run_in_executor(self.readers, self.read_measured, number, raw)
-                            for number, raw in enumerate(asked.inputs)
-                        )
-                    )
-                    found = await self.batcher.submit([example for example, _ in read])
+                    answers, noted = await self._answers(asked, request_id)
             except TimeoutError:
                 raise Refusal(504, f'no answer within {self.settings.timeout:g} s') from None
-        self.metrics.pending.set(self.batcher.pending)
         if self.traffic is not None:
-            answers = [
-                answered(self.bundle.signature, f'{request_id}/{number}', answer, measures)
-                for number, (answer, (_, measures)) in enumerate(zip(found, read, strict=True))
-            ]
-            self.traffic.note(request_id, asked.inputs, answers)
-        return [self.row(answer, asked) for answer in found]
+            self.traffic.note(request_id, asked.inputs, noted)
+        return answers
 
-    def read(self, number: int, raw: Any) -> tuple[int, dict[str, np.ndarray]]:
-        """(bucket, arrays) of one input; Refusal for what is none."""
+    async def _answers(
+        self, asked: Asked, request_id: str
+    ) -> tuple[list[dict[str, Any]], list[Answered]]:
+        """Answers as they are sent, and as the monitoring counts them."""
+        loop = asyncio.get_running_loop()
+        read = await asyncio.gather(
+            *(
+                loop.run_in_executor(self.readers, self.read, number, raw)
+                for number, raw in enumerate(asked.inputs)
+            )
+        )
+        rows = [row for each in read for row in each.rows]
+        if len(rows) > self.settings.queue:
+            raise Refusal(
+                413,
+                f'the inputs are {len(rows)} rows of the network; at most {self.settings.queue} '
+                'are taken at once',
+            )
+        with self.batcher.place(len(rows) - len(read)):
+            found = await self.batcher.submit(rows)
+        return await loop.run_in_executor(self.readers, self.told, asked, request_id, read, found)
+
+    def read(self, number: int, raw: Any) -> ReadInput:
+        """One input, its rows, and its measures where traffic is watched; Refusal for none."""
         bundle = self.bundle
         try:
             if isinstance(raw, str) and bundle.signature.takes == 'images':
                 raise UserError('no path is opened for a request')
-            example = bundle.reader.read(raw)
-            arrays = bundle.checked(bundle.reader.stacked([example]))
-            return bundle.signature.bucket(bundle.length(arrays)), example
+            given, rows = bundle.reader.rows(raw), []
+            for row in given.rows:
+                arrays = bundle.checked(bundle.reader.stacked([row]))
+                rows.append((bundle.signature.bucket(bundle.length(arrays)), row))
         except UserError as error:
             raise Refusal(422, str(error), number) from None
-
-    def read_measured(self, number: int, raw: Any) -> tuple[tuple[int, Any], np.ndarray]:
-        """As `read`, with the measures of the input for the monitoring; none where it is off."""
-        bucket, example = self.read(number, raw)
-        if self.traffic is None:
-            return (bucket, example), np.zeros(0, np.float32)
-        return (bucket, example), self.traffic.measured(raw, example)
+        measures = None if self.traffic is None else self.traffic.measured(raw, given)
+        return ReadInput(given, rows, measures)
 
     def run(self, examples: Sequence[Any], bucket: int, size: int) -> list[Any]:
-        """Answers of one batch: (row, outputs, features), or the exception of an example."""
+        """(outputs, features) of each row of a batch."""
         began = time.perf_counter()
         found = self.bundle.run(self.bundle.reader.stacked(examples), size, bucket)
         self.metrics.program.observe(time.perf_counter() - began)
         self.metrics.batch.observe(len(examples))
         self.metrics.padding.inc(size - len(examples))
-        answers: list[Any] = []
-        for at in range(len(examples)):
-            try:
-                (row,) = answer_rows(found.outputs[at : at + 1], self.bundle.signature)
-            except UserError as error:
-                answers.append(Refusal(422, str(error)))
-                continue
-            self.metrics.answered(row)
-            answers.append((row, found.outputs[at], found.features[at]))
-        return answers
+        return list(zip(found.answered, found.features, strict=True))
 
-    def row(self, answer: tuple[dict[str, Any], np.ndarray, np.ndarray], asked: Asked) -> Any:
-        """One answer as it is sent."""
-        row, outputs, features = answer
+    def told(
+        self,
+        asked: Asked,
+        request_id: str,
+        read: Sequence[ReadInput],
+        found: Sequence[tuple[np.ndarray, np.ndarray]],
+    ) -> tuple[list[dict[str, Any]], list[Answered]]:
+        """See `_answers`; `found` are outputs and features of all rows of the inputs."""
+        left, answers, noted = iter(found), [], []
+        form, signature = self.bundle.form, self.bundle.signature
+        for number, one in enumerate(read):
+            outputs, parts = zip(*(next(left) for _ in one.rows), strict=True)
+            outputs = self.bundle.without_padding(outputs, one.given)
+            features = np.mean(parts, axis=0) if len(parts) > 1 else parts[0]
+            try:
+                row = form.answer(outputs, one.given, signature)
+            except UserError as error:
+                raise Refusal(422, str(error), number) from None
+            told = form.told(row)
+            self.metrics.answered(told)
+            if one.measures is not None:
+                name = f'{request_id}/{number}'
+                noted.append(answered(signature, name, told, features, one.measures))
+            answers.append(self.row(row, outputs, features, asked))
+        return answers, noted
+
+    def row(
+        self,
+        row: dict[str, Any],
+        outputs: Sequence[np.ndarray],
+        features: np.ndarray,
+        asked: Asked,
+    ) -> dict[str, Any]:
+        """One answer, with what else was asked for."""
         if asked.outputs:
-            row = {**row, 'outputs': [float(value) for value in outputs]}
+            told = [each.tolist() for each in outputs]
+            row = {**row, 'outputs': told[0] if len(told) == 1 else told}
         if asked.nearest:
             row = {**row, 'nearest': self.reference.nearest(features[None], asked.nearest)[0]}
         return row

@@ -17,19 +17,20 @@ _FORM = """
 <form id="ask">
 <p id="images" hidden><label>An image: <input type="file" id="file" accept="image/*"></label>
  or drop one here.</p>
-<p id="texts" hidden><label>A text:<br>
+<p id="texts" hidden><label><span id="lines">A text</span>:<br>
 <textarea id="text" rows="4" cols="60"></textarea></label></p>
 <p id="table" hidden><label>A row, as JSON:<br>
 <textarea id="row" rows="8" cols="60">{}</textarea></label></p>
 <p><label>Token, if the server asks for one: <input type="password" id="token"></label></p>
 <p><button>Predict</button> <a href="docs">API</a></p>
 </form>
+<div class="wide"><canvas id="picture" width="0" height="0"></canvas></div>
 <div class="wide"><table id="answer"></table></div>
 <div class="wide"><table id="nearest"></table></div>
 """
 _SCRIPT = """
 const at = id => document.getElementById(id);
-let takes = '', dropped = null;
+let takes = '', lines = '', dropped = null;
 function headers(more) {
   const token = at('token').value;
   return token ? {...more, Authorization: 'Bearer ' + token} : more;
@@ -54,6 +55,8 @@ async function models() {
   if (!found.ok) { at('told').textContent = body.error.message; return; }
   const model = body.models[0];
   takes = model.takes;
+  lines = model.lines;
+  if (lines) at('lines').textContent = lines;
   at('told').textContent = model.name + ' (' + model.network + '), version ' + model.version
     + (model.ready ? '' : ': not ready yet');
   for (const id of ['images', 'texts', 'table']) at(id).hidden = id !== takes;
@@ -65,13 +68,37 @@ async function encoded(file) {
     text += String.fromCharCode(...bytes.subarray(i, i + 8192));
   return btoa(text);
 }
+async function paint(file, png) {
+  const bytes = Uint8Array.from(atob(png), letter => letter.charCodeAt(0));
+  const mask = await createImageBitmap(new Blob([bytes], {type: 'image/png'}));
+  const canvas = at('picture'), context = canvas.getContext('2d');
+  [canvas.width, canvas.height] = [mask.width, mask.height];
+  try { context.drawImage(await createImageBitmap(file), 0, 0); } catch { /* not shown here */ }
+  context.globalAlpha = 0.55;
+  context.drawImage(mask, 0, 0);
+}
+const four = number => number.toFixed(4);
+function table(answer, input) {
+  if (answer.spans) return [['word', 'tag', 'probability'],
+    answer.words.map((word, i) => [word, answer.predicted[i], answer.probability[i]])];
+  if (answer.shares) return [['class', 'share of the image'], Object.entries(answer.shares)];
+  if (answer.choices) return [['choice', 'probability'],
+    answer.choices.map((share, i) => [input[i + 1], share])];
+  if (answer.scores) return [['candidate', 'score'],
+    answer.predicted.map(i => [input[i + 1], four(answer.scores[i])])];
+  if (answer.vector) return [['place', 'number'],
+    answer.vector.slice(0, 20).map((number, i) => [String(i), four(number)])];
+  const classes = Object.entries(answer.probabilities || {}).sort((a, b) => b[1] - a[1]);
+  return [['class', 'probability'], classes.slice(0, 20)];
+}
 async function ask(event) {
   if (event) event.preventDefault();
   try {
     if (!takes) await models();
-    let input = at('text').value;
+    let input = at('text').value, file = null;
+    if (lines) input = input.split('\\n').filter(line => line.trim());
     if (takes === 'images') {
-      const file = dropped || at('file').files[0];
+      file = dropped || at('file').files[0];
       if (!file) throw new Error('choose an image first');
       input = {image: await encoded(file)};
     } else if (takes === 'table') input = JSON.parse(at('row').value);
@@ -81,9 +108,10 @@ async function ask(event) {
     const body = await found.json();
     if (!found.ok) throw new Error(body.error.message);
     const answer = body.predictions[0];
-    at('told').textContent = 'predicted: ' + answer.predicted;
-    const classes = Object.entries(answer.probabilities || {}).sort((a, b) => b[1] - a[1]);
-    fill(at('answer'), ['class', 'probability'], classes.slice(0, 20));
+    at('told').textContent = answer.vector ? 'a vector of ' + answer.vector.length + ' numbers'
+      : answer.text !== undefined ? input + answer.text : 'predicted: ' + answer.predicted;
+    fill(at('answer'), ...table(answer, input));
+    if (answer.mask) await paint(file, answer.mask.png);
     fill(at('nearest'), ['nearest reference example', 'predicted', 'distance'],
       (answer.nearest || []).map(n => [n.id, n.predicted, n.distance.toFixed(3)]));
   } catch (error) { at('told').textContent = error.message; }

@@ -10,20 +10,15 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
+from ftjax.evaluation.unit_vectors import unit
 from ftjax.ranges import above
 from ftjax.tasks.registry import loss
 from ftjax.tasks.training_loss import Array, Batch
 
 if TYPE_CHECKING:
-    from jaxtyping import Float
+    from jaxtyping import Bool, Float, Int
 
 _FAR = -1e30  # of what does not count: its exponential is 0, and no gradient is NaN
-
-
-def unit(vectors: Float[Array, '*axes dim']) -> Float[Array, '*axes dim']:
-    """Vectors at length 1."""
-    squares = jnp.square(vectors).sum(axis=-1, keepdims=True)
-    return vectors * jax.lax.rsqrt(jnp.maximum(squares, 1e-24))
 
 
 def cosines(a: Float[Array, 'n dim'], b: Float[Array, 'm dim']) -> Float[Array, 'n m']:
@@ -73,13 +68,26 @@ def supervised_contrastive(
     Equation 2 of the source. 0 for a text that is alone with its class in the batch.
     """
     classes, real = batch['labels'][:, -1], batch['mask'] > 0
+    return class_contrast(outputs, classes, real, temperature)[0]
+
+
+def class_contrast(
+    vectors: Float[Array, 'batch dim'],
+    classes: Int[Array, ' batch'],
+    real: Bool[Array, ' batch'],
+    temperature: float,
+) -> tuple[Float[Array, ' batch'], Int[Array, ' batch']]:
+    """(loss of each vector against the others of the batch, how many of those are of its class).
+
+    The loss is 0 for a vector that is alone with its class.
+    """
     alone = jnp.eye(len(classes), dtype=bool)
     counts = real[None] & ~alone
     same = (classes[:, None] == classes[None]) & counts
-    logits = jnp.where(counts, cosines(outputs, outputs) / temperature, _FAR)
+    logits = jnp.where(counts, cosines(vectors, vectors) / temperature, _FAR)
     logs = logits - jax.nn.logsumexp(logits, axis=1, keepdims=True)
-    total = jnp.where(same, logs, 0).sum(axis=1)
-    return -total / jnp.maximum(same.sum(axis=1), 1)
+    total, mates = jnp.where(same, logs, 0).sum(axis=1), same.sum(axis=1)
+    return -total / jnp.maximum(mates, 1), mates
 
 
 @loss('cosine_regression', 'text_similarity')

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from ftjax.evaluation.unit_vectors import unit
 from ftjax.tasks.answers import Columns
-from ftjax.tasks.retrieval.contrastive_losses import unit
 
 
 def vector_columns(outputs: np.ndarray) -> Columns:

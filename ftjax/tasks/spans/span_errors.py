@@ -8,22 +8,9 @@ import numpy as np
 
 from ftjax.data.text.word_windows import words_of
 from ftjax.evaluation.mistakes import largest
+from ftjax.evaluation.spans import Named, scheme_of, tag_rows
 from ftjax.tasks.spans.span_metrics import names_of_tags
-from ftjax.tasks.spans.spans import scheme_of, tag_rows
 from ftjax.tasks.statistics import Statistics
-
-Named = tuple[str, int, int]
-"""(type, first word, word after the last)."""
-
-
-def told_spans(text: str, spans: Iterable[Named]) -> list[str]:
-    """Spans with their words.
-
-    >>> told_spans('Ada Lovelace wrote', [('PER', 0, 2)])
-    ['PER[0:2] Ada Lovelace']
-    """
-    words = words_of(text)
-    return [f'{kind}[{first}:{last}] {" ".join(words[first:last])}' for kind, first, last in spans]
 
 
 def marked(text: str, spans: Iterable[Named]) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 
 from ftjax.evaluation.intervals import bootstrap_interval, units
 from ftjax.evaluation.predictions import check_class_names
+from ftjax.evaluation.spans import Scheme, scheme_of, tag_rows
 from ftjax.tasks.classes.class_table import class_rows
-from ftjax.tasks.spans.spans import Scheme, scheme_of, tag_rows
 from ftjax.tasks.statistics import Statistics
 
 SPAN_METRICS = ('span_precision', 'span_recall', 'span_f1', 'span_f1_macro')

@@ -89,6 +89,9 @@ def step_arguments(
     )
     if spec.plan.of_kind('regulariser'):
         frozen = frozen.replace(reference=dict(state.trainable))
+    if spec.plan.reads_importance:
+        known = {p: x for p, x in state.trainable.items() if p in spec.importance}
+        frozen = frozen.replace(importance=known)
     stacked = jax.tree.map(
         lambda x: jax.ShapeDtypeStruct((*several, *x.shape), x.dtype), batch or spec.batch_shapes
     )
@@ -105,7 +108,7 @@ def step_arguments(
         'frozen parameters': size_of(frozen.params),
         'optimizer state': size_of(state.opt_state),
         'averages': size_of(state.ema),
-        'references': size_of(frozen.reference),
+        'references': size_of((frozen.reference, frozen.importance)),
         'statistics': size_of((state.stats, frozen.stats)),
         'batch': size_of(stacked),
     }

@@ -7,26 +7,19 @@ what is frozen, and each stage decides while the step runs how much of its backw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ftjax.freezing.plan.phase import PhaseProgram
+from ftjax.models.shared_leaves import used_by
 from ftjax.models.stages import Network
 from ftjax.pytrees import Flat, Inputs
 
-Leaf = TypeVar('Leaf')
 NOTHING, INPUTS, ALL = 0, 1, 2
 """What of a stage's backward pass is wanted: gradients of its inputs, and of its leaves too."""
-
-
-def used_by(network: Network, name: str, leaves: Mapping[str, Leaf]) -> dict[str, Leaf]:
-    """The leaves of a stage, and those that it shares with earlier stages, if any."""
-    tied = network.ties.get(name, ())
-    tied = (tied,) if isinstance(tied, str) else tied
-    return {p: leaf for p, leaf in leaves.items() if p.split('/')[0] == name or p in tied}
 
 
 def wanted_at(network: Network, phase: PhaseProgram, rates: jax.Array) -> dict[str, jax.Array]:
@@ -37,7 +30,7 @@ def wanted_at(network: Network, phase: PhaseProgram, rates: jax.Array) -> dict[s
     positions = {path: number for number, path in enumerate(phase.trainable)}
     found, before = {}, jnp.zeros((), bool)
     for name in phase.modes:
-        own = list(used_by(network, name, positions).values())
+        own = list(used_by(network.ties, name, positions).values())
         moves = (rates[jnp.array(own)] > 0).any() if own else jnp.zeros((), bool)
         found[name] = jnp.where(moves, ALL, jnp.where(before, INPUTS, NOTHING))
         before |= moves

@@ -7,15 +7,18 @@ from typing import Any
 
 import jax
 
+from ftjax.distributed.sharding import Sharding
 from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.phase import PhaseProgram
 from ftjax.leaves import flatten
+from ftjax.models.shared_leaves import used_by
 from ftjax.models.stages import Network, stage_slice
 from ftjax.pytrees import Flat, Inputs
-from ftjax.training.step.dynamic_backward import used_by, where_wanted
+from ftjax.training.step.dynamic_backward import where_wanted
 from ftjax.training.step.state import Frozen
 from ftjax.xla.barriers import examples_after, weights_after
 from ftjax.xla.late_products import late_products
+from ftjax.xla.stage_weights import of_parts, signal_of
 
 Moved = tuple[Any, Flat]
 """What stages pass on, and their running statistics afterwards."""
@@ -28,6 +31,7 @@ def make_run(
     noise: jax.Array,
     remat: bool = False,
     wanted: Mapping[str, jax.Array] | None = None,
+    sharding: Sharding | None = None,
 ) -> Callable[..., Moved]:
     """`run(trainable, stats, inputs, start=, stop=) -> (outputs, stats)`, in the phase's modes.
 
@@ -36,9 +40,12 @@ def make_run(
       noise: the random key of dropout and stochastic depth.
       remat: keep only what flows between the stages from the cut on, and run each stage again
         in the backward pass (Chen et al. 2016, arXiv:1604.06174).
+      sharding: where leaves lie; along `fsdp` they are gathered stage by stage.
       wanted: what the backward pass of each stage has to find, where that is known only while a
         step runs, as `wanted_at` gives it; None for everything from the cut on.
     """
+    sharding = sharding or Sharding()
+    in_parts = sharding.fsdp > 1
 
     def whole(trainable: Flat, fixed: Flat, stats: Flat, inputs: Inputs, **stages: Any) -> Moved:
         variables = {'params': combine(trainable, fixed)}
@@ -60,20 +67,27 @@ def make_run(
     def run(trainable: Flat, stats: Flat, inputs: Inputs, start=None, stop=None) -> Moved:
         again = remat and stop is None  # the stages before the cut have no backward pass
         told = wanted if stop is None else None
-        if not again and not phase.stored and told is None:
+        if not again and not phase.stored and told is None and not in_parts:
             return whole(trainable, frozen.params, stats, inputs, start=start, stop=stop)
         names = stage_slice(network.stages, start, stop)
+        signal = signal_of(inputs) if in_parts else None
         for name, following in zip(names, [*names[1:], stop], strict=True):
-            fixed = late(frozen.params, phase, name, inputs)
 
             def one(own, others, inputs, name=name, following=following):
                 fixed, stats = others
                 return whole(own, fixed, stats, inputs, start=name, stop=following)
 
-            one = rematerialised(one) if again else one
+            one = rematerialised(one) if again and not in_parts else one
             if told is not None:
                 one = where_wanted(one, told[name], first=name == names[0])
-            inputs, stats = one(used_by(network, name, trainable), (fixed, stats), inputs)
+            own = used_by(network.ties, name, trainable)
+            if in_parts:
+                fixed = used_by(network.ties, name, frozen.params)
+                one = of_parts(one, sharding, remat=again, last=following is None)
+                (inputs, stats), signal = one(own, fixed, stats, inputs, signal)
+            else:
+                fixed = late(frozen.params, phase, name, inputs)
+                inputs, stats = one(own, (fixed, stats), inputs)
         return inputs, stats
 
     return run

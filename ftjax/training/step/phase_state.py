@@ -75,7 +75,11 @@ class PhaseState:
 
     def stand(self, variables: Variables, phase: Phase, state: TrainState, frozen: Frozen) -> None:
         """Lets the phase state stand in a phase: its parts, each where the sharding says."""
-        frozen = frozen.replace(entries=self.entries(phase), reference=self.reference(phase))
+        frozen = frozen.replace(
+            entries=self.entries(phase),
+            reference=self.reference(phase),
+            importance=self.importance(phase),
+        )
         self.masters = masters_of(variables, phase)
         self.state, self.frozen = self.sharding.place(state, frozen)
         self.phase, self.entered = phase, True
@@ -90,6 +94,13 @@ class PhaseState:
         if not self.plan.of_kind('regulariser'):
             return {}
         return {path: jnp.asarray(self.loaded[path]) for path in phase.trainable}
+
+    def importance(self, phase: Phase) -> Flat:
+        """Of the leaves that train, what previous tasks say, where a regulariser reads it."""
+        if not self.plan.reads_importance:
+            return {}
+        known = self.spec.importance
+        return {path: jnp.asarray(known[path]) for path in phase.trainable if path in known}
 
     @property
     def chosen(self) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.pytrees import Variables
+from ftjax.pytrees import Flat, Variables
 from ftjax.registry import parse
 from ftjax.tasks import DEFAULT_TASK, task_of
 from ftjax.tasks.task import Task
@@ -61,6 +61,8 @@ class RunSpec:
     sharding: Sharding = dataclasses.field(default_factory=Sharding)
     """Where leaves and examples lie on the devices; by default leaves on all of them."""
     task_without_data: str = DEFAULT_TASK
+    importance: Flat = dataclasses.field(default_factory=dict)
+    """By leaf, how much its entries matter for previous tasks; {} where nothing asks for it."""
 
     @property
     def splits(self) -> Splits:

@@ -11,6 +11,7 @@ import optax
 
 from ftjax.freezing.partition import combine, partition
 from ftjax.freezing.plan.phase import Phase
+from ftjax.freezing.registry import Term
 from ftjax.leaves import flatten
 from ftjax.pytrees import Array, Flat, Variables
 
@@ -41,6 +42,12 @@ class Frozen(flax.struct.PyTreeNode):
     """Bool arrays by trainable leaf: entries that are False stay as they are."""
     reference: Flat = flax.struct.field(default_factory=dict)
     """The trainable leaves as they were loaded, where a regulariser asks for them."""
+    importance: Flat = flax.struct.field(default_factory=dict)
+    """How much their entries matter for previous tasks, where a regulariser asks for that."""
+
+    def of_previous(self, term: Term) -> tuple[Flat, ...]:
+        """What a regulariser takes of previous tasks; nothing of those that ask for none."""
+        return (self.importance,) if term.details.importance else ()
 
 
 def split(variables: Variables, phase: Phase) -> tuple[Flat, Flat, Frozen]:

@@ -244,7 +244,7 @@ class TrainStep:
             else:
                 loss = jnp.vdot(outputs, cotangents)
             loss += sum(
-                term(trainable, frozen.reference, self.unregularised)
+                term(trainable, frozen.reference, self.unregularised, *frozen.of_previous(term))
                 for term in self.acting('penalty')
             )
             return loss, moved
@@ -262,7 +262,7 @@ class TrainStep:
         wanted: Mapping[str, Int[Array, '']] | None,
     ) -> tuple[Callable[[Flat], Moved], Batch, Frozen, Flat]:
         """(`run(trainable)` from the cut on, the batch as its loss takes it, frozen, trainable)."""
-        weights, frozen = self.sharding.gathered((state.trainable, frozen))
+        weights = state.trainable
         noise, draw = jax.random.split(key)
         inputs = batch['inputs']
         if self.start is None and self.preprocessing is not None:
@@ -271,7 +271,7 @@ class TrainStep:
             inputs, mix = mixed(inputs, draw, self.augmentation)
             inputs, batch = prepare(inputs, self.preprocessing), {**batch, **mix}
 
-        run = make_run(self.network, self.phase, frozen, noise, self.remat, wanted)
+        run = make_run(self.network, self.phase, frozen, noise, self.remat, wanted, self.sharding)
         if self.start is None and self.cut is not None:
             inputs, stats = run(weights, stats, inputs, stop=self.cut)
             inputs = jax.lax.stop_gradient(inputs)

@@ -16,6 +16,7 @@ from asgi_calls import call, running
 
 from ftjax import serving
 from ftjax.errors import UserError
+from ftjax.serving.bundle.answer_forms.class_answers import told_outputs
 from ftjax.serving.bundle.manifest import MANIFEST, manifest_digest, write_manifest
 from ftjax.serving.bundle.reference import measure, read_reference, write_reference
 from ftjax.serving.bundle.signature import read_signature
@@ -80,7 +81,7 @@ def traffic(images, tmp_path):
     labels = np.where(random.random(400) < 0.9, outputs.argmax(axis=1), 0)
     ids = tuple(map(str, range(400)))
     found = measure(
-        *(outputs, features, ids, signature, 'val'),
+        *(told_outputs(outputs, signature), features, ids, signature, 'val'),
         measures=sizes,
         measure_names=read_reference(bundle, signature).measure_names,
         labels=labels,

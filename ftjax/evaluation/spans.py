@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from ftjax.data.labels.tags import OUTSIDE
+from ftjax.data.text.word_windows import words_of
 
 Span = tuple[int, int, int]
 """(type, first word, word after the last)."""
+Named = tuple[str, int, int]
+"""The same with the name of its type."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Scheme:
         if kind >= 0:
             yield kind, start, len(tags)
 
-    def named(self, tags: Sequence[int] | np.ndarray) -> list[tuple[str, int, int]]:
+    def named(self, tags: Sequence[int] | np.ndarray) -> list[Named]:
         """The spans of one text with the names of their types."""
         return [(self.types[kind], first, last) for kind, first, last in self.spans(tags)]
 
@@ -84,3 +87,13 @@ def scheme_of(names: tuple[str, ...]) -> Scheme:
 def tag_rows(rows: np.ndarray) -> list[np.ndarray]:
     """The tags of each text without the -1 that fill rows up."""
     return [row[row >= 0] for row in rows]
+
+
+def told_spans(text: str, spans: Iterable[Named]) -> list[str]:
+    """Spans with their words.
+
+    >>> told_spans('Ada Lovelace wrote', [('PER', 0, 2)])
+    ['PER[0:2] Ada Lovelace']
+    """
+    words = words_of(text)
+    return [f'{kind}[{first}:{last}] {" ".join(words[first:last])}' for kind, first, last in spans]

@@ -1,0 +1,220 @@
+"""One cell of a sequence: one network that learns task after task, tested on all so far."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ftjax.ablation.cells.row import finished_fields, validated
+from ftjax.ablation.cells.run_cell import CellRunner, check_unchanged, split_fields
+from ftjax.ablation.sequences.sequence_forgetting import forgetting_after
+from ftjax.config import Config, merged
+from ftjax.data import Splits, load_data
+from ftjax.data.audit.overview import overview
+from ftjax.errors import UserError
+from ftjax.evaluation.predictions import NonFinitePredictions
+from ftjax.leaves import flatten
+from ftjax.pytrees import Flat, Variables
+from ftjax.runs.before_training.previous_tasks import fisher_at
+from ftjax.runs.evaluate import split_metrics
+from ftjax.runs.identity import run_identity
+from ftjax.runs.network_opening import open_network
+from ftjax.runs.prepare import Prepared, prepare
+from ftjax.runs.run import train
+from ftjax.runs.run_spec import run_spec
+from ftjax.tasks.metrics import metric_of
+from ftjax.training.loop.fit import Diverged
+
+SUMS = ('steps', 'wall_seconds')
+LARGEST = ('params_total', 'params_trainable', 'optimizer_bytes', 'step_flops', 'step_bytes')
+
+
+class SequenceRunner(CellRunner):
+    """A cell goes through the tasks of `ablation.sequence`; its config is that of the first.
+
+    What is carried from task to task is all but the head: the trunk, adapters, running
+    statistics. Each task has a head of its own, which is kept as it was when the next task began;
+    optimizer state and schedule begin anew. A regulariser pulls to the weights that a task began
+    with.
+    """
+
+    def __reduce__(self):
+        return SequenceRunner, (self.values, self.settings)
+
+    def config_of(self, arm: str, rate: float | None, draw: int, task: str = '') -> Config:
+        """The config of a cell on a task of the sequence; on the first one without a name."""
+        changes = self.settings.tasks[task or self.settings.sequence[0]]
+        own = CellRunner(merged(self.values, changes), self.settings)
+        return own.config_of(arm, rate, draw)
+
+    def data_of(self, config: Config) -> Splits:
+        """The data of one task; those of a seed's tasks are kept, all cells take them."""
+        known = repr(config.data)
+        if known not in self._splits:
+            if len(self._splits) >= len(self.settings.sequence):
+                self._splits.clear()
+            self._splits[known] = load_data(config.data)
+        return self._splits[known]
+
+    def tasks(self, cell: tuple[str, float | None, int]) -> dict[str, tuple[Config, Splits]]:
+        """Config and data of every task, in order."""
+        configs = {task: self.config_of(*cell, task) for task in self.settings.sequence}
+        return {task: (config, self.data_of(config)) for task, config in configs.items()}
+
+    def check(self) -> None:
+        """Looks at the data of every task, before anything is run; see CellRunner."""
+        for task in self.settings.sequence:
+            values = merged(self.values, self.settings.tasks[task])
+            known = dict(self._splits)
+            CellRunner(values, self.settings, known).check()
+
+    def group(self, arm: str) -> str:
+        """No cells of a sequence share a program."""
+        return ''
+
+    def seconds(self, arm: str) -> float:
+        """Of all tasks, as long as the first; a rough guess."""
+        return len(self.settings.sequence) * super().seconds(arm)
+
+    def overview(self, cell: tuple[str, float | None, int]) -> str:
+        """What is trained on, task by task."""
+        found = self.tasks(cell)
+        return '\n'.join(f'{task}: {overview(data)}' for task, (_, data) in found.items())
+
+    def prepared_of(self, config: Config, data: Splits) -> Prepared:
+        """See CellRunner; as on the first task, which has no previous ones."""
+        return prepare(config, data, self.opened_for(config, data), importance={})
+
+    def identity(self, cell: tuple[str, float | None, int]) -> dict[str, object]:
+        """What a cell is made from: the network on the first task, and the data of all."""
+        found = self.tasks(cell)
+        config, data = next(iter(found.values()))
+        further = {task: data.fingerprint for task, (_, data) in found.items()}
+        return run_identity(self.prepared_of(config, data), further)
+
+    def __call__(self, arm: str, rate: float | None, draw: int) -> dict[str, Any]:
+        """The fields of a cell's row."""
+        cell = arm, rate, draw
+        identity, found = self.identity(cell), self.tasks(cell)
+        try:
+            row = self.learned(found)
+        except (Diverged, NonFinitePredictions) as error:
+            row = {'status': 'diverged', 'reason': str(error)}
+        first = next(iter(found.values()))[1]
+        check_unchanged(first, identity)
+        return {**row, **split_fields(first), 'identity': identity}
+
+    def learned(self, tasks: Mapping[str, tuple[Config, Splits]]) -> dict[str, Any]:
+        """One network through all tasks: scores of each, forgetting, costs."""
+        metric = metric_of(self.settings.metric)
+        known: dict[str, tuple[Prepared, Variables]] = {}
+        tests: dict[str, dict[str, Mapping[str, Any]]] = {}
+        validation: list[float] = []
+        results: list[Mapping[str, Any]] = []
+        current: Variables | None = None
+        importance: Flat = {}
+        for number, (task, (config, data)) in enumerate(tasks.items()):
+            opened = open_network(config, data)
+            prepared = prepare(config, data, opened, importance=dict(importance))
+            if current is not None:
+                start = with_trunk(prepared.variables, current, task)
+                prepared = dataclasses.replace(prepared, variables=start)
+            fitted, result = train(prepared, progress=False)
+            current = fitted.variables
+            known[task] = prepared, {key: of_head(current[key]) for key in current}
+            last = number + 1 == len(tasks)
+            if prepared.plan.reads_importance and not last:
+                spec = dataclasses.replace(run_spec(prepared), variables=current)
+                importance = added(importance, fisher_at(spec, prepared.plan))
+            at_end = validated(prepared, current, fitted.validation, metric.name)
+            validation.append(number_of(metric.value_in(at_end), task, metric.name))
+            results.append(result)
+            tests[task] = {
+                earlier: split_metrics(own, with_head(current, head), 'test')
+                for earlier, (own, head) in known.items()
+            }
+        scores = {
+            last: {t: number_of(metric.value_in(found), t, metric.name) for t, found in row.items()}
+            for last, row in tests.items()
+        }
+        at_end = tests[last_of(tests)]
+        ended = {'n': sum(int(found['n']) for found in at_end.values())}
+        mean = statistics.fmean(scores[last_of(scores)].values())
+        numbers = {
+            task: {metric.name: scores[last_of(scores)][task], 'n': found['n']}
+            for task, found in at_end.items()
+        }
+        return finished_fields(
+            {metric.name: statistics.fmean(validation)},
+            {**ended, metric.name: mean},
+            numbers,
+            scores=scores,
+            forgetting=forgetting_after(scores, metric.higher_is_better),
+            **{key: sum(result[key] for result in results) for key in SUMS},
+            **{key: largest([result[key] for result in results]) for key in LARGEST},
+            step_seconds_median=largest([r['step_seconds_median'] for r in results]),
+            frozen_unchanged=all(result['frozen_unchanged'] for result in results),
+            data_fingerprint=results[0]['data_fingerprint'],
+            test_fingerprint=next(iter(tasks.values()))[1].test.fingerprint,
+        )
+
+
+def with_trunk(new: Variables, before: Variables, task: str) -> dict[str, Any]:
+    """The variables of a new task with all but the head as the task before left it.
+
+    Raises:
+      UserError: the tasks do not share a trunk.
+    """
+    found = {}
+    for kind, stages in new.items():
+        kept = before.get(kind, {})
+        for stage in stages:
+            own = {path: np.shape(leaf) for path, leaf in flatten(stages[stage]).items()}
+            had = {path: np.shape(leaf) for path, leaf in flatten(kept.get(stage, {})).items()}
+            if stage != 'head' and own != had:
+                raise UserError(
+                    f'config.ablation.sequence: stage {stage!r} of the network of {task!r} is not '
+                    'that of the task before; tasks of a sequence share one network but the head'
+                )
+        found[kind] = {s: stages[s] if s == 'head' else kept[s] for s in stages}
+    return found
+
+
+def of_head(stages: Variables) -> dict[str, Any]:
+    """The head's part of one kind of variables; {} where it has none."""
+    return {name: leaves for name, leaves in stages.items() if name == 'head'}
+
+
+def with_head(variables: Variables, head: Variables) -> dict[str, Any]:
+    """Variables with another head."""
+    return {
+        kind: {**{s: leaves for s, leaves in stages.items() if s != 'head'}, **head.get(kind, {})}
+        for kind, stages in variables.items()
+    }
+
+
+def added(one: Flat, other: Flat) -> Flat:
+    """The importance of leaves for two tasks together; none of the head, which each task has."""
+    trunk = {path: leaf for path, leaf in other.items() if not path.startswith('head/')}
+    return {path: leaf + one.get(path, 0.0) for path, leaf in trunk.items()}
+
+
+def largest(values: list[Any]) -> Any:
+    """The largest of some numbers; None where one is not known."""
+    return None if any(value is None for value in values) else max(values)
+
+
+def last_of(given: Mapping[str, object]) -> str:
+    """The last key."""
+    return list(given)[-1]
+
+
+def number_of(value: float | None, task: str, metric: str) -> float:
+    """A score; UserError where the metric has none on this task."""
+    if value is None:
+        raise UserError(f'config.ablation.sequence: {metric} is undefined on {task!r}')
+    return float(value)

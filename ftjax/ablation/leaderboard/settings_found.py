@@ -1,0 +1,79 @@
+"""What is compared with what: the rows of one folder and task, with the line of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Iterator, Mapping
+
+from ftjax.ablation.grid.rows import check_row, read_rows
+from ftjax.ablation.statistics.row_types import OwnRow
+from ftjax.io.json.jsonl import numbered_jsonl
+
+ROWS = 'runs.jsonl'
+SUBMISSIONS = 'submissions'
+"""The folder below results/leaderboard that holds what others handed in."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Located:
+    """A row and where it stands."""
+
+    row: OwnRow
+    file: str
+    """Relative to the folder of all results, with slashes."""
+    line: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """Arms on the same data, for the same steps: one folder and task."""
+
+    name: str
+    """The folder below results, and the task after a colon where there are several."""
+    rows: tuple[Located, ...]
+
+    @property
+    def arms(self) -> dict[str, list[Located]]:
+        """The rows of every arm, in the order of their first rows."""
+        found: dict[str, list[Located]] = {}
+        for located in self.rows:
+            found.setdefault(located.row['arm'], []).append(located)
+        return found
+
+
+def settings_below(results: pathlib.Path) -> dict[str, Setting]:
+    """Every setting of the rows below a folder, by name; submissions apart.
+
+    Raises:
+      UserError: a row that cannot be one, or two rows that contradict each other.
+    """
+    found: dict[str, list[Located]] = {}
+    for path in sorted(results.rglob(ROWS)):
+        place = path.relative_to(results)
+        if SUBMISSIONS in place.parts:
+            continue
+        for located in located_rows(path, place.as_posix()):
+            task = located.row.get('task')
+            name = place.parent.as_posix() + (f': {task}' if task else '')
+            found.setdefault(name, []).append(located)
+    return {name: Setting(name, tuple(rows)) for name, rows in found.items()}
+
+
+def located_rows(path: pathlib.Path, place: str) -> Iterator[Located]:
+    """The rows of a file with their lines, one a cell.
+
+    Raises:
+      UserError: a row that cannot be one, or two rows that contradict each other.
+    """
+    kept = {identity(row) for row in read_rows(path)}
+    for line, row in numbered_jsonl(path):
+        check_row(row, f'{path} line {line}')
+        if identity(row) in kept:
+            kept.remove(identity(row))
+            yield Located(row, place, line)
+
+
+def identity(row: Mapping[str, object]) -> str:
+    """A row as text: equal for the same row read twice."""
+    return repr(sorted(row.items(), key=lambda pair: pair[0]))

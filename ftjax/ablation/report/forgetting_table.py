@@ -1,0 +1,38 @@
+"""The table of what arms forgot in a sequence of tasks."""
+
+from __future__ import annotations
+
+from ftjax.ablation.statistics.row_types import Summary
+
+
+def forgetting_table(
+    task: Summary, summary: Summary
+) -> tuple[str, list[str], list[list[str]]] | None:
+    """Forgetting after every task of a sequence: a sentence, header and rows; or None."""
+    arms = [(arm['arm'], arm.get('forgetting') or {}) for arm in task['arms']]
+    columns = list(dict.fromkeys(name for _, found in arms for name in found))
+    if not columns:
+        return None
+    told = (
+        f'Forgetting: by how much the {summary["metric"]} of earlier tasks is worse after a task '
+        'than it was when each had just been learned, the mean over these tasks and over seeds '
+        f'with its {100 * summary["confidence"]:g} % t interval. In brackets after |: the '
+        f'difference to {summary["reference"]} on the same seeds, in intervals that hold together '
+        'for all arms of a column; below 0 less is forgotten.'
+    )
+
+    def cell(found: Summary | None) -> str:
+        if found is None:
+            return '–'
+        text = f'{found["mean"]["estimate"]:.3f}{bounds(found["mean"])}'
+        other = found['difference']
+        return text if other is None else f'{text} | {other["estimate"]:+.3f}{bounds(other)}'
+
+    return told, ['arm', *columns], [[arm, *(cell(f.get(c)) for c in columns)] for arm, f in arms]
+
+
+def bounds(interval: Summary) -> str:
+    """An interval's ends; '' where nothing is known of the variance."""
+    if interval['low'] is None:
+        return ''
+    return f' [{interval["low"]:.3f}, {interval["high"]:.3f}]'

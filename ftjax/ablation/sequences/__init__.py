@@ -1,0 +1,1 @@
+"""Ablations in which one network learns several tasks, one after the other."""

@@ -1,0 +1,1 @@
+"""Two bundles compared: data, config, metrics, and the answers that changed."""

@@ -1,0 +1,1 @@
+"""Versions of bundles: published, promoted, rolled back, compared. Neither flax nor optax."""

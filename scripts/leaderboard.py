@@ -1,0 +1,53 @@
+"""Puts all results into one table, from their rows alone; checks what others hand in.
+
+    python scripts/leaderboard.py
+    python scripts/leaderboard.py --setting=quickstart --metric=accuracy --budget=0.5
+    python scripts/leaderboard.py --seal=MY_FOLDER --setting=quickstart
+
+Reads every runs.jsonl below --results; writes leaderboard/index.html, which filters by setting,
+metric and budget, and leaderboard/README.md. With a filter it writes nothing and prints the lines
+that pass. --seal writes submission.json, the hashes of config.py and runs.jsonl, into a folder that
+you hand in; a folder in leaderboard/submissions counts only if its hashes, data, trials, seeds and
+weights are in order (results/leaderboard/HOW_TO_ADD.md).
+"""
+
+import pathlib
+
+from absl import flags
+
+from ftjax.cli import launch
+
+RESULTS = flags.DEFINE_string('results', 'results', 'Folder of all results.')
+SETTING = flags.DEFINE_string('setting', '', 'This setting alone; of --seal, the one to join.')
+METRIC = flags.DEFINE_string('metric', '', 'This metric alone.')
+BUDGET = flags.DEFINE_float(
+    'budget', None, 'Arms whose step costs at most this share of the costliest.', lower_bound=0.0
+)
+SEAL = flags.DEFINE_string('seal', None, 'Folder of a submission to seal.')
+
+
+def main():
+    from ftjax.ablation.leaderboard.board import build, seal, shown
+    from ftjax.ablation.leaderboard.entries import within
+    from ftjax.errors import UserError
+
+    results = pathlib.Path(RESULTS.value)
+    if not results.is_dir():
+        raise UserError(f'--results={results} is no folder')
+    if SEAL.value is not None:
+        print(f'written: {seal(results, pathlib.Path(SEAL.value), SETTING.value)}')
+        return
+    board = build(results)
+    if SETTING.value or METRIC.value or BUDGET.value is not None:
+        asked = SETTING.value, METRIC.value, BUDGET.value
+        board.check(*asked)
+        print(shown(board, [entry for entry in board.entries if within(entry, *asked)]))
+        return
+    for path in board.write():
+        print(f'written: {path}')
+    for name, told in board.refused.items():
+        print(f'{name} does not count: {told}')
+
+
+if __name__ == '__main__':
+    launch.run(main)

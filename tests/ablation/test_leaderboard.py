@@ -1,0 +1,207 @@
+"""The leaderboard: numbers that lead to their rows, filters, submissions that must not count."""
+
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+
+import pytest
+
+from ftjax.ablation.leaderboard.board import build, seal
+from ftjax.ablation.leaderboard.config_links import config_of, configs_named
+from ftjax.ablation.leaderboard.entries import within
+from ftjax.errors import UserError
+
+
+@pytest.fixture
+def results(tmp_path, repository):
+    """A folder of results with one setting of five seeds."""
+    folder = tmp_path / 'results'
+    (folder / 'quickstart').mkdir(parents=True)
+    shutil.copy(repository / 'results/quickstart/runs.jsonl', folder / 'quickstart')
+    return folder
+
+
+def rows_of(results):
+    text = (results / 'quickstart/runs.jsonl').read_text('utf-8')
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def handed_in(results, change=lambda rows: rows, arm='head'):
+    """A submission of an arm of the setting, under another name; not sealed yet."""
+    folder = results / 'leaderboard/submissions/somebody'
+    folder.mkdir(parents=True)
+    rows = [{**row, 'arm': 'mine'} for row in rows_of(results) if row['arm'] == arm]
+    lines = [json.dumps(row) + '\n' for row in change(rows)]
+    (folder / 'runs.jsonl').write_text(''.join(lines), 'utf-8')
+    (folder / 'config.py').write_text('# as quickstart\n', 'utf-8')
+    return folder
+
+
+def test_numbers_are_those_of_the_rows_that_they_lead_to(results):
+    board, rows = build(results), rows_of(results)
+    entry = next(e for e in board.entries if (e.arm, e.metric) == ('last:2', 'accuracy'))
+    assert len(entry.seeds) == 5 and entry.problems == ()
+    for score, located in entry.seeds:
+        row = rows[located.line - 1]
+        assert row == located.row and row['arm'] == 'last:2' and row['rate'] == entry.rate
+        assert row['test']['accuracy'] == score
+    assert entry.mean['estimate'] == pytest.approx(statistics.fmean(s for s, _ in entry.seeds))
+    assert entry.commit == rows[0]['identity']['commit'][:12]
+    best = {rate: [] for rate in {r['rate'] for r in rows if r['arm'] == 'last:2'}}
+    for row in rows:
+        if row['arm'] == 'last:2':
+            best[row['rate']].append(row['val']['accuracy'])
+    top = max(statistics.fmean(values) for values in best.values())
+    assert statistics.fmean(best[entry.rate]) == pytest.approx(top)
+    of_metric = [e.mean['estimate'] for e in board.entries if e.metric == 'accuracy']
+    assert of_metric == sorted(of_metric, reverse=True)
+
+
+def test_both_pages_link_every_row_and_filter_without_a_script(results):
+    board = build(results)
+    for path in board.write():
+        text = path.read_text('utf-8')
+        for entry in board.entries:
+            if entry.metric == 'accuracy':
+                for _, located in entry.seeds:
+                    assert f'../quickstart/runs.jsonl#L{located.line}' in text
+    page = (results / 'leaderboard/index.html').read_text('utf-8')
+    assert '<script' not in page and '<select>' in page
+    hidden = set(re.findall(r'option\[value="(\w+)"\]:checked\) .board tbody tr:not\(\.\1\)', page))
+    assert hidden == set(re.findall(r'<option value="(\w+)"', page)) and len(hidden) > 4
+    dear = [e for e in board.entries if within(e, budget=0.5)]
+    assert {e.arm for e in dear} == {'head', 'last:1'}
+    rows = re.findall(r'<tr class="([\w ]+)"><th scope="row">quickstart', page)
+    assert sum('b1' in row.split() for row in rows) == len(dear)
+
+
+def test_a_submission_in_order_counts(results):
+    folder = handed_in(results)
+    assert 'submission.json' in build(results).refused['somebody']  # not sealed yet
+    seal(results, folder, 'quickstart')
+    board = build(results)
+    assert board.refused == {}
+    scores = {e.arm: e.mean['estimate'] for e in board.entries if e.metric == 'accuracy'}
+    assert scores['somebody: mine'] == scores['head']
+    board.write()
+    page = (results / 'leaderboard/README.md').read_text('utf-8')
+    assert 'leaderboard/submissions/somebody/config.py' in page
+
+
+def without_a_seed(rows):
+    return [row for row in rows if row['seed'] != 4]
+
+
+def without_a_rate(rows):
+    rate = max(row['rate'] for row in rows)
+    return [row for row in rows if row['rate'] != rate]
+
+
+def each(**changes):
+    return lambda rows: [{**row, **changes} for row in rows]
+
+
+def dirty(rows):
+    return [{**row, 'identity': {**row['identity'], 'dirty': True}} for row in rows]
+
+
+def uncommitted(rows):
+    return [{**row, 'identity': {**row['identity'], 'commit': None}} for row in rows]
+
+
+def better(rows):
+    return [{**row, 'test': {**row['test'], 'accuracy': 0.99}} for row in rows]
+
+
+def other_weights(rows):
+    found = []
+    for row in rows:
+        weights = {**row['identity'].get('weights', {}), 'loaded': f'seed {row["seed"]}'}
+        found.append({**row, 'identity': {**row['identity'], 'weights': weights}})
+    return found
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        (without_a_seed, 'other seeds than most arms'),
+        (lambda rows: [row for row in rows if row['seed'] < 2], '2 seeds'),
+        (without_a_rate, '2 trials, most arms 3'),
+        (each(data_fingerprint='0' * 64), 'other data than most arms'),
+        (each(data_fingerprint=None), 'without a fingerprint'),
+        (each(identity={}), 'do not say what made them'),
+        (each(frozen_unchanged=False), 'frozen weights that moved'),
+        (each(leaks={'exact': 1, 'near': 0, 'n': 359}), 'stand in training'),
+        (each(steps=10**6), 'more than the'),
+        (dirty, 'changed after its commit'),
+        (uncommitted, 'no commit'),
+        (better, 'not that of its examples'),
+        (other_weights, 'different pretrained weights'),
+        (lambda rows: [], 'holds no rows'),
+        (lambda rows: [{'arm': 'mine'}], "has no 'seed'"),
+    ],
+)
+def test_a_submission_that_is_not_in_order_does_not(results, change, words):
+    folder = handed_in(results, change)
+    with pytest.raises(UserError, match=words):
+        seal(results, folder, 'quickstart')
+    assert not (folder / 'submission.json').exists()
+
+
+@pytest.mark.parametrize('name', ['runs.jsonl', 'config.py'])
+def test_a_file_that_was_changed_after_the_seal_is_refused(results, name):
+    folder = handed_in(results)
+    seal(results, folder, 'quickstart')
+    with (folder / name).open('a', encoding='utf-8') as file:
+        file.write('\n')
+    board = build(results)
+    assert f'{name} is not the file that was sealed' in board.refused['somebody']
+    assert not any(e.arm.startswith('somebody') for e in board.entries)
+
+
+def test_a_setting_that_there_is_not(results):
+    folder = handed_in(results)
+    with pytest.raises(UserError, match="did you mean 'quickstart'"):
+        seal(results, folder, 'quickstrat')
+    with pytest.raises(UserError, match="did you mean 'accuracy'"):
+        build(results).check('', 'acuracy', None)
+
+
+def test_configs_are_found_where_the_page_names_them(repository):
+    configs = configs_named(repository / 'results')
+    assert configs['quickstart'] == 'configs/quickstart.py'
+    assert configs['reproductions/t4'] == 'configs/reproductions/t4.py'
+    assert all((repository / config).is_file() for config in configs.values())
+    assert config_of('reproductions/t4/runs.jsonl', configs).startswith('../configs/')
+    assert config_of('nowhere/runs.jsonl', configs) == ''
+
+
+@pytest.mark.slow
+def test_the_committed_pages_are_those_of_the_rows(repository, tmp_path):
+    made = shutil.copytree(repository / 'results', tmp_path / 'results')
+    shutil.copytree(repository / 'configs', tmp_path / 'configs')
+    for path in build(made).write():
+        committed = repository / path.relative_to(tmp_path)
+        assert path.read_text('utf-8') == committed.read_text('utf-8')
+
+
+@pytest.mark.slow
+def test_the_script(repository, results):
+    def call(*flags):
+        return subprocess.run(
+            [sys.executable, 'scripts/leaderboard.py', f'--results={results}', *flags],
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = call('--setting=quickstart', '--metric=accuracy', '--budget=0.5')
+    assert done.returncode == 0 and 'last:1' in done.stdout and 'last:4' not in done.stdout
+    assert not (results / 'leaderboard').exists()
+    done = call('--setting=quikstart')
+    assert done.returncode == 2 and "did you mean 'quickstart'" in done.stderr
+    assert call().returncode == 0 and (results / 'leaderboard/index.html').exists()

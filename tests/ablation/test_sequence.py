@@ -1,0 +1,147 @@
+"""One network that learns several tasks: what is carried, what is forgotten, what is refused."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from ftjax.ablation.cells.sequence_runner import SequenceRunner, with_trunk
+from ftjax.ablation.cells.task_grids import run_grids
+from ftjax.ablation.engines.engine import InProcess
+from ftjax.ablation.report.grid_report import write_grid_results
+from ftjax.ablation.sequences.sequence_forgetting import forgetting_after
+from ftjax.ablation.settings import AblationSettings
+from ftjax.config import plain, template
+from ftjax.errors import UserError
+from ftjax.leaves import flatten
+from ftjax.runs.evaluate import split_metrics
+from ftjax.runs.network_opening import open_network
+from ftjax.runs.prepare import prepare
+from ftjax.runs.run import train
+
+VALUES = {
+    'init': 'glyphs',
+    'data': {
+        'examples_per_class': 2,
+        'val_per_class': 2,
+        'test_per_class': 2,
+        'batch_size': 10,
+        'eval_batch_size': 40,
+    },
+    'optimizer': {'name': 'adamw', 'learning_rate': 0.01},
+    'train': {'steps': 2, 'report': False},
+}
+TASKS = {
+    'scattered': {'data.source': 'digits:scattered'},
+    'upright': {'data.source': 'digits', 'train.steps': 3},
+}
+ARMS = {'full': 'full', 'ewc': 'full+ewc:100,4', 'lora': 'lora:2'}
+
+
+def settings_of(**changes):
+    given = {
+        'arms': ARMS,
+        'tasks': TASKS,
+        'sequence': tuple(TASKS),
+        'rates': (0.01,),
+        'seeds': (0, 1),
+        'max_extra': 0,
+    }
+    return AblationSettings(**{**given, **changes})
+
+
+def by_hand(strategy):
+    """Scores of full fine-tuning, phase after phase, written out for two tasks."""
+    settings = settings_of(arms={'full': strategy})
+    runner = SequenceRunner(VALUES, settings)
+    first, second = (runner.config_of('full', 0.01, 0, task) for task in TASKS)
+    assert (first.train.steps, second.train.steps) == (2, 3)
+    prepared = [prepare(c, d, open_network(c, d)) for c, d in ((first, runner.data_of(first)),)]
+    one, _ = train(prepared[0], progress=False)
+    data = runner.data_of(second)
+    other = prepare(second, data, open_network(second, data))
+    start = with_trunk(other.variables, one.variables, 'upright')
+    fresh = flatten(other.variables['params'])
+    for path, leaf in flatten(start['params']).items():
+        kept = flatten(one.variables['params'])[path]
+        np.testing.assert_array_equal(leaf, fresh[path] if path.startswith('head/') else kept)
+    two, _ = train(dataclasses.replace(other, variables=start), progress=False)
+    back = {'params': {**two.variables['params'], 'head': one.variables['params']['head']}}
+    return {
+        'scattered': split_metrics(prepared[0], one.variables)['accuracy'],
+        'both': (
+            split_metrics(prepared[0], back)['accuracy'],
+            split_metrics(other, two.variables)['accuracy'],
+        ),
+    }
+
+
+def test_a_row_is_the_phases_one_after_the_other():
+    row = SequenceRunner(VALUES, settings_of())('full', 0.01, 0)
+    wanted = by_hand('full')
+    assert row['scores'] == {
+        'scattered': {'scattered': wanted['scattered']},
+        'upright': dict(zip(TASKS, wanted['both'], strict=True)),
+    }
+    lost = wanted['scattered'] - wanted['both'][0]
+    assert row['forgetting'] == {'after upright': pytest.approx(lost)}
+    assert row['test'] == {'n': 40, 'accuracy': pytest.approx(np.mean(wanted['both']))}
+    assert row['steps'] == 5 and row['status'] == 'ok' and row['frozen_unchanged']
+    assert set(row['identity']['data']['further']) == set(TASKS)
+
+
+def test_lower_scores_that_are_better_forget_by_rising():
+    scores = {'a': {'a': 0.2}, 'b': {'a': 0.5, 'b': 0.1}}
+    assert forgetting_after(scores, False) == {'after b': pytest.approx(0.3)}
+    assert forgetting_after(scores, True) == {'after b': pytest.approx(-0.3)}
+
+
+@pytest.mark.slow
+def test_the_grid_its_table_and_that_nothing_is_run_twice(tmp_path):
+    settings = settings_of()
+    found = run_grids(VALUES, settings, tmp_path, InProcess())
+    assert len(found[0]) == len(ARMS) * 2
+    values = plain(template(**VALUES))
+    _, table = write_grid_results(tmp_path, values, settings, *found)
+    assert 'Forgetting: by how much the accuracy' in table and 'after upright' in table
+    html = (tmp_path / 'report.html').read_text('utf-8')
+    assert 'Forgetting: by how much' in html
+    summary = json.loads((tmp_path / 'summary.json').read_text('utf-8'))
+    arms = {arm['arm']: arm['forgetting']['after upright'] for arm in summary['tasks'][0]['arms']}
+    assert arms['full']['difference'] is None
+    seeds = [arms[arm]['seeds'] for arm in ('lora', 'full')]
+    wanted = np.mean([seeds[0][seed] - seeds[1][seed] for seed in ('0', '1')])
+    assert arms['lora']['difference']['estimate'] == pytest.approx(wanted, abs=1e-9)
+    before = (tmp_path / 'runs.jsonl').read_bytes()
+    run_grids(VALUES, settings, tmp_path, InProcess())
+    assert (tmp_path / 'runs.jsonl').read_bytes() == before
+    with pytest.raises(UserError, match='holds an ablation of another config'):
+        turned = settings_of(sequence=tuple(reversed(TASKS)))
+        run_grids(VALUES, turned, tmp_path, InProcess())
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'sequence': ('scattered', 'uprigth')}, "did you mean 'upright'"),
+        ({'sequence': ('scattered',)}, 'two different tasks'),
+        ({'sequence': ('scattered', 'scattered')}, 'two different tasks'),
+        ({'arms': {'full': 'full', 'p': {'baseline': 'probe'}}}, 'learns no sequence'),
+        ({'folds': 2}, 'does not go with config.ablation.folds'),
+        ({'equal': 'compute'}, 'does not go with config.ablation.equal'),
+        ({'tasks': {**TASKS, 'more': {'data.seed': 3}}}, "leaves out task 'more'"),
+    ],
+)
+def test_what_is_no_sequence_is_one_line(changes, words):
+    with pytest.raises(UserError, match=words):
+        settings_of(**changes)
+
+
+def test_networks_that_share_no_trunk_are_refused():
+    with pytest.raises(UserError, match=r"stage 'stem' .* of 'upright'"):
+        with_trunk(
+            {'params': {'stem': {'kernel': np.ones(3)}, 'head': {}}},
+            {'params': {'stem': {'kernel': np.ones(4)}, 'head': {}}},
+            'upright',
+        )
