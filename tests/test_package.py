@@ -58,6 +58,7 @@ ROOMS = (
     'api',
     '__init__',
     'cli',
+    '__main__',
 )
 # The same within the ablation room.
 ABLATION = (

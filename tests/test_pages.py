@@ -4,11 +4,15 @@ import doctest
 import pathlib
 import re
 
+import jax
 import pytest
 
 from ftjax.cli.generated_pages import pages
+from ftjax.cli.listing import keys_of
 from ftjax.cli.listing_markdown import parts_markdown, table, with_generated
 from ftjax.errors import UserError
+from ftjax.freezing.plan.plan import make_plan
+from ftjax.models.registry import build
 from ftjax.registry import KINDS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -68,3 +72,22 @@ def test_the_examples_of_the_pitfalls_run():
     found = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert found.attempted > 30
     assert not found.failed
+
+
+def test_what_the_migration_page_names_is_there():
+    page = (ROOT / 'ftjax' / 'MIGRATING.md').read_text('utf-8')
+    network = build('vit', {'depth': 3, 'width': 32, 'heads': 2, 'image_size': 16})
+    shapes = jax.eval_shape(network.init, jax.random.key(0), network.example_input())
+    freezes = set(re.findall(r"freeze(?:=| = )'?([a-z][\w:.+|,]*)", page))
+    assert {'last:2', 'full+llrd:0.75', 'lp_ft:0.2+discriminative:2.6', 'lora:8'} <= freezes
+    for freeze in (*freezes, 'head+norm', 'full+ema:0.999'):
+        make_plan(freeze, network, shapes)
+    keys = set(re.findall(r'config\.(\w+)\.(\w+)', page)) | {
+        ('train', 'metric'),
+        ('ablation', 'also_evaluate'),
+        ('data', 'augment'),
+        ('data', 'task'),
+    }
+    for section, key in keys:
+        assert key in keys_of(section), (section, key)
+    assert all((ROOT / file).exists() for file in re.findall(r'scripts/\w+\.py', page))

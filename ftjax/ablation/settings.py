@@ -173,7 +173,8 @@ class AblationSettings:
         named = ('folds', 'also_evaluate', 'movement_on', 'unfamiliar_on')
         given = {name: getattr(self, name) for name in named}
         if self.sequence:
-            given['sequence'] = {task: self.tasks[task] for task in self.sequence}
+            # Pairs, because the order decides the rows.
+            given['sequence'] = [(task, dict(self.tasks[task])) for task in self.sequence]
         return {key: value for key, value in given.items() if value}
 
     @property

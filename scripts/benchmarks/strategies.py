@@ -64,6 +64,7 @@ class Timed:
         from ftjax.freezing.run_length import RunLength
         from ftjax.freezing.settings import as_settings
         from ftjax.freezing.strategies.adapters import with_adapters
+        from ftjax.leaves import flatten
         from ftjax.optim.optimizer import OptimizerSettings
         from ftjax.training.step.run_spec import RunSpec
 
@@ -74,6 +75,7 @@ class Timed:
             *(self.network, self.variables, self.plan),
             optimizer=OptimizerSettings(weight_decay=0.05, clip_norm=1.0),
             batch_size=BATCH,
+            importance=flatten(self.variables['params']) if self.plan.reads_importance else {},
         )
         ends = [*(phase.start for phase in self.plan.phases[1:]), STEPS]
         pairs = zip(self.plan.phases, ends, strict=True)
@@ -101,6 +103,8 @@ class Timed:
         state, frozen = make_state(self.variables, phase, tx, ema)
         if self.plan.of_kind('regulariser'):
             frozen = frozen.replace(reference=jax.tree.map(jnp.array, state.trainable))
+            if self.plan.reads_importance:
+                frozen = frozen.replace(importance=jax.tree.map(jnp.ones_like, state.trainable))
         batch = {
             'inputs': self.network.example_input(BATCH),
             'labels': jnp.arange(BATCH, dtype=jnp.int32),

@@ -94,6 +94,8 @@ def command_line() -> str:
     script, arguments = (sys.argv or [''])[0], sys.argv[1:]
     path = pathlib.Path(script)
     if path.is_absolute():
+        if path.parts[-3:-1] == ('shipped', 'scripts'):  # ftjax/__main__.py, from a wheel
+            return shlex.join(['python', '-m', 'ftjax', path.stem, *arguments])
         path = path.relative_to(_SOURCE) if path.is_relative_to(_SOURCE) else path
         script = path.as_posix() if not path.is_absolute() else path.name
     return shlex.join(['python', script, *arguments] if script.endswith('.py') else sys.argv)
