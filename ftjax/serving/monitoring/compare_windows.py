@@ -89,12 +89,14 @@ def look(
     Raises:
       UserError: a folder that cannot be read.
     """
-    found = read_folder(folder, state.bundle, reference)
+    used = {name for row in state.periods for name in row.get('files', ())}
+    # What was tested is needed for its labels alone.
+    skip = used if labels is None else ()
+    found = read_folder(folder, state.bundle, reference, skip)
     found.windows = [pair for pair in found.windows if pair[1].start >= state.began]
     periods, waiting, late = periods_of(
         found.windows, state.tested_until, now, fewest, _seed(state.bundle, 0)
     )
-    used = {name for row in state.periods for name in row.get('files', ())}
     late -= sum(name in used for name, w in found.windows if w.start < state.tested_until)
     for period in periods:
         take_period(state, period, reference.measure_names, permutations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,8 +47,16 @@ class Period:
     sums: np.ndarray
 
 
-def read_folder(folder: pathlib.Path, digest: str, reference: Reference) -> Folder:
-    """Reads all windows of a bundle.
+def read_folder(
+    folder: pathlib.Path, digest: str, reference: Reference, skip: Collection[str] = ()
+) -> Folder:
+    """Reads the windows of a bundle.
+
+    Args:
+      folder: of windows.
+      digest: of the bundle's manifest.
+      reference: of the bundle.
+      skip: names of files that need not be read again.
 
     Raises:
       UserError: no such folder, or one with too many windows.
@@ -61,6 +69,8 @@ def read_folder(folder: pathlib.Path, digest: str, reference: Reference) -> Fold
         raise UserError(f'{folder} holds {len(names):,} windows; expected at most {MOST_FILES:,}')
     found = Folder([])
     for name in names:
+        if name in skip:
+            continue
         try:
             window = read_window(folder / name)
             if window.bundle != digest:

@@ -322,3 +322,41 @@ def test_exit_codes_for_cron(traffic):
     broken = run()
     assert broken.returncode == 2
     assert 'error: ' in broken.stderr
+
+
+def test_a_thousand_windows_are_read_once(traffic, monkeypatch):
+    for week in range(4):
+        traffic.write(week, count=60)
+    read = []
+    real = periods.read_window
+    monkeypatch.setattr(periods, 'read_window', lambda path: read.append(path.name) or real(path))
+    traffic.look(weeks=3)
+    assert len(read) == 4
+    traffic.look(weeks=4)
+    assert len(read) == 5  # the one that was not over
+    found = traffic.look(weeks=4)
+    assert (len(read), found.look.late, found.look.waiting) == (5, 0, 0)
+
+
+def test_windows_of_no_answer_and_of_broken_answers_are_no_evidence(traffic):
+    width = traffic.reference.features.shape[1]
+    for week in range(3):
+        sketch = Sketch(traffic.reference, 3, week)
+        broken = np.full(width, np.nan, np.float32)
+        sketch.note([Answered('r/0', 0.5, 0, (0,), broken, np.zeros(4))] * (week * 40))
+        window = window_of(
+            sketch,
+            bundle=traffic.digest,
+            start=START + week * WEEK,
+            seconds=WEEK,
+            refused=7,
+            seed=0,
+        )
+        write_window(traffic.folder / file_name(window, '0123abcd', 0), window)
+    found = traffic.look()
+    assert (found.look.tested, found.look.waiting, found.look.alarms) == ((), 3, ())
+    traffic.write(3)
+    (period,) = traffic.look().look.tested
+    assert (period.seen, period.unusable, period.refused) == (120, 120, 21)
+    page = (traffic.folder / 'monitor' / 'monitor.html').read_text()
+    assert '120 answers from' in page

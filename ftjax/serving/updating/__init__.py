@@ -1,0 +1,1 @@
+"""A deployed network trained on with new data: compared on old and new, published, not promoted."""

@@ -1,0 +1,53 @@
+"""update.md: an update for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ftjax.plotting.number_formats import score
+from ftjax.printable import printable
+
+if TYPE_CHECKING:
+    from ftjax.serving.updating.update_model import Updated
+
+
+def update_text(found: Updated, metric: str, bundle: str) -> str:
+    """The comparison as Markdown."""
+    sets = list(next(iter(found.validation.values())))
+    lines = [
+        '# Update of a deployed network',
+        '',
+        f'Deployed: {printable(bundle)}. The candidate is `{printable(found.chosen)}`, the best on '
+        'the validation splits. It is not promoted: that is for a person to do.',
+        '',
+        f'## Validation ({metric.replace("_", " ")})',
+        '',
+        '| strategy | ' + ' | '.join(f'{name} data' for name in sets) + ' |',
+        '|---' * (1 + len(sets)) + '|',
+    ]
+    for name, values in found.validation.items():
+        shown = ' | '.join(score(values[key], metric) for key in sets)
+        lines.append(f'| {printable(name)} | {shown} |')
+    lines += [
+        '',
+        '## Test, beside the deployed network',
+        '',
+        'Intervals are of the difference, 95 %, over examples, which are the same for both. A '
+        'fall on the old data is forgetting.',
+        '',
+        '| strategy | data | examples | deployed | now | difference | |',
+        '|---|---|---|---|---|---|---|',
+    ]
+    for name, rows in found.tests.items():
+        for one in rows:
+            bounds = '–'
+            if one.interval is not None:
+                low, high = (score(value, one.metric, signed=True) for value in one.interval)
+                bounds = f'[{low}, {high}]'
+            lines.append(
+                f'| {printable(name)} | {one.set_name} | {one.count:,} | '
+                f'{score(one.before, one.metric)} | {score(one.after, one.metric)} | '
+                f'{score(one.difference, one.metric, signed=True)} {bounds} | {one.verdict} |'
+            )
+    lines += ['', *(f'- {printable(note)}' for note in found.notes)]
+    return '\n'.join(lines).rstrip() + '\n'

@@ -1,0 +1,185 @@
+"""A deployed network trained on with new data: kept, compared on old and new, never promoted."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import VIT
+
+from ftjax import serving
+from ftjax.api import finetune
+from ftjax.errors import UserError
+from ftjax.serving.making.write_bundle import write_bundle
+from ftjax.serving.updating.compare_sets import Scored, changes
+from ftjax.serving.updating.update_model import UpdateRequest, folder_of, update_model
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+NAMES = np.array(['dark', 'grey', 'bright'])
+
+
+def images(seed, count=240, order=(0, 1, 2)):
+    """Noise around a brightness that is the class; `order` says which class has which."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 3, count)
+    level = np.array([60, 128, 196])[np.array(order)[labels]]
+    noise = random.normal(0, 12, (count, 8, 8, 1))
+    return np.clip(level[:, None, None, None] + noise, 0, 255).astype(np.uint8), labels
+
+
+@pytest.fixture(scope='module')
+def deployed(tmp_path_factory):
+    """(folder, bundle) of a network that tells three brightnesses apart."""
+    folder = tmp_path_factory.mktemp('updated')
+    x, y = images(0)
+    np.savez(folder / 'old.npz', x=x, y=y, class_names=NAMES)
+    # The new data: what was grey is bright now, and the contrary.
+    x, y = images(1, order=(0, 2, 1))
+    np.savez(folder / 'new.npz', x=x, y=y, class_names=NAMES)
+    run = finetune(
+        '',
+        f'npz:{folder / "old.npz"}',
+        model=VIT,
+        freeze='full',
+        train={'steps': 60},
+        optimizer={'learning_rate': 3e-3},
+        data={'batch_size': 32, 'eval_batch_size': 64},
+    )
+    run.fit(folder / 'run', progress=False)
+    return folder, write_bundle(folder / 'run', folder / 'bundle')
+
+
+def request_of(deployed, workdir, **more):
+    folder, bundle = deployed
+    data = {'source': f'npz:{folder / "new.npz"}', **more.pop('data', {})}
+    return UpdateRequest(bundle=bundle, data=data, workdir=workdir, **more)
+
+
+@pytest.mark.slow
+def test_new_data_are_learnt_forgetting_is_measured_and_the_candidate_proves_itself(
+    deployed, tmp_path
+):
+    before = {p.name: p.read_bytes() for p in deployed[1].iterdir()}
+    request = request_of(
+        deployed, tmp_path / 'u', strategies=('same', 'head'), epochs=24.0, learning_rate=1e-2
+    )
+    found = update_model(request, say=lambda _: None)
+    assert {p.name: p.read_bytes() for p in deployed[1].iterdir()} == before
+    same = {one.set_name: one for one in found.tests['same']}
+    assert same['new'].before < 0.6 < 0.9 < same['new'].after
+    assert same['new'].verdict == 'better'
+    # Classes changed places: what is right on the new data is wrong on the old.
+    assert same['old'].before > 0.9 > 0.7 > same['old'].after
+    assert same['old'].verdict == 'worse'
+    low, high = same['old'].interval
+    assert low <= same['old'].difference <= high < 0
+    means = {name: sum(found.validation[name].values()) for name in ('same', 'head')}
+    assert found.chosen == max(means, key=means.get)
+    plan = json.loads((tmp_path / 'u' / 'head' / 'result.json').read_text())
+    assert plan['strategy'] == 'head'
+    # The candidate is the chosen run, and answers as it does.
+    bundle = serving.load(found.candidate)
+    x, y = images(2, order=(0, 2, 1))
+    predicted = [row['predicted'] for row in bundle.predict(list(x))]
+    right = np.mean(np.array(predicted) == NAMES[y])
+    chosen = {one.set_name: one for one in found.tests[found.chosen]}
+    assert right == pytest.approx(chosen['new'].after, abs=0.15)
+    again = update_model(request, say=lambda _: None)  # all is there already
+    assert again == found
+    text = (tmp_path / 'u' / 'update.md').read_text()
+    assert 'not promoted' in text
+    assert '| same | old |' in text
+
+
+def test_what_cannot_be_updated_is_refused_before_anything_is_trained(deployed, tmp_path):
+    folder, _ = deployed
+    x, y = images(3)
+    np.savez(folder / 'two.npz', x=x[y < 2], y=y[y < 2], class_names=NAMES[:2])
+    np.savez(folder / 'more.npz', x=x, y=y, class_names=['dark', 'grey', 'white'])
+    for source, message in (
+        ('two', "they lack 'bright'"),
+        ('more', "they lack 'bright'; they have 'white' too"),
+    ):
+        request = request_of(
+            deployed, tmp_path / 'u', data={'source': f'npz:{folder / source}.npz'}
+        )
+        with pytest.raises(UserError, match=message):
+            update_model(request)
+    with pytest.raises(UserError, match='new data are needed'):
+        update_model(request_of(deployed, tmp_path / 'u', data={'source': ''}))
+    whole = (folder / 'old.npz').read_bytes()
+    try:
+        np.savez(folder / 'old.npz', x=x, y=y, class_names=NAMES)
+        with pytest.raises(UserError, match='no longer that of the run'):
+            update_model(request_of(deployed, tmp_path / 'u'))
+        (folder / 'old.npz').unlink()
+        with pytest.raises(UserError, match='--noforgetting'):
+            update_model(request_of(deployed, tmp_path / 'u'))
+    finally:
+        (folder / 'old.npz').write_bytes(whole)
+    assert not (tmp_path / 'u').exists()
+    assert [folder_of(s) for s in ('last:1', 'same', 'lora:8,all')] == [
+        'last_1',
+        'same',
+        'lora_8_all',
+    ]
+
+
+def test_examples_that_were_trained_on_are_told(deployed, tmp_path):
+    folder, _ = deployed
+    with np.load(folder / 'old.npz') as old:
+        np.savez(folder / 'copy.npz', x=old['x'], y=old['y'], class_names=NAMES)
+    said = []
+    request = request_of(
+        deployed,
+        tmp_path / 'u',
+        data={'source': f'npz:{folder / "copy.npz"}', 'seed': 5},
+        epochs=0.5,
+    )
+    found = update_model(request, say=said.append)
+    assert any('are in the old training split' in note for note in found.notes)
+    assert any('are in the new training split' in line for line in said)
+
+
+def test_changes_are_paired():
+    random = np.random.default_rng(0)
+    old = (random.random(400) < 0.8).astype(float)
+    new = old.copy()
+    new[:12] = 1 - new[:12]
+    (change,) = changes(
+        {'new': Scored(metric='accuracy', values=old)},
+        {'new': Scored(metric='accuracy', values=new)},
+    )
+    assert change.difference == pytest.approx((new - old).mean())
+    # Twelve of 400 differ: the error of the difference is that of twelve signs.
+    assert change.interval[1] - change.interval[0] < 2.2 * 1.96 * np.sqrt(12) / 400
+
+
+@pytest.mark.slow
+def test_a_candidate_is_published_and_nothing_is_promoted(deployed, tmp_path):
+    from ftjax.serving.versions.promotions import promote
+    from ftjax.serving.versions.publishing import publish
+    from ftjax.serving.versions.registry import Registry
+
+    folder, bundle = deployed
+    registry = Registry(str(tmp_path / 'registry'))
+    publish(registry, bundle, 'lights')
+    promote(registry, 'lights@1', 'production', 'first')
+    done = subprocess.run(
+        [
+            *(sys.executable, 'scripts/update.py', f'--registry={tmp_path / "registry"}'),
+            *('--model=lights@production', f'--workdir={tmp_path / "u"}', '--epochs=2'),
+            f'--data.source=npz:{folder / "new.npz"}',
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'published: lights@2, not promoted' in done.stdout
+    assert registry.resolve('lights@production').number == 1
+    made = registry.resolve('lights@latest')
+    assert (made.number, made.facts['updated_from']) == (2, 'lights@1')
+    assert made.facts['update']['tests']['same'][0]['count'] > 0
