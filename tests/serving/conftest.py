@@ -12,17 +12,9 @@ from ftjax.serving.making.write_bundle import write_bundle
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+from tiny_vit import VIT
+
 NAMES = ('ant', 'bee', 'cat')
-VIT = {
-    'name': 'vit',
-    'image_size': 8,
-    'patch_size': 4,
-    'width': 16,
-    'heads': 2,
-    'depth': 2,
-    'channels': 1,
-    'mlp_dim': 16,
-}
 
 
 def of_run(folder, run):

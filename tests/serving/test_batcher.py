@@ -198,3 +198,19 @@ def test_what_is_left_of_a_split_batch_is_answered_too():
         ([4, 5, 6, 7], 4),
         ([8, 9], 4),
     ]
+
+
+def test_who_waits_for_the_end_can_be_cancelled():
+    """A cancellation that came while a service was closed was lost: the server never ended."""
+
+    async def whole():
+        batcher = Batcher(Runs(), (1,), 0.05, 8)
+        batcher.start()
+        await asyncio.sleep(0)
+        closing = asyncio.create_task(batcher.close())
+        await asyncio.sleep(0)  # it waits for the worker now
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+
+    asyncio.run(asyncio.wait_for(whole(), 10))

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import VIT
+from tiny_vit import VIT
 
 from ftjax import serving
 from ftjax.api import finetune

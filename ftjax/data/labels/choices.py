@@ -51,7 +51,7 @@ class Choices(LabelKind):
         """From numbers, from 0, or letters, from A.
 
         >>> Choices().read([1, '0', 'B'], str)[0].tolist()
-        [1, 0, 1]
+        [[1], [0], [1]]
         """
         found = [_choice(value, where, row) for row, value in enumerate(raw)]
         return np.array(found, np.int32).reshape(-1, 1), ()

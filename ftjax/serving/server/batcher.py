@@ -56,8 +56,9 @@ class Batcher:
             await asyncio.sleep(0.005)
         if self._worker is not None:
             self._worker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._worker
+            # Not `await self._worker` with its CancelledError suppressed: that would swallow the
+            # cancellation of whoever waits here.
+            await asyncio.wait([self._worker])
         self._thread.shutdown(wait=True)
 
     @contextlib.contextmanager

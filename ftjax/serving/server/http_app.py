@@ -54,8 +54,7 @@ def _app(live: LiveService, follower: Follower | None) -> Any:
         yield
         if following is not None:
             following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await following
+            await asyncio.wait([following])
         await live.service.close()
 
     def example() -> Any:

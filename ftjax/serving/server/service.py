@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 import os
@@ -113,8 +112,7 @@ class Service:
         self.readers.shutdown(wait=True, cancel_futures=True)
         if self.traffic is not None and self._writing is not None:
             self._writing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._writing
+            await asyncio.wait([self._writing])
             self.traffic.store(self.traffic.waiting())
 
     def warm_up(self) -> None:
