@@ -21,8 +21,8 @@ CAPTION = (
     'over seconds of ftjax, median and quartiles of {rounds} rounds taken in turn. Generation: '
     '{new} greedy tokens after {batch} prompts of {prompt}, both with their caches; the tokens are '
     'compared. The last row: bytes between weights and gradients (not seconds) with chunks, and '
-    'with the logits of all tokens at once. Measured while the machine did other work too, with a '
-    'load of about 10 on two cores: the ratio of core seconds says more than that of the clock.'
+    'with the logits of all tokens at once. Rows of a machine without a name were measured '
+    'under a load of about 10 on two cores.'
 )
 
 
