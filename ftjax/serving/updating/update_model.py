@@ -20,7 +20,7 @@ from ftjax.runs.run import train
 from ftjax.serving.bundle.manifest import check_manifest
 from ftjax.serving.bundle.run_facts import read_run_facts
 from ftjax.serving.making.write_bundle import write_bundle
-from ftjax.serving.updating.compare_sets import Change, Scored, changes, higher_is_better, scored
+from ftjax.serving.updating.compare_sets import Scored, changes, higher_is_better, scored
 from ftjax.serving.updating.continued_config import (
     SAME,
     config_of_bundle,
@@ -29,6 +29,7 @@ from ftjax.serving.updating.continued_config import (
     old_settings,
 )
 from ftjax.serving.updating.update_text import update_text
+from ftjax.serving.updating.updated import Updated
 
 RESULT, TEXT, BUNDLE = 'update.json', 'update.md', 'bundle'
 
@@ -48,30 +49,6 @@ class UpdateRequest:
     forgetting: bool = True
     """Whether the old data are read, and all are compared on their test split too."""
     command: str = ''
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Updated:
-    """What came of it."""
-
-    chosen: str
-    """The strategy of the candidate."""
-    candidate: pathlib.Path
-    """Its bundle."""
-    validation: dict[str, dict[str, float]]
-    """Metric by strategy and validation set; `deployed` is the network as it is."""
-    tests: dict[str, tuple[Change, ...]]
-    """By strategy: against the deployed network on the test sets."""
-    notes: tuple[str, ...]
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """As JSON, for the registry."""
-        rows = {
-            name: [dataclasses.asdict(one) | {'verdict': one.verdict} for one in found]
-            for name, found in self.tests.items()
-        }
-        return {'chosen': self.chosen, 'validation': self.validation, 'tests': rows}
 
 
 def update_model(request: UpdateRequest, say: Callable[[str], object] = print) -> Updated:

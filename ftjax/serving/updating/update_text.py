@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ftjax.plotting.number_formats import score
 from ftjax.printable import printable
-
-if TYPE_CHECKING:
-    from ftjax.serving.updating.update_model import Updated
+from ftjax.serving.updating.updated import Updated
 
 
 def update_text(found: Updated, metric: str, bundle: str) -> str:
