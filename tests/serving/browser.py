@@ -19,24 +19,21 @@ class Page:
     def __init__(self, profile):
         flags = ['--headless', '--no-sandbox', '--disable-gpu', '--remote-debugging-pipe']
         ours, theirs = os.pipe(), os.pipe()  # to the browser, from it
-
-        def pipes():
-            # The browser reads commands from 3 and writes answers to 4.
-            taken = os.dup(ours[0]), os.dup(theirs[1])
-            os.dup2(taken[0], 3)
-            os.dup2(taken[1], 4)
-
+        # It reads commands from 3 and writes answers to 4. A fork of this process could hang.
+        command = f'exec "$@" 3<&{ours[0]} 4>&{theirs[1]}'
+        words = [str(BROWSER), *flags, f'--user-data-dir={profile}']
         self.process = subprocess.Popen(
-            [str(BROWSER), *flags, f'--user-data-dir={profile}'],
-            preexec_fn=pipes,
-            pass_fds=(3, 4),
+            ['bash', '-c', command, 'bash', *words],
+            pass_fds=(ours[0], theirs[1]),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         os.close(ours[0])
         os.close(theirs[1])
         self.to, self.back = ours[1], theirs[0]
-        self.count, self.had, self.session, self.violations = 0, b'', None, []
+        self.count, self.had, self.session = 0, b'', None
+        self.violations = []
+        """What the browser complains of: above all what the page's policy forbids."""
 
     def __enter__(self):
         return self
@@ -61,7 +58,9 @@ class Page:
                 assert 'error' not in found, found
                 return found['result']
             if found.get('method') == 'Log.entryAdded':
-                self.violations.append(found['params']['entry']['text'])
+                entry = found['params']['entry']
+                if entry['source'] != 'network':  # an answer 422 is none
+                    self.violations.append(entry['text'])
 
     def open(self, url):
         target = self.call('Target.createTarget', url='about:blank')['targetId']

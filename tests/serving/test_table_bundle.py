@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib.util
+import json
 
 import numpy as np
 import pytest
@@ -61,6 +62,11 @@ def test_rows_over_http(table):
             ):
                 status, answer = await post(app, {'inputs': [ROWS[0], bad]})
                 assert (status, answer['error']['input']) == (422, 1), (bad, answer)
+            document = json.loads((await call(app, '/openapi.json'))[2])
+            content = document['paths']['/v1/predict']['post']['requestBody']['content']
+            example = content['application/json']['example']
+            assert set(example['inputs'][0]) == {'age', 'town'}  # a gap is null, not left out
+            assert (await post(app, example))[0] == 200
             form = await call(app, '/v1/predict', b'a=1', kind='application/x-www-form-urlencoded')
             assert form[0] == 415
             assert (await post(app, {'inputs': ROWS[:1]}))[0] == 200

@@ -21,7 +21,8 @@ _FORM = """
 <textarea id="text" rows="4" cols="60"></textarea></label></p>
 <p id="table" hidden><label>A row, as JSON:<br>
 <textarea id="row" rows="8" cols="60">{}</textarea></label></p>
-<p><label>Token, if the server asks for one: <input type="password" id="token"></label></p>
+<p><label>Token, if the server asks for one: <input type="password" id="token"
+ autocomplete="off"></label></p>
 <p><button id="go">Predict</button> <a href="docs">API</a></p>
 </form>
 <div class="wide"><canvas id="picture" width="0" height="0"></canvas></div>
