@@ -24,7 +24,7 @@ def altered(bundle, folder, favoured=0, by=0.1, run=None):
     return with_weights(bundle, folder, favour, run)
 
 
-def shaken(bundle, folder, by=0.5, seed=0):
+def shaken(bundle, folder, by=3.0, seed=0):
     """A copy of which every weight is changed by noise of a share of its spread."""
     random = np.random.default_rng(seed)
 
