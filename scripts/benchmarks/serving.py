@@ -78,16 +78,17 @@ def measured(
     requests, expected = requests_of(bundle, goldens)
     wire = [post(*each) for each in requests]
     with contextlib.ExitStack() as stack:
-        servers = {
-            SIDES[2]: ours(own, '--batch_sizes=1', '--latency_ms=0'),
-            SIDES[3]: ours(own, f'--batch_sizes={SIZES}'),
+        starts: dict[str, Callable[[], Server]] = {
+            SIDES[2]: lambda: ours(own, '--batch_sizes=1', '--latency_ms=0'),
+            SIDES[3]: lambda: ours(own, f'--batch_sizes={SIZES}'),
         }
         if other:
-            servers[SIDES[4]] = torch_eager(other, threads)
-        for server in servers.values():
+            starts[SIDES[4]] = lambda: torch_eager(other, threads)
+        servers = {}
+        for name, start in starts.items():
             # One after the other: a server measures its batches while it starts.
-            stack.enter_context(server)
-            server.wait()
+            servers[name] = stack.enter_context(start())
+            servers[name].wait()
         sides = sides_of(bundle, goldens, servers, wire, clients)
         found: dict[Any, list[Answered]] = {key: [] for key in sides}
         for _ in range(rounds):
