@@ -87,6 +87,7 @@ class Embedding(Task):
         """The ranks of what belongs to each query, in place of the vectors.
 
         `query` is 1 for the first of equal first texts, and 0 where nothing belongs to it.
+        `nearest` is the example that holds the nearest candidate, as its text `nearest_text`.
         """
         rows = dict(found.rows)
         vectors, numbers = rows.pop('vectors'), rows.pop('numbers')
@@ -94,11 +95,11 @@ class Embedding(Task):
         texts = vectors.shape[1]
         if texts == 1:
             candidates, holder, skipped = vectors[:, 0], np.arange(len(vectors)), True
-            asks, answers = numbers[:, 1], holder
+            asks, answers, column = numbers[:, 1], holder, np.zeros(len(vectors), int)
         else:
             known, first = np.unique(numbers[:, 1:-1].T.reshape(-1), return_index=True)
             candidates = vectors[:, 1:].swapaxes(0, 1).reshape(-1, vectors.shape[-1])[first]
-            holder, skipped = first % len(vectors), False
+            holder, column, skipped = first % len(vectors), 1 + first // len(vectors), False
             asks, answers = numbers[:, 0], np.searchsorted(known, numbers[:, 1])
         asked = np.unique(asks, return_inverse=True)[1]
         order = np.argsort(asked, kind='stable')
@@ -109,6 +110,7 @@ class Embedding(Task):
         rows |= {name: got.recalls[:, k] for k, name in enumerate(_RECALLS)}
         rows |= {'mrr_at_10': got.reciprocal, 'ndcg_at_10': got.gains}
         rows |= {'query': once & (got.total > 0), 'nearest': rows['index'][holder[got.nearest]]}
+        rows['nearest_text'] = column[got.nearest]
         if texts > 2:
             pairs = np.einsum('nd,nkd->nk', vectors[:, 0], vectors[:, 1:])
             rows['triplet'] = pairs[:, 0] > pairs[:, 1:].max(axis=1)
@@ -199,6 +201,7 @@ class Embedding(Task):
                 'id': str(ids[i]),
                 'position': int(i),
                 'nearest': int(found.rows['nearest'][i]),
+                'nearest_text': int(found.rows['nearest_text'][i]),
                 'ndcg_at_10': float(gains[i]),
             }
             for i in largest(1 - gains, limit)
@@ -207,9 +210,9 @@ class Embedding(Task):
 
     def in_context(self, mistake: Mapping[str, Any], data: Dataset, place: int) -> dict[str, Any]:
         """With the text that is nearest instead."""
-        told = {name: value for name, value in mistake.items() if name != 'nearest'}
+        told = {k: v for k, v in mistake.items() if k not in ('nearest', 'nearest_text')}
         other = data.inputs[mistake['nearest']]
-        text = other if isinstance(other, str) else other[1]
+        text = other if isinstance(other, str) else other[mistake['nearest_text']]
         return {**told, 'texts': [*mistake.get('texts', ()), f'nearest: {str(text)[:500]}']}
 
     def baselines(

@@ -58,7 +58,7 @@ class Choices(LabelKind):
 
     def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
         """With how many choices there are, if every one is a choice."""
-        counts = [texts_there(texts) - 1 for texts in inputs]
+        counts = _without_holes(inputs, where)
         for row, (choices, (label, *_)) in enumerate(zip(counts, labels, strict=True)):
             if choices < 2:
                 raise UserError(f'{where(row)}: {choices} choices; expected 2 or more')
@@ -130,8 +130,8 @@ class Relevance(Choices):
 
     def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
         """As they are, if there is one for each candidate."""
-        for row, (texts, label) in enumerate(zip(inputs, labels, strict=True)):
-            have = texts_there(texts) - 1
+        counts = _without_holes(inputs, where)
+        for row, (have, label) in enumerate(zip(counts, labels, strict=True)):
             given = int((label != NO_CANDIDATE).sum())
             if have != given:
                 raise UserError(f'{where(row)}: {have} candidates and {given} numbers of relevance')
@@ -160,10 +160,29 @@ class Relevance(Choices):
 def texts_there(texts: Sequence[str]) -> int:
     """How many of the texts of an example are there: empty ones at the end fill it up.
 
-    >>> texts_there(['question', 'one', 'two', ''])
-    3
+    >>> texts_there(['question', 'one', 'two', '']), texts_there(['', 'one', 'two'])
+    (3, 3)
     """
-    return sum(bool(text) for text in texts)
+    return max((number for number, text in enumerate(texts, 1) if text), default=0)
+
+
+def hole(texts: Sequence[str]) -> str:
+    """Which of several texts is empty and stands before another; '' where none does.
+
+    >>> hole(['', 'one', 'two', '']), hole(['question', '', 'two'])
+    ('', 'text 0 of 2 is empty')
+    """
+    there = texts[1 : texts_there(texts)]
+    empty = next((number for number, text in enumerate(there) if not text), None)
+    return '' if empty is None else f'text {empty} of {len(there)} is empty'
+
+
+def _without_holes(inputs: Any, where: Where) -> list[int]:
+    """How many texts each example has after its first."""
+    for row, texts in enumerate(inputs):
+        if hole(texts):
+            raise UserError(f'{where(row)}: {hole(texts)}; leave it out, or write what it says')
+    return [texts_there(texts) - 1 for texts in inputs]
 
 
 def filled_up(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
