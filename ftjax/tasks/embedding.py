@@ -51,6 +51,7 @@ class Embedding(Task):
         Metric(name='mrr_at_10', label='MRR@10', bounds=(0.0, 1.0)),
         Metric(name='ndcg_at_10', label='nDCG@10', bounds=(0.0, 1.0)),
     )
+    smooths = False
     default_metric = 'ndcg_at_10'
     loss_unit = 'nats'
     noted = ('recall_at_1',)

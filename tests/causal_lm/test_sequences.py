@@ -10,11 +10,11 @@ from ftjax.data import DataSettings, TrainStream, load_data
 from ftjax.data.labels.next_tokens import CONVERSATION
 from ftjax.data.streams.loader import Loader
 from ftjax.data.text.packing import first_fit
-from ftjax.data.text.sequences import SequenceReader
+from ftjax.data.text.sequences import SequenceReader, sequences_of
 from ftjax.errors import UserError
 from ftjax.preprocessing import template_sandbox
 from ftjax.preprocessing.chat_template import ChatTemplate
-from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
 
 END, PAD = ID['</s>'], ID['</s>']
 NET = decoder()
@@ -198,6 +198,29 @@ def test_a_template_sees_messages_and_nothing_else():
         ChatTemplate(late).spans([*said, said[0]], 'x')
     marked = '{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}'
     assert ChatTemplate(marked).rendered(said, 'x') == 'abb'
+
+
+def test_a_text_of_which_the_tokenizer_leaves_nothing_is_one_token_of_padding(tmp_path):
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({'a': 0, 'bb': 1}, unk_token='a'))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.normalizer = normalizers.Replace('#', '')
+    tokenizer.save(str(tmp_path / 'tokenizer.json'))
+    plain = text_preprocessing(NET, tmp_path / 'tokenizer.json')
+    data = texts(['a bb', '#', 'bb a a', '#'])
+    made = sequences_of(data, plain)
+    assert made.lengths.tolist() == [2, 1, 3, 1] and made.counted.sum() == 3
+    assert 'of 2 training examples nothing is learned' in SequenceReader.seen(data, plain)
+    reader = SequenceReader(data, plain)
+    for labels in (reader.examples(np.arange(4), 4)[1], reader.packed(np.arange(4), 1)[1]):
+        assert (labels[..., 0] != -1).sum() == 3
+
+
+def test_a_conversation_in_a_text_is_refused(tmp_path):
+    (tmp_path / 'a.csv').write_text('messages\n"[{""role"": ""user"", ""content"": ""a""}]"\n' * 2)
+    with pytest.raises(UserError, match='a conversation in JSON'):
+        load_data(DataSettings(source=f'csv:{tmp_path}/a.csv', task='causal_lm'))
 
 
 def test_a_template_has_bounds(monkeypatch):

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from ftjax.errors import UserError
 from ftjax.tasks import task_of
 from ftjax.tasks.retrieval.contrastive_losses import (
     cosine_regression,
@@ -24,6 +25,14 @@ def pairs(count, texts=2, dim=6):
     vectors = RNG.normal(size=(count, texts, dim)).astype(np.float32)
     numbers = np.arange(count * texts).reshape(count, texts)
     return vectors, batch_of(np.concatenate([numbers, np.full((count, 1), -1)], axis=1))
+
+
+def test_a_loss_of_other_examples_is_refused():
+    vectors, batch = pairs(3)
+    with pytest.raises(UserError, match='expected multiple_negatives'):
+        supervised_contrastive(vectors, batch)
+    with pytest.raises(UserError, match='expected supervised_contrastive'):
+        multiple_negatives(vectors[:, 0], batch)
 
 
 def test_three_texts_by_hand():

@@ -68,6 +68,16 @@ def test_a_first_word_of_a_hash_and_spaces_within_words_of_a_conll_file(tmp_path
     assert found.inputs.tolist() == ['in #'] and found.labels.tolist() == [[0, 1]]
 
 
+def test_tags_that_seem_right_and_are_not(tmp_path):
+    (tmp_path / 'a.conll').write_text('Ada\nslept\n\n')
+    with pytest.raises(UserError, match='line 1: one column'):
+        load_data(settings(f'conll:{tmp_path}/a.conll'))
+    for begin, inner in (('b-per', 'i-per'), ('B_per', 'I_per')):
+        with pytest.raises(UserError, match="expected 'B-per' and 'I-per'"):
+            Tags().read([[begin, inner, 'O']], str)
+    assert Tags().read([['b-per', 'O']], str)[1] == ('O', 'b-per')
+
+
 def test_spans_without_a_type(tmp_path):
     """Of B B I O two spans: as seqeval 1.2.2 has them, mode='strict', scheme=IOB2."""
     rows = [{'words': list('abcd'), 'tags': ['B', 'B', 'I', 'O']}]

@@ -27,6 +27,7 @@ class Choices(LabelKind):
     axes = 2
     form = 'choices'
     fills_up = True
+    lists_from = 1
     column_sets: tuple[tuple[str, ...], ...] = (
         ('question', 'choices'),
         ('prompt', 'choices'),
@@ -113,7 +114,8 @@ class Relevance(Choices):
         for row, value in enumerate(raw):
             given = value.split(separator) if isinstance(value, str) else value
             try:
-                numbers = np.asarray(list(given), np.float32)
+                with np.errstate(over='ignore'):  # infinity is refused below
+                    numbers = np.asarray(list(given), np.float32)
             except (TypeError, ValueError):
                 numbers = np.full(1, np.nan)
             if numbers.ndim != 1 or not (np.isfinite(numbers) & (numbers >= 0)).all():
@@ -133,6 +135,8 @@ class Relevance(Choices):
         counts = _without_holes(inputs, where)
         for row, (have, label) in enumerate(zip(counts, labels, strict=True)):
             given = int((label != NO_CANDIDATE).sum())
+            if not have:
+                raise UserError(f'{where(row)}: no candidates; expected at least one')
             if have != given:
                 raise UserError(f'{where(row)}: {have} candidates and {given} numbers of relevance')
         return labels
@@ -142,6 +146,15 @@ class Relevance(Choices):
         each = inputs['input_ids'].shape[:2]
         mask = jax.ShapeDtypeStruct((examples,), np.float32)
         return jax.ShapeDtypeStruct(each, np.float32), mask
+
+    def check_training(self, name: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
+        """A query with candidates that are not alike."""
+        least = np.where(labels == NO_CANDIDATE, np.inf, labels).min(axis=1, initial=np.inf)
+        if len(labels) and not (labels.max(axis=1, initial=NO_CANDIDATE) > least).any():
+            raise UserError(
+                f'{name}: all candidates of each query are equally relevant; expected some that '
+                'are more relevant than others of their query'
+            )
 
     def hashed(self, labels: np.ndarray) -> Iterator[bytes | np.ndarray]:
         """All numbers."""

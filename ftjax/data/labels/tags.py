@@ -23,6 +23,7 @@ OUTSIDE = 'O'
 UNITS = ('words', 'characters')
 """What a text that is given as one string is cut into."""
 _OTHER_SCHEME = re.compile('[ESLU](-.+)?')
+_OTHER_SPELLING = re.compile('[BIbi][-_:/.].+')
 _BLANKS = re.compile(r'[ \t\r\n]+')
 """What parts words that stand in one string: other white space may be part of a word."""
 
@@ -188,6 +189,14 @@ def _check_scheme(names: Sequence[str], where: Callable[[str], str]) -> None:
       where: of a tag: where it stands first.
     """
     if not of_spans(names):
+        other = {name for name in names if _OTHER_SPELLING.fullmatch(name)}
+        both = (name for name in other if name[0] in 'Bb')
+        wrong = next((b for b in both if {f'I{b[1:]}', f'i{b[1:]}'} & other), None)
+        if wrong is not None:
+            raise UserError(
+                f'{where(wrong)}: tags as {wrong!r} seem to be of IOB2 in another spelling; '
+                f"expected 'B-{wrong[2:]}' and 'I-{wrong[2:]}', and O"
+            )
         return
     spans = {name for name in names if name.startswith(('B-', 'I-')) or name in ('B', 'I')}
     dashed = {len(name) > 1 for name in spans}

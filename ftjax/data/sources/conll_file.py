@@ -63,6 +63,8 @@ def sentences(path: Path, settings: DataSettings, tagged: bool = True) -> Iterat
             continue
         if len(cells) != count:
             raise UserError(f'{path} line {number}: {len(cells)} columns; expected {count}')
+        if tagged and count < 2:
+            raise UserError(f'{path} line {number}: one column; expected a word and its tag')
         if not words:
             first = number
         words.append(_cell(path, number, cells, settings.text_column or '0', 'text_column'))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
+from ftjax.errors import UserError
 from ftjax.evaluation.unit_vectors import unit
 from ftjax.ranges import above
 from ftjax.tasks.registry import loss
@@ -40,6 +41,11 @@ def multiple_negatives(
     The right answer is its own positive. Copies of that text elsewhere in the batch, and other
     positives of an equal anchor, are no wrong answers and are left out.
     """
+    if outputs.ndim != 3:
+        raise UserError(
+            'train.loss multiple_negatives compares texts that belong together, and the examples '
+            'are single texts of classes: expected supervised_contrastive'
+        )
     numbers, real = batch['labels'][:, :-1], batch['mask'] > 0
     count, texts = numbers.shape
     others = outputs[:, 1:].swapaxes(0, 1).reshape(-1, outputs.shape[-1])  # positives come first
@@ -67,6 +73,11 @@ def supervised_contrastive(
 
     Equation 2 of the source. 0 for a text that is alone with its class in the batch.
     """
+    if outputs.ndim != 2:
+        raise UserError(
+            'train.loss supervised_contrastive compares single texts of classes, and an example '
+            f'has {outputs.shape[1]} texts: expected multiple_negatives'
+        )
     classes, real = batch['labels'][:, -1], batch['mask'] > 0
     return class_contrast(outputs, classes, real, temperature)[0]
 
