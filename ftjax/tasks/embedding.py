@@ -41,8 +41,8 @@ class Embedding(Task):
     """A vector for a text, trained on pairs, triplets or texts of classes.
 
     Pairs and triplets: `multiple_negatives`; of the test split every first text asks for the
-    second, among all second and further texts. Texts of classes: `supervised_contrastive`; every
-    text asks for the others of its class.
+    second, among all second and further texts but itself. Texts of classes:
+    `supervised_contrastive`; every text asks for the others of its class.
     """
 
     labels = SimilarTexts()
@@ -95,19 +95,23 @@ class Embedding(Task):
         vectors = np.where(np.isfinite(vectors), vectors, 0)
         texts = vectors.shape[1]
         if texts == 1:
-            candidates, holder, skipped = vectors[:, 0], np.arange(len(vectors)), True
+            candidates, holder = vectors[:, 0], np.arange(len(vectors))
             asks, answers, column = numbers[:, 1], holder, np.zeros(len(vectors), int)
+            itself = holder
         else:
             known, first = np.unique(numbers[:, 1:-1].T.reshape(-1), return_index=True)
             candidates = vectors[:, 1:].swapaxes(0, 1).reshape(-1, vectors.shape[-1])[first]
-            holder, column, skipped = first % len(vectors), 1 + first // len(vectors), False
+            holder, column = first % len(vectors), 1 + first // len(vectors)
             asks, answers = numbers[:, 0], np.searchsorted(known, numbers[:, 1])
+            itself = np.searchsorted(known, asks).clip(max=len(known) - 1)
+            positive = np.isin(asks, asks[asks == numbers[:, 1]])  # of some row, its own
+            itself = np.where((known[itself] == asks) & ~positive, itself, -1)
         asked = np.unique(asks, return_inverse=True)[1]
         order = np.argsort(asked, kind='stable')
         belonging = np.split(answers[order], np.cumsum(np.bincount(asked))[:-1])
-        got = ranked(vectors[:, 0], candidates, [belonging[number] for number in asked], skipped)
+        got = ranked(vectors[:, 0], candidates, [belonging[number] for number in asked], itself)
         once = np.zeros(len(asked), bool)
-        once[np.unique(holder if skipped else asks, return_index=True)[1]] = True
+        once[np.unique(holder if texts == 1 else asks, return_index=True)[1]] = True
         rows |= {name: got.recalls[:, k] for k, name in enumerate(_RECALLS)}
         rows |= {'mrr_at_10': got.reciprocal, 'ndcg_at_10': got.gains}
         rows |= {'query': once & (got.total > 0), 'nearest': rows['index'][holder[got.nearest]]}

@@ -47,6 +47,17 @@ def test_equal_texts_are_one_query_and_one_candidate():
     assert got['ndcg_at_10'] == 1
 
 
+def test_a_text_is_no_answer_to_itself_unless_it_is_its_own_positive():
+    # Pairs in both directions: at 0 and 40 degrees, at 90 and 130.
+    pairs = pair_batch([0, 40, 90, 130], [40, 0, 130, 90], [[0, 1], [1, 0], [2, 3], [3, 2]])
+    got = task_of('embedding').measure(pairs)
+    assert (got['recall_at_1'], got['queries'], got['candidates']) == (1, 4, 4)
+    # Nearest to 0 is 30, which belongs to another; the text itself is nearest, and is wanted.
+    pairs = pair_batch([0, 0, 90], [0, 50, 30], [[0, 0], [0, 1], [2, 3]])
+    got = task_of('embedding').measure(pairs)
+    assert got['recall_at_1'] == pytest.approx((1 / 2 + 0) / 2)
+
+
 def test_texts_of_classes_look_for_the_others():
     angles = np.deg2rad([0, 10, 90, 100, 45])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)

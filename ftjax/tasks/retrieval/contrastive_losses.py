@@ -38,8 +38,8 @@ def multiple_negatives(
 ) -> Float[Array, ' batch']:
     """Cross-entropy of scale x cosine of an anchor with all positives and negatives of the batch.
 
-    The right answer is its own positive. Copies of that text elsewhere in the batch, and other
-    positives of an equal anchor, are no wrong answers and are left out.
+    The right answer is its own positive. Copies of that text or of the anchor elsewhere in the
+    batch, and other positives of an equal anchor, are no wrong answers and are left out.
     """
     if outputs.ndim != 3:
         raise UserError(
@@ -51,7 +51,7 @@ def multiple_negatives(
     others = outputs[:, 1:].swapaxes(0, 1).reshape(-1, outputs.shape[-1])  # positives come first
     scores = scale * cosines(outputs[:, 0], others)
     candidates = numbers[:, 1:].T.reshape(-1)
-    copies = candidates[None] == numbers[:, 1, None]
+    copies = (candidates[None] == numbers[:, 1, None]) | (candidates[None] == numbers[:, 0, None])
     siblings = numbers[:, 0, None] == numbers[None, :, 0]
     siblings = jnp.pad(siblings, ((0, 0), (0, count * (texts - 2))))
     own = jnp.eye(count, len(candidates), dtype=bool)
