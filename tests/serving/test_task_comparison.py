@@ -16,14 +16,12 @@ from ftjax.serving.comparison.version_diff import diff
 from ftjax.serving.versions.publishing import publish
 from ftjax.serving.versions.registry import Registry
 
-DEAR = [
-    pytest.param(name, marks=pytest.mark.slow)
-    for name in ('vectors', 'cosine', 'choice', 'order', 'texts', 'values', 'windows')
-]
+pytestmark = pytest.mark.slow
+KINDS = ('tags', 'masks', 'windows', 'vectors', 'cosine', 'choice', 'order', 'texts', 'values')
 MADE = {}
 
 
-@pytest.fixture(params=['tags', 'masks', *DEAR])
+@pytest.fixture(params=KINDS)
 def made(request, tmp_path_factory):
     """A registry with a bundle, the same one again with other weights; and inputs as a file."""
     name = request.param
