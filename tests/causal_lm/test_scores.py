@@ -92,6 +92,14 @@ def test_a_guess_is_right_where_no_token_is_more_probable():
     assert 0 < (scores[..., 2] * ASKED).sum() < ASKED.sum()
 
 
+def test_of_equal_logits_the_first_is_the_guess():
+    logits = np.array([[[1.0, 3.0, 3.0], [0.0, 0.0, 0.0]]], np.float32)
+    right = [
+        module.scores(logits, np.full((1, 2), target))[0, :, 2].tolist() for target in range(3)
+    ]
+    assert right == [[0, 1], [1, 0], [0, 0]]
+
+
 def packed_and_alone(net, lengths=(5, 4, 3)):
     """Logits of texts in one row, and of each alone."""
     variables, apply = initial(net), jax.jit(net.apply)
@@ -125,3 +133,19 @@ def test_what_a_text_says_reaches_no_other_text_of_its_row():
     one, two = (apply(variables, {'input_ids': x, 'segments': segments}) for x in (IDS[:1], other))
     np.testing.assert_array_equal(one[:, 6:], two[:, 6:])
     assert np.abs(one - two)[:, :6].max() > 1e-3
+
+
+def test_the_written_gradient_is_that_of_the_formulas():
+    rng = np.random.default_rng(0)
+    logits = 4 * rng.standard_normal((2, 3, 7)).astype(np.float32)
+    targets = np.array([[0, 6, 2], [5, 1, -1]])
+    weights = rng.standard_normal((2, 3, 3)).astype(np.float32) * (targets >= 0)[..., None]
+
+    def by_formulas(logits):
+        logs = jax.nn.log_softmax(logits)
+        nats = -jnp.take_along_axis(logs, np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+        return (weights[..., 0] * nats - weights[..., 1] * logs.mean(-1)).sum()
+
+    found = jax.grad(lambda x: (weights * module.scores(x, targets)).sum())(logits)
+    np.testing.assert_allclose(found, jax.grad(by_formulas)(logits), rtol=1e-5, atol=1e-6)
+    assert np.array_equal(found[1, 2], np.zeros(7))

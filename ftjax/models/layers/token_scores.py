@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CHUNK = 1024
 """Tokens whose logits there are at once, at most; but one of each example at least."""
 SCORES = 3
-"""Numbers a token: nats, nats under an even target, whether no token is more probable."""
+"""Numbers a token: nats, nats under an even target, whether the target is the guess."""
 
 
 def token_scores(
@@ -32,8 +32,8 @@ def token_scores(
     """Scores of the targets: (nats, nats of an even target, 1 where the target is the guess).
 
     Nats are the cross-entropy -log p(target); those of an even target, the mean of -log p over the
-    vocabulary, are what label smoothing takes. A guess is right where no logit is above that of the
-    target.
+    vocabulary, are what label smoothing takes. The guess is the token with the highest logit, of
+    equal ones the first.
 
     Args:
       module: whose parameters the product reads.
@@ -70,14 +70,38 @@ def chunk_length(batch: int, time: int, chunk: int = CHUNK) -> int:
     return max(d for d in range(1, time + 1) if time % d == 0 and (d == 1 or batch * d <= chunk))
 
 
+@jax.custom_vjp
 def scores(
     logits: Float32[Array, 'batch time vocabulary'], targets: Int[Array, 'batch time']
 ) -> Float32[Array, 'batch time scores']:
-    """`token_scores` from logits."""
-    highest = jax.lax.stop_gradient(logits.max(axis=-1))
+    """`token_scores` from logits, with a written gradient; none by forward mode (`jax.jvp`).
+
+    The gradient of `jnp` would keep the exponentials, as large as the logits, for the backward
+    pass, and on a CPU make them again for each product that reads it.
+    """
+    return _forward(logits, targets)[0]
+
+
+def _forward(logits: Array, targets: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    highest = logits.max(axis=-1)
     total = highest + jnp.log(jnp.exp(logits - highest[..., None]).sum(axis=-1))
-    places = jnp.arange(logits.shape[-1])
-    # A sum over a comparison: the gradient of taking entries is a scatter, which is slow.
-    picked = jnp.where(places == targets[..., None], logits, 0).sum(axis=-1)
-    right = (picked >= highest).astype(jnp.float32)
-    return jnp.stack([total - picked, total - logits.mean(axis=-1), right], axis=-1)
+    # Of a target below 0 any entry: its scores mean nothing.
+    places = jnp.maximum(targets, 0)[..., None]
+    picked = jnp.take_along_axis(logits, places, axis=-1)[..., 0]
+    # The guess is the first of equal logits, as of greedy decoding.
+    numbers = jnp.arange(logits.shape[-1])
+    guess = jnp.where(logits >= highest[..., None], numbers, logits.shape[-1]).min(axis=-1)
+    right = (guess == targets).astype(jnp.float32)
+    found = jnp.stack([total - picked, total - logits.mean(axis=-1), right], axis=-1)
+    return found, (logits, targets, total)
+
+
+def _backward(saved: tuple[Array, Array, Array], cotangent: Array) -> tuple[Array, None]:
+    logits, targets, total = saved
+    nats, even = cotangent[..., 0, None], cotangent[..., 1, None]
+    probable = jnp.exp(logits - total[..., None])
+    here = jnp.arange(logits.shape[-1]) == targets[..., None]
+    return probable * (nats + even) - jnp.where(here, nats, 0) - even / logits.shape[-1], None
+
+
+scores.defvjp(_forward, _backward)
