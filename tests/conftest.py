@@ -81,8 +81,8 @@ def pytest_collection_finish():
 def pytest_runtest_protocol(item, nextitem):
     """After each file, what is still alive is kept out of later garbage collections.
 
-    Programs that JAX keeps make a heap of several GB, and Python walked through all of it now and
-    then: that took 10 to 20 seconds of a test that takes .3 alone.
+    JAX keeps its programs, so the heap only grows, and a full collection looks through all of it:
+    2 of 123 CPU seconds in the 158 quick tests of four files.
     """
     done = yield
     if nextitem is None or nextitem.path != item.path:
