@@ -14,7 +14,9 @@ from ftjax.serving.bundle.golden_rows import fitting
 from ftjax.serving.bundle.goldens import Goldens
 from ftjax.serving.bundle.loaded_bundle import Bundle
 from ftjax.serving.server.batch_costs import BatchCosts, best_costs, measured_seconds
-from ftjax.serving.server.server_settings import MOST_RUNNERS
+
+TRIED = 8
+"""Batches at once that are tried at most, unless more are asked for: each needs its own memory."""
 
 
 def measured_costs(
@@ -26,7 +28,8 @@ def measured_costs(
       bundle: whose programs are compiled for all sizes.
       goldens: of the bundle: what runs. A length that holds none is not measured.
       sizes: examples a batch, ascending.
-      runners: batches at once to try beside 1; 0 for one a core of a CPU, and 1 on an accelerator.
+      runners: batches at once to try beside 1; 0 for one a core of a CPU (at most TRIED), 1 on an
+        accelerator.
       threads: that batches run in.
     """
     signature, given = bundle.signature, {}
@@ -41,6 +44,6 @@ def measured_costs(
         for each in [threads.submit(one) for _ in range(many)]:
             each.result()
 
-    most = runners or (min(own_cores(), MOST_RUNNERS) if platform() == 'cpu' else 1)
+    most = runners or (min(own_cores(), TRIED) if platform() == 'cpu' else 1)
     buckets = dict.fromkeys(bucket for bucket, _ in given)
     return best_costs(sizes, measured_seconds(run, buckets, sizes, sorted({1, most})))
