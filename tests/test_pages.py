@@ -33,7 +33,12 @@ WORDS = {
     word: f'{word}s?'
     for word in ('stage', 'head', 'trunk', 'plan', 'arm', 'seed', 'interval', 'gate')
 }
-WORDS |= {'leaf': 'leaf|leaves', 'strategy': 'strategy|strategies', 'frozen': 'frozen', 'cut': 'cut'}
+WORDS |= {
+    'leaf': 'leaf|leaves',
+    'strategy': 'strategy|strategies',
+    'frozen': 'frozen',
+    'cut': 'cut',
+}
 
 
 def test_what_is_made_from_the_code_is_what_the_code_says():

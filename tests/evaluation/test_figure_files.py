@@ -4,8 +4,8 @@ import io
 
 import matplotlib
 import matplotlib.pyplot as plt
-import pytest
 import numpy as np
+import pytest
 from PIL import Image
 
 from ftjax.plotting.save import figure_bytes, with_palette

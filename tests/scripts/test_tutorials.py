@@ -184,7 +184,11 @@ def test_stale_names_are_seen():
 
 
 def test_what_is_no_notebook_is_told(tmp_path):
-    for text, said in (('{', 'is no notebook'), ('[]', 'format 4'), ('{"nbformat": 3}', 'format 4')):
+    for text, said in (
+        ('{', 'is no notebook'),
+        ('[]', 'format 4'),
+        ('{"nbformat": 3}', 'format 4'),
+    ):
         (tmp_path / 'a.ipynb').write_text(text)
         with pytest.raises(UserError, match=said):
             read_notebook(tmp_path / 'a.ipynb')
