@@ -62,7 +62,8 @@ def execute(notebook: Notebook, name: str) -> Notebook:
         raise UserError(
             f"notebooks need the package {error.name}: pip install 'ftjax[tutorials]'"
         ) from None
-    node: Any = nbformat.from_dict(notebook)
+    # Which joins the lines that a file holds.
+    node: Any = nbformat.reads(json.dumps(notebook), as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
             node,
