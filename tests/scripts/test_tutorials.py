@@ -121,11 +121,14 @@ def test_no_cell_uses_what_is_no_longer_there(tutorial, repository):
     assert not [name for name in named if not (repository / name).exists()]
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
+needs_kernel = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ('nbclient', 'nbformat', 'ipykernel')),
     reason='needs the extra tutorials',
 )
+
+
+@pytest.mark.slow
+@needs_kernel
 def test_it_runs_top_to_bottom(tutorial, monkeypatch, repository):
     monkeypatch.setenv('PYTHONPATH', str(repository))
     notebook = read_notebook(tutorial)
@@ -168,6 +171,18 @@ def test_what_must_not_be_committed_is_refused(one, said, tmp_path):
     with pytest.raises(UserError, match=re.escape(said)):
         write_notebook(tmp_path / 'a.ipynb', notebook)
     assert not (tmp_path / 'a.ipynb').exists()
+
+
+@needs_kernel
+def test_lines_of_a_file_are_executed_and_a_cell_that_fails_is_told():
+    notebook = {'nbformat': 4, 'nbformat_minor': 5, 'metadata': {}}
+    notebook['cells'] = [cell(['one = 1\n', 'print(one)'], count=None)]
+    (made,) = cleaned(execute(notebook, 'mine'))['cells']
+    assert (made['execution_count'], made['outputs']) == (1, [stream(['1\n'])])
+    notebook['cells'] = [cell('1 / 0', count=None)]
+    with pytest.raises(UserError, match=r'mine: (?s:.)*ZeroDivisionError') as found:
+        execute(notebook, 'mine')
+    assert '\x1b' not in str(found.value)
 
 
 def test_pieces_of_a_stream_become_one_and_times_go():
