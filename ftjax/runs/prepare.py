@@ -14,6 +14,7 @@ from ftjax.config import Config
 from ftjax.data import Splits, load_data
 from ftjax.data.audit.overview import overview, seen_by
 from ftjax.data.matching import matching_preprocessing
+from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import Plan, make_plan
 from ftjax.freezing.plan.table import plan_table
 from ftjax.freezing.run_length import RunLength
@@ -117,7 +118,13 @@ def prepare(
         importance = importance_of(config.train.previous, plan, shapes, weights)
     check_validation(config.train, plan, data.val)
     check_adaptation(config.train, data)
-    loss_options(config.train, task_of(data.task), data.train)  # raises before the first step
+    task = task_of(data.task)
+    options = loss_options(config.train, task, data.train)  # raises before the first step
+    if config.data.batch_size < 2 and task.compares(options):
+        raise UserError(
+            'data.batch_size is 1, and the loss compares the examples of a batch: alone, each is '
+            'right; expected 2 or more'
+        )
     if isinstance(found, Unopened):
         found = found.open(as_planned(plan), weights)
     variables = shapes
