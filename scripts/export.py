@@ -68,6 +68,13 @@ ADAPTERS = flags.DEFINE_enum(
     'adapters', 'merged', ['merged', 'peft'], 'hf: what becomes of adapters.'
 )
 
+FOR_FORMATS = {
+    'dtype': ('hf',),
+    'adapters': ('hf',),
+    'public': ('hf',),
+    'new_tokens': ('bundle', 'stablehlo'),
+}
+
 
 def main():
     from ftjax.errors import UserError
@@ -79,6 +86,15 @@ def main():
         raise UserError('expected --workdir=RUN, or --refresh with --bundle=OLD')
     if PUSH.value and (REFRESH.value or FORMAT.value != 'hf'):
         raise UserError('--push_to_hub uploads what --format=hf writes')
+    if REFRESH.value and FORMAT.present and FORMAT.value != 'bundle':
+        raise UserError(f'--refresh makes a bundle, and --format is {FORMAT.value}')
+    if PUBLIC.value and not PUSH.value:
+        raise UserError('--public is for --push_to_hub')
+    written = 'refresh' if REFRESH.value else FORMAT.value
+    for name, formats in FOR_FORMATS.items():
+        if flags.FLAGS[name].present and written not in formats:
+            told = f'--{written}' if REFRESH.value else f'--format={written}'
+            raise UserError(f'--{name} is for --format={" or ".join(formats)}, not for {told}')
     folder = write(BUNDLE.value or WORKDIR.value or '')
     for file in sorted(path for path in folder.rglob('*') if path.is_file()):
         print(f'{file.stat().st_size:>14,}  {file}')

@@ -16,6 +16,7 @@ import sys
 from absl import flags
 
 from ftjax.cli import launch
+from ftjax.cli.flag_parsing import words_apart
 from ftjax.errors import UserError
 from ftjax.pretrained.inspection import inspect
 
@@ -33,6 +34,5 @@ def main(names: list[str]) -> None:
 
 if __name__ == '__main__':
     # The one script with an argument that is no flag: it is taken out before launch sees it.
-    names = [argument for argument in sys.argv[1:] if not argument.startswith('-')]
-    flags_only = [argument for argument in sys.argv if argument not in names]
+    names, flags_only = words_apart(sys.argv)
     launch.run(functools.partial(main, names), flags_only)

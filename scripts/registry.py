@@ -30,6 +30,7 @@ import sys
 from absl import flags
 
 from ftjax.cli import launch
+from ftjax.cli.flag_parsing import words_apart
 
 REGISTRY = flags.DEFINE_string('registry', None, 'Folder or URL; else $FTJAX_REGISTRY.')
 NAME = flags.DEFINE_string('name', None, 'publish: the name of the model.')
@@ -155,5 +156,5 @@ def compare(registry, first, second):
 
 if __name__ == '__main__':
     # Words that are no flags are taken out before launch sees them.
-    words = [word for word in sys.argv[1:] if not word.startswith('-')]
-    launch.run(lambda: main(words), [word for word in sys.argv if word not in words])
+    words, rest = words_apart(sys.argv)
+    launch.run(lambda: main(words), rest)

@@ -99,9 +99,32 @@ def _check_stray(argv: Sequence[str]) -> None:
             if '.py' in word and 'config' in flags.FLAGS:
                 hint = f'did you mean --config={word}?'
             raise UserError(f'unexpected argument {shown(word)}; {hint}')
-        takes = not flags.FLAGS[name].boolean if name in flags.FLAGS else '.' in name
-        if takes and not equals:
+        if _takes_value(name) and not equals:
             next(words, None)  # its value
+
+
+def words_apart(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(arguments that are no flags, the program's name and the flags with their values).
+
+    For a script of commands: `publish DIR --name=digits`, and `--name digits publish DIR` too.
+    """
+    words: list[str] = []
+    others, left = list(argv[:1]), iter(argv[1:])
+    for word in left:
+        if word == '--':
+            words += left
+        elif not word.startswith('-'):
+            words.append(word)
+        else:
+            others.append(word)
+            name, equals, _ = word.lstrip('-').partition('=')
+            if _takes_value(name) and not equals:
+                others += [value for value in [next(left, None)] if value is not None]
+    return words, others
+
+
+def _takes_value(name: str) -> bool:
+    return not flags.FLAGS[name].boolean if name in flags.FLAGS else '.' in name
 
 
 def _check_value(argv: Sequence[str], error: BaseException) -> None:

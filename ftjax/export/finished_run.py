@@ -18,6 +18,7 @@ from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.preprocessing.tokenizer import digest, tokenizer_json
 from ftjax.pretrained.locate.locate import locate
 from ftjax.pretrained.open import Pretrained, describe, load_pretrained
+from ftjax.pretrained.own_files import WEIGHTS
 
 FILES = ('config', 'plan', 'result')
 
@@ -105,6 +106,11 @@ def finished_files(workdir: pathlib.Path) -> tuple[JsonObject, JsonObject, JsonO
     missing = [name for name in FILES if not (workdir / f'{name}.json').exists()]
     if len(missing) == len(FILES):
         raise UserError(f'{workdir} is no run folder; give the --workdir that training had')
+    if missing and (workdir / WEIGHTS).exists():
+        raise UserError(
+            f'{workdir} holds weights, and no run: give the --workdir that training had (of a '
+            'bundle --refresh --bundle=BUNDLE makes the programs anew)'
+        )
     if missing:
         raise UserError(
             f'{workdir} is a run that has not finished: it has no {missing[0]}.json; run it '

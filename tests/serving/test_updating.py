@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from altered_bundle import altered
 from tiny_vit import VIT
 
 from ftjax import serving
@@ -14,7 +15,14 @@ from ftjax.api import finetune
 from ftjax.errors import UserError
 from ftjax.serving.making.write_bundle import write_bundle
 from ftjax.serving.updating.compare_sets import Scored, changes
-from ftjax.serving.updating.update_model import UpdateRequest, folder_of, update_model
+from ftjax.serving.updating.update_model import (
+    UpdateRequest,
+    exported,
+    folder_of,
+    update_model,
+)
+from ftjax.serving.updating.update_text import update_text
+from ftjax.serving.updating.updated import Updated
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = np.array(['dark', 'grey', 'bright'])
@@ -141,6 +149,28 @@ def test_examples_that_were_trained_on_are_told(deployed, tmp_path):
     found = update_model(request, say=said.append)
     assert any('are in the old training split' in note for note in found.notes)
     assert any('are in the new training split' in line for line in said)
+
+
+def test_a_bundle_of_an_earlier_update_is_not_taken_for_that_of_the_run(deployed, tmp_path):
+    folder, bundle = deployed
+    taken = exported(folder / 'run', bundle, request_of(deployed, tmp_path))
+    assert taken == bundle
+    other = altered(bundle, tmp_path / 'other')
+    with pytest.raises(UserError, match='holds other weights than'):
+        exported(folder / 'run', other, request_of(deployed, tmp_path))
+
+
+def test_a_candidate_that_is_worse_on_validation_data_is_said_to_be():
+    for after, said in ((0.4, True), (0.6, False)):
+        found = Updated(
+            chosen='same',
+            candidate=pathlib.Path('b'),
+            validation={'deployed': {'new': 0.5}, 'same': {'new': after}},
+            tests={},
+            notes=(),
+        )
+        text = update_text(found, 'accuracy', 'b')
+        assert ('the deployed network is better' in text) == said
 
 
 def test_changes_are_paired():

@@ -158,6 +158,14 @@ def test_a_misspelt_stage_or_missing_version_is_named(local, bundles):
         (lambda: promote(local, 'noise@7', 'production', 'r'), 'noise@7 is not there'),
         (lambda: local.resolve('nois@1'), "no model 'nois'; known: noise"),
         (lambda: local.resolve('noise'), 'expected NAME@3'),
+        (
+            lambda: local.resolve('noise@production'),
+            'registry.py promote noise@1 production --reason=WHY',
+        ),
+        (lambda: rollback(local, 'nois', 'production', 'r'), "no model 'nois'; known: noise"),
+        (lambda: Registry('s3:/bucket/x'), 'two slashes'),
+        (lambda: Registry(' '), 'is empty'),
+        (lambda: Registry('~no-such-user/x'), 'home directory'),
         (lambda: publish(local, bundles[0], 'noise', note='n' * 2001), 'at most 2,000'),
     ):
         with pytest.raises(UserError) as told:

@@ -132,6 +132,8 @@ class Bundle:
         if not 0 < count <= size:
             raise UserError(f'{count} examples for a batch of {size}')
         bucket = self.signature.bucket(self.length(arrays)) if bucket is None else bucket
+        if bucket not in self.exported:
+            raise UserError(f'a length of {bucket}; the bundle has {shown(self.signature.buckets)}')
         padded = {}
         for name, array in arrays.items():
             spec = self.signature.inputs[name]
@@ -184,9 +186,17 @@ class Bundle:
         """Answers to raw inputs: what `form.asks` says; image files as bytes, rows as dicts.
 
         Raises:
-          UserError: an input that cannot be read, or an output that is no finite number.
+          UserError: no list of inputs, an input that cannot be read, or an output that is no
+            finite number.
         """
-        read = [self.reader.rows(each) for each in raw]
+        # One text would be a list of its letters, and one image a list of its rows.
+        one = not isinstance(raw, Sequence | np.ndarray) or isinstance(raw, str | bytes)
+        if one or (isinstance(raw, np.ndarray) and raw.ndim == 3 and raw.shape[-1] in (1, 3)):
+            raise UserError('expected a list of inputs, and one input is given: predict([input])')
+        if not len(raw):
+            raise UserError('there are no inputs')
+        paths = [os.fspath(each) if isinstance(each, os.PathLike) else each for each in raw]
+        read = [self.reader.rows(each) for each in paths]
         arrays = self.reader.stacked([row for each in read for row in each.rows])
         return self.answers(list(self.run(arrays).answered), read)
 

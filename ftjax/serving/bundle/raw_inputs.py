@@ -24,6 +24,7 @@ from ftjax.pretrained.own_files import CONFIG
 from ftjax.serving.bundle.answer_forms.forms import form_of
 from ftjax.serving.bundle.answer_forms.mask_answers import SLIDING
 from ftjax.serving.bundle.answer_forms.written_answers import NEW_TOKENS
+from ftjax.serving.bundle.goldens import LIMITS, RAW
 from ftjax.serving.bundle.image_inputs import ImageReader, PixelReader, WindowReader
 from ftjax.serving.bundle.input_rows import Example, InputRows
 from ftjax.serving.bundle.prompt_inputs import PromptReader
@@ -84,7 +85,7 @@ def reader_of(folder: pathlib.Path, signature: Signature) -> Reader:
         if form.writes:
             return PromptReader(preprocessing, signature.details[NEW_TOKENS])
         units = (inputs.get('data') or {}).get('units', UNITS[0])
-        return text_reader(preprocessing, units, form)
+        return text_reader(preprocessing, units, form, _pairs(folder))
     preprocessing = Preprocessing.from_json(fields or {})
     spec = signature.inputs['images']
     height, width, channels = map(int, spec.shape)
@@ -103,3 +104,14 @@ def reader_of(folder: pathlib.Path, signature: Signature) -> Reader:
     if overlap is not None:
         kind = functools.partial(WindowReader, overlap=overlap)
     return kind(geometry, spec.dtype, Whites(**whites) if whites else None)
+
+
+def _pairs(folder: pathlib.Path) -> bool | None:
+    """Whether the golden inputs, which are of the run's data, are pairs of texts.
+
+    None where there are none yet, or of both kinds.
+    """
+    path = folder / RAW
+    raw = read_object(path, LIMITS).get('raw') if path.is_file() else None
+    kinds = {not isinstance(each, str) for each in raw} if isinstance(raw, list) else set()
+    return kinds.pop() if len(kinds) == 1 else None

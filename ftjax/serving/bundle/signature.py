@@ -116,6 +116,8 @@ class Signature:
         names = self.class_names
         if (names or self.activation != 'none') and len(names) != self.outputs:
             raise UserError(f'{FILE}: {len(names)} class names for {self.outputs} outputs')
+        if len(set(names)) < len(names):
+            raise UserError(f'{FILE}: two classes have the same name')
         if isinstance(self.threshold, tuple) and len(self.threshold) != self.outputs:
             raise UserError(f'{FILE}: {len(self.threshold)} thresholds for {self.outputs} outputs')
         if list(self.lengths) != sorted(set(self.lengths)):

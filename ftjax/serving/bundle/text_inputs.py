@@ -31,7 +31,10 @@ class TokenReader:
         raise NotImplementedError
 
     def tokenised(self, texts: Sequence[str | Sequence[str]]) -> tuple[Example, ...]:
-        """A row for each text, or pair."""
+        """A row for each text, or pair; UserError for one of blanks, as where data are read."""
+        for each in texts:
+            for text in [each] if isinstance(each, str) else each:
+                check_not_blank(text)
         tokens = tokenize(texts, self.preprocessing, _INPUT, self.tokenizer)
         parts = zip(tokens.starts[:-1], tokens.starts[1:], strict=True)
         return tuple(self.example(tokens.ids[a:b], tokens.types[a:b]) for a, b in parts)
@@ -63,7 +66,12 @@ class TokenReader:
 
 
 class TextReader(TokenReader):
-    """Texts, and pairs of texts."""
+    """Texts, or pairs of texts."""
+
+    def __init__(self, preprocessing: TextPreprocessing, pairs: bool | None = None):
+        """`pairs` is whether the network knows pairs, or texts alone; None takes both."""
+        super().__init__(preprocessing)
+        self.pairs = pairs
 
     def rows(self, raw: Any) -> InputRows:
         """One row."""
@@ -72,8 +80,12 @@ class TextReader(TokenReader):
     def read(self, raw: Any) -> Example:
         """The tokens of a text, or of a pair; UserError for what is none."""
         pair = isinstance(raw, (list, tuple)) and len(raw) == 2
-        if not isinstance(raw, str) and not (pair and all(isinstance(t, str) for t in raw)):
-            raise UserError(f'the input is {shown(raw)}; expected a text, or a pair of texts')
+        good = isinstance(raw, str) or (pair and all(isinstance(t, str) for t in raw))
+        if not good or self.pairs not in (None, pair):
+            expected = {None: 'a text, or a pair of texts', True: 'a pair of texts: a list of two'}
+            raise UserError(
+                f'the input is {shown(raw)}; expected {expected.get(self.pairs, "a text")}'
+            )
         (made,) = self.tokenised([raw if isinstance(raw, str) else tuple(raw)])
         return made
 
@@ -90,6 +102,7 @@ class WordsReader(TokenReader):
         text = Tags().as_text(raw, _INPUT, self.units)
         if not isinstance(text, str):
             raise UserError(f'the input is {shown(raw)}; expected a text, or a list of words')
+        check_not_blank(text)
         found = WordWindows([text], self.preprocessing, _INPUT, self.tokenizer)
         padded = found.padded(np.zeros(1, int), int(found.buckets[0]))
         flat = {name: array.reshape(-1, array.shape[-1]) for name, array in padded.items()}
@@ -124,10 +137,18 @@ class SeveralTextsReader(TokenReader):
         return InputRows(self.tokenised(list(texts)))
 
 
-def text_reader(preprocessing: TextPreprocessing, units: str, form: AnswerForm) -> TokenReader:
-    """The reader of what becomes of texts; `units` as of data.units."""
+def check_not_blank(text: str) -> None:
+    """UserError for a text without a sign: no network was trained on one."""
+    if not text.strip():
+        raise UserError(f'a text is {shown(text)}; expected one that is not empty')
+
+
+def text_reader(
+    preprocessing: TextPreprocessing, units: str, form: AnswerForm, pairs: bool | None = None
+) -> TokenReader:
+    """The reader of what becomes of texts; `units` as of data.units, `pairs` of `TextReader`."""
     if preprocessing.form == 'words':
         return WordsReader(preprocessing, units)
     if preprocessing.form != FORMS[0]:
         return SeveralTextsReader(preprocessing, form)
-    return TextReader(preprocessing)
+    return TextReader(preprocessing, pairs)

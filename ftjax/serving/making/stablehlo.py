@@ -9,10 +9,9 @@ from typing import Any
 
 import jax
 
-from ftjax.errors import UserError
+from ftjax.export.finished_run import finished_files
 from ftjax.io.files.atomic import write_json
 from ftjax.io.files.whole_folder import whole_folder
-from ftjax.io.json.json_reader import read_object
 from ftjax.pretrained.own_files import WEIGHTS
 from ftjax.runs.prediction.trained import open_trained
 from ftjax.serving.making.write_bundle import copy_model, programs_of, reference_data, taken_of
@@ -35,14 +34,13 @@ def write_stablehlo(
     texts there is a pair of files a length.
 
     Raises:
-      UserError: no run there, or a network that cannot be exported.
+      UserError: no finished run there, or a network that cannot be exported.
     """
     output, workdir = pathlib.Path(output), pathlib.Path(workdir)
+    config, _, _ = finished_files(workdir)
     trained = open_trained(os.fspath(workdir), parts)
     trained.check_head()
-    if trained.run is None:
-        raise UserError(f'{workdir} is no run folder; give the --workdir that training had')
-    _, data = reference_data(trained, workdir, read_object(trained.run / 'config.json'))
+    _, data = reference_data(trained, workdir, config)
     inputs, lengths, details = taken_of(trained, data, new_tokens)
     programs = programs_of(trained, inputs, lengths or (0,), details, ['cpu'])
     with whole_folder(output) as folder:

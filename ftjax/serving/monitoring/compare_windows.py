@@ -38,6 +38,8 @@ class Look:
     """Windows that came after their time was tested."""
     accuracy: tuple[Labelled, ...] = ()
     unknown_labels: int = 0
+    late_labels: int = 0
+    """Labels that came after those of their time were tested."""
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -101,9 +103,14 @@ def look(
     for period in periods:
         take_period(state, period, reference.measure_names, permutations)
         beside_reference(state.periods[-1]['statistics'], period.rows, reference)
-    accuracy, unknown = labelled_periods(found.windows, labels or {})
+    # Of a window that is not over more labels will come, and each time is tested once.
+    over = [pair for pair in found.windows if pair[1].end <= now]
+    unknown = labelled_periods(found.windows, labels or {})[1]
+    accuracy = labelled_periods(over, labels or {})[0]
     for one in accuracy:
         take_labels(state, one)
+    tested = sum(one.count for one in accuracy if one.start in state.labels_used)
+    late_labels = max(0, tested - (state.labelled - reference.labelled))
     return Look(
         state=state,
         reference=reference,
@@ -114,6 +121,7 @@ def look(
         late=late,
         accuracy=tuple(accuracy),
         unknown_labels=unknown,
+        late_labels=late_labels,
     )
 
 

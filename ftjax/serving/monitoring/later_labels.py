@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from ftjax.data.sources.cells import records
+from ftjax.data.sources.text_file import lines_of
 from ftjax.errors import UserError, did_you_mean
 from ftjax.io.files.regular_files import read_bytes
 from ftjax.io.json.json_reader import JsonLimits, parse_json
@@ -45,7 +46,11 @@ def read_labels(path: pathlib.Path, class_names: Sequence[str]) -> dict[str, int
         missing = [name for name in ('id', 'label') if row.get(name) in (None, '')]
         if missing:
             raise UserError(f'{path} line {line}: no {missing[0]}; expected columns id and label')
-        key, label = str(row['id']), str(row['label'])
+        for name in ('id', 'label'):
+            if isinstance(row[name], bool) or not isinstance(row[name], str | int):
+                raise UserError(f'{path} line {line}: {name} is {row[name]!r}; expected a text')
+        key, label = str(row['id']).strip(), str(row['label'])
+        label = label if label in places else label.strip()
         if label not in places:
             raise UserError(f'{path} line {line}: label {label!r}; {did_you_mean(label, places)}')
         key = key if '/' in key else f'{key}/0'
@@ -60,7 +65,7 @@ def _rows(path: pathlib.Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f'{path} cannot be read: {error}') from None
     if path.suffix.lower() in ('.jsonl', '.ndjson'):
-        for line, content in enumerate(text.splitlines(), 1):
+        for line, content in enumerate(lines_of(text), 1):
             if content.strip():
                 row = parse_json(content, f'{path} line {line}', _LIMITS)
                 if not isinstance(row, dict):
@@ -79,7 +84,14 @@ def _rows(path: pathlib.Path) -> Iterator[tuple[int, Mapping[str, object]]]:
     for name in ('id', 'label'):
         if name not in columns:
             raise UserError(f'{path}: no column {name!r}; {did_you_mean(name, columns)}')
+        if columns.count(name) > 1:
+            raise UserError(f'{path}: several columns are named {name!r}; expected one')
     for record in table[1:]:
+        if len(record.cells) > len(columns):
+            raise UserError(
+                f'{path} line {record.line}: {len(record.cells)} cells for {len(columns)} columns; '
+                'a comma within a cell needs quotes around it'
+            )
         yield record.line, dict(zip(columns, record.cells, strict=False))
 
 

@@ -64,7 +64,10 @@ def monitor_folder(
     known = None if labels is None else read_labels(pathlib.Path(labels), signature.class_names)
     if not windows.is_dir():
         raise UserError(f'{windows} is no folder; scripts/serve.py --monitor={windows} makes it')
-    output.mkdir(parents=True, exist_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'{output} cannot be made a folder: {error.strerror}') from error
     with run_lock(output):
         place = file_of(output, digest)
         began = 0
@@ -118,6 +121,11 @@ def _lines(found: Look, state: StreamState) -> list[str]:
         told.append(
             f'accuracy {100 * one.right / one.count:.1f} % of {one.count} labels; evidence of a '
             f'fall {state.label_evidence.value:.3g}, the alarm is at {limits["accuracy"]:.3g}'
+        )
+    if found.late_labels:
+        told.append(
+            f'{found.late_labels} labels came after those of their time were tested: they are in '
+            'the accuracy, and no evidence'
         )
     if found.unknown_labels:
         told.append(f'{found.unknown_labels} labels belong to no answer in a sample')

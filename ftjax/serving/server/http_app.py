@@ -87,7 +87,9 @@ def _app(live: LiveService, follower: Follower | None) -> Any:
     @app.exception_handler(400)
     async def not_there(request: Request, error: HTTPException) -> Response:
         refusal = Refusal(error.status_code, str(error.detail))
-        return answer(refusal.body(id_of(request)), error.status_code)
+        made = answer(refusal.body(id_of(request)), error.status_code)
+        made.headers.update(error.headers or {})  # which methods there are, of a 405
+        return made
 
     @app.post('/v1/predict', summary='Answers', openapi_extra=openapi_of_predict(example()))
     async def predict(request: Request) -> Response:
@@ -158,6 +160,8 @@ def _app(live: LiveService, follower: Follower | None) -> Any:
         They are more than half of what a request costs this process.
         """
         if scope['type'] != 'http' or (scope['method'], scope['path']) != PREDICT:
+            if scope.get('method') == 'HEAD':  # as GET, without what is sent: balancers ask so
+                scope, send = {**scope, 'method': 'GET'}, _heads_of(send)
             await app(scope, receive, send)
             return
         request = Request({**scope, 'app': app}, receive)
@@ -170,6 +174,15 @@ def _app(live: LiveService, follower: Follower | None) -> Any:
         await made(scope, receive, send)
 
     return straight
+
+
+def _heads_of(send: Any) -> Any:
+    """Sends a response without its body."""
+
+    async def sending(message: Any) -> None:
+        await send({**message, 'body': b''} if 'body' in message else message)
+
+    return sending
 
 
 def model_of(service: Service) -> dict[str, Any]:

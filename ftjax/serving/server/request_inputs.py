@@ -8,6 +8,7 @@ import binascii
 import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
@@ -118,7 +119,9 @@ def _image(number: int, raw: Any) -> bytes | np.ndarray:
         pixels = np.asarray(raw['pixels'])
     except ValueError:
         pixels = np.zeros(0)
-    whole = pixels.dtype.kind in 'iu' and pixels.ndim in (2, 3) and pixels.size
+    # Among numbers NumPy takes true for 1.
+    numbers = pixels.dtype.kind in 'iu' and not _holds_truth(raw['pixels'])
+    whole = numbers and pixels.ndim in (2, 3) and pixels.size
     if not whole or pixels.min() < 0 or pixels.max() > 255:
         raise Refusal(
             422, 'pixels are no whole numbers from 0 to 255 by row, column (and channel)', number
@@ -126,17 +129,42 @@ def _image(number: int, raw: Any) -> bytes | np.ndarray:
     return pixels.astype(np.uint8)
 
 
+def _holds_truth(value: Any) -> bool:
+    """Whether true or false stands anywhere in nested lists."""
+    kinds = set(map(type, value)) if isinstance(value, list) else {type(value)}
+    return bool in kinds or (list in kinds and any(map(_holds_truth, value)))
+
+
 async def _of_form(request: Request, takes: str, settings: ServerSettings) -> Asked:
-    """Files of images, or fields named `text`."""
+    """Files of images, or fields named `text`; a part that is neither is refused, not left out."""
+    if takes == 'texts':
+        # Other bytes would become other letters without a word.
+        try:
+            unquote_to_bytes(await request.body()).decode()
+        except UnicodeDecodeError:
+            raise Refusal(422, 'the form is no UTF-8 text') from None
     most = settings.max_inputs + 1  # one more, to be able to say that it is too many
     async with request.form(max_files=most, max_fields=most, max_part_size=2**20) as form:
         parts = form.multi_items()
         if takes == 'images':
-            files = [value for _, value in parts if not isinstance(value, str)]
-            return Asked(tuple([await file.read() for file in files]))
+            _check_parts(parts, [isinstance(v, str) for _, v in parts], 'files of images')
+            return Asked(tuple([await file.read() for _, file in parts]))
         if takes == 'texts':
-            return Asked(tuple(v for n, v in parts if n == 'text' and isinstance(v, str)))
+            wrong = [n != 'text' or not isinstance(v, str) for n, v in parts]
+            _check_parts(parts, wrong, 'fields named text')
+            return Asked(tuple(value for _, value in parts))
     raise Refusal(415, 'rows of a table are sent as application/json')
+
+
+def _check_parts(parts: list[tuple[str, Any]], wrong: list[bool], expected: str) -> None:
+    """Refusal that names the first part of a form that is not what is expected."""
+    name = next((n for (n, _), bad in zip(parts, wrong, strict=True) if bad), None)
+    if name is not None:
+        raise Refusal(
+            422,
+            f'the form has a part {shown(name)}; expected {expected} alone: what else is asked for '
+            'is sent as application/json',
+        )
 
 
 def _check_input(number: int, raw: Any, takes: str, settings: ServerSettings) -> None:

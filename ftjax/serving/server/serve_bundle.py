@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import pathlib
 
@@ -87,6 +88,8 @@ def monitor_in(folder: str | None, window_hours: float, keep_inputs: float) -> M
         if keep_inputs:
             raise UserError('keep_inputs needs --monitor=DIR: inputs are kept in its folder')
         return None
+    if not math.isfinite(window_hours):
+        raise UserError(f'a window of {window_hours:g} hours; expected a number')
     place, seconds = pathlib.Path(folder), round(window_hours * 3600)
 
     def opened(bundle: Bundle) -> TrafficMonitor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import filecmp
 import os
 import pathlib
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from ftjax.data.load import load_data
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json, write_text
+from ftjax.pretrained.own_files import WEIGHTS
 from ftjax.runs.prediction.trained import Trained, open_trained
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
@@ -114,9 +116,15 @@ def update_model(request: UpdateRequest, say: Callable[[str], object] = print) -
 
 
 def exported(run: pathlib.Path, output: pathlib.Path, request: UpdateRequest) -> pathlib.Path:
-    """The bundle of a run; one that is there already is taken if it is sound."""
+    """The bundle of a run; one that is there already is taken if it is sound and of this run."""
     if output.exists():
         check_manifest(output)
+        model = open_trained(os.fspath(run)).model
+        if model is None or not filecmp.cmp(model / WEIGHTS, output / WEIGHTS, shallow=False):
+            raise UserError(
+                f'{output} holds other weights than {run}: it is of an earlier update; remove it, '
+                'or give another --workdir'
+            )
         return output
     return write_bundle(os.fspath(run), output, command=request.command)
 

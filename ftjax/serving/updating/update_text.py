@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ftjax.plotting.number_formats import score
 from ftjax.printable import printable
+from ftjax.serving.updating.compare_sets import higher_is_better
 from ftjax.serving.updating.updated import Updated
 
 
@@ -24,6 +25,10 @@ def update_text(found: Updated, metric: str, bundle: str) -> str:
     for name, values in found.validation.items():
         shown = ' | '.join(score(values[key], metric) for key in sets)
         lines.append(f'| {printable(name)} | {shown} |')
+    sign = 1 if higher_is_better(metric) else -1
+    means = {name: sign * sum(values.values()) for name, values in found.validation.items()}
+    if means[found.chosen] < means['deployed']:
+        lines += ['', 'On validation data the deployed network is better than the candidate.']
     lines += [
         '',
         '## Test, beside the deployed network',

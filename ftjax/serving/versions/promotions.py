@@ -54,6 +54,8 @@ def rollback(registry: Registry, name: str, stage: str, reason: str) -> Promoted
     while True:
         events = registry.history(name)
         last = registry.held(name, stage)
+        if last is None:
+            registry.versions(name)  # that there is such a model
         if last is None or not last.before:
             held = 'nothing' if last is None else f'only {name}@{last.version}'
             raise UserError(f'{name}: {stage} has held {held} so far; there is nothing before it')

@@ -138,8 +138,8 @@ class Registry:
         event = self.held(name, which)
         if event is None:
             raise UserError(
-                f'nothing of {name} is in {which}; scripts/registry.py promote {which} '
-                f'--version={name}@{numbers[-1]} puts it there'
+                f'nothing of {name} is in {which}; scripts/registry.py promote '
+                f'{name}@{numbers[-1]} {which} --reason=WHY puts the last version there'
             )
         return self.version(name, event.version)
 

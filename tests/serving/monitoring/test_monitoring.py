@@ -228,6 +228,8 @@ def test_labels_that_come_later(traffic, tmp_path):
         ('id,label\na/0,ants\n', "line 2: label 'ants'; did you mean 'ant'"),
         ('id,label\na/0,\n', 'line 2: no label'),
         ('id,label\na/0,ant\na,bee\n', "a second label of 'a/0'"),
+        ('id,label\na/0,ant,bee\n', 'line 2: 3 cells for 2 columns'),
+        ('id,label,id\na/0,ant,b/0\n', "several columns are named 'id'"),
         ('\xff', 'cannot be read'),
     ],
 )
@@ -236,6 +238,42 @@ def test_labels_that_cannot_be_used_are_named(tmp_path, text, message):
     path.write_bytes(text.encode('latin-1'))
     with pytest.raises(UserError, match=message):
         read_labels(path, ('ant', 'bee', 'cat'))
+
+
+def test_labels_with_blanks_around_and_odd_letters_are_read(tmp_path):
+    path = tmp_path / 'l.csv'
+    path.write_text('id,label\n a/0 , ant\n')
+    assert read_labels(path, ('ant', ' bee')) == {'a/0': 0}
+    lines = tmp_path / 'l.jsonl'
+    lines.write_text('{"id": "a", "label": " bee", "note": "one\u2028line"}\n', encoding='utf-8')
+    assert read_labels(lines, ('ant', ' bee')) == {'a/0': 1}
+    lines.write_text('{"id": {"a": 1}, "label": "ant"}\n')
+    with pytest.raises(UserError, match='line 1: id is'):
+        read_labels(lines, ('ant', 'bee'))
+
+
+def test_labels_wait_for_the_end_of_their_window_and_late_ones_are_told(traffic, tmp_path):
+    names, file, window = traffic.signature.class_names, tmp_path / 'l.jsonl', traffic.write(0)
+
+    def labelled(count):
+        rows = zip(window.ids[:count], window.rows.answers[:count], strict=True)
+        text = ''.join(json.dumps({'id': id, 'label': names[answer]}) + '\n' for id, answer in rows)
+        file.write_text(text)
+
+    labelled(30)
+    early = traffic.look(weeks=0.5, labels=str(file)).look
+    assert (early.accuracy, early.unknown_labels, early.state.labels_used) == ((), 0, [])
+    assert traffic.look(weeks=1, labels=str(file)).look.late_labels == 0
+    labelled(120)
+    late = traffic.look(weeks=1, labels=str(file))
+    assert late.look.late_labels == 90
+    assert any(line.startswith('90 labels came after') for line in late.lines)
+
+
+def test_an_output_that_is_a_file_is_one_line(traffic, tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(UserError, match='cannot be made a folder'):
+        monitor_folder(traffic.bundle, traffic.folder, tmp_path / 'file', now=START)
 
 
 def test_p_of_a_fall_is_fishers_and_uniform_without_one():
