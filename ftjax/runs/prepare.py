@@ -81,6 +81,7 @@ def prepare(
     opened: Opened | None = None,
     weights: bool = True,
     importance: Flat | None = None,
+    finished: bool = False,
 ) -> Prepared:
     """Config → data → network → plan → pretrained variables.
 
@@ -92,6 +93,8 @@ def prepare(
         price a run.
       importance: how much weights matter for previous tasks, for callers that know; None for what
         the runs of `train.previous` say.
+      finished: whether the run is; then what only training needs, a teacher or previous runs, may
+        be gone.
 
     Raises UserError for whatever in the config, the data or the checkpoint is wrong; what the
     config and headers tell is found before any weight is read.
@@ -101,7 +104,7 @@ def prepare(
     preprocessing = matching_preprocessing(
         data.train, found.network, found.preprocessing, config.data
     )
-    data = with_columns_of_loss(config, data, preprocessing)
+    data = with_columns_of_loss(config, data, preprocessing, finished)
     known = found.shapes if isinstance(found, Unopened) else float32_shapes(found.variables)
     network, shapes = with_adapters(config.freeze, found.network, known, config.seed)
     run_length = run_length_of(config, data)
@@ -113,6 +116,8 @@ def prepare(
         run_length=run_length,
         seed=config.seed,
     )
+    if importance is None and finished:
+        importance = {}
     if importance is None:
         importance = importance_of(config.train.previous, plan, shapes, weights)
     check_validation(config.train, plan, data.val)

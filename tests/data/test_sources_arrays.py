@@ -79,7 +79,7 @@ def test_floats_texts_and_values(save):
         ({'x': IMAGES, 'y': np.eye(3)[LABELS]}, ['(12, 3)', 'one label per example']),
         ({'x': IMAGES, 'y': LABELS + 0.5}, ['float64', 'regression']),
         ({'x': IMAGES, 'y': np.full(12, np.nan)}, ['whole number']),
-        ({'x': IMAGES, 'y': LABELS - 1}, ['label -1 of example 0', 'out of range']),
+        ({'x': IMAGES, 'y': LABELS - 1}, ['label -1 of row 1 (counted from 1)', 'out of range']),
         ({'x': IMAGES, 'y': LABELS * 2}, ["class '1' has no training example"]),
         ({'x': IMAGES, 'y': LABELS, 'class_names': np.array(['a', 'b'])}, ['label 2 of example 2']),
         ({'x': IMAGES / 10, 'y': LABELS}, ['0..1', 'normalisation']),

@@ -299,7 +299,7 @@ def test_the_preprocessing_of_a_run(bert, texts, tokenizer_folder):
 
 def test_a_text_that_is_no_unicode_is_named(prep):
     data = Dataset(name='bad', kind='text', inputs=['a', 'b\ud800'], labels=[0, 0], class_names='x')
-    with pytest.raises(UserError, match='bad: example 1 is no valid Unicode'):
+    with pytest.raises(UserError, match=r'bad: row 2 \(counted from 1\) is no valid Unicode'):
         eval_batches(data, 2, preprocessing=prep)
 
 
