@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from tiny_decoder import SIZES, decoder, drawn_texts, initial, preprocessing_of
 
@@ -64,6 +65,17 @@ def test_the_head_that_came_stays_frozen_unless_it_is_chosen(base):
     assert head_trains('full') and head_trains('head')
     assert head_trains({'strategy': 'last:1', 'head': 'train'})
     assert not any(path.startswith('head') for path in prepared.plan.at(0).trainable)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('packing', [False, True])
+def test_a_call_may_hold_the_end_of_an_epoch(base, packing):
+    data = {**base['data'], 'packing': packing}
+    settings = {'steps': 11, 'eval_every': 11 / 4, 'steps_per_call': 3, 'forgetting': ''}
+    prepared = prepare(read_config({**base, 'data': data, 'train': settings}))
+    assert prepared.run_length.steps_per_epoch == 4
+    (row,) = train(prepared, progress=False)[0].history
+    assert row['step'] == 11 and np.isfinite(row['train_loss'])
 
 
 @pytest.mark.slow
