@@ -164,8 +164,10 @@ def test_prompts_that_cannot_be_are_left_out_by_line_and_the_rest_is_written(tmp
     with pytest.raises(UserError, match=r'prompts\.jsonl:2 has 12 tokens'):
         answers_of(short, prompts, sampling=drawn, new_tokens=4, progress=False)
     other = reading_settings(short, {'text_column': ['question']})
-    (prompt,) = read_prompts(short, str(path), lambda one: None, other)
-    assert (prompt.id, prompt.text) == ('prompts.jsonl:8', 'a')
+    asked = tmp_path / 'asked.jsonl'
+    asked.write_text('{"question": "a", "prompt": "bb"}')
+    texts = [read_prompts(short, str(asked), settings=how)[0].text for how in (None, other)]
+    assert texts == ['bb', 'a']
     with pytest.raises(UserError, match=r'--data\.max_length cannot be another than in training'):
         reading_settings(short, {'max_length': [8]})
     with pytest.raises(UserError, match="unknown --data key 'text_colum'; did you mean 'text_col"):
