@@ -122,7 +122,8 @@ def prepare(
         importance = importance_of(config.train.previous, plan, shapes, weights)
     check_validation(config.train, plan, data.val)
     check_adaptation(config.train, data)
-    loss_options(config.train, task_of(data.task), data.train)  # raises before the first step
+    if not finished:
+        loss_options(config.train, task_of(data.task), data.train)  # raises before the first step
     if isinstance(found, Unopened):
         found = found.open(as_planned(plan), weights)
     variables = shapes
