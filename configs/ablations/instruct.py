@@ -21,7 +21,6 @@ def get_config():
             'question': 'What should learn in a small decoder that is to answer questions?',
             'arms': {
                 'full': {'freeze': 'full', 'rates': (3e-4, 1e-3, 3e-3)},
-                'last:2': 'last:2',
                 'lora:8': {'freeze': 'lora:8', 'rates': (3e-3, 1e-2, 3e-2)},
                 'pretrained': {'baseline': 'pretrained'},
             },

@@ -25,7 +25,7 @@ def get_config():
             },
             'rates': (3e-3, 1e-2, 3e-2),
             'seeds': (0, 1, 2, 3, 4),
-            'tuning_seeds': 2,
+            'tuning_seeds': 1,
             'reference': 'full',
             'metric': 'miou',
             'max_extra': 1,
