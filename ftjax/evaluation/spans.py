@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from ftjax.data.labels.tags import OUTSIDE
+from ftjax.data.labels.tags import OUTSIDE, of_spans
 from ftjax.data.text.word_windows import words_of
 
 Span = tuple[int, int, int]
 """(type, first word, word after the last)."""
+UNTYPED = 'span'
+"""The type of spans whose tags, B and I, have none."""
 Named = tuple[str, int, int]
 """The same with the name of its type."""
 
@@ -22,8 +25,8 @@ class Scheme:
     """What tags mean: for each a mark, and a type or -1.
 
     IOB2, where every tag is O, B-TYPE or I-TYPE: B- begins a span, and an I- carries on one of its
-    type; an I- after anything else opens nothing. Other tags are plain: with an O among them a run
-    of one tag is a span, without (parts of speech) each word is.
+    type; an I- after anything else opens nothing. B and I alone are of one type. Other tags are
+    plain: with an O among them a run of one tag is a span, without (parts of speech) each word is.
     """
 
     marks: tuple[str, ...]
@@ -73,10 +76,10 @@ def scheme_of(names: tuple[str, ...]) -> Scheme:
     >>> scheme_of(('NOUN', 'VERB')).marks, scheme_of(('O', 'PER')).marks
     (('W', 'W'), ('O', 'R'))
     """
-    iob = all(name == OUTSIDE or name.startswith(('B-', 'I-')) for name in names)
+    iob = of_spans(names) and all(re.fullmatch('O|[BI](-.*)?', name) for name in names)
     inner = 'R' if OUTSIDE in names else 'W'
     parts = [
-        ('O', '') if name == OUTSIDE else (name[0], name[2:]) if iob else (inner, name)
+        ('O', '') if name == OUTSIDE else (name[0], name[2:] or UNTYPED) if iob else (inner, name)
         for name in names
     ]
     types = tuple(dict.fromkeys(kind for mark, kind in parts if mark != 'O'))

@@ -7,18 +7,13 @@ The template is text in Jinja's language, which comes with the checkpoint. jinja
 from __future__ import annotations
 
 import dataclasses
-import functools
-import json
 import pathlib
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from ftjax.errors import UserError
 from ftjax.io.files.regular_files import read_bytes
 from ftjax.preprocessing.conversation import ASSISTANT, Messages
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 FILE = 'chat_template.jinja'
 LONGEST = 2**18
@@ -39,25 +34,24 @@ class ChatTemplate:
         Raises:
           UserError: the template is broken, refuses the messages, or does what it may not.
         """
-        import jinja2
+        # jinja2 takes a while to import, and few networks come with a template.
+        from ftjax.preprocessing.template_sandbox import render
 
+        given = {'messages': messages, 'add_generation_prompt': answer, **dict(self.tokens)}
         try:
-            return _compiled(self.text).render(
-                messages=messages, add_generation_prompt=answer, **dict(self.tokens)
-            )
+            return render(self.text, given, sum(len(str(message)) for message in messages))
         except UserError as error:
             raise UserError(f'{where}: the chat template refuses it: {error}') from None
-        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
-            raise UserError(f'{where}: the chat template fails: {error}') from error
-        except (RecursionError, OverflowError, MemoryError, ZeroDivisionError) as error:
-            raise UserError(f'{where}: the chat template fails: {type(error).__name__}') from error
+        except Exception as error:  # a template is a program: it fails in as many ways
+            said = ' '.join(str(error).split())[:300] or type(error).__name__
+            raise UserError(f'{where}: the chat template fails: {said}') from error
 
     def spans(self, messages: Messages, where: str) -> tuple[str, list[tuple[int, int]]]:
         """(the rendered text, where in it each message of the assistant begins and ends).
 
         A span holds the message and what ends it (`<|im_end|>`), not the white space after that. It
         begins where the text with a generation prompt ends, so that what is learned follows what
-        the network is given when it answers.
+        the network is given when it answers; that of a first message begins with its words.
 
         Raises:
           UserError: the template writes a conversation otherwise once more follows.
@@ -66,8 +60,11 @@ class ChatTemplate:
         for number, message in enumerate(messages):
             if message['role'] != ASSISTANT:
                 continue
-            before = self.rendered(messages[:number], where, answer=True) if number else ''
             upto = self.rendered(messages[: number + 1], where).rstrip()
+            if number:
+                before = self.rendered(messages[:number], where, answer=True)
+            else:  # no template writes nothing: what stands before the words is the template's
+                before = upto[: max(0, upto.rfind(message['content'].strip()))]
             if not text.startswith(upto) or not upto.startswith(before):
                 raise UserError(
                     f'{where}: the chat template writes message {number + 1} in another way than '
@@ -106,44 +103,3 @@ def read_chat_template(folder: pathlib.Path, config: Mapping[str, Any]) -> ChatT
         token = token.get('content') if isinstance(token, dict) else token
         tokens += [(name, token)] if isinstance(token, str) else []
     return ChatTemplate(text, tuple(tokens))
-
-
-@functools.lru_cache(maxsize=8)
-def _compiled(text: str) -> Template:
-    from jinja2.ext import Extension, loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    class Generation(Extension):
-        """`{% generation %} .. {% endgeneration %}`, which marks an answer, as its content."""
-
-        tags = frozenset({'generation'})  # pyrefly: ignore
-
-        def parse(self, parser: Any) -> Any:
-            next(parser.stream)
-            return parser.parse_statements(('name:endgeneration',), drop_needle=True)
-
-    class Environment(ImmutableSandboxedEnvironment):
-        """No operator makes a long text out of a short one."""
-
-        intercepted_binops = frozenset({'*', '**'})
-
-        def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-            sizes = [len(x) if isinstance(x, Sequence) else abs(x) for x in (left, right)]
-            if operator == '**' or sizes[0] * sizes[1] > LONGEST:
-                raise UserError(f'{operator} of large values')
-            return super().call_binop(context, operator, left, right)
-
-    environment = Environment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
-    )
-    environment.filters['tojson'] = _json
-    environment.globals['raise_exception'] = _refused  # pyrefly: ignore
-    return environment.from_string(text)
-
-
-def _json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _refused(message: object) -> None:
-    raise UserError(str(message))

@@ -41,8 +41,8 @@ class Embedding(Task):
     """A vector for a text, trained on pairs, triplets or texts of classes.
 
     Pairs and triplets: `multiple_negatives`; of the test split every first text asks for the
-    second, among all second and further texts. Texts of classes: `supervised_contrastive`; every
-    text asks for the others of its class.
+    second, among all second and further texts but itself. Texts of classes:
+    `supervised_contrastive`; every text asks for the others of its class.
     """
 
     labels = SimilarTexts()
@@ -51,6 +51,7 @@ class Embedding(Task):
         Metric(name='mrr_at_10', label='MRR@10', bounds=(0.0, 1.0)),
         Metric(name='ndcg_at_10', label='nDCG@10', bounds=(0.0, 1.0)),
     )
+    smooths = False
     default_metric = 'ndcg_at_10'
     loss_unit = 'nats'
     noted = ('recall_at_1',)
@@ -87,28 +88,34 @@ class Embedding(Task):
         """The ranks of what belongs to each query, in place of the vectors.
 
         `query` is 1 for the first of equal first texts, and 0 where nothing belongs to it.
+        `nearest` is the example that holds the nearest candidate, as its text `nearest_text`.
         """
         rows = dict(found.rows)
         vectors, numbers = rows.pop('vectors'), rows.pop('numbers')
         vectors = np.where(np.isfinite(vectors), vectors, 0)
         texts = vectors.shape[1]
         if texts == 1:
-            candidates, holder, skipped = vectors[:, 0], np.arange(len(vectors)), True
-            asks, answers = numbers[:, 1], holder
+            candidates, holder = vectors[:, 0], np.arange(len(vectors))
+            asks, answers, column = numbers[:, 1], holder, np.zeros(len(vectors), int)
+            itself = holder
         else:
             known, first = np.unique(numbers[:, 1:-1].T.reshape(-1), return_index=True)
             candidates = vectors[:, 1:].swapaxes(0, 1).reshape(-1, vectors.shape[-1])[first]
-            holder, skipped = first % len(vectors), False
+            holder, column = first % len(vectors), 1 + first // len(vectors)
             asks, answers = numbers[:, 0], np.searchsorted(known, numbers[:, 1])
+            itself = np.searchsorted(known, asks).clip(max=len(known) - 1)
+            positive = np.isin(asks, asks[asks == numbers[:, 1]])  # of some row, its own
+            itself = np.where((known[itself] == asks) & ~positive, itself, -1)
         asked = np.unique(asks, return_inverse=True)[1]
         order = np.argsort(asked, kind='stable')
         belonging = np.split(answers[order], np.cumsum(np.bincount(asked))[:-1])
-        got = ranked(vectors[:, 0], candidates, [belonging[number] for number in asked], skipped)
+        got = ranked(vectors[:, 0], candidates, [belonging[number] for number in asked], itself)
         once = np.zeros(len(asked), bool)
-        once[np.unique(holder if skipped else asks, return_index=True)[1]] = True
+        once[np.unique(holder if texts == 1 else asks, return_index=True)[1]] = True
         rows |= {name: got.recalls[:, k] for k, name in enumerate(_RECALLS)}
         rows |= {'mrr_at_10': got.reciprocal, 'ndcg_at_10': got.gains}
         rows |= {'query': once & (got.total > 0), 'nearest': rows['index'][holder[got.nearest]]}
+        rows['nearest_text'] = column[got.nearest]
         if texts > 2:
             pairs = np.einsum('nd,nkd->nk', vectors[:, 0], vectors[:, 1:])
             rows['triplet'] = pairs[:, 0] > pairs[:, 1:].max(axis=1)
@@ -199,6 +206,7 @@ class Embedding(Task):
                 'id': str(ids[i]),
                 'position': int(i),
                 'nearest': int(found.rows['nearest'][i]),
+                'nearest_text': int(found.rows['nearest_text'][i]),
                 'ndcg_at_10': float(gains[i]),
             }
             for i in largest(1 - gains, limit)
@@ -207,9 +215,9 @@ class Embedding(Task):
 
     def in_context(self, mistake: Mapping[str, Any], data: Dataset, place: int) -> dict[str, Any]:
         """With the text that is nearest instead."""
-        told = {name: value for name, value in mistake.items() if name != 'nearest'}
+        told = {k: v for k, v in mistake.items() if k not in ('nearest', 'nearest_text')}
         other = data.inputs[mistake['nearest']]
-        text = other if isinstance(other, str) else other[1]
+        text = other if isinstance(other, str) else other[mistake['nearest_text']]
         return {**told, 'texts': [*mistake.get('texts', ()), f'nearest: {str(text)[:500]}']}
 
     def baselines(

@@ -29,6 +29,7 @@ class MaskedFeatures(Task):
         error('loss', also=('mse',), unit='squared units of the features'),
         Metric(name='explained', label='share of the variance', bounds=(None, 1.0), percent=True),
     )
+    smooths = False
     default_metric = 'loss'
     loss_unit = 'squared units of the features'
     noted = ('explained',)

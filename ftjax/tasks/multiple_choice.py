@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ftjax.data.labels.choices import Choices
+from ftjax.data.labels.choices import Choices, texts_there
 from ftjax.errors import UserError
 from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.intervals import mean_interval, share_interval
@@ -141,7 +141,8 @@ class MultipleChoice(Task):
     ) -> Columns:
         """As `answers`, and the text of the `choice`; nothing of choices that are not there."""
         self.answers(outputs, class_names, options)  # refuses options
-        there = np.array([[bool(text) for text in texts[1:]] for texts in inputs])
+        counts = np.array([texts_there(texts) - 1 for texts in inputs])
+        there = np.arange(len(inputs[0]) - 1) < counts[:, None]
         columns = _columns(outputs.reshape(there.shape), there, options)
         chosen = zip(inputs, columns['predicted'], strict=True)
         return {**columns, 'choice': [str(texts[1 + number]) for texts, number in chosen]}

@@ -39,6 +39,7 @@ class Regression(Task):
         Metric(name='pearson', label='Pearson r', bounds=(-1.0, 1.0)),
         Metric(name='spearman', label='Spearman ρ', bounds=(-1.0, 1.0)),
     )
+    smooths = False
     default_metric = 'mse'
     loss_unit = 'squared units of the target'
     noted = ('mse', 'pearson', 'spearman')

@@ -35,6 +35,7 @@ class TextRanking(Task):
         Metric(name='ndcg_at_10', label='nDCG@10', bounds=(0.0, 1.0)),
         Metric(name='mrr_at_10', label='MRR@10', bounds=(0.0, 1.0)),
     )
+    smooths = False
     default_metric = 'ndcg_at_10'
     loss_unit = 'nats'
     unit = 'queries'
@@ -62,7 +63,10 @@ class TextRanking(Task):
     def statistics(
         self, outputs: np.ndarray, batch: Batch, wanted: Collection[str] | None
     ) -> Statistics:
-        """NDCG and reciprocal rank of each query, of the first ten candidates."""
+        """NDCG and reciprocal rank of each query, of the first ten candidates.
+
+        Of equal scores the less relevant candidate comes first.
+        """
         labels = np.asarray(batch['labels'], np.float64)
         if outputs.shape != (*labels.shape, 1):
             raise UserError(
@@ -71,7 +75,8 @@ class TextRanking(Task):
             )
         there = labels != NO_CANDIDATE
         scores = np.where(there, outputs[..., 0].astype(np.float64), -np.inf)
-        order = np.argsort(-scores, axis=1, kind='stable')[:, :DEPTH]
+        # Of equal scores the less relevant comes first: the order of the data wins nothing.
+        order = np.lexsort((labels, -scores), axis=1)[:, :DEPTH]
         gains = np.maximum(np.take_along_axis(labels, order, axis=1), 0)
         ideal = np.sort(np.maximum(labels, 0), axis=1)[:, ::-1][:, :DEPTH]
         discounts = 1 / np.log2(np.arange(2, gains.shape[1] + 2))

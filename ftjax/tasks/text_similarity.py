@@ -35,6 +35,7 @@ class TextSimilarity(Task):
         Metric(name='pearson', label='Pearson correlation', bounds=(-1.0, 1.0)),
         error('cosine_mse', 'squared error of the cosine', also=('loss',)),
     )
+    smooths = False
     default_metric = 'spearman'
     served = 'cosine'
 

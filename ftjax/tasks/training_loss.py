@@ -49,6 +49,9 @@ class TrainingLoss:
     loss_unit: ClassVar[str] = ''
     """Of `losses`, for axes; empty where they have none."""
 
+    smooths: ClassVar[bool] = True
+    """Whether `losses` makes use of `label_smoothing`."""
+
     def losses(
         self, outputs: Float[Array, 'batch ...'], batch: Batch, options: LossOptions
     ) -> Float[Array, 'batch ...']:

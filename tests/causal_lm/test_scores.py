@@ -92,6 +92,14 @@ def test_a_guess_is_right_where_no_token_is_more_probable():
     assert 0 < (scores[..., 2] * ASKED).sum() < ASKED.sum()
 
 
+def test_of_equal_logits_the_first_is_the_guess():
+    logits = np.array([[[1.0, 3.0, 3.0], [0.0, 0.0, 0.0]]], np.float32)
+    right = [
+        module.scores(logits, np.full((1, 2), target))[0, :, 2].tolist() for target in range(3)
+    ]
+    assert right == [[0, 1], [1, 0], [0, 0]]
+
+
 def packed_and_alone(net, lengths=(5, 4, 3)):
     """Logits of texts in one row, and of each alone."""
     variables, apply = initial(net), jax.jit(net.apply)

@@ -10,10 +10,11 @@ from ftjax.data import DataSettings, TrainStream, load_data
 from ftjax.data.labels.next_tokens import CONVERSATION
 from ftjax.data.streams.loader import Loader
 from ftjax.data.text.packing import first_fit
-from ftjax.data.text.sequences import SequenceReader
+from ftjax.data.text.sequences import SequenceReader, sequences_of
 from ftjax.errors import UserError
+from ftjax.preprocessing import template_sandbox
 from ftjax.preprocessing.chat_template import ChatTemplate
-from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing
 
 END, PAD = ID['</s>'], ID['</s>']
 NET = decoder()
@@ -197,6 +198,82 @@ def test_a_template_sees_messages_and_nothing_else():
         ChatTemplate(late).spans([*said, said[0]], 'x')
     marked = '{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}'
     assert ChatTemplate(marked).rendered(said, 'x') == 'abb'
+
+
+def test_a_text_of_which_the_tokenizer_leaves_nothing_is_one_token_of_padding(tmp_path):
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({'a': 0, 'bb': 1}, unk_token='a'))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.normalizer = normalizers.Replace('#', '')
+    tokenizer.save(str(tmp_path / 'tokenizer.json'))
+    plain = text_preprocessing(NET, tmp_path / 'tokenizer.json')
+    data = texts(['a bb', '#', 'bb a a', '#'])
+    made = sequences_of(data, plain)
+    assert made.lengths.tolist() == [2, 1, 3, 1] and made.counted.sum() == 3
+    assert 'of 2 training examples nothing is learned' in SequenceReader.seen(data, plain)
+    reader = SequenceReader(data, plain)
+    for labels in (reader.examples(np.arange(4), 4)[1], reader.packed(np.arange(4), 1)[1]):
+        assert (labels[..., 0] != -1).sum() == 3
+
+
+def test_a_conversation_in_a_text_is_refused(tmp_path):
+    (tmp_path / 'a.csv').write_text('messages\n"[{""role"": ""user"", ""content"": ""a""}]"\n' * 2)
+    with pytest.raises(UserError, match='a conversation in JSON'):
+        load_data(DataSettings(source=f'csv:{tmp_path}/a.csv', task='causal_lm'))
+
+
+def test_a_template_has_bounds(monkeypatch):
+    monkeypatch.setattr(template_sandbox, 'STEPS', 2000)
+    said = [{'role': 'user', 'content': 'a'}, {'role': 'assistant', 'content': 'bb'}]
+    doubled = "{% set n = namespace(x='a') %}{% for i in range(60) %}{}{% endfor %}{{ n.x }}"
+    grown = (
+        '{% set n.x = n.x + n.x %}',
+        '{% set n.x = n.x ~ n.x %}',
+        '{% set n.x %}{{ n.x }}{{ n.x }}{% endset %}',
+        "{% set n.x = n.x.replace('a', 'aa') %}",
+        "{% set n.x = n.x|replace('a', 'aa') %}",
+        '{% set n.x = [n.x, n.x]|join %}',
+        "{% set n.x = ''.join([n.x, n.x]) %}",
+        "{% set n.x = '%s%s' % (n.x, n.x) %}",
+        "{% set n.x = '{}{}'.format(n.x, n.x) %}",
+        "{% set n.x = '%s%s'|format(n.x, n.x) %}",
+        '{% set n.x = [n.x, n.x]|string %}',
+        '{% set n.x = [n.x, n.x] %}',
+    )
+    loop = '{% for i in range(10000) %}'
+    for text in (
+        *(doubled.replace('{}', each, 1) for each in grown),
+        "{{ 'a'.ljust(10**9) }}",
+        "{{ 'a'.ljust(1000000000) }}",
+        "{{ 'a'|center(1000000000) }}",
+        "{{ 'a'|indent(1000000000, true) }}",
+        "{{ '%1000000000d' % 1 }}",
+        "{{ '%1000000000d'|format(1) }}",
+        "{{ '{:1000000000}'.format(1) }}",
+        "{{ '{:{}}'.format(1, 1000000000) }}",
+        "{{ '{:{w}}'.format(1, w=1000000000) }}",
+        '{{ messages|tojson(indent=1000000000) }}',
+        f'{loop}{loop}x' + '{% endfor %}' * 2,
+        '{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}',
+        "{{ '{1}'.format('a') }}",  # IndexError
+        "{{ 'a'.encode('nothing') }}",  # LookupError
+        '{% if true %}' * 30 + '{% for a in [1] %}' * 30 + '{% endfor %}' * 30 + '{% endif %}' * 30,
+    ):
+        with pytest.raises(UserError, match='the chat template'):
+            ChatTemplate(text).rendered(said, 'x')
+    plain = "{% for m in messages %}{{ '%s' % m.role ~ ': ' ~ m.content + '.' }}{{ loop.index }}"
+    assert ChatTemplate(plain + '{% endfor %}').rendered(said, 'x') == 'user: a.1assistant: bb.2'
+    long = [{'role': 'user', 'content': 'a' * 2**19}]  # a text may be long, and is no growth
+    assert len(ChatTemplate(plain + '{% endfor %}').rendered(long, 'x')) == 2**19 + 8
+
+
+def test_a_first_message_of_the_assistant_begins_with_its_words():
+    """What a template writes before it, a system prompt say, is nothing to learn."""
+    text, spans = ChatTemplate('System: be kind.\n' + TEMPLATE).spans(
+        [{'role': 'assistant', 'content': 'bb'}, {'role': 'user', 'content': 'a'}], 'x'
+    )
+    assert [text[a:b] for a, b in spans] == ['bb<|im_end|>']
 
 
 def test_the_template_travels_with_the_weights(tmp_path, eight):

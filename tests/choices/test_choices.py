@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ftjax.config import read_config
+from ftjax.data.labels.choices import Choices
 from ftjax.data.load import load_data
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
@@ -88,8 +89,9 @@ def test_rows_with_fewer_choices_than_others(tmp_path):
     rows = [{'question': 'a', 'choices': ['b', 'c'], 'label': 1}, {**rows[1], 'label': 3}]
     with pytest.raises(UserError, match=r'a.jsonl line 2: choice 3 of 3; expected 0 to 2'):
         read(jsonl(tmp_path / 'a.jsonl', rows), 'multiple_choice')
-    rows = [{'anchor': 'a', 'positive': ['b', 'c']}, {'anchor': 'a', 'positive': ['b']}]
-    with pytest.raises(UserError, match=r'a.jsonl line 2: 2 texts, and 3 in .*a.jsonl line 1'):
+    pair = {'anchor': 'a', 'positive': 'b'}
+    rows = [{**pair, 'negative': ['c', 'd']}, {**pair, 'negative': ['c']}]
+    with pytest.raises(UserError, match=r'a.jsonl line 2: 3 texts, and 4 in .*a.jsonl line 1'):
         read(jsonl(tmp_path / 'a.jsonl', rows), 'embedding')
 
 
@@ -111,6 +113,35 @@ def test_three_candidates_by_hand():
     assert weight == 2 and float(total) == pytest.approx(want, rel=1e-5)
     grads = jax.grad(lambda s: task.loss(s, batch)[0])(scores.astype(np.float32))
     assert np.isfinite(grads).all() and not grads[2].any() and not grads[1, 2]
+
+
+def test_equal_scores_win_nothing_by_the_order_of_the_data():
+    batch = {'labels': np.array([[1.0, 0, 0, -1]]), 'mask': np.ones(1)}
+    got = task_of('text_ranking').measure([(np.zeros((1, 4, 1)), batch)])
+    assert got['mrr_at_10'] == pytest.approx(1 / 3)
+    assert got['ndcg_at_10'] == pytest.approx(1 / np.log2(4))
+
+
+def test_nothing_to_rank_and_empty_texts_before_others_are_refused(tmp_path):
+    def ranking(relevance, candidates):
+        row = {'query': 'q', 'candidates': candidates, 'relevance': relevance}
+        return read(jsonl(tmp_path / 'a.jsonl', [row] * 3), 'text_ranking')
+
+    for relevance, candidates in (([0, 0], 'ab'), ([1, 1], 'ab'), ([1], 'a')):
+        with pytest.raises(UserError, match='equally relevant'):
+            ranking(relevance, [*candidates])
+    with pytest.raises(UserError, match='line 1: no candidates'):
+        ranking([], [])
+    for prompt, choices in (('q', ['a', '', 'c']), (['q', 'r'], ['a', 'b'])):
+        rows = [{'prompt': prompt, 'choices': choices, 'label': 0}]
+        with pytest.raises(UserError, match='holds'):
+            read(jsonl(tmp_path / 'b.jsonl', rows), 'multiple_choice')
+    kind, three = Choices(), [('', 'a', 'b'), ('q', 'a', '')]
+    assert kind.of_inputs(three[:1], np.array([[1]]), str).tolist() == [[1, 2]]
+    with pytest.raises(UserError, match='1 choices'):
+        kind.of_inputs(three, np.array([[1], [0]]), str)
+    with pytest.raises(UserError, match='text 0 of 2 is empty'):
+        kind.of_inputs([('q', '', 'b')], np.array([[1]]), str)
 
 
 def test_graded_gains_are_those_of_scikit_learn():

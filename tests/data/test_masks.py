@@ -9,7 +9,7 @@ from PIL import Image
 
 from ftjax.data import Dataset, load_data
 from ftjax.data.labels.pixels import PixelClasses
-from ftjax.data.masks.mask import MaskPixels, masks, nearest
+from ftjax.data.masks.mask import MaskFile, MaskPixels, masks, nearest
 from ftjax.data.masks.mask_values import MaskValues
 from ftjax.data.masks.palette import colours, painted
 from ftjax.data.masks.tiles import corners, tiled
@@ -96,6 +96,28 @@ def test_masks_in_colour_are_read_by_a_palette(tmp_path):
         load_data(settings(tmp_path, palette=PALETTE[:2]))
     with pytest.raises(UserError, match='a mask in colour; set data'):
         load_data(settings(tmp_path))
+
+
+def test_an_indexed_mask_of_the_palettes_colours_in_another_order_is_refused(tmp_path):
+    image = Image.fromarray(np.array([[0, 1]], np.uint8))
+    image.putpalette([255, 128, 0, 0, 0, 0])
+    image.save(tmp_path / 'a.png')
+
+    def read(*palette):
+        return MaskFile(str(tmp_path / 'a.png'), MaskValues(2, 255, palette)).read().tolist()
+
+    with pytest.raises(UserError, match='index 0 means class 0, and its colour #ff8000 is that of'):
+        read('#000000', '#ff8000')
+    assert read('#ff8000', '#000000') == [[0, 1]]
+    assert read('#0000ff', '#000000') == read() == [[0, 1]]  # colours to paint with
+
+
+def test_a_mask_that_lies_on_its_side_is_turned_as_its_image(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees to the right
+    Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / 'a.png', exif=exif)
+    mask = MaskFile(str(tmp_path / 'a.png'), MaskValues(3))
+    assert mask.read().tolist() == [[0], [1], [2]]
 
 
 def test_splits_stand_above_or_below_the_two_folders(tmp_path):

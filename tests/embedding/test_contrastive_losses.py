@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from ftjax.errors import UserError
 from ftjax.tasks import task_of
 from ftjax.tasks.retrieval.contrastive_losses import (
     cosine_regression,
@@ -24,6 +25,25 @@ def pairs(count, texts=2, dim=6):
     vectors = RNG.normal(size=(count, texts, dim)).astype(np.float32)
     numbers = np.arange(count * texts).reshape(count, texts)
     return vectors, batch_of(np.concatenate([numbers, np.full((count, 1), -1)], axis=1))
+
+
+def test_copies_of_the_anchor_are_no_wrong_answers():
+    """Pairs in both directions: all that is left beside its own positive is the third row's."""
+    vectors, _ = pairs(3)
+    vectors[1] = vectors[0, ::-1]
+    batch = batch_of([[0, 1, -1], [1, 0, -1], [4, 5, -1]])
+    unit = vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scores = 20 * unit[:, 0] @ unit[:, 1].T
+    want = np.logaddexp(scores[0, 0], scores[0, 2]) - scores[0, 0]
+    assert float(multiple_negatives(vectors, batch)[0]) == pytest.approx(want, rel=1e-4)
+
+
+def test_a_loss_of_other_examples_is_refused():
+    vectors, batch = pairs(3)
+    with pytest.raises(UserError, match='expected multiple_negatives'):
+        supervised_contrastive(vectors, batch)
+    with pytest.raises(UserError, match='expected supervised_contrastive'):
+        multiple_negatives(vectors[:, 0], batch)
 
 
 def test_three_texts_by_hand():

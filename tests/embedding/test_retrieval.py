@@ -9,6 +9,7 @@ import pytest
 from ftjax.data.audit.quick import leak_line, quick_audit
 from ftjax.data.load import load_data
 from ftjax.data.settings import DataSettings
+from ftjax.errors import UserError
 from ftjax.runs.report.answer import counted
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics_text import metrics_text
@@ -46,6 +47,17 @@ def test_equal_texts_are_one_query_and_one_candidate():
     assert got['ndcg_at_10'] == 1
 
 
+def test_a_text_is_no_answer_to_itself_unless_it_is_its_own_positive():
+    # Pairs in both directions: at 0 and 40 degrees, at 90 and 130.
+    pairs = pair_batch([0, 40, 90, 130], [40, 0, 130, 90], [[0, 1], [1, 0], [2, 3], [3, 2]])
+    got = task_of('embedding').measure(pairs)
+    assert (got['recall_at_1'], got['queries'], got['candidates']) == (1, 4, 4)
+    # Nearest to 0 is 30, which belongs to another; the text itself is nearest, and is wanted.
+    pairs = pair_batch([0, 0, 90], [0, 50, 30], [[0, 0], [0, 1], [2, 3]])
+    got = task_of('embedding').measure(pairs)
+    assert got['recall_at_1'] == pytest.approx((1 / 2 + 0) / 2)
+
+
 def test_texts_of_classes_look_for_the_others():
     angles = np.deg2rad([0, 10, 90, 100, 45])
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -76,6 +88,29 @@ def test_the_positive_of_a_triplet_and_mistakes():
         task='embedding',
     )
     assert task.in_context(worst, data, 1)['texts'] == ['nearest: b']
+
+
+def test_the_nearest_text_may_be_a_negative():
+    """Of the first anchor it is the negative of the second row: 'f', not its positive 'e'."""
+    vectors = np.array([[[1, 0], [0, 1], [-1, 0]], [[0, -1], [-1, 0.1], [1, 0.01]]], np.float32)
+    labels = np.array([[0, 10, 20, -1], [1, 11, 21, -1]])
+    task = task_of('embedding')
+    found = task.collected([(vectors, {'labels': labels, 'mask': np.ones(2, np.float32)})])
+    mistake = next(m for m in task.mistakes(found, ['a', 'b'], ()) if m['id'] == 'a')
+    data = SimpleNamespace(inputs=[('a', 'b', 'c'), ('d', 'e', 'f')])
+    assert task.in_context(mistake, data, 0)['texts'] == ['nearest: f']
+
+
+def test_a_list_of_positives_is_no_negative_and_scores_are_of_two_texts(tmp_path):
+    def read(task, **row):
+        (tmp_path / 'a.jsonl').write_text('\n'.join([json.dumps(row)] * 9))
+        return load_data(DataSettings(source=f'jsonl:{tmp_path}/a.jsonl', task=task))
+
+    with pytest.raises(UserError, match=r"'positive' holds a list; .*: write a row for each"):
+        read('embedding', anchor='a', positive=['b', 'c'])
+    for more in ({'text': 'a'}, {'anchor': 'a', 'positive': 'b', 'negative': 'c'}):
+        with pytest.raises(UserError, match=r'line 1: texts: [13]; expected two'):
+            read('text_similarity', score=0.5, **more)
 
 
 def test_gains_are_those_of_scikit_learn():

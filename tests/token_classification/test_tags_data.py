@@ -14,6 +14,7 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.streams.loader import Loader, at_places
 from ftjax.data.text.word_windows import WordWindows, _windows, joined_words, words_of
 from ftjax.errors import UserError
+from ftjax.evaluation.spans import scheme_of
 from ftjax.pretrained.open import load_pretrained
 
 CONLL = """-DOCSTART- -X- O O
@@ -53,6 +54,41 @@ def test_a_conll_file_by_words_and_last_column(tmp_path):
     assert found.label_kind.counts(found.labels, 5) == [1, 1, 1, 1, 1]
     parts = load_data(settings(f'conll:{tmp_path}/a.conll', label_column='1')).train
     assert parts.class_names == ('JJ', 'NNP', 'VBZ')
+
+
+def test_a_first_word_of_a_hash_and_spaces_within_words_of_a_conll_file(tmp_path):
+    (tmp_path / 'a.conll').write_text(
+        '#dbl O\r\nin O\r\nNew\xa0York B-LOC\r\n\r\n10\u202f000 O\r\n'
+    )
+    found = load_data(settings(f'conll:{tmp_path}/a.conll')).train
+    assert found.inputs.tolist() == ['#dbl in New\xa0York', '10\u202f000']
+    assert found.labels.tolist() == [[0, 0, 1], [0, -1, -1]]
+    (tmp_path / 'b.conll').write_text('# a comment\n# id = 3\nin\tO\n#\tB-X\n')
+    found = load_data(settings(f'conll:{tmp_path}/b.conll')).train
+    assert found.inputs.tolist() == ['in #'] and found.labels.tolist() == [[0, 1]]
+
+
+def test_tags_that_seem_right_and_are_not(tmp_path):
+    (tmp_path / 'a.conll').write_text('Ada\nslept\n\n')
+    with pytest.raises(UserError, match='line 1: one column'):
+        load_data(settings(f'conll:{tmp_path}/a.conll'))
+    for begin, inner in (('b-per', 'i-per'), ('B_per', 'I_per')):
+        with pytest.raises(UserError, match="expected 'B-per' and 'I-per'"):
+            Tags().read([[begin, inner, 'O']], str)
+    assert Tags().read([['b-per', 'O']], str)[1] == ('O', 'b-per')
+
+
+def test_spans_without_a_type(tmp_path):
+    """Of B B I O two spans: as seqeval 1.2.2 has them, mode='strict', scheme=IOB2."""
+    rows = [{'words': list('abcd'), 'tags': ['B', 'B', 'I', 'O']}]
+    found = load_data(settings(jsonl(tmp_path / 'a.jsonl', rows))).train
+    assert found.class_names == ('O', 'B', 'I')
+    scheme = scheme_of(found.class_names)
+    assert scheme.named(found.labels[0]) == [('span', 0, 1), ('span', 1, 3)]
+    assert scheme_of(('O', 'A', 'B')).named([2, 2, 0]) == [('B', 0, 2)]  # plain tags
+    for other in ('E', 'B-X'):
+        with pytest.raises(UserError, match=r'BIOES|no type'):
+            Tags().read([['B', 'I', other, 'O']], str)
 
 
 def test_words_characters_and_one_string_from_jsonl(tmp_path):

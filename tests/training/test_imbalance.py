@@ -194,6 +194,14 @@ def two_classes():
     return Splits(train=made[0], val=made[1], test=made[2])
 
 
+def test_smoothing_is_refused_where_the_loss_makes_no_use_of_it():
+    settings = TrainSettings(label_smoothing=0.1)
+    for name in ('regression', 'embedding', 'text_similarity', 'text_ranking', 'masked_features'):
+        with pytest.raises(UserError, match='has no classes to spread it over'):
+            loss_options(settings, task_of(name), None)
+    assert loss_options(settings, task_of('token_classification'), None).label_smoothing == 0.1
+
+
 def test_a_threshold_is_chosen_on_validation_and_kept_with_the_model(two_classes, tmp_path):
     prepared = prepare(rare_config(), two_classes)
     fitted, result = train(prepared, tmp_path / 'run', progress=False)

@@ -58,12 +58,12 @@ def decode(
         if geometry and image.format in ('JPEG', 'MPO'):
             # A JPEG unpacks at 1/2, 1/4 or 1/8 for less work; at least twice the target
             # is kept, so that the filter below and not the unpacking decides the pixels.
-            width, height = _target(size, geometry, _turn(image))
+            width, height = _target(size, geometry, turn_of(image))
             drafted = image.draft('L' if channels == 1 else 'RGB', (2 * width, 2 * height))
             box = drafted[1] if drafted else None
         image.load()
         size = size if box else image.size
-        turn = _turn(image)
+        turn = turn_of(image)
         if geometry:
             check_pixels(_target(size, geometry, turn), name, 'resized to cover its target')
         flat = flatten(image, channels, whites or Whites(), name)
@@ -125,7 +125,7 @@ def upright_size(source: str | bytes, name: str = '') -> tuple[int, int]:
 
     t = Image.Transpose
     with opened(source, name or str(source if isinstance(source, str) else 'image')) as image:
-        lying = _turn(image) in (t.TRANSPOSE, t.TRANSVERSE, t.ROTATE_90, t.ROTATE_270)
+        lying = turn_of(image) in (t.TRANSPOSE, t.TRANSVERSE, t.ROTATE_90, t.ROTATE_270)
         width, height = image.size
         return (width, height) if lying else (height, width)
 
@@ -181,7 +181,7 @@ def _target(
     return (height, width) if lying else (width, height)
 
 
-def _turn(image: Image.Image) -> Image.Transpose | None:
+def turn_of(image: Image.Image) -> Image.Transpose | None:
     """What turns an image upright, by its EXIF orientation (tag 0x0112); None for nothing."""
     from PIL import Image
 

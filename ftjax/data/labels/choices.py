@@ -27,6 +27,7 @@ class Choices(LabelKind):
     axes = 2
     form = 'choices'
     fills_up = True
+    lists_from = 1
     column_sets: tuple[tuple[str, ...], ...] = (
         ('question', 'choices'),
         ('prompt', 'choices'),
@@ -58,7 +59,7 @@ class Choices(LabelKind):
 
     def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
         """With how many choices there are, if every one is a choice."""
-        counts = [texts_there(texts) - 1 for texts in inputs]
+        counts = _without_holes(inputs, where)
         for row, (choices, (label, *_)) in enumerate(zip(counts, labels, strict=True)):
             if choices < 2:
                 raise UserError(f'{where(row)}: {choices} choices; expected 2 or more')
@@ -113,7 +114,8 @@ class Relevance(Choices):
         for row, value in enumerate(raw):
             given = value.split(separator) if isinstance(value, str) else value
             try:
-                numbers = np.asarray(list(given), np.float32)
+                with np.errstate(over='ignore'):  # infinity is refused below
+                    numbers = np.asarray(list(given), np.float32)
             except (TypeError, ValueError):
                 numbers = np.full(1, np.nan)
             if numbers.ndim != 1 or not (np.isfinite(numbers) & (numbers >= 0)).all():
@@ -130,9 +132,11 @@ class Relevance(Choices):
 
     def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
         """As they are, if there is one for each candidate."""
-        for row, (texts, label) in enumerate(zip(inputs, labels, strict=True)):
-            have = texts_there(texts) - 1
+        counts = _without_holes(inputs, where)
+        for row, (have, label) in enumerate(zip(counts, labels, strict=True)):
             given = int((label != NO_CANDIDATE).sum())
+            if not have:
+                raise UserError(f'{where(row)}: no candidates; expected at least one')
             if have != given:
                 raise UserError(f'{where(row)}: {have} candidates and {given} numbers of relevance')
         return labels
@@ -142,6 +146,15 @@ class Relevance(Choices):
         each = inputs['input_ids'].shape[:2]
         mask = jax.ShapeDtypeStruct((examples,), np.float32)
         return jax.ShapeDtypeStruct(each, np.float32), mask
+
+    def check_training(self, name: str, labels: np.ndarray, class_names: tuple[str, ...]) -> None:
+        """A query with candidates that are not alike."""
+        least = np.where(labels == NO_CANDIDATE, np.inf, labels).min(axis=1, initial=np.inf)
+        if len(labels) and not (labels.max(axis=1, initial=NO_CANDIDATE) > least).any():
+            raise UserError(
+                f'{name}: all candidates of each query are equally relevant; expected some that '
+                'are more relevant than others of their query'
+            )
 
     def hashed(self, labels: np.ndarray) -> Iterator[bytes | np.ndarray]:
         """All numbers."""
@@ -160,10 +173,29 @@ class Relevance(Choices):
 def texts_there(texts: Sequence[str]) -> int:
     """How many of the texts of an example are there: empty ones at the end fill it up.
 
-    >>> texts_there(['question', 'one', 'two', ''])
-    3
+    >>> texts_there(['question', 'one', 'two', '']), texts_there(['', 'one', 'two'])
+    (3, 3)
     """
-    return sum(bool(text) for text in texts)
+    return max((number for number, text in enumerate(texts, 1) if text), default=0)
+
+
+def hole(texts: Sequence[str]) -> str:
+    """Which of several texts is empty and stands before another; '' where none does.
+
+    >>> hole(['', 'one', 'two', '']), hole(['question', '', 'two'])
+    ('', 'text 0 of 2 is empty')
+    """
+    there = texts[1 : texts_there(texts)]
+    empty = next((number for number, text in enumerate(there) if not text), None)
+    return '' if empty is None else f'text {empty} of {len(there)} is empty'
+
+
+def _without_holes(inputs: Any, where: Where) -> list[int]:
+    """How many texts each example has after its first."""
+    for row, texts in enumerate(inputs):
+        if hole(texts):
+            raise UserError(f'{where(row)}: {hole(texts)}; leave it out, or write what it says')
+    return [texts_there(texts) - 1 for texts in inputs]
 
 
 def filled_up(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:

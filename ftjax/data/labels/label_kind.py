@@ -70,6 +70,8 @@ class LabelKind:
     """Other names of the label's column, where it has not that of the settings."""
     label_is_optional = False
     """Whether a table may be without that column: the texts alone say what belongs together."""
+    lists_from: int | None = None
+    """Of `texts_of` the first column whose cells may be lists of texts; None for none."""
     fills_up = False
     """Whether examples with fewer texts than others are filled up with empty ones."""
     scaled = False

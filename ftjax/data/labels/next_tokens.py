@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,13 @@ import jax
 import numpy as np
 
 from ftjax.data.labels.label_kind import LabelKind, Where
+from ftjax.errors import UserError
 
 NOT_ASKED = -1
 """What stands for the token that follows where none is to be guessed."""
 CONVERSATION = 1
 """The label, in a data set, of an input that is the JSON of a conversation's messages."""
+_CONVERSATION = re.compile(r'\s*\[\s*\{\s*[\'"](role|content)[\'"]\s*:')
 _MESSAGES, _PAIR = 'messages', ('prompt', 'completion')
 
 
@@ -47,6 +50,11 @@ class NextTokens(LabelKind):
         del units
         from ftjax.preprocessing.conversation import written
 
+        if isinstance(value, str) and _CONVERSATION.match(value):
+            raise UserError(
+                f'{where}: the text is a conversation in JSON; expected a list of messages in a '
+                'JSONL file'
+            )
         return written(value, where) if isinstance(value, list) else value
 
     def read(

@@ -69,7 +69,10 @@ class PixelClasses(LabelKind):
         if not all(isinstance(each, Mask) for each in labels.reshape(-1)):
             raise UserError(f'{name}: labels are no masks (ftjax.data.masks.mask.Mask)')
         if len(labels) and not 2 <= classes <= MOST:
-            raise UserError(f'{name}: {classes} classes; masks tell 2 to {MOST} of them apart')
+            raise UserError(
+                f'{name}: {classes} classes; masks tell 2 to {MOST} of them apart, and pixels of '
+                'data.ignore_index count for nothing: in masks of 0 and 255 write 1 for 255'
+            )
 
     def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
         """The masks, each of its image's size."""

@@ -51,6 +51,7 @@ class SimilarTexts(LabelKind):
     head, form, network_options = 'vector', 'apart', VECTOR
     label_is_optional = True
     compared = False
+    lists_from = 2  # further texts do not belong to the first
     usual_columns = USUAL
 
     def texts_of(self, columns: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:

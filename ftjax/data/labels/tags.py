@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +22,32 @@ OUTSIDE = 'O'
 """The tag of a word that belongs to no span."""
 UNITS = ('words', 'characters')
 """What a text that is given as one string is cut into."""
-_OTHER_SCHEME = re.compile('[ESLU]-.+')
+_OTHER_SCHEME = re.compile('[ESLU](-.+)?')
+_OTHER_SPELLING = re.compile('[BIbi][-_:/.].+')
+_BLANKS = re.compile(r'[ \t\r\n]+')
+"""What parts words that stand in one string: other white space may be part of a word."""
+
+
+def of_spans(names: Collection[str]) -> bool:
+    """Whether tags mark where spans begin and go on: B-TYPE and I-TYPE, or B and I alone.
+
+    >>> of_spans(['O', 'B-PER']), of_spans(['O', 'B', 'I']), of_spans(['A', 'B', 'O'])
+    (True, True, False)
+    """
+    marks = {name for name in names if name in ('B', 'I')}
+    plain = any(not re.fullmatch('[BIOESLU]', name) for name in names)
+    return any(name.startswith(('B-', 'I-')) for name in names) or (
+        len(marks) == 2 and OUTSIDE in names and not plain
+    )
+
+
+def cut(text: str) -> list[str]:
+    r"""The words, or tags, of one string, parted by spaces, tabs and ends of lines.
+
+    >>> cut(' New\xa0York  is\tbig\n')
+    ['New\xa0York', 'is', 'big']
+    """
+    return [word for word in _BLANKS.split(text) if word]
 
 
 class Tags(LabelKind):
@@ -43,7 +68,7 @@ class Tags(LabelKind):
     def as_text(self, value: object, where: str, units: str) -> object:
         """A list of words, or one string that is cut into words or characters, as one text."""
         if isinstance(value, str):
-            words = value.split() if units == 'words' else list(value)
+            words = cut(value) if units == 'words' else list(value)
         elif isinstance(value, (list, tuple, np.ndarray)):
             words = list(value)
         else:
@@ -135,7 +160,7 @@ class Tags(LabelKind):
 
 def _tags(value: object, where: Where, row: int) -> list[object]:
     if isinstance(value, str):
-        value = value.split()
+        value = cut(value)
     if not isinstance(value, (list, tuple, np.ndarray)):
         raise UserError(
             f'{where(row)}: the tags are {str(value)[:60]!r}; expected a list, one for each word'
@@ -148,10 +173,10 @@ def _sorted(names: set[str]) -> tuple[str, ...]:
 
     def place(name: str) -> Any:
         mark, dash, kind = name.partition('-')
-        spans = dash and mark in ('B', 'I')
+        spans = (dash or not kind) and mark in ('B', 'I')
         return (name != OUTSIDE, kind, mark) if spans else (name != OUTSIDE, by(name), '')
 
-    if any(name.startswith(('B-', 'I-')) for name in names):
+    if of_spans(names):
         return tuple(sorted(names, key=place))
     return tuple(sorted(names, key=lambda name: (name != OUTSIDE, by(name))))
 
@@ -163,9 +188,24 @@ def _check_scheme(names: Sequence[str], where: Callable[[str], str]) -> None:
       names: of all tags.
       where: of a tag: where it stands first.
     """
-    spans = {name for name in names if name.startswith(('B-', 'I-'))}
-    if not spans:
+    if not of_spans(names):
+        other = {name for name in names if _OTHER_SPELLING.fullmatch(name)}
+        both = (name for name in other if name[0] in 'Bb')
+        wrong = next((b for b in both if {f'I{b[1:]}', f'i{b[1:]}'} & other), None)
+        if wrong is not None:
+            raise UserError(
+                f'{where(wrong)}: tags as {wrong!r} seem to be of IOB2 in another spelling; '
+                f"expected 'B-{wrong[2:]}' and 'I-{wrong[2:]}', and O"
+            )
         return
+    spans = {name for name in names if name.startswith(('B-', 'I-')) or name in ('B', 'I')}
+    dashed = {len(name) > 1 for name in spans}
+    if len(dashed) > 1:
+        wrong = next(name for name in names if name in ('B', 'I'))
+        raise UserError(
+            f'{where(wrong)}: tag {wrong!r} has no type, and others have; expected O, B-TYPE or '
+            'I-TYPE'
+        )
     wrong = next((name for name in names if _OTHER_SCHEME.fullmatch(name)), None)
     if wrong is not None:
         raise UserError(

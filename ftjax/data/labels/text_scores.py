@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from ftjax.data.labels.label_kind import Where
 from ftjax.data.labels.similar_texts import USUAL, VECTOR, columns_of_texts
 from ftjax.data.labels.values import Values
 from ftjax.errors import UserError
@@ -22,6 +24,17 @@ class TextScores(Values):
     def texts_of(self, columns: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
         """The two texts, as of a task of texts that belong together."""
         return columns_of_texts(columns, given)
+
+    def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:
+        """As they are, if each is of two texts."""
+        for row, texts in enumerate(inputs):
+            count = 1 if isinstance(texts, str) else len(texts)
+            if count != 2:
+                raise UserError(
+                    f'{where(row)}: texts: {count}; expected two that the score compares '
+                    "(data.text_columns=('sentence1','sentence2'))"
+                )
+        return labels
 
     def outputs(self, class_names: Sequence[str]) -> int:
         """0: the numbers of a vector are the network's own affair."""

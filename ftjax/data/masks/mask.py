@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftjax.data.images.decode import opened
+from ftjax.data.images.decode import opened, turn_of
 from ftjax.data.masks.mask_values import MaskValues
 from ftjax.errors import UserError
 
@@ -63,6 +63,11 @@ def classes_of(image: Image.Image, values: MaskValues, where: str) -> np.ndarray
     """The classes in an opened image: indexed and grey ones by value, RGB by palette."""
     if image.format == 'JPEG':
         raise UserError(f'{where}: a JPEG changes values; masks are PNG files, indexed or grey')
+    turn = turn_of(image)
+    if turn is not None:  # as its image is turned
+        image = _loaded(image).transpose(turn)
+    if image.mode == 'P':
+        _check_order(image, values, where)
     if image.mode in ('1', 'L', 'P'):
         return values.of_values(np.asarray(image).astype(np.uint8), where)
     if image.mode in ('RGB', 'RGBA') and values.palette:
@@ -73,6 +78,31 @@ def classes_of(image: Image.Image, values: MaskValues, where: str) -> np.ndarray
             'indexed or grey, with the index of the class as value'
         )
     raise UserError(f'{where}: a mask of mode {image.mode}; expected 8 bits, indexed or grey')
+
+
+def _loaded(image: Image.Image) -> Image.Image:
+    image.load()
+    return image
+
+
+def _check_order(image: Image.Image, values: MaskValues, where: str) -> None:
+    """UserError where an indexed mask has the colours of the palette for other classes."""
+    known = {colour.lower(): number for number, colour in enumerate(values.palette)}
+    table = image.getpalette() if known else None
+    if not table:
+        return
+    used = [int(value) for value in np.unique(np.asarray(image)) if value != values.ignored]
+    told = {v: f'#{bytes(table[3 * v : 3 * v + 3]).hex()}' for v in used}
+    if not all(colour in known for colour in told.values()):
+        return  # a palette of its own: indices alone say what the pixels are
+    meant = dict(zip(values.values, range(values.classes), strict=False))
+    wrong = next((v for v in used if known[told[v]] != meant.get(v, known[told[v]])), None)
+    if wrong is not None:
+        raise UserError(
+            f'{where}: the index {wrong} means class {meant[wrong]}, and its colour {told[wrong]} '
+            f'is that of class {known[told[wrong]]} in data.palette; save the mask in RGB, or '
+            'order data.palette as its indices'
+        )
 
 
 def highest_value(path: str, ignored: int | None) -> int:

@@ -62,11 +62,17 @@ def _texts_of(row: Row, names: Sequence[str], settings: DataSettings) -> Iterato
         names = [*names]
         while len(names) > 3 and is_missing(cell(row, names[-1])):
             names.pop()
-    for name in names:
+    first = settings.label_kind.lists_from
+    for place, name in enumerate(names):
         value = cell(row, name)
         if not isinstance(value, list):
             yield input_of(row, name, 'text', settings)
             continue
+        if first is None or place < first:
+            raise UserError(
+                f'{row.where}: {name!r} holds a list; data.task {settings.task} takes one text '
+                'there: write a row for each'
+            )
         for text in value:
             if not isinstance(text, str) or not text.strip():
                 raise UserError(f'{row.where}: {name!r} holds {text!r}; expected texts')

@@ -183,6 +183,8 @@ def _made(dataset: Dataset, preprocessing: TextPreprocessing) -> Sequences:
     longest = preprocessing.max_length
     parts, lost = [], []
     for ids, counted, sizes in _examples(dataset, preprocessing, tokenizer):
+        if not len(ids):  # no network runs on nothing: one token of padding, as of `tokenize`
+            ids, counted, sizes = np.array([preprocessing.pad_id]), np.zeros(1, bool), np.zeros(1)
         sizes[np.isin(ids, special)] = 0
         counted[:1] = False
         parts.append((ids[:longest], counted[:longest], sizes[:longest]))

@@ -21,7 +21,7 @@ from ftjax.data.images.decode import decode, resize_array, upright_size
 from ftjax.data.images.geometry import Geometry, geometry_for, match_channels
 from ftjax.data.images.modes import Whites
 from ftjax.data.labels import NO_TASK
-from ftjax.data.labels.choices import filled_up
+from ftjax.data.labels.choices import filled_up, hole
 from ftjax.data.streams.evaluation_batches import EvalBatches
 from ftjax.data.streams.loader import Loader
 from ftjax.data.unlabelled.feature_items import table_inputs
@@ -132,6 +132,9 @@ def _unicode(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterat
             continue
         if texts < 3 and form == 'choices':
             failed(Unreadable(item.id, f'choices: {texts - 1}; expected 2 or more'))
+            continue
+        if form == 'choices' and hole(item.value):
+            failed(Unreadable(item.id, hole(item.value)))
             continue
         if item.label and reading.task == NO_TASK:
             failed(Unreadable(item.id, 'is a conversation; expected a text'))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CHUNK = 1024
 """Tokens whose logits there are at once, at most; but one of each example at least."""
 SCORES = 3
-"""Numbers a token: nats, nats under an even target, whether no token is more probable."""
+"""Numbers a token: nats, nats under an even target, whether the target is the guess."""
 
 
 def token_scores(
@@ -32,8 +32,8 @@ def token_scores(
     """Scores of the targets: (nats, nats of an even target, 1 where the target is the guess).
 
     Nats are the cross-entropy -log p(target); those of an even target, the mean of -log p over the
-    vocabulary, are what label smoothing takes. A guess is right where no logit is above that of the
-    target.
+    vocabulary, are what label smoothing takes. The guess is the token with the highest logit, of
+    equal ones the first.
 
     Args:
       module: whose parameters the product reads.
@@ -79,5 +79,7 @@ def scores(
     places = jnp.arange(logits.shape[-1])
     # A sum over a comparison: the gradient of taking entries is a scatter, which is slow.
     picked = jnp.where(places == targets[..., None], logits, 0).sum(axis=-1)
-    right = (picked >= highest).astype(jnp.float32)
+    # The guess is the first of equal logits, as of greedy decoding.
+    guess = jnp.where(logits >= highest[..., None], places, logits.shape[-1]).min(axis=-1)
+    right = (guess == targets).astype(jnp.float32)
     return jnp.stack([total - picked, total - logits.mean(axis=-1), right], axis=-1)

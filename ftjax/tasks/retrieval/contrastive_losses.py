@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 
+from ftjax.errors import UserError
 from ftjax.evaluation.unit_vectors import unit
 from ftjax.ranges import above
 from ftjax.tasks.registry import loss
@@ -37,15 +38,20 @@ def multiple_negatives(
 ) -> Float[Array, ' batch']:
     """Cross-entropy of scale x cosine of an anchor with all positives and negatives of the batch.
 
-    The right answer is its own positive. Copies of that text elsewhere in the batch, and other
-    positives of an equal anchor, are no wrong answers and are left out.
+    The right answer is its own positive. Copies of that text or of the anchor elsewhere in the
+    batch, and other positives of an equal anchor, are no wrong answers and are left out.
     """
+    if outputs.ndim != 3:
+        raise UserError(
+            'train.loss multiple_negatives compares texts that belong together, and the examples '
+            'are single texts of classes: expected supervised_contrastive'
+        )
     numbers, real = batch['labels'][:, :-1], batch['mask'] > 0
     count, texts = numbers.shape
     others = outputs[:, 1:].swapaxes(0, 1).reshape(-1, outputs.shape[-1])  # positives come first
     scores = scale * cosines(outputs[:, 0], others)
     candidates = numbers[:, 1:].T.reshape(-1)
-    copies = candidates[None] == numbers[:, 1, None]
+    copies = (candidates[None] == numbers[:, 1, None]) | (candidates[None] == numbers[:, 0, None])
     siblings = numbers[:, 0, None] == numbers[None, :, 0]
     siblings = jnp.pad(siblings, ((0, 0), (0, count * (texts - 2))))
     own = jnp.eye(count, len(candidates), dtype=bool)
@@ -67,6 +73,11 @@ def supervised_contrastive(
 
     Equation 2 of the source. 0 for a text that is alone with its class in the batch.
     """
+    if outputs.ndim != 2:
+        raise UserError(
+            'train.loss supervised_contrastive compares single texts of classes, and an example '
+            f'has {outputs.shape[1]} texts: expected multiple_negatives'
+        )
     classes, real = batch['labels'][:, -1], batch['mask'] > 0
     return class_contrast(outputs, classes, real, temperature)[0]
 

@@ -29,14 +29,17 @@ class Ranked:
 
 
 def ranked(
-    queries: np.ndarray, candidates: np.ndarray, belonging: Sequence[np.ndarray], skip: bool
+    queries: np.ndarray,
+    candidates: np.ndarray,
+    belonging: Sequence[np.ndarray],
+    itself: np.ndarray,
 ) -> Ranked:
     """Ranks candidates by their cosine with each query.
 
     Args:
       queries, candidates: (n, dim) and (m, dim), of length 1.
       belonging: of each query the positions of the candidates that belong to it.
-      skip: whether candidate i is query i itself, and no answer to it.
+      itself: of each query the candidate that is the same text, and no answer to it; -1 for none.
 
     Of equal cosines the earlier candidate comes first.
     """
@@ -48,9 +51,9 @@ def ranked(
         wanted = np.zeros(near.shape, bool)
         for row, members in enumerate(belonging[first : first + step]):
             wanted[row, members] = True
-        if skip:
-            itself = np.arange(len(near)), first + np.arange(len(near))
-            near[itself], wanted[itself] = -np.inf, False
+        own = itself[first : first + step]
+        same = np.flatnonzero(own >= 0)
+        near[same, own[same]], wanted[same, own[same]] = -np.inf, False
         order = np.argsort(-near, axis=1, kind='stable')[:, :DEPTH]
         parts.append((np.take_along_axis(wanted, order, axis=1), wanted.sum(axis=1), order[:, 0]))
     hits, total, nearest = (np.concatenate(each) for each in zip(*parts, strict=True))

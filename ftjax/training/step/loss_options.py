@@ -28,6 +28,11 @@ def loss_options(settings: TrainSettings, task: Task, train: Dataset | None) -> 
         raise ValueError(
             f'{settings.loss!r} asks for {sorted(missing)}, which the data do not have'
         )
+    if settings.label_smoothing and not task.smooths:
+        raise UserError(
+            f'train.label_smoothing is {settings.label_smoothing:g}, and the loss of data.task '
+            f'{task.name} has no classes to spread it over; leave it out'
+        )
     options = LossOptions(label_smoothing=settings.label_smoothing, loss=loss)
     if not (settings.class_weights or counted):
         return options
