@@ -81,7 +81,10 @@ def test_floats_texts_and_values(save):
         ({'x': IMAGES, 'y': np.full(12, np.nan)}, ['whole number']),
         ({'x': IMAGES, 'y': LABELS - 1}, ['label -1 of row 1 (counted from 1)', 'out of range']),
         ({'x': IMAGES, 'y': LABELS * 2}, ["class '1' has no training example"]),
-        ({'x': IMAGES, 'y': LABELS, 'class_names': np.array(['a', 'b'])}, ['label 2 of example 2']),
+        (
+            {'x': IMAGES, 'y': LABELS, 'class_names': np.array(['a', 'b'])},
+            ['label 2 of row 3 (counted from 1)'],
+        ),
         ({'x': IMAGES / 10, 'y': LABELS}, ['0..1', 'normalisation']),
         ({'x': IMAGES / np.nan, 'y': LABELS}, ['nan', '0..1']),
         ({'x': IMAGES.astype(int) * 2, 'y': LABELS}, ['0..255']),
