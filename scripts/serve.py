@@ -6,8 +6,9 @@
 
 http://127.0.0.1:8000/ takes an image or a text; /docs has the API with an example; /readyz is 200
 once every program is compiled and the golden outputs are right. Requests are put together to
-batches: the first waits --latency_ms for others. SIGTERM answers what was accepted, then ends
-with 0.
+batches: the first waits --latency_ms for others. Sizes of --batch_sizes are measured at the start,
+and used where a batch takes less time than its examples one by one; on a CPU as many run at once as
+there are cores. SIGTERM answers what was accepted, then ends with 0.
 
 A version of a registry (scripts/registry.py) is served by its name, and followed: what is promoted
 is compiled and proved beside the version that answers, and takes its place without a lost request.
@@ -38,6 +39,7 @@ SHA256 = flags.DEFINE_string('sha256', None, 'Of its bundle.json, to be sure whi
 HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on; 0.0.0.0 for all.')
 PORT = flags.DEFINE_integer('port', 8000, 'Port to listen on.')
 SIZES = flags.DEFINE_list('batch_sizes', ['1', '8', '32'], 'Examples a batch, ascending.')
+RUNNERS = flags.DEFINE_integer('runners', 0, 'Batches at once; 0: one a core, 1 on a GPU or TPU.')
 LATENCY = flags.DEFINE_float('latency_ms', 2.0, 'What the first of a batch waits for others.')
 QUEUE = flags.DEFINE_integer('queue', 512, 'Examples on their way; more get 429.')
 TIMEOUT = flags.DEFINE_float('timeout', 10.0, 'Seconds a request.')
@@ -67,6 +69,7 @@ def main():
         host=HOST.value,
         port=PORT.value,
         batch_sizes=sizes,
+        runners=RUNNERS.value,
         latency_ms=LATENCY.value,
         queue=QUEUE.value,
         timeout=TIMEOUT.value,

@@ -4,10 +4,11 @@ Sides of a network take turns, several rounds each: the compiled program, called
 example and with a full batch; our server with one example a call; our server that puts requests
 together; FastAPI with PyTorch in eager mode on the same weights. Clients run on the same
 processors as the servers, so throughput is below that of clients elsewhere. Then what must not
-happen is counted: wrong answers, lost requests. Options: `networks=vit,bert`, `seconds=2`,
-`rounds=3`, `clients=(1,16)`; `bundle=FOLDER` for a bundle of your own, with `hf=FOLDER` of the same
-run for PyTorch; `made=FOLDER` keeps the networks; `torch_threads=N`, all cores if left out, as
-PyTorch itself takes them.
+happen is counted: wrong answers, lost requests. At last a server follows a promotion under load:
+requests that meet it are timed beside those before and after. Options: `networks=vit,bert`,
+`seconds=2`, `rounds=3`, `clients=(1,16)`; `bundle=FOLDER` for a bundle of your own, with
+`hf=FOLDER` of the same run for PyTorch; `made=FOLDER` keeps the networks; `torch_threads=N`, all
+cores if left out, as PyTorch itself takes them.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from benchmarks.server.http_load import Answered, load, post
 from benchmarks.server.networks import TITLES, made_folders, requests_of, wrong_answers
 from benchmarks.server.processes import Server, ours, torch_eager
 from benchmarks.server.results import SIDES, write_results
+from benchmarks.server.swaps import swap
 
-LARGEST = 32
+LARGEST, SIZES = 32, '1,4,8,32'
+PARTS = ('load', 'held', 'swaps')
 Row = dict[str, Any]
 
 
@@ -48,14 +51,15 @@ def run(
         folders = {name: made_folders(name, place) for name in networks.split(',') if not bundle}
         if bundle:
             folders = {pathlib.Path(bundle).name: (pathlib.Path(bundle), hf and pathlib.Path(hf))}
-        rows, held, loads, began = [], [], [], time.monotonic()
+        found: dict[str, list[Row]] = {part: [] for part in PARTS}
+        loads, began = [], time.monotonic()
         for name, (own, other) in folders.items():
-            more, survived = measured(own, other, seconds, rounds, clients, torch_threads)
-            rows += [{'network': TITLES.get(name, name), **row} for row in more]
-            held += [{'network': TITLES.get(name, name), **row} for row in survived]
+            more = measured(own, other, seconds, rounds, clients, torch_threads)
+            for part, rows in zip(PARTS, more, strict=True):
+                found[part] += [{'network': TITLES.get(name, name), **row} for row in rows]
             loads.append(os.getloadavg()[0])
             # After each network: what was measured is not lost if the next one fails.
-            write_results(folder, rows, held, (time.monotonic() - began, max(loads)))
+            write_results(folder, found, (time.monotonic() - began, max(loads)))
 
 
 def measured(
@@ -65,8 +69,8 @@ def measured(
     rounds: int,
     clients: Sequence[int],
     threads: int,
-) -> tuple[list[Row], list[Row]]:
-    """(rows of the load test, rows of what was survived) of one bundle."""
+) -> tuple[list[Row], list[Row], list[Row]]:
+    """(rows of the load test, of what was survived, of a promotion) of one bundle."""
     from ftjax import serving
     from ftjax.serving.bundle.goldens import read_goldens
 
@@ -74,21 +78,25 @@ def measured(
     requests, expected = requests_of(bundle, goldens)
     wire = [post(*each) for each in requests]
     with contextlib.ExitStack() as stack:
-        servers = {
-            SIDES[2]: stack.enter_context(ours(own, '--batch_sizes=1', '--latency_ms=0')),
-            SIDES[3]: stack.enter_context(ours(own, f'--batch_sizes=1,4,8,{LARGEST}')),
+        starts: dict[str, Callable[[], Server]] = {
+            SIDES[2]: lambda: ours(own, '--batch_sizes=1', '--latency_ms=0'),
+            SIDES[3]: lambda: ours(own, f'--batch_sizes={SIZES}'),
         }
         if other:
-            servers[SIDES[4]] = stack.enter_context(torch_eager(other, threads))
-        for server in servers.values():
-            server.wait()
+            starts[SIDES[4]] = lambda: torch_eager(other, threads)
+        servers = {}
+        for name, start in starts.items():
+            # One after the other: a server measures its batches while it starts.
+            servers[name] = stack.enter_context(start())
+            servers[name].wait()
         sides = sides_of(bundle, goldens, servers, wire, clients)
         found: dict[Any, list[Answered]] = {key: [] for key in sides}
         for _ in range(rounds):
             for key, side in sides.items():
                 found[key].append(side(seconds))
     rows = [summary(key, several, expected) for key, several in found.items()]
-    return rows, faults(own, requests, expected, bundle.signature.takes)
+    survived = faults(own, requests, expected, bundle.signature.takes)
+    return rows, survived, [swap(own, requests, expected)]
 
 
 def sides_of(

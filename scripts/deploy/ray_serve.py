@@ -32,8 +32,13 @@ CPUS = flags.DEFINE_float('cpus', 1.0, 'Of a replica, for Ray to place it.')
 GPUS = flags.DEFINE_float('gpus', 0.0, 'Of a replica: 0.5 where two share one.')
 
 
-def application(folder: str) -> Any:
-    """What one replica runs: loaded, compiled and proved before it is returned."""
+def application(folder: str, runners: int) -> Any:
+    """What one replica runs: loaded, compiled and proved before it is returned.
+
+    Args:
+      folder: of the bundle.
+      runners: batches at once, at most: as many as the replica has cores.
+    """
     from ftjax import serving
     from ftjax.errors import UserError
     from ftjax.serving.server.http_app import guarded_app
@@ -42,7 +47,7 @@ def application(folder: str) -> Any:
     from ftjax.serving.server.service import Service
 
     requests_as_they_are()
-    settings = ServerSettings(token=read_token(None))
+    settings = ServerSettings(token=read_token(None), runners=runners)
     service = Service(serving.load(folder, goldens=False), settings)
     service.warm_up()
     if service.failed:
@@ -54,8 +59,10 @@ def deployment(folder: str) -> Any:
     """The application for `serve.run`."""
     from ray import serve
 
+    runners = max(1, int(CPUS.value)) if not GPUS.value else 1  # replicas have no flags
+
     def build():
-        return application(folder)
+        return application(folder, runners)
 
     options: dict[str, Any] = {'num_replicas': REPLICAS.value}
     if MOST.value:

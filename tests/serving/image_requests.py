@@ -65,6 +65,42 @@ def bomb(width, height):
     return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head) + chunk(b'IDAT', data) + chunk(b'IEND', b'')
 
 
+def bombs():
+    """(what, bytes) of small files of other formats that say to be very large."""
+    side = 60_000
+    yield 'a GIF bomb', b'GIF89a' + struct.pack('<HH', side, side) + b'\xf0\0\0' + bytes(6) + b';'
+    head = struct.pack('<IHHI', 70, 0, 0, 54)
+    head += struct.pack('<IiiHHIIiiII', 40, side, side, 1, 24, *[0] * 6)
+    yield 'a BMP bomb', b'BM' + head + bytes(16)
+    size = struct.pack('>BHH', 8, side, side)
+    frame = b'\xff\xc0' + struct.pack('>H', 11) + size + b'\x01\x01\x11\0'
+    yield 'a JPEG bomb', b'\xff\xd8' + frame + b'\xff\xd9'
+    tags = [(256, side), (257, side), (258, 8), (259, 8), (262, 1), (273, 200), (277, 1)]
+    tags += [(278, side), (279, 50)]
+    rows = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags)
+    tiff = b'II*\0' + struct.pack('<IH', 8, len(tags)) + rows + bytes(4)
+    yield 'a TIFF bomb', tiff.ljust(200, b'\0') + zlib.compress(bytes(10_000_000), 9)
+    yield 'a PPM bomb', b'P6 %d %d 255\n' % (side, side) + bytes(100)
+    whole = png(np.zeros((8, 8), np.uint8))
+    words = b'zTXt' + b'Comment\0\0' + zlib.compress(bytes(60_000_000), 9)
+    chunk = struct.pack('>I', len(words) - 4) + words + struct.pack('>I', zlib.crc32(words))
+    yield 'a PNG with a comment without end', whole[:33] + chunk + whole[33:]
+
+
+class Pickled:
+    """Fails the test where anything unpickles it."""
+
+    def __reduce__(self):
+        return exec, ('raise SystemExit("a pickle was loaded")',)
+
+
+def objects(save=np.save):
+    """A file of NumPy with a pickle in it."""
+    made = io.BytesIO()
+    save(made, np.array([Pickled()], object))
+    return made.getvalue()
+
+
 def encoded(data):
     return {'inputs': [{'image': base64.b64encode(data).decode()}]}
 
@@ -93,6 +129,24 @@ def poisoned():
     yield 'cut short', encoded(png(pictures(1)[0])[:70]), json_kind, 422
     yield 'a bomb', encoded(bomb(100_000, 100_000)), json_kind, 422
     yield 'a large image', encoded(bomb(5000, 5000)), json_kind, 422
+    for what, data in bombs():
+        yield what, encoded(data), json_kind, 422
+    yield 'a pickle in an array', objects(), 'application/octet-stream', 422
+    yield 'a pickle in a zip', objects(np.savez), 'image/png', 422
+    yield (
+        'five thousand digits',
+        b'{"inputs": [{"pixels": [[%s]]}]}' % (b'9' * 5000),
+        json_kind,
+        422,
+    )
+    yield 'four hundred digits', b'{"inputs": [{"pixels": [[%s]]}]}' % (b'9' * 400), json_kind, 422
+    yield 'below zero', {'inputs': [{'pixels': [[-1]]}]}, json_kind, 422
+    yield 'no pixels', {'inputs': [{'pixels': []}]}, json_kind, 422
+    yield 'an empty row', {'inputs': [{'pixels': [[]]}]}, json_kind, 422
+    yield 'four axes', {'inputs': [{'pixels': [[[[1]]]]}]}, json_kind, 422
+    yield 'truth', {'inputs': [{'pixels': [[True]]}]}, json_kind, 422
+    yield 'no Unicode', b'{"inputs": ["\xff\xfe"]}', json_kind, 422
+    yield 'many parts', *form(*[('image', b'')] * 300), 400
     yield 'DICOM', encoded(b'\0' * 128 + b'DICM'), json_kind, 415
     yield 'too many', {'inputs': [{'pixels': [[1]]}] * 9}, json_kind, 413
     yield 'too large', b'[' + b' ' * 100_001, json_kind, 413

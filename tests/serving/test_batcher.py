@@ -7,6 +7,7 @@ import time
 import pytest
 
 from ftjax.errors import UserError
+from ftjax.serving.server.batch_costs import BatchCosts
 from ftjax.serving.server.batcher import Batcher
 from ftjax.serving.server.refusal import Refusal
 from ftjax.serving.server.server_settings import ServerSettings
@@ -145,6 +146,7 @@ def test_closing_answers_what_was_accepted_and_refuses_the_rest():
     [
         ({'batch_sizes': (8, 1)}, 'ascending'),
         ({'batch_sizes': ()}, 'ascending'),
+        ({'runners': -1}, 'runners is -1'),
         ({'port': 70000}, 'port is 70000'),
         ({'latency_ms': -1}, 'latency_ms'),
         ({'timeout': 0}, 'timeout is 0'),
@@ -171,25 +173,11 @@ def test_a_lone_client_does_not_wait_once_it_is_seen_to_be_alone():
     assert run(work, runs, latency=0.4) < 0.4
 
 
-def test_the_batch_size_is_the_one_of_most_examples_a_second():
-    batcher = Batcher(Runs(), (1, 8, 32), 0.0, 64)
-    assert [batcher.size_of(0, count) for count in (1, 5, 9, 50)] == [1, 8, 32, 32]
-    # As of a CPU: twice the examples, twice the time.
-    batcher.seconds = {(0, 1): 0.002, (0, 8): 0.008, (0, 32): 0.032}
-    assert [batcher.size_of(0, count) for count in (1, 3, 5, 16, 30, 50)] == [1, 1, 8, 8, 8, 8]
-    batcher.seconds[0, 32] = 0.016
-    assert [batcher.size_of(0, count) for count in (16, 30)] == [8, 32]
-    # As of an accelerator: any batch takes the same time.
-    batcher.seconds = dict.fromkeys(batcher.seconds, 0.002)
-    assert [batcher.size_of(0, count) for count in (1, 3, 9, 50)] == [1, 8, 32, 32]
-    assert batcher.size_of(16, 9) == 32  # of this length nothing was measured
-
-
 def test_what_is_left_of_a_split_batch_is_answered_too():
     runs = Runs()
 
     async def work(batcher):
-        batcher.seconds = {(0, 1): 1.0, (0, 4): 1.0, (0, 16): 16.0}
+        batcher.costs = BatchCosts((1, 4, 16), {(0, 1): 1.0, (0, 4): 1.0, (0, 16): 16.0})
         return await batcher.submit([(0, x) for x in range(10)])
 
     assert run(work, runs, sizes=(1, 4, 16)) == [2 * x for x in range(10)]
@@ -198,6 +186,67 @@ def test_what_is_left_of_a_split_batch_is_answered_too():
         ([4, 5, 6, 7], 4),
         ([8, 9], 4),
     ]
+
+
+def test_nobody_waits_for_a_batch_that_is_not_worth_it():
+    runs = Runs()
+
+    async def work(batcher):
+        batcher.costs = BatchCosts((1, 4), {(0, 1): 1.0, (0, 4): 5.0})
+        began = time.monotonic()
+        assert await batcher.submit([(0, x) for x in range(3)]) == [0, 2, 4]
+        return time.monotonic() - began
+
+    assert run(work, runs, latency=0.4) < 0.4
+    assert [size for _, _, size in runs.seen] == [1, 1, 1]
+
+
+def test_batches_at_once_share_what_waits():
+    runs, most, now = Runs(), [], [0]
+
+    def run_one(examples, bucket, size):
+        now[0] += 1
+        most.append(now[0])
+        time.sleep(0.05)
+        now[0] -= 1
+        return runs(examples, bucket, size)
+
+    async def work(batcher):
+        cheap = {(0, 1): 1.0, (0, 4): 2.0, (0, 16): 3.0}
+        batcher.costs = BatchCosts((1, 4, 16), cheap, runners=2)
+        return await batcher.submit([(0, x) for x in range(8)])
+
+    async def whole():
+        batcher = Batcher(run_one, (1, 4, 16), 0.0, 64)
+        batcher.start()
+        try:
+            return await work(batcher)
+        finally:
+            await batcher.close()
+
+    assert asyncio.run(whole()) == [2 * x for x in range(8)]
+    assert sorted(examples for examples, _, _ in runs.seen) == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert max(most) == 2
+
+
+def test_clients_that_went_away_make_no_batch_larger():
+    runs = Runs()
+    runs.gate.clear()
+
+    async def work(batcher):
+        first = asyncio.create_task(batcher.submit([(0, 1)]))
+        await asyncio.sleep(0.05)  # its batch is under way
+        left = [asyncio.create_task(batcher.submit([(0, x)])) for x in (2, 3, 4)]
+        stays = asyncio.create_task(batcher.submit([(0, 5)]))
+        await asyncio.sleep(0)
+        for task in left:
+            task.cancel()
+        await asyncio.sleep(0)
+        runs.gate.set()
+        assert (await first, await stays) == ([2], [10])
+
+    run(work, runs, latency=0.0)
+    assert runs.seen == [([1], 0, 1), ([5], 0, 1)]
 
 
 def test_who_waits_for_the_end_can_be_cancelled():

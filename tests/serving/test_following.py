@@ -19,6 +19,7 @@ from ftjax.serving.server import follower as follower_module
 from ftjax.serving.server.follower import Follower, service_of
 from ftjax.serving.server.http_app import guarded_app
 from ftjax.serving.server.server_settings import ServerSettings
+from ftjax.serving.server.service import Service
 from ftjax.serving.versions import publishing
 from ftjax.serving.versions.promotions import promote, rollback
 from ftjax.serving.versions.publishing import publish
@@ -124,6 +125,26 @@ def test_no_request_is_lost_and_each_answer_is_that_of_the_version_it_names(regi
     asyncio.run(asyncio.wait_for(whole(), 240))
     order = [version for version, _ in itertools.groupby(seen)]
     assert set(order) == {'1', '2', '3'} and seen[0] == '1' and seen[-1] == '3'
+
+
+def test_versions_of_one_network_share_programs_and_what_they_cost(bundles, texts):
+    first, second = (Service(serving.load(b, goldens=False), SETTINGS) for b in bundles[:2])
+    first.warm_up()
+    assert first.ready and first.batcher.costs.seconds
+    second.take_after(first)
+    shared = dict(second.bundle.compiled)
+    second.warm_up()
+    assert second.ready and second.bundle.compiled == shared == first.bundle.compiled
+    assert second.batcher.costs is first.batcher.costs
+    outputs = [one.bundle.run({'images': PIXELS}).outputs for one in (first, second)]
+    assert not np.allclose(*outputs, atol=1e-3)  # weights are arguments of the program
+    other = Service(serving.load(texts.bundle, goldens=False), SETTINGS)
+    other.take_after(first)
+    assert not other.bundle.compiled and not other.batcher.costs.seconds
+    sizes = dataclasses.replace(SETTINGS, batch_sizes=(1, 2))
+    third = Service(serving.load(bundles[2], goldens=False), sizes)
+    third.take_after(first)
+    assert third.bundle.compiled and not third.batcher.costs.seconds
 
 
 def test_a_bad_version_is_refused_once_and_the_old_one_stays(

@@ -1,6 +1,7 @@
 """Heads without end, clients that send nothing, broken requests: over a socket, quickly ended."""
 
 import asyncio
+import contextlib
 import importlib.util
 import time
 
@@ -28,13 +29,13 @@ async def app(scope, receive, send):
     await send({'type': 'http.response.body', 'body': body})
 
 
-def with_server(work, seconds=5.0):
-    """Runs `work(connect)` beside a server of `app`."""
+def with_server(work, seconds=5.0, served=app):
+    """Runs `work(connect)` beside a server."""
     import uvicorn
 
     async def whole():
         config = uvicorn.Config(
-            app, port=0, http=bounded_protocol(seconds), log_config=None, lifespan='off'
+            served, port=0, http=bounded_protocol(seconds), log_config=None, lifespan='off'
         )
         server = uvicorn.Server(config)
         running = asyncio.create_task(server.serve())
@@ -128,3 +129,37 @@ def test_what_is_no_http_is_refused():
         return await sent(connect, b'\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03' * 10)
 
     assert with_server(work).startswith(b'HTTP/1.1 400')
+
+
+async def large(scope, receive, send):
+    """Answers with 16 MB: more than the system takes for a client that reads nothing."""
+    if scope['type'] != 'http':
+        return
+    body = bytes(2**24)
+    head = [(b'content-length', str(len(body)).encode())]
+    await send({'type': 'http.response.start', 'status': 200, 'headers': head})
+    await send({'type': 'http.response.body', 'body': body})
+
+
+def test_a_client_that_reads_no_answer_is_cut_off_and_a_slow_one_is_not():
+    async def silent(connect):
+        reader, writer = await connect()
+        writer.transport.pause_reading()
+        writer.write(b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
+        await asyncio.sleep(1)
+        writer.transport.resume_reading()
+        with contextlib.suppress(ConnectionError):
+            got = len(await asyncio.wait_for(reader.read(), 10))
+            assert got < 2**24
+
+    async def slow(connect):
+        reader, writer = await connect()
+        writer.write(b'GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+        got = 0
+        while part := await reader.read(2**20):
+            got += len(part)
+            await asyncio.sleep(0.01)
+        return got
+
+    with_server(silent, seconds=0.3, served=large)
+    assert with_server(slow, seconds=0.3, served=large) > 2**24

@@ -5,8 +5,6 @@ import http.client
 import importlib.util
 import json
 import pathlib
-import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -22,9 +20,6 @@ from ftjax import serving
 from ftjax.serving.bundle.answer_rows import answer_rows
 from ftjax.serving.bundle.goldens import read_goldens
 
-BROWSER = next(
-    filter(None, map(shutil.which, ('chromium-headless-shell', 'chromium', 'google-chrome'))), None
-)
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 pytestmark = [
     pytest.mark.slow,
@@ -287,23 +282,3 @@ def test_the_load_test_measures_all_sides_and_finds_no_wrong_answer(images, tmp_
     assert [row['wrong'] for row in told['held']] == [0] * 4
     assert (tmp_path / 'serving.md').exists()
     assert (tmp_path / 'serving.png').exists()
-
-
-@pytest.mark.skipif(BROWSER is None, reason='needs Chromium on the path')
-def test_the_page_runs_in_a_browser_under_its_own_policy(images, tmp_path):
-    with Server(images.bundle) as server:
-        flags = ['--headless', '--no-sandbox', '--disable-gpu', '--virtual-time-budget=20000']
-        flags += [f'--user-data-dir={tmp_path / "profile"}', '--dump-dom']
-        done = subprocess.run(
-            [str(BROWSER), *flags, f'http://127.0.0.1:{server.port}/'],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        manifest = json.loads((images.bundle / 'bundle.json').read_text())
-    told = re.search(r'id="told">([^<]*)<', done.stdout)[1]
-    assert told.startswith(f'bundle ({manifest["network"]}), version ')
-    assert 'not ready' not in told
-    assert re.search(r'<p id="images">', done.stdout)  # shown; the others stay hidden
-    assert re.search(r'<p id="texts" hidden', done.stdout)
-    assert re.search(r'<p id="table" hidden', done.stdout)

@@ -1,20 +1,19 @@
 """A bundle of a network that takes rows of a table and gives a value: read, answered, served."""
 
 import asyncio
-import csv
 import importlib.util
+import json
 
 import numpy as np
 import pytest
+import tiny_tasks
 from asgi_calls import call, post, running
 
 from ftjax import serving
-from ftjax.api import finetune
 from ftjax.runs.prediction.answering import answers_to
 from ftjax.runs.prediction.trained import open_trained
 from ftjax.serving.bundle.goldens import read_goldens
 from ftjax.serving.bundle.reference import read_reference
-from ftjax.serving.making.write_bundle import write_bundle
 
 pytestmark = pytest.mark.slow
 ROWS = [{'age': 30.5, 'town': 'Ulm'}, {'age': None, 'town': 'Rom'}, {'age': 71, 'town': 'Paris'}]
@@ -23,28 +22,8 @@ ROWS = [{'age': 30.5, 'town': 'Ulm'}, {'age': None, 'town': 'Rom'}, {'age': 71, 
 @pytest.fixture(scope='module')
 def table(tmp_path_factory):
     """(run, bundle) of a perceptron with gaps, a category and one value an example."""
-    folder, random = tmp_path_factory.mktemp('served_table'), np.random.default_rng(0)
-    with open(folder / 'rows.csv', 'w', newline='') as file:
-        write = csv.writer(file)
-        write.writerow(['age', 'town', 'label'])
-        for number in range(120):
-            age, town = random.normal(40, 10), random.choice(['Bonn', 'Ulm', 'Rom'])
-            shown = f'{age:.2f}' if number % 10 else ''
-            write.writerow([shown, town, age / 10 + (town == 'Ulm')])
-    finetune(
-        '',
-        f'csv:{folder / "rows.csv"}',
-        model={'name': 'mlp', 'width': 8, 'depth': 1},
-        train={'steps': 3},
-        data={
-            'task': 'regression',
-            'features': ['age', 'town'],
-            'label_column': 'label',
-            'missing': {'age': 'median'},
-            'batch_size': 8,
-        },
-    ).fit(folder / 'run', progress=False)
-    return folder / 'run', write_bundle(folder / 'run', folder / 'bundle')
+    made = tiny_tasks.values(tmp_path_factory.mktemp('served_table'))
+    return made.run, made.bundle
 
 
 def test_values_are_those_of_predict(table):
@@ -83,6 +62,11 @@ def test_rows_over_http(table):
             ):
                 status, answer = await post(app, {'inputs': [ROWS[0], bad]})
                 assert (status, answer['error']['input']) == (422, 1), (bad, answer)
+            document = json.loads((await call(app, '/openapi.json'))[2])
+            content = document['paths']['/v1/predict']['post']['requestBody']['content']
+            example = content['application/json']['example']
+            assert set(example['inputs'][0]) == {'age', 'town'}  # a gap is null, not left out
+            assert (await post(app, example))[0] == 200
             form = await call(app, '/v1/predict', b'a=1', kind='application/x-www-form-urlencoded')
             assert form[0] == 415
             assert (await post(app, {'inputs': ROWS[:1]}))[0] == 200

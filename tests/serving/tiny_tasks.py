@@ -1,11 +1,13 @@
 """Tiny runs of tasks that answer with more than a class, and their bundles."""
 
+import csv
 import json
 import types
 
 import numpy as np
 from PIL import Image
 
+from ftjax.api import finetune
 from ftjax.config import read_config
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
@@ -134,3 +136,30 @@ def masks(folder, **data):
 def windows(folder):
     """As `masks`, answered by windows that slide over the images."""
     return masks(folder, sliding=0.25)
+
+
+def values(folder):
+    """Rows of a table with gaps and a category, and one value a row."""
+    random = np.random.default_rng(0)
+    with open(folder / 'rows.csv', 'w', newline='') as file:
+        write = csv.writer(file)
+        write.writerow(['age', 'town', 'label'])
+        for number in range(120):
+            age, town = random.normal(40, 10), random.choice(['Bonn', 'Ulm', 'Rom'])
+            shown = f'{age:.2f}' if number % 10 else ''
+            write.writerow([shown, town, age / 10 + (town == 'Ulm')])
+    finetune(
+        '',
+        f'csv:{folder / "rows.csv"}',
+        model={'name': 'mlp', 'width': 8, 'depth': 1},
+        train={'steps': 3},
+        data={
+            'task': 'regression',
+            'features': ['age', 'town'],
+            'label_column': 'label',
+            'missing': {'age': 'median'},
+            'batch_size': 8,
+        },
+    ).fit(folder / 'run', progress=False)
+    bundle = write_bundle(folder / 'run', folder / 'bundle')
+    return types.SimpleNamespace(run=folder / 'run', bundle=bundle)

@@ -94,6 +94,26 @@ class Bundle:
                 self.compiled[bucket, size] = call.lower(self.weights, specs).compile()
             return self.compiled[bucket, size]
 
+    def share_programs(self, other: Bundle) -> bool:
+        """Takes what another bundle compiled of programs that are the same file in both.
+
+        Versions of one network have the same programs and other weights.
+
+        Returns:
+          Whether all programs are the same.
+        """
+        mine, theirs = (bundle.manifest.get('files', {}) for bundle in (self, other))
+        same = {
+            bucket
+            for bucket in self.signature.buckets
+            if file_of(bucket) in mine and mine[file_of(bucket)] == theirs.get(file_of(bucket))
+        }
+        with other._lock:
+            found = {key: program for key, program in other.compiled.items() if key[0] in same}
+        with self._lock:
+            self.compiled = {**found, **self.compiled}
+        return same == set(self.signature.buckets)
+
     def run(self, inputs: Arrays, size: int | None = None, bucket: int | None = None) -> Outputs:
         """Outputs on arrays as the signature describes them.
 

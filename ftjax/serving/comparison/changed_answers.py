@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -33,7 +35,7 @@ class Change:
     second: Told
     """Both answers in short."""
     size: float
-    """By which examples are ordered: the largest change of a number of the answer."""
+    """By which examples are ordered; see `size_of`."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,11 +52,13 @@ class ChangedAnswers:
     changed: int
     """Inputs with another answer; for numbers, with a value that is off by more than rounding."""
     mean_size: float
-    """Mean over all inputs of the largest change of a number of the answer."""
+    """Mean over all inputs of `size_of`."""
     moves: tuple[tuple[str, str, int], ...]
     """(first, second, inputs) of the most frequent changes from one class to another."""
     examples: tuple[Change, ...]
     """The largest changes."""
+    sized: str = 'largest change of a number of the answer'
+    """What a size is."""
 
 
 def changed_answers(
@@ -73,7 +77,7 @@ def changed_answers(
     Raises:
       UserError: there is no input that both answer.
     """
-    changes, sizes, failed = [], [], 0
+    changes, sizes, failed, pixels = [], [], 0, False
     moves: dict[tuple[str, str], int] = {}
     values: list[float] = []
     for start in range(0, len(found.inputs), _BATCH):
@@ -83,14 +87,14 @@ def changed_answers(
             if one is None or other is None:
                 failed += 1
                 continue
-            size = size_of(one, other)
+            size, pixels = size_of(one, other), 'mask' in one
             sizes.append(size)
             told = first.form.told(one), second.form.told(other)
             if isinstance(one.get('predicted'), float):
                 values.append(one['predicted'])
             if _decided(one) != _decided(other):
                 changes.append(Change(given=given, first=told[0], second=told[1], size=size))
-                if told[0].classes or told[1].classes:
+                if told[0].said != told[1].said and (told[0].classes or told[1].classes):
                     move = told[0].said, told[1].said
                     moves[move] = moves.get(move, 0) + 1
         progress(start + len(part), len(found.inputs))
@@ -109,19 +113,31 @@ def changed_answers(
         mean_size=float(np.mean([size for size in sizes if math.isfinite(size)] or [math.nan])),
         moves=tuple((*move, count) for move, count in frequent),
         examples=tuple(changes[:SHOWN]),
+        **({'sized': 'share of the pixels that changed'} if pixels else {}),
     )
 
 
 def size_of(first: Answer, second: Answer) -> float:
     """The largest change of a number of an answer; infinite where none can be compared.
 
+    Of masks it is the share of the pixels whose class changed.
+
     >>> size_of({'probabilities': {'a': 0.75, 'b': 0.25}}, {'probabilities': {'a': 0.5, 'c': 0.5}})
     0.5
     """
+    if 'mask' in first and 'mask' in second:
+        return _changed_pixels(first['mask']['png'], second['mask']['png'])
     one, other = _numbers(first), _numbers(second)
     if not one and not other:
         return math.inf if _decided(first) != _decided(second) else 0.0
     return max(abs(one.get(key, 0.0) - other.get(key, 0.0)) for key in {*one, *other})
+
+
+def _changed_pixels(first: str, second: str) -> float:
+    from PIL import Image
+
+    one, other = (np.asarray(Image.open(io.BytesIO(base64.b64decode(p)))) for p in (first, second))
+    return float(np.mean(one != other)) if one.shape == other.shape else 1.0
 
 
 def _numbers(answer: Answer) -> dict[Any, float]:
@@ -135,6 +151,8 @@ def _numbers(answer: Answer) -> dict[Any, float]:
 
 def _decided(answer: Answer) -> Any:
     """What is answered, without how sure it is."""
+    if 'mask' in answer:
+        return answer['mask']['png']
     return next((answer[name] for name in ('predicted', 'text', 'vector') if name in answer), None)
 
 

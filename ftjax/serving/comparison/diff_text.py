@@ -104,8 +104,8 @@ def changed_told(answers: ChangedAnswers) -> str:
     """How many answers changed."""
     left = f'; {answers.failed:,} could not be answered by both' if answers.failed else ''
     return (
-        f'answers on {answers.told}: {answers.changed:,} of {answers.n:,} changed; largest change '
-        f'of a number of the answer, mean over inputs: {answers.mean_size:.3g}{left}'
+        f'answers on {answers.told}: {answers.changed:,} of {answers.n:,} changed; '
+        f'{answers.sized}, mean over inputs: {answers.mean_size:.3g}{left}'
     )
 
 

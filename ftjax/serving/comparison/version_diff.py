@@ -59,6 +59,11 @@ def diff(
         notes = tuple(_notes(old, new))
         if old.signature.takes != new.signature.takes:
             raise UserError('the bundles do not take the same kind of input')
+        if old.signature.answer != new.signature.answer:
+            raise UserError(
+                f'the bundles do not answer alike: {old.signature.answer} and '
+                f'{new.signature.answer}'
+            )
         found = golden_inputs(old, new) if on is None else inputs_at(on, old)
         answers = changed_answers(old, new, found, progress)
     except UserError as error:

@@ -2,7 +2,8 @@
 
 The first example of a batch waits for others until the latency budget is spent or the batch is
 full. While a batch runs, others gather behind it. One that nobody joined lately does not wait: a
-lone client is answered at once. Texts wait with those of their own length.
+lone client is answered at once; nor does any where batches were measured and are not worth it.
+Texts wait with those of their own length.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from ftjax.serving.server.batch_costs import BatchCosts
 from ftjax.serving.server.refusal import Refusal
+from ftjax.serving.server.server_settings import MOST_RUNNERS
 
 Run = Callable[[Sequence[Any], int, int], Sequence[Any]]
 """(examples, bucket, batch size) -> an answer, or an exception, an example."""
@@ -29,19 +33,20 @@ class _Waiting:
 
 
 class Batcher:
-    """One queue a bucket, one thread that runs; see `submit`."""
+    """One queue a bucket, a few threads that run batches; see `submit`."""
 
     def __init__(self, run: Run, sizes: Sequence[int], latency: float, queue: int):
         """`latency` in seconds; `queue` is how many examples may be on their way at once."""
-        self._run, self.sizes, self.latency, self.queue = run, tuple(sizes), latency, queue
+        self._run, self.latency, self.queue = run, latency, queue
+        self.costs = BatchCosts(sizes)
+        """Decides about batches; another one once times are measured."""
         self._waiting: dict[int, collections.deque[_Waiting]] = {}
-        self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix='ftjax-batches')
+        self._changed = asyncio.Event()  # an example came, or a run ended
+        self.threads = ThreadPoolExecutor(MOST_RUNNERS, thread_name_prefix='ftjax-batches')
         self._worker: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[None]] = set()
         self.pending = 0
         """Examples that were accepted and are not answered yet."""
-        self.seconds: dict[tuple[int, int], float] = {}
-        """Of one run, by (bucket, batch size), where they were measured."""
         self._alone = True  # whether the last batch held one example
         self.closed = False
 
@@ -58,8 +63,8 @@ class Batcher:
             self._worker.cancel()
             # Not `await self._worker` with its CancelledError suppressed: that would swallow the
             # cancellation of whoever waits here.
-            await asyncio.wait([self._worker])
-        self._thread.shutdown(wait=True)
+            await asyncio.wait([self._worker, *self._running])
+        self.threads.shutdown(wait=True)
 
     @contextlib.contextmanager
     def place(self, count: int) -> Iterator[None]:
@@ -84,7 +89,7 @@ class Batcher:
             one = _Waiting(example, loop.create_future(), loop.time())
             self._waiting.setdefault(bucket, collections.deque()).append(one)
             futures.append(one.future)
-        self._arrived.set()
+        self._changed.set()
         try:
             return list(await asyncio.gather(*futures))
         finally:
@@ -94,47 +99,35 @@ class Batcher:
     async def _work(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            bucket = self._oldest()
-            if bucket is None:
-                self._arrived.clear()
-                await self._arrived.wait()
+            bucket, free = self._oldest(), self.costs.runners - len(self._running)
+            if bucket is None or free < 1:
+                self._changed.clear()
+                await self._changed.wait()
                 continue
-            waiting = self._waiting[bucket]
+            waiting, largest = self._waiting[bucket], self.costs.largest(bucket)
             left = waiting[0].since + self.latency - loop.time()
             lone = self._alone and len(waiting) == 1 and self.pending <= 1
-            if left > 0 and not lone and len(waiting) < self.sizes[-1]:
-                self._arrived.clear()
+            if left > 0 and not lone and len(waiting) < largest:
+                self._changed.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._arrived.wait(), left)
+                    await asyncio.wait_for(self._changed.wait(), left)
                 continue
-            size = self.size_of(bucket, len(waiting))
-            taken: list[_Waiting] = []
-            while waiting and len(taken) < size:
-                one = waiting.popleft()
-                if not one.future.done():
-                    taken.append(one)
-            if taken:
-                self._alone = len(taken) == 1
-                await self._answer(bucket, taken)
+            size = self.costs.size_of(bucket, math.ceil(len(waiting) / free))
+            taken = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+            self._alone = len(taken) == 1
+            run = asyncio.create_task(self._answer(bucket, taken, size))
+            self._running.add(run)
+            run.add_done_callback(self._ended)
 
-    def size_of(self, bucket: int, count: int) -> int:
-        """The batch size for so many that wait: of most examples a second, else that holds all.
+    def _ended(self, run: asyncio.Task[None]) -> None:
+        self._running.discard(run)
+        self._changed.set()
 
-        On a CPU a batch that is half padding takes as long as a full one, and two smaller ones
-        are faster; on a GPU it is the other way round. So it is measured.
-        """
-        holds = next((size for size in self.sizes if size >= count), self.sizes[-1])
-        if any((bucket, size) not in self.seconds for size in self.sizes):
-            return holds
-        choices = self.sizes[: self.sizes.index(holds) + 1]
-        return max(choices, key=lambda size: min(size, count) / self.seconds[bucket, size])
-
-    async def _answer(self, bucket: int, taken: Sequence[_Waiting]) -> None:
-        size = next(size for size in self.sizes if size >= len(taken))
+    async def _answer(self, bucket: int, taken: Sequence[_Waiting], size: int) -> None:
         loop = asyncio.get_running_loop()
         try:
             examples = [one.example for one in taken]
-            answers = await loop.run_in_executor(self._thread, self._run, examples, bucket, size)
+            answers = await loop.run_in_executor(self.threads, self._run, examples, bucket, size)
         except Exception as error:  # whatever it is, those who wait must hear of it
             answers = [error] * len(taken)
         for one, answer in zip(taken, answers, strict=True):
@@ -147,5 +140,9 @@ class Batcher:
 
     def _oldest(self) -> int | None:
         """The bucket whose first example has waited longest; None where nothing waits."""
+        for bucket, rows in self._waiting.items():
+            if any(one.future.done() for one in rows):  # clients that went away
+                left = (one for one in rows if not one.future.done())
+                self._waiting[bucket] = collections.deque(left)
         heads = {bucket: rows[0].since for bucket, rows in self._waiting.items() if rows}
         return min(heads, key=heads.__getitem__) if heads else None

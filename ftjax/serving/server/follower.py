@@ -109,6 +109,7 @@ class Follower:
                 service_of, self.registry, version, settings, metrics, self.monitor
             )
             _check_same(live.service, service)
+            service.take_after(live.service)
             service.open()
             await asyncio.to_thread(service.warm_up)
             if service.failed:

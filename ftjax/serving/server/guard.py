@@ -39,6 +39,8 @@ class Guard:
         self.app, self.settings, self.metrics = app, settings, metrics
         self.draining = False
         """Whether the server is about to end."""
+        self.held = 0
+        """Bytes of requests that are not answered yet."""
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope['type'] != 'http':
@@ -68,6 +70,7 @@ class Guard:
             refusal = Refusal(500, f'a fault in the server ({type(error).__name__})')
             await respond(refusal, request_id, sending, told['status'])
         finally:
+            self.held -= told['bytes']
             self._note(scope, request_id, told, time.perf_counter() - began)
 
     def _check(self, path: str, headers: Mapping[str, str]) -> None:
@@ -90,9 +93,13 @@ class Guard:
                 message = await asyncio.wait_for(receive(), max(left, 0.001))
             except TimeoutError:
                 raise Refusal(408, 'the request did not arrive in time') from None
-            told['bytes'] += len(message.get('body', b''))
+            size = len(message.get('body', b''))
+            told['bytes'] += size
+            self.held += size
             if told['bytes'] > self.settings.max_bytes:
                 raise self._too_large()
+            if self.held > self.settings.max_held:
+                raise Refusal(429, 'the server holds many large requests; try again in a second')
             return message
 
         return counted

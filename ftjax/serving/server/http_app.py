@@ -141,6 +141,17 @@ def _app(live: LiveService, follower: Follower | None) -> Any:
         made = api_page(*shown)
         return Response(made, media_type='text/html', headers=page_headers())
 
+    described = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        """As FastAPI makes it, with the example as it is: FastAPI leaves out what is null."""
+        made = described()
+        bodies = made['paths'][PREDICT[1]]['post']['requestBody']['content']
+        bodies['application/json']['example'] = example()
+        return made
+
+    app.openapi = openapi
+
     async def straight(scope: Any, receive: Any, send: Any) -> None:
         """The path that all traffic takes, without the layers that FastAPI puts around a path.
 

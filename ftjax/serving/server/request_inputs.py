@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import dataclasses
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 FIELDS = ('inputs', 'nearest', 'outputs')
 NEAREST = 20
+LARGE = 2**16
+"""Bytes of JSON from which on it is read in a thread: meanwhile others are answered."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +52,11 @@ async def asked_of(request: Request, takes: str, settings: ServerSettings) -> As
     """
     kind = request.headers.get('content-type', '').partition(';')[0].strip().lower()
     if kind == 'application/json':
-        asked = _of_json(await request.body(), takes, settings)
+        body = await request.body()
+        if len(body) < LARGE:
+            asked = _of_json(body, takes, settings)
+        else:
+            asked = await asyncio.to_thread(_of_json, body, takes, settings)
     elif kind in ('multipart/form-data', 'application/x-www-form-urlencoded'):
         asked = await _of_form(request, takes, settings)
     elif kind.startswith('image/') or kind == 'application/octet-stream':

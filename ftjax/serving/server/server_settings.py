@@ -9,6 +9,8 @@ from ftjax.errors import UserError
 from ftjax.io.files.regular_files import read_bytes
 
 LOOPBACK = '127.0.0.1'
+MOST_RUNNERS = 64
+"""Batches at once, at most."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,8 @@ class ServerSettings:
     port: int = 8000
     batch_sizes: tuple[int, ...] = (1, 8, 32)
     """Examples a batch that programs are compiled for, ascending."""
+    runners: int = 0
+    """Batches that may run at once; 0 for one a core of a CPU, and 1 on an accelerator."""
     latency_ms: float = 2.0
     """How long the first example of a batch waits for others, in milliseconds."""
     queue: int = 512
@@ -28,6 +32,8 @@ class ServerSettings:
     """For a request, from its first byte to its answer."""
     max_bytes: int = 8 * 2**20
     """Of a request."""
+    max_held: int = 2**28
+    """Of all requests that are not answered yet, together; more are answered with 429."""
     max_inputs: int = 64
     """Of a request."""
     max_characters: int = 100_000
@@ -45,11 +51,17 @@ class ServerSettings:
             )
         if not 0 <= self.port < 2**16:
             raise UserError(f'port is {self.port}; expected 0 to 65535 (0 for any that is free)')
+        if not 0 <= self.runners <= MOST_RUNNERS:
+            raise UserError(f'runners is {self.runners}; expected 0 to {MOST_RUNNERS}')
         if not 0 <= self.latency_ms <= 60_000:
             raise UserError(f'latency_ms is {self.latency_ms:g}; expected 0 to 60000')
         for name in ('queue', 'timeout', 'max_bytes', 'max_inputs', 'max_characters', 'max_pixels'):
             if not getattr(self, name) > 0:
                 raise UserError(f'{name} is {getattr(self, name):g}; expected above 0')
+        if self.max_held < self.max_bytes:
+            raise UserError(
+                f'max_held={self.max_held} never holds a request of max_bytes={self.max_bytes}'
+            )
         if self.max_inputs > self.queue:
             raise UserError(
                 f'a queue of {self.queue} never holds a request of max_inputs={self.max_inputs}'

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.serving.bundle.golden_rows import fitting
 from ftjax.serving.bundle.goldens import read_goldens
 from ftjax.serving.bundle.image_inputs import ImageReader
 from ftjax.serving.bundle.input_rows import Example, InputRows
@@ -24,16 +23,15 @@ from ftjax.serving.monitoring.sketch import Answered, answered
 from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor
 from ftjax.serving.server.batcher import Batcher
 from ftjax.serving.server.drift_metrics import DriftMetrics
+from ftjax.serving.server.measure_batches import measured_costs
 from ftjax.serving.server.refusal import Refusal
 from ftjax.serving.server.request_inputs import Asked
 from ftjax.serving.server.server_metrics import ServerMetrics
 from ftjax.serving.server.server_settings import ServerSettings
 
 _log = logging.getLogger('ftjax.serving')
-MEASURED = 5
-"""Runs of a program at a start, to know how long it takes; fewer of one that takes long."""
-LONGEST = 0.3
-"""Seconds after which no further run is measured."""
+MOST_OUTPUTS = 2**16
+"""Numbers of an input that are sent where `outputs` are asked for: JSON makes each many bytes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,41 +116,40 @@ class Service:
     def warm_up(self) -> None:
         """Compiles every bucket at every batch size, and checks goldens in each."""
         began = time.perf_counter()
+        buckets = self.bundle.signature.buckets
         try:
-            worst = 0.0
             for size in self.settings.batch_sizes:
-                for bucket in self.bundle.signature.buckets:
+                for bucket in buckets:
                     self.bundle.compile(bucket, size)
+            if not self.batcher.costs.seconds:
+                self.batcher.costs = measured_costs(
+                    self.bundle,
+                    self.goldens,
+                    self.settings.batch_sizes,
+                    self.settings.runners,
+                    self.batcher.threads,
+                )
             # Goldens run in the largest batch that is served.
-            worst = self.bundle.check_goldens(self.settings.batch_sizes[-1])
+            worst = self.bundle.check_goldens(max(map(self.batcher.costs.largest, buckets)))
             self._check_reader()
-            self._measure()
         except Exception as error:  # said by /readyz: the process stays to tell it
             self.failed = str(error) or type(error).__name__
             _log.error('never ready: %s', self.failed)
             return
         self.ready = True
         _log.info(
-            'ready: %d programs compiled in %.1f s, goldens off by %.2g at most',
+            'ready: %d programs in %.1f s, goldens off by %.2g at most; %s',
             len(self.bundle.compiled),
             time.perf_counter() - began,
             worst,
+            self.batcher.costs.told(buckets),
         )
 
-    def _measure(self) -> None:
-        """Times a run of every program on a golden, so that batches get their best size."""
-        found: dict[tuple[int, int], float] = {}
-        for bucket in self.bundle.signature.buckets:
-            inputs, at = fitting(self.goldens, self.bundle.signature, bucket)
-            for size in self.settings.batch_sizes if len(at) else ():
-                one = {name: array[:1] for name, array in inputs.items()}
-                times: list[float] = []
-                while len(times) < MEASURED and sum(times) < LONGEST:
-                    began = time.perf_counter()
-                    self.bundle.run(one, size, bucket)
-                    times.append(time.perf_counter() - began)
-                found[bucket, size] = min(times)
-        self.batcher.seconds.update(found)
+    def take_after(self, other: Service) -> None:
+        """Takes what another service compiled and measured of the same programs."""
+        same_sizes = self.settings.batch_sizes == other.settings.batch_sizes
+        if self.bundle.share_programs(other.bundle) and same_sizes:
+            self.batcher.costs = other.batcher.costs
 
     def _check_reader(self) -> None:
         """UserError where raw goldens no longer become the arrays that they became."""
@@ -254,6 +251,13 @@ class Service:
             if one.measures is not None:
                 name = f'{request_id}/{number}'
                 noted.append(answered(signature, name, told, features, one.measures))
+            numbers = sum(each.size for each in outputs)
+            if asked.outputs and numbers > MOST_OUTPUTS:
+                raise Refusal(
+                    422,
+                    f'outputs are {numbers:,} numbers; at most {MOST_OUTPUTS:,} are sent',
+                    number,
+                )
             answers.append(self.row(row, outputs, features, asked))
         return answers, noted
 

@@ -21,8 +21,9 @@ _FORM = """
 <textarea id="text" rows="4" cols="60"></textarea></label></p>
 <p id="table" hidden><label>A row, as JSON:<br>
 <textarea id="row" rows="8" cols="60">{}</textarea></label></p>
-<p><label>Token, if the server asks for one: <input type="password" id="token"></label></p>
-<p><button>Predict</button> <a href="docs">API</a></p>
+<p><label>Token, if the server asks for one: <input type="password" id="token"
+ autocomplete="off"></label></p>
+<p><button id="go">Predict</button> <a href="docs">API</a></p>
 </form>
 <div class="wide"><canvas id="picture" width="0" height="0"></canvas></div>
 <div class="wide"><table id="answer"></table></div>
@@ -37,7 +38,7 @@ function headers(more) {
 }
 function fill(table, heads, rows) {
   table.replaceChildren();
-  for (const cells of [heads, ...rows]) {
+  for (const cells of rows.length ? [heads, ...rows] : []) {
     const tr = table.insertRow();
     for (const cell of cells) {
       const td = tr.insertCell();
@@ -48,6 +49,11 @@ function fill(table, heads, rows) {
       } else td.textContent = String(cell);
     }
   }
+}
+function clear(words) {
+  for (const id of ['answer', 'nearest']) at(id).replaceChildren();
+  [at('picture').width, at('picture').height] = [0, 0];
+  at('told').textContent = words;
 }
 async function models() {
   const found = await fetch('v1/models', {headers: headers({})});
@@ -60,6 +66,11 @@ async function models() {
   at('told').textContent = model.name + ' (' + model.network + '), version ' + model.version
     + (model.ready ? '' : ': not ready yet');
   for (const id of ['images', 'texts', 'table']) at(id).hidden = id !== takes;
+  if (takes === 'table' && at('row').value === '{}') {
+    const api = await (await fetch('openapi.json', {headers: headers({})})).json();
+    const bodies = api.paths['/v1/predict'].post.requestBody.content;
+    at('row').value = JSON.stringify(bodies['application/json'].example.inputs[0], null, 1);
+  }
 }
 async function encoded(file) {
   const bytes = new Uint8Array(await file.arrayBuffer());
@@ -78,6 +89,15 @@ async function paint(file, png) {
   context.drawImage(mask, 0, 0);
 }
 const four = number => number.toFixed(4);
+function said(answer, input) {
+  if (answer.vector) return 'a vector of ' + answer.vector.length + ' numbers';
+  if (answer.text !== undefined) return input + answer.text;
+  if (answer.spans) return answer.spans.length
+    ? answer.spans.map(span => span.type + ': ' + span.text).join('; ') : 'no spans';
+  if (answer.choices) return 'predicted: ' + input[1 + answer.predicted];
+  if (answer.scores) return 'best first:';
+  return 'predicted: ' + ([answer.predicted].flat().join(', ') || 'none');
+}
 function table(answer, input) {
   if (answer.spans) return [['word', 'tag', 'probability'],
     answer.words.map((word, i) => [word, answer.predicted[i], answer.probability[i]])];
@@ -93,6 +113,9 @@ function table(answer, input) {
 }
 async function ask(event) {
   if (event) event.preventDefault();
+  if (at('go').disabled) return;
+  at('go').disabled = true;
+  clear('…');
   try {
     if (!takes) await models();
     let input = at('text').value, file = null;
@@ -108,14 +131,15 @@ async function ask(event) {
     const body = await found.json();
     if (!found.ok) throw new Error(body.error.message);
     const answer = body.predictions[0];
-    at('told').textContent = answer.vector ? 'a vector of ' + answer.vector.length + ' numbers'
-      : answer.text !== undefined ? input + answer.text : 'predicted: ' + answer.predicted;
+    at('told').textContent = said(answer, input);
     fill(at('answer'), ...table(answer, input));
     if (answer.mask) await paint(file, answer.mask.png);
     fill(at('nearest'), ['nearest reference example', 'predicted', 'distance'],
-      (answer.nearest || []).map(n => [n.id, n.predicted, n.distance.toFixed(3)]));
-  } catch (error) { at('told').textContent = error.message; }
+      (answer.nearest || []).map(n => [n.id, String(n.predicted), n.distance.toFixed(3)]));
+  } catch (error) { clear(error.message); }
+  at('go').disabled = false;
 }
+at('told').style.whiteSpace = 'pre-wrap';
 at('ask').addEventListener('submit', ask);
 at('token').addEventListener('change', models);
 at('file').addEventListener('change', () => { dropped = null; });

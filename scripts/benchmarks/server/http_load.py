@@ -24,6 +24,8 @@ class Answered:
     """From the first request to the last answer."""
     times: list[float] = dataclasses.field(default_factory=list)
     """Seconds from a request to its answer."""
+    came: list[float] = dataclasses.field(default_factory=list)
+    """When each answer came, by time.perf_counter."""
     bodies: list[tuple[int, int, bytes]] = dataclasses.field(default_factory=list)
     """(which request, status, body) of each answer."""
     cut: int = 0
@@ -91,6 +93,7 @@ def load(port: int, requests: Sequence[bytes], clients: int, seconds: float) -> 
                     continue
                 now = time.perf_counter()
                 told.times.append(now - client.sent)
+                told.came.append(now)
                 told.bodies.append((client.at, *answer))
                 if now - began < seconds:
                     client.at = (client.at + 1) % len(requests)

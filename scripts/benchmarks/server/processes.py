@@ -85,6 +85,12 @@ def ours(bundle: pathlib.Path, *more: str) -> Server:
     return Server(script, f'--bundle={bundle}', '--port={port}', *more)
 
 
+def serving_version(registry: str, reference: str) -> Server:
+    """scripts/serve.py, which follows what is promoted."""
+    script, flags = str(HERE.parents[1] / 'serve.py'), ['--port={port}', '--poll_seconds=0.2']
+    return Server(script, f'--registry={registry}', f'--model={reference}', *flags)
+
+
 def torch_eager(folder: pathlib.Path, threads: int) -> Server:
     """FastAPI and PyTorch in eager mode on what --format=hf wrote."""
     return Server(str(HERE / 'torch_server.py'), str(folder), '{port}', str(threads))

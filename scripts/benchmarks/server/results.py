@@ -14,31 +14,32 @@ SIDES = (
 )
 BUSY = 3
 """Load average a core from which on other work was there: clients and servers make less."""
+SWAP = {'steady': 'before', 'swap': 'that met it', 'after': 'after'}
 COLUMNS = ('p50_ms', 'p95_ms', 'p99_ms')
 
 
 def write_results(
     folder: pathlib.Path,
-    rows: list[dict[str, Any]],
-    held: list[dict[str, Any]],
+    found: dict[str, list[dict[str, Any]]],
     circumstances: tuple[float, float],
 ) -> None:
     """Writes serving.json, serving.md and serving.png.
 
     Args:
       folder: that they go to.
-      rows: of the load test; held: of what was survived.
+      found: rows of the load test, `load`; of what was survived, `held`; of promotions, `swaps`.
       circumstances: seconds that it took, and the highest load average of the machine.
     """
     from ftjax.io.files.atomic import write_json, write_text
     from ftjax.io.process.provenance import provenance
 
+    rows = found['load']
     for row in rows:
         row['ratio'] = row['examples_per_second'] / _alone(rows, row['network'])
     made = provenance(seconds=circumstances[0], load_average=circumstances[1])
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / 'serving.json', {'load': rows, 'held': held, **made})
-    text = page(rows, held, made)
+    write_json(folder / 'serving.json', {**found, **made})
+    text = page(found, made)
     write_text(folder / 'serving.md', text)
     _figure(folder / 'serving.png', rows)
     print(text)
@@ -49,8 +50,9 @@ def _alone(rows: list[dict[str, Any]], network: str) -> float:
     return row['examples_per_second']
 
 
-def page(rows: list[dict[str, Any]], held: list[dict[str, Any]], made: Any) -> str:
-    """The table as Markdown."""
+def page(found: dict[str, list[dict[str, Any]]], made: Any) -> str:
+    """The tables as Markdown."""
+    rows, held, swaps = found['load'], found['held'], found['swaps']
     versions, host = made['versions'], made['host']
     lines = [
         '# Servers under load',
@@ -89,7 +91,30 @@ def page(rows: list[dict[str, Any]], held: list[dict[str, Any]], made: Any) -> s
         for row in (row for row in held if row['network'] == network):
             lines.append(f'| {row["what"]} | {row["requests"]} | {row["wrong"]} | {row["told"]} |')
         lines.append('')
+        lines += swapped([row for row in swaps if row['network'] == network])
     return '\n'.join([*lines, '![throughput](serving.png)', ''])
+
+
+def swapped(rows: list[dict[str, Any]]) -> list[str]:
+    """A table of what requests met of a promotion."""
+    lines = []
+    for row in rows:
+        lines += [
+            f'A promotion under {row["clients"]} clients: {row["swap_seconds"]:.1f} s from its '
+            f'record to the last answer of the old version; {row["wrong"]} wrong or lost.',
+            '',
+            '| requests | number | p50 ms | p99 ms | longest ms |',
+            '| :--- | ---: | ---: | ---: | ---: |',
+        ]
+        for name, title in SWAP.items():
+            part = row[name]
+            times = ' | '.join(
+                '–' if part[key] is None else f'{part[key]:.1f}'
+                for key in ('p50_ms', 'p99_ms', 'longest_ms')
+            )
+            lines.append(f'| {title} | {part["requests"]} | {times} |')
+        lines.append('')
+    return lines
 
 
 def _figure(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
