@@ -127,6 +127,18 @@ def mean_interval(values: np.ndarray, groups: np.ndarray | None = None) -> list[
     return bootstrap_interval(units(rows, groups), lambda r: r[:, 0].sum() / r[:, 1].sum())
 
 
+def score_interval(scores: np.ndarray, groups: np.ndarray | None = None) -> list[float] | None:
+    """That of the mean of scores (n,) from 0 to 1, as `share_interval` where all are 0 or 1.
+
+    A bootstrap of equal scores has no width, however few there are.
+
+    >>> [round(end, 3) for end in score_interval(np.zeros(8))]
+    [0.0, 0.324]
+    """
+    shares = len(scores) and np.isin(scores, (0, 1)).all()
+    return (share_interval if shares else mean_interval)(scores, groups)
+
+
 def units(rows: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
     """What is resampled: the rows (n, k), or the sums of those of each group.
 

@@ -23,6 +23,7 @@ import flax.linen as nn
 import jax
 
 from ftjax.errors import UserError, check_name
+from ftjax.models.layers.row_products import row_products
 from ftjax.models.linen_stages import linen_stage
 from ftjax.models.several_texts import run_stage
 from ftjax.models.stage_boundary import DEEP, written
@@ -277,15 +278,16 @@ class Network(nn.Module):
           The output of the last stage run; with taps, (that, {stage: its output}).
         """
         state, seen = inputs, {}
-        for name in stage_slice(self.stages, start, stop):
-            made = linen_stage(self.make_stage(name), name, name == self.stages[-1])
-            state = run_stage(made(name=name), state, mode_of(modes, name))
-            state = written(state) if len(self.blocks) >= DEEP else state
-            if name in self.tapped:
-                number = self.tapped.index(name)
-                state = {**state, f'tap_{number}': self.feature_map(state['hidden'])}
-            if name in taps:
-                seen[name] = state
+        with row_products():
+            for name in stage_slice(self.stages, start, stop):
+                made = linen_stage(self.make_stage(name), name, name == self.stages[-1])
+                state = run_stage(made(name=name), state, mode_of(modes, name))
+                state = written(state) if len(self.blocks) >= DEEP else state
+                if name in self.tapped:
+                    number = self.tapped.index(name)
+                    state = {**state, f'tap_{number}': self.feature_map(state['hidden'])}
+                if name in taps:
+                    seen[name] = state
         return (state, seen) if taps else state
 
 

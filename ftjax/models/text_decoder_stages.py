@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 from ftjax.errors import UserError
 from ftjax.models.layers.attention import capped
 from ftjax.models.layers.key_value_cache import from_place
+from ftjax.models.layers.row_products import on_rows
 from ftjax.models.layers.token_scores import token_scores
 from ftjax.models.shared_leaves import shared_leaf
 from ftjax.models.stages import Mode
@@ -148,8 +149,10 @@ class TiedHead(nn.Module):
         table = table.astype(x.dtype)
 
         def logits(_, x):
-            found = jnp.einsum('btw,vw->btv', x, table, preferred_element_type=jnp.float32)
-            return capped(found, self.cap)
+            return capped(on_rows(by_table, x), self.cap)
+
+        def by_table(x):
+            return jnp.einsum('...w,vw->...v', x, table, preferred_element_type=jnp.float32)
 
         if 'targets' in state:
             return token_scores(self, logits, x, state['targets'])

@@ -14,6 +14,7 @@ from ftjax.config import Config
 from ftjax.data import Splits, load_data
 from ftjax.data.audit.overview import overview, seen_by
 from ftjax.data.matching import matching_preprocessing
+from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import Plan, make_plan
 from ftjax.freezing.plan.table import plan_table
 from ftjax.freezing.run_length import RunLength
@@ -123,7 +124,7 @@ def prepare(
     check_validation(config.train, plan, data.val)
     check_adaptation(config.train, data)
     if not finished:
-        loss_options(config.train, task_of(data.task), data.train)  # raises before the first step
+        check_loss(config, data)  # raises before the first step
     if isinstance(found, Unopened):
         found = found.open(as_planned(plan), weights)
     variables = shapes
@@ -135,6 +136,17 @@ def prepare(
         *(config, data, network, variables, preprocessing, found.report, plan, run_length, found),
         importance=importance,
     )
+
+
+def check_loss(config: Config, data: Splits) -> None:
+    """UserError for a loss that the data or the size of a batch do not allow."""
+    task = task_of(data.task)
+    options = loss_options(config.train, task, data.train)
+    if config.data.batch_size < 2 and task.compares(options):
+        raise UserError(
+            'data.batch_size is 1, and the loss compares the examples of a batch: alone, each is '
+            'right; expected 2 or more'
+        )
 
 
 def as_planned(plan: Plan) -> Held:

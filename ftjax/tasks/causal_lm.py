@@ -18,7 +18,7 @@ from ftjax.evaluation.metric import MetricValues, error, share
 from ftjax.evaluation.predictions import finite_rows
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
 from ftjax.tasks.registry import task
-from ftjax.tasks.spans.token_errors import TokenErrors, accuracy_of, loss_of, text_row
+from ftjax.tasks.spans.token_errors import TokenErrors, accuracy_of, defined, loss_of, text_row
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, metric_line
 
@@ -84,7 +84,7 @@ class CausalLM(TokenErrors):
         `nll`, nats a token; `perplexity`, its exponential; `bits_per_byte`, nats over ln 2 and the
         bytes of the text, None of texts without any, so that networks with different tokenizers
         can be compared; `accuracy`; each with its interval over texts. `n` tokens of so many
-        `texts` and `bytes`.
+        `texts` and `bytes`; None of all where no token counts.
         """
         sums = found.rows['sums']
         kinds = {
@@ -93,9 +93,7 @@ class CausalLM(TokenErrors):
             'bits_per_byte': _bits_per_byte,
             'accuracy': accuracy_of,
         }
-        result: dict[str, Any] = {name: function(sums) for name, function in kinds.items()}
-        if math.isnan(result['bits_per_byte']):
-            result['bits_per_byte'] = None
+        result: dict[str, Any] = defined({name: of(sums) for name, of in kinds.items()})
         if wanted is not None:
             return result
         resampled = units(sums, found.rows.get('group'))

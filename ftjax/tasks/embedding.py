@@ -10,7 +10,7 @@ import numpy as np
 
 from ftjax.data.labels.similar_texts import NONE, SimilarTexts
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import mean_interval
+from ftjax.evaluation.intervals import score_interval
 from ftjax.evaluation.metric import Metric, MetricValues, share
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.predictions import finite_rows
@@ -141,7 +141,9 @@ class Embedding(Task):
             return values
         group = found.rows.get('group')
         group = None if group is None else group[queries]
-        intervals = {f'{n}_interval': mean_interval(column, group) for n, column in columns.items()}
+        intervals = {
+            f'{n}_interval': score_interval(column, group) for n, column in columns.items()
+        }
         counts = {
             'queries': int(queries.sum()),
             'candidates': int(found.sums['candidates']),

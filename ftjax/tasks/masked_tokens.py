@@ -15,7 +15,7 @@ from ftjax.evaluation.predictions import finite_rows
 from ftjax.tasks.error_analysis import Baseline
 from ftjax.tasks.losses import cross_entropy
 from ftjax.tasks.registry import task
-from ftjax.tasks.spans.token_errors import TokenErrors, accuracy_of, loss_of, text_row
+from ftjax.tasks.spans.token_errors import TokenErrors, accuracy_of, defined, loss_of, text_row
 from ftjax.tasks.statistics import Statistics
 from ftjax.tasks.task import Array, Batch, LossOptions, metric_line
 
@@ -89,11 +89,12 @@ class MaskedTokens(TokenErrors):
         """
         sums = found.rows['sums']
         loss, accuracy = loss_of(sums), accuracy_of(sums)
-        result = {'loss': loss, 'perplexity': math.exp(min(loss, 700.0)), 'accuracy': accuracy}
+        known = {'loss': loss, 'perplexity': math.exp(min(loss, 700.0)), 'accuracy': accuracy}
+        result = defined(known)
         if wanted is not None:
             return result
         resampled = units(sums, found.rows.get('group'))
-        shares = found.sums['tokens'] / found.sums['tokens'].sum()
+        shares = found.sums['tokens'] / max(found.sums['tokens'].sum(), 1)
         shares = shares[shares > 0]
         return {
             'n': int(sums[:, 2].sum()),

@@ -19,7 +19,7 @@ def metrics_text(metrics: MetricValues, where: str = '') -> str:
       UserError: metrics of a file lack something, or hold something of another type.
     """
     try:
-        if metrics.get('n') == 0:
+        if metrics.get('n') == 0 and not metrics.get('texts'):  # of texts tokens are counted
             return 'there is no test split: nothing was measured on held-out examples'
         task = task_of(metrics['task'])
         own = [name for name in task.own_metrics if name in metrics]

@@ -11,7 +11,7 @@ import numpy as np
 
 from ftjax.data.labels.choices import NO_CANDIDATE, Relevance, texts_there
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import mean_interval
+from ftjax.evaluation.intervals import score_interval
 from ftjax.evaluation.metric import Metric, MetricValues
 from ftjax.evaluation.mistakes import largest
 from ftjax.evaluation.predictions import finite_rows
@@ -111,7 +111,7 @@ class TextRanking(Task):
             return values
         group = found.rows.get('group')
         group = None if group is None else group[queries]
-        intervals = {f'{n}_interval': mean_interval(c, group) for n, c in columns.items()}
+        intervals = {f'{n}_interval': score_interval(c, group) for n, c in columns.items()}
         among = float(found.rows['candidates'][queries].mean())
         return {'queries': int(queries.sum()), 'candidates': among, **values, **intervals}
 

@@ -57,6 +57,14 @@ def test_texts_without_bytes_have_no_bits_a_byte():
     assert 'bits' not in metrics_text(got)
 
 
+def test_where_no_token_counts_nothing_is_defined():
+    scores, batch = answered([[0.5], [0.5]], [[1], [1]], [[0], [0]])
+    got = TASK.measure([(scores, {**batch, 'index': np.arange(2)})])
+    assert got['n'] == 0 and got['texts'] == 2
+    assert all(got[name] is None for name in ('nll', 'perplexity', 'bits_per_byte', 'accuracy'))
+    assert metrics_text(got) == 'tokens         0 of 2 texts'
+
+
 def test_the_worst_text_comes_first():
     found = TASK.collected([answered([[0.5, 0.5], [0.1, 0.1]], [[1, 1], [1, 1]])])
     worst = TASK.mistakes(found, ['x', 'y'], ())

@@ -133,3 +133,19 @@ def test_what_a_text_says_reaches_no_other_text_of_its_row():
     one, two = (apply(variables, {'input_ids': x, 'segments': segments}) for x in (IDS[:1], other))
     np.testing.assert_array_equal(one[:, 6:], two[:, 6:])
     assert np.abs(one - two)[:, :6].max() > 1e-3
+
+
+def test_the_written_gradient_is_that_of_the_formulas():
+    rng = np.random.default_rng(0)
+    logits = 4 * rng.standard_normal((2, 3, 7)).astype(np.float32)
+    targets = np.array([[0, 6, 2], [5, 1, -1]])
+    weights = rng.standard_normal((2, 3, 3)).astype(np.float32) * (targets >= 0)[..., None]
+
+    def by_formulas(logits):
+        logs = jax.nn.log_softmax(logits)
+        nats = -jnp.take_along_axis(logs, np.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+        return (weights[..., 0] * nats - weights[..., 1] * logs.mean(-1)).sum()
+
+    found = jax.grad(lambda x: (weights * module.scores(x, targets)).sum())(logits)
+    np.testing.assert_allclose(found, jax.grad(by_formulas)(logits), rtol=1e-5, atol=1e-6)
+    assert np.array_equal(found[1, 2], np.zeros(7))

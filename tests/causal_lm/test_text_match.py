@@ -21,6 +21,8 @@ def test_rouge_l_of_short_texts():
     assert rouge_l('one two three', 'three') == pytest.approx(2 * (1 / 3) / (1 / 3 + 1))
     assert rouge_l('', 'a') == rouge_l('a', '') == rouge_l('a', 'b') == 0
     assert rouge_l('Same, words!', 'same words') == 1
+    assert rouge_l('кошка спит', 'Кошка ест') == 1 / 2  # any alphabet
+    assert rouge_l('cafe\u0301 x', 'cafe\u0301 y') == 1 / 2 and rouge_l('日本', '日本') == 1
     assert longest_common('abcbdab', 'bdcaba') == 4  # a textbook's: bcba
 
 

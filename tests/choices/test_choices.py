@@ -1,5 +1,6 @@
 """Multiple choice and ranking of texts: by hand, from files, and through a run."""
 
+import dataclasses
 import json
 
 import jax
@@ -7,10 +8,13 @@ import numpy as np
 import pytest
 
 from ftjax.config import read_config
-from ftjax.data.labels.choices import Choices
+from ftjax.data.labels.choices import Choices, Relevance
 from ftjax.data.load import load_data
 from ftjax.data.settings import DataSettings
+from ftjax.data.unlabelled.chunks import Reading, chunks
+from ftjax.data.unlabelled.items import Item
 from ftjax.errors import UserError
+from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.prediction.answering import answers_to
 from ftjax.runs.prediction.trained import open_trained
 from ftjax.runs.prepare import prepare
@@ -142,6 +146,16 @@ def test_nothing_to_rank_and_empty_texts_before_others_are_refused(tmp_path):
         kind.of_inputs(three, np.array([[1], [0]]), str)
     with pytest.raises(UserError, match='text 0 of 2 is empty'):
         kind.of_inputs([('q', '', 'b')], np.array([[1]]), str)
+
+
+def test_a_single_candidate_is_ranked_and_a_single_choice_is_left_out():
+    form = dataclasses.replace(load_pretrained('docstrings').preprocessing, form='choices')
+    items = [Item('a', ('q', 'b')), Item('c', ('q', 'd', 'e')), Item('f', ('q', '', 'g'))]
+    for kind, ids in ((Relevance(), ['a', 'c']), (Choices(), ['c'])):
+        failed = []
+        reading = Reading(form, fewest_texts=kind.fewest_texts)
+        found = [each for chunk in chunks(items, reading, failed.append) for each in chunk.ids]
+        assert found == ids and failed[-1].reason == 'text 0 of 2 is empty'
 
 
 def test_graded_gains_are_those_of_scikit_learn():

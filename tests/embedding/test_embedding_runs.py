@@ -79,6 +79,11 @@ def test_pairs_scores_and_classes_from_files(file, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_batch_of_one_has_nothing_to_compare(file):
+    with pytest.raises(UserError, match=r'data\.batch_size is 1, and the loss compares'):
+        prepare(config(file, data={'batch_size': 1}), weights=False)
+
+
 def test_parts_of_a_batch_give_the_gradients_of_the_whole(file):
     plain = losses(file)
     for parts in (2, 4):

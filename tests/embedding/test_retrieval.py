@@ -66,6 +66,8 @@ def test_texts_of_classes_look_for_the_others():
     got = task_of('embedding').measure([(vectors, batch)])
     assert (got['queries'], got['candidates']) == (4, 4)  # the fifth is alone with its class
     assert got['recall_at_1'] == 1 and got['ndcg_at_10'] == 1
+    # Four of four by Wilson (1927): 4 / (4 + 1.96^2) to 1.
+    assert got['recall_at_1_interval'] == pytest.approx([4 / (4 + 1.959964**2), 1])
 
 
 def test_the_positive_of_a_triplet_and_mistakes():

@@ -10,6 +10,7 @@ import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from image_requests import objects
 
 from ftjax import serving
 from ftjax.errors import UserError
@@ -17,6 +18,7 @@ from ftjax.io.files.atomic import read_json, write_json
 from ftjax.serving.bundle.exported_programs import read_program
 from ftjax.serving.bundle.goldens import read_goldens, write_goldens
 from ftjax.serving.bundle.manifest import manifest_digest, write_manifest
+from ftjax.serving.bundle.reference import read_reference
 from ftjax.serving.making.write_bundle import write_bundle
 
 
@@ -76,6 +78,16 @@ def test_links_pipes_and_a_pickle_with_its_hash(copy, images):
     (copy / 'weights.pkl').write_bytes(b'\x80\x04.')
     sealed(copy)
     refused(copy, 'weights.pkl is a kind of file that no bundle holds')
+
+
+@pytest.mark.parametrize('name', ['model', 'goldens', 'reference'])
+@pytest.mark.parametrize('save', [np.save, np.savez])
+def test_arrays_of_numpy_with_a_pickle_in_place_of_safetensors(copy, name, save):
+    (copy / f'{name}.safetensors').write_bytes(objects(save))
+    sealed(copy)
+    with pytest.raises(UserError, match=f'{name}.safetensors'):
+        loaded = serving.load(copy)
+        read_reference(copy, loaded.signature)
 
 
 def test_json_that_is_too_large_too_deep_or_of_other_fields(copy):

@@ -2,11 +2,13 @@
 
 import base64
 import dataclasses
+import io
 import itertools
 
 import numpy as np
 import pytest
 from altered_bundle import altered
+from image_requests import Pickled
 
 from ftjax.data.masks.indexed_png import indexed_png
 from ftjax.data.masks.palette import colours
@@ -106,6 +108,11 @@ def test_changed_answers_are_those_of_both_bundles(registry, tmp_path):
     assert found.runs.paired.difference == 0 and found.runs.config == ()
     with pytest.raises(UserError, match='no file'):
         diff(registry, 'noise@1', 'noise@2', on=str(tmp_path / 'nowhere'))
+    made = io.BytesIO()
+    np.savez(made, x=np.array([Pickled()], object))
+    (tmp_path / 'pickle.npz').write_bytes(made.getvalue())
+    with pytest.raises(UserError, match='pickle'):
+        diff(registry, 'noise@1', 'noise@2', on=str(tmp_path / 'pickle.npz'))
 
 
 def test_text_and_page_say_what_differs_and_hold_no_foreign_markup(registry):

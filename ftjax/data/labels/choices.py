@@ -28,6 +28,7 @@ class Choices(LabelKind):
     form = 'choices'
     fills_up = True
     lists_from = 1
+    fewest_texts = 3
     column_sets: tuple[tuple[str, ...], ...] = (
         ('question', 'choices'),
         ('prompt', 'choices'),
@@ -98,6 +99,7 @@ class Relevance(Choices):
     """float32 (N, candidates): 0 or more, and NO_CANDIDATE where a text has fewer candidates."""
 
     dtype = np.float32
+    fewest_texts = 2
     label_columns = ('relevance', 'scores')
     column_sets = (
         ('query', 'candidates'),

@@ -74,6 +74,8 @@ class LabelKind:
     """Of `texts_of` the first column whose cells may be lists of texts; None for none."""
     fills_up = False
     """Whether examples with fewer texts than others are filled up with empty ones."""
+    fewest_texts = 1
+    """Of an input of several texts."""
     scaled = False
     """Whether they are numbers that data.label_scale may divide."""
 

@@ -51,6 +51,8 @@ class Reading:
     """Whether the images' own sizes are wanted, for answers of each pixel."""
     task: str = NO_TASK
     """The task whose labels are made from the inputs; NO_TASK where none are."""
+    fewest_texts: int = 1
+    """Of an input of a text with several others."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +132,9 @@ def _unicode(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterat
         if texts != first and form != 'choices':
             failed(Unreadable(item.id, f'texts: {texts}; expected {first}, as of the first input'))
             continue
-        if texts < 3 and form == 'choices':
-            failed(Unreadable(item.id, f'choices: {texts - 1}; expected 2 or more'))
+        if texts < reading.fewest_texts and form == 'choices':
+            least = reading.fewest_texts - 1
+            failed(Unreadable(item.id, f'choices: {texts - 1}; expected {least} or more'))
             continue
         if form == 'choices' and hole(item.value):
             failed(Unreadable(item.id, hole(item.value)))

@@ -55,8 +55,11 @@ def count_inputs(source: str) -> int:
         return array_count(path)
     if path.suffix.lower() not in (*TABLES, *LINES, *TAGGED):
         return 1
+    count, last = 0, b'\n'
     with open(existing_file(source, 'the input'), 'rb') as file:
-        return sum(block.count(b'\n') for block in iter(lambda: file.read(2**20), b''))
+        for block in iter(lambda: file.read(2**20), b''):
+            count, last = count + block.count(b'\n'), block[-1:]
+    return count + (last != b'\n')  # the last line may have no end
 
 
 def _reader(source: str, settings: DataSettings, texts: bool) -> Iterator[Found]:

@@ -14,6 +14,7 @@ from ftjax.evaluation.metric import MetricValues, metric_line
 
 NORMALISED = 'small letters, without punctuation, without a, an and the, single spaces'
 _ARTICLES = re.compile(r'\b(a|an|the)\b')
+_WORD = re.compile(r'(?:[^\W_]|[\u0300-\u036f])+')  # with marks above and below letters
 _PUNCTUATION = str.maketrans('', '', string.punctuation)
 
 
@@ -62,13 +63,14 @@ def normalised(text: str) -> str:
 def rouge_l(answer: str, reference: str) -> float:
     """The F1 of the longest common subsequence of words, 0 where either has no word.
 
-    Words are runs of letters a-z and digits in small letters, without stemming. Source: Lin 2004,
-    ROUGE: A Package for Automatic Evaluation of Summaries, section 3.1, with beta 1.
+    Words are runs of letters, of any alphabet, and digits in small letters, without stemming.
+    Source: Lin 2004, ROUGE: A Package for Automatic Evaluation of Summaries, section 3.1, with
+    beta 1.
 
     >>> round(rouge_l('the cat sat', 'the cat on the mat'), 4)  # 2 words of 3, and of 5
     0.5
     """
-    one, other = (re.findall(r'[a-z0-9]+', text.lower()) for text in (answer, reference))
+    one, other = (_WORD.findall(text.lower()) for text in (answer, reference))
     common = longest_common(one, other)
     if not common:
         return 0.0

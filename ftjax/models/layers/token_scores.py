@@ -70,16 +70,38 @@ def chunk_length(batch: int, time: int, chunk: int = CHUNK) -> int:
     return max(d for d in range(1, time + 1) if time % d == 0 and (d == 1 or batch * d <= chunk))
 
 
+@jax.custom_vjp
 def scores(
     logits: Float32[Array, 'batch time vocabulary'], targets: Int[Array, 'batch time']
 ) -> Float32[Array, 'batch time scores']:
-    """`token_scores` from logits."""
-    highest = jax.lax.stop_gradient(logits.max(axis=-1))
+    """`token_scores` from logits, with a written gradient; none by forward mode (`jax.jvp`).
+
+    The gradient of `jnp` would keep the exponentials, as large as the logits, for the backward
+    pass, and on a CPU make them again for each product that reads it.
+    """
+    return _forward(logits, targets)[0]
+
+
+def _forward(logits: Array, targets: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    highest = logits.max(axis=-1)
     total = highest + jnp.log(jnp.exp(logits - highest[..., None]).sum(axis=-1))
-    places = jnp.arange(logits.shape[-1])
-    # A sum over a comparison: the gradient of taking entries is a scatter, which is slow.
-    picked = jnp.where(places == targets[..., None], logits, 0).sum(axis=-1)
+    # Of a target below 0 any entry: its scores mean nothing.
+    places = jnp.maximum(targets, 0)[..., None]
+    picked = jnp.take_along_axis(logits, places, axis=-1)[..., 0]
     # The guess is the first of equal logits, as of greedy decoding.
-    guess = jnp.where(logits >= highest[..., None], places, logits.shape[-1]).min(axis=-1)
+    numbers = jnp.arange(logits.shape[-1])
+    guess = jnp.where(logits >= highest[..., None], numbers, logits.shape[-1]).min(axis=-1)
     right = (guess == targets).astype(jnp.float32)
-    return jnp.stack([total - picked, total - logits.mean(axis=-1), right], axis=-1)
+    found = jnp.stack([total - picked, total - logits.mean(axis=-1), right], axis=-1)
+    return found, (logits, targets, total)
+
+
+def _backward(saved: tuple[Array, Array, Array], cotangent: Array) -> tuple[Array, None]:
+    logits, targets, total = saved
+    nats, even = cotangent[..., 0, None], cotangent[..., 1, None]
+    probable = jnp.exp(logits - total[..., None])
+    here = jnp.arange(logits.shape[-1]) == targets[..., None]
+    return probable * (nats + even) - jnp.where(here, nats, 0) - even / logits.shape[-1], None
+
+
+scores.defvjp(_forward, _backward)

@@ -71,13 +71,14 @@ def forgetting(
 
     Returns:
       `source`, `metric`, `n` units, `before`, `after`, `change` (after minus before) and
-      `change_interval`, 95 %, over the task's unit; None of a task without such a metric.
+      `change_interval`, 95 %, over the task's unit; None of a task without such a metric, and where
+      no unit of the other data counts.
     """
     opened = prepared.opened
     assert opened is not None
     before = _ratio(prepared, opened.network, opened.variables, dataset)
     after = _ratio(prepared, prepared.network, variables, dataset)
-    if before is None or after is None:
+    if before is None or after is None or before.value is None or after.value is None:
         return None
     rows = np.stack([after.above, before.above, after.below], axis=1)
     return {

@@ -113,6 +113,7 @@ class Trained:
             self.whites,
             sizes=self.network.is_dense,
             task=settings.task if guesses else NO_TASK,
+            fewest_texts=kind.fewest_texts,
         )
 
     @property

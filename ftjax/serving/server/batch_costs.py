@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 ROUNDS = 5
 """Runs of each size, of which the quickest counts."""
-LONGEST = 2.0
+LONGEST = 1.0
 """Seconds of measuring a length, after which no further round begins."""
 HOPELESS = 2.0
 """Times the time an example of the best batch, from which on a size is not run again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -60,13 +61,23 @@ class TokenErrors(Task):
 
 
 def loss_of(sums: np.ndarray) -> float:
-    """Nats a token."""
-    return float(sums[:, 0].sum() / sums[:, 2].sum())
+    """Nats a token; NaN where no token counts."""
+    return _each(sums, 0)
 
 
 def accuracy_of(sums: np.ndarray) -> float:
-    """The share of tokens that are guessed right."""
-    return float(sums[:, 1].sum() / sums[:, 2].sum())
+    """The share of tokens that are guessed right; NaN where no token counts."""
+    return _each(sums, 1)
+
+
+def _each(sums: np.ndarray, column: int) -> float:
+    tokens = sums[:, 2].sum()
+    return float(sums[:, column].sum() / tokens) if tokens else math.nan
+
+
+def defined(values: Mapping[str, float]) -> dict[str, float | None]:
+    """Metrics, None of those that are no number: no token counts."""
+    return {name: None if math.isnan(value) else value for name, value in values.items()}
 
 
 def text_row(sums: np.ndarray) -> Mapping[str, Any]:
