@@ -32,7 +32,7 @@ def get_config():
             'seeds': (0, 1, 2, 3, 4),
             'reference': 'alone',
             'metric': 'average_precision',
-            'max_extra': 1,
+            'max_extra': 3,
             'notes': (
                 'Drawn data: the payments are made by ftjax/data/synthetic/payments.py.',
                 'The teacher has learned from 60,000 other payments: what a taught network gains '
