@@ -55,7 +55,8 @@ def copy_configs(words: Sequence[str]) -> None:
     if target.exists():
         fail(f'{target} is there already; name a folder that is not')
     shutil.copytree(found('configs'), target, ignore=shutil.ignore_patterns('__pycache__'))
-    print(f'{target}: {len(list(target.rglob("*.py")))} recipes; python -m ftjax train --config=..')
+    recipes, books = (len(list(target.rglob(kind))) for kind in ('*.py', '*.ipynb'))
+    print(f'{target}: {recipes} recipes, {books} tutorials; python -m ftjax train --config=..')
 
 
 def found(name: str) -> pathlib.Path:
@@ -67,7 +68,7 @@ def found(name: str) -> pathlib.Path:
 
 def commands(scripts: pathlib.Path) -> list[str]:
     """Names of the scripts that start by themselves, not those that test or measure ftjax."""
-    own = ('benchmark', 'device_suite', 'fuzzing', 'pages', 'reliability')
+    own = ('benchmark', 'device_suite', 'fuzzing', 'pages', 'reliability', 'tutorials')
     return [
         path.stem
         for path in sorted(scripts.glob('*.py'))

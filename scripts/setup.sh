@@ -2,7 +2,8 @@
 # Makes .venv and installs ftjax into it, in the versions that the tests passed with.
 #
 #   bash scripts/setup.sh             what running, testing, logging and serving need
-#   bash scripts/setup.sh --parity    torch and transformers as well, for the parity tests
+#   bash scripts/setup.sh --parity    torch and transformers as well, for the parity tests, and what
+#                                     executes the tutorials
 #
 # A second call with nothing changed does nothing and needs no network.
 # FTJAX_PYTHON=/path/to/python picks the interpreter.
@@ -17,7 +18,7 @@ fail() {
 extras='test,logging,serve'
 for argument in "$@"; do
   case "$argument" in
-    --parity) extras='test,logging,serve,parity' ;;
+    --parity) extras='test,logging,serve,parity,tutorials' ;;
     *) fail "unknown argument $argument; expected nothing or --parity" ;;
   esac
 done

@@ -15,7 +15,7 @@ def test_all_scripts_for_users_are_listed_with_what_they_do(repository, capsys):
     said = capsys.readouterr().out
     for name in ('ablate', 'advise', 'audit', 'export', 'plan', 'predict', 'serve', 'train'):
         assert f'\n  {name} ' in said
-    assert 'fuzzing' not in said and 'benchmark' not in said
+    assert 'fuzzing' not in said and 'benchmark' not in said and '\n  tutorials ' not in said
     assert commands.found('scripts') == repository / 'scripts'
 
 
@@ -44,6 +44,7 @@ def test_recipes_are_copied_and_nothing_is_written_over(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     commands.main(['configs', 'mine'])
     assert (tmp_path / 'mine/finetune.py').exists() and (tmp_path / 'mine/reproductions').is_dir()
+    assert list((tmp_path / 'mine/tutorials').glob('*.ipynb'))
     for words in (['configs', 'mine'], ['configs'], ['configs', 'a', 'b']):
         with pytest.raises(SystemExit) as found:
             commands.main(words)

@@ -1,11 +1,13 @@
 """Scripts end well or in one line: what is said about wrong flags, configs and machines."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import types
 
 import jax
 import pytest
@@ -62,12 +64,38 @@ CONFIG = """
         return config
 """
 
+# Imports what scripts import once. Each line it reads is a call; a fork of it is the script's
+# process, with flags, exit code and output of its own.
+FORKS = """
+    import json
+    import os
+    import runpy
+    import sys
+
+    import ftjax.config
+    from ftjax.cli import launch
+
+    for line in sys.stdin:
+        asked = json.loads(line)
+        child = os.fork()
+        if not child:
+            os.environ.update(asked['environment'])
+            sys.argv = ['script.py', *asked['arguments']]
+            for stream, name in ((1, 'stdout'), (2, 'stderr')):
+                os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+            runpy.run_path('script.py', run_name='__main__')
+            sys.exit()
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print(json.dumps(status), flush=True)
+"""
+
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp('launch')
     files = {
         'script.py': SCRIPT,
+        'forks.py': FORKS,
         'config.py': CONFIG,
         'syntax.py': 'x = 1\ndef get_config(:\n',
         'empty.py': 'x = 1\n',
@@ -88,6 +116,29 @@ def run(folder, *arguments, **environment):
         timeout=60,
         env={**os.environ, **environment},
     )
+
+
+@pytest.fixture(scope='module')
+def fork(folder):
+    """As `run`, without the seconds of the imports."""
+    with subprocess.Popen(
+        [sys.executable, 'forks.py'],
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+
+        def call(*arguments, **environment):
+            asked = {'arguments': arguments, 'environment': environment}
+            process.stdin.write(json.dumps(asked) + '\n')
+            process.stdin.flush()
+            status = json.loads(process.stdout.readline())
+            said = {name: (folder / name).read_text() for name in ('stdout', 'stderr')}
+            return types.SimpleNamespace(returncode=status, **said)
+
+        yield call
+        process.stdin.close()
 
 
 def test_flags_reach_the_config(folder):
@@ -132,8 +183,8 @@ def test_flags_reach_the_config(folder):
     ],
     ids=lambda value: ' '.join(value) or 'nothing' if isinstance(value, list) else '',
 )
-def test_wrong_flags_and_configs_are_one_line(folder, arguments, message):
-    done = run(folder, *arguments)
+def test_wrong_flags_and_configs_are_one_line(fork, arguments, message):
+    done = fork(*arguments)
     assert done.stderr.startswith('error: ')
     assert message in done.stderr
     assert done.stderr.count('\n') == 1
@@ -152,16 +203,16 @@ def test_what_main_raises_is_one_line(folder, fail, status, stderr):
     assert (done.returncode, done.stderr) == (status, stderr)
 
 
-def test_a_fault_of_the_program_keeps_its_traceback(folder):
-    done = run(folder, '--config=config.py', '--workdir=x', '--config.fail=bug')
+def test_a_fault_of_the_program_keeps_its_traceback(fork):
+    done = fork('--config=config.py', '--workdir=x', '--config.fail=bug')
     assert done.returncode == 1
     assert "KeyError: 'x'" in done.stderr
     assert 'Traceback' in done.stderr
 
 
-def test_the_traceback_can_be_asked_for(folder):
+def test_the_traceback_can_be_asked_for(fork):
     arguments = ('--config=config.py', '--workdir=x', '--config.fail=user')
-    done = run(folder, *arguments, FTJAX_TRACEBACK='1')
+    done = fork(*arguments, FTJAX_TRACEBACK='1')
     assert done.returncode == 2
     assert 'Traceback' in done.stderr
     assert done.stderr.endswith('error: no such folder: x; did you mean y?\n')
@@ -185,8 +236,8 @@ def test_an_interrupt_is_one_line(folder):
     assert process.returncode == 130
 
 
-def test_help_lists_the_flags_of_the_script(folder):
-    done = run(folder, '--help')
+def test_help_lists_the_flags_of_the_script(fork):
+    done = fork('--help')
     assert '--config' in done.stdout
     assert '--workdir' in done.stdout
 

@@ -66,7 +66,8 @@ def test_what_a_part_is_written_as_is_read_as_the_same(monkeypatch):
         registry.parse('logger', 'worded:')
 
 
-@pytest.mark.parametrize('flag', ['--list=', '--keys='])
+# One stands for both: they are read alike.
+@pytest.mark.parametrize('flag', ['--list=', pytest.param('--keys=', marks=pytest.mark.slow)])
 def test_an_empty_value_lists_all(repository, flag):
     call = [sys.executable, 'scripts/plan.py', flag]
     listed = subprocess.run(call, cwd=repository, capture_output=True, text=True, check=True)

@@ -3,6 +3,7 @@
 import ast
 import collections
 import doctest
+import functools
 import importlib
 import importlib.metadata
 import json
@@ -23,6 +24,7 @@ MODULES = [
     '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
     for path in SOURCES
 ]
+KNOWN = frozenset(MODULES)
 
 # From the ground up: each room imports only from itself and from those before it.
 ROOMS = (
@@ -95,15 +97,30 @@ HEAVY = (
 )
 
 
+@functools.cache
+def tree_of(path):
+    """The file as Python reads it, parsed once for all tests."""
+    return ast.parse(path.read_text(encoding='utf-8'))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def trees_are_let_go_of():
+    """Millions of nodes: the garbage collector would walk through them in all later tests."""
+    yield
+    tree_of.cache_clear()
+
+
+@functools.cache
 def imported(path):
     """Names of the modules that a file imports, wherever in it."""
-    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+    names = []
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f'{path}: relative import'
-            yield node.module or ''
-            yield from (f'{node.module}.{alias.name}' for alias in node.names)
+            names += [node.module or '', *(f'{node.module}.{alias.name}' for alias in node.names)]
+    return names
 
 
 def room_of(path):
@@ -146,13 +163,13 @@ def test_the_list_of_slow_tests_names_tests():
 
 def imported_to_run(path):
     """Names of the modules that a file imports, in functions too; not those for types alone."""
-    tree = ast.parse(path.read_text(encoding='utf-8'))
-    for_types = [
+    tree = tree_of(path)
+    for_types = {
         inner
         for node in ast.walk(tree)
         if isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.unparse(node.test)
         for inner in ast.walk(node)
-    ]
+    }
     for node in ast.walk(tree):
         if node in for_types:
             continue
@@ -161,7 +178,7 @@ def imported_to_run(path):
         elif isinstance(node, ast.ImportFrom):
             inside = [f'{node.module}.{alias.name}' for alias in node.names]
             # A module out of a package needs that module, not what else the package holds.
-            yield from (each if each in MODULES else node.module or '' for each in inside)
+            yield from (each if each in KNOWN else node.module or '' for each in inside)
 
 
 def test_no_circle_of_modules():
@@ -197,7 +214,7 @@ def test_no_code_outside_the_tasks_knows_a_task_by_name(path):
     room = path.relative_to(ROOT).parent.as_posix()
     if room == 'ftjax/tasks':
         return
-    tree = ast.parse(path.read_text(encoding='utf-8'))
+    tree = tree_of(path)
     # Scripts may give a task to what they run; nothing else may branch on it, or name it.
     parts = list(in_comparisons(tree) if path in SCRIPTS else ast.walk(tree))
     named = [part.value for part in parts if isinstance(part, ast.Constant)]
@@ -265,8 +282,13 @@ def test_no_pickle_anywhere(path):
 
 @pytest.mark.parametrize('module', MODULES)
 def test_examples_in_docstrings(module):
-    results = doctest.testmod(importlib.import_module(module), optionflags=doctest.ELLIPSIS)
-    assert results.failed == 0
+    # As doctest.testmod, but docstrings without an example are left alone: for each that is run, it
+    # looks at every source file that Python has read so far.
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for found in doctest.DocTestFinder().find(importlib.import_module(module), module):
+        if found.examples:
+            runner.run(found)
+    assert runner.summarize(verbose=False).failed == 0
 
 
 def test_importing_is_quick_and_leaves_heavy_libraries_alone():
@@ -306,8 +328,11 @@ def pins(name):
 def test_every_dependency_is_pinned_to_a_version_it_allows(file, python):
     pinned = pins(file)
     extras = PROJECT['optional-dependencies']
-    for text in [*PROJECT['dependencies'], *extras['test'], *extras['logging'], *extras['parity']]:
+    needed = [text for name in ('test', 'logging', 'parity', 'tutorials') for text in extras[name]]
+    for text in [*PROJECT['dependencies'], *needed]:
         requirement = Requirement(text)
+        if requirement.name == 'ftjax':  # another of its own extras
+            continue
         if requirement.marker and not requirement.marker.evaluate({'python_version': python}):
             continue
         name = canonicalize_name(requirement.name)

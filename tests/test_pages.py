@@ -1,6 +1,7 @@
 """Pages are in step with the code, and no link of theirs leads nowhere."""
 
 import doctest
+import json
 import pathlib
 import re
 import subprocess
@@ -17,12 +18,27 @@ from ftjax.models.registry import build
 from ftjax.registry import KINDS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-LINK = re.compile(r'\[[^\]]*\]\(([^)\s]+)\)')
+LINK = re.compile(r'\[[^\]]*\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)', re.MULTILINE)
+CODE = re.compile(r'```.*?```|`[^`]*`', re.DOTALL)
 PAGES = [
     path
-    for path in sorted(ROOT.rglob('*.md'))
+    for kind in ('*.md', '*.ipynb')
+    for path in sorted(ROOT.rglob(kind))
     if not {'.venv', '.git', 'runs', '.hypothesis'} & set(path.relative_to(ROOT).parts)
 ]
+GUIDES = [path for path in PAGES if path.name in ('GUIDE.md', 'HOW_IT_WORKS.md', 'MIGRATING.md')]
+GUIDES += [ROOT / 'ftjax/freezing/PITFALLS.md', ROOT / 'configs/OWN_PARTS.md']
+# The words of the glossary in README.md as they stand in a text.
+WORDS = {
+    word: f'{word}s?'
+    for word in ('stage', 'head', 'trunk', 'plan', 'arm', 'seed', 'interval', 'gate')
+}
+WORDS |= {
+    'leaf': 'leaf|leaves',
+    'strategy': 'strategy|strategies',
+    'frozen': 'frozen',
+    'cut': 'cut',
+}
 
 
 def test_what_is_made_from_the_code_is_what_the_code_says():
@@ -35,14 +51,51 @@ def test_what_is_made_from_the_code_is_what_the_code_says():
     assert found.stdout == '[]\n', f'run python scripts/pages.py: {found.stdout}'
 
 
+def text_of(page):
+    """The text of a page; of a notebook, of its cells that are text."""
+    text = page.read_text(encoding='utf-8')
+    if page.suffix != '.ipynb':
+        return text
+    cells = [cell for cell in json.loads(text)['cells'] if cell['cell_type'] == 'markdown']
+    return '\n\n'.join(''.join(cell['source']) for cell in cells)
+
+
+def anchors(page):
+    """What a link to a part of a page may name, as GitHub makes it of headings."""
+    text = re.sub(r'```.*?```', '', text_of(page), flags=re.DOTALL)
+    heads = re.findall(r'^#+ (.+)$', text, flags=re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', head.lower()).replace(' ', '-') for head in heads}
+
+
 @pytest.mark.parametrize('page', PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    text = re.sub(r'```.*?```|`[^`]*`', '', page.read_text(encoding='utf-8'), flags=re.DOTALL)
-    for target in LINK.findall(text):
-        if '://' in target or target.startswith(('#', 'mailto:')):
+    for target in (one or other for one, other in LINK.findall(CODE.sub('', text_of(page)))):
+        if '://' in target or target.startswith('mailto:'):
             continue
-        path = page.parent / target.split('#')[0]
+        file, _, part = target.partition('#')
+        path = page.parent / file if file else page
         assert path.exists(), f'{target} is not there'
+        if part and path.suffix in ('.md', '.ipynb'):
+            assert part in anchors(path), f'{target}: {path.name} has no such heading'
+
+
+def test_the_words_of_the_glossary_are_those_that_guides_link():
+    glossary = (ROOT / 'README.md').read_text('utf-8').split('## Twelve words')[1].split('##')[0]
+    words = re.findall(r'^\| (\w+) \|', glossary, flags=re.MULTILINE)
+    assert set(words) - {'word'} == set(WORDS)
+
+
+@pytest.mark.parametrize('guide', GUIDES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_guides_link_each_word_of_the_glossary_where_they_first_use_it(guide):
+    # Code, headings, examples and links to elsewhere are no text that explains.
+    hidden = r'^#.*?$|^(?:>>>|\.\.\. ).*?$|<!--.*?-->|\[[^\]]*\]\([^)]*\)|^\[[^\]]+\]: \S+$'
+    text = CODE.sub('', text_of(guide))
+    text = re.sub(hidden, '', text, flags=re.DOTALL | re.MULTILINE)
+    for word, forms in WORDS.items():
+        first = re.search(rf'(.)\b(?:{forms})\b(.{{0,20}})', text, flags=re.IGNORECASE | re.DOTALL)
+        if first is not None:
+            linked = first.group(1) == '[' and first.group(2).startswith(']')
+            assert linked, f'{guide.name}: {first.group()!r} should be linked to {word}'
 
 
 def test_every_script_and_every_result_is_named():

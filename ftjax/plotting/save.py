@@ -30,7 +30,15 @@ def figure_bytes(figure: Figure, file_format: str = 'png', dpi: int = 160) -> by
     # Dates and random ids would make every redraw a change to commit.
     metadata = {'Date': None} if file_format == 'svg' else {}
     with matplotlib.rc_context({'svg.hashsalt': 'ftjax'}):
-        figure.savefig(buffer, format=file_format, dpi=dpi, metadata=metadata)
+        # White behind the black text whatever matplotlibrc says: pages may be dark.
+        figure.savefig(
+            buffer,
+            format=file_format,
+            dpi=dpi,
+            metadata=metadata,
+            facecolor='white',
+            transparent=False,
+        )
     written = buffer.getvalue()
     return with_palette(written) if file_format == 'png' else written
 

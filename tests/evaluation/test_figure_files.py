@@ -2,8 +2,10 @@
 
 import io
 
+import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+import pytest
 from PIL import Image
 
 from ftjax.plotting.save import figure_bytes, with_palette
@@ -41,3 +43,27 @@ def test_a_photograph_keeps_its_colours():
 def test_the_smaller_of_the_two_is_written():
     plain = png(np.zeros((2, 2, 3), np.uint8))
     assert len(with_palette(plain)) <= len(plain)
+
+
+@pytest.mark.parametrize('kind', ['png', 'svg'])
+def test_the_background_is_white_whatever_the_users_settings_say(kind):
+    own = {'savefig.transparent': True, 'savefig.facecolor': 'black', 'figure.facecolor': 'none'}
+    with matplotlib.rc_context(own):
+        figure = plt.figure(figsize=(1, 1))
+        made = figure_bytes(figure, kind)
+    plt.close(figure)
+    if kind == 'svg':
+        assert b'fill: #ffffff' in made
+        return
+    image = Image.open(io.BytesIO(made)).convert('RGBA')
+    assert image.getextrema() == ((255, 255),) * 4
+
+
+def test_no_committed_picture_is_transparent(repository):
+    pictures = sorted((repository / 'results').rglob('*.png'))
+    assert len(pictures) > 50
+    for path in pictures:
+        with Image.open(path) as image:
+            assert 'transparency' not in image.info, path
+            if 'A' in image.mode:
+                assert image.getchannel('A').getextrema() == (255, 255), path

@@ -44,13 +44,30 @@ def test_the_quickest_run_of_each_size_counts_and_sizes_take_turns():
     found = machine.measured((1, 4), (0, 1))
     assert found == pytest.approx(costs)
     assert machine.runs[:4] == [(0, 1), (0, 4), (0, 1), (0, 4)]
-    assert len(machine.runs) == 2 * 2 * ROUNDS
+    assert len(machine.runs) == 2 * 2 * (1 + ROUNDS)
 
 
-def test_a_slow_program_is_not_measured_for_long():
-    machine = Machine({(0, 1): 1.0, (0, 8): 2.0})
-    assert machine.measured((1, 8)) == {(0, 1): 1.0, (0, 8): 2.0}
-    assert machine.now == 3.0 > LONGEST
+def test_the_first_run_of_a_program_does_not_count():
+    met = set()
+
+    class Cold(Machine):
+        def run(self, bucket, size, many):
+            self.now += 0.0 if (bucket, size) in met else 0.3
+            met.add((bucket, size))
+            super().run(bucket, size, many)
+
+    costs = costs_of({1: 0.7, 8: 0.6})
+    assert Cold(costs).measured((1, 8)) == pytest.approx(costs)
+
+
+@pytest.mark.parametrize(('seconds', 'rounds'), [(0.6, 2), (2.0, 1)])
+def test_a_slow_program_is_not_measured_for_long(seconds, rounds):
+    costs = {(0, 1): seconds, (0, 2): 2 * seconds}
+    machine = Machine(costs)
+    assert machine.measured((1, 2)) == pytest.approx(costs)
+    assert len(machine.runs) == 2 * (1 + rounds)
+    assert machine.now == pytest.approx(3 * seconds * (1 + rounds))
+    assert machine.now > LONGEST
 
 
 def test_another_program_that_starts_meanwhile_changes_no_choice():

@@ -280,5 +280,11 @@ def test_the_load_test_measures_all_sides_and_finds_no_wrong_answer(images, tmp_
         'SIGTERM under load',
     ]
     assert [row['wrong'] for row in told['held']] == [0] * 4
-    assert (tmp_path / 'serving.md').exists()
+    (swap,) = told['swaps']
+    assert (swap['wrong'], swap['clients']) == (0, 4)
+    for part in ('steady', 'swap', 'after'):
+        assert swap[part]['requests'] > 0
+        assert 0 < swap[part]['p50_ms'] <= swap[part]['p99_ms'] <= swap[part]['longest_ms']
+    assert 0 < swap['swap_seconds'] < 6
+    assert 'A promotion under 4 clients' in (tmp_path / 'serving.md').read_text()
     assert (tmp_path / 'serving.png').exists()

@@ -52,8 +52,10 @@ def of_name(request, tmp_path_factory):
     return MADE[name]
 
 
-DEAR = [pytest.param(name, marks=pytest.mark.slow) for name in ('vectors', 'cosine', 'order')]
-ROWS = ('tags', 'masks', 'choice', *DEAR)
+DEAR = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ('choice', 'vectors', 'cosine', 'order')
+]
+ROWS = ('tags', 'masks', *DEAR)
 """Where an evaluation's batches are what the program takes."""
 WINDOWS = pytest.param('windows', marks=pytest.mark.slow)
 evaluated = pytest.fixture(of_name, params=ROWS)

@@ -28,7 +28,11 @@ def pairs_of(true, answered, names=NAMES):
     return [(logits, {'labels': labels, 'mask': (labels >= 0).astype(np.float32)})]
 
 
-@pytest.mark.parametrize('number', range(len(CASES)))
+# Every case has shapes, and so programs, of its own: the quick run takes every fourth.
+@pytest.mark.parametrize(
+    'number',
+    [pytest.param(n, marks=[pytest.mark.slow] if n % 4 else []) for n in range(len(CASES))],
+)
 def test_spans_are_those_of_seqeval(number):
     case = CASES[number]
     got = task_of('token_classification').measure(

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 ROUNDS = 5
 """Runs of each size, of which the quickest counts."""
-LONGEST = 1.0
-"""Seconds of measuring a length, after which no further round begins."""
+LONGEST = 1.5
+"""Seconds of measuring all lengths, beyond which a size has two runs; beyond twice of it, one."""
 HOPELESS = 2.0
 """Times the time an example of the best batch, from which on a size is not run again."""
 GAIN = 0.05
@@ -44,15 +44,19 @@ def measured_seconds(
       clock: seconds that pass.
     """
     found: dict[int, dict[Key, float]] = {many: {} for many in runners}
+    buckets = tuple(buckets)
     for bucket in buckets:
+        for size in sizes:
+            run(bucket, size, 1)  # the first run takes longer: memory is asked for
         began, left = clock(), [(many, size) for size in sizes for many in runners]
-        for _ in range(ROUNDS):
+        for number in range(ROUNDS):
             for many, size in left:
                 before = clock()
                 run(bucket, size, many)
                 spent = (clock() - before) / many
                 found[many][bucket, size] = min(spent, found[many].get((bucket, size), spent))
-            if clock() - began > LONGEST:
+            longest = LONGEST / len(buckets) * (1 if number else 2)
+            if clock() - began > longest:
                 break
             rates = {(many, size): found[many][bucket, size] / size for many, size in left}
             left = [one for one in left if rates[one] < HOPELESS * min(rates.values())]

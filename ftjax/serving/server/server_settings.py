@@ -23,7 +23,7 @@ class ServerSettings:
     batch_sizes: tuple[int, ...] = (1, 8, 32)
     """Examples a batch that programs are compiled for, ascending."""
     runners: int = 0
-    """Batches that may run at once; 0 for one a core of a CPU, and 1 on an accelerator."""
+    """Batches that may run at once; 0 for one a core of a CPU (at most 8), 1 on an accelerator."""
     latency_ms: float = 2.0
     """How long the first example of a batch waits for others, in milliseconds."""
     queue: int = 512

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.io.process.own_cores import own_cores
 from ftjax.serving.bundle.goldens import read_goldens
 from ftjax.serving.bundle.image_inputs import ImageReader
 from ftjax.serving.bundle.input_rows import Example, InputRows
@@ -77,7 +77,7 @@ class Service:
         reader = bundle.reader
         if isinstance(reader, ImageReader):
             reader.max_pixels = settings.max_pixels
-        self.readers = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix='ftjax-inputs')
+        self.readers = ThreadPoolExecutor(own_cores(), thread_name_prefix='ftjax-inputs')
         self.batcher = Batcher(
             self.run, settings.batch_sizes, settings.latency_ms / 1000, settings.queue
         )

@@ -10,12 +10,14 @@ FISTA (Beck and Teboulle 2009) and by L-BFGS.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 
 from ftjax.errors import UserError
 from ftjax.training.sweeps.linear_probe import Probe, checked, fit_probe
@@ -109,12 +111,15 @@ def group_lasso(
     whole = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     # The Hessian of the cross-entropy by the logits is at most 1/2.
     rate = 2.0 * len(x) / float(np.linalg.norm(whole, 2) ** 2)
-    solved = _fista(jnp.asarray(whole, jnp.float32), jnp.asarray(y), classes, penalty, rate, steps)
+    # Rates are arguments, so that all penalties share one program.
+    rates = (np.float32(rate), np.float32(rate * penalty))
+    solved = _fista(jnp.asarray(whole, jnp.float32), jnp.asarray(y), *rates, classes, steps)
     return np.asarray(solved)[:-1]
 
 
+@functools.partial(jax.jit, static_argnames=('classes', 'steps'))
 def _fista(
-    x: jax.Array, y: jax.Array, classes: int, penalty: float, rate: float, steps: int
+    x: jax.Array, y: jax.Array, rate: ArrayLike, shrinkage: ArrayLike, classes: int, steps: int
 ) -> jax.Array:
     """Weights (features + 1, classes), the last row the bias."""
 
@@ -125,10 +130,10 @@ def _fista(
         weights, ahead, t = carry
         moved = ahead - rate * jax.grad(loss)(ahead)
         length = jnp.linalg.norm(moved, axis=1, keepdims=True)
-        shrunk = moved * jnp.maximum(1 - rate * penalty / jnp.maximum(length, 1e-30), 0)
+        shrunk = moved * jnp.maximum(1 - shrinkage / jnp.maximum(length, 1e-30), 0)
         new = shrunk.at[-1].set(moved[-1])
         t_new = (1 + jnp.sqrt(1 + 4 * t * t)) / 2
         return new, new + (t - 1) / t_new * (new - weights), t_new
 
     zeros = jnp.zeros((x.shape[1], classes))
-    return jax.jit(lambda: jax.lax.fori_loop(0, steps, step, (zeros, zeros, jnp.ones(())))[0])()
+    return jax.lax.fori_loop(0, steps, step, (zeros, zeros, jnp.ones(())))[0]

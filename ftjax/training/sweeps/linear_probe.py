@@ -9,6 +9,7 @@ probes: Kornblith et al. 2019, arXiv:1805.08974, section 3.
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -104,6 +105,8 @@ def fit_probe(
     )
 
 
+# Compiled once for all probes of a shape.
+@functools.partial(jax.jit, static_argnames=('classes', 'steps', 'tolerance'))
 def _solve(
     x: jax.Array, y: jax.Array, penalties: jax.Array, classes: int, steps: int, tolerance: float
 ) -> tuple[tuple[jax.Array, jax.Array], jax.Array, jax.Array]:
@@ -139,7 +142,7 @@ def _solve(
         params, _, count, largest = jax.lax.while_loop(goes_on, step, start)
         return params, count, largest
 
-    return jax.jit(jax.vmap(run, in_axes=(None, None, 0)))(x, y, penalties)
+    return jax.vmap(run, in_axes=(None, None, 0))(x, y, penalties)
 
 
 def checked(
