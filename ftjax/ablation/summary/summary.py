@@ -156,7 +156,7 @@ def summarise(
     }
     if folds:
         summary['folds'] = folds
-    if tuning_seeds is not None and len(tuning_seeds) < len(summary['seeds']):
+    if tuning_seeds is not None and set(tuning_seeds) < set(seeds or ()):
         summary['tuning_seeds'] = list(tuning_seeds)
     if races:
         summary['races'] = races

@@ -70,7 +70,7 @@ def _widened(
 
     inputs = {name: wide(name, array) for name, array in batch['inputs'].items()}
     # Labels are of tokens where the mask is: others have that shape by chance alone.
-    if np.shape(batch.get('mask')) != shape:
+    if 'mask' not in batch or np.shape(batch['mask']) != shape:
         return {**batch, 'inputs': inputs}
     return {**{name: wide(name, array) for name, array in batch.items()}, 'inputs': inputs}
 
