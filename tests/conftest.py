@@ -81,8 +81,8 @@ def pytest_collection_finish():
 def pytest_runtest_protocol(item, nextitem):
     """After each file, what is still alive is kept out of later garbage collections.
 
-    JAX keeps its programs, so the heap only grows, and a full collection looks through all of it:
-    2 of 123 CPU seconds in the 158 quick tests of four files.
+    JAX keeps its programs, so the heap only grows, and a full collection looks through all of it.
+    In three files of models and images: 17 collections of .9 CPU seconds together, not 12 of 2.
     """
     done = yield
     if nextitem is None or nextitem.path != item.path:
