@@ -30,6 +30,15 @@ def did_you_mean(name: object, known: Iterable[str], limit: int = 3) -> str:
     return 'known: ' + (', '.join(sorted(known)) or 'none')
 
 
+def at_row(position: int) -> str:
+    """Where an example stands that a program holds, counted as lines of files are.
+
+    >>> at_row(0)
+    'row 1 (counted from 1)'
+    """
+    return f'row {position + 1} (counted from 1)'
+
+
 def check_name(name: str, known: Iterable[str], what: str) -> str:
     """Returns `name` if it is one of `known`; raises UserError naming the nearest otherwise."""
     known = list(known)

@@ -6,7 +6,8 @@
 The network is a run's folder, its model/ folder, or any checkpoint of a decoder. Prompts are a
 .jsonl or .csv file with the columns `prompt` and, where answers are to be compared, `completion`;
 or with `messages`, written by the checkpoint's own chat template; or a .txt file with one a line;
-or a split of the run's own data: train, val, test.
+or a split of the run's own data: train, val, test. Other columns, encodings and delimiters of a
+file are named as for scripts/predict.py: --data.text_column=question.
 
 Decoding is greedy unless --temperature is above 0; what is drawn follows from --seed and the number
 of the prompt. Where there are references, exact match, normalised match and ROUGE-L are told with
@@ -34,6 +35,7 @@ TEMPERATURE = flags.DEFINE_float('temperature', 0.0, 'Of drawing tokens; 0 for g
 TOP_K = flags.DEFINE_integer('top_k', 0, 'Draws from so many most probable tokens; 0 for all.')
 TOP_P = flags.DEFINE_float('top_p', 1.0, 'Draws from the fewest with this probability; 1 for all.')
 SEED = flags.DEFINE_integer('seed', 0, 'Of what is drawn.')
+DATA = launch.define_data("How a file of prompts is read, in place of the run's config.data.")
 STRICT = flags.DEFINE_bool('strict', False, 'Exit code 1 where a prompt was left out.')
 BATCH = flags.DEFINE_integer('batch_size', 32, 'Prompts at once.')
 SHOWN = 10
@@ -46,7 +48,7 @@ def main():
     from ftjax.io.files.atomic import write_bytes, write_json
     from ftjax.runs.prediction.generating import answers_of, read_prompts
     from ftjax.runs.prediction.prediction_files import failures, written
-    from ftjax.runs.prediction.trained import open_trained
+    from ftjax.runs.prediction.trained import open_trained, reading_settings
 
     output = pathlib.Path(OUTPUT.value) if OUTPUT.value else None
     if output is not None and output.suffix != '.jsonl':
@@ -54,11 +56,12 @@ def main():
     if BATCH.value < 1:
         raise UserError(f'batch_size is {BATCH.value}; expected at least 1')
     sampling = Sampling(temperature=TEMPERATURE.value, top_k=TOP_K.value, top_p=TOP_P.value)
-    trained = open_trained(WORKDIR.value, PARTS.value)
+    trained, changes = open_trained(WORKDIR.value, PARTS.value), DATA()
+    settings = reading_settings(trained, changes) if changes else None
     with failures(PROMPTS.value, output) as failed:
         rows, metrics = answers_of(
             trained,
-            read_prompts(trained, PROMPTS.value, failed),
+            read_prompts(trained, PROMPTS.value, failed, settings),
             failed,
             sampling=sampling,
             new_tokens=NEW.value,

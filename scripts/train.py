@@ -57,7 +57,7 @@ def main():
     result = from_first(lambda: finished_result(folder))
     finished = result is not None  # it may be read only
     with run_lock(folder, enabled=not finished and launch.first_process()):
-        prepared = prepare(read_config(CONFIG.value))
+        prepared = prepare(read_config(CONFIG.value), finished=finished)
         if launch.first_process():
             say(prepared.first_screen())
         say(prepared.table(), flush=True)

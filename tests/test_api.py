@@ -5,6 +5,7 @@ import pytest
 
 import ftjax
 from ftjax.config import read_config
+from ftjax.data.dataset import Dataset
 from ftjax.data.in_python import splits_in_python, test_in_python
 from ftjax.data.load import load_data
 from ftjax.data.settings import DataSettings
@@ -119,6 +120,20 @@ def test_texts_pairs_paths_and_frames(tmp_path):
 def test_data_that_cannot_be_meant_are_refused(data, words):
     with pytest.raises(UserError, match=words):
         ftjax.finetune('glyphs', data)
+
+
+def test_mistakes_in_data_of_a_program_are_counted_from_1():
+    """As lines of a file are: the third of a list is row 3, whoever finds the mistake."""
+    third = r'row 3 \(counted from 1\)'
+    texts = ['a', 'b', 'c', 'd']
+    with pytest.raises(UserError, match=f"given in Python, {third}: label 'much' is no finite"):
+        splits_in_python((texts, [1.0, 2.0, 'much', 3.0]), DataSettings(task='regression'))
+    with pytest.raises(UserError, match=f'own: label 7 of {third} is out of range'):
+        Dataset(name='own', kind='text', inputs=texts, labels=[0, 1, 7, 1], class_names=('n', 'y'))
+    pandas = pytest.importorskip('pandas')
+    frame = pandas.DataFrame({'text': texts, 'label': [1.0, 2.0, 'much', 3.0]})
+    with pytest.raises(UserError, match=f'given in Python, {third}'):
+        splits_in_python(frame, DataSettings(task='regression'))
 
 
 def test_a_run_answers_plots_and_is_loaded_again(run, tmp_path, caplog):

@@ -38,6 +38,9 @@ class AblationSettings:
     """Starting grid of learning rates of every arm that names none."""
     seeds: Annotated[tuple[int, ...], at_least(0)] = (0, 1, 2)
     """Each decides the split, the few-shot subset, the order and new weights, for all arms."""
+    tuning_seeds: Annotated[int, at_least(0)] = 0
+    """Seeds, the first ones, with which rates are tried; the others are run at the chosen rate
+    alone, in a fraction of the time. 0 for all."""
     tasks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """Name to changes of the config, a grid each, in which every arm is tuned anew: data sets,
     shifts, numbers of examples, {'5 a class': {'data.examples_per_class': 5}}. {}: the config
@@ -163,6 +166,11 @@ class AblationSettings:
             return self.seeds
         return tuple(seed * self.folds + fold for seed in self.seeds for fold in range(self.folds))
 
+    @property
+    def tuning_draws(self) -> tuple[int, ...]:
+        """Those of `draws` with which every rate is tried."""
+        return self.draws[: self.tuning_seeds * (self.folds or 1) or None]
+
     def seed_and_fold(self, draw: int) -> tuple[int, int | None]:
         """The seed of a draw, and its fold where there are folds."""
         return divmod(draw, self.folds) if self.folds else (draw, None)
@@ -212,6 +220,18 @@ class AblationSettings:
                 raise UserError(
                     f'config.ablation.search {self.search!r} draws between two rates at least; '
                     f'arm {arm!r} has {len(rates)}'
+                )
+        if self.tuning_seeds > len(self.seeds):
+            raise UserError(
+                f'config.ablation.tuning_seeds is {self.tuning_seeds}, and there are '
+                f'{len(self.seeds)} seeds'
+            )
+        others = {'tune': self.tune, 'search': self.search != 'grid', 'budget': self.budget}
+        for name, given in others.items() if self.tuning_seeds else ():
+            if given:
+                raise UserError(
+                    f'config.ablation.tuning_seeds does not go with config.ablation.{name}, which '
+                    'decides itself what is run with which seed'
                 )
         for key, values in self.tune.items():
             where = f'config.ablation.tune: {key!r}'

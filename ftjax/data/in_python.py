@@ -18,7 +18,7 @@ from ftjax.data.sources.input_columns import TEXT_COLUMNS
 from ftjax.data.sources.npz_file import parts_from_arrays
 from ftjax.data.sources.registry import IN_PYTHON, Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
-from ftjax.data.sources.table_row import Row
+from ftjax.data.sources.table_row import HeldRow, Row
 from ftjax.errors import UserError, check_name, shown
 
 INPUTS = ('x', 'image', 'images', 'text', 'sentence', 'pixel_values', 'input')
@@ -91,7 +91,7 @@ def _pair(data: Any, settings: DataSettings) -> _Pair:
     if hasattr(data, 'columns') and hasattr(data, 'to_dict'):
         rows = data.to_dict('records')
         cells = ({str(key): _plain(value) for key, value in row.items()} for row in rows)
-        return _Pair(rows=tuple(Row(_FILE, line, row) for line, row in enumerate(cells)))
+        return _Pair(rows=tuple(HeldRow(_FILE, line, row) for line, row in enumerate(cells)))
     if isinstance(data, Mapping):
         return _Pair(_of(data, INPUTS), _of(data, LABELS))
     if isinstance(data, tuple) and len(data) == 2:
@@ -201,7 +201,7 @@ def _of_texts(
             item = str(Path(item).absolute()) if paths else item
             both = {column: item} if isinstance(item, str) else {column: item[0], 'second': item[1]}
             cells.append({**both, 'label': _plain(label)})
-        rows[split] = tuple(Row(_FILE, line, each) for line, each in enumerate(cells))
+        rows[split] = tuple(HeldRow(_FILE, line, each) for line, each in enumerate(cells))
     return _of_rows(rows, dataclasses.replace(settings, **changes))
 
 

@@ -82,6 +82,7 @@ def prepare(
     opened: Opened | None = None,
     weights: bool = True,
     importance: Flat | None = None,
+    finished: bool = False,
 ) -> Prepared:
     """Config → data → network → plan → pretrained variables.
 
@@ -93,6 +94,8 @@ def prepare(
         price a run.
       importance: how much weights matter for previous tasks, for callers that know; None for what
         the runs of `train.previous` say.
+      finished: whether the run is; then what only training needs, a teacher or previous runs, may
+        be gone.
 
     Raises UserError for whatever in the config, the data or the checkpoint is wrong; what the
     config and headers tell is found before any weight is read.
@@ -102,7 +105,7 @@ def prepare(
     preprocessing = matching_preprocessing(
         data.train, found.network, found.preprocessing, config.data
     )
-    data = with_columns_of_loss(config, data, preprocessing)
+    data = with_columns_of_loss(config, data, preprocessing, finished)
     known = found.shapes if isinstance(found, Unopened) else float32_shapes(found.variables)
     network, shapes = with_adapters(config.freeze, found.network, known, config.seed)
     run_length = run_length_of(config, data)
@@ -114,17 +117,14 @@ def prepare(
         run_length=run_length,
         seed=config.seed,
     )
+    if importance is None and finished:
+        importance = {}
     if importance is None:
         importance = importance_of(config.train.previous, plan, shapes, weights)
     check_validation(config.train, plan, data.val)
     check_adaptation(config.train, data)
-    task = task_of(data.task)
-    options = loss_options(config.train, task, data.train)  # raises before the first step
-    if config.data.batch_size < 2 and task.compares(options):
-        raise UserError(
-            'data.batch_size is 1, and the loss compares the examples of a batch: alone, each is '
-            'right; expected 2 or more'
-        )
+    if not finished:
+        check_loss(config, data)  # raises before the first step
     if isinstance(found, Unopened):
         found = found.open(as_planned(plan), weights)
     variables = shapes
@@ -136,6 +136,17 @@ def prepare(
         *(config, data, network, variables, preprocessing, found.report, plan, run_length, found),
         importance=importance,
     )
+
+
+def check_loss(config: Config, data: Splits) -> None:
+    """UserError for a loss that the data or the size of a batch do not allow."""
+    task = task_of(data.task)
+    options = loss_options(config.train, task, data.train)
+    if config.data.batch_size < 2 and task.compares(options):
+        raise UserError(
+            'data.batch_size is 1, and the loss compares the examples of a batch: alone, each is '
+            'right; expected 2 or more'
+        )
 
 
 def as_planned(plan: Plan) -> Held:

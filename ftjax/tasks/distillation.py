@@ -21,6 +21,13 @@ if TYPE_CHECKING:
     from jaxtyping import Float
 
 COLUMN = 'teacher_logits'
+_INSTEAD = {
+    'causal_lm': 'of each token a teacher gives as many numbers as its vocabulary has tokens, too '
+    'many to be stored; let it write answers (scripts/generate.py --prompts=train '
+    '--output=FILE.jsonl) and train on these (data.text_column=prompt, '
+    'data.text_pair_column=answer)',
+}
+"""A sequence for a token: Kim and Rush 2016, arXiv:1606.07947."""
 _RANGES = {'alpha': between(0, 1), 'temperature': between(0.01, 1000)}
 
 
@@ -30,6 +37,7 @@ _RANGES = {'alpha': between(0, 1), 'temperature': between(0.01, 1000)}
     source='arXiv:1503.02531',
     ranges=_RANGES,
     columns=(COLUMN,),
+    instead=_INSTEAD,
 )
 def distillation(
     outputs: Float[Array, 'batch classes'],

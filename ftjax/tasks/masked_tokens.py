@@ -45,8 +45,9 @@ class MaskedTokens(TokenErrors):
     asked = 'hidden token'
     served = ''
     no_answer = (
-        'the network guesses hidden tokens of texts and has no answer to a whole one; '
-        '--features=STAGE writes embeddings of its texts'
+        'the network guesses hidden tokens of texts and has no answer to a whole one; train it on '
+        'for a task that has (config.init is the run), or write embeddings of its texts '
+        '(scripts/predict.py --features=STAGE)'
     )
 
     def losses(

@@ -60,6 +60,8 @@ class Loss:
     """Whether it is called with `class_counts`, the training examples of each class."""
     columns: tuple[str, ...] = ()
     """Registered columns that it finds in `batch['columns']`."""
+    instead: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Of tasks that it is not for, why, and what there is in its place."""
 
 
 def loss(
@@ -69,6 +71,7 @@ def loss(
     ranges: Mapping[str, Range] | None = None,
     counts: bool = False,
     columns: Sequence[str] = (),
+    instead: Mapping[str, str] | None = None,
 ) -> Callable[[Any], Any]:
     """Registers `(outputs, batch, **arguments) -> losses` as a loss of some tasks, or of all.
 
@@ -76,9 +79,10 @@ def loss(
     the batch holds 'inputs', 'labels' and 'mask'. It is traced into the step. With `counts` it is
     called with `class_counts` too, the training examples of each class. With `columns`, names of
     registered columns, `batch['columns']` holds these by name, float32 (B, ..): numbers of each
-    example that are made once, before the run.
+    example that are made once, before the run. `instead` says by task, of those that it is not
+    for, why that is and what there is in its place.
     """
-    details = Loss(tasks, counts, tuple(columns))
+    details = Loss(tasks, counts, tuple(columns), dict(instead or {}))
     return registry.register('loss', name, source=source, ranges=ranges, details=details)
 
 
@@ -91,9 +95,11 @@ def loss_of(text: str, task: str) -> Term | None:
     if not text:
         return None
     term = registry.parse('loss', text, 'train.loss')
-    known = (term.details or Loss()).tasks
+    details = term.details or Loss()
+    known, why = details.tasks, details.instead.get(task)
     if known and task not in known:
-        raise UserError(f'train.loss {text!r} is for {" or ".join(known)}, not for {task}')
+        more = f': {why}' if why else ''
+        raise UserError(f'train.loss {text!r} is for {" or ".join(known)}, not for {task}{more}')
     return term
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ftjax.ablation.cells.pixel_baseline import PixelRegression
+from ftjax.ablation.grid.cell_schedule import FullGrid
 from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.settings import AblationSettings, read_ablation
 from ftjax.ablation.summary.summary import summarise
@@ -154,3 +155,41 @@ def test_pixels_are_scikit_learns_logistic_regression():
     assert accuracy == (outputs.argmax(1) == labels).mean() > 0.9
     assert penalty in (0.01, 0.1, 1.0, 10.0)
     np.testing.assert_allclose(np.exp(outputs).sum(1), 1, rtol=1e-5)
+
+
+def test_rates_are_tried_with_some_seeds_and_the_chosen_one_runs_with_all(tmp_path):
+    settings = dataclasses.replace(SETTINGS, seeds=(0, 1, 2, 3, 4), tuning_seeds=2, max_extra=0)
+    asked = []
+
+    def dying(arm, rate, seed):
+        asked.append((arm, rate, seed))
+        if len(asked) == 9:
+            raise KeyboardInterrupt
+        return execute(arm, rate, seed)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_grid(settings, dying, tmp_path, {}, progress=False)
+    rows = run_grid(settings, dying, tmp_path, {}, progress=False)
+    seeds = {}
+    for row in rows:
+        seeds.setdefault((row['arm'], row['rate']), set()).add(row['seed'])
+    few, all_of_them = {0, 1}, {0, 1, 2, 3, 4}
+    assert seeds == {
+        ('pixels', None): all_of_them,
+        **{('full', rate): all_of_them if rate == 1e-2 else few for rate in settings.rates},
+        **{('head', rate): all_of_them if rate == 1e-1 else few for rate in settings.rates},
+    }
+    assert len(rows) == FullGrid(settings).planned == 2 * (3 * 2 + 3) + 5
+    chosen_by = {'seeds': settings.draws, 'tuning_seeds': settings.tuning_draws}
+    summary = summarise(rows, reference='full', **chosen_by)
+    full = summary['tasks'][0]['arms'][0]
+    assert (full['rate'], full['n_ok'], full['n_missing']) == (1e-2, 5, 0)
+    assert {tuple(point['values']) for point in full['curve']} == {('0', '1')}
+    assert any('Rates were tried with 2 of the 5 seeds' in said for said in summary['caveats'])
+    for wrong, words in (
+        ({'tuning_seeds': 6}, 'there are 5 seeds'),
+        ({'budget': '9 runs'}, 'does not go with config.ablation.budget'),
+        ({'tune': {'train.epochs': (1.0, 2.0)}}, 'does not go with config.ablation.tune'),
+    ):
+        with pytest.raises(UserError, match=words):
+            dataclasses.replace(settings, **wrong)

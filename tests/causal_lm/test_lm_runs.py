@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 from tiny_decoder import SIZES, decoder, drawn_texts, initial, preprocessing_of
 
@@ -13,7 +14,7 @@ from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.registry import build
 from ftjax.pretrained.own_format import save_own
 from ftjax.runs.prediction.generating import answers_of, read_prompts
-from ftjax.runs.prediction.trained import open_trained
+from ftjax.runs.prediction.trained import open_trained, reading_settings
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.runs.training_summary import training_summary
@@ -67,6 +68,17 @@ def test_the_head_that_came_stays_frozen_unless_it_is_chosen(base):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('packing', [False, True])
+def test_a_call_may_hold_the_end_of_an_epoch(base, packing):
+    data = {**base['data'], 'packing': packing}
+    settings = {'steps': 11, 'eval_every': 11 / 4, 'steps_per_call': 3, 'forgetting': ''}
+    prepared = prepare(read_config({**base, 'data': data, 'train': settings}))
+    assert prepared.run_length.steps_per_epoch == 4
+    (row,) = train(prepared, progress=False)[0].history
+    assert row['step'] == 11 and np.isfinite(row['train_loss'])
+
+
+@pytest.mark.slow
 def test_a_run_tells_what_was_forgotten_and_writes_texts(base, tmp_path):
     prepared = prepare(read_config(base))
     _, result = train(prepared, tmp_path / 'run', progress=False)
@@ -83,6 +95,12 @@ def test_a_run_tells_what_was_forgotten_and_writes_texts(base, tmp_path):
     assert len(prompts) == len(prepared.data.test) and prompts[0].reference is not None
     rows, metrics = answers_of(trained, prompts, sampling=GREEDY, new_tokens=4, progress=False)
     assert metrics['n'] == len(rows) and {'exact_match', 'rouge_l_interval'} <= metrics.keys()
+    # What one network has written teaches another.
+    columns = {'text_column': 'prompt', 'text_pair_column': 'answer', 'missing': 'drop'}
+    taught = {**base['data'], 'source': lines(tmp_path / 'written.jsonl', rows), **columns}
+    texts = prepare(read_config({**base, 'data': taught})).data.train.inputs
+    written = {(row['prompt'], row['answer']) for row in rows}
+    assert len(texts) and {tuple(each) for each in texts} <= written
     plain = tmp_path / 'prompts.txt'
     plain.write_text('a bb\n\nccc\n')
     rows, metrics = answers_of(
@@ -109,6 +127,9 @@ def test_what_cannot_be_forgotten_or_written_is_said(base, tmp_path):
         read_prompts(trained, 'test')
     with pytest.raises(UserError, match='no file'):
         read_prompts(trained, str(tmp_path / 'none.jsonl'))
+    of_a_run = dataclasses.replace(trained, run=tmp_path)
+    with pytest.raises(UserError, match='--prompts=test is a split of the run'):
+        read_prompts(of_a_run, 'test', settings=trained.settings)
     bert = {
         **base,
         'init': '',
@@ -142,6 +163,15 @@ def test_prompts_that_cannot_be_are_left_out_by_line_and_the_rest_is_written(tmp
     assert 'surrogate' in lines['7'] and "no 'prompt'" in lines['8'] and 'no object' in lines['9']
     with pytest.raises(UserError, match=r'prompts\.jsonl:2 has 12 tokens'):
         answers_of(short, prompts, sampling=drawn, new_tokens=4, progress=False)
+    other = reading_settings(short, {'text_column': ['question']})
+    asked = tmp_path / 'asked.jsonl'
+    asked.write_text('{"question": "a", "prompt": "bb"}')
+    texts = [read_prompts(short, str(asked), settings=how)[0].text for how in (None, other)]
+    assert texts == ['bb', 'a']
+    with pytest.raises(UserError, match=r'--data\.max_length cannot be another than in training'):
+        reading_settings(short, {'max_length': [8]})
+    with pytest.raises(UserError, match="unknown --data key 'text_colum'; did you mean 'text_col"):
+        reading_settings(short, {'text_colum': ['question']})
     # The draws of a prompt do not depend on whether one before it is left out.
     path.write_text('\n'.join(['{"prompt": "a"}', '{"prompt": "e"}', '{"prompt": "ccc"}']))
     whole, _ = answers_of(

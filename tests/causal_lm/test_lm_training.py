@@ -13,7 +13,9 @@ from lm_mesh import PAIRS, losses, spec
 from tiny_decoder import decoder, initial, preprocessing_of, texts
 
 from ftjax.data.streams.loader import Loader
+from ftjax.data.text.stacked_batches import stacked
 from ftjax.tasks import task_of
+from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.step.phase_state import PhaseState
 
 TASK = task_of('causal_lm')
@@ -57,6 +59,24 @@ def test_packing_and_padding_change_neither_loss_nor_gradient(tmp_path):
         assert loss == pytest.approx(float(one), abs=1e-5)
         for a, b in zip(jax.tree.leaves(slopes), jax.tree.leaves(got), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_steps_of_one_call_may_be_of_several_shapes(packed, tmp_path):
+    """As at an epoch's end, where the next one begins with texts of other lengths."""
+    net = decoder(depth=1)
+    variables, prep = initial(net), preprocessing_of(net, tmp_path, max_length=32, buckets=())
+    loader, first, second = Loader(texts(PAIRS), None, prep), np.arange(4), np.arange(4, 9)
+    group = [loader.batch(first, length=28), loader.batch(first + 4, length=32)]
+    if packed:
+        group = [loader.packed(first, 3), loader.packed(second, 6)]
+    both = stacked([model_inputs(one) for one in group], prep)
+    for number, one in enumerate(group):
+        part = jax.tree.map(lambda x, number=number: x[number], both)
+        alone, whole = (
+            TASK.loss(net.apply(variables, each['inputs']), each) for each in (one, part)
+        )
+        np.testing.assert_allclose(whole, alone, rtol=1e-5)
 
 
 CASES = {

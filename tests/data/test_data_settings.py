@@ -58,6 +58,8 @@ def test_a_value_that_cannot_be_meant_is_named(fields, words):
         ('folder', ['folder:PATH']),
         ('tfds:', ['tfds:NAME']),
         ('glyphs:many', ['glyphs:COUNT']),
+        ('glyphs:9,', ['glyphs:COUNT,DRAW']),
+        ('glyphs:9,1,2', ['glyphs:COUNT,DRAW']),
     ],
 )
 def test_an_unknown_source_names_the_nearest(source, words):

@@ -26,8 +26,8 @@ def small(**changes):
     [
         ({'labels': [0, 1, 1]}, ['4 inputs', '(3,)', '4 ids']),
         ({'ids': ['a']}, ['4 inputs', '1 ids']),
-        ({'labels': [0, 1, 2, 0]}, ['label 2 of example 2', 'out of range', '0 to 1']),
-        ({'labels': [0, -1, 1, 0]}, ['label -1 of example 1']),
+        ({'labels': [0, 1, 2, 0]}, ['label 2 of row 3 (counted from 1)', 'out of range', '0 to 1']),
+        ({'labels': [0, -1, 1, 0]}, ['label -1 of row 2 (counted from 1)']),
         ({'inputs': np.zeros((4, 2, 2), np.uint8)}, ['(4, 2, 2)', 'height, width']),
         ({'inputs': np.zeros((4, 2, 2, 1))}, ['float64']),
         ({'kind': 'images'}, ["'image'"]),

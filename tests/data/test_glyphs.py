@@ -141,3 +141,17 @@ def test_angle_slant_and_stretch_move_the_ink():
 def test_no_images_is_refused(count):
     with pytest.raises(UserError, match=f'must be positive, not {count}'):
         render_glyphs(count)
+
+
+def test_a_source_draws_other_images_where_it_is_asked():
+    from ftjax.data.load import load_data
+    from ftjax.data.settings import DataSettings
+
+    drawn = {}
+    for source in ('glyphs:600', 'glyphs:600,0', 'glyphs:600,1'):
+        splits = load_data(DataSettings(source=source, val_fraction=0.2, test_fraction=0.2))
+        parts = [splits.train.inputs, splits.val.inputs, splits.test.inputs]
+        drawn[source] = {image.tobytes() for part in parts for image in part}
+    assert drawn['glyphs:600'] == drawn['glyphs:600,0']
+    assert drawn['glyphs:600,1'] == {image.tobytes() for image in render_glyphs(600, seed=1)[0]}
+    assert not drawn['glyphs:600'] & drawn['glyphs:600,1']

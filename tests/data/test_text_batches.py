@@ -191,6 +191,9 @@ def test_batches_of_a_run_stack_and_others_are_padded_first(texts, prep):
     assert (got['inputs']['input_ids'][0, :, 16:] == prep.pad_id).all()
     assert got['inputs']['attention_mask'][0, :, 16:].sum() == 0
     np.testing.assert_array_equal(got['labels'], [b['labels'] for b in ends])
+    # Sixteen labels an example are none of sixteen tokens.
+    several = [{**end, 'labels': np.ones((8, 16)), 'mask': np.ones(8)} for end in ends]
+    assert stacked(several, prep)['labels'].shape == (2, 8, 16)
     images = [{'inputs': np.ones((2, 3)), 'mask': np.ones(2)}] * 2
     assert stacked(images)['inputs'].shape == (2, 2, 3)
 
@@ -299,7 +302,7 @@ def test_the_preprocessing_of_a_run(bert, texts, tokenizer_folder):
 
 def test_a_text_that_is_no_unicode_is_named(prep):
     data = Dataset(name='bad', kind='text', inputs=['a', 'b\ud800'], labels=[0, 0], class_names='x')
-    with pytest.raises(UserError, match='bad: example 1 is no valid Unicode'):
+    with pytest.raises(UserError, match=r'bad: row 2 \(counted from 1\) is no valid Unicode'):
         eval_batches(data, 2, preprocessing=prep)
 
 

@@ -53,7 +53,7 @@ def test_tokens_are_made_once(texts, prep, counted):
     (file,) = files()
     assert file.suffix == '.npz' and not file.name.startswith('.')
     with np.load(file, allow_pickle=False) as arrays:
-        assert set(arrays) == {'ids', 'types', 'special', 'starts', 'checksum'}
+        assert set(arrays) == {'ids', 'types', 'special', 'starts', 'cut', 'checksum'}
 
 
 def test_whatever_changes_the_tokens_changes_the_key(texts, prep):

@@ -111,7 +111,9 @@ def test_labels_that_cannot_be(write, tmp_path):
     empty = write('e.csv', 'text,label\na,\nb,\n')
     assert 'no example has any label' in refusal(f'csv:{empty}', task='multilabel')
     np.savez(tmp_path / 'd.npz', x=np.array(['a', 'b']), y=np.array([[1, 0], [2, 0]]))
-    assert 'label 2 of example 1, class 0' in refusal(f'npz:{tmp_path}/d.npz', task='multilabel')
+    assert 'label 2 of row 2 (counted from 1), class 0' in refusal(
+        f'npz:{tmp_path}/d.npz', task='multilabel'
+    )
     with pytest.raises(UserError, match=r'one class an example; data\.task is multilabel'):
         DataSettings(task='multilabel', examples_per_class=3)
     with pytest.raises(UserError, match=r'expected \(N, 2\)'):

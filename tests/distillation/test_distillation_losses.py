@@ -119,3 +119,12 @@ def test_torch_has_the_same_loss_and_gradient(temperature):
     assert value == pytest.approx(loss.item(), rel=1e-5)
     np.testing.assert_allclose(slope[real], outputs.grad.numpy(), atol=1e-5)
     assert not slope[~real].any()
+
+
+def test_a_language_model_is_told_how_else_to_learn():
+    with pytest.raises(
+        UserError, match=r'not for causal_lm: of each token .* let it write answers'
+    ):
+        loss_of('distillation:teacher=FOLDER', 'causal_lm')
+    with pytest.raises(UserError, match=r'is for classification, not for regression$'):
+        loss_of('distillation:teacher=FOLDER', 'regression')

@@ -24,7 +24,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.open import load_pretrained
 from ftjax.runs.loss_columns import teacher_logits as module
 from ftjax.runs.prepare import prepare
-from ftjax.runs.run import train
+from ftjax.runs.run import check_finished, train
 from ftjax.runs.run_spec import run_spec
 from ftjax.training.feature_cache import compute, store
 from ftjax.training.loop.step_runner import StepRunner
@@ -165,6 +165,24 @@ def test_an_interrupted_student_goes_on_to_the_same_bits(teacher, tmp_path):
     write_teacher(own, seed=4)
     with pytest.raises(UserError, match="the column of the loss 'teacher_logits' differs"):
         fitted(config_of(own), part)
+
+
+def test_a_finished_student_needs_its_teacher_no_more(teacher, tmp_path):
+    own = shutil.copytree(teacher, tmp_path / 'teacher')
+    config, folder = config_of(own, train={'steps': 1}), tmp_path / 'run'
+    _, result = fitted(config, folder)
+    write_teacher(own, seed=4)
+    changed = prepare(config, data_of(), finished=True)  # a teacher that is there is compared
+    with pytest.raises(UserError, match="the column of the loss 'teacher_logits' differs"):
+        check_finished(folder, result, changed)
+    shutil.rmtree(own)
+    module._USED.clear()
+    with pytest.raises(UserError, match=r'the teacher of train\.loss: no pretrained network'):
+        prepare(config, data_of())
+    again = prepare(config, data_of(), finished=True)
+    check_finished(folder, result, again)
+    assert 'train.loss cannot be made again (the teacher of' in again.first_screen()
+    assert again.table() and not again.data.train.columns
 
 
 def stop_after(prepared, folder, steps):

@@ -137,7 +137,7 @@ class Panics:
 
 def test_a_panic_over_a_text_is_one_line_that_names_the_data(tmp_path):
     text = TextPreprocessing(tokenizer=str(write(tmp_path)), sha256='', vocab_size=9)
-    with pytest.raises(UserError, match='train: the tokenizer failed on one of examples 0 to 1'):
+    with pytest.raises(UserError, match='train: the tokenizer failed on one of rows 1 to 2 '):
         tokenize(['a', 'b'], text, 'train', Panics())
     found = tokenize(['a', 'b'], text, 'train', open_tokenizer(tmp_path / 'tokenizer.json'))
     np.testing.assert_array_equal(found.ids, [2, 3])

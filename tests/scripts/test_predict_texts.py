@@ -148,3 +148,32 @@ def test_columns_that_are_missing_are_named_with_those_that_are_there(untrained,
     usual |= {'text_ranking': 'query and candidates', 'token_classification': 'words, tokens'}
     assert usual[task] in str(said.value)
     assert not (tmp_path / 'o.jsonl').exists()
+
+
+@pytest.mark.parametrize('task', ROWS)
+def test_it_is_said_how_many_texts_lost_their_end(untrained, task, tmp_path):
+    """Counted beside the tokenizer itself, which is told not to cut."""
+    trained, ready, path = untrained(task)
+    tokenizer = ready.preprocessing.open()
+    tokenizer.no_truncation()
+    longest = ready.preprocessing.max_length
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    first = next(iter(rows[0]))
+    long = 'blue and green ' * longest
+    rows[3][first] = rows[7][first] = long.split() if task == 'token_classification' else long
+    (tmp_path / 'long.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows))
+    done, _ = answers(trained, tmp_path / 'long.jsonl', tmp_path / 'out.jsonl')
+    assert len(tokenizer.encode(long).ids) > longest and done.rows == 12 - done.failed
+    if task == 'token_classification':
+        assert done.cut == 0  # a long text is several windows
+        return
+    if task == 'causal_lm':  # no token of the answer is left: nothing can be told of the two
+        assert (done.failed, done.cut) == (2, 0)
+        rows[3][first] = rows[7][first] = 'is it red'
+        rows[3]['completion'] = rows[7]['completion'] = long
+        (tmp_path / 'long.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows))
+        done, _ = answers(trained, tmp_path / 'long.jsonl', tmp_path / 'out.jsonl')
+    assert (done.failed, done.cut, done.longest) == (0, 2, longest)
+    assert f'2 of 12 texts are longer than {longest} tokens' in done.warnings()[0]
+    short, _ = answers(trained, path, tmp_path / 'out.jsonl')
+    assert short.cut == 0 and not short.warnings()

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import pathlib
 import shlex
+import types
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from ftjax.serving.bundle.reference import read_reference
 from ftjax.serving.making.bundle_inputs import arrays_of, batches_of
 from ftjax.serving.making.proof import raw_of
 from ftjax.serving.making.refresh import refresh
+from ftjax.serving.making.write_bundle import served_form
 from ftjax.serving.server.api_page import curl_of, example_of
 from ftjax.serving.server.http_app import guarded_app
 from ftjax.serving.server.server_settings import ServerSettings
@@ -289,5 +291,7 @@ def alike(given, row):
 
 
 def test_a_task_without_an_answer_is_refused():
-    with pytest.raises(UserError, match='no answer to a whole one'):
-        task_of('masked_tokens').check_answers()
+    hidden = types.SimpleNamespace(task=task_of('masked_tokens'))
+    for refused in (hidden.task.check_answers, lambda: served_form(hidden)):
+        with pytest.raises(UserError, match='no answer to a whole one; train it on for a task'):
+            refused()

@@ -96,6 +96,8 @@ def test_what_is_no_previous_task_is_one_line(first, tmp_path):
         prepare(values_of(first, 'l2_sp'))
     with pytest.raises(UserError, match='holds no finished run'):
         prepare(values_of(first, previous=(str(tmp_path),)), weights=False)
+    # Of a run that is finished nothing more is asked of the runs before it.
+    assert not prepare(values_of(first, previous=(str(tmp_path),)), finished=True).importance
 
 
 def test_shapes_alone_are_enough_to_price_it(first):

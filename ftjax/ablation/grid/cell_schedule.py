@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ftjax.ablation.engines.engine import Cell
 from ftjax.ablation.grid.rows import of_grid
+from ftjax.ablation.rates.choice import known_rate
 from ftjax.ablation.rates.search import RateSearch, search_rates
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.statistics.row_types import RowList
@@ -36,7 +37,10 @@ class Schedule(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class FullGrid:
-    """Every rate with every seed, and further rates while a winner lies on an edge."""
+    """Every rate with every seed, and further rates while a winner lies on an edge.
+
+    With `tuning_seeds` every rate is run with these, and then the chosen one with the others.
+    """
 
     settings: AblationSettings
 
@@ -44,15 +48,34 @@ class FullGrid:
     def planned(self) -> int:
         """See Schedule."""
         settings = self.settings
-        runs = len(settings.tuned) * len(settings.rates)
-        return (runs + len(settings.arms) - len(settings.tuned)) * len(settings.draws)
+        seeds, tuning, arms = len(settings.draws), len(settings.tuning_draws), len(settings.tuned)
+        runs = arms * (len(settings.rates) * tuning + seeds - tuning)
+        return runs + (len(settings.arms) - arms) * seeds
 
     bound = 'at least'
 
     def pending(self, rows: RowList) -> list[Cell]:
         """See Schedule."""
         cells = untuned(self.settings, rows)
-        return [*cells, *self.search(rows).pending] if self.settings.tuned else cells
+        if not self.settings.tuned:
+            return cells
+        search = self.search(rows)
+        return [*cells, *(search.pending or self.at_chosen(search, rows))]
+
+    def at_chosen(self, search: RateSearch, rows: RowList) -> list[Cell]:
+        """Cells without a row at the rates that a search has chosen."""
+        found: dict[str, set[int]] = {}
+        for row in rows:
+            choice = search.choices.get(row['arm'])
+            if choice is not None and known_rate(row['rate'], [choice.rate]) == choice.rate:
+                found.setdefault(row['arm'], set()).add(row['seed'])
+        return [
+            (arm, choice.rate, seed)
+            for arm, choice in search.choices.items()
+            if choice.rate is not None  # not one run at any rate was finished
+            for seed in self.settings.draws
+            if seed not in found.get(arm, ())
+        ]
 
     def present(self, rows: RowList) -> RowList:
         """See Schedule: its arms, its seeds, and rates that the search has asked for."""
@@ -67,7 +90,7 @@ class FullGrid:
             [row for row in rows if row['arm'] in settings.tuned],
             arms=settings.tuned,
             grid=settings.grids,
-            seeds=settings.draws,
+            seeds=settings.tuning_draws,
             metric=settings.metric,
             max_extra=settings.max_extra,
         )

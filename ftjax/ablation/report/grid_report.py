@@ -36,6 +36,7 @@ def write_grid_results(
         metric=settings.metric,
         arms=list(settings.arms),
         seeds=seeds_run(races, settings.draws),
+        tuning_seeds=settings.tuning_draws if settings.tuning_seeds else None,
         margin=settings.margin,
         outside_prior=settings.outside_prior,
         folds=settings.folds,

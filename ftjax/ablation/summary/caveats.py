@@ -32,6 +32,12 @@ def caveats(summary: Summary) -> list[str]:
         if trials == {1}:
             found.append(f'Every arm{where} was run at one rate: none was tuned.')
     n, folds = len(summary['seeds']), summary.get('folds')
+    if summary.get('tuning_seeds'):
+        count = len(summary['tuning_seeds'])
+        found.append(
+            f'Rates were tried with {count} of the {n} seeds; the others were run at the chosen '
+            'rate alone.'
+        )
     if folds:
         found.append(
             f'{folds}-fold cross-validation: what is called a seed is one fold of one seed, '

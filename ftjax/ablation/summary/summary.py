@@ -156,6 +156,8 @@ def summarise(
     }
     if folds:
         summary['folds'] = folds
+    if tuning_seeds is not None and set(tuning_seeds) < set(seeds or ()):
+        summary['tuning_seeds'] = list(tuning_seeds)
     if races:
         summary['races'] = races
     for task in tasks:

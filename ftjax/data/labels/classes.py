@@ -10,7 +10,7 @@ import numpy as np
 
 from ftjax.data.labels.label_kind import LabelKind, Where
 from ftjax.data.labels.names import LONGEST, check_class_count, check_class_name, order, whole
-from ftjax.errors import UserError, did_you_mean
+from ftjax.errors import UserError, at_row, did_you_mean
 
 _ALL_DIFFERENT = 20  # examples: of fewer it may be so on purpose
 
@@ -62,7 +62,7 @@ class Classes(LabelKind):
         wrong = np.flatnonzero((labels < 0) | (labels >= classes))
         if wrong.size and labels.ndim == 1:
             raise UserError(
-                f'{name}: label {labels[wrong[0]]} of example {wrong[0]} is out of range; '
+                f'{name}: label {labels[wrong[0]]} of {at_row(wrong[0])} is out of range; '
                 f'{classes} classes have labels 0 to {classes - 1}'
             )
 

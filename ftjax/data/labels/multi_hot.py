@@ -9,7 +9,7 @@ import numpy as np
 
 from ftjax.data.labels.classes import Classes
 from ftjax.data.labels.label_kind import LabelKind, Where
-from ftjax.errors import UserError
+from ftjax.errors import UserError, at_row
 
 
 class MultiHot(LabelKind):
@@ -66,7 +66,7 @@ class MultiHot(LabelKind):
         if len(wrong):
             row, column = wrong[0]
             raise UserError(
-                f'{name}: label {labels[row, column]:g} of example {row}, class {column}; expected '
+                f'{name}: label {labels[row, column]:g} of {at_row(row)}, class {column}; expected '
                 '0 or 1'
             )
 

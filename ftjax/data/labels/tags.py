@@ -16,7 +16,7 @@ from ftjax.data.labels.names import order
 from ftjax.data.missing import is_missing
 from ftjax.data.text.token_masking import NOT_ASKED
 from ftjax.data.text.word_windows import joined_words, words_of
-from ftjax.errors import UserError
+from ftjax.errors import UserError, at_row
 
 OUTSIDE = 'O'
 """The tag of a word that belongs to no span."""
@@ -114,8 +114,8 @@ class Tags(LabelKind):
         if wrong.size and labels.ndim == 2:
             row, word = wrong[0]
             raise UserError(
-                f'{name}: tag {labels[row, word]} of word {word} of example {row} is out of range; '
-                f'{classes} tags have numbers 0 to {classes - 1}'
+                f'{name}: tag {labels[row, word]} of word {word + 1} of {at_row(row)} is out of '
+                f'range; {classes} tags have numbers 0 to {classes - 1}'
             )
 
     def of_inputs(self, inputs: Any, labels: np.ndarray, where: Where) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ftjax.errors import UserError, did_you_mean
+from ftjax.errors import UserError, at_row, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +27,15 @@ class Row:
     def where(self) -> str:
         """For messages: `train.csv line 7`."""
         return f'{self.file} line {self.line}'
+
+
+class HeldRow(Row):
+    """One row of what a program holds: `line` is its position, from 0, as ids have it."""
+
+    @property
+    def where(self) -> str:
+        """For messages: `given in Python, row 7 (counted from 1)`."""
+        return f'{self.file}, {at_row(self.line)}'
 
 
 def cell(row: Row, column: str) -> Any:

@@ -28,8 +28,9 @@ class TextReader:
     """The texts of a split as inputs of a network.
 
     Tokens are made once, or read from the cache. `buckets` (N,) int64 is the padded length
-    that each example needs. Where an example is several texts, or windows of a long one, arrays of
-    its batches have one more axis before that of the tokens.
+    that each example needs, `cut` bool (N,) whether it lost tokens. Where an example is several
+    texts, or windows of a long one, arrays of its batches have one more axis before that of the
+    tokens.
     """
 
     def __init__(self, dataset: Dataset, preprocessing: TextPreprocessing, keep: bool = True):
@@ -44,7 +45,7 @@ class TextReader:
             made = cached_tokens if keep else tokenize
             tokens = made(texts, self.preprocessing, dataset.name)
             self.rows = TextRows(tokens, each, self.preprocessing)
-        self.buckets = self.rows.buckets
+        self.buckets, self.cut = self.rows.buckets, self.rows.cut
         self._tokenizer: Tokenizer | None = None
 
     @staticmethod

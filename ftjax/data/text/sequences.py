@@ -61,6 +61,7 @@ class SequenceReader:
         self.sequences = sequences_of(dataset, self.preprocessing)
         bounds = np.array(self.preprocessing.buckets)
         self.buckets = bounds[np.searchsorted(bounds, self.sequences.lengths)]
+        self.cut = self.sequences.lost > 0
 
     @staticmethod
     def seen(dataset: Dataset, preprocessing: TextPreprocessing) -> str:

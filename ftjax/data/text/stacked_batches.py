@@ -33,29 +33,34 @@ def stacked(
     """
     inputs = batches[0].get('inputs')
     if isinstance(inputs, Mapping) and 'input_ids' in inputs:
-        shapes = [np.shape(batch['inputs']['input_ids'])[1:] for batch in batches]
+        shapes = [np.shape(batch['inputs']['input_ids']) for batch in batches]
         if len(set(shapes)) > 1:
             pad = preprocessing.pad_id if isinstance(preprocessing, TextPreprocessing) else 0
             # A text of one row is one window, where others are several.
-            windows = max((shape[0] for shape in shapes if len(shape) > 1), default=None)
-            length = max(shape[-1] for shape in shapes)
-            batches = [_widened(batch, windows, length, pad) for batch in batches]
+            windows = max((shape[1] for shape in shapes if len(shape) > 2), default=None)
+            rows, length = max(shape[0] for shape in shapes), max(shape[-1] for shape in shapes)
+            batches = [_widened(batch, rows, windows, length, pad) for batch in batches]
     return _stack(batches)
 
 
 def _widened(
-    batch: Mapping[str, Any], windows: int | None, length: int, pad: int
+    batch: Mapping[str, Any], rows: int, windows: int | None, length: int, pad: int
 ) -> dict[str, Any]:
-    """A batch whose arrays of tokens, labels of tokens among them, have one shape."""
+    """A batch whose arrays of tokens, labels of tokens among them, have one shape.
+
+    Packed texts may be fewer rows than in another batch: rows of padding follow.
+    """
     shape = np.shape(batch['inputs']['input_ids'])
-    fill = {'input_ids': pad, 'labels': NOT_ASKED}
+    fill = {'input_ids': pad, 'labels': NOT_ASKED, 'targets': NOT_ASKED}
 
     def wide(name: str, array: Any) -> Any:
-        if np.shape(array) != shape:
+        if np.shape(array)[: len(shape)] != shape:
             return array
-        array = array if windows is None or array.ndim > 2 else array[:, None]
+        inserted = windows is not None and len(shape) == 2
+        array, at = (array[:, None] if inserted else array), len(shape) - 1 + inserted
         more = [(0, 0)] * array.ndim
-        more[-1] = (0, length - array.shape[-1])
+        more[0] = (0, rows - array.shape[0])
+        more[at] = (0, length - array.shape[at])
         if windows is not None:
             more[1] = (0, windows - array.shape[1])
         found = np.pad(array, more, constant_values=fill.get(name, 0))
@@ -64,6 +69,9 @@ def _widened(
         return found
 
     inputs = {name: wide(name, array) for name, array in batch['inputs'].items()}
+    # Labels are of tokens where the mask is: others have that shape by chance alone.
+    if 'mask' not in batch or np.shape(batch['mask']) != shape:
+        return {**batch, 'inputs': inputs}
     return {**{name: wide(name, array) for name, array in batch.items()}, 'inputs': inputs}
 
 

@@ -34,13 +34,17 @@ def arranged(texts: np.ndarray, form: str) -> tuple[np.ndarray, int]:
 
 
 class TextRows:
-    """Tokens of N examples, `each` rows of tokens for one; `buckets` (N,) is its padded length."""
+    """Tokens of N examples, `each` rows of tokens for one; `buckets` (N,) is its padded length.
+
+    `cut` bool (N,): whether any of its texts lost tokens at `max_length`.
+    """
 
     def __init__(self, tokens: Tokens, each: int, preprocessing: TextPreprocessing):
         self.tokens, self.each, self._pad = tokens, each, preprocessing.pad_id
         bounds = np.array(preprocessing.buckets)
         longest = tokens.lengths.reshape(-1, each).max(axis=1, initial=1)
         self.buckets = bounds[np.searchsorted(bounds, longest)]
+        self.cut = tokens.cut.reshape(-1, each).any(axis=1)
 
     def padded(self, indices: np.ndarray, length: int) -> dict[str, np.ndarray]:
         """As of `Tokens`, (len(indices), length), or (len(indices), each, length) of several."""

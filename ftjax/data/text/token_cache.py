@@ -26,9 +26,15 @@ from ftjax.io.files.owned_files import whole_file
 if TYPE_CHECKING:
     from ftjax.preprocessing.texts import TextPreprocessing
 
-_VERSION = 1  # of what a file holds; a change of `tokenize` or of the fields raises it
+_VERSION = 2  # of what a file holds; a change of `tokenize` or of the fields raises it
 _FIELDS = tuple(field.name for field in dataclasses.fields(Tokens))
-_DTYPES = {'ids': np.int32, 'types': np.uint8, 'special': np.uint8, 'starts': np.int64}
+_DTYPES = {
+    'ids': np.int32,
+    'types': np.uint8,
+    'special': np.uint8,
+    'starts': np.int64,
+    'cut': np.uint8,
+}
 
 
 def cached_tokens(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, at_row
 from ftjax.preprocessing.tokenizer_trial import in_one_line
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Tokens:
     """uint8, 1 for what the tokenizer added."""
     starts: np.ndarray
     """int64 (N + 1,)."""
+    cut: np.ndarray
+    """uint8 (N,), 1 for a text that was longer and lost tokens."""
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -85,13 +87,14 @@ def tokenize(
     for first in range(0, len(given), _PART):
         codes = encoded(tokenizer, given[first : first + _PART], name, first)
         parts.append(_flat(codes, [preprocessing.pad_id]))
-    ids, types, special, lengths = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    arrays = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    ids, types, special, lengths, cut = arrays
     if len(ids) and ids.max() >= preprocessing.vocab_size:
         raise UserError(
             f'{preprocessing.tokenizer} gives token {ids.max()}, and the network knows '
             f'{preprocessing.vocab_size} (from 0): it is the tokenizer of another network'
         )
-    return Tokens(ids, types, special, np.concatenate([[0], np.cumsum(lengths)]))
+    return Tokens(ids, types, special, np.concatenate([[0], np.cumsum(lengths)]), cut)
 
 
 def _given(text: str | Sequence[str], separator: str | None) -> str | tuple[str, str]:
@@ -132,15 +135,15 @@ def encoded(
                 ''.join(text).encode()
             except UnicodeEncodeError as error:
                 raise UserError(
-                    f'{name}: example {number} is no valid Unicode ({error.reason}): {text!r}'
+                    f'{name}: {at_row(number)} is no valid Unicode ({error.reason}): {text!r}'
                 ) from error
         raise
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # the library's panics are no Exceptions
-        last = first + len(texts) - 1
         raise UserError(
-            f'{name}: the tokenizer failed on one of examples {first} to {last}: '
+            f'{name}: the tokenizer failed on one of rows {first + 1} to {first + len(texts)} '
+            '(counted from 1): '
             f'{in_one_line(error)}'
         ) from error
 
@@ -155,7 +158,7 @@ def begun(code: Encoding) -> list[int]:
 
 
 def _flat(codes: list[Encoding], pad: list[int]) -> tuple[np.ndarray, ...]:
-    """ids, types and special tokens of encodings in flat arrays, and their lengths.
+    """ids, types and special tokens of encodings in flat arrays, their lengths, which were cut.
 
     No network can run on nothing: an empty text is one token of padding.
     """
@@ -165,4 +168,5 @@ def _flat(codes: list[Encoding], pad: list[int]) -> tuple[np.ndarray, ...]:
         (np.uint8, [code.special_tokens_mask or [1] for code in codes]),
     )
     flat = [np.fromiter(itertools.chain.from_iterable(rows), dtype) for dtype, rows in lists]
-    return (*flat, np.array([len(row) for row in lists[0][1]], np.int64))
+    cut = np.array([bool(code.overflowing) for code in codes], np.uint8)
+    return (*flat, np.array([len(row) for row in lists[0][1]], np.int64), cut)

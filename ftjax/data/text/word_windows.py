@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftjax.data.text.tokenize import Tokens
-from ftjax.errors import UserError
+from ftjax.errors import UserError, at_row
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.preprocessing.tokenizer import special_id
 from ftjax.preprocessing.tokenizer_trial import in_one_line
@@ -67,7 +67,7 @@ class WordWindows:
         nothing = preprocessing.pad_id if unknown is None else unknown
         ids, special, places, lengths, windows = [], [], [], [], []
         for number, text in enumerate(texts):
-            words = _tokenised(tokenizer, words_of(text), nothing, f'{name}: example {number}')
+            words = _tokenised(tokenizer, words_of(text), nothing, f'{name}: {at_row(number)}')
             found = list(_windows([len(word) for word in words], room))
             windows.append(len(found))
             for first, last, scored in found:
@@ -94,7 +94,9 @@ class WordWindows:
         starts = np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))])
         _check_known(arrays['ids'], preprocessing)
         types = np.zeros_like(arrays['special'])
-        self.tokens = Tokens(arrays['ids'], types, arrays['special'], starts)
+        none = np.zeros(len(lengths), np.uint8)
+        self.tokens = Tokens(arrays['ids'], types, arrays['special'], starts, none)
+        self.cut = np.zeros(len(windows), bool)  # a long text is more windows
         self._places = arrays['places']
         self.windows = np.array(windows, np.int64)
         self._first = np.concatenate([[0], np.cumsum(self.windows)])[:-1]

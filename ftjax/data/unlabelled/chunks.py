@@ -12,6 +12,7 @@ import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
@@ -62,6 +63,18 @@ class Chunk:
     batches: EvalBatches
     sizes: Sequence[tuple[int, int] | None] = ()
     """(height, width) of each image as it came, where the reading asks for it."""
+
+    @property
+    def cut(self) -> np.ndarray:
+        """Whether each input, a text, lost tokens at `longest`: bool (n,)."""
+        found: Any = getattr(self.batches.loader.texts, 'cut', None)
+        return np.zeros(len(self.ids), bool) if found is None else found
+
+    @property
+    def longest(self) -> int:
+        """Tokens that the network sees of a text; 0 where inputs are none."""
+        texts = self.batches.loader.texts
+        return 0 if texts is None else texts.preprocessing.max_length
 
 
 def chunks(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterator[Chunk]:

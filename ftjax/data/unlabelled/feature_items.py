@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.sources.table_columns import number_of, word_of
-from ftjax.data.sources.table_row import Row, cell
+from ftjax.data.sources.table_row import HeldRow, Row, cell
 from ftjax.data.tables.table_inputs import Table
 from ftjax.data.unlabelled.items import Found, Item, Unreadable
 from ftjax.errors import UserError, did_you_mean, shown
@@ -68,7 +68,7 @@ def frame_rows(x: Any, file: Any) -> Iterator[Row | Unreadable]:
     records = x.to_dict('records') if hasattr(x, 'to_dict') and hasattr(x, 'columns') else x
     for number, record in enumerate(records):
         if isinstance(record, Mapping):
-            yield Row(file, number, {str(name): value for name, value in record.items()})
+            yield HeldRow(file, number, {str(name): value for name, value in record.items()})
         else:
             yield Unreadable(f'{number:06d}', f'is {shown(record)}; expected a value a column')
 

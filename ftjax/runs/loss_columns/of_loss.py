@@ -38,9 +38,15 @@ class Asked:
 
 
 def with_columns_of_loss(
-    config: Config, data: Splits, preprocessing: Preprocessing | TextPreprocessing | None
+    config: Config,
+    data: Splits,
+    preprocessing: Preprocessing | TextPreprocessing | None,
+    finished: bool = False,
 ) -> Splits:
     """The data, their training split with what `train.loss` finds in its batches.
+
+    Of a run that is `finished` a column that cannot be made any more, because its teacher is gone
+    say, is left out, and a note says so.
 
     Raises:
       UserError: an unknown loss or column, training batches that hold no single examples, or what
@@ -59,7 +65,15 @@ def with_columns_of_loss(
             f'{str(mixing[0])!r} mixes examples; leave one of the two out'
         )
     asked = Asked(data, config, preprocessing)
-    return data.with_columns({name: column(name, loss, asked) for name in names})
+    try:
+        return data.with_columns({name: column(name, loss, asked) for name in names})
+    except UserError as error:
+        if not finished:
+            raise
+        note = (
+            f'train.loss cannot be made again ({error}); the run is finished and needs it no more'
+        )
+        return dataclasses.replace(data, notes=(*data.notes, note))
 
 
 def column(name: str, loss: Term, asked: Asked) -> Column:

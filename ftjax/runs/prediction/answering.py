@@ -12,7 +12,7 @@ import numpy as np
 from ftjax.data.unlabelled.inputs import read_inputs
 from ftjax.data.unlabelled.items import Found, Item, Unreadable
 from ftjax.data.unlabelled.python_items import python_items
-from ftjax.errors import UserError
+from ftjax.errors import UserError, at_row
 from ftjax.io.json.json_values import JsonObject
 from ftjax.runs.prediction.answer_options import answer_options
 from ftjax.runs.prediction.new_inputs import Outputs, outputs_of
@@ -88,7 +88,7 @@ def _found(trained: Trained, x: object) -> Iterator[Found]:
         return read_inputs(os.fspath(x), trained.settings, trained.texts, trained.table)
     if trained.texts and isinstance(x, (list, tuple, np.ndarray)):
         kind, unit = trained.settings.label_kind, trained.settings.units
-        texts = [kind.as_text(value, f'input {number}', unit) for number, value in enumerate(x)]
+        texts = [kind.as_text(value, at_row(number), unit) for number, value in enumerate(x)]
         items = zip(python_items(texts, True, trained.table), x, strict=True)
         return (
             dataclasses.replace(item, label=kind.label_of(value))

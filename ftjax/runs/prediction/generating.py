@@ -13,6 +13,7 @@ from ftjax.config import read_config
 from ftjax.data import load_data
 from ftjax.data.dataset import Dataset
 from ftjax.data.labels.next_tokens import CONVERSATION
+from ftjax.data.settings import DataSettings
 from ftjax.data.sources.text_file import stream_lines
 from ftjax.data.unlabelled.chunks import Failed
 from ftjax.data.unlabelled.inputs import read_inputs
@@ -50,7 +51,12 @@ class Prompt:
     """None where nothing is wanted."""
 
 
-def read_prompts(trained: Trained, source: str, failed: Failed = refuse) -> list[Prompt]:
+def read_prompts(
+    trained: Trained,
+    source: str,
+    failed: Failed = refuse,
+    settings: DataSettings | None = None,
+) -> list[Prompt]:
     """Prompts of a file, or of a split of the run's own data.
 
     Args:
@@ -59,6 +65,7 @@ def read_prompts(trained: Trained, source: str, failed: Failed = refuse) -> list
         with `messages`, of which a last one of the assistant is the reference; or with `text`. A
         .txt file with a prompt a line. Or `train`, `val` or `test`.
       failed: is told of each row that cannot be read, and is left out.
+      settings: how a file is read; None for as the run read its own.
 
     Raises:
       UserError: no such file, or nothing in it to go on from.
@@ -68,16 +75,21 @@ def read_prompts(trained: Trained, source: str, failed: Failed = refuse) -> list
     if source in SPLITS and not pathlib.Path(source).exists():
         if trained.run is None:
             raise UserError(f'{trained.init} is no run: its {source} split is not known')
+        if settings is not None:
+            raise UserError(
+                f'--prompts={source} is a split of the run, which is read as the run read it; '
+                '--data keys are for files'
+            )
         config = read_config(read_json(trained.run / 'config.json'))
         items: Iterable[Found] = _items(getattr(load_data(config.data), source))
     elif source.lower().endswith('.txt'):
         path = existing_file(source, '--prompts')
-        lines = enumerate(stream_lines(path, trained.settings.encoding), 1)
+        lines = enumerate(stream_lines(path, (settings or trained.settings).encoding), 1)
         lines = ((number, line.rstrip('\r\n')) for number, line in lines)
         items = (Item(f'{path.name}:{number}', line) for number, line in lines if line.strip())
     else:
         existing_file(source, '--prompts')
-        items = read_inputs(source, trained.settings, texts=True)
+        items = read_inputs(source, settings or trained.settings, texts=True)
     found = list(_prompts(trained, items, failed))
     if not found and failed is refuse:
         raise UserError(f'{source}: no prompt in it')

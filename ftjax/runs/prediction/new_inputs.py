@@ -32,6 +32,9 @@ class Outputs:
     """As the data hold them."""
     sizes: Sequence[tuple[int, int] | None] = ()
     """(height, width) of each image as it came, where the network answers its positions."""
+    cut: int = 0
+    """How many of them, texts, were longer than `longest` tokens and lost their end."""
+    longest: int = 0
 
     def rows(self, trained: Trained, options: AnswerOptions = ANSWERS) -> Iterator[dict[str, Any]]:
         """One dict an input: `id`, and what the task answers."""
@@ -116,7 +119,8 @@ def _gathered(chunk: Chunk, pairs: Sequence[tuple[Any, Any]], failed: Failed) ->
         kept = found.index.tolist()
         inputs, sizes = chunk.batches.dataset.inputs[found.index], chunk.sizes
         sizes = [sizes[place] for place in kept] if len(sizes) else ()
-        yield Outputs([chunk.ids[place] for place in kept], found.outputs, inputs, sizes)
+        ids, cut = [chunk.ids[place] for place in kept], int(chunk.cut[kept].sum())
+        yield Outputs(ids, found.outputs, inputs, sizes, cut, chunk.longest)
     else:
         kept = []
     for place in sorted({*range(len(chunk.ids))} - {*kept}):

@@ -34,9 +34,22 @@ class Written:
     """The first of those that could not be read."""
     errors: pathlib.Path | None = None
     """The file that names all of them."""
+    cut: int = 0
+    """Texts that lost their end."""
+    longest: int = 0
+    """Tokens that were kept of these."""
 
     def warnings(self, what: str = 'input') -> list[str]:
         """Lines for people, of inputs or of whatever else they are; none where all were read."""
+        said = []
+        if self.cut:
+            said.append(
+                f'{self.cut:,} of {self.rows:,} texts are longer than {self.longest} tokens: the '
+                "network did not see their end (data.max_length of its run, or the checkpoint's)"
+            )
+        return [*said, *self._left_out(what)]
+
+    def _left_out(self, what: str) -> list[str]:
         if not self.failed:
             return []
         lines = [f'{printable(each.id)}: {printable(each.reason)}' for each in self.first]
@@ -90,12 +103,12 @@ def write_predictions(
     """
     check_kind(output)
     with failures(source, output) as failed, row_file(output) as write:
-        rows = 0
+        rows, cut, longest = 0, 0, 0
         for part in shown(outputs_of_source(trained, source, failed, **how), source, progress):
             for row in part.rows(trained, options):
                 write(row)
-            rows += len(part.ids)
-        return written(rows, failed, source)
+            rows, cut, longest = rows + len(part.ids), cut + part.cut, part.longest
+        return written(rows, failed, source, cut, longest)
 
 
 def write_features(
@@ -115,11 +128,12 @@ def write_features(
     if output.suffix.lower() != '.npz':
         raise UserError(f'{output}: embeddings are written to an .npz file')
     with failures(source, output) as failed, npz_rows(output, 'features') as write:
-        rows, parts = 0, outputs_of_source(trained, source, failed, stage=stage, **how)
+        rows, cut, longest = 0, 0, 0
+        parts = outputs_of_source(trained, source, failed, stage=stage, **how)
         for part in shown(parts, source, progress):
             write(part.ids, part.values)
-            rows += len(part.ids)
-        return written(rows, failed, source)
+            rows, cut, longest = rows + len(part.ids), cut + part.cut, part.longest
+        return written(rows, failed, source, cut, longest)
 
 
 def failures(source: str, output: pathlib.Path | None) -> Failures:
@@ -132,7 +146,7 @@ def failures(source: str, output: pathlib.Path | None) -> Failures:
     return Failures(output.with_name(f'{output.stem}_errors.csv'))
 
 
-def written(rows: int, failed: Failures, source: str) -> Written:
+def written(rows: int, failed: Failures, source: str, cut: int = 0, longest: int = 0) -> Written:
     """What became of the inputs; UserError where none could be read."""
     if not rows and not failed.count:
         raise UserError(f'{source}: holds nothing')
@@ -142,7 +156,7 @@ def written(rows: int, failed: Failures, source: str) -> Written:
             f'{source}: none of {failed.count} inputs could be read; the first, {first.id}: '
             f'{first.reason}'
         )
-    return Written(rows, failed.count, tuple(failed.first), failed.path)
+    return Written(rows, failed.count, tuple(failed.first), failed.path, cut, longest)
 
 
 def shown(parts: Iterable[Outputs], source: str, progress: bool) -> Iterator[Outputs]:

@@ -38,6 +38,12 @@ READ = (
     *('max_length', 'eval_batch_size', 'tta', 'units', 'text_columns', 'palette', 'sliding'),
 )
 """Fields of `config.data` that say how inputs are read, wherever they come from."""
+FILES = (
+    *('text_column', 'text_pair_column', 'text_columns', 'path_column', 'label_column', 'units'),
+    *('layout', 'delimiter', 'quoting', 'encoding', 'image_root'),
+)
+"""Fields of `config.data` that say how a file of inputs is read: these may be others than a run's.
+What the network sees of an input, its size say, is what it was trained with."""
 LARGEST_BATCH = 2**16
 """Inputs a batch that a folder from elsewhere may ask for."""
 
@@ -189,9 +195,13 @@ def reading_settings(trained: Trained, changes: Mapping[str, Sequence[Any]]) -> 
     Raises:
       UserError: a field that does not say how inputs are read, or two values for one.
     """
-    known = {*READ, 'image_root'} - {'task', 'eval_batch_size'}
     for name, values in changes.items():
-        check_name(name, known, '--data key')
+        if name in READ and name not in FILES:
+            raise UserError(
+                f'--data.{name} cannot be another than in training; of files of inputs may be set: '
+                f'{", ".join(FILES)}'
+            )
+        check_name(name, FILES, '--data key')
         if len(values) > 1:
             raise UserError(f'--data.{name} is given {len(values)} times; expected once')
     return dataclasses.replace(trained.settings, **{k: v[0] for k, v in changes.items()})

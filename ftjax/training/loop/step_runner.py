@@ -55,7 +55,8 @@ class StepRunner:
             group = [next(source.batches) for _ in range(count)]
         rates = self.rates(count)
         batch = stacked([model_inputs(one) for one in group], self.spec.preprocessing)
-        batch = sharding.batch(batch, axis=1, size=len(group[0]['index']))
+        size = max(len(one['index']) for one in group)  # of packed texts rows may differ
+        batch = sharding.batch(batch, axis=1, size=size)
         left = np.int32(run_state.accumulator.skips_left)
         arguments = (phase_state.state, phase_state.frozen, batch, *sharding.copied((rates, left)))
         with run_state.timings.stage('compile'):
