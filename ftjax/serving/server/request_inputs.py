@@ -148,11 +148,12 @@ async def _of_form(request: Request, takes: str, settings: ServerSettings) -> As
         parts = form.multi_items()
         if takes == 'images':
             _check_parts(parts, [isinstance(v, str) for _, v in parts], 'files of images')
-            return Asked(tuple([await file.read() for _, file in parts]))
+            files = [value for _, value in parts if not isinstance(value, str)]
+            return Asked(tuple([await file.read() for file in files]))
         if takes == 'texts':
             wrong = [n != 'text' or not isinstance(v, str) for n, v in parts]
             _check_parts(parts, wrong, 'fields named text')
-            return Asked(tuple(value for _, value in parts))
+            return Asked(tuple(value for _, value in parts if isinstance(value, str)))
     raise Refusal(415, 'rows of a table are sent as application/json')
 
 
