@@ -13,6 +13,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ftjax.models.layers.rotary import turn
+from ftjax.models.layers.weighted_values import weighted_values
 from ftjax.models.stages import Mode
 
 if TYPE_CHECKING:
@@ -85,9 +86,12 @@ def attend(
         scores = jnp.where(seen, scores, hidden)
     elif window is not None:
         scores = jnp.where(_both_sides(time, keys, window), scores, hidden)
-    weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
-    weights = weights if drop is None else drop(weights)
-    out = jnp.einsum('ntk,nkd->ntd', weights, merged(value))
+    if drop is None and jax.default_backend() == 'cpu':
+        out = weighted_values(scores, merged(value))
+    else:
+        weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype)
+        weights = weights if drop is None else drop(weights)
+        out = jnp.einsum('ntk,nkd->ntd', weights, merged(value))
     return out.reshape(batch, heads, time, depth).transpose(0, 2, 1, 3)
 
 
