@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
+from ftjax.ablation.report.column_meanings import column_meanings, how_computed
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.forgetting_table import forgetting_table
 from ftjax.ablation.report.uncertainty_table import uncertainty_table
 from ftjax.ablation.report.unfamiliar_table import unfamiliar_table
-from ftjax.ablation.statistics.bootstrap import FEWEST
-from ftjax.ablation.statistics.error_rates import rate_sentence
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import write_json, write_text
 from ftjax.plotting import number_formats
@@ -38,16 +37,18 @@ def told_tables(
 
 
 def table_markdown(summary: Summary) -> str:
-    """The answer, how to read the tables, those of all tasks and the overall one, and caveats."""
+    """The answer, the tables of all tasks and over them, what columns mean, and caveats."""
     parts = []
     if summary['question']:
         parts.append(f'**{in_markdown(summary["question"])}**')
     parts.append(in_markdown(' '.join(answer(summary))))
-    parts.append(in_markdown(legend(summary)))
     for task in summary['tasks']:
         if len(summary['tasks']) > 1:
             parts.append(f'### {in_markdown(task["task"])}')
         parts.append(markdown(*task_table(task, summary)))
+        if task is summary['tasks'][0]:
+            parts.append(_columns(summary, task_table(task, summary)[0]))
+            parts.append(in_markdown(how_computed(summary)))
         shifts = shift_table(task, summary)
         if shifts is not None:
             parts.append('Other test sets:')
@@ -59,6 +60,7 @@ def table_markdown(summary: Summary) -> str:
     if summary['overall'] and summary['overall']['arms']:
         parts.append('### All tasks together')
         parts.append(markdown(*overall_table(summary)))
+        parts.append(_columns(summary, overall_table(summary)[0]))
     if summary.get('gates'):
         header = ['gate', 'kind', 'value', 'interval', 'outcome']
         parts.append(markdown(header, gate_rows(summary['gates'])))
@@ -166,46 +168,6 @@ def seeds(more: int) -> str:
     return f'{more} more seed{"" if more == 1 else "s"}'
 
 
-def legend(summary: Summary) -> str:
-    """How to read the columns, in a paragraph."""
-    level, metric = f'{100 * summary["confidence"]:g} %', summary['metric']
-    chooser, reference = number_formats.headed(summary, 'validation'), summary['reference']
-    margin = number_formats.score(summary['margin'], metric)
-    margin += ' points' if number_formats.scale_of(metric) == 100 else ''
-    arms = max(len(task['arms']) for task in summary['tasks']) - 1
-    lines = [
-        f'Mean over seeds with its {level} t interval.',
-        'Finished runs: of those planned.',
-        f'Difference: mean of the arm minus that of {reference}, with {level} intervals that hold '
-        'for all arms at once: seeds paired, variances moderated over arms (Smyth 2004), the '
-        'critical value that of the largest |t| (single step).',
-        'Verdict: read off that interval: better or worse if it leaves out 0'
-        + (
-            f', equivalent if it lies within ±{margin}, the margin up to which differences do not '
-            'matter'
-            if summary['margin']
-            else ''
-        )
-        + '; in brackets how many more seeds would decide, if the estimates stayed as they are.',
-        f'P(better): probability in the same model that the mean is better than that of '
-        f'{reference}, for one arm alone.',
-        rate_sentence(arms, len(summary['seeds']), summary['confidence']),
-        f'Learning rate: chosen on {chooser};',
-        'an arrow marks one on the edge of what was tried.',
-        'Time of a step: the median of a run, averaged over runs.',
-        '*: a share of one program in which several runs ran together; lower than alone.'
-        if summary.get('vectorised')
-        else '',
-    ]
-    if summary['overall']:
-        lines.append(
-            'IQM: interquartile mean, the mean of the middle half of all runs; an unfinished run '
-            "counts as its task's worst score. Its interval "
-            f'is a stratified bootstrap, from {FEWEST} runs a task on.'
-        )
-    return ' '.join(line for line in lines if line)
-
-
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, padded so that it can be read as it is; numbers to the right.
 
@@ -229,6 +191,12 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for i, width in enumerate(widths)
     ]
     return '\n'.join([line(table[0]), line(rules), *(line(row) for row in table[1:])])
+
+
+def _columns(summary: Summary, header: list[str]) -> str:
+    lines = column_meanings(summary, header).items()
+    told = [f'- **{in_markdown(title)}**: {in_markdown(meaning)}' for title, meaning in lines]
+    return 'The columns:\n\n' + '\n'.join(told)
 
 
 def _table(columns: Cells, arms: Sequence[Summary], keep: int) -> tuple[list[str], list[list[str]]]:
