@@ -1,6 +1,7 @@
 """The report holds everything, needs no other file, and lets no text become markup."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -8,12 +9,11 @@ from xml.etree import ElementTree
 import pytest
 
 from ftjax.ablation.report.arm_lines import arm_lines
-from ftjax.ablation.report.column_meanings import column_meanings
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.html import report_html, write_report
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
 from ftjax.ablation.report.setup_facts import setup_of
-from ftjax.ablation.report.tables import overall_table, table_markdown, task_table
+from ftjax.ablation.report.tables import table_markdown
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.summary.summary import summarise
 from ftjax.config import plain, template
@@ -140,6 +140,7 @@ def test_the_answer_counts_verdicts_and_comes_first():
     assert second.startswith('The highest mean is that of a<b: 61.8 [')
     page = ' '.join(parsed(report_html(summary, 'a title')).text)
     assert page.index(first) < page.index('P(better)')
+    assert page.index('finished runs') < page.index('Mean over seeds') < page.index('Verdicts')
 
 
 def test_one_seed_gives_no_verdict_and_the_answer_says_so():
@@ -174,23 +175,57 @@ def test_times_that_are_shares_are_marked():
     assert '2 s*' in text and '*: a share of one program' in text.replace('\\', '')
 
 
-def test_every_column_has_a_meaning_below_its_table():
-    known = {'params_trainable': 5, 'params_total': 9, 'wall_seconds': 2.0}
-    known |= {'step_seconds_median': 0.1}
-    for tasks in ((None,), ('blur', 'noise')):
-        table = [{**row, **known} for task in tasks for row in rows(task=task)]
-        summary = summarise(table, reference='full')
-        headers = [task_table(task, summary)[0] for task in summary['tasks']]
-        assert {'share trained', 'duration of a run'} <= set(headers[0])
-        if len(tasks) > 1:
-            headers.append(overall_table(summary)[0])
-        written = table_markdown(summary).replace('\\', '')
-        page = ' '.join(parsed(report_html(summary, 'a title')).text)
-        for header in headers:
-            meanings = column_meanings(summary, header)
-            assert list(meanings) == header and all(meanings.values())
-            for title, meaning in meanings.items():
-                assert f'- **{title}**: {meaning}' in written and meaning in page
+def headers(page):
+    return [unescape(title) for title in re.findall(r'<th scope="col">(.*?)</th>', page)]
+
+
+def told(page):
+    found = re.findall(r'<tr><th scope="row">([^<]*)</th><td>([^<]*)</td>', page)
+    return {unescape(title): unescape(meaning) for title, meaning in found}
+
+
+@pytest.mark.parametrize('tasks', [(None,), ('blur', 'noise')])
+@pytest.mark.parametrize('metric', ['accuracy', 'mse'])
+def test_every_column_has_its_meaning_beside_it(tasks, metric):
+    table = [row for task in tasks for row in rows(task)]
+    costs = {
+        'params_trainable': 3,
+        'params_total': 9,
+        'wall_seconds': 2.0,
+        'step_seconds_median': 1,
+    }
+    table = [
+        {**row, **costs, 'val': {metric: 0.1}, 'test': {metric: 0.1 + 0.01 * row['seed'] ** power}}
+        for row in table
+        for power in ({'full': 1.0, 'a<b': 0.9}.get(row['arm']),)
+        if power
+    ]
+    measure = Metric(name=metric, higher_is_better=metric == 'accuracy')
+    summary = summarise(table, reference='full', metric=measure)
+    page = report_html(summary, 'title', drawn=())
+    shown = set(headers(page))
+    assert {'arm', 'finished runs', 'P(better)', 'verdict', 'duration of a run'} <= shown
+    assert ('IQM' in ' '.join(shown)) == (len(tasks) > 1)
+    meanings = told(page)
+    assert not [title for title in shown if len(meanings.get(title, '')) < 10]
+    assert page.index('What the columns say') < page.index('<h2>Verdicts</h2>')
+    text = table_markdown(summary)
+    first = next(line for line in text.splitlines() if line.startswith('| arm'))
+    titles = [cell.strip() for cell in first.strip('|').split('|')]
+    assert not [title for title in titles if f'- **{title}**: ' not in text]
+
+
+def test_meanings_follow_the_settings():
+    page = told(report_html(summarise(rows(), reference='full', margin=0.02), 't', drawn=()))
+    assert '±2.0 points' in page['verdict']
+    strict = report_html(summarise(rows(), reference='full', margin=0.0), 't', drawn=())
+    assert 'Equivalent' not in told(strict)['verdict']
+    assert 'time of a step' not in told(strict)  # no arm has one, and the table has no column
+    summary = {**summarise(rows(), reference='full'), 'vectorised': ['full']}
+    summary['tasks'][0]['arms'][0]['step_seconds'] = 1.0
+    assert (
+        'several runs ran together' in told(report_html(summary, 't', drawn=()))['time of a step']
+    )
 
 
 def test_the_set_up_says_what_each_arm_is():
@@ -201,14 +236,13 @@ def test_the_set_up_says_what_each_arm_is():
         'pixels': {'baseline': 'pixels'},
     }
     settings = AblationSettings(arms=arms, rates=(1e-3, 1e-2))
-    told = arm_lines(settings)
-    assert told['full'] == 'freeze full. Every leaf.'
-    assert told['top'].startswith('freeze last:1+l2_sp. ') and told['top'].count('. ') >= 2
-    assert told['scratch'].startswith('init random:glyphs, freeze (strategy full, norm train). E')
-    assert told['pixels'].startswith('baseline pixels. A logistic regression on the raw pixels')
-    values = plain(template(init='glyphs'))
-    setup = setup_of(values, settings)
-    assert setup['arm'] == told
+    found = arm_lines(settings)
+    assert found['full'] == 'freeze full. Every leaf.'
+    assert found['top'].startswith('freeze last:1+l2_sp. ') and found['top'].count('. ') >= 2
+    assert found['scratch'].startswith('init random:glyphs, freeze (strategy full, norm train). E')
+    assert found['pixels'].startswith('baseline pixels. A logistic regression on the raw pixels')
+    setup = setup_of(plain(template(init='glyphs')), settings)
+    assert setup['arm'] == found
     assert setup['starting rates'].startswith('full: 0.0001, 0.001; top, scratch: 0.001, 0.01; up')
     page = ' '.join(parsed(report_html(summarise(rows(), reference='full'), 't', setup)).text)
-    assert 'arm scratch' in page and told['pixels'] in page
+    assert 'arm scratch' in page and found['pixels'] in page

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS
-from ftjax.ablation.report import tables
-from ftjax.ablation.report.column_meanings import column_meanings, how_computed
+from ftjax.ablation.report import columns, tables
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.figures import Drawn, draw
 from ftjax.ablation.report.race_table import LEGEND, race_table
@@ -119,20 +118,20 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
     several = len(summary['tasks']) > 1
     first = [] if several else [one for one in drawn if one.name == FIRST]
     parts = [drawn_figure(one) for one in first]
+    how_to_read = [*_columns_told(summary)]
     if summary['overall'] and summary['overall']['arms']:
         parts.append('<h3>All tasks together</h3>')
-        parts.append(_explained(tables.overall_table(summary), summary))
+        parts.append(table(*columns.overall_table(summary)))
+        parts += how_to_read
+        how_to_read = []
     across = [drawn_figure(one) for one in drawn if one.task is None]
     parts += across if several else []
     for task in summary['tasks']:
         if several:
             parts.append(f'<h3 class="task">{in_html(task["task"])}</h3>')
-        found = tables.task_table(task, summary)
-        if task is summary['tasks'][0]:
-            parts.append(_explained(found, summary))
-            parts.append(paragraph(how_computed(summary), 'legend'))
-        else:
-            parts.append(table(*found))
+        parts.append(table(*columns.task_table(task, summary)))
+        parts += how_to_read
+        how_to_read = []
         shifts = tables.shift_table(task, summary)
         if shifts is not None:
             parts.append('<p>Other test sets, mean and interval:</p>')
@@ -148,10 +147,11 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
     return '\n'.join(parts)
 
 
-def _explained(found: tuple[list[str], list[list[str]]], summary: Summary) -> str:
-    """A table, and below it what each of its columns means."""
-    meanings = column_meanings(summary, found[0])
-    return f'{table(*found)}\n<h3>What the columns mean</h3>\n{facts(meanings)}'
+def _columns_told(summary: Summary) -> Iterator[str]:
+    yield '<h3>What the columns say</h3>'
+    yield facts(columns.meanings(summary))
+    if said := columns.promise(summary):
+        yield paragraph(said, 'legend')
 
 
 def _races(summary: Summary) -> str:
