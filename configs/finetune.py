@@ -1,4 +1,4 @@
-"""Fine-tuning on data of your own: all of it is used.
+r"""Fine-tuning on data of your own: all of it is used.
 
     python scripts/audit.py --config=configs/finetune.py --workdir=runs/audit \
         --config.data.source=folder:PATH --config.init=hf://ORG/NAME

@@ -1,4 +1,4 @@
-"""What should I freeze, on my data? Races the usual ways of freezing and says which to train.
+r"""What should I freeze, on my data? Races the usual ways of freezing and says which to train.
 
     python scripts/advise.py --config=configs/finetune.py --workdir=runs/advice --budget='10 min' \
         --config.data.source=folder:PATH --config.init=hf://ORG/NAME
