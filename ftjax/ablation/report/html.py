@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS
-from ftjax.ablation.report import columns, tables
+from ftjax.ablation.report import arm_columns, tables
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.figures import Drawn, draw
 from ftjax.ablation.report.race_table import LEGEND, race_table
@@ -121,7 +121,7 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
     how_to_read = [*_columns_told(summary)]
     if summary['overall'] and summary['overall']['arms']:
         parts.append('<h3>All tasks together</h3>')
-        parts.append(table(*columns.overall_table(summary)))
+        parts.append(table(*arm_columns.overall_table(summary)))
         parts += how_to_read
         how_to_read = []
     across = [drawn_figure(one) for one in drawn if one.task is None]
@@ -129,7 +129,7 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
     for task in summary['tasks']:
         if several:
             parts.append(f'<h3 class="task">{in_html(task["task"])}</h3>')
-        parts.append(table(*columns.task_table(task, summary)))
+        parts.append(table(*arm_columns.task_table(task, summary)))
         parts += how_to_read
         how_to_read = []
         shifts = tables.shift_table(task, summary)
@@ -149,8 +149,8 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
 
 def _columns_told(summary: Summary) -> Iterator[str]:
     yield '<h3>What the columns say</h3>'
-    yield facts(columns.meanings(summary))
-    if said := columns.promise(summary):
+    yield facts(arm_columns.meanings(summary))
+    if said := arm_columns.promise(summary):
         yield paragraph(said, 'legend')
 
 

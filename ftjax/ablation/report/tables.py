@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
-from ftjax.ablation.report.columns import Table, meanings, overall_table, promise, task_table
+from ftjax.ablation.report.arm_columns import Table, meanings, overall_table, promise, task_table
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.forgetting_table import forgetting_table
 from ftjax.ablation.report.uncertainty_table import uncertainty_table

@@ -6,7 +6,14 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ftjax.ablation.report.cells import chance, difference, joint_time, runs, verdict, with_bounds
+from ftjax.ablation.report.arm_cells import (
+    chance,
+    difference,
+    joint_time,
+    runs,
+    verdict,
+    with_bounds,
+)
 from ftjax.ablation.statistics.bootstrap import FEWEST
 from ftjax.ablation.statistics.error_rates import rate_sentence
 from ftjax.ablation.statistics.row_types import Summary
