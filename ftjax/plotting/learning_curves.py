@@ -180,4 +180,9 @@ def _draw(axes: Axes, panel: _Panel, best: float | None, starts: Sequence[float]
     if len(axes.get_legend_handles_labels()[0]) > 1:
         axes.legend(frameon=False, fontsize=8)
     if panel.logarithmic:
+        from matplotlib.ticker import LogFormatter
+
         axes.set_yscale('log')
+        # Plain numbers, 1.5 and not 1.5 x 10^0; those between decades where there are few decades.
+        axes.yaxis.set_major_formatter(LogFormatter())
+        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))

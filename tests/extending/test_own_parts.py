@@ -277,3 +277,13 @@ def fake(calls):
             return call
 
     return Recorder()
+
+
+@pytest.mark.slow
+def test_the_file_of_the_page_runs_as_it_stands(call, repository, tmp_path):
+    page = (repository / 'configs' / 'OWN_PARTS.md').read_text()
+    (tmp_path / 'mine.py').write_text(page.split('```python\n')[1].split('```')[0])
+    run = tmp_path / 'run'
+    said = worked(call('train', f'--config={tmp_path / "mine.py"}', f'--workdir={run}', *FEW))
+    assert 'of the best validation worst_class' in said
+    assert 'worst_class 0.' in worked(call('evaluate', f'--workdir={run}'))

@@ -103,6 +103,9 @@ def test_every_figure_has_a_title_and_every_axis_a_label(kind, monkeypatch):
                 assert 'lower is better' in label or 'log scale' in label, label
             longest = max(map(len, axes.get_ylabel().split('\n')))
             assert longest <= 40, axes.get_ylabel()
+            if axes.get_yscale() == 'log':  # 1.5, not 1.5 x 10^0
+                ticks = axes.get_yticklabels() + axes.get_yticklabels(minor=True)
+                assert not any('$' in tick.get_text() for tick in ticks)
             for each in filter(None, (axes.get_xlabel(), axes.get_ylabel())):
                 assert re.search(UNITS, each) or each in WITHOUT, each
 

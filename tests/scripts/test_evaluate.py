@@ -68,7 +68,8 @@ def test_a_run_on_its_own_test_split_with_a_row_for_every_example(digits, tmp_pa
     chances /= chances.sum(axis=1, keepdims=True)
     assert sklearn.metrics.log_loss(labels, chances) == pytest.approx(np.mean(losses), rel=1e-5)
     _, said = asked(digits, metrics=['accuracy', 'loss'])
-    assert said.count('\n') == 1 and 'accuracy 0.' in said and 'loss' in said
+    assert said.startswith(f'test split: {len(rows)} examples\n')
+    assert said.count('\n') == 2 and 'accuracy 0.' in said and 'loss' in said
     with pytest.raises(UserError, match="did you mean 'accuracy'"):
         asked(digits, metrics=['acuracy'])
 

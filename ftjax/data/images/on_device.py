@@ -80,7 +80,7 @@ def augment(images: Inputs, key: jax.Array, names: str | Sequence[Term]) -> Inpu
         if kind_of(term) != 'images':
             raise UserError(
                 f'data.augment {term.name!r} is for texts; for images there are '
-                f'{known("images", "batches")}'
+                f"{known('images', 'batches')}, and 'none'"
             )
     images = unit_range(images)
     keys = jax.random.split(key, images.shape[0])

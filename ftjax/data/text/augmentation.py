@@ -170,7 +170,7 @@ def check_text_augmentation(todo: Parsed, mask_id: int | None) -> None:
     for term in of_kind(todo, 'images', 'batches'):
         raise UserError(
             f'data.augment {term.name!r} is for images; for texts there are '
-            f'{known("words", "tokens")}'
+            f"{known('words', 'tokens')}, and 'none'"
         )
     for term in of_kind(todo, 'tokens') if mask_id is None else ():
         raise UserError(f'data.augment {term.name!r}: the tokenizer has no mask token')

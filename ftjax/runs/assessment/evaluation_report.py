@@ -102,8 +102,7 @@ def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, ob
         if fitted is not None:
             task = task_of(one.dataset.task)
             reliability = task.reliability(done.outputs, done.labels, fitted)
-        if len(sets) > 1 or request.data:
-            say(f'{chr(10) if number else ""}{printable(one.said)}: {len(one.dataset):,} examples')
+        say(f'{chr(10) if number else ""}{printable(one.said)}: {len(one.dataset):,} examples')
         _say(done, request.metrics, reliability, say)
         for note in one.notes.values():
             say(f'warning: {note}')
@@ -165,7 +164,7 @@ def _sets(
                 f'{dataset.name}: there is no {request.split} split to evaluate on; set '
                 f'data.{request.split}_fraction, or choose another split'
             )
-        return [_Set(request.split, request.split, dataset, notes)]
+        return [_Set(request.split, f'{request.split} split', dataset, notes)]
     changes = dict(request.data)
     if config is None:
         changes.setdefault('task', [trained.settings.task])
