@@ -145,6 +145,7 @@ def test_a_run_answers_plots_and_is_loaded_again(run, tmp_path, caplog):
     answers = run.predict(test.inputs, top_k=1)
     right = np.mean(np.array(answers.predicted) == np.array(test.class_names)[test.labels])
     assert right == run.evaluate('test')['accuracy'] and len(answers) == len(test)
+    assert {type(value) for row in answers for value in row.values()} == {str, float}
     features = run.features(test.inputs)
     assert features.shape == (len(test), 64) and features.dtype == np.float32
     assert run.features(test.inputs, stage='embed').shape[0] == len(test)

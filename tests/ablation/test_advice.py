@@ -1,6 +1,7 @@
 """What to freeze: arms from the network, the recommendation, its page."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -189,3 +190,6 @@ def test_the_page_says_all_and_names_are_text():
     for text in ('Train last:2', 'chosen.py', 'The arms raced.', 'share of full', 'data:image/svg'):
         assert text in page
     assert json.dumps(summary)
+    titles = re.findall(r'<th scope="col">(.*?)</th>', page)
+    assert len(titles) == 11
+    assert not [title for title in titles if f'<tr><th scope="row">{title}</th><td>' not in page]

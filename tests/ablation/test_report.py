@@ -1,6 +1,7 @@
 """The report holds everything, needs no other file, and lets no text become markup."""
 
 import re
+from html import unescape
 from html.parser import HTMLParser
 from urllib.parse import unquote
 from xml.etree import ElementTree
@@ -138,7 +139,7 @@ def test_the_answer_counts_verdicts_and_comes_first():
     assert second.startswith('The highest mean is that of a<b: 61.8 [')
     page = ' '.join(parsed(report_html(summary, 'a title')).text)
     assert page.index(first) < page.index('P(better)')
-    assert page.index('Mean over seeds') < page.index('finished runs')
+    assert page.index('finished runs') < page.index('Mean over seeds') < page.index('Verdicts')
 
 
 def test_one_seed_gives_no_verdict_and_the_answer_says_so():
@@ -171,3 +172,56 @@ def test_times_that_are_shares_are_marked():
     table += [{**row, 'wall_seconds': 2.0} for row in rows() if row['arm'] == 'full']
     text = table_markdown(summarise(table, reference='full'))
     assert '2 s*' in text and '*: a share of one program' in text.replace('\\', '')
+
+
+def headers(page):
+    return [unescape(title) for title in re.findall(r'<th scope="col">(.*?)</th>', page)]
+
+
+def told(page):
+    found = re.findall(r'<tr><th scope="row">([^<]*)</th><td>([^<]*)</td>', page)
+    return {unescape(title): unescape(meaning) for title, meaning in found}
+
+
+@pytest.mark.parametrize('tasks', [(None,), ('blur', 'noise')])
+@pytest.mark.parametrize('metric', ['accuracy', 'mse'])
+def test_every_column_has_its_meaning_beside_it(tasks, metric):
+    table = [row for task in tasks for row in rows(task)]
+    costs = {
+        'params_trainable': 3,
+        'params_total': 9,
+        'wall_seconds': 2.0,
+        'step_seconds_median': 1,
+    }
+    table = [
+        {**row, **costs, 'val': {metric: 0.1}, 'test': {metric: 0.1 + 0.01 * row['seed'] ** power}}
+        for row in table
+        for power in ({'full': 1.0, 'a<b': 0.9}.get(row['arm']),)
+        if power
+    ]
+    measure = Metric(name=metric, higher_is_better=metric == 'accuracy')
+    summary = summarise(table, reference='full', metric=measure)
+    page = report_html(summary, 'title', drawn=())
+    shown = set(headers(page))
+    assert {'arm', 'finished runs', 'P(better)', 'verdict', 'duration of a run'} <= shown
+    assert ('IQM' in ' '.join(shown)) == (len(tasks) > 1)
+    meanings = told(page)
+    assert not [title for title in shown if len(meanings.get(title, '')) < 10]
+    assert page.index('What the columns say') < page.index('<h2>Verdicts</h2>')
+    text = table_markdown(summary)
+    first = next(line for line in text.splitlines() if line.startswith('| arm'))
+    titles = [cell.strip() for cell in first.strip('|').split('|')]
+    assert not [title for title in titles if f'- **{title}**: ' not in text]
+
+
+def test_meanings_follow_the_settings():
+    page = told(report_html(summarise(rows(), reference='full', margin=0.02), 't', drawn=()))
+    assert '±2.0 points' in page['verdict']
+    strict = report_html(summarise(rows(), reference='full', margin=0.0), 't', drawn=())
+    assert 'Equivalent' not in told(strict)['verdict']
+    assert 'time of a step' not in told(strict)  # no arm has one, and the table has no column
+    summary = {**summarise(rows(), reference='full'), 'vectorised': ['full']}
+    summary['tasks'][0]['arms'][0]['step_seconds'] = 1.0
+    assert (
+        'several runs ran together' in told(report_html(summary, 't', drawn=()))['time of a step']
+    )

@@ -310,7 +310,10 @@ def test_adapters_act_on_its_layers_as_on_those_of_the_twin(twins, adapter):
     draw, added = np.random.default_rng(0), {}
     for path, leaf in leaf_paths(theirs).items():
         if theirs.is_adapter_leaf(path):
-            added[path] = draw.normal(0.5, 0.2, leaf.shape).astype(np.float32)
+            # About 0 where a product is added: about .5 it would be a matrix near rank one and
+            # larger than the kernel, and float32 gives the network's outputs to 1e-5 then.
+            middle = 0 if path.endswith(('lora_a', 'lora_b')) else 0.5
+            added[path] = draw.normal(middle, 0.2, leaf.shape).astype(np.float32)
     assert added
     ours_added = {path.replace('norm/norm/', 'norm/'): leaf for path, leaf in added.items()}
     assert {p for p in leaf_paths(ours) if ours.is_adapter_leaf(p)} == set(ours_added)
@@ -324,7 +327,7 @@ def test_adapters_act_on_its_layers_as_on_those_of_the_twin(twins, adapter):
     close(out, theirs.apply(with_added(known, added), images()), 2e-6)
     assert not np.allclose(out, network.apply(variables, images()), atol=1e-3)
     if adapter.mergeable:
-        close(merge(ours, whole)[0].apply(merge(ours, whole)[1], images()), out, 1e-5)
+        close(merge(ours, whole)[0].apply(merge(ours, whole)[1], images()), out, 5e-6)
 
 
 class Foreign(nnx.Module):

@@ -10,7 +10,7 @@ from ftjax.ablation.cells.task_grids import run_grids
 from ftjax.ablation.gates.gates import evaluate_gates
 from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.grid.variants import chosen, expanded
-from ftjax.ablation.report import tables
+from ftjax.ablation.report import arm_columns
 from ftjax.ablation.report.figures import draw
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
 from ftjax.ablation.report.tables import table_markdown
@@ -127,7 +127,7 @@ def test_no_interval_is_written_or_drawn_below_a_bound(metric, low):
     assert interval['low'] < (0.0 if low is None else low)  # the t interval knows no bound
     written = number_formats.bounds(interval, metric, clip=True)
     assert written.startswith('[−' if low is None else f'[{low:g},')
-    assert written in tables.task_table(summary['tasks'][0], summary)[1][0]
+    assert written in arm_columns.task_table(summary['tasks'][0], summary)[1][0]
     drawn = next(one.figure for one in draw(summary) if one.name == 'scores_by_arm')
     ends = [x for line in drawn.axes[0].lines for x in line.get_xdata()]
     assert min(ends) >= (interval['low'] if low is None else low)

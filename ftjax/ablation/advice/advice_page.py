@@ -49,7 +49,7 @@ def advice_page(
     if figure is not None:
         caption = f'What every arm gives up and what it saves, against {summary["reference"]}'
         parts.append(drawn_figure(Drawn('differences_by_cost', caption, None, figure)))
-    parts.append(section('All arms', table(*arms_table(summary)) + _legend(summary)))
+    parts.append(section('All arms', table(*arms_table(summary)) + facts(_columns_told(summary))))
     parts.append(section('What is not decided', _undecided(advice, summary)))
     if advice.left_out or not_compared:
         told = {**not_compared, **advice.left_out}
@@ -95,17 +95,34 @@ def arms_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _legend(summary: Summary) -> str:
-    level = f'{100 * summary["confidence"]:g} %'
+def _columns_told(summary: Summary) -> dict[str, str]:
+    """{title: meaning} of the columns of `arms_table`."""
+    name, level = summary['reference'], f'{100 * summary["confidence"]:g} %'
     unit = ' points' if number_formats.scale_of(summary['metric']) == 100 else ''
     margin = f'{number_formats.score(summary["margin"], summary["metric"])}{unit}'
-    return paragraph(
-        f'Differences are paired over seeds; their {level} intervals hold for all arms at once '
-        f'and give the verdicts. Equivalent: within {margin} of {summary["reference"]}. '
-        'Time of a step: median. Device memory: of the compiled step. Rates are chosen on '
-        'validation data, all numbers are of test data.',
-        'legend',
-    )
+    told = [
+        f'A way of training: what is frozen. Each is compared with {name}, the reference.',
+        'Mean over seeds.',
+        f'Paired over seeds, with {level} intervals that hold for all arms at once.',
+        f'Read off that interval: better or worse if it leaves out 0; equivalent if it lies within '
+        f'±{margin} of {name}; else undecided.',
+        'Learning rate, chosen on validation data. An arrow marks one on the edge of what was '
+        'tried: a better one may lie beyond it.',
+        'As a share of all parameters of the network.',
+        *(_COSTS_TOLD[key] for key, _ in COSTS),
+        'At the chosen rate, one for each seed.',
+        'Time of training with its compilation and its looks at validation data, averaged over '
+        'runs.',
+    ]
+    return dict(zip(arms_table(summary)[0], told, strict=True))
+
+
+_COSTS_TOLD = {
+    'step_seconds': 'Time to train on one batch, the median of a run. 0.5: half that of the '
+    'reference.',
+    'step_bytes': 'Memory that the compiled step takes.',
+    'optimizer_bytes': 'Memory of what the optimizer keeps of trained parameters.',
+}
 
 
 def _undecided(advice: Advice, summary: Summary) -> str:

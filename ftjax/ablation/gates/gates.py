@@ -30,8 +30,10 @@ from ftjax.errors import UserError, check_name
 from ftjax.plotting import number_formats
 
 HOW_GATES_PASS = (
-    'A gate passes if the interval of its value lies above 0, fails if it lies below 0 or within '
-    'the margin of equivalence, and is undecided otherwise. Intervals are those of the table: of '
+    'Gate: a statement fixed before the runs. Value: what was measured for it, above 0 where it '
+    'holds, with its interval. Kind: a report is told beside the gates and cannot fail. A gate '
+    'passes if the interval of its value lies above 0, fails if it lies below 0 or within the '
+    'margin of equivalence, and is undecided otherwise. Intervals are those of the table: of '
     'the same model, with the same critical value.'
 )
 Weights = dict[str, float]

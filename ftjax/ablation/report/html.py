@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS
-from ftjax.ablation.report import tables
+from ftjax.ablation.report import arm_columns, tables
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.figures import Drawn, draw
 from ftjax.ablation.report.race_table import LEGEND, race_table
@@ -14,7 +14,7 @@ from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import to_jsonable, write_text
 from ftjax.io.json.json_values import JsonObject
-from ftjax.pages.elements import bullets, facts, figure, flat, section, table
+from ftjax.pages.elements import bullets, facts, figure, flat, paragraph, section, table
 from ftjax.pages.page import page
 from ftjax.plotting import number_formats
 from ftjax.plotting.save import figure_bytes
@@ -118,16 +118,20 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
     several = len(summary['tasks']) > 1
     first = [] if several else [one for one in drawn if one.name == FIRST]
     parts = [drawn_figure(one) for one in first]
-    parts.append(f'<p class="legend">{in_html(tables.legend(summary))}</p>')
+    how_to_read = [*_columns_told(summary)]
     if summary['overall'] and summary['overall']['arms']:
         parts.append('<h3>All tasks together</h3>')
-        parts.append(table(*tables.overall_table(summary)))
+        parts.append(table(*arm_columns.overall_table(summary)))
+        parts += how_to_read
+        how_to_read = []
     across = [drawn_figure(one) for one in drawn if one.task is None]
     parts += across if several else []
     for task in summary['tasks']:
         if several:
             parts.append(f'<h3 class="task">{in_html(task["task"])}</h3>')
-        parts.append(table(*tables.task_table(task, summary)))
+        parts.append(table(*arm_columns.task_table(task, summary)))
+        parts += how_to_read
+        how_to_read = []
         shifts = tables.shift_table(task, summary)
         if shifts is not None:
             parts.append('<p>Other test sets, mean and interval:</p>')
@@ -141,6 +145,13 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
         ]
     parts += [] if several else across
     return '\n'.join(parts)
+
+
+def _columns_told(summary: Summary) -> Iterator[str]:
+    yield '<h3>What the columns say</h3>'
+    yield facts(arm_columns.meanings(summary))
+    if said := arm_columns.promise(summary):
+        yield paragraph(said, 'legend')
 
 
 def _races(summary: Summary) -> str:

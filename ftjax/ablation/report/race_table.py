@@ -20,9 +20,12 @@ HEADER: tuple[str, ...] = (
     'still in question',
 )
 LEGEND = (
+    'Look: a comparison after that many seeds of each arm in question. '
     'At each look the arms in question are compared with the reference by simultaneous intervals '
-    'at its alpha; those of all looks together miss with the alpha of the race at most. Stopped: '
-    'arms whose verdict the look decided, with their difference and its interval.'
+    'at its alpha; those of all looks together miss with the alpha of the race at most. Alpha '
+    'spent: of this look and those before it. Spent: what all runs up to the look have cost. '
+    'Stopped: arms whose verdict the look decided, with their difference and its interval. Still '
+    'in question: arms that go on with further seeds.'
 )
 
 

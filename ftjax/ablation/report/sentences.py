@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftjax.ablation.report import tables
+from ftjax.ablation.report import arm_cells
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 
@@ -74,12 +74,12 @@ def compared(difference: Summary, summary: Summary) -> str:
     facts = [f'{size}{unit}' + (f' {bounds}' if known else '')]
     facts.append(f'{interval["n"]} paired seed{"" if interval["n"] == 1 else "s"}')
     if known:
-        facts.append(f'P(better) {tables.chance(difference)}')
+        facts.append(f'P(better) {arm_cells.chance(difference)}')
     else:
         words = f'no verdict against {reference}'
     more = difference['further_seeds']
     if more is not None:
-        facts.append(f'{tables.seeds(more)} would decide')
+        facts.append(f'{arm_cells.seeds(more)} would decide')
     return f'{words} ({", ".join(facts)})'
 
 

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
+from ftjax.ablation.report.arm_columns import Table, meanings, overall_table, promise, task_table
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.forgetting_table import forgetting_table
 from ftjax.ablation.report.uncertainty_table import uncertainty_table
 from ftjax.ablation.report.unfamiliar_table import unfamiliar_table
-from ftjax.ablation.statistics.bootstrap import FEWEST
-from ftjax.ablation.statistics.error_rates import rate_sentence
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import write_json, write_text
 from ftjax.plotting import number_formats
 from ftjax.printable import in_markdown
-
-Cells = list[tuple[str, Callable[[Mapping[str, Any]], str]]]
 
 
 def write_summary(folder: str | os.PathLike[str], summary: Summary) -> None:
@@ -38,16 +34,16 @@ def told_tables(
 
 
 def table_markdown(summary: Summary) -> str:
-    """The answer, how to read the tables, those of all tasks and the overall one, and caveats."""
+    """The answer, the tables of all tasks and the overall one, what columns say, and caveats."""
     parts = []
     if summary['question']:
         parts.append(f'**{in_markdown(summary["question"])}**')
     parts.append(in_markdown(' '.join(answer(summary))))
-    parts.append(in_markdown(legend(summary)))
-    for task in summary['tasks']:
+    for number, task in enumerate(summary['tasks']):
         if len(summary['tasks']) > 1:
             parts.append(f'### {in_markdown(task["task"])}')
         parts.append(markdown(*task_table(task, summary)))
+        parts += _columns_told(summary) if number == 0 else []
         shifts = shift_table(task, summary)
         if shifts is not None:
             parts.append('Other test sets:')
@@ -67,28 +63,17 @@ def table_markdown(summary: Summary) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def task_table(task: Summary, summary: Summary) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of one task; columns that no arm has a number for are left out."""
-    metric, reference = summary['metric'], summary['reference']
-    level = f'{100 * summary["confidence"]:g} %'
-    columns: Cells = [
-        ('arm', lambda arm: arm['arm'] + (' (reference)' if arm['arm'] == reference else '')),
-        ('finished runs', _runs),
-        (number_formats.headed(summary), lambda arm: number_formats.score(_mean(arm), metric)),
-        (f'{level} interval', lambda arm: number_formats.bounds(arm['mean'], metric, clip=True)),
-        (f'difference to {reference}', lambda arm: _difference(arm, metric)),
-        ('P(better)', lambda arm: chance(arm['difference'])),
-        ('verdict', lambda arm: verdict(arm['difference'], summary)),
-        ('learning rate', lambda arm: number_formats.rate(arm['rate'], arm['rate_edge'])),
-        ('trained parameters', lambda arm: number_formats.count(arm['params_trainable'])),
-        ('share trained', lambda arm: number_formats.share(arm['trainable_share'])),
-        ('time of a step', lambda arm: _time(arm, 'step_seconds', summary)),
-        ('duration of a run', lambda arm: _time(arm, 'wall_seconds', summary)),
+def _columns_told(summary: Summary) -> Iterator[str]:
+    lines = [
+        f'- **{in_markdown(t)}**: {in_markdown(told)}' for t, told in meanings(summary).items()
     ]
-    return _table(columns, task['arms'], keep=4)
+    yield 'What the columns say:'
+    yield '\n'.join(lines)
+    if said := promise(summary):
+        yield in_markdown(said)
 
 
-def shift_table(task: Summary, summary: Summary) -> tuple[list[str], list[list[str]]] | None:
+def shift_table(task: Summary, summary: Summary) -> Table | None:
     """Mean on every further test set by arm, with the interval; None where there is none."""
     names = list(dict.fromkeys(name for arm in task['arms'] for name in arm['shifts']))
     if not names:
@@ -109,101 +94,6 @@ def shift_table(task: Summary, summary: Summary) -> tuple[list[str], list[list[s
 
     header = ['arm', *map(headed, names)]
     return header, [[arm['arm'], *(cell(arm, name) for name in names)] for arm in task['arms']]
-
-
-def overall_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
-    """Header and rows over all tasks: mean, IQM, difference, P(better), verdict."""
-    metric, reference = summary['metric'], summary['reference']
-    title = number_formats.headed(summary).removeprefix('test ')
-
-    def with_bounds(interval: Summary | None) -> str:
-        if interval is None:
-            return '–'
-        value = number_formats.score(interval['estimate'], metric)
-        bounds = number_formats.bounds(interval, metric, clip=True)
-        return value if bounds == '–' else f'{value} {bounds}'
-
-    columns: Cells = [
-        ('arm', lambda arm: arm['arm']),
-        ('finished runs', lambda arm: f'{arm["n_runs"] - arm["n_unfinished"]} of {arm["n_runs"]}'),
-        (f'mean {title}', lambda arm: with_bounds(arm['mean'])),
-        (f'IQM {title}', lambda arm: with_bounds(arm['iqm'])),
-        (f'difference to {reference}', lambda arm: _difference(arm, metric)),
-        ('P(better)', lambda arm: chance(arm['difference'])),
-        ('verdict', lambda arm: verdict(arm['difference'], summary)),
-    ]
-    return _table(columns, summary['overall']['arms'], keep=4)
-
-
-def chance(difference: Summary | None) -> str:
-    """The probability that an arm is better, in two digits."""
-    if difference is None or difference['standard_error'] is None:
-        return '–'
-    found = difference['probability_better']
-    return '<0.01' if found < 0.01 else '>0.99' if found > 0.99 else f'{found:.2f}'
-
-
-def verdict(difference: Summary | None, summary: Summary) -> str:
-    """A verdict in words, with the seeds that would decide it."""
-    if difference is None:
-        return '–'
-    if difference['standard_error'] is None:
-        return 'no verdict'
-    if difference['verdict'] == 'equivalent':
-        return f'equivalent (±{number_formats.score(summary["margin"], summary["metric"])})'
-    if difference['verdict'] != 'undecided':
-        return difference['verdict']
-    more = difference['further_seeds']
-    return f'no significant difference{"" if more is None else f" ({seeds(more)})"}'
-
-
-def seeds(more: int) -> str:
-    """A number of further seeds.
-
-    >>> seeds(1), seeds(12)
-    ('1 more seed', '12 more seeds')
-    """
-    return f'{more} more seed{"" if more == 1 else "s"}'
-
-
-def legend(summary: Summary) -> str:
-    """How to read the columns, in a paragraph."""
-    level, metric = f'{100 * summary["confidence"]:g} %', summary['metric']
-    chooser, reference = number_formats.headed(summary, 'validation'), summary['reference']
-    margin = number_formats.score(summary['margin'], metric)
-    margin += ' points' if number_formats.scale_of(metric) == 100 else ''
-    arms = max(len(task['arms']) for task in summary['tasks']) - 1
-    lines = [
-        f'Mean over seeds with its {level} t interval.',
-        'Finished runs: of those planned.',
-        f'Difference: mean of the arm minus that of {reference}, with {level} intervals that hold '
-        'for all arms at once: seeds paired, variances moderated over arms (Smyth 2004), the '
-        'critical value that of the largest |t| (single step).',
-        'Verdict: read off that interval: better or worse if it leaves out 0'
-        + (
-            f', equivalent if it lies within ±{margin}, the margin up to which differences do not '
-            'matter'
-            if summary['margin']
-            else ''
-        )
-        + '; in brackets how many more seeds would decide, if the estimates stayed as they are.',
-        f'P(better): probability in the same model that the mean is better than that of '
-        f'{reference}, for one arm alone.',
-        rate_sentence(arms, len(summary['seeds']), summary['confidence']),
-        f'Learning rate: chosen on {chooser};',
-        'an arrow marks one on the edge of what was tried.',
-        'Time of a step: the median of a run, averaged over runs.',
-        '*: a share of one program in which several runs ran together; lower than alone.'
-        if summary.get('vectorised')
-        else '',
-    ]
-    if summary['overall']:
-        lines.append(
-            'IQM: interquartile mean, the mean of the middle half of all runs; an unfinished run '
-            "counts as its task's worst score. Its interval "
-            f'is a stratified bootstrap, from {FEWEST} runs a task on.'
-        )
-    return ' '.join(line for line in lines if line)
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -229,43 +119,3 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         for i, width in enumerate(widths)
     ]
     return '\n'.join([line(table[0]), line(rules), *(line(row) for row in table[1:])])
-
-
-def _table(columns: Cells, arms: Sequence[Summary], keep: int) -> tuple[list[str], list[list[str]]]:
-    cells = [(title, [write(arm) for arm in arms]) for title, write in columns]
-    shown = [
-        (title, column)
-        for i, (title, column) in enumerate(cells)
-        if i < keep or any(cell != '–' for cell in column)
-    ]
-    return [title for title, _ in shown], [
-        list(row) for row in zip(*(c for _, c in shown), strict=True)
-    ]
-
-
-def _runs(arm: Summary) -> str:
-    text = f'{arm["n_ok"]} of {arm["n"]}'
-    notes = [f'{arm[key]} {word}' for key, word in _NOTES if arm[key]]
-    return f'{text} ({", ".join(notes)})' if notes else text
-
-
-_NOTES = (('n_diverged', 'diverged'), ('n_failed', 'failed'), ('n_missing', 'missing'))
-
-
-def _time(arm: Summary, key: str, summary: Summary) -> str:
-    """A time, with a star where it is a share of a program of several runs."""
-    joint = arm['arm'] in summary.get('vectorised', ()) and arm[key] is not None
-    return number_formats.seconds(arm[key]) + ('*' if joint else '')
-
-
-def _mean(arm: Summary) -> float | None:
-    return arm['mean']['estimate'] if arm['mean'] else None
-
-
-def _difference(arm: Summary, metric: str) -> str:
-    if arm['difference'] is None:
-        return '–'
-    interval = arm['difference']['interval']
-    value = number_formats.score(interval['estimate'], metric, signed=True)
-    bounds = number_formats.bounds(interval, metric, signed=True)
-    return value if bounds == '–' else f'{value} {bounds}'

@@ -31,6 +31,11 @@ def uncertainty_table(
     wide = [('other seeds', 'seeds'), ('other test examples', 'examples'), ('both', 'both')]
     header = ['arm', f'difference to {reference}', *(f'± {title}' for title, _ in wide)]
     header += ['right in the arm alone', f'right in {reference} alone']
+    if any('only_arm' in arm for arm in sources['arms']):
+        told += (
+            f' Right in the arm alone: test examples that the arm has right and {reference} wrong, '
+            f'the mean over seeds; right in {reference} alone: the contrary.'
+        )
     rows = []
     for arm in sources['arms']:
         row = [arm['arm'], number_formats.score(arm['difference'], metric, signed=True)]

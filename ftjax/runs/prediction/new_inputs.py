@@ -37,10 +37,16 @@ class Outputs:
     longest: int = 0
 
     def rows(self, trained: Trained, options: AnswerOptions = ANSWERS) -> Iterator[dict[str, Any]]:
-        """One dict an input: `id`, and what the task answers."""
+        """One dict an input: `id`, and what the task answers; numbers are Python's own."""
         columns = trained.task.answers_to(self.inputs, self.values, trained.class_names, options)
         for number, name in enumerate(self.ids):
-            yield {'id': name, **{key: values[number] for key, values in columns.items()}}
+            found = {key: values[number] for key, values in columns.items()}
+            yield {'id': name, **{key: _plain(value) for key, value in found.items()}}
+
+
+def _plain(value: object) -> object:
+    """A number of numpy as Python's, the same value; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def outputs_of_source(
