@@ -293,7 +293,7 @@ def test_windows_cover_an_image_and_a_split_is_cut_into_them():
 
 
 def test_sliding_needs_the_size_of_a_window():
-    with pytest.raises(UserError, match=r'data\.sliding needs labels of each pixel'):
+    with pytest.raises(UserError, match=r'data\.sliding needs data\.image_size'):
         DataSettings(task='segmentation', sliding=0.5)
 
 
