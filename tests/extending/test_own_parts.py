@@ -285,5 +285,5 @@ def test_the_file_of_the_page_runs_as_it_stands(call, repository, tmp_path):
     (tmp_path / 'mine.py').write_text(page.split('```python\n')[1].split('```')[0])
     run = tmp_path / 'run'
     said = worked(call('train', f'--config={tmp_path / "mine.py"}', f'--workdir={run}', *FEW))
-    assert 'of the best validation worst_class' in said
+    assert 'of the best validation worst class' in said
     assert 'worst_class 0.' in worked(call('evaluate', f'--workdir={run}'))
