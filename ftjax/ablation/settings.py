@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from ftjax.ablation.budgets.budget import read_budget
 from ftjax.ablation.gates.gates import check_gates
 from ftjax.ablation.gates.given_gates import as_gates, fits_texts
 from ftjax.ablation.rates.choice import check_rates
-from ftjax.ablation.rates.trials import SEARCHES
+from ftjax.ablation.rates.search_checks import check_search
 from ftjax.ablation.sequences.sequence_checks import check_sequence
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.errors import UserError, check_name, shown
@@ -151,7 +151,8 @@ class AblationSettings:
         object.__setattr__(self, 'notes', tuple(self.notes))
         check_gates(self.gates, list(self.arms))
         self._check_groups()
-        self._check_tuned()
+        changes = {arm: self.changes(arm) for arm in self.tuned}
+        check_search(vars(self), self.grids, changes)
         for name, changes in self.tasks.items():
             if not isinstance(changes, Mapping) or not changes:
                 raise UserError(
@@ -211,43 +212,6 @@ class AblationSettings:
         if isinstance(given, str):
             return {'freeze': given}
         return {key: value for key, value in given.items() if key != 'rates'}
-
-    def _check_tuned(self) -> None:
-        check_name(self.equal, ('steps', 'compute'), 'config.ablation.equal:')
-        check_name(self.search, SEARCHES, 'config.ablation.search:')
-        for arm, rates in self.grids.items() if self.search != 'grid' else ():
-            if len(set(rates)) < 2:
-                raise UserError(
-                    f'config.ablation.search {self.search!r} draws between two rates at least; '
-                    f'arm {arm!r} has {len(rates)}'
-                )
-        if self.tuning_seeds > len(self.seeds):
-            raise UserError(
-                f'config.ablation.tuning_seeds is {self.tuning_seeds}, and there are '
-                f'{len(self.seeds)} seeds'
-            )
-        others = {'tune': self.tune, 'search': self.search != 'grid', 'budget': self.budget}
-        for name, given in others.items() if self.tuning_seeds else ():
-            if given:
-                raise UserError(
-                    f'config.ablation.tuning_seeds does not go with config.ablation.{name}, which '
-                    'decides itself what is run with which seed'
-                )
-        for key, values in self.tune.items():
-            where = f'config.ablation.tune: {key!r}'
-            if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not values:
-                raise UserError(f'{where} is {shown(values)}; expected values to try, (0.0, 0.01)')
-            if len({shown(value, 10**6) for value in values}) < len(values):
-                raise UserError(f'{where} names a value twice')
-            if key == 'optimizer.learning_rate':
-                raise UserError(f'{where} is what config.ablation.rates are for')
-            if self.equal == 'compute' and key in ('train.epochs', 'train.steps'):
-                raise UserError(
-                    f"{where} cannot be chosen where config.ablation.equal is 'compute'"
-                )
-            for arm in self.tuned:
-                if {key, key.split('.')[0]} & set(self.changes(arm)):
-                    raise UserError(f'{where} is set by arm {arm!r} itself')
 
     def _check_race(self) -> None:
         read_budget(self.budget, 'config.ablation.budget')

@@ -1,8 +1,21 @@
-"""Names of blocks in networks that have stages of several blocks, `stage1_block0`, and back."""
+"""Names of stages: a part of their sequence; blocks in stages of several, `stage1_block0`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from ftjax.errors import check_name
+
+
+def stage_slice(stages: Sequence[str], start: str | None, stop: str | None) -> tuple[str, ...]:
+    """The names from `start` up to, not including, `stop`; None means the open end."""
+    names = list(stages)
+    for name in (start, stop):
+        if name is not None:
+            check_name(name, names, 'stage')
+    first = names.index(start) if start is not None else 0
+    last = names.index(stop) if stop is not None else len(names)
+    return tuple(names[first:last])
 
 
 def block_names(depths: Sequence[int]) -> tuple[str, ...]:

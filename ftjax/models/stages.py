@@ -22,11 +22,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError
 from ftjax.models.layers.row_products import row_products
 from ftjax.models.linen_stages import linen_stage
 from ftjax.models.several_texts import run_stage
 from ftjax.models.stage_boundary import DEEP, written
+from ftjax.models.stage_names import stage_slice
 from ftjax.pytrees import Inputs
 
 
@@ -289,14 +290,3 @@ class Network(nn.Module):
                 if name in taps:
                     seen[name] = state
         return (state, seen) if taps else state
-
-
-def stage_slice(stages: Sequence[str], start: str | None, stop: str | None) -> tuple[str, ...]:
-    """The names from `start` up to, not including, `stop`; None means the open end."""
-    names = list(stages)
-    for name in (start, stop):
-        if name is not None:
-            check_name(name, names, 'stage')
-    first = names.index(start) if start is not None else 0
-    last = names.index(stop) if stop is not None else len(names)
-    return tuple(names[first:last])

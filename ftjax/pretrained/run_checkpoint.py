@@ -11,7 +11,7 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.io.files.saved_step import MANIFEST, SavedStep, Stored, steps_in
-from ftjax.io.identity.identity_changes import differences, refused
+from ftjax.io.identity.identity_changes import differences, part, refused
 from ftjax.io.json.json_reader import read_object
 from ftjax.io.json.json_values import Integer, JsonObject, Table, Text, check_table, optional
 from ftjax.leaves import flatten
@@ -44,8 +44,8 @@ def find(path: pathlib.Path) -> pathlib.Path | None:
     steps = [step for step in steps_in(path) if (path / str(step) / MANIFEST).exists()]
     if not steps:
         return None
-    progress = entries(SavedStep(path / str(steps[-1])).items.get('progress'))
-    best = entries(progress.get('best')).get('step')
+    progress = part(SavedStep(path / str(steps[-1])).items, 'progress')
+    best = part(progress, 'best').get('step')
     return path / str(best if best in steps else steps[-1])
 
 
@@ -77,8 +77,8 @@ class RunSource(TensorSource):
         self.path, self.saved = step, SavedStep(step)
         self.headers, self.stored = dict(before or {}), {}
         self._before = functools.cache(read_before)
-        for item, collection, part in PARTS:
-            for key, leaf in entries(entries(self.saved.items.get(item)).get(part)).items():
+        for item, collection, name in PARTS:
+            for key, leaf in part(part(self.saved.items, item), name).items():
                 if isinstance(leaf, Stored):
                     self.stored[f'{collection}/{key}'] = leaf
         items = sorted({leaf.item for leaf in self.stored.values()})
@@ -96,11 +96,6 @@ class RunSource(TensorSource):
         if name not in self._before():
             raise UserError(f'{self.path}: {name} is neither there nor in what the run began with')
         return np.asarray(self._before()[name])
-
-
-def entries(node: object) -> dict:
-    """A dict as it is; {} for anything else."""
-    return node if isinstance(node, dict) else {}
 
 
 def open_run(step: pathlib.Path, config: JsonObject, load: Callable[..., object]) -> RunSource:
@@ -130,7 +125,7 @@ def open_run(step: pathlib.Path, config: JsonObject, load: Callable[..., object]
     before = {key: Header(np.dtype(x.dtype), tuple(x.shape)) for key, x in shapes.items()}
     source = RunSource(step, before, read_before)
     lost = {key for key in shapes if key.startswith('batch_stats/')} - {*source.stored}
-    if lost and entries(run.get('freeze')).get('norm') == 'recompute':
+    if lost and part(run, 'freeze').get('norm') == 'recompute':
         raise UserError(
             f'{step}: the run estimated frozen running statistics (freeze.norm = recompute), which '
             'its checkpoints do not hold; finish the run and open that'

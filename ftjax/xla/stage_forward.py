@@ -7,7 +7,8 @@ from typing import Any
 from ftjax.distributed.sharding import Sharding
 from ftjax.leaves import flatten, unflatten
 from ftjax.models.shared_leaves import used_by
-from ftjax.models.stages import Network, stage_slice
+from ftjax.models.stage_names import stage_slice
+from ftjax.models.stages import Network
 from ftjax.pytrees import Inputs, Variables
 from ftjax.xla.stage_weights import signal_of, whole_after
 

@@ -45,12 +45,6 @@ class Stored:
     sha256: str
 
 
-def check_item(name: str) -> None:
-    """ValueError where a name cannot be that of a checkpoint's item."""
-    if not _ITEM.fullmatch(name) or name in (MANIFEST.parts[0], 'metrics'):
-        raise ValueError(f'{name!r} cannot be the name of a checkpoint item')
-
-
 def make_manifest(
     step: int,
     items: Mapping[str, object],
@@ -115,7 +109,8 @@ class SavedStep:
             raise ValueError('another step')
         self.identity, self.items = identity if isinstance(identity, dict) else None, {}
         for name, skeleton in manifest['items'].items():
-            check_item(name)
+            if not _ITEM.fullmatch(name):  # the arrays lie in a folder of this name
+                raise ValueError(f'an item {name!r}')
             hashes = manifest['hashes'][name]
             stored = {number: Stored(name, number, sha) for number, sha in hashes.items()}
             self.items[name] = unpack(skeleton, stored)

@@ -17,7 +17,7 @@ from typing import Any
 from ftjax.distributed import process_group
 from ftjax.errors import UserError
 from ftjax.io.files.owned_files import check_way
-from ftjax.io.files.saved_step import SavedStep, check_item, make_manifest, restored, steps_in
+from ftjax.io.files.saved_step import SavedStep, make_manifest, restored, steps_in
 from ftjax.io.json.tree_json import pack
 from ftjax.training.checkpoints import step_folders
 
@@ -84,7 +84,6 @@ class Checkpoints(contextlib.AbstractContextManager):
 
         skeletons, arrays, before = {}, {}, self._copies
         for name, tree in items.items():
-            check_item(name)
             skeletons[name], arrays[name] = pack(tree, before.get(name))
         self._copies = before | arrays
         place = self.folder / str(step)

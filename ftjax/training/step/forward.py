@@ -12,7 +12,8 @@ from ftjax.freezing.partition import combine
 from ftjax.freezing.plan.phase import PhaseProgram
 from ftjax.leaves import flatten
 from ftjax.models.shared_leaves import used_by
-from ftjax.models.stages import Network, stage_slice
+from ftjax.models.stage_names import stage_slice
+from ftjax.models.stages import Network
 from ftjax.pytrees import Flat, Inputs
 from ftjax.training.step.dynamic_backward import where_wanted
 from ftjax.training.step.state import Frozen
