@@ -11,6 +11,7 @@ from typing import Annotated
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.corruption import parse_corruption
 from ftjax.data.labels import DEFAULT_TASK, LabelKind, labels_of
+from ftjax.data.labels.own_keys import check_own_keys
 from ftjax.data.labels.tags import UNITS
 from ftjax.data.masks.mask_values import check_palette
 from ftjax.data.missing import read_missing
@@ -199,10 +200,10 @@ class DataSettings:
         check_name(self.units, UNITS, 'data.units')
         object.__setattr__(self, 'features', tuple(self.features))
         object.__setattr__(self, 'text_columns', tuple(self.text_columns))
-        if self.label_scale != 1 and not kind.scaled:
-            raise UserError(
-                f'data.label_scale needs labels that are numbers; data.task is {self.task}'
-            )
+        object.__setattr__(self, 'palette', tuple(self.palette))
+        usual = {field.name: field.default for field in dataclasses.fields(self)}
+        changed = {key: value for key, value in vars(self).items() if value != usual[key]}
+        check_own_keys(changed, kind, self.task)
         if self.folds == 1:
             raise UserError('data.folds is 1; expected 0 for none, or 2 or more')
         if self.folds and self.test_per_class is not None:
@@ -220,8 +221,6 @@ class DataSettings:
                 raise UserError(
                     f'data.sampler needs one class an example; data.task is {self.task}'
                 )
-        if self.packing and not kind.packs:
-            raise UserError(f'data.packing needs texts of a decoder; data.task is {self.task}')
         if self.tta not in ('', 'none'):
             parse('tta', self.tta)
         if self.window is not None:
@@ -242,13 +241,9 @@ class DataSettings:
         object.__setattr__(self, 'slices', tuple(self.slices))
         if len(set(self.class_names)) < len(self.class_names):
             raise UserError('data.class_names holds a name twice')
-        object.__setattr__(self, 'palette', tuple(self.palette))
         check_palette(self.palette)
-        if self.sliding is not None and (kind.head != 'dense' or self.image_size is None):
-            raise UserError(
-                'data.sliding needs labels of each pixel (data.task) and data.image_size, the size '
-                'of a window'
-            )
+        if self.sliding is not None and self.image_size is None:
+            raise UserError('data.sliding needs data.image_size, the size of a window')
         kind.check_augmentation(parse_augment(self.augment))
         if parse_augment(self.augment) and kind.from_inputs:
             raise UserError(

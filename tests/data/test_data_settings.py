@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from ftjax.data import DataSettings
+from ftjax.data.labels.own_keys import OWN_KEYS
 from ftjax.data.load import load_data
 from ftjax.errors import UserError
 
@@ -75,3 +76,28 @@ def test_lists_from_a_config_become_hashable_tuples():
     assert settings.image_size == (8, 9)
     assert hash(settings) == hash(dataclasses.replace(settings))
     assert DataSettings(image_size=24).image_size == (24, 24)
+
+
+OTHERS_KEYS = {
+    'ignore_index': (0, 'segmentation'),
+    'label_scale': (5.0, 'regression'),
+    'label_separator': (';', 'multilabel'),
+    'packing': (True, 'causal_lm'),
+    'palette': (('#000000', '#ff8000'), 'segmentation'),
+    'sliding': (0.5, 'segmentation'),
+    'units': ('characters', 'token_classification'),
+}
+
+
+@pytest.mark.parametrize('key', sorted(OTHERS_KEYS))
+def test_a_key_that_the_task_does_not_read_is_refused(key):
+    value, reader = OTHERS_KEYS[key]
+    assert getattr(DataSettings(task=reader, image_size=(8, 8), **{key: value}), key) == value
+    with pytest.raises(UserError, match=rf'data\.{key} is .* needs .*data\.task is classification'):
+        DataSettings(**{key: value})
+    usual = getattr(DataSettings(), key)
+    assert getattr(DataSettings(**{key: usual}), key) == usual
+
+
+def test_every_key_of_some_labels_is_tried():
+    assert set(OTHERS_KEYS) == set(OWN_KEYS)

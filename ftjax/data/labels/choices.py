@@ -98,7 +98,7 @@ class Choices(LabelKind):
 class Relevance(Choices):
     """float32 (N, candidates): 0 or more, and NO_CANDIDATE where a text has fewer candidates."""
 
-    dtype = np.float32
+    dtype, parted = np.float32, True
     fewest_texts = 2
     label_columns = ('relevance', 'scores')
     column_sets = (

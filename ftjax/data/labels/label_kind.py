@@ -78,6 +78,8 @@ class LabelKind:
     """Of an input of several texts."""
     scaled = False
     """Whether they are numbers that data.label_scale may divide."""
+    parted = False
+    """Whether a table may give several in one cell, parted by data.label_separator."""
 
     def texts_of(self, columns: Sequence[str], given: Sequence[str]) -> tuple[str, ...]:
         """The columns of a table whose texts go through the network each by itself; () for none.

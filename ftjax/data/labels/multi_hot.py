@@ -15,7 +15,7 @@ from ftjax.errors import UserError, at_row
 class MultiHot(LabelKind):
     """float32 (N, classes), 1 where the class applies and 0 elsewhere."""
 
-    axes, named = 2, True
+    axes, named, parted = 2, True, True
 
     def read(
         self, raw: Sequence[Any], where: Where, class_names: Sequence[str] = (), separator='|'
