@@ -1,4 +1,4 @@
-"""What to freeze of a sentence encoder on a hundred film sentences of SST-2.
+r"""What to freeze of a sentence encoder on a hundred film sentences of SST-2.
 
     python scripts/advise.py --config=configs/advice_sentences.py --config.init=FOLDER \
         --workdir=runs/advice_sentences --budget='15 min'

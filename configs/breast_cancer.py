@@ -1,4 +1,4 @@
-"""The embedded ablation of a table with few labels: ten benign and ten malignant breast masses.
+r"""The embedded ablation of a table with few labels: ten benign and ten malignant breast masses.
 
     python scripts/pretrain.py --config=configs/pretrain_payments.py --workdir=runs/masses \
         --config.data.source=breast_cancer --config.data.missing= --config.data.batch_size=32 \

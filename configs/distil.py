@@ -1,4 +1,4 @@
-"""Distillation without a download: a small perceptron learns from a larger one, its teacher.
+r"""Distillation without a download: a small perceptron learns from a larger one, its teacher.
 
     python scripts/train.py --config=configs/distil.py --workdir=runs/fraud_teacher \
         --config.train.loss= --config.model.width=64 --config.model.depth=4 \

@@ -1,4 +1,4 @@
-"""Fine-tuning on data of your own: all of it is used.
+r"""Fine-tuning on data of your own: all of it is used.
 
     python scripts/audit.py --config=configs/finetune.py --workdir=runs/audit \
         --config.data.source=folder:PATH --config.init=hf://ORG/NAME
@@ -30,7 +30,7 @@ TABLES = {'init': '', 'freeze': 'full', 'model': {'name': 'mlp'}}
 
 
 def get_config(kind='photos'):
-    check_name(kind, AUGMENT, 'configs/finetune.py takes a kind of data:')
+    check_name(kind, AUGMENT, 'kind of data of configs/finetune.py:')
     tables = kind == 'tables'
     return template(
         **(TABLES if tables else START),

@@ -1,4 +1,4 @@
-"""A network of your own in one file, to copy: network, names of its weights, preprocessing.
+r"""A network of your own in one file, to copy: network, names of its weights, preprocessing.
 
     python scripts/check_model.py --config=configs/own_model.py
     python scripts/train.py --config=configs/own_model.py --workdir=runs/own

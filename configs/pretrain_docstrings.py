@@ -1,4 +1,4 @@
-"""The text encoder that ships with the package: masked tokens of Python's own documentation.
+r"""The text encoder that ships with the package: masked tokens of Python's own documentation.
 
     python scripts/pretrain.py --config=configs/pretrain_docstrings.py --workdir=runs/docstrings \
         --publish=ftjax/pretrained/weights/docstrings --publish_dtype=float16

@@ -1,4 +1,4 @@
-"""The decoder that ships with the package: the next word of Python's own documentation.
+r"""The decoder that ships with the package: the next word of Python's own documentation.
 
     python scripts/pretrain.py --config=configs/pretrain_docstrings_lm.py \
         --workdir=runs/docstrings_lm --publish=ftjax/pretrained/weights/docstrings_lm \

@@ -1,4 +1,4 @@
-"""The network that ships with the package, trained on printed characters.
+r"""The network that ships with the package, trained on printed characters.
 
     python scripts/pretrain.py --config=configs/pretrain_glyphs.py --workdir=runs/glyphs \
         --publish=ftjax/pretrained/weights/glyphs

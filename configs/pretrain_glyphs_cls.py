@@ -1,4 +1,4 @@
-"""The shipped network that transformers opens: a small ViT with a class token, on print.
+r"""The shipped network that transformers opens: a small ViT with a class token, on print.
 
     python scripts/pretrain.py --config=configs/pretrain_glyphs_cls.py --workdir=runs/glyphs_cls \
         --publish=ftjax/pretrained/weights/glyphs_cls --publish_dtype=float16

@@ -1,4 +1,4 @@
-"""What should I freeze, on my data? Races the usual ways of freezing and says which to train.
+r"""What should I freeze, on my data? Races the usual ways of freezing and says which to train.
 
     python scripts/advise.py --config=configs/finetune.py --workdir=runs/advice --budget='10 min' \
         --config.data.source=folder:PATH --config.init=hf://ORG/NAME
@@ -31,6 +31,7 @@ ALLOWED = launch.define_allowed_changes()
 def main():
     from ftjax.ablation.advice.arms import ablation_of, candidate_arms, described_arms
     from ftjax.ablation.advice.recommendation import recommend
+    from ftjax.ablation.budgets.budget import read_budget
     from ftjax.ablation.cells.task_grids import check_grids, run_grids
     from ftjax.ablation.report.grid_report import write_grid_results
     from ftjax.ablation.settings import read_ablation
@@ -39,6 +40,7 @@ def main():
     from ftjax.io.files.lock import run_lock
     from ftjax.runs.network_opening import open_network
 
+    read_budget(BUDGET.value, '--budget')
     values = plain(CONFIG.value)
     given = values.pop('ablation', {})
     config = read_config(values)

@@ -1,4 +1,4 @@
-"""Audits the data of a config before anything is trained on them.
+r"""Audits the data of a config before anything is trained on them.
 
     python scripts/audit.py --config=configs/finetune.py --workdir=runs/audit \
         --config.data.source=folder:PATH --fix=clean.csv

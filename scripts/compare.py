@@ -1,4 +1,4 @@
-"""Which pretrained network, on my data? Compares networks by what they give a linear head.
+r"""Which pretrained network, on my data? Compares networks by what they give a linear head.
 
     python scripts/compare.py --config=configs/finetune.py --workdir=runs/networks \
         --inits=hf://ORG/A,hf://ORG/B,glyphs --config.data.source=folder:PATH

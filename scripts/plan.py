@@ -1,4 +1,4 @@
-"""Prints what a config would train and what its steps cost, before any training.
+r"""Prints what a config would train and what its steps cost, before any training.
 
 python scripts/plan.py --config=configs/quickstart_train.py --config.freeze=last:2
 python scripts/plan.py --list

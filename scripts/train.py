@@ -1,4 +1,4 @@
-"""Fine-tunes a pretrained network with part of it frozen.
+r"""Fine-tunes a pretrained network with part of it frozen.
 
     python scripts/train.py --config=configs/quickstart_train.py --workdir=runs/digits \
         --config.freeze=last:2

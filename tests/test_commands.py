@@ -1,5 +1,6 @@
 """`python -m ftjax NAME`, as it stands in for the scripts where there is no checkout."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -63,3 +64,11 @@ def test_results_name_the_command_that_was_typed(monkeypatch):
     path = '/lib/site-packages/ftjax/shipped/scripts/train.py'
     monkeypatch.setattr(sys, 'argv', [path, '--workdir=runs/mine'])
     assert provenance.command_line() == 'python -m ftjax train --workdir=runs/mine'
+
+
+def test_commands_in_help_are_written_as_they_are_pasted(repository):
+    """A line that goes on after a backslash is shown as two: docstrings with one are raw."""
+    for folder in ('scripts', 'configs'):
+        for file in sorted((repository / folder).rglob('*.py')):
+            said = ast.get_docstring(ast.parse(file.read_text())) or ''
+            assert all(len(line) <= 100 for line in said.splitlines()), file

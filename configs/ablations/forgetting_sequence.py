@@ -1,4 +1,4 @@
-"""T7: what MiniLM forgets of MRPC, CoLA, TREC while it learns them and SST-2 in turn.
+r"""T7: what MiniLM forgets of MRPC, CoLA, TREC while it learns them and SST-2 in turn.
 
     FTJAX_MINILM=FOLDER python scripts/ablate.py --config=configs/ablations/forgetting_sequence.py \
         --workdir=runs/forgetting_sequence

@@ -2,7 +2,8 @@
 
 `--config.train.patience=None` and `--config.data.palette=None` for keys that may say nothing,
 `--config.freeze.frozen_dtype=bfloat16` whether `config.freeze` is a text or a mapping so far,
-`--config.model.dropout=0.1` whether `config.model` has that field so far or not.
+`--config.model.dropout=0.1` and `--config.ablation.metric=f1_macro` whether `config.model` and
+`config.ablation` have that field so far or not.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from ftjax.ablation.settings import AblationSettings
 from ftjax.cli.listing import KEYED
 from ftjax.config import Config
 from ftjax.data.settings import DataSettings
@@ -80,13 +82,15 @@ def taken(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, object]]]:
     (['train.py'], [('train.patience', None), ('freeze.rewarm', 3)])
 
     Raises:
-      UserError: an unknown key of `freeze`, or a value that it does not take.
+      UserError: an unknown key of `freeze` or `ablation`, or a value that it does not take.
     """
     rest, found, nothing = [], [], nothing_by_key()
     for word in argv:
         match = WORD.fullmatch(word)
         given = nothing.get(match[1], ...) if match else ...
-        if match and isinstance(given, str) and match[2] in NONES:
+        if match and re.fullmatch(r'ablation\.\w+', match[1]):
+            found.append((match[1], ablation_value(match[1].removeprefix('ablation.'), match[2])))
+        elif match and isinstance(given, str) and match[2] in NONES:
             rest.append(f'--config.{match[1]}={given}')
         elif match and given is not ... and match[2] in (*NONES, *unset(given)):
             found.append((match[1], given))
@@ -107,6 +111,18 @@ def unset(nothing: object) -> tuple[str, ...]:
 def freeze_value(name: str, text: str) -> object:
     """The value of a field of `freeze` from its text."""
     return value_of(FreezeSettings, 'config.freeze', name, text)
+
+
+def ablation_value(name: str, text: str) -> object:
+    """The value of a field of `ablation` from its text.
+
+    >>> ablation_value('seeds', '0,1'), ablation_value('seeds', '3'), ablation_value('budget', '')
+    ((0, 1), (3,), '')
+    """
+    kinds = expected_of(AblationSettings).get(name, NOTHING).kinds
+    if tuple in kinds and isinstance(literal(text), int | float):
+        text = f'({text},)'  # one element
+    return value_of(AblationSettings, 'config.ablation', name, text)
 
 
 def data_values(words: Sequence[str]) -> dict[str, list[object]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ftjax.io.json.json_values import JsonObject
 from ftjax.runs.assessment.forgetting import forgetting_text
 from ftjax.runs.prepare import Prepared
-from ftjax.training.loop.validation import decision
+from ftjax.training.loop.validation import deciding_metric, decision
 
 
 def training_summary(prepared: Prepared, result: JsonObject) -> str:
@@ -20,7 +20,12 @@ def training_summary(prepared: Prepared, result: JsonObject) -> str:
     lines = []
     if result.get('stopped_early'):
         whole = prepared.run_length.steps / per_epoch
-        lines.append(f'stopped early after {steps / per_epoch:.4g} of {whole:.4g} epochs')
+        told = f'stopped early after {steps / per_epoch:.4g} of {whole:.4g} epochs'
+        if settings.patience:
+            times = f'{settings.patience} validation{"" if settings.patience == 1 else "s"}'
+            label = deciding_metric(settings, prepared.data.task).label
+            told += f': {times} without a better {label} (train.patience)'
+        lines.append(told)
     validation = result.get('validation') or {}
     if validation:
         best = -1 if 'averaged' in result else result.get('best_step') or steps

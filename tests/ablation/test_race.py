@@ -300,3 +300,12 @@ def test_what_is_told_is_json_and_names_every_look():
 
 def test_middle_rates():
     assert middle([1.0, 2.0, 3.0], 1) == [2.0] and middle([1.0, 2.0, 3.0], 2) == [1.0, 2.0]
+
+
+def test_a_budget_of_time_says_how_much_of_it_is_left():
+    race = race_of('60 s')
+    rows = play(race, Runner())
+    assert race.seconds_left([]) == 60.0
+    left = race.seconds_left(rows)
+    assert left == pytest.approx(60 - race.state(rows).ledger.spent) and 0 <= left < 60
+    assert race_of('60 runs').seconds_left([]) is None

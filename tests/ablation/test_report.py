@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ftjax.ablation.report.arm_lines import arm_lines
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.html import report_html, write_report
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
@@ -225,3 +226,23 @@ def test_meanings_follow_the_settings():
     assert (
         'several runs ran together' in told(report_html(summary, 't', drawn=()))['time of a step']
     )
+
+
+def test_the_set_up_says_what_each_arm_is():
+    arms = {
+        'full': {'freeze': 'full', 'rates': (1e-4, 1e-3)},
+        'top': 'last:1+l2_sp',
+        'scratch': {'init': 'random:glyphs', 'freeze': {'strategy': 'full', 'norm': 'train'}},
+        'pixels': {'baseline': 'pixels'},
+    }
+    settings = AblationSettings(arms=arms, rates=(1e-3, 1e-2))
+    found = arm_lines(settings)
+    assert found['full'] == 'freeze full. Every leaf.'
+    assert found['top'].startswith('freeze last:1+l2_sp. ') and found['top'].count('. ') >= 2
+    assert found['scratch'].startswith('init random:glyphs, freeze (strategy full, norm train). E')
+    assert found['pixels'].startswith('baseline pixels. A logistic regression on the raw pixels')
+    setup = setup_of(plain(template(init='glyphs')), settings)
+    assert setup['arm'] == found
+    assert setup['starting rates'].startswith('full: 0.0001, 0.001; top, scratch: 0.001, 0.01; up')
+    page = ' '.join(parsed(report_html(summarise(rows(), reference='full'), 't', setup)).text)
+    assert 'arm scratch' in page and found['pixels'] in page

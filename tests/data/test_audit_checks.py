@@ -240,6 +240,12 @@ def test_label_errors_and_shifts_are_findings():
     assert {row.action for row in one.rows if row.position >= 250} == {'review'}
     assert 'relabel' in {row.action for row in one.rows}
     assert not any(one.check == 'shift between splits' for one in audit.findings)
+    assert one.severity == 'warning' and 'labels are likely wrong' in one.message
+    noise = np.random.default_rng(0).normal(size=features.shape)
+    audit = full_audit(open_files(splits), Seen(noise))
+    one = next(one for one in audit.findings if one.check == 'label errors')
+    assert one.severity == 'note' and 'how many labels are wrong cannot be told' in one.message
+    assert 'likely wrong' not in one.message
     moved = features + np.where(np.arange(400) < 250, 0, 3)[:, None] * np.eye(8)[0]
     audit = full_audit(open_files(splits), Seen(moved))
     assert any(one.check == 'shift between splits' for one in audit.findings)

@@ -7,12 +7,14 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
 from ftjax.ablation.cells.extra_test_sets import further_settings, further_split, scored_whole
+from ftjax.ablation.settings import read_ablation
 from ftjax.api import Finetuning
 from ftjax.cli.overrides import data_values, make, nothing_by_key, optional_keys, taken
-from ftjax.config import merged, read_config, template
+from ftjax.config import merged, plain, read_config, template
 from ftjax.data import Dataset, DataSettings, Splits, load_data
 from ftjax.data.audit.overview import findings, overview, sizes
 from ftjax.data.audit.quick import quick_audit
@@ -361,3 +363,47 @@ def test_every_key_that_may_say_nothing_is_unset_by_none():
     assert not found.train.loggers
     assert found.freeze.norm == 'frozen'  # it has no value that says nothing
     assert data_values(['palette=None', 'class_names=']) == {'palette': [()], 'class_names': [()]}
+
+
+def test_every_key_of_an_ablation_is_set_on_the_command_line():
+    """Whether the config file names it or not, of the type of its field."""
+    config = template()
+    config.ablation = ConfigDict({'arms': {'full': 'full'}, 'rates': (1e-3,)}, convert_dict=False)
+    words = {
+        'metric': ('f1_macro', 'f1_macro'),
+        'seeds': ('0,1', (0, 1)),
+        'rates': ('0.1', (0.1,)),
+        'budget': ('30 min', '30 min'),
+        'margin': ('None', None),
+        'max_extra': ('0', 0),
+        'tasks': (
+            "{'few': {'data.examples_per_class': 5}}",
+            {'few': {'data.examples_per_class': 5}},
+        ),
+        'arms': (
+            "{'top': 'last:1', 'head': {'freeze': 'head'}}",
+            {'top': 'last:1', 'head': {'freeze': 'head'}},
+        ),
+    }
+    given = [f'--config.ablation.{key}={text}' for key, (text, _) in words.items()]
+    rest, changes = taken([*given, '--config.seed=3', '--config.ablation.arms.full=head'])
+    assert rest == ['--config.seed=3', '--config.ablation.arms.full=head']
+    make(config, changes)
+    settings = read_ablation({**plain(config)['ablation'], 'tasks': {}, 'budget': ''})
+    for key, (_, value) in words.items():
+        assert plain(config)['ablation'][key] == value, key
+    assert settings.seeds == (0, 1) and list(settings.arms) == ['top', 'head']
+
+
+@pytest.mark.parametrize(
+    ('word', 'message'),
+    [
+        ('seed=1', "unknown key of config.ablation: 'seed'; did you mean 'seeds'?"),
+        ('seeds=a', '--config.ablation.seeds is .a.; expected a sequence of whole numbers'),
+        ('arms=head', "--config.ablation.arms is 'head'; expected a mapping"),
+        ('max_extra=few', "max_extra is 'few'; expected a whole number"),
+    ],
+)
+def test_a_wrong_key_of_an_ablation_is_told_as_such(word, message):
+    with pytest.raises(UserError, match=message):
+        taken([f'--config.ablation.{word}'])

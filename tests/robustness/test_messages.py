@@ -189,9 +189,10 @@ def test_a_strategy_without_its_colon_is_named_with_it(text, right):
 @pytest.mark.parametrize(
     ('init', 'words'),
     [
-        ('google/vit-base-patch16-224', "did you mean 'hf://google/vit-base-patch16-224'?"),
+        ('google/vit-base-patch16-224', "write 'hf://google/vit-base-patch16-224'"),
         ('gliphs', "did you mean 'glyphs'"),
         ('tests/missing', 'known: '),
+        ('tests/pretrainde', "in tests, did you mean 'pretrained'?"),
         ('x' * 10_000, 'no pretrained network'),
         ('~nosuchuser/x', 'no pretrained network'),
         ('a\0b', 'no pretrained network'),
@@ -282,9 +283,10 @@ def test_the_printed_example_of_an_export_works(tmp_path, repository):
         assert (tmp_path / 'exports' / name).exists()
 
 
-def test_an_early_stop_is_said(tmp_path, caplog):
+def test_an_early_stop_is_said(tmp_path):
     from ftjax.runs.prepare import prepare
     from ftjax.runs.run import train
+    from ftjax.runs.training_summary import training_summary
 
     size = {'image_size': 16, 'patch_size': 8, 'width': 8, 'depth': 2, 'heads': 2}
     config = {
@@ -295,8 +297,43 @@ def test_an_early_stop_is_said(tmp_path, caplog):
         'optimizer': {'learning_rate': 1e-30},
         'freeze': 'last:1',
     }
-    with caplog.at_level('INFO', 'ftjax'):
-        result = train(prepare(read_config(config)), tmp_path)[1]
+    prepared = prepare(read_config(config))
+    result = train(prepared, tmp_path)[1]
     assert result['stopped_early'] and result['steps'] == 6
-    told = 'stopped early after 2 of 10 epochs: 1 validations without a better accuracy'
-    assert told in caplog.text
+    told = 'stopped early after 2 of 10 epochs: 1 validation without a better accuracy (train.pat'
+    assert training_summary(prepared, result).startswith(told)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'name', 'text', 'message'),
+    [
+        (
+            'jsonl',
+            'd.csv',
+            'text,label\na,b\n',
+            'd.csv line 1: no JSON .*; did you mean csv:.*d.csv',
+        ),
+        (
+            'csv',
+            'd.jsonl',
+            '{"text": "a", "label": "b"}\n',
+            'd.jsonl holds JSON lines; did you mean jsonl:',
+        ),
+        (
+            'csv',
+            'd.csv',
+            'review,stars\na,b\n',
+            r'name one of its columns, data.label_column=..; known: review, stars',
+        ),
+        (
+            'csv',
+            'd.csv',
+            'text,labels\na,b\n',
+            r"no column 'label' \(data.label_column\); did you mean 'labels'",
+        ),
+    ],
+)
+def test_a_table_of_another_kind_or_with_other_columns(tmp_path, kind, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_data(DataSettings(source=f'{kind}:{tmp_path / name}'))

@@ -15,7 +15,7 @@ import ftjax.runs.run
 from PIL import Image
 from configs.reliability import get_config as tiny
 
-measured = ftjax.runs.evaluate.split_statistics
+measured = ftjax.runs.run.split_statistics
 
 
 def replaced(prepared, *arguments):
@@ -24,7 +24,7 @@ def replaced(prepared, *arguments):
     return measured(prepared, *arguments)
 
 
-ftjax.runs.evaluate.split_statistics = replaced
+ftjax.runs.run.split_statistics = replaced
 
 
 def get_config():

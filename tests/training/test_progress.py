@@ -64,6 +64,18 @@ def test_slow_units_are_told_in_seconds_each():
     assert '2/4 (50 %), 90 s a run, 3 min 00 s left' in stream.getvalue()
 
 
+def test_no_more_time_is_told_than_a_budget_leaves():
+    clock, stream = Clock(), io.StringIO()
+    with Progress(40, 'grid', unit='runs', stream=stream, clock=clock, at_most=600) as progress:
+        for done in (1, 2, 34):
+            clock.now += 90
+            progress.update(done)
+    first, second, third, _ = stream.getvalue().splitlines()
+    assert first.endswith('at most 8 min 30 s left')
+    assert second.endswith('90 s a run, at most 7 min 00 s left')
+    assert third.endswith('33 s left') and 'at most' not in third
+
+
 def test_disabled_shows_nothing_and_an_error_says_stopped():
     stream = io.StringIO()
     with Progress(2, 'quiet', stream=stream, enabled=False) as progress:

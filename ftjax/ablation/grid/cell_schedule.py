@@ -26,6 +26,10 @@ class Schedule(Protocol):
         """What `planned` is: 'at least' so many, or 'at most'."""
         ...
 
+    def seconds_left(self, rows: RowList) -> float | None:
+        """Seconds after which no further run begins; None where only the runs decide."""
+        ...
+
     def pending(self, rows: RowList) -> list[Cell]:
         """The cells that the current round still needs; none when the grid is done."""
         ...
@@ -53,6 +57,9 @@ class FullGrid:
         return runs + (len(settings.arms) - arms) * seeds
 
     bound = 'at least'
+
+    def seconds_left(self, rows: RowList) -> None:
+        """See Schedule."""
 
     def pending(self, rows: RowList) -> list[Cell]:
         """See Schedule."""

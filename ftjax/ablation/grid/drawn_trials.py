@@ -40,6 +40,9 @@ class Trials:
 
     bound = 'at least'
 
+    def seconds_left(self, rows: RowList) -> None:
+        """See Schedule."""
+
     def pending(self, rows: RowList) -> list[Cell]:
         """See Schedule."""
         known = {cell_of(row) for row in rows}

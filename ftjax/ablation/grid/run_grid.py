@@ -84,7 +84,12 @@ def run_grid(
         JsonLines(path) as log,
         engine.open(work) as run,
         Progress(
-            max(planned, len(rows)), 'ablation', unit='run', start=len(rows), enabled=progress
+            max(planned, len(rows)),
+            'ablation',
+            unit='run',
+            start=len(rows),
+            enabled=progress,
+            at_most=schedule.seconds_left(rows),
         ) as bar,
     ):
         if progress:

@@ -46,7 +46,8 @@ def check_networks(values: Mapping[str, object], inits: Sequence[str], data: Spl
         data; labels that no linear model has; no validation or test split.
     """
     if len(set(inits)) < 2 or not all(inits):
-        raise UserError(f'{len(set(inits))} networks to compare; expected two or more: --inits=a,b')
+        several = f'{len(set(inits))} network{"" if len(set(inits)) == 1 else "s"}'
+        raise UserError(f'{several} to compare; expected two or more: --inits=a,b')
     for init in inits:
         if inits.count(init) > 1:
             raise UserError(f'--inits names {init} twice')

@@ -44,6 +44,12 @@ class Race(Terms):
 
     bound = 'at most'
 
+    def seconds_left(self, rows: RowList) -> float | None:
+        """See Schedule: what is left of a budget of time."""
+        if self.budget.kind != 'seconds':
+            return None
+        return max(0.0, self.budget.amount - self.state(rows).ledger.spent)
+
     def pending(self, rows: RowList) -> list[Cell]:
         """See Schedule."""
         return self.state(rows).pending

@@ -107,7 +107,7 @@ def _cheapest(compared: Sequence[Summary], reference: Summary, summary: Summary)
     if not good and all(_verdict(arm) == 'none' for arm in compared):
         return []
     if not good:
-        return [f'No cheaper arm is shown to be worse by less than {allowed}.']
+        return [f'No cheaper arm is shown to be at most {allowed} worse than {reference["arm"]}.']
     cheapest = min(good, key=price)
     shares = [
         f'{share:.2g} of the {words}'

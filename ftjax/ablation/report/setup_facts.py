@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.report.arm_lines import arm_lines
 from ftjax.ablation.settings import AblationSettings
 from ftjax.io.json.json_values import JsonObject
 from ftjax.plotting import number_formats
@@ -37,6 +38,7 @@ def setup_of(values: JsonObject, settings: AblationSettings, rows: Rows = ()) ->
         'weights kept': 'of the last step'
         if train.get('keep') == 'last'
         else f'the best on validation, looked at every {train["eval_every"]:g} epochs',
+        'arm': arm_lines(settings),
         'starting rates': rates_line(settings),
         'seeds': ', '.join(map(str, settings.seeds)),
         **({'tasks': settings.tasks} if settings.tasks else {}),
@@ -96,9 +98,15 @@ def optimizer_line(optimizer: Mapping[str, object]) -> str:
 
 
 def rates_line(settings: AblationSettings) -> str:
-    """The starting grid of rates, and how it goes on."""
-    grids = dict.fromkeys(settings.grids.values())
-    told = '; '.join(', '.join(f'{rate:g}' for rate in grid) for grid in grids)
+    """The starting grid of rates, of which arms where they differ, and how it goes on."""
+    arms_of: dict[tuple[float, ...], list[str]] = {}
+    for arm, grid in settings.grids.items():
+        arms_of.setdefault(grid, []).append(arm)
+    told = '; '.join(
+        (f'{", ".join(arms)}: ' if len(arms_of) > 1 else '')
+        + ', '.join(f'{rate:g}' for rate in grid)
+        for grid, arms in arms_of.items()
+    )
     if settings.search != 'grid' or not told:
         return told or 'none'
     return f'{told}; up to {settings.max_extra} more while a best one is on an edge'

@@ -15,6 +15,7 @@ from ftjax.data.sources.text_file import lines_of, read_text
 from ftjax.errors import UserError
 
 SUFFIXES = ('.csv', '.tsv', '.txt')
+JSON_SUFFIXES = ('.jsonl', '.ndjson', '.json')
 
 
 def read(argument: str, settings: DataSettings) -> Parts:
@@ -37,6 +38,8 @@ def read(argument: str, settings: DataSettings) -> Parts:
 
 def _rows(path: Path, settings: DataSettings, notes: list[str]) -> Iterator[Row]:
     text = read_text(path, settings.encoding)
+    if path.suffix.lower() in JSON_SUFFIXES and text.lstrip()[:1] == '{':
+        raise UserError(f'{path} holds JSON lines; did you mean jsonl:{path}?')
     delimiter = settings.delimiter or (',' if path.suffix.lower() == '.csv' else '\t')
     if settings.layout in ('header', 'no_header'):
         if not settings.delimiter:

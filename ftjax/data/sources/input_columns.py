@@ -83,6 +83,8 @@ def need(columns: Sequence[str], name: str, setting: str, source: Path) -> None:
     """UserError unless a column that a setting names is there."""
     if name not in columns:
         near = did_you_mean(name, columns)
+        if near.startswith('known'):  # nothing alike: which of them is it?
+            near = f'name one of its columns, data.{setting}=..; {near}'
         raise UserError(f'{source}: no column {name!r} (data.{setting}); {near}')
 
 

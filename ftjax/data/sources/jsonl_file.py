@@ -33,7 +33,10 @@ def _rows(path: Path, settings: DataSettings) -> Iterator[Row]:
         try:
             cells = parse_json(line, 'the line', LENIENT)
         except UserError as error:
-            raise UserError(f'{path} line {number}: no JSON that can be read ({error})') from None
+            hint = f'; did you mean csv:{path}?' if path.suffix in ('.csv', '.tsv') else ''
+            raise UserError(
+                f'{path} line {number}: no JSON that can be read ({error}){hint}'
+            ) from None
         if not isinstance(cells, dict):
             raise UserError(f'{path} line {number}: is no object; expected {{"text": .., ..}}')
         yield Row(path, number, cells)

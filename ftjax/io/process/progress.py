@@ -69,6 +69,7 @@ class Progress:
         unit: str = 'steps',
         start: int = 0,
         enabled: bool = True,
+        at_most: float | None = None,
         every_seconds: float = 5.0,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -81,13 +82,14 @@ class Progress:
           unit: plural name of what is counted.
           start: units done before (a resumed run).
           enabled: False shows nothing at all (a run inside a larger loop).
+          at_most: seconds after which the loop ends, whatever is left of its units.
           every_seconds: least time between two plain lines where there is no terminal.
           stream: where to; standard error by default.
           clock: seconds from any fixed point.
         """
         self.pace = Pace(total, start)
         self._description = printable(description)
-        self._unit, self._enabled = unit, enabled
+        self._unit, self._enabled, self._at_most = unit, enabled, at_most
         self._every, self._clock = every_seconds, clock
         self._stream = stream or sys.stderr
         self._values: dict[str, object] = {}
@@ -175,14 +177,20 @@ class Progress:
         return f'{self._description} {self.pace.done}/{self.pace.total} ({share:.0f} %)'
 
     def _status(self) -> str:
+        return f'{self._timing()}{self._shown_values()}'
+
+    def _timing(self) -> str:
         rate, left = self.pace.rate, self.pace.seconds_left
-        if rate is None or left is None:
-            timing = 'no estimate of the time left yet'
-        elif rate >= 1:
-            timing = f'{rate:.3g} {self._unit}/s, {duration(left)} left'
-        else:
-            timing = f'{1 / rate:.3g} s a {self._unit.removesuffix("s")}, {duration(left)} left'
-        return timing + self._shown_values()
+        told = None if left is None else f'{duration(left)} left'
+        if self._at_most is not None:
+            limit = max(0.0, self._at_most - (self._clock() - self._began))
+            if left is None or limit < left:
+                told = f'at most {duration(limit)} left'
+        if rate is None or told is None:
+            return told or 'no estimate of the time left yet'
+        if rate >= 1:
+            return f'{rate:.3g} {self._unit}/s, {told}'
+        return f'{1 / rate:.3g} s a {self._unit.removesuffix("s")}, {told}'
 
     def _shown_values(self) -> str:
         return ''.join(f', {name} {_shown(value)}' for name, value in self._values.items())

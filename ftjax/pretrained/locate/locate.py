@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 import pathlib
 import re
@@ -64,14 +65,25 @@ def locate(init: str, *, weights: bool = True) -> Location:
     if path is None:
         own = [name for name in parts('model') if is_recipe(name)]
         schemes = [*shipped, *own, 'data:NAME', 'hf://ORG/NAME']
-        near = did_you_mean(init, schemes)
+        near = _sibling(init) or did_you_mean(init, schemes)
         if re.fullmatch(r'[\w-][\w.-]*/[\w.-]+', init) and not pathlib.Path(init).parent.is_dir():
-            near = f"did you mean 'hf://{init}'?"
+            near = f"if it is a repository of the hub, write 'hf://{init}'"
         raise UserError(
             f'no pretrained network {shown(init, 200)}: not a file or folder here, and not one of '
             f'{", ".join(schemes)}; {near}'
         )
     return Location(_in_run(path))
+
+
+def _sibling(init: str) -> str:
+    """What lies in the folder of a missing path and has nearly its name; '' for nothing."""
+    folder, name = os.path.split(init)
+    try:
+        names = os.listdir(folder) if folder else []
+    except (OSError, ValueError):  # no such folder; a name that no path has
+        return ''
+    near = difflib.get_close_matches(name[:200], names, n=1, cutoff=0.75)
+    return f'in {folder}, did you mean {near[0]!r}?' if near else ''
 
 
 def _with_variables(init: str) -> str:

@@ -24,7 +24,7 @@ from ftjax.training.loop.non_finite import Diverged
 from ftjax.training.loop.profiling import Profile, warn_of_waiting
 from ftjax.training.loop.run_state import RunState
 from ftjax.training.loop.step_runner import StepRunner
-from ftjax.training.loop.validation import check_validation, deciding_metric
+from ftjax.training.loop.validation import check_validation
 from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
 
@@ -136,16 +136,6 @@ def fit(
             best = run_state.best.step == run_state.done and run_state.best.defined
             bar.row(shown(run_state.history[-1]), 'best so far' if best else '')
         final = run_state.final(PhaseState(spec))
-    if progress and run_state.done < total:
-        whole = total / spec.steps_per_epoch
-        _log.info(
-            'stopped early after %.4g of %.4g epochs: %d validations without a better %s '
-            '(train.patience)',
-            run_state.done / spec.steps_per_epoch,
-            whole,
-            run_state.best.since,
-            deciding_metric(settings, data.val.task).label,
-        )
     warn_of_waiting(run_state.timings.stages)
     if settings.keep == 'best' and not run_state.best.defined:
         _log.warning(

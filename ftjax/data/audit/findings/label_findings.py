@@ -42,13 +42,22 @@ def label_findings(examples: Examples, features: np.ndarray) -> Iterator[Finding
         return Row(at, 'relabel' if sure else 'review', label=names[to], detail=detail)
 
     accuracy = float((probabilities.argmax(axis=1) == labels).mean())
+    share = f'{len(found.flagged) / len(labels):.1%}'
+    if accuracy >= RIGHT:
+        told = (
+            f'{counted(len(found.flagged), "label is", "labels are")} likely wrong ({share}; '
+            f'confident learning on a head that is right on {accuracy:.1%} of held-out examples)'
+        )
+    else:
+        told = (
+            f'how many labels are wrong cannot be told: a head on these features is right on '
+            f'{accuracy:.1%} of held-out examples only. It doubts '
+            f'{counted(len(found.flagged), "label", "labels")} ({share}): look at the first'
+        )
     yield Finding(
         'label errors',
         'warning' if accuracy >= RIGHT else 'note',
-        f'{counted(len(found.flagged), "label is", "labels are")} likely wrong '
-        f'({len(found.flagged) / len(labels):.1%}; confident learning on a head that is right on '
-        f'{accuracy:.1%} of held-out examples'
-        + (')' if accuracy >= RIGHT else ', too few to say much: look at the first)'),
+        told,
         tuple(row(int(at)) for at in found.flagged),
         measured=len(found.flagged) / len(labels),
     )

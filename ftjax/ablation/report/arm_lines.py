@@ -1,0 +1,49 @@
+"""What each arm of an ablation is, in a line: what it changes, and what that means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ftjax.ablation.cells.baselines import BASELINES
+from ftjax.ablation.settings import AblationSettings
+from ftjax.errors import UserError
+from ftjax.freezing.registry import parse
+
+
+def arm_lines(settings: AblationSettings) -> dict[str, str]:
+    """Arm to its changes of the config, with the meaning of its strategy or baseline.
+
+    >>> arm_lines(AblationSettings(arms={'top': 'head'}, rates=(0.1,)))
+    {'top': 'freeze head. The head alone (linear probe).'}
+    """
+    return {arm: _line(settings.changes(arm)) for arm in settings.arms}
+
+
+def _line(changes: Mapping[str, object]) -> str:
+    told = ', '.join(f'{key} {_value(value)}' for key, value in changes.items())
+    meaning = _meaning(changes)
+    return f'{told}. {meaning}' if meaning else told
+
+
+def _value(value: object) -> str:
+    if not isinstance(value, Mapping):
+        return str(value)
+    return '(' + ', '.join(f'{key} {_value(inner)}' for key, inner in value.items()) + ')'
+
+
+def _meaning(changes: Mapping[str, object]) -> str:
+    """The first lines of the docstrings of what an arm names; '' where nothing has one."""
+    baseline, freeze = changes.get('baseline'), changes.get('freeze')
+    if isinstance(baseline, Mapping):
+        baseline = baseline.get('name')
+    if baseline in BASELINES:
+        return (BASELINES[str(baseline)].__doc__ or '').strip().split('\n')[0]
+    if isinstance(freeze, Mapping):
+        freeze = freeze.get('strategy')
+    if not isinstance(freeze, str):
+        return ''
+    try:
+        summaries = [term.part.summary for term in parse(freeze)]
+    except UserError:  # a strategy of one's own, where its file is not at hand
+        return ''
+    return ' '.join(filter(None, summaries))
