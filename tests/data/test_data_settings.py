@@ -93,7 +93,7 @@ OTHERS_KEYS = {
 def test_a_key_that_the_task_does_not_read_is_refused(key):
     value, reader = OTHERS_KEYS[key]
     assert getattr(DataSettings(task=reader, image_size=(8, 8), **{key: value}), key) == value
-    with pytest.raises(UserError, match=rf'data\.{key} is .* needs .*data\.task is classification'):
+    with pytest.raises(UserError, match=rf'data\.{key} needs .*; data\.task is classification'):
         DataSettings(**{key: value})
     usual = getattr(DataSettings(), key)
     assert getattr(DataSettings(**{key: usual}), key) == usual

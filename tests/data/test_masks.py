@@ -253,7 +253,7 @@ def test_masks_are_resized_as_pillow_resizes_to_the_nearest(size):
 @pytest.mark.parametrize('palette', [('#12345',), ('red',), ('#FF0000', '#ff0000')])
 def test_a_palette_holds_different_colours(palette):
     with pytest.raises(UserError, match=r'data\.palette holds'):
-        DataSettings(palette=palette)
+        DataSettings(task='segmentation', palette=palette)
 
 
 def test_a_painted_image_shows_the_image_where_no_pixel_is_counted():
@@ -293,7 +293,7 @@ def test_windows_cover_an_image_and_a_split_is_cut_into_them():
 
 
 def test_sliding_needs_the_size_of_a_window():
-    with pytest.raises(UserError, match=r'data\.sliding needs labels of each pixel'):
+    with pytest.raises(UserError, match=r'data\.sliding needs data\.image_size'):
         DataSettings(task='segmentation', sliding=0.5)
 
 

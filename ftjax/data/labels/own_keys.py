@@ -34,6 +34,4 @@ def check_own_keys(changed: Mapping[str, object], kind: LabelKind, task: str) ->
     """
     for key, (reads, labels) in OWN_KEYS.items():
         if changed.get(key) is not None and not reads(kind):
-            raise UserError(
-                f'data.{key} is {changed[key]!r} and needs {labels}; data.task is {task}'
-            )
+            raise UserError(f'data.{key} needs {labels}; data.task is {task}')
