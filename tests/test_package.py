@@ -231,7 +231,7 @@ def test_rooms_of_rooms_hold_no_loose_files(folder):
 
 
 def test_files_of_one_name_are_of_one_idea():
-    families = {path.stem for path in (ROOT / 'ftjax/pretrained/families').glob('*.py')}
+    families = {path.stem for path in (ROOT / 'ftjax/pretrained/families').rglob('*.py')}
     # A data set drawn here and its source; images and texts; what a room registers; its settings.
     one_idea = {
         'glyphs',

@@ -12,13 +12,13 @@ import numpy as np
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.load import split_data, test_of
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.columns import parts_from_rows
-from ftjax.data.sources.image_tree import is_image
-from ftjax.data.sources.input_columns import TEXT_COLUMNS
+from ftjax.data.sources.folders.image_tree import is_image
 from ftjax.data.sources.npz_file import parts_from_arrays
 from ftjax.data.sources.registry import IN_PYTHON, Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
-from ftjax.data.sources.table_row import HeldRow, Row
+from ftjax.data.sources.tables.columns import parts_from_rows
+from ftjax.data.sources.tables.input_columns import TEXT_COLUMNS
+from ftjax.data.sources.tables.table_row import HeldRow, Row
 from ftjax.errors import UserError, check_name, shown
 
 INPUTS = ('x', 'image', 'images', 'text', 'sentence', 'pixel_values', 'input')

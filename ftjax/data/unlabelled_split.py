@@ -9,7 +9,7 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.image_tree import image_files
+from ftjax.data.sources.folders.image_tree import image_files
 from ftjax.data.sources.registry import read_source, verified
 from ftjax.data.user_paths import existing_folder
 from ftjax.errors import UserError

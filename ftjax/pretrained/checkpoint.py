@@ -14,8 +14,8 @@ from ftjax.errors import UserError
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import plain_network, with_overrides
-from ftjax.models.bert import BERT
-from ftjax.models.modernbert import ModernBERT
+from ftjax.models.encoders.bert import BERT
+from ftjax.models.encoders.modernbert import ModernBERT
 from ftjax.models.registry import build, options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing

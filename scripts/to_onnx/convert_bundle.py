@@ -54,7 +54,7 @@ def convert(trained, signature, bucket, path):
     from padded_pool import PaddedFirst
 
     from ftjax.leaves import flatten
-    from ftjax.models import resnet
+    from ftjax.models.vision import resnet
     from ftjax.serving.making.trace import Served
 
     vars(resnet)['nn'] = PaddedFirst()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.cells import records, stream_records
+from ftjax.data.sources.tables.cells import records, stream_records
 from ftjax.data.sources.text_file import stream_lines
 from ftjax.data.unlabelled import chunks as chunks_module
 from ftjax.data.unlabelled.chunks import Reading, chunks

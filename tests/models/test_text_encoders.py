@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from ftjax.errors import UserError
+from ftjax.models.encoders.text_encoder import Pool
 from ftjax.models.registry import build, options_of
 from ftjax.models.stages import EVAL, TRAIN
-from ftjax.models.text_encoder import Pool
 from ftjax.runs.prepare import Prepared
 
 TINY = {'vocab_size': 30, 'width': 16, 'depth': 2, 'heads': 2, 'mlp_dim': 24, 'max_positions': 12}

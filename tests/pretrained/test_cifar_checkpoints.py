@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from ftjax.export.source_names import to_source
-from ftjax.pretrained.families.resnet_cifar import BATCH_NORM, GROUP_NORM
+from ftjax.pretrained.families.vision.resnet_cifar import BATCH_NORM, GROUP_NORM
 from ftjax.pretrained.inspection import inspect
 from ftjax.pretrained.locate.locate import data_folder
 from ftjax.pretrained.open import load_pretrained

@@ -12,7 +12,7 @@ from ftjax.errors import UserError
 from ftjax.export.source_names import save_source, to_source
 from ftjax.leaves import flatten, unflatten
 from ftjax.models.registry import build
-from ftjax.pretrained.families.resnet_cifar import BATCH_NORM, GROUP_NORM
+from ftjax.pretrained.families.vision.resnet_cifar import BATCH_NORM, GROUP_NORM
 from ftjax.pretrained.initialise import leaf_shapes, random_leaves, random_variables
 from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.readers import open_source

@@ -13,10 +13,10 @@ import pytest
 from parity_engine import quick_jit
 
 from ftjax.errors import UserError
-from ftjax.models.efficientnet import EfficientNet
+from ftjax.models.vision.efficientnet import EfficientNet
 from ftjax.pretrained import families
 from ftjax.pretrained.config_check import check_config
-from ftjax.pretrained.families import efficientnet_timm
+from ftjax.pretrained.families.vision import efficientnet_timm
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.open import load_pretrained
 

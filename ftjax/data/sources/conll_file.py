@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.columns import parts_from_rows, table_files
 from ftjax.data.sources.registry import Parts
-from ftjax.data.sources.table_row import Row
+from ftjax.data.sources.tables.columns import parts_from_rows, table_files
+from ftjax.data.sources.tables.table_row import Row
 from ftjax.data.sources.text_file import lines_of, read_text
 from ftjax.errors import UserError
 

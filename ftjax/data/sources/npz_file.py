@@ -11,7 +11,7 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.data.labels.names import names_of
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.image_tree import readable
+from ftjax.data.sources.folders.image_tree import readable
 from ftjax.data.sources.registry import Parts
 from ftjax.data.user_paths import existing_file
 from ftjax.errors import UserError, did_you_mean

@@ -10,7 +10,7 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.image_tree import readable
+from ftjax.data.sources.folders.image_tree import readable
 from ftjax.errors import UserError
 
 

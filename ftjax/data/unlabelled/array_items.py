@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ftjax.data.labels.names import names_of
-from ftjax.data.sources.image_tree import readable
+from ftjax.data.sources.folders.image_tree import readable
 from ftjax.data.sources.npz_file import as_images
 from ftjax.data.unlabelled.items import Found, Item, Unreadable
 from ftjax.errors import UserError, did_you_mean

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.sources.table_columns import number_of, word_of
-from ftjax.data.sources.table_row import HeldRow, Row, cell
+from ftjax.data.sources.tables.table_columns import number_of, word_of
+from ftjax.data.sources.tables.table_row import HeldRow, Row, cell
 from ftjax.data.tables.table_inputs import Table
 from ftjax.data.unlabelled.items import Found, Item, Unreadable
 from ftjax.errors import UserError, did_you_mean, shown

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.conll_file import WORDS, sentences
-from ftjax.data.sources.csv_file import SUFFIXES as TABLES
-from ftjax.data.sources.image_tree import is_image, readable, stream_image_files
+from ftjax.data.sources.folders.image_tree import is_image, readable, stream_image_files
+from ftjax.data.sources.tables.csv_file import SUFFIXES as TABLES
 from ftjax.data.unlabelled.array_items import array_count, array_items
 from ftjax.data.unlabelled.feature_items import feature_items
 from ftjax.data.unlabelled.items import Found, Item

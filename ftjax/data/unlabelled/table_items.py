@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.cells import Record, delimiter_of, refuse_joined_rows, stream_records
-from ftjax.data.sources.csv_file import wrong_count
-from ftjax.data.sources.input_columns import (
+from ftjax.data.sources.tables.cells import Record, delimiter_of, refuse_joined_rows, stream_records
+from ftjax.data.sources.tables.csv_file import wrong_count
+from ftjax.data.sources.tables.input_columns import (
     TEXT_COLUMNS,
     input_column,
     input_of,
@@ -18,7 +18,7 @@ from ftjax.data.sources.input_columns import (
     pair_column,
     text_columns,
 )
-from ftjax.data.sources.table_row import Row
+from ftjax.data.sources.tables.table_row import Row
 from ftjax.data.sources.text_file import LONGEST_LINE, stream_lines
 from ftjax.data.unlabelled.items import Found, Item, Unreadable
 from ftjax.data.user_paths import resolve_path

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import flax.linen as nn
 from jax.typing import DTypeLike
 
+from ftjax.models.decoders.text_decoder_stages import positions
 from ftjax.models.layers.attention import attend, weight_dropout
 from ftjax.models.layers.key_value_cache import attend_cached, from_place
 from ftjax.models.layers.rotary import attention_factor, frequencies, rotate
 from ftjax.models.stages import Mode
-from ftjax.models.text_decoder_stages import positions
 
 
 class RotaryAttention(nn.Module):

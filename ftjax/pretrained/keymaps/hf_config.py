@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ftjax.errors import UserError, check_name
 from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
-from ftjax.models.vit import ViT
+from ftjax.models.vision.vit import ViT
 
 # transformers' names of activations -> ours; the first of each of ours is the one written.
 ACTIVATIONS = {

@@ -11,7 +11,8 @@ writes it back under the source's own names.
 A leaf is named by its key, the collection and the path: `params/block_00/attn/query/kernel`,
 `batch_stats/stem/norm/mean`.
 
-Adding a family takes one module in `families/` and one row in its table; see families/__init__.py.
+Adding a family takes one module in a room of `families/` and one row in that room's table; see
+families/__init__.py.
 """
 
 from __future__ import annotations

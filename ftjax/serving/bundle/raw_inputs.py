@@ -12,7 +12,7 @@ import numpy as np
 from ftjax.data.images.geometry import Geometry
 from ftjax.data.images.modes import Whites
 from ftjax.data.labels.tags import UNITS
-from ftjax.data.sources.table_row import Row
+from ftjax.data.sources.tables.table_row import Row
 from ftjax.data.unlabelled.feature_items import feature_items, table_inputs
 from ftjax.data.unlabelled.items import Unreadable
 from ftjax.errors import UserError, shown

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.table_row import Row
+from ftjax.data.sources.tables.table_row import Row
 from ftjax.data.unlabelled.inputs import read_inputs
 from ftjax.data.unlabelled.items import Unreadable
 from ftjax.data.unlabelled.table_items import table_rows

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from ftjax.data.sources.cells import records
+from ftjax.data.sources.tables.cells import records
 from ftjax.data.sources.text_file import lines_of
 from ftjax.errors import UserError, did_you_mean
 from ftjax.io.files.regular_files import read_bytes

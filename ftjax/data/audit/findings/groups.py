@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from ftjax.data.audit.finding import Finding
 from ftjax.data.dataset import Dataset, Splits
-from ftjax.data.sources.image_tree import readable
+from ftjax.data.sources.folders.image_tree import readable
 from ftjax.data.sources.split_names import split_of
 
 _FEWEST_GROUPS = 5

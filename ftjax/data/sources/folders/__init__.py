@@ -1,0 +1,1 @@
+"""Folders of images, one folder a class or with a mask beside each image."""

@@ -1,0 +1,1 @@
+"""Data that need no file: drawn on the spot, or shipped with a library."""

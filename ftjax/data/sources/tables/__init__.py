@@ -1,0 +1,1 @@
+"""Tables in files, CSV, TSV and JSONL: which columns mean what, and their cells."""

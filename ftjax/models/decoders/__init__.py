@@ -1,0 +1,1 @@
+"""Families of causal language models: decoders of text."""
