@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ftjax.api import finetune, load
 
+    __version__: str
+
 __all__ = ['finetune', 'load']
 
 
@@ -14,4 +16,8 @@ def __getattr__(name: str) -> Any:
         from ftjax import api
 
         return getattr(api, name)
+    if name == '__version__':
+        from importlib.metadata import version
+
+        return version(__name__)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -5,11 +5,13 @@
     python scripts/tutorials.py --check                executes, and writes nothing
 
 Each runs in a process of its own, in a temporary folder, on the CPU. A notebook whose cell fails,
-writes to stderr, or shows a path of this machine is not written. To change a tutorial, edit the
-notebook, with Jupyter say, and run this. It needs `pip install 'ftjax[tutorials]'`.
+writes to stderr, or shows a path of this machine is not written. What each took is told in seconds,
+and in seconds of processors, which other work on the machine changes less. To change a tutorial,
+edit the notebook, with Jupyter say, and run this. It needs `pip install 'ftjax[tutorials]'`.
 """
 
 import pathlib
+import resource
 import time
 
 from absl import flags
@@ -30,13 +32,20 @@ def main():
     for name in asked:
         check_name(name, there, 'tutorial')
     for name in asked:
-        begun = time.monotonic()
+        begun, busy = time.monotonic(), _processor_seconds()
         made = cleaned(execute(read_notebook(there[name]), name))
         if not CHECK.value:
             write_notebook(there[name], made)
         elif found := list(faults(made)):
             raise UserError(f'{name}: {"; ".join(found)}')
-        print(f'{name}: {time.monotonic() - begun:.0f} s', flush=True)
+        spent, busy = time.monotonic() - begun, _processor_seconds() - busy
+        print(f'{name}: {spent:.0f} s, {busy:.0f} s of processors', flush=True)
+
+
+def _processor_seconds() -> float:
+    """Of all processes that this one has started, and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 if __name__ == '__main__':

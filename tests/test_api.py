@@ -1,5 +1,7 @@
 """The Python interface: data in every form, answers, and what is saved and loaded."""
 
+import importlib.metadata
+
 import numpy as np
 import pytest
 
@@ -215,3 +217,9 @@ def test_the_range_test_rises_and_suggests_a_grid():
     assert phases.lr_find(steps=10).starts
     with pytest.raises(UserError, match='0 < low < high'):
         run.lr_find(1.0, 0.1)
+
+
+def test_the_package_tells_its_version():
+    assert ftjax.__version__ == importlib.metadata.version('ftjax')
+    with pytest.raises(AttributeError, match="'ftjax' has no attribute '__author__'"):
+        ftjax.__author__  # noqa: B018

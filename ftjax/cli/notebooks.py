@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
 import pathlib
 import re
+import signal
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -47,6 +49,8 @@ def read_notebook(path: str | os.PathLike[str]) -> Notebook:
 def execute(notebook: Notebook, name: str) -> Notebook:
     """The notebook with new outputs, of a process of its own in a temporary folder.
 
+    Neither outlives the call: processes that cells have started are ended too.
+
     Args:
       notebook: from `read_notebook`; it is left as it is.
       name: for messages.
@@ -65,7 +69,7 @@ def execute(notebook: Notebook, name: str) -> Notebook:
     # Which joins the lines that a file holds.
     node: Any = nbformat.reads(json.dumps(notebook), as_version=4)
     with tempfile.TemporaryDirectory() as folder:
-        client = NotebookClient(
+        client: Any = NotebookClient(
             node,
             timeout=TIMEOUT,
             kernel_name='python3',
@@ -74,10 +78,16 @@ def execute(notebook: Notebook, name: str) -> Notebook:
             # The kernel says on every start that it listens on this machine's own ports.
             extra_arguments=['--log-level=ERROR'],
         )
+        groups: list[int] = []
+        client.on_notebook_start = lambda **_: groups.append(client.km.provisioner.pgid)
         try:
-            client.execute(env={**os.environ, 'JAX_PLATFORMS': 'cpu'})
+            client.execute(env={**os.environ, 'JAX_PLATFORMS': 'cpu', 'TMPDIR': folder})
         except CellExecutionError as error:
             raise UserError(f'{name}: {COLOUR.sub("", str(error)).strip()}') from None
+        finally:
+            for group in groups:
+                with contextlib.suppress(ProcessLookupError):  # nothing was left
+                    os.killpg(group, signal.SIGKILL)
     return json.loads(nbformat.writes(node))
 
 

@@ -3,7 +3,10 @@
 import ast
 import importlib
 import importlib.util
+import os
+import pathlib
 import re
+import time
 import types
 
 import pytest
@@ -179,10 +182,28 @@ def test_lines_of_a_file_are_executed_and_a_cell_that_fails_is_told():
     notebook['cells'] = [cell(['one = 1\n', 'print(one)'], count=None)]
     (made,) = cleaned(execute(notebook, 'mine'))['cells']
     assert (made['execution_count'], made['outputs']) == (1, [stream(['1\n'])])
-    notebook['cells'] = [cell('1 / 0', count=None)]
-    with pytest.raises(UserError, match=r'mine: (?s:.)*ZeroDivisionError') as found:
+    code = "import subprocess\nraise ValueError(subprocess.Popen(['sleep', '600']).pid)"
+    notebook['cells'] = [cell(code, count=None)]
+    with pytest.raises(UserError, match=r'mine: (?s:.)*ValueError: \d+') as found:
         execute(notebook, 'mine')
     assert '\x1b' not in str(found.value)
+    left = int(re.findall(r'ValueError: (\d+)', str(found.value))[-1])
+    end = time.monotonic() + 10
+    while runs(left) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not runs(left)  # what a cell has started ends with the notebook
+
+
+def runs(process):
+    """Whether a process does something; not one that has ended and is not yet fetched."""
+    state = pathlib.Path(f'/proc/{process}/stat')
+    try:
+        os.kill(process, 0)
+        return state.read_text().rsplit(')', 1)[-1].split()[0] not in 'ZX'
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return not pathlib.Path('/proc/self').exists()
 
 
 def test_pieces_of_a_stream_become_one_and_times_go():

@@ -28,11 +28,6 @@ def uncertainty_table(
             'is both; for other test examples is what splits of this size make of it, for other '
             'seeds the rest. Splits that share examples make the latter look too small.'
         )
-    if any('only_arm' in arm for arm in sources['arms']):
-        told += (
-            f' The last two columns count test examples that the arm answers right and {reference} '
-            'wrong, and the other way round: mean over seeds.'
-        )
     wide = [('other seeds', 'seeds'), ('other test examples', 'examples'), ('both', 'both')]
     header = ['arm', f'difference to {reference}', *(f'± {title}' for title, _ in wide)]
     header += ['right in the arm alone', f'right in {reference} alone']
