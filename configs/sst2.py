@@ -45,12 +45,13 @@ def get_config():
             'arms': {
                 'full': 'full',
                 # A new head on frozen features takes 100 times the rate of pretrained weights.
-                'head': {'freeze': 'head', 'rates': (1e-2, 2e-2)},
+                'head': {'freeze': 'head', 'rates': (2e-3, 5e-3, 1e-2)},
             },
-            'rates': (5e-5, 1e-4),
+            'rates': (5e-5, 1e-4, 2e-4),
             'seeds': (0, 1, 2),
+            'tuning_seeds': 1,
             'reference': 'full',
-            'max_extra': 0,
+            'max_extra': 2,
         },
         convert_dict=False,
     )

@@ -53,8 +53,9 @@ def get_config():
             'arms': arms,
             'rates': MIDDLE,
             'seeds': (0, 1, 2, 3, 4),
+            'tuning_seeds': 2,
             'reference': 'full',
-            'max_extra': 0,
+            'max_extra': 2,
         },
         convert_dict=False,
     )

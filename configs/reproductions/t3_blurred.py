@@ -10,7 +10,7 @@ FT 86.1 / 36.4 with norms that train and 83.9 / 46.5 with frozen ones, LP-FT 84.
 distribution undecided. Results: results/reproductions/t3_blurred.
 """
 
-from configs.reproductions.t3 import REDUCED, SHIFTED
+from configs.reproductions.t3 import FROZEN, REDUCED, SHIFTED
 from configs.reproductions.t3 import get_config as t3
 
 BLURRED = (
@@ -31,6 +31,9 @@ def get_config():
     config = t3()
     config.data.corruption = 'gaussian_blur:1'
     section = config.ablation
+    # What trains the head alone at first takes higher rates here than in T3.
+    for arm in ('LP', f'LP-FT{FROZEN}'):
+        section['arms'][arm] |= {'rates': (3e-2, 1e-1, 3e-1)}
     section['question'] = 'Probe, fine-tune, or both, where the features are not right?'
     section['also_evaluate'] = {
         'clean': {'corruption': 'none'},
