@@ -25,6 +25,24 @@ FAR_UP = (
 )
 
 
+# Where the default says nothing on this network of four blocks and this run of 96 steps, and where
+# a part acts on another one. EWC has no earlier task to remember here.
+WRITTEN = {
+    'blocks': 'blocks:1-2',
+    'loraplus': 'lora:8+loraplus:16',
+    'badam': 'badam:6',
+    'reinit_top': 'reinit_top:1',
+}
+LEFT_OUT = ('ewc',)
+# What is no strategy, and is compared with them: other targets, optimizers, and chosen features.
+BESIDE = {
+    'lora:8,all': {'freeze': 'lora:8,all', 'rates': MIDDLE},
+    'full, muon': {'freeze': 'full', 'optimizer.name': 'muon:0.1', 'rates': MIDDLE},
+    'full, galore': {'freeze': 'full', 'optimizer.name': 'galore:8', 'rates': MIDDLE},
+    'head2toe': {'baseline': {'name': 'head2toe', 'share': 0.1}},
+}
+
+
 def rates_of(name):
     """The starting rates of a strategy of that name."""
     return MIDDLE if name in NEAR_THE_MIDDLE else HIGH if name in FAR_UP else LOW
@@ -44,13 +62,15 @@ def get_config():
         train={'epochs': 24.0, 'eval_every': 6.0},
     )
     arms = {
-        found.example: {'freeze': found.example, 'rates': rates_of(name)}
+        text: {'freeze': text, 'rates': rates_of(name)}
         for name, found in catalogue().items()
+        if name not in LEFT_OUT
+        for text in [WRITTEN.get(name, found.example)]
     }
     config.ablation = ConfigDict(
         {
             'question': 'What should be frozen, when, and how, on ten scattered digits a class?',
-            'arms': arms,
+            'arms': arms | BESIDE,
             'rates': MIDDLE,
             'seeds': (0, 1, 2, 3, 4),
             'tuning_seeds': 2,
