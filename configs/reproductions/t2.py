@@ -37,7 +37,7 @@ REDUCED = (
     'The gate on AnB+ is stricter than the published statement, not below base at every n: it '
     'passes where AnB+ is above.',
     'Rates: 3 an arm, tried with the first two seeds, and up to 3 more for all arms while the '
-    'best of any is the highest or lowest.',
+    'best of any is the highest or lowest. Those of B5B were lowered once, by validation.',
 )
 
 
@@ -62,7 +62,8 @@ def get_config():
             'arms': {
                 'base': 'full',
                 **{f'A{n}B': arm(A, f'anb:{n}', RATES[n]) for n in RATES},
-                **{f'B{n}B': arm(B, f'anb:{n}', RATES[n]) for n in RATES},
+                **{f'B{n}B': arm(B, f'anb:{n}', RATES[n]) for n in (1, 3)},
+                'B5B': arm(B, 'anb:5', (3e-5, 3e-4, 3e-3)),
                 **{f'A{n}B+': arm(A, f'anb_plus:{n}', RATES[1]) for n in RATES},
             },
             'rates': RATES[1],
