@@ -74,21 +74,21 @@ def test_networks_that_arms_start_from_are_trained_first_where_the_arms_look(rep
 def test_t6_opens_as_many_random_entries_as_norms_have(repository):
     values = dict(configs(repository))['t6']
     settings = read_ablation(values.pop('ablation'))
-    for arm in settings.arms:
-        kind, depth = arm.split()
-        config = read_config(merged(values, settings.changes(arm)))
-        network = build(config.model['name'], {**config.model})
+    compared = [arm for arm in settings.arms if arm.startswith('random')]
+    for arm in compared:
+        options = dict(settings.changes(arm)['model'])
+        network = build(options.pop('name'), options)
         variables = random_variables(network, 0)
-        if kind == 'BN':
-            plan = make_plan(config.freeze, network, variables)
-            assert {*plan.moving_stats} == {*network.stages} - {'pool', 'head'}
-            head = sum(leaf.size for leaf in jax.tree.leaves(variables['params']['head']))
-            trunk = sum(leaf.size for leaf in jax.tree.leaves(variables['params'])) - head
-            norms = plan.size_trained - head
-            random = settings.changes(f'random {depth}') if depth != '20' else None
-            if random:
-                share = float(random['freeze']['strategy'].partition(':')[2])
-                assert round(share * trunk) == norms
+        norms = settings.changes(arm.replace('random', 'BN'))['freeze']
+        plan = make_plan(norms, network, variables)
+        assert {*plan.moving_stats} == {*network.stages} - {'pool', 'head'}
+        head, whole = (
+            sum(leaf.size for leaf in jax.tree.leaves(tree))
+            for tree in (variables['params']['head'], variables['params'])
+        )
+        share = float(settings.changes(arm)['freeze']['strategy'].partition(':')[2])
+        assert round(share * (whole - head)) == plan.size_trained - head
+    assert compared
 
 
 def configs(repository):
