@@ -72,9 +72,11 @@ class AblationSettings:
     """Further test sets, name to a source or to changes of config.data: {'upright': 'digits',
     'noisy': {'corruption': 'gaussian_noise:0.2'}}. Classes must be those of the task; with
     `'head': 'source'` beside, the classes and the head are those of the pretrained network, to
-    see what of its first task it has forgotten. Files other than the task's are scored on their
-    test split, or whole where they have none; with `'test_fraction': 0.2` beside on such a part
-    of them, drawn as the task's is, which suits a shifted copy of the task's own examples."""
+    see what of its first task it has forgotten; with `'head': 'vector'` and `'task':
+    'text_similarity'`, what is measured are the vectors that reach the head. Files other than the
+    task's are scored on their test split, or whole where they have none; with `'test_fraction':
+    0.2` beside on such a part of them, drawn as the task's is, which suits a shifted copy of the
+    task's own examples."""
     movement_on: Annotated[int, at_least(0, 'a number of examples')] = 0
     """Examples of each test set, at most, on which is measured how far what reaches the head
     moved from what the run began with; how far each stage's weights moved is noted too. 0 for
