@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
-Pairs = Iterable[tuple[np.ndarray, dict[str, Any]]]
+Pairs = Iterable[tuple[Any, Mapping[str, Any]]]
 """Outputs of a network, each with the batch that they answer."""
 
 
@@ -17,7 +15,7 @@ class OwnPairs:
     def __init__(self, pairs: Pairs):
         self._pairs = pairs
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    def __iter__(self) -> Iterator[tuple[Any, Mapping[str, Any]]]:
         return iter(self._pairs)
 
 
