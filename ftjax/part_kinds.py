@@ -16,6 +16,9 @@ class Kind:
     said: str
     modules: tuple[str, ...] = ()
     """Modules of ftjax that register parts of the kind when they are imported."""
+    places: str = ''
+    """The module whose PLACES says, by name, which module registers each shipped part: for kinds
+    of which a run uses one, which is then imported alone, and of which each brings much along."""
 
 
 _STRATEGIES = (
@@ -33,7 +36,10 @@ KINDS: dict[str, Kind] = {
         tuple(f'ftjax.freezing.strategies.{name}' for name in _STRATEGIES),
     ),
     'task': Kind(
-        'task', 'data.task', 'how labels are read, learned and measured', ('ftjax.tasks',)
+        'task',
+        'data.task',
+        'how labels are read, learned and measured',
+        places='ftjax.tasks.task_places',
     ),
     'loss': Kind(
         'loss',

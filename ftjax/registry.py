@@ -165,6 +165,8 @@ def register(
         file = caller
         if written is not None:
             file = _place(written.__code__.co_filename, written.__globals__)
+        if not file.startswith(_OURS) and name in places_of(kind):
+            parts(kind)  # so that a name of ours is refused below
         before = PARTS[kind].get(name)
         if before is not None and before.file != file:
             raise UserError(
@@ -210,9 +212,19 @@ def defaults_of(function: object) -> dict[str, object]:
 
 def parts(kind: str) -> dict[str, Part]:
     """All parts of a kind by name, the shipped ones imported."""
-    for module in KINDS[check_name(kind, KINDS, 'kind of part:')].modules:
+    places = places_of(check_name(kind, KINDS, 'kind of part:'))
+    for module in (*KINDS[kind].modules, *places.values()):
         importlib.import_module(module)
-    return PARTS[kind]
+    if not places:
+        return PARTS[kind]
+    # In one order, whichever was imported first.
+    return {name: PARTS[kind][name] for name in dict.fromkeys((*places, *PARTS[kind]))}
+
+
+def places_of(kind: str) -> Mapping[str, str]:
+    """By name, the module that registers a shipped part; {} of kinds imported as a whole."""
+    module = KINDS[kind].places
+    return importlib.import_module(module).PLACES if module else {}
 
 
 def own() -> list[Part]:
@@ -226,7 +238,10 @@ def find(kind: str, name: str, what: str = '') -> Part:
 
     `what` is what the message calls it, in place of the kind's title.
     """
-    known = parts(kind)
+    places = places_of(kind)
+    if isinstance(name, str) and name in places:
+        importlib.import_module(places[name])
+    known = PARTS[kind] if places and name in PARTS[kind] else parts(kind)
     return known[check_name(name, known, what or KINDS[kind].title)]
 
 

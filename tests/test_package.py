@@ -32,6 +32,7 @@ ROOMS = (
     'printable',
     'ranges',
     'field_types',
+    'late_names',
     'pytrees',
     'leaves',
     'part_kinds',

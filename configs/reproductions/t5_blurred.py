@@ -31,7 +31,7 @@ def get_config():
     section = config.ablation
     section['question'] = 'Do averages do better under shifts where fine-tuning gains?'
     section['arms'] = soup_arms(
-        start={'freeze': 'head', 'optimizer.learning_rate': 0.0948683},
+        start={'freeze': 'head', 'optimizer.learning_rate': 0.3},
         rates=(1e-3, 3e-3, 1e-2),
         orders=3,
     )

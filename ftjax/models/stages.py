@@ -150,6 +150,11 @@ class Network(nn.Module):
         return 'lm' if self.is_lm else 'features' if self.is_reconstruction else ''
 
     @property
+    def takes_tags(self) -> bool:
+        """Whether `pool='none'` makes its head one of every token, `head_kind` 'tags'."""
+        return False
+
+    @property
     def is_dense(self) -> bool:
         """Whether the head gives logits of each position: (batch, rows, columns, classes)."""
         return False

@@ -14,8 +14,6 @@ from ftjax.errors import UserError
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import plain_network, with_overrides
-from ftjax.models.encoders.bert import BERT
-from ftjax.models.encoders.modernbert import ModernBERT
 from ftjax.models.registry import build, options_of
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
@@ -66,7 +64,7 @@ class Checkpoint:
             else:
                 made = families.module(self.family).network_from_config
                 network = made(dict(self.config), **overrides)
-                if isinstance(network, BERT | ModernBERT) and self._has_tags(overrides):
+                if network.takes_tags and self._has_tags(overrides):
                     tags = {'pool': 'none', 'num_classes': num_labels(self.config, TAGGER)}
                     network = made(dict(self.config), **overrides, **tags)
         # A network takes time to look at that grows with its blocks: not before this is known.

@@ -9,24 +9,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ftjax.evaluation.metric import MetricValues
-from ftjax.tasks.causal_lm import CausalLM
-from ftjax.tasks.classification import Classification
-from ftjax.tasks.embedding import Embedding
-from ftjax.tasks.masked_features import MaskedFeatures
-from ftjax.tasks.masked_tokens import MaskedTokens
-from ftjax.tasks.multilabel import Multilabel
-from ftjax.tasks.multiple_choice import MultipleChoice
+from ftjax.late_names import late_names
 from ftjax.tasks.registry import DEFAULT_TASK, loss, metric, task, task_of, tasks
-from ftjax.tasks.regression import Regression
-from ftjax.tasks.segmentation import Segmentation
 from ftjax.tasks.task import LossOptions, Task
-from ftjax.tasks.text_ranking import TextRanking
-from ftjax.tasks.text_similarity import TextSimilarity
-from ftjax.tasks.token_classification import TokenClassification
+from ftjax.tasks.task_places import PLACES
+
+if TYPE_CHECKING:
+    from ftjax.tasks.causal_lm import CausalLM
+    from ftjax.tasks.classification import Classification
+    from ftjax.tasks.embedding import Embedding
+    from ftjax.tasks.masked_features import MaskedFeatures
+    from ftjax.tasks.masked_tokens import MaskedTokens
+    from ftjax.tasks.multilabel import Multilabel
+    from ftjax.tasks.multiple_choice import MultipleChoice
+    from ftjax.tasks.regression import Regression
+    from ftjax.tasks.segmentation import Segmentation
+    from ftjax.tasks.text_ranking import TextRanking
+    from ftjax.tasks.text_similarity import TextSimilarity
+    from ftjax.tasks.token_classification import TokenClassification
 
 __all__ = [
     'DEFAULT_TASK',
@@ -51,6 +56,25 @@ __all__ = [
     'task_of',
     'tasks',
 ]
+
+# A run has one task: the others, and what they bring along, are imported where they are named.
+__getattr__ = late_names(
+    __name__,
+    {
+        'CausalLM': PLACES['causal_lm'],
+        'Classification': PLACES['classification'],
+        'Embedding': PLACES['embedding'],
+        'MaskedFeatures': PLACES['masked_features'],
+        'MaskedTokens': PLACES['masked_tokens'],
+        'Multilabel': PLACES['multilabel'],
+        'MultipleChoice': PLACES['multiple_choice'],
+        'Regression': PLACES['regression'],
+        'Segmentation': PLACES['segmentation'],
+        'TextRanking': PLACES['text_ranking'],
+        'TextSimilarity': PLACES['text_similarity'],
+        'TokenClassification': PLACES['token_classification'],
+    },
+)
 
 
 def evaluate(

@@ -233,6 +233,24 @@ def test_two_files_cannot_have_one_name(tmp_path, monkeypatch):
         own_parts.run_file(own_file(tmp_path, PART.format('cosine')))
 
 
+def test_a_part_with_a_place_is_registered_there_and_has_no_other_file(tmp_path):
+    for kind in registry.KINDS:
+        places = registry.places_of(kind)
+        for name, module in places.items():
+            assert registry.find(kind, name).name == name
+            assert registry.find(kind, name).target.__module__ == module
+        shipped = [n for n, p in registry.parts(kind).items() if p.file.startswith(registry._OURS)]
+        assert not places or shipped == list(places)  # none is without, in one order
+    alone = (
+        'import sys; from ftjax.tasks import task_of; task_of(); '
+        "assert 'ftjax.tasks.segmentation' not in sys.modules; import ftjax.registry as r\n"
+        "try: r.register('task', 'segmentation')(dict)\n"
+        "except Exception as error: assert 'registered twice' in str(error), error\n"
+        "else: raise SystemExit('a second segmentation was taken')"
+    )
+    subprocess.run([sys.executable, '-c', alone], check=True, cwd=tmp_path)
+
+
 def test_options_of_a_strategy_are_checked():
     from ftjax.freezing.registry import strategy
 

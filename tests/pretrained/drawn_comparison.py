@@ -1,6 +1,7 @@
 """Holds a drawn configuration against a random model of transformers."""
 
 import pathlib
+import traceback
 
 import numpy as np
 from drawn_configs import MODEL_TYPES, drawn
@@ -30,10 +31,17 @@ def judged(model_type, number, folder):
         ours, theirs = compared(model, folder, config)
     except UserError as error:
         return 'refused' if number else f'refused: {error}'
-    except (RuntimeError, ValueError, IndexError) as error:
-        return 'no model' if 'torch' in str(type(error).__module__) + repr(error) else repr(error)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        return 'no model' if raised_by_the_reference(error) else repr(error)
     far = float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-3))
     return 'equal' if far <= NEAR else far
+
+
+def raised_by_the_reference(error):
+    """Whether transformers or torch raised it: the code of the innermost frame is theirs."""
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    theirs = pathlib.Path(frames[-1]).parts
+    return 'transformers' in theirs or 'torch' in theirs
 
 
 def refusal(config):

@@ -90,6 +90,7 @@ class Adapted(Network):
     is_lm = of_family('is_lm')
     is_decoder = of_family('is_decoder')
     head_kind = of_family('head_kind')
+    takes_tags = of_family('takes_tags')
     is_dense = of_family('is_dense')
     tapped = of_family('tapped')
     ties = of_family('ties')

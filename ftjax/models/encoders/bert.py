@@ -91,6 +91,10 @@ class BERT(Network):
         return self.head == 'lm' and not self.num_classes
 
     @property
+    def takes_tags(self) -> bool:
+        return True
+
+    @property
     def head_kind(self) -> str:
         if self.num_classes:
             return 'tags' if self.pool == 'none' else ''

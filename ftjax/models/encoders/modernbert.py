@@ -78,6 +78,10 @@ class ModernBERT(Network):
         check_scaling(self.rope_scaling, self.width // self.heads)
 
     @property
+    def takes_tags(self) -> bool:
+        return True
+
+    @property
     def head_kind(self) -> str:
         return 'tags' if self.num_classes and self.pool == 'none' else ''
 
