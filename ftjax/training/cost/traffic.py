@@ -8,6 +8,7 @@ import re
 
 import jax.numpy as jnp
 
+from ftjax.distributed.sharding import Sharding
 from ftjax.freezing.plan.phase import Phase
 from ftjax.leaves import flatten
 from ftjax.models.layers.vocabulary_slices import LEAST
@@ -104,18 +105,25 @@ def traffic(spec: RunSpec, phase: Phase) -> Traffic:
 
 
 def choices(spec: RunSpec, phase: Phase) -> dict[str, Traffic]:
-    """The traffic of a phase as the config has it, and with more leaves pinned by `mesh_rules`."""
+    """The traffic of a phase under each of its `placements`."""
+    return {
+        name: traffic(dataclasses.replace(spec, sharding=placed), phase)
+        for name, placed in placements(spec, phase).items()
+    }
+
+
+def placements(spec: RunSpec, phase: Phase) -> dict[str, Sharding]:
+    """The mesh as the config has it, and with more leaves pinned by `mesh_rules`."""
     frozen = set(flatten(spec.variables['params'])) - set(phase.trainable)
     names = spec.network.stages
     before = names[: names.index(phase.cut)]
     early = {path for path in frozen if path.split('/')[0] in before}
 
-    def pinned(paths: set[str]) -> Traffic:
+    def pinned(paths: set[str]) -> Sharding:
         rules = (('|'.join(map(re.escape, sorted(paths))), 'whole'), *spec.sharding.rules)
-        sharding = dataclasses.replace(spec.sharding, rules=rules)
-        return traffic(dataclasses.replace(spec, sharding=sharding), phase)
+        return dataclasses.replace(spec.sharding, rules=rules)
 
-    found = {'as the config says': traffic(spec, phase)}
+    found = {'as the config says': spec.sharding}
     if early:
         rule = f"('({'|'.join(before)})/.*', 'whole')"
         found[f'frozen leaves before the cut whole: {rule}'] = pinned(early)
