@@ -15,7 +15,7 @@ from ftjax.freezing.settings import as_settings
 from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.freezing.strategies.masks import block_range
 from ftjax.models.adapters.adapter_plus import kept_at_random, truncated_normal
-from ftjax.models.adapters.oft import rotations
+from ftjax.models.adapters.oft import inverse, rotations
 from ftjax.models.stages import TRAIN
 
 
@@ -112,6 +112,22 @@ def test_rotations_are_orthogonal_and_those_of_the_formula(block):
         np.testing.assert_allclose(matrix, wanted, atol=1e-5)
         np.testing.assert_allclose(matrix @ matrix.T, np.eye(block), atol=1e-5)
         np.testing.assert_allclose(np.linalg.det(matrix), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize('scale', [0.0, 0.3, 10.0])
+def test_the_inverse_and_its_gradient_are_those_of_a_solver(scale):
+    draw = np.random.default_rng(1).normal(size=(2, 3, 32, 32))
+    skew, weights = scale * (draw[0] - draw[0].swapaxes(-1, -2)), jnp.asarray(draw[1], jnp.float32)
+    matrices = jnp.asarray(np.eye(32) + skew, jnp.float32)
+
+    def summed(invert):
+        return jax.grad(lambda matrices: (invert(matrices) * weights).sum())(matrices)
+
+    wanted = np.linalg.inv(np.eye(32) + skew)
+    np.testing.assert_allclose(inverse(matrices), wanted, atol=1e-5)
+    np.testing.assert_allclose(summed(inverse), summed(jnp.linalg.inv), atol=1e-4)
+    both = jax.vmap(inverse)(jnp.stack([matrices, matrices[::-1]]))  # as a sweep in one program
+    np.testing.assert_allclose(both[1], wanted[::-1], atol=1e-5)
 
 
 def test_a_block_that_divides_no_layer_is_refused():
