@@ -7,8 +7,8 @@ FOLDER holds a BERT-like encoder with its tokenizer.json, for instance MiniLM (L
 questions need the data folder (environment variable FTJAX_DATA). Of 5,452 training questions
 545 validate, others with each seed; 500 test, as given. Measured with MiniLM after 2 epochs,
 five seeds, each at its own rate, test accuracy and 95 % interval: all of it trained 95.9 %
-[95.3, 96.6], the head alone 90.0 % [88.5, 91.5]. A run of all of it takes one to four minutes on two busy cores, one
-of the head half of one. Results: results/trec.
+[95.3, 96.6], the head alone 90.0 % [88.5, 91.5]. A run of all of it takes one to four minutes on
+two busy cores, one of the head half of one. Results: results/trec.
 """
 
 from ml_collections import ConfigDict
