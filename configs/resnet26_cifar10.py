@@ -42,7 +42,7 @@ def get_config():
             'seeds': (0, 1, 2, 3, 4),
             'tuning_seeds': 2,
             'reference': 'head',
-            'max_extra': 2,
+            'max_extra': 4,
         },
         convert_dict=False,
     )
