@@ -76,7 +76,7 @@ def inverse(matrices: Array) -> jax.Array:
     """
     size = matrices.shape[-1]
 
-    def eliminated(index: Array, rows: Array) -> Array:
+    def eliminated(index: jax.Array, rows: jax.Array) -> jax.Array:
         row = rows[:, index, :] / rows[:, index, index][:, None]
         others = rows - rows[:, :, index][:, :, None] * row[:, None, :]
         return others.at[:, index, :].set(row)
