@@ -22,13 +22,20 @@ if [ -z "$name" ] || [[ "$name" == */* ]] || [ ! -f "configs/reproductions/$name
 fi
 shift
 
+python=${FTJAX_PYTHON:-.venv/bin/python}
+config=configs/reproductions/$name.py
 workdir=runs/reproductions/$name
 script=ablate
 case "$name" in
   t0*) script=reproductions/theory ;;  # toy networks, no data and no checkpoint
+  t2*)  # first the networks that arms copy layers of: one for each list of classes in the config
+    grep -o "'[a-z]*+[a-z+]*'" "$config" | tr -d "'" | while read -r classes; do
+      "$python" scripts/train.py --config="$config" --config.data.source="cifar10:$classes" \
+        --workdir="runs/reproductions/bases/$classes" </dev/null
+    done
+    ;;
 esac
-"${FTJAX_PYTHON:-.venv/bin/python}" "scripts/$script.py" \
-  --config="configs/reproductions/$name.py" --workdir="$workdir" "$@"
+"$python" "scripts/$script.py" --config="$config" --workdir="$workdir" "$@"
 
 echo
 echo "Done. Verdicts: $workdir/verdicts.json; table: $workdir/table.md; $workdir/report.html"

@@ -46,6 +46,7 @@ for _name, _target in {
     'gemma': 'ftjax.models.decoders.gemma:Gemma',
     'mlp': 'ftjax.models.residual_mlp:MLP',
     'two_layer': 'ftjax.reproductions.two_layer:TwoLayer',
+    'plain_convolutions': 'ftjax.reproductions.plain_convolutions:PlainConvolutions',
 }.items():
     register('model', _name, target=_target)
 

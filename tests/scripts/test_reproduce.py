@@ -15,7 +15,10 @@ from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.settings import read_ablation
 from ftjax.ablation.summary.summary import summarise
 from ftjax.config import merged, plain, read_config
+from ftjax.freezing.plan.plan import make_plan
 from ftjax.io.files.atomic import read_json
+from ftjax.models.registry import build
+from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.locate.locate import data_folder
 from ftjax.reproductions import soups
 
@@ -47,6 +50,45 @@ def test_a_name_runs_its_config_with_the_flags_that_follow(repository, name):
         'scripts/ablate.py --config=configs/reproductions/t4.py '
         '--workdir=runs/reproductions/t4 --config.seed=1'
     )
+
+
+@pytest.mark.parametrize('name', ['t2', 't2_dissimilar'])
+def test_networks_that_arms_start_from_are_trained_first_where_the_arms_look(repository, name):
+    *lines, last = reproduce(repository, name).stdout.split('\n\n')[0].splitlines()
+    settings = read_ablation(dict(configs(repository))[name]['ablation'])
+    arms = [settings.changes(arm) for arm in settings.arms]
+    assert last.startswith('scripts/ablate.py') and lines
+    trained = {}
+    for line in lines:
+        script, config, source, folder = line.split()
+        assert (script, config) == (
+            'scripts/train.py',
+            f'--config=configs/reproductions/{name}.py',
+        )
+        trained[folder.removeprefix('--workdir=')] = source
+    assert {arm['init'] for arm in arms if 'init' in arm} == {*trained}
+    for folder, source in trained.items():
+        assert source == f'--config.data.source=cifar10:{folder.rpartition("/")[2]}'
+
+
+def test_t6_opens_as_many_random_entries_as_norms_have(repository):
+    values = dict(configs(repository))['t6']
+    settings = read_ablation(values.pop('ablation'))
+    compared = [arm for arm in settings.arms if arm.startswith('random')]
+    for arm in compared:
+        options = dict(settings.changes(arm)['model'])
+        network = build(options.pop('name'), options)
+        variables = random_variables(network, 0)
+        norms = settings.changes(arm.replace('random', 'BN'))['freeze']
+        plan = make_plan(norms, network, variables)
+        assert {*plan.moving_stats} == {*network.stages} - {'pool', 'head'}
+        head, whole = (
+            sum(leaf.size for leaf in jax.tree.leaves(tree))
+            for tree in (variables['params']['head'], variables['params'])
+        )
+        share = float(settings.changes(arm)['freeze']['strategy'].partition(':')[2])
+        assert round(share * (whole - head)) == plan.size_trained - head
+    assert compared
 
 
 def configs(repository):
