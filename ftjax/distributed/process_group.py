@@ -8,6 +8,7 @@ by the connections that break, or by the heartbeat that stops.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Callable
@@ -84,26 +85,43 @@ def from_first(make: Callable[[], Value]) -> Value:
     """
     if not several():
         return make()
+    return _from(0, make)
+
+
+def from_each(value: Value) -> list[Value]:
+    """The value of each process, in all of them, in their order; trees as of `from_first`."""
+    if not several():
+        return [value]
+    return [_from(number, lambda: value) for number in range(jax.process_count())]
+
+
+def _from(source: int, make: Callable[[], Value]) -> Value:
     skeleton, arrays, value = None, {}, None
-    if first():
+    own = jax.process_index() == source
+    if own:
         value = make()
         skeleton, arrays = pack(value)
     kinds = {name: [array.dtype.name, list(array.shape)] for name, array in arrays.items()}
-    header = json.loads(_sent(json.dumps([skeleton, kinds]).encode()))
+    header = json.loads(_sent(json.dumps([skeleton, kinds]).encode(), source))
     found = {}
     for name, (kind, shape) in header[1].items():
-        own = arrays[name].reshape(-1).view(np.uint8).tobytes() if first() else b''
+        data = arrays[name].reshape(-1).view(np.uint8).tobytes() if own else b''
         # A copy: what comes back from bytes could not be written to.
-        found[name] = np.frombuffer(_sent(own), jax.numpy.dtype(kind)).reshape(shape).copy()
-    sent: Any = value if first() else unpack(header[0], found)
+        found[name] = (
+            np.frombuffer(_sent(data, source), jax.numpy.dtype(kind)).reshape(shape).copy()
+        )
+    sent: Any = value if own else unpack(header[0], found)
     return sent
 
 
-def _sent(data: bytes) -> bytes:
-    """The first process's bytes, in all of them."""
+def _sent(data: bytes, source: int) -> bytes:
+    """The bytes of one process, in all of them."""
     from jax.experimental import multihost_utils
 
-    sizes = multihost_utils.broadcast_one_to_all(np.array(divmod(len(data), PIECE), np.int32))
+    send = functools.partial(
+        multihost_utils.broadcast_one_to_all, is_source=jax.process_index() == source
+    )
+    sizes = send(np.array(divmod(len(data), PIECE), np.int32))
     size, pieces = int(sizes[0]) * PIECE + int(sizes[1]), []
     for start_at in range(0, size, PIECE):
         # Of one of few lengths, because each is a program of its own.
@@ -111,5 +129,5 @@ def _sent(data: bytes) -> bytes:
         piece = np.zeros(room, np.uint8)
         own = np.frombuffer(data[start_at : start_at + PIECE], np.uint8)
         piece[: len(own)] = own
-        pieces.append(np.asarray(multihost_utils.broadcast_one_to_all(piece)))
+        pieces.append(np.asarray(send(piece)))
     return b''.join(piece.tobytes() for piece in pieces)[:size]

@@ -188,6 +188,11 @@ class Network(nn.Module):
         return {}
 
     @property
+    def vocabulary_leaves(self) -> tuple[str, ...]:
+        """Paths of tables that its stages can take in slices; see `layers/vocabulary_slices.py`."""
+        return ()
+
+    @property
     def is_local(self) -> bool:
         """Whether it cannot be built again from its name and fields in another process."""
         return False

@@ -15,9 +15,10 @@ from ftjax.data.streams.loader import real_rows
 from ftjax.errors import UserError, shown
 from ftjax.evaluation.example_scores import ExampleScores
 from ftjax.evaluation.metric import Metric
+from ftjax.evaluation.own_pairs import OwnPairs, of_all
 from ftjax.evaluation.predictions import finite_rows, refuse_non_finite
 from ftjax.registry import Part, parts
-from ftjax.tasks.statistics import Statistics, grouped, joined
+from ftjax.tasks.statistics import Statistics, grouped, joined, joined_of_all
 from ftjax.tasks.threshold import Threshold
 from ftjax.tasks.training_loss import PLAIN, Array, Batch, LossOptions, TrainingLoss
 
@@ -176,6 +177,8 @@ class Measuring(TrainingLoss):
                 rows['finite'] = finite_rows(outputs)
             parts.append(dataclasses.replace(part, rows=rows, outputs=outputs.shape[-1]))
         found = joined(parts)
+        if isinstance(pairs, OwnPairs):
+            found = joined_of_all(of_all(pairs, found.to_tree()))
         return self.completed(found) if len(found) else found
 
     def measure(
@@ -243,6 +246,8 @@ class Measuring(TrainingLoss):
         `score` is the metric, its sign turned where lower is better; NaN where it is undefined.
         {} where there is no example.
         """
+        if isinstance(pairs, OwnPairs) and self.compares(options):
+            raise ValueError(f'{self.name}: a loss of whole batches, and here are parts of them')
         decides = self.metric(metric or self.default_metric)
         assert decides is not None
         sums = np.zeros(2)
@@ -252,12 +257,15 @@ class Measuring(TrainingLoss):
                 sums[:] += self.summed_on_host(outputs, batch, options)
                 yield outputs, batch
 
+        counted = OwnPairs(with_losses()) if isinstance(pairs, OwnPairs) else with_losses()
+
         # The loss of the task is a metric too, under whatever name.
         wanted, losses = (
             {*self.noted, decides.name},
             [m.name for m in self.metrics if 'loss' in m.names],
         )
-        found = self.collected(with_losses(), wanted - {*losses})
+        found = self.collected(counted, wanted - {*losses})
+        sums = np.sum(of_all(pairs, sums), axis=0)
         if not sums[1]:
             return {}
         loss = float(sums[0] / sums[1])

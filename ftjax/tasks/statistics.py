@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,6 +28,10 @@ class Statistics:
     def __len__(self) -> int:
         return len(next(iter(self.rows.values()), ()))
 
+    def to_tree(self) -> dict[str, Any]:
+        """Plain dicts of arrays, to be sent to other processes."""
+        return {'rows': dict(self.rows), 'sums': dict(self.sums), 'outputs': self.outputs}
+
 
 def joined(parts: Sequence[Statistics]) -> Statistics:
     """The statistics of all parts, their rows in the order of the split.
@@ -45,6 +50,16 @@ def joined(parts: Sequence[Statistics]) -> Statistics:
         {name: np.sum([part.sums[name] for part in parts], axis=0) for name in parts[0].sums},
         parts[0].outputs,
     )
+
+
+def joined_of_all(trees: Sequence[Mapping[str, Any]]) -> Statistics:
+    """`joined` of what processes had, from `to_tree`; some may have had no example.
+
+    >>> own, none = Statistics({'index': np.array([0])}), Statistics({})
+    >>> joined_of_all([none.to_tree(), own.to_tree()]).rows['index'].tolist()
+    [0]
+    """
+    return joined([Statistics(**tree) for tree in trees if tree['rows']])
 
 
 def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -10,6 +10,7 @@ from ftjax.models.shared_leaves import used_by
 from ftjax.models.stage_names import stage_slice
 from ftjax.models.stages import Network
 from ftjax.pytrees import Inputs, Variables
+from ftjax.xla.sliced_vocabulary import in_slices, sliced_of
 from ftjax.xla.stage_weights import signal_of, whole_after
 
 
@@ -32,8 +33,11 @@ def apply_in_parts(
     passed: Any = inputs
     names = stage_slice(network.stages, start, stop)
     for name, following in zip(names, [*names[1:], stop], strict=True):
-        own = whole_after(used_by(network.ties, name, params), signal, sharding)
+        own = used_by(network.ties, name, params)
+        sliced = sliced_of(network, own, sharding)
+        own = whole_after(own, signal, sharding, sliced)
         signal = signal_of(passed)
         given = {'params': unflatten(own), **others}
-        passed = network.apply(given, passed, start=name, stop=following)
+        with in_slices(network, sharding):
+            passed = network.apply(given, passed, start=name, stop=following)
     return passed

@@ -35,10 +35,12 @@ def signal_of(tree: Tree) -> jax.Array:
     return first.reshape(first.shape[0], -1)[:, 0].astype(jnp.float32)
 
 
-def whole_after(leaves: Flat, signal: jax.Array, sharding: Sharding) -> Flat:
-    """Leaves that lie where the sharding says, gathered once `signal` is there."""
+def whole_after(
+    leaves: Flat, signal: jax.Array, sharding: Sharding, sliced: Collection[str] = ()
+) -> Flat:
+    """Leaves that lie where the sharding says, gathered once `signal` is there, but the sliced."""
     places = {p: sharding.sharding(p, x.shape) for p, x in leaves.items()}
-    moved = {p: x for p, x in leaves.items() if places[p] != sharding.whole}
+    moved = {p: x for p, x in leaves.items() if places[p] != sharding.whole and p not in sliced}
     if not moved:
         return leaves
     if jax.default_backend() != 'cpu':
@@ -81,7 +83,12 @@ def told_back(arriving: Tree, grads: Flat, sharding: Sharding) -> jax.Array:
 
 
 def of_parts(
-    stage: Stage, sharding: Sharding, *, remat: bool = False, last: bool = False
+    stage: Stage,
+    sharding: Sharding,
+    *,
+    remat: bool = False,
+    last: bool = False,
+    sliced: Collection[str] = (),
 ) -> Callable[..., tuple[tuple[Any, Flat], jax.Array]]:
     """`run(trainable, fixed, stats, inputs, signal) -> ((outputs, stats), signal)`, of parts.
 
@@ -90,10 +97,11 @@ def of_parts(
       sharding: where leaves lie between stages.
       remat: run the stage again in the backward pass and keep its inputs alone.
       last: its backward pass follows at once, so that its leaves stay whole until then.
+      sliced: paths of leaves that the stage takes in parts, and gathers itself.
     """
 
     def again(trainable: Flat, fixed: Flat, signal: jax.Array) -> tuple[Flat, Flat]:
-        both = whole_after({**trainable, **fixed}, signal, sharding)
+        both = whole_after({**trainable, **fixed}, signal, sharding, sliced)
         return {p: both[p] for p in trainable}, {p: both[p] for p in fixed}
 
     @jax.custom_vjp

@@ -42,6 +42,7 @@ ANSWERS = {
     'is_reconstruction': bool,
     'made_of': tuple,
     'runs': dict,
+    'vocabulary_leaves': tuple,
     'is_local': bool,
     'stages': tuple,
     'blocks': tuple,

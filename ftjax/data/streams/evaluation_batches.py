@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ftjax.data.dataset import Dataset
 from ftjax.data.streams.loader import Batch, Loader
 from ftjax.errors import UserError
@@ -41,6 +43,39 @@ class EvalBatches:
         for first in range(0, count, size):
             batch = self.loader.batch(self._order[first : first + size], size)
             yield self.loader.for_evaluation(batch)
+
+    def of_rows(self, rows: np.ndarray) -> Iterator[tuple[Batch, int]]:
+        """The batches, of each only some rows, and how many of these are no padding.
+
+        They come first. A row beyond a batch is padding, as all are of a process that has none of
+        a short last batch. Texts are as long as in the whole batch.
+
+        Args:
+          rows: ascending positions in a batch, of one process of several.
+        """
+        count, size = len(self.dataset), self.batch_size
+
+        def position_of(number: int) -> int:
+            batch, place = divmod(number, len(rows))
+            first, row = batch * size, int(rows[place])
+            there = row < min(size, count - first)
+            return int(self._order[first + row if there else first])
+
+        ahead: Iterator[Batch] | None = None
+        if self.loader.waits:
+            from ftjax.data.streams.prefetch import read_ahead
+
+            ahead = read_ahead(self.loader, position_of, 0, len(self) * len(rows), len(rows))
+        for number, first in enumerate(range(0, count, size)):
+            whole = self._order[first : first + size]
+            if ahead is None:
+                own = range(number * len(rows), (number + 1) * len(rows))
+                texts = self.loader.texts
+                length = None if texts is None else texts.length(whole)
+                batch = self.loader.batch(np.array([*map(position_of, own)]), length=length)
+            else:
+                batch = next(ahead)
+            yield self.loader.for_evaluation(batch), int((rows < len(whole)).sum())
 
 
 def eval_batches(

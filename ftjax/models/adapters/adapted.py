@@ -100,6 +100,7 @@ class Adapted(Network):
     target_scale = of_family('target_scale')
     table_codes = of_family('table_codes')
     is_reconstruction = of_family('is_reconstruction')
+    vocabulary_leaves = of_family('vocabulary_leaves')
     made_of = of_family('made_of')
     is_local = of_family('is_local')
 

@@ -90,6 +90,11 @@ class Decoder(Network):
         return {'head': '/'.join(TABLE)} if self.is_lm and self.tied else {}
 
     @property
+    def vocabulary_leaves(self) -> tuple[str, ...]:
+        kernel = ('/'.join(KERNEL),) if self.is_lm and not self.tied else ()
+        return ('/'.join(TABLE), *kernel)
+
+    @property
     def stages(self) -> tuple[str, ...]:
         blocks = tuple(f'block_{i:02d}' for i in range(self.depth))
         has_head = self.num_classes or self.head != 'none'
@@ -129,3 +134,4 @@ class Decoder(Network):
 
 
 TABLE = ('embed', 'word_embed', 'embedding')
+KERNEL = ('head', 'dense', 'kernel')

@@ -13,7 +13,9 @@ from ftjax.errors import UserError
 from ftjax.models.layers.attention import capped
 from ftjax.models.layers.key_value_cache import from_place
 from ftjax.models.layers.row_products import on_rows
+from ftjax.models.layers.sliced_scores import sliced_scores
 from ftjax.models.layers.token_scores import token_scores
+from ftjax.models.layers.vocabulary_slices import slices_of
 from ftjax.models.shared_leaves import shared_leaf
 from ftjax.models.stages import Mode
 
@@ -126,9 +128,17 @@ class LinearHead(nn.Module):
         def logits(dense, x):
             return capped(dense(x).astype(jnp.float32), self.cap)
 
-        if 'targets' in state:
+        if 'targets' not in state:
+            return logits(dense, state['hidden'])
+        found = slices_of(self, (*self.path, 'dense', 'kernel'), axis=1)
+        if found is None:
             return token_scores(dense, logits, state['hidden'], state['targets'])
-        return logits(dense, state['hidden'])
+
+        def product(x, kernel):
+            out = x.astype(self.dtype) @ kernel.astype(self.dtype)
+            return capped(out.astype(jnp.float32), self.cap)
+
+        return sliced_scores(product, found[0], state['hidden'], state['targets'], found[1])
 
 
 class TiedHead(nn.Module):
@@ -145,14 +155,25 @@ class TiedHead(nn.Module):
     def __call__(self, state, mode: Mode):
         del mode
         x = state['hidden']
+
+        def product(x, table):
+            wide = jnp.float32
+            return jnp.einsum(
+                '...w,vw->...v', x, table.astype(x.dtype), preferred_element_type=wide
+            )
+
+        found = slices_of(self, self.table_path, axis=0) if 'targets' in state else None
+        if found is not None:
+
+            def capped_product(x, some):
+                return capped(product(x, some), self.cap)
+
+            return sliced_scores(capped_product, found[0], x, state['targets'], found[1])
         table = shared_leaf(self, *self.table_path)
         table = table.astype(x.dtype)
 
         def logits(_, x):
-            return capped(on_rows(by_table, x), self.cap)
-
-        def by_table(x):
-            return jnp.einsum('...w,vw->...v', x, table, preferred_element_type=jnp.float32)
+            return capped(on_rows(lambda x: product(x, table), x), self.cap)
 
         if 'targets' in state:
             return token_scores(self, logits, x, state['targets'])

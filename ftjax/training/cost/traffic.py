@@ -8,11 +8,14 @@ import re
 
 import jax.numpy as jnp
 
+from ftjax.distributed.sharding import Sharding
 from ftjax.freezing.plan.phase import Phase
 from ftjax.leaves import flatten
+from ftjax.models.layers.vocabulary_slices import LEAST
 from ftjax.models.shared_leaves import used_by
 from ftjax.training.cost.memory import step_arguments
 from ftjax.training.step.run_spec import RunSpec
+from ftjax.xla.sliced_vocabulary import sliced_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +25,10 @@ class Traffic:
     held: int
     """Bytes that stay on a device between steps: leaves, optimizer state, averages."""
     largest_stage: int
-    """Bytes of the leaves of the stage that is largest when it is gathered."""
+    """Bytes of the leaves of the stage that is largest when it is gathered.
+
+    Of a table over a vocabulary in parts there is one slice at once.
+    """
     forward: int
     """Gathered for the forward pass."""
     backward: int
@@ -60,7 +66,8 @@ def traffic(spec: RunSpec, phase: Phase) -> Traffic:
     """Of the step of a phase: nothing is compiled.
 
     Stages before the cut are gathered once, those from the cut on for each pass, the last once,
-    and all that as often as `optimizer.accumulate` parts a batch.
+    tables over a vocabulary once for words and twice for a head, and all that as often as
+    `optimizer.accumulate` parts a batch.
     """
     sharding, parts = spec.sharding, spec.optimizer.accumulate
     held, (state, frozen, *_) = step_arguments(spec, phase)
@@ -77,10 +84,13 @@ def traffic(spec: RunSpec, phase: Phase) -> Traffic:
     forward = backward = largest = 0
     for number, name in enumerate(names):
         own = used_by(spec.network.ties, name, leaves)
-        gathered = sum(size(path) for path in own if in_parts(path))
-        largest = max(largest, sum(map(size, own)))
-        forward += gathered
-        backward += gathered if cut <= number < len(names) - 1 else 0
+        sliced = sliced_of(spec.network, own, sharding)
+        moved = {path for path in own if in_parts(path)}
+        largest = max(largest, sum(size(p) // (LEAST if p in sliced else 1) for p in own))
+        forward += sum(map(size, moved))
+        # The last stage keeps its leaves, but of a vocabulary no slice; no other needs that again.
+        again = sliced if number == len(names) - 1 else moved - sliced
+        backward += sum(map(size, again)) if cut <= number else 0
     gradients = {path: in_parts(path) for path in state.trainable}
     return Traffic(
         held=sum(n for name, n in held.items() if name != 'batch'),
@@ -95,18 +105,25 @@ def traffic(spec: RunSpec, phase: Phase) -> Traffic:
 
 
 def choices(spec: RunSpec, phase: Phase) -> dict[str, Traffic]:
-    """The traffic of a phase as the config has it, and with more leaves pinned by `mesh_rules`."""
+    """The traffic of a phase under each of its `placements`."""
+    return {
+        name: traffic(dataclasses.replace(spec, sharding=placed), phase)
+        for name, placed in placements(spec, phase).items()
+    }
+
+
+def placements(spec: RunSpec, phase: Phase) -> dict[str, Sharding]:
+    """The mesh as the config has it, and with more leaves pinned by `mesh_rules`."""
     frozen = set(flatten(spec.variables['params'])) - set(phase.trainable)
     names = spec.network.stages
     before = names[: names.index(phase.cut)]
     early = {path for path in frozen if path.split('/')[0] in before}
 
-    def pinned(paths: set[str]) -> Traffic:
+    def pinned(paths: set[str]) -> Sharding:
         rules = (('|'.join(map(re.escape, sorted(paths))), 'whole'), *spec.sharding.rules)
-        sharding = dataclasses.replace(spec.sharding, rules=rules)
-        return traffic(dataclasses.replace(spec, sharding=sharding), phase)
+        return dataclasses.replace(spec.sharding, rules=rules)
 
-    found = {'as the config says': traffic(spec, phase)}
+    found = {'as the config says': spec.sharding}
     if early:
         rule = f"('({'|'.join(before)})/.*', 'whole')"
         found[f'frozen leaves before the cut whole: {rule}'] = pinned(early)

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 from ftjax.distributed.preemption import stop_if_requested, stops_on_signals, while_wanted
 from ftjax.distributed.process_group import first, same_everywhere
-from ftjax.evaluation.predict import predict
+from ftjax.evaluation.own_answers import answers
 from ftjax.io.json.json_values import JsonObject
 from ftjax.io.process.progress import Progress
 from ftjax.io.process.provenance import device_peak
 from ftjax.optim.schedule import plan_factor
+from ftjax.tasks.training_loss import PLAIN
 from ftjax.training.checkpoints.run_identity import PlanChange, RunIdentity
 from ftjax.training.feature_cache.sources import Sources
 from ftjax.training.loop.batch_norm_recalibration import recomputed
@@ -113,11 +114,12 @@ def fit(
             if run_state.done < total and run_state.done % every:
                 continue  # a phase ends here, no validation is due
             with bar.excluded('validating', tell=False), run_state.timings.stage('evaluation'):
-                batches = while_wanted(source.validation)
                 weights = phase_state.as_trained()
-                outputs = predict(
-                    *(spec.network, weights, batches, spec.preprocessing),
+                outputs = answers(
+                    *(spec.network, weights, source.validation, spec.preprocessing),
                     *(source.start, spec.sharding),
+                    watched=while_wanted,
+                    shared=not spec.task.compares(PLAIN),
                 )
                 values = spec.task.validate(
                     outputs, settings.metric, class_names=spec.splits.class_names

@@ -19,6 +19,7 @@ from ftjax.training.step.dynamic_backward import where_wanted
 from ftjax.training.step.state import Frozen
 from ftjax.xla.barriers import examples_after, weights_after
 from ftjax.xla.late_products import late_products
+from ftjax.xla.sliced_vocabulary import in_slices, sliced_of
 from ftjax.xla.stage_weights import of_parts, signal_of
 
 Moved = tuple[Any, Flat]
@@ -52,7 +53,7 @@ def make_run(
         variables = {'params': combine(trainable, fixed)}
         if stats or frozen.stats:
             variables['batch_stats'] = combine(stats, frozen.stats)
-        with late_products(frozen.params, phase.stored):
+        with late_products(frozen.params, phase.stored), in_slices(network, sharding):
             outputs, moved = network.apply(
                 variables,
                 inputs,
@@ -84,7 +85,9 @@ def make_run(
             own = used_by(network.ties, name, trainable)
             if in_parts:
                 fixed = used_by(network.ties, name, frozen.params)
-                one = of_parts(one, sharding, remat=again, last=following is None)
+                last = following is None  # its backward pass follows at once
+                sliced = sliced_of(network, {**own, **fixed}, sharding)
+                one = of_parts(one, sharding, remat=again and not last, last=last, sliced=sliced)
                 (inputs, stats), signal = one(own, fixed, stats, inputs, signal)
             else:
                 fixed = late(frozen.params, phase, name, inputs)
