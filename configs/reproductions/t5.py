@@ -7,7 +7,8 @@ test sets; accuracy in / out of distribution): best single 80.39 / 47.97, unifor
 51.58, greedy soup 81.03 / 50.86. Measured: start 91.7 / 31.3, best member 91.1 / 30.7, uniform
 90.9 / 30.2, greedy 91.2 / 30.3; the uniform soup has a lower mean than the best member, see the
 notes, which three seeds do not settle. The same on
-scattered digits, without a data folder: T5_DIGITS. Results: results/reproductions/t5.
+scattered digits, without a data folder: T5_DIGITS. Results: results/reproductions/t5, made
+before this config asked for five seeds: of three.
 """
 
 from ml_collections import ConfigDict
