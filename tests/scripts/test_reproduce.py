@@ -112,7 +112,10 @@ def test_every_config_names_arms_and_gates_that_can_be_read(repository):
     assert {'t1', 't4', 't5_digits'} <= {*seen}
 
 
-@pytest.mark.parametrize('name', ['t1', 't3', 't5', 't5_blurred', 't5_digits'])
+NAMES = ('t1', 't2', 't2_dissimilar', 't3', 't5', 't5_blurred', 't5_digits', 't6')
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_the_rows_that_are_committed_give_the_verdicts_that_are(repository, name):
     settings = read_ablation(dict(configs(repository))[name]['ablation'])
     folder = repository / 'results' / 'reproductions' / name
