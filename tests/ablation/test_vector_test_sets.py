@@ -1,4 +1,4 @@
-"""A further test set of vectors: what reaches the head still tells which texts are alike."""
+"""Further test sets for encoders: vectors that reach the head, hidden tokens by the first head."""
 
 import dataclasses
 
@@ -9,9 +9,12 @@ from ftjax.ablation.cells import CellRunner
 from ftjax.ablation.cells.extra_test_sets import further_tests
 from ftjax.ablation.settings import AblationSettings
 from ftjax.data import eval_batches
+from ftjax.data.load import load_data
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather
+from ftjax.pretrained.open import load_pretrained
+from ftjax.tasks import task_of
 
 PAIRS = (
     ('Return the length of a list.', 'Return how long the list is.', 1.0),
@@ -85,3 +88,49 @@ def test_a_task_without_vectors_is_refused(tmp_path):
     prepared = runner.prepared('full', 1e-3, 0)
     with pytest.raises(UserError, match="'pairs': head 'vector' needs a task of vectors"):
         further_tests(prepared, runner.settings.also_evaluate)
+
+
+HIDDEN = {
+    'source': 'docstrings:unlabelled',
+    'task': 'masked_tokens',
+    'head': 'source',
+    'test_fraction': 0.005,
+}
+
+
+def hidden_runner(**changes):
+    settings = AblationSettings(
+        arms={'full': 'full', 'pretrained': {'baseline': 'pretrained'}},
+        rates=(1e-3,),
+        also_evaluate={'hidden': HIDDEN},
+        retention='hidden',
+        retention_metric='loss',
+    )
+    values = {**VALUES, 'data': {**VALUES['data'], 'test_per_class': None}}
+    return CellRunner({**values, **changes}, settings)
+
+
+@pytest.mark.slow
+def test_hidden_tokens_are_guessed_by_the_table_of_words_of_the_trained_trunk():
+    runner = hidden_runner()
+    prepared = runner.prepared('full', 1e-3, 0)
+    (test,) = further_tests(prepared, runner.settings.also_evaluate)
+    found = test.metrics(prepared.variables)
+    source = load_pretrained('docstrings')
+    preprocessing = source.preprocessing.with_length(32)
+    dataset = load_data(test.settings).test
+    batches = eval_batches(dataset, 8, None, preprocessing)
+    outputs = predict(source.network, source.variables, batches, preprocessing)
+    want = task_of('masked_tokens').measure(outputs)
+    assert found['n'] == want['n'] and found['loss'] == pytest.approx(want['loss'], rel=1e-5)
+    moved = {**prepared.variables['params']}
+    table = moved['embed']['word_embed']['embedding']
+    moved['embed'] = {**moved['embed'], 'word_embed': {'embedding': table * 0.5}}
+    changed = test.metrics({**prepared.variables, 'params': moved})
+    assert changed['loss'] != pytest.approx(want['loss'], rel=1e-3)
+
+
+def test_retention_without_a_first_head_is_refused_before_the_first_run():
+    runner = hidden_runner(init='random:docstrings')
+    with pytest.raises(UserError, match="retention 'hidden': 'random:docstrings' has no head"):
+        runner.check()

@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import ClassVar
 
-from ftjax.ablation.cells.extra_test_sets import further_tests
+from ftjax.ablation.cells.extra_test_sets import further_test, further_tests
 from ftjax.ablation.cells.head2toe_row import head2toe_row
 from ftjax.ablation.cells.linear_probe_row import probe_row
 from ftjax.ablation.cells.pixel_baseline import PixelRegression, pixels_of
@@ -126,6 +126,18 @@ class Pretrained(Baseline):
     """The network as it was loaded: what the config adds to all arms is not in it."""
 
     changes = types.MappingProxyType({'freeze': 'full'})
+
+    def check(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> None:
+        """See Baseline."""
+        asked = settings.retention_asked
+        if asked is None:
+            return
+        assert prepared is not None
+        if further_test(prepared, asked.of, settings.also_evaluate[asked.of]) is None:
+            raise UserError(
+                f'config.ablation.retention {asked.of!r}: {prepared.config.init!r} has no head of '
+                "its own for 'head': 'source'; of texts, 'head': 'vector' needs none"
+            )
 
     def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> OwnRow:
         """See Baseline."""

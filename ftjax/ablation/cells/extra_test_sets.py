@@ -101,12 +101,15 @@ def further_test(prepared: Prepared, name: str, given: object) -> FurtherTest | 
         seed=config.seed,
         options=dict(config.model) or None,
     )
-    if source.report.head != 'kept' or 'head' not in source.variables['params']:
+    if source.report.head != 'kept':
         return None
     check_classes(name, dataset, source.class_names, config.init)
     network, variables = with_adapters(config.freeze, source.network, source.variables, config.seed)
     preprocessing = matching_preprocessing(dataset, network, source.preprocessing, settings)
-    return FurtherTest(name, dataset, settings, network, preprocessing, variables['params']['head'])
+    own = variables['params'].get('head')
+    # A head without weights is the table of words once more, that of the run's own trunk.
+    parts = tuple(variables['params']) if own is None else ()
+    return FurtherTest(name, dataset, settings, network, preprocessing, own, parts)
 
 
 def vector_test(config: Config, name: str, dataset: Dataset, settings: DataSettings) -> FurtherTest:

@@ -37,7 +37,8 @@ def movement_fields(
     if not examples:
         return {}
     ended = dataclasses.replace(prepared, variables=dict(variables))
-    sets = {'test': prepared.data.test, **{test.name: test.dataset for test in tests}}
+    own = {test.name: test.dataset for test in tests if not test.parts}  # of this network's inputs
+    sets = {'test': prepared.data.test, **own}
     distances = {}
     for name, whole in sets.items():
         some = spread(whole, examples)

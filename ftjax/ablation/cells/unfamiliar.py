@@ -56,7 +56,8 @@ def unfamiliar_fields(
         return {'energy': energy(logits), 'mahalanobis': gaussians.distance(features)}
 
     own = scores(prepared.data.test)
-    others = {test.name: scores(test.dataset, test) for test in tests}
+    # Another network, of other inputs, answers on the sets that name parts of the variables.
+    others = {test.name: scores(test.dataset, test) for test in tests if not test.parts}
     return {
         'unfamiliar': {
             name: {score: auroc(own[score], values) for score, values in found.items()}
