@@ -162,7 +162,9 @@ def test_losses_agree_and_frozen_leaves_stay(found):
         assert here['orders'] == there['orders'] and here['trained'] == there['trained']
         assert here['cache'] == there['cache']
         assert there['rows'] == (16 if kind == 'one' else 2)
-    assert len({tuple(found['one', name]['losses']) for name in RUNS}) == len(RUNS)
+    # Stages that run again give the same numbers; all other runs differ in what they compute.
+    others = [name for name in RUNS if name != 'remat']
+    assert len({tuple(found['one', name]['losses']) for name in others}) == len(others)
 
 
 def test_all_processes_end_alike(found):
