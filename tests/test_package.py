@@ -71,6 +71,7 @@ ABLATION = (
     'budgets',
     'gates',
     'sequences',
+    'retention',
     'settings',
     'engines',
     'grid',

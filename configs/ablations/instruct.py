@@ -32,6 +32,7 @@ def get_config():
             'also_evaluate': {
                 'documentation': {'source': 'docstrings:unlabelled', 'test_fraction': 0.04}
             },
+            'retention': 'documentation',
             'max_extra': 1,
         },
         convert_dict=False,

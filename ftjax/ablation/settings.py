@@ -11,6 +11,7 @@ from ftjax.ablation.gates.gates import check_gates
 from ftjax.ablation.gates.given_gates import as_gates, fits_texts
 from ftjax.ablation.rates.choice import check_rates
 from ftjax.ablation.rates.search_checks import check_search
+from ftjax.ablation.retention.retention import Retention, retention_of
 from ftjax.ablation.sequences.sequence_checks import check_sequence
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.errors import UserError, check_name, shown
@@ -71,9 +72,11 @@ class AblationSettings:
     """Further test sets, name to a source or to changes of config.data: {'upright': 'digits',
     'noisy': {'corruption': 'gaussian_noise:0.2'}}. Classes must be those of the task; with
     `'head': 'source'` beside, the classes and the head are those of the pretrained network, to
-    see what of its first task it has forgotten. Files other than the task's are scored on their
-    test split, or whole where they have none; with `'test_fraction': 0.2` beside on such a part
-    of them, drawn as the task's is, which suits a shifted copy of the task's own examples."""
+    see what of its first task it has forgotten; with `'head': 'vector'` and `'task':
+    'text_similarity'`, what is measured are the vectors that reach the head. Files other than the
+    task's are scored on their test split, or whole where they have none; with `'test_fraction':
+    0.2` beside on such a part of them, drawn as the task's is, which suits a shifted copy of the
+    task's own examples."""
     movement_on: Annotated[int, at_least(0, 'a number of examples')] = 0
     """Examples of each test set, at most, on which is measured how far what reaches the head
     moved from what the run began with; how far each stage's weights moved is noted too. 0 for
@@ -83,6 +86,14 @@ class AblationSettings:
     on which is measured how well a run's scores tell the further test sets from its own: the AUROC
     of the energy and of the Mahalanobis distance. It needs one class an example; baselines have no
     such scores. 0 for none."""
+    retention: str = ''
+    """Name in `also_evaluate` of what a network should still be able to do: the report then tells
+    how far every arm changes the metric there against the network before anything was added, an
+    arm {'baseline': 'pretrained'}. '' for none."""
+    retention_metric: str = ''
+    """Metric of `retention`, one that its task has; empty for `metric`."""
+    retention_margin: Annotated[float | None, at_least(0)] = None
+    """As `margin`, of changes of retention; None: that of the same metric, or of its range."""
     reference: str = ''
     """Arm the others are compared with; empty for the first."""
     metric: str = 'accuracy'
@@ -151,6 +162,7 @@ class AblationSettings:
         object.__setattr__(self, 'notes', tuple(self.notes))
         check_gates(self.gates, list(self.arms))
         self._check_groups()
+        self.retention_asked  # noqa: B018 (raises where it cannot be)
         changes = {arm: self.changes(arm) for arm in self.tuned}
         check_search(vars(self), self.grids, changes)
         for name, changes in self.tasks.items():
@@ -200,6 +212,11 @@ class AblationSettings:
             for name, given in changes.items()
             if 'baseline' in given or str(given.get('init', '')).startswith('random:')
         )
+
+    @property
+    def retention_asked(self) -> Retention | None:
+        """Where it is judged what a network keeps; None where nothing asks."""
+        return retention_of(vars(self), {arm: self.changes(arm) for arm in self.arms})
 
     @property
     def grids(self) -> dict[str, tuple[float, ...]]:

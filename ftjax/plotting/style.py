@@ -27,6 +27,8 @@ COLOURS = (
     '#8c510a',
     '#101820',
 )
+# How far labels stand from their points, in typographic points.
+BESIDE, FURTHER = (7, 14, 26), (42, 62, 90)
 MARKERS = ('o', 's', 'D', '^', 'v', 'P', 'X', 'h')
 
 
@@ -89,24 +91,25 @@ def place_labels(
 ) -> None:
     """Writes a label beside every point where it covers no other label or point.
 
-    Of eighteen places around a point the one with the least overlap is taken, point by point
-    from the left; good enough for some twenty arms.
+    Of the places around a point the one with the least overlap is taken, point by point from the
+    left; one further off, joined to its point by a line, only where those near it are covered.
+    Good enough for some twenty arms.
 
     Args:
       points: (x, y, text, colour) in data coordinates.
       avoid: more places (x, y) in data coordinates that labels should keep clear of, such as
         points along a line.
     """
+    from matplotlib.text import Text
     from matplotlib.transforms import Bbox
 
     figure = axes.figure
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
-    around = [
-        (dx * reach, dy * reach)
-        for reach in (7, 14, 26)
-        for dx, dy in ((1, 0.6), (1, -0.6), (-1, 0.6), (-1, -0.6), (0, 1.2), (0, -1.2))
-    ]
+    sides = ((1, 0.6), (1, -0.6), (-1, 0.6), (-1, -0.6), (0, 1.2), (0, -1.2))
+    slopes = (*sides, (0.5, 1.1), (0.5, -1.1), (-0.5, 1.1), (-0.5, -1.1))
+    around = [(dx * reach, dy * reach, False) for reach in BESIDE for dx, dy in sides]
+    around += [(dx * reach, dy * reach, True) for reach in FURTHER for dx, dy in slopes]
 
     def box_at(x: float, y: float, points_wide: float) -> object:
         side = points_wide * figure.dpi / 72
@@ -120,7 +123,10 @@ def place_labels(
         own = axes.transData.transform((x, y))
         others = [axes.transData.transform(p[:2]) for p in points if p[:2] != (x, y)]
         best: tuple[float, Any, Any] | None = None
-        for dx, dy in around:
+        for dx, dy, joined in around:
+            if joined and best is not None and best[0] < 0.5 * best[2].width * best[2].height:
+                break
+            line = {'arrowstyle': '-', 'color': GREY, 'linewidth': 0.7, 'shrinkA': 0, 'shrinkB': 3}
             label = axes.annotate(
                 text,
                 (x, y),
@@ -130,16 +136,19 @@ def place_labels(
                 va=('top', 'bottom')[dy > 0],
                 fontsize=8.5,
                 color=colour,
+                arrowprops=line if joined else None,
             )
             # Out of the layout: a label must not make the axes shrink after it was placed.
             label.set_in_layout(False)
-            box = label.get_window_extent(renderer)
+            label.update_positions(renderer)
+            box = Text.get_window_extent(label, renderer)  # the line is no part of it
             cost = sum(_overlap(box, other) for other in taken)
-            cost += 4 * sum(_overlap(box, other) for other in labels)  # neither could be read
+            cost += 40 * sum(_overlap(box, other) for other in labels)  # neither could be read
             size = box.width * box.height
+            cost += 0.5 * size if joined else 0.0
             cost += 10 * (size - _overlap(box, frame))  # cut off where it leaves the axes
             # Nearer to another point it would be read as that one's name.
-            if any(_distance(box, other) <= _distance(box, own) for other in others):
+            if not joined and any(_distance(box, other) <= _distance(box, own) for other in others):
                 cost += 2 * size
             if best is None or cost < best[0] - 1e-6:
                 if best is not None:

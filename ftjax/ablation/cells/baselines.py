@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -29,6 +30,8 @@ class Baseline:
 
     network: ClassVar[bool] = True
     """Whether rows depend on the pretrained network."""
+    changes: ClassVar[Mapping[str, object]] = types.MappingProxyType({})
+    """What the baseline changes in the config, unless the arm says otherwise."""
 
     @property
     def group(self) -> str:
@@ -120,7 +123,9 @@ class Head2Toe(Baseline):
 
 
 class Pretrained(Baseline):
-    """The network as it was loaded."""
+    """The network as it was loaded: what the config adds to all arms is not in it."""
+
+    changes = types.MappingProxyType({'freeze': 'full'})
 
     def row(self, data: Splits, prepared: Prepared | None, settings: AblationSettings) -> OwnRow:
         """See Baseline."""

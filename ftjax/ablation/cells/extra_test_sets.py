@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftjax.ablation.cells.row import numbers_of
-from ftjax.config import read_config
+from ftjax.config import Config, read_config
 from ftjax.data import Dataset, eval_batches, load_data
 from ftjax.data.load import load_test
 from ftjax.data.matching import matching_preprocessing
@@ -20,12 +20,12 @@ from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.pretrained.open import load_pretrained
+from ftjax.pretrained.open import load_pretrained, outline
 from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
 
-HEADS = ('task', 'source')
+HEADS = ('task', 'source', 'vector')
 CUTS = {'test_fraction', 'test_per_class', 'folds', 'fold'}
 """Settings that say which part of a source is its test split."""
 
@@ -41,19 +41,25 @@ class FurtherTest:
     preprocessing: Preprocessing | TextPreprocessing | None
     head: object = None
     """Variables whose head stands in for the trained one; None to keep that."""
+    parts: tuple[str, ...] = ()
+    """Of the variables, those that the network has; () for all."""
 
     def metrics(self, variables: Variables, threshold: Any = None) -> dict[str, float | None]:
         """Of a run's final variables, at the decision threshold of the run if it has one."""
         if self.head is not None:
             trunk = {k: v for k, v in variables['params'].items() if k != 'head'}
             variables = {**variables, 'params': {**trunk, 'head': self.head}}
+        if self.parts:
+            kept = {k: v for k, v in variables['params'].items() if k in self.parts}
+            variables = {**variables, 'params': kept}
         settings = self.settings
         batches = eval_batches(
             self.dataset, settings.eval_batch_size, settings.image_size, self.preprocessing
         )
         given = self.network, variables, batches, self.preprocessing
         outputs, of = predict(*given, tta=settings.tta), self.dataset
-        own = None if self.head is not None else threshold  # another head, other classes
+        another = self.head is not None or self.parts  # another head, other classes
+        own = None if another else threshold
         task = task_of(of.task)
         return numbers_of(task.measure(outputs, of.class_names, own, groups=of.groups))
 
@@ -85,6 +91,8 @@ def further_test(prepared: Prepared, name: str, given: object) -> FurtherTest | 
         )
         return FurtherTest(name, dataset, settings, prepared.network, preprocessing)
     config = prepared.config
+    if head == 'vector':
+        return vector_test(config, name, dataset, settings) if config.init else None
     if not config.init or config.init.startswith('random:'):
         return None
     source = load_pretrained(
@@ -101,14 +109,32 @@ def further_test(prepared: Prepared, name: str, given: object) -> FurtherTest | 
     return FurtherTest(name, dataset, settings, network, preprocessing, variables['params']['head'])
 
 
+def vector_test(config: Config, name: str, dataset: Dataset, settings: DataSettings) -> FurtherTest:
+    """A test set of the vectors that reach the task's head, which is left out."""
+    kind = dataset.label_kind
+    if kind.head != 'vector':
+        raise UserError(
+            f"also_evaluate {name!r}: head 'vector' needs a task of vectors beside it, "
+            f"'task': 'text_similarity'; it is {dataset.task!r}"
+        )
+    options = {**config.model_options, **kind.network_options}
+    found = outline(config.init, num_classes=0, seed=config.seed, options=options)
+    network, shapes = with_adapters(config.freeze, found.network, found.shapes, config.seed)
+    preprocessing = matching_preprocessing(dataset, network, found.preprocessing[0], settings)
+    parts = tuple(shapes['params'])
+    return FurtherTest(name, dataset, settings, network, preprocessing, parts=parts)
+
+
 def further_settings(base: DataSettings, name: str, given: Any) -> tuple[DataSettings, str]:
     """The data settings of a further test set, and whose head it is for: one of HEADS."""
     changes = {'source': given} if isinstance(given, str) else dict(given)
     head = check_name(changes.pop('head', 'task'), HEADS, f'head of also_evaluate {name!r}:')
     # Only the test split is used: what is kept of the others must not ask too much of them.
     kept = {**dataclasses.asdict(base), 'examples_per_class': None, 'val_per_class': None}
-    if head == 'source':
+    if head != 'task':
         kept['class_names'] = ()
+    if head == 'vector':
+        kept['test_per_class'] = None  # there are no classes
     return read_config({'data': {**kept, **changes}}).data, head
 
 
@@ -129,7 +155,7 @@ def scored_whole(base: DataSettings, head: str, given: Any) -> bool:
     changes = {'source': given} if isinstance(given, str) else dict(given)
     source = changes.get('source', base.source)
     own = source != base.source and is_named(source)
-    return head == 'task' and own and not CUTS & set(changes)
+    return head != 'source' and own and not CUTS & set(changes)
 
 
 @functools.lru_cache(maxsize=8)

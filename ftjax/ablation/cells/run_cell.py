@@ -73,8 +73,10 @@ class CellRunner:
             changes |= {'data.folds': self.settings.folds, 'data.fold': fold}
         if rate is not None:
             changes['optimizer.learning_rate'] = rate
-        arm_changes = self.settings.changes(arm)
+        arm_changes, baseline = self.settings.changes(arm), self.baseline(arm)
         arm_changes.pop('baseline', None)
+        if baseline is not None:
+            arm_changes = {**baseline.changes, **arm_changes}
         return read_config(merged(self.values, {**arm_changes, **changes}))
 
     def data_of(self, config: Config) -> Splits:

@@ -32,6 +32,7 @@ from ftjax.config import merged, read_config
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import to_jsonable, write_text
 from ftjax.printable import printable
+from ftjax.tasks.metrics import check_metric
 
 
 def run_grids(
@@ -216,13 +217,15 @@ def check_grids(values: Mapping[str, object], settings: AblationSettings) -> Non
     places = [place_of(task) for task in settings.tasks]
     if len(set(places)) < len(places):
         raise UserError(f'config.ablation.tasks: two of {", ".join(settings.tasks)} share a folder')
-    grid = expanded(settings)
+    grid, kept = expanded(settings), settings.retention_asked
     for changes in data_sets_of(settings).values():
         of_task = merged(values, changes)
         for arm in grid.tuned:
             config = read_config(merged(of_task, grid.changes(arm)))
             for name, given in settings.also_evaluate.items():
-                further_settings(config.data, name, given)
+                further, _ = further_settings(config.data, name, given)
+                if kept is not None and name == kept.of:
+                    check_metric(kept.metric.name, further.task, what=f'{name}: retention metric')
 
 
 def tasks_of(settings: AblationSettings) -> Mapping[str, Mapping[str, object]]:

@@ -37,23 +37,23 @@ class Column:
 
 def task_table(task: Summary, summary: Summary) -> Table:
     """Header and rows of one task; columns that no arm has a number for are left out."""
-    return _table(_task_columns(summary), task['arms'])
+    return table_of(task_columns(summary), task['arms'])
 
 
 def overall_table(summary: Summary) -> Table:
     """Header and rows over all tasks: mean, IQM, difference, P(better), verdict."""
-    return _table(_overall_columns(summary), summary['overall']['arms'])
+    return table_of(_overall_columns(summary), summary['overall']['arms'])
 
 
 def meanings(summary: Summary) -> dict[str, str]:
     """{title: meaning} of the columns of all its tables, in their order."""
-    tables = [(_task_columns(summary), task['arms']) for task in summary['tasks']]
+    tables = [(task_columns(summary), task['arms']) for task in summary['tasks']]
     if summary['overall'] and summary['overall']['arms']:
         tables.insert(0, (_overall_columns(summary), summary['overall']['arms']))
     return {
         column.title: column.meaning
         for columns, arms in tables
-        for column, _ in _shown(columns, arms)
+        for column, _ in shown_columns(columns, arms)
     }
 
 
@@ -63,7 +63,8 @@ def promise(summary: Summary) -> str:
     return rate_sentence(arms, len(summary['seeds']), summary['confidence'])
 
 
-def _task_columns(summary: Summary) -> list[Column]:
+def task_columns(summary: Summary) -> list[Column]:
+    """The columns of the table of a task, also those that no arm has a number for."""
     metric, reference = summary['metric'], summary['reference']
     level = f'{100 * summary["confidence"]:g} %'
     score = number_formats.headed(summary)
@@ -202,7 +203,10 @@ def _mean(arm: Mapping[str, Any]) -> float | None:
     return arm['mean']['estimate'] if arm['mean'] else None
 
 
-def _shown(columns: Sequence[Column], arms: Sequence[Summary]) -> list[tuple[Column, list[str]]]:
+def shown_columns(
+    columns: Sequence[Column], arms: Sequence[Summary]
+) -> list[tuple[Column, list[str]]]:
+    """The columns that are shown, each with its cells, an arm each."""
     cells = [(column, [column.cell(arm) for arm in arms]) for column in columns]
     return [
         (column, texts)
@@ -211,7 +215,8 @@ def _shown(columns: Sequence[Column], arms: Sequence[Summary]) -> list[tuple[Col
     ]
 
 
-def _table(columns: Sequence[Column], arms: Sequence[Summary]) -> Table:
-    shown = _shown(columns, arms)
+def table_of(columns: Sequence[Column], arms: Sequence[Summary]) -> Table:
+    """Header and rows of the columns that are shown."""
+    shown = shown_columns(columns, arms)
     rows = zip(*(texts for _, texts in shown), strict=True)
     return [column.title for column, _ in shown], [list(row) for row in rows]

@@ -14,6 +14,7 @@ from ftjax.ablation.report import (
     figures_differences,
     figures_front,
     figures_rates,
+    figures_retention,
     figures_shifts,
 )
 from ftjax.ablation.statistics.row_types import Summary
@@ -36,6 +37,11 @@ OF_TASK = (
         'differences_by_cost',
         'What every arm gives up and what it costs, against the reference',
         figures_front.differences_by_cost,
+    ),
+    (
+        'learning_and_forgetting',
+        'What every arm learns, against what it forgets of what the network could',
+        figures_retention.learning_and_forgetting,
     ),
     ('shift_lines', 'Every arm on every test set', figures_shifts.shift_lines),
     ('in_out_plane', 'In and out of distribution', figures_shifts.in_out_plane),
@@ -98,8 +104,11 @@ def drawable(summary: Summary) -> dict[str, Any]:
     overall = summary['overall']
     if overall:
         overall = {**overall, 'arms': [of_arm(arm) for arm in overall['arms']]}
-    reference = in_figure(summary['reference'])
-    return {**summary, 'tasks': tasks, 'overall': overall, 'reference': reference}
+    named_too: dict[str, Any] = {'reference': in_figure(summary['reference'])}
+    if kept := summary.get('retention'):
+        shown = {key: in_figure(kept[key]) for key in ('of', 'before')}
+        named_too['retention'] = {**kept, **shown}
+    return {**summary, 'tasks': tasks, 'overall': overall, **named_too}
 
 
 def save_figures(

@@ -42,6 +42,7 @@ def write_grid_results(
         folds=settings.folds,
         question=settings.question,
         races=races,
+        retention=settings.retention_asked,
     )
     table = write_results(
         folder,

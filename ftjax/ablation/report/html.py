@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS
-from ftjax.ablation.report import arm_columns, tables
+from ftjax.ablation.report import arm_columns, retention_table, tables
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.figures import Drawn, draw
 from ftjax.ablation.report.race_table import LEGEND, race_table
@@ -22,6 +22,8 @@ from ftjax.printable import in_html
 
 FIRST = 'differences_by_arm'
 """The figure that stands before the tables."""
+RETENTION = 'learning_and_forgetting'
+"""The figure of a section of its own."""
 
 
 def write_report(
@@ -68,6 +70,8 @@ def report_html(
         parts.append(f'<p class="question">{in_html(summary["question"])}</p>')
     parts.append(section('Answer', bullets(answer(summary), 'answer')))
     parts.append(section('Results', _results(summary, drawn)))
+    if summary.get('retention'):
+        parts.append(section(retention_table.HEADING, _retention(summary, drawn)))
     parts.append(section('Verdicts', _verdicts(summary, gates)))
     if summary.get('races'):
         parts.append(section('Race', _races(summary)))
@@ -116,6 +120,7 @@ def _gates(gates: Sequence[Summary]) -> str:
 
 def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
     several = len(summary['tasks']) > 1
+    drawn = [one for one in drawn if not one.name.startswith(RETENTION)]
     first = [] if several else [one for one in drawn if one.name == FIRST]
     parts = [drawn_figure(one) for one in first]
     how_to_read = [*_columns_told(summary)]
@@ -144,6 +149,22 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
             drawn_figure(one) for one in drawn if one.task == task['task'] and one not in first
         ]
     parts += [] if several else across
+    return '\n'.join(parts)
+
+
+def _retention(summary: Summary, drawn: Sequence[Drawn]) -> str:
+    parts = []
+    for task in summary['tasks']:
+        if len(summary['tasks']) > 1:
+            parts.append(f'<h3 class="task">{in_html(task["task"])}</h3>')
+        parts.append(paragraph(retention_table.retention_sentence(task, summary)))
+        parts += [
+            drawn_figure(one)
+            for one in drawn
+            if one.name.startswith(RETENTION) and one.task == task['task']
+        ]
+        parts.append(table(*retention_table.retention_table(task, summary)))
+    parts.append(facts(retention_table.retention_meanings(summary)))
     return '\n'.join(parts)
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
 from ftjax.ablation.report.arm_columns import Table, meanings, overall_table, promise, task_table
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.forgetting_table import forgetting_table
+from ftjax.ablation.report.retention_table import (
+    HEADING,
+    retention_meanings,
+    retention_sentence,
+    retention_table,
+)
 from ftjax.ablation.report.uncertainty_table import uncertainty_table
 from ftjax.ablation.report.unfamiliar_table import unfamiliar_table
 from ftjax.ablation.statistics.row_types import Summary
@@ -55,6 +61,7 @@ def table_markdown(summary: Summary) -> str:
     if summary['overall'] and summary['overall']['arms']:
         parts.append('### All tasks together')
         parts.append(markdown(*overall_table(summary)))
+    parts += _retention(summary)
     if summary.get('gates'):
         header = ['gate', 'kind', 'value', 'interval', 'outcome']
         parts.append(markdown(header, gate_rows(summary['gates'])))
@@ -63,12 +70,26 @@ def table_markdown(summary: Summary) -> str:
     return '\n\n'.join(parts) + '\n'
 
 
-def _columns_told(summary: Summary) -> Iterator[str]:
-    lines = [
-        f'- **{in_markdown(t)}**: {in_markdown(told)}' for t, told in meanings(summary).items()
-    ]
+def _retention(summary: Summary) -> Iterator[str]:
+    if not summary.get('retention'):
+        return
+    yield f'### {HEADING}'
+    for task in summary['tasks']:
+        if len(summary['tasks']) > 1:
+            yield f'#### {in_markdown(task["task"])}'
+        yield in_markdown(retention_sentence(task, summary))
+        yield markdown(*retention_table(task, summary))
     yield 'What the columns say:'
-    yield '\n'.join(lines)
+    yield _listed(retention_meanings(summary))
+
+
+def _listed(told: Mapping[str, str]) -> str:
+    return '\n'.join(f'- **{in_markdown(t)}**: {in_markdown(what)}' for t, what in told.items())
+
+
+def _columns_told(summary: Summary) -> Iterator[str]:
+    yield 'What the columns say:'
+    yield _listed(meanings(summary))
     if said := promise(summary):
         yield in_markdown(said)
 

@@ -15,7 +15,10 @@ An arm's object in summary.json:
   step_seconds_interval (t interval over the runs),
   depth, shifts: {name: {n (examples), mean (interval), difference (interval), seeds}},
   movement: {stage: mean}, unfamiliar: {name: {score: AUROC over the seeds (interval)}},
-  forgetting: {'after TASK': {mean (interval), difference (interval), seeds}}.
+  forgetting: {'after TASK': {mean (interval), difference (interval), seeds}},
+  retention, where the ablation asks for it: null where no run has a score, else {mean (interval),
+  seeds, change (as `difference`, against the network before anything was added, whose own is
+  null)}.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from typing import Any
 import numpy as np
 
 from ftjax.ablation.rates.choice import SAME, Choice, score_of
+from ftjax.ablation.retention.retained import retained_by_arm
+from ftjax.ablation.retention.retention import Retention
 from ftjax.ablation.sequences.sequence_forgetting import forgetting_of_arm
 from ftjax.ablation.statistics import bootstrap
 from ftjax.ablation.statistics.comparison import ArmComparison, Comparison
@@ -46,6 +51,7 @@ def summarise_arm(
     metric: Metric,
     confidence: float,
     overlap: float = 0.0,
+    retention: Retention | None = None,
 ) -> dict[str, object]:
     """The object of an arm, without its comparison to the reference.
 
@@ -54,6 +60,7 @@ def summarise_arm(
       choice: its rate.
       seeds: those planned; a run of another seed is left out.
       overlap: of folds; see `statistics.mean_interval`.
+      retention: where it is judged what a network keeps; None where nothing asks.
     """
     chosen = {row['seed']: row for row in rows if _at(row, choice) and row['seed'] in seeds}
     scores = {seed: score_of(row, metric) for seed, row in sorted(chosen.items())}
@@ -61,6 +68,7 @@ def summarise_arm(
     ok = [row for seed, row in chosen.items() if scores[seed] is not None]
     failed = sum(row['status'] == 'failed' for row in chosen.values())
     validation = [p.mean for p in choice.curve if p.rate == choice.rate and p.mean is not None]
+    kept = {'retention': retained_by_arm(ok, retention, confidence, overlap)} if retention else {}
     trainable, total = _mean(ok, 'params_trainable'), _mean(ok, 'params_total')
     return {
         'arm': arm,
@@ -103,6 +111,7 @@ def summarise_arm(
         'movement': _movement(ok),
         'unfamiliar': _unfamiliar(ok, confidence, overlap),
         'forgetting': forgetting_of_arm(ok, confidence),
+        **kept,
     }
 
 

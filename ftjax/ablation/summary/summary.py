@@ -13,7 +13,8 @@ it from the own one), `movement` (stage to how far it moved), `depth`, `params_t
 
 summary.json (`schema` 1):
   question, metric, val_metric, higher_is_better (of the metric), val_higher_is_better,
-  reference, confidence, margin, outside_prior (arms), seeds, n_runs,
+  reference, confidence, margin, retention ({of (a further test set), metric, higher_is_better,
+  margin, before (an arm)}, where it is asked for), outside_prior (arms), seeds, n_runs,
   total_wall_seconds (of all runs, the search included), caveats (sentences), folds (where
   there are any), vectorised (arms whose runs shared programs, where there are any), retried
   (runs that had failed before, where there are any),
@@ -37,6 +38,7 @@ from ftjax.ablation.grid.rows import STATUSES
 from ftjax.ablation.racing.account import comparison_told
 from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
 from ftjax.ablation.rates.parabola import estimate_rate
+from ftjax.ablation.retention.retention import Retention
 from ftjax.ablation.statistics.comparison import compare_arms, options_of
 from ftjax.ablation.statistics.margin import default_margin
 from ftjax.ablation.statistics.row_types import Row, Rows, Summary
@@ -70,6 +72,7 @@ def summarise(
     folds: int = 0,
     question: str = '',
     races: Mapping[str, Mapping[str, object]] | None = None,
+    retention: Retention | None = None,
 ) -> dict[str, object]:
     """Everything that tables, figures and the report show, ready for JSON.
 
@@ -95,6 +98,7 @@ def summarise(
         intervals and verdicts allow for it.
       question: what the ablation asks; a sentence.
       races: what is told of the race of each task, where there were any.
+      retention: where it is judged what a network keeps, where that is asked.
 
     Raises:
       UserError: no rows, an unknown reference or status, or a metric that rows do not have.
@@ -128,7 +132,8 @@ def summarise(
             ran = {row['seed'] for row in of_arm}
             # Seeds that an arm did not get, because a race had decided it, are not missing.
             own = [seed for seed in planned if seed in ran] if races and ran else planned
-            summaries.append(summarise_arm(arm, of_arm, choice, own, metric, confidence, overlap))
+            given = (arm, of_arm, choice, own, metric, confidence, overlap, retention)
+            summaries.append(summarise_arm(*given))
             better = val_metric.higher_is_better
             estimate = estimate_rate(choice, higher_is_better=better, confidence=confidence)
             summaries[-1]['rate_estimate'] = estimate
@@ -160,6 +165,8 @@ def summarise(
         summary['tuning_seeds'] = list(tuning_seeds)
     if races:
         summary['races'] = races
+    if retention is not None:
+        summary['retention'] = retention.told
     for task in tasks:
         _compare(task['arms'], summary)
         _take_raced(task, summary)
@@ -237,6 +244,21 @@ def _compare(arms: Sequence[dict[str, Any]], summary: Summary) -> None:
         for arm in others:
             if name in arm['forgetting']:
                 arm['forgetting'][name]['difference'] = interval_of(forgot[arm['arm']], forgot)
+    if 'retention' in summary:
+        _compare_kept(arms, summary)
+
+
+def _compare_kept(arms: Sequence[dict[str, Any]], summary: Summary) -> None:
+    """Adds to every arm how it changed what `retention` measures, since before it was trained."""
+    told = summary['retention']
+    options = {key: told[key] for key in ('higher_is_better', 'margin')}
+    kept = {arm['arm']: (arm['retention'] or {'seeds': {}})['seeds'] for arm in arms}
+    if not kept.get(told['before']):
+        return
+    found = compare_arms(kept, told['before'], **{**options_of(summary), **options})
+    for arm in arms:
+        if arm['retention'] and arm['arm'] != told['before']:
+            arm['retention']['change'] = difference_of(found[arm['arm']], found)
 
 
 def _take_raced(task: Summary, summary: Summary) -> None:

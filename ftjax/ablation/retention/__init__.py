@@ -1,0 +1,1 @@
+"""What a network keeps of what it could do before it was trained on."""
