@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from collectives import collectives
 from flax.traverse_util import flatten_dict
-from tiny_runs import blocks, initial, noise, splits
+from tiny_runs import EIGHT, blocks, initial, noise, splits
 
 from ftjax.distributed import initialize
 from ftjax.distributed.sharding import Sharding
@@ -84,6 +84,7 @@ def run(case):
         optimizer=OptimizerSettings(**{**settings, **case.get('optimizer', {})}),
         schedule=ScheduleSettings(name='constant', warmup=0.0),
         settings=TrainSettings(**train),
+        preprocessing=EIGHT,  # without one no image is augmented
         batch_size=16,
         eval_batch_size=9,
         augmentation=case.get('augment', 'flip'),

@@ -157,12 +157,13 @@ def test_losses_agree_and_frozen_leaves_stay(found):
         assert apart(here, there, 'scores') < 1e-5, (kind, name)
         assert abs(here['norm'] - there['norm']) < 1e-4, (kind, name)
         assert there['unchanged'], (kind, name)
-        # In 20 steps gradual unfreezing does not come to every leaf.
-        assert there['changed'] == here['changed'] == (name != 'gradual'), (kind, name)
+        assert there['changed'] and here['changed'], (kind, name)
         assert here['orders'] == there['orders'] and here['trained'] == there['trained']
         assert here['cache'] == there['cache']
         assert there['rows'] == (16 if kind == 'one' else 2)
-    assert len({tuple(found['one', name]['losses']) for name in RUNS}) == len(RUNS)
+    # Stages that run again give the same numbers; all other runs differ in what they compute.
+    others = [name for name in RUNS if name != 'remat']
+    assert len({tuple(found['one', name]['losses']) for name in others}) == len(others)
 
 
 def test_all_processes_end_alike(found):
