@@ -103,6 +103,24 @@ def test_intervals_and_means_are_where_the_numbers_say(rich):
     assert labels == list(LEVELS)
 
 
+def test_names_of_axes_stand_within_the_figure():
+    title = 'nll'  # the longest of all metrics
+    table = rows(step_seconds_median=0.01, step_flops=1e9, movement={'stem': 0.0, 'head': 0.5})
+    for row in table:
+        row['val'], row['test'] = {title: 1.0}, {title: 1.0 + 0.1 * row['seed']}
+        row['shifts'] = {'documentation': {title: 2.0, 'n': 9}}
+    drawn = list(figures.draw(summarise(table, reference='full', metric=title)))
+    assert 'in_out_plane' in [one.name for one in drawn]
+    for one in drawn:
+        one.figure.draw_without_rendering()
+        width, height = one.figure.bbox.size
+        for axes in one.figure.axes:
+            for label in filter(lambda one: one.get_text(), (axes.xaxis.label, axes.yaxis.label)):
+                box = label.get_window_extent()
+                assert box.x0 > -1 and box.x1 < width + 1, (one.name, label.get_text())
+                assert box.y0 > -1 and box.y1 < height + 1, (one.name, label.get_text())
+
+
 def test_labels_do_not_overlap():
     figure = style.new_figure(5, 4)
     axes = figure.add_subplot()

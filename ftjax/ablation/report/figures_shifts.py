@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ MEAN = 'mean of shifts'
 """A further test set of this name is the mean of the others already."""
 NAMED = 14
 """Up to so many arms are named in the plane; of more, those on its front and the reference."""
+WIDTH = 60
+"""Letters of an axis' name in a line: as many as stand beside the lower of the two figures."""
 
 
 def shift_lines(task: Mapping[str, Any], summary: Mapping[str, Any]):
@@ -87,9 +90,9 @@ def in_out_plane(task: Mapping[str, Any], summary: Mapping[str, Any]):
         marks.append((x, y, arm['arm'], style['color']))
         bars += [(end, y) for end in xs] + [(x, end) for end in ys]
     title = number_formats.headed(summary).removeprefix('test ')
-    axes.set_xlabel(f'in distribution (test split): {title}')
+    axes.set_xlabel(textwrap.fill(f'in distribution (test split): {title}', WIDTH))
     joint = names[0] if len(names) == 1 else f'mean of {len(names)} test sets'
-    axes.set_ylabel(f'out of distribution ({joint}): {title}')
+    axes.set_ylabel(textwrap.fill(f'out of distribution ({joint}): {title}', WIDTH))
     quiet(axes, 'both')
     axes.margins(0.1)
     level = f'{100 * summary["confidence"]:g} %'
