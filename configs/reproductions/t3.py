@@ -4,11 +4,11 @@
 
 About 35 minutes on two cores. Published: Kumar et al. 2022 (arXiv:2202.10054), CIFAR-10 in
 distribution FT 97.3, LP 91.8, LP-FT 97.5; out of it on STL 82.4 / 85.1 / 90.7, on CIFAR-10.1
-92.3 / 82.7 / 93.5. Measured in / out of distribution (noise and blur): FT 90.8 / 30.4, LP 91.7 /
-31.3, LP-FT 91.0 / 31.4 with norms that train, 91.6 / 30.9 with frozen ones (FT then 90.0 / 29.3).
-LP-FT has the higher mean out of distribution, as published, which three seeds do not settle; FT is
-below LP in distribution, where the network has nothing to learn: see T3_BLURRED. Results:
-results/reproductions/t3.
+92.3 / 82.7 / 93.5. Measured in / out of distribution (noise and blur): FT 91.0 / 30.2, LP 91.9 /
+30.9, LP-FT 91.2 / 31.1 with norms that train, 91.6 / 31.0 with frozen ones (FT then 90.2 / 29.0).
+LP-FT is above FT out of distribution, as published, with frozen norms; with norms that train five
+seeds leave it undecided. FT is below LP in distribution, where the network has nothing to learn:
+see T3_BLURRED. Results: results/reproductions/t3.
 """
 
 from ml_collections import ConfigDict
