@@ -4,6 +4,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -241,6 +242,9 @@ def test_a_part_with_a_place_is_registered_there_and_has_no_other_file(tmp_path)
             assert registry.find(kind, name).target.__module__ == module
         shipped = [n for n, p in registry.parts(kind).items() if p.file.startswith(registry._OURS)]
         assert not places or shipped == list(places)  # none is without, in one order
+    files = pathlib.Path(registry.__file__).parent.joinpath('tasks').glob('*.py')
+    written = {path.stem for path in files if re.search(r'^@task\(', path.read_text(), re.M)}
+    assert written == set(registry.places_of('task'))
     alone = (
         'import sys; from ftjax.tasks import task_of; task_of(); '
         "assert 'ftjax.tasks.segmentation' not in sys.modules; import ftjax.registry as r\n"
