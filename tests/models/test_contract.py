@@ -31,6 +31,7 @@ ANSWERS = {
     'end_ids': tuple,
     'is_decoder': bool,
     'head_kind': str,
+    'takes_tags': bool,
     'is_dense': bool,
     'tapped': tuple,
     'ties': dict,

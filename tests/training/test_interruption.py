@@ -79,11 +79,11 @@ def stop_at(patch, owner, name, call):
 @pytest.mark.parametrize(
     'freeze,moments',
     [
-        ('last:1', [('leaf_rates', 2, 2), ('leaf_rates', 1, 3), ('predict', 1, 6)]),
+        ('last:1', [('leaf_rates', 2, 2), ('leaf_rates', 1, 3), ('answers', 1, 6)]),
         # test_resume_phases.py stops it at every validation.
         pytest.param(
             'gradual',
-            [('leaf_rates', 3, 3), ('predict', 1, 6), ('predict', 2, 12)],
+            [('leaf_rates', 3, 3), ('answers', 1, 6), ('answers', 2, 12)],
             marks=pytest.mark.slow,
         ),
         pytest.param(
@@ -205,7 +205,7 @@ def test_a_row_is_not_written_twice(variables, tmp_path, monkeypatch):
     """A kill between the row and its checkpoint, after a stop in that very validation."""
     whole = run(variables, tmp_path / 'whole')
     with monkeypatch.context() as patch:
-        stop_at(patch, fit_module, 'predict', 1)
+        stop_at(patch, fit_module, 'answers', 1)
         with pytest.raises(Interrupted):
             run(variables, tmp_path / 'parts')
     with monkeypatch.context() as patch:
