@@ -10,8 +10,7 @@ ablation section compares `block:1` with `head` through scripts/ablate.py.
 from ml_collections import ConfigDict
 
 from ftjax.config import template
-
-CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
+from ftjax.pretrained.families.vision.resnet_cifar import CIFAR10
 
 
 def get_config():
@@ -19,7 +18,7 @@ def get_config():
         init='data:resnet26_gn_cifar10',
         data={
             'source': 'npz:$FTJAX_DATA/cifar10/cifar10_test10k.npz',
-            'class_names': CLASSES,
+            'class_names': CIFAR10,
             'corruption': 'gaussian_noise:0.10',
             'test_fraction': 0.76,
             'val_fraction': 0.04,

@@ -14,8 +14,8 @@ rate.
 from ml_collections import ConfigDict
 
 from ftjax.config import template
+from ftjax.pretrained.families.vision.resnet_cifar import CIFAR10
 
-CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 FLIP = 'label flip'
 # The network has 12 blocks and a stem: with one opened an epoch, all are open at 13 of 15.
 OPENING = 1.0
@@ -43,7 +43,7 @@ def get_config():
         init='data:resnet26_gn_cifar10',
         data={
             'source': 'npz:$FTJAX_DATA/cifar10/cifar10_test10k.npz',
-            'class_names': CLASSES,
+            'class_names': CIFAR10,
             'examples_per_class': 20,
             'val_per_class': 20,
             'test_per_class': 100,

@@ -16,9 +16,9 @@ from ftjax.data.sources import npz_file
 from ftjax.data.sources.registry import Parts
 from ftjax.data.splits.splitting import VAL, hold_out_per_class
 from ftjax.errors import UserError, check_name
+from ftjax.pretrained.families.vision.resnet_cifar import CIFAR10
 from ftjax.registry import register
 
-CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck')
 FILES = '$FTJAX_DATA/cifar10/cifar10_'
 VAL_PER_CLASS = 100
 
@@ -32,12 +32,12 @@ def read(argument: str, settings: DataSettings) -> Parts:
     Raises:
       UserError: no such class, one class or one named twice, or no data folder.
     """
-    asked = tuple(argument.split('+')) if argument else CLASSES
+    asked = tuple(argument.split('+')) if argument else CIFAR10
     for name in asked:
-        check_name(name, CLASSES, f'class of data.source {settings.source!r}:')
+        check_name(name, CIFAR10, f'class of data.source {settings.source!r}:')
     if len(asked) < 2 or len(set(asked)) < len(asked):
         raise UserError(f'data.source {settings.source!r}: expected two or more different classes')
-    named = dataclasses.replace(settings, class_names=CLASSES)
+    named = dataclasses.replace(settings, class_names=CIFAR10)
     seen, unseen = (
         only(npz_file.read(f'{FILES}{part}.npz', named).training, asked)
         for part in ('train9k', 'test10k')

@@ -6,8 +6,8 @@ import pytest
 from ftjax.data import load_data
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
+from ftjax.pretrained.families.vision.resnet_cifar import CIFAR10
 from ftjax.reproductions import cifar_classes
-from ftjax.reproductions.cifar_classes import CLASSES
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def test_classes_are_in_the_order_asked_for_and_keep_their_images(folder):
     for split, count in ((splits.train, 4), (splits.val, 2), (splits.test, 4)):
         assert split.class_names == ('dog', 'bird') and len(split) == count
         for image, label in zip(split.inputs, split.labels, strict=True):
-            assert CLASSES[image[0, 0, 0]] == split.class_names[label]
+            assert CIFAR10[image[0, 0, 0]] == split.class_names[label]
     assert all(name.startswith('test10k') for name in splits.test.ids)
     assert not {*splits.train.ids} & {*splits.val.ids}
 
 
 def test_no_seed_changes_what_validates_and_all_classes_are_there_unasked(folder):
     one, other = (load_data(DataSettings(source='cifar10', seed=seed)) for seed in (0, 1))
-    assert one.train.class_names == CLASSES and len(one.train) == 20 and len(one.val) == 10
+    assert one.train.class_names == CIFAR10 and len(one.train) == 20 and len(one.val) == 10
     assert one.val.fingerprint == other.val.fingerprint
     assert one.train.fingerprint == other.train.fingerprint
 
