@@ -11,6 +11,7 @@ CLOCK = {
     'seconds',  # of the audit
     # Of rows of an ablation: shares of a program that held more or fewer runs.
     *('vectorised', 'step_flops', 'step_bytes', 'run_flops'),
+    'workers',  # how many ran at a time
 }
 
 

@@ -10,6 +10,7 @@ from ftjax.ablation.engines.factory import make_engine
 from ftjax.ablation.engines.process_workers import Processes
 from ftjax.ablation.grid.forecast import forecast
 from ftjax.ablation.grid.run_grid import jobs_of, run_grid
+from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 from ftjax.io.json.jsonl import read_jsonl
 
@@ -37,7 +38,7 @@ def check_deaths(tmp_path, engine, word):
             assert row['status'] == 'failed'
             assert 'its worker died twice' in row['reason'] and word in row['reason']
         else:
-            assert row == other
+            assert row == {**other, 'workers': 2}
     written = read_jsonl(tmp_path / 'parts' / 'runs.jsonl')
     assert sorted(map(cell_of, written), key=str) == sorted(map(cell_of, rows), key=str)
     # Nothing of it is run again, on whatever engine.
@@ -125,3 +126,11 @@ def test_a_forecast_counts_workers_and_knows_arms_that_have_run():
     assert said[0].startswith('8 to run now, 4 of them in 2 programs: about 2 min 40 s, comp')
     assert said[1].startswith('8 to run now, 4 of them in 2 programs: about 1 min 20 s with 2 wo')
     assert '1.0 GB of disk' in forecast(jobs, rows, {'b': 1.0}.__getitem__, stored=10**9)
+
+
+def test_how_many_ran_at_a_time_is_said_by_the_rows_alone(tmp_path):
+    rows = run(tmp_path, Processes(2))
+    assert {row['workers'] for row in rows} == {2}
+    for found, said in ((rows, True), ([{**row, 'workers': 1} for row in rows], False)):
+        caveats = summarise(found, reference='full')['caveats']
+        assert any('up to 2 at a time' in caveat for caveat in caveats) == said

@@ -83,11 +83,6 @@ def run_grids(
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
     if settings.tasks and not settings.sequence:
         write_text(folder / 'runs.jsonl', ''.join(json.dumps(row) + '\n' for row in rows))
-    if engine.workers > 1:
-        notes.append(
-            f'Runs ran {engine.workers} at a time: where they shared processors, times of steps '
-            'and runs are longer than those of a run alone.'
-        )
     return rows, notes, races
 
 

@@ -44,7 +44,7 @@ def run_grid(
     Every row is on disk before the next is asked for, and this process alone writes them.
     The schedule's rounds follow from the rows, so an interrupted grid goes on where it
     stopped: with the cells that it was in, from their beginning. What the rows hold does not
-    depend on the engine.
+    depend on the engine, but for their times, and `workers` where it ran several cells at a time.
 
     Args:
       settings: the grid.
@@ -102,6 +102,8 @@ def run_grid(
         while cells:
             for row in run(jobs_of(cells, group if together is not None else lambda arm: '')):
                 row = to_jsonable(row)
+                if engine.workers > 1:
+                    row['workers'] = engine.workers
                 failed = again.get(cell_of(row))
                 if failed is not None:
                     row['retries'] = failed.get('retries', 0) + 1

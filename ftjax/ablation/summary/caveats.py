@@ -49,6 +49,11 @@ def caveats(summary: Summary) -> list[str]:
             f'Runs of {", ".join(summary["vectorised"])} shared programs, several rates at a '
             'time: their times and FLOPs are shares, lower than those of a run alone.'
         )
+    if summary.get('workers'):
+        found.append(
+            f'Runs ran up to {summary["workers"]} at a time: where they shared processors, times '
+            'of steps and runs are longer than those of a run alone.'
+        )
     if summary.get('retried'):
         count = summary['retried']
         found.append(

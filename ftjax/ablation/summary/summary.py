@@ -9,15 +9,16 @@ A row is one run. Read here: `arm`, `rate` (null: not trained), `seed`, `status`
 set to its metrics), `unfamiliar` (name of a further test set to the AUROC of each score that tells
 it from the own one), `movement` (stage to how far it moved), `depth`, `params_trainable`,
 `params_total`, `optimizer_bytes`, `wall_seconds`, `step_seconds_median`, `step_flops`,
-`step_bytes`.
+`step_bytes`, `vectorised` (rates that shared its program), `workers` (runs at a time).
 
 summary.json (`schema` 1):
   question, metric, val_metric, higher_is_better (of the metric), val_higher_is_better,
   reference, confidence, margin, retention ({of (a further test set), metric, higher_is_better,
   margin, before (an arm)}, where it is asked for), outside_prior (arms), seeds, n_runs,
   total_wall_seconds (of all runs, the search included), caveats (sentences), folds (where
-  there are any), vectorised (arms whose runs shared programs, where there are any), retried
-  (runs that had failed before, where there are any),
+  there are any), vectorised (arms whose runs shared programs, where there are any), workers
+  (the most runs at a time, where there were several), retried (runs that had failed before,
+  where there are any),
   tasks: one object a task: task, arms, each an object as `arm` describes, and sources, as
   `uncertainty` describes, where rows tell of test examples,
   overall: null for one task, else as `overall` describes,
@@ -175,6 +176,9 @@ def summarise(
     shared = dict.fromkeys(row['arm'] for row in rows if row.get('vectorised'))
     if shared:
         summary['vectorised'] = list(shared)
+    workers = max((row.get('workers', 1) for row in rows), default=1)
+    if workers > 1:
+        summary['workers'] = workers
     retried = sum(bool(row.get('retries')) for row in rows)
     if retried:
         summary['retried'] = retried
