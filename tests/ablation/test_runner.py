@@ -59,6 +59,28 @@ def test_interrupted_anywhere_it_ends_with_the_same_rows(tmp_path):
     assert len(cells) == len(set(cells)) == len(whole)
 
 
+def test_rows_of_a_later_round_count_once_that_round_asks_for_them(tmp_path):
+    arms = {'full': 'full', 'head': {'freeze': 'head', 'rates': (1e-3, 1e-2, 1e-1)}}
+    settings = AblationSettings(arms=arms, rates=(1e-3, 1e-2, 1e-1), seeds=(0, 1))
+    first = run_grid(settings, execute, tmp_path, {}, progress=False)
+    refined = {row['rate'] for row in first if row['arm'] == 'full'} - set(settings.rates)
+    assert refined
+    # Another starting rate of one arm puts the search back to its first round.
+    other = {**arms, 'head': {'freeze': 'head', 'rates': (3e-3, 1e-2, 1e-1)}}
+    calls = []
+
+    def noted(*cell):
+        calls.append(cell)
+        return execute(*cell)
+
+    changed = dataclasses.replace(settings, arms=other)
+    second = run_grid(changed, noted, tmp_path, {}, progress=False)
+    assert refined <= {row['rate'] for row in second if row['arm'] == 'full'}
+    there = {(row['arm'], row['rate'], row['seed']) for row in first}
+    assert calls and not there & set(calls)
+    assert run_grid(changed, None, tmp_path, {}, progress=False) == second
+
+
 def test_a_folder_of_another_ablation_is_refused(tmp_path):
     run_grid(SETTINGS, execute, tmp_path, {'epochs': 1}, progress=False)
     with pytest.raises(UserError, match='another config'):

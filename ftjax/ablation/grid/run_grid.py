@@ -65,9 +65,13 @@ def run_grid(
     folder.mkdir(parents=True, exist_ok=True)
     claim(folder, settings, fixed)
     path = folder / 'runs.jsonl'
-    rows = schedule.present(read_rows(path))
-    again = {cell_of(row): row for row in rows if retry_failed and row['status'] == 'failed'}
-    rows = [row for row in rows if cell_of(row) not in again]
+    # Rows that no round has asked for yet wait here: a later round may ask for them.
+    stored = read_rows(path)
+    failed_rows = [row for row in stored if retry_failed and row['status'] == 'failed']
+    again = {cell_of(row): row for row in failed_rows}
+    asked_again = sum(cell_of(row) in again for row in schedule.present(stored))
+    stored = [row for row in stored if cell_of(row) not in again]
+    rows = schedule.present(stored)
     planned = schedule.planned
     if identities is not None and rows:
         identities.check(rows, folder)
@@ -94,7 +98,7 @@ def run_grid(
     ):
         if progress:
             told = f'{planned} runs planned {schedule.bound}, {len(rows)} finished already'
-            told += f', {len(again)} failed ones to be tried again' if again else ''
+            told += f', {asked_again} failed ones to be tried again' if asked_again else ''
             print('; '.join(filter(None, (told, about(cells) if about and cells else ''))))
             if foresee is not None and cells:
                 print(foresee(cells, rows), flush=True)
@@ -108,6 +112,7 @@ def run_grid(
                 if failed is not None:
                     row['retries'] = failed.get('retries', 0) + 1
                 rows.append(row)
+                stored.append(row)
                 log.append(row, sync=True)
                 if identities is not None:
                     identities.take(row)
@@ -119,8 +124,12 @@ def run_grid(
                     updated = True
                     if left:
                         print(foresee(left, rows), flush=True)
+            seen = {cell_of(row) for row in rows}
+            rows = schedule.present(stored)
+            if identities is not None:
+                identities.check([row for row in rows if cell_of(row) not in seen], folder)
             cells = schedule.pending(rows)
-    return in_order(settings, schedule.present(rows))
+    return in_order(settings, rows)
 
 
 @dataclasses.dataclass(frozen=True)
