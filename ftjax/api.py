@@ -22,8 +22,8 @@ from ftjax.pages.elements import lines, paragraph
 from ftjax.plotting.learning_curves import learning_figure
 from ftjax.runs.assessment.examination import examine
 from ftjax.runs.before_training.rate_range import RateRange, rate_range
+from ftjax.runs.built_opening import open_built_network
 from ftjax.runs.evaluate import chosen_threshold, decided_statistics, split_metrics
-from ftjax.runs.network_opening import open_built_network
 from ftjax.runs.prediction.answering import Answers, answers_to, features_of
 from ftjax.runs.prediction.calibration_file import save_calibration
 from ftjax.runs.prediction.loaded import Loaded, load

@@ -24,7 +24,7 @@ class Kind:
 _STRATEGIES = (
     *('masks', 'learning_rates', 'unfreezing', 'freezeout', 'random_subsets', 'block_turns'),
     *('data_driven_rates', 'data_driven_blocks', 'data_driven_entries'),
-    *('adapters', 'regularisers', 'weight_averages', 'reinitialise'),
+    *('adapter_kinds', 'regularisers', 'weight_averages', 'reinitialise'),
 )
 _ADAPTERS = ('lora', 'oft', 'ia3', 'ssf', 'bottleneck', 'adapter_plus', 'prompt')
 

@@ -8,7 +8,6 @@ from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.images.corruption import corrupt
 from ftjax.data.images.geometry import match_channels
 from ftjax.data.labels.names import check_class_name, spelling_note
-from ftjax.data.masks.tiles import tiled
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import Parts, read_source
 from ftjax.data.splits.splitting import SUBSET, TEST, VAL, fold, hold_out, hold_out_per_class
@@ -73,6 +72,8 @@ def split_data(parts: Parts, settings: DataSettings) -> Splits:
         for name, split in (('train', train), ('val', val), ('test', test))
     ]
     if settings.sliding is not None:
+        from ftjax.data.masks.tiles import tiled
+
         assert settings.image_size is not None  # the settings have refused it
         window = settings.image_size, settings.sliding
         splits = [*(tiled(split, *window) for split in splits[:2]), splits[2]]

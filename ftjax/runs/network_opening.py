@@ -1,10 +1,10 @@
-"""The network of a config for the classes of its data: described, read, or built in Python."""
+"""The network of a config for the classes of its data: described, or read."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -13,19 +13,18 @@ from ftjax.config import Config
 from ftjax.data import Splits
 from ftjax.data.matching import check_takes
 from ftjax.data.tables.fitted_columns import network_options, target_options
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError
 from ftjax.leaves import unflatten
-from ftjax.models.built.network import Built
 from ftjax.models.registry import build, family, fields_of, is_recipe
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.pretrained.built_models import open_model
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
-from ftjax.pretrained.open import outline
-from ftjax.pretrained.outline import BuiltOutline, Outline
-from ftjax.pretrained.strict_load import Held
 from ftjax.pytrees import Variables
+
+if TYPE_CHECKING:
+    from ftjax.pretrained.outline import BuiltOutline, Outline
+    from ftjax.pretrained.strict_load import Held
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +82,7 @@ def outline_network(config: Config, data: Splits) -> Unopened:
     if data.train.takes == 'texts':
         options = {**data.label_kind.network_options, **options}
     if config.init:
+        from ftjax.pretrained.open import outline  # a network at random needs no reader
 
         def outlined(more: Mapping[str, object]) -> Outline | BuiltOutline:
             try:
@@ -139,38 +139,14 @@ def _check_kind(config: Config, data: Splits) -> None:
     options = config.model_options
     try:
         if config.init:
+            from ftjax.pretrained.open import outline
+
             network = outline(config.init, options=options or None).network
         else:
             network = build(options.pop('name'), options)
     except UserError:
         return
     check_takes(data.train, type(network).__name__, network.takes)
-
-
-def open_built_network(config: Config, data: Splits, built: Built) -> Opened:
-    """A model that was built in Python, for the classes of the data.
-
-    Raises UserError for a field of `config.model`, which such a model has no more.
-    """
-    options = config.model_options
-    for key in options:
-        check_name(key, ['dtype'], 'option of a model that is built already:')
-    if 'dtype' in options:
-        network = built.network.clone(dtype=options['dtype'])
-        built = dataclasses.replace(built, network=network)
-    found = open_model(
-        *(built, config.init),
-        num_classes=data.num_outputs,
-        class_names=data.class_names or None,
-        seed=config.seed,
-    )
-    return Opened(
-        found.network,
-        jax.device_get(found.variables),
-        found.preprocessing,
-        found.report.to_json(),
-        found.report.head != 'kept',
-    )
 
 
 def what_opens(config: Config, data: Splits) -> tuple:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -22,15 +22,16 @@ from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.pretrained.strict_load import Held
 from ftjax.pytrees import Flat, Variables
 from ftjax.runs.before_training.previous_tasks import importance_of
 from ftjax.runs.loss_columns.of_loss import with_columns_of_loss
 from ftjax.runs.network_opening import Opened, Unopened, outline_network
 from ftjax.tasks import task_of
-from ftjax.training.adaptation.methods import check_adaptation
 from ftjax.training.loop.validation import check_validation
 from ftjax.training.step.loss_options import loss_options
+
+if TYPE_CHECKING:
+    from ftjax.pretrained.strict_load import Held
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +123,10 @@ def prepare(
     if importance is None:
         importance = importance_of(config.train.previous, plan, shapes, weights)
     check_validation(config.train, plan, data.val)
-    check_adaptation(config.train, data)
+    if config.train.adapt:
+        from ftjax.training.adaptation.methods import check_adaptation  # few runs adapt
+
+        check_adaptation(config.train, data)
     if not finished:
         check_loss(config, data)  # raises before the first step
     if isinstance(found, Unopened):

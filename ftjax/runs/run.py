@@ -25,14 +25,12 @@ from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
 from ftjax.pretrained.own_format import check_reopens
 from ftjax.pytrees import Variables
-from ftjax.runs.adapt import adapted
 from ftjax.runs.assessment.forgetting import forgetting, general_data
 from ftjax.runs.before_training.feature_audit import feature_audit, known_findings
 from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_statistics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
 from ftjax.runs.prediction.model_folder import save_model
 from ftjax.runs.prepare import Prepared
-from ftjax.runs.report.run_report import RunReport, report_at_end
 from ftjax.runs.run_folder import NO_RESULT, PLAN_SECTIONS, start_folder, write_choices
 from ftjax.runs.run_spec import run_spec
 from ftjax.tasks import task_of
@@ -97,6 +95,8 @@ def train(
             )
         facts = None
         if prepared.config.train.adapt:
+            from ftjax.runs.adapt import adapted  # few runs adapt
+
             result, facts = adapted(prepared, spec, result, progress)
         if looked_at and process_group.first():
             feature_audit(prepared)  # now that features are stored
@@ -204,6 +204,8 @@ def finished(
         told = {**summary, 'provenance': provenance()}
         write_json(folder / 'result.json', told)
         if config.train.report:
+            from ftjax.runs.report.run_report import RunReport, report_at_end  # it draws
+
             report_at_end(folder, lambda: RunReport.of(prepared, result, told, found, folder.name))
     process_group.wait('result')  # who ended now would take the first one along
     return summary

@@ -10,10 +10,8 @@ from ftjax.freezing.plan.plan import Plan
 from ftjax.io.files.atomic import read_json, write_json
 from ftjax.io.files.owned_files import check_way
 from ftjax.io.identity.own_parts import remember
-from ftjax.plotting.heatmaps import choices_over_time
-from ftjax.plotting.save import save_figure
 from ftjax.pretrained.own_format import save_description
-from ftjax.runs.prediction.trained import how_read
+from ftjax.runs.prediction.how_read import how_read
 from ftjax.runs.prepare import Prepared
 from ftjax.training.checkpoints.run_identity import FLAG, PlanChange, RunIdentity, saved_identity
 
@@ -92,6 +90,9 @@ def check_folder(
 
 def write_choices(folder: pathlib.Path, plan: Plan) -> None:
     """plan.json with the phases that choices made, choices.json, and their picture."""
+    from ftjax.plotting.heatmaps import choices_over_time  # few plans choose
+    from ftjax.plotting.save import save_figure
+
     write_json(folder / 'plan.json', plan.to_json())
     write_json(folder / 'choices.json', [choice.to_json() for choice in plan.choices])
     found = [(choice.step, choice.evidence['by_stage']) for choice in plan.choices]

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.exclude import excluded
-from ftjax.data.images.verify import verify_images
 from ftjax.data.labels import labels_of
 from ftjax.data.settings import DataSettings
 from ftjax.data.splits.grouping import with_groups
@@ -128,6 +127,8 @@ def verified(parts: Mapping[str, Dataset], how: str) -> tuple[dict[str, Dataset]
     files = {name: part for name, part in parts.items() if part.kind == 'image_file'}
     if not files or how == 'none':
         return dict(parts), ()
+    from ftjax.data.images.verify import verify_images  # it opens files in threads
+
     found = verify_images([path for part in files.values() for path in part.inputs], how)
     looked = {name: dataclasses.replace(part, whites=found.whites) for name, part in files.items()}
     return {**parts, **looked}, found.notes

@@ -14,15 +14,17 @@ import hashlib
 import logging
 import os
 import pathlib
-import sqlite3
 import stat
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ftjax.errors import UserError
 from ftjax.io.files.cache_folder import cache_folder
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _log = logging.getLogger(__name__)
 T = TypeVar('T')
@@ -132,6 +134,8 @@ def _remember(found: Mapping[State, str]) -> None:
 
 def _in_database(work: Callable[[sqlite3.Connection], T]) -> T | None:
     """What `work` returns; None where the file does not serve, a damaged one is removed."""
+    import sqlite3  # only a run on files remembers hashes
+
     try:
         _place().parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(_place(), timeout=10)) as base, base:

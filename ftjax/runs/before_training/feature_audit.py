@@ -12,9 +12,6 @@ import numpy as np
 from ftjax.data import Splits
 from ftjax.data.audit.examples import NAMES, Examples
 from ftjax.data.audit.finding import Finding, worst_first
-from ftjax.data.audit.findings.feature_copies import feature_copies
-from ftjax.data.audit.findings.label_findings import label_findings
-from ftjax.data.audit.findings.shift_findings import shift_findings
 from ftjax.data.audit.quick import quick_audit
 from ftjax.io.files.cache_folder import cache_folder
 from ftjax.pretrained.weights_identity import weights_hash
@@ -82,6 +79,11 @@ def _found(prepared: Prepared) -> tuple[Finding, ...] | None:
             n,
             ' and '.join(too_many),
         )
+
+    # Here, since most runs have no stored features.
+    from ftjax.data.audit.findings.feature_copies import feature_copies
+    from ftjax.data.audit.findings.label_findings import label_findings
+    from ftjax.data.audit.findings.shift_findings import shift_findings
 
     def checks() -> Iterator[Finding]:
         if 'near copies' not in too_many:

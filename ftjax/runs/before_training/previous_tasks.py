@@ -18,7 +18,6 @@ from ftjax.io.files.atomic import read_json
 from ftjax.leaves import flatten
 from ftjax.pytrees import Flat, Variables
 from ftjax.runs.network_opening import open_network
-from ftjax.training.loop.fisher import diagonal_fisher
 from ftjax.training.step.run_spec import RunSpec
 
 
@@ -76,6 +75,8 @@ def fisher_of_run(folder: pathlib.Path, written: int, examples: int) -> Flat:
 
     That of the last few folders is kept, by the time at which their result was written.
     """
+    from ftjax.training.loop.fisher import diagonal_fisher  # few runs come after another task
+
     del written
     config = read_config(read_json(folder / 'config.json'))
     config = dataclasses.replace(config, init=str(folder), model={})
@@ -104,6 +105,8 @@ def fisher_at(spec: RunSpec, plan: Plan) -> Flat:
 
     Of all leaves, whatever the spec's own plan trains: a later task may move others.
     """
+    from ftjax.training.loop.fisher import diagonal_fisher
+
     whole = make_plan('full', spec.network, spec.variables, head_is_new=False)
     return diagonal_fisher(dataclasses.replace(spec, plan=whole), examples_of(plan))
 

@@ -7,7 +7,7 @@ import pathlib
 
 from ftjax.pretrained.own_format import save_own
 from ftjax.pytrees import Variables
-from ftjax.runs.prediction.trained import how_read
+from ftjax.runs.prediction.how_read import how_read
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks.threshold import Threshold
 

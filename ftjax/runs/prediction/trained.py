@@ -29,15 +29,10 @@ from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import CONFIG, FORMAT
 from ftjax.pretrained.run_checkpoint import FOLDER
 from ftjax.pytrees import Variables
+from ftjax.runs.prediction.how_read import READ
 from ftjax.tasks import DEFAULT_TASK, Task, task_of
 from ftjax.tasks.threshold import Threshold
 
-READ = (
-    *('task', 'text_column', 'text_pair_column', 'path_column', 'label_column', 'layout'),
-    *('delimiter', 'quoting', 'encoding', 'label_separator', 'channels', 'image_size'),
-    *('max_length', 'eval_batch_size', 'tta', 'units', 'text_columns', 'palette', 'sliding'),
-)
-"""Fields of `config.data` that say how inputs are read, wherever they come from."""
 FILES = (
     *('text_column', 'text_pair_column', 'text_columns', 'path_column', 'label_column', 'units'),
     *('layout', 'delimiter', 'quoting', 'encoding', 'image_root'),
@@ -137,13 +132,6 @@ class Trained:
                 f'{self.init} has no trained head, so it has no answers; train one '
                 '(scripts/train.py), or write embeddings with --features=STAGE'
             )
-
-
-def how_read(settings: DataSettings, data: Splits) -> dict[str, object]:
-    """What a model's folder says of how inputs are read: plain JSON."""
-    fields = {name: getattr(settings, name) for name in READ}
-    whites = data.train.whites
-    return {'data': fields, 'whites': None if whites is None else dataclasses.asdict(whites)}
 
 
 def open_trained(init: str, parts: Sequence[str] = (), task: str = '', **precision: Any) -> Trained:

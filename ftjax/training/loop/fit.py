@@ -19,7 +19,6 @@ from ftjax.tasks.training_loss import PLAIN
 from ftjax.training.checkpoints.run_identity import PlanChange, RunIdentity
 from ftjax.training.feature_cache.sources import Sources
 from ftjax.training.loop.batch_norm_recalibration import recomputed
-from ftjax.training.loop.data_probe import DataProbe
 from ftjax.training.loop.fit_result import FitResult, result_of
 from ftjax.training.loop.non_finite import Diverged
 from ftjax.training.loop.profiling import Profile, warn_of_waiting
@@ -96,6 +95,8 @@ def fit(
             due = run_state.due and (done == total or done % every == 0)
             stop_if_requested()
             if done in plan.choose_at and done not in phase_state.chosen and not due:
+                from ftjax.training.loop.data_probe import DataProbe  # few plans choose
+
                 with bar.excluded('choosing'):
                     phase_state.enter(done)
                     phase_state.choose(DataProbe(phase_state, done, trial), done)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import statistics
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -39,7 +38,7 @@ class PhaseTimes:
     def median(self) -> float | None:
         """Median seconds a step."""
         times = self.warm or self.steps
-        return statistics.median(times) if times else None
+        return float(np.median(times)) if times else None
 
 
 class Timings:
@@ -121,7 +120,7 @@ class Timings:
         times = [t for p in self.phases for t in p.warm] or [
             t for p in self.phases for t in p.steps
         ]
-        return statistics.median(times) if times else None
+        return float(np.median(times)) if times else None
 
     @property
     def flops(self) -> float | None:

@@ -7,7 +7,6 @@ batches, so that their matrix products are one; each has its own weights, moment
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -132,7 +131,7 @@ def fit_many(
             {path: leaf[s, r] for path, leaf in trained.items()},
             first_bad(curve[:, s, r], norms[:, s, r]),
             size,
-            statistics.median(runs.seconds),
+            float(np.median(runs.seconds)),
             runs.flops,
         )
         for s, seed in enumerate(seeds)
