@@ -166,10 +166,7 @@ class Network(nn.Module):
 
     @property
     def grid(self) -> tuple[int, int] | None:
-        """(down, across) of the positions of params/embed/pos_embed, without prefix tokens' rows.
-
-        None for no such table, or a square one.
-        """
+        """(down, across) of the table of positions, prefixes apart; None: no table, or square."""
         return None
 
     @property
