@@ -26,10 +26,11 @@ from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.weights_identity import weights_hash
-from ftjax.training.feature_cache import compute, sources, store
+from ftjax.training.feature_cache import compute, store
 from ftjax.training.feature_cache.compute import Passed
 from ftjax.training.feature_cache.key import features_key, prefix_of
 from ftjax.training.feature_cache.policy import Uses, decide
+from ftjax.training.feature_cache.stored_batches import FeatureStream
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
@@ -305,7 +306,7 @@ def test_an_example_goes_through_all_its_views(made):
     arrays = [np.full((36, 1), view, np.float32) for view in range(3)]
     views = [store.Features(str(i), {'hidden': array}) for i, array in enumerate(arrays)]
     stream = TrainStream(IMAGES.train, 12, 0)
-    stored = sources.FeatureStream(stream, views)
+    stored = FeatureStream(stream, views)
     seen = {}
     for step in range(9):
         batch = stored.batch(step)

@@ -12,7 +12,6 @@ from ftjax.data.missing import rule_of
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
 from ftjax.io.json.json_values import JsonObject
-from ftjax.preprocessing.table_features import CategoryColumn, NumberColumn, TablePreprocessing
 
 if TYPE_CHECKING:
     from ftjax.models.stages import Network
@@ -28,6 +27,12 @@ def table_preprocessing(train: Dataset, settings: DataSettings) -> Any:
     Raises:
       UserError: nothing is left, or a column without a single value.
     """
+    from ftjax.preprocessing.table_features import (  # other data need none
+        CategoryColumn,
+        NumberColumn,
+        TablePreprocessing,
+    )
+
     table, numbers, dropped = train.inputs, [], []
     for place, name in enumerate(table.number_names):
         values = table.numbers[:, place]
@@ -118,6 +123,8 @@ def target_options(train: Dataset) -> dict[str, object]:
 
 def in_features(dataset: Dataset, preprocessing: object) -> dict[str, np.ndarray]:
     """The rows of a table as a network takes them; UserError where it takes something else."""
+    from ftjax.preprocessing.table_features import TablePreprocessing
+
     if not isinstance(preprocessing, TablePreprocessing):
         raise UserError(f'{dataset.name}: the network takes no rows of a table')
     table = dataset.inputs

@@ -15,10 +15,8 @@ from ftjax.data.audit.finding import Finding, worst_first
 from ftjax.data.audit.quick import quick_audit
 from ftjax.io.files.cache_folder import cache_folder
 from ftjax.pretrained.weights_identity import weights_hash
-from ftjax.runs.before_training.frozen_features import pooled
 from ftjax.runs.prepare import Prepared
 from ftjax.training.feature_cache.key import features_key, prefix_of
-from ftjax.training.feature_cache.store import stored
 
 _log = logging.getLogger(__name__)
 MOST_COMPARED = 10**10
@@ -80,7 +78,6 @@ def _found(prepared: Prepared) -> tuple[Finding, ...] | None:
             ' and '.join(too_many),
         )
 
-    # Here, since most runs have no stored features.
     from ftjax.data.audit.findings.feature_copies import feature_copies
     from ftjax.data.audit.findings.label_findings import label_findings
     from ftjax.data.audit.findings.shift_findings import shift_findings
@@ -107,6 +104,10 @@ def _features(prepared: Prepared) -> dict[str, np.ndarray] | None:
     cut = prepared.plan.at(0).cut
     if cut is None or cut == network.stages[0]:
         return None
+    # Here, since most runs have no stored features.
+    from ftjax.runs.before_training.frozen_features import pooled
+    from ftjax.training.feature_cache.store import stored
+
     weights = weights_hash(prefix_of(network, jax.device_get(prepared.variables), cut))
     folder, known = config.train.cache_folder or cache_folder() / 'features', {}
     for name in NAMES:

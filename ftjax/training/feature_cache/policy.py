@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from typing import TYPE_CHECKING
 
 from ftjax.data.augmentation import of_kind, parse_augment
 from ftjax.freezing.plan.phase import Phase
 from ftjax.freezing.plan.plan import Plan
-from ftjax.training.feature_cache.compute import Passed
+
+if TYPE_CHECKING:
+    from ftjax.training.feature_cache.compute import Passed
 
 COPIED = 50.0
 """FLOPs a byte below which computing is as cheap as reading what was computed: a CPU of 100

@@ -2,7 +2,7 @@
 
 What stages before the cut pass on is a function of their weights and of the example, where no
 noise, batch statistics or augmentation enters. It is computed once for each key
-(cache_key.py), kept in memory or in files (cache_store.py), and shared by all runs of a
+(key.py), kept in memory or in files (store.py), and shared by all runs of a
 process, those of an ablation for instance, whose stages before the cut are the same. Each time
 they are used again one batch is computed once more, and its bits are compared.
 """
@@ -12,26 +12,21 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftjax.data.augmentation import parse_augment
-from ftjax.data.streams.loader import Batch, Loader
-from ftjax.distributed.device_put import on_host
+from ftjax.data.streams.loader import Batch
 from ftjax.distributed.process_group import least, several
 from ftjax.errors import UserError
 from ftjax.freezing.plan.phase import Phase
-from ftjax.io.files.cache_folder import cache_folder
 from ftjax.io.process.progress import Progress
-from ftjax.pretrained.weights_identity import weights_hash
-from ftjax.training.feature_cache import compute
-from ftjax.training.feature_cache.compute import Passed
 from ftjax.training.feature_cache.key import prefix_of
 from ftjax.training.feature_cache.policy import Decision, Uses, decide, memory_budget, refusal
-from ftjax.training.feature_cache.store import Features
-from ftjax.training.feature_cache.stored_batches import FeatureBatches, FeatureStream
-from ftjax.training.feature_cache.stored_outputs import StoredOutputs, reporter, silent
 from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
+
+if TYPE_CHECKING:
+    from ftjax.training.feature_cache.compute import Passed
 
 _log = logging.getLogger(__name__)
 
@@ -87,36 +82,11 @@ class Sources:
         if not decision.store or passed is None:
             self.source = Source(None, self.stream.iterate(done), self.validation)
             return self.source
+        from ftjax.training.feature_cache.from_stored import from_stored
+
         cut = phase_state.phase.cut
-        variables = prefix_of(phase_state.network, phase_state.as_trained(averaged=False), cut)
-        variables = on_host(variables) if several() else variables
-        weights = weights_hash(variables)
-
-        def stored(loader: Loader, view: int | None = None) -> Features:
-            wanted = StoredOutputs(
-                network=phase_state.network,
-                variables=variables,
-                weights=weights,
-                cut=cut,
-                loader=loader,
-                preprocessing=self.preprocessing,
-                image_size=self.image_size,
-                augmentation=self.augmentation,
-                view=view,
-                report=reporter(len(loader.dataset)) if self.tell else silent,
-                around=lambda: (bar or Progress(1, '', enabled=False)).excluded(
-                    'computing features'
-                ),
-            )
-            if decision.files:
-                folder = self.settings.cache_folder or cache_folder() / 'features'
-                return wanted.in_files(passed.shapes, folder)
-            return wanted.in_memory(passed.shapes, self.budget)
-
-        shown = [None] if self.views == 1 else range(self.views)
-        views = [stored(self.stream.loader, view) for view in shown]
-        validation = FeatureBatches(self.validation, stored(self.validation.loader))
-        self.source = Source(cut, FeatureStream(self.stream, views).iterate(done), validation)
+        views, validation = from_stored(self, decision, passed, phase_state, bar)
+        self.source = Source(cut, views.iterate(done), validation)
         return self.source
 
     def decided(self, phase_state: PhaseState) -> tuple[Decision, Passed | None]:
@@ -135,7 +105,7 @@ class Sources:
         hopeless = reason is None or all(refused(phase) for phase in phases)
         if reason is None:
             passed = self.passed(phase_state)
-            if isinstance(passed, Passed):
+            if not isinstance(passed, str):
                 uses = self.uses(phase_state)
                 found = decide(mode, phase_state.phase.cut, passed, uses, self.budget)
                 if not (found.files and several()):
@@ -149,6 +119,8 @@ class Sources:
 
     def passed(self, phase_state: PhaseState) -> Passed | str:
         """What both splits pass on at the cut; a reason if that cannot be stored."""
+        from ftjax.training.feature_cache import compute  # most phases store nothing
+
         network, cut = phase_state.network, phase_state.phase.cut
         variables = prefix_of(network, phase_state.as_trained(averaged=False), cut)
         loaders = self.stream.loader, self.validation.loader
