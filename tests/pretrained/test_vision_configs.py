@@ -14,6 +14,7 @@ from ftjax.export.huggingface import save_huggingface
 from ftjax.models.registry import build
 from ftjax.pretrained import families
 from ftjax.pretrained.open import load_pretrained
+from ftjax.pretrained.readers import open_source
 
 TINY = {'depth': 2, 'width': 16, 'heads': 2, 'image_size': (16, 24), 'patch_size': 8, 'mlp_dim': 24}
 TWO = {'depths': (1, 2), 'image_size': (40, 32)}
@@ -140,6 +141,25 @@ def test_timm_configs_that_cannot_be_followed_are_refused(tmp_path, change, mess
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
     with pytest.raises(UserError, match=message):
         load_pretrained(str(tmp_path / 'model'))
+
+
+@pytest.mark.parametrize('scheme', ['vit_torchvision', 'vit_timm', 'deit_timm'])
+def test_without_a_config_the_width_tells_the_number_of_heads(scheme):
+    source = open_source(GOLDENS / scheme / 'model')
+    made = families.module(scheme.partition('_')[0]).config_from_tensors
+    narrow = source.shape('norm.weight' if 'timm' in scheme else 'encoder.ln.weight')[0]
+    shape = source.shape
+
+    def heads(width):
+        sizes = {narrow: width, 3 * narrow: 3 * width, 4 * narrow: 4 * width}
+        source.shape = lambda name: tuple(sizes.get(size, size) for size in shape(name))
+        return made(source)['num_attention_heads']
+
+    found = [heads(width) for width in (64, 192, 512, 1024, 1280)]
+    assert found == [1, 3, 8, 16, 16]  # as timm and torchvision have them
+    for width in (24, 1152, 1408):
+        with pytest.raises(UserError, match=f"'width': {width}, 'heads'"):
+            heads(width)
 
 
 def test_timm_preprocessing_travels():

@@ -19,7 +19,13 @@ from ftjax.pretrained.families.vision.timm_config import (
     options_from_timm,
     pixels,
 )
-from ftjax.pretrained.families.vision.vit import SIZES, VIT_FIELDS, encoder, timm_trunk
+from ftjax.pretrained.families.vision.vit import (
+    SIZES,
+    VIT_FIELDS,
+    encoder,
+    heads_of,
+    timm_trunk,
+)
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
@@ -128,7 +134,7 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
 
 
 def config_from_tensors(source: TensorSource) -> JsonObject:
-    """Sizes from the shapes in a timm file; heads are 64 wide, as in all of them."""
+    """Sizes from the shapes in a timm file; the width tells the number of heads."""
     names = set(source.names)
     width, channels, patch_h, patch_w = source.shape('patch_embed.proj.weight')
     side = round((source.shape('pos_embed')[1] - 2) ** 0.5)
@@ -139,7 +145,7 @@ def config_from_tensors(source: TensorSource) -> JsonObject:
         'num_channels': channels,
         'hidden_size': width,
         'num_hidden_layers': depth_of(names, 'blocks.'),
-        'num_attention_heads': max(width // 64, 1),
+        'num_attention_heads': heads_of(width),
         'intermediate_size': source.shape('blocks.0.mlp.fc1.bias')[0],
         'layer_norm_eps': 1e-6,
         'num_labels': source.shape('head.bias')[0] if 'head.bias' in names else 0,

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ftjax.errors import UserError
 from ftjax.io.json.json_values import JsonObject
 from ftjax.models.layers.heads import pair
 from ftjax.models.registry import build
@@ -229,9 +230,9 @@ def _no_place(network: ViT) -> str | None:
 
 
 def config_from_tensors(source: TensorSource) -> JsonObject:
-    """Sizes from the shapes in a timm, torchvision or AugReg file; heads are 64 wide, as in all.
+    """Sizes from the shapes in a timm, torchvision or AugReg file.
 
-    An AugReg file holds the number of heads itself.
+    An AugReg file holds the number of heads; of the others the width tells it.
     """
     names = set(source.names)
     if 'cls' in names:
@@ -245,7 +246,7 @@ def config_from_tensors(source: TensorSource) -> JsonObject:
         torchvision = 'conv_proj.weight' in names
         patch = 'conv_proj.weight' if torchvision else 'patch_embed.proj.weight'
         width, channels, patch_h, patch_w = source.shape(patch)
-        heads = max(width // 64, 1)
+        heads = heads_of(width)
         layer = 'encoder.layers.encoder_layer_' if torchvision else 'blocks.'
         old = f'{layer}0.mlp.linear_1.bias' in names
         mlp = ('mlp.linear_1.bias' if old else 'mlp.0.bias') if torchvision else 'mlp.fc1.bias'
@@ -266,6 +267,20 @@ def config_from_tensors(source: TensorSource) -> JsonObject:
         'layer_scale_init_value': 1e-5 if 'blocks.0.ls1.gamma' in names else None,
         'num_labels': source.shape(head)[0] if head in names else 0,
     }
+
+
+def heads_of(width: int) -> int:
+    """The number of heads of a ViT or DeiT whose file does not hold it; UserError if unknown."""
+    known = {size: heads for size, _, heads in SIZES.values()}
+    if width in known:
+        return known[width]
+    # Below 1024 all of timm's heads are 64 wide; above they are not: 72 of 1152, 88 of 1408.
+    if width % 64 == 0 and width < 1024:
+        return width // 64
+    raise UserError(
+        f'no config.json, and the number of heads of a network {width} wide is not known; say it '
+        f"with model={{'name': .., 'width': {width}, 'heads': ..}} and its other options"
+    )
 
 
 def preprocessing(config: Mapping[str, object]) -> Preprocessing:
