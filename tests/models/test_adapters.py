@@ -23,6 +23,12 @@ FAMILIES = {
     'resnet_gn_cifar': {'depth': 8, 'width': 8, 'image_size': 8},
     'bert': {'vocab_size': 20, 'width': 8, 'depth': 2, 'heads': 2, 'mlp_dim': 16},
     'llama': {'vocab_size': 20, 'width': 8, 'depth': 2, 'heads': 2, 'mlp_dim': 16},
+    'gemma': {
+        **{'vocab_size': 20, 'width': 8, 'depth': 1, 'heads': 2, 'mlp_dim': 16},
+        **{'head_dim': 4, 'qk_norm': True, 'norms': 'both'},
+    },
+    'convnextv2': {'image_size': 8, 'patch_size': 2, 'widths': (4,), 'depths': (1,)},
+    'deberta': {'vocab_size': 20, 'width': 8, 'depth': 1, 'heads': 2, 'mlp_dim': 16},
 }
 MERGEABLE = ('lora:2', 'rslora:2', 'dora:2', 'oft:4', 'ia3', 'ssf')
 EXACT = (*MERGEABLE, 'adapter:4')
@@ -73,6 +79,8 @@ CASES = [
     *(('vit', strategy) for strategy in EXACT),
     *(('bert', 'lora:2'), ('llama', 'ia3'), ('resnet_gn_cifar', 'adapter:4')),
     pytest.param('resnet_bn_cifar', 'ssf', marks=pytest.mark.slow),
+    # Norms that are none to SSF, or have a scale of another kind.
+    *(('gemma', 'ssf'), ('convnextv2', 'ssf'), ('deberta', 'ssf')),
     *(
         pytest.param(family, strategy, marks=pytest.mark.slow)
         for family in ('bert', 'llama')

@@ -169,9 +169,9 @@ class DistanceEmbed(nn.Module):
             x = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name='project')(x)
         x = layer_norm('norm', self.epsilon, self.dtype)(x)
         if self.vectors:
-            vectors = self.table('relative_embed', self.vectors, self.width)(jnp.zeros((1,), int))
-            if self.vector_norm:  # the blocks apply it; here its leaves are made
-                layer_norm('relative_norm', self.epsilon, self.dtype)(vectors)
+            self.table('relative_embed', self.vectors, self.width)(jnp.zeros((1,), int))
+            if self.vector_norm:
+                VectorNorm(name='relative_norm')(self.width)
         x = jnp.where(mask[..., None], x, 0)
         return {
             'hidden': nn.Dropout(self.dropout)(x, deterministic=mode.deterministic),
@@ -181,6 +181,15 @@ class DistanceEmbed(nn.Module):
     def table(self, name, rows, size):
         init = nn.initializers.normal(0.02)
         return nn.Embed(rows, size, embedding_init=init, dtype=self.dtype, name=name)
+
+
+class VectorNorm(nn.Module):
+    """The leaves of the norm of the vectors. The blocks apply it, and read no output here."""
+
+    @nn.compact
+    def __call__(self, width: int) -> None:
+        self.param('scale', nn.initializers.ones, (width,))
+        self.param('bias', nn.initializers.zeros, (width,))
 
 
 class Block(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -79,6 +79,8 @@ class GlobalResponseNorm(nn.Module):
     Params scale, bias: (c,), zero at first (Woo et al. 2023, ConvNeXt V2).
     """
 
+    # For SSF: x is added unscaled, so a factor of the output does not fold into the scale.
+    is_norm: ClassVar[bool] = False
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
