@@ -51,6 +51,11 @@ class Part:
         """Which part of a fused layer it is."""
         return self.match.keys.index(f'params/{self.at}kernel')
 
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether it is a convolution of one pixel in transformers: tensors end in (1, 1)."""
+        return self.match.rule.transform == 'pointwise'
+
 
 def renamed(family: str, name: str) -> str:
     """A tensor's or module's name in a file as the live model of transformers 5 has it."""

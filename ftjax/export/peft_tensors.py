@@ -26,20 +26,24 @@ def lora_tensors(
     ranks, alphas = {}, {}
     modules = parts_of(params, 'lora_a', family, keymap)
     for module, parts in modules.items():
-        out = params[f'{parts[0].at}lora_b'].shape[1]
-        count = len(parts[0].match.keys)
+        where = rows_of(params, parts[0].match)
         tensors[f'{module}.lora_A.weight'] = np.concatenate(
             [params[f'{part.at}lora_a'].T for part in parts]
         )
         rank = adapter.rank * len(parts)
-        factor = np.zeros((count * out, rank), params[f'{parts[0].at}lora_b'].dtype)
+        factor = np.zeros((where[-1].stop, rank), params[f'{parts[0].at}lora_b'].dtype)
         for place, part in enumerate(parts):
-            rows = slice(part.index * out, (part.index + 1) * out)
             columns = slice(place * adapter.rank, (place + 1) * adapter.rank)
-            factor[rows, columns] = params[f'{part.at}lora_b'].T
+            factor[where[part.index], columns] = params[f'{part.at}lora_b'].T
         tensors[f'{module}.lora_B.weight'] = factor
         if adapter.magnitude:
             tensors[f'{module}.lora_magnitude_vector'] = magnitudes(params, parts[0].match)
+        if parts[0].is_pointwise:
+            for factors in ('lora_A.weight', 'lora_B.weight'):
+                tensors[f'{module}.{factors}'] = tensors[f'{module}.{factors}'][..., None, None]
+            if adapter.magnitude:
+                lengths = tensors[f'{module}.lora_magnitude_vector']
+                tensors[f'{module}.lora_magnitude_vector'] = lengths.reshape(1, -1, 1, 1)
         if len(parts) > 1:
             ranks[re.escape(module)] = rank
             grown = len(parts) ** (0.5 if adapter.stabilised else 1)
@@ -56,6 +60,13 @@ def lora_tensors(
         'alpha_pattern': alphas,
         'target_modules': sorted(modules),
     }
+
+
+def rows_of(params: Mapping[str, np.ndarray], match: Match) -> list[slice]:
+    """Rows of each part of a module that the source fuses; keys have fewer where they share."""
+    kernels = [params[key.removeprefix('params/')] for key in match.keys]
+    ends = np.cumsum([kernel.shape[-1] for kernel in kernels]).tolist()
+    return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def magnitudes(params: Mapping[str, np.ndarray], match: Match) -> np.ndarray:
@@ -75,11 +86,11 @@ def ia3_tensors(
     tensors: dict[str, np.ndarray] = {}
     outputs = parts_of(params, 'ia3_output', family, keymap)
     for module, parts in outputs.items():
-        size = params[f'{parts[0].at}ia3_output'].shape[0]
-        factors = np.ones((len(parts[0].match.keys), size), np.float32)
+        where = rows_of(params, parts[0].match)
+        factors = np.ones((where[-1].stop, 1), np.float32)
         for part in parts:
-            factors[part.index] = params[f'{part.at}ia3_output']
-        tensors[f'{module}.ia3_l'] = factors.reshape(-1, 1)
+            factors[where[part.index], 0] = params[f'{part.at}ia3_output']
+        tensors[f'{module}.ia3_l'] = factors
     inputs = parts_of(params, 'ia3_input', family, keymap)
     for module, parts in inputs.items():
         tensors[f'{module}.ia3_l'] = params[f'{parts[0].at}ia3_input'].reshape(1, -1)

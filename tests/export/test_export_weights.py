@@ -317,6 +317,8 @@ PEFT = [
     *((golden, 'ia3') for golden in ('deit', 'dinov2_registers', 'swin_odd', 'distilbert')),
     *((golden, 'oft:4') for golden in ('vit', 'bert')),
     *((golden, 'dora:2') for golden in ('roberta', 'electra', 'distilbert', 'llama', 'qwen3')),
+    # Parts of unequal size in one layer; dense layers that are convolutions there.
+    *(('phi3', 'dora:2'), ('phi3', 'ia3'), ('efficientnet', 'dora:2,16,all')),
 ]
 
 
