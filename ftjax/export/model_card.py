@@ -11,6 +11,7 @@ from ftjax.evaluation.metric import MetricValues
 from ftjax.export.leaves_in_words import leaves_tables
 from ftjax.io.identity.identity_changes import joined, part
 from ftjax.io.json.json_values import JsonObject
+from ftjax.pretrained.locate.hub import parse
 from ftjax.printable import in_markdown
 
 PLAN = 'training_plan.json'
@@ -60,7 +61,7 @@ def model_card(facts: CardFacts) -> str:
         header['pipeline_tag'] = task
     init = str(facts.config.get('init') or '')
     if init.startswith('hf://'):
-        header['base_model'] = init.removeprefix('hf://').partition('@')[0]
+        header['base_model'] = parse(init).repository
     sections = [
         ('What trained', plan_in_words(facts.plan, facts.result, facts.adapters)),
         ('Data', data_in_words(facts.config, facts.result)),

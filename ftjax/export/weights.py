@@ -27,6 +27,8 @@ from ftjax.models.adapters.adapted import (
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained import families, own_format
+from ftjax.pretrained.checkpoint import input_size
+from ftjax.pretrained.locate.hub import parse
 from ftjax.pytrees import Variables
 
 _log = logging.getLogger(__name__)
@@ -145,7 +147,8 @@ def write_peft(
     config = families.module(family).config_from_network(network.network, found.class_names)
     name, opening = class_of(config), "'FOLDER/base'"
     if on_hub:
-        opening = f"'{base}', num_labels={network.num_classes}, ignore_mismatched_sizes=True"
+        at = f", revision='{revision}'" if revision else ''
+        opening = f"'{base}'{at}, num_labels={network.num_classes}, ignore_mismatched_sizes=True"
     usage = [
         'from peft import PeftModel',
         f'base = {name}.from_pretrained({opening})',
@@ -157,14 +160,29 @@ def write_peft(
 
 
 def base_of(run: FinishedRun) -> tuple[str, str]:
-    """(ORG/NAME, revision) of the network that adapters belong to; '' where the hub has it not."""
+    """(ORG/NAME, revision) of the network that adapters belong to; '' where the hub has it not.
+
+    It has another one where the run trained more, resized the images or replaced options.
+    """
     network = run.found.network
     if not isinstance(network, Adapted) or not run.init.startswith('hf://'):
         return '', ''
-    if trained_beside(network, run.found.variables, run.plan)[1]:
+    at = parse(run.init)
+    moved = trained_beside(network, run.found.variables, run.plan)[1]
+    # PEFT names a repository, and none of its folders.
+    if moved or at.subfolder or is_changed(run, network.network):
         return '', ''
-    base, _, revision = run.init.removeprefix('hf://').partition('@')
-    return base, revision
+    return at.repository, at.revision or ''
+
+
+def is_changed(run: FinishedRun, network: Network) -> bool:
+    """Whether a run replaced what outputs of its beginning depend on: the image size, options."""
+    options = run.config.get('model') or {}
+    if any(name != 'name' and 'drop' not in name for name in options):
+        return True
+    if not (run.config.get('data') or {}).get('image_size'):
+        return False
+    return run.origin is None or input_size(run.origin.checkpoint.network()) != input_size(network)
 
 
 def class_of(config: JsonObject) -> str:

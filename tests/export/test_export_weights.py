@@ -1,5 +1,6 @@
 """Runs written for PyTorch: folders, cards and refusals; live, logits equal to transformers'."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -13,7 +14,9 @@ from safetensors.numpy import load_file
 
 from ftjax.api import finetune
 from ftjax.errors import UserError
-from ftjax.export.weights import export_weights
+from ftjax.export.finished_run import open_finished
+from ftjax.export.origin import open_origin
+from ftjax.export.weights import base_of, export_weights
 from ftjax.leaves import flatten, unflatten
 from ftjax.models.adapters.adapted import merge
 from ftjax.models.registry import build
@@ -191,7 +194,30 @@ def test_a_base_on_the_hub_is_named_where_it_stayed_as_it_was(strategy, whole, t
     base = str(folder / 'base') if whole else 'org/net'
     assert (config['base_model_name_or_path'], (folder / 'base').exists()) == (base, whole)
     assert config['revision'] == (None if whole else 'abc')
-    assert 'base_model: "org/net"' in (folder / 'README.md').read_text()
+    card = (folder / 'README.md').read_text()
+    assert 'base_model: "org/net"' in card
+    assert ("from_pretrained('org/net', revision='abc', num_labels=3" in card) != whole
+
+
+def test_a_base_is_written_where_the_hub_has_another(tmp_path):
+    make_run(tmp_path / 'run', 'vit', 'lora:2')
+    run = open_finished(tmp_path / 'run')
+    here = open_origin(run.init)
+
+    def named(init, origin=here, **config):
+        changed = dataclasses.replace(run, config={**config, 'init': init})
+        vars(changed)['origin'] = origin  # the cached property: the hub is not asked
+        return base_of(changed)
+
+    hub = ('org/net', '')
+    assert named('hf://org/net', model={'name': 'vit', 'dropout': 0.1}) == hub
+    assert named('hf://org/net', data={'image_size': 16}) == hub
+    assert named('hf://org/net@v1', data={'image_size': None}) == ('org/net', 'v1')
+    smaller = dataclasses.replace(here.checkpoint, config=here.checkpoint.config | {'image_size': 8})
+    for other in (dataclasses.replace(here, checkpoint=smaller), None):
+        assert named('hf://org/net', other, data={'image_size': 16}) == ('', '')
+    assert named('hf://org/net', model={'act': 'relu'}) == ('', '')
+    assert named('hf://org/net/part@v1') == ('', '')
 
 
 @pytest.mark.parametrize(
