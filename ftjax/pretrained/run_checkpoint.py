@@ -15,15 +15,19 @@ from ftjax.io.identity.identity_changes import differences, part, refused
 from ftjax.io.json.json_reader import read_object
 from ftjax.io.json.json_values import Integer, JsonObject, Table, Text, check_table, optional
 from ftjax.leaves import flatten
-from ftjax.models.registry import build
+from ftjax.models.adapters.adapted import plain_network
+from ftjax.models.registry import build, is_recipe, options_of
 from ftjax.pretrained import own_format
 from ftjax.pretrained.initialise import leaf_shapes, random_variables
+from ftjax.pretrained.locate.locate import RANDOM
 from ftjax.pretrained.readers.tensor_source import Header, TensorSource
 from ftjax.pretrained.weights_identity import weights_of
 from ftjax.pytrees import Flat
 
 FOLDER = 'checkpoints'
 DESCRIPTION = 'network'
+OF_LABELS = ('pool', 'head', 'vector_dim')
+"""Fields of a network for texts that the kind of labels sets, and config.json of a run has not."""
 PARTS = (
     ('closed', 'params', 'params'),
     ('closed', 'batch_stats', 'stats'),
@@ -138,14 +142,16 @@ def beginning(
 ) -> tuple[Mapping[str, object], dict[str, object]]:
     """The variables that a run started from, adapters left out, and how they were loaded."""
     seed, options = run.get('seed', 0), dict(run.get('model') or {})
-    classes = config['options'].get('num_classes', 0)
+    network = plain_network(build(config['model'], config['options']))
     if not run.get('init'):
-        name = options.pop('name', None)
-        if not isinstance(name, str):
+        if not isinstance(options.get('name'), str):
             raise UserError('config.json of the run: neither init nor model.name is there')
-        return random_variables(build(name, {**options, 'num_classes': classes}), seed), {}
+        return random_variables(network, seed), {}
+    if network.takes == 'texts' and not is_recipe(run['init'].removeprefix(RANDOM)):
+        made = options_of(network)[1]
+        options = {name: made[name] for name in OF_LABELS if name in made} | options
     names, size = config.get('class_names') or None, (run.get('data') or {}).get('image_size')
     size, options = tuple(size) if isinstance(size, list) else size, options or None
     how = {'class_names': names, 'image_size': size, 'seed': seed, 'options': options}
-    found = load(run['init'], num_classes=classes, **how)
+    found = load(run['init'], num_classes=network.num_classes, **how)
     return found.variables, found.report.to_json()

@@ -213,7 +213,8 @@ def test_a_base_is_written_where_the_hub_has_another(tmp_path):
     assert named('hf://org/net', model={'name': 'vit', 'dropout': 0.1}) == hub
     assert named('hf://org/net', data={'image_size': 16}) == hub
     assert named('hf://org/net@v1', data={'image_size': None}) == ('org/net', 'v1')
-    smaller = dataclasses.replace(here.checkpoint, config=here.checkpoint.config | {'image_size': 8})
+    config = here.checkpoint.config | {'image_size': 8}
+    smaller = dataclasses.replace(here.checkpoint, config=config)
     for other in (dataclasses.replace(here, checkpoint=smaller), None):
         assert named('hf://org/net', other, data={'image_size': 16}) == ('', '')
     assert named('hf://org/net', model={'act': 'relu'}) == ('', '')

@@ -24,8 +24,8 @@ FAMILIES = {
     'bert': {'vocab_size': 20, 'width': 8, 'depth': 2, 'heads': 2, 'mlp_dim': 16},
     'llama': {'vocab_size': 20, 'width': 8, 'depth': 2, 'heads': 2, 'mlp_dim': 16},
     'gemma': {
-        **{'vocab_size': 20, 'width': 8, 'depth': 1, 'heads': 2, 'mlp_dim': 16},
-        **{'head_dim': 4, 'qk_norm': True, 'norms': 'both'},
+        'vocab_size': 20, 'width': 8, 'depth': 1, 'heads': 2, 'mlp_dim': 16,
+        'head_dim': 4, 'qk_norm': True, 'norms': 'both',
     },
     'convnextv2': {'image_size': 8, 'patch_size': 2, 'widths': (4,), 'depths': (1,)},
     'deberta': {'vocab_size': 20, 'width': 8, 'depth': 1, 'heads': 2, 'mlp_dim': 16},

@@ -11,11 +11,15 @@ from safetensors.numpy import load_file, save_file
 
 from ftjax.api import finetune
 from ftjax.errors import UserError
+from ftjax.freezing.plan.plan import as_settings
+from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.leaves import flatten
+from ftjax.models.registry import build
+from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.inspection import inspect
 from ftjax.pretrained.open import load_pretrained
-from ftjax.pretrained.own_format import save_description
-from ftjax.pretrained.run_checkpoint import RunSource
+from ftjax.pretrained.own_format import description, save_description
+from ftjax.pretrained.run_checkpoint import RunSource, beginning
 
 GOLDENS = pathlib.Path(__file__).parent / 'goldens'
 
@@ -118,6 +122,31 @@ def test_moving_statistics_and_averages_are_the_checkpoints(tmp_path):
     config['freeze'] = {'strategy': 'full', 'norm': 'recompute'}
     (folder / 'config.json').write_text(json.dumps(config))
     same(load_pretrained(str(folder / 'checkpoints')).variables, finished.variables)
+
+
+@pytest.mark.parametrize(
+    'classes, options', [(4, {'pool': 'none'}), (0, {'head': 'vector', 'pool': 'cls'})]
+)
+def test_a_beginning_has_the_head_that_the_labels_asked_for(classes, options, tmp_path):
+    """Of tags and of embeddings; the run's config.json does not name it."""
+    init = str(GOLDENS / 'bert_minilm' / 'model')
+    found = load_pretrained(init, num_classes=classes, options=options)
+    network, _ = with_adapters(as_settings('lora:2'), found.network, found.variables)
+    for each in (found.network, network):
+        config = description(tmp_path, each, None, (), None)
+        again, report = beginning(config, {'init': init, 'seed': 0, 'model': {}}, load_pretrained)
+        same(again, found.variables)
+        assert report['loaded'] == found.report.to_json()['loaded']
+
+
+def test_a_random_beginning_has_the_sizes_of_its_data(tmp_path):
+    """Features and codes of a table follow from its rows; the run's config.json has neither."""
+    network = build('mlp', {'features': 3, 'codes': (2, 4), 'width': 8, 'depth': 1})
+    config = description(tmp_path, network, None, (), None)
+    run = {'init': '', 'model': {'name': 'mlp', 'width': 8, 'depth': 1}, 'seed': 5}
+    same(beginning(config, run, load_pretrained)[0], random_variables(network, 5))
+    with pytest.raises(UserError, match=r'neither init nor model\.name'):
+        beginning(config, {}, load_pretrained)
 
 
 def damage_array(step):
