@@ -110,9 +110,18 @@ def offsets(grid: tuple[int, int]) -> np.ndarray:
     return found
 
 
-def scores(table: jax.Array, grid: tuple[int, int]) -> jax.Array:
-    """(1, heads, tokens, tokens): the table's scores of all pairs."""
-    return table[offsets(grid)].transpose(2, 0, 1)[None]
+def scores(table: jax.Array, grid: tuple[int, int], tokens: int) -> jax.Array:
+    """(1, heads, tokens, tokens): the table's scores of all pairs.
+
+    Prompts of an adapter follow the class token; they have no offset, and scores of 0.
+    """
+    rows = offsets(grid)
+    places = np.r_[0, 1 + tokens - len(rows) : tokens]
+    found = table[rows].transpose(2, 0, 1)
+    if len(places) < tokens:
+        whole = jnp.zeros((found.shape[0], tokens, tokens), found.dtype)
+        found = whole.at[:, places[:, None], places].set(found)
+    return found[None]
 
 
 class OffsetBlock(Block):
@@ -128,7 +137,9 @@ class OffsetBlock(Block):
             tables.append(ScoreTable(rows_of(self.grid), self.heads, name='attn_bias')())
         if self.shared:
             tables.append(shared_leaf(self, *TABLE))
-        bias = scores(functools.reduce(jnp.add, tables), self.grid) if tables else None
+        bias = None
+        if tables:
+            bias = scores(functools.reduce(jnp.add, tables), self.grid, x.shape[1])
         return self.self_attention()(x, mode, bias=bias)
 
 

@@ -77,7 +77,6 @@ class DINOv3(ViT):
             TurnedBlock,
             **shared,
             grid=self.patch_grid,
-            prefix=1 + self.registers,
             rope_theta=self.rope_theta,
             out_bias=self.out_bias,
             mlp_bias=self.mlp_bias,
@@ -89,8 +88,6 @@ class TurnedBlock(Block):
     """A block whose queries and keys are turned by their place in the image."""
 
     grid: tuple[int, int]
-    prefix: int
-    """Tokens before the patches, which are not turned."""
     rope_theta: float
     out_bias: bool
     mlp_bias: bool
@@ -99,7 +96,9 @@ class TurnedBlock(Block):
     def attention(self, x, mode):
         depth = x.shape[-1] // self.heads
         turned = axial_angles(self.grid, depth, self.rope_theta)
-        angle = np.concatenate([np.zeros((self.prefix, depth // 2), np.float32), turned])
+        # The tokens before the patches, prompts of an adapter among them, are not turned.
+        before = x.shape[1] - len(turned)
+        angle = np.concatenate([np.zeros((before, depth // 2), np.float32), turned])
         attn = self.self_attention(out_bias=self.out_bias)
         return attn(x, mode, angle=angle[:, None])
 
