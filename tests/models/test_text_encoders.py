@@ -130,6 +130,29 @@ def test_dropout_is_off_unless_asked_for():
         assert not np.allclose(network.apply(variables, INPUTS, modes=modes, rngs=rngs), quiet)
 
 
+@pytest.mark.parametrize(('name', 'drops'), [('bert', True), ('distilbert', False)])
+def test_what_attention_answers_is_dropped_as_in_the_reference(name, drops):
+    """By a block in training whose perceptron gives nothing."""
+    network, variables = made(name)
+    network = network.clone(dropout=0.5)
+    block = variables['params']['block_00']
+    silent = {**block['mlp'], 'fc2': jax.tree.map(jnp.zeros_like, block['mlp']['fc2'])}
+    params = {**variables['params'], 'block_00': {**block, 'mlp': silent}}
+
+    def run(mode):
+        out = network.apply(
+            {'params': params},
+            seen(name)[1]['embed'],
+            start='block_00',
+            stop='block_01',
+            modes=mode,
+            rngs={'dropout': jax.random.key(1)},
+        )
+        return out['hidden']
+
+    assert np.array_equal(run(TRAIN), run(EVAL)) != drops
+
+
 @pytest.mark.parametrize(
     ('name', 'inputs', 'match'),
     [

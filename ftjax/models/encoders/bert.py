@@ -217,6 +217,11 @@ class DistilBERT(BERT):
     pool: str = 'cls'
     head_dropout: float = 0.2
 
+    def make_stage(self, name: str) -> Callable[..., nn.Module]:
+        stage = super().make_stage(name)
+        # Its attention drops weights, and nothing of what it answers.
+        return partial(stage, attention_out_dropout=0.0) if name.startswith('block') else stage
+
 
 class XLMRoBERTa(RoBERTa):
     """Stages `embed, block_00 .., pool, head`: RoBERTa in 100 languages (Conneau et al. 2020).

@@ -88,21 +88,26 @@ class PostNormBlock(nn.Module):
     dtype: DTypeLike
     mlp_dropout: float | None = None
     """Of the perceptron, where it is not `dropout`."""
+    attention_out_dropout: float | None = None
+    """Of what attention answers, where it is not `dropout`."""
     times: int = 1
     """How often the block runs, with the same weights."""
 
     @nn.compact
     def __call__(self, state, mode: Mode):
         x, bias = state['hidden'], self.attention_bias(state)
+        of_attention, of_mlp = (
+            self.dropout if rate is None else rate
+            for rate in (self.attention_out_dropout, self.mlp_dropout)
+        )
         attn = SelfAttention(
             self.heads,
-            dropout=self.dropout,
+            dropout=of_attention,
             weight_dropout=self.attention_dropout,
             dtype=self.dtype,
             name='attn',
         )
-        dropout = self.dropout if self.mlp_dropout is None else self.mlp_dropout
-        mlp = Mlp(self.mlp_dim, self.act, dropout, self.dtype, name='mlp')
+        mlp = Mlp(self.mlp_dim, self.act, of_mlp, self.dtype, name='mlp')
         norm1, norm2 = (layer_norm(name, self.epsilon, self.dtype) for name in ('norm1', 'norm2'))
         for _ in range(self.times):
             x = norm1(x + attn(x, mode, valid=state['mask'], bias=bias))
