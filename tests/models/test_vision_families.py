@@ -109,6 +109,14 @@ def test_run_in_two_parts_equals_run_in_one(name):
         np.testing.assert_allclose(part, whole, rtol=1e-5, atol=1e-6, err_msg=stage)
 
 
+@pytest.mark.parametrize(
+    ('model', 'rates'), [('vit', [0, 0.2, 0.4]), ('dinov2', [0.4] * 3), ('dinov3', [0.4] * 3)]
+)
+def test_stochastic_depth_by_block_is_that_of_the_reference(model, rates):
+    network = build(model, TINY | {'depth': 3, 'drop_path': 0.4})
+    assert [network.make_stage(name).keywords['drop_path'] for name in network.blocks] == rates
+
+
 def test_wrong_image_size_is_told():
     for name in ('deit', 'swin'):
         network, variables = made(name)

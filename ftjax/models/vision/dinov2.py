@@ -18,7 +18,8 @@ class DINOv2(ViT):
     """Stages `embed, block_00 .., norm, head`.
 
     `pool` is 'cls_mean' (class token and mean of the patches, side by side: what reaches the
-    head is (batch, 2 width)) or 'cls'. Registers follow the class token.
+    head is (batch, 2 width)) or 'cls'. Registers follow the class token. All blocks have the same
+    rate of stochastic depth, as in transformers.
 
     >>> DINOv2(depth=1, width=32, heads=2, patch_size=14, num_classes=10).stages
     ('embed', 'block_00', 'norm', 'head')
@@ -45,10 +46,12 @@ class DINOv2(ViT):
             return partial(stage, registers=self.registers)
         if name == 'norm' and self.pool == 'cls_mean' and not self.is_dense:
             return partial(NormClassAndMean, 1 + self.registers, self.epsilon, self.dtype)
-        if name.startswith('block') and self.gated:
-            assert isinstance(stage, partial)  # of Block: the fields are the same
-            return partial(GatedBlock, **stage.keywords)
-        return stage
+        if not name.startswith('block'):
+            return stage
+        assert isinstance(stage, partial)  # of Block: the fields are the same
+        return partial(
+            GatedBlock if self.gated else Block, **{**stage.keywords, 'drop_path': self.drop_path}
+        )
 
 
 class GatedBlock(Block):
