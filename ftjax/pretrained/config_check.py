@@ -10,7 +10,16 @@ from typing import Any
 from ftjax.errors import UserError
 from ftjax.io.json.json_values import JsonObject
 from ftjax.pretrained import families
-from ftjax.pretrained.config_fields import EVERYWHERE, INERT, READ, TIMM, Fields, known, table
+from ftjax.pretrained.config_fields import (
+    EVERYWHERE,
+    INERT,
+    READ,
+    TIMM,
+    Fields,
+    complement,
+    known,
+    table,
+)
 from ftjax.pretrained.keymaps.hf_config import architecture
 
 # Values with which a field of another family asks for nothing.
@@ -136,6 +145,9 @@ def _noise(model_type: str, fields: Fields, config: JsonObject) -> Iterator[str]
         if effective.get(name) != effective.get(other):
             used, asked = (f'{each}={_short(effective.get(each))}' for each in (other, name))
             yield f'config.json: {used} is used for {asked}'
+    for name, why in fields.complements.items():
+        if (read := complement(effective[name])) != effective[name]:
+            yield f'config.json: {name}={_short(effective[name])} is read as {read}: {why}'
     if config.get('auto_map'):
         yield f'config.json: the code that auto_map names is not run; the network is {model_type}'
 

@@ -33,8 +33,19 @@ class Fields:
     """Field of a noise in training -> what is done here; a value other than 0 is reported."""
     stand_ins: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Field of a noise in training -> the field used in its place; a difference is reported."""
+    complements: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Field of which a value above .5 is read as 1 - value -> why; that is reported."""
     nested: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Field that holds a whole configuration -> its model type."""
+
+
+def complement(share: float) -> float:
+    """A share as a field of `complements` is read.
+
+    >>> complement(0.99), complement(0.1)
+    (0.01, 0.1)
+    """
+    return round(1 - share, 12) if share > 0.5 else share
 
 
 KERNEL = 'how attention is computed, not what'

@@ -120,6 +120,16 @@ OTHER = {
 }
 
 
+@pytest.mark.parametrize(('given', 'read'), [({'batch_norm_momentum': 0.99}, 0.01), ({}, 0.01)])
+def test_momentum_of_keras_is_read_as_pytorchs_and_said(given, read):
+    config = {'model_type': 'efficientnet', **given}
+    checked, notes = check_config('efficientnet', config, FILE)
+    assert families.module('efficientnet').network_from_config(checked).momentum == read
+    assert any(f'batch_norm_momentum=0.99 is read as {read}' in note for note in notes)
+    low = {**config, 'batch_norm_momentum': 0.1}
+    assert network(low).momentum == 0.1 and not check_config('efficientnet', low, FILE)[1]
+
+
 def base(model_type):
     defaults = {} if model_type == TIMM else {'model_type': model_type}
     found = {k: v for k, v in known(model_type).defaults.items() if v is not None}

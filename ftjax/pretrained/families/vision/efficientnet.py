@@ -12,7 +12,7 @@ from ftjax.models.registry import build
 from ftjax.models.stages import Network
 from ftjax.models.vision.efficientnet import TOP, EfficientNet
 from ftjax.preprocessing.images import Preprocessing
-from ftjax.pretrained.config_fields import TIMM, Fields, known
+from ftjax.pretrained.config_fields import TIMM, Fields, complement, known
 from ftjax.pretrained.families.vision import efficientnet_timm
 from ftjax.pretrained.families.vision.convnext import IMAGENET
 from ftjax.pretrained.families.vision.timm_config import TIMM_FIELDS, pixels
@@ -38,6 +38,10 @@ FIELDS = {
             *('dropout_rate', 'drop_connect_rate', 'image_size', 'num_channels'),
         ),
         inert={'num_hidden_layers': 'num_block_repeats are read'},
+        complements={
+            'batch_norm_momentum': "Keras' share of the old statistics, which transformers takes "
+            'for that of the new batch: one step of training would replace nearly all of them'
+        },
     ),
     TIMM: TIMM_FIELDS,
 }
@@ -114,6 +118,7 @@ def network_from_config(config: JsonObject, **overrides: Any) -> EfficientNet:
     options = {
         **{ours: tuple(fields[theirs]) for theirs, ours in _LISTS.items()},
         **{ours: fields[theirs] for theirs, ours in _NUMBERS.items()},
+        'momentum': complement(fields['batch_norm_momentum']),
         'act': read_activation(fields['hidden_act']),
         'image_size': size(fields['image_size']),
         'num_classes': num_labels(config),
