@@ -29,8 +29,8 @@ classes' names, preprocessor_config.json or the tokenizer, and a model card.
 
 A run that began with --config.init=hf://ORG/NAME is exported in the same way. Of the shipped
 networks `glyphs` and `docstrings` pool by a mean, which transformers has no class for: they are
-refused there. Adapters are merged into the weights; with `--adapters=peft` LoRA and IA3 are
-written in PEFT's own format instead, for `peft.PeftModel.from_pretrained`.
+refused there. Adapters are merged into the weights; with `--adapters=peft` LoRA, OFT and IA3
+are written in PEFT's own format instead, for `peft.PeftModel.from_pretrained`.
 
     python scripts/export.py --workdir=runs/lora --output=exports/hub --push_to_hub=ORG/NAME
 

@@ -257,7 +257,7 @@ def merge(network: Network, variables: Variables) -> tuple[Network, dict[str, An
         if not adapter.mergeable:
             raise UserError(
                 f'{adapter.kind} cannot be merged into the weights of {network.base}; '
-                'lora, ia3 and ssf can'
+                'lora, oft, ia3 and ssf can'
             )
         params = adapter.merge(params)
     base = build(
