@@ -279,6 +279,12 @@ def test_phases_are_listed(undrawn):
     assert 'From step 0' in shown and 'Phases' in shown
 
 
+def test_what_an_adaptation_moved_is_told_beside_what_trained(undrawn):
+    adapted = {'method': 'tent', 'moved': ['params/norm/scale']}
+    shown = Page(changed(report('images'), adapted=adapted).html()).shown
+    assert 'before the adaptation; after training, tent moved 1 leaf: params/norm/scale' in shown
+
+
 def test_a_notebook_shows_the_page_apart_from_its_own(undrawn):
     shown = report('images')._repr_html_()
     assert shown.startswith('<iframe') and '<script' not in shown

@@ -1,6 +1,7 @@
 """Adaptation to unlabelled inputs: what moves, what is seen, and that labels are not."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from ftjax.freezing.plan.plan import make_plan
 from ftjax.io.identity.identity_changes import differences
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.registry import parse
+from ftjax.runs.adapt import adapted
 from ftjax.runs.identity import data_identity
 from ftjax.runs.run import train
+from ftjax.training.adaptation.in_words import adaptation_in_words
 from ftjax.training.adaptation.methods import Trained
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit import fit
@@ -81,6 +84,20 @@ def test_statistics_are_those_of_the_unlabelled_inputs(run):
     assert not moved(want['batch_stats'], after['batch_stats'])
     stem = after['batch_stats']['stem']['norm']['mean']
     assert not np.allclose(stem, run.variables['batch_stats']['stem']['norm']['mean'])
+
+
+def test_what_it_moved_after_the_training_is_told(run):
+    fitted = dataclasses.make_dataclass('Fitted', ['variables', 'verification'])
+    data = Splits(train=DARK, val=DARK.take([]), test=DARK.take([]), unlabelled=DARK)
+    config = types.SimpleNamespace(train=TrainSettings(adapt='bn_adapt'))
+    prepared = types.SimpleNamespace(data=data, config=config)
+    result, facts = adapted(prepared, run.spec, fitted(run.variables, 'of the training'))
+    assert set(facts['moved']) == moved(run.variables, result.variables)
+    assert 'batch_stats/stem/norm/mean' in facts['moved']
+    assert result.verification == 'of the training'
+    assert adaptation_in_words({'adapted': facts}).startswith('after training, bn_adapt moved')
+    assert 'not recorded' in adaptation_in_words({'adapted': {'method': 'tent'}})
+    assert adaptation_in_words({}) == ''
 
 
 @pytest.mark.slow
@@ -165,6 +182,7 @@ def test_a_run_says_what_it_saw(tmp_path):
     _, result = train(prepared, progress=False)
     facts = result['adapted']
     assert facts['seen'] == 12 and facts['test_inputs_seen'] == 0
+    assert any(path.startswith('params/') for path in facts['moved'])
     assert facts['metrics_before']['n'] == result['metrics']['n'] == 6
     # Test examples among the unlabelled ones are counted.
     leaking = dataclasses.replace(prepared.data, unlabelled=prepared.data.test)
