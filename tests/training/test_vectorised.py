@@ -126,6 +126,16 @@ def test_what_cannot_share_a_program_is_refused(variables, freeze, settings, sai
         many(variables, freeze, settings=settings)
 
 
+def test_flops_of_a_step_are_those_of_all_its_parts(variables):
+    short = TrainSettings(steps=1, keep='last')
+    parts = [dataclasses.replace(ADAM, accumulate=number) for number in (1, 2)]
+    one, two = (
+        many(variables, 'last:1', (1e-3,), optimizer=each, settings=short)[0].step_flops
+        for each in parts
+    )
+    assert two == pytest.approx(one, rel=0.3)
+
+
 def test_trunks_that_differ_are_refused(variables):
     trunk = jax.tree.map(lambda x: x + 1, variables[4]['params']['block_00'])
     other = {**variables, 4: {'params': {**variables[4]['params'], 'block_00': trunk}}}
