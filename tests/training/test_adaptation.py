@@ -18,6 +18,7 @@ from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather, softmax
 from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.run_length import RunLength
 from ftjax.io.identity.identity_changes import differences
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.registry import parse
@@ -25,7 +26,7 @@ from ftjax.runs.adapt import adapted
 from ftjax.runs.identity import data_identity
 from ftjax.runs.run import train
 from ftjax.training.adaptation.in_words import adaptation_in_words
-from ftjax.training.adaptation.methods import Trained
+from ftjax.training.adaptation.methods import Trained, check_adaptation
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
@@ -148,6 +149,30 @@ def test_a_network_without_batch_norm_is_told_apart():
         parse('adaptation', 'bn_adapt')(run)
     after, _ = parse('adaptation', 'tent:2,0.01')(run)
     assert all('norm' in path for path in moved(run.variables['params'], after['params']))
+
+
+REFUSED = {
+    'bn_adapt': (VIT, 'full', {}, 'needs a network with BatchNorm'),
+    'tent': (VIT, 'full', {'roles': {'norm': frozenset()}}, 'needs norms before the head'),
+    'pseudo_labels': (VIT, 'lp_ft', {}, 'changes what trains on the way'),
+    'pseudo_labels:0.5': (VIT, 'full', {}, 'differ: inputs of shape'),
+}
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_what_cannot_follow_the_training_is_refused_before_it(name):
+    net, freeze, changes, words = REFUSED[name]
+    plan = make_plan(freeze, net, initial(net), run_length=RunLength(12, 3))
+    plan = dataclasses.replace(plan, net=dataclasses.replace(plan.net, **changes))
+    small = dataclasses.replace(DARK, inputs=DARK.inputs[:, :4, :4])
+    data = Splits(train=DARK, val=DARK.take([]), test=DARK.take([]), unlabelled=small)
+    with pytest.raises(UserError, match=words):
+        check_adaptation(TrainSettings(adapt=name), data, plan)
+
+
+def test_examples_beside_the_whole_batches_are_not_counted_as_seen(run):
+    some = dataclasses.replace(run, unlabelled=DARK.take(range(21)))
+    assert parse('adaptation', 'bn_adapt')(some)[1] == {'seen': 16}
 
 
 def pictures(folder, names, count, seed=0):
