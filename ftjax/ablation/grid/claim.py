@@ -14,6 +14,8 @@ from ftjax.io.json.stored_fields import read_fields
 
 FILE = 'ablation.json'
 OTHER = 'choose another --workdir'
+CHANGES = ('arms', 'also_evaluate')
+"""Hold changes of the config: what is left out there is as the config says, and not off."""
 
 
 def claim(folder: pathlib.Path, settings: AblationSettings, fixed: Mapping[str, object]) -> None:
@@ -55,11 +57,15 @@ def check_place(folder: pathlib.Path) -> None:
         raise UserError(f'{folder} holds an ablation without tasks; {OTHER}')
 
 
-def differences(one: object, other: object, path: str = '') -> Iterator[str]:
+def differences(one: object, other: object, path: str = '', strict: bool = False) -> Iterator[str]:
     """Where two descriptions differ; keys left out count where their value means something.
+
+    Where it is strict, and below CHANGES, every key that is left out counts.
 
     >>> list(differences({'rate': 1}, {'rate': 1, 'folds': 0}))
     []
+    >>> list(differences({'arms': {'a': {}}}, {'arms': {'a': {'folds': 0}}}))
+    ['arms.a.folds is given only here (0)']
     >>> list(differences({'train': {'steps': 1}}, {'train': {'steps': 2}}))
     ['train.steps is 1 there and 2 here']
     """
@@ -70,8 +76,8 @@ def differences(one: object, other: object, path: str = '') -> Iterator[str]:
     for key in {**one, **other}:
         where = f'{path}.{key}' if path else key
         if key in one and key in other:
-            yield from differences(one[key], other[key], where)
-        elif not is_off(one.get(key, other.get(key))):
+            yield from differences(one[key], other[key], where, strict or where in CHANGES)
+        elif strict or not is_off(one.get(key, other.get(key))):
             told = 'only there' if key in one else 'only here'
             yield f'{where} is given {told} ({_short(one.get(key, other.get(key)))})'
 
