@@ -210,6 +210,20 @@ def test_several_tasks_are_aggregated():
     assert '### All tasks together' in table_markdown(summary)
 
 
+def test_tasks_of_folds_are_aggregated_with_what_folds_share():
+    rows = grid(seeds=10, task='noise', seed=1) + grid(seeds=10, task='blur', seed=2)
+    plain, folds = (
+        summarise(rows, reference='full', folds=k)['overall']['arms'][1] for k in (0, 5)
+    )
+    for kind in ('mean', 'iqm'):
+        seen = [one[kind]['high'] - one[kind]['low'] for one in (folds, plain)]
+        # s^2 (1/n + 1/4) over s^2/n, with 10 of them.
+        assert seen[0] == pytest.approx(np.sqrt(1 + 10 / 4) * seen[1])
+    one = [arm_of(summarise(rows, reference='full', folds=k), 'head')['iqm'] for k in (0, 5)]
+    widths = [iqm['high'] - iqm['low'] for iqm in one]
+    assert widths[1] == pytest.approx(np.sqrt(1 + 10 / 4) * widths[0])
+
+
 def test_shifts_and_movement_are_averaged():
     rows = grid()
     for row in rows:

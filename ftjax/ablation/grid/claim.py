@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
@@ -28,27 +29,50 @@ def claim(folder: pathlib.Path, settings: AblationSettings, fixed: Mapping[str, 
     Raises:
       UserError: rows of another config, or rows of which nobody noted what made them.
     """
-    described = {'arms': {a: settings.changes(a) for a in settings.arms}, **settings.rows_hold}
-    described = to_jsonable({**described, **fixed})
+    described = _described(settings, fixed)
     known, rows = folder / FILE, folder / 'runs.jsonl'
     if not known.exists() and rows.exists() and rows.stat().st_size:
         raise UserError(
             f'{rows} holds rows and there is no {FILE} beside it to say of which config, as '
             f'where an ablation of several tasks put all of them together; {OTHER}'
         )
-    if known.exists():
-        before = read_fields(known, {'digest': str, 'config': dict})['config']
-        arms = read_fields(known, {'config.arms': dict})['config.arms']
-        common = {arm: changes for arm, changes in arms.items() if arm in described['arms']}
-        named = {arm: changes for arm, changes in described['arms'].items() if arm in arms}
-        different = next(
-            differences({**before, 'arms': common}, {**described, 'arms': named}), None
-        )
-        if different is not None:
-            raise UserError(f'{folder} holds an ablation of another config: {different}; {OTHER}')
-        described['arms'] = {**arms, **described['arms']}
+    described['arms'] = {**check_claim(folder, settings, fixed), **described['arms']}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     write_json(known, {'digest': digest, 'config': described})
+
+
+def check_claim(
+    folder: pathlib.Path,
+    settings: AblationSettings,
+    fixed: Mapping[str, object],
+    unnamed: Collection[str] = (),
+) -> dict[str, object]:
+    """The arms that a folder notes, with their changes; {} where it notes nothing.
+
+    Args:
+      unnamed: changes of arms that the config does not name, and that are not compared.
+
+    Raises:
+      UserError: it notes another config.
+    """
+    known, described = folder / FILE, _described(settings, fixed)
+    if not known.exists():
+        return {}
+    before = read_fields(known, {'digest': str, 'config': dict})['config']
+    arms = read_fields(known, {'config.arms': dict})['config.arms']
+    there, here = (
+        {
+            **one,
+            'arms': {
+                arm: _without(one['arms'][arm], unnamed) for arm in one['arms'] if arm in other
+            },
+        }
+        for one, other in ((before, described['arms']), (described, arms))
+    )
+    different = next(differences(there, here), None)
+    if different is not None:
+        raise UserError(f'{folder} holds an ablation of another config: {different}; {OTHER}')
+    return arms
 
 
 def check_place(folder: pathlib.Path) -> None:
@@ -91,6 +115,17 @@ def is_off(value: object) -> bool:
     if isinstance(value, dict):
         return all(is_off(part) for part in value.values())
     return value in (None, False, 0, '', 'none', [])
+
+
+def _described(settings: AblationSettings, fixed: Mapping[str, object]) -> dict[str, Any]:
+    arms = {arm: settings.changes(arm) for arm in settings.arms}
+    return to_jsonable({'arms': arms, **settings.rows_hold, **fixed})
+
+
+def _without(changes: Any, names: Collection[str]) -> Any:
+    if not isinstance(changes, dict):
+        return changes
+    return {key: value for key, value in changes.items() if key not in names}
 
 
 def _short(value: object) -> str:

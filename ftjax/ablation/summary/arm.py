@@ -94,7 +94,7 @@ def summarise_arm(
         'seeds': scores,
         'mean': mean_interval(finished, confidence, overlap) if finished else None,
         'sd': float(np.std(finished, ddof=1)) if len(finished) > 1 else None,
-        'iqm': _iqm(finished, confidence),
+        'iqm': _iqm(finished, confidence, overlap),
         'val_mean': validation[0] if validation else None,
         'difference': None,
         'params_trainable': trainable,
@@ -172,10 +172,10 @@ def _at(row: Row, choice: Choice) -> bool:
     return rate is not None and abs(rate - choice.rate) <= SAME * choice.rate
 
 
-def _iqm(finished: list[float], confidence: float) -> object:
+def _iqm(finished: list[float], confidence: float, overlap: float) -> object:
     if not finished:
         return None
-    return bootstrap.aggregate([finished], confidence=confidence)
+    return bootstrap.aggregate([finished], confidence=confidence, overlap=overlap)
 
 
 def _mean(rows: Rows, key: str) -> float | None:

@@ -44,6 +44,13 @@ def caveats(summary: Summary) -> list[str]:
             f'{n} in all. Training sets of folds overlap: intervals and verdicts allow for it '
             '(Nadeau and Bengio 2003).'
         )
+    again = _judged_again(summary)
+    if again:
+        found.append(
+            'The arms raced: how many seeds an arm has depends on its scores. Intervals and '
+            f'verdicts of {" and ".join(again)} do not allow for that, and may be wrong more often '
+            'than is said.'
+        )
     if summary.get('vectorised'):
         found.append(
             f'Runs of {", ".join(summary["vectorised"])} shared programs, several rates at a '
@@ -68,6 +75,19 @@ def caveats(summary: Summary) -> list[str]:
             'may still be one.'
         )
     return found
+
+
+def _judged_again(summary: Summary) -> list[str]:
+    """What is compared at all of alpha beside the looks of a race; [] for none."""
+    if not summary.get('races'):
+        return []
+    arms = [arm for task in summary['tasks'] for arm in task['arms']]
+    kinds = {
+        'all tasks together': bool(summary['overall']),
+        'further test sets': any(arm['shifts'] for arm in arms),
+        'changes of retention': any(arm.get('retention') for arm in arms),
+    }
+    return [kind for kind, there in kinds.items() if there]
 
 
 def _how_unfinished(arm: Summary) -> str:
