@@ -181,6 +181,13 @@ def test_a_file_that_was_changed_after_the_seal_is_refused(results, name):
 
 def test_a_setting_that_there_is_not(results):
     folder = handed_in(results)
+    sealed = seal(results, folder, 'quickstart')
+    before = sealed.read_text('utf-8')
+    copied = shutil.copytree(results / 'quickstart', results / 'other') / 'runs.jsonl'
+    copied.write_text(copied.read_text('utf-8').replace('"seed": 4', '"seed": 5'), 'utf-8')
+    with pytest.raises(UserError, match='would not count'):
+        seal(results, folder, 'other')
+    assert sealed.read_text('utf-8') == before
     with pytest.raises(UserError, match="did you mean 'quickstart'"):
         seal(results, folder, 'quickstrat')
     with pytest.raises(UserError, match="did you mean 'accuracy'"):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ftjax.ablation.budgets.budget import read_budget
+from ftjax.ablation.cells import task_race
 from ftjax.ablation.engines.factory import make_engine
 from ftjax.ablation.engines.process_workers import Processes
 from ftjax.ablation.grid.run_grid import run_grid
@@ -22,6 +23,7 @@ from ftjax.ablation.racing.replay import play, replay
 from ftjax.ablation.racing.spending import early
 from ftjax.ablation.rates.choice import RatePoint
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.summary.summary import summarise
 from ftjax.tasks.metrics import metric_of
 
 GRID = (1e-4, 1e-3, 1e-2)
@@ -134,6 +136,16 @@ def test_too_small_a_budget_starts_nothing():
     race = race_of('3 runs')
     assert race.pending([]) == []
     assert race.state([]).ended == 'the budget does not take one run of every arm'
+
+
+def test_a_budget_in_another_unit_has_estimates_of_its_own(tmp_path):
+    race_start = tmp_path / 'race_start.json'
+    race_start.write_text(json.dumps({'workers': 3, 'seconds': {'full': 2.5}}))
+    race = task_race.race_of(SETTINGS, read_budget('9 runs'), tmp_path, runner=Runner())
+    assert race.workers == 3 and race.expected('full') == 1.0
+    kept = json.loads(race_start.read_text())
+    assert kept['seconds'] == {'full': 2.5} and kept['runs'] == dict.fromkeys(LEVELS, 1.0)
+    assert task_race.race_of(SETTINGS, read_budget('9 s'), tmp_path).expected('full') == 2.5
 
 
 @pytest.mark.parametrize('budget,limit', [('40 s', 40), ('150 flops', 150)])
@@ -296,6 +308,17 @@ def test_what_is_told_is_json_and_names_every_look():
     assert told['looks'][0]['arms']['bad']['stopped']
     assert seeds_run({'': told}, SETTINGS.draws) == SETTINGS.draws[: told['looks'][-1]['seeds']]
     assert '60 runs' in sentences(told)[0]
+
+
+def test_what_is_compared_beside_the_looks_is_told():
+    race = race_of('60 runs')
+    rows = play(race, Runner())
+    given = {'reference': 'full', 'races': {'': described(race, race.state(rows))}}
+    plain = race.results(rows)
+    shifted = [{**row, 'shifts': {'noise': row['test']}} for row in plain]
+    told = 'verdicts of further test sets do not allow for that'
+    for made, expected in ((plain, False), (shifted, True)):
+        assert any(told in one for one in summarise(made, **given)['caveats']) == expected
 
 
 def test_middle_rates():

@@ -191,19 +191,6 @@ def test_pixels_are_scikit_learns_logistic_regression():
     np.testing.assert_allclose(np.exp(outputs).sum(1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ('name', 'given'),
-    [
-        ('gates', (('worst', 'head'),)),
-        ('group_gates', {'noisy': (('worst', 'head'),)}),
-    ],
-)
-def test_a_race_takes_no_gates(name, given):
-    shifted = {'also_evaluate': {'noise': 'digits'}, 'groups': {'noisy': ('noise',)}}
-    with pytest.raises(UserError, match=f'budget does not go with config.ablation.{name}'):
-        dataclasses.replace(SETTINGS, budget='9 runs', **shifted, **{name: given})
-
-
 def test_rates_are_tried_with_some_seeds_and_the_chosen_one_runs_with_all(tmp_path):
     settings = dataclasses.replace(SETTINGS, seeds=(0, 1, 2, 3, 4), tuning_seeds=2, max_extra=0)
     asked = []

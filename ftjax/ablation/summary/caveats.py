@@ -12,9 +12,10 @@ def caveats(summary: Summary) -> list[str]:
         where = '' if len(summary['tasks']) == 1 else f' on {task["task"]}'
         for arm in task['arms']:
             if arm['n_unfinished']:
+                others = 'its mean is over the others and may flatter it'
                 found.append(
                     f'{arm["arm"]}{where}: {arm["n_unfinished"]} of {arm["n"]} runs '
-                    f'{_how_unfinished(arm)}; its mean is over the others and may flatter it.'
+                    f'{_how_unfinished(arm)}; {others if arm["n_ok"] else "it has no mean"}.'
                 )
             if arm['n_missing']:
                 found.append(
@@ -91,7 +92,12 @@ def _judged_again(summary: Summary) -> list[str]:
 
 
 def _how_unfinished(arm: Summary) -> str:
-    parts = [(arm['n_diverged'], 'diverged'), (arm['n_failed'], 'failed')]
-    if all(count for count, _ in parts):
-        return f'diverged ({arm["n_diverged"]}) or failed ({arm["n_failed"]})'
-    return next(word for count, word in parts if count)
+    parts = [
+        (arm['n_diverged'], 'diverged'),
+        (arm['n_failed'], 'failed'),
+        (arm['n_undefined'], 'finished without a value of the metric'),
+    ]
+    known = [(count, word) for count, word in parts if count]
+    if len(known) == 1:
+        return known[0][1]
+    return ' or '.join(f'{word} ({count})' for count, word in known)

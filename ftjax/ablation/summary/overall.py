@@ -38,7 +38,7 @@ def summarise_overall(summary: Summary, floor: float | None) -> dict[str, object
     tasks, higher_is_better = summary['tasks'], summary['higher_is_better']
     confidence, reference = summary['confidence'], summary['reference']
     options = options_of(summary)
-    folded = {'confidence': confidence, 'overlap': options['overlap']}
+    folded: dict[str, Any] = {'confidence': confidence, 'overlap': options['overlap']}
     scores: dict[str, list[list[float]]] = {}
     for task in tasks:
         worst = worst_score(task['arms'], higher_is_better) if floor is None else floor
@@ -59,6 +59,8 @@ def summarise_overall(summary: Summary, floor: float | None) -> dict[str, object
         thresholds[-1] += beyond
     means = mean_of_tasks(summary, [task['task'] for task in tasks])['tasks'][0]['arms']
     seeds = {arm['arm']: arm['seeds'] for arm in means if arm['arm'] in complete}
+    # A baseline without runs, say, is no arm here.
+    options['outside_prior'] = [arm for arm in options['outside_prior'] if arm in seeds]
     compared = None
     if reference in seeds:
         compared = compare_arms(seeds, reference, **options)
@@ -112,7 +114,7 @@ def _profile(
     runs: list[list[float]],
     thresholds: np.ndarray,
     higher_is_better: bool,
-    folded: dict[str, float],
+    folded: dict[str, Any],
 ) -> dict[str, list[float]]:
     """The share of runs that are better than each threshold; thresholds rise either way."""
     if higher_is_better:
