@@ -117,7 +117,7 @@ class Finetuning:
         fitted, self.result = train(self.prepared, workdir, progress)
         self.variables, self.history = fitted.variables, fitted.history
         self._folder = None if workdir is None else pathlib.Path(workdir)
-        self._trained = None
+        self._trained = self._fitted = None  # they are of the weights of before
         return self
 
     run = fit

@@ -19,6 +19,7 @@ from ftjax.distributed.mesh_settings import AXES, checked_axes, checked_rules
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import check_fields
 from ftjax.freezing.plan.plan import FreezeSettings, as_settings
+from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.json.json_values import JsonObject
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
@@ -145,7 +146,7 @@ def config_differences(one: Config, other: Config) -> list[str]:
             inner = [part.name for part in dataclasses.fields(a)]
             names = [name for name in inner if getattr(a, name) != getattr(b, name)]
             found += [f'{field.name}.{name}' for name in names]
-        elif a != b:
+        elif to_jsonable(a) != to_jsonable(b):  # a tuple is a list in a file
             found.append(field.name)
     return found
 

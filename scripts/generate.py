@@ -77,8 +77,11 @@ def main():
         lines = [json.dumps(row, ensure_ascii=False) + '\n' for row in rows]
         write_bytes(output, ''.join(lines).encode())
         print(f'{len(rows):,} rows in {output}')
+        file = output.with_name(f'{output.stem}_metrics.json')
         if metrics:
-            write_json(output.with_name(f'{output.stem}_metrics.json'), metrics)
+            write_json(file, metrics)
+        else:
+            file.unlink(missing_ok=True)  # of an earlier time
     for line in done.warnings('prompt'):
         print(f'warning: {line}')
     if done.failed and STRICT.value:

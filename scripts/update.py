@@ -42,8 +42,6 @@ def main():
         update_model,
     )
 
-    if WORKDIR.value is None:
-        raise UserError('expected --workdir=DIR')
     changes = DATA()
     several = [name for name, values in changes.items() if len(values) > 1]
     if several:

@@ -231,6 +231,15 @@ def test_a_run_answers_plots_and_is_loaded_again(run, tmp_path, caplog):
         run.report()
 
 
+def test_what_was_fitted_before_the_training_is_not_of_the_weights_after_it(run, tmp_path):
+    values = {'train': {'steps': 1}, 'data': {'batch_size': 8, 'class_names': ('0', '1')}}
+    more = ftjax.finetune(str(run.save(tmp_path / 'before')), (X, Y), freeze='head', **values)
+    more.calibrate()
+    assert more.predict(X)[0] != more.predict(X, calibrated=False)[0]
+    more.fit(progress=False)
+    assert more.predict(X)[0] == more.predict(X, calibrated=False)[0]
+
+
 def test_answers_name_what_cannot_be_read(run):
     found = run.predict([X[0], np.full((8, 8), np.nan), X[1]])
     assert len(found) == 2 and [each.id for each in found.failed] == ['000001']

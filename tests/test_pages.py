@@ -118,6 +118,13 @@ def test_parts_of_every_kind_make_a_table(kind):
     assert all(line.endswith(' |') for line in lines)
 
 
+def test_all_kinds_are_tables_under_their_names():
+    lines = [*parts_markdown('all')]
+    assert [line.removeprefix('### ') for line in lines if line in {f'### {k}' for k in KINDS}] == [
+        *KINDS
+    ]
+
+
 def test_a_part_between_marks_is_replaced():
     page = 'a\n<!-- x:start -->\nold\n<!-- x:end -->\nb\n'
     assert with_generated(page, 'x', ['new']) == page.replace('old', 'new')

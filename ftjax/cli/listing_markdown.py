@@ -41,7 +41,14 @@ def keys_markdown(section: str = ALL) -> Iterator[str]:
 
 
 def parts_markdown(kind: str) -> Iterator[str]:
-    """Lines: a table of the parts of a kind, as `--list KIND` has them; strategies by their own."""
+    """Lines: a table of the parts of a kind, as `--list KIND` has them; strategies by their own.
+
+    Of all kinds where none is named, each under its heading.
+    """
+    if kind == ALL:
+        for one in registry.KINDS:
+            yield from ('', f'### {one}', '', *parts_markdown(one))
+        return
     check_name(kind, registry.KINDS, 'kind of part:')
     if kind == 'strategy':
         yield from strategies_markdown(measured_costs())

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ftjax.data.dataset import Dataset
+from ftjax.data.other_source import NOT_OF_OTHERS
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.folders.image_tree import image_files
 from ftjax.data.sources.registry import read_source, verified
@@ -38,10 +39,8 @@ def read_unlabelled(settings: DataSettings, train: Dataset) -> Dataset | None:
         source=settings.unlabelled,
         unlabelled='',
         examples_per_class=None,
-        # What is said of examples of the task by their names does not hold of others.
-        exclude='',
         group_pattern='',
-        slices=(),
+        **NOT_OF_OTHERS,
     )
     parts = read_source(own)
     every = [*parts.given.values(), *([parts.unlabelled] if parts.unlabelled else [])]

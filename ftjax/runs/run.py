@@ -17,7 +17,7 @@ from ftjax.data.audit.overview import findings, sizes
 from ftjax.data.audit.quick import quick_audit
 from ftjax.distributed import process_group
 from ftjax.errors import UserError
-from ftjax.io.files.atomic import write_json
+from ftjax.io.files.atomic import read_json, write_json
 from ftjax.io.files.lock import run_lock
 from ftjax.io.identity.identity_changes import FILE, differences, refused
 from ftjax.io.json.json_values import JsonObject
@@ -201,7 +201,7 @@ def finished(
             write_choices(folder, plan)
         save_model(folder / 'model', prepared, result.variables, threshold)
         summary['data'] = {'sizes': sizes(data), 'notes': list(findings(data))}
-        told = {**summary, 'provenance': provenance()}
+        told = {**kept_latency(folder), **summary, 'provenance': provenance()}
         write_json(folder / 'result.json', told)
         if config.train.report:
             from ftjax.runs.report.run_report import RunReport, report_at_end  # it draws
@@ -209,6 +209,13 @@ def finished(
             report_at_end(folder, lambda: RunReport.of(prepared, result, told, found, folder.name))
     process_group.wait('result')  # who ended now would take the first one along
     return summary
+
+
+def kept_latency(folder: pathlib.Path) -> dict[str, object]:
+    """What scripts/latency.py has added to the result of a finished run; {} where it has not."""
+    file = folder / 'result.json'
+    before = read_json(file) if file.exists() else {}
+    return {'latency': before['latency']} if 'latency' in before else {}
 
 
 def identity_of_run(

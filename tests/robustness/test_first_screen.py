@@ -1,5 +1,6 @@
 """What is said before training, and data that hold less, or more, than a run expects."""
 
+import dataclasses
 import json
 from functools import partial
 
@@ -276,6 +277,13 @@ def test_a_further_test_set_of_its_own_is_scored_whole(tmp_path):
     # The task's own data, shifted or not, stay on its test split: the rest was trained on.
     assert len(further(base, {'channels': 1})) == len(load_data(base).test) == 8
     assert len(further(base, f'folder:{tmp_path}/task')) == 8
+    assert len(further(base, f'folder:{tmp_path}/other/../task/')) == 8
+    # What is said of the task's examples by their names is not said of others.
+    named = dataclasses.replace(base, exclude='clean.csv', slices=('site',))
+    kept, _ = further_settings(named, 'other', f'folder:{tmp_path}/other')
+    assert (kept.exclude, kept.slices) == ('', ())
+    kept, _ = further_settings(named, 'grey', {'channels': 1})
+    assert (kept.exclude, kept.slices) == ('clean.csv', ('site',))
     # And so it may be asked for, as for a copy of the task's images with noise.
     assert len(further(base, {'source': f'folder:{tmp_path}/other', 'test_fraction': 0.5})) == 21
 

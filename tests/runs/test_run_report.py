@@ -246,13 +246,19 @@ def test_uneven_classes_are_told_of_and_even_ones_are_not():
     assert with_majority(0.9) and not with_majority(0.5)
 
 
-def test_a_network_that_knows_nothing_is_not_told_apart_from_the_majority():
+def test_a_network_that_knows_nothing_is_held_against_the_majority():
     prepared, fitted, result, found = run('two', names=('a', 'b'), test=50)
     majority = float((found.rows['label'] == 0).mean())
-    metrics = {**result['metrics'], 'accuracy': majority}
-    metrics['accuracy_interval'] = [majority - 0.1, majority + 0.1]
-    made = RunReport.of(prepared, fitted, {**result, 'metrics': metrics}, found)
-    assert told(made, 'not told apart')
+
+    def reported(value):
+        metrics = {**result['metrics'], 'accuracy': value}
+        metrics['accuracy_interval'] = [value - 0.1, value + 0.1]
+        return RunReport.of(prepared, fitted, {**result, 'metrics': metrics}, found)
+
+    assert told(reported(majority), 'not significantly better')
+    below, above = reported(majority - 0.2), reported(majority + 0.2)
+    assert told(below, 'interval is worse than') and not told(below, 'not significantly better')
+    assert not told(above, 'interval is worse than') and not told(above, 'not significantly')
 
 
 def test_the_answer_names_interval_number_and_baseline():

@@ -18,7 +18,8 @@ from ftjax.errors import UserError
 from ftjax.pretrained.locate.locate import data_folder
 from ftjax.runs.assessment.evaluation_report import EvaluationRequest, evaluate_all
 from ftjax.runs.assessment.examination import Examined
-from ftjax.runs.assessment.other_data import with_classes_of
+from ftjax.runs.assessment.forgetting import general_data
+from ftjax.runs.assessment.other_data import other_data, with_classes_of
 from ftjax.runs.prediction.answer_options import answer_options
 from ftjax.runs.prediction.trained import open_trained
 from ftjax.runs.prepare import prepare
@@ -99,9 +100,42 @@ def test_shifted_data_and_several_sources(digits, tmp_path):
     assert (digits / 'evaluation_digits_gaussian_noise_0.5.json').exists()
     with pytest.raises(UserError, match='may have been trained on'):
         asked(digits, data={'test_fraction': [0.5]})
+    # What is forgotten is measured in the order of the head's classes too.
+    values = {'init': str(digits), 'train': {'steps': 2, 'forgetting': sources[0]}}
+    general = general_data(prepare(read_config({**values, 'data': {'source': 'digits'}})))
+    assert {general.class_names[label] for label in general.labels} == {'3', '7'}
+    assert len(general.class_names) == 10
     (tmp_path / 'new' / '3').rename(tmp_path / 'new' / 'three')
     with pytest.raises(UserError, match=r"class 'three'.*none of that name"):
         asked(digits, data={'source': sources[:1]})
+
+
+def test_a_finished_run_that_is_evaluated_again_keeps_its_latency(digits, tmp_path):
+    folder = shutil.copytree(digits, tmp_path / 'again')
+    result = json.loads((folder / 'result.json').read_text())
+    (folder / 'result.json').write_text(json.dumps({**result, 'latency': {'n': 1}}))
+    config = read_config(json.loads((folder / 'config.json').read_text()))
+    train(prepare(config), folder, progress=False)
+    again = json.loads((folder / 'result.json').read_text())
+    assert again['latency'] == {'n': 1} and again['metrics'] == result['metrics']
+
+
+def test_own_data_are_known_however_written_and_others_lose_what_speaks_of_examples(tmp_path):
+    draw = np.random.default_rng(0)
+    for name in ('a', 'b'):
+        labels = np.arange(60) % 2
+        np.savez(tmp_path / f'{name}.npz', x=draw.random((60, 4, 4, 1)), y=labels)
+    clean = tmp_path / 'clean.csv'
+    clean.write_text('split,id,action,label\ntrain,000000,drop,\n')
+    read = {'source': f'npz:{tmp_path}/a.npz', 'exclude': str(clean)}
+    base = read_config({'data': read}).data
+    ((_, own),) = other_data(base, {}, 'test')
+    ((_, again),) = other_data(base, {'source': [f'npz:{tmp_path}/./a.npz']}, 'test')
+    assert again.fingerprint == own.fingerprint and len(own) == 12
+    ((_, other),) = other_data(base, {'source': [f'npz:{tmp_path}/b.npz']}, 'test')
+    assert len(other) == 60
+    given = {'source': [f'npz:{tmp_path}/b.npz'], 'exclude': [str(clean)]}
+    assert len(other_data(base, given, 'test')[0][1]) == 59
 
 
 def test_rows_of_a_run_with_a_threshold_are_answered_at_it():

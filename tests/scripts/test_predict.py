@@ -293,6 +293,10 @@ def test_what_cannot_be_answered_is_refused(run, pictures, tmp_path):
     with pytest.raises(UserError, match=r'none of 1 inputs could be read.*no image'):
         write_predictions(trained, str(table), tmp_path / 'o.csv', AnswerOptions(), progress=False)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['in.csv']
+    failed = table.rename(tmp_path / 'o_errors.csv')
+    with pytest.raises(UserError, match=r'o_errors.csv would name.*is the input'):
+        write_predictions(trained, str(failed), tmp_path / 'o.csv', AnswerOptions(), progress=False)
+    failed.rename(table)
     with pytest.raises(UserError, match='no image'):
         all_of(trained, tmp_path)
     table.write_text('image\n../secret.png\n')

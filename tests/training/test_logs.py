@@ -71,7 +71,8 @@ def test_metrics_log_continues_from_the_checkpoint(tmp_path):
     with MetricsLog(tmp_path) as log:
         for step in range(1, 6):
             log.write(step, {'loss': np.float32(step), 'bad': float('nan')})
-    with MetricsLog(tmp_path, resume_step=3) as log:
+    kept = read_jsonl(tmp_path / 'metrics.jsonl')[:3]
+    with MetricsLog(tmp_path, rows=kept) as log:
         log.write(4, {'loss': 40})
     rows = read_jsonl(tmp_path / 'metrics.jsonl')
     assert [row['step'] for row in rows] == [1, 2, 3, 4]

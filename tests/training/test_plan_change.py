@@ -9,7 +9,7 @@ from flax.traverse_util import flatten_dict
 from tiny_runs import RESNET as NET
 from tiny_runs import initial, noise, splits
 
-from ftjax.config import read_config
+from ftjax.config import config_differences, read_config
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
 from ftjax.io.files.atomic import read_json
@@ -146,6 +146,13 @@ def test_what_is_told_of_a_run_is_no_part_of_it(splits, tmp_path):
     told['train'] = {**told['train'], 'report': True}
     noted = ready(splits, train=told['train'], data={**told['data'], 'slices': ('site',)})
     assert check_folder(tmp_path, noted).keys == ()
+
+
+def test_a_tuple_of_the_config_is_the_list_that_its_file_holds():
+    model = {'name': 'resnet', 'depths': (1, 1), 'widths': (8, 16)}
+    written = read_config({'model': {**model, 'depths': [1, 1], 'widths': [8, 16]}})
+    assert config_differences(read_config({'model': model}), written) == []
+    assert config_differences(read_config({'model': {**model, 'depths': (1, 2)}}), written)
 
 
 def test_without_checkpoints_or_when_finished_another_plan_is_another_run(splits, tmp_path):

@@ -12,6 +12,7 @@ from ftjax.config import Config, read_config
 from ftjax.data import Dataset, eval_batches, load_data
 from ftjax.data.load import load_test
 from ftjax.data.matching import matching_preprocessing
+from ftjax.data.other_source import NOT_OF_OTHERS, same_source
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import is_named
 from ftjax.errors import UserError, check_name
@@ -138,6 +139,8 @@ def further_settings(base: DataSettings, name: str, given: Any) -> tuple[DataSet
         kept['class_names'] = ()
     if head == 'vector':
         kept['test_per_class'] = None  # there are no classes
+    if not same_source(changes.get('source', base.source), base.source):
+        kept |= NOT_OF_OTHERS
     return read_config({'data': {**kept, **changes}}).data, head
 
 
@@ -157,8 +160,8 @@ def scored_whole(base: DataSettings, head: str, given: Any) -> bool:
     """
     changes = {'source': given} if isinstance(given, str) else dict(given)
     source = changes.get('source', base.source)
-    own = source != base.source and is_named(source)
-    return head != 'source' and own and not CUTS & set(changes)
+    other = not same_source(source, base.source) and is_named(source)
+    return head != 'source' and other and not CUTS & set(changes)
 
 
 @functools.lru_cache(maxsize=8)

@@ -112,7 +112,8 @@ def numbered_jsonl(path: str | os.PathLike[str]) -> list[tuple[int, dict[str, ob
     return rows
 
 
-def _rewrite(path: pathlib.Path, rows: Sequence[Mapping[str, object]]) -> None:
+def rewrite(path: pathlib.Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Makes a file hold these rows; it is left as it is where it does."""
     check_way(path, itself=True)
     text = b''.join(_line(row) for row in rows)
     if text != (path.read_bytes() if path.exists() else b''):
@@ -122,14 +123,6 @@ def _rewrite(path: pathlib.Path, rows: Sequence[Mapping[str, object]]) -> None:
 def _line(row: Mapping[str, object]) -> bytes:
     text = json.dumps(to_jsonable(dict(row)), ensure_ascii=False, allow_nan=False)
     return text.encode('utf-8') + b'\n'
-
-
-def _drop_after(path: pathlib.Path, step: int) -> None:
-    rows = read_jsonl(path)
-    kept = [row for row in rows if row.get('step', 0) <= step]
-    if len(kept) < len(rows):
-        text = ''.join(json.dumps(row, ensure_ascii=False) + '\n' for row in kept)
-        write_bytes(path, text.encode('utf-8'))
 
 
 def _repair(handle: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from ftjax.config import Config, read_config
 from ftjax.data import Splits, load_data
 from ftjax.data.dataset import Dataset
+from ftjax.data.other_source import same_source
 from ftjax.errors import UserError
 from ftjax.evaluation.calibration.reliability_text import reliability_lines, separation_lines
 from ftjax.evaluation.prediction_figures import confusion_matrix_figure
@@ -134,7 +135,8 @@ def _own(
             'there is now and says so'
         )
     sources = request.data.get('source', [config.data.source])
-    needed = [request.split] if config.data.source in sources else []
+    own_source = any(same_source(source, config.data.source) for source in sources)
+    needed = [request.split] if own_source else []
     needed += [name for name, asked in _NEEDS.items() if getattr(request, asked)]
     if not needed:
         return None, {'code_changed': changed} if changed else notes

@@ -14,6 +14,7 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.load import load_test
+from ftjax.data.other_source import NOT_OF_OTHERS
 from ftjax.data.streams.evaluation_batches import eval_batches
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import bootstrap_interval
@@ -22,6 +23,7 @@ from ftjax.evaluation.predict import predict
 from ftjax.evaluation.ratio import Ratio
 from ftjax.models.stages import Network
 from ftjax.pytrees import Variables
+from ftjax.runs.assessment.other_data import with_classes_of
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
 
@@ -33,7 +35,8 @@ def general_data(prepared: Prepared) -> Dataset | None:
     """The examples of `train.forgetting`; None where it is empty.
 
     Raises:
-      UserError: no such source, or a network whose head is new: it had nothing to forget.
+      UserError: no such source, a class that the head has not, or a network whose head is new: it
+        had nothing to forget.
     """
     source, settings = prepared.config.train.forgetting, prepared.config.data
     if not source:
@@ -49,10 +52,10 @@ def general_data(prepared: Prepared) -> Dataset | None:
         packing=False,
         text_column='',
         text_pair_column='',
-        exclude='',
-        slices=(),
+        **NOT_OF_OTHERS,
     )
-    dataset = load_test(read)
+    outputs = prepared.network.num_classes
+    dataset = with_classes_of(load_test(read), prepared.data.class_names, outputs)
     if len(dataset) > MOST:
         rng = np.random.default_rng(settings.seed)
         dataset = dataset.take(np.sort(rng.choice(len(dataset), MOST, replace=False)))

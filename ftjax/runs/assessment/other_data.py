@@ -11,6 +11,7 @@ import numpy as np
 from ftjax.config import SECTIONS, section
 from ftjax.data.dataset import Dataset
 from ftjax.data.load import load_data, load_test
+from ftjax.data.other_source import NOT_OF_OTHERS, same_source
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import is_named
 from ftjax.errors import UserError, did_you_mean
@@ -49,7 +50,7 @@ def other_data(
     given = {name: values[0] for name, values in changes.items() if name != 'source'}
     found = []
     for source in sources:
-        own = base is not None and source == base.source
+        own = base is not None and same_source(source, base.source)
         cut = next((name for name in given if name in CUTS), None)
         if own and cut is not None:
             raise UserError(
@@ -57,9 +58,10 @@ def other_data(
                 'are evaluated then may have been trained on'
             )
         other = {'class_names': (), 'examples_per_class': None, 'val_per_class': None}
+        other |= NOT_OF_OTHERS
         fields = {**kept, **({} if own else other), **given, 'source': source}
         settings = section(SECTIONS['data'], fields, 'data')
-        elsewhere = is_named(source) and (base is None or source != base.source)
+        elsewhere = is_named(source) and not own
         data = load_test(settings) if elsewhere else getattr(load_data(settings), split)
         found.append((settings, data))
     return found

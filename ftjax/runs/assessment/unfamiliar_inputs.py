@@ -10,6 +10,7 @@ import numpy as np
 from ftjax.config import SECTIONS, section
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.load import load_data, load_test
+from ftjax.data.other_source import NOT_OF_OTHERS, same_source
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import is_named
 from ftjax.errors import UserError
@@ -63,8 +64,11 @@ class Scores:
         if source.partition(':')[0] in parts('source'):
             given = {**dataclasses.asdict(base), 'class_names': (), 'source': source}
             given |= {'examples_per_class': None, 'val_per_class': None}
+            own = same_source(source, base.source)
+            given |= {} if own else NOT_OF_OTHERS
             settings = section(SECTIONS['data'], given, 'data')
-            data = load_test(settings) if is_named(source) else load_data(settings).test
+            whole = is_named(source) and not own
+            data = load_test(settings) if whole else load_data(settings).test
             found = self._of_data(data)
         else:
             outputs, features = (

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.images.decode import decode
+from ftjax.data.images.decode import SUFFIXES, decode
 from ftjax.data.images.geometry import match_channels
 from ftjax.data.images.modes import Whites
 from ftjax.data.masks.indexed_png import indexed_png
@@ -50,7 +50,7 @@ def write_masks(
         answered = slid if trained.settings.sliding is not None else of_whole_images
         for part in shown(answered(trained, source, failed, **how), source, progress):
             for name, logits, size in zip(part.ids, part.values, part.sizes, strict=True):
-                short = str(pathlib.PurePosixPath(name).with_suffix('.png'))
+                short = f'{without_ending(name)}.png'
                 short = f'{name}.png' if short in taken else short
                 taken.add(short)
                 path = inside(folder, short, 'the name of an input')
@@ -59,6 +59,16 @@ def write_masks(
                 path.write_bytes(indexed_png(trained.task.mask(logits, size), table))
             rows += len(part.ids)
         return written(rows, failed, source)
+
+
+def without_ending(name: str) -> str:
+    """The name of an input without the ending of an image; rows and arrays have none.
+
+    >>> without_ending('ants/1.jpeg'), without_ending('test.csv:2'), without_ending('scan.001')
+    ('ants/1', 'test.csv:2', 'scan.001')
+    """
+    is_image = name.lower().endswith(SUFFIXES)
+    return str(pathlib.PurePosixPath(name).with_suffix('')) if is_image else name
 
 
 def of_whole_images(trained: Trained, source: str, failed: Failed, **how: Any) -> Iterator[Outputs]:

@@ -141,9 +141,11 @@ def failures(source: str, output: pathlib.Path | None) -> Failures:
     if output is None:
         return Failures(None)
     path = resolve_path(source, 'the input')
-    if output.exists() and path.exists() and output.samefile(path):
-        raise UserError(f'{output} is the input; choose another --output')
-    return Failures(output.with_name(f'{output.stem}_errors.csv'))
+    errors = output.with_name(f'{output.stem}_errors.csv')
+    for file, what in ((output, 'is'), (errors, 'would name what cannot be read, and is')):
+        if file.exists() and path.exists() and file.samefile(path):
+            raise UserError(f'{file} {what} the input; choose another --output')
+    return Failures(errors)
 
 
 def written(rows: int, failed: Failures, source: str, cut: int = 0, longest: int = 0) -> Written:

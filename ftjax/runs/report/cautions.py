@@ -72,10 +72,14 @@ def _test_split(report: ReportFacts) -> Iterator[str]:
     else:
         low, high = interval
         best = best_baseline(report, metric)
-        if best is not None and metric.sign * best[1] >= metric.sign * (low, high)[metric.sign < 0]:
+        worse, better = sorted((metric.sign * low, metric.sign * high))
+        if best is not None and metric.sign * best[1] >= worse:
+            reached = f'what {best[0]} reaches ({value_text(best[1], metric)})'
             yield (
-                f'The interval holds what {best[0]} reaches ({value_text(best[1], metric)}): on '
-                f'{n:,} test examples the network is not told apart from it.'
+                f'The whole interval is worse than {reached}: so is the network.'
+                if metric.sign * best[1] > better
+                else f'The interval holds {reached}: on {n:,} test examples the network is not '
+                'significantly better.'
             )
         if metric.percent and (high - low) / 2 > WIDE:
             needed = math.ceil(1.96**2 * max(value * (1 - value), 0.05) / NARROW**2)

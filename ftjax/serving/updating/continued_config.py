@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftjax.config import SECTIONS, Config, read_config, section
+from ftjax.data.other_source import NOT_OF_OTHERS, same_source
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
 from ftjax.runs.assessment.other_data import CUTS
@@ -42,7 +43,9 @@ def new_settings(config: Mapping[str, Any], changes: Mapping[str, Any]) -> DataS
     """
     if not changes.get('source'):
         raise UserError('new data are needed: --data.source=..')
-    left_out = (*CUTS, *_OF_SOURCE)
+    left_out = [*CUTS, *_OF_SOURCE]
+    if not same_source(changes['source'], config['data']['source']):
+        left_out += NOT_OF_OTHERS
     kept = {name: value for name, value in config['data'].items() if name not in left_out}
     return section(SECTIONS['data'], {**kept, **changes}, 'data')
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from ftjax.io.files.atomic import to_jsonable
-from ftjax.io.json.jsonl import JsonLines, _drop_after, _rewrite
+from ftjax.io.json.jsonl import JsonLines, rewrite
 from ftjax.registry import parse
 
 
@@ -36,16 +36,14 @@ class MetricsLog:
 
         Args:
           folder: the run's folder.
-          resume_step: rows of later steps are dropped first: an interrupted run wrote them
-            after its last checkpoint, and the continued one writes them again.
-          rows: what the file is to hold, where that is known; it is written anew if it differs.
+          resume_step: the last step that a continued run has logged, for other loggers.
+          rows: what the file is to hold: an interrupted run may have written more after its last
+            checkpoint, and the continued one writes it again. None for what it holds.
           loggers: others that take the numbers, as `train.loggers` names them.
         """
         path = pathlib.Path(folder) / 'metrics.jsonl'
         if rows is not None:
-            _rewrite(path, rows)
-        elif resume_step is not None:
-            _drop_after(path, resume_step)
+            rewrite(path, rows)
         self._lines = JsonLines(path)
         where = pathlib.Path(folder)
         self._others = [parse('logger', text)(where, resume_step) for text in loggers]
