@@ -151,7 +151,8 @@ def test_data_to_evaluate_on_need_no_groups_and_are_not_excluded(tmp_path):
         assert len(found) == 40 and not len(found.groups)
     pandas = pytest.importorskip('pandas')
     frame = pandas.DataFrame({'text': ['a', 'b'], 'label': [0, 1], 'patient': ['p', 'q']})
-    assert in_python(frame, DataSettings(group_column='patient')).groups.tolist() == ['p', 'q']
+    asked = DataSettings(group_column='patient', slices=('site',))
+    assert in_python(frame, asked).groups.tolist() == ['p', 'q']
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.load import split_data, test_of
+from ftjax.data.other_source import NOT_OF_OTHERS
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.folders.image_tree import is_image
 from ftjax.data.sources.npz_file import parts_from_arrays
@@ -57,10 +58,10 @@ def splits_in_python(data: object, settings: DataSettings) -> Splits:
 def test_in_python(data: object, settings: DataSettings) -> Dataset:
     """All of what a program holds, or its test split, to evaluate on; as `splits_in_python`.
 
-    The settings are those of a run: its `data.exclude` is of its own data. Data without columns
+    The settings are those of a run: what speaks of its examples is left out. Data without columns
     and without names of files have no groups.
     """
-    parts, settings = _read(data, dataclasses.replace(settings, exclude=''))
+    parts, settings = _read(data, dataclasses.replace(settings, **NOT_OF_OTHERS))
     if any(not len(part.groups) and part.kind != 'image_file' for part in parts.given.values()):
         settings = dataclasses.replace(settings, group_column='', group_pattern='')
     return test_of(completed(parts, settings), settings)
