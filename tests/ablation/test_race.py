@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from ftjax.ablation.budgets.budget import read_budget
-from ftjax.ablation.cells import task_race
 from ftjax.ablation.engines.factory import make_engine
 from ftjax.ablation.engines.process_workers import Processes
 from ftjax.ablation.grid.run_grid import run_grid
@@ -136,16 +135,6 @@ def test_too_small_a_budget_starts_nothing():
     race = race_of('3 runs')
     assert race.pending([]) == []
     assert race.state([]).ended == 'the budget does not take one run of every arm'
-
-
-def test_a_budget_in_another_unit_has_estimates_of_its_own(tmp_path):
-    race_start = tmp_path / 'race_start.json'
-    race_start.write_text(json.dumps({'workers': 3, 'seconds': {'full': 2.5}}))
-    race = task_race.race_of(SETTINGS, read_budget('9 runs'), tmp_path, runner=Runner())
-    assert race.workers == 3 and race.expected('full') == 1.0
-    kept = json.loads(race_start.read_text())
-    assert kept['seconds'] == {'full': 2.5} and kept['runs'] == dict.fromkeys(LEVELS, 1.0)
-    assert task_race.race_of(SETTINGS, read_budget('9 s'), tmp_path).expected('full') == 2.5
 
 
 @pytest.mark.parametrize('budget,limit', [('40 s', 40), ('150 flops', 150)])
