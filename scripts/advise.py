@@ -11,7 +11,7 @@ call goes on where it stopped.
 
 Writes advice.html (the recommendation, what it costs and gives up, what is not decided),
 advice.json, chosen.py (a config that trains the choice), and all that scripts/ablate.py writes.
-A config with a section `ablation` may set seeds, metric, margin, or arms of its own.
+A config with a section `ablation` may set seeds, metric, margin, budget, or arms of its own.
 """
 
 import dataclasses
@@ -23,7 +23,9 @@ from ftjax.cli import launch
 
 CONFIG = launch.define_config('configs/finetune.py:drawings')
 WORKDIR = launch.define_workdir()
-BUDGET = flags.DEFINE_string('budget', '10 min', "What may be spent: '10 min', '60 runs'.")
+BUDGET = flags.DEFINE_string(
+    'budget', None, "What may be spent: '60 runs', say; else what the config says, or '10 min'."
+)
 ENGINE = launch.define_engine()
 ALLOWED = launch.define_allowed_changes()
 
@@ -40,15 +42,16 @@ def main():
     from ftjax.io.files.lock import run_lock
     from ftjax.runs.network_opening import open_network
 
-    read_budget(BUDGET.value, '--budget')
     values = plain(CONFIG.value)
     given = values.pop('ablation', {})
+    budget = BUDGET.value or given.get('budget') or '10 min'
+    read_budget(budget, '--budget' if BUDGET.value else 'config.ablation.budget')
     config = read_config(values)
     data = load_data(config.data)
     arms, not_compared = candidate_arms(values, data, open_network(config, data))
     if 'arms' not in given:
         print(described_arms(arms, not_compared), flush=True)
-    settings = read_ablation(ablation_of(arms, data, given, BUDGET.value))
+    settings = read_ablation(ablation_of(arms, data, given, budget))
     check_grids(values, settings)
     folder = pathlib.Path(WORKDIR.value)
     engine = ENGINE()
@@ -68,7 +71,7 @@ def write_advice(folder, values, settings, advice, summary, data, notes, not_com
     from ftjax.config import merged
     from ftjax.data.audit.overview import findings, sizes
     from ftjax.io.files.atomic import to_jsonable, write_json, write_text
-    from ftjax.io.process.provenance import command_line, provenance
+    from ftjax.io.process.provenance import command_line, provenance, script_command
 
     write_json(folder / 'advice.json', to_jsonable(dataclasses.asdict(advice)))
     file = folder / 'chosen.py'
@@ -83,7 +86,7 @@ def write_advice(folder, values, settings, advice, summary, data, notes, not_com
             advice,
             summary,
             data=(sizes(data), *findings(data)),
-            command=f'python scripts/train.py --config={file} --workdir={folder / "chosen"}',
+            command=script_command('train', f'--config={file}', f'--workdir={folder / "chosen"}'),
             notes=notes,
             not_compared=not_compared,
             provenance={'command': command_line(), **provenance()},

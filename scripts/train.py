@@ -49,6 +49,7 @@ def main():
     from ftjax.runs.training_summary import training_summary
     from ftjax.tasks import task_of
     from ftjax.tasks.metrics_text import metrics_text
+    from ftjax.training.adaptation.in_words import adaptation_in_words
     from ftjax.training.cost.memory_limit import device_limit
 
     launch.join_processes(COORDINATOR.value, PROCESSES.value, PROCESS.value)
@@ -84,7 +85,9 @@ def main():
     say(metrics_text(result['metrics'], f'{folder / "result.json"}: metrics'))
     if not result['frozen_unchanged']:
         raise RuntimeError(f'frozen leaves moved: {result["moved_frozen"]}')
-    say(f'frozen leaves and statistics: bitwise unchanged; results in {folder}')
+    adaptation = adaptation_in_words(result)
+    told = f' before the adaptation ({adaptation})' if adaptation else ''
+    say(f'frozen leaves and statistics: bitwise unchanged{told}; results in {folder}')
     if (folder / 'report.html').exists():
         say(f'report: {folder / "report.html"}')
     for path in result['still_trainable']:

@@ -1,5 +1,6 @@
 """The Python interface: data in every form, answers, and what is saved and loaded."""
 
+import dataclasses
 import importlib.metadata
 
 import numpy as np
@@ -12,6 +13,7 @@ from ftjax.data.in_python import splits_in_python, test_in_python
 from ftjax.data.load import load_data
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
+from ftjax.runs.assessment.examination import examine
 
 in_python = test_in_python
 del test_in_python
@@ -104,6 +106,55 @@ def test_texts_pairs_paths_and_frames(tmp_path):
     assert framed.test.labels.tolist() == found.test.labels.tolist()
 
 
+def test_groups_exclusions_and_image_files_of_a_program_are_those_of_a_source(tmp_path):
+    from PIL import Image
+
+    with pytest.raises(UserError, match=r"has no columns, so no data\.group_column 'patient'"):
+        ftjax.finetune('glyphs', (X, Y), data={'group_column': 'patient'})
+    with pytest.raises(UserError, match=r'have no match of data\.group_pattern'):
+        splits_in_python((X, Y), DataSettings(group_pattern='(?P<group>nothing)'))
+    with pytest.raises(UserError, match='no_such'):
+        splits_in_python((X, Y), DataSettings(exclude=str(tmp_path / 'no_such.csv')))
+    paths = [str(tmp_path / f'p{i // 4}_{i}.png') for i in range(40)]
+    for i, path in enumerate(paths):
+        Image.fromarray(np.full((8, 8), 1000 * i, np.uint16)).save(path)
+    pattern = DataSettings(group_pattern=r'(?P<group>p\d+)_')
+    found = splits_in_python((paths, np.arange(40) // 4 % 2), pattern)
+    assert not {*found.train.groups} & {*found.val.groups, *found.test.groups}
+    assert found.train.whites == found.test.whites is not None  # 16 bits: one scale for all
+    (tmp_path / 'p9_39.png').write_bytes(b'none')
+    with pytest.raises(UserError, match=r'p9_39\.png'):
+        splits_in_python((paths, Y), DataSettings())
+
+
+def test_splits_of_frames_share_no_group_and_no_id(tmp_path):
+    pandas = pytest.importorskip('pandas')
+    texts = [f'text number {i}' for i in range(40)]
+    rows = {'text': texts, 'label': Y, 'patient': [f'p{i // 2}' for i in range(40)]}
+    frame = pandas.DataFrame(rows)
+    grouped = DataSettings(group_column='patient', val_fraction=0)
+    with pytest.raises(UserError, match='lie in train and in test'):
+        splits_in_python({'train': frame, 'test': frame[:10]}, grouped)
+    both = {'train': frame[:20], 'test': frame[20:]}
+    apart = splits_in_python(both, grouped)
+    assert apart.test.ids[0] == 'test:0' and not {*apart.train.ids} & {*apart.test.ids}
+    assert apart.groups['train:2'] == 'p1' and apart.groups['test:2'] == 'p11'
+    alone = splits_in_python(frame, DataSettings())
+    assert all(name.startswith('given in Python:') for name in alone.train.ids)
+
+
+def test_data_to_evaluate_on_need_no_groups_and_are_not_excluded(tmp_path):
+    """Settings of a run on grouped tables: of arrays nobody knows groups, and nothing is cut."""
+    for settings in ({'group_column': 'patient'}, {'group_pattern': '(?P<group>p.)'}):
+        asked = DataSettings(exclude=str(tmp_path / 'no_such.csv'), **settings)
+        found = in_python((X, Y), asked)
+        assert len(found) == 40 and not len(found.groups)
+    pandas = pytest.importorskip('pandas')
+    frame = pandas.DataFrame({'text': ['a', 'b'], 'label': [0, 1], 'patient': ['p', 'q']})
+    asked = DataSettings(group_column='patient', slices=('site',))
+    assert in_python(frame, asked).groups.tolist() == ['p', 'q']
+
+
 @pytest.mark.parametrize(
     ('data', 'words'),
     [
@@ -169,6 +220,10 @@ def test_a_run_answers_plots_and_is_loaded_again(run, tmp_path, caplog):
         assert loaded.features(test.inputs).tobytes() == features.tobytes()
     metrics = ftjax.load(folder).evaluate((test.inputs, test.labels))
     assert metrics['accuracy'] == right and metrics['n'] == len(test)
+    halves = dataclasses.replace(test, groups=['a', 'b'] * (len(test) // 2))
+    by_group = examine(ftjax.load(folder).trained, halves).metrics
+    assert by_group['groups'] == 2 and by_group['accuracy'] == right
+    assert by_group['accuracy_interval'] != metrics['accuracy_interval']
     before = run.variables
     with caplog.at_level('WARNING', logger='ftjax'):
         assert run.fit() is run and run.variables is before

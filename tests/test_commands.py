@@ -1,6 +1,7 @@
 """`python -m ftjax NAME`, as it stands in for the scripts where there is no checkout."""
 
 import ast
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -8,6 +9,7 @@ import tomllib
 import pytest
 
 import ftjax.__main__ as commands
+from ftjax.cli.config_file import write_config_file
 from ftjax.io.process import provenance
 
 
@@ -64,6 +66,16 @@ def test_results_name_the_command_that_was_typed(monkeypatch):
     path = '/lib/site-packages/ftjax/shipped/scripts/train.py'
     monkeypatch.setattr(sys, 'argv', [path, '--workdir=runs/mine'])
     assert provenance.command_line() == 'python -m ftjax train --workdir=runs/mine'
+    assert provenance.script_command('plan', '--a=b') == 'python -m ftjax plan --a=b'
+
+
+def test_a_config_file_names_a_command_that_can_be_pasted(tmp_path):
+    file = tmp_path / 'my chosen.py'
+    write_config_file(file, {'seed': 1}, 'What was chosen.')
+    said = ast.get_docstring(ast.parse(file.read_text())) or ''
+    words = shlex.split(said.splitlines()[-1])
+    given = [f'--config={file}', '--workdir=runs/my chosen']
+    assert words == ['python', 'scripts/train.py', *given]
 
 
 def test_commands_in_help_are_written_as_they_are_pasted(repository):

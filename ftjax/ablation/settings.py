@@ -233,11 +233,12 @@ class AblationSettings:
     def _check_race(self) -> None:
         read_budget(self.budget, 'config.ablation.budget')
         others = {'tune': self.tune, 'folds': self.folds, 'search': self.search != 'grid'}
+        others |= {'gates': self.gates, 'group_gates': self.group_gates}
         for name, given in others.items():
             if given:
                 raise UserError(
                     f'config.ablation.budget does not go with config.ablation.{name}: a race tunes '
-                    'rates alone, and compares arms on seeds'
+                    'rates alone, compares arms on seeds, and its looks leave no alpha for gates'
                 )
         if len(self.seeds) < 2:
             raise UserError(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_text
+from ftjax.io.process.provenance import script_command
 
 
 def write_config_file(file: pathlib.Path, values: Mapping[str, object], about: str) -> None:
@@ -24,13 +25,12 @@ def write_config_file(file: pathlib.Path, values: Mapping[str, object], about: s
     if file.exists():
         raise UserError(f'{file} exists already; choose another file')
     body = pprint.pformat(dict(values), width=96, sort_dicts=False)
+    command = script_command('train', f'--config={file}', f'--workdir=runs/{file.stem}')
     # A name with quotes or backslashes must not end the docstring.
-    told = about.replace('\\', '/').replace('"""', "'''")
+    told = f'{about}\n\n    {command}'.replace('\\', '/').replace('"""', "'''")
     write_text(
         file,
         f'''"""{told}
-
-    python scripts/train.py --config={file} --workdir=runs/{file.stem}
 """
 
 from ftjax.config import template

@@ -11,10 +11,11 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.load import split_data, test_of
+from ftjax.data.other_source import NOT_OF_OTHERS
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.folders.image_tree import is_image
 from ftjax.data.sources.npz_file import parts_from_arrays
-from ftjax.data.sources.registry import IN_PYTHON, Parts
+from ftjax.data.sources.registry import IN_PYTHON, Parts, completed
 from ftjax.data.sources.split_names import SPLIT_NAMES
 from ftjax.data.sources.tables.columns import parts_from_rows
 from ftjax.data.sources.tables.input_columns import TEXT_COLUMNS
@@ -50,12 +51,20 @@ def splits_in_python(data: object, settings: DataSettings) -> Splits:
     """
     if isinstance(data, Splits):
         return data
-    return split_data(*_read(data, settings))
+    parts, settings = _read(data, settings)
+    return split_data(completed(parts, settings), settings)
 
 
 def test_in_python(data: object, settings: DataSettings) -> Dataset:
-    """All of what a program holds, or its test split, to evaluate on; as `splits_in_python`."""
-    return test_of(*_read(data, settings))
+    """All of what a program holds, or its test split, to evaluate on; as `splits_in_python`.
+
+    The settings are those of a run: what speaks of its examples is left out. Data without columns
+    and without names of files have no groups.
+    """
+    parts, settings = _read(data, dataclasses.replace(settings, **NOT_OF_OTHERS))
+    if any(not len(part.groups) and part.kind != 'image_file' for part in parts.given.values()):
+        settings = dataclasses.replace(settings, group_column='', group_pattern='')
+    return test_of(completed(parts, settings), settings)
 
 
 def _read(data: object, settings: DataSettings) -> tuple[Parts, DataSettings]:
@@ -206,6 +215,10 @@ def _of_texts(
 
 
 def _of_rows(rows: Mapping[str, Sequence[Row]], settings: DataSettings) -> Parts:
-    return parts_from_rows(
-        dict.fromkeys(rows, _FILE), {split: list(each) for split, each in rows.items()}, settings
-    )
+    """Ids of several splits say which: `test:7`."""
+    files = {split: _FILE / split if len(rows) > 1 else _FILE for split in rows}
+    named = {
+        split: [dataclasses.replace(row, file=files[split]) for row in each]
+        for split, each in rows.items()
+    }
+    return parts_from_rows(files, named, settings)

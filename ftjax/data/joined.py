@@ -11,7 +11,7 @@ from ftjax.errors import UserError
 
 
 def joined(first: Dataset, second: Dataset) -> Dataset:
-    """The examples of the first, then those of the second, under the first one's name.
+    """The examples of the first, then the second, under the first one's name; without groups.
 
     Raises:
       UserError: inputs of another kind or shape, or other classes.
@@ -32,5 +32,6 @@ def joined(first: Dataset, second: Dataset) -> Dataset:
         inputs=np.concatenate([first.inputs, second.inputs]),
         labels=np.concatenate([first.labels, second.labels]),
         ids=[*first.ids, *(f'{second.name}/{name}' for name in second.ids)],
+        groups=(),  # the splits are made; training asks for none
         columns={},  # of the second nobody knows them
     )

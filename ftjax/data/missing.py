@@ -52,7 +52,7 @@ def keep(values: np.ndarray) -> object:
 
 @register('missing', 'median', details=Rule())
 def median(values: np.ndarray, indicator: bool = False) -> float:
-    """The median of the training rows; with `indicator` a column of 0 and 1 tells of gaps."""
+    """The median of the training rows; with `indicator`, of numbers, 0 or 1 tells of gaps."""
     return float(np.median(values))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from ftjax.data.user_paths import resolve_path
 
-NOT_OF_OTHERS = MappingProxyType({'exclude': '', 'slices': ()})
+NOT_OF_OTHERS: Mapping[str, Any] = MappingProxyType({'exclude': '', 'slices': ()})
 """Settings that speak of one source's examples, by names and columns: of others they are not true,
 even where names are the same, as row numbers are."""
 

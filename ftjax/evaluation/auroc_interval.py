@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ftjax.evaluation.intervals import wilson_interval
+from ftjax.evaluation.intervals import holding, wilson_interval
 
 
 def auroc_interval(
@@ -17,7 +17,8 @@ def auroc_interval(
 
     Normal on the logit scale, with DeLong's variance; over groups the contributions of each are
     summed first, as Obuchowski does. Where all positives lie above all others, or below, that
-    variance is 0: then Wilson's interval of as many right answers as there are of the rarer kind.
+    variance is 0: then Wilson's interval of as many right answers as there are examples of the
+    rarer kind, or groups that hold one.
 
     Args:
       scores: (n, k), higher for positives.
@@ -45,7 +46,7 @@ def auroc_interval(
         area, own = _contributions(column, these, groups is None)
         areas.append(area)
         parts.append(own)
-        rarest = min(rarest, count, len(these) - count)
+        rarest = min(rarest, holding(these, groups), holding(~these, groups))
     if not areas:
         return None
     area, sums = float(np.mean(areas)), np.mean(parts, axis=0)

@@ -17,6 +17,9 @@ import numpy as np
 
 from ftjax.errors import UserError, shown
 
+ROUNDING = {'bits': 1e-9, 'float32': 1e-4}
+"""How far a metric may lie from the mean of its scores, in units of their size, by how they are
+kept."""
 EXPECTED = 'expected {metric, n, kind, packed}, as rows of runs have them'
 
 
@@ -32,6 +35,28 @@ class ExampleScores:
     metric: str
     values: np.ndarray
 
+    @property
+    def kind(self) -> str:
+        """How they are kept: `bits` for right and wrong, else `float32`."""
+        return 'bits' if self.values.dtype == bool else 'float32'
+
+    def agree_with(self, metrics: Mapping[str, float | None]) -> bool:
+        """Whether their mean is what the metrics of the split say, where these have it.
+
+        >>> ExampleScores(metric='accuracy', values=np.array([True, False])).agree_with(
+        ...     {'accuracy': 0.7}
+        ... )
+        False
+        """
+        if self.metric not in metrics:
+            return True
+        value, count = metrics[self.metric], len(self.values)
+        if value is None or metrics.get('n', count) != count:
+            return False
+        scores = np.asarray(self.values, np.float64)
+        size = 1.0 if self.kind == 'bits' else float(abs(scores).mean())
+        return bool(abs(scores.mean() - value) <= ROUNDING[self.kind] * size)
+
     def packed(self) -> dict[str, object]:
         """Ready for JSON; a bool takes a bit, a float keeps seven digits.
 
@@ -39,10 +64,9 @@ class ExampleScores:
         >>> unpacked(scores.packed()).values.tolist()
         [True, False, True]
         """
-        right = self.values.dtype == bool
-        data = np.packbits(self.values) if right else self.values.astype('<f4')
+        kind = self.kind
+        data = np.packbits(self.values) if kind == 'bits' else self.values.astype('<f4')
         text = base64.b64encode(zlib.compress(data.tobytes(), 9)).decode('ascii')
-        kind = 'bits' if right else 'float32'
         return {'metric': self.metric, 'n': len(self.values), 'kind': kind, 'packed': text}
 
 

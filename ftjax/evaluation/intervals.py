@@ -109,6 +109,7 @@ def share_interval(right: np.ndarray, groups: np.ndarray | None = None) -> list[
     """That of the share of examples (n,) that are right.
 
     Wilson's for independent examples; with groups (n,) the bootstrap over these, None below two.
+    Where all are right, or none is, that has no width: then it is Wilson's of as many groups.
 
     >>> right, groups = np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1])
     >>> share_interval(right, groups)  # two patients, one of them always right
@@ -116,7 +117,10 @@ def share_interval(right: np.ndarray, groups: np.ndarray | None = None) -> list[
     """
     if groups is None:
         return list(wilson_interval(int(np.sum(right)), len(right)))
-    return mean_interval(np.asarray(right, np.float64), groups)
+    shares, count = np.asarray(right, np.float64), len(np.unique(groups))
+    if count > 1 and np.ptp(shares) == 0:
+        return list(wilson_interval(count * int(shares[0]), count))
+    return mean_interval(shares, groups)
 
 
 def mean_interval(values: np.ndarray, groups: np.ndarray | None = None) -> list[float] | None:
@@ -137,6 +141,15 @@ def score_interval(scores: np.ndarray, groups: np.ndarray | None = None) -> list
     """
     shares = len(scores) and np.isin(scores, (0, 1)).all()
     return (share_interval if shares else mean_interval)(scores, groups)
+
+
+def holding(which: np.ndarray, groups: np.ndarray | None) -> int:
+    """Of examples (n,) bool how many there are, or how many groups hold one.
+
+    >>> holding(np.array([True, True, False]), np.array(['a', 'a', 'b']))
+    1
+    """
+    return int(which.sum()) if groups is None else len(np.unique(groups[which]))
 
 
 def units(rows: np.ndarray, groups: np.ndarray | None) -> np.ndarray:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ftjax.evaluation.intervals import holding, wilson_interval
+
 RESAMPLES = 2000
 MOST = 20_000_000
 """Scores of all resamples together; of very many scores there are fewer resamples, at least 200."""
@@ -29,7 +31,9 @@ def average_precision_interval(
       confidence: probability content.
       seed: of the resampling.
 
-    Resamples without a positive, which have no average precision, are drawn again.
+    Resamples without a positive, which have no average precision, are drawn again. Where all are
+    perfect the bootstrap has no width: then it is Wilson's interval of as many right answers as
+    there are positives, or groups that hold one.
     """
     if positive.all():
         return None
@@ -67,7 +71,7 @@ def macro_precision_interval(
             return None
         return float(((found * precision).sum(axis=0)[known] / right[-1][known]).mean())
 
-    return _interval(statistic, len(scores), scores.size, groups, confidence, seed)
+    return _interval(statistic, positive, groups, confidence, seed)
 
 
 def sensitivity_interval(
@@ -101,7 +105,7 @@ def sensitivity_interval(
         above = int(starts[cut])
         return float(right[above - 1] / right[-1]) if above else 0.0
 
-    return _interval(statistic, len(scores), len(scores), groups, confidence, seed)
+    return _interval(statistic, positive[:, None], groups, confidence, seed)
 
 
 def _ends(ranked: np.ndarray) -> np.ndarray:
@@ -114,22 +118,25 @@ def _ends(ranked: np.ndarray) -> np.ndarray:
 
 def _interval(
     statistic: Callable[[np.ndarray], float | None],
-    n: int,
-    size: int,
+    positive: np.ndarray,
     groups: np.ndarray | None,
     confidence: float,
     seed: int,
 ) -> list[float] | None:
     """Of a statistic of how often each of n examples was drawn; where it is None, drawn again."""
+    n = len(positive)
     of = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
     units = int(of.max()) + 1
     if units < 2:
         return None
     rng, found = np.random.default_rng(seed), []
-    wanted = int(min(RESAMPLES, max(200, MOST // size)))
+    wanted = int(min(RESAMPLES, max(200, MOST // positive.size)))
     while len(found) < wanted:
         value = statistic(np.bincount(rng.integers(0, units, units), minlength=units)[of])
         if value is not None:
             found.append(value)
+    if min(found) == 1:
+        fewest = min(holding(column, groups) for column in positive.T if column.any())
+        return list(wilson_interval(fewest, fewest, confidence))
     tail = 100 * (1 - confidence) / 2
     return [float(bound) for bound in np.percentile(found, [tail, 100 - tail])]

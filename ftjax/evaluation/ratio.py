@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from ftjax.evaluation.intervals import wilson_interval
+from ftjax.evaluation.intervals import units, wilson_interval
 from ftjax.evaluation.metric import Metric
 
 
@@ -33,9 +33,27 @@ class Ratio:
         """Whether it is the share of units that have something."""
         return bool(np.isin(self.above, (0, 1)).all() and (self.below == 1).all())
 
+    @property
+    def hits(self) -> int | None:
+        """Of a share the units that have something; None of another ratio.
+
+        Where all units are perfect, or none has anything, they have no spread and are counted
+        too, whatever their size.
+        """
+        if self.counts:
+            return int(self.above.sum())
+        if self.metric.bounds == (0, 1) and self.value in (0, 1) and not self.residuals.any():
+            return int(self.value or 0) * len(self)
+        return None
+
     def of(self, where: np.ndarray) -> Ratio:
         """The ratio over some of the units; `where` is bool or positions."""
         return dataclasses.replace(self, above=self.above[where], below=self.below[where])
+
+    def summed(self, groups: np.ndarray | None) -> Ratio:
+        """The same ratio with groups (n,) as its units: what was drawn independently."""
+        sums = units(np.column_stack([self.above, self.below]), groups)
+        return dataclasses.replace(self, above=sums[:, 0], below=sums[:, 1])
 
     @property
     def value(self) -> float | None:
@@ -63,8 +81,8 @@ class Ratio:
         value, n = self.value, len(self)
         if value is None:
             return None
-        if self.counts:
-            return wilson_interval(int(self.above.sum()), n, confidence)
+        if self.hits is not None:
+            return wilson_interval(self.hits, n, confidence)
         if n < 2:
             return None
         error = float(self.residuals.std(ddof=1)) / (float(self.below.mean()) * math.sqrt(n))
@@ -80,8 +98,8 @@ class Ratio:
 
         if not len(self) or not len(other):
             return None
-        if self.counts and other.counts:
-            hits = [int(part.above.sum()) for part in (self, other)]
+        hits = self.hits, other.hits
+        if hits[0] is not None and hits[1] is not None:
             misses = [len(self) - hits[0], len(other) - hits[1]]
             return float(stats.fisher_exact([hits, misses]).pvalue)
         below = float(self.below.sum() + other.below.sum())
@@ -91,4 +109,6 @@ class Ratio:
         one, two = (part.above - pooled * part.below for part in (self, other))
         if np.ptp(one) == 0 and np.ptp(two) == 0:
             return 1.0 if one[0] == two[0] else 0.0
-        return float(stats.ttest_ind(one, two, equal_var=False).pvalue)
+        # From means and deviations: of values without spread the other form warns.
+        told = [(part.mean(), part.std(ddof=1), len(part)) for part in (one, two)]
+        return float(stats.ttest_ind_from_stats(*told[0], *told[1], equal_var=False).pvalue)

@@ -11,7 +11,7 @@ import numpy as np
 from ftjax.evaluation.ratio import Ratio
 
 FEWEST = 5
-"""Units of a part that is looked at."""
+"""Examples of a part that is looked at, and groups of one that is tested."""
 MOST = 12
 """Parts of one column that are looked at: the largest."""
 _PARTS = 4
@@ -25,10 +25,10 @@ class Slice:
     Attributes:
       column: what the split is parted by.
       level: which part.
-      n: its units.
+      n: its examples.
       value: the metric on it; None where it is undefined.
-      interval: at 95 % for all parts together (Bonferroni); None where there is none.
-      p: that the part is as the rest of the split, times the number of parts looked at.
+      interval: at 95 % for all tested parts together (Bonferroni); None where there is none.
+      p: that the part is as the rest of the split, times the number of tested parts.
       rest: the metric on the rest of the split.
     """
 
@@ -47,13 +47,19 @@ class Slice:
         return self.p < alpha and sign * (self.value - self.rest) < 0
 
 
-def slices(ratio: Ratio, columns: Mapping[str, Sequence[object] | np.ndarray]) -> list[Slice]:
+def slices(
+    ratio: Ratio,
+    columns: Mapping[str, Sequence[object] | np.ndarray],
+    groups: np.ndarray | None = None,
+) -> list[Slice]:
     """The metric on every part of every column, corrected for the number of parts.
 
     Args:
-      ratio: the metric, unit by unit.
-      columns: name to a text or a number of each unit. Numbers are cut at their quartiles unless
-        they have few values. Empty texts and NaN are of no part.
+      ratio: the metric, example by example.
+      columns: name to a text or a number of each example. Numbers are cut at their quartiles
+        unless they have few values. Empty texts and NaN are of no part.
+      groups: (n,) what each example belongs to; None where examples are independent. A part is
+        tested where it and the rest have `FEWEST` groups; one group in both counts in both.
     """
     found = [
         (column, level, where)
@@ -61,22 +67,45 @@ def slices(ratio: Ratio, columns: Mapping[str, Sequence[object] | np.ndarray]) -
         for level, where in parts_of(np.asarray(values))
         if FEWEST <= where.sum() < len(where)
     ]
-    made = []
-    for column, level, where in found:
-        part, rest = ratio.of(where), ratio.of(~where)
-        p = part.p_against(rest)
+    both = [tuple(_summed(ratio, each, groups) for each in (where, ~where)) for *_, where in found]
+    tested = [groups is None or min(map(len, pair)) >= FEWEST for pair in both]
+    times, made = sum(tested), []
+    for (column, level, where), (part, rest), known in zip(found, both, tested, strict=True):
+        p = part.p_against(rest) if known else None
         made.append(
             Slice(
                 column,
                 level,
                 int(where.sum()),
                 part.value,
-                part.interval(1 - 0.05 / len(found)),
-                None if p is None else min(1.0, p * len(found)),
+                part.interval(1 - 0.05 / times) if known else None,
+                None if p is None else min(1.0, p * times),
                 rest.value,
             )
         )
     return made
+
+
+def _summed(ratio: Ratio, where: np.ndarray, groups: np.ndarray | None) -> Ratio:
+    """Of one part, by what is independent in it: its examples or its groups."""
+    return ratio.of(where).summed(None if groups is None else groups[where])
+
+
+def measured(texts: np.ndarray) -> np.ndarray:
+    """Texts as numbers where all are numbers, of more than `MOST` values; NaN for empty ones.
+
+    Few values may be codes, as of a site, and stay as they are.
+
+    >>> measured(np.array([*map(str, range(13)), ''], object))[-2:]
+    array([12., nan])
+    >>> measured(np.array(['1', '2'], object)).tolist()
+    ['1', '2']
+    """
+    try:
+        numbers = np.array([float(text) if text else np.nan for text in texts])
+    except ValueError:
+        return texts
+    return numbers if len(np.unique(numbers[~np.isnan(numbers)])) > MOST else texts
 
 
 def parts_of(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:

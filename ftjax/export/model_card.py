@@ -13,6 +13,7 @@ from ftjax.io.identity.identity_changes import joined, part
 from ftjax.io.json.json_values import JsonObject
 from ftjax.pretrained.locate.hub import parse
 from ftjax.printable import in_markdown
+from ftjax.training.adaptation.in_words import adaptation_in_words
 
 PLAN = 'training_plan.json'
 """The run's plan.json, as an exported folder has it."""
@@ -103,10 +104,14 @@ def plan_in_words(plan: JsonObject, result: JsonObject, adapters: str = '') -> l
 
 def frozen_in_words(result: JsonObject, adapters: str = '') -> list[str]:
     """Whether frozen leaves were compared with what was loaded, and where the plan is."""
-    told = f'The whole plan is in `{PLAN}`.'
+    told, adaptation = f'The whole plan is in `{PLAN}`.', adaptation_in_words(result)
     if result.get('frozen_unchanged') is True:
-        when = ', before the merge,' if 'merged' in adapters else ''
+        later = ['adaptation'] if adaptation else []
+        later += ['merge'] if 'merged' in adapters else []
+        when = f', before the {" and the ".join(later)},' if later else ''
         told = f'After training{when} every frozen leaf was bitwise as it was loaded. {told}'
+    if adaptation:
+        told = f'{told} {in_markdown(adaptation[0].upper() + adaptation[1:])}.'
     return ['', told]
 
 

@@ -128,7 +128,7 @@ def write_peft(
             'export it with --adapters=merged'
         )
     family = check_family(network.network)
-    also, _ = trained_beside(network, found.variables, run.plan)
+    also, _ = trained_beside(network, found.variables, run.plan, run.result)
     leaves = flatten(found.variables).items()
     plain = unflatten(
         {k: leaf for k, leaf in leaves if not network.is_adapter_leaf(k.partition('/')[2])}
@@ -168,7 +168,7 @@ def base_of(run: FinishedRun) -> tuple[str, str]:
     if not isinstance(network, Adapted) or not run.init.startswith('hf://'):
         return '', ''
     at = parse(run.init)
-    moved = trained_beside(network, run.found.variables, run.plan)[1]
+    moved = trained_beside(network, run.found.variables, run.plan, run.result)[1]
     # PEFT names a repository, and none of its folders.
     if moved or at.subfolder or is_changed(run, network.network):
         return '', ''
@@ -231,9 +231,12 @@ def export_in_words(network: Network) -> str:
 
 
 def trained_beside(
-    network: Adapted, variables: Variables, plan: JsonObject
+    network: Adapted, variables: Variables, plan: JsonObject, result: JsonObject
 ) -> tuple[list[str], bool]:
-    """Leaves after the last block that an adapter must bring along, and whether others moved."""
+    """Leaves after the last block that an adapter must bring along, and whether others moved.
+
+    What trained moved, and what an adaptation moved after training.
+    """
     paths = [key.partition('/')[2] for key in flatten(variables) if key.startswith('params/')]
     moved = {
         path
@@ -241,6 +244,10 @@ def trained_beside(
         for path, leaf in phase.get('leaves', {}).items()
         if leaf.get('group') != FROZEN
     }
+    if result.get('adapted'):
+        # An older result does not say which: all may have moved.
+        later = result['adapted'].get('moved')
+        moved |= set(paths) if later is None else {str(path).partition('/')[2] for path in later}
     stages = network.stages
     last = stages.index(network.blocks[-1])
     own = [path for path in paths if not network.is_adapter_leaf(path)]

@@ -90,6 +90,12 @@ class FreezeSettings:
         check_name(self.optimizer_state, STATE_POLICIES, 'freeze.optimizer_state')
         if self.rules and self.phases:
             raise UserError('freeze has both rules and phases; put the rules into the phases')
+        if self.multipliers and not self.rules:
+            where = 'the phase that has rules' if self.phases else 'freeze.rules beside them'
+            raise UserError(
+                f'freeze.multipliers are of groups of rules, and there are none here; expected '
+                f'{where}'
+            )
         object.__setattr__(self, 'rules', read_rules(self.rules))
         read_numbers(self.multipliers, 'freeze.multipliers')
         object.__setattr__(self, 'phases', tuple(read_phase(phase) for phase in self.phases))
@@ -118,11 +124,23 @@ def read_phase(given: object) -> dict[str, object]:
         if name in phase:
             phase[name] = read_numbers(phase[name], f'freeze.phases: {name}')
     read_numbers({'rate': phase.get('rate', 1.0)}, 'freeze.phases')
-    for name, known in (('norm', NORM_POLICIES), ('noise', NOISE_POLICIES)):
+    # Statistics are estimated anew before the first step alone.
+    norms = [name for name in NORM_POLICIES if name != 'recompute']
+    for name, known in (('norm', norms), ('noise', NOISE_POLICIES)):
         if name in phase:
             check_name(phase[name], known, f'{name} of a phase')
+            if phase[name] == 'auto':
+                del phase[name]
     if bool(phase.get('freeze')) == bool(phase.get('rules')):
         raise UserError(f'freeze.phases: {shown(given)} needs either freeze or rules')
+    for name in ('multipliers', 'anneal'):
+        if phase.get(name) and not phase.get('rules'):
+            raise UserError(
+                f'freeze.phases: {name} are of groups of rules, and {shown(given)} has none'
+            )
+    for name, step in phase.get('anneal', {}).items():
+        if not step:
+            raise UserError(f'freeze.phases: anneal.{name} is 0; expected a step above 0')
     if 'rules' in phase:
         phase['rules'] = read_rules(phase['rules'], 'freeze.phases: rules')
     return phase

@@ -45,11 +45,13 @@ def rate_factor(settings: ScheduleSettings, step: int, total: int) -> float:
     >>> [round(rate_factor(ScheduleSettings(warmup=0.5), s, 4), 3) for s in range(4)]
     [0.5, 1.0, 1.0, 0.5]
     """
-    warmup = round(settings.warmup * total)
+    shape = parse('schedule', settings.name)
+    warms_up = shape.details is None or shape.details.warms_up
+    warmup = round(settings.warmup * total) if warms_up else 0
     if step < warmup:
         return (step + 1) / warmup
     done = (step - warmup) / max(total - warmup, 1)
-    return float(parse('schedule', settings.name)(settings, done, step, total))
+    return float(shape(settings, done, step, total))
 
 
 def plan_factor(plan: Plan, settings: ScheduleSettings, step: int, total: int) -> float:

@@ -6,6 +6,7 @@ A schedule is a function (settings, done, step, total, **arguments) -> share of 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,14 @@ from ftjax.registry import register
 
 if TYPE_CHECKING:
     from ftjax.optim.schedule import ScheduleSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class ScheduleKind:
+    """The `details` of a schedule."""
+
+    warms_up: bool = True
+    """Whether it begins after the warm-up; without, at the first step."""
 
 
 @register('schedule', 'cosine', source='Loshchilov & Hutter 2017, arXiv:1608.03983')
@@ -46,11 +55,16 @@ def inverse_sqrt(settings: ScheduleSettings, done: float, step: int, total: int)
     return min(1.0, math.sqrt(max(settings.warmup * total, 1.0) / (step + 1)))
 
 
-@register('schedule', 'range_test', ranges={'start': between(0, 1, ends='none')})
+@register(
+    'schedule',
+    'range_test',
+    ranges={'start': between(0, 1, ends='none')},
+    details=ScheduleKind(warms_up=False),
+)
 def range_test(
     settings: ScheduleSettings, done: float, step: int, total: int, start: float = 1e-5
 ) -> float:
-    """From `start` up to the peak, by one factor a step: to look for a rate, not to train."""
+    """From `start` up to the peak, by one factor a step, no warm-up: to look for a rate."""
     del settings, done
     return start ** (1 - step / max(total - 1, 1))
 

@@ -41,6 +41,8 @@ from ftjax.training.sweeps.weight_averaging import SEEDS_APART, flat
 
 SHIFTED = 'mean of shifts'
 START, BEST, MEAN, UNIFORM, GREEDY = 'start', 'best member', 'members', 'uniform', 'greedy'
+OF_ONE = ('examples', 'own_rate')
+"""Fields of a member's row that a mean over members does not have."""
 _LAST: dict[str, dict[str, OwnRow]] = {}
 """The rows of the seed that was made last, for its other arms."""
 
@@ -209,10 +211,12 @@ def seed_rows(soup: Soup, prepared: Prepared, settings: AblationSettings) -> dic
     shifts = {
         name: _means([one['shifts'][name] for one in members]) for name in members[0]['shifts']
     }
+    # What one member alone has: scores of examples, its rate.
+    shared = {key: members[best][key] for key in members[best] if key not in OF_ONE}
     return {
         START: row(start),
         BEST: {**members[best], 'members': [_brief(member, metric) for member in members]},
-        MEAN: {**members[best], **mean, 'shifts': shifts},
+        MEAN: {**shared, **mean, 'shifts': shifts},
         UNIFORM: row(mean_of(ends)),
         GREEDY: row(greedy, taken=[rates[n] for n in evidence['taken']]),
         **{wise(a): row(interpolate(start, ends[best], a)) for a in alphas(soup.points)},

@@ -7,6 +7,7 @@ import logging
 
 from ftjax.data.audit.measures.keys import content_keys
 from ftjax.data.dataset import Dataset
+from ftjax.freezing.plan.verification import verify
 from ftjax.registry import parse
 from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.prepare import Prepared
@@ -21,8 +22,10 @@ _log = logging.getLogger(__name__)
 def adapted(
     prepared: Prepared, spec: RunSpec, result: FitResult, progress: bool = False
 ) -> tuple[FitResult, dict[str, object]]:
-    """The result with adapted variables, and facts: what was seen, and the metrics before.
+    """The result with adapted variables, and facts: what was seen and moved, metrics before.
 
+    The result's verification stays that of the training; `moved` lists the leaves and statistics
+    that the adaptation changed after it.
     `test_inputs_seen` counts test examples whose inputs are among the unlabelled ones: scores on
     them are transductive, of inputs that were seen without their labels.
     """
@@ -35,6 +38,7 @@ def adapted(
         'method': name,
         'source': unlabelled.name,
         **seen,
+        'moved': list(verify(result.variables, variables, ()).moved_frozen),
         'test_inputs_seen': _seen(test, unlabelled),
         'fingerprint': unlabelled.fingerprint,
     }

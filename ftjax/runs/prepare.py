@@ -126,7 +126,7 @@ def prepare(
     if config.train.adapt:
         from ftjax.training.adaptation.methods import check_adaptation  # few runs adapt
 
-        check_adaptation(config.train, data)
+        check_adaptation(config.train, data, plan)
     if not finished:
         check_loss(config, data)  # raises before the first step
     if isinstance(found, Unopened):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ftjax.data.labels.features import NOT_ASKED, HiddenFeatures
-from ftjax.evaluation.intervals import bootstrap_interval
+from ftjax.evaluation.intervals import bootstrap_interval, units
 from ftjax.evaluation.metric import Metric, MetricValues, error
 from ftjax.evaluation.predictions import finite_rows
 from ftjax.tasks.registry import task
@@ -58,7 +58,7 @@ class MaskedFeatures(Task):
         class_names: Sequence[str] = (),
         wanted: Collection[str] | None = None,
     ) -> dict[str, Any]:
-        """`loss`, the mean squared error with its interval over rows, and `explained`.
+        """`loss`, the mean squared error with its interval over rows or groups, and `explained`.
 
         The latter is 1 minus errors over squares: 0 for who always answers the training mean.
         """
@@ -71,7 +71,8 @@ class MaskedFeatures(Task):
         if wanted is not None:
             return result
         rows = {'n': int(count), 'rows': len(sums)}
-        return {**rows, **result, 'loss_interval': bootstrap_interval(sums, _loss)}
+        resampled = units(sums, found.rows.get('group'))
+        return {**rows, **result, 'loss_interval': bootstrap_interval(resampled, _loss)}
 
     def example(
         self, output: np.ndarray, label: object, class_names: Sequence[str]

@@ -133,10 +133,9 @@ def _ranks(values: np.ndarray) -> np.ndarray:
 
 def _pearson(pairs: np.ndarray) -> float:
     """0 of a resample without spread would be a lie; NaN says that there is none."""
-    spread = pairs.std(axis=0)
-    if not spread.all():
+    if not np.ptp(pairs, axis=0).all():  # the deviation of equal numbers is not always exactly 0
         return float('nan')
-    centred = (pairs - pairs.mean(axis=0)) / spread
+    centred = (pairs - pairs.mean(axis=0)) / pairs.std(axis=0)
     return float((centred[:, 0] * centred[:, 1]).mean())
 
 

@@ -44,7 +44,7 @@ def youden(positive: np.ndarray, probabilities: np.ndarray) -> float:
 def specificity(positive: np.ndarray, probabilities: np.ndarray, least: float = 0.95) -> float:
     """The lowest that answers the first class for this share of its examples, at least."""
     found, answered, at = _counts(positive, probabilities)
-    reached = 1 - (answered - found) / (~positive).sum() >= least
+    reached = 1 - (answered - found) / (~positive).sum() >= least - 1e-9  # rounding apart
     if reached.any():
         return float(at[np.flatnonzero(reached)[-1]])
     return float(np.nextafter(at[0], np.inf))

@@ -13,6 +13,7 @@ from ftjax.ablation.settings import read_ablation
 from ftjax.ablation.summary.summary import summarise
 from ftjax.config import read_config
 from ftjax.data import load_data
+from ftjax.errors import UserError
 from ftjax.runs.network_opening import open_network
 
 VALUES = {
@@ -107,6 +108,10 @@ def test_the_race_of_the_arms_is_an_ablation(opened):
     assert {'pixels', 'probe'} <= set(settings.arms)
     own = read_ablation(ablation_of(arms, data, {'seeds': (3, 4), 'margin': 0.05}, '9 runs'))
     assert own.seeds == (3, 4) and own.margin == 0.05
+    # What the caller names goes before what the config says.
+    assert read_ablation(ablation_of(arms, data, {'budget': '1 h'}, '9 runs')).budget == '9 runs'
+    with pytest.raises(UserError, match=r'config\.ablation\.tasks does not go with advice'):
+        ablation_of(arms, data, {'tasks': {'one': {'data.seed': 1}}}, '9 runs')
 
 
 def test_a_better_arm_is_recommended_and_the_cheapest_as_good_named():
@@ -173,6 +178,19 @@ def test_a_race_whose_reference_never_finished_gives_no_advice():
     rows = [{**row, 'status': 'diverged'} if row['arm'] == 'full' else row for row in rows]
     advice = recommend(summarise(rows, reference='full'))
     assert advice.choice is None and 'nothing to compare' in advice.sentences[0]
+
+
+def test_an_arm_that_never_finished_is_left_out_with_the_reason():
+    rows = rows_of({'full': 0.8, 'last:2': 0.9, 'head': 0.7})
+    rows = [{**row, 'status': 'diverged'} if row['arm'] == 'head' else row for row in rows]
+    advice = recommend(summarise(rows, reference='full'))
+    assert advice.choice == 'last:2' and advice.left_out == {'head': 'none of its runs finished'}
+
+
+def test_advice_is_on_one_task():
+    rows = [{**row, 'task': task} for task in 'ab' for row in rows_of({'full': 0.8, 'head': 0.7})]
+    with pytest.raises(UserError, match='advice is given on one task'):
+        recommend(summarise(rows, reference='full'))
 
 
 def test_the_page_says_all_and_names_are_text():

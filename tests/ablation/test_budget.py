@@ -50,6 +50,8 @@ def test_mistakes_are_named(text, words):
         ({'folds': 3}, 'does not go with config.ablation.folds'),
         ({'tune': {'train.epochs': (1.0, 2.0)}}, 'does not go with config.ablation.tune'),
         ({'search': 'random'}, 'does not go with config.ablation.search'),
+        ({'gates': (('worst', 'head'),)}, 'does not go with config.ablation.gates'),
+        ({'group_gates': {'a': (('worst', 'head'),)}}, 'no alpha for gates'),
     ],
 )
 def test_what_a_race_cannot_do_is_refused(more, words):

@@ -9,6 +9,7 @@ from scipy import stats
 from ftjax.ablation.statistics import error_rates
 from ftjax.ablation.statistics.comparison import compare_to_reference
 from ftjax.ablation.statistics.simulation import CASES, measure
+from ftjax.ablation.statistics.student import t_of_normal
 from ftjax.errors import UserError
 
 HIGHER = {'higher_is_better': True, 'margin': 0.0}
@@ -97,6 +98,32 @@ def test_further_seeds_decide_an_arm_whose_estimates_stay():
     assert compare_to_reference(scores, '0', **HIGHER)['3'].further_seeds is None
     wide = compare_to_reference(scores, '0', higher_is_better=True, margin=1.0)['3']
     assert 1 <= wide.further_seeds < 40
+
+
+def test_further_folds_leave_what_they_share():
+    rng, overlap, seeds = np.random.default_rng(3), 1 / 9, 10
+    unit = rng.normal(0, 1, (4, seeds))
+    unit -= unit.mean(1, keepdims=True)
+    means = np.array([0, 1.45, 0.8, 0.9])
+    scores = {str(n): row + mean for n, (row, mean) in enumerate(zip(unit, means, strict=True))}
+    options = {**HIGHER, 'overlap': overlap}
+    found = compare_to_reference(scores, '0', **options)
+    # The closed form: sqrt((1/m + overlap) / (1/n + overlap)), never below sqrt(overlap).
+    model, bound = found.model, found.model.bound(0.05)
+    for place, one in enumerate(found):
+        enough = [
+            more
+            for more in range(1001)
+            if abs(one.difference)
+            > one.standard_error
+            * math.sqrt((1 / (seeds + more) + overlap) / (1 / seeds + overlap))
+            * t_of_normal(bound, model.df[place] * (1 + more / (seeds - 1)))
+        ]
+        expected = enough[0] if enough and one.verdict == 'undecided' else None
+        assert one.further_seeds == expected
+    assert [one.further_seeds is None for one in found] == [False, True, True]
+    alone = compare_to_reference(scores, '0', **HIGHER)
+    assert None not in [alone[arm].further_seeds for arm in '12']
 
 
 def test_a_smaller_alpha_is_wider_and_draws_are_the_same_every_time():

@@ -6,7 +6,7 @@ import math
 import pytest
 
 from ftjax.ablation.cells.run_cell import CellRunner
-from ftjax.ablation.cells.task_grids import check_grids, run_grids
+from ftjax.ablation.cells.task_grids import check_grids, run_grids, stored_rows
 from ftjax.ablation.engines.engine import InProcess
 from ftjax.ablation.grid.equal_compute import Length, at_equal_compute
 from ftjax.ablation.settings import AblationSettings, read_ablation
@@ -93,3 +93,4 @@ def test_tasks_are_grids_of_their_own_and_a_second_call_runs_nothing(tmp_path, c
     again, same, _ = run_grids(VALUES, settings, tmp_path, InProcess())
     assert (again, same) == (rows, notes)
     assert 'to run now' not in capsys.readouterr().out
+    assert stored_rows(VALUES, settings, tmp_path) == (rows, notes, {})

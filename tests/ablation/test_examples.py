@@ -50,6 +50,9 @@ def test_evaluations_hold_scores_whose_mean_is_the_metric():
         scores = unpacked(metrics['examples'])
         assert scores.metric == metric and len(scores.values) == 40
         assert scores.values.mean() == pytest.approx(metrics[metric], rel=1e-6)
+        assert scores.agree_with(metrics) and scores.agree_with({})
+        for wrong in ({metric: metrics[metric] + 0.01}, {metric: None}, {**metrics, 'n': 39}):
+            assert not scores.agree_with(wrong)
 
 
 def simulated(rng, seeds, examples, sd_seed, sd_example, sd_rest):
@@ -122,6 +125,10 @@ def test_a_report_says_where_the_uncertainty_comes_from(fixed):
     text = table_markdown(summary)
     words = 'the same 100 test examples' if fixed else 'its own test split of 100 examples'
     assert words in text and '± other test examples' in text
+    # Of a mean over members, say, the scores of one member tell nothing.
+    for row in rows[3:]:
+        row['test'] = {'accuracy': row['test']['accuracy'] - 0.02}
+    assert 'sources' not in summarise(rows, reference='full')['tasks'][0]
     for row in rows:
         del row['examples']
     assert 'sources' not in summarise(rows, reference='full')['tasks'][0]

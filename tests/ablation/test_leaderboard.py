@@ -91,6 +91,16 @@ def test_a_submission_in_order_counts(results):
     assert 'leaderboard/submissions/somebody/config.py' in page
 
 
+def test_a_run_that_diverged_has_no_fingerprint_and_its_arm_counts(results):
+    def diverged(rows):
+        rate, kept = max(row['rate'] for row in rows), ('arm', 'seed', 'rate', 'identity')
+        lost = {'status': 'diverged', 'reason': 'NaN'}
+        return [{k: r[k] for k in kept} | lost if r['rate'] == rate else r for r in rows]
+
+    seal(results, handed_in(results, diverged), 'quickstart')
+    assert build(results).refused == {}
+
+
 def without_a_seed(rows):
     return [row for row in rows if row['seed'] != 4]
 
@@ -116,6 +126,10 @@ def better(rows):
     return [{**row, 'test': {**row['test'], 'accuracy': 0.99}} for row in rows]
 
 
+def unknown(rows):
+    return [{**row, 'test': {**row['test'], 'accuracy': None}} for row in rows]
+
+
 def other_weights(rows):
     found = []
     for row in rows:
@@ -139,6 +153,9 @@ def other_weights(rows):
         (dirty, 'changed after its commit'),
         (uncommitted, 'no commit'),
         (better, 'not that of its examples'),
+        (unknown, 'not that of its examples'),
+        (each(identity='x'), "'identity' is 'x'"),
+        (each(identity={'weights': 'x'}), 'weights in it, an object'),
         (other_weights, 'different pretrained weights'),
         (lambda rows: [], 'holds no rows'),
         (lambda rows: [{'arm': 'mine'}], "has no 'seed'"),
@@ -164,6 +181,13 @@ def test_a_file_that_was_changed_after_the_seal_is_refused(results, name):
 
 def test_a_setting_that_there_is_not(results):
     folder = handed_in(results)
+    sealed = seal(results, folder, 'quickstart')
+    before = sealed.read_text('utf-8')
+    copied = shutil.copytree(results / 'quickstart', results / 'other') / 'runs.jsonl'
+    copied.write_text(copied.read_text('utf-8').replace('"seed": 4', '"seed": 5'), 'utf-8')
+    with pytest.raises(UserError, match='would not count'):
+        seal(results, folder, 'other')
+    assert sealed.read_text('utf-8') == before
     with pytest.raises(UserError, match="did you mean 'quickstart'"):
         seal(results, folder, 'quickstrat')
     with pytest.raises(UserError, match="did you mean 'accuracy'"):

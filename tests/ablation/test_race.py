@@ -22,6 +22,7 @@ from ftjax.ablation.racing.replay import play, replay
 from ftjax.ablation.racing.spending import early
 from ftjax.ablation.rates.choice import RatePoint
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.summary.summary import summarise
 from ftjax.tasks.metrics import metric_of
 
 GRID = (1e-4, 1e-3, 1e-2)
@@ -296,6 +297,17 @@ def test_what_is_told_is_json_and_names_every_look():
     assert told['looks'][0]['arms']['bad']['stopped']
     assert seeds_run({'': told}, SETTINGS.draws) == SETTINGS.draws[: told['looks'][-1]['seeds']]
     assert '60 runs' in sentences(told)[0]
+
+
+def test_what_is_compared_beside_the_looks_is_told():
+    race = race_of('60 runs')
+    rows = play(race, Runner())
+    given = {'reference': 'full', 'races': {'': described(race, race.state(rows))}}
+    plain = race.results(rows)
+    shifted = [{**row, 'shifts': {'noise': row['test']}} for row in plain]
+    told = 'verdicts of further test sets do not allow for that'
+    for made, expected in ((plain, False), (shifted, True)):
+        assert any(told in one for one in summarise(made, **given)['caveats']) == expected
 
 
 def test_middle_rates():

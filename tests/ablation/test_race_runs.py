@@ -1,10 +1,13 @@
 """A race of real runs in this process, and what a summary makes of it."""
 
 import dataclasses
+import json
 
 import pytest
 
-from ftjax.ablation.cells.task_grids import run_grids, stored_rows
+from ftjax.ablation.budgets.budget import read_budget
+from ftjax.ablation.cells.task_grids import run_grids, runner_of, stored_rows
+from ftjax.ablation.cells.task_race import START, race_of
 from ftjax.ablation.engines.engine import InProcess
 from ftjax.ablation.racing.account import comparison_told, seeds_run
 from ftjax.ablation.report.html import report_html
@@ -56,6 +59,17 @@ def test_it_runs_within_its_budget_and_its_verdicts_are_those_of_the_report(tmp_
     # Made again from the rows, and gone on with: the same.
     assert stored_rows(VALUES, SETTINGS, tmp_path) == (rows, notes, races)
     assert run_grids(VALUES, SETTINGS, tmp_path, InProcess()) == (rows, notes, races)
+
+
+def test_a_budget_in_another_unit_has_estimates_of_its_own(tmp_path):
+    start = tmp_path / START
+    start.write_text(json.dumps({'workers': 3, 'seconds': {'head': 2.5}}))
+    runner = runner_of(VALUES, SETTINGS, {})
+    race = race_of(SETTINGS, read_budget('9 runs'), tmp_path, runner=runner)
+    assert race.workers == 3 and race.expected('head') == 1.0
+    kept = json.loads(start.read_text())
+    assert kept['seconds'] == {'head': 2.5} and kept['runs'] == {'head': 1.0, 'pixels': 1.0}
+    assert race_of(SETTINGS, read_budget('9 s'), tmp_path).expected('head') == 2.5
 
 
 def test_too_small_a_budget_is_said_before_the_first_run(tmp_path):

@@ -96,6 +96,18 @@ def test_a_folder_from_before_a_setting_was_there_goes_on(tmp_path):
         run_grid(SETTINGS, None, tmp_path, now, progress=False)
 
 
+@pytest.mark.parametrize('name', ['arms', 'also_evaluate'])
+def test_what_an_arm_or_a_test_set_turns_off_is_another_ablation(tmp_path, name):
+    def settings(**more):
+        given = {'a': {'freeze': 'head', 'data.augment': 'crop', **more}}
+        return dataclasses.replace(SETTINGS, **{name: {**getattr(SETTINGS, name), **given}})
+
+    run_grid(settings(), execute, tmp_path, {}, progress=False)
+    for off in (0.0, 'none', None, False):
+        with pytest.raises(UserError, match=f'{name}.a.off is given only here'):
+            run_grid(settings(off=off), None, tmp_path, {}, progress=False)
+
+
 def test_folds_are_a_dimension_of_the_grid(tmp_path):
     settings = dataclasses.replace(SETTINGS, folds=3, max_extra=0)
     rows = run_grid(settings, execute, tmp_path, {}, progress=False)

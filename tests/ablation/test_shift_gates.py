@@ -102,6 +102,12 @@ def test_movement_is_that_of_the_chosen_rate_and_of_arms_that_moved():
     )
 
 
+def test_movement_on_a_group_takes_a_distance_on_each_of_its_test_sets():
+    made = [{**row, 'features_moved': {'test': 0.1, 'noise': 0.2}} for row in MADE]
+    found = movement_verdicts(summarise(made, reference='full'), made, GROUPS)
+    assert [one['gate'].split(':')[0] for one in found] == ['in distribution'] * 2
+
+
 @pytest.mark.parametrize(
     ('change', 'words'),
     [

@@ -38,6 +38,23 @@ def test_bootstrap_equals_an_independent_one():
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.003)
 
 
+def test_folds_widen_as_the_variance_of_a_mean_does():
+    # Scores of folds share a part: with 3 folds their correlation is 1/3, the overlap 1/2.
+    rng, overlap, inside = np.random.default_rng(5), 1 / 2, {0.0: 0, 0.5: 0}
+    for _ in range(200):
+        scores = rng.normal(0, np.sqrt(1 / 3)) + rng.normal(0, np.sqrt(2 / 3), (15, 1))
+        for told in inside:
+            found = sb.aggregate(scores, sb.iqm, resamples=200, overlap=told)
+            inside[told] += found.low <= 0 <= found.high
+    assert inside[0.0] < 120 and 175 < inside[0.5] <= 200
+    plain, wide = (sb.aggregate(scores, sb.mean, overlap=told) for told in (0.0, overlap))
+    ratio = np.sqrt(1 + 15 * overlap)
+    assert wide.high - wide.low == pytest.approx(ratio * (plain.high - plain.low))
+    own, folds = (sb.performance_profile(scores, [0.0], overlap=told) for told in (0.0, overlap))
+    (low,), (high,) = folds['low'], folds['high']
+    assert 0 <= low < own['low'][0] <= own['high'][0] <= high <= 1
+
+
 def test_strata_are_kept_apart():
     # Tasks that differ hugely, runs that do not: resampling across tasks would spread.
     scores = np.array([[0.1 * run, 100 + 0.1 * run] for run in range(8)])

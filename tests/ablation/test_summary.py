@@ -141,6 +141,18 @@ def test_diverged_failed_and_missing_runs_are_counted_and_told():
     assert any('head: 2 of 5 runs diverged (1) or failed (1)' in c for c in summary['caveats'])
 
 
+def test_a_run_whose_metric_has_no_value_has_not_diverged():
+    rows = grid()
+    for row in rows:
+        if row['arm'] == 'head' and row['seed'] == 1:
+            row['test'] = {'accuracy': None}
+    summary = summarise(rows, reference='full')
+    head = arm_of(summary, 'head')
+    assert (head['n_ok'], head['n_diverged'], head['n_undefined']) == (4, 0, 1)
+    assert '4 of 5 (1 without a value)' in table_markdown(summary)
+    assert any('1 of 5 runs finished without a value' in told for told in summary['caveats'])
+
+
 def test_an_arm_that_never_finished_stays_in_the_table():
     rows = grid()
     for row in rows:
@@ -152,6 +164,7 @@ def test_an_arm_that_never_finished_stays_in_the_table():
     assert never['n_missing'] == 5 and never['difference'] is None
     assert scratch['difference'] is None
     text = table_markdown(summary)
+    assert any('5 of 5 runs diverged; it has no mean.' in told for told in summary['caveats'])
     assert '0 of 5 (5 diverged)' in text and '0 of 5 (5 missing)' in text
 
 
@@ -208,6 +221,22 @@ def test_several_tasks_are_aggregated():
     profile = overall['head']['profile']
     assert profile['share'][0] == 1 and profile['share'][-1] == 0
     assert '### All tasks together' in table_markdown(summary)
+    more = summarise(rows, reference='full', arms=[*ARMS, 'pixels'], outside_prior=['pixels'])
+    assert [arm['arm'] for arm in more['overall']['arms']] == [*ARMS]
+
+
+def test_tasks_of_folds_are_aggregated_with_what_folds_share():
+    rows = grid(seeds=10, task='noise', seed=1) + grid(seeds=10, task='blur', seed=2)
+    plain, folds = (
+        summarise(rows, reference='full', folds=k)['overall']['arms'][1] for k in (0, 5)
+    )
+    for kind in ('mean', 'iqm'):
+        seen = [one[kind]['high'] - one[kind]['low'] for one in (folds, plain)]
+        # s^2 (1/n + 1/4) over s^2/n, with 10 of them.
+        assert seen[0] == pytest.approx(np.sqrt(1 + 10 / 4) * seen[1])
+    one = [arm_of(summarise(rows, reference='full', folds=k), 'head')['iqm'] for k in (0, 5)]
+    widths = [iqm['high'] - iqm['low'] for iqm in one]
+    assert widths[1] == pytest.approx(np.sqrt(1 + 10 / 4) * widths[0])
 
 
 def test_shifts_and_movement_are_averaged():

@@ -10,6 +10,7 @@ from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ftjax.data import Dataset, DataSettings, load_data
+from ftjax.data.joined import joined
 from ftjax.data.splits.grouped_splits import dealt_groups
 from ftjax.data.splits.splitting import fold, hold_out, hold_out_per_class
 from ftjax.errors import UserError
@@ -183,6 +184,28 @@ def test_intervals_over_groups_cover_what_they_say():
     assert 0.88 <= hits / 200 <= 0.99
 
 
+def test_perfect_answers_of_few_groups_are_as_many_right_answers_as_groups():
+    """400 images of two patients, all right: two right answers, and an interval with a width."""
+    groups, labels = np.repeat(['p', 'q'], 200), np.tile([0, 1], 200)
+    logits = np.eye(2)[labels] * 5.0
+    found = task_of('classification').measure([(logits, {'labels': labels})], groups=groups)
+    for name in ('accuracy', 'sensitivity', 'specificity', 'auroc', 'average_precision'):
+        assert found[name] == 1.0
+        assert found[f'{name}_interval'] == list(wilson_interval(2, 2)), name
+    assert found['sensitivity_at_95_specificity_interval'] == list(wilson_interval(2, 2))
+    wrong = task_of('classification').measure([(-logits, {'labels': labels})], groups=groups)
+    assert wrong['accuracy_interval'] == wrong['auroc_interval'] == list(wilson_interval(0, 2))
+    # Without groups: as many as there are positives.
+    alone = task_of('classification').measure([(logits, {'labels': labels})])
+    assert alone['average_precision_interval'] == list(wilson_interval(200, 200))
+
+
+def test_joined_data_have_no_groups():
+    first, second = (grouped([0, 1, 0], [0, 1, 2]) for _ in range(2))
+    both = joined(first, second)
+    assert len(both) == 6 and not len(both.groups)
+
+
 @pytest.mark.parametrize('task', ['classification', 'multilabel', 'regression'])
 def test_every_task_measures_with_groups(task):
     rng = np.random.default_rng(0)
@@ -213,3 +236,14 @@ def test_groups_must_be_one_an_example():
         fold(data, 4, 0)
     with pytest.raises(UserError, match='none can be held out'):
         hold_out(grouped([0, 0, 1, 1], [0, 0, 1, 1]), 1, 0, 0)
+
+
+def test_the_interval_of_hidden_features_resamples_groups():
+    rng = np.random.default_rng(0)
+    labels, groups = rng.normal(size=(60, 3)), np.repeat(np.arange(6), 10).astype(str)
+    shifts = np.repeat(rng.normal(size=6), 10)[:, None]  # rows of a patient are alike
+    batch = {'labels': labels, 'mask': np.ones((60, 3)), 'index': np.arange(60)}
+    task = task_of('masked_features')
+    low, high = task.measure([(labels + shifts, batch)], groups=groups)['loss_interval']
+    alone = task.measure([(labels + shifts, batch)])['loss_interval']
+    assert high - low > 2 * (alone[1] - alone[0])

@@ -208,3 +208,19 @@ def test_columns_to_tell_scores_apart_by_go_with_their_examples(write):
     )
     with pytest.raises(UserError, match='names columns of a CSV or JSONL file'):
         load_data(DataSettings(source='digits', slices=('site',)))
+
+
+def test_missing_values_of_columns_to_tell_scores_apart_by_are_no_part(write):
+    lines = [{'text': 'a', 'label': 0, 'site': None}, {'text': 'b', 'label': 1, 'site': 2}]
+    path = write('d.jsonl', '\n'.join(map(json.dumps, lines)))
+    found = parts(path, 'jsonl', slices=('site',)).slices
+    assert found['site'] == {'d.jsonl:1': '', 'd.jsonl:2': '2'}
+
+
+def test_rows_of_files_of_one_name_have_ids_of_their_own(write):
+    for split in ('train', 'test'):
+        path = write(f'{split}/data.csv', f'text,label,site\na {split},1,{split}\nb {split},0,\n')
+    files = {'train_file': 'train/data.csv', 'test_file': 'test/data.csv'}
+    found = parts(path.parent.parent, slices=('site',), **files)
+    assert found.train.ids.tolist() == ['train/data.csv:2', 'train/data.csv:3']
+    assert found.slices['site']['test/data.csv:2'] == 'test' and len(found.slices['site']) == 4

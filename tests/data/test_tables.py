@@ -106,6 +106,20 @@ def test_fitted_on_training_rows_alone(people):
     assert found.categories[0].levels == ('Bonn', 'Rom', 'Ulm', 'none')
 
 
+def test_a_number_that_only_has_gaps_keeps_its_indicator(people):
+    text = people.read_text().splitlines()
+    gone = [f'{line},{"seen" if not i else "" if i % 3 else 1}' for i, line in enumerate(text)]
+    people.write_text('\n'.join(gone))
+    asked = settings(people, features=('seen',), missing='constant:1,true')
+    data = load_data(asked)
+    found = table_preprocessing(data.train, asked)
+    features = in_features(data.train, found)['features']
+    gaps = np.isnan(data.train.inputs.numbers[:, 0])
+    np.testing.assert_array_equal(features, np.stack([0 * gaps, gaps], axis=1))
+    with pytest.raises(UserError, match="'town' has an indicator, which only numbers have"):
+        load_data(settings(people, missing={'age': 'median:true', 'town': 'mode:true'}))
+
+
 def test_levels_that_training_has_not_seen_are_unknown(people):
     asked = settings(people, missing={'age': 'median', 'town': 'mode'}, categories='embed')
     data = load_data(asked)

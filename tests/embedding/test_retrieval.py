@@ -14,6 +14,7 @@ from ftjax.runs.report.answer import counted
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics_text import metrics_text
 from ftjax.tasks.retrieval.retrieval import measures
+from ftjax.tasks.statistics import Statistics
 
 
 def pair_batch(anchors, positives, numbers):
@@ -151,6 +152,10 @@ def test_a_correlation_of_equal_scores_is_undefined():
     batch = {'labels': np.ones(5, np.float32), 'mask': np.ones(5, np.float32)}
     got = task_of('text_similarity').measure([(vectors, batch)])
     assert got['spearman'] is None and got['cosine_mse'] > 0
+    equal = np.full(7, 0.7)  # the mean of these is not exactly 0.7
+    assert equal.std() > 0
+    rows = {'cosine': equal, 'score': np.arange(7.0)}
+    assert task_of('text_similarity').values(Statistics(rows))['pearson'] is None
 
 
 def test_candidates_and_leaked_positives_are_said(tmp_path):

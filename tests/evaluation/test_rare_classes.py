@@ -16,7 +16,7 @@ from ftjax.evaluation.ranking import log_odds, sensitivity_at
 from ftjax.tasks import evaluate, task_of
 from ftjax.tasks.metrics import check_metric
 from ftjax.tasks.metrics_text import metrics_text
-from ftjax.tasks.threshold import choose
+from ftjax.tasks.threshold import choose, specificity
 
 RNG = np.random.default_rng(0)
 
@@ -120,6 +120,13 @@ def test_thresholds_are_the_best_of_all_cuts(seed):
         at = choose(f'specificity:{least}', labels, sure)
         reached = where[1 - false >= least - 1e-12].min()
         assert at == reached or (np.isinf(reached) and at > sure.max())
+
+
+def test_a_specificity_that_is_reached_up_to_rounding_is_reached():
+    positive = np.array([True] + [False] * 10)
+    sure = np.array([0.5, *np.linspace(0.6, 0.9, 8), 0.2, 0.1])
+    assert 1 - 8 / 10 < 0.2  # of ten others eight are above
+    assert specificity(positive, sure, 0.2) == 0.5
 
 
 def test_a_threshold_decides_answers_and_nothing_else():

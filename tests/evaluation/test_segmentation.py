@@ -202,6 +202,17 @@ def test_what_is_said_of_errors():
     assert len(TASK.pictures(found, metrics, ('sky', 'sea'))) == 2
 
 
+def test_of_many_classes_the_worst_are_listed():
+    names = [f'class {i:02d}' for i in range(60)]
+    labels = np.arange(60, dtype=np.uint8)[None, None] % 59  # the last occurs nowhere
+    answered = labels.copy()
+    answered[0, 0, 7] = 8
+    text = TASK.text(TASK.measured(TASK.collected([(hot(answered, 60), batch_of(labels))]), names))
+    rows = text.splitlines()
+    assert rows[0] == 'the 50 of 60 classes with the lowest IoU'
+    assert rows[2].split()[:2] == ['class', '07'] and 'class 59' not in text
+
+
 def test_outputs_of_another_shape_are_refused():
     with pytest.raises(UserError, match='outputs need shape'):
         TASK.measure([(np.zeros((1, 2), np.float32), batch_of([[[0]]]))])

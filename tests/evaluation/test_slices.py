@@ -102,3 +102,38 @@ def test_small_parts_whole_splits_and_nameless_values_are_no_parts():
 def test_every_number_is_in_one_part():
     values = np.random.default_rng(6).gamma(1, size=101)
     assert np.sum([where for _, where in parts_of(values)], axis=0).tolist() == [1] * 101
+
+
+def test_with_groups_parts_are_worse_by_chance_no_more_often_than_is_allowed():
+    """40 patients of 25 images; two sites that do not differ. By images a fourth were 'worse'."""
+    draw, false = np.random.default_rng(7), 0
+    groups = np.repeat(np.arange(40), 25)
+    for _ in range(100):
+        site = draw.permutation(40)[groups] % 2
+        right = draw.random(1000) < draw.beta(4, 2, 40)[groups]
+        made = slices(mean_of(right, ACCURACY), {'site': site}, groups)
+        false += any(one.worse(1) for one in made)
+    assert false <= 10
+
+
+def test_units_of_a_part_are_its_groups():
+    right = np.random.default_rng(8).random(120) < 0.7
+    ratio, site = mean_of(right, ACCURACY), np.arange(120) % 4
+    assert slices(ratio, {'n': site}, np.arange(120)) == slices(ratio, {'n': site})
+    assert {one.p for one in slices(ratio, {'n': site}, np.zeros(120, int))} == {None}
+    by_site = slices(ratio, {'n': site}, site)  # a part is one group
+    assert all((one.p, one.interval) == (None, None) and one.n == 30 for one in by_site)
+    groups = np.repeat(np.arange(12), 10)
+    one = slices(ratio, {'n': np.where(groups < 6, 'a', 'b')}, groups)[0]
+    sums = Ratio(ACCURACY, right[:60].reshape(6, 10).sum(1), np.full(6, 10.0))
+    assert one.interval == pytest.approx(sums.interval(1 - 0.05 / 2))
+
+
+def test_groups_that_are_all_right_have_an_interval_and_a_test():
+    sizes = np.array([4.0, 9.0, 2.0, 7.0, 5.0])
+    perfect, none = Ratio(ACCURACY, sizes, sizes), Ratio(ACCURACY, 0 * sizes, sizes)
+    wilson = stats.binomtest(5, 5).proportion_ci(0.95, 'wilson')
+    assert perfect.interval() == pytest.approx((wilson.low, wilson.high))
+    expected = stats.fisher_exact([[5, 0], [0, 5]]).pvalue
+    assert perfect.p_against(none) == pytest.approx(expected)
+    assert mean_of([1.5, 1.5]).hits is None and Ratio(LOSS, sizes, sizes).hits is None

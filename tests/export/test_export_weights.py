@@ -184,9 +184,20 @@ def test_lora_in_pefts_format(tmp_path):
     assert 'library_name: "peft"' in card and "from_pretrained(base, 'FOLDER')" in card
 
 
-@pytest.mark.parametrize('strategy, whole', [('lora:2', False), ('lora:2+bitfit', True)])
-def test_a_base_on_the_hub_is_named_where_it_stayed_as_it_was(strategy, whole, tmp_path):
+@pytest.mark.parametrize(
+    'strategy, adapted, whole',
+    [
+        ('lora:2', None, False),
+        ('lora:2+bitfit', None, True),
+        ('lora:2', ['params/block_00/norm1/scale'], True),
+    ],
+)
+def test_a_base_on_the_hub_is_named_where_it_stayed_as_it_was(strategy, adapted, whole, tmp_path):
     make_run(tmp_path / 'run', 'bert', strategy)
+    if adapted:
+        result = json.loads((tmp_path / 'run' / 'result.json').read_text())
+        result |= {'adapted': {'method': 'tent', 'moved': adapted}, 'frozen_unchanged': True}
+        write_json(tmp_path / 'run' / 'result.json', result)
     config = json.loads((tmp_path / 'run' / 'config.json').read_text())
     write_json(tmp_path / 'run' / 'config.json', {**config, 'init': 'hf://org/net@abc'})
     folder = export_weights(tmp_path / 'run', tmp_path / 'out', adapters='peft')
@@ -197,6 +208,7 @@ def test_a_base_on_the_hub_is_named_where_it_stayed_as_it_was(strategy, whole, t
     card = (folder / 'README.md').read_text()
     assert 'base_model: "org/net"' in card
     assert ("from_pretrained('org/net', revision='abc', num_labels=3" in card) != whole
+    assert ('before the adaptation, every frozen leaf was bitwise' in card) == bool(adapted)
 
 
 def test_a_base_is_written_where_the_hub_has_another(tmp_path):

@@ -203,6 +203,11 @@ def test_phases_written_by_a_user():
         ([(None,)], 'expected'),
         ([{'until': None, 'rules': [('hed/.*', 'a'), ('.*', 'frozen')]}], 'head'),
         ([{'until': None, 'freeze': 'full', 'reinit': ['hed/.*']}], 'head'),
+        ([{'until': None, 'freeze': 'full', 'multipliers': {'a': 0.1}}], 'groups of rules'),
+        ([{'until': None, 'freeze': 'full', 'anneal': {'a': 5}}], 'groups of rules'),
+        ([{'until': None, 'rules': [('.*', 'all')], 'anneal': {'al': 5}}], 'all'),
+        ([{'until': None, 'rules': [('.*', 'all')], 'anneal': {'all': 0}}], 'a step above 0'),
+        ([{'until': None, 'freeze': 'full', 'norm': 'recompute'}], 'norm of a phase'),
     ],
 )
 def test_mistakes_in_phases_are_named(phases, message):

@@ -61,6 +61,8 @@ def test_rules_give_groups_and_multipliers():
         ({'strategy': 'full', 'norms': 'frozen'}, 'norm'),
         ({'strategy': 'full', 'norm': 'freeze'}, 'frozen'),
         ({'rules': [('.*', 'all')], 'multipliers': {'al': 2.0}}, 'all'),
+        ({'strategy': 'full', 'multipliers': {'all': 2.0}}, 'expected freeze.rules'),
+        ({'phases': [(None, 'full')], 'multipliers': {'all': 2.0}}, 'the phase that has rules'),
     ],
 )
 def test_mistakes_are_named(freeze, message):

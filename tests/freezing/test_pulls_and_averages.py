@@ -76,6 +76,19 @@ def test_wise_ft_is_exact_at_both_ends_and_keeps_the_best():
     assert np.allclose(best['a/kernel'], 0.7 * START['a/kernel'] + 0.3 * WEIGHTS['a/kernel'])
 
 
+def test_the_ends_of_an_average_are_the_given_weights_themselves():
+    for end, sign in ((START, -1), (WEIGHTS, 1)):
+        best, _ = wise_ft([WEIGHTS], START, lambda w, sign=sign: sign * float(distance(w)), 5)
+        assert best is end
+    assert soup_uniform([WEIGHTS], START, len, 1)[0] is WEIGHTS
+    assert soup_greedy([WEIGHTS], START, len, 1)[0] is WEIGHTS
+
+
+def distance(weights):
+    """How far some weights are from the start."""
+    return sum(np.abs(weights[path] - START[path]).sum() for path in START)
+
+
 def test_a_leaf_that_never_moved_stays_bitwise_in_every_mixture():
     ends = [{**WEIGHTS, 'frozen': START['a/bias'] / 3}] * 3
     start = {**START, 'frozen': START['a/bias'] / 3}

@@ -103,6 +103,21 @@ def test_a_trained_table_has_the_gradients_of_both_ends():
     np.testing.assert_allclose(after, table - 0.1 * gradient, atol=1e-6)
 
 
+@pytest.mark.parametrize('beside', ['full', 'ema', 'l2_sp'])
+def test_rules_open_a_pretrained_head_and_a_part_of_the_trunk_does_not(beside):
+    net, variables = language_model(False)
+    rules = [('(block_01|head)/.*', 'top'), ('.*', 'frozen')]
+    for phase, opened in (
+        ({'until': None, 'rules': rules}, True),
+        ((None, 'last:1'), False),
+        ((None, 'head'), True),
+        ((None, 'full'), True),
+    ):
+        freeze = {'strategy': beside, 'phases': [phase]}
+        trained = make_plan(freeze, net, variables, head_is_new=False).at(0).trainable
+        assert any(path.startswith('head/') for path in trained) == opened, phase
+
+
 def test_the_head_alone_cannot_be_chosen_and_gradual_opens_the_table_last():
     net, variables = language_model(True)
     with pytest.raises(UserError, match='no head leaves'):

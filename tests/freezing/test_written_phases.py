@@ -34,11 +34,29 @@ WRITABLE = [
 SLOW = ('adapter:8', 'adapter_plus:8', 'oft:4', 'ssf')  # like lora and ia3, with more leaves
 
 
-def plan_of(freeze, name='vit'):
+def plan_of(freeze, name='vit', head_is_new=True):
     settings = as_settings(freeze)
     net, variables = with_adapters(settings, *network(name))
     shapes = jax.eval_shape(lambda: variables)
-    return make_plan(settings, net, shapes, run_length=RUN_LENGTH), settings
+    how = {'head_is_new': head_is_new, 'run_length': RUN_LENGTH}
+    return make_plan(settings, net, shapes, **how), settings
+
+
+def same_again(plan, settings, name='vit', head_is_new=True):
+    """The plan of the phases that a plan's are written as, which must be the same."""
+    again, _ = plan_of(written(plan, settings), name, head_is_new)
+    assert [p.start for p in again.phases] == [p.start for p in plan.phases]
+    for one, two in zip(plan.phases, again.phases, strict=True):
+        assert one.trainable == two.trainable
+        assert one.multipliers == two.multipliers
+        assert one.modes == two.modes and one.cut == two.cut
+        assert (one.restart, one.reinit) == (two.restart, two.reinit)
+        for path in one.trainable:
+            assert one.leaves[path].anneal == two.leaves[path].anneal
+            assert one.leaves[path].decay == two.leaves[path].decay
+    assert again.optimizer_state == plan.optimizer_state and again.rewarm == plan.rewarm
+    assert again.recompute == plan.recompute and again.new_leaves == plan.new_leaves
+    return again
 
 
 @pytest.mark.parametrize(
@@ -60,20 +78,31 @@ def test_the_written_phases_make_the_same_plan(strategy):
         except UserError:
             assert name == 'batch_norm'
             continue
-        again, _ = plan_of(written(plan, settings), name)
-        assert [p.start for p in again.phases] == [p.start for p in plan.phases]
-        for one, two in zip(plan.phases, again.phases, strict=True):
-            assert one.trainable == two.trainable
-            assert one.multipliers == two.multipliers
-            assert one.modes == two.modes and one.cut == two.cut
-            assert (one.restart, one.reinit) == (two.restart, two.reinit)
-            for path in one.trainable:
-                assert one.leaves[path].anneal == two.leaves[path].anneal
-                assert one.leaves[path].decay == two.leaves[path].decay
-        assert again.optimizer_state == plan.optimizer_state and again.rewarm == plan.rewarm
-        assert again.recompute == plan.recompute and again.new_leaves == plan.new_leaves
+        again = same_again(plan, settings, name)
         extra = {str(t) for t in plan.terms if t.details.kind not in ('mask', 'rates', 'schedule')}
         assert {str(t) for t in again.terms} == extra
+
+
+@pytest.mark.parametrize(
+    'phases',
+    [
+        [{'until': '50%', 'freeze': 'full', 'norm': 'frozen', 'noise': 'off'}, (None, 'full')],
+        [('50%', 'block:1'), {'until': None, 'freeze': 'full', 'norm': 'auto'}],
+    ],
+)
+def test_written_phases_keep_their_own_norm_and_noise(phases):
+    plan, settings = plan_of({'phases': phases}, 'batch_norm')
+    first, second = plan.phases
+    assert second.moving_stats and not first.moving_stats
+    same_again(plan, settings, 'batch_norm')
+
+
+@pytest.mark.parametrize('head', ['auto', 'train'])
+def test_the_head_of_a_pretrained_decoder_is_written_as_it_trains(head):
+    plan, settings = plan_of({'strategy': 'last:1+ema', 'head': head}, 'decoder', False)
+    trains = any(path.startswith('head/') for path in plan.at(0).trainable)
+    assert trains == (head == 'train')
+    same_again(plan, settings, 'decoder', False)
 
 
 def test_what_is_decided_from_data_cannot_be_written_before():

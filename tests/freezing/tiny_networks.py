@@ -37,6 +37,7 @@ TEXT_NETWORKS = {
     'gpt2': ('gpt2', {**SMALL, 'max_positions': 8, 'dropout': 0.0}),
     'llama': ('llama', {**SMALL, 'kv_heads': 1}),
 }
+DECODERS = {'decoder': ('gpt2', {**SMALL, 'max_positions': 8, 'head': 'lm', 'tied': False})}
 EVERYTHING = OptimizerSettings(
     learning_rate=0.1, weight_decay=0.3, clip_norm=0.5, accumulate=2, ema=0.9
 )
@@ -44,8 +45,9 @@ EVERYTHING = OptimizerSettings(
 
 @functools.cache
 def network(name):
-    family, options = {**NETWORKS, **TEXT_NETWORKS}[name]
-    net = build(family, {**options, 'num_classes': 3})
+    family, options = {**NETWORKS, **TEXT_NETWORKS, **DECODERS}[name]
+    classes = {} if name in DECODERS else {'num_classes': 3}
+    net = build(family, {**options, **classes})
     variables = jax.jit(net.init)(jax.random.key(0), net.example_input())
     # Zeros and ones would hide a leaf that decays or moves: give every leaf numbers of its own.
     leaves, tree = jax.tree.flatten(variables)

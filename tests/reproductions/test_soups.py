@@ -108,6 +108,7 @@ def check_soups(rows, *shifts):
         assert found[soups.GREEDY]['val']['accuracy'] >= best
         mean = np.mean([member['test'] for member in members])
         assert found[soups.MEAN]['test']['accuracy'] == pytest.approx(mean)
+        assert 'examples' in found[soups.BEST] and not {*soups.OF_ONE} & {*found[soups.MEAN]}
         scores = found[soups.UNIFORM]['shifts']
         assert scores[soups.SHIFTED]['accuracy'] == pytest.approx(
             np.mean([scores[name]['accuracy'] for name in shifts])

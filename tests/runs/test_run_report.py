@@ -1,5 +1,6 @@
 """The report of a run: of every task, from memory and from its folder, whatever the data hold."""
 
+import dataclasses
 import json
 import re
 from html.parser import HTMLParser
@@ -18,6 +19,8 @@ from ftjax.runs.report.kept_examples import KeptExamples
 from ftjax.runs.report.run_report import RunReport, report_at_end, write_report
 from ftjax.runs.training_summary import training_summary
 from ftjax.tasks import task_of
+from ftjax.tasks.classes import class_errors
+from ftjax.tasks.statistics import grouped
 
 SECTIONS = ('What was trained', 'Data', 'Learning curves', 'Metrics', 'How to make it again')
 
@@ -285,6 +288,12 @@ def test_phases_are_listed(undrawn):
     assert 'From step 0' in shown and 'Phases' in shown
 
 
+def test_what_an_adaptation_moved_is_told_beside_what_trained(undrawn):
+    adapted = {'method': 'tent', 'moved': ['params/norm/scale']}
+    shown = Page(changed(report('images'), adapted=adapted).html()).shown
+    assert 'before the adaptation; after training, tent moved 1 leaf: params/norm/scale' in shown
+
+
 def test_a_notebook_shows_the_page_apart_from_its_own(undrawn):
     shown = report('images')._repr_html_()
     assert shown.startswith('<iframe') and '<script' not in shown
@@ -330,6 +339,28 @@ def test_with_a_threshold_mistakes_figure_and_caption_are_of_its_answers():
         last = decided.rows['last'][one['position']]
         assert (one['predicted'] == names[1]) == (last >= 0.9)
         assert one['confidence'] == pytest.approx(last if last >= 0.9 else 1 - last)
+
+
+def test_the_figure_of_a_threshold_of_0_is_at_0(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(class_errors, 'threshold_figure', lambda *given: drawn.append(given[3]))
+    task, (*_, found) = task_of('classification'), run('two')
+    decided = task.decided(found, 0.0)
+    task.pictures(decided, task.measured(decided, ('no', 'yes'), 0.0), ('no', 'yes'))
+    assert drawn == [0.0]
+
+
+def test_numbers_of_a_column_to_tell_scores_apart_by_are_cut(undrawn):
+    prepared, fitted, result, found = run('two')
+    test = prepared.data.test
+    told = {str(i): str(k / 2) if k else '' for k, i in enumerate(test.ids)}
+    data = dataclasses.replace(prepared.data, slices={'age': told})
+    made = RunReport.of(dataclasses.replace(prepared, data=data), fitted, result, found)
+    page = Page(made.html()).shown
+    assert 'column age: 0.5 to ' in page and 'have neither' not in page
+    by_group = grouped(found, np.arange(60) // 6)
+    made = RunReport.of(dataclasses.replace(prepared, data=data), fitted, result, by_group)
+    assert 'Intervals and p are of groups' in Page(made.html()).shown
 
 
 def test_latency_is_tables_of_what_was_measured(undrawn):

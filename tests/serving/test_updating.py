@@ -13,6 +13,7 @@ from tiny_vit import VIT
 from ftjax import serving
 from ftjax.api import finetune
 from ftjax.errors import UserError
+from ftjax.evaluation.intervals import mean_interval
 from ftjax.serving.making.write_bundle import write_bundle
 from ftjax.serving.updating.compare_sets import Scored, changes
 from ftjax.serving.updating.update_model import (
@@ -185,6 +186,11 @@ def test_changes_are_paired():
     assert change.difference == pytest.approx((new - old).mean())
     # Twelve of 400 differ: the error of the difference is that of twelve signs.
     assert change.interval[1] - change.interval[0] < 2.2 * 1.96 * np.sqrt(12) / 400
+    groups = np.minimum(np.arange(400) // 12, 4)  # of five patients one has all that changed
+    kept = {'metric': 'accuracy', 'groups': groups}
+    (of_groups,) = changes({'new': Scored(values=old, **kept)}, {'new': Scored(values=new, **kept)})
+    assert of_groups.difference == change.difference
+    assert of_groups.interval == tuple(mean_interval(new - old, groups)) != change.interval
 
 
 @pytest.mark.slow

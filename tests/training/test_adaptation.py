@@ -1,6 +1,7 @@
 """Adaptation to unlabelled inputs: what moves, what is seen, and that labels are not."""
 
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -17,12 +18,15 @@ from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather, softmax
 from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.run_length import RunLength
 from ftjax.io.identity.identity_changes import differences
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.registry import parse
+from ftjax.runs.adapt import adapted
 from ftjax.runs.identity import data_identity
 from ftjax.runs.run import train
-from ftjax.training.adaptation.methods import Trained
+from ftjax.training.adaptation.in_words import adaptation_in_words
+from ftjax.training.adaptation.methods import Trained, check_adaptation
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
@@ -83,6 +87,20 @@ def test_statistics_are_those_of_the_unlabelled_inputs(run):
     assert not np.allclose(stem, run.variables['batch_stats']['stem']['norm']['mean'])
 
 
+def test_what_it_moved_after_the_training_is_told(run):
+    fitted = dataclasses.make_dataclass('Fitted', ['variables', 'verification'])
+    data = Splits(train=DARK, val=DARK.take([]), test=DARK.take([]), unlabelled=DARK)
+    config = types.SimpleNamespace(train=TrainSettings(adapt='bn_adapt'))
+    prepared = types.SimpleNamespace(data=data, config=config)
+    result, facts = adapted(prepared, run.spec, fitted(run.variables, 'of the training'))
+    assert set(facts['moved']) == moved(run.variables, result.variables)
+    assert 'batch_stats/stem/norm/mean' in facts['moved']
+    assert result.verification == 'of the training'
+    assert adaptation_in_words({'adapted': facts}).startswith('after training, bn_adapt moved')
+    assert 'not recorded' in adaptation_in_words({'adapted': {'method': 'tent'}})
+    assert adaptation_in_words({}) == ''
+
+
 @pytest.mark.slow
 def test_tent_moves_norms_alone_and_lowers_the_entropy(run):
     after, seen = parse('adaptation', 'tent:8,0.01')(run)
@@ -133,6 +151,30 @@ def test_a_network_without_batch_norm_is_told_apart():
     assert all('norm' in path for path in moved(run.variables['params'], after['params']))
 
 
+REFUSED = {
+    'bn_adapt': (VIT, 'full', {}, 'needs a network with BatchNorm'),
+    'tent': (VIT, 'full', {'roles': {'norm': frozenset()}}, 'needs norms before the head'),
+    'pseudo_labels': (VIT, 'lp_ft', {}, 'changes what trains on the way'),
+    'pseudo_labels:0.5': (VIT, 'full', {}, 'differ: inputs of shape'),
+}
+
+
+@pytest.mark.parametrize('name', REFUSED)
+def test_what_cannot_follow_the_training_is_refused_before_it(name):
+    net, freeze, changes, words = REFUSED[name]
+    plan = make_plan(freeze, net, initial(net), run_length=RunLength(12, 3))
+    plan = dataclasses.replace(plan, net=dataclasses.replace(plan.net, **changes))
+    small = dataclasses.replace(DARK, inputs=DARK.inputs[:, :4, :4])
+    data = Splits(train=DARK, val=DARK.take([]), test=DARK.take([]), unlabelled=small)
+    with pytest.raises(UserError, match=words):
+        check_adaptation(TrainSettings(adapt=name), data, plan)
+
+
+def test_examples_beside_the_whole_batches_are_not_counted_as_seen(run):
+    some = dataclasses.replace(run, unlabelled=DARK.take(range(21)))
+    assert parse('adaptation', 'bn_adapt')(some)[1] == {'seen': 16}
+
+
 def pictures(folder, names, count, seed=0):
     rng = np.random.default_rng(seed)
     for name in names:
@@ -165,6 +207,7 @@ def test_a_run_says_what_it_saw(tmp_path):
     _, result = train(prepared, progress=False)
     facts = result['adapted']
     assert facts['seen'] == 12 and facts['test_inputs_seen'] == 0
+    assert any(path.startswith('params/') for path in facts['moved'])
     assert facts['metrics_before']['n'] == result['metrics']['n'] == 6
     # Test examples among the unlabelled ones are counted.
     leaking = dataclasses.replace(prepared.data, unlabelled=prepared.data.test)

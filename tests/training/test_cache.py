@@ -30,10 +30,12 @@ from ftjax.training.feature_cache import compute, store
 from ftjax.training.feature_cache.compute import Passed
 from ftjax.training.feature_cache.key import features_key, prefix_of
 from ftjax.training.feature_cache.policy import Uses, decide
+from ftjax.training.feature_cache.sources import Sources
 from ftjax.training.feature_cache.stored_batches import FeatureStream
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
 from ftjax.xla.cost_analysis import flops_of
 
@@ -112,28 +114,29 @@ def texts(name, count, lengths=(3, 4, 5)):
 TEXTS = Splits(train=texts('train', 36), val=texts('val', 20), test=texts('test', 3))
 
 
-def run(made, kind, freeze='head', data=None, prep=EIGHT, augment='none', workdir=None, **train):
+def spec_of(made, kind, freeze, data=None, prep=EIGHT, augment='none', **train):
     network, variables = made[kind]
     train = {'epochs': 4.0, 'eval_every': 1 / 3, 'keep': 'last', **train}
     settings = TrainSettings(**train)
     splits = data or (TEXTS if kind == 'bert' else IMAGES)
     plan = make_plan(freeze, network, variables, run_length=RunLength(12, 3))
-    return fit(
-        RunSpec(
-            network,
-            variables,
-            plan,
-            splits,
-            optimizer=ADAM,
-            settings=settings,
-            preprocessing=prep,
-            batch_size=12,
-            eval_batch_size=16,
-            augmentation=augment,
-        ),
-        workdir=workdir,
-        progress=False,
+    return RunSpec(
+        network,
+        variables,
+        plan,
+        splits,
+        optimizer=ADAM,
+        settings=settings,
+        preprocessing=prep,
+        batch_size=12,
+        eval_batch_size=16,
+        augmentation=augment,
     )
+
+
+def run(made, kind, freeze='head', data=None, prep=EIGHT, augment='none', workdir=None, **train):
+    spec = spec_of(made, kind, freeze, data, prep, augment, **train)
+    return fit(spec, workdir=workdir, progress=False)
 
 
 def curves(result):
@@ -285,6 +288,19 @@ def test_texts_of_several_lengths_only_where_they_are_pooled(made, words, comput
     plain, cached = (run(made, 'bert', 'head', data, words, cache=mode) for mode in ('off', 'on'))
     np.testing.assert_allclose(curves(cached), curves(plain), rtol=1e-5)
     assert len(computed) == 2
+
+
+@pytest.mark.parametrize('step', [0, 6])
+def test_a_phase_without_a_cache_is_no_mistake_where_another_has_one(made, words, step):
+    long = (3, 11)
+    data = Splits(train=texts('train', 36, long), val=texts('val', 20, long), test=TEXTS.test)
+    phases = [('6 steps', 'head'), (None, 'last:1')]
+    spec = spec_of(made, 'bert', {'phases': phases}, data, words, cache='on')
+    phase_state = PhaseState(spec)
+    phase_state.enter(step)
+    decision, _ = Sources(spec).decided(phase_state)
+    assert decision.store == (step == 0)
+    assert step == 0 or "several lengths flow into 'block_01'" in decision.line
 
 
 def test_views_are_fixed_and_shared(made, computed):

@@ -115,6 +115,9 @@ def test_schedules_meet_their_ends():
         factors = [rate_factor(settings, step, 1000) for step in range(1000)]
         assert factors[0] == pytest.approx(0.01) and max(factors) == 1.0
         assert factors[-1] == pytest.approx(last, abs=2e-3)
+    test = ScheduleSettings(name='range_test:0.01')
+    rising = [rate_factor(test, step, 11) for step in range(11)]
+    np.testing.assert_allclose(rising, np.geomspace(0.01, 1, 11))  # no warm-up before it
     pieces = ScheduleSettings(name='piecewise', warmup=0.0, boundaries=(0.5, 0.75))
     assert [rate_factor(pieces, s, 4) for s in range(4)] == pytest.approx([1, 1, 0.1, 0.01])
 

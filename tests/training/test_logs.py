@@ -1,16 +1,24 @@
 """Logs survive kills, full disks and several writers."""
 
+import contextlib
 import json
 import multiprocessing
 import os
 
 import numpy as np
 import pytest
+from tiny_runs import VIT, initial, noise, splits
 
 from ftjax.errors import UserError
+from ftjax.freezing.plan.plan import make_plan
 from ftjax.io.files import atomic
 from ftjax.io.json.jsonl import JsonLines, read_jsonl
+from ftjax.training.checkpoints.run_identity import PlanChange
+from ftjax.training.loop import run_state
 from ftjax.training.loop.metrics_log import MetricsLog
+from ftjax.training.settings import TrainSettings
+from ftjax.training.step.phase_state import PhaseState
+from ftjax.training.step.run_spec import RunSpec
 
 
 @pytest.mark.parametrize(
@@ -114,3 +122,22 @@ def test_what_cannot_be_json_is_refused(tmp_path):
     with pytest.raises(TypeError, match='cannot write a object'):
         atomic.write_json(tmp_path / 'a.json', {'a': object()})
     assert not list(tmp_path.iterdir())
+
+
+def test_loggers_learn_whether_a_run_is_new(tmp_path, monkeypatch):
+    told = []
+
+    class Spy(MetricsLog):
+        def __init__(self, folder, *, resume_step, **given):
+            told.append(resume_step)
+            super().__init__(folder, resume_step=resume_step, **given)
+
+    monkeypatch.setattr(run_state, 'MetricsLog', Spy)
+    data, variables = splits(noise, 6, 3, 3), initial(VIT)
+    plan = make_plan('head', VIT, variables)
+    spec = RunSpec(VIT, variables, plan, data, settings=TrainSettings(steps=1), batch_size=3)
+    for _ in range(2):  # the second finds what the first has logged, and no checkpoint
+        with contextlib.ExitStack() as stack:
+            state = run_state.RunState(PhaseState(spec), spec.settings, variables)
+            state.open(stack, tmp_path, PlanChange())
+    assert told == [None, 0]

@@ -8,12 +8,15 @@ from flax.traverse_util import flatten_dict
 
 from ftjax.data import Dataset, Splits
 from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.plan.verification import Verification
 from ftjax.models.registry import build
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.training.loop.batch_norm_recalibration import recomputed
-from ftjax.training.loop.fit import fit
+from ftjax.training.loop.fit import fit, with_statistics_of
+from ftjax.training.loop.fit_result import FitResult
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.run_spec import RunSpec
+from ftjax.training.sweeps.weight_averaging import fit_averaged
 
 NET = build('resnet_bn_cifar', {'depth': 8, 'width': 4, 'image_size': 8, 'num_classes': 3})
 IMAGES = np.random.default_rng(0).random((24, 8, 8, 3), np.float32)
@@ -72,7 +75,7 @@ def test_a_network_without_statistics_is_left_as_it_is():
     assert recomputed(net, own, []) == dict(own)
 
 
-def test_the_policy_recompute_estimates_once_and_then_freezes(variables):
+def spec_of(freeze, variables):
     def split(name, count):
         labels = np.arange(count) % 3
         return Dataset(
@@ -84,20 +87,44 @@ def test_the_policy_recompute_estimates_once_and_then_freezes(variables):
         )
 
     data = Splits(train=split('train', 24), val=split('val', 6), test=split('test', 6))
-    result = fit(
-        RunSpec(
-            NET,
-            variables,
-            make_plan({'strategy': 'last:1', 'norm': 'recompute'}, NET, variables),
-            data,
-            optimizer=OptimizerSettings(),
-            settings=TrainSettings(steps=3),
-            batch_size=8,
-        ),
-        progress=False,
+    return RunSpec(
+        NET,
+        variables,
+        make_plan(freeze, NET, variables),
+        data,
+        optimizer=OptimizerSettings(),
+        settings=TrainSettings(steps=3),
+        batch_size=8,
     )
+
+
+def test_the_policy_recompute_estimates_once_and_then_freezes(variables):
+    freeze = {'strategy': 'last:1', 'norm': 'recompute'}
+    result = fit(spec_of(freeze, variables), progress=False)
     seen = first_convolution(variables, IMAGES)
     found = result.variables['batch_stats']['stem']['norm']
     assert np.allclose(found['mean'], seen.mean((0, 1, 2)), atol=1e-5)
     assert result.verification.frozen_unchanged
     assert not result.plan.moving_stats
+
+
+def test_runs_that_are_averaged_share_the_statistics_that_are_estimated_once(variables):
+    spec = spec_of({'strategy': 'head+soup_uniform:2', 'norm': 'recompute'}, variables)
+    members = []
+
+    def moved(own, folder):
+        """What `fit` does, as far as variables go."""
+        del folder
+        start = (with_statistics_of(own) if own.plan.recompute else own).variables
+        head = jax.tree.map(lambda leaf: leaf + 1 + len(members), start['params']['head'])
+        members.append({**start, 'params': {**start['params'], 'head': head}})
+        told = Verification((), ())
+        return FitResult(members[-1], own.plan, 3, 3, {}, [], told, 0, 0.0, None, 0.0, None, [])
+
+    result, _ = fit_averaged(spec, moved, None)
+    assert result.verification.frozen_unchanged
+    one, two = (flatten_dict(each['batch_stats'], sep='/') for each in members)
+    assert all(np.array_equal(one[path], two[path]) for path in one)
+    seen = first_convolution(variables, IMAGES)
+    found = result.variables['batch_stats']['stem']['norm']
+    assert np.allclose(found['mean'], seen.mean((0, 1, 2)), atol=1e-5)

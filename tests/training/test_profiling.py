@@ -1,6 +1,7 @@
 """Traces of some steps, and a word where steps wait for their data."""
 
 import logging
+import types
 
 import pytest
 
@@ -55,6 +56,16 @@ def test_waiting_for_data_is_told_where_it_matters(caplog, seconds, told):
     with caplog.at_level(logging.WARNING):
         warn_of_waiting(seconds)
     assert ('waited 60 s for their data, 60 %' in caplog.text) == told
+
+
+def test_flops_are_those_of_all_parts_and_devices():
+    timings = Timings()
+    timings.enter(types.SimpleNamespace(start=0, cut='head', size=lambda **_: 5))
+    program = types.SimpleNamespace(seconds=1.0, flops=10.0, bytes=3)
+    timings.add(program, 2.0, 4, counted_once=6)
+    timings.add(program, 2.0, 4, counted_once=6)
+    assert timings.flops == 60 == timings.to_json()[0]['step_flops']
+    assert timings.bytes == 3
 
 
 def test_timings_go_on_over_an_interruption():

@@ -1,5 +1,6 @@
 """Segmentation through the training loop: parts of a batch, features, remat, resume, PyTorch."""
 
+import dataclasses
 import os
 import signal
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from tiny_runs import blocks, initial, splits
 
+from ftjax.data.joined import joined
+from ftjax.data.masks.mask import MaskPixels, masks
 from ftjax.distributed.preemption import Interrupted
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import make_plan
@@ -17,6 +20,7 @@ from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.tasks.registry import task_of
 from ftjax.training.loop import step_runner
+from ftjax.training.loop.fisher import diagonal_fisher
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.run_spec import RunSpec
@@ -94,6 +98,20 @@ def test_stored_features_with_their_taps_give_the_same_run(head):
     stored = fit(spec(head, 'last:1', cache='on'), progress=False)
     assert any('features stored' in line for line in stored.cache)
     np.testing.assert_allclose(losses(stored), losses(plain), rtol=1e-5)
+
+
+def test_images_without_a_counted_pixel_leave_the_fisher_information_as_it_is():
+    real, blank = DATA.train.take([0, 1]), masks([MaskPixels(np.full((8, 8), 255, np.uint8))])
+    none = dataclasses.replace(DATA.train.take([2]), labels=blank)
+
+    def fisher(train):
+        data = dataclasses.replace(DATA, train=train)
+        return diagonal_fisher(dataclasses.replace(spec(freeze='head'), data=data), 8)
+
+    found, wanted = fisher(joined(real, none)), fisher(real)
+    for path, values in wanted.items():
+        assert values.any()
+        np.testing.assert_allclose(found[path], values, rtol=1e-5, err_msg=path)
 
 
 @pytest.mark.slow

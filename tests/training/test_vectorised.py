@@ -15,6 +15,7 @@ from ftjax.optim.schedule import ScheduleSettings
 from ftjax.training.loop.fit import fit
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.run_spec import RunSpec
+from ftjax.training.sweeps import vmapped_runs
 from ftjax.training.sweeps.vmapped_fit import fit_many
 
 NET = build(
@@ -124,6 +125,13 @@ def test_a_run_that_diverges_leaves_the_others_alone(variables):
 def test_what_cannot_share_a_program_is_refused(variables, freeze, settings, said):
     with pytest.raises(UserError, match=f'runs cannot share a program: .*{said}'):
         many(variables, freeze, settings=settings)
+
+
+def test_flops_of_a_step_are_those_of_all_its_parts(variables, monkeypatch):
+    short, parts = TrainSettings(steps=1, keep='last'), dataclasses.replace(ADAM, accumulate=3)
+    monkeypatch.setattr(vmapped_runs, 'flops_of', lambda _: 20.0)
+    cells = many(variables, rates=(1e-3,), optimizer=parts, settings=short)
+    assert [cell.step_flops for cell in cells] == [30.0, 30.0]  # of three parts, shared by two runs
 
 
 def test_trunks_that_differ_are_refused(variables):

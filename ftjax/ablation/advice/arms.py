@@ -141,11 +141,17 @@ def ablation_of(
       arms: from `candidate_arms`.
       data: of the run: baselines follow from it.
       given: keys that the config sets itself; they replace those made here.
-      budget: of the race, '10 min'.
+      budget: of the race, '10 min'; it replaces that of the config.
 
     Raises:
-      UserError: `full` is no arm, and the config names neither arms nor another reference.
+      UserError: `full` is no arm, and the config names neither arms nor another reference; or
+        the config names several tasks.
     """
+    if given.get('tasks'):
+        raise UserError(
+            'config.ablation.tasks does not go with advice, which is on one set of data; leave it '
+            'out, and call advise once for each task'
+        )
     named: dict[str, object] = {
         arm.strategy: {'freeze': arm.strategy, 'rates': arm.rates} for arm in arms
     }
@@ -164,9 +170,8 @@ def ablation_of(
         'seeds': tuple(range(SEEDS)),
         'reference': FULL,
         'metric': task_of(data.task).default_metric,
-        'budget': budget,
     }
-    return {**made, **given}
+    return {**made, **given, 'budget': budget}
 
 
 def described_arms(arms: list[CandidateArm], left_out: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from ftjax.ablation.racing.allocation import LEAST_SEEDS
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.ablation.summary.good_enough import COSTS, cost_against, is_as_good, price
+from ftjax.errors import UserError
 from ftjax.plotting import number_formats
 
 TOO_FEW = 'too few seeds for a verdict'
@@ -70,12 +71,19 @@ def recommend(summary: Summary) -> Advice:
 
     Args:
       summary: from `summarise`; a loss up to its margin is accepted for a cheaper arm.
+
+    Raises:
+      UserError: several tasks.
     """
+    if len(summary['tasks']) != 1:
+        raise UserError('advice is given on one task; the summary has several')
     margin: float = summary['margin']
     arms: Sequence[Summary] = summary['tasks'][0]['arms']
     reference = next(arm for arm in arms if arm['arm'] == summary['reference'])
     trained = [arm for arm in arms if arm['rate'] is not None and arm is not reference]
-    left_out = {arm['arm']: why for arm in trained if (why := _why_not(arm))}
+    unfinished = [arm for arm in arms if arm['mean'] is None and arm is not reference]
+    # Arms without a rate: baselines, and arms of which no run finished at any rate.
+    left_out = {arm['arm']: _why_not(arm) for arm in (*trained, *unfinished) if _why_not(arm)}
     able = [arm for arm in trained if arm['arm'] not in left_out]
     open_arms = [arm for arm in able if arm['difference']['verdict'] == 'undecided']
     undecided = tuple(_undecided(arm, reference) for arm in open_arms)

@@ -14,13 +14,13 @@ from ftjax.ablation.cells.sequence_runner import SequenceRunner
 from ftjax.ablation.cells.task_race import budget_of_task, race_of, with_pilots
 from ftjax.ablation.engines.engine import Cell, Engine
 from ftjax.ablation.grid.cell_schedule import FullGrid, Schedule
-from ftjax.ablation.grid.claim import check_place
+from ftjax.ablation.grid.claim import check_claim, check_place
 from ftjax.ablation.grid.drawn_trials import Trials
-from ftjax.ablation.grid.equal_compute import at_equal_compute
+from ftjax.ablation.grid.equal_compute import LENGTHS, at_equal_compute, keep_note, kept_note
 from ftjax.ablation.grid.forecast import forecast
 from ftjax.ablation.grid.row_identity import RowIdentities, identity_notes
 from ftjax.ablation.grid.rows import read_rows
-from ftjax.ablation.grid.run_grid import jobs_of, run_grid
+from ftjax.ablation.grid.run_grid import in_order, jobs_of, run_grid
 from ftjax.ablation.grid.short_runs import with_short_runs
 from ftjax.ablation.grid.variants import chosen, expanded
 from ftjax.ablation.racing.account import described, sentences
@@ -77,6 +77,8 @@ def run_grids(
             amount = budget_of_task(settings, races, number)
             schedule = race_of(grid, amount, place, engine.workers, runner)
         made = run_one(runner, schedule, place, engine, vectorise, retry_failed, allow)
+        for note in told:  # of equal compute
+            keep_note(place, note)
         kept, more = reduced(made, own, schedule, task, races)
         told += identity_notes(place)
         rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
@@ -123,25 +125,35 @@ def stored_rows(
 ) -> tuple[RowList, list[str], dict[str, Any]]:
     """What `run_grids` gives, from the rows that a folder holds; nothing is run.
 
+    Where the folders of tasks are not there, rows of all tasks in one file are taken as they are:
+    of each arm what it chose, at all rates of that choice.
+
     Raises:
-      UserError: the folder holds none, or those of a race.
+      UserError: the folder holds no rows, those of another config, or of a race too few.
     """
     file = folder / 'runs.jsonl'
     rows = read_rows(file)
     if not rows:
         raise UserError(f'{file} holds no rows to summarise')
-    if settings.tasks and not settings.budget and not settings.sequence:
-        return rows, [], {}  # of each arm what it chose, already
+    if settings.tasks and not settings.sequence:
+        check_place(folder)
     kept, notes, races = [], [], {}
     for number, (task, changes) in enumerate(tasks_of(settings).items()):
-        place = folder_of(task, folder)
-        grid, schedule = scheduled(settings, merged(values, changes))
-        if settings.budget:
-            schedule = race_of(grid, budget_of_task(settings, races, number), place)
-        there = schedule.present(read_rows(place / 'runs.jsonl'))
-        of_task, more = reduced(there, settings, schedule, task, races)
-        kept += [{'task': task, **row} if task else row for row in of_task]
-        notes += [f'{task}: {n}' if task else n for n in (*identity_notes(place), *more)]
+        place, of_task = folder_of(task, folder), merged(values, changes)
+        equal = settings.equal == 'compute'
+        told = [kept_note(place)] if equal else []
+        if task and not settings.budget and not (place / 'runs.jsonl').exists():
+            of_arms, more = [row for row in rows if row.get('task') == task], []
+        else:
+            grid, schedule = scheduled(settings, of_task)
+            check_claim(place, grid, {'config': of_task}, LENGTHS if equal else ())
+            if settings.budget:
+                schedule = race_of(grid, budget_of_task(settings, races, number), place)
+            there = in_order(grid, schedule.present(read_rows(place / 'runs.jsonl')))
+            of_arms, more = reduced(there, settings, schedule, task, races)
+        kept += [{'task': task, **to_jsonable(row)} if task else row for row in of_arms]
+        told += [*identity_notes(place), *more]
+        notes += [f'{task}: {note}' if task else note for note in told]
     return kept, notes, races
 
 

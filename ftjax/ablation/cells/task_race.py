@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Mapping
 
@@ -14,8 +15,8 @@ from ftjax.ablation.racing.race import Race
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.statistics.margin import default_margin
 from ftjax.ablation.statistics.row_types import Summary
-from ftjax.io.files.atomic import write_json
-from ftjax.io.json.stored_fields import read_fields
+from ftjax.io.files.atomic import read_json, write_json
+from ftjax.io.json.stored_fields import check_fields_of
 from ftjax.tasks.metrics import metric_of
 
 START = 'race_start.json'
@@ -57,14 +58,18 @@ def race_of(
         length = runner.length(arm) if arm in settings.tuned else None
         return 0.0 if length is None else length.steps * length.flops
 
-    fields = {'workers': int, budget.kind: dict}
-    found = read_fields(path, fields) if path.exists() else {'workers': workers, budget.kind: {}}
+    found = read_json(path) if path.exists() else {'workers': workers}
+    check_fields_of(found, os.fspath(path), {'workers': int})
+    # A budget in another unit has estimates of its own.
+    if budget.kind in found:
+        check_fields_of(found, os.fspath(path), {budget.kind: dict})
+    known = found.get(budget.kind, {})
     arms = [arm for arm in settings.arms if arm_and_share(arm)[1] == 1.0]
-    new = {arm: estimated(arm) for arm in arms if arm not in found[budget.kind]}
-    expected = {**found[budget.kind], **new}
+    new = {arm: estimated(arm) for arm in arms if arm not in known}
+    expected = {**known, **new}
     if new and runner is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(path, {'workers': found['workers'], budget.kind: expected})
+        write_json(path, {**found, budget.kind: expected})
     margin = default_margin(metric_of(settings.metric))
     return Race(
         settings=settings,

@@ -37,7 +37,8 @@ def movement_verdicts(summary: Summary, rows: Rows, groups: Groups) -> list[dict
     """Reports: how far the features of each arm moved at its chosen rate, in percent.
 
     On the task's own test set and, of each group, on average; an arm whose features stayed as
-    they were in every run is left out.
+    they were in every run is left out, and so is a group where an arm has no distance on some of
+    its test sets.
 
     Args:
       summary: from `summarise`, of one task.
@@ -56,7 +57,13 @@ def movement_verdicts(summary: Summary, rows: Rows, groups: Groups) -> list[dict
         if not any(value for moved in chosen for value in moved.values()):
             continue
         for place, names in places.items():
-            values = [100 * np.mean([moved[name] for name in names]) for moved in chosen]
+            values = [
+                100 * np.mean([moved[name] for name in names])
+                for moved in chosen
+                if all(moved.get(name) is not None for name in names)
+            ]
+            if not values:
+                continue
             claim = f'{place}: features of {arm["arm"]} moved by, % of their length'
             verdicts.append(gate(claim, np.array(values), 'report'))
     return verdicts

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
@@ -14,6 +15,8 @@ from ftjax.io.json.stored_fields import read_fields
 
 FILE = 'ablation.json'
 OTHER = 'choose another --workdir'
+CHANGES = ('arms', 'also_evaluate')
+"""Hold changes of the config: what is left out there is as the config says, and not off."""
 
 
 def claim(folder: pathlib.Path, settings: AblationSettings, fixed: Mapping[str, object]) -> None:
@@ -26,27 +29,50 @@ def claim(folder: pathlib.Path, settings: AblationSettings, fixed: Mapping[str, 
     Raises:
       UserError: rows of another config, or rows of which nobody noted what made them.
     """
-    described = {'arms': {a: settings.changes(a) for a in settings.arms}, **settings.rows_hold}
-    described = to_jsonable({**described, **fixed})
+    described = _described(settings, fixed)
     known, rows = folder / FILE, folder / 'runs.jsonl'
     if not known.exists() and rows.exists() and rows.stat().st_size:
         raise UserError(
             f'{rows} holds rows and there is no {FILE} beside it to say of which config, as '
             f'where an ablation of several tasks put all of them together; {OTHER}'
         )
-    if known.exists():
-        before = read_fields(known, {'digest': str, 'config': dict})['config']
-        arms = read_fields(known, {'config.arms': dict})['config.arms']
-        common = {arm: changes for arm, changes in arms.items() if arm in described['arms']}
-        named = {arm: changes for arm, changes in described['arms'].items() if arm in arms}
-        different = next(
-            differences({**before, 'arms': common}, {**described, 'arms': named}), None
-        )
-        if different is not None:
-            raise UserError(f'{folder} holds an ablation of another config: {different}; {OTHER}')
-        described['arms'] = {**arms, **described['arms']}
+    described['arms'] = {**check_claim(folder, settings, fixed), **described['arms']}
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
     write_json(known, {'digest': digest, 'config': described})
+
+
+def check_claim(
+    folder: pathlib.Path,
+    settings: AblationSettings,
+    fixed: Mapping[str, object],
+    unnamed: Collection[str] = (),
+) -> dict[str, object]:
+    """The arms that a folder notes, with their changes; {} where it notes nothing.
+
+    Args:
+      unnamed: changes of arms that the config does not name, and that are not compared.
+
+    Raises:
+      UserError: it notes another config.
+    """
+    known, described = folder / FILE, _described(settings, fixed)
+    if not known.exists():
+        return {}
+    before = read_fields(known, {'digest': str, 'config': dict})['config']
+    arms = read_fields(known, {'config.arms': dict})['config.arms']
+    there, here = (
+        {
+            **one,
+            'arms': {
+                arm: _without(one['arms'][arm], unnamed) for arm in one['arms'] if arm in other
+            },
+        }
+        for one, other in ((before, described['arms']), (described, arms))
+    )
+    different = next(differences(there, here), None)
+    if different is not None:
+        raise UserError(f'{folder} holds an ablation of another config: {different}; {OTHER}')
+    return arms
 
 
 def check_place(folder: pathlib.Path) -> None:
@@ -55,11 +81,15 @@ def check_place(folder: pathlib.Path) -> None:
         raise UserError(f'{folder} holds an ablation without tasks; {OTHER}')
 
 
-def differences(one: object, other: object, path: str = '') -> Iterator[str]:
+def differences(one: object, other: object, path: str = '', strict: bool = False) -> Iterator[str]:
     """Where two descriptions differ; keys left out count where their value means something.
+
+    Where it is strict, and below CHANGES, every key that is left out counts.
 
     >>> list(differences({'rate': 1}, {'rate': 1, 'folds': 0}))
     []
+    >>> list(differences({'arms': {'a': {}}}, {'arms': {'a': {'folds': 0}}}))
+    ['arms.a.folds is given only here (0)']
     >>> list(differences({'train': {'steps': 1}}, {'train': {'steps': 2}}))
     ['train.steps is 1 there and 2 here']
     """
@@ -70,8 +100,8 @@ def differences(one: object, other: object, path: str = '') -> Iterator[str]:
     for key in {**one, **other}:
         where = f'{path}.{key}' if path else key
         if key in one and key in other:
-            yield from differences(one[key], other[key], where)
-        elif not is_off(one.get(key, other.get(key))):
+            yield from differences(one[key], other[key], where, strict or where in CHANGES)
+        elif strict or not is_off(one.get(key, other.get(key))):
             told = 'only there' if key in one else 'only here'
             yield f'{where} is given {told} ({_short(one.get(key, other.get(key)))})'
 
@@ -85,6 +115,17 @@ def is_off(value: object) -> bool:
     if isinstance(value, dict):
         return all(is_off(part) for part in value.values())
     return value in (None, False, 0, '', 'none', [])
+
+
+def _described(settings: AblationSettings, fixed: Mapping[str, object]) -> dict[str, Any]:
+    arms = {arm: settings.changes(arm) for arm in settings.arms}
+    return to_jsonable({'arms': arms, **settings.rows_hold, **fixed})
+
+
+def _without(changes: Any, names: Collection[str]) -> Any:
+    if not isinstance(changes, dict):
+        return changes
+    return {key: value for key, value in changes.items() if key not in names}
 
 
 def _short(value: object) -> str:

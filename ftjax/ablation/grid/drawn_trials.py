@@ -61,10 +61,6 @@ class Trials:
         tried = {name: tuple(of_name) for name, of_name in rates.items()}
         return of_grid(rows, {*plain, *tried}, settings.draws, tried)
 
-    def rates(self, arm: str, rows: RowList) -> tuple[float, ...]:
-        """Rates of the trials of an arm that had its full length."""
-        return tuple(trial.rate for trial in self._trials(arm, rows)[0] if trial.share == 1.0)
-
     def _cells(self, arm: str, rows: RowList) -> tuple[list[Any], list[Any]]:
         done, wanted = self._trials(arm, rows)
         draws = self.settings.draws

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
+from ftjax.io.files.atomic import write_json
+from ftjax.io.json.stored_fields import read_fields
+
+FILE = 'equal_compute.json'
+LENGTHS = ('train.steps', 'train.eval_every')
+"""Changes of an arm that follow from its FLOPs."""
+UNTOLD = 'Arms train for equal compute, forward passes of frozen stages counted.'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +58,21 @@ def at_equal_compute(
         arms[arm] = {'freeze': given} if isinstance(given, str) else dict(given)
         if arm in steps:
             stretched = lengths[arm].eval_every * steps[arm] / lengths[arm].steps
-            arms[arm] |= {'train.steps': steps[arm], 'train.eval_every': stretched}
+            arms[arm] |= dict(zip(LENGTHS, (steps[arm], stretched), strict=True))
     told = ', '.join(f'{arm} {steps[arm]:,}' for arm in steps)
     note = (
         f'Arms train for equal compute: the {whole:.3g} FLOPs of {lengths[reference].steps:,} '
         f'steps of {reference}, forward passes of frozen stages counted. Steps: {told}.'
     )
     return dataclasses.replace(settings, arms=arms), note
+
+
+def keep_note(folder: pathlib.Path, note: str) -> None:
+    """Keeps what is told of the arms' steps beside their rows."""
+    write_json(folder / FILE, {'note': note})
+
+
+def kept_note(folder: pathlib.Path) -> str:
+    """What `keep_note` kept; that compute is equal, where nothing was kept."""
+    path = folder / FILE
+    return read_fields(path, {'note': str})['note'] if path.exists() else UNTOLD

@@ -89,6 +89,11 @@ def check_row(row: OwnRow, where: str) -> None:
     for name in NUMBERS:
         value = row.get(name)
         _expect(value is None or _number(value), where, name, value, 'a number')
+    identity = row.get('identity')
+    known = identity is None or (
+        isinstance(identity, dict) and isinstance(identity.get('weights') or {}, dict)
+    )
+    _expect(known, where, 'identity', identity, 'an object with weights in it, an object')
     examples = row.get('examples')
     if examples is not None:
         _expect(isinstance(examples, dict), where, 'examples', examples, 'an object')

@@ -73,16 +73,22 @@ def build(results: pathlib.Path) -> Board:
 def seal(results: pathlib.Path, folder: pathlib.Path, setting: str) -> pathlib.Path:
     """Seals a submission to a setting; what would speak against it is an error.
 
+    A seal that was there before stays where there is an error.
+
     Raises:
       UserError: an unknown setting, files that are not there, or arms that would not count.
     """
     settings = settings_below(results)
     if not setting:
         raise UserError(f'--seal needs --setting, one of {", ".join(settings)}')
+    path = folder / submissions.SEAL
+    before = path.read_bytes() if path.is_file() else None
     written = submissions.seal(folder, setting, settings)
     found = submissions.read_submission(folder, folder.name, settings)
     if found.problems:
         written.unlink()
+        if before is not None:
+            written.write_bytes(before)
         raise UserError(f'{folder} would not count: {"; ".join(found.problems)}')
     return written
 

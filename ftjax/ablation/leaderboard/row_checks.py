@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
-import numpy as np
-
 from ftjax.ablation.leaderboard.settings_found import Located
 from ftjax.evaluation.example_scores import unpacked
 
 T = TypeVar('T')
 FEWEST_SEEDS = 3
-ROUNDING = 1e-9
 
 
 def problems(
@@ -68,9 +65,10 @@ def of_trials(rows: Sequence[Located], trials: int, tuning: frozenset[int]) -> I
 
 def of_data(rows: Sequence[Located], data: Mapping[int, object]) -> Iterator[str]:
     """Data that are not those of the others at the same seed, or are not told."""
-    if any(fingerprint(one) is None for one in rows):
+    finished = finished_of(rows)
+    if any(fingerprint(one) is None for one in finished):
         yield 'rows without a fingerprint of the data'
-    elif any(fingerprint(one) != data.get(one.row['seed'], None) for one in rows):
+    elif any(fingerprint(one) != data.get(one.row['seed'], None) for one in finished):
         yield 'other data than most arms'
 
 
@@ -102,13 +100,8 @@ def of_each(rows: Sequence[Located]) -> Iterator[str]:
 
 def scores_agree(located: Located) -> bool:
     """Whether the score of a row is the mean of the scores of its examples, where it has them."""
-    packed, test = located.row.get('examples'), located.row.get('test') or {}
-    if not packed or packed.get('metric') not in test or packed.get('kind') != 'bits':
-        return True
-    scores = np.asarray(unpacked(packed).values, np.float64)
-    return len(scores) == test.get('n', len(scores)) and bool(
-        abs(scores.mean() - test[packed['metric']]) <= ROUNDING
-    )
+    packed = located.row.get('examples')
+    return not packed or unpacked(packed).agree_with(located.row.get('test') or {})
 
 
 def rates_of(rows: Sequence[Located]) -> set[float | None]:
@@ -124,6 +117,11 @@ def tuning_seeds(rows: Sequence[Located]) -> frozenset[int]:
     return frozenset(set.intersection(*by_rate.values()))
 
 
+def finished_of(rows: Sequence[Located]) -> list[Located]:
+    """Those of runs that finished: others do not tell of their data."""
+    return [one for one in rows if one.row['status'] == 'ok']
+
+
 def fingerprint(located: Located) -> object:
     """Of the three splits of a row; None where it does not say."""
     return located.row.get('data_fingerprint')
@@ -131,9 +129,10 @@ def fingerprint(located: Located) -> object:
 
 def data_by_seed(rows: Sequence[Located]) -> dict[int, object]:
     """Seed to the data that most of its rows have."""
-    seeds = {one.row['seed'] for one in rows}
+    finished = finished_of(rows)
+    seeds = {one.row['seed'] for one in finished}
     return {
-        seed: most_common([fingerprint(one) for one in rows if one.row['seed'] == seed])
+        seed: most_common([fingerprint(one) for one in finished if one.row['seed'] == seed])
         for seed in seeds
     }
 

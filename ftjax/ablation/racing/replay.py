@@ -26,7 +26,6 @@ class Replay:
       rates: arm to the rates that both chose.
       seconds: of the runs of the full grid and of the race.
       runs: of both.
-      race: where it stands at its end.
     """
 
     verdicts: Mapping[str, tuple[str, str]]

@@ -8,13 +8,18 @@ from typing import Any
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 
-_NOTES = (('n_diverged', 'diverged'), ('n_failed', 'failed'), ('n_missing', 'missing'))
+_NOTES = (
+    ('n_diverged', 'diverged'),
+    ('n_failed', 'failed'),
+    ('n_undefined', 'without a value'),
+    ('n_missing', 'missing'),
+)
 
 
 def runs(arm: Mapping[str, Any]) -> str:
     """How many runs came to their end, and what became of the others."""
     text = f'{arm["n_ok"]} of {arm["n"]}'
-    notes = [f'{arm[key]} {word}' for key, word in _NOTES if arm[key]]
+    notes = [f'{arm[key]} {word}' for key, word in _NOTES if arm.get(key)]
     return f'{text} ({", ".join(notes)})' if notes else text
 
 

@@ -191,8 +191,8 @@ def _setup(summary: Summary, setup: JsonObject) -> dict[str, str]:
         'seeds': ', '.join(str(seed) for seed in summary['seeds']),
         'reported metric': number_formats.headed(summary),
         'rates chosen by': number_formats.headed(summary, 'validation'),
-        'runs': str(summary['n_runs']),
-        'time of all runs': number_formats.seconds(summary['total_wall_seconds']),
+        'runs in this report': str(summary['n_runs']),
+        'time of these runs': number_formats.seconds(summary['total_wall_seconds']),
     }
     return {**dict(flat(to_jsonable(setup))), **held}
 

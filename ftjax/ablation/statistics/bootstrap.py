@@ -3,7 +3,8 @@
 Scores are a matrix (runs, tasks), or one vector of runs a task where their numbers differ.
 Runs are resampled within each task (the strata), never across tasks. The intervals are
 percentile intervals, too narrow where a task has a handful of seeds: below FEWEST runs a task
-there are none.
+there are none. Runs that are folds vary together, which resampling does not see: `overlap` widens
+the intervals as it does those of means (`mean_interval.py`).
 
 Source: Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical
 precipice, NeurIPS; definitions checked against the numbers that rliable publishes.
@@ -11,6 +12,7 @@ precipice, NeurIPS; definitions checked against the numbers that rliable publish
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -57,8 +59,12 @@ def aggregate(
     confidence: float = 0.95,
     resamples: int = 5000,
     seed: int = 0,
+    overlap: float = 0.0,
 ) -> Interval:
     """A statistic over all runs and tasks with its stratified bootstrap interval.
+
+    Args:
+      overlap: of folds; see `mean_interval`.
 
     >>> scores = np.array([[1, 2], [2, 2], [1, 1], [2, 1]] * 2)
     >>> print(aggregate(scores, iqm, seed=0))
@@ -67,7 +73,9 @@ def aggregate(
     tasks = strata(scores)
     rng = np.random.default_rng(seed)
     resampled = statistic([_resample(task, resamples, rng) for task in tasks])
-    return _percentiles(float(statistic(tasks)), resampled, tasks, confidence)
+    estimate = float(statistic(tasks))
+    resampled = estimate + _widened(tasks, overlap) * (resampled - estimate)
+    return _percentiles(estimate, resampled, tasks, confidence)
 
 
 def performance_profile(
@@ -77,6 +85,7 @@ def performance_profile(
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    overlap: float = 0.0,
 ) -> dict[str, list[float]]:
     """The share of runs that score above each threshold, tasks weighing alike by their runs.
 
@@ -94,16 +103,21 @@ def performance_profile(
         return found
     rng = np.random.default_rng(seed)
     resampled = np.concatenate([_resample(task, resamples, rng) for task in tasks], axis=-1)
-    tail = (1 - confidence) / 2
-    bounds = [
-        np.quantile((resampled > place).mean(axis=-1), [tail, 1 - tail]).tolist()
-        for place in places
-    ]
+    tail, wider = (1 - confidence) / 2, _widened(tasks, overlap)
+    bounds = []
+    for place, share in zip(places, found['share'], strict=True):
+        shares = share + wider * ((resampled > place).mean(axis=-1) - share)
+        bounds.append(np.quantile(shares, [tail, 1 - tail]).clip(0, 1).tolist())
     return {**found, 'low': [low for low, _ in bounds], 'high': [high for _, high in bounds]}
 
 
 def _resample(task: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
     return task[rng.integers(0, len(task), (resamples, len(task)))]
+
+
+def _widened(tasks: list[np.ndarray], overlap: float) -> float:
+    """Standard errors of folds over those of as many independent runs: s^2 (1/n + overlap)."""
+    return math.sqrt(1 + overlap * max(len(task) for task in tasks))
 
 
 def _percentiles(

@@ -51,6 +51,7 @@ class DifferenceModel:
         # Scores far from 0 that hardly vary would lose digits.
         table = table - np.nanmean(table)
         self.seeds, self._named, self._spreads = table.shape[1], outside, spreads
+        self._overlap = overlap
         self._tiny = (1e-12 * max(1.0, float(np.nanmax(np.abs(table))))) ** 2
         self.outside, self._variances = outside, np.zeros(len(table))
         self._take(*rough_variances(table))
@@ -194,11 +195,13 @@ class DifferenceModel:
           One number an arm (arms - 1,); more than MOST_SEEDS stand for more than is looked at.
         """
         size = np.abs(self.differences)
+        # The variance of a mean is s^2 (1/n + overlap): no number of folds brings it to 0.
+        now = 1 / self.seeds + self._overlap
 
         def decided(more: np.ndarray) -> np.ndarray:
             # A further seed adds as many degrees of freedom as each one did.
             df = self.df * (1 + more / max(self.seeds - 1, 1))
-            error = self.standard_errors * np.sqrt(self.seeds / (self.seeds + more))
+            error = self.standard_errors * np.sqrt((1 / (self.seeds + more) + self._overlap) / now)
             half = error * t_of_normal(bound, df)
             return (size > half) | (size + half <= margin)
 

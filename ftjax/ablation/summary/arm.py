@@ -1,7 +1,8 @@
 """One arm of one task, summarised at its chosen rate.
 
 An arm's object in summary.json:
-  arm, n (runs planned), n_ok, n_diverged, n_failed, n_unfinished, n_missing,
+  arm, n (runs planned), n_ok, n_diverged, n_failed, n_undefined (finished, without a value of
+  the metric), n_unfinished (the last three), n_missing,
   rate (chosen; null: not trained or never finished), rate_edge, n_trials, n_tied,
   rate_estimate (vertex of a parabola in log rate: {rate, low, high, confidence, ..}, or null),
   curve: [{rate, mean, n_unfinished, values {seed: validation metric or null}}],
@@ -67,6 +68,7 @@ def summarise_arm(
     finished = [score for score in scores.values() if score is not None]
     ok = [row for seed, row in chosen.items() if scores[seed] is not None]
     failed = sum(row['status'] == 'failed' for row in chosen.values())
+    undefined = sum(_undefined(row, metric) for row in chosen.values())
     validation = [p.mean for p in choice.curve if p.rate == choice.rate and p.mean is not None]
     kept = {'retention': retained_by_arm(ok, retention, confidence, overlap)} if retention else {}
     trainable, total = _mean(ok, 'params_trainable'), _mean(ok, 'params_total')
@@ -74,8 +76,9 @@ def summarise_arm(
         'arm': arm,
         'n': len(seeds),
         'n_ok': len(finished),
-        'n_diverged': len(scores) - len(finished) - failed,
+        'n_diverged': len(scores) - len(finished) - failed - undefined,
         'n_failed': failed,
+        'n_undefined': undefined,
         'n_unfinished': len(scores) - len(finished),
         'n_missing': len(seeds) - len(scores),
         'rate': choice.rate,
@@ -94,7 +97,7 @@ def summarise_arm(
         'seeds': scores,
         'mean': mean_interval(finished, confidence, overlap) if finished else None,
         'sd': float(np.std(finished, ddof=1)) if len(finished) > 1 else None,
-        'iqm': _iqm(finished, confidence),
+        'iqm': _iqm(finished, confidence, overlap),
         'val_mean': validation[0] if validation else None,
         'difference': None,
         'params_trainable': trainable,
@@ -172,10 +175,16 @@ def _at(row: Row, choice: Choice) -> bool:
     return rate is not None and abs(rate - choice.rate) <= SAME * choice.rate
 
 
-def _iqm(finished: list[float], confidence: float) -> object:
+def _undefined(row: Row, metric: Metric) -> bool:
+    """Whether a run finished and its metric has no value; one that is NaN has diverged."""
+    values = row.get('test') or {}
+    return row['status'] == 'ok' and all(values.get(name) is None for name in metric.names)
+
+
+def _iqm(finished: list[float], confidence: float, overlap: float) -> object:
     if not finished:
         return None
-    return bootstrap.aggregate([finished], confidence=confidence)
+    return bootstrap.aggregate([finished], confidence=confidence, overlap=overlap)
 
 
 def _mean(rows: Rows, key: str) -> float | None:

@@ -12,9 +12,10 @@ def caveats(summary: Summary) -> list[str]:
         where = '' if len(summary['tasks']) == 1 else f' on {task["task"]}'
         for arm in task['arms']:
             if arm['n_unfinished']:
+                others = 'its mean is over the others and may flatter it'
                 found.append(
                     f'{arm["arm"]}{where}: {arm["n_unfinished"]} of {arm["n"]} runs '
-                    f'{_how_unfinished(arm)}; its mean is over the others and may flatter it.'
+                    f'{_how_unfinished(arm)}; {others if arm["n_ok"] else "it has no mean"}.'
                 )
             if arm['n_missing']:
                 found.append(
@@ -44,6 +45,13 @@ def caveats(summary: Summary) -> list[str]:
             f'{n} in all. Training sets of folds overlap: intervals and verdicts allow for it '
             '(Nadeau and Bengio 2003).'
         )
+    again = _judged_again(summary)
+    if again:
+        found.append(
+            'The arms raced: how many seeds an arm has depends on its scores. Intervals and '
+            f'verdicts of {" and ".join(again)} do not allow for that, and may be wrong more often '
+            'than is said.'
+        )
     if summary.get('vectorised'):
         found.append(
             f'Runs of {", ".join(summary["vectorised"])} shared programs, several rates at a '
@@ -70,8 +78,26 @@ def caveats(summary: Summary) -> list[str]:
     return found
 
 
+def _judged_again(summary: Summary) -> list[str]:
+    """What is compared at all of alpha beside the looks of a race; [] for none."""
+    if not summary.get('races'):
+        return []
+    arms = [arm for task in summary['tasks'] for arm in task['arms']]
+    kinds = {
+        'all tasks together': bool(summary['overall']),
+        'further test sets': any(arm['shifts'] for arm in arms),
+        'changes of retention': any(arm.get('retention') for arm in arms),
+    }
+    return [kind for kind, there in kinds.items() if there]
+
+
 def _how_unfinished(arm: Summary) -> str:
-    parts = [(arm['n_diverged'], 'diverged'), (arm['n_failed'], 'failed')]
-    if all(count for count, _ in parts):
-        return f'diverged ({arm["n_diverged"]}) or failed ({arm["n_failed"]})'
-    return next(word for count, word in parts if count)
+    parts = [
+        (arm['n_diverged'], 'diverged'),
+        (arm['n_failed'], 'failed'),
+        (arm['n_undefined'], 'finished without a value of the metric'),
+    ]
+    known = [(count, word) for count, word in parts if count]
+    if len(known) == 1:
+        return known[0][1]
+    return ' or '.join(f'{word} ({count})' for count, word in known)

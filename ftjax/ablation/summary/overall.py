@@ -37,6 +37,8 @@ def summarise_overall(summary: Summary, floor: float | None) -> dict[str, object
     """
     tasks, higher_is_better = summary['tasks'], summary['higher_is_better']
     confidence, reference = summary['confidence'], summary['reference']
+    options = options_of(summary)
+    folded: dict[str, Any] = {'confidence': confidence, 'overlap': options['overlap']}
     scores: dict[str, list[list[float]]] = {}
     for task in tasks:
         worst = worst_score(task['arms'], higher_is_better) if floor is None else floor
@@ -57,9 +59,11 @@ def summarise_overall(summary: Summary, floor: float | None) -> dict[str, object
         thresholds[-1] += beyond
     means = mean_of_tasks(summary, [task['task'] for task in tasks])['tasks'][0]['arms']
     seeds = {arm['arm']: arm['seeds'] for arm in means if arm['arm'] in complete}
+    # A baseline without runs, say, is no arm here.
+    options['outside_prior'] = [arm for arm in options['outside_prior'] if arm in seeds]
     compared = None
     if reference in seeds:
-        compared = compare_arms(seeds, reference, **options_of(summary))
+        compared = compare_arms(seeds, reference, **options)
     arms = []
     for arm, runs in complete.items():
         finished = [score for score in seeds[arm].values() if score is not None]
@@ -77,10 +81,10 @@ def summarise_overall(summary: Summary, floor: float | None) -> dict[str, object
                     for one in task['arms']
                     if one['arm'] == arm
                 ),
-                'mean': mean_interval(finished, confidence) if finished else None,
-                'iqm': bootstrap.aggregate(runs, confidence=confidence),
+                'mean': mean_interval(finished, **folded) if finished else None,
+                'iqm': bootstrap.aggregate(runs, **folded),
                 'difference': difference,
-                'profile': _profile(runs, thresholds, higher_is_better, confidence),
+                'profile': _profile(runs, thresholds, higher_is_better, folded),
             }
         )
     return {'arms': arms}
@@ -107,14 +111,17 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _profile(
-    runs: list[list[float]], thresholds: np.ndarray, higher_is_better: bool, confidence: float
+    runs: list[list[float]],
+    thresholds: np.ndarray,
+    higher_is_better: bool,
+    folded: dict[str, Any],
 ) -> dict[str, list[float]]:
     """The share of runs that are better than each threshold; thresholds rise either way."""
     if higher_is_better:
-        return bootstrap.performance_profile(runs, thresholds.tolist(), confidence=confidence)
+        return bootstrap.performance_profile(runs, thresholds.tolist(), **folded)
     turned = bootstrap.performance_profile(
         [[-value for value in task] for task in runs],
         (-thresholds).tolist(),
-        confidence=confidence,
+        **folded,
     )
     return {**turned, 'thresholds': thresholds.tolist()}

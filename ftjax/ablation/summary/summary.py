@@ -15,10 +15,11 @@ summary.json (`schema` 1):
   question, metric, val_metric, higher_is_better (of the metric), val_higher_is_better,
   reference, confidence, margin, retention ({of (a further test set), metric, higher_is_better,
   margin, before (an arm)}, where it is asked for), outside_prior (arms), seeds, n_runs,
-  total_wall_seconds (of all runs, the search included), caveats (sentences), folds (where
-  there are any), vectorised (arms whose runs shared programs, where there are any), workers
-  (the most runs at a time, where there were several), retried (runs that had failed before,
-  where there are any),
+  total_wall_seconds (both of the rows given, all rates among them; with `tune`, a drawn search or
+  a race these are runs of what arms chose, and others were made besides), caveats (sentences),
+  folds (where there are any), vectorised (arms whose runs shared programs, where there are any),
+  workers (the most runs at a time, where there were several), retried (runs that had failed
+  before, where there are any),
   tasks: one object a task: task, arms, each an object as `arm` describes, and sources, as
   `uncertainty` describes, where rows tell of test examples,
   overall: null for one task, else as `overall` describes,

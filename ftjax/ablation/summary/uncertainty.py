@@ -32,7 +32,8 @@ def example_scores(rows: Rows, arms: Sequence[Summary], metric: Metric) -> ByArm
     Args:
       rows: of one task.
       arms: of the task's summary.
-      metric: whose value is the mean of the scores; rows of another are left out.
+      metric: whose value is the mean of the scores; rows of another are left out, and rows whose
+        scores have another mean.
     """
     found: ByArm = {}
     for arm in arms:
@@ -44,7 +45,9 @@ def example_scores(rows: Rows, arms: Sequence[Summary], metric: Metric) -> ByArm
             if arm['rate'] is not None and row['rate'] is not None:
                 chosen = known_rate(row['rate'], [arm['rate']]) == arm['rate']
             if chosen and told.get('metric') in metric.names:
-                found.setdefault(arm['arm'], {})[row['seed']] = unpacked(told).values
+                scores = unpacked(told)
+                if scores.agree_with(row['test'] or {}):
+                    found.setdefault(arm['arm'], {})[row['seed']] = scores.values
     return found
 
 

@@ -106,7 +106,16 @@ def read_source(settings: DataSettings) -> Parts:
     if needs and not argument:
         raise UserError(f'data.source {name!r} needs what to read: {name}:{needs}')
     reader: Reader = part.function
-    read = reader(argument, settings)
+    return completed(reader(argument, settings), settings)
+
+
+def completed(read: Parts, settings: DataSettings) -> Parts:
+    """What a source, or a program, gave: with groups, without what `data.exclude` leaves out.
+
+    Raises:
+      UserError: groups that cannot be read or that two splits share, a broken image file, or an
+        index of `data.exclude` that does not fit.
+    """
     given = {name: _of_task(dataset, settings) for name, dataset in read.given.items()}
     given, notes = with_groups(given, settings), list(read.notes)
     if settings.exclude:

@@ -22,7 +22,8 @@ _log = logging.getLogger(__name__)
 def table_preprocessing(train: Dataset, settings: DataSettings) -> Any:
     """Means, deviations, levels and what fills gaps, of a training split of kind `table`.
 
-    Columns of numbers that never vary are dropped, and that is logged.
+    Columns of numbers that never vary are dropped, and that is logged; not those whose gaps are to
+    be told by an indicator.
 
     Raises:
       UserError: nothing is left, or a column without a single value.
@@ -43,16 +44,17 @@ def table_preprocessing(train: Dataset, settings: DataSettings) -> Any:
         fill = float(rule(values[~gaps])) if rule.details.rows == 'fill' else None
         filled = values if fill is None else np.where(gaps, fill, values)
         deviation = float(filled[~np.isnan(filled)].std())
-        if not deviation:
+        told = bool(rule.arguments.get('indicator', False)) and fill is not None
+        if not deviation and not (told and gaps.any()):
             dropped.append(name)
             continue
         numbers.append(
             NumberColumn(
                 name=name,
                 mean=float(filled[~np.isnan(filled)].mean()),
-                deviation=deviation,
+                deviation=deviation or 1.0,
                 fill=fill,
-                indicator=bool(rule.arguments.get('indicator', False)) and fill is not None,
+                indicator=told,
             )
         )
     categories = []

@@ -36,12 +36,12 @@ def written(plan: Plan, settings: FreezeSettings) -> dict[str, object]:
     if settings.frozen_dtype is not None:
         freeze['frozen_dtype'] = settings.frozen_dtype
     freeze['phases'] = tuple(
-        written_phase(phase, end) for phase, end in zip(plan.phases, ends, strict=True)
+        written_phase(plan, phase, end) for phase, end in zip(plan.phases, ends, strict=True)
     )
     return freeze
 
 
-def written_phase(phase: Phase, end: int | None) -> dict[str, object]:
+def written_phase(plan: Plan, phase: Phase, end: int | None) -> dict[str, object]:
     """One phase, with a group of its own for every rate there is."""
     kinds: dict[tuple[float, float | None], str] = {}
     groups = {}
@@ -55,6 +55,12 @@ def written_phase(phase: Phase, end: int | None) -> dict[str, object]:
     anneal = {name: at for (_, at), name in kinds.items() if at is not None}
     for key, value in (('multipliers', multipliers), ('anneal', anneal)):
         if value:
+            found[key] = value
+    for key, value, common in (
+        ('norm', phase.norm, plan.norm),
+        ('noise', phase.noise, plan.noise),
+    ):
+        if value != common:
             found[key] = value
     if phase.restart:
         found['restart'] = True

@@ -30,6 +30,8 @@ class Draft:
     """Of the rate rule, by leaf."""
     norm: str | None = None
     noise: str | None = None
+    terms: tuple[Term, ...] = ()
+    """The strategy that named its leaves; () where rules did."""
 
 
 def from_terms(
@@ -60,6 +62,7 @@ def from_terms(
             segment,
             {p: group_of(p, net) if p in segment.trainable else FROZEN for p in net.shapes},
             factors,
+            terms=tuple(terms),
         )
         for segment in segments
     ]
@@ -123,10 +126,11 @@ def from_rules(
     """One draft from ordered rules, with the multipliers of their groups."""
     groups = assign(net.shapes, rules)
     names = set(groups.values()) - {FROZEN}
-    for name in sorted(set(multipliers) - names):
-        check_name(name, names, 'group in freeze.multipliers:')
-    factors = {path: rate * multipliers.get(group, 1.0) for path, group in groups.items()}
     ends = fields.get('anneal') or {}
+    for key, given in (('multipliers', multipliers), ('anneal', ends)):
+        for name in sorted(set(given) - names):
+            check_name(name, names, f'group in freeze.{key}:')
+    factors = {path: rate * multipliers.get(group, 1.0) for path, group in groups.items()}
     anneal = {path: float(ends[group]) for path, group in groups.items() if group in ends}
     open_ = frozenset(path for path, group in groups.items() if group != FROZEN)
     segment = Segment(
@@ -207,4 +211,5 @@ def user_phase(
         {path: rate * draft.factors.get(path, 1.0) for path in net.shapes},
         fields['norm'] or asked(reversed(terms), 'norm'),
         fields['noise'] or asked(reversed(terms), 'noise'),
+        tuple(terms),
     )

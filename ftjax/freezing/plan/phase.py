@@ -97,6 +97,9 @@ class Phase:
     by_rates: bool = False
     """What of the backward pass a step needs is read from its rates: phases that open different
     leaves then share a program, and what a rate of 0 holds costs no gradient."""
+    norm: str = 'follow_mask'
+    noise: str = 'trained'
+    """The policies on statistics and noise that gave the stages their modes."""
 
     @functools.cached_property
     def trainable(self) -> tuple[str, ...]:

@@ -26,12 +26,13 @@ def extra_terms(settings: FreezeSettings) -> list[Term]:
 
 
 def with_head(
-    settings: FreezeSettings, net: Anatomy, groups: Mapping[str, str], terms: Sequence[Term] = ()
+    settings: FreezeSettings, net: Anatomy, groups: Mapping[str, str], terms: Sequence[Term]
 ) -> dict[str, str]:
     """The groups once `freeze.head` has its say.
 
     A pretrained decoder's head is no head of the task: under `auto` a strategy that trains a part
-    of the network leaves it frozen, unless it is the head that it is for.
+    of the network leaves it frozen, unless it is the head that it is for. Rules are obeyed as they
+    stand: `terms` are the strategy that named the groups, none where rules did.
     """
     groups, loaded = dict(groups), net.head - net.adapters
     by_steps = any(term.details.kind in ('schedule', 'data_driven') for term in terms)
@@ -83,7 +84,8 @@ def make_phase(
         if group != FROZEN and (open_ is None or path in open_)
     }
     stages = plan_stages(net, trained, norm, noise == 'off')
-    return Phase(segment.start, leaves, stages, segment.restart, tuple(sorted(segment.reinit)))
+    reinit = tuple(sorted(segment.reinit))
+    return Phase(segment.start, leaves, stages, segment.restart, reinit, norm=norm, noise=noise)
 
 
 def stored_as(settings: FreezeSettings, dtype: str) -> str | None:

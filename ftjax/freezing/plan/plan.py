@@ -236,7 +236,7 @@ def make_plan(
     make = functools.partial(make_phase, net, settings)
     phases = []
     for draft in drafts:
-        groups = with_head(settings, net, draft.groups, terms)
+        groups = with_head(settings, net, draft.groups, draft.terms)
         if all(group == FROZEN for group in groups.values()):
             when = f' from step {draft.segment.start} on' if len(drafts) > 1 else ''
             raise UserError(

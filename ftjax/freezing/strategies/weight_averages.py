@@ -87,18 +87,18 @@ def soup_greedy(ends: Sequence[Flat], start: Flat, score: Callable, runs: int):
         value = score(mean_of([ends[j] for j in (*taken, i)]))
         if value > best:
             taken, best = [*taken, i], value
-    mixed = ends[taken[0]] if len(taken) == 1 else mean_of([ends[j] for j in taken])
+    mixed = mean_of([ends[j] for j in taken])
     return mixed, {'members': scores, 'taken': taken, 'score': best}
 
 
 def interpolate(start: Flat, end: Flat, alpha: float) -> Flat:
-    """(1 - alpha) start + alpha end, leaf by leaf; exact at both ends.
+    """(1 - alpha) start + alpha end, leaf by leaf; at both ends the given weights themselves.
 
     >>> interpolate({'w': np.array([0.0, 2.0])}, {'w': np.array([1.0, 2.0])}, 0.25)['w'].tolist()
     [0.25, 2.0]
     """
     if alpha in (0.0, 1.0):
-        return dict(start if alpha == 0.0 else end)
+        return start if alpha == 0.0 else end
     mixed: Flat = {}
     for path, leaf in end.items():
         old, new = np.asarray(start[path]), np.asarray(leaf)
@@ -109,7 +109,9 @@ def interpolate(start: Flat, end: Flat, alpha: float) -> Flat:
 
 
 def mean_of(ends: Sequence[Flat]) -> Flat:
-    """The mean of some weights, leaf by leaf, summed in double precision."""
+    """The mean of some weights, leaf by leaf, summed in double precision; one stays itself."""
+    if len(ends) == 1:
+        return ends[0]
     mixed: Flat = {}
     for path, first in ends[0].items():
         leaves = [np.asarray(end[path]) for end in ends]

@@ -33,6 +33,8 @@ RESULT: dict[str, type] = {
     'frozen_unchanged': bool,
     'moved_frozen': list,
     'still_trainable': list,
+    'adapted': dict,
+    'adapted.moved': list,
     'versions': dict,
     'provenance': dict,
 }

@@ -24,6 +24,7 @@ __all__ = [
     'peak_memory',
     'provenance',
     'read_json',
+    'script_command',
     'versions',
     'write_json',
     'write_text',
@@ -94,11 +95,27 @@ def command_line() -> str:
     script, arguments = (sys.argv or [''])[0], sys.argv[1:]
     path = pathlib.Path(script)
     if path.is_absolute():
-        if path.parts[-3:-1] == ('shipped', 'scripts'):  # ftjax/__main__.py, from a wheel
+        if _from_wheel(path):
             return shlex.join(['python', '-m', 'ftjax', path.stem, *arguments])
         path = path.relative_to(_SOURCE) if path.is_relative_to(_SOURCE) else path
         script = path.as_posix() if not path.is_absolute() else path.name
     return shlex.join(['python', script, *arguments] if script.endswith('.py') else sys.argv)
+
+
+def script_command(name: str, *arguments: str) -> str:
+    """The command of a script, quoted for a shell, called as this process was: from a wheel too.
+
+    >>> script_command('train', '--workdir=my runs')
+    "python scripts/train.py '--workdir=my runs'"
+    """
+    wheel = _from_wheel(pathlib.Path((sys.argv or [''])[0]))
+    called = ('-m', 'ftjax', name) if wheel else (f'scripts/{name}.py',)
+    return shlex.join(['python', *called, *arguments])
+
+
+def _from_wheel(script: pathlib.Path) -> bool:
+    """Whether a script is one that `python -m ftjax` calls: see ftjax/__main__.py."""
+    return script.is_absolute() and script.parts[-3:-1] == ('shipped', 'scripts')
 
 
 def host() -> dict[str, object]:

@@ -87,7 +87,8 @@ def examine(trained: Trained, dataset: Dataset) -> Examined:
                     losses[index] = told[index].get('loss', np.nan)
             yield outputs, batch
 
-    metrics = task.measure(seen(), names or trained.class_names, trained.threshold)
+    called = names or trained.class_names
+    metrics = task.measure(seen(), called, trained.threshold, groups=dataset.groups)
     if not kept:
         examples = tuple(told.get(index, {}) for index in range(len(dataset)))
         nothing = np.zeros((0, 0), np.float32)

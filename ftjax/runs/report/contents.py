@@ -27,6 +27,7 @@ from ftjax.runs.report.latency_shown import latency_shown
 from ftjax.runs.report.mistakes_shown import mistakes_shown
 from ftjax.runs.report.report_facts import ReportFacts
 from ftjax.runs.report.slices_shown import slices_shown
+from ftjax.training.adaptation.in_words import adaptation_in_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -122,6 +123,9 @@ def _trained(report: ReportFacts) -> str:
             bullets(starts),
             paragraph('The table is of the last.', 'legend'),
         ]
+    adaptation = adaptation_in_words(report.result)
+    if adaptation:
+        parts.append(paragraph(f'This is what trained before the adaptation; {adaptation}.'))
     return '\n'.join(parts)
 
 

@@ -19,6 +19,7 @@ from ftjax.data import Dataset, Splits
 from ftjax.data.audit.examples import NAMES
 from ftjax.data.audit.quick import quick_audit
 from ftjax.errors import UserError
+from ftjax.evaluation.slices import measured
 from ftjax.io.files.atomic import read_json, write_bytes, write_json
 from ftjax.io.files.npz_archive import NpzArchive
 from ftjax.io.json.stored_fields import check_fields_of
@@ -164,8 +165,8 @@ def kept_examples(
             columns[f'{what} copy of a training example'] = np.where(copied, 'yes', 'no')
     given = {**({data.group_column: data.groups} if data.groups else {}), **data.slices}
     for name, values in given.items():
-        told = [values.get(str(each), '') for each in ids[index]]
-        columns[f'column {name}'] = np.asarray(told, object)
+        told = np.asarray([values.get(str(each), '') for each in ids[index]], object)
+        columns[f'column {name}'] = measured(told) if name in data.slices else told
     about['baselines'] = [
         dataclasses.asdict(each)
         for each in task.baselines(data.train.labels, found, names, metrics)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ftjax.evaluation.slices import slices
+from ftjax.evaluation.slices import FEWEST, slices
 from ftjax.pages.elements import paragraph, table
 from ftjax.plotting import number_formats
 from ftjax.runs.report.answer import bounds_text, task_in, value_text
@@ -17,7 +17,8 @@ def slices_shown(report: ReportFacts) -> str:
     if report.kept is None or not report.kept.found.rows:
         return ''
     ratio = task_in(report).ratio(report.kept.found)
-    found = [] if ratio is None else slices(ratio, report.kept.columns)
+    groups = report.kept.found.rows.get('group')
+    found = [] if ratio is None else slices(ratio, report.kept.columns, groups)
     if ratio is None or not found:
         return ''
     metric = ratio.metric
@@ -42,4 +43,9 @@ def slices_shown(report: ReportFacts) -> str:
         'multiplied by their number (Bonferroni). p: that a part is as the rest of the split '
         '(Fisher’s exact test of shares, else Welch’s t).'
     )
+    if groups is not None:
+        said += (
+            ' Intervals and p are of groups (data.group_column, data.group_pattern): a part of '
+            f'fewer than {FEWEST}, or with fewer in the rest, has neither and is not counted.'
+        )
     return table(header, rows) + paragraph(said, 'legend')

@@ -24,6 +24,8 @@ class Scored:
     metric: str
     values: np.ndarray
     """float64 (n,): their mean is the metric."""
+    groups: np.ndarray | None = None
+    """(n,) what each example belongs to; None where examples are independent."""
 
     @property
     def mean(self) -> float:
@@ -43,7 +45,7 @@ class Change:
     difference: float
     """After minus before."""
     interval: tuple[float, float] | None
-    """95 %, by resampling examples, whose scores are paired; None where it is not known."""
+    """95 %, by resampling examples, or groups, whose scores are paired; None where not known."""
 
     @property
     def verdict(self) -> str:
@@ -69,7 +71,8 @@ def scored(trained: Trained, dataset: Dataset) -> Scored:
             'compared on them'
         )
     scores = unpacked(packed)
-    return Scored(metric=scores.metric, values=scores.values.astype(np.float64))
+    groups = dataset.groups if len(dataset.groups) else None
+    return Scored(metric=scores.metric, values=scores.values.astype(np.float64), groups=groups)
 
 
 def changes(before: Mapping[str, Scored], after: Mapping[str, Scored]) -> list[Change]:
@@ -79,7 +82,7 @@ def changes(before: Mapping[str, Scored], after: Mapping[str, Scored]) -> list[C
         new = after[name]
         differences = new.values - old.values
         # A resampling of equal values has no width, and nothing is known from one example.
-        interval = mean_interval(differences) if len(differences) > 1 else None
+        interval = mean_interval(differences, old.groups) if len(differences) > 1 else None
         found.append(
             Change(
                 set_name=name,

@@ -92,13 +92,14 @@ class ClassErrors(ErrorAnalysis):
         if found.outputs == 2 and len(np.unique(rows['label'])) == 2:
             chances, name = _second(rows), check_class_names(class_names, 2)[1]
             chosen = metrics.get('threshold')
+            at = 0.5 if chosen is None else chosen
             said = '0.5' if chosen is None else f'{chosen:.4g}, chosen before (train.threshold)'
             more = ' A threshold is chosen on validation data.' if chosen is None else ''
             made.append(
                 Picture(
                     f'What another threshold on the probability of {name!r} would give; the '
                     f'network answers at {said}.{more}',
-                    threshold_figure(rows['label'], chances, name, chosen or 0.5),
+                    threshold_figure(rows['label'], chances, name, at),
                 )
             )
         return made

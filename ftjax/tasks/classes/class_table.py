@@ -35,15 +35,19 @@ def class_table(
 ) -> list[str]:
     """Lines: a row a class, an empty one, the averages over classes, an empty one.
 
-    Of more than `max_classes` classes those with the lowest F1 are listed.
+    Of more than `max_classes` classes those with the lowest F1 are listed, or, where the table has
+    no F1, with the lowest number of its first column.
     """
     rows: list[JsonObject] = [
         {**row, 'name': printable(row['name'])} for row in metrics['per_class']
     ]
     lines = []
     if len(rows) > max_classes:
-        lines.append(f'the {max_classes} of {len(rows)} classes with the lowest F1')
-        rows = sorted(rows, key=lambda row: row['f1'])[:max_classes]
+        by = 'f1' if 'f1' in columns else columns[0]
+        label = {'f1': 'F1', 'iou': 'IoU'}.get(by, by)
+        lines.append(f'the {max_classes} of {len(rows)} classes with the lowest {label}')
+        # What is undefined, as of a class that occurs nowhere, comes last.
+        rows = sorted(rows, key=lambda row: (row[by] is None, row[by] or 0))[:max_classes]
     means = [f'{average} mean' for average in averages]
     width = max(map(len, [*means, *(row['name'] for row in rows)]))
     heads = [_HEADS.get(column, column) for column in columns]

@@ -17,7 +17,7 @@ from ftjax.data.joined import joined
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather, softmax
-from ftjax.freezing.plan.plan import FreezeSettings, make_plan
+from ftjax.freezing.plan.plan import FreezeSettings, Plan, make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.io.json.json_values import JsonObject
 from ftjax.optim.optimizer import OptimizerSettings
@@ -35,12 +35,16 @@ from ftjax.training.step.run_spec import RunSpec
 class Adaptation:
     """The `details` of a method."""
 
+    check: Callable[[Plan, Splits], None]
+    """Raises UserError, before the training, where the method cannot follow it."""
     by_own_loss: bool = False
     """Whether it trains on by the loss of the run."""
 
 
 Adapted = tuple[Variables, dict[str, Any]]
-"""Variables, and facts for people: how many examples were seen, how many were used."""
+"""Variables, and facts for people: how many examples were seen, how many were used.
+
+Where batches have one size, the examples that fill no whole batch are not seen."""
 _EPOCHS = above(0)
 
 
@@ -77,37 +81,60 @@ class Trained:
             self.spec, data=Splits(train=train, val=none, test=none), **given
         )
 
+    @property
+    def in_batches(self) -> int:
+        """Unlabelled examples of an epoch: as many as fill whole batches."""
+        spec = self.on(self.unlabelled)
+        return spec.steps_per_epoch * spec.batch_size
+
     def recomputed(self, variables: Variables) -> dict[str, object]:
-        """The variables with BatchNorm's statistics of all unlabelled inputs."""
+        """The variables with BatchNorm's statistics of the unlabelled inputs, in whole batches."""
         stream = self.on(self.unlabelled).stream_of(self.spec.seed, augmented=False)
         batches = (stream.batch(n)['inputs'] for n in range(stream.steps_per_epoch))
         return recomputed(self.spec.network, variables, batches, self.spec.preprocessing)
 
 
-def check_adaptation(settings: TrainSettings, data: Splits) -> None:
-    """Raises UserError where train.adapt has no unlabelled examples to go by."""
+def check_adaptation(settings: TrainSettings, data: Splits, plan: Plan) -> None:
+    """Raises UserError where train.adapt cannot follow the training, or has nothing to go by."""
     name = settings.adapt
-    term = parse('adaptation', name) if name else None
-    if term is not None and (term.details or Adaptation()).by_own_loss and data.train.columns:
+    if not name:
+        return
+    details = parse('adaptation', name).details  # None of a method of one's own
+    if details is not None and details.by_own_loss and data.train.columns:
         raise UserError(
             f'train.adapt {name!r} trains on by train.loss {settings.loss!r} with other examples, '
             f'of which nobody knows {", ".join(data.train.columns)}'
         )
-    if name and not data.label_kind.one_class:
+    if not data.label_kind.one_class:
         raise UserError(f'train.adapt {name!r} needs one class an example; not {data.task}')
-    if name and (data.unlabelled is None or not len(data.unlabelled)):
+    if data.unlabelled is None or not len(data.unlabelled):
         raise UserError(
             f"train.adapt {name!r} needs unlabelled examples: data.unlabelled='folder:PATH', or "
             "rows without a label that data.missing={'label': 'keep'} keeps"
         )
+    if details is not None:
+        details.check(plan, data)
 
 
-@register('adaptation', 'bn_adapt', source='arXiv:2006.16971')
+def check_statistics(plan: Plan, data: Splits) -> None:
+    """UserError for a network without BatchNorm."""
+    del data
+    if plan.net is not None and not plan.net.stats:
+        raise UserError("train.adapt 'bn_adapt' needs a network with BatchNorm; this one has none")
+
+
+@register('adaptation', 'bn_adapt', source='arXiv:2006.16971', details=Adaptation(check_statistics))
 def bn_adapt(run: Trained) -> Adapted:
     """BatchNorm's running statistics, estimated anew on the unlabelled inputs; no weight moves."""
-    if not run.variables.get('batch_stats'):
-        raise UserError("train.adapt 'bn_adapt' needs a network with BatchNorm; this one has none")
-    return run.recomputed(run.variables), {'seen': len(run.unlabelled)}
+    check_statistics(run.spec.plan, run.spec.splits)
+    return run.recomputed(run.variables), {'seen': run.in_batches}
+
+
+def check_norms(plan: Plan, data: Splits) -> None:
+    """UserError for a network without norms before its head."""
+    del data
+    if plan.net is not None and not plan.net.norms - plan.net.head:
+        raise UserError("train.adapt 'tent' needs norms before the head; this network has none")
 
 
 @register(
@@ -115,6 +142,7 @@ def bn_adapt(run: Trained) -> Adapted:
     'tent',
     source='arXiv:2006.10726',
     ranges={'epochs': _EPOCHS, 'rate': above(0)},
+    details=Adaptation(check_norms),
 )
 def tent(run: Trained, epochs: float = 1.0, rate: float = 1e-3) -> Adapted:
     """Scales and biases of the norms, trained to make the entropy of predictions small.
@@ -123,6 +151,7 @@ def tent(run: Trained, epochs: float = 1.0, rate: float = 1e-3) -> Adapted:
     on the unlabelled inputs. Adam as in the source, which adapts batch by batch as they arrive;
     here the examples are gone through `epochs` times first.
     """
+    check_norms(run.spec.plan, run.spec.splits)
     spec = run.on(run.unlabelled)
     settings = TrainSettings(
         epochs=epochs, loss='entropy', keep='last', cache='off', eval_every=1e9
@@ -140,8 +169,19 @@ def tent(run: Trained, epochs: float = 1.0, rate: float = 1e-3) -> Adapted:
             augmentation='none',
         )
     )
-    seen = {'seen': len(run.unlabelled), 'steps': fitted.steps}
+    seen = {'seen': run.in_batches, 'steps': fitted.steps}
     return run.recomputed(fitted.variables), seen
+
+
+def check_training_on(plan: Plan, data: Splits) -> None:
+    """UserError for a plan that changes on the way, or examples that cannot stand beside others."""
+    if len(plan.phases) > 1 or plan.choose_at:
+        raise UserError(
+            f"train.adapt 'pseudo_labels' trains on as the run did, and freeze {plan.strategy!r} "
+            'changes what trains on the way'
+        )
+    if data.unlabelled is not None:
+        joined(data.train.take([0]), data.unlabelled.take([0]))
 
 
 @register(
@@ -149,7 +189,7 @@ def tent(run: Trained, epochs: float = 1.0, rate: float = 1e-3) -> Adapted:
     'pseudo_labels',
     source='Lee 2013, ICML workshop on challenges in representation learning',
     ranges={'confidence': between(0, 1), 'epochs': _EPOCHS},
-    details=Adaptation(by_own_loss=True),
+    details=Adaptation(check_training_on, by_own_loss=True),
 )
 def pseudo_labels(run: Trained, confidence: float = 0.9, epochs: float = 1.0) -> Adapted:
     """Trains on with examples whose predicted class is this probable, beside the labelled ones.
@@ -158,11 +198,7 @@ def pseudo_labels(run: Trained, confidence: float = 0.9, epochs: float = 1.0) ->
     what it gets wrong with confidence is learned too, and nothing here can tell.
     """
     spec, unlabelled = run.spec, run.unlabelled
-    if len(spec.plan.phases) > 1 or spec.plan.choose_at:
-        raise UserError(
-            f"train.adapt 'pseudo_labels' trains on as the run did, and freeze "
-            f'{spec.plan.strategy!r} changes what trains on the way'
-        )
+    check_training_on(spec.plan, spec.splits)
     batches = spec.batches_of(unlabelled)
     found = gather(predict(spec.network, run.variables, batches, spec.preprocessing))
     probabilities = softmax(found.outputs)

@@ -37,7 +37,7 @@ def cost_of(compiled: jax.stages.Compiled, spec: RunSpec, phase: Phase) -> StepC
     """FLOPs and bytes of a compiled step."""
     step, memory = spec.train_step(phase), compiled.memory_analysis()
     return StepCost(
-        flops=flops_of(compiled) * spec.optimizer.accumulate * spec.sharding.devices,
+        flops=flops_of(compiled) * spec.counted_once,
         temporary_bytes=int(getattr(memory, 'temp_size_in_bytes', 0)),
         optimizer_bytes=state_bytes(jax.eval_shape(step.tx.init, shapes_of(phase))),
     )

@@ -100,28 +100,29 @@ class Sources:
                 return 'labels move with the images, and views of these alone are stored'
             return refusal(phase_state.plan, phase, self.augmentation, self.views)
 
-        reason = refused(phase_state.phase)
-        # A phase without a cache is no mistake while another has one.
-        hopeless = reason is None or all(refused(phase) for phase in phases)
-        if reason is None:
-            passed = self.passed(phase_state)
-            if not isinstance(passed, str):
-                uses = self.uses(phase_state)
-                found = decide(mode, phase_state.phase.cut, passed, uses, self.budget)
-                if not (found.files and several()):
-                    return found, passed
-                reason = 'files of features are not shared by the processes of a run'
-            else:
-                reason = passed
-        if mode == 'on' and hopeless:
-            raise UserError(f"train.cache='on' is not possible: {reason}")
-        return Decision(False, False, f'features not stored: {reason}'), None
+        def passed_in(phase: Phase) -> Passed | str:
+            return refused(phase) or self.passed(phase_state, phase.cut)
 
-    def passed(self, phase_state: PhaseState) -> Passed | str:
-        """What both splits pass on at the cut; a reason if that cannot be stored."""
+        passed = passed_in(phase_state.phase)
+        if isinstance(passed, str):
+            # A phase without a cache is no mistake while another has one.
+            hopeless = mode == 'on' and all(isinstance(passed_in(one), str) for one in phases)
+        else:
+            uses = self.uses(phase_state)
+            found = decide(mode, phase_state.phase.cut, passed, uses, self.budget)
+            if not (found.files and several()):
+                return found, passed
+            passed = 'files of features are not shared by the processes of a run'
+            hopeless = mode == 'on'
+        if hopeless:
+            raise UserError(f"train.cache='on' is not possible: {passed}")
+        return Decision(False, False, f'features not stored: {passed}'), None
+
+    def passed(self, phase_state: PhaseState, cut: str) -> Passed | str:
+        """What both splits pass on at a cut; a reason if that cannot be stored."""
         from ftjax.training.feature_cache import compute  # most phases store nothing
 
-        network, cut = phase_state.network, phase_state.phase.cut
+        network = phase_state.network
         variables = prefix_of(network, phase_state.as_trained(averaged=False), cut)
         loaders = self.stream.loader, self.validation.loader
         train, val = (

@@ -29,6 +29,7 @@ from ftjax.training.loop.step_runner import model_inputs
 from ftjax.training.loop.trial_plan import trial_plan, trial_spec
 from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
+from ftjax.training.step.train_step import LEAST
 from ftjax.xla.program_cache import program
 
 PART = 16
@@ -54,10 +55,10 @@ class Gradients:
         return over_examples(params, rest, stats, one)
 
     def loss(self, params: Flat, rest: Flat, stats: Variables, batch: Batch) -> Array:
-        """The mean loss of a batch."""
+        """The mean loss of a batch; 0 of one that weighs nothing."""
         outputs = self.outputs(params, rest, stats, batch)
         total, weight = self.task.loss(outputs, batch, self.options)
-        return total / weight
+        return total / jnp.maximum(weight, LEAST)  # an example may weigh nothing
 
     def outputs(
         self, params: Flat, rest: Flat, stats: Variables, batch: Batch, stop: str | None = None
@@ -159,7 +160,7 @@ class DataProbe:
         step = self.spec.train_step(self.phase_state.phase)
         return kind(step.network, step.task, step.loss, step.preprocessing, **options)
 
-    def run(self, run: Callable[..., Flat], batch: Batch) -> Mapping[str, Any]:
+    def run(self, run: Callable[..., Any], batch: Batch) -> Any:
         """What a program of weights, statistics and a batch gives at the present weights."""
         stats = {key: self.variables[key] for key in self.variables if key != 'params'}
         arguments = self.params, self.rest, stats, jax.device_put(model_inputs(batch))

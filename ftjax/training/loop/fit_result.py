@@ -28,7 +28,7 @@ class FitResult:
     step_seconds_median: float | None
     wall_seconds: float
     step_flops: float | None
-    """Of the compiled program: of one step, or of the body of its loop, which is the same."""
+    """As compiled, of a mean step: of all parts of its batch, and of all devices."""
     phases: list[dict[str, object]]
     """Start, steps, compile seconds, seconds, FLOPs and bytes a step of each phase."""
     step_bytes: int | None = None

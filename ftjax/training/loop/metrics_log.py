@@ -11,6 +11,8 @@ from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.json.jsonl import JsonLines, rewrite
 from ftjax.registry import parse
 
+METRICS = 'metrics.jsonl'
+
 
 class MetricsLog:
     """`metrics.jsonl` of a run and, on request, other loggers.
@@ -41,7 +43,7 @@ class MetricsLog:
             checkpoint, and the continued one writes it again. None for what it holds.
           loggers: others that take the numbers, as `train.loggers` names them.
         """
-        path = pathlib.Path(folder) / 'metrics.jsonl'
+        path = pathlib.Path(folder) / METRICS
         if rows is not None:
             rewrite(path, rows)
         self._lines = JsonLines(path)

@@ -18,7 +18,7 @@ from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.checkpoints.run_identity import PlanChange, RunIdentity
 from ftjax.training.checkpoints.training_state import overlaid, restore, to_saved, touched_leaves
 from ftjax.training.loop.metric_accumulator import MetricAccumulator
-from ftjax.training.loop.metrics_log import MetricsLog
+from ftjax.training.loop.metrics_log import METRICS, MetricsLog
 from ftjax.training.loop.timings import Timings
 from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
@@ -74,11 +74,13 @@ class RunState:
             change.judge(restore(self.phase_state, items, step), step, folder)
             self._take_up(items, step)
         written = int(self.history[-1]['step']) if self.history else 0
+        # An attempt that saved nothing is interrupted too: what it logged is to go.
+        going_on = saved is not None or (folder / METRICS).exists()
         if process_group.first():
             self.log = stack.enter_context(
                 MetricsLog(
                     folder,
-                    resume_step=written,
+                    resume_step=written if going_on else None,
                     rows=self.history,
                     loggers=self.settings.all_loggers,
                 )

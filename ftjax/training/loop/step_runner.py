@@ -73,7 +73,8 @@ class StepRunner:
         # worth having on a CPU, and the time of a step is then the step's own.
         found = {name: np.asarray(values).tolist() for name, values in metrics.items()}
         self.tracer.after_call(count)
-        run_state.timings.add(known, time.perf_counter() - started, count)
+        seconds = time.perf_counter() - started
+        run_state.timings.add(known, seconds, count, self.spec.counted_once)
         self.judge(found, group, rates, source.start)
         run_state.done += count
         return found['loss'][-1]

@@ -61,13 +61,18 @@ class Timings:
             }
             self.phases.append(PhaseTimes(about))
 
-    def add(self, program: Program, seconds: float, steps: int) -> None:
-        """A call of a program that ran some steps."""
+    def add(self, program: Program, seconds: float, steps: int, counted_once: int = 1) -> None:
+        """A call of a program that ran some steps.
+
+        Its FLOPs, which the compiler counts of one part of a batch on one device, are multiplied by
+        `counted_once`.
+        """
         now, new = self.phases[-1], id(program) not in self.known
         if new:
             self.known[id(program)] = program
             now.compile_seconds += program.seconds
-        now.flops = program.flops if now.flops is None else now.flops
+        if now.flops is None and program.flops is not None:
+            now.flops = program.flops * counted_once
         now.bytes = max(now.bytes or 0, program.bytes or 0) or None
         now.count += steps
         self.stages['step'] = self.stages.get('step', 0.0) + seconds
@@ -124,7 +129,7 @@ class Timings:
 
     @property
     def flops(self) -> float | None:
-        """FLOPs of a step, as compiled: the mean over the steps of all phases."""
+        """FLOPs of a step, all parts and devices: the mean over the steps of all phases."""
         counted = [(p.flops, p.count) for p in self.phases if p.flops is not None]
         steps = sum(n for _, n in counted)
         return sum(f * n for f, n in counted) / steps if steps else None

@@ -120,6 +120,11 @@ class RunSpec:
         """Steps between validations."""
         return self.settings.every(self.steps_per_epoch)
 
+    @property
+    def counted_once(self) -> int:
+        """Times that a step does what the compiler counts once: parts of a batch, and devices."""
+        return self.optimizer.accumulate * self.sharding.devices
+
     def steps_per_call(self, start: str | None = None) -> int:
         """Steps of one call of the program whose batches enter at a stage; None is the first."""
         # Calls end wherever something may change, so that a phase needs one program.

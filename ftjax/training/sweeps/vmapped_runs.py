@@ -96,7 +96,8 @@ class Runs:
         found = {name: np.asarray(metrics[name]) for name in ('loss', 'grad_norm')}
         self.seconds.append((time.perf_counter() - began) / (count * self.many))
         if self.flops is None:
-            self.flops = flops_of(known.call) / self.many
+            # The compiler counts one of the parts of a batch.
+            self.flops = flops_of(known.call) * self.step.optimizer.accumulate / self.many
         return found
 
     def trainable(self) -> dict[str, jax.Array]:

@@ -15,6 +15,7 @@ from ftjax.freezing.plan.verification import verify
 from ftjax.leaves import flatten, unflatten
 from ftjax.pytrees import Flat, Variables
 from ftjax.training.loop.batch_norm_recalibration import recomputed
+from ftjax.training.loop.fit import with_statistics_of
 from ftjax.training.loop.fit_result import FitResult
 from ftjax.training.loop.validation import defined
 from ftjax.training.step.run_spec import RunSpec
@@ -37,6 +38,10 @@ def fit_averaged(
       run: `fit` with all but the spec and the folder.
       workdir: where each run gets a folder.
     """
+    if spec.plan.recompute:
+        # Once, so that all runs and their start share the statistics that are then frozen.
+        estimated = dataclasses.replace(spec.plan, recompute=False)
+        spec = dataclasses.replace(with_statistics_of(spec), plan=estimated)
     plan, variables = spec.plan, spec.variables
     term = plan.term('weights')
     assert term is not None

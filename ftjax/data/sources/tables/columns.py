@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ftjax.data.dataset import Dataset
+from ftjax.data.missing import is_missing
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
@@ -86,6 +88,9 @@ def parts_from_rows(
     for split, path in files.items():
         if not rows[split]:
             raise UserError(f'{path}: no examples')
+    if len({path.name for path in files.values()}) < len({*files.values()}):
+        root = os.path.commonpath([path.parent for path in files.values()])
+        rows = {split: [_below(row, root) for row in own] for split, own in rows.items()}
     first = next(iter(rows))
     columns = list(rows[first][0].cells)
     source = files[first]
@@ -176,13 +181,22 @@ def parts_from_rows(
         else {},
         group_column=group_column,
         slices={
-            name: {row.id: str(row.cells.get(name, '')) for _, row in every}
+            name: {row.id: _told(row.cells.get(name)) for _, row in every}
             for name in settings.slices
         },
         no_train=f'{source}: no row is of split train'
         if settings.split_column
         else f'{source.parent}: no train file there to train on; name it by data.train_file',
     )
+
+
+def _below(row: Row, root: str) -> Row:
+    """With an id that says the folder: files of one name in two folders have ids of their own."""
+    return dataclasses.replace(row, short=row.file.relative_to(root).as_posix())
+
+
+def _told(value: object) -> str:
+    return '' if is_missing(value) else str(value)
 
 
 def _group_column(columns: Sequence[str], used: Sequence[str], rows: Sequence[Row]) -> str:

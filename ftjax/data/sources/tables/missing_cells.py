@@ -85,6 +85,11 @@ _TOLD = {
 
 def _check_rule(rule: Term, column: Column) -> None:
     does = rule.details.rows
+    if rule.arguments.get('indicator') and column.what in ('category', 'text'):
+        raise UserError(
+            f'{KEY} of column {column.name!r} has an indicator, which only numbers have; for a '
+            f"{column.what} 'constant:missing' puts a value of its own into gaps"
+        )
     wrong = does == 'unlabelled' and column.what != 'label'
     wrong |= does == 'fill' and column.what in ('label', 'path')
     wrong |= column.what == 'text' and rule.name not in ('error', 'drop', 'constant')

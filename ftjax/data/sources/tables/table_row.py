@@ -17,11 +17,13 @@ class Row:
     file: Path
     line: int
     cells: Mapping[str, object]
+    short: str = ''
+    """How ids call the file; '' for its name."""
 
     @property
     def id(self) -> str:
         """Of its example: `train.csv:7`."""
-        return f'{self.file.name}:{self.line}'
+        return f'{self.short or self.file.name}:{self.line}'
 
     @property
     def where(self) -> str:
