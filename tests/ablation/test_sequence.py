@@ -138,6 +138,13 @@ def test_what_is_no_sequence_is_one_line(changes, words):
         settings_of(**changes)
 
 
+def test_tasks_that_would_each_make_a_tokenizer_are_refused():
+    data = {**VALUES['data'], 'source': 'docstrings', 'tokenizer': 'wordpiece:128'}
+    runner = SequenceRunner({**VALUES, 'data': data}, settings_of())
+    with pytest.raises(UserError, match=r"'scattered' .*makes a tokenizer from the texts of each"):
+        runner.check()
+
+
 def test_networks_that_share_no_trunk_are_refused():
     with pytest.raises(UserError, match=r"stage 'stem' .* of 'upright'"):
         with_trunk(

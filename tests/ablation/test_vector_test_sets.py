@@ -8,12 +8,14 @@ import pytest
 from ftjax.ablation.cells import CellRunner
 from ftjax.ablation.cells.extra_test_sets import further_tests
 from ftjax.ablation.settings import AblationSettings
+from ftjax.config import read_config
 from ftjax.data import eval_batches
 from ftjax.data.load import load_data
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather
 from ftjax.pretrained.open import load_pretrained
+from ftjax.runs.prepare import prepare
 from ftjax.tasks import task_of
 
 PAIRS = (
@@ -134,3 +136,17 @@ def test_retention_without_a_first_head_is_refused_before_the_first_run():
     runner = hidden_runner(init='random:docstrings')
     with pytest.raises(UserError, match="retention 'hidden': 'random:docstrings' has no head"):
         runner.check()
+
+
+def test_a_tokenizer_of_the_training_texts_reads_further_test_sets_too(tmp_path):
+    words = {'own': ('apple', 'pear', 'plum'), 'other': ('house', 'roof', 'door')}
+    for name, known in words.items():
+        rows = [f'{known[n % 3]} {known[n % 2]},{"xy"[n % 2]}' for n in range(40)]
+        (tmp_path / f'{name}.csv').write_text('\n'.join(['text,label', *rows]))
+    data = {'source': f'csv:{tmp_path}/own.csv', 'tokenizer': 'wordpiece:120', 'max_length': 16}
+    sizes = {'vocab_size': 120, 'width': 8, 'depth': 1, 'heads': 2, 'mlp_dim': 8}
+    prepared = prepare(read_config({'model': {'name': 'bert', **sizes}, 'init': '', 'data': data}))
+    also = {'other': f'csv:{tmp_path}/other.csv', 'shorter': {'max_length': 8}}
+    found = {test.name: test.preprocessing for test in further_tests(prepared, also)}
+    assert {each.sha256 for each in found.values()} == {prepared.preprocessing.sha256}
+    assert (found['other'].max_length, found['shorter'].max_length) == (16, 8)

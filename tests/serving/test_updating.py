@@ -16,6 +16,7 @@ from ftjax.errors import UserError
 from ftjax.evaluation.intervals import mean_interval
 from ftjax.serving.making.write_bundle import write_bundle
 from ftjax.serving.updating.compare_sets import Scored, changes
+from ftjax.serving.updating.continued_config import new_settings
 from ftjax.serving.updating.update_model import (
     UpdateRequest,
     exported,
@@ -172,6 +173,12 @@ def test_a_candidate_that_is_worse_on_validation_data_is_said_to_be():
         )
         text = update_text(found, 'accuracy', 'b')
         assert ('the deployed network is better' in text) == said
+
+
+def test_new_texts_are_read_by_the_tokenizer_of_the_bundle():
+    config = {'data': {'source': 'csv:old.csv', 'tokenizer': 'wordpiece:128', 'max_length': 16}}
+    found = new_settings(config, {'source': 'csv:new.csv'})
+    assert (found.source, found.tokenizer, found.max_length) == ('csv:new.csv', '', 16)
 
 
 def test_changes_are_paired():

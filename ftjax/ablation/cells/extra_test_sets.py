@@ -15,6 +15,7 @@ from ftjax.data.matching import matching_preprocessing
 from ftjax.data.other_source import NOT_OF_OTHERS, same_source
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import is_named
+from ftjax.data.text.trained_tokenizer import wanted
 from ftjax.errors import UserError, check_name
 from ftjax.evaluation.predict import predict
 from ftjax.freezing.strategies.adapters import with_adapters
@@ -85,6 +86,10 @@ def further_test(prepared: Prepared, name: str, given: object) -> FurtherTest | 
     """One of them."""
     settings, head = further_settings(prepared.config.data, name, given)
     dataset = further_dataset(prepared.config.data, name, given)
+    own = prepared.preprocessing
+    if wanted(settings.tokenizer) is not None and isinstance(own, TextPreprocessing):
+        # Made from the training texts: from others it would be another one.
+        settings = dataclasses.replace(settings, tokenizer=own.tokenizer)
     if head == 'task':
         check_classes(name, dataset, prepared.data.class_names, 'the task')
         preprocessing = matching_preprocessing(

@@ -15,6 +15,7 @@ from ftjax.ablation.sequences.sequence_forgetting import forgetting_after
 from ftjax.config import Config, merged
 from ftjax.data import Splits, load_data
 from ftjax.data.audit.overview import overview
+from ftjax.data.text.trained_tokenizer import wanted
 from ftjax.errors import UserError
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.leaves import flatten
@@ -66,9 +67,21 @@ class SequenceRunner(CellRunner):
         return {task: (config, self.data_of(config)) for task, config in configs.items()}
 
     def check(self) -> None:
-        """Looks at the data of every task, before anything is run; see CellRunner."""
+        """Looks at the data of every task, before anything is run; see CellRunner.
+
+        Raises:
+          UserError: also a tokenizer that would be another one for each task.
+        """
         for task in self.settings.sequence:
             values = merged(self.values, self.settings.tasks[task])
+            for arm in self.settings.arms:
+                tokenizer = self.config_of(arm, None, self.settings.draws[0], task).data.tokenizer
+                if wanted(tokenizer) is not None:
+                    raise UserError(
+                        f'task {task!r} of config.ablation.sequence: data.tokenizer {tokenizer!r} '
+                        'makes a tokenizer from the texts of each task, and one network learns all '
+                        'tasks; expected a tokenizer.json'
+                    )
             known = dict(self._splits)
             CellRunner(values, self.settings, known).check()
 

@@ -43,7 +43,7 @@ def new_settings(config: Mapping[str, Any], changes: Mapping[str, Any]) -> DataS
     """
     if not changes.get('source'):
         raise UserError('new data are needed: --data.source=..')
-    left_out = [*CUTS, *_OF_SOURCE]
+    left_out = [*CUTS, *_OF_SOURCE, 'tokenizer']  # the bundle has its own, made from other texts
     if not same_source(changes['source'], config['data']['source']):
         left_out += NOT_OF_OTHERS
     kept = {name: value for name, value in config['data'].items() if name not in left_out}
