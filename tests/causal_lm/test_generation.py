@@ -11,6 +11,7 @@ from ftjax.errors import UserError
 from ftjax.evaluation.generation.decoding import Decoding
 from ftjax.evaluation.generation.generated_texts import generated, padded_left
 from ftjax.evaluation.generation.sampling import GREEDY, Sampling
+from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.models.adapters.adapted import adapted, merge
 from ftjax.models.adapters.lora import LoRA
 from ftjax.models.adapters.prompt import Prompt
@@ -125,6 +126,24 @@ def test_prompts_that_cannot_be_are_named(tmp_path):
     with pytest.raises(UserError, match=r'prompt 3 has 5 tokens.*no room for 12 new'):
         own = dataclasses.replace(preprocessing, vocab_size=12)
         generated(short, variables, prompts, own, new_tokens=12)
+    other = dataclasses.replace(preprocessing, vocab_size=6)
+    with pytest.raises(UserError, match='gives token 7, and the network knows 6'):
+        generated(net, variables, ['a bb', 'dd'], other)
+
+
+def test_a_bucket_leaves_the_room_that_its_texts_have(tmp_path):
+    net = build('gpt2', {**GPT2, 'depth': 1, 'max_positions': 24})
+    variables, texts = initial(net), ['a bb ' * 8]  # 17 tokens
+    preprocessing = preprocessing_of(net, tmp_path, max_length=24, buckets=(16, 24))
+    exact = dataclasses.replace(preprocessing, buckets=(18, 24))
+    wanted, found = (
+        generated(net, variables, texts, each, new_tokens=6, batch_size=1)
+        for each in (exact, preprocessing)
+    )
+    assert wanted == found and found[0]
+    broken = jax.tree.map(lambda x: x * np.nan, variables)
+    with pytest.raises(NonFinitePredictions, match='1 of 1 predictions are NaN'):
+        generated(net, broken, texts, preprocessing, new_tokens=6, batch_size=1)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from ftjax.evaluation.generation.sampling import GREEDY, Sampling
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.models.registry import build
 from ftjax.pretrained.own_format import save_own
+from ftjax.runs.prediction import generating
 from ftjax.runs.prediction.generating import answers_of, read_prompts
 from ftjax.runs.prediction.trained import open_trained, reading_settings
 from ftjax.runs.prepare import prepare
@@ -112,6 +113,21 @@ def test_a_run_tells_what_was_forgotten_and_writes_texts(base, tmp_path):
     (prompt,) = read_prompts(trained, talk)
     assert prompt.written and prompt.reference == 'bb'
     assert prompt.text.endswith('<|im_start|>assistant\n')
+
+
+def test_prompts_of_a_split_keep_their_groups(base, tmp_path, monkeypatch):
+    rows = [{'prompt': 'a', 'completion': 'a', 'who': f'{n % 20}'} for n in range(60)]
+    source = lines(tmp_path / 'groups.jsonl', rows)
+    data = {**base['data'], 'source': source, 'group_column': 'who'}
+    (tmp_path / 'config.json').write_text(json.dumps({**base, 'data': data}))
+    trained = open_trained(base['init'], task='causal_lm')
+    trained = dataclasses.replace(trained, run=tmp_path)
+    prompts = read_prompts(trained, 'test')
+    known = {prompt.group for prompt in prompts}
+    assert len(prompts) == 3 * len(known) and None not in known
+    monkeypatch.setattr(generating, 'continued', lambda *given, **how: ['a'] * len(prompts))
+    _, metrics = answers_of(trained, prompts, sampling=GREEDY, progress=False, new_tokens=4)
+    assert metrics['groups'] == len(known) and metrics['exact_match'] == 1
 
 
 def test_what_cannot_be_forgotten_or_written_is_said(base, tmp_path):

@@ -38,6 +38,21 @@ def test_matches_and_their_intervals():
         generation_metrics([], ['a'])
 
 
+def test_intervals_resample_groups_and_have_a_width_where_all_are_right():
+    answers, references = ['a'] * 30 + ['b'] * 10, ['a'] * 40
+    alone = generation_metrics(answers, references)
+    groups = ['one'] * 10 + ['two'] * 10 + ['three'] * 10 + ['four'] * 10
+    found = generation_metrics(answers, references, groups)
+    assert found['groups'] == 4 and 'groups' not in alone
+    for name in ('exact_match', 'rouge_l'):
+        assert found[name] == alone[name] == 3 / 4
+        widths = [np.ptp(each[f'{name}_interval']) for each in (alone, found)]
+        assert widths[1] > 1.5 * widths[0]
+    right = generation_metrics(['a'] * 8, ['a'] * 8)
+    assert right['rouge_l_interval'] == right['exact_match_interval']
+    assert right['rouge_l_interval'][0] == pytest.approx(0.676, abs=1e-3)
+
+
 def test_one_answer_has_no_interval_of_its_overlap():
     found = generation_metrics(['the cat'], ['the dog'])
     assert found['rouge_l_interval'] is None

@@ -12,7 +12,7 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.data.labels.next_tokens import CONVERSATION, NOT_ASKED
 from ftjax.data.text.packing import first_fit
-from ftjax.data.text.tokenize import begun, encoded
+from ftjax.data.text.tokenize import begun, check_known, encoded
 from ftjax.errors import UserError
 from ftjax.preprocessing.conversation import read_messages
 
@@ -195,11 +195,7 @@ def _made(dataset: Dataset, preprocessing: TextPreprocessing) -> Sequences:
         np.concatenate([np.zeros(0, kind), *column]).astype(kind)
         for kind, column in zip(kinds, columns, strict=True)
     )
-    if len(ids) and ids.max() >= preprocessing.vocab_size:
-        raise UserError(
-            f'{preprocessing.tokenizer} gives token {ids.max()}, and the network knows '
-            f'{preprocessing.vocab_size} (from 0): it is the tokenizer of another network'
-        )
+    check_known(ids, preprocessing)
     lengths = [len(part) for part, _, _ in parts]
     starts = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return Sequences(ids, counted, sizes, starts, np.array(lost, np.int64))

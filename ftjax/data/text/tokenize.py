@@ -89,11 +89,7 @@ def tokenize(
         parts.append(_flat(codes, [preprocessing.pad_id]))
     arrays = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     ids, types, special, lengths, cut = arrays
-    if len(ids) and ids.max() >= preprocessing.vocab_size:
-        raise UserError(
-            f'{preprocessing.tokenizer} gives token {ids.max()}, and the network knows '
-            f'{preprocessing.vocab_size} (from 0): it is the tokenizer of another network'
-        )
+    check_known(ids, preprocessing)
     return Tokens(ids, types, special, np.concatenate([[0], np.cumsum(lengths)]), cut)
 
 
@@ -146,6 +142,16 @@ def encoded(
             '(counted from 1): '
             f'{in_one_line(error)}'
         ) from error
+
+
+def check_known(ids: Sequence[int] | np.ndarray, preprocessing: TextPreprocessing) -> None:
+    """UserError for a token that the network has no row for."""
+    highest = int(np.max(ids, initial=0))
+    if highest >= preprocessing.vocab_size:
+        raise UserError(
+            f'{preprocessing.tokenizer} gives token {highest}, and the network knows '
+            f'{preprocessing.vocab_size} (from 0): it is the tokenizer of another network'
+        )
 
 
 def begun(code: Encoding) -> list[int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ftjax.data.text.tokenize import Tokens
+from ftjax.data.text.tokenize import Tokens, check_known
 from ftjax.errors import UserError, at_row
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.preprocessing.tokenizer import special_id
@@ -92,7 +92,7 @@ class WordWindows:
             for key, (rows, dtype) in flat.items()
         }
         starts = np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))])
-        _check_known(arrays['ids'], preprocessing)
+        check_known(arrays['ids'], preprocessing)
         types = np.zeros_like(arrays['special'])
         none = np.zeros(len(lengths), np.uint8)
         self.tokens = Tokens(arrays['ids'], types, arrays['special'], starts, none)
@@ -194,11 +194,3 @@ def _windows(sizes: Sequence[int], room: int) -> Iterator[tuple[int, int, tuple[
             end = max(end, begin)
         yield first, last, (begin, end)
         begin = end
-
-
-def _check_known(ids: np.ndarray, preprocessing: TextPreprocessing) -> None:
-    if len(ids) and ids.max() >= preprocessing.vocab_size:
-        raise UserError(
-            f'{preprocessing.tokenizer} gives token {ids.max()}, and the network knows '
-            f'{preprocessing.vocab_size} (from 0): it is the tokenizer of another network'
-        )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ftjax.evaluation.generation.sampling import Sampling
 from ftjax.evaluation.generation.sampling_arrays import SamplingArrays
+from ftjax.evaluation.generation.text_ends import BROKEN
 from ftjax.models.stages import Network
 from ftjax.pytrees import Variables
 from ftjax.xla.late_products import late_products
@@ -22,7 +23,7 @@ class Written(NamedTuple):
     """What came of some beginnings."""
 
     tokens: Array
-    """int32 (batch, new)."""
+    """int32 (batch, new); BROKEN where the network's numbers are not finite."""
     logits: Array
     """float32 (batch, vocabulary): of the first new token."""
     states: Any
@@ -92,8 +93,10 @@ class Decoding:
 
         def chosen(logits: Array, done: Array, number: Array) -> tuple[Array, Array]:
             drawn = jax.vmap(jax.random.fold_in, (0, None))(keys, number)
-            tokens = jnp.where(done, self.pad_id, self.sampling.chosen(logits, drawn))
-            ended = jnp.isin(tokens, jnp.array(self.ends, tokens.dtype)) if self.ends else done
+            finite = jnp.isfinite(logits).all(axis=-1)
+            tokens = jnp.where(finite, self.sampling.chosen(logits, drawn), BROKEN)
+            tokens = jnp.where(done, self.pad_id, tokens)
+            ended = jnp.isin(tokens, jnp.array((*self.ends, BROKEN), tokens.dtype))
             ended = ended if limits is None else ended | (number + 1 >= limits)
             return tokens, done | ended
 

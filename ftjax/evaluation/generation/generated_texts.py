@@ -8,12 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from ftjax.data.text.tokenize import begun, encoded
+from ftjax.data.text.tokenize import begun, check_known, encoded
 from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError
 from ftjax.evaluation.generation.decoding import Decoding
 from ftjax.evaluation.generation.sampling import GREEDY, Sampling
-from ftjax.evaluation.generation.text_ends import upto_end
+from ftjax.evaluation.generation.text_ends import BROKEN, upto_end
+from ftjax.evaluation.predictions import refuse_non_finite
 from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pytrees import Variables
@@ -49,7 +50,9 @@ def generated(
       report: is told how many prompts are done.
 
     Raises:
-      UserError: no decoder, a prompt without a token, or one that leaves no room.
+      UserError: no decoder, a prompt without a token, or one that leaves no room; a token that the
+        network has no row for.
+      NonFinitePredictions: the network's numbers are not finite.
     """
     ids = prompt_ids(network, prompts, preprocessing, new_tokens, written)
     for number, each in enumerate(ids, start=1):
@@ -88,6 +91,8 @@ def continued(
     where, tokenizer = Sharding(), preprocessing.open()
     variables = where.copied(variables)
     lengths = np.array([bucket(len(each), preprocessing.buckets) for each in ids], int)
+    if network.longest_text is not None:  # a bucket may leave less room than its texts do
+        lengths = np.minimum(lengths, network.longest_text - new_tokens)
     found, done = [''] * len(ids), 0
     order = np.argsort(lengths, kind='stable')
     for first in range(0, len(order), batch_size):
@@ -99,6 +104,7 @@ def continued(
         )
         arguments: Any = (variables, *batch[:2], jax.random.wrap_key_data(batch[2]))
         tokens = np.asarray(program(run, *arguments).call(*arguments))
+        refuse_non_finite((tokens[: len(rows)] != BROKEN).all(axis=1))
         for row, new in zip(rows, tokens, strict=False):
             found[row] = tokenizer.decode(upto_end(new, ends).tolist(), skip_special_tokens=True)
         done += len(rows)
@@ -130,7 +136,10 @@ def prompt_ids(
         raise UserError(f'new_tokens is {new_tokens}; expected at least 1')
     tokenizer = preprocessing.open()
     tokenizer.no_truncation()
-    return [begun(code) for code in encoded(tokenizer, prompts, 'prompts', special=not written)]
+    codes = encoded(tokenizer, prompts, 'prompts', special=not written)
+    ids = [begun(code) for code in codes]
+    check_known([token for each in ids for token in each], preprocessing)
+    return ids
 
 
 def no_room(network: Network, ids: Sequence[int], new_tokens: int) -> str:

@@ -1,10 +1,13 @@
-"""Where a text that is written ends."""
+"""Where a text that is written ends, and what stands in it for what is no token."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+
+BROKEN = -1
+"""In place of a token where the network's numbers are not finite; it ends the text."""
 
 
 def upto_end(tokens: np.ndarray, ends: Sequence[int]) -> np.ndarray:

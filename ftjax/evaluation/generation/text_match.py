@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import bootstrap_mean_interval, share_interval
+from ftjax.evaluation.intervals import score_interval, share_interval
 from ftjax.evaluation.metric import MetricValues, metric_line
 
 NORMALISED = 'small letters, without punctuation, without a, an and the, single spaces'
@@ -18,8 +18,13 @@ _WORD = re.compile(r'(?:[^\W_]|[\u0300-\u036f])+')  # with marks above and below
 _PUNCTUATION = str.maketrans('', '', string.punctuation)
 
 
-def generation_metrics(answers: Sequence[str], references: Sequence[str]) -> dict[str, object]:
+def generation_metrics(
+    answers: Sequence[str], references: Sequence[str], groups: Sequence[str] = ()
+) -> dict[str, object]:
     """Metrics of answers, one reference each, with 95 % intervals over examples.
+
+    `groups` are what each belongs to: intervals resample these, and their number is told; () where
+    examples are independent.
 
     `exact_match`: both are equal but for white space at either end. `normalised_match`: equal after
     `normalised`. `rouge_l`: the mean of `rouge_l`.
@@ -37,14 +42,16 @@ def generation_metrics(answers: Sequence[str], references: Sequence[str]) -> dic
     exact = np.array([one.strip() == other.strip() for one, other in pairs])
     alike = np.array([normalised(one) == normalised(other) for one, other in pairs])
     overlap = np.array([rouge_l(one, other) for one, other in pairs])
+    group = np.array(groups) if len(groups) else None
     return {
         'n': len(answers),
+        **({} if group is None else {'groups': len(np.unique(group))}),
         'exact_match': float(exact.mean()),
-        'exact_match_interval': share_interval(exact),
+        'exact_match_interval': share_interval(exact, group),
         'normalised_match': float(alike.mean()),
-        'normalised_match_interval': share_interval(alike),
+        'normalised_match_interval': share_interval(alike, group),
         'rouge_l': float(overlap.mean()),
-        'rouge_l_interval': bootstrap_mean_interval(overlap),
+        'rouge_l_interval': score_interval(overlap, group),
     }
 
 

@@ -49,6 +49,8 @@ class Prompt:
     """Whether a chat template has written it, special tokens included."""
     reference: str | None = None
     """None where nothing is wanted."""
+    group: str | None = None
+    """What it belongs to, in a split with groups; None where examples are independent."""
 
 
 def read_prompts(
@@ -72,6 +74,7 @@ def read_prompts(
     """
     if trained.settings.label_kind.head != 'lm' or not trained.settings.label_kind.causal:
         raise UserError(f'{trained.init}: a network of task {trained.task.name} writes no texts')
+    groups: dict[str, str] = {}
     if source in SPLITS and not pathlib.Path(source).exists():
         if trained.run is None:
             raise UserError(f'{trained.init} is no run: its {source} split is not known')
@@ -81,7 +84,10 @@ def read_prompts(
                 '--data keys are for files'
             )
         config = read_config(read_json(trained.run / 'config.json'))
-        items: Iterable[Found] = _items(getattr(load_data(config.data), source))
+        dataset = getattr(load_data(config.data), source)
+        items: Iterable[Found] = _items(dataset)
+        if len(dataset.groups):
+            groups = dict(zip(map(str, dataset.ids), map(str, dataset.groups), strict=True))
     elif source.lower().endswith('.txt'):
         path = existing_file(source, '--prompts')
         lines = enumerate(stream_lines(path, (settings or trained.settings).encoding), 1)
@@ -90,7 +96,10 @@ def read_prompts(
     else:
         existing_file(source, '--prompts')
         items = read_inputs(source, settings or trained.settings, texts=True)
-    found = list(_prompts(trained, items, failed))
+    found = [
+        dataclasses.replace(prompt, group=groups.get(prompt.id))
+        for prompt in _prompts(trained, items, failed)
+    ]
     if not found and failed is refuse:
         raise UserError(f'{source}: no prompt in it')
     return found
@@ -180,13 +189,14 @@ def answers_of(
             batch_size=batch_size,
             report=bar.update,
         )
-    rows, pairs = [], []
+    rows, pairs, groups = [], [], []
     for place, answer in zip(kept, answers, strict=True):
         prompt = prompts[place]
         row = {'id': prompt.id, 'prompt': prompt.text, 'answer': answer}
         if prompt.reference is not None:
             row['reference'] = prompt.reference
             pairs.append((answer, prompt.reference))
+            groups += [] if prompt.group is None else [prompt.group]
         rows.append(row)
-    metrics = generation_metrics(*zip(*pairs, strict=True)) if pairs else {}
+    metrics = generation_metrics(*zip(*pairs, strict=True), groups=groups) if pairs else {}
     return rows, metrics

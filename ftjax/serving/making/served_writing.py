@@ -14,7 +14,6 @@ from ftjax.evaluation.generation.sampling_arrays import SamplingArrays
 from ftjax.evaluation.predict import embedding
 from ftjax.leaves import unflatten
 from ftjax.models.stages import Network
-from ftjax.serving.bundle.answer_forms.written_answers import BROKEN
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +47,10 @@ class ServedWriting:
         found = decoding.written(
             variables, ids, mask > 0, keys, limits=inputs['new_tokens'], stage=self.stage
         )
-        logits = found.logits.astype(jnp.float32)
-        finite = jnp.isfinite(logits).all(axis=-1, keepdims=True)
         return {
             'features': embedding(found.states, inputs),
-            'outputs': logits,
-            'tokens': jnp.where(finite, found.tokens, BROKEN).astype(jnp.int32),
+            'outputs': found.logits.astype(jnp.float32),
+            'tokens': found.tokens.astype(jnp.int32),
         }
 
 

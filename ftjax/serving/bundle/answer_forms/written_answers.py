@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.evaluation.generation.text_ends import upto_end
+from ftjax.evaluation.generation.text_ends import BROKEN, upto_end
 from ftjax.io.json.json_values import Integer, ListOf, check
 from ftjax.serving.bundle.answer_forms.answer_form import Answer, AnswerForm, Told
 from ftjax.serving.bundle.input_rows import InputRows
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 NEW_TOKENS, ENDS = 'new_tokens', 'ends'
 """In the signature's details: tokens that are written at most, and those that end a text."""
-
-BROKEN = -1
-"""In place of tokens where the network's numbers are not finite."""
 
 
 @dataclasses.dataclass(frozen=True)
