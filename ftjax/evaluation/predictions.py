@@ -86,7 +86,7 @@ def finite_rows(outputs: np.ndarray) -> np.ndarray:
     """Which rows hold numbers alone: bool (n,)."""
     if outputs.dtype == object:
         return np.array([np.isfinite(row).all() for row in outputs], bool)
-    return np.asarray(np.isfinite(outputs).reshape(len(outputs), -1).all(axis=1))
+    return np.asarray(np.isfinite(outputs).all(axis=tuple(range(1, outputs.ndim))))
 
 
 def refuse_non_finite(finite: np.ndarray) -> None:

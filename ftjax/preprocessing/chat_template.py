@@ -18,6 +18,8 @@ from ftjax.preprocessing.conversation import ASSISTANT, Messages
 FILE = 'chat_template.jinja'
 LONGEST = 2**18
 """Characters of a template, and of what an operator in it may make of texts."""
+_NOT_GIVEN = {'tools': None, 'documents': None}
+"""As transformers says that there are none: templates ask whether they are none, or defined."""
 _NAMED = ('bos_token', 'eos_token', 'unk_token', 'pad_token')
 
 
@@ -37,7 +39,8 @@ class ChatTemplate:
         # jinja2 takes a while to import, and few networks come with a template.
         from ftjax.preprocessing.template_sandbox import render
 
-        given = {'messages': messages, 'add_generation_prompt': answer, **dict(self.tokens)}
+        given = {'messages': messages, 'add_generation_prompt': answer, **_NOT_GIVEN}
+        given |= dict(self.tokens)
         try:
             return render(self.text, given, sum(len(str(message)) for message in messages))
         except UserError as error:

@@ -130,6 +130,6 @@ class MaskedTokens(TokenErrors):
         """Loss and accuracy with their intervals, and the loss that knows only frequencies."""
         lines = [f'hidden tokens  {metrics["n"]}']
         lines += [metric_line(metrics, name, f'{name:<14}', '.4f') for name in ('loss', 'accuracy')]
-        lines.append(f'perplexity     {metrics["perplexity"]:.2f}')
+        lines.append(metric_line(metrics, 'perplexity', f'{"perplexity":<14}', '.2f'))
         lines.append(f'by frequencies {metrics["unigram_entropy"]:.4f} (their entropy, nats)')
         return '\n'.join(lines)

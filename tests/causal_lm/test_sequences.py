@@ -192,6 +192,11 @@ def test_a_template_sees_messages_and_nothing_else():
     ):
         with pytest.raises(UserError, match='the chat template'):
             ChatTemplate(text).rendered(said, 'x')
+    # As of transformers there are no tools and documents, and that is said.
+    asks = (
+        '{% if tools is not none or documents is not none %}tools{% endif %}{{ messages | length }}'
+    )
+    assert ChatTemplate(asks).rendered(said, 'x') == '2'
     # One that writes an answer in another way once there is a later message.
     late = "{% for m in messages %}{{ m.content if loop.last else 'gone' }}{% endfor %}"
     with pytest.raises(UserError, match='in another way'):

@@ -46,3 +46,14 @@ def test_nothing_to_guess_and_outputs_that_are_no_numbers_are_errors():
     logits, one = batch([[0]], [[0.5]])
     with pytest.raises(NonFinitePredictions):
         task_of('masked_tokens').measure([(logits * np.nan, one)])
+
+
+def test_texts_without_a_token_to_hide_have_no_numbers_and_can_be_told():
+    logits, one = batch([[-1], [-1]], [[0.5], [0.5]])
+    got = task_of('masked_tokens').measure([(logits, {**one, 'index': np.arange(2)})])
+    assert (got['n'], got['loss'], got['perplexity']) == (0, None, None)
+    assert 'perplexity     undefined' in metrics_text(got)
+    other = batch([[0]], [[0.5]])
+    pairs = [(logits, {**one, 'index': np.arange(2)}), (other[0], {**other[1], 'index': [2]})]
+    got = task_of('masked_tokens').measure(pairs)
+    assert (got['n'], got['texts'], got['perplexity']) == (1, 3, pytest.approx(2))
