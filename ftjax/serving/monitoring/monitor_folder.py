@@ -77,9 +77,11 @@ def monitor_folder(
             if not again:
                 raise
             old = None  # of a damaged state nothing is known
-        state = old
         if old is None or again:
-            state = new_state(digest, reference, alpha, old.tested_until if old else 0)
+            began = 0 if old is None else old.tested_until
+            state = new_state(digest, reference, alpha, began)
+        else:
+            state = old
         if state.alpha != alpha:
             raise UserError(
                 f'--alpha is {alpha:g}, and this stream began with {state.alpha:g}; give that, '

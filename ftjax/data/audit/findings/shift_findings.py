@@ -25,12 +25,12 @@ def shift_findings(examples: Examples, features: np.ndarray) -> Iterator[Finding
     """
     held = [name for name in NAMES[1:] if len(getattr(examples.splits, name))]
     for name in held:
-        parts = [getattr(examples.splits, each) for each in ('train', name)]
-        units = [features[examples.within(each)] for each in ('train', name)]
-        grouped = all(len(part.groups) for part in parts)
+        left, right = (features[examples.within(each)] for each in ('train', name))
+        train, other = (getattr(examples.splits, each) for each in ('train', name))
+        grouped = bool(len(train.groups) and len(other.groups))
         if grouped:
-            units = [group_means(*pair) for pair in zip(units, parts, strict=True)]
-        found = shift_between(*units)
+            left, right = group_means(left, train), group_means(right, other)
+        found = shift_between(left, right)
         if found is None or found.p * len(held) > LEVEL:
             continue
         yield Finding(
