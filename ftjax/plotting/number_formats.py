@@ -72,9 +72,14 @@ def bounds(
 
 
 def count(value: float | None) -> str:
-    """A number of things in three digits: 1234567 is 1.23 M."""
+    """A number of things in three digits.
+
+    >>> count(1234567), count(999700)
+    ('1.23 M', '1 M')
+    """
     if value is None:
         return '–'
+    value = float(f'{value:.3g}')  # rounded first: it may need the next unit
     for size, unit in ((1e12, ' T'), (1e9, ' G'), (1e6, ' M'), (1e3, ' k')):
         if abs(value) >= size:
             return f'{value / size:.3g}{unit}'
@@ -95,16 +100,22 @@ def share(value: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A time with its unit: milliseconds below a second, minutes from two on."""
+    """A time with its unit: milliseconds below a second, minutes from two on.
+
+    >>> seconds(0.9996), seconds(150.0), seconds(4e6)
+    ('1 s', '2.5 min', '1111 h')
+    """
     if value is None:
         return '–'
+    value = float(f'{value:.4g}' if value >= 1000 else f'{value:.3g}')
     if value < 1:
         return f'{1000 * value:.3g} ms'
     if value < 120:
         return f'{value:.3g} s'
     if value < 7200:
         return f'{value / 60:.3g} min'
-    return f'{value / 3600:.3g} h'
+    hours = value / 3600
+    return f'{hours:.3g} h' if hours < 999.5 else f'{hours:.0f} h'
 
 
 def rate(value: float | None, edge: str | None = None) -> str:

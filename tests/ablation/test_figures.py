@@ -175,6 +175,20 @@ def test_out_of_distribution_is_the_mean_over_sets_seed_by_seed(rich):
     assert figures_shifts.test_sets(rich['tasks'][0]) == ['blur', 'noise']
 
 
+def test_intervals_out_of_distribution_allow_for_folds():
+    rng = np.random.default_rng(0)
+    table = rows(seeds=10, shifts={})
+    for row in table:
+        row['shifts'] = {'blur': {'accuracy': rng.uniform(0.4, 0.5), 'n': 9}}
+    heights = []
+    for folds in (0, 5):
+        summary = summarise(table, reference='full', folds=folds)
+        axes = figures_shifts.in_out_plane(summary['tasks'][0], summary).axes[0]
+        heights.append([np.ptp(line.get_ydata()) for line in axes.lines[1::3]])
+    # s^2 (1/n + 1/4) over s^2/n, with 10 of them.
+    np.testing.assert_allclose(heights[1], np.sqrt(1 + 10 / 4) * np.array(heights[0]))
+
+
 def test_fifty_arms_are_drawn_and_few_are_named():
     rng = np.random.default_rng(1)
     table = [

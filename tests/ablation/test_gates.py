@@ -117,6 +117,15 @@ def test_a_report_has_no_verdict_and_an_unfinished_gate_is_undecided():
     assert words == ['reported', 'passed', 'undecided']
 
 
+def test_small_numbers_of_a_gate_are_not_rounded_to_nothing():
+    small = {'gate': 'a', 'passed': True, 'value': 0.0038, 'interval': [0.0031, 0.0044]}
+    assert gate_rows([small])[0][2:4] == ['+0.00380', '[+0.00310, +0.00440]']
+    points = {**small, 'value': -12.34, 'interval': [-20.0, -0.004]}
+    assert gate_rows([points])[0][2:4] == ['-12.34', '[-20.00, -0.00]']
+    none = {**small, 'value': 0.0, 'interval': None}
+    assert gate_rows([none])[0][2:4] == ['+0.00', '–']
+
+
 def test_of_losses_less_is_better():
     lower = Metric(name='accuracy', higher_is_better=False)
     found = verdicts([('above', 'a', 'b')], {'a': 0.1, 'b': 0.4}, metric=lower)[0]

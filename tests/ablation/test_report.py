@@ -150,6 +150,65 @@ def test_one_seed_gives_no_verdict_and_the_answer_says_so():
     assert second.startswith('The highest mean is that of a<b: 60.0, test accuracy')
 
 
+def timed(shared=()):
+    """Rows of arms as good as full, some of which shared a program."""
+    found, alike = [], rows(better=0.0)
+    for arm, time in {'full': 4.0, 'last:2': 2.0, 'head': 0.1}.items():
+        for row in alike[:4] if arm == 'full' else alike[4:8]:
+            more = {'arm': arm, 'step_seconds_median': time}
+            found.append({**row, **more, **({'vectorised': 3} if arm in shared else {})})
+    return found
+
+
+def test_arms_that_shared_a_program_are_not_said_to_cost_less_or_to_be_worse():
+    def said(shared):
+        return answer(summarise(timed(shared), reference='full'))[-1]
+
+    assert said(()).startswith('The cheapest arm that is at most 1.0 points worse is head; it')
+    assert said(('head',)).startswith(
+        'The cheapest arm of those that ran alone and are at most 1.0 points worse is last:2; it'
+    )
+    assert said(('head', 'last:2')) == (
+        'At most 1.0 points worse than full: last:2, head. What a run alone would take was not '
+        'measured: several runs shared a program.'
+    )
+    assert 'mean is that of' in said(('full',))  # its own time is a share: nothing to compare with
+
+
+def test_tasks_that_no_arm_finished_all_of_are_not_averaged_over():
+    table = rows('blur') + [
+        {**row, 'status': 'diverged', 'val': {}, 'test': {}} for row in rows('noise')
+    ]
+    summary = summarise(table, reference='full')
+    assert summary['overall'] == {'arms': []}
+    first, second = answer(summary)
+    assert first == 'Of 1 arm compared with full on blur: 1 better (a<b).'
+    assert 'test accuracy (%) on blur, +10.2 points' in second
+    assert (
+        'on average over the 2 tasks'
+        in answer(summarise(rows('a') + rows('b'), reference='full'))[0]
+    )
+
+
+def test_a_better_mean_on_the_edge_of_rates_is_named_beside_the_highest():
+    table = []
+    for row in rows():
+        for rate, lost in (
+            (1e-4, 0.02),
+            (1e-3, 0.0),
+            (1e-2, -0.01 if row['arm'] == 'a<b' else 0.02),
+        ):
+            known = {'accuracy': row['val']['accuracy'] - lost} if row['val'] else {}
+            table.append({**row, 'rate': rate, 'val': known})
+    summary = summarise(table, reference='full')
+    apart = ' (apart from a<b: best rate on the edge of those tried)'
+    assert answer(summary)[1].startswith(f'The highest mean is that of full{apart}: 51.6 [')
+    table += [{**row, 'arm': 'third', 'val': row['val']} for row in table if row['arm'] == 'full']
+    summary = summarise(table, reference='full')
+    best = verdict_sentences(summary['tasks'][0], summary)[0]
+    assert best.startswith(f'The best mean is that of full{apart}, 51.6 [')
+
+
 def test_the_set_up_can_be_repeated_from_the_page():
     values = plain(template(init='glyphs', data={'source': 'digits', 'batch_size': 25}))
     values['optimizer'] |= {'name': 'adamw', 'weight_decay': 0.01}

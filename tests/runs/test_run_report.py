@@ -237,6 +237,37 @@ def test_cautions_come_where_they_are_due_and_only_there():
     assert told(large, 'a <note> of the data')
 
 
+def test_how_many_examples_are_enough_is_told_of_what_is_resampled():
+    made = report('images', names=('a', 'b', 'c', 'd'), test=400)
+
+    def said(interval, **more):
+        metrics = {**made.result['metrics'], 'accuracy': 0.8, 'accuracy_interval': interval}
+        found = changed(made, metrics={**metrics, **more})
+        return ' '.join(told(found, 'are few') + told(found, 'There is no interval'))
+
+    # Half of it is 8 points: 16 times as many for 2.
+    assert '400 test examples are few' in said([0.72, 0.88])
+    assert 'About 6,400 examples give' in said([0.72, 0.88])
+    grouped_by = said([0.72, 0.88], groups=10)
+    assert '400 test examples of 10 groups are few' in grouped_by
+    assert 'About 160 groups give' in grouped_by
+    assert 'all test examples are of one group' in said(None, groups=1)
+    assert said(None).startswith('There is no interval of accuracy')
+    assert 'one test example says nothing' in said(None, n=1)
+
+
+def test_of_many_classes_a_page_lists_the_worst_by_the_number_that_there_is(undrawn):
+    made = report('images')
+    rows = [
+        {'name': f'class {i}', 'iou': i / 60, 'dice': 0.5, 'share': 0.1, 'support': 3}
+        for i in reversed(range(60))
+    ]
+    metrics = {**made.result['metrics'], 'per_class': rows}
+    shown = Page(changed(made, metrics=metrics).html()).shown
+    assert 'The 50 of 60 classes with the lowest IoU.' in shown
+    assert 'class 0 ' in shown and 'class 49 ' in shown and 'class 50 ' not in shown
+
+
 def test_uneven_classes_are_told_of_and_even_ones_are_not():
     def with_majority(share):
         made = report('two', names=('a', 'b'), test=400)

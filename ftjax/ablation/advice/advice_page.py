@@ -133,6 +133,7 @@ def _undecided(advice: Advice, summary: Summary) -> str:
         more = 'how many further seeds would decide it cannot be told'
         if one.seeds is not None:
             time = '' if one.seconds is None else f', about {number_formats.seconds(one.seconds)}'
-            more = f'{one.seeds} further seeds would decide it{time}'
+            seeds = 'seed' if one.seeds == 1 else 'seeds'
+            more = f'{one.seeds} further {seeds} would decide it{time}'
         lines.append(f'{one.arm}: no significant difference to {summary["reference"]}; {more}.')
     return bullets(lines)

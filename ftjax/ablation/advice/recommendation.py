@@ -137,7 +137,7 @@ def _too_small(arms: Sequence[Summary], reference: Summary, summary: Summary) ->
     known = [max(0, LEAST_SEEDS - arm['n_ok']) * (arm['wall_seconds'] or 0.0) for arm in arms]
     score = number_formats.score(reference['mean']['estimate'], summary['metric'])
     return (
-        f'Nothing is decided: the budget gave every arm {fewest} finished '
+        f'Nothing is decided: the budget gave the arm with fewest {fewest} finished '
         f'run{"" if fewest == 1 else "s"}, and a verdict needs several seeds.',
         f'Until then train {reference["arm"]}: {score} {number_formats.headed(summary)}; '
         f'{LEAST_SEEDS} seeds of every arm would take about {number_formats.seconds(sum(known))} '

@@ -190,17 +190,28 @@ def _written(found: ArmComparison, scale: float) -> tuple[float, list[float] | N
 
 
 def gate_rows(verdicts: Sequence[Summary]) -> list[list[str]]:
-    """Rows of a table: gate, kind, value, interval, outcome."""
+    """Rows of a table: gate, kind, value, interval, outcome.
+
+    >>> gate_rows([_verdict('a above b', True, 0.00377, [0.00312, 0.00442], 'gate')])
+    [['a above b', 'gate', '+0.00377', '[+0.00312, +0.00442]', 'passed']]
+    """
     words = {True: 'passed', False: 'failed', None: 'reported'}
     rows = []
     for one in verdicts:
-        value = '–' if one['value'] is None else f'{one["value"]:+.2f}'
-        low_high = one['interval']
-        bounds = '–' if low_high is None else f'[{low_high[0]:+.2f}, {low_high[1]:+.2f}]'
-        undecided = one['passed'] is None and one['kind'] == 'gate'
+        kind, low_high = one.get('kind', 'gate'), one['interval'] or ()
+        known = [number for number in (one['value'], *low_high) if number is not None]
+        digits = _decimals(max((abs(n) for n in known if math.isfinite(n)), default=0.0))
+        value = '–' if one['value'] is None else f'{one["value"]:+.{digits}f}'
+        bounds = ', '.join(f'{end:+.{digits}f}' for end in low_high)
+        undecided = one['passed'] is None and kind == 'gate'
         outcome = 'undecided' if undecided else words[one['passed']]
-        rows.append([one['gate'], one['kind'], value, bounds, outcome])
+        rows.append([one['gate'], kind, value, f'[{bounds}]' if bounds else '–', outcome])
     return rows
+
+
+def _decimals(largest: float) -> int:
+    """Two, or as many as leave three digits of a number below 0.1, six at most."""
+    return 2 if largest >= 0.1 or not largest else min(6, 2 - math.floor(math.log10(largest)))
 
 
 def _verdict(gate: str, passed: bool | None, value: object, interval: object, kind: str):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ftjax.ablation.report.sentences import LISTED, apart_from
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.ablation.summary.good_enough import COSTS, cost_against, is_as_good, price
 from ftjax.plotting import number_formats
-
-LISTED = 6
-"""Up to so many arms are named in a sentence."""
 
 
 def answer(summary: Summary) -> list[str]:
     """Which arms are better and worse than the reference, the best mean, the cheapest as good.
 
-    Of several tasks, over all of them together.
+    Of several tasks, over all of them together; on the first one, and that is said, where no arm
+    finished runs of all.
     """
     tasks, overall = summary['tasks'], summary['overall']
     arms = overall['arms'] if overall and overall['arms'] else tasks[0]['arms']
@@ -38,9 +37,19 @@ def _counted(compared: Sequence[Summary], summary: Summary) -> str:
         for word, words in _WORDS.items()
         if (names := by[word])
     ]
-    over = f' on average over the {len(summary["tasks"])} tasks' if summary['overall'] else ''
+    count = len(summary['tasks'])
+    over = _where(summary)
+    if count > 1 and not over:
+        over = f' on average over the {count} tasks'
     of = f'Of {len(compared)} arm{"" if len(compared) == 1 else "s"}'
     return f'{of} compared with {summary["reference"]}{over}: {"; ".join(parts)}.'
+
+
+def _where(summary: Summary) -> str:
+    """The task that is spoken of, where there are several and no arm finished runs of all."""
+    tasks, overall = summary['tasks'], summary['overall']
+    together = bool(overall and overall['arms'])
+    return '' if together or len(tasks) < 2 else f' on {tasks[0]["task"]}'
 
 
 _WORDS = {
@@ -73,8 +82,9 @@ def _highest(arms: Sequence[Summary], reference: Summary, summary: Summary) -> l
     score = number_formats.score(best['mean']['estimate'], metric)
     if best['mean']['low'] is not None:
         score += f' {number_formats.bounds(best["mean"], metric, clip=True)}'
-    title = number_formats.headed(summary).split(',')[0]
-    found = f'The {word} mean is that of {best["arm"]}: {score}, {title}'
+    title = number_formats.headed(summary).split(',')[0] + _where(summary)
+    aside = apart_from(arms, best, sign)
+    found = f'The {word} mean is that of {best["arm"]}{aside}: {score}, {title}'
     if best is reference:
         return [f'{found}; it is the reference.']
     if best.get('difference') is None:
@@ -91,21 +101,27 @@ def _highest(arms: Sequence[Summary], reference: Summary, summary: Summary) -> l
 def _cheapest(compared: Sequence[Summary], reference: Summary, summary: Summary) -> list[str]:
     """The cheapest arm that is not worse by the margin; none where times are not known."""
     margin, higher = summary['margin'], summary['higher_is_better']
-    if not reference.get('step_seconds') or not margin:
+    joint = summary.get('vectorised', ())
+    if not reference.get('step_seconds') or not margin or reference['arm'] in joint:
         return []
     allowed = f'{number_formats.score(margin, summary["metric"])}{_unit(summary)}'
-    joint = summary.get('vectorised', ())
-    good = [
+    able = [
         arm
         for arm in compared
         if arm.get('rate') is not None
         and not arm.get('rate_edge')
-        and arm['arm'] not in joint
         and is_as_good(arm, margin, higher)
-        and price(arm) < price(reference)
     ]
+    # The time of a step in a program of several runs is a share: no price to compare.
+    shared = [arm['arm'] for arm in able if arm['arm'] in joint]
+    good = [a for a in able if a['arm'] not in joint and price(a) < price(reference)]
     if not good and all(_verdict(arm) == 'none' for arm in compared):
         return []
+    if not good and shared:
+        return [
+            f'At most {allowed} worse than {reference["arm"]}: {", ".join(shared)}. What a run '
+            'alone would take was not measured: several runs shared a program.'
+        ]
     if not good:
         return [f'No cheaper arm is shown to be at most {allowed} worse than {reference["arm"]}.']
     cheapest = min(good, key=price)
@@ -114,8 +130,9 @@ def _cheapest(compared: Sequence[Summary], reference: Summary, summary: Summary)
         for key, words in COSTS
         if (share := cost_against(cheapest, reference, key)) is not None
     ]
+    of = ' of those that ran alone and are' if shared else ' that is'
     return [
-        f'The cheapest arm that is at most {allowed} worse is {cheapest["arm"]}; it takes '
+        f'The cheapest arm{of} at most {allowed} worse is {cheapest["arm"]}; it takes '
         f'{", ".join(shares)}.'
     ]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ftjax.ablation.statistics.comparison import options_of
 from ftjax.ablation.statistics.mean_interval import mean_interval
 from ftjax.io.files.atomic import to_jsonable
 from ftjax.plotting import number_formats
@@ -77,9 +78,9 @@ def in_out_plane(task: Mapping[str, Any], summary: Mapping[str, Any]):
     metric, styles = summary['metric'], arm_styles(task['arms'])
     figure = new_figure(6.4, 5.0)
     axes: Any = figure.add_subplot()
-    marks, bars = [], []
+    marks, bars, overlap = [], [], options_of(summary)['overlap']
     for arm in arms:
-        out = out_of_distribution(arm, names, summary['confidence'])
+        out = out_of_distribution(arm, names, summary['confidence'], overlap)
         if out is None:
             continue
         (x, *xs), (y, *ys) = scaled(arm['mean'], metric), scaled(out, metric)
@@ -109,14 +110,18 @@ def test_sets(task: Mapping[str, Any]) -> list[str]:
 
 
 def out_of_distribution(
-    arm: Mapping[str, Any], names: Sequence[str], confidence: float
+    arm: Mapping[str, Any], names: Sequence[str], confidence: float, overlap: float = 0.0
 ) -> dict[str, object] | None:
-    """The mean over test sets, seed by seed, with its t interval; None where no seed has all."""
+    """The mean over test sets, seed by seed, with its t interval; None where no seed has all.
+
+    Args:
+      overlap: of folds; see `statistics.mean_interval`.
+    """
     seeds = [arm['shifts'][name]['seeds'] for name in names]
     common = set.intersection(*map(set, seeds))
     rows = [[of[seed] for of in seeds] for seed in sorted(common, key=int)]
     means = [float(np.mean(row)) for row in rows if None not in row]
-    return to_jsonable(mean_interval(means, confidence)) if means else None
+    return to_jsonable(mean_interval(means, confidence, overlap)) if means else None
 
 
 def _named(marks: Sequence[tuple], reference: str, sign: int) -> list[tuple]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from ftjax.ablation.gates.gates import HOW_GATES_PASS
+from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
 from ftjax.ablation.report import arm_columns, retention_table, tables
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.figures import Drawn, draw
@@ -99,20 +99,9 @@ def _verdicts(summary: Summary, gates: Sequence[Summary]) -> str:
 
 def _gates(gates: Sequence[Summary]) -> str:
     rows = []
-    for gate in gates:
-        words = {True: 'passed', False: 'failed', None: 'reported'}
-        passed = words[gate.get('passed')]
-        if passed == 'reported' and gate.get('kind', 'gate') == 'gate':
-            passed = 'undecided'
-        interval = gate.get('interval')
-        bounds = '–' if not interval else f'[{interval[0]:.4g}, {interval[1]:.4g}]'
-        value = gate.get('value')
-        shown = f'{value:.4g}' if isinstance(value, (int, float)) else str(value or '–')
-        rows.append(
-            f'<tr class="{passed}"><td>{in_html(gate["gate"])}</td>'
-            f'<td>{in_html(gate.get("kind", "gate"))}</td><td>{in_html(shown)}</td>'
-            f'<td>{bounds}</td><td class="outcome">{passed}</td></tr>'
-        )
+    for *cells, outcome in gate_rows(gates):
+        shown = ''.join(f'<td>{in_html(cell)}</td>' for cell in cells)
+        rows.append(f'<tr class="{outcome}">{shown}<td class="outcome">{outcome}</td></tr>')
     head = '<tr><th>gate</th><th>kind</th><th>value</th><th>interval</th><th>outcome</th></tr>'
     gates_table = f'<div class="wide"><table>{head}{"".join(rows)}</table></div>'
     return f'{gates_table}\n<p class="legend">{in_html(HOW_GATES_PASS)}</p>'

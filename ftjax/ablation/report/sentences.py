@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ftjax.ablation.report import arm_cells
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
+
+LISTED = 6
+"""Up to so many arms are named in a sentence."""
 
 
 def verdict_sentences(task: Summary, summary: Summary) -> list[str]:
@@ -28,7 +33,7 @@ def verdict_sentences(task: Summary, summary: Summary) -> list[str]:
         )
         unit = ' points' if number_formats.scale_of(metric) == 100 else ''
         sentences.append(
-            f'The best mean is that of {first["arm"]}, '
+            f'The best mean is that of {first["arm"]}{apart_from(task["arms"], first, sign)}, '
             f'{number_formats.score(first["mean"]["estimate"], metric)} '
             f'{number_formats.bounds(first["mean"], metric, clip=True)}, '
             f'{lead}{unit} from the next, {second["arm"]}.'
@@ -37,6 +42,24 @@ def verdict_sentences(task: Summary, summary: Summary) -> list[str]:
         if arm['arm'] != reference:
             sentences.append(_sentence(arm, summary))
     return sentences
+
+
+def apart_from(arms: Sequence[Summary], best: Summary, sign: int) -> str:
+    """The arms with a better mean that are not called the best, with the reason; '' for none.
+
+    Args:
+      sign: 1 where higher is better, else -1.
+    """
+    level = sign * best['mean']['estimate']
+    beyond = [
+        arm['arm']
+        for arm in arms
+        if arm.get('rate_edge') and arm['mean'] and sign * arm['mean']['estimate'] > level
+    ]
+    if not beyond:
+        return ''
+    names = ', '.join(beyond) if len(beyond) <= LISTED else f'{len(beyond)} arms'
+    return f' (apart from {names}: best rate on the edge of those tried)'
 
 
 def overall_sentences(summary: Summary) -> list[str]:

@@ -67,8 +67,16 @@ def _test_split(report: ReportFacts) -> Iterator[str]:
     if value is None or not n:
         return
     interval = interval_of(metrics, metric)
-    if interval is None:
+    groups = metrics.get('groups')
+    if interval is None and n == 1:
         yield 'There is no interval: one test example says nothing of the next.'
+    elif interval is None and groups == 1:
+        yield 'There is no interval: all test examples are of one group.'
+    elif interval is None:
+        yield (
+            f'There is no interval of {metric.label}: by how much another choice of test examples '
+            'would change it is not known.'
+        )
     else:
         low, high = interval
         best = best_baseline(report, metric)
@@ -82,12 +90,14 @@ def _test_split(report: ReportFacts) -> Iterator[str]:
                 'significantly better.'
             )
         if metric.percent and (high - low) / 2 > WIDE:
-            needed = math.ceil(1.96**2 * max(value * (1 - value), 0.05) / NARROW**2)
-            reach = 100 * (high - low) / 2
+            half, what = (high - low) / 2, 'groups' if groups else 'examples'
+            # Width falls with the root of the number of what is resampled.
+            needed = round((groups or n) * (half / NARROW) ** 2)
+            of = f' of {groups:,} groups' if groups else ''
             yield (
-                f'{n:,} test examples are few: another run must differ by about '
-                f'{1.4 * reach:.0f} points to be told apart from this one. About {needed:,} '
-                f'examples give an interval of ± {100 * NARROW:.0f} points.'
+                f'{n:,} test examples{of} are few: another run must differ by about '
+                f'{140 * half:.0f} points to be told apart from this one. About {needed:,} '
+                f'{what} give an interval of ± {100 * NARROW:.0f} points.'
             )
     yield from _splits_disagree(report, metric, value, interval)
     yield from _imbalance(report, metric)

@@ -27,6 +27,7 @@ from ftjax.runs.report.latency_shown import latency_shown
 from ftjax.runs.report.mistakes_shown import mistakes_shown
 from ftjax.runs.report.report_facts import ReportFacts
 from ftjax.runs.report.slices_shown import slices_shown
+from ftjax.tasks.classes.class_table import lowest_classes
 from ftjax.training.adaptation.in_words import adaptation_in_words
 
 if TYPE_CHECKING:
@@ -230,15 +231,15 @@ def _answers(report: ReportFacts) -> str:
     classes = metrics.get('per_class')
     if classes:
         columns = [key for key in classes[0] if key not in ('name', 'support')]
-        ranked = sorted(classes, key=lambda row: row.get('f1') or 0.0)
+        lowest, label = lowest_classes(classes, columns, _LISTED)
         rows = [
             [str(row['name']), *(_plain(row[key]) for key in columns), f'{row["support"]:,}']
-            for row in (ranked[:_LISTED] if len(classes) > _LISTED else classes)
+            for row in (lowest if len(classes) > _LISTED else classes)
         ]
         header = ['class', *(key.replace('_', ' ') for key in columns), 'test examples']
         parts += ['<h3>Classes</h3>', table(header, rows)]
         if len(classes) > _LISTED:
-            said = f'The {_LISTED} of {len(classes):,} classes with the lowest F1.'
+            said = f'The {_LISTED} of {len(classes):,} classes with the lowest {label}.'
             parts.append(paragraph(said, 'legend'))
     return '\n'.join(parts)
 

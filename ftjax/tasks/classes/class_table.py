@@ -35,19 +35,16 @@ def class_table(
 ) -> list[str]:
     """Lines: a row a class, an empty one, the averages over classes, an empty one.
 
-    Of more than `max_classes` classes those with the lowest F1 are listed, or, where the table has
-    no F1, with the lowest number of its first column.
+    Of more than `max_classes` classes the `lowest_classes` are listed.
     """
     rows: list[JsonObject] = [
         {**row, 'name': printable(row['name'])} for row in metrics['per_class']
     ]
     lines = []
     if len(rows) > max_classes:
-        by = 'f1' if 'f1' in columns else columns[0]
-        label = {'f1': 'F1', 'iou': 'IoU'}.get(by, by)
-        lines.append(f'the {max_classes} of {len(rows)} classes with the lowest {label}')
-        # What is undefined, as of a class that occurs nowhere, comes last.
-        rows = sorted(rows, key=lambda row: (row[by] is None, row[by] or 0))[:max_classes]
+        count = len(rows)
+        rows, label = lowest_classes(rows, columns, max_classes)
+        lines.append(f'the {max_classes} of {count} classes with the lowest {label}')
     means = [f'{average} mean' for average in averages]
     width = max(map(len, [*means, *(row['name'] for row in rows)]))
     heads = [_HEADS.get(column, column) for column in columns]
@@ -60,6 +57,19 @@ def class_table(
         numbers = ''.join(_number(metrics[f'{column}_{average}']) for column in columns)
         lines.append(f'{mean:>{width}}{numbers}{metrics["n"]:10d}')
     return [*lines, '']
+
+
+def lowest_classes(
+    rows: Sequence[JsonObject], columns: Sequence[str], count: int
+) -> tuple[list[JsonObject], str]:
+    """So many rows, the lowest first, and the name of the number that decides.
+
+    It is F1, or the first column of a table without. What is undefined, as of a class that occurs
+    nowhere, comes last.
+    """
+    by = 'f1' if 'f1' in columns else columns[0]
+    ranked = sorted(rows, key=lambda row: (row[by] is None, row[by] or 0))
+    return ranked[:count], {'f1': 'F1', 'iou': 'IoU'}.get(by, by)
 
 
 def _number(value: float | None) -> str:
