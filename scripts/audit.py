@@ -8,6 +8,7 @@ likely label errors; classes without examples; broken, dark, blurred, tiny and t
 damaged, empty and cut texts; groups in two splits; shifts between splits. WORKDIR gets audit.html,
 audit.json and audit.csv. The data are not touched: --fix writes a cleaned index, and
 --config.data.exclude=clean.csv leaves out, or labels anew, what it says. Look through it first.
+With an exclude already the new index holds what that one says too.
 
 Near copies, label errors and shifts are also looked for in the features of config.init, unless
 --nofeatures.
@@ -53,13 +54,14 @@ def audit(folder):
     from ftjax.config import plain, read_config
     from ftjax.data.audit.overview import sizes
     from ftjax.data.audit.quick import leak_line
-    from ftjax.data.audit.records import cleaned_index, index_text
+    from ftjax.data.audit.records import cleaned_index, earlier_records, index_text
     from ftjax.io.files.atomic import write_text
     from ftjax.runs.before_training.audit import audit_data
 
     values = plain(CONFIG.value)
     values.pop('ablation', None)
-    found = audit_data(read_config(values), FEATURES.value)
+    config = read_config(values)
+    found = audit_data(config, FEATURES.value)
     found.write(folder)
     print(sizes(found.opened.splits))
     print(leak_line(found.audit) or 'there is no held-out split')
@@ -68,8 +70,9 @@ def audit(folder):
     print(f'{len(found.records):,} rows in {folder / "audit.csv"}; see {folder / "audit.html"}')
     if FIX.value is not None:
         fix = pathlib.Path(FIX.value)
-        write_text(fix, index_text(found.records))
-        actions = [record.action for record in cleaned_index(found.records)]
+        every = [*found.records, *earlier_records(config.data.exclude)]
+        write_text(fix, index_text(every))
+        actions = [record.action for record in cleaned_index(every)]
         counts = ', '.join(
             f'{name} {actions.count(name):,}' for name in ('drop', 'relabel', 'review')
         )

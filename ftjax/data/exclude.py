@@ -33,7 +33,7 @@ def excluded(parts: Mapping[str, Dataset], file: str) -> tuple[dict[str, Dataset
     """
     path = existing_file(file, 'data.exclude')
     made, dropped, relabelled = dict(parts), 0, 0
-    for name, rows in _rows(path, parts).items():
+    for name, rows in index_rows(path, parts).items():
         part = made[name]
         where = _written(part.ids)
         keep, labels = np.ones(len(part), bool), np.array(part.labels)
@@ -59,10 +59,8 @@ def excluded(parts: Mapping[str, Dataset], file: str) -> tuple[dict[str, Dataset
     return made, note
 
 
-def _rows(
-    path: Path, parts: Mapping[str, Dataset]
-) -> dict[str, list[tuple[int, Mapping[str, str]]]]:
-    """{split: (line, cells) of each row that changes something}."""
+def index_rows(path: Path, splits: Iterable[str]) -> dict[str, list[tuple[int, Mapping[str, str]]]]:
+    """{split: (line, cells) of each row that changes something}; see `excluded`."""
     found: dict[str, list[tuple[int, Mapping[str, str]]]] = {}
     with path.open(encoding='utf-8-sig', newline='') as file:
         table = csv.DictReader(file, strict=True)
@@ -78,7 +76,7 @@ def _rows(
                 if None in row.values() or None in row:
                     raise UserError(f'{where}: cut short, or with too many cells')
                 check_name(row['action'], ACTIONS, f'{where}: action')
-                check_name(row['split'], list(parts), f'{where}: split')
+                check_name(row['split'], list(splits), f'{where}: split')
                 if row['action'] in ('drop', 'relabel'):
                     found.setdefault(row['split'], []).append((table.line_num, row))
         except (csv.Error, UnicodeDecodeError) as error:

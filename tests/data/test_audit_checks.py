@@ -12,6 +12,8 @@ from sklearn.metrics import average_precision_score
 from ftjax.data import Dataset, DataSettings, Splits, load_data
 from ftjax.data.audit.audit_page import audit_page
 from ftjax.data.audit.examples import Examples
+from ftjax.data.audit.findings.label_findings import label_findings
+from ftjax.data.audit.findings.shift_findings import shift_findings
 from ftjax.data.audit.findings.text_findings import repaired_text, text_findings
 from ftjax.data.audit.full import Seen, full_audit, open_files
 from ftjax.data.audit.measures.label_errors import confident_learning, held_out_probabilities
@@ -249,3 +251,33 @@ def test_label_errors_and_shifts_are_findings():
     moved = features + np.where(np.arange(400) < 250, 0, 3)[:, None] * np.eye(8)[0]
     audit = full_audit(open_files(splits), Seen(moved))
     assert any(one.check == 'shift between splits' for one in audit.findings)
+
+
+def test_no_label_is_changed_by_a_head_that_is_not_believed():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 200)
+    splits = split_texts([f'text number {i}' for i in range(150)], ['t'] * 50, labels.tolist())
+    noise = 9 * rng.normal(size=(200, 120))
+    probabilities = held_out_probabilities(noise, labels)
+    assert (probabilities.max(axis=1) > 0.95).any()  # sure of itself
+    found = next(iter(label_findings(Examples(splits), noise)))
+    assert 'cannot be told' in found.message
+    assert {row.action for row in found.rows} == {'review'}
+
+
+def test_splits_that_part_no_group_are_compared_by_groups():
+    rng = np.random.default_rng(0)
+    of = np.repeat(np.arange(60), 10)
+    texts = [f'text number {i}' for i in range(600)]
+    splits = split_texts(texts[:350], texts[350:])
+    parts = {
+        name: dataclasses.replace(getattr(splits, name), groups=of[rows].astype(str))
+        for name, rows in (('train', slice(350)), ('test', slice(350, None)))
+    }
+    patients = 3 * rng.normal(size=(60, 8))[of] + rng.normal(size=(600, 8))
+    assert next(shift_findings(Examples(splits), patients)).measured > 0.6  # without groups
+    grouped = Examples(dataclasses.replace(splits, **parts))
+    assert list(shift_findings(grouped, patients)) == []
+    moved = patients + np.where(np.arange(600) < 350, 0, 9)[:, None] * np.eye(8)[0]
+    (found,) = shift_findings(grouped, moved)
+    assert 'test groups differ' in found.message

@@ -72,6 +72,19 @@ def test_one_input_under_several_labels_is_an_error():
     assert 'copies within a split' not in found
 
 
+def test_rows_of_a_table_with_the_same_cells_are_reviewed_and_not_dropped(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [f'{a},{b},{"yn"[c]}' for a, b, c in rng.integers(0, 2, (80, 3))]
+    (tmp_path / 'd.csv').write_text('\n'.join(['sex,old,label', *rows]) + '\n')
+    splits = load_data(DataSettings(source=f'csv:{tmp_path}/d.csv', features=('sex', 'old')))
+    found = {one.check: one for one in quick_audit(splits).findings}
+    conflict = found['one input, several labels']
+    assert conflict.severity == 'warning' and 'do not tell cases apart' in conflict.message
+    assert len(found['copies in training'].rows) > 10
+    actions = {row.action for one in found.values() for row in one.rows}
+    assert actions == {'review'}
+
+
 def test_files_of_other_bytes_and_the_same_pixels_are_the_same(tmp_path):
     images = pictures(6)
     for i, image in enumerate(images):

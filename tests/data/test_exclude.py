@@ -10,7 +10,13 @@ from PIL import Image
 
 from ftjax.data import DataSettings, load_data
 from ftjax.data.audit.full import full_audit, open_files
-from ftjax.data.audit.records import csv_text, index_text, records
+from ftjax.data.audit.records import (
+    cleaned_index,
+    csv_text,
+    earlier_records,
+    index_text,
+    records,
+)
 from ftjax.data.exclude import excluded
 from ftjax.errors import UserError
 
@@ -78,6 +84,30 @@ def test_what_the_audit_writes_is_no_formula_and_is_found_again(tmp_path):
     (tmp_path / 'out.csv').write_text(index_text(found))
     again = load_data(DataSettings(source=source, exclude=str(tmp_path / 'out.csv')))
     assert sum(map(len, (again.train, again.val, again.test))) == 37
+
+
+def test_a_second_index_holds_what_the_first_one_says(tmp_path):
+    words = [
+        bytes(word).decode()
+        for word in np.random.default_rng(0).integers(97, 123, (40, 30), np.uint8)
+    ]
+    rows = ['text,label', *(f'{word},{"ab"[i % 2]}' for i, word in enumerate(words))]
+    rows += [f'{words[20]},b', 'n/a,a']
+    source = _written_csv(tmp_path, rows)
+    lines = ['t.csv:2,drop,,', 't.csv:3,relabel,a,', 't.csv:43,relabel,b,']
+    first = index(tmp_path, *(f'train,{line}' for line in lines))
+    audit = full_audit(open_files(load_data(DataSettings(source=source, exclude=first))))
+    every = [*records(audit), *earlier_records(first)]
+    file = tmp_path / 'second.csv'
+    file.write_text(index_text(every))
+    told = {row['id']: (row['action'], row['label']) for row in csv.DictReader(file.open())}
+    assert (told['t.csv:2'], told['t.csv:3']) == (('drop', ''), ('relabel', 'a'))
+    assert told['t.csv:43'][0] == 'drop'  # a placeholder: what is found now is stronger
+    assert {told['t.csv:22'][0], told['t.csv:42'][0]} & {'drop'}
+    load_data(DataSettings(source=source, exclude=str(file)))
+    assert earlier_records('') == []
+    written = [dataclasses.replace(every[0], id=name) for name in ('=a', "'=a")]
+    assert len(cleaned_index(written)) == 1
 
 
 def test_names_that_a_table_holds_alike_are_refused(tmp_path):

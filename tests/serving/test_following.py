@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import itertools
 import json
+import types
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from ftjax.serving.server.service import Service
 from ftjax.serving.versions import publishing
 from ftjax.serving.versions.promotions import promote, rollback
 from ftjax.serving.versions.publishing import publish
-from ftjax.serving.versions.registry import Registry, create
+from ftjax.serving.versions.registry import Registry, Unreachable, create
 from ftjax.serving.versions.version_names import parse_reference
 
 needed = ('fastapi', 'uvicorn', 'prometheus_client', 'orjson', 'multipart')
@@ -226,5 +227,30 @@ def test_the_version_stays_while_the_registry_does_not_answer(registry, monkeypa
             assert caplog.text.count('nobody there') == 1
             promote(registry, 'noise@2', 'production', 'r')
             await until(app, '2')
+
+    asyncio.run(asyncio.wait_for(whole(), 240))
+
+
+def test_what_was_made_ready_is_closed_where_the_registry_goes_away(registry, monkeypatch):
+    closed, real = [], Service.close
+
+    async def close(self):
+        closed.append(self.version)
+        await real(self)
+
+    monkeypatch.setattr(Service, 'close', close)
+
+    async def whole():
+        async with followed(registry, every=1000) as (_, follower):
+            live = types.SimpleNamespace(service=service_of(registry, follower.version, SETTINGS))
+            promote(registry, 'noise@2', 'production', 'r')
+            version = registry.resolve('noise@production')
+
+            def gone(_):
+                raise Unreachable('nobody there')
+
+            monkeypatch.setattr(registry, 'resolve', gone)
+            await follower._take(version, live)
+            assert closed == ['2']
 
     asyncio.run(asyncio.wait_for(whole(), 240))

@@ -268,6 +268,17 @@ def test_a_damaged_history_is_not_guessed_at(filled):
     assert rollback(local, 'noise', 'production', 'r').event.version == 2
 
 
+def test_a_stage_is_mended_after_other_stages_changed(filled):
+    local = filled
+    (local.store.root / 'noise' / 'history' / '000003.json').write_bytes(b'{')
+    promote(local, 'noise@3', 'staging', 'r')
+    with pytest.raises(UserError, match='promote a version anew'):
+        local.resolve('noise@production')
+    assert promote(local, 'noise@2', 'production', 'history was damaged').new
+    assert local.resolve('noise@production').number == 2
+    assert not promote(local, 'noise@2', 'production', 'again').new
+
+
 def test_two_publishers_at_once_get_two_numbers(registry, bundles):
     found, start = [], threading.Barrier(3)
 

@@ -13,7 +13,8 @@ from ftjax.data.audit.examples import NAMES
 from ftjax.data.audit.finding import SEVERITIES
 from ftjax.data.audit.measures.keys import content_keys
 from ftjax.data.audit.quick import Audit
-from ftjax.data.exclude import ACTIONS, COLUMNS
+from ftjax.data.exclude import ACTIONS, COLUMNS, index_rows
+from ftjax.data.user_paths import existing_file
 from ftjax.printable import in_spreadsheet
 
 
@@ -84,8 +85,29 @@ def cleaned_index(found: Sequence[Record]) -> list[Record]:
     """One record an example, for `data.exclude`: the strongest action that any check proposes."""
     chosen: dict[tuple[str, str], Record] = {}
     for record in sorted(found, key=_strength):
-        chosen.setdefault((record.split, record.id), record)
+        # Ids of an earlier index are as a spreadsheet takes them.
+        chosen.setdefault((record.split, in_spreadsheet(record.id)), record)
     return sorted(chosen.values(), key=lambda one: (NAMES.index(one.split), one.id))
+
+
+def earlier_records(file: str) -> list[Record]:
+    """What an index says that the audited data obey (`data.exclude`); [] for ''.
+
+    A new index takes its place, and without them what it left out would come back.
+    """
+    rows = index_rows(existing_file(file, 'data.exclude'), NAMES) if file else {}
+    return [
+        Record(
+            **{name: row[name] for name in COLUMNS},
+            used_as=split,
+            check=row.get('check', ''),
+            severity=SEVERITIES[-1],
+            partner=row.get('partner', ''),
+            detail=row.get('detail', ''),
+        )
+        for split, found in rows.items()
+        for _, row in found
+    ]
 
 
 def csv_text(found: Sequence[Record], fields: Sequence[str] = FIELDS) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import pathlib
 
 from ftjax.errors import UserError
+from ftjax.io.files.atomic import write_bytes
 from ftjax.io.files.lock import run_lock
 from ftjax.serving.bundle.manifest import check_manifest, manifest_digest
 from ftjax.serving.bundle.reference import read_reference
@@ -70,14 +70,18 @@ def monitor_folder(
         raise UserError(f'{output} cannot be made a folder: {error.strerror}') from error
     with run_lock(output):
         place = file_of(output, digest)
-        began = 0
-        if restart and place.exists():
-            with contextlib.suppress(UserError):  # of a damaged state nothing is known
-                old = read_state(output, digest, reference)
-                began = old.tested_until if old else 0
-            place.replace(place.with_suffix('.previous'))
-        state = read_state(output, digest, reference)
-        state = state or new_state(digest, reference, alpha, began)
+        again = restart and place.exists()
+        try:
+            old = read_state(output, digest, reference)
+        except UserError:
+            if not again:
+                raise
+            old = None  # of a damaged state nothing is known
+        if old is None or again:
+            began = 0 if old is None else old.tested_until
+            state = new_state(digest, reference, alpha, began)
+        else:
+            state = old
         if state.alpha != alpha:
             raise UserError(
                 f'--alpha is {alpha:g}, and this stream began with {state.alpha:g}; give that, '
@@ -90,8 +94,18 @@ def monitor_folder(
             fewest=fewest,
             permutations=permutations,
         )
+        if again:  # not before: what fails, or is killed, leaves the old stream in its place
+            keep_previous(place)
         write_look(output, found, bundle.resolve().name)
     return Monitored(found, tuple(_lines(found, state)))
+
+
+def keep_previous(place: pathlib.Path) -> None:
+    """Copies the state of a stream that ends; UserError where that cannot be done."""
+    try:
+        write_bytes(place.with_suffix('.previous'), place.read_bytes())
+    except OSError as error:
+        raise UserError(f'{place} cannot be kept: {error.strerror}') from error
 
 
 def _lines(found: Look, state: StreamState) -> list[str]:

@@ -102,8 +102,13 @@ class TrafficMonitor:
         while True:
             await asyncio.sleep(FLUSH)
             self._rotate()
-            waiting = self.waiting()
-            await asyncio.to_thread(self.store, waiting)
+            writing = asyncio.create_task(asyncio.to_thread(self.store, self.waiting()))
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                # A thread goes on: whoever writes next must not be overwritten by what is older.
+                await asyncio.wait([writing])
+                raise
 
     def waiting(self) -> list[tuple[str, Window]]:
         """(file name, window) of those that are over, and a copy of the present one."""

@@ -124,6 +124,8 @@ class Follower:
                 await service.close()
             raise
         except Unreachable as error:
+            if service is not None:
+                await service.close()
             _log.warning('%s stays: %s', self.version, error)
             metrics.registry_errors.inc()
             return

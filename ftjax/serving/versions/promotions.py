@@ -33,7 +33,9 @@ def promote(registry: Registry, reference: str, stage: str, reason: str) -> Prom
     while True:
         events = registry.history(version.name)
         last = last_of(events, stage)
-        unread = isinstance(events[-1], Damaged) if events else False
+        # What came after it and cannot be read may be of this stage too.
+        after = [each for each in events if last is not None and each.number > last.number]
+        unread = any(isinstance(each, Damaged) for each in after)
         if last is not None and last.version == version.number and not unread:
             return Promoted(last, False)
         before = () if last is None else (*last.before, last.version)

@@ -135,6 +135,23 @@ def test_a_change_alarms_and_the_alarm_stays_until_a_restart(traffic):
         traffic.look(alpha=0.01)
 
 
+def test_a_restart_that_fails_leaves_the_stream_as_it_was(traffic, monkeypatch):
+    for week in range(2):
+        traffic.write(week)
+    traffic.look(weeks=2)
+    (state,) = (traffic.folder / 'monitor').glob('state_*.safetensors')
+    before = state.read_bytes()
+    with pytest.raises(UserError, match='alpha'):
+        traffic.look(restart=True, alpha=1.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(f'{monitor_folder.__module__}.write_look', lambda *_: 1 / 0)  # killed
+        with pytest.raises(ZeroDivisionError):
+            traffic.look(restart=True)
+    assert state.read_bytes() == before
+    assert traffic.look(restart=True).look.tested == ()  # what was tested is not tested again
+    assert state.with_suffix('.previous').read_bytes() == before
+
+
 def test_small_windows_wait_for_each_other_and_replicas_are_put_together(traffic):
     assert traffic.look().look.tested == ()  # an empty folder
     traffic.write(0, count=1)

@@ -5,6 +5,7 @@ import collections
 import importlib.util
 import json
 import os
+import threading
 import types
 
 import numpy as np
@@ -14,6 +15,7 @@ from asgi_calls import call, post, running
 from ftjax import serving
 from ftjax.errors import UserError
 from ftjax.serving.bundle.reference import BINS, read_reference
+from ftjax.serving.monitoring import traffic_monitor
 from ftjax.serving.monitoring.sketch import Answered, Sketch
 from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor, drop_oldest
 from ftjax.serving.monitoring.traffic_rows import Rows
@@ -152,6 +154,33 @@ def traffic_of(made, folder, **options):
     bundle = serving.load(made.bundle, goldens=False)
     reference = read_reference(bundle.folder, bundle.signature)
     return bundle, TrafficMonitor(bundle, reference, folder, **options)
+
+
+def test_the_last_write_is_not_overwritten_by_one_before(images, tmp_path, monkeypatch):
+    _, traffic = traffic_of(images, tmp_path)
+    monkeypatch.setattr(traffic_monitor, 'FLUSH', 0)
+    began, go_on, stored = threading.Event(), threading.Event(), []
+
+    def store(windows):
+        if windows == 'first':
+            began.set()
+            go_on.wait(10)
+        stored.append(windows)
+
+    monkeypatch.setattr(traffic, 'store', store)
+    monkeypatch.setattr(traffic, 'waiting', lambda: 'first')
+
+    async def whole():
+        writing = asyncio.create_task(traffic.run())
+        await asyncio.to_thread(began.wait, 10)
+        writing.cancel()
+        asyncio.get_running_loop().call_later(0.05, go_on.set)
+        await asyncio.wait([writing])
+        traffic.store('last')
+        assert writing.cancelled()
+
+    asyncio.run(whole())
+    assert stored == ['first', 'last']
 
 
 def test_time_that_goes_on_and_back_never_overwrites_a_window(images, tmp_path):

@@ -17,6 +17,8 @@ def copy_findings(examples: Examples, found: Duplicates) -> Iterator[Finding]:
     Of examples that stand twice one is to be kept: one of the test split rather than of
     validation, and that rather than of training, so that scores stay comparable. Where labels
     differ nobody knows which is right: all are dropped from training and reviewed elsewhere.
+    Rows of a table with the same cells may be two cases that few columns do not tell apart: they
+    are to be reviewed, and none is dropped.
     """
     for split in (2, 1):
         exact, near = found.leaks(examples, split)
@@ -57,6 +59,11 @@ def copy_findings(examples: Examples, found: Duplicates) -> Iterator[Finding]:
         )
 
 
+def _drop(examples: Examples) -> str:
+    """What is proposed for an example with the same input as another."""
+    return 'review' if examples.splits.train.kind == 'table' else 'drop'
+
+
 def _drop_training(examples: Examples, same: list[np.ndarray], split: int) -> tuple[Row, ...]:
     rows = []
     for group in same:
@@ -64,7 +71,8 @@ def _drop_training(examples: Examples, same: list[np.ndarray], split: int) -> tu
         if len(held):
             training = group[examples.split[group] == 0]
             rows += [
-                Row(int(i), 'drop', partner=int(held[0]), detail='same input') for i in training
+                Row(int(i), _drop(examples), partner=int(held[0]), detail='same input')
+                for i in training
             ]
     return tuple(rows)
 
@@ -77,7 +85,7 @@ def _held_out(examples: Examples, found: Duplicates) -> Iterator[Finding]:
         if (of == 2).any() and (of == 1).any():
             copies += int((of == 2).sum())
             rows += [
-                Row(int(i), 'drop', partner=int(group[of == 2][0]), detail='same input')
+                Row(int(i), _drop(examples), partner=int(group[of == 2][0]), detail='same input')
                 for i in group[of == 1]
             ]
     if rows:
@@ -97,7 +105,7 @@ def _conflicts(examples: Examples, found: Duplicates) -> Iterator[Finding]:
     rows = [
         Row(
             int(i),
-            'drop' if examples.split[i] == 0 else 'review',
+            _drop(examples) if examples.split[i] == 0 else 'review',
             partner=int(next(j for j in group if not examples.same_label((i, j)))),
             detail='same input, other label',
         )
@@ -105,10 +113,13 @@ def _conflicts(examples: Examples, found: Duplicates) -> Iterator[Finding]:
         for i in group
     ]
     inputs = counted(len(groups), 'input stands', 'inputs stand')
+    table = examples.splits.train.kind == 'table'
+    why = 'a label is wrong, or the columns do not tell cases apart'
     yield Finding(
         'one input, several labels',
-        'error',
-        f'{inputs} under several labels, in {len(rows):,} examples: at most one label is right',
+        'warning' if table else 'error',
+        f'{inputs} under several labels, in {len(rows):,} examples: '
+        f'{why if table else "at most one label is right"}',
         tuple(rows),
     )
 
@@ -121,7 +132,8 @@ def _twice(examples: Examples, found: Duplicates) -> Iterator[Finding]:
             mine = group[examples.split[group] == split]
             if len(mine) > 1 and examples.same_label(group):
                 rows += [
-                    Row(int(i), 'drop', partner=int(mine[0]), detail='same input') for i in mine[1:]
+                    Row(int(i), _drop(examples), partner=int(mine[0]), detail='same input')
+                    for i in mine[1:]
                 ]
         if rows:
             n = len(examples.parts[split])

@@ -11,7 +11,8 @@ from ftjax.data.audit.finding import Finding, Row, counted
 from ftjax.data.audit.measures.label_errors import confident_learning, held_out_probabilities
 
 SURE = 0.95
-"""Probability from which on a training example is to be relabelled, and not only reviewed."""
+"""Probability from which on a training example is to be relabelled, and not only reviewed, where
+the head is to be believed."""
 
 RIGHT = 0.8
 """Share of held-out examples that a head must answer as labelled to be believed."""
@@ -32,16 +33,16 @@ def label_findings(examples: Examples, features: np.ndarray) -> Iterator[Finding
     if not len(found.flagged):
         return
     names = examples.splits.class_names
+    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
 
     def row(at: int) -> Row:
         to = int(found.suggested[at])
         p = float(probabilities[at, to])
-        sure = p >= SURE and examples.split[at] == 0
+        sure = accuracy >= RIGHT and p >= SURE and examples.split[at] == 0
         own = float(probabilities[at, labels[at]])
         detail = f'{names[to]} {p:.2f}, {names[labels[at]]} {own:.2f}'
         return Row(at, 'relabel' if sure else 'review', label=names[to], detail=detail)
 
-    accuracy = float((probabilities.argmax(axis=1) == labels).mean())
     share = f'{len(found.flagged) / len(labels):.1%}'
     if accuracy >= RIGHT:
         told = (
