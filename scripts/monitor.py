@@ -3,12 +3,12 @@ r"""Compares a server's traffic with the reference in its bundle; made for cron.
     python scripts/serve.py --bundle=bundles/digits --monitor=windows/digits &
     python scripts/monitor.py --bundle=bundles/digits --windows=windows/digits
 
-Each window of time that is over is tested once, against the reference and all windows before it:
-features by a classifier, confidence, predicted classes, sizes and gaps of inputs; and accuracy,
-once labels are there (--labels=FILE, .csv or .jsonl, with columns id and label; an id is the
-request's id, a slash and the number of the input). Evidence adds up over the windows. Where
-nothing has changed the chance of any alarm is --alpha at most, over all windows together, however
-often one looks.
+Each window of time is tested once, from a minute after its end on (a server writes it until then),
+against the reference and all windows before it: features by a classifier, confidence, predicted
+classes, sizes and gaps of inputs; and accuracy, once labels are there (--labels=FILE, .csv or
+.jsonl, with columns id and label; an id is the request's id, a slash and the number of the input).
+Evidence adds up over the windows. Where nothing has changed the chance of any alarm is --alpha at
+most, over all windows together, however often one looks.
 
 It writes monitor.html, monitor.prom (gauges for Prometheus' textfile collector; a server with the
 same --monitor has them in /metrics too), monitor.json and its state to WINDOWS/monitor, or to

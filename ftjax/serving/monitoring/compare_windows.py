@@ -83,7 +83,7 @@ def look(
       folder: of windows.
       state: of the stream.
       reference, signature: of the bundle.
-      now: seconds since 1970: later windows wait.
+      now: seconds since 1970; windows that are not closed then wait.
       labels: classes by id of an answer; None for none.
       fewest: examples of a period; smaller ones are put together.
       permutations: of each test.
@@ -103,10 +103,10 @@ def look(
     for period in periods:
         take_period(state, period, reference.measure_names, permutations)
         beside_reference(state.periods[-1]['statistics'], period.rows, reference)
-    # Of a window that is not over more labels will come, and each time is tested once.
-    over = [pair for pair in found.windows if pair[1].end <= now]
+    # Of a window that is not closed more labels will come, and each time is tested once.
+    closed = [pair for pair in found.windows if pair[1].closed <= now]
     unknown = labelled_periods(found.windows, labels or {})[1]
-    accuracy = labelled_periods(over, labels or {})[0]
+    accuracy = labelled_periods(closed, labels or {})[0]
     for one in accuracy:
         take_labels(state, one)
     tested = sum(one.count for one in accuracy if one.start in state.labels_used)

@@ -45,7 +45,7 @@ def monitor_folder(
       bundle: its folder.
       windows: that a server writes with --monitor.
       output: made where it is missing.
-      now: seconds since 1970; later windows wait.
+      now: seconds since 1970; windows that are not closed then wait.
       labels: file of labels, or None.
       alpha: chance of any false alarm of the stream.
       fewest: answers that are tested together.

@@ -104,14 +104,14 @@ def periods_of(
     Args:
       windows: by time.
       after: seconds since 1970 up to which periods were tested.
-      now: seconds since 1970; a window that is not over then waits.
+      now: seconds since 1970; a window that is not closed then waits.
       fewest: examples of a period; one with fewer is put together with the next.
       seed: of the samples.
     """
     groups: dict[int, list[tuple[str, Window]]] = {}
     waiting = late = 0
     for name, window in windows:
-        if window.end > now:
+        if window.closed > now:
             waiting += 1
         elif window.start < after:
             late += 1

@@ -21,12 +21,17 @@ from ftjax.serving.bundle.loaded_bundle import Bundle
 from ftjax.serving.bundle.reference import Reference
 from ftjax.serving.monitoring.kept_inputs import KeptInputs
 from ftjax.serving.monitoring.sketch import Answered, Sketch
-from ftjax.serving.monitoring.window_file import NAME, Window, file_name, window_of, write_window
+from ftjax.serving.monitoring.window_file import (
+    FLUSH,
+    NAME,
+    Window,
+    file_name,
+    window_of,
+    write_window,
+)
 
 INPUTS = 'inputs'
 """Folder within the windows' folder for inputs that are kept."""
-FLUSH = 30.0
-"""Seconds between two writes of the window that is being filled: a kill loses as much at most."""
 WINDOWS, BYTES = 2000, 2**30
 """Most files of windows in the folder, and their bytes; then the oldest go."""
 _log = logging.getLogger('ftjax.serving')

@@ -28,6 +28,9 @@ from ftjax.serving.monitoring.traffic_rows import Rows
 NAME = re.compile(r'window_(\d{8}T\d{6}Z)_(\d{1,8})_([0-9a-f]{8})_(\d{1,6})\.safetensors')
 LARGEST = 2**25
 """Bytes of a window's file; larger ones are not read."""
+FLUSH = 30.0
+"""Seconds between two writes of the window that is being filled: a kill loses as much at most, and
+so long after its end a window may still be written."""
 TIME = '%Y%m%dT%H%M%SZ'
 _LIMITS = JsonLimits(size=2**20, depth=6, duplicates=False)
 _COUNT = Integer(0, 2**60)
@@ -81,6 +84,11 @@ class Window:
     def end(self) -> int:
         """Seconds since 1970 at which it was over."""
         return self.start + self.seconds
+
+    @property
+    def closed(self) -> float:
+        """Seconds since 1970 from which on no server writes it."""
+        return self.end + 2 * FLUSH  # the last write begins within one, and takes time
 
 
 def window_of(sketch: Sketch, **facts: Any) -> Window:

@@ -26,11 +26,16 @@ from ftjax.serving.monitoring.later_labels import Labelled, fallen, read_labels
 from ftjax.serving.monitoring.look_files import gauges_of
 from ftjax.serving.monitoring.monitor_folder import monitor_folder
 from ftjax.serving.monitoring.sketch import Answered, Sketch
-from ftjax.serving.monitoring.window_file import file_name, window_of, write_window
+from ftjax.serving.monitoring.window_file import FLUSH, file_name, window_of, write_window
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 WEEK = 7 * 86_400
 START = 2900 * WEEK
+
+
+def closed(weeks):
+    """When the windows of the first weeks are closed."""
+    return START + weeks * WEEK + 2 * FLUSH
 
 
 class Traffic:
@@ -65,7 +70,7 @@ class Traffic:
         return window
 
     def look(self, weeks=10_000, **options):
-        options = {'permutations': 299, 'now': START + weeks * WEEK, **options}
+        options = {'permutations': 299, 'now': closed(weeks), **options}
         return monitor_folder(self.bundle, self.folder, self.folder / 'monitor', **options)
 
 
@@ -107,9 +112,18 @@ def test_nothing_new_is_tested_twice_and_results_stay(traffic):
     apart = monitor_folder(
         *(traffic.bundle, traffic.folder, traffic.folder / 'other'),
         permutations=299,
-        now=START + 3 * WEEK,
+        now=closed(3),
     )
     assert apart.look.state.periods == traffic.look(weeks=3).look.state.periods
+
+
+def test_a_window_waits_until_no_server_writes_it_any_more(traffic):
+    traffic.write(0, count=100)
+    at_its_end = traffic.look(now=START + WEEK + FLUSH).look
+    assert (len(at_its_end.tested), at_its_end.waiting) == (0, 1)
+    traffic.write(0, count=120)  # the last write, up to FLUSH and its own time after the end
+    found = traffic.look(weeks=1).look
+    assert [period.seen for period in found.tested] == [120] and not found.late
 
 
 def test_a_change_alarms_and_the_alarm_stays_until_a_restart(traffic):
