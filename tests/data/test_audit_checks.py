@@ -19,7 +19,11 @@ from ftjax.data.audit.full import Seen, full_audit, open_files
 from ftjax.data.audit.measures.label_errors import confident_learning, held_out_probabilities
 from ftjax.data.audit.measures.near_features import feature_pairs
 from ftjax.data.audit.measures.shift import shift_between
+from ftjax.data.audit.quick import leak_line
 from ftjax.data.audit.records import cleaned_index, index_text, records
+from ftjax.data.synthetic.payments import payments
+
+NOISE = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), dtype=np.uint8)
 
 
 def blobs(n, classes=3, noise=0.1, seed=0, apart=2.0):
@@ -202,6 +206,28 @@ def test_images_that_are_odd_are_named(photographs, tmp_path):
     assert sum(map(len, (again.train, again.val, again.test))) == 25
     html = audit_page(audit, opened, 'none')
     assert html.count('<img alt=') >= 7 and '10.jpg' in html
+
+
+@pytest.mark.parametrize(
+    ('kind', 'inputs', 'told'),
+    [
+        ('image', NOISE[:, :12, :12], 'near not looked for (images are smaller than 16 pixels)'),
+        ('image', NOISE, '0 near'),
+        (
+            'table',
+            payments(40, 0)[0],
+            'near not looked for (no near copies of such inputs are defined)',
+        ),
+    ],
+)
+def test_features_claim_no_look_that_no_content_can_confirm(kind, inputs, told):
+    labels = np.arange(40) % 2
+    whole = Dataset(name='d', kind=kind, inputs=inputs, labels=labels, class_names='ab')
+    parts = [whole.take(np.arange(*ends)) for ends in ((0, 30), (30, 30), (30, 40))]
+    splits = Splits(train=parts[0], val=parts[1], test=parts[2])
+    features = np.random.default_rng(1).normal(size=(40, 4))
+    audit = full_audit(open_files(splits), Seen(features, side=12))
+    assert leak_line(audit) == f'also in training: test 0 exact, {told}'
 
 
 def test_a_page_shows_copies_side_by_side_and_no_text_becomes_markup():

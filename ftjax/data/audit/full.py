@@ -17,7 +17,7 @@ from ftjax.data.audit.findings.image_findings import image_findings
 from ftjax.data.audit.findings.label_findings import label_findings
 from ftjax.data.audit.findings.shift_findings import shift_findings
 from ftjax.data.audit.findings.text_findings import text_findings
-from ftjax.data.audit.measures.confirmed import alike
+from ftjax.data.audit.measures.confirmed import alike, confirmable
 from ftjax.data.audit.measures.duplicates import Duplicates, find_duplicates
 from ftjax.data.audit.measures.image_looks import ImageLook, image_looks
 from ftjax.data.audit.measures.near_features import feature_pairs
@@ -117,8 +117,11 @@ def with_features(examples: Examples, found: Duplicates, features: np.ndarray) -
     """With the pairs whose features point the same way among the near copies.
 
     Features propose and contents confirm: a network that knows little of such inputs finds some
-    alike that share nothing, an ant on white and a bee in the dark.
+    alike that share nothing, an ant on white and a bee in the dark. Where contents can confirm
+    nothing, near copies stay not looked for.
     """
+    if not confirmable(examples):
+        return found
     pairs, _ = feature_pairs(features)
     pairs = pairs[alike(examples, pairs)]
     group = np.arange(len(features))

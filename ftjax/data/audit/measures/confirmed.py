@@ -7,13 +7,20 @@ import numpy as np
 from ftjax.data.audit.examples import Examples
 from ftjax.data.audit.measures.keys import text_key
 from ftjax.data.audit.measures.perceptual import aligned_likeness
-from ftjax.data.audit.measures.pictures import thumbnails
+from ftjax.data.audit.measures.pictures import thumbnails, too_coarse
 from ftjax.data.audit.measures.shingles import jaccard
 
 SEEN_LIKENESS = 0.8
 """Correlation of pixels, at the best of some crops, that confirms a pair of like features."""
 SHARED_SHINGLES = 0.3
 """Jaccard index that does for texts."""
+
+
+def confirmable(examples: Examples) -> bool:
+    """Whether contents can confirm a near copy: not those of tables and of very small images."""
+    parts = [part for _, part, _ in examples.blocks()]
+    kinds = ('text', 'image', 'image_file', 'tfds')
+    return parts[0].kind in kinds and not any(map(too_coarse, parts))
 
 
 def alike(examples: Examples, pairs: np.ndarray) -> np.ndarray:
