@@ -101,9 +101,25 @@ def test_a_body_that_comes_too_slowly_is_given_up(images):
     with_server(images, work, dataclasses.replace(SETTINGS, timeout=0.3))
 
 
-async def slowly(app, first=b'{"inputs": ['):
-    """A request of which half comes: the other half never does."""
-    waiting, sent = [{'type': 'http.request', 'body': first, 'more_body': True}], []
+@pytest.mark.parametrize('kind', ['application/json', 'multipart/form-data; boundary=x'])
+def test_a_client_that_goes_away_while_it_sends_is_no_fault(images, caplog, kind):
+    caplog.set_level('INFO', 'ftjax.serving.requests')
+
+    async def work(service, app):
+        gone = [{'type': 'http.disconnect'}]
+        assert await slowly(app, b'--x\r\n', gone, kind) is None
+        assert app.held == 0
+        return (await call(app, '/metrics'))[2].decode()
+
+    text = with_server(images, work)
+    assert 'ftjax_requests_total{path="/v1/predict",status="499"} 1.0' in text
+    assert 'fault' not in caplog.text
+    assert not [r for r in caplog.records if r.levelname == 'ERROR']
+
+
+async def slowly(app, first=b'{"inputs": [', then=(), kind='application/json'):
+    """A request of which half comes, and messages after it: the other half never does."""
+    waiting, sent = [*then, {'type': 'http.request', 'body': first, 'more_body': True}], []
 
     async def receive():
         if not waiting:
@@ -113,11 +129,11 @@ async def slowly(app, first=b'{"inputs": ['):
     async def send(message):
         sent.append(message)
 
-    headers = [(b'content-type', b'application/json')]
+    headers = [(b'content-type', kind.encode())]
     scope = {'type': 'http', 'method': 'POST', 'path': '/v1/predict', 'headers': headers}
     scope |= {'query_string': b'', 'http_version': '1.1', 'root_path': '', 'scheme': 'http'}
     await app(scope, receive, send)
-    return sent[0]['status'], json.loads(sent[1]['body'])
+    return (sent[0]['status'], json.loads(sent[1]['body'])) if sent else None
 
 
 def test_many_large_bodies_at_once_are_bounded_together(images):

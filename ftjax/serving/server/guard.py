@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ftjax.printable import printable
-from ftjax.serving.server.refusal import Refusal
+from ftjax.serving.server.refusal import GONE, ClientGone, Refusal
 from ftjax.serving.server.server_metrics import ServerMetrics
 from ftjax.serving.server.server_settings import ServerSettings
 
@@ -65,6 +65,8 @@ class Guard:
             await self.app(scope, self._counted(receive, told, began), sending)
         except Refusal as refusal:
             await respond(refusal, request_id, sending, told['status'])
+        except ClientGone:
+            told['status'] = GONE
         except Exception as error:  # a fault of ours: said to the log, not to the client
             _log.exception('%s', json.dumps({'request_id': request_id, 'event': 'fault'}))
             refusal = Refusal(500, f'a fault in the server ({type(error).__name__})')
@@ -93,6 +95,8 @@ class Guard:
                 message = await asyncio.wait_for(receive(), max(left, 0.001))
             except TimeoutError:
                 raise Refusal(408, 'the request did not arrive in time') from None
+            if message['type'] == 'http.disconnect':
+                raise ClientGone
             size = len(message.get('body', b''))
             told['bytes'] += size
             self.held += size

@@ -18,6 +18,12 @@ WORDS = {
     503: 'not_ready',
     504: 'timeout',
 }
+GONE = 499
+"""Status, in log and metrics alone, of a request whose client went away while it sent it."""
+
+
+class ClientGone(Exception):
+    """The client went away while it sent its request: nobody is left to answer."""
 
 
 class Refusal(Exception):
