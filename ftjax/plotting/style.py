@@ -14,7 +14,7 @@ INK = '#1f2933'
 GREY = '#8a94a0'
 LIGHT = '#e4e7eb'
 # Told apart by people with any kind of colour vision (after Okabe and Ito, 2008), and by
-# marker where colours come round again.
+# marker or kind of line where colours come round again.
 COLOURS = (
     '#0072b2',
     '#d55e00',
@@ -30,6 +30,7 @@ COLOURS = (
 # How far labels stand from their points, in typographic points.
 BESIDE, FURTHER = (7, 14, 26), (42, 62, 90)
 MARKERS = ('o', 's', 'D', '^', 'v', 'P', 'X', 'h')
+LINES = ('-', '--', ':', '-.', (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 
 def arm_styles(arms: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
@@ -39,6 +40,11 @@ def arm_styles(arms: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
         arm['arm']: {'color': COLOURS[i % n], 'marker': MARKERS[(i // n) % len(MARKERS)]}
         for i, arm in enumerate(arms)
     }
+
+
+def line_styles(arms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Kind of line of each arm, another one each time that colours come round."""
+    return {arm['arm']: LINES[(i // len(COLOURS)) % len(LINES)] for i, arm in enumerate(arms)}
 
 
 def new_figure(width: float, height: float):

@@ -8,6 +8,7 @@ from ftjax.ablation.report import (
     figures_arms,
     figures_differences,
     figures_front,
+    figures_rates,
     figures_shifts,
 )
 from ftjax.ablation.summary.summary import summarise
@@ -83,6 +84,14 @@ def test_tasks_get_figures_of_their_own(tmp_path):
     names = {path.name for path in figures.save_figures(tmp_path, summary, ('png',))}
     assert {'profiles.png', 'scores_by_shift.png', 'scores_by_arm_tfds_a_b.png'} <= names
     assert {path.name for path in tmp_path.iterdir()} == names
+
+
+def test_names_of_figures_are_unique():
+    found = figures.endings_of(['a b', 'a/b', 'a_b_2', 'a=b', 'c'])
+    assert found == ['_a_b', '_a_b_2', '_a_b_2_2', '_a_b_3', '_c']
+    table = [row | {'task': task} for task in ('a/b', 'a b') for row in rows(2, rates=(1e-3,))]
+    names = [drawn.name for drawn in figures.draw(summarise(table, reference='full'))]
+    assert 'scores_by_arm_a_b_2' in names and len(set(names)) == len(names)
 
 
 def test_redrawing_changes_no_byte(tmp_path, rich):
@@ -209,3 +218,21 @@ def test_fifty_arms_are_drawn_and_few_are_named():
     assert 1 < len(figure.axes[0].texts) <= figures_front.NAMED + 6
     ranked = figures_differences.differences_by_arm(summary['tasks'][0], summary)
     assert len(ranked.axes[0].get_yticklabels()) == 49 and ranked.get_figheight() < 13
+
+
+def test_a_profile_of_fifty_arms_has_room_for_its_legend_and_tells_them_apart():
+    found = {'metric': 'accuracy', 'higher_is_better': True, 'tasks': [{'arms': []}]}
+    arms = found['tasks'][0]['arms']
+    for place in range(50):
+        profile = {'thresholds': [0.0, 0.02 * place, 1.0], 'share': [1.0, 0.5, 0.0]}
+        arms.append({'arm': f'arm {place}', 'profile': profile})
+    figure = figures_rates.profiles({**found, 'overall': {'arms': arms}})
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert legend.get_window_extent().height < figure.bbox.height
+    # Matplotlib tells of dashes given by their lengths no more than that they are dashes.
+    lines = figure.axes[0].lines[:40]
+    assert len({(one.get_color(), one.get_linestyle()) for one in lines}) == 40
+    assert len({*style.line_styles(arms).values()}) == 5
+    few = figures_rates.profiles({**found, 'overall': {'arms': arms[:5]}})
+    assert few.get_figheight() == 4.0

@@ -8,12 +8,14 @@ from xml.etree import ElementTree
 
 import pytest
 
+from ftjax.ablation.advice.advice_page import arms_table
 from ftjax.ablation.report.arm_lines import arm_lines
 from ftjax.ablation.report.executive_answer import answer
+from ftjax.ablation.report.figures_differences import differences_by_arm
 from ftjax.ablation.report.html import report_html, write_report
 from ftjax.ablation.report.sentences import overall_sentences, verdict_sentences
 from ftjax.ablation.report.setup_facts import setup_of
-from ftjax.ablation.report.tables import table_markdown
+from ftjax.ablation.report.tables import shift_table, table_markdown
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.summary.summary import summarise
 from ftjax.config import plain, template
@@ -109,6 +111,19 @@ def test_sentences_say_what_the_numbers_say():
     assert 'no significant difference from full (+0.2 points' in sentence
     assert 'more seeds would decide' in sentence
     assert overall_sentences(even) == []
+
+
+def test_a_missing_interval_is_left_out():
+    alone = [row | {'shifts': {'fog': row['test']}} for row in rows() if row['seed'] == 0]
+    summary = summarise(alone, reference='full')
+    task = summary['tasks'][0]
+    best = verdict_sentences(task, summary)[0]
+    assert 'a<b, 60.0, 10.0 points from the next, full.' in best
+    assert shift_table(task, summary)[1][:2] == [['full', '50.0'], ['a<b', '60.0']]
+    header, cells = arms_table(summary)
+    assert cells[1][header.index('difference to full')] == '+10.0'
+    notes = differences_by_arm(task, summary).axes[0].texts
+    assert [one.get_text() for one in notes] == ['+10.0']
 
 
 def test_several_tasks_have_a_common_verdict():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ftjax.ablation.advice.recommendation import Advice
+from ftjax.ablation.report import arm_cells
 from ftjax.ablation.report.figures import Drawn, drawable
 from ftjax.ablation.report.figures_front import differences_by_cost
 from ftjax.ablation.report.html import drawn_figure
@@ -73,17 +74,12 @@ def arms_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     rows = []
     for arm in arms:
         found = arm['difference'] or {}
-        interval = found.get('interval')
         shares = [cost_against(arm, reference, key) for key, _ in COSTS]
-        change = number_formats.bounds(interval, metric, signed=True)
-        if interval:
-            size = number_formats.score(interval['estimate'], metric, signed=True)
-            change = f'{size} {change}'
         rows.append(
             [
                 arm['arm'],
                 number_formats.score(arm['mean'] and arm['mean']['estimate'], metric),
-                change,
+                arm_cells.difference(arm, metric),
                 found.get('verdict', 'reference' if arm is reference else '–'),
                 number_formats.rate(arm['rate'], arm['rate_edge']),
                 number_formats.share(arm['trainable_share']),

@@ -27,18 +27,19 @@ def difference(arm: Mapping[str, Any], metric: str) -> str:
     """The difference to the reference with its interval."""
     if arm['difference'] is None:
         return '–'
-    interval = arm['difference']['interval']
-    value = number_formats.score(interval['estimate'], metric, signed=True)
-    bounds = number_formats.bounds(interval, metric, signed=True)
-    return value if bounds == '–' else f'{value} {bounds}'
+    return with_bounds(arm['difference']['interval'], metric, signed=True)
 
 
-def with_bounds(interval: Mapping[str, Any] | None, metric: str) -> str:
-    """An estimate with its interval, cut at the bounds of the metric."""
+def with_bounds(interval: Mapping[str, Any] | None, metric: str, signed: bool = False) -> str:
+    """An estimate with its interval, if it has one; a score's is cut at the metric's bounds.
+
+    Args:
+      signed: whether it is a difference, and no score.
+    """
     if interval is None:
         return '–'
-    value = number_formats.score(interval['estimate'], metric)
-    bounds = number_formats.bounds(interval, metric, clip=True)
+    value = number_formats.score(interval['estimate'], metric, signed)
+    bounds = number_formats.bounds(interval, metric, signed, clip=not signed)
     return value if bounds == '–' else f'{value} {bounds}'
 
 

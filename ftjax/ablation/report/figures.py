@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ftjax.ablation.report import (
@@ -72,19 +73,35 @@ def draw(summary: Summary) -> Iterator[Drawn]:
       summary: from `summarise`, or read back from summary.json.
     """
     several, names = len(summary['tasks']) > 1, [task['task'] for task in summary['tasks']]
+    endings = endings_of(names)
     summary = drawable(summary)
     for name, caption, function in OF_ALL:
         figure = function(summary)
         if figure is not None:
             yield Drawn(name, caption, None, figure)
-    for called, task in zip(names, summary['tasks'], strict=True):
+    for called, ending, task in zip(names, endings, summary['tasks'], strict=True):
         for name, caption, function in OF_TASK:
             figure = function(task, summary)
             if figure is not None:
-                # Task names such as 'tfds:cifar10' are not file names everywhere.
-                ending = '_' + re.sub(r'[^\w.-]+', '_', called) if several else ''
                 about = f'{caption}: {called}' if several else caption
-                yield Drawn(name + ending, about, called, figure)
+                yield Drawn(name + ending * several, about, called, figure)
+
+
+def endings_of(tasks: Sequence[str]) -> list[str]:
+    """What the file names of a task's figures end with, for each task another.
+
+    >>> endings_of(['tfds:cifar10', 'a/b', 'a b'])
+    ['_tfds_cifar10', '_a_b', '_a_b_2']
+    """
+    found: list[str] = []
+    for task in tasks:
+        # Task names such as 'tfds:cifar10' are not file names everywhere.
+        plain = ending = '_' + re.sub(r'[^\w.-]+', '_', task)
+        numbers = itertools.count(2)
+        while ending in found:
+            ending = f'{plain}_{next(numbers)}'
+        found.append(ending)
+    return found
 
 
 def drawable(summary: Summary) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ftjax.ablation.report import arm_cells
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.plotting import number_formats
 from ftjax.plotting.style import COLOURS, GREY, INK, LIGHT, new_figure, quiet, titled
@@ -56,9 +57,8 @@ def differences_by_arm(task: Summary, summary: Summary):
         else:
             edge, arrow = (low, '<') if middle < low else (high, '>')
             axes.plot(edge, row, marker=arrow, color=colour, markersize=7, clip_on=False)
-        size = number_formats.score(interval['estimate'], metric, signed=True)
         axes.annotate(
-            f'{size} {number_formats.bounds(interval, metric, signed=True)}',
+            arm_cells.with_bounds(interval, metric, signed=True),
             (1.01, row),
             xycoords=('axes fraction', 'data'),
             va='center',

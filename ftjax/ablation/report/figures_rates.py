@@ -9,6 +9,7 @@ from ftjax.plotting.style import (
     INK,
     LIGHT,
     arm_styles,
+    line_styles,
     new_figure,
     quiet,
     titled,
@@ -104,7 +105,8 @@ def profiles(summary: Summary):
         return None
     metric = summary['metric']
     scale, styles = number_formats.scale_of(metric), arm_styles(summary['tasks'][0]['arms'])
-    figure = new_figure(6.8, 4.0)
+    lines = line_styles(summary['tasks'][0]['arms'])
+    figure = new_figure(6.8, max(4.0, 0.4 + 0.2 * len(overall['arms'])))
     axes = figure.add_subplot()
     for arm in overall['arms']:
         profile, colour = arm['profile'], styles[arm['arm']]['color']
@@ -112,12 +114,13 @@ def profiles(summary: Summary):
         if 'low' in profile:
             bounds = profile['low'], profile['high']
             axes.fill_between(thresholds, *bounds, color=colour, alpha=0.13, linewidth=0)
-        axes.plot(thresholds, profile['share'], color=colour, linewidth=1.8, label=arm['arm'])
+        drawn = {'color': colour, 'linestyle': lines[arm['arm']], 'label': arm['arm']}
+        axes.plot(thresholds, profile['share'], linewidth=1.8, **drawn)
     axes.set_xlabel(f'score τ: {number_formats.headed(summary)}')
     side = 'above' if summary['higher_is_better'] else 'below'
     axes.set_ylabel(f'share of runs {side} τ')
     axes.set_ylim(-0.02, 1.02)
     axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=':')
     quiet(axes, 'both')
-    figure.legend(frameon=False, fontsize=8.5, loc='outside right center')
+    figure.legend(frameon=False, fontsize=8.5, loc='outside right center', handlelength=3)
     return figure

@@ -34,8 +34,7 @@ def verdict_sentences(task: Summary, summary: Summary) -> list[str]:
         unit = ' points' if number_formats.scale_of(metric) == 100 else ''
         sentences.append(
             f'The best mean is that of {first["arm"]}{apart_from(task["arms"], first, sign)}, '
-            f'{number_formats.score(first["mean"]["estimate"], metric)} '
-            f'{number_formats.bounds(first["mean"], metric, clip=True)}, '
+            f'{arm_cells.with_bounds(first["mean"], metric)}, '
             f'{lead}{unit} from the next, {second["arm"]}.'
         )
     for arm in task['arms']:

@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
+from ftjax.ablation.report import arm_cells
 from ftjax.ablation.report.arm_columns import Table, meanings, overall_table, promise, task_table
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.forgetting_table import forgetting_table
@@ -20,7 +21,6 @@ from ftjax.ablation.report.uncertainty_table import uncertainty_table
 from ftjax.ablation.report.unfamiliar_table import unfamiliar_table
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import write_json, write_text
-from ftjax.plotting import number_formats
 from ftjax.printable import in_markdown
 
 
@@ -103,10 +103,7 @@ def shift_table(task: Summary, summary: Summary) -> Table | None:
 
     def cell(arm: Summary, name: str) -> str:
         found = arm['shifts'].get(name)
-        if found is None:
-            return '–'
-        value = number_formats.score(found['mean']['estimate'], metric)
-        return f'{value} {number_formats.bounds(found["mean"], metric, clip=True)}'
+        return arm_cells.with_bounds(found and found['mean'], metric)
 
     def headed(name: str) -> str:
         counts = [arm['shifts'].get(name, {}).get('n') for arm in task['arms']]
