@@ -1,7 +1,7 @@
 r"""What to freeze of a sentence encoder on a hundred film sentences of SST-2.
 
     python scripts/advise.py --config=configs/advice_sentences.py --config.init=FOLDER \
-        --workdir=runs/advice_sentences --budget='15 min'
+        --workdir=runs/advice_sentences --budget='10 min'
 
 Only the 872 sentences of dev.tsv, so that a run takes seconds: 50 a class train, 50 a class
 validate, two fifths test. FOLDER: see configs/sst2.py. Results: results/advice/sentences.
