@@ -33,8 +33,9 @@ HOW_GATES_PASS = (
     'Gate: a statement fixed before the runs. Value: what was measured for it, above 0 where it '
     'holds, with its interval. Kind: a report is told beside the gates and cannot fail. A gate '
     'passes if the interval of its value lies above 0, fails if it lies below 0 or within the '
-    'margin of equivalence, and is undecided otherwise. Intervals are those of the table: of '
-    'the same model, with the same critical value.'
+    'margin of equivalence, and is undecided otherwise. Where a statement is on several '
+    'differences, all must hold; the nearest is shown. Intervals are those of the table: of the '
+    'same model, with the same critical value.'
 )
 Weights = dict[str, float]
 """Arm to its weight in a sum of means; weights add up to 0."""
