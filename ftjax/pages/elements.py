@@ -106,6 +106,8 @@ def _small_svg(drawing: str) -> str:
     small = re.sub(r'\s*\n\s*', ' ', drawing)
     small = re.sub(r'<metadata>.*?</metadata> ?', '', small)
     small = re.sub(r'(\d\.\d{3})\d+', r'\1', small)
+    if "'" not in small:
+        small = small.replace('"', "'")  # which need no escape
     return re.sub(r'[^\x20-\x7e]|["%#&]', lambda found: quote(found[0]), small)
 
 
