@@ -123,6 +123,16 @@ def test_a_better_arm_is_recommended_and_the_cheapest_as_good_named():
     assert '0.5 of the time of a step' in advice.sentences[1]
 
 
+def test_a_baseline_that_is_ahead_is_named():
+    summary = summary_of({'full': 0.80, 'last:2': 0.70, 'head': 0.81}, noise=0.004)
+    head = next(arm for arm in summary['tasks'][0]['arms'] if arm['arm'] == 'head')
+    assert 'baseline' not in ' '.join(recommend(summary).sentences)
+    head['rate'] = None  # as baselines have none
+    assert (
+        'The baseline head has a better mean than full: 80.7;' in recommend(summary).sentences[-1]
+    )
+
+
 def test_one_seed_decides_nothing_and_the_advice_says_what_enough_would_take():
     summary = summary_of({'full': 0.80, 'last:2': 0.90, 'head': 0.81}, seeds=1)
     advice = recommend(summary)

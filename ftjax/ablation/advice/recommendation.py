@@ -110,6 +110,7 @@ def recommend(summary: Summary) -> Advice:
         why, said = 'no verdict', _too_small(arms, reference, summary)
     else:
         said = _sentences(choice, why, cheapest, reference, open_arms, summary)
+        said += _baseline_ahead(arms, choice, reference, summary)
     return Advice(
         choice=choice['arm'],
         rate=choice['rate'],
@@ -156,6 +157,24 @@ def _undecided(arm: Summary, reference: Summary) -> Undecided:
     return Undecided(arm=arm['arm'], seeds=seeds, seconds=seeds * sum(times) if known else None)
 
 
+def _baseline_ahead(
+    arms: Sequence[Summary], choice: Summary, reference: Summary, summary: Summary
+) -> tuple[str, ...]:
+    """That a baseline, which no advice is to train, has a better mean than the choice."""
+    known = [arm for arm in arms if arm['rate'] is None and arm['mean'] and arm['difference']]
+    best = max(known, key=lambda arm: _gain(arm, summary), default=None)
+    chosen = 0.0 if choice is reference else _gain(choice, summary)
+    if best is None or _gain(best, summary) <= chosen:
+        return ()
+    score = number_formats.score(best['mean']['estimate'], summary['metric'])
+    decided = best['difference']['verdict'] != 'undecided'
+    known_as = '' if decided else ', though that is not decided'
+    return (
+        f'The baseline {best["arm"]} has a better mean than {choice["arm"]}: {score}{known_as}; '
+        'what is trained may need more steps, or other rates.',
+    )
+
+
 def _sentences(
     choice: Summary,
     why: str,
@@ -163,7 +182,7 @@ def _sentences(
     reference: Summary,
     open_arms: Sequence[Summary],
     summary: Summary,
-) -> tuple[str, str]:
+) -> tuple[str, ...]:
     metric, margin, name = summary['metric'], summary['margin'], reference['arm']
     unit = ' points' if number_formats.scale_of(metric) == 100 else ''
     allowed = f'{number_formats.score(margin, metric)}{unit}'
