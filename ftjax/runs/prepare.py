@@ -12,7 +12,6 @@ import numpy as np
 
 from ftjax.config import Config
 from ftjax.data import Splits, load_data
-from ftjax.data.audit.overview import overview, seen_by
 from ftjax.data.matching import matching_preprocessing
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import Plan, make_plan
@@ -73,6 +72,8 @@ class Prepared:
 
     def first_screen(self) -> str:
         """What is trained on: sizes, classes, what the network sees, copies, notes."""
+        from ftjax.data.audit.overview import overview, seen_by  # many runs show none
+
         data, image_size = self.data, self.config.data.image_size
         return overview(data, seen_by(data.train, self.preprocessing, image_size))
 

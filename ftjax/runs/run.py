@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 
 from ftjax.config import Config
-from ftjax.data.audit.overview import findings, sizes
-from ftjax.data.audit.quick import quick_audit
 from ftjax.distributed import process_group
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json, write_json
@@ -26,7 +24,6 @@ from ftjax.io.process.provenance import peak_memory, provenance, versions
 from ftjax.pretrained.own_format import check_reopens
 from ftjax.pytrees import Variables
 from ftjax.runs.assessment.forgetting import forgetting, general_data
-from ftjax.runs.before_training.feature_audit import feature_audit, known_findings
 from ftjax.runs.evaluate import NOTHING_MEASURED, chosen_threshold, split_statistics
 from ftjax.runs.identity import data_changed, flat_config, run_identity, weights_identity
 from ftjax.runs.prediction.model_folder import save_model
@@ -80,6 +77,8 @@ def train(
         spec = run_spec(prepared)
         looked_at = folder is not None or progress  # one run of many is not
         if looked_at and process_group.first():
+            from ftjax.runs.before_training.feature_audit import feature_audit
+
             feature_audit(prepared)  # says what it finds before anything is trained
         run = functools.partial(fit, progress=progress, plan_change=change, profile=profile)
 
@@ -99,6 +98,8 @@ def train(
 
             result, facts = adapted(prepared, spec, result, progress)
         if looked_at and process_group.first():
+            from ftjax.runs.before_training.feature_audit import feature_audit
+
             feature_audit(prepared)  # now that features are stored
         return result, finished(prepared, result, averaged, folder, inputs, facts)
 
@@ -193,10 +194,15 @@ def finished(
     if general is not None:
         summary['forgetting'] = forgetting(prepared, result.variables, general)
     if process_group.first():
+        from ftjax.data.audit.quick import quick_audit
+        from ftjax.runs.before_training.feature_audit import known_findings
+
         audit = quick_audit(data)
         more = (*audit.findings, *known_findings(data))
         summary['audit'] = dataclasses.replace(audit, findings=more).to_json()
     if folder is not None and process_group.first():
+        from ftjax.data.audit.overview import findings, sizes
+
         if plan.choices:
             write_choices(folder, plan)
         save_model(folder / 'model', prepared, result.variables, threshold)
