@@ -47,12 +47,15 @@ def main():
     from ftjax.evaluation.generation.text_match import match_text
     from ftjax.io.files.atomic import write_bytes, write_json
     from ftjax.runs.prediction.generating import answers_of, read_prompts
-    from ftjax.runs.prediction.prediction_files import failures, written
+    from ftjax.runs.prediction.prediction_files import check_not_input, failures, written
     from ftjax.runs.prediction.trained import open_trained, reading_settings
 
     output = pathlib.Path(OUTPUT.value) if OUTPUT.value else None
     if output is not None and output.suffix != '.jsonl':
         raise UserError(f'{output}: answers are written to a .jsonl file')
+    told = None if output is None else output.with_name(f'{output.stem}_metrics.json')
+    if told is not None:
+        check_not_input(PROMPTS.value, told, 'would hold the metrics, and is')
     if BATCH.value < 1:
         raise UserError(f'batch_size is {BATCH.value}; expected at least 1')
     sampling = Sampling(temperature=TEMPERATURE.value, top_k=TOP_K.value, top_p=TOP_P.value)
@@ -73,15 +76,14 @@ def main():
         print(f'{row["prompt"]!r}\n  -> {row["answer"]!r}')
     if metrics:
         print(match_text(metrics))
-    if output is not None:
+    if output is not None and told is not None:
         lines = [json.dumps(row, ensure_ascii=False) + '\n' for row in rows]
         write_bytes(output, ''.join(lines).encode())
         print(f'{len(rows):,} rows in {output}')
-        file = output.with_name(f'{output.stem}_metrics.json')
         if metrics:
-            write_json(file, metrics)
+            write_json(told, metrics)
         else:
-            file.unlink(missing_ok=True)  # of an earlier time
+            told.unlink(missing_ok=True)  # of an earlier time
     for line in done.warnings('prompt'):
         print(f'warning: {line}')
     if done.failed and STRICT.value:

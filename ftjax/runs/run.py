@@ -77,9 +77,7 @@ def train(
         spec = run_spec(prepared)
         looked_at = folder is not None or progress  # one run of many is not
         if looked_at and process_group.first():
-            from ftjax.runs.before_training.feature_audit import feature_audit
-
-            feature_audit(prepared)  # says what it finds before anything is trained
+            look_through(prepared)  # says what it finds before anything is trained
         run = functools.partial(fit, progress=progress, plan_change=change, profile=profile)
 
         def identity_of(spec: RunSpec) -> RunIdentity:
@@ -98,10 +96,15 @@ def train(
 
             result, facts = adapted(prepared, spec, result, progress)
         if looked_at and process_group.first():
-            from ftjax.runs.before_training.feature_audit import feature_audit
-
-            feature_audit(prepared)  # now that features are stored
+            look_through(prepared)  # now that features are stored
         return result, finished(prepared, result, averaged, folder, inputs, facts)
+
+
+def look_through(prepared: Prepared) -> None:
+    """Says what stored features tell of the data; see `feature_audit`."""
+    from ftjax.runs.before_training.feature_audit import feature_audit  # one run of many needs none
+
+    feature_audit(prepared)
 
 
 @contextlib.contextmanager

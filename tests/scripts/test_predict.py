@@ -17,7 +17,11 @@ from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather
 from ftjax.runs.prediction.answer_options import answer_options
 from ftjax.runs.prediction.new_inputs import outputs_of_source
-from ftjax.runs.prediction.prediction_files import write_features, write_predictions
+from ftjax.runs.prediction.prediction_files import (
+    check_not_input,
+    write_features,
+    write_predictions,
+)
 from ftjax.runs.prediction.trained import open_trained
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
@@ -296,6 +300,9 @@ def test_what_cannot_be_answered_is_refused(run, pictures, tmp_path):
     failed = table.rename(tmp_path / 'o_errors.csv')
     with pytest.raises(UserError, match=r'o_errors.csv would name.*is the input'):
         write_predictions(trained, str(failed), tmp_path / 'o.csv', AnswerOptions(), progress=False)
+    with pytest.raises(UserError, match='would hold the metrics, and is the input'):
+        check_not_input(str(failed), failed, 'would hold the metrics, and is')
+    check_not_input(str(failed), tmp_path / 'other.json')
     failed.rename(table)
     with pytest.raises(UserError, match='no image'):
         all_of(trained, tmp_path)

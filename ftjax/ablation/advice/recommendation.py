@@ -83,7 +83,8 @@ def recommend(summary: Summary) -> Advice:
     trained = [arm for arm in arms if arm['rate'] is not None and arm is not reference]
     unfinished = [arm for arm in arms if arm['mean'] is None and arm is not reference]
     # Arms without a rate: baselines, and arms of which no run finished at any rate.
-    left_out = {arm['arm']: _why_not(arm) for arm in (*trained, *unfinished) if _why_not(arm)}
+    looked_at = (*trained, *unfinished)
+    left_out = {arm['arm']: why for arm in looked_at if (why := _why_not(arm))}
     able = [arm for arm in trained if arm['arm'] not in left_out]
     open_arms = [arm for arm in able if arm['difference']['verdict'] == 'undecided']
     undecided = tuple(_undecided(arm, reference) for arm in open_arms)

@@ -140,12 +140,17 @@ def failures(source: str, output: pathlib.Path | None) -> Failures:
     """What takes down inputs that cannot be read, beside the output, where there is one."""
     if output is None:
         return Failures(None)
-    path = resolve_path(source, 'the input')
     errors = output.with_name(f'{output.stem}_errors.csv')
-    for file, what in ((output, 'is'), (errors, 'would name what cannot be read, and is')):
-        if file.exists() and path.exists() and file.samefile(path):
-            raise UserError(f'{file} {what} the input; choose another --output')
+    check_not_input(source, output)
+    check_not_input(source, errors, 'would name what cannot be read, and is')
     return Failures(errors)
+
+
+def check_not_input(source: str, file: pathlib.Path, what: str = 'is') -> None:
+    """UserError where a file that is going to be written, or removed, is the input itself."""
+    path = resolve_path(source, 'the input')
+    if file.exists() and path.exists() and file.samefile(path):
+        raise UserError(f'{file} {what} the input; choose another --output')
 
 
 def written(rows: int, failed: Failures, source: str, cut: int = 0, longest: int = 0) -> Written:

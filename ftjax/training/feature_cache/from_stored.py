@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ftjax.data.streams.loader import Loader
 from ftjax.distributed.device_put import on_host
 from ftjax.distributed.process_group import several
@@ -17,28 +15,33 @@ from ftjax.training.feature_cache.store import Features
 from ftjax.training.feature_cache.stored_batches import FeatureBatches, FeatureStream
 from ftjax.training.feature_cache.stored_outputs import StoredOutputs, reporter, silent
 from ftjax.training.step.phase_state import PhaseState
-
-if TYPE_CHECKING:
-    from ftjax.training.feature_cache.sources import Sources
+from ftjax.training.step.run_spec import RunSpec
 
 
 def from_stored(
-    sources: Sources,
+    spec: RunSpec,
+    phase_state: PhaseState,
     decision: Decision,
     passed: Passed,
-    phase_state: PhaseState,
+    *,
+    views: int,
+    budget: int,
+    tell: bool = False,
     bar: Progress | None = None,
 ) -> tuple[FeatureStream, FeatureBatches]:
     """Training and validation batches of what the stages before the cut pass on.
 
     Args:
-      sources: of the run.
+      spec: of the run.
+      phase_state: of the run, in its present phase.
       decision: where features are kept.
       passed: what both splits pass on.
-      phase_state: of the run, in its present phase.
+      views: of each training example that are stored; 1 for the example as it is.
+      budget: bytes of memory that features may take.
+      tell: whether progress is said.
       bar: that does not count the time in which features are computed.
     """
-    cut = phase_state.phase.cut
+    cut, bar = phase_state.phase.cut, bar or Progress(1, '', enabled=False)
     variables = prefix_of(phase_state.network, phase_state.as_trained(averaged=False), cut)
     variables = on_host(variables) if several() else variables
     weights = weights_hash(variables)
@@ -50,19 +53,18 @@ def from_stored(
             weights=weights,
             cut=cut,
             loader=loader,
-            preprocessing=sources.preprocessing,
-            image_size=sources.image_size,
-            augmentation=sources.augmentation,
+            preprocessing=spec.preprocessing,
+            image_size=spec.image_size,
+            augmentation=spec.augmentation,
             view=view,
-            report=reporter(len(loader.dataset)) if sources.tell else silent,
-            around=lambda: (bar or Progress(1, '', enabled=False)).excluded('computing features'),
+            report=reporter(len(loader.dataset)) if tell else silent,
+            around=lambda: bar.excluded('computing features'),
         )
         if decision.files:
-            folder = sources.settings.cache_folder or cache_folder() / 'features'
+            folder = spec.settings.cache_folder or cache_folder() / 'features'
             return wanted.in_files(passed.shapes, folder)
-        return wanted.in_memory(passed.shapes, sources.budget)
+        return wanted.in_memory(passed.shapes, budget)
 
-    stream, validation = sources.stream, sources.validation
-    shown = [None] if sources.views == 1 else range(sources.views)
-    views = [stored(stream.loader, view) for view in shown]
-    return FeatureStream(stream, views), FeatureBatches(validation, stored(validation.loader))
+    stream, validation = spec.stream, spec.validation
+    found = [stored(stream.loader, view) for view in ([None] if views == 1 else range(views))]
+    return FeatureStream(stream, found), FeatureBatches(validation, stored(validation.loader))

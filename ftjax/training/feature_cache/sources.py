@@ -47,9 +47,10 @@ class Sources:
 
     def __init__(self, spec: RunSpec, tell: bool = False):
         """`tell` logs what is decided."""
+        self.spec = spec
         self.stream, self.validation, self.settings = spec.stream, spec.validation, spec.settings
         self.preprocessing, augmentation = spec.preprocessing, spec.augmentation
-        self.augmentation, self.image_size, self.tell = augmentation, spec.image_size, tell
+        self.augmentation, self.tell = augmentation, tell
         self.total, self.every, settings = spec.steps, spec.validate_every, spec.settings
         self.phase: Phase | None = None
         self.source: Source
@@ -84,9 +85,14 @@ class Sources:
             return self.source
         from ftjax.training.feature_cache.from_stored import from_stored
 
-        cut = phase_state.phase.cut
-        views, validation = from_stored(self, decision, passed, phase_state, bar)
-        self.source = Source(cut, views.iterate(done), validation)
+        views, validation = from_stored(
+            *(self.spec, phase_state, decision, passed),
+            views=self.views,
+            budget=self.budget,
+            tell=self.tell,
+            bar=bar,
+        )
+        self.source = Source(phase_state.phase.cut, views.iterate(done), validation)
         return self.source
 
     def decided(self, phase_state: PhaseState) -> tuple[Decision, Passed | None]:
