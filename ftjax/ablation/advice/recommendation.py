@@ -206,7 +206,7 @@ def _sentences(
         first = f'Train {name}: {score}; no cheaper arm was shown to be as good within {allowed}.'
         ahead = max(open_arms, key=lambda arm: _gain(arm, summary), default=None)
         if ahead is None or _gain(ahead, summary) <= 0:
-            return first, 'No arm that is not decided is ahead of it.'
+            return first, 'No other way of training whose verdict is open is ahead of it.'
         return first, f'Not decided: {ahead["arm"]} is ahead by {difference(ahead)}{more(ahead)}.'
     trained = number_formats.share(choice['trainable_share'])
     first = (

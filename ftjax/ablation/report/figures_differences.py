@@ -72,6 +72,7 @@ def differences_by_arm(task: Summary, summary: Summary):
     direction = '' if summary['higher_is_better'] else ', lower is better'
     of = number_formats.headed(summary).split(',')[0].removesuffix(' (%)')
     axes.set_xlabel(f'difference to {summary["reference"]}{unit}: {of}{direction}')
+    axes.locator_params(axis='x', nbins=6)  # numbers of many digits would touch
     quiet(axes, 'x')
     axes.tick_params(axis='y', length=0, labelsize=small + 0.5)
     axes.spines['left'].set_visible(False)
