@@ -1,6 +1,8 @@
 """`python -m ftjax NAME`, as it stands in for the scripts where there is no checkout."""
 
 import ast
+import pathlib
+import runpy
 import shlex
 import subprocess
 import sys
@@ -11,6 +13,8 @@ import pytest
 import ftjax.__main__ as commands
 from ftjax.cli.config_file import write_config_file
 from ftjax.io.process import provenance
+
+RUFF = pathlib.Path(sys.executable).with_name('ruff')
 
 
 def test_all_scripts_for_users_are_listed_with_what_they_do(repository, capsys):
@@ -76,6 +80,27 @@ def test_a_config_file_names_a_command_that_can_be_pasted(tmp_path):
     words = shlex.split(said.splitlines()[-1])
     given = [f'--config={file}', '--workdir=runs/my chosen']
     assert words == ['python', 'scripts/train.py', *given]
+
+
+def test_a_config_file_is_written_in_the_form_that_the_project_checks(
+    repository, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    file = pathlib.Path('chosen.py')
+    long = tuple(f'a class with a long name, number {number}' for number in range(4))
+    values = {
+        'seed': 1,
+        'data': {'class_names': long, 'mean': (0.5,), 'limits': {}, "a 'quoted' key": None},
+        'ablation': {'tasks': ({'name': 'one', 'texts': long},)},
+        'train': {f'key_{number}': ('x' * number,) for number in range(70, 84)},
+    }
+    write_config_file(file, values, 'What was chosen.')
+    for check in (['check'], ['format', '--check']):
+        command = [RUFF, *check, '--no-cache', f'--config={repository / "pyproject.toml"}', file]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
+    room = runpy.run_path(str(file))
+    assert room['VALUES'] == values
 
 
 def test_commands_in_help_are_written_as_they_are_pasted(repository):

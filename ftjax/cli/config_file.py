@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import pprint
 from collections.abc import Mapping
 
 from ftjax.errors import UserError
@@ -24,10 +23,9 @@ def write_config_file(file: pathlib.Path, values: Mapping[str, object], about: s
     """
     if file.exists():
         raise UserError(f'{file} exists already; choose another file')
-    body = pprint.pformat(dict(values), width=96, sort_dicts=False)
     command = script_command('train', f'--config={file}', f'--workdir=runs/{file.stem}')
     # A name with quotes or backslashes must not end the docstring.
-    told = f'{about}\n\n    {command}'.replace('\\', '/').replace('"""', "'''")
+    told = f'{about}\n\nTo train it:\n\n    {command}'.replace('\\', '/').replace('"""', "'''")
     write_text(
         file,
         f'''"""{told}
@@ -35,7 +33,7 @@ def write_config_file(file: pathlib.Path, values: Mapping[str, object], about: s
 
 from ftjax.config import template
 
-VALUES = {body}
+VALUES = {_literal(values)}
 
 
 def get_config():
@@ -43,3 +41,25 @@ def get_config():
     return template(**VALUES)
 ''',
     )
+
+
+def _literal(value: object, indent: int = 0, key: int = 0) -> str:
+    """A value as the project's formatter would write it: one entry a line, 100 columns.
+
+    Args:
+      value: nested dicts and tuples of what `repr` can write.
+      indent: columns before the line it begins in.
+      key: columns of that line before and after it, which its text must fit beside.
+    """
+    inner = ' ' * (indent + 4)
+    if isinstance(value, Mapping) and value:
+        lines = [
+            f'{inner}{name!r}: {_literal(entry, indent + 4, len(repr(name)) + 3)},\n'
+            for name, entry in value.items()
+        ]
+        return '{\n' + ''.join(lines) + ' ' * indent + '}'
+    text = repr(value)
+    if isinstance(value, tuple) and value and indent + key + len(text) > 100:
+        lines = [f'{inner}{_literal(entry, indent + 4, 1)},\n' for entry in value]
+        return '(\n' + ''.join(lines) + ' ' * indent + ')'
+    return text
