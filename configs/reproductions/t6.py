@@ -36,7 +36,7 @@ REDUCED = (
     '`output`: the statistics of the random network are estimated once on the training images '
     'and then frozen; under the others every batch is normalised by itself and running '
     'statistics are kept for the test.',
-    'Reduced: 3 seeds; 3 rates an arm, tried with the first one, and up to 3 more for all arms '
+    'Reduced: 5 seeds; 3 rates an arm, tried with the first one, and up to 3 more for all arms '
     'while the best of any is the highest or lowest.',
 )
 
@@ -66,7 +66,7 @@ def get_config():
                 **{f'output {depth}': arm(depth, 'head', 'recompute') for depth in NORMS},
             },
             'rates': (3e-3, 1e-2, 3e-2),
-            'seeds': (0, 1, 2),
+            'seeds': (0, 1, 2, 3, 4),
             'tuning_seeds': 1,
             'reference': 'BN 14',
             'max_extra': 3,
