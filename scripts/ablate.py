@@ -9,11 +9,15 @@ grid goes on. What it will take is said first. In processes of this machine, or 
     python scripts/ablate.py --config=.. --workdir=.. --engine=processes --workers=4
     python scripts/ablate.py --config=.. --workdir=.. --engine=ray --ray_address=auto
 
-Scores do not depend on the engine. What a config's section `ablation` may hold (tasks, what is
-tuned beside the rate, equal compute, folds, further test sets, gates, a budget within which arms
-race) is explained in ftjax/ablation/settings.py. A run whose worker dies is tried once more and
-then counted as failed; with --retry_failed a later call tries such runs again, and the table says
-so.
+Scores do not depend on the engine. On a cluster with GPUs each run gets the devices that the
+forecast of its memory asks for. What a config's section `ablation` may hold (tasks, what is tuned
+beside the rate, equal compute, folds, further test sets, gates, a budget within which arms race)
+is explained in ftjax/ablation/settings.py. A run whose worker dies is tried once more and then
+counted as failed; with --retry_failed a later call tries such runs again, and the table says so.
+
+With --only_task=NAME one of config.ablation.tasks is run, in its own folder below --workdir, and
+no report is written: jobs of a Slurm array, say, take a task each, and a last call without the flag
+makes the report (ftjax/ablation/GUIDE.md).
 
 With --summarise nothing is run: tables, figures and report are made again from the rows that
 the folder holds, under the present statistics.
@@ -45,6 +49,10 @@ RETRY = flags.DEFINE_bool(
     'retry_failed', False, 'Try runs again that had failed: whose worker died twice.'
 )
 flags.DEFINE_alias('retry-failed', 'retry_failed')
+ONLY = flags.DEFINE_string(
+    'only_task', '', 'Run this one of config.ablation.tasks, beside processes that run others.'
+)
+flags.DEFINE_alias('only-task', 'only_task')
 SUMMARISE = flags.DEFINE_bool(
     'summarise', False, 'Make tables, figures and report again from the rows, and run nothing.'
 )
@@ -52,6 +60,7 @@ SUMMARISE = flags.DEFINE_bool(
 
 def main():
     from ftjax.ablation.cells.task_grids import check_grids, stored_rows
+    from ftjax.ablation.cells.tasks import tasks_to_run
     from ftjax.ablation.report.grid_report import write_grid_results
     from ftjax.ablation.settings import read_ablation
     from ftjax.config import plain
@@ -63,6 +72,11 @@ def main():
     settings = read_ablation(values.pop('ablation'), values['data']['task'])
     check_grids(values, settings)
     folder = pathlib.Path(WORKDIR.value)
+    if ONLY.value:
+        tasks_to_run(settings, ONLY.value)  # raises before anything is read
+        rows, _, _ = run(values, settings, folder)
+        print(f'{ONLY.value}: {len(rows)} rows; a call without --only_task makes the report')
+        return
     found = (
         stored_rows(values, settings, folder) if SUMMARISE.value else run(values, settings, folder)
     )
@@ -72,20 +86,22 @@ def main():
 
 def run(values, settings, folder):
     """Runs what is missing; gives all rows, notes for readers, and races."""
-    from ftjax.ablation.cells.task_grids import data_sets_of, folder_of, run_grids
+    from ftjax.ablation.cells.task_grids import run_grids
+    from ftjax.ablation.cells.tasks import data_sets_of, folder_of
     from ftjax.config import merged, read_config
     from ftjax.io.files.lock import run_lock
     from ftjax.runs.before_training.audit import audit_into
 
-    engine = ENGINE()
-    with run_lock(folder, enabled=launch.first_process()):
+    engine, only = ENGINE(), ONLY.value
+    with run_lock(folder_of(only, folder), enabled=launch.first_process()):
         if AUDIT.value == 'full' and launch.first_process():
             for task, changes in data_sets_of(settings).items():
+                if only not in ('', task):
+                    continue
                 config = read_config(merged(values, changes))
                 print(audit_into(folder_of(task, folder) / 'audit', config), flush=True)
-        return run_grids(
-            values, settings, folder, engine, VECTORISE.value == 'auto', RETRY.value, ALLOWED()
-        )
+        how = VECTORISE.value == 'auto', RETRY.value, ALLOWED(), only
+        return run_grids(values, settings, folder, engine, *how)
 
 
 if __name__ == '__main__':

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from ftjax.ablation.budgets.budget import read_budget
+from ftjax.ablation.engines.device_settings import check_devices
 from ftjax.ablation.gates.gates import check_gates
-from ftjax.ablation.gates.given_gates import as_gates, fits_texts
+from ftjax.ablation.gates.given_gates import as_gates, check_groups
 from ftjax.ablation.rates.choice import check_rates
 from ftjax.ablation.rates.search_checks import check_search
 from ftjax.ablation.retention.retention import Retention, retention_of
@@ -20,6 +21,9 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.ranges import above, at_least
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics import metric_of
+
+OF_GRID = ('rates', 'devices_per_run')
+"""Of an arm, what changes no config."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,6 +116,12 @@ class AblationSettings:
     """What may be spent, '30 min', '2e15 flops' or '60 runs'; empty for the full grid. Within it
     arms race: rates are chosen with the first seeds, then seeds, those named at most, go to the
     arms whose verdict against the reference is open. See ftjax/ablation/racing/race.py."""
+    devices_per_run: Annotated[float | None, above(0)] = None
+    """Devices that each run gets on a Ray cluster: 0.25 where four runs share one, 2 for leaves in
+    parts over two of one machine; an arm may say its own, {'freeze': 'head', 'devices_per_run':
+    0.25}. None: as the forecast of its memory says. It decides no row."""
+    device_memory: str = ''
+    """Of each device of a Ray cluster, '16GiB', to place runs by; '' for what devices report."""
     question: str = ''
     gates: tuple[tuple[str, ...], ...] = ()
     """Orderings that must come out, (rule, arm, ..) each; see ftjax/ablation/gates/gates.py."""
@@ -161,10 +171,11 @@ class AblationSettings:
         object.__setattr__(self, 'gates', as_gates(self.gates, 'gates'))
         object.__setattr__(self, 'notes', tuple(self.notes))
         check_gates(self.gates, list(self.arms))
-        self._check_groups()
+        check_groups(vars(self))
         self.retention_asked  # noqa: B018 (raises where it cannot be)
         changes = {arm: self.changes(arm) for arm in self.tuned}
         check_search(vars(self), self.grids, changes)
+        check_devices(self.device_memory, {arm: self.devices_of(arm) for arm in self.arms})
         for name, changes in self.tasks.items():
             if not isinstance(changes, Mapping) or not changes:
                 raise UserError(
@@ -228,7 +239,13 @@ class AblationSettings:
         given = self.arms[arm]
         if isinstance(given, str):
             return {'freeze': given}
-        return {key: value for key, value in given.items() if key != 'rates'}
+        return {key: value for key, value in given.items() if key not in OF_GRID}
+
+    def devices_of(self, arm: str) -> float | None:
+        """Devices that the config gives to each run of an arm; None where it leaves them open."""
+        given = self.arms[arm]
+        own = None if isinstance(given, str) else given.get('devices_per_run')
+        return self.devices_per_run if own is None else own
 
     def _check_race(self) -> None:
         read_budget(self.budget, 'config.ablation.budget')
@@ -244,20 +261,6 @@ class AblationSettings:
             raise UserError(
                 'config.ablation.budget needs seeds to add: name 2 or more in config.ablation.seeds'
             )
-
-    def _check_groups(self) -> None:
-        for group, names in self.groups.items():
-            if not names or not fits_texts(names):
-                raise UserError(
-                    f'config.ablation.groups: {shown(group)} is {shown(names)}; expected names of '
-                    "further test sets, ('noisy',)"
-                )
-            known = self.tasks if names[0] in self.tasks else self.also_evaluate
-            for name in names:
-                check_name(name, known, f'task or test set of config.ablation.groups.{group}:')
-        for group, gates in self.group_gates.items():
-            check_name(group, self.groups, 'group of config.ablation.group_gates:')
-            check_gates(as_gates(gates, f'group_gates.{group}'), list(self.arms))
 
     def _own_rates(self, arm: str) -> tuple[float, ...] | None:
         given = self.arms[arm]

@@ -40,9 +40,24 @@ def define_workdir(
 ) -> flags.FlagHolder[Any]:
     """The flag `--workdir=FOLDER`: where results go; required unless there is a default."""
     holder = flags.DEFINE_string('workdir', default, said)
+    flags.register_validator('workdir', is_folder)
     if default is None:
         flags.mark_flag_as_required('workdir')
     return holder
+
+
+def is_folder(workdir: str | None) -> bool:
+    """Whether results can be written there; flags.ValidationError for a URL.
+
+    >>> is_folder('runs/quickstart')
+    True
+    """
+    if workdir and '://' in workdir:
+        raise flags.ValidationError(
+            'expected a folder of a file system: results are appended to files under a lock that '
+            'ends with its process, and a URL has neither; copy the finished folder there'
+        )
+    return True
 
 
 def define_audit() -> flags.FlagHolder[str]:

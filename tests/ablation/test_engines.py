@@ -3,7 +3,6 @@
 import os
 
 import pytest
-import toy_cells
 from toy_cells import SETTINGS, Toy
 
 from ftjax.ablation.engines.factory import make_engine
@@ -47,13 +46,6 @@ def check_deaths(tmp_path, engine, word):
 
 def test_processes_give_the_rows_of_one_process_and_survive_deaths(tmp_path):
     check_deaths(tmp_path, Processes(2), 'SIGKILL')
-
-
-@pytest.fixture
-def cluster(monkeypatch):
-    """Skips where Ray is missing; its actors do not inherit the path of modules."""
-    pytest.importorskip('ray')
-    monkeypatch.setenv('PYTHONPATH', os.path.dirname(toy_cells.__file__))
 
 
 @pytest.mark.slow

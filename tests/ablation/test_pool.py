@@ -32,7 +32,7 @@ def pool(mortals=(), workers=2, first=None):
     """A pool and its workers; `first` names whose outcome is ready first, by number."""
     crew = []
 
-    def start_worker():
+    def start_worker(kind):
         crew.append(Clerk(len(crew) in mortals))
         return crew[-1]
 
@@ -77,3 +77,69 @@ def test_the_arms_of_a_dead_worker_are_free_again():
     assert sorted(row['job'] for row in rows) == sorted(JOBS)
     assert crew[0].ended and len(crew) == 3
     assert set(made.arms) == {crew[1], crew[2]}
+
+
+def kinds_of(job):
+    return 'whole' if job[0][0] == 'c' else 'part'
+
+
+class Room:
+    """A pool on one device: one worker of kind `whole`, or two of kind `part`."""
+
+    def __init__(self, lost=()):
+        self.crew, self.kinds, self.lost = [], [], lost
+        self.most = 0
+
+    def start_worker(self, kind):
+        takes = {'whole': 2, 'part': 1}
+        there = [k for w, k in zip(self.crew, self.kinds, strict=True) if not w.ended]
+        if sum(takes[k] for k in there) + takes[kind] > 2:
+            return None
+        self.crew.append(Lost() if len(self.crew) in self.lost else Clerk())
+        self.kinds.append(kind)
+        self.most = max(self.most, len(there) + 1)
+        return self.crew[-1]
+
+    def pool(self):
+        return Pool(self.start_worker, lambda busy, seconds: busy[:1], 9, kinds_of)
+
+
+class Lost(Clerk):
+    """A worker whose machine is gone at its first job."""
+
+    def take(self):
+        return Outcome(death='its machine', lost=True) if self.job else super().take()
+
+
+def test_jobs_go_to_workers_of_their_kind_and_idle_ones_of_others_make_room():
+    room = Room()
+    made = room.pool()
+    rows = list(made.run(JOBS))
+    assert sorted(row['job'] for row in rows) == sorted(JOBS)
+    for worker, kind in zip(room.crew, room.kinds, strict=True):
+        assert {kinds_of(job) for job in worker.done} <= {kind}
+    # Each kind is started once it has its turn, and its jobs are all done before the next.
+    assert room.kinds == ['part', 'part', 'whole'] and room.most == 2
+    made.close()
+    assert all(worker.ended for worker in room.crew)
+
+
+def test_a_lost_machine_is_no_death_of_a_job():
+    # Two machines are lost one after the other under the same jobs: a death would fail them.
+    room = Room(lost=(0, 1, 2, 3))
+    rows = list(room.pool().run(JOBS))
+    assert sorted(row['job'] for row in rows) == sorted(JOBS)
+
+
+def test_a_job_under_which_every_machine_is_lost_fails():
+    room = Room(lost=range(100))
+    rows = list(room.pool().run(JOBS[:1]))
+    assert [row['status'] for row in rows] == ['failed'] and len(room.crew) == 5
+
+
+def test_a_worker_that_never_comes_does_not_keep_a_finished_grid_waiting():
+    made, crew = pool(first=0)
+    rows = made.run(JOBS)
+    assert len(list(rows)) == len(JOBS)
+    # The second worker was started and never asked: only the first one's outcomes came.
+    assert len(crew) == 2 and not crew[1].done

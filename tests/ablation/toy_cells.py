@@ -13,6 +13,8 @@ import signal
 import sys
 import time
 
+from ftjax.ablation.engines.engine import Work
+from ftjax.ablation.engines.placement import Need
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
 
@@ -35,10 +37,16 @@ class Toy:
     """A file that is written before the death of `once`."""
     mistaken: tuple = ()
     faulty: tuple = ()
+    places: str = ''
+    """A file to which a line goes for each cell: its arm and the devices that it may use."""
 
     def __call__(self, arm, rate, seed):
         cell = arm, rate, seed
         time.sleep(self.seconds)
+        if self.places:
+            seen = os.environ.get('CUDA_VISIBLE_DEVICES', '')
+            with open(self.places, 'a') as file:
+                file.write(f'{arm} {len(seen.split(",")) if seen else 0}\n')
         if cell in self.deadly or (cell in self.once and not os.path.exists(self.mark)):
             pathlib.Path(self.mark).touch()
             os.kill(os.getpid(), signal.SIGKILL)
@@ -55,6 +63,32 @@ class Toy:
 
     def together(self, job):
         return [{**self(*cell), 'vectorised': len(job)} for cell in job]
+
+
+@dataclasses.dataclass(frozen=True)
+class ToyNeeds:
+    """What toy cells need of devices: `sizes` GiB by arm and number of devices."""
+
+    toy: Toy
+    sizes: dict
+    memory: int | None = 10 * 2**30
+    devices: dict = dataclasses.field(default_factory=dict)
+
+    def by_hand(self, arm):
+        return self.devices.get(arm)
+
+    def meshed(self, arm):
+        return 0
+
+    def networkless(self, arm):
+        return arm == 'none'
+
+    def need(self, arm, runs, limit):
+        count = len(os.environ['CUDA_VISIBLE_DEVICES'].split(','))
+        return Need(int(self.sizes[arm][count] * 2**30), stored=arm == 'head')
+
+    def on(self, fsdp):
+        return Work(self.toy, None, self)
 
 
 def main(folder, name, seconds):

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import pathlib
-import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.cells.device_needs import DeviceNeeds
 from ftjax.ablation.cells.extra_test_sets import further_settings
 from ftjax.ablation.cells.run_cell import CellRunner, KnownSplits
 from ftjax.ablation.cells.sequence_runner import SequenceRunner
 from ftjax.ablation.cells.task_race import budget_of_task, race_of, with_pilots
+from ftjax.ablation.cells.tasks import (
+    data_sets_of,
+    folder_of,
+    place_of,
+    tasks_of,
+    tasks_to_run,
+)
 from ftjax.ablation.engines.engine import Cell, Engine
 from ftjax.ablation.grid.cell_schedule import FullGrid, Schedule
 from ftjax.ablation.grid.claim import check_claim, check_place
@@ -29,8 +36,10 @@ from ftjax.ablation.rates.trials import SHARES
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.statistics.row_types import RowList
 from ftjax.config import merged, read_config
+from ftjax.distributed.process_group import first
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import to_jsonable, write_text
+from ftjax.io.files.lock import run_lock
 from ftjax.printable import printable
 from ftjax.tasks.metrics import check_metric
 
@@ -43,6 +52,7 @@ def run_grids(
     vectorise: bool = True,
     retry_failed: bool = False,
     allow: Collection[str] = (),
+    only: str = '',
 ) -> tuple[RowList, list[str], dict[str, Any]]:
     """Runs what is missing; returns rows for a summary, notes for readers, and races.
 
@@ -57,12 +67,17 @@ def run_grids(
       retry_failed: whether cells that failed are tried again.
       allow: of 'data', 'weights' and 'code', what may be another than the rows that are there
         were made from.
+      only: the one task to run, for processes that run the others; '' for all.
+
+    Raises:
+      UserError: `only` names no task; or another process runs a task of these.
     """
     if settings.tasks and not settings.sequence:
         check_place(folder)
-    splits = check_data(values, settings, folder, retry_failed)
+    todo = tasks_to_run(settings, only)
+    splits = check_data(values, settings, folder, retry_failed, todo)
     rows, notes, races = [], [], {}
-    for number, (task, changes) in enumerate(tasks_of(settings).items()):
+    for number, (task, changes) in enumerate(todo.items()):
         if task:
             print(f'{printable(task)}:', flush=True)
         of_task = merged(values, changes)
@@ -76,14 +91,16 @@ def run_grids(
         if settings.budget:
             amount = budget_of_task(settings, races, number)
             schedule = race_of(grid, amount, place, engine.workers, runner)
-        made = run_one(runner, schedule, place, engine, vectorise, retry_failed, allow)
-        for note in told:  # of equal compute
-            keep_note(place, note)
+        # The lock of all tasks keeps no process away that runs this one only.
+        with run_lock(place, enabled=first()):
+            made = run_one(runner, schedule, place, engine, vectorise, retry_failed, allow)
+            for note in told:  # of equal compute
+                keep_note(place, note)
         kept, more = reduced(made, own, schedule, task, races)
         told += identity_notes(place)
         rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
-    if settings.tasks and not settings.sequence:
+    if settings.tasks and not settings.sequence and not only:
         write_text(folder / 'runs.jsonl', ''.join(json.dumps(row) + '\n' for row in rows))
     return rows, notes, races
 
@@ -186,6 +203,7 @@ def run_one(
         {'config': runner.values},
         engine=engine,
         together=runner.together,
+        needs=DeviceNeeds(runner),
         group=group,
         foresee=foresee,
         about=about,
@@ -200,16 +218,19 @@ def check_data(
     settings: AblationSettings,
     folder: pathlib.Path,
     retry_failed: bool = False,
+    tasks: Mapping[str, Mapping[str, object]] | None = None,
 ) -> KnownSplits:
     """Looks at the data of each task with runs to make; a mistake should not wait for its turn.
 
-    Returns the last that were read, for the first runs to use.
+    Returns the last that were read, for the first runs to use. `tasks` are those to run, None for
+    all.
 
     Raises:
       UserError: the task has no such metric, or no examples to choose by or to be tested on.
     """
     known: KnownSplits = {}
-    for task, changes in reversed([*tasks_of(settings).items()]):
+    todo = tasks_of(settings) if tasks is None else tasks
+    for task, changes in reversed([*todo.items()]):
         of_task = merged(values, changes)
         grid, schedule = scheduled(settings, of_task)
         rows = schedule.present(read_rows(folder_of(task, folder) / 'runs.jsonl'))
@@ -235,33 +256,9 @@ def check_grids(values: Mapping[str, object], settings: AblationSettings) -> Non
                     check_metric(kept.metric.name, further.task, what=f'{name}: retention metric')
 
 
-def tasks_of(settings: AblationSettings) -> Mapping[str, Mapping[str, object]]:
-    """{task: changes of the config} of every grid; one without name or changes for a sequence."""
-    return {'': {}} if settings.sequence else data_sets_of(settings)
-
-
-def data_sets_of(settings: AblationSettings) -> Mapping[str, Mapping[str, object]]:
-    """{task: changes of the config} of all data; one without name or changes where none are."""
-    return settings.tasks or {'': {}}
-
-
 def runner_of(
     values: Mapping[str, object], settings: AblationSettings, known: KnownSplits
 ) -> CellRunner:
     """What runs the cells of a grid: each a run, or a run on every task of a sequence."""
     kind = SequenceRunner if settings.sequence else CellRunner
     return kind(values, settings, known)
-
-
-def folder_of(task: str, folder: pathlib.Path) -> pathlib.Path:
-    """Where the rows of a task are."""
-    return folder / place_of(task) if task else folder
-
-
-def place_of(task: str) -> str:
-    """The folder of a task.
-
-    >>> place_of('5 a class / noise')
-    '5_a_class_noise'
-    """
-    return re.sub(r'[^\w.=-]+', '_', task).strip('_.')

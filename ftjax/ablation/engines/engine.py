@@ -14,8 +14,9 @@ import os
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
+from ftjax.ablation.engines.placement import Needs
 from ftjax.ablation.statistics.row_types import OwnRow
 from ftjax.distributed.preemption import stop_if_requested
 from ftjax.errors import UserError
@@ -37,6 +38,10 @@ class Work:
 
     execute: Execute
     together: Together | None = None
+    needs: Needs | None = None
+    """What runs need of devices, for engines that place them; None where nobody knows."""
+    features: str = ''
+    """Folder in which workers share stored features; '' where each keeps its own."""
 
     def __call__(self, job: Job) -> list[OwnRow]:
         """The rows of a job's cells, whole."""
@@ -49,6 +54,10 @@ class Work:
         # A run's own time leaves out data, network and test; a budget is spent on them too.
         times = {'wall_seconds': spent, 'cell_seconds': spent}
         return [row_of(cell, {**times, **row}) for cell, row in zip(job, found, strict=True)]
+
+    def sharing(self, features: str) -> Work:
+        """The same work whose workers share stored features in a folder."""
+        return dataclasses.replace(self, features=features)
 
 
 def row_of(cell: Cell, fields: OwnRow) -> OwnRow:
@@ -97,6 +106,10 @@ class Outcome:
     """The traceback of anything else."""
     death: str = ''
     """How the worker ended, if it did not answer."""
+    lost: bool = False
+    """Whether it ended with its machine, which is no fault of the job."""
+    answer: Any = None
+    """To a question that is no job."""
 
 
 class Server:
@@ -106,15 +119,28 @@ class Server:
     """
 
     def __init__(self, work: Work, start: Callable[[], None] | None = None):
-        self.work, self.start = work, start
+        self.work, self.start, self.started = work, start, False
 
     def attempt(self, job: Job) -> Outcome:
         """Nothing that a cell raises gets out: a traceback does not travel."""
+        return self.told(lambda: Outcome(rows=self.work(job) if job else []))
+
+    def begin(self) -> None:
+        """What comes before the first job."""
+        if self.start is not None:
+            self.start()
+        if self.work.features:
+            from ftjax.training.feature_cache.store import share_in  # JAX, which a toy has not
+
+            share_in(self.work.features)
+
+    def told(self, ask: Callable[[], Outcome]) -> Outcome:
+        """What `ask` gives, after the start; what it raises becomes part of the outcome."""
         try:
-            if self.start is not None:
-                self.start()
-                self.start = None
-            return Outcome(rows=self.work(job) if job else [])
+            if not self.started:
+                self.begin()
+                self.started = True
+            return ask()
         except UserError as error:
             return Outcome(mistake=str(error))
         except Exception:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import multiprocessing
 import os
 import signal
@@ -35,7 +34,7 @@ class Processes:
     @contextlib.contextmanager
     def open(self, work: Work) -> Iterator[Run]:
         """See Engine."""
-        pool = Pool(functools.partial(ProcessWorker, work, self.start), ready, self.workers)
+        pool = Pool(lambda kind: ProcessWorker(work, self.start), ready, self.workers)
         try:
             pool.start_workers(self.workers)  # they start while the caller sees what is to do
             yield pool.run

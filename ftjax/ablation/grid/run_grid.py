@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ftjax.ablation.engines.engine import Cell, Engine, Execute, InProcess, Job, Together, Work
+from ftjax.ablation.engines.placement import Needs
 from ftjax.ablation.grid.cell_schedule import FullGrid, Schedule
 from ftjax.ablation.grid.claim import claim
 from ftjax.ablation.grid.row_identity import RowIdentities
@@ -19,6 +20,7 @@ from ftjax.io.files.atomic import to_jsonable
 from ftjax.io.json.jsonl import JsonLines
 from ftjax.io.process.progress import Progress
 from ftjax.printable import printable
+from ftjax.training.feature_cache.store import drop_shared
 
 
 def run_grid(
@@ -30,6 +32,7 @@ def run_grid(
     *,
     engine: Engine | None = None,
     together: Together | None = None,
+    needs: Needs | None = None,
     group: Callable[[str], str] = lambda arm: '',
     foresee: Callable[[Sequence[Cell], RowList], str] | None = None,
     about: Callable[[Sequence[Cell]], str] | None = None,
@@ -52,6 +55,7 @@ def run_grid(
       fixed: all else that decides a cell; a folder made with another is refused.
       engine: where cells run; None for one after the other, in this process.
       together: runs the cells of a job that holds several.
+      needs: what runs need of devices, for an engine that places them.
       group: of an arm: cells of one seed whose arms have the same are one job; '' for none.
       foresee: (cells to run, rows there are) -> how long they take: said before the start, and
         again when the first of them is there.
@@ -78,10 +82,12 @@ def run_grid(
     cells = schedule.pending(rows)
     if engine is None or not cells:
         engine = InProcess()
-    work = Work(execute, together)
+    # What workers would each compute and keep is computed once, for as long as the grid goes on.
+    features = folder.absolute() / 'shared_features'
+    work = Work(execute, together, needs, '' if isinstance(engine, InProcess) else str(features))
     if progress and isinstance(engine, InProcess):
         # Nothing is shown while a first program is compiled: it can take as long as many runs.
-        work = Announced(execute, together, first_of_arms(cells))
+        work = Announced(execute, together, places=first_of_arms(cells))
     with (
         stops_on_signals(),
         says_where(lambda: f'after {len(rows)} finished runs; the same command goes on'),
@@ -129,6 +135,8 @@ def run_grid(
             if identities is not None:
                 identities.check([row for row in rows if cell_of(row) not in seen], folder)
             cells = schedule.pending(rows)
+    if work.features:
+        drop_shared(features)
     return in_order(settings, rows)
 
 

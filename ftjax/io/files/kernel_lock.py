@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import pathlib
+from collections.abc import Iterator
 
 from ftjax.io.files.lock_owner import owner_of, refusal
 
@@ -52,6 +53,36 @@ def unlock(handle: int) -> None:
         return
     with contextlib.suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def waited_for(path: pathlib.Path) -> Iterator[None]:
+    """Holds the kernel's lock of a file, made for it and removed after, once others gave it back.
+
+    Where there is no such lock, or no such file can be made, nobody waits for anybody.
+    """
+    handle = None
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        while handle is None:
+            opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            try:
+                fcntl.flock(opened, fcntl.LOCK_EX)
+                if same(opened, path):  # else the one before removed it
+                    handle = opened
+            finally:
+                if handle is None:
+                    os.close(opened)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            unlock(handle)  # a child that was forked meanwhile has a copy of the descriptor
+            os.close(handle)
 
 
 def same(handle: int, path: pathlib.Path) -> bool:

@@ -51,16 +51,29 @@ class Memory:
         }
 
 
-def step_memory(spec: RunSpec, phase: Phase, steps: int = 1) -> Memory:
+def step_memory(
+    spec: RunSpec,
+    phase: Phase,
+    steps: int = 1,
+    start: str | None = None,
+    batch: Batch | None = None,
+) -> Memory:
     """Of the program that runs so many steps of a phase in one call; nothing is allocated.
 
-    Steps that start at stored features take less: this is the step from raw inputs.
+    Steps that start at stored features take less than those from raw inputs.
+
+    Args:
+      spec: of the run.
+      phase: of its plan.
+      steps: of one call.
+      start: the phase's cut, of steps that start at stored features; None for raw inputs.
+      batch: shapes of what such steps take; None for the run's own.
     """
-    held, arguments = step_arguments(spec, phase, steps)
+    held, arguments = step_arguments(spec, phase, steps, batch)
     sharding, places = spec.sharding, None
     if sharding.devices > 1:
         places = sharding.of_state(arguments[0]), sharding.whole
-    run = MultiStep(spec.train_step(phase))
+    run = MultiStep(spec.train_step(phase, start))
     compiled = jax.jit(run, donate_argnums=0, out_shardings=places).lower(*arguments).compile()
     return measured(compiled, held, held['trainable parameters'])
 

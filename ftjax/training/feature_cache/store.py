@@ -1,5 +1,6 @@
 """Where features are kept: in memory, shared by the runs of a process, or in mapped files.
 
+Processes that work on one ablation share those of memory too, as files of a folder (`share_in`).
 A folder of features holds an .npy file an array and `features.json` with their key, shapes and
 checksums. It is renamed into place when it is complete, and made again when it is damaged.
 """
@@ -13,6 +14,7 @@ import errno
 import logging
 import os
 import pathlib
+import re
 import shutil
 import zlib
 from collections.abc import Callable, Mapping
@@ -24,11 +26,13 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json, write_json
+from ftjax.io.files.kernel_lock import waited_for
 from ftjax.io.files.whole_folder import partial_folder
 from ftjax.training.feature_cache.compute import Shapes, nested
 
 _log = logging.getLogger(__name__)
 _KEPT: collections.OrderedDict[str, Features] = collections.OrderedDict()
+_SHARED: list[pathlib.Path] = []
 _CHUNK = 64 * 2**20  # bytes that are summed at once
 STALE = 'a batch of them, computed again, is another: the code or the machine has changed'
 Fill = Callable[[Mapping[str, np.ndarray]], None]
@@ -38,6 +42,10 @@ Probe = Callable[[Mapping[str, np.ndarray]], bool]
 def trusted(arrays: Mapping[str, np.ndarray]) -> bool:
     """The probe that looks at nothing."""
     return True
+
+
+class NotStored(UserError):
+    """Features cannot be kept in files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +78,48 @@ def in_memory(
         _log.warning('stored features are dropped and computed again: %s', STALE)
         del _KEPT[key]
     if key not in _KEPT:
-        arrays = {p: np.empty((count, *x.shape), jnp.dtype(x.dtype)) for p, x in shapes.items()}
-        fill(arrays)
-        for array in arrays.values():
-            array.flags.writeable = False
-        _KEPT[key] = Features(key, arrays)
+        _KEPT[key] = shared(key, shapes, count, fill, probe) or made(key, shapes, count, fill)
     _KEPT.move_to_end(key)
     while len(_KEPT) > 1 and sum(known.bytes for known in _KEPT.values()) > most:
         _KEPT.popitem(last=False)
     return _KEPT[key]
+
+
+def made(key: str, shapes: Shapes, count: int, fill: Fill) -> Features:
+    """Features computed into arrays of this process."""
+    arrays = {p: np.empty((count, *x.shape), jnp.dtype(x.dtype)) for p, x in shapes.items()}
+    fill(arrays)
+    for array in arrays.values():
+        array.flags.writeable = False
+    return Features(key, arrays)
+
+
+def share_in(folder: str | os.PathLike[str]) -> None:
+    """From now on this process shares the features that it keeps in memory, as files of a folder.
+
+    Of the processes that share them the first computes, while the others wait for it.
+    """
+    _SHARED[:] = [pathlib.Path(folder)]
+
+
+def shared(key: str, shapes: Shapes, count: int, fill: Fill, probe: Probe) -> Features | None:
+    """Features of the folder that is shared; None where none is, or it takes no files."""
+    for folder in _SHARED:
+        try:
+            with waited_for(folder / f'{key}.lock'):
+                return in_files(key, shapes, count, folder, fill, probe)
+        except NotStored as error:
+            _log.warning('features are kept in memory: %s', error)
+    return None
+
+
+def drop_shared(folder: pathlib.Path) -> None:
+    """Removes the features of a folder that was shared, and the folder if nothing else is in it."""
+    for place in folder.glob('*'):
+        if re.fullmatch(r'[0-9a-f]{64}', place.name):
+            shutil.rmtree(place, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def kept() -> tuple[Features, ...]:
@@ -104,7 +145,7 @@ def in_files(
     `probe` is that of `in_memory`.
 
     Raises:
-      UserError: the folder cannot be written to, or the disk is full.
+      NotStored: the folder cannot be written to, or the disk is full.
     """
     place = pathlib.Path(folder).expanduser() / key
     known = opened(place, key, shapes, count)
@@ -120,10 +161,10 @@ def in_files(
             with contextlib.suppress(OSError):
                 os.replace(beside, place)
     except OSError as error:
-        raise UserError(f'features cannot be stored in {place}: {error.strerror}') from error
+        raise NotStored(f'features cannot be stored in {place}: {error.strerror}') from error
     known = opened(place, key, shapes, count)
     if known is None:
-        raise UserError(
+        raise NotStored(
             f'features cannot be stored in {place}: what was written does not read back'
         )
     return known
