@@ -74,8 +74,8 @@ def main():
     folder = pathlib.Path(WORKDIR.value)
     if ONLY.value:
         tasks_to_run(settings, ONLY.value)  # raises before anything is read
-        rows, _, _ = run(values, settings, folder)
-        print(f'{ONLY.value}: {len(rows)} rows; a call without --only_task makes the report')
+        run(values, settings, folder)
+        print(f'{ONLY.value} is finished; a call without --only_task makes the report')
         return
     found = (
         stored_rows(values, settings, folder) if SUMMARISE.value else run(values, settings, folder)
