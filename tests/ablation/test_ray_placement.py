@@ -5,7 +5,7 @@ import dataclasses
 import os
 
 import pytest
-from test_cells import CLOCKS, VALUES, flat
+from test_cells import CLOCKS, flat
 from toy_cells import SETTINGS, Toy, ToyNeeds
 
 from ftjax.ablation.cells import CellRunner
@@ -16,6 +16,18 @@ from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
 
 pytestmark = pytest.mark.slow
+TABLE = {
+    'init': '',
+    'model': {'name': 'mlp', 'width': 256},
+    'data': {
+        'source': 'breast_cancer',
+        'features': ('*',),
+        'batch_size': 16,
+        'eval_batch_size': 16,
+    },
+    'train': {'steps': 4, 'steps_per_call': 1},
+    'optimizer': {'name': 'sgd', 'learning_rate': 0.1},
+}
 SIZES = {'head': {1: 0.1}, 'full': {1: 12.0, 2: 6.0}}
 
 
@@ -73,17 +85,15 @@ class FakeDevices:
 
 
 def test_runs_that_need_two_devices_get_them_and_heads_share_one(tmp_path, devices):
-    data = {**VALUES['data'], 'eval_batch_size': 10}
-    values = {**VALUES, 'data': data, 'train': {'steps': 4, 'steps_per_call': 1}}
-    # Of 12 MB nine tenths may be filled: `full` takes 15 on one device and 7.5 on each of two.
+    # Of 12 MB nine tenths may be filled: `full` takes 12.8 on one device and 9 on each of two.
     settings = AblationSettings(
-        arms={'full': 'full', 'head': 'head'},
-        rates=(1e-2,),
+        arms={'full': 'full', 'head': {'freeze': 'head', 'train.cache': 'on'}},
+        rates=(0.1,),
         seeds=(0,),
         max_extra=0,
         device_memory='12MB',
     )
-    runner = CellRunner(values, settings)
+    runner = CellRunner(TABLE, settings)
 
     def rows_in(folder, **how):
         return run_grid(settings, runner, tmp_path / folder, {}, progress=False, **how)
