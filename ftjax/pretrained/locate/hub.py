@@ -17,6 +17,8 @@ SMALL = (
     'tokenizer.json',
     'tokenizer_config.json',
     'special_tokens_map.json',
+    'chat_template.jinja',
+    'generation_config.json',
     'vocab.txt',
     'vocab.json',
     'merges.txt',
