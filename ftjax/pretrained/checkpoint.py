@@ -50,6 +50,8 @@ class Checkpoint:
     revision: str | None = None
     notes: tuple[str, ...] = ()
     """What the load report says of the configuration and of the tensors' names."""
+    options: JsonObject = dataclasses.field(default_factory=dict)
+    """Fields of the network that somebody gave and that the configuration has no place for."""
 
     @property
     def is_own(self) -> bool:
@@ -59,7 +61,7 @@ class Checkpoint:
     def network(self, **overrides: object) -> Network:
         """The network that the checkpoint describes, with some fields replaced."""
         with self._explaining(overrides):
-            overrides = self._with_pool(overrides)
+            overrides = self._with_pool({**self.options, **overrides})
             if self.is_own:
                 name, options = self.config['model'], self.config['options']
                 merged = with_overrides if name == 'adapted' else dict.__or__
