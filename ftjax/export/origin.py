@@ -104,7 +104,8 @@ class Origin:
     ) -> dict[str, object]:
         """config.json with the fields in which the families' own configs differ."""
         config = {k: v for k, v in self.config.items() if k not in LEFT_OUT}
-        before = self.checkpoint.network(num_classes=network.num_classes)
+        pool = {'pool': 'none'} if network.head_kind == 'tags' else {}
+        before = self.checkpoint.network(num_classes=network.num_classes, **pool)
         family = families.module(self.checkpoint.family)
         try:
             asked = family.config_from_network(before, tuple(class_names))

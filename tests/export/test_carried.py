@@ -210,6 +210,7 @@ FULL, NEAR = ['full_attention'] * 2, {'sliding_window': 4, 'layer_types': ['slid
         ('qwen3', {'layer_types': FULL}, {'window': 4, 'window_from': 1}),
         ('qwen3', {'layer_types': FULL, 'auto_map': {'AutoModel': 'x.Y'}}, {}),
         ('mistral', NEAR, {'window': None}),
+        ('distilbert', {'dropout': 0.25, 'seq_classif_dropout': 0.5}, {'pool': 'none'}),
         ('gemma3', {'use_bidirectional_attention': True}, {'causal': True}),
         ('clip_classifier', {'vision_config_dict': TOWER}, {'size': 32}),
     ],
@@ -220,6 +221,7 @@ def test_no_field_of_the_source_contradicts_the_run(golden, fields, changes, tmp
     write_json(tmp_path / 'config.json', config)
     again = describe(locate(str(tmp_path)), tensors=False).network()
     assert again == network
+    assert config.get('seq_classif_dropout') == fields.get('seq_classif_dropout')
     assert 'auto_map' not in config and config['dtype'] == 'bfloat16'
     assert config.get('my_field') == (None if golden == 'mistral' else 1)
 
