@@ -255,6 +255,6 @@ def _from_model(model: str | JsonObject) -> tuple[str, dict[str, object], dict[s
             except UserError as error:
                 first = first or error
             else:
-                return family, config, {k: asked[k] for k in options if said[k] != asked[k]}
+                return family, config, {k: asked[k] for k in options if said.get(k) != asked[k]}
     assert first is not None
     raise first
