@@ -77,7 +77,7 @@ def tag_metrics(
         name: score_of_sums_interval(
             sums,
             lambda rows, name=name: _of_spans(rows, name),
-            sums.reshape(len(sums), -1, 3)[..., _BELOW.get(name, [1, 2])].any(axis=(1, 2)),
+            sums.reshape(len(sums), -1, 3)[..., _BELOW.get(name, [1, 2])].sum(axis=(1, 2)) > 0,
         )
         for name in SPAN_METRICS
         if result[name] is not None
