@@ -14,6 +14,7 @@ import pytest
 from absl import app, flags
 
 from ftjax.cli import launch
+from ftjax.cli.flags import is_folder
 from ftjax.errors import UserError
 from ftjax.xla.compilation_cache import enable_compilation_cache
 
@@ -312,3 +313,10 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, c
     assert enable_compilation_cache(tmp_path / 'file') is None
     assert 'no compilation cache' in caplog.text
     assert jax.config.jax_compilation_cache_dir == before
+
+
+@pytest.mark.parametrize('url', ['s3://bucket/runs', 'memory://runs', 'file:///tmp/runs'])
+def test_results_are_not_written_to_a_url(url):
+    with pytest.raises(flags.ValidationError, match=r'expected a folder of a file system: .* lock'):
+        is_folder(url)
+    assert is_folder('runs/s3') and is_folder(None)

@@ -126,3 +126,11 @@ def test_how_many_ran_at_a_time_is_said_by_the_rows_alone(tmp_path):
     for found, said in ((rows, True), ([{**row, 'workers': 1} for row in rows], False)):
         caveats = summarise(found, reference='full')['caveats']
         assert any('up to 2 at a time' in caveat for caveat in caveats) == said
+
+
+def test_runs_over_several_devices_are_told_of(tmp_path):
+    rows = run(tmp_path)
+    parted = [{**row, 'devices': 2} if row['arm'] == 'full' else row for row in rows]
+    for found, told in ((rows, False), (parted, True)):
+        caveats = summarise(found, reference='full')['caveats']
+        assert any('in parts over several devices (full over 2)' in one for one in caveats) == told

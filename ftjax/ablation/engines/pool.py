@@ -186,3 +186,4 @@ class Pool:
         self.busy.clear()
         self.idle.clear()
         self.kinds.clear()
+        self.arms.clear()

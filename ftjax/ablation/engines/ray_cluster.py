@@ -51,8 +51,13 @@ def said(error: Exception) -> str:
     return lines[-1] if lines else 'no message'
 
 
-def machines(memory: Mapping[str, int | None]) -> list[Machine]:
-    """The machines that are there now; `memory` is that of each device, by machine."""
+def machines(memory: Mapping[str, int | None], other: int | None = None) -> list[Machine]:
+    """The machines that are there now.
+
+    Args:
+      memory: of each device, by machine.
+      other: that of machines which are not named there.
+    """
     import ray
 
     return [
@@ -60,7 +65,7 @@ def machines(memory: Mapping[str, int | None]) -> list[Machine]:
             node['NodeID'],
             node['Resources'].get('CPU', 0.0),
             int(node['Resources'].get('GPU', 0)),
-            memory.get(node['NodeID']),
+            memory.get(node['NodeID'], other),
         )
         for node in ray.nodes()
         if node['Alive']

@@ -21,7 +21,7 @@ from ftjax.ablation.engines.placement import (
     share_by_hand,
     share_of,
 )
-from ftjax.ablation.engines.ray_cluster import machines
+from ftjax.ablation.engines.ray_cluster import machines, said
 from ftjax.errors import UserError
 
 LOOK = 5.0
@@ -119,18 +119,16 @@ class RayPlacement:
 
     def ask_memory(self) -> None:
         """Asks every machine with devices how much each has for runs, unless the config says."""
-        said = self.needs.memory
+        if self.needs.memory is not None:
+            return
         todo = [m.name for m in self.look() if m.devices and m.name not in self.memory]
-        if said is not None:
-            self.memory |= dict.fromkeys(todo, said)
-        else:
-            with contextlib.ExitStack() as stack:
-                asked = {
-                    name: stack.enter_context(self.one(Share(1.0), name)).memory.remote()
-                    for name in todo
-                }
-                self.memory |= {name: answer(reference) for name, reference in asked.items()}
-        self._looked = 0.0
+        with contextlib.ExitStack() as stack:
+            asked = {
+                name: stack.enter_context(self.one(Share(1.0), name)).memory.remote()
+                for name in todo
+            }
+            self.memory |= {name: answer(reference) for name, reference in asked.items()}
+        self._machines = []  # to be looked at anew
 
     @contextlib.contextmanager
     def one(self, share: Share, machine: str) -> Iterator[Any]:
@@ -180,7 +178,8 @@ class RayPlacement:
     def look(self) -> list[Machine]:
         """The machines that are there, as of a few seconds ago."""
         if time.monotonic() - self._looked > LOOK or not self._machines:
-            self._machines, self._looked = machines(self.memory), time.monotonic()
+            self._machines = machines(self.memory, self.needs.memory)
+            self._looked = time.monotonic()
         return self._machines
 
 
@@ -188,7 +187,13 @@ def answer(reference: Any) -> Any:
     """What an actor answers; UserError for a mistake of the user, RuntimeError for another."""
     import ray
 
-    outcome: Outcome = ray.get(reference)
+    try:
+        outcome: Outcome = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        raise UserError(
+            f'a forecast of what runs need ended by {type(error).__name__} ({said(error)}); '
+            'config.ablation.devices_per_run decides without one'
+        ) from error
     if outcome.mistake:
         raise UserError(outcome.mistake)
     if outcome.fault:

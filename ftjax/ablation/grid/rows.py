@@ -21,6 +21,7 @@ STATUSES = ('ok', 'diverged', 'failed')
 NUMBERS = (
     *('params_total', 'params_trainable', 'optimizer_bytes', 'wall_seconds', 'step_flops'),
     *('step_seconds_median', 'step_bytes', 'retries', 'depth', 'steps', 'cell_seconds'),
+    'devices',
 )
 RESULTS = ('status', 'val', 'test', 'shifts')
 """What two rows of one cell must agree on; times may differ."""

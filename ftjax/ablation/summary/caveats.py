@@ -62,6 +62,12 @@ def caveats(summary: Summary) -> list[str]:
             f'Runs ran up to {summary["workers"]} at a time: where they shared processors, times '
             'of steps and runs are longer than those of a run alone.'
         )
+    if summary.get('devices'):
+        of = ', '.join(f'{arm} over {count}' for arm, count in summary['devices'].items())
+        found.append(
+            f'Leaves were in parts over several devices ({of}): times of these arms are those of '
+            'all of them together.'
+        )
     if summary.get('retried'):
         count = summary['retried']
         found.append(

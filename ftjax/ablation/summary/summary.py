@@ -182,6 +182,9 @@ def summarise(
     workers = max((row.get('workers', 1) for row in rows), default=1)
     if workers > 1:
         summary['workers'] = workers
+    devices = {row['arm']: row['devices'] for row in rows if row.get('devices', 1) > 1}
+    if devices:
+        summary['devices'] = devices
     retried = sum(bool(row.get('retries')) for row in rows)
     if retried:
         summary['retried'] = retried

@@ -107,7 +107,9 @@ def shared(key: str, shapes: Shapes, count: int, fill: Fill, probe: Probe) -> Fe
     for folder in _SHARED:
         try:
             with waited_for(folder / f'{key}.lock'):
-                return in_files(key, shapes, count, folder, fill, probe)
+                if not (folder / key).exists():
+                    return in_files(key, shapes, count, folder, fill, probe)
+            return in_files(key, shapes, count, folder, fill, probe)  # all read at a time
         except NotStored as error:
             _log.warning('features are kept in memory: %s', error)
     return None
