@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from ftjax.ablation.budgets.budget import read_budget
-from ftjax.ablation.engines.device_settings import check_devices
+from ftjax.ablation.budgets.device_settings import check_devices
 from ftjax.ablation.gates.gates import check_gates
 from ftjax.ablation.gates.given_gates import as_gates, check_groups
 from ftjax.ablation.rates.choice import check_rates

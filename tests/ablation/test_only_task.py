@@ -64,13 +64,16 @@ def test_a_task_that_is_none_or_depends_on_others_is_refused():
 
 
 CONFIG = f"""
+from ml_collections import ConfigDict
+
 from ftjax.config import template
 
 
 def get_config():
-    values = {VALUES}
     ablation = {{'arms': {dict(SETTINGS.arms)}, 'seeds': (0,), 'tasks': {TASKS}}}
-    return template(**values, ablation=ablation)
+    config = template(**{VALUES})
+    config.ablation = ConfigDict(ablation, convert_dict=False)
+    return config
 """
 
 
