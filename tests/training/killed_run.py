@@ -33,12 +33,12 @@ COUNT = flags.DEFINE_integer('count', None, 'Processes.')
 INDEX = flags.DEFINE_integer('index', None, 'Of this one.')
 SIZES = {'image_size': 8, 'patch_size': 4, 'width': 16, 'depth': 2, 'heads': 2, 'num_classes': 3}
 STEPS = 16
-WAIT = 10
+HEARTBEAT, JOIN = 20, 60
 """Seconds in place of minutes, after which a process that is gone is given up."""
 
 
 def main():
-    initialize.HEARTBEAT = initialize.JOIN = WAIT
+    initialize.HEARTBEAT, initialize.JOIN = HEARTBEAT, JOIN
     keep_programs_of_all_processes()
     launch.join_processes(COORDINATOR.value, COUNT.value, INDEX.value)
     network, folder = build('vit', SIZES), pathlib.Path(WORKDIR.value)

@@ -3,8 +3,8 @@
 Leaves, frozen ones too, lie in parts over all eight devices, and checkpoints are written in the
 background every second step. One or both processes get SIGKILL: while they start, within steps, or
 while a checkpoint is half-written. The other process ends by itself, in bounded time, and says why.
-50 kills take some 6 minutes of a core, and 15 by the clock on two busy ones; FTJAX_KILLS is their
-number.
+50 kills are some 6 minutes of a core (24 took 3), and 15 to 20 by the clock, since the other
+process is waited for; FTJAX_KILLS is their number.
 """
 
 import collections
@@ -21,8 +21,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get('FTJAX_KILLS', '50'))
-BOUND = 60
-"""Seconds in which the other process has to end; it waits for 10 (killed_run.py)."""
+BOUND = 120
+"""Seconds in which the other process has to end; it waits for up to 60 (killed_run.py)."""
 MOMENTS, VICTIMS = ('start', 'step', 'save'), ((0,), (1,), (0, 1))
 HALF = 'orbax-checkpoint-tmp'
 WHY = re.compile(
@@ -68,7 +68,7 @@ class Pair:
         return [process.wait(timeout=seconds) for process in self.processes]
 
     def finish(self):
-        assert self.statuses(300) == [0, 0], self.said()
+        assert self.statuses(1200) == [0, 0], self.said()
 
     def wait(self, until, seconds):
         """Returns when `until()` holds, the time has passed, or a process has ended."""
@@ -87,10 +87,10 @@ def killed(pair, moment, victims, draw):
     if moment == 'start':
         pair.wait(lambda: False, draw.uniform(0, 4))
     else:  # after its first checkpoint
-        pair.wait(lambda: any(x.isdecimal() for x in pair.checkpoints() - before), 120)
+        pair.wait(lambda: any(x.isdecimal() for x in pair.checkpoints() - before), 900)
         pair.wait(lambda: False, draw.uniform(0, 1))
     if moment == 'save':
-        pair.wait(lambda: any(HALF in name for name in pair.checkpoints()), 20)
+        pair.wait(lambda: any(HALF in name for name in pair.checkpoints()), 60)
     if not pair.runs():
         pair.finish()
         return None
