@@ -58,21 +58,29 @@ def facts(values: Mapping[str, object]) -> str:
     return f'<table class="facts">{rows}</table>'
 
 
-def flat(value: object, name: str = '') -> Iterator[tuple[str, str]]:
+def flat(value: object, name: str = '', *, spoken: bool = True) -> Iterator[tuple[str, str]]:
     """What JSON holds as facts: (name, text), nested names joined by spaces.
+
+    Args:
+      value: what `json.loads` gives.
+      name: what the value is called.
+      spoken: write underscores of names as spaces; not where names are a user's own.
 
     >>> list(flat({'git': {'commit': 'ab', 'dirty': False}, 'seeds': [0, 1]}))
     [('git commit', 'ab'), ('git dirty', 'no'), ('seeds', '0, 1')]
     """
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from flat(item, f'{name} {key}'.strip())
-    elif isinstance(value, list) and all(not isinstance(item, (list, dict)) for item in value):
+            yield from flat(item, f'{name} {key}'.strip(), spoken=spoken)
+        return
+    if spoken:
+        name = name.replace('_', ' ')
+    if isinstance(value, list) and all(not isinstance(item, (list, dict)) for item in value):
         yield name, ', '.join('–' if item is None else str(item) for item in value)
     else:
         words = {None: '–', True: 'yes', False: 'no'}
         known = value is None or isinstance(value, bool)
-        yield name.replace('_', ' '), words[value] if known else str(value)
+        yield name, words[value] if known else str(value)
 
 
 def lines(text: str) -> str:

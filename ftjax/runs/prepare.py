@@ -13,6 +13,7 @@ import numpy as np
 from ftjax.config import Config
 from ftjax.data import Splits, load_data
 from ftjax.data.matching import matching_preprocessing
+from ftjax.data.text.trained_tokenizer import wanted
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import Plan, make_plan
 from ftjax.freezing.plan.table import plan_table
@@ -128,8 +129,9 @@ def prepare(
         from ftjax.training.adaptation.methods import check_adaptation  # few runs adapt
 
         check_adaptation(config.train, data, plan)
-    if not finished:
-        check_loss(config, data)  # raises before the first step
+    if not finished:  # raises before the first step
+        check_loss(config, data)
+        check_tokenizer(config, found.preprocessing)
     if isinstance(found, Unopened):
         found = found.open(as_planned(plan), weights)
     variables = shapes
@@ -151,6 +153,19 @@ def check_loss(config: Config, data: Splits) -> None:
         raise UserError(
             'data.batch_size is 1, and the loss compares the examples of a batch: alone, each is '
             'right; expected 2 or more'
+        )
+
+
+def check_tokenizer(config: Config, own: Preprocessing | TextPreprocessing | None) -> None:
+    """UserError for a tokenizer made anew beside weights that know the tokens of their `own`."""
+    if not isinstance(own, TextPreprocessing) or config.init.startswith('random:'):
+        return
+    if wanted(config.data.tokenizer) is not None:
+        raise UserError(
+            f'data.tokenizer {config.data.tokenizer!r} makes a tokenizer from the training texts, '
+            f'but the weights of config.init {config.init!r} were trained with their own, and mean '
+            "other words by the same numbers; expected '' for their own, or random:"
+            f'{config.init} to train from random weights'
         )
 
 

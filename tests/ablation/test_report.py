@@ -309,7 +309,8 @@ def test_the_set_up_says_what_each_arm_is():
         'scratch': {'init': 'random:glyphs', 'freeze': {'strategy': 'full', 'norm': 'train'}},
         'pixels': {'baseline': 'pixels'},
     }
-    settings = AblationSettings(arms=arms, rates=(1e-3, 1e-2))
+    tasks = {'label_flip': {'data.examples_per_class': 2}}
+    settings = AblationSettings(arms=arms, rates=(1e-3, 1e-2), tasks=tasks)
     found = arm_lines(settings)
     assert found['full'] == 'freeze full. Every leaf.'
     assert found['top'].startswith('freeze last:1+l2_sp. ') and found['top'].count('. ') >= 2
@@ -320,3 +321,5 @@ def test_the_set_up_says_what_each_arm_is():
     assert setup['starting rates'].startswith('full: 0.0001, 0.001; top, scratch: 0.001, 0.01; up')
     page = ' '.join(parsed(report_html(summarise(rows(), reference='full'), 't', setup)).text)
     assert 'arm scratch' in page and found['pixels'] in page
+    # Names of a user and of the config keep their underscores.
+    assert 'tasks label_flip data.examples_per_class' in page

@@ -98,6 +98,9 @@ def test_what_is_left_out_before_drawing():
     for wrong in ({'temperature': -1.0}, {'top_p': 0.0}, {'top_p': 1.5}, {'top_k': -1}):
         with pytest.raises(UserError, match='generation'):
             Sampling(**wrong)
+    for idle in ({'top_k': 5}, {'top_p': 0.9}):
+        with pytest.raises(UserError, match='no effect at temperature 0'):
+            Sampling(**idle)
 
 
 @pytest.mark.slow

@@ -47,6 +47,14 @@ def test_an_encoder_for_the_next_token(tmp_path):
     assert 'BERT sees those after it too' in said and DECODERS in said
 
 
+def test_weights_that_know_their_tokens_take_no_tokenizer_made_anew():
+    data = {'source': 'docstrings', 'tokenizer': 'wordpiece:128', 'examples_per_class': 4}
+    with pytest.raises(UserError, match=r"'wordpiece:128' makes .* 'docstrings' .* random:docstr"):
+        prepare(read_config({'init': 'docstrings', 'data': data}), weights=False)
+    tokens = prepare(read_config({'init': 'random:docstrings', 'data': data}), weights=False)
+    assert tokens.preprocessing.tokenizer
+
+
 def test_an_encoder_for_images():
     with pytest.raises(UserError, match=re.escape(NETWORKS['images'])):
         prepare(read_config({'init': 'docstrings', 'data': {'source': 'digits'}}), weights=False)

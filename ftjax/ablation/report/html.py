@@ -183,7 +183,7 @@ def _setup(summary: Summary, setup: JsonObject) -> dict[str, str]:
         'runs in this report': str(summary['n_runs']),
         'time of these runs': number_formats.seconds(summary['total_wall_seconds']),
     }
-    return {**dict(flat(to_jsonable(setup))), **held}
+    return {**dict(flat(to_jsonable(setup), spoken=False)), **held}
 
 
 def drawn_figure(drawn: Drawn) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import jax
 import jax.numpy as jnp
 
+from ftjax.errors import UserError
 from ftjax.field_types import check_fields
 from ftjax.ranges import at_least, between
 
@@ -33,6 +34,12 @@ class Sampling:
 
     def __post_init__(self):
         check_fields(Sampling, vars(self), 'generation')
+        for name, off in (('top_k', 0), ('top_p', 1.0)):
+            if not self.temperature and getattr(self, name) != off:
+                raise UserError(
+                    f'generation: {name} is {getattr(self, name)} and has no effect at temperature '
+                    f'0, which is greedy; set a temperature above 0, or leave {name} out'
+                )
 
     def chosen(
         self, logits: Float[Array, 'batch vocabulary'], keys: Key[Array, ' batch']
