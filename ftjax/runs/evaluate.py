@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ftjax.data import eval_batches
+from collections.abc import Callable
+
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
-from ftjax.evaluation.own_answers import answers
 from ftjax.evaluation.predictions import refuse_non_finite
+from ftjax.evaluation.sliding import split_outputs
 from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
@@ -49,23 +50,26 @@ def chosen_threshold(prepared: Prepared, variables: Variables) -> Threshold | No
     Raises:
       NonFinitePredictions: an output is NaN or infinite.
     """
-    rule, val = prepared.config.train.threshold, prepared.data.val
+    val = prepared.data.val
+    return threshold_of(prepared, lambda: _collected(prepared, variables, val))
+
+
+def threshold_of(prepared: Prepared, validation: Callable[[], Statistics]) -> Threshold | None:
+    """As `chosen_threshold`, from what the task counts of the outputs on validation data."""
+    rule = prepared.config.train.threshold
     if not rule:
         return None
     if fixed(rule) is not None:
         return fixed(rule)
-    found = _collected(prepared, variables, val)
+    found = validation()
     refuse_non_finite(found.rows['finite'])
-    return task_of(val.task).threshold(rule, found)
+    return task_of(prepared.data.task).threshold(rule, found)
 
 
 def _collected(prepared: Prepared, variables: Variables, dataset: Dataset) -> Statistics:
     """What the task counts of the network's outputs on a split."""
     settings, preprocessing = prepared.config.data, prepared.preprocessing
     network, task = prepared.network, task_of(dataset.task)
-    if settings.sliding is not None:  # each process answers all windows
-        from ftjax.evaluation.sliding import split_outputs
-
-        return task.collected(split_outputs(network, variables, dataset, settings, preprocessing))
-    batches = eval_batches(dataset, settings.eval_batch_size, settings.image_size, preprocessing)
-    return task.collected(answers(network, variables, batches, preprocessing, tta=settings.tta))
+    return task.collected(
+        split_outputs(network, variables, dataset, settings, preprocessing, shared=True)
+    )
