@@ -8,7 +8,7 @@ import pytest
 
 from ftjax.ablation.cells.baselines import Pixels
 from ftjax.ablation.cells.task_grids import run_grids
-from ftjax.ablation.cells.tasks import tasks_to_run
+from ftjax.ablation.cells.tasks import place_of, tasks_to_run
 from ftjax.ablation.engines.engine import InProcess
 from ftjax.ablation.grid.rows import RESULTS, read_rows
 from ftjax.ablation.settings import AblationSettings
@@ -105,4 +105,10 @@ def test_jobs_of_an_array_share_one_results_folder(tmp_path):
         late = start('ten')
         words = late.communicate(timeout=600)[0]
     assert late.returncode == 2 and 'is in use by process' in words
-    assert results(run(folder)[0]) == results(run(tmp_path / 'whole')[0])
+    run(tmp_path / 'whole')
+    for task in TASKS:
+        rows = [
+            read_rows(place / place_of(task) / 'runs.jsonl')
+            for place in (folder, tmp_path / 'whole')
+        ]
+        assert results(rows[0]) == results(rows[1]) and rows[0]
