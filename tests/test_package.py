@@ -269,6 +269,19 @@ def test_every_room_has_a_readme_of_one_screen_that_names_real_files(folder):
         assert heads == wanted
 
 
+@pytest.mark.parametrize('folder', [f for f in FOLDERS if f.name in ROOMS], ids=lambda f: f.name)
+def test_what_a_room_says_that_it_imports_is_what_it_imports(folder):
+    text = (folder / 'README.md').read_text(encoding='utf-8')
+    (said,) = re.findall(r'\*\*May import\.\*\*(.*?)\n\n', text, flags=re.DOTALL)
+    said = said.replace('\n', ' ')
+    if 'all up to' in said or 'Every room' in said or said.startswith(' Rooms before it'):
+        return
+    rooms = {room for room in ROOMS if (ROOT / 'ftjax' / room).is_dir()} - {folder.name}
+    names = [name.split('.') for path in folder.rglob('*.py') for name in imported(path)]
+    found = {name[1] for name in names if name[0] == 'ftjax' and len(name) > 1}
+    assert set(re.findall(r'`(\w+)`', said)) & rooms == found & rooms
+
+
 def test_the_map_lists_all_rooms_in_their_order():
     rows = re.findall(r'^\| (.+?) \|', (ROOT / 'ftjax/README.md').read_text(), flags=re.MULTILINE)
     listed = [name for row in rows for name in re.findall(r'`(\w+)`', row)]

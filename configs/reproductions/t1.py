@@ -27,7 +27,7 @@ REDUCED = (
     'constants of severity 5 of CIFAR-10-C), made here from the clean images and not read from '
     'the published files.',
     'Reduced: 15 epochs of batches of 20, validated every third one. '
-    '5 seeds; 3 rates an arm, tried with the first two, and up to 3 more for all arms of a task '
+    '5 seeds; 3 rates an arm, tried with the first one, and up to 3 more for all arms of a task '
     'while the best of any is the highest or lowest. '
     'Rates were lowered once, by validation on the first task: all, the blocks and auto_rgn had '
     'started three times higher there, and the lowest of their rates won.',
@@ -70,7 +70,7 @@ def get_config():
             },
             'rates': (3e-4, 1e-3, 3e-3),
             'seeds': (0, 1, 2, 3, 4),
-            'tuning_seeds': 2,
+            'tuning_seeds': 1,
             'tasks': {
                 'gaussian noise': {'data.corruption': 'gaussian_noise:0.10'},
                 FLIP: {'data.corruption': 'label_flip'},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,9 +54,14 @@ _SAVED: dict[str, Kind] = {
     'resample': Either(Integer(0, 5), Text(tuple(RESAMPLE.values())), Null()),
     'crop_pct': optional(_SHARE),
     'image_processor_type': optional(Text()),
+    'feature_extractor_type': optional(Text()),
     'rescale_offset': optional(_FLAG),
     'include_top': optional(_FLAG),
 }
+# Classes to which a bare number as size is the shortest edge; to all others it is a square.
+_BY_EDGE = re.compile(
+    r'(Bit|ChineseCLIP|CLIP|ConvNext|Levit|PoolFormer|Siglip)(ImageProcessor|FeatureExtractor)'
+)
 _SIZES = {'height': _SIDE, 'width': _SIDE, 'shortest_edge': _SIDE}
 
 
@@ -113,7 +119,7 @@ class Preprocessing:
     def resized(self) -> tuple[int, int]:
         """(height, width) that the image is resized to, or to cover, before the centre crop."""
         height, width = self.image_size
-        return round(height / self.crop_fraction), round(width / self.crop_fraction)
+        return before_crop(height, self.crop_fraction), before_crop(width, self.crop_fraction)
 
     def with_size(self, image_size: tuple[int, int]) -> Preprocessing:
         """The same at another input size."""
@@ -142,22 +148,27 @@ class Preprocessing:
         config: JsonObject,
         channels: int = 3,
         where: str | os.PathLike[str] = 'preprocessor_config.json',
+        processor: str = '',
     ) -> Preprocessing:
         """From the fields of a preprocessor_config.json.
 
-        `size` may be {height, width}, {shortest_edge} or a number; `crop_pct` is ConvNeXt's
-        way of saying a crop fraction, which it drops at 384 pixels and above.
+        `size` may be {height, width}, {shortest_edge} or a number, which the image processor's
+        class reads as one of the two; `crop_pct` is ConvNeXt's way of saying a crop fraction,
+        which it drops at 384 pixels and above.
 
         Args:
           config: the fields.
           channels: of the network's images.
           where: the file, for messages.
+          processor: the class of image processor where the file names none.
 
         Raises:
           UserError: a field that is read is not what it should be.
         """
         check_table(config, _SAVED, str(where))
         size = _edges(config.get('size', 224), f'{where}: size')
+        if not isinstance(config.get('size'), Mapping) and not _takes_edge(config, processor):
+            size = _both(size)
         crop = _edges(config['crop_size'], f'{where}: crop_size') if _crops(config) else None
         resize, fraction = 'crop', 1.0
         if isinstance(size, int) and config.get('crop_pct') and crop is None:
@@ -221,6 +232,21 @@ class Preprocessing:
         if self.resize == 'crop':
             size = {'shortest_edge': min(self.resized)}
         return {**config, 'size': size, **crop}
+
+
+def before_crop(side: int, crop_fraction: float) -> int:
+    """The side in pixels before the centre crop; rounded down, as transformers and timm do.
+
+    >>> before_crop(224, 0.9)
+    248
+    """
+    return int(side / crop_fraction + 1e-6)
+
+
+def _takes_edge(config: JsonObject, processor: str) -> bool:
+    """Whether a bare number as size is the shortest edge, as to the class; else a square."""
+    named = config.get('image_processor_type') or config.get('feature_extractor_type') or processor
+    return bool(config.get('crop_pct') or _BY_EDGE.match(str(named)))
 
 
 def _crops(config: Mapping[str, object]) -> bool:

@@ -133,8 +133,9 @@ class Checkpoint:
             found = families.key_map(self.family, self.config, names)
         name = architecture(self.config)
         is_other = bool(OTHER_TASK.search(name))
-        if network.head_kind == 'tags':
-            is_other = not re.search(rf'(^|Model|LM|ForPreTraining|{TAGGER})$', name)
+        if network.head_kind in ('tags', 'vector'):
+            own = TAGGER if network.head_kind == 'tags' else 'Model'
+            is_other = not re.search(rf'(^|Model|LM|ForPreTraining|{own})$', name)
         return found.without_head(name) if is_other else found
 
     @property
@@ -183,7 +184,10 @@ class Checkpoint:
             with self._explaining({}):
                 found, origin = Preprocessing.from_json(fields), 'config.json'
         elif (file := self.folder / 'preprocessor_config.json').exists():
-            found = Preprocessing.from_huggingface(read_object(file, LENIENT), size[2], file)
+            family = families.module(self.family)
+            own = getattr(family, 'OWN_PROCESSOR', getattr(family, 'IMAGE_PROCESSOR', ''))
+            fields = read_object(file, LENIENT)
+            found = Preprocessing.from_huggingface(fields, size[2], file, own)
             origin = file.name
         else:
             half = (0.5,) * size[2]

@@ -205,6 +205,7 @@ _TIMM: dict[str, Kind] = {
     'std': ListOf(Number(0, 1e6, low_belongs=False), 1, 4096),
     'interpolation': Text(),
     'crop_pct': Number(0, 1, low_belongs=False),
+    'crop_mode': optional(Text()),
 }
 _NESTED = {'rope_scaling': _ROPE, 'rope_parameters': _ROPE, 'pretrained_cfg': _TIMM}
 

@@ -32,7 +32,7 @@ def fit_network(
     if head != 'auto' or plan.head != 'new' or plan.head_in_source:
         return network, keymap, plan
     # A language model's head is no matter of classes: a new one takes head='new'.
-    another = network.is_dense or OTHER_HEAD in plan.skipped.values()
+    another = network.is_dense or keymap.other_class or OTHER_HEAD in plan.skipped.values()
     promised = checkpoint.promises_head and not another
     if promised or network.is_lm:
         explain(network, checkpoint.source, keymap, 'keep')  # raises, naming what is missing

@@ -220,6 +220,30 @@ def test_fifty_arms_are_drawn_and_few_are_named():
     assert len(ranked.axes[0].get_yticklabels()) == 49 and ranked.get_figheight() < 13
 
 
+@pytest.mark.parametrize(('joint', 'drawn'), [((), 'abc'), (('b',), 'ac'), (('a', 'b'), 'ab')])
+def test_times_of_joint_programs_are_not_drawn_beside_others(joint, drawn):
+    table = [
+        {
+            'arm': arm,
+            'rate': 1e-3,
+            'seed': seed,
+            'status': 'ok',
+            'val': {'accuracy': 0.5},
+            'test': {'accuracy': 0.7 + 0.01 * seed * place},
+            'step_seconds_median': 0.01 * (place + 1),
+            'params_trainable': 10 + place,
+        }
+        for place, arm in enumerate('abc')
+        for seed in range(3)
+    ]
+    summary = {**summarise(table, reference='a'), 'vectorised': list(joint)}
+    figure = figures_front.differences_by_cost(summary['tasks'][0], summary)
+    times, sizes = figure.axes
+    named = [{text.get_text() for text in axes.texts} & set('abc') for axes in (times, sizes)]
+    assert named == [set(drawn), set('abc')]
+    assert ('Times not drawn' in times.get_title(loc='left')) == bool(joint)
+
+
 def test_a_profile_of_fifty_arms_has_room_for_its_legend_and_tells_them_apart():
     found = {'metric': 'accuracy', 'higher_is_better': True, 'tasks': [{'arms': []}]}
     arms = found['tasks'][0]['arms']

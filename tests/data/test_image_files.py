@@ -61,6 +61,13 @@ def test_squash_keeps_everything_and_no_aspect():
     np.testing.assert_array_equal(decode(saved(image), square(16, squash=True)), want)
 
 
+def test_squash_then_crop_cuts_the_centre_out():
+    image = photo(70, 50)
+    want = np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR))[2:30, 2:30]
+    got = decode(saved(image), square(28, squash=True, crop_fraction=0.875))
+    np.testing.assert_array_equal(got, want)
+
+
 def test_a_target_that_is_not_square_is_covered():
     for size in ((40, 90), (90, 40), (41, 41), (7, 1000)):
         got = decode(saved(photo(*size)), Geometry(height=24, width=48, channels=3))

@@ -63,3 +63,26 @@ def test_a_head_for_another_task_is_left_out_and_said(golden, name, head, others
         assert skipped[f'{others[0]}.weight'] == (
             f'of the head of {name}, which is for another task'
         )
+
+
+ENCODERS = ('bert', 'roberta', 'distilbert', 'electra', 'albert', 'deberta', 'modernbert', 'mpnet')
+
+
+@pytest.mark.parametrize('classes', [3, 5])
+@pytest.mark.parametrize('golden', ENCODERS)
+def test_a_tagger_starts_from_a_classifier_of_texts(golden, classes):
+    folder = GOLDENS / golden / 'model'
+    made = outline(str(folder), num_classes=classes, options={'pool': 'none'})
+    assert (made.head, made.network.head_kind) == ('new', 'tags')
+    report = made.report()
+    assert {key.split('/')[1] for key in report.initialised} == {'head'}
+    last = 'classifier.out_proj' if golden in ('roberta', 'electra', 'mpnet') else 'classifier'
+    assert f'{last}.weight' in report.skipped
+
+
+@pytest.mark.parametrize('golden', [name for name in ENCODERS if name != 'modernbert'])
+def test_an_embedding_model_starts_from_a_classifier_of_texts(golden):
+    folder = str(GOLDENS / golden / 'model')
+    made = outline(folder, num_classes=0, options={'head': 'vector'})
+    assert (made.network.head_kind, made.report().initialised) == ('vector', {})
+    assert 'pooler' not in made.network.stages

@@ -2,6 +2,7 @@ import pytest
 
 from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
+from ftjax.pretrained.families.vision.timm_config import pixels
 
 VIT = {
     'do_resize': True,
@@ -42,6 +43,48 @@ def test_clip_crops():
 def test_deit_squashes_then_crops():
     found = Preprocessing.from_huggingface({**CLIP, 'size': {'height': 256, 'width': 256}})
     assert (found.resize, found.resized, found.image_size) == ('squash', (256, 256), (224, 224))
+
+
+@pytest.mark.parametrize(
+    'name, resize',
+    [
+        ('ViTImageProcessor', 'squash'),
+        ('ViTFeatureExtractor', 'squash'),
+        ('BeitImageProcessor', 'squash'),
+        ('DeiTImageProcessorFast', 'squash'),
+        ('EfficientNetImageProcessor', 'squash'),
+        ('CLIPFeatureExtractor', 'crop'),
+        ('BitImageProcessor', 'crop'),
+        ('ConvNextImageProcessorFast', 'crop'),
+        ('SiglipImageProcessor', 'crop'),
+    ],
+)
+def test_a_bare_number_is_what_the_class_takes_it_for(name, resize):
+    bare = {**VIT, 'size': 224}
+    field = 'feature_extractor_type' if name.endswith('Extractor') else 'image_processor_type'
+    assert Preprocessing.from_huggingface({**bare, field: name}).resize == resize
+    assert Preprocessing.from_huggingface(bare, processor=name).resize == resize
+    cut = {**bare, 'size': 256, 'do_center_crop': True, 'crop_size': 224, field: name}
+    found = Preprocessing.from_huggingface(cut, processor='CLIPImageProcessor')
+    assert (found.resize, found.resized, found.image_size) == (resize, (256, 256), (224, 224))
+
+
+@pytest.mark.parametrize(
+    'fraction, side', [(0.9, 248), (0.875, 256), (224 / 232, 232), (0.95, 235)]
+)
+def test_the_side_before_the_crop_is_rounded_down_as_in_transformers(fraction, side):
+    found = Preprocessing(image_size=(224, 224), crop_fraction=fraction)
+    assert found.resized == (side, side)
+    assert Preprocessing.from_huggingface(found.to_huggingface()).resized == (side, side)
+
+
+def test_crop_modes_of_timm():
+    def read(mode):
+        return pixels({'pretrained_cfg': {'crop_pct': 0.9, 'crop_mode': mode}}, (224, 224))
+
+    assert [read(mode).resize for mode in ('center', 'squash', None)] == ['crop', 'squash', 'crop']
+    with pytest.raises(UserError, match="crop_mode of timm: 'border'"):
+        read('border')
 
 
 @pytest.mark.parametrize('size, resize, fraction', [(224, 'crop', 0.875), (384, 'squash', 1.0)])

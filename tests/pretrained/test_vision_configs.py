@@ -13,7 +13,7 @@ from ftjax.errors import UserError
 from ftjax.export.huggingface import save_huggingface
 from ftjax.models.registry import build
 from ftjax.pretrained import families
-from ftjax.pretrained.open import load_pretrained
+from ftjax.pretrained.open import load_pretrained, outline
 from ftjax.pretrained.readers import open_source
 
 TINY = {'depth': 2, 'width': 16, 'heads': 2, 'image_size': (16, 24), 'patch_size': 8, 'mlp_dim': 24}
@@ -204,3 +204,12 @@ def test_a_grey_network_is_not_given_the_mean_of_colours(tmp_path):
     assert (grey.preprocessing.channels, grey.preprocessing.mean) == (1, (0.5,))
     assert any('assumed (mean .5' in note for note in grey.report.notes)
     assert load_pretrained(str(source)).preprocessing.mean == (0.485, 0.456, 0.406)
+
+
+@pytest.mark.parametrize(
+    'golden, resize', [('vit', 'squash'), ('beit', 'squash'), ('clip', 'crop')]
+)
+def test_a_bare_size_is_what_the_own_class_of_the_family_takes_it_for(golden, resize, tmp_path):
+    shutil.copytree(GOLDENS / golden / 'model', tmp_path / 'model')
+    (tmp_path / 'model' / 'preprocessor_config.json').write_text('{"size": 224}')
+    assert outline(str(tmp_path / 'model')).preprocessing[0].resize == resize

@@ -192,7 +192,7 @@ def test_what_is_saved_when_an_adaptation_stops_is_said(splits, tmp_path, monkey
 
     monkeypatch.setattr('ftjax.runs.run.fit', lambda *_, **__: None)
     monkeypatch.setattr('ftjax.runs.adapt.adapted', stopped)
-    with pytest.raises(Interrupted, match='SIGINT in train.adapt; the training is saved: the'):
+    with pytest.raises(Interrupted, match='adapt; the training is saved: the same command'):
         train(prepared, tmp_path, progress=False)
     with pytest.raises(Interrupted, match='adapt; nothing is saved'):
         train(prepared, None, progress=False)

@@ -13,9 +13,10 @@ from ftjax.plotting.style import GREY, INK, arm_styles, new_figure, place_labels
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+TIME = 'step_seconds'
 # (key of an arm, axis label)
 COSTS = (
-    ('step_seconds', 'time of a step'),
+    (TIME, 'time of a step'),
     ('step_bytes', 'device memory'),
     ('step_flops', 'FLOPs of a step'),
     ('params_trainable', 'trained parameters'),
@@ -30,12 +31,20 @@ def differences_by_cost(task: Summary, summary: Summary):
     """Difference to the reference, with its interval, against each cost as a share of its.
 
     The front joins the arms that no other beats in both; a point off it may still be on it within
-    its intervals, which a time has too. None where no cost of the reference is known.
+    its intervals, which a time has too. A time that is a share of a joint program is lower than
+    alone: it is drawn only beside a reference whose time is one too. None where no cost of the
+    reference is known.
     """
     reference = next(arm for arm in task['arms'] if arm['arm'] == summary['reference'])
     others = [arm for arm in task['arms'] if arm['difference'] and arm['rate'] is not None]
+    joint = set(summary.get('vectorised', ()))
+    unlike = [arm for arm in others if (arm['arm'] in joint) != (reference['arm'] in joint)]
+
+    def known(arm: Summary, key: str) -> bool:
+        return bool(arm.get(key)) and not (key == TIME and arm in unlike)
+
     panels = [
-        (key, label, [(arm[key] / reference[key], arm) for arm in others if arm.get(key)])
+        (key, label, [(arm[key] / reference[key], arm) for arm in others if known(arm, key)])
         for key, label in COSTS
         if reference.get(key)
     ]
@@ -95,6 +104,11 @@ def differences_by_cost(task: Summary, summary: Summary):
     told = f'Bars: {level} intervals, of differences simultaneous. Grey steps: the front.'
     if far:
         told += f'\nFar off, not drawn: {named_far(far, summary)}.'
+    if any(arm.get(TIME) for arm in unlike) and reference.get(TIME):
+        names = named_few([arm['arm'] for arm in unlike if arm.get(TIME)])
+        alone = reference['arm'] in joint
+        why = f'measured alone, unlike {reference["arm"]}' if alone else 'shares of joint programs'
+        told += f'\nTimes not drawn, {why}: {names}.'
     titled(drawn[0], told, 9)
     for axes, marks, bars in labels:
         place_labels(axes, marks, bars)
@@ -103,14 +117,19 @@ def differences_by_cost(task: Summary, summary: Summary):
 
 def named_far(arms: Sequence[Summary], summary: Summary) -> str:
     """Arms with their differences, as text; of more than five the first five."""
-    told = [
+    told = (
         f'{arm["arm"]} '
         + number_formats.score(
             arm['difference']['interval']['estimate'], summary['metric'], signed=True
         )
-        for arm in arms[:5]
-    ]
-    return ', '.join(told) + (f' and {len(arms) - 5} more' if len(arms) > 5 else '')
+        for arm in arms
+    )
+    return named_few(list(told))
+
+
+def named_few(names: Sequence[str]) -> str:
+    """Names in a list; of more than five the first five, and how many more there are."""
+    return ', '.join(names[:5]) + (f' and {len(names) - 5} more' if len(names) > 5 else '')
 
 
 def _scaled(axes: Axes, costs: Sequence[float]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftjax.errors import UserError, check_name
+from ftjax.preprocessing.images import before_crop
 
 if TYPE_CHECKING:
     from ftjax.preprocessing.images import Preprocessing
@@ -19,8 +20,8 @@ FILTERS = ('nearest', 'bilinear', 'bicubic', 'lanczos', 'box', 'hamming')
 class Geometry:
     """What decoded images look like; sizes in pixels.
 
-    The shorter side is resized to size / crop_fraction, then the centre is cut out: the
-    rounding follows torchvision's Resize and CenterCrop.
+    The shorter side is resized to size / crop_fraction, rounded down, then the centre is cut out:
+    the rounding follows torchvision's Resize and CenterCrop.
     """
 
     height: int
@@ -31,7 +32,7 @@ class Geometry:
     window: tuple[float, float] | None = None
     """Centre and width of what DICOM files show; None for the file's own."""
     squash: bool = False
-    """Resize to the size itself, whatever the aspect ratio; nothing is cut off."""
+    """Resize both sides to size / crop_fraction, whatever the aspect ratio."""
 
     def __post_init__(self):
         check_name(self.interpolation, FILTERS, 'interpolation')
@@ -43,12 +44,13 @@ class Geometry:
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Size before the crop of an image of this size."""
+        sides = self.height, self.width
+        target = [before_crop(side, self.crop_fraction) for side in sides]
         if self.squash:
-            return self.height, self.width
-        target = (self.height / self.crop_fraction, self.width / self.crop_fraction)
+            return target[0], target[1]
         if target[0] / height >= target[1] / width:
-            return round(target[0]), max(self.width, int(target[0] * width / height))
-        return max(self.height, int(target[1] * height / width)), round(target[1])
+            return target[0], max(self.width, int(target[0] * width / height))
+        return max(self.height, int(target[1] * height / width)), target[1]
 
 
 def match_channels(images: np.ndarray, channels: int) -> np.ndarray:

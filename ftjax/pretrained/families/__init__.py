@@ -28,6 +28,8 @@ and may expose
         what transformers' image processor must know beyond the usual fields.
     IMAGE_PROCESSOR: str
         the class of transformers in preprocessor_config.json, if not ViT's.
+    OWN_PROCESSOR: str
+        the class that reads a preprocessor_config.json without a class, if not IMAGE_PROCESSOR.
     IN_TRANSFORMERS = False
         where transformers has no such network: it is not exported, and has no FIELDS.
 

@@ -95,12 +95,12 @@ def in_words(trained: Trained, lengths: tuple[int, ...], form: AnswerForm) -> tu
             'inside: nothing',
         )
     height, width = size or found.image_size
-    cut = 'without a crop' if found.resize == 'squash' else 'then the centre is cut out'
+    ratio = 'whatever its aspect ratio' if found.resize == 'squash' else 'keeping its aspect ratio'
     return (
         f'outside: the file is decoded, turned upright, resized by Pillow ({found.interpolation}, '
-        f'antialiased, rounded to whole pixels; side / {found.crop_fraction:g}), {cut}: '
-        f'{height} x {width}, {found.channels} channels. jax.image rounds otherwise, so this is '
-        'not in the program',
+        f'antialiased, rounded to whole pixels; side / {found.crop_fraction:g}, {ratio}), then the '
+        f'centre is cut out: {height} x {width}, {found.channels} channels. jax.image rounds '
+        'otherwise, so this is not in the program',
         f'inside: (pixels * {found.scale!r} - {list(found.mean)}) / {list(found.std)} per channel'
         + ('' if trained.settings.tta in ('', 'none') else f'; mean over {trained.settings.tta}'),
     )

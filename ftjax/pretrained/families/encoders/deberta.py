@@ -40,6 +40,7 @@ FIELDS = {
 }
 _UNUSED = (
     r'(\w+\.)?embeddings\.position_ids',
+    r'pooler\.dense\..*',  # where the network goes without
     r'(lm_predictions|mask_predictions|cls)\..*',  # heads of other tasks
     r'qa_outputs\..*',
 )

@@ -27,6 +27,7 @@ from ftjax.pretrained.keymaps.hf_config import (
 from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
 
 IMAGE_PROCESSOR = 'BitImageProcessor'
+OWN_PROCESSOR = 'BeitImageProcessor'
 NAMES = re.compile(r'beit_(base|large)_patch(\d+)_(\d+)(\..*)?')
 _SEGMENTS = 'of segmentation'
 _FLAGS = {

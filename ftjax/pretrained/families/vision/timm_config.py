@@ -11,6 +11,8 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.config_fields import BOOKKEEPING, Fields
 
 HALF = (0.5, 0.5, 0.5)
+CROP_MODES = {'center': 'crop', 'squash': 'squash'}
+"""timm's way to a crop -> ours; its 'border' pads the image."""
 TIMM_FIELDS = Fields(
     reads=('architecture', 'model_args', 'global_pool', 'num_classes', 'pretrained_cfg'),
     inert={
@@ -62,14 +64,20 @@ def pixels(
     mean: tuple[float, ...] = HALF,
     std: tuple[float, ...] = HALF,
 ) -> Preprocessing:
-    """The preprocessing of timm's `pretrained_cfg`, or that given where there is none."""
+    """The preprocessing of timm's `pretrained_cfg`, or that given where there is none.
+
+    Raises:
+      UserError: a `crop_mode` that is not known here.
+    """
     cfg = config.get('pretrained_cfg', {})
+    mode = check_name(cfg.get('crop_mode') or 'center', CROP_MODES, 'crop_mode of timm:')
     return Preprocessing(
         image_size=tuple(cfg.get('input_size', (3, *image_size))[1:]),
         mean=tuple(cfg.get('mean', mean)),
         std=tuple(cfg.get('std', std)),
         channels=len(cfg.get('mean', mean)),
         interpolation=cfg.get('interpolation', 'bicubic'),
+        resize=CROP_MODES[mode],
         crop_fraction=cfg.get('crop_pct', 1.0),
     )
 
