@@ -8,7 +8,8 @@ likely label errors; classes without examples; broken, dark, blurred, tiny and t
 damaged, empty and cut texts; groups in two splits; shifts between splits. WORKDIR gets audit.html,
 audit.json and audit.csv. The data are not touched: --fix writes a cleaned index, and
 --config.data.exclude=clean.csv leaves out, or labels anew, what it says. Look through it first.
-With an exclude already the new index holds what that one says too.
+With an exclude already the new index holds what that one says too; an example that it keeps stays
+kept.
 
 Near copies, label errors and shifts are also looked for in the features of config.init, unless
 --nofeatures.
@@ -54,7 +55,7 @@ def audit(folder):
     from ftjax.config import plain, read_config
     from ftjax.data.audit.overview import sizes
     from ftjax.data.audit.quick import leak_line
-    from ftjax.data.audit.records import cleaned_index, earlier_records, index_text
+    from ftjax.data.audit.records import cleaned_index, earlier_records, index_text, with_earlier
     from ftjax.io.files.atomic import write_text
     from ftjax.runs.before_training.audit import audit_data
 
@@ -70,7 +71,7 @@ def audit(folder):
     print(f'{len(found.records):,} rows in {folder / "audit.csv"}; see {folder / "audit.html"}')
     if FIX.value is not None:
         fix = pathlib.Path(FIX.value)
-        every = [*found.records, *earlier_records(config.data.exclude)]
+        every = with_earlier(found.records, earlier_records(config.data.exclude))
         write_text(fix, index_text(every))
         actions = [record.action for record in cleaned_index(every)]
         counts = ', '.join(

@@ -143,6 +143,20 @@ def test_splits_of_frames_share_no_group_and_no_id(tmp_path):
     assert all(name.startswith('given in Python:') for name in alone.train.ids)
 
 
+def test_a_missing_group_of_a_frame_is_no_group():
+    pandas = pytest.importorskip('pandas')
+    of = [None, *(i // 2 for i in range(39))]  # floats, since one is missing
+    frame = pandas.DataFrame({'text': [f't{i}' for i in range(40)], 'label': Y, 'patient': of})
+    grouped = DataSettings(group_column='patient', val_fraction=0)
+    with pytest.raises(UserError, match="1 of 40 examples have an empty 'patient'"):
+        splits_in_python(frame, grouped)
+    whole = frame[1:20].astype({'patient': int})
+    with pytest.raises(UserError, match=r'lie in train and in test \(0, 1, 2, \.\.\)'):
+        splits_in_python({'train': frame[1:], 'test': whole}, grouped)
+    alone = splits_in_python(frame, DataSettings())
+    assert alone.groups['given in Python:0'] == '' and alone.groups['given in Python:3'] == '1'
+
+
 def test_data_to_evaluate_on_need_no_groups_and_are_not_excluded(tmp_path):
     """Settings of a run on grouped tables: of arrays nobody knows groups, and nothing is cut."""
     for settings in ({'group_column': 'patient'}, {'group_pattern': '(?P<group>p.)'}):
@@ -168,11 +182,23 @@ def test_data_to_evaluate_on_need_no_groups_and_are_not_excluded(tmp_path):
         ({'train': (X, Y), 'training': (X, Y)}, 'two parts'),
         ((X.astype(np.float64) * 9, Y), 'floats in 0..1'),
         ([], 'no examples'),
+        ({'train': (['a', 'b'], [0, 1]), 'val': ([], [])}, 'no examples in val'),
     ],
 )
 def test_data_that_cannot_be_meant_are_refused(data, words):
     with pytest.raises(UserError, match=words):
         ftjax.finetune('glyphs', data)
+
+
+def test_frames_without_rows_are_refused():
+    pandas = pytest.importorskip('pandas')
+    frame = pandas.DataFrame({'text': ['a', 'b'], 'label': [0, 1]})
+    for data, words in (
+        (frame[:0], 'no examples'),
+        ({'train': frame, 'val': frame[:0]}, '/val: no'),
+    ):
+        with pytest.raises(UserError, match=words):
+            splits_in_python(data, SETTINGS)
 
 
 def test_mistakes_in_data_of_a_program_are_counted_from_1():

@@ -33,7 +33,10 @@ def excluded(parts: Mapping[str, Dataset], file: str) -> tuple[dict[str, Dataset
     """
     path = existing_file(file, 'data.exclude')
     made, dropped, relabelled = dict(parts), 0, 0
-    for name, rows in index_rows(path, parts).items():
+    for name, every in index_rows(path, parts).items():
+        rows = [(line, row) for line, row in every if row['action'] in ('drop', 'relabel')]
+        if not rows:
+            continue
         part = made[name]
         where = _written(part.ids)
         keep, labels = np.ones(len(part), bool), np.array(part.labels)
@@ -60,7 +63,7 @@ def excluded(parts: Mapping[str, Dataset], file: str) -> tuple[dict[str, Dataset
 
 
 def index_rows(path: Path, splits: Iterable[str]) -> dict[str, list[tuple[int, Mapping[str, str]]]]:
-    """{split: (line, cells) of each row that changes something}; see `excluded`."""
+    """{split: (line, cells) of each row}; see `excluded`."""
     found: dict[str, list[tuple[int, Mapping[str, str]]]] = {}
     with path.open(encoding='utf-8-sig', newline='') as file:
         table = csv.DictReader(file, strict=True)
@@ -77,8 +80,7 @@ def index_rows(path: Path, splits: Iterable[str]) -> dict[str, list[tuple[int, M
                     raise UserError(f'{where}: cut short, or with too many cells')
                 check_name(row['action'], ACTIONS, f'{where}: action')
                 check_name(row['split'], list(splits), f'{where}: split')
-                if row['action'] in ('drop', 'relabel'):
-                    found.setdefault(row['split'], []).append((table.line_num, row))
+                found.setdefault(row['split'], []).append((table.line_num, row))
         except (csv.Error, UnicodeDecodeError) as error:
             raise UserError(f'{path}: no CSV that can be read ({error})') from None
     return found

@@ -87,7 +87,7 @@ class _Pair:
 
     x: Any = None
     y: Any = None
-    rows: tuple[Row, ...] = ()
+    rows: tuple[Row, ...] | None = None
 
 
 def _split(name: Any) -> str:
@@ -130,7 +130,7 @@ def _of(item: Mapping[str, object], names: Sequence[str]) -> object:
 
 def _parts(given: Mapping[str, _Pair], settings: DataSettings) -> Parts:
     """As a source gives them: rows where inputs are texts or paths, else arrays."""
-    framed = {split: pair.rows for split, pair in given.items() if pair.rows}
+    framed = {split: pair.rows for split, pair in given.items() if pair.rows is not None}
     if framed:
         if len(framed) < len(given):
             raise UserError('data: frames and arrays beside each other; expected one kind')
@@ -144,7 +144,12 @@ def _parts(given: Mapping[str, _Pair], settings: DataSettings) -> Parts:
             )
     texts = {isinstance(x, list) for x in inputs.values()}
     if len(texts) > 1:
-        raise UserError('data: texts in one split and arrays in another')
+        empty = [split for split, x in inputs.items() if not len(x)]  # of what kind, who knows
+        raise UserError(
+            f'data: there are no examples in {empty[0]}; leave it out'
+            if empty
+            else 'data: texts in one split and arrays in another'
+        )
     hot = any(np.ndim(pair.y) == 2 for pair in given.values())
     if texts == {True} and not hot:
         return _of_texts(given, inputs, settings)

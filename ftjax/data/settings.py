@@ -76,7 +76,7 @@ class DataSettings:
     class_names: tuple[str, ...] = ()
     """Names, in label order, for sources that carry none; empty for the source's own."""
     ignore_index: Annotated[int | None, between(0, 255)] = 255
-    """The value of mask files whose pixels count for nothing; None for no such. Where it is below
+    """The value of masks whose pixels count for nothing; None for no such. Where it is below
     the number of classes these are the other values, in order."""
     palette: tuple[str, ...] = ()
     """The colour of each class, ('#000000', '#ff8000'), in label order: of mask files that are

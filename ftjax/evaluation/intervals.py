@@ -100,6 +100,37 @@ def bootstrap_intervals_of_sums(
     return spread
 
 
+def interval_at_bound(value: float, count: int) -> list[float] | None:
+    """That of a score of 0 or 1, whose bootstrap has no width, over so many units; else None.
+
+    It is Wilson's of as many right answers, or wrong ones.
+
+    >>> interval_at_bound(0.5, 8), [round(end, 3) for end in interval_at_bound(1.0, 8)]
+    (None, [0.676, 1.0])
+    """
+    if value not in (0, 1) or not count:
+        return None
+    return list(wilson_interval(round(value * count), count))
+
+
+def score_of_sums_interval(
+    rows: np.ndarray,
+    statistic: Callable[[np.ndarray], float],
+    counted: np.ndarray | None = None,
+) -> list[float] | None:
+    """As `bootstrap_interval`, of a score from 0 to 1; see `interval_at_bound`.
+
+    Args:
+      rows, statistic: as of `bootstrap_interval`.
+      counted: bool (n,), which rows have a part in the score; None for all that are not 0.
+    """
+    if len(rows) < 2:
+        return None
+    count = int(np.sum(rows.any(axis=1) if counted is None else counted))
+    at_bound = interval_at_bound(statistic(rows), count)
+    return bootstrap_interval(rows, statistic) if at_bound is None else at_bound
+
+
 def bootstrap_mean_interval(values: np.ndarray, **options: Any) -> list[float] | None:
     """That of the mean of values (n,); see `bootstrap_interval` for the options."""
     return bootstrap_interval(np.asarray(values, np.float64), np.mean, **options)

@@ -58,15 +58,27 @@ def embedding(outputs: Any, inputs: Inputs) -> jax.Array:
     what has no positions any more, and a head's outputs, as they are.
     """
     hidden = outputs['hidden'] if isinstance(outputs, Mapping) else outputs
-    hidden = hidden.astype(jnp.float32)
+    mask = inputs['attention_mask'] if isinstance(inputs, Mapping) else None
+    return mean_over_positions(hidden.astype(jnp.float32), mask)
+
+
+def mean_over_positions(hidden: Any, mask: Any = None) -> Any:
+    """The mean over the positions of each example: (B, width), of what numpy or jax holds.
+
+    Args:
+      hidden: float32 (B, .., width); (B, width) has no positions, and is given as it is.
+      mask: (B, ..), 1 at the positions that count. Of None, or another shape, all positions count.
+
+    >>> mean_over_positions(np.array([[[1.0], [3.0], [9.0]]]), np.array([[1, 1, 0]])).tolist()
+    [[2.0]]
+    """
     if hidden.ndim == 2:
         return hidden
-    mask = inputs['attention_mask'] if isinstance(inputs, Mapping) else None
     flat = hidden.reshape(hidden.shape[0], -1, hidden.shape[-1])
     if mask is None or hidden.shape[:-1] != mask.shape:
         return flat.mean(axis=1)
-    real = mask.reshape(flat.shape[:2]).astype(jnp.float32)[..., None]
-    return (flat * real).sum(axis=1) / jnp.maximum(real.sum(axis=1), 1)
+    real = mask.reshape(flat.shape[:2]).astype(np.float32)[..., None]
+    return (flat * real).sum(axis=1) / real.sum(axis=1).clip(1)
 
 
 def predict(

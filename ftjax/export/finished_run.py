@@ -36,6 +36,8 @@ class FinishedRun:
     """What was typed to export it."""
     place: str = 'FOLDER'
     """Where its users will open it from: a folder, or ORG/NAME of the hub."""
+    load_report: JsonObject = dataclasses.field(default_factory=dict)
+    """How its weights were loaded; {} where the folder does not say."""
 
     @property
     def init(self) -> str:
@@ -97,8 +99,9 @@ def open_finished(
     workdir: str | os.PathLike[str], command: str = '', place: str = 'FOLDER'
 ) -> FinishedRun:
     """Opens the folder of a run; UserError where there is none, or one that has not finished."""
-    files = finished_files(pathlib.Path(workdir))
-    return FinishedRun(load_pretrained(str(workdir)), *files, command, place)
+    files, report = finished_files(pathlib.Path(workdir)), pathlib.Path(workdir, 'load_report.json')
+    loaded = read_object(report) if report.exists() else {}
+    return FinishedRun(load_pretrained(str(workdir)), *files, command, place, loaded)
 
 
 def finished_files(workdir: pathlib.Path) -> tuple[JsonObject, JsonObject, JsonObject]:

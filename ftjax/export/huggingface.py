@@ -13,9 +13,11 @@ from ftjax.export.origin import Origin
 from ftjax.export.source_names import save_source
 from ftjax.io.json.json_values import JsonObject
 from ftjax.models.stages import Network
+from ftjax.preprocessing import chat_template
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import families, own_format
+from ftjax.pretrained.checkpoint import GENERATION
 from ftjax.pytrees import Variables
 
 _log = logging.getLogger(__name__)
@@ -23,7 +25,9 @@ TOKENIZER_FILES = (
     own_format.TOKENIZER,
     *('tokenizer_config.json', 'special_tokens_map.json', 'added_tokens.json'),
     *('vocab.txt', 'vocab.json', 'merges.txt'),
+    *(chat_template.FILE, GENERATION),
 )
+"""What lies beside a tokenizer and goes with it."""
 
 
 def save_huggingface(
@@ -105,3 +109,7 @@ def save_inputs(
         for name in TOKENIZER_FILES:
             if (beside / name).exists() and beside != folder:
                 shutil.copyfile(beside / name, folder / name)
+    template = getattr(preprocessing, 'chat_template', None)
+    has_one = ('tokenizer_config.json', chat_template.FILE)
+    if template is not None and not any((folder / name).exists() for name in has_one):
+        (folder / chat_template.FILE).write_text(template, encoding='utf-8')

@@ -11,9 +11,11 @@ from typing import Any
 from ftjax.errors import UserError
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.io.json.json_values import JsonObject
+from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.checkpoint import Checkpoint
+from ftjax.pretrained.config_check import check_config
 from ftjax.pretrained.config_fields import known
 from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.locate.locate import RANDOM, locate
@@ -24,6 +26,11 @@ _log = logging.getLogger(__name__)
 LABELS = ('id2label', 'label2id', 'num_labels', 'problem_type')
 """What a config.json says of a head."""
 LONGEST_CHAIN = 16
+DTYPE = ('dtype', 'torch_dtype')
+# Code that does not come along, and a second way of saying the fields of a tower, which wins.
+LEFT_OUT = ('auto_map', 'vision_config_dict')
+GONE = object()
+"""Stands for the value of a field that is there no more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +51,7 @@ class Origin:
         """config.json as the file has it; {} where it is none of transformers."""
         file = self.checkpoint.folder / own_format.CONFIG
         found = read_object(file, LENIENT) if file.exists() else {}
-        types = families.rows()[self.checkpoint.family].model_types
-        return found if found.get('model_type') in types else {}
+        return found if found.get('model_type') in self._model_types else {}
 
     def key_map(self, network: Network) -> KeyMap:
         """The names that its tensors have."""
@@ -56,32 +62,70 @@ class Origin:
     ) -> dict[str, object]:
         """Its config.json with what the run changed: the head, and fields of the network.
 
+        Where that would not be read as the run's network, it is `written`.
+
         Args:
           network: of the run.
           class_names: of its head.
           written: the config.json that the family writes for the network by itself.
         """
-        if not self.config:
-            return dict(written)
-        before = self.checkpoint.network(num_classes=network.num_classes)
+        plain = {**written, **{k: v for k, v in self.config.items() if k in DTYPE}}
+        if not self.config or written['model_type'] not in self._model_types:
+            return plain  # another family has the class
+        found = self._changed(network, class_names, written)
+        return found if self._is_read_as(network, found, written) else plain
+
+    @property
+    def _model_types(self) -> tuple[str, ...]:
+        return families.rows()[self.checkpoint.family].model_types
+
+    def _is_read_as(self, network: Network, found: JsonObject, written: JsonObject) -> bool:
+        """Whether a config.json says of the network at least what `written` says rightly."""
+        try:
+            plain = self._fields(written)
+        except UserError:
+            return True  # nothing to hold it against
+        try:
+            ours = self._fields(found)
+        except UserError:
+            return False
+        fields = options_of(network)[1].items()
+        return all(ours.get(k) == v or plain.get(k) != v for k, v in fields)
+
+    def _fields(self, config: JsonObject) -> dict[str, Any]:
+        """The fields of the network that a config.json is read as."""
+        family = self.checkpoint.family
+        config, _ = check_config(family, config, self.checkpoint.folder / own_format.CONFIG)
+        checkpoint = dataclasses.replace(self.checkpoint, config=config, source=None)
+        return options_of(checkpoint.network())[1]
+
+    def _changed(
+        self, network: Network, class_names: Sequence[str], written: JsonObject
+    ) -> dict[str, object]:
+        """config.json with the fields in which the families' own configs differ."""
+        config = {k: v for k, v in self.config.items() if k not in LEFT_OUT}
+        pool = {'pool': 'none'} if network.head_kind == 'tags' else {}
+        before = self.checkpoint.network(num_classes=network.num_classes, **pool)
         family = families.module(self.checkpoint.family)
         try:
             asked = family.config_from_network(before, tuple(class_names))
         except UserError:  # transformers has no such network, but it has the run's
             return dict(written)
         changes = differing(asked, written)
-        kind, own = written['model_type'], str(self.config['model_type'])
+        kind, own = written['model_type'], str(config['model_type'])
         if nested := next((k for k, v in written.items() if _is_config(v, own)), None):
             # A bare vision model that becomes a classifier is one part of a larger config.
-            inner = {k: v for k, v in self.config.items() if k not in (*LABELS, 'architectures')}
-            outer = {k: inner.pop(k) for k in ('dtype', 'torch_dtype') if k in inner}
-            inner = patched(inner, changes.pop(nested, {}))
-            return {**written, **changes, **outer, nested: inner}
-        ending = written['architectures'][0].removeprefix(known(kind).prefix)
-        found = patched(self.config, {k: v for k, v in changes.items() if k not in LABELS}, own)
-        found['architectures'] = [known(own).prefix + ending]
+            inner = {k: v for k, v in config.items() if k not in (*LABELS, 'architectures')}
+            outer = {k: inner.pop(k) for k in DTYPE if k in inner}
+            return {**written, **outer, nested: patched(inner, changes.get(nested, {}))}
+        found = patched(config, {k: v for k, v in changes.items() if k not in LABELS}, own)
+        name, prefix = written['architectures'][0], known(kind).prefix
+        if kind != own and name.startswith(prefix):
+            name = known(own).prefix + name.removeprefix(prefix)
+        found['architectures'] = [name]
         kept = self.checkpoint.class_names
-        same = found['architectures'][0] in (self.config.get('architectures') or ())
+        same = name in (config.get('architectures') or ())
+        same = same and self.checkpoint.network().num_classes == network.num_classes
         if network.num_classes and not (same and tuple(class_names) in ((), kept)):
             labels = {k: written[k] for k in LABELS if k in written}
             found = {k: v for k, v in found.items() if k not in LABELS} | labels
@@ -95,6 +139,8 @@ def _is_config(value: object, model_type: str) -> bool:
 def differing(before: Mapping[str, object], after: JsonObject) -> dict[str, Any]:
     """The entries of `after` that `before` has not; of nested objects theirs.
 
+    GONE stands for those that `before` has and `after` has not.
+
     >>> differing({'a': 1, 'b': {'c': 2, 'd': 3}}, {'a': 1, 'b': {'c': 2, 'd': 4}})
     {'b': {'d': 4}}
     """
@@ -106,7 +152,7 @@ def differing(before: Mapping[str, object], after: JsonObject) -> dict[str, Any]
                 found[name] = inner
         elif name not in before or old != value:
             found[name] = value
-    return found
+    return {**dict.fromkeys(before.keys() - after.keys(), GONE), **found}
 
 
 def patched(
@@ -118,7 +164,9 @@ def patched(
     for name, value in changes.items():
         other = next((alias for alias, field in aliases.items() if field == name), name)
         name = other if other in found and name not in found else name
-        if isinstance(value, Mapping) and isinstance(found.get(name), Mapping):
+        if value is GONE:
+            found.pop(name, None)
+        elif isinstance(value, Mapping) and isinstance(found.get(name), Mapping):
             found[name] = patched(found[name], value)
         else:
             found[name] = value

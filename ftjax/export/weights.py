@@ -29,7 +29,6 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.checkpoint import input_size
 from ftjax.pretrained.locate.hub import parse
-from ftjax.pytrees import Variables
 
 _log = logging.getLogger(__name__)
 ADAPTERS = ('merged', 'peft')
@@ -128,7 +127,7 @@ def write_peft(
             'export it with --adapters=merged'
         )
     family = check_family(network.network)
-    also, _ = trained_beside(network, found.variables, run.plan, run.result)
+    also, _ = new_beside(network, run)
     leaves = flatten(found.variables).items()
     plain = unflatten(
         {k: leaf for k, leaf in leaves if not network.is_adapter_leaf(k.partition('/')[2])}
@@ -168,7 +167,7 @@ def base_of(run: FinishedRun) -> tuple[str, str]:
     if not isinstance(network, Adapted) or not run.init.startswith('hf://'):
         return '', ''
     at = parse(run.init)
-    moved = trained_beside(network, run.found.variables, run.plan, run.result)[1]
+    moved = new_beside(network, run)[1]
     # PEFT names a repository, and none of its folders.
     if moved or at.subfolder or is_changed(run, network.network):
         return '', ''
@@ -230,13 +229,13 @@ def export_in_words(network: Network) -> str:
     return f'export to transformers: {name}'
 
 
-def trained_beside(
-    network: Adapted, variables: Variables, plan: JsonObject, result: JsonObject
-) -> tuple[list[str], bool]:
-    """Leaves after the last block that an adapter must bring along, and whether others moved.
+def new_beside(network: Adapted, run: FinishedRun) -> tuple[list[str], bool]:
+    """Leaves after the last block that an adapter must bring along, and whether others are new.
 
-    What trained moved, and what an adaptation moved after training.
+    New is what trained, what an adaptation moved after training, and what the load initialised
+    because the checkpoint has none, as a pooler.
     """
+    variables, plan, result = run.found.variables, run.plan, run.result
     paths = [key.partition('/')[2] for key in flatten(variables) if key.startswith('params/')]
     moved = {
         path
@@ -248,6 +247,7 @@ def trained_beside(
         # An older result does not say which: all may have moved.
         later = result['adapted'].get('moved')
         moved |= set(paths) if later is None else {str(path).partition('/')[2] for path in later}
+    moved |= {key.partition('/')[2] for key in run.load_report.get('initialised') or ()}
     stages = network.stages
     last = stages.index(network.blocks[-1])
     own = [path for path in paths if not network.is_adapter_leaf(path)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import re
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.table_features import is_table, table_of
 from ftjax.preprocessing.texts import TextPreprocessing, text_preprocessing_of
 from ftjax.pretrained import families, own_format
+from ftjax.pretrained.config_values import check_values
 from ftjax.pretrained.initialise import leaf_shapes
 from ftjax.pretrained.keymaps.hf_config import TAGGER, architecture, num_labels
 from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, identity
@@ -27,6 +29,7 @@ from ftjax.pretrained.readers import TensorSource
 from ftjax.pretrained.sentence_folder import pooling_of
 from ftjax.printable import printable
 
+GENERATION = 'generation_config.json'
 OTHER_TASK = re.compile(
     r'For(TokenClassification|QuestionAnswering|MultipleChoice|NextSentencePrediction)$'
 )
@@ -47,6 +50,8 @@ class Checkpoint:
     revision: str | None = None
     notes: tuple[str, ...] = ()
     """What the load report says of the configuration and of the tensors' names."""
+    options: JsonObject = dataclasses.field(default_factory=dict)
+    """Fields of the network that somebody gave and that the configuration has no place for."""
 
     @property
     def is_own(self) -> bool:
@@ -56,17 +61,17 @@ class Checkpoint:
     def network(self, **overrides: object) -> Network:
         """The network that the checkpoint describes, with some fields replaced."""
         with self._explaining(overrides):
-            overrides = self._with_pool(overrides)
+            overrides = self._with_pool({**self.options, **overrides})
             if self.is_own:
                 name, options = self.config['model'], self.config['options']
                 merged = with_overrides if name == 'adapted' else dict.__or__
                 network = build(name, merged(options, overrides))
             else:
                 made = families.module(self.family).network_from_config
-                network = made(dict(self.config), **overrides)
+                network = made(dict(self._fields), **overrides)
                 if network.takes_tags and self._has_tags(overrides):
                     tags = {'pool': 'none', 'num_classes': num_labels(self.config, TAGGER)}
-                    network = made(dict(self.config), **overrides, **tags)
+                    network = made(dict(self._fields), **overrides, **tags)
         # A network takes time to look at that grows with its blocks: not before this is known.
         blocks = len(network.blocks)
         tensors = blocks if self.source is None else len(self.source.names)
@@ -76,6 +81,16 @@ class Checkpoint:
                 f'are {tensors} tensors'
             )
         return network
+
+    @functools.cached_property
+    def _fields(self) -> JsonObject:
+        """The configuration, with the tokens at which transformers stops writing."""
+        file = self.folder / GENERATION
+        if not file.exists():
+            return self.config
+        found = {k: v for k, v in read_object(file, LENIENT).items() if k == 'eos_token_id'}
+        check_values(found, file)
+        return self.config if found.get('eos_token_id') is None else {**self.config, **found}
 
     def _with_pool(self, overrides: Mapping[str, object]) -> dict[str, object]:
         """With the pool of a head that gives a vector, where nobody says another.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -191,14 +192,14 @@ def describe(
     if config is not None:
         (own_format.check_description if is_own else check_values)(config, file)
     family = own_format.FORMAT if is_own else families.family_of_config(config) if config else None
-    notes, prefix = (), ''
+    notes, prefix, options = (), '', {}
     if family is not None and not is_own:
         config, notes = check_config(family, config or {}, file)
     source = where.headers
     if source is None and (tensors or family is None):
         source = open_source(where.path)
     if family is None and model is not None:
-        family, config = _from_model(model)
+        family, config, options = _from_model(model)
     if family is None:
         assert source is not None
         source, prefix = without_prefix(source, recognised)
@@ -213,12 +214,12 @@ def describe(
     elif source is not None:
         assert config is not None
         source, prefix = without_prefix(
-            source, explained_by(Checkpoint(folder, family, config, source))
+            source, explained_by(Checkpoint(folder, family, config, source, options=options))
         )
     if prefix:
         notes += (f'the names of all tensors begin with {prefix!r}, which is left off',)
     assert config is not None
-    return Checkpoint(folder, family, config, source, where.revision, notes)
+    return Checkpoint(folder, family, config, source, where.revision, notes, options)
 
 
 def _of_run(step: pathlib.Path, tensors: bool) -> Checkpoint:
@@ -231,12 +232,29 @@ def _of_run(step: pathlib.Path, tensors: bool) -> Checkpoint:
     return Checkpoint(folder, own_format.FORMAT, config, source)
 
 
-def _from_model(model: str | JsonObject) -> tuple[str, dict[str, object]]:
-    """The family and the config of a model of the registry given by name and options."""
+def _from_model(model: str | JsonObject) -> tuple[str, dict[str, object], dict[str, object]]:
+    """Of a model of the registry by name and options: family, config, and what it has no place for.
+
+    Raises:
+      UserError: no such model or option, or no option can be left out to make a config.
+    """
     options = {'name': model} if isinstance(model, str) else dict(model)
     name = options.pop('name', None)
     if name is None:
         raise UserError(f"model: a name or {{'name': .., option: ..}} expected, not {model}")
-    network = build(name, options)
+    asked = options_of(build(name, options))[1]
     family = families.family_of_model(name)
-    return family, families.module(family).config_from_network(network, ())
+    module = families.module(family)
+    first: UserError | None = None
+    for count in range(len(options) + 1):
+        for left_out in itertools.combinations(options, count):
+            rest = {key: value for key, value in options.items() if key not in left_out}
+            try:
+                config = module.config_from_network(build(name, rest), ())
+                said = options_of(module.network_from_config(dict(config)))[1]
+            except UserError as error:
+                first = first or error
+            else:
+                return family, config, {k: asked[k] for k in options if said.get(k) != asked[k]}
+    assert first is not None
+    raise first

@@ -135,7 +135,14 @@ class Answering:
         raise UserError(f'a network of task {self.name} gives no probabilities to calibrate')
 
     def reliability(
-        self, outputs: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
+        self,
+        outputs: np.ndarray,
+        labels: np.ndarray,
+        fitted: JsonObject | None = None,
+        groups: np.ndarray | None = None,
     ) -> dict[str, object]:
-        """How far probabilities can be relied on, where there are any; else {}."""
+        """How far probabilities can be relied on, where there are any; else {}.
+
+        `groups` (n,) is what each example belongs to; None where examples are independent.
+        """
         return {}

@@ -229,10 +229,14 @@ class Classification(ClassErrors, Task):
         return fit_classes(outputs.astype(np.float64), labels)
 
     def reliability(
-        self, outputs: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
+        self,
+        outputs: np.ndarray,
+        labels: np.ndarray,
+        fitted: JsonObject | None = None,
+        groups: np.ndarray | None = None,
     ) -> dict[str, object]:
         """See `class_report`."""
-        return class_report(outputs, labels, fitted)
+        return class_report(outputs, labels, fitted, groups)
 
     def text(self, metrics: MetricValues) -> str:
         """Per-class rows with averages below, like scikit-learn's classification_report."""

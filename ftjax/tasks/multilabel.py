@@ -14,7 +14,7 @@ from ftjax.errors import UserError
 from ftjax.evaluation.calibration.probability_report import fit_several
 from ftjax.evaluation.decisions import over, several_labels, sigmoid
 from ftjax.evaluation.example_scores import ExampleScores
-from ftjax.evaluation.intervals import bootstrap_interval, share_interval, units
+from ftjax.evaluation.intervals import score_of_sums_interval, share_interval, units
 from ftjax.evaluation.metric import LOG_LOSS, Metric, MetricValues, averages, error
 from ftjax.evaluation.predictions import check_class_names
 from ftjax.evaluation.ranking_bootstrap import (
@@ -158,7 +158,7 @@ class Multilabel(MultilabelErrors, Task):
         if wanted is not None:
             return result
         groups = found.rows.get('group')
-        result['f1_micro_interval'] = bootstrap_interval(
+        result['f1_micro_interval'] = score_of_sums_interval(
             units(found.rows['counts'], groups), micro_f1
         )
         result['exact_match_interval'] = share_interval(whole, groups)

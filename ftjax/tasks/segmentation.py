@@ -16,7 +16,11 @@ import numpy as np
 from ftjax.data.labels.pixels import PixelClasses
 from ftjax.data.masks.mask_values import NOT_COUNTED
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import bootstrap_intervals_of_sums, units
+from ftjax.evaluation.intervals import (
+    bootstrap_intervals_of_sums,
+    interval_at_bound,
+    units,
+)
 from ftjax.evaluation.metric import MetricValues, share
 from ftjax.evaluation.pixel_answers import answered, class_shares
 from ftjax.evaluation.predictions import check_class_names, finite_rows
@@ -137,6 +141,12 @@ class Segmentation(PixelErrors, Task):
 
         resampled = units(flat, found.rows.get('group'))
         spread = bootstrap_intervals_of_sums(resampled, statistic)
+        parts = resampled.reshape(len(resampled), 7, -1)
+        labelled, edged = (int(p.any(axis=(1, 2)).sum()) for p in (parts[:, 1:2], parts[:, 3:]))
+        spread = [
+            interval_at_bound(float(value), edged if name == 'boundary_f1' else labelled) or known
+            for (name, value), known in zip(scores.items(), spread, strict=False)
+        ]
         names = check_class_names(class_names, counts.shape[-1])
         each = pixel_metrics.iou(summed), pixel_metrics.dice(summed)
         each = *each, pixel_metrics.boundary_f1(edges.sum(axis=0))

@@ -166,6 +166,15 @@ def test_an_arm_runs_at_its_own_rates_and_as_often(tmp_path):
     assert run_grid(OWN, None, tmp_path, {}, progress=False) == rows
 
 
+def test_further_rates_are_counted_and_told(tmp_path, capsys):
+    settings = dataclasses.replace(OWN, arms={'full': 'full'}, rates=(1e-4, 1e-3), max_extra=3)
+    rows = run_grid(settings, execute, tmp_path, {})
+    told = capsys.readouterr()
+    more = len(rows) - FullGrid(settings).planned
+    assert more > 0 and 'a further round of 2 runs' in told.out
+    assert f'{len(rows)}/{len(rows)} (100 %), done' in told.err
+
+
 @pytest.mark.parametrize(
     ('arm', 'words'),
     [

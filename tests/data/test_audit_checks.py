@@ -3,12 +3,14 @@
 import csv
 import dataclasses
 import io
+import json
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 from sklearn.metrics import average_precision_score
 
+from ftjax.config import read_config
 from ftjax.data import Dataset, DataSettings, Splits, load_data
 from ftjax.data.audit.audit_page import audit_page
 from ftjax.data.audit.examples import Examples
@@ -22,6 +24,7 @@ from ftjax.data.audit.measures.shift import shift_between
 from ftjax.data.audit.quick import leak_line
 from ftjax.data.audit.records import cleaned_index, index_text, records
 from ftjax.data.synthetic.payments import payments
+from ftjax.runs.before_training import audit as network_audit
 
 NOISE = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), dtype=np.uint8)
 
@@ -135,7 +138,7 @@ def test_damaged_texts_are_told_apart_from_whole_ones():
                 assert repaired_text(broken) == text
     texts = ['fine text', 'caf\ufffd', 'caf\u00c3\u00a9', 'N/A', '   ', 'добрый день', ':-)']
     splits = split_texts(texts, ['another'])
-    found = {one.check: one for one in text_findings(Examples(splits), np.full(8, 4), 4)}
+    found = {one.check: one for one in text_findings(Examples(splits), np.full(8, True), 4)}
     where = {name: [row.position for row in one.rows] for name, one in found.items()}
     assert where == {
         'replacement characters': [1],
@@ -150,6 +153,40 @@ def test_damaged_texts_are_told_apart_from_whole_ones():
         found['cut texts'].measured == 1.0
         and "'café' was meant" in found['mojibake'].rows[0].detail
     )
+
+
+@pytest.mark.parametrize(
+    ('task', 'head', 'row', 'cut'),
+    [
+        (
+            'embedding',
+            {'head': 'vector', 'num_classes': 0},
+            {'anchor': 'a list', 'positive': 'a list of names ' * 9},
+            [0, 2, 4],
+        ),
+        (
+            'token_classification',
+            {'pool': 'none'},
+            {'tokens': ['list'] * 40, 'tags': ['O', 'B-x'] * 20},
+            [],
+        ),
+    ],
+)
+def test_cut_texts_are_examples(bert, tmp_path, monkeypatch, task, head, row, cut):
+    """Not rows of tokens, of which some examples have several; windows cut nothing."""
+    short = {name: value[:4] for name, value in row.items()}
+    (tmp_path / 'd.jsonl').write_text('\n'.join(map(json.dumps, [row, short] * 3)))
+    data = {'source': f'jsonl:{tmp_path}/d.jsonl', 'task': task, 'max_length': 16}
+    data |= {'val_fraction': 0.0, 'test_fraction': 0.0}
+    opened = dataclasses.replace(bert, network=bert.network.clone(**head))
+    monkeypatch.setattr(network_audit, 'open_network', lambda *_: opened)
+    monkeypatch.setattr(network_audit, 'frozen_features', lambda *_: np.zeros((6, 1), np.float32))
+    config = read_config({'init': 'bert', 'data': data})
+    splits = load_data(config.data)
+    seen = network_audit.seen_by_network(config, splits, features=True, progress=False)
+    found = text_findings(Examples(splits), seen.lost, seen.longest)
+    lost = [row.position for one in found for row in one.rows if one.check == 'cut texts']
+    assert lost == cut
 
 
 @pytest.fixture

@@ -11,11 +11,13 @@ from PIL import Image
 from ftjax.data import DataSettings, load_data
 from ftjax.data.audit.full import full_audit, open_files
 from ftjax.data.audit.records import (
+    Record,
     cleaned_index,
     csv_text,
     earlier_records,
     index_text,
     records,
+    with_earlier,
 )
 from ftjax.data.exclude import excluded
 from ftjax.errors import UserError
@@ -97,7 +99,7 @@ def test_a_second_index_holds_what_the_first_one_says(tmp_path):
     lines = ['t.csv:2,drop,,', 't.csv:3,relabel,a,', 't.csv:43,relabel,b,']
     first = index(tmp_path, *(f'train,{line}' for line in lines))
     audit = full_audit(open_files(load_data(DataSettings(source=source, exclude=first))))
-    every = [*records(audit), *earlier_records(first)]
+    every = with_earlier(records(audit), earlier_records(first))
     file = tmp_path / 'second.csv'
     file.write_text(index_text(every))
     told = {row['id']: (row['action'], row['label']) for row in csv.DictReader(file.open())}
@@ -108,6 +110,21 @@ def test_a_second_index_holds_what_the_first_one_says(tmp_path):
     assert earlier_records('') == []
     written = [dataclasses.replace(every[0], id=name) for name in ('=a', "'=a")]
     assert len(cleaned_index(written)) == 1
+
+
+def test_what_a_user_keeps_is_kept_after_a_second_audit(tmp_path):
+    source = _written_csv(tmp_path, ['text,label', *(f'text {i},{"ab"[i % 2]}' for i in range(40))])
+    first = index(tmp_path, 'train,t.csv:2,keep,,', 'train,t.csv:3,review,,', 'train,gone,keep,,')
+    assert len(load_data(DataSettings(source=source, exclude=first)).train) == 26
+    now = {'split': 'train', 'used_as': 'train', 'check': 'label errors', 'severity': 'warning'}
+    found = [
+        Record(id=name, action=action, **now)
+        for name, action in (('t.csv:2', 'drop'), ('t.csv:3', 'drop'), ('t.csv:4', 'keep'))
+    ]
+    told = {
+        one.id: one.action for one in cleaned_index(with_earlier(found, earlier_records(first)))
+    }
+    assert told == {'t.csv:2': 'keep', 't.csv:3': 'drop', 'gone': 'keep'}
 
 
 def test_names_that_a_table_holds_alike_are_refused(tmp_path):

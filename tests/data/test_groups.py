@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from sklearn.model_selection import StratifiedGroupKFold
 
-from ftjax.data import Dataset, DataSettings, load_data
+from ftjax.data import Dataset, DataSettings, Splits, load_data
+from ftjax.data.audit.findings.groups import group_findings
 from ftjax.data.joined import joined
 from ftjax.data.splits.grouped_splits import dealt_groups
 from ftjax.data.splits.splitting import fold, hold_out, hold_out_per_class
@@ -156,6 +157,38 @@ def test_given_splits_that_share_a_group_are_refused(tmp_path):
         )
     with pytest.raises(UserError, match=r'1 groups lie in train and in test \(3\)'):
         load_data(DataSettings(source=f'csv:{tmp_path}', group_column='patient', val_fraction=0))
+    # What is left out of the training rows is no longer in both.
+    index = tmp_path / 'index.csv'
+    drop = [f'train,train.csv:{line},drop,' for line in (8, 9)]
+    index.write_text('\n'.join(['split,id,action,label', *drop]))
+    found = load_data(
+        DataSettings(
+            source=f'csv:{tmp_path}', group_column='patient', val_fraction=0, exclude=str(index)
+        )
+    )
+    assert {*found.train.groups} == {*'012'} and {*found.test.groups} == {*'34'}
+
+
+@pytest.mark.parametrize(
+    ('given', 'remedy'),
+    [
+        ((), "data.group_column='patient' keeps groups whole"),
+        (('train', 'test'), 'the test split is given: leave their training rows out (data.exclude'),
+    ],
+)
+def test_the_remedy_for_shared_groups_is_one_that_works(given, remedy):
+    data = grouped([0, 1] * 20, range(40))
+    groups = {name: f'p{i // 4}' for i, name in enumerate(data.ids)}
+    splits = Splits(
+        train=dataclasses.replace(data, groups=()).take(range(0, 40, 2)),
+        val=data.take([]),
+        test=data.take(range(1, 40, 2)),
+        groups=groups,
+        group_column='patient',
+        given=given,
+    )
+    (found,) = group_findings(splits)
+    assert remedy in found.message
 
 
 def test_intervals_resample_groups():

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from ftjax.data import Dataset
+from ftjax.data.audit.overview import seen_by
 from ftjax.data.images.decode import decode, opened, resize_array
 from ftjax.data.images.geometry import Geometry, geometry_for, match_channels
 from ftjax.data.images.verify import verify_images
+from ftjax.data.masks.tiles import in_own_size, native
+from ftjax.data.streams.loader import Loader
+from ftjax.data.unlabelled.chunks import Reading, chunks
+from ftjax.data.unlabelled.items import Item
 from ftjax.errors import UserError
 from ftjax.preprocessing.images import Preprocessing
 
@@ -140,6 +146,25 @@ def test_arrays_are_resized_like_files():
     assert np.abs(floats - got / 255).max() < 2 / 255
     many = np.random.default_rng(0).integers(0, 256, (12, 12, 5), dtype=np.uint8)
     assert resize_array(many, square(6, 5)).shape == (6, 6, 5)
+
+
+def test_files_are_read_in_grey_for_a_network_of_colours_as_arrays_are(tmp_path):
+    image, colours = photo(9, 12), Preprocessing(image_size=(9, 12), resize='squash')
+    path = tmp_path / 'x.png'
+    image.save(path)
+    want = np.repeat(np.asarray(image.convert('L'))[..., None], 3, axis=2)
+    data = Dataset(
+        name='d', kind='image_file', inputs=[str(path)], labels=[0], class_names='x', channels=1
+    )
+    np.testing.assert_array_equal(Loader(data, None, colours).example(0), want)
+    assert seen_by(data, colours).endswith('12 pixels in RGB, made from 9 x 12 pixels in grey')
+    for value in (str(path), np.asarray(image)):
+        found = chunks([Item('x', value)], Reading(colours, channels=1), lambda _: None)
+        (batch,) = next(iter(found)).batches
+        np.testing.assert_array_equal(batch['inputs'][0], want)
+        np.testing.assert_array_equal(in_own_size(value, 3, grey=True), want)
+    np.testing.assert_array_equal(native(data, 0, 3), want)
+    assert native(data, 0).shape == (9, 12, 1)
 
 
 def test_the_networks_preprocessing_decides_the_geometry():

@@ -217,6 +217,14 @@ def test_arrays_of_masks_are_checked(tmp_path):
         read(x=x, y=y, class_names=['a', 'b'])
     with pytest.raises(UserError, match='masks are float64'):
         read(x=x, y=y / 2)
+    more['ignore_index'] = 0  # as in files: 1 is the first class
+    found = read(x=x, y=y).train
+    assert found.class_names == ('1', '2')
+    given = y[int(found.ids[0])]
+    np.testing.assert_array_equal(found.labels[0].read(), np.where(given == 0, 255, given - 1))
+    more['ignore_index'] = None
+    with pytest.raises(UserError, match='256 classes'):
+        read(x=x, y=np.where(y == 2, 255, y))
 
 
 def arrays(count=5, side=6):

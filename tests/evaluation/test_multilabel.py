@@ -9,6 +9,7 @@ from sklearn import metrics as sk
 
 from ftjax.errors import UserError
 from ftjax.evaluation import ranking_bootstrap
+from ftjax.evaluation.intervals import wilson_interval
 from ftjax.evaluation.predictions import NonFinitePredictions
 from ftjax.tasks import LossOptions, evaluate, task_of
 from ftjax.tasks.answers import AnswerOptions
@@ -53,6 +54,12 @@ def test_equals_scikit_learn(seed):
         low, high = result[f'{name}_interval']
         assert low < result[name] < high
     assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_perfect_answers_of_few_examples_have_an_interval():
+    labels = np.array([[1, 0], [0, 1], [0, 0]])  # the last one has no part in F1
+    found = evaluate(9.0 * labels - 4, labels, task='multilabel')
+    assert found['f1_micro'] == 1 and found['f1_micro_interval'] == [*wilson_interval(2, 2)]
 
 
 def test_classes_that_do_not_occur_and_examples_without_labels():

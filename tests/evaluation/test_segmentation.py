@@ -7,7 +7,7 @@ import pytest
 
 from ftjax.data.masks.mask import MaskPixels, masks
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import bootstrap_interval
+from ftjax.evaluation.intervals import bootstrap_interval, wilson_interval
 from ftjax.evaluation.sliding import stitched, window_batches
 from ftjax.tasks.pixels import pixel_metrics
 from ftjax.tasks.pixels.pixel_counts import boundary, boundary_counts, confusion, tolerance
@@ -148,6 +148,14 @@ def test_padding_is_left_out_and_examples_come_in_the_splits_order():
     found = TASK.collected([(outputs, batch)])
     assert found.rows['pixels'][:, 0].tolist() == [[0, 0], [0, 1], [1, 0]]
     assert found.sums['confusion'].tolist() == [[1, 0], [1, 1]]
+
+
+def test_perfect_masks_of_few_images_have_an_interval():
+    labels = np.array([[[0, 1]], [[1, 0]], [[255, 255]]], np.uint8)  # the last has no part in it
+    answers = np.where(labels == 255, 0, labels)
+    found = TASK.measure([(hot(answers, 2), batch_of(labels))])
+    for name in ('miou', 'dice', 'pixel_accuracy', 'boundary_f1'):
+        assert found[name] == 1 and found[f'{name}_interval'] == [*wilson_interval(2, 2)]
 
 
 def test_intervals_resample_images_and_groups_of_them():

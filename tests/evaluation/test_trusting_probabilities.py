@@ -19,6 +19,8 @@ from ftjax.evaluation.calibration.probability_report import class_report, fit_cl
 from ftjax.evaluation.calibration.reliability_text import reliability_lines
 from ftjax.evaluation.calibration.selective import risk_coverage, selective_accuracy
 from ftjax.evaluation.calibration.temperature import LIMITS, fit_temperature, fit_temperature_binary
+from ftjax.evaluation.intervals import wilson_interval
+from ftjax.tasks import task_of
 
 
 def drawn(n, classes, temperature, seed=0):
@@ -105,6 +107,31 @@ def test_the_interval_of_the_calibration_error_covers_the_true_one():
         inside += row['ece_interval'][0] <= 0.15 <= row['ece_interval'][1]
         assert row['n'] == 200 and row['bins'] == 15
     assert inside >= 50  # 57 are expected of 60
+
+
+def test_the_interval_of_the_calibration_error_resamples_groups():
+    """40 patients of 10 pictures that are all right or all wrong: as of 40 pictures."""
+    rng = np.random.default_rng(4)
+    groups, right = np.repeat(np.arange(40), 10), np.repeat(rng.random(40) < 0.7, 10)
+    confidence = np.full(400, 0.8)
+    alone = calibration_error(confidence, right, bins=1)
+    row = calibration_error(confidence, right, bins=1, groups=groups)
+    widths = [each['ece_interval'][1] - each['ece_interval'][0] for each in (alone, row)]
+    assert row['ece'] == alone['ece'] and widths[1] > 2 * widths[0]
+    assert row['groups'] == 40 and 'p_calibrated' not in row and 'ece_if_calibrated' not in row
+    one_each = calibration_error(confidence, right, groups=np.arange(400))
+    assert one_each['ece_interval'] == pytest.approx(
+        calibration_error(confidence, right)['ece_interval'], abs=0.02
+    )
+    logits = np.stack([np.full(400, np.log(4)), np.zeros(400)], axis=1)
+    labels = 1 - right.astype(int)
+    report = task_of('classification').reliability(logits, labels, None, groups)
+    assert (
+        report['plain']['groups'] == 40
+        and '400 examples of 40 groups' in reliability_lines(report)[0]
+    )
+    single = class_report(logits, labels, None, np.zeros(400))
+    assert single['plain']['ece_interval'] is None and reliability_lines(single)
 
 
 def test_selective_accuracy_is_that_of_a_loop_and_ties_are_fair():
@@ -221,3 +248,5 @@ def test_the_auroc_is_scikit_learns_with_ties():
     told = separation(low, high)
     assert told['auroc_interval'][0] < told['auroc'] < told['auroc_interval'][1]
     assert told['n'] == [40, 30]
+    for sets, right in (((np.zeros(5), np.ones(8)), 5), ((np.ones(5), np.zeros(8)), 0)):
+        assert separation(*sets)['auroc_interval'] == [*wilson_interval(right, 5)]

@@ -17,8 +17,10 @@ from ftjax.freezing.plan.plan import as_settings, make_plan
 from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.leaves import flatten, unflatten
 from ftjax.models.registry import build
+from ftjax.pretrained import families
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.open import load_pretrained
+from ftjax.pretrained.locate.locate import locate
+from ftjax.pretrained.open import describe, load_pretrained, outline
 from ftjax.pretrained.own_format import save_own, write_json
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
@@ -186,3 +188,52 @@ def test_it_is_said_before_a_run_whether_it_can_be_exported(model, strategy, wor
     shapes = unflatten(leaf_shapes(network))
     made, _ = with_adapters(as_settings(strategy), network, shapes)
     assert re.search(words, export_in_words(made))
+
+
+def carried_on(golden, folder, fields, classes=3, size=None, **options):
+    """(config.json of an export, network of the run): a golden with other fields."""
+    source = halved(golden, folder / 'source', 'bfloat16', shards=1, **fields)
+    network = outline(str(source), num_classes=classes, image_size=size, options=options).network
+    origin = open_origin(str(source))
+    written = families.module(origin.checkpoint.family).config_from_network(network, ())
+    return origin.config_of(network, (), written), network
+
+
+GEMMA = 'Gemma3ForCausalLM'
+TOWER = config_of(GOLDENS / 'clip_classifier' / 'model')['vision_config']
+FULL, NEAR = ['full_attention'] * 2, {'sliding_window': 4, 'layer_types': ['sliding_attention'] * 2}
+
+
+@pytest.mark.parametrize(
+    'golden, fields, changes',
+    [
+        ('qwen3', {'layer_types': FULL}, {'window': 4, 'window_from': 1}),
+        ('qwen3', {'layer_types': FULL, 'auto_map': {'AutoModel': 'x.Y'}}, {}),
+        ('mistral', NEAR, {'window': None}),
+        ('distilbert', {'dropout': 0.25, 'seq_classif_dropout': 0.5}, {'pool': 'none'}),
+        ('gemma3', {'use_bidirectional_attention': True}, {'causal': True}),
+        ('clip_classifier', {'vision_config_dict': TOWER}, {'size': 32}),
+    ],
+    ids=str,
+)
+def test_no_field_of_the_source_contradicts_the_run(golden, fields, changes, tmp_path):
+    config, network = carried_on(golden, tmp_path, {**fields, 'my_field': 1}, **changes)
+    write_json(tmp_path / 'config.json', config)
+    again = describe(locate(str(tmp_path)), tensors=False).network()
+    assert again == network
+    assert config.get('seq_classif_dropout') == fields.get('seq_classif_dropout')
+    assert 'auto_map' not in config and config['dtype'] == 'bfloat16'
+    assert config.get('my_field') == (None if golden == 'mistral' else 1)
+
+
+@pytest.mark.parametrize(
+    'golden, fields, classes, kind, name',
+    [
+        ('gemma3', {'architectures': [GEMMA]}, None, 'gemma3_text', GEMMA),
+        ('vit_mae', {}, 3, 'vit', 'ViTForImageClassification'),
+        ('roberta', {'model_type': 'camembert'}, 0, 'camembert', 'CamembertModel'),
+    ],
+)
+def test_classes_are_those_that_transformers_has(golden, fields, classes, kind, name, tmp_path):
+    config, _ = carried_on(golden, tmp_path, fields, classes)
+    assert (config['model_type'], config['architectures']) == (kind, [name])

@@ -211,6 +211,21 @@ def test_a_base_on_the_hub_is_named_where_it_stayed_as_it_was(strategy, adapted,
     assert ('before the adaptation, every frozen leaf was bitwise' in card) == bool(adapted)
 
 
+def test_a_pooler_that_the_hub_has_not_comes_along(tmp_path):
+    make_run(tmp_path / 'run', 'bert', 'lora:2')
+    config = json.loads((tmp_path / 'run' / 'config.json').read_text())
+    write_json(tmp_path / 'run' / 'config.json', {**config, 'init': 'hf://org/net'})
+    drawn = dict.fromkeys(('params/pooler/dense/bias', 'params/pooler/dense/kernel'), 'none')
+    write_json(tmp_path / 'run' / 'load_report.json', {'initialised': drawn})
+    folder = export_weights(tmp_path / 'run', tmp_path / 'out', adapters='peft')
+    config = json.loads((folder / 'adapter_config.json').read_text())
+    assert config['base_model_name_or_path'] == 'org/net'
+    assert config['modules_to_save'] == ['bert.pooler.dense', 'classifier']
+    drawn = {'params/embed/norm/scale': 'none'}
+    write_json(tmp_path / 'run' / 'load_report.json', {'initialised': drawn})
+    assert base_of(open_finished(tmp_path / 'run')) == ('', '')
+
+
 def test_a_base_is_written_where_the_hub_has_another(tmp_path):
     make_run(tmp_path / 'run', 'vit', 'lora:2')
     run = open_finished(tmp_path / 'run')

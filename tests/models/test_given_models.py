@@ -101,6 +101,16 @@ def test_other_weights_are_of_the_same_sizes(pair):
         load_pretrained('random:pair_of_layers')
 
 
+def test_a_function_may_return_the_same_each_time(monkeypatch):
+    monkeypatch.setitem(PARTS, 'model', dict(parts('model')))
+    built, x = made(), jnp.ones((1, 4))
+    wanted = built.network.apply(built.variables, x)
+    register('model', 'kept_pair')(lambda width=8: built)
+    for options in ({}, {}, {'width': 9}):
+        found = load_pretrained('kept_pair', options=options)
+        assert (found.network.apply(found.variables, x) == wanted).all()
+
+
 def test_preprocessing_is_of_a_known_kind(pair):
     pair({'preprocessing': 'x'})
     with pytest.raises(UserError, match="preprocessing='x' of a built model"):

@@ -1,6 +1,7 @@
 """Files of decoders: which head they get, old and damaged ones, and folders written again."""
 
 import json
+import pathlib
 import shutil
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from ftjax.errors import UserError
-from ftjax.export.huggingface import save_huggingface
+from ftjax.export.huggingface import save_huggingface, save_inputs
 from ftjax.leaves import flatten
 from ftjax.models.registry import build
+from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained import families
-from ftjax.pretrained.open import load_pretrained
+from ftjax.pretrained.open import load_pretrained, outline
 from ftjax.pretrained.own_format import save_own
 
 
@@ -239,3 +241,30 @@ def test_networks_without_a_place_in_transformers(name, options, message):
     network = build(name, {**TINY, **options})
     with pytest.raises(UserError, match=message):
         families.module(name).config_from_network(network, ())
+
+
+def test_the_tokens_that_end_a_text_are_those_of_generation_config(copy):
+    folder = pathlib.Path(copy('llama_lm', config=lambda config: {**config, 'eos_token_id': 2}))
+    for given, ends in ((None, (2,)), (4, (4,)), ([3, 5], (3, 5))):
+        (folder / 'generation_config.json').write_text(json.dumps({'eos_token_id': given}))
+        assert outline(str(folder)).network.end_ids == ends
+    (folder / 'generation_config.json').write_text('{"eos_token_id": "x"}')
+    with pytest.raises(UserError, match=r'generation_config\.json: eos_token_id'):
+        outline(str(folder))
+
+
+def test_an_export_has_the_chat_template_and_how_to_generate(tmp_path):
+    source = tmp_path / 'source'
+    source.mkdir()
+    for name in ('tokenizer.json', 'chat_template.jinja', 'generation_config.json'):
+        (source / name).write_text(name)
+    text = TextPreprocessing(
+        tokenizer=str(source / 'tokenizer.json'), sha256='', vocab_size=9, chat_template='{{ 1 }}'
+    )
+    for folder in ('with', 'alone'):
+        (tmp_path / folder).mkdir()
+        save_inputs(tmp_path / folder, 'llama', text)
+        (source / 'chat_template.jinja').unlink(missing_ok=True)
+    assert (tmp_path / 'with' / 'chat_template.jinja').read_text() == 'chat_template.jinja'
+    assert (tmp_path / 'with' / 'generation_config.json').exists()
+    assert (tmp_path / 'alone' / 'chat_template.jinja').read_text() == '{{ 1 }}'

@@ -19,7 +19,7 @@ from ftjax.leaves import unflatten
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained.initialise import leaf_shapes
-from ftjax.pretrained.locate.hub import parse
+from ftjax.pretrained.locate.hub import has_weights, parse
 
 COMMIT = 'c0ffee' * 6 + 'c0ff'
 NETWORK = build('resnet_bn_cifar', {'depth': 8, 'width': 32, 'num_classes': 3})
@@ -182,6 +182,18 @@ def test_inspection_fetches_headers_only(hub, toy_net, tmp_path):
         np.prod(leaf.shape) for k, leaf in leaf_shapes(NETWORK).items() if k.startswith('params/')
     )
     assert (source, head) == (f'hf://toy/net ({COMMIT})', 'kept')
+
+
+def test_a_download_that_was_interrupted_is_not_whole(tmp_path):
+    shards = [f'model-0000{number}-of-00002.safetensors' for number in (1, 2)]
+    (tmp_path / shards[0]).write_bytes(b'')
+    assert not has_weights(tmp_path)  # the index is not there yet
+    index = {'weight_map': dict(zip('ab', shards, strict=True))}
+    (tmp_path / 'model.safetensors.index.json').write_text(json.dumps(index))
+    (tmp_path / shards[1]).symlink_to(tmp_path / 'unfinished')
+    assert not has_weights(tmp_path)
+    (tmp_path / 'unfinished').write_bytes(b'')
+    assert has_weights(tmp_path)
 
 
 @pytest.mark.parametrize(

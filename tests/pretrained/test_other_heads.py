@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from ftjax.pretrained import families
 from ftjax.pretrained.open import outline
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
@@ -86,3 +87,19 @@ def test_an_embedding_model_starts_from_a_classifier_of_texts(golden):
     made = outline(folder, num_classes=0, options={'head': 'vector'})
     assert (made.network.head_kind, made.report().initialised) == ('vector', {})
     assert 'pooler' not in made.network.stages
+
+
+@pytest.mark.parametrize(
+    'family, own, common',
+    [
+        ('distilbert', 'seq_classif_dropout', 'dropout'),
+        ('deberta', 'cls_dropout', 'hidden_dropout_prob'),
+        ('bert', 'classifier_dropout', None),
+    ],
+)
+def test_dropout_before_a_head_of_tags_is_that_of_its_class(family, own, common):
+    read = families.module(family).network_from_config
+    config = {own: 0.4, **({common: 0.3} if common else {})}
+    assert read(config, num_classes=3).head_dropout == 0.4
+    tagger = read(config, num_classes=3, pool='none')
+    assert tagger.head_dropout == (0.3 if common else 0.4)

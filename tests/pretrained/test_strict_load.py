@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from parity_engine import GOLDENS
 
 from ftjax.errors import UserError
 from ftjax.export.source_names import save_source, to_source
@@ -289,3 +290,19 @@ def test_load_pretrained_takes_an_explicit_model(tmp_path, variables, tensors):
     told = "name is 'resnet_bn_cifar', and the network of glyphs is 'vit'"
     with pytest.raises(UserError, match=told):
         load_pretrained('glyphs', options={'name': 'resnet_bn_cifar'})
+
+
+def test_an_explicit_model_keeps_what_no_config_of_its_family_says(tmp_path):
+    sizes = {'image_size': 16, 'patch_size': 8, 'width': 24, 'depth': 2, 'heads': 3}
+    model = {**sizes, 'mlp_dim': 40, 'num_classes': 5, 'pool': 'mean', 'dtype': 'bfloat16'}
+    golden = open_source(GOLDENS / 'vit' / 'model')
+    rows = {name: golden.read(name) for name in golden.names if 'cls_token' not in name}
+    table = 'vit.embeddings.position_embeddings'  # transformers pools the class token alone
+    write(tmp_path / 'any.safetensors', {**rows, table: rows[table][:, 1:]})
+    found = load_pretrained(
+        str(tmp_path / 'any.safetensors'),
+        model={'name': 'vit', **model, 'drop_path': 0.1},
+        options={'drop_path': 0.2},
+    )
+    assert found.network == build('vit', {**model, 'drop_path': 0.2})
+    assert found.report.head == 'kept'

@@ -90,3 +90,19 @@ def test_features_are_one_row_an_example_in_its_order(tmp_path):
         whole[: len(order)],
         atol=1e-4,
     )
+
+
+def test_of_windows_the_whole_images_are_audited(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(10):
+        for folder, high in (('images', 255), ('masks', 2)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            pixels = rng.integers(0, high, (9, 9), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / folder / f'{i}.png')
+    (tmp_path / 'images' / '1.png').write_bytes((tmp_path / 'images' / '0.png').read_bytes())
+    data = {'source': f'masks:{tmp_path}', 'task': 'segmentation', 'verify': 'none'}
+    data |= {'sliding': 0.5, 'image_size': (4, 4)}
+    found = audit_data(read_config({'data': data}), features=False)
+    assert found.records and {one.id for one in found.records} <= {
+        f'images/{i}.png' for i in range(10)
+    }

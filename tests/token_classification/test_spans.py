@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from ftjax.evaluation.intervals import wilson_interval
 from ftjax.evaluation.spans import scheme_of, told_spans
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics_text import metrics_text
@@ -100,6 +101,13 @@ def test_intervals_resample_texts():
     low, high = got['word_accuracy_interval']
     share = right.mean()
     assert high - low == pytest.approx(2 * 1.96 * np.sqrt(share * (1 - share) / 200), rel=0.1)
+
+
+def test_perfect_spans_of_few_texts_have_an_interval():
+    true = [['B-PER', 'I-PER'], ['O', 'B-LOC'], ['O', 'O']]  # the last has no span
+    found = task_of('token_classification').measure(pairs_of(true, true), class_names=NAMES)
+    for name, texts in (('span_precision', 2), ('span_f1', 2), ('word_accuracy', 3)):
+        assert found[f'{name}_interval'] == [*wilson_interval(texts, texts)]
 
 
 def test_spans_as_people_read_them():

@@ -55,6 +55,20 @@ def test_plain_lines_come_at_most_every_few_seconds():
     assert lines[-1] == 'train 100/100 (100 %), done in 1 min 20 s, loss 0.01'
 
 
+def test_a_loop_that_grows_goes_on_telling():
+    clock, stream = Clock(), io.StringIO()
+    with Progress(2, 'grid', unit='runs', stream=stream, clock=clock) as progress:
+        for done, total in ((1, 2), (2, 4), (3, 3)):
+            clock.now += 90
+            progress.grow(total)
+            progress.update(done)
+    lines = stream.getvalue().splitlines()
+    assert lines[1:3] == [
+        'grid 2/4 (50 %), 90 s a run, 3 min 00 s left',
+        'grid 3/4 (75 %), 90 s a run, 1 min 30 s left',
+    ]
+
+
 def test_slow_units_are_told_in_seconds_each():
     clock, stream = Clock(), io.StringIO()
     with Progress(4, 'grid', unit='runs', stream=stream, clock=clock) as progress:

@@ -116,8 +116,7 @@ def run_grid(
                 log.append(row, sync=True)
                 if identities is not None:
                     identities.take(row)
-                if len(rows) <= planned:
-                    bar.update(len(rows), {'arm': row['arm']})
+                bar.update(len(rows), {'arm': row['arm']})
                 if progress and foresee is not None and not updated:
                     done = row['arm'], row['rate'], row['seed']
                     left = [cell for cell in cells if cell != done]
@@ -129,6 +128,10 @@ def run_grid(
             if identities is not None:
                 identities.check([row for row in rows if cell_of(row) not in seen], folder)
             cells = schedule.pending(rows)
+            if len(rows) + len(cells) > bar.pace.total:
+                bar.grow(len(rows) + len(cells))
+                if progress:
+                    print(f'a further round of {len(cells)} runs', flush=True)
     return in_order(settings, rows)
 
 

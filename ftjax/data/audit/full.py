@@ -44,8 +44,8 @@ class Seen:
     """(n, d) frozen features in the order of `Examples`; None without a network."""
     side: int = 0
     """Pixels of the shorter side of what it sees; 0 for texts."""
-    lengths: np.ndarray | None = None
-    """(n,) tokens of each text, cut to `longest`."""
+    lost: np.ndarray | None = None
+    """bool (n,), whether each example lost tokens at `longest`; None where there are none."""
     longest: int = 0
     source: str = ''
     """Where the features come from, for people."""
@@ -75,7 +75,7 @@ def full_audit(
 
     Args:
       opened: the splits, and how their images look.
-      seen: features and lengths; without them near copies go by pixels and shingles alone, and
+      seen: features and cut texts; without them near copies go by pixels and shingles alone, and
         labels and shifts are not looked at.
       report: told which check begins.
 
@@ -101,7 +101,7 @@ def full_audit(
             yield from image_findings(examples, opened.looks, seen.side)
         if splits.train.kind == 'text':
             report('texts')
-            yield from text_findings(examples, seen.lengths, seen.longest)
+            yield from text_findings(examples, seen.lost, seen.longest)
         if seen.features is not None:
             report('labels')
             yield from label_findings(examples, seen.features)

@@ -60,7 +60,8 @@ def seen_by(
         return ''
     seen = geometry_for(train, image_size, preprocessing)
     told = f'the network sees {_pixels(seen.shape)}'
-    own = train.inputs.shape[1:] if train.kind == 'image' else seen.shape
+    read = (*seen.shape[:2], 1) if seen.grey else seen.shape
+    own = train.inputs.shape[1:] if train.kind == 'image' else read
     return told if own == seen.shape else f'{told}, made from {_pixels(own)}'
 
 

@@ -85,16 +85,12 @@ def cleaned_index(found: Sequence[Record]) -> list[Record]:
     """One record an example, for `data.exclude`: the strongest action that any check proposes."""
     chosen: dict[tuple[str, str], Record] = {}
     for record in sorted(found, key=_strength):
-        # Ids of an earlier index are as a spreadsheet takes them.
-        chosen.setdefault((record.split, in_spreadsheet(record.id)), record)
+        chosen.setdefault(_place(record), record)
     return sorted(chosen.values(), key=lambda one: (NAMES.index(one.split), one.id))
 
 
 def earlier_records(file: str) -> list[Record]:
-    """What an index says that the audited data obey (`data.exclude`); [] for ''.
-
-    A new index takes its place, and without them what it left out would come back.
-    """
+    """All rows of the index that the audited data obey (`data.exclude`); [] for ''."""
     rows = index_rows(existing_file(file, 'data.exclude'), NAMES) if file else {}
     return [
         Record(
@@ -108,6 +104,17 @@ def earlier_records(file: str) -> list[Record]:
         for split, found in rows.items()
         for _, row in found
     ]
+
+
+def with_earlier(found: Iterable[Record], earlier: Sequence[Record]) -> list[Record]:
+    """What a new index is made of: what is proposed now, and all that an earlier one says.
+
+    Without the earlier rows what they left out would come back. An example whose earlier row says
+    keep stays kept: its user has decided so. What the audit itself would keep is no proposal.
+    """
+    kept = {_place(record) for record in earlier if record.action == 'keep'}
+    proposed = [one for one in found if one.action != 'keep' and _place(one) not in kept]
+    return [*proposed, *earlier]
 
 
 def csv_text(found: Sequence[Record], fields: Sequence[str] = FIELDS) -> str:
@@ -161,6 +168,11 @@ def _contents(audit: Audit) -> list[str]:
 def _short(key: bytes | str) -> str:
     key = key if isinstance(key, bytes) else key.encode('utf-8', 'surrogatepass')
     return hashlib.blake2b(key, digest_size=8).hexdigest() if key else ''
+
+
+def _place(record: Record) -> tuple[str, str]:
+    """Which example: ids of an earlier index are as a spreadsheet takes them."""
+    return record.split, in_spreadsheet(record.id)
 
 
 def _source(name: str, given: Sequence[str]) -> str:

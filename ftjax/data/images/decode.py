@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ftjax.data.images.dicom import Window, dicom_image, is_dicom
-from ftjax.data.images.geometry import Geometry, match_channels
+from ftjax.data.images.geometry import Geometry
 from ftjax.data.images.modes import Whites, flatten
 from ftjax.errors import UserError
 
@@ -52,7 +52,8 @@ def decode(
       UserError: naming the file, if it is missing, broken, cut short or too large.
     """
     name = name or str(source if isinstance(source, str) else 'image')
-    channels = geometry.channels if geometry else channels
+    if geometry:
+        channels = 1 if geometry.grey else geometry.channels
     with opened(source, name, geometry.window if geometry else None) as image:
         size, box = image.size, None
         if geometry and image.format in ('JPEG', 'MPO'):
@@ -68,7 +69,7 @@ def decode(
             check_pixels(_target(size, geometry, turn), name, 'resized to cover its target')
         flat = flatten(image, channels, whites or Whites(), name)
         if geometry:
-            return _fit(flat, geometry, size, turn, box)
+            return geometry.matched(_fit(flat, geometry, size, turn, box))
         return _array(flat if turn is None else flat.transpose(turn))
 
 
@@ -134,7 +135,7 @@ def resize_array(image: np.ndarray, geometry: Geometry) -> np.ndarray:
     """An image in memory, uint8 or float32 (H, W, C), resized and cropped; dtype is kept."""
     from PIL import Image
 
-    image = match_channels(image, geometry.channels)
+    image = geometry.matched(image)
     if image.shape == geometry.shape:
         return image
     if image.dtype == np.uint8 and image.shape[-1] in (1, 3):

@@ -33,6 +33,8 @@ class Geometry:
     """Centre and width of what DICOM files show; None for the file's own."""
     squash: bool = False
     """Resize both sides to size / crop_fraction, whatever the aspect ratio."""
+    grey: bool = False
+    """Read images in grey (data.channels=1), whatever the channels of the result."""
 
     def __post_init__(self):
         check_name(self.interpolation, FILTERS, 'interpolation')
@@ -41,6 +43,10 @@ class Geometry:
     def shape(self) -> tuple[int, int, int]:
         """(height, width, channels)."""
         return self.height, self.width, self.channels
+
+    def matched(self, images: np.ndarray) -> np.ndarray:
+        """Images (.., channels) with the channels of these."""
+        return match_channels(match_channels(images, 1) if self.grey else images, self.channels)
 
     def resized(self, height: int, width: int) -> tuple[int, int]:
         """Size before the crop of an image of this size."""
@@ -92,6 +98,7 @@ def geometry_for(
         height=height,
         width=width,
         channels=preprocessing.channels,
+        grey=dataset.channels == 1,
         interpolation=preprocessing.interpolation,
         crop_fraction=preprocessing.crop_fraction,
         squash=preprocessing.resize == 'squash',

@@ -40,7 +40,11 @@ class Classes(LabelKind):
         return np.array([index[name] for name in names], np.int32), tuple(found)
 
     def read_arrays(
-        self, raw: Mapping[str, np.ndarray], where: Callable[[str], str], names: tuple[str, ...]
+        self,
+        raw: Mapping[str, np.ndarray],
+        where: Callable[[str], str],
+        names: tuple[str, ...],
+        ignored: int | None = None,
     ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
         """Indices; or ids, where the highest is no index of so many examples."""
         every = np.concatenate([values.reshape(-1) for values in raw.values()])

@@ -120,11 +120,16 @@ class LabelKind:
         raise NotImplementedError
 
     def read_arrays(
-        self, raw: Mapping[str, np.ndarray], where: Callable[[str], str], names: tuple[str, ...]
+        self,
+        raw: Mapping[str, np.ndarray],
+        where: Callable[[str], str],
+        names: tuple[str, ...],
+        ignored: int | None = None,
     ) -> tuple[tuple[str, ...], dict[str, np.ndarray]] | None:
         """Class names and labels from arrays of numbers, by split; None to `read` them.
 
-        `where` is split -> where its array stands, for messages.
+        `where` is split -> where its array stands, for messages; `ignored` is the value of pixels
+        that count for nothing.
         """
 
     def rows(self, raw: np.ndarray) -> np.ndarray:

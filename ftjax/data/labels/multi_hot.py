@@ -35,7 +35,11 @@ class MultiHot(LabelKind):
         return hot, names
 
     def read_arrays(
-        self, raw: Mapping[str, np.ndarray], where: Callable[[str], str], names: tuple[str, ...]
+        self,
+        raw: Mapping[str, np.ndarray],
+        where: Callable[[str], str],
+        names: tuple[str, ...],
+        ignored: int | None = None,
     ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
         """From arrays (N, classes) of 0 and 1."""
         first = next(iter(raw.values()))

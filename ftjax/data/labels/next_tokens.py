@@ -76,7 +76,11 @@ class NextTokens(LabelKind):
         return labels
 
     def read_arrays(
-        self, raw: Mapping[str, np.ndarray], where: Callable[[str], str], names: tuple[str, ...]
+        self,
+        raw: Mapping[str, np.ndarray],
+        where: Callable[[str], str],
+        names: tuple[str, ...],
+        ignored: int | None = None,
     ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
         """Arrays hold texts alone."""
         return (), {part: np.zeros(len(values), np.int32) for part, values in raw.items()}

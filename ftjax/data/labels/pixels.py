@@ -35,22 +35,26 @@ class PixelClasses(LabelKind):
         raise UserError(f'{where(0)}: masks are read from masks:FOLDER, or from arrays in npz:FILE')
 
     def read_arrays(
-        self, raw: Mapping[str, np.ndarray], where: Callable[[str], str], names: tuple[str, ...]
+        self,
+        raw: Mapping[str, np.ndarray],
+        where: Callable[[str], str],
+        names: tuple[str, ...],
+        ignored: int | None = None,
     ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
-        """From whole numbers (N, height, width): class indices, NOT_COUNTED for none."""
+        """From whole numbers (N, height, width), with the meaning that they have in mask files."""
         for part, values in raw.items():
             whole = values.dtype.kind in 'biu' and values.ndim == 3
             if not whole or (values.size and not 0 <= values.min() <= values.max() <= 255):
                 raise UserError(
                     f'{where(part)}: masks are {values.dtype} {values.shape}; expected whole '
-                    f'numbers (N, height, width) from 0 on, and {NOT_COUNTED} for pixels that '
-                    'count for nothing'
+                    f'numbers (N, height, width) from 0 to {NOT_COUNTED}, and data.ignore_index '
+                    f'({ignored}) for pixels that count for nothing'
                 )
         if not names:
-            every = [values[values != NOT_COUNTED] for values in raw.values()]
+            every = [values[values != ignored] for values in raw.values()]
             highest = max((int(values.max()) for values in every if values.size), default=-1)
-            names = tuple(str(number) for number in range(highest + 1))
-        coding = MaskValues(len(names))
+            names = tuple(str(number) for number in range(highest + 1) if number != ignored)
+        coding = MaskValues(len(names), ignored)
 
         def mask(values: np.ndarray, part: str, number: int) -> MaskPixels:
             return MaskPixels(coding.of_values(values.astype(np.uint8), f'{where(part)}[{number}]'))

@@ -25,7 +25,11 @@ class HiddenTokens(LabelKind):
         return np.zeros(len(raw), np.float32), ()
 
     def read_arrays(
-        self, raw: Mapping[str, np.ndarray], where: Callable[[str], str], names: tuple[str, ...]
+        self,
+        raw: Mapping[str, np.ndarray],
+        where: Callable[[str], str],
+        names: tuple[str, ...],
+        ignored: int | None = None,
     ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
         """As `read`."""
         return (), {part: np.zeros(len(values), np.float32) for part, values in raw.items()}

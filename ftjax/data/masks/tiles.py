@@ -11,6 +11,7 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.data.images.decode import decode
 from ftjax.data.images.geometry import match_channels
+from ftjax.data.images.modes import Whites
 from ftjax.data.masks.mask import MaskPixels, masks
 from ftjax.data.masks.mask_values import NOT_COUNTED
 from ftjax.errors import UserError
@@ -54,6 +55,31 @@ def cut(
     return np.pad(found, ((0, below), (0, beside), *[(0, 0)] * (array.ndim - 2)), mode='edge')
 
 
+def in_own_size(
+    image: str | bytes | np.ndarray,
+    channels: int,
+    grey: bool = False,
+    whites: Whites | None = None,
+    name: str = '',
+) -> np.ndarray:
+    """An image, a file or an array, that is not resized: (height, width, channels).
+
+    Args:
+      image: a path, the bytes of a file, or (height, width, its own channels).
+      channels: those of the network.
+      grey: whether it is read in grey (data.channels=1).
+      whites, name: as of `decode`.
+
+    Raises:
+      UserError: as `decode`.
+    """
+    if isinstance(image, np.ndarray):
+        image = match_channels(image, 1) if grey else image
+    else:
+        image = decode(image, None, 1 if grey else channels, name, whites)
+    return match_channels(image, channels)
+
+
 def native(dataset: Dataset, index: int, channels: int | None = None) -> np.ndarray:
     """An image of a split at its own size: uint8 or float32 (height, width, channels).
 
@@ -65,7 +91,7 @@ def native(dataset: Dataset, index: int, channels: int | None = None) -> np.ndar
     if dataset.kind != 'image_file':
         raise UserError(f'{dataset.name}: data.sliding needs images in files or in memory')
     channels = channels or dataset.channels or 3
-    return decode(dataset.inputs[index], None, channels, whites=dataset.whites)
+    return in_own_size(dataset.inputs[index], channels, dataset.channels == 1, dataset.whites)
 
 
 def tiled(dataset: Dataset, window: tuple[int, int], overlap: float) -> Dataset:

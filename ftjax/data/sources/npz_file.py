@@ -98,7 +98,9 @@ def _labels(
                 'expected one label per example'
             )
     if next(iter(raw.values())).dtype.kind not in 'SU':
-        found = kind.read_arrays(raw, lambda part: f'{source} y{suffixes[part]}', names)
+        found = kind.read_arrays(
+            raw, lambda part: f'{source} y{suffixes[part]}', names, settings.ignore_index
+        )
         if found is not None:
             return found
     flat = [(part, i) for part in raw for i in range(len(raw[part]))]

@@ -110,17 +110,19 @@ def read_source(settings: DataSettings) -> Parts:
 
 
 def completed(read: Parts, settings: DataSettings) -> Parts:
-    """What a source, or a program, gave: with groups, without what `data.exclude` leaves out.
+    """What a source, or a program, gave, without what `data.exclude` leaves out; with groups.
 
     Raises:
       UserError: groups that cannot be read or that two splits share, a broken image file, or an
         index of `data.exclude` that does not fit.
     """
     given = {name: _of_task(dataset, settings) for name, dataset in read.given.items()}
-    given, notes = with_groups(given, settings), list(read.notes)
+    notes = list(read.notes)
     if settings.exclude:
         given, note = excluded(given, settings.exclude)
         notes.append(note)
+    # After the index, which may have left out what lies in two splits.
+    given = with_groups(given, settings)
     if read.unlabelled is not None:
         given['unlabelled'] = _of_task(read.unlabelled, settings)
     given, found = verified(given, settings.verify)

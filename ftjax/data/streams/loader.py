@@ -11,7 +11,7 @@ import numpy as np
 from ftjax.data.augmentation import Parsed
 from ftjax.data.dataset import Dataset
 from ftjax.data.images.decode import decode, resize_array
-from ftjax.data.images.geometry import geometry_for, match_channels
+from ftjax.data.images.geometry import geometry_for
 from ftjax.data.tables.fitted_columns import in_features
 from ftjax.data.text.readers import reader_of
 from ftjax.data.text.token_masking import NOT_ASKED
@@ -86,7 +86,7 @@ class Loader:
         if dataset.kind == 'image':
             dtype = dataset.inputs.dtype
             if dataset.inputs.shape[1:3] == shape[1:3]:
-                self._ready = match_channels(dataset.inputs, self._geometry.channels)
+                self._ready = self._geometry.matched(dataset.inputs)
                 return
         if np.prod(shape, dtype=np.int64) * np.dtype(dtype).itemsize <= cache_bytes:
             # Pages of an empty array cost nothing until an image is written to them.

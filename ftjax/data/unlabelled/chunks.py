@@ -168,7 +168,14 @@ def _tokenised(part: Sequence[Item], reading: Reading, failed: Failed) -> Iterat
 def _decoded(found: Iterable[Found], reading: Reading, failed: Failed) -> Iterator[Item]:
     """Images at the network's size, decoded ahead by threads, in the order of their source."""
     none = np.zeros(0, np.float32)
-    nothing = Dataset(name='inputs', kind='image_file', inputs=[], labels=none, task=NO_TASK)
+    nothing = Dataset(
+        name='inputs',
+        kind='image_file',
+        inputs=[],
+        labels=none,
+        task=NO_TASK,
+        channels=reading.channels,
+    )
     assert not isinstance(reading.preprocessing, TextPreprocessing)
     geometry = geometry_for(nothing, reading.image_size, reading.preprocessing)
     threads = min(16, 2 * (os.cpu_count() or 1))

@@ -27,7 +27,11 @@ def equal_mass_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15
 
 
 def calibration_error(
-    confidence: np.ndarray, correct: np.ndarray, bins: int = 15, seed: int = 0
+    confidence: np.ndarray,
+    correct: np.ndarray,
+    bins: int = 15,
+    seed: int = 0,
+    groups: np.ndarray | None = None,
 ) -> dict[str, object]:
     """`ece` with its interval, and what it would be of a network that is calibrated.
 
@@ -36,6 +40,10 @@ def calibration_error(
     are right with the probability that they were given with. `p_calibrated` is the share of these
     simulations with an error at least as large as the one measured. `ece_interval` is the basic
     bootstrap interval (95 %), which takes the bias of resampling off; its lower end is at least 0.
+
+    With groups (n,) these are drawn, and the interval of a single one is None. Answers of a group
+    are not right by chance alone, so nothing is simulated: `ece_if_calibrated` and `p_calibrated`
+    are left out.
     """
     confidence = np.asarray(confidence, np.float64)
     correct = np.asarray(correct, np.float64)
@@ -43,6 +51,8 @@ def calibration_error(
     order = np.argsort(confidence, kind='stable')
     confidence, correct = confidence[order], correct[order]
     measured = equal_mass_error(confidence, correct, bins)
+    if groups is not None:
+        return _of_groups(correct - confidence, np.asarray(groups)[order], measured, bins, rng)
     starts = _starts(n, bins)
     chance, again = np.empty(RESAMPLES), np.empty(RESAMPLES)
     for index in range(RESAMPLES):
@@ -51,16 +61,40 @@ def calibration_error(
         picked = np.sort(rng.integers(0, n, n))  # sorted positions keep the order of confidence
         gaps = correct[picked] - confidence[picked]
         again[index] = np.abs(np.add.reduceat(gaps, starts)).sum() / n
-    low, high = np.percentile(again, [2.5, 97.5])
-    interval = [max(0.0, 2 * measured - float(high)), max(0.0, 2 * measured - float(low))]
     return {
         'ece': measured,
-        'ece_interval': interval,
+        'ece_interval': _basic_interval(measured, again),
         'ece_if_calibrated': float(chance.mean()),
         'p_calibrated': float((chance >= measured - 1e-12).mean()),
         'bins': len(starts),
         'n': n,
     }
+
+
+def _of_groups(
+    gaps: np.ndarray, groups: np.ndarray, measured: float, bins: int, rng: np.random.Generator
+) -> dict[str, object]:
+    """As of examples, from the gaps (n,) in the order of confidence."""
+    names = np.unique(groups)
+    members, again = [np.flatnonzero(groups == name) for name in names], np.empty(RESAMPLES)
+    for index in range(RESAMPLES):
+        drawn = rng.integers(0, len(members), len(members))
+        picked = np.sort(np.concatenate([members[number] for number in drawn]))
+        sums = np.add.reduceat(gaps[picked], _starts(len(picked), bins))
+        again[index] = np.abs(sums).sum() / len(picked)
+    return {
+        'ece': measured,
+        'ece_interval': _basic_interval(measured, again) if len(names) > 1 else None,
+        'bins': min(bins, len(gaps)),
+        'n': len(gaps),
+        'groups': len(names),
+    }
+
+
+def _basic_interval(measured: float, again: np.ndarray) -> list[float]:
+    """Of what was measured, and what resamples gave."""
+    low, high = np.percentile(again, [2.5, 97.5])
+    return [max(0.0, 2 * measured - float(high)), max(0.0, 2 * measured - float(low))]
 
 
 def _starts(n: int, bins: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 
 from ftjax.errors import UserError
+from ftjax.evaluation.intervals import interval_at_bound
 
 
 def energy(logits: np.ndarray) -> np.ndarray:
@@ -67,11 +68,14 @@ def separation(familiar: np.ndarray, unfamiliar: np.ndarray, seed: int = 0) -> d
     Args:
       familiar: scores of test data like those of training, (n,).
       unfamiliar: scores of other data, (m,).
-      seed: of the bootstrap (95 %), which resamples both sets.
+      seed: of the bootstrap (95 %), which resamples both sets. Where all scores of one set lie
+        above the other's it has no width: then the interval is Wilson's of as many right answers
+        as the smaller set has inputs.
 
     >>> separation(np.array([0.0, 1.0]), np.array([2.0, 3.0]))['auroc']
     1.0
     """
+    area, fewest = auroc(familiar, unfamiliar), min(len(familiar), len(unfamiliar))
     rng = np.random.default_rng(seed)
     resampled = [
         auroc(rng.choice(familiar, len(familiar)), rng.choice(unfamiliar, len(unfamiliar)))
@@ -79,8 +83,8 @@ def separation(familiar: np.ndarray, unfamiliar: np.ndarray, seed: int = 0) -> d
     ]
     low, high = np.percentile(resampled, [2.5, 97.5])
     return {
-        'auroc': auroc(familiar, unfamiliar),
-        'auroc_interval': [float(low), float(high)],
+        'auroc': area,
+        'auroc_interval': interval_at_bound(area, fewest) or [float(low), float(high)],
         'n': [len(familiar), len(unfamiliar)],
     }
 

@@ -88,21 +88,25 @@ def _best_cut(probabilities: np.ndarray, positive: np.ndarray, score: Any) -> fl
 
 
 def class_report(
-    logits: np.ndarray, labels: np.ndarray, fitted: JsonObject | None = None
+    logits: np.ndarray,
+    labels: np.ndarray,
+    fitted: JsonObject | None = None,
+    groups: np.ndarray | None = None,
 ) -> dict[str, object]:
     """How far probabilities can be relied on, on other examples than were fitted on.
 
     `plain`, and `calibrated` where a temperature was fitted: the calibration error in bins of
     equally many examples with its interval and bias, `brier` and `log_loss`; `selective`:
     accuracy where the least sure are withheld; `sets`: how often prediction sets hold the class.
+    Intervals are over examples, or over groups (n,) of them.
     """
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels)
     plain = softmax(logits)
-    report: dict[str, object] = {'plain': _numbers(logits, labels)}
+    report: dict[str, object] = {'plain': _numbers(logits, labels, groups)}
     best = plain
     if fitted:
         report['temperature'] = fitted['temperature']
-        report['calibrated'] = _numbers(logits / fitted['temperature'], labels)
+        report['calibrated'] = _numbers(logits / fitted['temperature'], labels, groups)
         best = softmax(logits / fitted['temperature'])
         report['sets'] = {
             coverage: set_summary(prediction_sets(plain, quantile), labels)
@@ -112,7 +116,9 @@ def class_report(
     return {**report, 'selective': selective_accuracy(best.max(axis=1), right)}
 
 
-def _numbers(logits: np.ndarray, labels: np.ndarray) -> dict[str, object]:
+def _numbers(
+    logits: np.ndarray, labels: np.ndarray, groups: np.ndarray | None
+) -> dict[str, object]:
     probabilities, rows = softmax(logits), np.arange(len(labels))
     # The squared distance to the label's corner, without an array of corners.
     brier = (probabilities**2).sum(axis=1) - 2 * probabilities[rows, labels] + 1
@@ -120,7 +126,7 @@ def _numbers(logits: np.ndarray, labels: np.ndarray) -> dict[str, object]:
     nats = np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, labels]
     right = probabilities.argmax(axis=1) == labels
     return {
-        **calibration_error(probabilities.max(axis=1), right),
+        **calibration_error(probabilities.max(axis=1), right, groups=groups),
         'brier': float(brier.mean()),
         'log_loss': float(nats.mean()),
     }

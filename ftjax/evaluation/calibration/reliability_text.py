@@ -14,10 +14,17 @@ def reliability_lines(report: JsonObject) -> list[str]:
     for name, said in (('plain', ''), ('calibrated', ' after temperature scaling')):
         if name in report:
             row = report[name]
-            low, high = row['ece_interval']
+            of = f'at {row["n"]:,} examples'
+            if 'groups' in row:
+                of += f' of {row["groups"]:,} groups'
+            else:
+                of = f'by chance alone {row["ece_if_calibrated"]:.4f} {of}'
+            interval = ''
+            if row['ece_interval'] is not None:
+                low, high = row['ece_interval']
+                interval = f', 95 % interval {low:.4f} to {high:.4f}'
             lines.append(
-                f'calibration error{said} {row["ece"]:.4f}, 95 % interval {low:.4f} to {high:.4f} '
-                f'(by chance alone {row["ece_if_calibrated"]:.4f} at {row["n"]:,} examples); '
+                f'calibration error{said} {row["ece"]:.4f}{interval} ({of}); '
                 f'Brier score {row["brier"]:.4f}, log loss {row["log_loss"]:.4f}'
             )
     if 'temperature' in report:

@@ -128,6 +128,12 @@ class Progress:
             self._shown_at = now
             self._say(self._described())
 
+    def grow(self, total: int) -> None:
+        """Notes that there are `total` units by now; fewer than before change nothing."""
+        self.pace.total = max(self.pace.total, total)
+        if self._bar is not None:
+            self._bar.update(self._task, total=self.pace.total)
+
     def row(self, values: Mapping[str, object], note: str = '') -> None:
         """Adds a row to the table of the loop, such as what a validation found.
 

@@ -199,7 +199,8 @@ def run_recipe(recipe: str, options: str) -> Built:
     built = function(**given)
     if not isinstance(built, Built):
         raise UserError(f'model {recipe!r} returned {shown(built)}; expected from_nnx(..)')
-    structure = _STRUCTURES.pop(built.network.recipe)
+    # It stays under its first name too: the function may return the same again.
+    structure = _STRUCTURES[built.network.recipe]
     _STRUCTURES.setdefault((function, options), structure)
     network = built.network.clone(recipe=recipe, recipe_options=options)
     return dataclasses.replace(built, network=network)

@@ -56,6 +56,8 @@ class Swin(ImageNetwork):
     attention_dropout: float = 0.0
     """Of the attention weights."""
     drop_path: float = 0.0
+    """Stochastic depth of attention and of the MLP, as in the original; transformers' SwinLayer
+    drops attention alone."""
     num_classes: int = 1000
     dtype: str = 'float32'
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ftjax.errors import UserError, shown
+from ftjax.io.json.json_reader import LENIENT, read_object
 
 # What is asked for. No pickles, no code; `model*` leaves out adapters and optimizer states.
 SMALL = (
@@ -16,6 +17,8 @@ SMALL = (
     'tokenizer.json',
     'tokenizer_config.json',
     'special_tokens_map.json',
+    'chat_template.jinja',
+    'generation_config.json',
     'vocab.txt',
     'vocab.json',
     'merges.txt',
@@ -100,9 +103,21 @@ def cached(address: str) -> tuple[pathlib.Path, str] | None:
     except (errors.LocalEntryNotFoundError, errors.HFValidationError):
         return None
     folder = pathlib.Path(found, subfolder)
-    # Configuration alone leaves a snapshot too; a broken link is a download not finished.
-    whole = any(file.exists() for file in folder.glob('model*.safetensors'))
-    return (folder, pathlib.Path(found).name) if whole else None
+    return (folder, pathlib.Path(found).name) if has_weights(folder) else None
+
+
+def has_weights(folder: pathlib.Path) -> bool:
+    """Whether all safetensors of a network are in a folder.
+
+    Configuration alone leaves a snapshot too; a download that was interrupted leaves a broken link
+    or some of the files that an index lists.
+    """
+    index = folder / WEIGHTS[-1]
+    if (folder / WEIGHTS[0]).exists() or not index.exists():
+        return (folder / WEIGHTS[0]).exists()
+    listed = read_object(index, LENIENT).get('weight_map')
+    files = set(map(str, listed.values())) if isinstance(listed, dict) else set()
+    return all((folder / name).exists() for name in files)
 
 
 def with_card(address: str) -> pathlib.Path | None:

@@ -102,7 +102,8 @@ def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, ob
         reliability: Mapping[str, object] = {}
         if fitted is not None:
             task = task_of(one.dataset.task)
-            reliability = task.reliability(done.outputs, done.labels, fitted)
+            groups = one.dataset.groups if len(one.dataset.groups) else None
+            reliability = task.reliability(done.outputs, done.labels, fitted, groups)
         say(f'{chr(10) if number else ""}{printable(one.said)}: {len(one.dataset):,} examples')
         _say(done, request.metrics, reliability, say)
         for note in one.notes.values():

@@ -15,7 +15,7 @@ from ftjax.data.audit.full import Opened, Seen, broken_finding, full_audit, open
 from ftjax.data.audit.quick import Audit
 from ftjax.data.audit.records import Record, csv_text, records, to_json
 from ftjax.data.matching import matching_preprocessing
-from ftjax.data.text.batches import TextReader
+from ftjax.data.text.readers import reader_of
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json, write_text
 from ftjax.io.process.progress import Progress
@@ -63,7 +63,7 @@ def audit_into(folder: pathlib.Path, config: Config) -> str:
 
 
 def audit_data(config: Config, features: bool = True, progress: bool = True) -> DataAudit:
-    """Audits all the data of a config: few-shot subsets are not taken.
+    """Audits all the data of a config: whole images, and no few-shot subset.
 
     Args:
       config: its data, and the network whose features are compared.
@@ -73,7 +73,10 @@ def audit_data(config: Config, features: bool = True, progress: bool = True) -> 
     Raises:
       UserError: the data cannot be used, or the network does not take them.
     """
-    settings = dataclasses.replace(config.data, verify='none', examples_per_class=None)
+    # Whole images: the ids of windows are no ids of the source, so no index could name them.
+    settings = dataclasses.replace(
+        config.data, verify='none', examples_per_class=None, sliding=None
+    )
     opened = open_files(load_data(settings))
     if not len(opened.splits.train):
         raise UserError(f'{config.data.source}: no training example can be read')
@@ -105,8 +108,8 @@ def seen_by_network(config: Config, splits: Splits, features: bool, progress: bo
         )
     source = f'{config.init}, before {feature_stage(opened.network)}, {found.shape[1]} numbers'
     if isinstance(preprocessing, TextPreprocessing):
-        readers = [TextReader(part, preprocessing) for part in parts]
-        lengths = np.concatenate([reader.rows.tokens.lengths for reader in readers])
-        return Seen(found, 0, lengths, readers[0].preprocessing.max_length, source)
+        readers = [reader_of(part, preprocessing) for part in parts]
+        lost = np.concatenate([reader.cut for reader in readers])
+        return Seen(found, 0, lost, readers[0].preprocessing.max_length, source)
     side = min(preprocessing.image_size) if isinstance(preprocessing, Preprocessing) else 0
     return Seen(found, side, source=source)

@@ -105,7 +105,7 @@ def _features(prepared: Prepared) -> dict[str, np.ndarray] | None:
     if cut is None or cut == network.stages[0]:
         return None
     # Here, since most runs have no stored features.
-    from ftjax.runs.before_training.frozen_features import pooled
+    from ftjax.evaluation.predict import mean_over_positions
     from ftjax.training.feature_cache.store import stored
 
     weights = weights_hash(prefix_of(network, jax.device_get(prepared.variables), cut))
@@ -125,7 +125,7 @@ def _features(prepared: Prepared) -> dict[str, np.ndarray] | None:
         mask = found.arrays.get('mask')
         known[name] = np.concatenate(
             [
-                pooled(
+                mean_over_positions(
                     np.asarray(found.arrays['hidden'][at : at + 1024], np.float32),
                     None if mask is None else np.asarray(mask[at : at + 1024]),
                 )

@@ -8,6 +8,7 @@ import numpy as np
 
 from ftjax.data import Dataset
 from ftjax.data.streams.loader import Loader
+from ftjax.evaluation.predict import mean_over_positions
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
@@ -52,20 +53,10 @@ def frozen_features(
         loader = Loader(dataset, image_size, preprocessing)
         rows: dict[int, np.ndarray] = {}
         for positions, leaves in computed(network, variables, cut, loader, preprocessing):
-            rows_of = pooled(np.asarray(leaves['hidden'], np.float32), leaves.get('mask'))
+            hidden = np.asarray(leaves['hidden'], np.float32)
+            rows_of = mean_over_positions(hidden, leaves.get('mask'))
             rows |= dict(zip(positions.tolist(), rows_of, strict=True))
             done += len(positions)
             report(done)
         found.append(np.stack([rows[i] for i in range(len(dataset))]))
     return np.concatenate(found)
-
-
-def pooled(hidden: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """(n, d): the mean over positions of (n, .., d), of those that the mask (n, positions) has."""
-    if hidden.ndim == 2:
-        return hidden
-    flat = hidden.reshape(len(hidden), -1, hidden.shape[-1])
-    if mask is None or mask.shape != flat.shape[:2]:
-        return flat.mean(axis=1)
-    weights = mask.astype(np.float32)[..., None]
-    return (flat * weights).sum(axis=1) / np.maximum(weights.sum(axis=1), 1)

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.data.images.decode import SUFFIXES, decode
-from ftjax.data.images.geometry import match_channels
-from ftjax.data.images.modes import Whites
+from ftjax.data.images.decode import SUFFIXES
 from ftjax.data.masks.indexed_png import indexed_png
 from ftjax.data.masks.palette import colours
+from ftjax.data.masks.tiles import in_own_size
 from ftjax.data.settings import DataSettings
 from ftjax.data.unlabelled.chunks import Failed
 from ftjax.data.unlabelled.inputs import read_inputs
@@ -99,7 +98,7 @@ def slid(
                 failed(item)
                 continue
             try:
-                image = pixels_of(item.value, channels, trained.whites)
+                image = in_own_size(item.value, channels, settings.channels == 1, trained.whites)
             except UserError as error:
                 failed(Unreadable(item.id, str(error)))
                 continue
@@ -111,10 +110,3 @@ def slid(
     for number, logits in stitched(pairs, window):
         check_finite(logits[None])
         yield Outputs([names[number]], logits[None], sizes=[logits.shape[:2]])
-
-
-def pixels_of(value: str | np.ndarray, channels: int, whites: Whites | None) -> np.ndarray:
-    """An image in its own size, from its file or an array."""
-    if isinstance(value, str):
-        return decode(value, None, channels, whites=whites)
-    return match_channels(value, channels)

@@ -15,9 +15,9 @@ from ftjax.data.images.decode import (
     resize_array,
     upright_size,
 )
-from ftjax.data.images.geometry import Geometry, match_channels
+from ftjax.data.images.geometry import Geometry
 from ftjax.data.images.modes import Whites
-from ftjax.data.masks.tiles import corners, cut
+from ftjax.data.masks.tiles import corners, cut, in_own_size
 from ftjax.errors import UserError, shown
 from ftjax.serving.bundle.answer_forms.mask_answers import SizeOfImage
 from ftjax.serving.bundle.input_rows import Example, InputRows
@@ -108,11 +108,9 @@ class WindowReader(PixelReader):
 
     def rows(self, raw: Any) -> InputRows:
         self.check(raw)
-        channels, window = self.geometry.channels, (self.geometry.height, self.geometry.width)
-        if isinstance(raw, (bytes, str)):
-            pixels = decode(raw, None, channels, name=_NAME, whites=self.whites)
-        else:
-            pixels = match_channels(self.in_memory(raw), channels)
+        image = raw if isinstance(raw, (bytes, str)) else self.in_memory(raw)
+        geometry, window = self.geometry, (self.geometry.height, self.geometry.width)
+        pixels = in_own_size(image, geometry.channels, geometry.grey, self.whites, _NAME)
         size = pixels.shape[0], pixels.shape[1]
         places = corners(size, window, self.overlap)
         cuts = (self.made(cut(pixels, corner, window)) for corner in places)

@@ -94,6 +94,7 @@ def reader_of(folder: pathlib.Path, signature: Signature) -> Reader:
         height=height,
         width=width,
         channels=channels,
+        grey=(inputs.get('data') or {}).get('channels') == 1,
         interpolation=preprocessing.interpolation,
         crop_fraction=preprocessing.crop_fraction,
         squash=preprocessing.resize == 'squash',

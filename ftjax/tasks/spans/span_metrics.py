@@ -6,13 +6,15 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from ftjax.evaluation.intervals import bootstrap_interval, units
+from ftjax.evaluation.intervals import bootstrap_interval, score_of_sums_interval, units
 from ftjax.evaluation.predictions import check_class_names
 from ftjax.evaluation.spans import Scheme, scheme_of, tag_rows
 from ftjax.tasks.classes.class_table import class_rows
 from ftjax.tasks.statistics import Statistics
 
 SPAN_METRICS = ('span_precision', 'span_recall', 'span_f1', 'span_f1_macro')
+_BELOW = {'span_precision': [1], 'span_recall': [2]}
+"""Of found, answered and true spans those that a metric is a share of; of others the last two."""
 
 
 def span_metrics(counts: np.ndarray) -> dict[str, float | None]:
@@ -72,11 +74,15 @@ def tag_metrics(
     sums = units(counts.reshape(len(counts), -1).astype(np.float64), group)
     of_words = units(of_words, group)
     intervals = {
-        name: bootstrap_interval(sums, lambda rows, name=name: _of_spans(rows, name))
+        name: score_of_sums_interval(
+            sums,
+            lambda rows, name=name: _of_spans(rows, name),
+            sums.reshape(len(sums), -1, 3)[..., _BELOW.get(name, [1, 2])].sum(axis=(1, 2)) > 0,
+        )
         for name in SPAN_METRICS
         if result[name] is not None
     }
-    intervals['word_accuracy'] = bootstrap_interval(of_words, _accuracy)
+    intervals['word_accuracy'] = score_of_sums_interval(of_words, _accuracy)
     intervals['loss'] = bootstrap_interval(of_words, _loss)
     return {
         'words': int(words[1].sum()),

@@ -22,7 +22,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pytrees import Variables
 
-VERSION = 2  # of what is stored; a change of how features are computed raises it
+VERSION = 3  # of what is stored; a change of how features are computed raises it
 
 
 def prefix_of(network: Network, variables: Variables, cut: str | None) -> dict[str, object]:

@@ -37,7 +37,7 @@ class Shared:
     seen: str
     """"names such as 'p01_3' suggest" or "the column 'patient_id' suggests"."""
     remedy: str
-    """The setting that keeps groups whole."""
+    """What keeps groups whole."""
 
 
 def group_findings(splits: Splits) -> Iterator[Finding]:
@@ -49,7 +49,7 @@ def group_findings(splits: Splits) -> Iterator[Finding]:
             'warning',
             f'{found.seen} {found.groups:,} groups of examples that belong together, and '
             f'{found.shared:,} of the {found.of:,} in the {found.split} split are in training '
-            f'too: if so, scores are too good; {found.remedy} keeps groups whole',
+            f'too: if so, scores are too good; {found.remedy}',
             measured=found.shared / max(found.of, 1),
         )
 
@@ -64,16 +64,20 @@ def shared_groups(splits: Splits) -> Shared | None:
         seen, classes = f'the column {splits.group_column!r} suggests', 0
         found = [[splits.groups.get(str(i), '') for i in part.ids] for part in parts]
         candidates = [found]
-        remedy = f'data.group_column={splits.group_column!r}'
+        setting = f'data.group_column={splits.group_column!r}'
     else:
         classes = splits.train.num_classes
         paths = [_paths(part) for part in parts]
         example = paths[0][0]
         seen = f'names such as {example!r} suggest'
-        remedy = 'data.group_pattern'
+        setting = 'data.group_pattern'
         some = [path for of in paths for path in of[:: max(1, len(of) // _SAMPLE)]]
         finders = [f for f in _finders() if sum(bool(f(path)) for path in some) > 0.5 * len(some)]
         candidates = ([[find(path) for path in of] for of in paths] for find in finders)
+    remedy = f'{setting} keeps groups whole'
+    if {'validation': 'val'}.get(split, split) in splits.given:
+        # With the setting the run would be refused: no setting moves what the source gives.
+        remedy = f'the {split} split is given: leave their training rows out (data.exclude)'
     for train, test in candidates:
         if _grouped([*train, *test], classes):
             both = (set(train) & set(test)) - {''}

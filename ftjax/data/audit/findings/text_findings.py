@@ -20,14 +20,14 @@ _TOLERANT = {'\x81', '\x8d', '\x8f', '\x90', '\x9d'}  # Windows-1252 leaves thes
 
 
 def text_findings(
-    examples: Examples, lengths: np.ndarray | None = None, longest: int = 0
+    examples: Examples, lost: np.ndarray | None = None, longest: int = 0
 ) -> Iterator[Finding]:
     """Findings on texts.
 
     Args:
       examples: all of them.
-      lengths: (n,) tokens of each, cut to `longest`; None where no tokenizer is at hand.
-      longest: tokens that the network sees.
+      lost: bool (n,), whether each lost tokens; None where no tokenizer is at hand.
+      longest: tokens that the network sees of one.
     """
     texts = [
         text if isinstance(text, str) else '\n'.join(text)
@@ -82,14 +82,14 @@ def text_findings(
             f'({", ".join(sorted({words[i] for i in stand_ins})[:3])})',
             tuple(Row(i, 'drop', detail=texts[i]) for i in stand_ins),
         )
-    if lengths is not None and longest:
-        cut = np.flatnonzero(lengths >= longest)
+    if lost is not None:
+        cut = np.flatnonzero(lost)
         if len(cut):
             yield Finding(
                 'cut texts',
                 'warning' if len(cut) > 0.1 * len(texts) else 'note',
-                f'{len(cut):,} of {len(texts):,} texts ({len(cut) / len(texts):.1%}) fill or exceed'
-                f' {longest} tokens, and what exceeds them is cut off (data.max_length)',
+                f'{len(cut):,} of {len(texts):,} texts ({len(cut) / len(texts):.1%}) exceed '
+                f'{longest} tokens, and what exceeds them is cut off (data.max_length)',
                 tuple(Row(int(i), 'keep') for i in cut),
                 measured=len(cut) / len(texts),
             )

@@ -166,7 +166,7 @@ def parts_from_rows(
             task=settings.task,
             ids=[every[i][1].id for i in mine],
             channels=settings.channels if kind == 'image_file' else None,
-            groups=[_group(every[i][1], settings.group_column) for i in mine]
+            groups=[_told(_cell(every[i][1], settings.group_column)) for i in mine]
             if settings.group_column
             else (),
         )
@@ -176,7 +176,7 @@ def parts_from_rows(
         test=made.get('test'),
         unlabelled=made.get('unlabelled'),
         notes=tuple(notes),
-        groups={row.id: str(row.cells.get(group_column, '')) for _, row in every}
+        groups={row.id: _told(row.cells.get(group_column)) for _, row in every}
         if group_column
         else {},
         group_column=group_column,
@@ -196,22 +196,24 @@ def _below(row: Row, root: str) -> Row:
 
 
 def _told(value: object) -> str:
-    return '' if is_missing(value) else str(value)
+    """A cell as text, '' for a missing one; 3.0 as 3, since a gap makes numbers of a frame floats.
+
+    >>> _told(float('nan')), _told(3.0), _told(2.5), _told(' a ')
+    ('', '3', '2.5', 'a')
+    """
+    if is_missing(value):
+        return ''
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
 
 
 def _group_column(columns: Sequence[str], used: Sequence[str], rows: Sequence[Row]) -> str:
     """The column that seems to say what an example belongs to; '' for none."""
     for name in columns:
         if name not in used and GROUP_COLUMN.fullmatch(name.strip()):
-            values = {str(row.cells.get(name, '')) for row in rows}
+            values = {_told(row.cells.get(name)) for row in rows}
             if 1 < len(values) < len(rows):
                 return name
     return ''
-
-
-def _group(row: Row, column: str) -> str:
-    value = _cell(row, column)
-    return '' if value is None else str(value).strip()
 
 
 def _by_split_column(rows: dict[str, list[Row]], settings: DataSettings) -> dict[str, list[Row]]:

@@ -18,7 +18,12 @@ from ftjax.pretrained.families.decoders.decoder_config import (
     rotary_fields,
     rotary_options,
 )
-from ftjax.pretrained.families.decoders.rope_config import ROPE_READS, rope_fields, rope_options
+from ftjax.pretrained.families.decoders.rope_config import (
+    LAYERED,
+    ROPE_READS,
+    rope_fields,
+    rope_options,
+)
 from ftjax.pretrained.keymaps.hf_config import refuse
 
 _PREFIX = {'llama': 'Llama', 'mistral': 'Mistral', 'qwen2': 'Qwen2', 'qwen3': 'Qwen3'}
@@ -76,14 +81,12 @@ def _window(kind: str, fields: JsonObject) -> dict[str, object]:
         first = 0
     elif kind.startswith('qwen') and fields.get('use_sliding_window') and window is not None:
         first = min(fields.get('max_window_layers', 28), depth)
-    if given := fields.get('layer_types'):
-        kinds = ('full_attention', 'sliding_attention')
-        if len(given) != depth or any(kinds[i >= first] != name for i, name in enumerate(given)):
-            raise UserError(
-                f'config.json: layer_types of {kind} other than {first} times full_attention and '
-                f'{depth - first} times sliding_attention, as the other fields say, are not '
-                'supported'
-            )
+    given = fields.get('layer_types')
+    if given and list(given) != [LAYERED[index >= first] for index in range(depth)]:
+        raise UserError(
+            f'config.json: layer_types of {kind} other than {first} times full_attention and '
+            f'{depth - first} times sliding_attention, as the other fields say, are not supported'
+        )
     return {'window': window, 'window_from': first} if first < depth else {}
 
 
@@ -105,9 +108,9 @@ def config_from_network(network: Network, labels: Sequence[str]) -> dict[str, An
         fields['sliding_window'] = network.window
     if kind.startswith('qwen'):
         fields['use_sliding_window'] = network.window is not None
-        fields['max_window_layers'] = (
-            network.depth if network.window is None else network.window_from
-        )
+        first = network.depth if network.window is None else network.window_from
+        fields['max_window_layers'] = first
+        fields['layer_types'] = [LAYERED[index >= first] for index in range(network.depth)]
     return fields
 
 

@@ -106,6 +106,8 @@ def network_from_config(config: JsonObject, **overrides: object) -> Network:
     relative = fields['relative_attention']
     normed = 'layer_norm' in fields.get('norm_rel_ebd', 'none').lower()
     dropout, head_dropout = fields['hidden_dropout_prob'], fields.get('cls_dropout')
+    if overrides.get('pool') == 'none':
+        head_dropout = None  # the class that answers for tokens has none of its own
     options = {
         'vocab_size': fields['vocab_size'],
         'width': width,

@@ -69,6 +69,8 @@ def _trunk(base: str) -> tuple[Rule, ...]:
 
 def network_from_config(config: JsonObject, **overrides: object) -> Network:
     """The network of a config; sinusoidal positions are stored, so they load as learned ones."""
+    dropout = config.get('dropout', 0.1)
+    of_tags = overrides.get('pool') == 'none'  # whose class has no dropout of its own
     options = {
         'vocab_size': config.get('vocab_size', 30522),
         'width': config.get('dim', 768),
@@ -78,9 +80,9 @@ def network_from_config(config: JsonObject, **overrides: object) -> Network:
         'max_positions': config.get('max_position_embeddings', 512),
         'act': read_activation(config.get('activation', 'gelu')),
         'epsilon': EPSILON,
-        'dropout': config.get('dropout', 0.1),
+        'dropout': dropout,
         'attention_dropout': config.get('attention_dropout', 0.1),
-        'head_dropout': config.get('seq_classif_dropout', 0.2),
+        'head_dropout': dropout if of_tags else config.get('seq_classif_dropout', 0.2),
         'num_classes': num_labels(config, CLASSIFIER),
     }
     return build('distilbert', {**options, **overrides})
