@@ -51,7 +51,7 @@ def main():
     arms, not_compared = candidate_arms(values, data, open_network(config, data))
     if 'arms' not in given:
         print(described_arms(arms, not_compared), flush=True)
-    settings = read_ablation(ablation_of(arms, data, given, budget))
+    settings = read_ablation(ablation_of(config, arms, data, given, budget))
     check_grids(values, settings)
     folder = pathlib.Path(WORKDIR.value)
     engine = ENGINE()

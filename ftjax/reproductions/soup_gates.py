@@ -21,6 +21,7 @@ def soup_verdicts(
     inside: Sequence[str],
     shifted: str,
     metric: str = 'accuracy',
+    overlap: float = 0.0,
 ) -> list[dict[str, object]]:
     """Gates on the soups, reports on the line from start to best member.
 
@@ -31,6 +32,7 @@ def soup_verdicts(
       inside: the arms between start and best member, in order.
       shifted: the shift that stands for all.
       metric: of which the highest is best.
+      overlap: of folds; see `statistics.mean_interval`.
 
     Returns:
       Objects {gate, passed, value, interval, kind}; values as the metric is written (accuracy in
@@ -50,7 +52,7 @@ def soup_verdicts(
         return scale * np.array([one[metric] for one in numbers])
 
     def report(claim: str, values: np.ndarray) -> dict[str, object]:
-        return gate(claim, values, 'report')
+        return gate(claim, values, 'report', overlap)
 
     gain = points(greedy, 'val') - points(best, 'val')
     members = [[m['shifted'] for m in by_cell[best, seed]['members']] for seed in seeds]
@@ -62,13 +64,16 @@ def soup_verdicts(
     return [
         {
             **gate(
-                'greedy at least the best member in every seed, on the split that chose both', gain
+                'greedy at least the best member in every seed, on the split that chose both',
+                gain,
+                overlap=overlap,
             ),
             'passed': bool((gain >= 0).all()),
         },
         gate(
             'uniform above the best member, out of distribution',
             points(uniform, 'ood') - points(best, 'ood'),
+            overlap=overlap,
         ),
         report(
             'uniform minus the best member, in distribution',

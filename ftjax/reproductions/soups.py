@@ -20,6 +20,7 @@ from ftjax.ablation.cells.baselines import BASELINES, Baseline, fingerprints
 from ftjax.ablation.cells.extra_test_sets import further_tests
 from ftjax.ablation.cells.row import finished_fields, numbers_of
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.statistics.mean_interval import overlap_of
 from ftjax.ablation.statistics.row_types import OwnRow
 from ftjax.config import Config, merged, read_config
 from ftjax.data import Splits
@@ -125,6 +126,7 @@ class Soup(Baseline):
             inside=[wise(alpha) for alpha in alphas(self.points)],
             shifted=SHIFTED,
             metric=settings.metric,
+            overlap=overlap_of(settings.folds),
         )
 
 
@@ -193,9 +195,10 @@ def seed_rows(soup: Soup, prepared: Prepared, settings: AblationSettings) -> dic
         return numbers_of(split_metrics(prepared, _tree(weights), 'val'))
 
     def row(weights: Variables, **more: object) -> OwnRow:
-        shifts = {test.name: test.metrics(_tree(weights)) for test in tests}
-        shifts = {SHIFTED: _means(list(shifts.values())), **shifts}
         metrics = split_metrics(prepared, _tree(weights))
+        at = metrics.get('threshold')
+        shifts = {test.name: test.metrics(_tree(weights), at) for test in tests}
+        shifts = {SHIFTED: _means(list(shifts.values())), **shifts}
         return finished_fields(validated(weights), metrics, shifts, **more, **fingerprints(data))
 
     metric = settings.metric

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ftjax.data import eval_batches
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
@@ -49,14 +51,20 @@ def chosen_threshold(prepared: Prepared, variables: Variables) -> Threshold | No
     Raises:
       NonFinitePredictions: an output is NaN or infinite.
     """
-    rule, val = prepared.config.train.threshold, prepared.data.val
+    val = prepared.data.val
+    return threshold_of(prepared, lambda: _collected(prepared, variables, val))
+
+
+def threshold_of(prepared: Prepared, validation: Callable[[], Statistics]) -> Threshold | None:
+    """As `chosen_threshold`, from what the task counts of the outputs on validation data."""
+    rule = prepared.config.train.threshold
     if not rule:
         return None
     if fixed(rule) is not None:
         return fixed(rule)
-    found = _collected(prepared, variables, val)
+    found = validation()
     refuse_non_finite(found.rows['finite'])
-    return task_of(val.task).threshold(rule, found)
+    return task_of(prepared.data.task).threshold(rule, found)
 
 
 def _collected(prepared: Prepared, variables: Variables, dataset: Dataset) -> Statistics:

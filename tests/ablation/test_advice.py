@@ -103,15 +103,57 @@ def test_arms_that_train_the_same_are_one(opened):
 def test_the_race_of_the_arms_is_an_ablation(opened):
     data, network = opened
     arms, _ = candidate_arms(VALUES, data, network)
-    settings = read_ablation(ablation_of(arms, data, {}, '10 min'))
+    config = read_config(VALUES)
+    settings = read_ablation(ablation_of(config, arms, data, {}, '10 min'))
     assert settings.reference == 'full' and settings.budget == '10 min'
     assert {'pixels', 'probe'} <= set(settings.arms)
-    own = read_ablation(ablation_of(arms, data, {'seeds': (3, 4), 'margin': 0.05}, '9 runs'))
+    given = {'seeds': (3, 4), 'margin': 0.05}
+    own = read_ablation(ablation_of(config, arms, data, given, '9 runs'))
     assert own.seeds == (3, 4) and own.margin == 0.05
     # What the caller names goes before what the config says.
-    assert read_ablation(ablation_of(arms, data, {'budget': '1 h'}, '9 runs')).budget == '9 runs'
+    given = {'budget': '1 h'}
+    assert read_ablation(ablation_of(config, arms, data, given, '9 runs')).budget == '9 runs'
     with pytest.raises(UserError, match=r'config\.ablation\.tasks does not go with advice'):
-        ablation_of(arms, data, {'tasks': {'one': {'data.seed': 1}}}, '9 runs')
+        ablation_of(config, arms, data, {'tasks': {'one': {'data.seed': 1}}}, '9 runs')
+
+
+OWN_ARMS = {'full': 'full', 'top': {'freeze': 'head'}, 'deep': 'last:1+llrd:0.5'}
+
+
+def test_arms_of_the_config_begin_at_its_rate_or_at_that_of_their_strategy(opened):
+    data, network = opened
+    arms, _ = candidate_arms(VALUES, data, network)
+    config = read_config(VALUES)
+    settings = read_ablation(ablation_of(config, arms, data, {'arms': OWN_ARMS}, '9 runs'))
+    middles = {arm: rates[1] for arm, rates in settings.grids.items()}
+    assert middles == {'full': 1e-3, 'top': 1e-2, 'deep': 1e-3}
+    assert settings.changes('top') == {'freeze': 'head'}
+    own = {'arms': OWN_ARMS, 'rates': (0.5, 5.0)}
+    settings = read_ablation(ablation_of(config, arms, data, own, '9 runs'))
+    assert {*settings.grids.values()} == {(0.5, 5.0)}
+
+
+@pytest.mark.parametrize(
+    ('given', 'words'),
+    [
+        ({'equal': 'compute'}, "equal 'compute' does not go with advice"),
+        ({'reference': 'probe'}, "reference 'probe' is a baseline"),
+        ({'arms': {'mine': {'baseline': 'probe'}, **OWN_ARMS}, 'reference': ''}, 'is a baseline'),
+    ],
+)
+def test_what_no_config_would_train_is_refused(opened, given, words):
+    data, network = opened
+    arms, _ = candidate_arms(VALUES, data, network)
+    with pytest.raises(UserError, match=words):
+        ablation_of(read_config(VALUES), arms, data, given, '9 runs')
+
+
+def test_the_pixels_are_no_arm_beside_a_decision_threshold(opened):
+    data, network = opened
+    arms, _ = candidate_arms(VALUES, data, network)
+    config = read_config({**VALUES, 'train': {'threshold': 'f1'}})
+    found = ablation_of(config, arms, data, {}, '9 runs')['arms']
+    assert 'probe' in found and 'pixels' not in found
 
 
 def test_a_better_arm_is_recommended_and_the_cheapest_as_good_named():

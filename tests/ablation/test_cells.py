@@ -2,19 +2,24 @@
 
 import dataclasses
 import pickle
+import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ftjax.ablation.cells import CellRunner
-from ftjax.ablation.cells.extra_test_sets import further_settings
+from ftjax.ablation.cells.extra_test_sets import FurtherTest, further_settings
 from ftjax.ablation.cells.linear_probe_row import features_of
+from ftjax.ablation.cells.row import fitted_metrics
 from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.report.tables import table_markdown
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.summary.summary import summarise
+from ftjax.data import load_data
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
+from ftjax.evaluation import sliding
 from ftjax.runs.evaluate import split_metrics
 from ftjax.runs.run import train
 
@@ -156,6 +161,54 @@ def test_a_further_test_set_that_cannot_be_meant_is_refused(given, words):
     settings, head = further_settings(DataSettings(examples_per_class=9, seed=2), 'p', PRINT)
     assert (settings.source, settings.seed, settings.examples_per_class) == ('glyphs:400', 0, None)
     assert head == 'source'
+
+
+def test_a_further_test_set_is_answered_by_windows_where_the_data_slide(tmp_path, monkeypatch):
+    rng, shapes = np.random.default_rng(0), []
+    for folder in ('images', 'masks'):
+        (tmp_path / folder).mkdir()
+    for name, size in {'a': (6, 9), 'b': (5, 4)}.items():
+        mask = rng.integers(0, 2, size, dtype=np.uint8)
+        # What is bright is of the second class.
+        Image.fromarray(np.repeat(255 * mask[..., None], 3, 2)).save(
+            tmp_path / f'images/{name}.png'
+        )
+        Image.fromarray(mask).save(tmp_path / f'masks/{name}.png')
+    given = {'source': f'masks:{tmp_path}', 'task': 'segmentation', 'image_size': (4, 4)}
+    settings = DataSettings(**given, sliding=0.5, test_fraction=0.0, val_fraction=0.0)
+
+    def answered(network, variables, batches, *more, **options):
+        for batch in batches:
+            shapes.append(batch['inputs'].shape[1:])
+            bright = batch['inputs'][..., :1] / 255.0
+            yield np.concatenate([0.5 - bright, bright - 0.5], -1), batch
+
+    monkeypatch.setattr(sliding, 'predict', answered)
+    test = FurtherTest('same', load_data(settings).train, settings, None, None)
+    assert test.metrics({'params': {}})['miou'] == 1.0  # at the size of the images
+    assert {*shapes} == {(4, 4, 3)}
+
+
+def test_what_is_fitted_answers_at_the_threshold_that_validation_chose():
+    logits = np.log([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]])
+    part = types.SimpleNamespace(labels=np.array([0, 1, 0, 1]))
+    data = types.SimpleNamespace(task='classification', class_names=('a', 'b'), val=part, test=part)
+
+    def at(rule):
+        config = types.SimpleNamespace(train=types.SimpleNamespace(threshold=rule))
+        return fitted_metrics(types.SimpleNamespace(config=config, data=data), logits, logits)
+
+    assert 'threshold' not in at('')[1] and at('')[1]['accuracy'] == 0.75
+    for found in at('f1'):
+        assert found['threshold'] == pytest.approx(0.4) and found['accuracy'] == 1.0
+    assert at('0.9')[1]['threshold'] == 0.9 and at('0.9')[1]['accuracy'] == 0.5
+
+
+def test_a_baseline_that_no_threshold_reaches_is_refused_beside_it():
+    settings = AblationSettings(arms={'raw': {'baseline': 'pixels'}}, seeds=(0,))
+    runner = CellRunner({**VALUES, 'train': {'threshold': 'f1'}}, settings)
+    with pytest.raises(UserError, match="'raw' is a baseline without a network"):
+        runner.check()
 
 
 @pytest.mark.slow

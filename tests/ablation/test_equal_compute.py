@@ -6,9 +6,11 @@ import math
 import pytest
 
 from ftjax.ablation.cells.run_cell import CellRunner
-from ftjax.ablation.cells.task_grids import check_grids, run_grids, stored_rows
+from ftjax.ablation.cells.task_grids import check_grids, run_grids, scheduled, stored_rows
+from ftjax.ablation.cells.task_race import budget_of_task, race_of
 from ftjax.ablation.engines.engine import InProcess
 from ftjax.ablation.grid.equal_compute import Length, at_equal_compute
+from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.settings import AblationSettings, read_ablation
 from ftjax.config import plain, template
 from ftjax.errors import UserError
@@ -65,6 +67,39 @@ def test_flops_are_those_of_the_step_a_run_would_have():
     # Products of matrices: once forward and twice backward, against once. What the compiler
     # counts besides (activations, the optimizer) differs a little from version to version.
     assert full.flops / head.flops == pytest.approx(3, rel=0.15)
+
+
+def made_up(arm, rate, seed):
+    score = 0.5 if rate is None else 0.9 - 0.1 * abs(math.log10(rate / 2e-3)) + 0.01 * seed
+    fields = {'val': {'accuracy': score}, 'test': {'accuracy': score}}
+    return {'status': 'ok', **fields, 'wall_seconds': 1.0, 'cell_seconds': 1.0}
+
+
+@pytest.mark.parametrize(
+    ('more', 'rates'),
+    [
+        ({'search': 'halving', 'trials': 4}, (1e-4, 1e-2)),
+        ({'budget': '900 runs', 'max_extra': 0}, (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)),
+    ],
+)
+def test_a_folder_with_short_runs_is_summarised_by_its_own_config(tmp_path, more, rates):
+    if 'search' in more:
+        pytest.importorskip('optuna')
+    arms = {name: name for name in ('full', 'head', 'last:1', 'norm', 'bitfit', 'first:1')}
+    section = {'arms': arms, 'rates': rates, 'seeds': (0, 1), 'equal': 'compute', **more}
+    settings = read_ablation({**section, 'reference': 'full'})
+    lengths = {arm: Length(30, 6e9 - place, 2.0) for place, arm in enumerate(arms)}
+    grid, schedule = scheduled(at_equal_compute(settings, lengths.__getitem__)[0], VALUES)
+    assert [arm for arm in grid.arms if '% of its steps' in arm]
+    if settings.budget:
+        schedule = race_of(grid, budget_of_task(settings, {}, 0), tmp_path)
+    options = {'progress': False, 'schedule': schedule}
+    run_grid(grid, made_up, tmp_path, {'config': VALUES}, **options)
+    rows, _, _ = stored_rows(VALUES, settings, tmp_path)
+    assert {row['arm'] for row in rows} == {*arms}
+    other = {**VALUES, 'train': {**VALUES['train'], 'epochs': 2.0}}
+    with pytest.raises(UserError, match=r'train\.epochs is 1'):
+        stored_rows(other, settings, tmp_path)
 
 
 def test_a_mistake_in_a_task_is_found_before_any_run():

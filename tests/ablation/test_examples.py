@@ -90,6 +90,28 @@ def test_the_parts_of_seeds_with_examples_of_their_own():
         uncertainty([np.ones(5)], [np.ones(5)], fixed=True)
 
 
+@pytest.mark.parametrize('fixed', [True, False])
+def test_both_is_no_less_than_its_parts(fixed):
+    # Every seed has half of its examples right, so that seeds do not spread at all.
+    one = [np.tile([0.0, 1.0], 30)] * 3
+    found = uncertainty(one, [np.zeros(60)] * 3, fixed=fixed)
+    assert found.seeds == 0 < found.examples <= found.both
+
+
+def test_folds_widen_what_other_seeds_do():
+    rng = np.random.default_rng(0)
+    pair = list(rng.normal(size=(10, 40))), [np.zeros(40)] * 10
+    for fixed in (True, False):
+        alone, folded = (uncertainty(*pair, fixed=fixed, overlap=o) for o in (0.0, 0.25))
+        assert folded.examples == alone.examples and folded.both > alone.both
+    ratio = uncertainty(*pair, fixed=True, overlap=0.25).seeds / alone_of(pair)
+    assert ratio == pytest.approx(np.sqrt(1 + 0.25 * 10))
+
+
+def alone_of(pair):
+    return uncertainty(*pair, fixed=True).seeds
+
+
 def test_mcnemar_is_the_exact_binomial_test():
     rng = np.random.default_rng(0)
     one, other = rng.random(200) < 0.9, rng.random(200) < 0.8

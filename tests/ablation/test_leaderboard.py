@@ -9,9 +9,11 @@ import sys
 
 import pytest
 
-from ftjax.ablation.leaderboard.board import build, seal
+from ftjax.ablation.leaderboard.board import build, seal, shown
 from ftjax.ablation.leaderboard.config_links import config_of, configs_named
-from ftjax.ablation.leaderboard.entries import within
+from ftjax.ablation.leaderboard.entries import entries_of, within
+from ftjax.ablation.leaderboard.settings_found import settings_below
+from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 
 
@@ -101,6 +103,75 @@ def test_a_run_that_diverged_has_no_fingerprint_and_its_arm_counts(results):
     assert build(results).refused == {}
 
 
+def with_copies(rows, count):
+    return [{**row, 'leaks': {'exact': count, 'near': 0, 'n': 359}} for row in rows]
+
+
+def test_copies_count_beyond_those_of_the_setting(results):
+    lines = [json.dumps(row) + '\n' for row in with_copies(rows_of(results), 2)]
+    (results / 'quickstart/runs.jsonl').write_text(''.join(lines), 'utf-8')
+    folder = handed_in(results)  # with the copies of its setting
+    seal(results, folder, 'quickstart')
+    board = build(results)
+    assert board.refused == {}
+    # What the setting has is told of all its arms.
+    assert all('test examples that stand in training' in e.problems for e in board.entries)
+    mine = folder / 'runs.jsonl'
+    mine.write_text(mine.read_text('utf-8').replace('"exact": 2', '"exact": 3'), 'utf-8')
+    with pytest.raises(UserError, match='test examples that stand in training'):
+        seal(results, folder, 'quickstart')
+
+
+def test_lines_for_a_terminal_name_the_submissions(results):
+    board = build(results)
+    assert 'None yet.' in shown(board, board.entries)
+    handed_in(results)
+    board = build(results)
+    assert 'somebody' in shown(board, board.entries)
+    assert 'None yet.' not in shown(board, board.entries)
+
+
+@pytest.mark.parametrize('name', ['strategies', 'advice/digits', 'reproductions/t1'])
+def test_the_board_says_what_the_report_says(repository, tmp_path, name):
+    for file in ('runs.jsonl', 'summary.json'):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(repository / 'results' / name / file, tmp_path / name)
+    for setting in settings_below(tmp_path).values():
+        (task,) = [one for one in setting.report['tasks'] if one['task'] == (setting.task or 'all')]
+        known = {arm['arm']: arm for arm in task['arms'] if arm['mean'] is not None}
+        own = [e for e in entries_of(setting) if e.metric == setting.report['metric']]
+        assert {entry.arm for entry in own} == {*known}
+        for entry in own:
+            arm = known[entry.arm]
+            assert entry.rate == arm['rate'] and entry.trials == arm['n_trials']
+            assert entry.mean['estimate'] == pytest.approx(arm['mean']['estimate'])
+            verdicts = [(of or {}).get('verdict') for of in (entry.difference, arm['difference'])]
+            assert verdicts[0] == verdicts[1], entry.arm
+
+
+def test_intervals_of_folds_are_those_of_the_report(tmp_path):
+    rows = [
+        {
+            'arm': arm,
+            'rate': None,
+            'seed': seed,
+            'status': 'ok',
+            'val': {'accuracy': level + 0.01 * (seed % 3)},
+            'test': {'accuracy': level + 0.01 * (seed % 4)},
+        }
+        for arm, level in {'full': 0.6, 'head': 0.5}.items()
+        for seed in range(5)
+    ]
+    (tmp_path / 'runs.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows))
+    summary = summarise(rows, reference='head', folds=5, margin=0.2)
+    (tmp_path / 'summary.json').write_text(json.dumps(summary))
+    (setting,) = settings_below(tmp_path).values()
+    for entry in entries_of(setting):
+        arm = next(arm for arm in summary['tasks'][0]['arms'] if arm['arm'] == entry.arm)
+        assert entry.reference == 'head'
+        assert (entry.mean, entry.difference) == (arm['mean'], arm['difference'])
+
+
 def without_a_seed(rows):
     return [row for row in rows if row['seed'] != 4]
 
@@ -152,6 +223,7 @@ def other_weights(rows):
         (each(steps=10**6), 'more than the'),
         (dirty, 'changed after its commit'),
         (uncommitted, 'no commit'),
+        (each(val={}), 'rows without accuracy on validation or test data'),
         (better, 'not that of its examples'),
         (unknown, 'not that of its examples'),
         (each(identity='x'), "'identity' is 'x'"),

@@ -67,6 +67,14 @@ def test_interval_covers_the_true_vertex_as_often_as_it_says():
     assert abs(hits / bounded - 0.95) < 0.02
 
 
+def test_folds_widen_the_interval_of_the_vertex():
+    rng = np.random.default_rng(0)
+    values = np.array([0.7, 0.9, 0.8]) + rng.normal(0, 0.01, (5, 3))
+    choice = choice_of((1e-3, 3e-3, 1e-2), values)
+    alone, folded = estimate_rate(choice), estimate_rate(choice, overlap=0.25)
+    assert folded.rate == alone.rate and folded.low < alone.low < alone.high < folded.high
+
+
 def test_fieller_holds_the_ratios_that_a_t_test_keeps():
     rng = np.random.default_rng(1)
     above, below = rng.normal(1, 0.3, 6), rng.normal(-2, 0.4, 6)

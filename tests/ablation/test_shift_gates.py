@@ -102,6 +102,20 @@ def test_movement_is_that_of_the_chosen_rate_and_of_arms_that_moved():
     )
 
 
+def test_folds_widen_how_far_features_moved():
+    made = [
+        {**row, 'features_moved': {'test': 0.1 + 0.01 * row['seed'], 'noise': 0.2, 'blur': 0.2}}
+        for row in MADE
+    ]
+    widths = []
+    for folds in (0, 3):
+        found = movement_verdicts(summarise(made, reference='full', folds=folds), made, {})
+        (low, high) = found[0]['interval']
+        widths.append(high - low)
+    # Three values: s^2 (1/3 + 1/2) in place of s^2 / 3.
+    assert widths[1] == pytest.approx(widths[0] * (1 + 3 / 2) ** 0.5)
+
+
 def test_movement_on_a_group_takes_a_distance_on_each_of_its_test_sets():
     made = [{**row, 'features_moved': {'test': 0.1, 'noise': 0.2}} for row in MADE]
     found = movement_verdicts(summarise(made, reference='full'), made, GROUPS)

@@ -62,6 +62,16 @@ def test_the_line_is_compared_with_its_better_end():
     assert by_words(found, '0.5 minus the better end (s)')['value'] == pytest.approx(-4.0)
 
 
+def test_folds_widen_every_interval():
+    made = rows(OOD)
+    for number, row in enumerate(made):
+        row['shifts'] = {'all': {'accuracy': row['shifts']['all']['accuracy'] + number % 4 / 100}}
+    alone, folded = soup_verdicts(made, **NAMES), soup_verdicts(made, **NAMES, overlap=0.5)
+    for one, other in zip(alone, folded, strict=True):
+        wide, wider = (high - low for low, high in (one['interval'], other['interval']))
+        assert wider == pytest.approx(wide * (1 + 0.5 * 3) ** 0.5), one['gate']
+
+
 def test_soups_below_the_best_member_fail():
     found = soup_verdicts(rows({**OOD, 'u': 0.39}, {'g': 0.79}), **NAMES)
     assert by_words(found, 'uniform above')['passed'] is False

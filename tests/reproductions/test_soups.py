@@ -1,5 +1,6 @@
 """Soups as arms of an ablation: their options, their rows, their verdicts, from end to end."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -96,6 +97,42 @@ def test_rows_of_a_seed_are_made_once_and_do_not_depend_on_the_job(tmp_path, mon
     alone = runner(soups.GREEDY, None, 1)
     (row,) = [row for row in rows if (row['arm'], row['seed']) == (soups.GREEDY, 1)]
     assert alone['test'] == row['test'] and len(made) == 2
+
+
+def test_shifts_are_answered_at_the_threshold_of_the_test_split(monkeypatch):
+    asked = []
+
+    def measured(variables, threshold=None):
+        asked.append(threshold)
+        return {'accuracy': 0.5}
+
+    scores = {'accuracy': 0.6, 'threshold': 0.3}
+    prepared = types.SimpleNamespace(
+        config=runner_of().config_of(soups.START, None, 0),
+        data=types.SimpleNamespace(fingerprint='a', test=types.SimpleNamespace(fingerprint='b')),
+        variables={'params': {'head': {'kernel': np.ones(3, np.float32)}}},
+        plan=types.SimpleNamespace(size_trained=3),
+    )
+    monkeypatch.setattr(soups, 'train', moved)
+    monkeypatch.setattr(soups, 'split_metrics', lambda *given: scores)
+    monkeypatch.setattr(
+        soups, 'prepare', lambda config, data: Started(config, prepared.plan, prepared.variables)
+    )
+    monkeypatch.setattr(
+        soups, 'further_tests', lambda *given: [types.SimpleNamespace(name='n', metrics=measured)]
+    )
+    soup = soups.Soup(take=soups.START, **OPTIONS, orders=1, points=3)
+    soups.seed_rows(soup, prepared, AblationSettings(arms={'a': 'head'}, rates=(1e-3,)))
+    assert asked and {*asked} == {0.3}
+
+
+@dataclasses.dataclass
+class Started:
+    """What `moved` reads of a run."""
+
+    config: object
+    plan: object
+    variables: object
 
 
 def check_soups(rows, *shifts):

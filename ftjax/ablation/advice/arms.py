@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 
-from ftjax.config import merged, read_config
+from ftjax.config import Config, merged, read_config
 from ftjax.data import Splits
 from ftjax.errors import UserError
 from ftjax.optim.optimizer import shapes_of, state_bytes
@@ -121,10 +122,9 @@ def described(strategy: str, factor: float, prepared: Prepared) -> CandidateArm:
     spec, phase = run_spec(prepared), prepared.plan.phases[0]
     state = jax.eval_shape(spec.train_step(phase).tx.init, shapes_of(phase))
     stages = list(phase.stages)
-    middle = factor * prepared.config.optimizer.learning_rate
     return CandidateArm(
         strategy=strategy,
-        rates=tuple(float(f'{rate:.2g}') for rate in (middle / STEP, middle, middle * STEP)),
+        rates=rates_around(factor * prepared.config.optimizer.learning_rate),
         trainable=prepared.plan.size_trained,
         share=prepared.plan.size_trained / phase.size(),
         optimizer_bytes=state_bytes(state),
@@ -132,12 +132,25 @@ def described(strategy: str, factor: float, prepared: Prepared) -> CandidateArm:
     )
 
 
+def rates_around(middle: float) -> tuple[float, ...]:
+    """A starting grid of three learning rates.
+
+    >>> rates_around(1e-3)
+    (0.00032, 0.001, 0.0032)
+    """
+    return tuple(float(f'{rate:.2g}') for rate in (middle / STEP, middle, middle * STEP))
+
+
 def ablation_of(
-    arms: list[CandidateArm], data: Splits, given: Mapping[str, object], budget: str
+    config: Config, arms: list[CandidateArm], data: Splits, given: Mapping[str, Any], budget: str
 ) -> dict[str, object]:
     """The section `ablation` of a race of these arms.
 
+    Arms of the config's own whose strategy is a candidate's take its rates, others those around
+    the config's learning rate, unless the config names rates.
+
     Args:
+      config: of the run, which all arms share.
       arms: from `candidate_arms`.
       data: of the run: baselines follow from it.
       given: keys that the config sets itself; they replace those made here.
@@ -145,12 +158,17 @@ def ablation_of(
 
     Raises:
       UserError: `full` is no arm, and the config names neither arms nor another reference; or
-        the config names several tasks.
+        the config names several tasks, equal compute, or a baseline as its reference.
     """
     if given.get('tasks'):
         raise UserError(
             'config.ablation.tasks does not go with advice, which is on one set of data; leave it '
             'out, and call advise once for each task'
+        )
+    if given.get('equal') == 'compute':
+        raise UserError(
+            "config.ablation.equal 'compute' does not go with advice: arms would run for other "
+            'steps than a run of the choice does; leave it out'
         )
     named: dict[str, object] = {
         arm.strategy: {'freeze': arm.strategy, 'rates': arm.rates} for arm in arms
@@ -161,17 +179,45 @@ def ablation_of(
             'arms and their reference in the config, config.ablation'
         )
     if data.label_kind.one_class:
-        kinds = ('probe',) if data.train.kind == 'text' else ('pixels', 'probe')
+        # The pixels know no decision threshold: see the check of their cells.
+        pixels = data.train.kind != 'text' and not config.train.threshold
+        kinds = ('pixels', 'probe') if pixels else ('probe',)
         named |= {kind: {'baseline': kind} for kind in kinds}
     made = {
         'question': 'What to freeze?',
         'arms': named,
-        'rates': arms[0].rates,
+        'rates': rates_around(config.optimizer.learning_rate),
         'seeds': tuple(range(SEEDS)),
         'reference': FULL,
         'metric': task_of(data.task).default_metric,
     }
-    return {**made, **given, 'budget': budget}
+    section: dict[str, Any] = {**made, **given, 'budget': budget}
+    if 'rates' not in given:
+        section['arms'] = with_rates(section['arms'], {arm.strategy: arm.rates for arm in arms})
+    reference = section['arms'].get(section['reference'] or next(iter(section['arms']), ''))
+    if isinstance(reference, Mapping) and 'baseline' in reference:
+        raise UserError(
+            f'config.ablation.reference {section["reference"]!r} is a baseline, which no config '
+            'trains, and advice may be to train the reference; name an arm that trains'
+        )
+    return section
+
+
+def with_rates(
+    arms: Mapping[str, Any], rates: Mapping[str, tuple[float, ...]]
+) -> dict[str, object]:
+    """Arms with the starting grids of their strategies, where they have none of their own.
+
+    >>> with_rates({'top': 'head', 'own': {'freeze': 'own'}}, {'head': (0.1, 0.2)})
+    {'top': {'rates': (0.1, 0.2), 'freeze': 'head'}, 'own': {'freeze': 'own'}}
+    """
+    found: dict[str, object] = {}
+    for arm, given in arms.items():
+        strategy = given.get('freeze') if isinstance(given, Mapping) else given
+        known = rates.get(strategy) if isinstance(strategy, str) else None
+        changes = given if isinstance(given, Mapping) else {'freeze': given}
+        found[arm] = given if known is None else {'rates': known, **changes}
+    return found
 
 
 def described_arms(arms: list[CandidateArm], left_out: Mapping[str, str]) -> str:

@@ -4,7 +4,8 @@ Everything is read from the summary's own verdicts and simultaneous intervals, s
 report cannot contradict each other.
 
 1. An arm counts if it has a rate inside its grid and a verdict against the reference (all of the
-   network trained), or is the reference.
+   network trained), or is the reference. A grid of one rate has no inside: where the budget allows
+   no more, the arm counts at that rate.
 2. If any is better than the reference, the one of them with the highest estimate is recommended.
 3. Else the cheapest arm that is as good as the reference: the whole interval of its difference
    lies above a loss of the margin (non-inferior). The reference itself is one.

@@ -9,7 +9,7 @@ from typing import Any
 
 from ftjax.ablation.cells.row import numbers_of
 from ftjax.config import Config, read_config
-from ftjax.data import Dataset, eval_batches, load_data
+from ftjax.data import Dataset, load_data
 from ftjax.data.load import load_test
 from ftjax.data.matching import matching_preprocessing
 from ftjax.data.other_source import NOT_OF_OTHERS, same_source
@@ -17,7 +17,7 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import is_named
 from ftjax.data.text.trained_tokenizer import wanted
 from ftjax.errors import UserError, check_name
-from ftjax.evaluation.predict import predict
+from ftjax.evaluation.sliding import split_outputs
 from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing
@@ -54,12 +54,8 @@ class FurtherTest:
         if self.parts:
             kept = {k: v for k, v in variables['params'].items() if k in self.parts}
             variables = {**variables, 'params': kept}
-        settings = self.settings
-        batches = eval_batches(
-            self.dataset, settings.eval_batch_size, settings.image_size, self.preprocessing
-        )
-        given = self.network, variables, batches, self.preprocessing
-        outputs, of = predict(*given, tta=settings.tta), self.dataset
+        of = self.dataset
+        outputs = split_outputs(self.network, variables, of, self.settings, self.preprocessing)
         another = self.head is not None or self.parts  # another head, other classes
         own = None if another else threshold
         task = task_of(of.task)

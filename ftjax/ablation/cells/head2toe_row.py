@@ -6,14 +6,13 @@ import math
 
 import numpy as np
 
-from ftjax.ablation.cells.row import finished_fields, numbers_of
+from ftjax.ablation.cells.row import finished_fields, fitted_metrics, numbers_of
 from ftjax.data import Dataset
 from ftjax.data.streams.evaluation_batches import eval_batches
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather
 from ftjax.leaves import flatten
 from ftjax.runs.prepare import Prepared
-from ftjax.tasks import evaluate
 from ftjax.training.sweeps.head2toe import fit_head2toe, joined
 
 
@@ -30,10 +29,7 @@ def head2toe_row(prepared: Prepared, share: float) -> dict[str, object]:
     head = fit_head2toe(
         (x['train'], data.train.labels), (x['val'], data.val.labels), data.num_outputs, share
     )
-    val, test = (
-        evaluate(head.logits(x[name]), parts[name].labels, data.class_names, task=data.task)
-        for name in ('val', 'test')
-    )
+    val, test = fitted_metrics(prepared, *(head.logits(x[name]) for name in ('val', 'test')))
     places = np.repeat(np.arange(len(stages)), widths)[head.kept]
     kept = {stage: int((places == number).sum()) for number, stage in enumerate(stages)}
     leaves = flatten(prepared.variables['params'])

@@ -6,13 +6,12 @@ import math
 
 import numpy as np
 
-from ftjax.ablation.cells.row import finished_fields, numbers_of
+from ftjax.ablation.cells.row import finished_fields, fitted_metrics, numbers_of
 from ftjax.data import Dataset
 from ftjax.data.streams.loader import Loader
 from ftjax.errors import UserError
 from ftjax.leaves import flatten
 from ftjax.runs.prepare import Prepared
-from ftjax.tasks import evaluate
 from ftjax.training.feature_cache import compute
 from ftjax.training.feature_cache.key import prefix_of
 from ftjax.training.sweeps.linear_probe import fit_probe
@@ -32,18 +31,15 @@ def probe_row(prepared: Prepared) -> dict[str, object]:
     train, val, test = (features_of(prepared, part) for part in (data.train, data.val, data.test))
     probe = fit_probe(train, data.train.labels, data.num_outputs)
     best = probe.best(val, data.val.labels)
-    scored = [
-        evaluate(probe.logits(x)[best], part.labels, data.class_names, task=data.task)
-        for x, part in ((val, data.val), (test, data.test))
-    ]
+    of_val, of_test = fitted_metrics(prepared, *(probe.logits(x)[best] for x in (val, test)))
     head = probe.kernels[best].size + probe.biases[best].size
     leaves = flatten(prepared.variables['params'])
     trunk = sum(
         math.prod(leaf.shape) for path, leaf in leaves.items() if path.split('/')[0] != 'head'
     )
     return finished_fields(
-        {**numbers_of(scored[0]), 'loss': scored[0]['log_loss']},
-        scored[1],
+        {**numbers_of(of_val), 'loss': of_val['log_loss']},
+        of_test,
         {},
         penalty=float(probe.penalties[best]),
         iterations=int(probe.steps.max()),

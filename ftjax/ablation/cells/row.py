@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from ftjax.evaluation.metric import MetricValues
 from ftjax.pytrees import Variables
-from ftjax.runs.evaluate import split_metrics
+from ftjax.runs.evaluate import split_metrics, threshold_of
 from ftjax.runs.prepare import Prepared
+from ftjax.tasks import task_of
 from ftjax.tasks.metrics import known_metrics, metric_of
 
 
@@ -33,6 +36,29 @@ def finished_fields(
         **({'shifts': dict(shifts)} if shifts else {}),
         **others,
     }
+
+
+def fitted_metrics(
+    prepared: Prepared, val: np.ndarray, test: np.ndarray
+) -> tuple[MetricValues, MetricValues]:
+    """Metrics on validation and test data of what was fitted on features of a network.
+
+    Both are at the decision threshold that train.threshold asks for, as those of a run are.
+
+    Args:
+      prepared: the network on its data.
+      val, test: outputs, (examples, outputs).
+    """
+    data, task = prepared.data, task_of(prepared.data.task)
+    of_val, of_test = (
+        task.collected([(outputs, {'labels': np.asarray(part.labels)})])
+        for outputs, part in ((val, data.val), (test, data.test))
+    )
+    threshold = threshold_of(prepared, lambda: of_val)
+    return (
+        task.measured(of_val, data.class_names, threshold),
+        task.measured(of_test, data.class_names, threshold),
+    )
 
 
 def numbers_of(metrics: MetricValues) -> dict[str, float | None]:

@@ -92,12 +92,19 @@ class CellRunner:
 
         Raises:
           UserError: the task has no such metric, no examples to choose rates and penalties by,
-            or none to be tested on; a baseline that is not known, or not for this task.
+            or none to be tested on; a baseline that is not known, or not for this task or config.
         """
         settings = self.settings
         for arm in settings.arms:
             rates = settings.grids.get(arm, ())
             config = self.config_of(arm, rates[0] if rates else None, settings.draws[0])
+            baseline = self.baseline(arm)
+            if config.train.threshold and baseline is not None and not baseline.network:
+                raise UserError(
+                    f'arm {arm!r} is a baseline without a network, which train.threshold does not '
+                    'reach: its answers would not compare with those of the others; leave out one '
+                    'of the two'
+                )
             data = self.data_of(config)
             where = 'config.ablation.metric:'
             check_metric(settings.metric, data.task, data.num_outputs, where)
@@ -113,7 +120,6 @@ class CellRunner:
                     f'arm {arm!r} cannot be tested: {data.test.name} holds no examples; give it '
                     'some (data.test_fraction)'
                 )
-            baseline = self.baseline(arm)
             if baseline is not None:
                 baseline.check(data, self.prepared_for(baseline, config, data), settings)
 

@@ -146,7 +146,9 @@ def stored_rows(
             of_arms, more = [row for row in rows if row.get('task') == task], []
         else:
             grid, schedule = scheduled(settings, of_task)
-            check_claim(place, grid, {'config': of_task}, LENGTHS if equal else ())
+            # The lengths of short runs follow from those of full ones, which are not known here.
+            claimed = expanded(settings) if equal else grid
+            check_claim(place, claimed, {'config': of_task}, LENGTHS if equal else ())
             if settings.budget:
                 schedule = race_of(grid, budget_of_task(settings, races, number), place)
             there = in_order(grid, schedule.present(read_rows(place / 'runs.jsonl')))

@@ -34,8 +34,10 @@ HOW_GATES_PASS = (
     'holds, with its interval. Kind: a report is told beside the gates and cannot fail. A gate '
     'passes if the interval of its value lies above 0, fails if it lies below 0 or within the '
     'margin of equivalence, and is undecided otherwise. Where a statement is on several '
-    'differences, all must hold; the nearest is shown. Intervals are those of the table: of the '
-    'same model, with the same critical value.'
+    'differences, all must hold; the nearest is shown. Intervals of gates that a config '
+    'names are those of the table: of the same model, with the same critical value. Of other '
+    'verdicts (on movement, weights, soups, theory) they may be t intervals over seeds, each by '
+    'itself.'
 )
 Weights = dict[str, float]
 """Arm to its weight in a sum of means; weights add up to 0."""
@@ -250,9 +252,14 @@ def ordering(claim: str, errors: Mapping[str, np.ndarray], lower: str, other: st
     return _verdict(claim, _passed([found.verdict], ()), value, interval, 'gate')
 
 
-def gate(claim: str, values: np.ndarray, kind: str = 'gate') -> dict[str, object]:
-    """A verdict on differences, one a seed: passed if their t interval lies above 0."""
-    found = mean_interval(values)
+def gate(
+    claim: str, values: np.ndarray, kind: str = 'gate', overlap: float = 0.0
+) -> dict[str, object]:
+    """A verdict on differences, one a seed: passed if their t interval lies above 0.
+
+    `overlap` is that of folds; see `statistics.mean_interval`.
+    """
+    found = mean_interval(values, overlap=overlap)
     interval, passed = None, None
     if found.low is not None and found.high is not None:
         interval = [found.low, found.high]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ftjax.ablation.gates.gates import gate
+from ftjax.ablation.statistics.mean_interval import overlap_of
 from ftjax.ablation.statistics.row_types import Rows, Summary
 
 
@@ -43,5 +44,6 @@ def weight_verdicts(
                 for seed in sorted({row['seed'] for row in of_arm})
             ]
             claim = f'{group}: mean weight of {arm} in {place} (1: its largest leaf)'
-            found.append(gate(claim, np.array(by_seed), 'report'))
+            overlap = overlap_of(summary.get('folds'))
+            found.append(gate(claim, np.array(by_seed), 'report', overlap))
     return found

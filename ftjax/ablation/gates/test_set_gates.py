@@ -8,6 +8,7 @@ import numpy as np
 
 from ftjax.ablation.gates.gates import gate
 from ftjax.ablation.rates.choice import known_rate
+from ftjax.ablation.statistics.mean_interval import overlap_of
 from ftjax.ablation.statistics.row_types import Rows, Summary
 
 Groups = Mapping[str, Sequence[str]]
@@ -44,7 +45,7 @@ def movement_verdicts(summary: Summary, rows: Rows, groups: Groups) -> list[dict
       summary: from `summarise`, of one task.
       rows: of runs.jsonl; those with `features_moved` (test set to distance) are told.
     """
-    places = {'in distribution': ('test',), **groups}
+    places, overlap = {'in distribution': ('test',), **groups}, overlap_of(summary.get('folds'))
     verdicts = []
     for arm in summary['tasks'][0]['arms']:
         chosen = [
@@ -65,5 +66,5 @@ def movement_verdicts(summary: Summary, rows: Rows, groups: Groups) -> list[dict
             if not values:
                 continue
             claim = f'{place}: features of {arm["arm"]} moved by, % of their length'
-            verdicts.append(gate(claim, np.array(values), 'report'))
+            verdicts.append(gate(claim, np.array(values), 'report', overlap))
     return verdicts

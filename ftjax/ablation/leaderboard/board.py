@@ -105,4 +105,4 @@ def shown(board: Board, entries: Sequence[Entry]) -> str:
     """Some entries as text for a terminal: the Markdown page's tables."""
     if not entries:
         return 'nothing passes these filters'
-    return markdown(entries, {}, (), configs_named(board.results))
+    return markdown(entries, {}, board.handed_in, configs_named(board.results))

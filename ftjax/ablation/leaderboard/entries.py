@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ftjax.ablation.leaderboard.as_reported import as_reported
 from ftjax.ablation.leaderboard.row_checks import problems
 from ftjax.ablation.leaderboard.settings_found import Located, Setting
 from ftjax.ablation.rates.choice import SAME
@@ -51,13 +52,10 @@ def entries_of(setting: Setting) -> Iterator[Entry]:
     Raises:
       UserError: rows that cannot be compared: no rate was run with a seed that all rates had.
     """
-    found, rows = problems(setting.arms), [one.row for one in setting.rows]
-    arms = list(setting.arms)
-    reference = 'full' if 'full' in arms else arms[0]
-    for name in metrics_of(rows):
-        # A task is the setting here: its name is no longer wanted in the rows.
-        plain = [{k: v for k, v in row.items() if k != 'task'} for row in rows]
-        summary: Any = summarise(plain, reference=reference, metric=name)
+    found = problems(setting.arms)
+    for name in metrics_of([one.row for one in setting.rows]):
+        rows, options = as_reported(setting, name)
+        summary: Any = summarise(rows, metric=name, **options)
         listed = [arm for arm in summary['tasks'][0]['arms'] if arm['mean'] is not None]
         costliest = max((arm['step_flops'] or 0.0 for arm in listed), default=0.0)
         sign = -1.0 if summary['higher_is_better'] else 1.0
@@ -71,7 +69,7 @@ def entries_of(setting: Setting) -> Iterator[Entry]:
                 arm=arm['arm'],
                 mean=arm['mean'],
                 difference=arm['difference'],
-                reference=reference,
+                reference=summary['reference'],
                 seeds=seeds,
                 rate=arm['rate'],
                 edge=bool(arm['rate_edge']),

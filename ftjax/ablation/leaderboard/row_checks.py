@@ -19,13 +19,16 @@ def problems(
 
     An arm is in order if it has three seeds or more, those of most arms, as many trials as they
     have, its rate chosen with the same seeds, the data and steps of the others, one set of weights,
-    a commit without changes, frozen weights that did not move, and scores that are those of its
-    examples.
+    a commit without changes, frozen weights that did not move, scores that are those of its
+    examples, and no test examples in training: of a setting to join, no more than its own arms
+    have at that seed.
 
     Args:
       arms: their rows.
-      among: arms that say what most arms have; these themselves where it is None.
+      among: arms of the setting to join, which say what most arms have; where it is None these
+        themselves say it.
     """
+    copies = {} if among is None else copies_by_seed(among)
     among = arms if among is None else among
     seeds = most_common([frozenset(one.row['seed'] for one in rows) for rows in among.values()])
     tuned = [rows for rows in among.values() if rates_of(rows) != {None}]
@@ -39,7 +42,7 @@ def problems(
             *of_trials(rows, trials, tuning),
             *of_data(rows, data),
             *of_steps(rows, most_common(steps) if steps else None),
-            *of_each(rows),
+            *of_each(rows, copies),
         ]
         for arm, rows in arms.items()
     }
@@ -78,8 +81,13 @@ def of_steps(rows: Sequence[Located], steps: int | None) -> Iterator[str]:
         yield f'more than the {steps} steps of most arms'
 
 
-def of_each(rows: Sequence[Located]) -> Iterator[str]:
-    """What single rows show: weights, commit, frozen weights, scores of examples, copies."""
+def of_each(rows: Sequence[Located], copies: Mapping[int, int]) -> Iterator[str]:
+    """What single rows show: weights, commit, frozen weights, scores of examples, copies.
+
+    Args:
+      rows: of an arm.
+      copies: seed to the test examples that stand in training anyway; none where it is left out.
+    """
     told = [one.row.get('identity') or {} for one in rows]
     if not all(told):
         yield 'rows that do not say what made them'
@@ -94,8 +102,21 @@ def of_each(rows: Sequence[Located]) -> Iterator[str]:
         yield 'frozen weights that moved'
     if any(not scores_agree(one) for one in rows):
         yield 'a score that is not that of its examples'
-    if any((one.row.get('leaks') or {}).get('exact') for one in rows):
+    if any(copies_in(one) > copies.get(one.row['seed'], 0) for one in rows):
         yield 'test examples that stand in training'
+
+
+def copies_in(located: Located) -> int:
+    """Test examples of a row that also stand in training, as far as it tells."""
+    return (located.row.get('leaks') or {}).get('exact') or 0
+
+
+def copies_by_seed(arms: Mapping[str, Sequence[Located]]) -> dict[int, int]:
+    """Seed to the test examples that stand in training, in most of its rows."""
+    found: dict[int, list[int]] = {}
+    for one in (one for rows in arms.values() for one in finished_of(rows)):
+        found.setdefault(one.row['seed'], []).append(copies_in(one))
+    return {seed: most_common(counts) for seed, counts in found.items()}
 
 
 def scores_agree(located: Located) -> bool:

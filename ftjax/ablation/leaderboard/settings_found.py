@@ -7,10 +7,11 @@ import pathlib
 from collections.abc import Iterator, Mapping
 
 from ftjax.ablation.grid.rows import check_row, read_rows
-from ftjax.ablation.statistics.row_types import OwnRow
+from ftjax.ablation.statistics.row_types import OwnRow, Summary
+from ftjax.ablation.summary.summary import read_summary
 from ftjax.io.json.jsonl import numbered_jsonl
 
-ROWS = 'runs.jsonl'
+ROWS, REPORT = 'runs.jsonl', 'summary.json'
 SUBMISSIONS = 'submissions'
 """The folder below results/leaderboard that holds what others handed in."""
 
@@ -32,6 +33,9 @@ class Setting:
     name: str
     """The folder below results, and the task after a colon where there are several."""
     rows: tuple[Located, ...]
+    task: str = ''
+    report: Summary | None = None
+    """The summary.json beside the rows; None where there is none."""
 
     @property
     def arms(self) -> dict[str, list[Located]]:
@@ -46,18 +50,23 @@ def settings_below(results: pathlib.Path) -> dict[str, Setting]:
     """Every setting of the rows below a folder, by name; submissions apart.
 
     Raises:
-      UserError: a row that cannot be one, or two rows that contradict each other.
+      UserError: a row that cannot be one, two rows that contradict each other, or a summary.json
+        that is none.
     """
-    found: dict[str, list[Located]] = {}
+    found: dict[str, Setting] = {}
     for path in sorted(results.rglob(ROWS)):
         place = path.relative_to(results)
         if SUBMISSIONS in place.parts:
             continue
+        told = path.parent / REPORT
+        report = read_summary(told) if told.is_file() else None
+        by_task: dict[str, list[Located]] = {}
         for located in located_rows(path, place.as_posix()):
-            task = located.row.get('task')
+            by_task.setdefault(str(located.row.get('task') or ''), []).append(located)
+        for task, rows in by_task.items():
             name = place.parent.as_posix() + (f': {task}' if task else '')
-            found.setdefault(name, []).append(located)
-    return {name: Setting(name, tuple(rows)) for name, rows in found.items()}
+            found[name] = Setting(name, tuple(rows), task, report)
+    return found
 
 
 def located_rows(path: pathlib.Path, place: str) -> Iterator[Located]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from ftjax.ablation.leaderboard.entries import metrics_of
 from ftjax.ablation.leaderboard.row_checks import problems
 from ftjax.ablation.leaderboard.settings_found import ROWS, Located, Setting, located_rows
 from ftjax.errors import UserError, check_name
@@ -64,12 +65,26 @@ def read_submission(
         return Submission(name, '', {}, (str(error),))
     if setting not in settings:
         return Submission(name, setting, {}, (*wrong, f'there is no setting {setting!r}'))
+    joined = settings[setting]
     own = Setting(setting, tuple(rows)).arms
     if not own:
         wrong.append(f'{ROWS} holds no rows')
-    for arm, found in problems(own, settings[setting].arms).items():
+    for arm, found in problems(own, joined.arms).items():
         wrong += [f'{arm}: {words}' for words in found]
+    lacking = missing_metrics(rows, joined.rows)
+    if lacking:
+        wrong.append(f'finished rows without {", ".join(lacking)} on validation or test data')
     return Submission(name, setting, {f'{name}: {arm}': r for arm, r in own.items()}, tuple(wrong))
+
+
+def missing_metrics(rows: Sequence[Located], joined: Sequence[Located]) -> list[str]:
+    """Metrics of the rows of a setting that finished rows of a submission to it do not have.
+
+    A setting is listed by the metrics that all its rows have: it would lose these.
+    """
+    of_setting = metrics_of([one.row for one in joined])
+    kept = metrics_of([one.row for one in (*joined, *rows)])
+    return [name for name in of_setting if name not in kept]
 
 
 def file_hash(path: pathlib.Path) -> str:
@@ -94,5 +109,5 @@ def with_submissions(
             for one in located
         ]
         before = found[submission.setting]
-        found[submission.setting] = Setting(before.name, (*before.rows, *rows))
+        found[submission.setting] = dataclasses.replace(before, rows=(*before.rows, *rows))
     return found

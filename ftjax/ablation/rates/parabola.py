@@ -35,7 +35,11 @@ class RateEstimate:
 
 
 def estimate_rate(
-    choice: Choice, *, higher_is_better: bool = True, confidence: float = 0.95
+    choice: Choice,
+    *,
+    higher_is_better: bool = True,
+    confidence: float = 0.95,
+    overlap: float = 0.0,
 ) -> RateEstimate | None:
     """The best rate in between; None where the winner has no neighbour on one of its sides.
 
@@ -47,6 +51,7 @@ def estimate_rate(
       choice: from `choose_rate`.
       higher_is_better: of the validation metric.
       confidence: probability content of the interval.
+      overlap: of folds; see `statistics.mean_interval`.
     """
     if choice.rate is None or choice.edge is not None or len(choice.curve) < 3:
         return None
@@ -69,7 +74,7 @@ def estimate_rate(
     if not curvature < 0:
         return None  # a plateau: every rate on it is as good
     vertex = float(np.exp(x[1] - slopes.mean() / (2 * curvature)))
-    bounds = fieller(slopes, curvatures, confidence)
+    bounds = fieller(slopes, curvatures, confidence, overlap)
     low, high = (None, None)
     if bounds is not None:
         low, high = sorted(math.exp(x[1] - ratio / 2) for ratio in bounds)
@@ -84,7 +89,7 @@ def estimate_rate(
 
 
 def fieller(
-    above: np.ndarray, below: np.ndarray, confidence: float = 0.95
+    above: np.ndarray, below: np.ndarray, confidence: float = 0.95, overlap: float = 0.0
 ) -> tuple[float, float] | None:
     """Interval of the ratio of two means of paired samples (Fieller 1954).
 
@@ -92,6 +97,7 @@ def fieller(
       above: (n,) samples of the numerator.
       below: (n,) samples of the denominator.
       confidence: probability content.
+      overlap: of folds; see `statistics.mean_interval`.
 
     Returns:
       Its ends; None where the mean of the denominator does not differ from 0: no finite
@@ -105,7 +111,7 @@ def fieller(
     n = len(above)
     if n < 2:
         return None
-    quantile = stats.t.ppf(0.5 + confidence / 2, n - 1) ** 2 / n
+    quantile = stats.t.ppf(0.5 + confidence / 2, n - 1) ** 2 * (1 / n + overlap)
     covariance = np.cov(above, below) * quantile
     means = np.mean(above), np.mean(below)
     a = means[1] ** 2 - covariance[1, 1]

@@ -104,6 +104,21 @@ def endings_of(tasks: Sequence[str]) -> list[str]:
     return found
 
 
+def figure_names(tasks: Sequence[str]) -> set[str]:
+    """The names, without endings, that figures of an ablation on these tasks may have.
+
+    >>> {'rate_curves', 'profiles'} < figure_names(['all'])
+    True
+    >>> 'rate_curves_a' in figure_names(['a', 'b']) and 'rate_curves' not in figure_names(
+    ...     ['a', 'b']
+    ... )
+    True
+    """
+    several = len(tasks) > 1
+    of_tasks = {name + ending * several for name, *_ in OF_TASK for ending in endings_of(tasks)}
+    return of_tasks | {name for name, *_ in OF_ALL}
+
+
 def drawable(summary: Summary) -> dict[str, Any]:
     """The summary with the names of arms, tasks, test sets and stages as matplotlib draws them."""
 

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ftjax.ablation.statistics.difference_model import MOST_SEEDS, DifferenceModel
+from ftjax.ablation.statistics.mean_interval import overlap_of
 from ftjax.ablation.statistics.row_types import Summary
 from ftjax.ablation.statistics.two_way import joined_to
 from ftjax.ablation.statistics.variance_prior import SPREADS
@@ -263,11 +264,10 @@ def compare_arms(
 
 def options_of(summary: Summary) -> dict[str, Any]:
     """The options of `compare_arms` that a summary of an ablation was made with."""
-    folds = summary.get('folds')
     return {
         'higher_is_better': summary['higher_is_better'],
         'margin': summary['margin'],
         'alpha': 1 - summary['confidence'],
         'outside_prior': summary['outside_prior'],
-        'overlap': 1 / (folds - 1) if folds else 0.0,
+        'overlap': overlap_of(summary.get('folds')),
     }

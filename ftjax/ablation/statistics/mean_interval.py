@@ -72,6 +72,15 @@ def mean_interval(
     )
 
 
+def overlap_of(folds: int | None) -> float:
+    """Test examples a training example of so many folds; 0 without folds.
+
+    >>> overlap_of(5), overlap_of(0)
+    (0.25, 0.0)
+    """
+    return 1 / (folds - 1) if folds else 0.0
+
+
 def finite(values: Sequence[float] | np.ndarray) -> np.ndarray:
     """The values as a float64 vector; UserError if it is empty or holds a NaN or infinity.
 

@@ -35,7 +35,11 @@ class Uncertainty:
 
 
 def uncertainty(
-    arm: Sequence[np.ndarray], reference: Sequence[np.ndarray], *, fixed: bool
+    arm: Sequence[np.ndarray],
+    reference: Sequence[np.ndarray],
+    *,
+    fixed: bool,
+    overlap: float = 0.0,
 ) -> Uncertainty:
     """Splits the uncertainty of arm minus reference, two seeds or more.
 
@@ -47,6 +51,7 @@ def uncertainty(
     Args:
       arm, reference: scores of the examples (examples,), an array a seed, in the same order.
       fixed: whether the examples are the same for all seeds.
+      overlap: of folds; see `statistics.mean_interval`.
     """
     differences = [
         np.asarray(mine, np.float64) - np.asarray(other, np.float64)
@@ -56,7 +61,7 @@ def uncertainty(
     if count < 2 or min(map(len, differences)) < 2:
         raise UserError('two seeds and two test examples are needed to tell them apart')
     means = np.array([one.mean() for one in differences])
-    of_seeds = means.var(ddof=1) / count
+    of_seeds = means.var(ddof=1) * (1 / count + overlap)
     if fixed:
         table = np.stack(differences)
         size = table.shape[1]
@@ -68,7 +73,8 @@ def uncertainty(
     else:
         # What tests of so many examples make of the spread over seeds.
         of_examples = np.mean([one.var(ddof=1) / len(one) for one in differences]) / count
-        parts = max(of_seeds - of_examples, 0.0), of_examples, of_seeds
+        # Few seeds may by chance spread less than their examples alone would make them.
+        parts = max(of_seeds - of_examples, 0.0), of_examples, max(of_seeds, of_examples)
     seeds, examples, both = (float(np.sqrt(part)) for part in parts)
     mean = float(means.mean())
     return Uncertainty(difference=mean, seeds=seeds, examples=examples, both=both, fixed=fixed)

@@ -43,6 +43,7 @@ from ftjax.ablation.rates.parabola import estimate_rate
 from ftjax.ablation.retention.retention import Retention
 from ftjax.ablation.statistics.comparison import compare_arms, options_of
 from ftjax.ablation.statistics.margin import default_margin
+from ftjax.ablation.statistics.mean_interval import overlap_of
 from ftjax.ablation.statistics.row_types import Row, Rows, Summary
 from ftjax.ablation.summary.arm import difference_of, interval_of, summarise_arm
 from ftjax.ablation.summary.caveats import caveats
@@ -122,7 +123,7 @@ def summarise(
         'tolerance': tolerance,
         'tuning_seeds': tuning_seeds,
     }
-    overlap = 1 / (folds - 1) if folds else 0.0
+    overlap = overlap_of(folds)
     tasks = []
     for task in dict.fromkeys(row.get('task', 'all') for row in rows):
         of_task = [row for row in rows if row.get('task', 'all') == task]
@@ -137,10 +138,11 @@ def summarise(
             given = (arm, of_arm, choice, own, metric, confidence, overlap, retention)
             summaries.append(summarise_arm(*given))
             better = val_metric.higher_is_better
-            estimate = estimate_rate(choice, higher_is_better=better, confidence=confidence)
+            known = {'confidence': confidence, 'overlap': overlap}
+            estimate = estimate_rate(choice, higher_is_better=better, **known)
             summaries[-1]['rate_estimate'] = estimate
         tasks.append({'task': task, 'arms': summaries})
-        sources = sources_of(of_task, summaries, reference, metric)
+        sources = sources_of(of_task, summaries, reference, metric, overlap)
         if sources is not None:
             tasks[-1]['sources'] = sources
     summary: dict[str, object] = {

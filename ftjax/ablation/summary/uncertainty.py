@@ -56,8 +56,9 @@ def sources_of(
     arms: Sequence[Summary],
     reference: str,
     metric: Metric,
+    overlap: float = 0.0,
 ) -> dict[str, object] | None:
-    """The `sources` of a task; None where rows do not tell it."""
+    """The `sources` of a task; None where rows do not tell it. `overlap` is that of folds."""
     scores = example_scores(rows, arms, metric)
     fixed = same_test_split(rows)
     if fixed is None:
@@ -71,7 +72,7 @@ def sources_of(
         if arm == reference or len(seeds) < 2 or min(len(mine[seed]) for seed in seeds) < 2:
             continue
         pair = [mine[seed] for seed in seeds], [others[seed] for seed in seeds]
-        found = dataclasses.asdict(uncertainty(*pair, fixed=fixed))
+        found = dataclasses.asdict(uncertainty(*pair, fixed=fixed, overlap=overlap))
         told = {'arm': arm, 'n_seeds': len(seeds), **found}
         if all(one.dtype == bool for one in (*pair[0], *pair[1])):
             told |= {
