@@ -4,11 +4,18 @@ r"""Trains a deployed network on with new labelled data, and publishes a candida
     python scripts/update.py --registry=registry --model=digits@production \
         --data.source=folder:NEW --strategies=same,head,last:1 --workdir=runs/update
 
-It goes on from the weights of the bundle with what trained before (`same`), or compares several
-ways of freezing. Any field of config.data may be set as --data.KEY=VALUE; the others are those of
-the bundle's run, learning rate and epochs too unless they are given. The deployed network and all
-that were trained are compared on the test splits of the new data and of the old: what is lost on
-the old is forgetting. The candidate is the best on the validation splits of both.
+It goes on from the weights of the bundle with what trained before (`same`: adapters too; a strategy
+that begins weights at random is refused), or compares several ways of freezing. Learning rate and
+epochs are those of the bundle's run unless they are given. So are the fields of config.data, but
+for those that cut one source into splits or say how its file is read (seed, fractions,
+split_column, class_names, encoding, delimiter and their kin): they are at their defaults, and a
+note names those that the run had set. Any may be set as --data.KEY=VALUE.
+
+The deployed network and all that were trained are compared on the test splits of the new data and
+of the old: what is lost on the old is forgetting. The candidate is the best on the validation
+splits of both. Networks are compared example by example: tasks whose metric is no mean over
+examples (token_classification, segmentation, causal_lm, embedding, text_similarity, text_ranking)
+are refused before anything is trained.
 
 It writes update.md, update.json and the candidate's bundle to --workdir. With --registry the
 candidate becomes the next version of the model, with these results, and what differs from the

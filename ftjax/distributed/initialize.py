@@ -16,6 +16,8 @@ from ftjax.errors import UserError
 
 HEARTBEAT = 60
 """Seconds after which a process that gives no sign counts as gone, and the others end."""
+JOIN = 300
+"""Seconds that a process waits for the others at the start; hosts do not come at the same time."""
 
 
 def start(
@@ -62,7 +64,10 @@ def _join(**arguments: Any) -> None:
     jax.config.update('jax_cpu_collectives_implementation', 'gloo')
     try:
         jax.distributed.initialize(
-            **arguments, heartbeat_timeout_seconds=HEARTBEAT, shutdown_timeout_seconds=HEARTBEAT
+            **arguments,
+            initialization_timeout=JOIN,
+            heartbeat_timeout_seconds=HEARTBEAT,
+            shutdown_timeout_seconds=HEARTBEAT,
         )
     except RuntimeError as error:
         text = ' '.join(str(error).split())

@@ -36,6 +36,15 @@ def first() -> bool:
     return not several() or jax.process_index() == 0
 
 
+def own_share(count: int) -> range:
+    """Which of so many things this process takes: every one is taken by one process.
+
+    >>> own_share(3)  # of a single process
+    range(0, 3)
+    """
+    return range(jax.process_index(), count, jax.process_count()) if several() else range(count)
+
+
 def largest(value: int) -> int:
     """The largest of the processes' values, in all of them; int32."""
     if not several():

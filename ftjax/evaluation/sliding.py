@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +10,11 @@ import numpy as np
 from ftjax.data import Dataset, eval_batches
 from ftjax.data.masks.tiles import corners, cut, native
 from ftjax.data.settings import DataSettings
-from ftjax.evaluation.predict import predict
+from ftjax.distributed import process_group
+from ftjax.distributed.sharding import Sharding
+from ftjax.evaluation.own_answers import answers, own_outputs
+from ftjax.evaluation.own_pairs import OwnPairs, Pairs
+from ftjax.evaluation.predict import Forward, predict
 from ftjax.evaluation.stitched_logits import StitchedLogits
 from ftjax.models.stages import Network
 from ftjax.pytrees import Variables
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
     from ftjax.preprocessing.images import Preprocessing
     from ftjax.preprocessing.texts import TextPreprocessing
 
-Pairs = Iterable[tuple[np.ndarray, dict[str, Any]]]
+Answered = Iterable[tuple[np.ndarray, dict[str, Any]]]
 
 
 def window_batches(
@@ -55,7 +59,7 @@ def window_batches(
         yield batch(waiting)
 
 
-def stitched(pairs: Pairs, window: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
+def stitched(pairs: Answered, window: tuple[int, int]) -> Iterator[tuple[int, np.ndarray]]:
     """(number, logits (height, width, classes) float32) of each image, from those of its windows.
 
     Logits are brought to the window's size, and averaged where windows overlap. One image is held
@@ -82,7 +86,8 @@ def split_outputs(
     settings: DataSettings,
     preprocessing: Preprocessing | TextPreprocessing | None,
     batch_size: int | None = None,
-) -> Iterator[tuple[np.ndarray, dict]]:
+    shared: bool = False,
+) -> Pairs:
     """(outputs, batch) that hold every example of a split, as its settings look at it.
 
     With `data.sliding` these are logits (1, height, width, classes) of one image after the other.
@@ -92,21 +97,63 @@ def split_outputs(
       dataset: the split.
       settings: of the data: `sliding`, `image_size`, `eval_batch_size`, `tta`.
       batch_size: examples or windows a batch, in place of `eval_batch_size`.
+      shared: whether several processes share the split: each gets its own part, as `OwnPairs`,
+        and all have to use it up. Of windows it is every so many-th image.
     """
     size = batch_size or settings.eval_batch_size
 
-    def run(batches: Iterable[dict]) -> Pairs:
-        return predict(network, variables, batches, preprocessing, tta=settings.tta)
-
     if settings.sliding is None:
-        yield from run(eval_batches(dataset, size, settings.image_size, preprocessing))
-        return
-    window = settings.image_size
+        batches = eval_batches(dataset, size, settings.image_size, preprocessing)
+        answered = answers if shared else predict
+        return answered(network, variables, batches, preprocessing, tta=settings.tta)
+    window, overlap = settings.image_size, settings.sliding
     assert window is not None  # the settings have refused it
     channels = getattr(preprocessing, 'channels', None)
-    images = (native(dataset, index, channels) for index in range(len(dataset)))
-    pairs = run(window_batches(images, window, settings.sliding, size))
-    for number, logits in stitched(pairs, window):
+
+    def windows_of(numbers: Iterable[int], size: int) -> Iterator[dict[str, Any]]:
+        images = (native(dataset, number, channels) for number in numbers)
+        return window_batches(images, window, overlap, size)
+
+    if not (shared and process_group.several()):
+        pairs = predict(
+            *(network, variables, windows_of(range(len(dataset)), size), preprocessing),
+            tta=settings.tta,
+        )
+        return _whole_images(pairs, dataset, window, range(len(dataset)))
+    where, mine = Sharding(), process_group.own_share(len(dataset))
+    size += -size % where.devices
+    run = Forward(network, preprocessing, None, where, tta=settings.tta)
+    parts = _in_step(windows_of, mine, len(where.rows(size)))
+    return OwnPairs(_whole_images(own_outputs(run, variables, parts, size), dataset, window, mine))
+
+
+def _in_step(
+    windows_of: Callable[[Iterable[int], int], Iterator[dict[str, Any]]],
+    mine: Iterable[int],
+    size: int,
+) -> Iterator[tuple[dict[str, Any], int]]:
+    """Batches of this process's windows, and how many of each are no padding.
+
+    All processes get equally many: who has no more windows gets some of the first image, none of
+    which counts.
+    """
+    own = windows_of(mine, size)
+    while True:
+        batch = next(own, None)
+        if not process_group.largest(batch is not None):
+            return
+        if batch is None:
+            yield next(windows_of([0], size)), 0
+        else:
+            yield batch, int(batch['mask'].sum())
+
+
+def _whole_images(
+    pairs: Answered, dataset: Dataset, window: tuple[int, int], numbers: Sequence[int]
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """(logits, batch) of one image after the other; `numbers` are their positions in the split."""
+    for at, logits in stitched(pairs, window):
+        number = numbers[at]
         label = dataset.labels[number : number + 1]
         batch = {'labels': label[0].read()[None], 'masks': label}
         batch |= {'mask': np.ones(1, np.float32), 'index': np.array([number], np.int32)}

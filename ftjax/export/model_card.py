@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
+from ftjax.errors import UserError
 from ftjax.evaluation.intervals import wilson_interval
 from ftjax.evaluation.metric import MetricValues
 from ftjax.export.leaves_in_words import leaves_tables
@@ -13,6 +14,7 @@ from ftjax.io.identity.identity_changes import joined, part
 from ftjax.io.json.json_values import JsonObject
 from ftjax.pretrained.locate.hub import parse
 from ftjax.printable import in_markdown
+from ftjax.tasks import task_of
 from ftjax.training.adaptation.in_words import adaptation_in_words
 
 PLAN = 'training_plan.json'
@@ -41,8 +43,8 @@ class CardFacts:
     config: JsonObject
     plan: JsonObject
     result: JsonObject
-    class_names: Sequence[str] = ()
-    is_text: bool = False
+    takes: str = ''
+    """What the network takes: `images`, `texts` or `table`."""
     library: str = 'transformers'
     """'transformers', or 'peft' for adapters in their own format."""
     adapters: str = ''
@@ -56,10 +58,9 @@ class CardFacts:
 def model_card(facts: CardFacts) -> str:
     """The card as Markdown with the hub's YAML header."""
     source = facts.config.get('data', {}).get('source', 'data that the run does not name')
-    task = 'text-classification' if facts.is_text else 'image-classification'
     header = {'library_name': facts.library, 'tags': ['ftjax', 'fine-tuned']}
-    if facts.class_names:
-        header['pipeline_tag'] = task
+    if pipeline := pipeline_of(facts):
+        header['pipeline_tag'] = pipeline
     init = str(facts.config.get('init') or '')
     if init.startswith('hf://'):
         header['base_model'] = parse(init).repository
@@ -78,6 +79,15 @@ def model_card(facts: CardFacts) -> str:
         if content:
             lines += ['', f'## {title}', '', *content]
     return '\n'.join(lines) + '\n'
+
+
+def pipeline_of(facts: CardFacts) -> str:
+    """What the hub calls the run's task; '' for one that it has no name for, or that is unknown."""
+    task = facts.config.get('data', {}).get('task')
+    try:
+        return task_of(task).pipelines.get(facts.takes, '') if task else ''
+    except UserError:  # of the user's own, whose file is not here
+        return ''
 
 
 def plan_in_words(plan: JsonObject, result: JsonObject, adapters: str = '') -> list[str]:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ftjax.data import eval_batches
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
-from ftjax.evaluation.own_answers import answers
 from ftjax.evaluation.predictions import refuse_non_finite
+from ftjax.evaluation.sliding import split_outputs
 from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of
@@ -71,9 +70,6 @@ def _collected(prepared: Prepared, variables: Variables, dataset: Dataset) -> St
     """What the task counts of the network's outputs on a split."""
     settings, preprocessing = prepared.config.data, prepared.preprocessing
     network, task = prepared.network, task_of(dataset.task)
-    if settings.sliding is not None:  # each process answers all windows
-        from ftjax.evaluation.sliding import split_outputs
-
-        return task.collected(split_outputs(network, variables, dataset, settings, preprocessing))
-    batches = eval_batches(dataset, settings.eval_batch_size, settings.image_size, preprocessing)
-    return task.collected(answers(network, variables, batches, preprocessing, tta=settings.tta))
+    return task.collected(
+        split_outputs(network, variables, dataset, settings, preprocessing, shared=True)
+    )

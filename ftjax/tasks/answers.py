@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,6 +45,12 @@ class AnswerOptions:
 
 
 ANSWERS = AnswerOptions()
+CLASS_PIPELINES = {
+    'images': 'image-classification',
+    'texts': 'text-classification',
+    'table': 'tabular-classification',
+}
+"""`pipelines` of a task that answers with classes."""
 
 
 def class_columns(
@@ -79,6 +85,10 @@ class Answering:
     served: ClassVar[str] = 'outputs'
     """What a bundle answers with: one of `serving.bundle.answer_forms.forms.FORMS`; `outputs` for
     classes as `activation` says, or values; '' where there is nothing to serve."""
+
+    pipelines: ClassVar[Mapping[str, str]] = {}
+    """What the Hugging Face hub calls the task, by what the network takes: `images`, `texts` or
+    `table`; where it has no name for it, none."""
 
     no_answer: ClassVar[str] = ''
     """Why the task has no answer to a whole input, and what there is instead; '' if it has."""

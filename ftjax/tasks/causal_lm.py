@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -48,6 +48,7 @@ class CausalLM(TokenErrors):
     counted = 'tokens'
     asked = 'token'
     served = 'texts'
+    pipelines: ClassVar = {'texts': 'text-generation'}
 
     def losses(
         self, outputs: Float[Array, 'batch time scores'], batch: Batch, options: LossOptions

@@ -21,7 +21,7 @@ from ftjax.evaluation.ranking import log_odds
 from ftjax.evaluation.ratio import Ratio
 from ftjax.io.json.json_values import JsonObject
 from ftjax.printable import printable
-from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns
+from ftjax.tasks.answers import ANSWERS, CLASS_PIPELINES, AnswerOptions, Columns, class_columns
 from ftjax.tasks.classes.class_errors import ClassErrors
 from ftjax.tasks.classes.class_metrics import class_metrics
 from ftjax.tasks.classes.class_table import class_table
@@ -75,6 +75,7 @@ class Classification(ClassErrors, Task):
     )
     default_metric = 'accuracy'
     activation = 'softmax'
+    pipelines = CLASS_PIPELINES
     loss_unit = 'nats'
     noted = ('accuracy',)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -56,6 +56,7 @@ class Embedding(Task):
     loss_unit = 'nats'
     noted = ('recall_at_1',)
     served = 'vectors'
+    pipelines: ClassVar = {'texts': 'feature-extraction'}
 
     def losses(
         self, outputs: Float[Array, 'batch ...'], batch: Batch, options: LossOptions

@@ -22,7 +22,14 @@ from ftjax.evaluation.ranking_bootstrap import (
     macro_precision_interval,
 )
 from ftjax.evaluation.ratio import Ratio
-from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, class_columns, refuse
+from ftjax.tasks.answers import (
+    ANSWERS,
+    CLASS_PIPELINES,
+    AnswerOptions,
+    Columns,
+    class_columns,
+    refuse,
+)
 from ftjax.tasks.classes.class_table import class_rows, class_table
 from ftjax.tasks.classes.multilabel_errors import (
     MultilabelErrors,
@@ -65,6 +72,7 @@ class Multilabel(MultilabelErrors, Task):
     )
     default_metric = 'f1_micro'
     activation = 'sigmoid'
+    pipelines = CLASS_PIPELINES
     loss_unit = 'nats'
     noted = ('f1_micro',)
 

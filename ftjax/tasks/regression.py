@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +41,7 @@ class Regression(Task):
     )
     smooths = False
     default_metric = 'mse'
+    pipelines: ClassVar = {'table': 'tabular-regression'}
     loss_unit = 'squared units of the target'
     noted = ('mse', 'pearson', 'spearman')
 

@@ -7,7 +7,7 @@ metrics to that of each label. What is resampled are images, not pixels.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,7 @@ class Segmentation(PixelErrors, Task):
     unit = 'images'
     counted = 'images'
     served = 'masks'
+    pipelines: ClassVar = {'images': 'image-segmentation'}
 
     def losses(
         self,

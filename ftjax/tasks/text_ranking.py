@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -41,6 +41,7 @@ class TextRanking(Task):
     unit = 'queries'
     counted = 'queries'
     served = 'order'
+    pipelines: ClassVar = {'texts': 'text-ranking'}
 
     def losses(
         self, outputs: Float[Array, 'batch candidates 1'], batch: Batch, options: LossOptions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -38,6 +38,7 @@ class TextSimilarity(Task):
     smooths = False
     default_metric = 'spearman'
     served = 'cosine'
+    pipelines: ClassVar = {'texts': 'sentence-similarity'}
 
     def losses(
         self, outputs: Float[Array, 'batch 2 dim'], batch: Batch, options: LossOptions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -53,6 +53,7 @@ class TokenClassification(Task):
     unit = 'texts'
     counted = 'texts'
     served = 'tags'
+    pipelines: ClassVar = {'texts': 'token-classification'}
 
     def losses(
         self, outputs: Float[Array, '*axes tags'], batch: Batch, options: LossOptions

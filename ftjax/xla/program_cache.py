@@ -53,7 +53,9 @@ def program(
     compiler.
     """
     leaves, structure = jax.tree.flatten(arguments)
-    whole = (function, tuple((x.shape, str(x.dtype), x.sharding) for x in leaves), structure)
+    taken = tuple((x.shape, str(x.dtype), x.sharding) for x in leaves)
+    given, form = jax.tree.flatten(places)
+    whole = (function, taken, structure, tuple(given), form)
     if whole not in _PROGRAMS:
         make_room()
         began = time.perf_counter()
@@ -91,8 +93,3 @@ def crowded(share: float = 0.5) -> bool:
 def replicated(tree: Tree) -> Tree:
     """Puts a tree on every device."""
     return Sharding().copied(tree)
-
-
-def sharded(batch: Tree, axis: int = 0) -> Tree:
-    """Puts a batch on the devices, its examples (along `axis`) shared out evenly."""
-    return Sharding().batch(batch, axis)

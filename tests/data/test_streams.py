@@ -69,6 +69,32 @@ def test_an_epoch_sees_each_example_at_most_once(count, size, epoch):
         assert times.max() - times.min() <= 1
 
 
+# How many processes share the batches of which steps: a run that goes on with more or fewer.
+@pytest.mark.parametrize('kind', ['arrays', 'files'])
+def test_each_example_is_read_once_an_epoch_whatever_processes_share_it(kind, files):
+    data = {'arrays': arrays(27), 'files': files}[kind]
+    size = 8 if len(data) > 11 else 4
+    whole = TrainStream(data, size, seed=3, image_size=(8, 8))
+    every = whole.steps_per_epoch
+    parts = [(0, 2, 4), (2, every + 1, 1), (every + 1, 2 * every, 2)]  # steps, and processes
+    read = []
+    for first, last, processes in parts:
+        found = []
+        for process in range(processes):
+            stream = TrainStream(data, size, seed=3, image_size=(8, 8))
+            own = stream.shared(np.array_split(np.arange(size), processes)[process])
+            found.append(list(itertools.islice(own.iterate(first), last - first)))
+        for step, batches in enumerate(zip(*found, strict=True), first):
+            expected = whole.batch(step)
+            for name in ('inputs', 'labels'):
+                together = np.concatenate([batch[name] for batch in batches])
+                np.testing.assert_array_equal(together, expected[name], err_msg=f'{name} {step}')
+            assert all(np.array_equal(batch['index'], expected['index']) for batch in batches)
+            read.append(expected['index'])
+    for epoch in (read[:every], read[every:]):
+        assert np.bincount(np.concatenate(epoch), minlength=len(data)).max() == 1
+
+
 def test_a_batch_is_a_pure_function_of_seed_and_step():
     data = arrays(20)
     one, two = TrainStream(data, 6, seed=3), TrainStream(data, 6, seed=3)

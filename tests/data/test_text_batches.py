@@ -155,6 +155,17 @@ def test_an_epoch_sees_each_text_at_most_once_in_few_shapes(texts, prep, run):
     assert left[0] != left[1]  # not always the longest are left out
 
 
+def test_processes_share_batches_of_texts_and_others_go_on(texts, prep):
+    whole = TrainStream(texts, 8, 0, preprocessing=prep).in_runs(3)
+    for step, processes in ((0, 4), (1, 2), (whole.steps_per_epoch, 1)):
+        expected = whole.batch(step)
+        rows = np.array_split(np.arange(8), processes)
+        found = [whole.shared(own).batch(step) for own in rows]
+        for name in expected['inputs']:
+            together = np.concatenate([batch['inputs'][name] for batch in found])
+            np.testing.assert_array_equal(together, expected['inputs'][name], err_msg=name)
+
+
 def test_length_order_pads_less_than_a_plain_permutation(texts, prep):
     stream = TrainStream(texts, 8, 0, preprocessing=prep)
     sorted_ = sum(

@@ -3,21 +3,17 @@
 Here processes are threads; real ones are those of tests/evaluation/test_shared_splits.py.
 """
 
-import threading
-
 import numpy as np
 import pytest
 from PIL import Image
+from process_threads import PROCESSES, in_threads
 from task_answers import batches
 
 from ftjax.data import Dataset, DataSettings, eval_batches, load_data
 from ftjax.data.streams.loader import Loader, real_rows
-from ftjax.distributed import process_group
 from ftjax.evaluation.own_pairs import OwnPairs
 from ftjax.tasks import task_of, tasks
 from ftjax.tasks.training_loss import PLAIN
-
-PROCESSES = 3
 
 
 def rows_of(name, process, size):
@@ -26,35 +22,6 @@ def rows_of(name, process, size):
         mine = np.flatnonzero(real_rows(batch))[process::PROCESSES]
         if len(mine):
             yield outputs[mine], {key: value[mine] for key, value in batch.items()}
-
-
-def in_threads(monkeypatch, function):
-    """`function(process)` of all at once, which exchange values as processes do."""
-    meeting, given, found = threading.Barrier(PROCESSES), {}, {}
-    own = threading.local()
-
-    def from_each(value):
-        given[own.number] = value
-        meeting.wait(timeout=30)
-        values = [given[number] for number in range(PROCESSES)]
-        meeting.wait(timeout=30)
-        return values
-
-    def run(number):
-        own.number = number
-        try:
-            found[number] = function(number)
-        except BaseException:
-            meeting.abort()
-            raise
-
-    monkeypatch.setattr(process_group, 'from_each', from_each)
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(PROCESSES)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [found[number] for number in range(PROCESSES)]
 
 
 def equal(one, other):

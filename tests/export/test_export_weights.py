@@ -114,6 +114,27 @@ def test_a_card_computes_the_interval_that_is_missing(image_run, tmp_path):
     assert results_table({'metrics': {}}) == []
 
 
+@pytest.mark.parametrize(
+    ('task', 'takes', 'expected'),
+    [
+        ('classification', 'texts', 'text-classification'),
+        ('token_classification', 'texts', 'token-classification'),
+        ('segmentation', 'images', 'image-segmentation'),
+        ('regression', 'table', 'tabular-regression'),
+        ('regression', 'images', ''),
+        ('of_a_user', 'images', ''),
+        (None, 'images', ''),
+    ],
+)
+def test_the_pipeline_of_a_card_is_that_of_the_task(task, takes, expected):
+    from ftjax.export.model_card import CardFacts, model_card
+
+    config = {'data': {'task': task} if task else {}}
+    card = model_card(CardFacts(model_class='N', config=config, plan={}, result={}, takes=takes))
+    found = [line for line in card.splitlines() if line.startswith('pipeline_tag')]
+    assert found == ([f'pipeline_tag: "{expected}"'] if expected else [])
+
+
 def test_a_text_run_brings_its_tokenizer(text_run, tmp_path):
     folder = export_weights(text_run, tmp_path / 'out')
     tokenizer = (text_run / 'model' / 'tokenizer.json').read_bytes()

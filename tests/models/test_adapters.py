@@ -214,6 +214,9 @@ def test_wrong_networks_and_double_adapters_are_refused():
     _, _, made, whole, _ = added('vit', 'lora:2')
     with pytest.raises(UserError, match='has adapters already'):
         with_adapters(as_settings('ia3'), made, whole)
+    changed = stirred(made, whole)  # as a run left them
+    again, variables = with_adapters(as_settings('lora:2'), made, changed)
+    assert again == made and variables == changed
 
 
 def test_two_adapters_at_once_and_any_dense_layer():

@@ -150,6 +150,7 @@ def test_closing_answers_what_was_accepted_and_refuses_the_rest():
         ({'port': 70000}, 'port is 70000'),
         ({'latency_ms': -1}, 'latency_ms'),
         ({'timeout': 0}, 'timeout is 0'),
+        ({'timeout': float('inf')}, 'timeout is inf'),
         ({'queue': 10}, 'never holds'),
         ({'token': 'short'}, 'token is short'),
     ],

@@ -1,7 +1,9 @@
 """Bundles: bits as in an evaluation, without flax, refreshed, and what they take of a network."""
 
+import dataclasses
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -15,7 +17,7 @@ from ftjax.config import read_config
 from ftjax.data.load import load_data
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
-from ftjax.io.files.atomic import read_json
+from ftjax.io.files.atomic import read_json, write_json
 from ftjax.leaves import flatten
 from ftjax.models.registry import build
 from ftjax.runs.prediction.answering import answers_to
@@ -25,7 +27,8 @@ from ftjax.serving.bundle.answer_forms.class_answers import told_outputs
 from ftjax.serving.bundle.answer_rows import answer_rows
 from ftjax.serving.bundle.exported_programs import outside_calls
 from ftjax.serving.bundle.goldens import read_goldens
-from ftjax.serving.bundle.reference import measure, read_reference
+from ftjax.serving.bundle.reference import check_monitored, measure, read_reference
+from ftjax.serving.bundle.run_facts import read_run_facts, write_run_facts
 from ftjax.serving.bundle.signature import InputArray, Signature
 from ftjax.serving.making.bundle_inputs import arrays_of, batches_of
 from ftjax.serving.making.refresh import refresh
@@ -187,6 +190,49 @@ def test_statistics_of_values_and_of_labels():
     rows = answer_rows(np.array([[3.0, -3.0], [3.0, 3.0]]), labels)
     assert [row['predicted'] for row in rows] == [['sea'], ['sea', 'sky']]
     assert rows[0]['probabilities']['sea'] == pytest.approx(1 / (1 + np.exp(-3)))
+
+
+def test_beside_a_threshold_the_answer_is_counted_and_not_the_most_probable_class():
+    arrays = {'features': InputArray(dtype='float32', shape=(2,), low=-1, high=1, unit='')}
+    signature = Signature(
+        task='t',
+        takes='table',
+        inputs=arrays,
+        features=2,
+        outputs=2,
+        activation='softmax',
+        class_names=('ok', 'bad'),
+        threshold=0.2,
+    )
+    outputs = np.log(np.array([[0.7, 0.3], [0.9, 0.1]]))
+    told = told_outputs(outputs, signature)
+    assert [(one.said, one.best) for one in told] == [('bad', 'bad'), ('ok', 'ok')]
+    assert [one.value for one in told] == pytest.approx([0.3, 0.9])
+    found = measure(told, np.zeros((2, 2)), ('a', 'b'), signature, 'val', labels=np.array([1, 1]))
+    assert (found.right, found.labelled, found.answers.tolist()) == (1, 2, [1, 0])
+
+
+def test_a_reference_of_before_is_not_compared_with_traffic_beside_a_threshold(images, tmp_path):
+    folder = shutil.copytree(images.bundle, tmp_path / 'bundle')
+    signature = dataclasses.replace(serving.load(folder, goldens=False).signature, threshold=0.2)
+    check_monitored(read_reference(folder, signature))
+    facts = read_json(folder / 'reference.json')
+    del facts['of_answers']
+    write_json(folder / 'reference.json', facts)
+    with pytest.raises(UserError, match='make it anew of its run'):
+        check_monitored(read_reference(folder, signature))
+    check_monitored(read_reference(folder, dataclasses.replace(signature, threshold=None)))
+
+
+def test_facts_of_a_run_with_columns_and_further_test_sets_are_read_again(tmp_path):
+    data = {'train': 'a', 'test': 'b', 'columns': {'teacher': {'x': 1}}, 'further': {'c': 'd'}}
+    write_run_facts(tmp_path, {}, {'identity': {'data': data}})
+    assert read_run_facts(tmp_path)['data'] == {'train': 'a', 'test': 'b'}
+    write_json(tmp_path / 'run.json', {'data': data})  # as it was written before
+    assert read_run_facts(tmp_path)['data'] == data
+    write_json(tmp_path / 'run.json', {'data': {**data, 'val': 3}})
+    with pytest.raises(UserError, match='data: val is 3'):
+        read_run_facts(tmp_path)
 
 
 @pytest.mark.parametrize(

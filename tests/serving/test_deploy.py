@@ -76,6 +76,14 @@ SERVICE_KEYS = {'build', 'image', 'ports', 'volumes', 'read_only', 'tmpfs', 'cap
 SERVICE_KEYS |= {'security_opt', 'stop_grace_period', 'mem_limit', 'depends_on'}
 
 
+def test_commands_that_name_a_version_are_not_those_of_the_image_which_name_a_bundle():
+    assert '"--bundle=/bundle"' in (DEPLOY / 'Dockerfile').read_text()
+    for page in ('README.md', 'CLOUD.md'):
+        for line in lines(page):
+            if '--model=' in line and 'scripts/update.py' not in line:
+                assert 'scripts/serve.py' in line, line
+
+
 def test_the_compose_file_names_what_there_is():
     yaml = pytest.importorskip('yaml')
     whole = yaml.safe_load((DEPLOY / 'compose.yaml').read_text())

@@ -15,7 +15,11 @@ from asgi_calls import call, lifespan, post
 from test_versions import spoil
 
 from ftjax import serving
+from ftjax.errors import UserError
+from ftjax.preprocessing.table_features import NumberColumn, TablePreprocessing
+from ftjax.serving.bundle.goldens import Goldens, write_goldens
 from ftjax.serving.bundle.manifest import write_manifest
+from ftjax.serving.bundle.raw_inputs import TableReader
 from ftjax.serving.server import follower as follower_module
 from ftjax.serving.server.follower import Follower, service_of
 from ftjax.serving.server.http_app import guarded_app
@@ -185,6 +189,37 @@ def test_a_bad_version_is_refused_once_and_the_old_one_stays(
             await until(app, '2')
 
     asyncio.run(asyncio.wait_for(whole(), 240))
+
+
+def of_table(folder, *columns):
+    """What `_check_same` asks of a bundle whose rows have these columns."""
+    row = dict.fromkeys(columns, 1.0)
+    arrays = {'features': np.zeros((1, len(columns)), np.float32)}
+    write_goldens(folder, Goldens(arrays, np.zeros((1, 1), np.float32), ('a',), (row,)))
+    numbers = tuple(NumberColumn(name=name, mean=0.0, deviation=1.0) for name in columns)
+    signature = types.SimpleNamespace(
+        takes='table',
+        task='regression',
+        answer='outputs',
+        class_names=(),
+        bucket=lambda length: 0,
+    )
+    return types.SimpleNamespace(
+        folder=folder,
+        signature=signature,
+        reader=TableReader(TablePreprocessing(numbers=numbers)),
+        checked=lambda arrays: arrays,
+        length=lambda arrays: 0,
+    )
+
+
+def test_a_version_that_needs_another_column_is_refused(tmp_path):
+    for name in ('old', 'new'):
+        (tmp_path / name).mkdir()
+    old, new = of_table(tmp_path / 'old', 'a', 'b'), of_table(tmp_path / 'new', 'a', 'b', 'c')
+    with pytest.raises(UserError, match=r"golden inputs of the version before.*no column 'c'"):
+        follower_module._check_same(old, new)
+    follower_module._check_same(new, old)  # what is not wanted any more may be sent
 
 
 def test_a_damaged_version_is_taken_once_it_is_mended(bundles, tmp_path, monkeypatch, caplog):

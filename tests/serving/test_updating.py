@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from ftjax import serving
 from ftjax.api import finetune
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import mean_interval
+from ftjax.serving.bundle.manifest import write_manifest
 from ftjax.serving.making.write_bundle import write_bundle
 from ftjax.serving.updating.compare_sets import Scored, changes
 from ftjax.serving.updating.continued_config import new_settings
@@ -21,6 +23,7 @@ from ftjax.serving.updating.update_model import (
     UpdateRequest,
     exported,
     folder_of,
+    notes_on_data,
     update_model,
 )
 from ftjax.serving.updating.update_text import update_text
@@ -175,10 +178,70 @@ def test_a_candidate_that_is_worse_on_validation_data_is_said_to_be():
         assert ('the deployed network is better' in text) == said
 
 
+def request_of_noise(bundle, folder, **more):
+    """New noise, for a bundle of noise."""
+    random = np.random.default_rng(7)
+    x, y = random.integers(0, 256, (60, 8, 8, 1), np.uint8), random.integers(0, 3, 60)
+    np.savez(folder / 'noise.npz', x=x, y=y, class_names=np.array(['ant', 'bee', 'cat']))
+    data = {'source': f'npz:{folder / "noise.npz"}'}
+    return UpdateRequest(bundle=bundle, data=data, workdir=folder / 'u', **more)
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(
+    images, tmp_path, monkeypatch
+):
+    def no_scores(trained, dataset):
+        raise UserError(f'task {dataset.task} has no score for each example')
+
+    monkeypatch.setattr(f'{update_model.__module__}.scored', no_scores)
+    with pytest.raises(UserError, match='has no score for each example'):
+        update_model(request_of_noise(images.bundle, tmp_path), say=lambda _: None)
+    assert not (tmp_path / 'u').exists()
+
+
+def test_the_same_strategy_is_refused_where_it_begins_weights_at_random(images, tmp_path):
+    bundle = shutil.copytree(images.bundle, tmp_path / 'bundle')
+    (bundle / 'bundle.json').unlink()
+    facts = json.loads((bundle / 'run.json').read_text())
+    facts['config']['freeze'] = 'reinit_top:1'
+    (bundle / 'run.json').write_text(json.dumps(facts))
+    write_manifest(bundle, {'jax': 'of the test'})
+    with pytest.raises(UserError, match="'reinit_top:1', begins some weights at random"):
+        update_model(request_of_noise(bundle, tmp_path), say=lambda _: None)
+    assert not (tmp_path / 'u').exists()
+
+
+def test_notes_say_which_fields_are_at_defaults_and_that_a_source_was_trained_on(tmp_path):
+    old = {'source': 'csv:a.csv', 'split_column': 'split', 'seed': 3, 'tokenizer': 'wordpiece:128'}
+    new, grown = {'source': 'csv:b.csv', 'seed': 3}, {'source': 'csv:./a.csv'}
+    given = {'bundle': tmp_path, 'workdir': tmp_path}
+    (note,) = notes_on_data(UpdateRequest(data=new, **given), {'data': old})
+    assert ' split_column; ' in note
+    _, note = notes_on_data(UpdateRequest(data=grown, forgetting=False, **given), {'data': old})
+    assert 'the source that the deployed network was trained on' in note
+    assert notes_on_data(UpdateRequest(data=new, **given), {'data': {'source': 'csv:a.csv'}}) == []
+
+
 def test_new_texts_are_read_by_the_tokenizer_of_the_bundle():
     config = {'data': {'source': 'csv:old.csv', 'tokenizer': 'wordpiece:128', 'max_length': 16}}
     found = new_settings(config, {'source': 'csv:new.csv'})
     assert (found.source, found.tokenizer, found.max_length) == ('csv:new.csv', '', 16)
+
+
+def test_few_examples_that_differ_are_no_verdict():
+    def verdict(old, new, **more):
+        sides = ({'new': Scored(metric='accuracy', values=values, **more)} for values in (old, new))
+        (change,) = changes(*sides)
+        return change.verdict, change.p
+
+    right = np.zeros(100, bool)
+    assert verdict(right, np.arange(100) < 4) == ('not significantly different', 0.125)
+    assert verdict(right, np.arange(100) < 6) == ('better', 0.03125)
+    groups = np.arange(100) // 5
+    assert verdict(right, np.arange(100) < 45, groups=groups) == ('too few differ to say', None)
+    assert verdict(right, np.arange(100) < 75, groups=groups) == ('better', None)
+    assert verdict(right + 0.5, right + 0.0)[0] == 'worse'  # numbers, and all differ
+    assert verdict(right + 0.5, right + 0.5)[0] == 'too few differ to say'
 
 
 def test_changes_are_paired():
@@ -225,4 +288,4 @@ def test_a_candidate_is_published_and_nothing_is_promoted(deployed, tmp_path):
     assert registry.resolve('lights@production').number == 1
     made = registry.resolve('lights@latest')
     assert (made.number, made.facts['updated_from']) == (2, 'lights@1')
-    assert made.facts['update']['tests']['same'][0]['count'] > 0
+    assert made.facts['update']['tests']['same'][0]['n'] > 0

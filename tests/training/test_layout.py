@@ -88,3 +88,22 @@ def test_hosts_are_looked_for_only_where_there_are_several():
     for given in (('h:1', None, None), ('h:1', 2, 2), ('h', 2, 0)):
         with pytest.raises(UserError, match='--'):
             initialize.start(*given)
+
+
+def test_a_process_does_not_wait_for_ever_for_the_others(monkeypatch):
+    found = {}
+
+    def nobody_comes(**given):
+        found.update(given)
+        raise RuntimeError('DEADLINE_EXCEEDED: Barrier timed out.')
+
+    monkeypatch.setattr(jax.distributed, 'initialize', nobody_comes)
+    monkeypatch.setattr(jax.config, 'update', lambda *_: None)
+    with pytest.raises(UserError, match=r'did not find each other: DEADLINE_EXCEEDED'):
+        initialize.start('h:1', 2, 1)
+    waits = {name: value for name, value in found.items() if name.endswith(('timeout', 'seconds'))}
+    assert waits == {
+        'initialization_timeout': 300,
+        'heartbeat_timeout_seconds': 60,
+        'shutdown_timeout_seconds': 60,
+    }

@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -36,6 +37,15 @@ def test_equal_keys_share_a_program_and_other_shapes_do_not():
     assert program_cache.program(Times(3), jnp.ones(2)) is program_cache.program(
         Times(3), jnp.zeros(2)
     )
+
+
+def test_where_the_outputs_lie_belongs_to_the_key():
+    """Else a test split in parts would take the program of a validation that has all outputs."""
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    one = program_cache.program(double, jnp.ones(2))
+    other = program_cache.program(double, jnp.ones(2), places=here)
+    assert other is not one
+    assert program_cache.program(double, jnp.zeros(2), places=here) is other
 
 
 @pytest.mark.slow  # it clears the caches of all tests in the process

@@ -44,6 +44,18 @@ class EvalBatches:
             batch = self.loader.batch(self._order[first : first + size], size)
             yield self.loader.for_evaluation(batch)
 
+    def without_inputs(self) -> Iterator[Batch]:
+        """The batches with labels, index and mask alone: no image and no text is read.
+
+        ValueError where labels are of the tokens of texts.
+        """
+        if self.loader.labels_need_texts:
+            raise ValueError(f'{self.dataset.name}: labels of tokens, which have to be read')
+        for first in range(0, len(self.dataset), self.batch_size):
+            own = self._order[first : first + self.batch_size]
+            batch = self.loader.assemble(own, {}, self.batch_size)
+            yield self.loader.for_evaluation({n: x for n, x in batch.items() if n != 'inputs'})
+
     def of_rows(self, rows: np.ndarray) -> Iterator[tuple[Batch, int]]:
         """The batches, of each only some rows, and how many of these are no padding.
 
@@ -53,29 +65,28 @@ class EvalBatches:
         Args:
           rows: ascending positions in a batch, of one process of several.
         """
-        count, size = len(self.dataset), self.batch_size
-
-        def position_of(number: int) -> int:
-            batch, place = divmod(number, len(rows))
-            first, row = batch * size, int(rows[place])
-            there = row < min(size, count - first)
-            return int(self._order[first + row if there else first])
-
+        own, size, texts = [*self.positions_of_rows(rows)], self.batch_size, self.loader.texts
         ahead: Iterator[Batch] | None = None
         if self.loader.waits:
             from ftjax.data.streams.prefetch import read_ahead
 
-            ahead = read_ahead(self.loader, position_of, 0, len(self) * len(rows), len(rows))
-        for number, first in enumerate(range(0, count, size)):
-            whole = self._order[first : first + size]
+            flat = np.concatenate([positions for positions, _ in own]).tolist()
+            ahead = read_ahead(self.loader, flat.__getitem__, 0, len(flat), len(rows))
+        for number, (positions, count) in enumerate(own):
             if ahead is None:
-                own = range(number * len(rows), (number + 1) * len(rows))
-                texts = self.loader.texts
+                whole = self._order[number * size : (number + 1) * size]
                 length = None if texts is None else texts.length(whole)
-                batch = self.loader.batch(np.array([*map(position_of, own)]), length=length)
+                batch = self.loader.batch(positions, length=length)
             else:
                 batch = next(ahead)
-            yield self.loader.for_evaluation(batch), int((rows < len(whole)).sum())
+            yield self.loader.for_evaluation(batch), count
+
+    def positions_of_rows(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+        """Of each batch the examples in `rows`, as of `of_rows`, and how many are no padding."""
+        for first in range(0, len(self.dataset), self.batch_size):
+            whole = self._order[first : first + self.batch_size]
+            there = rows < len(whole)
+            yield whole[np.where(there, rows, 0)], int(there.sum())
 
 
 def eval_batches(

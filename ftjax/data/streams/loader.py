@@ -101,6 +101,12 @@ class Loader:
         # Arrays that are kept are resized once, quicker than grain is imported.
         return self._kept is None or (self.dataset.kind != 'image' and not self._have.all())
 
+    @property
+    def labels_need_texts(self) -> bool:
+        """Whether labels are those of tokens, so that texts are read for them."""
+        words = self.texts is not None and self.texts.preprocessing.form == 'words'
+        return words or self.dataset.label_kind.from_inputs
+
     @functools.cached_property
     def labels(self) -> Any:
         """Those of the split as batches hold them, by position."""

@@ -16,7 +16,7 @@ from ftjax.errors import UserError
 from ftjax.freezing.registry import Term, parse
 from ftjax.freezing.settings import FreezeSettings
 from ftjax.leaves import flatten, unflatten
-from ftjax.models.adapters.adapted import Adapted, adapted
+from ftjax.models.adapters.adapted import Adapted, adapted, adapters_in_words, read_adapter
 from ftjax.models.stages import Network
 from ftjax.pretrained.initialise import random_leaves
 from ftjax.pytrees import Variables
@@ -27,15 +27,13 @@ def with_adapters(
 ) -> tuple[Network, dict[str, Any]]:
     """The network and its variables, or their shapes, with what the strategy adds.
 
-    Raises UserError if the network has nothing that an adapter acts on.
+    A network that has just these adapters already comes back as it is.
+
+    Raises UserError if the network has nothing that an adapter acts on, or has other adapters.
     """
     terms = [term for term in terms_of(settings) if term.details.kind == 'adapter']
     if not terms:
         return network, dict(variables)
-    if isinstance(network, Adapted):
-        raise UserError(
-            f'freeze {settings.described!r}: the network has adapters already; merge them first'
-        )
     for term in terms[1:]:
         if term.name == 'dora':
             raise UserError(
@@ -43,6 +41,14 @@ def with_adapters(
                 'put it first'
             )
     adapters = [term() for term in terms]
+    if isinstance(network, Adapted):
+        if [read_adapter(text) for text in network.adapters] == adapters:
+            return network, dict(variables)  # they are trained on from what they are
+        raise UserError(
+            f'freeze {settings.described!r}: the network has adapters already '
+            f'({adapters_in_words(network)}); name the same ones to train them on, or a strategy '
+            'without adapters: head, for instance'
+        )
     for number, one in enumerate(adapters):
         for other, term in zip(adapters[:number], terms, strict=False):
             if one.kind == other.kind:

@@ -71,7 +71,7 @@ def examine(trained: Trained, dataset: Dataset) -> Examined:
     told: dict[int, Mapping[str, object]] = {}
     kept: list[tuple[np.ndarray, dict[str, Any]]] = []
 
-    def seen() -> Iterator[tuple[np.ndarray, dict]]:
+    def seen() -> Iterator[tuple[np.ndarray, Mapping[str, Any]]]:
         """The pairs as they pass by, noted down."""
         for outputs, batch in pairs:
             wide = np.asarray(outputs).astype(np.float32)
@@ -79,7 +79,7 @@ def examine(trained: Trained, dataset: Dataset) -> Examined:
             real = real_rows(batch)
             if each.ndim == 1:
                 losses[batch['index'][real]] = each[real]
-                kept.append((wide, batch | {'inputs': None}))
+                kept.append((wide, {**batch, 'inputs': None}))
             else:
                 for at in np.flatnonzero(real):
                     index = int(batch['index'][at])

@@ -16,7 +16,7 @@ import numpy as np
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
 from ftjax.io.json.json_reader import JsonLimits, read_object
-from ftjax.io.json.json_values import Integer, Kind, ListOf, Text, check, check_table
+from ftjax.io.json.json_values import Flag, Integer, Kind, ListOf, Text, check, check_table
 from ftjax.serving.bundle.answer_forms.answer_form import Told
 from ftjax.serving.bundle.goldens import read_arrays, write_arrays
 from ftjax.serving.bundle.signature import Signature
@@ -34,6 +34,7 @@ _FACTS: dict[str, Kind] = {
     'measure_names': ListOf(Text(longest=200), 0, MOST_MEASURES),
     'labelled': Integer(0, 2**50),
     'right': Integer(0, 2**50),
+    'of_answers': Flag(),
 }
 
 
@@ -61,7 +62,7 @@ class Reference:
     values: np.ndarray
     """float32 (reservoir,): the probability of the answer, or the value."""
     answers: np.ndarray
-    """int32 (reservoir,): the most probable class; -1 without classes."""
+    """int32 (reservoir,): the class answered, of several labels the most probable; -1 for none."""
     measures: np.ndarray
     """float32 (reservoir, measures): sizes and gaps of the inputs, NaN where unknown."""
     measure_names: tuple[str, ...] = ()
@@ -69,6 +70,9 @@ class Reference:
     """Examples whose class is known."""
     right: int = 0
     """Of those, how many were answered rightly."""
+    of_answers: bool = True
+    """False for a reference of before that counts, beside a decision threshold, the most probable
+    class and not the one that is answered."""
 
     def nearest(self, features: np.ndarray, count: int = 3) -> list[list[dict[str, Any]]]:
         """For each of (n, width) the reservoir's examples of the smallest Euclidean distance."""
@@ -83,6 +87,16 @@ class Reference:
             ]
             for row, chosen in zip(distances, order, strict=True)
         ]
+
+
+def check_monitored(reference: Reference) -> None:
+    """UserError for a reference that traffic cannot be compared with."""
+    if not reference.of_answers:
+        raise UserError(
+            'the bundle has a decision threshold, and was made when references counted the most '
+            'probable class, not the one that is answered: traffic would look changed; make it '
+            'anew of its run (scripts/export.py --workdir=RUN --format=bundle)'
+        )
 
 
 def place_of(names: Sequence[str], name: str) -> int:
@@ -154,7 +168,9 @@ def read_reference(folder: pathlib.Path, signature: Signature) -> Reference:
     arrays, path = read_arrays(folder / FILE), folder / FACTS
     known = read_object(path, LIMITS)
     # Bundles of earlier versions know nothing of these.
-    facts: dict[str, Any] = {'measure_names': [], 'labelled': 0, 'right': 0, **known}
+    facts: dict[str, Any] = {'measure_names': [], 'labelled': 0, 'right': 0}
+    facts['of_answers'] = signature.activation != 'softmax' or signature.threshold is None
+    facts |= known
     check_table({'count': None, 'split': None, **facts}, _FACTS, str(path))
     ids: Any = check(facts.get('ids'), f'{path}: ids', ListOf(Text(), 1, RESERVOIR))
     said: Any = check(facts.get('said'), f'{path}: said', ListOf(Text(), len(ids), len(ids)))
@@ -182,5 +198,6 @@ def read_reference(folder: pathlib.Path, signature: Signature) -> Reference:
         measure_names=tuple(facts['measure_names']),
         labelled=facts['labelled'],
         right=facts['right'],
+        of_answers=facts['of_answers'],
         **{name: arrays[name] for name in shapes},
     )

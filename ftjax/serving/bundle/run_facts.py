@@ -19,11 +19,13 @@ LIMITS = JsonLimits(size=2**26, depth=20, duplicates=False)
 _KINDS: dict[str, Kind] = {
     'config': Table(),
     'metrics': Table(),
-    'data': Table(of=optional(Text(longest=200))),
+    'data': Table(),
     'strategy': optional(Text(longest=1000)),
     'created': optional(Text(longest=100)),
     'command': optional(Text(longest=100_000)),
 }
+_SPLITS: dict[str, Kind] = {name: optional(Text(longest=200)) for name in ('train', 'val', 'test')}
+"""Fingerprints; what else is said of the data may be of any kind in bundles made before."""
 
 
 def write_run_facts(
@@ -36,12 +38,13 @@ def write_run_facts(
         if name == 'examples' or not isinstance(value, dict | list) or name.endswith('_interval')
     }
     made = result.get('provenance') or {}
+    data = (result.get('identity') or {}).get('data') or {}
     told = {
         'config': config,
         'strategy': result.get('strategy'),
         'seed': result.get('seed'),
         'steps': result.get('steps'),
-        'data': (result.get('identity') or {}).get('data') or {},
+        'data': {name: value for name, value in data.items() if isinstance(value, str)},
         'metrics': metrics,
         'created': made.get('created'),
         'command': made.get('command'),
@@ -67,3 +70,4 @@ def read_run_facts(folder: pathlib.Path) -> dict[str, Any]:
 def check_run_facts(found: Mapping[str, Any], where: str) -> None:
     """UserError for fields of another kind."""
     check_table(found, _KINDS, where)
+    check_table(found.get('data', {}), _SPLITS, f'{where}: data')

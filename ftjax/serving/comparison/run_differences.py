@@ -7,18 +7,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from ftjax.errors import UserError
 from ftjax.evaluation.example_scores import unpacked
-from ftjax.evaluation.intervals import bootstrap_mean_interval
-from ftjax.evaluation.mcnemar import mcnemar
+from ftjax.serving.comparison.paired_scores import FEW, PairedScores, paired_scores
 
 Facts = Mapping[str, Any]
 """As run.json has them; {} where nothing is known."""
 SPLITS = ('train', 'val', 'test')
-FEW = 10
-"""Examples that differ, below which the bootstrap of the difference is too narrow."""
 _COUNTS = ('n', 'groups')
 
 
@@ -34,19 +29,10 @@ class MetricPair:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PairedDifference:
+class PairedDifference(PairedScores):
     """Second minus first on the same test examples."""
 
     metric: str
-    n: int
-    difference: float
-    interval: tuple[float, float] | None
-    """95 %, bootstrap over examples; None below two."""
-    first_only: int | None = None
-    second_only: int | None = None
-    """Examples that only the one, only the other has right; None where scores are numbers."""
-    p: float | None = None
-    """Of McNemar's exact test."""
     caution: str = ''
 
 
@@ -144,31 +130,18 @@ def paired_difference(first: Facts, second: Facts) -> PairedDifference | str:
         return str(error)
     if one.metric != other.metric or len(one.values) != len(other.values):
         return f'the runs scored examples by {one.metric} and by {other.metric}'
-    values = other.values.astype(np.float64) - one.values.astype(np.float64)
-    interval = bootstrap_mean_interval(values)
+    found = paired_scores(one.values, other.values)
     cautions = []
     if any(side.get('groups') for side in sides):
         cautions.append(
             'test examples come in groups, which bundles do not hold: the interval takes examples '
             'as independent and is too narrow'
         )
-    fields: dict[str, Any] = {}
-    if one.values.dtype == bool and other.values.dtype == bool:
-        test = mcnemar(one.values, other.values)
-        fields = {'first_only': test.first, 'second_only': test.second, 'p': test.p}
-        if test.first + test.second < FEW:
-            cautions.append(
-                f'only {test.first + test.second} examples differ: go by p, the interval is too '
-                'narrow'
-            )
-    return PairedDifference(
-        metric=one.metric,
-        n=len(values),
-        difference=float(values.mean()),
-        interval=None if interval is None else (interval[0], interval[1]),
-        caution='; '.join(cautions),
-        **fields,
-    )
+    if found.p is not None and found.differing < FEW:
+        cautions.append(
+            f'only {found.differing} examples differ: go by p, the interval is too narrow'
+        )
+    return PairedDifference(metric=one.metric, caution='; '.join(cautions), **vars(found))
 
 
 def _number(value: object) -> float | None:

@@ -28,7 +28,7 @@ from ftjax.serving.bundle.exported_programs import PLATFORMS, file_of
 from ftjax.serving.bundle.goldens import TOLERANCE
 from ftjax.serving.bundle.loaded_bundle import Bundle, load
 from ftjax.serving.bundle.manifest import write_manifest
-from ftjax.serving.bundle.run_facts import write_run_facts
+from ftjax.serving.bundle.run_facts import read_run_facts, write_run_facts
 from ftjax.serving.bundle.signature import LENGTH, InputArray, Signature, write_signature
 from ftjax.serving.making.bundle_card import bundle_card
 from ftjax.serving.making.bundle_inputs import (
@@ -80,6 +80,7 @@ def write_bundle(
         bundle = Bundle(folder, {})
         prove(folder, bundle, trained, data, split)
         write_run_facts(folder, config, result)
+        read_run_facts(folder)  # as a registry and an update will
         card = bundle_card(trained, signature, (config, plan, result), command)
         (folder / CARD).write_text(card, encoding='utf-8')
         network = type(trained.network).__name__

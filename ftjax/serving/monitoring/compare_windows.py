@@ -95,6 +95,8 @@ def look(
     # What was tested is needed for its labels alone.
     skip = used if labels is None else ()
     found = read_folder(folder, state.bundle, reference, skip)
+    # Before a restart there were answers too, and labels of them may come again.
+    unknown = labelled_periods(found.windows, labels or {})[1]
     found.windows = [pair for pair in found.windows if pair[1].start >= state.began]
     periods, waiting, late = periods_of(
         found.windows, state.tested_until, now, fewest, _seed(state.bundle, 0)
@@ -105,7 +107,6 @@ def look(
         beside_reference(state.periods[-1]['statistics'], period.rows, reference)
     # Of a window that is not closed more labels will come, and each time is tested once.
     closed = [pair for pair in found.windows if pair[1].closed <= now]
-    unknown = labelled_periods(found.windows, labels or {})[1]
     accuracy = labelled_periods(closed, labels or {})[0]
     for one in accuracy:
         take_labels(state, one)

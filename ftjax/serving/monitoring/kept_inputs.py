@@ -12,7 +12,7 @@ import numpy as np
 from ftjax.errors import UserError
 
 FILES, BYTES = 2000, 256 * 2**20
-"""Most that one server keeps; then it keeps no more."""
+"""Most that the folder holds, with what was there at the start; then no more is kept."""
 _KINDS = {b'\x89PNG': 'png', b'\xff\xd8\xff': 'jpg', b'GIF8': 'gif', b'RIFF': 'webp', b'BM': 'bmp'}
 
 
@@ -23,7 +23,7 @@ class KeptInputs:
         """`rate` is the probability with which an input is kept; 0 makes no folder.
 
         Raises:
-          UserError: a rate outside 0 to 1, or a folder that cannot be made.
+          UserError: a rate outside 0 to 1, or a folder that cannot be made or read.
         """
         if not 0 <= rate <= 1:
             raise UserError(f'keep_inputs is {rate:g}; expected a share from 0 to 1')
@@ -34,8 +34,10 @@ class KeptInputs:
             try:
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 os.chmod(folder, 0o700)
+                sizes = [path.lstat().st_size for path in folder.iterdir()]
             except OSError as error:
-                raise UserError(f'{folder} cannot be made: {error.strerror}') from error
+                raise UserError(f'{folder} cannot be made or read: {error.strerror}') from error
+            self.files, self.bytes = len(sizes), sum(sizes)
 
     def chosen(self) -> bool:
         """Whether the next input is kept."""

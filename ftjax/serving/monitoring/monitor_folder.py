@@ -9,7 +9,7 @@ from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_bytes
 from ftjax.io.files.lock import run_lock
 from ftjax.serving.bundle.manifest import check_manifest, manifest_digest
-from ftjax.serving.bundle.reference import read_reference
+from ftjax.serving.bundle.reference import check_monitored, read_reference
 from ftjax.serving.bundle.signature import read_signature
 from ftjax.serving.monitoring.compare_windows import Look, look, thresholds
 from ftjax.serving.monitoring.later_labels import read_labels
@@ -53,12 +53,13 @@ def monitor_folder(
       restart: whether a new stream begins; the state of the old one is kept beside it.
 
     Raises:
-      UserError: no bundle; a folder or file that cannot be read; another alpha than the stream
-        began with.
+      UserError: no bundle, or one whose reference traffic cannot be compared with; a folder or
+        file that cannot be read; another alpha than the stream began with.
     """
     check_manifest(bundle)
     digest, signature = manifest_digest(bundle), read_signature(bundle)
     reference = read_reference(bundle, signature)
+    check_monitored(reference)
     if labels is not None and signature.activation != 'softmax':
         raise UserError('--labels needs a bundle whose answers are one class each')
     known = None if labels is None else read_labels(pathlib.Path(labels), signature.class_names)

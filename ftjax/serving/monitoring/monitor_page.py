@@ -56,8 +56,6 @@ def when(seconds: float) -> str:
 
 def _verdict(look: Look) -> str:
     state, number = look.state, len(look.state.periods)
-    if not number and not look.accuracy:
-        return 'Nothing was tested yet.'
     if 'traffic' in look.alarms:
         limit = thresholds(state.alpha)['traffic']
         first = next((row for row in state.periods if row['evidence'] >= limit), None)
@@ -66,6 +64,8 @@ def _verdict(look: Look) -> str:
         return f'ALARM: the traffic differs from the reference{since}.{more}'
     if 'accuracy' in look.alarms:
         return 'ALARM: accuracy is below that of the reference.'
+    if not number and not look.accuracy:
+        return 'Nothing was tested yet.'
     return f'No alarm in {number} period{"s" * (number != 1)}.'
 
 

@@ -35,7 +35,7 @@ class Answered:
     id: str
     value: float
     best: int
-    """The most probable class, or -1."""
+    """The class answered, of several labels the most probable; or -1."""
     classes: Sequence[int]
     """All that were answered."""
     features: np.ndarray

@@ -18,7 +18,7 @@ from ftjax.errors import UserError
 from ftjax.serving.bundle.input_measures import measure_names, measured
 from ftjax.serving.bundle.input_rows import InputRows
 from ftjax.serving.bundle.loaded_bundle import Bundle
-from ftjax.serving.bundle.reference import Reference
+from ftjax.serving.bundle.reference import Reference, check_monitored
 from ftjax.serving.monitoring.kept_inputs import KeptInputs
 from ftjax.serving.monitoring.sketch import Answered, Sketch
 from ftjax.serving.monitoring.window_file import (
@@ -61,8 +61,10 @@ class TrafficMonitor:
           clock: seconds since 1970.
 
         Raises:
-          UserError: a length or share out of range, or a folder that cannot be written to.
+          UserError: a length or share out of range, a folder that cannot be written to, or a
+            reference that traffic cannot be compared with.
         """
+        check_monitored(reference)
         if not 1 <= seconds <= 2**26:
             raise UserError(f'a window of {seconds} seconds; expected 1 to {2**26}')
         self.bundle, self.reference, self.folder = bundle, reference, folder

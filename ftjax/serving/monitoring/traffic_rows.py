@@ -16,7 +16,7 @@ class Rows:
     values: np.ndarray
     """float32 (n,): the probability of the answer, or the value; NaN where unknown."""
     answers: np.ndarray
-    """int32 (n,): the most probable class; -1 without classes."""
+    """int32 (n,): the class answered, of several labels the most probable; -1 for none."""
     measures: np.ndarray
     """float32 (n, measures): sizes and gaps of the inputs; NaN where unknown."""
 

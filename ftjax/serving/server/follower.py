@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.serving.bundle.goldens import read_goldens
 from ftjax.serving.bundle.loaded_bundle import Bundle, load
 from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor
 from ftjax.serving.server.live_service import LiveService
@@ -108,7 +109,7 @@ class Follower:
             service = await asyncio.to_thread(
                 service_of, self.registry, version, settings, metrics, self.monitor
             )
-            _check_same(live.service, service)
+            await asyncio.to_thread(_check_same, live.service.bundle, service.bundle)
             service.take_after(live.service)
             service.open()
             await asyncio.to_thread(service.warm_up)
@@ -182,14 +183,32 @@ def _told(registry: Registry, name: str, number: int) -> dict[str, Any]:
     return {**row, 'sha256': version.sha256, 'published': version.when}
 
 
-def _check_same(old: Service, new: Service) -> None:
+def _refused(bundle: Bundle, raw: Any) -> str:
+    """Why a bundle does not take an input; '' if it does."""
+    try:
+        rows = bundle.reader.rows(raw).rows
+        arrays = bundle.checked(bundle.reader.stacked(rows))
+        bundle.signature.bucket(bundle.length(arrays))
+    except UserError as error:
+        return str(error)
+    return ''
+
+
+def _check_same(old: Bundle, new: Bundle) -> None:
     """UserError where clients would have to send other inputs, or get another kind of answer."""
-    before, now = old.bundle.signature, new.bundle.signature
+    before, now = old.signature, new.signature
     for name in ('takes', 'task', 'answer'):
         if getattr(before, name) != getattr(now, name):
             raise UserError(
                 f'{name} was {getattr(before, name)} and is {getattr(now, name)}: clients have to '
                 'know; start the server anew'
             )
+    for raw in read_goldens(old.folder).raw:  # what clients send today: columns, texts, pairs
+        refused = _refused(new, raw)
+        if refused and not _refused(old, raw):
+            raise UserError(
+                f'it does not take the golden inputs of the version before ({refused}): clients '
+                'have to know; start the server anew'
+            )
     if before.class_names != now.class_names:
-        _log.warning('the classes of %s@%s differ from those before', new.name, new.version)
+        _log.warning('the classes of %s differ from those before', new.folder)

@@ -55,7 +55,9 @@ class ServerSettings:
             raise UserError(f'runners is {self.runners}; expected 0 to {MOST_RUNNERS}')
         if not 0 <= self.latency_ms <= 60_000:
             raise UserError(f'latency_ms is {self.latency_ms:g}; expected 0 to 60000')
-        for name in ('queue', 'timeout', 'max_bytes', 'max_inputs', 'max_characters', 'max_pixels'):
+        if not 0 < self.timeout <= 86_400:
+            raise UserError(f'timeout is {self.timeout:g}; expected above 0, at most 86400')
+        for name in ('queue', 'max_bytes', 'max_inputs', 'max_characters', 'max_pixels'):
             if not getattr(self, name) > 0:
                 raise UserError(f'{name} is {getattr(self, name):g}; expected above 0')
         if self.max_held < self.max_bytes:

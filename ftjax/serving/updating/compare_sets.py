@@ -10,10 +10,10 @@ import numpy as np
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
 from ftjax.evaluation.example_scores import unpacked
-from ftjax.evaluation.intervals import mean_interval
 from ftjax.runs.assessment.examination import examine
 from ftjax.runs.assessment.other_data import with_classes_of
 from ftjax.runs.prediction.trained import Trained
+from ftjax.serving.comparison.paired_scores import PairedScores, paired_scores
 from ftjax.tasks.metrics import as_metric
 
 
@@ -23,7 +23,7 @@ class Scored:
 
     metric: str
     values: np.ndarray
-    """float64 (n,): their mean is the metric."""
+    """(n,), bool for right and wrong, else float64: their mean is the metric."""
     groups: np.ndarray | None = None
     """(n,) what each example belongs to; None where examples are independent."""
 
@@ -34,23 +34,20 @@ class Scored:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Change:
+class Change(PairedScores):
     """A network beside the deployed one on one set."""
 
     set_name: str
     metric: str
-    count: int
     before: float
     after: float
-    difference: float
-    """After minus before."""
-    interval: tuple[float, float] | None
-    """95 %, by resampling examples, or groups, whose scores are paired; None where not known."""
 
     @property
     def verdict(self) -> str:
-        """`better`, `worse`, or `not significantly different`."""
-        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+        """`better`, `worse`, `not significantly different`, or `too few differ to say`."""
+        if self.significant is None:
+            return 'too few differ to say'
+        if not self.significant:
             return 'not significantly different'
         return 'better' if (self.difference > 0) == higher_is_better(self.metric) else 'worse'
 
@@ -72,7 +69,7 @@ def scored(trained: Trained, dataset: Dataset) -> Scored:
         )
     scores = unpacked(packed)
     groups = dataset.groups if len(dataset.groups) else None
-    return Scored(metric=scores.metric, values=scores.values.astype(np.float64), groups=groups)
+    return Scored(metric=scores.metric, values=scores.values, groups=groups)
 
 
 def changes(before: Mapping[str, Scored], after: Mapping[str, Scored]) -> list[Change]:
@@ -80,18 +77,7 @@ def changes(before: Mapping[str, Scored], after: Mapping[str, Scored]) -> list[C
     found = []
     for name, old in before.items():
         new = after[name]
-        differences = new.values - old.values
-        # A resampling of equal values has no width, and nothing is known from one example.
-        interval = mean_interval(differences, old.groups) if len(differences) > 1 else None
-        found.append(
-            Change(
-                set_name=name,
-                metric=old.metric,
-                count=len(differences),
-                before=old.mean,
-                after=new.mean,
-                difference=float(differences.mean()),
-                interval=None if interval is None else (interval[0], interval[1]),
-            )
-        )
+        paired = paired_scores(old.values, new.values, old.groups)
+        sides = {'set_name': name, 'metric': old.metric, 'before': old.mean, 'after': new.mean}
+        found.append(Change(**sides, **vars(paired)))
     return found

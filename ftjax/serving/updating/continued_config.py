@@ -35,7 +35,7 @@ def old_settings(config: Mapping[str, Any]) -> DataSettings:
 
 
 def new_settings(config: Mapping[str, Any], changes: Mapping[str, Any]) -> DataSettings:
-    """The new data: read as the old ones, but for what names and cuts them.
+    """The new data: read as the old ones, but for what names and cuts them, which is at defaults.
 
     Args:
       config: of the bundle's run.
@@ -43,11 +43,22 @@ def new_settings(config: Mapping[str, Any], changes: Mapping[str, Any]) -> DataS
     """
     if not changes.get('source'):
         raise UserError('new data are needed: --data.source=..')
-    left_out = [*CUTS, *_OF_SOURCE, 'tokenizer']  # the bundle has its own, made from other texts
-    if not same_source(changes['source'], config['data']['source']):
-        left_out += NOT_OF_OTHERS
+    left_out = [*_left_out(config, changes), 'tokenizer']  # the bundle has its own
     kept = {name: value for name, value in config['data'].items() if name not in left_out}
     return section(SECTIONS['data'], {**kept, **changes}, 'data')
+
+
+def _left_out(config: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+    """Fields of the run's data that are not true of the new data."""
+    same = same_source(changes['source'], config['data']['source'])
+    return [*CUTS, *_OF_SOURCE, *([] if same else NOT_OF_OTHERS)]
+
+
+def left_at_defaults(config: Mapping[str, Any], changes: Mapping[str, Any]) -> list[str]:
+    """Names of fields that the run had set, and that are at their defaults for the new data."""
+    old, new = old_settings(config), new_settings(config, changes)
+    names = [name for name in _left_out(config, changes) if name not in changes]
+    return [name for name in names if getattr(old, name) != getattr(new, name)]
 
 
 def continued_config(

@@ -6,27 +6,33 @@ import dataclasses
 import filecmp
 import os
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ftjax.config import Config
 from ftjax.data.audit.quick import quick_audit
 from ftjax.data.dataset import Splits
 from ftjax.data.load import load_data
+from ftjax.data.other_source import same_source
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
+from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.io.files.atomic import write_json, write_text
 from ftjax.pretrained.own_files import WEIGHTS
+from ftjax.runs.network_opening import outline_network
 from ftjax.runs.prediction.trained import Trained, open_trained
-from ftjax.runs.prepare import prepare
+from ftjax.runs.prepare import prepare, run_length_of
 from ftjax.runs.run import train
 from ftjax.serving.bundle.manifest import check_manifest
 from ftjax.serving.bundle.run_facts import read_run_facts
 from ftjax.serving.making.write_bundle import write_bundle
-from ftjax.serving.updating.compare_sets import Scored, changes, higher_is_better, scored
+from ftjax.serving.updating.compare_sets import changes, higher_is_better, scored
 from ftjax.serving.updating.continued_config import (
     SAME,
     config_of_bundle,
     continued_config,
+    left_at_defaults,
     new_settings,
     old_settings,
 )
@@ -60,12 +66,15 @@ def update_model(request: UpdateRequest, say: Callable[[str], object] = print) -
     only report. A strategy that was trained already in the folder is not trained again.
 
     Raises:
-      UserError: no bundle; other classes; data that cannot be read, or are not those of its run.
+      UserError: before anything is trained: no bundle; other classes; data that cannot be read,
+        or are not those of its run; a task whose metric is no mean over examples; a strategy that
+        cannot start from the bundle.
     """
     check_manifest(request.bundle)
     config = config_of_bundle(request.bundle)
     deployed = open_trained(os.fspath(request.bundle))
-    new = load_data(new_settings(config, request.data))
+    settings = new_settings(config, request.data)
+    new = load_data(settings)
     check_classes(deployed, new)
     old = old_data(request, old_settings(config)) if request.forgetting else None
     sets = {'new': new, **({} if old is None else {'old': old})}
@@ -75,36 +84,38 @@ def update_model(request: UpdateRequest, say: Callable[[str], object] = print) -
                 f'the {name} data have no validation or no test split; set --data.val_fraction '
                 'and --data.test_fraction' + ('' if name == 'new' else ', or --noforgetting')
             )
-    notes = overlaps(old, new)
-    for note in notes:
-        say(f'note: {note}')
-    settings = new_settings(config, request.data)
-    runs: dict[str, pathlib.Path] = {}
-    for strategy in request.strategies:
-        own = continued_config(
+    configs = {
+        strategy: continued_config(
             *(config, request.bundle, settings, strategy, request.learning_rate, request.epochs)
         )
-        folder = request.workdir / folder_of(strategy)
-        say(f'{strategy}: {folder}')
-        prepared = prepare(own, new)
-        if prepared.opened is not None and prepared.opened.head_is_new:
-            raise UserError(f'{request.bundle}: its head does not fit the new data')
-        train(prepared, folder)
-        runs[strategy] = folder
-    validation: dict[str, dict[str, float]] = {}
-    tests: dict[str, dict[str, Scored]] = {}
-    metric = ''
+        for strategy in request.strategies
+    }
+    for strategy, own in configs.items():
+        check_start(request.bundle, strategy, own, new)
+    notes = [*notes_on_data(request, config), *overlaps(old, new)]
+    for note in notes:
+        say(f'note: {note}')
+    on_val, tests = {}, {}
+    # The deployed network comes first: what cannot be compared is not trained.
     for name in ('deployed', *request.strategies):
-        trained = deployed if name == 'deployed' else open_trained(os.fspath(runs[name]))
-        on_val = {key: scored(trained, splits.val) for key, splits in sets.items()}
+        trained, folder = deployed, request.workdir / folder_of(name)
+        if name != 'deployed':
+            say(f'{name}: {folder}')
+            train(prepare(configs[name], new), folder)
+            trained = open_trained(os.fspath(folder))
+        on_val[name] = {key: scored(trained, splits.val) for key, splits in sets.items()}
         tests[name] = {key: scored(trained, splits.test) for key, splits in sets.items()}
-        validation[name] = {key: one.mean for key, one in on_val.items()}
-        metric = on_val['new'].metric
+    metric = on_val['deployed']['new'].metric
+    validation = {
+        name: {key: one.mean for key, one in found.items()} for name, found in on_val.items()
+    }
     chosen = best_of({name: validation[name] for name in request.strategies}, metric)
     found = Updated(
         chosen=chosen,
         candidate=exported(
-            runs[chosen], request.workdir / f'{BUNDLE}_{folder_of(chosen)}', request
+            request.workdir / folder_of(chosen),
+            request.workdir / f'{BUNDLE}_{folder_of(chosen)}',
+            request,
         ),
         validation=validation,
         tests={name: tuple(changes(tests['deployed'], tests[name])) for name in request.strategies},
@@ -143,6 +154,38 @@ def check_classes(deployed: Trained, new: Splits) -> None:
             f'{told or "in another order"}; a network with other classes is a new one '
             '(scripts/train.py --config.init=BUNDLE)'
         )
+
+
+def check_start(bundle: pathlib.Path, strategy: str, config: Config, new: Splits) -> None:
+    """UserError for a strategy that cannot start from the bundle's weights; none are read."""
+    found = outline_network(config, new)
+    if found.head_is_new:
+        raise UserError(f'{bundle}: its head does not fit the new data')
+    network, shapes = with_adapters(config.freeze, found.network, found.shapes, config.seed)
+    run_length = run_length_of(config, new)
+    plan = make_plan(config.freeze, network, shapes, run_length=run_length, seed=config.seed)
+    if strategy == SAME and any(phase.reinit for phase in plan.phases):
+        raise UserError(
+            f'{SAME}: the strategy of the run, {config.freeze.described!r}, begins some weights at '
+            'random, which would undo what was deployed; say what trains now: --strategies=full, '
+            'for instance'
+        )
+
+
+def notes_on_data(request: UpdateRequest, config: Mapping[str, Any]) -> list[str]:
+    """Sentences on how the new data are read and cut."""
+    told, names = [], left_at_defaults(config, request.data)
+    if names:
+        told.append(
+            f'at their defaults, though the run had set them: {", ".join(names)}; where they are '
+            'true of the new data too, give them as --data.NAME=VALUE'
+        )
+    if not request.forgetting and same_source(request.data['source'], config['data']['source']):
+        told.append(
+            'the new data are of the source that the deployed network was trained on: it may have '
+            'trained on examples that are validation or test examples now, and look too good'
+        )
+    return told
 
 
 def old_data(request: UpdateRequest, settings: DataSettings) -> Splits:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ftjax.plotting.number_formats import score
+from ftjax.plotting.number_formats import p_value, score
 from ftjax.printable import printable
+from ftjax.serving.comparison.paired_scores import FEW
 from ftjax.serving.updating.compare_sets import higher_is_better
 from ftjax.serving.updating.updated import Updated
 
@@ -33,11 +34,13 @@ def update_text(found: Updated, metric: str, bundle: str) -> str:
         '',
         '## Test, beside the deployed network',
         '',
-        'Intervals are of the difference, 95 %, over examples, which are the same for both. A '
+        'Intervals are of the difference, 95 %, over examples, which are the same for both, or '
+        "over their groups. The verdict goes by p, of McNemar's exact test; where there is none, "
+        f'by the interval, and none is given where fewer than {FEW} examples or groups differ. A '
         'fall on the old data is forgetting.',
         '',
-        '| strategy | data | examples | deployed | now | difference | |',
-        '|---|---|---|---|---|---|---|',
+        '| strategy | data | examples | deployed | now | difference | p | |',
+        '|---|---|---|---|---|---|---|---|',
     ]
     for name, rows in found.tests.items():
         for one in rows:
@@ -46,9 +49,10 @@ def update_text(found: Updated, metric: str, bundle: str) -> str:
                 low, high = (score(value, one.metric, signed=True) for value in one.interval)
                 bounds = f'[{low}, {high}]'
             lines.append(
-                f'| {printable(name)} | {one.set_name} | {one.count:,} | '
+                f'| {printable(name)} | {one.set_name} | {one.n:,} | '
                 f'{score(one.before, one.metric)} | {score(one.after, one.metric)} | '
-                f'{score(one.difference, one.metric, signed=True)} {bounds} | {one.verdict} |'
+                f'{score(one.difference, one.metric, signed=True)} {bounds} | '
+                f'{p_value(one.p)} | {one.verdict} |'
             )
     lines += ['', *(f'- {printable(note)}' for note in found.notes)]
     return '\n'.join(lines).rstrip() + '\n'

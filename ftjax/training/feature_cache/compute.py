@@ -14,8 +14,9 @@ import numpy as np
 from ftjax.data.augmentation import parse_augment
 from ftjax.data.images.on_device import augment, prepare
 from ftjax.data.streams.evaluation_batches import EvalBatches
-from ftjax.data.streams.loader import Batch, Loader, real_rows
+from ftjax.data.streams.loader import Loader
 from ftjax.distributed.device_put import on_host
+from ftjax.distributed.process_group import several
 from ftjax.distributed.sharding import Sharding
 from ftjax.leaves import flatten, unflatten
 from ftjax.models.stages import Network
@@ -23,7 +24,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pytrees import Flat, Inputs, Variables
 from ftjax.xla.late_products import late_products
-from ftjax.xla.program_cache import program, replicated, sharded
+from ftjax.xla.program_cache import program, replicated
 
 EXAMPLES = 64
 """Examples a batch. Not a setting: with another size the last digits differ, and runs that
@@ -183,17 +184,14 @@ def computed(
     name = 'none' if plain else augmentation
     run, variables = Prefix(network, cut, preprocessing, name), replicated(variables)
     places = None if jax.device_count() == 1 else Sharding().examples()
-    for number, batch in enumerate(batches_of(loader, augmentation, view)):
-        inputs = batch['inputs']
-        inputs = sharded(inputs)
+    for number, (rows, inputs) in enumerate(batches_of(loader, augmentation, view)):
         arguments: tuple[Any, ...] = variables, inputs
         if view is not None and not plain:
             key = jax.random.fold_in(jax.random.key(VIEW_SEED), view)
             arguments = *arguments, replicated(jax.random.fold_in(key, number))
         known = program(run, *arguments, places=places)
         found = flatten(on_host(known.call(*arguments)))
-        real = real_rows(batch)
-        yield batch['index'][real], {p: np.asarray(leaf)[real] for p, leaf in found.items()}
+        yield rows, {path: np.asarray(leaf)[: len(rows)] for path, leaf in found.items()}
 
 
 def agree(
@@ -216,16 +214,27 @@ def agree(
     return True
 
 
-def batches_of(loader: Loader, augmentation: str, view: int | None) -> Iterator[Batch]:
-    """Every example of a split once, in an order that depends on nothing but the split."""
-    batches = EvalBatches(loader, batch_size())
-    if view is None or loader.texts is None:
-        yield from batches
-        return
-    rows, size = loader.order(), batches.batch_size
-    for first in range(0, len(rows), size):
+def batches_of(
+    loader: Loader, augmentation: str, view: int | None
+) -> Iterator[tuple[np.ndarray, Inputs]]:
+    """(positions, inputs on the devices) of every example of a split once, padding last.
+
+    Their order depends on nothing but the split. Each of several processes reads its own rows.
+    """
+    where, order, size = Sharding(), loader.order(), batch_size()
+    batches, own = EvalBatches(loader, size), None
+    if view is not None and loader.texts is not None:
         draw = (VIEW_SEED, view, parse_augment(augmentation))
-        yield loader.batch(rows[first : first + size], size, draw=draw)
+        starts = range(0, len(order), size)
+        read = (loader.batch(order[first : first + size], size, draw=draw) for first in starts)
+    elif several():
+        own = size
+        read = (batch for batch, _ in batches.of_rows(where.rows(size)))
+    else:
+        read = iter(batches)
+    for number, batch in enumerate(read):
+        rows = order[number * size : (number + 1) * size]
+        yield rows, where.batch(batch['inputs'], size=own)
 
 
 def nested(flat: Flat) -> Any:

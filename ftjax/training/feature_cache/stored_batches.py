@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from ftjax.data import EvalBatches, TrainStream
-from ftjax.data.streams.loader import Batch
+from ftjax.data.streams.loader import Batch, Loader
 from ftjax.training.feature_cache.store import Features
 
 
@@ -51,10 +51,30 @@ class FeatureBatches:
     batches: EvalBatches
     features: Features
 
+    @property
+    def loader(self) -> Loader:
+        """What reads the labels."""
+        return self.batches.loader
+
+    @property
+    def batch_size(self) -> int:
+        """Examples a batch, padding included."""
+        return self.batches.batch_size
+
     def __iter__(self) -> Iterator[Batch]:
-        loader, size = self.batches.loader, self.batches.batch_size
-        order = loader.order()
+        order, size = self.loader.order(), self.batch_size
         for first in range(0, len(order), size):
-            rows = order[first : first + size]
-            batch = loader.assemble(rows, self.features.take(rows), size)
-            yield loader.for_evaluation(batch)
+            yield self._batch(order[first : first + size], size)
+
+    def of_rows(self, rows: np.ndarray) -> Iterator[tuple[Batch, int]]:
+        """As `EvalBatches.of_rows`."""
+        for positions, count in self.batches.positions_of_rows(rows):
+            yield self._batch(positions), count
+
+    def without_inputs(self) -> Iterator[Batch]:
+        """As `EvalBatches.without_inputs`."""
+        return self.batches.without_inputs()
+
+    def _batch(self, positions: np.ndarray, size: int | None = None) -> Batch:
+        inputs = self.features.take(positions)
+        return self.loader.for_evaluation(self.loader.assemble(positions, inputs, size))

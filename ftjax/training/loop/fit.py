@@ -120,7 +120,7 @@ def fit(
                     *(spec.network, weights, source.validation, spec.preprocessing),
                     *(source.start, spec.sharding),
                     watched=while_wanted,
-                    shared=not spec.task.compares(PLAIN),
+                    compares=spec.task.compares(PLAIN),
                 )
                 values = spec.task.validate(
                     outputs, settings.metric, class_names=spec.splits.class_names

@@ -25,6 +25,7 @@ from ftjax.serving.monitoring.gauges import prometheus_text, read_gauges
 from ftjax.serving.monitoring.later_labels import Labelled, fallen, read_labels
 from ftjax.serving.monitoring.look_files import gauges_of
 from ftjax.serving.monitoring.monitor_folder import monitor_folder
+from ftjax.serving.monitoring.monitor_page import _verdict
 from ftjax.serving.monitoring.sketch import Answered, Sketch
 from ftjax.serving.monitoring.window_file import FLUSH, file_name, window_of, write_window
 
@@ -299,6 +300,24 @@ def test_labels_wait_for_the_end_of_their_window_and_late_ones_are_told(traffic,
     late = traffic.look(weeks=1, labels=str(file))
     assert late.look.late_labels == 90
     assert any(line.startswith('90 labels came after') for line in late.lines)
+
+
+def test_labels_of_answers_before_a_restart_are_known(traffic, tmp_path):
+    names, file = traffic.signature.class_names, tmp_path / 'l.jsonl'
+    windows = [traffic.write(week) for week in range(2)]
+    rows = [{'id': id, 'label': names[0]} for window in windows for id in window.ids]
+    rows.append({'id': 'of/0', 'label': names[0]})  # of nobody
+    file.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+    traffic.look(weeks=1)
+    found = traffic.look(weeks=2, labels=str(file), restart=True).look
+    assert ([one.count for one in found.accuracy], found.unknown_labels) == ([120], 1)
+
+
+def test_an_alarm_without_a_period_is_said_first(traffic):
+    found = traffic.look().look
+    assert _verdict(found) == 'Nothing was tested yet.'
+    found.state.label_evidence = dataclasses.replace(found.state.label_evidence, highest=1e9)
+    assert _verdict(found) == 'ALARM: accuracy is below that of the reference.'
 
 
 def test_an_output_that_is_a_file_is_one_line(traffic, tmp_path):

@@ -15,7 +15,8 @@ from asgi_calls import call, post, running
 from ftjax import serving
 from ftjax.errors import UserError
 from ftjax.serving.bundle.reference import BINS, read_reference
-from ftjax.serving.monitoring import traffic_monitor
+from ftjax.serving.monitoring import kept_inputs, traffic_monitor
+from ftjax.serving.monitoring.kept_inputs import KeptInputs
 from ftjax.serving.monitoring.sketch import Answered, Sketch
 from ftjax.serving.monitoring.traffic_monitor import TrafficMonitor, drop_oldest
 from ftjax.serving.monitoring.traffic_rows import Rows
@@ -243,6 +244,20 @@ def test_a_server_keeps_sketches_and_inputs_only_where_asked(images, tmp_path, r
     if rate:
         assert oct((tmp_path / 'inputs').stat().st_mode)[-3:] == '700'
     assert json.dumps(pixels[0]).encode() not in path.read_bytes()
+
+
+def test_kept_inputs_are_bounded_over_all_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(kept_inputs, 'FILES', 3)
+    monkeypatch.setattr(kept_inputs, 'BYTES', 9)
+    for server in ('a', 'b', 'c'):
+        kept = KeptInputs(tmp_path / 'few', 1.0, server, 0)
+        for number in range(2):
+            if kept.chosen():
+                kept.write({}, f'{number}')
+        small = KeptInputs(tmp_path / 'small', 1.0, server, 0)
+        small.write('four', '0')  # six bytes
+    assert len(list((tmp_path / 'few').iterdir())) == 3
+    assert len(list((tmp_path / 'small').iterdir())) == 1
 
 
 def test_reference_and_traffic_measure_alike(images, texts):

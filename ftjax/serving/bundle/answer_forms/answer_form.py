@@ -25,7 +25,7 @@ class Told:
     classes: tuple[str, ...] = ()
     """What was answered, of the bundle's classes; a class may be there several times."""
     best: str = ''
-    """The most probable class, where the answer is of classes."""
+    """The one class that was answered; of several labels the most probable."""
     probable: bool = False
     """Whether the value is a probability."""
 

@@ -24,15 +24,19 @@ class ClassAnswers(AnswerForm):
         return row
 
     def told(self, answer: Mapping[str, Any]) -> Told:
-        """The classes and the largest probability; or the value, of several the first."""
+        """The class and its probability; or the value, of several the first.
+
+        Of several labels it is all that were answered, and the most probable of all there are.
+        """
         found = answer['predicted']
         if 'probabilities' not in answer:
             value = found[0] if isinstance(found, list) else found
             return Told(f'{value:.6g}', value)
-        classes = tuple(found) if isinstance(found, list) else (found,)
+        if not isinstance(found, list):  # a threshold may answer what is not the most probable
+            return Told(found, answer['probability'], (found,), found, probable=True)
         probabilities = answer['probabilities']
         best = max(probabilities, key=probabilities.__getitem__)
-        return Told('|'.join(classes), probabilities[best], classes, best, probable=True)
+        return Told('|'.join(found), probabilities[best], tuple(found), best, probable=True)
 
 
 def told_outputs(outputs: np.ndarray, signature: Signature) -> list[Told]:
