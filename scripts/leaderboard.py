@@ -8,8 +8,8 @@ Reads every runs.jsonl below --results, and how it is compared from the summary.
 reference arm, folds, the margin, what a race decided. Writes leaderboard/index.html, which filters
 by setting, metric and budget, and leaderboard/README.md. With a filter it writes nothing and prints
 the lines that pass. --seal writes submission.json, the hashes of config.py and runs.jsonl, into a
-folder that you hand in; a folder in leaderboard/submissions counts only if its hashes, data, trials,
-seeds and weights are in order (results/leaderboard/HOW_TO_ADD.md).
+folder that you hand in; a folder in leaderboard/submissions counts only if its hashes, data,
+trials, seeds and weights are in order (results/leaderboard/HOW_TO_ADD.md).
 """
 
 import pathlib
