@@ -238,11 +238,14 @@ def template(**changes: Any) -> ConfigDict:
             for field in dataclasses.fields(cls)
         }
     config = ConfigDict(values)
+    known_keys = {
+        name: [field.name for field in dataclasses.fields(cls)] for name, cls in SECTIONS.items()
+    }
+    known_keys['mesh'] = list(AXES)
     for key, value in changes.items():
-        if key in SECTIONS:
-            known = [field.name for field in dataclasses.fields(SECTIONS[key])]
+        if key in known_keys:
             for inner in value:
-                check_name(inner, known, f'key of config.{key}:')
+                check_name(inner, known_keys[key], f'key of config.{key}:')
             with config[key].ignore_type():
                 config[key].update(value)
         else:

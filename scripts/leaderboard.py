@@ -1,14 +1,15 @@
-"""Puts all results into one table, from their rows alone; checks what others hand in.
+"""Puts all results into one table, from their rows; checks what others hand in.
 
     python scripts/leaderboard.py
     python scripts/leaderboard.py --setting=quickstart --metric=accuracy --budget=0.5
     python scripts/leaderboard.py --seal=MY_FOLDER --setting=quickstart
 
-Reads every runs.jsonl below --results; writes leaderboard/index.html, which filters by setting,
-metric and budget, and leaderboard/README.md. With a filter it writes nothing and prints the lines
-that pass. --seal writes submission.json, the hashes of config.py and runs.jsonl, into a folder that
-you hand in; a folder in leaderboard/submissions counts only if its hashes, data, trials, seeds and
-weights are in order (results/leaderboard/HOW_TO_ADD.md).
+Reads every runs.jsonl below --results, and how it is compared from the summary.json beside it: the
+reference arm, folds, the margin, what a race decided. Writes leaderboard/index.html, which filters
+by setting, metric and budget, and leaderboard/README.md. With a filter it writes nothing and prints
+the lines that pass. --seal writes submission.json, the hashes of config.py and runs.jsonl, into a
+folder that you hand in; a folder in leaderboard/submissions counts only if its hashes, data,
+trials, seeds and weights are in order (results/leaderboard/HOW_TO_ADD.md).
 """
 
 import pathlib

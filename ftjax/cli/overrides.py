@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -23,7 +23,8 @@ from ftjax.data.settings import DataSettings
 from ftjax.distributed.mesh_settings import AXES
 from ftjax.errors import UserError, check_name, shown
 from ftjax.field_types import Expected, expected_of, fits
-from ftjax.freezing.settings import FreezeSettings
+from ftjax.freezing.registry import parse
+from ftjax.freezing.settings import EXTRA_KINDS, FreezeSettings
 
 WORD = re.compile(r'--?config\.([\w.]+)=(.*)', re.DOTALL)
 NONES = ('None', 'none')
@@ -178,6 +179,7 @@ def make(config: Any, changes: Sequence[tuple[str, object]]) -> None:
     Raises:
       UserError: the config has no such section.
     """
+    asked = frozenset(key for key, _ in changes)
     for key, value in changes:
         section, _, name = key.partition('.')
         check_name(section, list(config), 'config key')
@@ -189,9 +191,34 @@ def make(config: Any, changes: Sequence[tuple[str, object]]) -> None:
             if section == 'freeze':
                 now = config.freeze
                 now = {'strategy': now} if isinstance(now, str) else dict(now)
-                if name in ('rules', 'phases') and value:
-                    now.pop('strategy', None)
-                config.freeze = {**now, name: value}
+                kept = beside(now, name, asked) if value else now
+                config.freeze = {**kept, name: value}
             else:
                 with config[section].unlocked(), config[section].ignore_type():
                     config[section][name] = value
+
+
+def beside(freeze: Mapping[str, Any], name: str, asked: Collection[str]) -> dict[str, Any]:
+    """`config.freeze` without what a file says that cannot stand beside a field of it.
+
+    What the command line itself has `asked` for stays: a contradiction is refused later.
+
+    >>> beside({'rules': (('.*', 'a'),), 'norm': 'frozen'}, 'strategy', ())
+    {'norm': 'frozen'}
+    >>> beside({'strategy': 'lora:8'}, 'phases', ()), beside({'strategy': 'head'}, 'phases', ())
+    ({'strategy': 'lora:8'}, {})
+    """
+    gone = {
+        'strategy': ('rules', 'multipliers'),
+        'rules': ('strategy', 'phases'),
+        'phases': ('rules', 'multipliers', *(() if is_extra(freeze) else ('strategy',))),
+    }.get(name, ())
+    return {
+        key: value for key, value in freeze.items() if key not in gone or f'freeze.{key}' in asked
+    }
+
+
+def is_extra(freeze: Mapping[str, Any]) -> bool:
+    """Whether the strategy may stand beside phases."""
+    kinds = {term.details.kind for term in parse(str(freeze.get('strategy', 'full')))}
+    return kinds <= {*EXTRA_KINDS}

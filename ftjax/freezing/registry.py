@@ -100,6 +100,15 @@ def asked(terms: Iterable[Term], field: str) -> str | None:
     return next(filter(None, (getattr(term.details, field) for term in terms)), None)
 
 
+def runs_asked(terms: Iterable[Term]) -> int:
+    """How many runs some strategies ask for: several where the weights of several are averaged.
+
+    >>> runs_asked(parse('last:1+soup_greedy:4')), runs_asked(parse('last:1+wise_ft'))
+    (4, 1)
+    """
+    return max((t.arguments.get(t.details.runs, 1) for t in terms), default=1)
+
+
 def parse(text: str) -> list[Term]:
     """Reads `name[:value[,value|key=value ..]][+name ..]`.
 

@@ -90,6 +90,11 @@ class FreezeSettings:
         check_name(self.optimizer_state, STATE_POLICIES, 'freeze.optimizer_state')
         if self.rules and self.phases:
             raise UserError('freeze has both rules and phases; put the rules into the phases')
+        if self.rules and self.strategy != 'full':
+            raise UserError(
+                f'freeze has both rules and strategy={self.strategy!r}; keep one, or put the rules '
+                'into phases: beside them a strategy may add parameters, regularise or average'
+            )
         if self.multipliers and not self.rules:
             where = 'the phase that has rules' if self.phases else 'freeze.rules beside them'
             raise UserError(

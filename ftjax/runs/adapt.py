@@ -15,6 +15,7 @@ from ftjax.training.adaptation.methods import Trained
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.fit_result import FitResult
 from ftjax.training.step.run_spec import RunSpec
+from ftjax.training.sweeps.weight_averaging import validated
 
 _log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ _log = logging.getLogger(__name__)
 def adapted(
     prepared: Prepared, spec: RunSpec, result: FitResult, progress: bool = False
 ) -> tuple[FitResult, dict[str, object]]:
-    """The result with adapted variables, and facts: what was seen and moved, metrics before.
+    """The result with adapted variables and their validation; facts: seen, moved, metrics before.
 
     The result's verification stays that of the training; `moved` lists the leaves and statistics
     that the adaptation changed after it.
@@ -44,6 +45,10 @@ def adapted(
     }
     if len(test):
         facts['metrics_before'] = split_metrics(prepared, result.variables)
+    validation = result.validation
+    if len(prepared.data.val):
+        facts['validation_before'] = validation
+        validation = validated(spec, variables)
     if facts['test_inputs_seen']:
         _log.info(
             '%s: %d of %d test examples are among the unlabelled ones: their inputs were seen',
@@ -51,7 +56,7 @@ def adapted(
             facts['test_inputs_seen'],
             len(test),
         )
-    return dataclasses.replace(result, variables=variables), facts
+    return dataclasses.replace(result, variables=variables, validation=validation), facts
 
 
 def _seen(test: Dataset, unlabelled: Dataset) -> int:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ftjax.config import Config
 from ftjax.distributed import process_group
+from ftjax.distributed.preemption import says_where
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json, write_json
 from ftjax.io.files.lock import run_lock
@@ -94,7 +95,10 @@ def train(
         if prepared.config.train.adapt:
             from ftjax.runs.adapt import adapted  # few runs adapt
 
-            result, facts = adapted(prepared, spec, result, progress)
+            saved = 'the training is saved: the same command goes on'
+            kept = 'nothing is saved' if folder is None else saved
+            with says_where(lambda: f'in train.adapt; {kept}'):
+                result, facts = adapted(prepared, spec, result, progress)
         if looked_at and process_group.first():
             look_through(prepared)  # now that features are stored
         return result, finished(prepared, result, averaged, folder, inputs, facts)

@@ -14,6 +14,7 @@ from ftjax.pretrained.own_format import save_description
 from ftjax.runs.prediction.how_read import how_read
 from ftjax.runs.prepare import Prepared
 from ftjax.training.checkpoints.run_identity import FLAG, PlanChange, RunIdentity, saved_identity
+from ftjax.training.sweeps.weight_averaging import member_folder
 
 NO_RESULT = ('mesh', 'mesh_rules', 'train.report', 'data.slices')
 """What changes no number: where things lie on the devices, and what is told of them."""
@@ -40,7 +41,7 @@ def start_folder(
       UserError: another run, or one that was made from other inputs.
     """
     change = check_folder(folder, prepared, allow_plan_change)
-    saved = saved_identity(folder)
+    saved = saved_identity(member_folder(folder, prepared.plan))
     if saved is not None and identity is not None:
         identity.check(*saved, folder)
     if change.keys and not change.allowed:
@@ -75,7 +76,9 @@ def check_folder(
         raise UserError(f'{known}: {error}; choose another --workdir') from error
     keys = [k for k in config_differences(before, prepared.config) if k not in NO_RESULT]
     other = [key for key in keys if key.split('.')[0] not in PLAN_SECTIONS]
-    if other or (keys and not any((folder / 'checkpoints').glob('[0-9]*'))):
+    # Where the first run of the new plan goes on: its checkpoints are held against it there.
+    checkpoints = member_folder(folder, prepared.plan) / 'checkpoints'
+    if other or (keys and not any(checkpoints.glob('[0-9]*'))):
         differs = ', '.join(other or keys)
         raise UserError(
             f'{folder} holds a run of another config ({differs} differs); choose another --workdir'

@@ -26,7 +26,9 @@ def training_summary(prepared: Prepared, result: JsonObject) -> str:
             label = deciding_metric(settings, prepared.data.task).label
             told += f': {times} without a better {label} (train.patience)'
         lines.append(told)
-    validation = result.get('validation') or {}
+    # The training chose its weights by what was measured before an adaptation.
+    adapted = result.get('adapted') or {}
+    validation = adapted.get('validation_before') or result.get('validation') or {}
     if validation:
         best = -1 if 'averaged' in result else result.get('best_step') or steps
         lines.append(decision(settings, prepared.data.task, validation, best, steps))

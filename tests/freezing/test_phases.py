@@ -259,6 +259,13 @@ def test_bitfit_trains_biases_and_the_head_and_nothing_else():
     assert phase.size(trainable_only=True) == biases + head
 
 
+def test_weights_are_averaged_only_where_all_go_back_to_one_start():
+    assert plan_of('rifle:3,1+wise_ft').phases[1].reinit  # both ends have the same new head
+    for other in ('soup_uniform:2', 'soup_greedy:2'):
+        with pytest.raises(UserError, match=r'head/.* is re-initialised in each run'):
+            plan_of(f'rifle:3,1+{other}')
+
+
 def test_rifle_starts_the_head_afresh_and_the_seed_decides_how():
     plan = plan_of('rifle:3,1')
     assert [phase.start for phase in plan.phases] == [0, 4, 8]

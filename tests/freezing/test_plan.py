@@ -62,6 +62,9 @@ def test_rules_give_groups_and_multipliers():
         ({'strategy': 'full', 'norm': 'freeze'}, 'frozen'),
         ({'rules': [('.*', 'all')], 'multipliers': {'al': 2.0}}, 'all'),
         ({'strategy': 'full', 'multipliers': {'all': 2.0}}, 'expected freeze.rules'),
+        ('reinit_top:1+wise_ft', 'norm/.*|block_02/.* is re-initialised in each run'),
+        ('anb:1+soup_uniform:2', 'is re-initialised in each run'),
+        ({'rules': [('.*', 'all')], 'strategy': 'ema'}, 'both rules and strategy'),
         ({'phases': [(None, 'full')], 'multipliers': {'all': 2.0}}, 'the phase that has rules'),
     ],
 )

@@ -325,6 +325,24 @@ def test_what_an_adaptation_moved_is_told_beside_what_trained(undrawn):
     assert 'before the adaptation; after training, tent moved 1 leaf: params/norm/scale' in shown
 
 
+def test_averaged_weights_are_of_no_step_and_adapted_ones_of_one_before(undrawn):
+    averaged = changed(report('images'), averaged={'strategy': 'wise_ft:11', 'alpha': 0.5})
+    shown = Page(averaged.html()).shown
+    assert 'wise_ft:11 averaged them' in shown and 'Best validation at step' not in shown
+    adapted = {'method': 'tent', 'moved': []}
+    shown = Page(changed(report('images'), adapted=adapted).html()).shown
+    assert 'those of the best one, adapted after the training' in shown
+
+
+def test_the_curves_of_averaged_runs_are_those_of_the_first(tmp_path):
+    made = report('images')
+    for name in ('config', 'plan', 'result'):
+        write_json(tmp_path / f'{name}.json', getattr(made, name))
+    (tmp_path / 'run_0').mkdir()
+    (tmp_path / 'run_0' / 'metrics.jsonl').write_text('{"step": 10}\n')
+    assert RunReport.read(tmp_path).history == [{'step': 10}]
+
+
 def test_a_notebook_shows_the_page_apart_from_its_own(undrawn):
     shown = report('images')._repr_html_()
     assert shown.startswith('<iframe') and '<script' not in shown
@@ -353,6 +371,9 @@ def test_the_course_of_a_run_in_words():
         'stopped early after 3 of 8 epochs',
         'weights of step 10 of 30, of the best validation accuracy: 0.9 (higher is better)',
     ]
+    before = {'validation': {'accuracy': 0.1}, 'adapted': {'validation_before': {'accuracy': 0.9}}}
+    told = training_summary(prepared, {**result, **before})
+    assert told == training_summary(prepared, result)
     assert training_summary(prepared, {'steps': 5}) == '5 steps, no validation'
 
 

@@ -288,4 +288,4 @@ def test_a_candidate_is_published_and_nothing_is_promoted(deployed, tmp_path):
     assert registry.resolve('lights@production').number == 1
     made = registry.resolve('lights@latest')
     assert (made.number, made.facts['updated_from']) == (2, 'lights@1')
-    assert made.facts['update']['tests']['same'][0]['count'] > 0
+    assert made.facts['update']['tests']['same'][0]['n'] > 0

@@ -23,14 +23,17 @@ from ftjax.io.identity.identity_changes import differences
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.registry import parse
 from ftjax.runs.adapt import adapted
+from ftjax.runs.before_training import rate_range
 from ftjax.runs.identity import data_identity
 from ftjax.runs.run import train
 from ftjax.training.adaptation.in_words import adaptation_in_words
 from ftjax.training.adaptation.methods import Trained, check_adaptation
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit import fit
+from ftjax.training.loop.validation import check_validation
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.run_spec import RunSpec
+from ftjax.training.sweeps.weight_averaging import validated
 
 DARK = shades('dark', 24)
 DARK = dataclasses.replace(DARK, inputs=(DARK.inputs * 0.5).astype(np.uint8))
@@ -88,14 +91,18 @@ def test_statistics_are_those_of_the_unlabelled_inputs(run):
 
 
 def test_what_it_moved_after_the_training_is_told(run):
-    fitted = dataclasses.make_dataclass('Fitted', ['variables', 'verification'])
-    data = Splits(train=DARK, val=DARK.take([]), test=DARK.take([]), unlabelled=DARK)
+    fitted = dataclasses.make_dataclass('Fitted', ['variables', 'verification', 'validation'])
+    val = run.spec.splits.val
+    data = Splits(train=DARK, val=val, test=DARK.take([]), unlabelled=DARK)
     config = types.SimpleNamespace(train=TrainSettings(adapt='bn_adapt'))
     prepared = types.SimpleNamespace(data=data, config=config)
-    result, facts = adapted(prepared, run.spec, fitted(run.variables, 'of the training'))
+    before = fitted(run.variables, 'of the training', {'loss': -1.0})
+    result, facts = adapted(prepared, run.spec, before)
     assert set(facts['moved']) == moved(run.variables, result.variables)
     assert 'batch_stats/stem/norm/mean' in facts['moved']
     assert result.verification == 'of the training'
+    assert facts['validation_before'] == {'loss': -1.0}
+    assert result.validation == validated(run.spec, result.variables)
     assert adaptation_in_words({'adapted': facts}).startswith('after training, bn_adapt moved')
     assert 'not recorded' in adaptation_in_words({'adapted': {'method': 'tent'}})
     assert adaptation_in_words({}) == ''
@@ -135,6 +142,50 @@ def test_pseudo_labels_are_confident_predictions(run):
     assert seen['used'] == 0 and same is run.variables
 
 
+def test_pseudo_labels_train_on_what_the_run_made(run):
+    """Nothing is re-initialised or estimated again, and nothing asks for a validation."""
+    specs = []
+
+    def seen(own):
+        specs.append(own)
+        return types.SimpleNamespace(variables=own.variables, steps=1)
+
+    freeze = {'strategy': 'reinit_top:1', 'norm': 'recompute'}
+    spec = dataclasses.replace(
+        run.spec,
+        plan=make_plan(freeze, RESNET, run.variables),
+        optimizer=OptimizerSettings(accumulate=16),
+        settings=TrainSettings(steps=4, threshold='f1'),
+        batch_size=64,
+    )
+    assert spec.plan.recompute and spec.plan.at(0).reinit
+    parse('adaptation', 'pseudo_labels:0')(dataclasses.replace(run, spec=spec, fit=seen))
+    own = specs[0]
+    assert not own.plan.recompute and not own.plan.at(0).reinit
+    assert own.plan.trained == spec.plan.trained
+    check_validation(own.settings, own.plan, own.splits.val)
+    own.sharding.check((), own.batch_size, own.optimizer.accumulate)
+    assert len(own.splits.train) == own.batch_size == 48
+
+
+def test_a_range_test_needs_no_threshold_and_adapts_nothing(run, monkeypatch):
+    asked = []
+
+    def prepared(config, data, opened):
+        assert opened is None
+        asked.append(config.train)
+        check_validation(config.train, run.spec.plan, data.val)
+        check_adaptation(config.train, data, run.spec.plan)
+        raise UserError('asked for')
+
+    monkeypatch.setattr(rate_range, 'prepare', prepared)
+    config = read_config({'train': {'threshold': 'f1', 'adapt': 'tent'}})
+    given = {'config': config, 'data': run.spec.splits, 'plan': run.spec.plan, 'opened': None}
+    with pytest.raises(UserError, match='asked for'):
+        rate_range.rate_range(types.SimpleNamespace(**given), steps=10)
+    assert asked[0].steps == 10
+
+
 def test_the_entropy_loss_is_the_closed_form():
     logits = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     got = parse('loss', 'entropy')(logits, {'labels': np.zeros(5, np.int32)})
@@ -155,6 +206,7 @@ REFUSED = {
     'bn_adapt': (VIT, 'full', {}, 'needs a network with BatchNorm'),
     'tent': (VIT, 'full', {'roles': {'norm': frozenset()}}, 'needs norms before the head'),
     'pseudo_labels': (VIT, 'lp_ft', {}, 'changes what trains on the way'),
+    'pseudo_labels:0.7': (VIT, 'wise_ft', {}, 'averages weights by validation'),
     'pseudo_labels:0.5': (VIT, 'full', {}, 'differ: inputs of shape'),
 }
 

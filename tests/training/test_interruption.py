@@ -20,6 +20,7 @@ from ftjax.freezing import make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.io.files.saved_step import restored, steps_in
 from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.training.checkpoints.run_identity import PlanChange
 from ftjax.training.loop import fit as fit_module
 from ftjax.training.loop import run_state, step_runner
 from ftjax.training.loop.fit import fit
@@ -37,7 +38,7 @@ def variables():
     return initial(NET)
 
 
-def run(variables, folder, freeze='last:1', **train):
+def run(variables, folder, freeze='last:1', plan_change=PlanChange(), **train):  # noqa: B008
     return fit(
         RunSpec(
             NET,
@@ -53,6 +54,7 @@ def run(variables, folder, freeze='last:1', **train):
         ),
         workdir=folder,
         progress=False,
+        plan_change=plan_change,
     )
 
 
@@ -111,6 +113,16 @@ def test_it_stops_saves_and_goes_on_to_the_same_bits(
     assert parts.validation == whole.validation and parts.best_step == whole.best_step
     assert parts.step_flops == whole.step_flops
     assert [p['steps'] for p in parts.phases] == [p['steps'] for p in whole.phases]
+
+
+def test_a_run_made_shorter_than_it_is_ends_with_a_validation(variables, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, step_runner, 'leaf_rates', 8)
+        with pytest.raises(Interrupted, match='at step 8 of 12; saved'):
+            run(variables, tmp_path)
+    result = run(variables, tmp_path, plan_change=PlanChange(('train.steps',), True), steps=6)
+    assert result.steps == 8 and result.history[-1]['step'] == 8
+    assert 0 <= result.history[-1]['rate'] < 1e-3  # the last of the schedule of 6
 
 
 def test_an_interrupted_save_keeps_the_best_validation_apart(variables, tmp_path, monkeypatch):

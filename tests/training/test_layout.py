@@ -53,6 +53,9 @@ def test_a_mesh_is_of_the_devices_there_are():
     with pytest.raises(UserError, match=r'decides no leaf.*block_00/kernel'):
         Sharding.of({}, [('block/.*', 'fsdp')]).check(['block_00/kernel'], 8)
     assert read_config(template()).mesh == {}
+    written = template(mesh={'data': 4, 'fsdp': None})  # the command line sets both axes
+    assert [written.mesh.get_type(name) for name in ('data', 'fsdp')] == [int, int]
+    assert read_config(written).mesh == {'data': 4}
     other = read_config(template(mesh={'fsdp': 2}))
     assert config_differences(Config(freeze=other.freeze), other) == ['mesh']
 

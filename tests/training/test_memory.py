@@ -1,6 +1,7 @@
 """The memory of a run, told before it: against the programs that the run itself compiles."""
 
 import hashlib
+import types
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from ftjax.config import read_config
 from ftjax.data import Dataset, Splits
 from ftjax.errors import UserError
-from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.plan.plan import FreezeSettings, make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.io.process import provenance
@@ -19,7 +20,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.pretrained.initialise import random_variables
 from ftjax.pretrained.open import load_pretrained
-from ftjax.runs.before_training.memory_advice import advice, suggestions
+from ftjax.runs.before_training.memory_advice import advice, changes, suggestions
 from ftjax.runs.before_training.memory_plan import refuse_what_cannot_fit, run_memory
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.run import train
@@ -221,6 +222,16 @@ def test_what_else_takes_memory_is_in_it(freeze, train, optimizer, monkeypatch):
     told = told_of(run)
     assert told.total == pytest.approx(used(run, monkeypatch), rel=SHARE)
     assert sum(told.rows.values()) == told.total
+
+
+def test_other_strategies_are_tried_in_place_of_rules_with_multipliers():
+    rules = {'rules': [('head/.*', 'top'), ('.*', 'rest')], 'multipliers': {'rest': 0.1}}
+    run = prepared(freeze=rules)
+    size = types.SimpleNamespace(temporary=2, gradients=1, total=4)
+    told = types.SimpleNamespace(largest=size, steps=1, phases=[(run.plan.at(0),)])
+    tried = dict(changes(run.config, told, 3))
+    assert tried['freeze=head'].freeze == FreezeSettings(strategy='head')
+    assert tried['train.remat=True'].freeze == run.config.freeze
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from ftjax.io.files.saved_step import restored
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.training.loop.fit import Diverged, fit
+from ftjax.training.loop.metric_accumulator import MetricAccumulator
 from ftjax.training.loop.non_finite import FILE, described, gradient_norms, shown
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.phase_state import PhaseState
@@ -131,6 +132,14 @@ def test_a_good_run_has_the_same_bits_with_and_without_skipping(variables):
         map(np.array_equal, jax.tree.leaves(one.variables), jax.tree.leaves(other.variables))
     )
     assert 'skipped' in other.history[0] and 'skipped' not in one.history[0]
+
+
+def test_a_run_that_goes_on_with_fewer_skips_than_it_made_has_none_left():
+    before = MetricAccumulator(allowed=3)
+    assert before.add([math.nan] * 2, [1.0] * 2) == ([0, 1], None)
+    after = MetricAccumulator.from_saved(before.to_saved(), allowed=1)
+    assert after.skips_left == 0  # below 0 the program would move nothing any more
+    assert after.add([1.0, math.nan], [1.0, 1.0]) == ([], 1)
 
 
 def test_norms_by_stage_are_those_of_the_gradient(variables):

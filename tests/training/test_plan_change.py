@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import signal
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from tiny_runs import RESNET as NET
 from tiny_runs import initial, noise, splits
 
 from ftjax.config import config_differences, read_config
+from ftjax.distributed.preemption import Interrupted
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
 from ftjax.io.files.atomic import read_json
@@ -166,6 +168,34 @@ def test_without_checkpoints_or_when_finished_another_plan_is_another_run(splits
     (tmp_path / 'config.json').write_text('{"sed": 1}')
     with pytest.raises(UserError, match=r"config.json: unknown config key 'sed'"):
         check_folder(tmp_path, ready(splits))
+
+
+def test_a_plan_of_several_runs_goes_on_where_the_first_of_them_is(splits, tmp_path):
+    of_two = ready(splits, freeze='last:1+soup_uniform:2')
+    start_folder(tmp_path, of_two)
+    (tmp_path / 'run_0' / 'checkpoints' / '2').mkdir(parents=True)
+    other = ready(splits, freeze='head+soup_uniform:3')
+    assert check_folder(tmp_path, other).keys == ('freeze.strategy',)
+    # A plan of one run finds no checkpoint to go on from.
+    with pytest.raises(UserError, match=r'another config \(freeze.strategy differs\)'):
+        check_folder(tmp_path, ready(splits, freeze='head'), True)
+
+
+def test_what_is_saved_when_an_adaptation_stops_is_said(splits, tmp_path, monkeypatch):
+    prepared = ready(splits)
+    config = prepared.config
+    asked = dataclasses.replace(config.train, adapt='tent')
+    prepared = dataclasses.replace(prepared, config=dataclasses.replace(config, train=asked))
+
+    def stopped(*_):
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr('ftjax.runs.run.fit', lambda *_, **__: None)
+    monkeypatch.setattr('ftjax.runs.adapt.adapted', stopped)
+    with pytest.raises(Interrupted, match='adapt; the training is saved: the same command'):
+        train(prepared, tmp_path, progress=False)
+    with pytest.raises(Interrupted, match='adapt; nothing is saved'):
+        train(prepared, None, progress=False)
 
 
 def test_a_run_holds_its_folder(splits, tmp_path, monkeypatch):

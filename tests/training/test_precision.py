@@ -115,6 +115,31 @@ def test_fields_of_freeze_are_set_on_whatever_it_was(before):
         )
 
 
+RULES = {'rules': (('.*', 'a'),), 'multipliers': {'a': 0.5}}
+PHASES = '--config.freeze.phases=[(None, "full")]'
+
+
+@pytest.mark.parametrize(
+    ('file', 'words', 'described'),
+    [
+        (RULES, ['--config.freeze.strategy=head'], ('head', 'head')),
+        (RULES, [PHASES], ('full', 'phases')),
+        ('head', [PHASES], ('full', 'phases')),
+        ('ema', [PHASES], ('ema', 'phases')),
+        ('full', ['--config.freeze.strategy=ema', PHASES], ('ema', 'phases')),
+        ('full', [PHASES, '--config.freeze.strategy=ema'], ('ema', 'phases')),
+        ({'phases': ((None, 'full'),)}, ['--config.freeze.strategy=ema'], ('ema', 'phases')),
+        # Both were asked for: make_plan refuses it.
+        ('full', ['--config.freeze.strategy=head', PHASES], ('head', 'phases')),
+    ],
+)
+def test_a_field_of_freeze_replaces_what_the_file_says_beside_it(file, words, described):
+    config = template(freeze=file)
+    overrides.make(config, overrides.taken(words)[1])
+    freeze = read_config(config).freeze
+    assert (freeze.strategy, freeze.described) == described and not freeze.rules
+
+
 def test_a_field_of_the_network_is_set_whether_the_file_names_it_or_not():
     config = template(model={'width': 16})
     words = [

@@ -1,6 +1,7 @@
 """EWC through whole runs: what a finished run says, its hash, and what is refused."""
 
 import dataclasses
+import shutil
 
 import jax
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from ftjax.config import read_config
 from ftjax.errors import UserError
+from ftjax.io.files.atomic import read_json, write_json
 from ftjax.leaves import flatten
 from ftjax.runs.before_training.previous_tasks import fisher_of_run
 from ftjax.runs.identity import weights_identity
@@ -98,6 +100,16 @@ def test_what_is_no_previous_task_is_one_line(first, tmp_path):
         prepare(values_of(first, previous=(str(tmp_path),)), weights=False)
     # Of a run that is finished nothing more is asked of the runs before it.
     assert not prepare(values_of(first, previous=(str(tmp_path),)), finished=True).importance
+
+
+def test_of_a_distilled_run_the_labels_are_the_task(first, tmp_path):
+    folder = tmp_path / 'distilled'
+    shutil.copytree(first, folder)
+    config = read_json(folder / 'config.json')
+    config['train']['loss'] = 'distillation:a_teacher_that_is_gone'
+    write_json(folder / 'config.json', config)
+    found = [fisher_of_run(each, 0, 2) for each in (first, folder)]
+    assert found[0] and all(np.array_equal(found[1][path], x) for path, x in found[0].items())
 
 
 def test_shapes_alone_are_enough_to_price_it(first):

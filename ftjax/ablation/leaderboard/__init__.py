@@ -1,1 +1,1 @@
-"""All results in one table, from their rows alone; submissions are checked before they count."""
+"""All results in one table, from their rows and summaries; submissions are checked first."""

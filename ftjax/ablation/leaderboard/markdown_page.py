@@ -13,9 +13,10 @@ from ftjax.printable import in_markdown
 UP = '..'
 """From the page to the folder of all results."""
 HOW_TO_READ = (
-    'Made from the rows of results alone: `python scripts/leaderboard.py`. Means over seeds with '
-    '95 % t intervals; the verdict compares with the reference arm on the same seeds, in intervals '
-    'that hold together for all arms of a setting; numbers of different settings do not compare. '
+    'Made from the rows of results, compared as the summary.json beside them says: '
+    '`python scripts/leaderboard.py`. Means over seeds with 95 % t intervals; the verdict compares '
+    'with the reference arm on the same seeds, in intervals that hold together for all arms of a '
+    'setting; numbers of different settings do not compare. '
     '*cost*: FLOPs of a step over those of the costliest arm. *checked*: yes where the arms of a '
     'setting had the same data, seeds and number of trials, and rows that say what made them; else '
     'what is missing. A number in the column of seeds leads to its row.'

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.plan.phase import Leaf, Phase, StagePlan
-from ftjax.freezing.registry import Term, parse
+from ftjax.freezing.registry import Term, parse, runs_asked
 from ftjax.freezing.rules import FROZEN
 from ftjax.freezing.segment import Segment
 from ftjax.freezing.settings import EXTRA_KINDS, FreezeSettings
@@ -119,4 +119,21 @@ def check_changes(settings: FreezeSettings, terms: Sequence[Term], phases: Seque
         raise UserError(
             f'freeze {settings.described!r}: {schedule} changes nothing of what '
             f'{"+".join(map(str, masks))} trains; drop one of the two'
+        )
+
+
+def check_average(
+    settings: FreezeSettings, net: Anatomy, terms: Sequence[Term], phases: Sequence[Phase]
+) -> None:
+    """UserError where the weights that are averaged would have no common start."""
+    term = next((term for term in terms if term.details.kind == 'weights'), None)
+    if term is None:
+        return
+    drawn = frozenset(path for phase in phases for path in phase.reinit)
+    if runs_asked(terms) == 1:
+        drawn -= net.new_head  # one run is averaged with its start, under its own new head
+    if drawn:
+        raise UserError(
+            f'freeze {settings.described!r}: {term} averages weights that go back to one start, '
+            f'and {min(drawn)} is re-initialised in each run; drop one of the two'
         )

@@ -15,6 +15,7 @@ from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.plan.drafts import from_rules, from_terms, user_phases
 from ftjax.freezing.plan.phase import Phase
 from ftjax.freezing.plan.phase_builder import (
+    check_average,
     check_changes,
     extra_terms,
     make_phase,
@@ -245,6 +246,7 @@ def make_plan(
         own = (draft.norm or norm, draft.noise or noise)
         phases.append(make(*own, draft.segment, groups, draft.factors))
     check_changes(settings, terms, phases)
+    check_average(settings, net, terms, phases)
     chooser = next((term for term in terms if term.details.kind == 'data_driven'), None)
     policy = settings.optimizer_state
     return Plan(

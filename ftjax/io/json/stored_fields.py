@@ -35,6 +35,9 @@ RESULT: dict[str, type] = {
     'still_trainable': list,
     'adapted': dict,
     'adapted.moved': list,
+    'adapted.validation_before': dict,
+    'averaged': dict,
+    'averaged.strategy': str,
     'versions': dict,
     'provenance': dict,
 }

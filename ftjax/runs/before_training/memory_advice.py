@@ -98,7 +98,8 @@ def changes(config: Config, memory: RunMemory, limit: int) -> Iterator[tuple[str
     added = any(term.details.kind == 'adapter' for term in terms_of(config))
     for strategy in [*others, *([] if added else ['lora:8']), 'head']:
         if strategy != config.freeze.strategy:
-            yield f'freeze={strategy}', with_freeze(config, strategy=strategy, phases=(), rules=())
+            none = {'phases': (), 'rules': (), 'multipliers': {}}
+            yield f'freeze={strategy}', with_freeze(config, strategy=strategy, **none)
 
 
 def parts_that_fit(config: Config, memory: RunMemory, limit: int) -> int:

@@ -18,6 +18,7 @@ from ftjax.io.files.atomic import read_json
 from ftjax.leaves import flatten
 from ftjax.pytrees import Flat, Variables
 from ftjax.runs.network_opening import open_network
+from ftjax.tasks.registry import columns_of, loss_of
 from ftjax.training.step.run_spec import RunSpec
 
 
@@ -87,9 +88,13 @@ def fisher_of_run(folder: pathlib.Path, written: int, examples: int) -> Flat:
     if opened.head_is_new:
         raise UserError(f'train.previous {str(folder)!r}: its head is not that of its classes')
     plan = make_plan('full', opened.network, opened.variables, head_is_new=False)
+    train = config.train
+    if columns_of(loss_of(train.loss, data.task)):
+        # A teacher's answers, say: the task is the labels, and the teacher may be gone.
+        train = dataclasses.replace(train, loss='')
     spec = RunSpec(
         *(opened.network, opened.variables, plan, data),
-        settings=config.train,
+        settings=train,
         preprocessing=matching_preprocessing(
             data.train, opened.network, opened.preprocessing, config.data
         ),

@@ -103,6 +103,8 @@ def rate_range(
         train=dataclasses.replace(
             config.train,
             steps=steps,
+            threshold='',
+            adapt='',
             keep='last',
             patience=None,
             eval_every=1e-9,

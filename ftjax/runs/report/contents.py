@@ -173,22 +173,36 @@ def _curves(report: ReportFacts) -> str:
     per_epoch = _steps_per_epoch(report)
     starts = [phase['start'] / per_epoch for phase in report.plan['phases'][1:]]
     metric = deciding(report)
-    best_step, reference = report.result.get('best_step'), best_baseline(report, metric)
+    best_step, reference = _best_step(report), best_baseline(report, metric)
     own_loss = not (report.config.get('train') or {}).get('loss')
     unit = task_in(report).loss_unit if own_loss else ''
     drawn = learning_curves(report.history, metric.name, best_step, starts, reference, unit)
     if not drawn:
         return ''
     figures = ''.join(_drawn(each, caption) for caption, each in drawn)
-    best = report.result.get('best_step', -1)
+    return f'<div class="figures">{figures}</div>{paragraph(_kept(report, per_epoch))}'
+
+
+def _best_step(report: ReportFacts) -> int | None:
+    """The step of the best validation; None of averaged weights, which are of no step."""
+    return None if report.result.get('averaged') else report.result.get('best_step')
+
+
+def _kept(report: ReportFacts, per_epoch: float) -> str:
+    averaged, best = report.result.get('averaged'), _best_step(report)
+    after = ', adapted after the training' if report.result.get('adapted') else ''
+    if averaged:
+        return (
+            'The curves are those of the first run; the weights kept are of no step: '
+            f'{averaged["strategy"]} averaged them{after}.'
+        )
+    if not best or best < 0:
+        return ''
     keep = (report.config.get('train') or {}).get('keep', 'best')
-    said = (
+    return (
         f'Best validation at step {best:,} (epoch {best / per_epoch:.4g}) of '
-        f'{report.result["steps"]:,}; the weights kept are those of the {keep} one.'
-        if best and best > 0
-        else ''
+        f'{report.result["steps"]:,}; the weights kept are those of the {keep} one{after}.'
     )
-    return f'<div class="figures">{figures}</div>{paragraph(said)}'
 
 
 def _steps_per_epoch(report: ReportFacts) -> float:

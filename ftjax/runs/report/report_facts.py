@@ -47,13 +47,14 @@ class ReportFacts:
             raise UserError(f'{folder}: the run is not finished: there is no result.json')
         plan = read_json(folder / 'plan.json')
         check_fields_of(plan, str(folder / 'plan.json'), {'phases': list, 'strategy': str})
-        log = folder / 'metrics.jsonl'
+        # Where the weights of several runs were averaged, each has its own; the first is shown.
+        logs = [folder / 'metrics.jsonl', folder / 'run_0' / 'metrics.jsonl']
         return cls(
             folder.resolve().name,
             read_json(folder / 'config.json'),
             plan,
             read_result(folder / 'result.json', ('metrics', 'steps')),
-            read_jsonl(log) if log.exists() else [],
+            next((read_jsonl(log) for log in logs if log.exists()), []),
             KeptExamples.read(folder),
         )
 

@@ -64,13 +64,13 @@ class Trained:
     unlabelled: Dataset
     fit: Callable[[RunSpec], FitResult]
 
-    def on(self, train: Dataset, **changes: object) -> RunSpec:
+    def on(self, train: Dataset, parts: int = 1, **changes: object) -> RunSpec:
         """The run's wiring with another training split, from where the run ended.
 
-        It validates nothing: no label of the new data is known.
+        It validates nothing: no label of the new data is known. Batches can go in so many `parts`.
         """
         none = train.take([])
-        size = self.spec.sharding.fitting(min(self.spec.batch_size, len(train)), 1)
+        size = self.spec.sharding.fitting(min(self.spec.batch_size, len(train)), parts)
         given: JsonObject = {
             'variables': self.variables,
             'batch_size': size,
@@ -180,6 +180,11 @@ def check_training_on(plan: Plan, data: Splits) -> None:
             f"train.adapt 'pseudo_labels' trains on as the run did, and freeze {plan.strategy!r} "
             'changes what trains on the way'
         )
+    if plan.term('weights') is not None:
+        raise UserError(
+            f"train.adapt 'pseudo_labels' trains one network on, and freeze {plan.strategy!r} "
+            'averages weights by validation; no label of the new data is known'
+        )
     if data.unlabelled is not None:
         joined(data.train.take([0]), data.unlabelled.take([0]))
 
@@ -213,16 +218,21 @@ def pseudo_labels(run: Trained, confidence: float = 0.9, epochs: float = 1.0) ->
     if not sure.any():
         return run.variables, seen
     named = dataclasses.replace(unlabelled, labels=labels).take(np.flatnonzero(sure))
-    both = run.on(joined(spec.splits.train, named), sampler=spec.sampler)
+    train = joined(spec.splits.train, named)
+    both = run.on(train, spec.optimizer.accumulate, sampler=spec.sampler)
     settings = dataclasses.replace(
         spec.settings,
         epochs=epochs,
         steps=None,
+        threshold='',
         keep='last',
         patience=None,
         cache='off',
         cache_views=1,
         eval_every=1e9,
     )
-    fitted = run.fit(dataclasses.replace(both, settings=settings))
+    # What the run has re-initialised and estimated is trained on, not made anew.
+    phases = tuple(dataclasses.replace(phase, reinit=()) for phase in spec.plan.phases)
+    plan = dataclasses.replace(spec.plan, recompute=False, phases=phases)
+    fitted = run.fit(dataclasses.replace(both, settings=settings, plan=plan))
     return fitted.variables, {**seen, 'steps': fitted.steps}

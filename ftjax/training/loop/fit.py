@@ -125,7 +125,8 @@ def fit(
                 values = spec.task.validate(
                     outputs, settings.metric, class_names=spec.splits.class_names
                 )
-            factor = plan_factor(phase_state.plan, spec.schedule, run_state.done - 1, total)
+            last = min(run_state.done, total) - 1  # a run may be made shorter than it is
+            factor = plan_factor(phase_state.plan, spec.schedule, last, total)
             row = {
                 'epoch': run_state.done / spec.steps_per_epoch,
                 **run_state.accumulator.finish(),

@@ -30,8 +30,8 @@ class MetricAccumulator:
 
     @property
     def skips_left(self) -> int:
-        """How many more steps may be skipped."""
-        return self.allowed - self.skipped
+        """How many more steps may be skipped; 0 where a run goes on with fewer than it skipped."""
+        return max(self.allowed - self.skipped, 0)
 
     def add(self, losses: Sequence[float], norms: Sequence[float]) -> tuple[list[int], int | None]:
         """Takes the steps of a call in: (those skipped, the one that the call stopped at).
@@ -47,7 +47,7 @@ class MetricAccumulator:
                 self.losses.append(loss)
                 self.norms.append(norm)
                 continue
-            if self.skipped == self.allowed:
+            if not self.skips_left:
                 return skipped, number
             self.skipped += 1
             self.skipped_in_row += 1

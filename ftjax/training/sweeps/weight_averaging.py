@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from ftjax.evaluation.predict import predict
+from ftjax.freezing.plan.plan import Plan
 from ftjax.freezing.plan.verification import verify
+from ftjax.freezing.registry import runs_asked
 from ftjax.leaves import flatten, unflatten
 from ftjax.pytrees import Flat, Variables
 from ftjax.training.loop.batch_norm_recalibration import recomputed
@@ -45,10 +47,9 @@ def fit_averaged(
     plan, variables = spec.plan, spec.variables
     term = plan.term('weights')
     assert term is not None
-    count = term.arguments.get(term.details.runs, 1)
     fits = []
-    for number in range(count):
-        inside = workdir / f'run_{number}' if workdir is not None and count > 1 else workdir
+    for number in range(runs_asked(plan.terms)):
+        inside = None if workdir is None else member_folder(workdir, plan, number)
         rate = spec.optimizer.learning_rate * RATES[number % len(RATES)]
         own = dataclasses.replace(
             spec,
@@ -97,6 +98,11 @@ def fit_averaged(
         wall_seconds=sum(fit.wall_seconds for fit in fits),
     )
     return result, {'strategy': str(term), **evidence}
+
+
+def member_folder(workdir: pathlib.Path, plan: Plan, number: int = 0) -> pathlib.Path:
+    """Where a run of a plan has its metrics and checkpoints: of several, each in its own."""
+    return workdir / f'run_{number}' if runs_asked(plan.terms) > 1 else workdir
 
 
 def recalibrated(spec: RunSpec, variables: Variables, stages: Collection[str]) -> dict[str, object]:
