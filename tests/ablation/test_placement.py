@@ -4,7 +4,9 @@ import collections
 import dataclasses
 
 import pytest
+from toy_cells import Toy, ToyNeeds
 
+from ftjax.ablation.engines.engine import Work
 from ftjax.ablation.engines.placement import (
     MOST_ON_A_DEVICE,
     USED,
@@ -18,8 +20,10 @@ from ftjax.ablation.engines.placement import (
     share_by_hand,
     share_of,
 )
+from ftjax.ablation.engines.ray_workers import RayServer
 from ftjax.ablation.settings import AblationSettings
 from ftjax.errors import UserError
+from ftjax.training.cost.memory_limit import device_limit
 
 GIB = 2**30
 FOUR = Machine('four', cpus=32, devices=4, memory=16 * GIB)
@@ -147,3 +151,14 @@ def test_devices_of_an_arm_are_its_own_or_the_common_ones_and_decide_no_row():
 def test_devices_that_cannot_be_are_refused(more, words):
     with pytest.raises(UserError, match=words):
         settings(**more)
+
+
+def test_the_other_end_says_what_its_devices_have_and_what_runs_need(monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '0')
+    toy = Toy()
+    server = RayServer(Work(toy, None, ToyNeeds(toy, {'full': {1: 2.0}, 'head': {1: 0.5}})))
+    assert server.memory().answer == device_limit()
+    found = server.forecast({'full': 1, 'head': 3}, None).answer
+    assert found == {'full': Need(2 * GIB), 'head': Need(GIB // 2, stored=True)}
+    (row,) = RayServer(Work(toy), devices=2).attempt((('full', 0.1, 0),)).rows
+    assert row['devices'] == 2 and row['arm'] == 'full'

@@ -128,8 +128,7 @@ def test_a_lost_machine_costs_no_run(tmp_path, cluster, monkeypatch):
     try:
         ray.init(made.address, log_to_driver=False)
         toy = Toy(seconds=0.5)
-        # Both machines are asked how much their devices have.
-        needs = ToyNeeds(toy, {'full': {1: 0.001}, 'head': {1: 0.001}}, memory=None)
+        needs = ToyNeeds(toy, {}, devices={'full': 1.0, 'head': 1.0})
         lost = []
 
         class Watched(Noted):
