@@ -13,9 +13,8 @@ note names those that the run had set. Any may be set as --data.KEY=VALUE.
 
 The deployed network and all that were trained are compared on the test splits of the new data and
 of the old: what is lost on the old is forgetting. The candidate is the best on the validation
-splits of both. Networks are compared example by example: tasks whose metric is no mean over
-examples (token_classification, segmentation, causal_lm, embedding, text_similarity, text_ranking)
-are refused before anything is trained.
+splits of both. Networks are compared example by example: only classification, multilabel,
+regression and multiple_choice can be compared, other tasks are refused before anything is trained.
 
 It writes update.md, update.json and the candidate's bundle to --workdir. With --registry the
 candidate becomes the next version of the model, with these results, and what differs from the

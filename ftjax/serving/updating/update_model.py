@@ -16,13 +16,10 @@ from ftjax.data.load import load_data
 from ftjax.data.other_source import same_source
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
-from ftjax.freezing.plan.plan import make_plan
-from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.io.files.atomic import write_json, write_text
 from ftjax.pretrained.own_files import WEIGHTS
-from ftjax.runs.network_opening import outline_network
 from ftjax.runs.prediction.trained import Trained, open_trained
-from ftjax.runs.prepare import prepare, run_length_of
+from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.serving.bundle.manifest import check_manifest
 from ftjax.serving.bundle.run_facts import read_run_facts
@@ -158,13 +155,10 @@ def check_classes(deployed: Trained, new: Splits) -> None:
 
 def check_start(bundle: pathlib.Path, strategy: str, config: Config, new: Splits) -> None:
     """UserError for a strategy that cannot start from the bundle's weights; none are read."""
-    found = outline_network(config, new)
-    if found.head_is_new:
+    prepared = prepare(config, new, weights=False)
+    if prepared.opened is not None and prepared.opened.head_is_new:
         raise UserError(f'{bundle}: its head does not fit the new data')
-    network, shapes = with_adapters(config.freeze, found.network, found.shapes, config.seed)
-    run_length = run_length_of(config, new)
-    plan = make_plan(config.freeze, network, shapes, run_length=run_length, seed=config.seed)
-    if strategy == SAME and any(phase.reinit for phase in plan.phases):
+    if strategy == SAME and any(phase.reinit for phase in prepared.plan.phases):
         raise UserError(
             f'{SAME}: the strategy of the run, {config.freeze.described!r}, begins some weights at '
             'random, which would undo what was deployed; say what trains now: --strategies=full, '
