@@ -166,8 +166,9 @@ def patched(
         name = other if other in found and name not in found else name
         if value is GONE:
             found.pop(name, None)
-        elif isinstance(value, Mapping) and isinstance(found.get(name), Mapping):
-            found[name] = patched(found[name], value)
+        elif isinstance(value, Mapping):
+            old = found.get(name)
+            found[name] = patched(old if isinstance(old, Mapping) else {}, value)
         else:
             found[name] = value
     return found

@@ -200,6 +200,13 @@ def carried_on(golden, folder, fields, classes=3, size=None, **options):
 
 
 GEMMA = 'Gemma3ForCausalLM'
+LLAMA3 = {
+    'rope_type': 'llama3',
+    'factor': 8.0,
+    'low_freq_factor': 1.0,
+    'high_freq_factor': 4.0,
+    'original_max_position_embeddings': 48,
+}  # as transformers 4 writes it, beside no rope_parameters
 TOWER = config_of(GOLDENS / 'clip_classifier' / 'model')['vision_config']
 FULL, NEAR = ['full_attention'] * 2, {'sliding_window': 4, 'layer_types': ['sliding_attention'] * 2}
 
@@ -210,6 +217,7 @@ FULL, NEAR = ['full_attention'] * 2, {'sliding_window': 4, 'layer_types': ['slid
         ('qwen3', {'layer_types': FULL}, {'window': 4, 'window_from': 1}),
         ('qwen3', {'layer_types': FULL, 'auto_map': {'AutoModel': 'x.Y'}}, {}),
         ('mistral', NEAR, {'window': None}),
+        ('llama', {'rope_parameters': None, 'rope_scaling': LLAMA3}, {'rope_scaling': None}),
         ('distilbert', {'dropout': 0.25, 'seq_classif_dropout': 0.5}, {'pool': 'none'}),
         ('gemma3', {'use_bidirectional_attention': True}, {'causal': True}),
         ('clip_classifier', {'vision_config_dict': TOWER}, {'size': 32}),
