@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import ast
 import dataclasses
+import logging
 import typing
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -26,6 +27,7 @@ from ftjax.optim.schedule import ScheduleSettings
 from ftjax.ranges import at_least
 from ftjax.training.settings import TrainSettings
 
+_log = logging.getLogger(__name__)
 PRECISIONS = ('float32', 'bfloat16')
 
 
@@ -131,6 +133,26 @@ def read_config(values: Mapping[str, object]) -> Config:
     if 'freeze' in given:
         given['freeze'] = as_settings(given['freeze'])
     return Config(**given)
+
+
+def read_saved_config(values: Mapping[str, object]) -> Config:
+    """As `read_config`, of the config.json of a run, which an earlier version may have written.
+
+    A strategy beside rules had no effect, and was not refused: it is left out, with a warning.
+
+    >>> read_saved_config({'freeze': {'rules': [['.*', 'all']], 'strategy': 'ema'}}).freeze.strategy
+    'full'
+    """
+    freeze = values.get('freeze')
+    if isinstance(freeze, Mapping) and freeze.get('rules'):
+        kept = {key: value for key, value in freeze.items() if key != 'strategy'}
+        if freeze.get('strategy', 'full') != 'full':
+            _log.warning(
+                'freeze.strategy %r of the run is left out: beside rules it had no effect',
+                freeze['strategy'],
+            )
+        values = {**values, 'freeze': kept}
+    return read_config(values)
 
 
 def config_differences(one: Config, other: Config) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 
-from ftjax.config import config_differences, read_config
+from ftjax.config import config_differences, read_saved_config
 from ftjax.errors import UserError
 from ftjax.freezing.plan.plan import Plan
 from ftjax.io.files.atomic import read_json, write_json
@@ -71,7 +71,7 @@ def check_folder(
     if not known.exists():
         return PlanChange((), allow_plan_change)
     try:
-        before = read_config(read_json(known))
+        before = read_saved_config(read_json(known))
     except UserError as error:
         raise UserError(f'{known}: {error}; choose another --workdir') from error
     keys = [k for k in config_differences(before, prepared.config) if k not in NO_RESULT]

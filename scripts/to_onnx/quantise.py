@@ -85,7 +85,7 @@ def compared(signature, names, plain, small) -> dict[str, Any]:
 
 def test_split():
     """(labels of the run's test split, its batches as the program takes them)."""
-    from ftjax.config import read_config
+    from ftjax.config import read_saved_config
     from ftjax.data.load import load_data
     from ftjax.errors import UserError
     from ftjax.io.json.json_reader import read_object
@@ -93,7 +93,7 @@ def test_split():
     from ftjax.serving.making.proof import rows_of
 
     folder = pathlib.Path(WORKDIR.value)
-    data = load_data(read_config(read_object(folder / 'config.json')).data).test
+    data = load_data(read_saved_config(read_object(folder / 'config.json')).data).test
     if not len(data):
         raise UserError(f'{folder}: the run has no test split')
     return np.asarray(data.labels), rows_of(open_trained(str(folder)), data)

@@ -18,7 +18,11 @@ from ftjax.evaluation.intervals import mean_interval
 from ftjax.serving.bundle.manifest import write_manifest
 from ftjax.serving.making.write_bundle import write_bundle
 from ftjax.serving.updating.compare_sets import Scored, changes
-from ftjax.serving.updating.continued_config import new_settings
+from ftjax.serving.updating.continued_config import (
+    config_of_bundle,
+    continued_config,
+    new_settings,
+)
 from ftjax.serving.updating.update_model import (
     UpdateRequest,
     exported,
@@ -197,6 +201,26 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(
     with pytest.raises(UserError, match='has no score for each example'):
         update_model(request_of_noise(images.bundle, tmp_path), say=lambda _: None)
     assert not (tmp_path / 'u').exists()
+
+
+@pytest.mark.parametrize(
+    'strategy, message',
+    [('rifle:3,1+wise_ft', 'is re-initialised in each run'), ('ewc', 'needs previous tasks')],
+)
+def test_strategies_are_refused_before_others_are_trained(strategy, message, images, tmp_path):
+    request = request_of_noise(images.bundle, tmp_path, strategies=('full', strategy))
+    with pytest.raises(UserError, match=message):
+        update_model(request, say=lambda _: None)
+    assert not (tmp_path / 'u').exists()
+
+
+def test_a_strategy_that_had_no_effect_beside_rules_does_not_hinder_an_update(images, caplog):
+    rules = {'rules': [['.*', 'all']], 'strategy': 'ema'}
+    config = {**config_of_bundle(images.bundle), 'freeze': rules}
+    data = new_settings(config, {'source': 'npz:new.npz'})
+    freeze = continued_config(config, images.bundle, data, 'same').freeze
+    assert (freeze.described, freeze.strategy) == ('rules', 'full')
+    assert "'ema' of the run is left out" in caplog.text
 
 
 def test_the_same_strategy_is_refused_where_it_begins_weights_at_random(images, tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 import signal
+import types
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from ftjax.config import config_differences, read_config
 from ftjax.distributed.preemption import Interrupted
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
-from ftjax.io.files.atomic import read_json
+from ftjax.io.files.atomic import read_json, write_json
 from ftjax.io.files.lock import run_lock
 from ftjax.io.files.saved_step import restored
 from ftjax.io.json.jsonl import read_jsonl
@@ -55,6 +56,16 @@ def run(variables, folder, freeze, steps, change=NO_CHANGE, **also):
         progress=False,
         plan_change=change,
     )
+
+
+def test_a_run_with_a_strategy_beside_rules_goes_on_without_it(tmp_path):
+    rules = {'rules': (('.*', 'all'),)}
+    config = read_config({'freeze': rules})
+    saved = config.to_json()
+    saved['freeze']['strategy'] = 'ema'
+    write_json(tmp_path / 'config.json', saved)
+    prepared = types.SimpleNamespace(config=config, plan=types.SimpleNamespace(terms=()))
+    assert check_folder(tmp_path, prepared).keys == ()
 
 
 def test_another_plan_is_refused_and_the_difference_told(variables, tmp_path, caplog):

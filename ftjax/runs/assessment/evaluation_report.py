@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ftjax.config import Config, read_config
+from ftjax.config import Config, read_saved_config
 from ftjax.data import Splits, load_data
 from ftjax.data.dataset import Dataset
 from ftjax.data.other_source import same_source
@@ -85,7 +85,7 @@ def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, ob
     if request.is_run and not (folder / 'config.json').exists():
         raise UserError(f'{folder} is no run folder: it holds no config.json')
     trained = open_trained(request.init, request.parts, request.task)
-    config = read_config(read_json(trained.run / 'config.json')) if trained.run else None
+    config = read_saved_config(read_json(trained.run / 'config.json')) if trained.run else None
     if config is None and (request.calibrate or request.unfamiliar):
         raise UserError(f'{request.init} is no run: its validation and test splits are not known')
     own, notes = _own(request, trained, config)
@@ -210,7 +210,7 @@ def _unfamiliar(
 ) -> None:
     """AUROC of scores between the run's test split and other inputs."""
     assert trained.run is not None
-    base = read_config(read_json(trained.run / 'config.json')).data
+    base = read_saved_config(read_json(trained.run / 'config.json')).data
     scores = Scores.fit(trained, own)
     first = told[next(iter(told))]
     for source in request.unfamiliar:

@@ -16,7 +16,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ftjax.config import read_config
+from ftjax.config import read_saved_config
 from ftjax.data.dataset import Dataset
 from ftjax.data.load import load_data
 from ftjax.errors import UserError
@@ -212,7 +212,7 @@ def _test_examples(init: str) -> Dataset | None:
     if run is None:
         return None
     try:
-        test = load_data(read_config(read_json(run / 'config.json')).data).test
+        test = load_data(read_saved_config(read_json(run / 'config.json')).data).test
     except UserError:
         return None
     return test if len(test) else None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ftjax.config import read_config
+from ftjax.config import read_saved_config
 from ftjax.data import load_data
 from ftjax.data.matching import matching_preprocessing
 from ftjax.errors import UserError
@@ -79,7 +79,7 @@ def fisher_of_run(folder: pathlib.Path, written: int, examples: int) -> Flat:
     from ftjax.training.loop.fisher import diagonal_fisher  # few runs come after another task
 
     del written
-    config = read_config(read_json(folder / 'config.json'))
+    config = read_saved_config(read_json(folder / 'config.json'))
     config = dataclasses.replace(config, init=str(folder), model={})
     data = load_data(config.data)
     opened = open_network(config, data)

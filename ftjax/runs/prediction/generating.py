@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ftjax.config import read_config
+from ftjax.config import read_saved_config
 from ftjax.data import load_data
 from ftjax.data.dataset import Dataset
 from ftjax.data.labels.next_tokens import CONVERSATION
@@ -83,7 +83,7 @@ def read_prompts(
                 f'--prompts={source} is a split of the run, which is read as the run read it; '
                 '--data keys are for files'
             )
-        config = read_config(read_json(trained.run / 'config.json'))
+        config = read_saved_config(read_json(trained.run / 'config.json'))
         dataset = getattr(load_data(config.data), source)
         items: Iterable[Found] = _items(dataset)
         if len(dataset.groups):

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ftjax.config import read_config
+from ftjax.config import read_saved_config
 from ftjax.data.dataset import Dataset
 from ftjax.data.load import load_data
 from ftjax.errors import UserError, check_name
@@ -97,7 +97,7 @@ def reference_data(
     Raises:
       UserError: the split is no longer that of the run.
     """
-    own = load_data(read_config(config).data)
+    own = load_data(read_saved_config(config).data)
     split = next(name for name in ('val', 'test', 'train') if len(getattr(own, name)))
     differs = how_data_differ(workdir, own, trained.class_names, split)
     if differs:

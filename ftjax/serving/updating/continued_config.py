@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from ftjax.config import SECTIONS, Config, read_config, section
+from ftjax.config import SECTIONS, Config, read_saved_config, section
 from ftjax.data.other_source import NOT_OF_OTHERS, same_source
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
@@ -85,4 +85,4 @@ def continued_config(
         values['optimizer'] = {**config['optimizer'], 'learning_rate': learning_rate}
     if epochs is not None:
         values['train'] = {**config['train'], 'epochs': epochs, 'steps': None}
-    return read_config(values)
+    return read_saved_config(values)
