@@ -32,7 +32,7 @@ from ftjax.runs.prediction.trained import Trained, of_variables
 from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.report.run_report import write_report
 from ftjax.runs.run import train
-from ftjax.runs.training_summary import training_summary
+from ftjax.runs.training_summary import best_step_of, training_summary
 from ftjax.tasks import task_of
 from ftjax.tasks.metrics_text import metrics_text
 
@@ -171,7 +171,7 @@ class Finetuning:
     def plot(self) -> Figure:
         """Losses, the validation metric, rate and gradient norm by epoch: a matplotlib Figure."""
         metric = self.config.train.metric or task_of(self.prepared.data.task).default_metric
-        return learning_figure(self.history, metric, (self.result or {}).get('best_step'))
+        return learning_figure(self.history, metric, best_step_of(self.result or {}))
 
     def report(self) -> pathlib.Path:
         """Writes the report of the run's folder again; its path.

@@ -8,6 +8,11 @@ from ftjax.runs.prepare import Prepared
 from ftjax.training.loop.validation import deciding_metric, decision
 
 
+def best_step_of(result: JsonObject) -> int | None:
+    """The step of the best validation; None of averaged weights, which are of no step."""
+    return None if result.get('averaged') else result.get('best_step')
+
+
 def training_summary(prepared: Prepared, result: JsonObject) -> str:
     """Best validation, early stop and which weights are kept.
 

@@ -3,15 +3,18 @@
 import dataclasses
 import json
 import re
+import types
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from report_cases import HOSTILE, TASKS, report, run
 
+from ftjax import api
 from ftjax.api import Finetuning
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_json
+from ftjax.runs.prediction.loaded import Loaded
 from ftjax.runs.report import contents
 from ftjax.runs.report.answer import answer, metric_table
 from ftjax.runs.report.cautions import cautions
@@ -341,6 +344,23 @@ def test_the_curves_of_averaged_runs_are_those_of_the_first(tmp_path):
     (tmp_path / 'run_0').mkdir()
     (tmp_path / 'run_0' / 'metrics.jsonl').write_text('{"step": 10}\n')
     assert RunReport.read(tmp_path).history == [{'step': 10}]
+    found = Loaded(types.SimpleNamespace(run=tmp_path))
+    assert found.history == [{'step': 10}]
+
+
+def test_cautions_on_averaged_runs_say_that_they_are_of_the_first():
+    made = changed(report('images'), averaged={'strategy': 'soup_uniform:2'})
+    assert told(made, 'longer run')[0].startswith('The first run: the best validation')
+
+
+def test_the_figure_of_averaged_weights_marks_no_step(monkeypatch):
+    prepared, _, result, _ = run('images')
+    fresh, drawn = Finetuning.__new__(Finetuning), []
+    fresh.config, fresh.prepared, fresh.history = prepared.config, prepared, []
+    monkeypatch.setattr(api, 'learning_figure', lambda *given: drawn.append(given[2]))
+    for fresh.result in (result, {**result, 'averaged': {'strategy': 'wise_ft'}}):
+        fresh.plot()
+    assert drawn == [result['best_step'], None]
 
 
 def test_a_notebook_shows_the_page_apart_from_its_own(undrawn):

@@ -10,12 +10,12 @@ import numpy as np
 
 from ftjax.data.in_python import test_in_python
 from ftjax.evaluation.metric import MetricValues
-from ftjax.io.json.jsonl import read_jsonl
 from ftjax.runs.assessment.examination import examine
 from ftjax.runs.assessment.other_data import other_data, with_classes_of
 from ftjax.runs.prediction.answering import Answers, answers_to, features_of
 from ftjax.runs.prediction.calibration_file import read_calibration
 from ftjax.runs.prediction.trained import Trained, open_trained
+from ftjax.training.loop.metrics_log import read_history
 
 
 class Loaded:
@@ -31,9 +31,9 @@ class Loaded:
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """A dict a validation of its run; [] where there is no run."""
+        """A dict a validation of its run, of averaged ones the first; [] where there is no run."""
         run = self.trained.run
-        return [] if run is None else read_jsonl(run / 'metrics.jsonl')
+        return [] if run is None else read_history(run)
 
     def predict(self, x: object, *, tta: bool = False, **options: object) -> Answers:
         """As `Finetuning.predict`."""

@@ -28,7 +28,7 @@ def cautions(report: ReportFacts) -> list[str]:
         *_integrity(report),
         *_data(report),
         *_test_split(report),
-        *_training(report),
+        *_of_training(report),
     ]
 
 
@@ -138,6 +138,13 @@ def _imbalance(report: ReportFacts, metric: Metric) -> Iterator[str]:
                 f'The classes are uneven: {name} already has {value_text(share, metric)} '
                 f'{metric.label}. Read balanced accuracy and the recall of each class.'
             )
+
+
+def _of_training(report: ReportFacts) -> Iterator[str]:
+    for said in _training(report):
+        # Of several runs, or of one and its start, the history is that of the first run.
+        averaged = report.result.get('averaged')
+        yield f'The first run: {said[0].lower()}{said[1:]}' if averaged else said
 
 
 def _training(report: ReportFacts) -> Iterator[str]:

@@ -27,6 +27,7 @@ from ftjax.runs.report.latency_shown import latency_shown
 from ftjax.runs.report.mistakes_shown import mistakes_shown
 from ftjax.runs.report.report_facts import ReportFacts
 from ftjax.runs.report.slices_shown import slices_shown
+from ftjax.runs.training_summary import best_step_of
 from ftjax.tasks.classes.class_table import lowest_classes
 from ftjax.training.adaptation.in_words import adaptation_in_words
 
@@ -173,7 +174,7 @@ def _curves(report: ReportFacts) -> str:
     per_epoch = _steps_per_epoch(report)
     starts = [phase['start'] / per_epoch for phase in report.plan['phases'][1:]]
     metric = deciding(report)
-    best_step, reference = _best_step(report), best_baseline(report, metric)
+    best_step, reference = best_step_of(report.result), best_baseline(report, metric)
     own_loss = not (report.config.get('train') or {}).get('loss')
     unit = task_in(report).loss_unit if own_loss else ''
     drawn = learning_curves(report.history, metric.name, best_step, starts, reference, unit)
@@ -183,13 +184,8 @@ def _curves(report: ReportFacts) -> str:
     return f'<div class="figures">{figures}</div>{paragraph(_kept(report, per_epoch))}'
 
 
-def _best_step(report: ReportFacts) -> int | None:
-    """The step of the best validation; None of averaged weights, which are of no step."""
-    return None if report.result.get('averaged') else report.result.get('best_step')
-
-
 def _kept(report: ReportFacts, per_epoch: float) -> str:
-    averaged, best = report.result.get('averaged'), _best_step(report)
+    averaged, best = report.result.get('averaged'), best_step_of(report.result)
     after = ', adapted after the training' if report.result.get('adapted') else ''
     if averaged:
         return (

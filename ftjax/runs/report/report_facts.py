@@ -11,13 +11,13 @@ from typing import Self
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json, to_jsonable
 from ftjax.io.json.json_values import JsonObject
-from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.json.stored_fields import check_fields_of, read_result
 from ftjax.io.process.provenance import provenance
 from ftjax.runs.prepare import Prepared
 from ftjax.runs.report.kept_examples import KeptExamples, kept_examples
 from ftjax.tasks.statistics import Statistics
 from ftjax.training.loop.fit_result import FitResult
+from ftjax.training.loop.metrics_log import read_history
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +47,12 @@ class ReportFacts:
             raise UserError(f'{folder}: the run is not finished: there is no result.json')
         plan = read_json(folder / 'plan.json')
         check_fields_of(plan, str(folder / 'plan.json'), {'phases': list, 'strategy': str})
-        # Where the weights of several runs were averaged, each has its own; the first is shown.
-        logs = [folder / 'metrics.jsonl', folder / 'run_0' / 'metrics.jsonl']
         return cls(
             folder.resolve().name,
             read_json(folder / 'config.json'),
             plan,
             read_result(folder / 'result.json', ('metrics', 'steps')),
-            next((read_jsonl(log) for log in logs if log.exists()), []),
+            read_history(folder),
             KeptExamples.read(folder),
         )
 

@@ -8,10 +8,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from ftjax.io.files.atomic import to_jsonable
-from ftjax.io.json.jsonl import JsonLines, rewrite
+from ftjax.io.json.jsonl import JsonLines, read_jsonl, rewrite
 from ftjax.registry import parse
 
 METRICS = 'metrics.jsonl'
+MEMBER = 'run_{}'
+"""Folder of one of several runs whose weights are averaged, in that of all."""
+
+
+def read_history(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """A dict a validation of the run in a folder; [] where there is no log.
+
+    Where the weights of several runs were averaged, each has its own: those of the first are read.
+    """
+    logs = [pathlib.Path(folder) / inside / METRICS for inside in ('', MEMBER.format(0))]
+    return next((read_jsonl(log) for log in logs if log.exists()), [])
 
 
 class MetricsLog:

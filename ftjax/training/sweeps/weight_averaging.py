@@ -19,6 +19,7 @@ from ftjax.pytrees import Flat, Variables
 from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit import with_statistics_of
 from ftjax.training.loop.fit_result import FitResult
+from ftjax.training.loop.metrics_log import MEMBER
 from ftjax.training.loop.validation import defined
 from ftjax.training.step.run_spec import RunSpec
 
@@ -102,7 +103,7 @@ def fit_averaged(
 
 def member_folder(workdir: pathlib.Path, plan: Plan, number: int = 0) -> pathlib.Path:
     """Where a run of a plan has its metrics and checkpoints: of several, each in its own."""
-    return workdir / f'run_{number}' if runs_asked(plan.terms) > 1 else workdir
+    return workdir / MEMBER.format(number) if runs_asked(plan.terms) > 1 else workdir
 
 
 def recalibrated(spec: RunSpec, variables: Variables, stages: Collection[str]) -> dict[str, object]:
