@@ -191,27 +191,33 @@ def make(config: Any, changes: Sequence[tuple[str, object]]) -> None:
             if section == 'freeze':
                 now = config.freeze
                 now = {'strategy': now} if isinstance(now, str) else dict(now)
-                kept = beside(now, name, asked) if value else now
+                kept = beside(now, name, value, asked) if value else now
                 config.freeze = {**kept, name: value}
             else:
                 with config[section].unlocked(), config[section].ignore_type():
                     config[section][name] = value
 
 
-def beside(freeze: Mapping[str, Any], name: str, asked: Collection[str]) -> dict[str, Any]:
-    """`config.freeze` without what a file says that cannot stand beside a field of it.
+def beside(
+    freeze: Mapping[str, Any], name: str, value: object, asked: Collection[str]
+) -> dict[str, Any]:
+    """`config.freeze` without what a file says that cannot stand beside a field's new value.
 
     What the command line itself has `asked` for stays: a contradiction is refused later.
 
-    >>> beside({'rules': (('.*', 'a'),), 'norm': 'frozen'}, 'strategy', ())
+    >>> beside({'rules': (('.*', 'a'),), 'norm': 'frozen'}, 'strategy', 'head', ())
     {'norm': 'frozen'}
-    >>> beside({'strategy': 'lora:8'}, 'phases', ()), beside({'strategy': 'head'}, 'phases', ())
-    ({'strategy': 'lora:8'}, {})
+    >>> phases = ((None, 'full'),)
+    >>> [beside({'strategy': text}, 'phases', phases, ()) for text in ('lora:8', 'head')]
+    [{'strategy': 'lora:8'}, {}]
+    >>> [len(beside({'phases': phases}, 'strategy', text, ())) for text in ('lora:8', 'head')]
+    [1, 0]
     """
+    extra = is_extra({**freeze, name: value})
     gone = {
-        'strategy': ('rules', 'multipliers'),
+        'strategy': ('rules', 'multipliers', *(() if extra else ('phases',))),
         'rules': ('strategy', 'phases'),
-        'phases': ('rules', 'multipliers', *(() if is_extra(freeze) else ('strategy',))),
+        'phases': ('rules', 'multipliers', *(() if extra else ('strategy',))),
     }.get(name, ())
     return {
         key: value for key, value in freeze.items() if key not in gone or f'freeze.{key}' in asked

@@ -129,6 +129,7 @@ PHASES = '--config.freeze.phases=[(None, "full")]'
         ('full', ['--config.freeze.strategy=ema', PHASES], ('ema', 'phases')),
         ('full', [PHASES, '--config.freeze.strategy=ema'], ('ema', 'phases')),
         ({'phases': ((None, 'full'),)}, ['--config.freeze.strategy=ema'], ('ema', 'phases')),
+        ({'phases': ((None, 'full'),)}, ['--config.freeze.strategy=head'], ('head', 'head')),
         # Both were asked for: make_plan refuses it.
         ('full', ['--config.freeze.strategy=head', PHASES], ('head', 'phases')),
     ],
