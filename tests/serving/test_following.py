@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 import json
 import types
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -220,6 +221,22 @@ def test_a_version_that_needs_another_column_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"golden inputs of the version before.*no column 'c'"):
         follower_module._check_same(old, new)
     follower_module._check_same(new, old)  # what is not wanted any more may be sent
+
+
+def test_other_classes_are_told_by_the_version_that_has_them(tmp_path, monkeypatch, caplog):
+    for name in ('old', 'new'):
+        (tmp_path / name).mkdir()
+    live, service = types.SimpleNamespace(service=mock.MagicMock()), mock.AsyncMock()
+    live.service.bundle, service.bundle = (of_table(tmp_path / n, 'a') for n in ('old', 'new'))
+    service.bundle.signature.class_names = ('other',)
+    for name in ('take_after', 'open', 'warm_up'):
+        setattr(service, name, mock.Mock())
+    service.failed = ''
+    monkeypatch.setattr(follower_module, 'service_of', lambda *_: service)
+    reference = parse_reference('noise@production')
+    follower = Follower(mock.MagicMock(), reference, 'noise@1', 1000)
+    asyncio.run(follower._take('noise@2', live))
+    assert 'the classes of noise@2 differ from those before' in caplog.text
 
 
 def test_a_damaged_version_is_taken_once_it_is_mended(bundles, tmp_path, monkeypatch, caplog):

@@ -109,7 +109,10 @@ class Follower:
             service = await asyncio.to_thread(
                 service_of, self.registry, version, settings, metrics, self.monitor
             )
-            await asyncio.to_thread(_check_same, live.service.bundle, service.bundle)
+            before, now = live.service.bundle, service.bundle
+            await asyncio.to_thread(_check_same, before, now)
+            if before.signature.class_names != now.signature.class_names:
+                _log.warning('the classes of %s differ from those before', version)
             service.take_after(live.service)
             service.open()
             await asyncio.to_thread(service.warm_up)
@@ -210,5 +213,3 @@ def _check_same(old: Bundle, new: Bundle) -> None:
                 f'it does not take the golden inputs of the version before ({refused}): clients '
                 'have to know; start the server anew'
             )
-    if before.class_names != now.class_names:
-        _log.warning('the classes of %s differ from those before', new.folder)
