@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftjax.data import Dataset, eval_batches
+from ftjax.data import Dataset
 from ftjax.data.masks.tiles import corners, cut, native
 from ftjax.data.settings import DataSettings
 from ftjax.distributed import process_group
 from ftjax.distributed.sharding import Sharding
-from ftjax.evaluation.own_answers import answers, own_outputs
+from ftjax.evaluation.own_answers import own_outputs
 from ftjax.evaluation.own_pairs import OwnPairs, Pairs
 from ftjax.evaluation.predict import Forward, predict
 from ftjax.evaluation.stitched_logits import StitchedLogits
@@ -79,35 +79,18 @@ def stitched(pairs: Answered, window: tuple[int, int]) -> Iterator[tuple[int, np
         yield present, whole.logits
 
 
-def split_outputs(
+def window_outputs(
     network: Network,
     variables: Variables,
     dataset: Dataset,
     settings: DataSettings,
     preprocessing: Preprocessing | TextPreprocessing | None,
-    batch_size: int | None = None,
-    shared: bool = False,
+    size: int,
+    shared: bool,
 ) -> Pairs:
-    """(outputs, batch) that hold every example of a split, as its settings look at it.
-
-    With `data.sliding` these are logits (1, height, width, classes) of one image after the other.
-
-    Args:
-      network, variables, preprocessing: as of `predict`.
-      dataset: the split.
-      settings: of the data: `sliding`, `image_size`, `eval_batch_size`, `tta`.
-      batch_size: examples or windows a batch, in place of `eval_batch_size`.
-      shared: whether several processes share the split: each gets its own part, as `OwnPairs`,
-        and all have to use it up. Of windows it is every so many-th image.
-    """
-    size = batch_size or settings.eval_batch_size
-
-    if settings.sliding is None:
-        batches = eval_batches(dataset, size, settings.image_size, preprocessing)
-        answered = answers if shared else predict
-        return answered(network, variables, batches, preprocessing, tta=settings.tta)
+    """As `split_outputs`, of a split whose settings ask for windows, `size` a batch."""
     window, overlap = settings.image_size, settings.sliding
-    assert window is not None  # the settings have refused it
+    assert window is not None and overlap is not None  # the settings have refused it
     channels = getattr(preprocessing, 'channels', None)
 
     def windows_of(numbers: Iterable[int], size: int) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ftjax.data.dataset import Dataset
 from ftjax.errors import UserError
 from ftjax.evaluation.predictions import refuse_non_finite
-from ftjax.evaluation.sliding import split_outputs
+from ftjax.evaluation.split_outputs import split_outputs
 from ftjax.pytrees import Variables
 from ftjax.runs.prepare import Prepared
 from ftjax.tasks import task_of

@@ -20,7 +20,7 @@ from ftjax.distributed import initialize
 from ftjax.distributed.sharding import Sharding
 from ftjax.evaluation import sliding
 from ftjax.evaluation.own_answers import answers
-from ftjax.evaluation.sliding import split_outputs
+from ftjax.evaluation.split_outputs import split_outputs
 from ftjax.models.registry import build
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing

@@ -17,6 +17,7 @@ from ftjax.distributed import process_group
 from ftjax.distributed.sharding import Sharding
 from ftjax.evaluation import own_answers, sliding
 from ftjax.evaluation.own_pairs import OwnPairs
+from ftjax.evaluation.split_outputs import split_outputs
 from ftjax.tasks import task_of
 from ftjax.training.feature_cache.store import Features
 from ftjax.training.feature_cache.stored_batches import FeatureBatches
@@ -149,7 +150,7 @@ def test_windows_of_own_images_give_the_metrics_of_all(count, monkeypatch):
             yield batch['inputs'][:rows], {name: x[:rows] for name, x in batch.items()}
 
     def outputs(shared=False):
-        return sliding.split_outputs(None, {}, data, settings, None, SIZE, shared)
+        return split_outputs(None, {}, data, settings, None, SIZE, shared)
 
     monkeypatch.setattr(sliding, 'predict', predicted)
     monkeypatch.setattr(sliding, 'own_outputs', own)

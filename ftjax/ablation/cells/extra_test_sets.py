@@ -17,7 +17,7 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.sources.registry import is_named
 from ftjax.data.text.trained_tokenizer import wanted
 from ftjax.errors import UserError, check_name
-from ftjax.evaluation.sliding import split_outputs
+from ftjax.evaluation.split_outputs import split_outputs
 from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.models.stages import Network
 from ftjax.preprocessing.images import Preprocessing

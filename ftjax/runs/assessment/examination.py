@@ -14,7 +14,7 @@ from ftjax.data.streams.loader import real_rows
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import check_class_names, gather
-from ftjax.evaluation.sliding import split_outputs
+from ftjax.evaluation.split_outputs import split_outputs
 from ftjax.runs.prediction.trained import Trained
 from ftjax.tasks import LossOptions, task_of
 from ftjax.tasks.threshold import Threshold
