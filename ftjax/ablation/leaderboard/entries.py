@@ -101,9 +101,8 @@ def with_differences_of_others(
         return list(arms)
     plain: Any = summarise(rows, metric=metric, **{**options, 'races': None})
     apart = {arm['arm']: arm['difference'] for arm in plain['tasks'][0]['arms']}
-    return [
-        {**arm, 'difference': apart[arm['arm']]} if arm['arm'] in others else arm for arm in arms
-    ]
+    more = {name: {'difference': apart[name]} for name in others}
+    return [{**arm, **more.get(arm['arm'], {})} for arm in arms]
 
 
 def seeds_of(
