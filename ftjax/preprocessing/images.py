@@ -244,7 +244,7 @@ def before_crop(side: int, crop_fraction: float) -> int:
 
 
 def _takes_edge(config: JsonObject, processor: str) -> bool:
-    """Whether a bare number as size is the shortest edge, as to the class; else a square."""
+    """Whether the class takes a bare number as the shortest edge; others take it as a square."""
     named = config.get('image_processor_type') or config.get('feature_extractor_type') or processor
     return bool(config.get('crop_pct') or _BY_EDGE.match(str(named)))
 

@@ -16,7 +16,7 @@ from ftjax.ablation.grid.run_grid import run_grid
 from ftjax.ablation.report.tables import table_markdown
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.summary.summary import summarise
-from ftjax.data import load_data
+from ftjax.data.load import load_test
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
 from ftjax.evaluation import sliding
@@ -164,7 +164,7 @@ def test_a_further_test_set_that_cannot_be_meant_is_refused(given, words):
 
 
 def test_a_further_test_set_is_answered_by_windows_where_the_data_slide(tmp_path, monkeypatch):
-    rng, shapes = np.random.default_rng(0), []
+    rng, shapes, counts = np.random.default_rng(0), [], []
     for folder in ('images', 'masks'):
         (tmp_path / folder).mkdir()
     for name, size in {'a': (6, 9), 'b': (5, 4)}.items():
@@ -180,13 +180,14 @@ def test_a_further_test_set_is_answered_by_windows_where_the_data_slide(tmp_path
     def answered(network, variables, batches, *more, **options):
         for batch in batches:
             shapes.append(batch['inputs'].shape[1:])
+            counts.append(int(batch['mask'].sum()))
             bright = batch['inputs'][..., :1] / 255.0
             yield np.concatenate([0.5 - bright, bright - 0.5], -1), batch
 
     monkeypatch.setattr(sliding, 'predict', answered)
-    test = FurtherTest('same', load_data(settings).train, settings, None, None)
+    test = FurtherTest('same', load_test(settings), settings, None, None)
     assert test.metrics({'params': {}})['miou'] == 1.0  # at the size of the images
-    assert {*shapes} == {(4, 4, 3)}
+    assert {*shapes} == {(4, 4, 3)} and sum(counts) > 2
 
 
 def test_what_is_fitted_answers_at_the_threshold_that_validation_chose():

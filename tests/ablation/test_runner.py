@@ -171,7 +171,7 @@ def test_further_rates_are_counted_and_told(tmp_path, capsys):
     rows = run_grid(settings, execute, tmp_path, {})
     told = capsys.readouterr()
     more = len(rows) - FullGrid(settings).planned
-    assert more > 0 and 'a further round of 2 runs' in told.out
+    assert more > 0 and 'a further round, runs: 2' in told.out
     assert f'{len(rows)}/{len(rows)} (100 %), done' in told.err
 
 

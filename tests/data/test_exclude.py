@@ -125,6 +125,9 @@ def test_what_a_user_keeps_is_kept_after_a_second_audit(tmp_path):
         one.id: one.action for one in cleaned_index(with_earlier(found, earlier_records(first)))
     }
     assert told == {'t.csv:2': 'keep', 't.csv:3': 'drop', 'gone': 'keep'}
+    # Audits of before wrote such rows by themselves.
+    earlier = [Record(id='t.csv:2', action='keep', **{**now, 'check': 'cut texts'})]
+    assert cleaned_index(with_earlier(found[:1], earlier))[0].action == 'drop'
 
 
 def test_names_that_a_table_holds_alike_are_refused(tmp_path):

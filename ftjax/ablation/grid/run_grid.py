@@ -137,7 +137,7 @@ def run_grid(
             if len(rows) + len(cells) > bar.pace.total:
                 bar.grow(len(rows) + len(cells))
                 if progress:
-                    print(f'a further round of {len(cells)} runs', flush=True)
+                    print(f'a further round, runs: {len(cells)}', flush=True)
     drop_shared(features)
     return in_order(settings, rows)
 

@@ -56,7 +56,8 @@ def build(results: pathlib.Path) -> Board:
     """Reads the rows below a folder, and the submissions; nothing is written.
 
     Raises:
-      UserError: a row of the results that cannot be one, or no rows at all.
+      UserError: a row of the results that cannot be one, a summary.json that is none, or no rows
+        at all.
     """
     settings = settings_below(results)
     if not settings:

@@ -10,6 +10,7 @@ from ftjax.ablation.leaderboard.as_reported import as_reported
 from ftjax.ablation.leaderboard.row_checks import problems
 from ftjax.ablation.leaderboard.settings_found import Located, Setting
 from ftjax.ablation.rates.choice import SAME
+from ftjax.ablation.statistics.row_types import RowList
 from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 from ftjax.tasks.metrics import known_metrics, metric_of
@@ -56,7 +57,8 @@ def entries_of(setting: Setting) -> Iterator[Entry]:
     for name in metrics_of([one.row for one in setting.rows]):
         rows, options = as_reported(setting, name)
         summary: Any = summarise(rows, metric=name, **options)
-        listed = [arm for arm in summary['tasks'][0]['arms'] if arm['mean'] is not None]
+        arms = with_differences_of_others(summary['tasks'][0]['arms'], rows, name, options)
+        listed = [arm for arm in arms if arm['mean'] is not None]
         costliest = max((arm['step_flops'] or 0.0 for arm in listed), default=0.0)
         sign = -1.0 if summary['higher_is_better'] else 1.0
         for arm in sorted(listed, key=lambda arm: sign * arm['mean']['estimate']):
@@ -80,6 +82,27 @@ def entries_of(setting: Setting) -> Iterator[Entry]:
                 commit=commits_of([located for _, located in seeds]),
                 problems=tuple(found[arm['arm']]),
             )
+
+
+def with_differences_of_others(
+    arms: Sequence[Any], rows: RowList, metric: str, options: Mapping[str, Any]
+) -> list[Any]:
+    """The arms of a race, and those that it did not have with differences as outside a race.
+
+    Its looks were at its own arms; a submission was looked at by none.
+
+    Args:
+      arms: of the summary made with these options.
+      rows, metric, options: what it was made of.
+    """
+    race = options.get('races')
+    others = [arm['arm'] for arm in arms if race and arm['arm'] not in race['']['verdicts']]
+    if not others:
+        return list(arms)
+    plain: Any = summarise(rows, metric=metric, **{**options, 'races': None})
+    apart = {arm['arm']: arm['difference'] for arm in plain['tasks'][0]['arms']}
+    more = {name: {'difference': apart[name]} for name in others}
+    return [{**arm, **more.get(arm['arm'], {})} for arm in arms]
 
 
 def seeds_of(

@@ -41,6 +41,9 @@ class Record:
     """The first 16 digits of a hash of the input: of a file its SHA-256."""
 
 
+_TOLD_ONLY = frozenset({'EXIF rotation', 'mixed modes', 'cut texts'})
+# Checks that propose nothing: audits wrote rows of them that say keep, which no user decided.
+
 FIELDS = tuple(field.name for field in dataclasses.fields(Record))
 
 
@@ -112,7 +115,8 @@ def with_earlier(found: Iterable[Record], earlier: Sequence[Record]) -> list[Rec
     Without the earlier rows what they left out would come back. An example whose earlier row says
     keep stays kept: its user has decided so. What the audit itself would keep is no proposal.
     """
-    kept = {_place(record) for record in earlier if record.action == 'keep'}
+    decided = [one for one in earlier if one.action == 'keep' and one.check not in _TOLD_ONLY]
+    kept = {_place(record) for record in decided}
     proposed = [one for one in found if one.action != 'keep' and _place(one) not in kept]
     return [*proposed, *earlier]
 

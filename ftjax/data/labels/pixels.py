@@ -42,13 +42,15 @@ class PixelClasses(LabelKind):
         ignored: int | None = None,
     ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
         """From whole numbers (N, height, width), with the meaning that they have in mask files."""
+        blank = ''
+        if ignored is not None:
+            blank = f', and data.ignore_index ({ignored}) for pixels that count for nothing'
         for part, values in raw.items():
             whole = values.dtype.kind in 'biu' and values.ndim == 3
             if not whole or (values.size and not 0 <= values.min() <= values.max() <= 255):
                 raise UserError(
                     f'{where(part)}: masks are {values.dtype} {values.shape}; expected whole '
-                    f'numbers (N, height, width) from 0 to {NOT_COUNTED}, and data.ignore_index '
-                    f'({ignored}) for pixels that count for nothing'
+                    f'numbers (N, height, width) from 0 to {NOT_COUNTED}{blank}'
                 )
         if not names:
             every = [values[values != ignored] for values in raw.values()]

@@ -103,7 +103,7 @@ class Loader:
 
     @property
     def labels_need_texts(self) -> bool:
-        """Whether labels are those of tokens, so that texts are read for them."""
+        """Whether labels are made from inputs, as those of tokens are, so that these are read."""
         words = self.texts is not None and self.texts.preprocessing.form == 'words'
         return words or self.dataset.label_kind.from_inputs
 
