@@ -13,18 +13,21 @@ from tiny_vit import VIT
 
 from ftjax import serving
 from ftjax.api import finetune
+from ftjax.config import Config, read_config
+from ftjax.data.load import load_data
+from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import mean_interval
 from ftjax.serving.bundle.manifest import write_manifest
 from ftjax.serving.making.write_bundle import write_bundle
 from ftjax.serving.updating.compare_sets import Scored, changes
 from ftjax.serving.updating.continued_config import (
-    config_of_bundle,
     continued_config,
     new_settings,
 )
 from ftjax.serving.updating.update_model import (
     UpdateRequest,
+    check_start,
     exported,
     folder_of,
     notes_on_data,
@@ -203,22 +206,17 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(
     assert not (tmp_path / 'u').exists()
 
 
-@pytest.mark.parametrize(
-    'strategy, message',
-    [('rifle:3,1+wise_ft', 'is re-initialised in each run'), ('ewc', 'needs previous tasks')],
-)
-def test_strategies_are_refused_before_others_are_trained(strategy, message, images, tmp_path):
-    request = request_of_noise(images.bundle, tmp_path, strategies=('full', strategy))
-    with pytest.raises(UserError, match=message):
-        update_model(request, say=lambda _: None)
-    assert not (tmp_path / 'u').exists()
+def test_a_strategy_that_lacks_what_it_needs_is_refused_before_others_are_trained(tmp_path):
+    sizes = {'examples_per_class': 2, 'val_per_class': 1, 'test_per_class': 1, 'batch_size': 4}
+    data = {'source': 'digits', **sizes}
+    config = read_config({'init': 'glyphs', 'freeze': 'ewc', 'data': data, 'train': {'steps': 1}})
+    with pytest.raises(UserError, match='needs previous tasks'):
+        check_start(tmp_path, 'ewc', config, load_data(config.data))
 
 
-def test_a_strategy_that_had_no_effect_beside_rules_does_not_hinder_an_update(images, caplog):
-    rules = {'rules': [['.*', 'all']], 'strategy': 'ema'}
-    config = {**config_of_bundle(images.bundle), 'freeze': rules}
-    data = new_settings(config, {'source': 'npz:new.npz'})
-    freeze = continued_config(config, images.bundle, data, 'same').freeze
+def test_a_strategy_that_had_no_effect_beside_rules_does_not_hinder_an_update(tmp_path, caplog):
+    config = {**Config().to_json(), 'freeze': {'rules': [['.*', 'all']], 'strategy': 'ema'}}
+    freeze = continued_config(config, tmp_path, DataSettings(source='digits'), 'same').freeze
     assert (freeze.described, freeze.strategy) == ('rules', 'full')
     assert "'ema' of the run is left out" in caplog.text
 
