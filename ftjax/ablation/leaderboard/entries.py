@@ -99,7 +99,8 @@ def with_differences_of_others(
     others = [arm['arm'] for arm in arms if race and arm['arm'] not in race['']['verdicts']]
     if not others:
         return list(arms)
-    plain: Any = summarise(rows, metric=metric, **{**options, 'races': None})
+    without: dict[str, Any] = {key: value for key, value in options.items() if key != 'races'}
+    plain: Any = summarise(rows, metric=metric, **without)
     apart = {arm['arm']: arm['difference'] for arm in plain['tasks'][0]['arms']}
     more = {name: {'difference': apart[name]} for name in others}
     return [{**arm, **more.get(arm['arm'], {})} for arm in arms]
