@@ -5,8 +5,8 @@
 Two hours of one busy core. Published: Lee et al. 2022 (arXiv:2210.11466); a replication on 19
 corruptions with 1,000 images: all 78.2, block1 77.0, block2 72.2, block3 70.7, head 61.3.
 Measured under noise (five seeds, every best rate inside): block1 69.1, all 67.6, block2 65.2,
-block3 65.2, head 61.6; with flipped labels head 89.5, all 41.6, block1 15.3. Whether block2 is above
-block3 under noise stays undecided; the other gates pass. Results: results/reproductions/t1.
+block3 65.2, head 61.6; with flipped labels head 89.5, all 41.6, block1 15.3. Whether block2 is
+above block3 under noise stays undecided; the other gates pass. Results: results/reproductions/t1.
 """
 
 from ml_collections import ConfigDict

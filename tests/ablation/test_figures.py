@@ -66,6 +66,16 @@ def test_every_figure_is_drawn_where_its_numbers_exist(rich):
     ]
 
 
+@pytest.mark.parametrize('tried', [(1e-3, 2e-3, 4e-3), (1e-4, 1e-2, 1.0)])
+def test_an_axis_of_rates_has_ticks(tried):
+    summary = summarise(rows(rates=tried), reference='full')
+    figure = figures_rates.rate_curves(summary['tasks'][0], summary)
+    figure.draw_without_rendering()
+    shown = [axes for axes in figure.axes if axes.get_visible()][-1]
+    (low, high), labels = shown.get_xlim(), shown.get_xticklabels()
+    assert sum(bool(each.get_text()) and low < each.get_position()[0] < high for each in labels) > 1
+
+
 def test_nothing_is_drawn_from_nothing():
     plain = [
         {k: v for k, v in row.items() if not k.startswith('params')}

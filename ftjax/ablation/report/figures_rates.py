@@ -22,6 +22,8 @@ def rate_curves(task: Summary, summary: Summary):
     All panels share their axes and show the other arms in grey, so that both the shape of a
     curve and its place among the others can be read.
     """
+    from matplotlib.ticker import LogLocator
+
     searched = [arm for arm in task['arms'] if sum(p['rate'] is not None for p in arm['curve']) > 1]
     if not searched:
         return None
@@ -32,6 +34,9 @@ def rate_curves(task: Summary, summary: Summary):
     figure = new_figure(1.0 + 2.3 * columns, 0.7 + 2.1 * rows)
     panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
     lines = {arm['arm']: _line(arm, scale) for arm in searched}
+    tried = [rate for rates, _ in lines.values() for rate in rates]
+    # Powers of ten alone would leave an axis with one tick, or none.
+    few = bool(tried) and max(tried) < 20 * min(tried)
     for axes, arm in zip(panels, searched, strict=False):
         for name, (rates, means) in lines.items():
             if name != arm['arm']:
@@ -71,6 +76,9 @@ def rate_curves(task: Summary, summary: Summary):
                 zorder=4,
             )
         axes.set_xscale('log')
+        if few:
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
+            axes.xaxis.set_major_formatter(lambda value, _: f'{value:g}')
         quiet(axes, 'both')
         axes.minorticks_off()
         edge = {'low': '  (lowest tried)', 'high': '  (highest tried)'}.get(arm['rate_edge'], '')
