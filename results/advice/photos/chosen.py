@@ -1,6 +1,8 @@
 """What scripts/advise.py chose: full.
 
-python scripts/train.py --config=runs/advice_photos/chosen.py --workdir=runs/chosen
+To train it:
+
+    python scripts/train.py --config=runs/advice_photos/chosen.py --workdir=runs/chosen
 """
 
 from ftjax.config import template
@@ -24,18 +26,23 @@ VALUES = {
         'folds': 0,
         'group_column': '',
         'group_pattern': '',
+        'ignore_index': 255,
         'image_root': '',
         'image_size': None,
         'label_column': 'label',
+        'label_scale': 1.0,
         'label_separator': '|',
         'layout': 'header',
         'max_length': 128,
         'missing': '',
+        'packing': False,
+        'palette': (),
         'path_column': '',
         'quoting': 'auto',
         'sampler': '',
         'seed': 0,
         'slices': (),
+        'sliding': None,
         'source': 'folder:$FTJAX_DATA/hymenoptera',
         'split_column': '',
         'task': 'classification',
@@ -44,10 +51,12 @@ VALUES = {
         'test_per_class': None,
         'test_seed': None,
         'text_column': '',
+        'text_columns': (),
         'text_pair_column': '',
         'tokenizer': '',
         'train_file': '',
         'tta': 'none',
+        'units': 'words',
         'unlabelled': '',
         'val_file': '',
         'val_fraction': 0.15,
@@ -57,7 +66,10 @@ VALUES = {
     },
     'freeze': 'full',
     'init': 'data:resnet26_gn_cifar10',
-    'mesh': {'data': None, 'fsdp': None},
+    'mesh': {
+        'data': None,
+        'fsdp': None,
+    },
     'mesh_rules': (),
     'model': {},
     'optimizer': {
@@ -90,12 +102,14 @@ VALUES = {
         'class_weights': '',
         'epochs': 6.0,
         'eval_every': 1.0,
+        'forgetting': '',
         'keep': 'best',
         'label_smoothing': 0.0,
         'loggers': (),
         'loss': '',
         'metric': '',
         'patience': 4,
+        'previous': (),
         'remat': False,
         'report': True,
         'skip_bad': 0,
