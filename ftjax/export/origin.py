@@ -82,7 +82,7 @@ class Origin:
     def _is_read_as(self, network: Network, found: JsonObject, written: JsonObject) -> bool:
         """Whether a config.json says of the network at least what `written` says rightly."""
         try:
-            plain = self._fields(written)
+            usual = self._fields(written)
         except UserError:
             return True  # nothing to hold it against
         try:
@@ -90,7 +90,7 @@ class Origin:
         except UserError:
             return False
         fields = options_of(network)[1].items()
-        return all(ours.get(k) == v or plain.get(k) != v for k, v in fields)
+        return all(ours.get(k) == v or usual.get(k) != v for k, v in fields)
 
     def _fields(self, config: JsonObject) -> dict[str, Any]:
         """The fields of the network that a config.json is read as."""
