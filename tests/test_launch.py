@@ -315,7 +315,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch, c
     assert jax.config.jax_compilation_cache_dir == before
 
 
-@pytest.mark.parametrize('url', ['s3://bucket/runs', 'memory://runs', 'file:///tmp/runs'])
+@pytest.mark.parametrize('url', ['s3://bucket/runs', 'memory://runs', 'file:///data/runs'])
 def test_results_are_not_written_to_a_url(url):
     with pytest.raises(flags.ValidationError, match=r'expected a folder of a file system: .* lock'):
         is_folder(url)
