@@ -112,6 +112,16 @@ def get_config():
             },
             'tasks': TASKS,
             'sequence': tuple(TASKS),
+            # From all trained to .3 % trained; "most past 95 %" is the step from last:1 (8 %).
+            'forgetting_gates': (
+                ('above', 'lora:8', 'full'),
+                ('rises', 'full', 'last:4', 'last:2', 'last:1', 'lora:8'),
+                ('last_step_largest', 'full', 'last:4', 'last:2', 'last:1', 'lora:8'),
+                ('difference', 'gradual', 'full'),
+                ('difference', 'l2_sp', 'full'),
+                ('difference', 'ewc', 'full'),
+                ('difference', 'wise_ft', 'full'),
+            ),
             'rates': (3e-5, 1e-4, 3e-4),
             'seeds': (0, 1, 2, 3, 4),
             'tuning_seeds': 1,

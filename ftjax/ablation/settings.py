@@ -129,6 +129,9 @@ class AblationSettings:
     """Name to tasks, or to further test sets, that are judged together, by their mean."""
     group_gates: Mapping[str, tuple[tuple[str, ...], ...]] = dataclasses.field(default_factory=dict)
     """Group to its gates, as `gates`."""
+    forgetting_gates: tuple[tuple[str, ...], ...] = ()
+    """As `gates`, on what arms forgot after the last task of a `sequence`: an arm that forgets less
+    is above."""
     notes: tuple[str, ...] = ()
     """Caveats of this ablation, what was reduced say; they stand beside the table."""
 
@@ -168,9 +171,10 @@ class AblationSettings:
         object.__setattr__(self, 'sequence', check_sequence(vars(self), self.tuned))
         if self.reference:
             check_name(self.reference, self.arms, 'reference arm')
-        object.__setattr__(self, 'gates', as_gates(self.gates, 'gates'))
+        for name in ('gates', 'forgetting_gates'):
+            object.__setattr__(self, name, as_gates(getattr(self, name), name))
+            check_gates(getattr(self, name), list(self.arms))
         object.__setattr__(self, 'notes', tuple(self.notes))
-        check_gates(self.gates, list(self.arms))
         check_groups(vars(self))
         self.retention_asked  # noqa: B018 (raises where it cannot be)
         changes = {arm: self.changes(arm) for arm in self.tuned}

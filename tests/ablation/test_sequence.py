@@ -9,9 +9,11 @@ import pytest
 from ftjax.ablation.cells.sequence_runner import SequenceRunner, with_trunk
 from ftjax.ablation.cells.task_grids import run_grids
 from ftjax.ablation.engines.engine import InProcess
+from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.report.grid_report import write_grid_results
 from ftjax.ablation.sequences.sequence_forgetting import forgetting_after
 from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.summary.summary import summarise
 from ftjax.config import plain, template
 from ftjax.errors import UserError
 from ftjax.leaves import flatten
@@ -95,6 +97,48 @@ def test_lower_scores_that_are_better_forget_by_rising():
     scores = {'a': {'a': 0.2}, 'b': {'a': 0.5, 'b': 0.1}}
     assert forgetting_after(scores, False) == {'after b': pytest.approx(0.3)}
     assert forgetting_after(scores, True) == {'after b': pytest.approx(-0.3)}
+
+
+FORGOT = {'full': (0.30, 0.34, 0.32), 'last:1': (0.28, 0.33, 0.29), 'lora': (0.02, 0.01, 0.03)}
+GATES = (
+    ('above', 'lora', 'full'),
+    ('above', 'full', 'lora'),
+    ('rises', 'full', 'last:1', 'lora'),
+    ('last_step_largest', 'full', 'last:1', 'lora'),
+    ('last_step_largest', 'lora', 'last:1', 'full'),
+    ('difference', 'last:1', 'full'),
+)
+
+
+def test_gates_on_what_was_forgotten_count_less_as_better():
+    settings = settings_of(
+        arms={arm: arm for arm in ('full', 'last:1', 'lora')} | {'lora': 'lora:2'},
+        seeds=(0, 1, 2),
+        forgetting_gates=GATES,
+    )
+    rows = [
+        {
+            **{'arm': arm, 'rate': 0.01, 'seed': seed, 'status': 'ok', 'task': 'a', 'rates': {}},
+            **{'val': {'accuracy': 0.5}, 'test': {'n': 40, 'accuracy': 0.5}},
+            'forgetting': {'after scattered': 0.9, 'after upright': lost},
+        }
+        for arm, losses in FORGOT.items()
+        for seed, lost in enumerate(losses)
+    ]
+    summary = summarise(rows, seeds=(0, 1, 2), reference='full', metric='accuracy')
+    found = grid_verdicts(settings, summary, rows)
+    assert [one['passed'] for one in found] == [True, False, True, True, None, None]
+    values = [one['value'] for one in found]
+    # Points of accuracy: full .32, last:1 .30, lora .02 on the mean.
+    assert values == pytest.approx([30, -30, 30, 26, -2, -2])
+    assert found[0]['gate'].startswith('forgetting: lora above full (lower forgetting is better')
+
+
+def test_gates_on_forgetting_need_a_sequence_and_arms_that_there_are():
+    with pytest.raises(UserError, match='forgetting_gates needs tasks in config.ablation.sequence'):
+        settings_of(sequence=(), forgetting_gates=(('above', 'lora', 'full'),))
+    with pytest.raises(UserError, match="did you mean 'lora'"):
+        settings_of(forgetting_gates=(('above', 'lore', 'full'),))
 
 
 @pytest.mark.slow

@@ -75,6 +75,19 @@ def saturates(means: Means, *arms: str) -> Claim:
     return Claim(words, _sum(_minus(middle, first), _minus(middle, last)))
 
 
+def last_step_largest(means: Means, *arms: str) -> Claim:
+    """The last arm is above the one before it, by more than any earlier step."""
+    *earlier, last = _steps(arms)
+    gaps = [_sum(last, {arm: -weight for arm, weight in step.items()}) for step in earlier]
+    words = f'the step {arms[-2]} to {arms[-1]} rises and is the largest'
+    nearest = min(range(len(gaps)), key=lambda n: _value(gaps[n], means))
+    if _value(last, means) <= 0:
+        return Claim(f'{words}: the step', last, better=gaps)
+    rival = f'{arms[nearest]} to {arms[nearest + 1]}'
+    words = f'{words}: minus the next largest, {rival}'
+    return Claim(words, gaps[nearest], better=[last, *gaps])
+
+
 def first_step_largest(means: Means, *arms: str) -> Claim:
     """The step from the first arm to the second is larger than any later one."""
     first, *later = _steps(arms)
@@ -109,6 +122,7 @@ RULES: dict[str, tuple[Callable[..., Claim], str, int]] = {
     'rises': (rises, 'gate', 3),
     'saturates': (saturates, 'gate', 3),
     'first_step_largest': (first_step_largest, 'gate', 3),
+    'last_step_largest': (last_step_largest, 'gate', 3),
     'worst': (worst, 'gate', 1),
     'above': (above, 'gate', 2),
     'difference': (difference, 'report', 2),
@@ -127,12 +141,15 @@ def check_gates(gates: Sequence[Sequence[str]], arms: Sequence[str]) -> None:
             raise UserError(f'gate {name!r} needs {fewest} arms, it has {len(names)}')
 
 
-def evaluate_gates(gates: Sequence[Sequence[str]], summary: Summary) -> list[dict[str, object]]:
+def evaluate_gates(
+    gates: Sequence[Sequence[str]], summary: Summary, what: str = ''
+) -> list[dict[str, object]]:
     """The verdicts, in the order of the gates.
 
     Args:
       gates: (rule, arm, ..) each.
       summary: from `summarise`, of one task.
+      what: is judged, in a word, where it is not the metric but something of its unit.
 
     Returns:
       Objects {gate, passed, value, interval, kind}: value and interval [low, high] in the
@@ -147,7 +164,8 @@ def evaluate_gates(gates: Sequence[Sequence[str]], summary: Summary) -> list[dic
     if len(summary['tasks']) != 1:
         raise UserError('gates are evaluated on one task; the summary has several')
     turned = not summary['higher_is_better']
-    about = f' (lower {number_formats.title_of(summary["metric"])} is better: signs are turned)'
+    what = what or number_formats.title_of(summary['metric'])
+    about = f' (lower {what} is better: signs are turned)'
     arms = {arm['arm']: arm['seeds'] for arm in summary['tasks'][0]['arms']}
     if not any(score is not None for score in arms[summary['reference']].values()):
         # Nothing is compared to an arm that never finished; any other one serves.

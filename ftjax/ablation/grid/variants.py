@@ -59,8 +59,9 @@ def expanded(settings: AblationSettings) -> AblationSettings:
             arms[arm] = plain
         for name, values in known.get(arm, {}).items():
             arms[name] = {**plain, **dict(zip(settings.tune, values, strict=True))}
-    bare = {'tune': {}, 'search': 'grid', 'reference': '', 'gates': (), 'group_gates': {}}
-    return dataclasses.replace(settings, arms=arms, **bare)
+    bare = {'tune': {}, 'search': 'grid', 'reference': ''}
+    unjudged = {'gates': (), 'group_gates': {}, 'forgetting_gates': ()}
+    return dataclasses.replace(settings, arms=arms, **bare, **unjudged)
 
 
 def chosen(rows: RowList, settings: AblationSettings) -> tuple[RowList, list[str]]:

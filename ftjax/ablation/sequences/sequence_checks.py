@@ -25,9 +25,11 @@ def check_sequence(fields: Mapping[str, Any], tuned: Collection[str]) -> tuple[s
       UserError: tasks that are not named, or beside what does not go with a sequence.
     """
     sequence, tasks = tuple(fields['sequence']), fields['tasks']
-    if not sequence:
-        return ()
     where = 'config.ablation.sequence'
+    if not sequence:
+        if fields['forgetting_gates']:
+            raise UserError(f'config.ablation.forgetting_gates needs tasks in {where}')
+        return ()
     for task in sequence:
         check_name(task, tasks, f'{where}: task of config.ablation.tasks')
     if len(set(sequence)) < max(2, len(sequence)):

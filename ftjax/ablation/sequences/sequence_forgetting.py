@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from ftjax.ablation.statistics.mean_interval import mean_interval
-from ftjax.ablation.statistics.row_types import OwnRow, Rows
+from ftjax.ablation.statistics.row_types import OwnRow, Rows, Summary
 
 Scores = Mapping[str, Mapping[str, float]]
 """{task that was learned last: {task that is tested: score}}."""
@@ -41,3 +41,16 @@ def forgetting_of_arm(rows: Rows, confidence: float) -> dict[str, OwnRow]:
         mean = mean_interval(values, confidence)
         found[name] = {'mean': mean, 'difference': None, 'seeds': seeds}
     return found
+
+
+def forgotten(summary: Summary, last: str) -> Summary:
+    """A summary as far as gates read it: what was forgotten after the task `last`, seed by seed.
+
+    An arm, or a seed, of which that is not known has None.
+    """
+    (task,) = summary['tasks']
+    arms = []
+    for arm in task['arms']:
+        found = arm['forgetting'].get(f'after {last}', {'seeds': {}})['seeds']
+        arms.append({'arm': arm['arm'], 'seeds': {seed: found.get(seed) for seed in arm['seeds']}})
+    return {**summary, 'higher_is_better': False, 'tasks': [{'task': task['task'], 'arms': arms}]}
