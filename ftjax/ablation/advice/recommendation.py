@@ -168,7 +168,11 @@ def _baseline_ahead(
     chosen = 0.0 if choice is reference else _gain(choice, summary)
     if best is None or _gain(best, summary) <= chosen:
         return ()
-    score = number_formats.score(best['mean']['estimate'], summary['metric'])
+    score, own = (
+        number_formats.score(arm['mean']['estimate'], summary['metric']) for arm in (best, choice)
+    )
+    if score == own:  # what is printed alike is not ahead
+        return ()
     decided = best['difference']['verdict'] != 'undecided'
     known_as = '' if decided else ', though that is not decided'
     return (
