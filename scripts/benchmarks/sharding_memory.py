@@ -31,7 +31,9 @@ def run(folder: pathlib.Path, tokens: int = 1024, depth: int = 32) -> list[dict[
     rows = []
     with Progress(len(CASES), 'sharding_memory', unit='program') as bar:
         for done, (devices, freeze) in enumerate(CASES, 1):
-            rows.append(compiled_row(devices, freeze, tokens, depth))
+            row = compiled_row(devices, freeze, tokens, depth)
+            del row['devices seen']
+            rows.append(row)
             bar.update(done, {})
     said = CAPTION.format(tokens=tokens, most=1 + WITHIN)
     made = 'python scripts/benchmark.py sharding_memory'
