@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from configs.instruct import get_config as one_run
 
 LOW, MIDDLE, HIGH = (3e-4, 1e-3, 3e-3), (1e-3, 3e-3, 1e-2), (3e-3, 1e-2, 3e-2)
+MIDDLE_BLOCKS = 'block_0[0-2]'  # those of blocks:20%-80%
 ARMS = {
     'full': {'freeze': 'full', 'rates': LOW},
     'last:1': {'freeze': 'last:1', 'rates': MIDDLE},
@@ -20,11 +21,13 @@ ARMS = {
     'first:1': {'freeze': 'first:1', 'rates': MIDDLE},
     'first:2': {'freeze': 'first:2', 'rates': MIDDLE},
     'blocks:1-2': {'freeze': 'blocks:1-2', 'rates': MIDDLE},
+    'blocks:20%-80%': {'freeze': 'blocks:20%-80%', 'rates': MIDDLE},
     'mlp_in': {'freeze': 'mlp_in', 'rates': MIDDLE},
     'attention_proj': {'freeze': 'attention_proj', 'rates': MIDDLE},
     'norm': {'freeze': 'norm', 'rates': (1e-2, 3e-2, 1e-1)},
     'lora:8': {'freeze': 'lora:8', 'rates': HIGH},
     'lora:8,all': {'freeze': 'lora:8,all', 'rates': HIGH},
+    'lora:8, 20%-80%': {'freeze': f'lora:8,16,{MIDDLE_BLOCKS}/.*(query|value)', 'rates': HIGH},
     'dora:8': {'freeze': 'dora:8', 'rates': HIGH},
     'adapter:8': {'freeze': 'adapter:8', 'rates': HIGH},
     'l2_sp': {'freeze': 'full+l2_sp:0.1', 'rates': LOW},
@@ -33,13 +36,21 @@ ARMS = {
     'wise_ft': {'freeze': 'full+wise_ft', 'rates': LOW},
     'pretrained': {'baseline': 'pretrained'},
 }
+CLAIMS = (
+    ('difference', 'blocks:20%-80%', 'lora:8'),
+    ('difference', 'lora:8, 20%-80%', 'lora:8'),
+    ('difference', 'mlp_in', 'attention_proj'),
+    ('difference', 'mlp_in', 'lora:8,all'),
+    ('difference', 'mlp_in', 'full'),
+)
 REDUCED = (
     'Reduced: a decoder of four blocks and 0.72 million parameters; one epoch, 72 steps; 3 rates '
     'an arm, tried with the first of five seeds, and one more for all arms while the best of any '
     'is the highest or lowest.',
     'The head is the table of words, which the strategies of single parts leave frozen, and no '
     'layer has a bias: there is no arm head and no bitfit.',
-    'blocks:1-2 are the two blocks in the middle of four; LoRA, DoRA have alpha 16 in all arms.',
+    'blocks:1-2 are the two blocks in the middle of four, blocks:20%-80% blocks 0 to 2; lora:8, '
+    '20%-80% has adapters in these alone. LoRA and DoRA have alpha 16 in all arms.',
     'Most sentences of documentation were in the pretraining of the network.',
 )
 
@@ -62,6 +73,10 @@ def get_config():
             },
             'retention': 'documentation',
             'retention_margin': 0.05,  # nats a token: one in twenty of perplexity
+            # Two claims, told whichever way they fall: the middle of a network against LoRA
+            # (arXiv:2604.11838), and gate & up against everything (arXiv:2510.08564).
+            'gates': CLAIMS,
+            'retention_gates': CLAIMS,
             'max_extra': 1,
             'notes': REDUCED,
         },

@@ -33,6 +33,10 @@ ARMS = {
     'block:1, wise_ft': {'freeze': 'block:1+wise_ft', 'rates': (3e-4, 1e-3, 3e-3)},
     'pretrained': {'baseline': 'pretrained'},
 }
+CLAIMS = (
+    ('difference', 'blocks:20%-80%', 'adapter:8'),
+    ('difference', 'blocks:20%-80%', 'full'),
+)
 REDUCED = (
     'Reduced: 200 images to train (20 a class, others with each seed), 200 to choose the rate, '
     '1,000 to test (the same for all), of 10,000 that the network has not seen; 15 epochs of '
@@ -58,6 +62,10 @@ def get_config():
             'reference': 'full',
             'also_evaluate': {'clean': {'corruption': 'none'}},
             'retention': 'clean',
+            # A claim, told whichever way it falls: the middle of a network against adapters
+            # (arXiv:2604.11838; LoRA has nothing to act on here).
+            'gates': CLAIMS,
+            'retention_gates': CLAIMS,
             'max_extra': 2,
             'notes': REDUCED,
         },

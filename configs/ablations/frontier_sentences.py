@@ -32,19 +32,21 @@ PARAPHRASES = {
     'val_fraction': 0.0,
 }
 LOW, MIDDLE, HIGH = (5e-5, 1e-4, 2e-4), (1e-4, 3e-4, 1e-3), (3e-4, 1e-3, 3e-3)
+MIDDLE_BLOCKS = 'block_0[1-3]'  # those of blocks:20%-80%
 ARMS = {
     'full': {'freeze': 'full', 'rates': LOW},
     'head': {'freeze': 'head', 'rates': (5e-3, 1e-2, 2e-2)},
     'last:1': {'freeze': 'last:1', 'rates': MIDDLE},
     'last:3': {'freeze': 'last:3', 'rates': MIDDLE},
     'first:2': {'freeze': 'first:2', 'rates': MIDDLE},
-    'blocks:1-4': {'freeze': 'blocks:1-4', 'rates': LOW},
+    'blocks:20%-80%': {'freeze': 'blocks:20%-80%', 'rates': LOW},
     'mlp_in': {'freeze': 'mlp_in', 'rates': MIDDLE},
     'attention_proj': {'freeze': 'attention_proj', 'rates': MIDDLE},
     'bitfit': {'freeze': 'bitfit', 'rates': (1e-3, 3e-3, 1e-2)},
     'norm': {'freeze': 'norm', 'rates': (1e-3, 3e-3, 1e-2)},
     'lora:8': {'freeze': 'lora:8', 'rates': HIGH},
     'lora:8,all': {'freeze': 'lora:8,all', 'rates': HIGH},
+    'lora:8, 20%-80%': {'freeze': f'lora:8,16,{MIDDLE_BLOCKS}/.*(query|value)', 'rates': HIGH},
     'adapter:8': {'freeze': 'adapter:8', 'rates': HIGH},
     'l2_sp': {'freeze': 'full+l2_sp:0.1', 'rates': LOW},
     'mixout': {'freeze': 'full+mixout:0.7', 'rates': LOW},
@@ -52,6 +54,13 @@ ARMS = {
     'wise_ft': {'freeze': 'full+wise_ft', 'rates': LOW},
     'pretrained': {'baseline': 'pretrained'},
 }
+CLAIMS = (
+    ('difference', 'blocks:20%-80%', 'lora:8'),
+    ('difference', 'lora:8, 20%-80%', 'lora:8'),
+    ('difference', 'mlp_in', 'attention_proj'),
+    ('difference', 'mlp_in', 'lora:8,all'),
+    ('difference', 'mlp_in', 'full'),
+)
 REDUCED = (
     'Reduced: 250 sentences to train, 300 to choose the rate, 600 to test, as many of each class, '
     'others with each seed; 3 epochs of batches of 25; 3 rates an arm, tried with the first of '
@@ -59,8 +68,9 @@ REDUCED = (
     'Retention is measured on 345 of the 1,725 test pairs of MRPC, others with each seed, by the '
     'cosine of vectors that are means over tokens; labels are 0 and 1, so that the correlation '
     'stays well below 1 for the best vectors too.',
-    'blocks:1-4 are the four blocks in the middle of six. The head of `pretrained` is new, its '
-    'test score that of random weights.',
+    'blocks:20%-80% are blocks 1 to 3 of 0 to 5; lora:8, 20%-80% has adapters in these alone. LoRA '
+    'has alpha 16 in all arms. The head of `pretrained` is new, its test score that of random '
+    'weights.',
 )
 
 
@@ -82,6 +92,10 @@ def get_config():
             'also_evaluate': {'paraphrases': PARAPHRASES},
             'retention': 'paraphrases',
             'retention_metric': 'spearman',
+            # Two claims, told whichever way they fall: the middle of a network against LoRA
+            # (arXiv:2604.11838), and gate & up against everything (arXiv:2510.08564).
+            'gates': CLAIMS,
+            'retention_gates': CLAIMS,
             'max_extra': 1,
             'notes': REDUCED,
         },

@@ -24,6 +24,8 @@ from ftjax.tasks.metrics import metric_of
 
 OF_GRID = ('rates', 'devices_per_run')
 """Of an arm, what changes no config."""
+GATES = ('gates', 'forgetting_gates', 'retention_gates')
+"""Fields that hold gates of the whole ablation."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,6 +134,8 @@ class AblationSettings:
     forgetting_gates: tuple[tuple[str, ...], ...] = ()
     """As `gates`, on what arms forgot after the last task of a `sequence`: an arm that forgets less
     is above."""
+    retention_gates: tuple[tuple[str, ...], ...] = ()
+    """As `gates`, on the metric of `retention`: an arm that keeps more is above."""
     notes: tuple[str, ...] = ()
     """Caveats of this ablation, what was reduced say; they stand beside the table."""
 
@@ -171,7 +175,7 @@ class AblationSettings:
         object.__setattr__(self, 'sequence', check_sequence(vars(self), self.tuned))
         if self.reference:
             check_name(self.reference, self.arms, 'reference arm')
-        for name in ('gates', 'forgetting_gates'):
+        for name in GATES:
             object.__setattr__(self, name, as_gates(getattr(self, name), name))
             check_gates(getattr(self, name), list(self.arms))
         object.__setattr__(self, 'notes', tuple(self.notes))
@@ -254,7 +258,7 @@ class AblationSettings:
     def _check_race(self) -> None:
         read_budget(self.budget, 'config.ablation.budget')
         others = {'tune': self.tune, 'folds': self.folds, 'search': self.search != 'grid'}
-        others |= {'gates': self.gates, 'group_gates': self.group_gates}
+        others |= {name: getattr(self, name) for name in (*GATES, 'group_gates')}
         for name, given in others.items():
             if given:
                 raise UserError(

@@ -10,6 +10,7 @@ from ftjax.ablation.cells import CellRunner
 from ftjax.ablation.cells.task_grids import check_grids
 from ftjax.ablation.report.figures import draw, drawable
 from ftjax.ablation.report.figures_retention import frame, learning_and_forgetting
+from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.report.html import report_html
 from ftjax.ablation.report.retention_table import retention_sentence, retention_table
 from ftjax.ablation.report.tables import table_markdown
@@ -91,6 +92,34 @@ def test_of_one_arm_the_interval_is_that_of_the_paired_t_test():
     assert interval['estimate'] == pytest.approx(1.0)
     # Its critical value is read off 10,000 draws.
     assert interval['high'] - 1.0 == pytest.approx(half, rel=0.05)
+
+
+def test_gates_on_what_is_kept_are_in_the_metric_there_and_count_its_direction():
+    settings = AblationSettings(
+        arms={'full': 'full', 'head': 'head', 'pretrained': {'baseline': 'pretrained'}},
+        rates=(1e-3,),
+        also_evaluate={'text': 'docstrings:unlabelled'},
+        retention='text',
+        retention_metric='nll',
+        retention_margin=0.0,
+        retention_gates=(
+            ('above', 'head', 'full'),
+            ('above', 'full', 'head'),
+            ('difference', 'full', 'pretrained'),
+        ),
+    )
+    rows = rows_of()
+    found = grid_verdicts(settings, summary_of(rows, settings.retention_asked), rows)
+    assert [one['passed'] for one in found] == [True, False, None]
+    # Nats of full 3.9, 4.1, 4.3, of head 3.0, 3.2, 3.1, of pretrained 3.0, 3.1, 3.2; lower is more.
+    assert [one['value'] for one in found] == pytest.approx([1.0, -1.0, 1.0])
+    assert found[0]['gate'].startswith('text: head above full (lower ')
+    with pytest.raises(UserError, match='retention_gates says nothing without a test set'):
+        AblationSettings(
+            arms={'full': 'full', 'head': 'head'},
+            rates=(1e-3,),
+            retention_gates=(('above', 'head', 'full'),),
+        )
 
 
 def test_the_direction_is_that_of_the_metric_on_the_other_set():

@@ -14,7 +14,7 @@ from typing import Any
 
 from ftjax.ablation.grid.short_runs import arm_and_share
 from ftjax.ablation.rates.choice import Choice, choose_rate, rate_curve
-from ftjax.ablation.settings import AblationSettings
+from ftjax.ablation.settings import GATES, AblationSettings
 from ftjax.ablation.statistics.row_types import RowList
 from ftjax.evaluation.metric import Metric
 from ftjax.tasks.metrics import metric_of
@@ -60,7 +60,7 @@ def expanded(settings: AblationSettings) -> AblationSettings:
         for name, values in known.get(arm, {}).items():
             arms[name] = {**plain, **dict(zip(settings.tune, values, strict=True))}
     bare = {'tune': {}, 'search': 'grid', 'reference': ''}
-    unjudged = {'gates': (), 'group_gates': {}, 'forgetting_gates': ()}
+    unjudged = {**dict.fromkeys(GATES, ()), 'group_gates': {}}
     return dataclasses.replace(settings, arms=arms, **bare, **unjudged)
 
 

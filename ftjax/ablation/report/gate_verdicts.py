@@ -6,6 +6,7 @@ from ftjax.ablation.cells.baselines import baseline_of
 from ftjax.ablation.gates.gates import evaluate_gates
 from ftjax.ablation.gates.task_gates import weight_verdicts
 from ftjax.ablation.gates.test_set_gates import mean_of_shifts, movement_verdicts
+from ftjax.ablation.retention.retained import kept
 from ftjax.ablation.sequences.sequence_forgetting import forgotten
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.statistics.row_types import Rows, Summary
@@ -29,6 +30,10 @@ def grid_verdicts(
         forgot = forgotten(summary, settings.sequence[-1])
         judged = evaluate_gates(settings.forgetting_gates, forgot, 'forgetting')
         found += [{**one, 'gate': f'forgetting: {one["gate"]}'} for one in judged]
+    if settings.retention_gates:
+        judged = evaluate_gates(settings.retention_gates, mean_of_tasks(kept(summary), every))
+        where = f'{settings.retention}: '
+        found += [{**one, 'gate': f'{where}{one["gate"]}'} for one in judged]
     for group, gates in settings.group_gates.items():
         names = settings.groups[group]
         if names[0] in settings.tasks:

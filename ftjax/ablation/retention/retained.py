@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ftjax.ablation.retention.retention import Retention
 from ftjax.ablation.statistics.mean_interval import mean_interval
-from ftjax.ablation.statistics.row_types import OwnRow, Rows
+from ftjax.ablation.statistics.row_types import OwnRow, Rows, Summary
 
 
 def retained_by_arm(
@@ -28,3 +28,20 @@ def retained_by_arm(
         'change': None,
         'seeds': seeds,
     }
+
+
+def kept(summary: Summary) -> Summary:
+    """A summary as far as gates read it: the scores of what is kept, seed by seed.
+
+    An arm, or a seed, of which that is not known has None.
+    """
+    told, tasks = summary['retention'], []
+    for task in summary['tasks']:
+        arms = []
+        for arm in task['arms']:
+            found = (arm['retention'] or {'seeds': {}})['seeds']
+            seeds = {seed: found.get(seed) for seed in arm['seeds']}
+            arms.append({'arm': arm['arm'], 'seeds': seeds})
+        tasks.append({'task': task['task'], 'arms': arms})
+    own = {key: told[key] for key in ('metric', 'higher_is_better', 'margin')}
+    return {**summary, **own, 'tasks': tasks}

@@ -58,9 +58,9 @@ def retention_of(
     """
     name, given = fields['retention'], fields['retention_metric']
     if not name:
-        if given or fields['retention_margin'] is not None:
-            key = 'metric' if given else 'margin'
-            raise UserError(f'{WHERE}_{key} says nothing without a test set in {WHERE}')
+        for key in ('metric', 'margin', 'gates'):
+            if fields[f'retention_{key}'] not in ('', None, ()):
+                raise UserError(f'{WHERE}_{key} says nothing without a test set in {WHERE}')
         return None
     if not fields['also_evaluate']:
         raise UserError(
