@@ -59,9 +59,9 @@ TASKS = {
 REDUCED = (
     'Other than published: MiniLM (6 blocks) instead of BERT-base, TREC instead of RTE and in '
     'another place of the order; numbers compare by order only.',
-    'Reduced: 400 training examples of each task (TREC: 360), 200 (120) to choose the rate, as many '
-    'of each class, others with each seed; some 500 to test, of MRPC and SST-2 as many of each '
-    'class; texts cut at 64 tokens; 3 epochs of batches of 16.',
+    'Reduced: 400 training examples of each task (TREC: 360), 200 (120) to choose the rate, as '
+    'many of each class, others with each seed; some 500 to test, of MRPC and SST-2 as many of '
+    'each class; texts cut at 64 tokens; 3 epochs of batches of 16.',
     'Reduced: 3 rates an arm, tried with the first of five seeds, and up to 2 more for all arms '
     'while the best of any is the highest or lowest.',
     'All tasks are measured by accuracy, CoLA too, whose own measure is the correlation of '

@@ -136,6 +136,9 @@ class AblationSettings:
     is above."""
     retention_gates: tuple[tuple[str, ...], ...] = ()
     """As `gates`, on the metric of `retention`: an arm that keeps more is above."""
+    reports: tuple[str, ...] = ()
+    """Verdicts, each by the words that it begins with, that are told and not judged: published
+    gates of which this ablation is no test. A note should say why."""
     notes: tuple[str, ...] = ()
     """Caveats of this ablation, what was reduced say; they stand beside the table."""
 
@@ -178,7 +181,8 @@ class AblationSettings:
         for name in GATES:
             object.__setattr__(self, name, as_gates(getattr(self, name), name))
             check_gates(getattr(self, name), list(self.arms))
-        object.__setattr__(self, 'notes', tuple(self.notes))
+        for name in ('notes', 'reports'):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         check_groups(vars(self))
         self.retention_asked  # noqa: B018 (raises where it cannot be)
         changes = {arm: self.changes(arm) for arm in self.tuned}

@@ -70,13 +70,13 @@ def strategies_markdown(costs: Mapping[str, Mapping[str, float]]) -> Iterator[st
     """Lines: a table a kind of strategy: string, what it does, arguments, measured cost, source.
 
     Args:
-      costs: row of results/benchmarks/strategies.json by the strategy's example.
+      costs: row of results/benchmarks/strategies.json by the strategy's name.
     """
     found = sorted(catalogue().values(), key=lambda part: part.name)
     for kind, said in KINDS.items():
         rows = []
         for part in (part for part in found if part.details.kind == kind):
-            cost = costs.get(part.example, {})
+            cost = costs.get(part.name, {})
             shares = [cost.get(key) for key in ('time_of_full', 'optimizer_of_full')]
             rows.append(
                 (
@@ -94,12 +94,18 @@ def strategies_markdown(costs: Mapping[str, Mapping[str, float]]) -> Iterator[st
 
 
 def measured_costs(folder: pathlib.Path = pathlib.Path()) -> dict[str, Mapping[str, float]]:
-    """Rows of the benchmark of strategies by their names; {} where it is not there."""
+    """Rows of the benchmark of strategies by strategy; {} where it is not there.
+
+    A row is called as the strategy was written, 'lora:8+loraplus:16' for loraplus. Of rows of
+    several machines the first counts: that of the machine that measured last.
+    """
     path = folder / COSTS
     if not path.exists():
         return {}
-    rows = read_json(path)
-    return {row['row']: row for row in rows}
+    found: dict[str, Mapping[str, float]] = {}
+    for row in read_json(path):
+        found.setdefault(row['row'].rpartition('+')[2].partition(':')[0], row)
+    return found
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

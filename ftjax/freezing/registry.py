@@ -47,6 +47,8 @@ class Strategy:
     """Of 'regulariser': adds a `penalty` to the loss, or changes the `weights` after a step."""
     importance: bool = False
     """Of 'regulariser': it also takes how much each weight matters for previous tasks."""
+    undecayed: str = ''
+    """Of 'rates': the pattern of the leaves that weight decay leaves alone; '' for none."""
     runs: str | None = None
     """Of 'weights': the argument that says how many runs it takes."""
 

@@ -73,6 +73,9 @@ class FreezeSettings:
     """Steps over which the rate rises from 0 again after each change of phase."""
     decay_vectors: bool = False
     """Apply weight decay to biases, norms and other one-dimensional leaves too."""
+    undecayed: str = ''
+    """A regular expression: weight decay takes nothing from the leaves whose paths hold it,
+    'embed/' say; beside vectors, and what a strategy spares by itself."""
     frozen_dtype: str | None = None
     """`bfloat16` holds frozen float32 leaves in half the memory while a phase trains others;
     they are rounded, the loaded values come back in the result and where a later phase opens

@@ -16,9 +16,10 @@ CAPTION = (
     'Llama of 8B shapes, float32, `train.remat`, one sequence of {tokens:,} tokens a device, all '
     'leaves in parts along `fsdp`. Compiled: arguments and temporary memory of one device, as the '
     'compiler lays them out. Expected, from shapes: what a device holds between steps, gradients / '
-    'fsdp, two blocks of weights whole (the one at work and the one gathered ahead, or the gradient '
-    'of the one at work before it is in parts), one hidden state a block; and what one block keeps '
-    'between its forward and its backward, by its own program on one device. Ratio: compiled over expected; the goal is at most {most:.2f}.'
+    'fsdp, two blocks of weights whole (the one at work and the one gathered ahead, or the '
+    'gradient of the one at work before it is in parts), one hidden state a block; and what one '
+    'block keeps between its forward and its backward, by its own program on one device. Ratio: '
+    'compiled over expected; the goal is at most {most:.2f}.'
 )
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from ftjax.ablation.gates.gates import check_gates, evaluate_gates, gate_rows
+from ftjax.ablation.report.gate_verdicts import grid_verdicts
+from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import Metric
@@ -144,3 +146,15 @@ def test_of_losses_less_is_better():
 def test_mistakes_are_named(gate, words):
     with pytest.raises(UserError, match=words):
         check_gates([gate], DEPTHS)
+
+
+def test_gates_that_are_told_as_reports_are_not_judged():
+    settings = AblationSettings(
+        arms={'head': 'head', 'full': 'full'},
+        rates=(1e-3,),
+        gates=(('above', 'head', 'full'), ('above', 'full', 'head')),
+        reports=('head above full',),
+    )
+    found = grid_verdicts(settings, summary_of({'head': 0.6, 'full': 0.9}), [])
+    told = [(one['kind'], one['passed'], round(one['value'])) for one in found]
+    assert told == [('report', None, -30), ('gate', True, 30)]

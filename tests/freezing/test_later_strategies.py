@@ -76,6 +76,14 @@ def test_the_second_factor_of_lora_learns_faster():
     assert len(factors) == 2 * 2 * 3
     assert {path.rpartition('_')[2]: rate for path, rate in factors.items()} == {'a': 1, 'b': 16}
     assert {rates[path] for path in rates if path.startswith('head/')} == {1}
+    # As in PEFT's optimizer of LoRA+: no factor decays, the head does; without it all of them do.
+    decayed = {path for path in phase.trainable if phase.leaves[path].decay}
+    assert decayed == {'head/dense/kernel'}
+    alone = make_plan('lora:2', made, whole).at(0)
+    assert {path for path in factors if alone.leaves[path].decay} == {*factors}
+    written = {'strategy': 'lora:2+loraplus:16', 'decay_vectors': True}
+    leaves = make_plan(written, made, whole).at(0).leaves
+    assert not any(leaves[path].decay for path in factors) and leaves['head/dense/bias'].decay
     with pytest.raises(UserError, match='lora:8\\+loraplus:16'):
         make_plan('full+loraplus', net, variables)
 
@@ -182,3 +190,14 @@ def test_an_order_of_badam_that_is_none():
     net, variables = network('bert')
     with pytest.raises(UserError, match="did you mean 'descending'"):
         make_plan('badam:2,desending', net, variables)
+
+
+def test_decay_spares_the_leaves_that_a_config_names():
+    net, variables = network('vit')
+    leaves = make_plan({'strategy': 'full', 'undecayed': 'embed/'}, net, variables).at(0).leaves
+    spared = {path for path, leaf in leaves.items() if len(leaf.shape) > 1 and not leaf.decay}
+    assert spared == {path for path in leaves if 'embed/' in path and len(leaves[path].shape) > 1}
+    assert spared
+    for given, words in (('embd/', 'matches no leaf'), ('(', 'no regular expression')):
+        with pytest.raises(UserError, match=rf'freeze\.undecayed .*{words}'):
+            make_plan({'strategy': 'full', 'undecayed': given}, net, variables)

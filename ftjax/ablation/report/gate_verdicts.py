@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ftjax.ablation.cells.baselines import baseline_of
 from ftjax.ablation.gates.gates import evaluate_gates
 from ftjax.ablation.gates.task_gates import weight_verdicts
@@ -54,4 +56,10 @@ def grid_verdicts(
             told = f'{task}: ' if len(every) > 1 else ''
             on_task = baseline.verdicts(settings, of_task)
             found += [{**one, 'gate': f'{told}{one["gate"]}'} for one in on_task]
-    return found
+    return [_reported(one, settings.reports) for one in found]
+
+
+def _reported(verdict: dict[str, object], reports: Sequence[str]) -> dict[str, object]:
+    """A verdict, as a report where it is one of those that are told and not judged."""
+    told = any(str(verdict['gate']).startswith(words) for words in reports)
+    return {**verdict, 'kind': 'report', 'passed': None} if told else verdict

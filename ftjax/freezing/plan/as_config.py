@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from ftjax.errors import UserError
 from ftjax.freezing.plan.phase import Leaf, Phase
+from ftjax.freezing.plan.phase_builder import decays
 from ftjax.freezing.plan.plan import Plan
 from ftjax.freezing.rules import FROZEN
 from ftjax.freezing.settings import EXTRA_KINDS, FreezeSettings
@@ -33,6 +34,16 @@ def written(plan: Plan, settings: FreezeSettings) -> dict[str, object]:
         'rewarm': plan.rewarm,
         'decay_vectors': settings.decay_vectors,
     }
+    spared = {
+        path
+        for phase in plan.phases
+        for path, leaf in phase.leaves.items()
+        if leaf.group != FROZEN and not leaf.decay and decays(settings, leaf.shape)
+    }
+    if spared:
+        paths = plan.phases[0].leaves
+        rules = rules_of({path: 'spared' if path in spared else FROZEN for path in paths})
+        freeze['undecayed'] = f'^({"|".join(p for p, group in rules if group == "spared")})$'
     if settings.frozen_dtype is not None:
         freeze['frozen_dtype'] = settings.frozen_dtype
     freeze['phases'] = tuple(

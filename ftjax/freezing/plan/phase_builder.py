@@ -52,6 +52,7 @@ def with_head(
 def make_phase(
     net: Anatomy,
     settings: FreezeSettings,
+    spared: frozenset[str],
     norm: str,
     noise: str,
     segment: Segment,
@@ -61,8 +62,8 @@ def make_phase(
 ) -> Phase:
     """A phase from what a strategy opens, its groups and the rate rule's factors.
 
-    `open_` are the leaves that decide how the stages run, where some that are in a group are
-    held by a rate of 0.
+    From `spared` leaves weight decay takes nothing. `open_` are the leaves that decide how the
+    stages run, where some that are in a group are held by a rate of 0.
     """
     leaves = {
         path: Leaf(
@@ -72,7 +73,7 @@ def make_phase(
             dtype=net.dtypes[path],
             group=groups[path],
             multiplier=float(factors.get(path, 1.0) * segment.multipliers.get(path, 1.0)),
-            decay=settings.decay_vectors or len(net.shapes[path]) > 1,
+            decay=decays(settings, net.shapes[path]) and path not in spared,
             anneal=segment.anneal.get(path),
             stored=stored_as(settings, net.dtypes[path]) if groups[path] == FROZEN else None,
         )
@@ -86,6 +87,11 @@ def make_phase(
     stages = plan_stages(net, trained, norm, noise == 'off')
     reinit = tuple(sorted(segment.reinit))
     return Phase(segment.start, leaves, stages, segment.restart, reinit, norm=norm, noise=noise)
+
+
+def decays(settings: FreezeSettings, shape: Sequence[int]) -> bool:
+    """Whether weight decay acts on leaves of some shape, if nothing spares them."""
+    return settings.decay_vectors or len(shape) > 1
 
 
 def stored_as(settings: FreezeSettings, dtype: str) -> str | None:

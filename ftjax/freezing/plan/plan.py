@@ -21,6 +21,7 @@ from ftjax.freezing.plan.phase_builder import (
     make_phase,
     with_head,
 )
+from ftjax.freezing.plan.spared import spared_leaves
 from ftjax.freezing.registry import Term, asked, parse
 from ftjax.freezing.rules import FROZEN
 from ftjax.freezing.run_length import RunLength
@@ -244,7 +245,8 @@ def make_plan(
                 f'freeze {settings.described!r} trains nothing{when}: every leaf is frozen'
             )
         own = (draft.norm or norm, draft.noise or noise)
-        phases.append(make(*own, draft.segment, groups, draft.factors))
+        spared = spared_leaves((*terms, *draft.terms), settings, net)
+        phases.append(make(spared, *own, draft.segment, groups, draft.factors))
     check_changes(settings, terms, phases)
     check_average(settings, net, terms, phases)
     chooser = next((term for term in terms if term.details.kind == 'data_driven'), None)
@@ -264,5 +266,5 @@ def make_plan(
         choose_at=chooser.details.when(run_length, **chooser.arguments) if chooser else (),
         base=phases[0],
         net=net,
-        build=functools.partial(make, norm, noise),
+        build=functools.partial(make, spared_leaves(terms, settings, net), norm, noise),
     )

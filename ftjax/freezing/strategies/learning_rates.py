@@ -75,11 +75,15 @@ def discriminative(net: Anatomy, factor: float):
     'loraplus',
     'rates',
     ratio=16.0,
-    source='LoRA+, arXiv:2402.12354',
+    source='LoRA+, arXiv:2402.12354; its optimizer in PEFT decays no factor unless told to',
     ranges={'ratio': above(0)},
+    options={'undecayed': r'/lora_[ab]$'},
 )
 def loraplus(net: Anatomy, ratio: float):
-    """B of every pair of LoRA learns `ratio` times as fast as A: `lora:8+loraplus:16`."""
+    """B of every pair of LoRA learns `ratio` times as fast as A, and neither decays.
+
+    It stands beside the adapter: `lora:8+loraplus:16`.
+    """
     second = net.matching(r'/lora_b$') & net.adapters
     if not second:
         raise UserError('loraplus acts on the factors of LoRA; write lora:8+loraplus:16')
