@@ -69,7 +69,11 @@ if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
   if [ -e .venv ] && [ ! -e .venv/pyvenv.cfg ]; then
     fail '.venv is in the way: it is no Python environment'
   fi
-  echo "Making .venv with $("$python" --version) .."
+  version="$("$python" --version)"
+  echo "Making .venv with $version .."
+  case $version in
+    *" 3.11."*) echo 'Python 3.11 gets the older line of jax (0.10); 3.12 or 3.13 the newer, faster one.' ;;
+  esac
   "$python" -m venv --clear .venv
 fi
 
