@@ -24,10 +24,10 @@ METRIC = flags.DEFINE_string('metric', 'accuracy', 'Of validation, to choose rat
 WITHIN = flags.DEFINE_float('within', 2.0, 'Points within which the arms are said to tie.')
 WORKDIR = launch.define_workdir()
 NOTE = (
-    'At their own rates: the rate of each arm with the highest mean validation score, all seeds. At '
-    'a shared rate: seeds that all arms ran at it. Range: the best mean less the worst. The '
-    'statement passes if the 95 % intervals of all pairs lie within the points; it fails if one lies '
-    'wholly outside, and is undecided otherwise. Each interval holds by itself.'
+    'At their own rates: the rate of each arm with the highest mean validation score, all seeds. '
+    'At a shared rate: seeds that all arms ran at it. Range: the best mean less the worst. The '
+    'statement passes if the 95 % intervals of all pairs lie within the points; it fails if one '
+    'lies wholly outside, and is undecided otherwise. Each interval holds by itself.'
 )
 
 
@@ -85,7 +85,7 @@ def main():
     )
     folder = pathlib.Path(WORKDIR.value)
     folder.mkdir(parents=True, exist_ok=True)
-    text = f'{markdown(header, body)}\n\n{told[0].upper()}{told[1:]}\n\n{NOTE}\n'
+    text = f'{markdown(header, body)}\n\n{told}\n\n{NOTE}\n'
     write_text(folder / 'table.md', text)
     write_json(folder / 'verdicts.json', [verdict])
     print(text)
@@ -101,7 +101,7 @@ def scores_of(rows, arm):
 
 
 def best_rate(rows, arm):
-    """The rate with the highest mean validation score on the seeds that all its rates were tried with."""
+    """The rate with the highest mean validation score, on the seeds that tried all its rates."""
     tried = {}
     for row in rows:
         if row['arm'] == arm:
