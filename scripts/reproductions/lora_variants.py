@@ -80,9 +80,8 @@ def main():
     body.append(['range', '', f'{verdict["value"]:.1f}', *sizes])
     outcome = {True: 'passed', False: 'failed', None: 'undecided'}[verdict['passed']]
     low, high = widest
-    told = (
-        f'{verdict["gate"]}: {outcome}; the widest interval of a pair is [{low:+.1f}, {high:+.1f}].'
-    )
+    said = f'{verdict["gate"]}: {outcome}; the widest interval of a pair is'
+    told = f'{said[0].upper()}{said[1:]} [{low:+.1f}, {high:+.1f}].'
     folder = pathlib.Path(WORKDIR.value)
     folder.mkdir(parents=True, exist_ok=True)
     text = f'{markdown(header, body)}\n\n{told}\n\n{NOTE}\n'
