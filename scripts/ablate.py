@@ -19,22 +19,25 @@ With --only_task=NAME one of config.ablation.tasks is run, in its own folder bel
 no report is written: jobs of a Slurm array, say, take a task each, and a last call without the flag
 makes the report (ftjax/ablation/GUIDE.md).
 
+With --publish=URL (s3://bucket/path, gs://.., file://.., whatever fsspec knows) the folder is
+copied there: rows every two minutes and where the ablation is stopped, all else at the end. Begun
+in an empty folder, on another machine for instance, it fetches the rows from there and goes on.
+
 With --summarise nothing is run: tables, figures and report are made again from the rows that
-the folder holds, under the present statistics.
+the folder holds, under the present statistics. --workdir may then be a URL: the table is printed,
+and nothing is written there.
 
 Rows tell what they were made from. A folder whose rows had other data, weights or code than there
 are now is refused; --allow_data_change, --allow_weights_change and --allow_code_change go on, and
 the report says so.
 """
 
-import pathlib
-
 from absl import flags
 
 from ftjax.cli import launch
 
 CONFIG = launch.define_config()
-WORKDIR = launch.define_workdir()
+WORKDIR = launch.define_workdir(only_read=lambda: SUMMARISE.value and not ONLY.value)
 AUDIT = launch.define_audit()
 ENGINE = launch.define_engine()
 ALLOWED = launch.define_allowed_changes()
@@ -56,11 +59,16 @@ flags.DEFINE_alias('only-task', 'only_task')
 SUMMARISE = flags.DEFINE_bool(
     'summarise', False, 'Make tables, figures and report again from the rows, and run nothing.'
 )
+PUBLISH = flags.DEFINE_string(
+    'publish', '', 'URL of fsspec that the folder is copied to; its rows are gone on from.'
+)
 
 
 def main():
     from ftjax.ablation.cells.task_grids import check_grids, stored_rows
     from ftjax.ablation.cells.tasks import tasks_to_run
+    from ftjax.ablation.publishing.publisher import published_at
+    from ftjax.ablation.publishing.results_at_url import results_at
     from ftjax.ablation.report.grid_report import write_grid_results
     from ftjax.ablation.settings import read_ablation
     from ftjax.config import plain
@@ -71,17 +79,20 @@ def main():
         raise UserError('the config has no section `ablation`; see configs/quickstart.py')
     settings = read_ablation(values.pop('ablation'), values['data']['task'])
     check_grids(values, settings)
-    folder = pathlib.Path(WORKDIR.value)
     if ONLY.value:
         tasks_to_run(settings, ONLY.value)  # raises before anything is read
-        run(values, settings, folder)
-        print(f'{ONLY.value} is finished; a call without --only_task makes the report')
-        return
-    found = (
-        stored_rows(values, settings, folder) if SUMMARISE.value else run(values, settings, folder)
-    )
-    _, table = write_grid_results(folder, values, settings, *found)
-    print(table)
+    with (
+        results_at(WORKDIR.value, '--workdir') as folder,
+        published_at(PUBLISH.value, folder, values, settings, ONLY.value),
+    ):
+        if ONLY.value:
+            run(values, settings, folder)
+            print(f'{ONLY.value} is finished; a call without --only_task makes the report')
+            return
+        stored = SUMMARISE.value
+        found = stored_rows(values, settings, folder) if stored else run(values, settings, folder)
+        _, table = write_grid_results(folder, values, settings, *found)
+        print(table)
 
 
 def run(values, settings, folder):

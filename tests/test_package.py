@@ -80,6 +80,7 @@ ABLATION = (
     'summary',
     'report',
     'leaderboard',
+    'publishing',
     'advice',
 )
 HEAVY = (

@@ -11,6 +11,7 @@ from typing import Any
 from absl import flags
 from ml_collections.config_flags import config_flags
 
+from ftjax.io.files.url_folder import check_url, is_url
 from ftjax.io.identity.identity_changes import INPUTS, flag
 
 ARGV = list(sys.argv)
@@ -36,11 +37,16 @@ def define_config(default: str | None = None) -> flags.FlagHolder[Any]:
 
 
 def define_workdir(
-    default: str | None = None, said: str = 'Folder that results are written to.'
+    default: str | None = None,
+    said: str = 'Folder that results are written to.',
+    only_read: Callable[[], bool] = lambda: False,
 ) -> flags.FlagHolder[Any]:
-    """The flag `--workdir=FOLDER`: where results go; required unless there is a default."""
+    """The flag `--workdir=FOLDER`: where results go; required unless there is a default.
+
+    `only_read` says whether nothing is written there, so that it may be a URL.
+    """
     holder = flags.DEFINE_string('workdir', default, said)
-    flags.register_validator('workdir', is_folder)
+    flags.register_validator('workdir', lambda workdir: only_read() or is_folder(workdir))
     if default is None:
         flags.mark_flag_as_required('workdir')
     return holder
@@ -52,10 +58,12 @@ def is_folder(workdir: str | None) -> bool:
     >>> is_folder('runs/quickstart')
     True
     """
-    if workdir and '://' in workdir:
+    if workdir and is_url(workdir):
+        check_url(workdir, '--workdir')  # absl would repeat the password of a URL
         raise flags.ValidationError(
             'expected a folder of a file system: results are appended to files under a lock that '
-            'ends with its process, and a URL has neither; copy the finished folder there'
+            'ends with its process, and a URL has neither; copy the finished folder there '
+            '(scripts/ablate.py does with --publish=URL)'
         )
     return True
 

@@ -163,9 +163,7 @@ def stored_rows(
             of_arms, more = [row for row in rows if row.get('task') == task], []
         else:
             grid, schedule = scheduled(settings, of_task)
-            # The lengths of short runs follow from those of full ones, which are not known here.
-            claimed = expanded(settings) if equal else grid
-            check_claim(place, claimed, {'config': of_task}, LENGTHS if equal else ())
+            check_config(of_task, settings, place)
             if settings.budget:
                 schedule = race_of(grid, budget_of_task(settings, races, number), place)
             there = in_order(grid, schedule.present(read_rows(place / 'runs.jsonl')))
@@ -174,6 +172,22 @@ def stored_rows(
         told += [*identity_notes(place), *more]
         notes += [f'{task}: {note}' if task else note for note in told]
     return kept, notes, races
+
+
+def check_config(
+    values: Mapping[str, object], settings: AblationSettings, place: pathlib.Path, **said: str
+) -> None:
+    """Raises UserError where a folder notes the ablation of another config than a task's.
+
+    Args:
+      values: the config with the changes of the task.
+      place: the folder of the task.
+      said: `named` and `other` of `check_claim`.
+    """
+    equal = settings.equal == 'compute'
+    # The lengths of short runs follow from those of full ones, which are not known here.
+    claimed = expanded(settings) if equal else scheduled(settings, values)[0]
+    check_claim(place, claimed, {'config': values}, LENGTHS if equal else (), **said)
 
 
 def run_one(

@@ -46,11 +46,15 @@ def check_claim(
     settings: AblationSettings,
     fixed: Mapping[str, object],
     unnamed: Collection[str] = (),
+    named: str = '',
+    other: str = OTHER,
 ) -> dict[str, object]:
     """The arms that a folder notes, with their changes; {} where it notes nothing.
 
     Args:
       unnamed: changes of arms that the config does not name, and that are not compared.
+      named: how the message names the folder; '' for as it is.
+      other: what the message advises.
 
     Raises:
       UserError: it notes another config.
@@ -71,7 +75,9 @@ def check_claim(
     )
     different = next(differences(there, here), None)
     if different is not None:
-        raise UserError(f'{folder} holds an ablation of another config: {different}; {OTHER}')
+        raise UserError(
+            f'{named or folder} holds an ablation of another config: {different}; {other}'
+        )
     return arms
 
 

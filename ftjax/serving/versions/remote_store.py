@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Mapping
 from ftjax.errors import UserError
 from ftjax.io.files.cache_folder import cache_folder
 from ftjax.io.files.regular_files import open_regular
+from ftjax.io.files.url_folder import open_url
 from ftjax.io.files.whole_folder import partial_folder
 from ftjax.serving.versions.version_store import LARGEST
 
@@ -26,16 +27,9 @@ class RemoteStore:
     """See `version_store.Store`. Bundles are copied to the cache folder before use."""
 
     def __init__(self, url: str):
-        try:
-            import fsspec
-        except ImportError:
-            raise UserError(f'{url} needs the package fsspec: pip install fsspec') from None
-        try:
-            self.files, self.root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            raise UserError(f'{url} cannot be opened: {error}') from None
         self.url = url
-        self.root = self.root.rstrip('/')
+        self.files, root = open_url(url)
+        self.root = root.rstrip('/')
 
     def path(self, relative: str) -> str:
         """The path of a file or folder, as the file system names it."""
