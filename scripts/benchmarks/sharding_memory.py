@@ -117,7 +117,8 @@ def inside_a_block(spec: Any, tokens: int) -> int:
 
     rest = {key: x for key, x in state.items() if key != 'hidden'}
     compiled = jax.jit(backward).lower(own, state['hidden'], rest, state['hidden']).compile()
-    return int(compiled.memory_analysis().temp_size_in_bytes)
+    memory: Any = compiled.memory_analysis()
+    return int(memory.temp_size_in_bytes)
 
 
 def measured(devices: int, freeze: str, tokens: int, depth: int) -> dict[str, Any]:
@@ -133,7 +134,7 @@ def measured(devices: int, freeze: str, tokens: int, depth: int) -> dict[str, An
     spec = spec_of(devices, freeze, tokens, depth)
     phase = spec.plan.at(0)
     held, _ = step_arguments(spec, phase)
-    memory = compile_step(spec, phase).memory_analysis()
+    memory: Any = compile_step(spec, phase).memory_analysis()
     compiled = int(memory.argument_size_in_bytes + memory.temp_size_in_bytes)
     params = flatten(spec.variables['params'])
     sizes = {path: 4 * int(np.prod(leaf.shape)) for path, leaf in params.items()}

@@ -60,7 +60,7 @@ def expanded(settings: AblationSettings) -> AblationSettings:
         for name, values in known.get(arm, {}).items():
             arms[name] = {**plain, **dict(zip(settings.tune, values, strict=True))}
     bare = {'tune': {}, 'search': 'grid', 'reference': ''}
-    unjudged = {**dict.fromkeys(GATES, ()), 'group_gates': {}}
+    unjudged: dict[str, Any] = {**dict.fromkeys(GATES, ()), 'group_gates': {}}
     return dataclasses.replace(settings, arms=arms, **bare, **unjudged)
 
 
