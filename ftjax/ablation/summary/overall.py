@@ -2,9 +2,10 @@
 
 The `overall` object of summary.json:
   arms: one object an arm: arm, n_tasks, n_runs (planned), n_unfinished (of these, missing ones
-  too), mean (interval, t, over the seeds that finished all tasks), iqm (interval, stratified bootstrap, over all runs), difference (as of
-  an arm on one task), profile ({thresholds, share}, and {low, high} where there are runs enough:
-  share of runs above each threshold, or below it where lower is better).
+  too), mean (interval, t, over the seeds that finished all tasks), iqm (interval, stratified
+  bootstrap, over all runs), difference (as of an arm on one task), profile ({thresholds, share},
+  and {low, high} where there are runs enough: share of runs above each threshold, or below it
+  where lower is better).
 In IQM and profile an unfinished run counts as the floor, or as the worst finished score of its
 task. Where no run of an arm on a task finished, those that are missing count so too: no rate is
 chosen, and the other seeds are not run. An arm is left out if some task has no run of it.
