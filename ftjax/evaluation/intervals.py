@@ -32,7 +32,7 @@ def wilson_of_share(share: float, n: int, confidence: float = 0.95) -> tuple[flo
     """As `wilson_interval`, of a share that need not be that of a whole number of n.
 
     >>> [round(end, 3) for end in wilson_of_share(0.9, 3)]
-    [0.371, 0.994]
+    [0.358, 0.993]
     """
     from scipy import stats
 
