@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,22 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
 
     bounds = stats.binomtest(int(successes), int(n)).proportion_ci(confidence, 'wilson')
     return float(bounds.low), float(bounds.high)
+
+
+def wilson_of_share(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """As `wilson_interval`, of a share that need not be that of a whole number of n.
+
+    >>> [round(end, 3) for end in wilson_of_share(0.9, 3)]
+    [0.358, 0.993]
+    """
+    from scipy import stats
+
+    if math.isclose(share * n, round(share * n), abs_tol=1e-9):
+        return wilson_interval(round(share * n), n, confidence)
+    square = float(stats.norm.ppf((1 + confidence) / 2)) ** 2
+    reach = math.sqrt(square * (share * (1 - share) / n + square / (4 * n**2)))
+    middle, over = share + square / (2 * n), 1 + square / n
+    return (middle - reach) / over, (middle + reach) / over
 
 
 def bootstrap_interval(
@@ -139,8 +156,8 @@ def bootstrap_mean_interval(values: np.ndarray, **options: Any) -> list[float] |
 def share_interval(right: np.ndarray, groups: np.ndarray | None = None) -> list[float] | None:
     """That of the share of examples (n,) that are right.
 
-    Wilson's for independent examples; with groups (n,) the bootstrap over these, None below two.
-    Where all are right, or none is, that has no width: then it is Wilson's of as many groups.
+    Wilson's for independent examples; with groups (n,) that of `ratio_interval` over these, None
+    below two. Where groups agree it is Wilson's of as many examples as there are groups.
 
     >>> right, groups = np.array([1, 1, 0, 0]), np.array([0, 0, 1, 1])
     >>> share_interval(right, groups)  # two patients, one of them always right
@@ -148,18 +165,60 @@ def share_interval(right: np.ndarray, groups: np.ndarray | None = None) -> list[
     """
     if groups is None:
         return list(wilson_interval(int(np.sum(right)), len(right)))
-    shares, count = np.asarray(right, np.float64), len(np.unique(groups))
-    if count > 1 and np.ptp(shares) == 0:
-        return list(wilson_interval(count * int(shares[0]), count))
-    return mean_interval(shares, groups)
+    return _over_groups(right, groups, bounded=True)
 
 
 def mean_interval(values: np.ndarray, groups: np.ndarray | None = None) -> list[float] | None:
-    """That of the mean of values (n,), of independent examples or of groups of them."""
+    """That of the mean of values (n,), of independent examples or of groups of them.
+
+    With groups it is that of `ratio_interval`, and None where they all have the same mean: they
+    do not say how much others differ.
+    """
     if groups is None:
         return bootstrap_mean_interval(values)
-    rows = np.column_stack([values, np.ones(len(values))])
-    return bootstrap_interval(units(rows, groups), lambda r: r[:, 0].sum() / r[:, 1].sum())
+    return _over_groups(values, groups, bounded=False)
+
+
+def _over_groups(values: np.ndarray, groups: np.ndarray, bounded: bool) -> list[float] | None:
+    rows = np.column_stack([np.asarray(values, np.float64), np.ones(len(values))])
+    return ratio_interval(*units(rows, groups).T, bounded=bounded)
+
+
+def ratio_interval(
+    above: np.ndarray, below: np.ndarray, confidence: float = 0.95, bounded: bool = False
+) -> list[float] | None:
+    """That of a sum over units (n,) divided by another; None below two units.
+
+    Student's t on the linearised ratio; a bootstrap of few units is too narrow. Where all units
+    have the same ratio the error is 0, and nothing says how much others differ: it is None then.
+
+    Args:
+      above, below: of each unit.
+      confidence: probability content.
+      bounded: of a score from 0 to 1. It has no end outside these, and where all units have the
+        same ratio, its interval is that of a share of as many examples.
+
+    Source: W. G. Cochran (1977), Sampling Techniques, 3rd edition, section 6.4.
+
+    >>> low, high = ratio_interval(np.array([1.0, 2.0, 4.0]), np.ones(3))
+    >>> round(low, 3), round(high, 3)
+    (-1.461, 6.128)
+    """
+    from scipy import stats
+
+    n, total = len(above), float(below.sum())
+    if n < 2 or not total:
+        return None
+    value = float(above.sum()) / total
+    if not math.isfinite(value):
+        return None
+    residuals = above - value * below
+    if np.abs(residuals).max() <= 1e-12 * np.abs(above).max():
+        return list(wilson_of_share(value, n, confidence)) if bounded else None
+    error = float(residuals.std(ddof=1)) / (float(below.mean()) * math.sqrt(n))
+    reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
+    ends = [value - reach, value + reach]
+    return [min(1.0, max(0.0, end)) for end in ends] if bounded else ends
 
 
 def score_interval(scores: np.ndarray, groups: np.ndarray | None = None) -> list[float] | None:
@@ -170,8 +229,9 @@ def score_interval(scores: np.ndarray, groups: np.ndarray | None = None) -> list
     >>> [round(end, 3) for end in score_interval(np.zeros(8))]
     [0.0, 0.324]
     """
-    shares = len(scores) and np.isin(scores, (0, 1)).all()
-    return (share_interval if shares else mean_interval)(scores, groups)
+    if groups is not None or (len(scores) and np.isin(scores, (0, 1)).all()):
+        return share_interval(scores, groups)
+    return mean_interval(scores)
 
 
 def holding(which: np.ndarray, groups: np.ndarray | None) -> int:

@@ -85,7 +85,8 @@ def sensitivity_interval(
     """That of `ranking.sensitivity_at`; arguments and None as in `average_precision_interval`.
 
     The threshold is chosen anew on each resample: the interval holds what its choice adds.
-    Resamples without positives or without others are drawn again.
+    Resamples without positives or without others are drawn again. Where all are 0 it is Wilson's
+    interval, as where all are 1.
     """
     if positive.all() or not positive.any() or not np.isfinite(scores).all():
         return None
@@ -135,8 +136,8 @@ def _interval(
         value = statistic(np.bincount(rng.integers(0, units, units), minlength=units)[of])
         if value is not None:
             found.append(value)
-    if min(found) == 1:
+    if min(found) == 1 or max(found) == 0:
         fewest = min(holding(column, groups) for column in positive.T if column.any())
-        return list(wilson_interval(fewest, fewest, confidence))
+        return list(wilson_interval(fewest if min(found) == 1 else 0, fewest, confidence))
     tail = 100 * (1 - confidence) / 2
     return [float(bound) for bound in np.percentile(found, [tail, 100 - tail])]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 
 import numpy as np
 
-from ftjax.evaluation.intervals import units, wilson_interval
+from ftjax.evaluation.intervals import ratio_interval, units, wilson_interval
 from ftjax.evaluation.metric import Metric
 
 
@@ -67,27 +66,22 @@ class Ratio:
         return self.above - (self.value or 0.0) * self.below
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
-        """Wilson's of a share; else Student's t on the linearised ratio; None below two units.
-
-        Source: W. G. Cochran (1977), Sampling Techniques, 3rd edition, section 6.4.
+        """Wilson's of a share; else as `ratio_interval`, which may be None.
 
         >>> mean = Ratio(Metric(name='x'), np.array([1.0, 2.0, 4.0]), np.ones(3))
         >>> low, high = mean.interval()
         >>> round(low, 3), round(high, 3)
         (-1.461, 6.128)
         """
-        from scipy import stats
-
-        value, n = self.value, len(self)
-        if value is None:
+        if self.value is None:
             return None
         if self.hits is not None:
-            return wilson_interval(self.hits, n, confidence)
-        if n < 2:
-            return None
-        error = float(self.residuals.std(ddof=1)) / (float(self.below.mean()) * math.sqrt(n))
-        reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
-        return self.metric.clipped(value - reach), self.metric.clipped(value + reach)
+            return wilson_interval(self.hits, len(self), confidence)
+        bounded = self.metric.bounds == (0, 1)
+        ends = ratio_interval(self.above, self.below, confidence, bounded)
+        return (
+            None if ends is None else (self.metric.clipped(ends[0]), self.metric.clipped(ends[1]))
+        )
 
     def p_against(self, other: Ratio) -> float | None:
         """Two-sided p value that two parts have one ratio: Fisher's exact test, or Welch's t.

@@ -196,6 +196,19 @@ def test_an_arm_that_stands_out_leaves_the_others_their_precision():
     assert apart.arms == compare_to_reference(two, 'arm0', **HIGHER).arms
 
 
+@pytest.mark.parametrize('named', [True, False])
+def test_a_reference_that_varies_on_its_own_is_known_by_its_seeds_alone(named):
+    """Seeds move all arms but the reference: nothing but three seeds says by how much."""
+    scores = {arm: np.array(row) for arm, row in table(8, 3, seed=6, spread=0.01).items()}
+    scores = {'pretrained': np.zeros(3), **scores}
+    outside = ['pretrained'] if named else []
+    found = compare_to_reference(scores, 'pretrained', outside_prior=outside, **HIGHER)
+    assert found.outside_prior == ('pretrained',)
+    for one in found:  # all err together, so that the intervals of all are those of one
+        expected = stats.ttest_1samp(scores[one.arm], 0).confidence_interval(0.95)
+        assert one.high - one.low == pytest.approx(expected.high - expected.low, rel=0.05)
+
+
 def test_mistakes_are_refused():
     scores = {'full': [1.0, 2.0], 'head': [1.0, 2.0]}
     with pytest.raises(UserError, match=r"'ful'.*'full'"):
@@ -232,6 +245,11 @@ def test_the_rates_that_reports_tell_are_within_the_limits():
     assert (nearest['arms'], nearest['seeds']) == (8, 5)
     assert error_rates.rate_sentence(3, 1, 0.95) == '' == error_rates.rate_sentence(3, 5, 0.9)
     assert ' 1 arm beside' in error_rates.rate_sentence(1, 3, 0.95)
+
+
+def test_a_reference_without_the_seeds_effect_misses_no_more_often_than_promised():
+    seen = measure('a fixed reference', arms=8, seeds=3, grids=80)
+    assert seen.miss <= at_most(0.05, 80)
 
 
 @pytest.mark.slow

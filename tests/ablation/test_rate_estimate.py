@@ -67,6 +67,30 @@ def test_interval_covers_the_true_vertex_as_often_as_it_says():
     assert abs(hits / bounded - 0.95) < 0.02
 
 
+def test_a_bound_without_an_exponential_ends_at_the_outer_rate():
+    """Fieller's denominator is hardly significant: bounds at e^700 and beyond."""
+    rates = (1e-3, 1e-2, 1e-1)
+    values = [[0.774, 0.807, 0.778], [0.776, 0.803, 0.797], [0.779, 0.805, 0.799]]
+    found = estimate_rate(choice_of(rates, values))
+    x, y = np.log(rates), np.array(values)
+    slopes = (y[:, 2] - y[:, 0]) / (x[2] - x[0])
+    curvatures = (y[:, 0] - 2 * y[:, 1] + y[:, 2]) / (2 * (x[1] - x[0]) ** 2)
+    ends = sorted(x[1] - ratio / 2 for ratio in fieller(slopes, curvatures))
+    assert ends[1] > 709.8 and x[0] < ends[0] < x[2]  # e^709.8 is the largest float
+    assert found.low == pytest.approx(math.exp(ends[0])) and found.high == pytest.approx(0.1)
+    assert found.rates[0] <= found.low <= found.rate <= found.high
+
+
+def test_a_winner_that_is_not_best_on_the_shared_seeds_has_no_estimate():
+    """The rate above is better on the seeds that finished there; one of its runs diverged."""
+    rates = (1e-3, 1e-2, 1e-1, 1.0)
+    values = [[0.5, 0.6, 0.695, 0.1], [0.51, 0.601, 0.699, 0.1], [0.5, 0.61, 0.706, 0.1]]
+    choice = choice_of(rates, [*values, [0.505, 0.604, math.nan, 0.1]])
+    c2, c1, _ = np.polyfit(np.log(rates[:3]), np.mean(values, 0)[:3], 2)
+    assert choice.rate == 1e-2 and c2 < 0 and -c1 / (2 * c2) > math.log(rates[2])
+    assert estimate_rate(choice) is None
+
+
 def test_folds_widen_the_interval_of_the_vertex():
     rng = np.random.default_rng(0)
     values = np.array([0.7, 0.9, 0.8]) + rng.normal(0, 0.01, (5, 3))

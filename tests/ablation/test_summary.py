@@ -225,6 +225,33 @@ def test_several_tasks_are_aggregated():
     assert [arm['arm'] for arm in more['overall']['arms']] == [*ARMS]
 
 
+def test_an_arm_that_diverges_at_every_rate_of_a_task_pays_for_all_its_seeds():
+    """With fewer tuning seeds than seeds the others are not run there."""
+    rows = grid(task='noise', seed=1) + grid(task='blur', seed=2)
+    for row in rows:
+        if (row['task'], row['arm']) == ('blur', 'last:2'):
+            row.update(status='diverged', val={}, test={})
+    tuned = [row for row in rows if row['status'] == 'ok' or row['seed'] == 0]
+    told = [
+        summarise(given, reference='full', seeds=range(5), tuning_seeds=[0])['overall']
+        for given in (tuned, [row for row in rows if row['status'] == 'ok' or row['rate'] == 1e-3])
+    ]
+    found, everything = (
+        next(arm for arm in overall['arms'] if arm['arm'] == 'last:2') for overall in told
+    )
+    assert (found['n_runs'], found['n_unfinished']) == (10, 5)
+    assert found == everything
+    finished = [
+        row['test']['accuracy']
+        for row in rows
+        if (row['task'], row['arm'], row['rate']) == ('noise', 'last:2', 1e-3)
+    ]
+    worst = min(s for arm in told[0]['arms'] for s in [arm['profile']['thresholds'][0]])
+    shares = dict(zip(found['profile']['thresholds'], found['profile']['share'], strict=True))
+    assert max(share for at, share in shares.items() if at > worst + 0.01) == 0.5
+    assert found['iqm']['estimate'] < np.mean(finished) - 0.1
+
+
 def test_tasks_of_folds_are_aggregated_with_what_folds_share():
     rows = grid(seeds=10, task='noise', seed=1) + grid(seeds=10, task='blur', seed=2)
     plain, folds = (

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import stats
 from sklearn.model_selection import StratifiedGroupKFold
 
 from ftjax.data import Dataset, DataSettings, Splits, load_data
@@ -15,7 +16,15 @@ from ftjax.data.joined import joined
 from ftjax.data.splits.grouped_splits import dealt_groups
 from ftjax.data.splits.splitting import fold, hold_out, hold_out_per_class
 from ftjax.errors import UserError
-from ftjax.evaluation.intervals import mean_interval, share_interval, wilson_interval
+from ftjax.evaluation.intervals import (
+    mean_interval,
+    score_interval,
+    share_interval,
+    wilson_interval,
+    wilson_of_share,
+)
+from ftjax.evaluation.metric import Metric
+from ftjax.evaluation.ratio import Ratio
 from ftjax.tasks import task_of
 
 
@@ -215,6 +224,49 @@ def test_intervals_over_groups_cover_what_they_say():
         low, high = share_interval(right.reshape(-1), np.repeat(np.arange(40), 10))
         hits += low <= 2 / 3 <= high
     assert 0.88 <= hits / 200 <= 0.99
+
+
+@pytest.mark.parametrize('number', [2, 3, 5])
+def test_intervals_over_few_groups_cover_what_they_say(number):
+    """Patients of 30 images, with shares of their own: Beta(8, 2). A bootstrap holds .55 to .85."""
+    rng, hits = np.random.default_rng(number), 0
+    groups = np.repeat(np.arange(number), 30)
+    for _ in range(200):
+        right = (rng.random((number, 30)) < rng.beta(8, 2, (number, 1))).ravel()
+        low, high = share_interval(right, groups)
+        hits += low <= 0.8 <= high
+    assert hits / 200 >= 0.91
+
+
+def test_intervals_over_equal_groups_are_students():
+    rng = np.random.default_rng(2)
+    values, groups = rng.normal(size=(6, 10)), np.repeat(np.arange(6), 10)
+    expected = stats.ttest_1samp(values.mean(1), 0).confidence_interval(0.95)
+    found = mean_interval(values.ravel(), groups)
+    assert found == pytest.approx([expected.low, expected.high])
+    # A share of sums over groups of unequal sizes: linearised, as of `Ratio`.
+    keep = rng.random(60) < 0.7
+    ratio = Ratio(Metric(name='x'), values.ravel()[keep], np.ones(keep.sum()))
+    told = ratio.summed(groups[keep]).interval()
+    assert mean_interval(values.ravel()[keep], groups[keep]) == pytest.approx(told)
+
+
+def test_groups_that_agree_do_not_say_how_others_differ():
+    """Three patients with 9 of 10 right each: as of three examples."""
+    right, groups = np.tile([1] * 9 + [0], 3), np.repeat(np.arange(3), 10)
+    n, z, share = 3, stats.norm.ppf(0.975), 0.9
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    expected = [middle - reach, middle + reach]
+    assert share_interval(right, groups) == pytest.approx(expected)
+    assert score_interval(np.full(30, 0.9), groups) == pytest.approx(expected)
+    ratio = Ratio(Metric(name='x', bounds=(0, 1)), np.full(3, 9.0), np.full(3, 10.0))
+    assert ratio.interval() == pytest.approx(expected)
+    for count in range(6):
+        assert wilson_of_share(count / 5, 5) == pytest.approx(wilson_interval(count, 5))
+    near = wilson_of_share(0.4 + 1e-6, 5)  # the formula and scipy's
+    assert near == pytest.approx(wilson_interval(2, 5), abs=1e-5)
+    assert mean_interval(np.full(30, 2.5), groups) is None
 
 
 def test_perfect_answers_of_few_groups_are_as_many_right_answers_as_groups():

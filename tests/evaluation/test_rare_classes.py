@@ -237,6 +237,17 @@ def test_the_interval_of_sensitivity_chooses_its_threshold_anew(of_groups, monke
     assert ranking_bootstrap.sensitivity_interval(0.95, scores, positive, np.zeros(90)) is None
 
 
+@pytest.mark.parametrize('of_groups', [False, True])
+def test_a_sensitivity_of_0_of_few_positives_has_a_width(of_groups):
+    """Six positives below all of the highest others: as 0 of 6 right answers, or of 3 groups."""
+    scores = np.r_[np.linspace(-2, 4, 200), [0.3, -0.2, 0.8, 1.0, 0.1, 0.6]]
+    positive, groups = np.arange(206) >= 200, np.r_[np.arange(200), 300 + np.arange(6) // 2]
+    assert sensitivity_at(0.95, scores, positive) == 0
+    given = (0.95, scores, positive, groups if of_groups else None)
+    wilson = stats.binomtest(0, 3 if of_groups else 6).proportion_ci(0.95, 'wilson')
+    assert ranking_bootstrap.sensitivity_interval(*given) == [wilson.low, wilson.high]
+
+
 def test_the_interval_of_sensitivity_holds_nearly_as_often_as_it_says(monkeypatch):
     """Normal scores 1.5 apart: of 300 draws of 50 positives and 150 others 88 to 98 % hold it."""
     monkeypatch.setattr(ranking_bootstrap, 'RESAMPLES', 200)

@@ -59,6 +59,7 @@ def test_means_have_welchs_test():
 def test_what_cannot_be_said_is_none():
     empty, single = mean_of([]), mean_of([2.5])
     assert empty.value is None and empty.interval() is None
+    assert mean_of([2.5, 2.5]).interval() is None  # they do not say how others differ
     assert single.interval() is None and single.p_against(mean_of([1.5, 2.0])) is None
     assert mean_of([2.5, 2.5]).p_against(mean_of([2.5, 2.5])) == 1.0
     nothing = Ratio(Metric(name='f1'), np.zeros(3), np.zeros(3))

@@ -1,10 +1,12 @@
 """Temperature, calibration error, selective accuracy, conformal sets, unfamiliar inputs."""
 
+import types
+
 import numpy as np
 import pytest
 import sklearn.calibration
 import sklearn.metrics
-from scipy import optimize, spatial, special
+from scipy import optimize, spatial, special, stats
 
 from ftjax.errors import UserError
 from ftjax.evaluation.calibration.calibration_error import calibration_error, equal_mass_error
@@ -19,7 +21,9 @@ from ftjax.evaluation.calibration.probability_report import class_report, fit_cl
 from ftjax.evaluation.calibration.reliability_text import reliability_lines
 from ftjax.evaluation.calibration.selective import risk_coverage, selective_accuracy
 from ftjax.evaluation.calibration.temperature import LIMITS, fit_temperature, fit_temperature_binary
+from ftjax.evaluation.decisions import one_class, several_labels
 from ftjax.evaluation.intervals import wilson_interval
+from ftjax.runs.prediction import answer_options as options_module
 from ftjax.tasks import task_of
 
 
@@ -97,16 +101,82 @@ def test_a_calibrated_network_is_not_called_uncalibrated_and_the_bias_is_told():
     assert errors.mean() == pytest.approx(told, rel=0.1)
 
 
-def test_the_interval_of_the_calibration_error_covers_the_true_one():
-    """An overconfident network: accuracy is confidence minus .15, so the error is .15."""
-    rng = np.random.default_rng(3)
-    inside = 0
-    for seed in range(60):
-        confidence = rng.uniform(0.6, 1, 200)
-        row = calibration_error(confidence, rng.random(200) < confidence - 0.15, seed=seed)
-        inside += row['ece_interval'][0] <= 0.15 <= row['ece_interval'][1]
-        assert row['n'] == 200 and row['bins'] == 15
-    assert inside >= 50  # 57 are expected of 60
+GAPS = {
+    'none': lambda confidence: 0 * confidence,
+    'the same': lambda confidence: 0 * confidence - 0.15,
+    'growing': lambda confidence: -0.4 * (confidence - 0.5),
+    'of some': lambda confidence: np.where(confidence < 0.75, -0.1, 0.0),
+    'of both signs': lambda confidence: np.where(confidence < 0.75, 0.05, -0.05),
+}
+"""What is added to a confidence to give the chance that the answer is right."""
+
+
+def held(gap, n, seeds, groups=None):
+    """How many of so many intervals lie above the true error, below it, and hold it.
+
+    With groups of so many answers, each group shifts its chances by its own amount.
+    """
+    above = below = 0
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        confidence = rng.uniform(0.6, 0.95, n)
+        chance = np.clip(confidence + GAPS[gap](confidence), 0, 1)
+        owners, shifted = None, chance
+        if groups:
+            owners = np.arange(n) // groups
+            shifted = np.clip(chance + rng.uniform(-0.04, 0.04, owners.max() + 1)[owners], 0, 1)
+        order = np.argsort(confidence)
+        row = calibration_error(confidence, rng.random(n) < shifted, seed=seed, groups=owners)
+        ends = np.arange(row['bins']) * n // row['bins']
+        true = np.abs(np.add.reduceat((chance - confidence)[order], ends)).sum() / n
+        low, high = row['ece_interval']
+        assert 0 <= low < row['ece'] < high + 1e-9  # which is rounded
+        if 'p_calibrated' in row and row['p_calibrated'] >= 0.025:
+            assert low == 0
+        above, below = above + (low > true), below + (high < true)
+    return above, below, seeds - above - below
+
+
+@pytest.mark.parametrize('gap', ['none', 'the same'])
+def test_the_interval_of_the_calibration_error_covers_the_true_one(gap):
+    """A basic bootstrap holds the 0 of a calibrated network in 40 of 100."""
+    assert held(gap, 200, 25)[2] >= 21  # below that has a chance of .007 at 95 %
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('n', [20, 300, 2000])
+@pytest.mark.parametrize('gap', GAPS)
+def test_the_interval_of_the_calibration_error_covers_whatever_the_gaps_are(gap, n):
+    above, below, _ = held(gap, n, 300)
+    assert max(above, below) <= 16  # 7.5 are expected of 300, and three standard errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('groups', [5, 15, 40])
+@pytest.mark.parametrize('gap', GAPS)
+def test_the_interval_of_the_calibration_error_covers_with_groups(gap, groups):
+    above, below, _ = held(gap, groups * 20, 300, groups=20)
+    assert max(above, below) <= 16
+
+
+def test_of_a_single_bin_the_interval_is_that_of_the_accuracy():
+    rng = np.random.default_rng(5)
+    confidence = np.full(300, 0.9)
+    right = rng.random(300) < 0.6
+    row = calibration_error(confidence, right, bins=1)
+    wilson = stats.binomtest(int(right.sum()), 300).proportion_ci(0.975, 'wilson')
+    assert row['ece_interval'][0] == pytest.approx(0.9 - wilson.high)
+    # From the highest accuracy at which so few are right in 2.5 %: Clopper and Pearson's bound.
+    exact = stats.binomtest(int(right.sum()), 300).proportion_ci(0.95, 'exact')
+    assert row['ece_interval'][1] == pytest.approx(0.9 - exact.low, abs=0.015)
+    groups, shares = np.repeat(np.arange(30), 10), right.reshape(30, 10).mean(1)
+    row = calibration_error(confidence, right, bins=1, groups=groups)
+    student = stats.ttest_1samp(0.9 - shares, 0).confidence_interval(0.975)
+    assert row['ece_interval'][0] == pytest.approx(student.low)
+    student = stats.ttest_1samp(0.9 - shares, 0).confidence_interval(0.95)
+    assert row['ece_interval'][1] == pytest.approx(student.high, abs=0.015)
+    alike = calibration_error(np.full(40, 0.9), np.ones(40), groups=np.arange(40) // 10)
+    assert alike['ece_interval'] is None  # groups that agree do not say how others differ
 
 
 def test_the_interval_of_the_calibration_error_resamples_groups():
@@ -250,3 +320,28 @@ def test_the_auroc_is_scikit_learns_with_ties():
     assert told['n'] == [40, 30]
     for sets, right in (((np.zeros(5), np.ones(8)), 5), ((np.ones(5), np.zeros(8)), 0)):
         assert separation(*sets)['auroc_interval'] == [*wilson_interval(right, 5)]
+
+
+@pytest.mark.parametrize('task', ['classification', 'multilabel'])
+def test_a_fitted_threshold_gives_the_same_answers_without_the_temperature(task, monkeypatch):
+    """The threshold is of probabilities after the temperature, here far from 1."""
+    rng = np.random.default_rng(6)
+    labels = (rng.random((4000, 2)) < 0.08).astype(int)
+    logits = 3 * (3 * labels - 2.5 + 1.5 * rng.normal(size=labels.shape))
+    if task == 'classification':
+        logits[:, 0], labels = 0, labels[:, 1]
+    fitted = task_of(task).calibration(logits[:2000], labels[:2000])
+    assert fitted['temperature'] > 1.5
+    trained = types.SimpleNamespace(init='run', threshold=None, class_names=())
+    monkeypatch.setattr(options_module, 'read_calibration', lambda of: fitted)
+    found, decide = {}, one_class if task == 'classification' else several_labels
+    for calibrated in (True, False):
+        options, _ = options_module.answer_options(
+            trained, calibrated=calibrated, threshold='validation'
+        )
+        kept = options.temperature, options.threshold, options.before_temperature
+        found[calibrated] = decide(logits[2000:], *kept)
+        assert (options.temperature == 1) == (not calibrated)
+    assert 100 < found[True][0][:, -1].sum() < 1000
+    np.testing.assert_array_equal(found[False][0], found[True][0])
+    np.testing.assert_allclose(found[False][1][:, -1], special.expit(logits[2000:, -1]))

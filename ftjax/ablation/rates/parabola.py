@@ -18,9 +18,10 @@ class RateEstimate:
     """The vertex of a parabola through the best rate and its two neighbours.
 
     Attributes:
-      rate: learning rate at the vertex.
-      low, high: confidence interval over seeds; None with one seed, and where the curve is so
-        flat that the seeds do not say on which side of a rate the best one lies.
+      rate: learning rate at the vertex, between the outer two of the rates.
+      low, high: confidence interval over seeds, cut at the outer two of the rates: beyond these
+        the parabola is not seen. None with one seed, and where the curve is so flat that the
+        seeds do not say on which side of a rate the best one lies.
       confidence: probability content of the interval.
       rates: the three rates.
       seeds: that finished at all three.
@@ -42,6 +43,9 @@ def estimate_rate(
     overlap: float = 0.0,
 ) -> RateEstimate | None:
     """The best rate in between; None where the winner has no neighbour on one of its sides.
+
+    None too where the vertex is not between these neighbours: on the seeds that finished at all
+    three rates the winner is then not the best.
 
     Slope and curvature of the parabola at the winner are linear in the three validation
     metrics, so each seed gives a pair of them, and the vertex is a ratio of two means of pairs.
@@ -73,13 +77,17 @@ def estimate_rate(
     curvature = curvatures.mean()
     if not curvature < 0:
         return None  # a plateau: every rate on it is as good
-    vertex = float(np.exp(x[1] - slopes.mean() / (2 * curvature)))
+    vertex = x[1] - slopes.mean() / (2 * curvature)
+    if not x[0] <= vertex <= x[2]:
+        return None
     bounds = fieller(slopes, curvatures, confidence, overlap)
     low, high = (None, None)
     if bounds is not None:
-        low, high = sorted(math.exp(x[1] - ratio / 2) for ratio in bounds)
+        # In log rate: a bound may be so far off that it has no exponential.
+        ends = np.clip(x[1] - np.array(bounds) / 2, x[0], x[2])
+        low, high = sorted(np.clip(np.exp(ends), rates[0], rates[2]).tolist())
     return RateEstimate(
-        rate=vertex,
+        rate=float(np.exp(vertex)),
         low=low,
         high=high,
         confidence=confidence,

@@ -9,7 +9,8 @@ from ftjax.ablation.statistics.two_way import rough_variances, two_way
 from ftjax.ablation.statistics.variance_prior import VariancePrior, fit_prior, moderated
 
 OUTSIDE_DF = 2.0
-"""What the prior weighs, in degrees of freedom, for an arm that is kept out of it."""
+"""What the prior weighs, in degrees of freedom, for an arm that is kept out of it and varies less;
+one that varies more keeps its own variance: nothing says that it is as steady as the others."""
 FAR_OFF = 0.01
 """An arm is kept out of the prior if the others give its variance a smaller chance than this,
 divided by the number of arms."""
@@ -83,8 +84,13 @@ class DifferenceModel:
     def _moderate(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Points of the prior: probability (points,), moderated variances and df (points, arms)."""
         weights, d0, s0 = self._prior.likely()
-        prior = np.where(self.outside, OUTSIDE_DF, d0[:, None])
+        prior = self._weight(d0[:, None], s0[:, None])
         return weights, moderated(self._variances, self._df, prior, s0[:, None]), prior + self._df
+
+    def _weight(self, d0: np.ndarray, s0: np.ndarray) -> np.ndarray:
+        """Degrees of freedom of the prior for each arm (.., arms), from its d0 and s0 (.., 1)."""
+        outside = np.where(self._variances > s0, 0.0, OUTSIDE_DF)
+        return np.where(self.outside, outside, d0)
 
     def _scales(self, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Standard errors and degrees of freedom of differences, each (differences,).
@@ -136,7 +142,7 @@ class DifferenceModel:
         """Draws variances of arms, and from them the errors of all differences."""
         rng = np.random.default_rng(7)
         d0, s0 = (values[:, None] for values in self._prior.draws(draws, rng))
-        d0 = np.where(self.outside, OUTSIDE_DF, d0)
+        d0 = self._weight(d0, s0)
         gamma = rng.standard_gamma((d0 + self._df) / 2)
         variances = (d0 * s0 + self._df * self._variances) / (2 * gamma)
         squares = (self._contrasts**2).sum(2)

@@ -21,6 +21,8 @@ CASES = {
     'missing runs': 'as equal; every run is missing with a chance of a tenth',
     'a collapsed run': 'as equal; one run is 20 standard deviations off, its arm is not judged',
     'a noisy baseline': 'as equal; the last arm has 3 times the noise and is outside the prior',
+    'a fixed reference': 'as equal, but each seed moves all arms by 10 standard deviations, and '
+    'the reference by nothing: it has one score, and is outside the prior',
 }
 EFFECT = 3.0
 Procedure = Callable[[np.ndarray], np.ndarray]
@@ -61,6 +63,9 @@ def noise(case: str, arms: int, seeds: int, rng: np.random.Generator) -> tuple[n
         return table, arm
     elif case == 'a noisy baseline':
         table[-1] *= 3
+    elif case == 'a fixed reference':
+        table[0] = 0
+        table[1:] += 10 * rng.standard_normal(seeds)
     return table, 0
 
 
@@ -68,13 +73,13 @@ def intervals(case: str, draws: int = 1000) -> Procedure:
     """The procedure of the reports, as `measure` takes it."""
 
     def of(table: np.ndarray) -> np.ndarray:
-        outside = [str(len(table) - 1)] if case == 'a noisy baseline' else []
+        outside = {'a noisy baseline': [str(len(table) - 1)], 'a fixed reference': ['0']}
         found: Comparison = compare_to_reference(
             {str(arm): row for arm, row in enumerate(table)},
             '0',
             higher_is_better=True,
             margin=0.0,
-            outside_prior=outside,
+            outside_prior=outside.get(case, []),
             draws=draws,
         )
         return np.array([(one.low, one.high) for one in found]).T

@@ -1,12 +1,14 @@
 """All tasks together: the mean over these tasks, seed by seed, compared as on one task.
 
 The `overall` object of summary.json:
-  arms: one object an arm: arm, n_tasks, n_runs, n_unfinished, mean (interval, t, over the seeds
-  that finished all tasks), iqm (interval, stratified bootstrap, over all runs), difference (as of
-  an arm on one task), profile ({thresholds, share}, and {low, high} where there are runs enough:
-  share of runs above each threshold, or below it where lower is better).
+  arms: one object an arm: arm, n_tasks, n_runs (planned), n_unfinished (of these, missing ones
+  too), mean (interval, t, over the seeds that finished all tasks), iqm (interval, stratified
+  bootstrap, over all runs), difference (as of an arm on one task), profile ({thresholds, share},
+  and {low, high} where there are runs enough: share of runs above each threshold, or below it
+  where lower is better).
 In IQM and profile an unfinished run counts as the floor, or as the worst finished score of its
-task; an arm is left out if some task has no run of it.
+task. Where no run of an arm on a task finished, those that are missing count so too: no rate is
+chosen, and the other seeds are not run. An arm is left out if some task has no run of it.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ def summarise_overall(summary: Summary, floor: float | None) -> dict[str, object
         for arm in task['arms']:
             if arm['seeds'] and worst is not None:
                 filled = [worst if score is None else score for score in arm['seeds'].values()]
+                if not arm['n_ok']:
+                    filled = [worst] * arm['n']
                 scores.setdefault(arm['arm'], []).append(filled)
     complete = {arm: found for arm, found in scores.items() if len(found) == len(tasks)}
     if not complete:
@@ -66,6 +70,7 @@ def summarise_overall(summary: Summary, floor: float | None) -> dict[str, object
         compared = compare_arms(seeds, reference, **options)
     arms = []
     for arm, runs in complete.items():
+        each = [one for task in tasks for one in task['arms'] if one['arm'] == arm]
         finished = [score for score in seeds[arm].values() if score is not None]
         difference = None
         if compared is not None and arm != reference:
@@ -74,13 +79,8 @@ def summarise_overall(summary: Summary, floor: float | None) -> dict[str, object
             {
                 'arm': arm,
                 'n_tasks': len(runs),
-                'n_runs': sum(len(task) for task in runs),
-                'n_unfinished': sum(
-                    one['n_unfinished']
-                    for task in tasks
-                    for one in task['arms']
-                    if one['arm'] == arm
-                ),
+                'n_runs': sum(one['n'] for one in each),
+                'n_unfinished': sum(one['n'] - one['n_ok'] for one in each),
                 'mean': mean_interval(finished, **folded) if finished else None,
                 'iqm': bootstrap.aggregate(runs, **folded),
                 'difference': difference,

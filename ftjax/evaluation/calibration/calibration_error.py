@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ftjax.evaluation.calibration.calibration_interval import (
+    TAIL,
+    interval_of_examples,
+    interval_of_groups,
+)
+
 RESAMPLES = 500
 
 
@@ -38,64 +44,47 @@ def calibration_error(
     With few examples a bin's accuracy differs from its confidence by chance, so the error is above
     0 of a calibrated network too. `ece_if_calibrated` is its mean there, simulated: answers that
     are right with the probability that they were given with. `p_calibrated` is the share of these
-    simulations with an error at least as large as the one measured. `ece_interval` is the basic
-    bootstrap interval (95 %), which takes the bias of resampling off; its lower end is at least 0.
+    simulations with an error at least as large as the one measured. `ece_interval` (95 %) is of
+    the error without that chance, see `calibration_interval`; its lower end is 0 unless
+    `p_calibrated` is below .025.
 
-    With groups (n,) these are drawn, and the interval of a single one is None. Answers of a group
-    are not right by chance alone, so nothing is simulated: `ece_if_calibrated` and `p_calibrated`
-    are left out.
+    With groups (n,) these are what was drawn, and the interval of a single one is None. Answers of
+    a group are not right by chance alone, so nothing is simulated: `ece_if_calibrated` and
+    `p_calibrated` are left out.
     """
     confidence = np.asarray(confidence, np.float64)
     correct = np.asarray(correct, np.float64)
     n, rng = len(confidence), np.random.default_rng(seed)
     order = np.argsort(confidence, kind='stable')
     confidence, correct = confidence[order], correct[order]
-    measured = equal_mass_error(confidence, correct, bins)
+    measured, starts = equal_mass_error(confidence, correct, bins), _starts(n, bins)
     if groups is not None:
-        return _of_groups(correct - confidence, np.asarray(groups)[order], measured, bins, rng)
-    starts = _starts(n, bins)
-    chance, again = np.empty(RESAMPLES), np.empty(RESAMPLES)
+        names, code = np.unique(np.asarray(groups)[order], return_inverse=True)
+        sums, places = np.zeros((len(names), len(starts))), np.zeros(n, int)
+        places[starts[1:]] = 1
+        np.add.at(sums, (code, np.cumsum(places)), correct - confidence)
+        sizes, rights = np.bincount(code), np.bincount(code, correct)
+        return {
+            'ece': measured,
+            'ece_interval': interval_of_groups(sums, sizes, rights, rng),
+            'bins': len(starts),
+            'n': n,
+            'groups': len(names),
+        }
+    chance = np.empty(RESAMPLES)
     for index in range(RESAMPLES):
         gaps = (rng.random(n) < confidence) - confidence
         chance[index] = np.abs(np.add.reduceat(gaps, starts)).sum() / n
-        picked = np.sort(rng.integers(0, n, n))  # sorted positions keep the order of confidence
-        gaps = correct[picked] - confidence[picked]
-        again[index] = np.abs(np.add.reduceat(gaps, starts)).sum() / n
+    p_calibrated = float((chance >= measured - 1e-12).mean())
+    low, high = interval_of_examples(confidence, correct, starts, rng)
     return {
         'ece': measured,
-        'ece_interval': _basic_interval(measured, again),
+        'ece_interval': [low if p_calibrated < TAIL else 0.0, high],
         'ece_if_calibrated': float(chance.mean()),
-        'p_calibrated': float((chance >= measured - 1e-12).mean()),
+        'p_calibrated': p_calibrated,
         'bins': len(starts),
         'n': n,
     }
-
-
-def _of_groups(
-    gaps: np.ndarray, groups: np.ndarray, measured: float, bins: int, rng: np.random.Generator
-) -> dict[str, object]:
-    """As of examples, from the gaps (n,) in the order of confidence."""
-    names, code, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    members = np.split(np.argsort(code, kind='stable'), np.cumsum(counts)[:-1])
-    again = np.empty(RESAMPLES)
-    for index in range(RESAMPLES):
-        drawn = rng.integers(0, len(members), len(members))
-        picked = np.sort(np.concatenate([members[number] for number in drawn]))
-        sums = np.add.reduceat(gaps[picked], _starts(len(picked), bins))
-        again[index] = np.abs(sums).sum() / len(picked)
-    return {
-        'ece': measured,
-        'ece_interval': _basic_interval(measured, again) if len(names) > 1 else None,
-        'bins': min(bins, len(gaps)),
-        'n': len(gaps),
-        'groups': len(names),
-    }
-
-
-def _basic_interval(measured: float, again: np.ndarray) -> list[float]:
-    """Of what was measured, and what resamples gave."""
-    low, high = np.percentile(again, [2.5, 97.5])
-    return [max(0.0, 2 * measured - float(high)), max(0.0, 2 * measured - float(low))]
 
 
 def _starts(n: int, bins: int) -> np.ndarray:

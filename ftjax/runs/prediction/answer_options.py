@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from ftjax.errors import UserError
+from ftjax.evaluation.decisions import sigmoid
 from ftjax.io.json.json_values import JsonObject
 from ftjax.runs.prediction.calibration_file import read_calibration
 from ftjax.runs.prediction.trained import Trained
@@ -30,8 +32,9 @@ def answer_options(
       trained: the network.
       top_k, probabilities: as of `AnswerOptions`.
       calibrated: use the temperature, where one was fitted.
-      threshold: a probability, or `validation` for the one fitted on validation data; None for
-        the one of the run (`train.threshold`), where it has one.
+      threshold: a probability, or `validation` for the one fitted on validation data, whose
+        answers are the same with the temperature and without; None for the one of the run
+        (`train.threshold`), where it has one.
       coverage: of the prediction sets; one of those whose quantiles were fitted.
 
     Raises:
@@ -47,9 +50,7 @@ def answer_options(
             f'{fitted["n"]:,} validation examples'
         )
     if threshold == VALIDATION:
-        given['threshold'] = _needed(trained, fitted)['threshold']
-        if given['threshold'] is None:
-            raise UserError(f'{trained.init}: no threshold was fitted: its task has none')
+        given |= _fitted_threshold(trained, _needed(trained, fitted), calibrated)
         said.append(f'a class is answered from a probability of {given["threshold"]:.4g} on')
     elif threshold is not None:
         given['threshold'] = _number(threshold)
@@ -79,6 +80,22 @@ def _needed(trained: Trained, fitted: JsonObject | None) -> Mapping[str, Any]:
             'scripts/evaluate.py --calibrate does it'
         )
     return fitted
+
+
+def _fitted_threshold(
+    trained: Trained, fitted: Mapping[str, Any], calibrated: bool
+) -> dict[str, Any]:
+    """The options of the threshold that was fitted, of probabilities with the temperature or not.
+
+    The answers are the same: sigmoid(z / T) reaches t where sigmoid(z) reaches sigmoid(T logit(t)).
+    """
+    threshold = fitted['threshold']
+    if threshold is None:
+        raise UserError(f'{trained.init}: no threshold was fitted: its task has none')
+    if calibrated or not 0 < threshold < 1:
+        return {'threshold': threshold}
+    odds = fitted['temperature'] * math.log(threshold / (1 - threshold))
+    return {'threshold': float(sigmoid(odds)), 'before_temperature': True}
 
 
 def _number(threshold: str | float) -> float:
