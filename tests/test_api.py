@@ -5,13 +5,16 @@ import importlib.metadata
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ftjax
 from ftjax.config import read_config
 from ftjax.data.dataset import Dataset
+from ftjax.data.images.decode import decode
 from ftjax.data.in_python import splits_in_python, test_in_python
 from ftjax.data.load import load_data
 from ftjax.data.settings import DataSettings
+from ftjax.data.unlabelled.python_items import python_items
 from ftjax.errors import UserError
 from ftjax.runs.assessment.examination import examine
 
@@ -138,7 +141,8 @@ def test_splits_of_frames_share_no_group_and_no_id(tmp_path):
     both = {'train': frame[:20], 'test': frame[20:]}
     apart = splits_in_python(both, grouped)
     assert apart.test.ids[0] == 'test:0' and not {*apart.train.ids} & {*apart.test.ids}
-    assert apart.groups['train:2'] == 'p1' and apart.groups['test:2'] == 'p11'
+    assert apart.group_columns['patient']['train:2'] == 'p1'
+    assert apart.group_columns['patient']['test:2'] == 'p11'
     alone = splits_in_python(frame, DataSettings())
     assert all(name.startswith('given in Python:') for name in alone.train.ids)
 
@@ -154,7 +158,8 @@ def test_a_missing_group_of_a_frame_is_no_group():
     with pytest.raises(UserError, match=r'lie in train and in test \(0, 1, 2, \.\.\)'):
         splits_in_python({'train': frame[1:], 'test': whole}, grouped)
     alone = splits_in_python(frame, DataSettings())
-    assert alone.groups['given in Python:0'] == '' and alone.groups['given in Python:3'] == '1'
+    of = alone.group_columns['patient']
+    assert of['given in Python:0'] == '' and of['given in Python:3'] == '1'
 
 
 def test_data_to_evaluate_on_need_no_groups_and_are_not_excluded(tmp_path):
@@ -313,3 +318,51 @@ def test_the_package_tells_its_version():
     assert ftjax.__version__ == importlib.metadata.version('ftjax')
     with pytest.raises(AttributeError, match="'ftjax' has no attribute '__author__'"):
         ftjax.__author__  # noqa: B018
+
+
+def test_pictures_of_pillow_are_read_as_their_files(tmp_path, run):
+    rng = np.random.default_rng(0)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    colours = Image.fromarray(rng.integers(0, 256, (12, 12, 3), np.uint8))
+    clear = Image.fromarray(rng.integers(0, 256, (12, 12, 4), np.uint8))
+    for number, (image, more) in enumerate(
+        [
+            (colours.quantize(32), {}),
+            (clear, {}),
+            (colours.convert('L'), {'exif': turned}),
+            (colours.crop((0, 0, 12, 7)), {'exif': turned}),
+        ]
+    ):
+        path = tmp_path / f'{number}.png'
+        image.save(path, **more)
+        opened = [Image.open(path) for _ in range(10)]
+        data = splits_in_python((opened, [0, 1] * 5), SETTINGS).train
+        want = decode(str(path), None, data.inputs.shape[-1])
+        np.testing.assert_array_equal(data.inputs[0], want)
+        (item,) = python_items([Image.open(path)], False)
+        np.testing.assert_array_equal(item.value, want)
+    pixels = Image.fromarray(X[0, ..., 0])
+    np.testing.assert_array_equal(
+        splits_in_python(([pixels] * 10, [0, 1] * 5), SETTINGS).train.inputs[0], X[0]
+    )
+
+
+def test_lists_of_labels_may_differ_in_length():
+    texts = [f'text {i}' for i in range(60)]
+    several = DataSettings(task='multilabel')
+    for labels in ([['a'], ['a', 'b'], []] * 20, [['a', 'b'], ['a', 'c']] * 30):
+        found = splits_in_python((texts, labels), several).train
+        told = [{found.class_names[i] for i in np.flatnonzero(row)} for row in found.labels]
+        want = dict(zip(texts, map(set, labels), strict=True))
+        assert told == [want[text] for text in found.inputs]
+    hot = np.eye(3, dtype=int)[np.arange(60) % 3]
+    for rows in (hot, hot.tolist()):
+        assert splits_in_python((texts, rows), several).train.labels.shape[1] == 3
+    words = [['w'] * (2 + i % 3) for i in range(60)]
+    tags = [['O', 'B-X', *['O'] * (i % 3)] for i in range(60)]
+    tagged = DataSettings(task='token_classification')
+    found = splits_in_python((words, tags), tagged).train
+    assert found.class_names == ('O', 'B-X') and found.labels.max() == 1
+    with pytest.raises(UserError, match='an input of 3 texts'):
+        splits_in_python(([('a', 'b', 'c')] * 10, [0, 1] * 5), DataSettings())

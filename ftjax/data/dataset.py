@@ -193,14 +193,17 @@ class Splits:
     """Examples without a label, for what adapts to inputs alone; their labels mean nothing."""
     notes: tuple[str, ...] = ()
     """Sentences on what was left out, or read in a way that is not the only one."""
-    groups: Mapping[str, str] = dataclasses.field(default_factory=dict, compare=False)
-    """{id of an example: what it belongs to}, where a column of the source looks like that."""
-    group_column: str = ''
-    """The name of that column."""
+    group_columns: Mapping[str, Mapping[str, str]] = dataclasses.field(
+        default_factory=dict, compare=False
+    )
+    """By column whose name says what an example belongs to {id of an example: what stands
+    there}."""
     given: tuple[str, ...] = ('train', 'val', 'test')
     """Which splits the source gives; the others are cut from its training examples."""
     slices: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict, compare=False)
     """By column of data.slices {id of an example: what stands there}."""
+    whole: Splits | None = dataclasses.field(default=None, compare=False)
+    """The same data before windows were cut from their images; None where none were."""
 
     def with_columns(self, columns: Mapping[str, Column]) -> Splits:
         """The same data, for a loss that finds these in its training batches.

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.dataset import Dataset, Splits
+from ftjax.data.images.pillow_images import of_pillow
 from ftjax.data.load import split_data, test_of
 from ftjax.data.other_source import NOT_OF_OTHERS
 from ftjax.data.settings import DataSettings
@@ -150,7 +151,9 @@ def _parts(given: Mapping[str, _Pair], settings: DataSettings) -> Parts:
             if empty
             else 'data: texts in one split and arrays in another'
         )
-    hot = any(np.ndim(pair.y) == 2 for pair in given.values())
+    kind = settings.label_kind
+    rows = kind.several or kind.axes == 1  # of other kinds a list is no row of an array
+    hot = rows and any(_is_matrix(pair.y) for pair in given.values())
     if texts == {True} and not hot:
         return _of_texts(given, inputs, settings)
     arrays = {}
@@ -181,13 +184,23 @@ def _inputs(x: Any) -> np.ndarray | list[Any]:
 
 def _image(item: Any) -> np.ndarray:
     """(H, W[, C]) of an array, a picture of Pillow's, or a PyTorch tensor (C, H, W)."""
-    tensor = hasattr(item, 'detach')
-    array = item.detach().cpu().numpy() if tensor else np.asarray(item)
+    tensor, array = hasattr(item, 'detach'), of_pillow(item)
+    if array is None:
+        array = item.detach().cpu().numpy() if tensor else np.asarray(item)
     if array.dtype.kind not in 'uif' or array.ndim not in (2, 3):
         raise UserError(f'data: an input is {shown(item)}; expected an image or a text')
     if tensor and array.ndim == 3 and array.shape[0] in (1, 3):
         return np.moveaxis(array, 0, -1)
     return array
+
+
+def _is_matrix(labels: Any) -> bool:
+    """Whether labels are rows of as many numbers each, and not lists of names or of any length."""
+    try:
+        found = np.asarray(labels)
+    except ValueError:  # of unequal lengths
+        return False
+    return found.ndim == 2 and found.dtype.kind in 'biuf'
 
 
 def _plain(value: Any) -> object:
@@ -206,14 +219,22 @@ def _of_texts(
     changes: dict[str, Any] = {'label_column': 'label', 'text_column': '', 'path_column': ''}
     if paths:
         changes['image_root'] = '/'  # the program may name any file
-    if not isinstance(first, str):
+    words = settings.label_kind.form == 'words'  # a list of them is one text
+    if not isinstance(first, str) and not words:
         changes['text_pair_column'], changes['text_column'] = 'second', column
+        several = next((x for of in inputs.values() for x in of if len(x) != 2), first)
+        if not isinstance(several, str) and len(several) != 2:
+            raise UserError(
+                f'data: an input of {len(several)} texts, {shown(several)}; expected a text, or a '
+                'pair of texts (a frame may have more columns of texts)'
+            )
     rows = {}
     for split, pair in given.items():
         cells = []
         for item, label in zip(inputs[split], pair.y, strict=True):
             item = str(Path(item).absolute()) if paths else item
-            both = {column: item} if isinstance(item, str) else {column: item[0], 'second': item[1]}
+            alone = words or isinstance(item, str)
+            both = {column: item} if alone else {column: item[0], 'second': item[1]}
             cells.append({**both, 'label': _plain(label)})
         rows[split] = tuple(HeldRow(_FILE, line, each) for line, each in enumerate(cells))
     return _of_rows(rows, dataclasses.replace(settings, **changes))

@@ -18,8 +18,8 @@ def joined(first: Dataset, second: Dataset) -> Dataset:
     """
     if first.kind != second.kind or first.kind in ('tfds', 'table'):
         raise UserError(
-            f'{first.name} holds {first.kind} and {second.name} {second.kind}; expected one kind '
-            'of images or texts to train on together'
+            f'{first.name} holds {first.kind} and {second.name} {second.kind}, which cannot be '
+            'joined; expected one kind of images or texts'
         )
     shapes = [np.shape(data.inputs)[1:] for data in (first, second)]
     if shapes[0] != shapes[1] or first.class_names != second.class_names:

@@ -7,9 +7,10 @@ import dataclasses
 from ftjax.data.dataset import Dataset, Splits
 from ftjax.data.images.corruption import corrupt
 from ftjax.data.images.geometry import match_channels
+from ftjax.data.joined import joined
 from ftjax.data.labels.names import check_class_name, spelling_note
 from ftjax.data.settings import DataSettings
-from ftjax.data.sources.registry import Parts, read_source
+from ftjax.data.sources.registry import COLUMN_KEYS, Parts, read_source
 from ftjax.data.splits.splitting import SUBSET, TEST, VAL, fold, hold_out, hold_out_per_class
 from ftjax.data.unlabelled_split import read_unlabelled
 from ftjax.errors import UserError
@@ -41,6 +42,7 @@ def split_data(parts: Parts, settings: DataSettings) -> Splits:
             f'data.slices names columns of a CSV or JSONL file; data.source {settings.source!r} '
             'has none'
         )
+    _check_columns(parts, settings)
     whole = len(train)
     if not whole:
         raise UserError(f'{settings.source}: no training examples')
@@ -66,28 +68,31 @@ def split_data(parts: Parts, settings: DataSettings) -> Splits:
         if len(train) < every:
             notes.append(_kept(len(train), every, 'training', key, settings))
     _check_classes(train)
-    unlabelled = read_unlabelled(settings, train) or parts.unlabelled
+    unlabelled, kept = read_unlabelled(settings, train), parts.unlabelled
+    if kept is not None:  # rows without a label, by data.missing
+        unlabelled = kept if unlabelled is None else joined(kept, unlabelled)
     splits = [
         _finish(split, name, settings)
         for name, split in (('train', train), ('val', val), ('test', test))
     ]
-    if settings.sliding is not None:
-        from ftjax.data.masks.tiles import tiled
-
-        assert settings.image_size is not None  # the settings have refused it
-        window = settings.image_size, settings.sliding
-        splits = [*(tiled(split, *window) for split in splits[:2]), splits[2]]
-    return Splits(
+    found = Splits(
         train=splits[0],
         val=splits[1],
         test=splits[2],
         unlabelled=None if unlabelled is None else _finish(unlabelled, 'unlabelled', settings),
         notes=tuple(notes),
-        groups=parts.groups,
-        group_column=parts.group_column,
+        group_columns=parts.group_columns,
         given=tuple(name for name in parts.given if not (name == 'test' and settings.folds)),
         slices=parts.slices,
     )
+    if settings.sliding is None:
+        return found
+    from ftjax.data.masks.tiles import tiled
+
+    assert settings.image_size is not None  # the settings have refused it
+    window = settings.image_size, settings.sliding, settings.window
+    train, val = (tiled(split, *window) for split in splits[:2])
+    return dataclasses.replace(found, train=train, val=val, whole=found)
 
 
 def load_test(settings: DataSettings) -> Dataset:
@@ -159,6 +164,17 @@ def _check_classes(train: Dataset) -> None:
     for name in train.class_names:
         check_class_name(name, train.name)
     train.label_kind.check_training(train.name, train.labels, train.class_names)
+
+
+def _check_columns(parts: Parts, settings: DataSettings) -> None:
+    """Refuses settings on columns where the source reads none, or not these."""
+    read = COLUMN_KEYS if parts.reads is None else parts.reads
+    for key in COLUMN_KEYS:
+        if getattr(settings, key) and key not in read:
+            raise UserError(
+                f'data.{key} speaks of a table (CSV, JSONL, a frame); data.source '
+                f'{settings.source!r} does not read it: leave it out'
+            )
 
 
 def _finish(split: Dataset, name: str, settings: DataSettings) -> Dataset:

@@ -53,6 +53,12 @@ def matching_preprocessing(
         images: Any = preprocessing
         if settings.window is not None and hasattr(preprocessing, 'window'):
             images = dataclasses.replace(images, window=settings.window)
+        elif settings.sliding is not None and getattr(preprocessing, 'window', None):
+            centre, width = images.window  # windows of images are cut before a network is there
+            raise UserError(
+                f'the network looks at values through data.window=({centre:g}, {width:g}); with '
+                'data.sliding say it in the settings too'
+            )
         if network.is_dense and images is not None:  # what a crop cuts off would have no answer
             images = dataclasses.replace(images, resize='squash', crop_fraction=1.0)
         return images

@@ -16,6 +16,7 @@ import numpy as np
 
 from ftjax.errors import UserError, shown
 from ftjax.part_arguments import read_value
+from ftjax.preprocessing.spread import mean_and_deviation
 from ftjax.registry import Term, parse, register
 
 KEY = 'data.missing'
@@ -59,7 +60,7 @@ def median(values: np.ndarray, indicator: bool = False) -> float:
 @register('missing', 'mean', details=Rule())
 def mean(values: np.ndarray, indicator: bool = False) -> float:
     """The mean of the training rows; `indicator` as of median."""
-    return float(np.mean(values))
+    return float(mean_and_deviation(values)[0])
 
 
 @register('missing', 'mode', details=Rule())

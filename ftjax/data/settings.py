@@ -155,7 +155,7 @@ class DataSettings:
     slices: tuple[str, ...] = ()
     """CSV and JSONL: columns by whose values the report tells the scores apart."""
     split_column: str = ''
-    """Column that says train, val or test; empty for none."""
+    """CSV and JSONL: column that says train, val or test; empty for none."""
     group_column: str = ''
     """Column, or feature of TFDS, that says which examples belong together: of one patient, one
     speaker. No group is parted by a split, a fold or a few-shot subset; empty for no groups."""

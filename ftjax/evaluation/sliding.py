@@ -92,9 +92,10 @@ def window_outputs(
     window, overlap = settings.image_size, settings.sliding
     assert window is not None and overlap is not None  # the settings have refused it
     channels = getattr(preprocessing, 'channels', None)
+    shown = getattr(preprocessing, 'window', None)
 
     def windows_of(numbers: Iterable[int], size: int) -> Iterator[dict[str, Any]]:
-        images = (native(dataset, number, channels) for number in numbers)
+        images = (native(dataset, number, channels, shown) for number in numbers)
         return window_batches(images, window, overlap, size)
 
     if not (shared and process_group.several()):

@@ -1,5 +1,6 @@
 """Which tokens count, worked out by hand: texts, completions, conversations, cut and packed."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,6 +12,7 @@ from ftjax.data.labels.next_tokens import CONVERSATION
 from ftjax.data.streams.loader import Loader
 from ftjax.data.text.packing import first_fit
 from ftjax.data.text.sequences import SequenceReader, sequences_of
+from ftjax.data.unlabelled.inputs import read_inputs
 from ftjax.errors import UserError
 from ftjax.preprocessing import template_sandbox
 from ftjax.preprocessing.chat_template import ChatTemplate
@@ -305,3 +307,21 @@ def test_what_cannot_be_is_said(tmp_path, eight):
     small = dataclasses.replace(eight, vocab_size=5)
     with pytest.raises(UserError, match='the tokenizer of another network'):
         Loader(texts(['e']), None, small)
+
+
+def test_a_prompt_alone_is_nothing_to_learn_from(tmp_path):
+    path = tmp_path / 'd.jsonl'
+    asked = DataSettings(source=f'jsonl:{path}', task='causal_lm')
+
+    def write(**columns):
+        rows = ({name: f'{text} {i}' for name, text in columns.items()} for i in range(20))
+        path.write_text('\n'.join(map(json.dumps, rows)))
+
+    write(prompt='question', response='answer')
+    with pytest.raises(UserError, match=r'data\.text_column \(with data\.text_pair_column for'):
+        load_data(asked)
+    named = dataclasses.replace(asked, text_column='prompt', text_pair_column='response')
+    assert tuple(load_data(named).train.inputs[0])[1].startswith('answer')
+    assert next(read_inputs(str(path), asked, texts=True)).value == 'question 0'
+    write(prompt='question', text='all of it')
+    assert load_data(asked).train.inputs[0].startswith('all of it')

@@ -18,6 +18,7 @@ from ftjax.data.audit.findings.label_findings import label_findings
 from ftjax.data.audit.findings.shift_findings import shift_findings
 from ftjax.data.audit.findings.text_findings import repaired_text, text_findings
 from ftjax.data.audit.full import Seen, full_audit, open_files
+from ftjax.data.audit.measures.image_looks import image_looks
 from ftjax.data.audit.measures.label_errors import confident_learning, held_out_probabilities
 from ftjax.data.audit.measures.near_features import feature_pairs
 from ftjax.data.audit.measures.shift import shift_between
@@ -136,7 +137,9 @@ def test_damaged_texts_are_told_apart_from_whole_ones():
                 continue
             if broken != text:
                 assert repaired_text(broken) == text
-    texts = ['fine text', 'caf\ufffd', 'caf\u00c3\u00a9', 'N/A', '   ', 'добрый день', ':-)']
+    for whole in ('Das macht „Spaß“.', '»Spaß«', '“CAFÉ”', '«CAFÉ»', '¿SÍ…', '“CAFÉ”, “SÍ”'):
+        assert repaired_text(whole) is None  # by chance a capital and a quote are UTF-8
+    texts = ['fine text', 'caf\ufffd', 'caf\u00c3\u00a9', '<NA>', '   ', 'добрый день', ':-)']
     splits = split_texts(texts, ['another'])
     found = {one.check: one for one in text_findings(Examples(splits), np.full(8, True), 4)}
     where = {name: [row.position for row in one.rows] for name, one in found.items()}
@@ -218,6 +221,19 @@ def photographs(tmp_path):
     bad = tmp_path / 'd' / 'a' / '10.jpg'
     bad.write_bytes(bad.read_bytes()[:700])
     return f'folder:{tmp_path}/d'
+
+
+def test_brightness_is_that_of_what_a_network_sees(tmp_path):
+    real, clear = tmp_path / 'real.tif', tmp_path / 'clear.png'
+    Image.fromarray(np.full((20, 20), 0.5, np.float32)).save(real)
+    Image.fromarray(np.zeros((20, 20, 4), np.uint8)).save(clear)
+    looks = image_looks(
+        Dataset(
+            name='d', kind='image_file', inputs=[str(real), str(clear)], labels=[0, 1],
+            class_names='ab',
+        )
+    )  # fmt: skip
+    assert [look.brightness for look in looks] == [128.0, 255.0]
 
 
 def test_images_that_are_odd_are_named(photographs, tmp_path):
@@ -344,3 +360,33 @@ def test_splits_that_part_no_group_are_compared_by_groups():
     moved = patients + np.where(np.arange(600) < 350, 0, 9)[:, None] * np.eye(8)[0]
     (found,) = shift_findings(grouped, moved)
     assert 'test groups differ' in found.message
+
+
+def test_a_class_of_one_example_does_not_end_the_check_of_labels():
+    features, _, given, wrong = blobs(200, classes=2, noise=0.05)
+    whole = split_texts([f'text number {i}' for i in range(200)], ['t'], [*given.tolist(), 1])
+    want = next(iter(label_findings(Examples(whole), np.vstack([features, 0 * features[:1]]))))
+    labels = [*given.tolist(), 2]
+    texts = [f'text number {i}' for i in range(201)]
+    data = Dataset(name='d', kind='text', inputs=texts, labels=labels, class_names=('a', 'b', 'c'))
+    order = np.arange(201)[::-1]  # the single example stands first
+    none = data.take([])
+    splits = Splits(train=data.take(order), val=none, test=none)
+    found = list(label_findings(Examples(splits), np.vstack([features, 9 + features[:1]])[order]))
+    assert [one.check for one in found] == ['labels not looked at', 'label errors']
+    assert '1 class of a single example' in found[0].message and "'c'" in found[0].message
+    flagged = {200 - row.position for row in found[1].rows}
+    assert len(flagged & {*np.flatnonzero(wrong).tolist()}) >= 0.8 * len(flagged) > 0
+    assert abs(len(flagged) - len(want.rows)) <= 2
+
+
+def test_a_class_of_one_group_is_said_to_be_left_out():
+    features, _, given, _ = blobs(60, classes=3)
+    groups = np.where(given == 2, 'one', [f'g{i // 2}' for i in range(60)])
+    data = Dataset(
+        name='d', kind='text', inputs=[f'text number {i}' for i in range(60)], labels=given,
+        class_names='abc', groups=groups,
+    )  # fmt: skip
+    splits = Splits(train=data, val=data.take([]), test=data.take([]))
+    found = list(label_findings(Examples(splits), features))
+    assert 'of a single group' in found[0].message

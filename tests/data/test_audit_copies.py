@@ -195,3 +195,25 @@ def test_copies_in_validation_and_test_are_said_and_dropped_from_validation():
     assert [(row.position, row.action) for row in found['copies in validation'].rows] == [
         (2, 'drop')
     ]
+
+
+@pytest.mark.parametrize(
+    ('one', 'other'),
+    [
+        ('मैं जाता हूँ', 'मैं जाती हूँ'),  # I go, of a man and of a woman
+        ('น้ำ', 'นำ'),  # water, to lead
+        ('good 😀', 'good 😢'),
+        ('x < 3', 'x > 3'),
+        ('C++', 'C#'),
+        ('-5 degrees', '5 degrees'),
+    ],
+)
+def test_vowel_signs_emoji_and_symbols_are_no_dress(one, other):
+    assert normalised(one) != normalised(other)
+    assert quick_audit(text_splits([one, 'text'], [other])).leaks()['test']['exact'] == 0
+
+
+def test_the_dress_of_texts_is_still_put_off():
+    assert normalised('हाँ।') == normalised(' हाँ !')  # a danda ends sentences
+    assert normalised('the `code`, 1990-95') == 'the code 1990 95'
+    assert normalised('love ❤️') == normalised('love ❤')

@@ -1,6 +1,7 @@
 """Groups: no split, fold or few-shot subset parts them, and intervals resample them."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -192,8 +193,7 @@ def test_the_remedy_for_shared_groups_is_one_that_works(given, remedy):
         train=dataclasses.replace(data, groups=()).take(range(0, 40, 2)),
         val=data.take([]),
         test=data.take(range(1, 40, 2)),
-        groups=groups,
-        group_column='patient',
+        group_columns={'patient': groups},
         given=given,
     )
     (found,) = group_findings(splits)
@@ -332,3 +332,43 @@ def test_the_interval_of_hidden_features_resamples_groups():
     low, high = task.measure([(labels + shifts, batch)], groups=groups)['loss_interval']
     alone = task.measure([(labels + shifts, batch)])['loss_interval']
     assert high - low > 2 * (alone[1] - alone[0])
+
+
+@pytest.mark.parametrize('task', ['embedding', 'token_classification'])
+def test_the_seed_draws_the_groups_of_labels_that_are_no_classes(tmp_path, task):
+    path = tmp_path / 'd.jsonl'
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(200):
+        if task == 'embedding':
+            row = {'anchor': f'question {i}', 'positive': f'answer {i}'}
+        else:
+            tags = [str(tag) for tag in rng.choice(['O', 'B-X'], 1 + i % 9)]
+            row = {'words': ['w'] * len(tags), 'tags': tags}
+        rows.append(json.dumps({**row, 'doc': i // 5}))
+    path.write_text('\n'.join(rows))
+    asked = DataSettings(source=f'jsonl:{path}', task=task, group_column='doc')
+    drawn = {
+        tuple(load_data(dataclasses.replace(asked, seed=seed)).test.ids.tolist())
+        for seed in range(6)
+    }
+    assert len(drawn) == 6
+
+
+def test_every_column_that_names_groups_is_looked_at(tmp_path):
+    rows = [f'h{i % 2},s{i},p{i // 6},text {i},{"ab"[i % 2]}' for i in range(120)]
+    source = csv_of(tmp_path, rows, header='site,study,patient_id,text,label')
+    splits = load_data(DataSettings(source=source))
+    assert [*splits.group_columns] == ['site', 'patient_id']  # each row is a study of its own
+    (found,) = group_findings(splits)  # two sites are too coarse to say anything
+    assert "the column 'patient_id' suggests 20 groups" in found.message
+    assert 'in the test split' in found.message
+
+
+def test_validation_is_looked_at_where_the_test_split_shares_no_group(tmp_path):
+    for name, first in (('train', 0), ('test', 100)):
+        rows = [f'{name} {i},{"ab"[i % 2]},p{first + i // 4}' for i in range(80)]
+        csv_of(tmp_path, rows, f'{name}.csv')
+    (found,) = group_findings(load_data(DataSettings(source=f'csv:{tmp_path}')))
+    assert 'in the validation split are in training too' in found.message
+    assert "data.group_column='patient' keeps groups whole" in found.message

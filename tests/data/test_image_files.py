@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from ftjax.data import Dataset
 from ftjax.data.audit.overview import seen_by
-from ftjax.data.images.decode import decode, opened, resize_array
+from ftjax.data.images.decode import decode, opened, resize_array, upright_size
 from ftjax.data.images.geometry import Geometry, geometry_for, match_channels
 from ftjax.data.images.verify import verify_images
 from ftjax.data.masks.tiles import in_own_size, native
@@ -101,6 +101,7 @@ def test_exif_orientation_is_applied(orientation, kind):
     geometry = Geometry(height=20, width=32, channels=3)
     want = decode(saved(upright), geometry).astype(int)
     assert np.abs(decode(data, geometry) - want).max() <= (3 if kind == 'JPEG' else 1)
+    assert upright_size(data) == upright.size[::-1]
 
 
 def test_broken_exif_does_not_spoil_the_picture():

@@ -2,12 +2,17 @@
 
 import dataclasses
 import pathlib
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from ftjax.data import Dataset, load_data
+from ftjax.data.audit.quick import quick_audit
+from ftjax.data.images import decode as decoding
+from ftjax.data.images.decode import decode, upright_size
+from ftjax.data.images.geometry import Geometry
 from ftjax.data.labels.pixels import PixelClasses
 from ftjax.data.masks.mask import MaskFile, MaskPixels, masks, nearest
 from ftjax.data.masks.mask_values import MaskValues
@@ -17,7 +22,10 @@ from ftjax.data.settings import DataSettings
 from ftjax.data.streams.evaluation_batches import eval_batches
 from ftjax.data.streams.train_stream import TrainStream
 from ftjax.errors import UserError
+from ftjax.evaluation import sliding
 from ftjax.preprocessing.images import Preprocessing
+from ftjax.runs.prediction import mask_files
+from ftjax.serving.bundle.image_inputs import WindowReader
 
 SIZES = ((6, 8), (5, 5), (7, 4), (6, 6))
 PALETTE = ('#000000', '#ff0000', '#00ff00')
@@ -112,12 +120,16 @@ def test_an_indexed_mask_of_the_palettes_colours_in_another_order_is_refused(tmp
     assert read('#0000ff', '#000000') == read() == [[0, 1]]  # colours to paint with
 
 
-def test_a_mask_that_lies_on_its_side_is_turned_as_its_image(tmp_path):
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('kind', ['png', 'tif'])
+def test_a_mask_that_lies_on_its_side_is_turned_as_its_image(tmp_path, kind, orientation):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned by 90 degrees to the right
-    Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / 'a.png', exif=exif)
-    mask = MaskFile(str(tmp_path / 'a.png'), MaskValues(3))
-    assert mask.read().tolist() == [[0], [1], [2]]
+    exif[0x0112] = orientation
+    path, values = tmp_path / f'a.{kind}', np.array([[0, 1, 2], [1, 1, 0]], np.uint8)
+    Image.fromarray(values).save(path, exif=exif)
+    mask = MaskFile(str(path), MaskValues(3))
+    assert mask.read().tolist() == decode(str(path), None, 1)[..., 0].tolist()
+    assert mask.read().shape == upright_size(str(path))
 
 
 def test_splits_stand_above_or_below_the_two_folders(tmp_path):
@@ -315,3 +327,62 @@ def test_masks_of_0_and_255_do_not_pass_for_one_class_that_is_always_right():
     binary[1, 0, 0] = 1
     kind.check_training('train', masks([MaskPixels(each) for each in binary]), ('back', 'box'))
     kind.check_training('train', labels[:0], ('back', 'box'))
+
+
+def test_with_windows_the_images_that_they_are_of_are_audited(tmp_path):
+    rng = np.random.default_rng(0)
+    seen = rng.integers(0, 255, (6, 24, 24, 3), np.uint8)
+    for part, count in (('train', 6), ('val', 2), ('test', 3)):
+        for i in range(count):
+            for folder in ('images', 'masks'):
+                (tmp_path / part / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(seen[i]).save(tmp_path / part / 'images' / f'{part}{i}.png')
+            mask = Image.fromarray(rng.integers(0, 2, (24, 24), np.uint8))
+            mask.save(tmp_path / part / 'masks' / f'{part}{i}.png')
+    asked = {'image_size': (16, 16), 'val_fraction': 0.2, 'test_fraction': 0.2}
+    whole = load_data(settings(tmp_path, **asked))
+    slid = load_data(settings(tmp_path, sliding=0.25, **asked))
+    assert len(slid.val) > len(whole.val) == 2
+    assert quick_audit(slid).leaks() == quick_audit(whole).leaks()
+    assert quick_audit(slid).leaks()['test']['exact'] == 3
+    assert quick_audit(slid).leaks()['val'] == {'n': 2, 'exact': 2, 'near': 0}
+
+
+def test_with_windows_scans_show_the_values_that_are_asked_for(tmp_path, monkeypatch):
+    def shown(data, name, window=None):
+        image = Image.new('L', (9, 12), 200 if window == (40.0, 400.0) else 10)
+        image.format, image.tile = 'DICOM', []
+        return image
+
+    monkeypatch.setattr(decoding, 'dicom_image', shown)
+    scan = b'\0' * 128 + b'DICM'
+    for folder in ('images', 'masks'):
+        (tmp_path / folder).mkdir()
+    for i in range(6):
+        (tmp_path / 'images' / f'{i}.dcm').write_bytes(scan + bytes([i]))
+        mask = np.random.default_rng(i).integers(0, 2, (12, 9), np.uint8)
+        Image.fromarray(mask).save(tmp_path / 'masks' / f'{i}.png')
+    asked = settings(
+        tmp_path, image_size=(8, 8), sliding=0.25, window=(40.0, 400.0), test_fraction=0.34
+    )
+    data = load_data(asked)
+    assert {*data.train.inputs.reshape(-1).tolist()} == {200}
+    seen = []
+
+    def noted(network, variables, batches, *rest, **more):
+        seen.extend(batch['inputs'] for batch in batches)
+        return iter(())
+
+    monkeypatch.setattr(sliding, 'predict', noted)
+    monkeypatch.setattr(mask_files, 'predict', noted)
+    found = Preprocessing(image_size=(8, 8), window=(40.0, 400.0))
+    list(sliding.window_outputs(None, None, data.test, asked, found, 4, False))
+    assert len(seen)
+    trained = types.SimpleNamespace(
+        settings=asked, preprocessing=found, whites=None, network=None, placed=None
+    )
+    list(mask_files.slid(trained, str(tmp_path / 'images'), print))
+    geometry = Geometry(height=8, width=8, channels=3, window=(40.0, 400.0))
+    rows = WindowReader(geometry, 'uint8', overlap=0.25).rows(scan)
+    seen += [row['images'] for row in rows.rows]
+    assert all((images == 200).all() for images in seen) and len(seen) >= 6

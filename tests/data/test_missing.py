@@ -88,3 +88,12 @@ def test_nothing_left_is_said(tmp_path):
     path.write_text('text,label\na,\nb,\n')
     with pytest.raises(UserError, match='no examples are left'):
         load_data(settings(path, missing={'label': 'drop'}))
+
+
+def test_rows_without_a_label_join_the_unlabelled_data(gaps, tmp_path):
+    more = tmp_path / 'more.csv'
+    more.write_text('\n'.join(['text,label', *(f'other {i},{"ab"[i % 2]}' for i in range(5))]))
+    missing = {'text': 'drop', 'label': 'keep'}
+    found = load_data(settings(gaps, missing=missing, unlabelled=f'csv:{more}')).unlabelled
+    want = [f'unlabelled {place}' for place in (3, 9, 17, 25)] + [f'other {i}' for i in range(5)]
+    assert found.inputs.tolist() == want and len({*found.ids}) == 9

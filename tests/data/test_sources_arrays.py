@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ftjax.data import DataSettings, load_data
 from ftjax.data.sources.registry import read_source
@@ -177,3 +178,56 @@ def test_corruption_needs_images_in_memory(save):
     texts = np.array([f'text {i}' for i in range(12)])
     message = refusal(save(x=texts, y=LABELS), corruption='gaussian_noise:0.1', test_fraction=0.25)
     assert 'data.corruption' in message
+
+
+def test_values_are_divided_by_their_scale(save):
+    asked = {'task': 'regression', 'label_scale': 100.0}
+    data = read_source(DataSettings(source=save(x=IMAGES, y=50 * LABELS), **asked)).train
+    assert {*data.labels.tolist()} == {0.0, 0.5, 1.0}
+    pairs = np.array([[f'one {i}', f'other {i}'] for i in range(12)])
+    source = save(x=pairs, y=LABELS * 2.5)
+    splits = load_data(DataSettings(source=source, task='text_similarity', label_scale=5.0))
+    assert splits.train.labels.max() == 1
+
+
+@pytest.mark.parametrize(
+    'asked',
+    [
+        {'split_column': 'part'},
+        {'features': ('age',)},
+        {'missing': 'drop'},
+        {'text_columns': ('one', 'other'), 'task': 'embedding'},
+        {'text_pair_column': 'other'},
+        {'train_file': 'a.npz'},
+    ],
+    ids=lambda asked: next(iter(asked)),
+)
+def test_settings_on_columns_are_refused_where_there_are_none(save, asked):
+    texts = np.array([f'text {i}' for i in range(12)])
+    message = refusal(save(x=texts, y=LABELS), **asked)
+    assert f'data.{next(iter(asked))} speaks of a table' in message
+
+
+def test_a_folder_of_images_has_no_columns_either(tmp_path):
+    for i in range(12):
+        place = tmp_path / 'ab'[i % 2] / f'{i}.png'
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(IMAGES[i]).save(place)
+    assert 'data.split_column speaks of a table' in refusal(
+        f'folder:{tmp_path}', split_column='part'
+    )
+
+
+def test_labels_of_texts_hold_what_the_texts_tell(save):
+    texts = np.array([f'a {i % 5}' for i in range(12)])
+    pairs, more = np.stack([texts, texts[::-1]], axis=1), {'test_fraction': 0.0}
+    asked = {'task': 'embedding', 'val_fraction': 0.0, **more}
+    found = load_data(DataSettings(source=save(x=pairs, y=np.ones(12, int)), **asked)).train
+    assert found.labels.shape == (12, 3)
+    same = found.inputs[:, 0][:, None] == found.inputs[:, 1]
+    np.testing.assert_array_equal(found.labels[:, 0][:, None] == found.labels[:, 1], same)
+    found = load_data(DataSettings(source=save(x=texts, y=LABELS), **asked)).train
+    assert (
+        found.labels[:, 1].tolist() == LABELS.tolist() and len(np.unique(found.labels[:, 0])) == 5
+    )
+    assert 'expected two that the score' in refusal(save(x=texts, y=LABELS), task='text_similarity')

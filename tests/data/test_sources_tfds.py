@@ -1,5 +1,6 @@
 """TensorFlow Datasets stored as array_record, read without TensorFlow."""
 
+import dataclasses
 import io
 import itertools
 import sys
@@ -67,6 +68,62 @@ def folder(tmp_path_factory):
     return str(builder.data_path), str(place)
 
 
+class FtjaxTinyUndeclared(tfds.core.GeneratorBasedBuilder):
+    """Texts whose classes no feature names; the test split has not all of them."""
+
+    VERSION = tfds.core.Version('1.0.0')
+
+    def _info(self):
+        features = {
+            'text': tfds.features.Text(),
+            'number': tfds.features.Scalar(dtype=np.int64),
+            'word': tfds.features.Text(),
+            'marks': tfds.features.Sequence(tfds.features.ClassLabel(names=['1', '2', '3'])),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, download):
+        return {'train': self._generate_examples(3), 'test': self._generate_examples(2)}
+
+    def _generate_examples(self, classes):
+        for i in range(10 * classes):
+            of = 1 + i % classes
+            word = ('neg', 'pos', 'so')[of - 1]
+            marks = [of - 1] if classes == 3 else [1, of]
+            yield i, {'text': f'{word} {i}', 'number': of, 'word': word, 'marks': marks}
+
+
+@pytest.fixture(scope='module')
+def undeclared(tmp_path_factory):
+    place = tmp_path_factory.mktemp('undeclared')
+    builder = FtjaxTinyUndeclared(data_dir=str(place), file_format='array_record')
+    builder.download_and_prepare()
+    return f'tfds:{builder.data_path}'
+
+
+@pytest.mark.parametrize(
+    'column, of', [('number', {'neg': '1', 'pos': '2', 'so': '3'}), ('word', {})]
+)
+def test_classes_that_no_feature_names_are_one_for_all_splits(undeclared, column, of):
+    asked = DataSettings(source=undeclared, text_column='text', label_column=column)
+    splits = load_data(asked)
+    assert len(splits.class_names) == 3
+    for part in (splits.train, splits.val, splits.test):
+        words = [text.split()[0] for text in part.inputs]
+        assert [splits.class_names[label] for label in part.labels] == [of.get(w, w) for w in words]
+    if column == 'word':  # in an order of one's own
+        named = read_source(dataclasses.replace(asked, class_names=('so', 'pos', 'neg')))
+        assert {*named.test.labels.tolist()} == {1, 2}
+
+
+def test_an_index_is_no_spelling_of_a_name(undeclared):
+    asked = {'text_column': 'text', 'label_column': 'marks', 'task': 'multilabel'}
+    test = read_source(DataSettings(source=undeclared, **asked)).test
+    assert test.class_names == ('1', '2', '3')
+    for text, row in zip(test.inputs, test.labels, strict=True):
+        assert row.tolist() == ([0, 1, 0] if text.startswith('neg') else [0, 1, 1])
+
+
 def refusal(source, **settings):
     with pytest.raises(UserError) as error:
         load_data(DataSettings(source=source, **settings))
@@ -113,6 +170,9 @@ def test_texts_and_values(folder):
         DataSettings(source=f'tfds:{folder[0]}', label_column='weight', task='regression')
     ).train
     assert sorted(data.labels.tolist()) == [i / 4 for i in range(20)]
+    asked = {'label_column': 'weight', 'task': 'regression', 'label_scale': 2.0}
+    data = read_source(DataSettings(source=f'tfds:{folder[0]}', **asked)).train
+    assert sorted(data.labels.tolist()) == [i / 8 for i in range(20)]
 
 
 def test_pairs_and_several_labels(folder):
@@ -138,6 +198,7 @@ def test_pairs_and_several_labels(folder):
 def test_names_splits_and_features_that_do_not_exist(folder, tmp_path):
     assert "did you mean 'train'" in refusal(f'tfds:{folder[0]}:trian')
     assert "'lable'" in refusal(f'tfds:{folder[0]}', label_column='lable')
+    assert 'data.split_column speaks' in refusal(f'tfds:{folder[0]}', split_column='note')
     assert 'image, note' in refusal(f'tfds:{folder[0]}', text_column='weight')
     assert "'mnist'" in refusal('tfds:mnistt')
     message = refusal('tfds:cifar10_corrupted/brightnes_1', data_dir=str(tmp_path))

@@ -71,6 +71,22 @@ def test_features_are_those_of_scikit_learn(people):
     assert TablePreprocessing.from_json(json.loads(json.dumps(found.to_json())), 'x') == found
 
 
+@pytest.mark.parametrize('value', [0.1, 1.1, 2.7])
+def test_a_column_of_equal_floats_never_varies(tmp_path, value):
+    assert np.full(65, value).std() > 0  # their sum is rounded
+    for part, other in (('train', value), ('val', value), ('test', 2 * value)):
+        rows = [f'{i},{other},{"" if i % 9 == 4 else value},{i % 7}' for i in range(65)]
+        (tmp_path / f'{part}.csv').write_text('\n'.join(['age,fee,tax,label', *rows]))
+    asked = DataSettings(
+        source=f'csv:{tmp_path}',
+        task='regression',
+        features=('age', 'fee', 'tax'),
+        missing={'tax': 'mean'},
+    )
+    found = table_preprocessing(load_data(asked).train, asked)
+    assert [column.name for column in found.numbers] == ['age']
+
+
 def test_equal_rows_of_two_splits_are_found(people):
     data = load_data(settings(people, missing={'age': 'mean', 'town': 'mode'}))
     both = dataclasses.replace(data, test=data.train.take([3, 4]))

@@ -170,3 +170,17 @@ def test_meshes_change_nothing(tmp_path, task):
         found.append(json.loads(done.stdout.splitlines()[-1]))
     assert found[1] == pytest.approx(found[0], rel=1e-5)
     assert found[2] == pytest.approx(found[0], rel=1e-5)
+
+
+def test_pairs_with_labels_of_two_kinds_are_refused(tmp_path):
+    path = tmp_path / 'pairs.jsonl'
+
+    def read(labels):
+        rows = [{'sentence1': f'a {i}', 'sentence2': f'b {i}', 'label': v} for i, v in labels]
+        path.write_text('\n'.join(map(json.dumps, rows)))
+        return load_data(DataSettings(source=f'jsonl:{path}', task='embedding'))
+
+    for values in ((0, 1), ('entailment', 'contradiction')):
+        with pytest.raises(UserError, match=r'2 texts and a label; .*text_similarity'):
+            read([(i, values[i % 2]) for i in range(40)])
+    assert read([(i, 1) for i in range(40)]).train.inputs.shape[1] == 2

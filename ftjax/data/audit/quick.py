@@ -73,11 +73,13 @@ class Audit:
 def quick_audit(splits: Splits) -> Audit:
     """Classes, copies and groups of splits; what takes longer is in `scripts/audit.py`.
 
-    What was found is kept as long as the splits are.
+    Of windows (data.sliding) it is the images that they were cut from. What was found is kept as
+    long as the splits are.
 
     Raises:
       UserError: for a file that cannot be read.
     """
+    splits = splits.whole or splits
     # Kept in the splits themselves, and not in a table of them: so it goes when they go.
     kept = vars(splits)
     if '_audit' not in kept:

@@ -36,6 +36,7 @@ def decode(
     channels: int = 3,
     name: str = '',
     whites: Whites | None = None,
+    window: Window | None = None,
 ) -> np.ndarray:
     """Reads one image as uint8 (height, width, channels); EXIF orientation is applied.
 
@@ -47,6 +48,7 @@ def decode(
       channels: 1 or 3, where geometry is None.
       name: what to call it in messages; the path if empty.
       whites: what is white in images of more than 8 bits; None to go by the file's own range.
+      window: what DICOM files show, where geometry is None.
 
     Raises:
       UserError: naming the file, if it is missing, broken, cut short or too large.
@@ -54,7 +56,7 @@ def decode(
     name = name or str(source if isinstance(source, str) else 'image')
     if geometry:
         channels = 1 if geometry.grey else geometry.channels
-    with opened(source, name, geometry.window if geometry else None) as image:
+    with opened(source, name, geometry.window if geometry else window) as image:
         size, box = image.size, None
         if geometry and image.format in ('JPEG', 'MPO'):
             # A JPEG unpacks at 1/2, 1/4 or 1/8 for less work; at least twice the target
@@ -128,7 +130,8 @@ def upright_size(source: str | bytes, name: str = '') -> tuple[int, int]:
     with opened(source, name or str(source if isinstance(source, str) else 'image')) as image:
         lying = turn_of(image) in (t.TRANSPOSE, t.TRANSVERSE, t.ROTATE_90, t.ROTATE_270)
         width, height = image.size
-        return (width, height) if lying else (height, width)
+        # Pillow turns a TIFF by itself: its size is that of the picture when it is upright.
+        return (width, height) if lying and image.format != 'TIFF' else (height, width)
 
 
 def resize_array(image: np.ndarray, geometry: Geometry) -> np.ndarray:

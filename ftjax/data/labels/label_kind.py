@@ -74,6 +74,8 @@ class LabelKind:
     """Of `texts_of` the first column whose cells may be lists of texts; None for none."""
     fills_up = False
     """Whether examples with fewer texts than others are filled up with empty ones."""
+    second_text = ''
+    """What the second text of a pair is, where an input is seldom complete without it."""
     fewest_texts = 1
     """Of an input of several texts."""
     scaled = False
@@ -191,12 +193,15 @@ class LabelKind:
         """Which of the labels made from inputs count: the mask of a batch."""
         return labels != -1
 
-    def columns_of(self, columns: Sequence[str], settings: Mapping[str, str]) -> dict[str, Any]:
+    def columns_of(
+        self, columns: Sequence[str], settings: Mapping[str, str], asked: bool = False
+    ) -> dict[str, Any]:
         """`text_column` and `text_pair_column`, where the kind knows them by their names.
 
         Args:
           columns: of a CSV or JSONL file.
           settings: what a config says of both.
+          asked: whether the rows are inputs to answer, which need not hold what is to be learned.
         """
         return {}
 

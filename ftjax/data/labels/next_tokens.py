@@ -33,17 +33,23 @@ class NextTokens(LabelKind):
     causal = True
     reader = 'ftjax.data.text.sequences:SequenceReader'
     packs = True
+    second_text = _PAIR[1]
     usual_columns = 'messages, or prompt and completion, or text'
 
-    def columns_of(self, columns: Sequence[str], settings: Mapping[str, str]) -> dict[str, Any]:
-        """The usual columns of conversations, or of prompts and completions."""
+    def columns_of(
+        self, columns: Sequence[str], settings: Mapping[str, str], asked: bool = False
+    ) -> dict[str, Any]:
+        """The usual columns of conversations, or of prompts and completions.
+
+        A prompt alone is something to answer, and nothing to learn from.
+        """
         if settings['text_column']:
             return {}
         if _MESSAGES in columns:
             return {'text_column': _MESSAGES}
         if set(_PAIR) <= set(columns):
             return dict(zip(('text_column', 'text_pair_column'), _PAIR, strict=True))
-        return {'text_column': _PAIR[0]} if _PAIR[0] in columns else {}
+        return {'text_column': _PAIR[0]} if asked and _PAIR[0] in columns else {}
 
     def as_text(self, value: Any, where: str, units: str) -> Any:
         """A conversation as JSON; a text as it is."""

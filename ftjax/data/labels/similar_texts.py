@@ -77,6 +77,14 @@ class SimilarTexts(LabelKind):
                 f'{where(0)}: single texts without a label; expected columns of texts that belong '
                 f'together (data.text_columns, or {" and ".join(COLUMNS[1])}), or a class of each'
             )
+        # Of equal labels, 1 of pairs that belong together say, there is nothing to be told.
+        if len(rows) and len(rows[0]) > 1 and len(np.unique(labels)) > 1:
+            raise UserError(
+                f'{where(0)}: {len(rows[0])} texts and a label; data.task embedding takes all such '
+                'texts as belonging together and reads no label: keep the rows that do, without '
+                "the label's column (numbers that say how alike texts are: data.task "
+                'text_similarity)'
+            )
         shape = len(rows), len(rows[0]) if rows else 1
         return np.concatenate([np.reshape(found, shape).astype(np.int32), labels], axis=1)
 

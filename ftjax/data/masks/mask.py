@@ -63,9 +63,10 @@ def classes_of(image: Image.Image, values: MaskValues, where: str) -> np.ndarray
     """The classes in an opened image: indexed and grey ones by value, RGB by palette."""
     if image.format == 'JPEG':
         raise UserError(f'{where}: a JPEG changes values; masks are PNG files, indexed or grey')
-    turn = turn_of(image)
+    image.load()
+    turn = turn_of(image)  # once it is loaded: Pillow turns a TIFF by itself
     if turn is not None:  # as its image is turned
-        image = _loaded(image).transpose(turn)
+        image = image.transpose(turn)
     if image.mode == 'P':
         _check_order(image, values, where)
     if image.mode in ('1', 'L', 'P'):
@@ -78,11 +79,6 @@ def classes_of(image: Image.Image, values: MaskValues, where: str) -> np.ndarray
             'indexed or grey, with the index of the class as value'
         )
     raise UserError(f'{where}: a mask of mode {image.mode}; expected 8 bits, indexed or grey')
-
-
-def _loaded(image: Image.Image) -> Image.Image:
-    image.load()
-    return image
 
 
 def _check_order(image: Image.Image, values: MaskValues, where: str) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.images.decode import decode
+from ftjax.data.images.dicom import Window
 from ftjax.data.images.geometry import match_channels
 from ftjax.data.images.modes import Whites
 from ftjax.data.masks.mask import MaskPixels, masks
@@ -61,6 +62,7 @@ def in_own_size(
     grey: bool = False,
     whites: Whites | None = None,
     name: str = '',
+    shown: Window | None = None,
 ) -> np.ndarray:
     """An image, a file or an array, that is not resized: (height, width, channels).
 
@@ -69,6 +71,7 @@ def in_own_size(
       channels: those of the network.
       grey: whether it is read in grey (data.channels=1).
       whites, name: as of `decode`.
+      shown: the values that DICOM files show, as `window` of `decode`.
 
     Raises:
       UserError: as `decode`.
@@ -76,14 +79,16 @@ def in_own_size(
     if isinstance(image, np.ndarray):
         image = match_channels(image, 1) if grey else image
     else:
-        image = decode(image, None, 1 if grey else channels, name, whites)
+        image = decode(image, None, 1 if grey else channels, name, whites, shown)
     return match_channels(image, channels)
 
 
-def native(dataset: Dataset, index: int, channels: int | None = None) -> np.ndarray:
+def native(
+    dataset: Dataset, index: int, channels: int | None = None, shown: Window | None = None
+) -> np.ndarray:
     """An image of a split at its own size: uint8 or float32 (height, width, channels).
 
-    `channels` are those of the network; None for the images' own.
+    `channels` are those of the network; None for the images' own. `shown` is as of `in_own_size`.
     """
     if dataset.kind == 'image':
         found = dataset.inputs[index]
@@ -91,20 +96,24 @@ def native(dataset: Dataset, index: int, channels: int | None = None) -> np.ndar
     if dataset.kind != 'image_file':
         raise UserError(f'{dataset.name}: data.sliding needs images in files or in memory')
     channels = channels or dataset.channels or 3
-    return in_own_size(dataset.inputs[index], channels, dataset.channels == 1, dataset.whites)
+    grey, whites = dataset.channels == 1, dataset.whites
+    return in_own_size(dataset.inputs[index], channels, grey, whites, shown=shown)
 
 
-def tiled(dataset: Dataset, window: tuple[int, int], overlap: float) -> Dataset:
+def tiled(
+    dataset: Dataset, window: tuple[int, int], overlap: float, shown: Window | None = None
+) -> Dataset:
     """A split whose examples are the windows of its images, each with its part of the mask.
 
-    They are held in memory. What lies beyond a smaller image counts for nothing.
+    They are held in memory. What lies beyond a smaller image counts for nothing. `shown` is as of
+    `in_own_size`.
 
     Raises:
       UserError: they are more than LARGEST bytes.
     """
     images, parts, ids, groups = [], [], [], []
     for index in range(len(dataset)):
-        image, mask = native(dataset, index), dataset.labels[index].read()
+        image, mask = native(dataset, index, None, shown), dataset.labels[index].read()
         for corner in corners(image.shape[:2], window, overlap):
             images.append(np.array(cut(image, corner, window)))
             part = np.full(window, NOT_COUNTED, np.uint8)

@@ -12,6 +12,7 @@ from ftjax.data.dataset import Dataset
 from ftjax.data.labels.names import names_of
 from ftjax.data.settings import DataSettings
 from ftjax.data.sources.folders.image_tree import readable
+from ftjax.data.sources.labels_of_texts import labels_of_texts
 from ftjax.data.sources.registry import Parts
 from ftjax.data.user_paths import existing_file
 from ftjax.errors import UserError, did_you_mean
@@ -43,6 +44,14 @@ def parts_from_arrays(where: str, short: str, arrays: Arrays, settings: DataSett
         suffixes = {'train': ''}
     names = _class_names(arrays, suffixes, settings)
     names, labels = _labels(where, arrays, suffixes, names, settings)
+    if all(arrays[f'x{suffix}'].dtype.kind in 'SU' for suffix in suffixes.values()):
+        texts = {part: _texts(arrays[f'x{suffix}'], short) for part, suffix in suffixes.items()}
+        labels = labels_of_texts(
+            settings.label_kind,
+            texts,
+            labels,
+            lambda part, row: f'{where} x{suffixes[part]}[{row}]',
+        )
     made = {
         part: _dataset(f'{short} {part}', arrays, suffix, labels[part], names, settings)
         for part, suffix in suffixes.items()
@@ -52,6 +61,7 @@ def parts_from_arrays(where: str, short: str, arrays: Arrays, settings: DataSett
         val=made.get('val'),
         test=made.get('test'),
         notes=_id_notes(arrays, suffixes, labels, names, settings),
+        reads=(),
         no_train=f'{where}: has x_{next(iter(suffixes), "")} but no x_train to train on',
     )
 
@@ -151,10 +161,6 @@ def _dataset(
 ) -> Dataset:
     inputs = arrays[f'x{suffix}']
     text = inputs.dtype.kind in 'SU'
-    if text and inputs.shape[1:] not in ((), (2,)):
-        raise UserError(
-            f'{name}: texts have shape {inputs.shape}; expected (N,), or (N, 2) of pairs'
-        )
     ids = arrays.get(f'ids{suffix}')
     named = ids is None and not suffix and 'names' in arrays
     if named and len(arrays['names']) == len(inputs):
@@ -162,7 +168,7 @@ def _dataset(
     return Dataset(
         name=name,
         kind='text' if text else 'image',
-        inputs=_texts(inputs) if text else as_images(inputs, name),
+        inputs=_texts(inputs, name) if text else as_images(inputs, name),
         labels=labels,
         class_names=names,
         task=settings.task,
@@ -170,8 +176,12 @@ def _dataset(
     )
 
 
-def _texts(array: np.ndarray) -> list[object]:
+def _texts(array: np.ndarray, name: str) -> list[object]:
     """Texts of an array (N,), or pairs of an array (N, 2)."""
+    if array.shape[1:] not in ((), (2,)):
+        raise UserError(
+            f'{name}: texts have shape {array.shape}; expected (N,), or (N, 2) of pairs'
+        )
     flat = names_of(array)
     return list(flat) if array.ndim == 1 else list(zip(flat[::2], flat[1::2], strict=True))
 

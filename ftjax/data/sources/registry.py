@@ -6,7 +6,7 @@ To add a source, register a function `read(argument, settings) -> Parts`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from ftjax.data.dataset import Dataset
@@ -30,14 +30,15 @@ class Parts:
     """Examples without a label; those that stand in their labels mean nothing."""
     notes: tuple[str, ...] = ()
     """Sentences on what was left out, or read in a way that is not the only one."""
-    groups: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """{id of an example: what it belongs to}, where a column looks like that."""
-    group_column: str = ''
-    """The name of that column."""
+    group_columns: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    """By column whose name says what an example belongs to {id of an example: what stands
+    there}."""
     slices: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     """By column of data.slices {id of an example: what stands there}."""
     no_train: str = ''
     """What to say to who wants to train where there is no training split."""
+    reads: Collection[str] | None = None
+    """Which keys of COLUMN_KEYS the source reads; None for all, or where nobody says."""
 
     @property
     def given(self) -> dict[str, Dataset]:
@@ -53,6 +54,11 @@ class Parts:
             raise UserError(self.no_train or f'the data hold {given} and no training split')
         return self.train
 
+
+COLUMN_KEYS = (
+    *('split_column', 'features', 'missing', 'text_columns', 'text_pair_column', 'train_file'),
+)
+"""Keys of `config.data` that speak of the columns and files of tables."""
 
 IN_PYTHON = 'given in Python'
 """The source of data that no reader read."""
@@ -112,11 +118,13 @@ def read_source(settings: DataSettings) -> Parts:
 def completed(read: Parts, settings: DataSettings) -> Parts:
     """What a source, or a program, gave, without what `data.exclude` leaves out; with groups.
 
+    Labels that are numbers are divided by data.label_scale.
+
     Raises:
       UserError: groups that cannot be read or that two splits share, a broken image file, or an
         index of `data.exclude` that does not fit.
     """
-    given = {name: _of_task(dataset, settings) for name, dataset in read.given.items()}
+    given = {name: _scaled(_of_task(part, settings), settings) for name, part in read.given.items()}
     notes = list(read.notes)
     if settings.exclude:
         given, note = excluded(given, settings.exclude)
@@ -127,6 +135,14 @@ def completed(read: Parts, settings: DataSettings) -> Parts:
         given['unlabelled'] = _of_task(read.unlabelled, settings)
     given, found = verified(given, settings.verify)
     return dataclasses.replace(read, **given, notes=(*notes, *found))  # pyrefly: ignore
+
+
+def _scaled(dataset: Dataset, settings: DataSettings) -> Dataset:
+    """The data set with labels divided by data.label_scale."""
+    if settings.label_scale == 1:
+        return dataset
+    labels = (dataset.labels / settings.label_scale).astype(dataset.labels.dtype)
+    return dataclasses.replace(dataset, labels=labels)
 
 
 def verified(parts: Mapping[str, Dataset], how: str) -> tuple[dict[str, Dataset], tuple[str, ...]]:

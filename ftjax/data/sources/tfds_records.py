@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ from ftjax.data.dataset import Dataset
 from ftjax.data.images.decode import decode
 from ftjax.data.images.geometry import Geometry
 from ftjax.data.images.modes import Whites
-from ftjax.data.labels.classes import class_indices
 from ftjax.data.settings import DataSettings
+from ftjax.data.sources.labels_of_texts import labels_of_texts
 from ftjax.data.sources.registry import Parts
 from ftjax.data.sources.split_names import SPLIT_NAMES
+from ftjax.data.sources.tfds_labels import class_names_of, labels_of_splits, plain, text_of
 from ftjax.data.user_paths import resolve_path
 from ftjax.errors import UserError, check_name, did_you_mean
 from ftjax.io.files.file_hashes import file_hashes
@@ -105,8 +106,9 @@ def read(argument: str, settings: DataSettings) -> Parts:
     if settings.group_column and settings.group_column not in features:
         near = did_you_mean(settings.group_column, features)
         raise UserError(f'tfds {name!r}: no feature {settings.group_column!r} for groups; {near}')
-    class_names = settings.class_names or _class_names(features[label])
-    parts = {}
+    declared = class_names_of(features[label])
+    found: dict[str, dict[str, Any]] = {}
+    every: dict[str, tuple[str, list[Any]]] = {}
     for part, split in splits.items():
         where = f'tfds {name} {split}'
         source = _source(builder, name, split)
@@ -114,36 +116,49 @@ def read(argument: str, settings: DataSettings) -> Parts:
         for record in source:
             raw.append(record[label])
             if settings.group_column:
-                groups.append(str(_plain(record[settings.group_column])))
+                groups.append(str(plain(record[settings.group_column])))
             if kind == 'tfds':
                 keys.append(key_of(record[content]))
             if kind == 'text':
-                first = _text(record[content])
-                texts.append((first, _text(record[second])) if second else first)
+                first = text_of(record[content])
+                texts.append((first, text_of(record[second])) if second else first)
         if part == 'test' and raw and all(np.ndim(value) == 0 and value == -1 for value in raw):
             continue  # a competition's hidden labels
-        labels, class_names = _labels(raw, where, class_names, settings)
         signature = f'{builder.info.full_name} {split}'
         shards = tuple(map(str, builder.info.splits[split].filepaths))
         made = np.array(keys, object) if keys else None
         records = Records(source, content, np.arange(len(source)), signature, shards, made)
-        parts[part] = Dataset(
-            name=where,
+        every[part] = where, raw
+        found[part] = {
+            'name': where,
+            'inputs': texts if kind == 'text' else records,
+            'ids': [f'{split}/{i:07d}' for i in range(len(raw))],
+            'groups': groups,
+        }
+    labels, class_names = labels_of_splits(every, declared, settings)
+    if kind == 'text':
+        texts = {part: own['inputs'] for part, own in found.items()}
+        labels = labels_of_texts(
+            settings.label_kind, texts, labels, lambda part, row: f'{found[part]["name"]} [{row}]'
+        )
+    parts = {
+        part: Dataset(
+            **own,
             kind=kind,
-            inputs=texts if kind == 'text' else records,
-            labels=labels,
+            labels=labels[part],
             class_names=class_names,
             task=settings.task,
-            ids=[f'{split}/{i:07d}' for i in range(len(labels))],
             channels=settings.channels or _channels(features[content], kind),
             # What the data set declares, and not the range of each image by itself.
             whites=Whites(whole=65535) if _sixteen_bits(features[content], kind) else None,
-            groups=groups,
         )
+        for part, own in found.items()
+    }
     return Parts(
         train=parts.get('train'),
         val=parts.get('val'),
         test=parts.get('test'),
+        reads=('text_pair_column',),
         no_train=f'tfds {name!r} has no train split; name one: {", ".join(known)}',
     )
 
@@ -197,39 +212,6 @@ def _source(builder: Any, name: str, split: str) -> Any:
         raise UserError(f'tfds {name!r} is not stored as array_record; {_how(name)}') from error
     except Exception as error:  # its errors have no common type
         raise UserError(f'tfds {name!r} split {split!r}: {_first_line(error)}') from error
-
-
-def _text(value: Any) -> str:
-    try:
-        return value.decode('utf-8') if isinstance(value, bytes) else str(value)
-    except UnicodeDecodeError as error:
-        raise UserError(f'a text of the data is not UTF-8: {value[:60]!r}') from error
-
-
-def _labels(
-    raw: Sequence[Any], where: str, class_names: tuple[str, ...], settings: DataSettings
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    kind = settings.label_kind
-    if kind.one_class and class_names:
-        return class_indices(np.asarray(raw), where), class_names
-    values = [_plain(v) for v in raw]
-    return kind.read(values, lambda i: f'{where} [{i}]', class_names, settings.label_separator)
-
-
-def _plain(value: object) -> object:
-    """A label as str, a number, or a list of these."""
-    if isinstance(value, bytes | str):
-        return _text(value)
-    array = np.asarray(value)
-    return [_plain(part) for part in array] if array.ndim else array.item()
-
-
-def _class_names(feature: Any) -> tuple[str, ...]:
-    """Of a ClassLabel, or of a Sequence of them, as multi-label data have."""
-    names = getattr(feature, 'names', None) or getattr(
-        getattr(feature, 'feature', None), 'names', None
-    )
-    return tuple(names or ())
 
 
 def _label_feature(name: str, info: Any, settings: DataSettings) -> str:

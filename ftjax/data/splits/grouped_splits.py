@@ -124,11 +124,11 @@ def of_other_groups(dataset: Dataset, held: np.ndarray) -> np.ndarray:
 
 
 def _counts(dataset: Dataset, group: np.ndarray) -> np.ndarray:
-    """(G, classes) examples; one column where labels are values."""
+    """(G, classes) examples; one column where labels are values, or numbers of texts or tags."""
     labels, kind = dataset.labels, dataset.label_kind
     if kind.one_class:
         hot = np.eye(dataset.num_classes)[labels]
-    elif labels.ndim == 2:
+    elif kind.several:
         hot = np.column_stack([np.ones(len(labels)), labels])
     else:
         hot = np.ones((len(dataset), 1))

@@ -12,6 +12,7 @@ from ftjax.data.missing import rule_of
 from ftjax.data.settings import DataSettings
 from ftjax.errors import UserError
 from ftjax.io.json.json_values import JsonObject
+from ftjax.preprocessing.spread import mean_and_deviation
 
 if TYPE_CHECKING:
     from ftjax.models.stages import Network
@@ -43,7 +44,7 @@ def table_preprocessing(train: Dataset, settings: DataSettings) -> Any:
         rule = rule_of(settings.missing, name)
         fill = float(rule(values[~gaps])) if rule.details.rows == 'fill' else None
         filled = values if fill is None else np.where(gaps, fill, values)
-        deviation = float(filled[~np.isnan(filled)].std())
+        mean, deviation = map(float, mean_and_deviation(filled[~np.isnan(filled)]))
         told = bool(rule.arguments.get('indicator', False)) and fill is not None
         if not deviation and not (told and gaps.any()):
             dropped.append(name)
@@ -51,7 +52,7 @@ def table_preprocessing(train: Dataset, settings: DataSettings) -> Any:
         numbers.append(
             NumberColumn(
                 name=name,
-                mean=float(filled[~np.isnan(filled)].mean()),
+                mean=mean,
                 deviation=deviation or 1.0,
                 fill=fill,
                 indicator=told,
@@ -119,7 +120,7 @@ def target_options(train: Dataset) -> dict[str, object]:
     """Mean and deviation of the training targets of a table, for a new head; {} for no values."""
     if train.kind != 'table' or not train.label_kind.standardised:
         return {}
-    labels = train.labels.astype(np.float64)
+    labels = train.labels.astype(np.float64)  # exact sums, as they were float32
     return {'target_mean': float(labels.mean()), 'target_scale': float(labels.std()) or 1.0}
 
 

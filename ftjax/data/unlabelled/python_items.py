@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.images.decode import SUFFIXES
+from ftjax.data.images.pillow_images import of_pillow
 from ftjax.data.sources.npz_file import as_images
 from ftjax.data.sources.registry import IN_PYTHON
 from ftjax.data.unlabelled.feature_items import feature_items, frame_rows
@@ -56,6 +57,8 @@ def _item(name: str, value: object, texts: bool) -> Found:
     if hasattr(value, 'detach'):
         value = value.detach().cpu().numpy()
     try:
-        return Item(name, as_images(np.asarray(value)[None], name)[0])
+        picture = of_pillow(value)
+        array = np.asarray(value) if picture is None else picture
+        return Item(name, as_images(array[None], name)[0])
     except UserError as error:
         return Unreadable(name, str(error))

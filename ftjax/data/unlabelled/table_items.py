@@ -74,7 +74,7 @@ def _reader(first: Row, path: Path, settings: DataSettings, texts: bool) -> Call
     if names:
         return lambda row: Item(row.id, inputs_of([row], kind, '', (), settings, names)[0])
     given = {name: getattr(settings, name) for name in ('text_column', 'text_pair_column')}
-    found = dataclasses.replace(settings, **label_kind.columns_of(columns, given))
+    found = dataclasses.replace(settings, **label_kind.columns_of(columns, given, asked=True))
     column = input_column(columns, found, path, (kind,))[1]
     second = ''
     if found.text_pair_column:

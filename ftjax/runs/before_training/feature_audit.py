@@ -83,7 +83,8 @@ def _found(prepared: Prepared) -> tuple[Finding, ...] | None:
     from ftjax.data.audit.findings.shift_findings import shift_findings
 
     def checks() -> Iterator[Finding]:
-        if 'near copies' not in too_many:
+        # Windows of different images may be alike, of sky say.
+        if 'near copies' not in too_many and data.whole is None:
             yield from feature_copies(examples, features, quick_audit(data))
         if n * width * classes <= MOST:
             yield from label_findings(examples, features)

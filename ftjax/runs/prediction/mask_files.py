@@ -90,7 +90,8 @@ def slid(
     assert window is not None and overlap is not None
     if mirrored:
         raise UserError('test-time augmentation is not for images that windows slide over')
-    channels, names = getattr(trained.preprocessing, 'channels', 3), []
+    seen, names = trained.preprocessing, []
+    channels, shown = getattr(seen, 'channels', 3), getattr(seen, 'window', None)
 
     def images() -> Iterator[np.ndarray]:
         for item in read_inputs(source, settings, texts=False):
@@ -98,7 +99,8 @@ def slid(
                 failed(item)
                 continue
             try:
-                image = in_own_size(item.value, channels, settings.channels == 1, trained.whites)
+                grey = settings.channels == 1
+                image = in_own_size(item.value, channels, grey, trained.whites, shown=shown)
             except UserError as error:
                 failed(Unreadable(item.id, str(error)))
                 continue

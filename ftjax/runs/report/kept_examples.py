@@ -163,7 +163,7 @@ def kept_examples(
         if len(positions):
             copied = np.isin(index, positions)
             columns[f'{what} copy of a training example'] = np.where(copied, 'yes', 'no')
-    given = {**({data.group_column: data.groups} if data.groups else {}), **data.slices}
+    given = {**data.group_columns, **data.slices}
     for name, values in given.items():
         told = np.asarray([values.get(str(each), '') for each in ids[index]], object)
         columns[f'column {name}'] = measured(told) if name in data.slices else told

@@ -110,7 +110,8 @@ class WindowReader(PixelReader):
         self.check(raw)
         image = raw if isinstance(raw, (bytes, str)) else self.in_memory(raw)
         geometry, window = self.geometry, (self.geometry.height, self.geometry.width)
-        pixels = in_own_size(image, geometry.channels, geometry.grey, self.whites, _NAME)
+        how = geometry.channels, geometry.grey, self.whites, _NAME, geometry.window
+        pixels = in_own_size(image, *how)
         size = pixels.shape[0], pixels.shape[1]
         places = corners(size, window, self.overlap)
         cuts = (self.made(cut(pixels, corner, window)) for corner in places)

@@ -93,7 +93,8 @@ def inputs_of(
             yield at, [reader.rows(raw_of(dataset, index, bundle.form)) for index in at.tolist()]
     elif isinstance(reader, WindowReader):
         for index in range(len(dataset)):
-            image = native(dataset, index, reader.geometry.channels)
+            seen = reader.geometry
+            image = native(dataset, index, seen.channels, seen.window)
             yield np.array([index]), [reader.rows(image)]
     else:
         for at, arrays in rows_of(trained, dataset):

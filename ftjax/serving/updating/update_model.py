@@ -206,6 +206,7 @@ def overlaps(old: Splits | None, new: Splits) -> list[str]:
     if old is None:
         return []
     told = []
+    old, new = (data.whole or data for data in (old, new))  # images, and not windows of them
     for seen, tested, first, second in ((old, new, 'old', 'new'), (new, old, 'new', 'old')):
         audit = quick_audit(Splits(train=seen.train, val=tested.val, test=tested.test))
         for split, counts in audit.leaks().items():

@@ -42,48 +42,69 @@ class Shared:
 
 def group_findings(splits: Splits) -> Iterator[Finding]:
     """Groups that seem to lie in two splits, where the config names no groups."""
-    found = None if len(splits.train.groups) else shared_groups(splits)
-    if found is not None and found.shared:
-        yield Finding(
-            'groups in two splits',
-            'warning',
-            f'{found.seen} {found.groups:,} groups of examples that belong together, and '
-            f'{found.shared:,} of the {found.of:,} in the {found.split} split are in training '
-            f'too: if so, scores are too good; {found.remedy}',
-            measured=found.shared / max(found.of, 1),
-        )
+    if len(splits.train.groups):
+        return
+    told = set()
+    for found in shared_groups(splits):
+        # What keeps groups of the test split whole keeps those of the validation split so too.
+        if found.shared and (found.seen, found.remedy) not in told:
+            told.add((found.seen, found.remedy))
+            yield Finding(
+                'groups in two splits',
+                'warning',
+                f'{found.seen} {found.groups:,} groups of examples that belong together, and '
+                f'{found.shared:,} of the {found.of:,} in the {found.split} split are in training '
+                f'too: if so, scores are too good; {found.remedy}',
+                measured=found.shared / max(found.of, 1),
+            )
 
 
-def shared_groups(splits: Splits) -> Shared | None:
-    """Groups with examples in training and in test (or validation); None for no sign."""
-    split, held = ('test', splits.test) if len(splits.test) else ('validation', splits.val)
-    if not len(held) or not len(splits.train):
-        return None
-    parts = (splits.train, held)
-    if splits.groups:
-        seen, classes = f'the column {splits.group_column!r} suggests', 0
-        found = [[splits.groups.get(str(i), '') for i in part.ids] for part in parts]
-        candidates = [found]
-        setting = f'data.group_column={splits.group_column!r}'
-    else:
-        classes = splits.train.num_classes
-        paths = [_paths(part) for part in parts]
-        example = paths[0][0]
-        seen = f'names such as {example!r} suggest'
-        setting = 'data.group_pattern'
-        some = [path for of in paths for path in of[:: max(1, len(of) // _SAMPLE)]]
-        finders = [f for f in _finders() if sum(bool(f(path)) for path in some) > 0.5 * len(some)]
-        candidates = ([[find(path) for path in of] for of in paths] for find in finders)
-    remedy = f'{setting} keeps groups whole'
+def shared_groups(splits: Splits) -> Iterator[Shared]:
+    """Groups of training and test, then of training and validation examples.
+
+    They are those of each column that seems to name groups; where none does, of ids and paths.
+    """
+    for split, held in (('test', splits.test), ('validation', splits.val)):
+        if len(held) and len(splits.train):
+            parts = (splits.train, held)
+            found = [*_of_columns(splits, parts, split)]
+            yield from found or _of_names(splits, parts, split)
+
+
+def _of_columns(splits: Splits, parts: Sequence[Dataset], split: str) -> Iterator[Shared]:
+    for column, of in splits.group_columns.items():
+        train, held = ([of.get(str(i), '') for i in part.ids] for part in parts)
+        if _grouped([*train, *held], 0):
+            remedy = _remedy(splits, split, f'data.group_column={column!r}')
+            yield _shared(train, held, split, f'the column {column!r} suggests', remedy)
+
+
+def _of_names(splits: Splits, parts: Sequence[Dataset], split: str) -> Iterator[Shared]:
+    """By the first of the ways to read a group from a name that parts the examples."""
+    paths = [_paths(part) for part in parts]
+    some = [path for of in paths for path in of[:: max(1, len(of) // _SAMPLE)]]
+    finders = [f for f in _finders() if sum(bool(f(path)) for path in some) > 0.5 * len(some)]
+    for find in finders:
+        train, held = ([find(path) for path in of] for of in paths)
+        if _grouped([*train, *held], splits.train.num_classes):
+            remedy = _remedy(splits, split, 'data.group_pattern')
+            seen = f'names such as {paths[0][0]!r} suggest'
+            yield _shared(train, held, split, seen, remedy)
+            return
+
+
+def _remedy(splits: Splits, split: str, setting: str) -> str:
     if {'validation': 'val'}.get(split, split) in splits.given:
         # With the setting the run would be refused: no setting moves what the source gives.
-        remedy = f'the {split} split is given: leave their training rows out (data.exclude)'
-    for train, test in candidates:
-        if _grouped([*train, *test], classes):
-            both = (set(train) & set(test)) - {''}
-            every = set(train) | set(test)
-            return Shared(len(every - {''}), len(both), len(set(test) - {''}), split, seen, remedy)
-    return None
+        return f'the {split} split is given: leave their training rows out (data.exclude)'
+    return f'{setting} keeps groups whole'
+
+
+def _shared(
+    train: Sequence[str], held: Sequence[str], split: str, seen: str, remedy: str
+) -> Shared:
+    own, other = set(train) - {''}, set(held) - {''}
+    return Shared(len(own | other), len(own & other), len(other), split, seen, remedy)
 
 
 def _paths(dataset: Dataset) -> list[str]:

@@ -14,6 +14,7 @@ from ftjax.data.audit.finding import Finding, Row, counted
 from ftjax.data.audit.measures.keys import normalised
 
 PLACEHOLDERS = frozenset(('na', 'n a', 'nan', 'null', 'none', 'nil', 'unknown', 'missing', 'tbd'))
+_NO_WORD = re.compile(r'[\W_]+')
 _REPLACED = '\ufffd'
 _BEYOND_ASCII = re.compile(r'[^\x00-\x7f]+')
 _TOLERANT = {'\x81', '\x8d', '\x8f', '\x90', '\x9d'}  # Windows-1252 leaves these bytes out
@@ -73,13 +74,14 @@ def text_findings(
             f'{counted(len(wordless), "text has", "texts have")} neither letters nor digits',
             tuple(Row(i, 'review', detail=repr(texts[i][:80])) for i in wordless),
         )
-    stand_ins = [i for i in every if words[i] in PLACEHOLDERS]
+    bare = [_NO_WORD.sub(' ', each).strip() for each in words]  # '<NA>' is one too
+    stand_ins = [i for i in every if bare[i] in PLACEHOLDERS]
     if stand_ins:
         yield Finding(
             'placeholders',
             'warning',
             f'{counted(len(stand_ins), "text stands", "texts stand")} for a missing value '
-            f'({", ".join(sorted({words[i] for i in stand_ins})[:3])})',
+            f'({", ".join(sorted({bare[i] for i in stand_ins})[:3])})',
             tuple(Row(i, 'drop', detail=texts[i]) for i in stand_ins),
         )
     if lost is not None:
@@ -99,13 +101,16 @@ def text_findings(
 def repaired_text(text: str) -> str | None:
     """A text whose UTF-8 was read as Windows-1252 or Latin-1, as it was meant; None if it was not.
 
+    A capital before a closing quote (ß“) may be the two bytes of a letter by chance: a single one
+    that is not of European Latin says nothing.
+
     >>> repaired_text('caf\u00c3\u00a9'), repaired_text('caf\u00e9'), repaired_text('plain')
     ('caf\u00e9', None, None)
     """
-    found = False
+    likely = False
 
     def meant(match: re.Match[str]) -> str:
-        nonlocal found
+        nonlocal likely
         piece = match[0]
         for encoding in ('cp1252', 'latin-1'):
             try:
@@ -116,12 +121,20 @@ def repaired_text(text: str) -> str | None:
                 better = kept.decode('utf-8')
             except UnicodeError:
                 continue
-            found = True
+            likely = likely or _no_chance(better)
             return better
         return piece
 
     repaired = _BEYOND_ASCII.sub(meant, text)
-    return repaired if found else None
+    return repaired if likely else None
+
+
+def _no_chance(better: str) -> bool:
+    """Whether what was repaired is more than a single letter beyond those of European Latin."""
+    letters = [
+        letter for letter in better if letter > '\u017f' and unicodedata.category(letter)[0] in 'LM'
+    ]
+    return len(letters) != 1 or len(better) > 1
 
 
 def script_of(text: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ftjax.data.dataset import Dataset
 from ftjax.data.images.decode import opened
+from ftjax.data.images.modes import Whites, flatten
 from ftjax.data.images.thumbnails import thumbnail
 from ftjax.errors import UserError
 
@@ -42,7 +43,7 @@ def image_looks(dataset: Dataset) -> list[ImageLook] | None:
     """One of each image; None for what are no images. A broken file is no error here."""
     if dataset.kind == 'image_file':
         with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
-            return list(pool.map(_of_file, dataset.inputs))
+            return [*pool.map(lambda path: _of_file(path, dataset.whites), dataset.inputs)]
     if dataset.kind != 'image':
         return None
     scale = 1 if dataset.inputs.dtype == np.uint8 else 255
@@ -66,7 +67,7 @@ def measured(grey: np.ndarray) -> tuple[float, float, float]:
     return float(grey.mean()), spread, sharp
 
 
-def _of_file(path: str) -> ImageLook:
+def _of_file(path: str, whites: Whites | None = None) -> ImageLook:
     from PIL import Image
 
     try:
@@ -75,13 +76,12 @@ def _of_file(path: str) -> ImageLook:
             width, height = image.size
             mode, turned = image.mode, _turned(image)
             image.draft('L', (SIDE, SIDE))
-            grey = image.convert('I' if mode.startswith('I') else 'L')
+            image.load()
+            grey = flatten(image, 1, whites or Whites(), path)  # as a network sees it
             grey.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
             pixels = np.asarray(grey, np.float32)
     except UserError as error:
         return ImageLook(broken=str(error))
-    if pixels.max(initial=0) > 255:
-        pixels = pixels * (255 / pixels.max())
     return ImageLook('', width, height, mode, turned, *measured(pixels))
 
 

@@ -12,7 +12,24 @@ from ftjax.data.dataset import Dataset
 from ftjax.io.files.file_hashes import file_hashes
 
 _PLAIN = re.compile(r'[a-z0-9]+(?: [a-z0-9]+)*')
-_BETWEEN = re.compile(r'[\W_]+')
+
+
+class _Between(dict[int, str]):
+    """What a character becomes: a space where it is the dress of a text, else itself.
+
+    Combining marks are vowels in many scripts, and symbols (emoji, <, +) words of their own.
+    """
+
+    def __missing__(self, point: int) -> str:
+        sign = chr(point)
+        kind = unicodedata.category(sign)
+        dress = kind[0] in 'PZ' or kind in ('Cc', 'Cf') or (kind == 'Sk' and point < 0x300)
+        self[point] = '' if 0xFE00 <= point <= 0xFE0F else ' ' if dress else sign
+        return self[point]
+
+
+_BETWEEN = _Between()
+_MINUS = re.compile(r'(?<!\w)-(?=\d)')
 
 
 def content_keys(dataset: Dataset) -> list[bytes | str] | None:
@@ -46,7 +63,7 @@ def text_key(text: str | np.ndarray) -> str:
 def normalised(text: str) -> str:
     """A text without case, punctuation, spacing and compatible forms (Unicode NFKC).
 
-    A text of such signs alone is kept as it is.
+    Vowel signs, emoji and symbols stay. A text of punctuation alone is kept as it is.
 
     >>> normalised('  Good\u00a0film, \uff21!'), normalised(':-)')
     ('good film a', ':-)')
@@ -54,4 +71,5 @@ def normalised(text: str) -> str:
     if _PLAIN.fullmatch(text):  # most rows of benchmarks are, and this is ten times quicker
         return text
     folded = unicodedata.normalize('NFKC', text).casefold()
-    return _BETWEEN.sub(' ', folded).strip() or folded.strip()
+    folded = _MINUS.sub('\u2212', folded)  # a sign of mathematics, which is kept
+    return ' '.join(folded.translate(_BETWEEN).split()) or folded.strip()

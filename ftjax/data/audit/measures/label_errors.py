@@ -76,6 +76,17 @@ def confident_learning(labels: np.ndarray, probabilities: np.ndarray) -> LabelEr
     )
 
 
+def in_classes_of_several(labels: np.ndarray, groups: np.ndarray | None = None) -> np.ndarray:
+    """Whether the class of each example has two examples or more, or two groups: bool (n,).
+
+    >>> in_classes_of_several(np.array([0, 0, 1])).tolist()
+    [True, True, False]
+    """
+    units = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    pairs = np.unique(np.column_stack([labels, units]), axis=0)
+    return np.bincount(pairs[:, 0], minlength=int(labels.max(initial=0)) + 1)[labels] > 1
+
+
 def held_out_probabilities(
     features: np.ndarray, labels: np.ndarray, groups: np.ndarray | None = None, seed: int = 0
 ) -> np.ndarray | None:

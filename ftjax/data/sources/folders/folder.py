@@ -63,6 +63,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
     }
     has = ', '.join(roots)
     return Parts(
+        reads=(),
         train=made.get('train'),
         val=made.get('val'),
         test=made.get('test'),

@@ -83,6 +83,7 @@ def read(argument: str, settings: DataSettings) -> Parts:
         for split, pairs in found.items()
     }
     return Parts(
+        reads=(),
         train=made.get('train'),
         val=made.get('val'),
         test=made.get('test'),

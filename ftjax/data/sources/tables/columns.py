@@ -142,8 +142,6 @@ def parts_from_rows(
     labels, names = label_kind.read(
         raw, lambda i: every[i][1].where, settings.class_names, settings.label_separator
     )
-    if settings.label_scale != 1:
-        labels = (labels / settings.label_scale).astype(labels.dtype)
     inputs = inputs_of([row for _, row in every], kind, column, features, settings, texts)
     labels = label_kind.of_inputs(inputs, labels, lambda i: every[i][1].where)
     every += [('unlabelled', row) for row in unlabelled]
@@ -153,7 +151,7 @@ def parts_from_rows(
         inputs = inputs_of([row for _, row in every], kind, column, features, settings, texts)
     pair = settings.text_pair_column
     known = (column, *texts, settings.label_column, pair, settings.split_column)
-    group_column = _group_column(columns, known, [row for _, row in every])
+    group_columns = _group_columns(columns, known, [row for _, row in every])
     made: dict[str, Dataset] = {}
     for split in (*rows, *(['unlabelled'] if unlabelled else [])):
         mine = [i for i, (of, _) in enumerate(every) if of == split]
@@ -176,10 +174,9 @@ def parts_from_rows(
         test=made.get('test'),
         unlabelled=made.get('unlabelled'),
         notes=tuple(notes),
-        groups={row.id: _told(row.cells.get(group_column)) for _, row in every}
-        if group_column
-        else {},
-        group_column=group_column,
+        group_columns={
+            name: {row.id: _told(row.cells.get(name)) for _, row in every} for name in group_columns
+        },
         slices={
             name: {row.id: _told(row.cells.get(name)) for _, row in every}
             for name in settings.slices
@@ -206,14 +203,13 @@ def _told(value: object) -> str:
     return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
 
 
-def _group_column(columns: Sequence[str], used: Sequence[str], rows: Sequence[Row]) -> str:
-    """The column that seems to say what an example belongs to; '' for none."""
-    for name in columns:
-        if name not in used and GROUP_COLUMN.fullmatch(name.strip()):
-            values = {_told(row.cells.get(name)) for row in rows}
-            if 1 < len(values) < len(rows):
-                return name
-    return ''
+def _group_columns(
+    columns: Sequence[str], used: Sequence[str], rows: Sequence[Row]
+) -> tuple[str, ...]:
+    """The columns that seem to say what an example belongs to."""
+    named = [n for n in columns if n not in used and GROUP_COLUMN.fullmatch(n.strip())]
+    values = {name: {_told(row.cells.get(name)) for row in rows} for name in named}
+    return tuple(name for name in named if 1 < len(values[name]) < len(rows))
 
 
 def _by_split_column(rows: dict[str, list[Row]], settings: DataSettings) -> dict[str, list[Row]]:

@@ -132,6 +132,10 @@ def input_column(
         none = f'none of the usual columns ({", or ".join(usual)})'
         both = ' and '.join(name for _, name in found) or none
         keys = {'text': 'data.text_column', 'image_file': 'data.path_column'}
+        if settings.label_kind.second_text:
+            keys['text'] += (
+                f' (with data.text_pair_column for the {settings.label_kind.second_text})'
+            )
         wanted = ' or '.join(key for kind, key in keys.items() if kind in kinds)
         raise UserError(f'{source}: has {both}; set {wanted} to one of: ' + ', '.join(columns))
     return found[0]
