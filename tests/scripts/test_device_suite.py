@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -74,6 +75,20 @@ def test_flags_of_the_compiler_are_known_or_refused_with_a_reason(
     compiler_flags.run(Section('flags', tmp_path, 5.0), tiny=False)
     found = json.loads((tmp_path / 'flags.json').read_text())
     assert not found['rows'] and found['left_out'] == ['flags of the GPU compiler: no GPU']
+
+
+def test_programs_are_the_same_wherever_they_were_asked_for(repository, monkeypatch):
+    monkeypatch.syspath_prepend(str(repository / 'scripts'))
+    import jax
+    from benchmarks.device.compiler_flags import instructions
+
+    def made(function):
+        return types.SimpleNamespace(program=jax.jit(function).lower(np.ones(3)).compile())
+
+    one, like_it = made(lambda x: jax.numpy.sin(x) + 1), made(lambda x: jax.numpy.sin(x) + 1)
+    another = made(lambda x: jax.numpy.sin(x) - 1)
+    assert instructions(one) and not [line for line in instructions(one) if 'metadata' in line]
+    assert instructions(one) == instructions(like_it) != instructions(another)
 
 
 def test_tokens_of_logits_are_counted_without_the_kernel(decoder_steps):
