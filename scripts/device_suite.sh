@@ -3,6 +3,9 @@
 #
 #   bash scripts/device_suite.sh OUT [--tiny] [--limit=SECONDS] [--sections=smoke,vision_steps]
 #
+# The last section, compiler_flags, times the ViT's step under flags of XLA's GPU compiler. A whole
+# run may end before it: --sections=compiler_flags runs it alone.
+#
 # OUT gets a JSON file a section, as soon as a row is known, and gpu.md. The machine needs Python
 # with jax, flax and orbax, for the other side torch, transformers, timm, peft; wheels (*.whl) of
 # what it lacks (optax, ml-collections, grain ..) may lie in the folder .whl or in $FTJAX_WHEELS.

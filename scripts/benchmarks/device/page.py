@@ -22,6 +22,7 @@ SECTIONS = (
     ('stored_features', 'Steps from stored features'),
     ('resnet_steps', 'ResNet-50, 224 px, batch 128'),
     ('jpeg_input', 'A folder of JPEG files'),
+    ('compiler_flags', 'Flags of the GPU compiler'),
 )
 TEXT = """\
 A training step is AdamW on a batch that lies on the device; compute in bfloat16, trained weights
@@ -32,7 +33,9 @@ rounds in turn in one process; spread is their range. `ideal_TFLOP` is the arith
 step needs, in closed form (scripts/benchmarks/ideal_vit.py); `MFU` is that over time and the data
 sheet's dense bfloat16 rate, `of_measured_product` over the rate of a matrix product measured in
 the same process. `forecast_over_peak` is the memory that `scripts/plan.py` forecasts over the peak
-that the device reports.
+that the device reports. `tokens_of_logits` is the most tokens whose logits our program holds at
+once. `flag_over_ftjax` is the time of a step with a compiler flag over that without: below 1 it
+helps; `loss_gap` is the largest difference of their losses.
 """
 
 
