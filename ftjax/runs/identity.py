@@ -7,11 +7,11 @@ in memory, of image files and TFDS shards all bytes. Of weights see pretrained/w
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,10 +20,12 @@ from ftjax.data import Splits
 from ftjax.data.dataset import READ_LATER, joint_fingerprint
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import to_jsonable
+from ftjax.io.identity.own_parts import named_in
 from ftjax.io.identity.source_code import code_identity
 from ftjax.io.json.json_values import JsonObject
 from ftjax.io.process.provenance import git_state, versions
 from ftjax.models.adapters.adapted import plain_network
+from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
 from ftjax.pretrained.weights_identity import weights_hash, weights_of
 from ftjax.registry import own
@@ -143,13 +145,17 @@ def run_code(prepared: Prepared) -> dict[str, object]:
 def code_of(config: Config, network: Network) -> dict[str, object]:
     """The code of the user's own that a config names or a network is made of."""
     plain = plain_network(network)  # adapters are named by the config
-    named = set(re.findall(r'[\w.-]+', json.dumps(to_jsonable(config.to_json()))))
+    named = named_in(config.to_json())
+    of_network: set[str] = set()
+    with contextlib.suppress(UserError):  # of a class that has no name
+        of_network = named_in(options_of(network))  # with `init=RUN` they stand in no config
     things: dict[str, object] = {f'network {type(plain).__name__}': plain}
     things |= {f'network, part {n}': each for n, each in enumerate(plain.made_of)}
     # Of images only: those of texts stand here by their kind, as all else.
     things |= augmentations_of(config.data.augment)
     for part in own():
-        if part.name in named and part.function is not type(plain):
+        found = named | of_network if part.kind in ('model', 'adapter', 'head') else named
+        if part.name in found and part.function is not type(plain):
             things[f'{part.kind} {part.name}'] = part.function
     return code_identity(things)
 
