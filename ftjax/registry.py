@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ftjax.errors import UserError, check_name, did_you_mean, shown
+from ftjax.io.identity.source_code import keep_first
 from ftjax.part_arguments import place_of, read_value
 from ftjax.part_kinds import KINDS
 from ftjax.ranges import Range
@@ -52,9 +53,16 @@ class Part:
     file: str = ''
     """The file that registered it."""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether a user registered it."""
+        return not self.file.startswith((_OURS, 'ftjax.'))
+
     @functools.cached_property
     def function(self) -> Any:
         """The function or class, imported if it was not yet."""
+        if self.is_own:
+            keep_first(self.target)  # it may run from now on
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(':')
@@ -230,7 +238,7 @@ def places_of(kind: str) -> Mapping[str, str]:
 def own() -> list[Part]:
     """The parts that users registered, of all kinds; parts of ftjax are left out."""
     known = (part for named in PARTS.values() for part in named.values())
-    return [part for part in known if not part.file.startswith((_OURS, 'ftjax.'))]
+    return [part for part in known if part.is_own]
 
 
 def find(kind: str, name: str, what: str = '') -> Part:

@@ -17,7 +17,7 @@ import pathlib
 import re
 import runpy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ftjax import registry
 from ftjax.errors import UserError
@@ -157,7 +157,8 @@ def _code(parts: Sequence[str]) -> dict[str, Any]:
     """Hashes of the code of parts that are there, and the Python that they hold for."""
     there = _there()
     found = code_identity({part: there[part].function for part in parts})
-    return {'python': found['python'], **found['parts']} if found else {}
+    made = f'{found.get("python")}, {found.get("rules")}'
+    return {'python': made, **cast('dict[str, str]', found['parts'])} if found else {}
 
 
 def _other_file(part: str, entry: Mapping[str, Any]) -> str:
