@@ -19,6 +19,7 @@ from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json, write_json
 from ftjax.io.files.lock import run_lock
 from ftjax.io.identity.identity_changes import FILE, differences, refused
+from ftjax.io.identity.own_parts import check_trains
 from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
@@ -67,6 +68,7 @@ def train(
       UserError: the folder is in use, holds another run, a run on other data, weights or code, or
         cannot be written to.
     """
+    check_trains()
     inputs = process_group.from_first(lambda: run_identity(prepared))
     folder = None if workdir is None else pathlib.Path(workdir)
     if folder is not None:

@@ -1,11 +1,13 @@
 """A run's own parts are those of the file that registered them, whatever else has their names."""
 
 import json
+import runpy
 import sys
 
 import pytest
 
 from ftjax import registry
+from ftjax.cli.config_file import write_config_file
 from ftjax.errors import UserError
 from ftjax.io.identity import own_parts
 from ftjax.pretrained.families.own import own_family
@@ -123,3 +125,36 @@ def test_a_kind_that_needs_details_says_what_registers_it(kind):
     with pytest.raises(UserError, match=f"'mine' lacks its details; register it by .*{kind[:4]}"):
         registry.register(kind, 'mine')(len)
     assert 'mine' not in registry.PARTS[kind]
+
+
+TRAINS = """
+from ftjax.config import read_config
+from ftjax.runs.run import train
+{part}
+{before}train(None)
+raise SystemExit('it went on')
+"""
+
+
+@pytest.mark.parametrize(
+    'before', ['', 'from ftjax.api import Finetuning; Finetuning.fit(None) or ']
+)
+def test_a_file_that_trains_registers_its_parts_and_trains_nothing(tmp_path, before):
+    part = SCHEDULE.format(factor=1.0)
+    run = run_of(tmp_path / 'a', TRAINS.format(part=part, before=before), {'schedule': 'mine'})
+    assert 'mine' not in registry.PARTS['schedule']
+    own_parts.restore(run)
+    assert 'mine' in registry.PARTS['schedule'] and not own_parts._RUNNING
+
+
+def test_a_config_file_that_is_written_runs_the_files_of_its_parts(tmp_path):
+    own = tmp_path / "it's mine.py"
+    own.write_text(SCHEDULE.format(factor=1.0))
+    own_parts.run_file(own)
+    for name, values in (('own', {'schedule': {'name': 'mine'}}), ('shipped', {'seed': 1})):
+        write_config_file(tmp_path / f'{name}.py', values, 'What was chosen.')
+        assert ('run_file' in (tmp_path / f'{name}.py').read_text()) == (name == 'own')
+    del registry.PARTS['schedule']['mine']
+    config = runpy.run_path(str(tmp_path / 'own.py'))['get_config']()
+    assert config.schedule.name in registry.PARTS['schedule']
+    assert registry.PARTS['schedule']['mine'].file == str(own)

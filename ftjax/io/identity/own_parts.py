@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import pathlib
 import re
@@ -28,6 +29,9 @@ from ftjax.io.json.json_reader import read_object
 from ftjax.io.json.json_values import ListOf, Table, Text, check_table
 
 FILE = 'parts.json'
+_log = logging.getLogger(__name__)
+_RUNNING: list[str] = []
+"""Files that are being run for their parts."""
 _NAMED: set[str] = set()
 """Files whose parts are there because the user named them, or a file that imports them."""
 _ENTRY = {
@@ -55,12 +59,10 @@ def remember(folder: pathlib.Path, *values: object) -> None:
       folder: of the run.
       *values: its config, and what else of it names parts: the description of its network.
     """
-    named = named_in(*values)
     entries: list[dict[str, Any]] = []
-    for file, sha256 in registry.FILES.items():
-        own = registered(file)
-        if named & {part.partition(' ')[2] for part in own}:
-            entries.append({'path': file, 'sha256': sha256, 'parts': own, 'code': _code(own)})
+    for file in files_of(*values):
+        own, sha256 = registered(file), registry.FILES[file]
+        entries.append({'path': file, 'sha256': sha256, 'parts': own, 'code': _code(own)})
     if not entries:
         return
     write_json(folder / FILE, {'files': entries})
@@ -69,6 +71,16 @@ def remember(folder: pathlib.Path, *values: object) -> None:
             mark = mark_of(entry['path'], entry['sha256'])
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
+
+
+def files_of(*values: object) -> list[str]:
+    """The user's files that registered what a config and its like name."""
+    named = named_in(*values)
+    return [
+        file
+        for file in registry.FILES
+        if named & {part.partition(' ')[2] for part in registered(file)}
+    ]
 
 
 def registered(file: str) -> list[str]:
@@ -100,7 +112,7 @@ def restore(folder: pathlib.Path, named: Sequence[str] = ()) -> None:
     """
     for file in named:
         before = _there()
-        run_file(pathlib.Path(file))
+        run_file(file)
         _NAMED.update(part.file for key, part in _there().items() if part is not before.get(key))
     for entry in entries_of(folder):
         file = pathlib.Path(entry['path'])
@@ -187,11 +199,32 @@ def why_not(file: pathlib.Path, sha256: str, folder: pathlib.Path) -> str:
     return '' if mark_of(str(file), sha256).exists() else 'no run of yours was made with'
 
 
-def run_file(file: pathlib.Path) -> None:
-    """Runs a file, which registers its parts; UserError for what it raises."""
+class _Registered(UserError):
+    """A file that is run for its parts comes to its first training: there it ends."""
+
+
+def run_file(file: str | os.PathLike[str]) -> None:
+    """Runs a file, up to its first training: it registers its parts.
+
+    UserError for what it raises.
+    """
+    _RUNNING.append(os.fspath(file))
     try:
-        runpy.run_path(str(file))
+        runpy.run_path(os.fspath(file))
+    except _Registered as end:
+        _log.info('%s', end)
     except UserError:
         raise
     except Exception as error:
         raise UserError(f'{file}: {type(error).__name__}: {error}') from error
+    finally:
+        _RUNNING.pop()
+
+
+def check_trains() -> None:
+    """Ends a file here that is run for the parts it registers: it is to train nothing."""
+    if _RUNNING:
+        raise _Registered(
+            f'{_RUNNING[-1]} is run for the parts that it registers, and ends where it trains; '
+            "put that below if __name__ == '__main__'"
+        )
