@@ -28,7 +28,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ftjax.errors import UserError, check_name, did_you_mean, shown
-from ftjax.io.identity.source_code import keep_first
 from ftjax.part_arguments import place_of, read_value
 from ftjax.part_kinds import KINDS
 from ftjax.ranges import Range
@@ -62,7 +61,8 @@ class Part:
     def function(self) -> Any:
         """The function or class, imported if it was not yet."""
         if self.is_own:
-            keep_first(self.target)  # it may run from now on
+            for each in BEFORE_USE:
+                each(self.target)
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(':')
@@ -125,6 +125,8 @@ PARTS: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
 """By kind and name: the shipped ones that have been imported, and the user's."""
 FILES: dict[str, str] = {}
 """{path: SHA-256} of the files outside ftjax that registered parts, as they were then."""
+BEFORE_USE: list[Callable[[object], object]] = []
+"""Called with each part of the user's own before it is used for the first time."""
 _OURS = str(pathlib.Path(__file__).resolve().parent) + os.sep
 
 

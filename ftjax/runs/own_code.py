@@ -13,6 +13,7 @@ from ftjax.io.files.atomic import read_json
 from ftjax.io.identity.identity_changes import differences, flag, part, refused
 from ftjax.io.identity.own_parts import named_in
 from ftjax.io.identity.source_code import code_identity
+from ftjax.io.json.json_values import JsonObject
 from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.registry import options_of
 from ftjax.models.stages import Network
@@ -95,14 +96,14 @@ def how_code_differs(
     return refused(differences(*both), ())
 
 
-def _of_kinds(code: dict[str, object], kinds: Collection[str] | None) -> dict[str, object]:
+def _of_kinds(code: JsonObject, kinds: Collection[str] | None) -> JsonObject:
     if kinds is None or not code:
         return code
     parts = part(code, 'parts').items()
     return {**code, 'parts': {k: v for k, v in parts if k.split()[0].rstrip(',') in kinds}}
 
 
-def _saved(folder: pathlib.Path) -> dict[str, object]:
+def _saved(folder: pathlib.Path) -> JsonObject:
     """The identity of own code that a run's result or last checkpoint holds; {} for none."""
     try:
         result = json.loads((folder / 'result.json').read_text('utf-8'))

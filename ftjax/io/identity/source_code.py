@@ -22,6 +22,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ftjax import registry
 from ftjax.io.files.file_hashes import file_hashes
 from ftjax.io.identity.code_places import foreign, package_of
 from ftjax.io.identity.first_contents import contents, global_value
@@ -297,3 +298,6 @@ def _names(code: types.CodeType) -> set[str]:
     """All names that a function and those within it look up."""
     inner = [_names(part) for part in code.co_consts if isinstance(part, types.CodeType)]
     return set(code.co_names).union(*inner)
+
+
+registry.BEFORE_USE.append(keep_first)

@@ -37,4 +37,4 @@ def main(init: str, task: str, any_code: str, parts: list[str]) -> dict[str, flo
 
 
 if __name__ == '__main__':
-    print(json.dumps(main(*sys.argv[1:4], sys.argv[4:])))
+    print(json.dumps(main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:])))
