@@ -78,7 +78,7 @@ def test_a_class_of_nnx_that_changed_is_the_one_that_runs(monkeypatch):
     for sign in ('', '-'):
         exec(compile(NNX.format(sign=sign), '<cell 2>', 'exec'), cell)
         built = open_built('tiny_of_cells', {})
-        out, _ = built.network.apply(built.variables, jnp.ones((1, 4)))
+        out = built.network.apply(built.variables, jnp.ones((1, 4)))
         found.append(np.asarray(out))
     assert registry.find('model', 'tiny_of_cells').function is function
     bias = found[0] + found[1]  # the head's bias is 0: outputs of other sign
