@@ -16,6 +16,7 @@ from ftjax.data.audit.overview import findings
 from ftjax.data.in_python import splits_in_python
 from ftjax.data.sources.registry import IN_PYTHON
 from ftjax.errors import UserError, check_name, shown
+from ftjax.io.identity.own_parts import check_trains
 from ftjax.io.json.json_values import JsonObject
 from ftjax.models.built.network import Built
 from ftjax.pages.elements import lines, paragraph
@@ -105,6 +106,7 @@ class Finetuning:
 
         A run that was trained already is not trained again: a warning says so.
         """
+        check_trains()
         if self.result is not None:
             _log.warning(
                 'this run was trained already (%d steps) and is left as it is; finetune(..) makes '

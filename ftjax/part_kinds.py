@@ -19,6 +19,8 @@ class Kind:
     places: str = ''
     """The module whose PLACES says, by name, which module registers each shipped part: for kinds
     of which a run uses one, which is then imported alone, and of which each brings much along."""
+    by: str = ''
+    """What registers a part with the `details` that the kind cannot do without; '' if it can."""
 
 
 _STRATEGIES = (
@@ -34,12 +36,14 @@ KINDS: dict[str, Kind] = {
         'freeze',
         'what trains, how fast and when',
         tuple(f'ftjax.freezing.strategies.{name}' for name in _STRATEGIES),
+        by='@strategy(NAME, KIND) of ftjax.freezing',
     ),
     'task': Kind(
         'task',
         'data.task',
         'how labels are read, learned and measured',
         places='ftjax.tasks.task_places',
+        by='@task(NAME) of ftjax.tasks',
     ),
     'loss': Kind(
         'loss',
@@ -59,7 +63,12 @@ KINDS: dict[str, Kind] = {
         'how much an example of each class counts in the loss',
         ('ftjax.tasks.classes.class_weights',),
     ),
-    'metric': Kind('metric', 'train.metric', 'what a model is judged by'),
+    'metric': Kind(
+        'metric',
+        'train.metric',
+        'what a model is judged by',
+        by='@metric(NAME) of ftjax.tasks',
+    ),
     'adaptation': Kind(
         'adaptation',
         'train.adapt',
@@ -111,6 +120,7 @@ KINDS: dict[str, Kind] = {
         'data.missing',
         'what becomes of rows without a value',
         ('ftjax.data.missing',),
+        by='details=Rule(..) of ftjax.data.missing',
     ),
     'logger': Kind(
         'logger',
@@ -129,6 +139,7 @@ KINDS: dict[str, Kind] = {
         'model.head',
         'what answers each position of an image, for segmentation',
         ('ftjax.models.layers.pixel_heads',),
+        by='details=PixelHead(..) of ftjax.models.layers.pixel_heads',
     ),
     'model': Kind('model', 'model.name', 'networks', ('ftjax.models.registry',)),
     'family': Kind(
@@ -136,5 +147,6 @@ KINDS: dict[str, Kind] = {
         'init',
         'how checkpoints of a network are read',
         ('ftjax.pretrained.families',),
+        by='own_family(NAME, ..) of ftjax.pretrained.families.own',
     ),
 }

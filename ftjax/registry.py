@@ -24,7 +24,6 @@ import os
 import pathlib
 import re
 import sys
-import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -53,9 +52,17 @@ class Part:
     file: str = ''
     """The file that registered it."""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether a user registered it."""
+        return not self.file.startswith((_OURS, 'ftjax.'))
+
     @functools.cached_property
     def function(self) -> Any:
         """The function or class, imported if it was not yet."""
+        if self.is_own:
+            for each in BEFORE_USE:
+                each(self.target)
         if not isinstance(self.target, str):
             return self.target
         module, _, attribute = self.target.partition(':')
@@ -118,6 +125,8 @@ PARTS: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
 """By kind and name: the shipped ones that have been imported, and the user's."""
 FILES: dict[str, str] = {}
 """{path: SHA-256} of the files outside ftjax that registered parts, as they were then."""
+BEFORE_USE: list[Callable[[object], object]] = []
+"""Called with each part of the user's own before it is used for the first time."""
 _OURS = str(pathlib.Path(__file__).resolve().parent) + os.sep
 
 
@@ -129,7 +138,6 @@ def register(
     ranges: Mapping[str, Range] | None = None,
     details: object = None,
     target: str | None = None,
-    _frames: int = 1,
     **parameters: object,
 ) -> Callable[[Any], Any]:
     """Registers the decorated function or class.
@@ -141,11 +149,11 @@ def register(
       ranges: which numbers an argument takes: `{'share': between(0, 1)}`.
       details: what else the kind needs to know.
       target: 'module:attribute', in place of decorating, for what is imported when first used.
-      _frames: of functions that register for their caller: how many calls above it stands.
       **parameters: arguments with defaults, where the function does not say them itself.
 
     Raises:
-      UserError: no such kind, a name that cannot be written, or one that another file has.
+      UserError: no such kind, a name that cannot be written, or one that another file has; no
+        `details` of a kind that cannot do without.
 
     >>> @register('schedule', 'halved')
     ... def halved(settings, done, step, total, share=0.5):
@@ -157,14 +165,13 @@ def register(
     check_name(kind, KINDS, 'kind of part:')
     if not re.fullmatch(r'[A-Za-z_][\w.-]*', name):
         raise UserError(f'{KINDS[kind].title} {shown(name)}: expected a name of letters and digits')
-    frame = sys._getframe(_frames)
-    caller = _place(frame.f_code.co_filename, frame.f_globals)
+    if KINDS[kind].by and details is None:
+        raise UserError(
+            f'{KINDS[kind].title} {name!r} lacks its details; register it by {KINDS[kind].by}'
+        )
+    file = _registering()
 
     def add(function: object) -> Any:
-        written = _written(function)
-        file = caller
-        if written is not None:
-            file = _place(written.__code__.co_filename, written.__globals__)
         if not file.startswith(_OURS) and name in places_of(kind):
             parts(kind)  # so that a name of ours is refused below
         before = PARTS[kind].get(name)
@@ -186,16 +193,19 @@ def register(
     return add if target is None else add(target)
 
 
-def _written(part: object) -> types.FunctionType | None:
-    """The Python function that a part is, or a method of the class that it is."""
-    members = vars(part).values() if isinstance(part, type) else (part,)
-    plain = (inspect.unwrap(each) for each in members if callable(each))
-    return next((each for each in plain if isinstance(each, types.FunctionType)), None)
+def _registering() -> str:
+    """The file whose code registers a part; its module where there is none, as in a notebook.
 
-
-def _place(file: str, names: Mapping[str, object]) -> str:
-    """The file of some code; its module where there is none, as in a notebook."""
-    return os.path.realpath(file) if os.path.isfile(file) else str(names.get('__name__'))
+    That is the first outside ftjax: functions of ftjax register for whoever calls them. Where the
+    part itself was written does not matter: it may come from a package.
+    """
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_name != '<module>':
+        if not os.path.realpath(frame.f_code.co_filename).startswith(_OURS):
+            break
+        frame = frame.f_back
+    file = frame.f_code.co_filename
+    return os.path.realpath(file) if os.path.isfile(file) else str(frame.f_globals.get('__name__'))
 
 
 def defaults_of(function: object) -> dict[str, object]:
@@ -230,7 +240,7 @@ def places_of(kind: str) -> Mapping[str, str]:
 def own() -> list[Part]:
     """The parts that users registered, of all kinds; parts of ftjax are left out."""
     known = (part for named in PARTS.values() for part in named.values())
-    return [part for part in known if not part.file.startswith((_OURS, 'ftjax.'))]
+    return [part for part in known if part.is_own]
 
 
 def find(kind: str, name: str, what: str = '') -> Part:

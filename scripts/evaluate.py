@@ -38,10 +38,7 @@ ALLOW = flags.DEFINE_bool(
     'allow_data_change', False, 'Evaluate although the data are not those of the run.'
 )
 flags.DEFINE_alias('allow-data-change', 'allow_data_change')
-ALLOW_CODE = flags.DEFINE_bool(
-    'allow_code_change', False, 'Evaluate although code of your own is not that of the run.'
-)
-flags.DEFINE_alias('allow-code-change', 'allow_code_change')
+ALLOW_CODE = launch.define_allow_code_change()
 
 
 def main():

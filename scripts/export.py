@@ -46,6 +46,7 @@ from ftjax.cli import launch
 
 WORKDIR = flags.DEFINE_string('workdir', None, 'Folder of a finished run.')
 PARTS = launch.define_own_parts()
+ALLOW_CODE = launch.define_allow_code_change()
 OUTPUT = flags.DEFINE_string(
     'output', None, 'Folder to make; not there yet, or empty.', required=True
 )
@@ -112,6 +113,7 @@ def write(source: str) -> pathlib.Path:
     from ftjax.io.process.provenance import command_line
 
     output, parts, command = OUTPUT.value, PARTS.value, command_line()
+    own = {'parts': parts, 'allow_code_change': ALLOW_CODE.value}
     if REFRESH.value or FORMAT.value != 'hf':
         # Kernels that only one platform has must not be inside.
         jax.config.update('jax_platforms', 'cpu')
@@ -122,18 +124,16 @@ def write(source: str) -> pathlib.Path:
     if FORMAT.value == 'bundle':
         from ftjax.serving.making.write_bundle import write_bundle
 
-        return write_bundle(
-            source, output, parts=parts, command=command, new_tokens=NEW_TOKENS.value
-        )
+        return write_bundle(source, output, **own, command=command, new_tokens=NEW_TOKENS.value)
     if FORMAT.value == 'stablehlo':
         from ftjax.serving.making.stablehlo import write_stablehlo
 
-        return write_stablehlo(source, output, parts=parts, new_tokens=NEW_TOKENS.value)
+        return write_stablehlo(source, output, **own, new_tokens=NEW_TOKENS.value)
     if FORMAT.value == 'onnx':
         from ftjax.serving.making.onnx_folder import write_onnx
 
         converter = pathlib.Path(__file__).with_name('to_onnx') / 'convert_bundle.py'
-        return write_onnx(source, output, converter, parts=parts, command=command)
+        return write_onnx(source, output, converter, **own, command=command)
     from ftjax.export.weights import export_weights
 
     restore(pathlib.Path(source), parts)
@@ -145,6 +145,7 @@ def write(source: str) -> pathlib.Path:
         command=command,
         push_to=PUSH.value,
         private=not PUBLIC.value,
+        allow_code_change=ALLOW_CODE.value,
     )
 
 

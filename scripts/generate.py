@@ -28,6 +28,7 @@ WORKDIR = launch.define_workdir(
     said='Folder of a run, its model/ folder, or a checkpoint: what config.init takes.'
 )
 PARTS = launch.define_own_parts()
+ALLOW_CODE = launch.define_allow_code_change()
 PROMPTS = flags.DEFINE_string('prompts', None, 'File, or a split of the run.', required=True)
 OUTPUT = flags.DEFINE_string('output', '', '.jsonl file with a row a prompt; empty to print.')
 NEW = flags.DEFINE_integer('new_tokens', 64, 'Tokens that are written at most.')
@@ -59,7 +60,8 @@ def main():
     if BATCH.value < 1:
         raise UserError(f'batch_size is {BATCH.value}; expected at least 1')
     sampling = Sampling(temperature=TEMPERATURE.value, top_k=TOP_K.value, top_p=TOP_P.value)
-    trained, changes = open_trained(WORKDIR.value, PARTS.value), DATA()
+    trained = open_trained(WORKDIR.value, PARTS.value, allow_code_change=ALLOW_CODE.value)
+    changes = DATA()
     settings = reading_settings(trained, changes) if changes else None
     with failures(PROMPTS.value, output) as failed:
         rows, metrics = answers_of(
@@ -84,7 +86,7 @@ def main():
             write_json(told, metrics)
         else:
             told.unlink(missing_ok=True)  # of an earlier time
-    for line in done.warnings('prompt'):
+    for line in (*trained.warnings(), *done.warnings('prompt')):
         print(f'warning: {line}')
     if done.failed and STRICT.value:
         raise SystemExit(1)

@@ -19,6 +19,7 @@ WORKDIR = launch.define_workdir(
     said='Folder of a run, its model/ folder, or a checkpoint: what config.init takes.'
 )
 PARTS = launch.define_own_parts()
+ALLOW_CODE = launch.define_allow_code_change()
 BATCHES = flags.DEFINE_list('batch_sizes', ['1', '8', '64'], 'Examples a batch.')
 LENGTHS = flags.DEFINE_list('lengths', [], 'Tokens a text; the shortest and longest if left out.')
 CALLS = flags.DEFINE_integer('calls', 100, 'Calls of each kind.')
@@ -43,6 +44,7 @@ def main():
         start=START.value,
         parts=PARTS.value,
         task=TASK.value,
+        allow_code_change=ALLOW_CODE.value,
     )
     print(PROTOCOL)
     found = latency_report(request, print)

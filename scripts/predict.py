@@ -29,6 +29,7 @@ WORKDIR = launch.define_workdir(
     said='Folder of a run, its model/ folder, or a checkpoint: what config.init takes.'
 )
 PARTS = launch.define_own_parts()
+ALLOW_CODE = launch.define_allow_code_change()
 INPUT = flags.DEFINE_string(
     'input', None, 'Folder of images, an image, a .csv, .jsonl or .npz file.', required=True
 )
@@ -58,7 +59,9 @@ def main():
     from ftjax.runs.prediction.prediction_files import write_features, write_predictions
     from ftjax.runs.prediction.trained import open_trained, reading_settings
 
-    trained = open_trained(WORKDIR.value, PARTS.value, TASK.value)
+    trained = open_trained(
+        WORKDIR.value, PARTS.value, TASK.value, allow_code_change=ALLOW_CODE.value
+    )
     settings = reading_settings(trained, DATA())
     how = {'settings': settings, 'batch_size': BATCH.value, 'mirrored': MIRRORED.value}
     source, output = INPUT.value, pathlib.Path(OUTPUT.value)
@@ -79,7 +82,7 @@ def main():
             print(line)
         done = write_predictions(trained, source, output, options, **how)
     print(f'{done.rows:,} rows in {output}')
-    for line in done.warnings():
+    for line in (*trained.warnings(), *done.warnings()):
         print(f'warning: {line}')
     if done.failed and STRICT.value:
         raise SystemExit(1)

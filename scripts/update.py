@@ -19,6 +19,9 @@ regression and multiple_choice can be compared, other tasks are refused before a
 It writes update.md, update.json and the candidate's bundle to --workdir. With --registry the
 candidate becomes the next version of the model, with these results, and what differs from the
 deployed one is said. Promoting is another command, for a person: scripts/registry.py promote.
+
+A bundle does not say which file registered the parts of the user's own that its run had:
+--config=FILE.py does.
 """
 
 import pathlib
@@ -31,6 +34,7 @@ BUNDLE = flags.DEFINE_string('bundle', None, 'Folder of the deployed bundle.')
 REGISTRY = flags.DEFINE_string('registry', None, 'Folder or URL of a registry of versions.')
 MODEL = flags.DEFINE_string('model', None, 'Deployed version: NAME@production.')
 WORKDIR = launch.define_workdir()
+PARTS = launch.define_own_parts()
 DATA = launch.define_data('The new data.')
 STRATEGIES = flags.DEFINE_list('strategies', ['same'], 'What trains; several are compared.')
 RATE = flags.DEFINE_float('learning_rate', None, 'Another one than before.', lower_bound=0)
@@ -74,6 +78,7 @@ def main():
             learning_rate=RATE.value,
             epochs=EPOCHS.value,
             forgetting=FORGETTING.value,
+            parts=PARTS.value,
             command=command_line(),
         )
     )

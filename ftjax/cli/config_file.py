@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import write_text
+from ftjax.io.identity.own_parts import files_of
 from ftjax.io.process.provenance import script_command
 
 
@@ -15,7 +16,8 @@ def write_config_file(file: pathlib.Path, values: Mapping[str, object], about: s
 
     Args:
       file: where to; it must not exist.
-      values: nested plain dicts of what Python can write: numbers, texts, tuples, None.
+      values: nested plain dicts of what Python can write: numbers, texts, tuples, None. Files
+        of the user's that register what they name are run by the file.
       about: one sentence, for its docstring.
 
     Raises:
@@ -26,13 +28,16 @@ def write_config_file(file: pathlib.Path, values: Mapping[str, object], about: s
     command = script_command('train', f'--config={file}', f'--workdir=runs/{file.stem}')
     # A name with quotes or backslashes must not end the docstring.
     told = f'{about}\n\nTo train it:\n\n    {command}'.replace('\\', '/').replace('"""', "'''")
+    own = ''.join(f'run_file({path!r})\n' for path in files_of(values))
+    run = 'from ftjax.io.identity.own_parts import run_file\n' if own else ''
+    parts = f'\n# What registers parts of your own that the values name.\n{own}' if own else ''
     write_text(
         file,
         f'''"""{told}
 """
 
 from ftjax.config import template
-
+{run}{parts}
 VALUES = {_literal(values)}
 
 

@@ -80,6 +80,14 @@ def define_own_parts() -> flags.FlagHolder[Any]:
     return flags.DEFINE_multi_string('config', [], said)
 
 
+def define_allow_code_change() -> flags.FlagHolder[bool]:
+    """The flag `--allow_code_change`, of scripts that open a run and go on under other code."""
+    said = 'Go on although code of your own is not that of the run, and say so.'
+    holder = flags.DEFINE_bool('allow_code_change', False, said)
+    flags.DEFINE_alias('allow-code-change', 'allow_code_change')
+    return holder
+
+
 def define_data(said: str) -> Callable[[], dict[str, list[Any]]]:
     """The flags `--data.KEY=VALUE`, of scripts that read other data than a run's own.
 

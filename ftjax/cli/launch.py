@@ -40,6 +40,7 @@ from absl import logging as absl_logging
 
 from ftjax.cli.flag_parsing import parse_flags
 from ftjax.cli.flags import (
+    define_allow_code_change,
     define_allowed_changes,
     define_audit,
     define_config,
@@ -55,6 +56,7 @@ from ftjax.printable import printable, printable_lines
 from ftjax.xla.compilation_cache import enable_compilation_cache
 
 __all__ = [
+    'define_allow_code_change',
     'define_allowed_changes',
     'define_audit',
     'define_config',

@@ -19,6 +19,7 @@ from ftjax.preprocessing.tokenizer import digest, tokenizer_json
 from ftjax.pretrained.locate.locate import locate
 from ftjax.pretrained.open import Pretrained, describe, load_pretrained
 from ftjax.pretrained.own_files import WEIGHTS
+from ftjax.runs.own_code import check_code
 
 FILES = ('config', 'plan', 'result')
 
@@ -95,12 +96,20 @@ class FinishedRun:
 
 
 def open_finished(
-    workdir: str | os.PathLike[str], command: str = '', place: str = 'FOLDER'
+    workdir: str | os.PathLike[str],
+    command: str = '',
+    place: str = 'FOLDER',
+    allow_code_change: bool = False,
 ) -> FinishedRun:
-    """Opens the folder of a run; UserError where there is none, or one that has not finished."""
+    """Opens the folder of a run.
+
+    UserError where there is none, one that has not finished, or with other code than then.
+    """
     files, report = finished_files(pathlib.Path(workdir)), pathlib.Path(workdir, 'load_report.json')
     loaded = read_object(report) if report.exists() else {}
-    return FinishedRun(load_pretrained(str(workdir)), *files, command, place, loaded)
+    found = load_pretrained(str(workdir))
+    check_code(pathlib.Path(workdir), found.network, allow_code_change)
+    return FinishedRun(found, *files, command, place, loaded)
 
 
 def finished_files(workdir: pathlib.Path) -> tuple[JsonObject, JsonObject, JsonObject]:

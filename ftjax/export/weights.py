@@ -46,6 +46,7 @@ def export_weights(
     command: str = '',
     push_to: str = '',
     private: bool = True,
+    allow_code_change: bool = False,
 ) -> pathlib.Path:
     """Writes a finished run's network for PyTorch; returns the folder.
 
@@ -60,6 +61,7 @@ def export_weights(
       command: what was typed, for the model card.
       push_to: ORG/NAME of the hub to upload the folder to as well; '' for nowhere.
       private: of a repository that this makes; one that exists stays as visible as it is.
+      allow_code_change: whether own code that answers may be another than that of the run.
 
     Raises:
       UserError: no finished run there, a network that transformers or PEFT has no place for,
@@ -70,7 +72,7 @@ def export_weights(
     kind = None if check_name(dtype, DTYPES, 'dtype of an export') == 'source' else dtype
     if push_to:
         check_push(push_to)
-    run = open_finished(workdir, command, push_to or 'FOLDER')
+    run = open_finished(workdir, command, push_to or 'FOLDER', allow_code_change)
     if push_to and adapters == 'peft' and not base_of(run)[0]:
         raise UserError(
             'adapters alone cannot be pushed: the network that they belong to is on no hub (the '

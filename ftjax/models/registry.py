@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
-from ftjax.errors import UserError, check_name
+from ftjax.errors import UserError, check_name, shown
 from ftjax.io.json.json_values import JsonObject
 from ftjax.models.field_kinds import check_options
 from ftjax.models.stages import Network
@@ -82,13 +83,32 @@ def build(name: str, options: JsonObject | None = None) -> Network:
             )
         check_name(key, known, f'option of model {name!r}:')
     for key, value in options.items():
-        if isinstance(value, list):
-            options[key] = tuple(value)  # linen fields must be hashable
+        options[key] = _tuples(value)  # linen fields must be hashable
     check_options(cls, options, f'model {name!r}')
     try:
-        return cls(**options)
+        network = cls(**options)
     except TypeError as error:
         raise UserError(f'model {name!r}: {error}') from error
+    for key in known:
+        _check_plain(name, key, getattr(network, key))
+    return network
+
+
+def _tuples(value: Any) -> Any:
+    """A value with tuples for lists, however deep."""
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _check_plain(name: str, key: str, value: object) -> None:
+    """UserError for a field that no file can hold, and no other process could build again."""
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        raise UserError(
+            f'model {name!r}: {key} is {shown(value)}; expected a number, a text or a tuple of '
+            "them, which a file can hold: write a dtype or a function by name ('float32', 'relu') "
+            'and look it up where it is used'
+        ) from None
 
 
 def options_of(network: Network) -> tuple[str, dict[str, Any]]:
@@ -101,6 +121,8 @@ def options_of(network: Network) -> tuple[str, dict[str, Any]]:
             f"{cls.__name__} is no registered model: put @register('model', NAME) before it"
         )
     options = {key: getattr(network, key) for key in fields_of(type(network))}
+    for key, value in options.items():
+        _check_plain(name, key, value)
     return name, {k: list(v) if isinstance(v, tuple) else v for k, v in options.items()}
 
 

@@ -11,8 +11,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ftjax.config import Config
@@ -20,23 +19,29 @@ from ftjax.data import Splits
 from ftjax.data.dataset import READ_LATER, joint_fingerprint
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import to_jsonable
-from ftjax.io.identity.source_code import code_identity
 from ftjax.io.json.json_values import JsonObject
 from ftjax.io.process.provenance import git_state, versions
-from ftjax.models.adapters.adapted import plain_network
 from ftjax.models.stages import Network
 from ftjax.pretrained.weights_identity import weights_hash, weights_of
-from ftjax.registry import own
+from ftjax.runs.own_code import baseline_code, code_of
 from ftjax.runs.prepare import Prepared
-from ftjax.training.feature_cache.key import augmentations_of, compared, described
+from ftjax.training.feature_cache.key import compared, described
 
 
-def run_identity(prepared: Prepared, further: Mapping[str, str] | None = None) -> dict[str, object]:
+def run_identity(
+    prepared: Prepared,
+    further: Mapping[str, str] | None = None,
+    *,
+    metrics: Collection[str] = (),
+    baseline: object = None,
+) -> dict[str, object]:
     """The identity of a run's inputs, ready for JSON.
 
     Args:
       prepared: the run.
       further: fingerprints of further test sets, by name.
+      metrics: that judge it beside those of its config.
+      baseline: of an ablation, which computes in the network's place.
 
     Raises:
       UserError: a file of the data that is no longer there.
@@ -44,7 +49,7 @@ def run_identity(prepared: Prepared, further: Mapping[str, str] | None = None) -
     found = {
         'data': data_identity(prepared.data, further),
         'weights': weights_identity(prepared),
-        'code': run_code(prepared),
+        'code': code_of(prepared.config, prepared.network, metrics, baseline),
         **_code_state(),
     }
     return to_jsonable(found)
@@ -65,9 +70,10 @@ def data_identity(data: Splits, further: Mapping[str, str] | None = None) -> dic
     }
 
 
-def baseline_identity(data: Splits) -> dict[str, object]:
+def baseline_identity(data: Splits, baseline: object) -> dict[str, object]:
     """The identity of what is computed from data alone, without a network."""
-    return {'data': data_identity(data), **_code_state()}
+    code = baseline_code(baseline)
+    return {'data': data_identity(data), **({'code': code} if code else {}), **_code_state()}
 
 
 def data_changed(data: Splits, identity: JsonObject) -> str:
@@ -133,25 +139,6 @@ def opened_weights(prepared: Prepared) -> dict[str, object]:
         known = weights_of(opened.variables, opened.report)
         object.__setattr__(opened, '_identity', known)
     return known
-
-
-def run_code(prepared: Prepared) -> dict[str, object]:
-    """The code of the user's own that a run uses; {} where there is none."""
-    return code_of(prepared.config, prepared.network)
-
-
-def code_of(config: Config, network: Network) -> dict[str, object]:
-    """The code of the user's own that a config names or a network is made of."""
-    plain = plain_network(network)  # adapters are named by the config
-    named = set(re.findall(r'[\w.-]+', json.dumps(to_jsonable(config.to_json()))))
-    things: dict[str, object] = {f'network {type(plain).__name__}': plain}
-    things |= {f'network, part {n}': each for n, each in enumerate(plain.made_of)}
-    # Of images only: those of texts stand here by their kind, as all else.
-    things |= augmentations_of(config.data.augment)
-    for part in own():
-        if part.name in named and part.function is not type(plain):
-            things[f'{part.kind} {part.name}'] = part.function
-    return code_identity(things)
 
 
 def flat_config(config: Config) -> dict[str, object]:

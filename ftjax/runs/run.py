@@ -18,7 +18,8 @@ from ftjax.distributed.preemption import says_where
 from ftjax.errors import UserError
 from ftjax.io.files.atomic import read_json, write_json
 from ftjax.io.files.lock import run_lock
-from ftjax.io.identity.identity_changes import FILE, differences, refused
+from ftjax.io.identity.identity_changes import FILE, differences, part, refused
+from ftjax.io.identity.own_parts import check_trains
 from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.jsonl import read_jsonl
 from ftjax.io.process.provenance import peak_memory, provenance, versions
@@ -37,6 +38,7 @@ from ftjax.training.checkpoints.run_identity import PlanChange, RunIdentity
 from ftjax.training.loop.fit import FitResult, fit
 from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps.weight_averaging import fit_averaged
+from ftjax.xla.program_cache import forget_other_code
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +69,9 @@ def train(
       UserError: the folder is in use, holds another run, a run on other data, weights or code, or
         cannot be written to.
     """
+    check_trains()
     inputs = process_group.from_first(lambda: run_identity(prepared))
+    forget_other_code(part(part(inputs, 'code'), 'parts'))
     folder = None if workdir is None else pathlib.Path(workdir)
     if folder is not None:
         check_reopens(prepared.network)

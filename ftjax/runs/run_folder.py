@@ -10,6 +10,7 @@ from ftjax.freezing.plan.plan import Plan
 from ftjax.io.files.atomic import read_json, write_json
 from ftjax.io.files.owned_files import check_way
 from ftjax.io.identity.own_parts import remember
+from ftjax.models.registry import options_of
 from ftjax.pretrained.own_format import save_description
 from ftjax.runs.prediction.how_read import how_read
 from ftjax.runs.prepare import Prepared
@@ -52,10 +53,12 @@ def start_folder(
     write_json(folder / 'config.json', prepared.config.to_json())
     write_json(folder / 'plan.json', prepared.plan.to_json())
     write_json(folder / 'load_report.json', prepared.load_report)
-    remember(folder, prepared.config.to_json())
     network, names = prepared.network, prepared.data.class_names
     inputs = how_read(prepared.config.data, prepared.data)
     save_description(folder / 'network', network, prepared.preprocessing, names, {'inputs': inputs})
+    # With `init=RUN` the network's parts stand in no config.
+    family = prepared.load_report.get('family')
+    remember(folder, prepared.config.to_json(), options_of(network), family)
     return change
 
 

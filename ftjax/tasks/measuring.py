@@ -6,6 +6,7 @@ Counts of batches add up, so that nothing has to gather all outputs.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,6 +26,7 @@ from ftjax.tasks.training_loss import PLAIN, Array, Batch, LossOptions, Training
 if TYPE_CHECKING:
     from jaxtyping import Float
 
+_log = logging.getLogger(__name__)
 Pairs = Iterable[tuple[Array, Batch]]
 """Outputs of a network, each with the batch that they answer."""
 
@@ -127,22 +129,30 @@ class Measuring(TrainingLoss):
 
     @property
     def own_metrics(self) -> Mapping[str, Part]:
-        """Metrics that users registered, where a row is an example."""
-        return parts('metric') if self.unit == Measuring.unit else {}
+        """Metrics that users registered for the task, where a row is an example."""
+        known = parts('metric') if self.unit == Measuring.unit else {}
+        return {name: part for name, part in known.items() if part.details.fits(self.name)}
 
     def own_values(
         self, found: Statistics, wanted: Collection[str] | None
     ) -> dict[str, float | None]:
-        """The metrics that users registered, of a whole split; None for what is no number."""
+        """The metrics that users registered, of a whole split; None for what is no number.
+
+        With `wanted` None also for one that fails: it may be for other tasks, and a warning says
+        so. UserError for one that is wanted by name and fails.
+        """
         values: dict[str, float | None] = {}
         for name, part in self.own_metrics.items():
-            if wanted is None or name in wanted:
-                given = part.function(found.rows['outputs'], found.rows['labels'])
-                try:
-                    value = float(given)
-                except (TypeError, ValueError):
-                    raise UserError(f'metric {name!r} gave {shown(given)}, no number') from None
-                values[name] = value if np.isfinite(value) else None
+            if wanted is not None and name not in wanted:
+                continue
+            try:
+                value = own_value(part, found)
+            except UserError as error:
+                if wanted is not None:
+                    raise
+                _log.warning('%s (where it is not for %s, name its tasks)', error, self.name)
+                value = None
+            values[name] = value
         return values
 
     def collected(self, pairs: Pairs, wanted: Collection[str] | None = None) -> Statistics:
@@ -278,3 +288,19 @@ class Measuring(TrainingLoss):
         }
         score = np.nan if value is None else decides.sign * value
         return {'loss': loss, **kept, 'score': float(score)}
+
+
+def own_value(part: Part, found: Statistics) -> float | None:
+    """What a registered metric gives of a split, None for NaN; UserError where it fails."""
+    where = f'metric {part.name!r} of {part.file}'
+    try:
+        given = part.function(found.rows['outputs'], found.rows['labels'])
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f'{where} failed: {type(error).__name__}: {error}') from error
+    try:
+        value = float(given)
+    except (TypeError, ValueError):
+        raise UserError(f'{where} gave {shown(given)}, no number') from None
+    return value if np.isfinite(value) else None

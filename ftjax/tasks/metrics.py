@@ -7,18 +7,15 @@
 from __future__ import annotations
 
 from ftjax.errors import UserError, check_name, did_you_mean
-from ftjax.evaluation.metric import Metric, error
-from ftjax.tasks.registry import own_metrics, task_of, tasks
-
-# `loss` means the loss of whatever the task is: the names under which it may stand are all.
-_OF_NO_TASK = (error('loss', also=('log_loss', 'mse')), error('error'))
+from ftjax.evaluation.metric import Metric
+from ftjax.tasks.registry import OF_NO_TASK, own_metrics, task_of, tasks
 
 
 def known_metrics() -> dict[str, Metric]:
     """All metrics by name. The same name means the same in every task."""
     every = [metric for task in tasks().values() for metric in task.metrics]
     own = [part.details for part in own_metrics().values()]
-    return {metric.name: metric for metric in (*own, *every, *_OF_NO_TASK)}
+    return {metric.name: metric for metric in (*own, *every, *OF_NO_TASK)}
 
 
 def metric_of(metric: str | Metric, what: str = 'metric') -> Metric:

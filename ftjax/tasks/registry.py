@@ -9,12 +9,14 @@ from typing import Any, TypeVar
 from ftjax import registry
 from ftjax.data.labels import DEFAULT_TASK
 from ftjax.errors import UserError
-from ftjax.evaluation.metric import Metric
+from ftjax.evaluation.metric import Metric, error
 from ftjax.ranges import Range
 from ftjax.registry import Part, Term
 from ftjax.tasks.task import Task
 
 T = TypeVar('T', bound=type[Task])
+# `loss` means the loss of whatever the task is: the names under which it may stand are all.
+OF_NO_TASK = (error('loss', also=('log_loss', 'mse')), error('error'))
 
 
 def task(name: str) -> Callable[[T], T]:
@@ -108,26 +110,58 @@ def columns_of(loss: Term | None) -> tuple[str, ...]:
     return () if loss is None or loss.details is None else loss.details.columns
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OwnMetric(Metric):
+    """The `details` of a registered metric."""
+
+    tasks: tuple[str, ...] = ()
+    """The tasks that it is for; () for all whose unit is an example."""
+
+    def fits(self, task: str) -> bool:
+        """Whether it is for a task."""
+        return not self.tasks or task in self.tasks
+
+
 def metric(
     name: str,
-    *,
+    *tasks: str,
     higher_is_better: bool = True,
     label: str = '',
     bounds: tuple[float | None, float | None] = (None, None),
     percent: bool = False,
 ) -> Callable[[Any], Any]:
-    """Registers `(outputs, labels) -> float` as a metric of all tasks whose unit is an example.
+    """Registers `(outputs, labels) -> float` as a metric of some tasks, or of all.
+
+    Of all whose unit is an example: there it is computed wherever a split is measured, and None
+    with a warning where it fails, unless a config names it.
 
     Args:
       name: as `train.metric` and `ablation.metric` name it.
+      *tasks: those that it is for.
       higher_is_better, label, bounds, percent: as of `Metric`.
 
     Outputs are float32 (examples, outputs) of a whole split, and labels as the task has them.
+
+    Raises:
+      UserError: a shipped metric has the name.
     """
-    known = Metric(
-        name=name, higher_is_better=higher_is_better, label=label, bounds=bounds, percent=percent
+    known = OwnMetric(
+        name=name,
+        tasks=tasks,
+        higher_is_better=higher_is_better,
+        label=label,
+        bounds=bounds,
+        percent=percent,
     )
+    if name in shipped_metrics():
+        raise UserError(f'metric {name!r} is one of ftjax; choose another name')
     return registry.register('metric', name, details=known)
+
+
+def shipped_metrics() -> dict[str, Metric]:
+    """The metrics of tasks, by each of their names."""
+    every = [each for one in registry.parts('task').values() for each in one.details.metrics]
+    return {name: each for each in (*every, *OF_NO_TASK) for name in each.names}
 
 
 def own_metrics() -> Mapping[str, Part]:

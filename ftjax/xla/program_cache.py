@@ -8,7 +8,7 @@ import functools
 import gc
 import pathlib
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import jax
@@ -20,6 +20,9 @@ from ftjax.xla.cost_analysis import bytes_of, flops_of
 MOST = 256
 """Programs that are kept; those used longest ago go first."""
 _PROGRAMS: collections.OrderedDict[Hashable, Program] = collections.OrderedDict()
+
+_CODE: dict[str, object] = {}
+"""Hashes of the user's own code that programs were compiled from, by its names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +67,18 @@ def program(
         _PROGRAMS[whole] = Program(compiled, time.perf_counter() - began)
     _PROGRAMS.move_to_end(whole)
     return _PROGRAMS[whole]
+
+
+def forget_other_code(code: Mapping[str, object]) -> None:
+    """Drops all programs where the code of a name is another than before in this process.
+
+    A program is found by the function that was registered, and would not see that a helper or a
+    constant of it changed: in another cell of a notebook, say. `code` holds hashes by name.
+    """
+    if any(_CODE.get(name, found) != found for name, found in code.items()):
+        _PROGRAMS.clear()
+        jax.clear_caches()
+    _CODE.update(code)
 
 
 def make_room() -> None:

@@ -10,7 +10,9 @@ import textwrap
 
 import pytest
 
-from ftjax.io.identity import source_code
+from ftjax import registry
+from ftjax.io.identity import code_places
+from ftjax.io.identity.identity_changes import differences
 from ftjax.io.identity.source_code import code_identity
 from ftjax.io.process import provenance
 from ftjax.models.registry import build
@@ -124,7 +126,7 @@ def test_own_modules_that_it_imports_count(tmp_path, monkeypatch):
 @pytest.mark.parametrize('form', ['own_pkg/net.py', 'own_net.py'])
 def test_an_installed_package_counts_where_the_thing_is_of_it(form, tmp_path, monkeypatch):
     """A network in site-packages; other packages that it uses are left out."""
-    monkeypatch.setattr(source_code.site, 'getsitepackages', lambda: [str(tmp_path)])
+    monkeypatch.setattr(code_places.site, 'getsitepackages', lambda: [str(tmp_path)])
     monkeypatch.syspath_prepend(tmp_path)
     place, name = tmp_path / form, form.removesuffix('.py').replace('/', '.')
     place.parent.mkdir(exist_ok=True)
@@ -140,12 +142,12 @@ def test_an_installed_package_counts_where_the_thing_is_of_it(form, tmp_path, mo
                 monkeypatch.delitem(sys.modules, each, raising=False)
             importlib.invalidate_caches()
             monkeypatch.setattr(sys, 'dont_write_bytecode', True)
-            for cached in (source_code._installed, source_code._foreign):
+            for cached in (code_places.installed, code_places.foreign):
                 cached.cache_clear()
             made = code_identity({'network': importlib.import_module(name).Net()})
             found.setdefault(text, []).append(made['parts'])
             assert list(made['files']) == [place.name]
-    for cached in (source_code._installed, source_code._foreign):
+    for cached in (code_places.installed, code_places.foreign):
         monkeypatch.undo()
         cached.cache_clear()
     for same in found.values():
@@ -155,7 +157,7 @@ def test_an_installed_package_counts_where_the_thing_is_of_it(form, tmp_path, mo
 
 def test_packages_whose_versions_are_recorded_are_left_out():
     by_module = importlib.metadata.packages_distributions()
-    known = {name for module in source_code.RECORDED for name in by_module.get(module, ())}
+    known = {name for module in code_places.RECORDED for name in by_module.get(module, ())}
     installed = {name.lower() for names in by_module.values() for name in names}
     assert {n for n in provenance.PACKAGES if n in installed} <= {n.lower() for n in known}
 
@@ -190,3 +192,163 @@ def test_what_holds_itself_ends():
         return run(x - 1) if x else loop
 
     assert code_identity({'run': run})['parts']['run']
+
+
+RULES = """
+import functools
+import math
+import re
+
+import jax
+import numpy as np
+
+PATTERN = re.compile('a+')
+CUT = np.maximum
+CURVE = math.sin
+STEPS = range(3)
+
+
+class Left:
+    pass
+
+
+class Right:
+    pass
+
+
+def one(x):
+    return x
+
+
+def two(x):
+    return x
+
+
+EVERY = {one, two}
+KINDS = {Left, Right}
+
+
+def scaled(function):
+    @functools.wraps(function)
+    def scaled_by(x):
+        return 2.0 * function(x)
+
+    return scaled_by
+
+
+@jax.custom_vjp
+def reversed(x):
+    return x
+
+
+def forward(x):
+    return x, None
+
+
+def backward(_, gradient):
+    return (-gradient,)
+
+
+reversed.defvjp(forward, backward)
+
+
+@jax.custom_jvp
+def stepped(x):
+    return x
+
+
+stepped.defjvps(lambda gradient, answer, x: 3.0 * gradient)
+
+
+@jax.jit
+@scaled
+def network(x):
+    used = PATTERN, CUT, CURVE, STEPS, EVERY, KINDS
+    return stepped(reversed(x)), used
+"""
+
+
+def of_network(source, name='rules'):
+    space = {'__name__': f'no_such_module_{name}'}
+    exec(compile(source, f'{name}.py', 'exec'), space)
+    return code_identity({'network': space['network']})
+
+
+@pytest.mark.parametrize(
+    ('old', 'new'),
+    [
+        ('(-gradient,)', '(-5 * gradient,)'),
+        ('3.0 * gradient', '4.0 * gradient'),
+        ('2.0 * function', '3.0 * function'),
+        ("'a+'", "'b+'"),
+        ('np.maximum', 'np.minimum'),
+        ('math.sin', 'math.cos'),
+        ('range(3)', 'range(4)'),
+        ('return x\n\n\nEVERY', 'return -x\n\n\nEVERY'),
+    ],
+)
+def test_what_is_not_in_the_function_itself_counts(old, new):
+    assert RULES.count(old) == 1
+    known = of_network(RULES)['parts']
+    assert of_network(RULES)['parts'] == of_network(RULES, 'renamed')['parts'] == known
+    assert of_network(RULES.replace(old, new))['parts'] != known
+
+
+FILLED = """
+CACHE = {}
+TABLE = None
+
+
+class Store:
+    def __init__(self):
+        self.seen = []
+
+
+STORE = Store()
+
+
+def table():
+    global TABLE
+    TABLE = TABLE or [1.0, 2.0]
+    return TABLE
+
+
+def source(argument):
+    CACHE[argument] = len(table())
+    STORE.seen.append(argument)
+    return CACHE, TABLE
+"""
+
+
+def test_what_code_fills_as_it_runs_does_not_count():
+    space = {'__name__': 'no_such_module'}
+    exec(compile(FILLED, 'filled.py', 'exec'), space)
+    before = code_identity({'source': space['source']})
+    space['source']('a')
+    assert space['TABLE'] and space['CACHE'] and space['STORE'].seen
+    assert code_identity({'source': space['source']}) == before
+    space['CACHE'] = {'b': 1}  # another one, of a cell of a notebook
+    assert code_identity({'source': space['source']}) != before
+
+
+def test_a_part_counts_as_it_was_before_it_ran(monkeypatch):
+    known = []
+    for ask in (False, True):
+        monkeypatch.setitem(registry.PARTS, 'source', dict(registry.parts('source')))
+        space = {'__name__': 'no_such_module'}
+        exec(compile(FILLED, 'filled.py', 'exec'), space)
+        registry.register('source', 'filled')(space['source'])
+        if ask:
+            registry.find('source', 'filled').function('a')
+        known.append(code_identity({'source': space['source']}))
+    assert known[0] == known[1]
+
+
+def test_hashes_by_other_rules_are_not_held_against_one_another():
+    new = {'code': of_network(RULES)}
+    old = {'code': {**new['code'], 'parts': {'network': 'x'}, 'files': {'mine.py': 'a'}}}
+    assert differences(old, new)['code'] == ['the code of network']
+    del old['code']['rules']
+    assert differences(old, new) == {}
+    new['code']['files'] = {'mine.py': 'b', 'further.py': 'c'}
+    assert differences(old, new)['code'] == ['the code of mine.py']

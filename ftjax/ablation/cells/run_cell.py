@@ -162,17 +162,21 @@ class CellRunner:
         arm, _, _ = cell
         config = self.config_of(*cell)
         data = self.data_of(config)
-        return self.identity_of(self.prepared_for(self.baseline(arm), config, data), data)
+        baseline = self.baseline(arm)
+        return self.identity_of(self.prepared_for(baseline, config, data), data, baseline)
 
-    def identity_of(self, prepared: Prepared | None, data: Splits) -> dict[str, object]:
+    def identity_of(
+        self, prepared: Prepared | None, data: Splits, baseline: Baseline | None = None
+    ) -> dict[str, object]:
         """What a run of the grid is made from, its further test sets included."""
         if prepared is None:
-            return baseline_identity(data)
+            return baseline_identity(data, baseline)
         further = {
             name: further_dataset(prepared.config.data, name, given).fingerprint
             for name, given in self.settings.also_evaluate.items()
         }
-        return run_identity(prepared, further)
+        metrics = {self.settings.metric, self.settings.retention_metric}
+        return run_identity(prepared, further, metrics=metrics, baseline=baseline)
 
     def __call__(self, arm: str, rate: float | None, draw: int) -> dict[str, Any]:
         """The fields of a cell's row.
@@ -185,7 +189,7 @@ class CellRunner:
         folds = {'fold': config.data.fold} if config.data.folds else {}
         baseline = self.baseline(arm)
         prepared = self.prepared_for(baseline, config, data)
-        identity = self.identity_of(prepared, data)
+        identity = self.identity_of(prepared, data, baseline)
         if baseline is not None:
             row = baseline.row(data, prepared, self.settings)
         else:

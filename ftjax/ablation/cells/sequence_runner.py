@@ -107,7 +107,8 @@ class SequenceRunner(CellRunner):
         found = self.tasks(cell)
         config, data = next(iter(found.values()))
         further = {task: data.fingerprint for task, (_, data) in found.items()}
-        return run_identity(self.prepared_of(config, data), further)
+        metrics = {self.settings.metric}
+        return run_identity(self.prepared_of(config, data), further, metrics=metrics)
 
     def __call__(self, arm: str, rate: float | None, draw: int) -> dict[str, Any]:
         """The fields of a cell's row."""

@@ -138,10 +138,15 @@ def _code(before: object, after: object) -> list[str]:
     old, new = part(before, 'code'), part(after, 'code')
     if not all(told) or not (old or new):
         return []
-    # Another Python compiles the same code to other bytes: then whole files are compared.
-    kind = 'parts' if old.get('python') == new.get('python') or not (old and new) else 'files'
-    parts = part(old, kind), part(new, kind)
+    parts = part(old, 'parts'), part(new, 'parts')
     names = sorted(parts[0].keys() | parts[1].keys())
+    if old and new and any(old.get(key) != new.get(key) for key in ('python', 'rules')):
+        # Another Python compiles the same code to other bytes, and other rules read more of it:
+        # then whole files are compared, of those that both read.
+        if parts[0] == parts[1]:
+            return []
+        parts = part(old, 'files'), part(new, 'files')
+        names = sorted(parts[0].keys() & parts[1].keys())
     return [f'the code of {name}' for name in names if parts[0].get(name) != parts[1].get(name)]
 
 

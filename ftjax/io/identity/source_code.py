@@ -5,6 +5,9 @@ may have been edited since it was imported. Comments, the wording of docstrings,
 numbers of lines do not count. Code of ftjax, of the standard library and of installed packages is
 left out: commit and versions describe it. Of a thing that is itself of an installed package whose
 version no run records, such as a network, the code of that package counts too.
+
+Code may fill its own dicts, lists and globals as it runs: they count as they were when this
+process first looked, which is when a part is first asked for.
 """
 
 from __future__ import annotations
@@ -14,17 +17,17 @@ import functools
 import hashlib
 import os
 import pathlib
-import site
 import sys
-import sysconfig
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from ftjax import registry
 from ftjax.io.files.file_hashes import file_hashes
+from ftjax.io.identity.code_places import foreign, package_of
+from ftjax.io.identity.first_contents import contents, global_value
+from ftjax.io.identity.plain_values import PLAIN, VALUES, is_plain, made_from
 
-PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
-VALUES = (tuple, list, dict, set, frozenset)
 # Of every class, or made by dataclasses and flax from what is hashed anyway.
 _LEFT_OUT = {
     *('__module__', '__qualname__', '__dict__', '__weakref__', '__doc__', '__slots__'),
@@ -33,23 +36,22 @@ _LEFT_OUT = {
     *('__dataclass_params__', '__dataclass_fields__', '__init__', '__eq__', '__hash__'),
     *('__repr__', 'parent', 'scope', '_state', '_parent_ref'),
 }
-RECORDED = {
-    *('ftjax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax', 'numpy', 'scipy', 'sklearn', 'grain'),
-    *('PIL', 'tokenizers', 'tensorflow_datasets'),
-}
-"""The modules of the packages whose versions a run records, see process/provenance.py."""
+RULES = 2
+"""Of what is read. 2 (since 0.3): rules of derivatives, decorators, patterns, functions without
+Python code, and sets by what they hold. Hashes by other rules do not compare."""
 _GENERATED = '__create_fn__'  # how dataclasses call what they compile
 
 
 def code_identity(things: Mapping[str, object]) -> dict[str, object]:
     """Hashes of the user's own among some classes, functions and objects, by their names here.
 
-    {} where none is. `python` is the version that compiled the code: another gives other
-    hashes, and then `files` (name to SHA-256 of the whole file) are what can be compared.
+    {} where none is. `python` is the version that compiled the code and `rules` how it was read:
+    others give other hashes, and then `files` (name to SHA-256 of the whole file) are what can be
+    compared.
     """
     parts, files = {}, set()
     for name, thing in things.items():
-        reader = _Reader(_package_of(thing))
+        reader = _Reader(package_of(thing))
         reader.read(thing)
         if reader.files:
             parts[name] = reader.digest.hexdigest()
@@ -60,37 +62,15 @@ def code_identity(things: Mapping[str, object]) -> dict[str, object]:
     hashes = {pathlib.Path(f).name: x for f, x in zip(there, file_hashes(there), strict=True)}
     return {
         'python': f'{sys.version_info.major}.{sys.version_info.minor}',
+        'rules': RULES,
         'parts': parts,
         'files': hashes,
     }
 
 
-@functools.cache
-def _installed() -> tuple[str, ...]:
-    """Folders of installed packages."""
-    places = [sysconfig.get_paths()[name] for name in ('purelib', 'platlib')]
-    return _both_forms([*places, *site.getsitepackages(), site.getusersitepackages()])
-
-
-@functools.cache
-def _foreign() -> tuple[str, ...]:
-    """Folders whose code is not the user's."""
-    places = [sysconfig.get_paths()[name] for name in ('stdlib', 'platstdlib')]
-    return *_installed(), *_both_forms([*places, pathlib.Path(__file__).resolve().parents[2]])
-
-
-def _both_forms(folders: Iterable[str | os.PathLike[str]]) -> tuple[str, ...]:
-    return tuple({os.path.join(form, '') for p in folders for form in (p, os.path.realpath(p))})
-
-
-def _package_of(thing: object) -> tuple[str, ...]:
-    """Where the installed package of a thing lies; () of one whose version every run records."""
-    kind = thing if isinstance(thing, type | types.FunctionType) else type(thing)
-    name = kind.__module__.partition('.')[0]
-    top = sys.modules.get(name)
-    folders = [*getattr(top, '__path__', ())]
-    places = _both_forms(folders) if folders else (str(getattr(top, '__file__', '')),)
-    return places if name not in RECORDED and places[0].startswith(_installed()) else ()
+def keep_first(thing: object) -> None:
+    """Notes the contents of what a thing's code may fill, before it runs."""
+    _Reader(package_of(thing)).read(thing)
 
 
 class _Reader:
@@ -102,6 +82,8 @@ class _Reader:
         self.digest = hashlib.sha256()
         self.seen: dict[int, tuple[int, object]] = {}
         self.inside: set[int] = set()
+        self.stored: dict[int, set[str]] = {}
+        """Of each module's globals, those that its functions set."""
         self.files: set[str] = set()
         """Files of own code that were met; `<string>` and its like for code without one."""
 
@@ -123,8 +105,16 @@ class _Reader:
             return
         # The thing is kept, so that no other gets its id meanwhile.
         self.seen[id(thing)] = len(self.seen), thing
+        layers = []
         while hasattr(thing, '__wrapped__') and not isinstance(thing, type):
+            layers.append(thing)
             thing = thing.__wrapped__
+        self.bare(thing)
+        if layers:
+            self.layers(layers, thing)
+
+    def bare(self, thing: Any) -> None:
+        """What is not decorated."""
         match thing:
             case types.FunctionType():
                 self.function(thing)
@@ -145,19 +135,64 @@ class _Reader:
             case _:
                 self.instance(thing)
 
+    def layers(self, layers: list[Any], inner: object) -> None:
+        """Decorators of the user's own, and own functions that others hold: a gradient's rule."""
+        met = {id(inner), *map(id, layers)}
+        file = getattr(getattr(inner, '__code__', None), 'co_filename', '')
+        for layer in layers:
+            code = getattr(layer, '__code__', None)
+            # What a library generates has a name in brackets.
+            if code is not None and self.is_own(code.co_filename):
+                if code.co_filename == file or not code.co_filename.startswith('<'):
+                    self.function(layer)
+                continue
+            for held in self.held(layer, met):
+                self.read(held)
+
+    def held(self, thing: Any, met: set[int]) -> Iterator[object]:
+        """Own functions in what a foreign decorator made."""
+        inner: Iterable[Any] = ()
+        match thing:
+            case types.FunctionType():
+                inner = [cell.cell_contents for cell in thing.__closure__ or ()]
+            case tuple() | list():
+                inner = thing
+            case dict():
+                inner = thing.values()
+            case functools.partial():
+                inner = (thing.func, *thing.args, *thing.keywords.values())
+            case _ if hasattr(thing, '__wrapped__') and not isinstance(thing, type):
+                inner = getattr(thing, '__dict__', {}).values()
+        for each in inner:
+            if id(each) in met:
+                continue
+            met.add(id(each))
+            if isinstance(each, types.FunctionType) and self.is_own(each.__code__.co_filename):
+                yield each
+            else:
+                yield from self.held(each, met)
+
     def value(self, thing: Any) -> None:
         """A container, by what it holds; one that holds itself only once."""
         self.feed(type(thing).__name__)
         if id(thing) in self.inside:
             return
         self.inside.add(id(thing))
-        if isinstance(thing, set | frozenset):
-            self.feed(*sorted(map(repr, thing)))
-        elif isinstance(thing, dict):
-            self.all_of(part for pair in thing.items() for part in pair)
+        holds = contents(thing)
+        if isinstance(holds, set | frozenset):
+            self.feed(*sorted(map(repr, holds) if is_plain(holds) else map(self.digest_of, holds)))
+        elif isinstance(holds, dict):
+            self.all_of(part for pair in holds.items() for part in pair)
         else:
-            self.all_of(thing)
+            self.all_of(holds)
         self.inside.remove(id(thing))
+
+    def digest_of(self, thing: object) -> str:
+        """The hash of one thing by itself, for what has no order."""
+        alone = _Reader(self.package)
+        alone.read(thing)
+        self.files |= alone.files
+        return alone.digest.hexdigest()
 
     def all_of(self, things: Iterable[object]) -> None:
         for thing in things:
@@ -182,7 +217,7 @@ class _Reader:
                 self.feed('empty')
         for name in sorted(_names(code) & set(thing.__globals__)):
             self.feed(name)
-            self.read(thing.__globals__[name])
+            self.read(global_value(thing.__globals__, name, self.stored))
 
     def code(self, code: types.CodeType, doc: str | None = None) -> None:
         self.feed(code.co_code, code.co_exceptiontable, code.co_flags)
@@ -225,13 +260,17 @@ class _Reader:
         if dataclasses.is_dataclass(thing):
             # Numbers and names among a network's fields stand in its description.
             values = [getattr(thing, f.name, None) for f in dataclasses.fields(thing)]
-            self.all_of(value for value in values if not _is_plain(value))
+            self.all_of(value for value in values if not is_plain(value))
         elif self.file_of(type(thing)) is not None:
             self.all_of(getattr(thing, '__dict__', {}).values())
+        elif callable(thing) and isinstance(name := getattr(thing, '__name__', None), str):
+            self.feed(getattr(thing, '__module__', None), name)  # of C code: a ufunc, a builtin
+        else:
+            self.feed(*made_from(thing))
 
     def is_own(self, file: str) -> bool:
         """Whether code of a file counts."""
-        return file.startswith(self.package) or not file.startswith(('<frozen', *_foreign()))
+        return file.startswith(self.package) or not file.startswith(('<frozen', *foreign()))
 
     def written(self, value: object) -> bool:
         """Whether a method was written by the user, not made by dataclasses or flax."""
@@ -255,16 +294,10 @@ class _Reader:
         return None
 
 
-def _is_plain(value: object) -> bool:
-    """Whether it is a number, a text, or holds nothing else."""
-    if isinstance(value, dict):
-        value = (*value.keys(), *value.values())
-    return isinstance(value, PLAIN) or (
-        isinstance(value, VALUES) and all(_is_plain(part) for part in value)
-    )
-
-
 def _names(code: types.CodeType) -> set[str]:
     """All names that a function and those within it look up."""
     inner = [_names(part) for part in code.co_consts if isinstance(part, types.CodeType)]
     return set(code.co_names).union(*inner)
+
+
+registry.BEFORE_USE.append(keep_first)

@@ -201,7 +201,8 @@ def run_recipe(recipe: str, options: str) -> Built:
         raise UserError(f'model {recipe!r} returned {shown(built)}; expected from_nnx(..)')
     # It stays under its first name too: the function may return the same again.
     structure = _STRUCTURES[built.network.recipe]
-    _STRUCTURES.setdefault((function, options), structure)
+    # What it calls may have changed since, in another cell of a notebook.
+    _STRUCTURES[function, options] = structure
     network = built.network.clone(recipe=recipe, recipe_options=options)
     return dataclasses.replace(built, network=network)
 

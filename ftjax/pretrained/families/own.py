@@ -100,5 +100,5 @@ def own_family(
     ]
     made = OwnFamily(model, tuple(found), preprocessing, fields or {})
     row = Row(models=(model,), model_types=tuple(model_types) or (model,), tensors=tuple(tensors))
-    register('family', model, details=row, _frames=2)(made)
+    register('family', model, details=row)(made)
     return made

@@ -1,4 +1,4 @@
-"""Whether data and code are still those of a run, before its network is evaluated."""
+"""Whether data are still those of a run, before its network is evaluated."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import json
 import pathlib
 from collections.abc import Sequence
 
-from ftjax.config import Config
 from ftjax.data import Splits
 from ftjax.io.identity.identity_changes import differences, part, refused
-from ftjax.models.stages import Network
-from ftjax.runs.identity import code_of, data_identity
+from ftjax.runs.identity import data_identity
 
 
 def how_data_differ(
@@ -39,14 +37,6 @@ def how_data_differ(
         changes = differences(result, {'data': data_identity(data)})
     wrong = refused(changes, ())
     return f'{wrong} from that of the run: examples in it may have been trained on' if wrong else ''
-
-
-def how_code_differs(folder: pathlib.Path, config: Config, network: Network) -> str:
-    """How code of the user's own differs from that of the run; '' if it does not."""
-    old = part(part(_result(folder), 'identity'), 'code')
-    if not old:
-        return ''
-    return refused(differences({'code': old}, {'code': code_of(config, network)}), ())
 
 
 def _result(folder: pathlib.Path) -> object:

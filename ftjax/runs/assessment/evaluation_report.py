@@ -19,10 +19,11 @@ from ftjax.io.files.atomic import read_json, write_json
 from ftjax.io.files.row_files import check_kind, row_file
 from ftjax.plotting.save import save_figure
 from ftjax.printable import printable
-from ftjax.runs.assessment.evaluated_data import how_code_differs, how_data_differ
+from ftjax.runs.assessment.evaluated_data import how_data_differ
 from ftjax.runs.assessment.examination import Examined, examine
 from ftjax.runs.assessment.other_data import other_data, with_classes_of
 from ftjax.runs.assessment.unfamiliar_inputs import Scores
+from ftjax.runs.own_code import how_code_differs
 from ftjax.runs.prediction.calibration_file import read_calibration, save_calibration
 from ftjax.runs.prediction.trained import Trained, open_trained
 from ftjax.tasks import task_of
@@ -84,7 +85,9 @@ def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, ob
     folder = pathlib.Path(request.init)
     if request.is_run and not (folder / 'config.json').exists():
         raise UserError(f'{folder} is no run folder: it holds no config.json')
-    trained = open_trained(request.init, request.parts, request.task)
+    trained = open_trained(
+        request.init, request.parts, request.task, allow_code_change=request.allow_code_change
+    )
     config = read_saved_config(read_json(trained.run / 'config.json')) if trained.run else None
     if config is None and (request.calibrate or request.unfamiliar):
         raise UserError(f'{request.init} is no run: its validation and test splits are not known')
@@ -129,7 +132,7 @@ def _own(
     folder, notes = trained.run, {}
     if config is None or folder is None:
         return None, notes
-    changed = how_code_differs(folder, config, trained.network)
+    changed = how_code_differs(folder, trained.network)
     if changed and not request.allow_code_change:
         raise UserError(
             f'{folder}: {changed} from that of the run; --allow_code_change evaluates with what '

@@ -1,6 +1,6 @@
 """A process that opens a network and answers once.
 
-`python -m ftjax.runs.assessment.first_answer INIT TASK`
+`python -m ftjax.runs.assessment.first_answer INIT TASK ANY_CODE [FILE.py ..]`
 `latency_report` starts it to measure what a start costs. It prints the seconds of its parts.
 """
 
@@ -13,7 +13,7 @@ import time
 BEGAN = time.perf_counter()
 
 
-def main(init: str, task: str, parts: list[str]) -> dict[str, float]:
+def main(init: str, task: str, any_code: str, parts: list[str]) -> dict[str, float]:
     """Seconds to import, to load, and to compile and run the first batch."""
     from ftjax.evaluation.latency import Calls, forward_latency
     from ftjax.runs.assessment.latency_report import example_batch
@@ -22,7 +22,7 @@ def main(init: str, task: str, parts: list[str]) -> dict[str, float]:
 
     enable_compilation_cache()
     imported = time.perf_counter()
-    trained = open_trained(init, parts, task)
+    trained = open_trained(init, parts, task, allow_code_change=bool(any_code))
     length = getattr(trained.preprocessing, 'buckets', (None,))[0] if trained.texts else None
     loaded = time.perf_counter()
     inputs = example_batch(trained, 1, length)
@@ -37,4 +37,4 @@ def main(init: str, task: str, parts: list[str]) -> dict[str, float]:
 
 
 if __name__ == '__main__':
-    print(json.dumps(main(sys.argv[1], sys.argv[2], sys.argv[3:])))
+    print(json.dumps(main(sys.argv[1], sys.argv[2], sys.argv[3], sys.argv[4:])))

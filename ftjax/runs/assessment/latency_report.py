@@ -55,6 +55,7 @@ class LatencyRequest:
     """Whether starts of a process are measured too."""
     parts: Sequence[str] = ()
     task: str = ''
+    allow_code_change: bool = False
 
     def __post_init__(self):
         for name, values in (('batch size', self.batch_sizes), ('length', self.lengths)):
@@ -68,9 +69,15 @@ class LatencyRequest:
 def latency_report(request: LatencyRequest, say: Callable[[str], object]) -> dict[str, Any]:
     """Measures, says a line a measurement, gives all of it: plain JSON."""
     rows, agreement, known_data = [], {}, _test_examples(request.init)
+    warnings: list[str] = []
     exact: np.ndarray | None = None
     for name, precision in PRECISIONS.items():
-        trained = open_trained(request.init, request.parts, request.task, **precision)
+        trained = open_trained(
+            *(request.init, request.parts, request.task),
+            allow_code_change=request.allow_code_change,
+            **precision,
+        )
+        warnings = trained.warnings()
         known = fields_of(type(plain_network(trained.network)))
         if 'dtype' not in known and 'options' in precision:
             continue
@@ -91,8 +98,11 @@ def latency_report(request: LatencyRequest, say: Callable[[str], object]) -> dic
             if known_data is None:
                 agreement[name]['of'] = 'random inputs'
             say(f'{name} beside float32: {change_line(agreement[name])}')
+    for line in warnings:
+        say(f'warning: {line}')
     found = {
         'protocol': PROTOCOL,
+        **({'warnings': warnings} if warnings else {}),
         'rows': rows,
         'change': agreement,
         'host_peak_bytes': peak_memory()['host_bytes'],
@@ -177,6 +187,7 @@ def starts(request: LatencyRequest) -> dict[str, dict[str, float]]:
 
 def _start(request: LatencyRequest, cache: str) -> dict[str, float]:
     words = [sys.executable, '-m', 'ftjax.runs.assessment.first_answer', request.init, request.task]
+    words.append('any code' if request.allow_code_change else '')
     environment = {**os.environ, 'JAX_COMPILATION_CACHE_DIR': cache}
     began = time.perf_counter()
     done = subprocess.run(

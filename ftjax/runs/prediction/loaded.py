@@ -60,11 +60,14 @@ class Loaded:
         return read_calibration(self.trained)
 
 
-def load(path: str | os.PathLike[str], task: str = '') -> Loaded:
+def load(
+    path: str | os.PathLike[str], task: str = '', *, allow_code_change: bool = False
+) -> Loaded:
     """A trained network: the folder of a run, its `model/`, what `save` wrote, or any checkpoint.
 
     Args:
       path: the folder, or what `config.init` takes.
       task: of a checkpoint that does not say it.
+      allow_code_change: whether own code that answers may be another than that of its run.
     """
-    return Loaded(open_trained(os.fspath(path), task=task))
+    return Loaded(open_trained(os.fspath(path), task=task, allow_code_change=allow_code_change))

@@ -29,6 +29,7 @@ from ftjax.pretrained.open import load_pretrained
 from ftjax.pretrained.own_format import CONFIG, FORMAT
 from ftjax.pretrained.run_checkpoint import FOLDER
 from ftjax.pytrees import Variables
+from ftjax.runs.own_code import check_code
 from ftjax.runs.prediction.how_read import READ
 from ftjax.tasks import DEFAULT_TASK, Task, task_of
 from ftjax.tasks.threshold import Threshold
@@ -66,6 +67,8 @@ class Trained:
     """The folder of its run, where there is one."""
     model: pathlib.Path | None = None
     """The folder of its weights, where calibration.json lies beside them."""
+    code_changed: str = ''
+    """How own code that answers differs from that of the run; '' where it does not."""
     fitted: JsonObject | None = None
     """What was fitted on validation data in this process, in place of that file."""
 
@@ -125,6 +128,11 @@ class Trained:
             raise UserError(f'{self.init} came without the columns that it takes; use a run of it')
         return found
 
+    def warnings(self) -> list[str]:
+        """What has to be said of its answers."""
+        changed = self.code_changed
+        return [f'{self.init}: {changed} from that of the run'] if changed else []
+
     def check_head(self) -> None:
         """UserError where there is no trained head to answer."""
         if not self.head or 'head' not in self.network.stages:
@@ -134,22 +142,30 @@ class Trained:
             )
 
 
-def open_trained(init: str, parts: Sequence[str] = (), task: str = '', **precision: Any) -> Trained:
+def open_trained(
+    init: str,
+    parts: Sequence[str] = (),
+    task: str = '',
+    *,
+    allow_code_change: bool = False,
+    **precision: Any,
+) -> Trained:
     """Opens the folder of a run, its `model/`, one of its checkpoints, or any checkpoint.
 
     Args:
       init: the folder, or whatever `config.init` takes.
       parts: files with parts of the user's own, in place of those of the run.
       task: of a checkpoint that says none; '' for one class an example.
+      allow_code_change: whether own code that answers may be another than that of the run.
       **precision: `dtype` of the weights, `options` of the network; see `load_pretrained`.
 
     Raises:
-      UserError: nothing there, damaged, of another kind.
+      UserError: nothing there, damaged, of another kind, or with other code than its run.
     """
     run = run_of(pathlib.Path(init))
-    if run is not None:
-        restore(run, parts)
+    restore(pathlib.Path(init) if run is None else run, parts)
     found = load_pretrained(init, **precision)
+    code_changed = '' if run is None else check_code(run, found.network, allow_code_change)
     saved = _saved(found.config)
     settings = _settings(saved.get('data'), init) if saved.get('data') else None
     if settings is None:
@@ -174,6 +190,7 @@ def open_trained(init: str, parts: Sequence[str] = (), task: str = '', **precisi
         head=found.report.head == 'kept' or found.network.head_kind in ('lm', 'vector'),
         run=run,
         model=_model_folder(pathlib.Path(init)),
+        code_changed=code_changed,
     )
 
 

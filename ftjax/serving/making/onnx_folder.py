@@ -26,6 +26,7 @@ def write_onnx(
     converter: pathlib.Path,
     *,
     parts: Sequence[str] = (),
+    allow_code_change: bool = False,
     command: str = '',
 ) -> pathlib.Path:
     """Writes model.onnx (of texts one a length) with signature and goldens; returns the folder.
@@ -35,13 +36,15 @@ def write_onnx(
       output: what is made; must not exist, or be empty. On any failure nothing is there.
       converter: scripts/to_onnx/convert_bundle.py.
       parts: files with parts of the user's own; the converter does not know them.
+      allow_code_change: whether own code that answers may be another than that of the run.
       command: what was typed, for the card.
 
     Raises:
       UserError: no environment with jax2onnx, an operation that it does not know, or outputs
         that differ by more than 1e-5.
     """
-    if served_form(open_trained(os.fspath(workdir), parts)).writes:
+    trained = open_trained(os.fspath(workdir), parts, allow_code_change=allow_code_change)
+    if served_form(trained).writes:
         raise UserError(
             f'{workdir}: a language model writes in a loop whose cache and random numbers '
             'jax2onnx does not convert; --format=bundle and --format=stablehlo do'
@@ -50,7 +53,10 @@ def write_onnx(
     output = pathlib.Path(output)
     with whole_folder(output) as folder, tempfile.TemporaryDirectory() as beside:
         bundle = write_bundle(
-            workdir, pathlib.Path(beside) / 'bundle', parts=parts, command=command
+            *(workdir, pathlib.Path(beside) / 'bundle'),
+            parts=parts,
+            allow_code_change=allow_code_change,
+            command=command,
         )
         for name in ALONG:
             if (bundle / name).exists():

@@ -25,6 +25,7 @@ def write_stablehlo(
     output: str | os.PathLike[str],
     *,
     parts: Sequence[str] = (),
+    allow_code_change: bool = False,
     new_tokens: int = NEW_TOKENS,
 ) -> pathlib.Path:
     """Writes program.mlir, program.mlirbc and arguments.json beside the weights; the folder.
@@ -38,7 +39,7 @@ def write_stablehlo(
     """
     output, workdir = pathlib.Path(output), pathlib.Path(workdir)
     config, _, _ = finished_files(workdir)
-    trained = open_trained(os.fspath(workdir), parts)
+    trained = open_trained(os.fspath(workdir), parts, allow_code_change=allow_code_change)
     trained.check_head()
     _, data = reference_data(trained, workdir, config)
     inputs, lengths, details = taken_of(trained, data, new_tokens)

@@ -52,6 +52,7 @@ def write_bundle(
     output: str | os.PathLike[str],
     *,
     parts: Sequence[str] = (),
+    allow_code_change: bool = False,
     command: str = '',
     new_tokens: int = NEW_TOKENS,
 ) -> pathlib.Path:
@@ -61,6 +62,7 @@ def write_bundle(
       workdir: the run's folder.
       output: what is made; must not exist, or be empty. On any failure nothing is there.
       parts: files with parts of the user's own, in place of those of the run.
+      allow_code_change: whether own code that answers may be another than that of the run.
       command: what was typed, for the model card.
       new_tokens: that a language model writes at most after a beginning.
 
@@ -70,7 +72,7 @@ def write_bundle(
     """
     output, workdir = pathlib.Path(output), pathlib.Path(workdir)
     config, plan, result = finished_files(workdir)
-    trained = open_trained(os.fspath(workdir), parts)
+    trained = open_trained(os.fspath(workdir), parts, allow_code_change=allow_code_change)
     trained.check_head()
     split, data = reference_data(trained, workdir, config)
     with whole_folder(output) as folder:
@@ -83,8 +85,10 @@ def write_bundle(
         read_run_facts(folder)  # as a registry and an update will
         card = bundle_card(trained, signature, (config, plan, result), command)
         (folder / CARD).write_text(card, encoding='utf-8')
-        network = type(trained.network).__name__
-        write_manifest(folder, versions(), signature.version, network=network)
+        facts = {'network': type(trained.network).__name__}
+        if trained.code_changed:
+            facts['code_changed'] = trained.code_changed
+        write_manifest(folder, versions(), signature.version, **facts)
         load(folder)  # as its users will
     return output
 

@@ -53,6 +53,8 @@ class UpdateRequest:
     epochs: float | None = None
     forgetting: bool = True
     """Whether the old data are read, and all are compared on their test split too."""
+    parts: Sequence[str] = ()
+    """Files with parts of the user's own, which a bundle does not name."""
     command: str = ''
 
 
@@ -68,8 +70,8 @@ def update_model(request: UpdateRequest, say: Callable[[str], object] = print) -
         cannot start from the bundle.
     """
     check_manifest(request.bundle)
+    deployed = open_trained(os.fspath(request.bundle), request.parts)
     config = config_of_bundle(request.bundle)
-    deployed = open_trained(os.fspath(request.bundle))
     settings = new_settings(config, request.data)
     new = load_data(settings)
     check_classes(deployed, new)

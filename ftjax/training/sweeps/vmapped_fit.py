@@ -17,6 +17,8 @@ from ftjax.errors import UserError
 from ftjax.optim.optimizer import state_bytes
 from ftjax.optim.schedule import leaf_rates
 from ftjax.pytrees import Variables
+from ftjax.tasks.measuring import Measuring
+from ftjax.tasks.task import Task
 from ftjax.training.feature_cache.sources import Sources
 from ftjax.training.loop.validation import BestSoFar, check_validation
 from ftjax.training.step.multi_step import longest_chunk
@@ -24,6 +26,8 @@ from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps.vmapped_runs import Runs
 
+_NAMES = {'__module__', '__doc__', '__annotations__', '__qualname__', 'name', 'metrics'}
+"""What a class of a task may say anew without measuring otherwise."""
 MOST_STEPS = 64
 """Steps of one call of the compiled program."""
 
@@ -159,7 +163,7 @@ def obstacle(spec: RunSpec) -> str | None:
     if plan.of_kind('regulariser') or plan.of_kind('weights') or plan.recompute:
         return f'{plan.strategy!r} needs the weights of the start, or statistics of each run'
     task, settings = spec.task, spec.settings
-    if not task.counts_correct or settings.metric not in ('', task.default_metric):
+    if not counts_correct(task) or settings.metric not in ('', task.default_metric):
         return f'a validation of {task.name} takes more than a count of correct answers'
     if settings.patience is not None:
         return 'train.patience stops each run at a step of its own'
@@ -171,6 +175,18 @@ def obstacle(spec: RunSpec) -> str | None:
     if convolved:  # mapped over weights, it becomes a grouped convolution, slower than a loop
         return f'{convolved[0]} above the cut is a convolution'
     return None
+
+
+def counts_correct(task: Task) -> bool:
+    """Whether a task's validation is its mean of `correct`, which is its accuracy.
+
+    A subclass that measures anything otherwise has to say `counts_correct` itself.
+    """
+    order = type(task).__mro__
+    says = next(n for n, each in enumerate(order) if 'counts_correct' in vars(each))
+    anew = {name for each in order[:says] for name in vars(each)}
+    counted = task.counts_correct and task.default_metric == 'accuracy'
+    return counted and not anew & {*vars(Measuring), 'weights', 'correct'} - _NAMES
 
 
 def check_frozen(phase_state: PhaseState, first: PhaseState) -> None:
