@@ -1,6 +1,7 @@
 """Going on under another plan: what moved stays, the rest is told, and only if it is asked for."""
 
 import dataclasses
+import json
 import logging
 import signal
 import types
@@ -15,7 +16,7 @@ from ftjax.config import config_differences, read_config
 from ftjax.distributed.preemption import Interrupted
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
-from ftjax.io.files.atomic import read_json, write_json
+from ftjax.io.files.atomic import read_json, to_jsonable, write_json
 from ftjax.io.files.lock import run_lock
 from ftjax.io.files.saved_step import restored
 from ftjax.io.json.jsonl import read_jsonl
@@ -66,6 +67,13 @@ def test_a_run_with_a_strategy_beside_rules_goes_on_without_it(tmp_path):
     write_json(tmp_path / 'config.json', saved)
     prepared = types.SimpleNamespace(config=config, plan=types.SimpleNamespace(terms=()))
     assert check_folder(tmp_path, prepared).keys == ()
+
+
+def test_a_phase_that_reinitialises_is_the_same_in_config_json():
+    phase = {'until': None, 'freeze': 'full', 'reinit': ('head/.*',)}
+    config = read_config({'freeze': {'phases': (phase,)}})
+    read = read_config(json.loads(json.dumps(to_jsonable(config.to_json()))))
+    assert config_differences(read, config) == []
 
 
 def test_another_plan_is_refused_and_the_difference_told(variables, tmp_path, caplog):
