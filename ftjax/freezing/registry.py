@@ -87,6 +87,11 @@ def strategy(
     for option in options or {}:
         check_name(option, FIELDS, f'option of strategy {name!r}:')
     details = Strategy(kind=kind, **(options or {}))
+    if kind == 'data_driven' and details.when is None:
+        raise UserError(
+            f'strategy {name!r} decides from data and does not say when; expected '
+            "options={'when': lambda run_length, **_: (0,)}, the steps at which it chooses"
+        )
     return registry.register(
         'strategy', name, source=source, ranges=ranges, details=details, **parameters
     )
