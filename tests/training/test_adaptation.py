@@ -3,6 +3,7 @@
 import dataclasses
 import types
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,6 +21,7 @@ from ftjax.evaluation.predictions import gather, softmax
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.io.identity.identity_changes import differences
+from ftjax.leaves import flatten
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.registry import parse
 from ftjax.runs.adapt import adapted
@@ -32,6 +34,7 @@ from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.validation import check_validation
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps.weight_averaging import validated
 
@@ -166,6 +169,22 @@ def test_pseudo_labels_train_on_what_the_run_made(run):
     check_validation(own.settings, own.plan, own.splits.val)
     own.sharding.check((), own.batch_size, own.optimizer.accumulate)
     assert len(own.splits.train) == own.batch_size == 48
+
+
+def test_regularisers_pull_to_the_pretrained_weights_all_along():
+    variables = initial(RESNET)
+    plan = make_plan('head+l2_sp:0.1', RESNET, variables, head_is_new=False)
+    data = Splits(train=DARK, val=DARK, test=DARK)
+    spec = RunSpec(RESNET, variables, plan, data, batch_size=4)
+    ended = {**variables, 'params': jax.tree.map(lambda x: x + 1.0, variables['params'])}
+    run = Trained(spec, ended, DARK, len)
+    on = run.on(DARK)
+    for own in (on, dataclasses.replace(run, spec=on).on(DARK)):
+        phase_state = PhaseState(own)
+        phase_state.enter(0)
+        assert phase_state.frozen.reference
+        for path, leaf in phase_state.frozen.reference.items():
+            assert np.array_equal(leaf, flatten(variables['params'])[path])
 
 
 def test_a_range_test_needs_no_threshold_and_adapts_nothing(run, monkeypatch):

@@ -90,10 +90,11 @@ class PhaseState:
         return {path: jnp.asarray(found[path]) for path in phase.trainable if path in found}
 
     def reference(self, phase: Phase) -> Flat:
-        """The loaded values of the leaves that train, where a regulariser reads them."""
+        """The pretrained values of the leaves that train, where a regulariser reads them."""
         if not self.plan.of_kind('regulariser'):
             return {}
-        return {path: jnp.asarray(self.loaded[path]) for path in phase.trainable}
+        known = self.loaded if self.spec.reference is None else self.spec.reference
+        return {path: jnp.asarray(known[path]) for path in phase.trainable}
 
     def importance(self, phase: Phase) -> Flat:
         """Of the leaves that train, what previous tasks say, where a regulariser reads it."""
