@@ -128,7 +128,7 @@ def parse(text: str) -> list[Term]:
     if not isinstance(text, str) or not text.strip():
         raise UserError(f"freeze: expected a strategy such as 'last:2', not {text!r}")
     terms = [parse_term(part.strip()) for part in text.split('+')]
-    for kind in ('rates', 'schedule', 'shape', 'data_driven', 'weights'):
+    for kind in ('rates', 'schedule', 'shape', 'data_driven', 'average', 'weights'):
         same = [term for term in terms if term.details.kind == kind]
         if len(same) > 1:
             raise UserError(
