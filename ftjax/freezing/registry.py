@@ -47,6 +47,9 @@ class Strategy:
     """Of 'regulariser': adds a `penalty` to the loss, or changes the `weights` after a step."""
     importance: bool = False
     """Of 'regulariser': it also takes how much each weight matters for previous tasks."""
+    least_ndim: int | None = None
+    """Of 'regulariser': it acts on pretrained leaves of so many dimensions or more; None for one
+    that acts on new leaves too."""
     undecayed: str = ''
     """Of 'rates': the pattern of the leaves that weight decay leaves alone; '' for none."""
     runs: str | None = None
