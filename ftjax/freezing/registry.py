@@ -50,6 +50,8 @@ class Strategy:
     least_ndim: int | None = None
     """Of 'regulariser': it acts on pretrained leaves of so many dimensions or more; None for one
     that acts on new leaves too."""
+    check: Callable[..., None] | None = None
+    """Of 'data_driven': (net, leaves that may train) -> None; UserError where it has no choice."""
     undecayed: str = ''
     """Of 'rates': the pattern of the leaves that weight decay leaves alone; '' for none."""
     runs: str | None = None

@@ -256,6 +256,8 @@ def make_plan(
     check_average(settings, net, terms, phases)
     check_regularisers(settings, net, terms, phases)
     chooser = next((term for term in terms if term.details.kind == 'data_driven'), None)
+    if chooser is not None and chooser.details.check is not None:
+        chooser.details.check(net, frozenset(phases[0].trainable))
     policy = settings.optimizer_state
     return Plan(
         strategy=settings.described,
