@@ -6,6 +6,7 @@ import logging
 import signal
 import types
 
+import jax
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
@@ -16,6 +17,7 @@ from ftjax.config import config_differences, read_config
 from ftjax.distributed.preemption import Interrupted
 from ftjax.errors import UserError
 from ftjax.freezing import make_plan
+from ftjax.freezing.plan.verification import Verification
 from ftjax.io.files.atomic import read_json, to_jsonable, write_json
 from ftjax.io.files.lock import run_lock
 from ftjax.io.files.saved_step import restored
@@ -26,8 +28,11 @@ from ftjax.runs.run import train
 from ftjax.runs.run_folder import check_folder, start_folder
 from ftjax.training.checkpoints.run_identity import FILE, PlanChange
 from ftjax.training.loop.fit import fit
+from ftjax.training.loop.fit_result import FitResult
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.run_spec import RunSpec
+from ftjax.training.sweeps import weight_averaging
+from ftjax.training.sweeps.weight_averaging import fit_averaged
 
 NO_CHANGE = PlanChange()
 ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1)
@@ -125,6 +130,20 @@ def test_moments_are_kept_by_path_whatever_their_group(variables, tmp_path, capl
         run(variables, tmp_path, {'rules': [('head/.*', 'last'), ('.*', 'frozen')]}, 4, change)
     (noted,) = read_jsonl(tmp_path / FILE)
     assert noted['initialised'] == {} and noted['dropped'] == [] and noted['kept'] > 4
+
+
+def test_an_average_knows_what_an_earlier_plan_trained(variables, monkeypatch):
+    monkeypatch.setattr(weight_averaging, 'validated', lambda *_: {'loss': 1.0, 'score': 0.0})
+    freeze = {'strategy': 'head+wise_ft:2', 'norm': 'frozen'}
+    spec = RunSpec(NET, variables, make_plan(freeze, NET, variables), DATA)
+    ended = {**variables, 'params': jax.tree.map(lambda x: x + 1.0, variables['params'])}
+    done = FitResult(
+        *(ended, spec.plan, 4, 4, {}, [], Verification((), ()), 0, 0.0, None, 0.0, None, []),
+        former={'params': frozenset(spec.plan.at(0).leaves), 'stats': frozenset()},
+    )
+    for fitted in (done, dataclasses.replace(done, former={})):
+        result, _ = fit_averaged(spec, lambda *_, fitted=fitted: fitted, None)
+        assert result.verification.frozen_unchanged == bool(fitted.former)
 
 
 CONFIG = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from ftjax.freezing.plan.plan import Plan
 from ftjax.freezing.plan.verification import Verification, verify
@@ -39,6 +40,8 @@ class FitResult:
     """Steps whose loss or gradient was no number, under `train.skip_bad`."""
     cache: tuple[str, ...] = ()
     """What was decided about storing features, a line a phase."""
+    former: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+    """What trained under earlier plans of the run: leaves (`params`), stages (`stats`)."""
 
 
 def result_of(loaded: Variables, final: Variables, run_state: RunState) -> FitResult:
@@ -67,4 +70,5 @@ def result_of(loaded: Variables, final: Variables, run_state: RunState) -> FitRe
         stage_seconds=dict(timings.stages),
         steps_skipped=run_state.accumulator.skipped,
         cache=tuple(run_state.cache_lines),
+        former={name: frozenset(found) for name, found in former.items()},
     )
