@@ -16,6 +16,7 @@ from tiny_runs import initial, noise, splits
 from ftjax.config import config_differences, read_config
 from ftjax.distributed.preemption import Interrupted
 from ftjax.errors import UserError
+from ftjax.evaluation.metric import LOG_LOSS, share
 from ftjax.freezing import make_plan
 from ftjax.freezing.plan.verification import Verification
 from ftjax.io.files.atomic import read_json, to_jsonable, write_json
@@ -29,6 +30,7 @@ from ftjax.runs.run_folder import check_folder, start_folder
 from ftjax.training.checkpoints.run_identity import FILE, PlanChange
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.fit_result import FitResult
+from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps import weight_averaging
@@ -39,6 +41,7 @@ ADAM = OptimizerSettings(learning_rate=1e-2, weight_decay=0.1)
 
 
 DATA = splits(noise, 12, 6, 6)
+ACCURACY = share('accuracy')
 
 
 @pytest.fixture(scope='module')
@@ -144,6 +147,17 @@ def test_an_average_knows_what_an_earlier_plan_trained(variables, monkeypatch):
     for fitted in (done, dataclasses.replace(done, former={})):
         result, _ = fit_averaged(spec, lambda *_, fitted=fitted: fitted, None)
         assert result.verification.frozen_unchanged == bool(fitted.former)
+
+
+def test_a_best_score_is_of_the_metric_that_decides_now():
+    before = BestSoFar()
+    before.update(20, {'loss': 1.9, 'accuracy': 0.35, 'score': 0.35})
+    saved = before.to_json(ACCURACY)
+    assert BestSoFar.from_json(saved, 3, ACCURACY) == dataclasses.replace(before, patience=3)
+    best = BestSoFar.from_json(saved, 3, LOG_LOSS)
+    assert best.score == best.values['score'] == -1.9 and best.step == 20
+    assert best.update(30, {'loss': 0.9, 'accuracy': 0.3, 'score': -0.9})
+    assert BestSoFar.from_json(saved, 3, share('macro_f1')) == BestSoFar(3)
 
 
 CONFIG = {
