@@ -11,27 +11,34 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 from tiny_runs import RESNET as NET
-from tiny_runs import initial, noise, splits
+from tiny_runs import VIT, initial, noise, splits
 
 from ftjax.config import config_differences, read_config
 from ftjax.distributed.preemption import Interrupted
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import LOG_LOSS, share
 from ftjax.freezing import make_plan
+from ftjax.freezing.plan.plan import as_settings
 from ftjax.freezing.plan.verification import Verification
+from ftjax.freezing.run_length import RunLength
+from ftjax.freezing.strategies.adapters import with_adapters
 from ftjax.io.files.atomic import read_json, to_jsonable, write_json
 from ftjax.io.files.lock import run_lock
 from ftjax.io.files.saved_step import restored
 from ftjax.io.json.jsonl import read_jsonl
+from ftjax.io.json.tree_json import pack, unpack
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.runs.run_folder import check_folder, start_folder
 from ftjax.training.checkpoints.run_identity import FILE, PlanChange
+from ftjax.training.checkpoints.training_state import restore, to_saved
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.fit_result import FitResult
+from ftjax.training.loop.run_state import RunState
 from ftjax.training.loop.validation import BestSoFar
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps import weight_averaging
 from ftjax.training.sweeps.weight_averaging import fit_averaged
@@ -133,6 +140,53 @@ def test_moments_are_kept_by_path_whatever_their_group(variables, tmp_path, capl
         run(variables, tmp_path, {'rules': [('head/.*', 'last'), ('.*', 'frozen')]}, 4, change)
     (noted,) = read_jsonl(tmp_path / FILE)
     assert noted['initialised'] == {} and noted['dropped'] == [] and noted['kept'] > 4
+
+
+def stands(freeze):
+    """A phase state of a run of the tiny ViT, with the adapters of its strategy."""
+    settings = as_settings(freeze)
+    net, variables = with_adapters(settings, VIT, initial(VIT))
+    plan = make_plan(settings, net, variables, run_length=RunLength(8, 4))
+    return PhaseState(RunSpec(net, variables, plan))
+
+
+def gone_on(old, new, step=4):
+    """A phase state of another plan that has taken up the checkpoint of one, and what changed."""
+    old.enter(0)
+    phase_state = stands(new)
+    return phase_state, restore(phase_state, saved_of(old), step)
+
+
+def saved_of(phase_state):
+    """What a checkpoint gives back of a phase state."""
+    return unpack(*pack(to_saved(phase_state)))
+
+
+@pytest.mark.parametrize('new', ['lora:1', 'head'])
+def test_leaves_of_adapters_that_a_network_has_not_are_left_behind(new):
+    phase_state, changes = gone_on(stands('lora:2'), new)
+    own = flatten_dict(phase_state.variables['params'], sep='/')
+    now = flatten_dict(phase_state.current()['params'], sep='/')
+    assert {p: x.shape for p, x in now.items()} == {p: x.shape for p, x in own.items()}
+    path = 'trainable/block_00/attn/query/lora_a'
+    if new == 'head':
+        assert path in changes.dropped
+    else:
+        assert (
+            changes.initialised[path] == 'float32(8, 2) in the checkpoint, float32(8, 1) expected'
+        )
+
+
+def test_best_weights_with_other_leaves_are_none_of_the_new_network():
+    old, new = stands('lora:2'), stands('head')
+    old.enter(0)
+    best = BestSoFar()
+    best.update(2, {'score': 1.0, 'loss': 0.1})
+    told = {'history': [], 'best': best.to_json(ACCURACY)}
+    for phase_state, step in ((stands('lora:2'), 2), (new, -1)):
+        state = RunState(phase_state, TrainSettings(), phase_state.variables)
+        state._take_up({**saved_of(old), 'progress': told}, 4)
+        assert state.best.step == step
 
 
 def test_an_average_knows_what_an_earlier_plan_trained(variables, monkeypatch):
