@@ -18,6 +18,7 @@ from ftjax.distributed.preemption import Interrupted
 from ftjax.errors import UserError
 from ftjax.evaluation.metric import LOG_LOSS, share
 from ftjax.freezing import make_plan
+from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.plan.plan import as_settings
 from ftjax.freezing.plan.verification import Verification
 from ftjax.freezing.run_length import RunLength
@@ -187,6 +188,29 @@ def test_best_weights_with_other_leaves_are_none_of_the_new_network():
         state = RunState(phase_state, TrainSettings(), phase_state.variables)
         state._take_up({**saved_of(old), 'progress': told}, 4)
         assert state.best.step == step
+
+
+def test_a_strategy_that_looks_at_the_data_chooses_when_it_takes_over():
+    phase_state, changes = gone_on(stands('head'), 'random_mask:0.1')
+    assert not changes.same and not phase_state.chosen
+    assert phase_state.chooses_at(4)
+    probe = types.SimpleNamespace(params=phase_state.loaded, seed=0)
+    phase_state.choose(probe, 4)
+    assert phase_state.chosen == (4,) and not phase_state.chooses_at(5)
+    # No step was made in the phase that it chooses from, in which all would train.
+    assert [phase.start for phase in phase_state.plan.phases] == [0]
+    assert phase_state.plan.size_trained < 0.2 * phase_state.plan.at(0).size()
+    phase_state.enter(4)
+    again = stands('random_mask:0.1')
+    assert restore(again, saved_of(phase_state), 6).same
+    assert again.chosen == (4,) and again.former['params'] == phase_state.former['params']
+
+
+def test_choices_of_another_strategy_are_left_behind():
+    old = stands('auto_rgn')
+    old.plan = old.plan.with_choice(Choice(0, dict.fromkeys(old.loaded, 0.5), {'by_stage': {}}))
+    assert gone_on(old, 'autofreeze:2')[0].chosen == ()
+    assert gone_on(old, 'auto_rgn')[0].chosen == (0,)
 
 
 def test_an_average_knows_what_an_earlier_plan_trained(variables, monkeypatch):

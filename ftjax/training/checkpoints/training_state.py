@@ -33,12 +33,18 @@ def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, object]:
     return {
         'state': held(phase_state.state),
         'closed': held(_touched(phase_state, params, frozen.stats)),
+        'chooser': chooser_of(phase_state),
         'choices': [choice.to_saved() for choice in phase_state.plan.choices],
         'phase': {
             'start': phase.start,
             'former': {name: sorted(found) for name, found in phase_state.former.items()},
         },
     }
+
+
+def chooser_of(phase_state: PhaseState) -> str:
+    """The strategy of a plan that looks at the data, with its arguments; '' where none does."""
+    return str(phase_state.plan.term('data_driven') or '')
 
 
 def touched_leaves(phase_state: PhaseState, variables: Variables) -> dict[str, Flat]:
@@ -100,7 +106,9 @@ def restore(phase_state: PhaseState, saved: Mapping[str, Any], step: int) -> Cha
     about = saved.get('phase', {'start': max(step - 1, 0), 'former': {}})
     for name, found in about['former'].items():
         phase_state.former[name] = set(found)
-    if phase_state.plan.term('data_driven') is not None:
+    # Choices of another strategy, or by other numbers, mean nothing to this one.
+    another = saved.get('chooser', chooser_of(phase_state)) != chooser_of(phase_state)
+    if chooser_of(phase_state) and not another:
         for choice in saved['choices']:
             phase_state.plan = phase_state.plan.with_choice(Choice.from_saved(choice))
     (closed, moved), state_ = moved_of(saved), saved['state']
@@ -116,6 +124,7 @@ def restore(phase_state: PhaseState, saved: Mapping[str, Any], step: int) -> Cha
         state, frozen = phase_state.started(variables, phase)
         merged, changes = merge(state_, state, ungrouped)
         changes = dataclasses.replace(changes, dropped=(*changes.dropped, *lost))
+    if another or not changes.same:
         phase_state.former['params'] |= {*moved['params'], *closed['params']}
         phase_state.former['stats'] |= {
             p.split('/')[0] for p in (*moved['stats'], *closed['stats'])

@@ -108,6 +108,15 @@ class PhaseState:
         """Steps at which choices have been made."""
         return tuple(choice.step for choice in self.plan.choices)
 
+    def chooses_at(self, step: int) -> bool:
+        """Whether the plan's strategy looks at the data before a step.
+
+        A run that goes on under another plan may be past its first choice: it is made at once.
+        """
+        if not self.plan.choices:
+            return bool(self.plan.choose_at) and step >= self.plan.choose_at[0]
+        return step in self.plan.choose_at and step not in self.chosen
+
     def choose(self, probe: Probe, step: int) -> None:
         """Lets the plan's strategy look; `enter` then moves to the phase that it makes."""
         term = self.plan.term('data_driven')

@@ -85,7 +85,9 @@ def fit_averaged(
 
     chosen, evidence = term(ends, start, score)
     final, values = settled(chosen)
-    masks = [fit.plan.entries for fit in fits]
+    masks = [
+        {p: m for p, m in f.plan.entries.items() if p not in earlier(f, 'params')} for f in fits
+    ]
     # Each run may have drawn entries of its own: the average moves where any of them did.
     entries = {
         p: np.any([m[p] for m in masks], axis=0) for p in masks[0] if all(p in m for m in masks)
