@@ -20,7 +20,7 @@ class Choice:
     weights: Mapping[str, float] = dataclasses.field(default_factory=dict)
     """By leaf: a factor of its learning rate; 0 freezes it, 1 where absent."""
     evidence: JsonObject = dataclasses.field(default_factory=dict)
-    """The numbers behind it, as plain values; `by_stage` is drawn."""
+    """The numbers behind it, as plain values; `by_stage`, where it is given, is drawn."""
     entries: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict, compare=False)
     """By leaf: a bool array of its shape; entries that are False stay as they are."""
 

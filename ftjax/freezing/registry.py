@@ -47,6 +47,11 @@ class Strategy:
     """Of 'regulariser': adds a `penalty` to the loss, or changes the `weights` after a step."""
     importance: bool = False
     """Of 'regulariser': it also takes how much each weight matters for previous tasks."""
+    least_ndim: int | None = None
+    """Of 'regulariser': it acts on pretrained leaves of so many dimensions or more; None for one
+    that acts on new leaves too."""
+    check: Callable[..., None] | None = None
+    """Of 'data_driven': (net, leaves that may train) -> None; UserError where it has no choice."""
     undecayed: str = ''
     """Of 'rates': the pattern of the leaves that weight decay leaves alone; '' for none."""
     runs: str | None = None
@@ -87,6 +92,11 @@ def strategy(
     for option in options or {}:
         check_name(option, FIELDS, f'option of strategy {name!r}:')
     details = Strategy(kind=kind, **(options or {}))
+    if kind == 'data_driven' and details.when is None:
+        raise UserError(
+            f'strategy {name!r} decides from data and does not say when; expected '
+            "options={'when': lambda run_length, **_: (0,)}, the steps at which it chooses"
+        )
     return registry.register(
         'strategy', name, source=source, ranges=ranges, details=details, **parameters
     )
@@ -123,7 +133,7 @@ def parse(text: str) -> list[Term]:
     if not isinstance(text, str) or not text.strip():
         raise UserError(f"freeze: expected a strategy such as 'last:2', not {text!r}")
     terms = [parse_term(part.strip()) for part in text.split('+')]
-    for kind in ('rates', 'schedule', 'shape', 'data_driven', 'weights'):
+    for kind in ('rates', 'schedule', 'shape', 'data_driven', 'average', 'weights'):
         same = [term for term in terms if term.details.kind == kind]
         if len(same) > 1:
             raise UserError(

@@ -151,6 +151,8 @@ def read_phase(given: object) -> dict[str, object]:
             raise UserError(f'freeze.phases: anneal.{name} is 0; expected a step above 0')
     if 'rules' in phase:
         phase['rules'] = read_rules(phase['rules'], 'freeze.phases: rules')
+    if 'reinit' in phase:  # a tuple is a list in config.json
+        phase['reinit'] = tuple(phase['reinit'])
     return phase
 
 

@@ -131,6 +131,7 @@ def prepare(
         check_adaptation(config.train, data, plan)
     if not finished:  # raises before the first step
         check_loss(config, data)
+        check_one_average(config, plan)
         check_tokenizer(config, found.preprocessing)
     if isinstance(found, Unopened):
         found = found.open(as_planned(plan), weights)
@@ -153,6 +154,16 @@ def check_loss(config: Config, data: Splits) -> None:
         raise UserError(
             'data.batch_size is 1, and the loss compares the examples of a batch: alone, each is '
             'right; expected 2 or more'
+        )
+
+
+def check_one_average(config: Config, plan: Plan) -> None:
+    """UserError for an average of the optimizer beside that of the plan, which alone would act."""
+    average = plan.term('average')
+    if average is not None and config.optimizer.ema:
+        raise UserError(
+            f'optimizer.ema is {config.optimizer.ema:g}, and {average} of freeze averages the '
+            'weights too; keep one'
         )
 
 

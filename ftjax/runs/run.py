@@ -214,9 +214,9 @@ def finished(
     if folder is not None and process_group.first():
         from ftjax.data.audit.overview import findings, sizes
 
+        save_model(folder / 'model', prepared, result.variables, threshold)
         if plan.choices:
             write_choices(folder, plan)
-        save_model(folder / 'model', prepared, result.variables, threshold)
         summary['data'] = {'sizes': sizes(data), 'notes': list(findings(data))}
         told = {**kept_latency(folder), **summary, 'provenance': provenance()}
         write_json(folder / 'result.json', told)

@@ -95,13 +95,14 @@ def check_folder(
 
 
 def write_choices(folder: pathlib.Path, plan: Plan) -> None:
-    """plan.json with the phases that choices made, choices.json, and their picture."""
+    """plan.json with the phases that choices made, choices.json, and a picture of `by_stage`."""
     from ftjax.plotting.heatmaps import choices_over_time  # few plans choose
     from ftjax.plotting.save import save_figure
 
     write_json(folder / 'plan.json', plan.to_json())
     write_json(folder / 'choices.json', [choice.to_json() for choice in plan.choices])
-    found = [(choice.step, choice.evidence['by_stage']) for choice in plan.choices]
-    save_figure(
-        choices_over_time(found, list(plan.at(0).stages), plan.strategy), folder / 'choices.png'
-    )
+    # A strategy of one's own may give no numbers by stage: nothing of it is drawn.
+    found = [(c.step, c.evidence['by_stage']) for c in plan.choices if 'by_stage' in c.evidence]
+    if found:
+        drawn = choices_over_time(found, list(plan.at(0).stages), plan.strategy)
+        save_figure(drawn, folder / 'choices.png')

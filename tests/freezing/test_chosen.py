@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 from tiny_networks import network
 
+from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.registry import strategy
 from ftjax.freezing.strategies.data_driven_blocks import autofreeze, subtuning
 from ftjax.freezing.strategies.data_driven_entries import fisher_mask
 from ftjax.freezing.strategies.data_driven_rates import auto_rgn, auto_snr_code, auto_snr_paper
+from ftjax.io.files.atomic import read_json
+from ftjax.runs.run_folder import write_choices
 
 NET, VARIABLES = network('vit')
 ANATOMY = Anatomy.of(NET, VARIABLES)
@@ -162,3 +166,45 @@ def test_a_choice_comes_out_of_a_checkpoint_in_the_order_it_had():
     assert json.dumps(again.to_json()) == json.dumps(choice.to_json())
     old = {'step': 3, 'weights': {'a': 1.0}, 'evidence': {}, 'entries': {}}  # of earlier versions
     assert Choice.from_saved(old).weights == {'a': 1.0}
+
+
+@pytest.mark.parametrize(
+    ('freeze', 'why'),
+    [
+        ('last:1+autofreeze', 'autofreeze: nothing in embed'),
+        ({'strategy': 'norm+auto_rgn', 'head': 'freeze'}, 'none of them trains'),
+        ({'strategy': 'norm+auto_snr_code', 'head': 'freeze'}, 'none of them trains'),
+    ],
+)
+def test_what_leaves_no_choice_is_refused_before_the_run(freeze, why):
+    with pytest.raises(UserError, match=why):
+        make_plan(freeze, NET, VARIABLES)
+
+
+def test_subtuning_begins_with_the_best_block_where_nothing_above_may_train():
+    tried = []
+
+    def trial(open_, folds, epochs):
+        del folds, epochs
+        assert open_
+        tried.append(open_)
+        return 0.5 + 0.1 * any(path.startswith('block_01') for path in open_)
+
+    inside = ANATOMY.within('block_00', 'block_01')
+    probe = probe_of(params=dict.fromkeys(inside, 0.0), trial=trial)
+    choice = subtuning(ANATOMY, probe, (), 0, 0.01, 3, 6.0)
+    assert choice.evidence['chosen'] == ['block_01'] and choice.evidence['accuracy'] == 0.6
+    assert len(tried) == 3 and choice.evidence['by_stage']['embed'] == 0.0
+
+
+def test_a_strategy_that_gives_no_evidence_leaves_a_folder(tmp_path):
+    made = (Choice(0, {'head/dense/kernel': 1.0}),)
+    plan = types.SimpleNamespace(to_json=dict, choices=made)
+    write_choices(tmp_path, plan)
+    assert read_json(tmp_path / 'choices.json')[0]['weights'] == made[0].weights
+    assert not (tmp_path / 'choices.png').exists()
+
+
+def test_a_strategy_that_decides_from_data_must_say_when():
+    with pytest.raises(UserError, match="'mine' decides from data and does not say when"):
+        strategy('mine', 'data_driven')

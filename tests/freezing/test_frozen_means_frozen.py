@@ -13,6 +13,9 @@ from ftjax.freezing import make_plan
 from ftjax.freezing.plan.verification import verify
 from ftjax.freezing.rules import FROZEN
 from ftjax.optim.optimizer import OptimizerSettings, make_optimizer
+from ftjax.tasks import task_of
+from ftjax.training.step.state import make_state
+from ftjax.training.step.train_step import TrainStep
 
 STRATEGIES = (
     *('full', 'head', 'last:1', 'last:2', 'first:1', 'freeze_bottom:1', 'block:1', 'block:2'),
@@ -135,3 +138,22 @@ def test_the_full_tree_multi_transform_equals_the_split_path(optimizer):
     assert verify(
         {'params': variables['params']}, {'params': params}, phase.trainable
     ).frozen_unchanged
+
+
+def test_entries_that_stay_count_for_no_clip_and_no_norm(monkeypatch):
+    net, variables = network('vit')
+    phase = make_plan('head', net, variables).at(0)
+    settings = OptimizerSettings(name='sgd', momentum=0.0, weight_decay=0.0, clip_norm=1e-3)
+    step = TrainStep(
+        network=net, phase=phase.program, optimizer=settings, task=task_of('classification')
+    )
+    state, frozen = make_state(variables, phase, step.tx)
+    # As if of a batch: all entries have a gradient, and one entry of a leaf may move.
+    large = jax.tree.map(lambda x: jnp.full(x.shape, 3.0), state.trainable)
+    found = ((jnp.zeros(()), state.stats), large)
+    monkeypatch.setattr(TrainStep, 'accumulated', lambda *_: found)
+    masks = {p: (jnp.arange(x.size) == 0).reshape(x.shape) for p, x in state.trainable.items()}
+    after, metrics = step(state, frozen.replace(entries=masks), {}, jnp.ones(len(masks)))
+    moved = [after.trainable[path] - leaf for path, leaf in state.trainable.items()]
+    assert float(optax.tree.norm(moved)) == pytest.approx(1e-3, rel=1e-3)
+    assert float(metrics['grad_norm']) == pytest.approx(3.0 * len(masks) ** 0.5)

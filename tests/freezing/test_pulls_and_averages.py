@@ -1,11 +1,17 @@
 """Regularisers and averages of weights: their endpoints and their closed forms."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny_networks import network
 
+from ftjax.config import read_config
 from ftjax.errors import UserError
+from ftjax.freezing.plan.plan import make_plan
+from ftjax.freezing.registry import parse
 from ftjax.freezing.strategies.regularisers import ewc, l2_sp, mixout
 from ftjax.freezing.strategies.weight_averages import (
     ema,
@@ -14,6 +20,7 @@ from ftjax.freezing.strategies.weight_averages import (
     soup_uniform,
     wise_ft,
 )
+from ftjax.runs.prepare import check_one_average
 
 DRAW = np.random.default_rng(0)
 START = {'a/kernel': DRAW.normal(size=(4, 3)), 'a/bias': DRAW.normal(size=3)}
@@ -61,6 +68,24 @@ def test_mixout_at_its_ends_and_in_expectation():
     assert kept == HEAD
     with pytest.raises(UserError, match='0 to 1'):
         mixout(WEIGHTS, START, key, NONE, 1.5)
+
+
+@pytest.mark.parametrize('strategy', ['bitfit+mixout', 'head+mixout', 'head+ewc'])
+def test_a_regulariser_that_acts_on_nothing_is_refused(strategy):
+    net, variables = network('vit')
+    with pytest.raises(UserError, match='does nothing, because no'):
+        make_plan(strategy, net, variables)
+    make_plan(f'{strategy}+last:1', net, variables)
+    make_plan('head+l2_sp', net, variables)
+
+
+def test_two_averages_are_refused():
+    with pytest.raises(UserError, match='keep one'):
+        parse('full+ema:0.9+ema:0.99')
+    plan = types.SimpleNamespace(term=lambda kind: parse('ema:0.9')[0])
+    with pytest.raises(UserError, match=r'optimizer.ema is 0.999, and ema:0.9 .* keep one'):
+        check_one_average(read_config({'optimizer': {'ema': 0.999}}), plan)
+    check_one_average(read_config({}), plan)
 
 
 def test_wise_ft_is_exact_at_both_ends_and_keeps_the_best():

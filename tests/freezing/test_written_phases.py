@@ -97,6 +97,19 @@ def test_written_phases_keep_their_own_norm_and_noise(phases):
     same_again(plan, settings, 'batch_norm')
 
 
+def test_a_phase_trains_its_own_adapters_alone():
+    plan, _ = plan_of({'phases': [('50%', 'lora:2'), (None, 'ssf')]})
+    for phase, begins in zip(plan.phases, ('lora_', 'ssf_'), strict=True):
+        added = [path.split('/')[-1] for path in phase.trainable if path in plan.net.adapters]
+        assert added and all(name.startswith(begins) for name in added)
+
+
+def test_adapters_that_phases_alone_name_are_written():
+    plan, settings = plan_of({'phases': [('50%', 'head'), (None, 'lora:2')]})
+    assert written(plan, settings)['strategy'] == 'lora:2'
+    same_again(plan, settings)
+
+
 @pytest.mark.parametrize('head', ['auto', 'train'])
 def test_the_head_of_a_pretrained_decoder_is_written_as_it_trains(head):
     plan, settings = plan_of({'strategy': 'last:1+ema', 'head': head}, 'decoder', False)

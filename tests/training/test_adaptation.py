@@ -3,6 +3,7 @@
 import dataclasses
 import types
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,7 +21,9 @@ from ftjax.evaluation.predictions import gather, softmax
 from ftjax.freezing.plan.plan import make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.io.identity.identity_changes import differences
+from ftjax.leaves import flatten
 from ftjax.optim.optimizer import OptimizerSettings
+from ftjax.optim.schedule import ScheduleSettings, plan_factor
 from ftjax.registry import parse
 from ftjax.runs.adapt import adapted
 from ftjax.runs.before_training import rate_range
@@ -32,6 +35,7 @@ from ftjax.training.loop.batch_norm_recalibration import recomputed
 from ftjax.training.loop.fit import fit
 from ftjax.training.loop.validation import check_validation
 from ftjax.training.settings import TrainSettings
+from ftjax.training.step.phase_state import PhaseState
 from ftjax.training.step.run_spec import RunSpec
 from ftjax.training.sweeps.weight_averaging import validated
 
@@ -168,6 +172,22 @@ def test_pseudo_labels_train_on_what_the_run_made(run):
     assert len(own.splits.train) == own.batch_size == 48
 
 
+def test_regularisers_pull_to_the_pretrained_weights_all_along():
+    variables = initial(RESNET)
+    plan = make_plan('head+l2_sp:0.1', RESNET, variables, head_is_new=False)
+    data = Splits(train=DARK, val=DARK, test=DARK)
+    spec = RunSpec(RESNET, variables, plan, data, batch_size=4)
+    ended = {**variables, 'params': jax.tree.map(lambda x: x + 1.0, variables['params'])}
+    run = Trained(spec, ended, DARK, len)
+    on = run.on(DARK)
+    for own in (on, dataclasses.replace(run, spec=on).on(DARK)):
+        phase_state = PhaseState(own)
+        phase_state.enter(0)
+        assert phase_state.frozen.reference
+        for path, leaf in phase_state.frozen.reference.items():
+            assert np.array_equal(leaf, flatten(variables['params'])[path])
+
+
 def test_a_range_test_needs_no_threshold_and_adapts_nothing(run, monkeypatch):
     asked = []
 
@@ -184,6 +204,31 @@ def test_a_range_test_needs_no_threshold_and_adapts_nothing(run, monkeypatch):
     with pytest.raises(UserError, match='asked for'):
         rate_range.rate_range(types.SimpleNamespace(**given), steps=10)
     assert asked[0].steps == 10
+
+
+def test_a_range_test_rises_once_whatever_restarts(monkeypatch):
+    variables = initial(RESNET)
+    plan = make_plan('lp_ft', RESNET, variables, run_length=RunLength(20, 5))
+    data = Splits(train=DARK, val=DARK, test=DARK)
+    specs = []
+
+    def fitted(spec, progress):
+        del progress
+        specs.append(spec)
+        raise UserError('seen')
+
+    monkeypatch.setattr(rate_range, 'fit', fitted)
+    monkeypatch.setattr(
+        rate_range, 'run_spec', lambda run: RunSpec(RESNET, variables, run.plan, data)
+    )
+    monkeypatch.setattr(rate_range, 'prepare', lambda *_: types.SimpleNamespace(plan=plan))
+    given = {'config': read_config({}), 'data': data, 'plan': plan, 'opened': None}
+    with pytest.raises(UserError, match='seen'):
+        rate_range.rate_range(types.SimpleNamespace(**given), steps=20)
+    rises = ScheduleSettings(name='range_test:1e-6', warmup=0.0)
+    factors = [plan_factor(specs[0].plan, rises, step, 20) for step in range(20)]
+    assert factors == sorted(factors) and factors[0] < 1e-5 and factors[-1] == pytest.approx(1.0)
+    assert specs[0].plan.boundaries == plan.boundaries and len(plan.phases) == 2
 
 
 def test_the_entropy_loss_is_the_closed_form():

@@ -1,13 +1,30 @@
 """Traces of some steps, and a word where steps wait for their data."""
 
+import gc
 import logging
 import types
+import weakref
 
 import pytest
 
 from ftjax.training.loop import profiling
 from ftjax.training.loop.profiling import Profile, warn_of_waiting
-from ftjax.training.loop.timings import Timings
+from ftjax.training.loop.timings import PhaseTimes, Timings
+from ftjax.xla.program_cache import Program
+
+
+def test_programs_that_the_cache_drops_are_freed():
+    timings = Timings()
+    timings.phases = [PhaseTimes({'start': 0})]
+    program = Program(None, 2.0)
+    program.__dict__.update(flops=1.0, bytes=1)
+    timings.add(program, 0.5, 1)
+    timings.add(program, 0.5, 1)
+    assert timings.compile_seconds == 2.0 and len(timings.phases[0].warm) == 1
+    kept = weakref.ref(program)
+    del program
+    gc.collect()
+    assert kept() is None
 
 
 @pytest.fixture
@@ -61,7 +78,8 @@ def test_waiting_for_data_is_told_where_it_matters(caplog, seconds, told):
 def test_flops_are_those_of_all_parts_and_devices():
     timings = Timings()
     timings.enter(types.SimpleNamespace(start=0, cut='head', size=lambda **_: 5))
-    program = types.SimpleNamespace(seconds=1.0, flops=10.0, bytes=3)
+    program = Program(None, 1.0)
+    program.__dict__.update(flops=10.0, bytes=3)
     timings.add(program, 2.0, 4, counted_once=6)
     timings.add(program, 2.0, 4, counted_once=6)
     assert timings.flops == 60 == timings.to_json()[0]['step_flops']

@@ -11,6 +11,7 @@ from ftjax.freezing.plan.phase_builder import decays
 from ftjax.freezing.plan.plan import Plan
 from ftjax.freezing.rules import FROZEN
 from ftjax.freezing.settings import EXTRA_KINDS, FreezeSettings
+from ftjax.freezing.strategies.adapters import terms_of
 
 
 def written(plan: Plan, settings: FreezeSettings) -> dict[str, object]:
@@ -24,7 +25,10 @@ def written(plan: Plan, settings: FreezeSettings) -> dict[str, object]:
             f'{chooser} decides from data while it runs, so its phases cannot be written before; '
             'run it: its plan.json then holds them'
         )
-    extra = '+'.join(str(term) for kind in EXTRA_KINDS for term in plan.of_kind(kind))
+    # Adapters of its phases too: the network has them from the first step on.
+    terms = {str(term): term for term in (*plan.terms, *terms_of(settings))}
+    kinds = {name: term.details.kind for name, term in terms.items()}
+    extra = '+'.join(name for kind in EXTRA_KINDS for name in terms if kinds[name] == kind)
     ends = [*(phase.start for phase in plan.phases[1:]), None]
     freeze: dict[str, object] = {'strategy': extra} if extra else {}
     freeze |= {

@@ -44,7 +44,10 @@ def from_terms(
     check_together(terms, kinds)
     allowed = frozenset().union(*(term(net) for term in kinds.get('mask', [])))
     if 'adapter' in kinds:
-        allowed |= net.adapters | net.head
+        # Of the network's adapters those that these terms add: other phases may have others.
+        added = [term() for term in kinds['adapter']]
+        own = {path for path in net.adapters if any(one.owns(path) for one in added)}
+        allowed |= own | net.head
     if not allowed:
         allowed = net.leaves
     factors: dict[str, float] = {}

@@ -128,6 +128,22 @@ def check_changes(settings: FreezeSettings, terms: Sequence[Term], phases: Seque
         )
 
 
+def check_regularisers(
+    settings: FreezeSettings, net: Anatomy, terms: Sequence[Term], phases: Sequence[Phase]
+) -> None:
+    """UserError for a regulariser that acts on nothing that trains."""
+    trained = frozenset().union(*(phase.moving for phase in phases))
+    pretrained = trained - net.new_head - net.adapters
+    for term in terms:
+        least = term.details.least_ndim
+        if least is not None and all(len(net.shapes[path]) < least for path in pretrained):
+            what = 'matrix with pretrained values' if least == 2 else 'leaf with pretrained values'
+            raise UserError(
+                f'freeze {settings.described!r}: {term} does nothing, because no {what} trains; '
+                'drop it, or train a part of the network: last:1, for instance'
+            )
+
+
 def check_average(
     settings: FreezeSettings, net: Anatomy, terms: Sequence[Term], phases: Sequence[Phase]
 ) -> None:

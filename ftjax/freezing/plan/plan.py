@@ -17,6 +17,7 @@ from ftjax.freezing.plan.phase import Phase
 from ftjax.freezing.plan.phase_builder import (
     check_average,
     check_changes,
+    check_regularisers,
     extra_terms,
     make_phase,
     with_head,
@@ -127,8 +128,12 @@ class Plan:
             raise UserError(f'{self.strategy}: the choice at step {choice.step} freezes all')
         chooser = self.term('data_driven')
         often = chooser is not None and chooser.details.often
-        made = self.phase_of(choice.step, weights, shared=often)
-        earlier = tuple(phase for phase in self.phases if phase.start < choice.step)
+        # A first choice that comes late is that of a run that began under another plan: no step
+        # was made in the phases that it would have had.
+        late = not self.choices and self.choose_at and choice.step > self.choose_at[0]
+        start = self.choose_at[0] if late else choice.step
+        made = self.phase_of(start, weights, shared=often)
+        earlier = tuple(phase for phase in self.phases if phase.start < start)
         return dataclasses.replace(self, phases=(*earlier, made), choices=(*self.choices, choice))
 
     def phase_of(
@@ -249,7 +254,10 @@ def make_plan(
         phases.append(make(spared, *own, draft.segment, groups, draft.factors))
     check_changes(settings, terms, phases)
     check_average(settings, net, terms, phases)
+    check_regularisers(settings, net, terms, phases)
     chooser = next((term for term in terms if term.details.kind == 'data_driven'), None)
+    if chooser is not None and chooser.details.check is not None:
+        chooser.details.check(net, frozenset(phases[0].trainable))
     policy = settings.optimizer_state
     return Plan(
         strategy=settings.described,

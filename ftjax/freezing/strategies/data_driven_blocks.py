@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from ftjax.errors import UserError
@@ -18,13 +20,20 @@ def between_intervals(run_length: RunLength, intervals: int, **_: object) -> tup
     return tuple(sorted({run_length.share(n / intervals) for n in range(1, intervals)} - {0}))
 
 
+def check_all_blocks(net: Anatomy, trainable: Collection[str]) -> None:
+    """UserError where some block has nothing that may train."""
+    for group in groups_of(net):
+        if net.within(*group) and not net.within(*group) & frozenset(trainable):
+            raise UserError(f'autofreeze: nothing in {"+".join(group)} trains; open all blocks')
+
+
 @strategy(
     'autofreeze',
     'data_driven',
     intervals=10,
     percentile=50.0,
     source='Liu et al. 2021, arXiv:2102.01386, and its code',
-    options={'when': between_intervals, 'record': True},
+    options={'when': between_intervals, 'record': True, 'check': check_all_blocks},
     ranges={'intervals': between(1, 10000), 'percentile': between(0, 100)},
 )
 def autofreeze(net: Anatomy, probe, earlier, step: int, intervals: int, percentile: float):
@@ -37,11 +46,9 @@ def autofreeze(net: Anatomy, probe, earlier, step: int, intervals: int, percenti
     groups = [net.within(*group) for group in groups_of(net)]
     frozen = earlier[-1].evidence['frozen_groups'] if earlier else 0
     norms = []
-    for number, group in enumerate(groups):
+    for group in groups:
         inside = [probe.recorded[path] for path in sorted(group) if path in probe.recorded]
         norms.append(sum(float(np.abs(np.asarray(g, np.float64)).sum()) for g in inside))
-        if number >= frozen and not inside:
-            raise UserError(f'autofreeze: nothing in {sorted(group)[0]} trains; open all blocks')
     changes: list[float] = []
     if earlier:
         before = earlier[-1].evidence['norms']
@@ -80,9 +87,13 @@ def subtuning(net: Anatomy, probe, earlier, step: int, eps: float, folds: int, e
     what lies above the blocks trains always.
     """
     del earlier
-    groups = {'+'.join(group): net.within(*group) for group in groups_of(net)}
-    open_ = net.within(*net.top)
-    best, rounds, chosen = probe.trial(open_, folds, epochs), [], []
+    may = frozenset(probe.params)
+    found = {'+'.join(group): net.within(*group) & may for group in groups_of(net)}
+    groups = {name: leaves for name, leaves in found.items() if leaves}
+    open_ = net.within(*net.top) & may
+    # Nothing above the blocks may train: the best single block is the start.
+    best = probe.trial(open_, folds, epochs) if open_ else -np.inf
+    rounds, chosen = [], []
     while len(chosen) < len(groups):
         scores = {
             name: probe.trial(open_ | leaves, folds, epochs)
@@ -100,6 +111,6 @@ def subtuning(net: Anatomy, probe, earlier, step: int, eps: float, folds: int, e
         'chosen': chosen,
         'rounds': rounds,
         'accuracy': best,
-        'by_stage': {stage: float(name in chosen) for name in groups for stage in name.split('+')},
+        'by_stage': {stage: float(name in chosen) for name in found for stage in name.split('+')},
     }
     return Choice(step, {path: float(path in open_) for path in probe.params}, evidence)

@@ -6,10 +6,11 @@ Choice; its option `when` is a function (run_length, **parameters) -> steps at w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
+from ftjax.errors import UserError
 from ftjax.freezing.anatomy import Anatomy
 from ftjax.freezing.data_driven_choice import Choice
 from ftjax.freezing.registry import strategy
@@ -24,6 +25,15 @@ def every_epoch(run_length: RunLength, **_: object) -> tuple[int, ...]:
     return tuple(range(0, run_length.steps, run_length.steps_per_epoch))
 
 
+def check_more_than_norms(net: Anatomy, trainable: Collection[str]) -> None:
+    """UserError where norms alone may train: rates are chosen of the other leaves."""
+    if frozenset(trainable) <= net.norms:
+        raise UserError(
+            'auto_rgn and auto_snr choose rates of leaves that are in no norm, and none of them '
+            'trains; open more of the network'
+        )
+
+
 # As released: a new optimizer each epoch, the network in evaluation mode throughout.
 OPTIONS = {
     'norm': 'frozen',
@@ -31,6 +41,7 @@ OPTIONS = {
     'optimizer_state': 'reset',
     'when': every_epoch,
     'often': True,
+    'check': check_more_than_norms,
 }
 
 

@@ -49,7 +49,7 @@ def l2_sp(weights, start, head, alpha: float, beta: float):
     strength=100.0,
     examples=128,
     source='Kirkpatrick et al. 2017, arXiv:1612.00796',
-    options={'acts': 'penalty', 'importance': True},
+    options={'acts': 'penalty', 'importance': True, 'least_ndim': 0},
     ranges={'strength': at_least(0), 'examples': at_least(1)},
 )
 def ewc(weights, start, head, importance, strength: float, examples: int):
@@ -76,7 +76,7 @@ def ewc(weights, start, head, importance, strength: float, examples: int):
     'regulariser',
     p=0.7,
     source='Lee, Cho and Kang 2020, arXiv:1909.11299',
-    options={'acts': 'weights'},
+    options={'acts': 'weights', 'least_ndim': 2},
     ranges={'p': between(0, 1)},
 )
 def mixout(weights, start, key, head, p: float):

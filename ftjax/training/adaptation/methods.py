@@ -20,6 +20,7 @@ from ftjax.evaluation.predictions import gather, softmax
 from ftjax.freezing.plan.plan import FreezeSettings, Plan, make_plan
 from ftjax.freezing.run_length import RunLength
 from ftjax.io.json.json_values import JsonObject
+from ftjax.leaves import flatten
 from ftjax.optim.optimizer import OptimizerSettings
 from ftjax.optim.schedule import ScheduleSettings
 from ftjax.pytrees import Variables
@@ -71,8 +72,12 @@ class Trained:
         """
         none = train.take([])
         size = self.spec.sharding.fitting(min(self.spec.batch_size, len(train)), parts)
+        pretrained = self.spec.reference
+        if pretrained is None:
+            pretrained = flatten(self.spec.variables['params'])
         given: JsonObject = {
             'variables': self.variables,
+            'reference': pretrained,
             'batch_size': size,
             'sampler': '',
             **changes,

@@ -18,6 +18,9 @@ from ftjax.leaves import flatten
 from ftjax.pytrees import Flat, Variables
 from ftjax.training.step.phase_state import PhaseState
 
+COLLECTIONS = (('params', 'params'), ('batch_stats', 'stats'))
+"""Of variables, and what checkpoints call them."""
+
 
 def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, object]:
     """What a checkpoint holds of a phase state: state, choices, and leaves that have closed.
@@ -30,12 +33,18 @@ def to_saved(phase_state: PhaseState, gather: bool = True) -> dict[str, object]:
     return {
         'state': held(phase_state.state),
         'closed': held(_touched(phase_state, params, frozen.stats)),
+        'chooser': chooser_of(phase_state),
         'choices': [choice.to_saved() for choice in phase_state.plan.choices],
         'phase': {
             'start': phase.start,
             'former': {name: sorted(found) for name, found in phase_state.former.items()},
         },
     }
+
+
+def chooser_of(phase_state: PhaseState) -> str:
+    """The strategy of a plan that looks at the data, with its arguments; '' where none does."""
+    return str(phase_state.plan.term('data_driven') or '')
 
 
 def touched_leaves(phase_state: PhaseState, variables: Variables) -> dict[str, Flat]:
@@ -58,13 +67,34 @@ def _touched(phase_state: PhaseState, params: Flat, stats: Flat) -> dict[str, Fl
 
 
 def overlaid(variables: Variables, *leaves: Mapping[str, Flat]) -> dict[str, object]:
-    """The variables with some leaves replaced; the inverse of `touched_leaves`."""
-    found = dict(variables)
-    for name, part in (('params', 'params'), ('batch_stats', 'stats')):
+    """The variables with some leaves replaced; the inverse of `touched_leaves`.
+
+    Leaves that the variables do not have in the same shape are left out; see `unfit`.
+    """
+    found, out = dict(variables), set(unfit(variables, *leaves))
+    for name, part in COLLECTIONS:
         if variables.get(name):
-            flat = flatten(variables[name])
-            found[name] = combine(flat | {k: x for some in leaves for k, x in some[part].items()})
+            new = {k: x for some in leaves for k, x in some[part].items()}
+            kept = {k: x for k, x in new.items() if f'{part}/{k}' not in out}
+            found[name] = combine(flatten(variables[name]) | kept)
     return found
+
+
+def unfit(variables: Variables, *leaves: Mapping[str, Flat]) -> tuple[str, ...]:
+    """Of some leaves, those that the variables do not have in the same shape: 'params/PATH'."""
+    found = []
+    for name, part in COLLECTIONS:
+        own = flatten(variables.get(name, {}))
+        for path, leaf in ((k, x) for some in leaves for k, x in some[part].items()):
+            if path not in own or np.shape(own[path]) != np.shape(leaf):
+                found.append(f'{part}/{path}')
+    return tuple(dict.fromkeys(found))
+
+
+def moved_of(saved: Mapping[str, Any]) -> tuple[Mapping[str, Flat], Mapping[str, Flat]]:
+    """What a checkpoint holds of leaves that have closed, and of those that train."""
+    state = saved['state']
+    return saved['closed'], {'params': state['trainable'], 'stats': state['stats']}
 
 
 def restore(phase_state: PhaseState, saved: Mapping[str, Any], step: int) -> Changes:
@@ -76,20 +106,25 @@ def restore(phase_state: PhaseState, saved: Mapping[str, Any], step: int) -> Cha
     about = saved.get('phase', {'start': max(step - 1, 0), 'former': {}})
     for name, found in about['former'].items():
         phase_state.former[name] = set(found)
-    if phase_state.plan.term('data_driven') is not None:
+    # Choices of another strategy, or by other numbers, mean nothing to this one.
+    another = saved.get('chooser', chooser_of(phase_state)) != chooser_of(phase_state)
+    if chooser_of(phase_state) and not another:
         for choice in saved['choices']:
             phase_state.plan = phase_state.plan.with_choice(Choice.from_saved(choice))
-    closed, state_ = saved['closed'], saved['state']
-    moved = {'params': state_['trainable'], 'stats': state_['stats']}
+    (closed, moved), state_ = moved_of(saved), saved['state']
     variables = overlaid(phase_state.variables, closed, moved)
+    # Of leaves that have closed no tree tells; those that train are compared below.
+    lost = tuple(f'closed/{path}' for path in unfit(phase_state.variables, closed))
     phase = phase_state.plan.at(about['start'])
     state, frozen = phase_state.started(variables, phase)
     merged, changes = merge(state_, state)
-    if not changes.same:
+    if lost or not changes.same:
         # The start of the old plan's phase means nothing to a new plan.
         phase = phase_state.plan.at(max(step - 1, 0))
         state, frozen = phase_state.started(variables, phase)
         merged, changes = merge(state_, state, ungrouped)
+        changes = dataclasses.replace(changes, dropped=(*changes.dropped, *lost))
+    if another or not changes.same:
         phase_state.former['params'] |= {*moved['params'], *closed['params']}
         phase_state.former['stats'] |= {
             p.split('/')[0] for p in (*moved['stats'], *closed['stats'])

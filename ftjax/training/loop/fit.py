@@ -94,7 +94,7 @@ def fit(
             # Of a run that was stopped in its validation: that comes before the next phase.
             due = run_state.due and (done == total or done % every == 0)
             stop_if_requested()
-            if done in plan.choose_at and done not in phase_state.chosen and not due:
+            if phase_state.chooses_at(done) and not due:
                 from ftjax.training.loop.data_probe import DataProbe  # few plans choose
 
                 with bar.excluded('choosing'):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from ftjax.freezing.plan.plan import Plan
 from ftjax.freezing.plan.verification import Verification, verify
@@ -39,6 +40,8 @@ class FitResult:
     """Steps whose loss or gradient was no number, under `train.skip_bad`."""
     cache: tuple[str, ...] = ()
     """What was decided about storing features, a line a phase."""
+    former: Mapping[str, frozenset[str]] = dataclasses.field(default_factory=dict)
+    """What trained under earlier plans of the run: leaves (`params`), stages (`stats`)."""
 
 
 def result_of(loaded: Variables, final: Variables, run_state: RunState) -> FitResult:
@@ -46,7 +49,9 @@ def result_of(loaded: Variables, final: Variables, run_state: RunState) -> FitRe
     phase_state, timings = run_state.phase_state, run_state.timings
     plan, former = phase_state.plan, phase_state.former
     trained, moving = plan.trained | former['params'], plan.moving_stats | former['stats']
-    found = verify(loaded, final, trained, moving, plan.entries)
+    # What an earlier plan trained has moved outside the entries of this one.
+    entries = {p: mask for p, mask in plan.entries.items() if p not in former['params']}
+    found = verify(loaded, final, trained, moving, entries)
     return FitResult(
         variables=final,
         plan=plan,
@@ -67,4 +72,5 @@ def result_of(loaded: Variables, final: Variables, run_state: RunState) -> FitRe
         stage_seconds=dict(timings.stages),
         steps_skipped=run_state.accumulator.skipped,
         cache=tuple(run_state.cache_lines),
+        former={name: frozenset(found) for name, found in former.items()},
     )

@@ -16,11 +16,18 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.pytrees import Variables
 from ftjax.training.checkpoints.checkpoints import Checkpoints
 from ftjax.training.checkpoints.run_identity import PlanChange, RunIdentity
-from ftjax.training.checkpoints.training_state import overlaid, restore, to_saved, touched_leaves
+from ftjax.training.checkpoints.training_state import (
+    moved_of,
+    overlaid,
+    restore,
+    to_saved,
+    touched_leaves,
+    unfit,
+)
 from ftjax.training.loop.metric_accumulator import MetricAccumulator
 from ftjax.training.loop.metrics_log import METRICS, MetricsLog
 from ftjax.training.loop.timings import Timings
-from ftjax.training.loop.validation import BestSoFar
+from ftjax.training.loop.validation import BestSoFar, deciding_metric
 from ftjax.training.settings import TrainSettings
 from ftjax.training.step.phase_state import PhaseState
 
@@ -36,6 +43,7 @@ class RunState:
         self.done = 0
         self.history: list[dict[str, float]] = []
         self.best = BestSoFar(settings.patience)
+        self.metric = deciding_metric(settings, phase_state.spec.task.name)
         self.best_variables: Variables | None = None
         self.accumulator, self.timings = MetricAccumulator(settings.skip_bad), Timings()
         self.cache_lines: list[str] = []
@@ -109,9 +117,12 @@ class RunState:
         told = items['progress']
         # As text, because a checkpoint does not keep the order of keys.
         self.history, self.done = [json.loads(row) for row in told['history']], step
-        self.best = BestSoFar.from_json(told['best'], self.settings.patience)
-        if items.get('best'):
-            self.best_variables = overlaid(self.loaded, items['best'])
+        best = items.get('best')
+        # The best weights of a network with other leaves are none of this one: it begins anew.
+        if not unfit(self.loaded, *moved_of(items), *([best] if best else [])):
+            self.best = BestSoFar.from_json(told['best'], self.settings.patience, self.metric)
+            if best:
+                self.best_variables = overlaid(self.loaded, best)
         if 'running' in told:
             self.accumulator = MetricAccumulator.from_saved(told['running'], self.settings.skip_bad)
             self.timings = Timings.from_saved(told['timings'])
@@ -132,7 +143,7 @@ class RunState:
             return
         told = {
             'history': [json.dumps(row) for row in self.history],
-            'best': self.best.to_json(),
+            'best': self.best.to_json(self.metric),
             'running': self.accumulator.to_saved(),
             'timings': self.timings.to_saved(),
             'cache': self.cache_lines,

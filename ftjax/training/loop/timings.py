@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,7 +47,8 @@ class Timings:
 
     def __init__(self):
         self.phases: list[PhaseTimes] = []
-        self.known: dict[int, Program] = {}
+        # By weak reference, so that the cache of programs can free what it drops.
+        self.known: weakref.WeakValueDictionary[int, Program] = weakref.WeakValueDictionary()
         self.stages: dict[str, float] = {}
         """Seconds by what they were spent on: data, step, evaluation, checkpoint .."""
         self.earlier, self.began = 0.0, time.perf_counter()

@@ -162,11 +162,19 @@ class BestSoFar:
             return True
         return False
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
-        return {'step': self.step, 'score': self.score, 'values': self.values, 'since': self.since}
+    def to_json(self, metric: Metric) -> dict[str, Any]:
+        """Plain values for a checkpoint; `metric` is what the score is of."""
+        told = {'step': self.step, 'score': self.score, 'values': self.values, 'since': self.since}
+        return {**told, 'metric': metric.name}
 
     @classmethod
-    def from_json(cls, saved: JsonObject, patience: int | None) -> BestSoFar:
-        """The inverse of to_json."""
-        return cls(patience, saved['step'], saved['score'], dict(saved['values']), saved['since'])
+    def from_json(cls, saved: JsonObject, patience: int | None, metric: Metric) -> BestSoFar:
+        """The inverse of to_json; scored anew, or empty, where another metric decides now."""
+        values = dict(saved['values'])
+        if saved.get('metric', metric.name) == metric.name:
+            return cls(patience, saved['step'], saved['score'], values, saved['since'])
+        value = metric.value_in(values)
+        if value is None:
+            return cls(patience)
+        score = metric.sign * value
+        return cls(patience, saved['step'], score, {**values, 'score': score})

@@ -90,10 +90,11 @@ class PhaseState:
         return {path: jnp.asarray(found[path]) for path in phase.trainable if path in found}
 
     def reference(self, phase: Phase) -> Flat:
-        """The loaded values of the leaves that train, where a regulariser reads them."""
+        """The pretrained values of the leaves that train, where a regulariser reads them."""
         if not self.plan.of_kind('regulariser'):
             return {}
-        return {path: jnp.asarray(self.loaded[path]) for path in phase.trainable}
+        known = self.loaded if self.spec.reference is None else self.spec.reference
+        return {path: jnp.asarray(known[path]) for path in phase.trainable}
 
     def importance(self, phase: Phase) -> Flat:
         """Of the leaves that train, what previous tasks say, where a regulariser reads it."""
@@ -106,6 +107,15 @@ class PhaseState:
     def chosen(self) -> tuple[int, ...]:
         """Steps at which choices have been made."""
         return tuple(choice.step for choice in self.plan.choices)
+
+    def chooses_at(self, step: int) -> bool:
+        """Whether the plan's strategy looks at the data before a step.
+
+        A run that goes on under another plan may be past its first choice: it is made at once.
+        """
+        if not self.plan.choices:
+            return bool(self.plan.choose_at) and step >= self.plan.choose_at[0]
+        return step in self.plan.choose_at and step not in self.chosen
 
     def choose(self, probe: Probe, step: int) -> None:
         """Lets the plan's strategy look; `enter` then moves to the phase that it makes."""

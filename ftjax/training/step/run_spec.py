@@ -64,6 +64,8 @@ class RunSpec:
     task_without_data: str = DEFAULT_TASK
     importance: Flat = dataclasses.field(default_factory=dict)
     """By leaf, how much its entries matter for previous tasks; {} where nothing asks for it."""
+    reference: Flat | None = None
+    """By leaf, the pretrained values that regularisers go by; None for those of `variables`."""
 
     @property
     def splits(self) -> Splits:

@@ -113,7 +113,7 @@ class TrainStep:
         (loss, stats), grads = self.gradients(state, frozen, batch, rates)
         updates, opt_state = self.tx.update(grads, state.opt_state, state.trainable, rates=rates)
         trainable: Any = optax.apply_updates(state.trainable, updates)
-        for path, mask in frozen.entries.items():
+        for path, mask in frozen.entries.items():  # decay and momentum would move them
             trainable[path] = jnp.where(mask, trainable[path], state.trainable[path])
         ema = state.ema
         if ema is not None:
@@ -135,7 +135,9 @@ class TrainStep:
         found, grads = self.accumulated(state, frozen, batch, key, wanted)
         if phase.held or (phase.by_rates and self.acting('penalty')):
             grads = moving_only(grads, phase, rates)
-        return found, grads
+        # Entries that stay count for no clip and no norm.
+        open_ = {path: jnp.where(mask, grads[path], 0) for path, mask in frozen.entries.items()}
+        return found, {**grads, **open_}
 
     def acting(self, where: str) -> list[Term]:
         """The regularisers that act on the loss ('penalty'), or on the weights ('weights')."""

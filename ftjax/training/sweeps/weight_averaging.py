@@ -61,8 +61,8 @@ def fit_averaged(
     ends = [flat(fit.variables) for fit in fits]
     start = flat(variables)
     # Frozen statistics stay even in an average: only what some run moved is estimated anew.
-    moving = frozenset().union(*(fit.plan.moving_stats for fit in fits))
-    trained = frozenset().union(*(fit.plan.trained for fit in fits))
+    moving = frozenset().union(*(f.plan.moving_stats | earlier(f, 'stats') for f in fits))
+    trained = frozenset().union(*(f.plan.trained | earlier(f, 'params') for f in fits))
     net = plan.net
     for path in net.new_head if net is not None else ():
         start[f'params/{path}'] = ends[0][f'params/{path}']
@@ -85,7 +85,9 @@ def fit_averaged(
 
     chosen, evidence = term(ends, start, score)
     final, values = settled(chosen)
-    masks = [fit.plan.entries for fit in fits]
+    masks = [
+        {p: m for p, m in f.plan.entries.items() if p not in earlier(f, 'params')} for f in fits
+    ]
     # Each run may have drawn entries of its own: the average moves where any of them did.
     entries = {
         p: np.any([m[p] for m in masks], axis=0) for p in masks[0] if all(p in m for m in masks)
@@ -99,6 +101,11 @@ def fit_averaged(
         wall_seconds=sum(fit.wall_seconds for fit in fits),
     )
     return result, {'strategy': str(term), **evidence}
+
+
+def earlier(fit: FitResult, what: str) -> frozenset[str]:
+    """Leaves or stages that trained under earlier plans of a run that went on under another."""
+    return fit.former.get(what, frozenset())
 
 
 def member_folder(workdir: pathlib.Path, plan: Plan, number: int = 0) -> pathlib.Path:
