@@ -14,6 +14,7 @@ from ftjax.export.huggingface import save_huggingface
 from ftjax.models.registry import build
 from ftjax.pretrained import families
 from ftjax.pretrained.open import load_pretrained, outline
+from ftjax.pretrained.positions import resize_table
 from ftjax.pretrained.readers import open_source
 
 TINY = {'depth': 2, 'width': 16, 'heads': 2, 'image_size': (16, 24), 'patch_size': 8, 'mlp_dim': 24}
@@ -126,6 +127,51 @@ def test_positions_are_resized_to_another_image(name):
     # A resize keeps a constant, and so about keeps the mean.
     np.testing.assert_allclose(table[:, prefix:].mean(), old[:, prefix:].mean(), atol=0.05)
     assert after.preprocessing.image_size == (32, 40)
+
+
+def transposed(network):
+    """An image size with as many patches in another grid, (down, across) -> (across, down)."""
+    patch, (down, across) = network.patch_hw, network.patch_grid
+    if down == across:
+        down, across = down // 2, across * 2
+    else:
+        down, across = across, down
+    return down * patch[0], across * patch[1]
+
+
+@pytest.mark.parametrize('name', ['vit', 'deit', 'clip', 'siglip', 'dinov2'])
+def test_positions_are_resized_to_another_grid_of_as_many_rows(name):
+    before = load_pretrained(str(GOLDENS / name / 'model'))
+    init, size = str(GOLDENS / name / 'model'), transposed(before.network)
+    after = load_pretrained(init, image_size=size)
+    old, new = (found.variables['params']['embed']['pos_embed'] for found in (before, after))
+    grids, prefix = (before.network.grid, after.network.grid), len(after.network.prefix_tokens)
+    assert grids[0] != grids[1]
+    assert new.shape == old.shape
+    keymap = outline(init, image_size=size).keymap
+    antialias = keymap.position_table('params/embed/pos_embed').antialias
+    expected = resize_table(old, *grids, prefix_tokens=prefix, antialias=antialias)
+    np.testing.assert_array_equal(new, expected)
+    assert not np.array_equal(new, old)
+    told = after.report.transformed['params/embed/pos_embed']
+    assert 'resized {}x{} to {}x{}'.format(*grids[0], *grids[1]) in told
+
+
+def test_positions_of_swin_are_resized_too():
+    options = TWO | {'image_size': (32, 64), 'heads': (1, 2), 'width': 8, 'window': 3}
+    network = build('swin', options | {'num_classes': 0, 'absolute_positions': True})
+    config = families.module('swin').config_from_network(network, ())
+    table = families.key_map('swin', config, ()).position_table('params/embed/pos_embed')
+    assert (table.prefix_tokens, table.source_grid) == (0, (8, 16))
+
+
+def test_scores_for_offsets_are_of_their_own_grid():
+    init = str(GOLDENS / 'beit' / 'model')
+    network = outline(init).network
+    size = transposed(network)
+    with pytest.raises(UserError, match=r'are of \d+x\d+ patches .* cannot be resized'):
+        outline(init, image_size=size)
+    assert outline(init, image_size=network.image_size).network.grid == network.grid
 
 
 @pytest.mark.parametrize(
