@@ -140,6 +140,10 @@ def test_lengths():
     assert text.with_length(None) is text.with_length(200) is text
     assert text.with_length(32).buckets == (16, 32)
     assert text.with_length(8).buckets == (8,)
+    assert text.of_length(32) == text.with_length(32)
+    assert text.of_length(100) is text
+    assert text.of_length(900).buckets == (16, 32, 64, 100, 200, 400, 800, 900)
+    assert text.of_length(200).buckets == (16, 32, 64, 100, 200)
     for wrong in ({'max_length': 3}, {'buckets': (64, 16)}, {'buckets': (16, 64)}):
         with pytest.raises(UserError):
             TextPreprocessing(
