@@ -73,6 +73,20 @@ def test_a_language_model_becomes_a_classifier(golden, tmp_path):
     assert 'head' not in load_pretrained(folder, num_classes=0).network.stages
 
 
+def test_a_head_beside_a_tied_table_must_be_that_table(copy):
+    table, head = 'transformer.wte.weight', 'lm_head.weight'
+    twice = copy('gpt2_lm', lambda tensors: {**tensors, head: tensors[table].copy()})
+    assert load_pretrained(twice).network.tied
+    shutil.rmtree(twice)
+    apart = copy('gpt2_lm', lambda tensors: {**tensors, head: tensors[table] + 1})
+    with pytest.raises(UserError, match=r"'lm_head.weight' is 'transformer.wte.weight' once more"):
+        load_pretrained(apart)
+    found = load_pretrained(apart, options={'tied': False})
+    saved = load_file(f'{apart}/model.safetensors')
+    np.testing.assert_array_equal(found.variables['params']['head']['dense']['kernel'], saved[head].T)
+    assert load_pretrained(apart, num_classes=3).report.head == 'new'  # the head is left out
+
+
 def test_an_untied_language_model_becomes_a_classifier(copy):
     def untie(tensors):
         tensors['lm_head.weight'] = tensors['model.embed_tokens.weight'] * 2
