@@ -133,9 +133,7 @@ def report(
     )
 
 
-def _check_ties(
-    network: Network, source: TensorSource, keymap: KeyMap, plan: Explanation
-) -> None:
+def _check_ties(network: Network, source: TensorSource, keymap: KeyMap, plan: Explanation) -> None:
     """UserError where a file has weights of its own for a stage that shares those of another.
 
     A file may rightly hold the shared table twice. With two different ones transformers does not
