@@ -13,6 +13,8 @@ from ftjax.errors import UserError
 from ftjax.export.huggingface import save_huggingface
 from ftjax.models.registry import build
 from ftjax.pretrained import families
+from ftjax.pretrained.families.vision.torchvision_pixels import torchvision_pixels
+from ftjax.pretrained.locate import hub
 from ftjax.pretrained.open import load_pretrained, outline
 from ftjax.pretrained.positions import resize_table
 from ftjax.pretrained.readers import open_source
@@ -227,6 +229,32 @@ def test_foreign_names_leave_as_transformers(name, tmp_path):
     assert second.network.stages == first.network.stages
     assert second.preprocessing == first.preprocessing.with_size(second.preprocessing.image_size)
     jax.tree.map(np.testing.assert_array_equal, second.variables, first.variables)
+
+
+@pytest.mark.parametrize('name', ['vit_torchvision', 'resnet_torchvision'])
+def test_pixels_of_torchvision(name):
+    found = outline(str(GOLDENS / name / 'model'))
+    pixels, _ = found.preprocessing
+    assert (pixels.mean, pixels.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (pixels.interpolation, pixels.resize) == ('bilinear', 'crop')
+    assert pixels.with_size((224, 224)).resized == (256, 256)
+    large = torchvision_pixels((384, 384))
+    assert (large.interpolation, large.resized) == ('bicubic', (384, 384))
+
+
+def test_a_processor_of_texts_and_images_is_read(tmp_path):
+    shutil.copytree(GOLDENS / 'clip' / 'model', tmp_path / 'model')
+    part = {'image_processor_type': 'CLIPImageProcessor', 'image_mean': [0.1, 0.2, 0.3]}
+    file = tmp_path / 'model' / 'processor_config.json'
+    file.write_text(json.dumps({'image_processor': part, 'processor_class': 'CLIPProcessor'}))
+    pixels, origin = outline(str(tmp_path / 'model')).preprocessing
+    assert (pixels.mean, pixels.interpolation) == ((0.1, 0.2, 0.3), 'bicubic')
+    assert origin == 'processor_config.json' and origin in hub.SMALL
+    other = tmp_path / 'model' / 'preprocessor_config.json'
+    other.write_text(json.dumps({**part, 'image_mean': 0.7}))
+    assert outline(str(tmp_path / 'model')).preprocessing[0] == pixels
+    file.write_text('{"processor_class": "CLIPProcessor"}')
+    assert outline(str(tmp_path / 'model')).preprocessing[0].mean == (0.7,) * 3
 
 
 def test_unknown_activation_names_the_nearest(tmp_path):
