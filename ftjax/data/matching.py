@@ -30,8 +30,8 @@ def matching_preprocessing(
 ) -> Preprocessing | TextPreprocessing | None:
     """The preprocessing of a run on these data; that of images is returned as it is.
 
-    That of texts is cut to data.max_length (see `of_length`), and made from data.tokenizer for a network that
-    came without a tokenizer.
+    That of texts is cut to data.max_length (see `of_length`), and made from data.tokenizer for a
+    network that came without a tokenizer.
 
     Args:
       dataset: the training split: its texts make a tokenizer where data.tokenizer asks for it.
