@@ -30,8 +30,8 @@ def matching_preprocessing(
 ) -> Preprocessing | TextPreprocessing | None:
     """The preprocessing of a run on these data; that of images is returned as it is.
 
-    That of texts is cut to data.max_length, and made from data.tokenizer for a network that
-    came without a tokenizer.
+    That of texts is cut to data.max_length (see `of_length`), and made from data.tokenizer for a
+    network that came without a tokenizer.
 
     Args:
       dataset: the training split: its texts make a tokenizer where data.tokenizer asks for it.
@@ -76,7 +76,37 @@ def matching_preprocessing(
             'tokenizer.json beside the weights, or name one by data.tokenizer'
         )
     form = dataset.label_kind.form
-    return dataclasses.replace(preprocessing.with_length(settings.max_length), form=form)
+    return dataclasses.replace(of_length(preprocessing, network, settings.max_length), form=form)
+
+
+def of_length(
+    preprocessing: TextPreprocessing, network: Network, asked: int | None
+) -> TextPreprocessing:
+    """A preprocessing cut to data.max_length.
+
+    What is asked for may exceed the cut that came with the weights, up to what the network takes;
+    the default does not, as nobody asked for it.
+
+    Args:
+      preprocessing: what came with the network.
+      network: what takes the texts.
+      asked: data.max_length; None for as many tokens as the network takes.
+
+    Raises:
+      UserError: more than the network takes.
+    """
+    longest = network.longest_text
+    if asked is None:
+        return preprocessing if longest is None else preprocessing.of_length(longest)
+    if asked == DataSettings.max_length:
+        return preprocessing.with_length(asked)
+    if longest is not None and asked > longest:
+        raise UserError(
+            f'config.data.max_length is {asked} tokens, and {type(network).__name__} takes texts '
+            f'of at most {longest}; set it to {longest} or less, or to None for as many as the '
+            'network takes'
+        )
+    return preprocessing.of_length(asked)
 
 
 DECODERS = 'a decoder (gpt2, llama, gemma, ..; shipped: docstrings_lm)'

@@ -106,7 +106,8 @@ class DataSettings:
     """Views of each image whose outputs are averaged in the evaluation of a finished run: `flip`,
     `dihedral`, `shift:2`; validation during training looks at images as they are."""
     max_length: Annotated[int | None, at_least(4)] = 128
-    """Tokens that a text, or a pair, is cut to; None for as many as the network takes."""
+    """Tokens that a text, or a pair, is cut to, up to what the network takes; None for as many as
+    it takes. The default does not exceed a shorter cut that came with the weights."""
     packing: bool = False
     """Whether the texts of a training batch share rows of `max_length` tokens: fewer rows, none
     of them mostly padding, and the same loss. For `causal_lm`."""

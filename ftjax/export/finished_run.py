@@ -9,15 +9,14 @@ import pathlib
 
 from ftjax.errors import UserError
 from ftjax.export.model_card import CardFacts, model_card
-from ftjax.export.origin import Origin, open_origin
+from ftjax.export.origin import Origin, began_with, open_origin
 from ftjax.io.json.json_reader import read_object
 from ftjax.io.json.json_values import JsonObject
 from ftjax.io.json.stored_fields import read_result
 from ftjax.preprocessing.images import Preprocessing
 from ftjax.preprocessing.texts import TextPreprocessing
-from ftjax.preprocessing.tokenizer import digest, tokenizer_json
-from ftjax.pretrained.locate.locate import locate
-from ftjax.pretrained.open import Pretrained, describe, load_pretrained
+from ftjax.preprocessing.tokenizer import digest, tokenizer_file, tokenizer_json
+from ftjax.pretrained.open import Pretrained, load_pretrained
 from ftjax.pretrained.own_files import WEIGHTS
 from ftjax.runs.own_code import check_code
 
@@ -57,18 +56,24 @@ class FinishedRun:
 
     @property
     def tokenizer(self) -> pathlib.Path | None:
-        """The tokenizer with most beside it: the original's, if the run's is no other one."""
+        """The tokenizer with most beside it: the original's, if the run's is no other one.
+
+        A run that began with a run has the original where that one began.
+        """
         own = self.found.preprocessing
         if not isinstance(own, TextPreprocessing):
             return self.found.tokenizer
-        init, original = self.init.removeprefix('random:'), None
         try:
-            if init:
-                original = describe(locate(init, weights=False), tensors=False).tokenizer
-            same = original and digest(tokenizer_json(original)) == own.sha256
+            for _, checkpoint in began_with(self.init, weights=False):
+                file = tokenizer_file(checkpoint.folder)
+                alone = file is None or not (file.parent / 'tokenizer_config.json').exists()
+                if checkpoint.is_own and alone:
+                    continue  # what lay beside it is where that run began
+                if file is not None and digest(tokenizer_json(file)) == own.sha256:
+                    return file
         except UserError:
-            same = False  # moved since, or offline
-        return original if same else self.found.tokenizer
+            pass  # moved since, or offline
+        return self.found.tokenizer
 
     def card(
         self, model_class: str, usage: list[str], adapters: str = '', peft: bool = False

@@ -41,6 +41,7 @@ def save_huggingface(
     tokenizer: str | os.PathLike[str] | None = None,
     origin: Origin | None = None,
     dtype: str | None = None,
+    fields: JsonObject | None = None,
 ) -> pathlib.Path:
     """Writes a network in its family's own format; returns the folder.
 
@@ -57,6 +58,7 @@ def save_huggingface(
         the run changed, and its tensors keep names, dtypes, bytes and files where they did not
         train.
       dtype: of tensors that trained or are new; None for what the origin had, or their own.
+      fields: of config.json that the network does not say; None among them drops the origin's.
 
     Raises:
       UserError: no family writes this network, or a leaf has no name there.
@@ -74,6 +76,7 @@ def save_huggingface(
         config = origin.config_of(network, class_names, config)
     if dtype is not None:
         config = {k: v for k, v in config.items() if k != 'torch_dtype'} | {'dtype': dtype}
+    config |= {k: v for k, v in (fields or {}).items() if v is not None or k in config}
     # No names to choose by: the first map is the one whose names go with the config.json.
     names = families.key_map(family, config, ())
     if origin is None:
@@ -113,3 +116,36 @@ def save_inputs(
     has_one = ('tokenizer_config.json', chat_template.FILE)
     if template is not None and not any((folder / name).exists() for name in has_one):
         (folder / chat_template.FILE).write_text(template, encoding='utf-8')
+    if isinstance(preprocessing, TextPreprocessing) and tokenizer is not None:
+        _write_tokenizer(folder, preprocessing)
+
+
+def _write_tokenizer(folder: pathlib.Path, preprocessing: TextPreprocessing) -> None:
+    """tokenizer.json and tokenizer_config.json where no others came along.
+
+    Without the latter transformers takes the class of the model, which may build a tokenizer of
+    its own from the vocabulary: BERT's lower-cases.
+    """
+    if not (folder / own_format.TOKENIZER).exists():
+        text = preprocessing.tokenizer_json()
+        (folder / own_format.TOKENIZER).write_text(text, encoding='utf-8', newline='')
+    if (folder / 'tokenizer_config.json').exists():
+        return
+    opened = preprocessing.open()
+    ids = {'pad': preprocessing.pad_id, 'mask': preprocessing.mask_id, 'eos': preprocessing.end_id}
+    tokens = {
+        f'{role}_token': opened.id_to_token(number)
+        for role, number in ids.items()
+        if number is not None and opened.id_to_token(number) is not None
+    }
+    tokens |= {name: token for name, token in preprocessing.chat_tokens if name not in tokens}
+    types = ['token_type_ids'] if preprocessing.token_types else []
+    own_format.write_json(
+        folder / 'tokenizer_config.json',
+        {
+            'tokenizer_class': 'PreTrainedTokenizerFast',
+            'model_max_length': preprocessing.max_length,
+            'model_input_names': ['input_ids', *types, 'attention_mask'],
+            **tokens,
+        },
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ftjax.errors import UserError
@@ -174,26 +174,44 @@ def patched(
     return found
 
 
+def began_with(init: str, *, weights: bool = True) -> Iterator[tuple[str, Checkpoint]]:
+    """(init, checkpoint) that a run began with, then of what that one began with, and so on.
+
+    Args:
+      init: '' for random weights, which began with nothing.
+      weights: False to leave tensors alone; then the network of random weights counts, too.
+
+    Raises:
+      UserError: one of them is no longer there.
+    """
+    for _ in range(LONGEST_CHAIN):
+        if weights and init.startswith(RANDOM):
+            return
+        init = init.removeprefix(RANDOM)
+        if not init:
+            return
+        checkpoint = describe(locate(init, weights=weights), tensors=weights)
+        yield init, checkpoint
+        if not checkpoint.is_own:
+            return
+        init = str((checkpoint.config.get('provenance') or {}).get('init') or '')
+
+
 def open_origin(init: str) -> Origin | None:
     """The checkpoint of another library that a run with this `init` goes back to, or None.
 
     A run that began with a run goes back to what that began with. None for random weights, and,
     with a warning, where the checkpoint is no longer there.
     """
-    began = init
     try:
-        for _ in range(LONGEST_CHAIN):
-            if not init or init.startswith(RANDOM):
-                return None
-            checkpoint = describe(locate(init))
+        for began, checkpoint in began_with(init):
             if not checkpoint.is_own:
                 exported = getattr(families.module(checkpoint.family), 'IN_TRANSFORMERS', True)
-                return Origin(init, checkpoint) if exported else None
-            init = str((checkpoint.config.get('provenance') or {}).get('init') or '')
+                return Origin(began, checkpoint) if exported else None
     except UserError as error:
         _log.warning(
             'the export cannot carry on the checkpoint that the run began with (%s): %s',
-            began,
+            init,
             error,
         )
     return None

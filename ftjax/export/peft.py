@@ -21,11 +21,12 @@ from ftjax.export.peft_modules import renamed
 from ftjax.export.peft_tensors import ia3_tensors, lora_tensors, oft_tensors
 from ftjax.export.source_names import to_source
 from ftjax.leaves import flatten, unflatten
-from ftjax.models.adapters.adapted import Adapted, read_adapter
+from ftjax.models.adapters.adapted import Adapted, merge, read_adapter
 from ftjax.models.adapters.ia3 import IA3
 from ftjax.models.adapters.lora import LoRA
 from ftjax.models.adapters.oft import OFT
 from ftjax.pretrained import families, own_format
+from ftjax.pretrained.keymaps.keymap import KeyMap
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
 from ftjax.pytrees import Variables
 
@@ -61,12 +62,17 @@ def save_peft(
     config = families.module(family).config_from_network(plain, ())
     keymap = families.key_map(family, config, ())
     params = {k.removeprefix('params/'): np.asarray(leaf) for k, leaf in flatten(variables).items()}
+    also = {*also, *whole_layers(network, variables, params, also, family, keymap)}
     if isinstance(adapter, LoRA):
         tensors, fields = lora_tensors(adapter, params, family, keymap)
     elif isinstance(adapter, OFT):
         tensors, fields = oft_tensors(adapter, params, family, keymap)
     else:
         tensors, fields = ia3_tensors(params, family, keymap)
+    if not fields['target_modules']:
+        raise UserError(
+            'every adapted layer comes along whole, and PEFT adapts none of those; export it merged'
+        )
     whole = unflatten({f'params/{path}': params[path] for path in also})
     kept = {
         renamed(family, name): give() for name, (_, _, give) in to_source(whole, keymap).items()
@@ -93,6 +99,46 @@ def save_peft(
     )
     own_format.write_json(folder / CONFIG, fields)
     return folder
+
+
+def whole_layers(
+    network: Adapted,
+    variables: Variables,
+    params: dict[str, np.ndarray],
+    also: Collection[str],
+    family: str,
+    keymap: KeyMap,
+) -> set[str]:
+    """Paths of adapted kernels and biases whose modules come along whole: merged.
+
+    PEFT puts no adapter on a module of `modules_to_save`. Changes `params`: the adapters of these
+    modules are gone, and their other leaves are merged.
+    """
+    whole = {_module(family, keymap, path) for path in also}
+    of_adapter = {path for path in params if network.is_adapter_leaf(path)}
+    layers = {path.rpartition('/')[0] for path in of_adapter}
+    modules = {_module(family, keymap, f'{layer}/kernel') for layer in layers} & whole - {None}
+    if not modules:
+        return set()
+    merged = flatten(merge(network, variables)[1])
+    # Of a module that the source fuses all parts, adapted or not.
+    found = {
+        path
+        for path in params
+        if path not in of_adapter and _module(family, keymap, path) in modules
+    }
+    params.update({path: np.asarray(merged[f'params/{path}']) for path in found})
+    layers = {path.rpartition('/')[0] for path in found}
+    for path in of_adapter:
+        if path.rpartition('/')[0] in layers:
+            del params[path]
+    return found
+
+
+def _module(family: str, keymap: KeyMap, path: str) -> str | None:
+    """The module of a live model that holds a leaf; None for a leaf that no rule names."""
+    found = keymap.source_of(f'params/{path}')
+    return None if found is None else renamed(family, found[0]).rpartition('.')[0]
 
 
 def only_adapter(network: Adapted) -> LoRA | OFT | IA3:

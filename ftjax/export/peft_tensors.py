@@ -110,6 +110,11 @@ def oft_tensors(
     """
     tensors: dict[str, np.ndarray] = {}
     for module, parts in parts_of(params, 'oft_q', family, keymap).items():
+        if family == 'gpt2':
+            raise UserError(
+                f'{module} is a Conv1D of transformers, in which PEFT rotates no inputs; export it '
+                'merged'
+            )
         if len(parts[0].match.keys) > 1:
             raise UserError(
                 f'{parts[0].at[:-1]} is a part of {module} in transformers, whose inputs PEFT '

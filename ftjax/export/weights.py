@@ -13,6 +13,7 @@ from ftjax.export.huggingface import save_huggingface, save_inputs
 from ftjax.export.model_card import PLAN
 from ftjax.export.peft import save_peft
 from ftjax.export.sentence_modules import USAGE, trunk_of, write_modules
+from ftjax.export.task_fields import task_fields
 from ftjax.io.files.whole_folder import whole_folder
 from ftjax.io.json.json_reader import read_object
 from ftjax.io.json.json_values import JsonObject
@@ -104,6 +105,7 @@ def write_merged(folder: pathlib.Path, run: FinishedRun, dtype: str | None = Non
         tokenizer=run.tokenizer,
         origin=run.origin,
         dtype=dtype,
+        fields=task_fields(trunk, found.preprocessing, run.config),
     )
     name = class_of(read_object(folder / 'config.json'))
     adapters = ''
@@ -142,6 +144,7 @@ def write_peft(
             *(folder / 'base', network.network, plain, None, found.class_names),
             origin=run.origin,
             dtype=dtype,
+            fields=task_fields(network.network, found.preprocessing, run.config),
         )
     save_peft(folder, network, found.variables, also=also, base=base, revision=revision or None)
     save_inputs(folder, family, found.preprocessing, run.tokenizer)
@@ -149,7 +152,10 @@ def write_peft(
     name, opening = class_of(config), "'FOLDER/base'"
     if on_hub:
         at = f", revision='{revision}'" if revision else ''
-        opening = f"'{base}'{at}, num_labels={network.num_classes}, ignore_mismatched_sizes=True"
+        told = task_fields(network.network, found.preprocessing, run.config)
+        more = ''.join(f', {name}={value!r}' for name, value in told.items() if value is not None)
+        opening = f"'{base}'{at}, num_labels={network.num_classes}{more}"
+        opening += ', ignore_mismatched_sizes=True'
     usage = [
         'from peft import PeftModel',
         f'base = {name}.from_pretrained({opening})',

@@ -170,6 +170,14 @@ class Network(nn.Module):
         return None
 
     @property
+    def offset_grid(self) -> tuple[int, int] | None:
+        """(down, across) of the patches whose offsets have rows in a table; None for no such.
+
+        Such a table is of no use to another grid, even to one with as many rows.
+        """
+        return None
+
+    @property
     def noiseless(self) -> bool:
         """Whether no stage draws random numbers in training; False where it is not known."""
         return False

@@ -25,6 +25,7 @@ from ftjax.io.json.json_values import (
     check_table,
     optional,
 )
+from ftjax.preprocessing.processor_defaults import class_of, with_defaults
 
 # PIL's numbering, which Hugging Face's `resample` field uses.
 RESAMPLE = {0: 'nearest', 1: 'lanczos', 2: 'bilinear', 3: 'bicubic', 4: 'box', 5: 'hamming'}
@@ -44,7 +45,7 @@ _KINDS: dict[str, Kind] = {
     'scale': _SCALE,
     'window': optional(ListOf(Number(-1e9, 1e9), 2, 2)),
 }
-# Of a preprocessor_config.json. Null means the class's own choice to transformers.
+# Of a preprocessor_config.json. Null means the class's own choice (processor_defaults.py).
 _FLAG = optional(Flag())
 _SAVED: dict[str, Kind] = {
     'do_resize': _FLAG,
@@ -166,8 +167,10 @@ class Preprocessing:
           UserError: a field that is read is not what it should be.
         """
         check_table(config, _SAVED, str(where))
+        by_edge = _takes_edge(config, processor)
+        config = with_defaults(config, processor, channels)
         size = _edges(config.get('size', 224), f'{where}: size')
-        if not isinstance(config.get('size'), Mapping) and not _takes_edge(config, processor):
+        if not isinstance(config.get('size'), Mapping) and not by_edge:
             size = _both(size)
         crop = _edges(config['crop_size'], f'{where}: crop_size') if _crops(config) else None
         resize, fraction = 'crop', 1.0
@@ -176,6 +179,12 @@ class Preprocessing:
             resize, fraction = ('crop', config['crop_pct']) if size < 384 else ('squash', 1.0)
         elif crop is not None:
             target = _both(crop)
+            if isinstance(size, int) and target[0] != target[1]:
+                raise UserError(
+                    f'{where}: crop_size {target[0]}x{target[1]} of an image whose shortest edge '
+                    f'is resized to {size}: what that leaves out or fills with black depends on '
+                    'the image, and is not supported; expected a square'
+                )
             resize, shortest = ('crop', size) if isinstance(size, int) else ('squash', min(size))
             fraction = min(1.0, min(target) / shortest) if config.get('do_resize', True) else 1.0
         else:
@@ -188,14 +197,14 @@ class Preprocessing:
             std = _per_channel(config, 'image_std', channels, _DEVIATION, where)
         if config.get('do_rescale', True):
             scale = check(config.get('rescale_factor', 1 / 255), f'{where}: rescale_factor', _SCALE)
-        if (config.get('image_processor_type') or '').startswith('EfficientNet'):
+        if class_of(config, processor).startswith('EfficientNet'):
             # It subtracts 1 after scaling if asked to, and by default divides once more.
             if config.get('rescale_offset') and config.get('do_rescale', True):
                 mean = tuple(value + 1 for value in mean)
             if config.get('include_top', True):
                 again = _per_channel(config, 'image_std', channels, _DEVIATION, where)
                 std = tuple(map(operator.mul, std, again))
-        resample = 2 if config.get('resample') is None else config['resample']
+        resample = config['resample']
         return cls(
             image_size=target,
             mean=mean,
@@ -210,10 +219,23 @@ class Preprocessing:
     def to_huggingface(self, processor: str = 'ViTImageProcessor') -> dict[str, object]:
         """The fields of a preprocessor_config.json that `from_huggingface` reads back.
 
-        A centre crop is written with `crop_size`, which ViTImageProcessor ignores: pass
-        'CLIPImageProcessor' (or another that crops) for those.
+        A centre crop is written with `crop_size`, which ViTImageProcessor of transformers 4
+        ignores: BitImageProcessor, which crops, stands in for it.
+
+        Raises:
+          UserError: an oblong crop of an image that is resized to cover it: transformers resizes
+            the shorter side of any image alike, and fills what is then missing with black.
         """
         height, width = self.image_size
+        if self.resize == 'crop' and height != width:
+            raise UserError(
+                f'images are resized to cover {height}x{width} pixels and cropped, and the image '
+                'processors of transformers have no such crop but of squares; train at a square '
+                'config.data.image_size, or save the network without its preprocessing '
+                '(ftjax.export.huggingface.save_huggingface)'
+            )
+        if self.resize == 'crop' and processor.startswith('ViT'):
+            processor = 'BitImageProcessor'
         number = next(key for key, name in RESAMPLE.items() if name == self.interpolation)
         config: dict[str, object] = {
             'image_processor_type': processor,
@@ -245,8 +267,7 @@ def before_crop(side: int, crop_fraction: float) -> int:
 
 def _takes_edge(config: JsonObject, processor: str) -> bool:
     """Whether the class takes a bare number as the shortest edge; others take it as a square."""
-    named = config.get('image_processor_type') or config.get('feature_extractor_type') or processor
-    return bool(config.get('crop_pct') or _BY_EDGE.match(str(named)))
+    return bool(config.get('crop_pct') or _BY_EDGE.match(class_of(config, processor)))
 
 
 def _crops(config: Mapping[str, object]) -> bool:
@@ -282,7 +303,7 @@ def _per_channel(
     config: JsonObject, field: str, channels: int, kind: Kind, where: object
 ) -> tuple[float, ...]:
     """A number for each channel, from one for all or a list."""
-    found = config.get(field, 0.5)
+    found = config[field]
     values = tuple(found) if isinstance(found, list) else (found,)
     values = values * channels if len(values) == 1 else values
     kinds = ListOf(kind, channels, channels)

@@ -113,6 +113,20 @@ class TextPreprocessing:
         buckets = (*(length for length in self.buckets if length < max_length), max_length)
         return dataclasses.replace(self, max_length=max_length, buckets=buckets)
 
+    def of_length(self, max_length: int) -> TextPreprocessing:
+        """The same for texts of at most so many tokens, be that fewer or more.
+
+        Buckets above the longest one double, so that a text is padded to less than twice its
+        length.
+        """
+        if max_length <= self.max_length:
+            return self.with_length(max_length)
+        doubles = [self.max_length, max_length]
+        while doubles[-2] * 2 < max_length:
+            doubles.insert(-1, doubles[-2] * 2)
+        buckets = (*self.buckets[:-1], *doubles)
+        return dataclasses.replace(self, max_length=max_length, buckets=buckets)
+
     @property
     def chat(self) -> ChatTemplate | None:
         """How conversations are written; None where the checkpoint says nothing."""

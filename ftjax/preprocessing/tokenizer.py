@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 from ftjax.errors import UserError
 from ftjax.io.files.regular_files import read_bytes
-from ftjax.io.json.json_reader import LENIENT, read_object
+from ftjax.io.json.json_reader import LENIENT, parse_json, read_object
 from ftjax.io.json.json_values import Either, Flag, Kind, Null, Table, Text, check_table, optional
 from ftjax.preprocessing.tokenizer_trial import LARGEST, in_one_line, try_tokenizer
 
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from tokenizers.implementations import BertWordPieceTokenizer
 
+GENERIC = ('PreTrainedTokenizerFast', 'TokenizersBackend')
+"""Classes of transformers, of 4 and of 5, that take a tokenizer.json as it is."""
+_FLAGS = {
+    'do_lower_case': 'lowercase',
+    'strip_accents': 'strip_accents',
+    'tokenize_chinese_chars': 'handle_chinese_chars',
+}
 FILES = ('tokenizer.json', 'vocab.txt')
 """What is read, the first that is there."""
 _TOKEN = Either(Text(), Table(), Null())
@@ -43,10 +51,35 @@ def tokenizer_json(path: pathlib.Path) -> str:
     try:
         if path.name == 'vocab.txt':
             return _wordpiece(path).to_str()
-        return read_bytes(path, LARGEST).decode('utf-8')
+        text = read_bytes(path, LARGEST).decode('utf-8')
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, 'strerror', None) or error
         raise UserError(f'{path} cannot be read as a tokenizer: {reason}') from error
+    return _with_flags(text, path)
+
+
+def _with_flags(text: str, path: pathlib.Path) -> str:
+    """A tokenizer.json with the flags of tokenizer_config.json, where those are of its class.
+
+    Both files of a BERT say whether it lower-cases; transformers 4 and 5 go by the latter
+    (BertTokenizer, and those of its relatives). Text without a disagreement stays as it is.
+    """
+    config = tokenizer_config(path.parent)
+    flags = {ours: config[theirs] for theirs, ours in _FLAGS.items() if theirs in config}
+    if not flags or config.get('tokenizer_class') in GENERIC:
+        return text
+    try:
+        found = parse_json(text, str(path), LENIENT)
+    except UserError:
+        return text  # told where it is opened
+    normalizer = found.get('normalizer') if isinstance(found, dict) else None
+    if not isinstance(normalizer, dict) or normalizer.get('type') != 'BertNormalizer':
+        return text
+    # Null leaves accents to `lowercase`, and says nothing of the others.
+    flags = {k: v for k, v in flags.items() if v is not None or k == 'strip_accents'}
+    if all(normalizer.get(name) == flag for name, flag in flags.items()):
+        return text
+    return json.dumps({**found, 'normalizer': {**normalizer, **flags}}, ensure_ascii=False)
 
 
 def digest(text: str) -> str:

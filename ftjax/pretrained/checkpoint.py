@@ -198,10 +198,10 @@ class Checkpoint:
             fields = self.config['preprocessing']
             with self._explaining({}):
                 found, origin = Preprocessing.from_json(fields), 'config.json'
-        elif (file := self.folder / 'preprocessor_config.json').exists():
+        elif saved := saved_processor(self.folder):
+            fields, file = saved
             family = families.module(self.family)
             own = getattr(family, 'OWN_PROCESSOR', getattr(family, 'IMAGE_PROCESSOR', ''))
-            fields = read_object(file, LENIENT)
             found = Preprocessing.from_huggingface(fields, size[2], file, own)
             origin = file.name
         else:
@@ -229,6 +229,19 @@ def positions_of(saved: Network, wanted: Network) -> tuple[PositionTable, ...]:
         return ()
     prefix = table.shape[1] - grid[0] * grid[1]
     return (PositionTable('embed/pos_embed', prefix, grid, 'bicubic', antialias=True),)
+
+
+def saved_processor(folder: pathlib.Path) -> tuple[JsonObject, pathlib.Path] | None:
+    """(fields of the image processor of transformers, the file that has them); None without.
+
+    A processor of texts and images of transformers 5, as CLIP's, is saved as one file, which goes
+    first where both are there.
+    """
+    whole, own = folder / 'processor_config.json', folder / 'preprocessor_config.json'
+    part = read_object(whole, LENIENT).get('image_processor') if whole.exists() else None
+    if isinstance(part, dict):
+        return part, whole
+    return (read_object(own, LENIENT), own) if own.exists() else None
 
 
 def input_size(network: Network) -> tuple[int, int, int] | None:

@@ -79,7 +79,8 @@ class _Account:
             self._place(name)
         head = self._settle_head()
         for key, (name, shape) in self.found.items():
-            if shape != self.wanted[key]:
+            # A table of positions may be of another grid with as many rows, 7x28 for 14x14.
+            if shape != self.wanted[key] or self.keymap.position_table(key):
                 self._settle_shape(key, name, shape)
         for key in self.wanted:
             if key not in self.found and key not in self.initialised:
@@ -164,9 +165,13 @@ class _Account:
             try:
                 source = grid_of(shape[1], table.prefix_tokens, table.source_grid)
                 target = grid_of(wanted[1], table.prefix_tokens, self.network.grid)
-                self.resizes[key] = (source, target)
+                if source != target:
+                    self.resizes[key] = (source, target)
             except UserError as error:
-                self.problems.append(f'tensor {name!r}: {error}')
+                if shape != wanted:  # else a declared grid that the rows are not of is no grid
+                    self.problems.append(f'tensor {name!r}: {error}')
+            return
+        if shape == wanted:
             return
         own = self.source.shape(name)
         read_as = '' if own == shape else f' (which is {shape} as {key})'

@@ -24,6 +24,7 @@ def fit_network(
     """
     assert checkpoint.source is not None
     network = checkpoint.network(**overrides)
+    _check_offsets(checkpoint, network)
     keymap = checkpoint.key_map(network)
     plan = explain(network, checkpoint.source, keymap, head)
     lost = any(key.startswith('params/pooler/') for key in plan.initialised)
@@ -39,6 +40,18 @@ def fit_network(
     if 'num_classes' not in overrides:
         return fit_network(checkpoint, {**overrides, 'num_classes': 0}, head)
     return network, keymap, plan
+
+
+def _check_offsets(checkpoint: Checkpoint, network: Network) -> None:
+    """UserError where a table of scores for offsets is wanted at another grid than it is of."""
+    wanted = network.offset_grid
+    found = checkpoint.network().offset_grid if wanted else None
+    if found and wanted and found != wanted:
+        raise UserError(
+            f'{checkpoint.folder}: its scores for offsets are of {found[0]}x{found[1]} patches '
+            f'and cannot be resized to {wanted[0]}x{wanted[1]}; leave the image size '
+            '(config.data.image_size) as the checkpoint has it'
+        )
 
 
 def size_override(

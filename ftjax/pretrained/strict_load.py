@@ -10,7 +10,7 @@ import numpy as np
 from jax.typing import DTypeLike
 
 from ftjax.errors import UserError
-from ftjax.leaves import unflatten
+from ftjax.leaves import stage_of, unflatten
 from ftjax.models.stages import Network
 from ftjax.pretrained.explain import Explanation, explain
 from ftjax.pretrained.initialise import cast, random_leaves
@@ -62,6 +62,7 @@ def load_into(
       UserError: anything unexplained (see `explain`), or a value that is not finite.
     """
     plan = explain(network, source, keymap, head)
+    _check_ties(network, source, keymap, plan)
 
     def place(key, leaf):
         if host:
@@ -130,6 +131,28 @@ def report(
         skipped=plan.skipped,
         head=plan.head,
     )
+
+
+def _check_ties(network: Network, source: TensorSource, keymap: KeyMap, plan: Explanation) -> None:
+    """UserError where a file has weights of its own for a stage that shares those of another.
+
+    A file may rightly hold the shared table twice. With two different ones transformers does not
+    share it, whatever config.json says.
+    """
+    tables = {match.keys: name for name, match in plan.reads.items()}
+    for name in plan.skipped:
+        match = keymap.match(name)
+        leaf = network.ties.get(stage_of(match.keys[0])) if match else None
+        table = tables.get((f'params/{leaf}',))
+        if match is None or table is None or source.shape(name) != source.shape(table):
+            continue
+        if not np.array_equal(source.read(name), source.read(table)):
+            raise UserError(
+                f'{source.path}: config.json says that {name!r} is {table!r} once more '
+                '(tie_word_embeddings), and the file has another tensor there; open it with '
+                '--config.model.tied=False (load_pretrained: options={"tied": False}), as '
+                'transformers does, or remove the tensor if it is left over'
+            )
 
 
 def _check_finite(tensor: np.ndarray, name: str, source: TensorSource) -> None:

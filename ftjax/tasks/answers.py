@@ -88,7 +88,11 @@ class Answering:
 
     pipelines: ClassVar[Mapping[str, str]] = {}
     """What the Hugging Face hub calls the task, by what the network takes: `images`, `texts` or
-    `table`; where it has no name for it, none."""
+    `table`; none where it has no name for it, or where exports are of no class of its pipeline."""
+
+    problem_type: ClassVar[str] = ''
+    """`problem_type` of transformers, by which its pipelines make answers of outputs; '' for none
+    of its three."""
 
     no_answer: ClassVar[str] = ''
     """Why the task has no answer to a whole input, and what there is instead; '' if it has."""

@@ -76,6 +76,7 @@ class Classification(ClassErrors, Task):
     default_metric = 'accuracy'
     activation = 'softmax'
     pipelines = CLASS_PIPELINES
+    problem_type = 'single_label_classification'
     loss_unit = 'nats'
     noted = ('accuracy',)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,7 +44,6 @@ class MaskedTokens(TokenErrors):
     counted = 'hidden tokens'
     asked = 'hidden token'
     served = ''
-    pipelines: ClassVar = {'texts': 'fill-mask'}
     no_answer = (
         'the network guesses hidden tokens of texts and has no answer to a whole one; train it on '
         'for a task that has (config.init is the run), or write embeddings of its texts '

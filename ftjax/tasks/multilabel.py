@@ -73,6 +73,7 @@ class Multilabel(MultilabelErrors, Task):
     default_metric = 'f1_micro'
     activation = 'sigmoid'
     pipelines = CLASS_PIPELINES
+    problem_type = 'multi_label_classification'
     loss_unit = 'nats'
     noted = ('f1_micro',)
 

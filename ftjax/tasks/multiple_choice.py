@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,6 @@ class MultipleChoice(Task):
     loss_unit = 'nats'
     noted = ('accuracy',)
     served = 'choice'
-    pipelines: ClassVar = {'texts': 'multiple-choice'}
 
     def losses(
         self, outputs: Float[Array, 'batch choices 1'], batch: Batch, options: LossOptions

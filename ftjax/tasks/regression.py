@@ -42,6 +42,7 @@ class Regression(Task):
     smooths = False
     default_metric = 'mse'
     pipelines: ClassVar = {'table': 'tabular-regression'}
+    problem_type = 'regression'
     loss_unit = 'squared units of the target'
     noted = ('mse', 'pearson', 'spearman')
 

@@ -168,6 +168,21 @@ def test_files_are_read_in_grey_for_a_network_of_colours_as_arrays_are(tmp_path)
     assert native(data, 0).shape == (9, 12, 1)
 
 
+def test_an_array_of_the_networks_size_is_cropped_as_a_file_is():
+    image = photo(28, 28)
+    array, geometry = np.asarray(image), square(28, crop_fraction=0.875)
+    want = decode(saved(image), geometry)
+    np.testing.assert_array_equal(resize_array(array, geometry), want)
+    assert not np.array_equal(want, array)
+    assert resize_array(array, square(28)) is array  # without a crop it stays as it is
+    for fraction, expected in ((0.875, want), (1.0, array)):
+        preprocessing = Preprocessing(image_size=(28, 28), crop_fraction=fraction)
+        data = Dataset(
+            name='a', kind='image', inputs=array[None], labels=np.zeros(1), class_names=('x',)
+        )
+        np.testing.assert_array_equal(Loader(data, None, preprocessing).example(0), expected)
+
+
 def test_the_networks_preprocessing_decides_the_geometry():
     class Files:
         kind, name, channels = 'image_file', 'files', None

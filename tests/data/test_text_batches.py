@@ -295,6 +295,12 @@ def test_the_preprocessing_of_a_run(bert, texts, tokenizer_folder):
     settings = DataSettings(max_length=40)
     found = matching_preprocessing(texts, bert.network, bert.preprocessing, settings)
     assert found == bert.preprocessing.with_length(40)
+    cut, takes = bert.preprocessing.with_length(24), bert.network.longest_text
+    for asked, length in ((40, 40), (takes, takes), (None, takes), (128, 24), (16, 16)):
+        longer = matching_preprocessing(texts, bert.network, cut, DataSettings(max_length=asked))
+        assert longer.max_length == longer.buckets[-1] == length
+    with pytest.raises(UserError, match=rf'takes texts of at most {takes}'):
+        matching_preprocessing(texts, bert.network, cut, DataSettings(max_length=takes + 1))
     named = DataSettings(max_length=40, tokenizer=str(tokenizer_folder / 'vocab.txt'))
     made = matching_preprocessing(texts, bert.network, None, named)
     assert isinstance(made, TextPreprocessing)

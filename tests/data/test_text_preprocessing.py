@@ -58,6 +58,34 @@ def test_a_vocabulary_alone_gives_the_same_tokens(bert, tokenizer_folder, tmp_pa
     assert text_preprocessing(bert.network, tmp_path).sha256 != found.sha256
 
 
+def test_the_flags_of_a_bert_are_those_of_tokenizer_config(bert, tokenizer_folder, tmp_path):
+    file = tmp_path / 'tokenizer.json'
+    shutil.copy(tokenizer_folder / 'tokenizer.json', file)
+    plain = text_preprocessing(bert.network, tmp_path)
+    assert plain.tokenizer_json() == file.read_text()
+
+    def normalizer(**config):
+        (tmp_path / 'tokenizer_config.json').write_text(json.dumps(config))
+        found = text_preprocessing(bert.network, tmp_path)
+        return json.loads(found.tokenizer_json())['normalizer'], found.open()
+
+    flags, opened = normalizer(do_lower_case=False, tokenizer_class='BertTokenizer')
+    assert flags['lowercase'] is False
+    assert opened.normalizer.normalize_str('Name') == 'Name'
+    assert normalizer(strip_accents=True)[0]['strip_accents'] is True
+    assert normalizer(do_lower_case=None, tokenize_chinese_chars=False)[0] == {
+        **json.loads(file.read_text())['normalizer'],
+        'handle_chinese_chars': False,
+    }
+    # A class that takes the file as it is, and flags that agree.
+    for same in (
+        {'do_lower_case': False, 'tokenizer_class': 'PreTrainedTokenizerFast'},
+        {'do_lower_case': True},
+    ):
+        (tmp_path / 'tokenizer_config.json').write_text(json.dumps(same))
+        assert text_preprocessing(bert.network, tmp_path).tokenizer_json() == file.read_text()
+
+
 def test_another_tokenizer_in_its_place_is_noticed(bert, tmp_path):
     shutil.copytree(bert.tokenizer.parent, tmp_path / 'net')
     opened = load_pretrained(str(tmp_path / 'net'))
@@ -140,6 +168,10 @@ def test_lengths():
     assert text.with_length(None) is text.with_length(200) is text
     assert text.with_length(32).buckets == (16, 32)
     assert text.with_length(8).buckets == (8,)
+    assert text.of_length(32) == text.with_length(32)
+    assert text.of_length(100) is text
+    assert text.of_length(900).buckets == (16, 32, 64, 100, 200, 400, 800, 900)
+    assert text.of_length(200).buckets == (16, 32, 64, 100, 200)
     for wrong in ({'max_length': 3}, {'buckets': (64, 16)}, {'buckets': (16, 64)}):
         with pytest.raises(UserError):
             TextPreprocessing(

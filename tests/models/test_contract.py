@@ -36,6 +36,7 @@ ANSWERS = {
     'tapped': tuple,
     'ties': dict,
     'grid': tuple | None,
+    'offset_grid': tuple | None,
     'noiseless': bool,
     'takes': str,
     'target_scale': float,

@@ -14,6 +14,7 @@ from ftjax.export.huggingface import save_huggingface, save_inputs
 from ftjax.leaves import flatten
 from ftjax.models.registry import build
 from ftjax.preprocessing.texts import TextPreprocessing
+from ftjax.preprocessing.tokenizer import digest
 from ftjax.pretrained import families
 from ftjax.pretrained.open import load_pretrained, outline
 from ftjax.pretrained.own_format import save_own
@@ -71,6 +72,22 @@ def test_a_language_model_becomes_a_classifier(golden, tmp_path):
         assert list(classifier.report.initialised) == ['params/head/dense/kernel']
         assert classifier.variables['params']['head']['dense']['kernel'].shape == (32, 3)
     assert 'head' not in load_pretrained(folder, num_classes=0).network.stages
+
+
+def test_a_head_beside_a_tied_table_must_be_that_table(copy):
+    table, head = 'transformer.wte.weight', 'lm_head.weight'
+    twice = copy('gpt2_lm', lambda tensors: {**tensors, head: tensors[table].copy()})
+    assert load_pretrained(twice).network.tied
+    shutil.rmtree(twice)
+    apart = copy('gpt2_lm', lambda tensors: {**tensors, head: tensors[table] + 1})
+    with pytest.raises(UserError, match=r"'lm_head.weight' is 'transformer.wte.weight' once more"):
+        load_pretrained(apart)
+    found = load_pretrained(apart, options={'tied': False})
+    saved = load_file(f'{apart}/model.safetensors')
+    np.testing.assert_array_equal(
+        found.variables['params']['head']['dense']['kernel'], saved[head].T
+    )
+    assert load_pretrained(apart, num_classes=3).report.head == 'new'  # the head is left out
 
 
 def test_an_untied_language_model_becomes_a_classifier(copy):
@@ -254,12 +271,20 @@ def test_the_tokens_that_end_a_text_are_those_of_generation_config(copy):
 
 
 def test_an_export_has_the_chat_template_and_how_to_generate(tmp_path):
+    from tokenizers import Tokenizer, models
+
     source = tmp_path / 'source'
     source.mkdir()
-    for name in ('tokenizer.json', 'chat_template.jinja', 'generation_config.json'):
+    for name in ('chat_template.jinja', 'generation_config.json'):
         (source / name).write_text(name)
+    file = source / 'tokenizer.json'
+    Tokenizer(models.WordLevel({'<pad>': 0, 'a': 1}, unk_token='a')).save(str(file))
     text = TextPreprocessing(
-        tokenizer=str(source / 'tokenizer.json'), sha256='', vocab_size=9, chat_template='{{ 1 }}'
+        tokenizer=str(file),
+        sha256=digest(file.read_text()),
+        vocab_size=9,
+        chat_template='{{ 1 }}',
+        chat_tokens=(('bos_token', 'a'),),
     )
     for folder in ('with', 'alone'):
         (tmp_path / folder).mkdir()
@@ -268,3 +293,11 @@ def test_an_export_has_the_chat_template_and_how_to_generate(tmp_path):
     assert (tmp_path / 'with' / 'chat_template.jinja').read_text() == 'chat_template.jinja'
     assert (tmp_path / 'with' / 'generation_config.json').exists()
     assert (tmp_path / 'alone' / 'chat_template.jinja').read_text() == '{{ 1 }}'
+    written = json.loads((tmp_path / 'alone' / 'tokenizer_config.json').read_text())
+    assert written == {
+        'tokenizer_class': 'PreTrainedTokenizerFast',  # the file, and no class's own reading
+        'model_max_length': 128,
+        'model_input_names': ['input_ids', 'attention_mask'],
+        'pad_token': '<pad>',
+        'bos_token': 'a',
+    }

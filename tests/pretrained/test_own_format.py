@@ -113,6 +113,9 @@ def test_another_image_size_resizes_the_positions(folder, variables):
     assert logits.shape == (2, 3)
     square = load_pretrained(str(folder), image_size=8)
     assert square.network.image_size == 8
+    lying = load_pretrained(str(folder), image_size=(12, 8))  # as many rows
+    expected = resize_table(table, (2, 3), (3, 2), prefix_tokens=1, antialias=True)
+    np.testing.assert_array_equal(lying.variables['params']['embed']['pos_embed'], expected)
 
 
 def test_random_weights_of_the_same_network(folder, variables):

@@ -110,6 +110,80 @@ def test_huggingface_round_trip(config):
     assert Preprocessing.from_huggingface(found.to_huggingface()) == found
 
 
+HALF, CLIP_MEAN = (0.5,) * 3, (0.48145466, 0.4578275, 0.40821073)
+
+
+@pytest.mark.parametrize(
+    'name, size, mean, interpolation, resize, fraction',
+    [
+        ('ViT', (224, 224), HALF, 'bilinear', 'squash', 1),
+        ('DeiT', (224, 224), HALF, 'bicubic', 'squash', 224 / 256),
+        ('CLIP', (224, 224), CLIP_MEAN, 'bicubic', 'crop', 1),
+        ('Bit', (224, 224), CLIP_MEAN, 'bicubic', 'crop', 1),
+        ('ConvNext', (384, 384), HALF, 'bicubic', 'squash', 1),
+        ('Beit', (224, 224), HALF, 'bicubic', 'squash', 1),
+        ('Siglip', (224, 224), HALF, 'bicubic', 'squash', 1),
+        ('EfficientNet', (346, 346), HALF, 'bicubic', 'squash', 1),
+        ('DINOv3ViT', (224, 224), (0.485, 0.456, 0.406), 'bilinear', 'squash', 1),
+        ('Levit', (224, 224), (0.485, 0.456, 0.406), 'bicubic', 'crop', 1),
+    ],
+)
+@pytest.mark.parametrize('named', [True, False])
+def test_what_a_file_leaves_out_is_the_classes_choice(
+    name, size, mean, interpolation, resize, fraction, named
+):
+    fields = {'image_processor_type': f'{name}ImageProcessor'} if named else {}
+    nulls = dict.fromkeys(('image_mean', 'image_std', 'resample', 'size', 'crop_size'))
+    for given in (fields, {**fields, **nulls}):
+        found = Preprocessing.from_huggingface(
+            given, processor='' if named else f'{name}ImageProcessorFast'
+        )
+        got = (found.image_size, found.mean, found.interpolation, found.resize, found.crop_fraction)
+        assert got == (size, mean, interpolation, resize, fraction)
+
+
+def test_convnext_crops_below_384_without_saying_so():
+    found = Preprocessing.from_huggingface(
+        {'image_processor_type': 'ConvNextImageProcessor', 'size': {'shortest_edge': 224}}
+    )
+    assert (found.resize, found.resized) == ('crop', (256, 256))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize('name', ['ViT', 'DeiT', 'CLIP', 'ConvNext', 'Bit', 'Beit', 'Siglip'])
+def test_defaults_are_those_of_transformers(name):
+    transformers = pytest.importorskip('transformers')
+    full = getattr(transformers, f'{name}ImageProcessorPil')().to_dict()
+    fields = {'image_processor_type': f'{name}ImageProcessor'}
+    want = {
+        key: dict(value) if hasattr(value, 'keys') else value
+        for key, value in full.items()
+        if value is not None and key not in ('image_processor_type', 'data_format')
+    }
+    want = {key: list(value) if isinstance(value, tuple) else value for key, value in want.items()}
+    if 'resample' in want:
+        want['resample'] = int(want['resample'])
+    whole = Preprocessing.from_huggingface({**want, **fields})
+    assert Preprocessing.from_huggingface(fields) == whole
+
+
+def test_an_oblong_crop_that_covers_has_no_place_in_transformers():
+    oblong = Preprocessing(image_size=(64, 128), resize='crop')
+    with pytest.raises(UserError, match='resized to cover 64x128 pixels'):
+        oblong.to_huggingface('CLIPImageProcessor')
+    with pytest.raises(UserError, match='crop_size 64x128'):
+        Preprocessing.from_huggingface({**CLIP, 'crop_size': {'height': 64, 'width': 128}})
+    squash = Preprocessing(image_size=(64, 128), resize='squash', crop_fraction=0.5)
+    assert Preprocessing.from_huggingface(squash.to_huggingface('DeiTImageProcessor')) == squash
+
+
+def test_a_crop_is_exported_as_a_class_that_crops():
+    square = Preprocessing(image_size=(64, 64), resize='crop', crop_fraction=0.5)
+    assert square.to_huggingface()['image_processor_type'] == 'BitImageProcessor'
+    squash = Preprocessing(image_size=(64, 64), resize='squash')
+    assert squash.to_huggingface()['image_processor_type'] == 'ViTImageProcessor'
+
+
 def test_json_round_trip():
     found = Preprocessing.from_huggingface(CLIP)
     assert Preprocessing.from_json(found.to_json()) == found

@@ -13,7 +13,10 @@ from ftjax.errors import UserError
 from ftjax.export.huggingface import save_huggingface
 from ftjax.models.registry import build
 from ftjax.pretrained import families
+from ftjax.pretrained.families.vision.torchvision_pixels import torchvision_pixels
+from ftjax.pretrained.locate import hub
 from ftjax.pretrained.open import load_pretrained, outline
+from ftjax.pretrained.positions import resize_table
 from ftjax.pretrained.readers import open_source
 
 TINY = {'depth': 2, 'width': 16, 'heads': 2, 'image_size': (16, 24), 'patch_size': 8, 'mlp_dim': 24}
@@ -128,6 +131,51 @@ def test_positions_are_resized_to_another_image(name):
     assert after.preprocessing.image_size == (32, 40)
 
 
+def transposed(network):
+    """An image size with as many patches in another grid, (down, across) -> (across, down)."""
+    patch, (down, across) = network.patch_hw, network.patch_grid
+    if down == across:
+        down, across = down // 2, across * 2
+    else:
+        down, across = across, down
+    return down * patch[0], across * patch[1]
+
+
+@pytest.mark.parametrize('name', ['vit', 'deit', 'clip', 'siglip', 'dinov2'])
+def test_positions_are_resized_to_another_grid_of_as_many_rows(name):
+    before = load_pretrained(str(GOLDENS / name / 'model'))
+    init, size = str(GOLDENS / name / 'model'), transposed(before.network)
+    after = load_pretrained(init, image_size=size)
+    old, new = (found.variables['params']['embed']['pos_embed'] for found in (before, after))
+    grids, prefix = (before.network.grid, after.network.grid), len(after.network.prefix_tokens)
+    assert grids[0] != grids[1]
+    assert new.shape == old.shape
+    keymap = outline(init, image_size=size).keymap
+    antialias = keymap.position_table('params/embed/pos_embed').antialias
+    expected = resize_table(old, *grids, prefix_tokens=prefix, antialias=antialias)
+    np.testing.assert_array_equal(new, expected)
+    assert not np.array_equal(new, old)
+    told = after.report.transformed['params/embed/pos_embed']
+    assert 'resized {}x{} to {}x{}'.format(*grids[0], *grids[1]) in told
+
+
+def test_positions_of_swin_are_resized_too():
+    options = TWO | {'image_size': (32, 64), 'heads': (1, 2), 'width': 8, 'window': 3}
+    network = build('swin', options | {'num_classes': 0, 'absolute_positions': True})
+    config = families.module('swin').config_from_network(network, ())
+    table = families.key_map('swin', config, ()).position_table('params/embed/pos_embed')
+    assert (table.prefix_tokens, table.source_grid) == (0, (8, 16))
+
+
+def test_scores_for_offsets_are_of_their_own_grid():
+    init = str(GOLDENS / 'beit' / 'model')
+    network = outline(init).network
+    size = transposed(network)
+    with pytest.raises(UserError, match=r'are of \d+x\d+ patches .* cannot be resized'):
+        outline(init, image_size=size)
+    assert outline(init, image_size=network.image_size).network.grid == network.grid
+
+
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
@@ -181,6 +229,32 @@ def test_foreign_names_leave_as_transformers(name, tmp_path):
     assert second.network.stages == first.network.stages
     assert second.preprocessing == first.preprocessing.with_size(second.preprocessing.image_size)
     jax.tree.map(np.testing.assert_array_equal, second.variables, first.variables)
+
+
+@pytest.mark.parametrize('name', ['vit_torchvision', 'resnet_torchvision'])
+def test_pixels_of_torchvision(name):
+    found = outline(str(GOLDENS / name / 'model'))
+    pixels, _ = found.preprocessing
+    assert (pixels.mean, pixels.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (pixels.interpolation, pixels.resize) == ('bilinear', 'crop')
+    assert pixels.with_size((224, 224)).resized == (256, 256)
+    large = torchvision_pixels((384, 384))
+    assert (large.interpolation, large.resized) == ('bicubic', (384, 384))
+
+
+def test_a_processor_of_texts_and_images_is_read(tmp_path):
+    shutil.copytree(GOLDENS / 'clip' / 'model', tmp_path / 'model')
+    part = {'image_processor_type': 'CLIPImageProcessor', 'image_mean': [0.1, 0.2, 0.3]}
+    file = tmp_path / 'model' / 'processor_config.json'
+    file.write_text(json.dumps({'image_processor': part, 'processor_class': 'CLIPProcessor'}))
+    pixels, origin = outline(str(tmp_path / 'model')).preprocessing
+    assert (pixels.mean, pixels.interpolation) == ((0.1, 0.2, 0.3), 'bicubic')
+    assert origin == 'processor_config.json' and origin in hub.SMALL
+    other = tmp_path / 'model' / 'preprocessor_config.json'
+    other.write_text(json.dumps({**part, 'image_mean': 0.7}))
+    assert outline(str(tmp_path / 'model')).preprocessing[0] == pixels
+    file.write_text('{"processor_class": "CLIPProcessor"}')
+    assert outline(str(tmp_path / 'model')).preprocessing[0].mean == (0.7,) * 3
 
 
 def test_unknown_activation_names_the_nearest(tmp_path):

@@ -135,11 +135,15 @@ def upright_size(source: str | bytes, name: str = '') -> tuple[int, int]:
 
 
 def resize_array(image: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """An image in memory, uint8 or float32 (H, W, C), resized and cropped; dtype is kept."""
+    """An image in memory, uint8 or float32 (H, W, C), resized and cropped; dtype is kept.
+
+    That of the network's own size is cropped too where the network has a crop, as a file of the
+    same pixels is.
+    """
     from PIL import Image
 
     image = geometry.matched(image)
-    if image.shape == geometry.shape:
+    if image.shape == geometry.shape and not geometry.crops:
         return image
     if image.dtype == np.uint8 and image.shape[-1] in (1, 3):
         return _fit(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), geometry)

@@ -44,6 +44,12 @@ class Geometry:
         """(height, width, channels)."""
         return self.height, self.width, self.channels
 
+    @property
+    def crops(self) -> bool:
+        """Whether an image of this very size is resized and cropped."""
+        sides = (self.height, self.width)
+        return any(before_crop(side, self.crop_fraction) != side for side in sides)
+
     def matched(self, images: np.ndarray) -> np.ndarray:
         """Images (.., channels) with the channels of these."""
         return match_channels(match_channels(images, 1) if self.grey else images, self.channels)

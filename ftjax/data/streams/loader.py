@@ -85,7 +85,7 @@ class Loader:
         dtype = np.uint8
         if dataset.kind == 'image':
             dtype = dataset.inputs.dtype
-            if dataset.inputs.shape[1:3] == shape[1:3]:
+            if dataset.inputs.shape[1:3] == shape[1:3] and not self._geometry.crops:
                 self._ready = self._geometry.matched(dataset.inputs)
                 return
         if np.prod(shape, dtype=np.int64) * np.dtype(dtype).itemsize <= cache_bytes:

@@ -74,7 +74,7 @@ class SequenceReader:
         longest = preprocessing.with_length(dataset.max_length).max_length
         limit = 'data.max_length'
         if longest != dataset.max_length:
-            limit = f'{longest} came with the weights; data.max_length can only be less'
+            limit = f'{longest} came with the weights; data.max_length can be up to what they take'
         if len(dataset) and not made.counted.any():
             raise UserError(
                 f'{dataset.name}: nothing can be learned: no token of an answer is among the first '

@@ -96,6 +96,7 @@ class Adapted(Network):
     ties = of_family('ties')
     runs = of_family('runs')
     grid = of_family('grid')
+    offset_grid = of_family('offset_grid')
     takes = of_family('takes')
     target_scale = of_family('target_scale')
     table_codes = of_family('table_codes')

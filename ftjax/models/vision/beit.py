@@ -51,6 +51,10 @@ class BEiT(ViT):
         return self.patch_grid if self.absolute_positions else None
 
     @property
+    def offset_grid(self) -> tuple[int, int] | None:
+        return self.patch_grid if self.relative_bias or self.shared_bias else None
+
+    @property
     def ties(self) -> dict[str, str]:
         return dict.fromkeys(self.blocks, '/'.join(TABLE)) if self.shared_bias else {}
 

@@ -14,6 +14,7 @@ from ftjax.io.json.json_reader import LENIENT, read_object
 SMALL = (
     'config.json',
     'preprocessor_config.json',
+    'processor_config.json',
     'tokenizer.json',
     'tokenizer_config.json',
     'special_tokens_map.json',

@@ -63,6 +63,7 @@ def features_key(
         'read_with': [dataset.channels, dataset.max_length],
         'preprocessing': None if preprocessing is None else compared(preprocessing),
         'image_size': image_size,
+        **({'arrays': 'cropped'} if _crops_arrays(dataset, preprocessing) else {}),
         'view': None if view is None else [augmentation, view],
         # Another compiler or machine gives other last digits.
         'made_by': [jax.__version__, jax.default_backend(), jax.device_count(), processor_kind()],
@@ -77,6 +78,11 @@ def features_key(
     }
     text = json.dumps(to_jsonable(facts), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _crops_arrays(dataset: Dataset, preprocessing: object) -> bool:
+    """Whether arrays of the network's own size are cropped, which once they were not."""
+    return dataset.kind == 'image' and getattr(preprocessing, 'crop_fraction', 1.0) < 1
 
 
 def described(network: Network) -> Any:

@@ -20,6 +20,11 @@ from ftjax.pretrained.families.vision.timm_config import (
     options_from_timm,
     pixels,
 )
+from ftjax.pretrained.families.vision.torchvision_pixels import (
+    FIELD,
+    RESIZED,
+    torchvision_pixels,
+)
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
@@ -35,6 +40,7 @@ from ftjax.pretrained.keymaps.transforms import Transform
 from ftjax.pretrained.readers import TensorSource
 
 IMAGE_PROCESSOR = 'BitImageProcessor'
+OWN_PROCESSOR = 'ConvNextImageProcessor'
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NAMES = re.compile(r'convnext_(tiny|small|base|large|xlarge)(\..*)?')
 # timm's sizes: depth of the third stage, width of the first.
@@ -45,6 +51,8 @@ SIZES = {
     'large': (27, 192),
     'xlarge': (27, 256),
 }
+# resize_size of torchvision's ConvNeXt_{Tiny,Small,Base,Large}_Weights.IMAGENET1K_V1, by the sizes.
+_RESIZED = {SIZES['tiny']: 236, SIZES['small']: 230, SIZES['base']: 232, SIZES['large']: 232}
 FIELDS = {
     'convnext': Fields(
         reads=(
@@ -227,9 +235,15 @@ def config_from_tensors(source: TensorSource) -> JsonObject:
         'layer_scale_init_value': 1e-6 if f'{blocks[0]}0.{scale}' in names else 0.0,
         'layer_norm_eps': 1e-6,
         'num_labels': source.shape(head)[0] if head in names else 0,
+        **({FIELD: True} if torchvision else {}),
     }
 
 
 def preprocessing(config: Mapping[str, object]) -> Preprocessing:
-    """What timm's config says; else ImageNet's mean and standard deviation."""
-    return pixels(config, pair(_options(config)['image_size']), *IMAGENET)
+    """What timm's config says; else torchvision's, or ImageNet's mean and standard deviation."""
+    fields = _options(config)
+    image_size = pair(fields['image_size'])
+    if FIELD in config:
+        size = (fields['depths'][2], fields['widths'][0])
+        return torchvision_pixels(image_size, _RESIZED.get(size, RESIZED))
+    return pixels(config, image_size, *IMAGENET)

@@ -19,7 +19,7 @@ from ftjax.pretrained.keymaps.hf_config import architecture
 from ftjax.pretrained.keymaps.keymap import KeyMap, Rule
 from ftjax.pretrained.keymaps.transforms import Transform
 
-IMAGE_PROCESSOR = convnext.IMAGE_PROCESSOR
+IMAGE_PROCESSOR, OWN_PROCESSOR = convnext.IMAGE_PROCESSOR, convnext.OWN_PROCESSOR
 NAMES = re.compile(r'convnextv2_(atto|femto|pico|nano|tiny|small|base|large|huge)(\..*)?')
 # timm's sizes: depths, width of the first stage.
 SIZES = {

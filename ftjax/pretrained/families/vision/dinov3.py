@@ -21,6 +21,7 @@ from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, conv, dense, norm
 NOT_MOVED = 'positions are not moved at random in training'
 DETECTOR = 'of the backbone of a detector'
 _BIASES = ('query_bias', 'key_bias', 'value_bias', 'mlp_bias')
+OWN_PROCESSOR = 'DINOv3ViTImageProcessorFast'
 FIELDS = {
     'dinov3_vit': Fields(
         reads=(

@@ -18,6 +18,7 @@ from ftjax.pretrained.families.vision.timm_config import pixels
 from ftjax.pretrained.keymaps.hf_config import refuse
 from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, conv, dense, norm
 
+OWN_PROCESSOR = 'DINOv3ViTImageProcessorFast'
 FIELDS = {
     'dinov3_convnext': Fields(
         reads=(

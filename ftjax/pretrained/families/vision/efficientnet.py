@@ -28,6 +28,7 @@ from ftjax.pretrained.keymaps.hf_config import (
 )
 from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, batch_norm, conv, dense
 
+OWN_PROCESSOR = 'EfficientNetImageProcessor'
 FIELDS = {
     'efficientnet': Fields(
         reads=(

@@ -19,6 +19,7 @@ from ftjax.pretrained.families.vision.timm_config import (
     options_from_timm,
     pixels,
 )
+from ftjax.pretrained.families.vision.torchvision_pixels import FIELD, torchvision_pixels
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
     label_fields,
@@ -30,6 +31,7 @@ from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, batch_norm, conv, dens
 from ftjax.pretrained.readers import TensorSource
 
 IMAGE_PROCESSOR = 'BitImageProcessor'
+OWN_PROCESSOR = 'ConvNextImageProcessor'
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 NAMES = re.compile(r'resnet(18|34|50|101|152)(\..*)?')
 # Kind of block and blocks a stage, by the number in the name.
@@ -161,10 +163,13 @@ def config_from_tensors(source: TensorSource) -> JsonObject:
         'num_channels': stem[1],
         'layer_type': 'bottleneck' if last == 'conv3' else 'basic',
         'num_labels': source.shape(head)[0] if head else 0,
+        FIELD: True,  # timm's names are the same, and its files have a config.json
     }
 
 
 def preprocessing(config: Mapping[str, object]) -> Preprocessing:
-    """What timm's config says; else ImageNet's mean and standard deviation."""
+    """What timm's config says; else torchvision's, or ImageNet's mean and standard deviation."""
     image_size = pair(_options(config).get('image_size', 224))
+    if FIELD in config:
+        return torchvision_pixels(image_size)
     return pixels(config, image_size, *IMAGENET)

@@ -20,7 +20,7 @@ from ftjax.pretrained.keymaps.hf_config import (
     size,
     write_activation,
 )
-from ftjax.pretrained.keymaps.keymap import KeyMap, Rule, conv, dense, norm
+from ftjax.pretrained.keymaps.keymap import KeyMap, PositionTable, Rule, conv, dense, norm
 
 FIELDS = {
     'swin': Fields(
@@ -49,7 +49,8 @@ _UNUSED = (
 def key_map(config: Mapping[str, object]) -> KeyMap:
     """The map, with the prefix that the class in the config saves."""
     base = '' if architecture(config) == 'SwinModel' else 'swin.'
-    return KeyMap('swin', rules(base), _UNUSED, ('swin.',))
+    table = PositionTable('embed/pos_embed', 0, network_from_config(dict(config)).grid)
+    return KeyMap('swin', rules(base), _UNUSED, ('swin.',), positions=(table,))
 
 
 def rules(base: str) -> tuple[Rule, ...]:

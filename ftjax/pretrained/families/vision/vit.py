@@ -20,6 +20,7 @@ from ftjax.pretrained.families.vision.timm_config import (
     options_from_timm,
     pixels,
 )
+from ftjax.pretrained.families.vision.torchvision_pixels import FIELD, torchvision_pixels
 from ftjax.pretrained.families.vision.vit_augreg import BLOCK, QKV, augreg_rules
 from ftjax.pretrained.keymaps.hf_config import (
     architecture,
@@ -253,6 +254,7 @@ def config_from_tensors(source: TensorSource) -> JsonObject:
         positions = 'encoder.pos_embedding' if torchvision else 'pos_embed'
         head = 'heads.head.bias' if torchvision else 'head.bias'
         token, first = 1, f'{layer}0.'
+    from_torchvision = 'conv_proj.weight' in names
     side = round((source.shape(positions)[1] - token) ** 0.5)
     return {
         'model_type': 'vit',
@@ -266,6 +268,7 @@ def config_from_tensors(source: TensorSource) -> JsonObject:
         'layer_norm_eps': 1e-6,
         'layer_scale_init_value': 1e-5 if 'blocks.0.ls1.gamma' in names else None,
         'num_labels': source.shape(head)[0] if head in names else 0,
+        **({FIELD: True} if from_torchvision else {}),
     }
 
 
@@ -284,5 +287,6 @@ def heads_of(width: int) -> int:
 
 
 def preprocessing(config: Mapping[str, object]) -> Preprocessing:
-    """What timm's config says; else half and half, as AugReg and most of the hub's ViTs."""
-    return pixels(config, pair(_options(config)['image_size']))
+    """What timm's config says; else torchvision's, or half and half, as AugReg has it."""
+    image_size = pair(_options(config)['image_size'])
+    return torchvision_pixels(image_size) if FIELD in config else pixels(config, image_size)
