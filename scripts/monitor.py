@@ -7,8 +7,10 @@ Each window of time is tested once, from a minute after its end on (a server wri
 against the reference and all windows before it: features by a classifier, confidence, predicted
 classes, sizes and gaps of inputs; and accuracy, once labels are there (--labels=FILE, .csv or
 .jsonl, with columns id and label; an id is the request's id, a slash and the number of the input).
-Evidence adds up over the windows. Where nothing has changed the chance of any alarm is --alpha at
-most, over all windows together, however often one looks.
+Of a request with several inputs one is compared, and only its label counts: they may be alike.
+Evidence adds up over the windows. Where nothing has changed and requests are independent the chance
+of any alarm is --alpha at most, over all windows together, however often one looks. Requests that
+come in groups (one patient, one camera) are not, and alarm without a change.
 
 It writes monitor.html, monitor.prom (gauges for Prometheus' textfile collector; a server with the
 same --monitor has them in /metrics too), monitor.json and its state to WINDOWS/monitor, or to

@@ -53,7 +53,20 @@ STRICT = flags.DEFINE_bool('strict', False, 'Exit code 1 where an input could no
 DATA = launch.define_data("How the input is read, in place of the run's config.data.")
 
 
+ANSWERS = ('top_k', 'probabilities', 'calibrated', 'threshold', 'coverage')
+"""Flags that say how rows of answers are written."""
+
+
 def main():
+    from ftjax.errors import UserError
+
+    source, output = INPUT.value, pathlib.Path(OUTPUT.value)
+    features = bool(FEATURES.value) or output.suffix.lower() == '.npz'
+    if features or not output.suffix:
+        written = 'features' if features else 'masks'
+        unused = next((name for name in ANSWERS if flags.FLAGS[name].present), None)
+        if unused is not None:
+            raise UserError(f'--{unused} is for rows of answers (.csv, .jsonl), not for {written}')
     from ftjax.runs.prediction.answer_options import answer_options
     from ftjax.runs.prediction.mask_files import write_masks
     from ftjax.runs.prediction.prediction_files import write_features, write_predictions
@@ -64,8 +77,7 @@ def main():
     )
     settings = reading_settings(trained, DATA())
     how = {'settings': settings, 'batch_size': BATCH.value, 'mirrored': MIRRORED.value}
-    source, output = INPUT.value, pathlib.Path(OUTPUT.value)
-    if FEATURES.value or output.suffix.lower() == '.npz':
+    if features:
         done = write_features(trained, source, output, FEATURES.value, **how)
     elif not output.suffix:
         done = write_masks(trained, source, output, **how)

@@ -58,7 +58,7 @@ def embedding(outputs: Any, inputs: Inputs) -> jax.Array:
     what has no positions any more, and a head's outputs, as they are.
     """
     hidden = outputs['hidden'] if isinstance(outputs, Mapping) else outputs
-    mask = inputs['attention_mask'] if isinstance(inputs, Mapping) else None
+    mask = inputs.get('attention_mask') if isinstance(inputs, Mapping) else None  # not of a table
     return mean_over_positions(hidden.astype(jnp.float32), mask)
 
 

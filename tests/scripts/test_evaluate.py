@@ -120,6 +120,16 @@ def test_a_finished_run_that_is_evaluated_again_keeps_its_latency(digits, tmp_pa
     assert again['latency'] == {'n': 1} and again['metrics'] == result['metrics']
 
 
+def test_on_the_examples_that_were_fitted_on_nothing_is_told_of_the_fit(digits, tmp_path):
+    folder = shutil.copytree(digits, tmp_path / 'run')
+    told, said = asked(folder, split='val', calibrate=True)
+    assert set(told['val']['reliability']) == {'plain', 'selective'}
+    assert 'after temperature scaling' not in said and 'sets made to hold' not in said
+    told, said = asked(folder, split='test')
+    assert {'plain', 'calibrated', 'sets'} <= set(told['test']['reliability'])
+    assert 'after temperature scaling' in said
+
+
 def test_own_data_are_known_however_written_and_others_lose_what_speaks_of_examples(tmp_path):
     draw = np.random.default_rng(0)
     for name in ('a', 'b'):

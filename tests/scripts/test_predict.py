@@ -15,6 +15,7 @@ from ftjax.data import eval_batches, load_data
 from ftjax.errors import UserError
 from ftjax.evaluation.predict import predict
 from ftjax.evaluation.predictions import gather
+from ftjax.io.files.row_files import row_file
 from ftjax.runs.prediction.answer_options import answer_options
 from ftjax.runs.prediction.new_inputs import outputs_of_source
 from ftjax.runs.prediction.prediction_files import (
@@ -280,6 +281,26 @@ def test_names_never_become_formulas_or_escapes(run, pictures, tmp_path):
     ids = {json.loads(line)['id'] for line in lines.splitlines()}
     assert ids == {f'{name.replace("/", "|")}.png' for name in NASTY}  # JSON keeps them exactly
     assert all('\x1b' not in line for line in done.warnings())
+
+
+def test_several_numbers_in_one_text_are_numbers_and_formulas_are_none(tmp_path):
+    row = {'scores': '-0.42 1.3e-05', 'predicted': '-0.4|1.3', 'one': '-7', 'sum': '-2+3'}
+    row |= {'text': '-1 cat', 'call': "-2|cmd|' /C calc'!A0", 'sign': '-'}
+    with row_file(tmp_path / 'a.csv') as write:
+        write(row)
+    (found,) = csv.DictReader((tmp_path / 'a.csv').open(newline=''))
+    safe = {name: f"'{row[name]}" for name in ('sum', 'text', 'call', 'sign')}
+    assert found == {**row, **safe}
+
+
+@pytest.mark.parametrize('output', ['f.npz', 'masks'])
+@pytest.mark.parametrize('flag', ['threshold=nonsense', 'top_k=-5', 'coverage=7', 'nocalibrated'])
+def test_flags_of_answers_are_refused_beside_features_and_masks(output, flag, tmp_path, repository):
+    command = [sys.executable, 'scripts/predict.py', f'--workdir={tmp_path}', f'--{flag}']
+    command += ['--input=a.png', f'--output={tmp_path / output}']
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=200)
+    name = flag.split('=')[0].removeprefix('no')
+    assert done.returncode == 2 and f'--{name} is for rows of answers' in done.stderr, done.stderr
 
 
 def test_what_cannot_be_answered_is_refused(run, pictures, tmp_path):

@@ -48,6 +48,10 @@ def test_manifests_speak_of_the_paths_ports_and_flags_that_the_server_has():
     for flag in re.findall(r'"--(\w+)=', entry + ' '.join(f'"{a}"' for a in container['args'])):
         assert f"'{flag}'" in flags, flag
     assert pod['terminationGracePeriodSeconds'] > 10 + 5 + 5
+    # /metrics asks for a token, which annotations cannot carry; the root of a volume holds more.
+    assert 'annotations' not in deployment['spec']['template']['metadata']
+    mounts = {mount['name']: mount for mount in container['volumeMounts']}
+    assert mounts['bundle']['subPath'] == 'bundle'
     compose = yaml.safe_load((DEPLOY / 'compose.yaml').read_text())['services']
     assert compose['serve']['ports'] == ['127.0.0.1:8000:8000']
     targets = yaml.safe_load((DEPLOY / 'prometheus.yaml').read_text())

@@ -14,7 +14,7 @@ from ftjax.errors import UserError
 from ftjax.serving.versions import registry as registry_module
 from ftjax.serving.versions.promotions import promote, rollback
 from ftjax.serving.versions.publishing import publish
-from ftjax.serving.versions.registry import Registry
+from ftjax.serving.versions.registry import Registry, create
 from ftjax.serving.versions.version_names import parse_reference
 
 PLACES = itertools.count()
@@ -254,6 +254,20 @@ def test_a_damaged_record_is_refused_and_another_one_is_not_read_in_its_place(fi
     os.mkfifo(folder / '000003.json')
     with pytest.raises(UserError, match='noise@3'):
         local.resolve('noise@3')
+
+
+def test_what_nobody_could_read_again_is_not_written(filled, bundles, tmp_path):
+    latin = 'f\udcfcr alle'  # of a Latin-1 script where words are UTF-8
+    with pytest.raises(UserError, match='the reason is no UTF-8 text'):
+        promote(filled, 'noise@1', 'staging', latin)
+    with pytest.raises(UserError, match='the note is no UTF-8 text'):
+        publish(tmp_path / 'new', bundles[0], 'noise', note=latin)
+    assert not (tmp_path / 'new').exists()
+    last = filled.version('noise', 3)
+    with pytest.raises(UserError, match=r'new record noise/versions/000004\.json'):
+        create(filled, 'versions', dataclasses.replace(last, number=4, facts={'from': latin}))
+    assert filled.numbers('noise', 'versions') == [1, 2, 3]
+    assert filled.resolve('noise@production').number == 3
 
 
 def test_a_damaged_history_is_not_guessed_at(filled):

@@ -138,7 +138,7 @@ def windows(folder):
     return masks(folder, sliding=0.25)
 
 
-def values(folder):
+def values(folder, keep='best', **data):
     """Rows of a table with gaps and a category, and one value a row."""
     random = np.random.default_rng(0)
     with open(folder / 'rows.csv', 'w', newline='') as file:
@@ -152,13 +152,14 @@ def values(folder):
         '',
         f'csv:{folder / "rows.csv"}',
         model={'name': 'mlp', 'width': 8, 'depth': 1},
-        train={'steps': 3},
+        train={'steps': 3, 'keep': keep},
         data={
             'task': 'regression',
             'features': ['age', 'town'],
             'label_column': 'label',
             'missing': {'age': 'median'},
             'batch_size': 8,
+            **data,
         },
     ).fit(folder / 'run', progress=False)
     bundle = write_bundle(folder / 'run', folder / 'bundle')

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pathlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
@@ -19,6 +20,9 @@ from ftjax.io.files.owned_files import whole_file
 from ftjax.printable import in_spreadsheet
 
 KINDS = ('.csv', '.jsonl')
+_NUMBER = r'-?(\d+(\.\d*)?(e[+-]?\d+)?|nan|inf)'
+_NUMBERS = re.compile(rf'{_NUMBER}([ |]{_NUMBER})*')
+"""Numbers in one text, the scores of candidates say: whatever their sign, nothing can be run."""
 Write = Callable[[Mapping[str, Any]], None]
 
 
@@ -27,8 +31,9 @@ def row_file(path: str | os.PathLike[str]) -> Iterator[Write]:
     """A function that adds a row; the file replaces `path` at the end, and nothing before.
 
     In a CSV file the first row names the columns, all rows have them, numbers are as Python
-    writes them (they read back exactly), and texts are made safe: control characters are escapes,
-    what a spreadsheet would take for a formula has an apostrophe before it.
+    writes them (they read back exactly; so do several in one text), and other texts are made safe:
+    control characters are escapes, what a spreadsheet would take for a formula has an apostrophe
+    before it.
 
     Raises:
       UserError: another ending than .csv or .jsonl; the file cannot be written.
@@ -70,6 +75,8 @@ def _cell(value: object) -> str:
         value = value.item()
     if isinstance(value, (bool, int, float)):
         return repr(value)
+    if isinstance(value, str) and _NUMBERS.fullmatch(value):
+        return value
     return in_spreadsheet(value)
 
 

@@ -72,6 +72,8 @@ class _Set:
     said: str
     dataset: Dataset
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    fitted_on: bool = False
+    """Whether --calibrate fits on these: the run's validation examples, corrupted or not."""
 
 
 def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, object]]:
@@ -106,7 +108,9 @@ def evaluate_all(request: EvaluationRequest, say: Say) -> dict[str, dict[str, ob
         if fitted is not None:
             task = task_of(one.dataset.task)
             groups = one.dataset.groups if len(one.dataset.groups) else None
-            reliability = task.reliability(done.outputs, done.labels, fitted, groups)
+            # Of what was fitted nothing is told on the examples that it was fitted on.
+            used = None if one.fitted_on else fitted
+            reliability = task.reliability(done.outputs, done.labels, used, groups)
         say(f'{chr(10) if number else ""}{printable(one.said)}: {len(one.dataset):,} examples')
         _say(done, request.metrics, reliability, say)
         for note in one.notes.values():
@@ -170,7 +174,8 @@ def _sets(
                 f'{dataset.name}: there is no {request.split} split to evaluate on; set '
                 f'data.{request.split}_fraction, or choose another split'
             )
-        return [_Set(request.split, f'{request.split} split', dataset, notes)]
+        said = f'{request.split} split'
+        return [_Set(request.split, said, dataset, notes, request.split == 'val')]
     changes = dict(request.data)
     if config is None:
         changes.setdefault('task', [trained.settings.task])
@@ -184,7 +189,8 @@ def _sets(
         name = re.sub(r'[^\w.-]+', '_', said).strip('_.')[-80:]
         while name in {one.name for one in sets} | {'train', 'val', 'test'}:
             name += '_'
-        sets.append(_Set(name, said, aligned, notes))
+        own_source = base is not None and same_source(settings.source, base.source)
+        sets.append(_Set(name, said, aligned, notes, own_source and request.split == 'val'))
     return sets
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ftjax.data.images.decode import opened
+from ftjax.data.sources.tables.table_columns import no_number, word_of
 from ftjax.errors import UserError
 from ftjax.serving.bundle.input_rows import InputRows
 from ftjax.serving.bundle.raw_inputs import Reader, TableReader
@@ -78,9 +79,7 @@ def _of_row(reader: TableReader, raw: Any) -> np.ndarray:
     columns = (*reader.preprocessing.numbers, *reader.preprocessing.categories)
     if not isinstance(raw, Mapping):
         return np.full(min(MOST_MEASURES, 1 + len(columns)), np.nan, np.float32)
-    gaps = [float(_is_gap(raw.get(column.name))) for column in columns]
+    # As the network reads them: 'NA' is a gap of a number, and ' ' one of a category.
+    gaps = [float(no_number(raw.get(column.name))) for column in reader.preprocessing.numbers]
+    gaps += [float(not word_of(raw.get(column.name))) for column in reader.preprocessing.categories]
     return np.array([sum(gaps), *gaps][:MOST_MEASURES], np.float32)
-
-
-def _is_gap(value: Any) -> bool:
-    return value is None or value == '' or (isinstance(value, float) and math.isnan(value))

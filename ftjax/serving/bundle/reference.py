@@ -24,6 +24,8 @@ from ftjax.serving.bundle.signature import Signature
 FILE, FACTS = 'reference.safetensors', 'reference.json'
 RESERVOIR = 512
 """Examples whose features are kept, at most."""
+SAID = 200
+"""Characters of an answer in short that are kept: the tags of a long text are many more."""
 BINS = 20
 LIMITS = JsonLimits(size=2**22, depth=8, duplicates=False)
 _ARRAYS = ('features', 'mean', 'histogram', 'edges', 'predicted', 'values', 'answers', 'measures')
@@ -34,6 +36,7 @@ _FACTS: dict[str, Kind] = {
     'measure_names': ListOf(Text(longest=200), 0, MOST_MEASURES),
     'labelled': Integer(0, 2**50),
     'right': Integer(0, 2**50),
+    'groups': Integer(0, 2**50),
     'of_answers': Flag(),
 }
 
@@ -48,7 +51,7 @@ class Reference:
     ids: tuple[str, ...]
     """Of the reservoir."""
     said: tuple[str, ...]
-    """What was predicted of each of those."""
+    """What was predicted of each of those, its first SAID characters."""
     features: np.ndarray
     """float32 (reservoir, width)."""
     mean: np.ndarray
@@ -66,6 +69,9 @@ class Reference:
     measures: np.ndarray
     """float32 (reservoir, measures): sizes and gaps of the inputs, NaN where unknown."""
     measure_names: tuple[str, ...] = ()
+    groups: int = 0
+    """Of the examples, where they have some: the reservoir, `labelled` and `right` are then of one
+    example of each, as those of a group are alike; 0 where none is said."""
     labelled: int = 0
     """Examples whose class is known."""
     right: int = 0
@@ -91,6 +97,12 @@ class Reference:
 
 def check_monitored(reference: Reference) -> None:
     """UserError for a reference that traffic cannot be compared with."""
+    if reference.split == 'train':
+        raise UserError(
+            'the reference of the bundle is of examples that were trained on: traffic would look '
+            'changed where nothing is; set data.val_fraction or data.test_fraction, train and '
+            'export anew'
+        )
     if not reference.of_answers:
         raise UserError(
             'the bundle has a decision threshold, and was made when references counted the most '
@@ -115,6 +127,7 @@ def measure(
     measures: np.ndarray | None = None,
     measure_names: tuple[str, ...] = (),
     labels: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> Reference:
     """Reference statistics of some examples.
 
@@ -128,9 +141,12 @@ def measure(
       measures: (n, measures) of the inputs; None for none.
       measure_names: of their columns.
       labels: (n,) classes; None where answers are no single class.
+      groups: (n,) what each example belongs to; None where they are independent.
     """
-    rng = np.random.default_rng(seed)
-    kept = np.sort(rng.permutation(len(told))[:RESERVOIR])
+    order = np.random.default_rng(seed).permutation(len(told))
+    if groups is not None:
+        order = order[np.sort(np.unique(groups[order].astype(str), return_index=True)[1])]
+    kept = np.sort(order[:RESERVOIR])
     values = np.array([each.value for each in told], np.float64)
     bins = np.linspace(0, 1, BINS + 1) if told[0].probable else BINS
     histogram, edges = np.histogram(values, bins)
@@ -140,7 +156,7 @@ def measure(
         count=len(told),
         split=split,
         ids=tuple(ids[i] for i in kept),
-        said=tuple(told[i].said for i in kept),
+        said=tuple(told[i].said[:SAID] for i in kept),
         features=features[kept].astype(np.float32),
         mean=features.mean(axis=0, dtype=np.float64),
         histogram=histogram.astype(np.int64),
@@ -152,8 +168,9 @@ def measure(
         if measures is None
         else measures[kept].astype(np.float32),
         measure_names=tuple(measure_names),
-        labelled=0 if labels is None else len(labels),
-        right=0 if labels is None else int((best == labels).sum()),
+        groups=0 if groups is None else len(order),
+        labelled=0 if labels is None else len(order),
+        right=0 if labels is None else int((best == labels)[order].sum()),
     )
 
 
@@ -168,7 +185,7 @@ def read_reference(folder: pathlib.Path, signature: Signature) -> Reference:
     arrays, path = read_arrays(folder / FILE), folder / FACTS
     known = read_object(path, LIMITS)
     # Bundles of earlier versions know nothing of these.
-    facts: dict[str, Any] = {'measure_names': [], 'labelled': 0, 'right': 0}
+    facts: dict[str, Any] = {'measure_names': [], 'groups': 0, 'labelled': 0, 'right': 0}
     facts['of_answers'] = signature.activation != 'softmax' or signature.threshold is None
     facts |= known
     check_table({'count': None, 'split': None, **facts}, _FACTS, str(path))
@@ -196,6 +213,7 @@ def read_reference(folder: pathlib.Path, signature: Signature) -> Reference:
         ids=tuple(ids),
         said=tuple(said),
         measure_names=tuple(facts['measure_names']),
+        groups=facts['groups'],
         labelled=facts['labelled'],
         right=facts['right'],
         of_answers=facts['of_answers'],

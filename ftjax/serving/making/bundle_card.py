@@ -21,8 +21,9 @@ def bundle_card(
     signature: Signature,
     files: tuple[JsonObject, JsonObject, JsonObject],
     command: str,
+    split: str,
 ) -> str:
-    """The card as Markdown; `files` are config, plan and result of the run."""
+    """The card as Markdown; `files`: config, plan and result; `split`: of goldens and reference."""
     form = form_of(signature)
     usage = [
         *(['import pathlib', ''] if signature.takes == 'images' else []),
@@ -43,10 +44,13 @@ def bundle_card(
             command=command,
         )
     )
-    return card + '\n'.join(['', *sections(signature), ''])
+    return card + '\n'.join(['', *sections(signature, split), ''])
 
 
-def sections(signature: Signature) -> list[str]:
+_SPLITS = {'val': 'validation', 'test': 'test', 'train': 'training'}
+
+
+def sections(signature: Signature, split: str) -> list[str]:
     """Inputs, outputs and what the folder holds of the data, as lines of Markdown."""
     rows = [
         f'| {name} | {one.dtype} | (batch, {", ".join(map(str, one.shape))}) '
@@ -75,7 +79,8 @@ def sections(signature: Signature) -> list[str]:
         '',
         '## What this folder says of the data',
         '',
-        'goldens.safetensors and goldens.json hold examples of the validation split as they are; '
+        f'goldens.safetensors and goldens.json hold examples of the {_SPLITS[split]} split as they '
+        'are; '
         'reference.safetensors holds embeddings and ids of some more; run.json holds the config of '
         'the run and what each test example scored. Who gets the folder gets these.',
         '',

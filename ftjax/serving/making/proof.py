@@ -59,7 +59,8 @@ def prove(
         *(answers, np.stack([told[index][1] for index in order]), ids, signature, split),
         measures=np.stack([told[index][2] for index in order]),
         measure_names=measure_names(bundle.reader),
-        labels=data.labels if signature.activation == 'softmax' else None,
+        labels=data.labels[order] if signature.activation == 'softmax' else None,
+        groups=data.groups[order] if len(data.groups) else None,
     )
     write_reference(folder, reference)
     chosen = sorted(kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pathlib
 import shutil
@@ -25,9 +26,10 @@ from ftjax.serving.bundle.answer_forms.answer_form import AnswerForm
 from ftjax.serving.bundle.answer_forms.class_answers import ClassAnswers
 from ftjax.serving.bundle.answer_forms.forms import FORMS
 from ftjax.serving.bundle.exported_programs import PLATFORMS, file_of
-from ftjax.serving.bundle.goldens import TOLERANCE
+from ftjax.serving.bundle.goldens import TOLERANCE, read_goldens
 from ftjax.serving.bundle.loaded_bundle import Bundle, load
 from ftjax.serving.bundle.manifest import write_manifest
+from ftjax.serving.bundle.reference import read_reference
 from ftjax.serving.bundle.run_facts import read_run_facts, write_run_facts
 from ftjax.serving.bundle.signature import LENGTH, InputArray, Signature, write_signature
 from ftjax.serving.making.bundle_card import bundle_card
@@ -42,6 +44,7 @@ from ftjax.serving.making.proof import prove
 from ftjax.serving.making.trace import Served, trace
 from ftjax.serving.making.writing_inputs import NEW_TOKENS, writing, writing_inputs
 
+_log = logging.getLogger(__name__)
 CARD = 'README.md'
 KEPT = (WEIGHTS, CONFIG, TOKENIZER, CALIBRATION)
 """Files of a run's model/ that go along: the bundle is a model folder too."""
@@ -82,14 +85,22 @@ def write_bundle(
         bundle = Bundle(folder, {})
         prove(folder, bundle, trained, data, split)
         write_run_facts(folder, config, result)
-        read_run_facts(folder)  # as a registry and an update will
-        card = bundle_card(trained, signature, (config, plan, result), command)
+        # As a server, a registry and an update will.
+        read_reference(folder, signature)
+        read_goldens(folder)
+        read_run_facts(folder)
+        card = bundle_card(trained, signature, (config, plan, result), command, split)
         (folder / CARD).write_text(card, encoding='utf-8')
         facts = {'network': type(trained.network).__name__}
         if trained.code_changed:
             facts['code_changed'] = trained.code_changed
         write_manifest(folder, versions(), signature.version, **facts)
         load(folder)  # as its users will
+    if split == 'train':
+        _log.warning(
+            'the run has no validation and no test examples: goldens and reference are of its '
+            'training examples, and traffic cannot be compared with those (serve.py --monitor)'
+        )
     return output
 
 

@@ -175,10 +175,12 @@ def _history(periods: Sequence[dict[str, Any]]) -> str:
 
 
 def _method(state: StreamState, look: Look) -> str:
-    limits = thresholds(state.alpha)
+    limits, old = thresholds(state.alpha), look.reference
+    alone = f', of which one of each of {old.groups:,} groups is compared' if old.groups else ''
     told = {
         'false alarms': f'with a chance of at most {100 * state.alpha:g} % over the whole stream, '
-        'however long it is and however often one looks, if nothing has changed',
+        'however long it is and however often one looks, if nothing has changed and requests are '
+        'independent: of each one answer is compared',
         'how': 'each period is compared with the reference and all periods before it, by random '
         'divisions of all examples; the p of the periods are multiplied up to a conformal test '
         'martingale, whose chance to ever reach 1 / alpha is at most alpha (Ville)',
@@ -186,7 +188,7 @@ def _method(state: StreamState, look: Look) -> str:
         f'{limits["accuracy"]:.4g} ({100 * LABELS:g} % of alpha are kept for labels)',
         'an alarm says': 'that traffic and reference differ, not that answers are wrong: labels '
         'tell that. It stays until --restart begins a new stream',
-        'reference': f'{look.reference.count:,} examples of the {look.reference.split} split',
+        'reference': f'{old.count:,} examples of the {old.split} split{alone}',
         'windows that wait': f'{look.waiting}: not over, or too small to be tested alone',
         'bundle': state.bundle,
     }

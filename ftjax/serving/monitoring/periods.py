@@ -130,7 +130,7 @@ def periods_of(
 def joined(windows: Sequence[tuple[str, Window]], seed: int) -> Period:
     """Some windows as one; its sample is a fair one of all their examples."""
     parts = [window for _, window in windows]
-    counts = np.array([window.seen for window in parts], np.float64)
+    counts = np.array([window.requests for window in parts], np.float64)
     have = np.array([len(window.rows) for window in parts])
     width = parts[0].rows.features.shape[1]
     start = min(window.start for window in parts)

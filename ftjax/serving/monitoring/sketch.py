@@ -62,8 +62,9 @@ def answered(
 class Sketch:
     """Counts, sums and a sample of the answers that `note` is given.
 
-    The sample is Vitter's algorithm R: each subset of its size is equally probable, whatever is
-    in the examples. Source: J. Vitter (1985), Random sampling with a reservoir, 10.1145/3147.3165.
+    The sample holds at most one answer of a request, as those of one request may be alike. It is
+    Vitter's algorithm R: each set of so many requests is equally probable, whatever is in the
+    examples. Source: J. Vitter (1985), Random sampling with a reservoir, 10.1145/3147.3165.
     """
 
     def __init__(self, reference: Reference, classes: int, seed: int):
@@ -73,6 +74,8 @@ class Sketch:
         self.names = reference.measure_names
         self.seen = 0
         """Answers with finite features."""
+        self.requests = 0
+        """That had such an answer."""
         self.unusable = 0
         """Answers whose features or value were not finite: counted, in no statistic."""
         self.histogram = np.zeros(len(self.edges) + 1, np.int64)
@@ -85,7 +88,8 @@ class Sketch:
         self._random = np.random.default_rng(seed)
 
     def note(self, answers: Sequence[Answered]) -> None:
-        """Counts some answers."""
+        """Counts the answers to one request."""
+        usable: list[Answered] = []
         for one in answers:
             if not (np.isfinite(one.features).all() and np.isfinite(one.value)):
                 self.unusable += 1
@@ -101,13 +105,17 @@ class Sketch:
                 if size == size:  # not NaN
                     power = math.frexp(size)[1]
                     self.sizes[measure, min(max(power, 0), SIZE_BINS - 1)] += 1
-            self._keep(one)
+            usable.append(one)
             self.seen += 1
+        if usable:
+            alone = len(usable) == 1
+            self._keep(usable[0 if alone else int(self._random.integers(len(usable)))])
+            self.requests += 1
 
     def _keep(self, one: Answered) -> None:
-        place = self.seen
+        place = self.requests
         if place >= len(self._rows):
-            place = int(self._random.integers(self.seen + 1))
+            place = int(self._random.integers(self.requests + 1))
             if place >= len(self._rows):
                 return
         rows = self._rows
@@ -117,5 +125,5 @@ class Sketch:
 
     def sample(self) -> tuple[Rows, tuple[str, ...]]:
         """Copies of the examples in the sample, and their ids."""
-        filled = np.arange(min(self.seen, len(self._rows)))
+        filled = np.arange(min(self.requests, len(self._rows)))
         return self._rows.take(filled), tuple(self._ids[: len(filled)])

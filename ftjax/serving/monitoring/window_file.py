@@ -40,6 +40,7 @@ _KINDS: dict[str, Kind] = {
     'start': Integer(0, 2**40),
     'seconds': Integer(1, 2**26),
     'seen': _COUNT,
+    'requests': _COUNT,
     'unusable': _COUNT,
     'refused': _COUNT,
     'seed': Integer(0, 2**63 - 1),
@@ -59,6 +60,8 @@ class Window:
     seconds: int
     seen: int
     """Answers that are counted in the statistics."""
+    requests: int
+    """That these were of: the sample is one of requests, with one answer of each."""
     unusable: int
     """Answers that were not finite."""
     refused: int
@@ -97,6 +100,7 @@ def window_of(sketch: Sketch, **facts: Any) -> Window:
     arrays = ('histogram', 'predicted', 'sums', 'sizes')
     return Window(
         seen=sketch.seen,
+        requests=sketch.requests,
         unusable=sketch.unusable,
         ids=ids,
         measures=sketch.names,
@@ -139,6 +143,8 @@ def read_window(path: pathlib.Path) -> Window:
             raise UserError(f'{path} has more than {LARGEST:,} bytes; no window has')
     source = SafetensorsSource(path)
     facts = parse_json(source.metadata.get('window', ''), f'{path}: window', _LIMITS)
+    if isinstance(facts, dict):
+        facts.setdefault('requests', facts.get('seen'))  # before: a sample of answers
     if not isinstance(facts, dict) or set(facts) != set(_KINDS):
         raise UserError(f'{path}: expected the fields {", ".join(_KINDS)}')
     check_table(facts, _KINDS, str(path))
@@ -178,5 +184,6 @@ def _check_values(path: pathlib.Path, arrays: dict[str, np.ndarray], facts: Any)
     known = ((answers >= -1) & (answers < max(classes, 0))).all()
     if not finite or not counts or not known or np.isinf(arrays['rows.measures']).any():
         raise UserError(f'{path} holds values that no window has; it is damaged, or was changed')
-    if arrays['histogram'].sum() != facts['seen'] or len(answers) > facts['seen']:
+    counted = len(answers) <= facts['requests'] <= facts['seen']
+    if arrays['histogram'].sum() != facts['seen'] or not counted:
         raise UserError(f'{path}: its counts do not agree; it is damaged, or was changed')

@@ -49,8 +49,8 @@ class Guard:
         headers = {k.decode('latin-1').lower(): v.decode('latin-1') for k, v in scope['headers']}
         given = headers.get('x-request-id', '')
         request_id = given if _ID.fullmatch(given) else uuid.uuid4().hex
-        scope.setdefault('state', {})['request_id'] = request_id
         began, told = time.perf_counter(), {'status': 0, 'bytes': 0}
+        scope.setdefault('state', {}).update(request_id=request_id, began=began)
 
         async def sending(message: Message) -> None:
             if message['type'] == 'http.response.start':

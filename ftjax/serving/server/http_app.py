@@ -97,7 +97,7 @@ def _app(live: LiveService, follower: Follower | None) -> Any:
             try:
                 asked = await asked_of(request, service.bundle.signature.takes, settings)
                 request.scope['state']['inputs'] = len(asked.inputs)
-                rows = await service.answer(asked, id_of(request))
+                rows = await service.answer(asked, id_of(request), request.scope['state']['began'])
             except Refusal:
                 if service.traffic is not None:
                     service.traffic.note_refused()

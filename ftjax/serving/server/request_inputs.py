@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastapi import Request
 
 FIELDS = ('inputs', 'nearest', 'outputs')
+ENCODED = 'application/x-www-form-urlencoded'
 NEAREST = 20
 LARGE = 2**16
 """Bytes of JSON from which on it is read in a thread: meanwhile others are answered."""
@@ -58,8 +59,8 @@ async def asked_of(request: Request, takes: str, settings: ServerSettings) -> As
             asked = _of_json(body, takes, settings)
         else:
             asked = await asyncio.to_thread(_of_json, body, takes, settings)
-    elif kind in ('multipart/form-data', 'application/x-www-form-urlencoded'):
-        asked = await _of_form(request, takes, settings)
+    elif kind in ('multipart/form-data', ENCODED):
+        asked = await _of_form(request, kind, takes, settings)
     elif kind.startswith('image/') or kind == 'application/octet-stream':
         if takes != 'images':
             raise Refusal(415, f'the network takes {takes}, and the request is {kind}')
@@ -135,12 +136,15 @@ def _holds_truth(value: Any) -> bool:
     return bool in kinds or (list in kinds and any(map(_holds_truth, value)))
 
 
-async def _of_form(request: Request, takes: str, settings: ServerSettings) -> Asked:
+async def _of_form(request: Request, kind: str, takes: str, settings: ServerSettings) -> Asked:
     """Files of images, or fields named `text`; a part that is neither is refused, not left out."""
     if takes == 'texts':
         # Other bytes would become other letters without a word.
+        body = await request.body()
+        if kind == ENCODED:  # in multipart a percent sign stands for itself
+            body = unquote_to_bytes(body)
         try:
-            unquote_to_bytes(await request.body()).decode()
+            body.decode()
         except UnicodeDecodeError:
             raise Refusal(422, 'the form is no UTF-8 text') from None
     most = settings.max_inputs + 1  # one more, to be able to say that it is too many

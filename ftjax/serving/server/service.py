@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +86,7 @@ class Service:
         """Why it will never be ready; '' where nothing is wrong."""
         self.ready = False
         self._warming: asyncio.Task[None] | None = None
+        self._closing = threading.Event()
 
     def announce(self) -> None:
         """Tells the metrics that this is what answers."""
@@ -104,7 +106,8 @@ class Service:
             self._writing = asyncio.create_task(self.traffic.run())
 
     async def close(self) -> None:
-        """Answers what was accepted, and ends."""
+        """Answers what was accepted, and ends; what gets ready ends after its present program."""
+        self._closing.set()
         self.ready = False
         await self.batcher.close()
         self.readers.shutdown(wait=True, cancel_futures=True)
@@ -114,13 +117,17 @@ class Service:
             self.traffic.store(self.traffic.waiting())
 
     def warm_up(self) -> None:
-        """Compiles every bucket at every batch size, and checks goldens in each."""
+        """Compiles every bucket at every batch size, checks goldens in each; ends at a `close`."""
         began = time.perf_counter()
         buckets = self.bundle.signature.buckets
         try:
             for size in self.settings.batch_sizes:
                 for bucket in buckets:
+                    if self._closing.is_set():
+                        return
                     self.bundle.compile(bucket, size)
+            if self._closing.is_set():
+                return
             if not self.batcher.costs.seconds:
                 self.batcher.costs = measured_costs(
                     self.bundle,
@@ -129,14 +136,18 @@ class Service:
                     self.settings.runners,
                     self.batcher.threads,
                 )
+            if self._closing.is_set():
+                return
             # Goldens run in the largest batch that is served.
             worst = self.bundle.check_goldens(max(map(self.batcher.costs.largest, buckets)))
             self._check_reader()
         except Exception as error:  # said by /readyz: the process stays to tell it
+            if self._closing.is_set():  # what it runs in has ended
+                return
             self.failed = str(error) or type(error).__name__
             _log.error('never ready: %s', self.failed)
             return
-        self.ready = True
+        self.ready = not self._closing.is_set()
         _log.info(
             'ready: %d programs in %.1f s, goldens off by %.2g at most; %s',
             len(self.bundle.compiled),
@@ -164,17 +175,26 @@ class Service:
             if not np.array_equal(array, same):
                 raise UserError(f'{name} of the golden inputs is read otherwise than at export')
 
-    async def answer(self, asked: Asked, request_id: str = '') -> list[dict[str, Any]]:
+    async def answer(
+        self, asked: Asked, request_id: str = '', began: float | None = None
+    ) -> list[dict[str, Any]]:
         """The answers to a request, in the order of its inputs.
+
+        Args:
+          asked: the request.
+          request_id: its name.
+          began: `time.perf_counter()` at its first byte, from which on its time counts; None for
+            now.
 
         Raises:
           Refusal: not ready, no room, an input that cannot be read, out of time.
         """
         if not self.ready:
             raise Refusal(503, self.failed or 'programs are being compiled; try again soon')
+        spent = 0.0 if began is None else time.perf_counter() - began
         with self.batcher.place(len(asked.inputs)):
             try:
-                async with asyncio.timeout(self.settings.timeout):
+                async with asyncio.timeout(max(0.0, self.settings.timeout - spent)):
                     answers, noted = await self._answers(asked, request_id)
             except TimeoutError:
                 raise Refusal(504, f'no answer within {self.settings.timeout:g} s') from None

@@ -9,7 +9,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from ftjax.errors import UserError
+from ftjax.errors import UserError, shown
 from ftjax.serving.bundle.loaded_bundle import load
 from ftjax.serving.bundle.manifest import MANIFEST
 from ftjax.serving.bundle.run_facts import read_run_facts
@@ -117,7 +117,14 @@ def _same(known: list[Version | Damaged], digest: str) -> Version | None:
 
 
 def checked_note(text: str, what: str) -> str:
-    """A text of a person; UserError for one that is too long."""
+    """A text of a person; UserError for one that is too long, or cannot be written as UTF-8."""
     if len(text) > _LONGEST:
         raise UserError(f'{what} has {len(text):,} characters; expected at most {_LONGEST:,}')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # of a terminal or script in another encoding
+        raise UserError(
+            f'{what} is no UTF-8 text: {shown(text)} has a byte of another encoding at character '
+            f'{error.start + 1}'
+        ) from None
     return text

@@ -264,11 +264,14 @@ def create(registry: Registry, folder: str, record: Version | Event) -> bool:
     """Writes a record; False where another one has its number.
 
     Raises:
-      UserError: the store cannot be written to.
+      UserError: the store cannot be written to, or nobody could read the record.
     """
+    path, data = f'{record.name}/{folder}/{file_of(record.number)}', to_bytes(record)
+    # Records are for ever: one that cannot be read would make its stage unreadable.
+    read = read_version if isinstance(record, Version) else read_event
+    read(data, f'the new record {path}', record.name, record.number)
     with writing(registry):
-        path = f'{record.name}/{folder}/{file_of(record.number)}'
-        return registry.store.create(path, to_bytes(record))
+        return registry.store.create(path, data)
 
 
 @contextlib.contextmanager

@@ -43,7 +43,8 @@ def test_counts_sums_and_bins_are_those_of_numpy():
     answers = [
         answer(i, value=v, measure=s) for i, (v, s) in enumerate(zip(values, sizes, strict=True))
     ]
-    sketch.note(answers)
+    for one in answers:
+        sketch.note([one])
     np.testing.assert_array_equal(sketch.histogram[1:-1], np.histogram(values, BINS, (0.0, 1.0))[0])
     assert sketch.histogram[[0, -1]].tolist() == [0, 0]
     np.testing.assert_allclose(sketch.sums / sketch.seen, np.mean([a.features for a in answers], 0))
@@ -58,7 +59,8 @@ def test_every_example_is_equally_often_in_the_sample(monkeypatch):
     counts = collections.Counter()
     for seed in range(400):
         sketch = Sketch(reference_of(1), 3, seed)
-        sketch.note([answer(i, 1) for i in range(60)])
+        for number in range(60):
+            sketch.note([answer(number, 1)])
         rows, ids = sketch.sample()
         assert len(set(ids)) == len(rows) == 20
         counts.update(int(f) for f in rows.features[:, 0])
@@ -79,7 +81,8 @@ def test_answers_that_are_not_finite_are_counted_apart():
 
 def made(path, count=5):
     sketch = Sketch(reference_of(), 3, 0)
-    sketch.note([answer(i) for i in range(count)])
+    for number in range(count):
+        sketch.note([answer(number)])
     window = window_of(sketch, **FACTS)
     write_window(path, window)
     return window
@@ -231,13 +234,14 @@ def test_a_server_keeps_sketches_and_inputs_only_where_asked(images, tmp_path, r
     (path,) = (p for p in tmp_path.iterdir() if NAME.fullmatch(p.name))
     window = read_window(path)
     assert (window.seen, window.refused, window.bundle) == (3, 1, bundle.digest)
-    named = [bundle.class_names[c] for c in window.rows.answers]
-    assert named == [row['predicted'] for row in answer['predictions']]
-    np.testing.assert_allclose(
-        window.rows.values, [row['probability'] for row in answer['predictions']], rtol=1e-6
-    )
-    assert window.ids == tuple(f'{answer["request_id"]}/{n}' for n in range(3))
-    assert window.rows.measures[:, :2].tolist() == [[7, 9]] * 3
+    # Of the three inputs of the request one is in the sample.
+    assert (window.requests, len(window.ids)) == (1, 1)
+    request, number = window.ids[0].split('/')
+    assert request == answer['request_id']
+    row = answer['predictions'][int(number)]
+    assert [bundle.class_names[c] for c in window.rows.answers] == [row['predicted']]
+    np.testing.assert_allclose(window.rows.values, [row['probability']], rtol=1e-6)
+    assert window.rows.measures[:, :2].tolist() == [[7, 9]]
     kept = sorted((tmp_path / 'inputs').iterdir()) if rate else []
     assert rate or not (tmp_path / 'inputs').exists()
     assert [np.load(p).tolist() for p in kept] == (pixels if rate else [])
