@@ -4,10 +4,10 @@
 
 Needs the data folder (environment variable FTJAX_DATA). The task is `gaussian noise` of
 configs/reproductions/t1.py; retention is the accuracy on the same test images without noise.
-Measured, under noise / clean: pretrained 51.2 / 90.8, full 71.1 / 86.8, the first block alone 72.7 /
-85.7 and averaged with its start 72.9 / 86.2 (the one arm above full), head 65.0 / 85.1. Every arm
-loses 3 to 11 points on clean images. Results: results/frontier_images. About 100 minutes of one
-busy core, and it goes on where it was stopped.
+Measured, under noise / clean: pretrained 51.2 / 90.8, full 71.1 / 86.8, the first block alone
+72.7 / 85.7 and averaged with its start 72.9 / 86.2 (the one arm above full), head 65.0 / 85.1.
+Every arm loses 3 to 11 points on clean images. Results: results/frontier_images. About 100 minutes
+of one busy core, and it goes on where it was stopped.
 """
 
 from ml_collections import ConfigDict
