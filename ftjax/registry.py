@@ -165,10 +165,6 @@ def register(
     check_name(kind, KINDS, 'kind of part:')
     if not re.fullmatch(r'[A-Za-z_][\w.-]*', name):
         raise UserError(f'{KINDS[kind].title} {shown(name)}: expected a name of letters and digits')
-    if KINDS[kind].by and details is None:
-        raise UserError(
-            f'{KINDS[kind].title} {name!r} lacks its details; register it by {KINDS[kind].by}'
-        )
     file = _registering()
 
     def add(function: object) -> Any:
@@ -179,6 +175,10 @@ def register(
             raise UserError(
                 f'{KINDS[kind].title} {name!r} is registered twice, in {before.file} and in '
                 f'{file}; choose another name for one'
+            )
+        if KINDS[kind].by and details is None:
+            raise UserError(
+                f'{KINDS[kind].title} {name!r} lacks its details; register it by {KINDS[kind].by}'
             )
         if os.path.isfile(file) and not file.startswith(_OURS):
             FILES[file] = hashlib.sha256(pathlib.Path(file).read_bytes()).hexdigest()
