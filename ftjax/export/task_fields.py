@@ -6,6 +6,7 @@ import logging
 
 from ftjax.errors import UserError
 from ftjax.io.json.json_values import JsonObject
+from ftjax.models.decoders.text_decoder import Decoder
 from ftjax.models.stages import Network
 from ftjax.preprocessing.texts import TextPreprocessing
 from ftjax.tasks import task_of
@@ -29,7 +30,7 @@ def task_fields(network: Network, preprocessing: object, config: JsonObject) -> 
             found['problem_type'] = task_of(name).problem_type or None
     except UserError:  # of the user's own, whose file is not here
         pass
-    if network.is_decoder and isinstance(preprocessing, TextPreprocessing):
+    if isinstance(network, Decoder) and isinstance(preprocessing, TextPreprocessing):
         given = network.pad_id
         if given is None or given < 0:
             found |= padding(preprocessing)

@@ -147,10 +147,11 @@ def decoder_texts(folder, ending):
 
 
 @pytest.mark.parametrize('ending, expected', [(False, {'pad_token_id': 1}), (True, {})])
-def test_a_classifier_on_a_decoder_says_what_fills_up_texts(ending, expected, tmp_path):
+def test_a_classifier_on_a_decoder_says_what_fills_up_texts(ending, expected, tmp_path, caplog):
     network, preprocessing = decoder_texts(tmp_path, ending)
     assert network.pad_id is None and preprocessing.pad_id == 1
     assert task_fields(network, preprocessing, {}) == expected
+    assert ('takes texts one by one' in caplog.text) == ending
 
 
 def pooler_run(folder, strategy='lora:2,16,all'):

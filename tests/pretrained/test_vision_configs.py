@@ -1,5 +1,6 @@
 """The vision families' configs: read, written, changed by the user, refused."""
 
+import dataclasses
 import json
 import shutil
 
@@ -227,7 +228,10 @@ def test_foreign_names_leave_as_transformers(name, tmp_path):
     second = load_pretrained(str(tmp_path))
     # transformers' ResNet config has no image size.
     assert second.network.stages == first.network.stages
-    assert second.preprocessing == first.preprocessing.with_size(second.preprocessing.image_size)
+    before = first.preprocessing.with_size(second.preprocessing.image_size)
+    assert second.preprocessing.resized == before.resized  # in whole pixels
+    fraction = second.preprocessing.crop_fraction
+    assert second.preprocessing == dataclasses.replace(before, crop_fraction=fraction)
     jax.tree.map(np.testing.assert_array_equal, second.variables, first.variables)
 
 
