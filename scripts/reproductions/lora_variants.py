@@ -1,4 +1,4 @@
-"""Variants of LoRA, each at its own rate and all at a shared one, from rows of an ablation.
+r"""Variants of LoRA, each at its own rate and all at a shared one, from rows of an ablation.
 
     python scripts/reproductions/lora_variants.py --rows=results/strategies/runs.jsonl \
         --workdir=runs/lora_variants

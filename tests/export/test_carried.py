@@ -1,5 +1,6 @@
 """What an export leaves as it was: config.json, names, dtypes, bytes and files of the source."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -61,7 +62,10 @@ def finished(folder, init, strategy='head', moved=0.125, **options):
     plan = make_plan(strategy, network, variables, head_is_new=found.report.head != 'kept')
     trained = {f'params/{path}' for path in plan.trained}
     leaves = {k: x + moved if k in trained else x for k, x in flatten(variables).items()}
-    save_own(folder / 'model', network, unflatten(leaves), found.preprocessing, NAMES)
+    inputs = found.preprocessing
+    if getattr(inputs, 'resize', '') == 'crop' and len({*inputs.image_size}) == 2:
+        inputs = dataclasses.replace(inputs, resize='squash')  # oblong crops have no export
+    save_own(folder / 'model', network, unflatten(leaves), inputs, NAMES)
     write_json(folder / 'config.json', {'init': str(init), 'data': {'source': 'npz:x.npz'}})
     write_json(folder / 'plan.json', plan.to_json())
     write_json(folder / 'result.json', {})

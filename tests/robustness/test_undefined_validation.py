@@ -15,6 +15,7 @@ from ftjax.runs.network_opening import open_network
 from ftjax.runs.prepare import prepare
 from ftjax.runs.run import train
 from ftjax.tasks import Task, task_of, tasks
+from ftjax.tasks.metrics import metric_of
 from ftjax.training.loop import fit as fit_module
 from ftjax.training.loop.validation import BestSoFar, rank
 
@@ -110,7 +111,8 @@ def test_a_validation_without_numbers_loses_to_any_other(seen, best, since):
     found = BestSoFar(patience=2)
     for step, values in enumerate(seen, start=1):
         found.update(step, values)
-        found = BestSoFar.from_json(found.to_json(), 2)  # as after an interruption
+        saved = found.to_json(metric_of('accuracy'))
+        found = BestSoFar.from_json(saved, 2, metric_of('accuracy'))  # as after an interruption
     assert (found.step, found.since, found.exhausted) == (best, since, since >= 2)
     assert found.defined == any(rank(values) > -math.inf for values in seen)
 
