@@ -198,7 +198,7 @@ def test_a_metric_that_is_no_number_and_a_loss_of_another_shape_are_one_line(spr
         PARTS['metric']['spread'], target=lambda outputs, labels: 'much'
     )
     outputs, labels = np.float32([[1.0], [2.0]]), np.float32([1.0, 2.5])
-    with pytest.raises(UserError, match="metric 'spread' of .* gave 'much', no number"):
+    with pytest.raises(UserError, match=r"metric 'spread' of .* gave 'much', no number"):
         task_of('regression').validate(pairs_of(outputs, labels), 'spread')
     assert task_of('regression').measure(pairs_of(outputs, labels))['spread'] is None
     own = registry.Part('loss', 'flat', lambda outputs, batch: outputs.mean(), {})
