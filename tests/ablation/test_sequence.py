@@ -9,8 +9,11 @@ import pytest
 from ftjax.ablation.cells.sequence_runner import SequenceRunner, with_trunk
 from ftjax.ablation.cells.task_grids import run_grids
 from ftjax.ablation.engines.engine import InProcess
+from ftjax.ablation.report.figures_shifts import in_out_plane
+from ftjax.ablation.report.forgetting_table import forgetting_table
 from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.report.grid_report import write_grid_results
+from ftjax.ablation.sequences.joint_fields import joint_hash
 from ftjax.ablation.sequences.sequence_forgetting import forgetting_after
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.summary.summary import summarise
@@ -91,6 +94,51 @@ def test_a_row_is_the_phases_one_after_the_other():
     assert row['test'] == {'n': 40, 'accuracy': pytest.approx(np.mean(wanted['both']))}
     assert row['steps'] == 5 and row['status'] == 'ok' and row['frozen_unchanged']
     assert set(row['identity']['data']['further']) == set(TASKS)
+    # 10 classes, 2 of each, of both tasks.
+    assert row['sizes'] == {'train': 40, 'val': 40, 'test': 40}
+    assert row['leaks']['n'] == 40 and 'guessing' not in row
+
+
+def test_what_is_told_of_the_data_is_that_of_all_tasks():
+    runner = SequenceRunner(VALUES, settings_of())
+    one, other = runner('lora', 0.01, 0), runner('lora', 0.01, 1)
+    for name in ('test_fingerprint', 'data_fingerprint'):
+        assert one[name] != other[name]
+    tasks = runner.tasks(('lora', 0.01, 0))
+    first = {task: data.test.fingerprint for task, (_, data) in tasks.items()}
+    assert one['test_fingerprint'] == joint_hash(first.values())
+    assert one['test_fingerprint'] not in first.values()
+
+
+def test_an_undefined_score_is_a_gap_and_not_the_end():
+    scores = {'a': {'a': 0.9}, 'b': {'a': None, 'b': 0.8}, 'c': {'a': 0.5, 'b': 0.7, 'c': 0.9}}
+    lost = forgetting_after(scores, True)
+    assert lost == {'after b': None, 'after c': pytest.approx(0.25)}
+    rows = [
+        {
+            'arm': arm,
+            'rate': 0.01,
+            'seed': seed,
+            'status': 'ok',
+            'val': {'accuracy': 0.5},
+            'test': {'n': 40, 'accuracy': 0.5},
+            'shifts': {'a': {'accuracy': 0.4, 'n': 20}, 'b': {'accuracy': 0.6, 'n': 20}},
+            'forgetting': {'after b': None, 'after c': 0.25 + 0.01 * seed},
+        }
+        for arm in ARMS
+        for seed in (0, 1)
+    ]
+    summary = summarise(rows, seeds=(0, 1), reference='full', metric='accuracy')
+    (task,) = summary['tasks']
+    _, header, table = forgetting_table(task, summary)
+    assert header == ['arm', 'after b', 'after c']
+    assert [row[1] for row in table] == ['–'] * len(ARMS)
+    assert table[0][2].startswith('0.255')
+    # The test score of a sequence is the mean of its tasks: no plane of one against the other.
+    assert in_out_plane(task, summary) is None
+    for arm in task['arms']:
+        arm['forgetting'] = {}
+    assert in_out_plane(task, summary) is not None
 
 
 def test_lower_scores_that_are_better_forget_by_rising():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ftjax.ablation.cells.row import finished_fields, validated
 from ftjax.ablation.cells.run_cell import CellRunner, check_unchanged, split_fields
+from ftjax.ablation.sequences.joint_fields import joint_hash, joint_splits, mean_of
 from ftjax.ablation.sequences.sequence_forgetting import forgetting_after
 from ftjax.config import Config, merged
 from ftjax.data import Splits, load_data
@@ -22,7 +22,7 @@ from ftjax.leaves import flatten
 from ftjax.pytrees import Flat, Variables
 from ftjax.runs.before_training.previous_tasks import fisher_at
 from ftjax.runs.evaluate import split_metrics
-from ftjax.runs.identity import run_identity
+from ftjax.runs.identity import data_identity, run_identity
 from ftjax.runs.network_opening import open_network
 from ftjax.runs.prepare import Prepared, prepare
 from ftjax.runs.run import train
@@ -114,20 +114,22 @@ class SequenceRunner(CellRunner):
         """The fields of a cell's row."""
         cell = arm, rate, draw
         identity, found = self.identity(cell), self.tasks(cell)
+        before = {task: data_identity(data) for task, (_, data) in found.items()}
         try:
             row = self.learned(found)
         except (Diverged, NonFinitePredictions) as error:
             row = {'status': 'diverged', 'reason': str(error)}
-        first = next(iter(found.values()))[1]
-        check_unchanged(first, identity)
-        return {**row, **split_fields(first), 'identity': identity}
+        for task, (_, data) in found.items():
+            check_unchanged(data, {'data': before[task]})
+        of_splits = joint_splits(split_fields(data) for _, data in found.values())
+        return {**row, **of_splits, 'identity': identity}
 
     def learned(self, tasks: Mapping[str, tuple[Config, Splits]]) -> dict[str, Any]:
         """One network through all tasks: scores of each, forgetting, costs."""
         metric = metric_of(self.settings.metric)
         known: dict[str, tuple[Prepared, Variables]] = {}
         tests: dict[str, dict[str, Mapping[str, Any]]] = {}
-        validation: list[float] = []
+        validation: list[float | None] = []
         results: list[Mapping[str, Any]] = []
         current: Variables | None = None
         importance: Flat = {}
@@ -145,25 +147,25 @@ class SequenceRunner(CellRunner):
                 spec = dataclasses.replace(run_spec(prepared), variables=current)
                 importance = added(importance, fisher_at(spec, prepared.plan))
             at_end = validated(prepared, current, fitted.validation, metric.name)
-            validation.append(number_of(metric.value_in(at_end), task, metric.name))
+            validation.append(metric.value_in(at_end))
             results.append(result)
             tests[task] = {
                 earlier: split_metrics(own, with_head(current, head), 'test')
                 for earlier, (own, head) in known.items()
             }
         scores = {
-            last: {t: number_of(metric.value_in(found), t, metric.name) for t, found in row.items()}
+            last: {earlier: metric.value_in(found) for earlier, found in row.items()}
             for last, row in tests.items()
         }
         at_end = tests[last_of(tests)]
         ended = {'n': sum(int(found['n']) for found in at_end.values())}
-        mean = statistics.fmean(scores[last_of(scores)].values())
+        mean = mean_of(scores[last_of(scores)].values())
         numbers = {
             task: {metric.name: scores[last_of(scores)][task], 'n': found['n']}
             for task, found in at_end.items()
         }
         return finished_fields(
-            {metric.name: statistics.fmean(validation)},
+            {metric.name: mean_of(validation)},
             {**ended, metric.name: mean},
             numbers,
             scores=scores,
@@ -172,8 +174,8 @@ class SequenceRunner(CellRunner):
             **{key: largest([result[key] for result in results]) for key in LARGEST},
             step_seconds_median=largest([r['step_seconds_median'] for r in results]),
             frozen_unchanged=all(result['frozen_unchanged'] for result in results),
-            data_fingerprint=results[0]['data_fingerprint'],
-            test_fingerprint=next(iter(tasks.values()))[1].test.fingerprint,
+            data_fingerprint=joint_hash(result['data_fingerprint'] for result in results),
+            test_fingerprint=joint_hash(data.test.fingerprint for _, data in tasks.values()),
         )
 
 
@@ -225,10 +227,3 @@ def largest(values: list[Any]) -> Any:
 def last_of(given: Mapping[str, object]) -> str:
     """The last key."""
     return list(given)[-1]
-
-
-def number_of(value: float | None, task: str, metric: str) -> float:
-    """A score; UserError where the metric has none on this task."""
-    if value is None:
-        raise UserError(f'config.ablation.sequence: {metric} is undefined on {task!r}')
-    return float(value)

@@ -69,8 +69,11 @@ def shift_lines(task: Mapping[str, Any], summary: Mapping[str, Any]):
 def in_out_plane(task: Mapping[str, Any], summary: Mapping[str, Any]):
     """The test split against the mean of the further test sets, intervals on both axes.
 
-    None with fewer than three arms that were tested on all of them.
+    None with fewer than three arms that were tested on all of them, and of a sequence of tasks:
+    there the test score is the mean of the same numbers.
     """
+    if any(arm.get('forgetting') for arm in task['arms']):
+        return None
     names = test_sets(task)
     arms = [arm for arm in task['arms'] if arm['mean'] and set(names) <= set(arm['shifts'])]
     if not names or len(arms) < 3:

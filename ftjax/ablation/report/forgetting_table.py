@@ -22,7 +22,7 @@ def forgetting_table(
     )
 
     def cell(found: Summary | None) -> str:
-        if found is None:
+        if found is None or found['mean'] is None:
             return '–'
         text = f'{found["mean"]["estimate"]:.3f}{bounds(found["mean"])}'
         other = found['difference']

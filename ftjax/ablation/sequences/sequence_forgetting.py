@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
+from ftjax.ablation.sequences.joint_fields import mean_of
 from ftjax.ablation.statistics.mean_interval import mean_interval
 from ftjax.ablation.statistics.row_types import OwnRow, Rows, Summary
 
-Scores = Mapping[str, Mapping[str, float]]
-"""{task that was learned last: {task that is tested: score}}."""
+Scores = Mapping[str, Mapping[str, float | None]]
+"""{task that was learned last: {task that is tested: score, None where it is undefined}}."""
 
 
-def forgetting_after(scores: Scores, higher_is_better: bool) -> dict[str, float]:
+def forgetting_after(scores: Scores, higher_is_better: bool) -> dict[str, float | None]:
     """{'after TASK': the mean loss of score of the tasks before it}, for all but the first task.
 
     The loss is counted from the score that a task had when it had just been learned; it is
-    negative where later tasks helped.
+    negative where later tasks helped, and None where one of the scores is undefined.
 
     >>> scores = {'a': {'a': 0.9}, 'b': {'a': 0.6, 'b': 0.8}, 'c': {'a': 0.5, 'b': 0.7, 'c': 0.9}}
     >>> {name: round(lost, 2) for name, lost in forgetting_after(scores, True).items()}
@@ -24,21 +24,25 @@ def forgetting_after(scores: Scores, higher_is_better: bool) -> dict[str, float]
     """
     sign = 1.0 if higher_is_better else -1.0
     tasks = list(scores)
-    found = {}
+    found: dict[str, float | None] = {}
     for number, last in enumerate(tasks):
-        lost = [sign * (scores[task][task] - scores[last][task]) for task in tasks[:number]]
-        if lost:
-            found[f'after {last}'] = math.fsum(lost) / len(lost)
+        if number:
+            pairs = [(scores[task][task], scores[last][task]) for task in tasks[:number]]
+            lost = [None if a is None or b is None else sign * (a - b) for a, b in pairs]
+            found[f'after {last}'] = mean_of(lost)
     return found
 
 
 def forgetting_of_arm(rows: Rows, confidence: float) -> dict[str, OwnRow]:
-    """{'after TASK': {mean (t interval over seeds), difference (None as yet), seeds}} of an arm."""
+    """{'after TASK': {mean (t interval over seeds), difference (None as yet), seeds}} of an arm.
+
+    The mean is None where no seed has a number.
+    """
     found: dict[str, OwnRow] = {}
     for name in dict.fromkeys(name for row in rows for name in row.get('forgetting') or {}):
         seeds = {row['seed']: (row.get('forgetting') or {}).get(name) for row in rows}
         values = [value for value in seeds.values() if value is not None]
-        mean = mean_interval(values, confidence)
+        mean = mean_interval(values, confidence) if values else None
         found[name] = {'mean': mean, 'difference': None, 'seeds': seeds}
     return found
 
