@@ -180,7 +180,7 @@ class AblationSettings:
             check_name(self.reference, self.arms, 'reference arm')
         for name in GATES:
             object.__setattr__(self, name, as_gates(getattr(self, name), name))
-            check_gates(getattr(self, name), list(self.arms))
+            check_gates(getattr(self, name), list(self.arms), name)
         for name in ('notes', 'reports'):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         check_groups(vars(self))

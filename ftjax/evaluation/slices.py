@@ -115,6 +115,8 @@ def parts_of(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     [('b', 2), ('a', 1)]
     >>> [name for name, _ in parts_of(np.arange(40.0))]
     ['0 to 9.75', '9.75 to 19.5', '19.5 to 29.2', '29.2 to 39']
+    >>> [name for name, _ in parts_of(np.arange(1995.0, 2025))]
+    ['1995 to 2002', '2002 to 2010', '2010 to 2017', '2017 to 2024']
     """
     if values.dtype.kind not in 'biuf':
         names, place, counts = np.unique(
@@ -130,6 +132,18 @@ def parts_of(values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield from ((f'{level:.6g}', numbers == level) for level in levels)
         return
     edges = np.unique(np.quantile(known, np.linspace(0, 1, _PARTS + 1)))
+    named = _apart(edges)
     for index, (low, high) in enumerate(itertools.pairwise(edges)):
         inside = (numbers >= low) & ((numbers < high) | (index == len(edges) - 2))
-        yield f'{low:.3g} to {high:.3g}', inside & (numbers <= high)
+        yield f'{named[index]} to {named[index + 1]}', inside & (numbers <= high)
+
+
+def _apart(edges: np.ndarray) -> list[str]:
+    """Numbers as text in the fewest digits, 3 at least, that tell them apart by a tenth."""
+    closest = float(np.diff(edges).min())
+    for digits in range(3, 17):
+        named = [f'{edge:.{digits}g}' for edge in edges]
+        off = max(abs(float(text) - edge) for text, edge in zip(named, edges, strict=True))
+        if off <= closest / 10:
+            break
+    return named

@@ -146,6 +146,8 @@ def test_of_losses_less_is_better():
 def test_mistakes_are_named(gate, words):
     with pytest.raises(UserError, match=words):
         check_gates([gate], DEPTHS)
+    with pytest.raises(UserError, match=r'config\.ablation\.retention_gates:'):
+        check_gates([gate], DEPTHS, 'retention_gates')
 
 
 def test_gates_that_are_told_as_reports_are_not_judged():

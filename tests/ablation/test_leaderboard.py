@@ -16,6 +16,7 @@ from ftjax.ablation.leaderboard.entries import entries_of, within
 from ftjax.ablation.leaderboard.settings_found import settings_below
 from ftjax.ablation.summary.summary import summarise
 from ftjax.errors import UserError
+from ftjax.io.files.atomic import to_jsonable, write_json
 
 
 @pytest.fixture
@@ -315,3 +316,42 @@ def test_the_script(repository, results):
     done = call('--setting=quikstart')
     assert done.returncode == 2 and "did you mean 'quickstart'" in done.stderr
     assert call().returncode == 0 and (results / 'leaderboard/index.html').exists()
+
+
+def test_a_folder_that_was_used_again_counts_what_its_report_counts(results):
+    rows = rows_of(results)
+    less = [r for r in rows if r['arm'] in ('full', 'head') and r['seed'] < 3]
+    dropped = max(r['rate'] for r in less if r['arm'] == 'head')
+    less = [r for r in less if r['arm'] != 'head' or r['rate'] != dropped]
+    summary = summarise(less, seeds=(0, 1, 2), reference='full', metric='accuracy')
+    write_json(results / 'quickstart/summary.json', to_jsonable(summary))
+    found = [e for e in build(results).entries if e.metric == 'accuracy']
+    assert {e.arm for e in found} == {'full', 'head'}
+    (task,) = summary['tasks']
+    for arm in task['arms']:
+        (entry,) = (e for e in found if e.arm == arm['arm'])
+        assert entry.rate == arm['rate'] and len(entry.seeds) == 3
+        assert entry.mean['estimate'] == arm['mean']['estimate']
+        assert entry.trials == arm['n_trials']
+
+
+def test_rows_of_variants_alone_are_left_to_their_report(results):
+    rows = rows_of(results)
+    named = [r for r in rows if r['arm'] == 'head']
+    summary = summarise(named, reference='head', metric='accuracy')
+    write_json(results / 'quickstart/summary.json', to_jsonable(summary))
+    tuned = [{**r, 'arm': 'head (weight_decay 0.01)'} for r in named]
+    text = ''.join(json.dumps(r) + '\n' for r in tuned)
+    (results / 'quickstart/runs.jsonl').write_text(text, 'utf-8')
+    board = build(results)
+    assert board.entries == () and 'read the report' in board.without['quickstart']
+
+
+def test_rows_of_a_task_stand_on_the_board_once(results):
+    rows = rows_of(results)
+    for place, task in (('', {'task': 'five a class'}), ('five_a_class/', {})):
+        folder = results / 'quickstart' / place
+        folder.mkdir(exist_ok=True)
+        text = ''.join(json.dumps({**row, **task}) + '\n' for row in rows)
+        (folder / 'runs.jsonl').write_text(text, 'utf-8')
+    assert list(settings_below(results)) == ['quickstart: five a class']

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from ftjax.ablation.budgets.budget import read_budget
-from ftjax.ablation.cells.task_grids import run_grids, runner_of, stored_rows
+from ftjax.ablation.cells.task_grids import check_any, reduced, run_grids, runner_of, stored_rows
 from ftjax.ablation.cells.task_race import START, race_of
 from ftjax.ablation.engines.engine import InProcess
 from ftjax.ablation.racing.account import comparison_told, seeds_run
@@ -77,3 +77,35 @@ def test_too_small_a_budget_is_said_before_the_first_run(tmp_path):
     with pytest.raises(UserError, match="budget '1 run': the budget does not take one run of ev"):
         run_grids(VALUES, small, tmp_path, InProcess())
     assert not (tmp_path / 'runs.jsonl').read_text()
+
+
+def test_a_race_that_does_not_start_is_a_note(tmp_path):
+    race = race_of(SETTINGS, read_budget('1 run'), tmp_path)
+    races = {}
+    rows, notes = reduced([], SETTINGS, race, 'large', races)
+    assert (rows, races) == ([], {}) and 'does not take one run of every arm' in notes[0]
+    check_any([{'task': 'small'}], notes)
+    with pytest.raises(UserError, match='does not take one run of every arm'):
+        check_any([], notes)
+
+
+@pytest.mark.slow
+def test_a_task_that_its_budget_does_not_start_costs_no_other_its_report(tmp_path):
+    tasks = {'small': {'data.seed': 1}, 'large': {'train.epochs': 900.0}}
+    settings = dataclasses.replace(SETTINGS, tasks=tasks, seeds=(0, 1))
+    length = runner_of(VALUES, settings, {}).length('head')
+    amount = 2 * 8 * length.steps * length.flops  # eight small runs for each of the tasks
+    settings = dataclasses.replace(settings, budget=f'{amount:.6g} FLOPs')
+    found = run_grids(VALUES, settings, tmp_path, InProcess())
+    rows, notes, races = found
+    assert {row['task'] for row in rows} == {'small'} and set(races) == {'small'}
+    assert 'the budget does not take one run' in notes[-1] and notes[-1].startswith('large: ')
+    assert stored_rows(VALUES, settings, tmp_path) == found
+    summary = summarise(
+        rows,
+        reference='head',
+        seeds=seeds_run(races, settings.draws),
+        outside_prior=settings.outside_prior,
+        races=races,
+    )
+    assert [task['task'] for task in summary['tasks']] == ['small']

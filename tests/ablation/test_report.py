@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from ftjax.ablation.advice.advice_page import arms_table
+from ftjax.ablation.report.arm_columns import promise
 from ftjax.ablation.report.arm_lines import arm_lines
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.figures_differences import differences_by_arm
@@ -163,6 +164,16 @@ def test_one_seed_gives_no_verdict_and_the_answer_says_so():
     first, second = answer(summary)
     assert first == 'Of 1 arm compared with full: 1 without a verdict (a<b).'
     assert second.startswith('The highest mean is that of a<b: 60.0, test accuracy')
+    header, table = arms_table(summary)
+    assert [row[header.index('verdict')] for row in table][:2] == ['reference', 'no verdict']
+    (legend,) = differences_by_arm(summary['tasks'][0], summary).legends
+    assert [text.get_text() for text in legend.get_texts()] == ['no verdict']
+
+
+def test_the_sentence_on_simulated_grids_stands_where_such_grids_were_simulated():
+    summary = summarise(rows(), reference='full')
+    assert promise(summary).startswith('Measured on ')
+    assert promise({**summary, 'folds': 5}) == promise({**summary, 'races': {'': {}}}) == ''
 
 
 def timed(shared=()):

@@ -73,14 +73,13 @@ def arms_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
     ]
     rows = []
     for arm in arms:
-        found = arm['difference'] or {}
         shares = [cost_against(arm, reference, key) for key, _ in COSTS]
         rows.append(
             [
                 arm['arm'],
                 number_formats.score(arm['mean'] and arm['mean']['estimate'], metric),
                 arm_cells.difference(arm, metric),
-                found.get('verdict', 'reference' if arm is reference else '–'),
+                _verdict(arm, reference),
                 number_formats.rate(arm['rate'], arm['rate_edge']),
                 number_formats.share(arm['trainable_share']),
                 *('–' if share is None else f'{share:.2g}' for share in shares),
@@ -89,6 +88,13 @@ def arms_table(summary: Summary) -> tuple[list[str], list[list[str]]]:
             ]
         )
     return header, rows
+
+
+def _verdict(arm: Summary, reference: Summary) -> str:
+    found = arm['difference']
+    if found is None:
+        return 'reference' if arm is reference else '–'
+    return 'no verdict' if found['standard_error'] is None else found['verdict']
 
 
 def _columns_told(summary: Summary) -> dict[str, str]:

@@ -70,7 +70,8 @@ def run_grids(
       only: the one task to run, for processes that run the others; '' for all.
 
     Raises:
-      UserError: `only` names no task; or another process runs a task of these.
+      UserError: `only` names no task; another process runs a task of these; or the budget of a
+        race takes no task's runs.
     """
     if settings.tasks and not settings.sequence:
         check_place(folder)
@@ -102,6 +103,7 @@ def run_grids(
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
     if settings.tasks and not settings.sequence and not only:
         write_text(folder / 'runs.jsonl', ''.join(json.dumps(row) + '\n' for row in rows))
+    check_any(rows, notes)
     return rows, notes, races
 
 
@@ -126,13 +128,16 @@ def reduced(
     task: str,
     races: dict[str, Any],
 ) -> tuple[RowList, list[str]]:
-    """The rows of a task that a summary is made of, and notes; a race is added to `races`."""
+    """The rows of a task that a summary is made of, and notes; a race is added to `races`.
+
+    A race that its budget does not start has no rows, and a note of why.
+    """
     if not isinstance(schedule, Race):
         return chosen(rows, settings)
     state = schedule.state(rows)
     kept = schedule.results(rows)
     if not kept:
-        raise UserError(f'config.ablation.budget {settings.budget!r}: {state.ended}')
+        return [], [f'config.ablation.budget {settings.budget!r}: {state.ended}']
     races[task] = described(schedule, state)
     return kept, sentences(races[task])
 
@@ -171,7 +176,14 @@ def stored_rows(
         kept += [{'task': task, **to_jsonable(row)} if task else row for row in of_arms]
         told += [*identity_notes(place), *more]
         notes += [f'{task}: {note}' if task else note for note in told]
+    check_any(kept, notes)
     return kept, notes, races
+
+
+def check_any(rows: RowList, notes: Sequence[str]) -> None:
+    """Raises UserError, with the last note, where no task of a race has rows to report."""
+    if not rows:
+        raise UserError(notes[-1] if notes else 'no runs to report')
 
 
 def check_config(

@@ -130,15 +130,20 @@ RULES: dict[str, tuple[Callable[..., Claim], str, int]] = {
 """Rule to its function, its kind, and the fewest arms it needs (`worst`: the one)."""
 
 
-def check_gates(gates: Sequence[Sequence[str]], arms: Sequence[str]) -> None:
-    """Raises UserError for a rule or an arm that is not known, or too few arms."""
+def check_gates(gates: Sequence[Sequence[str]], arms: Sequence[str], key: str = 'gates') -> None:
+    """Raises UserError for a rule or an arm that is not known, or too few arms.
+
+    Args:
+      key: of config.ablation, where they are written.
+    """
+    where = f'config.ablation.{key}'
     for name, *names in gates:
-        check_name(name, RULES, 'rule of config.ablation.gates:')
+        check_name(name, RULES, f'rule of {where}:')
         for arm in names:
-            check_name(arm, arms, f'arm of the gate {name!r}:')
+            check_name(arm, arms, f'{where}: arm of {name!r}:')
         _, _, fewest = RULES[name]
         if len(names) < fewest or (fewest < 3 and len(names) > fewest):
-            raise UserError(f'gate {name!r} needs {fewest} arms, it has {len(names)}')
+            raise UserError(f'{where}: {name!r} needs {fewest} arms, it has {len(names)}')
 
 
 def evaluate_gates(

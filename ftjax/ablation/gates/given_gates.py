@@ -42,4 +42,5 @@ def check_groups(settings: Mapping[str, Any]) -> None:
             check_name(name, known, f'task or test set of config.ablation.groups.{group}:')
     for group, gates in settings['group_gates'].items():
         check_name(group, groups, 'group of config.ablation.group_gates:')
-        check_gates(as_gates(gates, f'group_gates.{group}'), list(settings['arms']))
+        key = f'group_gates.{group}'
+        check_gates(as_gates(gates, key), list(settings['arms']), key)

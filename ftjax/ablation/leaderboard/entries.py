@@ -51,8 +51,11 @@ def entries_of(setting: Setting) -> Iterator[Entry]:
     """The entries of a setting, metric by metric, the best first.
 
     Raises:
-      UserError: rows that cannot be compared: no rate was run with a seed that all rates had.
+      UserError: rows that cannot be compared: no rate was run with a seed that all rates had; or
+        none is of an arm that the report beside them names.
     """
+    if not setting.rows:
+        raise UserError('no row is of an arm, seed and rate of its report; read the report instead')
     found = problems(setting.arms)
     for name in metrics_of([one.row for one in setting.rows]):
         rows, options = as_reported(setting, name)

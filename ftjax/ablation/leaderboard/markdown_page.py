@@ -102,7 +102,10 @@ def verdict(entry: Entry) -> str:
     """How an arm compares with the reference."""
     if entry.arm == entry.reference:
         return 'reference'
-    return entry.difference['verdict'] if entry.difference else '–'
+    if entry.difference is None:
+        return '–'
+    unknown = entry.difference['standard_error'] is None  # of one seed
+    return 'no verdict' if unknown else entry.difference['verdict']
 
 
 def rate(entry: Entry) -> str:

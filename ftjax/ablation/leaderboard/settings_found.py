@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+from ftjax.ablation.cells.tasks import place_of
 from ftjax.ablation.grid.rows import check_row, read_rows
 from ftjax.ablation.statistics.row_types import OwnRow, Summary
 from ftjax.ablation.summary.summary import read_summary
@@ -53,20 +54,60 @@ def settings_below(results: pathlib.Path) -> dict[str, Setting]:
       UserError: a row that cannot be one, two rows that contradict each other, or a summary.json
         that is none.
     """
-    found: dict[str, Setting] = {}
+    tables: dict[pathlib.Path, dict[str, list[Located]]] = {}
     for path in sorted(results.rglob(ROWS)):
         place = path.relative_to(results)
         if SUBMISSIONS in place.parts:
             continue
-        told = path.parent / REPORT
-        report = read_summary(told) if told.is_file() else None
-        by_task: dict[str, list[Located]] = {}
+        by_task = tables[path] = {}
         for located in located_rows(path, place.as_posix()):
             by_task.setdefault(str(located.row.get('task') or ''), []).append(located)
+    # Of several tasks each has its own folder below, whose rows stand in the joint file once more.
+    again = {
+        path.parent / place_of(task) / ROWS
+        for path, by_task in tables.items()
+        for task in by_task
+        if task
+    }
+    found: dict[str, Setting] = {}
+    for path, by_task in tables.items():
+        if path in again:
+            continue
+        told = path.parent / REPORT
+        report = read_summary(told) if told.is_file() else None
         for task, rows in by_task.items():
-            name = place.parent.as_posix() + (f': {task}' if task else '')
-            found[name] = Setting(name, tuple(rows), task, report)
+            folder = path.parent.relative_to(results).as_posix()
+            name = folder + (f': {task}' if task else '')
+            counted = rows if report is None else that_count(rows, report, task)
+            found[name] = Setting(name, tuple(counted), task, report)
     return found
+
+
+def that_count(rows: Sequence[Located], report: Summary, task: str) -> list[Located]:
+    """The rows that a report was made of: arms, seeds and rates that its config named.
+
+    A folder may be used again with fewer of them. Variants that were tuned and short runs of a
+    race are no arms of the report either.
+    """
+    arms = {
+        arm['arm']: {nine_digits(one['rate']) for one in arm['curve'] if one['rate'] is not None}
+        for told in report['tasks']
+        if told['task'] == (task or 'all')
+        for arm in told['arms']
+    }
+    seeds = set(report['seeds'])
+    return [
+        one
+        for one in rows
+        if one.row['arm'] in arms
+        and one.row['seed'] in seeds
+        and (one.row['rate'] is None or nine_digits(one.row['rate']) in arms[one.row['arm']])
+    ]
+
+
+def nine_digits(rate: float) -> str:
+    """A rate as text, without the last digits of its computation."""
+    return f'{rate:.9g}'
 
 
 def located_rows(path: pathlib.Path, place: str) -> Iterator[Located]:

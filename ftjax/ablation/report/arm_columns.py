@@ -58,7 +58,13 @@ def meanings(summary: Summary) -> dict[str, str]:
 
 
 def promise(summary: Summary) -> str:
-    """How often intervals as these missed in simulated grids; '' where there are none."""
+    """How often intervals as these missed in simulated grids; '' where none were simulated.
+
+    Neither those of folds, whose training sets overlap, nor those of a race, which looks several
+    times, were.
+    """
+    if summary.get('folds') or summary.get('races'):
+        return ''
     arms = max(len(task['arms']) for task in summary['tasks']) - 1
     return rate_sentence(arms, len(summary['seeds']), summary['confidence'])
 

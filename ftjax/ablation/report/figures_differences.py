@@ -104,7 +104,8 @@ def _titled(
         axes, f'Simultaneous {level} intervals. Dashed: {summary["reference"]}. Grey: margin.', 9
     )
     there = {difference['verdict'] for _, difference in found}
-    words = {'undecided': 'no significant difference'}
+    unknown = any(difference['standard_error'] is None for _, difference in found)
+    words = {'undecided': 'no verdict' if unknown else 'no significant difference'}
     handles = [
         Line2D([], [], color=colour, marker='D', linewidth=2.2, label=words.get(name, name))
         for name, colour in VERDICT_COLOURS.items()
