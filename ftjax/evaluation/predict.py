@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -108,14 +108,30 @@ def predict(
     if stage is not None:
         check_name(stage, network.stages, 'stage')
     where = sharding or Sharding()
-    one = where.devices == 1
-    variables = variables if placed(variables, where) else where.copied(variables)
     run = Forward(network, preprocessing, start, where, stage, tta)
-    places = None if one else where.whole
+    for outputs, batch in batch_by_batch(run, variables, batches, where):
+        yield np.asarray(outputs)[: len(batch['mask'])], batch
+
+
+def batch_by_batch(
+    run: Callable[[Variables, Inputs], Any],
+    variables: Variables,
+    batches: Iterable[dict],
+    sharding: Sharding,
+) -> Iterator[tuple[Any, dict]]:
+    """(what `run` gives, batch) of every batch; rows that fill up the devices are included.
+
+    Args:
+      run: its own key among compiled programs; see `program`.
+      batches: as `eval_batches` gives them.
+      sharding: the devices; variables that do not lie there yet are copied to all of them.
+    """
+    one = sharding.devices == 1
+    variables = variables if placed(variables, sharding) else sharding.copied(variables)
+    places = None if one else sharding.whole
     for batch in batches:
-        inputs = where.batch(batch['inputs'] if one else where.padded(batch['inputs']))
-        compiled = program(run, variables, inputs, places=places)
-        yield np.asarray(compiled.call(variables, inputs))[: len(batch['mask'])], batch
+        inputs = sharding.batch(batch['inputs'] if one else sharding.padded(batch['inputs']))
+        yield program(run, variables, inputs, places=places).call(variables, inputs), batch
 
 
 def placed(variables: Variables, sharding: Sharding) -> bool:

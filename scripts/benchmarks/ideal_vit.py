@@ -81,3 +81,29 @@ def ideal_flops(
         total += operation.flops if above or same else 0
         total += operation.flops if operation.weight in trained else 0
     return total
+
+
+def forward_flops(network, shapes: dict[str, tuple[int, ...]], batch: int, last: str) -> float:
+    """Operations of a forward pass up to a stage, that one included."""
+    until = network.stages.index(last)
+    found = operations(network, shapes, batch)
+    return sum(operation.flops for operation in found if operation.level[0] <= until)
+
+
+def muon_flops(shapes: dict[str, tuple[int, ...]], iterations: int = 5) -> float:
+    """Operations of Muon's own products: a quintic iteration of every matrix.
+
+    Of a matrix X, m x n with m <= n: X X^T, its square, and that times X.
+    """
+    total = 0.0
+    for shape in shapes.values():
+        if len(shape) == 2:
+            m, n = sorted(shape)
+            total += iterations * (2 * m * m * n + 2 * m**3 + 2 * m * m * n)
+    return total
+
+
+def galore_flops(shapes: dict[str, tuple[int, ...]], rank: int) -> float:
+    """Operations of GaLore's own products: gradients to `rank` directions, updates back."""
+    matrices = [shape for shape in shapes.values() if len(shape) == 2]
+    return sum(2 * 2 * m * n * min(rank, m, n) for m, n in matrices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -11,13 +12,17 @@ import sys
 import time
 from typing import Any
 
-IMAGE, DEPTH, WIDTH, BATCH = 112, 12, 192, 16
+IMAGE, PATCH, DEPTH, WIDTH, BATCH = 112, 16, 12, 192, 16
+TOKENS = (IMAGE // PATCH) ** 2 + 1
+HEAD_STEPS = 64
 POINTS: dict[str, tuple[Any, ...]] = {
     'depth': (3, 6, 12, 24),
     'width': (96, 192, 384),
     'batch': (4, 8, 16, 32),
+    'tokens': (10, 50, 197),  # a side of 48, 112 and 224 pixels, and the token of the class
     'trained': ('head', 'last:1', 'last:3', 'last:6', 'full'),
     'devices': (1, 2, 4),
+    'seeds': (1, 4, 16),
 }
 CAPTION = (
     f'Training steps of a ViT (depth {DEPTH}, width {WIDTH}, {IMAGE} px, batch {BATCH}, full '
@@ -25,7 +30,8 @@ CAPTION = (
     'timed in turn, and the same quotient of the products of matrices that the step needs, in '
     'closed form (scripts/benchmarks/ideal_vit.py). Ratio: ideal over time, above 1 where a step '
     'costs less than in proportion; spread: quartiles of the rounds. Devices: the host forced to '
-    'be so many, on the same cores, beside one: the ideal is no change.'
+    'be so many, on the same cores, beside one: the ideal is no change. Seeds: so many heads on '
+    'stored features that train in one program, beside one head: the ideal is so many times it.'
 )
 COMMAND = 'python scripts/benchmark.py scaling'
 
@@ -47,6 +53,8 @@ def run(folder: pathlib.Path, rounds: int = 5, points: str = '') -> list[dict[st
             for value in values:
                 if axis == 'devices':
                     rows.append(devices_row(value, rounds))
+                elif axis == 'seeds':
+                    rows.append(seeds_row(value, rounds))
                 else:
                     rows.append(row_of(axis, value, base, Point(**{axis: value}), rounds))
                     jax.clear_caches()
@@ -63,7 +71,9 @@ class Point:
         depth: int = DEPTH,
         width: int = WIDTH,
         batch: int = BATCH,
+        tokens: int = TOKENS,
         trained: str = 'full',
+        cached: bool = False,
     ):
         import jax
         from benchmarks.fit_steps import FitSteps
@@ -74,13 +84,18 @@ class Point:
         from ftjax.models.registry import build
         from ftjax.preprocessing.images import Preprocessing
 
-        sizes = {'depth': depth, 'width': width, 'heads': width // 32, 'patch_size': 16}
-        network = build('vit', {'image_size': IMAGE, 'num_classes': 10, **sizes})
+        image = PATCH * math.isqrt(tokens - 1)
+        sizes = {'depth': depth, 'width': width, 'heads': width // 32, 'patch_size': PATCH}
+        network = build('vit', {'image_size': image, 'num_classes': 10, **sizes})
         variables = jax.jit(network.init)(jax.random.key(0), network.example_input())
-        train = made_images(2 * batch, IMAGE)
+        train = made_images(2 * batch, image)
         data = Splits(train=train, val=train, test=train)
-        preprocessing = Preprocessing(image_size=(IMAGE, IMAGE))
-        self.side = FitSteps(network, variables, trained, data, preprocessing, batch, longest=2)
+        preprocessing = Preprocessing(image_size=(image, image))
+        self.side = FitSteps(
+            *(network, variables, trained, data, preprocessing, batch),
+            cached=cached,
+            longest=2,
+        )
         phase = self.side.phase_state.phase
         shapes = {path: leaf.shape for path, leaf in phase.leaves.items()}
         self.ideal = ideal_flops(network, shapes, phase.trainable, batch)
@@ -91,6 +106,40 @@ class Point:
         began = time.perf_counter()
         made = self.side.steps(2)
         return (time.perf_counter() - began) / made
+
+
+class Heads:
+    """Heads of several seeds on stored features, all steps in one program."""
+
+    def __init__(self, seeds: int):
+        import numpy as np
+
+        from ftjax.training.feature_cache.sources import Sources
+        from ftjax.training.step.phase_state import PhaseState
+        from ftjax.training.sweeps.vmapped_runs import Runs
+
+        spec = Point(trained='head', cached=True).side.spec
+        states, sources = [], []
+        for _ in range(seeds):
+            states.append(PhaseState(spec))
+            states[-1].enter(0)
+            sources.append(Sources(spec).of(states[-1], 0))
+        self.runs = Runs(states, sources, [1e-3])
+        self.factors = np.ones((HEAD_STEPS, len(states[0].phase.trainable)), np.float32)
+        self.seconds()
+
+    def seconds(self) -> float:
+        """Of a step of all heads, over a call."""
+        began = time.perf_counter()
+        self.runs.advance(HEAD_STEPS, self.factors)
+        return (time.perf_counter() - began) / HEAD_STEPS
+
+
+def seeds_row(count: int, rounds: int) -> dict[str, Any]:
+    """Heads of so many seeds in one program, in turn with one head."""
+    many, one = Heads(count), Heads(1)
+    pairs = [(many.seconds(), one.seconds()) for _ in range(rounds)]
+    return made_row(f'seeds {count}', [mine / other for mine, other in pairs], count, pairs)
 
 
 def row_of(axis: str, value: Any, base: Point, point: Point, rounds: int) -> dict[str, Any]:

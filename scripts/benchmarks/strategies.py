@@ -13,11 +13,17 @@ STEPS, STEPS_PER_EPOCH = 140, 10
 TARGET = 1.10
 # Where the default says little of this network and run, or acts on another strategy's parts.
 WRITTEN = {'blocks': 'blocks:3-8', 'badam': 'badam:10', 'loraplus': 'lora:8+loraplus:16'}
+GALORE = 8
+OPTIMIZERS = {'full, muon': 'muon', f'full, galore:{GALORE}': f'galore:{GALORE}'}
+"""Arms that are full fine-tuning with another optimizer, whose own products count as needed."""
+FEATURES = 'head2toe'
 CAPTION = (
     f'Every strategy on a ViT of {DEPTH} blocks (width {WIDTH}, {IMAGE} px, batch {BATCH}): '
     'the mean step of a run, over full fine-tuning. Ratio: FLOPs over the ideal, which is the '
     'products of matrices that the plan cannot do without, in closed form '
-    '(scripts/benchmarks/ideal_vit.py).'
+    '(scripts/benchmarks/ideal_vit.py). Optimizers: those of Muon and GaLore themselves are needed '
+    'too; GaLore finds its directions anew every 200 steps, which no row counts. head2toe: a batch '
+    'of features of all stages, a forward pass; its head is fitted on what is stored.'
 )
 COMMAND = 'python scripts/benchmark.py strategies'
 
@@ -42,16 +48,26 @@ def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) 
     network = build('vit', {**options, 'num_classes': 10})
     variables = jax.jit(network.init)(jax.random.key(0), network.example_input())
     full = Timed(network, variables, 'full')
-    found = sorted(catalogue().values(), key=lambda s: (s.details.kind, s.name))
-    found = [s for s in found if not names or s.name in names]
+    found = {
+        WRITTEN.get(entry.name, entry.example): entry.details.kind
+        for entry in sorted(catalogue().values(), key=lambda s: (s.details.kind, s.name))
+        if not names or entry.name in names
+    }
+    found |= {
+        text: 'optimizer'
+        for text, name in OPTIMIZERS.items()
+        if not names or name.partition(':')[0] in names
+    }
+    found |= {FEATURES: 'baseline'} if not names or FEATURES in names else {}
     if not found:
         raise UserError(f'no strategy among {names}')
     rows = rows_here(folder, 'strategies')
     with Progress(len(found), 'strategies', unit='strategy') as bar:
-        for done, entry in enumerate(found, 1):
-            text = WRITTEN.get(entry.name, entry.example)
+        for done, (text, kind) in enumerate(found.items(), 1):
             if text not in rows:
-                rows[text] = priced(network, variables, full, entry, text, repeats)
+                price = features_priced if text == FEATURES else priced
+                found_row = price(network, variables, full, text, repeats)
+                rows[text] = {'row': text, 'kind': kind, **found_row}
                 gc.collect()
                 write(folder, 'strategies', list(rows.values()), CAPTION, COMMAND, show=False)
             bar.update(done, {})
@@ -62,7 +78,7 @@ def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) 
 class Timed:
     """A strategy's plan with its compiled steps, one for each program."""
 
-    def __init__(self, network: Any, variables: Any, freeze: str):
+    def __init__(self, network: Any, variables: Any, freeze: str, optimizer: str = 'adamw'):
         from ftjax.freezing.plan.plan import make_plan
         from ftjax.freezing.run_length import RunLength
         from ftjax.freezing.settings import as_settings
@@ -76,7 +92,7 @@ class Timed:
         self.plan = make_plan(freeze, self.network, self.variables, run_length=run_length)
         self.spec = RunSpec(
             *(self.network, self.variables, self.plan),
-            optimizer=OptimizerSettings(weight_decay=0.05, clip_norm=1.0),
+            optimizer=OptimizerSettings(name=optimizer, weight_decay=0.05, clip_norm=1.0),
             batch_size=BATCH,
             importance=flatten(self.variables['params']) if self.plan.reads_importance else {},
         )
@@ -132,20 +148,22 @@ class Timed:
         return sum(values) / sum(self.lengths)
 
 
-def priced(
-    network: Any, variables: Any, full: Timed, entry: Any, text: str, repeats: int
-) -> dict[str, Any]:
-    """The row of one strategy, as `text` writes it."""
+def priced(network: Any, variables: Any, full: Timed, text: str, repeats: int) -> dict[str, Any]:
+    """The row of one strategy, as `text` writes it, or of an optimizer."""
     import jax
-    from benchmarks.ideal_vit import ideal_flops
-    from flax.traverse_util import flatten_dict
+    from benchmarks.ideal_vit import galore_flops, ideal_flops, muon_flops
 
-    timed = full if entry.name == 'full' else Timed(network, variables, text)
+    optimizer = OPTIMIZERS.get(text, 'adamw')
+    freeze = text.partition(',')[0] if text in OPTIMIZERS else text
+    timed = full if text == 'full' else Timed(network, variables, freeze, optimizer)
     whole = full.plan.at(0)
-    flat: dict[str, Any] = flatten_dict(dict(timed.variables['params']), sep='/')
-    shapes = {path: tuple(leaf.shape) for path, leaf in flat.items()}
+    shapes = shapes_of(timed.variables)
+    own_products = {
+        'muon': muon_flops(shapes),
+        f'galore:{GALORE}': galore_flops(shapes, GALORE),
+    }.get(optimizer, 0.0)
     flops = timed.mean(lambda phase: timed.compiled(phase)[1].flops)
-    ideal = timed.mean(lambda p: ideal_flops(network, shapes, p.trainable, BATCH))
+    ideal = timed.mean(lambda p: ideal_flops(network, shapes, p.trainable, BATCH)) + own_products
     reference = full.compiled(whole)[1]
     own = {path: shape for path, shape in shapes.items() if not timed.network.is_adapter_leaf(path)}
     best = ideal_flops(network, own, own, BATCH)
@@ -158,8 +176,6 @@ def priced(
         ratios.append(timed.mean(lambda p, seen=seen: seen[p.program]) / base)
     costs = [timed.compiled(phase)[1] for phase in timed.plan.phases]
     row = {
-        'row': text,
-        'kind': entry.details.kind,
         'ratio': flops / ideal,
         'flops_of_full': flops / reference.flops,
         'ideal_of_full': ideal / best,
@@ -174,3 +190,46 @@ def priced(
         timed.known.clear()
         jax.clear_caches()
     return row
+
+
+def features_priced(
+    network: Any, variables: Any, full: Timed, text: str, repeats: int
+) -> dict[str, Any]:
+    """The row of a batch of features of all stages, as Head2Toe stores them."""
+    import jax
+    from benchmarks.ideal_vit import forward_flops, ideal_flops
+
+    from ftjax.evaluation.stage_features import StageForward
+    from ftjax.xla.program_cache import program
+
+    whole = full.plan.at(0)
+    reference, shapes = full.compiled(whole)[1], shapes_of(variables)
+    stages = tuple(name for name in network.stages if name != 'head')
+    run, inputs = StageForward(network, None, stages), network.example_input(BATCH)
+    made = program(run, variables, inputs)
+    temporary = getattr(made.call.memory_analysis(), 'temp_size_in_bytes', 0)
+    ideal = forward_flops(network, shapes, BATCH, stages[-1])
+    ratios = []
+    jax.block_until_ready(made.call(variables, inputs))
+    for _ in range(repeats):
+        base, began = full.seconds(whole), time.perf_counter()
+        jax.block_until_ready(made.call(variables, inputs))
+        ratios.append((time.perf_counter() - began) / base)
+    return {
+        'ratio': made.flops / ideal,
+        'flops_of_full': made.flops / reference.flops,
+        'ideal_of_full': ideal / ideal_flops(network, shapes, shapes, BATCH),
+        'time_of_full': statistics.median(ratios),
+        'spread': [min(ratios), max(ratios)],
+        'memory_of_full': temporary / reference.temporary_bytes,
+        'optimizer_of_full': 0.0,
+        'programs': 1,
+        'target': TARGET,
+    }
+
+
+def shapes_of(variables: Any) -> dict[str, tuple[int, ...]]:
+    """{path: shape} of parameters."""
+    from ftjax.leaves import flatten
+
+    return {path: tuple(leaf.shape) for path, leaf in flatten(variables['params']).items()}

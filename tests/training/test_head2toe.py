@@ -3,9 +3,15 @@
 import numpy as np
 import pytest
 
+from ftjax.ablation.cells.head2toe_row import stages_of, taps_of
 from ftjax.ablation.cells.run_cell import CellRunner
 from ftjax.ablation.settings import AblationSettings
+from ftjax.data.streams.evaluation_batches import eval_batches
+from ftjax.distributed.sharding import Sharding
 from ftjax.errors import UserError
+from ftjax.evaluation.predict import Forward, predict
+from ftjax.evaluation.predictions import gather
+from ftjax.evaluation.stage_features import StageForward, stage_features
 from ftjax.training.sweeps.head2toe import (
     fit_head2toe,
     group_lasso,
@@ -13,6 +19,7 @@ from ftjax.training.sweeps.head2toe import (
     largest_penalty,
 )
 from ftjax.training.sweeps.linear_probe import fit_probe
+from ftjax.xla.program_cache import program
 
 
 def made(count, seed=0):
@@ -101,6 +108,26 @@ def test_its_row():
     assert list(row['kept']) == stages and len(stages) > 3
     assert row['params_trainable'] == (sum(row['kept'].values()) + 1) * 10
     assert row['status'] == 'ok' and row['test']['n'] == 20 and row['test']['accuracy'] > 0.15
+
+
+def test_the_features_of_all_stages_take_one_pass():
+    prepared = runner_of(0.1).prepared('head2toe', None, 0)
+    network, part = prepared.network, prepared.data.test
+    stages = stages_of(prepared)
+    settings, preprocessing = prepared.config.data, prepared.preprocessing
+    batches = [*eval_batches(part, settings.eval_batch_size, settings.image_size, preprocessing)]
+    for stage, found in zip(stages, taps_of(prepared, part, stages), strict=True):
+        pairs = predict(network, prepared.variables, batches, preprocessing, stage=stage)
+        wanted = gather(pairs).outputs
+        assert found.shape == wanted.shape and len(found) == 20
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    inputs = batches[0]['inputs']
+    whole = Forward(network, preprocessing, None, Sharding())
+    every = StageForward(network, preprocessing, stages)
+    one, other = (program(run, prepared.variables, inputs).flops for run in (every, whole))
+    assert one < 1.05 * other
+    with pytest.raises(UserError, match="did you mean 'block_00'"):
+        stage_features(network, prepared.variables, batches, preprocessing, ['block_0'])
 
 
 def test_a_share_that_is_none():

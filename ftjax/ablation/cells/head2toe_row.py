@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from ftjax.ablation.cells.row import finished_fields, fitted_metrics, numbers_of
 from ftjax.data import Dataset
 from ftjax.data.streams.evaluation_batches import eval_batches
-from ftjax.evaluation.predict import predict
-from ftjax.evaluation.predictions import gather
+from ftjax.evaluation.stage_features import stage_features
 from ftjax.leaves import flatten
 from ftjax.runs.prepare import Prepared
 from ftjax.training.sweeps.head2toe import fit_head2toe, joined
@@ -23,7 +23,7 @@ def head2toe_row(prepared: Prepared, share: float) -> dict[str, object]:
     """
     data, stages = prepared.data, stages_of(prepared)
     parts = {name: getattr(data, name) for name in ('train', 'val', 'test')}
-    taps = {name: [taps_of(prepared, part, s) for s in stages] for name, part in parts.items()}
+    taps = {name: taps_of(prepared, part, stages) for name, part in parts.items()}
     widths = [tap.shape[1] for tap in taps['train']]
     x = {name: joined(found) for name, found in taps.items()}
     head = fit_head2toe(
@@ -54,9 +54,8 @@ def stages_of(prepared: Prepared) -> tuple[str, ...]:
     return tuple(name for name in prepared.network.stages if name != 'head')
 
 
-def taps_of(prepared: Prepared, dataset: Dataset, stage: str) -> np.ndarray:
-    """What a stage gives for every example of a split, pooled: (examples, width) float32."""
+def taps_of(prepared: Prepared, dataset: Dataset, stages: Sequence[str]) -> list[np.ndarray]:
+    """What each stage gives for every example of a split, pooled: (examples, width) float32."""
     settings, preprocessing = prepared.config.data, prepared.preprocessing
     batches = eval_batches(dataset, settings.eval_batch_size, settings.image_size, preprocessing)
-    found = predict(prepared.network, prepared.variables, batches, preprocessing, stage=stage)
-    return np.asarray(gather(found).outputs, np.float32)
+    return stage_features(prepared.network, prepared.variables, batches, preprocessing, stages)
