@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
+from ftjax.evaluation.few_units import FEW, jackknife_ends, jackknife_interval
 
 _AT_ONCE = 50
 """Resamples whose sums are made together."""
@@ -50,10 +52,12 @@ def bootstrap_interval(
     confidence: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    within: tuple[float | None, float | None] = (None, None),
 ) -> list[float] | None:
     """Percentile bootstrap interval of a statistic; None below two rows.
 
-    It is over the resamples where the statistic is a number; None where it never is.
+    It is over the resamples where the statistic is a number; None where it never is. Of few rows it
+    is that of `jackknife_interval`, where the statistic is a number without each of them.
 
     Args:
       rows: numbers of each unit, (n,) or (n, k); whole rows are resampled. A unit is what was
@@ -62,12 +66,17 @@ def bootstrap_interval(
       confidence: probability content.
       resamples: how many bootstrap samples.
       seed: of the resampling, so that the same rows give the same interval.
+      within: the least and the greatest value that the statistic can have; None for no end.
 
     >>> bootstrap_interval(np.array([[2.0, 1.0], [2.0, 1.0]]), lambda r: r[:, 0].mean())
     [2.0, 2.0]
     """
     if len(rows) < 2:
         return None
+    if len(rows) < FEW:
+        ends = jackknife_interval(rows, statistic, confidence)
+        if ends is not None:
+            return clipped(ends, *within)
     rng, found = np.random.default_rng(seed), np.empty(resamples)
     # One resample at a time: all of them at once would hold n x resamples numbers.
     for index in range(resamples):
@@ -103,6 +112,11 @@ def bootstrap_intervals_of_sums(
     """
     if len(rows) < 2:
         return []
+    few: list[list[float] | None] = []
+    if len(rows) < FEW:
+        value, left_out = statistic(rows.sum(0)[None])[0], statistic(rows.sum(0) - rows)
+        pairs = zip(value, left_out.T, strict=True)
+        few = [jackknife_ends(float(one), others, confidence) for one, others in pairs]
     rng, found = np.random.default_rng(seed), []
     for start in range(0, resamples, _AT_ONCE):
         size = min(_AT_ONCE, resamples - start)
@@ -114,7 +128,7 @@ def bootstrap_intervals_of_sums(
         known = values[np.isfinite(values)]
         ends = np.percentile(known, [tail, 100 - tail]) if len(known) else None
         spread.append(None if ends is None else [float(end) for end in ends])
-    return spread
+    return [own or known for own, known in zip(few, spread, strict=True)] if few else spread
 
 
 def interval_at_bound(value: float, count: int) -> list[float] | None:
@@ -135,7 +149,7 @@ def score_of_sums_interval(
     statistic: Callable[[np.ndarray], float],
     counted: np.ndarray | None = None,
 ) -> list[float] | None:
-    """As `bootstrap_interval`, of a score from 0 to 1; see `interval_at_bound`.
+    """As `bootstrap_interval`, of a score from 0 to 1, cut at these; see `interval_at_bound`.
 
     Args:
       rows, statistic: as of `bootstrap_interval`.
@@ -145,7 +159,21 @@ def score_of_sums_interval(
         return None
     count = int(np.sum(rows.any(axis=1) if counted is None else counted))
     at_bound = interval_at_bound(statistic(rows), count)
-    return bootstrap_interval(rows, statistic) if at_bound is None else at_bound
+    if at_bound is not None:
+        return at_bound
+    return bootstrap_interval(rows, statistic, within=(0.0, 1.0))
+
+
+def clipped(
+    ends: Sequence[float], low: float | None = 0.0, high: float | None = 1.0
+) -> list[float]:
+    """An interval within the range of its score, None where that has no end.
+
+    >>> clipped([-0.1, 0.4]), clipped([-0.1, 1.4], 0.0, None)
+    ([0.0, 0.4], [0.0, 1.4])
+    """
+    least, most = -math.inf if low is None else low, math.inf if high is None else high
+    return [min(most, max(least, end)) for end in ends]
 
 
 def bootstrap_mean_interval(values: np.ndarray, **options: Any) -> list[float] | None:
@@ -218,7 +246,7 @@ def ratio_interval(
     error = float(residuals.std(ddof=1)) / (float(below.mean()) * math.sqrt(n))
     reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
     ends = [value - reach, value + reach]
-    return [min(1.0, max(0.0, end)) for end in ends] if bounded else ends
+    return clipped(ends) if bounded else ends
 
 
 def score_interval(scores: np.ndarray, groups: np.ndarray | None = None) -> list[float] | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ftjax.data.labels.next_tokens import NextTokens
-from ftjax.evaluation.intervals import bootstrap_interval, units
+from ftjax.evaluation.intervals import bootstrap_interval, score_of_sums_interval, units
 from ftjax.evaluation.metric import MetricValues, error, share
 from ftjax.evaluation.predictions import finite_rows
 from ftjax.tasks.answers import ANSWERS, AnswerOptions, Columns, refuse
@@ -99,10 +99,14 @@ class CausalLM(TokenErrors):
             return result
         resampled = units(sums, found.rows.get('group'))
         intervals = {
-            f'{name}_interval': bootstrap_interval(resampled, function)
-            for name, function in kinds.items()
-            if result[name] is not None
+            f'{metric.name}_interval': bootstrap_interval(
+                resampled, kinds[metric.name], within=metric.bounds
+            )
+            for metric in self.metrics
+            if metric.name != 'accuracy' and result[metric.name] is not None
         }
+        if result['accuracy'] is not None:
+            intervals['accuracy_interval'] = score_of_sums_interval(resampled, accuracy_of)
         counted = {'n': int(sums[:, 2].sum()), 'texts': len(sums), 'bytes': int(sums[:, 3].sum())}
         return {**counted, **result, **intervals}
 

@@ -72,7 +72,8 @@ class MaskedFeatures(Task):
             return result
         rows = {'n': int(count), 'rows': len(sums)}
         resampled = units(sums, found.rows.get('group'))
-        return {**rows, **result, 'loss_interval': bootstrap_interval(resampled, _loss)}
+        interval = bootstrap_interval(resampled, _loss, within=(0.0, None))
+        return {**rows, **result, 'loss_interval': interval}
 
     def example(
         self, output: np.ndarray, label: object, class_names: Sequence[str]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftjax.data.labels.tokens import HiddenTokens
-from ftjax.evaluation.intervals import bootstrap_interval, units
+from ftjax.evaluation.intervals import bootstrap_interval, score_of_sums_interval, units
 from ftjax.evaluation.metric import MetricValues, error, share
 from ftjax.evaluation.predictions import finite_rows
 from ftjax.tasks.error_analysis import Baseline
@@ -100,8 +100,8 @@ class MaskedTokens(TokenErrors):
             'n': int(sums[:, 2].sum()),
             'texts': len(sums),
             **result,
-            'loss_interval': bootstrap_interval(resampled, loss_of),
-            'accuracy_interval': bootstrap_interval(resampled, accuracy_of),
+            'loss_interval': bootstrap_interval(resampled, loss_of, within=(0.0, None)),
+            'accuracy_interval': score_of_sums_interval(resampled, accuracy_of),
             'unigram_entropy': float(-(shares * np.log(shares)).sum()),
         }
 

@@ -18,6 +18,7 @@ from ftjax.data.masks.mask_values import NOT_COUNTED
 from ftjax.errors import UserError
 from ftjax.evaluation.intervals import (
     bootstrap_intervals_of_sums,
+    clipped,
     interval_at_bound,
     units,
 )
@@ -145,7 +146,8 @@ class Segmentation(PixelErrors, Task):
         parts = resampled.reshape(len(resampled), 7, -1)
         labelled, edged = (int(p.any(axis=(1, 2)).sum()) for p in (parts[:, 1:2], parts[:, 3:]))
         spread = [
-            interval_at_bound(float(value), edged if name == 'boundary_f1' else labelled) or known
+            interval_at_bound(float(value), edged if name == 'boundary_f1' else labelled)
+            or (known and clipped(known))
             for (name, value), known in zip(scores.items(), spread, strict=False)
         ]
         names = check_class_names(class_names, counts.shape[-1])

@@ -81,9 +81,11 @@ class TextSimilarity(Task):
         if wanted is not None or 'group' in found.rows:
             return values
         intervals = {
-            f'{name}_interval': bootstrap_interval(pairs, measure)
-            for name, measure in known.items()
-            if values[name] is not None
+            f'{metric.name}_interval': bootstrap_interval(
+                pairs, known[metric.name], within=metric.bounds
+            )
+            for metric in self.metrics
+            if values[metric.name] is not None
         }
         return {**values, **intervals}
 

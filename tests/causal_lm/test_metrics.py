@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from ftjax.tasks import LossOptions, task_of
 from ftjax.tasks.metrics_text import metrics_text
@@ -36,9 +37,10 @@ def test_three_tokens_of_two_texts():
     assert got['bits_per_byte'] == pytest.approx(3 * nll / math.log(2) / 8)
     assert got['accuracy'] == pytest.approx(1 / 3)
     low, high = got['nll_interval']
-    # Two texts are drawn, never three tokens: one of them twice, or both.
+    # Two texts were drawn, never three tokens: Student's t on what is left without each.
     first, second = -(math.log(0.5) + math.log(0.25)) / 2, -math.log(0.8)
-    assert (low, high) == (pytest.approx(second), pytest.approx(first))
+    reach = stats.t.ppf(0.975, 1) * (first - second) / 2
+    assert low == 0.0 > nll - reach and high == pytest.approx(nll + reach)
     said = metrics_text(got)
     assert '3 of 2 texts' in said and f'{nll:.4f}' in said
 

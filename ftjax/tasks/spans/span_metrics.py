@@ -83,7 +83,7 @@ def tag_metrics(
         if result[name] is not None
     }
     intervals['word_accuracy'] = score_of_sums_interval(of_words, _accuracy)
-    intervals['loss'] = bootstrap_interval(of_words, _loss)
+    intervals['loss'] = bootstrap_interval(of_words, _loss, within=(0.0, None))
     return {
         'words': int(words[1].sum()),
         **result,
