@@ -3,6 +3,7 @@
     python scripts/leaderboard.py
     python scripts/leaderboard.py --setting=quickstart --metric=accuracy --budget=0.5
     python scripts/leaderboard.py --results=s3://bucket/results
+    python scripts/leaderboard.py --commits=https://HOST/OWNER/NAME/commit/
     python scripts/leaderboard.py --seal=MY_FOLDER --setting=quickstart
 
 Reads every runs.jsonl below --results, and how it is compared from the summary.json beside it: the
@@ -27,6 +28,9 @@ SETTING = flags.DEFINE_string('setting', '', 'This setting alone; of --seal, the
 METRIC = flags.DEFINE_string('metric', '', 'This metric alone.')
 BUDGET = flags.DEFINE_float(
     'budget', None, 'Arms whose step costs at most this share of the costliest.', lower_bound=0.0
+)
+COMMITS = flags.DEFINE_string(
+    'commits', '', 'Address of a commit without its hash, for links to the commits of rows.'
 )
 SEAL = flags.DEFINE_string('seal', None, 'Folder of a submission to seal.')
 
@@ -53,7 +57,7 @@ def main():
         if is_url(RESULTS.value):
             print(shown(board, first_metrics(board.entries)))
             return
-        for path in board.write():
+        for path in board.write(COMMITS.value):
             print(f'written: {path}')
         for name, told in board.refused.items():
             print(f'{name} does not count: {told}')

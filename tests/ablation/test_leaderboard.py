@@ -53,7 +53,7 @@ def test_numbers_are_those_of_the_rows_that_they_lead_to(results):
         assert row == located.row and row['arm'] == 'last:2' and row['rate'] == entry.rate
         assert row['test']['accuracy'] == score
     assert entry.mean['estimate'] == pytest.approx(statistics.fmean(s for s, _ in entry.seeds))
-    assert entry.commit == rows[0]['identity']['commit'][:12]
+    assert entry.commits == (rows[0]['identity']['commit'][:12],)
     best = {rate: [] for rate in {r['rate'] for r in rows if r['arm'] == 'last:2'}}
     for row in rows:
         if row['arm'] == 'last:2':
@@ -316,6 +316,16 @@ def test_the_script(repository, results):
     done = call('--setting=quikstart')
     assert done.returncode == 2 and "did you mean 'quickstart'" in done.stderr
     assert call().returncode == 0 and (results / 'leaderboard/index.html').exists()
+
+
+def test_commits_are_links_where_their_address_is_known(results):
+    board = build(results)
+    commit = board.entries[0].commits[0]
+    for path in board.write('https://example.org/o/n/commit/'):
+        assert f'https://example.org/o/n/commit/{commit}' in path.read_text('utf-8')
+    for path in board.write():
+        page = path.read_text('utf-8')
+        assert commit in page and 'https://' not in page
 
 
 def test_a_folder_that_was_used_again_counts_what_its_report_counts(results):

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 
 from ftjax.ablation.leaderboard import submissions
-from ftjax.ablation.leaderboard.config_links import configs_named
+from ftjax.ablation.leaderboard.config_links import Links, configs_named
 from ftjax.ablation.leaderboard.entries import Entry, all_entries
 from ftjax.ablation.leaderboard.html_page import html
 from ftjax.ablation.leaderboard.markdown_page import markdown
@@ -41,12 +41,15 @@ class Board:
         if metric:
             check_name(metric, [entry.metric for entry in self.entries], '--metric')
 
-    def write(self) -> list[pathlib.Path]:
-        """Writes both pages; returns their files."""
+    def write(self, commits: str = '') -> list[pathlib.Path]:
+        """Writes both pages; returns their files.
+
+        Args:
+          commits: see `Links`.
+        """
         folder = self.results / FOLDER
         folder.mkdir(exist_ok=True)
-        configs = configs_named(self.results)
-        given = self.without, self.handed_in, configs
+        given = self.without, self.handed_in, Links(configs_named(self.results), commits)
         write_text(folder / 'index.html', html(self.entries, *given))
         write_text(folder / 'README.md', markdown(first_metrics(self.entries), *given))
         return [folder / 'index.html', folder / 'README.md']
@@ -106,4 +109,4 @@ def shown(board: Board, entries: Sequence[Entry]) -> str:
     """Some entries as text for a terminal: the Markdown page's tables."""
     if not entries:
         return 'nothing passes these filters'
-    return markdown(entries, {}, board.handed_in, configs_named(board.results))
+    return markdown(entries, {}, board.handed_in, Links(configs_named(board.results)))

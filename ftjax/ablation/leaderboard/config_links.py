@@ -1,13 +1,37 @@
-"""Which config made which result: from the commands that results/README.md puts beside them."""
+"""Which config made which result, from the commands that results/README.md puts beside them."""
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 import re
 
 FOLDER = re.compile(r'\]\(([\w./-]+?)/(?:table|README)\.md\)')
 CONFIG = re.compile(r'--config=(configs/[\w./-]+\.py)')
 REPRODUCED = re.compile(r'`(T\d\w*)`|reproduce\.sh (T\d\w*)')
+
+
+@dataclasses.dataclass(frozen=True)
+class Links:
+    """Where configs and commits of results are found."""
+
+    configs: dict[str, str]
+    """As `configs_named` gives them."""
+    commits: str = ''
+    """Address of a commit without its hash, https://HOST/OWNER/NAME/commit/; '' where none is
+    known."""
+
+    def config(self, file: str) -> str:
+        """See `config_of`."""
+        return config_of(file, self.configs)
+
+    def commit(self, commit: str) -> str:
+        """The address of a commit; '' where none is known.
+
+        >>> Links({}, 'https://example.org/commit/').commit('b8a55a222099')
+        'https://example.org/commit/b8a55a222099'
+        """
+        return f'{self.commits.rstrip("/")}/{commit}' if self.commits else ''
 
 
 def configs_named(results: pathlib.Path) -> dict[str, str]:

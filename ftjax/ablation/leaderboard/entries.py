@@ -43,7 +43,8 @@ class Entry:
     cost: float | None
     """FLOPs of a step over those of the costliest arm of the setting; None where not known."""
     optimizer_bytes: float | None
-    commit: str
+    commits: tuple[str, ...]
+    """That its rows were made at, shortened; none where they do not say."""
     problems: tuple[str, ...]
 
 
@@ -82,7 +83,7 @@ def entries_of(setting: Setting) -> Iterator[Entry]:
                 share=arm['trainable_share'],
                 cost=flops / costliest if flops and costliest else None,
                 optimizer_bytes=arm['optimizer_bytes'],
-                commit=commits_of([located for _, located in seeds]),
+                commits=commits_of([located for _, located in seeds]),
                 problems=tuple(found[arm['arm']]),
             )
 
@@ -135,10 +136,10 @@ def metrics_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(names, key=lambda name: (name == 'loss', name != 'accuracy', name))
 
 
-def commits_of(rows: Sequence[Located]) -> str:
-    """The commits that rows were made at, shortened; '' where they do not say."""
+def commits_of(rows: Sequence[Located]) -> tuple[str, ...]:
+    """The commits that rows were made at, shortened."""
     told = [(one.row.get('identity') or {}).get('commit') for one in rows]
-    return ', '.join(dict.fromkeys(str(commit)[:12] for commit in told if commit))
+    return tuple(dict.fromkeys(str(commit)[:12] for commit in told if commit))
 
 
 def all_entries(settings: Mapping[str, Setting]) -> tuple[list[Entry], dict[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ftjax.ablation.leaderboard import markdown_page as text
-from ftjax.ablation.leaderboard.config_links import config_of
+from ftjax.ablation.leaderboard.config_links import Links
 from ftjax.ablation.leaderboard.entries import BUDGETS, Entry
 from ftjax.ablation.leaderboard.submissions import Submission
 from ftjax.pages.elements import bullets, paragraph, section
@@ -28,7 +28,7 @@ def html(
     entries: Sequence[Entry],
     without: Mapping[str, str],
     handed_in: Sequence[Submission],
-    configs: dict[str, str],
+    links: Links,
 ) -> str:
     """The page; asks for no other file and runs no script: filters are rules of its style sheet."""
     settings = list(dict.fromkeys(entry.setting for entry in entries))
@@ -39,7 +39,7 @@ def html(
         ('metric', metrics, [f'm{n}' for n in range(len(metrics))]),
         ('cost of a step', budgets, [f'b{n}' for n in range(len(budgets))]),
     )
-    rows = [row(entry, settings, metrics, configs) for entry in entries]
+    rows = [row(entry, settings, metrics, links) for entry in entries]
     head = ''.join(f'<th scope="col">{name}</th>' for name in ('setting', 'metric', *text.COLUMNS))
     listed = (
         '<div class="wide" tabindex="0"><table class="board">'
@@ -79,25 +79,23 @@ def rules(filters: Sequence[tuple[str, Sequence[str], Sequence[str]]]) -> str:
     )
 
 
-def row(
-    entry: Entry, settings: Sequence[str], metrics: Sequence[str], configs: dict[str, str]
-) -> str:
+def row(entry: Entry, settings: Sequence[str], metrics: Sequence[str], links: Links) -> str:
     """The row of an entry, with the classes that the filters look for."""
     fits = [f'b{n}' for n, most in enumerate(BUDGETS) if entry.cost and entry.cost <= most]
     kinds = [f's{settings.index(entry.setting)}', f'm{metrics.index(entry.metric)}', *fits]
-    config = config_of(entry.seeds[0][1].file, configs)
+    config = links.config(entry.seeds[0][1].file)
     seeds = ' '.join(
         link(text.row_link(located), f'{located.row["seed"]}: {score:.4g}')
         for score, located in entry.seeds
     )
-    plain = text.cells(entry, configs)
+    plain = text.cells(entry, links)
     before = [
         link(text.row_link(entry.seeds[0][1]), text.spread(entry)),
         in_html(text.verdict(entry)),
     ]
     after = [
         *(in_html(cell) for cell in plain[4:9]),
-        in_html(entry.commit or '–'),
+        ', '.join(commit(one, links) for one in entry.commits) or '–',
         link(f'{text.UP}/{config}', 'config') if config else '–',
     ]
     return (
@@ -108,6 +106,11 @@ def row(
         + ''.join(f'<td>{cell}</td>' for cell in after)
         + f'<td class="told">{in_html(text.checked(entry))}</td></tr>'
     )
+
+
+def commit(name: str, links: Links) -> str:
+    """A commit, with its address where one is known."""
+    return link(links.commit(name), name) if links.commits else in_html(name)
 
 
 def link(address: str, words: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ftjax.ablation.leaderboard.config_links import config_of
+from ftjax.ablation.leaderboard.config_links import Links
 from ftjax.ablation.leaderboard.entries import Entry
 from ftjax.ablation.leaderboard.settings_found import Located
 from ftjax.ablation.leaderboard.submissions import Submission
@@ -31,7 +31,7 @@ def markdown(
     entries: Sequence[Entry],
     without: Mapping[str, str],
     handed_in: Sequence[Submission],
-    configs: dict[str, str],
+    links: Links,
 ) -> str:
     """The page: how to read it, settings, submissions, what has no entry."""
     parts = ['# Leaderboard', HOW_TO_READ, 'How to add an arm: [HOW_TO_ADD.md](HOW_TO_ADD.md).']
@@ -42,7 +42,7 @@ def markdown(
             better = 'higher' if listed[0].higher_is_better else 'lower'
             parts.append(f'## {in_markdown(setting)}: {metric}')
             parts.append(f'{better} is better; reference: {in_markdown(listed[0].reference)}')
-            parts.append(table(cells(entry, configs) for entry in listed))
+            parts.append(table(cells(entry, links) for entry in listed))
     parts.append('## Submissions')
     if not handed_in:
         parts.append('None yet.')
@@ -62,9 +62,9 @@ def table(rows: Iterable[Sequence[str]]) -> str:
     return '\n'.join([*lines, *(f'| {" | ".join(row)} |' for row in rows)])
 
 
-def cells(entry: Entry, configs: dict[str, str]) -> list[str]:
+def cells(entry: Entry, links: Links) -> list[str]:
     """The cells of an entry."""
-    config = config_of(entry.seeds[0][1].file, configs)
+    config = links.config(entry.seeds[0][1].file)
     linked = [
         f'[{located.row["seed"]}: {score:.4g}]({row_link(located)})'
         for score, located in entry.seeds
@@ -79,10 +79,19 @@ def cells(entry: Entry, configs: dict[str, str]) -> list[str]:
         percent(entry.share),
         percent(entry.cost),
         '–' if entry.optimizer_bytes is None else f'{entry.optimizer_bytes / 1e6:.3g} MB',
-        f'`{entry.commit}`' if entry.commit else '–',
+        commits(entry, links),
         f'[config]({UP}/{config})' if config else '–',
         checked(entry),
     ]
+
+
+def commits(entry: Entry, links: Links) -> str:
+    """The commits that an entry's rows were made at, each with its address where one is known."""
+    found = [f'`{commit}`' for commit in entry.commits]
+    if links.commits:
+        pairs = zip(found, entry.commits, strict=True)
+        found = [f'[{text}]({links.commit(commit)})' for text, commit in pairs]
+    return ', '.join(found) or '–'
 
 
 def row_link(located: Located) -> str:

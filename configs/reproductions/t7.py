@@ -1,7 +1,6 @@
-r"""T7: what MiniLM forgets of MRPC, CoLA, TREC while it learns them and SST-2 in turn.
+"""T7: what MiniLM forgets of MRPC, CoLA, TREC while it learns them and SST-2 in turn.
 
-    FTJAX_MINILM=FOLDER python scripts/ablate.py --config=configs/ablations/forgetting_sequence.py \
-        --workdir=runs/forgetting_sequence
+    FTJAX_MINILM=FOLDER bash scripts/reproduce.sh T7
 
 FOLDER holds MiniLM (L6 H384, BERT's layout) with its tokenizer.json; the texts need the data
 folder (environment variable FTJAX_DATA). Published (arXiv:2603.27707, BERT-base on RTE, MRPC,
