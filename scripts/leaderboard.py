@@ -30,7 +30,7 @@ BUDGET = flags.DEFINE_float(
     'budget', None, 'Arms whose step costs at most this share of the costliest.', lower_bound=0.0
 )
 COMMITS = flags.DEFINE_string(
-    'commits', '', 'Address of a commit without its hash, for links to the commits of rows.'
+    'commits', '', 'Address of a commit up to its hash, for links to the commits of rows.'
 )
 SEAL = flags.DEFINE_string('seal', None, 'Folder of a submission to seal.')
 
@@ -52,10 +52,11 @@ def main():
         if SETTING.value or METRIC.value or BUDGET.value is not None:
             asked = SETTING.value, METRIC.value, BUDGET.value
             board.check(*asked)
-            print(shown(board, [entry for entry in board.entries if within(entry, *asked)]))
+            found = [entry for entry in board.entries if within(entry, *asked)]
+            print(shown(board, found, COMMITS.value))
             return
         if is_url(RESULTS.value):
-            print(shown(board, first_metrics(board.entries)))
+            print(shown(board, first_metrics(board.entries), COMMITS.value))
             return
         for path in board.write(COMMITS.value):
             print(f'written: {path}')

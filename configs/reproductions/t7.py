@@ -67,6 +67,8 @@ REDUCED = (
     'as many of each class, others with each seed; 240 (MRPC), 300 (CoLA) and 400 (SST-2) to test, '
     'as many of each class, and all 500 of TREC; texts cut at 64 (MRPC), 40 (SST-2) or 24 tokens; '
     '3 epochs of batches of 16.',
+    'Changed after first runs of a single seed, by what they took and by validation: sizes, three '
+    'times; the rates of most arms, once; and the arm last:4 was left out, which had not run.',
     'Reduced: 3 rates an arm, tried with the first of five seeds, and one more for all arms '
     'while the best of any is the highest or lowest.',
     'All tasks are measured by accuracy, CoLA too, whose own measure is the correlation of '

@@ -37,7 +37,7 @@ def jackknife_ends(value: float, left_out: np.ndarray, confidence: float) -> lis
       confidence: probability content.
 
     Returns:
-      (low, high); None where one of the numbers is undefined.
+      (low, high); None where one of the numbers is undefined or too large.
 
     Source: J. W. Tukey (1958), Annals of Mathematical Statistics 29, 614; B. Efron and R. J.
     Tibshirani (1993), An Introduction to the Bootstrap, chapter 11.
@@ -52,6 +52,8 @@ def jackknife_ends(value: float, left_out: np.ndarray, confidence: float) -> lis
     n = len(left_out)
     if not math.isfinite(value) or not np.isfinite(left_out).all():
         return None
-    error = math.sqrt((n - 1) / n * float(np.square(left_out - left_out.mean()).sum()))
+    with np.errstate(over='ignore'):
+        error = math.sqrt((n - 1) / n * float(np.square(left_out - left_out.mean()).sum()))
     reach = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * error
-    return [float(value) - reach, float(value) + reach]
+    ends = [float(value) - reach, float(value) + reach]
+    return ends if all(map(math.isfinite, ends)) else None

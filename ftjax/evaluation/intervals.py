@@ -196,15 +196,28 @@ def share_interval(right: np.ndarray, groups: np.ndarray | None = None) -> list[
     return _over_groups(right, groups, bounded=True)
 
 
-def mean_interval(values: np.ndarray, groups: np.ndarray | None = None) -> list[float] | None:
+def mean_interval(
+    values: np.ndarray,
+    groups: np.ndarray | None = None,
+    within: tuple[float | None, float | None] = (None, None),
+) -> list[float] | None:
     """That of the mean of values (n,), of independent examples or of groups of them.
 
     With groups it is that of `ratio_interval`, and None where they all have the same mean: they
     do not say how much others differ.
+
+    Args:
+      values: of each example.
+      groups: (n,), or None.
+      within: see `bootstrap_interval`.
+
+    >>> mean_interval(np.array([0.01, 4.0, 0.02]), within=(0.0, None))[0]
+    0.0
     """
     if groups is None:
-        return bootstrap_mean_interval(values)
-    return _over_groups(values, groups, bounded=False)
+        return bootstrap_mean_interval(values, within=within)
+    ends = _over_groups(values, groups, bounded=False)
+    return None if ends is None else clipped(ends, *within)
 
 
 def _over_groups(values: np.ndarray, groups: np.ndarray, bounded: bool) -> list[float] | None:
@@ -259,7 +272,7 @@ def score_interval(scores: np.ndarray, groups: np.ndarray | None = None) -> list
     """
     if groups is not None or (len(scores) and np.isin(scores, (0, 1)).all()):
         return share_interval(scores, groups)
-    return mean_interval(scores)
+    return mean_interval(scores, within=(0.0, 1.0))
 
 
 def holding(which: np.ndarray, groups: np.ndarray | None) -> int:

@@ -49,9 +49,10 @@ def stage_features(
     preprocessing: Preprocessing | TextPreprocessing | None,
     stages: Sequence[str],
 ) -> list[np.ndarray]:
-    """The `embedding` of each stage, float32 (examples, width), padded rows left out.
+    """The `embedding` of each stage, float32 (examples, width), in the order of the split.
 
-    No stage runs twice, and none after the last that is asked for.
+    Batches of texts come by length; padded rows are left out. No stage runs twice, and none after
+    the last that is asked for.
 
     Args:
       batches: as `eval_batches` gives them.
@@ -65,8 +66,12 @@ def stage_features(
         check_name(stage, network.stages, 'stage')
     run = StageForward(network, preprocessing, tuple(stages))
     found: list[list[np.ndarray]] = [[] for _ in stages]
+    places = []
     for outputs, batch in batch_by_batch(run, variables, batches, Sharding()):
-        real = np.asarray(batch['mask']) > 0
+        mask = np.asarray(batch['mask'])
+        real = mask.reshape(len(mask), -1).any(axis=1)
+        places.append(np.asarray(batch['index'])[real])
         for rows, given in zip(found, outputs, strict=True):
             rows.append(np.asarray(given, np.float32)[: len(real)][real])
-    return [np.concatenate(rows) for rows in found]
+    order = np.argsort(np.concatenate(places), kind='stable')
+    return [np.concatenate(rows)[order] for rows in found]

@@ -126,7 +126,7 @@ class Multilabel(MultilabelErrors, Task):
 
         `precision`, `recall`, `f1` and `average_precision`, each `_micro` and `_macro`;
         the intervals of `f1_micro` and of both averages of average precision (bootstrap over
-        examples); `exact_match` (all labels of an example
+        examples; of `f1_micro` of few see `few_units`); `exact_match` (all labels of an example
         right) with its interval (Wilson); `hamming_loss`, `log_loss` (nats, mean over examples
         and classes) and `per_class` (name, the four numbers, support).
         """

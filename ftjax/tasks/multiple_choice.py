@@ -94,7 +94,7 @@ class MultipleChoice(Task):
         return {
             **values,
             'accuracy_interval': share_interval(right, group),
-            'log_loss_interval': mean_interval(found.rows['nats'], group),
+            'log_loss_interval': mean_interval(found.rows['nats'], group, (0.0, None)),
         }
 
     def ratio(self, found: Statistics) -> Ratio:

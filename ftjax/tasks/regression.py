@@ -97,8 +97,8 @@ class Regression(Task):
         if wanted is not None:
             return result
         groups = found.rows.get('group')
-        result |= {'mse_interval': mean_interval(squares, groups)}
-        return {**result, 'mae_interval': mean_interval(sizes, groups)}
+        result |= {'mse_interval': mean_interval(squares, groups, (0.0, None))}
+        return {**result, 'mae_interval': mean_interval(sizes, groups, (0.0, None))}
 
     def example_scores(self, found: Statistics) -> ExampleScores:
         """The squared error of each prediction."""

@@ -353,8 +353,18 @@ def test_rows_of_variants_alone_are_left_to_their_report(results):
     tuned = [{**r, 'arm': 'head (weight_decay 0.01)'} for r in named]
     text = ''.join(json.dumps(r) + '\n' for r in tuned)
     (results / 'quickstart/runs.jsonl').write_text(text, 'utf-8')
+    handed_in(results)
+    with pytest.raises(UserError, match='are not those of arms that its report compares'):
+        seal(results, results / 'leaderboard/submissions/somebody', 'quickstart')
     board = build(results)
     assert board.entries == () and 'read the report' in board.without['quickstart']
+    # A baseline alone, whose reference was tuned, is compared with nothing.
+    alone = [{**r, 'arm': 'pixels', 'rate': None} for r in named if r['rate'] == named[0]['rate']]
+    told = summarise([*named, *alone], reference='head', metric='accuracy')
+    write_json(results / 'quickstart/summary.json', to_jsonable(told))
+    text = ''.join(json.dumps(r) + '\n' for r in [*tuned, *alone])
+    (results / 'quickstart/runs.jsonl').write_text(text, 'utf-8')
+    assert build(results).entries == ()
 
 
 def test_rows_of_a_task_stand_on_the_board_once(results):

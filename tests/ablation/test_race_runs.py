@@ -7,7 +7,7 @@ import pytest
 
 from ftjax.ablation.budgets.budget import read_budget
 from ftjax.ablation.cells.task_grids import check_any, reduced, run_grids, runner_of, stored_rows
-from ftjax.ablation.cells.task_race import START, race_of
+from ftjax.ablation.cells.task_race import START, budget_of_task, race_of
 from ftjax.ablation.engines.engine import InProcess
 from ftjax.ablation.racing.account import comparison_told, seeds_run
 from ftjax.ablation.report.html import report_html
@@ -81,12 +81,24 @@ def test_too_small_a_budget_is_said_before_the_first_run(tmp_path):
 
 def test_a_race_that_does_not_start_is_a_note(tmp_path):
     race = race_of(SETTINGS, read_budget('1 run'), tmp_path)
-    races = {}
-    rows, notes = reduced([], SETTINGS, race, 'large', races)
-    assert (rows, races) == ([], {}) and 'does not take one run of every arm' in notes[0]
+    races, spent = {}, {}
+    rows, notes = reduced([], SETTINGS, race, 'large', races, spent)
+    assert (rows, races, spent) == ([], {}, {'large': 0.0})
+    assert 'does not take one run of every arm' in notes[0]
     check_any([{'task': 'small'}], notes)
     with pytest.raises(UserError, match='does not take one run of every arm'):
         check_any([], notes)
+    begun = race_of(SETTINGS, read_budget('11 runs'), tmp_path)
+    with pytest.raises(UserError, match=r"^large: the race within '11 runs' has 2 runs"):
+        reduced([], SETTINGS, begun, 'large', races, spent)
+
+
+def test_what_a_race_without_rows_cost_is_not_there_for_the_next_task():
+    settings = dataclasses.replace(
+        SETTINGS, budget='12 runs', tasks={'a': {'data.seed': 1}, 'b': {'data.seed': 2}}
+    )
+    assert budget_of_task(settings, {}, 0).amount == 6
+    assert budget_of_task(settings, {'a': 4.0}, 1).amount == 8
 
 
 @pytest.mark.slow

@@ -8,7 +8,9 @@ from ftjax.evaluation.few_units import FEW, jackknife_interval
 from ftjax.evaluation.intervals import (
     bootstrap_interval,
     bootstrap_intervals_of_sums,
+    mean_interval,
     ratio_interval,
+    score_interval,
     score_of_sums_interval,
 )
 
@@ -49,8 +51,16 @@ def test_scores_stay_in_their_range_and_many_units_are_resampled():
     rows = np.array([[9.0, 10.0], [10.0, 10.0], [2.0, 3.0]])
     low, high = score_of_sums_interval(rows, loss)
     assert 0.0 <= low < loss(rows) < high == 1.0
+    assert score_interval(np.array([1.0, 1.0, 0.5]))[1] == 1.0
+    assert mean_interval(np.array([0.01, 4.0, 0.02]), within=(0.0, None))[0] == 0.0
     many = texts(np.random.default_rng(1), FEW)
     assert bootstrap_interval(many, loss) != jackknife_interval(many, loss, 0.95)
+
+
+def test_what_is_too_large_has_the_ends_of_resamples():
+    values = np.array([1e200, 1.0, 2.0])
+    assert jackknife_interval(values, np.mean, 0.95) is None
+    assert np.isfinite(bootstrap_interval(values, np.mean)).all()
 
 
 def test_what_is_undefined_without_a_unit_is_resampled():

@@ -1,5 +1,6 @@
 """Head2Toe: the group lasso at its optimum, the features it keeps, its row of an ablation."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -121,13 +122,37 @@ def test_the_features_of_all_stages_take_one_pass():
         wanted = gather(pairs).outputs
         assert found.shape == wanted.shape and len(found) == 20
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
-    inputs = batches[0]['inputs']
+    given = jax.device_put((prepared.variables, batches[0]['inputs']))
     whole = Forward(network, preprocessing, None, Sharding())
     every = StageForward(network, preprocessing, stages)
-    one, other = (program(run, prepared.variables, inputs).flops for run in (every, whole))
+    one, other = (program(run, *given).flops for run in (every, whole))
     assert one < 1.05 * other
     with pytest.raises(UserError, match="did you mean 'block_00'"):
         stage_features(network, prepared.variables, batches, preprocessing, ['block_0'])
+
+
+def test_features_of_texts_are_in_the_order_of_the_split():
+    values = {
+        'init': 'docstrings',
+        'data': {
+            'source': 'docstrings',
+            'examples_per_class': 1,
+            'val_per_class': 1,
+            'test_per_class': 8,
+            'eval_batch_size': 4,
+        },
+    }
+    settings = AblationSettings(arms={'head2toe': {'baseline': 'head2toe'}}, seeds=(0,))
+    prepared = CellRunner(values, settings).prepared('head2toe', None, 0)
+    part, last = prepared.data.test, stages_of(prepared)[-1:]
+    batches = [*eval_batches(part, 4, None, prepared.preprocessing)]
+    index = np.concatenate([batch['index'][batch['mask'] > 0] for batch in batches])
+    assert (np.diff(index) < 0).any()  # batches come by length
+    (found,) = taps_of(prepared, part, last)
+    pairs = predict(
+        prepared.network, prepared.variables, batches, prepared.preprocessing, stage=last[0]
+    )
+    np.testing.assert_allclose(found, gather(pairs).outputs, rtol=1e-4, atol=1e-4)
 
 
 def test_a_share_that_is_none():

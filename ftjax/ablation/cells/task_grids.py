@@ -77,7 +77,7 @@ def run_grids(
         check_place(folder)
     todo = tasks_to_run(settings, only)
     splits = check_data(values, settings, folder, retry_failed, todo)
-    rows, notes, races = [], [], {}
+    rows, notes, races, spent = [], [], {}, {}
     for number, (task, changes) in enumerate(todo.items()):
         if task:
             print(f'{printable(task)}:', flush=True)
@@ -90,20 +90,20 @@ def run_grids(
         grid, schedule = scheduled(own, of_task)
         runner = runner_of(of_task, grid, splits)
         if settings.budget:
-            amount = budget_of_task(settings, races, number)
+            amount = budget_of_task(settings, spent, number)
             schedule = race_of(grid, amount, place, engine.workers, runner)
         # The lock of all tasks keeps no process away that runs this one only.
         with run_lock(place, enabled=first()):
             made = run_one(runner, schedule, place, engine, vectorise, retry_failed, allow)
             for note in told:  # of equal compute
                 keep_note(place, note)
-        kept, more = reduced(made, own, schedule, task, races)
+        kept, more = reduced(made, own, schedule, task, races, spent)
         told += identity_notes(place)
         rows += [{'task': task, **to_jsonable(row)} if task else row for row in kept]
         notes += [f'{task}: {note}' if task else note for note in (*told, *more)]
+    check_any(rows, notes)
     if settings.tasks and not settings.sequence and not only:
         write_text(folder / 'runs.jsonl', ''.join(json.dumps(row) + '\n' for row in rows))
-    check_any(rows, notes)
     return rows, notes, races
 
 
@@ -127,15 +127,27 @@ def reduced(
     schedule: Schedule,
     task: str,
     races: dict[str, Any],
+    spent: dict[str, float],
 ) -> tuple[RowList, list[str]]:
-    """The rows of a task that a summary is made of, and notes; a race is added to `races`.
+    """The rows of a task that a summary is made of, and notes.
 
-    A race that its budget does not start has no rows, and a note of why.
+    A race is added to `races` and what it cost to `spent`. One whose budget took no full run has
+    no rows, and a note of why.
+
+    Raises:
+      UserError: a race without rows that goes on.
     """
     if not isinstance(schedule, Race):
         return chosen(rows, settings)
     state = schedule.state(rows)
+    spent[task] = state.ledger.spent
     kept = schedule.results(rows)
+    if not kept and state.pending:
+        where = f'{task}: ' if task else ''
+        raise UserError(
+            f'{where}the race within {settings.budget!r} has {len(state.pending)} runs of its '
+            'present round to make before anything can be told; run it without --summarise'
+        )
     if not kept:
         return [], [f'config.ablation.budget {settings.budget!r}: {state.ended}']
     races[task] = described(schedule, state)
@@ -159,7 +171,7 @@ def stored_rows(
         raise UserError(f'{file} holds no rows to summarise')
     if settings.tasks and not settings.sequence:
         check_place(folder)
-    kept, notes, races = [], [], {}
+    kept, notes, races, spent = [], [], {}, {}
     for number, (task, changes) in enumerate(tasks_of(settings).items()):
         place, of_task = folder_of(task, folder), merged(values, changes)
         equal = settings.equal == 'compute'
@@ -170,9 +182,9 @@ def stored_rows(
             grid, schedule = scheduled(settings, of_task)
             check_config(of_task, settings, place)
             if settings.budget:
-                schedule = race_of(grid, budget_of_task(settings, races, number), place)
+                schedule = race_of(grid, budget_of_task(settings, spent, number), place)
             there = in_order(grid, schedule.present(read_rows(place / 'runs.jsonl')))
-            of_arms, more = reduced(there, settings, schedule, task, races)
+            of_arms, more = reduced(there, settings, schedule, task, races, spent)
         kept += [{'task': task, **to_jsonable(row)} if task else row for row in of_arms]
         told += [*identity_notes(place), *more]
         notes += [f'{task}: {note}' if task else note for note in told]

@@ -14,7 +14,6 @@ from ftjax.ablation.racing.narrowing import SHARE, pilots_of, worth_it
 from ftjax.ablation.racing.race import Race
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.statistics.margin import default_margin
-from ftjax.ablation.statistics.row_types import Summary
 from ftjax.io.files.atomic import read_json, write_json
 from ftjax.io.json.stored_fields import check_fields_of
 from ftjax.tasks.metrics import metric_of
@@ -22,10 +21,16 @@ from ftjax.tasks.metrics import metric_of
 START = 'race_start.json'
 
 
-def budget_of_task(settings: AblationSettings, races: Summary, number: int) -> Budget:
-    """The budget of a task: what those before it have left, shared out evenly."""
+def budget_of_task(settings: AblationSettings, spent: Mapping[str, float], number: int) -> Budget:
+    """The budget of a task: what those before it have left, shared out evenly.
+
+    Args:
+      settings: of all tasks.
+      spent: by the races of those before it, by name.
+      number: of the task, from 0.
+    """
     budget = read_budget(settings.budget)
-    left = budget.amount - sum(race['spent'] for race in races.values())
+    left = budget.amount - sum(spent.values())
     return dataclasses.replace(budget, amount=left / max(1, len(settings.tasks) - number))
 
 

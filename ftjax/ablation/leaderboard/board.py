@@ -105,8 +105,8 @@ def first_metrics(entries: Sequence[Entry]) -> list[Entry]:
     return [entry for entry in entries if first[entry.setting] == entry.metric]
 
 
-def shown(board: Board, entries: Sequence[Entry]) -> str:
-    """Some entries as text for a terminal: the Markdown page's tables."""
+def shown(board: Board, entries: Sequence[Entry], commits: str = '') -> str:
+    """Some entries as text for a terminal: the Markdown page's tables; `commits` as of `Links`."""
     if not entries:
         return 'nothing passes these filters'
-    return markdown(entries, {}, board.handed_in, Links(configs_named(board.results)))
+    return markdown(entries, {}, board.handed_in, Links(configs_named(board.results), commits))

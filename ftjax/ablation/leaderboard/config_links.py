@@ -18,8 +18,7 @@ class Links:
     configs: dict[str, str]
     """As `configs_named` gives them."""
     commits: str = ''
-    """Address of a commit without its hash, https://HOST/OWNER/NAME/commit/; '' where none is
-    known."""
+    """Address of a commit up to its hash, https://HOST/OWNER/NAME/commit/; '' for none."""
 
     def config(self, file: str) -> str:
         """See `config_of`."""
@@ -31,7 +30,7 @@ class Links:
         >>> Links({}, 'https://example.org/commit/').commit('b8a55a222099')
         'https://example.org/commit/b8a55a222099'
         """
-        return f'{self.commits.rstrip("/")}/{commit}' if self.commits else ''
+        return self.commits + commit if self.commits else ''
 
 
 def configs_named(results: pathlib.Path) -> dict[str, str]:

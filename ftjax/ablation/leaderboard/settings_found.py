@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ftjax.ablation.cells.tasks import place_of
 from ftjax.ablation.grid.rows import check_row, read_rows
+from ftjax.ablation.rates.choice import known_rate
 from ftjax.ablation.statistics.row_types import OwnRow, Summary
 from ftjax.ablation.summary.summary import read_summary
 from ftjax.io.json.jsonl import numbered_jsonl
@@ -87,27 +88,25 @@ def that_count(rows: Sequence[Located], report: Summary, task: str) -> list[Loca
     """The rows that a report was made of: arms, seeds and rates that its config named.
 
     A folder may be used again with fewer of them. Variants that were tuned and short runs of a
-    race are no arms of the report either.
+    race are no arms of the report either. None at all where the report's reference has no rows:
+    the others would be compared with another arm.
     """
     arms = {
-        arm['arm']: {nine_digits(one['rate']) for one in arm['curve'] if one['rate'] is not None}
+        arm['arm']: [one['rate'] for one in arm['curve'] if one['rate'] is not None]
         for told in report['tasks']
         if told['task'] == (task or 'all')
         for arm in told['arms']
     }
     seeds = set(report['seeds'])
-    return [
+    found = [
         one
         for one in rows
         if one.row['arm'] in arms
         and one.row['seed'] in seeds
-        and (one.row['rate'] is None or nine_digits(one.row['rate']) in arms[one.row['arm']])
+        and known_rate(one.row['rate'], arms[one.row['arm']]) in (None, *arms[one.row['arm']])
     ]
-
-
-def nine_digits(rate: float) -> str:
-    """A rate as text, without the last digits of its computation."""
-    return f'{rate:.9g}'
+    named = {one.row['arm'] for one in found}
+    return found if report['reference'] in named else []
 
 
 def located_rows(path: pathlib.Path, place: str) -> Iterator[Located]:

@@ -66,6 +66,9 @@ def read_submission(
     if setting not in settings:
         return Submission(name, setting, {}, (*wrong, f'there is no setting {setting!r}'))
     joined = settings[setting]
+    if not joined.rows:
+        why = f'the rows of {setting!r} are not those of arms that its report compares'
+        return Submission(name, setting, {}, (*wrong, why))
     own = Setting(setting, tuple(rows)).arms
     if not own:
         wrong.append(f'{ROWS} holds no rows')

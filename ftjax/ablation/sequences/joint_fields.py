@@ -11,18 +11,20 @@ from typing import Any
 def joint_splits(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Sizes and leaks of all tasks, added up.
 
-    A count of leaks is None where it is None of any task: nobody looked for all of them.
+    Leaks are of the tasks in which copies were looked for, and `n` counts the test examples of
+    these. Near copies are None where none of them was looked through.
 
     >>> one = {'sizes': {'train': 8, 'test': 4}, 'leaks': {'exact': 1, 'near': 0, 'n': 4}}
     >>> other = {'sizes': {'train': 6, 'test': 2}, 'leaks': {'exact': 0, 'near': None, 'n': 2}}
     >>> joint_splits([one, other])
-    {'sizes': {'train': 14, 'test': 6}, 'leaks': {'exact': 1, 'near': None, 'n': 6}}
+    {'sizes': {'train': 14, 'test': 6}, 'leaks': {'exact': 1, 'near': 0, 'n': 6}}
     """
     known = list(parts)
     found = {'sizes': _added([part['sizes'] for part in known])}
-    leaks = [part['leaks'] for part in known if part.get('leaks')]
-    if leaks and len(leaks) == len(known):
-        found['leaks'] = _added(leaks)
+    told = [part['leaks'] for part in known if part.get('leaks')]
+    compared = [leaks for leaks in told if leaks.get('exact') is not None]
+    if told:
+        found['leaks'] = _added(compared or told)
     return found
 
 
@@ -43,9 +45,9 @@ def mean_of(values: Iterable[float | None]) -> float | None:
 
 
 def _added(parts: Sequence[Mapping[str, int | None]]) -> dict[str, int | None]:
+    """Sums by name, of what is known; None where nothing is."""
     found: dict[str, int | None] = {}
     for name in dict.fromkeys(name for part in parts for name in part):
-        counts = [part.get(name) for part in parts]
-        numbers = [count for count in counts if count is not None]
-        found[name] = sum(numbers) if len(numbers) == len(counts) else None
+        numbers = [part[name] for part in parts if part.get(name) is not None]
+        found[name] = sum(numbers) if numbers else None
     return found

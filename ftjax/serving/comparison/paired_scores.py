@@ -21,7 +21,7 @@ class PairedScores:
     n: int
     difference: float
     interval: tuple[float, float] | None
-    """95 %, bootstrap over examples, or groups; None below two."""
+    """95 %, of `mean_interval` over examples or groups; None below two."""
     differing: int
     """Examples whose scores differ, or groups that hold one."""
     first_only: int | None = None
