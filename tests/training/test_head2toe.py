@@ -127,7 +127,7 @@ def test_the_features_of_all_stages_take_one_pass():
     every = StageForward(network, preprocessing, stages)
     one, other = (program(run, *given).flops for run in (every, whole))
     assert one < 1.05 * other
-    with pytest.raises(UserError, match="did you mean 'block_00'"):
+    with pytest.raises(UserError, match="did you mean 'block_0"):
         stage_features(network, prepared.variables, batches, preprocessing, ['block_0'])
 
 
