@@ -1,6 +1,6 @@
 """T4: the depth curve and the ULMFiT ladder on questions (TREC, 6 classes), with MiniLM.
 
-    FTJAX_MINILM=FOLDER bash scripts/reproduce.sh T4
+    FTJAX_DATA=FOLDER FTJAX_MINILM=FOLDER bash scripts/reproduce.sh T4
 
 FOLDER holds MiniLM (L6 H384, BERT's layout) with its tokenizer.json; the questions need the
 data folder (environment variable FTJAX_DATA). About an hour of one idle core. Published: Howard

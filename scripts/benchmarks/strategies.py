@@ -17,6 +17,8 @@ GALORE = 8
 OPTIMIZERS = {'full, muon': 'muon', f'full, galore:{GALORE}': f'galore:{GALORE}'}
 """Arms that are full fine-tuning with another optimizer, whose own products count as needed."""
 FEATURES = 'head2toe'
+BESIDE = {'lora:8,all': 'adapter'}
+"""Arms that no strategy's own example is, and what they are."""
 CAPTION = (
     f'Every strategy on a ViT of {DEPTH} blocks (width {WIDTH}, {IMAGE} px, batch {BATCH}): '
     'the mean step of a run, over full fine-tuning. Ratio: FLOPs over the ideal, which is the '
@@ -58,6 +60,7 @@ def run(folder: pathlib.Path, names: list[str] | None = None, repeats: int = 3) 
         for text, name in OPTIMIZERS.items()
         if not names or name.partition(':')[0] in names
     }
+    found |= {text: kind for text, kind in BESIDE.items() if not names or text in names}
     found |= {FEATURES: 'baseline'} if not names or FEATURES in names else {}
     if not found:
         raise UserError(f'no strategy among {names}')
@@ -151,17 +154,14 @@ class Timed:
 def priced(network: Any, variables: Any, full: Timed, text: str, repeats: int) -> dict[str, Any]:
     """The row of one strategy, as `text` writes it, or of an optimizer."""
     import jax
-    from benchmarks.ideal_vit import galore_flops, ideal_flops, muon_flops
+    from benchmarks.ideal_vit import ideal_flops
 
     optimizer = OPTIMIZERS.get(text, 'adamw')
     freeze = text.partition(',')[0] if text in OPTIMIZERS else text
     timed = full if text == 'full' else Timed(network, variables, freeze, optimizer)
     whole = full.plan.at(0)
     shapes = shapes_of(timed.variables)
-    own_products = {
-        'muon': muon_flops(shapes),
-        f'galore:{GALORE}': galore_flops(shapes, GALORE),
-    }.get(optimizer, 0.0)
+    own_products = optimizer_flops(optimizer, shapes)
     flops = timed.mean(lambda phase: timed.compiled(phase)[1].flops)
     ideal = timed.mean(lambda p: ideal_flops(network, shapes, p.trainable, BATCH)) + own_products
     reference = full.compiled(whole)[1]
@@ -190,6 +190,16 @@ def priced(network: Any, variables: Any, full: Timed, text: str, repeats: int) -
         timed.known.clear()
         jax.clear_caches()
     return row
+
+
+def optimizer_flops(optimizer: str, shapes: dict[str, tuple[int, ...]]) -> float:
+    """Operations of the products that an optimizer needs for itself."""
+    from benchmarks.ideal_vit import galore_flops, muon_flops
+
+    name, _, rank = optimizer.partition(':')
+    if name == 'galore':
+        return galore_flops(shapes, int(rank))
+    return muon_flops(shapes) if name == 'muon' else 0.0
 
 
 def features_priced(

@@ -98,7 +98,7 @@ def seal(results: pathlib.Path, folder: pathlib.Path, setting: str) -> pathlib.P
 
 
 def first_metrics(entries: Sequence[Entry]) -> list[Entry]:
-    """The entries by the first metric of each setting: enough for a page without filters."""
+    """The entries by the first metric of each setting, that of its report where there is one."""
     first: dict[str, str] = {}
     for entry in entries:
         first.setdefault(entry.setting, entry.metric)

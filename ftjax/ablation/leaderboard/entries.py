@@ -58,7 +58,7 @@ def entries_of(setting: Setting) -> Iterator[Entry]:
     if not setting.rows:
         raise UserError('no row is of an arm, seed and rate of its report; read the report instead')
     found = problems(setting.arms)
-    for name in metrics_of([one.row for one in setting.rows]):
+    for name in by_report(metrics_of([one.row for one in setting.rows]), setting):
         rows, options = as_reported(setting, name)
         summary: Any = summarise(rows, metric=name, **options)
         arms = with_differences_of_others(summary['tasks'][0]['arms'], rows, name, options)
@@ -134,6 +134,12 @@ def metrics_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         )
     ]
     return sorted(names, key=lambda name: (name == 'loss', name != 'accuracy', name))
+
+
+def by_report(names: Sequence[str], setting: Setting) -> list[str]:
+    """Metrics with that of the report first, where there is one."""
+    own = setting.report and setting.report['metric']
+    return sorted(names, key=lambda name: metric_of(name).name != own)
 
 
 def commits_of(rows: Sequence[Located]) -> tuple[str, ...]:

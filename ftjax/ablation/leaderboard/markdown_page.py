@@ -17,7 +17,8 @@ HOW_TO_READ = (
     '`python scripts/leaderboard.py`. Means over seeds with 95 % t intervals; the verdict compares '
     'with the reference arm on the same seeds, in intervals that hold together for all arms of a '
     'setting; numbers of different settings do not compare. '
-    '*cost*: FLOPs of a step over those of the costliest arm. *checked*: yes where the arms of a '
+    '*cost*: FLOPs of a step over those of the costliest arm; a step on stored features is priced '
+    'without the part that runs once. *checked*: yes where the arms of a '
     'setting had the same data, seeds and number of trials, and rows that say what made them; else '
     'what is missing. A number in the column of seeds leads to its row.'
 )
