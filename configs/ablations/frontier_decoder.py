@@ -5,7 +5,7 @@ r"""What should learn in a small decoder, and what does it cost in text that it 
 
 The task is that of configs/instruct.py, for one epoch; retention is the negative log-likelihood of
 a token of `documentation`, general text of the kind that the network was pretrained on. Measured,
-test and documentation, lower is better: full 2.16 / 3.41, l2_sp 2.11 / 3.13 (better at both, see the verdicts),
+test and documentation, lower is better: full 2.16 / 3.41, l2_sp 2.11 / 3.13 (better at both),
 blocks:20%-80% 2.28 / 3.16, lora:8 2.50 / 3.41, lora:8,all 2.26 / 3.47; every arm forgets. Results:
 results/frontier_decoder. About 70 minutes on one core, and it goes on where it was stopped. Three
 arms with two epochs: results/instruct.
