@@ -10,10 +10,10 @@ from other pairs: Spearman's correlation of their cosine with the labels of MRPC
 is trained on. It is not the loss of hidden tokens: MiniLM comes without the layer that guesses
 them. Of an encoder that has it, the shipped one say, that would be the test set
 {'source': 'docstrings:unlabelled', 'task': 'masked_tokens', 'head': 'source'} and the metric
-'loss'. Measured, test accuracy (%) / correlation of paraphrases: pretrained - / .37, full 78.1 / .37,
-head 71.8 / .37 and first:2 72.3 / .36 (both worse), lora:8,all 78.3 / .40, norm 78.2 / .41; no other
-arm differs significantly from full, and none from the pretrained network on paraphrases. Rates tried
-with one seed stood beside a cliff for ema and wise_ft (69.9 and 73.2). Results:
+'loss'. Measured, test accuracy (%) / correlation of paraphrases: pretrained - / .37, full 78.1 /
+.37, head 71.8 / .37 and first:2 72.3 / .36 (both worse), lora:8,all 78.3 / .40, norm 78.2 / .41; no
+other arm differs significantly from full, and none from the pretrained network on paraphrases. The
+rate that one seed chose lay beside a cliff for ema and wise_ft (69.9 and 73.2). Results:
 results/frontier_sentences. About two hours of one busy core; it goes on where it was stopped.
 """
 
