@@ -2,8 +2,8 @@
 
     python scripts/ablate.py --config=configs/ablations/strategies.py --workdir=runs/strategies
 
-Measured, test accuracy: full 87.7; 11 of the 61 others are worse (head -4.3 points [-7.5, -1.1],
-prompts -3.8 and -4.0, anb -9.2), none is better, 50 have no significant difference; every rate is
+Measured, test accuracy: full 87.7; 9 of the 61 others are worse (head -4.3 points, prompts
+-3.8 and -4.0, anb -9.2), none is better, 52 have no significant difference; every rate is
 inside what was tried. LoRA with 5 % of the weights is at -0.7 [-3.8, +2.3]. Results:
 results/strategies. A strategy of your own, registered above `get_config`, is one more arm. About
 two hours of one busy core; an interrupted call goes on where it was.
