@@ -72,6 +72,6 @@ def stage_features(
         real = mask.reshape(len(mask), -1).any(axis=1)
         places.append(np.asarray(batch['index'])[real])
         for rows, given in zip(found, outputs, strict=True):
-            rows.append(np.asarray(given, np.float32)[: len(real)][real])
+            rows.append(np.asarray(given, np.float32)[: len(mask)][real])
     order = np.argsort(np.concatenate(places), kind='stable')
     return [np.concatenate(rows)[order] for rows in found]

@@ -48,6 +48,7 @@ def _added(parts: Sequence[Mapping[str, int | None]]) -> dict[str, int | None]:
     """Sums by name, of what is known; None where nothing is."""
     found: dict[str, int | None] = {}
     for name in dict.fromkeys(name for part in parts for name in part):
-        numbers = [part[name] for part in parts if part.get(name) is not None]
+        counts = [part.get(name) for part in parts]
+        numbers = [count for count in counts if count is not None]
         found[name] = sum(numbers) if numbers else None
     return found
