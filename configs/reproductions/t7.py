@@ -5,9 +5,10 @@
 FOLDER holds MiniLM (L6 H384, BERT's layout) with its tokenizer.json; the texts need the data
 folder (environment variable FTJAX_DATA). Published (arXiv:2603.27707, BERT-base on RTE, MRPC,
 CoLA, SST-2, five seeds; average forgetting in points): full 19.9 +- 4.8, LoRA (r 8, q and v)
-.6 +- 1.4, EWC 15.5 +- 1.4. Not run yet: a sequence of `full` took six minutes of one core, all some
-six hours of it, and it goes on where it was stopped. A try with the shipped encoder in minutes:
---config.init=docstrings --config.data.examples_per_class=4 --config.train.epochs=1.0.
+.6 +- 1.4, EWC 15.5 +- 1.4. Not run to its end yet: some 80 sequences of one to four minutes of a
+busy core, three and a half hours with what is compiled; it goes on where it was stopped. A try with
+the shipped encoder in minutes: --config.init=docstrings --config.data.examples_per_class=4
+--config.train.epochs=1.0.
 """
 
 from ml_collections import ConfigDict
