@@ -106,7 +106,8 @@ def test_every_config_names_arms_and_gates_that_can_be_read(repository):
             for arm in settings.tuned:
                 read_config(merged(values, settings.changes(arm)))
             kinds = {type(baseline_of(settings, arm)) for arm in settings.arms}
-            judged = settings.gates or settings.group_gates or soups.Soup in kinds
+            named = settings.gates or settings.group_gates or settings.forgetting_gates
+            judged = named or soups.Soup in kinds
             assert judged and settings.notes, f'{name}: no gate, or no reduction stated'
             seen.append(name)
     assert {'t1', 't4', 't5_digits'} <= {*seen}
