@@ -104,8 +104,9 @@ def _titled(
         axes, f'Simultaneous {level} intervals. Dashed: {summary["reference"]}. Grey: margin.', 9
     )
     there = {difference['verdict'] for _, difference in found}
-    unknown = any(difference['standard_error'] is None for _, difference in found)
-    words = {'undecided': 'no verdict' if unknown else 'no significant difference'}
+    grey = [one['standard_error'] is None for _, one in found if one['verdict'] == 'undecided']
+    word = 'no verdict' if all(grey) else 'no significant difference'
+    words = {'undecided': f'{word} or no verdict' if any(grey) and not all(grey) else word}
     handles = [
         Line2D([], [], color=colour, marker='D', linewidth=2.2, label=words.get(name, name))
         for name, colour in VERDICT_COLOURS.items()
