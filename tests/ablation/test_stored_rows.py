@@ -55,7 +55,7 @@ def run_tasks(folder, settings, values):
         grid, schedule = scheduled(own, of_task)
         rows = run_grid(grid, execute, place, {'config': of_task}, False, schedule=schedule)
         keep_note(place, note)
-        of_arms, more = reduced(rows, settings, schedule, task, {})
+        of_arms, more = reduced(rows, settings, schedule, task, {}, {})
         kept += [{'task': task, **to_jsonable(row)} for row in of_arms]
         notes += [f'{task}: {told}' for told in (note, *more)]
     (folder / 'runs.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in kept))
