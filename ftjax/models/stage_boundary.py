@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from ftjax.models.layers.stored import stored
 from ftjax.pytrees import Tree
 
 DEEP = 8
@@ -38,12 +39,4 @@ def _gradient_written(x: jax.Array) -> jax.Array:
     return x
 
 
-def _stored(cotangent: jax.Array) -> jax.Array:
-    # What a conditional answers is stored, and never computed again by its readers. The barrier
-    # hides from the compiler that the first branch is never taken; were it taken, it would answer
-    # the same numbers. A sum with zeros over an axis of two does it too, and took 8 % of the step.
-    never = jax.lax.optimization_barrier(jnp.zeros((), bool))
-    return jax.lax.cond(never, lambda x: jnp.minimum(x, jnp.inf), lambda x: x, cotangent)
-
-
-_gradient_written.defvjp(lambda x: (x, None), lambda _, cotangent: (_stored(cotangent),))
+_gradient_written.defvjp(lambda x: (x, None), lambda _, cotangent: (stored(cotangent),))

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,3 +44,30 @@ def test_a_frozen_kernel_costs_no_gradient():
     through = flops(jax.grad(lambda x: (layer.apply(params, x) ** 2).sum()), inputs)
     # Forward and the gradient to the inputs: a kernel's gradient would be the third.
     assert forward < through < 2.3 * forward
+
+
+def read_by_transpositions(convolution):
+    """Most operands that any transposition reads in the gradient of two layers."""
+
+    def layers(kernels, inputs):
+        for kernel in kernels:
+            centred = inputs - inputs.mean((1, 2), keepdims=True)
+            scaled = jnp.maximum(centred * 1.1 + 0.1, 0)
+            inputs = inputs + convolution(
+                scaled, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=NHWC
+            )
+        return (inputs**2).sum()
+
+    kernels = [jnp.ones((3, 3, 8, 8))] * 2
+    images = jnp.ones((GROUP, 8, 8, 8))
+    text = jax.jit(jax.grad(layers)).lower(kernels, images).compile().as_text()
+    found = re.findall(
+        r'%transpose_\w*fusion[.\d]* = f32\[8,8,8,8\]\S* fusion\((.*?)\), kind', text
+    )
+    return max(operands.count('%') for operands in found)
+
+
+@pytest.mark.skipif(jax.default_backend() != 'cpu', reason='how the compiler for CPUs fuses')
+def test_no_norm_is_computed_again_while_operands_are_transposed():
+    assert read_by_transpositions(convolve) == 1
+    assert read_by_transpositions(lax.conv_general_dilated) > 1

@@ -1,4 +1,4 @@
-"""Convolutions whose kernel's gradient is summed over groups of examples on a CPU."""
+"""Convolutions whose gradient suits XLA's CPU compiler."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import jax
 from jax import lax
 from jax.typing import DTypeLike
 
+from ftjax.models.layers.stored import stored
+
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
 
 GROUP = 8
-"""Examples a group."""
+"""Examples a group, before jax 0.12."""
 
 
 def conv3x3(features: int, stride: int, name: str, dtype: DTypeLike) -> nn.Conv:
@@ -39,12 +41,15 @@ def convolve(
     """`lax.conv_general_dilated`, for `nn.Conv(conv_general_dilated=convolve)`.
 
     The gradient of a kernel is a convolution of the inputs with a "kernel" as large as the
-    feature map, and as deep as the batch. XLA's CPU library makes it fastest a few examples at
-    a time: 64 feature maps of 32x32x16 take 3.6 ms at once and 2.1 ms in groups of 8; of 8x8x64,
-    1.9 and 1.5 ms (two cores of an AVX-512 machine). Of maps that are larger (56x56x64) or have
-    more channels (7x7x512) it is not, so the ResNets for larger images do without. On a CPU
-    there is no forward-mode derivative (`jax.jvp`). Convolutions with groups of channels are
-    left alone.
+    feature map, and as deep as the batch, whose operands are transposed. XLA's CPU compiler takes
+    the norm and activation below it into the transposition, and reads them there with strides: a
+    third of a step of ResNet-26. Inputs and cotangent are therefore stored first: 18 % (jax 0.12)
+    and 10 % (jax 0.10) less for that step, on two cores of an AVX-512 machine. Before jax 0.12
+    that convolution runs on one core, and groups of 8 images are faster than all at once; from
+    0.12 on they are slower. Measured beside other ways in results/benchmarks/convolutions.md.
+
+    On a CPU there is no forward-mode derivative (`jax.jvp`). Convolutions with groups of channels
+    are left alone.
     """
     run = partial(lax.conv_general_dilated, **options)
     groups = options.get('feature_group_count', 1) * options.get('batch_group_count', 1)
@@ -52,21 +57,22 @@ def convolve(
     # A program that is exported for any number of examples has no gradient.
     if not isinstance(examples, int) or jax.default_backend() != 'cpu' or groups > 1:
         return run(inputs, kernel, *sizes)
-    if examples <= GROUP:
-        return run(inputs, kernel, *sizes)
+
+    group = GROUP if jax.__version_info__ < (0, 12) else max(1, examples)
 
     @jax.custom_vjp
     def convolved(inputs, kernel):
         return run(inputs, kernel, *sizes)
 
     def backward(saved, cotangent):
-        inputs, kernel = saved
+        inputs, kernel = stored(saved[0]), saved[1]
+        cotangent = stored(cotangent)
         (to_inputs,) = jax.vjp(lambda x: run(x, kernel, *sizes), inputs)[1](cotangent)
         to_kernel = sum(
-            jax.vjp(lambda k, x=inputs[i : i + GROUP]: run(x, k, *sizes), kernel)[1](
-                cotangent[i : i + GROUP]
+            jax.vjp(lambda k, x=inputs[i : i + group]: run(x, k, *sizes), kernel)[1](
+                cotangent[i : i + group]
             )[0]
-            for i in range(0, examples, GROUP)
+            for i in range(0, examples, group)
         )
         return to_inputs, to_kernel
 
