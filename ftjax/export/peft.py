@@ -17,7 +17,6 @@ from collections.abc import Collection
 import numpy as np
 
 from ftjax.errors import UserError
-from ftjax.export.peft_modules import renamed
 from ftjax.export.peft_tensors import ia3_tensors, lora_tensors, oft_tensors
 from ftjax.export.source_names import to_source
 from ftjax.leaves import flatten, unflatten
@@ -27,10 +26,10 @@ from ftjax.models.adapters.lora import LoRA
 from ftjax.models.adapters.oft import OFT
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.keymaps.keymap import KeyMap
+from ftjax.pretrained.live_names import renamed
+from ftjax.pretrained.peft.adapter_folder import CONFIG, WEIGHTS
 from ftjax.pretrained.readers.safetensors_file import write_safetensors
 from ftjax.pytrees import Variables
-
-CONFIG, WEIGHTS = 'adapter_config.json', 'adapter_model.safetensors'
 
 
 def save_peft(

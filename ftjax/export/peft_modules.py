@@ -1,7 +1,4 @@
-"""Where PEFT has our layers: names of modules in a live model of transformers 5.
-
-For some families they differ from the names of tensors in files.
-"""
+"""Where PEFT has our layers: modules of a live model of transformers 5."""
 
 from __future__ import annotations
 
@@ -10,30 +7,8 @@ import dataclasses
 from ftjax.errors import UserError
 from ftjax.models.adapters.adapter import holders
 from ftjax.pretrained.keymaps.keymap import KeyMap, Match
+from ftjax.pretrained.live_names import renamed
 from ftjax.pytrees import Variables
-
-_QKV = tuple((part, f'{part[0]}_proj') for part in ('query', 'key', 'value'))
-_VIT = (
-    ('encoder.layer.', 'layers.'),
-    *((f'attention.attention.{old}', f'attention.{new}') for old, new in _QKV),
-    ('attention.output.dense', 'attention.o_proj'),
-    ('intermediate.dense', 'mlp.fc1'),
-    ('output.dense', 'mlp.fc2'),
-)
-# Names in files -> names of modules, replaced in this order.
-MODULES: dict[str, tuple[tuple[str, str], ...]] = {
-    'vit': _VIT,
-    'deit': _VIT,
-    'vit_mae': _VIT,
-    'beit': _VIT,
-    'dinov3': (('layer.', 'model.layer.'),),
-    'dinov3_convnext': (('stages.', 'model.stages.'),),
-    'dinov2': (*_VIT[1:5], ('mlp.weights_out', 'mlp.down_proj')),
-    'swin': (
-        *((f'attention.self.{old}', f'attention.{new}') for old, new in _QKV),
-        *_VIT[4:],
-    ),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +30,6 @@ class Part:
     def is_pointwise(self) -> bool:
         """Whether it is a convolution of one pixel in transformers: tensors end in (1, 1)."""
         return self.match.rule.transform == 'pointwise'
-
-
-def renamed(family: str, name: str) -> str:
-    """A tensor's or module's name in a file as the live model of transformers 5 has it."""
-    for old, new in MODULES.get(family, ()):
-        name = name.replace(old, new)
-    return name
 
 
 def parts_of(params: Variables, leaf: str, family: str, keymap: KeyMap) -> dict[str, list[Part]]:

@@ -24,6 +24,8 @@ from ftjax.pretrained.config_values import check_values
 from ftjax.pretrained.fit_network import fit_network, size_override
 from ftjax.pretrained.locate.locate import RANDOM, Location, locate
 from ftjax.pretrained.outline import BuiltOutline, Outline, Pretrained
+from ftjax.pretrained.peft.adapter_folder import adapter_folder
+from ftjax.pretrained.peft.merged_checkpoint import merged_checkpoint
 from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
 from ftjax.pretrained.recognise import explained_by, recognised
@@ -49,8 +51,8 @@ def load_pretrained(
     Args:
       init: 'glyphs', 'docstrings' or another that is shipped, the name of a registered
         function that builds a network with its weights, 'data:NAME', 'hf://ORG/NAME[@REVISION]',
-        the path of a folder, file or run; with 'random:' before it the same network with random
-        weights.
+        the path of a folder, file or run, or of an adapter of PEFT, which is merged into its
+        base; with 'random:' before it the same network with random weights.
       num_classes: of the task; None keeps the checkpoint's head as it is, or leaves the head
         out where it has none; 0 leaves it out.
       class_names: of the task; as many classes under other names get a new head with
@@ -185,6 +187,10 @@ def describe(
             restore(folder)  # a run, or model/ or checkpoints/STEP of one
     if found := run_checkpoint.find(where.path):
         return _of_run(found, tensors)
+    if (adapter := adapter_folder(where.path)) is not None:
+        return merged_checkpoint(
+            adapter, describe(locate(adapter.base, weights=tensors), model, tensors=tensors)
+        )
     folder = where.path if where.path.is_dir() else where.path.parent
     file = folder / own_format.CONFIG
     config = read_object(file, LENIENT) if file.exists() else None

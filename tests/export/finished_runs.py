@@ -1,5 +1,6 @@
 """Folders of finished runs, as training leaves them, made from the golden checkpoints."""
 
+import dataclasses
 import pathlib
 
 import jax
@@ -63,7 +64,11 @@ def make_run(folder, golden, strategy, train=shaken, init=None):
     variables = train(network, variables, plan, inputs)
     logits = np.asarray(network.apply(variables, inputs))
     phase = plan.at(0)
-    save_own(folder / 'model', network, variables, found.preprocessing, NAMES)
+    preprocessing = found.preprocessing
+    if getattr(preprocessing, 'resize', '') == 'crop' and len(set(preprocessing.image_size)) > 1:
+        # The image processors of transformers crop to squares only.
+        preprocessing = dataclasses.replace(preprocessing, resize='squash')
+    save_own(folder / 'model', network, variables, preprocessing, NAMES)
     write_json(folder / 'config.json', {'init': init, 'seed': 4, 'data': {'source': 'npz:x.npz'}})
     write_json(folder / 'plan.json', plan.to_json())
     result = {

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from ftjax.errors import UserError, shown
 from ftjax.io.json.json_reader import LENIENT, read_object
 
-# What is asked for. No pickles, no code; `model*` leaves out adapters and optimizer states.
+# What is asked for. No pickles, no code; `model*` leaves out optimizer states, and adapters beside
+# a whole network.
 SMALL = (
     'config.json',
     'preprocessor_config.json',
@@ -25,9 +26,10 @@ SMALL = (
     'merges.txt',
     'modules.json',
     '1_Pooling/config.json',
+    'adapter_config.json',
 )
 WEIGHTS = ('model.safetensors', 'model-*.safetensors', 'model.safetensors.index.json')
-FALLBACK = ('flax_model.msgpack', '*.npz')
+FALLBACK = ('flax_model.msgpack', '*.npz', 'adapter_model.safetensors')
 
 
 class Address(NamedTuple):

@@ -40,8 +40,8 @@ def locate(init: str, *, weights: bool = True) -> Location:
     """Finds what an init string (without 'random:') names.
 
     Known are the shipped networks by name ('glyphs', 'docstrings' and others), 'data:NAME'
-    below the data folder, 'hf://ORG/NAME[/SUBFOLDER][@REVISION]', and the path of a folder, a
-    weights file, a run, a run's checkpoints (the best is taken) or one of them,
+    below the data folder, 'hf://ORG/NAME[/SUBFOLDER][@REVISION]', and the path of a folder, an
+    adapter of PEFT, a weights file, a run, a run's checkpoints (the best is taken) or one of them,
     RUN/checkpoints/STEP. An environment variable may be part of a path, $MINILM: the config then
     names no folder of one machine.
 

@@ -1,0 +1,229 @@
+"""Adapters in PEFT's format are opened with their base: what PEFT computes, and what is refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from finished_runs import GOLDENS, NAMES, inputs_of, make_run
+from safetensors.numpy import load_file, save_file
+
+from ftjax.errors import UserError
+from ftjax.export.weights import export_weights
+from ftjax.leaves import flatten
+from ftjax.pretrained.locate import hub
+from ftjax.pretrained.open import load_pretrained
+from ftjax.pretrained.own_format import write_json
+from ftjax.pretrained.peft.merging import neumann
+
+WRITTEN = [
+    *(('vit', strategy) for strategy in ('dora:2', 'ia3', 'oft:4')),
+    *(('bert', 'rslora:4'), ('gpt2', 'lora:2')),
+]
+MORE = [
+    *(('bert', 'lora:2+bitfit'), ('gpt2', 'dora:2'), ('gpt2', 'ia3'), ('swin_odd', 'lora:2')),
+    *(('roberta', 'dora:2'), ('phi3', 'dora:2'), ('efficientnet', 'dora:2,16,all')),
+]
+
+
+@pytest.mark.parametrize(
+    'golden, strategy',
+    [*WRITTEN, *(pytest.param(*given, marks=pytest.mark.slow) for given in MORE)],
+)
+def test_what_we_wrote_is_read_again(golden, strategy, tmp_path):
+    network, variables = make_run(tmp_path / 'run', golden, strategy)
+    folder = export_weights(tmp_path / 'run', tmp_path / 'out', adapters='peft')
+    found, inputs = load_pretrained(str(folder)), inputs_of(golden)
+    ours, base = network.apply(variables, inputs), load_pretrained(str(folder / 'base'))
+    np.testing.assert_allclose(found.network.apply(found.variables, inputs), ours, atol=1e-5)
+    assert np.abs(base.network.apply(base.variables, inputs) - ours).max() > 1e-3
+    assert found.report.head == 'kept' and found.network.num_classes == len(NAMES)
+    assert any('adapter of' in note for note in found.report.notes)
+    # Another task begins from the merged weights, with a head of its own.
+    assert load_pretrained(str(folder), num_classes=7).report.head == 'new'
+
+
+@pytest.fixture
+def adapter(tmp_path):
+    """A folder of PEFT that may be spoilt; its base lies in it."""
+    make_run(tmp_path / 'run', 'bert', 'lora:2')
+    return export_weights(tmp_path / 'run', tmp_path / 'out', adapters='peft')
+
+
+def changed(folder, tensors=None, **fields):
+    """The folder with other fields, and with what a function makes of its tensors."""
+    config = json.loads((folder / 'adapter_config.json').read_text())
+    write_json(folder / 'adapter_config.json', {**config, **fields})
+    if tensors is not None:
+        weights = folder / 'adapter_model.safetensors'
+        save_file(tensors(load_file(weights)), weights)
+
+
+QUERY = 'base_model.model.bert.encoder.layer.0.attention.self.query'
+REFUSED = {
+    'kind': ({'peft_type': 'LORRA'}, None, r"'LORRA'.*did you mean 'LORA'"),
+    'none': ({'peft_type': None}, None, 'peft_type'),
+    'value': ({'lora_alpha': 'much'}, None, "lora_alpha is 'much'; expected a number"),
+    'coft': ({'coft': True}, None, r'coft is True.*merge_and_unload'),
+    'layer': (
+        {},
+        lambda given: {**given, f'{QUERY}s.lora_A.weight': np.ones((2, 8), np.float32)},
+        r'acts on bert\.encoder\.layer\.0\.attention\.self\.querys, which the network .* has not',
+    ),
+    'half': (
+        {},
+        lambda given: {k: x for k, x in given.items() if k != f'{QUERY}.lora_B.weight'},
+        r'of encoder.*lora_A\.weight and lora_B\.weight is missing|of bert.*is missing',
+    ),
+    'shape': (
+        {},
+        lambda given: {**given, f'{QUERY}.lora_B.weight': np.ones((3, 2), np.float32)},
+        r'has shape .* in the network, which does not go with lora_',
+    ),
+    'part': (
+        {},
+        lambda given: {**given, f'{QUERY}.lora_B.bias': np.ones(8, np.float32)},
+        'of no known kind',
+    ),
+}
+
+
+@pytest.mark.parametrize('case', REFUSED)
+def test_what_does_not_fit_is_said(case, adapter):
+    fields, tensors, said = REFUSED[case]
+    changed(adapter, tensors, **fields)
+    with pytest.raises(UserError, match=said):
+        load_pretrained(str(adapter))
+
+
+def test_a_pickle_is_not_opened(adapter):
+    (adapter / 'adapter_model.safetensors').rename(adapter / 'adapter_model.bin')
+    with pytest.raises(UserError, match='is a pickle'):
+        load_pretrained(str(adapter))
+
+
+def test_the_base_is_found_beside_it_or_asked_for(adapter, tmp_path):
+    changed(adapter, base_model_name_or_path='/gone/base')
+    inside = load_pretrained(str(adapter / 'adapter_model.safetensors')).variables
+    shutil.move(adapter / 'base', tmp_path / 'elsewhere')
+    with pytest.raises(UserError, match=r"base_model_name_or_path is '/gone/base'.*folder base"):
+        load_pretrained(str(adapter))
+    changed(adapter, base_model_name_or_path=str(tmp_path / 'elsewhere'))
+    params = load_pretrained(str(adapter)).variables['params']
+    query = [tree['block_00']['attn']['query']['kernel'] for tree in (params, inside['params'])]
+    np.testing.assert_array_equal(*query)
+    changed(adapter, base_model_name_or_path=str(adapter))  # itself
+    with pytest.raises(UserError, match='base_model_name_or_path'):
+        load_pretrained(str(adapter))
+
+
+def test_a_base_in_our_own_format_is_refused(adapter, tmp_path):
+    changed(adapter, base_model_name_or_path=str(tmp_path / 'run' / 'model'))
+    with pytest.raises(UserError, match='in the format of ftjax'):
+        load_pretrained(str(adapter))
+
+
+def test_random_weights_are_those_of_the_base(adapter):
+    found = load_pretrained(f'random:{adapter}', num_classes=3)
+    assert found.report.head == 'new' and found.network.num_classes == 3
+
+
+def test_an_adapter_comes_from_the_hub(adapter, tmp_path, monkeypatch):
+    asked = []
+
+    def snapshot(address, patterns):
+        asked.append(address)
+        there = tmp_path / 'cache' / str(len(asked))
+        for file in adapter.iterdir():
+            if file.is_file() and any(file.match(pattern) for pattern in patterns):
+                there.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, there)
+        return there, 'c' * 40
+
+    monkeypatch.setattr(hub, '_snapshot', snapshot)
+    changed(adapter, base_model_name_or_path=str(adapter / 'base'))
+    found, here = load_pretrained('hf://me/adapter'), load_pretrained(str(adapter))
+    assert asked == ['hf://me/adapter'] * 2
+    for key, leaf in flatten(here.variables).items():
+        np.testing.assert_array_equal(flatten(found.variables)[key], leaf)
+
+
+def test_a_neumann_series_nears_cayleys_rotation():
+    skew = np.random.default_rng(0).normal(0, 0.05, (2, 4, 4)).astype(np.float32)
+    skew, identity = skew - skew.swapaxes(1, 2), np.eye(4)
+    exact = (identity + skew) @ np.linalg.inv(identity - skew)
+    errors = [np.abs(neumann(skew, terms) - exact).max() for terms in (1, 2, 3, 5, 12)]
+    assert errors == sorted(errors, reverse=True) and errors[-1] < 1e-6
+
+
+PEFT = {
+    'LoraConfig all': {
+        'r': 2,
+        'target_modules': 'all-linear',
+        'rank_pattern': {'query': 3},
+        'alpha_pattern': {'layer.1.attention.self.query': 5},
+        'init_lora_weights': False,
+    },
+    'LoraConfig embeddings': {
+        'r': 2,
+        'target_modules': ['word_embeddings', 'value'],
+        'use_rslora': True,
+        'init_lora_weights': False,
+    },
+    'LoraConfig biases': {
+        'r': 2,
+        'target_modules': ['query'],
+        'bias': 'lora_only',
+        'use_dora': True,
+        'init_lora_weights': False,
+    },
+    'IA3Config': {
+        'target_modules': ['key', 'intermediate.dense'],
+        'feedforward_modules': ['intermediate.dense'],
+        'init_ia3_weights': False,
+    },
+    'OFTConfig': {
+        'oft_block_size': 4,
+        'r': 0,
+        'target_modules': ['query', 'value'],
+        'init_weights': False,
+    },
+    'OFTConfig shared': {
+        'oft_block_size': 4,
+        'r': 0,
+        'target_modules': ['query'],
+        'block_share': True,
+        'use_cayley_neumann': False,
+        'init_weights': False,
+    },
+}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize('case', PEFT)
+@pytest.mark.parametrize('task', [None, 'SEQ_CLS'])
+def test_what_peft_wrote_gives_pefts_logits(case, task, tmp_path):
+    torch = pytest.importorskip('torch')
+    transformers = pytest.importorskip('transformers')
+    peft = pytest.importorskip('peft')
+    torch.manual_seed(0)
+    made = transformers.BertForSequenceClassification.from_pretrained(
+        GOLDENS / 'bert' / 'model', num_labels=3, ignore_mismatched_sizes=True
+    )
+    config = getattr(peft, case.split()[0])(
+        modules_to_save=['classifier'], task_type=task, **PEFT[case]
+    )
+    model = peft.get_peft_model(made, config).eval()
+    model.save_pretrained(str(tmp_path))
+    changed(tmp_path, base_model_name_or_path=str(GOLDENS / 'bert' / 'model'))
+    inputs = inputs_of('bert')
+    with torch.no_grad():
+        given = {name: torch.from_numpy(np.array(x)).long() for name, x in inputs.items()}
+        theirs = model(**given).logits.numpy()
+    found = load_pretrained(str(tmp_path))
+    ours = np.asarray(found.network.apply(found.variables, inputs))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    plain = load_pretrained(str(GOLDENS / 'bert' / 'model'), num_classes=3, head='new')
+    head = {**plain.variables['params'], 'head': found.variables['params']['head']}
+    before = plain.network.apply({**plain.variables, 'params': head}, inputs)
+    assert np.abs(np.asarray(before) - theirs).max() > 1e-3, 'the adapters change nothing'
