@@ -30,6 +30,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.checkpoint import input_size
 from ftjax.pretrained.locate.hub import parse
+from ftjax.pretrained.peft.merged_source import MERGED
 
 _log = logging.getLogger(__name__)
 ADAPTERS = ('merged', 'peft')
@@ -241,7 +242,7 @@ def new_beside(network: Adapted, run: FinishedRun) -> tuple[list[str], bool]:
     """Leaves after the last block that an adapter must bring along, and whether others are new.
 
     New is what trained, what an adaptation moved after training, and what the load initialised
-    because the checkpoint has none, as a pooler.
+    because the checkpoint has none, as a pooler, or merged with an adapter that PEFT wrote.
     """
     variables, plan, result = run.found.variables, run.plan, run.result
     paths = [key.partition('/')[2] for key in flatten(variables) if key.startswith('params/')]
@@ -256,6 +257,8 @@ def new_beside(network: Adapted, run: FinishedRun) -> tuple[list[str], bool]:
         later = result['adapted'].get('moved')
         moved |= set(paths) if later is None else {str(path).partition('/')[2] for path in later}
     moved |= {key.partition('/')[2] for key in run.load_report.get('initialised') or ()}
+    transformed = (run.load_report.get('transformed') or {}).items()
+    moved |= {key.partition('/')[2] for key, how in transformed if MERGED in how}
     stages = network.stages
     last = stages.index(network.blocks[-1])
     own = [path for path in paths if not network.is_adapter_leaf(path)]

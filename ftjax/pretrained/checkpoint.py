@@ -52,6 +52,8 @@ class Checkpoint:
     """What the load report says of the configuration and of the tensors' names."""
     options: JsonObject = dataclasses.field(default_factory=dict)
     """Fields of the network that somebody gave and that the configuration has no place for."""
+    texts: pathlib.Path | None = None
+    """Where the tokenizer is, if in another folder."""
 
     @property
     def is_own(self) -> bool:
@@ -191,7 +193,7 @@ class Checkpoint:
             saved = self.config.get('preprocessing') if self.is_own else None
             if is_table(saved):
                 return table_of(saved, f'{self.folder}/config.json'), 'config.json'
-            return text_preprocessing_of(network, self.folder, saved)
+            return text_preprocessing_of(network, self.texts or self.folder, saved)
         if self.is_own:
             if self.config.get('preprocessing') is None:
                 raise UserError(f'{self.folder}/config.json: preprocessing is missing')
@@ -218,7 +220,7 @@ class Checkpoint:
     @property
     def tokenizer(self) -> pathlib.Path | None:
         """The tokenizer.json beside the weights, if there is one."""
-        file = self.folder / own_format.TOKENIZER
+        file = (self.texts or self.folder) / own_format.TOKENIZER
         return file if file.exists() else None
 
 

@@ -135,6 +135,8 @@ def _headers(init: str) -> Location:
     if here := cached(init):
         return Location(*here)
     folder, commit = fetch(init, weights=False)
+    if (folder / 'adapter_config.json').exists() and not (folder / 'config.json').exists():
+        return locate(init)
     # The commit, not the branch: a push between the two requests must not mix two versions.
     address = init.partition('@')[0]
     return Location(folder, commit, HubHeaders(f'{address}@{commit}'))

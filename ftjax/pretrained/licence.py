@@ -10,6 +10,7 @@ from ftjax.io.files.regular_files import read_bytes
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.pretrained.locate.locate import RANDOM, locate
 from ftjax.pretrained.own_format import CONFIG, FORMAT
+from ftjax.pretrained.peft.adapter_folder import adapter_folder
 
 NOT_STATED = 'not stated'
 _CARD, _MOST, _LETTERS, _STEPS = 'README.md', 2**20, 80, 5
@@ -86,6 +87,8 @@ def _of_file(folder: pathlib.Path) -> str:
 
 def _began_with(folder: pathlib.Path) -> str:
     try:
+        if (adapter := adapter_folder(folder)) is not None:
+            return adapter.base
         config = read_object(folder / CONFIG, LENIENT)
     except UserError:
         return ''

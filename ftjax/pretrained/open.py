@@ -188,9 +188,8 @@ def describe(
     if found := run_checkpoint.find(where.path):
         return _of_run(found, tensors)
     if (adapter := adapter_folder(where.path)) is not None:
-        return merged_checkpoint(
-            adapter, describe(locate(adapter.base, weights=tensors), model, tensors=tensors)
-        )
+        base = describe(locate(adapter.base, weights=tensors), model, tensors=tensors)
+        return merged_checkpoint(adapter, base, where.revision)
     folder = where.path if where.path.is_dir() else where.path.parent
     file = folder / own_format.CONFIG
     config = read_object(file, LENIENT) if file.exists() else None

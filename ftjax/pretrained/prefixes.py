@@ -24,6 +24,9 @@ class Unprefixed(TensorSource):
     def file_of(self, name: str) -> str:
         return self._source.file_of(self._prefix + name)
 
+    def change_of(self, name: str) -> str:
+        return self._source.change_of(self._prefix + name)
+
     def read(self, name: str) -> np.ndarray:
         return self._source.read(self._prefix + name)
 

@@ -106,7 +106,7 @@ def report(
     transformed: dict[str, str] = {}
     for name, match in plan.reads.items():
         for index, key in enumerate(match.keys):
-            changes = []
+            changes = [source.change_of(name)] if source.change_of(name) else []
             if len(match.keys) > 1:
                 changes.append(f'part {index + 1} of {len(match.keys)}')
             if match.rule.layout.name != 'copy':

@@ -17,6 +17,8 @@ from ftjax.io.json.json_values import JsonObject
 from ftjax.leaves import flatten
 from ftjax.pytrees import Flat, Variables
 
+COMPUTED = ('resized', 'merged with')
+"""How the report tells leaves that were computed of what stands in a file."""
 NUMBERS, ENTRIES = 4, 2**16
 """Of a sketch, and entries of a leaf that it looks at."""
 
@@ -30,7 +32,8 @@ def weights_of(variables: Variables, report: JsonObject) -> dict[str, object]:
     """
     flat = flatten(variables)
     kept = {*report.get('loaded', {})}
-    kept |= {p for p, how in report.get('transformed', {}).items() if 'resized' not in how}
+    transformed = report.get('transformed', {}).items()
+    kept |= {path for path, how in transformed if not any(word in how for word in COMPUTED)}
     exact = {path: leaf for path, leaf in flat.items() if path in kept}
     other = {path: leaf for path, leaf in flat.items() if path not in kept}
     return {

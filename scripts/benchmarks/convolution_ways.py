@@ -1,7 +1,7 @@
 """Ways to compute a 3x3 convolution of stride 1, padded by one pixel, on a CPU.
 
 Each takes images (batch, height, width, channels) and a kernel (3, 3, channels, features) and
-gives the same numbers; automatic differentiation makes its gradients, but for "groups of 8".
+gives the same numbers; automatic differentiation makes its gradients, but for that of ftjax.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def padded_channels(images: Any, kernel: Any) -> Any:
     return direct(images, kernel)[..., :features]
 
 
-def grouped(images: Any, kernel: Any) -> Any:
-    """What ftjax does: XLA's, with the gradient of the kernel summed over groups of 8 images."""
+def ours(images: Any, kernel: Any) -> Any:
+    """What ftjax does: XLA's, with a gradient whose operands are stored before it is computed."""
     from ftjax.models.layers.convolution import convolve
 
     return convolve(images, kernel, (1, 1), 'SAME', dimension_numbers=LAYOUT)
@@ -131,7 +131,7 @@ WAYS: dict[str, Callable[[Any, Any], Any]] = {
     'direct': direct,
     'channels first': channels_first,
     'channels filled to 16': padded_channels,
-    'groups of 8': grouped,
+    'ftjax': ours,
     'im2col': im2col,
     'im2col by groups of 8': im2col_by_group,
     'nine products': nine_products,

@@ -23,7 +23,9 @@ CAPTION = (
     'compiler beside PyTorch (oneDNN), timed in turn in one process with the same number of '
     'threads. Ratio: median seconds of PyTorch over those of the way; spread: quartiles of the '
     'rounds. Utilisation: the FLOPs of the direct convolution a second, over those of a large '
-    'product of matrices. "groups of 8" is what ftjax does for networks of small images. '
+    'product of matrices. "ftjax" is what networks of small images do: operands of gradients are '
+    'stored first, which shows in whole networks alone, and before jax 0.12 the gradient of the '
+    'kernel is summed over groups of 8 images. '
     'XLA_FLAGS as set, "default" where they are not.'
 )
 COMMAND = 'python scripts/benchmark.py convolutions'

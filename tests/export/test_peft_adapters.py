@@ -9,7 +9,8 @@ from finished_runs import GOLDENS, NAMES, inputs_of, make_run
 from safetensors.numpy import load_file, save_file
 
 from ftjax.errors import UserError
-from ftjax.export.weights import export_weights
+from ftjax.export.finished_run import open_finished
+from ftjax.export.weights import export_weights, new_beside
 from ftjax.leaves import flatten
 from ftjax.pretrained.locate import hub
 from ftjax.pretrained.open import load_pretrained
@@ -59,11 +60,36 @@ def changed(folder, tensors=None, **fields):
         save_file(tensors(load_file(weights)), weights)
 
 
+def shapes(params):
+    return {key: leaf.shape for key, leaf in flatten(params).items()}
+
+
+def same(left, right):
+    left, right = flatten(left), flatten(right)
+    for key, leaf in right.items():
+        np.testing.assert_array_equal(left[key], leaf, err_msg=key)
+
+
 QUERY = 'base_model.model.bert.encoder.layer.0.attention.self.query'
 REFUSED = {
     'kind': ({'peft_type': 'LORRA'}, None, r"'LORRA'.*did you mean 'LORA'"),
     'none': ({'peft_type': None}, None, 'peft_type'),
     'value': ({'lora_alpha': 'much'}, None, "lora_alpha is 'much'; expected a number"),
+    'pissa': ({'init_lora_weights': 'pissa_niter_4'}, None, r'init_lora_weights is .*merge_and'),
+    'layers': ({'layer_replication': [[0, 1], [0, 2]]}, None, 'layer_replication is'),
+    'pattern': ({'alpha_pattern': {'(': 4}}, None, 'is no pattern of names'),
+    'dora': ({'use_dora': True}, None, 'has no lora_magnitude_vector'),
+    'empty': ({}, lambda given: {}, 'no tensor of an adapter'),
+    'magnitude': (
+        {},
+        lambda given: {f'{QUERY}.lora_magnitude_vector': np.ones(8, np.float32)},
+        'does not go with lora_magnitude_vector',
+    ),
+    'classes': (
+        {},
+        lambda given: {**given, 'base_model.model.classifier.weight': np.array(1, np.float32)},
+        r'classifier\.weight of the adapter has shape \(\)',
+    ),
     'coft': ({'coft': True}, None, r'coft is True.*merge_and_unload'),
     'layer': (
         {},
@@ -112,9 +138,80 @@ def test_the_base_is_found_beside_it_or_asked_for(adapter, tmp_path):
     params = load_pretrained(str(adapter)).variables['params']
     query = [tree['block_00']['attn']['query']['kernel'] for tree in (params, inside['params'])]
     np.testing.assert_array_equal(*query)
-    changed(adapter, base_model_name_or_path=str(adapter))  # itself
-    with pytest.raises(UserError, match='base_model_name_or_path'):
-        load_pretrained(str(adapter))
+    write_json(tmp_path / 'elsewhere' / 'adapter_config.json', {'peft_type': 'LORA'})
+    (tmp_path / 'elsewhere' / 'model.safetensors').rename(tmp_path / 'elsewhere' / 'kept')
+    write_json(adapter / 'config.json', {})
+    for name in (str(adapter), str(tmp_path / 'elsewhere'), 'x' * 5000, 'a\0b', ''):
+        changed(adapter, base_model_name_or_path=name)
+        with pytest.raises(UserError, match='base_model_name_or_path'):
+            load_pretrained(str(adapter))
+
+
+def test_names_of_transformers_4_are_known(tmp_path):
+    make_run(tmp_path / 'run', 'vit', 'lora:2')
+    folder = export_weights(tmp_path / 'run', tmp_path / 'out', adapters='peft')
+    new = load_pretrained(str(folder)).variables
+    names = {'.layers.': '.encoder.layer.', '.q_proj': '.attention.query'}
+
+    def older(tensors):
+        for now, before in {**names, '.v_proj': '.attention.value'}.items():
+            tensors = {name.replace(now, before): x for name, x in tensors.items()}
+        return tensors
+
+    changed(folder, older)
+    written = load_file(folder / 'adapter_model.safetensors')
+    assert any('encoder.layer.0.attention.attention.query' in name for name in written)
+    same(load_pretrained(str(folder)).variables, new)
+
+
+def test_a_table_that_comes_along_may_be_adapted_and_longer(adapter):
+    at, rank = 'base_model.model.bert.embeddings.word_embeddings', 2
+    params = load_pretrained(str(adapter / 'base')).variables['params']
+    rows, width = next(x for k, x in shapes(params).items() if 'word' in k or 'token' in k)
+    draw = np.random.default_rng(0)
+    table = draw.normal(size=(rows + 3, width)).astype(np.float32)
+    a, b = (draw.normal(size=(rank, n)).astype(np.float32) for n in table.shape)
+    parts = {f'{at}.base_layer.weight': table, f'{at}.lora_embedding_A': a}
+    changed(adapter, lambda given: {**given, **parts, f'{at}.lora_embedding_B': b.T.copy()})
+    found = load_pretrained(str(adapter))
+    assert found.network.vocab_size == len(table)
+    leaves = flatten(found.variables['params'])
+    merged = next(x for k, x in leaves.items() if 'word' in k or 'token' in k)
+    np.testing.assert_allclose(merged, table + 16 / rank * (a.T @ b), rtol=1e-4, atol=1e-4)
+
+
+def test_a_table_that_also_scores_is_not_changed_on_one_side(tmp_path):
+    make_run(tmp_path / 'run', 'gpt2', 'lora:2')
+    folder = export_weights(tmp_path / 'run', tmp_path / 'out', adapters='peft')
+    config = json.loads((folder / 'base' / 'config.json').read_text())
+    write_json(folder / 'base' / 'config.json', {**config, 'architectures': ['GPT2LMHeadModel']})
+    table = {'base_model.model.transformer.wte.weight': np.ones((4, 8), np.float32)}
+    changed(folder, lambda given: {**given, **table}, auto_mapping=None)
+    with pytest.raises(UserError, match=r'embeds and scores tokens.*ensure_weight_tying'):
+        load_pretrained(str(folder))
+
+
+def test_its_own_tokenizer_goes_first(adapter):
+    assert load_pretrained(str(adapter)).tokenizer is None
+    (adapter / 'tokenizer.json').write_text('{}')
+    assert load_pretrained(str(adapter)).tokenizer == adapter / 'tokenizer.json'
+
+
+def test_a_run_that_began_with_an_adapter_is_exported_whole(adapter, tmp_path):
+    network, variables = make_run(tmp_path / 'later', 'bert', 'lora:2', init=adapter)
+    report = load_pretrained(str(adapter), num_classes=3).report
+    assert 'merged with its adapter' in ' '.join(report.transformed.values())
+    write_json(tmp_path / 'later' / 'load_report.json', report.to_json())
+    assert new_beside(network, open_finished(tmp_path / 'later'))[1]
+    inputs = inputs_of('bert')
+    expected = network.apply(variables, inputs)
+    for adapters in ('peft', 'merged'):
+        folder = export_weights(tmp_path / 'later', tmp_path / adapters, adapters=adapters)
+        found = load_pretrained(str(folder))
+        assert found.report.head == 'kept'
+        assert adapters == 'peft' or not list(folder.glob('adapter_model*'))
+        logits = found.network.apply(found.variables, inputs)
+        np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
 def test_a_base_in_our_own_format_is_refused(adapter, tmp_path):
@@ -144,8 +241,7 @@ def test_an_adapter_comes_from_the_hub(adapter, tmp_path, monkeypatch):
     changed(adapter, base_model_name_or_path=str(adapter / 'base'))
     found, here = load_pretrained('hf://me/adapter'), load_pretrained(str(adapter))
     assert asked == ['hf://me/adapter'] * 2
-    for key, leaf in flatten(here.variables).items():
-        np.testing.assert_array_equal(flatten(found.variables)[key], leaf)
+    same(found.variables, here.variables)
 
 
 def test_a_neumann_series_nears_cayleys_rotation():
@@ -174,6 +270,18 @@ PEFT = {
         'r': 2,
         'target_modules': ['query'],
         'bias': 'lora_only',
+        'use_dora': True,
+        'init_lora_weights': False,
+    },
+    'LoraConfig all biases': {
+        'r': 2,
+        'target_modules': ['query', 'word_embeddings'],
+        'bias': 'all',
+        'init_lora_weights': False,
+    },
+    'LoraConfig embeddings of DoRA': {
+        'r': 2,
+        'target_modules': ['word_embeddings'],
         'use_dora': True,
         'init_lora_weights': False,
     },
@@ -227,3 +335,31 @@ def test_what_peft_wrote_gives_pefts_logits(case, task, tmp_path):
     head = {**plain.variables['params'], 'head': found.variables['params']['head']}
     before = plain.network.apply({**plain.variables, 'params': head}, inputs)
     assert np.abs(np.asarray(before) - theirs).max() > 1e-3, 'the adapters change nothing'
+
+
+@pytest.mark.torch
+def test_a_head_of_two_layers_keeps_its_classes(tmp_path):
+    torch = pytest.importorskip('torch')
+    transformers = pytest.importorskip('transformers')
+    peft = pytest.importorskip('peft')
+    torch.manual_seed(0)
+    base = GOLDENS / 'distilbert' / 'model'
+    made = transformers.DistilBertForSequenceClassification.from_pretrained(
+        base, num_labels=3, ignore_mismatched_sizes=True
+    )
+    config = peft.LoraConfig(
+        r=2, target_modules=['q_lin'], task_type='SEQ_CLS', init_lora_weights=False
+    )
+    model = peft.get_peft_model(made, config).eval()
+    model.save_pretrained(str(tmp_path))
+    changed(tmp_path, base_model_name_or_path=str(base))
+    found, inputs = load_pretrained(str(tmp_path)), inputs_of('distilbert')
+    assert (found.network.num_classes, found.report.head) == (3, 'kept')
+    with torch.no_grad():
+        given = {
+            name: torch.from_numpy(np.array(inputs[name])).long()
+            for name in ('input_ids', 'attention_mask')
+        }
+        theirs = model(**given).logits.numpy()
+    ours = found.network.apply(found.variables, inputs)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)

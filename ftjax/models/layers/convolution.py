@@ -55,10 +55,11 @@ def convolve(
     groups = options.get('feature_group_count', 1) * options.get('batch_group_count', 1)
     examples = inputs.shape[0]
     # A program that is exported for any number of examples has no gradient.
-    if not isinstance(examples, int) or jax.default_backend() != 'cpu' or groups > 1:
+    plain = not isinstance(examples, int) or examples == 0 or groups > 1
+    if plain or jax.default_backend() != 'cpu':
         return run(inputs, kernel, *sizes)
 
-    group = GROUP if jax.__version_info__ < (0, 12) else max(1, examples)
+    group = GROUP if jax.__version_info__ < (0, 12) else examples
 
     @jax.custom_vjp
     def convolved(inputs, kernel):

@@ -116,6 +116,8 @@ def has_weights(folder: pathlib.Path) -> bool:
     or some of the files that an index lists.
     """
     index = folder / WEIGHTS[-1]
+    if (folder / 'adapter_config.json').exists() and (folder / FALLBACK[-1]).exists():
+        return True
     if (folder / WEIGHTS[0]).exists() or not index.exists():
         return (folder / WEIGHTS[0]).exists()
     listed = read_object(index, LENIENT).get('weight_map')
@@ -125,8 +127,9 @@ def has_weights(folder: pathlib.Path) -> bool:
 
 def with_card(address: str) -> pathlib.Path | None:
     """The folder of a repository with its model card, if it has one; None out of reach."""
+    names = ('config.json', 'adapter_config.json', 'README.md', 'LICENSE*')
     try:
-        return _snapshot(address, ('config.json', 'README.md', 'LICENSE*'))[0]
+        return _snapshot(address, names)[0]
     except UserError:
         return None
 

@@ -10,6 +10,7 @@ import pathlib
 import re
 
 from ftjax.errors import UserError, check_name, shown
+from ftjax.io.files.presence import existing
 from ftjax.io.json.json_reader import LENIENT, read_object
 from ftjax.io.json.json_values import (
     Flag,
@@ -46,13 +47,20 @@ KINDS = {
 # What changes the weights in ways that are not merged here, and the value that leaves it out.
 WITHOUT = {
     'coft': False,
+    'lora_bias': False,
+    'layer_replication': None,
+    'trainable_token_indices': None,
+    'target_parameters': None,
     'use_qalora': False,
     'use_bdlora': None,
     'arrow_config': None,
     'alora_invocation_tokens': None,
     'megatron_config': None,
 }
-HUB_NAME = re.compile(r'[\w-][\w.-]*/[\w.-]+')
+# First factors that are taken out of the base's weights, which are not the same on another machine.
+OF_THE_BASE = ('pissa', 'olora', 'corda', 'loftq', 'lora_ga')
+HUB_NAME = re.compile(r'([\w-][\w.-]{0,95}/)?[\w-][\w.-]{0,95}')
+LONGEST_PATTERN = 500
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +91,19 @@ class AdapterFolder:
           UserError: the configuration names none, or what it names is not here.
         """
         named, revision = self.fields.get('base_model_name_or_path'), self.fields.get('revision')
-        here = (self.path.resolve(), pathlib.Path().resolve())  # as an empty name would be
-        beside = self.path / 'base'  # where our own export puts it
-        for folder in (pathlib.Path(named or ''), self.path / (named or ''), beside):
-            if folder.resolve() not in here and (folder / 'config.json').exists():
-                return str(folder)
+        beside = [self.path / 'base']  # where our own export puts it
+        if named:
+            beside = [pathlib.Path(named), self.path / named, *beside]
+        for name in beside:
+            folder = existing(str(name))
+            if folder is None or not (folder / 'config.json').exists():
+                continue
+            if folder.resolve() == self.path.resolve() or adapter_folder(folder) is not None:
+                raise UserError(
+                    f'{self.path / CONFIG}: base_model_name_or_path is {shown(named)}, which is '
+                    'an adapter and no network'
+                )
+            return str(folder)
         if named and HUB_NAME.fullmatch(named):
             return f'hf://{named}' + (f'@{revision}' if revision else '')
         raise UserError(
@@ -114,10 +130,24 @@ def adapter_folder(path: pathlib.Path) -> AdapterFolder | None:
         raise UserError(f'{file} names no peft_type; expected one of {", ".join(KNOWN)}')
     check_table(fields, KINDS, str(file))
     check_name(fields['peft_type'], KNOWN, f'{file}: peft_type')
-    for name, value in WITHOUT.items():
-        if (fields.get(name) or value) != value:
-            raise UserError(
-                f'{file}: {name} is {shown(fields[name])}, which is not merged here; in PEFT, '
-                '`model.merge_and_unload().save_pretrained(FOLDER)` writes a network without it'
-            )
+    others = {name for name, value in WITHOUT.items() if (fields.get(name) or value) != value}
+    if str(fields.get('init_lora_weights')).startswith(OF_THE_BASE):
+        others.add('init_lora_weights')
+    for name in sorted(others):
+        raise UserError(
+            f'{file}: {name} is {shown(fields[name])}, which is not merged here; in PEFT, '
+            '`model.merge_and_unload().save_pretrained(FOLDER)` writes a network without it'
+        )
+    for pattern in fields.get('alpha_pattern') or {}:
+        check_pattern(pattern, f'{file}: alpha_pattern')
     return AdapterFolder(folder, fields)
+
+
+def check_pattern(pattern: str, where: str) -> None:
+    """UserError for what is no regular expression, or a very long one."""
+    try:
+        re.compile(pattern[:LONGEST_PATTERN])
+    except re.error as error:
+        raise UserError(f'{where}: {shown(pattern)} is no pattern of names ({error})') from None
+    if len(pattern) > LONGEST_PATTERN:
+        raise UserError(f'{where}: {shown(pattern)} is longer than {LONGEST_PATTERN} letters')

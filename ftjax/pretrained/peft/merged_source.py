@@ -10,12 +10,13 @@ import numpy as np
 
 from ftjax.errors import UserError
 from ftjax.pretrained.live_names import renamed
-from ftjax.pretrained.peft.adapter_folder import CONFIG, AdapterFolder
+from ftjax.pretrained.peft.adapter_folder import AdapterFolder
 from ftjax.pretrained.peft.merging import FIRST, Shape, fits, with_ia3, with_lora, with_oft
 from ftjax.pretrained.readers import TensorSource
 from ftjax.pretrained.readers.tensor_source import Header
 
 START = 'base_model.model.'
+MERGED = 'merged with its adapter'
 PART = re.compile(
     r'(.+)\.(lora_[AB]\.weight|lora_embedding_[AB]|lora_magnitude_vector|oft_R\.weight|ia3_l)'
     r'(?:\.weight)?'
@@ -26,11 +27,12 @@ OTHER_PART = re.compile(r'\.(lora|oft|ia3|boft|vera|adalora)_\w')
 class MergedSource(TensorSource):
     """The base's tensors under the base's names; adapted ones are merged, in float32.
 
-    `whole` are the names of those that the adapter brings along: trained heads, norms, biases.
+    `whole` are the names of those that the adapter brings along: trained heads, norms, biases, and
+    tables of embeddings, which may be adapted too.
     """
 
     def __init__(self, base: TensorSource, adapter: AdapterFolder, family: str):
-        self.path = adapter.path / CONFIG
+        self.path = base.path
         self._base, self._adapter, self._tensors = base, adapter, adapter.open()
         self._family = family
         names = LiveNames(base.names, family)
@@ -42,11 +44,13 @@ class MergedSource(TensorSource):
                     self._merged[at][part] = name
                 else:
                     self.whole[at] = name
+        if not (self._merged or self.whole):
+            raise UserError(f'{self._tensors.path}: no tensor of an adapter is in it')
+        whole = {at: self._tensors.headers[name] for at, name in self.whole.items()}
+        self.headers = {**base.headers, **whole}
         for at in self._merged:
             self._check(at)
-        merged = {name: Header(np.dtype(np.float32), base.shape(name)) for name in self._merged}
-        whole = {at: self._tensors.headers[name] for at, name in self.whole.items()}
-        self.headers = {**base.headers, **merged, **whole}
+            self.headers[at] = Header(np.dtype(np.float32), self.shape(at))
 
     def _placed(self, tensor: str, names: LiveNames) -> Iterator[tuple[str, str]]:
         """(name in the base, part of the adapter or '') that a tensor of the adapter acts on."""
@@ -55,7 +59,9 @@ class MergedSource(TensorSource):
         if found is None:
             if OTHER_PART.search(name):
                 raise UserError(f'{self._tensors.path}: tensor {name} is of no known kind')
-            name = name.replace('.modules_to_save.', '.').replace('.base_layer.', '.')
+            if '.original_module.' in name:  # what a module was before it trained
+                return
+            name = re.sub(r'\.modules_to_save\.(default\.)?|\.base_layer\.', '.', name)
             yield names.of(name) or name, ''
             return
         module, part = found.groups()
@@ -72,12 +78,14 @@ class MergedSource(TensorSource):
 
     def _check(self, at: str) -> None:
         """UserError where the parts of a layer do not make one, or do not fit its weights."""
-        parts, shape = self._merged[at], self._base.shape(at)
+        parts, shape = self._merged[at], self.shape(at)
         for first, second in FIRST.items():
             if (first in parts) != (second in parts):
                 raise UserError(
                     f'{self._tensors.path}: of {at} one of {first} and {second} is missing'
                 )
+        if self._adapter.fields.get('use_dora') and 'lora_magnitude_vector' not in parts:
+            raise UserError(f'{self._tensors.path}: {at} has no lora_magnitude_vector of DoRA')
         shapes = {part: self._tensors.shape(name) for part, name in parts.items()}
         if not fits(shape[::-1] if self._is_turned(shape, shapes) else shape, shapes):
             raise UserError(
@@ -121,15 +129,21 @@ class MergedSource(TensorSource):
                 return float(alpha)
         return float(fields.get('lora_alpha', 8))
 
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Names of the tensors that are not the base's."""
+        return tuple({**self._merged, **self.whole})
+
     def file_of(self, name: str) -> str:
-        if name in self.whole:
-            return self._tensors.path.name
-        return self._base.file_of(name)
+        # As if the base had been saved merged: what comes along has a place in its files.
+        return self._base.file_of(name if name in self._base.headers else self._base.names[-1])
+
+    def change_of(self, name: str) -> str:
+        return MERGED if name in self._merged else ''
 
     def read(self, name: str) -> np.ndarray:
-        if name in self.whole:
-            return self._tensors.read(self.whole[name])
-        found = self._base.read(name)
+        whole = self.whole.get(name)
+        found = self._base.read(name) if whole is None else self._tensors.read(whole)
         return self._made(name, found.astype(np.float32)) if name in self._merged else found
 
 
@@ -140,7 +154,9 @@ class LiveNames:
     """
 
     def __init__(self, names: tuple[str, ...], family: str):
-        self._exact = {renamed(family, name): name for name in names}
+        # Adapters that were made with transformers 4 have the names in files.
+        self._exact = {name: name for name in names}
+        self._exact |= {renamed(family, name): name for name in names}
 
     def of(self, live: str) -> str | None:
         """The tensor in the file; None where there is none, or not one alone."""
@@ -151,4 +167,4 @@ class LiveNames:
             for other, name in self._exact.items()
             if live.endswith(f'.{other}') or other.endswith(f'.{live}')
         ]
-        return found[0] if len(found) == 1 else None
+        return found[0] if len(set(found)) == 1 else None

@@ -27,7 +27,9 @@ def fits(shape: Shape, parts: Mapping[str, Shape]) -> bool:
         size = block_size(found[-1])
         blocks = len(found) == 2 and found[0] in (1, inputs / size)
         return blocks and inputs % size == 0 and size * (size - 1) // 2 == found[1]
-    first = next(name for name in FIRST if name in parts)
+    first = next((name for name in FIRST if name in parts), None)
+    if first is None:
+        return False
     a, b = parts[first], parts[FIRST[first]]
     made = (b[0], math.prod(a[1:]))
     lengths = math.prod(parts.get('lora_magnitude_vector', (b[0],)))
@@ -61,7 +63,9 @@ def with_lora(
     magnitude = tensors.get('lora_magnitude_vector')
     if magnitude is None:
         return merged
-    lengths = np.sqrt(np.square(merged).sum(axis=tuple(range(1, merged.ndim)), keepdims=True))
+    outputs = 1 if first == 'lora_embedding_A' else 0
+    others = tuple(axis for axis in range(merged.ndim) if axis != outputs)
+    lengths = np.sqrt(np.square(merged).sum(axis=others, keepdims=True))
     return merged * (magnitude.reshape(lengths.shape) / lengths)
 
 

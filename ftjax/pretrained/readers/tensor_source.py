@@ -65,6 +65,11 @@ class TensorSource(abc.ABC):
         del name
         return self.path.name
 
+    def change_of(self, name: str) -> str:
+        """What was computed of a tensor that is not as it stands in a file; '' for nothing."""
+        del name
+        return ''
+
     @property
     def nbytes(self) -> int:
         """Bytes of all tensors."""
