@@ -1,15 +1,15 @@
 """T7: what MiniLM forgets of MRPC, CoLA, TREC while it learns them and SST-2 in turn.
 
-    FTJAX_DATA=FOLDER FTJAX_MINILM=FOLDER bash scripts/reproduce.sh T7
+    FTJAX_DATA=DATA FTJAX_MINILM=MINILM bash scripts/reproduce.sh T7
 
-FOLDER holds MiniLM (L6 H384, BERT's layout) with its tokenizer.json; the texts need the data
-folder (environment variable FTJAX_DATA). Published (arXiv:2603.27707, BERT-base on RTE, MRPC,
-CoLA, SST-2, five seeds; average forgetting in points): full 19.9 +- 4.8, LoRA (r 8, q and v)
-.6 +- 1.4, EWC 15.5 +- 1.4. Measured (five seeds): full 3.2 [.3, 6.2], LoRA 4.9 [1.9, 7.9], EWC
-3.1 [.5, 5.8], the last two blocks 12.0 [8.8, 15.2], LoRA everywhere 10.8 [5.5, 16.0]: the published
-order is not reproduced, and this size is a weak test of it, since hardly anything of MRPC and CoLA
-is learned that could be forgotten. Four and a half hours of one busy core with what is compiled; it
-goes on where it was stopped. Results: results/reproductions/t7. A try with
+MINILM is a folder with MiniLM (L6 H384, BERT's layout) and its tokenizer.json; DATA the optional
+data folder, with the texts. Published (arXiv:2603.27707, BERT-base on RTE, MRPC, CoLA, SST-2, five
+seeds; average forgetting in points): full 19.9 +- 4.8, LoRA (r 8, q and v) .6 +- 1.4, EWC 15.5 +-
+1.4. Measured (five seeds): full 3.2 [.3, 6.2], LoRA 4.9 [1.9, 7.9], EWC 3.1 [.5, 5.8], the last two
+blocks 12.0 [8.8, 15.2], LoRA everywhere 10.8 [5.5, 16.0]. Two gates fail and one is undecided: the
+published order is not reproduced, and this size is a weak test of it, since little of MRPC and CoLA
+is learned that could be forgotten. 4.3 hours of one core in all, on two busy ones; it goes on where
+it was stopped. Results: results/reproductions/t7. A try with
 the shipped encoder in minutes: --config.init=docstrings --config.data.examples_per_class=4
 --config.train.epochs=1.0.
 """
@@ -71,17 +71,24 @@ REDUCED = (
     'as many of each class, others with each seed; 240 (MRPC), 300 (CoLA) and 400 (SST-2) to test, '
     'as many of each class, and all 500 of TREC; texts cut at 64 (MRPC), 40 (SST-2) or 24 tokens; '
     '3 epochs of batches of 16.',
-    'Changed after first runs of a single seed, by what they took and by validation: sizes, three '
-    'times; the rates of most arms, once, and of four arms, whose best was the highest or lowest, '
-    'once more; and the arm last:4 was left out, which had not run.',
+    'Changed after first runs of the first seed, which is reported too, by what they took and by '
+    'validation: sizes, three times; the rates of most arms, once, and of four arms, whose best '
+    'was the highest or lowest, once more; and the arm last:4 was left out, which had not run.',
     'Reduced: 3 rates an arm, tried with the first of five seeds, and one more for all arms '
     'while the best of any is the highest or lowest.',
     'All tasks are measured by accuracy, CoLA too, whose own measure is the correlation of '
     'Matthews. A head is frozen from the end of its own task on, so that what is forgotten is what '
     'the trunk lost.',
-    'A weak test of what was published: just after its own task full has 60 % (MRPC) and 52 % '
-    '(CoLA) where chance is 50 %, so that little is there to be forgotten but of TREC (79 %), of '
-    'which full loses 2 points, lora:8 12 and last:2 25, each at the rate that validation chose.',
+    'The score of a run, test accuracy, is the mean over the tasks after the last one. Rates are '
+    'chosen by the mean of each task as it was learned: what is forgotten later does not count.',
+    'A weak test of what was published: just after its own task full has 60 % (MRPC; the head '
+    'alone 59), 52 % (CoLA; chance is 50) and 79 % (TREC). At the end full has lost 5 points of '
+    'MRPC, 3 of CoLA and 2 of TREC, lora:8 2, 1 and 12, last:2 9, 2 and 25.',
+    'Forgetting goes with the rate: full with the first seed forgets 2 points at 3e-5 and 11 at '
+    '3e-4. Validation told neighbouring rates apart by 1 to 2 points of 468 examples, about one '
+    'standard error: differences between arms are in part those of their rates.',
+    'The second and third gate fail by other steps than the one that is shown: last:2 forgets '
+    'significantly more than full. "By a wide margin" is judged as above 0.',
     'EWC has one strength, 1000, of those that may do better; as published it was swept.',
     'l2_sp and ewc pull to the weights that a task began with; wise_ft averages with them.',
 )
@@ -127,7 +134,7 @@ def get_config():
             },
             'tasks': TASKS,
             'sequence': tuple(TASKS),
-            # That gradual unfreezing does not help is told, not judged: it says that there is none.
+            # Published: gradual unfreezing does not help. That is reported, and is no gate.
             # From all trained to .3 % trained; "most past 95 %" is the step from last:1 (8 %).
             'forgetting_gates': (
                 ('above', 'lora:8', 'full'),

@@ -30,7 +30,7 @@ from ftjax.preprocessing.images import Preprocessing
 from ftjax.pretrained import families, own_format
 from ftjax.pretrained.checkpoint import input_size
 from ftjax.pretrained.locate.hub import parse
-from ftjax.pretrained.peft.merged_source import MERGED
+from ftjax.pretrained.peft.merged_source import BROUGHT, MERGED
 
 _log = logging.getLogger(__name__)
 ADAPTERS = ('merged', 'peft')
@@ -258,7 +258,7 @@ def new_beside(network: Adapted, run: FinishedRun) -> tuple[list[str], bool]:
         moved |= set(paths) if later is None else {str(path).partition('/')[2] for path in later}
     moved |= {key.partition('/')[2] for key in run.load_report.get('initialised') or ()}
     transformed = (run.load_report.get('transformed') or {}).items()
-    moved |= {key.partition('/')[2] for key, how in transformed if MERGED in how}
+    moved |= {key.partition('/')[2] for key, how in transformed if MERGED in how or BROUGHT in how}
     stages = network.stages
     last = stages.index(network.blocks[-1])
     own = [path for path in paths if not network.is_adapter_leaf(path)]

@@ -13,6 +13,7 @@ from ftjax.ablation.report.figures_shifts import in_out_plane
 from ftjax.ablation.report.forgetting_table import forgetting_table
 from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.report.grid_report import write_grid_results
+from ftjax.ablation.report.tables import shifts_told
 from ftjax.ablation.sequences.joint_fields import joint_hash
 from ftjax.ablation.sequences.sequence_forgetting import forgetting_after
 from ftjax.ablation.settings import AblationSettings
@@ -133,7 +134,8 @@ def test_an_undefined_score_is_a_gap_and_not_the_end():
     _, header, table = forgetting_table(task, summary)
     assert header == ['arm', 'after b', 'after c']
     assert [row[1] for row in table] == ['–'] * len(ARMS)
-    assert table[0][2].startswith('0.255')
+    assert table[0][2].startswith('+25.5 [')
+    assert shifts_told(task) == 'Each task, after the last one'
     # The test score of a sequence is the mean of its tasks: no plane of one against the other.
     assert in_out_plane(task, summary) is None
     for arm in task['arms']:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ftjax.ablation.report.arm_cells import with_bounds
 from ftjax.ablation.statistics.row_types import Summary
 
 
@@ -18,21 +19,13 @@ def forgetting_table(
         'than it was when each had just been learned, the mean over these tasks and over seeds '
         f'with its {100 * summary["confidence"]:g} % t interval. In brackets after |: the '
         f'difference to {summary["reference"]} on the same seeds, in intervals that hold together '
-        'for all arms of a column; below 0 less is forgotten.'
+        'for all arms of a column; below 0 less is forgotten. In the units of the table above.'
     )
 
     def cell(found: Summary | None) -> str:
         if found is None or found['mean'] is None:
             return '–'
-        text = f'{found["mean"]["estimate"]:.3f}{bounds(found["mean"])}'
-        other = found['difference']
-        return text if other is None else f'{text} | {other["estimate"]:+.3f}{bounds(other)}'
+        told = [found['mean'], *([found['difference']] if found['difference'] else [])]
+        return ' | '.join(with_bounds(one, summary['metric'], signed=True) for one in told)
 
     return told, ['arm', *columns], [[arm, *(cell(f.get(c)) for c in columns)] for arm, f in arms]
-
-
-def bounds(interval: Summary) -> str:
-    """An interval's ends; '' where nothing is known of the variance."""
-    if interval['low'] is None:
-        return ''
-    return f' [{interval["low"]:.3f}, {interval["high"]:.3f}]'

@@ -128,7 +128,7 @@ def _results(summary: Summary, drawn: Sequence[Drawn]) -> str:
         how_to_read = []
         shifts = tables.shift_table(task, summary)
         if shifts is not None:
-            parts.append('<p>Other test sets, mean and interval:</p>')
+            parts.append(f'<p>{tables.shifts_told(task)}, mean and interval:</p>')
             parts.append(table(*shifts))
         for told in tables.told_tables(task, summary):
             if told is not None:

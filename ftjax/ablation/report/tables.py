@@ -52,7 +52,7 @@ def table_markdown(summary: Summary) -> str:
         parts += _columns_told(summary) if number == 0 else []
         shifts = shift_table(task, summary)
         if shifts is not None:
-            parts.append('Other test sets:')
+            parts.append(f'{shifts_told(task)}:')
             parts.append(markdown(*shifts))
         for told in told_tables(task, summary):
             if told is not None:
@@ -92,6 +92,12 @@ def _columns_told(summary: Summary) -> Iterator[str]:
     yield _listed(meanings(summary))
     if said := promise(summary):
         yield in_markdown(said)
+
+
+def shifts_told(task: Summary) -> str:
+    """What `shift_table` has: further test sets, or the tasks of a sequence."""
+    in_turn = any(arm.get('forgetting') for arm in task['arms'])
+    return 'Each task, after the last one' if in_turn else 'Other test sets'
 
 
 def shift_table(task: Summary, summary: Summary) -> Table | None:

@@ -116,10 +116,9 @@ def has_weights(folder: pathlib.Path) -> bool:
     or some of the files that an index lists.
     """
     index = folder / WEIGHTS[-1]
-    if (folder / 'adapter_config.json').exists() and (folder / FALLBACK[-1]).exists():
-        return True
     if (folder / WEIGHTS[0]).exists() or not index.exists():
-        return (folder / WEIGHTS[0]).exists()
+        adapter = (folder / 'adapter_config.json').exists() and (folder / FALLBACK[-1]).exists()
+        return (folder / WEIGHTS[0]).exists() or adapter
     listed = read_object(index, LENIENT).get('weight_map')
     files = set(map(str, listed.values())) if isinstance(listed, dict) else set()
     return all((folder / name).exists() for name in files)

@@ -60,7 +60,7 @@ WITHOUT = {
 # First factors that are taken out of the base's weights, which are not the same on another machine.
 OF_THE_BASE = ('pissa', 'olora', 'corda', 'loftq', 'lora_ga')
 HUB_NAME = re.compile(r'([\w-][\w.-]{0,95}/)?[\w-][\w.-]{0,95}')
-LONGEST_PATTERN = 500
+LONGEST_PATTERN, MOST_REPEATS = 500, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,10 +144,14 @@ def adapter_folder(path: pathlib.Path) -> AdapterFolder | None:
 
 
 def check_pattern(pattern: str, where: str) -> None:
-    """UserError for what is no regular expression, or a very long one."""
+    """UserError for what is no regular expression, or one that may take for ever to match."""
+    repeats = len(re.findall(r'(?<!\\)[*+{]', pattern))
+    if len(pattern) > LONGEST_PATTERN or repeats > MOST_REPEATS or re.search(r'\)[*+{]', pattern):
+        raise UserError(
+            f'{where}: {shown(pattern)} repeats groups, or is too long; expected names of modules '
+            f'with at most {MOST_REPEATS} of * and + in {LONGEST_PATTERN} letters'
+        )
     try:
-        re.compile(pattern[:LONGEST_PATTERN])
+        re.compile(pattern)
     except re.error as error:
         raise UserError(f'{where}: {shown(pattern)} is no pattern of names ({error})') from None
-    if len(pattern) > LONGEST_PATTERN:
-        raise UserError(f'{where}: {shown(pattern)} is longer than {LONGEST_PATTERN} letters')

@@ -66,11 +66,10 @@ def check_ties(adapter: AdapterFolder, base: Checkpoint, source: MergedSource) -
 
     In PEFT the output then keeps the table as it was, unless `ensure_weight_tying` is set.
     """
-    tied = base.config.get('tie_word_embeddings', True)
     writes = re.search(r'(LMHeadModel|ForCausalLM)$', architecture(base.config))
     tables = [name for name in source.changed if TABLE.fullmatch(name)]
     both = adapter.fields.get('ensure_weight_tying') or len(tables) > 1
-    if tied and writes and tables and not both:
+    if writes and tables and not both and base.network().ties:
         raise UserError(
             f'{adapter.path}: the adapter changes {tables[0]}, which embeds and scores tokens in '
             f'{base.folder}; PEFT changes one of both unless ensure_weight_tying is set; in PEFT, '

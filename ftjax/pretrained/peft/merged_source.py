@@ -16,7 +16,7 @@ from ftjax.pretrained.readers import TensorSource
 from ftjax.pretrained.readers.tensor_source import Header
 
 START = 'base_model.model.'
-MERGED = 'merged with its adapter'
+MERGED, BROUGHT = 'merged with its adapter', 'brought by its adapter'
 PART = re.compile(
     r'(.+)\.(lora_[AB]\.weight|lora_embedding_[AB]|lora_magnitude_vector|oft_R\.weight|ia3_l)'
     r'(?:\.weight)?'
@@ -40,10 +40,12 @@ class MergedSource(TensorSource):
         self.whole: dict[str, str] = {}
         for name in self._tensors.names:
             for at, part in self._placed(name, names):
-                if part:
-                    self._merged[at][part] = name
-                else:
-                    self.whole[at] = name
+                place, key = (self._merged[at], part) if part else (self.whole, at)
+                if key in place:
+                    raise UserError(
+                        f'{self._tensors.path}: {place[key]} and {name} are both for {at}'
+                    )
+                place[key] = name
         if not (self._merged or self.whole):
             raise UserError(f'{self._tensors.path}: no tensor of an adapter is in it')
         whole = {at: self._tensors.headers[name] for at, name in self.whole.items()}
@@ -139,7 +141,7 @@ class MergedSource(TensorSource):
         return self._base.file_of(name if name in self._base.headers else self._base.names[-1])
 
     def change_of(self, name: str) -> str:
-        return MERGED if name in self._merged else ''
+        return MERGED if name in self._merged else BROUGHT if name in self.whole else ''
 
     def read(self, name: str) -> np.ndarray:
         whole = self.whole.get(name)
