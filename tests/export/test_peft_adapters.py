@@ -78,6 +78,12 @@ REFUSED = {
     'pissa': ({'init_lora_weights': 'pissa_niter_4'}, None, r'init_lora_weights is .*merge_and'),
     'layers': ({'layer_replication': [[0, 1], [0, 2]]}, None, 'layer_replication is'),
     'pattern': ({'alpha_pattern': {'(': 4}}, None, 'is no pattern of names'),
+    'repeats': ({'alpha_pattern': {r'(\w+)+$': 4}}, None, 'repeats groups'),
+    'twice': (
+        {},
+        lambda given: {**given, f'{QUERY}.lora_A.weight'[17:]: given[f'{QUERY}.lora_A.weight']},
+        r'are both for .*query\.weight',
+    ),
     'dora': ({'use_dora': True}, None, 'has no lora_magnitude_vector'),
     'empty': ({}, lambda given: {}, 'no tensor of an adapter'),
     'magnitude': (
