@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ftjax.models.layers.stored import stored
+from ftjax.models.layers.written_once import stored
 from ftjax.pytrees import Tree
 
 DEEP = 8

@@ -10,7 +10,7 @@ import jax
 from jax import lax
 from jax.typing import DTypeLike
 
-from ftjax.models.layers.stored import stored
+from ftjax.models.layers.written_once import stored
 
 if TYPE_CHECKING:
     from jaxtyping import Array, Float
