@@ -24,7 +24,7 @@ from ftjax.pretrained.config_values import check_values
 from ftjax.pretrained.fit_network import fit_network, size_override
 from ftjax.pretrained.locate.locate import RANDOM, Location, locate
 from ftjax.pretrained.outline import BuiltOutline, Outline, Pretrained
-from ftjax.pretrained.peft.adapter_folder import adapter_folder
+from ftjax.pretrained.peft.adapter_folder import adapter_folder, check_network
 from ftjax.pretrained.peft.merged_checkpoint import merged_checkpoint
 from ftjax.pretrained.prefixes import without_prefix
 from ftjax.pretrained.readers import open_source
@@ -188,8 +188,10 @@ def describe(
     if found := run_checkpoint.find(where.path):
         return _of_run(found, tensors)
     if (adapter := adapter_folder(where.path)) is not None:
-        base = describe(locate(adapter.base, weights=tensors), model, tensors=tensors)
-        return merged_checkpoint(adapter, base, where.revision)
+        base = locate(adapter.base, weights=tensors)
+        check_network(adapter, base.path)
+        checkpoint = describe(base, model, tensors=tensors)
+        return merged_checkpoint(adapter, checkpoint, where.revision)
     folder = where.path if where.path.is_dir() else where.path.parent
     file = folder / own_format.CONFIG
     config = read_object(file, LENIENT) if file.exists() else None

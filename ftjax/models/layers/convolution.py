@@ -43,10 +43,10 @@ def convolve(
     The gradient of a kernel is a convolution of the inputs with a "kernel" as large as the
     feature map, and as deep as the batch, whose operands are transposed. XLA's CPU compiler takes
     the norm and activation below it into the transposition, and reads them there with strides: a
-    third of a step of ResNet-26. Inputs and cotangent are therefore stored first: 18 % (jax 0.12)
-    and 10 % (jax 0.10) less for that step, on two cores of an AVX-512 machine. Before jax 0.12
-    that convolution runs on one core, and groups of 8 images are faster than all at once; from
-    0.12 on they are slower. Measured beside other ways in results/benchmarks/convolutions.md.
+    third of a step of ResNet-26. Inputs and cotangent are therefore stored first: that step takes
+    18 % (jax 0.12) and 10 % (jax 0.10) less, on two cores of an AVX-512 machine. Before jax 0.12
+    groups of 8 images are faster than all at once; from 0.12 on they are slower. Other ways are
+    measured in results/benchmarks/convolutions.md.
 
     On a CPU there is no forward-mode derivative (`jax.jvp`). Convolutions with groups of channels
     are left alone.

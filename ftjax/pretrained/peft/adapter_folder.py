@@ -98,11 +98,6 @@ class AdapterFolder:
             folder = existing(str(name))
             if folder is None or not (folder / 'config.json').exists():
                 continue
-            if folder.resolve() == self.path.resolve() or adapter_folder(folder) is not None:
-                raise UserError(
-                    f'{self.path / CONFIG}: base_model_name_or_path is {shown(named)}, which is '
-                    'an adapter and no network'
-                )
             return str(folder)
         if named and HUB_NAME.fullmatch(named):
             return f'hf://{named}' + (f'@{revision}' if revision else '')
@@ -110,6 +105,15 @@ class AdapterFolder:
             f'{self.path / CONFIG}: base_model_name_or_path is {shown(named)}, and no such folder '
             'is here; put the network that the adapter was trained on there, or in a folder base '
             'beside the adapter'
+        )
+
+
+def check_network(adapter: AdapterFolder, base: pathlib.Path) -> None:
+    """UserError where the base of an adapter is an adapter again, or itself."""
+    if base.resolve() == adapter.path.resolve() or adapter_folder(base) is not None:
+        raise UserError(
+            f'{adapter.path / CONFIG}: base_model_name_or_path is {shown(adapter.base)}, which is '
+            'an adapter and no network'
         )
 
 
