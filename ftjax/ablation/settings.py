@@ -57,6 +57,9 @@ class AblationSettings:
     each task with a head of its own, and is tested on every task so far after each. The rate is
     chosen by the mean validation score of each task as it was learned, the result is the mean
     test score at the end, and a table holds what was forgotten. (): every task by itself."""
+    sequence_head: str = 'own'
+    """Heads of a `sequence`: `own`, each task has one, which stays as it was when the next task
+    began; `shared`, one head learns on through all tasks, which have equally many outputs."""
     tune: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What every arm chooses beside its rate, by validation: {'optimizer.weight_decay': (0.0,
     0.01), 'train.epochs': (5.0, 10.0)}. Each combination is run with each rate, unless `search`
@@ -219,6 +222,7 @@ class AblationSettings:
         if self.sequence:
             # Pairs, because the order decides the rows.
             given['sequence'] = [(task, dict(self.tasks[task])) for task in self.sequence]
+            given['sequence_head'] = '' if self.sequence_head == 'own' else self.sequence_head
         return {key: value for key, value in given.items() if value}
 
     @property

@@ -100,6 +100,38 @@ def test_a_row_is_the_phases_one_after_the_other():
     assert row['leaks']['n'] == 40 and 'guessing' not in row
 
 
+def test_one_head_for_all_tasks_learns_on():
+    settings = settings_of(sequence_head='shared')
+    runner = SequenceRunner(VALUES, settings)
+    first, second = (runner.config_of('full', 0.01, 0, task) for task in TASKS)
+    data = runner.data_of(first)
+    one = prepare(first, data, open_network(first, data))
+    learned, _ = train(one, progress=False)
+    other = prepare(second, runner.data_of(second), open_network(second, runner.data_of(second)))
+    start = with_trunk(other.variables, learned.variables, 'upright', head=True)
+    kept = flatten(learned.variables['params'])
+    for path, leaf in flatten(start['params']).items():
+        np.testing.assert_array_equal(leaf, kept[path])
+    ended, _ = train(dataclasses.replace(other, variables=start), progress=False)
+    row = runner('full', 0.01, 0)
+    assert row['scores']['upright'] == {
+        'scattered': split_metrics(one, ended.variables)['accuracy'],
+        'upright': split_metrics(other, ended.variables)['accuracy'],
+    }
+    assert row['scores']['scattered'] == {
+        'scattered': split_metrics(one, learned.variables)['accuracy']
+    }
+    # A run with one head is not gone on with as one of a head a task.
+    assert settings.rows_hold != settings_of().rows_hold
+
+
+def test_tasks_with_one_head_need_as_many_outputs():
+    tasks = {**TASKS, 'upright': {'data.source': 'breast_cancer'}}
+    runner = SequenceRunner(VALUES, settings_of(tasks=tasks, sequence_head='shared'))
+    with pytest.raises(UserError, match="not as many outputs: 'scattered' 10, 'upright' 2"):
+        runner.check()
+
+
 def test_what_is_told_of_the_data_is_that_of_all_tasks():
     runner = SequenceRunner(VALUES, settings_of())
     one, other = runner('lora', 0.01, 0), runner('lora', 0.01, 1)
@@ -226,6 +258,8 @@ def test_the_grid_its_table_and_that_nothing_is_run_twice(tmp_path):
         ({'sequence': ('scattered',)}, 'two different tasks'),
         ({'sequence': ('scattered', 'scattered')}, 'two different tasks'),
         ({'arms': {'full': 'full', 'p': {'baseline': 'probe'}}}, 'learns no sequence'),
+        ({'sequence_head': 'one'}, 'unknown config.ablation.sequence_head'),
+        ({'sequence': (), 'sequence_head': 'shared'}, 'sequence_head needs tasks'),
         ({'folds': 2}, 'does not go with config.ablation.folds'),
         ({'equal': 'compute'}, 'does not go with config.ablation.equal'),
         ({'tasks': {**TASKS, 'more': {'data.seed': 3}}}, "leaves out task 'more'"),

@@ -38,9 +38,9 @@ class SequenceRunner(CellRunner):
     """A cell goes through the tasks of `ablation.sequence`; its config is that of the first.
 
     What is carried from task to task is all but the head: the trunk, adapters, running
-    statistics. Each task has a head of its own, which is kept as it was when the next task began;
-    optimizer state and schedule begin anew. A regulariser pulls to the weights that a task began
-    with.
+    statistics. Each task has a head of its own, which is kept as it was when the next task began,
+    unless `sequence_head` is `shared`: then the head is carried too. Optimizer state and schedule
+    begin anew. A regulariser pulls to the weights that a task began with.
     """
 
     def __reduce__(self):
@@ -70,7 +70,8 @@ class SequenceRunner(CellRunner):
         """Looks at the data of every task, before anything is run; see CellRunner.
 
         Raises:
-          UserError: also a tokenizer that would be another one for each task.
+          UserError: also a tokenizer that would be another one for each task, and tasks that
+            share a head and have not as many outputs.
         """
         for task in self.settings.sequence:
             values = merged(self.values, self.settings.tasks[task])
@@ -84,6 +85,20 @@ class SequenceRunner(CellRunner):
                     )
             known = dict(self._splits)
             CellRunner(values, self.settings, known).check()
+        if self.shared_head:
+            found = self.tasks((next(iter(self.settings.arms)), None, self.settings.draws[0]))
+            outputs = {task: data.num_outputs for task, (_, data) in found.items()}
+            if len(set(outputs.values())) > 1:
+                told = ', '.join(f'{task!r} {number}' for task, number in outputs.items())
+                raise UserError(
+                    "config.ablation.sequence_head is 'shared', and the tasks have not as many "
+                    f"outputs: {told}; expected 'own'"
+                )
+
+    @property
+    def shared_head(self) -> bool:
+        """Whether one head learns on through all tasks."""
+        return self.settings.sequence_head == 'shared'
 
     def group(self, arm: str) -> str:
         """No cells of a sequence share a program."""
@@ -137,11 +152,12 @@ class SequenceRunner(CellRunner):
             opened = open_network(config, data)
             prepared = prepare(config, data, opened, importance=dict(importance))
             if current is not None:
-                start = with_trunk(prepared.variables, current, task)
+                start = with_trunk(prepared.variables, current, task, self.shared_head)
                 prepared = dataclasses.replace(prepared, variables=start)
             fitted, result = train(prepared, progress=False)
             current = fitted.variables
-            known[task] = prepared, {key: of_head(current[key]) for key in current}
+            head = {} if self.shared_head else {key: of_head(current[key]) for key in current}
+            known[task] = prepared, head
             last = number + 1 == len(tasks)
             if prepared.plan.reads_importance and not last:
                 spec = dataclasses.replace(run_spec(prepared), variables=current)
@@ -150,7 +166,7 @@ class SequenceRunner(CellRunner):
             validation.append(metric.value_in(at_end))
             results.append(result)
             tests[task] = {
-                earlier: split_metrics(own, with_head(current, head), 'test')
+                earlier: split_metrics(own, with_head(current, head) if head else current, 'test')
                 for earlier, (own, head) in known.items()
             }
         scores = {
@@ -179,8 +195,10 @@ class SequenceRunner(CellRunner):
         )
 
 
-def with_trunk(new: Variables, before: Variables, task: str) -> dict[str, Any]:
+def with_trunk(new: Variables, before: Variables, task: str, head: bool = False) -> dict[str, Any]:
     """The variables of a new task with all but the head as the task before left it.
+
+    With `head`, the head too.
 
     Raises:
       UserError: the tasks do not share a trunk.
@@ -191,12 +209,12 @@ def with_trunk(new: Variables, before: Variables, task: str) -> dict[str, Any]:
         for stage in stages:
             own = {path: np.shape(leaf) for path, leaf in flatten(stages[stage]).items()}
             had = {path: np.shape(leaf) for path, leaf in flatten(kept.get(stage, {})).items()}
-            if stage != 'head' and own != had:
+            if (head or stage != 'head') and own != had:
                 raise UserError(
                     f'config.ablation.sequence: stage {stage!r} of the network of {task!r} is not '
                     'that of the task before; tasks of a sequence share one network but the head'
                 )
-        found[kind] = {s: stages[s] if s == 'head' else kept[s] for s in stages}
+        found[kind] = {s: kept[s] if head or s != 'head' else stages[s] for s in stages}
     return found
 
 

@@ -12,6 +12,8 @@ ALONE = (
     'group_gates',
 )
 """Fields that say nothing of a sequence yet."""
+HEADS = ('own', 'shared')
+"""Whether each task of a sequence has a head, or one learns on through all."""
 
 
 def check_sequence(fields: Mapping[str, Any], tuned: Collection[str]) -> tuple[str, ...]:
@@ -26,6 +28,9 @@ def check_sequence(fields: Mapping[str, Any], tuned: Collection[str]) -> tuple[s
     """
     sequence, tasks = tuple(fields['sequence']), fields['tasks']
     where = 'config.ablation.sequence'
+    check_name(fields['sequence_head'], HEADS, f'{where}_head')
+    if not sequence and fields['sequence_head'] != HEADS[0]:
+        raise UserError(f'{where}_head needs tasks in {where}')
     if not sequence:
         if fields['forgetting_gates']:
             raise UserError(f'config.ablation.forgetting_gates needs tasks in {where}')
