@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ftjax.ablation.gates.gates import check_gates, evaluate_gates, gate_rows
+from ftjax.ablation.gates.gate_table import gate_rows
+from ftjax.ablation.gates.gates import check_gates, evaluate_gates
 from ftjax.ablation.report.gate_verdicts import grid_verdicts
 from ftjax.ablation.settings import AblationSettings
 from ftjax.ablation.summary.summary import summarise
@@ -160,3 +161,51 @@ def test_gates_that_are_told_as_reports_are_not_judged():
     found = grid_verdicts(settings, summary_of({'head': 0.6, 'full': 0.9}), [])
     told = [(one['kind'], one['passed'], round(one['value'])) for one in found]
     assert told == [('report', None, -30), ('gate', True, 30)]
+
+
+def test_what_decides_is_named_where_it_is_not_what_is_shown():
+    found = outcome(('rises', *DEPTHS), (0.6, 0.8, 0.7, 0.88, 0.89))
+    assert found['passed'] is False and found['value'] == pytest.approx(29.0)
+    decides = found['decided_by']
+    assert decides['of'] == 'last:2 minus last:1' and decides['value'] == pytest.approx(-10)
+    assert decides['interval'][0] < -10 < decides['interval'][1] < 0
+    ((claim, kind, value, _, result),) = gate_rows([found])
+    assert 'no step falls; failed by last:2 minus last:1: -10.00 [-10.' in claim
+    assert (kind, value, result) == ('gate', '+29.00', 'failed')
+
+
+def test_what_decides_has_the_sign_of_its_gate():
+    found = outcome_of_errors((0.6, 0.8, 0.7, 0.88, 0.89))
+    assert found['passed'] is False and found['value'] == pytest.approx(0.29, abs=0.01)
+    assert found['decided_by']['of'] == 'last:2 minus last:1'
+    assert found['decided_by']['value'] == pytest.approx(-0.1, abs=0.01)
+
+
+def outcome_of_errors(curve):
+    """`rises` of 1 minus a curve, as an error: above is lower."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for arm, mean in zip(DEPTHS, curve, strict=True):
+        for seed in range(3):
+            score = {'nll': 1 - mean + 0.01 * seed + rng.normal(0, 0.001)}
+            row = {'arm': arm, 'rate': None, 'seed': seed, 'status': 'ok', 'val': score}
+            rows.append({**row, 'test': score})
+    summary = summarise(rows, reference='head', metric='nll')
+    return evaluate_gates([('rises', *DEPTHS)], summary)[0]
+
+
+def test_what_is_shown_decides_by_itself():
+    assert 'decided_by' not in outcome(('rises', *DEPTHS), (0.9, 0.85, 0.8, 0.75, 0.7))
+    assert 'decided_by' not in outcome(('rises', *DEPTHS), CURVE)
+    # The last step is the largest of all, and so is nothing but noise: both are undecided.
+    level = outcome(('last_step_largest', *DEPTHS), (0.6, 0.6, 0.6, 0.6, 0.601), noise=0.05)
+    assert level['passed'] is None and 'decided_by' not in level
+
+
+def test_a_gate_left_undecided_by_another_difference_names_it():
+    # Far above the last step but one; whether it rises at all is open.
+    curve = (0.9, 0.7, 0.5, 0.3, 0.302)
+    found = outcome(('last_step_largest', *DEPTHS), curve, noise=0.02)
+    assert found['passed'] is None and found['value'] > 5 and found['interval'][0] > 0
+    assert found['decided_by']['of'] == 'full minus last:3'
+    assert 'left undecided by full minus last:3' in gate_rows([found])[0][0]

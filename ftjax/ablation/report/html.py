@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
-from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
+from ftjax.ablation.gates.gate_table import HOW_GATES_PASS, gate_rows
 from ftjax.ablation.report import arm_columns, retention_table, tables
 from ftjax.ablation.report.executive_answer import answer
 from ftjax.ablation.report.figures import Drawn, draw

@@ -6,7 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from ftjax.ablation.gates.gates import HOW_GATES_PASS, gate_rows
+from ftjax.ablation.gates.gate_table import HOW_GATES_PASS, gate_rows
 from ftjax.ablation.report import arm_cells
 from ftjax.ablation.report.arm_columns import Table, meanings, overall_table, promise, task_table
 from ftjax.ablation.report.executive_answer import answer
